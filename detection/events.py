@@ -1,0 +1,125 @@
+"""What the detector says: events with evidence, in phases."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from detection.quantities import QUANTITIES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["ChannelEvidence", "Event", "EventKind", "EventPhase", "evidence_sentence"]
+
+
+class EventKind(StrEnum):
+    """What happened in the air, or to the sensor."""
+
+    VAPE = "vape"
+    SMOKE = "smoke"
+    SPRAY = "spray"
+    STEAM = "steam"
+    VOC = "voc"
+    DUST = "dust"
+    AMBIENT = "ambient"
+    TAMPER = "tamper"
+    SENSOR_FAULT = "sensor_fault"
+
+
+class EventPhase(StrEnum):
+    """Where in its life an event is when the detector speaks of it.
+
+    `ALERTED` is said once, at the decision; then any number of `UPDATED`; last either `ENDED`
+    or, when what followed contradicts the decision, `WITHDRAWN`.
+    """
+
+    ALERTED = "alerted"
+    UPDATED = "updated"
+    ENDED = "ended"
+    WITHDRAWN = "withdrawn"
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelEvidence:
+    """How one channel moved during an event.
+
+    Attributes
+    ----------
+    baseline : float
+        Level before the onset, in the quantity's unit.
+    peak_excess : float
+        Largest rise above the baseline so far, in the quantity's unit.
+    rise_s : float
+        Seconds from onset to that peak.
+    decay_s : float or None
+        Seconds from the peak until half the excess was gone; None while it is not.
+    """
+
+    baseline: float
+    peak_excess: float
+    rise_s: float
+    decay_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event on one sensor, as known at `phase`.
+
+    All times are event time in Unix seconds. `probabilities` is over event kinds and sums to one.
+    """
+
+    sensor: str
+    kind: EventKind
+    phase: EventPhase
+    onset: float
+    alerted: float
+    peak_time: float
+    end: float | None
+    confidence: float
+    probabilities: Mapping[str, float]
+    evidence: Mapping[str, ChannelEvidence]
+    model_version: str
+    masked: bool = False
+    thc_likely: bool = False
+    detail: str = ""
+    id: str = field(default="")
+
+    def __post_init__(self) -> None:
+        """Derive the identity from sensor, onset, kind and model version."""
+        if not self.id:
+            text = f"{self.sensor}\x1f{self.onset:.3f}\x1f{self.kind}\x1f{self.model_version}"
+            digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+            object.__setattr__(self, "id", digest)
+
+
+def evidence_sentence(event: Event) -> str:
+    """One sentence that says why, for a lock screen.
+
+    Examples
+    --------
+    >>> e = Event("s1", EventKind.VAPE, EventPhase.ALERTED, 0.0, 6.0, 6.0, None, 0.97,
+    ...           {"vape": 0.97, "spray": 0.02}, {"pm25": ChannelEvidence(4, 176, 6, 14.0)}, "m1")
+    >>> evidence_sentence(e)
+    'PM2.5 rose from 4 to 180 µg/m³ in 6 s, fell by half in 14 s: vape 0.97, spray 0.02'
+    """
+    parts: list[str] = []
+    for key, ev in event.evidence.items():
+        q = QUANTITIES[key]
+        unit = f" {q.unit}" if q.unit else ""
+        base, top = ev.baseline, ev.baseline + ev.peak_excess
+        if abs(ev.peak_excess) < 3 * q.resolution:
+            parts.append(f"{q.label} steady at {base:.0f}{unit}")
+            continue
+        verb = "rose" if ev.peak_excess > 0 else "fell"
+        text = f"{q.label} {verb} from {base:.0f} to {top:.0f}{unit} in {ev.rise_s:.0f} s"
+        if ev.decay_s is not None:
+            text += f", fell by half in {ev.decay_s:.0f} s"
+        parts.append(text)
+    if event.detail:
+        parts.append(event.detail)
+    ranked = sorted(event.probabilities.items(), key=lambda kv: -kv[1])[:2]
+    odds = ", ".join(f"{k} {p:.2f}" for k, p in ranked if p >= 0.005)
+    return "; ".join(parts) + (f": {odds}" if odds else "")

@@ -1,0 +1,88 @@
+"""The one table of physical quantities: key, label, unit, valid range, resolution.
+
+Every other module takes units, ranges and column order from here; nothing else spells a unit.
+Mass concentrations, mixing ratios, indices and vendor ratings are different quantities and are
+never converted into each other.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["COLUMNS", "COLUMN_INDEX", "QUANTITIES", "Quantity"]
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """One measurable quantity.
+
+    Attributes
+    ----------
+    key : str
+        Name in readings, CSV headers and series columns.
+    label : str
+        Name for people.
+    unit : str
+        Unit symbol; empty for dimensionless indices.
+    low, high : float
+        Closed range of physically possible values; outside it is a fault of the channel.
+    resolution : float
+        Step below which a difference means nothing.
+    """
+
+    key: str
+    label: str
+    unit: str
+    low: float
+    high: float
+    resolution: float
+
+    def accepts(self, value: float) -> bool:
+        """Whether `value` is finite and inside the valid range."""
+        return math.isfinite(value) and self.low <= value <= self.high
+
+
+_MASS: Final = "µg/m³"
+_NUMBER: Final = "/cm³"
+
+_TABLE: Final = (
+    Quantity("pm1", "PM1", _MASS, 0, 100_000, 0.1),
+    Quantity("pm25", "PM2.5", _MASS, 0, 100_000, 0.1),
+    Quantity("pm4", "PM4", _MASS, 0, 100_000, 0.1),
+    Quantity("pm10", "PM10", _MASS, 0, 100_000, 0.1),
+    Quantity("n03", "particles > 0.3 µm", _NUMBER, 0, 1e7, 0.01),
+    Quantity("n05", "particles > 0.5 µm", _NUMBER, 0, 1e7, 0.01),
+    Quantity("n10", "particles > 1.0 µm", _NUMBER, 0, 1e7, 0.01),
+    Quantity("n25", "particles > 2.5 µm", _NUMBER, 0, 1e7, 0.01),
+    Quantity("n50", "particles > 5.0 µm", _NUMBER, 0, 1e7, 0.01),
+    Quantity("n100", "particles > 10 µm", _NUMBER, 0, 1e7, 0.01),
+    Quantity("tvoc_ppb", "TVOC", "ppb", 0, 1_000_000, 1),
+    Quantity("tvoc_ugm3", "TVOC", _MASS, 0, 1_000_000, 1),
+    Quantity("voc_index", "VOC index", "", 0, 500, 1),
+    Quantity("voc_raw", "VOC raw signal", "ticks", 0, 65_535, 1),
+    Quantity("nox_index", "NOx index", "", 0, 500, 1),
+    Quantity("rh", "relative humidity", "%", 0, 100, 0.1),
+    Quantity("temp", "temperature", "°C", -40, 85, 0.1),
+    Quantity("co2", "CO2", "ppm", 0, 40_000, 1),
+    Quantity("co", "CO", "ppm", 0, 1_000, 0.1),
+    Quantity("pressure", "air pressure", "hPa", 300, 1_250, 0.1),
+    Quantity("light", "illuminance", "lx", 0, 200_000, 1),
+    Quantity("battery", "battery", "%", 0, 100, 1),
+    Quantity("vape_index", "vendor vape index", "", 0, 100, 1),
+    Quantity("rssi", "signal strength", "dBm", -200, 20, 1),
+)
+
+QUANTITIES: Final[Mapping[str, Quantity]] = MappingProxyType({q.key: q for q in _TABLE})
+"""All quantities by key, in column order."""
+
+COLUMNS: Final[tuple[str, ...]] = tuple(QUANTITIES)
+"""Column order of value matrices (`detection.batch.ReadingBatch.values`)."""
+
+COLUMN_INDEX: Final[Mapping[str, int]] = MappingProxyType({k: i for i, k in enumerate(COLUMNS)})
+"""Column of each quantity in a value matrix."""

@@ -1,0 +1,1 @@
+"""Durable storage: the journal, the state database and the time series."""

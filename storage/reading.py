@@ -1,0 +1,66 @@
+"""The reading: one sensor, one event time, any of the known quantities."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+__all__ = ["DEVICE_EVENTS", "Reading"]
+
+DEVICE_EVENTS = frozenset(
+    {
+        "tamper",
+        "vendor_vape",
+        "vendor_interference",
+        "vendor_burning",
+        "online",
+        "offline",
+        "restart",
+    }
+)
+"""Events a device may report, besides `fault:<quantity>` which lives in `Reading.faults`."""
+
+
+class Reading(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One accepted reading, in the form the journal keeps.
+
+    Attributes
+    ----------
+    sensor : str
+        Sensor id.
+    time : float
+        Event time, Unix seconds.
+    received : float
+        When it reached us, Unix seconds.
+    values : dict of str to float
+        Quantity key to value; a missing quantity is absent, never 0.
+    events : tuple of str
+        Device events (`DEVICE_EVENTS`).
+    faults : tuple of str
+        Keys of quantities the device reported as faulty or out of range.
+    flags : tuple of str
+        Quality flags: `no_time` (receive time stands in), `late`, `retained`, `simulated`,
+        `history`, `unknown_sensor`, ...
+    seq : int or None
+        The device's own sequence number.
+    """
+
+    sensor: str
+    time: float
+    received: float
+    values: dict[str, float] = {}
+    events: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    seq: int | None = None
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return the form `plumewatch decode` prints."""
+        return {
+            "sensor": self.sensor,
+            "time": self.time,
+            "values": self.values,
+            "events": list(self.events),
+            "faults": [f"fault:{f}" if not f.startswith("fault:") else f for f in self.faults],
+        }
