@@ -1,1 +1,1 @@
-"""Pure numpy/scipy detection of events in restroom air; imports no other package of this project."""
+"""Pure numpy/scipy detection of events in restroom air; imports nothing else of this project."""

@@ -1,0 +1,1 @@
+"""A simulated school: restroom air, what happens in it, and the devices that watch it."""

@@ -1,0 +1,80 @@
+"""The sensor registry: which sensor hangs in which room, on which floor, in which building."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["Registry", "Room", "Sensor"]
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """A room and where it is; every part is a name a person would say.
+
+    Attributes
+    ----------
+    id : str
+        Stable key, such as ``"N2-boys"``.
+    name, floor, building, site : str
+        For people; floor may be empty in a one-floor building.
+    kind : str
+        Room type, such as ``"restroom"``.
+    """
+
+    id: str
+    name: str
+    floor: str
+    building: str
+    site: str
+    kind: str = "restroom"
+
+
+@dataclass(frozen=True, slots=True)
+class Sensor:
+    """A sensor as the school registered it.
+
+    Attributes
+    ----------
+    id : str
+        Name under which readings arrive, or the alias given for it.
+    room : str
+        Room id.
+    model : str
+        Hardware, such as ``"sen55"``; empty if unknown.
+    decoder : str
+        Key of `ingest.decoders.DECODERS`; empty means: by topic.
+    interval_s : float
+        Seconds between readings as configured on the device.
+    """
+
+    id: str
+    room: str
+    model: str = ""
+    decoder: str = ""
+    interval_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """All rooms and sensors, looked up by id."""
+
+    rooms: Mapping[str, Room] = field(default_factory=dict)
+    sensors: Mapping[str, Sensor] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, rooms: Iterable[Room], sensors: Iterable[Sensor]) -> Registry:
+        """Index rooms and sensors by id."""
+        return cls({r.id: r for r in rooms}, {s.id: s for s in sensors})
+
+    def room_of(self, sensor: str) -> Room | None:
+        """Room in which a sensor hangs; None if the sensor is unknown."""
+        entry = self.sensors.get(sensor)
+        return self.rooms.get(entry.room) if entry else None
+
+    def sensors_in(self, room: str) -> tuple[Sensor, ...]:
+        """Sensors of a room, in registry order."""
+        return tuple(s for s in self.sensors.values() if s.room == room)

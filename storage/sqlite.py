@@ -1,0 +1,128 @@
+"""How every SQLite file here is opened, migrated and written.
+
+WAL so that other processes read while one writes; `synchronous=FULL` so that a commit that
+returned is on the disk; `BEGIN IMMEDIATE` so that a transaction never fails half-way for want of
+the write lock. Schemas grow by appending scripts; a file written by a newer program is refused.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from storage.errors import SchemaTooNewError, StorageUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+__all__ = ["connect", "migrate", "transaction"]
+
+_BUSY_TIMEOUT_S = 10.0
+
+
+def connect(path: Path | str, *, read_only: bool = False) -> sqlite3.Connection:
+    """Open a database for use from any one thread at a time.
+
+    Parameters
+    ----------
+    path : Path or str
+        The file, or ``":memory:"``.
+    read_only : bool
+        Open without the right to write; the file must exist.
+
+    Raises
+    ------
+    StorageUnavailableError
+        If the file cannot be opened, created or is no database.
+    """
+    in_memory = str(path) == ":memory:"
+    target = ":memory:" if in_memory else f"file:{path}?mode={'ro' if read_only else 'rwc'}"
+    try:
+        connection = sqlite3.connect(
+            target,
+            uri=not in_memory,
+            timeout=_BUSY_TIMEOUT_S,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        try:
+            if not in_memory and not read_only:
+                connection.execute("PRAGMA journal_mode=WAL")
+                connection.execute("PRAGMA synchronous=FULL")
+                connection.execute("PRAGMA wal_autocheckpoint=2000")
+            connection.execute("PRAGMA foreign_keys=ON")
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except sqlite3.Error:
+            connection.close()
+            raise
+    except sqlite3.Error as error:
+        raise StorageUnavailableError(f"{path}: {error}") from error
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """Commit everything done inside, or nothing."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield connection
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def migrate(connection: sqlite3.Connection, component: str, scripts: Sequence[str]) -> None:
+    """Bring the tables of one component to the newest schema, one transaction a step.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+    component : str
+        Owner of the tables, such as ``"alerts"``.
+    scripts : sequence of str
+        Script k (from 0) leads from schema k to k + 1. Published scripts never change.
+
+    Raises
+    ------
+    SchemaTooNewError
+        If the file was written by a newer program.
+    """
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS schema_version"
+        " (component TEXT PRIMARY KEY, version INTEGER NOT NULL)"
+    )
+    row = connection.execute(
+        "SELECT version FROM schema_version WHERE component = ?", (component,)
+    ).fetchone()
+    version = int(row["version"]) if row else 0
+    if version > len(scripts):
+        raise SchemaTooNewError(
+            f"tables of {component!r} have schema {version}; this program knows up to"
+            f" {len(scripts)}: use the newer program or restore a backup"
+        )
+    for step in range(version, len(scripts)):
+        with transaction(connection):
+            for statement in _statements(scripts[step]):
+                connection.execute(statement)
+            connection.execute(
+                "INSERT INTO schema_version VALUES (?, ?)"
+                " ON CONFLICT (component) DO UPDATE SET version = excluded.version",
+                (component, step + 1),
+            )
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Split a script where SQLite itself sees a complete statement."""
+    buffer = ""
+    for line in script.splitlines(keepends=True):
+        buffer += line
+        if sqlite3.complete_statement(buffer):
+            yield buffer
+            buffer = ""
+    if buffer.strip():
+        yield buffer
