@@ -1,0 +1,73 @@
+"""The state database: where the detecting consumer stands and what the detector remembers.
+
+Incidents, outbox and these tables share one file, so that the effects of a batch and the position
+behind it commit in one transaction. The detector's own state is written less often than the
+position: it is a pure function of the readings, so after a restart the newest snapshot is restored
+and the readings between its position and the committed position are stepped again with their
+events discarded.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import sqlite3
+
+__all__ = ["SCRIPTS", "Snapshot", "position", "set_position", "set_snapshot", "snapshot"]
+
+SCRIPTS = (
+    """
+    CREATE TABLE consumer (
+        name TEXT PRIMARY KEY,
+        position INTEGER NOT NULL
+    );
+    CREATE TABLE detector_snapshot (
+        name TEXT PRIMARY KEY,
+        position INTEGER NOT NULL,
+        model_version TEXT NOT NULL,
+        body BLOB NOT NULL
+    );
+    """,
+)
+
+
+class Snapshot(NamedTuple):
+    """Detector state after all readings up to and including `position`."""
+
+    position: int
+    model_version: str
+    body: bytes
+
+
+def position(connection: sqlite3.Connection, name: str) -> int:
+    """Journal offset up to which the effects of consumer `name` are committed; 0 at first."""
+    row = connection.execute("SELECT position FROM consumer WHERE name = ?", (name,)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def set_position(connection: sqlite3.Connection, name: str, offset: int) -> None:
+    """Move consumer `name`; call inside the transaction that holds the effects."""
+    connection.execute(
+        "INSERT INTO consumer VALUES (?, ?)"
+        " ON CONFLICT (name) DO UPDATE SET position = excluded.position",
+        (name, offset),
+    )
+
+
+def snapshot(connection: sqlite3.Connection, name: str) -> Snapshot | None:
+    """Newest stored detector state of consumer `name`, if any."""
+    row = connection.execute(
+        "SELECT position, model_version, body FROM detector_snapshot WHERE name = ?", (name,)
+    ).fetchone()
+    return Snapshot(int(row[0]), str(row[1]), bytes(row[2])) if row else None
+
+
+def set_snapshot(connection: sqlite3.Connection, name: str, state: Snapshot) -> None:
+    """Replace the stored detector state of consumer `name`."""
+    connection.execute(
+        "INSERT INTO detector_snapshot VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET"
+        " position = excluded.position, model_version = excluded.model_version,"
+        " body = excluded.body",
+        (name, *state),
+    )
