@@ -2,7 +2,7 @@
 
 Each sensor keeps a gated baseline and a noise scale of three channels (fine particles, VOC,
 relative humidity). A rise of one above its baseline opens an *episode*; while it lasts, its shape
-is followed: how high each channel went, how fast particles rose and fell, how much of them is coarse.
+is followed: how high each channel went, how fast particles rose and fell, how coarse they are.
 `detection.posterior` turns the shape into class probabilities; this module decides when to speak.
 
 Exhaled nicotine aerosol is told from everything else by what the air itself does: the droplets
