@@ -1,0 +1,314 @@
+"""MQTT in: acknowledge what is durable, in the order it came, and nothing else.
+
+Order of operations
+-------------------
+The broker delivers at QoS 1 into a persistent session. Arrivals queue in `Arrivals`; the intake
+loop takes a group, decides each message's one outcome (`ingest.pipeline.Intake`), commits readings
+and dead letters of the group in one fsynced transaction, and only then sends the PUBACKs, in
+receive order and on the connection that delivered them. While a commit waits for the disk the next group
+gathers, so the group size follows the load by itself.
+
+A group is never given up: when the disk refuses, the same group is tried again and nothing is
+acknowledged, so the broker's window closes and the broker keeps what follows. That is also why the
+duplicate window may learn of a reading before the commit: nothing behind it is acknowledged first.
+
+Bounds
+------
+Unacknowledged QoS 1 messages are bounded by the broker (`max_inflight_messages`). QoS 0 messages
+have no window: beyond `MAX_UNACKNOWLEDGED_QOS0` waiting, the newest is dropped and counted.
+
+This module alone touches the client underneath aiomqtt (manual acknowledgement, its own callback):
+aiomqtt 2 acknowledges a message before the caller has seen it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import aiomqtt
+
+from ingest.errors import BrokerError, BrokerReason
+from ingest.message import Message
+from storage.errors import StorageUnavailableError
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from paho.mqtt.client import Client as PahoClient
+    from paho.mqtt.client import MQTTMessage
+
+    from ingest.pipeline import Intake, Outcome
+    from storage.journal import DeadLetter
+    from storage.reading import Reading
+
+__all__ = ["Arrivals", "BrokerSettings", "MqttSource", "SourceState", "probe"]
+
+log = logging.getLogger(__name__)
+
+MAX_GROUP: Final = 500
+MAX_UNACKNOWLEDGED_QOS0: Final = 20_000
+_FIRST_RETRY_S: Final = 0.5
+_LAST_RETRY_S: Final = 30.0
+_TIMEOUT_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerSettings:
+    """How to reach the broker.
+
+    Attributes
+    ----------
+    host, port : str, int
+    client_id : str
+        Names the persistent session: keep it, and never run two services with the same one.
+    username, password : str
+        Empty for none. The password never appears in `repr`.
+    tls : ssl.SSLContext or None
+    keepalive_s : int
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 1883
+    client_id: str = "plumewatch"
+    username: str = ""
+    password: str = field(default="", repr=False)
+    tls: ssl.SSLContext | None = None
+    keepalive_s: int = 30
+
+
+@dataclass(slots=True)
+class SourceState:
+    """What the intake loop counts and shows; only ever written by it."""
+
+    connected: bool = False
+    connections: int = 0
+    received: int = 0
+    acknowledged: int = 0
+    committed_groups: int = 0
+    dropped_qos0: int = 0
+    storage_failing: str = ""
+    last_error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    message: Message
+    packet_id: int
+    qos: int
+
+
+class Arrivals:
+    """Messages of one connection between the network callback and the intake loop."""
+
+    def __init__(self, clock: Callable[[], float], state: SourceState) -> None:
+        self._waiting: deque[_Arrival] = deque()
+        self._clock = clock
+        self._state = state
+        self._unacknowledged_qos0 = 0
+        self._arrived = asyncio.Event()
+
+    def on_message(self, _client: PahoClient, _userdata: object, raw: MQTTMessage) -> None:
+        """Take one message from the network; never blocks, never raises."""
+        self._state.received += 1
+        if raw.qos == 0:
+            if self._unacknowledged_qos0 >= MAX_UNACKNOWLEDGED_QOS0:
+                if self._state.dropped_qos0 == 0:
+                    log.warning("dropping QoS 0 messages: more arrive than can be stored")
+                self._state.dropped_qos0 += 1
+                return
+            self._unacknowledged_qos0 += 1
+        try:
+            topic = raw.topic
+        except UnicodeDecodeError:
+            topic = raw._topic.decode("utf-8", "surrogateescape")  # noqa: SLF001 - .topic raises
+        message = Message(
+            topic=topic,
+            payload=bytes(raw.payload),
+            received=self._clock(),
+            retained=raw.retain,
+            duplicate=raw.dup,
+        )
+        self._waiting.append(_Arrival(message, raw.mid, raw.qos))
+        self._arrived.set()
+
+    async def group(self) -> list[_Arrival]:
+        """Wait for at least one message; return up to `MAX_GROUP`, oldest first."""
+        while not self._waiting:
+            self._arrived.clear()
+            await self._arrived.wait()
+        taken = [self._waiting.popleft() for _ in range(min(MAX_GROUP, len(self._waiting)))]
+        self._unacknowledged_qos0 -= sum(a.qos == 0 for a in taken)
+        return taken
+
+
+class MqttSource:
+    """The service's end of the broker connection.
+
+    Parameters
+    ----------
+    settings : BrokerSettings
+    topics : sequence of str
+        Topic filters to subscribe to at QoS 1.
+    intake : Intake
+        Decides the outcome of each message.
+    commit : callable
+        ``await commit(readings, dead_letters)`` returns once both are durable, or raises
+        `StorageUnavailableError`.
+    clock : callable
+        Unix seconds, for the receive time.
+    """
+
+    def __init__(
+        self,
+        settings: BrokerSettings,
+        topics: Sequence[str],
+        intake: Intake,
+        commit: Callable[[Sequence[Reading], Sequence[DeadLetter]], Awaitable[None]],
+        clock: Callable[[], float],
+    ) -> None:
+        self.state = SourceState()
+        self._settings = settings
+        self._topics = tuple(topics)
+        self._intake = intake
+        self._commit = commit
+        self._clock = clock
+        self._jitter = random.Random()  # noqa: S311 - spreads reconnects, hides nothing
+
+    async def run(self) -> None:
+        """Connect, take in, reconnect with growing pauses; until cancelled.
+
+        Raises
+        ------
+        BrokerError
+            Only where trying again cannot help: the broker refuses user or password.
+        """
+        pause = _FIRST_RETRY_S
+        while True:
+            before = self.state.connections
+            try:
+                await self._session()
+            except BrokerError as error:
+                if error.reason is BrokerReason.REFUSED and self.state.connections == 0:
+                    raise
+                self.state.last_error = str(error)
+                log.warning("%s; trying again in %.0f s", error, pause)
+            finally:
+                self.state.connected = False
+            if self.state.connections > before:
+                pause = _FIRST_RETRY_S
+            await asyncio.sleep(pause * self._jitter.uniform(0.5, 1.0))
+            pause = min(pause * 2, _LAST_RETRY_S)
+
+    async def _session(self) -> None:
+        client = _client(self._settings, self._settings.client_id, clean=False)
+        arrivals = Arrivals(self._clock, self.state)
+        client._client.manual_ack_set(on=True)  # noqa: SLF001 - aiomqtt has no manual mode
+        client._client.on_message = arrivals.on_message  # noqa: SLF001 - aiomqtt hides `dup`
+        try:
+            async with client:
+                await client.subscribe([(topic, 1) for topic in self._topics], timeout=_TIMEOUT_S)
+                self.state.connected = True
+                self.state.connections += 1
+                log.info("connected to %s:%d", self._settings.host, self._settings.port)
+                await self._take_in(client, arrivals)
+        except aiomqtt.MqttError as error:
+            raise _translated(error, self._settings) from error
+
+    async def _take_in(self, client: aiomqtt.Client, arrivals: Arrivals) -> None:
+        gone = client._disconnected  # noqa: SLF001 - the one place that says so
+        while not gone.done():
+            waiting = asyncio.ensure_future(arrivals.group())
+            await asyncio.wait((waiting, gone), return_when=asyncio.FIRST_COMPLETED)
+            if not waiting.done():
+                waiting.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await waiting
+                break
+            group = waiting.result()
+            await self._settle([self._intake.on_message(a.message) for a in group])
+            for arrival in group:
+                if gone.done():
+                    break
+                client._client.ack(arrival.packet_id, arrival.qos)  # noqa: SLF001
+                self.state.acknowledged += 1
+        error = gone.exception()
+        if error is not None:
+            raise error
+
+    async def _settle(self, outcomes: Sequence[Outcome]) -> None:
+        """Make the outcomes of one group durable, however long the disk refuses."""
+        readings = [reading for outcome in outcomes for reading in outcome.readings]
+        letters = [o.dead_letter for o in outcomes if o.dead_letter is not None]
+        if not readings and not letters:
+            return
+        pause = _FIRST_RETRY_S
+        while True:
+            try:
+                await self._commit(readings, letters)
+            except StorageUnavailableError as error:
+                if not self.state.storage_failing:
+                    log.error("cannot store readings, acknowledging nothing: %s", error)  # noqa: TRY400 - one line, no traceback
+                self.state.storage_failing = str(error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 5.0)
+                continue
+            if self.state.storage_failing:
+                log.warning("storing readings again")
+                self.state.storage_failing = ""
+            self.state.committed_groups += 1
+            return
+
+
+async def probe(settings: BrokerSettings) -> None:
+    """Connect and disconnect, to see whether it can be done.
+
+    Raises
+    ------
+    BrokerError
+        With one sentence that says why not.
+    """
+    client = _client(settings, f"{settings.client_id}-check", clean=True)
+    try:
+        async with asyncio.timeout(_TIMEOUT_S), client:
+            pass
+    except aiomqtt.MqttError as error:
+        raise _translated(error, settings) from error
+    except TimeoutError as error:
+        raise BrokerError(
+            BrokerReason.UNREACHABLE,
+            f"broker {settings.host}:{settings.port} does not answer within {_TIMEOUT_S:.0f} s",
+        ) from error
+
+
+def _client(settings: BrokerSettings, client_id: str, *, clean: bool) -> aiomqtt.Client:
+    return aiomqtt.Client(
+        settings.host,
+        settings.port,
+        username=settings.username or None,
+        password=settings.password or None,
+        identifier=client_id,
+        clean_session=clean,
+        keepalive=settings.keepalive_s,
+        timeout=_TIMEOUT_S,
+        tls_context=settings.tls,
+    )
+
+
+def _translated(error: aiomqtt.MqttError, settings: BrokerSettings) -> BrokerError:
+    where = f"broker {settings.host}:{settings.port}"
+    text = str(error)
+    if "authori" in text.lower() or "bad user name" in text.lower():
+        user = settings.username or "(none)"
+        return BrokerError(
+            BrokerReason.REFUSED, f"{where} refuses user {user!r}: wrong name or password"
+        )
+    cause = error.__cause__ or error.__context__
+    detail = str(cause) if isinstance(cause, OSError) else text
+    return BrokerError(BrokerReason.UNREACHABLE, f"{where} is not reachable: {detail}")

@@ -1,0 +1,302 @@
+"""What a school writes: the TOML configuration, its checks, and what it becomes.
+
+All faults are reported at once, each with its path, the value found and what is allowed. Secrets
+come from files or environment variables, never from the configuration itself.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from storage.registry import Registry, Room, Sensor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = [
+    "BrokerConfig",
+    "ConfigError",
+    "Fault",
+    "PlumewatchConfig",
+    "RoomConfig",
+    "SensorConfig",
+    "StaffConfig",
+    "TargetConfig",
+    "WebConfig",
+    "load",
+    "parse",
+]
+
+Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
+Name = Annotated[str, Field(min_length=1, max_length=80)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+_MAX_CONFIG_BYTES = 4_000_000
+
+
+class Fault(BaseModel):
+    """One fault of a configuration."""
+
+    path: str
+    value: str
+    allowed: str
+
+    def __str__(self) -> str:
+        """One line: where, what is there, what may be there."""
+        return f"{self.path}: {self.value}: {self.allowed}"
+
+
+class ConfigError(Exception):
+    """The configuration has faults; `faults` lists them all."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        self.faults = faults
+        super().__init__("\n".join(map(str, faults)))
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BrokerConfig(_Section):
+    """The MQTT broker."""
+
+    host: Annotated[str, Field(min_length=1, max_length=255)] = "127.0.0.1"
+    port: Port = 1883
+    client_id: Id = "plumewatch"
+    username: str = ""
+    password_file: Path | None = None
+    password_env: str = ""
+    tls: bool = False
+    ca_file: Path | None = None
+
+
+class WebConfig(_Section):
+    """The staff page."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8420
+    public_url: Annotated[str, Field(pattern=r"^(https?://[^\s/]+(/[^\s]*)?)?$")] = ""
+    token_file: Path | None = None
+    token_env: str = ""
+
+
+class RoomConfig(_Section):
+    """One room; building and floor are names a person would say."""
+
+    id: Id
+    name: Name
+    building: Name
+    floor: Annotated[str, Field(max_length=80)] = ""
+    site: Annotated[str, Field(max_length=80)] = ""
+    kind: Annotated[str, Field(min_length=1, max_length=40)] = "restroom"
+
+
+class SensorConfig(_Section):
+    """One sensor and where it hangs."""
+
+    id: Id
+    room: Id
+    model: Annotated[str, Field(max_length=40)] = ""
+    decoder: str = ""
+    interval_s: Annotated[float, Field(ge=0.5, le=3600)] = 5.0
+
+
+class TargetConfig(_Section):
+    """Where notices go: an Apprise URL, kept in a file or an environment variable."""
+
+    url_file: Path | None = None
+    url_env: str = ""
+
+
+class StaffConfig(_Section):
+    """One member of staff, by role and duty name rather than by person where you can."""
+
+    id: Id
+    name: Name
+    role: Literal["staff", "facilities", "analyst", "admin"] = "staff"
+    notify: Annotated[list[TargetConfig], Field(max_length=8)] = []
+
+
+class AlertsConfig(_Section):
+    """When staff are told."""
+
+    cooldown_s: Annotated[float, Field(ge=0, le=3600)] = 300.0
+    allow_private_targets: bool = False
+
+
+class PlumewatchConfig(_Section):
+    """The whole configuration."""
+
+    site: Name
+    timezone: str
+    data_dir: Path = Path("plumewatch-data")
+    broker: BrokerConfig = BrokerConfig()
+    web: WebConfig = WebConfig()
+    alerts: AlertsConfig = AlertsConfig()
+    room: Annotated[list[RoomConfig], Field(min_length=1, max_length=10_000)]
+    sensor: Annotated[list[SensorConfig], Field(min_length=1, max_length=100_000)]
+    staff: Annotated[list[StaffConfig], Field(max_length=10_000)] = []
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        if value not in available_timezones():
+            raise ValueError("a time zone of the IANA list, such as America/New_York")
+        return value
+
+    def zone(self) -> ZoneInfo:
+        """Time zone of the school."""
+        return ZoneInfo(self.timezone)
+
+    def registry(self) -> Registry:
+        """Rooms and sensors, for every other part."""
+        return Registry.of(
+            (
+                Room(r.id, r.name, r.floor, r.building, r.site or self.site, r.kind)
+                for r in self.room
+            ),
+            (Sensor(s.id, s.room, s.model, s.decoder, s.interval_s) for s in self.sensor),
+        )
+
+
+def load(path: Path, *, decoders: frozenset[str] = frozenset()) -> PlumewatchConfig:
+    """Read and check a configuration file; relative paths inside are relative to it.
+
+    Raises
+    ------
+    ConfigError
+        With every fault found.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            [Fault(path=str(path), value=error.strerror or "unreadable", allowed="a TOML file")]
+        ) from error
+    if len(raw) > _MAX_CONFIG_BYTES:
+        raise ConfigError([Fault(path=str(path), value="too large", allowed="at most 4 MB")])
+    try:
+        tree = tomllib.loads(raw.decode("utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(
+            [Fault(path=str(path), value=str(error), allowed="valid TOML")]
+        ) from error
+    return parse(tree, base=path.resolve().parent, decoders=decoders)
+
+
+def parse(
+    tree: Mapping[str, Any], *, base: Path, decoders: frozenset[str] = frozenset()
+) -> PlumewatchConfig:
+    """Check a configuration that has been read.
+
+    Parameters
+    ----------
+    tree : mapping
+        As `tomllib` gives it.
+    base : Path
+        Folder to which relative paths refer.
+    decoders : frozenset of str
+        Known decoder names; empty to accept any.
+
+    Raises
+    ------
+    ConfigError
+        With every fault found.
+    """
+    try:
+        config = PlumewatchConfig.model_validate(_rebased(tree, base))
+    except ValidationError as error:
+        raise ConfigError([_fault(e) for e in error.errors(include_url=False)]) from error
+    faults = list(_cross_faults(config, decoders))
+    if faults:
+        raise ConfigError(faults)
+    return config
+
+
+_PATH_KEYS = frozenset({"data_dir", "password_file", "ca_file", "token_file", "url_file"})
+
+
+def _rebased(tree: Any, base: Path) -> Any:
+    if isinstance(tree, dict):
+        return {
+            k: str(base / v) if k in _PATH_KEYS and isinstance(v, str) else _rebased(v, base)
+            for k, v in tree.items()
+        }
+    if isinstance(tree, list):
+        return [_rebased(v, base) for v in tree]
+    return tree
+
+
+def _fault(error: Any) -> Fault:
+    parts = [str(p) for p in error["loc"]]
+    path = ".".join(parts) or "(top level)"
+    kind, context = error["type"], error.get("ctx", {})
+    value = "missing" if kind == "missing" else repr(error["input"])[:80]
+    if kind == "extra_forbidden":
+        return Fault(path=path, value="unknown key", allowed="see `plumewatch init` for all keys")
+    if kind == "missing":
+        return Fault(path=path, value=value, allowed="must be given")
+    if kind == "value_error":
+        return Fault(path=path, value=value, allowed=f"must be {context['error']}")
+    return Fault(
+        path=path, value=value, allowed=str(error["msg"]).replace("Input should", "should")
+    )
+
+
+def _cross_faults(config: PlumewatchConfig, decoders: frozenset[str]) -> Iterator[Fault]:
+    for section in ("room", "sensor", "staff"):
+        yield from _repeated_ids(section, [entry.id for entry in getattr(config, section)])
+    yield from _sensor_faults(config, decoders)
+    yield from _secret_faults(config)
+
+
+def _repeated_ids(section: str, ids: list[str]) -> Iterator[Fault]:
+    seen: dict[str, int] = {}
+    for i, found in enumerate(ids):
+        if found in seen:
+            yield Fault(
+                path=f"{section}.{i}.id",
+                value=repr(found),
+                allowed=f"must be unique, but is also {section}.{seen[found]}.id",
+            )
+        seen.setdefault(found, i)
+
+
+def _sensor_faults(config: PlumewatchConfig, decoders: frozenset[str]) -> Iterator[Fault]:
+    rooms = {room.id for room in config.room}
+    for i, sensor in enumerate(config.sensor):
+        if sensor.room not in rooms:
+            yield Fault(
+                path=f"sensor.{i}.room",
+                value=repr(sensor.room),
+                allowed="must be the id of a [[room]]: " + ", ".join(sorted(rooms)[:20]),
+            )
+        if decoders and sensor.decoder and sensor.decoder not in decoders:
+            yield Fault(
+                path=f"sensor.{i}.decoder",
+                value=repr(sensor.decoder),
+                allowed="must be empty or one of: " + ", ".join(sorted(decoders)),
+            )
+
+
+def _secret_faults(config: PlumewatchConfig) -> Iterator[Fault]:
+    for i, person in enumerate(config.staff):
+        for k, target in enumerate(person.notify):
+            if bool(target.url_file) == bool(target.url_env):
+                yield Fault(
+                    path=f"staff.{i}.notify.{k}",
+                    value="both or neither of url_file and url_env",
+                    allowed="exactly one of them",
+                )
+    if config.broker.password_file and config.broker.password_env:
+        yield Fault(
+            path="broker", value="password_file and password_env", allowed="at most one of them"
+        )
+    if config.web.token_file and config.web.token_env:
+        yield Fault(path="web", value="token_file and token_env", allowed="at most one of them")
