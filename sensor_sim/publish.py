@@ -1,0 +1,463 @@
+"""Publishing a stream of wire messages to a broker, on the clock of the simulation.
+
+Design
+------
+* One connection carries all devices; what the broker would publish for a device that vanished
+  (its will) is in the stream already.
+* Messages leave in the order of the stream. At most `window` of them wait for an
+  acknowledgement; when the window is full, the stream is not read on, so memory is bounded
+  however slow the broker is.
+* A message with QoS 1 counts as published when its PUBACK came, and only then enters the ledger;
+  one with QoS 0 when it was handed to the socket.
+* When the connection breaks, all that was not acknowledged is sent again, in order, on the next
+  connection: at least once, like a real device. How long to keep trying is `patience_s`.
+* `speed` stretches the time between messages, never what is inside them: events of formats that
+  carry a time keep their simulated time, formats without one get the receiver's clock, so that a
+  plume seen through them is true at speed 1 alone. `live_offset` moves the simulated times to the
+  wall clock, without stretching either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import os
+import re
+import ssl
+import time
+from collections import deque
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote, urlsplit
+
+import aiomqtt
+
+from sensor_sim.errors import BrokerAddressError, BrokerRefusedError, BrokerUnreachableError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+    from pathlib import Path
+    from typing import TextIO
+
+    from sensor_sim.trace import DeviceTrace
+    from sensor_sim.wire import WireMessage
+
+__all__ = [
+    "BrokerAddress",
+    "Ledger",
+    "PublishReport",
+    "PublishSettings",
+    "Publisher",
+    "live_offset",
+    "publish",
+    "shift_trace",
+]
+
+_PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
+_REFUSALS: Final = frozenset({4, 5, 134, 135, 138})
+_RETRY_S: Final = (0.05, 0.1, 0.25, 0.5, 1.0)
+_YIELD_EVERY: Final = 64
+_LOGGER: Final = logging.getLogger("sensor_sim.mqtt")
+_LOGGER.addHandler(logging.NullHandler())
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerAddress:
+    """Where the broker is and how to log in; the password never shows in a repr.
+
+    Attributes
+    ----------
+    host : str
+    port : int
+    username, password : str or None
+    tls : bool
+    """
+
+    host: str
+    port: int = 1883
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    tls: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> BrokerAddress:
+        """Read ``[mqtt[s]://][user[:password]@]host[:port]``.
+
+        Raises
+        ------
+        BrokerAddressError
+            If it is none.
+
+        Examples
+        --------
+        >>> BrokerAddress.parse("localhost")
+        BrokerAddress(host='localhost', port=1883, username=None, tls=False)
+        >>> BrokerAddress.parse("mqtts://sim:secret@broker.school:9883")
+        BrokerAddress(host='broker.school', port=9883, username='sim', tls=True)
+        """
+        allowed = "[mqtt[s]://][user[:password]@]host[:port]"
+        whole = text if "://" in text else f"mqtt://{text}"
+        shown = re.sub(r"(//|^)([^@/:]*):[^@]*@", r"\1\2:***@", text)
+        try:
+            parts = urlsplit(whole)
+            host, port = parts.hostname, parts.port
+        except ValueError as exc:
+            raise BrokerAddressError(f"broker address {shown!r}: expected {allowed}") from exc
+        if parts.scheme not in _PORTS or not host or parts.path.strip("/") or port == 0:
+            raise BrokerAddressError(f"broker address {shown!r}: expected {allowed}")
+        return cls(
+            host=host,
+            port=port or _PORTS[parts.scheme],
+            username=unquote(parts.username) if parts.username else None,
+            password=unquote(parts.password) if parts.password else None,
+            tls=parts.scheme == "mqtts",
+        )
+
+    def __str__(self) -> str:
+        """Return ``host:port``."""
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class PublishSettings:
+    """How to publish.
+
+    Attributes
+    ----------
+    speed : float
+        Simulated seconds in a second; ``math.inf`` is as fast as the broker acknowledges.
+    window : int
+        Messages that may wait for an acknowledgement at a time.
+    timeout_s : float
+        How long to wait for a connection or an acknowledgement.
+    patience_s : float
+        How long to keep trying when the broker is not there or goes away; 0 gives up at once.
+    client_id : str or None
+        MQTT client id; the library's random one by default.
+    """
+
+    speed: float = 1.0
+    window: int = 64
+    timeout_s: float = 10.0
+    patience_s: float = 0.0
+    client_id: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises
+        ------
+        ValueError
+            If a value is out of its range.
+        """
+        if not self.speed > 0:
+            raise ValueError(f"speed must be above 0, got {self.speed}")
+        if not 1 <= self.window <= 60_000:
+            raise ValueError(f"window must be 1 to 60000, got {self.window}")
+        if not (self.timeout_s > 0 and self.patience_s >= 0):
+            raise ValueError(
+                f"timeout_s must be above 0 and patience_s at least 0, "
+                f"got {self.timeout_s} and {self.patience_s}"
+            )
+
+
+@dataclass(slots=True)
+class PublishReport:
+    """What was published.
+
+    Attributes
+    ----------
+    messages : int
+        Messages done: acknowledged (QoS 1 and 2) or handed to the socket (QoS 0).
+    acknowledged : int
+        Those of them that were acknowledged.
+    repeated : int
+        Messages sent again after the connection broke.
+    reconnects : int
+    simulated_s : float
+        Simulated time between the first and the last message done.
+    wall_s : float
+        Wall-clock time it took.
+    """
+
+    messages: int = 0
+    acknowledged: int = 0
+    repeated: int = 0
+    reconnects: int = 0
+    simulated_s: float = 0.0
+    wall_s: float = 0.0
+
+
+class Ledger:
+    """Which (sensor, seq) got a PUBACK, in the order they came: the oracle of fault tests.
+
+    With a path each entry is a line ``sensor,seq`` and has left the process when `acknowledged`
+    returns, so that it survives a kill of the publisher.
+
+    Parameters
+    ----------
+    path : Path, optional
+        File to append to.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._file: TextIO | None = None if path is None else path.open("a", encoding="utf-8")
+        self._entries: list[tuple[str, int]] = []
+
+    def acknowledged(self, message: WireMessage) -> None:
+        """Enter `message`."""
+        self._entries.append((message.sensor, message.seq))
+        if self._file is not None:
+            self._file.write(f"{message.sensor},{message.seq}\n")
+            self._file.flush()
+
+    @property
+    def entries(self) -> tuple[tuple[str, int], ...]:
+        """All entries of this process."""
+        return tuple(self._entries)
+
+    def close(self) -> None:
+        """Write what is left to the disk and close the file."""
+        if self._file is not None:
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._file = None
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+def live_offset(start: float, duration_s: float, speed: float, now: float) -> float:
+    """Seconds to add to simulated times so that they are the wall clock's, none in the future.
+
+    At speed 1 and below the first reading happens now. Faster than that a stretch of time can't
+    both keep its shape and end in the future, so it ends now-to-be instead: the last reading
+    leaves at its own time, the first ones are up to ``duration_s * (1 - 1 / speed)`` late.
+
+    Parameters
+    ----------
+    start, duration_s : float
+        First simulated time, Unix seconds, and simulated length, s.
+    speed : float
+        Simulated seconds in a second, ``math.inf`` allowed.
+    now : float
+        Wall clock, Unix seconds.
+
+    Examples
+    --------
+    >>> live_offset(1000.0, 600.0, 1.0, now=5000.0)
+    4000.0
+    >>> live_offset(1000.0, 600.0, 60.0, now=5000.0)
+    3410.0
+    """
+    late = duration_s * (1 - 1 / speed) if speed > 1 else 0.0
+    return now - start - late
+
+
+def shift_trace(trace: DeviceTrace, offset_s: float) -> DeviceTrace:
+    """`trace` with all its times moved by `offset_s` seconds."""
+    return replace(
+        trace,
+        time=trace.time + offset_s,
+        sent=trace.sent + offset_s,
+        events=tuple((at + offset_s, event) for at, event in trace.events),
+    )
+
+
+class Publisher:
+    """Publishes one stream; the shell around the broker connection.
+
+    Parameters
+    ----------
+    address : BrokerAddress
+    settings : PublishSettings
+    ledger : Ledger, optional
+        Where acknowledged messages are entered.
+    on_progress : callable, optional
+        Called with the report and the simulated time after every message done.
+    monotonic, sleep : callable
+        Clock for waits and the wait itself.
+    """
+
+    def __init__(
+        self,
+        address: BrokerAddress,
+        settings: PublishSettings | None = None,
+        *,
+        ledger: Ledger | None = None,
+        on_progress: Callable[[PublishReport, float], None] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._address = address
+        self._settings = PublishSettings() if settings is None else settings
+        self._ledger = ledger
+        self._on_progress = on_progress
+        self._monotonic = monotonic
+        self._sleep = sleep
+        self.report = PublishReport()
+        self._waiting: dict[int, WireMessage] = {}
+        self._next = 0
+        self._first_sent = math.nan
+        self._origin = math.nan
+
+    async def run(self, messages: Iterable[WireMessage]) -> PublishReport:
+        """Publish all of `messages`.
+
+        Raises
+        ------
+        BrokerUnreachableError
+            If no broker answers, or it goes away, for longer than `patience_s`.
+        BrokerRefusedError
+            If the broker refuses name and password.
+        """
+        stream = iter(messages)
+        began = self._monotonic()
+        failing_since: float | None = None
+        attempt = 0
+        while True:
+            done_before = self.report.messages
+            try:
+                async with self._client() as client:
+                    await self._drain(client, stream)
+                break
+            except* aiomqtt.MqttError as group:
+                error = _first(group)
+            refused = getattr(error, "rc", None)
+            code = getattr(refused, "value", refused)
+            if isinstance(error, aiomqtt.exceptions.MqttConnectError) and code in _REFUSALS:
+                raise BrokerRefusedError(
+                    f"the broker at {self._address} refuses the user name or password"
+                ) from error
+            now = self._monotonic()
+            if failing_since is None or self.report.messages > done_before:
+                failing_since, attempt = now, 0
+            if now - failing_since >= self._settings.patience_s:
+                raise BrokerUnreachableError(
+                    f"the broker at {self._address} is not reachable: {_sentence(error)}"
+                ) from error
+            self.report.reconnects += 1
+            await self._sleep(_RETRY_S[min(attempt, len(_RETRY_S) - 1)])
+            attempt += 1
+        self.report.wall_s = self._monotonic() - began
+        return self.report
+
+    def _client(self) -> aiomqtt.Client:
+        settings, address = self._settings, self._address
+        client = aiomqtt.Client(
+            address.host,
+            address.port,
+            username=address.username,
+            password=address.password,
+            identifier=settings.client_id,
+            timeout=settings.timeout_s,
+            logger=_LOGGER,
+            max_inflight_messages=settings.window,
+            tls_context=ssl.create_default_context() if address.tls else None,
+        )
+        client.pending_calls_threshold = settings.window + 1
+        return client
+
+    async def _drain(self, client: aiomqtt.Client, stream: Iterator[WireMessage]) -> None:
+        async with asyncio.TaskGroup() as group:
+            watch = group.create_task(_until_disconnected(client), name="publish-watch")
+            slots = asyncio.Semaphore(self._settings.window)
+            sends: set[asyncio.Task[None]] = set()
+            async for number, message in self._due(stream):
+                if message.qos == 0:
+                    await client.publish(message.topic, message.payload, 0, message.retain)
+                    self._done(number)
+                    continue
+                await slots.acquire()
+                task = group.create_task(
+                    self._send(client, number, message, slots), name=f"publish-{number}"
+                )
+                sends.add(task)
+                task.add_done_callback(sends.discard)
+            while sends:
+                await asyncio.wait(sends)
+            watch.cancel()
+
+    async def _due(self, stream: Iterator[WireMessage]) -> AsyncIterator[tuple[int, WireMessage]]:
+        again = deque(self._waiting.items())
+        self.report.repeated += len(again)
+        while again:
+            yield again.popleft()
+        since_yield = 0
+        for message in stream:
+            number = self._next
+            self._next += 1
+            self._waiting[number] = message
+            wait = self._wait_s(message.sent)
+            since_yield += 1
+            if wait > 0:
+                await self._sleep(wait)
+                since_yield = 0
+            elif since_yield >= _YIELD_EVERY:
+                await asyncio.sleep(0)
+                since_yield = 0
+            yield number, message
+
+    def _wait_s(self, sent: float) -> float:
+        if math.isnan(self._first_sent):
+            self._first_sent, self._origin = sent, self._monotonic()
+        if math.isinf(self._settings.speed):
+            return 0.0
+        due = self._origin + (sent - self._first_sent) / self._settings.speed
+        return due - self._monotonic()
+
+    async def _send(
+        self,
+        client: aiomqtt.Client,
+        number: int,
+        message: WireMessage,
+        slots: asyncio.Semaphore,
+    ) -> None:
+        try:
+            await client.publish(message.topic, message.payload, message.qos, message.retain)
+        finally:
+            slots.release()
+        self.report.acknowledged += 1
+        if self._ledger is not None:
+            self._ledger.acknowledged(message)
+        self._done(number)
+
+    def _done(self, number: int) -> None:
+        message = self._waiting.pop(number)
+        self.report.messages += 1
+        self.report.simulated_s = max(self.report.simulated_s, message.sent - self._first_sent)
+        if self._on_progress is not None:
+            self._on_progress(self.report, message.sent)
+
+
+async def publish(
+    messages: Iterable[WireMessage],
+    address: BrokerAddress,
+    settings: PublishSettings | None = None,
+    *,
+    ledger: Ledger | None = None,
+) -> PublishReport:
+    """Publish `messages` to the broker at `address`; see `Publisher`."""
+    return await Publisher(address, settings, ledger=ledger).run(messages)
+
+
+async def _until_disconnected(client: aiomqtt.Client) -> None:
+    async for _ in client.messages:
+        pass
+
+
+def _first(group: BaseExceptionGroup[aiomqtt.MqttError]) -> aiomqtt.MqttError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, aiomqtt.MqttError)  # noqa: S101 - narrows for the type checker
+    return error
+
+
+def _sentence(error: aiomqtt.MqttError) -> str:
+    text = re.sub(r"^\[[^\]]*\]\s*", "", str(error)) or type(error).__name__
+    return text[0].lower() + text[1:]

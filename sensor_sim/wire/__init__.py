@@ -1,0 +1,125 @@
+"""Wire formats: what real devices publish, byte for byte, made from what they measured.
+
+One module a format, one line in `ENCODERS`. Where a format has no time, no sensor id or fewer
+digits, neither has the message.
+"""
+
+from __future__ import annotations
+
+import heapq
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from sensor_sim.wire.airgradient import AirGradientEncoder
+from sensor_sim.wire.base import (
+    Encoder,
+    WireDevice,
+    WireMessage,
+    WireNetwork,
+    WireRow,
+    hardware_id,
+    trace_rows,
+)
+from sensor_sim.wire.native import NativeEncoder
+from sensor_sim.wire.tasmota import TasmotaEncoder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from sensor_sim.trace import DeviceTrace
+
+__all__ = [
+    "ENCODERS",
+    "Encoder",
+    "Fleet",
+    "WireDevice",
+    "WireMessage",
+    "WireNetwork",
+    "WireRow",
+    "wire_identity",
+]
+
+ENCODERS: Final[Mapping[str, Callable[[WireDevice, WireNetwork], Encoder]]] = MappingProxyType(
+    {
+        "native": NativeEncoder,
+        "tasmota": TasmotaEncoder,
+        "airgradient": AirGradientEncoder,
+    }
+)
+"""Wire format by name, the key of `DeviceTrace.wire`."""
+
+_HARDWARE_DIGITS: Final[Mapping[str, int]] = MappingProxyType({"airgradient": 12})
+
+
+def wire_identity(wire: str, sensor: str) -> str:
+    """Name under which messages of `sensor` arrive: what a registry entry must be called.
+
+    Formats whose topic holds a name chosen by the school keep the sensor id; the others hold the
+    hardware's own id.
+
+    Examples
+    --------
+    >>> wire_identity("native", "north-1-girls")
+    'north-1-girls'
+    >>> wire_identity("airgradient", "84FCE612F5B8")
+    '84fce612f5b8'
+    """
+    digits = _HARDWARE_DIGITS.get(wire)
+    return sensor if digits is None else hardware_id(sensor, digits)
+
+
+class Fleet:
+    """The devices of a school as they go on the wire; keeps each device's firmware state.
+
+    Parameters
+    ----------
+    network : WireNetwork, optional
+        What the devices share.
+    """
+
+    def __init__(self, network: WireNetwork | None = None) -> None:
+        self._network = WireNetwork() if network is None else network
+        self._encoders: dict[str, Encoder] = {}
+
+    def encode(self, traces: Iterable[DeviceTrace]) -> Iterator[WireMessage]:
+        """Yield the messages of one stretch of time, over all devices in order of `sent`.
+
+        A device seen for the first time publishes its connect messages first. Stretches must be
+        handed over in order of time.
+
+        Raises
+        ------
+        ValueError
+            If a trace names a wire format that is not in `ENCODERS`.
+        """
+        streams = [self._device(trace) for trace in traces]
+        yield from heapq.merge(*streams, key=_sent)
+
+    def _device(self, trace: DeviceTrace) -> Iterator[WireMessage]:
+        if trace.wire not in ENCODERS:
+            raise ValueError(f"unknown wire format {trace.wire!r}; known: {', '.join(ENCODERS)}")
+        encoder = self._encoders.get(trace.sensor)
+        fresh = encoder is None
+        if encoder is None:
+            device = WireDevice(trace.sensor, trace.model)
+            encoder = self._encoders[trace.sensor] = ENCODERS[trace.wire](device, self._network)
+        return _messages(trace, encoder, fresh=fresh)
+
+
+def _sent(message: WireMessage) -> float:
+    return message.sent
+
+
+def _messages(trace: DeviceTrace, encoder: Encoder, *, fresh: bool) -> Iterator[WireMessage]:
+    events = sorted(trace.events)
+    if fresh and (len(trace.sent) or events):
+        first = min([*trace.sent[:1].tolist(), *(at for at, _ in events[:1])])
+        yield from encoder.connect(first)
+    done = 0
+    for row in trace_rows(trace):
+        while done < len(events) and events[done][0] <= row.sent:
+            yield from encoder.event(*events[done])
+            done += 1
+        yield from encoder.reading(row)
+    for at, event in events[done:]:
+        yield from encoder.event(at, event)

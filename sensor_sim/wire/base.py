@@ -1,0 +1,214 @@
+"""What every wire format shares: the message, the row it is made from, the device that sends it.
+
+An encoder is the firmware of one device: it keeps what the device keeps between messages (frame
+counters, cached attributes, boot counts) and turns what the device knows into the messages the
+device would publish. It never sees the room, the truth or another device.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, tzinfo
+from typing import TYPE_CHECKING, Final, Protocol
+
+import msgspec
+
+from detection.quantities import COLUMNS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from sensor_sim.trace import DeviceTrace
+
+__all__ = [
+    "BaseEncoder",
+    "Encoder",
+    "WireDevice",
+    "WireMessage",
+    "WireNetwork",
+    "WireRow",
+    "hardware_id",
+    "iso_utc",
+    "json_bytes",
+    "number",
+    "trace_rows",
+]
+
+_HEX: Final = re.compile(r"[0-9a-f]+")
+
+
+@dataclass(frozen=True, slots=True)
+class WireMessage:
+    """One MQTT message, as it leaves a device, and when.
+
+    Attributes
+    ----------
+    topic : str
+    payload : bytes
+    qos : int
+        Quality of service the real device uses.
+    retain : bool
+    sent : float
+        True time of publication, Unix seconds; a schedule for the publisher, not part of the wire.
+    sensor : str
+        Id of the sensor that sends it; not part of the wire.
+    seq : int
+        Number of the message among those of its sensor, from 1; not part of the wire unless the
+        format has a sequence number.
+    """
+
+    topic: str
+    payload: bytes
+    qos: int = 0
+    retain: bool = False
+    sent: float = 0.0
+    sensor: str = ""
+    seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WireRow:
+    """One reading as the device itself knows it.
+
+    Attributes
+    ----------
+    time : float
+        By the device's own clock, Unix seconds.
+    sent : float
+        True time of publication, Unix seconds.
+    values : mapping of str to float
+        Quantity key to finite value; what the device does not have is absent.
+    """
+
+    time: float
+    sent: float
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class WireDevice:
+    """Who sends: the id the school gave the sensor, and the hardware.
+
+    Attributes
+    ----------
+    sensor : str
+        Sensor id; part of a topic, so without ``+``, ``#`` and spaces.
+    model : str
+        Hardware model; several joined by ``+`` are several sensors on one board.
+    """
+
+    sensor: str
+    model: str
+
+
+@dataclass(slots=True)
+class WireNetwork:
+    """What devices of one school share on the wire.
+
+    Attributes
+    ----------
+    zone : tzinfo
+        Zone of the clocks of devices that print local time.
+    application, tenant, gateway : str
+        Of the LoRaWAN network server: application id, tenant id, gateway id (16 hex digits).
+    meraki_network : str
+        Meraki network id.
+    zigbee : list of dict
+        What the Zigbee bridge tells about the devices that have joined so far.
+    """
+
+    zone: tzinfo = UTC
+    application: str = "6f0d3c52-98b1-4f0e-8a53-5b0c7a1f2e44"
+    tenant: str = "b7c1d5a0-2c3e-4a55-9d0b-0e6f4a7a9c10"
+    gateway: str = "a84041ffff1f8020"
+    meraki_network: str = "N_636983396940540213"
+    zigbee: list[dict[str, object]] = field(default_factory=list)
+
+
+class Encoder(Protocol):
+    """Firmware of one device."""
+
+    def connect(self, at: float) -> list[WireMessage]:
+        """Return what the device publishes when it comes up at true time `at`."""
+
+    def reading(self, row: WireRow) -> list[WireMessage]:
+        """Return the messages of one reading, in order."""
+
+    def event(self, at: float, event: str) -> list[WireMessage]:
+        """Return what a device event at true time `at` sends, nothing if the device can't."""
+
+    def resolution(self) -> Mapping[str, float]:
+        """Return the quantities this device can put on the wire, each with its step."""
+
+
+class BaseEncoder:
+    """Numbering and addressing of messages; the formats build on it."""
+
+    def __init__(self, device: WireDevice, network: WireNetwork) -> None:
+        self.device = device
+        self.network = network
+        self._seq = 0
+
+    def _message(
+        self, topic: str, payload: bytes, sent: float, *, qos: int = 0, retain: bool = False
+    ) -> WireMessage:
+        self._seq += 1
+        return WireMessage(topic, payload, qos, retain, sent, self.device.sensor, self._seq)
+
+
+def trace_rows(trace: DeviceTrace) -> Iterator[WireRow]:
+    """Yield the readings of `trace` as rows, absent quantities left out."""
+    present = [
+        (i, key)
+        for i, key in enumerate(COLUMNS)
+        if i < trace.values.shape[1] and bool((trace.values[:, i] == trace.values[:, i]).any())
+    ]
+    columns = trace.values[:, [i for i, _ in present]].tolist()
+    keys = [key for _, key in present]
+    for time, sent, row in zip(trace.time.tolist(), trace.sent.tolist(), columns, strict=True):
+        yield WireRow(time, sent, {k: v for k, v in zip(keys, row, strict=True) if v - v == 0.0})
+
+
+def hardware_id(sensor: str, digits: int) -> str:
+    """Hardware id (MAC, EUI, serial) of a sensor: `digits` lower-case hexadecimal digits.
+
+    A sensor id that already is one is kept, so that a scenario can name devices by their own
+    ids; any other gets a stable one derived from its name.
+
+    Examples
+    --------
+    >>> hardware_id("84FCE612F5B8", 12)
+    '84fce612f5b8'
+    >>> len(hardware_id("north-1-girls", 16))
+    16
+    """
+    plain = sensor.replace(":", "").replace("-", "").lower()
+    if len(plain) == digits and _HEX.fullmatch(plain):
+        return plain
+    return hashlib.blake2b(sensor.encode(), digest_size=(digits + 1) // 2).hexdigest()[:digits]
+
+
+def iso_utc(time: float, timespec: str = "milliseconds") -> str:
+    """ISO 8601 in UTC with ``Z``.
+
+    Examples
+    --------
+    >>> iso_utc(1_757_239_500.25)
+    '2025-09-07T10:05:00.250Z'
+    """
+    digits = {"seconds": 0, "milliseconds": 3}.get(timespec, 6)
+    stamp = datetime.fromtimestamp(round(time, digits), UTC)
+    return stamp.replace(tzinfo=None).isoformat(timespec=timespec) + "Z"
+
+
+def number(value: float, decimals: int) -> float:
+    """Round to `decimals`; a whole number becomes an integer, as JSON printers of devices do."""
+    rounded = round(value, decimals)
+    return int(rounded) if rounded == int(rounded) else rounded
+
+
+def json_bytes(value: object) -> bytes:
+    """Compact JSON."""
+    return msgspec.json.encode(value)

@@ -1,0 +1,58 @@
+"""Plumewatch's own format: one JSON object a reading, with time and sequence number.
+
+``plumewatch/v1/<sensor>/reading`` at QoS 1, ``plumewatch/v1/<sensor>/status`` retained with a
+will. The sequence number goes on over restarts, so that (sensor, seq) names a reading for good.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from detection.quantities import QUANTITIES
+from sensor_sim.wire.base import BaseEncoder, WireMessage, WireRow, iso_utc, json_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["NativeEncoder"]
+
+_DECIMALS: Final = {
+    key: 0 if q.resolution >= 1 else 2 if q.resolution >= 0.1 else 3
+    for key, q in QUANTITIES.items()
+}
+_RESOLUTION: Final = {key: 10.0**-d for key, d in _DECIMALS.items()}
+
+
+class NativeEncoder(BaseEncoder):
+    """A device that speaks the native format."""
+
+    def connect(self, at: float) -> list[WireMessage]:
+        """Return the retained ``online``."""
+        return [self._status(b"online", at)]
+
+    def reading(self, row: WireRow) -> list[WireMessage]:
+        """Return one JSON reading; event time to the millisecond."""
+        body: dict[str, object] = {"time": iso_utc(row.time), "seq": self._seq + 1}
+        for key, value in row.values.items():
+            decimals = _DECIMALS[key]
+            body[key] = round(value, decimals) if decimals else round(value)
+        return [self._reading(body, row.sent)]
+
+    def event(self, at: float, event: str) -> list[WireMessage]:
+        """Return the status for `online` and `offline`, an event reading for the others."""
+        if event in {"online", "offline"}:
+            return [self._status(event.encode(), at)]
+        body = {"time": iso_utc(at), "seq": self._seq + 1, "events": [event]}
+        return [self._reading(body, at)]
+
+    def resolution(self) -> Mapping[str, float]:
+        """Return all quantities, each with the step this format prints."""
+        return _RESOLUTION
+
+    def _reading(self, body: Mapping[str, object], sent: float) -> WireMessage:
+        topic = f"plumewatch/v1/{self.device.sensor}/reading"
+        return self._message(topic, json_bytes(body), sent, qos=1)
+
+    def _status(self, payload: bytes, sent: float) -> WireMessage:
+        topic = f"plumewatch/v1/{self.device.sensor}/status"
+        return self._message(topic, payload, sent, qos=1, retain=True)

@@ -1,0 +1,321 @@
+"""Tasmota: ``tele/<topic>/SENSOR`` with one object for each sensor driver of the board.
+
+The time is the local clock without an offset, the number of decimals is each driver's own, a
+value that is not available prints as ``null``, a dead PMS5003 vanishes from the object, and an
+SEN5X without humidity leaves a comma before its closing brace, which is not JSON.
+``tele/<topic>/LWT`` is retained. All at QoS 0.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from sensor_sim.wire.base import BaseEncoder, WireDevice, WireMessage, WireNetwork, WireRow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    Values = Mapping[str, float]
+
+__all__ = ["TasmotaEncoder", "dew_point"]
+
+_STATE_EVERY_S: Final = 10.0
+
+
+def dew_point(temp: float, rh: float) -> float:
+    """Dew point in °C by the Magnus formula (Sonntag 1990 constants); NaN for dry or no input.
+
+    Examples
+    --------
+    >>> round(dew_point(24.5, 33.0), 1)
+    7.3
+    """
+    if not rh > 0:
+        return math.nan
+    gamma = math.log(rh / 100) + 17.62 * temp / (243.12 + temp)
+    return 243.12 * gamma / (17.62 - gamma)
+
+
+def _absolute_humidity(temp: float, rh: float) -> float:
+    """g/m³ of water vapour, from the Magnus vapour pressure and the gas law."""
+    return 216.7 * rh / 100 * 6.112 * math.exp(17.62 * temp / (243.12 + temp)) / (273.15 + temp)
+
+
+def _fixed(value: float, decimals: int) -> str:
+    return "null" if math.isnan(value) else f"{value:.{decimals}f}"
+
+
+def _whole(values: Values, key: str, scale: float = 1.0) -> str:
+    value = values.get(key, math.nan)
+    return "null" if math.isnan(value) else str(round(value * scale))
+
+
+def _climate(values: Values) -> str:
+    temp, rh = values.get("temp", math.nan), values.get("rh", math.nan)
+    return (
+        f'"Temperature":{_fixed(temp, 1)},"Humidity":{_fixed(rh, 1)},'
+        f'"DewPoint":{_fixed(dew_point(temp, rh), 1)}'
+    )
+
+
+_PLANTOWER_BINS: Final = (
+    ("0.3", "n03"),
+    ("0.5", "n05"),
+    ("1", "n10"),
+    ("2.5", "n25"),
+    ("5", "n50"),
+    ("10", "n100"),
+)
+
+
+def _standard(mass: float) -> int:
+    """Plantower's "standard" (CF=1) mass for an atmospheric one.
+
+    Equal to 30 µg/m³, then growing apart to 3/2, the relation the counter itself applies.
+    """
+    return round(mass if mass <= 30 else min(1.5 * mass, mass + 0.9 * (mass - 30)))
+
+
+def _pms5003(values: Values) -> str:
+    if "pm25" not in values:
+        return ""
+    mass = [values.get(k, math.nan) for k in ("pm1", "pm25", "pm10")]
+    parts = [
+        f'"CF{n}":{"null" if math.isnan(m) else _standard(m)}'
+        for n, m in zip(("1", "2.5", "10"), mass, strict=True)
+    ]
+    parts += [f'"PM{n}":{_whole(values, k)}' for n, k in (("1", "pm1"), ("2.5", "pm25"))]
+    parts.append(f'"PM10":{_whole(values, "pm10")}')
+    parts += [f'"PB{n}":{_whole(values, k, 100)}' for n, k in _PLANTOWER_BINS if k in values]
+    return '"PMS5003":{' + ",".join(parts) + "}"
+
+
+def _sps30(values: Values) -> str:
+    if "pm25" not in values:
+        return ""
+    fields = (
+        ("PM1_0", "pm1"),
+        ("PM2_5", "pm25"),
+        ("PM4_0", "pm4"),
+        ("PM10", "pm10"),
+    )
+    body = [f'"{n}":{_fixed(values.get(k, math.nan), 2)}' for n, k in fields]
+    if "n03" in values:
+        body += [f'"NCPM{n}":{_fixed(c, 2)}' for n, c in _below(values)]
+        body.append(f'"TYPSIZ":{_fixed(_typical_size(values), 2)}')
+    return '"SPS30":{' + ",".join(body) + "}"
+
+
+def _below(values: Values) -> list[tuple[str, float]]:
+    """Particles from 0.3 µm up to each limit, which is how the SPS30 counts.
+
+    A reading holds particles above each size; what is above 4 µm, which the device extrapolates
+    from the finer bins itself, is taken as a quarter of what is above 2.5 µm.
+    """
+    total = values["n03"]
+    coarse = values.get("n25", math.nan)
+    return [
+        ("0_5", total - values.get("n05", math.nan)),
+        ("1_0", total - values.get("n10", math.nan)),
+        ("2_5", total - coarse),
+        ("4_0", total - coarse / 4),
+        ("10", total - values.get("n100", 0.0)),
+    ]
+
+
+def _typical_size(values: Values) -> float:
+    """Number-weighted mean of the bins' middle diameters, µm."""
+    edges = (("n03", 0.4), ("n05", 0.75), ("n10", 1.75), ("n25", 3.2))
+    over = [values.get(k, 0.0) for k, _ in edges] + [0.0]
+    parts = [(over[i] - over[i + 1], size) for i, (_, size) in enumerate(edges)]
+    return sum(c * size for c, size in parts) / over[0] if over[0] > 0 else math.nan
+
+
+def _sen5x(values: Values) -> str:
+    fields = (("PM1", "pm1"), ("PM2.5", "pm25"), ("PM4", "pm4"), ("PM10", "pm10"))
+    body = "".join(f'"{n}":{_fixed(values.get(k, math.nan), 1)},' for n, k in fields)
+    if "nox_index" in values:
+        body += f'"NOx":{_whole(values, "nox_index")},'
+    body += f'"VOC":{_whole(values, "voc_index")},'
+    if "temp" in values and "rh" in values:
+        body += _climate(values)
+        body += f',"aHumidity":{_absolute_humidity(values["temp"], values["rh"]):.4f}'
+    return '"SEN5X":{' + body + "}"
+
+
+def _sgp30(values: Values) -> str:
+    if "tvoc_ppb" not in values:
+        return ""
+    body = f'"eCO2":{round(400 + values["tvoc_ppb"] * 0.6)},"TVOC":{_whole(values, "tvoc_ppb")}'
+    if "temp" in values and "rh" in values:
+        body += f',"aHumidity":{_absolute_humidity(values["temp"], values["rh"]):.4f}'
+    return '"SGP30":{' + body + "}"
+
+
+def _sgp4x(values: Values) -> str:
+    if "voc_index" not in values and "voc_raw" not in values:
+        return ""
+    parts = []
+    if "voc_raw" in values:
+        parts.append(f'"VOC_Raw":{_whole(values, "voc_raw")}')
+    parts.append(f'"TVOC":{_whole(values, "voc_index")}')
+    if "nox_index" in values:
+        parts.append(f'"NOx":{_whole(values, "nox_index")}')
+    return '"SGP4X":{' + ",".join(parts) + "}"
+
+
+def _bme680(values: Values) -> str:
+    pressure = values.get("pressure", math.nan)
+    return f'"BME680":{{{_climate(values)},"Pressure":{_fixed(pressure, 1)}}}'
+
+
+def _scd40(values: Values) -> str:
+    co2 = _whole(values, "co2")
+    return f'"SCD40":{{"CarbonDioxide":{co2},"eCO2":{co2},{_climate(values)}}}'
+
+
+def _vindriktning(values: Values) -> str:
+    return f'"VINDRIKTNING":{{"PM2.5":{_whole(values, "pm25")}}}' if "pm25" in values else ""
+
+
+def _sht3x(values: Values) -> str:
+    return f'"SHT3X":{{{_climate(values)}}}'
+
+
+_CLIMATE: Final = {"temp": 0.1, "rh": 0.1}
+_COUNTS: Final = dict.fromkeys(("n03", "n05", "n10", "n25", "n50", "n100"), 0.01)
+_DRIVERS: Final[dict[str, tuple[Callable[[Values], str], dict[str, float]]]] = {
+    "pms5003": (_pms5003, {"pm1": 1, "pm25": 1, "pm10": 1, **_COUNTS}),
+    "sps30": (
+        _sps30,
+        dict.fromkeys(("pm1", "pm25", "pm4", "pm10"), 0.01)
+        | dict.fromkeys(("n03", "n05", "n10", "n25"), 0.02),
+    ),
+    "sen5x": (
+        _sen5x,
+        {**dict.fromkeys(("pm1", "pm25", "pm4", "pm10"), 0.1), "voc_index": 1, "nox_index": 1}
+        | _CLIMATE,
+    ),
+    "sgp30": (_sgp30, {"tvoc_ppb": 1}),
+    "sgp4x": (_sgp4x, {"voc_index": 1, "voc_raw": 1, "nox_index": 1}),
+    "bme680": (_bme680, {"pressure": 0.1} | _CLIMATE),
+    "scd40": (_scd40, {"co2": 1} | _CLIMATE),
+    "vindriktning": (_vindriktning, {"pm25": 1}),
+    "sht3x": (_sht3x, _CLIMATE),
+}
+_FAMILY: Final[tuple[tuple[str, str], ...]] = (
+    (r"(pms|pmsa|plantower).*", "pms5003"),
+    (r"sps30", "sps30"),
+    (r"sen5\w", "sen5x"),
+    (r"sgp30", "sgp30"),
+    (r"sgp4\w", "sgp4x"),
+    (r"bme68\d", "bme680"),
+    (r"scd4\w", "scd40"),
+    (r"vindriktning", "vindriktning"),
+    (r"sht\w*", "sht3x"),
+)
+
+
+def drivers_of(model: str) -> tuple[str, ...]:
+    """Drivers of a board, from its model: parts joined by ``+``, each part a sensor.
+
+    Raises
+    ------
+    ValueError
+        If no part is a sensor that Tasmota has a driver for here.
+
+    Examples
+    --------
+    >>> drivers_of("PMS5003+SGP40+SCD41")
+    ('pms5003', 'sgp4x', 'scd40')
+    """
+    found: list[str] = []
+    for part in re.split(r"[+/, ]+", model.lower()):
+        for pattern, driver in _FAMILY:
+            if re.fullmatch(pattern, part) and driver not in found:
+                found.append(driver)
+    if not found:
+        raise ValueError(f"no Tasmota driver for model {model!r}; known: {', '.join(_DRIVERS)}")
+    return tuple(found)
+
+
+class TasmotaEncoder(BaseEncoder):
+    """An ESP board that runs Tasmota."""
+
+    def __init__(self, device: WireDevice, network: WireNetwork) -> None:
+        super().__init__(device, network)
+        self._drivers = drivers_of(device.model)
+        self._booted = math.nan
+        self._state_sent = -math.inf
+        self._connects = 0
+        self._rssi = -60
+        self._tampered: bool | None = None
+
+    def connect(self, at: float) -> list[WireMessage]:
+        """Return the retained ``Online`` and the first STATE."""
+        self._booted = at
+        self._connects += 1
+        return [self._lwt(b"Online", at), self._state(at, at)]
+
+    def reading(self, row: WireRow) -> list[WireMessage]:
+        """Return STATE (when it is due) and SENSOR."""
+        self._rssi = round(row.values.get("rssi", self._rssi))
+        messages = []
+        if row.sent - self._state_sent >= _STATE_EVERY_S:
+            messages.append(self._state(row.time, row.sent))
+        objects = [text for d in self._drivers if (text := _DRIVERS[d][0](row.values))]
+        if self._tampered is not None:
+            objects.insert(0, f'"Switch1":"{"ON" if self._tampered else "OFF"}"')
+            self._tampered = False
+        if any(d in self._drivers for d in ("bme680",)):
+            objects.append('"PressureUnit":"hPa"')
+        if any("temp" in _DRIVERS[d][1] for d in self._drivers):
+            objects.append('"TempUnit":"C"')
+        messages.append(self._sensor(row.time, row.sent, objects))
+        return messages
+
+    def event(self, at: float, event: str) -> list[WireMessage]:
+        """Return LWT for coming and going, the tamper switch on SENSOR; the rest it can't say."""
+        if event == "tamper":
+            self._tampered = True
+            return [self._sensor(at, at, ['"Switch1":"ON"'])]
+        if event == "offline":
+            return [self._lwt(b"Offline", at)]
+        if event in {"online", "restart"}:
+            return self.connect(at)
+        return []
+
+    def resolution(self) -> Mapping[str, float]:
+        """Return the quantities of the board's drivers, each with the decimals it prints."""
+        steps: dict[str, float] = {}
+        for driver in self._drivers:
+            steps |= _DRIVERS[driver][1]
+        return steps
+
+    def _clock(self, time: float) -> str:
+        local = datetime.fromtimestamp(math.floor(time), UTC).astimezone(self.network.zone)
+        return local.strftime("%Y-%m-%dT%H:%M:%S")
+
+    def _sensor(self, time: float, sent: float, objects: list[str]) -> WireMessage:
+        text = ",".join([f'{{"Time":"{self._clock(time)}"', *objects]) + "}"
+        return self._message(f"tele/{self.device.sensor}/SENSOR", text.encode(), sent)
+
+    def _lwt(self, payload: bytes, sent: float) -> WireMessage:
+        return self._message(f"tele/{self.device.sensor}/LWT", payload, sent, retain=True)
+
+    def _state(self, time: float, sent: float) -> WireMessage:
+        self._state_sent = sent
+        up = max(0, round(sent - self._booted)) if not math.isnan(self._booted) else 0
+        days, rest = divmod(up, 86_400)
+        uptime = f"{days}T{rest // 3600:02d}:{rest % 3600 // 60:02d}:{rest % 60:02d}"
+        quality = max(0, min(100, 2 * (self._rssi + 100)))
+        text = (
+            f'{{"Time":"{self._clock(time)}","Uptime":"{uptime}","UptimeSec":{up},'
+            f'"Heap":25,"SleepMode":"Dynamic","Sleep":50,"LoadAvg":19,'
+            f'"MqttCount":{self._connects},"Wifi":{{"AP":1,"Channel":6,"Mode":"11n",'
+            f'"RSSI":{quality},"Signal":{self._rssi},"LinkCount":1}}}}'
+        )
+        return self._message(f"tele/{self.device.sensor}/STATE", text.encode(), sent)

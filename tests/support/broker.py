@@ -1,0 +1,196 @@
+"""A real Mosquitto on a free loopback port, for tests that need a broker that can be killed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+    from typing import Self
+
+__all__ = ["Mosquitto", "free_port"]
+
+_BINARY = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+_PASSWD = shutil.which("mosquitto_passwd")
+_START_WITHIN_S = 10.0
+
+
+def free_port() -> int:
+    """Return a TCP port of 127.0.0.1 that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Mosquitto:
+    """A Mosquitto process; skips the test when Mosquitto is not installed.
+
+    ::
+
+        with Mosquitto("max_inflight_messages 0") as broker:
+            connect("127.0.0.1", broker.port)
+            broker.kill9()
+            broker.restart()
+
+    Parameters
+    ----------
+    config : str
+        Lines added to the configuration. Listener, persistence and log are set already.
+    users : mapping of str to str, optional
+        Names and passwords; without it anyone may connect.
+    persistence : bool
+        Whether retained messages and sessions survive a restart.
+    port : int, optional
+        Port to listen on; a free one by default. It stays the same over restarts.
+    """
+
+    def __init__(
+        self,
+        config: str = "",
+        *,
+        users: Mapping[str, str] | None = None,
+        persistence: bool = True,
+        port: int | None = None,
+    ) -> None:
+        if _BINARY is None:
+            pytest.skip("mosquitto is not installed")
+        if users and _PASSWD is None:
+            pytest.skip("mosquitto_passwd is not installed")
+        self.host = "127.0.0.1"
+        self.port = free_port() if port is None else port
+        self._config = config
+        self._users = dict(users or {})
+        self._persistence = persistence
+        self._process: subprocess.Popen[bytes] | None = None
+        self._home: tempfile.TemporaryDirectory[str] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.kill9()
+        if self._home is not None:
+            self._home.cleanup()
+            self._home = None
+
+    @property
+    def directory(self) -> Path:
+        """Folder of configuration, log and persistence."""
+        if self._home is None:
+            self._home = tempfile.TemporaryDirectory(prefix="mosquitto-")
+        return Path(self._home.name)
+
+    @property
+    def running(self) -> bool:
+        """Whether the process lives."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """Process id of the running broker."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        """What the broker has logged so far."""
+        path = self.directory / "log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def start(self) -> None:
+        """Start the broker and wait until it accepts connections."""
+        assert not self.running, "the broker is running already"
+        assert _BINARY is not None
+        config = self._write_config()
+        with (self.directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [_BINARY, "-c", str(config)], stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
+        deadline = time.monotonic() + _START_WITHIN_S
+        while True:
+            if not self.running:
+                raise RuntimeError(f"mosquitto ended at once:\n{self.log}")
+            try:
+                with socket.create_connection((self.host, self.port), timeout=1):
+                    return
+            except OSError:
+                if time.monotonic() > deadline:
+                    self.kill9()
+                    raise RuntimeError(f"mosquitto does not accept:\n{self.log}") from None
+                time.sleep(0.005)
+
+    def kill9(self) -> None:
+        """Kill the broker without warning; nothing is written to disk any more."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End the broker in order; persistence is written."""
+        self._end(signal.SIGTERM)
+
+    def restart(self) -> None:
+        """Start again on the same port with the same persistence, after ending if need be."""
+        self.stop()
+        self.start()
+
+    def _end(self, signum: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if process.poll() is None:
+            process.send_signal(signum)
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(timeout=10)
+
+    def _write_config(self) -> Path:
+        home = self.directory
+        lines = [
+            f"listener {self.port} {self.host}",
+            "log_dest stderr",
+            "log_type error",
+            "log_type warning",
+            "log_type notice",
+            "log_type information",
+        ]
+        if os.geteuid() == 0:
+            lines.append("user root")
+        if self._persistence:
+            lines += ["persistence true", f"persistence_location {home}/"]
+        if self._users:
+            passwords = home / "passwords"
+            passwords.write_text("")
+            passwords.chmod(0o600)
+            for name, password in self._users.items():
+                assert _PASSWD is not None
+                subprocess.run(
+                    [_PASSWD, "-b", str(passwords), name, password],
+                    check=True,
+                    capture_output=True,
+                    timeout=10,
+                )
+            lines += ["allow_anonymous false", f"password_file {passwords}"]
+        elif "allow_anonymous" not in self._config:
+            lines.append("allow_anonymous true")
+        lines.append(self._config)
+        path = home / "mosquitto.conf"
+        path.write_text("\n".join(lines) + "\n")
+        return path
