@@ -5,8 +5,8 @@ Order of operations
 The broker delivers at QoS 1 into a persistent session. Arrivals queue in `Arrivals`; the intake
 loop takes a group, decides each message's one outcome (`ingest.pipeline.Intake`), commits readings
 and dead letters of the group in one fsynced transaction, and only then sends the PUBACKs, in
-receive order and on the connection that delivered them. While a commit waits for the disk the next group
-gathers, so the group size follows the load by itself.
+receive order and on the connection that delivered them. While a commit waits for the disk the next
+group gathers, so the group size follows the load by itself.
 
 A group is never given up: when the disk refuses, the same group is tried again and nothing is
 acknowledged, so the broker's window closes and the broker keeps what follows. That is also why the

@@ -1,0 +1,176 @@
+"""What devices say of themselves, as events: tamper, a vendor's own alarm, a faulty channel.
+
+The air is judged by `detection.detector`; here a device's word is taken for what it is. A channel is
+called faulty only after it has been for `FAULT_AFTER_S` and three readings, so that one value out
+of range calls nobody.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from detection.events import ChannelEvidence, Event, EventKind, EventPhase
+from detection.quantities import QUANTITIES
+from detection.state import SnapshotError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["DeviceEvents"]
+
+FAULT_AFTER_S: Final = 120.0
+HELD_S: Final = 600.0
+"""A device's alarm counts as the same one for this long after it was last said."""
+
+_VERSION: Final = "device-1"
+_SAID: Final[Mapping[str, tuple[EventKind, float, str]]] = {
+    "tamper": (EventKind.TAMPER, 1.0, "the sensor reports tampering"),
+    "vendor_vape": (EventKind.VAPE, 0.6, "the sensor's own vape alarm"),
+    "vendor_burning": (EventKind.SMOKE, 0.6, "the sensor's own burning alarm"),
+    "vendor_interference": (EventKind.SPRAY, 0.6, "the sensor reports interference"),
+}
+
+
+@dataclass(slots=True)
+class _Standing:
+    """One condition a device has reported and not yet ceased to report."""
+
+    onset: float
+    last: float
+    count: int
+    said: bool
+
+
+class DeviceEvents:
+    """Follow what devices report; pure, with time as an argument."""
+
+    def __init__(self) -> None:
+        self._standing: dict[tuple[str, str], _Standing] = {}
+
+    def on_reading(
+        self,
+        sensor: str,
+        time: float,
+        events: Sequence[str],
+        faults: Sequence[str],
+        values: Mapping[str, float],
+    ) -> list[Event]:
+        """Take one reading's device events and faults.
+
+        Parameters
+        ----------
+        sensor : str
+        time : float
+            Event time, Unix seconds.
+        events : sequence of str
+            Names such as ``"tamper"``; unknown ones and liveness are not events of the air.
+        faults : sequence of str
+            Keys of faulty quantities, with or without the prefix ``fault:``.
+        values : mapping of str to float
+            The reading's values, for evidence.
+        """
+        found = [
+            event
+            for name in events
+            if name in _SAID and (event := self._said(sensor, time, name, values)) is not None
+        ]
+        for name in faults:
+            quantity = name.removeprefix("fault:")
+            event = self._faulty(sensor, time, quantity)
+            if event is not None:
+                found.append(event)
+        return found
+
+    def on_time(self, now: float) -> list[Event]:
+        """End what has not been reported for `HELD_S`."""
+        over = [key for key, s in self._standing.items() if now - s.last > HELD_S]
+        ended = []
+        for key in over:
+            standing = self._standing.pop(key)
+            if standing.said:
+                ended.append(self._event(key, standing, EventPhase.ENDED, standing.last, {}))
+        return ended
+
+    def snapshot(self) -> bytes:
+        """State as bytes from which `restore` continues."""
+        rows = [[*key, s.onset, s.last, s.count, s.said] for key, s in self._standing.items()]
+        return json.dumps(rows).encode()
+
+    @classmethod
+    def restore(cls, body: bytes) -> DeviceEvents:
+        """Follow on from a snapshot.
+
+        Raises
+        ------
+        SnapshotError
+            If the bytes are none.
+        """
+        restored = cls()
+        try:
+            for sensor, name, onset, last, count, said in json.loads(body):
+                restored._standing[sensor, name] = _Standing(onset, last, count, said)
+        except (ValueError, TypeError) as error:
+            raise SnapshotError(f"no snapshot of device events: {error}") from error
+        return restored
+
+    def _said(
+        self, sensor: str, time: float, name: str, values: Mapping[str, float]
+    ) -> Event | None:
+        key = (sensor, name)
+        standing = self._standing.get(key)
+        if standing is not None and time - standing.last <= HELD_S:
+            standing.last = max(standing.last, time)
+            standing.count += 1
+            return None
+        standing = self._standing[key] = _Standing(time, time, 1, said=True)
+        return self._event(key, standing, EventPhase.ALERTED, time, values)
+
+    def _faulty(self, sensor: str, time: float, quantity: str) -> Event | None:
+        key = (sensor, f"fault:{quantity}")
+        standing = self._standing.get(key)
+        if standing is None or time - standing.last > HELD_S:
+            self._standing[key] = _Standing(time, time, 1, said=False)
+            return None
+        standing.last = max(standing.last, time)
+        standing.count += 1
+        if standing.said or standing.count < 3 or time - standing.onset < FAULT_AFTER_S:
+            return None
+        standing.said = True
+        return self._event(key, standing, EventPhase.ALERTED, time, {})
+
+    @staticmethod
+    def _event(
+        key: tuple[str, str],
+        standing: _Standing,
+        phase: EventPhase,
+        time: float,
+        values: Mapping[str, float],
+    ) -> Event:
+        sensor, name = key
+        if name.startswith("fault:"):
+            quantity = name.removeprefix("fault:")
+            label = QUANTITIES[quantity].label if quantity in QUANTITIES else quantity
+            kind, confidence = EventKind.SENSOR_FAULT, 1.0
+            detail = f"the sensor's {label} channel reports no valid value"
+        else:
+            kind, confidence, detail = _SAID[name]
+        evidence = {}
+        index = values.get("vape_index")
+        if kind is EventKind.VAPE and index is not None:
+            evidence["vape_index"] = ChannelEvidence(0.0, index, 0.0, None)
+        return Event(
+            sensor=sensor,
+            kind=kind,
+            phase=phase,
+            onset=standing.onset,
+            alerted=standing.onset if phase is EventPhase.ENDED else time,
+            peak_time=standing.onset,
+            end=standing.last if phase is EventPhase.ENDED else None,
+            confidence=confidence,
+            probabilities={kind.value: confidence},
+            evidence=evidence,
+            model_version=f"{_VERSION}-{name}",
+            detail=detail,
+        )
