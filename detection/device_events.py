@@ -1,8 +1,8 @@
 """What devices say of themselves, as events: tamper, a vendor's own alarm, a faulty channel.
 
-The air is judged by `detection.detector`; here a device's word is taken for what it is. A channel is
-called faulty only after it has been for `FAULT_AFTER_S` and three readings, so that one value out
-of range calls nobody.
+The air is judged by `detection.detector`; here a device's word is taken for what it is. A channel
+is called faulty only after it has been for `FAULT_AFTER_S` and three readings, so that one value
+out of range calls nobody.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class _Standing:
     onset: float
     last: float
     count: int
-    said: bool
+    said: float | None
 
 
 class DeviceEvents:
@@ -89,7 +89,7 @@ class DeviceEvents:
         ended = []
         for key in over:
             standing = self._standing.pop(key)
-            if standing.said:
+            if standing.said is not None:
                 ended.append(self._event(key, standing, EventPhase.ENDED, standing.last, {}))
         return ended
 
@@ -124,20 +124,21 @@ class DeviceEvents:
             standing.last = max(standing.last, time)
             standing.count += 1
             return None
-        standing = self._standing[key] = _Standing(time, time, 1, said=True)
+        standing = self._standing[key] = _Standing(time, time, 1, time)
         return self._event(key, standing, EventPhase.ALERTED, time, values)
 
     def _faulty(self, sensor: str, time: float, quantity: str) -> Event | None:
         key = (sensor, f"fault:{quantity}")
         standing = self._standing.get(key)
         if standing is None or time - standing.last > HELD_S:
-            self._standing[key] = _Standing(time, time, 1, said=False)
+            self._standing[key] = _Standing(time, time, 1, None)
             return None
         standing.last = max(standing.last, time)
         standing.count += 1
-        if standing.said or standing.count < 3 or time - standing.onset < FAULT_AFTER_S:
+        early = standing.count < 3 or time - standing.onset < FAULT_AFTER_S
+        if standing.said is not None or early:
             return None
-        standing.said = True
+        standing.said = time
         return self._event(key, standing, EventPhase.ALERTED, time, {})
 
     @staticmethod
@@ -165,7 +166,7 @@ class DeviceEvents:
             kind=kind,
             phase=phase,
             onset=standing.onset,
-            alerted=standing.onset if phase is EventPhase.ENDED else time,
+            alerted=time if standing.said is None else standing.said,
             peak_time=standing.onset,
             end=standing.last if phase is EventPhase.ENDED else None,
             confidence=confidence,

@@ -1,0 +1,64 @@
+# Every target sets up what it needs; `make` alone says what there is.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+SHARED ?= ../shared
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format ci lock clean replay-real bench-ingest bench-simulate bench-decode
+
+help: ## show this help
+	@echo "Plumewatch: what 'make' can do"
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Plumewatch needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.13 $(MAKECMDGOALS)"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+	  { echo "Cannot make a virtual environment; on Debian: apt-get install python3-venv"; rm -rf $(VENV); exit 2; }
+	@echo "Installing into $(VENV) (once) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+setup: $(STAMP) ## make the environment in .venv from the lock file
+
+demo: $(STAMP) ## simulated school, broker, detector, alerts and staff page, all on this machine
+	@$(BIN)/plumewatch demo
+
+test: $(STAMP) ## run all tests (real broker and browser tests run where those are installed)
+	@$(BIN)/python -m pytest
+
+lint: $(STAMP) ## ruff, mypy --strict, import directions
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(STAMP) ## let ruff order imports and lay out the code
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+ci: lint test replay-real ## what CI runs
+
+replay-real: $(STAMP) ## replay the real recordings in $(SHARED)/data and print what would have alerted
+	@$(BIN)/python benchmarks/replay_real.py $(SHARED)/data
+
+bench-ingest: $(STAMP) ## sustained rate from Mosquitto through journal, detector and series
+	@$(BIN)/python benchmarks/ingest.py
+
+bench-simulate: $(STAMP) ## sensor-days a second of the simulator
+	@$(BIN)/python benchmarks/simulate.py
+
+bench-decode: $(STAMP) ## messages a second of every decoder
+	@$(BIN)/python benchmarks/decode.py
+
+lock: $(STAMP) ## resolve pyproject.toml into requirements.lock for Python 3.11 and newer
+	@$(BIN)/python -m pip install --quiet uv
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --no-header \
+	  --no-annotate --no-emit-index-url pyproject.toml -o requirements.lock
+
+clean: ## remove the environment and what the demo left
+	@rm -rf $(VENV) demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis
