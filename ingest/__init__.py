@@ -1,0 +1,1 @@
+"""From a sensor's message to an accepted reading: decode, validate, de-duplicate, count."""

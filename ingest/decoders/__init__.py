@@ -1,0 +1,61 @@
+"""Payload decoders: one module a format, one line each in the literal table `DECODERS`.
+
+A decoder turns one `Message` into readings that are already validated; it raises nothing but
+`DecodeError` and keeps no state. Being in the table *is* being tested: the contract tests and
+the fuzz target run over it. See `base` for the row and `ingest.validation` for the rules that
+hold for all formats.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from ingest.decoders import airgradient, native, tasmota
+from ingest.decoders.base import Context, Decoder, topic_matches
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["DECODERS", "Context", "Decoder", "find", "subscriptions"]
+
+DECODERS: Final[Mapping[str, Decoder]] = {
+    "native": native.DECODER,
+    "tasmota": tasmota.DECODER,
+    "airgradient": airgradient.DECODER,
+}
+"""All decoders by name; the order is the order in which topics are tried."""
+
+
+@lru_cache(maxsize=8192)
+def find(topic: str) -> Decoder | None:
+    """Return the decoder of a topic, None if no pattern of the table matches.
+
+    Examples
+    --------
+    >>> find("airgradient/readings/84fce612f5b8").name
+    'airgradient'
+    """
+    for decoder in DECODERS.values():
+        for pattern in decoder.topics:
+            if topic_matches(pattern, topic):
+                return decoder
+    return None
+
+
+def subscriptions(names: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """MQTT topic filters that cover the named decoders' topics (all without names).
+
+    A filter with a `#` inside, which MQTT does not know, becomes the filter up to that `#`.
+
+    Examples
+    --------
+    >>> subscriptions(("airgradient",))
+    ('airgradient/readings/+',)
+    """
+    filters: dict[str, None] = {}
+    for name in names or tuple(DECODERS):
+        for pattern in DECODERS[name].topics:
+            head, inside, tail = pattern.partition("#")
+            filters[head + "#" if inside and tail else pattern] = None
+    return tuple(filters)

@@ -1,0 +1,130 @@
+"""AirGradient ONE, Open Air and DIY monitors (``airgradient/readings/<serialno>``).
+
+The firmware publishes the JSON of its local API every 60 s: QoS 0, not retained, no time stamp,
+no will. What is measured where:
+
+=================================  ===============  ==========================================
+key                                quantity         remark
+=================================  ===============  ==========================================
+``pm01 pm02 pm10``                 pm1 pm25 pm10    ``pm02`` is PM2.5; the ``Standard`` and
+                                                    ``Compensated`` variants are not used
+``pm003Count`` ... ``pm10Count``   n03 ... n100     sent per dL, /100 gives per cm³
+``rco2``                           co2
+``atmp``, ``rhum``                 temp, rh         raw, as the neighbouring PM sensor's
+``tvocIndex``, ``tvocRaw``         voc_index, raw
+``noxIndex``                       nox_index
+``wifi``                           rssi
+=================================  ===============  ==========================================
+
+Open Air nests its particle channels under ``channels."1"`` and ``"2"``: the mean of what the two
+agree to report is taken, and a channel that sends nothing is left out. Invalid values are
+omitted by current firmware; old builds print ``atmp 0.00, rhum 0`` for a dead sensor (both are
+then faults) and internal -1 or -1000 (out of range, so faults as well). A ``bootCount`` or
+``boot`` of 0 is a restart.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from detection.quantities import QUANTITIES
+from ingest.decoders.base import Decoder, load_object
+from ingest.errors import PayloadError, Reason
+from ingest.validation import build_reading, number, sensor_id
+
+if TYPE_CHECKING:
+    from ingest.decoders.base import Context
+    from ingest.message import Message
+    from storage.reading import Reading
+
+__all__ = ["DECODER", "decode"]
+
+_FIELDS: Final = (
+    ("pm01", "pm1", 1.0),
+    ("pm02", "pm25", 1.0),
+    ("pm10", "pm10", 1.0),
+    ("pm003Count", "n03", 100.0),
+    ("pm005Count", "n05", 100.0),
+    ("pm01Count", "n10", 100.0),
+    ("pm02Count", "n25", 100.0),
+    ("pm50Count", "n50", 100.0),
+    ("pm10Count", "n100", 100.0),
+    ("rco2", "co2", 1.0),
+    ("atmp", "temp", 1.0),
+    ("rhum", "rh", 1.0),
+    ("tvocIndex", "voc_index", 1.0),
+    ("tvocRaw", "voc_raw", 1.0),
+    ("noxIndex", "nox_index", 1.0),
+    ("wifi", "rssi", 1.0),
+)
+
+
+def decode(message: Message, context: Context) -> list[Reading]:
+    """Decode one message of an AirGradient monitor."""
+    content = load_object(message.payload, context.limits)
+    sensor = _identity(message.topic, content)
+    raw = _measured(content)
+    channels = content.get("channels")
+    if type(channels) is dict:
+        parts = [_measured(c) for c in channels.values() if type(c) is dict]
+        for key in dict.fromkeys(k for part in parts for k in part):
+            raw.setdefault(key, _mean(key, [part[key] for part in parts if key in part]))
+    faults: list[str] = []
+    if raw.get("temp") == 0 and raw.get("rh") == 0:
+        faults = ["temp", "rh"]
+    restarted = any(content.get(k) == 0 and content[k] is not False for k in ("bootCount", "boot"))
+    if set(raw) <= {"rssi"} and not restarted:
+        raise PayloadError(Reason.NO_MEASUREMENT, "no sensor values in the message")
+    return [
+        build_reading(
+            sensor,
+            None,
+            message,
+            context.limits,
+            raw if set(raw) - {"rssi"} else {},
+            events=("restart",) if restarted else (),
+            faults=faults,
+        )
+    ]
+
+
+def _identity(topic: str, content: dict[str, Any]) -> str:
+    levels = topic.split("/")
+    serial = content.get("serialno")
+    named = sensor_id(serial) if serial is not None else None
+    if len(levels) == 3 and levels[0] == "airgradient" and levels[1] == "readings":
+        sensor = sensor_id(levels[2])
+        if named is not None and named.lower() != sensor.lower():
+            raise PayloadError(
+                Reason.ID_MISMATCH, f"topic is of {sensor!r}, payload says {named!r}"
+            )
+        return sensor
+    if named is not None:
+        return named
+    for level in levels:
+        if level.startswith("airgradient:"):
+            return sensor_id(level.removeprefix("airgradient:"))
+    return sensor_id(topic)
+
+
+def _measured(content: dict[str, Any]) -> dict[str, float | None]:
+    raw: dict[str, float | None] = {}
+    for key, quantity, per in _FIELDS:
+        if key in content:
+            value = number(content[key]) if type(content[key]) is not str else None
+            raw[quantity] = None if value is None else value / per
+    return raw
+
+
+def _mean(quantity: str, values: list[float | None]) -> float | None:
+    accepts = QUANTITIES[quantity].accepts
+    valid = [v for v in values if v is not None and accepts(v)]
+    return sum(valid) / len(valid) if valid else None
+
+
+DECODER: Final = Decoder(
+    name="airgradient",
+    topics=("airgradient/readings/+",),
+    decode=decode,
+    summary="AirGradient ONE, Open Air and DIY monitors",
+)

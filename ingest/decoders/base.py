@@ -1,0 +1,216 @@
+"""What every decoder is made of: its row in the table, its context, and strict JSON.
+
+One JSON dialect holds for all formats (`load_json`): UTF-8, one value; of a repeated key the last
+one counts; ``NaN`` and ``Infinity``, which some firmware prints although JSON has none, are read
+as such and become faults of their quantity; an integer of any length is a number, and out of
+range.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from ingest.errors import PayloadError, Reason
+from ingest.validation import Limits, check_json, sensor_id
+from storage.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ingest.message import Message
+    from storage.reading import Reading
+
+__all__ = [
+    "Context",
+    "Decoder",
+    "availability",
+    "decode_text",
+    "load_json",
+    "load_object",
+    "topic_matches",
+]
+
+_DECODE: Final = msgspec.json.Decoder(strict=True).decode
+_TRAILING_COMMA: Final = re.compile(rb'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', re.DOTALL)
+_LONG_INT: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a decoder may know besides the message.
+
+    Attributes
+    ----------
+    zone : tzinfo
+        The site's time zone, for devices that print local time without offset.
+    limits : Limits
+        Bounds on what is believed.
+    registry : Registry
+        Registered sensors; a sensor's `model` names its codec where bytes alone do not.
+    """
+
+    zone: tzinfo = UTC
+    limits: Limits = field(default_factory=Limits)
+    registry: Registry = field(default_factory=Registry)
+
+
+@dataclass(frozen=True, slots=True)
+class Decoder:
+    """One row of the table of decoders.
+
+    Attributes
+    ----------
+    name : str
+        Key in the table.
+    topics : tuple of str
+        MQTT topic filters whose messages are this decoder's. A `#` may also stand inside, for
+        one or more levels (``tele/#/SENSOR``). Empty for formats whose topic the user chooses.
+    decode : callable
+        ``(message, context) -> list of Reading``; raises nothing but `DecodeError`.
+    summary : str
+        One line: which devices speak it.
+    """
+
+    name: str
+    topics: tuple[str, ...]
+    decode: Callable[[Message, Context], list[Reading]]
+    summary: str
+
+
+def topic_matches(pattern: str, topic: str) -> bool:
+    """Whether a topic falls under an MQTT filter.
+
+    As in MQTT, `+` is one level and a final `#` any number of levels; beyond MQTT, a `#` inside
+    is one or more levels.
+
+    Examples
+    --------
+    >>> topic_matches("tele/#/SENSOR", "tele/north/2/boys/SENSOR")
+    True
+    >>> topic_matches("tele/#/SENSOR", "tele/SENSOR")
+    False
+    """
+    want = pattern.split("/")
+    have = topic.split("/")
+    if "#" not in want:
+        return len(want) == len(have) and _levels_match(want, have)
+    at = want.index("#")
+    head, tail = want[:at], want[at + 1 :]
+    if len(have) < len(head) + len(tail) + (1 if tail else 0):
+        return False
+    return _levels_match(head, have[: len(head)]) and (
+        not tail or _levels_match(tail, have[-len(tail) :])
+    )
+
+
+def _levels_match(want: list[str], have: list[str]) -> bool:
+    return all(w in ("+", h) for w, h in zip(want, have, strict=True))
+
+
+def decode_text(payload: bytes) -> str:
+    """Return the payload as stripped text.
+
+    Raises
+    ------
+    PayloadError
+        `malformed`: no UTF-8, or longer than 256 bytes.
+    """
+    if len(payload) > 256:
+        raise PayloadError(Reason.MALFORMED, f"a bare value of {len(payload)} bytes")
+    try:
+        return payload.decode("utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise PayloadError(Reason.MALFORMED, "not UTF-8 text") from error
+
+
+def _parse_int(digits: str) -> float | int:
+    if len(digits) > _LONG_INT:
+        return -math.inf if digits.startswith("-") else math.inf
+    return int(digits)
+
+
+def load_json(payload: bytes, limits: Limits, *, repair_commas: bool = False) -> Any:
+    """Parse JSON after its depth and number of members were bounded.
+
+    Parameters
+    ----------
+    payload : bytes
+        UTF-8 JSON.
+    limits : Limits
+        Bounds of depth and members.
+    repair_commas : bool
+        Drop a comma before a closing bracket, for firmware known to print one.
+
+    Returns
+    -------
+    object
+        The value; numbers may be NaN or infinite.
+
+    Raises
+    ------
+    MessageRefusedError
+        `too_deep`, `too_many_keys`.
+    PayloadError
+        `malformed`.
+    """
+    check_json(payload, limits)
+    try:
+        return _DECODE(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    if repair_commas:
+        payload = _TRAILING_COMMA.sub(lambda m: m.group(1) or b"", payload)
+    try:
+        return json.loads(payload.decode("utf-8"), parse_int=_parse_int)
+    except UnicodeDecodeError as error:
+        raise PayloadError(Reason.MALFORMED, "not UTF-8 text") from error
+    except json.JSONDecodeError as error:
+        raise PayloadError(Reason.MALFORMED, f"invalid JSON: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise PayloadError(Reason.MALFORMED, "invalid JSON") from error
+
+
+def load_object(payload: bytes, limits: Limits, *, repair_commas: bool = False) -> dict[str, Any]:
+    """Parse JSON whose outermost value must be an object.
+
+    Raises
+    ------
+    MessageRefusedError
+        `too_deep`, `too_many_keys`.
+    PayloadError
+        `malformed`, or `wrong_type` for a list, text or number.
+    """
+    value = load_json(payload, limits, repair_commas=repair_commas)
+    if type(value) is not dict:
+        raise PayloadError(
+            Reason.WRONG_TYPE, f"a JSON object is expected, not {type(value).__name__}"
+        )
+    return value
+
+
+def availability(text: str) -> str | None:
+    """Return `online` or `offline` for a will or birth text, None for anything else.
+
+    Examples
+    --------
+    >>> availability("Online"), availability("0")
+    ('online', 'offline')
+    """
+    word = text.strip().lower()
+    if word in {"online", "true", "1", "connected", "up"}:
+        return "online"
+    if word in {"offline", "false", "0", "disconnected", "down"}:
+        return "offline"
+    return None
+
+
+def topic_id(topic: str) -> str:
+    """Return a whole topic as a sensor id, for messages that name no device."""
+    return sensor_id(topic)

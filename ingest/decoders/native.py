@@ -1,0 +1,164 @@
+"""Plumewatch's own format, and the fast path of ingest.
+
+``plumewatch/v1/<sensor>/reading`` carries one flat JSON object::
+
+    {"time": "2026-09-07T10:05:00.250Z", "seq": 1234, "pm25": 7.1, "rh": 41.2, "events": ["tamper"]}
+
+- ``time``: ISO 8601 *with* zone, or Unix seconds, ms, µs or ns (told apart by magnitude). Absent:
+  receive time stands in, flag `no_time`. A time without zone or in no known form: receive time
+  stands in, flag `time_replaced`.
+- ``seq``: optional, 0 to 2**63 - 1; anything else is ignored.
+- quantities of the table at top level. ``null`` means missing. Text, booleans, lists, objects and
+  numbers that are not finite or out of range are a fault of that quantity; the other quantities
+  of the message stand.
+- ``events``: optional list of device events; unknown ones are ignored. ``"fault:<quantity>"`` in
+  it is a fault.
+- ``sensor``: optional; if present it must be the sensor of the topic.
+- other keys are ignored and not counted, so that a device may say more than this version knows.
+
+``plumewatch/v1/<sensor>/status`` carries ``online`` or ``offline``, retained, and is the will.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from detection.quantities import QUANTITIES
+from ingest.decoders.base import Decoder, availability, decode_text, load_object
+from ingest.errors import PayloadError, Reason
+from ingest.validation import build_reading, check_json, parse_time, sensor_id
+from storage.reading import DEVICE_EVENTS, Reading
+
+if TYPE_CHECKING:
+    from ingest.decoders.base import Context
+    from ingest.message import Message
+
+__all__ = ["DECODER", "decode"]
+
+_PREFIX: Final = "plumewatch/v1/"
+_BOUNDS: Final = {key: (q.low, q.high) for key, q in QUANTITIES.items()}
+_MAX_SEQ: Final = 2**63 - 1
+_DECODE: Final = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+@lru_cache(maxsize=8192)
+def _address(topic: str) -> tuple[str, str]:
+    """Sensor id and kind (reading, status) of a native topic; empty if it is none."""
+    levels = topic.split("/")
+    if len(levels) != 4 or levels[0] != "plumewatch" or levels[1] != "v1":
+        return "", ""
+    return sensor_id(levels[2]), levels[3]
+
+
+def decode(message: Message, context: Context) -> list[Reading]:
+    """Decode one native message."""
+    sensor, kind = _address(message.topic)
+    if kind == "status":
+        word = availability(decode_text(message.payload))
+        if word is None:
+            raise PayloadError(Reason.MALFORMED, "status is neither online nor offline")
+        return [
+            build_reading(sensor, None, message, context.limits, {}, events=(word,), state=True)
+        ]
+    if kind not in ("reading", ""):
+        raise PayloadError(Reason.UNKNOWN_TOPIC, "a native topic ends in /reading or /status")
+    payload = message.payload
+    check_json(payload, context.limits)
+    try:
+        content = _DECODE(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        content = load_object(payload, context.limits)
+    return [_reading(sensor, content, message, context)]
+
+
+def _reading(  # noqa: C901, PLR0912 - one pass on the fast path
+    sensor: str, content: dict[str, Any], message: Message, context: Context
+) -> Reading:
+    values: dict[str, float] = {}
+    faults: list[str] = []
+    rest = False
+    for key, value in content.items():
+        bounds = _BOUNDS.get(key)
+        if bounds is None:
+            if key != "time" and key != "seq":  # noqa: PLR1714 - on the fast path
+                rest = True
+            continue
+        kind = type(value)
+        if kind is float:
+            if bounds[0] <= value <= bounds[1]:
+                values[key] = value
+            else:
+                faults.append(key)
+        elif kind is int and bounds[0] <= value <= bounds[1]:
+            values[key] = float(value)
+        elif value is not None:
+            faults.append(key)
+    received = message.received
+    stamp = content.get("time")
+    if stamp is not None:
+        stamp = parse_time(stamp, received)
+        if stamp is None:
+            stamp = float("nan")
+    seq = content.get("seq")
+    if type(seq) is not int or not 0 <= seq <= _MAX_SEQ:
+        seq = None
+    limits = context.limits
+    if (
+        values
+        and sensor
+        and not rest
+        and not message.retained
+        and stamp is not None
+        and -limits.max_skew_s <= received - stamp <= limits.late_after_s
+    ):
+        return Reading(
+            sensor=sensor,
+            time=stamp,
+            received=received,
+            values=values,
+            faults=tuple(faults),
+            seq=seq,
+        )
+    named = content.get("sensor")
+    if named is not None:
+        named = sensor_id(named)
+        if sensor and named != sensor:
+            raise PayloadError(
+                Reason.ID_MISMATCH, f"topic is of {sensor!r}, payload says {named!r}"
+            )
+    events, more = _events(content.get("events"))
+    return build_reading(
+        sensor or named or sensor_id(message.topic),
+        stamp,
+        message,
+        limits,
+        values,
+        events=events,
+        faults=[*faults, *more],
+        seq=seq,
+    )
+
+
+def _events(value: object) -> tuple[list[str], list[str]]:
+    events: list[str] = []
+    faults: list[str] = []
+    if type(value) is list:
+        for item in value:
+            if type(item) is not str:
+                continue
+            if item in DEVICE_EVENTS:
+                events.append(item)
+            elif item.startswith("fault:") and item[6:] in QUANTITIES:
+                faults.append(item[6:])
+    return events, faults
+
+
+DECODER: Final = Decoder(
+    name="native",
+    topics=("plumewatch/v1/+/reading", "plumewatch/v1/+/status"),
+    decode=decode,
+    summary="Plumewatch's own JSON, for DIY firmware and gateways",
+)

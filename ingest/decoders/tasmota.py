@@ -1,0 +1,226 @@
+"""Tasmota firmware (``tele/<topic>/SENSOR``, ``STATUS8``, ``STATUS10``, ``LWT``, ``STATE``).
+
+One nested object per driver. A key means what it means *in its driver*: ``TVOC`` is ppb on
+SGP30, CCS811, iAQ-Core and ENS16x, but the VOC index on SGP4X; on any other driver its unit is
+unknown and it is ignored. ``eCO2`` is an estimate from VOC and never taken as CO2. ``Gas`` of a
+BME680 is a resistance and ignored. Particle counts: ``PB...`` are particles above a diameter per
+0.1 L (/100 gives per cm³); SPS30's ``NCPM...`` count from 0.3 µm *up to* a diameter, so the
+differences to ``NCPM10`` are taken.
+
+- **Identity** is the MQTT topic between prefix and ``SENSOR``. Objects with a suffix (``-1``,
+  ``-52680f``) are devices of their own: ``<topic>:<object>``. Objects without suffix are one
+  device; if two of them measure the same quantity, the first one counts.
+- **Time** is local without offset, in the zone of the site (`Context.zone`), unless it carries
+  an offset (SetOption52) or ``Epoch`` is present. Before NTP it stands in 1970: receive time
+  stands in, flag `time_replaced`.
+- **Units** of temperature and pressure stand beside the objects (``TempUnit``,
+  ``PressureUnit``).
+- ``null`` is the firmware's NaN: a fault of that quantity. A SEN5X without humidity prints a
+  comma too many, which is forgiven.
+- ``Switch1`` or a switch called ``Tamper`` that is ``ON`` is the tamper contact.
+- A fan-cleaning notice (``CFAN``) measures nothing and is refused as `no_measurement`.
+- ``STATE`` says the device is alive; its signal strength is kept.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from ingest.decoders.base import Decoder, availability, decode_text, load_object
+from ingest.errors import PayloadError, Reason
+from ingest.validation import build_reading, number, parse_time, sensor_id
+
+if TYPE_CHECKING:
+    from ingest.decoders.base import Context
+    from ingest.message import Message
+    from storage.reading import Reading
+
+__all__ = ["DECODER", "decode"]
+
+_CHILD: Final = re.compile(r"(.+)-(?:\d{1,2}|[0-9A-Fa-f]{6,12})")
+_PER_DL: Final = {
+    "PB0.3": "n03",
+    "PB0.5": "n05",
+    "PB1": "n10",
+    "PB2.5": "n25",
+    "PB5": "n50",
+    "PB10": "n100",
+}
+_KEYS: Final = {
+    "PM1": "pm1",
+    "PM1_0": "pm1",
+    "PM2.5": "pm25",
+    "PM2_5": "pm25",
+    "PM4": "pm4",
+    "PM4_0": "pm4",
+    "PM10": "pm10",
+    "Humidity": "rh",
+    "CarbonDioxide": "co2",
+    "CarbonMonoxide": "co",
+    "Illuminance": "light",
+    "Battery": "battery",
+    "VOC_Raw": "voc_raw",
+    "NOx": "nox_index",
+    **_PER_DL,
+}
+_KEYS_OF: Final = {
+    **{(d, "TVOC"): "tvoc_ppb" for d in ("SGP30", "CCS811", "IAQ", "ENS160", "ENS16X", "ENS161")},
+    **{(d, "TVOC"): "voc_index" for d in ("SGP4X", "SGP40", "SGP41")},
+    ("SEN5X", "VOC"): "voc_index",
+}
+_UP_TO: Final = {"NCPM0_5": "n05", "NCPM1_0": "n10", "NCPM2_5": "n25"}
+_NOT_ROOM_AIR: Final = frozenset({"ESP32", "ANALOG", "ENERGY", "COUNTER"})
+_HPA: Final = {"hPa": 1.0, "mbar": 1.0, "mmHg": 1.333_223_68, "inHg": 33.863_886_67}
+_REPORTS: Final = frozenset({"SENSOR", "STATUS8", "STATUS10"})
+
+
+def decode(message: Message, context: Context) -> list[Reading]:
+    """Decode one message of a Tasmota device."""
+    levels = message.topic.split("/")
+    kind = levels[-1]
+    sensor = _identity(levels)
+    if kind == "LWT":
+        word = availability(decode_text(message.payload))
+        if word is None:
+            raise PayloadError(Reason.MALFORMED, "LWT is neither Online nor Offline")
+        return [
+            build_reading(sensor, None, message, context.limits, {}, events=(word,), state=True)
+        ]
+    text = message.payload[:16].strip()
+    if kind not in _REPORTS and text[:1] not in (b"{", b"[") and availability(_ascii(text)):
+        word = availability(_ascii(text)) or ""
+        return [
+            build_reading(sensor, None, message, context.limits, {}, events=(word,), state=True)
+        ]
+    content = load_object(message.payload, context.limits, repair_commas=True)
+    inner = content.get("StatusSNS")
+    if type(inner) is dict:
+        content = inner
+    if kind == "STATE":
+        return [_state(sensor, content, message, context)]
+    return _report(sensor, content, message, context)
+
+
+def _ascii(text: bytes) -> str:
+    return text.decode("ascii", "replace")
+
+
+def _identity(levels: list[str]) -> str:
+    known = _REPORTS | {"LWT", "STATE"}
+    if len(levels) >= 3 and levels[-1] in known:
+        inner = levels[1:-1] if levels[0] in ("tele", "stat") else levels[:-1]
+        inner = [level for level in inner if level not in ("tele", "stat")] or inner
+        return sensor_id("/".join(inner))
+    return sensor_id("/".join(levels))
+
+
+def _state(sensor: str, content: dict[str, Any], message: Message, context: Context) -> Reading:
+    wifi = content.get("Wifi")
+    signal = wifi.get("Signal") if type(wifi) is dict else None
+    raw = {"rssi": signal} if type(signal) in (int, float) else {}
+    return build_reading(sensor, None, message, context.limits, raw, events=("online",))
+
+
+def _report(
+    sensor: str, content: dict[str, Any], message: Message, context: Context
+) -> list[Reading]:
+    own, children = _measured(content)
+    stamp = _time(content, message, context)
+    events = ("tamper",) if "ON" in (content.get("Switch1"), content.get("Tamper")) else ()
+    if not own and not events and not children:
+        raise PayloadError(Reason.NO_MEASUREMENT, f"{_why_nothing(content)}, nothing measured")
+    readings: list[Reading] = []
+    if own or events:
+        readings.append(build_reading(sensor, stamp, message, context.limits, own, events=events))
+    for name, raw in children.items():
+        child_id = sensor_id(f"{sensor}:{name}")
+        readings.append(build_reading(child_id, stamp, message, context.limits, raw))
+    return readings
+
+
+def _measured(
+    content: dict[str, Any],
+) -> tuple[dict[str, object], dict[str, dict[str, object]]]:
+    """Values of the device itself, and of each device with a suffix."""
+    fahrenheit = content.get("TempUnit") == "F"
+    unit = content.get("PressureUnit")
+    hpa = _HPA.get(unit if type(unit) is str else "hPa")
+    own: dict[str, object] = {}
+    children: dict[str, dict[str, object]] = {}
+    for name, part in content.items():
+        if type(part) is not dict:
+            continue
+        child = _CHILD.fullmatch(name)
+        driver = (child.group(1) if child else name).upper()
+        if driver in _NOT_ROOM_AIR:
+            continue
+        raw = _driver(driver, part, fahrenheit=fahrenheit, hpa=hpa)
+        if not child:
+            own = {**raw, **own}
+        elif raw:
+            children[name] = raw
+    return own, children
+
+
+def _why_nothing(content: dict[str, Any]) -> str:
+    if any(type(part) is dict and "CFAN" in part for part in content.values()):
+        return "fan cleaning"
+    return "switches at rest" if any(n.startswith("Switch") for n in content) else "no sensor"
+
+
+def _time(content: dict[str, Any], message: Message, context: Context) -> float | None:
+    value = content.get("Epoch", content.get("Time"))
+    if value is None:
+        return None
+    stamp = parse_time(value, message.received, context.zone)
+    return float("nan") if stamp is None else stamp
+
+
+def _driver(
+    driver: str, part: dict[str, Any], *, fahrenheit: bool, hpa: float | None
+) -> dict[str, object]:
+    raw: dict[str, object] = {}
+    for key, value in part.items():
+        quantity = _KEYS.get(key) or _KEYS_OF.get((driver, key))
+        if quantity is not None:
+            raw[quantity] = _scaled(value, 0.01) if key in _PER_DL else value
+    if "Temperature" in part:
+        raw["temp"] = _celsius(part["Temperature"]) if fahrenheit else part["Temperature"]
+    if "Pressure" in part and hpa is not None:
+        raw["pressure"] = _scaled(part["Pressure"], hpa)
+    total = number(part.get("NCPM10"))
+    if total is not None:
+        raw["n03"] = total
+        for key, quantity in _UP_TO.items():
+            below = number(part.get(key))
+            if below is not None:
+                raw[quantity] = max(round(total - below, 6), 0.0)
+    return raw
+
+
+def _scaled(value: object, factor: float) -> object:
+    return value * factor if type(value) in (int, float) else value  # type: ignore[operator]
+
+
+def _celsius(value: object) -> object:
+    if type(value) not in (int, float):
+        return value
+    return round((value - 32) / 1.8, 4)  # type: ignore[operator]
+
+
+DECODER: Final = Decoder(
+    name="tasmota",
+    topics=(
+        "tele/#/SENSOR",
+        "tele/#/STATE",
+        "tele/#/LWT",
+        "stat/#/STATUS8",
+        "stat/#/STATUS10",
+        "+/tele/SENSOR",
+        "+/tele/STATE",
+        "+/tele/LWT",
+    ),
+    decode=decode,
+    summary="Tasmota firmware with PMS5003, SPS30, SEN5X, SGP30, SGP4X, SCD4x, BME680, ...",
+)

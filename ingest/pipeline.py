@@ -1,0 +1,319 @@
+"""The intake: one message in, exactly one outcome out.
+
+`Intake` is pure: it never sleeps, logs, reads a clock or touches the network. The service feeds
+it messages, journals what it accepts, dead-letters what it rejects, and acknowledges either.
+
+Every message ends as exactly one of
+
+``ACCEPTED``
+    at least one reading is to be journalled;
+``DUPLICATE``
+    everything it says was accepted before; acknowledge, store nothing;
+``REJECTED``
+    a dead letter says why; acknowledge, store the dead letter.
+
+No input makes `Intake.on_message` raise: a decoder that fails on a message nobody foresaw is a
+rejection with reason `decoder_failed`, so that one message never stops the others.
+
+A sensor that is not in the registry is *quarantined*: its readings are accepted and stored with
+the flag `unknown_sensor`, never alerted on, and it is listed (`Intake.quarantine`) until someone
+gives it a room. Messages under topics of no decoder are rejected and listed the same way
+(`Intake.unmatched`). Both lists are bounded; what was heard longest ago is forgotten first.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from ingest.decoders import DECODERS, find
+from ingest.decoders.base import Context
+from ingest.dedupe import Dedupe
+from ingest.errors import DecodeError, MessageRefusedError, PayloadError, Reason, one_line
+from ingest.validation import check_message
+from storage.journal import DeadLetter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from ingest.message import Message
+    from storage.reading import Reading
+
+__all__ = [
+    "Intake",
+    "IntakeConfig",
+    "Outcome",
+    "OutcomeKind",
+    "Quarantined",
+    "decode_message",
+    "fold_id",
+]
+
+
+class OutcomeKind(StrEnum):
+    """How a message ended; every message ends as exactly one of these."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    DUPLICATE = "duplicate"
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of one message.
+
+    Attributes
+    ----------
+    kind : OutcomeKind
+        Accepted, rejected or duplicate.
+    decoder : str
+        Name of the decoder; empty if none was reached.
+    readings : tuple of Reading
+        To be journalled before the message is acknowledged; empty unless accepted.
+    dead_letter : DeadLetter or None
+        Set if and only if rejected.
+    """
+
+    kind: OutcomeKind
+    decoder: str = ""
+    readings: tuple[Reading, ...] = ()
+    dead_letter: DeadLetter | None = None
+
+
+@dataclass(slots=True)
+class Quarantined:
+    """Something heard that nobody registered.
+
+    Attributes
+    ----------
+    name : str
+        Sensor id, or topic.
+    topic : str
+        Topic heard last.
+    decoder : str
+        Decoder that understood it; empty for an unmatched topic.
+    first_seen, last_seen : float
+        Receive times, Unix seconds.
+    count : int
+        Messages heard.
+    sample : bytes
+        Beginning of the last payload.
+    """
+
+    name: str
+    topic: str
+    decoder: str
+    first_seen: float
+    last_seen: float
+    count: int
+    sample: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeConfig:
+    """Bounds of the intake.
+
+    Attributes
+    ----------
+    context : Context
+        Time zone, limits and registry.
+    aliases : mapping of str to str
+        Name under which a device reports to the registered sensor id.
+    accept_unknown : bool
+        Treat unregistered sensors as registered (replay, simulation).
+    quarantine_size : int
+        Unknown sensors and unmatched topics listed, each.
+    dead_letter_bytes : int
+        Payload bytes kept in a dead letter.
+    sample_bytes : int
+        Payload bytes kept in the quarantine lists.
+    dedupe_window, dedupe_sensors : int
+        As in `Dedupe`.
+    """
+
+    context: Context = field(default_factory=Context)
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    accept_unknown: bool = False
+    quarantine_size: int = 1_000
+    dead_letter_bytes: int = 4_096
+    sample_bytes: int = 512
+    dedupe_window: int = 256
+    dedupe_sensors: int = 10_000
+
+
+_TOPIC_KEPT: Final = 256
+
+
+def fold_id(name: str) -> str:
+    """Return a sensor id as the registry compares it: lower case, without ``:`` and ``-``.
+
+    Examples
+    --------
+    >>> fold_id("E3:75:CF:37:4E:23")
+    'e375cf374e23'
+    """
+    return name.lower().replace(":", "").replace("-", "")
+
+
+def decode_message(message: Message, context: Context, decoder: str = "") -> list[Reading]:
+    """Decode and validate one message, without registry, duplicates or counters.
+
+    Parameters
+    ----------
+    message : Message
+        What arrived.
+    context : Context
+        Time zone, limits, registry.
+    decoder : str
+        Name in the table; empty means: by topic.
+
+    Raises
+    ------
+    DecodeError
+        The message is refused.
+    """
+    check_message(message, context.limits)
+    found = DECODERS.get(decoder) if decoder else find(message.topic)
+    if found is None:
+        what = f"no decoder is called {decoder!r}" if decoder else "no decoder for this topic"
+        raise MessageRefusedError(Reason.UNKNOWN_TOPIC, what)
+    readings = found.decode(message, context)
+    if not readings:
+        raise PayloadError(Reason.NO_MEASUREMENT, "nothing measured and nothing to report")
+    return readings
+
+
+class Intake:
+    """Decode, validate, resolve, de-duplicate and count messages.
+
+    Parameters
+    ----------
+    config : IntakeConfig, optional
+        Registry, time zone and bounds.
+
+    Attributes
+    ----------
+    counters : Counter of (str, str, str) to int
+        Messages by (outcome, reason, decoder); reason is empty unless rejected. Their sum is
+        the number of messages.
+    quarantine : OrderedDict of str to Quarantined
+        Unknown sensors by id, heard longest ago first.
+    unmatched : OrderedDict of str to Quarantined
+        Topics of no decoder, heard longest ago first.
+    """
+
+    def __init__(self, config: IntakeConfig | None = None) -> None:
+        self.config = config or IntakeConfig()
+        self.counters: Counter[tuple[str, str, str]] = Counter()
+        self.quarantine: OrderedDict[str, Quarantined] = OrderedDict()
+        self.unmatched: OrderedDict[str, Quarantined] = OrderedDict()
+        self._dedupe = Dedupe(self.config.dedupe_window, self.config.dedupe_sensors)
+        self._names: dict[str, str] = {}
+        self._pinned: dict[str, str] = {}
+        self._index()
+
+    def _index(self) -> None:
+        sensors = self.config.context.registry.sensors
+        folded = {fold_id(name): name for name in reversed(tuple(sensors))}
+        self._names = {
+            **folded,
+            **{fold_id(alias): target for alias, target in self.config.aliases.items()},
+            **{name: name for name in sensors},
+            **self.config.aliases,
+        }
+
+    def use(self, config: IntakeConfig) -> None:
+        """Go on with another configuration (registry, zone, limits); memory is kept."""
+        self.config = config
+        self._index()
+        for name in [n for n in self.quarantine if self._resolve(n) is not None]:
+            del self.quarantine[name]
+
+    def restore(self, readings: Iterable[Reading]) -> None:
+        """Remember the tail of the journal, oldest first, so that redeliveries are duplicates."""
+        self._dedupe.restore(readings)
+
+    def on_message(self, message: Message, decoder: str = "") -> Outcome:
+        """Return what becomes of a message; never raises.
+
+        Parameters
+        ----------
+        message : Message
+            What arrived.
+        decoder : str
+            Decoder to use; empty means: by topic.
+        """
+        name = decoder
+        try:
+            check_message(message, self.config.context.limits)
+            found = DECODERS.get(decoder) if decoder else find(message.topic)
+            if found is None:
+                self._note(self.unmatched, message.topic, message, "")
+                raise MessageRefusedError(Reason.UNKNOWN_TOPIC, "no decoder for this topic")  # noqa: TRY301
+            name = found.name
+            readings = found.decode(message, self.config.context)
+            if not readings:
+                raise PayloadError(Reason.NO_MEASUREMENT, "nothing measured")  # noqa: TRY301
+        except DecodeError as error:
+            return self._reject(message, error.reason, error.detail, name)
+        except Exception as error:  # noqa: BLE001 - one bad message never stops the others
+            detail = f"{type(error).__name__}: {error}"
+            return self._reject(message, Reason.DECODER_FAILED, detail, name)
+        fresh: list[Reading] = []
+        for reading in readings:
+            settled = self._settle(reading, message, name)
+            if self._dedupe.is_new(settled, message.payload, duplicate=message.duplicate):
+                fresh.append(settled)
+        kind = OutcomeKind.ACCEPTED if fresh else OutcomeKind.DUPLICATE
+        self.counters[kind.value, "", name] += 1
+        return Outcome(kind, name, tuple(fresh))
+
+    def _resolve(self, sensor: str) -> str | None:
+        known = self._names.get(sensor)
+        return known if known is not None else self._names.get(fold_id(sensor))
+
+    def _settle(self, reading: Reading, message: Message, decoder: str) -> Reading:
+        """Name the reading as the registry does, or quarantine its sensor."""
+        known = self._resolve(reading.sensor)
+        if known is not None:
+            if known == reading.sensor:
+                return reading
+            return msgspec.structs.replace(reading, sensor=known)
+        if self.config.accept_unknown:
+            return reading
+        self._note(self.quarantine, reading.sensor, message, decoder)
+        return msgspec.structs.replace(reading, flags=(*reading.flags, "unknown_sensor"))
+
+    def _note(
+        self, heard: OrderedDict[str, Quarantined], name: str, message: Message, decoder: str
+    ) -> None:
+        topic = one_line(message.topic, _TOPIC_KEPT)
+        sample = message.payload[: self.config.sample_bytes]
+        entry = heard.get(name)
+        if entry is None:
+            while len(heard) >= self.config.quarantine_size:
+                heard.popitem(last=False)
+            heard[name] = Quarantined(
+                name, topic, decoder, message.received, message.received, 1, sample
+            )
+            return
+        heard.move_to_end(name)
+        entry.topic = topic
+        entry.decoder = decoder
+        entry.last_seen = message.received
+        entry.count += 1
+        entry.sample = sample
+
+    def _reject(self, message: Message, reason: Reason, detail: str, decoder: str) -> Outcome:
+        self.counters[OutcomeKind.REJECTED.value, reason.value, decoder] += 1
+        letter = DeadLetter(
+            received=message.received,
+            topic=one_line(message.topic, _TOPIC_KEPT),
+            reason=reason.value,
+            detail=one_line(detail),
+            payload=message.payload[: self.config.dead_letter_bytes],
+        )
+        return Outcome(OutcomeKind.REJECTED, decoder, (), letter)

@@ -1,0 +1,445 @@
+"""Checks between a decoded message and an accepted reading.
+
+What is checked, in this order:
+
+1. *Before parsing*: payload size, topic, JSON depth and number of members (`check_message`,
+   `check_json`). A nested or enormous payload costs a count of its brackets, never a parse.
+2. *Identity*: `sensor_id` normalises and limits what a device calls itself.
+3. *Time*: `settle_time` decides between the device's clock and ours.
+4. *Values*: `check_values` holds every value against the table of quantities. What is no finite
+   number inside the range of its quantity is removed and named in `faults`; it never becomes 0.
+5. *Content*: `build_reading` refuses a reading that measured nothing, reported nothing and has
+   no fault to tell.
+
+Quality flags a reading can carry, all of which keep it from alerting except `no_time` and
+`time_replaced`:
+
+=================  ===============================================================
+``no_time``        the message has no time stamp; receive time stands in
+``time_replaced``  its time stamp is unusable (clock not set, malformed, no zone,
+                   more than `Limits.max_skew_s` ahead); receive time stands in
+``late``           older than `Limits.late_after_s` when it arrived: stored only
+``retained``       delivered from the broker's store: stored only
+``simulated``      the network server marked it as a console test: stored only
+``history``        a device's own backfill: stored only
+``cached``         a bridge repeated an old value: stored only
+``maintenance``    taken while the device cleaned or calibrated itself: stored only
+``unknown_sensor``  not in the registry: stored and shown, never alerted on
+=================  ===============================================================
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import TYPE_CHECKING, Final
+
+from detection.quantities import QUANTITIES
+from ingest.errors import MessageRefusedError, PayloadError, Reason
+from storage.reading import DEVICE_EVENTS, Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from ingest.message import Message
+
+__all__ = [
+    "SILENT_FLAGS",
+    "Limits",
+    "build_reading",
+    "check_json",
+    "check_message",
+    "check_values",
+    "may_alert",
+    "number",
+    "parse_time",
+    "sensor_id",
+    "settle_time",
+]
+
+SILENT_FLAGS: Final = frozenset(
+    {
+        "late",
+        "retained",
+        "simulated",
+        "history",
+        "cached",
+        "maintenance",
+        "unknown_sensor",
+    }
+)
+"""Flags of readings that are stored but must never alert."""
+
+_BOUNDS: Final = {key: (q.low, q.high) for key, q in QUANTITIES.items()}
+_CLOCK_SET_SINCE: Final = 1_000_000_000.0
+_YEAR_2020: Final = 1_577_836_800.0
+_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+_ID_UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.:-]")
+_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_NOT_BRACKET: Final = bytes(b for b in range(256) if b not in b"[]{}")
+_NUMBER: Final = re.compile(r"[+-]?(?:\d{1,32}(?:\.\d{0,32})?|\.\d{1,32})(?:[eE][+-]?\d{1,3})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on what is believed.
+
+    Attributes
+    ----------
+    payload_bytes : int
+        Largest payload that is looked at.
+    topic_length : int
+        Longest topic, characters.
+    json_depth : int
+        Deepest nesting of a JSON payload.
+    json_members : int
+        Most members of all objects of one payload together.
+    max_skew_s : float
+        How far a device's clock may run ahead before receive time stands in.
+    late_after_s : float
+        Age on arrival from which a reading is stored but not alerted on.
+    earliest : float
+        Unix seconds; an older time stamp (of a clock that was set once) is refused.
+    """
+
+    payload_bytes: int = 65_536
+    topic_length: int = 1_024
+    json_depth: int = 24
+    json_members: int = 1_024
+    max_skew_s: float = 300.0
+    late_after_s: float = 600.0
+    earliest: float = _YEAR_2020
+
+
+_NEAR_ISO: Final = ("%Y/%m/%dT%H:%M:%S%z", "%Y-%m-%d %H:%M:%S %z", "%Y-%m-%d %H:%M:%S")
+
+
+def may_alert(reading: Reading) -> bool:
+    """Whether a reading may lead to an alert: none of `SILENT_FLAGS` is set."""
+    return not reading.flags or SILENT_FLAGS.isdisjoint(reading.flags)
+
+
+def check_message(message: Message, limits: Limits) -> None:
+    """Refuse a message by its envelope alone.
+
+    Raises
+    ------
+    MessageRefusedError
+        `too_large` or `bad_topic`.
+    """
+    size = len(message.payload)
+    if size > limits.payload_bytes:
+        raise MessageRefusedError(
+            Reason.TOO_LARGE, f"{size} bytes, at most {limits.payload_bytes} are accepted"
+        )
+    topic = message.topic
+    if len(topic) > limits.topic_length:
+        raise MessageRefusedError(Reason.BAD_TOPIC, f"topic of {len(topic)} characters")
+    if not topic.isprintable():
+        raise MessageRefusedError(Reason.BAD_TOPIC, "topic is not printable UTF-8 text")
+
+
+def check_json(payload: bytes, limits: Limits) -> None:
+    """Refuse JSON that nests too deeply or has too many members, without parsing it.
+
+    Members are counted by their colons, so those inside text count too: the bound is an upper
+    bound on purpose.
+
+    Raises
+    ------
+    MessageRefusedError
+        `too_deep` or `too_many_keys`.
+    """
+    if payload.count(b":") > limits.json_members:
+        raise MessageRefusedError(
+            Reason.TOO_MANY_KEYS, f"more than {limits.json_members} members in one message"
+        )
+    if payload.count(b"{") + payload.count(b"[") <= limits.json_depth:
+        return
+    depth = 0
+    for bracket in _STRING.sub(b"", payload).translate(None, _NOT_BRACKET):
+        if bracket in b"[{":
+            depth += 1
+            if depth > limits.json_depth:
+                raise MessageRefusedError(
+                    Reason.TOO_DEEP, f"nested deeper than {limits.json_depth} levels"
+                )
+        else:
+            depth -= 1
+
+
+def sensor_id(name: object) -> str:
+    """Return a device's name as a sensor id.
+
+    Compatibility forms are folded (NFKD), accents dropped, ``/`` becomes ``:``, white space and
+    every other character outside ``A-Z a-z 0-9 _ . : -`` becomes ``_``. Case is kept; the
+    registry compares without it.
+
+    Raises
+    ------
+    PayloadError
+        `bad_id`: no text, empty, without a letter or digit, or longer than 64 characters.
+
+    Examples
+    --------
+    >>> sensor_id("Détecteur 2/étage")
+    'Detecteur_2:etage'
+    """
+    if type(name) is not str:
+        raise PayloadError(Reason.BAD_ID, f"the device's id is {type(name).__name__}, not text")
+    if len(name) > 256:
+        raise PayloadError(Reason.BAD_ID, f"the device's id has {len(name)} characters")
+    if _ID.fullmatch(name) is None:
+        folded = unicodedata.normalize("NFKD", name.strip().strip("/"))
+        folded = "".join(c for c in folded if not unicodedata.combining(c)).replace("/", ":")
+        name = _ID_UNSAFE.sub("_", folded)
+        if _ID.fullmatch(name) is None:
+            raise PayloadError(
+                Reason.BAD_ID, f"the device's id must have 1 to 64 characters, got {len(name)}"
+            )
+    if not any(c.isalnum() for c in name):
+        raise PayloadError(Reason.BAD_ID, "the device's id has neither letter nor digit")
+    return name
+
+
+def number(value: object) -> float | None:
+    """Return a value sent as a number or as the text of one; None if it is neither.
+
+    Booleans are no numbers. Text may carry a unit after a space ("3.384 V"); the number is
+    returned and the caller knows the unit. Text such as "nan" or "None" gives NaN, which
+    becomes a fault of its quantity.
+    """
+    if type(value) is float:
+        return value
+    if type(value) is int:
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf if value > 0 else -math.inf
+    if type(value) is str:
+        text = value.strip()
+        if text.lower() in {"nan", "none", "null", "unknown", "unavailable", "inf", "-inf"}:
+            return math.nan
+        match = _NUMBER.match(text)
+        if match and (match.end() == len(text) or text[match.end()] in " %°µ"):
+            return float(match.group())
+    return None
+
+
+def _from_unix(value: float) -> float | None:
+    """Seconds from a Unix time in s, ms, µs or ns, told apart by magnitude."""
+    if not math.isfinite(value):
+        return None
+    magnitude = abs(value)
+    if magnitude < 1e11:
+        return value
+    if magnitude < 1e14:
+        return value / 1e3
+    if magnitude < 1e17:
+        return value / 1e6
+    return value / 1e9
+
+
+def _local(moment: datetime, zone: tzinfo, received: float) -> float:
+    """Seconds of a local time; of the two readings of a repeated hour the one nearer `received`."""
+    both = (moment.replace(tzinfo=zone, fold=fold).timestamp() for fold in (0, 1))
+    return min(both, key=lambda stamp: abs(stamp - received))
+
+
+def parse_time(value: object, received: float, zone: tzinfo | None = None) -> float | None:
+    """Seconds of a time stamp in any form devices use; None if it is unusable.
+
+    Parameters
+    ----------
+    value : object
+        Unix seconds, ms, µs or ns as number or text; ISO 8601 text (any number of fraction
+        digits); a few near-ISO texts.
+    received : float
+        Receive time, Unix seconds, to tell apart the two readings of a repeated local hour.
+    zone : tzinfo, optional
+        Zone of texts without offset. Without it such texts are unusable.
+
+    Examples
+    --------
+    >>> parse_time("1970-01-02T00:00:00Z", 0.0)
+    86400.0
+    >>> parse_time(1_767_225_600_000, 0.0)
+    1767225600.0
+    """
+    if type(value) is float or type(value) is int:
+        try:
+            return _from_unix(float(value))
+        except OverflowError:
+            return None
+    return _parse_text(value, received, zone) if type(value) is str else None
+
+
+def _parse_text(text: str, received: float, zone: tzinfo | None) -> float | None:
+    if len(text) > 48:
+        return None
+    digits = text.strip()
+    if _NUMBER.fullmatch(digits) and len(digits) > 8:
+        return _from_unix(float(digits))
+    if len(text) < 15:
+        return None
+    try:
+        return _seconds(datetime.fromisoformat(text), received, zone)
+    except ValueError:
+        return _near_iso(digits, received, zone)
+
+
+def _near_iso(text: str, received: float, zone: tzinfo | None) -> float | None:
+    for form in _NEAR_ISO:
+        try:
+            moment = datetime.strptime(text, form)  # noqa: DTZ007 - the zone follows
+        except ValueError:
+            continue
+        return _seconds(moment, received, zone)
+    return None
+
+
+def _seconds(moment: datetime, received: float, zone: tzinfo | None) -> float | None:
+    try:
+        if moment.tzinfo is not None:
+            return moment.timestamp()
+        return None if zone is None else _local(moment, zone, received)
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
+def settle_time(stamp: float | None, received: float, limits: Limits) -> tuple[float, str]:
+    """Decide the event time of a reading.
+
+    Parameters
+    ----------
+    stamp : float or None
+        The device's time, Unix seconds; NaN if it sent one that cannot be used, None if it sent
+        none.
+    received : float
+        Receive time, Unix seconds.
+    limits : Limits
+        Allowed skew and age.
+
+    Returns
+    -------
+    time : float
+        Event time, Unix seconds.
+    flag : str
+        Quality flag, empty if the device's time stands and is fresh.
+
+    Raises
+    ------
+    PayloadError
+        `bad_time`: a clock that was set, but stands before `Limits.earliest`.
+    """
+    if stamp is None:
+        return received, "no_time"
+    age = received - stamp
+    if -limits.max_skew_s <= age <= limits.late_after_s:
+        return stamp, ""
+    if not stamp >= _CLOCK_SET_SINCE or age < 0:
+        return received, "time_replaced"
+    if stamp < limits.earliest:
+        day = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=stamp)).date().isoformat()
+        raise PayloadError(Reason.BAD_TIME, f"time stamp of {day} is older than is accepted")
+    return stamp, "late"
+
+
+def check_values(raw: Mapping[str, object]) -> tuple[dict[str, float], list[str]]:
+    """Sort what was measured into valid values and faults.
+
+    Parameters
+    ----------
+    raw : mapping of str to object
+        Quantity key to what the device said. Keys that are no quantity are ignored; None means
+        a fault here (leave a missing quantity out).
+
+    Returns
+    -------
+    values : dict of str to float
+        Finite values inside the range of their quantity.
+    faults : list of str
+        Keys of quantities whose value was none of that: NaN, infinite, out of range, boolean,
+        text, null.
+    """
+    values: dict[str, float] = {}
+    faults: list[str] = []
+    for key, value in raw.items():
+        bounds = _BOUNDS.get(key)
+        if bounds is None:
+            continue
+        kind = type(value)
+        if (kind is float or kind is int) and bounds[0] <= value <= bounds[1]:  # type: ignore[operator]
+            values[key] = float(value)  # type: ignore[arg-type]
+        else:
+            faults.append(key)
+    return values, faults
+
+
+def build_reading(
+    sensor: str,
+    stamp: float | None,
+    message: Message,
+    limits: Limits,
+    raw: Mapping[str, object],
+    *,
+    events: Iterable[str] = (),
+    faults: Iterable[str] = (),
+    flags: Iterable[str] = (),
+    seq: int | None = None,
+    state: bool = False,
+) -> Reading:
+    """Validate what a decoder found and return it as a reading.
+
+    Parameters
+    ----------
+    sensor : str
+        Normalised id (`sensor_id`).
+    stamp : float or None
+        As in `settle_time`.
+    message : Message
+        Where it came from.
+    limits : Limits
+        Bounds of time.
+    raw : mapping of str to object
+        Values, as in `check_values`.
+    events, faults, flags : iterable of str
+        What the decoder found; unknown events are dropped.
+    seq : int, optional
+        The device's sequence number.
+    state : bool
+        The message reports a state (online, offline) and is retained by design, so `retained`
+        does not mark it.
+
+    Raises
+    ------
+    PayloadError
+        `bad_time`, or `no_measurement` when there is neither value nor event nor fault.
+    """
+    time, time_flag = settle_time(stamp, message.received, limits)
+    values, bad = check_values(raw)
+    for fault in faults:
+        values.pop(fault, None)
+        if fault not in bad:
+            bad.append(fault)
+    kept = tuple(dict.fromkeys(e for e in events if e in DEVICE_EVENTS))
+    if not values and not bad and not kept:
+        raise PayloadError(Reason.NO_MEASUREMENT, "nothing measured and nothing to report")
+    marks = list(flags)
+    if time_flag:
+        marks.append(time_flag)
+    if message.retained and not state:
+        marks.append("retained")
+    return Reading(
+        sensor=sensor,
+        time=time,
+        received=message.received,
+        values=values,
+        events=kept,
+        faults=tuple(bad),
+        flags=tuple(dict.fromkeys(marks)),
+        seq=seq,
+    )
