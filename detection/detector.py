@@ -140,13 +140,9 @@ class Detector:
         open_rows = np.flatnonzero(
             (state.phase[:n] != _IDLE) & (now - state.last_time[:n] > _SILENT_S)
         )
-        events = [
-            event
-            for row in open_rows.tolist()
-            if (event := self._close(row, float(state.last_time[row]))) is not None
+        return [
+            event for row in open_rows.tolist() if (event := self._close_silent(row)) is not None
         ]
-        state.phase[open_rows] = _IDLE
-        return events
 
     def next_deadline(self) -> float | None:
         """When `on_time` next has something to do, if no reading comes."""
@@ -172,9 +168,9 @@ class Detector:
             if not rows.size:
                 return
         dt = time - state.last_time[rows]
-        for i in np.flatnonzero(dt > _GAP_S).tolist():
-            row = int(rows[i])
-            event = self._close(row, float(state.last_time[row]))
+        silent = (dt > _SILENT_S) & (state.phase[rows] != _IDLE)
+        for i in np.flatnonzero(silent).tolist():
+            event = self._close_silent(int(rows[i]))
             if event is not None:
                 events.append((int(positions[i]), event))
         fresh = ~(dt <= _GAP_S)
@@ -306,9 +302,9 @@ class Detector:
             state.kind[row] = best
             state.alerted[row] = time
             state.confidence[row] = chances[best]
-            return self._event(row, EventPhase.ALERTED, chances, None)
+            return self._event(row, EventPhase.ALERTED, chances, time, None)
         if self._is_quiet(row, time, excess) or time - state.onset[row] > _LONGEST_S:
-            event = self._close(row, time)
+            event = self._close(row, time, time)
             state.phase[row] = _IDLE
             if time - state.onset[row] > _LONGEST_S:
                 state.base[row] = np.where(np.isnan(x), state.base[row], x)
@@ -322,7 +318,7 @@ class Detector:
             return None
         if chances[state.kind[row]] >= 0.3 or time - state.alerted[row] < 30.0:
             return None
-        event = self._event(row, EventPhase.WITHDRAWN, chances, time)
+        event = self._event(row, EventPhase.WITHDRAWN, chances, time, time)
         state.phase[row] = _WATCHING
         return event
 
@@ -339,14 +335,22 @@ class Detector:
             state.quiet_since[row] = time
         return bool(time - state.quiet_since[row] >= _QUIET_S)
 
-    def _close(self, row: int, time: float) -> Event | None:
+    def _close_silent(self, row: int) -> Event | None:
+        """End an episode whose sensor fell silent: the same by `step` and by `on_time`."""
+        last = float(self._state.last_time[row])
+        event = self._close(row, last, last + _SILENT_S)
+        self._state.phase[row] = _IDLE
+        return event
+
+    def _close(self, row: int, time: float, said: float) -> Event | None:
         """End the event of an episode, if one was said."""
         state = self._state
         if state.phase[row] != _SAID:
             return None
         chances = probabilities(self._shape(row, time, 0.0))
-        end = state.quiet_since[row]
-        return self._event(row, EventPhase.ENDED, chances, time if np.isnan(end) else float(end))
+        quiet = float(state.quiet_since[row])
+        end = time if np.isnan(quiet) else quiet
+        return self._event(row, EventPhase.ENDED, chances, said, end)
 
     def _shape(self, row: int, time: float, fine: float) -> Shape:
         state = self._state
@@ -368,7 +372,12 @@ class Detector:
         )
 
     def _event(
-        self, row: int, phase: EventPhase, chances: NDArray[np.float64], end: float | None
+        self,
+        row: int,
+        phase: EventPhase,
+        chances: NDArray[np.float64],
+        time: float,
+        end: float | None,
     ) -> Event:
         state = self._state
         voc = int(state.voc_column[row]) - 1
@@ -403,6 +412,7 @@ class Detector:
             },
             evidence=evidence,
             model_version=self.model_version,
+            time=time,
         )
 
 

@@ -174,4 +174,5 @@ class DeviceEvents:
             evidence=evidence,
             model_version=f"{_VERSION}-{name}",
             detail=detail,
+            time=time,
         )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -68,7 +69,8 @@ class ChannelEvidence:
 class Event:
     """One event on one sensor, as known at `phase`.
 
-    All times are event time in Unix seconds. `probabilities` is over event kinds and sums to one.
+    All times are event time in Unix seconds. `time` is when this phase was said: the time of the
+    reading that decided it. `probabilities` is over event kinds and sums to one.
     """
 
     sensor: str
@@ -85,10 +87,13 @@ class Event:
     masked: bool = False
     thc_likely: bool = False
     detail: str = ""
-    id: str = field(default="")
+    time: float = math.nan
+    id: str = ""
 
     def __post_init__(self) -> None:
         """Derive the identity from sensor, onset, kind and model version."""
+        if math.isnan(self.time):
+            object.__setattr__(self, "time", self.alerted if self.end is None else self.end)
         if not self.id:
             text = f"{self.sensor}\x1f{self.onset:.3f}\x1f{self.kind}\x1f{self.model_version}"
             digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

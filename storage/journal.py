@@ -36,7 +36,6 @@ from __future__ import annotations
 import sqlite3
 import zlib
 from contextlib import closing
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import msgspec
@@ -66,6 +65,8 @@ SCRIPTS = (
         topic TEXT NOT NULL,
         reason TEXT NOT NULL,
         detail TEXT NOT NULL,
+        decoder TEXT NOT NULL,
+        size INTEGER NOT NULL,
         payload BLOB NOT NULL
     );
     CREATE INDEX dead_letter_reason ON dead_letter (reason, received);
@@ -75,8 +76,7 @@ SCRIPTS = (
 _MAX_DEAD_LETTERS = 100_000
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
+class DeadLetter(msgspec.Struct, frozen=True):
     """A refused message, kept with its reason for a person to look at.
 
     Attributes
@@ -84,18 +84,25 @@ class DeadLetter:
     received : float
         Unix seconds.
     topic : str
+        Printable, cut to 256 characters.
     reason : str
-        From a closed set of reasons.
+        From a closed set.
     detail : str
-        One line.
+        One line for people.
+    decoder : str
+        Decoder that refused it; empty if none was reached.
+    size : int
+        Bytes of the whole payload.
     payload : bytes
-        As received, truncated by whoever made the letter.
+        Its beginning.
     """
 
     received: float
     topic: str
     reason: str
     detail: str
+    decoder: str
+    size: int
     payload: bytes
 
 
@@ -287,7 +294,7 @@ class Journal:
     def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
         """Return the newest dead letters, newest first."""
         rows = self._reader().execute(
-            "SELECT received, topic, reason, detail, payload FROM dead_letter"
+            "SELECT received, topic, reason, detail, decoder, size, payload FROM dead_letter"
             " ORDER BY id DESC LIMIT ?",
             (limit,),
         )
@@ -295,9 +302,9 @@ class Journal:
 
     def _bury(self, connection: sqlite3.Connection, letters: Sequence[DeadLetter]) -> None:
         connection.executemany(
-            "INSERT INTO dead_letter (received, topic, reason, detail, payload)"
-            " VALUES (?, ?, ?, ?, ?)",
-            [(d.received, d.topic, d.reason, d.detail, d.payload) for d in letters],
+            "INSERT INTO dead_letter (received, topic, reason, detail, decoder, size, payload)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [msgspec.structs.astuple(letter) for letter in letters],
         )
         connection.execute(
             "DELETE FROM dead_letter WHERE id <= (SELECT max(id) FROM dead_letter) - ?",
