@@ -314,6 +314,8 @@ class Intake:
             topic=one_line(message.topic, _TOPIC_KEPT),
             reason=reason.value,
             detail=one_line(detail),
+            decoder=decoder,
+            size=len(message.payload),
             payload=message.payload[: self.config.dead_letter_bytes],
         )
         return Outcome(OutcomeKind.REJECTED, decoder, (), letter)

@@ -314,7 +314,7 @@ class Journal:
     def _quarantine(self, offset: int, body: bytes) -> None:
         self.corrupt_records += 1
         letter = DeadLetter(
-            0.0, "journal", "corrupt_record", f"offset {offset}", bytes(body[:1024])
+            0.0, "journal", "corrupt_record", f"offset {offset}", "", len(body), bytes(body[:1024])
         )
         connection = connect(self.path) if str(self.path) != ":memory:" else self._writer()
         try:
