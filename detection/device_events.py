@@ -71,26 +71,23 @@ class DeviceEvents:
         values : mapping of str to float
             The reading's values, for evidence.
         """
-        found = [
-            event
-            for name in events
-            if name in _SAID and (event := self._said(sensor, time, name, values)) is not None
-        ]
+        found: list[Event] = []
+        for name in events:
+            if name in _SAID:
+                key = (sensor, name)
+                self._expire(key, time, found)
+                self._said(key, time, values, found)
         for name in faults:
-            quantity = name.removeprefix("fault:")
-            event = self._faulty(sensor, time, quantity)
-            if event is not None:
-                found.append(event)
+            key = (sensor, f"fault:{name.removeprefix('fault:')}")
+            self._expire(key, time, found)
+            self._faulty(key, time, found)
         return found
 
     def on_time(self, now: float) -> list[Event]:
         """End what has not been reported for `HELD_S`."""
-        over = [key for key, s in self._standing.items() if now - s.last > HELD_S]
-        ended = []
-        for key in over:
-            standing = self._standing.pop(key)
-            if standing.said is not None:
-                ended.append(self._event(key, standing, EventPhase.ENDED, standing.last, {}))
+        ended: list[Event] = []
+        for key in list(self._standing):
+            self._expire(key, now, ended)
         return ended
 
     def snapshot(self) -> bytes:
@@ -115,31 +112,41 @@ class DeviceEvents:
             raise SnapshotError(f"no snapshot of device events: {error}") from error
         return restored
 
-    def _said(
-        self, sensor: str, time: float, name: str, values: Mapping[str, float]
-    ) -> Event | None:
-        key = (sensor, name)
+    def _expire(self, key: tuple[str, str], now: float, found: list[Event]) -> None:
         standing = self._standing.get(key)
-        if standing is not None and time - standing.last <= HELD_S:
+        if standing is None or now - standing.last <= HELD_S:
+            return
+        del self._standing[key]
+        if standing.said is not None:
+            said_at = standing.last + HELD_S
+            found.append(self._event(key, standing, EventPhase.ENDED, said_at, {}))
+
+    def _said(
+        self,
+        key: tuple[str, str],
+        time: float,
+        values: Mapping[str, float],
+        found: list[Event],
+    ) -> None:
+        standing = self._standing.get(key)
+        if standing is not None:
             standing.last = max(standing.last, time)
             standing.count += 1
-            return None
+            return
         standing = self._standing[key] = _Standing(time, time, 1, time)
-        return self._event(key, standing, EventPhase.ALERTED, time, values)
+        found.append(self._event(key, standing, EventPhase.ALERTED, time, values))
 
-    def _faulty(self, sensor: str, time: float, quantity: str) -> Event | None:
-        key = (sensor, f"fault:{quantity}")
+    def _faulty(self, key: tuple[str, str], time: float, found: list[Event]) -> None:
         standing = self._standing.get(key)
-        if standing is None or time - standing.last > HELD_S:
+        if standing is None:
             self._standing[key] = _Standing(time, time, 1, None)
-            return None
+            return
         standing.last = max(standing.last, time)
         standing.count += 1
         early = standing.count < 3 or time - standing.onset < FAULT_AFTER_S
-        if standing.said is not None or early:
-            return None
-        standing.said = time
-        return self._event(key, standing, EventPhase.ALERTED, time, {})
+        if standing.said is None and not early:
+            standing.said = time
+            found.append(self._event(key, standing, EventPhase.ALERTED, time, {}))
 
     @staticmethod
     def _event(

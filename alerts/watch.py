@@ -1,0 +1,211 @@
+"""From readings to incidents: the one path that production, replay, demo and tests share.
+
+`Watch` takes journalled readings in order, steps the detectors, hands their events to the alert
+engine, and commits events, incidents, outbox and the position in the journal in one transaction.
+
+Detector state is a pure function of the readings, so it is written less often than the position: a
+snapshot is stored with the position it belongs to, and on opening, the readings between snapshot
+and committed position are stepped again with their events discarded. Any split of the readings into
+batches gives the same events, so a crash anywhere changes nothing but the time it takes to repeat.
+
+Readings that must never alert (late, retained, simulated, history, unknown sensor) are stored by
+the series and not shown to the detectors.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+import numpy as np
+
+from detection.batch import ReadingBatch
+from detection.detector import Detector
+from detection.device_events import DeviceEvents
+from detection.quantities import COLUMN_INDEX, COLUMNS
+from detection.state import SnapshotError
+from storage import state
+from storage.sqlite import transaction
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterable, Sequence
+
+    from alerts.engine import AlertEngine, AlertRecord
+    from detection.events import Event
+    from storage.journal import JournalEntry
+    from storage.reading import Reading
+
+__all__ = ["Watch", "Watched"]
+
+CONSUMER: Final = "detector"
+_WARM_UP_READINGS: Final = 200_000
+
+
+class Watched(NamedTuple):
+    """What one batch led to."""
+
+    events: list[Event]
+    alerts: list[AlertRecord]
+
+
+class _Snapshot(msgspec.Struct):
+    detector: bytes
+    devices: bytes
+    watermark: float
+
+
+class Watch:
+    """Step detectors and incidents through the journal.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+        State database, migrated for ``state`` and ``alerts``.
+    engine : AlertEngine
+    may_alert : callable
+        Whether a reading may be shown to the detectors.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        engine: AlertEngine,
+        may_alert: Callable[[Reading], bool],
+    ) -> None:
+        self._connection = connection
+        self._engine = engine
+        self._may_alert = may_alert
+        self._detector = Detector()
+        self._devices = DeviceEvents()
+        self._watermark = float("-inf")
+        self.position = 0
+
+    @property
+    def watermark(self) -> float:
+        """Newest event time seen, Unix seconds; minus infinity before the first reading."""
+        return self._watermark
+
+    @property
+    def model_version(self) -> str:
+        """Version of the detector's parameters."""
+        return self._detector.model_version
+
+    def open(self, read: Callable[[int, int], tuple[list[JournalEntry], int]]) -> None:
+        """Return to where the last committed batch left off.
+
+        Parameters
+        ----------
+        read : callable
+            `Journal.read`.
+        """
+        committed = state.position(self._connection, CONSUMER)
+        stored = state.snapshot(self._connection, CONSUMER)
+        start = max(0, committed - _WARM_UP_READINGS)
+        if stored is not None and stored.model_version == self._detector.model_version:
+            try:
+                self._restore(stored.body)
+                start = stored.position
+            except SnapshotError:
+                self._detector, self._devices = Detector(), DeviceEvents()
+        self.position = start
+        while self.position < committed:
+            entries, self.position = read(self.position, min(2000, committed - self.position))
+            if not entries and self.position >= committed:
+                break
+            if not entries:
+                break
+            self._step([entry.reading for entry in entries])
+        self.position = committed
+
+    def process(self, readings: Sequence[Reading], position: int, now: float | None) -> Watched:
+        """Take a batch in and commit all that follows from it.
+
+        Parameters
+        ----------
+        readings : sequence of Reading
+            In journal order.
+        position : int
+            Journal offset behind the batch.
+        now : float or None
+            Time of the decision, Unix seconds; None to decide each event at its own time, as a
+            replay does.
+        """
+        events = self._step(readings)
+        with transaction(self._connection) as tx:
+            alerts = self._decide(tx, events, now)
+            state.set_position(tx, CONSUMER, position)
+        self.position = position
+        return Watched(events, alerts)
+
+    def on_time(self, now: float) -> list[AlertRecord]:
+        """Let time alone do what it does: resolve incidents, release held ones."""
+        with transaction(self._connection) as tx:
+            return self._engine.on_time(tx, now)
+
+    def save_snapshot(self) -> None:
+        """Store the detectors' state with the position it belongs to."""
+        body = msgspec.msgpack.encode(
+            _Snapshot(self._detector.snapshot(), self._devices.snapshot(), self._watermark)
+        )
+        with transaction(self._connection) as tx:
+            found = state.Snapshot(self.position, self._detector.model_version, body)
+            state.set_snapshot(tx, CONSUMER, found)
+
+    def _restore(self, body: bytes) -> None:
+        try:
+            found = msgspec.msgpack.decode(body, type=_Snapshot)
+        except msgspec.MsgspecError as error:
+            raise SnapshotError(f"no snapshot: {error}") from error
+        self._detector = Detector.restore(found.detector)
+        self._devices = DeviceEvents.restore(found.devices)
+        self._watermark = found.watermark
+
+    def _step(self, readings: Sequence[Reading]) -> list[Event]:
+        shown = [reading for reading in readings if self._may_alert(reading)]
+        if not shown:
+            return []
+        events: list[Event] = []
+        for reading in shown:
+            if reading.events or reading.faults:
+                events += self._devices.on_reading(
+                    reading.sensor, reading.time, reading.events, reading.faults, reading.values
+                )
+        events += self._detector.step(self._batch([r for r in shown if r.values]))
+        # A sensor's clock may run ahead of the others; it must not age them.
+        newest = max(min(r.time, r.received) for r in shown)
+        self._watermark = max(self._watermark, newest)
+        events += self._detector.on_time(self._watermark)
+        events += self._devices.on_time(self._watermark)
+        events.sort(key=lambda event: event.time)
+        return events
+
+    def _batch(self, readings: Sequence[Reading]) -> ReadingBatch:
+        n = len(readings)
+        sensor = np.fromiter(
+            (self._detector.sensor_row(r.sensor) for r in readings), np.int32, count=n
+        )
+        time = np.fromiter((r.time for r in readings), np.float64, count=n)
+        values = np.full((n, len(COLUMNS)), np.nan)
+        for row, reading in enumerate(readings):
+            for key, value in reading.values.items():
+                values[row, COLUMN_INDEX[key]] = value
+        return ReadingBatch(sensor, time, values)
+
+    def _decide(
+        self, tx: sqlite3.Connection, events: Iterable[Event], now: float | None
+    ) -> list[AlertRecord]:
+        if now is not None:
+            return self._engine.on_events(tx, list(events), now)
+        alerts: list[AlertRecord] = []
+        for event in events:
+            alerts += self._until(tx, event.time)
+            alerts += self._engine.on_events(tx, [event], event.time)
+        return alerts
+
+    def _until(self, tx: sqlite3.Connection, time: float) -> list[AlertRecord]:
+        """Everything that is due before `time`, each at its own time."""
+        alerts: list[AlertRecord] = []
+        while (due := self._engine.next_deadline(tx)) is not None and due <= time:
+            alerts += self._engine.on_time(tx, due)
+        return alerts
