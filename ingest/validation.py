@@ -288,7 +288,7 @@ def _parse_text(text: str, received: float, zone: tzinfo | None) -> float | None
     try:
         return _seconds(datetime.fromisoformat(text), received, zone)
     except ValueError:
-        return _near_iso(digits, received, zone)
+        return _near_iso(digits.upper(), received, zone)
 
 
 def _near_iso(text: str, received: float, zone: tzinfo | None) -> float | None:

@@ -18,8 +18,9 @@ differences to ``NCPM10`` are taken.
 - ``null`` is the firmware's NaN: a fault of that quantity. A SEN5X without humidity prints a
   comma too many, which is forgiven.
 - ``Switch1`` or a switch called ``Tamper`` that is ``ON`` is the tamper contact.
-- A fan-cleaning notice (``CFAN``) measures nothing and is refused as `no_measurement`.
-- ``STATE`` says the device is alive; its signal strength is kept.
+- A report without any of our quantities (switches at rest, an unknown driver, a PMS5003 that
+  died and vanished from it) and ``STATE`` say that the device is alive: `online`. A fan-cleaning
+  notice (``CFAN``) does too, with the flag `maintenance`.
 """
 
 from __future__ import annotations
@@ -127,12 +128,18 @@ def _report(
 ) -> list[Reading]:
     own, children = _measured(content)
     stamp = _time(content, message, context)
-    events = ("tamper",) if "ON" in (content.get("Switch1"), content.get("Tamper")) else ()
+    if not content:
+        raise PayloadError(Reason.NO_MEASUREMENT, "an empty report")
+    events = ["tamper"] if "ON" in (content.get("Switch1"), content.get("Tamper")) else []
+    cleaning = any(type(part) is dict and "CFAN" in part for part in content.values())
     if not own and not events and not children:
-        raise PayloadError(Reason.NO_MEASUREMENT, f"{_why_nothing(content)}, nothing measured")
+        events = ["online"]
     readings: list[Reading] = []
     if own or events:
-        readings.append(build_reading(sensor, stamp, message, context.limits, own, events=events))
+        flags = ("maintenance",) if cleaning else ()
+        readings.append(
+            build_reading(sensor, stamp, message, context.limits, own, events=events, flags=flags)
+        )
     for name, raw in children.items():
         child_id = sensor_id(f"{sensor}:{name}")
         readings.append(build_reading(child_id, stamp, message, context.limits, raw))
@@ -161,12 +168,6 @@ def _measured(
         elif raw:
             children[name] = raw
     return own, children
-
-
-def _why_nothing(content: dict[str, Any]) -> str:
-    if any(type(part) is dict and "CFAN" in part for part in content.values()):
-        return "fan cleaning"
-    return "switches at rest" if any(n.startswith("Switch") for n in content) else "no sensor"
 
 
 def _time(content: dict[str, Any], message: Message, context: Context) -> float | None:

@@ -1,0 +1,196 @@
+"""The contract every decoder in the table keeps, run over the table and its golden cases.
+
+A golden folder ``tests/golden/decoders/<name>/`` holds ``cases.json``: a list of
+
+- ``case``: what it shows;
+- ``topic`` and one of ``json`` (any value), ``text``, ``hex``: the message;
+- optionally ``retained``, ``received`` (Unix seconds), ``zone``, ``before`` (messages given to
+  the same context first, same form);
+- ``readings``: expected ``{"sensor", "time", "values", "events", "faults", "flags", "seq"}``,
+  where absent parts are empty and ``time`` absent means receive time; or ``rejected``: reason.
+"""
+
+import json
+import math
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from detection.quantities import QUANTITIES
+from ingest.decoders import DECODERS, find, subscriptions
+from ingest.decoders.base import Context, topic_matches
+from ingest.errors import DecodeError, Reason
+from ingest.message import Message
+from ingest.pipeline import decode_message
+from storage.reading import DEVICE_EVENTS
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "decoders"
+RECEIVED = 1_790_000_000.0
+
+
+def load(name):
+    path = GOLDEN / name / "cases.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+
+
+CASES = [(name, case) for name in DECODERS for case in load(name)]
+
+
+def payload_of(case):
+    if "hex" in case:
+        return bytes.fromhex(case["hex"])
+    if "json" in case:
+        return json.dumps(case["json"], ensure_ascii=False).encode()
+    return case["text"].encode()
+
+
+def message_of(case):
+    return Message(
+        case["topic"],
+        payload_of(case),
+        case.get("received", RECEIVED),
+        retained=case.get("retained", False),
+    )
+
+
+def decode(name, case):
+    context = Context(zone=ZoneInfo(case.get("zone", "UTC")))
+    for earlier in case.get("before", []):
+        decode_message(message_of(earlier), context, name)
+    return decode_message(message_of(case), context, name)
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_every_decoder_has_golden_cases(name):
+    cases = load(name)
+    assert any("readings" in c for c in cases), f"no accepted case in {GOLDEN / name}"
+    assert any("rejected" in c for c in cases), f"no rejected case in {GOLDEN / name}"
+
+
+def test_no_golden_folder_without_decoder():
+    assert {p.name for p in GOLDEN.iterdir()} == set(DECODERS)
+
+
+@pytest.mark.parametrize(
+    ("name", "case"), CASES, ids=[f"{n}-{c['case'].replace(' ', '_')}" for n, c in CASES]
+)
+def test_golden(name, case):
+    if "rejected" in case:
+        with pytest.raises(DecodeError) as caught:
+            decode(name, case)
+        assert caught.value.reason == case["rejected"], caught.value
+        return
+    readings = decode(name, case)
+    got = [
+        {
+            "sensor": r.sensor,
+            "time": r.time,
+            "values": r.values,
+            "events": list(r.events),
+            "faults": sorted(r.faults),
+            "flags": sorted(r.flags),
+            "seq": r.seq,
+        }
+        for r in readings
+    ]
+    want = [
+        {
+            "sensor": w["sensor"],
+            "time": w.get("time", case.get("received", RECEIVED)),
+            "values": pytest.approx(w.get("values", {}), rel=1e-6, abs=1e-9),
+            "events": w.get("events", []),
+            "faults": sorted(w.get("faults", [])),
+            "flags": sorted(w.get("flags", [])),
+            "seq": w.get("seq"),
+        }
+        for w in case["readings"]
+    ]
+    assert got == want
+
+
+@pytest.mark.parametrize(
+    ("name", "case"), CASES, ids=[f"{n}-{c['case'].replace(' ', '_')}" for n, c in CASES]
+)
+def test_topic_finds_the_decoder(name, case):
+    if DECODERS[name].topics and case.get("by_topic", True):
+        found = find(case["topic"])
+        assert found is not None
+        assert found.name == name
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_row(name):
+    decoder = DECODERS[name]
+    assert decoder.name == name
+    assert decoder.summary
+    for pattern in decoder.topics:
+        assert pattern.count("#") <= 1
+        assert all(
+            level in ("+", "#") or not set(level) & set("+#") for level in pattern.split("/")
+        )
+    for topic_filter in subscriptions((name,)):
+        assert "#" not in topic_filter[:-1]
+
+
+@pytest.mark.parametrize("name", DECODERS)
+@pytest.mark.parametrize("payload", [b"", b"\xff" * 40, b"hello", b"{}", b"[]", b"0", b"null"])
+@pytest.mark.parametrize("topic", ["", "x", "/", "a/b/c/d/e/f/g"])
+def test_only_its_own_error(name, payload, topic):
+    message = Message(topic, payload, RECEIVED)
+    refused = None
+    try:
+        readings = decode_message(message, Context(), name)
+    except DecodeError as error:
+        refused, readings = error, []
+    assert (refused is None) is bool(readings)
+    if refused:
+        assert refused.reason in Reason
+        assert refused.reason is not Reason.DECODER_FAILED
+        assert refused.detail.isprintable()
+    for reading in readings:
+        check(reading)
+
+
+@pytest.mark.parametrize(("name", "case"), CASES)
+def test_readings_keep_the_table(name, case):
+    if "readings" in case:
+        for reading in decode(name, case):
+            check(reading)
+
+
+@pytest.mark.parametrize(("name", "case"), CASES)
+def test_retained_readings_are_marked(name, case):
+    if "readings" not in case or case.get("before"):
+        return
+    for reading in decode(name, {**case, "retained": True}):
+        assert "retained" in reading.flags or set(reading.events) & {"online", "offline"}
+
+
+def check(reading):
+    assert reading.values or reading.events or reading.faults
+    assert math.isfinite(reading.time)
+    for key, value in reading.values.items():
+        assert type(value) is float
+        assert QUANTITIES[key].accepts(value)
+    assert set(reading.faults) <= set(QUANTITIES)
+    assert not set(reading.faults) & set(reading.values)
+    assert set(reading.events) <= DEVICE_EVENTS
+
+
+@pytest.mark.parametrize(
+    ("pattern", "topic", "expected"),
+    [
+        ("a/+", "a/b", True),
+        ("a/+", "a", False),
+        ("a/+", "a/b/c", False),
+        ("a/#", "a/b/c", True),
+        ("a/#", "a", True),
+        ("a/#/z", "a/b/z", True),
+        ("a/#/z", "a/b/c/z", True),
+        ("a/#/z", "a/z", False),
+        ("/a/+", "/a/b", True),
+    ],
+)
+def test_topic_matches(pattern, topic, expected):
+    assert topic_matches(pattern, topic) is expected

@@ -1,0 +1,72 @@
+"""Bounded memory of accepted readings."""
+
+import pytest
+
+from ingest.dedupe import Dedupe
+from storage.reading import Reading
+
+
+def reading(time=100.0, sensor="s", seq=None, flags=(), **values):
+    return Reading(sensor, time, time + 1, values or {"pm25": 1.0}, flags=flags, seq=seq)
+
+
+def test_same_time_and_seq_is_a_duplicate_whatever_the_values():
+    d = Dedupe()
+    assert d.is_new(reading(seq=1))
+    assert not d.is_new(reading(seq=1, pm25=2.0))
+    assert d.is_new(reading(seq=2))
+    assert d.is_new(reading(time=101.0, seq=1))
+    assert d.is_new(reading(sensor="t", seq=1))
+
+
+def test_other_quantities_of_the_same_moment_are_not_duplicates():
+    d = Dedupe()
+    assert d.is_new(reading(pm25=1.0))
+    assert d.is_new(reading(temp=21.0))
+    assert not d.is_new(reading(temp=21.0))
+
+
+@pytest.mark.parametrize("flag", ["no_time", "time_replaced"])
+def test_timeless_readings_need_the_dup_flag(flag):
+    d = Dedupe()
+    assert d.is_new(reading(flags=(flag,)), b"p")
+    assert d.is_new(reading(flags=(flag,)), b"p")
+    assert not d.is_new(reading(time=105.0, flags=(flag,)), b"p", duplicate=True)
+    assert d.is_new(reading(time=105.0, flags=(flag,)), b"q", duplicate=True)
+
+
+def test_restore_knows_the_journals_tail():
+    d = Dedupe()
+    d.restore([reading(seq=1), reading(time=101.0, seq=2), reading(time=1.0, flags=("no_time",))])
+    assert not d.is_new(reading(seq=1))
+    assert not d.is_new(reading(time=101.0, seq=2))
+    assert d.is_new(reading(time=1.0))
+
+
+def test_memory_is_bounded_in_both_directions():
+    d = Dedupe(window=3, sensors=2)
+    for t in range(100):
+        assert d.is_new(reading(time=float(t)))
+    assert not d.is_new(reading(time=97.0))
+    assert d.is_new(reading(time=96.0))
+    seen = d._seen["s"]
+    assert len(seen.keys) == len(seen.order) == 3
+    for name in "abcdef":
+        assert d.is_new(reading(sensor=name))
+    assert len(d) == 2
+
+
+def test_the_sensor_heard_longest_ago_is_forgotten():
+    d = Dedupe(sensors=2)
+    d.is_new(reading(sensor="a"))
+    d.is_new(reading(sensor="b"))
+    d.is_new(reading(sensor="a", time=200.0))
+    d.is_new(reading(sensor="c"))
+    assert not d.is_new(reading(sensor="a"))
+    assert d.is_new(reading(sensor="b"))
+
+
+@pytest.mark.parametrize("bad", [{"window": 0}, {"sensors": 0}])
+def test_bounds_must_be_positive(bad):
+    with pytest.raises(ValueError, match="at least 1"):
+        Dedupe(**bad)

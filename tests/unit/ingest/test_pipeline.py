@@ -1,0 +1,162 @@
+"""One outcome a message, registry, quarantine, counters."""
+
+import json
+
+import pytest
+
+from ingest import pipeline
+from ingest.decoders.base import Context, Decoder
+from ingest.message import Message
+from ingest.pipeline import Intake, IntakeConfig, OutcomeKind, decode_message
+from storage.registry import Registry, Room, Sensor
+
+NOW = 1_790_000_000.0
+REGISTRY = Registry.of(
+    [Room("r", "Room", "2", "North", "Site")],
+    [Sensor("b2", "r"), Sensor("E3:75:CF:37:4E:23", "r")],
+)
+
+
+def intake(**more):
+    return Intake(IntakeConfig(context=Context(registry=REGISTRY), **more))
+
+
+def native(sensor="b2", received=NOW, duplicate=False, retained=False, **content):
+    content = content or {"pm25": 7.1}
+    content.setdefault("time", received)
+    return Message(
+        f"plumewatch/v1/{sensor}/reading",
+        json.dumps(content).encode(),
+        received,
+        retained=retained,
+        duplicate=duplicate,
+    )
+
+
+def test_accepted():
+    out = intake().on_message(native(seq=3, pm25=7.1))
+    assert out.kind is OutcomeKind.ACCEPTED
+    assert out.decoder == "native"
+    assert out.dead_letter is None
+    (reading,) = out.readings
+    assert (reading.sensor, reading.time, reading.seq) == ("b2", NOW, 3)
+    assert reading.values == {"pm25": 7.1}
+    assert reading.flags == ()
+
+
+def test_duplicate_and_counters_add_up():
+    i = intake()
+    kinds = [
+        i.on_message(m).kind
+        for m in (
+            native(seq=1, pm25=1),
+            native(seq=1, pm25=1),
+            native(seq=2, pm25=1),
+            Message("nothing/here", b"{}", NOW),
+            native(pm25="7"),
+            Message("plumewatch/v1/b2/reading", b"\xff\x00", NOW),
+        )
+    ]
+    assert [k.value for k in kinds] == [
+        "accepted",
+        "duplicate",
+        "accepted",
+        "rejected",
+        "accepted",
+        "rejected",
+    ]
+    assert i.counters == {
+        ("accepted", "", "native"): 3,
+        ("duplicate", "", "native"): 1,
+        ("rejected", "unknown_topic", ""): 1,
+        ("rejected", "malformed", "native"): 1,
+    }
+
+
+def test_restart_restores_the_window():
+    first = intake()
+    accepted = [r for s in range(5) for r in first.on_message(native(seq=s, pm25=1)).readings]
+    second = intake()
+    second.restore(accepted)
+    assert {second.on_message(native(seq=s, pm25=1)).kind for s in range(5)} == {
+        OutcomeKind.DUPLICATE
+    }
+
+
+def test_registry_ignores_case_and_separators_and_knows_aliases():
+    i = intake(aliases={"old-name": "b2"})
+    assert i.on_message(native("e375cf374e23")).readings[0].sensor == "E3:75:CF:37:4E:23"
+    assert i.on_message(native("B2")).readings[0].sensor == "b2"
+    assert i.on_message(native("old-name", NOW + 1)).readings[0].sensor == "b2"
+    assert not i.quarantine
+
+
+def test_unknown_sensor_is_stored_flagged_and_listed():
+    i = intake()
+    (reading,) = i.on_message(native("stranger")).readings
+    assert reading.flags == ("unknown_sensor",)
+    i.on_message(native("stranger", NOW + 5))
+    entry = i.quarantine["stranger"]
+    assert (entry.first_seen, entry.last_seen, entry.count) == (NOW, NOW + 5, 2)
+    assert entry.topic == "plumewatch/v1/stranger/reading"
+    assert entry.decoder == "native"
+    assert entry.sample.startswith(b'{"pm25"')
+    assert intake(accept_unknown=True).on_message(native("stranger")).readings[0].flags == ()
+
+
+def test_quarantine_is_bounded_and_forgets_the_longest_silent():
+    i = intake(quarantine_size=3)
+    for n in range(10):
+        i.on_message(native(f"x{n}", NOW + n))
+        i.on_message(native("chatty", NOW + n))
+    assert list(i.quarantine) == ["x8", "x9", "chatty"]
+    for n in range(10):
+        i.on_message(Message(f"who/{n}", b"?", NOW + n))
+    assert list(i.unmatched) == ["who/7", "who/8", "who/9"]
+
+
+def test_registering_a_sensor_frees_it_from_quarantine():
+    i = intake()
+    i.on_message(native("new"))
+    registry = Registry.of([], [*REGISTRY.sensors.values(), Sensor("NEW", "r")])
+    i.use(IntakeConfig(context=Context(registry=registry)))
+    assert not i.quarantine
+    assert i.on_message(native("new", NOW + 1)).readings[0].sensor == "NEW"
+
+
+def test_dead_letter_is_truncated_and_printable():
+    i = intake(dead_letter_bytes=10)
+    letter = i.on_message(Message("plumewatch/v1/b2/reading", b"x" * 100, NOW)).dead_letter
+    assert letter.payload == b"x" * 10
+    letter = i.on_message(Message("evil\r\nLOG " + "y" * 900, b"", NOW)).dead_letter
+    assert letter.topic.isprintable()
+    assert len(letter.topic) <= 256
+    assert letter.detail.isprintable()
+
+
+def test_a_decoder_that_fails_costs_one_message(monkeypatch):
+    def explode(message, context):
+        raise KeyError("surprise\n")
+
+    broken = Decoder("broken", ("broken/+",), explode, "test")
+    monkeypatch.setattr(pipeline, "DECODERS", {"broken": broken})
+    i = intake()
+    out = i.on_message(Message("broken/1", b"", NOW), decoder="broken")
+    assert out.dead_letter.reason == "decoder_failed"
+    assert "KeyError" in out.dead_letter.detail
+    assert i.on_message(native()).kind is OutcomeKind.ACCEPTED
+
+
+def test_ten_thousand_bad_messages_then_a_good_one():
+    i = intake()
+    for n in range(10_000):
+        i.on_message(Message("plumewatch/v1/b2/reading", b"{" * (n % 50), NOW))
+    assert i.on_message(native()).kind is OutcomeKind.ACCEPTED
+    assert sum(i.counters.values()) == 10_001
+
+
+def test_named_decoder_overrides_the_topic():
+    out = intake().on_message(Message("some/door", b'{"wifi":-5,"rco2":600}', NOW), "airgradient")
+    assert out.readings[0].values["co2"] == 600
+    with pytest.raises(pipeline.DecodeError, match="no decoder is called"):
+        decode_message(Message("t", b"", NOW), Context(), "nope")

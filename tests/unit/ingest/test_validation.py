@@ -1,0 +1,253 @@
+"""Envelope, identity, time and value checks."""
+
+import math
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from detection.quantities import QUANTITIES
+from ingest.errors import DecodeError, Reason
+from ingest.message import Message
+from ingest.validation import (
+    Limits,
+    build_reading,
+    check_json,
+    check_message,
+    check_values,
+    may_alert,
+    number,
+    parse_time,
+    sensor_id,
+    settle_time,
+)
+from storage.reading import Reading
+
+NOW = 1_790_000_000.0
+LIMITS = Limits()
+
+
+def message(payload=b"{}", **more):
+    return Message("t", payload, NOW, **more)
+
+
+@pytest.mark.parametrize("key", list(QUANTITIES))
+def test_range_is_closed_and_outside_is_a_fault(key):
+    q = QUANTITIES[key]
+    assert check_values({key: q.low}) == ({key: q.low}, [])
+    assert check_values({key: q.high}) == ({key: q.high}, [])
+    for bad in (
+        math.nextafter(q.low, -math.inf),
+        math.nextafter(q.high, math.inf),
+        math.nan,
+        math.inf,
+        -math.inf,
+        10**400,
+        True,
+        "7.1",
+        None,
+        [],
+        {},
+    ):
+        assert check_values({key: bad}) == ({}, [key]), bad
+
+
+def test_unknown_key_is_neither_value_nor_fault():
+    assert check_values({"hcho": 3, "pm25": 1}) == ({"pm25": 1.0}, [])
+
+
+@pytest.mark.parametrize(
+    ("stamp", "time", "flag"),
+    [
+        (None, NOW, "no_time"),
+        (NOW, NOW, ""),
+        (NOW + 299, NOW + 299, ""),
+        (NOW + 301, NOW, "time_replaced"),
+        (NOW - 600, NOW - 600, ""),
+        (NOW - 601, NOW - 601, "late"),
+        (NOW - 30 * 86_400, NOW - 30 * 86_400, "late"),
+        (0.0, NOW, "time_replaced"),
+        (12.0, NOW, "time_replaced"),
+        (-5.0, NOW, "time_replaced"),
+        (math.nan, NOW, "time_replaced"),
+        (math.inf, NOW, "time_replaced"),
+        (4_085_000_000.0, NOW, "time_replaced"),
+    ],
+)
+def test_settle_time(stamp, time, flag):
+    assert settle_time(stamp, NOW, LIMITS) == (time, flag)
+
+
+def test_a_clock_that_was_set_once_but_stands_before_2020_is_refused():
+    with pytest.raises(DecodeError, match="2015-01-01") as caught:
+        settle_time(datetime(2015, 1, 1, tzinfo=UTC).timestamp(), NOW, LIMITS)
+    assert caught.value.reason is Reason.BAD_TIME
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        1_790_000_000,
+        1_790_000_000.0,
+        1_790_000_000_000,
+        1_790_000_000_000_000,
+        1_790_000_000_000_000_000,
+        "1790000000",
+        "1790000000000",
+        " 1790000000.0 ",
+        "2026-09-21T14:13:20Z",
+        "2026-09-21T14:13:20.000000000Z",
+        "2026-09-21T16:13:20+02:00",
+        "2026/09/21T14:13:20z",
+        "2026-09-21 14:13:20 +0000",
+    ],
+)
+def test_parse_time_forms(value):
+    assert parse_time(value, NOW) == NOW
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "2026-09-21T14:13:20",
+        "2020-0327T12:39:05.547336Z",
+        "",
+        "now",
+        "2026-09-21",
+        "9" * 49,
+        10**400,
+        math.nan,
+        True,
+        None,
+        [],
+        {},
+        "0001-01-01T00:00:00",
+    ],
+)
+def test_parse_time_unusable_without_zone(value):
+    assert parse_time(value, NOW) is None
+
+
+def test_local_time_takes_the_zone_of_the_site():
+    zone = ZoneInfo("Europe/Berlin")
+    assert parse_time("2026-09-21T16:13:20", NOW, zone) == NOW
+
+
+def test_repeated_hour_is_told_apart_by_the_receive_time():
+    zone = ZoneInfo("Europe/Berlin")
+    first = datetime(2026, 10, 25, 0, 30, tzinfo=UTC).timestamp()
+    for received in (first, first + 3600):
+        assert parse_time("2026-10-25T02:30:00", received, zone) == received
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("b2", "b2"),
+        ("E3:75:CF:37:4E:23", "E3:75:CF:37:4E:23"),
+        ("north/2 boys", "north:2_boys"),
+        ("détecteur_pir", "detecteur_pir"),
+        ("a" * 64, "a" * 64),
+        ("a\x00b", "a_b"),
+        ("x\r\ny", "x__y"),
+    ],
+)
+def test_sensor_id(name, expected):
+    assert sensor_id(name) == expected
+
+
+@pytest.mark.parametrize("name", ["", " ", "///", "a" * 65, "a" * 10_000, 7, None, [], True])
+def test_sensor_id_refused(name):
+    with pytest.raises(DecodeError) as caught:
+        sensor_id(name)
+    assert caught.value.reason is Reason.BAD_ID
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (3, 3.0),
+        ("23.50", 23.5),
+        ("0000", 0.0),
+        ("3.384 V", 3.384),
+        ("30.11 °C", 30.11),
+        ("45%", 45.0),
+        ("-1e2", -100.0),
+        (True, None),
+        ("", None),
+        ("ON", None),
+        ("12abc", None),
+        ("0x10", None),
+        ([], None),
+        (10**400, math.inf),
+    ],
+)
+def test_number(value, expected):
+    assert number(value) == expected
+
+
+@pytest.mark.parametrize("word", ["nan", "NaN", "None", "null", "unavailable"])
+def test_number_words_for_missing(word):
+    assert math.isnan(number(word))
+
+
+def test_deep_json_is_refused_and_brackets_in_text_do_not_count():
+    check_json(b'{"a":"' + b"[" * 500 + b'"}', LIMITS)
+    check_json(b"[" * 24 + b"]" * 24, LIMITS)
+    check_json(
+        b"[{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}]", LIMITS
+    )
+    with pytest.raises(DecodeError) as caught:
+        check_json(b"[" * 25 + b"]" * 25, LIMITS)
+    assert caught.value.reason is Reason.TOO_DEEP
+
+
+def test_too_many_members_are_refused():
+    with pytest.raises(DecodeError) as caught:
+        check_json(b'{"a":1}' * 1025, LIMITS)
+    assert caught.value.reason is Reason.TOO_MANY_KEYS
+
+
+def test_payload_size_limit_is_inclusive():
+    check_message(message(b" " * 65_536), LIMITS)
+    with pytest.raises(DecodeError, match="65537 bytes") as caught:
+        check_message(message(b" " * 65_537), LIMITS)
+    assert caught.value.reason is Reason.TOO_LARGE
+
+
+@pytest.mark.parametrize("topic", ["a\nb", "a\x00", "\udcff\udcfe", "x" * 1025])
+def test_bad_topics(topic):
+    with pytest.raises(DecodeError) as caught:
+        check_message(Message(topic, b"", NOW), LIMITS)
+    assert caught.value.reason is Reason.BAD_TOPIC
+
+
+def test_a_reading_of_nothing_is_refused_but_a_fault_alone_is_told():
+    with pytest.raises(DecodeError) as caught:
+        build_reading("s", NOW, message(), LIMITS, {})
+    assert caught.value.reason is Reason.NO_MEASUREMENT
+    assert build_reading("s", NOW, message(), LIMITS, {"pm25": math.nan}).faults == ("pm25",)
+
+
+def test_a_fault_removes_the_value():
+    reading = build_reading("s", NOW, message(), LIMITS, {"temp": 21, "rh": 3}, faults=("temp",))
+    assert reading.values == {"rh": 3.0}
+    assert reading.faults == ("temp",)
+
+
+def test_retained_marks_readings_but_not_states():
+    kept = message(retained=True)
+    reading = build_reading("s", NOW, kept, LIMITS, {"pm25": 1})
+    assert reading.flags == ("retained",)
+    assert not may_alert(reading)
+    state = build_reading("s", None, kept, LIMITS, {}, events=("offline",), state=True)
+    assert state.flags == ("no_time",)
+
+
+@pytest.mark.parametrize(
+    ("flag", "alerts"),
+    [("no_time", True), ("time_replaced", True), ("late", False), ("retained", False)]
+    + [(f, False) for f in ("simulated", "history", "cached", "maintenance", "unknown_sensor")],
+)
+def test_which_flags_silence(flag, alerts):
+    assert may_alert(Reading("s", 1.0, 1.0, flags=(flag,))) is alerts
