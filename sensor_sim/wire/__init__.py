@@ -20,8 +20,12 @@ from sensor_sim.wire.base import (
     hardware_id,
     trace_rows,
 )
+from sensor_sim.wire.esphome import EspHomeEncoder
+from sensor_sim.wire.lorawan import ChirpStackEncoder, ThingsStackEncoder
+from sensor_sim.wire.meraki import MerakiEncoder
 from sensor_sim.wire.native import NativeEncoder
 from sensor_sim.wire.tasmota import TasmotaEncoder
+from sensor_sim.wire.zigbee2mqtt import Zigbee2MqttEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -44,11 +48,19 @@ ENCODERS: Final[Mapping[str, Callable[[WireDevice, WireNetwork], Encoder]]] = Ma
         "native": NativeEncoder,
         "tasmota": TasmotaEncoder,
         "airgradient": AirGradientEncoder,
+        "esphome": EspHomeEncoder,
+        "zigbee2mqtt": Zigbee2MqttEncoder,
+        "chirpstack": ChirpStackEncoder,
+        "tts": ThingsStackEncoder,
+        "meraki": MerakiEncoder,
     }
 )
 """Wire format by name, the key of `DeviceTrace.wire`."""
 
-_HARDWARE_DIGITS: Final[Mapping[str, int]] = MappingProxyType({"airgradient": 12})
+_SAME_MOMENT_S: Final = 2.0
+_HARDWARE_DIGITS: Final[Mapping[str, int]] = MappingProxyType(
+    {"airgradient": 12, "chirpstack": 16, "tts": 16, "meraki": 12}
+)
 
 
 def wire_identity(wire: str, sensor: str) -> str:
@@ -118,7 +130,9 @@ def _messages(trace: DeviceTrace, encoder: Encoder, *, fresh: bool) -> Iterator[
     done = 0
     for row in trace_rows(trace):
         while done < len(events) and events[done][0] <= row.sent:
-            yield from encoder.event(*events[done])
+            at, event = events[done]
+            same = row.values if row.sent - at <= _SAME_MOMENT_S else None
+            yield from encoder.event(at, event, same)
             done += 1
         yield from encoder.reading(row)
     for at, event in events[done:]:

@@ -71,8 +71,11 @@ class AirGradientEncoder(BaseEncoder):
         }
         return [self._readings(body, row.sent)]
 
-    def event(self, at: float, event: str) -> list[WireMessage]:
+    def event(
+        self, at: float, event: str, values: Mapping[str, float] | None = None
+    ) -> list[WireMessage]:
         """Return the message after boot for a restart; the device has no other event."""
+        del values
         return self.connect(at) if event in {"restart", "online"} else []
 
     def resolution(self) -> Mapping[str, float]:

@@ -136,8 +136,13 @@ class Encoder(Protocol):
     def reading(self, row: WireRow) -> list[WireMessage]:
         """Return the messages of one reading, in order."""
 
-    def event(self, at: float, event: str) -> list[WireMessage]:
-        """Return what a device event at true time `at` sends, nothing if the device can't."""
+    def event(
+        self, at: float, event: str, values: Mapping[str, float] | None = None
+    ) -> list[WireMessage]:
+        """Return what a device event at true time `at` sends, nothing if the device can't.
+
+        `values` is what the device measures at that moment, as far as it is known.
+        """
 
     def resolution(self) -> Mapping[str, float]:
         """Return the quantities this device can put on the wire, each with its step."""

@@ -38,8 +38,11 @@ class NativeEncoder(BaseEncoder):
             body[key] = round(value, decimals) if decimals else round(value)
         return [self._reading(body, row.sent)]
 
-    def event(self, at: float, event: str) -> list[WireMessage]:
+    def event(
+        self, at: float, event: str, values: Mapping[str, float] | None = None
+    ) -> list[WireMessage]:
         """Return the status for `online` and `offline`, an event reading for the others."""
+        del values
         if event in {"online", "offline"}:
             return [self._status(event.encode(), at)]
         body = {"time": iso_utc(at), "seq": self._seq + 1, "events": [event]}

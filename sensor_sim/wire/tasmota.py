@@ -277,8 +277,11 @@ class TasmotaEncoder(BaseEncoder):
         messages.append(self._sensor(row.time, row.sent, objects))
         return messages
 
-    def event(self, at: float, event: str) -> list[WireMessage]:
+    def event(
+        self, at: float, event: str, values: Mapping[str, float] | None = None
+    ) -> list[WireMessage]:
         """Return LWT for coming and going, the tamper switch on SENSOR; the rest it can't say."""
+        del values
         if event == "tamper":
             self._tampered = True
             return [self._sensor(at, at, ['"Switch1":"ON"'])]

@@ -1,0 +1,139 @@
+"""ESPHome: one bare value a topic, all of them retained, no time and no unit in the value.
+
+``<node>/sensor/<object_id>/state`` at QoS 0, ``<node>/status`` retained with a will, and Home
+Assistant discovery with the units, retained. A channel that has lost its value prints ``nan``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sensor_sim.wire.base import (
+    BaseEncoder,
+    WireDevice,
+    WireMessage,
+    WireNetwork,
+    WireRow,
+    hardware_id,
+    json_bytes,
+)
+from sensor_sim.wire.parts import part_quantities
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["EspHomeEncoder"]
+
+_OBJECTS: Final[dict[str, tuple[str, str, str, str | None, float, int]]] = {
+    # quantity: object id, name, unit, device class, scale, decimals
+    "pm1": ("pm_1_0", "PM 1.0", "µg/m³", "pm1", 1, 1),
+    "pm25": ("pm_2_5", "PM 2.5", "µg/m³", "pm25", 1, 1),
+    "pm4": ("pm_4_0", "PM 4.0", "µg/m³", None, 1, 1),
+    "pm10": ("pm_10_0", "PM 10.0", "µg/m³", "pm10", 1, 1),
+    "n03": ("pm_0_3um", "PM > 0.3um", "/dL", None, 100, 0),
+    "n05": ("pm_0_5um", "PM > 0.5um", "/dL", None, 100, 0),
+    "n10": ("pm_1_0um", "PM > 1.0um", "/dL", None, 100, 0),
+    "n25": ("pm_2_5um", "PM > 2.5um", "/dL", None, 100, 0),
+    "n50": ("pm_5_0um", "PM > 5.0um", "/dL", None, 100, 0),
+    "n100": ("pm_10_0um", "PM > 10.0um", "/dL", None, 100, 0),
+    "tvoc_ppb": ("tvoc", "TVOC", "ppb", "volatile_organic_compounds_parts", 1, 0),
+    "voc_index": ("voc", "VOC", "", None, 1, 0),
+    "nox_index": ("nox", "NOx", "", None, 1, 0),
+    "rh": ("humidity", "Humidity", "%", "humidity", 1, 2),
+    "temp": ("temperature", "Temperature", "°C", "temperature", 1, 2),
+    "co2": ("co2", "CO2", "ppm", "carbon_dioxide", 1, 0),
+    "pressure": ("pressure", "Pressure", "hPa", "atmospheric_pressure", 1, 1),
+    "light": ("illuminance", "Illuminance", "lx", "illuminance", 1, 1),
+    "rssi": ("wifi_signal", "WiFi Signal", "dBm", "signal_strength", 1, 0),
+}
+_RESOLUTION: Final = {k: 10.0**-d / scale for k, (*_, scale, d) in _OBJECTS.items()}
+
+
+class EspHomeEncoder(BaseEncoder):
+    """An ESP board that runs ESPHome with MQTT instead of its native API."""
+
+    def __init__(self, device: WireDevice, network: WireNetwork) -> None:
+        super().__init__(device, network)
+        self._mac = hardware_id(device.sensor, 12)
+        self._known: list[str] = []
+
+    def connect(self, at: float) -> list[WireMessage]:
+        """Return status and discovery, all retained, and the tamper switch at rest."""
+        announced = [key for key in part_quantities(self.device.model) if key in _OBJECTS]
+        return [
+            self._status(b"online", at),
+            *(self._discovery(key, at) for key in announced),
+            self._tamper_discovery(at),
+            self._state("binary_sensor", "tamper", b"OFF", at),
+        ]
+
+    def reading(self, row: WireRow) -> list[WireMessage]:
+        """Return one retained value a topic."""
+        messages = []
+        self._known += [k for k in row.values if k in _OBJECTS and k not in self._known]
+        for key in self._known:
+            object_id, *_, scale, decimals = _OBJECTS[key]
+            value = row.values.get(key)
+            text = "nan" if value is None else f"{value * scale:.{decimals}f}"
+            messages.append(self._state("sensor", object_id, text.encode(), row.sent))
+        return messages
+
+    def event(
+        self, at: float, event: str, values: Mapping[str, float] | None = None
+    ) -> list[WireMessage]:
+        """Return status for coming and going, a pulse of the switch for tampering."""
+        del values
+        if event == "tamper":
+            return [self._state("binary_sensor", "tamper", state, at) for state in (b"ON", b"OFF")]
+        if event == "offline":
+            return [self._status(b"offline", at)]
+        if event in {"online", "restart"}:
+            return self.connect(at)
+        return []
+
+    def resolution(self) -> Mapping[str, float]:
+        """Return the quantities that have an object here, each with the step it prints."""
+        return _RESOLUTION
+
+    def _state(self, component: str, object_id: str, payload: bytes, at: float) -> WireMessage:
+        topic = f"{self.device.sensor}/{component}/{object_id}/state"
+        return self._message(topic, payload, at, retain=True)
+
+    def _status(self, payload: bytes, at: float) -> WireMessage:
+        return self._message(f"{self.device.sensor}/status", payload, at, retain=True)
+
+    def _discovery(self, key: str, at: float) -> WireMessage:
+        object_id, name, unit, device_class, *_ = _OBJECTS[key]
+        node = self.device.sensor
+        body: dict[str, object] = {}
+        if device_class is not None:
+            body["dev_cla"] = device_class
+        if unit:
+            body["unit_of_meas"] = unit
+        body |= {
+            "stat_cla": "measurement",
+            "name": name,
+            "stat_t": f"{node}/sensor/{object_id}/state",
+            **self._shared(object_id),
+        }
+        topic = f"homeassistant/sensor/{node}/{object_id}/config"
+        return self._message(topic, json_bytes(body), at, retain=True)
+
+    def _tamper_discovery(self, at: float) -> WireMessage:
+        node = self.device.sensor
+        body = {
+            "dev_cla": "tamper",
+            "name": "Tamper",
+            "stat_t": f"{node}/binary_sensor/tamper/state",
+            **self._shared("tamper"),
+        }
+        topic = f"homeassistant/binary_sensor/{node}/tamper/config"
+        return self._message(topic, json_bytes(body), at, retain=True)
+
+    def _shared(self, object_id: str) -> dict[str, object]:
+        node = self.device.sensor
+        return {
+            "avty_t": f"{node}/status",
+            "uniq_id": f"{self._mac}-{object_id}",
+            "dev": {"ids": self._mac, "name": node, "sw": "2025.10.0", "mf": "Espressif"},
+        }

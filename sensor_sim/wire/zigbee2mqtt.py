@@ -1,0 +1,142 @@
+"""Zigbee2MQTT: ``zigbee2mqtt/<friendly name>``, one flat object, cached.
+
+A Zigbee device reports one attribute at a time, and only when it changed; the bridge answers each
+report with the whole object as it knows it, so the other attributes are old. No time. The bridge
+publishes who is there (``bridge/devices``, with units) and whether each device answers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sensor_sim.wire.base import (
+    BaseEncoder,
+    WireDevice,
+    WireMessage,
+    WireNetwork,
+    WireRow,
+    hardware_id,
+    json_bytes,
+    number,
+)
+from sensor_sim.wire.parts import part_quantities
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Zigbee2MqttEncoder"]
+
+_PROPERTIES: Final[dict[str, tuple[str, str, int]]] = {
+    # quantity: property, unit, decimals; in the order the device reports them
+    "temp": ("temperature", "°C", 2),
+    "rh": ("humidity", "%", 2),
+    "pressure": ("pressure", "hPa", 1),
+    "co2": ("co2", "ppm", 0),
+    "pm1": ("pm1", "µg/m³", 1),
+    "pm25": ("pm25", "µg/m³", 1),
+    "pm4": ("pm4", "µg/m³", 1),
+    "pm10": ("pm10", "µg/m³", 1),
+    "voc_index": ("voc_index", "", 0),
+    "nox_index": ("nox_index", "", 0),
+    "tvoc_ppb": ("voc", "ppb", 0),
+    "tvoc_ugm3": ("voc", "µg/m³", 0),
+    "battery": ("battery", "%", 0),
+}
+_RESOLUTION: Final = {key: 10.0**-d for key, (_, _, d) in _PROPERTIES.items()}
+
+
+class Zigbee2MqttEncoder(BaseEncoder):
+    """A Zigbee air sensor behind the bridge."""
+
+    def __init__(self, device: WireDevice, network: WireNetwork) -> None:
+        super().__init__(device, network)
+        self._address = "0x" + hardware_id(device.sensor, 16)
+        self._link = 80 + int(self._address[-2:], 16) % 120
+        self._cache: dict[str, float | bool] = {}
+        network.zigbee.append(self._description())
+
+    def connect(self, at: float) -> list[WireMessage]:
+        """Return the bridge's state and devices and the device's availability, all retained."""
+        return [
+            self._message("zigbee2mqtt/bridge/state", b'{"state":"online"}', at, retain=True),
+            self._message(
+                "zigbee2mqtt/bridge/devices", json_bytes(self.network.zigbee), at, retain=True
+            ),
+            self._availability("online", at),
+        ]
+
+    def reading(self, row: WireRow) -> list[WireMessage]:
+        """Return one message for each attribute that changed, the others from the cache."""
+        messages = []
+        for key, (prop, _, decimals) in _PROPERTIES.items():
+            if key not in row.values:
+                continue
+            value = number(row.values[key], decimals)
+            if self._cache.get(prop) != value:
+                self._cache[prop] = value
+                messages.append(self._publish(row.sent))
+        return messages
+
+    def event(
+        self, at: float, event: str, values: Mapping[str, float] | None = None
+    ) -> list[WireMessage]:
+        """Return availability for coming and going, the tamper attribute, the cache on restart."""
+        del values
+        if event == "tamper":
+            self._cache["tamper"] = True
+            first = self._publish(at)
+            self._cache["tamper"] = False
+            return [first, self._publish(at)]
+        if event in {"online", "offline"}:
+            return [self._availability(event, at)]
+        if event == "restart" and self._cache:
+            return [self._publish(at)]
+        return []
+
+    def resolution(self) -> Mapping[str, float]:
+        """Return the quantities that have a property here, each with its step."""
+        return _RESOLUTION
+
+    def _publish(self, at: float) -> WireMessage:
+        body = {**self._cache, "linkquality": self._link}
+        return self._message(
+            f"zigbee2mqtt/{self.device.sensor}", json_bytes(dict(sorted(body.items()))), at
+        )
+
+    def _availability(self, state: str, at: float) -> WireMessage:
+        topic = f"zigbee2mqtt/{self.device.sensor}/availability"
+        return self._message(topic, json_bytes({"state": state}), at, qos=1, retain=True)
+
+    def _description(self) -> dict[str, object]:
+        exposes: list[dict[str, object]] = []
+        for key in part_quantities(self.device.model):
+            prop, unit, _ = _PROPERTIES.get(key, ("", "", 0))
+            if not prop or any(e["property"] == prop for e in exposes):
+                continue
+            exposed: dict[str, object] = {
+                "access": 1,
+                "label": prop.replace("_", " ").capitalize(),
+                "name": prop,
+                "property": prop,
+                "type": "numeric",
+            }
+            if unit:
+                exposed["unit"] = unit
+            exposes.append(exposed)
+        return {
+            "ieee_address": self._address,
+            "friendly_name": self.device.sensor,
+            "type": "Router",
+            "network_address": int(self._address[-4:], 16),
+            "supported": True,
+            "disabled": False,
+            "interview_completed": True,
+            "power_source": "Mains (single phase)",
+            "model_id": self.device.model,
+            "definition": {
+                "model": self.device.model,
+                "vendor": "Generic",
+                "description": "Air quality sensor",
+                "exposes": exposes,
+            },
+        }
