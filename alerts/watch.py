@@ -110,47 +110,61 @@ class Watch:
                 self._detector, self._devices = Detector(), DeviceEvents()
         self.position = start
         while self.position < committed:
-            entries, self.position = read(self.position, min(2000, committed - self.position))
-            if not entries and self.position >= committed:
-                break
-            if not entries:
-                break
-            self._step([entry.reading for entry in entries])
+            entries, position = read(self.position, min(2000, committed - self.position))
+            if position == self.position:
+                break  # retention has taken what was there
+            self.position = position
+            self.step([entry.reading for entry in entries])
         self.position = committed
 
     def process(self, readings: Sequence[Reading], position: int, now: float | None) -> Watched:
-        """Take a batch in and commit all that follows from it.
+        """Take a batch in and commit all that follows from it: `step`, then `commit`."""
+        events = self.step(readings)
+        return Watched(events, self.commit(events, position, now))
+
+    def commit(
+        self, events: Sequence[Event], position: int, now: float | None
+    ) -> list[AlertRecord]:
+        """Commit what a batch led to; may be tried again when the disk refuses.
 
         Parameters
         ----------
-        readings : sequence of Reading
-            In journal order.
+        events : sequence of Event
+            From `step`.
         position : int
             Journal offset behind the batch.
         now : float or None
             Time of the decision, Unix seconds; None to decide each event at its own time, as a
             replay does.
+
+        Raises
+        ------
+        sqlite3.OperationalError
+            If the disk refuses; nothing is then kept.
         """
-        events = self._step(readings)
         with transaction(self._connection) as tx:
             alerts = self._decide(tx, events, now)
             state.set_position(tx, CONSUMER, position)
         self.position = position
-        return Watched(events, alerts)
+        return alerts
 
     def on_time(self, now: float) -> list[AlertRecord]:
         """Let time alone do what it does: resolve incidents, release held ones."""
+        due = self._engine.next_deadline(self._connection)
+        if due is None or due > now:
+            return []
         with transaction(self._connection) as tx:
             return self._engine.on_time(tx, now)
 
-    def save_snapshot(self) -> None:
-        """Store the detectors' state with the position it belongs to."""
+    def save_snapshot(self) -> int:
+        """Store the detectors' state with the position it belongs to; return that position."""
         body = msgspec.msgpack.encode(
             _Snapshot(self._detector.snapshot(), self._devices.snapshot(), self._watermark)
         )
         with transaction(self._connection) as tx:
             found = state.Snapshot(self.position, self._detector.model_version, body)
             state.set_snapshot(tx, CONSUMER, found)
+        return self.position
 
     def _restore(self, body: bytes) -> None:
         try:
@@ -161,7 +175,8 @@ class Watch:
         self._devices = DeviceEvents.restore(found.devices)
         self._watermark = found.watermark
 
-    def _step(self, readings: Sequence[Reading]) -> list[Event]:
+    def step(self, readings: Sequence[Reading]) -> list[Event]:
+        """Show readings, in journal order, to the detectors; state moves on in memory."""
         shown = [reading for reading in readings if self._may_alert(reading)]
         if not shown:
             return []
@@ -199,13 +214,6 @@ class Watch:
             return self._engine.on_events(tx, list(events), now)
         alerts: list[AlertRecord] = []
         for event in events:
-            alerts += self._until(tx, event.time)
             alerts += self._engine.on_events(tx, [event], event.time)
-        return alerts
-
-    def _until(self, tx: sqlite3.Connection, time: float) -> list[AlertRecord]:
-        """Everything that is due before `time`, each at its own time."""
-        alerts: list[AlertRecord] = []
-        while (due := self._engine.next_deadline(tx)) is not None and due <= time:
-            alerts += self._engine.on_time(tx, due)
+        alerts += self._engine.on_time(tx, self._watermark)
         return alerts

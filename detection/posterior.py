@@ -133,10 +133,17 @@ def probabilities(shape: Shape) -> NDArray[np.float64]:
     return result
 
 
+def _half_life(shape: Shape) -> float:
+    """Half-life of the excess over the whole fall so far, s; 0 once too little is left to tell."""
+    if not 0.1 < shape.left < 1.0 or shape.fine < 20.0:
+        return 0.0
+    return shape.since_peak_s * math.log(2.0) / -math.log(shape.left)
+
+
 def _weigh_decay(shape: Shape, score: NDArray[np.float64]) -> None:
     """Weigh how fast the fine excess went: vapour in seconds, smoke and salt in minutes."""
     if math.isfinite(shape.half_s):
-        fast = math.log(_FAST_HALF_S / max(shape.half_s, 1.0))
+        fast = math.log(_FAST_HALF_S / max(shape.half_s, _half_life(shape), 1.0))
         score[_VAPE] += float(np.clip(3.0 * fast, -5.0, 4.0))
         score[_SMOKE] -= float(np.clip(3.0 * fast, -4.0, 4.0))
         score[_STEAM] -= float(np.clip(fast, -2.0, 2.0))

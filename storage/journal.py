@@ -34,6 +34,7 @@ sensor): those read from it.
 from __future__ import annotations
 
 import sqlite3
+import threading
 import zlib
 from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -123,8 +124,8 @@ class Journal:
 
     Notes
     -----
-    One writer at a time; `read` uses a connection of its own so that consumers in other threads
-    never wait for the fsync of a commit.
+    One writer at a time; readers share a second connection, one at a time, so that consumers in
+    other threads never wait for the fsync of a commit.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -134,6 +135,7 @@ class Journal:
         self._decoder = msgspec.msgpack.Decoder(Reading)
         self._write: sqlite3.Connection | None = None
         self._read: sqlite3.Connection | None = None
+        self._reading = threading.Lock()
 
     def open(self) -> None:
         """Open the file, creating or migrating its tables.
@@ -231,10 +233,12 @@ class Journal:
         """
         connection = self._reader()
         try:
-            rows = connection.execute(
-                "SELECT offset, crc, body FROM journal WHERE offset > ? ORDER BY offset LIMIT ?",
-                (after, limit),
-            ).fetchall()
+            with self._reading:
+                rows = connection.execute(
+                    "SELECT offset, crc, body FROM journal WHERE offset > ?"
+                    " ORDER BY offset LIMIT ?",
+                    (after, limit),
+                ).fetchall()
         except sqlite3.Error as error:
             raise StorageUnavailableError(f"{self.path}: {error}") from error
         entries: list[JournalEntry] = []
@@ -288,17 +292,21 @@ class Journal:
 
     def dead_letter_counts(self) -> dict[str, int]:
         """Count the kept dead letters by reason."""
-        rows = self._reader().execute("SELECT reason, count(*) FROM dead_letter GROUP BY reason")
-        return {reason: int(n) for reason, n in rows}
+        with self._reading:
+            rows = self._reader().execute(
+                "SELECT reason, count(*) FROM dead_letter GROUP BY reason"
+            )
+            return {reason: int(n) for reason, n in rows}
 
     def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
         """Return the newest dead letters, newest first."""
-        rows = self._reader().execute(
-            "SELECT received, topic, reason, detail, decoder, size, payload FROM dead_letter"
-            " ORDER BY id DESC LIMIT ?",
-            (limit,),
-        )
-        return [DeadLetter(*row) for row in rows]
+        with self._reading:
+            rows = self._reader().execute(
+                "SELECT received, topic, reason, detail, decoder, size, payload FROM dead_letter"
+                " ORDER BY id DESC LIMIT ?",
+                (limit,),
+            )
+            return [DeadLetter(*row) for row in rows]
 
     def _bury(self, connection: sqlite3.Connection, letters: Sequence[DeadLetter]) -> None:
         connection.executemany(

@@ -1,0 +1,176 @@
+"""``plumewatch check``: all faults of a configuration, then whether what it names answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import tempfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
+
+from alerts.notify import NotifySettings, check_target
+from ingest.decoders import DECODERS
+from ingest.errors import BrokerError
+from ingest.mqtt import probe
+from plumewatch.config import ConfigError, load
+from plumewatch.paths import DataPaths
+from plumewatch.settings import alert_policy, broker_settings, staff_token
+from storage.errors import StorageError
+from storage.sqlite import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from plumewatch.config import PlumewatchConfig
+
+__all__ = ["Finding", "run_check"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found about one part."""
+
+    part: str
+    ok: bool
+    sentence: str
+
+
+def run_check(path: Path, *, as_json: bool, out: TextIO) -> int:
+    """Check a configuration and what it names.
+
+    Returns
+    -------
+    int
+        0 all well, 2 the configuration has faults, 3 something it names does not answer.
+    """
+    try:
+        config = load(path, decoders=frozenset(DECODERS))
+        faults = _secret_faults(config)
+    except ConfigError as error:
+        config, faults = None, error
+    if config is None or faults is not None:
+        for fault in faults.faults if faults is not None else ():
+            _say(
+                Finding(fault.path, ok=False, sentence=f"{fault.value}: {fault.allowed}"),
+                as_json,
+                out,
+            )
+        return 2
+    _say(
+        Finding(
+            "configuration",
+            ok=True,
+            sentence=f"{path} has {len(config.room)} rooms, {len(config.sensor)} sensors,"
+            f" {len(config.staff)} staff and no faults",
+        ),
+        as_json,
+        out,
+    )
+    findings = [_broker(config), *_store(config), *_notifiers(config), _page(config)]
+    for finding in findings:
+        _say(finding, as_json, out)
+    return 0 if all(f.ok for f in findings) else 3
+
+
+def _say(finding: Finding, as_json: bool, out: TextIO) -> None:  # noqa: FBT001 - private
+    if as_json:
+        line = {"part": finding.part, "ok": finding.ok, "finding": finding.sentence}
+        out.write(json.dumps(line, ensure_ascii=False) + "\n")
+    else:
+        out.write(f"{'ok   ' if finding.ok else 'FAULT'} {finding.part}: {finding.sentence}\n")
+
+
+def _secret_faults(config: PlumewatchConfig) -> ConfigError | None:
+    """Every secret that cannot be read, all at once."""
+    faults = []
+    for read in (broker_settings, alert_policy, staff_token):
+        try:
+            read(config)
+        except ConfigError as error:
+            faults.extend(error.faults)
+    return ConfigError(faults) if faults else None
+
+
+def _broker(config: PlumewatchConfig) -> Finding:
+    settings = broker_settings(config)
+    try:
+        asyncio.run(probe(settings))
+    except BrokerError as error:
+        return Finding("broker", ok=False, sentence=str(error))
+    where = f"{settings.host}:{settings.port}"
+    return Finding("broker", ok=True, sentence=f"{where} accepts the connection")
+
+
+def _store(config: PlumewatchConfig) -> Iterator[Finding]:
+    paths = DataPaths(config.data_dir)
+    root = paths.root
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root) as file:
+            file.write(b"\0" * 4096)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        yield Finding("store", ok=False, sentence=f"cannot write into {root}: {error.strerror}")
+        return
+    space = os.statvfs(root)
+    free_gb = space.f_bavail * space.f_frsize / 1e9
+    yield Finding(
+        "store", ok=free_gb >= 1, sentence=f"{root} is writable, {free_gb:.0f} GB are free"
+    )
+    for path in (paths.journal, paths.state, paths.series):
+        if not path.exists():
+            continue
+        try:
+            connect(path, read_only=True).close()
+        except StorageError as error:
+            yield Finding("store", ok=False, sentence=str(error))
+
+
+def _notifiers(config: PlumewatchConfig) -> Iterator[Finding]:
+    settings = NotifySettings(allow_private=config.alerts.allow_private_targets)
+    policy = alert_policy(config)
+    reachable = [member for member in policy.staff if member.targets]
+    if not reachable:
+        yield Finding(
+            "notifiers",
+            ok=False,
+            sentence="no member of staff has an address, so nobody would be told;"
+            " give at least one `notify`",
+        )
+    for member in reachable:
+        faults = [fault for target in member.targets for fault in check_target(target, settings)]
+        said = "; ".join(str(fault) for fault in faults)
+        count = len(member.targets)
+        yield Finding(
+            f"notifiers: {member.id}",
+            ok=not faults,
+            sentence=said
+            or f"{count} address{'es' if count > 1 else ''} of an allowed kind (nothing was sent)",
+        )
+
+
+def _page(config: PlumewatchConfig) -> Finding:
+
+    where = (config.web.host, config.web.port)
+    try:
+        with socket.create_server(where):
+            pass
+    except OSError as error:
+        return Finding(
+            "staff page",
+            ok=False,
+            sentence=f"cannot listen on {where[0]}:{where[1]}: {error.strerror}"
+            " (is Plumewatch running already?)",
+        )
+    if staff_token(config) is None:
+        return Finding(
+            "staff page",
+            ok=True,
+            sentence=f"{where[0]}:{where[1]} is free; without web.token_file the page shows,"
+            " but nobody can acknowledge on it",
+        )
+    return Finding("staff page", ok=True, sentence=f"{where[0]}:{where[1]} is free")

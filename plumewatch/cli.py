@@ -1,0 +1,160 @@
+"""The command line. Heavy parts are imported by the command that needs them.
+
+Exit codes: 0 done, 1 the input was refused, 2 bad usage or configuration, 3 a service that is
+needed is not reachable.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["app", "main"]
+
+DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
+
+app = typer.Typer(
+    name="plumewatch",
+    help="Vape-sensor telemetry and alerting for schools.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ConfigOption = Annotated[
+    Path, typer.Option("--config", "-c", help="Configuration file (see `plumewatch init`).")
+]
+
+
+def main() -> None:
+    """Run the command line; a broken pipe or Ctrl-C is no traceback."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(DONE)
+
+
+def _fail(message: str, code: int) -> typer.Exit:
+    typer.echo(message, err=True)
+    return typer.Exit(code)
+
+
+@app.command()
+def version(*, as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+    """Print the version of the program and of the detector's model."""
+    from detection.posterior import MODEL_VERSION  # noqa: PLC0415 - imported where needed
+    from plumewatch import __version__  # noqa: PLC0415
+
+    if as_json:
+        typer.echo(json.dumps({"version": __version__, "model": MODEL_VERSION}))
+    else:
+        typer.echo(f"plumewatch {__version__} (detector model {MODEL_VERSION})")
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="File to write.")] = Path("plumewatch.toml"),
+) -> None:
+    """Write a commented starter configuration."""
+    from plumewatch.starter import STARTER  # noqa: PLC0415
+
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(STARTER)
+    except FileExistsError as error:
+        raise _fail(f"{path}: exists already; choose another name", USAGE) from error
+    except OSError as error:
+        raise _fail(f"{path}: {error.strerror}", USAGE) from error
+    typer.echo(f"wrote {path}; next: edit it, then `plumewatch check --config {path}`")
+
+
+@app.command()
+def check(
+    config: ConfigOption = Path("plumewatch.toml"),
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON line a finding.")] = False,
+) -> None:
+    """List all faults of a configuration, then try broker, store and notifiers."""
+    from plumewatch.check import run_check  # noqa: PLC0415
+
+    raise typer.Exit(run_check(config, as_json=as_json, out=sys.stdout))
+
+
+@app.command()
+def run(config: ConfigOption = Path("plumewatch.toml")) -> None:
+    """Run the service: ingest, detection, alerts and the staff page."""
+    from plumewatch.service import run_service  # noqa: PLC0415
+
+    raise typer.Exit(run_service(config))
+
+
+@app.command()
+def replay(
+    readings: Annotated[list[Path], typer.Argument(help="Recorded readings, .csv or .csv.gz.")],
+    alerts: Annotated[Path, typer.Option("--alerts", help="Where to write the alerts (CSV).")],
+    events: Annotated[
+        Path | None, typer.Option("--events", help="Where to write all events (CSV).")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Rooms and rules of a real school.")
+    ] = None,
+) -> None:
+    """Push recorded readings through the production path, on their own clock."""
+    from plumewatch.replay_command import run_replay  # noqa: PLC0415
+
+    raise typer.Exit(run_replay(readings, alerts, events, config))
+
+
+@app.command()
+def decode(
+    topic: Annotated[str, typer.Option("--topic", help="MQTT topic of the message.")],
+    file: Annotated[Path | None, typer.Argument(help="Payload; standard input without it.")] = None,
+    *,
+    is_hex: Annotated[bool, typer.Option("--hex", help="The payload is hex digits.")] = False,
+    is_base64: Annotated[bool, typer.Option("--base64", help="The payload is base64.")] = False,
+    decoder: Annotated[
+        str | None, typer.Option("--decoder", help="Decoder to use instead of the topic's.")
+    ] = None,
+) -> None:
+    """Print what a message means, one JSON line a reading."""
+    from plumewatch.decode import decode_command  # noqa: PLC0415
+
+    try:
+        data = sys.stdin.buffer.read() if file is None else file.read_bytes()
+    except OSError as error:
+        raise _fail(f"{file}: {error.strerror}", USAGE) from error
+    raise typer.Exit(
+        decode_command(
+            topic,
+            data,
+            sys.stdout,
+            sys.stderr,
+            is_hex=is_hex,
+            is_base64=is_base64,
+            decoder=decoder,
+        )
+    )
+
+
+@app.command()
+def demo(
+    port: Annotated[
+        int, typer.Option("--port", min=1, max=65535, help="Port of the staff page.")
+    ] = 8420,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=0, help="Stop by itself after this; 0 runs on.")
+    ] = 0,
+    *,
+    plain: Annotated[bool, typer.Option("--plain", help="Lines instead of a live screen.")] = False,
+) -> None:
+    """Run a simulated school, broker, detector, alerts and staff page on this machine."""
+    from plumewatch.demo import run_demo  # noqa: PLC0415
+
+    raise typer.Exit(run_demo(port=port, seconds=seconds, plain=plain))

@@ -1,0 +1,169 @@
+"""``plumewatch replay``: recorded readings through the production path, on their own clock."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from dataclasses import asdict
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from alerts import schema
+from alerts.engine import AlertEngine
+from alerts.watch import Watch
+from detection.events import EventPhase
+from ingest.validation import may_alert
+from plumewatch.recordings import read_recordings
+from storage import state
+from storage.registry import Registry
+from storage.sqlite import connect, migrate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from alerts.engine import AlertRecord
+    from alerts.policy import AlertPolicy
+    from detection.events import Event
+
+__all__ = ["ALERT_COLUMNS", "EVENT_COLUMNS", "Replayed", "replay", "write_alerts", "write_events"]
+
+ALERT_COLUMNS = ("sensor", "alerted", "kind", "onset", "confidence", "incident")
+EVENT_COLUMNS = (
+    "sensor",
+    "kind",
+    "onset",
+    "alerted",
+    "peak_time",
+    "end",
+    "confidence",
+    "withdrawn",
+    "evidence",
+)
+_BATCH = 4000
+
+
+class Replayed:
+    """What a replay led to: alerts in order, events by id with their last word."""
+
+    def __init__(self) -> None:
+        self.readings = 0
+        self.alerts: list[AlertRecord] = []
+        self.events: dict[str, Event] = {}
+        self.withdrawn: set[str] = set()
+
+    def add(self, events: Iterable[Event], alerts: Iterable[AlertRecord]) -> None:
+        """Keep what one batch led to."""
+        self.alerts.extend(alerts)
+        for event in events:
+            self.events[event.id] = event
+            if event.phase is EventPhase.WITHDRAWN:
+                self.withdrawn.add(event.id)
+
+    def standing(self, kind: str) -> list[AlertRecord]:
+        """Alerts of a kind whose incident has an event that was not withdrawn."""
+        kept = {(e.sensor, e.onset) for e in self.events.values() if e.id not in self.withdrawn}
+        return [a for a in self.alerts if a.kind == kind and (a.sensor, a.onset) in kept]
+
+
+def replay(
+    paths: Sequence[Path],
+    *,
+    policy: AlertPolicy,
+    registry: Registry | None = None,
+    on_bytes: Callable[[int], None] = lambda _: None,
+) -> Replayed:
+    """Push recorded readings through validation, detectors and incident rules.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Recordings (`plumewatch.recordings`).
+    policy : AlertPolicy
+        Rules of alerting.
+    registry : Registry, optional
+        Rooms of known sensors; every other sensor is a room of its own.
+    on_bytes : callable
+        Progress, in bytes of the files.
+
+    Raises
+    ------
+    RecordingError
+        If a recording cannot be read.
+    """
+    connection = connect(":memory:")
+    migrate(connection, "state", state.SCRIPTS)
+    migrate(connection, "alerts", schema.SCRIPTS)
+    engine = AlertEngine(registry or Registry(), policy, replay=True)
+    watch = Watch(connection, engine, may_alert)
+    result = Replayed()
+    readings = read_recordings(paths, on_bytes)
+    while batch := list(islice(readings, _BATCH)):
+        result.readings += len(batch)
+        watched = watch.process(batch, result.readings, now=None)
+        result.add(watched.events, watched.alerts)
+    connection.close()
+    return result
+
+
+def write_alerts(path: Path, alerts: Iterable[AlertRecord]) -> None:
+    """Write one row an alert that staff would have got."""
+    rows = [
+        (a.sensor, _number(a.alerted), a.kind, _number(a.onset), f"{a.confidence:.4f}", a.incident)
+        for a in alerts
+    ]
+    _write(path, ALERT_COLUMNS, rows)
+
+
+def write_events(path: Path, result: Replayed) -> None:
+    """Write one row an event, in order of the decision."""
+    rows = []
+    for event in sorted(result.events.values(), key=lambda e: (e.alerted, e.sensor, e.kind, e.id)):
+        evidence = {
+            "channels": {key: asdict(found) for key, found in event.evidence.items()},
+            "probabilities": dict(event.probabilities),
+            "masked": event.masked,
+            "thc_likely": event.thc_likely,
+            "model_version": event.model_version,
+            "detail": event.detail,
+        }
+        rows.append(
+            (
+                event.sensor,
+                event.kind.value,
+                _number(event.onset),
+                _number(event.alerted),
+                _number(event.peak_time),
+                "" if event.end is None else _number(event.end),
+                f"{event.confidence:.4f}",
+                "true" if event.id in result.withdrawn else "false",
+                json.dumps(evidence, ensure_ascii=False, sort_keys=True),
+            )
+        )
+    _write(path, EVENT_COLUMNS, rows)
+
+
+def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Write a CSV whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(header)
+            writer.writerows(rows)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _number(value: float) -> str:
+    """Seconds to the millisecond without trailing zeros.
+
+    Examples
+    --------
+    >>> _number(1753435860.0), _number(12.25)
+    ('1753435860', '12.25')
+    """
+    text = f"{value:.3f}".rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text

@@ -1,0 +1,81 @@
+"""The command around `plumewatch.replay`: configuration, progress bar, files, exit codes."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from alerts.errors import PolicyError
+from alerts.policy import AlertPolicy
+from plumewatch.config import ConfigError, PlumewatchConfig, load
+from plumewatch.recordings import RecordingError
+from plumewatch.replay import replay, write_alerts, write_events
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+__all__ = ["replay_policy", "run_replay"]
+
+
+def replay_policy(config: PlumewatchConfig | None) -> AlertPolicy:
+    """Rules of alerting for recorded readings: the school's, or the defaults."""
+    if config is None:
+        return AlertPolicy()
+    return AlertPolicy(cooldown_s=config.alerts.cooldown_s, zone=config.timezone)
+
+
+def run_replay(
+    readings: Sequence[Path], alerts: Path, events: Path | None, config_path: Path | None
+) -> int:
+    """Run ``plumewatch replay``; see `plumewatch.cli` for exit codes."""
+    missing = [str(path) for path in readings if not path.is_file()]
+    if missing:
+        sys.stderr.write("".join(f"{path}: no such file\n" for path in missing))
+        return 2
+    folders = [path.parent for path in (alerts, events) if path is not None]
+    for folder in folders:
+        if not folder.is_dir():
+            sys.stderr.write(f"{folder}: no such folder to write into\n")
+            return 2
+    try:
+        config = None if config_path is None else load(config_path)
+        policy = replay_policy(config)
+    except (ConfigError, PolicyError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    total = sum(path.stat().st_size for path in readings)
+    try:
+        with bar:
+            task = bar.add_task("replaying", total=total)
+            result = replay(
+                readings,
+                policy=policy,
+                registry=None if config is None else config.registry(),
+                on_bytes=lambda n: bar.advance(task, n),
+            )
+        write_alerts(alerts, result.alerts)
+        if events is not None:
+            write_events(events, result)
+    except RecordingError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    except OSError as error:
+        sys.stderr.write(f"{error.filename or alerts}: {error.strerror}\n")
+        return 2
+    sys.stderr.write(
+        f"{result.readings} readings, {len(result.events)} events, {len(result.alerts)} alerts\n"
+    )
+    return 0

@@ -1,0 +1,376 @@
+"""The composition root: one process that takes in, detects, stores, alerts and shows.
+
+Every long-running part is a named task of one group; one that fails ends the service with a line
+that says which, so nothing dies silently. Blocking work runs in one thread per database, so a
+database is only ever used from one thread at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import socket
+import sqlite3
+import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, Final, TypeVar
+
+from alerts import schema
+from alerts.engine import AlertEngine
+from alerts.notify import AppriseNotifier, NotifySettings
+from alerts.outbox import OutboxPump
+from alerts.watch import Watch
+from ingest.decoders import subscriptions
+from ingest.decoders.base import Context
+from ingest.errors import BrokerError
+from ingest.mqtt import MqttSource
+from ingest.pipeline import Intake, IntakeConfig
+from ingest.validation import may_alert
+from plumewatch.paths import DataPaths
+from plumewatch.settings import alert_policy, broker_settings
+from storage import state
+from storage.errors import StorageError
+from storage.journal import Journal
+from storage.sqlite import connect, migrate
+from storage.timeseries.sqlite import SqliteSeries
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from alerts.engine import AlertRecord
+    from alerts.notify import Notifier
+    from alerts.outbox import DeliveryOutcome
+    from detection.events import Event
+    from plumewatch.config import PlumewatchConfig
+    from storage.journal import DeadLetter
+    from storage.reading import Reading
+
+__all__ = ["Observer", "Service", "ServiceError", "run_service"]
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_BATCH: Final = 2000
+_TICK_S: Final = 1.0
+_SNAPSHOT_S: Final = 60.0
+_PRUNE_S: Final = 3600.0
+_KEEP_JOURNAL_S: Final = 7 * 86_400.0
+_RETRY_S: Final = 1.0
+
+
+class ServiceError(Exception):
+    """The service cannot start or go on; the message is one sentence."""
+
+
+@dataclass(slots=True)
+class Observer:
+    """Told what happens, in the event loop; for the demo's screen and for tests."""
+
+    on_events: Callable[[Sequence[Event]], None] = lambda _: None
+    on_alerts: Callable[[Sequence[AlertRecord]], None] = lambda _: None
+    on_delivery: Callable[[DeliveryOutcome], None] = lambda _: None
+
+
+@dataclass(slots=True)
+class Counters:
+    """What the consumers have done since the start."""
+
+    started: float
+    readings_detected: int = 0
+    readings_stored: int = 0
+    events: int = 0
+    alerts: int = 0
+    failing: dict[str, str] = field(default_factory=dict)
+    latency_s: deque[float] = field(default_factory=lambda: deque(maxlen=1000))
+
+
+class Service:
+    """The whole service.
+
+    Parameters
+    ----------
+    config : PlumewatchConfig
+    clock : callable
+        Unix seconds.
+    notifier : Notifier, optional
+        Apprise by default.
+    observer : Observer, optional
+    """
+
+    def __init__(
+        self,
+        config: PlumewatchConfig,
+        *,
+        clock: Callable[[], float] = time.time,
+        notifier: Notifier | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        self.config = config
+        self.paths = DataPaths(config.data_dir)
+        self.registry = config.registry()
+        self.counters = Counters(started=clock())
+        self._clock = clock
+        self._observer = observer or Observer()
+        self._notifier = notifier or AppriseNotifier(
+            NotifySettings(allow_private=config.alerts.allow_private_targets)
+        )
+        self.engine = AlertEngine(self.registry, alert_policy(config))
+        self.intake = Intake(
+            IntakeConfig(context=Context(zone=config.zone(), registry=self.registry))
+        )
+        self.journal = Journal(self.paths.journal)
+        self.series = SqliteSeries(self.paths.series)
+        self.source = MqttSource(
+            broker_settings(config), subscriptions(), self.intake, self._commit, clock
+        )
+        self._lock: IO[str] | None = None
+        self._state: sqlite3.Connection | None = None
+        self._watch: Watch | None = None
+        self._committed = (asyncio.Event(), asyncio.Event())
+        self._wake_outbox = asyncio.Event()
+        self._threads = {
+            name: ThreadPoolExecutor(1, thread_name_prefix=f"plumewatch-{name}")
+            for name in ("journal", "detector", "series")
+        }
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set.
+
+        Raises
+        ------
+        ServiceError
+            If something it cannot do without is missing or fails for good.
+        """
+        try:
+            self._open()
+            pump = OutboxPump(
+                self.paths.state,
+                self.engine,
+                self._notifier,
+                self._wake_outbox,
+                clock=self._clock,
+                on_outcome=self._observer.on_delivery,
+            )
+            await self._serve(stop, pump)
+        finally:
+            self._close()
+
+    async def _serve(self, stop: asyncio.Event, pump: OutboxPump) -> None:
+        web = self._web_server()
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(self.source.run(), name="mqtt"),
+                    group.create_task(self._detect(), name="detector"),
+                    group.create_task(self._store(), name="series"),
+                    group.create_task(self._keep_house(), name="housekeeping"),
+                    group.create_task(pump.run(), name="outbox"),
+                    group.create_task(web.serve(), name="staff page"),
+                ]
+                await stop.wait()
+                web.stop()
+                pump.stop()
+                for task in tasks[:4]:
+                    task.cancel()
+        except* BrokerError as errors:
+            raise ServiceError(str(errors.exceptions[0])) from errors
+        except* StorageError as errors:
+            raise ServiceError(f"storage: {errors.exceptions[0]}") from errors
+
+    def _open(self) -> None:
+        root = self.paths.root
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            self._lock = self.paths.lock.open("a+")
+        except OSError as error:
+            raise ServiceError(f"data folder {root}: {error.strerror}") from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._lock.seek(0)
+            holder = self._lock.read().strip() or "another process"
+            raise ServiceError(f"data folder {root} is in use by {holder}") from error
+        self._lock.seek(0)
+        self._lock.truncate()
+        self._lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        self._lock.flush()
+        try:
+            self.journal.open()
+            self.series.open()
+            self._state = connect(self.paths.state)
+            migrate(self._state, "state", state.SCRIPTS)
+            migrate(self._state, "alerts", schema.SCRIPTS)
+            self.intake.restore(self.journal.tail(20_000))
+            self._watch = Watch(self._state, self.engine, may_alert)
+            self._watch.open(self.journal.read)
+        except (StorageError, sqlite3.Error) as error:
+            raise ServiceError(f"storage: {error}") from error
+
+    def _close(self) -> None:
+        for thread in self._threads.values():
+            thread.shutdown(wait=True)
+        if self._watch is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._watch.save_snapshot()
+        if self._state is not None:
+            self._state.close()
+        self.series.close()
+        self.journal.close()
+        if self._lock is not None:
+            self._lock.close()
+
+    async def _in_thread(self, name: str, work: Callable[..., T], *arguments: object) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads[name], work, *arguments)
+
+    async def _commit(
+        self, readings: Sequence[Reading], dead_letters: Sequence[DeadLetter]
+    ) -> None:
+        await self._in_thread("journal", self.journal.commit, readings, dead_letters)
+        for event in self._committed:
+            event.set()
+
+    async def _detect(self) -> None:
+        """Consumer of the journal: detectors, incidents, outbox."""
+        watch, committed = self._opened(), self._committed[0]
+        while True:
+            committed.clear()
+            entries, position = await self._in_thread(
+                "detector", self.journal.read, watch.position, _BATCH
+            )
+            if position == watch.position:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_TICK_S):
+                        await committed.wait()
+                if not committed.is_set():
+                    await self._until_stored("incidents", watch.on_time, self._clock())
+                continue
+            events = await self._in_thread("detector", watch.step, [e.reading for e in entries])
+            alerts = await self._until_stored(
+                "incidents", watch.commit, events, position, self._clock()
+            )
+            self.counters.readings_detected += len(entries)
+            self.counters.latency_s.append(self._clock() - entries[-1].reading.received)
+            self._tell(events, alerts)
+
+    def _tell(self, events: Sequence[Event], alerts: Sequence[AlertRecord]) -> None:
+        if not events and not alerts:
+            return
+        self._wake_outbox.set()
+        self.counters.events += len(events)
+        self.counters.alerts += len(alerts)
+        self._observer.on_events(events)
+        self._observer.on_alerts(alerts)
+
+    async def _until_stored(self, what: str, work: Callable[..., T], *arguments: object) -> T:
+        """Run a commit again and again while the disk refuses, saying so once."""
+        while True:
+            try:
+                done = await self._in_thread("detector", work, *arguments)
+            except (sqlite3.OperationalError, StorageError) as error:
+                if what not in self.counters.failing:
+                    log.error("cannot store %s, trying on: %s", what, error)  # noqa: TRY400 - one line
+                self.counters.failing[what] = str(error)
+                await asyncio.sleep(_RETRY_S)
+                continue
+            if self.counters.failing.pop(what, None) is not None:
+                log.warning("storing %s again", what)
+            return done
+
+    async def _store(self) -> None:
+        """Consumer of the journal: the time series."""
+        committed = self._committed[1]
+        position = await self._in_thread("series", self.series.position)
+        while True:
+            committed.clear()
+            entries, behind = await self._in_thread("series", self.journal.read, position, _BATCH)
+            if behind == position:
+                await committed.wait()
+                continue
+            readings = [entry.reading for entry in entries]
+            try:
+                await self._in_thread("series", self.series.write, readings, behind)
+            except StorageError as error:
+                if "series" not in self.counters.failing:
+                    log.error("cannot store the series, trying on: %s", error)  # noqa: TRY400 - one line
+                self.counters.failing["series"] = str(error)
+                await asyncio.sleep(_RETRY_S)
+                continue
+            if self.counters.failing.pop("series", None) is not None:
+                log.warning("storing the series again")
+            position = behind
+            self.counters.readings_stored += len(readings)
+
+    async def _keep_house(self) -> None:
+        """Snapshots of the detectors, retention of the journal."""
+        watch = self._opened()
+        pruned = self._clock()
+        while True:
+            await asyncio.sleep(_SNAPSHOT_S)
+            snapshot_at = await self._until_stored("snapshot", watch.save_snapshot)
+            if self._clock() - pruned < _PRUNE_S:
+                continue
+            pruned = self._clock()
+            stored = await self._in_thread("series", self.series.position)
+            with contextlib.suppress(sqlite3.OperationalError):
+                await self._in_thread("journal", self._prune, min(snapshot_at, stored))
+
+    def _prune(self, read_by_all: int) -> int:
+        return self.journal.prune(
+            read_by_all=read_by_all, received_before=self._clock() - _KEEP_JOURNAL_S
+        )
+
+    def _opened(self) -> Watch:
+        if self._watch is None:
+            raise ServiceError("the service is not open")
+        return self._watch
+
+    def _web_server(self) -> WebServer:
+        app = create_app(
+            StaffPageSettings(
+                database=self.paths.state,
+                registry=self.registry,
+                engine=self.engine,
+                series=self.series,
+                pipeline=self.pipeline,
+                wake=self._wake_outbox,
+                token=staff_token(self.config),
+                zone=self.config.timezone,
+                site=self.config.site,
+                clock=self._clock,
+            )
+        )
+        return WebServer(app, self.config.web.host, self.config.web.port)
+
+
+def run_service(config_path: Path) -> int:
+    """Run ``plumewatch run``: 0 stopped on request, 2 bad configuration, 3 cannot serve."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        config = load(config_path, decoders=frozenset(DECODERS))
+        service = Service(config)
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    try:
+        asyncio.run(serve_until_signal(service))
+    except (ServiceError, AlertError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 3
+    return 0
+
+
+async def serve_until_signal(service: Service) -> None:
+    """Serve until SIGINT or SIGTERM."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    await service.run(stop)

@@ -1,0 +1,120 @@
+"""From what a school writes to what each part is given; secrets are read here and nowhere else."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING
+
+from alerts.errors import PolicyError, SecretError
+from alerts.policy import AlertPolicy, StaffMember
+from alerts.secrets import Secret, load_secret
+from ingest.mqtt import BrokerSettings
+from plumewatch.config import ConfigError, Fault
+
+if TYPE_CHECKING:
+    from plumewatch.config import PlumewatchConfig, StaffConfig
+
+__all__ = ["alert_policy", "broker_settings", "page_url", "staff_token"]
+
+
+def broker_settings(config: PlumewatchConfig) -> BrokerSettings:
+    """How to reach the broker.
+
+    Raises
+    ------
+    ConfigError
+        If the password or the certificate cannot be read.
+    """
+    broker = config.broker
+    password = ""
+    if broker.password_file or broker.password_env:
+        password = _secret(
+            "broker.password", file=broker.password_file, env=broker.password_env
+        ).reveal()
+    tls = None
+    if broker.tls:
+        try:
+            tls = ssl.create_default_context(cafile=broker.ca_file)
+        except OSError as error:
+            fault = Fault(
+                path="broker.ca_file",
+                value=str(broker.ca_file),
+                allowed=f"must be a readable certificate file ({error})",
+            )
+            raise ConfigError([fault]) from error
+    return BrokerSettings(
+        host=broker.host,
+        port=broker.port,
+        client_id=broker.client_id,
+        username=broker.username,
+        password=password,
+        tls=tls,
+    )
+
+
+def page_url(config: PlumewatchConfig) -> str:
+    """Where staff reach the staff page, without a trailing slash."""
+    web = config.web
+    return (web.public_url or f"http://{web.host}:{web.port}").rstrip("/")
+
+
+def staff_token(config: PlumewatchConfig) -> Secret | None:
+    """Token that actions on the staff page need; None if none is configured.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read.
+    """
+    web = config.web
+    if not web.token_file and not web.token_env:
+        return None
+    return _secret("web.token", file=web.token_file, env=web.token_env)
+
+
+def alert_policy(config: PlumewatchConfig) -> AlertPolicy:
+    """Rules of alerting with the addresses of all staff.
+
+    Raises
+    ------
+    ConfigError
+        With every address that cannot be read.
+    """
+    faults: list[Fault] = []
+    staff = [_member(i, person, faults) for i, person in enumerate(config.staff)]
+    if faults:
+        raise ConfigError(faults)
+    try:
+        return AlertPolicy(
+            staff=tuple(staff),
+            cooldown_s=config.alerts.cooldown_s,
+            zone=config.timezone,
+            page_url=page_url(config),
+        )
+    except PolicyError as error:
+        raise ConfigError(
+            [
+                Fault(path="alerts", value=line, allowed="see above")
+                for line in str(error).split("\n")
+            ]
+        ) from error
+
+
+def _member(index: int, person: StaffConfig, faults: list[Fault]) -> StaffMember:
+    targets: list[Secret] = []
+    for k, target in enumerate(person.notify):
+        try:
+            targets.append(
+                _secret(f"staff.{index}.notify.{k}", file=target.url_file, env=target.url_env)
+            )
+        except ConfigError as error:
+            faults.extend(error.faults)
+    return StaffMember(person.id, person.name, person.role, tuple(targets))
+
+
+def _secret(what: str, *, file: object, env: str) -> Secret:
+    try:
+        return load_secret(what, file=str(file) if file else None, env=env or None)
+    except SecretError as error:
+        place, _, reason = str(error).partition(": ")
+        raise ConfigError([Fault(path=place, value="unreadable", allowed=reason)]) from error

@@ -1,0 +1,71 @@
+"""The commented configuration that `plumewatch init` writes."""
+
+STARTER = """\
+# Plumewatch configuration. Check it with: plumewatch check --config THIS_FILE
+# Paths are relative to this file. Secrets live in files or environment variables, never here.
+
+site = "Northfield High School"
+timezone = "America/New_York"          # IANA name; decides local times and days
+data_dir = "plumewatch-data"           # journal, incidents and time series are kept here
+
+[broker]                               # the MQTT broker your sensors publish to
+host = "127.0.0.1"
+port = 1883
+client_id = "plumewatch"               # names the persistent session; one service per id
+# username = "plumewatch"
+# password_file = "secrets/broker-password"      # or password_env = "BROKER_PASSWORD"
+# tls = true
+# ca_file = "secrets/broker-ca.pem"
+
+[web]                                  # the staff page
+host = "127.0.0.1"                     # loopback; other machines reach it only if you change this
+port = 8420
+# public_url = "https://plumewatch.example.org"  # what links in notices start with
+# token_file = "secrets/staff-token"             # needed to acknowledge and give feedback
+
+[alerts]
+cooldown_s = 300                       # after a delivered notice, per room and kind
+# allow_private_targets = true         # let notices go to addresses in your own network
+
+# One block a room. Say it the way a person would: it is the first line of every alert.
+[[room]]
+id = "N2-boys"
+name = "Boys' restroom"
+building = "North"
+floor = "2nd floor"
+
+[[room]]
+id = "N2-girls"
+name = "Girls' restroom"
+building = "North"
+floor = "2nd floor"
+
+# One block a sensor. `id` is the name it publishes under (native topic, Tasmota topic, serial ...).
+[[sensor]]
+id = "n2-boys-1"
+room = "N2-boys"
+model = "sen55"
+interval_s = 5
+
+[[sensor]]
+id = "n2-girls-1"
+room = "N2-girls"
+model = "pms5003"
+interval_s = 5
+
+# One block a member of staff. Role "staff" gets vape and smoke, "facilities" tamper and faults.
+# Each address is an Apprise URL (ntfys://, pover://, mailtos://, tgram://, workflows://, ...)
+# kept in a file or an environment variable.
+[[staff]]
+id = "ap-north"
+name = "Assistant principal, North"
+role = "staff"
+notify = []                            # e.g. [{ url_file = "secrets/ap-north-ntfy" }]
+
+[[staff]]
+id = "facilities"
+name = "Facilities"
+role = "facilities"
+notify = []
+"""
+"""Text of the starter configuration; valid as it stands."""

@@ -1,0 +1,76 @@
+"""uvicorn inside our own event loop: our signals, our socket, our words when a port is taken."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from starlette.applications import Starlette
+
+__all__ = ["PortInUseError", "WebServer"]
+
+
+class PortInUseError(Exception):
+    """The address to listen on cannot be had; the message is one sentence."""
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to the service."""
+        yield
+
+
+class WebServer:
+    """Serve an application on one address.
+
+    Parameters
+    ----------
+    app : Starlette
+    host : str
+    port : int
+        0 takes a free one; `port` tells which.
+
+    Raises
+    ------
+    PortInUseError
+        At once, if the address cannot be bound.
+    """
+
+    def __init__(self, app: Starlette, host: str, port: int) -> None:
+        try:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            self._socket = socket.create_server((host, port), family=family, backlog=128)
+        except OSError as error:
+            raise PortInUseError(
+                f"cannot listen on {host}:{port}: {error.strerror}; is Plumewatch running already,"
+                " or does another program use this port?"
+            ) from error
+        self.port: int = self._socket.getsockname()[1]
+        self._server = _Server(
+            uvicorn.Config(
+                app,
+                lifespan="off",
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                timeout_keep_alive=15,
+                timeout_graceful_shutdown=2,
+                limit_concurrency=200,
+                h11_max_incomplete_event_size=64 * 1024,
+            )
+        )
+
+    async def serve(self) -> None:
+        """Serve until `stop`."""
+        await self._server.serve(sockets=[self._socket])
+
+    def stop(self) -> None:
+        """End `serve` after requests under way are answered."""
+        self._server.should_exit = True
