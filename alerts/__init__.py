@@ -1,0 +1,1 @@
+"""Incidents, notices to the right adults, and the staff page."""

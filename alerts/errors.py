@@ -1,0 +1,114 @@
+"""Errors of alerting.
+
+::
+
+    AlertError
+    +-- PolicyError               permanent: the settings contradict themselves
+    +-- SecretError               permanent: a secret cannot be read
+    +-- UnknownIncidentError      permanent: no incident has this id
+    +-- FeedbackError             permanent: verdict and cause do not fit, or the note is too long
+    +-- NotifyError
+        +-- PermanentNotifyError  the same notice to the same target fails again
+        +-- TransientNotifyError  the same notice may succeed after `retry_after_s`
+
+A message never holds a target's address: an address is a secret.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+__all__ = [
+    "AlertError",
+    "AlertReason",
+    "FeedbackError",
+    "NotifyError",
+    "NotifyReason",
+    "PermanentNotifyError",
+    "PolicyError",
+    "SecretError",
+    "TransientNotifyError",
+    "UnknownIncidentError",
+]
+
+
+class AlertReason(StrEnum):
+    """Closed set of reasons outside delivery, for metric labels and log fields."""
+
+    POLICY = "policy"
+    SECRET = "secret"  # noqa: S105 - a label, not a secret
+    UNKNOWN_INCIDENT = "unknown_incident"
+    FEEDBACK = "feedback"
+
+
+class NotifyReason(StrEnum):
+    """Closed set of reasons why a notice was not handed over."""
+
+    BAD_TARGET = "bad_target"
+    FORBIDDEN_SCHEME = "forbidden_scheme"
+    FORBIDDEN_ADDRESS = "forbidden_address"
+    TARGET_GONE = "target_gone"
+    REFUSED = "refused"
+    RATE_LIMITED = "rate_limited"
+    SERVER_ERROR = "server_error"
+    CONNECTION = "connection"
+    TIMEOUT = "timeout"
+    BUSY = "busy"
+    EXPIRED = "expired"
+    LIBRARY = "library"
+
+
+class AlertError(Exception):
+    """Base of all errors of alerting."""
+
+
+class PolicyError(AlertError):
+    """The settings contradict themselves; the message lists all faults."""
+
+    reason = AlertReason.POLICY
+
+
+class SecretError(AlertError):
+    """A secret cannot be read from where the settings say it is."""
+
+    reason = AlertReason.SECRET
+
+
+class UnknownIncidentError(AlertError):
+    """No incident has this id."""
+
+    reason = AlertReason.UNKNOWN_INCIDENT
+
+
+class FeedbackError(AlertError):
+    """Verdict, cause and note do not fit together."""
+
+    reason = AlertReason.FEEDBACK
+
+
+class NotifyError(AlertError):
+    """A notice was not handed over.
+
+    Attributes
+    ----------
+    reason : NotifyReason
+        Why, from the closed set.
+    retry_after_s : float or None
+        How long the provider asked us to wait; None if it did not say.
+    """
+
+    def __init__(
+        self, reason: NotifyReason, detail: str = "", *, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(f"{reason}: {detail}" if detail else str(reason))
+        self.reason = reason
+        self.detail = detail
+        self.retry_after_s = retry_after_s
+
+
+class PermanentNotifyError(NotifyError):
+    """The same notice to the same target fails again."""
+
+
+class TransientNotifyError(NotifyError):
+    """The same notice may succeed later."""

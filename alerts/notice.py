@@ -1,0 +1,158 @@
+"""The words of a notice: what an adult reads on a lock screen.
+
+First the place, then what and since when, then one reason. Texts are cut to what each channel
+shows; nothing here knows a student, and no text holds an address of a target.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+__all__ = ["KIND_WORDS", "Notice", "NoticeReason", "Priority", "clock_text", "render"]
+
+
+class NoticeReason(StrEnum):
+    """Why somebody is told; part of the outbox key, so each is told once."""
+
+    OPENED = "opened"
+    WITHDRAWN = "withdrawn"
+    TEST = "test"
+
+
+class Priority(StrEnum):
+    """How loud a channel may be."""
+
+    QUIET = "quiet"
+    NORMAL = "normal"
+    URGENT = "urgent"
+
+
+KIND_WORDS: Final = {
+    "vape": "Vaping likely",
+    "smoke": "Smoke",
+    "spray": "Spray",
+    "steam": "Steam",
+    "voc": "Cleaning agent or solvent",
+    "dust": "Dust",
+    "ambient": "Building-wide air change",
+    "tamper": "Sensor tampered with",
+    "sensor_fault": "Sensor fault",
+}
+"""What people call each kind of event."""
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """What one person is told, before it is cut to their channel.
+
+    Attributes
+    ----------
+    incident : str
+    reason : NoticeReason
+    kind : str
+        Key of `KIND_WORDS`.
+    room, floor, building : str
+        Names for people; floor and building may be empty.
+    since : float
+        Onset, Unix seconds.
+    evidence : str
+        One sentence.
+    zone : str
+        The school's time zone.
+    link : str
+        Staff page of the incident; empty leaves it out.
+    priority : Priority
+    """
+
+    incident: str
+    reason: NoticeReason
+    kind: str
+    room: str
+    floor: str
+    building: str
+    since: float
+    evidence: str
+    zone: str = "UTC"
+    link: str = ""
+    priority: Priority = Priority.NORMAL
+
+
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    """Characters a channel shows of title and body."""
+
+    title: int
+    body: int
+
+
+_DEFAULT_LIMITS: Final = _Limits(120, 1000)
+_LIMITS: Final = {
+    "twilio": _Limits(70, 85),
+    "pover": _Limits(100, 900),
+    "ntfy": _Limits(120, 600),
+    "ntfys": _Limits(120, 600),
+    "workflows": _Limits(120, 800),
+}
+
+
+def clock_text(moment: float, zone: str) -> str:
+    """Wall clock at the school.
+
+    Examples
+    --------
+    >>> clock_text(1_788_775_500.0, "America/New_York")
+    '10:05:00'
+    """
+    return datetime.fromtimestamp(moment, UTC).astimezone(ZoneInfo(zone)).strftime("%H:%M:%S")
+
+
+def render(notice: Notice, scheme: str = "") -> tuple[str, str]:
+    """Title and body for one kind of channel.
+
+    Parameters
+    ----------
+    notice : Notice
+    scheme : str
+        Scheme of the target's URL, such as ``"twilio"``.
+
+    Examples
+    --------
+    >>> n = Notice("20260907-001", NoticeReason.OPENED, "vape", "Boys N2", "2", "North",
+    ...            1_788_775_500.0, "PM2.5 rose from 4 to 180 µg/m³ in 6 s", "America/New_York")
+    >>> title, body = render(n)
+    >>> title
+    'Boys N2, floor 2, North: Vaping likely since 10:05:00'
+    >>> body
+    'PM2.5 rose from 4 to 180 µg/m³ in 6 s'
+    """
+    limits = _LIMITS.get(scheme, _DEFAULT_LIMITS)
+    floor = notice.floor
+    if floor and "floor" not in floor.lower():
+        floor = f"floor {floor}"
+    place = ", ".join(part for part in (notice.room, floor, notice.building) if part)
+    what = KIND_WORDS.get(notice.kind, notice.kind)
+    when = clock_text(notice.since, notice.zone)
+    if notice.reason is NoticeReason.WITHDRAWN:
+        title = f"{place}: taken back, {what.lower()} at {when}"
+        evidence = notice.evidence or "What followed spoke against it. Nothing to do."
+    elif notice.reason is NoticeReason.TEST:
+        title = f"{place}: test notice"
+        evidence = notice.evidence
+    else:
+        title = f"{place}: {what} since {when}"
+        evidence = notice.evidence
+    room_for_text = limits.body - (len(notice.link) + 1 if notice.link else 0)
+    lines = [_cut(evidence, max(room_for_text, 20))]
+    if notice.link:
+        lines.append(notice.link)
+    return _cut(title, limits.title), "\n".join(line for line in lines if line)
+
+
+def _cut(text: str, limit: int) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= limit else flat[: limit - 1].rstrip() + "…"

@@ -1,0 +1,450 @@
+"""Hand a notice to one person's channel, through apprise, and say what came of it.
+
+What apprise does that shapes this module:
+
+- one object throttles between sends, so each send gets a fresh object with one target;
+- it follows redirects, so a public address could lead a POST to an internal one: switched off;
+- its time-outs are per socket read, so a server that drips a byte at a time holds a call for
+  minutes; and its calls share one pool of threads. Here each channel has its own few daemon
+  threads and each send one deadline: a hung provider delays only itself, and never the exit;
+- it logs addresses, which are secrets: its log, and urllib3's while it sends, go nowhere.
+
+Where a notice may go is an allow-list of schemes, and each connection is checked at the moment it
+is made (an audit hook on ``socket.connect``), so neither a name that resolves inwards, nor one
+that changes its mind after a check, reaches a machine inside. Link-local addresses, where clouds
+keep their metadata, are refused always. Behind an HTTP proxy the proxy's address is what counts.
+
+Apprise gives no receipt and no response headers: ``Retry-After`` is known only where a provider
+says it in the body (Telegram, Discord).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import re
+import sys
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Protocol
+from urllib.parse import parse_qsl
+
+import apprise
+
+from alerts.errors import NotifyError, NotifyReason, PermanentNotifyError, TransientNotifyError
+from alerts.notice import Priority, render
+from alerts.policy import SELF_HOSTED, channel_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from alerts.notice import Notice
+    from alerts.secrets import Secret
+
+__all__ = [
+    "SCHEMES",
+    "AppriseNotifier",
+    "Notifier",
+    "NotifySettings",
+    "RecordingNotifier",
+    "SentNotice",
+    "check_target",
+]
+
+SCHEMES: Final = SELF_HOSTED | frozenset(
+    {"pover", "tgram", "slack", "discord", "twilio", "workflows", "gchat", "wxteams"}
+)
+"""Schemes of apprise that may be used; every other one is refused."""
+
+_BANNED_OPTIONS: Final = frozenset(
+    {"attach", "cto", "optional", "redirect", "retry", "rto", "verify", "wait"}
+)
+_NTFY_PRIORITY: Final = {Priority.QUIET: "low", Priority.NORMAL: "high", Priority.URGENT: "max"}
+_PUSHOVER_PRIORITY: Final = {Priority.QUIET: -1, Priority.NORMAL: 0, Priority.URGENT: 1}
+_STATUS: Final = re.compile(r"error[=:]\s*(\d{3})")
+_RETRY_AFTER: Final = re.compile(
+    r"retry_?after(?:Seconds)?\W{1,4}(\d{1,5}(?:\.\d+)?)", re.IGNORECASE
+)
+_MAX_RETRY_AFTER_S: Final = 900.0
+
+
+class Notifier(Protocol):
+    """Whatever hands notices over."""
+
+    async def send(self, target: Secret, notice: Notice, *, timeout_s: float) -> None:
+        """Hand one notice to one target.
+
+        Raises
+        ------
+        PermanentNotifyError
+            The same notice to the same target fails again.
+        TransientNotifyError
+            It may succeed later.
+        """
+
+    def busy_channels(self) -> frozenset[str]:
+        """Channels that take no further notice at the moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class SentNotice:
+    """What a `RecordingNotifier` was given."""
+
+    target: Secret
+    notice: Notice
+    title: str
+    body: str
+
+
+@dataclass(slots=True)
+class RecordingNotifier:
+    """A notifier for tests and rehearsals: keeps what it was given.
+
+    Attributes
+    ----------
+    script : list of NotifyError or None
+        What the next sends do, in order: raise, or succeed for None. When it is used up, sends
+        succeed.
+    sent : list of SentNotice
+        What was handed over.
+    attempts : int
+        Sends so far, failed ones included.
+    """
+
+    script: list[NotifyError | None] = field(default_factory=list)
+    sent: list[SentNotice] = field(default_factory=list)
+    attempts: int = 0
+
+    async def send(self, target: Secret, notice: Notice, *, timeout_s: float) -> None:
+        """Follow the script, then record; a time-out of zero or less runs out at once."""
+        self.attempts += 1
+        await asyncio.sleep(0)
+        outcome = self.script.pop(0) if self.script else None
+        if outcome is not None:
+            raise outcome
+        if timeout_s <= 0:
+            raise TransientNotifyError(NotifyReason.TIMEOUT)
+        scheme = target.reveal().partition("://")[0].lower()
+        self.sent.append(SentNotice(target, notice, *render(notice, scheme)))
+
+    def busy_channels(self) -> frozenset[str]:
+        """None ever is."""
+        return frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class NotifySettings:
+    """Where notices may go and how many at once.
+
+    Attributes
+    ----------
+    allow_private : bool
+        Let targets be in this machine or its network, and over plain http there. Link-local
+        addresses stay refused.
+    threads_per_channel : int
+        Sends at once to one provider.
+    """
+
+    allow_private: bool = False
+    threads_per_channel: int = 4
+
+
+class AppriseNotifier:
+    """Hands notices over through apprise.
+
+    Parameters
+    ----------
+    settings : NotifySettings
+    """
+
+    def __init__(self, settings: NotifySettings | None = None) -> None:
+        self._settings = settings or NotifySettings()
+        self._lanes: dict[str, _Lane] = {}
+        _install_guard()
+
+    def __repr__(self) -> str:
+        return f"AppriseNotifier({self._settings!r})"
+
+    def busy_channels(self) -> frozenset[str]:
+        """Channels whose threads are all taken."""
+        return frozenset(name for name, lane in self._lanes.items() if lane.full)
+
+    async def send(self, target: Secret, notice: Notice, *, timeout_s: float) -> None:
+        """Hand one notice to one target within `timeout_s` seconds.
+
+        Raises
+        ------
+        PermanentNotifyError
+            Unknown or forbidden scheme, address refused, target malformed, or the provider says
+            no (4xx other than 408, 425 and 429).
+        TransientNotifyError
+            Time-out, connection failure, 408, 425, 429, 5xx, or all threads of the channel taken.
+        """
+        faults = check_target(target, self._settings)
+        if faults:
+            raise faults[0]
+        lane = self._lanes.setdefault(channel_of(target), _Lane(self._settings.threads_per_channel))
+        await lane.run(lambda: _send(target, notice, self._settings, timeout_s), timeout_s)
+
+
+def check_target(target: Secret, settings: NotifySettings | None = None) -> list[NotifyError]:
+    """All faults of a target that show without sending; names no part of the address.
+
+    Parameters
+    ----------
+    target : Secret
+    settings : NotifySettings, optional
+
+    Returns
+    -------
+    list of NotifyError
+        Empty if the target may be tried.
+    """
+    settings = settings or NotifySettings()
+    url = target.reveal()
+    scheme, separator, _ = url.partition("://")
+    scheme = scheme.lower()
+    if not separator or scheme not in SCHEMES:
+        allowed = ", ".join(sorted(SCHEMES))
+        return [PermanentNotifyError(NotifyReason.FORBIDDEN_SCHEME, f"allowed are: {allowed}")]
+    faults: list[NotifyError] = []
+    query = url.partition("?")[2]
+    banned = sorted({k.lower() for k, _ in parse_qsl(query, True)} & _BANNED_OPTIONS)  # noqa: FBT003
+    if banned:
+        detail = f"options that may not be set: {', '.join(banned)}"
+        faults.append(PermanentNotifyError(NotifyReason.BAD_TARGET, detail))
+    service = _service(url)
+    if service is None:
+        detail = f"not a complete {scheme} address"
+        return [*faults, PermanentNotifyError(NotifyReason.BAD_TARGET, detail)]
+    if len(service) != 1:
+        detail = f"{len(service)} recipients in one address; give each its own"
+        faults.append(PermanentNotifyError(NotifyReason.BAD_TARGET, detail))
+    if _is_plain(service, scheme) and not settings.allow_private:
+        detail = f"{scheme} without encryption is for private addresses only, which are not allowed"
+        faults.append(PermanentNotifyError(NotifyReason.FORBIDDEN_ADDRESS, detail))
+    return faults
+
+
+def _asset() -> apprise.AppriseAsset:
+    return apprise.AppriseAsset(
+        app_id="Plumewatch",
+        app_desc="Plumewatch",
+        app_url="",
+        async_mode=False,
+        http_redirects=False,
+        service_timeout=0,
+        storage_mode="memory",
+        allow_templates=False,
+        image_path_mask=False,
+        image_url_mask="",
+        image_url_logo="",
+    )
+
+
+def _service(url: str) -> Any:
+    """Return apprise's object for a target; None if it does not understand the address."""
+    try:
+        return apprise.Apprise.instantiate(url, asset=_asset(), suppress_exceptions=True)
+    except Exception:  # noqa: BLE001 - a plug-in may raise anything on a malformed address
+        return None
+
+
+def _is_plain(service: Any, scheme: str) -> bool:
+    """Whether a target on somebody's server is reached without encryption."""
+    if scheme not in SELF_HOSTED or getattr(service, "mode", "") == "cloud":
+        return False
+    return not service.secure
+
+
+def _send(target: Secret, notice: Notice, settings: NotifySettings, timeout_s: float) -> None:
+    """Send in this thread; blocks up to the provider's slowness."""
+    url = target.reveal()
+    scheme = url.partition("://")[0].lower()
+    service = _service(url)
+    if service is None:
+        raise PermanentNotifyError(NotifyReason.BAD_TARGET, f"not a complete {scheme} address")
+    service.redirects = False
+    service.socket_connect_timeout = min(5.0, timeout_s)
+    service.socket_read_timeout = min(10.0, timeout_s)
+    _decorate(service, scheme, notice)
+    title, body = render(notice, scheme)
+    box = apprise.Apprise(asset=_asset())
+    box.add(service)
+    urgent = notice.priority is not Priority.QUIET
+    kind = apprise.NotifyType.WARNING if urgent else apprise.NotifyType.INFO
+    with _guarded(settings, private_only=_is_plain(service, scheme)) as guard:
+        try:
+            result = box.notify(body=body, title=title, notify_type=kind, log_level=logging.DEBUG)
+        except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
+            raise TransientNotifyError(NotifyReason.LIBRARY, type(error).__name__) from None
+    attempts = [a for r in result.results for a in r.attempts]
+    if attempts and all(a.status == apprise.AppriseResultStatus.SUCCESS for a in attempts):
+        return
+    if guard.refused:
+        raise PermanentNotifyError(NotifyReason.FORBIDDEN_ADDRESS, "the address is inside")
+    raise _translated(entry.message for r in result.results for entry in r.logs())
+
+
+def _decorate(service: Any, scheme: str, notice: Notice) -> None:
+    """Use what a channel has beyond text: loudness, a tap that opens the incident, fields."""
+    if scheme in {"ntfy", "ntfys"}:
+        service.priority = _NTFY_PRIORITY[notice.priority]
+        service.click = notice.link or None
+    elif scheme == "pover":
+        service.priority = _PUSHOVER_PRIORITY[notice.priority]
+        if notice.link:
+            service.supplemental_url = notice.link
+    elif scheme in {"json", "jsons"}:
+        service.payload_extras = {
+            **service.payload_extras,
+            "incident": notice.incident,
+            "reason": notice.reason.value,
+            "kind": notice.kind,
+            "room": notice.room,
+            "floor": notice.floor,
+            "building": notice.building,
+            "since": notice.since,
+            "priority": notice.priority.value,
+            "link": notice.link,
+        }
+
+
+def _translated(messages: Iterable[str]) -> NotifyError:
+    """Read the outcome out of apprise's own log lines; keeps none of their text."""
+    status = 0
+    retry_after: float | None = None
+    for message in messages:
+        if found := _STATUS.search(message):
+            status = int(found[1])
+        if found := _RETRY_AFTER.search(message):
+            retry_after = min(float(found[1]), _MAX_RETRY_AFTER_S)
+    if not status:
+        return TransientNotifyError(NotifyReason.CONNECTION, "no answer")
+    detail = f"HTTP {status}"
+    if status == 429:
+        return TransientNotifyError(NotifyReason.RATE_LIMITED, detail, retry_after_s=retry_after)
+    if status >= 500 or status in {408, 425}:
+        return TransientNotifyError(NotifyReason.SERVER_ERROR, detail, retry_after_s=retry_after)
+    return PermanentNotifyError(NotifyReason.REFUSED, detail)
+
+
+class _Lane:
+    """The few threads of one channel; they are daemons, so none outlives the program's end."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._running = 0
+
+    @property
+    def full(self) -> bool:
+        return self._running >= self._threads
+
+    async def run(self, work: Callable[[], None], timeout_s: float) -> None:
+        if self.full:
+            raise TransientNotifyError(NotifyReason.BUSY, "all threads of the channel are taken")
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        self._running += 1
+
+        def finish(error: BaseException | None) -> None:
+            self._running -= 1
+            if done.done():
+                return
+            if error is None:
+                done.set_result(None)
+            else:
+                done.set_exception(error)
+
+        def body() -> None:
+            error: BaseException | None = None
+            try:
+                work()
+            except BaseException as caught:  # noqa: BLE001 - carried to the waiting task
+                error = caught
+            with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits
+                loop.call_soon_threadsafe(finish, error)
+
+        threading.Thread(target=body, name="plumewatch-notify", daemon=True).start()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await done
+        except TimeoutError:
+            raise TransientNotifyError(
+                NotifyReason.TIMEOUT, f"no answer in {timeout_s:g} s"
+            ) from None
+
+
+class _ForbiddenAddressError(OSError):
+    """A connection that the guard refused."""
+
+
+class _Guard(threading.local):
+    """What the current thread may connect to; inactive in all threads but those that send."""
+
+    active = False
+    allow_private = False
+    private_only = False
+    refused = False
+
+
+_GUARD: Final = _Guard()
+_INSTALL_LOCK: Final = threading.Lock()
+_installed: list[bool] = []
+
+
+@contextlib.contextmanager
+def _guarded(settings: NotifySettings, *, private_only: bool) -> Any:
+    _GUARD.allow_private = settings.allow_private
+    _GUARD.private_only = private_only
+    _GUARD.refused = False
+    _GUARD.active = True
+    try:
+        yield _GUARD
+    finally:
+        _GUARD.active = False
+
+
+def _install_guard() -> None:
+    """Install the audit hook and the log filters, once a process."""
+    with _INSTALL_LOCK:
+        if _installed:
+            return
+        _installed.append(True)
+        logger = logging.getLogger("apprise")
+        logger.addHandler(logging.NullHandler())
+        logger.propagate = False
+        for name in ("urllib3.connectionpool", "urllib3.util.retry", "urllib3.connection"):
+            logging.getLogger(name).addFilter(lambda _record: not _GUARD.active)
+        sys.addaudithook(_audit)
+
+
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
+    if event != "socket.connect" or not _GUARD.active:
+        return
+    address = arguments[1]
+    host = address[0] if isinstance(address, tuple) else None
+    if not _may_connect(host):
+        _GUARD.refused = True
+        raise _ForbiddenAddressError("address refused")
+
+
+def _may_connect(host: object) -> bool:
+    if not isinstance(host, str):
+        return False
+    try:
+        ip = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False  # a name at this point would be resolved out of our sight
+    if isinstance(ip, ipaddress.IPv6Address):
+        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+        if inner is None and ip in ipaddress.ip_network("64:ff9b::/96"):
+            inner = ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)
+        ip = inner or ip
+    if ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip.is_reserved:
+        return False
+    if not ip.is_global:
+        return _GUARD.allow_private
+    return not _GUARD.private_only

@@ -1,0 +1,196 @@
+"""Who is told of what, and how calmly: the settings of alerting.
+
+Few knobs. Each pair that could contradict another is checked when the policy is made, and all
+faults are reported at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from alerts.errors import PolicyError
+from alerts.secrets import Secret
+from detection.events import EventKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+__all__ = [
+    "DEFAULT_PAGES",
+    "FACILITIES",
+    "SELF_HOSTED",
+    "STAFF",
+    "AlertPolicy",
+    "StaffMember",
+    "channel_of",
+    "target_id",
+]
+
+STAFF: Final = "staff"
+FACILITIES: Final = "facilities"
+
+SELF_HOSTED: Final = frozenset(
+    {"json", "jsons", "ntfy", "ntfys", "gotify", "gotifys", "mmost", "mmosts", "mailto", "mailtos"}
+)
+"""Schemes whose address names a server that may be anybody's."""
+
+DEFAULT_PAGES: Final[Mapping[EventKind, str]] = MappingProxyType(
+    {
+        EventKind.VAPE: STAFF,
+        EventKind.SMOKE: STAFF,
+        EventKind.TAMPER: FACILITIES,
+        EventKind.SENSOR_FAULT: FACILITIES,
+    }
+)
+"""Role paged for each kind of event; a kind that is absent is recorded and pages nobody."""
+
+
+def target_id(target: Secret) -> str:
+    """Name a target in rows and logs without its address: scheme and fingerprint.
+
+    Examples
+    --------
+    >>> from alerts.secrets import Secret
+    >>> target_id(Secret("ntfys://ntfy.example/restrooms"))
+    'ntfys-27aebe8d2bf6'
+    """
+    scheme, sep, _ = target.reveal().partition("://")
+    known = scheme.lower() if sep and scheme.isalnum() and len(scheme) <= 16 else "invalid"
+    return f"{known}-{target.fingerprint()}"
+
+
+@dataclass(frozen=True, slots=True)
+class StaffMember:
+    """An adult who may be told.
+
+    Attributes
+    ----------
+    id : str
+        Stable key, for rows and logs.
+    name : str
+        For people on the staff page.
+    role : str
+        ``"staff"`` or ``"facilities"``, or any other that `AlertPolicy.pages` names.
+    targets : tuple of Secret
+        Addresses of their channels, one URL each.
+    """
+
+    id: str
+    name: str
+    role: str = STAFF
+    targets: tuple[Secret, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AlertPolicy:
+    """The rules an incident lives by.
+
+    Attributes
+    ----------
+    staff : tuple of StaffMember
+    pages : mapping of EventKind to str
+        Role paged for each kind; absent kinds are recorded only.
+    min_confidence : float
+        Below it a detection is recorded and opens nothing, until an update lifts it.
+    quiet_s : float
+        Seconds without any running detection after which an incident resolves.
+    silent_s : float
+        Seconds without any word about a detection after which it counts as over.
+    cooldown_s : float
+        Seconds after a delivered notice in which a new incident of the same kind and room is
+        recorded but held; one that is still going on at the end is then told once.
+    late_s : float
+        A first word older than this on arrival is stored and never pages.
+    expire_s : float
+        Seconds after which an undelivered notice is given up.
+    zone : str
+        The school's time zone, IANA name.
+    page_url : str
+        Where staff reach the staff page, without a trailing slash; empty leaves links out.
+
+    Raises
+    ------
+    PolicyError
+        With all faults, one a line.
+    """
+
+    staff: tuple[StaffMember, ...] = ()
+    pages: Mapping[EventKind, str] = field(default_factory=lambda: DEFAULT_PAGES)
+    min_confidence: float = 0.5
+    quiet_s: float = 120.0
+    silent_s: float = 1800.0
+    cooldown_s: float = 300.0
+    late_s: float = 600.0
+    expire_s: float = 3600.0
+    zone: str = "UTC"
+    page_url: str = ""
+
+    def __post_init__(self) -> None:
+        """Check everything and report all of it."""
+        faults = [
+            f"{name}: {value} is not in {low}..{high}"
+            for name, value, low, high in (
+                ("min_confidence", self.min_confidence, 0.0, 1.0),
+                ("quiet_s", self.quiet_s, 1.0, 86_400.0),
+                ("silent_s", self.silent_s, 1.0, 86_400.0),
+                ("cooldown_s", self.cooldown_s, 0.0, 86_400.0),
+                ("late_s", self.late_s, 1.0, 86_400.0),
+                ("expire_s", self.expire_s, 1.0, 604_800.0),
+            )
+            if not low <= value <= high
+        ]
+        if self.silent_s < self.quiet_s:
+            faults.append(f"silent_s: {self.silent_s} is shorter than quiet_s ({self.quiet_s})")
+        ids = [member.id for member in self.staff]
+        faults += [
+            f"staff: id {i!r} is used twice" for i in sorted({i for i in ids if ids.count(i) > 1})
+        ]
+        faults += [f"staff: {m.name!r} has an empty id" for m in self.staff if not m.id]
+        try:
+            ZoneInfo(self.zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            faults.append(f"zone: {self.zone!r} is no time zone; use a name like America/New_York")
+        if self.page_url and not self.page_url.startswith(("http://", "https://")):
+            faults.append(f"page_url: {self.page_url!r} must start with http:// or https://")
+        if self.page_url.endswith("/"):
+            faults.append(f"page_url: {self.page_url!r} must not end with a slash")
+        if faults:
+            raise PolicyError("\n".join(faults))
+
+    def recipients(self, kind: EventKind) -> tuple[StaffMember, ...]:
+        """People to tell of a kind: those of its role; if none can be reached, all who can.
+
+        Empty only if the kind pages nobody or no staff member has any target.
+        """
+        role = self.pages.get(kind)
+        if role is None:
+            return ()
+        reachable = tuple(m for m in self.staff if m.targets)
+        return tuple(m for m in reachable if m.role == role) or reachable
+
+    def target_of(self, person: str, target: str) -> Secret | None:
+        """Address behind a row's person and target id; None if the settings no longer have it."""
+        for member in self.staff:
+            if member.id == person:
+                for secret in member.targets:
+                    if target_id(secret) == target:
+                        return secret
+        return None
+
+
+def channel_of(target: Secret) -> str:
+    """Name the provider behind a target, so that a slow one delays only itself.
+
+    Cloud services are named by their scheme; where the address names a server of one's own, two
+    servers are two channels, told apart by a fingerprint.
+    """
+    scheme, _, rest = target.reveal().partition("://")
+    name = scheme.lower()
+    if name not in SELF_HOSTED:
+        return target_id(target).partition("-")[0]
+    server = rest.partition("/")[0].partition("?")[0].rpartition("@")[2].lower()
+    return f"{name}-{Secret(server or name).fingerprint()[:6]}"

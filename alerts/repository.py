@@ -1,0 +1,519 @@
+"""Rows of incidents and notices, read and written inside the caller's transaction.
+
+Functions on a `sqlite3.Connection` with `row_factory = sqlite3.Row`, as `storage.sqlite.connect`
+gives it. None of them begins or commits.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from alerts.incidents import Detection, Incident, Record, Status, Verdict
+from alerts.notice import Notice
+from detection.events import EventKind, EventPhase, evidence_sentence
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Collection
+
+    from alerts.incidents import Feedback
+    from detection.events import Event
+
+__all__ = [
+    "OutboxRow",
+    "add_feedback",
+    "add_history",
+    "add_notice",
+    "backlog",
+    "cancel_unsent",
+    "cooldown_until",
+    "end_cooldown",
+    "fail",
+    "first_due",
+    "heard",
+    "lease",
+    "load",
+    "next_incident_deadline",
+    "next_number",
+    "next_outbox_deadline",
+    "open_incident",
+    "release_leases",
+    "retry",
+    "save",
+    "save_event",
+    "sent",
+    "sentence",
+    "start_cooldown",
+    "told",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """A notice leased for one attempt."""
+
+    id: int
+    incident: str
+    person: str
+    target: str
+    channel: str
+    notice: Notice
+    attempt: int
+    lease_owner: str
+    created_at: float
+    expires_at: float
+
+
+def open_incident(tx: sqlite3.Connection, kind: EventKind, room: str) -> Incident | None:
+    """Return the one incident of a key that is not resolved."""
+    row = tx.execute(
+        "SELECT * FROM incident WHERE kind = ? AND room = ? AND status <> 'resolved'",
+        (kind.value, room),
+    ).fetchone()
+    return _incident(tx, row) if row else None
+
+
+def load(tx: sqlite3.Connection, incident_id: str) -> Incident | None:
+    """Return an incident by its id; None if there is none."""
+    row = tx.execute("SELECT * FROM incident WHERE id = ?", (incident_id,)).fetchone()
+    return _incident(tx, row) if row else None
+
+
+def heard(tx: sqlite3.Connection, event_id: str) -> tuple[EventPhase, str | None] | None:
+    """Last phase of an event and its incident; None if it was never heard of."""
+    row = tx.execute("SELECT phase, incident FROM alert_event WHERE id = ?", (event_id,)).fetchone()
+    return None if row is None else (EventPhase(row["phase"]), row["incident"])
+
+
+def sentence(tx: sqlite3.Connection, event_id: str) -> str:
+    """Evidence of an event in one sentence; empty if the event is unknown."""
+    row = tx.execute("SELECT sentence FROM alert_event WHERE id = ?", (event_id,)).fetchone()
+    return "" if row is None else str(row["sentence"])
+
+
+def first_due(tx: sqlite3.Connection, now: float) -> Incident | None:
+    """Return the first incident that time alone changes by `now`; None if there is none."""
+    row = tx.execute(
+        "SELECT * FROM incident WHERE next_deadline IS NOT NULL AND next_deadline <= ?"
+        " ORDER BY next_deadline, id LIMIT 1",
+        (now,),
+    ).fetchone()
+    return _incident(tx, row) if row else None
+
+
+def next_incident_deadline(tx: sqlite3.Connection) -> float | None:
+    """When time alone changes an incident next."""
+    row = tx.execute(
+        "SELECT min(next_deadline) AS at FROM incident WHERE next_deadline IS NOT NULL"
+    ).fetchone()
+    return None if row["at"] is None else float(row["at"])
+
+
+def save(tx: sqlite3.Connection, incident: Incident) -> None:
+    """Insert or replace the row of an incident.
+
+    Raises
+    ------
+    sqlite3.IntegrityError
+        If another incident of the same kind and room is open.
+    """
+    i = incident
+    tx.execute(
+        "INSERT INTO incident (id, kind, room, sensor, status, onset, opened_at, confidence, paged,"
+        " held_until, suppressed_by, notified_at, acknowledged_at, acknowledged_by, resolved_at,"
+        " withdrawn_at, verdict, resolve_due, next_deadline)"
+        " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+        " ON CONFLICT (id) DO UPDATE SET status = excluded.status, onset = excluded.onset,"
+        " confidence = excluded.confidence, paged = excluded.paged,"
+        " held_until = excluded.held_until, suppressed_by = excluded.suppressed_by,"
+        " notified_at = excluded.notified_at, acknowledged_at = excluded.acknowledged_at,"
+        " acknowledged_by = excluded.acknowledged_by, resolved_at = excluded.resolved_at,"
+        " withdrawn_at = excluded.withdrawn_at, verdict = excluded.verdict,"
+        " resolve_due = excluded.resolve_due, next_deadline = excluded.next_deadline",
+        (
+            i.id,
+            i.kind.value,
+            i.room,
+            i.sensor,
+            i.status.value,
+            i.onset,
+            i.opened_at,
+            i.confidence,
+            int(i.paged),
+            i.held_until,
+            i.suppressed_by,
+            i.notified_at,
+            i.acknowledged_at,
+            i.acknowledged_by,
+            i.resolved_at,
+            i.withdrawn_at,
+            None if i.verdict is None else i.verdict.value,
+            i.resolve_due,
+            i.next_deadline(),
+        ),
+    )
+
+
+def save_event(
+    tx: sqlite3.Connection,
+    event: Event,
+    *,
+    room: str | None,
+    incident: str | None,
+    late: bool,
+    heard_at: float,
+) -> None:
+    """Store the newest word of an event; its first hearing, lateness and incident stay."""
+    evidence = {
+        key: [e.baseline, e.peak_excess, e.rise_s, e.decay_s] for key, e in event.evidence.items()
+    }
+    tx.execute(
+        "INSERT INTO alert_event (id, sensor, room, incident, kind, phase, onset, alerted,"
+        ' peak_time, "end", confidence, probabilities, evidence, sentence, model_version, masked,'
+        " thc_likely, detail, late, first_heard, last_heard)"
+        " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+        " ON CONFLICT (id) DO UPDATE SET incident = coalesce(incident, excluded.incident),"
+        ' phase = excluded.phase, peak_time = excluded.peak_time, "end" = excluded."end",'
+        " confidence = excluded.confidence, probabilities = excluded.probabilities,"
+        " evidence = excluded.evidence, sentence = excluded.sentence, masked = excluded.masked,"
+        " thc_likely = excluded.thc_likely, detail = excluded.detail,"
+        " last_heard = excluded.last_heard",
+        (
+            event.id,
+            event.sensor,
+            room,
+            incident,
+            event.kind.value,
+            event.phase.value,
+            float(event.onset),
+            float(event.alerted),
+            float(event.peak_time),
+            None if event.end is None else float(event.end),
+            float(event.confidence),
+            json.dumps({k: float(v) for k, v in event.probabilities.items()}),
+            json.dumps(evidence),
+            evidence_sentence(event),
+            event.model_version,
+            int(event.masked),
+            int(event.thc_likely),
+            event.detail,
+            int(late),
+            heard_at,
+            heard_at,
+        ),
+    )
+
+
+def add_history(tx: sqlite3.Connection, incident: str, record: Record) -> None:
+    """Append one line to the history of an incident."""
+    tx.execute(
+        "INSERT INTO incident_history SELECT ?, coalesce(max(seq), 0) + 1, ?, ?, ?, ?"
+        " FROM incident_history WHERE incident = ?",
+        (incident, record.at, record.who, record.what, record.detail, incident),
+    )
+
+
+def add_feedback(tx: sqlite3.Connection, incident: str, feedback: Feedback) -> None:
+    """Append one verdict; earlier ones stay."""
+    tx.execute(
+        "INSERT INTO incident_feedback SELECT ?, coalesce(max(seq), 0) + 1, ?, ?, ?, ?, ?"
+        " FROM incident_feedback WHERE incident = ?",
+        (
+            incident,
+            feedback.at,
+            feedback.by,
+            feedback.verdict.value,
+            feedback.cause,
+            feedback.note,
+            incident,
+        ),
+    )
+
+
+def next_number(tx: sqlite3.Connection, day: str) -> int:
+    """Count the incidents of a day, from 1."""
+    row = tx.execute(
+        "INSERT INTO incident_number VALUES (?, 1)"
+        " ON CONFLICT (day) DO UPDATE SET last = last + 1 RETURNING last",
+        (day,),
+    ).fetchone()
+    return int(row["last"])
+
+
+def cooldown_until(tx: sqlite3.Connection, kind: EventKind, room: str) -> float | None:
+    """End of the cooldown of a key; None if there never was one."""
+    row = tx.execute(
+        "SELECT until FROM cooldown WHERE kind = ? AND room = ?", (kind.value, room)
+    ).fetchone()
+    return None if row is None else float(row["until"])
+
+
+def start_cooldown(tx: sqlite3.Connection, kind: EventKind, room: str, until: float) -> None:
+    """Hold new incidents of a key until then; never shortens a cooldown."""
+    tx.execute(
+        "INSERT INTO cooldown VALUES (?, ?, ?)"
+        " ON CONFLICT (kind, room) DO UPDATE SET until = max(until, excluded.until)",
+        (kind.value, room, until),
+    )
+
+
+def end_cooldown(tx: sqlite3.Connection, kind: EventKind, room: str) -> None:
+    """Let the next incident of a key speak at once."""
+    tx.execute("DELETE FROM cooldown WHERE kind = ? AND room = ?", (kind.value, room))
+
+
+def add_notice(
+    tx: sqlite3.Connection,
+    notice: Notice,
+    *,
+    person: str,
+    target: str,
+    channel: str,
+    now: float,
+    expires_at: float,
+) -> bool:
+    """Put a notice into the outbox unless this person has it already; whether it was added."""
+    cursor = tx.execute(
+        "INSERT INTO outbox (incident, person, target, channel, reason, priority, notice,"
+        " created_at, due_at, expires_at, status) VALUES (?,?,?,?,?,?,?,?,?,?,'due')"
+        " ON CONFLICT (incident, person, target, reason) DO NOTHING",
+        (
+            notice.incident,
+            person,
+            target,
+            channel,
+            notice.reason.value,
+            notice.priority.value,
+            msgspec.json.encode(notice).decode(),
+            now,
+            now,
+            expires_at,
+        ),
+    )
+    return cursor.rowcount == 1
+
+
+def told(tx: sqlite3.Connection, incident: str, reason: str) -> list[tuple[str, str, str]]:
+    """Person, target and channel of those who got a notice of an incident."""
+    rows = tx.execute(
+        "SELECT person, target, channel FROM outbox"
+        " WHERE incident = ? AND reason = ? AND status = 'sent' ORDER BY id",
+        (incident, reason),
+    ).fetchall()
+    return [(r["person"], r["target"], r["channel"]) for r in rows]
+
+
+def cancel_unsent(tx: sqlite3.Connection, incident: str, reason: str, why: str, now: float) -> int:
+    """Cancel notices of an incident that are waiting; those being sent run on."""
+    return tx.execute(
+        "UPDATE outbox SET status = 'cancelled', last_error = ?, finished_at = ?"
+        " WHERE incident = ? AND reason = ? AND status = 'due'",
+        (why, now, incident, reason),
+    ).rowcount
+
+
+def lease(
+    tx: sqlite3.Connection,
+    now: float,
+    *,
+    owner: str,
+    lease_s: float,
+    limit: int,
+    free: Callable[[str], int],
+) -> list[OutboxRow]:
+    """Take due notices for one attempt each; a lease that ran out is due again.
+
+    Parameters
+    ----------
+    tx : sqlite3.Connection
+    now : float
+    owner : str
+        Who takes them.
+    lease_s : float
+        How long an attempt may take before another may try.
+    limit : int
+        At most so many over all channels.
+    free : callable
+        How many a channel takes at the moment; the others wait.
+    """
+    due = tx.execute(
+        "SELECT * FROM outbox WHERE status IN ('due', 'leased') AND due_at <= ?"
+        " AND (status = 'due' OR lease_until <= ?)"
+        " ORDER BY CASE priority WHEN 'urgent' THEN 0 WHEN 'normal' THEN 1 ELSE 2 END, due_at, id",
+        (now, now),
+    )
+    taken: Counter[str] = Counter()
+    rows: list[sqlite3.Row] = []
+    for row in due:
+        if len(rows) == limit:
+            break
+        if taken[row["channel"]] < free(row["channel"]):
+            taken[row["channel"]] += 1
+            rows.append(row)
+    leased = []
+    for row in rows:
+        attempt = int(row["attempts"]) + 1
+        if row["status"] == "leased":
+            tx.execute(
+                "UPDATE outbox_attempt SET outcome = 'lost', reason = 'no_answer',"
+                " finished_at = ? WHERE outbox = ? AND attempt = ? AND outcome = 'started'",
+                (now, row["id"], row["attempts"]),
+            )
+        tx.execute(
+            "UPDATE outbox SET status = 'leased', lease_owner = ?, lease_until = ?, attempts = ?"
+            " WHERE id = ?",
+            (owner, now + lease_s, attempt, row["id"]),
+        )
+        tx.execute(
+            "INSERT INTO outbox_attempt (outbox, attempt, started_at, outcome, reason, detail)"
+            " VALUES (?, ?, ?, 'started', '', '')",
+            (row["id"], attempt, now),
+        )
+        leased.append(
+            OutboxRow(
+                id=int(row["id"]),
+                incident=row["incident"],
+                person=row["person"],
+                target=row["target"],
+                channel=row["channel"],
+                notice=msgspec.json.decode(row["notice"], type=Notice),
+                attempt=attempt,
+                lease_owner=owner,
+                created_at=float(row["created_at"]),
+                expires_at=float(row["expires_at"]),
+            )
+        )
+    return leased
+
+
+def release_leases(tx: sqlite3.Connection, owner: str, now: float) -> int:
+    """Let leases of a program that is gone run out at once; their number."""
+    return tx.execute(
+        "UPDATE outbox SET lease_until = ? WHERE status = 'leased' AND lease_owner <> ?"
+        " AND lease_until > ?",
+        (now, owner, now),
+    ).rowcount
+
+
+def sent(tx: sqlite3.Connection, row: OutboxRow, now: float) -> bool:
+    """Mark a notice as handed over; whether this is news."""
+    _finish_attempt(tx, row, now, "sent", "", "", None)
+    return (
+        tx.execute(
+            "UPDATE outbox SET status = 'sent', finished_at = ?, lease_until = NULL,"
+            " last_error = '' WHERE id = ? AND status IN ('leased', 'due')",
+            (now, row.id),
+        ).rowcount
+        == 1
+    )
+
+
+def retry(
+    tx: sqlite3.Connection,
+    row: OutboxRow,
+    now: float,
+    *,
+    due_at: float,
+    reason: str,
+    detail: str,
+    retry_after_s: float | None,
+) -> None:
+    """Mark an attempt as failed for now; the notice is due again at `due_at`."""
+    _finish_attempt(tx, row, now, "retry", reason, detail, retry_after_s)
+    tx.execute(
+        "UPDATE outbox SET status = 'due', due_at = ?, lease_until = NULL, last_error = ?"
+        " WHERE id = ? AND status = 'leased' AND lease_owner = ? AND attempts = ?",
+        (due_at, reason, row.id, row.lease_owner, row.attempt),
+    )
+
+
+def fail(tx: sqlite3.Connection, row: OutboxRow, now: float, *, reason: str, detail: str) -> None:
+    """Give a notice up."""
+    _finish_attempt(tx, row, now, "failed", reason, detail, None)
+    tx.execute(
+        "UPDATE outbox SET status = 'failed', finished_at = ?, lease_until = NULL, last_error = ?"
+        " WHERE id = ? AND status = 'leased' AND lease_owner = ? AND attempts = ?",
+        (now, reason, row.id, row.lease_owner, row.attempt),
+    )
+
+
+def next_outbox_deadline(
+    tx: sqlite3.Connection, busy_channels: Collection[str] = ()
+) -> float | None:
+    """When the next notice is due, or the next lease runs out."""
+    busy = json.dumps(sorted(busy_channels))
+    row = tx.execute(
+        "SELECT min(CASE status WHEN 'due' THEN due_at ELSE lease_until END) AS at FROM outbox"
+        " WHERE status IN ('due', 'leased')"
+        " AND channel NOT IN (SELECT value FROM json_each(?))",
+        (busy,),
+    ).fetchone()
+    return None if row["at"] is None else float(row["at"])
+
+
+def backlog(tx: sqlite3.Connection) -> dict[str, int]:
+    """Count notices by status."""
+    rows = tx.execute("SELECT status, count(*) AS n FROM outbox GROUP BY status").fetchall()
+    return {r["status"]: int(r["n"]) for r in rows}
+
+
+def _finish_attempt(
+    tx: sqlite3.Connection,
+    row: OutboxRow,
+    now: float,
+    outcome: str,
+    reason: str,
+    detail: str,
+    retry_after_s: float | None,
+) -> None:
+    tx.execute(
+        "UPDATE outbox_attempt SET finished_at = ?, outcome = ?, reason = ?, detail = ?,"
+        " retry_after_s = ? WHERE outbox = ? AND attempt = ?",
+        (now, outcome, reason, detail[:300], retry_after_s, row.id, row.attempt),
+    )
+
+
+def _incident(tx: sqlite3.Connection, row: sqlite3.Row) -> Incident:
+    detections = tx.execute(
+        'SELECT id, sensor, phase, onset, alerted, "end", confidence, last_heard FROM alert_event'
+        " WHERE incident = ? ORDER BY rowid",
+        (row["id"],),
+    ).fetchall()
+    return Incident(
+        id=row["id"],
+        kind=EventKind(row["kind"]),
+        room=row["room"],
+        status=Status(row["status"]),
+        onset=row["onset"],
+        opened_at=row["opened_at"],
+        sensor=row["sensor"],
+        confidence=row["confidence"],
+        detections=tuple(
+            Detection(
+                event_id=d["id"],
+                sensor=d["sensor"],
+                phase=EventPhase(d["phase"]),
+                onset=d["onset"],
+                alerted=d["alerted"],
+                end=d["end"],
+                confidence=d["confidence"],
+                heard_at=d["last_heard"],
+            )
+            for d in detections
+        ),
+        paged=bool(row["paged"]),
+        held_until=row["held_until"],
+        suppressed_by=row["suppressed_by"],
+        notified_at=row["notified_at"],
+        acknowledged_at=row["acknowledged_at"],
+        acknowledged_by=row["acknowledged_by"],
+        resolved_at=row["resolved_at"],
+        withdrawn_at=row["withdrawn_at"],
+        verdict=None if row["verdict"] is None else Verdict(row["verdict"]),
+        resolve_due=row["resolve_due"],
+    )

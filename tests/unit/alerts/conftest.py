@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import pytest
+
+from alerts import schema
+from alerts.policy import AlertPolicy, StaffMember
+from alerts.secrets import Secret
+from detection.events import ChannelEvidence, Event, EventKind, EventPhase
+from storage import sqlite
+from storage.registry import Registry, Room, Sensor
+
+ROOMS = (
+    Room("n2-boys", "Boys N2", "2", "North", "Lincoln High"),
+    Room("n1-girls", "Girls N1", "1", "North", "Lincoln High"),
+)
+SENSORS = (Sensor("s1", "n2-boys"), Sensor("s2", "n2-boys"), Sensor("s3", "n1-girls"))
+
+
+@pytest.fixture
+def registry():
+    return Registry.of(ROOMS, SENSORS)
+
+
+@pytest.fixture
+def policy():
+    return AlertPolicy(
+        staff=(
+            StaffMember("ap", "A. Principal", "staff", (Secret("json://127.0.0.1:9/ap"),)),
+            StaffMember("fm", "F. Manager", "facilities", (Secret("json://127.0.0.1:9/fm"),)),
+        ),
+        zone="America/New_York",
+        page_url="https://plumewatch.example",
+    )
+
+
+@pytest.fixture
+def database(tmp_path):
+    path = tmp_path / "state.db"
+    connection = sqlite.connect(path)
+    sqlite.migrate(connection, schema.COMPONENT, schema.SCRIPTS)
+    connection.close()
+    return path
+
+
+@pytest.fixture
+def tx(database):
+    connection = sqlite.connect(database)
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def make_event():
+    def make(
+        at=1000.0,
+        sensor="s1",
+        kind=EventKind.VAPE,
+        phase=EventPhase.ALERTED,
+        onset=None,
+        confidence=0.9,
+        end=None,
+        **more,
+    ):
+        return Event(
+            sensor=sensor,
+            kind=kind,
+            phase=phase,
+            onset=at - 6.0 if onset is None else onset,
+            alerted=at,
+            peak_time=at,
+            end=end,
+            confidence=confidence,
+            probabilities={kind.value: confidence, "spray": 1 - confidence},
+            evidence={"pm25": ChannelEvidence(4.0, 176.0, 6.0, None)},
+            model_version="m1",
+            **more,
+        )
+
+    return make

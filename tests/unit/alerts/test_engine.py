@@ -1,0 +1,397 @@
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import dataclass, replace
+
+import msgspec
+import pytest
+
+from alerts import repository, schema
+from alerts.engine import AlertEngine
+from alerts.errors import FeedbackError, UnknownIncidentError
+from alerts.incidents import Incident, Status, Verdict
+from alerts.notice import Notice, NoticeReason
+from alerts.policy import AlertPolicy, StaffMember
+from alerts.secrets import Secret
+from detection.events import EventKind, EventPhase
+from storage import sqlite
+from storage.registry import Registry
+
+
+@dataclass
+class Told:
+    incident: str
+    person: str
+    channel: str
+    notice: Notice
+
+
+@pytest.fixture
+def engine(registry, policy):
+    return AlertEngine(registry, policy)
+
+
+def rows(tx, sql, *arguments):
+    return [tuple(r) for r in tx.execute(sql, arguments)]
+
+
+def history(tx, incident):
+    return [
+        r[0]
+        for r in rows(
+            tx, "SELECT what FROM incident_history WHERE incident = ? ORDER BY seq", incident
+        )
+    ]
+
+
+def deliver(tx, engine, now):
+    """Mark every waiting notice as sent, as the pump does."""
+    for row in repository.lease(
+        tx, now, owner="t", lease_s=60, limit=100, free=lambda _channel: 100
+    ):
+        if repository.sent(tx, row, now):
+            engine.delivered(tx, row, now)
+
+
+def test_one_alert_one_incident_one_notice(tx, engine, make_event):
+    (record,) = engine.on_events(tx, [make_event(1000.0)], 1000.2)
+    assert (record.sensor, record.alerted, record.kind, record.onset) == ("s1", 1000, "vape", 994)
+    assert record.incident == "19691231-001"  # the school's own date
+    assert rows(tx, "SELECT person, reason, status FROM outbox") == [("ap", "opened", "due")]
+    notice = msgspec.json.decode(tx.execute("SELECT notice FROM outbox").fetchone()[0], type=Notice)
+    assert notice.room == "Boys N2"
+    assert notice.link == "https://plumewatch.example/incidents/19691231-001"
+    assert "rose from 4 to 180" in notice.evidence
+    assert history(tx, record.incident) == ["opened", "paged"]
+
+
+def test_later_detections_of_any_sensor_of_the_room_join(tx, engine, make_event):
+    first = engine.on_events(tx, [make_event(1000.0)], 1000.0)
+    second = engine.on_events(
+        tx, [make_event(1010.0, "s2"), make_event(1020.0, "s1", onset=1015.0)], 1020.0
+    )
+    assert len(first) == 1
+    assert second == []
+    assert rows(tx, "SELECT count(*) FROM incident") == [(1,)]
+    assert rows(tx, "SELECT count(*) FROM outbox") == [(1,)]
+    incident = repository.load(tx, first[0].incident)
+    assert [d.sensor for d in incident.detections] == ["s1", "s2", "s1"]
+
+
+def test_other_kind_or_room_is_another_incident(tx, engine, make_event):
+    records = engine.on_events(
+        tx,
+        [make_event(), make_event(kind=EventKind.SMOKE), make_event(sensor="s3")],
+        1000.0,
+    )
+    assert [r.incident[-3:] for r in records] == ["001", "002", "003"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "people"),
+    [
+        ("vape", ["ap"]),
+        ("smoke", ["ap"]),
+        ("tamper", ["fm"]),
+        ("sensor_fault", ["fm"]),
+        ("spray", []),
+        ("steam", []),
+        ("voc", []),
+        ("dust", []),
+        ("ambient", []),
+    ],
+)
+def test_who_is_paged(tx, engine, make_event, kind, people):
+    records = engine.on_events(tx, [make_event(kind=EventKind(kind))], 1000.0)
+    assert [p for (p,) in rows(tx, "SELECT person FROM outbox")] == people
+    assert len(records) == len(people)
+    assert rows(tx, "SELECT kind, incident IS NULL FROM alert_event") == [(kind, not people)]
+
+
+def test_an_empty_role_never_swallows(tx, registry, policy, make_event):
+    engine = AlertEngine(registry, replace(policy, staff=policy.staff[:1]))
+    engine.on_events(tx, [make_event(kind=EventKind.TAMPER)], 1000.0)
+    assert rows(tx, "SELECT person FROM outbox") == [("ap",)]
+
+
+def test_nobody_at_all_is_written_down(tx, registry, make_event):
+    engine = AlertEngine(registry, AlertPolicy(staff=(StaffMember("x", "X"),)))
+    (record,) = engine.on_events(tx, [make_event()], 1000.0)
+    assert "nobody to tell" in history(tx, record.incident)
+
+
+def test_each_target_is_its_own_row(tx, registry, make_event):
+    targets = (Secret("json://a.example/1"), Secret("tgram://123:abc/9"))
+    engine = AlertEngine(registry, AlertPolicy(staff=(StaffMember("x", "X", targets=targets),)))
+    engine.on_events(tx, [make_event()], 1000.0)
+    found = rows(tx, "SELECT target, channel FROM outbox ORDER BY id")
+    assert [f[0].split("-")[0] for f in found] == ["json", "tgram"]
+    assert found[1][1] == "tgram"
+    assert "example" not in json.dumps(found)
+    assert "abc" not in json.dumps(found)
+
+
+def test_unknown_sensor_is_stored_and_never_alerted_on(tx, engine, make_event):
+    assert engine.on_events(tx, [make_event(sensor="stranger")], 1000.0) == []
+    assert rows(tx, "SELECT sensor, room FROM alert_event") == [("stranger", None)]
+
+
+def test_replay_gives_unknown_sensors_a_room_and_writes_no_notice(tx, policy, make_event):
+    engine = AlertEngine(Registry(), policy, replay=True)
+    (record,) = engine.on_events(tx, [make_event(sensor="lab-7")], 9e9)
+    assert record.sensor == "lab-7"
+    assert rows(tx, "SELECT count(*) FROM outbox") == [(0,)]
+    assert rows(tx, "SELECT room, status FROM incident") == [("lab-7", "notified")]
+
+
+def test_late_events_are_stored_and_never_page(tx, engine, make_event):
+    assert engine.on_events(tx, [make_event(1000.0)], 1000.0 + 601) == []
+    assert rows(tx, "SELECT late FROM alert_event") == [(1,)]
+    later = make_event(1000.0, phase=EventPhase.UPDATED)
+    assert engine.on_events(tx, [later], 1700.0) == []
+    assert rows(tx, "SELECT count(*) FROM incident") == [(0,)]
+
+
+def test_just_in_time_pages(tx, engine, make_event):
+    assert len(engine.on_events(tx, [make_event(1000.0)], 1000.0 + 599)) == 1
+
+
+def test_low_confidence_waits_for_an_update(tx, engine, make_event):
+    assert engine.on_events(tx, [make_event(confidence=0.3)], 1000.0) == []
+    lifted = make_event(confidence=0.8, phase=EventPhase.UPDATED)
+    assert len(engine.on_events(tx, [lifted], 1001.0)) == 1
+
+
+def test_quiet_time_resolves_and_a_new_one_opens_after_cooldown(tx, engine, make_event):
+    (first,) = engine.on_events(tx, [make_event(1000.0)], 1000.0)
+    deliver(tx, engine, 1001.0)
+    engine.on_events(tx, [make_event(1000.0, phase=EventPhase.ENDED, end=1060.0)], 1060.0)
+    assert engine.next_deadline(tx) == 1180.0
+    engine.on_time(tx, 1179.9)
+    assert repository.load(tx, first.incident).status is Status.NOTIFIED
+    engine.on_time(tx, 1180.0)
+    assert repository.load(tx, first.incident).status is Status.RESOLVED
+    assert engine.next_deadline(tx) is None
+    (second,) = engine.on_events(tx, [make_event(1302.0)], 1302.0)
+    assert second.incident != first.incident
+
+
+def ended(make_event, at, end):
+    return make_event(at, phase=EventPhase.ENDED, end=end)
+
+
+def test_cooldown_holds_and_releases_what_still_goes_on(tx, engine, make_event):
+    engine.on_events(tx, [make_event(1000.0)], 1000.0)
+    deliver(tx, engine, 1001.0)
+    assert engine.on_events(tx, [ended(make_event, 1000.0, 1010.0)], 1010.0) == []
+    assert engine.on_events(tx, [make_event(1200.0)], 1200.0) == []
+    assert rows(tx, "SELECT status, suppressed_by FROM incident WHERE paged = 0") == [
+        ("open", "cooldown")
+    ]
+    assert engine.on_time(tx, 1300.9) == []
+    (record,) = engine.on_time(tx, 1301.0)
+    assert record.alerted == 1301.0
+    assert rows(tx, "SELECT count(*) FROM outbox WHERE status = 'due'") == [(1,)]
+
+
+def test_cooldown_swallows_what_is_over_but_not_what_follows(tx, engine, make_event):
+    engine.on_events(tx, [make_event(1000.0)], 1000.0)
+    deliver(tx, engine, 1001.0)
+    engine.on_events(tx, [ended(make_event, 1000.0, 1010.0)], 1010.0)
+    engine.on_events(tx, [make_event(1250.0), ended(make_event, 1250.0, 1270.0)], 1270.0)
+    assert engine.on_time(tx, 1350.0) == []
+    (record,) = engine.on_events(tx, [make_event(1360.0)], 1360.0)
+    assert record.alerted == 1360.0  # the held incident is still open; this joins and speaks
+
+
+def test_cooldown_starts_at_delivery_not_at_decision(tx, engine, make_event):
+    engine.on_events(tx, [make_event(1000.0)], 1000.0)
+    engine.on_events(tx, [ended(make_event, 1000.0, 1010.0)], 1010.0)
+    assert len(engine.on_events(tx, [make_event(1140.0)], 1140.0)) == 1  # nobody got the first
+
+
+def test_withdrawal_cancels_what_nobody_got(tx, engine, make_event):
+    (record,) = engine.on_events(tx, [make_event()], 1000.0)
+    engine.on_events(tx, [make_event(phase=EventPhase.WITHDRAWN)], 1005.0)
+    assert rows(tx, "SELECT reason, status FROM outbox") == [("opened", "cancelled")]
+    incident = repository.load(tx, record.incident)
+    assert incident.status is Status.RESOLVED
+    assert incident.withdrawn_at is not None
+
+
+def test_withdrawal_tells_only_those_told_and_ends_the_cooldown(tx, engine, make_event):
+    (first,) = engine.on_events(tx, [make_event()], 1000.0)
+    deliver(tx, engine, 1001.0)
+    engine.on_events(tx, [make_event(phase=EventPhase.WITHDRAWN)], 1005.0)
+    found = rows(tx, "SELECT person, reason, priority, status FROM outbox ORDER BY id")
+    assert found == [("ap", "opened", "urgent", "sent"), ("ap", "withdrawn", "quiet", "due")]
+    deliver(tx, engine, 1006.0)
+    (second,) = engine.on_events(tx, [make_event(1020.0)], 1020.0)
+    assert second.incident != first.incident
+
+
+def test_one_of_two_withdrawn_leaves_the_incident(tx, engine, make_event):
+    (record,) = engine.on_events(tx, [make_event(), make_event(1001.0, "s2")], 1001.0)
+    engine.on_events(tx, [make_event(phase=EventPhase.WITHDRAWN)], 1005.0)
+    incident = repository.load(tx, record.incident)
+    assert incident.is_open
+    assert incident.withdrawn_at is None
+    assert rows(tx, "SELECT status FROM outbox") == [("due",)]
+
+
+def test_delivery_that_crosses_a_withdrawal_is_followed_by_the_word(tx, engine, make_event):
+    (record,) = engine.on_events(tx, [make_event()], 1000.0)
+    (row,) = repository.lease(tx, 1000.0, owner="t", lease_s=60, limit=9, free=lambda _: 9)
+    engine.on_events(tx, [make_event(phase=EventPhase.WITHDRAWN)], 1002.0)
+    assert repository.sent(tx, row, 1003.0)
+    engine.delivered(tx, row, 1003.0)
+    assert rows(tx, "SELECT reason, status FROM outbox ORDER BY id") == [
+        ("opened", "sent"),
+        ("withdrawn", "due"),
+    ]
+    assert repository.cooldown_until(tx, EventKind.VAPE, "n2-boys") is None
+    assert record.incident
+
+
+def test_acknowledge_cancels_and_the_second_is_recorded(tx, engine, make_event):
+    (record,) = engine.on_events(tx, [make_event()], 1000.0)
+    incident = engine.acknowledge(tx, record.incident, "Ms. Lee", 1010.0)
+    assert (incident.status, incident.acknowledged_by) == (Status.ACKNOWLEDGED, "Ms. Lee")
+    again = engine.acknowledge(tx, record.incident, "Mr. Fox", 1011.0)
+    assert again.acknowledged_by == "Ms. Lee"
+    assert rows(tx, "SELECT status FROM outbox") == [("cancelled",)]
+    assert history(tx, record.incident)[-2:] == ["acknowledged", "acknowledged as well"]
+
+
+def test_acknowledge_after_the_end_changes_nothing(tx, engine, make_event):
+    (record,) = engine.on_events(tx, [make_event()], 1000.0)
+    engine.on_time(tx, 1000.0 + 1800)
+    before = repository.load(tx, record.incident)
+    assert engine.acknowledge(tx, record.incident, "Ms. Lee", 3000.0) == before
+    assert history(tx, record.incident)[-1] == "acknowledged after it was over"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "cause"),
+    [("confirmed", ""), ("false_alarm", "spray"), ("nothing_found", ""), ("test", "")],
+)
+def test_feedback_is_kept_and_may_change(tx, engine, make_event, verdict, cause):
+    (record,) = engine.on_events(tx, [make_event()], 1000.0)
+    incident = engine.feedback(
+        tx, record.incident, "Ms. Lee", Verdict(verdict), 1100.0, cause=cause, note="smelled fruit"
+    )
+    assert incident.verdict == verdict
+    assert incident.status is Status.ACKNOWLEDGED
+    engine.feedback(tx, record.incident, "Ms. Lee", Verdict.CONFIRMED, 1200.0)
+    assert repository.load(tx, record.incident).verdict is Verdict.CONFIRMED
+    assert len(rows(tx, "SELECT * FROM incident_feedback")) == 2
+
+
+@pytest.mark.parametrize(
+    ("verdict", "cause", "note", "match"),
+    [
+        ("false_alarm", "", "", "needs a cause"),
+        ("false_alarm", "gremlins", "", "needs a cause"),
+        ("confirmed", "spray", "", "only a false alarm"),
+        ("test", "", "x" * 201, "longer than"),
+    ],
+)
+def test_feedback_that_does_not_fit(tx, engine, make_event, verdict, cause, note, match):
+    (record,) = engine.on_events(tx, [make_event()], 1000.0)
+    with pytest.raises(FeedbackError, match=match):
+        engine.feedback(tx, record.incident, "x", Verdict(verdict), 1.0, cause=cause, note=note)
+
+
+def test_unknown_incident(tx, engine):
+    with pytest.raises(UnknownIncidentError, match="no incident"):
+        engine.acknowledge(tx, "nope", "x", 1.0)
+
+
+def test_a_word_after_the_last_changes_nothing(tx, engine, make_event):
+    engine.on_events(tx, [make_event(), make_event(phase=EventPhase.WITHDRAWN)], 1000.0)
+    before = rows(tx, "SELECT * FROM alert_event"), rows(tx, "SELECT * FROM incident")
+    for phase in (EventPhase.UPDATED, EventPhase.ENDED, EventPhase.ALERTED):
+        engine.on_events(tx, [make_event(phase=phase)], 1001.0)
+    assert (rows(tx, "SELECT * FROM alert_event"), rows(tx, "SELECT * FROM incident")) == before
+
+
+def test_a_rolled_back_batch_leaves_nothing(tx, engine, make_event):
+    tx.execute("BEGIN IMMEDIATE")
+    engine.on_events(tx, [make_event()], 1000.0)
+    tx.execute("ROLLBACK")
+    for table in ("incident", "alert_event", "outbox", "incident_history", "incident_number"):
+        assert rows(tx, f"SELECT count(*) FROM {table}") == [(0,)]  # noqa: S608
+
+
+def test_state_survives_a_restart_between_any_two_words(database, registry, policy, make_event):
+    words = [
+        make_event(1000.0),
+        make_event(1005.0, "s2"),
+        make_event(1000.0, phase=EventPhase.ENDED, end=1030.0),
+        make_event(1005.0, "s2", phase=EventPhase.ENDED, end=1040.0),
+        make_event(1400.0),
+    ]
+    for word in words:
+        connection = sqlite.connect(database)
+        with sqlite.transaction(connection) as tx:
+            AlertEngine(registry, policy).on_events(tx, [word], word.end or word.alerted)
+        connection.close()
+    connection = sqlite.connect(database)
+    found = rows(connection, "SELECT id, status FROM incident ORDER BY id")
+    connection.close()
+    assert found == [("19691231-001", "resolved"), ("19691231-002", "open")]
+
+
+def replayed(registry, policy, words, size):
+    tx = sqlite.connect(":memory:")
+    sqlite.migrate(tx, schema.COMPONENT, schema.SCRIPTS)
+    engine = AlertEngine(registry, policy, replay=True)
+    records = []
+    for start in range(0, len(words), size):
+        part = words[start : start + size]
+        records += engine.on_events(tx, part, max(w.end or w.alerted for w in part))
+    tables = [
+        rows(tx, f"SELECT * FROM {t}")  # noqa: S608
+        for t in ("incident", "alert_event", "incident_history")
+    ]
+    tx.close()
+    return records, tables
+
+
+@pytest.mark.parametrize("size", [2, 3, 7, 100])
+def test_replay_does_not_depend_on_the_split(registry, policy, make_event, size):
+    words = []
+    for k in range(12):
+        at = 1000.0 + 170.0 * k
+        first = "s1" if k % 3 else "s3"
+        words += [make_event(at, first), make_event(at + 20.0, "s2")]
+        words += [
+            make_event(at + 20.0, "s2", phase=EventPhase.ENDED, end=at + 40.0),
+            make_event(at, first, phase=EventPhase.ENDED, end=at + 60.0),
+        ]
+    singly = replayed(registry, policy, words, 1)
+    assert replayed(registry, policy, words, size) == singly
+    assert len(singly[0]) > 3
+
+
+def test_the_database_refuses_a_second_open_incident(tx, engine, make_event):
+    (record,) = engine.on_events(tx, [make_event()], 1000.0)
+    incident = repository.load(tx, record.incident)
+    assert isinstance(incident, Incident)
+    with pytest.raises(sqlite3.IntegrityError):
+        repository.save(tx, replace(incident, id="other"))
+
+
+def test_history_cannot_be_changed(tx, engine, make_event):
+    engine.on_events(tx, [make_event()], 1000.0)
+    for sql in ("UPDATE incident_history SET who = 'x'", "DELETE FROM incident_history"):
+        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+            tx.execute(sql)
+
+
+def test_a_test_notice_is_only_noted(tx, engine, make_event):
+    (record,) = engine.on_events(tx, [make_event()], 1000.0)
+    notice = Notice(record.incident, NoticeReason.TEST, "vape", "", "", "", 0.0, "")
+    engine.delivered(tx, Told(record.incident, "ap", "json", notice), 1001.0)
+    assert repository.load(tx, record.incident).status is Status.OPEN

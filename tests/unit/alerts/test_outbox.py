@@ -1,0 +1,250 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from dataclasses import replace
+
+import pytest
+
+from alerts.engine import AlertEngine
+from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
+from alerts.incidents import Status
+from alerts.notify import RecordingNotifier
+from alerts.outbox import OutboxPump, PumpSettings
+from alerts.policy import StaffMember
+from alerts.repository import load
+from alerts.secrets import Secret
+from detection.events import EventKind
+from storage import sqlite
+
+FAST = PumpSettings(first_retry_s=0.02, max_retry_s=0.05, idle_s=0.2, send_timeout_s=0.5, lease_s=2)
+TRANSIENT = TransientNotifyError(NotifyReason.SERVER_ERROR, "HTTP 503")
+PERMANENT = PermanentNotifyError(NotifyReason.REFUSED, "HTTP 403")
+
+
+class Bench:
+    """An engine, a pump and a database, on the real clock's axis but a movable origin."""
+
+    def __init__(self, database, registry, policy, notifier, settings=FAST):
+        self.now = 1000.0
+        self.db = sqlite.connect(database)
+        self.engine = AlertEngine(registry, policy)
+        self.wake = asyncio.Event()
+        self.outcomes = []
+        loop = asyncio.get_running_loop()
+        origin = loop.time()
+        self.pump = OutboxPump(
+            database,
+            self.engine,
+            notifier,
+            self.wake,
+            clock=lambda: self.now + loop.time() - origin,
+            rng=random.Random(7),
+            settings=settings,
+            on_outcome=self.outcomes.append,
+        )
+
+    def events(self, *events):
+        with sqlite.transaction(self.db) as tx:
+            records = self.engine.on_events(tx, events, self.now)
+        self.wake.set()
+        return records
+
+    def query(self, sql):
+        return [tuple(r) for r in self.db.execute(sql)]
+
+    async def until(self, condition):
+        async with asyncio.timeout(10):
+            while not condition():  # noqa: ASYNC110 - the condition is a row
+                await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+async def run(database, registry, policy):
+    tasks = []
+    benches = []
+
+    def start(notifier, settings=FAST, rules=policy):
+        bench = Bench(database, registry, rules, notifier, settings)
+        bench.task = asyncio.create_task(bench.pump.run(), name="pump")
+        tasks.append(bench.task)
+        benches.append(bench)
+        return bench
+
+    yield start
+    for bench in benches:
+        bench.pump.stop()
+    for task in tasks:
+        with contextlib.suppress(asyncio.CancelledError):
+            async with asyncio.timeout(5):
+                await task
+    for bench in benches:
+        bench.db.close()
+
+
+async def test_a_committed_notice_leaves_at_once(run, make_event):
+    notifier = RecordingNotifier()
+    bench = run(notifier)
+    (record,) = bench.events(make_event())
+    await bench.until(lambda: bench.outcomes)
+    (sent,) = notifier.sent
+    assert sent.title == "Boys N2, floor 2, North: Vaping likely since 19:16:34"
+    assert sent.body.startswith("PM2.5 rose from 4 to 180")
+    assert sent.body.endswith(f"/incidents/{record.incident}")
+    assert load(bench.db, record.incident).status is Status.NOTIFIED
+    assert bench.query("SELECT status, attempts FROM outbox") == [("sent", 1)]
+    assert bench.query("SELECT outcome FROM outbox_attempt") == [("sent",)]
+
+
+async def test_transient_failures_are_tried_again(run, make_event):
+    notifier = RecordingNotifier([TRANSIENT, TRANSIENT, None])
+    bench = run(notifier)
+    bench.events(make_event())
+    await bench.until(lambda: notifier.sent)
+    await bench.until(lambda: len(bench.outcomes) == 3)
+    assert bench.query("SELECT outcome, reason FROM outbox_attempt ORDER BY attempt") == [
+        ("retry", "server_error"),
+        ("retry", "server_error"),
+        ("sent", ""),
+    ]
+    assert bench.pump.counters == {"retry:server_error": 2, "sent": 1}
+
+
+async def test_permanent_failure_ends_it_and_shows_in_the_history(run, make_event):
+    notifier = RecordingNotifier([PERMANENT])
+    bench = run(notifier)
+    (record,) = bench.events(make_event())
+    await bench.until(lambda: bench.outcomes)
+    assert bench.query("SELECT status, last_error FROM outbox") == [("failed", "refused")]
+    assert ("notice failed",) in bench.query("SELECT what FROM incident_history")
+    assert load(bench.db, record.incident).status is Status.OPEN
+    assert notifier.attempts == 1
+
+
+async def test_retry_after_is_obeyed(run, make_event):
+    wish = TransientNotifyError(NotifyReason.RATE_LIMITED, retry_after_s=77.0)
+    bench = run(RecordingNotifier([wish]))
+    bench.events(make_event())
+    await bench.until(lambda: bench.outcomes)
+    ((due,),) = bench.query("SELECT due_at FROM outbox")
+    assert due >= 1077.0
+
+
+async def test_a_notifier_that_breaks_is_survived(run, make_event):
+    class Broken(RecordingNotifier):
+        async def send(self, target, notice, *, timeout_s):
+            if self.attempts == 0:
+                self.attempts += 1
+                raise ZeroDivisionError
+            await super().send(target, notice, timeout_s=timeout_s)
+
+    notifier = Broken()
+    bench = run(notifier)
+    bench.events(make_event())
+    await bench.until(lambda: notifier.sent)
+    assert bench.outcomes[0].error is NotifyReason.LIBRARY
+
+
+async def test_one_hung_provider_delays_no_other(run, policy, make_event):
+    class Hanging(RecordingNotifier):
+        async def send(self, target, notice, *, timeout_s):
+            if "slow" in target.reveal():
+                await asyncio.sleep(timeout_s)
+                raise TransientNotifyError(NotifyReason.TIMEOUT)
+            await super().send(target, notice, timeout_s=timeout_s)
+
+    slow = tuple(Secret(f"json://slow.example/{n}") for n in range(50))
+    staff = (
+        StaffMember("x", "X", targets=slow),
+        StaffMember("y", "Y", targets=(Secret("tgram://1:a/2"),)),
+    )
+    notifier = Hanging()
+    bench = run(notifier, rules=replace(policy, staff=staff))
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    bench.events(make_event())
+    await bench.until(lambda: notifier.sent)
+    assert loop.time() - started < 0.3
+    assert notifier.sent[0].target.reveal().startswith("tgram")
+
+
+async def test_a_crash_between_send_and_mark_costs_one_duplicate(
+    run, database, registry, policy, make_event
+):
+    class Dying(RecordingNotifier):
+        async def send(self, target, notice, *, timeout_s):
+            await super().send(target, notice, timeout_s=timeout_s)
+            raise asyncio.CancelledError  # the process is gone before the mark
+
+    dying = Dying()
+    first = run(dying)
+    first.events(make_event())
+    await first.until(lambda: dying.sent)
+    first.task.cancel()
+    await asyncio.wait([first.task])
+    assert first.query("SELECT status FROM outbox") == [("leased",)]
+    after = RecordingNotifier()
+    second = run(after)
+    await second.until(lambda: second.outcomes)
+    assert len(dying.sent) + len(after.sent) == 2
+    assert second.query("SELECT outcome FROM outbox_attempt ORDER BY attempt") == [
+        ("lost",),
+        ("sent",),
+    ]
+
+
+async def test_acknowledged_while_failing_is_not_sent_again(run, make_event):
+    notifier = RecordingNotifier([TRANSIENT] * 1000)
+    bench = run(notifier)
+    (record,) = bench.events(make_event())
+    await bench.until(lambda: notifier.attempts >= 2)
+    with sqlite.transaction(bench.db) as tx:
+        bench.engine.acknowledge(tx, record.incident, "Ms. Lee", bench.now)
+    await bench.until(
+        lambda: bench.query("SELECT status FROM outbox")[0][0] in {"failed", "cancelled"}
+    )
+    attempts = notifier.attempts
+    await asyncio.sleep(0.15)
+    assert notifier.attempts <= attempts + 1
+
+
+async def test_expired_and_vanished_targets_end(run, database, registry, policy, make_event):
+    engine = AlertEngine(registry, policy)
+    db = sqlite.connect(database)
+    with sqlite.transaction(db) as tx:
+        engine.on_events(tx, [make_event(-3000.0)], -3000.0)
+        engine.on_events(tx, [make_event(sensor="s3")], 1000.0)
+    db.close()
+    moved = replace(
+        policy, staff=(StaffMember("ap", "A", targets=(Secret("json://new.example/"),)),)
+    )
+    bench = run(RecordingNotifier(), rules=moved)
+    await bench.until(lambda: len(bench.outcomes) == 2)
+    assert {o.error for o in bench.outcomes} == {NotifyReason.EXPIRED, NotifyReason.TARGET_GONE}
+    assert bench.query("SELECT DISTINCT status FROM outbox") == [("failed",)]
+
+
+async def test_urgent_goes_first(run, policy, make_event):
+    notifier = RecordingNotifier()
+    settings = replace(FAST, max_in_flight=1)
+    everyone = tuple(replace(m, role="staff") for m in policy.staff[:1])
+    bench = run(notifier, settings, replace(policy, staff=everyone))
+    bench.events(make_event(kind=EventKind.TAMPER), make_event(sensor="s3"))
+    await bench.until(lambda: len(notifier.sent) == 2)
+    assert [s.notice.kind for s in notifier.sent] == ["vape", "tamper"]
+
+
+async def test_no_secret_in_the_log(run, make_event, caplog):
+    caplog.set_level(logging.DEBUG)
+    bench = run(RecordingNotifier([PERMANENT]))
+    bench.events(make_event())
+    await bench.until(lambda: bench.outcomes)
+    assert "127.0.0.1" not in caplog.text
+    assert "by json-" in caplog.text
+
+
+def test_a_lease_shorter_than_its_send_is_refused():
+    with pytest.raises(ValueError, match="lease_s"):
+        PumpSettings(lease_s=1, send_timeout_s=2)
