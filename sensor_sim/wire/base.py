@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import msgspec
 
 from detection.quantities import COLUMNS
+from sensor_sim.devices.models import MODELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,6 +30,7 @@ __all__ = [
     "WireMessage",
     "WireNetwork",
     "WireRow",
+    "channels_of",
     "hardware_id",
     "iso_utc",
     "json_bytes",
@@ -96,7 +98,8 @@ class WireDevice:
     sensor : str
         Sensor id; part of a topic, so without ``+``, ``#`` and spaces.
     model : str
-        Hardware model; several joined by ``+`` are several sensors on one board.
+        Hardware model, key of `sensor_sim.devices.models.MODELS`; several parts joined by ``+``
+        are several sensors on one board.
     """
 
     sensor: str
@@ -174,6 +177,18 @@ def trace_rows(trace: DeviceTrace) -> Iterator[WireRow]:
     keys = [key for _, key in present]
     for time, sent, row in zip(trace.time.tolist(), trace.sent.tolist(), columns, strict=True):
         yield WireRow(time, sent, {k: v for k, v in zip(keys, row, strict=True) if v - v == 0.0})
+
+
+def channels_of(model: str) -> tuple[str, ...]:
+    """Quantities a device announces; all of them for a model that is not in the table.
+
+    Examples
+    --------
+    >>> channels_of("zigbee_e2112")
+    ('pm25', 'voc_index', 'rh', 'temp')
+    """
+    known = MODELS.get(model)
+    return COLUMNS if known is None else known.channels
 
 
 def hardware_id(sensor: str, digits: int) -> str:

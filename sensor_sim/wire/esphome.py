@@ -14,10 +14,10 @@ from sensor_sim.wire.base import (
     WireMessage,
     WireNetwork,
     WireRow,
+    channels_of,
     hardware_id,
     json_bytes,
 )
-from sensor_sim.wire.parts import part_quantities
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,7 +59,7 @@ class EspHomeEncoder(BaseEncoder):
 
     def connect(self, at: float) -> list[WireMessage]:
         """Return status and discovery, all retained, and the tamper switch at rest."""
-        announced = [key for key in part_quantities(self.device.model) if key in _OBJECTS]
+        announced = [key for key in channels_of(self.device.model) if key in _OBJECTS]
         return [
             self._status(b"online", at),
             *(self._discovery(key, at) for key in announced),

@@ -13,7 +13,14 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from sensor_sim.wire.base import BaseEncoder, WireDevice, WireMessage, WireNetwork, WireRow
+from sensor_sim.wire.base import (
+    BaseEncoder,
+    WireDevice,
+    WireMessage,
+    WireNetwork,
+    WireRow,
+    channels_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,7 +38,7 @@ def dew_point(temp: float, rh: float) -> float:
     Examples
     --------
     >>> round(dew_point(24.5, 33.0), 1)
-    7.3
+    7.2
     """
     if not rh > 0:
         return math.nan
@@ -161,7 +168,8 @@ def _sgp4x(values: Values) -> str:
     parts = []
     if "voc_raw" in values:
         parts.append(f'"VOC_Raw":{_whole(values, "voc_raw")}')
-    parts.append(f'"TVOC":{_whole(values, "voc_index")}')
+    # the index algorithm says 0 until it has seen enough
+    parts.append(f'"TVOC":{_whole(values, "voc_index") if "voc_index" in values else "0"}')
     if "nox_index" in values:
         parts.append(f'"NOx":{_whole(values, "nox_index")}')
     return '"SGP4X":{' + ",".join(parts) + "}"
@@ -179,6 +187,30 @@ def _scd40(values: Values) -> str:
 
 def _vindriktning(values: Values) -> str:
     return f'"VINDRIKTNING":{{"PM2.5":{_whole(values, "pm25")}}}' if "pm25" in values else ""
+
+
+def _sds0x1(values: Values) -> str:
+    if "pm25" not in values:
+        return ""
+    coarse = _fixed(values.get("pm10", math.nan), 1)
+    return f'"SDS0X1":{{"PM2.5":{values["pm25"]:.1f},"PM10":{coarse}}}'
+
+
+def _ens160(values: Values) -> str:
+    if "tvoc_ppb" not in values:
+        return ""
+    ppb = values["tvoc_ppb"]
+    quality = 1 + sum(ppb > limit for limit in (65, 220, 660, 2200))
+    return f'"ENS160":{{"AQI":{quality},"eCO2":{round(400 + ppb * 0.6)},"TVOC":{round(ppb)}}}'
+
+
+def _opcn3(values: Values) -> str:
+    """Print an OPC-N3 as a driver script does, since the firmware itself has no driver."""
+    if "pm25" not in values:
+        return ""
+    fields = (("PM1", "pm1"), ("PM2.5", "pm25"), ("PM10", "pm10"))
+    body = ",".join(f'"{n}":{_fixed(values.get(k, math.nan), 2)}' for n, k in fields)
+    return f'"OPCN3":{{{body}}}'
 
 
 def _sht3x(values: Values) -> str:
@@ -199,6 +231,9 @@ _DRIVERS: Final[dict[str, tuple[Callable[[Values], str], dict[str, float]]]] = {
         {**dict.fromkeys(("pm1", "pm25", "pm4", "pm10"), 0.1), "voc_index": 1, "nox_index": 1}
         | _CLIMATE,
     ),
+    "sds0x1": (_sds0x1, {"pm25": 0.1, "pm10": 0.1}),
+    "opcn3": (_opcn3, {"pm1": 0.01, "pm25": 0.01, "pm10": 0.01}),
+    "ens160": (_ens160, {"tvoc_ppb": 1}),
     "sgp30": (_sgp30, {"tvoc_ppb": 1}),
     "sgp4x": (_sgp4x, {"voc_index": 1, "voc_raw": 1, "nox_index": 1}),
     "bme680": (_bme680, {"pressure": 0.1} | _CLIMATE),
@@ -210,6 +245,9 @@ _FAMILY: Final[tuple[tuple[str, str], ...]] = (
     (r"(pms|pmsa|plantower).*", "pms5003"),
     (r"sps30", "sps30"),
     (r"sen5\w", "sen5x"),
+    (r"sds0\w\w", "sds0x1"),
+    (r"opc-?n3", "opcn3"),
+    (r"ens16\w", "ens160"),
     (r"sgp30", "sgp30"),
     (r"sgp4\w", "sgp4x"),
     (r"bme68\d", "bme680"),
@@ -222,6 +260,8 @@ _FAMILY: Final[tuple[tuple[str, str], ...]] = (
 def drivers_of(model: str) -> tuple[str, ...]:
     """Drivers of a board, from its model: parts joined by ``+``, each part a sensor.
 
+    A board that measures temperature and humidity with no part named for it has an SHT3X.
+
     Raises
     ------
     ValueError
@@ -229,8 +269,10 @@ def drivers_of(model: str) -> tuple[str, ...]:
 
     Examples
     --------
-    >>> drivers_of("PMS5003+SGP40+SCD41")
-    ('pms5003', 'sgp4x', 'scd40')
+    >>> drivers_of("pms5003+bme680")
+    ('pms5003', 'bme680')
+    >>> drivers_of("sps30+sgp40")
+    ('sps30', 'sgp4x', 'sht3x')
     """
     found: list[str] = []
     for part in re.split(r"[+/, ]+", model.lower()):
@@ -239,6 +281,9 @@ def drivers_of(model: str) -> tuple[str, ...]:
                 found.append(driver)
     if not found:
         raise ValueError(f"no Tasmota driver for model {model!r}; known: {', '.join(_DRIVERS)}")
+    climate = {"temp", "rh"} <= set(channels_of(model))
+    if climate and not any("temp" in _DRIVERS[d][1] for d in found):
+        found.append("sht3x")
     return tuple(found)
 
 

@@ -15,11 +15,11 @@ from sensor_sim.wire.base import (
     WireMessage,
     WireNetwork,
     WireRow,
+    channels_of,
     hardware_id,
     json_bytes,
     number,
 )
-from sensor_sim.wire.parts import part_quantities
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -109,7 +109,7 @@ class Zigbee2MqttEncoder(BaseEncoder):
 
     def _description(self) -> dict[str, object]:
         exposes: list[dict[str, object]] = []
-        for key in part_quantities(self.device.model):
+        for key in channels_of(self.device.model):
             prop, unit, _ = _PROPERTIES.get(key, ("", "", 0))
             if not prop or any(e["property"] == prop for e in exposes):
                 continue

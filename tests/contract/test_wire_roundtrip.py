@@ -15,20 +15,21 @@ from tests.support.traces import MODELS, START, make_trace
 ZONE = ZoneInfo("America/New_York")
 COMMON = sorted(set(ENCODERS) & set(DECODERS))
 BOARDS = {
+    "native": ("sen55", "opcn3+sgp30"),
     "tasmota": (
-        "PMS5003",
-        "SPS30",
-        "SEN55",
-        "SGP30",
-        "SGP40",
-        "SGP41",
-        "BME680",
-        "SCD40",
-        "VINDRIKTNING",
-        "PMS5003+SGP41+SCD41",
+        "pms5003",
+        "sps30",
+        "sps30+sgp40",
+        "sen55",
+        "pms5003+bme680",
+        "pms7003+ens160",
+        "sds011+bme688",
+        "opcn3+sgp30",
+        "scd40",
+        "vindriktning",
+        "pms5003+sgp41+scd41",
     ),
-    "zigbee2mqtt": ("VINDSTYRKA", "SEN55"),
-    "esphome": ("PMS5003+SGP41+SCD41+BME280", "SEN55"),
+    "esphome": ("pms5003+bme680", "sen55"),
 }
 NO_TIME = frozenset({"airgradient", "esphome", "zigbee2mqtt"})
 TIME_STEP_S = {"native": 0.001, "tasmota": 1.0, "chirpstack": 1e-5, "tts": 0.25, "meraki": 1e-5}

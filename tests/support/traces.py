@@ -18,14 +18,14 @@ START = 1_788_775_500.0
 """2026-09-07 10:05:00 UTC."""
 
 MODELS = {
-    "native": "SEN55",
-    "tasmota": "SEN55",
-    "esphome": "PMS5003+SGP41+SCD41+BME280",
-    "airgradient": "AirGradient ONE",
-    "zigbee2mqtt": "VINDSTYRKA",
-    "chirpstack": "GS601",
-    "tts": "GS601",
-    "meraki": "MT14",
+    "native": "sen55",
+    "tasmota": "sen55",
+    "esphome": "pms5003+bme680",
+    "airgradient": "airgradient",
+    "zigbee2mqtt": "zigbee_e2112",
+    "chirpstack": "gs601",
+    "tts": "gs601",
+    "meraki": "merakimt",
 }
 
 _TOP = {
