@@ -105,7 +105,7 @@ def clock_text(moment: float, zone: str) -> str:
 
     Examples
     --------
-    >>> clock_text(1_788_775_500.0, "America/New_York")
+    >>> clock_text(1_788_789_900.0, "America/New_York")
     '10:05:00'
     """
     return datetime.fromtimestamp(moment, UTC).astimezone(ZoneInfo(zone)).strftime("%H:%M:%S")
@@ -123,7 +123,7 @@ def render(notice: Notice, scheme: str = "") -> tuple[str, str]:
     Examples
     --------
     >>> n = Notice("20260907-001", NoticeReason.OPENED, "vape", "Boys N2", "2", "North",
-    ...            1_788_775_500.0, "PM2.5 rose from 4 to 180 µg/m³ in 6 s", "America/New_York")
+    ...            1_788_789_900.0, "PM2.5 rose from 4 to 180 µg/m³ in 6 s", "America/New_York")
     >>> title, body = render(n)
     >>> title
     'Boys N2, floor 2, North: Vaping likely since 10:05:00'

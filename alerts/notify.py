@@ -27,6 +27,7 @@ import logging
 import re
 import sys
 import threading
+import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import parse_qsl
@@ -202,6 +203,7 @@ def check_target(target: Secret, settings: NotifySettings | None = None) -> list
     list of NotifyError
         Empty if the target may be tried.
     """
+    _install_guard()
     settings = settings or NotifySettings()
     url = target.reveal()
     scheme, separator, _ = url.partition("://")
@@ -408,7 +410,7 @@ def _guarded(settings: NotifySettings, *, private_only: bool) -> Any:
 
 
 def _install_guard() -> None:
-    """Install the audit hook and the log filters, once a process."""
+    """Load apprise's plug-ins, install the audit hook and the log filters; once a process."""
     with _INSTALL_LOCK:
         if _installed:
             return
@@ -416,9 +418,14 @@ def _install_guard() -> None:
         logger = logging.getLogger("apprise")
         logger.addHandler(logging.NullHandler())
         logger.propagate = False
+        logger.setLevel(logging.DEBUG)  # its own capture of a send hears what the root must not
         for name in ("urllib3.connectionpool", "urllib3.util.retry", "urllib3.connection"):
             logging.getLogger(name).addFilter(lambda _record: not _GUARD.active)
         sys.addaudithook(_audit)
+        with warnings.catch_warnings():
+            # its mail plug-in imports a module that Python has since dropped
+            warnings.simplefilter("ignore", DeprecationWarning)
+            apprise.Apprise.instantiate("json://localhost")  # loads all plug-ins, once
 
 
 def _audit(event: str, arguments: tuple[Any, ...]) -> None:
@@ -443,7 +450,9 @@ def _may_connect(host: object) -> bool:
         if inner is None and ip in ipaddress.ip_network("64:ff9b::/96"):
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)
         ip = inner or ip
-    if ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip.is_reserved:
+    if ip.is_link_local or ip.is_multicast or ip.is_unspecified:
+        return False
+    if ip.is_reserved and not ip.is_loopback:
         return False
     if not ip.is_global:
         return _GUARD.allow_private

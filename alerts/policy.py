@@ -56,7 +56,7 @@ def target_id(target: Secret) -> str:
     --------
     >>> from alerts.secrets import Secret
     >>> target_id(Secret("ntfys://ntfy.example/restrooms"))
-    'ntfys-27aebe8d2bf6'
+    'ntfys-7acde264aa74'
     """
     scheme, sep, _ = target.reveal().partition("://")
     known = scheme.lower() if sep and scheme.isalnum() and len(scheme) <= 16 else "invalid"

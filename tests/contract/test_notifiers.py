@@ -1,0 +1,368 @@
+"""Every notifier against real servers on loopback: always ok, transient, permanent, mixed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from alerts import notify
+from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
+from alerts.notice import Notice, NoticeReason, Priority
+from alerts.notify import AppriseNotifier, NotifySettings, RecordingNotifier, check_target
+from alerts.secrets import Secret
+
+LOCAL = NotifySettings(allow_private=True)
+SECRET = "hunter2topic"
+NOTICE = Notice(
+    incident="20260907-001",
+    reason=NoticeReason.OPENED,
+    kind="vape",
+    room="Boys N2",
+    floor="2",
+    building="North",
+    since=1_788_789_900.0,
+    evidence="PM2.5 rose from 4 to 180 µg/m³ in 6 s",
+    zone="America/New_York",
+    link="https://plumewatch.example/incidents/20260907-001",
+    priority=Priority.URGENT,
+)
+
+
+class Provider:
+    """A push provider on loopback that follows a script of answers."""
+
+    def __init__(self):
+        self.answers = []
+        self.requests = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                outer.requests.append((self.path, dict(self.headers), body))
+                status, text, headers, wait = outer.answers.pop(0) if outer.answers else OK
+                time.sleep(wait)
+                try:
+                    self.send_response(status)
+                    for name, value in headers:
+                        self.send_header(name, value)
+                    self.send_header("Content-Length", str(len(text)))
+                    self.end_headers()
+                    self.wfile.write(text)
+                except (BrokenPipeError, ConnectionResetError):
+                    self.close_connection = True
+
+            do_GET = do_POST  # noqa: N815 - the server's own name
+
+            def log_message(self, *arguments):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True)
+        self.thread.start()
+
+    @property
+    def port(self):
+        return self.server.server_address[1]
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join(5)
+
+
+OK = (200, b"{}", (), 0.0)
+
+
+def answer(status, text=b"{}", headers=(), wait=0.0):
+    return (status, text, headers, wait)
+
+
+@pytest.fixture
+def provider():
+    server = Provider()
+    yield server
+    server.close()
+
+
+@pytest.fixture(params=["json", "ntfy"])
+def target(request, provider):
+    return Secret(f"{request.param}://127.0.0.1:{provider.port}/{SECRET}")
+
+
+async def send(target, notice=NOTICE, settings=LOCAL, timeout_s=3.0):
+    await AppriseNotifier(settings).send(target, notice, timeout_s=timeout_s)
+
+
+def message(provider):
+    _, headers, body = provider.requests[-1]
+    return headers, json.loads(body)
+
+
+async def test_ok(provider, target):
+    await send(target)
+    _, said = message(provider)
+    assert said["title"] == "Boys N2, floor 2, North: Vaping likely since 10:05:00"
+    assert said["message"].splitlines() == [NOTICE.evidence, NOTICE.link]
+
+
+async def test_each_send_is_fresh_and_never_throttled(provider, target):
+    notifier = AppriseNotifier(LOCAL)
+    started = time.monotonic()
+    for _ in range(4):
+        await notifier.send(target, NOTICE, timeout_s=3.0)
+    assert time.monotonic() - started < 2.0
+    assert len(provider.requests) == 4
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (429, NotifyReason.RATE_LIMITED),
+        (500, NotifyReason.SERVER_ERROR),
+        (503, NotifyReason.SERVER_ERROR),
+        (408, NotifyReason.SERVER_ERROR),
+    ],
+)
+async def test_transient(provider, target, status, reason):
+    provider.answers = [answer(status)]
+    with pytest.raises(TransientNotifyError) as caught:
+        await send(target)
+    assert caught.value.reason is reason
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 413])
+async def test_permanent(provider, target, status):
+    provider.answers = [answer(status)]
+    with pytest.raises(PermanentNotifyError) as caught:
+        await send(target)
+    assert caught.value.reason is NotifyReason.REFUSED
+
+
+async def test_mixed(provider, target):
+    provider.answers = [answer(503), OK, answer(403), OK]
+    outcomes = []
+    for _ in range(4):
+        try:
+            await send(target)
+            outcomes.append("ok")
+        except TransientNotifyError:
+            outcomes.append("transient")
+        except PermanentNotifyError:
+            outcomes.append("permanent")
+    assert outcomes == ["transient", "ok", "permanent", "ok"]
+
+
+async def test_retry_after_in_the_body_is_read(provider, target):
+    provider.answers = [answer(429, b'{"ok":false,"parameters":{"retry_after":17}}')]
+    with pytest.raises(TransientNotifyError) as caught:
+        await send(target)
+    assert caught.value.retry_after_s == 17.0
+
+
+async def test_nobody_listens(provider, target):
+    provider.close()
+    with pytest.raises(TransientNotifyError) as caught:
+        await send(target)
+    assert caught.value.reason is NotifyReason.CONNECTION
+
+
+async def test_a_hung_provider_is_cut_off_and_delays_no_other(provider, target):
+    other = Provider()
+    try:
+        provider.answers = [answer(200, wait=1.5)] * 4
+        notifier = AppriseNotifier(NotifySettings(allow_private=True, threads_per_channel=2))
+        hung = [asyncio.create_task(notifier.send(target, NOTICE, timeout_s=0.3)) for _ in range(2)]
+        await asyncio.sleep(0.05)
+        assert len(notifier.busy_channels()) == 1
+        with pytest.raises(TransientNotifyError) as busy:
+            await notifier.send(target, NOTICE, timeout_s=0.3)
+        assert busy.value.reason is NotifyReason.BUSY
+        started = time.monotonic()
+        await notifier.send(Secret(f"json://127.0.0.1:{other.port}/x"), NOTICE, timeout_s=3.0)
+        assert time.monotonic() - started < 0.25
+        errors = await asyncio.gather(*hung, return_exceptions=True)
+        assert [e.reason for e in errors] == [NotifyReason.TIMEOUT] * 2
+        async with asyncio.timeout(10):
+            while notifier.busy_channels():  # noqa: ASYNC110 - threads, not tasks
+                await asyncio.sleep(0.02)
+    finally:
+        other.close()
+
+
+async def test_redirects_are_not_followed(provider, target):
+    inside = Provider()
+    try:
+        location = f"http://127.0.0.1:{inside.port}/admin"
+        provider.answers = [answer(307, headers=(("Location", location),))]
+        with pytest.raises(PermanentNotifyError):
+            await send(target)
+        assert inside.requests == []
+    finally:
+        inside.close()
+
+
+async def test_private_addresses_are_refused_unless_allowed(provider):
+    for url in (
+        f"json://127.0.0.1:{provider.port}/x",
+        f"ntfy://localhost:{provider.port}/x",
+        f"jsons://127.0.0.1:{provider.port}/x",
+        f"jsons://localhost:{provider.port}/x",
+        f"jsons://[::ffff:127.0.0.1]:{provider.port}/x",
+        f"jsons://2130706433:{provider.port}/x",
+        f"mailtos://u:p@localhost:{provider.port}/?to=a@b.example",
+    ):
+        with pytest.raises(PermanentNotifyError):
+            await send(Secret(url), settings=NotifySettings())
+    assert provider.requests == []
+
+
+@pytest.mark.parametrize(
+    ("address", "closed", "opened"),
+    [
+        ("127.0.0.1", False, True),
+        ("10.1.2.3", False, True),
+        ("192.168.1.9", False, True),
+        ("fd00::1", False, True),
+        ("::1", False, True),
+        ("169.254.169.254", False, False),
+        ("fe80::1%eth0", False, False),
+        ("::ffff:169.254.169.254", False, False),
+        ("64:ff9b::a9fe:a9fe", False, False),
+        ("0.0.0.0", False, False),
+        ("224.0.0.1", False, False),
+        ("not-resolved", False, False),
+        ("93.184.215.14", True, True),
+        ("2606:2800:21f:cb07:6820:80da:af6b:8b2c", True, True),
+    ],
+)
+def test_which_addresses_may_be_reached(address, closed, opened):
+    for allow, expected in ((False, closed), (True, opened)):
+        with notify._guarded(NotifySettings(allow_private=allow), private_only=False):
+            assert notify._may_connect(address) is expected
+    with notify._guarded(NotifySettings(allow_private=True), private_only=True):
+        assert notify._may_connect(address) is (opened and not closed)
+
+
+def test_other_threads_are_not_guarded(provider):
+    AppriseNotifier()
+    import socket
+
+    with socket.create_connection(("127.0.0.1", provider.port), timeout=2):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("syslog://localhost", NotifyReason.FORBIDDEN_SCHEME),
+        ("file:///etc/passwd", NotifyReason.FORBIDDEN_SCHEME),
+        ("https://example.org/hook", NotifyReason.FORBIDDEN_SCHEME),
+        ("dbus://", NotifyReason.FORBIDDEN_SCHEME),
+        (SECRET, NotifyReason.FORBIDDEN_SCHEME),
+        ("pover://", NotifyReason.BAD_TARGET),
+        ("jsons://", NotifyReason.BAD_TARGET),
+        ("ntfys://ntfy.example/one/two", NotifyReason.BAD_TARGET),
+        ("jsons://example.org/?redirect=yes", NotifyReason.BAD_TARGET),
+        ("jsons://example.org/?verify=no", NotifyReason.BAD_TARGET),
+        ("json://example.org/", NotifyReason.FORBIDDEN_ADDRESS),
+        ("ntfy://ntfy.example/topic", NotifyReason.FORBIDDEN_ADDRESS),
+    ],
+)
+def test_targets_that_show_their_fault_at_once(url, reason):
+    faults = check_target(Secret(url))
+    assert reason in [f.reason for f in faults]
+    assert all(SECRET not in str(f) for f in faults)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "jsons://hooks.example/plumewatch",
+        "ntfys://ntfy.example/restrooms",
+        "ntfys://restrooms",
+        "ntfy://restrooms",
+        "pover://abcdefghijklmnopqrstuvwxyz1234@abcdefghijklmnopqrstuvwxyz1234",
+        "tgram://123456789:abcdefg_hijklmnop/12315544",
+        "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#alerts",
+        "discord://4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js",
+        "mailtos://user:pass@example.org/?to=principal@example.org",
+        "workflows://prod.example.azure.com:443/643c8ba6/T1JJ3T3L2",
+        "twilio://ACaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb@15005550006/15005550007",
+    ],
+)
+def test_the_schemes_a_school_may_use(url):
+    assert check_target(Secret(url)) == []
+
+
+async def test_ntfy_is_loud_and_opens_the_incident(provider):
+    await send(Secret(f"ntfy://127.0.0.1:{provider.port}/{SECRET}"))
+    headers, said = message(provider)
+    assert said["topic"] == SECRET
+    assert headers["X-Priority"] == "max"
+    assert headers["X-Click"] == NOTICE.link
+
+
+async def test_json_carries_fields(provider):
+    await send(Secret(f"json://127.0.0.1:{provider.port}/"))
+    _, said = message(provider)
+    assert said["incident"] == NOTICE.incident
+    assert said["room"] == "Boys N2"
+    assert said["priority"] == "urgent"
+
+
+@pytest.fixture
+def log():
+    """Everything that reaches the root logger at its most talkative."""
+    lines = []
+
+    class Ear(logging.Handler):
+        def emit(self, record):
+            lines.append(record.getMessage())
+
+    root, ear = logging.getLogger(), Ear(logging.DEBUG)
+    before = root.level
+    root.setLevel(logging.DEBUG)
+    root.addHandler(ear)
+    yield lines
+    root.removeHandler(ear)
+    root.setLevel(before)
+
+
+NOTIFIERS = {
+    "apprise": lambda: AppriseNotifier(LOCAL),
+    "recording": RecordingNotifier,
+}
+
+
+@pytest.mark.parametrize("make", NOTIFIERS.values(), ids=NOTIFIERS)
+@pytest.mark.parametrize("status", [200, 429, 403, 307])
+async def test_no_notifier_leaks_a_secret(provider, target, make, status, log, capfd):
+    notifier = make()
+    provider.answers = [answer(status, SECRET.encode())]
+    said = []
+    try:
+        await notifier.send(target, NOTICE, timeout_s=3.0)
+    except (PermanentNotifyError, TransientNotifyError) as error:
+        said += [str(error), repr(error), repr(error.__cause__), repr(error.__context__)]
+    said += [
+        repr(notifier),
+        repr(target),
+        str(target),
+        f"{target}",
+        caplog.text,
+        *capfd.readouterr(),
+    ]
+    assert all(SECRET not in text for text in said)
+    for path, headers, _ in provider.requests:
+        assert "?" not in path
+        assert "Referer" not in headers
