@@ -1,0 +1,1 @@
+"""Device models: what a real sensor makes of the air at its inlet."""

@@ -1,0 +1,118 @@
+"""Humidity and temperature in a case, and carbon dioxide.
+
+Lag in a case: RH 8-60 s, temperature 30-300 s; self-heating of the board lifts temperature and
+lowers RH. BME680: RH tau63 8 s at 1 m/s, +-3 %RH; SEN55: +-4.5 %RH, +-0.45 °C (datasheets).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from sensor_sim.streams import log_uniform
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["CLIMATE_PARTS", "CO2_CHANNELS", "ClimatePart", "ClimateUnit"]
+
+CO2_CHANNELS: Final = ("co2",)
+
+
+@dataclass(frozen=True, slots=True)
+class ClimatePart:
+    """A humidity and temperature sensor as built in.
+
+    Attributes
+    ----------
+    channels : tuple of str
+    rh_lag_s, temp_lag_s : tuple of 2 floats
+        Ranges of e-fold lags, s.
+    heating_k : tuple of 2 floats
+        Range of self-heating, K.
+    rh_error, temp_error : float
+        Standard deviation between units, % and °C.
+    """
+
+    channels: tuple[str, ...]
+    rh_lag_s: tuple[float, float]
+    temp_lag_s: tuple[float, float]
+    heating_k: tuple[float, float]
+    rh_error: float
+    temp_error: float
+
+
+CLIMATE_PARTS: Final[dict[str, ClimatePart]] = {
+    "sht_open": ClimatePart(("rh", "temp"), (8, 20), (30, 90), (0.0, 1.0), 1.0, 0.15),
+    "sht_case": ClimatePart(("rh", "temp"), (15, 60), (60, 300), (0.5, 3.0), 1.8, 0.25),
+    "bme_case": ClimatePart(("rh", "temp", "pressure"), (12, 60), (60, 300), (1.0, 4.0), 1.5, 0.4),
+}
+"""All climate sensors."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClimateUnit:
+    """One unit.
+
+    Attributes
+    ----------
+    part : ClimatePart
+    rh_lag_s, temp_lag_s, heating_k, rh_offset, temp_offset : float
+    altitude_hpa : float
+        Pressure offset by altitude and unit.
+    co2_lag_s, co2_offset, co2_noise : float
+        Of the NDIR cell, where the device has one.
+    """
+
+    part: ClimatePart
+    rh_lag_s: float
+    temp_lag_s: float
+    heating_k: float
+    rh_offset: float
+    temp_offset: float
+    altitude_hpa: float
+    co2_lag_s: float
+    co2_offset: float
+    co2_noise: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, name: str) -> ClimateUnit:
+        """Draw a unit."""
+        part = CLIMATE_PARTS[name]
+        return cls(
+            part=part,
+            rh_lag_s=log_uniform(rng, *part.rh_lag_s),
+            temp_lag_s=log_uniform(rng, *part.temp_lag_s),
+            heating_k=float(rng.uniform(*part.heating_k)),
+            rh_offset=float(rng.normal(0, part.rh_error)),
+            temp_offset=float(rng.normal(0, part.temp_error)),
+            altitude_hpa=float(rng.uniform(-15, 5)),
+            co2_lag_s=log_uniform(rng, 20, 60),
+            co2_offset=float(rng.normal(0, 20)),
+            co2_noise=log_uniform(rng, 3, 12),
+        )
+
+    def in_case(
+        self, rh: NDArray[np.float32], temp: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Humidity and temperature inside the warm case; vapour content is that of the room."""
+        warm = np.float32(self.heating_k)
+        # d ln(saturation)/dT at room temperature is 0.0585 /K: exact enough for a few kelvin.
+        return rh * np.exp(np.float32(-0.0585) * warm), temp + warm
+
+    def read(
+        self,
+        rng: np.random.Generator,
+        rh: NDArray[np.float32],
+        temp: NDArray[np.float32],
+        averaged_s: int,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Readings with offset, noise and 0.01 resolution."""
+        quiet = np.float32(1 / np.sqrt(averaged_s))
+        noise = rng.standard_normal((2, rh.size), dtype=np.float32) * quiet
+        humid = np.clip(rh + np.float32(self.rh_offset) + np.float32(0.03) * noise[0], 0, 100)
+        warm = temp + np.float32(self.temp_offset) + np.float32(0.015) * noise[1]
+        hundred = np.float32(100)
+        return np.rint(humid * hundred) / hundred, np.rint(warm * hundred) / hundred

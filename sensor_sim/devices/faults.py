@@ -1,0 +1,76 @@
+"""What goes wrong with a unit by itself: gaps, restarts, dead and frozen channels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sensor_sim.streams import log_uniform, stream
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Fault", "plan_faults"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault of one unit.
+
+    Attributes
+    ----------
+    kind : str
+        ``gap`` (nothing is sent), ``restart``, ``dead`` (no value) or ``frozen`` (a value stays).
+    channel : str
+        Quantity for ``dead`` and ``frozen``, else empty.
+    start, end : float
+        Unix seconds.
+    """
+
+    kind: str
+    channel: str
+    start: float
+    end: float
+
+
+def plan_faults(
+    seed: int, sensor: str, channels: Sequence[str], block: int, start: float, length_s: float
+) -> tuple[Fault, ...]:
+    """Faults that begin in one stretch of time.
+
+    Network gaps (10 s to 20 min) about one in three days, a restart in ten, a frozen channel in
+    forty, a dead one in eighty: priors, for want of a published figure. Units differ fourfold.
+
+    Parameters
+    ----------
+    seed : int
+    sensor : str
+    channels : sequence of str
+        What can freeze or die.
+    block : int
+        Number of the stretch; with the seed and the sensor it decides the draws.
+    start, length_s : float
+        The stretch, Unix seconds and s.
+
+    Returns
+    -------
+    tuple of Fault
+        By start.
+    """
+    unit = stream(seed, "reliability", sensor).lognormal(0, 0.7)
+    rng = stream(seed, "faults", sensor, block)
+    days = length_s / 86_400 * unit
+    out: list[Fault] = []
+    for kind, per_day in (("gap", 0.35), ("restart", 0.1), ("frozen", 0.025), ("dead", 0.0125)):
+        for _ in range(int(rng.poisson(per_day * days))):
+            at = start + float(rng.uniform(0, length_s))
+            channel = ""
+            if kind == "gap":
+                length = log_uniform(rng, 10, 1200)
+            elif kind == "restart":
+                length = log_uniform(rng, 3, 40)
+            else:
+                channel = str(rng.choice(list(channels)))
+                length = log_uniform(rng, 600, 40_000)
+            out.append(Fault(kind, channel, at, at + length))
+    return tuple(sorted(out, key=lambda f: f.start))

@@ -1,0 +1,89 @@
+"""The literal table of complete devices: which parts each has, how it samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from detection.quantities import COLUMNS
+from sensor_sim.devices.climate import CLIMATE_PARTS, CO2_CHANNELS
+from sensor_sim.devices.pm import PM_PARTS
+from sensor_sim.devices.voc import VOC_PARTS
+
+__all__ = ["MODELS", "DeviceModel"]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceModel:
+    """One product.
+
+    Attributes
+    ----------
+    pm, voc, climate : str
+        Part names in `PM_PARTS`, `VOC_PARTS`, `CLIMATE_PARTS`; empty where it has none.
+    co2 : bool
+        Whether it has an NDIR CO2 cell.
+    interval_s : int
+        Usual reporting interval.
+    averages : bool
+        Whether a reading is the mean over the interval (else its last second).
+    wires : tuple of str
+        Wire formats it is met with.
+    keep : tuple of str
+        Channels it reports, where it hides some its parts have; empty for all.
+    vape_index : bool
+        Whether it rates vaping itself and sends event frames.
+    """
+
+    pm: str = ""
+    voc: str = ""
+    climate: str = ""
+    co2: bool = False
+    interval_s: int = 10
+    averages: bool = True
+    wires: tuple[str, ...] = ("native", "tasmota", "esphome")
+    keep: tuple[str, ...] = ()
+    vape_index: bool = False
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Quantities of a reading, in column order."""
+        have: set[str] = set()
+        if self.pm:
+            have.update(PM_PARTS[self.pm].channels)
+        if self.voc:
+            have.update(VOC_PARTS[self.voc].channels)
+        if self.climate:
+            have.update(CLIMATE_PARTS[self.climate].channels)
+        if self.co2:
+            have.update(CO2_CHANNELS)
+        if self.vape_index:
+            have.add("vape_index")
+        if self.keep:
+            have &= set(self.keep)
+        return tuple(c for c in COLUMNS if c in have)
+
+
+MODELS: Final[dict[str, DeviceModel]] = {
+    "sen55": DeviceModel("sen55", "sgp41", "sht_case", interval_s=1, averages=False,
+                         keep=("pm1", "pm25", "pm4", "pm10", "voc_index", "nox_index", "rh", "temp")),
+    "sps30": DeviceModel("sps30", interval_s=1, averages=False),
+    "sps30+sgp40": DeviceModel("sps30", "sgp40", "sht_open", interval_s=10),
+    "pms5003": DeviceModel("pms5003", interval_s=1, averages=False),
+    "pms5003+bme680": DeviceModel("pms5003", "bme680", "bme_case", interval_s=2, averages=False),
+    "pms7003": DeviceModel("pms7003", interval_s=10),
+    "pms7003+ens160": DeviceModel("pms7003", "ens160", "sht_open", interval_s=10),
+    "opcn3": DeviceModel("opcn3", interval_s=10),
+    "opcn3+sgp30": DeviceModel("opcn3", "sgp30", "sht_case", interval_s=5),
+    "sds011+bme688": DeviceModel("sds011", "bme688", "bme_case", interval_s=30, averages=False),
+    "airgradient": DeviceModel("pms5003", "sgp41", "sht_open", co2=True, interval_s=10,
+                               wires=("airgradient",)),
+    "gs601": DeviceModel("gs601", "gs601", "sht_case", interval_s=600, averages=False,
+                         wires=("chirpstack", "tts"), vape_index=True),
+    "merakimt": DeviceModel("merakimt", "merakimt", "sht_case", interval_s=60,
+                            wires=("meraki",)),
+    "zigbee_e2112": DeviceModel("sen55", "sgp41", "sht_case", interval_s=30, averages=False,
+                                wires=("zigbee2mqtt",),
+                                keep=("pm25", "voc_index", "rh", "temp")),
+}  # fmt: skip
+"""All device models."""

@@ -1,0 +1,425 @@
+"""One device as built: its parts, its clock, its sampling, its faults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from scipy.signal import lfilter
+
+from detection.quantities import COLUMN_INDEX, COLUMNS
+from sensor_sim.background import Slow, coarse_numbers, fine_numbers, humidity
+from sensor_sim.devices.climate import ClimateUnit
+from sensor_sim.devices.faults import Fault
+from sensor_sim.devices.models import MODELS
+from sensor_sim.devices.pm import PmUnit
+from sensor_sim.devices.voc import VocUnit
+from sensor_sim.plume import CO2, GAS, HEAT, N_BINS, PM25_WEIGHT, WATER
+from sensor_sim.streams import log_uniform, stream
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from sensor_sim.school import Device
+
+__all__ = ["DeviceUnit", "Inlet", "Rows"]
+
+_FINE_NUMBERS: Final = fine_numbers(kappa=0.25)
+_COARSE_NUMBERS: Final = coarse_numbers()
+_ABOVE_03: Final = np.array([0, 0, *([1.0] * (N_BINS - 2))], np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Inlet:
+    """Air at a device for one stretch, once a second.
+
+    Attributes
+    ----------
+    time : ndarray of float64, shape (n,)
+        Unix seconds.
+    plume : ndarray of float32, shape (N_ROWS, n), or None
+        Sum of all sessions; see `sensor_sim.plume`. None when nothing is going on.
+    slow : ndarray of float32, shape (N_SLOW, n)
+        Background of the room; see `sensor_sim.background`.
+    rh, temp : ndarray of float32, shape (n,)
+        Humidity and temperature with everything in.
+    """
+
+    time: NDArray[np.float64]
+    plume: NDArray[np.float32] | None
+    slow: NDArray[np.float32]
+    rh: NDArray[np.float32]
+    temp: NDArray[np.float32]
+
+    @classmethod
+    def mix(
+        cls,
+        time: NDArray[np.float64],
+        plume: NDArray[np.float32] | None,
+        slow: NDArray[np.float32],
+    ) -> Inlet:
+        """Add background and plumes."""
+        water, temp = slow[Slow.WATER], slow[Slow.TEMP]
+        if plume is not None:
+            water = np.maximum(water + plume[WATER], np.float32(0.5))
+            temp = temp + plume[HEAT]
+        rh = humidity(water.astype(np.float64), temp.astype(np.float64)).astype(np.float32)
+        return cls(time, plume, slow, rh, temp)
+
+    def background_pm25(self) -> NDArray[np.float32]:
+        """True PM2.5 without sessions, grown by humidity, µg/m³."""
+        table = (PM25_WEIGHT @ _FINE_NUMBERS).astype(np.float32)
+        fine = self.slow[Slow.FINE] + self.slow[Slow.AMBIENT_FINE]
+        coarse = self.slow[Slow.COARSE] + self.slow[Slow.AMBIENT_COARSE]
+        grown = table[_rh_row(self.rh)]
+        return np.asarray(fine * grown + coarse * np.float32(PM25_WEIGHT @ _COARSE_NUMBERS))
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Readings of one device in one stretch; see `sensor_sim.trace.DeviceTrace`."""
+
+    time: NDArray[np.float64]
+    sent: NDArray[np.float64]
+    values: NDArray[np.float64]
+    events: tuple[tuple[float, str], ...]
+
+
+def _rh_row(rh: NDArray[np.float32]) -> NDArray[np.intp]:
+    return np.asarray(np.rint(rh * 2).astype(np.intp))
+
+
+class _Lag:
+    """First-order lag of several rows, with memory."""
+
+    def __init__(self, tau_s: float, n: int) -> None:
+        keep = np.exp(-1 / max(tau_s, 0.05))
+        self._b = np.array([1 - keep], np.float32)
+        self._a = np.array([1, -keep], np.float32)
+        self._memory = np.zeros((n, 1), np.float32)
+        self._started = False
+
+    def settle(self, value: NDArray[np.float32]) -> None:
+        """Begin as if `value` (shape (n,)) had always been there."""
+        if not self._started:
+            self._memory[:, 0] = -self._a[1] * value
+            self._started = True
+
+    def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        out, self._memory = lfilter(self._b, self._a, x, axis=1, zi=self._memory)
+        return np.asarray(out)
+
+    def rest(self) -> bool:
+        """Whether nothing of the past is left (compared with 1e-3)."""
+        return not bool((np.abs(self._memory) > 1e-3).any())
+
+
+class DeviceUnit:
+    """State of one device.
+
+    `sense` turns a stretch of air into noise-free signals and raw ticks; the caller runs the VOC
+    Index over all devices; `report` samples, adds noise and writes readings. Nothing but the air
+    goes in, so no reading can hold what only the simulation knows.
+
+    Parameters
+    ----------
+    device : sensor_sim.school.Device
+    seed : int
+    start : float
+        Power-up, Unix seconds.
+    """
+
+    def __init__(self, device: Device, seed: int, start: float) -> None:
+        rng = stream(seed, "unit", device.id)
+        model = MODELS[device.model]
+        self.device = device
+        self._model = model
+        self._seed = seed
+        self._start = start
+        self._pm = PmUnit.draw(rng, model.pm) if model.pm else None
+        self._voc = VocUnit.draw(rng, model.voc) if model.voc else None
+        self._climate = ClimateUnit.draw(rng, model.climate or "sht_open")
+        self.has_index = self._voc is not None and "voc_index" in self._voc.part.channels
+        n_pm = len(self._pm.part.channels) if self._pm else 0
+        self._n_pm = n_pm
+        if self._pm:
+            self._pm_lag = _Lag(self._pm.lag_s, n_pm)
+            self._pm_fine = (self._pm.matrix @ _FINE_NUMBERS).astype(np.float32)
+            self._pm_coarse = (self._pm.matrix @ _COARSE_NUMBERS).astype(np.float32)
+        if self._voc:
+            self._voc_lag = _Lag(self._voc.lag_s, 1)
+            self._nox_lag = _Lag(20.0, 1)
+        self._rh_lag = _Lag(self._climate.rh_lag_s, 1)
+        self._temp_lag = _Lag(self._climate.temp_lag_s, 1)
+        self._co2_lag = _Lag(self._climate.co2_lag_s, 1)
+        self._vape_base: float | None = None
+        self._vape_said = -np.inf
+        # Clock: most are set by network time, some are seconds out and drift.
+        sloppy = rng.random() < 0.15
+        self._clock_error = float(rng.normal(0, 4.0 if sloppy else 0.2))
+        self._clock_drift = float(rng.normal(0, 20e-6 if sloppy else 1e-6))
+        self._jitter = float(rng.uniform(0.005, 0.08))
+        slow_wire = device.wire in {"chirpstack", "tts"}
+        self._latency = log_uniform(rng, 0.3, 1.5) if slow_wire else log_uniform(rng, 0.02, 0.2)
+        self._lost_share = log_uniform(rng, 2e-4, 4e-3)
+        self._skip = int(rng.integers(0, device.interval_s)) if device.interval_s > 1 else 0
+        self._kept: NDArray[np.float32] | None = None
+        self._warm_from = start
+        self._frozen: dict[str, float] = {}
+        self._last_sent = -np.inf
+
+    @property
+    def _restart_warm_s(self) -> float:
+        return self._pm.warm_up_s if self._pm else 0.0
+
+    def sense(self, rng: np.random.Generator, air: Inlet) -> NDArray[np.float32]:
+        """Signals of all parts, once a second.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+            Of this device and stretch.
+        air : Inlet
+
+        Returns
+        -------
+        ndarray of float32, shape (signals, n)
+            Particle channels; RH, temperature, CO2; TVOC; then three that are never averaged:
+            VOC index (zero yet), raw ticks, NOx index.
+        """
+        n = air.time.size
+        out = np.zeros((self._n_pm + 7, n), np.float32)
+        k = self._n_pm
+        if self._pm:
+            self._sense_particles(air, out[:k])
+        humid, warm = self._climate.in_case(air.rh, air.temp)
+        for row, lag, x in ((k, self._rh_lag, humid), (k + 1, self._temp_lag, warm)):
+            lag.settle(x[:1])
+            out[row] = lag(x[None, :])[0]
+        if self._model.co2:
+            co2 = air.slow[Slow.CO2] if air.plume is None else air.slow[Slow.CO2] + air.plume[CO2]
+            self._co2_lag.settle(co2[:1])
+            out[k + 2] = self._co2_lag(co2[None, :])[0]
+        if self._voc:
+            self._sense_gas(rng, air, out[k + 3 :])
+        return out
+
+    def _sense_particles(self, air: Inlet, out: NDArray[np.float32]) -> None:
+        assert self._pm is not None  # noqa: S101 - for the type checker
+        fine = air.slow[Slow.FINE] + air.slow[Slow.AMBIENT_FINE]
+        coarse = air.slow[Slow.COARSE] + air.slow[Slow.AMBIENT_COARSE]
+        np.take(self._pm_fine, _rh_row(air.rh), axis=1, out=out)
+        out *= fine
+        out += self._pm_coarse[:, None] * coarse
+        if air.plume is not None or not self._pm_lag.rest():
+            if air.plume is None:
+                own = np.zeros_like(out)
+            else:
+                own = self._pm.matrix @ air.plume[:N_BINS]
+            out += self._pm_lag(own)
+            if air.plume is not None:
+                self._pm.saturate(out, _ABOVE_03 @ air.plume[:N_BINS])
+
+    def _sense_gas(self, rng: np.random.Generator, air: Inlet, out: NDArray[np.float32]) -> None:
+        voc = self._voc
+        assert voc is not None  # noqa: S101 - for the type checker
+        gas = air.slow[Slow.GLYCOL :]
+        if air.plume is not None:
+            gas = gas + air.plume[GAS:CO2]
+        ppb = voc.answer @ gas
+        self._voc_lag.settle(ppb[:1])
+        ppb = np.maximum(self._voc_lag(ppb[None, :])[0], 0)
+        if self.has_index:
+            age_days = (float(air.time[0]) - self._start) / 86_400
+            out[2] = voc.raw(rng, ppb, air.rh, age_days)
+            if "nox_index" in voc.part.channels:
+                burnt = air.slow[Slow.COMBUSTION] * 0
+                if air.plume is not None:
+                    burnt = burnt + air.plume[CO2 - 1]
+                smooth = self._nox_lag(burnt[None, :])[0]
+                out[3] = np.clip(np.rint(1 + smooth / 12), 1, 500)
+            return
+        held = voc.tvoc(rng, ppb[:: voc.hold_s], 1)
+        out[0] = np.repeat(held, voc.hold_s)[: ppb.size]
+
+    def report(
+        self,
+        rng: np.random.Generator,
+        time: NDArray[np.float64],
+        signals: NDArray[np.float32],
+        faults: Sequence[Fault],
+    ) -> Rows:
+        """Sample, add noise, apply faults.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+        time : ndarray of float64, shape (n,)
+            Unix seconds, one a second.
+        signals : ndarray of float32
+            From `sense`, with the VOC index filled in.
+        faults : sequence of Fault
+            All that touch this stretch.
+
+        Returns
+        -------
+        Rows
+        """
+        sampled, at, averaged, events = self._sample(rng, time, signals)
+        values = self._values(rng, sampled, averaged)
+        return self._send(rng, at, values, faults, events)
+
+    def _sample(
+        self, rng: np.random.Generator, time: NDArray[np.float64], signals: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64], int, list[tuple[float, str]]]:
+        step = self.device.interval_s
+        events: list[tuple[float, str]] = []
+        if self._model.vape_index:
+            signals, events = self._rate_vaping(rng, time, signals)
+        if step == 1:
+            return signals, time, 1, events
+        if self._kept is not None:
+            signals = np.concatenate([self._kept, signals], axis=1)
+        elif self._skip:
+            signals = signals[:, self._skip :]
+        whole = signals.shape[1] // step
+        self._kept = signals[:, whole * step :].copy()
+        ends = time[-1] - self._kept.shape[1] - step * np.arange(whole - 1, -1, -1)
+        blocks = signals[:, : whole * step].reshape(signals.shape[0], whole, step)
+        sampled = blocks[:, :, -1].copy()
+        averaged = 1
+        if self._model.averages:
+            averaged = step
+            meaned = self._n_pm + 4
+            sampled[:meaned] = blocks[:meaned].mean(axis=2)
+        if events:
+            # An event frame carries the values of its moment.
+            offset = signals.shape[1] - time.size
+            which = [int(t - time[0]) + offset for t, _ in events]
+            frames = signals[:, np.clip(which, 0, signals.shape[1] - 1)]
+            ends = np.concatenate([ends, [t for t, _ in events]])
+            sampled = np.concatenate([sampled, frames], axis=1)
+            order = np.argsort(ends, kind="stable")
+            distinct = np.concatenate([[True], np.diff(ends[order]) > 0.5])
+            order = order[distinct]
+            ends, sampled = ends[order], sampled[:, order]
+        return sampled, ends, averaged, events
+
+    def _rate_vaping(
+        self, rng: np.random.Generator, time: NDArray[np.float64], signals: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], list[tuple[float, str]]]:
+        """Rate vaping 0-100 from this device's own channels, as its firmware would.
+
+        The maker's rule is secret. This one: rise of PM1 over a ten-minute base, discounted where
+        gas rises as sprays do; alarm above 5 (the maker's default), interference on a gas surge.
+        """
+        pm1 = signals[0]
+        if self._vape_base is None:
+            self._vape_base = float(pm1[0])
+        keep = np.float32(np.exp(-1 / 600))
+        base, _ = lfilter(
+            [1 - keep],
+            [1, -keep],
+            np.minimum(pm1, self._vape_base + 20),
+            zi=[keep * self._vape_base],
+        )
+        self._vape_base = float(base[-1])
+        rise = np.maximum(pm1 - base - 8, 0)
+        tvoc = signals[self._n_pm + 3]
+        score = 100 * (1 - np.exp(-rise / 120)) / (1 + tvoc / 1500)
+        score = np.clip(np.rint(score + 0.3 * rng.standard_normal(score.size)), 0, 100)
+        events: list[tuple[float, str]] = []
+        for rows, name in (
+            (score > 5, "vendor_vape"),
+            ((tvoc > 1900) & (score <= 5), "vendor_interference"),
+        ):
+            onsets = np.flatnonzero(rows & ~np.concatenate([[False], rows[:-1]]))
+            for i in onsets:
+                if time[i] - self._vape_said >= 60:
+                    events.append((float(time[i]), name))
+                    self._vape_said = float(time[i])
+        out = np.concatenate([signals, score[None, :].astype(np.float32)])
+        return out, sorted(events)
+
+    def _values(
+        self, rng: np.random.Generator, sampled: NDArray[np.float32], averaged: int
+    ) -> NDArray[np.float64]:
+        m = sampled.shape[1]
+        values = np.full((m, len(COLUMNS)), np.nan)
+        keep = set(self._model.channels)
+
+        def put(channel: str, value: NDArray[np.float32]) -> None:
+            if channel in keep:
+                values[:, COLUMN_INDEX[channel]] = value
+
+        k = self._n_pm
+        if self._pm:
+            read = self._pm.read(rng, sampled[:k], averaged)
+            for channel, row in zip(self._pm.part.channels, read, strict=True):
+                put(channel, row)
+        if self._model.climate:
+            rh, temp = self._climate.read(rng, sampled[k], sampled[k + 1], averaged)
+            put("rh", rh)
+            put("temp", temp)
+            if "pressure" in keep:
+                noise = rng.standard_normal(m, dtype=np.float32)
+                put("pressure", np.float32(1013.2 + self._climate.altitude_hpa) + noise * 0.03)
+        if self._model.co2:
+            noise = rng.standard_normal(m, dtype=np.float32) * self._climate.co2_noise
+            co2 = sampled[k + 2] + self._climate.co2_offset + noise / np.sqrt(averaged)
+            put("co2", np.clip(np.rint(co2), 380, 10_000))
+        if self._voc:
+            for channel in ("tvoc_ppb", "tvoc_ugm3"):
+                if channel in self._voc.part.channels:
+                    put(channel, np.rint(sampled[k + 3]))
+            for i, channel in enumerate(("voc_index", "voc_raw", "nox_index")):
+                if channel in self._voc.part.channels:
+                    put(channel, sampled[k + 4 + i])
+        if self._model.vape_index:
+            put("vape_index", sampled[k + 7])
+        return values
+
+    def _send(
+        self,
+        rng: np.random.Generator,
+        at: NDArray[np.float64],
+        values: NDArray[np.float64],
+        faults: Sequence[Fault],
+        events: list[tuple[float, str]],
+    ) -> Rows:
+        lost = rng.random(at.size) < self._lost_share
+        pm_columns = [COLUMN_INDEX[c] for c in self._pm.part.channels] if self._pm else []
+        cold = (at >= self._warm_from) & (at < self._warm_from + self._restart_warm_s)
+        values[np.ix_(cold, pm_columns)] = np.nan
+        for fault in faults:
+            during = (at >= fault.start) & (at < fault.end)
+            if fault.kind in {"gap", "restart"}:
+                lost |= during
+                events = [e for e in events if not fault.start <= e[0] < fault.end]
+            if fault.kind == "restart":
+                warm = (at >= fault.end) & (at < fault.end + self._restart_warm_s)
+                values[np.ix_(warm, pm_columns)] = np.nan
+            elif fault.kind == "dead":
+                values[during, COLUMN_INDEX[fault.channel]] = np.nan
+            elif fault.kind == "frozen":
+                self._freeze(values, during, fault)
+        jitter = np.minimum(rng.exponential(self._jitter, at.size), 0.4)
+        device_time = at + jitter + self._clock_error + self._clock_drift * (at - self._start)
+        sent = at + 0.4 + rng.exponential(self._latency, at.size)
+        sent = np.maximum.accumulate(np.concatenate([[self._last_sent], sent]))[1:]
+        if sent.size:
+            self._last_sent = float(sent[-1])
+        keep = ~lost
+        return Rows(device_time[keep], sent[keep], values[keep], tuple(events))
+
+    def _freeze(self, values: NDArray[np.float64], during: NDArray[np.bool_], fault: Fault) -> None:
+        if not during.any():
+            return
+        column = values[:, COLUMN_INDEX[fault.channel]]
+        key = f"{fault.channel}@{fault.start}"
+        if key not in self._frozen:
+            self._frozen[key] = float(column[np.argmax(during)])
+        column[during] = self._frozen[key]

@@ -1,0 +1,179 @@
+"""Gas sensors: metal oxides that answer to all organic gases at once, each its own way.
+
+SGP40/41: ``raw = s0 - 870 log2((C + C0) / C0)`` ticks (datasheet: 870 ticks a doubling, unit range
+710-1030; C in ppb ethanol-equivalent), through the VOC Index algorithm. SGP30 and ENS160 report
+ppb of an ethanol-equivalent above what they hold for clean air; BME680/688 with Bosch's library
+in its ultra-low-power mode holds each value for 300 s, in low-power mode for 3 s.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from sensor_sim.streams import log_uniform
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["VOC_PARTS", "VocPart", "VocUnit"]
+
+
+@dataclass(frozen=True, slots=True)
+class VocPart:
+    """A gas sensor.
+
+    Attributes
+    ----------
+    channels : tuple of str
+        Quantities it reports.
+    lag_s : tuple of 2 floats
+        Range of its e-fold, s.
+    hold_s : tuple of int
+        Seconds for which a value stays; a unit has one of these.
+    cap : float
+        Largest value of its TVOC channel.
+    step : float
+        Resolution of its TVOC channel.
+    """
+
+    channels: tuple[str, ...]
+    lag_s: tuple[float, float] = (5.0, 12.0)
+    hold_s: tuple[int, ...] = (1,)
+    cap: float = 60_000.0
+    step: float = 1.0
+
+
+VOC_PARTS: Final[dict[str, VocPart]] = {
+    "sgp40": VocPart(("voc_index", "voc_raw")),
+    "sgp41": VocPart(("voc_index", "voc_raw", "nox_index")),
+    "sgp30": VocPart(("tvoc_ppb",)),
+    "ens160": VocPart(("tvoc_ppb",), lag_s=(8.0, 30.0), cap=65_000.0),
+    "bme680": VocPart(("tvoc_ppb",), lag_s=(8.0, 30.0), hold_s=(3, 300), cap=1_000_000.0),
+    "bme688": VocPart(("tvoc_ppb",), lag_s=(8.0, 30.0), hold_s=(3, 300), cap=1_000_000.0),
+    "gs601": VocPart(("tvoc_ugm3",), lag_s=(8.0, 30.0), cap=2000.0),
+    "merakimt": VocPart(("tvoc_ugm3",), lag_s=(8.0, 30.0), cap=65_000.0),
+}
+"""All gas sensors."""
+
+# Answer to each gas group relative to ethanol: glycol is weak, terpenes strong, propellant weak.
+_ANSWER_LOW: Final = np.array([0.3, 1.0, 0.08, 1.0, 0.3])
+_ANSWER_HIGH: Final = np.array([1.0, 1.0, 0.35, 3.0, 1.0])
+
+_TICKS_PER_DOUBLING: Final = (710.0, 1030.0)
+
+
+@dataclass(frozen=True, slots=True)
+class VocUnit:
+    """One unit of a gas sensor.
+
+    Attributes
+    ----------
+    part : VocPart
+    answer : ndarray of float32, shape (5,)
+        ppb ethanol-equivalent per ppb of each gas group.
+    lag_s : float
+    hold_s : int
+    clean_raw : float
+        Raw signal in clean air, ticks.
+    ticks : float
+        Ticks per doubling of concentration.
+    half_ppb : float
+        C0, ppb ethanol-equivalent.
+    rh_ticks : float
+        Humidity left uncompensated, ticks per %RH.
+    drift_ticks_day : float
+    noise : float
+        Ticks, or relative noise in per mille of a TVOC value.
+    zero_ppb : float
+        What the unit takes for clean air, ppb.
+    """
+
+    part: VocPart
+    answer: NDArray[np.float32]
+    lag_s: float
+    hold_s: int
+    clean_raw: float
+    ticks: float
+    half_ppb: float
+    rh_ticks: float
+    drift_ticks_day: float
+    noise: float
+    zero_ppb: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, name: str) -> VocUnit:
+        """Draw a unit."""
+        part = VOC_PARTS[name]
+        answer = _ANSWER_LOW * (_ANSWER_HIGH / _ANSWER_LOW) ** rng.random(5)
+        return cls(
+            part=part,
+            answer=answer.astype(np.float32),
+            lag_s=log_uniform(rng, *part.lag_s),
+            hold_s=int(rng.choice(part.hold_s)),
+            clean_raw=float(rng.uniform(29_000, 33_500)),
+            ticks=float(rng.uniform(*_TICKS_PER_DOUBLING)),
+            half_ppb=log_uniform(rng, 200, 1000),
+            rh_ticks=float(rng.normal(0, 3)),
+            drift_ticks_day=float(rng.normal(0, 30)),
+            noise=log_uniform(rng, 2, 8),
+            zero_ppb=float(rng.uniform(60, 250)),
+        )
+
+    def raw(
+        self,
+        rng: np.random.Generator,
+        ppb: NDArray[np.float32],
+        rh: NDArray[np.float32],
+        age_days: float,
+    ) -> NDArray[np.int32]:
+        """Raw ticks of an SGP40/41, once a second.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+        ppb : ndarray of float32, shape (n,)
+            Ethanol-equivalent at the sensing layer.
+        rh : ndarray of float32, shape (n,)
+            Humidity, %.
+        age_days : float
+            Time since the start, for drift.
+
+        Returns
+        -------
+        ndarray of int32, shape (n,)
+        """
+        ticks = np.float32(self.clean_raw + self.drift_ticks_day * age_days)
+        signal = ticks - np.float32(self.ticks) * np.log2(1 + ppb / np.float32(self.half_ppb))
+        signal += np.float32(self.rh_ticks) * (rh - 50)
+        signal += np.float32(self.noise) * rng.standard_normal(ppb.size, dtype=np.float32)
+        return np.asarray(np.clip(np.rint(signal), 1, 64_999).astype(np.int32))
+
+    def tvoc(
+        self, rng: np.random.Generator, ppb: NDArray[np.float32], averaged_s: int
+    ) -> NDArray[np.float32]:
+        """TVOC reading of the other parts: above the unit's clean air, with relative noise.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+        ppb : ndarray of float32, shape (n,)
+            Ethanol-equivalent.
+        averaged_s : int
+            Seconds each value is the mean of.
+
+        Returns
+        -------
+        ndarray of float32, shape (n,)
+            ppb, or µg/m³ at 1.9 µg/m³ a ppb (ethanol) where the channel is a mass.
+        """
+        relative = np.float32(self.noise * 2e-3 / np.sqrt(averaged_s))
+        noise = rng.standard_normal(ppb.size, dtype=np.float32)
+        value = ppb - np.float32(self.zero_ppb) + (ppb * relative + np.float32(1.0)) * noise
+        if "tvoc_ugm3" in self.part.channels:
+            value *= np.float32(1.9)
+        value = np.clip(value, 0, self.part.cap)
+        step = np.float32(self.part.step)
+        return np.asarray(np.rint(value / step) * step, dtype=np.float32)

@@ -1,0 +1,87 @@
+"""What a source releases, and a session of releases."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sensor_sim.aerosol import Aerosol
+
+__all__ = ["NO_GAS", "Emission", "Session"]
+
+NO_GAS = (0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Emission:
+    """Releases of one composition, one after the other.
+
+    Attributes
+    ----------
+    times_s : tuple of float
+        Start of each release, s after the session's start.
+    shares : tuple of float
+        Share of the amounts below in each release; sums to one.
+    duration_s : float
+        Length of each release, s; up to 5 s it is taken as a pulse.
+    particles_mg : float
+        Airborne particle mass, mg, over all releases.
+    aerosol : Aerosol or None
+        Its sizes and volatility.
+    gas_mg : tuple of 5 floats
+        Mass of each `sensor_sim.gas.Gas` group, mg.
+    water_g : float
+        Water vapour, g.
+    heat_kj : float
+        Sensible heat, kJ; negative cools.
+    co2_g, co_mg : float
+        Carbon dioxide in g, carbon monoxide in mg.
+    fog : bool
+        The particles are water and live only where the air is close to saturation.
+    """
+
+    times_s: tuple[float, ...]
+    shares: tuple[float, ...]
+    duration_s: float
+    particles_mg: float = 0.0
+    aerosol: Aerosol | None = None
+    gas_mg: tuple[float, ...] = NO_GAS
+    water_g: float = 0.0
+    heat_kj: float = 0.0
+    co2_g: float = 0.0
+    co_mg: float = 0.0
+    fog: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One happening in one room.
+
+    Attributes
+    ----------
+    id, room : str
+    source : str
+        Name in `sensor_sim.sources.SOURCES`.
+    kind : str
+        Event kind a perfect detector would say.
+    start : float
+        Unix seconds.
+    end : float
+        End of the last release, Unix seconds.
+    emissions : tuple of Emission
+    masked_by : str
+        Source run on purpose at the same time; empty if none.
+    puffs : int
+        Releases.
+    """
+
+    id: str
+    room: str
+    source: str
+    kind: str
+    start: float
+    end: float
+    emissions: tuple[Emission, ...]
+    masked_by: str = ""
+    puffs: int = 1

@@ -1,0 +1,59 @@
+"""Gases, water vapour and heat: species groups, conversions, loss to walls."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = [
+    "MOLAR_VOLUME_L",
+    "PPB_PER_MG_M3",
+    "WALL_LOSS_PER_H",
+    "Gas",
+    "saturation_g_m3",
+]
+
+MOLAR_VOLUME_L: Final = 24.2
+"""Molar volume of air at 22 °C and 1013 hPa, L/mol."""
+
+
+class Gas(IntEnum):
+    """Groups of organic gases that a metal-oxide sensor tells apart by strength only."""
+
+    GLYCOL = 0
+    """Propylene glycol and flavour (76 g/mol); 1 mg in 30 m³ is 11 ppb."""
+    ALCOHOL = 1
+    """Ethanol, isopropanol (46 g/mol)."""
+    PROPELLANT = 2
+    """Butane, propane (52 g/mol)."""
+    TERPENE = 3
+    """Limonene, pinene, perfume (136 g/mol)."""
+    COMBUSTION = 4
+    """Aldehydes, hydrogen and the like from burning (40 g/mol)."""
+
+
+_MOLAR_MASS = np.array([76.0, 46.0, 52.0, 136.0, 40.0])
+
+PPB_PER_MG_M3: Final[NDArray[np.float64]] = 1000 * MOLAR_VOLUME_L / _MOLAR_MASS
+"""Mixing ratio of 1 mg/m³ of each group, ppb."""
+
+WALL_LOSS_PER_H: Final[NDArray[np.float64]] = np.array([1.5, 0.2, 0.0, 0.3, 0.2])
+"""Sorption to surfaces beside air exchange, 1/h: glycols stick, propellant does not [prior]."""
+
+
+def saturation_g_m3(temp_c: NDArray[np.float64] | float) -> NDArray[np.float64]:
+    """Water vapour at saturation, g/m³ (Magnus formula, Sonntag 1990 constants).
+
+    Examples
+    --------
+    >>> round(float(saturation_g_m3(22.0)), 1)
+    19.4
+    """
+    t = np.asarray(temp_c, dtype=np.float64)
+    pressure_hpa = 6.112 * np.exp(17.62 * t / (243.12 + t))
+    return np.asarray(216.7 * pressure_hpa / (273.15 + t))

@@ -1,0 +1,274 @@
+"""One session as one sensor's inlet sees it, second by second.
+
+Rows of a plume: particles in each size bin (/cm³), the five gas groups (ppb), CO2 and CO (ppm),
+water vapour (g/m³), heat (K). Transport is a fixed set of exponentials (`sensor_sim.room`) times
+``exp(-∫ACH dt)``; ageing multiplies each row by its own curve. A release that lasts is a sum of
+short constant ones, each a difference of running sums of the response to a pulse, so the cost
+does not depend on its length.
+
+While a plume is unmixed it is lumpy: a lognormal fluctuation with a correlation of a few seconds,
+common to all it carries, dying out with mixing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from scipy.signal import lfilter
+
+from sensor_sim.aerosol import (
+    BIN_MASS_UG,
+    BIN_MID_UM,
+    N_BINS,
+    PM_FRACTION,
+    deposition_per_h,
+    humidity_slows_evaporation,
+)
+from sensor_sim.gas import MOLAR_VOLUME_L, PPB_PER_MG_M3, WALL_LOSS_PER_H, saturation_g_m3
+from sensor_sim.room import arrival
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sensor_sim.emission import Emission, Session
+    from sensor_sim.room import Place, RoomAir, SensorPlace
+
+__all__ = ["CO", "CO2", "GAS", "HEAT", "N_ROWS", "PM25_WEIGHT", "WATER", "Plume", "plume_at"]
+
+GAS: Final = N_BINS
+CO2: Final = GAS + 5
+CO: Final = CO2 + 1
+WATER: Final = CO + 1
+HEAT: Final = WATER + 1
+N_ROWS: Final = HEAT + 1
+
+LONGEST_S: Final = 10_800
+"""Nothing is followed longer than this after the last release, s."""
+
+PM25_WEIGHT: Final[NDArray[np.float32]] = (BIN_MASS_UG * 1e6 * PM_FRACTION["pm25"]).astype(
+    np.float32
+)
+"""True PM2.5 of a particle/cm³ in each bin, µg/m³."""
+
+_PM_WEIGHT: Final = BIN_MASS_UG * 1e6
+_AGES: Final = np.concatenate([np.arange(0.0, 40.0), np.geomspace(40, LONGEST_S, 70)])
+# What no sensor sees any more: PM 0.1 µg/m³, gas 2 ppb, CO2 3 ppm, CO 0.05 ppm, water 0.03 g/m³,
+# heat 0.03 K.
+_NEGLIGIBLE: Final = np.array([2.0] * 5 + [3.0, 0.05, 0.03, 0.03])
+_PULSE_S: Final = 5.0
+_HEAT_LOSS_PER_H: Final = 10.0
+_WATER_LOSS_PER_H: Final = 2.0
+_FOG_LOSS_PER_H: Final = 40.0
+_FOG_RH: Final = (92.0, 2.5)
+
+
+@dataclass(frozen=True, slots=True)
+class Plume:
+    """A session's contribution at one inlet.
+
+    Attributes
+    ----------
+    first : int
+        Second of the first column, s after the simulation's start.
+    rows : ndarray of float32, shape (N_ROWS, n)
+        See the module; row by row additive to everything else in the air.
+    active : ndarray of int
+        Rows that are not all zero.
+    """
+
+    first: int
+    rows: NDArray[np.float32]
+    active: NDArray[np.intp]
+
+    @property
+    def pm25(self) -> NDArray[np.float32]:
+        """Noise-free PM2.5 excess, µg/m³."""
+        return np.asarray(PM25_WEIGHT @ self.rows[:N_BINS])
+
+
+def _pulse_response(
+    e: Emission,
+    transport: NDArray[np.float64],
+    surface: float,
+    slowdown: float,
+) -> NDArray[np.float64]:
+    """Rows after the whole emission at age zero, on `_AGES`, without air exchange."""
+    hours = _AGES / 3600
+    out = np.zeros((N_ROWS, _AGES.size))
+    if e.particles_mg > 0 and e.aerosol is not None:
+        sizes = e.aerosol.numbers_per_mg(_AGES, evaporation_slowdown=slowdown)
+        loss = deposition_per_h(BIN_MID_UM, surface)
+        if e.fog:
+            loss = loss + _FOG_LOSS_PER_H
+        out[:N_BINS] = e.particles_mg * 1e-6 * sizes * np.exp(-loss[:, None] * hours)
+    gas = np.asarray(e.gas_mg)
+    if gas.any():
+        ppb = gas * PPB_PER_MG_M3
+        out[GAS:CO2] = ppb[:, None] * np.exp(-WALL_LOSS_PER_H[:, None] * hours)
+    out[CO2] = e.co2_g * 1000 * MOLAR_VOLUME_L / 44
+    out[CO] = e.co_mg * MOLAR_VOLUME_L / 28
+    if e.water_g:
+        out[WATER] = e.water_g * np.exp(-_WATER_LOSS_PER_H * hours)
+    if e.heat_kj:
+        out[HEAT] = e.heat_kj / 1.21 * np.exp(-_HEAT_LOSS_PER_H * hours)
+    out *= transport
+    return out
+
+
+def _horizon(response: NDArray[np.float64], ach: float) -> int:
+    """Age from which the response stays negligible, s."""
+    fading = response * np.exp(-ach * _AGES / 3600)
+    seen = _PM_WEIGHT @ fading[:N_BINS] > 0.1
+    seen |= (np.abs(fading[GAS:]) > _NEGLIGIBLE[:, None]).any(axis=0)
+    if not seen.any():
+        return 0
+    last = int(np.flatnonzero(seen)[-1])
+    return int(_AGES[min(last + 1, _AGES.size - 1)])
+
+
+def _expand(response: NDArray[np.float64], n: int) -> NDArray[np.float32]:
+    """From `_AGES` to every second, linear between."""
+    seconds = np.arange(n)
+    right = np.clip(np.searchsorted(_AGES, seconds, side="right"), 1, _AGES.size - 1)
+    left = right - 1
+    weight = ((seconds - _AGES[left]) / (_AGES[right] - _AGES[left])).astype(np.float32)
+    r = response.astype(np.float32)
+    low = np.take(r, left, axis=1)
+    low += (np.take(r, right, axis=1) - low) * weight
+    return np.asarray(low)
+
+
+def plume_at(
+    rng: np.random.Generator,
+    session: Session,
+    air: RoomAir,
+    sensor: SensorPlace,
+    place: Place,
+    *,
+    first: int,
+    ach_per_minute: NDArray[np.float64],
+    rh: float,
+    water_g_m3: float,
+    temp_c: float,
+) -> Plume | None:
+    """Follow a session to a sensor's inlet.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        For lumps and for the unevenness of long releases.
+    session : Session
+    air, sensor, place
+        Room, sensor's corner, where it happens.
+    first : int
+        Second of the session's start, s after the simulation's start.
+    ach_per_minute : ndarray of float, shape (minutes,)
+        Air changes from the session's start on, 1/h; the last value is taken to stay.
+    rh, water_g_m3, temp_c : float
+        Air of the room at the start.
+
+    Returns
+    -------
+    Plume or None
+        None where nothing ever reaches the sensor.
+    """
+    fan_on = bool(ach_per_minute[0] > air.ach_off * 1.5)
+    transport = arrival(air, sensor, place, _AGES, fan_on=fan_on)
+    slowdown = humidity_slows_evaporation(rh)
+    ach_mean = float(ach_per_minute[:60].mean())
+    parts: list[tuple[Emission, NDArray[np.float64], int]] = []
+    length = 0
+    for e in session.emissions:
+        response = _pulse_response(e, transport, air.surface, slowdown)
+        horizon = _horizon(response, ach_mean)
+        if horizon:
+            parts.append((e, response, horizon))
+            length = max(length, horizon + int(max(e.times_s) + e.duration_s) + 1)
+    if not parts:
+        return None
+    exchange = np.interp(
+        np.arange(length),
+        np.arange(ach_per_minute.size + 1) * 60.0,
+        np.concatenate([[0.0], np.cumsum(ach_per_minute / 60)]),
+    )
+    late = length - ach_per_minute.size * 60
+    if late > 0:
+        exchange[-late:] += np.arange(1, late + 1) * ach_per_minute[-1] / 3600
+    rows = np.zeros((N_ROWS, length), np.float32)
+    fog = np.zeros((N_BINS, length), np.float32)
+    for e, response, horizon in parts:
+        active = np.flatnonzero(np.abs(response).max(axis=1) > 0)
+        target = fog if e.fog else rows
+        _release(rng, target, active, e, response[active], horizon, exchange)
+    fading = np.exp(-exchange).astype(np.float32)
+    rows *= fading
+    last = max(max(e.times_s) + e.duration_s for e in session.emissions)
+    lumps = _lumps(rng, length, last, place.lumpiness, air.mixing_s)
+    rows[:HEAT] *= lumps
+    if fog.any():
+        warm = temp_c + rows[HEAT]
+        local = 100 * (water_g_m3 + rows[WATER]) / saturation_g_m3(warm)
+        alive = 1 / (1 + np.exp(-(local - _FOG_RH[0]) / _FOG_RH[1]))
+        rows[:N_BINS] += fog * (fading * lumps * alive).astype(np.float32)
+    active = np.flatnonzero(np.abs(rows).max(axis=1) > 0)
+    return Plume(first, rows, active)
+
+
+def _release(
+    rng: np.random.Generator,
+    target: NDArray[np.float32],
+    active: NDArray[np.intp],
+    e: Emission,
+    response: NDArray[np.float64],
+    horizon: int,
+    exchange: NDArray[np.float64],
+) -> None:
+    """Add one emission's releases to `target`, divided by the air exchange up to then."""
+    n = target.shape[1]
+    kernel = _expand(response, horizon)
+    # Fade to nothing over the last tenth instead of stepping there.
+    tail = max(horizon // 10, 1)
+    kernel[:, -tail:] *= np.linspace(1, 0, tail, dtype=np.float32)
+    if e.duration_s <= _PULSE_S:
+        for at, share in zip(e.times_s, e.shares, strict=True):
+            i = int(round(at + e.duration_s / 2))
+            stop = min(i + horizon, n)
+            target[active, i:stop] += kernel[:, : stop - i] * np.float32(
+                share * np.exp(exchange[min(i, n - 1)])
+            )
+        return
+    running = np.cumsum(kernel, axis=1, dtype=np.float64)
+    for at, share in zip(e.times_s, e.shares, strict=True):
+        blocks = int(np.clip(e.duration_s / 30, 1, 24))
+        edges = np.rint(at + np.linspace(0, e.duration_s, blocks + 1)).astype(int)
+        uneven = rng.lognormal(0, 0.3, blocks)
+        uneven /= uneven.sum()
+        for a, b, part in zip(edges[:-1], edges[1:], uneven, strict=True):
+            if b <= a or a >= n:
+                continue
+            weight = share * part / (b - a) * np.exp(exchange[min((a + b) // 2, n - 1)])
+            width = n - a
+            block = np.zeros((active.size, width))
+            m = min(horizon, width)
+            block[:, :m] = running[:, :m]
+            block[:, m:] = running[:, -1:]
+            later = width - (b - a)
+            if later > 0:
+                m = min(horizon, later)
+                block[:, b - a : b - a + m] -= running[:, :m]
+                block[:, b - a + m :] -= running[:, -1:]
+            target[active, a:] += (block * weight).astype(np.float32)
+
+
+def _lumps(
+    rng: np.random.Generator, n: int, last_s: float, lumpiness: float, mixing_s: float
+) -> NDArray[np.float32]:
+    """Lognormal fluctuation with mean one, dying out once releases have ended."""
+    keep = float(np.exp(-1 / rng.uniform(3, 10)))
+    white = rng.standard_normal(n, dtype=np.float32)
+    wander = lfilter([np.sqrt(1 - keep**2)], [1, -keep], white)
+    age = np.maximum(np.arange(n) - last_s, 0)
+    width = lumpiness * np.exp(-age / mixing_s)
+    return np.asarray(np.exp(width * wander - width**2 / 2), dtype=np.float32)

@@ -1,0 +1,210 @@
+"""Air of one restroom: zones, mixing, exhaust, the sensor's corner.
+
+Four zones: the near field around whoever releases something (1-4 m³, exchange 2-15 m³/min), the
+half of the room he stands in, the half the sensor hangs in, and the pocket of air around the
+sensor under the ceiling. Symmetric flows join them, so without exhaust no mass is lost. Exhaust
+takes the same share of every zone (a fan over the stalls with make-up air under the door), which
+lets its loss be a common factor ``exp(-∫ACH dt)`` while the mixing stays a fixed set of
+exponentials.
+
+Numbers: ASHRAE 62.1 (70 cfm a fixture, 4 fixtures in 50 m³ give 9.5 ACH; 6-15 ACH in practice,
+0.5-2 with the fan off); near field, mixing of 1-5 min and a ceiling delay of 5-60 s are the
+priors of the two-zone literature (Furtaw 1996 and after).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sensor_sim.streams import log_uniform
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Place", "RoomAir", "SensorPlace", "arrival", "zone_concentrations"]
+
+_NEAR, _HERE, _THERE, _POCKET = range(4)
+
+
+@dataclass(frozen=True, slots=True)
+class RoomAir:
+    """Fixed properties of a room.
+
+    Attributes
+    ----------
+    volume_m3 : float
+    ach_on, ach_off : float
+        Air changes an hour with the exhaust fan on and off.
+    fan : str
+        ``schedule`` (6-20 h), ``occupancy`` (with a 15 min overrun), ``always`` or ``broken``.
+    mixing_s : float
+        Time constant of mixing between the halves with the fan on; 1.6 times that without.
+    surface : float
+        Factor on particle deposition.
+    """
+
+    volume_m3: float
+    ach_on: float
+    ach_off: float
+    fan: str
+    mixing_s: float
+    surface: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, volume_m3: float | None = None) -> RoomAir:
+        """Draw a room; `volume_m3` (15-80) is kept where given."""
+        return cls(
+            volume_m3=volume_m3 or log_uniform(rng, 15, 80),
+            ach_on=log_uniform(rng, 4, 15),
+            ach_off=log_uniform(rng, 0.5, 2),
+            fan=str(
+                rng.choice(["schedule", "occupancy", "always", "broken"], p=[0.4, 0.3, 0.2, 0.1])
+            ),
+            mixing_s=log_uniform(rng, 60, 300),
+            surface=float(rng.uniform(1.0, 2.6)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SensorPlace:
+    """Where a sensor hangs.
+
+    Attributes
+    ----------
+    pocket_m3 : float
+        Air around it that mixes as one, m³.
+    delay_s : float
+        Time constant with which that air follows its half of the room, s.
+    """
+
+    pocket_m3: float
+    delay_s: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> SensorPlace:
+        """Draw a place under the ceiling."""
+        return cls(float(rng.uniform(0.5, 1.5)), log_uniform(rng, 5, 60))
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something is released, as seen from the room and its sensors.
+
+    Attributes
+    ----------
+    near_m3 : float
+        Near field, m³.
+    exchange_m3_min : float
+        Air exchange of the near field with its half, m³/min.
+    same_half : bool
+        Whether the sensor hangs over the same half.
+    jet : float
+        Share of that exchange that passes the sensor's pocket directly (rising plume, fan draught).
+    carry_s : float
+        Pure delay before anything reaches the sensor, s.
+    lumpiness : float
+        Log standard deviation of concentration while unmixed.
+    """
+
+    near_m3: float
+    exchange_m3_min: float
+    same_half: bool
+    jet: float
+    carry_s: float
+    lumpiness: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> Place:
+        """Draw a place anywhere in the room."""
+        return cls(
+            near_m3=log_uniform(rng, 1, 4),
+            exchange_m3_min=log_uniform(rng, 2, 15),
+            same_half=bool(rng.random() < 0.6),
+            jet=float(rng.beta(0.8, 4.0)),
+            carry_s=float(rng.uniform(0, 8)),
+            lumpiness=float(rng.uniform(0.15, 0.7)),
+        )
+
+    def towards(self, rng: np.random.Generator, near: float) -> Place:
+        """The same place as one of the room's sensors sees it.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+            Of this release and sensor.
+        near : float
+            Chance that the release is right under the sensor, 0-1.
+        """
+        other = Place.draw(rng)
+        if rng.random() < near:
+            return replace(
+                self,
+                same_half=True,
+                jet=float(rng.uniform(0.3, 0.8)),
+                carry_s=float(rng.uniform(0, 2)),
+                lumpiness=other.lumpiness,
+            )
+        return replace(
+            self,
+            same_half=other.same_half,
+            jet=other.jet,
+            carry_s=other.carry_s,
+            lumpiness=other.lumpiness,
+        )
+
+
+def zone_concentrations(
+    air: RoomAir, sensor: SensorPlace, place: Place, age_s: NDArray[np.float64], *, fan_on: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Concentration in each zone after a unit release into the near field, without losses.
+
+    Parameters
+    ----------
+    air, sensor, place
+        Room, sensor's corner, place of the release.
+    age_s : ndarray of float, shape (n,)
+        Time since the release, s; zero response before `place.carry_s` is not applied here.
+    fan_on : bool
+        The fan stirs: mixing is 1.6 times slower without.
+
+    Returns
+    -------
+    concentration : ndarray of float, shape (4, n)
+        1/m³ for near field, source's half, other half, sensor's pocket.
+    volume : ndarray of float, shape (4,)
+        m³; ``volume @ concentration`` is 1 at every age.
+    """
+    half = max((air.volume_m3 - place.near_m3 - sensor.pocket_m3) / 2, 1.0)
+    volume = np.array([place.near_m3, half, half, sensor.pocket_m3])
+    exchange = place.exchange_m3_min / 60
+    flow = np.zeros((4, 4))
+
+    def join(a: int, b: int, q: float) -> None:
+        flow[a, b] += q
+        flow[b, a] += q
+
+    join(_NEAR, _HERE, exchange * (1 - place.jet))
+    join(_NEAR, _POCKET, exchange * place.jet)
+    join(_HERE, _THERE, half / (air.mixing_s * (1.0 if fan_on else 1.6)))
+    join(_HERE if place.same_half else _THERE, _POCKET, sensor.pocket_m3 / sensor.delay_s)
+    root = np.sqrt(volume)
+    symmetric = (flow - np.diag(flow.sum(axis=1))) / np.outer(root, root)
+    rates, vectors = np.linalg.eigh(symmetric)
+    amplitude = vectors * vectors[_NEAR] / root[:, None] / root[_NEAR]
+    decay = np.exp(np.minimum(rates, 0)[:, None] * age_s[None, :])
+    return np.maximum(amplitude @ decay, 0.0), volume
+
+
+def arrival(
+    air: RoomAir, sensor: SensorPlace, place: Place, age_s: NDArray[np.float64], *, fan_on: bool
+) -> NDArray[np.float64]:
+    """Concentration at the sensor after a unit release, without losses, 1/m³.
+
+    As `zone_concentrations` for the pocket, later by `place.carry_s`.
+    """
+    later = np.maximum(age_s - place.carry_s, 0.0)
+    at_sensor = zone_concentrations(air, sensor, place, later, fan_on=fan_on)[0][_POCKET]
+    return np.where(age_s >= place.carry_s, at_sensor, 0.0)

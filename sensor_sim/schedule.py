@@ -1,0 +1,323 @@
+"""Who is in a restroom when, when the fan runs, and what happens there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+import numpy as np
+
+from sensor_sim.emission import Session
+from sensor_sim.sources import BUILDING_WIDE, SOURCES
+from sensor_sim.streams import log_uniform, stream
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sensor_sim.room import RoomAir
+    from sensor_sim.school import Bells, Restroom, School
+
+__all__ = ["Activity", "Ambient", "DayPlan", "plan_ambient", "plan_day"]
+
+DAY_S: Final = 86_400
+MINUTES: Final = 1440
+
+Activity = Literal["ordinary", "hard_restroom", "demo"]
+"""How busy: a school's own day; the hard detection benchmark; something every minute."""
+
+HARD_NUISANCES_PER_DAY: Final = 200.0
+HARD_VAPES_PER_DAY: Final = 14.0
+DEMO_EVENTS_PER_MINUTE: Final = 1.2
+_VAPES: Final = tuple(name for name, s in SOURCES.items() if s.kind == "vape")
+_NUISANCES: Final = tuple(name for name, s in SOURCES.items() if s.hard_weight > 0)
+_MASKS: Final = ("deodorant", "air_freshener", "hair_spray", "perfume", "hot_tap", "hand_sanitizer")
+
+
+@dataclass(frozen=True, slots=True)
+class DayPlan:
+    """One room on one local day.
+
+    Attributes
+    ----------
+    people : ndarray of float, shape (1440,)
+        Persons in the room, each minute.
+    fan_on : ndarray of bool, shape (1440,)
+        Exhaust fan.
+    sessions : tuple of Session
+        By start.
+    """
+
+    people: NDArray[np.float64]
+    fan_on: NDArray[np.bool_]
+    sessions: tuple[Session, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ambient:
+    """Smoke or dust outdoors that every room sees.
+
+    Attributes
+    ----------
+    id, source : str
+    start, end : float
+        Unix seconds.
+    fine_ug_m3, coarse_ug_m3 : float
+        Excess outdoors at the plateau.
+    ramp_s : float
+        Time to rise and to fall.
+    """
+
+    id: str
+    source: str
+    start: float
+    end: float
+    fine_ug_m3: float
+    coarse_ug_m3: float
+    ramp_s: float
+
+    def level(self, time: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Share of the plateau at these times, 0-1."""
+        up = (time - self.start) / self.ramp_s
+        down = (self.end - time) / self.ramp_s
+        return np.clip(np.minimum(up, down), 0, 1)
+
+
+def _span(hours: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
+    return ((hours >= low) & (hours < high)).astype(np.float64)
+
+
+def profiles(bells: Bells, weekday: int) -> dict[str, NDArray[np.float64]]:
+    """Relative rates over the minutes of a day; the mean over a school day is one.
+
+    Parameters
+    ----------
+    bells : Bells
+    weekday : int
+        Monday is 0.
+
+    Returns
+    -------
+    dict of str to ndarray of float, shape (1440,)
+        ``students``, ``visits``, ``passing``, ``open``, ``custodian``, ``sports``. At weekends a
+        twentieth of visits is left, spread over the day.
+    """
+    hours = np.arange(MINUTES) / 60
+    school = _span(hours, bells.first, bells.last)
+    cycle = (hours - bells.first) * 60 % (bells.period_min + bells.passing_min)
+    passing = school * (cycle >= bells.period_min)
+    lunch = _span(hours, *bells.lunch)
+    sports = _span(hours, 17.5, 20.5) * (weekday in bells.sports_days)
+    early = _span(hours, bells.first - 0.5, bells.first)
+    evening = _span(hours, *bells.custodian)
+    raw = {
+        "visits": school + 6 * passing + 2 * lunch + early + 0.1 * evening + sports,
+        "students": school + 1.5 * passing + 1.5 * lunch + 0.5 * early + 0.4 * sports,
+        "passing": passing + 0.2 * lunch,
+        "open": _span(hours, 7, 18),
+        "custodian": 2 * evening + 0.3 * school,
+        "sports": _span(hours, 18.5, 20.5) * (weekday in bells.sports_days) + 0.02 * school,
+    }
+    if weekday >= 5:
+        weekend = _span(hours, 9, 17)
+        return {name: 0.05 * weekend * MINUTES / weekend.sum() for name in raw}
+    return {name: v * MINUTES / max(v.sum(), 1e-9) for name, v in raw.items()}
+
+
+def _sample_starts(
+    rng: np.random.Generator, mean: float, profile: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    n = int(rng.poisson(mean * profile.mean()))
+    if n == 0:
+        return np.empty(0)
+    cumulative = np.cumsum(profile)
+    minute = np.searchsorted(cumulative, rng.random(n) * cumulative[-1], side="right")
+    return np.asarray((np.minimum(minute, MINUTES - 1) + rng.random(n)) * 60.0)
+
+
+def _make(
+    rng: np.random.Generator, room: str, day: int, number: int, source: str, start: float, mask: str
+) -> Session:
+    emissions = SOURCES[source].draw(rng)
+    end = start + max(max(e.times_s) + e.duration_s for e in emissions)
+    puffs = max(len(e.times_s) for e in emissions)
+    return Session(
+        id=f"{room}/{day}/{number}",
+        room=room,
+        source=source,
+        kind=SOURCES[source].kind,
+        start=start,
+        end=end,
+        emissions=emissions,
+        masked_by=mask,
+        puffs=puffs,
+    )
+
+
+def _ordinary(
+    rng: np.random.Generator,
+    restroom: Restroom,
+    shapes: dict[str, NDArray[np.float64]],
+    vape_rate: float,
+    nuisance_rate: float,
+    habits: dict[str, float],
+) -> list[tuple[float, str]]:
+    wanted: list[tuple[float, str]] = []
+    for name, source in SOURCES.items():
+        mean = source.per_day * habits[name]
+        mean *= vape_rate if source.kind == "vape" else nuisance_rate
+        if restroom.use == "staff" and source.when == "students":
+            mean *= 0.1
+        if restroom.use == "locker":
+            mean = 6.0 * nuisance_rate if name == "shower" else mean
+            mean *= 3.0 if name in {"deodorant", "hair_spray"} else 1.0
+        wanted += [(float(t), name) for t in _sample_starts(rng, mean, shapes[source.when])]
+    return wanted
+
+
+def _uniform(
+    rng: np.random.Generator, vapes_per_day: float, nuisances_per_day: float
+) -> list[tuple[float, str]]:
+    weight = np.array([SOURCES[n].hard_weight for n in _NUISANCES])
+    vape_weight = np.array([SOURCES[n].per_day for n in _VAPES])
+    flat = np.ones(MINUTES)
+    wanted: list[tuple[float, str]] = []
+    for t in _sample_starts(rng, nuisances_per_day, flat):
+        wanted.append((float(t), str(rng.choice(_NUISANCES, p=weight / weight.sum()))))
+    for t in _sample_starts(rng, vapes_per_day, flat):
+        wanted.append((float(t), str(rng.choice(_VAPES, p=vape_weight / vape_weight.sum()))))
+    return wanted
+
+
+def _companions(
+    rng: np.random.Generator, wanted: list[tuple[float, str]], mask_chance: float
+) -> list[tuple[float, str, str]]:
+    """Give some vaping a mask or a second person; returns (start, source, masked_by)."""
+    out: list[tuple[float, str, str]] = []
+    for start, name in wanted:
+        if SOURCES[name].kind != "vape":
+            out.append((start, name, ""))
+            continue
+        draw = rng.random()
+        mask = ""
+        if draw < mask_chance:
+            mask = str(rng.choice(_MASKS))
+            # Sprayed after the first puffs, a tap opened before.
+            shift = rng.uniform(-60, -5) if mask == "hot_tap" else rng.uniform(-10, 60)
+            out.append((max(start + float(shift), 0.0), mask, ""))
+        elif draw < mask_chance + 0.12:
+            friend = str(rng.choice(_VAPES[:4]))
+            out.append((start + float(rng.uniform(2, 60)), friend, ""))
+        out.append((start, name, mask))
+    return out
+
+
+def plan_day(
+    school: School,
+    restroom: Restroom,
+    air: RoomAir,
+    day: int,
+    *,
+    seed: int,
+    activity: Activity,
+    vape_rate: float,
+    nuisance_rate: float,
+) -> DayPlan:
+    """Plan a room's day.
+
+    Parameters
+    ----------
+    school, restroom, air
+        Where.
+    day : int
+        Days since 1970-01-01, local time.
+    seed : int
+    activity : {'ordinary', 'hard_restroom', 'demo'}
+    vape_rate, nuisance_rate : float
+        Factors on the mean numbers of sessions, >= 0.
+
+    Returns
+    -------
+    DayPlan
+        Depends on nothing but the arguments.
+    """
+    weekday = (day + 3) % 7
+    rng = stream(seed, "day", restroom.id, day)
+    shapes = profiles(school.bells, weekday)
+    if activity == "ordinary":
+        habit = stream(seed, "habits", restroom.id)
+        habits = {name: float(habit.lognormal(-0.1, 0.45)) for name in SOURCES}
+        wanted = _ordinary(rng, restroom, shapes, vape_rate, nuisance_rate, habits)
+        mask_chance = 0.15
+        intensity = shapes["visits"]
+        visits_per_day = 150.0 if restroom.use == "student" else 50.0
+    else:
+        if activity == "hard_restroom":
+            vapes, nuisances = HARD_VAPES_PER_DAY, HARD_NUISANCES_PER_DAY
+            mask_chance = 0.35
+        else:
+            share = DEMO_EVENTS_PER_MINUTE * MINUTES / max(len(school.restrooms), 1)
+            vapes, nuisances = 0.35 * share, 0.65 * share
+            mask_chance = 0.2
+        # A second person and a mask are sessions too: keep the sums as promised.
+        wanted = _uniform(
+            rng, vapes * vape_rate / 1.1, (nuisances - mask_chance * vapes) * nuisance_rate
+        )
+        intensity = np.ones(MINUTES)
+        visits_per_day = 400.0
+    midnight = float(day * DAY_S - school.utc_offset_s)
+    planned = sorted(_companions(rng, wanted, mask_chance))
+    sessions = tuple(
+        _make(rng, restroom.id, day, i, name, midnight + start, mask)
+        for i, (start, name, mask) in enumerate(planned)
+    )
+    visits = rng.poisson(visits_per_day * intensity / MINUTES).astype(np.float64)
+    people = np.convolve(visits, np.ones(4), mode="full")[:MINUTES]
+    return DayPlan(people, _fan(air, people), sessions)
+
+
+def _fan(air: RoomAir, people: NDArray[np.float64]) -> NDArray[np.bool_]:
+    if air.fan == "always":
+        return np.ones(MINUTES, bool)
+    if air.fan == "broken":
+        return np.zeros(MINUTES, bool)
+    if air.fan == "schedule":
+        hours = np.arange(MINUTES) / 60
+        return np.asarray((hours >= 6) & (hours < 20))
+    return np.convolve(people > 0, np.ones(15), mode="full")[:MINUTES] > 0
+
+
+def plan_ambient(
+    school: School, day: int, *, seed: int, nuisance_rate: float, activity: Activity
+) -> tuple[Ambient, ...]:
+    """Plan what happens outdoors on a local day: wildfire smoke, mowing.
+
+    Parameters
+    ----------
+    school : School
+    day : int
+        Days since 1970-01-01, local time.
+    seed : int
+    nuisance_rate : float
+    activity : {'ordinary', 'hard_restroom', 'demo'}
+        Rates are thirty times higher in the hard benchmark.
+
+    Returns
+    -------
+    tuple of Ambient
+    """
+    rng = stream(seed, "ambient", day)
+    midnight = float(day * DAY_S - school.utc_offset_s)
+    factor = {"ordinary": 1.0, "hard_restroom": 30.0, "demo": 0.0}[activity]
+    out: list[Ambient] = []
+    for source, per_day in BUILDING_WIDE.items():
+        for i in range(int(rng.poisson(per_day * nuisance_rate * factor))):
+            start = midnight + float(rng.uniform(7, 16)) * 3600
+            if source == "wildfire":
+                length, ramp = log_uniform(rng, 7200, 43_200), log_uniform(rng, 1200, 7200)
+                fine, coarse = log_uniform(rng, 20, 150), log_uniform(rng, 2, 20)
+            else:
+                length, ramp = log_uniform(rng, 600, 2400), log_uniform(rng, 60, 300)
+                fine, coarse = log_uniform(rng, 5, 40), log_uniform(rng, 40, 300)
+            name = f"outdoors/{day}/{source}{i}"
+            out.append(Ambient(name, source, start, start + length, fine, coarse, ramp))
+    return tuple(out)

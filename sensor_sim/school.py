@@ -1,0 +1,314 @@
+"""A school on paper: buildings, floors, restrooms, devices, bells.
+
+Physics (volume, exhaust, unit differences of the devices) is drawn by the simulation from its
+seed; what stands here is what a facilities plan would say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sensor_sim.devices.models import MODELS
+from sensor_sim.streams import stream
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Bells", "Building", "Device", "Floor", "Restroom", "School", "random_school"]
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One device on a restroom's ceiling.
+
+    Attributes
+    ----------
+    id, room : str
+        Sensor id and room id.
+    model : str
+        Key of `sensor_sim.devices.models.MODELS`.
+    wire : str
+        Wire format, key of `sensor_sim.wire.ENCODERS`.
+    interval_s : int
+        Seconds between readings, 1-3600.
+    """
+
+    id: str
+    room: str
+    model: str
+    wire: str
+    interval_s: int
+
+    def __post_init__(self) -> None:
+        """Check model and interval."""
+        if self.model not in MODELS:
+            raise ValueError(f"{self.id}: unknown model {self.model!r}; known: {', '.join(MODELS)}")
+        if not 1 <= self.interval_s <= 3600:
+            raise ValueError(f"{self.id}: interval_s must be 1-3600, got {self.interval_s}")
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Quantities it reports, in column order."""
+        return MODELS[self.model].channels
+
+
+@dataclass(frozen=True, slots=True)
+class Restroom:
+    """One restroom.
+
+    Attributes
+    ----------
+    id : str
+    use : str
+        ``student``, ``staff`` or ``locker`` (with showers).
+    devices : tuple of Device
+    volume_m3 : float or None
+        15-80; drawn where None.
+    """
+
+    id: str
+    use: str
+    devices: tuple[Device, ...]
+    volume_m3: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check use and volume."""
+        if self.use not in {"student", "staff", "locker"}:
+            raise ValueError(f"{self.id}: use must be student, staff or locker, got {self.use!r}")
+        if self.volume_m3 is not None and not 10 <= self.volume_m3 <= 200:
+            raise ValueError(f"{self.id}: volume_m3 must be 10-200, got {self.volume_m3}")
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """One floor."""
+
+    id: str
+    restrooms: tuple[Restroom, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Building:
+    """One building."""
+
+    id: str
+    floors: tuple[Floor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bells:
+    """The day's plan, in hours of local time.
+
+    Attributes
+    ----------
+    first, last : float
+        First and last bell.
+    period_min, passing_min : float
+        Lesson and class change, minutes.
+    lunch : tuple of 2 floats
+        Start and end of lunch.
+    custodian : tuple of 2 floats
+        Evening cleaning.
+    sports_days : tuple of int
+        Weekdays (Monday 0) with sports in the evening.
+    """
+
+    first: float = 8.0
+    last: float = 15.0
+    period_min: float = 50.0
+    passing_min: float = 6.0
+    lunch: tuple[float, float] = (11.7, 12.4)
+    custodian: tuple[float, float] = (16.0, 20.0)
+    sports_days: tuple[int, ...] = (1, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class School:
+    """Buildings, floors, restrooms and devices, and the bell schedule.
+
+    Attributes
+    ----------
+    name : str
+    buildings : tuple of Building
+    bells : Bells
+    utc_offset_s : int
+        Local time minus UTC, s.
+    """
+
+    name: str
+    buildings: tuple[Building, ...]
+    bells: Bells = field(default_factory=Bells)
+    utc_offset_s: int = 0
+
+    def __post_init__(self) -> None:
+        """Check that ids are unique."""
+        for what, ids in (
+            ("room", [r.id for r in self.restrooms]),
+            ("sensor", [d.id for d in self.devices]),
+        ):
+            twice = sorted({i for i in ids if ids.count(i) > 1}) if len(set(ids)) < len(ids) else []
+            if twice:
+                raise ValueError(f"{what} ids must be unique: {', '.join(twice)}")
+
+    @property
+    def restrooms(self) -> tuple[Restroom, ...]:
+        """All restrooms in order."""
+        return tuple(r for b in self.buildings for f in b.floors for r in f.restrooms)
+
+    @property
+    def devices(self) -> tuple[Device, ...]:
+        """All devices in order."""
+        return tuple(d for r in self.restrooms for d in r.devices)
+
+    @classmethod
+    def small(cls) -> School:
+        """Three floors in two buildings, 6 restrooms, 8 sensors of mixed models.
+
+        Examples
+        --------
+        >>> school = School.small()
+        >>> len(school.restrooms), len(school.devices)
+        (6, 8)
+        """
+
+        def room(room_id: str, use: str, *devices: tuple[str, str, int]) -> Restroom:
+            made = tuple(
+                Device(f"{room_id}-{chr(97 + i)}", room_id, *d) for i, d in enumerate(devices)
+            )
+            return Restroom(room_id, use, made)
+
+        main = Building(
+            "main",
+            (
+                Floor(
+                    "1",
+                    (
+                        room("main-1-boys", "student", ("sen55", "native", 1)),
+                        room("main-1-girls", "student", ("sps30+sgp40", "tasmota", 10)),
+                    ),
+                ),
+                Floor(
+                    "2",
+                    (
+                        room(
+                            "main-2-boys",
+                            "student",
+                            ("pms5003+bme680", "esphome", 2),
+                            ("gs601", "chirpstack", 600),
+                        ),
+                        room("main-2-girls", "student", ("airgradient", "airgradient", 10)),
+                    ),
+                ),
+            ),
+        )
+        gym = Building(
+            "gym",
+            (
+                Floor(
+                    "1",
+                    (
+                        room(
+                            "gym-1-locker",
+                            "locker",
+                            ("opcn3+sgp30", "native", 5),
+                            ("pms5003", "native", 1),
+                        ),
+                        room("gym-1-staff", "staff", ("zigbee_e2112", "zigbee2mqtt", 30)),
+                    ),
+                ),
+            ),
+        )
+        return cls("Small School", (main, gym))
+
+    @classmethod
+    def district(cls) -> School:
+        """Seven schools of 30 restrooms: 210 sensors of every model at their usual intervals.
+
+        Examples
+        --------
+        >>> len(School.district().devices)
+        210
+        """
+        return _many("District", 210, rooms_per_floor=5, floors=6, seed=7)
+
+
+def _many(
+    name: str,
+    n_rooms: int,
+    *,
+    rooms_per_floor: int,
+    floors: int,
+    seed: int,
+    models: Sequence[str] = (),
+    intervals: Sequence[int] = (),
+) -> School:
+    rng = stream(seed, "school", name)
+    pick = list(models) or list(MODELS)
+    restrooms: list[Restroom] = []
+    for i in range(n_rooms):
+        building, rest = divmod(i, rooms_per_floor * floors)
+        floor, number = divmod(rest, rooms_per_floor)
+        room_id = f"b{building + 1}-{floor + 1}-r{number + 1}"
+        model = pick[int(rng.integers(len(pick)))] if models or i >= len(pick) else pick[i]
+        spec = MODELS[model] if model in MODELS else None
+        if intervals:
+            interval = int(intervals[int(rng.integers(len(intervals)))])
+        else:
+            interval = spec.interval_s if spec else 1
+        wires = spec.wires if spec else ("native",)
+        device = Device(room_id, room_id, model, wires[int(rng.integers(len(wires)))], interval)
+        use = str(rng.choice(["student", "staff", "locker"], p=[0.8, 0.1, 0.1]))
+        restrooms.append(Restroom(room_id, use, (device,)))
+    buildings: list[Building] = []
+    per_building = rooms_per_floor * floors
+    for b in range(-(-n_rooms // per_building)):
+        mine = restrooms[b * per_building : (b + 1) * per_building]
+        split = [mine[k : k + rooms_per_floor] for k in range(0, len(mine), rooms_per_floor)]
+        buildings.append(
+            Building(f"b{b + 1}", tuple(Floor(str(k + 1), tuple(f)) for k, f in enumerate(split)))
+        )
+    return School(name, tuple(buildings))
+
+
+def random_school(
+    seed: int, n_rooms: int, models: Sequence[str] = (), intervals: Sequence[int] = ()
+) -> School:
+    """Draw a school with one sensor a room, for training and benchmarks.
+
+    Parameters
+    ----------
+    seed : int
+    n_rooms : int
+        Number of restrooms, >= 1.
+    models : sequence of str, optional
+        Device models to draw from; all by default.
+    intervals : sequence of int, optional
+        Reporting intervals to draw from, s; each model's usual one by default.
+
+    Returns
+    -------
+    School
+        The same for the same arguments.
+
+    Raises
+    ------
+    ValueError
+        If `n_rooms` is not positive or a model is unknown.
+
+    Examples
+    --------
+    >>> [d.model for d in random_school(1, 2, models=["sen55"]).devices]
+    ['sen55', 'sen55']
+    """
+    if n_rooms < 1:
+        raise ValueError(f"n_rooms must be positive, got {n_rooms}")
+    return _many(
+        f"School {seed}",
+        n_rooms,
+        rooms_per_floor=4,
+        floors=3,
+        seed=seed,
+        models=models,
+        intervals=intervals,
+    )

@@ -1,0 +1,594 @@
+"""Run a school: air, sources, devices; yield readings and, apart from them, the truth.
+
+Time advances in tiles of one hour from `start`. Each named thing has its own random stream (room
+and day, session and sensor, device and tile), so what a run yields depends on the seed, the
+school and the start alone: `chunk_s` only regroups it, byte for byte, and a longer run begins
+with the shorter one, save for the truth of sessions still in the air at its end.
+
+Whatever is released is followed event by event: a session becomes, at each inlet, a window of
+seconds (`sensor_sim.plume`), windows add up, and a device sees the sum. Background is advanced a
+minute at a time for all rooms (`sensor_sim.background`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from detection.quantities import COLUMNS
+from sensor_sim.background import Background, Slow
+from sensor_sim.devices.faults import Fault, plan_faults
+from sensor_sim.devices.unit import DeviceUnit, Inlet, Rows
+from sensor_sim.devices.voc_index import VocIndex
+from sensor_sim.plume import CO2, GAS, N_BINS, N_ROWS, PM25_WEIGHT, WATER, Plume, plume_at
+from sensor_sim.room import Place, RoomAir, SensorPlace
+from sensor_sim.schedule import DAY_S, MINUTES, Activity, Ambient, DayPlan, plan_ambient, plan_day
+from sensor_sim.school import (
+    Bells,
+    Building,
+    Device,
+    Floor,
+    Restroom,
+    School,
+    random_school,
+)
+from sensor_sim.sources import SOURCES
+from sensor_sim.streams import stream
+from sensor_sim.trace import DeviceTrace, Truth
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from sensor_sim.emission import Session
+
+__all__ = [
+    "Activity",
+    "Bells",
+    "Building",
+    "Chunk",
+    "Device",
+    "Floor",
+    "Restroom",
+    "School",
+    "random_school",
+    "simulate",
+]
+
+TILE_S: Final = 3600
+SEEN_UG_M3: Final = 2.0
+"""PM2.5 excess from which a sensor could see a plume, µg/m³."""
+SEEN_GAS_PPB: Final = 30.0
+SEEN_WATER_G_M3: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What was published in a stretch of true time.
+
+    Attributes
+    ----------
+    start, end : float
+        Unix seconds; rows have ``start <= sent < end``, in the last chunk also later ones.
+    traces : tuple of DeviceTrace
+        One for each device, in the school's order; may be empty of rows.
+    truths : tuple of Truth
+        Of sessions that ended and peaked in it, one for each sensor of the room.
+    """
+
+    start: float
+    end: float
+    traces: tuple[DeviceTrace, ...]
+    truths: tuple[Truth, ...]
+
+
+@dataclass(slots=True)
+class _Seen:
+    """A session at one sensor, until its truth can be told."""
+
+    truth: Truth
+    at: float
+    own: float
+    done: float
+
+
+@dataclass(slots=True)
+class _Sensor:
+    unit: DeviceUnit
+    place: SensorPlace
+    plumes: list[Plume] = field(default_factory=list)
+    seen: list[_Seen] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Room:
+    restroom: Restroom
+    air: RoomAir
+    sensors: list[_Sensor]
+    days: dict[int, DayPlan] = field(default_factory=dict)
+    queue: list[Session] = field(default_factory=list)
+
+
+def simulate(
+    school: School,
+    *,
+    seed: int,
+    start: float,
+    duration_s: float,
+    chunk_s: float = 3600.0,
+    nuisance_rate: float = 1.0,
+    vape_rate: float = 1.0,
+    activity: Activity = "ordinary",
+) -> Iterator[Chunk]:
+    """Simulate a school.
+
+    Parameters
+    ----------
+    school : School
+    seed : int
+        Non-negative.
+    start : float
+        Unix seconds; all devices power up then.
+    duration_s : float
+        Length, s, > 0; rounded up to whole seconds.
+    chunk_s : float
+        Length of a chunk, s, > 0. Regroups the output, changes nothing in it.
+    nuisance_rate, vape_rate : float
+        Factors on the mean numbers of nuisances and of vaping sessions, >= 0.
+    activity : {'ordinary', 'hard_restroom', 'demo'}
+        The school's own days; a hard benchmark, with about 200 nuisances and 14 vaping sessions a
+        room-day round the clock, a third of the vaping masked; or something somewhere in the
+        school about every minute.
+
+    Yields
+    ------
+    Chunk
+        In time order.
+
+    Raises
+    ------
+    ValueError
+        If a length is not positive, a rate or the seed negative, or the activity unknown.
+
+    Examples
+    --------
+    >>> chunk = next(simulate(School.small(), seed=1, start=1_789_000_000, duration_s=60))
+    >>> len(chunk.traces)
+    8
+    """
+    problems = [
+        f"{name} must be positive, got {value}"
+        for name, value in (("duration_s", duration_s), ("chunk_s", chunk_s))
+        if not (math.isfinite(value) and value > 0)
+    ]
+    problems += [
+        f"{name} must not be negative, got {value}"
+        for name, value in (
+            ("seed", seed),
+            ("nuisance_rate", nuisance_rate),
+            ("vape_rate", vape_rate),
+        )
+        if not (math.isfinite(value) and value >= 0)
+    ]
+    if activity not in {"ordinary", "hard_restroom", "demo"}:
+        problems.append(f"activity must be ordinary, hard_restroom or demo, got {activity!r}")
+    if problems:
+        raise ValueError("; ".join(problems))
+    engine = _Engine(school, seed, float(start), vape_rate, nuisance_rate, activity)
+    return _chunks(engine, math.ceil(duration_s), float(chunk_s))
+
+
+class _Engine:
+    """All state of a run, advanced tile by tile."""
+
+    def __init__(
+        self,
+        school: School,
+        seed: int,
+        start: float,
+        vape_rate: float,
+        nuisance_rate: float,
+        activity: Activity,
+    ) -> None:
+        self.school = school
+        self.start = start
+        self._seed = seed
+        self._activity: Activity = activity
+        self._vape_rate = vape_rate
+        self._nuisance_rate = nuisance_rate
+        self.rooms: list[_Room] = []
+        for restroom in school.restrooms:
+            air = RoomAir.draw(stream(seed, "air", restroom.id), restroom.volume_m3)
+            sensors = [
+                _Sensor(DeviceUnit(d, seed, start), SensorPlace.draw(stream(seed, "place", d.id)))
+                for d in restroom.devices
+            ]
+            self.rooms.append(_Room(restroom, air, sensors))
+        self._background = Background(stream(seed, "background"), [room.air for room in self.rooms])
+        self._indexed = [s for r in self.rooms for s in r.sensors if s.unit.has_index]
+        self._index = VocIndex(len(self._indexed))
+        self._tile = 0
+        self._ambient: dict[int, tuple[Ambient, ...]] = {}
+        self._outdoors: list[Ambient] = []
+        self.truths: list[tuple[float, Truth]] = []
+
+    @property
+    def sensors(self) -> list[_Sensor]:
+        """All sensors in the school's order."""
+        return [s for r in self.rooms for s in r.sensors]
+
+    def _local(self, time: float) -> tuple[int, float]:
+        """Local day number and minute of the day."""
+        day, second = divmod(time + self.school.utc_offset_s, DAY_S)
+        return int(day), second / 60
+
+    def _plan(self, room: _Room, day: int) -> DayPlan:
+        plan = room.days.get(day)
+        if plan is None:
+            plan = room.days[day] = plan_day(
+                self.school,
+                room.restroom,
+                room.air,
+                day,
+                seed=self._seed,
+                activity=self._activity,
+                vape_rate=self._vape_rate,
+                nuisance_rate=self._nuisance_rate,
+            )
+            room.queue += [s for s in plan.sessions if s.start >= self.start]
+            room.queue.sort(key=lambda s: (s.start, s.id))
+            for old in [d for d in room.days if d < day - 1]:
+                del room.days[old]
+        return plan
+
+    def _minutes(self, room: _Room, time: float, n: int) -> tuple[NDArray[np.float64], ...]:
+        """ACH and people in each of `n` minutes from `time`."""
+        day, minute = self._local(time)
+        first = int(minute)
+        fans, people = [], []
+        left = n
+        while left > 0:
+            plan = self._plan(room, day)
+            stop = min(first + left, MINUTES)
+            fans.append(plan.fan_on[first:stop])
+            people.append(plan.people[first:stop])
+            left -= stop - first
+            day, first = day + 1, 0
+        fan = np.concatenate(fans)
+        return np.where(fan, room.air.ach_on, room.air.ach_off), np.concatenate(people)
+
+    def advance(self, seconds: int) -> list[Rows]:
+        """Simulate the next tile; only its first `seconds` are kept.
+
+        Returns
+        -------
+        list of Rows
+            For each sensor, in the school's order.
+        """
+        tile = self._tile
+        begin = self.start + tile * TILE_S
+        slow = self._advance_background(begin)
+        time = begin + np.arange(TILE_S, dtype=np.float64)
+        sensed: list[tuple[_Sensor, np.random.Generator, NDArray[np.float32]]] = []
+        nodes = np.arange(0, TILE_S + 1, 60)
+        grid = np.arange(TILE_S)
+        for number, room in enumerate(self.rooms):
+            fine = np.empty((len(Slow), TILE_S), np.float32)
+            for row in range(len(Slow)):
+                fine[row] = np.interp(grid, nodes, slow[:, row, number])
+            self._begin_sessions(room, begin, slow[:, :, number])
+            for sensor in room.sensors:
+                air = Inlet.mix(time, _sum_plumes(sensor, tile * TILE_S), fine)
+                self._tell(sensor, air, begin, seconds)
+                rng = stream(self._seed, "tile", sensor.unit.device.id, tile)
+                sensed.append((sensor, rng, sensor.unit.sense(rng, air)))
+        self._run_index(sensed, begin)
+        rows = []
+        for sensor, rng, signals in sensed:
+            report = sensor.unit.report(rng, time[:seconds], signals[:, :seconds], sensor.faults)
+            restarts = [
+                (f.end, "restart")
+                for f in sensor.faults
+                if f.kind == "restart" and begin <= f.end < begin + seconds
+            ]
+            events = tuple(sorted([*report.events, *restarts]))
+            rows.append(Rows(report.time, report.sent, report.values, events))
+        self._tile += 1
+        return rows
+
+    def _advance_background(self, begin: float) -> NDArray[np.float64]:
+        minutes = TILE_S // 60
+        both = [self._minutes(room, begin, minutes) for room in self.rooms]
+        ach = np.stack([b[0] for b in both], axis=1)
+        people = np.stack([b[1] for b in both], axis=1)
+        at = begin + 60.0 * np.arange(minutes)
+        day, _ = self._local(begin)
+        for d in (day, day + 1):
+            if d not in self._ambient:
+                self._ambient[d] = plan_ambient(
+                    self.school,
+                    d,
+                    seed=self._seed,
+                    nuisance_rate=self._nuisance_rate,
+                    activity=self._activity,
+                )
+                self._outdoors += self._ambient[d]
+        outside = np.zeros((minutes, 2))
+        for event in self._outdoors:
+            level = event.level(at)
+            outside[:, 0] += level * event.fine_ug_m3
+            outside[:, 1] += level * event.coarse_ug_m3
+        hour = ((at + self.school.utc_offset_s) % DAY_S) / 3600
+        rng = stream(self._seed, "minutes", self._tile)
+        slow = self._background.advance(rng, ach, people, outside, hour)
+        self._tell_ambient(slow, begin)
+        return slow
+
+    def _begin_sessions(self, room: _Room, begin: float, slow: NDArray[np.float64]) -> None:
+        while room.queue and room.queue[0].start < begin + TILE_S:
+            session = room.queue.pop(0)
+            first = int(session.start - self.start)
+            minute = int((session.start - begin) // 60)
+            now = slow[minute]
+            ach, _ = self._minutes(room, session.start, 240)
+            rh = float(Inlet.mix(np.zeros(1), None, now[:, None].astype(np.float32)).rh[0])
+            shared = Place.draw(stream(self._seed, "release", session.id))
+            near = SOURCES[session.source].near_sensor
+            for sensor in room.sensors:
+                rng = stream(self._seed, "plume", session.id, sensor.unit.device.id)
+                place = shared.towards(rng, near)
+                plume = plume_at(
+                    rng,
+                    session,
+                    room.air,
+                    sensor.place,
+                    place,
+                    first=first,
+                    ach_per_minute=ach,
+                    rh=rh,
+                    water_g_m3=float(now[Slow.WATER]),
+                    temp_c=float(now[Slow.TEMP]),
+                )
+                if plume is not None:
+                    sensor.plumes.append(plume)
+                sensor.seen.append(_witness(session, sensor, plume, self.start))
+
+    def _tell(self, sensor: _Sensor, air: Inlet, begin: float, seconds: int) -> None:
+        """Fill in baselines that fall into this tile and hand over what is complete."""
+        waiting = []
+        for seen in sensor.seen:
+            i = int(seen.at - begin)
+            if math.isnan(seen.truth.baseline) and 0 <= i < TILE_S:
+                total = float(air.background_pm25()[i])
+                if air.plume is not None:
+                    total += float(PM25_WEIGHT @ air.plume[:N_BINS, i])
+                seen.truth = _with_baseline(seen.truth, max(total - seen.own, 0.0))
+            if seen.done < begin + TILE_S and not math.isnan(seen.truth.baseline):
+                self.truths.append((seen.done, seen.truth))
+            else:
+                waiting.append(seen)
+        sensor.seen = waiting
+        for fault in plan_faults(
+            self._seed,
+            sensor.unit.device.id,
+            sensor.unit.device.channels,
+            self._tile,
+            begin,
+            float(TILE_S),
+        ):
+            sensor.faults.append(fault)
+            if fault.start < begin + seconds:
+                self.truths.append((fault.start, _fault_truth(sensor, fault)))
+        sensor.faults = [f for f in sensor.faults if f.end + 60 > begin]
+
+    def _tell_ambient(self, slow: NDArray[np.float64], begin: float) -> None:
+        for event in [e for e in self._outdoors if e.start < begin + TILE_S]:
+            self._outdoors_seen(event, slow, begin)
+        self._outdoors = [e for e in self._outdoors if e.end >= begin]
+
+    def _outdoors_seen(self, event: Ambient, slow: NDArray[np.float64], begin: float) -> None:
+        if not begin <= event.end < begin + TILE_S:
+            return
+        share = event.fine_ug_m3 / max(event.fine_ug_m3 + event.coarse_ug_m3, 1e-9)
+        for number, room in enumerate(self.rooms):
+            # Indoors the plateau is what penetrates; the peak comes as it begins to fall.
+            peak = float(slow[0, [Slow.AMBIENT_FINE, Slow.AMBIENT_COARSE], number].sum())
+            for sensor in room.sensors:
+                device = sensor.unit.device
+                self.truths.append(
+                    (
+                        event.end,
+                        Truth(
+                            session=event.id,
+                            sensor=device.id,
+                            room=device.room,
+                            source=event.source,
+                            kind="ambient",
+                            start=event.start,
+                            end=event.end,
+                            arrival=event.start + event.ramp_s * share,
+                            peak_time=event.end - event.ramp_s,
+                            peak_excess=peak,
+                            baseline=float(slow[0, Slow.FINE, number]),
+                            masked_by="",
+                            puffs=1,
+                        ),
+                    )
+                )
+
+    def _run_index(
+        self,
+        sensed: list[tuple[_Sensor, np.random.Generator, NDArray[np.float32]]],
+        begin: float,
+    ) -> None:
+        mine = {id(s): signals for s, _, signals in sensed}
+        if not self._indexed:
+            return
+        for column, sensor in enumerate(self._indexed):
+            for fault in sensor.faults:
+                if fault.kind == "restart" and begin <= fault.end < begin + TILE_S:
+                    self._index.reset(column)
+        raw = np.stack([mine[id(s)][-2] for s in self._indexed]).astype(np.int32)
+        index = self._index.process(raw)
+        for row, sensor in zip(index, self._indexed, strict=True):
+            mine[id(sensor)][-3] = row
+
+    def unfinished(self) -> list[Truth]:
+        """Truth of sessions still in the air, with what is known."""
+        out = []
+        for sensor in self.sensors:
+            for seen in sensor.seen:
+                truth = seen.truth
+                out.append(_with_baseline(truth, 0.0) if math.isnan(truth.baseline) else truth)
+            sensor.seen = []
+        return out
+
+
+def _sum_plumes(sensor: _Sensor, second: int) -> NDArray[np.float32] | None:
+    total: NDArray[np.float32] | None = None
+    for plume in sensor.plumes:
+        a = max(plume.first - second, 0)
+        b = min(plume.first + plume.rows.shape[1] - second, TILE_S)
+        if b <= a:
+            continue
+        if total is None:
+            total = np.zeros((N_ROWS, TILE_S), np.float32)
+        offset = second - plume.first
+        if plume.active.size == N_ROWS:
+            total[:, a:b] += plume.rows[:, a + offset : b + offset]
+        else:
+            for row in plume.active:
+                total[row, a:b] += plume.rows[row, a + offset : b + offset]
+    sensor.plumes = [p for p in sensor.plumes if p.first + p.rows.shape[1] > second + TILE_S]
+    return total
+
+
+def _witness(session: Session, sensor: _Sensor, plume: Plume | None, start: float) -> _Seen:
+    """What a session will be at a sensor, but for the baseline."""
+    device = sensor.unit.device
+    arrival = peak_time = math.nan
+    peak = own = 0.0
+    if plume is not None:
+        begin = start + plume.first
+        pm25 = plume.pm25
+        peak = float(pm25.max())
+        other = (plume.rows[GAS:CO2].sum(axis=0) > SEEN_GAS_PPB) | (
+            np.abs(plume.rows[WATER]) > SEEN_WATER_G_M3
+        )
+        # Vaping is told by its particles; what has few is told by gas or humidity.
+        passed = pm25 > SEEN_UG_M3
+        if session.kind != "vape":
+            passed = passed | other
+        if passed.any():
+            i = int(np.argmax(passed))
+            arrival = begin + i
+            own = float(pm25[i])
+        if peak > 0.1 or session.kind == "vape":
+            peak_time = begin + int(np.argmax(pm25))
+        elif not math.isnan(arrival):
+            peak_time = begin + int(np.argmax(plume.rows[GAS : WATER + 1].sum(axis=0)))
+    at = session.start if math.isnan(arrival) else arrival
+    known = [t for t in (session.end, arrival, peak_time) if not math.isnan(t)]
+    truth = Truth(
+        session=session.id,
+        sensor=device.id,
+        room=device.room,
+        source=session.source,
+        kind=session.kind,
+        start=session.start,
+        end=session.end,
+        arrival=arrival,
+        peak_time=peak_time,
+        peak_excess=peak,
+        baseline=math.nan,
+        masked_by=session.masked_by,
+        puffs=session.puffs,
+    )
+    return _Seen(truth, at, own, max(known))
+
+
+def _with_baseline(truth: Truth, baseline: float) -> Truth:
+    return replace(truth, baseline=baseline)
+
+
+def _fault_truth(sensor: _Sensor, fault: Fault) -> Truth:
+    device = sensor.unit.device
+    name = f"{fault.kind}:{fault.channel}" if fault.channel else fault.kind
+    return Truth(
+        session=f"{device.id}/fault/{fault.start:.0f}",
+        sensor=device.id,
+        room=device.room,
+        source=name,
+        kind="sensor_fault",
+        start=fault.start,
+        end=fault.end,
+        arrival=fault.start,
+        peak_time=math.nan,
+        peak_excess=0.0,
+        baseline=0.0,
+        masked_by="",
+        puffs=0,
+    )
+
+
+def _chunks(engine: _Engine, duration_s: int, chunk_s: float) -> Iterator[Chunk]:
+    """Regroup tiles into chunks by the time of sending."""
+    sensors = engine.sensors
+    kept: list[list[Rows]] = [[] for _ in sensors]
+    finish = engine.start + duration_s
+    done = 0
+    number = 0
+    begin = engine.start
+    while begin < finish:
+        end = min(engine.start + (number + 1) * chunk_s, finish)
+        while engine.start + done < end and done < duration_s:
+            seconds = min(TILE_S, duration_s - done)
+            for rows, new in zip(kept, engine.advance(seconds), strict=True):
+                rows.append(new)
+            done += seconds
+        last = end >= finish
+        cut = math.inf if last else end
+        traces = tuple(
+            _take_rows(sensor.unit.device, rows, cut)
+            for sensor, rows in zip(sensors, kept, strict=True)
+        )
+        ready = [t for at, t in engine.truths if at < end or last]
+        engine.truths = [] if last else [(at, t) for at, t in engine.truths if at >= end]
+        if last:
+            ready += engine.unfinished()
+        ready.sort(key=lambda t: (t.start, t.session, t.sensor))
+        yield Chunk(begin, end, traces, tuple(ready))
+        number += 1
+        begin = end
+
+
+def _take_rows(device: Device, rows: list[Rows], cut: float) -> DeviceTrace:
+    """Take what was sent before `cut` out of `rows`."""
+    taken: list[Rows] = []
+    left: list[Rows] = []
+    for r in rows:
+        n = int(np.searchsorted(r.sent, cut))
+        now = tuple(e for e in r.events if e[0] < cut)
+        later = tuple(e for e in r.events if e[0] >= cut)
+        if n or now:
+            taken.append(Rows(r.time[:n], r.sent[:n], r.values[:n], now))
+        if n < r.sent.size or later:
+            left.append(Rows(r.time[n:], r.sent[n:], r.values[n:], later))
+    rows[:] = left
+    if len(taken) == 1:
+        time, sent, values = taken[0].time, taken[0].sent, taken[0].values
+    elif taken:
+        time = np.concatenate([r.time for r in taken])
+        sent = np.concatenate([r.sent for r in taken])
+        values = np.concatenate([r.values for r in taken])
+    else:
+        time, sent, values = np.empty(0), np.empty(0), np.empty((0, len(COLUMNS)))
+    events = tuple(e for r in taken for e in r.events)
+    return DeviceTrace(
+        device.id, device.room, device.model, device.wire, time, sent, values, events
+    )

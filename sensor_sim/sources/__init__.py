@@ -1,0 +1,81 @@
+"""What people and things release in a restroom; each session drawn anew.
+
+`SOURCES` is the literal table; being in it is being simulated and tested.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from sensor_sim.sources import dust_smoke, moisture, sprays, vaping
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+
+    from sensor_sim.emission import Emission
+
+__all__ = ["BUILDING_WIDE", "SOURCES", "Source"]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One kind of happening.
+
+    Attributes
+    ----------
+    kind : str
+        `detection.events.EventKind` a perfect detector would say.
+    draw : callable
+        Draws one session's emissions.
+    per_day : float
+        Mean number in a student restroom on a school day.
+    when : str
+        Key of `sensor_sim.schedule.PROFILES`: when in the day it happens.
+    hard_weight : float
+        Relative share among the nuisances of the hard benchmark (0 for vaping).
+    near_sensor : float
+        Chance that it happens right under the sensor.
+    """
+
+    kind: str
+    draw: Callable[[np.random.Generator], tuple[Emission, ...]]
+    per_day: float
+    when: str
+    hard_weight: float
+    near_sensor: float = 0.15
+
+
+SOURCES: Final[dict[str, Source]] = {
+    "nicotine_pod": Source("vape", vaping.nicotine_pod, 0.6, "students", 0.0),
+    "disposable": Source("vape", vaping.disposable, 0.6, "students", 0.0),
+    "stealth": Source("vape", vaping.stealth, 0.3, "students", 0.0),
+    "box_mod": Source("vape", vaping.box_mod, 0.1, "students", 0.0),
+    "thc_cartridge": Source("vape", vaping.thc_cartridge, 0.15, "students", 0.0),
+    "cigarette": Source("smoke", vaping.cigarette, 0.02, "students", 0.3),
+    "deodorant": Source("spray", sprays.deodorant, 1.0, "students", 14.0),
+    "hair_spray": Source("spray", sprays.hair_spray, 0.4, "students", 8.0),
+    "air_freshener": Source("spray", sprays.air_freshener, 0.8, "open", 12.0),
+    "perfume": Source("voc", sprays.perfume, 0.6, "students", 10.0),
+    "trigger_cleaner": Source("voc", sprays.trigger_cleaner, 0.8, "custodian", 10.0),
+    "floor_cleaning": Source("voc", sprays.floor_cleaning, 0.9, "custodian", 1.5),
+    "hand_sanitizer": Source("voc", sprays.hand_sanitizer, 5.0, "visits", 30.0),
+    "reed_diffuser": Source("voc", sprays.reed_diffuser, 0.05, "open", 0.2),
+    "hot_tap": Source("steam", moisture.hot_tap, 4.0, "visits", 26.0),
+    "shower": Source("steam", moisture.shower, 0.0, "sports", 5.0),
+    "hand_dryer": Source("dust", moisture.hand_dryer, 12.0, "visits", 30.0),
+    "flush": Source("steam", moisture.flush, 14.0, "visits", 20.0),
+    "humidifier": Source("steam", moisture.humidifier, 0.03, "open", 1.0),
+    "nebulizer": Source("steam", moisture.nebulizer, 0.03, "open", 1.5),
+    "fog_machine": Source("smoke", moisture.fog_machine, 0.01, "sports", 0.6),
+    "class_change": Source("dust", dust_smoke.class_change, 6.0, "passing", 12.0),
+    "paper_dust": Source("dust", dust_smoke.paper_dust, 4.0, "visits", 18.0),
+    "incense": Source("smoke", dust_smoke.incense, 0.03, "open", 0.8),
+    "breath": Source("steam", dust_smoke.breath, 0.5, "students", 6.0, near_sensor=1.0),
+}
+"""All sources that belong to one room."""
+
+BUILDING_WIDE: Final[dict[str, float]] = {"wildfire": 0.01, "mowing": 0.04}
+"""Sources outdoors that every room sees, with their mean number a day; kind `ambient`."""
