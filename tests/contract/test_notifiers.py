@@ -359,7 +359,7 @@ async def test_no_notifier_leaks_a_secret(provider, target, make, status, log, c
         repr(target),
         str(target),
         f"{target}",
-        caplog.text,
+        *log,
         *capfd.readouterr(),
     ]
     assert all(SECRET not in text for text in said)
