@@ -12,27 +12,37 @@ import contextlib
 import fcntl
 import logging
 import os
+import secrets
+import signal
 import socket
 import sqlite3
+import sys
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Final, TypeVar
+from urllib.parse import urlsplit
 
 from alerts import schema
 from alerts.engine import AlertEngine
+from alerts.errors import AlertError
 from alerts.notify import AppriseNotifier, NotifySettings
 from alerts.outbox import OutboxPump
+from alerts.secrets import load_secret
 from alerts.watch import Watch
-from ingest.decoders import subscriptions
+from alerts.web.app import create_app
+from alerts.web.settings import PipelineStatus, QuarantinedSensor, StaffPageSettings
+from ingest.decoders import DECODERS, subscriptions
 from ingest.decoders.base import Context
 from ingest.errors import BrokerError
 from ingest.mqtt import MqttSource
 from ingest.pipeline import Intake, IntakeConfig
 from ingest.validation import may_alert
+from plumewatch.config import ConfigError, load
 from plumewatch.paths import DataPaths
-from plumewatch.settings import alert_policy, broker_settings
+from plumewatch.settings import alert_policy, broker_settings, staff_token
+from plumewatch.web_server import PortInUseError, WebServer
 from storage import state
 from storage.errors import StorageError
 from storage.journal import Journal
@@ -41,10 +51,12 @@ from storage.timeseries.sqlite import SqliteSeries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from alerts.engine import AlertRecord
     from alerts.notify import Notifier
     from alerts.outbox import DeliveryOutcome
+    from alerts.secrets import Secret
     from detection.events import Event
     from plumewatch.config import PlumewatchConfig
     from storage.journal import DeadLetter
@@ -162,6 +174,7 @@ class Service:
 
     async def _serve(self, stop: asyncio.Event, pump: OutboxPump) -> None:
         web = self._web_server()
+        log.info("staff page: http://%s:%d", self.config.web.host, web.port)
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
@@ -330,22 +343,74 @@ class Service:
             raise ServiceError("the service is not open")
         return self._watch
 
+    def pipeline(self) -> PipelineStatus:
+        """Return what ingest and the consumers count, for the staff page."""
+        source, counters = self.source.state, self.counters
+        outcomes: dict[str, int] = {}
+        refused: dict[str, int] = {}
+        for (outcome, reason, _), count in self.intake.counters.items():
+            outcomes[outcome] = outcomes.get(outcome, 0) + count
+            if reason:
+                refused[reason] = refused.get(reason, 0) + count
+        return PipelineStatus(
+            counters={
+                "broker connected": int(source.connected),
+                "messages received": source.received,
+                "messages acknowledged": source.acknowledged,
+                **{f"messages {outcome}": n for outcome, n in sorted(outcomes.items())},
+                "QoS 0 messages dropped": source.dropped_qos0,
+                "readings through detection": counters.readings_detected,
+                "readings in the series": counters.readings_stored,
+                "events": counters.events,
+                "alerts": counters.alerts,
+                **{f"failing: {what}": 1 for what in sorted(counters.failing)},
+                **({"failing: journal": 1} if source.storage_failing else {}),
+            },
+            dead_letters=refused,
+            quarantine=[
+                QuarantinedSensor(q.name, q.first_seen, q.last_seen, q.count)
+                for q in reversed(self.intake.quarantine.values())
+            ],
+        )
+
     def _web_server(self) -> WebServer:
+        web = self.config.web
+        loopback = web.host in {"127.0.0.1", "localhost", "::1"}
+        names = {"127.0.0.1", "localhost", "[::1]", web.host}
+        if web.public_url:
+            names.add(urlsplit(web.public_url).hostname or web.host)
         app = create_app(
             StaffPageSettings(
                 database=self.paths.state,
-                registry=self.registry,
                 engine=self.engine,
                 series=self.series,
+                token=self._token(),
+                on_change=self._wake_outbox.set,
                 pipeline=self.pipeline,
-                wake=self._wake_outbox,
-                token=staff_token(self.config),
-                zone=self.config.timezone,
-                site=self.config.site,
+                open_reading=loopback,
+                secure_cookie=web.public_url.startswith("https://"),
+                hosts=tuple(sorted(names)),
+                school=self.config.site,
                 clock=self._clock,
             )
         )
-        return WebServer(app, self.config.web.host, self.config.web.port)
+        try:
+            return WebServer(app, web.host, web.port)
+        except PortInUseError as error:
+            raise ServiceError(f"staff page: {error}") from error
+
+    def _token(self) -> Secret:
+        """Token of the staff page: as configured, else made once and kept in the data folder."""
+        configured = staff_token(self.config)
+        if configured is not None:
+            return configured
+        path = self.paths.root / "staff-token"
+        if not path.exists():
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w", encoding="ascii") as file:
+                file.write(secrets.token_urlsafe(18) + "\n")
+            log.info("made a token for the staff page; it is in %s", path)
+        return load_secret("staff-token", file=path)
 
 
 def run_service(config_path: Path) -> int:

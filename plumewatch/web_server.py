@@ -56,7 +56,7 @@ class WebServer:
         self._server = _Server(
             uvicorn.Config(
                 app,
-                lifespan="off",
+                lifespan="on",
                 log_level="warning",
                 access_log=False,
                 server_header=False,

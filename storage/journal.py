@@ -320,18 +320,28 @@ class Journal:
         )
 
     def _quarantine(self, offset: int, body: bytes) -> None:
-        self.corrupt_records += 1
+        """Move a corrupt record to the dead letters; counted once, whoever meets it first.
+
+        Where the disk refuses the move, the record is counted and passed all the same: it must
+        not stop its readers.
+        """
         letter = DeadLetter(
             0.0, "journal", "corrupt_record", f"offset {offset}", "", len(body), bytes(body[:1024])
         )
-        connection = connect(self.path) if str(self.path) != ":memory:" else self._writer()
+        connection: sqlite3.Connection | None = None
         try:
+            connection = self._writer() if str(self.path) == ":memory:" else connect(self.path)
             with transaction(connection):
+                moved = connection.execute("DELETE FROM journal WHERE offset = ?", (offset,))
+                if moved.rowcount == 0:
+                    return
                 self._bury(connection, [letter])
-                connection.execute("DELETE FROM journal WHERE offset = ?", (offset,))
+        except (sqlite3.Error, StorageUnavailableError):
+            pass
         finally:
-            if connection is not self._write:
+            if connection is not None and connection is not self._write:
                 connection.close()
+        self.corrupt_records += 1
 
     @staticmethod
     def _last(connection: sqlite3.Connection) -> int:

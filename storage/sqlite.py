@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from storage.errors import SchemaTooNewError, StorageUnavailableError
 
@@ -38,7 +39,8 @@ def connect(path: Path | str, *, read_only: bool = False) -> sqlite3.Connection:
         If the file cannot be opened, created or is no database.
     """
     in_memory = str(path) == ":memory:"
-    target = ":memory:" if in_memory else f"file:{path}?mode={'ro' if read_only else 'rwc'}"
+    mode = "ro" if read_only else "rwc"
+    target = ":memory:" if in_memory else f"file:{quote(str(path))}?mode={mode}"
     try:
         connection = sqlite3.connect(
             target,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
+import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -86,6 +87,7 @@ class SqliteSeries:
         self._connection: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
         self._ids: dict[str, int] = {}
+        self._reading = threading.Lock()
 
     def open(self) -> None:
         """Open the file, creating or migrating its tables.
@@ -161,12 +163,15 @@ class SqliteSeries:
         reader = self._readable()
         found: dict[str, LatestReading] = {}
         columns = ", ".join(COLUMNS)
-        for sensor_id, name in reader.execute("SELECT id, name FROM sensor").fetchall():
-            row = reader.execute(
-                f"SELECT time, {columns} FROM reading WHERE sensor = ?"  # noqa: S608 - names from the table of quantities
-                " ORDER BY time DESC LIMIT 1",
-                (sensor_id,),
-            ).fetchone()
+        with self._reading:
+            sensors = reader.execute("SELECT id, name FROM sensor").fetchall()
+        for sensor_id, name in sensors:
+            with self._reading:
+                row = reader.execute(
+                    f"SELECT time, {columns} FROM reading WHERE sensor = ?"  # noqa: S608 - names from the table of quantities
+                    " ORDER BY time DESC LIMIT 1",
+                    (sensor_id,),
+                ).fetchone()
             if row is not None:
                 values = {k: v for k, v in zip(COLUMNS, row[1:], strict=True) if v is not None}
                 found[name] = LatestReading(row[0] / _NS, values)
@@ -192,12 +197,13 @@ class SqliteSeries:
         """
         reader = self._readable()
         columns = ", ".join(COLUMNS)
-        rows = reader.execute(
-            f"SELECT time, {columns} FROM reading"  # noqa: S608 - names from the table of quantities
-            " WHERE sensor = (SELECT id FROM sensor WHERE name = ?) AND time BETWEEN ? AND ?"
-            " ORDER BY time",
-            (sensor, to_ns(start), to_ns(end)),
-        ).fetchall()
+        with self._reading:
+            rows = reader.execute(
+                f"SELECT time, {columns} FROM reading"  # noqa: S608 - names from the table of quantities
+                " WHERE sensor = (SELECT id FROM sensor WHERE name = ?) AND time BETWEEN ? AND ?"
+                " ORDER BY time",
+                (sensor, to_ns(start), to_ns(end)),
+            ).fetchall()
         time = np.array([row[0] / _NS for row in rows], dtype=np.float64)
         table = np.array(
             [[math.nan if v is None else v for v in row[1:]] for row in rows], dtype=np.float64
