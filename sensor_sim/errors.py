@@ -60,7 +60,7 @@ class ScenarioFault:
 
     def __str__(self) -> str:
         """Return the fault in one line."""
-        return f"{self.path}: {self.value} is not allowed; allowed: {self.allowed}"
+        return f"{self.path}: {self.value} (allowed: {self.allowed})"
 
 
 class ScenarioError(SimulationError):

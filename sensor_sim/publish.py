@@ -27,7 +27,9 @@ import re
 import ssl
 import time
 from collections import deque
+from collections.abc import AsyncIterable
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import unquote, urlsplit
 
@@ -36,7 +38,7 @@ import aiomqtt
 from sensor_sim.errors import BrokerAddressError, BrokerRefusedError, BrokerUnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
     from pathlib import Path
     from typing import TextIO
 
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BrokerAddress",
     "Ledger",
+    "Prefetched",
     "PublishReport",
     "PublishSettings",
     "Publisher",
@@ -268,6 +271,44 @@ def shift_trace(trace: DeviceTrace, offset_s: float) -> DeviceTrace:
     )
 
 
+class Prefetched:
+    """An iterator of messages read in a worker thread, one batch ahead of what is asked for.
+
+    So a simulation can compute while what it said is being published. Asking for a message may
+    be cancelled and asked again; none is lost.
+
+    Parameters
+    ----------
+    messages : iterable of WireMessage
+    batch : int
+        Messages a batch.
+    """
+
+    def __init__(self, messages: Iterable[WireMessage], batch: int = 512) -> None:
+        self._messages = iter(messages)
+        self._batch = batch
+        self._ready: deque[WireMessage] = deque()
+        self._coming: asyncio.Task[list[WireMessage]] | None = None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> WireMessage:
+        if not self._ready:
+            if self._coming is None:
+                self._coming = self._read()
+            batch = await asyncio.shield(self._coming)
+            if not batch:
+                raise StopAsyncIteration
+            self._coming = self._read()
+            self._ready.extend(batch)
+        return self._ready.popleft()
+
+    def _read(self) -> asyncio.Task[list[WireMessage]]:
+        work = asyncio.to_thread(list, islice(self._messages, self._batch))
+        return asyncio.create_task(work, name="publish-prefetch")
+
+
 class Publisher:
     """Publishes one stream; the shell around the broker connection.
 
@@ -305,7 +346,9 @@ class Publisher:
         self._first_sent = math.nan
         self._origin = math.nan
 
-    async def run(self, messages: Iterable[WireMessage]) -> PublishReport:
+    async def run(
+        self, messages: Iterable[WireMessage] | AsyncIterable[WireMessage]
+    ) -> PublishReport:
         """Publish all of `messages`.
 
         Raises
@@ -315,7 +358,7 @@ class Publisher:
         BrokerRefusedError
             If the broker refuses name and password.
         """
-        stream = iter(messages)
+        stream = _asynchronous(messages)
         began = self._monotonic()
         failing_since: float | None = None
         attempt = 0
@@ -362,7 +405,7 @@ class Publisher:
         client.pending_calls_threshold = settings.window + 1
         return client
 
-    async def _drain(self, client: aiomqtt.Client, stream: Iterator[WireMessage]) -> None:
+    async def _drain(self, client: aiomqtt.Client, stream: AsyncIterator[WireMessage]) -> None:
         async with asyncio.TaskGroup() as group:
             watch = group.create_task(_until_disconnected(client), name="publish-watch")
             slots = asyncio.Semaphore(self._settings.window)
@@ -382,13 +425,15 @@ class Publisher:
                 await asyncio.wait(sends)
             watch.cancel()
 
-    async def _due(self, stream: Iterator[WireMessage]) -> AsyncIterator[tuple[int, WireMessage]]:
+    async def _due(
+        self, stream: AsyncIterator[WireMessage]
+    ) -> AsyncIterator[tuple[int, WireMessage]]:
         again = deque(self._waiting.items())
         self.report.repeated += len(again)
         while again:
             yield again.popleft()
         since_yield = 0
-        for message in stream:
+        async for message in stream:
             number = self._next
             self._next += 1
             self._waiting[number] = message
@@ -435,7 +480,7 @@ class Publisher:
 
 
 async def publish(
-    messages: Iterable[WireMessage],
+    messages: Iterable[WireMessage] | AsyncIterable[WireMessage],
     address: BrokerAddress,
     settings: PublishSettings | None = None,
     *,
@@ -443,6 +488,19 @@ async def publish(
 ) -> PublishReport:
     """Publish `messages` to the broker at `address`; see `Publisher`."""
     return await Publisher(address, settings, ledger=ledger).run(messages)
+
+
+def _asynchronous(
+    messages: Iterable[WireMessage] | AsyncIterable[WireMessage],
+) -> AsyncIterator[WireMessage]:
+    if isinstance(messages, AsyncIterable):
+        return aiter(messages)
+    return _wrapped(messages)
+
+
+async def _wrapped(messages: Iterable[WireMessage]) -> AsyncIterator[WireMessage]:
+    for message in messages:
+        yield message
 
 
 async def _until_disconnected(client: aiomqtt.Client) -> None:

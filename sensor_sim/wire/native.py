@@ -31,7 +31,9 @@ class NativeEncoder(BaseEncoder):
         return [self._status(b"online", at)]
 
     def reading(self, row: WireRow) -> list[WireMessage]:
-        """Return one JSON reading; event time to the millisecond."""
+        """Return one JSON reading, event time to the millisecond; none while there is no value."""
+        if not row.values:
+            return []
         body: dict[str, object] = {"time": iso_utc(row.time), "seq": self._seq + 1}
         for key, value in row.values.items():
             decimals = _DECIMALS[key]

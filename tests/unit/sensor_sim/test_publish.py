@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 from dataclasses import replace
 
 import aiomqtt
@@ -12,6 +13,7 @@ from sensor_sim.errors import BrokerAddressError, BrokerRefusedError, BrokerUnre
 from sensor_sim.publish import (
     BrokerAddress,
     Ledger,
+    Prefetched,
     Publisher,
     PublishSettings,
     live_offset,
@@ -71,7 +73,7 @@ async def test_all_arrive_in_order_and_are_in_the_ledger(broker):
     ledger = Ledger()
     got, report = await collect(
         broker,
-        "plumewatch/v1/#",
+        "plumewatch/v1/+/reading",
         500,
         publish(stream(500), address(broker), FAST, ledger=ledger),
     )
@@ -137,6 +139,36 @@ async def test_the_window_bounds_what_is_read_ahead(broker):
     )
     await publisher.run(counted())
     assert max(ahead) <= 5
+
+
+@pytest.mark.parametrize("batch", [1, 7, 1000])
+async def test_prefetched_gives_all_in_order_over_cancelled_requests(batch):
+    entered, go = threading.Event(), threading.Event()
+
+    def slow():
+        entered.set()
+        go.wait(10)
+        yield from stream(20)
+
+    source = Prefetched(slow(), batch)
+    request = asyncio.ensure_future(anext(source))
+    await asyncio.to_thread(entered.wait, 10)
+    request.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await request
+    go.set()
+    assert [m.seq async for m in source] == list(range(1, 21))
+
+
+async def test_prefetched_passes_on_what_the_simulation_raises():
+    def broken():
+        yield from stream(1)
+        raise ValueError("broken physics")
+
+    source = Prefetched(broken(), 1)
+    assert (await anext(source)).seq == 1
+    with pytest.raises(ValueError, match="broken physics"):
+        await anext(source)
 
 
 async def test_nothing_acknowledged_is_lost_over_kills_of_the_broker():
