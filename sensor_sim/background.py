@@ -73,9 +73,8 @@ def fine_numbers(kappa: float) -> NDArray[np.float64]:
     """
     out = np.empty((N_BINS, RH_TABLE.size))
     for i, g in enumerate(np.asarray(growth_factor(RH_TABLE, kappa))):
-        modes = tuple(
-            Mode(m.mmd_um * float(g), m.gsd, m.share * float(g) ** 3) for m in _FINE_MODES
-        )
+        grown = float(g)
+        modes = tuple(Mode(m.mmd_um * grown, m.gsd, m.share * grown**3) for m in _FINE_MODES)
         # 1 µg/m³ = 1e-3 mg/m³ = 1e-9 mg/cm³.
         out[:, i] = Aerosol(modes).numbers_per_mg(np.zeros(1))[:, 0] * 1e-9
     return out

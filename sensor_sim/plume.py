@@ -233,7 +233,7 @@ def _release(
     kernel[:, -tail:] *= np.linspace(1, 0, tail, dtype=np.float32)
     if e.duration_s <= _PULSE_S:
         for at, share in zip(e.times_s, e.shares, strict=True):
-            i = int(round(at + e.duration_s / 2))
+            i = round(at + e.duration_s / 2)
             stop = min(i + horizon, n)
             target[active, i:stop] += kernel[:, : stop - i] * np.float32(
                 share * np.exp(exchange[min(i, n - 1)])

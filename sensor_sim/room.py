@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["Place", "RoomAir", "SensorPlace", "arrival", "zone_concentrations"]
 
 _NEAR, _HERE, _THERE, _POCKET = range(4)
+_FANS = ("schedule", "occupancy", "always", "broken")
+_FAN_SHARE = (0.4, 0.3, 0.2, 0.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +62,7 @@ class RoomAir:
             volume_m3=volume_m3 or log_uniform(rng, 15, 80),
             ach_on=log_uniform(rng, 4, 15),
             ach_off=log_uniform(rng, 0.5, 2),
-            fan=str(
-                rng.choice(["schedule", "occupancy", "always", "broken"], p=[0.4, 0.3, 0.2, 0.1])
-            ),
+            fan=str(rng.choice(_FANS, p=_FAN_SHARE)),
             mixing_s=log_uniform(rng, 60, 300),
             surface=float(rng.uniform(1.0, 2.6)),
         )
@@ -124,12 +124,12 @@ class Place:
             exchange_m3_min=log_uniform(rng, 2, 15),
             same_half=bool(rng.random() < 0.6),
             jet=float(rng.beta(0.8, 4.0)),
-            carry_s=float(rng.uniform(0, 8)),
+            carry_s=float(rng.uniform(1, 20)),
             lumpiness=float(rng.uniform(0.15, 0.7)),
         )
 
     def towards(self, rng: np.random.Generator, near: float) -> Place:
-        """The same place as one of the room's sensors sees it.
+        """Return the same place as one of the room's sensors sees it.
 
         Parameters
         ----------

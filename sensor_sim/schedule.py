@@ -180,12 +180,14 @@ def _uniform(
     weight = np.array([SOURCES[n].hard_weight for n in _NUISANCES])
     vape_weight = np.array([SOURCES[n].per_day for n in _VAPES])
     flat = np.ones(MINUTES)
-    wanted: list[tuple[float, str]] = []
-    for t in _sample_starts(rng, nuisances_per_day, flat):
-        wanted.append((float(t), str(rng.choice(_NUISANCES, p=weight / weight.sum()))))
-    for t in _sample_starts(rng, vapes_per_day, flat):
-        wanted.append((float(t), str(rng.choice(_VAPES, p=vape_weight / vape_weight.sum()))))
-    return wanted
+    nuisances = _sample_starts(rng, nuisances_per_day, flat)
+    vapes = _sample_starts(rng, vapes_per_day, flat)
+    names = [
+        *rng.choice(_NUISANCES, size=nuisances.size, p=weight / weight.sum()),
+        *rng.choice(_VAPES, size=vapes.size, p=vape_weight / vape_weight.sum()),
+    ]
+    starts = np.concatenate([nuisances, vapes])
+    return [(float(t), str(name)) for t, name in zip(starts, names, strict=True)]
 
 
 def _companions(

@@ -251,7 +251,7 @@ def _many(
         floor, number = divmod(rest, rooms_per_floor)
         room_id = f"b{building + 1}-{floor + 1}-r{number + 1}"
         model = pick[int(rng.integers(len(pick)))] if models or i >= len(pick) else pick[i]
-        spec = MODELS[model] if model in MODELS else None
+        spec = MODELS.get(model)
         if intervals:
             interval = int(intervals[int(rng.integers(len(intervals)))])
         else:

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from detection.quantities import COLUMNS
-from sensor_sim.background import Background, Slow
+from sensor_sim.aerosol import N_BINS
+from sensor_sim.background import Background, Slow, coarse_numbers
 from sensor_sim.devices.faults import Fault, plan_faults
 from sensor_sim.devices.unit import DeviceUnit, Inlet, Rows
 from sensor_sim.devices.voc_index import VocIndex
-from sensor_sim.plume import CO2, GAS, N_BINS, N_ROWS, PM25_WEIGHT, WATER, Plume, plume_at
+from sensor_sim.plume import CO2, GAS, N_ROWS, PM25_WEIGHT, WATER, Plume, plume_at
 from sensor_sim.room import Place, RoomAir, SensorPlace
 from sensor_sim.schedule import DAY_S, MINUTES, Activity, Ambient, DayPlan, plan_ambient, plan_day
 from sensor_sim.school import (
@@ -64,6 +65,8 @@ SEEN_UG_M3: Final = 2.0
 """PM2.5 excess from which a sensor could see a plume, µg/m³."""
 SEEN_GAS_PPB: Final = 30.0
 SEEN_WATER_G_M3: Final = 0.2
+COARSE_PM25: Final = float(PM25_WEIGHT @ coarse_numbers())
+"""PM2.5 in 1 µg/m³ of coarse background."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +218,7 @@ class _Engine:
         self._tile = 0
         self._ambient: dict[int, tuple[Ambient, ...]] = {}
         self._outdoors: list[Ambient] = []
+        self._watch: dict[str, _Watch] = {}
         self.truths: list[tuple[float, Truth]] = []
 
     @property
@@ -306,7 +310,7 @@ class _Engine:
         both = [self._minutes(room, begin, minutes) for room in self.rooms]
         ach = np.stack([b[0] for b in both], axis=1)
         people = np.stack([b[1] for b in both], axis=1)
-        at = begin + 60.0 * np.arange(minutes)
+        at = begin + 60.0 * np.arange(minutes, dtype=np.float64)
         day, _ = self._local(begin)
         for d in (day, day + 1):
             if d not in self._ambient:
@@ -387,39 +391,21 @@ class _Engine:
         sensor.faults = [f for f in sensor.faults if f.end + 60 > begin]
 
     def _tell_ambient(self, slow: NDArray[np.float64], begin: float) -> None:
-        for event in [e for e in self._outdoors if e.start < begin + TILE_S]:
-            self._outdoors_seen(event, slow, begin)
-        self._outdoors = [e for e in self._outdoors if e.end >= begin]
-
-    def _outdoors_seen(self, event: Ambient, slow: NDArray[np.float64], begin: float) -> None:
-        if not begin <= event.end < begin + TILE_S:
-            return
-        share = event.fine_ug_m3 / max(event.fine_ug_m3 + event.coarse_ug_m3, 1e-9)
-        for number, room in enumerate(self.rooms):
-            # Indoors the plateau is what penetrates; the peak comes as it begins to fall.
-            peak = float(slow[0, [Slow.AMBIENT_FINE, Slow.AMBIENT_COARSE], number].sum())
-            for sensor in room.sensors:
-                device = sensor.unit.device
-                self.truths.append(
-                    (
-                        event.end,
-                        Truth(
-                            session=event.id,
-                            sensor=device.id,
-                            room=device.room,
-                            source=event.source,
-                            kind="ambient",
-                            start=event.start,
-                            end=event.end,
-                            arrival=event.start + event.ramp_s * share,
-                            peak_time=event.end - event.ramp_s,
-                            peak_excess=peak,
-                            baseline=float(slow[0, Slow.FINE, number]),
-                            masked_by="",
-                            puffs=1,
-                        ),
-                    )
-                )
+        """Follow what comes from outdoors in every room, and tell it when it is over."""
+        excess = slow[:, Slow.AMBIENT_FINE] + COARSE_PM25 * slow[:, Slow.AMBIENT_COARSE]
+        for event in self._outdoors:
+            watch = self._watch.setdefault(event.id, _Watch.empty(len(self.rooms)))
+            for number in range(len(self.rooms)):
+                watch.see(number, begin, excess[:, number], slow[:, Slow.FINE, number])
+            if begin <= event.end < begin + TILE_S:
+                for number, room in enumerate(self.rooms):
+                    for sensor in room.sensors:
+                        truth = watch.truth(event, number, sensor.unit.device)
+                        self.truths.append((event.end, truth))
+        over = {e.id for e in self._outdoors if e.end < begin + TILE_S}
+        self._outdoors = [e for e in self._outdoors if e.id not in over]
+        for event_id in over:
+            self._watch.pop(event_id, None)
 
     def _run_index(
         self,
@@ -449,6 +435,53 @@ class _Engine:
         return out
 
 
+@dataclass(slots=True)
+class _Watch:
+    """One building-wide event as each room has had it."""
+
+    arrival: NDArray[np.float64]
+    peak_time: NDArray[np.float64]
+    peak: NDArray[np.float64]
+    baseline: NDArray[np.float64]
+
+    @classmethod
+    def empty(cls, rooms: int) -> _Watch:
+        return cls(np.full(rooms, np.nan), np.full(rooms, np.nan), np.zeros(rooms), np.zeros(rooms))
+
+    def see(
+        self,
+        room: int,
+        begin: float,
+        excess: NDArray[np.float64],
+        fine: NDArray[np.float64],
+    ) -> None:
+        """Take in a tile's minutes."""
+        passed = np.flatnonzero(excess > SEEN_UG_M3)
+        if passed.size and math.isnan(self.arrival[room]):
+            self.arrival[room] = begin + 60.0 * passed[0]
+            self.baseline[room] = fine[passed[0]]
+        if excess.max() > self.peak[room]:
+            self.peak[room] = excess.max()
+            self.peak_time[room] = begin + 60.0 * int(np.argmax(excess))
+
+    def truth(self, event: Ambient, room: int, device: Device) -> Truth:
+        return Truth(
+            session=event.id,
+            sensor=device.id,
+            room=device.room,
+            source=event.source,
+            kind="ambient",
+            start=event.start,
+            end=event.end,
+            arrival=float(self.arrival[room]),
+            peak_time=float(self.peak_time[room]),
+            peak_excess=float(self.peak[room]),
+            baseline=float(self.baseline[room]),
+            masked_by="",
+            puffs=1,
+        )
+
+
 def _sum_plumes(sensor: _Sensor, second: int) -> NDArray[np.float32] | None:
     total: NDArray[np.float32] | None = None
     for plume in sensor.plumes:
@@ -469,7 +502,7 @@ def _sum_plumes(sensor: _Sensor, second: int) -> NDArray[np.float32] | None:
 
 
 def _witness(session: Session, sensor: _Sensor, plume: Plume | None, start: float) -> _Seen:
-    """What a session will be at a sensor, but for the baseline."""
+    """Tell what a session will be at a sensor, but for the baseline."""
     device = sensor.unit.device
     arrival = peak_time = math.nan
     peak = own = 0.0
@@ -516,6 +549,13 @@ def _with_baseline(truth: Truth, baseline: float) -> Truth:
     return replace(truth, baseline=baseline)
 
 
+def _until(truth: Truth, finish: float) -> Truth:
+    """Forget what only the future would show."""
+    if truth.arrival >= finish:
+        return replace(truth, arrival=math.nan, peak_time=math.nan, peak_excess=0.0)
+    return truth
+
+
 def _fault_truth(sensor: _Sensor, fault: Fault) -> Truth:
     device = sensor.unit.device
     name = f"{fault.kind}:{fault.channel}" if fault.channel else fault.kind
@@ -560,7 +600,7 @@ def _chunks(engine: _Engine, duration_s: int, chunk_s: float) -> Iterator[Chunk]
         ready = [t for at, t in engine.truths if at < end or last]
         engine.truths = [] if last else [(at, t) for at, t in engine.truths if at >= end]
         if last:
-            ready += engine.unfinished()
+            ready = [_until(t, finish) for t in [*ready, *engine.unfinished()] if t.start < finish]
         ready.sort(key=lambda t: (t.start, t.session, t.sensor))
         yield Chunk(begin, end, traces, tuple(ready))
         number += 1

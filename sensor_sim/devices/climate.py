@@ -109,10 +109,23 @@ class ClimateUnit:
         temp: NDArray[np.float32],
         averaged_s: int,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Readings with offset, noise and 0.01 resolution."""
+        """Return readings with offset, noise and 0.01 resolution."""
         quiet = np.float32(1 / np.sqrt(averaged_s))
         noise = rng.standard_normal((2, rh.size), dtype=np.float32) * quiet
         humid = np.clip(rh + np.float32(self.rh_offset) + np.float32(0.03) * noise[0], 0, 100)
         warm = temp + np.float32(self.temp_offset) + np.float32(0.015) * noise[1]
         hundred = np.float32(100)
         return np.rint(humid * hundred) / hundred, np.rint(warm * hundred) / hundred
+
+    def read_pressure(self, rng: np.random.Generator, n: int) -> NDArray[np.float32]:
+        """Return `n` pressures of a still day, hPa."""
+        noise = rng.standard_normal(n, dtype=np.float32)
+        return np.asarray(np.float32(1013.2 + self.altitude_hpa) + np.float32(0.03) * noise)
+
+    def read_co2(
+        self, rng: np.random.Generator, ppm: NDArray[np.float32], averaged_s: int
+    ) -> NDArray[np.float32]:
+        """Return CO2 readings with offset, noise and 1 ppm resolution."""
+        noise = rng.standard_normal(ppm.size, dtype=np.float32)
+        noise *= np.float32(self.co2_noise / np.sqrt(averaged_s))
+        return np.asarray(np.clip(np.rint(ppm + np.float32(self.co2_offset) + noise), 380, 10_000))

@@ -66,7 +66,8 @@ class DeviceModel:
 
 MODELS: Final[dict[str, DeviceModel]] = {
     "sen55": DeviceModel("sen55", "sgp41", "sht_case", interval_s=1, averages=False,
-                         keep=("pm1", "pm25", "pm4", "pm10", "voc_index", "nox_index", "rh", "temp")),
+                         keep=("pm1", "pm25", "pm4", "pm10", "voc_index", "nox_index", "rh",
+                               "temp")),
     "sps30": DeviceModel("sps30", interval_s=1, averages=False),
     "sps30+sgp40": DeviceModel("sps30", "sgp40", "sht_open", interval_s=10),
     "pms5003": DeviceModel("pms5003", interval_s=1, averages=False),

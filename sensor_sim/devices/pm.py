@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from scipy.special import ndtr
 
-from sensor_sim.aerosol import BIN_MASS_UG, BIN_MID_UM, PM_FRACTION
+from sensor_sim.aerosol import BIN_MASS_UG, BIN_MID_UM
 from sensor_sim.streams import log_uniform
 
 if TYPE_CHECKING:
@@ -94,24 +94,22 @@ class PmPart:
     def _above(self, cut_um: float) -> NDArray[np.float64]:
         # A blind sensor spreads sizes widely: single scatter events, most miss the beam.
         spread = 1.45 if self.fixed_share else self.smear
-        return np.asarray(1 - ndtr(np.log(cut_um / BIN_MID_UM) / np.log(spread)))
+        above: NDArray[np.float64] = ndtr(np.log(BIN_MID_UM / cut_um) / np.log(spread))
+        return above
 
     def _mass_below(self, channel: str) -> NDArray[np.float64]:
         if self.fixed_share is None:
-            if self.smear <= 1.05:
-                return PM_FRACTION[channel]
             cut = _MASS_CUTS[channel]
-            return np.asarray(ndtr(np.log(cut / BIN_MID_UM) / np.log(self.smear)))
+            below: NDArray[np.float64] = ndtr(np.log(cut / BIN_MID_UM) / np.log(self.smear))
+            return below
         size, pm1_share, pm25_share = self.fixed_share
         where = np.log(BIN_MID_UM)
-        fine = np.interp(where, np.log(size), pm25_share)
         if channel == "pm10":
             return np.ones_like(where)
+        fine: NDArray[np.float64] = np.interp(where, np.log(size), pm25_share)
         if channel == "pm25":
             return fine
-        if channel == "pm1":
-            return fine * np.interp(where, np.log(size), pm1_share)
-        return (1 + fine) / 2
+        return np.asarray(fine * np.interp(where, np.log(size), pm1_share))
 
 
 _BLIND: Final = (

@@ -9,13 +9,13 @@ import numpy as np
 from scipy.signal import lfilter
 
 from detection.quantities import COLUMN_INDEX, COLUMNS
+from sensor_sim.aerosol import N_BINS
 from sensor_sim.background import Slow, coarse_numbers, fine_numbers, humidity
 from sensor_sim.devices.climate import ClimateUnit
-from sensor_sim.devices.faults import Fault
 from sensor_sim.devices.models import MODELS
 from sensor_sim.devices.pm import PmUnit
 from sensor_sim.devices.voc import VocUnit
-from sensor_sim.plume import CO2, GAS, HEAT, N_BINS, PM25_WEIGHT, WATER
+from sensor_sim.plume import CO2, GAS, HEAT, PM25_WEIGHT, WATER
 from sensor_sim.streams import log_uniform, stream
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from sensor_sim.devices.faults import Fault
     from sensor_sim.school import Device
 
 __all__ = ["DeviceUnit", "Inlet", "Rows"]
@@ -70,7 +71,7 @@ class Inlet:
         return cls(time, plume, slow, rh, temp)
 
     def background_pm25(self) -> NDArray[np.float32]:
-        """True PM2.5 without sessions, grown by humidity, µg/m³."""
+        """Return the true PM2.5 without sessions, grown by humidity, µg/m³."""
         table = (PM25_WEIGHT @ _FINE_NUMBERS).astype(np.float32)
         fine = self.slow[Slow.FINE] + self.slow[Slow.AMBIENT_FINE]
         coarse = self.slow[Slow.COARSE] + self.slow[Slow.AMBIENT_COARSE]
@@ -215,13 +216,11 @@ class DeviceUnit:
         out *= fine
         out += self._pm_coarse[:, None] * coarse
         if air.plume is not None or not self._pm_lag.rest():
-            if air.plume is None:
-                own = np.zeros_like(out)
-            else:
-                own = self._pm.matrix @ air.plume[:N_BINS]
+            plume = air.plume
+            own = np.zeros_like(out) if plume is None else self._pm.matrix @ plume[:N_BINS]
             out += self._pm_lag(own)
-            if air.plume is not None:
-                self._pm.saturate(out, _ABOVE_03 @ air.plume[:N_BINS])
+            if plume is not None:
+                self._pm.saturate(out, _ABOVE_03 @ plume[:N_BINS])
 
     def _sense_gas(self, rng: np.random.Generator, air: Inlet, out: NDArray[np.float32]) -> None:
         voc = self._voc
@@ -320,22 +319,16 @@ class DeviceUnit:
         if self._vape_base is None:
             self._vape_base = float(pm1[0])
         keep = np.float32(np.exp(-1 / 600))
-        base, _ = lfilter(
-            [1 - keep],
-            [1, -keep],
-            np.minimum(pm1, self._vape_base + 20),
-            zi=[keep * self._vape_base],
-        )
+        calm = np.minimum(pm1, self._vape_base + 20)
+        base, _ = lfilter([1 - keep], [1, -keep], calm, zi=[keep * self._vape_base])
         self._vape_base = float(base[-1])
         rise = np.maximum(pm1 - base - 8, 0)
         tvoc = signals[self._n_pm + 3]
         score = 100 * (1 - np.exp(-rise / 120)) / (1 + tvoc / 1500)
         score = np.clip(np.rint(score + 0.3 * rng.standard_normal(score.size)), 0, 100)
         events: list[tuple[float, str]] = []
-        for rows, name in (
-            (score > 5, "vendor_vape"),
-            ((tvoc > 1900) & (score <= 5), "vendor_interference"),
-        ):
+        surge = (tvoc > 1900) & (score <= 5)
+        for rows, name in ((score > 5, "vendor_vape"), (surge, "vendor_interference")):
             onsets = np.flatnonzero(rows & ~np.concatenate([[False], rows[:-1]]))
             for i in onsets:
                 if time[i] - self._vape_said >= 60:
@@ -347,39 +340,25 @@ class DeviceUnit:
     def _values(
         self, rng: np.random.Generator, sampled: NDArray[np.float32], averaged: int
     ) -> NDArray[np.float64]:
-        m = sampled.shape[1]
-        values = np.full((m, len(COLUMNS)), np.nan)
-        keep = set(self._model.channels)
-
-        def put(channel: str, value: NDArray[np.float32]) -> None:
-            if channel in keep:
-                values[:, COLUMN_INDEX[channel]] = value
-
+        """Turn sampled signals into a matrix of readings."""
         k = self._n_pm
+        read: dict[str, NDArray[np.float32]] = {}
         if self._pm:
-            read = self._pm.read(rng, sampled[:k], averaged)
-            for channel, row in zip(self._pm.part.channels, read, strict=True):
-                put(channel, row)
+            rows = self._pm.read(rng, sampled[:k], averaged)
+            read.update(zip(self._pm.part.channels, rows, strict=True))
         if self._model.climate:
-            rh, temp = self._climate.read(rng, sampled[k], sampled[k + 1], averaged)
-            put("rh", rh)
-            put("temp", temp)
-            if "pressure" in keep:
-                noise = rng.standard_normal(m, dtype=np.float32)
-                put("pressure", np.float32(1013.2 + self._climate.altitude_hpa) + noise * 0.03)
+            read["rh"], read["temp"] = self._climate.read(rng, sampled[k], sampled[k + 1], averaged)
+            read["pressure"] = self._climate.read_pressure(rng, sampled.shape[1])
         if self._model.co2:
-            noise = rng.standard_normal(m, dtype=np.float32) * self._climate.co2_noise
-            co2 = sampled[k + 2] + self._climate.co2_offset + noise / np.sqrt(averaged)
-            put("co2", np.clip(np.rint(co2), 380, 10_000))
-        if self._voc:
-            for channel in ("tvoc_ppb", "tvoc_ugm3"):
-                if channel in self._voc.part.channels:
-                    put(channel, np.rint(sampled[k + 3]))
-            for i, channel in enumerate(("voc_index", "voc_raw", "nox_index")):
-                if channel in self._voc.part.channels:
-                    put(channel, sampled[k + 4 + i])
+            read["co2"] = self._climate.read_co2(rng, sampled[k + 2], averaged)
+        read["tvoc_ppb"] = read["tvoc_ugm3"] = np.rint(sampled[k + 3])
+        for i, channel in enumerate(("voc_index", "voc_raw", "nox_index")):
+            read[channel] = sampled[k + 4 + i]
         if self._model.vape_index:
-            put("vape_index", sampled[k + 7])
+            read["vape_index"] = sampled[k + 7]
+        values = np.full((sampled.shape[1], len(COLUMNS)), np.nan)
+        for channel in self._model.channels:
+            values[:, COLUMN_INDEX[channel]] = read[channel]
         return values
 
     def _send(
@@ -391,7 +370,8 @@ class DeviceUnit:
         events: list[tuple[float, str]],
     ) -> Rows:
         lost = rng.random(at.size) < self._lost_share
-        pm_columns = [COLUMN_INDEX[c] for c in self._pm.part.channels] if self._pm else []
+        pm_channels = self._pm.part.channels if self._pm else ()
+        pm_columns = np.array([COLUMN_INDEX[c] for c in pm_channels], np.intp)
         cold = (at >= self._warm_from) & (at < self._warm_from + self._restart_warm_s)
         values[np.ix_(cold, pm_columns)] = np.nan
         for fault in faults:

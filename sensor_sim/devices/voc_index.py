@@ -164,7 +164,7 @@ class VocIndexPort:
         shape = _ONE / (_ONE + _exp(np.clip(SIGMOID_K * (gas - SIGMOID_X0), _F(-50), _F(50))))
         # For the default offset of 100 the shift of the positive branch is (500 - 5*100)/4 = 0.
         self._lowpass(SIGMOID_L * shape)
-        np.maximum(self._low[2], _F(0.5), out=self._index)
+        self._index[:] = np.maximum(self._low[2], _F(0.5))
         self._learn(ticks)
 
     def _lowpass(self, sample: NDArray[np.float32]) -> None:
@@ -194,11 +194,11 @@ class VocIndexPort:
         delta = (ticks - self._offset - self._mean) / GAMMA_SCALING
         c = self._std + np.abs(delta)
         scaling = np.maximum(c / _F(1440), _ONE) ** 2
-        self._std = np.sqrt(scaling * (GAMMA_SCALING - gamma_variance)) * np.sqrt(
+        self._std[:] = np.sqrt(scaling * (GAMMA_SCALING - gamma_variance)) * np.sqrt(
             self._std * (self._std / (GAMMA_SCALING * scaling))
             + gamma_variance * delta / scaling * delta
         )
-        self._mean = self._mean + gamma_mean * delta / GAMMA_MEAN_SCALING
+        self._mean[:] = self._mean + gamma_mean * delta / GAMMA_MEAN_SCALING
         if old is not None:  # the first sample only sets the offset
             for value, kept in zip(self._slow(), old[1], strict=True):
                 value[old[0]] = kept

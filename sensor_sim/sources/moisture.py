@@ -1,9 +1,10 @@
 """Hot water, hand dryers, flushes, humidifiers, fog.
 
-Zhou 2007 (shower droplets 5-7 µm in the stall), recordings of uHoo monitors in homes (+8-37 %RH in 10 min,
-+0.4-2.5 °C), Sain 2018 (doi 10.1111/ina.12414: ultrasonic humidifier 3-6e4 /cm³), Giao 2022 (hand
-dryer, doi 10.3389/fpubh.2022.804825). Water droplets below about 90 %RH are gone in under a
-second, so `Emission.fog` particles count only where the air nears saturation.
+Zhou 2007 (shower droplets 5-7 µm in the stall), recordings of uHoo monitors in homes
+(+8-37 %RH in 10 min, +0.4-2.5 °C), Sain 2018 (doi 10.1111/ina.12414: ultrasonic humidifier
+3-6e4 /cm³), Giao 2022 (hand dryer, doi 10.3389/fpubh.2022.804825). Water droplets below about
+90 %RH are gone in under a second, so `Emission.fog` particles count only where the air nears
+saturation.
 """
 
 from __future__ import annotations
