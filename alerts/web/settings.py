@@ -1,0 +1,107 @@
+"""What the staff page is given: where to read, whom to tell, how to guard."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from alerts.engine import AlertEngine
+    from alerts.secrets import Secret
+
+__all__ = [
+    "LatestReading",
+    "PipelineStatus",
+    "QuarantinedSensor",
+    "SeriesReader",
+    "StaffPageSettings",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class LatestReading:
+    """The newest reading of a sensor: event time in Unix seconds, values by quantity key."""
+
+    time: float
+    values: Mapping[str, float]
+
+
+class SeriesReader(Protocol):
+    """Where the page reads measurements; called from threads of the page, so it may block."""
+
+    def latest(self) -> Mapping[str, LatestReading]:
+        """Newest reading of each sensor that has one."""
+
+    def window(
+        self, sensor: str, start: float, end: float
+    ) -> tuple[Sequence[float], Mapping[str, Sequence[float]]]:
+        """Event times in ``[start, end]``, ascending, and one column a quantity; NaN if absent."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantinedSensor:
+    """A sensor that sends and is not registered."""
+
+    sensor: str
+    first_seen: float
+    last_seen: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineStatus:
+    """What the pipeline counts, by name; shown as it is."""
+
+    counters: Mapping[str, int] = field(default_factory=dict)
+    dead_letters: Mapping[str, int] = field(default_factory=dict)
+    quarantine: Sequence[QuarantinedSensor] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StaffPageSettings:
+    """Everything `create_app` needs.
+
+    Attributes
+    ----------
+    database : Path
+        The state database, already migrated.
+    engine : AlertEngine
+        Takes acknowledgements and feedback; its registry and policy say what there is to show.
+    series : SeriesReader
+    token : Secret
+        What staff enter to sign in.
+    on_change : callable
+        Called in the event loop after the page committed rows.
+    pipeline : callable
+        Returns a `PipelineStatus`; called in the event loop, must be quick.
+    open_reading : bool
+        Whether pages may be read without signing in; for loopback only. Actions never may.
+    secure_cookie : bool
+        Whether the page is reached over https, so that its cookie never travels without.
+    hosts : tuple of str
+        Host names under which the page answers; others are refused, so that a foreign page
+        cannot reach it through a name of its own.
+    school : str
+        Name in the head of the page.
+    session_s : float
+        How long a sign-in lasts.
+    clock : callable
+        Unix seconds.
+    """
+
+    database: Path
+    engine: AlertEngine
+    series: SeriesReader
+    token: Secret
+    on_change: Callable[[], None] = lambda: None
+    pipeline: Callable[[], PipelineStatus] = PipelineStatus
+    open_reading: bool = True
+    secure_cookie: bool = False
+    hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
+    school: str = "Plumewatch"
+    session_s: float = 12 * 3600.0
+    clock: Callable[[], float] = time.time

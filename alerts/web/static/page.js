@@ -1,0 +1,136 @@
+"use strict";
+(() => {
+  const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const lines = ["--line-1", "--line-2", "--line-3", "--line-4"];
+  const tone = (kind) =>
+    style({ vape: "--alarm", smoke: "--alarm", tamper: "--attention", sensor_fault: "--attention" }[kind] || "--notable");
+
+  const element = (tag, className, text) => {
+    const made = document.createElement(tag);
+    if (className) made.className = className;
+    if (text !== undefined) made.textContent = text;
+    return made;
+  };
+
+  const aligned = (chartLines) => {
+    const times = [...new Set(chartLines.flatMap((l) => l.times))].sort((a, b) => a - b);
+    const at = new Map(times.map((t, k) => [t, k]));
+    const columns = chartLines.map((l) => {
+      const column = new Array(times.length).fill(undefined);
+      l.times.forEach((t, k) => { column[at.get(t)] = l.values[k]; });
+      return column;
+    });
+    return [times, ...columns];
+  };
+
+  const marking = (marks) => ({
+    hooks: {
+      drawClear: [(u) => {
+        const { ctx, bbox } = u;
+        ctx.save();
+        for (const mark of marks) {
+          const left = Math.max(u.valToPos(mark.onset, "x", true), bbox.left);
+          const right = Math.min(u.valToPos(mark.end, "x", true), bbox.left + bbox.width);
+          if (right < bbox.left || left > bbox.left + bbox.width) continue;
+          ctx.globalAlpha = mark.phase === "withdrawn" ? 0.08 : 0.2;
+          ctx.fillStyle = tone(mark.kind);
+          ctx.fillRect(left, bbox.top, Math.max(right - left, 2 * devicePixelRatio), bbox.height);
+        }
+        ctx.restore();
+      }],
+    },
+  });
+
+  const draw = (box, body) => {
+    for (const plot of box.plots || []) plot.destroy();
+    box.plots = [];
+    box.replaceChildren();
+    if (!body.charts.length) {
+      box.append(element("p", "calm empty", "No readings in this time."));
+      return;
+    }
+    body.charts.forEach((chart) => {
+      const figure = element("figure");
+      const caption = element("figcaption", "", chart.unit ? `${chart.title}, ${chart.unit}` : chart.title);
+      chart.lines.forEach((line, k) => {
+        if (chart.lines.length < 2) return;
+        const legend = element("span", "legend");
+        legend.append(element("i", `c${(k % 4) + 1}`), document.createTextNode(line.sensor));
+        caption.append(legend);
+      });
+      const kinds = [...new Set(body.marks.map((m) => m.words))];
+      const values = chart.lines.flatMap((l) => l.values);
+      const last = chart.lines[0].values.at(-1);
+      figure.append(caption);
+      figure.setAttribute("role", "img");
+      figure.setAttribute("aria-label",
+        `${chart.title}: from ${Math.min(...values).toFixed(0)} to ${Math.max(...values).toFixed(0)} ${chart.unit}, last ${last.toFixed(0)}`
+        + (kinds.length ? `; marked: ${kinds.join(", ")}` : ""));
+      box.append(figure);
+      const axis = { stroke: style("--fine"), grid: { stroke: style("--grid"), width: 1 }, ticks: { stroke: style("--grid") } };
+      const width = () => Math.max(figure.clientWidth - 16, 200);
+      const plot = new uPlot({
+        width: width(),
+        height: 170,
+        tzDate: (t) => uPlot.tzDate(new Date(t * 1000), body.zone),
+        legend: { show: false },
+        cursor: { points: { size: 6 } },
+        scales: { x: { range: [body.start, body.end] }, y: { range: (u, low, high) => [Math.min(low, 0), Math.max(high * 1.08, low + 5)] } },
+        axes: [{ ...axis, values: "{HH}:{mm}", space: 60 }, { ...axis, size: 52 }],
+        series: [{}, ...chart.lines.map((line, k) => ({
+          label: line.sensor, stroke: style(lines[k % 4]), width: 2, spanGaps: true, points: { show: false },
+        }))],
+        plugins: [marking(body.marks)],
+      }, aligned(chart.lines), figure);
+      new ResizeObserver(() => plot.setSize({ width: width(), height: 170 })).observe(figure);
+      box.plots.push(plot);
+    });
+    const words = new Map(body.marks.map((m) => [m.words, m.kind]));
+    if (words.size) {
+      box.append(element("p", "fine marks", `Shaded: ${[...words.keys()].join(", ")}`));
+    }
+    box.dataset.drawn = "yes";
+  };
+
+  const stale = (old) => {
+    const note = document.getElementById("stale");
+    if (note) note.hidden = !old;
+  };
+
+  const load = async (box) => {
+    try {
+      const answer = await fetch(box.dataset.series, { credentials: "same-origin", signal: AbortSignal.timeout(8000) });
+      if (answer.redirected || !answer.ok) throw new Error(String(answer.status));
+      const body = await answer.json();
+      if (!box.contains(document.activeElement) && !box.matches(":hover")) draw(box, body);
+      else if (!box.dataset.drawn) draw(box, body);
+      stale(false);
+    } catch {
+      stale(true);
+    }
+  };
+
+  document.addEventListener("DOMContentLoaded", () => {
+    for (const box of document.querySelectorAll(".charts")) {
+      load(box);
+      const seconds = Number(box.dataset.refresh);
+      if (seconds) setInterval(() => { if (!document.hidden) load(box); }, 1000 * seconds);
+    }
+    let focused = null;
+    document.body.addEventListener("htmx:beforeSwap", (e) => {
+      const active = document.activeElement;
+      focused = e.detail.target.contains(active) ? active.getAttribute("href") : null;
+    });
+    document.body.addEventListener("htmx:afterSwap", (e) => {
+      if (focused) {
+        const again = [...e.detail.target.querySelectorAll("a")].find((a) => a.getAttribute("href") === focused);
+        if (again) again.focus({ preventScroll: true });
+      }
+      const news = e.detail.target.querySelector("[data-announce]");
+      const region = document.getElementById("announce");
+      if (news && region.textContent !== news.dataset.announce) region.textContent = news.dataset.announce;
+    });
+    document.body.addEventListener("htmx:afterRequest", (e) => stale(!e.detail.successful));
+    document.body.addEventListener("htmx:sendError", () => stale(true));
+  });
+})();

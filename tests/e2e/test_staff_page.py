@@ -1,0 +1,336 @@
+"""The staff page in a real browser: see, sign in, acknowledge, answer."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import shutil
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import uvicorn
+
+from alerts import repository, schema
+from alerts.engine import AlertEngine
+from alerts.incidents import Status, Verdict
+from alerts.policy import AlertPolicy, StaffMember
+from alerts.secrets import Secret
+from alerts.web import (
+    LatestReading,
+    PipelineStatus,
+    QuarantinedSensor,
+    StaffPageSettings,
+    create_app,
+)
+from detection.events import ChannelEvidence, Event, EventKind, EventPhase
+from storage import sqlite
+from storage.registry import Registry, Room, Sensor
+
+CHROMIUM = shutil.which("chromium")
+DRIVER = shutil.which("chromedriver")
+pytestmark = [
+    pytest.mark.skipif(
+        not (CHROMIUM and DRIVER),
+        reason="needs chromium and chromedriver (Debian: chromium, chromium-driver)",
+    ),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # the driver's own sockets
+]
+TOKEN = "correct-horse-battery"
+SHOTS = os.environ.get("PLUMEWATCH_SCREENSHOTS", "")
+
+ROOMS = (
+    Room("n2-boys", "Boys N2", "2", "North building", "Lincoln High"),
+    Room("n2-girls", "Girls N2", "2", "North building", "Lincoln High"),
+    Room("n1-boys", "Boys N1", "1", "North building", "Lincoln High"),
+    Room("n1-girls", "Girls N1", "1", "North building", "Lincoln High"),
+    Room("gym-a", "Locker room A", "", "Gym", "Lincoln High"),
+    Room("gym-b", "Locker room B", "", "Gym", "Lincoln High"),
+)
+SENSORS = tuple(Sensor(f"pw-{n}", r.id, "sen55") for n, r in enumerate(ROOMS))
+
+
+class FakeSeries:
+    """Restroom air with one plume in the first room, five minutes ago."""
+
+    def __init__(self, start):
+        self.start = start
+
+    def values(self, sensor, at):
+        n = int(sensor.rpartition("-")[2])
+        age = at - self.start
+        plume = 0.0
+        if n == 0 and age > 0:
+            plume = 180.0 * min(age / 6, 1) * math.exp(-max(age - 6, 0) / 90)
+        steam = 30.0 * math.exp(-(((age + 600) / 200) ** 2)) if n == 0 else 0.0
+        return {
+            "pm25": 4 + n + 0.6 * math.sin(at / 40 + n) + plume,
+            "voc_index": 100 + 0.5 * plume + 4 * math.sin(at / 100),
+            "rh": 42 + n + steam / 3 + 0.02 * plume,
+        }
+
+    def latest(self):
+        now = time.time()
+        found = {
+            f"pw-{n}": LatestReading(now - 2, self.values(f"pw-{n}", now - 2)) for n in range(5)
+        }
+        found["pw-4"] = LatestReading(now - 900, found["pw-4"].values)
+        return found
+
+    def window(self, sensor, start, end):
+        times = [start + 5 * k for k in range(int((end - start) / 5) + 1)]
+        rows = [self.values(sensor, t) for t in times]
+        return times, {k: [r[k] for r in rows] for k in rows[0]} if rows else {}
+
+
+def an_event(sensor, kind, phase, onset, confidence=0.97, end=None, **more):
+    return Event(
+        sensor=sensor,
+        kind=kind,
+        phase=phase,
+        onset=onset,
+        alerted=onset + 6,
+        peak_time=onset + 6,
+        end=end,
+        confidence=confidence,
+        probabilities={kind.value: confidence, "spray": 0.02, "steam": 0.01},
+        evidence={
+            "pm25": ChannelEvidence(4, 176, 6, 62.0),
+            "voc_index": ChannelEvidence(100, 88, 9, None),
+            "rh": ChannelEvidence(42, 0.1, 0, None),
+        },
+        model_version="plume-1",
+        **more,
+    )
+
+
+class Site:
+    """A running page over a state database with some history."""
+
+    def __init__(self, folder, **options):
+        self.now = time.time()
+        self.database = Path(folder) / "state.db"
+        self.db = sqlite.connect(self.database)
+        sqlite.migrate(self.db, schema.COMPONENT, schema.SCRIPTS)
+        policy = AlertPolicy(
+            staff=(StaffMember("lee", "Ms. Lee", targets=(Secret("json://127.0.0.1:9/x"),)),),
+            zone="America/New_York",
+        )
+        self.engine = AlertEngine(Registry.of(ROOMS, SENSORS), policy)
+        self.changes = 0
+        self.tell(an_event("pw-3", EventKind.VAPE, EventPhase.ALERTED, self.now - 400), -394)
+        self.tell(an_event("pw-3", EventKind.VAPE, EventPhase.WITHDRAWN, self.now - 400), -380)
+        self.tell(an_event("pw-2", EventKind.TAMPER, EventPhase.ALERTED, self.now - 250), -244)
+        self.tell(an_event("pw-1", EventKind.SPRAY, EventPhase.ALERTED, self.now - 60, 0.8), -54)
+        (record,) = self.tell(
+            an_event("pw-0", EventKind.VAPE, EventPhase.ALERTED, self.now - 300), -290
+        )
+        self.incident = record.incident
+        app = create_app(
+            StaffPageSettings(
+                database=self.database,
+                engine=self.engine,
+                series=FakeSeries(self.now - 300),
+                token=Secret(TOKEN),
+                on_change=self.changed,
+                pipeline=lambda: PipelineStatus(
+                    {"readings accepted": 182_344, "duplicates": 12},
+                    {"bad_json": 3, "out_of_range": 1},
+                    (QuarantinedSensor("tasmota-9F3A", self.now - 7000, self.now - 4, 1412),),
+                ),
+                school="Lincoln High School",
+                **options,
+            )
+        )
+        config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", ws="none")
+        self.server = uvicorn.Server(config)
+        self.thread = threading.Thread(target=lambda: asyncio.run(self.server.serve()), daemon=True)
+        self.thread.start()
+        deadline = time.monotonic() + 10
+        while not self.server.started and time.monotonic() < deadline:
+            time.sleep(0.01)
+        port = self.server.servers[0].sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+
+    def changed(self):
+        self.changes += 1
+
+    def tell(self, event, at):
+        with sqlite.transaction(self.db) as tx:
+            return self.engine.on_events(tx, [event], self.now + at)
+
+    def load(self):
+        return repository.load(self.db, self.incident)
+
+    def close(self):
+        self.server.should_exit = True
+        self.thread.join(10)
+        self.db.close()
+
+
+@pytest.fixture
+def site(tmp_path):
+    site = Site(tmp_path)
+    yield site
+    site.close()
+
+
+@pytest.fixture(params=[(390, 844), (1280, 800)], ids=["phone", "desktop"])
+def browser(request, tmp_path):
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    width, height = request.param
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in (
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--disable-dev-shm-usage",
+        f"--user-data-dir={tmp_path / 'profile'}",
+    ):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    driver.set_page_load_timeout(30)
+    driver.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500},
+    )
+    driver.implicitly_wait(5)
+    driver.label = request.node.callspec.id
+    yield driver
+    driver.quit()
+
+
+def shoot(browser, name):
+    if not SHOTS:
+        return
+    import base64
+
+    shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True})
+    target = Path(SHOTS) / f"{name}-{browser.label}.png"
+    target.write_bytes(base64.b64decode(shot["data"]))
+
+
+def find(browser, css):
+    from selenium.webdriver.common.by import By
+
+    return browser.find_element(By.CSS_SELECTOR, css)
+
+
+def texts(browser, css):
+    from selenium.webdriver.common.by import By
+
+    return [e.text for e in browser.find_elements(By.CSS_SELECTOR, css)]
+
+
+def wait_for(browser, condition):
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    return WebDriverWait(browser, 10).until(lambda _driver: condition())
+
+
+def fits(browser):
+    """Nothing sticks out sideways."""
+    return browser.execute_script(
+        "return document.documentElement.scrollWidth <= window.innerWidth"
+    )
+
+
+def sign_in(browser):
+    find(browser, "input[name=name]").send_keys("Ms. Lee")
+    find(browser, "input[name=token]").send_keys(TOKEN)
+    find(browser, "main button[type=submit]").click()
+
+
+def test_acknowledge_and_answer_by_clicks(site, browser):
+    browser.get(site.url)
+    assert "Boys N2" in find(browser, ".needs .row.alarm").text
+    levels = browser.execute_script(
+        "return Object.fromEntries([...document.querySelectorAll('.card')].map("
+        "c => [c.querySelector('strong').textContent, c.className.replace('card ', '')]))"
+    )
+    assert levels == {
+        "Boys N2": "alarm",
+        "Girls N2": "notable",
+        "Boys N1": "attention",
+        "Girls N1": "clear",
+        "Locker room A": "silent",
+        "Locker room B": "silent",
+    }
+    shoot(browser, "board")
+    assert fits(browser)
+
+    find(browser, ".needs .row.alarm a").click()
+    wait_for(browser, lambda: "/incidents/" in browser.current_url)
+    find(browser, ".actions a.primary").click()
+    wait_for(browser, lambda: "/sign-in" in browser.current_url)
+    shoot(browser, "sign-in")
+    sign_in(browser)
+    wait_for(browser, lambda: browser.current_url == f"{site.url}/incidents/{site.incident}")
+    wait_for(browser, lambda: texts(browser, ".charts[data-drawn] figcaption"))
+    assert texts(browser, ".charts figcaption") == ["PM2.5, µg/m³", "VOC index", "Humidity, %"]
+    time.sleep(0.3)
+    shoot(browser, "incident")
+    assert fits(browser)
+
+    find(browser, "#acknowledge").click()
+    wait_for(browser, lambda: site.load().status is Status.ACKNOWLEDGED)
+    assert site.load().acknowledged_by == "Ms. Lee"
+    wait_for(browser, lambda: "taken by Ms. Lee" in find(browser, ".hero").text)
+    assert site.changes == 1
+
+    find(browser, "button[value=false_alarm]").click()
+    wait_for(browser, lambda: "needs a cause" in find(browser, "[role=alert]").text)
+    assert site.load().verdict is None
+    find(browser, "select[name=cause] option[value=spray]").click()
+    find(browser, "button[value=false_alarm]").click()
+    wait_for(browser, lambda: site.load().verdict is Verdict.FALSE_ALARM)
+    wait_for(browser, lambda: "false alarm" in find(browser, ".hero").text)
+    find(browser, "button[value=confirmed]").click()
+    wait_for(browser, lambda: site.load().verdict is Verdict.CONFIRMED)
+    wait_for(browser, lambda: "confirmed" in find(browser, ".hero").text)
+    shoot(browser, "incident-answered")
+
+    complaints = [
+        entry["message"]
+        for entry in browser.get_log("browser")
+        if entry["level"] == "SEVERE" and "400 (Bad Request)" not in entry["message"]
+    ]
+    assert complaints == []
+
+
+def test_pages_read_well(site, browser):
+    for path, name in (
+        ("/incidents", "incidents"),
+        ("/rooms/n2-boys", "room"),
+        ("/sensors", "sensors"),
+        ("/nowhere", "error"),
+    ):
+        browser.get(site.url + path)
+        if name == "room":
+            wait_for(browser, lambda: texts(browser, ".charts[data-drawn] figure canvas"))
+            time.sleep(0.3)
+        assert fits(browser), path
+        shoot(browser, name)
+    complaints = [e["message"] for e in browser.get_log("browser") if e["level"] == "SEVERE"]
+    assert [c for c in complaints if "404 (Not Found)" not in c] == []
+
+
+def test_the_board_refreshes_itself_and_keeps_the_focus(site, browser):
+    browser.get(site.url)
+    browser.execute_script("document.querySelector('a[href=\"/rooms/n1-girls\"]').focus()")
+    with sqlite.transaction(site.db) as tx:
+        site.engine.acknowledge(tx, site.incident, "Mr. Fox", time.time())
+    wait_for(browser, lambda: "taken by Mr. Fox" in find(browser, "#board").text)
+    focused = browser.execute_script("return document.activeElement.getAttribute('href')")
+    assert focused == "/rooms/n1-girls"
