@@ -144,6 +144,70 @@ def decode(
 
 
 @app.command()
+def simulate(
+    school: Annotated[
+        str, typer.Option("--school", help="small, district, or a scenario file.")
+    ] = "small",
+    seed: Annotated[int, typer.Option("--seed", help="Same seed, same readings.")] = 1,
+    days: Annotated[float, typer.Option("--days", help="Simulated length, days.")] = 1.0,
+    speed: Annotated[
+        str, typer.Option("--speed", help="Simulated seconds in a second, or max.")
+    ] = "1",
+    publish: Annotated[
+        str | None, typer.Option("--publish", help="Broker: [mqtt[s]://][user@]host[:port].")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Readings as .csv or .csv.gz instead.")
+    ] = None,
+    truth: Annotated[
+        Path | None, typer.Option("--truth", help="What really happened, as CSV.")
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option("--start", help="Start of the simulation, ISO 8601.")
+    ] = None,
+    ledger: Annotated[
+        Path | None, typer.Option("--ledger", help="Append each acknowledged sensor,seq here.")
+    ] = None,
+    patience: Annotated[
+        float, typer.Option("--patience", help="Seconds to keep trying a broker that is away.")
+    ] = 0.0,
+    vape_rate: Annotated[
+        float | None, typer.Option("--vape-rate", help="Factor on how often vaping happens.")
+    ] = None,
+    nuisance_rate: Annotated[
+        float | None, typer.Option("--nuisance-rate", help="Factor on everything else.")
+    ] = None,
+    activity: Annotated[
+        str | None, typer.Option("--activity", help="ordinary, hard_restroom or demo.")
+    ] = None,
+    *,
+    live: Annotated[
+        bool, typer.Option("--live", help="Shift event times to the wall clock.")
+    ] = False,
+) -> None:
+    """Simulate a school: publish what real devices publish, or write readings and truth."""
+    from plumewatch.simulate import SimulateOptions, run_simulate  # noqa: PLC0415
+
+    options = SimulateOptions(
+        school=school,
+        seed=seed,
+        days=days,
+        publish=publish,
+        out=out,
+        truth=truth,
+        speed=speed,
+        start=start,
+        live=live,
+        ledger=ledger,
+        patience_s=patience,
+        vape_rate=vape_rate,
+        nuisance_rate=nuisance_rate,
+        activity=activity,
+    )
+    raise typer.Exit(run_simulate(options))
+
+
+@app.command()
 def demo(
     port: Annotated[
         int, typer.Option("--port", min=1, max=65535, help="Port of the staff page.")

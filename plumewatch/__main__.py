@@ -1,0 +1,5 @@
+"""``python -m plumewatch``."""
+
+from plumewatch.cli import main
+
+main()
