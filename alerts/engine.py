@@ -334,7 +334,10 @@ class AlertEngine:
                     now=page.at,
                     expires_at=page.at + self.policy.expire_s,
                 )
-        what, detail = ("paged", f"{count} notices") if count else ("nobody to tell", "no targets")
+        if count:
+            what, detail = "paged", f"{count} notice{'s' if count > 1 else ''}"
+        else:
+            what, detail = "nobody to tell", "no staff member has a channel"
         repository.add_history(tx, incident.id, Record(page.at, "plumewatch", what, detail))
         return record
 

@@ -508,7 +508,7 @@ class _Page:
         status_code: int = 200,
         **content: Any,
     ) -> Response:
-        content.update(session=session, now=self._settings.clock(), path=request.url.path)
+        content.update(session=session, path=request.url.path)
         return self._templates.TemplateResponse(request, template, content, status_code=status_code)
 
     def _local(self, moment: float) -> datetime:

@@ -202,7 +202,8 @@ def incidents(
             "  WHERE o.incident = i.id AND o.status IN ('due', 'leased', 'sent')) AS untold"
             " FROM incident i WHERE (? = 0 OR i.status <> 'resolved') AND (? = '' OR i.room = ?)"
             " ORDER BY CASE i.status WHEN 'open' THEN 0 WHEN 'notified' THEN 0"
-            " WHEN 'acknowledged' THEN 1 ELSE 2 END, i.onset DESC LIMIT ?",
+            " WHEN 'acknowledged' THEN 1 ELSE 2 END,"
+            " i.status <> 'resolved' AND i.kind IN ('vape', 'smoke') DESC, i.onset DESC LIMIT ?",
             int(only_open),
             room,
             room,
