@@ -202,16 +202,17 @@ def plume_at(
         active = np.flatnonzero(np.abs(response).max(axis=1) > 0)
         target = fog if e.fog else rows
         _release(rng, target, active, e, response[active], horizon, exchange)
-    fading = np.exp(-exchange).astype(np.float32)
-    rows *= fading
-    last = max(max(e.times_s) + e.duration_s for e in session.emissions)
-    lumps = _lumps(rng, length, last, place.lumpiness, air.mixing_s)
+    fresh = _fresh_share(rng, parts, transport, air.volume_m3, exchange)
+    lumps = _lumps(rng, place.lumpiness * fresh)
     rows[:HEAT] *= lumps
+    if rows[WATER].max() > 0:
+        # What exceeds saturation condenses on walls and droplets.
+        room_left = saturation_g_m3(temp_c + rows[HEAT]) - water_g_m3
+        np.minimum(rows[WATER], np.maximum(room_left, 0).astype(np.float32), out=rows[WATER])
     if fog.any():
-        warm = temp_c + rows[HEAT]
-        local = 100 * (water_g_m3 + rows[WATER]) / saturation_g_m3(warm)
+        local = 100 * (water_g_m3 + rows[WATER]) / saturation_g_m3(temp_c + rows[HEAT])
         alive = 1 / (1 + np.exp(-(local - _FOG_RH[0]) / _FOG_RH[1]))
-        rows[:N_BINS] += fog * (fading * lumps * alive).astype(np.float32)
+        rows[:N_BINS] += fog * (lumps * alive).astype(np.float32)
     active = np.flatnonzero(np.abs(rows).max(axis=1) > 0)
     return Plume(first, rows, active)
 
@@ -225,7 +226,7 @@ def _release(
     horizon: int,
     exchange: NDArray[np.float64],
 ) -> None:
-    """Add one emission's releases to `target`, divided by the air exchange up to then."""
+    """Add one emission's releases to `target`."""
     n = target.shape[1]
     kernel = _expand(response, horizon)
     # Fade to nothing over the last tenth instead of stepping there.
@@ -235,9 +236,8 @@ def _release(
         for at, share in zip(e.times_s, e.shares, strict=True):
             i = round(at + e.duration_s / 2)
             stop = min(i + horizon, n)
-            target[active, i:stop] += kernel[:, : stop - i] * np.float32(
-                share * np.exp(exchange[min(i, n - 1)])
-            )
+            fading = share * np.exp(exchange[min(i, n - 1)] - exchange[i:stop])
+            target[active, i:stop] += kernel[:, : stop - i] * fading.astype(np.float32)
         return
     running = np.cumsum(kernel, axis=1, dtype=np.float64)
     for at, share in zip(e.times_s, e.shares, strict=True):
@@ -246,29 +246,46 @@ def _release(
         uneven = rng.lognormal(0, 0.3, blocks)
         uneven /= uneven.sum()
         for a, b, part in zip(edges[:-1], edges[1:], uneven, strict=True):
-            if b <= a or a >= n:
+            width = min(horizon + (b - a), n - a)
+            if b <= a or width <= 0:
                 continue
-            weight = share * part / (b - a) * np.exp(exchange[min((a + b) // 2, n - 1)])
-            width = n - a
-            block = np.zeros((active.size, width))
+            block = np.empty((active.size, width))
             m = min(horizon, width)
             block[:, :m] = running[:, :m]
             block[:, m:] = running[:, -1:]
-            later = width - (b - a)
-            if later > 0:
-                m = min(horizon, later)
-                block[:, b - a : b - a + m] -= running[:, :m]
-                block[:, b - a + m :] -= running[:, -1:]
-            target[active, a:] += (block * weight).astype(np.float32)
+            later = max(width - (b - a), 0)
+            block[:, b - a :] -= running[:, :later]
+            fading = np.exp(exchange[min((a + b) // 2, n - 1)] - exchange[a : a + width])
+            block *= share * part / (b - a) * fading
+            target[active, a : a + width] += block.astype(np.float32)
 
 
-def _lumps(
-    rng: np.random.Generator, n: int, last_s: float, lumpiness: float, mixing_s: float
+def _fresh_share(
+    rng: np.random.Generator,
+    parts: list[tuple[Emission, NDArray[np.float64], int]],
+    transport: NDArray[np.float64],
+    volume_m3: float,
+    exchange: NDArray[np.float64],
 ) -> NDArray[np.float32]:
-    """Lognormal fluctuation with mean one, dying out once releases have ended."""
+    """Share of what arrives that has not mixed with the room yet, 0-1, each second.
+
+    Only air beyond the level of perfect mixing is lumpy: a puff until it has spread, a long
+    release in proportion to its newest part.
+    """
+    n = exchange.size
+    tracer = np.zeros((2, n), np.float32)
+    both = np.stack([transport, np.minimum(transport, 1 / volume_m3)])
+    rows = np.arange(2)
+    for e, _, horizon in parts[:2]:
+        _release(rng, tracer, rows, e, both, horizon, exchange)
+    total = np.maximum(tracer[0], np.float32(1e-12))
+    return np.asarray(np.clip(1 - tracer[1] / total, 0.05, 1))
+
+
+def _lumps(rng: np.random.Generator, width: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Lognormal fluctuation with mean one and this log standard deviation."""
     keep = float(np.exp(-1 / rng.uniform(3, 10)))
-    white = rng.standard_normal(n, dtype=np.float32)
-    wander = lfilter([np.sqrt(1 - keep**2)], [1, -keep], white)
-    age = np.maximum(np.arange(n) - last_s, 0)
-    width = lumpiness * np.exp(-age / mixing_s)
+    white = rng.standard_normal(width.size, dtype=np.float32)
+    b, a = np.array([np.sqrt(1 - keep**2)], np.float32), np.array([1, -keep], np.float32)
+    wander = lfilter(b, a, white)
     return np.asarray(np.exp(width * wander - width**2 / 2), dtype=np.float32)

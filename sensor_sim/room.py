@@ -123,10 +123,14 @@ class Place:
             near_m3=log_uniform(rng, 1, 4),
             exchange_m3_min=log_uniform(rng, 2, 15),
             same_half=bool(rng.random() < 0.6),
-            jet=float(rng.beta(0.8, 4.0)),
+            jet=float(rng.beta(1.2, 3.5)),
             carry_s=float(rng.uniform(1, 20)),
             lumpiness=float(rng.uniform(0.15, 0.7)),
         )
+
+    def spread(self, factor: float, volume_m3: float) -> Place:
+        """Return the place with a near field larger by `factor`, at most a third of the room."""
+        return replace(self, near_m3=min(self.near_m3 * factor, volume_m3 / 3))
 
     def towards(self, rng: np.random.Generator, near: float) -> Place:
         """Return the same place as one of the room's sensors sees it.

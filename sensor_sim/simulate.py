@@ -342,10 +342,11 @@ class _Engine:
             ach, _ = self._minutes(room, session.start, 240)
             rh = float(Inlet.mix(np.zeros(1), None, now[:, None].astype(np.float32)).rh[0])
             shared = Place.draw(stream(self._seed, "release", session.id))
-            near = SOURCES[session.source].near_sensor
+            source = SOURCES[session.source]
+            shared = shared.spread(source.spread, room.air.volume_m3)
             for sensor in room.sensors:
                 rng = stream(self._seed, "plume", session.id, sensor.unit.device.id)
-                place = shared.towards(rng, near)
+                place = shared.towards(rng, source.near_sensor)
                 plume = plume_at(
                     rng,
                     session,

@@ -38,6 +38,8 @@ class Source:
         Relative share among the nuisances of the hard benchmark (0 for vaping).
     near_sensor : float
         Chance that it happens right under the sensor.
+    spread : float
+        Factor on the near field's volume: a crowd or a mop is not at one point.
     """
 
     kind: str
@@ -46,33 +48,34 @@ class Source:
     when: str
     hard_weight: float
     near_sensor: float = 0.15
+    spread: float = 1.0
 
 
 SOURCES: Final[dict[str, Source]] = {
-    "nicotine_pod": Source("vape", vaping.nicotine_pod, 0.6, "students", 0.0),
-    "disposable": Source("vape", vaping.disposable, 0.6, "students", 0.0),
+    "nicotine_pod": Source("vape", vaping.nicotine_pod, 0.6, "students", 0.0, near_sensor=0.25),
+    "disposable": Source("vape", vaping.disposable, 0.6, "students", 0.0, near_sensor=0.25),
     "stealth": Source("vape", vaping.stealth, 0.3, "students", 0.0),
-    "box_mod": Source("vape", vaping.box_mod, 0.1, "students", 0.0),
-    "thc_cartridge": Source("vape", vaping.thc_cartridge, 0.15, "students", 0.0),
+    "box_mod": Source("vape", vaping.box_mod, 0.1, "students", 0.0, near_sensor=0.25),
+    "thc_cartridge": Source("vape", vaping.thc_cartridge, 0.15, "students", 0.0, near_sensor=0.25),
     "cigarette": Source("smoke", vaping.cigarette, 0.02, "students", 0.3),
     "deodorant": Source("spray", sprays.deodorant, 1.0, "students", 14.0),
     "hair_spray": Source("spray", sprays.hair_spray, 0.4, "students", 8.0),
     "air_freshener": Source("spray", sprays.air_freshener, 0.8, "open", 12.0),
     "perfume": Source("voc", sprays.perfume, 0.6, "students", 10.0),
     "trigger_cleaner": Source("voc", sprays.trigger_cleaner, 0.8, "custodian", 10.0),
-    "floor_cleaning": Source("voc", sprays.floor_cleaning, 0.9, "custodian", 1.5),
+    "floor_cleaning": Source("voc", sprays.floor_cleaning, 0.9, "custodian", 1.5, spread=6.0),
     "hand_sanitizer": Source("voc", sprays.hand_sanitizer, 5.0, "visits", 30.0),
     "reed_diffuser": Source("voc", sprays.reed_diffuser, 0.05, "open", 0.2),
     "hot_tap": Source("steam", moisture.hot_tap, 4.0, "visits", 26.0),
-    "shower": Source("steam", moisture.shower, 0.0, "sports", 5.0),
+    "shower": Source("steam", moisture.shower, 0.0, "sports", 5.0, spread=2.0),
     "hand_dryer": Source("dust", moisture.hand_dryer, 12.0, "visits", 30.0),
     "flush": Source("steam", moisture.flush, 14.0, "visits", 20.0),
     "humidifier": Source("steam", moisture.humidifier, 0.03, "open", 1.0),
     "nebulizer": Source("steam", moisture.nebulizer, 0.03, "open", 1.5),
-    "fog_machine": Source("smoke", moisture.fog_machine, 0.01, "sports", 0.6),
-    "class_change": Source("dust", dust_smoke.class_change, 6.0, "passing", 12.0),
+    "fog_machine": Source("smoke", moisture.fog_machine, 0.01, "sports", 0.6, spread=3.0),
+    "class_change": Source("dust", dust_smoke.class_change, 6.0, "passing", 12.0, spread=6.0),
     "paper_dust": Source("dust", dust_smoke.paper_dust, 4.0, "visits", 18.0),
-    "incense": Source("smoke", dust_smoke.incense, 0.03, "open", 0.8),
+    "incense": Source("smoke", dust_smoke.incense, 0.03, "open", 0.8, spread=3.0),
     "breath": Source("steam", dust_smoke.breath, 0.5, "students", 6.0, near_sensor=1.0),
 }
 """All sources that belong to one room."""

@@ -25,7 +25,7 @@ def _dust(rng: np.random.Generator, mg: float, length_s: float, people: float) -
         length_s,
         particles_mg=mg,
         aerosol=Aerosol((Mode(float(rng.uniform(4, 10)), 2.0),)),
-        water_g=people * length_s / 60 * 0.8,
+        water_g=people * length_s / 60 * 0.6,
         co2_g=people * length_s / 60 * 0.6,
         gas_mg=(0.0, 0.3 * people, 0.0, 0.5 * people, 0.0),
         heat_kj=people * length_s / 60 * 4.0,

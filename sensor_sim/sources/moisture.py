@@ -55,14 +55,14 @@ def _steam(
 
 
 def hot_tap(rng: np.random.Generator) -> tuple[Emission, ...]:
-    """Hot tap left running 0.5-6 min: 5-30 g vapour a minute."""
-    return _steam(rng, log_uniform(rng, 30, 360), log_uniform(rng, 5, 30), log_uniform(rng, 5, 40))
+    """Hot tap left running 0.5-6 min: 3-20 g vapour a minute."""
+    return _steam(rng, log_uniform(rng, 30, 360), log_uniform(rng, 3, 20), log_uniform(rng, 3, 25))
 
 
 def shower(rng: np.random.Generator) -> tuple[Emission, ...]:
-    """Hot shower of 3-15 min: 30-110 g vapour a minute and 20-120 kJ."""
+    """Hot shower of 3-15 min: 10-45 g vapour a minute and 10-60 kJ."""
     return _steam(
-        rng, log_uniform(rng, 180, 900), log_uniform(rng, 30, 110), log_uniform(rng, 20, 120)
+        rng, log_uniform(rng, 180, 900), log_uniform(rng, 10, 45), log_uniform(rng, 10, 60)
     )
 
 

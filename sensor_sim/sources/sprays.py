@@ -135,7 +135,7 @@ def floor_cleaning(rng: np.random.Generator) -> tuple[Emission, ...]:
     gas = (30 * grams, 800 * grams, 0.0, 100 * grams, 0.0)
     dust = Aerosol((Mode(float(rng.uniform(4, 8)), 2.0),))
     return (
-        Emission((0.0,), (1.0,), length, gas_mg=gas, water_g=float(rng.uniform(50, 250))),
+        Emission((0.0,), (1.0,), length, gas_mg=gas, water_g=float(rng.uniform(20, 120))),
         Emission((0.0,), (1.0,), 0.5 * length, particles_mg=log_uniform(rng, 0.5, 8), aerosol=dust),
     )
 

@@ -58,8 +58,8 @@ def _nicotine(
     times = puff_times(rng, *puffs)
     aerosol = Aerosol(
         (Mode(float(rng.uniform(*mmd)), float(rng.uniform(1.4, 1.8))),),
-        volatile=float(rng.uniform(0.75, 0.97)),
-        efold_s=_volatile_efold_s(rng, 22, 8, 60),
+        volatile=0.75 + 0.22 * float(rng.random()) ** 0.5,
+        efold_s=_volatile_efold_s(rng, 14, 8, 60),
         density_g_cm3=1.2,
     )
     mass = sum(mg_per_puff() for _ in times)
