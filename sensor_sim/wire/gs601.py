@@ -60,9 +60,9 @@ class Gs601:
     def join(self) -> bytes:
         """Return the frame after a join: protocol, serial number, versions, status, class."""
         return (
-            b"\xdf\x01\x00\xdb"
+            bytes.fromhex("df0100eedb")
             + self._serial
-            + b"\xda\x01\x00\x01\x01\x00\x00\xd9\x00\x00\xc8\x01\xcf\x02"
+            + bytes.fromhex("da0100010100000000d90000c801cf0002")
         )
 
     def report(self, values: Mapping[str, float]) -> list[bytes]:
