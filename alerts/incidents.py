@@ -482,7 +482,7 @@ def _delivered(incident: Incident, given: Delivered, rules: Rules) -> Step:
 
 
 def _acknowledged(incident: Incident, given: Acknowledged) -> Step:
-    detail = f"by {given.channel}" if given.channel else ""
+    detail = f"via {given.channel}" if given.channel else ""
     if not incident.is_open:
         return Step(
             incident, (Record(given.at, given.by, "acknowledged after it was over", detail),)

@@ -1,0 +1,180 @@
+"""Any order of detections, answers, deliveries and time: never two open, nobody told twice."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
+
+from alerts import repository, schema
+from alerts.engine import AlertEngine
+from alerts.errors import UnknownIncidentError
+from alerts.incidents import Verdict
+from alerts.policy import AlertPolicy, StaffMember
+from alerts.secrets import Secret
+from detection.events import ChannelEvidence, Event, EventKind, EventPhase
+from storage import sqlite
+from storage.registry import Registry, Room, Sensor
+
+ROOMS = tuple(Room(r, r, "1", "Main", "School") for r in ("a", "b"))
+SENSORS = (Sensor("a1", "a"), Sensor("a2", "a"), Sensor("b1", "b"))
+KINDS = (EventKind.VAPE, EventKind.SMOKE, EventKind.TAMPER, EventKind.STEAM)
+PAGING = set(KINDS) - {EventKind.STEAM}
+POLICY = AlertPolicy(
+    staff=(
+        StaffMember("p", "P", "staff", (Secret("json://x.example/p"),)),
+        StaffMember("q", "Q", "staff", (Secret("json://x.example/q"),)),
+    ),
+)
+
+
+class IncidentMachine(RuleBasedStateMachine):
+    """The engine over a real database, against what must hold whatever happens."""
+
+    events = Bundle("events")
+
+    def __init__(self):
+        super().__init__()
+        self.db = sqlite.connect(":memory:")
+        sqlite.migrate(self.db, schema.COMPONENT, schema.SCRIPTS)
+        self.registry = Registry.of(ROOMS, SENSORS)
+        self.now = 1_000_000.0
+        self.history = 0
+        self.last_word = {}
+        self.alerted = []
+
+    def teardown(self):
+        self.db.close()
+
+    @property
+    def engine(self):
+        return AlertEngine(self.registry, POLICY)  # a fresh one each time: it holds no state
+
+    def say(self, event):
+        before = self.last_word.get(event.id)
+        with sqlite.transaction(self.db) as tx:
+            records = self.engine.on_events(tx, [event], self.now)
+        self.alerted += records
+        final = {EventPhase.ENDED, EventPhase.WITHDRAWN}
+        if before not in final or (before, event.phase) == tuple(EventPhase)[2:]:
+            self.last_word[event.id] = event.phase
+
+    @rule(
+        target=events,
+        sensor=st.sampled_from(["a1", "a2", "b1", "stranger"]),
+        kind=st.sampled_from(KINDS),
+        confidence=st.sampled_from([0.3, 0.6, 0.99]),
+        age=st.sampled_from([0.0, 1.0, 599.0, 700.0]),
+    )
+    def detect(self, sensor, kind, confidence, age):
+        event = Event(
+            sensor=sensor,
+            kind=kind,
+            phase=EventPhase.ALERTED,
+            onset=self.now - age - 5,
+            alerted=self.now - age,
+            peak_time=self.now - age,
+            end=None,
+            confidence=confidence,
+            probabilities={kind.value: confidence},
+            evidence={"pm25": ChannelEvidence(4, 100, 5, None)},
+            model_version="m",
+        )
+        self.say(event)
+        return event
+
+    @rule(event=events, phase=st.sampled_from(list(EventPhase)), lift=st.booleans())
+    def speak_again(self, event, phase, lift):
+        from dataclasses import replace
+
+        end = self.now if phase is EventPhase.ENDED else None
+        confidence = 0.99 if lift else event.confidence
+        self.say(replace(event, phase=phase, end=end, confidence=confidence))
+
+    @rule(seconds=st.sampled_from([1.0, 30.0, 119.0, 120.0, 301.0, 2000.0]))
+    def time_passes(self, seconds):
+        self.now += seconds
+        with sqlite.transaction(self.db) as tx:
+            self.alerted += self.engine.on_time(tx, self.now)
+
+    @rule(count=st.integers(1, 3), ok=st.booleans())
+    def pump(self, count, ok):
+        with sqlite.transaction(self.db) as tx:
+            rows = repository.lease(
+                tx, self.now, owner="m", lease_s=60, limit=count, free=lambda _channel: 9
+            )
+            for row in rows:
+                if not ok:
+                    repository.fail(tx, row, self.now, reason="refused", detail="")
+                elif repository.sent(tx, row, self.now):
+                    self.engine.delivered(tx, row, self.now)
+
+    @rule(number=st.integers(1, 3), verdict=st.sampled_from([None, *Verdict]))
+    def answer(self, number, verdict):
+        ids = [r["id"] for r in self.db.execute("SELECT id FROM incident ORDER BY opened_at DESC")]
+        incident = ids[number - 1] if number <= len(ids) else "none"
+        try:
+            with sqlite.transaction(self.db) as tx:
+                if verdict is None:
+                    self.engine.acknowledge(tx, incident, "Lee", self.now)
+                else:
+                    cause = "spray" if verdict is Verdict.FALSE_ALARM else ""
+                    self.engine.feedback(tx, incident, "Lee", verdict, self.now, cause=cause)
+        except UnknownIncidentError:
+            assert incident == "none"
+
+    def rows(self, sql):
+        return [tuple(r) for r in self.db.execute(sql)]
+
+    @invariant()
+    def never_two_open(self):
+        assert not self.rows(
+            "SELECT kind, room FROM incident WHERE status <> 'resolved'"
+            " GROUP BY kind, room HAVING count(*) > 1"
+        )
+
+    @invariant()
+    def one_alert_an_incident_and_one_notice_a_person(self):
+        ids = [r.incident for r in self.alerted]
+        assert len(ids) == len(set(ids))
+        assert {r.kind for r in self.alerted} <= PAGING
+        assert not self.rows(
+            "SELECT 1 FROM outbox GROUP BY incident, person, target, reason HAVING count(*) > 1"
+        )
+        assert {i for (i,) in self.rows("SELECT id FROM incident WHERE paged")} == set(ids)
+
+    @invariant()
+    def strangers_and_late_words_tell_nobody(self):
+        assert not self.rows("SELECT 1 FROM alert_event WHERE room IS NULL AND incident NOT NULL")
+        assert not self.rows(
+            "SELECT 1 FROM alert_event WHERE first_heard - alerted > 600 AND incident NOT NULL"
+        )
+
+    @invariant()
+    def withdrawn_is_told_only_to_those_told(self):
+        assert not self.rows(
+            "SELECT 1 FROM outbox w WHERE w.reason = 'withdrawn' AND NOT EXISTS (SELECT 1"
+            " FROM outbox o WHERE o.incident = w.incident AND o.person = w.person"
+            " AND o.reason = 'opened' AND o.status = 'sent')"
+        )
+
+    @invariant()
+    def every_open_incident_has_a_deadline(self):
+        assert not self.rows(
+            "SELECT 1 FROM incident WHERE (status <> 'resolved') <> (next_deadline IS NOT NULL)"
+        )
+
+    @invariant()
+    def history_only_grows(self):
+        ((count,),) = self.rows("SELECT count(*) FROM incident_history")
+        assert count >= self.history
+        self.history = count
+
+    @invariant()
+    def the_last_word_of_each_event_is_kept(self):
+        kept = dict(self.rows("SELECT id, phase FROM alert_event"))
+        assert kept == {k: v.value for k, v in self.last_word.items()}
+
+
+TestIncidentMachine = IncidentMachine.TestCase
+TestIncidentMachine.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

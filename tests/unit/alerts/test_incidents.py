@@ -1,0 +1,195 @@
+"""The rules alone, as tables: what goes in, what comes out."""
+
+from __future__ import annotations
+
+import pytest
+
+from alerts.incidents import (
+    Acknowledged,
+    CancelUnsent,
+    Delivered,
+    Detected,
+    EndCooldown,
+    Feedback,
+    NewIncident,
+    Page,
+    Record,
+    Rules,
+    StartCooldown,
+    Status,
+    TellWithdrawn,
+    Tick,
+    Verdict,
+    follows,
+    step,
+)
+from detection.events import EventPhase
+
+RULES = Rules(quiet_s=120.0, silent_s=1800.0, cooldown_s=300.0)
+A, U, E, W = EventPhase.ALERTED, EventPhase.UPDATED, EventPhase.ENDED, EventPhase.WITHDRAWN
+
+
+@pytest.fixture
+def play(make_event):
+    """Run a script of short words through the rules; give the incident and all effects."""
+
+    def run(*script, cooldown_until=None):
+        incident, effects = None, []
+        new = NewIncident("i1", "n2-boys", cooldown_until)
+        for word, at, *rest in script:
+            if isinstance(word, EventPhase):
+                sensor = rest[0] if rest else "s1"
+                event = make_event(1000.0, sensor, phase=word, end=at if word is E else None)
+                given = Detected(event, at, new)
+            elif word == "delivered":
+                given = Delivered("ap", "json", at)
+            elif word == "ack":
+                given = Acknowledged(rest[0] if rest else "Ms. Lee", at)
+            elif word == "feedback":
+                given = Feedback("Ms. Lee", rest[0], at, "spray" if len(rest) > 1 else "")
+            else:
+                given = Tick(at)
+            result = step(incident, given, RULES)
+            incident = result.incident
+            effects += result.effects
+        return incident, effects
+
+    return run
+
+
+def kinds(effects):
+    return [type(e).__name__ for e in effects if not isinstance(e, Record)]
+
+
+@pytest.mark.parametrize(
+    ("script", "status", "effects"),
+    [
+        ([(A, 1000)], Status.OPEN, ["Page"]),
+        ([(A, 1000), (U, 1005), (U, 1010)], Status.OPEN, ["Page"]),
+        ([(A, 1000), (A, 1003, "s2"), (U, 1004, "s2")], Status.OPEN, ["Page"]),
+        ([(A, 1000), ("delivered", 1001)], Status.NOTIFIED, ["Page", "StartCooldown"]),
+        (
+            [(A, 1000), ("delivered", 1001), ("delivered", 1002)],
+            Status.NOTIFIED,
+            ["Page", "StartCooldown"],
+        ),
+        ([(A, 1000), ("ack", 1001)], Status.ACKNOWLEDGED, ["Page", "CancelUnsent"]),
+        (
+            [(A, 1000), ("ack", 1001), ("delivered", 1002)],
+            Status.ACKNOWLEDGED,
+            ["Page", "CancelUnsent", "StartCooldown"],
+        ),
+        ([(A, 1000), (E, 1030), ("tick", 1149)], Status.OPEN, ["Page"]),
+        ([(A, 1000), (E, 1030), ("tick", 1150)], Status.RESOLVED, ["Page"]),
+        ([(A, 1000), (E, 1030), (A, 1100, "s2"), ("tick", 1150)], Status.OPEN, ["Page"]),
+        ([(A, 1000), ("tick", 2799)], Status.OPEN, ["Page"]),
+        ([(A, 1000), ("tick", 2800)], Status.RESOLVED, ["Page"]),
+        ([(A, 1000), (U, 2000), ("tick", 2800)], Status.OPEN, ["Page"]),
+        (
+            [(A, 1000), (W, 1010)],
+            Status.RESOLVED,
+            ["Page", "CancelUnsent", "EndCooldown", "TellWithdrawn"],
+        ),
+        ([(A, 1000), (A, 1001, "s2"), (W, 1010)], Status.OPEN, ["Page"]),
+        (
+            [(A, 1000), (A, 1001, "s2"), (W, 1010), (W, 1011, "s2")],
+            Status.RESOLVED,
+            ["Page", "CancelUnsent", "EndCooldown", "TellWithdrawn"],
+        ),
+        (
+            [(A, 1000), (E, 1010), (W, 1020)],
+            Status.RESOLVED,
+            ["Page", "CancelUnsent", "EndCooldown", "TellWithdrawn"],
+        ),
+        (
+            [(A, 1000), (W, 1010), ("delivered", 1011), ("delivered", 1012)],
+            Status.RESOLVED,
+            ["Page", "CancelUnsent", "EndCooldown", "TellWithdrawn"] + 2 * ["TellWithdrawn"],
+        ),
+        (
+            [(A, 1000), ("feedback", 1020, Verdict.CONFIRMED)],
+            Status.ACKNOWLEDGED,
+            ["Page", "CancelUnsent"],
+        ),
+    ],
+)
+def test_lives(play, script, status, effects):
+    incident, found = play(*script)
+    assert incident.status is status
+    assert kinds(found) == effects
+
+
+@pytest.mark.parametrize(
+    ("script", "effects", "suppressed"),
+    [
+        ([(A, 1000)], [], "cooldown"),
+        ([(A, 1000), ("tick", 1199)], [], "cooldown"),
+        ([(A, 1000), ("tick", 1200)], ["Page"], ""),
+        ([(A, 1000), (E, 1100), ("tick", 1200)], [], "cooldown"),
+        ([(A, 1000), (E, 1100), ("tick", 1200), (A, 1210, "s2")], ["Page"], ""),
+        ([(A, 1000), ("ack", 1100), ("tick", 1200)], ["CancelUnsent"], "cooldown"),
+        ([(A, 1000), (W, 1100), ("tick", 1200)], ["CancelUnsent"], "cooldown"),
+        ([(A, 1200)], ["Page"], ""),
+    ],
+)
+def test_held_by_a_cooldown_until_1200(play, script, effects, suppressed):
+    incident, found = play(*script, cooldown_until=1200.0)
+    assert kinds(found) == effects
+    assert incident.suppressed_by == suppressed
+
+
+def test_cooldown_is_counted_from_delivery(play):
+    _, effects = play((A, 1000), ("delivered", 1044))
+    assert StartCooldown(1344.0) in effects
+
+
+def test_only_the_first_taker_is_named_and_all_are_recorded(play):
+    incident, effects = play((A, 1000), ("ack", 1001, "Lee"), ("ack", 1002, "Fox"))
+    assert (incident.acknowledged_by, incident.acknowledged_at) == ("Lee", 1001)
+    assert [e.who for e in effects if isinstance(e, Record)] == ["plumewatch", "Lee", "Fox"]
+
+
+def test_the_last_feedback_counts(play):
+    incident, effects = play(
+        (A, 1000),
+        ("feedback", 1020, Verdict.FALSE_ALARM, "spray"),
+        ("feedback", 1030, Verdict.CONFIRMED),
+    )
+    assert incident.verdict is Verdict.CONFIRMED
+    said = [e.what for e in effects if isinstance(e, Record) and "feedback" in e.what]
+    assert said == ["feedback: false alarm", "feedback: confirmed"]
+
+
+def test_feedback_after_the_end_keeps_it_resolved(play):
+    incident, _ = play((A, 1000), (E, 1010), ("tick", 1130), ("feedback", 9000, Verdict.TEST))
+    assert incident.status is Status.RESOLVED
+    assert incident.verdict is Verdict.TEST
+
+
+ORDER = {A: {A, U, E, W}, U: {A, U, E, W}, E: {W}, W: set()}
+
+
+@pytest.mark.parametrize("now", EventPhase)
+@pytest.mark.parametrize("before", EventPhase)
+def test_which_word_may_follow_which(before, now):
+    assert follows(before, now) is (now in ORDER[before])
+
+
+def test_nothing_but_a_detection_opens(make_event):
+    for given in (Tick(1.0), Acknowledged("x", 1.0), Detected(make_event(), 1.0)):
+        with pytest.raises(ValueError, match="no incident to apply"):
+            step(None, given, RULES)
+
+
+def test_a_resolved_incident_takes_no_new_detection(play, make_event):
+    incident, _ = play((A, 1000), (E, 1010), ("tick", 1130))
+    with pytest.raises(ValueError, match="is resolved"):
+        step(incident, Detected(make_event(sensor="s2"), 1200.0), RULES)
+
+
+def test_effects_name_their_moment(play):
+    _, effects = play((A, 1000), (W, 1010))
+    assert TellWithdrawn(1010) in effects
+    assert CancelUnsent("withdrawn") in effects
+    assert EndCooldown() in effects
+    assert [e.at for e in effects if isinstance(e, Page)] == [1000]

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+
+from alerts.errors import PolicyError, SecretError
+from alerts.notice import Notice, NoticeReason, render
+from alerts.policy import AlertPolicy, StaffMember, channel_of, target_id
+from alerts.secrets import Secret, load_secret
+from detection.events import EventKind
+
+
+def test_all_faults_at_once():
+    with pytest.raises(PolicyError) as caught:
+        AlertPolicy(
+            staff=(StaffMember("a", "A"), StaffMember("a", "B"), StaffMember("", "C")),
+            min_confidence=1.5,
+            quiet_s=100.0,
+            silent_s=50.0,
+            zone="Mars/Olympus",
+            page_url="ftp://x/",
+        )
+    lines = str(caught.value).splitlines()
+    assert [line.split(":")[0] for line in lines] == [
+        "min_confidence",
+        "silent_s",
+        "staff",
+        "staff",
+        "zone",
+        "page_url",
+        "page_url",
+    ]
+
+
+def test_recipients_fall_back_to_all_who_can_be_reached():
+    target = (Secret("json://a.example/"),)
+    staff = (
+        StaffMember("a", "A", "staff", target),
+        StaffMember("b", "B", "facilities"),
+        StaffMember("c", "C", "staff"),
+    )
+    policy = AlertPolicy(staff=staff)
+    assert [m.id for m in policy.recipients(EventKind.VAPE)] == ["a"]
+    assert [m.id for m in policy.recipients(EventKind.TAMPER)] == ["a"]
+    assert policy.recipients(EventKind.STEAM) == ()
+
+
+def test_targets_are_found_by_id_and_by_person():
+    one, two = Secret("json://a.example/1"), Secret("json://a.example/2")
+    policy = AlertPolicy(staff=(StaffMember("a", "A", targets=(one, two)),))
+    assert policy.target_of("a", target_id(two)) == two
+    assert policy.target_of("b", target_id(two)) is None
+    assert policy.target_of("a", "json-000000000000") is None
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("json://a.example/1", "json://a.example/2", True),
+        ("json://a.example/1", "json://b.example/1", False),
+        ("json://u:p@a.example/1", "json://a.example/1", True),
+        ("json://a.example:1/", "json://a.example:2/", False),
+        ("tgram://1:a/2", "tgram://9:b/3", True),
+        ("tgram://1:a/2", "slack://1/2/3", False),
+    ],
+)
+def test_channels_are_providers(one, other, same):
+    assert (channel_of(Secret(one)) == channel_of(Secret(other))) is same
+
+
+def test_a_secret_shows_nowhere():
+    secret = Secret("swordfish")
+    member = StaffMember("a", "A", targets=(secret,))
+    shown = [repr(secret), str(secret), f"{secret:>30}", repr(member), repr([secret])]
+    assert all("swordfish" not in text for text in shown)
+    for leave in (pickle.dumps, copy.deepcopy):
+        with pytest.raises(TypeError):
+            leave(secret)
+    assert secret.matches("swordfish")
+    assert not secret.matches("swordfisH")
+    assert "swordfish" not in secret.fingerprint()
+
+
+def test_secret_from_file_and_environment(tmp_path):
+    path = tmp_path / "token"
+    path.write_text("swordfish\n")
+    assert load_secret("x", file=path) == Secret("swordfish")
+    assert load_secret("x", env="T", environ={"T": "swordfish"}) == Secret("swordfish")
+    assert load_secret("x", inline="swordfish") == Secret("swordfish")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({}, "exactly one"),
+        ({"inline": "swordfish", "env": "T"}, "exactly one"),
+        ({"env": "T", "environ": {}}, "variable T is not set"),
+        ({"file": "/nowhere/token"}, "cannot read"),
+    ],
+)
+def test_secret_that_cannot_be_read(arguments, match):
+    with pytest.raises(SecretError, match=match) as caught:
+        load_secret("staff_page.token", **arguments)
+    assert "staff_page.token" in str(caught.value)
+    assert "swordfish" not in str(caught.value)
+
+
+def test_empty_secret_file(tmp_path):
+    path = tmp_path / "token"
+    path.write_text(" \n")
+    with pytest.raises(SecretError, match="is empty"):
+        load_secret("x", file=path)
+
+
+NOTICE = Notice(
+    "20260907-001",
+    NoticeReason.OPENED,
+    "vape",
+    "Boys N2",
+    "2",
+    "North",
+    1_788_789_900.0,
+    "PM2.5 rose from 4 to 180 µg/m³ in 6 s, fell by half in 62 s; " * 40,
+    "America/New_York",
+    "https://plumewatch.example/incidents/20260907-001",
+)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "title", "body"),
+    [("twilio", 70, 85), ("pover", 100, 900), ("ntfys", 120, 600), ("workflows", 120, 800)],
+)
+def test_texts_fit_their_channel_and_keep_the_link(scheme, title, body):
+    said, text = render(NOTICE, scheme)
+    assert len(said) <= title
+    assert len(text) <= body
+    assert text.endswith(NOTICE.link)
+    assert said.startswith("Boys N2")
+
+
+def test_withdrawn_notice_is_calm():
+    import msgspec
+
+    notice = msgspec.structs.replace(NOTICE, reason=NoticeReason.WITHDRAWN, evidence="")
+    title, body = render(notice)
+    assert title == "Boys N2, floor 2, North: taken back, vaping likely at 10:05:00"
+    assert body.startswith("What followed spoke against it.")

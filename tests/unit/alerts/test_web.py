@@ -1,0 +1,338 @@
+from __future__ import annotations
+
+import re
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+
+from alerts import repository
+from alerts.engine import AlertEngine
+from alerts.incidents import Status, Verdict
+from alerts.secrets import Secret
+from alerts.web import LatestReading, PipelineStatus, StaffPageSettings, create_app
+from alerts.web.guard import Sessions, SignInLimit
+from detection.events import EventKind
+from storage import sqlite
+
+TOKEN = "correct-horse-battery"
+NOW = 1_788_789_900.0
+HOST = "http://127.0.0.1"
+
+
+class Series:
+    def latest(self):
+        return {"s1": LatestReading(NOW - 3, {"pm25": 7.25, "tvoc_ppb": 310.0, "rh": 41.0})}
+
+    def window(self, sensor, start, end):
+        if sensor != "s1":
+            return [], {}
+        times = [min(start + k, end) for k in range(4000)]
+        values = [5.0] * 4000
+        values[1234] = 500.0
+        values[7] = float("nan")
+        return times, {"pm25": values, "tvoc_ppb": [float("nan")] * 4000}
+
+
+class Page:
+    def __init__(self, database, registry, policy, shown=None, **options):
+        self.now = NOW
+        self.changes = []
+        self.engine = AlertEngine(registry, policy)
+        self.db = sqlite.connect(database)
+        settings = {
+            "database": shown or database,
+            "engine": self.engine,
+            "series": Series(),
+            "token": Secret(TOKEN),
+            "on_change": lambda: self.changes.append(1),
+            "pipeline": lambda: PipelineStatus({"accepted": 5}, {"bad_json": 2}),
+            "clock": lambda: self.now,
+        }
+        self.app = create_app(StaffPageSettings(**{**settings, **options}))
+        assert isinstance(self.app, Starlette)
+        transport = httpx.ASGITransport(self.app, raise_app_exceptions=True)
+        self.client = httpx.AsyncClient(transport=transport, base_url=HOST)
+
+    async def sign_in(self, token=TOKEN, name="Ms. Lee", after="/", **more):
+        form = {"token": token, "name": name, "after": after}
+        return await self.client.post("/sign-in", data=form, **more)
+
+    async def form_token(self, path="/"):
+        page = await self.client.get(path)
+        return re.search(r'name="form_token" value="([^"]+)"', page.text)[1]
+
+    def incident(self, make_event):
+        with sqlite.transaction(self.db) as tx:
+            (record,) = self.engine.on_events(tx, [make_event(self.now - 5)], self.now)
+        return record.incident
+
+
+@pytest.fixture
+async def open_page(database, registry, policy):
+    pages = []
+
+    def start(**options):
+        pages.append(Page(database, registry, policy, **options))
+        return pages[-1]
+
+    yield start
+    for page in pages:
+        await page.client.aclose()
+        page.db.close()
+
+
+PATHS = ("/", "/partials/board", "/incidents", "/partials/incidents", "/sensors", "/rooms/n2-boys")
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_reading_is_open_on_loopback_and_closed_elsewhere(open_page, path):
+    assert (await open_page().client.get(path)).status_code == 200
+    answer = await open_page(open_reading=False).client.get(path)
+    assert answer.status_code == 303
+    assert answer.headers["location"].startswith("/sign-in?next=/")
+    answer = await open_page(open_reading=False).client.get(path, headers={"HX-Request": "true"})
+    assert (answer.status_code, answer.headers["hx-redirect"][:8]) == (401, "/sign-in")
+
+
+@pytest.mark.parametrize("path", [*PATHS, "/sign-in", "/healthz", "/nowhere", "/static/page.js"])
+async def test_every_answer_carries_the_guard_headers(open_page, path):
+    answer = await open_page().client.get(path)
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["x-frame-options"] == "DENY"
+    assert "<script>" not in answer.text
+    assert " style=" not in answer.text
+    assert not re.search(r"\son[a-z]+=", answer.text) or path.endswith(".js")
+    assert "//cdn" not in answer.text
+
+
+async def test_a_foreign_host_name_is_refused(open_page):
+    answer = await open_page().client.get("/", headers={"Host": "evil.example"})
+    assert answer.status_code == 400
+
+
+async def test_sign_in_keeps_the_token_out_of_everything(open_page):
+    page = open_page()
+    answer = await page.sign_in(after="/incidents")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/incidents")
+    cookie = answer.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=strict" in cookie
+    assert TOKEN not in cookie
+    assert "Secure" not in cookie
+    shown = (await page.client.get("/")).text
+    assert "Ms. Lee" in shown
+    assert TOKEN not in shown
+
+
+async def test_cookie_is_secure_behind_https(open_page):
+    page = open_page(secure_cookie=True)
+    assert "Secure" in (await page.sign_in()).headers["set-cookie"]
+
+
+@pytest.mark.parametrize(
+    "after", ["//evil.example", "https://evil.example", "/\\evil.example", "x", "/a\nb", "\\\\x"]
+)
+async def test_sign_in_leads_nowhere_else(open_page, after):
+    assert (await open_page().sign_in(after=after)).headers["location"] == "/"
+
+
+async def test_wrong_token_is_slowed_down(open_page):
+    page = open_page()
+    for _ in range(5):
+        assert (await page.sign_in("guess")).status_code == 403
+    answer = await page.sign_in()
+    assert answer.status_code == 429
+    assert int(answer.headers["retry-after"]) == 60
+    page.now += 61
+    assert (await page.sign_in()).status_code == 303
+
+
+async def test_a_name_is_needed(open_page):
+    assert (await open_page().sign_in(name="  ")).status_code == 400
+
+
+async def test_sign_out_ends_the_session(open_page):
+    page = open_page()
+    await page.sign_in()
+    token = await page.form_token()
+    assert (await page.client.post("/sign-out", data={"form_token": token})).status_code == 303
+    assert "Sign in" in (await page.client.get("/")).text
+
+
+async def test_a_session_ends_by_itself(open_page):
+    page = open_page(session_s=100.0)
+    await page.sign_in()
+    page.now += 101
+    assert "Sign in" in (await page.client.get("/")).text
+
+
+async def test_acknowledge_and_feedback(open_page, make_event):
+    page = open_page()
+    incident = page.incident(make_event)
+    await page.sign_in()
+    token = await page.form_token(f"/incidents/{incident}")
+    url = f"/incidents/{incident}"
+    answer = await page.client.post(f"{url}/acknowledge", data={"form_token": token})
+    assert (answer.status_code, answer.headers["location"]) == (303, url)
+    assert repository.load(page.db, incident).acknowledged_by == "Ms. Lee"
+    form = {"form_token": token, "verdict": "false_alarm", "cause": "spray", "note": "hair\n spray"}
+    assert (await page.client.post(f"{url}/feedback", data=form)).status_code == 303
+    assert repository.load(page.db, incident).verdict is Verdict.FALSE_ALARM
+    shown = (await page.client.get(url)).text
+    assert "spray, hair spray" in shown
+    assert page.changes == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("form", "status"),
+    [
+        ({"verdict": "false_alarm"}, 400),
+        ({"verdict": "guilty"}, 400),
+        ({"verdict": "confirmed", "note": "x" * 201}, 400),
+        ({"verdict": "confirmed", "note": "x" * 20_000}, 413),
+    ],
+)
+async def test_feedback_that_does_not_fit_is_said_so(open_page, make_event, form, status):
+    page = open_page()
+    incident = page.incident(make_event)
+    await page.sign_in()
+    form["form_token"] = await page.form_token(f"/incidents/{incident}")
+    answer = await page.client.post(f"/incidents/{incident}/feedback", data=form)
+    assert answer.status_code == status
+    assert 'role="alert"' in answer.text
+    assert repository.load(page.db, incident).verdict is None
+
+
+@pytest.mark.parametrize(
+    ("signed_in", "form_token", "headers", "status"),
+    [
+        (False, "", {}, 303),
+        (True, "", {}, 403),
+        (True, "wrong", {}, 403),
+        (True, "right", {"Origin": "http://evil.example"}, 403),
+        (True, "right", {"Sec-Fetch-Site": "cross-site"}, 403),
+        (True, "right", {"Origin": HOST, "Sec-Fetch-Site": "same-origin"}, 303),
+    ],
+)
+async def test_actions_are_guarded(open_page, make_event, signed_in, form_token, headers, status):
+    page = open_page()
+    incident = page.incident(make_event)
+    token = form_token
+    if signed_in:
+        await page.sign_in()
+        right = await page.form_token()
+        token = right if form_token == "right" else form_token
+    url = f"/incidents/{incident}/acknowledge"
+    answer = await page.client.post(url, data={"form_token": token}, headers=headers)
+    assert answer.status_code == status
+    done = repository.load(page.db, incident).status is Status.ACKNOWLEDGED
+    assert done is (signed_in and status == 303)
+
+
+async def test_a_get_changes_nothing(open_page, make_event):
+    page = open_page()
+    incident = page.incident(make_event)
+    await page.sign_in()
+    before = repository.load(page.db, incident)
+    for action in ("acknowledge", "feedback"):
+        answer = await page.client.get(f"/incidents/{incident}/{action}")
+        assert answer.status_code == 405
+    await page.client.get(f"/incidents/{incident}")
+    assert repository.load(page.db, incident) == before
+
+
+@pytest.mark.parametrize("path", ["/incidents/none", "/rooms/none", "/incidents/none/series", "/x"])
+async def test_what_is_not_there(open_page, path):
+    answer = await open_page().client.get(path)
+    assert answer.status_code == 404
+    assert "There is no" in answer.text
+
+
+async def test_acknowledging_what_is_not_there(open_page):
+    page = open_page()
+    await page.sign_in()
+    form = {"form_token": await page.form_token()}
+    assert (await page.client.post("/incidents/none/acknowledge", data=form)).status_code == 404
+
+
+async def test_series_keep_their_peak_and_drop_what_is_missing(open_page):
+    answer = (await open_page().client.get("/rooms/n2-boys/series")).json()
+    assert [c["title"] for c in answer["charts"]] == ["PM2.5"]
+    (line,) = answer["charts"][0]["lines"]
+    assert len(line["values"]) <= 1500
+    assert max(line["values"]) == 500.0
+    assert answer["zone"] == "America/New_York"
+    assert answer["end"] - answer["start"] == 1800
+
+
+async def test_incident_series_mark_the_event(open_page, make_event):
+    page = open_page()
+    incident = page.incident(make_event)
+    answer = (await page.client.get(f"/incidents/{incident}/series")).json()
+    assert [m["words"] for m in answer["marks"]] == ["Vaping likely"]
+    assert answer["start"] < answer["marks"][0]["onset"] < answer["end"]
+
+
+async def test_untrusted_text_stays_text(open_page, make_event):
+    page = open_page()
+    nasty = "<img src=x onerror=alert(1)>"
+    with sqlite.transaction(page.db) as tx:
+        event = make_event(page.now - 5, detail=nasty)
+        (record,) = page.engine.on_events(tx, [event], page.now)
+    await page.sign_in(name=nasty)
+    shown = (await page.client.get(f"/incidents/{record.incident}")).text
+    assert "<img src=x" not in shown
+    assert "&lt;img src=x" in shown
+
+
+async def test_the_board_says_when_nobody_can_be_told(database, registry, make_event):
+    from alerts.policy import AlertPolicy
+
+    page = Page(database, registry, AlertPolicy())
+    page.incident(make_event)
+    shown = (await page.client.get("/")).text
+    assert "No staff member has a channel" in shown
+    assert "Nobody could be told" in shown
+    await page.client.aclose()
+    page.db.close()
+
+
+async def test_healthz(open_page, tmp_path):
+    answer = await open_page().client.get("/healthz")
+    assert answer.json() == {"status": "ok", "oldest_due_s": None}
+    gone = open_page(shown=tmp_path / "gone.db")
+    assert (await gone.client.get("/healthz")).status_code == 503
+    shown = await gone.client.get("/")
+    assert shown.status_code == 503
+    assert "cannot be read" in shown.text
+
+
+async def test_other_kinds_show_as_notable(open_page, make_event):
+    page = open_page()
+    with sqlite.transaction(page.db) as tx:
+        page.engine.on_events(tx, [make_event(NOW - 9, kind=EventKind.STEAM)], NOW)
+    shown = (await page.client.get("/partials/board")).text
+    assert 'class="card notable"' in shown
+    assert "Steam" in shown
+
+
+def test_sessions_are_bounded_and_unguessable():
+    sessions = Sessions(10.0)
+    first = sessions.start("a", 0.0)
+    for _ in range(1000):
+        sessions.start("b", 0.0)
+    assert sessions.find(first, 0.0) is None
+    assert len(first) >= 43
+    assert first not in repr(sessions)
+
+
+def test_sign_in_limit_counts_all_clients_together():
+    limit = SignInLimit()
+    for n in range(30):
+        limit.failed(f"10.0.0.{n}", 0.0)
+    assert limit.wait_s("10.9.9.9", 1.0) == 59.0
+    assert limit.wait_s("10.9.9.9", 60.1) == 0.0
