@@ -62,7 +62,7 @@ _DAY_S: Final = 86_400.0
 _MAX_DAYS: Final = 3660
 _ACTIVITIES: Final = ("ordinary", "hard_restroom", "demo")
 _SCHOOLS: Final = {"small": School.small, "district": School.district}
-_FILE_CHUNK_S: Final = 3600.0
+_FILE_CHUNK_S: Final = 900.0
 _WIRE_CHUNK_S: Final = 60.0
 
 

@@ -6,9 +6,8 @@ Devices report at their own intervals and by their own clocks, so rows wait unti
 send an earlier one; what a clock that jumped back would put more than `HOLD_S` behind its sending
 is left out and counted. A reading without any value (a device that warms up) is no row.
 
-The bytes depend on the readings alone. Numbers are looked up, not printed: a table of whole
-numbers and one of fractions, eight and four bytes an entry, padded with zero bytes that are
-dropped in the end.
+The bytes depend on the readings alone. Numbers are looked up, not printed: tables of numerals,
+eight bytes an entry, padded with zero bytes that are dropped in the end.
 """
 
 from __future__ import annotations
@@ -71,6 +70,19 @@ def _fractions(places: int) -> NDArray[np.uint32]:
 
 
 @cache
+def _numerals(places: int) -> NDArray[np.uint64]:
+    """Numbers of `_TABLE` steps of the last place as text of eight bytes; the last one is empty."""
+    if not places:
+        return _wholes()
+    steps = 10**places
+    text = np.zeros((_TABLE // steps, steps, 8), dtype=np.uint8)
+    whole = np.arange(_TABLE // steps).astype("S4").view(np.uint8).reshape(-1, 1, 4)
+    text[:, :, :4] = whole
+    text[:, :, 4:] = _fractions(places).view(np.uint8).reshape(1, -1, 4)
+    return np.append(text.reshape(-1).view(np.uint64), np.uint64(0))
+
+
+@cache
 def _thousandths() -> NDArray[np.uint32]:
     return np.array([f".{i:03d}" for i in range(1000)], dtype="S4").view(np.uint32)
 
@@ -101,23 +113,26 @@ class _Sheet:
         for cell in self._cells:
             sheet[:, at : at + cell.shape[1]] = cell
             at += cell.shape[1]
-        flat = sheet.ravel()
-        kept: bytes = flat[flat != 0].tobytes()
-        return kept
+        return sheet.tobytes().translate(None, b"\0")
 
 
 def _numbers(sheet: _Sheet, values: NDArray[np.float64], places: int) -> None:
     """Put a column of numbers on the sheet; nothing where it is NaN."""
     absent = np.isnan(values)
-    scaled = np.rint(np.where(absent, 0.0, values) * 10**places).astype(np.int64)
+    scaled = np.rint(values * 10**places)
+    scaled[absent] = 0.0
     negative = scaled < 0
     if negative.any():
         sheet.cells(np.where(negative, np.uint8(ord("-")), np.uint8(0)))
-    whole, fraction = np.divmod(np.abs(scaled), 10**places)
+        np.abs(scaled, out=scaled)
+    if scaled.max() < _TABLE:
+        scaled[absent] = _TABLE
+        sheet.cells(_numerals(places)[scaled.astype(np.intp)])
+        return
+    whole, fraction = np.divmod(scaled.astype(np.int64), 10**places)
     cells = _wholes()[np.where(absent, _TABLE, np.minimum(whole, _TABLE))]
     big = whole >= _TABLE
-    if big.any():
-        cells[big] = whole[big].astype("S8").view(np.uint64)
+    cells[big] = whole[big].astype("S8").view(np.uint64)
     sheet.cells(cells)
     if places:
         sheet.cells(_fractions(places)[fraction])
