@@ -44,8 +44,9 @@ N_BINS: Final = BIN_EDGES_UM.size - 1
 
 BIN_MID_UM: Final = np.sqrt(BIN_EDGES_UM[1:] * BIN_EDGES_UM[:-1])
 
-_MEAN_CUBE: Final = (BIN_EDGES_UM[1:] ** 3 - BIN_EDGES_UM[:-1] ** 3) / (
-    3 * np.log(BIN_EDGES_UM[1:] / BIN_EDGES_UM[:-1])
+# Number falls about with the square of the diameter across a bin, in sprays as in background.
+_MEAN_CUBE: Final = (2 * np.diff(BIN_EDGES_UM)) / (
+    BIN_EDGES_UM[:-1] ** -2.0 - BIN_EDGES_UM[1:] ** -2.0
 )
 
 BIN_MASS_UG: Final = np.pi / 6 * _MEAN_CUBE * 1e-6

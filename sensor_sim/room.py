@@ -147,7 +147,9 @@ class Place:
             return replace(
                 self,
                 same_half=True,
-                jet=float(rng.uniform(0.3, 0.8)),
+                near_m3=max(0.6 * self.near_m3, 1.0),
+                exchange_m3_min=max(self.exchange_m3_min, 5.0),
+                jet=float(rng.uniform(0.4, 0.9)),
                 carry_s=float(rng.uniform(0, 2)),
                 lumpiness=other.lumpiness,
             )

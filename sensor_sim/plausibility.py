@@ -1,0 +1,168 @@
+"""One release in one room, measured the way published experiments measure it.
+
+What the tests, the figures and `docs/simulator.md` share, so that all three speak of the same
+numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.signal import lfilter
+
+from sensor_sim.aerosol import N_BINS
+from sensor_sim.devices.pm import PM_PARTS
+from sensor_sim.emission import Session
+from sensor_sim.gas import saturation_g_m3
+from sensor_sim.plume import Plume, plume_at
+from sensor_sim.room import Place, RoomAir, SensorPlace
+from sensor_sim.sources import SOURCES
+from sensor_sim.streams import stream
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Decay", "decay", "follow", "read_by", "smoothed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decay:
+    """How an excess falls after its peak.
+
+    Attributes
+    ----------
+    peak : float
+        In the unit of the series.
+    efold_s, tenth_s : float
+        Time from the peak until 1/e and 1/10 of it are left, s; NaN where it never falls so far.
+    """
+
+    peak: float
+    efold_s: float
+    tenth_s: float
+
+
+def follow(
+    source: str,
+    seed: int,
+    *,
+    ach: float,
+    near: float | None = None,
+    rh: float = 45.0,
+    temp_c: float = 22.0,
+    single: bool = False,
+    volume_m3: float | None = None,
+) -> Plume | None:
+    """Draw a session, a room and a sensor's place, and follow it to the inlet.
+
+    Parameters
+    ----------
+    source : str
+        Key of `sensor_sim.sources.SOURCES`.
+    seed : int
+    ach : float
+        Air changes, 1/h, constant.
+    near : float, optional
+        Chance that it happens right under the sensor; the source's own by default.
+    rh, temp_c : float
+        Air of the room, % and °C.
+    single : bool
+        Keep one release of each emission, with its share of the amounts.
+    volume_m3 : float, optional
+        Drawn by default.
+
+    Returns
+    -------
+    Plume or None
+    """
+    rng = stream(seed, "plausibility", source)
+    spec = SOURCES[source]
+    emissions = spec.draw(rng)
+    if single:
+        emissions = tuple(
+            replace(
+                e,
+                times_s=(0.0,),
+                shares=(1.0,),
+                particles_mg=e.particles_mg / len(e.times_s),
+                gas_mg=tuple(g / len(e.times_s) for g in e.gas_mg),
+                water_g=e.water_g / len(e.times_s),
+            )
+            for e in emissions
+        )
+    end = max(max(e.times_s) + e.duration_s for e in emissions)
+    session = Session("one", "room", source, spec.kind, 0.0, end, emissions)
+    air = RoomAir.draw(rng, volume_m3)
+    sensor = SensorPlace.draw(rng)
+    place = Place.draw(rng).spread(spec.spread, air.volume_m3)
+    place = place.towards(rng, spec.near_sensor if near is None else near)
+    return plume_at(
+        rng,
+        session,
+        air,
+        sensor,
+        place,
+        first=0,
+        ach_per_minute=np.full(240, ach),
+        rh=rh,
+        water_g_m3=float(rh / 100 * saturation_g_m3(temp_c)),
+        temp_c=temp_c,
+    )
+
+
+def read_by(part: str, plume: Plume, *, lag_s: float = 4.0) -> dict[str, NDArray[np.float64]]:
+    """Noise-free excess each channel of a particle sensor would report, once a second.
+
+    Parameters
+    ----------
+    part : str
+        Key of `sensor_sim.devices.pm.PM_PARTS`.
+    plume : Plume
+    lag_s : float
+        E-fold of the sensor, s.
+    """
+    keep = np.exp(-1 / lag_s)
+    rows = PM_PARTS[part].matrix() @ plume.rows[:N_BINS]
+    lagged = lfilter([1 - keep], [1, -keep], rows, axis=1)
+    return dict(zip(PM_PARTS[part].channels, lagged, strict=True))
+
+
+def smoothed(x: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+    """Means of `n` successive values; what is left at the end is dropped."""
+    whole = x.size // n * n
+    return np.asarray(x[:whole].reshape(-1, n).mean(axis=1))
+
+
+def decay(x: NDArray[np.float64], step_s: float) -> Decay:
+    """Measure the fall of an excess after its peak, linear between samples.
+
+    Parameters
+    ----------
+    x : ndarray of float, shape (n,)
+        Excess over the background, n >= 1.
+    step_s : float
+        Time between samples, s.
+
+    Returns
+    -------
+    Decay
+
+    Examples
+    --------
+    >>> decay(np.exp(-np.arange(100) / 20), 1.0).efold_s
+    20.0
+    """
+    top = int(np.argmax(x))
+    tail = x[top:]
+
+    def until(share: float) -> float:
+        below = np.flatnonzero(tail <= share * tail[0] * (1 + 1e-9))
+        if not below.size or below[0] == 0:
+            return float("nan")
+        i = int(below[0])
+        part = (tail[i - 1] - share * tail[0]) / (tail[i - 1] - tail[i])
+        return round(float(step_s * (i - 1 + part)), 9)
+
+    return Decay(float(tail[0]), until(float(np.exp(-1))), until(0.1))

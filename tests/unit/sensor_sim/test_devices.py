@@ -1,0 +1,148 @@
+"""Every device model, and what is particular to each part."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from detection.quantities import COLUMNS, QUANTITIES
+from sensor_sim.aerosol import BIN_MID_UM, N_BINS
+from sensor_sim.devices.faults import plan_faults
+from sensor_sim.devices.models import MODELS
+from sensor_sim.devices.pm import PM_PARTS, PmUnit
+from sensor_sim.devices.voc import VocUnit
+from sensor_sim.school import Device, random_school
+from sensor_sim.simulate import simulate
+from sensor_sim.streams import stream
+
+START = 1_789_000_000.0
+
+
+def one_hour(model, interval, seed=4):
+    school = random_school(1, 1, models=[model], intervals=[interval])
+    (chunk,) = simulate(school, seed=seed, start=START, duration_s=3600)
+    return chunk.traces[0]
+
+
+@pytest.mark.parametrize("model", list(MODELS))
+def test_a_model_reports_its_channels_within_range_and_nothing_else(model):
+    trace = one_hour(model, min(MODELS[model].interval_s, 60))
+    have = [c for i, c in enumerate(COLUMNS) if not np.isnan(trace.values[:, i]).all()]
+    assert have == list(MODELS[model].channels)
+    for i, c in enumerate(COLUMNS):
+        seen = trace.values[:, i][~np.isnan(trace.values[:, i])]
+        assert ((seen >= QUANTITIES[c].low) & (seen <= QUANTITIES[c].high)).all(), c
+    assert np.all(np.diff(trace.time) > 0)
+    assert np.all(np.diff(trace.sent) >= 0)
+
+
+def test_size_classes_are_in_order():
+    for model in ("pms5003", "sps30", "opcn3"):
+        values = one_hour(model, 1).values
+        for group in (["pm1", "pm25", "pm10"], ["n100", "n50", "n25", "n10", "n05", "n03"]):
+            columns = [COLUMNS.index(c) for c in group if c in MODELS[model].channels]
+            got = values[:, columns]
+            got = got[~np.isnan(got).any(axis=1)]
+            assert (np.diff(got, axis=1) >= 0).all()
+
+
+@pytest.mark.parametrize("interval", [1, 2, 10, 60])
+def test_interval_is_kept(interval):
+    time = one_hour("pms5003", interval).time
+    assert np.median(np.diff(time)) == pytest.approx(interval, abs=0.1)
+    assert 0.95 * 3600 / interval - 2 <= time.size <= 3600 / interval
+
+
+def test_plantower_is_nearly_blind_to_coarse_dust():
+    # Ouimette 2023 (doi 10.1080/02786826.2023.2285935); Safecast: OPC-N2 33, PMS5003 8.
+    dust = np.where((BIN_MID_UM > 3) & (BIN_MID_UM < 10), 1.0, 0.0)
+    pm10 = {p: (PM_PARTS[p].matrix() @ dust)[PM_PARTS[p].channels.index("pm10")]
+            for p in ("pms5003", "opcn3")}  # fmt: skip
+    assert pm10["pms5003"] < 0.25 * pm10["opcn3"]
+
+
+def test_plantower_detects_as_its_data_sheet_says():
+    row = PM_PARTS["pms5003"].matrix()[PM_PARTS["pms5003"].channels.index("n03")]
+    at_half_micron = row[int(np.argmin(abs(BIN_MID_UM - 0.55)))]
+    assert at_half_micron > 0.9
+    assert row[int(np.argmin(abs(BIN_MID_UM - 0.15)))] < 0.1
+
+
+def test_units_differ():
+    gains = [PmUnit.draw(stream(s, "u"), "sps30").matrix.sum() for s in range(40)]
+    assert 0.05 < np.std(gains) / np.mean(gains) < 0.25
+
+
+def test_coincidence_saturates():
+    unit = PmUnit.draw(stream(1, "u"), "opcn3")
+    signal = np.ones((1, 2), np.float32)
+    unit.saturate(signal, np.array([0.0, unit.part.saturates_at], np.float32))
+    assert signal[0].tolist() == [1.0, 0.5]
+
+
+def test_plantower_reports_whole_micrograms_and_caps():
+    unit = PmUnit.draw(stream(1, "u"), "pms5003")
+    signal = np.full((9, 50), 1e5, np.float32)
+    read = unit.read(stream(2, "r"), signal, 1)
+    assert (read[:3] == unit.part.cap).all()
+    low = unit.read(stream(2, "r"), np.full((9, 50), 7.3, np.float32), 1)
+    assert (low[:3] == np.rint(low[:3])).all()
+
+
+def test_sgp40_falls_by_its_ticks_with_each_doubling():
+    unit = VocUnit.draw(stream(3, "v"), "sgp40")
+    rh = np.full(4000, 50, np.float32)
+    low = unit.raw(stream(1, "n"), np.full(4000, 10_000, np.float32), rh, 0.0).mean()
+    high = unit.raw(stream(1, "n"), np.full(4000, 20_000, np.float32), rh, 0.0).mean()
+    # Datasheet: 870 ticks a doubling, 710-1030 between units (far above C0).
+    assert 650 < low - high < 1030
+
+
+def test_bme688_in_low_power_mode_holds_for_300_s():
+    for seed in range(30):
+        trace = one_hour("sds011+bme688", 1, seed)
+        tvoc = trace.values[:, COLUMNS.index("tvoc_ppb")]
+        tvoc = tvoc[~np.isnan(tvoc)]
+        changes = int((np.diff(tvoc) != 0).sum())
+        if changes <= 12:
+            return
+    pytest.fail("no unit in ULP mode among thirty")
+
+
+def test_particles_need_their_warm_up():
+    trace = one_hour("sps30", 1)
+    pm = trace.values[:, COLUMNS.index("pm25")]
+    assert np.isnan(pm[:8]).all()
+    assert not np.isnan(pm[40:]).any()
+
+
+def test_faults_are_rare_and_repeatable():
+    plan = [
+        plan_faults(1, f"s{i}", ["pm25"], b, 0.0, 86_400.0) for i in range(40) for b in range(5)
+    ]
+    flat = [f for faults in plan for f in faults]
+    assert 0.2 < len(flat) / 200 < 1.2
+    assert {f.kind for f in flat} >= {"gap", "restart"}
+    assert plan[3] == plan_faults(1, "s0", ["pm25"], 3, 0.0, 86_400.0)
+
+
+def test_gs601_rates_vaping_itself_and_sends_frames_at_once():
+    school = random_school(1, 4, models=["gs601"], intervals=[600])
+    named, off_beat = set(), 0
+    for chunk in simulate(school, seed=2, start=START, duration_s=86_400, activity="demo"):
+        for trace in chunk.traces:
+            named |= {name for _, name in trace.events}
+            off_beat += int((np.diff(trace.time) < 500).sum())
+    assert "vendor_vape" in named
+    assert off_beat > 0
+
+
+def test_unknown_model_is_refused():
+    with pytest.raises(ValueError, match="unknown model 'x9'"):
+        Device("a", "r", "x9", "native", 1)
+
+
+def test_matrix_has_a_row_for_each_channel():
+    for part in PM_PARTS.values():
+        assert part.matrix().shape == (len(part.channels), N_BINS)
+        assert (part.matrix() >= 0).all()

@@ -1,0 +1,52 @@
+"""Mixing conserves, ends well mixed, and takes its time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sensor_sim.room import Place, RoomAir, SensorPlace, arrival, zone_concentrations
+from sensor_sim.streams import stream
+
+
+def draw(seed):
+    rng = stream(seed, "test")
+    return RoomAir.draw(rng), SensorPlace.draw(rng), Place.draw(rng)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("fan_on", [True, False])
+def test_mixing_conserves_mass_and_ends_uniform(seed, fan_on):
+    air, sensor, place = draw(seed)
+    age = np.array([0.0, 1.0, 10.0, 100.0, 1000.0, 20_000.0])
+    zones, volume = zone_concentrations(air, sensor, place, age, fan_on=fan_on)
+    assert volume @ zones == pytest.approx(np.ones(age.size), rel=1e-6)
+    assert zones[:, -1] == pytest.approx(np.full(4, 1 / volume.sum()), rel=1e-3)
+    assert zones[0, 0] == pytest.approx(1 / place.near_m3)
+
+
+def test_nothing_arrives_before_it_is_carried():
+    air, sensor, place = draw(3)
+    early = arrival(air, sensor, place, np.array([0.0, place.carry_s * 0.9]), fan_on=True)
+    assert not early.any()
+
+
+def test_a_plume_reaches_the_sensor_in_seconds_to_minutes():
+    delays = []
+    for seed in range(200):
+        air, sensor, place = draw(seed)
+        age = np.arange(900.0)
+        at = arrival(air, sensor, place, age, fan_on=True)
+        delays.append(age[np.argmax(at > 0.5 * at.max())])
+    assert 5 < np.percentile(delays, 10) < 30
+    assert 20 < np.percentile(delays, 90) < 300
+
+
+def test_without_the_fan_mixing_is_slower():
+    air, sensor, place = draw(5)
+    far = Place(place.near_m3, place.exchange_m3_min, same_half=False, jet=0.0, carry_s=0.0,
+                lumpiness=0.3)  # fmt: skip
+    age = np.array([60.0])
+    on = arrival(air, sensor, far, age, fan_on=True)
+    off = arrival(air, sensor, far, age, fan_on=False)
+    assert off < on

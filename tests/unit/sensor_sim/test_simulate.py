@@ -1,0 +1,219 @@
+"""The engine: determinism, chunks, truth apart from readings, rates."""
+
+from __future__ import annotations
+
+import collections
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from detection.events import EventKind
+from detection.quantities import COLUMNS
+from sensor_sim.room import RoomAir
+from sensor_sim.schedule import plan_day, profiles
+from sensor_sim.school import Bells
+from sensor_sim.simulate import School, random_school, simulate
+from sensor_sim.sources import SOURCES
+from sensor_sim.streams import stream
+from sensor_sim.trace import DeviceTrace
+from sensor_sim.wire import ENCODERS
+
+MONDAY = 20_703 * 86_400.0  # 2026-09-07
+
+
+def joined(chunks):
+    chunks = list(chunks)
+    out = {}
+    for i, first in enumerate(chunks[0].traces):
+        traces = [c.traces[i] for c in chunks]
+        out[first.sensor] = (
+            np.concatenate([t.time for t in traces]),
+            np.concatenate([t.sent for t in traces]),
+            np.concatenate([t.values for t in traces]),
+            tuple(e for t in traces for e in t.events),
+        )
+    truths = sorted((t for c in chunks for t in c.truths), key=repr)
+    return out, truths
+
+
+def same(a, b):
+    assert a[0].keys() == b[0].keys()
+    for sensor, left in a[0].items():
+        for x, y in zip(left[:3], b[0][sensor][:3], strict=True):
+            np.testing.assert_array_equal(x, y)
+        assert left[3] == b[0][sensor][3]
+    assert repr(a[1]) == repr(b[1])
+
+
+def test_a_seed_decides_all():
+    args = {"seed": 5, "start": MONDAY + 36_000, "duration_s": 5400}
+    a = joined(simulate(School.small(), **args))
+    same(a, joined(simulate(School.small(), **args)))
+    other = joined(simulate(School.small(), **{**args, "seed": 6}))
+    assert repr(a[1]) != repr(other[1])
+
+
+@pytest.mark.parametrize("chunk_s", [7.0, 900.0, 5000.0, 1e6])
+def test_chunks_only_regroup(chunk_s):
+    args = {"seed": 5, "start": MONDAY + 36_000.5, "duration_s": 4000}
+    school = random_school(2, 3, models=["sen55", "gs601", "airgradient"])
+    whole = joined(simulate(school, **args, activity="demo"))
+    chunks = list(simulate(school, **args, activity="demo", chunk_s=chunk_s))
+    same(whole, joined(chunks))
+    assert chunks[0].start == args["start"]
+    assert chunks[-1].end == args["start"] + args["duration_s"]
+    for chunk in chunks[:-1]:
+        for trace in chunk.traces:
+            assert ((trace.sent >= chunk.start) & (trace.sent < chunk.end)).all()
+
+
+def test_a_longer_run_begins_with_the_shorter():
+    school = random_school(3, 2, models=["sps30+sgp40"], intervals=[1])
+    args = {"seed": 1, "start": MONDAY + 30_000}
+    short, _ = joined(simulate(school, **args, duration_s=3600))
+    long, _ = joined(simulate(school, **args, duration_s=7200))
+    for sensor, (time, _, values, _) in short.items():
+        np.testing.assert_array_equal(long[sensor][0][: time.size], time)
+        np.testing.assert_array_equal(long[sensor][2][: time.size], values)
+
+
+def test_readings_have_no_field_for_the_truth():
+    names = {f.name for f in fields(DeviceTrace)}
+    assert names == {"sensor", "room", "model", "wire", "time", "sent", "values", "events"}
+    for chunk in simulate(School.small(), seed=1, start=MONDAY, duration_s=600, activity="demo"):
+        for trace in chunk.traces:
+            assert trace.values.shape == (trace.time.size, len(COLUMNS))
+            assert {name for _, name in trace.events} <= {
+                "restart", "vendor_vape", "vendor_interference", "vendor_burning",
+            }  # fmt: skip
+
+
+def test_truth_is_told_once_for_each_sensor_and_makes_sense():
+    _, truths = joined(
+        simulate(School.small(), seed=3, start=MONDAY + 6 * 3600, duration_s=10 * 3600)
+    )
+    keys = collections.Counter((t.session, t.sensor) for t in truths)
+    assert max(keys.values()) == 1
+    kinds = {k.value for k in EventKind}
+    for t in truths:
+        assert t.kind in kinds
+        assert t.end >= t.start
+        assert not t.arrival < t.start - 1
+        assert t.baseline >= 0
+        if t.kind == "vape" and not np.isnan(t.arrival):
+            assert t.peak_excess > 2
+            assert t.peak_time >= t.arrival
+    both = [s for s in {t.session for t in truths} if s.startswith("main-2-boys/")]
+    sensors = {t.sensor for t in truths if t.session in both}
+    assert sensors == {"main-2-boys-a", "main-2-boys-b"}
+
+
+def test_what_truth_says_is_in_the_readings():
+    school = random_school(5, 6, models=["sps30"], intervals=[1])
+    data, truths = joined(
+        simulate(school, seed=8, start=MONDAY, duration_s=86_400, activity="hard_restroom")
+    )
+    seen = clear = 0
+    for t in truths:
+        if t.kind != "vape" or not t.peak_excess > 50:
+            continue
+        time, _, values, _ = data[t.sensor]
+        pm = values[:, COLUMNS.index("pm25")]
+        around = (time > t.peak_time - 20) & (time < t.peak_time + 30)
+        before = (time > t.arrival - 60) & (time < t.arrival)
+        if around.any() and before.any():
+            clear += 1
+            seen += np.nanmax(pm[around]) > np.nanmedian(pm[before]) + 0.3 * t.peak_excess
+    assert clear > 20
+    assert seen / clear > 0.9
+
+
+def test_the_hard_restroom_keeps_its_promise():
+    school = random_school(1, 12)
+    vapes = nuisances = masked = 0
+    for i, room in enumerate(school.restrooms):
+        air = RoomAir.draw(stream(i, "air"))
+        plan = plan_day(school, room, air, 20_703, seed=i, activity="hard_restroom",
+                        vape_rate=1.0, nuisance_rate=1.0)  # fmt: skip
+        kinds = [s.kind for s in plan.sessions]
+        vapes += kinds.count("vape")
+        nuisances += len(kinds) - kinds.count("vape")
+        masked += sum(bool(s.masked_by) for s in plan.sessions)
+    assert 180 < nuisances / 12 < 220
+    assert 10 <= vapes / 12 <= 20
+    assert 0.2 < masked / vapes < 0.5
+
+
+def test_the_demo_has_something_every_minute():
+    _, truths = joined(
+        simulate(School.small(), seed=1, start=MONDAY, duration_s=3600, activity="demo")
+    )
+    starts = sorted({t.session: t.start for t in truths if t.kind != "sensor_fault"}.values())
+    assert 50 <= len(starts) <= 110
+    assert {t.kind for t in truths} >= {"vape", "spray", "voc", "steam"}
+
+
+def test_rates_scale_and_zero_is_none():
+    args = {"seed": 2, "start": MONDAY, "duration_s": 86_400}
+    school = random_school(4, 6, models=["pms5003"], intervals=[60])
+    _, none = joined(simulate(school, **args, vape_rate=0.0, nuisance_rate=0.0))
+    assert {t.kind for t in none} <= {"sensor_fault"}
+    _, many = joined(simulate(school, **args, vape_rate=5.0, nuisance_rate=0.0))
+    assert sum(t.kind == "vape" for t in many) > 20
+
+
+def test_nights_and_weekends_are_quiet():
+    school = random_school(4, 6, models=["pms5003"], intervals=[60])
+    _, night = joined(simulate(school, seed=2, start=MONDAY, duration_s=5 * 3600))
+    _, day = joined(simulate(school, seed=2, start=MONDAY + 9 * 3600, duration_s=5 * 3600))
+    _, sunday = joined(simulate(school, seed=2, start=MONDAY - 15 * 3600, duration_s=5 * 3600))
+    happenings = [sum(t.kind != "sensor_fault" for t in x) for x in (night, sunday, day)]
+    assert happenings[0] < happenings[2] / 20
+    assert happenings[1] < happenings[2] / 4
+
+
+def test_class_changes_are_busy():
+    shape = profiles(Bells(), 0)
+    assert shape["visits"][8 * 60 + 52] > 3 * shape["visits"][8 * 60 + 30]
+    assert shape["visits"][3 * 60] == 0
+    assert shape["custodian"][17 * 60] > shape["custodian"][10 * 60]
+
+
+@pytest.mark.parametrize(
+    ("bad", "what"),
+    [
+        ({"duration_s": 0}, "duration_s must be positive"),
+        ({"chunk_s": -1}, "chunk_s must be positive"),
+        ({"seed": -1}, "seed must not be negative"),
+        ({"vape_rate": float("nan")}, "vape_rate must not be negative"),
+        ({"activity": "wild"}, "activity must be"),
+    ],
+)
+def test_bad_arguments_are_named(bad, what):
+    args = {"seed": 1, "start": MONDAY, "duration_s": 60.0, **bad}
+    with pytest.raises(ValueError, match=what):
+        simulate(School.small(), **args)
+
+
+def test_schools_are_as_described():
+    assert len(School.small().restrooms) == 6
+    assert len(School.small().devices) == 8
+    district = School.district()
+    assert len(district.devices) >= 200
+    assert {d.wire for d in district.devices} <= set(ENCODERS)
+    assert random_school(1, 5) == random_school(1, 5)
+    with pytest.raises(ValueError, match="positive"):
+        random_school(1, 0)
+
+
+@pytest.mark.parametrize("name", list(SOURCES))
+def test_a_source_draws_differently_each_time(name):
+    a, b = (SOURCES[name].draw(stream(s, name)) for s in (1, 2))
+    assert a != b
+    for e in a:
+        assert sum(e.shares) == pytest.approx(1)
+        assert len(e.times_s) == len(e.shares)
+        assert e.particles_mg >= 0
+        assert e.duration_s > 0
+    assert SOURCES[name].kind in {k.value for k in EventKind}
