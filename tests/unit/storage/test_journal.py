@@ -1,0 +1,349 @@
+"""The journal: what is committed is kept, in order, once; what is corrupt stops nobody."""
+
+import contextlib
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import zlib
+from pathlib import Path
+
+import pytest
+
+from storage import journal as module
+from storage.errors import SchemaTooNewError, StorageError, StorageUnavailableError
+from storage.journal import DeadLetter, Journal
+from storage.reading import Reading
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "journal.db"
+
+
+@pytest.fixture
+def journal(path):
+    with Journal(path) as opened:
+        yield opened
+
+
+def letter(n=0, reason="malformed"):
+    return DeadLetter(1000.0 + n, f"topic/{n}", reason, f"no {n}", "native", 5, b"\xff\x00 no")
+
+
+def spoil(path, offset, **columns):
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        for name, value in columns.items():
+            connection.execute(
+                f"UPDATE journal SET {name} = ? WHERE offset = ?",  # noqa: S608 - a test's own
+                (value, offset),
+            )
+
+
+def test_empty(journal):
+    assert journal.read(0, 10) == ([], 0)
+    assert journal.read(7, 10) == ([], 7)
+    assert (journal.last_offset(), journal.first_offset()) == (0, 1)
+    assert journal.tail(5) == []
+    assert journal.commit([]) == 0
+
+
+def test_append_and_read_in_order(journal, make_readings):
+    readings = make_readings(5)
+    assert journal.commit(readings[:2]) == 2
+    assert journal.commit(readings[2:]) == 5
+    entries, position = journal.read(0, 100)
+    assert [e.reading for e in entries] == readings
+    assert [e.offset for e in entries] == [1, 2, 3, 4, 5]
+    assert position == 5
+
+
+def test_everything_a_reading_holds_comes_back(journal):
+    full = Reading(
+        "s", 1.5, 2.5, {"pm25": 0.1}, ("tamper",), ("rh",), ("late", "unknown_sensor"), 2**63 - 1
+    )
+    bare = Reading("s", -1e9, 0.0)
+    journal.commit([full, bare])
+    assert journal.tail(2) == [full, bare]
+
+
+def test_read_from_a_position(journal, make_readings):
+    journal.commit(make_readings(5))
+    entries, position = journal.read(2, 2)
+    assert ([e.offset for e in entries], position) == ([3, 4], 4)
+    assert journal.read(5, 2) == ([], 5)
+
+
+def test_tail(journal, make_readings):
+    readings = make_readings(5)
+    journal.commit(readings)
+    assert journal.tail(2) == readings[3:]
+    assert journal.tail(100) == readings
+
+
+def test_kept_over_a_restart(path, make_readings):
+    with Journal(path) as journal:
+        journal.commit(make_readings(3), [letter()])
+    with Journal(path) as journal:
+        assert [e.reading for e in journal.read(0, 10)[0]] == make_readings(3)
+        assert journal.dead_letters() == [letter()]
+        assert journal.commit(make_readings(1)) == 4
+
+
+def test_kept_without_a_close(path, make_readings):
+    crashed = Journal(path)
+    crashed.open()
+    crashed.commit(make_readings(3))
+    with Journal(path) as journal:
+        assert len(journal.read(0, 10)[0]) == 3
+    crashed.close()
+
+
+def test_prune_takes_only_what_is_old_and_read(journal, make_readings):
+    readings = make_readings(6)
+    journal.commit(readings)
+    assert journal.prune(read_by_all=6, received_before=readings[2].received) == 2
+    assert journal.first_offset() == 3
+    assert journal.prune(read_by_all=4, received_before=readings[5].received + 1) == 2
+    assert [e.offset for e in journal.read(0, 10)[0]] == [5, 6]
+    assert journal.read(0, 1)[1] == 5
+
+
+def test_offsets_are_never_reused(path, make_readings):
+    with Journal(path) as journal:
+        journal.commit(make_readings(3))
+        assert journal.prune(read_by_all=3, received_before=float("inf")) == 3
+        assert journal.last_offset() == 3
+        assert journal.first_offset() == 4
+        assert journal.tail(10) == []
+        assert journal.commit(make_readings(1)) == 4
+        journal.prune(read_by_all=4, received_before=float("inf"))
+    with Journal(path) as journal:
+        assert journal.commit(make_readings(2)) == 6
+        assert [e.offset for e in journal.read(0, 10)[0]] == [5, 6]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"body": b""}, {"body": b"\x93abc"}, {"crc": 1}, {"body": b"\x80", "crc": 0x9D4C7E8B}],
+    ids=["empty", "garbage", "crc", "form"],
+)
+def test_a_corrupt_record_is_quarantined_and_counted(path, make_readings, damage):
+    if "crc" in damage and "body" in damage:
+        damage = {**damage, "crc": zlib.crc32(damage["body"])}
+    readings = make_readings(4)
+    with Journal(path) as journal:
+        journal.commit(readings)
+        spoil(path, 2, **damage)
+        entries, position = journal.read(0, 10)
+        assert [e.offset for e in entries] == [1, 3, 4]
+        assert position == 4
+        assert journal.corrupt_records == 1
+        (buried,) = journal.dead_letters()
+        assert (buried.reason, buried.topic, buried.detail) == (
+            "corrupt_record",
+            "journal",
+            "offset 2",
+        )
+        assert journal.read(0, 10) == (entries, 4)
+        assert journal.corrupt_records == 1
+        assert journal.dead_letter_counts() == {"corrupt_record": 1}
+        assert journal.commit(make_readings(1)) == 5
+
+
+def test_a_corrupt_last_record_is_passed(path, make_readings):
+    with Journal(path) as journal:
+        journal.commit(make_readings(2))
+        spoil(path, 2, body=b"x")
+        assert journal.read(1, 10) == ([], 2)
+        assert journal.read(2, 10) == ([], 2)
+        assert len(journal.tail(5)) == 1
+
+
+def test_a_corrupt_record_is_counted_once_by_two_readers_at_once(path, make_readings):
+    with Journal(path) as one, Journal(path) as other:
+        one.commit(make_readings(2))
+        spoil(path, 1, crc=0)
+        body = b"bad"
+        one._quarantine(1, body)
+        other._quarantine(1, body)
+        assert one.corrupt_records + other.corrupt_records == 1
+        assert one.dead_letter_counts() == {"corrupt_record": 1}
+
+
+def test_a_corrupt_record_is_passed_even_when_it_cannot_be_moved(path, make_readings, monkeypatch):
+    with Journal(path) as journal:
+        journal.commit(make_readings(2))
+        spoil(path, 1, crc=0)
+
+        def full(*_):
+            raise StorageUnavailableError("disk full")
+
+        monkeypatch.setattr(module, "connect", full)
+        entries, position = journal.read(0, 10)
+        assert ([e.offset for e in entries], position) == ([2], 2)
+        assert journal.corrupt_records == 1
+
+
+def test_dead_letters_commit_with_their_group(journal, make_readings):
+    journal.commit(make_readings(1), [letter(0), letter(1, "too_large")])
+    journal.commit([], [letter(2)])
+    assert journal.dead_letter_counts() == {"malformed": 2, "too_large": 1}
+    assert journal.dead_letters(2) == [letter(2), letter(1, "too_large")]
+
+
+def test_dead_letters_are_bounded(journal, monkeypatch):
+    monkeypatch.setattr(module, "_MAX_DEAD_LETTERS", 10)
+    for n in range(0, 30, 3):
+        journal.commit([], [letter(n), letter(n + 1), letter(n + 2)])
+    kept = journal.dead_letters(100)
+    assert len(kept) == 10
+    assert kept[0] == letter(29)
+
+
+def test_nothing_of_a_refused_group_is_kept(path, make_readings):
+    with Journal(path) as journal:
+        with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute(
+                "CREATE TRIGGER full BEFORE INSERT ON dead_letter"
+                " BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
+            )
+        with pytest.raises(StorageUnavailableError, match="disk is full"):
+            journal.commit(make_readings(3), [letter()])
+        assert journal.read(0, 10) == ([], 0)
+        with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("DROP TRIGGER full")
+        journal.commit(make_readings(3), [letter()])
+        assert len(journal.read(0, 10)[0]) == 3
+
+
+def test_in_memory(make_readings):
+    with Journal(":memory:") as journal:
+        journal.commit(make_readings(3))
+        journal._writer().execute("UPDATE journal SET crc = 0 WHERE offset = 2")
+        assert [e.offset for e in journal.read(0, 10)[0]] == [1, 3]
+        assert journal.corrupt_records == 1
+
+
+def test_not_open(path, make_readings):
+    journal = Journal(path)
+    assert not path.exists()
+    for use in (
+        lambda: journal.read(0, 1),
+        lambda: journal.commit(make_readings(1)),
+        journal.last_offset,
+        journal.dead_letters,
+    ):
+        with pytest.raises(StorageUnavailableError, match="not open"):
+            use()
+    journal.close()
+    journal.open()
+    journal.close()
+    journal.close()
+
+
+def test_a_newer_file_is_refused(path):
+    Journal(path).__enter__().close()
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE schema_version SET version = 99")
+    with pytest.raises(SchemaTooNewError, match="schema 99"):
+        Journal(path).open()
+
+
+def one_sentence(error):
+    text = str(error)
+    return "\n" not in text and 10 < len(text) < 300
+
+
+def test_a_folder_that_is_none(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageUnavailableError) as refused:
+        Journal(tmp_path / "file" / "journal.db").open()
+    assert one_sentence(refused.value)
+
+
+def test_a_file_that_is_a_folder(tmp_path):
+    (tmp_path / "journal.db").mkdir()
+    with pytest.raises(StorageUnavailableError) as refused:
+        Journal(tmp_path / "journal.db").open()
+    assert one_sentence(refused.value)
+
+
+AS_NOBODY = """
+import os, sys
+from storage.errors import StorageUnavailableError
+from storage.journal import Journal
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+try:
+    with Journal(sys.argv[1]) as journal:
+        journal.commit([])
+except StorageUnavailableError as error:
+    print(error)
+else:
+    print("opened")
+"""
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that other users can reach too, unlike `tmp_path`."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+        folder.chmod(0o755)
+
+
+@pytest.mark.parametrize("what", ["folder", "file"])
+def test_unwritable(open_folder, what):
+    path = open_folder / "journal.db"
+    if what == "file":
+        with Journal(path):
+            pass
+        path.chmod(0o444)
+    open_folder.chmod(0o555)
+    if os.geteuid() != 0:
+        with pytest.raises(StorageUnavailableError) as refused, Journal(path) as journal:
+            journal.commit([])
+        assert one_sentence(refused.value)
+        return
+    said = subprocess.run(
+        [sys.executable, "-c", AS_NOBODY, str(path)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        cwd=Path(module.__file__).parents[1],
+    )
+    assert said.stdout.strip() != "opened"
+    assert one_sentence(said.stdout.strip())
+    assert said.stderr == ""
+
+
+def test_readers_in_threads_see_whole_groups(journal, make_readings):
+    """A consumer in another thread reads while groups are committed; every group whole, in order."""
+    seen, failed = [], []
+    done = threading.Event()
+
+    def consume():
+        position = 0
+        try:
+            while True:
+                last_round = done.is_set()
+                entries, position = journal.read(position, 7)
+                seen.extend(e.reading.seq for e in entries)
+                if not entries and last_round:
+                    return
+        except StorageError as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=consume)
+    thread.start()
+    for first in range(0, 300, 10):
+        journal.commit(make_readings(10, first=first))
+    done.set()
+    thread.join(20)
+    assert not failed
+    assert seen == list(range(300))
