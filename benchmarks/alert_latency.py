@@ -1,0 +1,118 @@
+"""How long from a detector event to a notice in a provider's hands, with many open incidents.
+
+A state database on disk, the engine, the pump, apprise, and a JSON receiver on loopback. Each
+alert is one transaction (as the consumer commits it); the clock runs from before that
+transaction until the receiver has the request.
+
+Run: ``python benchmarks/alert_latency.py [open_incidents] [alerts]``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from alerts import schema
+from alerts.engine import AlertEngine
+from alerts.notify import AppriseNotifier, NotifySettings
+from alerts.outbox import OutboxPump
+from alerts.policy import AlertPolicy, StaffMember
+from alerts.secrets import Secret
+from detection.events import ChannelEvidence, Event, EventKind, EventPhase
+from storage import sqlite
+from storage.registry import Registry, Room, Sensor
+
+
+def an_event(sensor: str, now: float) -> Event:
+    """Return a confident vape decision of this moment."""
+    return Event(
+        sensor,
+        EventKind.VAPE,
+        EventPhase.ALERTED,
+        now - 6,
+        now,
+        now,
+        None,
+        0.97,
+        {"vape": 0.97, "spray": 0.02},
+        {"pm25": ChannelEvidence(4, 176, 6, None)},
+        "bench",
+    )
+
+
+async def measure(  # noqa: PLR0915 - one story from start to end
+    open_incidents: int, alerts: int, folder: Path
+) -> None:
+    """Run and print."""
+    arrived: dict[str, float] = {}
+
+    async def receive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
+        body = json.loads(await reader.readexactly(length))
+        arrived[body["incident"]] = time.perf_counter()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(receive, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    total = open_incidents + alerts
+    registry = Registry.of(
+        (Room(f"r{n}", f"Room {n}", "1", "Main", "School") for n in range(total)),
+        (Sensor(f"s{n}", f"r{n}") for n in range(total)),
+    )
+    target = (Secret(f"json://127.0.0.1:{port}/"),)
+    engine = AlertEngine(registry, AlertPolicy(staff=(StaffMember("a", "A", targets=target),)))
+    database = folder / "state.db"
+    db = sqlite.connect(database)
+    sqlite.migrate(db, schema.COMPONENT, schema.SCRIPTS)
+    now = time.time()
+    with sqlite.transaction(db) as tx:
+        engine.on_events(tx, [an_event(f"s{n}", now) for n in range(open_incidents)], now)
+        tx.execute("UPDATE outbox SET status = 'cancelled'")
+    wake = asyncio.Event()
+    notifier = AppriseNotifier(NotifySettings(allow_private=True))
+    pump = OutboxPump(database, engine, notifier, wake)
+    task = asyncio.create_task(pump.run(), name="pump")
+    await asyncio.sleep(0.2)
+    started: dict[str, float] = {}
+    decided = []
+    for n in range(open_incidents, total):
+        begun = time.perf_counter()
+        with sqlite.transaction(db) as tx:
+            (record,) = engine.on_events(tx, [an_event(f"s{n}", time.time())], time.time())
+        decided.append(time.perf_counter() - begun)
+        started[record.incident] = begun
+        wake.set()
+        await asyncio.sleep(0.05)
+    async with asyncio.timeout(30):
+        while len(arrived) < alerts:  # noqa: ASYNC110 - a benchmark may poll
+            await asyncio.sleep(0.05)
+    pump.stop()
+    await task
+    server.close()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(1):
+            await server.wait_closed()
+    db.close()
+    took = sorted(arrived[i] - started[i] for i in started)
+    cut = statistics.quantiles(took, n=100)
+    print(f"{open_incidents} open incidents, {alerts} alerts one by one, on disk")
+    print(f"decision committed: median {1000 * statistics.median(decided):.1f} ms")
+    print(
+        f"event to provider: p50 {1000 * cut[49]:.1f} ms, p95 {1000 * cut[94]:.1f} ms,"
+        f" p99 {1000 * cut[98]:.1f} ms, max {1000 * took[-1]:.1f} ms"
+    )
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as name:
+        counts = [int(a) for a in sys.argv[1:3]] + [500, 200][len(sys.argv) - 1 :]
+        asyncio.run(measure(counts[0], counts[1], Path(name)))
