@@ -79,6 +79,7 @@ class Watch:
         self._detector = Detector()
         self._devices = DeviceEvents()
         self._watermark = float("-inf")
+        self._ahead = False  # stepped, not committed: the state is not that of `position`
         self.position = 0
 
     @property
@@ -116,6 +117,7 @@ class Watch:
             self.position = position
             self.step([entry.reading for entry in entries])
         self.position = committed
+        self._ahead = False
 
     def process(self, readings: Sequence[Reading], position: int, now: float | None) -> Watched:
         """Take a batch in and commit all that follows from it: `step`, then `commit`."""
@@ -146,6 +148,7 @@ class Watch:
             alerts = self._decide(tx, events, now)
             state.set_position(tx, CONSUMER, position)
         self.position = position
+        self._ahead = False
         return alerts
 
     def on_time(self, now: float) -> list[AlertRecord]:
@@ -157,7 +160,15 @@ class Watch:
             return self._engine.on_time(tx, now)
 
     def save_snapshot(self) -> int:
-        """Store the detectors' state with the position it belongs to; return that position."""
+        """Store the detectors' state with the position it belongs to; return that position.
+
+        Between `step` and its `commit` the state is ahead of the committed position; stored then,
+        it would make the repeated batch look old and lose its events. The snapshot that is stored
+        already stays, and its position is returned.
+        """
+        if self._ahead:
+            stored = state.snapshot(self._connection, CONSUMER)
+            return 0 if stored is None else stored.position
         body = msgspec.msgpack.encode(
             _Snapshot(self._detector.snapshot(), self._devices.snapshot(), self._watermark)
         )
@@ -180,6 +191,7 @@ class Watch:
         shown = [reading for reading in readings if self._may_alert(reading)]
         if not shown:
             return []
+        self._ahead = True
         events: list[Event] = []
         for reading in shown:
             if reading.events or reading.faults:

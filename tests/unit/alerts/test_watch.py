@@ -1,0 +1,282 @@
+"""The path from journal to incidents: a crash anywhere changes nothing but the time it takes."""
+
+import sqlite3
+
+import pytest
+
+from alerts import schema
+from alerts.engine import AlertEngine
+from alerts.watch import CONSUMER, Watch
+from ingest.validation import SILENT_FLAGS, may_alert
+from storage import state
+from storage.journal import Journal
+from storage.reading import Reading
+from storage.sqlite import connect, migrate
+from tests.support.plumes import START, readings_of_puff
+
+
+class Site:
+    """Journal and state database of one service, opened again and again."""
+
+    def __init__(self, folder, registry, policy):
+        folder.mkdir()
+        self.folder = folder
+        self.registry = registry
+        self.policy = policy
+        self.events = []
+        self.alerts = []
+        self.journal = Journal(folder / "journal.db")
+        self.journal.open()
+        self.left = []
+        self.start()
+
+    def start(self):
+        self.state = connect(self.folder / "state.db")
+        self.left.append(self.state)
+        migrate(self.state, "state", state.SCRIPTS)
+        migrate(self.state, schema.COMPONENT, schema.SCRIPTS)
+        self.watch = Watch(self.state, AlertEngine(self.registry, self.policy), may_alert)
+        self.watch.open(self.journal.read)
+
+    def crash(self):
+        """Nothing is saved and nothing tidied up."""
+        self.start()
+
+    def stop(self):
+        self.watch.save_snapshot()
+        self.state.close()
+
+    def batch(self, size):
+        entries, position = self.journal.read(self.watch.position, size)
+        return [entry.reading for entry in entries], position
+
+    def process(self, size):
+        readings, position = self.batch(size)
+        if position == self.watch.position:
+            return False
+        events = self.watch.step(readings)
+        self.keep(events, self.watch.commit(events, position, readings[-1].received))
+        return True
+
+    def keep(self, events, alerts):
+        self.events += [(e.id, e.phase, e.time, e.onset, e.end, e.confidence) for e in events]
+        self.alerts += [(a.sensor, a.alerted, a.kind, a.onset, a.confidence) for a in alerts]
+
+    def rows(self):
+        tables = ("incident", "outbox")
+        counts = {t: self.state.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in tables}  # noqa: S608
+        return counts | {"position": state.position(self.state, CONSUMER)}
+
+    def result(self):
+        return self.events, self.alerts, self.rows()
+
+    def close(self):
+        for connection in self.left:
+            connection.close()
+        self.journal.close()
+
+
+@pytest.fixture
+def make_site(tmp_path, registry, policy):
+    sites = []
+
+    def make():
+        sites.append(Site(tmp_path / f"site{len(sites)}", registry, policy))
+        return sites[-1]
+
+    yield make
+    for site in sites:
+        site.close()
+
+
+@pytest.fixture
+def readings():
+    """Two puffs at two sensors of two rooms, a device that is tampered with, clean air."""
+    merged = [
+        *readings_of_puff("s1"),
+        *readings_of_puff("s3", onset_s=200.0, top=90.0),
+        Reading("s2", START + 120, START + 120.25, {}, ("tamper",)),
+    ]
+    return sorted(merged, key=lambda r: r.time)
+
+
+@pytest.fixture
+def whole(make_site, readings):
+    site = make_site()
+    site.journal.commit(readings)
+    while site.process(50):
+        pass
+    assert {a[2].value for a in site.alerts} == {"vape", "tamper"}
+    assert len(site.alerts) == 3
+    assert site.rows()["incident"] == 3
+    return site.result()
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_any_batch_size_gives_the_same(make_site, readings, whole, size):
+    site = make_site()
+    site.journal.commit(readings)
+    while site.process(size):
+        pass
+    assert sorted(site.events) == sorted(whole[0])
+    assert site.result()[1:] == whole[1:]
+
+
+@pytest.mark.parametrize("after", range(1, 7))
+@pytest.mark.parametrize("orderly", [True, False])
+def test_restart_in_the_middle(make_site, readings, whole, after, orderly):
+    site = make_site()
+    site.journal.commit(readings)
+    for _ in range(after):
+        site.process(50)
+    if orderly:
+        site.stop()
+    site.crash()
+    while site.process(50):
+        pass
+    assert site.result() == whole
+
+
+def test_restart_from_a_snapshot_older_than_the_position(make_site, readings, whole):
+    site = make_site()
+    site.journal.commit(readings)
+    site.process(50)
+    site.process(50)
+    assert site.watch.save_snapshot() == 100
+    for _ in range(2):
+        site.process(50)
+    site.crash()
+    assert site.watch.position == 200
+    while site.process(50):
+        pass
+    assert site.result() == whole
+
+
+@pytest.mark.parametrize("saved", [False, True], ids=["crash", "stopped in order"])
+def test_end_after_step_before_commit(make_site, readings, whole, saved):
+    """Every batch is stepped once in vain; housekeeping may want a snapshot at just that moment."""
+    site = make_site()
+    site.journal.commit(readings)
+    while True:
+        batch, position = site.batch(50)
+        if position == site.watch.position:
+            break
+        site.watch.step(batch)
+        if saved:
+            assert site.watch.save_snapshot() <= site.watch.position
+        site.crash()
+        assert site.process(50)
+    assert site.result() == whole
+
+
+def test_crash_after_commit(make_site, readings, whole):
+    site = make_site()
+    site.journal.commit(readings)
+    while site.process(50):
+        site.crash()
+    assert site.result() == whole
+
+
+def test_commit_is_tried_again_when_the_disk_refuses(make_site, readings, whole):
+    site = make_site()
+    site.journal.commit(readings)
+    while True:
+        batch, position = site.batch(50)
+        if position == site.watch.position:
+            break
+        events = site.watch.step(batch)
+        before = site.rows()
+        other = sqlite3.connect(site.folder / "state.db")
+        site.state.execute("PRAGMA busy_timeout=1")
+        other.execute("BEGIN IMMEDIATE")
+        for _ in range(2):
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                site.watch.commit(events, position, batch[-1].received)
+            assert site.rows() == before
+        other.rollback()
+        other.close()
+        site.keep(events, site.watch.commit(events, position, batch[-1].received))
+    assert site.result() == whole
+
+
+@pytest.mark.parametrize("flag", sorted(SILENT_FLAGS))
+def test_readings_with_silent_flags_are_not_shown_to_detectors(make_site, flag):
+    import msgspec
+
+    site = make_site()
+    silent = [msgspec.structs.replace(r, flags=(flag,)) for r in readings_of_puff("s1")]
+    silent.append(Reading("s1", START + 400, START + 400, {}, ("tamper",), (), (flag,)))
+    site.journal.commit(silent)
+    while site.process(50):
+        pass
+    assert site.events == []
+    assert site.alerts == []
+    assert site.watch.watermark == float("-inf")
+    assert site.watch.position == len(silent)
+
+
+@pytest.mark.parametrize("flags", [("no_time",), ("time_replaced",)])
+def test_readings_on_our_own_clock_alert(make_site, flags):
+    import msgspec
+
+    site = make_site()
+    site.journal.commit(
+        [msgspec.structs.replace(r, flags=flags) for r in readings_of_puff("s1", delay_s=0.0)]
+    )
+    while site.process(50):
+        pass
+    assert [a[2].value for a in site.alerts] == ["vape"]
+
+
+def test_silent_readings_between_others_change_nothing(make_site, readings, whole):
+    """A backfill from the past must not disturb what is being watched now."""
+    site = make_site()
+    mixed = []
+    for reading in readings:
+        mixed += [
+            reading,
+            Reading(
+                "s1", reading.time + 0.5, reading.received, {"pm25": 900.0}, (), (), ("retained",)
+            ),
+        ]
+    site.journal.commit(mixed)
+    while site.process(50):
+        pass
+    assert site.alerts == whole[1]
+
+
+def test_a_clock_that_runs_ahead_does_not_age_the_others(make_site, readings, whole):
+    site = make_site()
+    ahead = Reading("s2", START + 250, START, {"pm25": 4.0})
+    site.journal.commit([ahead, *readings])
+    while site.process(50):
+        pass
+    assert site.alerts == whole[1]
+
+
+def test_a_snapshot_of_another_model_or_garbage_is_not_used(make_site, readings, whole):
+    site = make_site()
+    site.journal.commit(readings)
+    for body, version in ((b"\xc1", None), (b"", None), (b"x", "older-model")):
+        for _ in range(2):
+            site.process(50)
+        found = state.Snapshot(site.watch.position, version or site.watch.model_version, body)
+        state.set_snapshot(site.state, CONSUMER, found)
+        site.crash()
+    while site.process(50):
+        pass
+    assert site.result() == whole
+
+
+def test_position_passes_corrupt_and_pruned_entries(make_site, readings, whole):
+    site = make_site()
+    site.journal.commit(readings)
+    for _ in range(4):
+        site.process(50)
+    site.stop()
+    site.journal.prune(read_by_all=200, received_before=float("inf"))
+    site.start()
+    assert site.watch.position == 200
+    while site.process(50):
+        pass
+    assert site.result() == whole
