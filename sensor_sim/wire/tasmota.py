@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["TasmotaEncoder", "dew_point"]
 
 _STATE_EVERY_S: Final = 10.0
+_PARTICLE_UG: Final = 1.65 * math.pi / 6
+"""Mass concentration, µg/m³, of one particle of 1 µm in a cubic centimetre."""
 
 
 def dew_point(temp: float, rh: float) -> float:
@@ -110,19 +112,32 @@ def _sps30(values: Values) -> str:
         ("PM10", "pm10"),
     )
     body = [f'"{n}":{_fixed(values.get(k, math.nan), 2)}' for n, k in fields]
-    if "n03" in values:
-        body += [f'"NCPM{n}":{_fixed(c, 2)}' for n, c in _below(values)]
-        body.append(f'"TYPSIZ":{_fixed(_typical_size(values), 2)}')
+    if "n05" in values:
+        total = _total(values)
+        body += [f'"NCPM{n}":{_fixed(c, 2)}' for n, c in _below(values, total)]
+        body.append(f'"TYPSIZ":{_fixed(_typical_size(values, total), 2)}')
     return '"SPS30":{' + ",".join(body) + "}"
 
 
-def _below(values: Values) -> list[tuple[str, float]]:
+def _total(values: Values) -> float:
+    """Particles above 0.3 µm; where a reading has none, what must carry the rest of its PM1.
+
+    The device makes its masses of its counts, so between 0.3 and 0.5 µm there are as many
+    particles of 0.4 µm as PM1 leaves after those of 0.5 to 1 µm (0.7 µm), at 1.65 g/cm³.
+    """
+    if "n03" in values:
+        return values["n03"]
+    larger = values["n05"]
+    mass = (larger - values.get("n10", 0.0)) * _PARTICLE_UG * 0.7**3
+    return larger + max(0.0, values.get("pm1", 0.0) - mass) / (_PARTICLE_UG * 0.4**3)
+
+
+def _below(values: Values, total: float) -> list[tuple[str, float]]:
     """Particles from 0.3 µm up to each limit, which is how the SPS30 counts.
 
     A reading holds particles above each size; what is above 4 µm, which the device extrapolates
     from the finer bins itself, is taken as a quarter of what is above 2.5 µm.
     """
-    total = values["n03"]
     coarse = values.get("n25", math.nan)
     return [
         ("0_5", total - values.get("n05", math.nan)),
@@ -133,12 +148,11 @@ def _below(values: Values) -> list[tuple[str, float]]:
     ]
 
 
-def _typical_size(values: Values) -> float:
+def _typical_size(values: Values, total: float) -> float:
     """Number-weighted mean of the bins' middle diameters, µm."""
-    edges = (("n03", 0.4), ("n05", 0.75), ("n10", 1.75), ("n25", 3.2))
-    over = [values.get(k, 0.0) for k, _ in edges] + [0.0]
-    parts = [(over[i] - over[i + 1], size) for i, (_, size) in enumerate(edges)]
-    return sum(c * size for c, size in parts) / over[0] if over[0] > 0 else math.nan
+    over = [total, *(values.get(k, 0.0) for k in ("n05", "n10", "n25")), 0.0]
+    parts = [(over[i] - over[i + 1]) * size for i, size in enumerate((0.4, 0.75, 1.75, 3.2))]
+    return sum(parts) / total if total > 0 else math.nan
 
 
 def _sen5x(values: Values) -> str:

@@ -67,6 +67,14 @@ def test_tasmota_sps30_counts_up_to_a_size_where_readings_count_above():
     )
 
 
+def test_tasmota_sps30_finds_its_total_where_a_reading_begins_at_half_a_micrometre():
+    body = json.loads(sensor_message("sps30", pm1=3.0, pm25=3.2, n05=4.0, n10=1.0, n25=0.1).payload)
+    sps30 = body["SPS30"]
+    assert sps30["NCPM10"] - sps30["NCPM0_5"] == pytest.approx(4.0, abs=0.011)
+    assert sps30["NCPM10"] == pytest.approx(4 + (3.0 - 3 * 0.2963) / 0.0553, rel=0.01)
+    assert 0.4 < sps30["TYPSIZ"] < 0.5
+
+
 def test_tasmota_pms5003_counts_per_decilitre_and_its_standard_mass_grows_apart():
     body = json.loads(
         sensor_message("pms5003", pm1=8.4, pm25=100.0, pm10=30.0, n03=12.3, n100=0.02).payload
