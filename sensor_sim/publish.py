@@ -8,7 +8,8 @@ Design
   acknowledgement; when the window is full, the stream is not read on, so memory is bounded
   however slow the broker is.
 * A message with QoS 1 counts as published when its PUBACK came, and only then enters the ledger;
-  one with QoS 0 when it was handed to the socket.
+  one with QoS 0 when it was handed to the socket. What an attacker sends (no sensor) is in no
+  ledger.
 * When the connection breaks, all that was not acknowledged is sent again, in order, on the next
   connection: at least once, like a real device. How long to keep trying is `patience_s`.
 * `speed` stretches the time between messages, never what is inside them: events of formats that
@@ -467,7 +468,7 @@ class Publisher:
         finally:
             slots.release()
         self.report.acknowledged += 1
-        if self._ledger is not None:
+        if self._ledger is not None and message.sensor:
             self._ledger.acknowledged(message)
         self._done(number)
 

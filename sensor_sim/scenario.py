@@ -28,7 +28,7 @@ A scenario is a TOML file::
     kind = "covered"
     sensor = "main-2-boys-a"
     start = 7200                  # seconds after the start, or a date and time
-    end = 2026-09-07T13:00:00Z
+    end = 2026-09-14T13:00:00Z
 
 All faults of a file are reported at once, each with its path, what stands there and what may.
 """

@@ -96,6 +96,13 @@ async def test_qos_0_arrives_and_is_not_in_the_ledger(broker):
     assert ledger.entries == ()
 
 
+async def test_what_an_attacker_sends_is_in_no_ledger(broker):
+    ledger = Ledger()
+    report = await publish(stream(3, sensor=""), address(broker), FAST, ledger=ledger)
+    assert report.acknowledged == 3
+    assert ledger.entries == ()
+
+
 async def test_a_retained_message_stays(broker):
     message = WireMessage("plumewatch/v1/s9/status", b"online", 1, retain=True)
     await publish([message], address(broker), FAST)

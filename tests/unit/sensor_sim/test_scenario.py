@@ -1,14 +1,30 @@
 from __future__ import annotations
 
+import re
+import textwrap
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
+import sensor_sim.scenario as scenario_module
 from sensor_sim.attacks import ATTACKS, Covered, GatewayOutage, Spoof, Unplugged
 from sensor_sim.errors import ScenarioError
 from sensor_sim.scenario import load_scenario, parse_scenario
+from sensor_sim.wire import ENCODERS
 
 START = datetime(2026, 9, 14, tzinfo=UTC).timestamp()
+
+WIRES_IN_ORDER = (
+    "native",
+    "tasmota",
+    "esphome",
+    "airgradient",
+    "zigbee2mqtt",
+    "chirpstack",
+    "tts",
+    "meraki",
+)
 
 GOOD = """
 name = "Lincoln Middle School"
@@ -292,3 +308,25 @@ def test_files(tmp_path):
     good.write_bytes(b"\xff\xfe")
     with pytest.raises(ScenarioError, match=r"byte 0 .*UTF-8"):
         load_scenario(good, START)
+
+
+def test_the_page_about_scenarios_is_true():
+    page = (Path(__file__).parents[3] / "docs" / "scenarios.md").read_text()
+    (example,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    scenario = parse_scenario(example, START)
+    assert len(scenario.attacks) == 2
+    rows = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    assert rows == ["wire", *WIRES_IN_ORDER, "kind", *ATTACKS]
+    assert set(WIRES_IN_ORDER) == set(ENCODERS)
+    with pytest.raises(ScenarioError) as caught:
+        parse_scenario(
+            example.replace("America/New_York", "Mars/Olympus").replace("= 35 ", "= 3 "),
+            START,
+            source="lincoln.toml",
+        )
+    assert f"```\n{caught.value}\n```" in page
+
+
+def test_the_example_of_the_module_is_a_scenario():
+    example = scenario_module.__doc__.split("::\n\n")[1].split("\n\nAll faults")[0]
+    assert len(parse_scenario(textwrap.dedent(example), START).attacks) == 1
