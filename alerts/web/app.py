@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sqlite3
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -38,7 +39,6 @@ from storage import sqlite
 from storage.errors import StorageError
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from starlette.datastructures import FormData
@@ -119,6 +119,7 @@ def create_app(settings: StaffPageSettings) -> Starlette:
         exception_handlers={
             HTTPException: page.on_http_error,
             StorageError: page.on_storage_error,
+            sqlite3.Error: page.on_storage_error,
             TimeoutError: page.on_storage_error,
         },
         lifespan=lifespan,
@@ -403,7 +404,7 @@ class _Page:
             found = await self.threads.run(
                 reading.status, self._settings.database, self._settings.clock()
             )
-        except (StorageError, TimeoutError):
+        except (StorageError, sqlite3.Error, TimeoutError):
             return JSONResponse({"status": "unavailable"}, 503)
         return JSONResponse({"status": "ok", "oldest_due_s": found["oldest_due_s"]})
 

@@ -179,6 +179,7 @@ def site(tmp_path):
 
 @pytest.fixture(params=[(390, 844), (1280, 800)], ids=["phone", "desktop"])
 def browser(request, tmp_path):
+    pytest.importorskip("selenium", reason="needs the selenium package")
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 

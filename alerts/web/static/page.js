@@ -62,10 +62,12 @@
       const values = chart.lines.flatMap((l) => l.values);
       const last = chart.lines[0].values.at(-1);
       figure.append(caption);
-      figure.setAttribute("role", "img");
-      figure.setAttribute("aria-label",
+      const plotted = element("div");
+      plotted.setAttribute("role", "img");
+      plotted.setAttribute("aria-label",
         `${chart.title}: from ${Math.min(...values).toFixed(0)} to ${Math.max(...values).toFixed(0)} ${chart.unit}, last ${last.toFixed(0)}`
         + (kinds.length ? `; marked: ${kinds.join(", ")}` : ""));
+      figure.append(plotted);
       box.append(figure);
       const axis = { stroke: style("--fine"), grid: { stroke: style("--grid"), width: 1 }, ticks: { stroke: style("--grid") } };
       const width = () => Math.max(figure.clientWidth - 16, 200);
@@ -81,7 +83,7 @@
           label: line.sensor, stroke: style(lines[k % 4]), width: 2, spanGaps: true, points: { show: false },
         }))],
         plugins: [marking(body.marks)],
-      }, aligned(chart.lines), figure);
+      }, aligned(chart.lines), plotted);
       new ResizeObserver(() => plot.setSize({ width: width(), height: 170 })).observe(figure);
       box.plots.push(plot);
     });

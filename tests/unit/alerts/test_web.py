@@ -304,6 +304,11 @@ async def test_the_board_says_when_nobody_can_be_told(database, registry, make_e
 async def test_healthz(open_page, tmp_path):
     answer = await open_page().client.get("/healthz")
     assert answer.json() == {"status": "ok", "oldest_due_s": None}
+    empty = sqlite.connect(tmp_path / "empty.db")
+    empty.close()
+    bare = open_page(shown=tmp_path / "empty.db")
+    assert (await bare.client.get("/healthz")).status_code == 503
+    assert (await bare.client.get("/")).status_code == 503
     gone = open_page(shown=tmp_path / "gone.db")
     assert (await gone.client.get("/healthz")).status_code == 503
     shown = await gone.client.get("/")
