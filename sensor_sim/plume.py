@@ -232,32 +232,40 @@ def _release(
     # Fade to nothing over the last tenth instead of stepping there.
     tail = max(horizon // 10, 1)
     kernel[:, -tail:] *= np.linspace(1, 0, tail, dtype=np.float32)
-    if e.duration_s <= _PULSE_S:
-        for at, share in zip(e.times_s, e.shares, strict=True):
-            i = round(at + e.duration_s / 2)
-            stop = min(i + horizon, n)
-            fading = share * np.exp(exchange[min(i, n - 1)] - exchange[i:stop])
-            target[active, i:stop] += kernel[:, : stop - i] * fading.astype(np.float32)
-        return
-    running = np.cumsum(kernel, axis=1, dtype=np.float64)
-    for at, share in zip(e.times_s, e.shares, strict=True):
+    shots = [(at + e.duration_s / 2, share) for at, share in zip(e.times_s, e.shares, strict=True)]
+    if e.duration_s > _PULSE_S:
+        # A long release: equal blocks of uneven strength, each constant.
         blocks = int(np.clip(e.duration_s / 30, 1, 24))
-        edges = np.rint(at + np.linspace(0, e.duration_s, blocks + 1)).astype(int)
+        width = max(round(e.duration_s / blocks), 1)
+        kernel = _held(kernel, width)
         uneven = rng.lognormal(0, 0.3, blocks)
         uneven /= uneven.sum()
-        for a, b, part in zip(edges[:-1], edges[1:], uneven, strict=True):
-            width = min(horizon + (b - a), n - a)
-            if b <= a or width <= 0:
-                continue
-            block = np.empty((active.size, width))
-            m = min(horizon, width)
-            block[:, :m] = running[:, :m]
-            block[:, m:] = running[:, -1:]
-            later = max(width - (b - a), 0)
-            block[:, b - a :] -= running[:, :later]
-            fading = np.exp(exchange[min((a + b) // 2, n - 1)] - exchange[a : a + width])
-            block *= share * part / (b - a) * fading
-            target[active, a : a + width] += block.astype(np.float32)
+        shots = [
+            (at + i * width, share * float(part))
+            for at, share in zip(e.times_s, e.shares, strict=True)
+            for i, part in enumerate(uneven)
+        ]
+    total = np.zeros((active.size, n), np.float32)
+    for at, share in shots:
+        i = min(round(at), n - 1)
+        stop = min(i + kernel.shape[1], n)
+        fading = share * np.exp(exchange[i] - exchange[i:stop])
+        total[:, i:stop] += kernel[:, : stop - i] * fading.astype(np.float32)
+    if active.size == target.shape[0]:
+        target += total
+    else:
+        target[active] += total
+
+
+def _held(kernel: NDArray[np.float32], width: int) -> NDArray[np.float32]:
+    """Response to a constant release of `width` seconds, of the same total."""
+    rows, n = kernel.shape
+    running = np.empty((rows, n + width))
+    np.cumsum(kernel, axis=1, dtype=np.float64, out=running[:, :n])
+    running[:, n:] = running[:, n - 1 : n]
+    running[:, width:] -= running[:, :n].copy()
+    running /= width
+    return running.astype(np.float32)
 
 
 def _fresh_share(

@@ -279,12 +279,8 @@ class _Engine:
         slow = self._advance_background(begin)
         time = begin + np.arange(TILE_S, dtype=np.float64)
         sensed: list[tuple[_Sensor, np.random.Generator, NDArray[np.float32]]] = []
-        nodes = np.arange(0, TILE_S + 1, 60)
-        grid = np.arange(TILE_S)
         for number, room in enumerate(self.rooms):
-            fine = np.empty((len(Slow), TILE_S), np.float32)
-            for row in range(len(Slow)):
-                fine[row] = np.interp(grid, nodes, slow[:, row, number])
+            fine = _every_second(slow[:, :, number].astype(np.float32))
             self._begin_sessions(room, begin, slow[:, :, number])
             for sensor in room.sensors:
                 air = Inlet.mix(time, _sum_plumes(sensor, tile * TILE_S), fine)
@@ -481,6 +477,14 @@ class _Watch:
             masked_by="",
             puffs=1,
         )
+
+
+def _every_second(nodes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """From values at each minute, shape (minutes + 1, rows), to seconds, shape (rows, seconds)."""
+    low, step = nodes[:-1].T, np.diff(nodes, axis=0).T
+    between = np.arange(60, dtype=np.float32) / np.float32(60)
+    fine = low[:, :, None] + step[:, :, None] * between
+    return fine.reshape(nodes.shape[1], -1)
 
 
 def _sum_plumes(sensor: _Sensor, second: int) -> NDArray[np.float32] | None:

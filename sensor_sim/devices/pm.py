@@ -262,7 +262,8 @@ class PmUnit:
                 mass[:, where] += 10 ** rng.uniform(1, 2)
         np.clip(mass, 0, part.cap, out=mass)
         mass = np.rint(mass / np.float32(part.step)) * np.float32(part.step)
-        np.maximum.accumulate(mass, axis=0, out=mass)
+        for i in range(1, n_mass):
+            np.maximum(mass[i], mass[i - 1], out=mass[i])
         counts = signal[n_mass:]
         if counts.size:
             volume = np.float32(part.count_volume_cm3)
@@ -270,7 +271,8 @@ class PmUnit:
             spread = np.sqrt(inside) * np.float32(part.count_noise) * quiet
             inside = np.rint(np.maximum(inside + noise[n_mass:] * spread, 0))
             # Cumulative counts never rise with size.
-            np.minimum.accumulate(inside, axis=0, out=inside)
+            for i in range(1, inside.shape[0]):
+                np.minimum(inside[i], inside[i - 1], out=inside[i])
             np.minimum(inside, np.float32(65_535), out=inside)
             counts = inside / volume
         return np.concatenate([mass, counts])

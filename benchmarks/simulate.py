@@ -1,0 +1,65 @@
+"""Measure how fast a school is simulated offline, on one core.
+
+Usage: python benchmarks/simulate.py [ROOMS]
+
+Prints sensor-days a second for a school day at 1 Hz with models of every kind, for the hard
+detection benchmark, and for a whole district at its usual intervals. The first is promised to be
+ten or better; exits 1 where it is not.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+
+from sensor_sim.simulate import (  # noqa: E402 - threads are set before numpy loads
+    Activity,
+    School,
+    random_school,
+    simulate,
+)
+
+MONDAY = 20_703 * 86_400.0
+PROMISED = 10.0
+
+
+def measure(label: str, school: School, activity: Activity) -> float:
+    """Simulate one school day and print what it took; returns sensor-days a second."""
+    begun, cpu = time.perf_counter(), time.process_time()
+    readings = truths = 0
+    for chunk in simulate(school, seed=1, start=MONDAY, duration_s=86_400, activity=activity):
+        readings += sum(len(t.time) for t in chunk.traces)
+        truths += len(chunk.truths)
+    elapsed, busy = time.perf_counter() - begun, time.process_time() - cpu
+    days = len(school.devices) / busy
+    print(
+        f"{label:<34} {len(school.devices):4d} sensors {readings:>10,} readings "
+        f"{truths:>6,} truths {elapsed:6.1f} s wall {busy:6.1f} s CPU {days:6.1f} sensor-days/s"
+    )
+    return days
+
+
+def main() -> int:
+    """Run the three measurements."""
+    rooms = int(sys.argv[1]) if len(sys.argv) > 1 else 42
+    print(f"Python {platform.python_version()}, {platform.machine()}, one core")
+    measure("warm-up (1 Hz)", random_school(9, 2, intervals=[1]), "ordinary")
+    ordinary = measure(
+        "school day, 1 Hz, all models", random_school(1, rooms, intervals=[1]), "ordinary"
+    )
+    hard = random_school(1, max(rooms // 4, 1), models=["sen55", "sps30+sgp40"], intervals=[1])
+    measure("hard restroom, 1 Hz", hard, "hard_restroom")
+    measure("district, usual intervals", School.district(), "ordinary")
+    if ordinary < PROMISED:
+        print(f"below the promised {PROMISED:g} sensor-days/s")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
