@@ -40,6 +40,7 @@ import tomllib
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta, tzinfo
 from difflib import get_close_matches
+from functools import cache
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Union, cast, get_args, get_origin
 from zoneinfo import ZoneInfo, available_timezones
@@ -104,8 +105,13 @@ def _moment(value: object) -> float | datetime:
     return float(value)
 
 
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
 def _zone(value: str) -> str:
-    if value not in available_timezones():
+    if value not in _zones():
         raise ValueError("no zone of the IANA list")
     return value
 
@@ -677,7 +683,7 @@ def _cross_faults(raw: Mapping[str, Any], start: float) -> list[ScenarioFault]:
                     faults += _device_faults(d_path, device)
     faults += _bell_faults(raw.get("bells"))
     zone_name = raw.get("timezone", "UTC")
-    known_zone = isinstance(zone_name, str) and zone_name in available_timezones()
+    known_zone = isinstance(zone_name, str) and zone_name in _zones()
     zone = ZoneInfo(zone_name) if known_zone else UTC
     for a_path, attack in _tables(raw, "attacks", ""):
         faults += _attack_faults(a_path, attack, set(seen["sensor"]), start, zone)
