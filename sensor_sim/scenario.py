@@ -35,7 +35,6 @@ All faults of a file are reported at once, each with its path, what stands there
 
 from __future__ import annotations
 
-import math
 import tomllib
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -70,6 +69,7 @@ if TYPE_CHECKING:
 __all__ = ["Scenario", "ScenarioConfig", "load_scenario", "parse_scenario"]
 
 _MAX_BYTES: Final = 4_000_000
+_LATEST_S: Final = 1e9
 _ID_RULE: Final = "1 to 64 of the characters A-Z a-z 0-9 _ . -"
 _DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _ACTIVITIES: Final = ("ordinary", "hard_restroom", "demo")
@@ -100,8 +100,8 @@ def _moment(value: object) -> float | datetime:
         return value
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("neither a number nor a date and time")  # noqa: TRY004 - pydantic's way
-    if not (math.isfinite(value) and value >= 0):
-        raise ValueError("before the start")
+    if not 0 <= value <= _LATEST_S:
+        raise ValueError("out of range")
     return float(value)
 
 
@@ -123,7 +123,7 @@ _Hour = Annotated[
 _Moment = Annotated[
     float | datetime,
     BeforeValidator(_moment),
-    Field(description="seconds after the start, at least 0, or a date and time"),
+    Field(description="seconds after the start, 0 to 1000000000, or a date and time"),
 ]
 _Seconds = Annotated[float, Field(gt=0, le=31_536_000, description="above 0 to 31536000 seconds")]
 _Seed = Annotated[int, Field(ge=0, le=2**31 - 1, description="0 to 2147483647")]
@@ -453,6 +453,10 @@ def parse_scenario(text: str, start: float, *, source: str = "scenario") -> Scen
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as exc:
         fault = ScenarioFault("file", str(exc) or "its nesting", "TOML")
         raise ScenarioError(source, (fault,)) from exc
+    return _checked(raw, start, source)
+
+
+def _checked(raw: Mapping[str, Any], start: float, source: str) -> Scenario:
     faults: list[ScenarioFault] = []
     config = None
     try:
@@ -557,7 +561,7 @@ def _fault(error: Mapping[str, Any], raw: Mapping[str, Any]) -> ScenarioFault:
         return ScenarioFault(path, "missing", described or "a value")
     if kind == "union_tag_invalid":
         tag = error["ctx"]["tag"]
-        return ScenarioFault(f"{path}.kind", repr(tag), described)
+        return ScenarioFault(f"{path}.kind", _brief(tag), described)
     value = _brief(error["input"])
     hint = error.get("ctx", {}).get("error")
     if kind == "value_error" and str(hint).startswith("did you mean"):
@@ -669,7 +673,7 @@ def _cross_faults(raw: Mapping[str, Any], start: float) -> list[ScenarioFault]:
             return
         if name in seen[what]:
             faults.append(
-                ScenarioFault(f"{path}.id", repr(name), f"an id not used by {seen[what][name]}")
+                ScenarioFault(f"{path}.id", _brief(name), f"an id not used by {seen[what][name]}")
             )
         seen[what].setdefault(name, path)
 
@@ -703,9 +707,14 @@ def _tables(
 def _device_faults(path: str, device: Mapping[str, Any]) -> Iterator[ScenarioFault]:
     model, wire = device.get("model"), device.get("wire")
     known = MODELS.get(model) if isinstance(model, str) else None
-    if known is not None and wire in ENCODERS and wire not in (*known.wires, "native"):
+    if (
+        known is not None
+        and isinstance(wire, str)
+        and wire in ENCODERS
+        and wire not in (*known.wires, "native")
+    ):
         allowed = ", ".join(dict.fromkeys((*known.wires, "native")))
-        yield ScenarioFault(f"{path}.wire", repr(wire), f"what a {model} speaks: {allowed}")
+        yield ScenarioFault(f"{path}.wire", _brief(wire), f"what a {model} speaks: {allowed}")
 
 
 def _bell_faults(bells: object) -> Iterator[ScenarioFault]:
@@ -725,7 +734,7 @@ def _bell_faults(bells: object) -> Iterator[ScenarioFault]:
             continue
         sound = all(isinstance(t, int | float) and t <= 24 for t in (begin, end))
         if sound and end <= begin:  # type: ignore[operator]
-            yield ScenarioFault(path, repr(last), f"a time after {first}")
+            yield ScenarioFault(path, _brief(last), f"a time after {first}")
 
 
 def _attack_faults(
@@ -739,7 +748,7 @@ def _attack_faults(
         if isinstance(name, str) and name not in sensors:
             near = get_close_matches(name, sorted(sensors), n=1)
             hint = f" (did you mean {near[0]}?)" if near else ""
-            yield ScenarioFault(where, repr(name), f"the id of a device of this file{hint}")
+            yield ScenarioFault(where, _brief(name), f"the id of a device of this file{hint}")
     moments: dict[str, float] = {}
     for key in ("start", "end", "at"):
         try:

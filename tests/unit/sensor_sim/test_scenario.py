@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import copy
+import math
 import re
 import textwrap
-from datetime import UTC, datetime
+import tomllib
+from datetime import UTC, date, datetime
+from datetime import time as dtime
 from pathlib import Path
 
 import pytest
@@ -330,3 +334,75 @@ def test_the_page_about_scenarios_is_true():
 def test_the_example_of_the_module_is_a_scenario():
     example = scenario_module.__doc__.split("::\n\n")[1].split("\n\nAll faults")[0]
     assert len(parse_scenario(textwrap.dedent(example), START).attacks) == 1
+
+
+def places(value, path=()):
+    """All places of a nested value, containers too."""
+    if path:
+        yield path
+    children = value.items() if isinstance(value, dict) else enumerate(value)
+    if isinstance(value, dict | list):
+        for key, child in children:
+            yield from (
+                places(child, (*path, key)) if isinstance(child, dict | list) else [(*path, key)]
+            )
+
+
+def replaced(value, path, new):
+    copied = copy.deepcopy(value)
+    here = copied
+    for key in path[:-1]:
+        here = here[key]
+    here[path[-1]] = new
+    return copied
+
+
+WEIRD = (
+    None,
+    True,
+    -1,
+    0,
+    10**400,
+    math.nan,
+    -math.inf,
+    "",
+    "x" * 10_000,
+    "\x00",
+    "é/#+",
+    [],
+    [[]],
+    [None],
+    {},
+    {"id": 3},
+    {"kind": []},
+    [{"kind": "covered"}],
+    datetime(1, 1, 1, tzinfo=UTC),
+    datetime(9999, 12, 31, 23, 59),  # noqa: DTZ001 - a local time is what is tried
+    date(2026, 9, 14),
+    dtime(8, 30),
+)
+
+
+def faults_or_school(raw):
+    try:
+        scenario = scenario_module._checked(raw, START, "x")
+    except ScenarioError as error:
+        return error.faults
+    scenario.trace_attacks(START, 1)
+    scenario.message_attacks(START, 1)
+    return scenario.school
+
+
+@pytest.mark.parametrize("weird", WEIRD, ids=lambda v: repr(v)[:30])
+def test_any_value_anywhere_gives_a_school_or_a_list_of_faults(weird):
+    covered = '[[attacks]]\nkind = "covered"\nsensor = "main-2-boys-a"\nstart = 5\nend = 60\n'
+    outage = '[[attacks]]\nkind = "gateway_outage"\nsensors = ["main-2-boys-a"]\nstart = 1\nend = 2'
+    raw = tomllib.loads(GOOD + covered + outage)
+    assert faults_or_school(raw).devices
+    for path in places(raw):
+        found = faults_or_school(replaced(raw, path, weird))
+        if isinstance(found, tuple):
+            assert found
+            assert all(f.path and f.allowed and len(str(f)) < 1000 for f in found)
+        else:
+            assert found.devices
