@@ -385,12 +385,8 @@ class AlertEngine:
 
 
 def _said_at(event: Event, now: float) -> float:
-    """Event time at which the detector can have said it, never after `now`."""
-    if event.phase is EventPhase.ALERTED:
-        at = event.alerted
-    else:
-        at = max(event.alerted, event.peak_time, event.end or event.alerted)
-    return min(now, float(at))
+    """Event time at which the detector said it, never after `now`."""
+    return min(now, float(event.time))
 
 
 def _latest(incident: Incident) -> float:

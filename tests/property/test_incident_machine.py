@@ -89,7 +89,7 @@ class IncidentMachine(RuleBasedStateMachine):
 
         end = self.now if phase is EventPhase.ENDED else None
         confidence = 0.99 if lift else event.confidence
-        self.say(replace(event, phase=phase, end=end, confidence=confidence))
+        self.say(replace(event, phase=phase, end=end, confidence=confidence, time=self.now))
 
     @rule(seconds=st.sampled_from([1.0, 30.0, 119.0, 120.0, 301.0, 2000.0]))
     def time_passes(self, seconds):
