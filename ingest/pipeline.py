@@ -6,7 +6,8 @@ it messages, journals what it accepts, dead-letters what it rejects, and acknowl
 Every message ends as exactly one of
 
 ``ACCEPTED``
-    at least one reading is to be journalled;
+    its readings are to be journalled; there are none if the message only adds to what a decoder
+    remembers (a description, a value that waits in a join window);
 ``DUPLICATE``
     everything it says was accepted before; acknowledge, store nothing;
 ``REJECTED``
@@ -19,6 +20,11 @@ A sensor that is not in the registry is *quarantined*: its readings are accepted
 the flag `unknown_sensor`, never alerted on, and it is listed (`Intake.quarantine`) until someone
 gives it a room. Messages under topics of no decoder are rejected and listed the same way
 (`Intake.unmatched`). Both lists are bounded; what was heard longest ago is forgotten first.
+
+Formats of one value a topic are joined by windows (`ingest.decoders.state`). A window closes with
+a later message or with `Intake.on_time`, which the service calls at `Intake.next_deadline`;
+before it stops it calls `Intake.flush`. A value that waits in a window is at most one window old
+and is lost by a crash; the devices that speak so publish without acknowledgement anyway.
 """
 
 from __future__ import annotations
@@ -33,14 +39,14 @@ import msgspec
 from ingest.decoders import DECODERS, find
 from ingest.decoders.base import Context
 from ingest.dedupe import Dedupe
-from ingest.errors import DecodeError, MessageRefusedError, PayloadError, Reason, one_line
-from ingest.validation import check_message
+from ingest.errors import DecodeError, MessageRefusedError, Reason, one_line
+from ingest.message import Message
+from ingest.validation import check_message, fold_id
 from storage.journal import DeadLetter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from ingest.message import Message
     from storage.reading import Reading
 
 __all__ = [
@@ -50,7 +56,6 @@ __all__ = [
     "OutcomeKind",
     "Quarantined",
     "decode_message",
-    "fold_id",
 ]
 
 
@@ -72,7 +77,8 @@ class Outcome(msgspec.Struct, frozen=True):
     decoder : str
         Name of the decoder; empty if none was reached.
     readings : tuple of Reading
-        To be journalled before the message is acknowledged; empty unless accepted.
+        To be journalled before the message is acknowledged; empty unless accepted. They may be
+        of other sensors and earlier messages too, whose join windows this message closed.
     dead_letter : DeadLetter or None
         Set if and only if rejected.
     """
@@ -147,17 +153,6 @@ class IntakeConfig:
 _TOPIC_KEPT: Final = 256
 
 
-def fold_id(name: str) -> str:
-    """Return a sensor id as the registry compares it: lower case, without ``:`` and ``-``.
-
-    Examples
-    --------
-    >>> fold_id("E3:75:CF:37:4E:23")
-    'e375cf374e23'
-    """
-    return name.lower().replace(":", "").replace("-", "")
-
-
 def decode_message(message: Message, context: Context, decoder: str = "") -> list[Reading]:
     """Decode and validate one message, without registry, duplicates or counters.
 
@@ -180,10 +175,7 @@ def decode_message(message: Message, context: Context, decoder: str = "") -> lis
     if found is None:
         what = f"no decoder is called {decoder!r}" if decoder else "no decoder for this topic"
         raise MessageRefusedError(Reason.UNKNOWN_TOPIC, what)
-    readings = found.decode(message, context)
-    if not readings:
-        raise PayloadError(Reason.NO_MEASUREMENT, "nothing measured and nothing to report")
-    return readings
+    return found.decode(message, context)
 
 
 class Intake:
@@ -255,8 +247,6 @@ class Intake:
                 raise MessageRefusedError(Reason.UNKNOWN_TOPIC, "no decoder for this topic")  # noqa: TRY301
             name = found.name
             readings = found.decode(message, self.config.context)
-            if not readings:
-                raise PayloadError(Reason.NO_MEASUREMENT, "nothing measured")  # noqa: TRY301
         except DecodeError as error:
             return self._reject(message, error.reason, error.detail, name)
         except Exception as error:  # noqa: BLE001 - one bad message never stops the others
@@ -267,9 +257,27 @@ class Intake:
             settled = self._settle(reading, message, name)
             if self._dedupe.is_new(settled, message.payload, duplicate=message.duplicate):
                 fresh.append(settled)
-        kind = OutcomeKind.ACCEPTED if fresh else OutcomeKind.DUPLICATE
+        kind = OutcomeKind.ACCEPTED if fresh or not readings else OutcomeKind.DUPLICATE
         self.counters[kind.value, "", name] += 1
         return Outcome(kind, name, tuple(fresh))
+
+    def next_deadline(self) -> float | None:
+        """When `on_time` has something to do, Unix seconds of receive time; None if never."""
+        return self.config.context.states.joiner.next_deadline()
+
+    def on_time(self, now: float) -> tuple[Reading, ...]:
+        """Return the readings whose join window is over at `now`, to be journalled."""
+        context = self.config.context
+        return self._closed(context.states.joiner.on_time(now, context.limits))
+
+    def flush(self) -> tuple[Reading, ...]:
+        """Return the readings of all open join windows, to be journalled before stopping."""
+        context = self.config.context
+        return self._closed(context.states.joiner.close(context.limits))
+
+    def _closed(self, readings: list[Reading]) -> tuple[Reading, ...]:
+        settled = (self._settle(r, Message("", b"", r.received), "") for r in readings)
+        return tuple(r for r in settled if self._dedupe.is_new(r))
 
     def _resolve(self, sensor: str) -> str | None:
         known = self._names.get(sensor)
@@ -301,11 +309,10 @@ class Intake:
             )
             return
         heard.move_to_end(name)
-        entry.topic = topic
-        entry.decoder = decoder
+        if topic:
+            entry.topic, entry.decoder, entry.sample = topic, decoder, sample
         entry.last_seen = message.received
         entry.count += 1
-        entry.sample = sample
 
     def _reject(self, message: Message, reason: Reason, detail: str, decoder: str) -> Outcome:
         self.counters[OutcomeKind.REJECTED.value, reason.value, decoder] += 1

@@ -53,6 +53,7 @@ __all__ = [
     "check_json",
     "check_message",
     "check_values",
+    "fold_id",
     "may_alert",
     "number",
     "parse_time",
@@ -203,6 +204,17 @@ def sensor_id(name: object) -> str:
     if not any(c.isalnum() for c in name):
         raise PayloadError(Reason.BAD_ID, "the device's id has neither letter nor digit")
     return name
+
+
+def fold_id(name: str) -> str:
+    """Return a sensor id as the registry compares it: lower case, without ``:`` and ``-``.
+
+    Examples
+    --------
+    >>> fold_id("E3:75:CF:37:4E:23")
+    'e375cf374e23'
+    """
+    return name.lower().replace(":", "").replace("-", "")
 
 
 def number(value: object) -> float | None:

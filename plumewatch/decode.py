@@ -101,7 +101,7 @@ def run_decode(
 
     from ingest.decoders import DECODERS  # noqa: PLC0415
     from ingest.decoders.base import Context  # noqa: PLC0415
-    from ingest.errors import DecodeError  # noqa: PLC0415
+    from ingest.errors import DecodeError, PayloadError, Reason  # noqa: PLC0415
     from ingest.message import Message  # noqa: PLC0415
     from ingest.pipeline import decode_message  # noqa: PLC0415
     from ingest.validation import Limits  # noqa: PLC0415
@@ -113,6 +113,9 @@ def run_decode(
     message = Message(topic, payload, time.time() if now is None else now)
     try:
         readings = decode_message(message, context, decoder or "")
+        readings += context.states.joiner.close(context.limits)
+        if not readings:
+            raise PayloadError(Reason.NO_MEASUREMENT, "understood, but nothing to store")
     except DecodeError as error:
         err.write(f"rejected: {error.reason}: {error.detail}\n")
         return _REFUSED

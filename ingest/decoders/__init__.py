@@ -1,9 +1,9 @@
 """Payload decoders: one module a format, one line each in the literal table `DECODERS`.
 
 A decoder turns one `Message` into readings that are already validated; it raises nothing but
-`DecodeError` and keeps no state. Being in the table *is* being tested: the contract tests and
-the fuzz target run over it. See `base` for the row and `ingest.validation` for the rules that
-hold for all formats.
+`DecodeError`; what a format must remember lives in `Context.states`. Being in the table *is*
+being tested: the contract tests and the fuzz target run over it. See `base` for the row and
+`ingest.validation` for the rules that hold for all formats.
 """
 
 from __future__ import annotations
@@ -11,7 +11,32 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from ingest.decoders import airgradient, native, tasmota
+from ingest.decoders import (
+    airgradient,
+    decentlab,
+    elsys,
+    esphome,
+    generic,
+    ha_discovery,
+    halo,
+    homie,
+    influx,
+    kaiterra,
+    lorawan,
+    meraki,
+    milesight,
+    native,
+    polled,
+    qingping,
+    ruuvi,
+    sensecap,
+    sensorcommunity,
+    shelly,
+    sparkplug,
+    tasmota,
+    verkada,
+    zigbee2mqtt,
+)
 from ingest.decoders.base import Context, Decoder, topic_matches
 
 if TYPE_CHECKING:
@@ -23,6 +48,32 @@ DECODERS: Final[Mapping[str, Decoder]] = {
     "native": native.DECODER,
     "tasmota": tasmota.DECODER,
     "airgradient": airgradient.DECODER,
+    "chirpstack": lorawan.CHIRPSTACK,
+    "tts": lorawan.TTS,
+    "zigbee2mqtt": zigbee2mqtt.DECODER,
+    "meraki": meraki.DECODER,
+    "ruuvi": ruuvi.DECODER,
+    "qingping": qingping.DECODER,
+    "kaiterra": kaiterra.DECODER,
+    "sensecap": sensecap.DECODER,
+    "sparkplug": sparkplug.DECODER,
+    "homie": homie.DECODER,
+    "ha_discovery": ha_discovery.DECODER,
+    "shelly": shelly.DECODER,
+    "esphome": esphome.DECODER,
+    "loriot": lorawan.LORIOT,
+    "milesight_gateway": lorawan.MILESIGHT_GATEWAY,
+    "milesight": milesight.DECODER,
+    "decentlab": decentlab.DECODER,
+    "elsys": elsys.DECODER,
+    "influx": influx.DECODER,
+    "sensorcommunity": sensorcommunity.DECODER,
+    "purpleair": polled.PURPLEAIR,
+    "awair": polled.AWAIR,
+    "unifi": polled.UNIFI,
+    "verkada": verkada.DECODER,
+    "halo": halo.DECODER,
+    "generic": generic.DECODER,
 }
 """All decoders by name; the order is the order in which topics are tried."""
 

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from ingest.decoders.state import States
 from ingest.errors import PayloadError, Reason
-from ingest.validation import Limits, check_json, sensor_id
+from ingest.validation import Limits, build_reading, check_json, fold_id, parse_time
 from storage.registry import Registry
 
 if TYPE_CHECKING:
@@ -32,8 +33,15 @@ __all__ = [
     "Decoder",
     "availability",
     "decode_text",
+    "dict_of",
+    "gateway_states",
+    "list_of",
     "load_json",
     "load_object",
+    "same_device",
+    "stamp_of",
+    "state_reading",
+    "text_of",
     "topic_matches",
 ]
 
@@ -54,11 +62,14 @@ class Context:
         Bounds on what is believed.
     registry : Registry
         Registered sensors; a sensor's `model` names its codec where bytes alone do not.
+    states : States
+        Memory of the formats that need one.
     """
 
     zone: tzinfo = UTC
     limits: Limits = field(default_factory=Limits)
     registry: Registry = field(default_factory=Registry)
+    states: States = field(default_factory=States)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +84,9 @@ class Decoder:
         MQTT topic filters whose messages are this decoder's. A `#` may also stand inside, for
         one or more levels (``tele/#/SENSOR``). Empty for formats whose topic the user chooses.
     decode : callable
-        ``(message, context) -> list of Reading``; raises nothing but `DecodeError`.
+        ``(message, context) -> list of Reading``; raises nothing but `DecodeError`. An empty
+        list means: understood, nothing to store by itself (a value that waits in a join
+        window, a description, a downlink receipt).
     summary : str
         One line: which devices speak it.
     """
@@ -211,6 +224,56 @@ def availability(text: str) -> str | None:
     return None
 
 
-def topic_id(topic: str) -> str:
-    """Return a whole topic as a sensor id, for messages that name no device."""
-    return sensor_id(topic)
+def state_reading(
+    sensor: str, word: str, message: Message, context: Context, stamp: float | None = None
+) -> Reading:
+    """Return a reading that says `online` or `offline`."""
+    return build_reading(sensor, stamp, message, context.limits, {}, events=(word,), state=True)
+
+
+def gateway_states(
+    gateway: str, sensor: str, word: str, message: Message, context: Context
+) -> list[Reading]:
+    """Return `online` or `offline` for a gateway and, when it is gone, for all behind it.
+
+    A gateway that is back says nothing about its sensors; each speaks for itself.
+    """
+    names = [sensor]
+    if word == "offline":
+        names += [c for c in context.states.children.get(gateway, []) if c != sensor]
+    return [state_reading(name, word, message, context) for name in names]
+
+
+def same_device(named: str, sensor: str) -> None:
+    """Refuse a payload that names another device than its topic.
+
+    Raises
+    ------
+    PayloadError
+        `id_mismatch`.
+    """
+    if fold_id(named) != fold_id(sensor):
+        raise PayloadError(Reason.ID_MISMATCH, f"topic is of {sensor!r}, payload says {named!r}")
+
+
+def stamp_of(value: object, message: Message, zone: tzinfo | None = None) -> float | None:
+    """Return a device's time for `build_reading`: None if absent, NaN if unusable."""
+    if value is None:
+        return None
+    stamp = parse_time(value, message.received, zone)
+    return math.nan if stamp is None else stamp
+
+
+def text_of(value: object) -> str:
+    """Return text, or empty text for anything else."""
+    return value if type(value) is str else ""
+
+
+def dict_of(value: object) -> dict[str, Any]:
+    """Return an object, or an empty one for anything else."""
+    return value if type(value) is dict else {}
+
+
+def list_of(value: object) -> list[Any]:
+    """Return a list, or an empty one for anything else."""
+    return value if type(value) is list else []

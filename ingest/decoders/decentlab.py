@@ -1,0 +1,124 @@
+"""Decentlab DL-PM and DL-IAM by their bytes (protocol version 2).
+
+Big-endian words after version (1 byte), device id (2) and a bit map (2) of what is present:
+
+- **DL-PM**: battery | PM1, 2.5, 4, 10 in 0.1 µg/m³, typical size, number concentrations up to
+  0.5, 1, 2.5, 4, 10 µm in 0.1/cm³ | temperature, humidity | pressure in 2 Pa.
+- **DL-IAM**: battery | temperature, humidity | pressure in 2 Pa | two light channels | CO2 with
+  status and raw | activity | total VOC in ppb.
+
+Counts go from 0.3 µm up to a diameter; the differences to the last one are taken, as for every
+SPS30. A frame that fits both devices in length (no PM, no light) is read as DL-PM unless the
+registered model says ``dl-iam``.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Final
+
+from ingest.decoders.base import Decoder
+from ingest.decoders.frames import Frame, read_frame, readings_of, refuse
+from ingest.validation import sensor_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ingest.decoders.base import Context
+    from ingest.message import Message
+    from storage.reading import Reading
+
+__all__ = ["DECODER", "decode", "iam_frame", "pm_frame"]
+
+
+def _words(data: bytes, layout: tuple[int, ...]) -> list[tuple[int, ...] | None]:
+    """Words of each part of a device's layout; None for parts that are absent."""
+    if len(data) < 7 or data[0] != 2:
+        raise refuse("no Decentlab frame of version 2")
+    present = int.from_bytes(data[3:5], "big")
+    if present >> len(layout):
+        raise refuse("unknown parts in the bit map")
+    parts: list[tuple[int, ...] | None] = []
+    at = 5
+    for bit, count in enumerate(layout):
+        if not present >> bit & 1:
+            parts.append(None)
+            continue
+        if at + 2 * count > len(data):
+            raise refuse(f"cut off at byte {len(data)}")
+        parts.append(struct.unpack_from(f">{count}H", data, at))
+        at += 2 * count
+    if at != len(data):
+        raise refuse(f"{len(data) - at} bytes too many")
+    return parts
+
+
+def pm_frame(data: bytes) -> Frame:
+    """Read a frame of a DL-PM.
+
+    Raises
+    ------
+    PayloadError
+        `bad_frame`.
+    """
+    _, particles, climate, pressure = _words(data, (1, 10, 2, 1))
+    frame = Frame()
+    if particles:
+        masses, counts = particles[:4], [n / 10 for n in particles[5:]]
+        frame.raw.update(zip(("pm1", "pm25", "pm4", "pm10"), (m / 10 for m in masses), strict=True))
+        total = counts[4]
+        frame.raw["n03"] = total
+        for quantity, below in zip(("n05", "n10", "n25"), counts, strict=False):
+            frame.raw[quantity] = max(round(total - below, 6), 0.0)
+    if climate:
+        frame.raw["temp"] = round(175.72 * climate[0] / 65536 - 46.85, 4)
+        frame.raw["rh"] = round(125 * climate[1] / 65536 - 6, 4)
+    if pressure:
+        frame.raw["pressure"] = pressure[0] * 2 / 100
+    return frame
+
+
+def iam_frame(data: bytes) -> Frame:
+    """Read a frame of a DL-IAM.
+
+    Raises
+    ------
+    PayloadError
+        `bad_frame`.
+    """
+    _, climate, pressure, light, co2, _, voc = _words(data, (1, 2, 1, 2, 3, 1, 1))
+    frame = Frame()
+    if climate:
+        frame.raw["temp"] = round(175 * climate[0] / 65535 - 45, 4)
+        frame.raw["rh"] = round(100 * climate[1] / 65535, 4)
+    if pressure:
+        frame.raw["pressure"] = pressure[0] * 2 / 100
+    if light:
+        visible, infrared = light
+        lux = max(1.0 * visible - 1.64 * infrared, 0.59 * visible - 0.86 * infrared, 0.0) * 1.5504
+        frame.raw["light"] = round(lux, 3)
+    if co2:
+        frame.raw["co2"] = co2[0] - 32768
+    if voc:
+        frame.raw["tvoc_ppb"] = voc[0]
+    return frame
+
+
+CODECS: Final[dict[str, Callable[[bytes], Frame]]] = {"pm": pm_frame, "iam": iam_frame}
+MODELS: Final = (("dl-pm", "pm"), ("dl-iam", "iam"))
+
+
+def decode(message: Message, context: Context) -> list[Reading]:
+    """Decode a bare frame; the topic names the sensor."""
+    sensor = sensor_id(message.topic)
+    known = context.registry.sensors.get(sensor)
+    frame = read_frame(message.payload, known.model if known else "", CODECS, MODELS)
+    return readings_of(frame, sensor, None, message, context)
+
+
+DECODER: Final = Decoder(
+    name="decentlab",
+    topics=(),
+    decode=decode,
+    summary="Decentlab DL-PM and DL-IAM: bare frames",
+)

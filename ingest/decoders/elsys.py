@@ -1,0 +1,96 @@
+"""Elsys ERS2, EMS and relatives by their bytes: type byte, big-endian value of known length."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ingest.decoders.base import Decoder
+from ingest.decoders.frames import Frame, read_frame, readings_of, refuse
+from ingest.validation import sensor_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ingest.decoders.base import Context
+    from ingest.message import Message
+    from storage.reading import Reading
+
+__all__ = ["DECODER", "decode", "elsys_frame"]
+
+_VALUES: Final[dict[int, tuple[str, int, float, bool]]] = {
+    0x01: ("temp", 2, 10, True),
+    0x02: ("rh", 1, 1, False),
+    0x04: ("light", 2, 1, False),
+    0x06: ("co2", 2, 1, False),
+    0x14: ("pressure", 4, 1000, False),
+    0x1C: ("tvoc_ppb", 2, 1, False),
+}
+_SILENT: Final = {
+    0x03: 3,
+    0x05: 1,
+    0x07: 2,
+    0x08: 2,
+    0x0A: 2,
+    0x0B: 4,
+    0x0C: 2,
+    0x0D: 1,
+    0x0E: 2,
+    0x0F: 1,
+    0x10: 4,
+    0x11: 1,
+    0x12: 1,
+    0x15: 2,
+    0x16: 2,
+    0x17: 4,
+    0x18: 2,
+    0x19: 2,
+    0x1A: 1,
+    0x1B: 4,
+    0x3D: 4,
+}
+
+
+def elsys_frame(data: bytes) -> Frame:
+    """Read a frame of an Elsys sensor.
+
+    Raises
+    ------
+    PayloadError
+        `bad_frame`: unknown type, or cut off.
+    """
+    frame = Frame()
+    at = 0
+    while at < len(data):
+        kind = data[at]
+        at += 1
+        entry = _VALUES.get(kind)
+        length = entry[1] if entry else _SILENT.get(kind)
+        if length is None:
+            raise refuse(f"unknown type {kind:#04x}")
+        part = data[at : at + length]
+        if len(part) < length:
+            raise refuse(f"cut off at byte {len(data)}")
+        at += length
+        if entry:
+            frame.raw[entry[0]] = int.from_bytes(part, "big", signed=entry[3]) / entry[2]
+    return frame
+
+
+CODECS: Final[dict[str, Callable[[bytes], Frame]]] = {"elsys": elsys_frame}
+MODELS: Final = (("ers", "elsys"), ("ems", "elsys"), ("elsys", "elsys"))
+
+
+def decode(message: Message, context: Context) -> list[Reading]:
+    """Decode a bare frame; the topic names the sensor."""
+    sensor = sensor_id(message.topic)
+    known = context.registry.sensors.get(sensor)
+    frame = read_frame(message.payload, known.model if known else "", CODECS, MODELS)
+    return readings_of(frame, sensor, None, message, context)
+
+
+DECODER: Final = Decoder(
+    name="elsys",
+    topics=(),
+    decode=decode,
+    summary="Elsys ERS2, EMS: bare frames",
+)

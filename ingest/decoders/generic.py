@@ -1,0 +1,105 @@
+"""Any JSON, ``key=value`` text or form whose names say what they are.
+
+For DIY devices that are no other format, under a topic or HTTP source that the configuration
+gives to this decoder; never by topic alone. Names are understood by `names`: what could be two
+quantities is none. Objects are searched to a depth of four.
+
+Identity: the first of ``sensor_id``, ``device_id``, ``device``, ``sensor``, ``mac``, ``serial``,
+``serialno``, ``id`` that is text, else the topic. Time: ``time``, ``timestamp``, ``ts``,
+``datetime``, ``unix``; local texts are in the zone of the site. A number that is no plausible Unix
+time (milliseconds since boot) is replaced by the receive time.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl
+
+from ingest.decoders.base import Decoder, load_object, stamp_of
+from ingest.decoders.names import measured
+from ingest.errors import PayloadError, Reason
+from ingest.validation import build_reading, sensor_id
+
+if TYPE_CHECKING:
+    from ingest.decoders.base import Context
+    from ingest.message import Message
+    from storage.reading import Reading
+
+__all__ = ["DECODER", "decode"]
+
+_IDENTITY: Final = (
+    "sensor_id",
+    "device_id",
+    "device",
+    "sensor",
+    "mac",
+    "serial",
+    "serialno",
+    "id",
+)
+_TIME: Final = ("time", "timestamp", "ts", "datetime", "unix")
+_DEPTH: Final = 4
+_PAIR: Final = re.compile(r"([A-Za-z_][\w.]{0,63})=(\S{1,64})")
+
+
+def decode(message: Message, context: Context) -> list[Reading]:
+    """Decode one message."""
+    first = message.payload.lstrip()[:1]
+    content = (
+        load_object(message.payload, context.limits)
+        if first in (b"{", b"[", b'"')
+        else _pairs(message.payload)
+    )
+    flat: dict[str, Any] = {}
+    _flatten(content, flat, _DEPTH)
+    lower = {key.lower(): value for key, value in reversed(flat.items())}
+    named = next((lower[k] for k in _IDENTITY if type(lower.get(k)) is str and lower[k]), None)
+    when = next((lower[k] for k in _TIME if lower.get(k) is not None), None)
+    tamper = lower.get("tamper")
+    return [
+        build_reading(
+            sensor_id(named if named is not None else message.topic),
+            stamp_of(when, message, context.zone),
+            message,
+            context.limits,
+            measured(flat),
+            events=("tamper",) if tamper is True else (),
+        )
+    ]
+
+
+def _flatten(content: dict[str, Any], flat: dict[str, Any], depth: int) -> None:
+    for key, value in content.items():
+        if type(value) is dict:
+            if depth > 1:
+                _flatten(value, flat, depth - 1)
+        else:
+            flat.setdefault(key, value)
+
+
+def _pairs(payload: bytes) -> dict[str, Any]:
+    if len(payload) > 4096:
+        raise PayloadError(Reason.MALFORMED, "neither JSON nor key=value text")
+    try:
+        text = payload.decode("utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise PayloadError(Reason.MALFORMED, "not UTF-8 text") from error
+    if "&" in text and " " not in text:
+        try:
+            return dict(parse_qsl(text, strict_parsing=True, max_num_fields=128))
+        except ValueError as error:
+            raise PayloadError(Reason.MALFORMED, "a form that is broken") from error
+    words = text.replace(",", " ").replace(";", " ").split()
+    pairs = [_PAIR.fullmatch(word) for word in words]
+    if not words or not all(pairs):
+        raise PayloadError(Reason.MALFORMED, "neither JSON nor key=value text")
+    return {m[1]: m[2] for m in pairs if m}
+
+
+DECODER: Final = Decoder(
+    name="generic",
+    topics=(),
+    decode=decode,
+    summary="DIY JSON, key=value text and forms with telling names",
+)

@@ -1,0 +1,160 @@
+"""Home Assistant discovery, as a hint: what a topic holds, in which unit, where its will is.
+
+``homeassistant/<component>/[<node>/]<object>/config``, retained JSON with long or abbreviated
+keys; an empty payload deletes. Nothing is ever executed: of a template only a plain path
+(``{{ value_json.a.b }}``, ``{{ value_json['a']['b'] }}``) is read, anything else is ignored.
+
+`decode` remembers the unit for the state topic (used by `esphome`) and stores nothing;
+`suggest` returns what a person may approve as a mapping.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from ingest.decoders.base import Decoder, dict_of, list_of, load_object, text_of
+from ingest.decoders.names import quantity_of, unit_of
+from ingest.errors import PayloadError, Reason
+
+if TYPE_CHECKING:
+    from ingest.decoders.base import Context
+    from ingest.message import Message
+    from ingest.validation import Limits
+    from storage.reading import Reading
+
+__all__ = ["DECODER", "Suggestion", "decode", "suggest"]
+
+_LONG: Final = {
+    "stat_t": "state_topic",
+    "avty_t": "availability_topic",
+    "avty": "availability",
+    "t": "topic",
+    "val_tpl": "value_template",
+    "unit_of_meas": "unit_of_measurement",
+    "dev_cla": "device_class",
+    "exp_aft": "expire_after",
+}
+_CLASSES: Final = {
+    "pm1": "pm1",
+    "pm25": "pm25",
+    "pm4": "pm4",
+    "pm10": "pm10",
+    "volatile_organic_compounds": "tvoc_ugm3",
+    "volatile_organic_compounds_parts": "tvoc_ppb",
+    "carbon_dioxide": "co2",
+    "carbon_monoxide": "co",
+    "humidity": "rh",
+    "temperature": "temp",
+    "pressure": "pressure",
+    "atmospheric_pressure": "pressure",
+    "illuminance": "light",
+    "battery": "battery",
+    "signal_strength": "rssi",
+}
+_PATH: Final = re.compile(
+    r"\{\{\s*value_json((?:\.[A-Za-z_]\w{0,63}|\[\s*(?:'[^'\\]{1,64}'|\"[^\"\\]{1,64}\"|\d{1,3})"
+    r"\s*\]){1,8})\s*\}\}"
+)
+_STEP: Final = re.compile(r"\.(\w+)|\[\s*(?:'([^']*)'|\"([^\"]*)\"|(\d+))\s*\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """What one discovery message says about a topic.
+
+    Attributes
+    ----------
+    state_topic : str
+        Topic that carries the value.
+    path : tuple of str
+        Where in its JSON the value stands; empty if the payload is the value itself, None if
+        the template is more than a path.
+    availability : tuple of str
+        Topics of birth and will.
+    quantity : str
+        Quantity of the table, empty if unknown.
+    unit : str
+        Unit as sent.
+    """
+
+    state_topic: str
+    path: tuple[str, ...] | None
+    availability: tuple[str, ...]
+    quantity: str
+    unit: str
+
+
+def suggest(payload: bytes, limits: Limits) -> Suggestion:
+    """Return what a discovery message says.
+
+    Raises
+    ------
+    DecodeError
+        No JSON object, or without state topic.
+    """
+    content = _expanded(load_object(payload, limits))
+    topic = text_of(content.get("state_topic"))
+    if not topic:
+        raise PayloadError(Reason.NO_MEASUREMENT, "discovery without a state topic")
+    unit = text_of(content.get("unit_of_measurement")).strip()
+    wills = [text_of(content.get("availability_topic"))]
+    wills += [
+        text_of(_expanded(dict_of(item)).get("topic"))
+        for item in list_of(content.get("availability"))
+    ]
+    path = _path(content.get("value_template"))
+    quantity = _CLASSES.get(text_of(content.get("device_class")), "")
+    if not quantity:
+        name = path[-1] if path else topic.rpartition("/state")[0].rpartition("/")[2]
+        meaning = quantity_of(name, unit or None)
+        quantity = meaning.quantity if meaning else ""
+    return Suggestion(topic, path, tuple(w for w in wills if w), quantity, unit)
+
+
+def _expanded(content: dict[str, Any]) -> dict[str, Any]:
+    """Members under their long names, with the base topic put in for `~`."""
+    base = text_of(content.get("~"))
+    full: dict[str, Any] = {}
+    for key, value in content.items():
+        name = _LONG.get(key, key)
+        if base and type(value) is str and name.endswith("topic"):
+            if value.startswith("~"):
+                value = base + value[1:]  # noqa: PLW2901 - the same value, spelt out
+            elif value.endswith("~"):
+                value = value[:-1] + base  # noqa: PLW2901 - the same
+        full[name] = value
+    return full
+
+
+def _path(template: object) -> tuple[str, ...] | None:
+    if template is None:
+        return ()
+    text = text_of(template).strip()
+    if len(text) > 512:
+        return None
+    if re.fullmatch(r"\{\{\s*value\s*\}\}", text):
+        return ()
+    match = _PATH.fullmatch(text)
+    if match is None:
+        return None
+    return tuple(next(g for g in s.groups() if g is not None) for s in _STEP.finditer(match[1]))
+
+
+def decode(message: Message, context: Context) -> list[Reading]:
+    """Remember the unit of a state topic; no reading."""
+    if not message.payload:
+        return []
+    found = suggest(message.payload, context.limits)
+    if found.unit and unit_of(found.unit) is not None and len(found.state_topic) <= 256:
+        context.states.hints[found.state_topic] = found.unit
+    return []
+
+
+DECODER: Final = Decoder(
+    name="ha_discovery",
+    topics=("homeassistant/+/+/config", "homeassistant/+/+/+/config"),
+    decode=decode,
+    summary="Home Assistant discovery, as a hint for units and mappings",
+)

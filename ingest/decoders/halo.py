@@ -1,0 +1,128 @@
+"""HALO Smart Sensor: whatever template the integrator typed into it, and ours.
+
+HALO pushes text in which the device replaced its keywords. Three shapes are understood:
+
+- our template (`TEMPLATE`), to be pasted into the device's external message;
+- ``{"event": {"Device": {"Name", "Mac", "Ip"}, "ID", "Source", "Value", "Status", "Date",
+  "Time"}}`` and ``{"sensorName", "macAddress", "eventType", "localEventDate", "localEventTime"}``
+  as other integrators publish them;
+- the alert text ``VAPE1 value 107.4 exceeded 100 at 2019-3-8 13:22:12``.
+
+Values are texts, date and time local to the site and unpadded. Vape and THC become `vendor_vape`,
+masking `vendor_interference`, smoking `vendor_burning`, tamper `tamper`; events of sound and
+motion are not ours and refused as `no_measurement`. The event's value is on the vendor's own scale
+and not stored. A template whose keywords were not replaced is refused as `malformed`.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from ingest.decoders.base import Decoder, dict_of, load_object, text_of
+from ingest.errors import PayloadError, Reason
+from ingest.validation import build_reading, number, parse_time, sensor_id
+
+if TYPE_CHECKING:
+    from ingest.decoders.base import Context
+    from ingest.message import Message
+    from storage.reading import Reading
+
+__all__ = ["DECODER", "TEMPLATE", "decode"]
+
+TEMPLATE: Final = (
+    '{"name":"%NAME%","mac":"%MAC%","event":"%EID%","source":"%SOURCE%","value":"%VAL%",'
+    '"date":"%DATE%","time":"%TIME%","status":"true"}'
+)
+"""Text to paste into HALO's external message; the reset message is the same with "false"."""
+
+_EVENTS: Final = (
+    ("vape", "vendor_vape"),
+    ("thc", "vendor_vape"),
+    ("mask", "vendor_interference"),
+    ("smok", "vendor_burning"),
+    ("tamper", "tamper"),
+)
+_KEYWORD: Final = re.compile(rb"%[A-Z]{2,12}(?::[A-Z0-9.]{1,16})?%")
+_ALERT: Final = re.compile(
+    r"\s*(\w{1,32}) value ([-+.\deE]{1,32}) exceeded [-+.\deE]{1,32} at (\S{6,10}) (\S{5,8})\s*"
+)
+
+
+def decode(message: Message, context: Context) -> list[Reading]:
+    """Decode one push."""
+    if _KEYWORD.search(message.payload):
+        raise PayloadError(Reason.MALFORMED, "a template whose keywords were not replaced")
+    if message.payload.lstrip()[:1] == b"{":
+        parts = _parts(load_object(message.payload, context.limits))
+    else:
+        parts = _text_parts(message.payload)
+    kind = f"{text_of(parts.get('event'))} {text_of(parts.get('source'))}".lower()
+    event = next((ours for word, ours in _EVENTS if word in kind), None)
+    if event is None:
+        raise PayloadError(Reason.NO_MEASUREMENT, "an event that is not about the air")
+    named = parts.get("mac") or parts.get("name")
+    ended = text_of(parts.get("status")).lower() in ("false", "0", "off")
+    return [
+        build_reading(
+            sensor_id(named or message.topic),
+            _stamp(parts, message, context),
+            message,
+            context.limits,
+            {},
+            events=("online",) if ended else (event,),
+        )
+    ]
+
+
+def _parts(content: dict[str, Any]) -> dict[str, Any]:
+    inner = content.get("event")
+    if type(inner) is dict:
+        device = dict_of(inner.get("Device"))
+        return {
+            "name": device.get("Name"),
+            "mac": device.get("Mac"),
+            "event": inner.get("ID"),
+            "source": inner.get("Source"),
+            "status": inner.get("Status"),
+            "date": inner.get("Date"),
+            "time": inner.get("Time"),
+        }
+    if "eventType" in content:
+        return {
+            "name": content.get("sensorName"),
+            "mac": content.get("macAddress"),
+            "event": content["eventType"],
+            "date": content.get("localEventDate"),
+            "time": content.get("localEventTime"),
+        }
+    return content
+
+
+def _text_parts(payload: bytes) -> dict[str, Any]:
+    match = _ALERT.fullmatch(payload[:256].decode("utf-8", "replace"))
+    if match is None or number(match[2]) is None:
+        raise PayloadError(Reason.MALFORMED, "neither JSON nor an alert text")
+    return {"event": match[1], "date": match[3], "time": match[4]}
+
+
+def _stamp(parts: dict[str, Any], message: Message, context: Context) -> float | None:
+    date, time = text_of(parts.get("date")), text_of(parts.get("time"))
+    if not date and not time:
+        return None
+    try:
+        numbers = [int(n) for n in f"{date}-{time}".replace(":", "-").split("-")]
+        text = datetime(*numbers[:6]).isoformat() if len(numbers) == 6 else ""  # type: ignore[arg-type]  # noqa: DTZ001
+    except (ValueError, OverflowError):
+        text = ""
+    stamp = parse_time(text, message.received, context.zone)
+    return float("nan") if stamp is None else stamp
+
+
+DECODER: Final = Decoder(
+    name="halo",
+    topics=(),
+    decode=decode,
+    summary="HALO Smart Sensor, templated push",
+)

@@ -1,0 +1,88 @@
+"""Homie 5: bare values under ``homie/5/<device>/<node>/<property>``, described by the device.
+
+Properties are joined by a window. The unit comes from ``$description``; without it, names that
+need none are understood. ``$state`` ``ready`` is online, ``disconnected`` and ``lost`` (the will)
+are offline. NaN, Infinity and empty text are no Homie numbers: a fault, except that an empty
+payload deletes. Everything is retained, so what the broker replays at subscription is flagged
+`retained` and never alerts. One reading is one node of a device: ``<device>:<node>``; a device
+with a single node is known by its own name.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from ingest.decoders.base import Decoder, decode_text, dict_of, load_object, state_reading, text_of
+from ingest.decoders.names import quantity_of
+from ingest.errors import PayloadError, Reason
+from ingest.validation import number, sensor_id
+
+if TYPE_CHECKING:
+    from ingest.decoders.base import Context
+    from ingest.message import Message
+    from storage.reading import Reading
+
+__all__ = ["DECODER", "decode"]
+
+_STATES: Final = {"ready": "online", "disconnected": "offline", "lost": "offline"}
+
+
+def decode(message: Message, context: Context) -> list[Reading]:
+    """Decode one topic of a Homie device."""
+    levels = message.topic.split("/")
+    if len(levels) < 4 or levels[0] != "homie" or levels[1] != "5":
+        raise PayloadError(Reason.UNKNOWN_TOPIC, "a Homie 5 topic begins with homie/5/")
+    device, rest = sensor_id(levels[2]), levels[3:]
+    if rest == ["$state"]:
+        word = _STATES.get(decode_text(message.payload))
+        return [state_reading(device, word, message, context)] if word else []
+    if rest == ["$description"]:
+        _learn(device, message, context)
+        return []
+    if len(rest) != 2 or rest[1].startswith("$") or not message.payload:
+        return []
+    return _property(device, rest, message, context)
+
+
+def _property(device: str, rest: list[str], message: Message, context: Context) -> list[Reading]:
+    units = context.states.units.get(f"homie {device}", {})
+    text = decode_text(message.payload)
+    sensor = device if units.get("nodes", 1) == 1 else sensor_id(f"{device}:{rest[0]}")
+    if "tamper" in rest[1] and text in ("true", "false"):
+        if text == "false":
+            return []
+        return context.states.joiner.add(
+            sensor, None, message, context.limits, {}, events=("tamper",)
+        )
+    meaning = quantity_of(rest[1], units.get("/".join(rest)))
+    if meaning is None:
+        return []
+    plain = number(text)
+    valid = plain is not None and math.isfinite(plain)
+    value = meaning.value(plain) if valid and plain is not None else None
+    raw: dict[str, object] = {meaning.quantity: value}
+    return context.states.joiner.add(sensor, None, message, context.limits, raw)
+
+
+def _learn(device: str, message: Message, context: Context) -> None:
+    if not message.payload:
+        context.states.units.pop(f"homie {device}", None)
+        return
+    nodes = dict_of(load_object(message.payload, context.limits).get("nodes"))
+    units: dict[str, Any] = {"nodes": len(nodes)}
+    for node, described in list(nodes.items())[:64]:
+        properties = dict_of(dict_of(described).get("properties"))
+        for name, about in list(properties.items())[:64]:
+            unit = text_of(dict_of(about).get("unit"))
+            if unit:
+                units[f"{node}/{name}"[:128]] = unit[:32]
+    context.states.units[f"homie {device}"] = units
+
+
+DECODER: Final = Decoder(
+    name="homie",
+    topics=("homie/5/+/+", "homie/5/+/+/+"),
+    decode=decode,
+    summary="Homie 5 devices",
+)

@@ -1,0 +1,134 @@
+"""InfluxDB line protocol: one reading a line, field names understood by `names`.
+
+Identity is the tag ``device``, ``sensor``, ``sensor_id``, ``device_id``, ``id`` or ``host``, else
+the topic. Time stamps are told apart by magnitude (ns, µs, ms, s). A boolean field ``tamper`` is
+the tamper contact.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from ingest.decoders.base import Decoder, stamp_of
+from ingest.decoders.names import measured
+from ingest.errors import PayloadError, Reason
+from ingest.validation import build_reading, sensor_id
+
+if TYPE_CHECKING:
+    from ingest.decoders.base import Context
+    from ingest.message import Message
+    from storage.reading import Reading
+
+__all__ = ["DECODER", "Point", "decode", "parse_lines"]
+
+_IDENTITY: Final = ("device", "sensor", "sensor_id", "device_id", "id", "host")
+_MAX_LINES: Final = 512
+_KEY: Final = r"((?:[^,= \\\n]|\\.)+)"
+_TAG: Final = re.compile(r"," + _KEY + "=" + _KEY)
+_MEASUREMENT: Final = re.compile(r"((?:[^, \\\n]|\\.)+)")
+_FIELD: Final = re.compile(
+    _KEY + r'=(?:"((?:[^"\\]|\\.)*)"|([+-]?[0-9.]{1,40}(?:[eE][+-]?\d{1,4})?)([iu]?)'
+    r"|(t|T|true|True|TRUE|f|F|false|False|FALSE))"
+)
+_STAMP: Final = re.compile(r"\s+(-?\d{1,20})\s*$")
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One line: measurement, tags, fields (float, bool or text) and time as sent."""
+
+    measurement: str
+    tags: dict[str, str]
+    fields: dict[str, float | bool | str]
+    timestamp: int | None
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text)
+
+
+def parse_lines(payload: bytes) -> list[Point]:
+    """Parse line protocol.
+
+    Raises
+    ------
+    PayloadError
+        `malformed`, or `too_many_keys` for more than 512 lines.
+    """
+    try:
+        text = payload.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise PayloadError(Reason.MALFORMED, "not UTF-8 text") from error
+    lines = [s for s in text.split("\n") if s.strip() and not s.lstrip().startswith("#")]
+    if len(lines) > _MAX_LINES:
+        raise PayloadError(Reason.TOO_MANY_KEYS, f"{len(lines)} lines in one message")
+    return [_line(line.strip()) for line in lines]
+
+
+def _line(line: str) -> Point:
+    match = _MEASUREMENT.match(line)
+    if match is None:
+        raise PayloadError(Reason.MALFORMED, "line without measurement")
+    measurement, at = _plain(match[1]), match.end()
+    tags: dict[str, str] = {}
+    while tag := _TAG.match(line, at):
+        tags[_plain(tag[1])] = _plain(tag[2])
+        at = tag.end()
+    if line[at : at + 1] != " ":
+        raise PayloadError(Reason.MALFORMED, "line without fields")
+    at += 1
+    fields: dict[str, float | bool | str] = {}
+    while item := _FIELD.match(line, at):
+        fields[_plain(item[1])] = _field_value(item)
+        at = item.end()
+        if line[at : at + 1] != ",":
+            break
+        at += 1
+    stamp = _STAMP.fullmatch(line, at)
+    if not fields or (at < len(line) and stamp is None):
+        raise PayloadError(Reason.MALFORMED, "line protocol is broken")
+    return Point(measurement, tags, fields, int(stamp[1]) if stamp else None)
+
+
+def _field_value(item: re.Match[str]) -> float | bool | str:
+    if item[3] is not None:
+        try:
+            return float(item[3])
+        except ValueError as error:
+            raise PayloadError(Reason.MALFORMED, "a field is no number") from error
+    if item[5] is not None:
+        return item[5][0] in "tT"
+    return _plain(item[2] or "")
+
+
+def decode(message: Message, context: Context) -> list[Reading]:
+    """Decode one message of line protocol."""
+    readings: list[Reading] = []
+    for point in parse_lines(message.payload):
+        name = next((point.tags[k] for k in _IDENTITY if k in point.tags), message.topic)
+        raw = measured({k: v for k, v in point.fields.items() if type(v) is not str})
+        events = ("tamper",) if point.fields.get("tamper") is True else ()
+        if raw or events:
+            readings.append(
+                build_reading(
+                    sensor_id(name),
+                    stamp_of(point.timestamp, message),
+                    message,
+                    context.limits,
+                    raw,
+                    events=events,
+                )
+            )
+    if not readings:
+        raise PayloadError(Reason.NO_MEASUREMENT, "no field of the lines is a known quantity")
+    return readings
+
+
+DECODER: Final = Decoder(
+    name="influx",
+    topics=(),
+    decode=decode,
+    summary="InfluxDB line protocol, such as Telegraf publishes",
+)

@@ -1,0 +1,352 @@
+"""LoRaWAN network servers: ChirpStack v4, The Things Stack v3, LORIOT, Milesight gateways.
+
+The envelope gives identity, time and sequence; the frame inside is read by `frames` from its
+bytes, whether or not the server decoded it too: **the bytes win**. Only if no codec of ours reads
+them is the server's decoded object used, by the names of its members (`names.measured`).
+
+===================  =================================  =====================================
+envelope             sensor                             time
+===================  =================================  =====================================
+ChirpStack           ``deviceInfo.devEui``              ``time``; if it differs from the
+                                                        network server's ``nsTime`` by more
+                                                        than the allowed skew, the latter,
+                                                        with the flag `clock_skew`
+The Things Stack     ``end_device_ids.dev_eui``, else   ``received_at``
+                     ``device_id``
+LORIOT               ``EUI``                            ``ts``
+Milesight gateway    ``devEUI`` (or ``sensor``)         ``time``
+===================  =================================  =====================================
+
+EUIs become lower case. The frame counter is the sequence number. ``simulated: true`` (a test from
+the console) is flagged and never alerts. A join, a status report and a codec error of the server
+are signs of life (`online`; `codec_error` flags the last one); receipts of downlinks are
+understood and not stored.
+
+A payload that is no JSON, under a ChirpStack or Things topic, is taken as the bare frame.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from ingest.decoders import decentlab, elsys, milesight
+from ingest.decoders.base import (
+    Decoder,
+    dict_of,
+    list_of,
+    load_object,
+    same_device,
+    stamp_of,
+    text_of,
+)
+from ingest.decoders.frames import Frame, read_frame, readings_of
+from ingest.decoders.names import measured
+from ingest.errors import PayloadError, Reason
+from ingest.validation import build_reading, sensor_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ingest.decoders.base import Context
+    from ingest.message import Message
+    from storage.reading import Reading
+
+__all__ = ["CHIRPSTACK", "LORIOT", "MILESIGHT_GATEWAY", "TTS"]
+
+_CODECS: Final[dict[str, Callable[[bytes], Frame]]] = {
+    **milesight.CODECS,
+    **decentlab.CODECS,
+    **elsys.CODECS,
+}
+_MODELS: Final = (*milesight.MODELS, *decentlab.MODELS, *elsys.MODELS)
+
+
+def _base64(text: object) -> bytes | None:
+    if type(text) is not str or not text:
+        return None
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise PayloadError(Reason.MALFORMED, "the frame is not base64") from error
+
+
+def _hex(text: object) -> bytes | None:
+    if type(text) is not str or not text:
+        return None
+    try:
+        return bytes.fromhex(text)
+    except ValueError as error:
+        raise PayloadError(Reason.MALFORMED, "the frame is not hex") from error
+
+
+def _count(value: object) -> int | None:
+    return value if type(value) is int and 0 <= value < 2**63 else None
+
+
+def _eui(value: object) -> str:
+    return sensor_id(value).lower()
+
+
+def _uplink(
+    sensor: str,
+    data: bytes | None,
+    decoded: dict[str, Any],
+    stamp: float | None,
+    message: Message,
+    context: Context,
+    *,
+    model: str = "",
+    flags: tuple[str, ...] = (),
+    seq: int | None = None,
+) -> list[Reading]:
+    known = context.registry.sensors.get(sensor)
+    frame = None
+    problem = None
+    if data is not None:
+        try:
+            frame = read_frame(data, (known.model if known else "") or model, _CODECS, _MODELS)
+        except PayloadError as error:
+            problem = error
+    if frame is None:
+        raw = measured(_flat(decoded))
+        if raw:
+            frame = Frame(raw)
+        elif problem is not None:
+            raise problem
+        else:
+            raise PayloadError(Reason.NO_MEASUREMENT, "neither frame nor decoded values")
+    return readings_of(frame, sensor, stamp, message, context, flags=flags, seq=seq)
+
+
+def _flat(decoded: dict[str, Any]) -> dict[str, Any]:
+    """Members of a decoded object; ``{"value": x, "unit": u}`` counts as text with a unit."""
+    flat: dict[str, Any] = {}
+    for name, value in decoded.items():
+        if type(value) is dict and "value" in value:
+            unit = text_of(value.get("unit"))
+            plain = value["value"]
+            flat[_concentration(name)] = f"{plain} {unit}" if unit and plain is not None else plain
+        else:
+            flat[name] = value
+    return flat
+
+
+def _concentration(name: str) -> str:
+    return name.replace("_mass_concentration", "")
+
+
+def _not_json(payload: bytes) -> bool:
+    return payload.lstrip()[:1] != b"{"
+
+
+# --- ChirpStack v4 ---------------------------------------------------------------------------
+
+
+def chirpstack(message: Message, context: Context) -> list[Reading]:
+    """Decode an integration event of ChirpStack v4."""
+    levels = message.topic.split("/")
+    placed = len(levels) == 6 and levels[0] == "application" and levels[4] == "event"
+    event = levels[5] if placed else "up"
+    if placed and event == "up" and message.payload and _not_json(message.payload):
+        sensor = _eui(levels[3])
+        return _uplink(sensor, message.payload, {}, None, message, context)
+    content = load_object(message.payload, context.limits)
+    device = dict_of(content.get("deviceInfo"))
+    sensor = _chirpstack_id(device, levels[3] if placed else message.topic, placed=placed)
+    if event in ("txack", "location", "integration"):
+        return []
+    stamp, skewed = _chirpstack_time(content, message, context)
+    flags = ("clock_skew",) if skewed else ()
+    if event == "up":
+        return _uplink(
+            sensor,
+            _base64(content.get("data")),
+            dict_of(content.get("object")),
+            stamp,
+            message,
+            context,
+            model=_chirpstack_model(device),
+            flags=flags,
+            seq=_count(content.get("fCnt", 0)),
+        )
+    raw: dict[str, object] = {}
+    if event == "log":
+        code = text_of(content.get("code"))
+        if code != "UPLINK_CODEC":
+            raise PayloadError(Reason.NO_MEASUREMENT, f"the network server logs {code or 'this'}")
+        flags = ("codec_error",)
+    elif event == "status":
+        level = content.get("batteryLevel")
+        if type(level) in (int, float) and not content.get("batteryLevelUnavailable"):
+            raw = {"battery": level}
+    elif event not in ("join", "ack"):
+        raise PayloadError(Reason.UNKNOWN_TOPIC, f"no integration event is called {event!r}")
+    return [
+        build_reading(sensor, stamp, message, context.limits, raw, events=("online",), flags=flags)
+    ]
+
+
+def _chirpstack_id(device: dict[str, Any], place: str, *, placed: bool) -> str:
+    named = device.get("devEui")
+    if named is None:
+        return _eui(place)
+    sensor = _eui(named)
+    if placed:
+        same_device(sensor, _eui(place))
+    return sensor
+
+
+def _chirpstack_model(device: dict[str, Any]) -> str:
+    tags = dict_of(device.get("tags"))
+    parts = (tags.get("model"), device.get("deviceProfileName"))
+    return " ".join(p for p in parts if type(p) is str)
+
+
+def _chirpstack_time(
+    content: dict[str, Any], message: Message, context: Context
+) -> tuple[float | None, bool]:
+    stamp = stamp_of(content.get("time"), message)
+    for gateway in list_of(content.get("rxInfo")):
+        served = stamp_of(dict_of(gateway).get("nsTime"), message)
+        if served is not None and math.isfinite(served):
+            off = stamp is None or not abs(served - stamp) <= context.limits.max_skew_s
+            return (served, True) if off else (stamp, False)
+    return stamp, False
+
+
+# --- The Things Stack v3 ---------------------------------------------------------------------
+
+
+def tts(message: Message, context: Context) -> list[Reading]:
+    """Decode an application message of The Things Stack v3."""
+    levels = message.topic.split("/")
+    placed = len(levels) >= 5 and levels[0] == "v3" and levels[2] == "devices"
+    kind = "/".join(levels[4:]) if placed else "up"
+    if placed and kind == "up" and message.payload and _not_json(message.payload):
+        return _uplink(sensor_id(levels[3]), message.payload, {}, None, message, context)
+    content = load_object(message.payload, context.limits)
+    ids = dict_of(content.get("end_device_ids"))
+    sensor = _tts_id(ids, levels[3] if placed else message.topic, placed=placed)
+    if kind not in ("up", "join"):
+        return []
+    uplink = dict_of(content.get("uplink_message"))
+    flags = ("simulated",) if content.get("simulated") or uplink.get("simulated") else ()
+    stamp = _tts_time(content, uplink, message)
+    if kind == "join":
+        return [
+            build_reading(
+                sensor, stamp, message, context.limits, {}, events=("online",), flags=flags
+            )
+        ]
+    decoded = dict(dict_of(uplink.get("decoded_payload")))
+    for item in list_of(uplink.get("normalized_payload")):
+        for name, value in dict_of(dict_of(item).get("air")).items():
+            decoded.setdefault(name, value)
+    version = dict_of(uplink.get("version_ids"))
+    return _uplink(
+        sensor,
+        _base64(uplink.get("frm_payload")),
+        decoded,
+        stamp,
+        message,
+        context,
+        model=text_of(version.get("model_id")),
+        flags=flags,
+        seq=_count(uplink.get("f_cnt", 0)),
+    )
+
+
+def _tts_id(ids: dict[str, Any], place: str, *, placed: bool) -> str:
+    device = ids.get("device_id")
+    if placed and device is not None:
+        same_device(sensor_id(device), sensor_id(place))
+    if ids.get("dev_eui") is not None:
+        return _eui(ids["dev_eui"])
+    return sensor_id(device if device is not None else place)
+
+
+def _tts_time(content: dict[str, Any], uplink: dict[str, Any], message: Message) -> float | None:
+    settings = dict_of(uplink.get("settings"))
+    join = dict_of(content.get("join_accept"))
+    for value in (
+        content.get("received_at"),
+        uplink.get("received_at"),
+        join.get("received_at"),
+        settings.get("time"),
+        *(dict_of(g).get("time") for g in list_of(uplink.get("rx_metadata"))[:1]),
+    ):
+        if value is not None:
+            return stamp_of(value, message)
+    return None
+
+
+# --- LORIOT ----------------------------------------------------------------------------------
+
+
+def loriot(message: Message, context: Context) -> list[Reading]:
+    """Decode a message of LORIOT's application output."""
+    content = load_object(message.payload, context.limits)
+    command = content.get("cmd")
+    if type(command) is not str:
+        raise PayloadError(Reason.WRONG_TYPE, "no LORIOT message: cmd is missing")
+    sensor = _eui(content.get("EUI"))
+    if command not in ("rx", "gw"):
+        return []
+    flags = ("history",) if content.get("offline") is True else ()
+    return _uplink(
+        sensor,
+        _hex(content.get("data")),
+        dict_of(content.get("decoded")),
+        stamp_of(content.get("ts"), message),
+        message,
+        context,
+        flags=flags,
+        seq=_count(content.get("fcnt")),
+    )
+
+
+# --- Milesight gateway -----------------------------------------------------------------------
+
+
+def milesight_gateway(message: Message, context: Context) -> list[Reading]:
+    """Decode an uplink of a Milesight gateway's embedded network server."""
+    content = load_object(message.payload, context.limits)
+    named = content.get("devEUI", content.get("sensor"))
+    if named is None:
+        raise PayloadError(Reason.BAD_ID, "neither devEUI nor sensor names the device")
+    return _uplink(
+        _eui(named),
+        _base64(content.get("data", content.get("raw"))),
+        dict_of(content.get("object")),
+        stamp_of(content.get("time"), message),
+        message,
+        context,
+        model=text_of(content.get("deviceName")),
+        seq=_count(content.get("fCnt")),
+    )
+
+
+CHIRPSTACK: Final = Decoder(
+    name="chirpstack",
+    topics=("application/+/device/+/event/+",),
+    decode=chirpstack,
+    summary="LoRaWAN sensors over ChirpStack v4",
+)
+TTS: Final = Decoder(
+    name="tts",
+    topics=("v3/+/devices/+/#",),
+    decode=tts,
+    summary="LoRaWAN sensors over The Things Stack v3",
+)
+LORIOT: Final = Decoder(
+    name="loriot", topics=(), decode=loriot, summary="LoRaWAN sensors over LORIOT"
+)
+MILESIGHT_GATEWAY: Final = Decoder(
+    name="milesight_gateway",
+    topics=(),
+    decode=milesight_gateway,
+    summary="LoRaWAN sensors over a Milesight gateway's embedded network server",
+)

@@ -1,0 +1,279 @@
+"""Milesight sensors by their bytes: GS601 vape detector, AM100/AM300 series, GS301.
+
+Written from the field tables of the user guides. Little-endian throughout.
+
+**GS601** (port 85): one-byte identifiers without a type. A value that the device cannot measure
+is *replaced* by an alarm object of type 0, 1 or 2 (collection error, under range, over range):
+the quantity is then a fault, and never an alarm. Alarm frames may come alone:
+
+====  =========================  ====================================================
+id    types                      meaning here
+====  =========================  ====================================================
+02    10 / 11 + index            released / `vendor_vape`, the index is kept
+02    20 / 21                    masking ended / `vendor_interference`
+04..  10 / 11 + value            particle and TVOC thresholds: the value is kept
+0A    10 / 11 + value; 20 / 21   temperature threshold; burning ended / `vendor_burning`
+10    20 / 21                    normal / `tamper`
+====  =========================  ====================================================
+
+Its data sheet's ranges are narrower than the table's: PM up to 1,000 µg/m³, TVOC up to 2,000,
+temperature -20 to 60 °C; all-ones is out of range and a fault.
+
+**AM100, AM300, GS301**: channel and type. TVOC (08 7D) is ppb on AM107, which is known by its
+activity or light channel (05 6A, 06 65) in the same frame; on AM300 it is a rating whose scale
+depends on the firmware, which is no quantity here, so it is ignored. 08 E6 is µg/m³. Gases of
+GS301 (NH3, H2S) and formaldehyde and ozone of AM319 are no quantities here and ignored. History
+records (20 CE, 21 CE) become readings with the flag `history` if their time is plausible.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Final
+
+from ingest.decoders.base import Decoder
+from ingest.decoders.frames import Frame, read_frame, readings_of, refuse
+from ingest.validation import sensor_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ingest.decoders.base import Context
+    from ingest.message import Message
+    from storage.reading import Reading
+
+__all__ = ["DECODER", "am_frame", "decode", "gs601_frame"]
+
+_PM: Final = (0, 1000)
+_VALUES: Final[dict[int, tuple[str, int, float, tuple[float, float], bool]]] = {
+    0x00: ("battery", 1, 1, (0, 100), False),
+    0x01: ("vape_index", 1, 1, (0, 100), False),
+    0x03: ("pm1", 2, 1, _PM, False),
+    0x05: ("pm25", 2, 1, _PM, False),
+    0x07: ("pm10", 2, 1, _PM, False),
+    0x09: ("temp", 2, 10, (-20, 60), True),
+    0x0B: ("rh", 2, 10, (0, 100), False),
+    0x0D: ("tvoc_ugm3", 2, 1, (0, 2000), False),
+}
+"""GS601: id to quantity, length, divisor, range, signed."""
+_ALARMS: Final = {
+    0x02: 0x01,
+    0x04: 0x03,
+    0x06: 0x05,
+    0x08: 0x07,
+    0x0A: 0x09,
+    0x0C: 0x0B,
+    0x0E: 0x0D,
+}
+"""GS601: id of an alarm to id of its value."""
+_SILENT: Final = {
+    0x11: 1,
+    0x12: 1,
+    **dict.fromkeys(range(0x20, 0x2B), 8),
+    0x2B: 4,
+    0xDF: 2,
+    0xDB: 8,
+    0xDA: 8,
+    0xD9: 2,
+    0xC8: 1,
+    0xCF: 2,
+    0xEE: 0,
+}
+"""GS601: id to length of what is no measurement."""
+
+
+class _Bytes:
+    """A frame being read; a read past its end refuses it."""
+
+    __slots__ = ("at", "data")
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.at = 0
+
+    def __bool__(self) -> bool:
+        return self.at < len(self.data)
+
+    def take(self, length: int) -> bytes:
+        part = self.data[self.at : self.at + length]
+        if len(part) < length:
+            raise refuse(f"cut off at byte {len(self.data)}")
+        self.at += length
+        return part
+
+    def number(self, length: int, *, signed: bool = False) -> int:
+        return int.from_bytes(self.take(length), "little", signed=signed)
+
+
+def gs601_frame(data: bytes) -> Frame:
+    """Read a frame of a GS601.
+
+    Raises
+    ------
+    PayloadError
+        `bad_frame`: unknown identifier or alarm type, or cut off.
+    """
+    frame = Frame()
+    rest = _Bytes(data)
+    while rest:
+        ident = rest.number(1)
+        if ident in _VALUES:
+            _gs601_value(frame, ident, rest)
+        elif ident in _ALARMS:
+            _gs601_alarm(frame, ident, rest)
+        elif ident == 0x0F or ident == 0x10:  # noqa: PLR1714 - two different identifiers
+            kind = rest.number(1)
+            if kind not in ((0, 1) if ident == 0x0F else (0x20, 0x21)):
+                raise refuse(f"unknown tamper state {kind:#04x}")
+            if kind & 1:
+                frame.events.append("tamper")
+        elif ident in _SILENT:
+            rest.take(_SILENT[ident])
+        else:
+            raise refuse(f"unknown identifier {ident:#04x}")
+    return frame
+
+
+def _gs601_value(frame: Frame, ident: int, rest: _Bytes) -> None:
+    quantity, length, divisor, (low, high), signed = _VALUES[ident]
+    value = rest.number(length, signed=signed) / divisor
+    frame.raw[quantity] = value if low <= value <= high else None
+
+
+def _gs601_alarm(frame: Frame, ident: int, rest: _Bytes) -> None:
+    kind = rest.number(1)
+    quantity = _VALUES[_ALARMS[ident]][0]
+    if kind <= 0x02:
+        frame.faults.append(quantity)
+    elif kind in (0x10, 0x11) and ident != 0x0C:
+        _gs601_value(frame, _ALARMS[ident], rest)
+        if ident == 0x02 and kind == 0x11:
+            frame.events.append("vendor_vape")
+    elif kind in (0x20, 0x21) and ident in (0x02, 0x0A):
+        if kind == 0x21:
+            frame.events.append("vendor_interference" if ident == 0x02 else "vendor_burning")
+    else:
+        raise refuse(f"unknown alarm type {kind:#04x} of {ident:#04x}")
+
+
+_CHANNELS: Final[dict[tuple[int, int], tuple[str, int, float, bool]]] = {
+    (0x01, 0x75): ("battery", 1, 1, False),
+    (0x02, 0x67): ("temp", 2, 10, True),
+    (0x03, 0x67): ("temp", 2, 10, True),
+    (0x03, 0x68): ("rh", 1, 2, False),
+    (0x04, 0x68): ("rh", 1, 2, False),
+    (0x07, 0x7D): ("co2", 2, 1, False),
+    (0x08, 0xE6): ("tvoc_ugm3", 2, 1, False),
+    (0x09, 0x73): ("pressure", 2, 10, False),
+    (0x0B, 0x7D): ("pm25", 2, 1, False),
+    (0x0C, 0x7D): ("pm10", 2, 1, False),
+}
+_CHANNELS_SILENT: Final = {
+    (0x04, 0x7D): 2,
+    (0x05, 0x7D): 2,
+    (0x06, 0x7D): 2,
+    (0x05, 0x00): 1,
+    (0x06, 0xCB): 1,
+    (0x0A, 0x7D): 2,
+    (0x0D, 0x7D): 2,
+    (0x0E, 0x01): 1,
+    (0xFF, 0x01): 1,
+    (0xFF, 0x08): 6,
+    (0xFF, 0x09): 2,
+    (0xFF, 0x0A): 2,
+    (0xFF, 0x0F): 1,
+    (0xFF, 0x16): 8,
+    (0xFF, 0x18): 2,
+    (0xFF, 0xFF): 2,
+}
+_HISTORY: Final = {12: 0, 16: 2, 18: 3}
+"""Bytes of a history record after its time to how many words follow the pressure."""
+
+
+def am_frame(data: bytes) -> Frame:
+    """Read a frame of an AM100, AM300 or GS301.
+
+    Raises
+    ------
+    PayloadError
+        `bad_frame`: unknown channel, or cut off.
+    """
+    frame = Frame()
+    rest = _Bytes(data)
+    tvoc: int | None = None
+    is_am100 = False
+    while rest:
+        channel = (rest.number(1), rest.number(1))
+        if channel in _CHANNELS:
+            quantity, length, divisor, signed = _CHANNELS[channel]
+            frame.raw[quantity] = rest.number(length, signed=signed) / divisor
+        elif channel == (0x08, 0x7D):
+            tvoc = rest.number(2)
+        elif channel == (0x05, 0x6A):
+            rest.take(2)
+            is_am100 = True
+        elif channel == (0x06, 0x65):
+            frame.raw["light"] = rest.number(2)
+            rest.take(4)
+            is_am100 = True
+        elif channel == (0xFF, 0x0B):
+            rest.take(1)
+            frame.events.append("restart")
+        elif channel in ((0x20, 0xCE), (0x21, 0xCE)):
+            _am_history(frame, rest, ugm3=channel[0] == 0x21)
+        elif channel in _CHANNELS_SILENT:
+            rest.take(_CHANNELS_SILENT[channel])
+        else:
+            raise refuse(f"unknown channel {channel[0]:#04x} {channel[1]:#04x}")
+    if tvoc is not None and is_am100:
+        frame.raw["tvoc_ppb"] = tvoc
+    return frame
+
+
+def _am_history(frame: Frame, rest: _Bytes, *, ugm3: bool) -> None:
+    body = rest.data[rest.at + 4 :]
+    size = next((n for n in sorted(_HISTORY, reverse=True) if _fits(body, n)), None)
+    if size is None:
+        raise refuse("a history record of unknown length")
+    when = rest.number(4)
+    temp, rh, _, _, co2, tvoc, pressure = struct.unpack_from("<hHBBHHH", rest.take(size))
+    raw: dict[str, object] = {
+        "temp": temp / 10,
+        "rh": rh / 2,
+        "co2": co2,
+        "pressure": pressure / 10,
+    }
+    if ugm3:
+        raw["tvoc_ugm3"] = tvoc
+    if _HISTORY[size]:
+        raw["pm25"], raw["pm10"] = struct.unpack_from("<HH", body, 12)
+    frame.history.append((float(when), raw))
+
+
+def _fits(body: bytes, size: int) -> bool:
+    """Whether a record of `size` bytes ends the frame or is followed by another one."""
+    return len(body) == size or body[size : size + 2] in (b"\x20\xce", b"\x21\xce")
+
+
+CODECS: Final[dict[str, Callable[[bytes], Frame]]] = {"gs601": gs601_frame, "am": am_frame}
+MODELS: Final = (
+    ("gs601", "gs601"),
+    ("gs301", "am"),
+    *((f"am{n}", "am") for n in (102, 103, 104, 107, 307, 308, 319)),
+)
+
+
+def decode(message: Message, context: Context) -> list[Reading]:
+    """Decode a bare frame; the topic names the sensor."""
+    sensor = sensor_id(message.topic)
+    known = context.registry.sensors.get(sensor)
+    frame = read_frame(message.payload, known.model if known else "", CODECS, MODELS)
+    return readings_of(frame, sensor, None, message, context)
+
+
+DECODER: Final = Decoder(
+    name="milesight",
+    topics=(),
+    decode=decode,
+    summary="Milesight GS601, AM100 and AM300 series, GS301: bare frames",
+)

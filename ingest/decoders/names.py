@@ -1,0 +1,310 @@
+"""What a device's own name for something means, if it is certain.
+
+`quantity_of` maps a key such as ``PM2.5``, ``pm_2_5_concentration``, ``km100.rpm25c``, ``VOC
+Index`` or ``temp`` and a unit, if one is given, to a quantity of the table and the value in its
+unit. What could be two quantities is none: ``tvoc`` or ``voc`` without unit is neither ppb nor
+µg/m³ nor an index. A unit that does not fit the quantity means that the name was misunderstood,
+and the value is ignored.
+
+Units at the end of a name (``pm25_ug_m3``, ``rco2 (ppm)``) count as the unit.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from ingest.validation import number
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Meaning", "measured", "quantity_of", "unit_of"]
+
+_UNITS: Final = {
+    "µg/m³": "ug/m3",
+    "μg/m³": "ug/m3",
+    "μg/m3": "ug/m3",
+    "µg/m3": "ug/m3",
+    "ug/m³": "ug/m3",
+    "ug/m3": "ug/m3",
+    "ugm3": "ug/m3",
+    "ug_m3": "ug/m3",
+    "µg⋅m⁻³": "ug/m3",
+    "μg⋅m⁻³": "ug/m3",
+    "mg/m³": "mg/m3",
+    "mg/m3": "mg/m3",
+    "ppb": "ppb",
+    "ppm": "ppm",
+    "°c": "degC",
+    "degc": "degC",
+    "c": "degC",
+    "celsius": "degC",
+    "°f": "degF",
+    "degf": "degF",
+    "f": "degF",
+    "fahrenheit": "degF",
+    "k": "K",
+    "%": "%",
+    "%rh": "%",
+    "pct": "%",
+    "percent": "%",
+    "hpa": "hPa",
+    "mbar": "hPa",
+    "pa": "Pa",
+    "kpa": "kPa",
+    "inhg": "inHg",
+    "mmhg": "mmHg",
+    "lx": "lx",
+    "lux": "lx",
+    "dbm": "dBm",
+    "#/cm³": "/cm3",
+    "#/cm3": "/cm3",
+    "1/cm³": "/cm3",
+    "1/cm3": "/cm3",
+    "/cm³": "/cm3",
+    "/cm3": "/cm3",
+    "v": "V",
+    "mv": "mV",
+    "index": "index",
+    "": "",
+}
+
+_CONVERT: Final[Mapping[str, Mapping[str, tuple[float, float]]]] = {
+    "ug/m3": {"ug/m3": (1, 0), "mg/m3": (1000, 0), "": (1, 0)},
+    "ppb": {"ppb": (1, 0), "ppm": (1000, 0)},
+    "ppm": {"ppm": (1, 0), "": (1, 0)},
+    "index": {"index": (1, 0), "": (1, 0)},
+    "%": {"%": (1, 0), "": (1, 0)},
+    "degC": {
+        "degC": (1, 0),
+        "": (1, 0),
+        "degF": (1 / 1.8, -32 / 1.8),
+        "K": (1, -273.15),
+    },
+    "hPa": {
+        "hPa": (1, 0),
+        "": (1, 0),
+        "Pa": (0.01, 0),
+        "kPa": (10, 0),
+        "inHg": (33.863_886_67, 0),
+        "mmHg": (1.333_223_68, 0),
+    },
+    "lx": {"lx": (1, 0)},
+    "dBm": {"dBm": (1, 0), "": (1, 0)},
+}
+
+_UNIT_IN_NAME: Final = re.compile(
+    r"[\s_.(\[]+(ug_?/?m3|µg/m³|μg/m³|ppb|ppm|pct|percent|celsius|fahrenheit|deg_?[cf]|[cf]|hpa|pa"
+    r"|lux|lx|dbm|mv|v|index)[)\]]?$",
+    re.IGNORECASE,
+)
+_PM: Final = re.compile(
+    r"(?:^|_)r?pms?_?(?:(10)(?:_0|p0)?|(1)(?:_0|p0)?|(2_5|25|2p5)c?|(4)(?:_0|p0)?)"
+    r"(?:_?m)?(?:_mass)?(?:_?concentration)?(?:_atm)?$"
+)
+_PM_OF: Final = ("pm10", "pm1", "pm25", "pm4")
+_WORDS: Final[Mapping[str, tuple[str, str]]] = {
+    "temperature": ("temp", "degC"),
+    "temp": ("temp", "degC"),
+    "tmp": ("temp", "degC"),
+    "tempc": ("temp", "degC"),
+    "rtemp": ("temp", "degC"),
+    "air_temperature": ("temp", "degC"),
+    "current_temp": ("temp", "degC"),
+    "humidity": ("rh", "%"),
+    "relative_humidity": ("rh", "%"),
+    "relativehumidity": ("rh", "%"),
+    "air_humidity": ("rh", "%"),
+    "current_humidity": ("rh", "%"),
+    "rh": ("rh", "%"),
+    "hum": ("rh", "%"),
+    "humid": ("rh", "%"),
+    "rhum": ("rh", "%"),
+    "rhumid": ("rh", "%"),
+    "co2": ("co2", "ppm"),
+    "rco2": ("co2", "ppm"),
+    "carbon_dioxide": ("co2", "ppm"),
+    "carbondioxide": ("co2", "ppm"),
+    "co2_concentration": ("co2", "ppm"),
+    "co": ("co", "ppm"),
+    "carbon_monoxide": ("co", "ppm"),
+    "pressure": ("pressure", "hPa"),
+    "barometric_pressure": ("pressure", "hPa"),
+    "air_pressure": ("pressure", "hPa"),
+    "voc_index": ("voc_index", "index"),
+    "tvoc_index": ("voc_index", "index"),
+    "vocindex": ("voc_index", "index"),
+    "nox_index": ("nox_index", "index"),
+    "noxindex": ("nox_index", "index"),
+    "nox": ("nox_index", "index"),
+    "vape_index": ("vape_index", "index"),
+    "vaping_index": ("vape_index", "index"),
+    "illuminance": ("light", "lx"),
+    "illuminance_lux": ("light", "lx"),
+    "light": ("light", "lx"),
+    "luminosity": ("light", "lx"),
+    "rssi": ("rssi", "dBm"),
+    "signal": ("rssi", "dBm"),
+    "battery": ("battery", "%"),
+    "battery_level": ("battery", "%"),
+    "batterylevel": ("battery", "%"),
+}
+_VOC: Final = re.compile(r"(?:^|_)r?t?vocs?(?:_concentration)?$|^total_voc$|^volatile_organic_.*")
+_ELSEWHERE: Final = frozenset(
+    {"min", "max", "dew", "alarm", "threshold", "offset", "target", "setpoint", "cpu", "chip"}
+    | {"board", "outdoor", "soil", "water", "device", "internal"}
+)
+_MAX_NAME: Final = 64
+
+
+class Meaning:
+    """A quantity and how to get from the device's number to the table's unit."""
+
+    __slots__ = ("offset", "quantity", "scale")
+
+    def __init__(self, quantity: str, scale: float, offset: float) -> None:
+        self.quantity = quantity
+        self.scale = scale
+        self.offset = offset
+
+    def value(self, raw: float) -> float:
+        """Return the value in the unit of the table."""
+        if self.scale == 1 and self.offset == 0:
+            return raw
+        return round(raw * self.scale + self.offset, 6)
+
+
+def unit_of(text: object) -> str | None:
+    """Return a unit's one spelling here; None if it is no unit we know.
+
+    Examples
+    --------
+    >>> unit_of("μg/m³"), unit_of("°F"), unit_of("furlong")
+    ('ug/m3', 'degF', None)
+    """
+    if type(text) is not str or len(text) > _MAX_NAME:
+        return None
+    return _UNITS.get(text.strip().lower())
+
+
+@lru_cache(maxsize=4096)
+def quantity_of(name: str, unit: str | None = None) -> Meaning | None:
+    """Return what a name means.
+
+    Parameters
+    ----------
+    name : str
+        The device's key.
+    unit : str, optional
+        Unit as the device spells it; None if it gives none.
+
+    Returns
+    -------
+    Meaning or None
+        None if the name is unknown, ambiguous, or does not fit the unit.
+
+    Examples
+    --------
+    >>> quantity_of("PM2.5").quantity, quantity_of("tvoc", "ppb").quantity
+    ('pm25', 'tvoc_ppb')
+    >>> quantity_of("tvoc") is None
+    True
+    """
+    if len(name) > _MAX_NAME:
+        return None
+    given = None
+    if unit is not None:
+        given = unit_of(unit)
+        if given is None:
+            return None
+    word = name.strip()
+    tail = _UNIT_IN_NAME.search(word)
+    if tail and tail.start() > 0:
+        inside = _UNITS.get(tail.group(1).lower().replace("deg_", "deg"))
+        if inside == "index" or tail.group(1).lower() == "index":
+            inside = "index"
+        if inside is not None and given in (None, ""):
+            given = inside
+        if inside != "index":
+            word = word[: tail.start()]
+    key = re.sub(r"[^a-z0-9]+", "_", word.lower()).strip("_")
+    known = _known(key, given)
+    if known is None and _ELSEWHERE.isdisjoint(key.split("_")):
+        known = _known(key.rpartition("_")[2], given, whole=False)
+    return known
+
+
+def _known(key: str, unit: str | None, *, whole: bool = True) -> Meaning | None:
+    """Meaning of a bare word; a last word alone (`whole` false) must be long enough to trust."""
+    match = _PM.search(key) if whole else None
+    if match:
+        quantity = _PM_OF[next(i for i, g in enumerate(match.groups()) if g)]
+        return _fit(quantity, "ug/m3", unit)
+    if _VOC.search(key):
+        if unit == "ppb":
+            return _fit("tvoc_ppb", "ppb", unit)
+        if unit in ("ug/m3", "mg/m3"):
+            return _fit("tvoc_ugm3", "ug/m3", unit)
+        return _fit("voc_index", "index", unit) if unit == "index" else None
+    entry = _WORDS.get(key) if whole or len(key) > 6 or key in _SHORT else None
+    return _fit(entry[0], entry[1], unit) if entry else None
+
+
+_SHORT: Final = frozenset({"co2", "rtemp", "rhumid"})
+
+
+def _fit(quantity: str, own: str, unit: str | None) -> Meaning | None:
+    if unit is None:
+        return Meaning(quantity, 1, 0)
+    factors = _CONVERT[own].get(unit)
+    return None if factors is None else Meaning(quantity, *factors)
+
+
+def measured(
+    content: Mapping[str, object], units: Mapping[str, str] | None = None
+) -> dict[str, object]:
+    """Return all quantities whose names are certain, in the units of the table.
+
+    The first of several names for one quantity counts. A null or the text "nan" is a fault of
+    its quantity (NaN); a value that is neither number nor the text of one is left out.
+
+    Parameters
+    ----------
+    content : mapping of str to object
+        Names and values as sent; values may be texts with a unit (``"30.11 °C"``).
+    units : mapping of str to str, optional
+        Units of names, where known from elsewhere.
+    """
+    raw: dict[str, object] = {}
+    for name, value in content.items():
+        unit = units.get(name) if units else None
+        if type(value) is str and unit is None:
+            unit = _unit_after(value)
+        meaning = quantity_of(name, unit) or (_led_by(name, unit) if unit else None)
+        if meaning is None or meaning.quantity in raw:
+            continue
+        if value is None:
+            raw[meaning.quantity] = None
+            continue
+        plain = number(value)
+        if plain is None or (meaning.quantity == "battery" and not 0 <= plain <= 100):
+            continue
+        raw[meaning.quantity] = meaning.value(plain)
+    return raw
+
+
+_LEADING: Final = frozenset({"temp", "temperature", "hum", "humidity", "co2", "pressure"})
+
+
+def _led_by(name: str, unit: str) -> Meaning | None:
+    """Meaning of a name whose *first* word is known and whose value carries a fitting unit."""
+    first, sep, _ = name.partition("_")
+    return quantity_of(first, unit) if sep and first.lower() in _LEADING else None
+
+
+def _unit_after(text: str) -> str | None:
+    """Return the unit written after a number; None if there is none."""
+    _, space, unit = text.strip().partition(" ")
+    return unit.strip() or None if space else None

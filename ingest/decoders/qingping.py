@@ -1,0 +1,86 @@
+"""Qingping air monitors (``qingping/<MAC>/up``): lists of samples, each value wrapped.
+
+Type 12 is live, 17 is the device's own history (flag `history`), 13 a heartbeat (`online`); other
+types are replies and not stored. A sample's own time counts, not the envelope's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from ingest.decoders.base import (
+    Decoder,
+    dict_of,
+    list_of,
+    load_object,
+    same_device,
+    stamp_of,
+)
+from ingest.errors import PayloadError, Reason
+from ingest.validation import build_reading, sensor_id
+
+if TYPE_CHECKING:
+    from ingest.decoders.base import Context
+    from ingest.message import Message
+    from storage.reading import Reading
+
+__all__ = ["DECODER", "decode"]
+
+_KEYS: Final = {
+    "temperature": "temp",
+    "humidity": "rh",
+    "co2": "co2",
+    "pm25": "pm25",
+    "pm10": "pm10",
+    "pm1": "pm1",
+    "battery": "battery",
+    "tvoc_index": "voc_index",
+}
+_MAX_SAMPLES: Final = 512
+
+
+def decode(message: Message, context: Context) -> list[Reading]:
+    """Decode one message."""
+    content = load_object(message.payload, context.limits)
+    sensor = _identity(message.topic, content)
+    kind = str(content.get("type"))[:8]
+    if kind == "13":
+        return [build_reading(sensor, None, message, context.limits, {}, events=("online",))]
+    if kind not in ("12", "17"):
+        return []
+    samples = list_of(content.get("sensorData"))
+    if len(samples) > _MAX_SAMPLES:
+        raise PayloadError(Reason.TOO_MANY_KEYS, f"{len(samples)} samples in one message")
+    flags = ("history",) if kind == "17" else ()
+    readings: list[Reading] = []
+    for sample in map(dict_of, samples):
+        raw = {q: _value(sample[key]) for key, q in _KEYS.items() if key in sample}
+        if raw:
+            when = _value(sample.get("timestamp", content.get("timestamp")))
+            stamp = stamp_of(when, message)
+            readings.append(build_reading(sensor, stamp, message, context.limits, raw, flags=flags))
+    if not readings:
+        raise PayloadError(Reason.NO_MEASUREMENT, "no sample in the message")
+    return readings
+
+
+def _value(wrapped: object) -> object:
+    return wrapped.get("value") if type(wrapped) is dict else wrapped
+
+
+def _identity(topic: str, content: dict[str, Any]) -> str:
+    levels = topic.split("/")
+    named = content.get("mac", content.get("wifi_mac"))
+    if len(levels) == 3 and levels[0] == "qingping":
+        if content.get("mac") is not None:
+            same_device(sensor_id(content["mac"]), sensor_id(levels[1]))
+        return sensor_id(levels[1])
+    return sensor_id(named if named is not None else topic)
+
+
+DECODER: Final = Decoder(
+    name="qingping",
+    topics=("qingping/+/up",),
+    decode=decode,
+    summary="Qingping Air Monitor, Air Monitor Lite, CO2 & Temp",
+)

@@ -1,0 +1,175 @@
+"""Ruuvi Air and RuuviTag behind a Ruuvi gateway, raw, decoded or both; the bytes win.
+
+``<prefix><MAC>`` with the default prefix ``ruuvi/<gateway MAC>/``. Formats 5, 6 and E1 of the
+Bluetooth advertisement are read here. VOC and NOx are taken as Sensirion's indices. Format 6
+carries only the end of the MAC, so the topic is the identity. ``ts`` is the time; without NTP
+the gateway sends a counter instead and receive time stands in. ``gw_status`` is the gateway's
+birth and will: when it is gone, so is every sensor heard behind it.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any, Final
+
+from ingest.decoders.base import (
+    Decoder,
+    availability,
+    gateway_states,
+    load_object,
+    same_device,
+    stamp_of,
+    text_of,
+)
+from ingest.decoders.frames import refuse
+from ingest.errors import PayloadError, Reason
+from ingest.validation import build_reading, fold_id, sensor_id
+
+if TYPE_CHECKING:
+    from ingest.decoders.base import Context
+    from ingest.message import Message
+    from storage.reading import Reading
+
+__all__ = ["DECODER", "advertisement", "decode"]
+
+_DECODED: Final = {
+    "PM1.0": "pm1",
+    "PM2.5": "pm25",
+    "PM4.0": "pm4",
+    "PM10.0": "pm10",
+    "CO2": "co2",
+    "VOC": "voc_index",
+    "NOx": "nox_index",
+    "temperature": "temp",
+    "humidity": "rh",
+    "luminosity": "light",
+}
+_COMPANY: Final = b"\x99\x04"
+_SUFFIX: Final = 6
+
+
+def decode(message: Message, context: Context) -> list[Reading]:
+    """Decode one message of a gateway."""
+    content = load_object(message.payload, context.limits)
+    levels = message.topic.split("/")
+    if levels[-1] == "gw_status" or set(content) == {"state"}:
+        word = availability(text_of(content.get("state")))
+        if word is None:
+            raise PayloadError(Reason.MALFORMED, "gateway state is neither online nor offline")
+        gateway = "/".join(levels[:-1]) if levels[-1] == "gw_status" else message.topic
+        return gateway_states(
+            f"ruuvi {gateway}", sensor_id(gateway or "ruuvi"), word, message, context
+        )
+    sensor = _identity(levels, content)
+    raw = _measured(content)
+    context.states.child(f"ruuvi {'/'.join(levels[:-1])}", sensor)
+    return [
+        build_reading(
+            sensor,
+            stamp_of(content.get("ts", content.get("gwts")), message),
+            message,
+            context.limits,
+            raw,
+        )
+    ]
+
+
+def _identity(levels: list[str], content: dict[str, Any]) -> str:
+    named = content.get("id")
+    place = levels[-1]
+    from_topic = len(fold_id(place)) == 12
+    if type(named) is str and named:
+        full = sensor_id(named)
+        if not from_topic:
+            return full if len(fold_id(full)) == 12 else sensor_id(place)
+        if len(fold_id(full)) == _SUFFIX:
+            if not fold_id(place).endswith(fold_id(full)):
+                same_device(full, place)
+        else:
+            same_device(full, place)
+    return sensor_id(place)
+
+
+def _measured(content: dict[str, Any]) -> dict[str, object]:
+    text = content.get("data")
+    if type(text) is str:
+        try:
+            data = bytes.fromhex(text)
+        except ValueError as error:
+            raise PayloadError(Reason.MALFORMED, "data is not hex") from error
+        raw = advertisement(data)
+        if raw is not None:
+            return raw
+    raw = {q: content[key] for key, q in _DECODED.items() if key in content}
+    pressure = content.get("pressure")
+    if "pressure" in content:
+        raw["pressure"] = pressure / 100 if type(pressure) in (int, float) else None  # type: ignore[operator]
+    if not raw and type(text) is str:
+        raise refuse("no advertisement of a Ruuvi sensor")
+    return raw
+
+
+def advertisement(data: bytes) -> dict[str, object] | None:
+    """Values of a Bluetooth advertisement; None if it is no Ruuvi format we know.
+
+    Parts that the sensor marks as invalid are None.
+    """
+    at = 0
+    while at + 1 < len(data):
+        length = data[at]
+        part = data[at + 1 : at + 1 + length]
+        if len(part) < length or length == 0:
+            return None
+        if part[0] == 0xFF and part[1:3] == _COMPANY and len(part) > 3:
+            return _format(part[3:])
+        at += 1 + length
+    return None
+
+
+def _format(body: bytes) -> dict[str, object] | None:
+    if body[0] == 0x05 and len(body) >= 24:
+        return _climate(body)
+    if body[0] == 0x06 and len(body) >= 20:
+        raw = _climate(body)
+        pm25, co2, voc, nox = struct.unpack_from(">HHBB", body, 7)
+        raw["pm25"] = _tenth(pm25)
+        _gases(raw, co2, voc, nox, body[16])
+        return raw
+    if body[0] == 0xE1 and len(body) >= 40:
+        raw = _climate(body)
+        masses = struct.unpack_from(">4H", body, 7)
+        raw.update(zip(("pm1", "pm25", "pm4", "pm10"), map(_tenth, masses), strict=True))
+        co2, voc, nox = struct.unpack_from(">HBB", body, 15)
+        _gases(raw, co2, voc, nox, body[28])
+        light = int.from_bytes(body[19:22], "big")
+        raw["light"] = None if light == 0xFFFFFF else light / 100
+        return raw
+    return None
+
+
+def _climate(body: bytes) -> dict[str, object]:
+    temp, rh, pressure = struct.unpack_from(">hHH", body, 1)
+    return {
+        "temp": None if temp == -0x8000 else round(temp * 0.005, 3),
+        "rh": None if rh == 0xFFFF else round(rh * 0.0025, 4),
+        "pressure": None if pressure == 0xFFFF else (pressure + 50_000) / 100,
+    }
+
+
+def _gases(raw: dict[str, object], co2: int, voc: int, nox: int, flags: int) -> None:
+    raw["co2"] = None if co2 == 0xFFFF else co2
+    for quantity, high, bit in (("voc_index", voc, 6), ("nox_index", nox, 7)):
+        value = high << 1 | flags >> bit & 1
+        raw[quantity] = None if value == 0x1FF else value
+
+
+def _tenth(word: int) -> float | None:
+    return None if word == 0xFFFF else word / 10
+
+
+DECODER: Final = Decoder(
+    name="ruuvi",
+    topics=("ruuvi/+/+",),
+    decode=decode,
+    summary="Ruuvi Air and RuuviTag over a Ruuvi gateway",
+)

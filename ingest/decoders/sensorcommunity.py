@@ -1,0 +1,100 @@
+"""Sensor.Community and Nettigo stations (HTTP push): a list of type and value, all texts.
+
+``P0`` is PM1, ``P1`` is PM10, ``P2`` is PM2.5, ``P4`` is PM4, except that the firmware labels the
+Honeywell HPM's ``P1`` and ``P2`` the other way round. ``N05 ... N10`` of an SPS30 count up to a
+diameter, so differences are taken. With several particle sensors in one station the best one
+(in the order SPS30, SEN5X, NPM, PMS, SDS, HPM) is the station's; each other one is a sensor of its
+own, ``<station>:<PREFIX>``. Climate comes from one sensor, in the order SHT, BME280, others.
+``age`` is how many seconds ago it was measured. Pressure is in Pa.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from ingest.decoders.base import Decoder, dict_of, list_of, load_object
+from ingest.errors import PayloadError, Reason
+from ingest.validation import build_reading, number, sensor_id
+
+if TYPE_CHECKING:
+    from ingest.decoders.base import Context
+    from ingest.message import Message
+    from storage.reading import Reading
+
+__all__ = ["DECODER", "decode"]
+
+_PARTICLES: Final = ("SPS30", "SEN5X", "NPM", "PMS", "SDS", "HPM", "")
+_MASS: Final = {"P0": "pm1", "P1": "pm10", "P2": "pm25", "P4": "pm4"}
+_UP_TO: Final = {"N05": "n05", "N1": "n10", "N25": "n25"}
+_CLIMATE: Final = ("SHT3X", "SHT", "BME280", "BME680", "HTU21D", "SCD30", "", "BMP280", "BMP")
+_IDENTITY: Final = ("esp8266id", "esp32id", "raspiid", "sensor", "id")
+_MAX_VALUES: Final = 256
+
+
+def decode(message: Message, context: Context) -> list[Reading]:
+    """Decode one push of a station."""
+    content = load_object(message.payload, context.limits)
+    values = _values(content)
+    named = next((content[k] for k in _IDENTITY if k in content), None)
+    station = sensor_id(str(named)[:128] if named is not None else message.topic)
+    age = number(content.get("age"))
+    usable = age is not None and 0 <= age <= 86_400
+    stamp = message.received - age if usable and age is not None else None
+    found = [(p, raw) for p in _PARTICLES if (raw := _particles(p, values))]
+    own = {**(found[0][1] if found else {}), **_climate(values)}
+    readings = [build_reading(station, stamp, message, context.limits, own)]
+    for prefix, raw in found[1:]:
+        child = sensor_id(f"{station}:{prefix or 'PM'}")
+        readings.append(build_reading(child, stamp, message, context.limits, raw))
+    return readings
+
+
+def _values(content: dict[str, Any]) -> dict[str, object]:
+    items = list_of(content.get("sensordatavalues"))
+    if len(items) > _MAX_VALUES:
+        raise PayloadError(Reason.TOO_MANY_KEYS, f"{len(items)} values in one message")
+    values: dict[str, object] = {}
+    for item in map(dict_of, items):
+        kind = item.get("value_type")
+        if type(kind) is str:
+            values[kind] = number(item.get("value"))
+    return values
+
+
+def _particles(prefix: str, values: dict[str, object]) -> dict[str, object]:
+    lead = f"{prefix}_" if prefix else ""
+    raw = {q: values[lead + key] for key, q in _MASS.items() if lead + key in values}
+    if prefix == "HPM" and "pm10" in raw and "pm25" in raw:
+        raw["pm10"], raw["pm25"] = raw["pm25"], raw["pm10"]
+    total = values.get(lead + "N10")
+    if type(total) is float:
+        raw["n03"] = total
+        for key, quantity in _UP_TO.items():
+            below = values.get(lead + key)
+            if type(below) is float:
+                raw[quantity] = max(round(total - below, 6), 0.0)
+    return raw
+
+
+def _climate(values: dict[str, object]) -> dict[str, object]:
+    raw: dict[str, object] = {}
+    for prefix in _CLIMATE:
+        lead = f"{prefix}_" if prefix else ""
+        for key, quantity in (("temperature", "temp"), ("humidity", "rh")):
+            if lead + key in values:
+                raw.setdefault(quantity, values[lead + key])
+        pressure = values.get(lead + "pressure")
+        if type(pressure) is float:
+            raw.setdefault("pressure", round(pressure / 100, 4))
+    for key, quantity in (("conc_co2_ppm", "co2"), ("SCD30_co2_ppm", "co2"), ("signal", "rssi")):
+        if key in values:
+            raw.setdefault(quantity, values[key])
+    return raw
+
+
+DECODER: Final = Decoder(
+    name="sensorcommunity",
+    topics=(),
+    decode=decode,
+    summary="Sensor.Community (airRohr) and Nettigo stations, HTTP push",
+)

@@ -1,0 +1,86 @@
+"""Shelly Gen2 and later: climate beside the air sensor, no particles.
+
+``<id>/events/rpc`` carries NotifyStatus and NotifyFullStatus with partial components
+(``temperature:0``); ``<id>/status/<component>`` one component (joined by a window); ``<id>/online``
+is birth and will.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from ingest.decoders.base import (
+    Decoder,
+    availability,
+    decode_text,
+    dict_of,
+    load_object,
+    stamp_of,
+    state_reading,
+    text_of,
+)
+from ingest.errors import PayloadError, Reason
+from ingest.validation import build_reading, sensor_id
+
+if TYPE_CHECKING:
+    from ingest.decoders.base import Context
+    from ingest.message import Message
+    from storage.reading import Reading
+
+__all__ = ["DECODER", "decode"]
+
+
+def decode(message: Message, context: Context) -> list[Reading]:
+    """Decode one message."""
+    levels = message.topic.split("/")
+    if levels[-1] == "online":
+        word = availability(decode_text(message.payload))
+        if word is None:
+            raise PayloadError(Reason.MALFORMED, "online is neither true nor false")
+        return [state_reading(_id("/".join(levels[:-1])), word, message, context)]
+    content = load_object(message.payload, context.limits)
+    if len(levels) > 2 and levels[-2] == "status":
+        raw = _component(levels[-1], content)
+        if not raw:
+            return []
+        sensor = _id("/".join(levels[:-2]))
+        return context.states.joiner.add(sensor, None, message, context.limits, raw)
+    if text_of(content.get("method")) not in ("NotifyStatus", "NotifyFullStatus"):
+        return []
+    params = dict_of(content.get("params"))
+    raw = {}
+    for name, part in params.items():
+        raw.update(_component(name, dict_of(part)))
+    if not raw:
+        return []
+    source = text_of(content.get("src")) or "/".join(levels[:-2]) or message.topic
+    stamp = stamp_of(params.get("ts"), message)
+    return [build_reading(_id(source), stamp, message, context.limits, raw)]
+
+
+def _id(name: str) -> str:
+    """MAC at the end of a Shelly id, in capitals; any other name as it is."""
+    tail = name.rpartition("-")[2]
+    is_mac = len(tail) == 12 and all(c in "0123456789abcdefABCDEF" for c in tail)
+    return tail.upper() if is_mac else sensor_id(name)
+
+
+def _component(name: str, part: dict[str, Any]) -> dict[str, object]:
+    if name.startswith("temperature:") and "tC" in part:
+        return {"temp": part["tC"]}
+    if name.startswith("humidity:") and "rh" in part:
+        return {"rh": part["rh"]}
+    if name.startswith("illuminance:") and "lux" in part:
+        return {"light": part["lux"]}
+    battery = dict_of(part.get("battery"))
+    if name.startswith("devicepower:") and battery.get("percent") is not None:
+        return {"battery": battery["percent"]}
+    return {}
+
+
+DECODER: Final = Decoder(
+    name="shelly",
+    topics=("+/events/rpc", "+/online", "+/status/+"),
+    decode=decode,
+    summary="Shelly Gen2 and later, climate only",
+)

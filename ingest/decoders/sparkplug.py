@@ -1,0 +1,269 @@
+"""Eclipse Sparkplug B: protobuf metrics, named in births, known by alias afterwards.
+
+``spBv1.0/<group>/<NBIRTH|NDATA|NDEATH|DBIRTH|DDATA|DDEATH|...>/<edge>[/<device>]``. The part of the
+protobuf schema that is needed is read here by field number. A birth gives names, aliases and
+engineering units; data that arrives before its birth is known only by what it names itself.
+Integers are two's complement in unsigned fields. `is_null` is a fault, `is_historical` gives a
+reading of its own with the flag `history`. Births and data are `online` only by what they carry;
+a death is `offline`, and the death of an edge node is the death of every device behind it.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from ingest.decoders.base import Decoder, gateway_states, stamp_of
+from ingest.decoders.names import quantity_of
+from ingest.errors import PayloadError, Reason
+from ingest.validation import build_reading, sensor_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ingest.decoders.base import Context
+    from ingest.message import Message
+    from storage.reading import Reading
+
+__all__ = ["DECODER", "Metric", "decode", "parse"]
+
+_MAX_METRICS: Final = 512
+_SIGNED_BITS: Final = {1: 8, 2: 16, 3: 32, 4: 64}
+_BIRTHS: Final = frozenset({"NBIRTH", "DBIRTH"})
+_DATA: Final = frozenset({"NDATA", "DDATA"})
+_DEATHS: Final = frozenset({"NDEATH", "DDEATH"})
+
+
+@dataclass(slots=True)
+class Metric:
+    """One metric of a Sparkplug payload.
+
+    Attributes
+    ----------
+    name : str
+        Empty in data that uses aliases.
+    alias, timestamp, datatype : int or None
+        As sent; `timestamp` in ms.
+    historical, null : bool
+        Flags of the metric.
+    value : object
+        Number, boolean or text; None if there is none.
+    unit : str
+        Engineering unit.
+    """
+
+    name: str = ""
+    alias: int | None = None
+    timestamp: int | None = None
+    datatype: int | None = None
+    historical: bool = False
+    null: bool = False
+    value: Any = None
+    unit: str = ""
+
+
+@dataclass(slots=True)
+class Payload:
+    """A Sparkplug payload: time in ms, metrics, sequence number 0 to 255."""
+
+    timestamp: int | None = None
+    metrics: list[Metric] = field(default_factory=list)
+    seq: int | None = None
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        if at >= len(data):
+            break
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value & 0xFFFF_FFFF_FFFF_FFFF, at
+    raise PayloadError(Reason.MALFORMED, "protobuf is cut off")
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, int, Any]]:
+    """Field number, wire type and value of each protobuf field."""
+    at = 0
+    while at < len(data):
+        key, at = _varint(data, at)
+        number, wire = key >> 3, key & 7
+        if wire == 0:
+            value, at = _varint(data, at)
+            yield number, wire, value
+            continue
+        if wire == 2:
+            length, at = _varint(data, at)
+        elif wire in (1, 5):
+            length = 8 if wire == 1 else 4
+        else:
+            raise PayloadError(Reason.MALFORMED, f"protobuf wire type {wire}")
+        part = data[at : at + length]
+        if len(part) < length:
+            raise PayloadError(Reason.MALFORMED, "protobuf is cut off")
+        at += length
+        yield number, wire, part
+
+
+def parse(data: bytes) -> Payload:
+    """Read a Sparkplug B payload.
+
+    Raises
+    ------
+    PayloadError
+        `malformed`, or `too_many_keys` for more than 512 metrics.
+    """
+    payload = Payload()
+    for number, wire, value in _fields(data):
+        if number == 1 and wire == 0:
+            payload.timestamp = value
+        elif number == 2 and wire == 2:
+            if len(payload.metrics) >= _MAX_METRICS:
+                raise PayloadError(Reason.TOO_MANY_KEYS, f"more than {_MAX_METRICS} metrics")
+            payload.metrics.append(_metric(value))
+        elif number == 3 and wire == 0:
+            payload.seq = value
+    return payload
+
+
+def _metric(data: bytes) -> Metric:
+    metric = Metric()
+    for number, wire, value in _fields(data):
+        if wire == 0:
+            _integer(metric, number, value)
+        elif number == 1 and wire == 2:
+            metric.name = value.decode("utf-8", "replace")
+        elif number == 9 and wire == 2:
+            metric.unit = _unit(value)
+        elif number == 12 and wire == 5:
+            metric.value = round(struct.unpack("<f", value)[0], 4)
+        elif number == 13 and wire == 1:
+            metric.value = struct.unpack("<d", value)[0]
+        elif number == 15 and wire == 2:
+            metric.value = value.decode("utf-8", "replace")
+    bits = _SIGNED_BITS.get(metric.datatype or 0)
+    if bits and type(metric.value) is int:
+        low = metric.value & (1 << bits) - 1
+        metric.value = low - (1 << bits) if low >> bits - 1 else low
+    return metric
+
+
+def _integer(metric: Metric, number: int, value: int) -> None:
+    if number == 2:
+        metric.alias = value
+    elif number == 3:
+        metric.timestamp = value
+    elif number == 4:
+        metric.datatype = value
+    elif number == 5:
+        metric.historical = bool(value)
+    elif number == 7:
+        metric.null = bool(value)
+    elif number in (10, 11):
+        metric.value = value
+    elif number == 14:
+        metric.value = bool(value)
+
+
+def _unit(data: bytes) -> str:
+    """Text of the property ``engUnit`` of a property set."""
+    keys: list[str] = []
+    texts: list[str] = []
+    for number, wire, value in _fields(data):
+        if number == 1 and wire == 2:
+            keys.append(value.decode("utf-8", "replace"))
+        elif number == 2 and wire == 2:
+            inner = [v for n, w, v in _fields(value) if n == 8 and w == 2]
+            texts.append(inner[0].decode("utf-8", "replace") if inner else "")
+    return dict(zip(keys, texts, strict=False)).get("engUnit", "")[:32]
+
+
+def decode(message: Message, context: Context) -> list[Reading]:
+    """Decode one Sparkplug B message."""
+    levels = message.topic.split("/")
+    if len(levels) not in (4, 5) or levels[0] != "spBv1.0":
+        raise PayloadError(Reason.UNKNOWN_TOPIC, "no Sparkplug B topic")
+    kind = levels[2]
+    sensor = sensor_id("/".join((levels[1], *levels[3:])))
+    node = f"sparkplug {levels[1]}/{levels[3]}"
+    if kind not in _BIRTHS | _DATA | _DEATHS:
+        return []
+    payload = parse(message.payload)
+    if kind in _DEATHS:
+        if kind == "NDEATH":
+            return gateway_states(node, sensor, "offline", message, context)
+        return gateway_states("", sensor, "offline", message, context)
+    context.states.child(node, sensor)
+    known = _names(kind, sensor, payload, context)
+    return _readings(sensor, payload, known, message, context)
+
+
+def _names(kind: str, sensor: str, payload: Payload, context: Context) -> dict[str, list[str]]:
+    key = f"sparkplug {sensor}"
+    if kind in _BIRTHS:
+        context.states.units[key] = {
+            str(m.alias): [m.name[:128], m.unit] for m in payload.metrics if m.alias is not None
+        }
+    return context.states.units.get(key, {})
+
+
+def _readings(
+    sensor: str,
+    payload: Payload,
+    known: dict[str, list[str]],
+    message: Message,
+    context: Context,
+) -> list[Reading]:
+    live: dict[str, object] = {}
+    past: dict[int, dict[str, object]] = {}
+    events: list[str] = []
+    for metric in payload.metrics:
+        name, unit = metric.name, metric.unit
+        if metric.alias is not None and not name:
+            name, unit = known.get(str(metric.alias), ["", ""])
+        last_word = name.rpartition("/")[2]
+        if last_word.lower() == "tamper" and metric.value is True and not metric.historical:
+            events.append("tamper")
+        meaning = quantity_of(last_word, unit or None)
+        if meaning is None or type(metric.value) is bool:
+            continue
+        value = metric.value
+        plain = type(value) in (int, float) and not metric.null and math.isfinite(value)
+        raw = live if not metric.historical else past.setdefault(metric.timestamp or 0, {})
+        raw[meaning.quantity] = meaning.value(float(value)) if plain else None
+    readings = [
+        build_reading(
+            sensor,
+            stamp_of(when / 1000 if when else math.nan, message),
+            message,
+            context.limits,
+            raw,
+            flags=("history",),
+        )
+        for when, raw in sorted(past.items())
+    ]
+    if live or events or not readings:
+        readings.append(
+            build_reading(
+                sensor,
+                stamp_of(payload.timestamp, message),
+                message,
+                context.limits,
+                live,
+                events=events or ([] if live else ["online"]),
+                seq=None,
+            )
+        )
+    return readings
+
+
+DECODER: Final = Decoder(
+    name="sparkplug",
+    topics=("spBv1.0/+/+/+", "spBv1.0/+/+/+/+"),
+    decode=decode,
+    summary="Anything that speaks Sparkplug B",
+)

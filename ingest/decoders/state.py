@@ -1,0 +1,196 @@
+"""What some formats need to remember between messages, in one explicit, bounded object.
+
+- `Joiner`: formats that send one value a topic (ESPHome, Homie, Meraki, SenseCAP, Zigbee2MQTT in
+  attribute mode). Values of one sensor that arrive within a window are one reading. A window
+  opens with its first value and closes when it is over, when a quantity comes a second time, or
+  when the device's own time stamp changes. Its time is the device's time stamp, or the receive
+  time of its first value.
+- `units`, `hints`: units learnt from descriptions (``bridge/devices``, discovery, births).
+- `children`: devices heard behind a gateway, so that the gateway's will speaks for all of them.
+
+All tables are bounded; what was used longest ago is forgotten first. `snapshot` and `restore`
+carry everything over a restart except open windows, which the service closes first
+(`Joiner.close`).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+import msgspec
+
+from ingest.errors import DecodeError
+from ingest.message import Message
+from ingest.validation import Limits, build_reading
+
+if TYPE_CHECKING:
+    from storage.reading import Reading
+
+__all__ = ["Bounded", "Joiner", "States"]
+
+_V = TypeVar("_V")
+_WINDOW_S: Final = 1.0
+
+
+class Bounded(OrderedDict[str, _V], Generic[_V]):
+    """A dict that forgets its oldest entry beyond `size`."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def __setitem__(self, key: str, value: _V) -> None:
+        """Set and make newest."""
+        super().__setitem__(key, value)
+        self.move_to_end(key)
+        while len(self) > self.size:
+            self.popitem(last=False)
+
+
+@dataclass(slots=True)
+class _Open:
+    """A window that still collects."""
+
+    opened: float
+    stamp: float | None
+    message: Message
+    raw: dict[str, object] = field(default_factory=dict)
+    events: list[str] = field(default_factory=list)
+    flags: list[str] = field(default_factory=list)
+
+
+class Joiner:
+    """Join single values into readings; pure, driven by receive times.
+
+    Parameters
+    ----------
+    window_s : float
+        Longest time between the first and the last value of one reading.
+    sensors : int
+        Windows open at the same time; the oldest is closed beyond that.
+    """
+
+    def __init__(self, window_s: float = _WINDOW_S, sensors: int = 4_096) -> None:
+        self.window_s = window_s
+        self._sensors = sensors
+        self._open: OrderedDict[str, _Open] = OrderedDict()
+
+    def add(
+        self,
+        sensor: str,
+        stamp: float | None,
+        message: Message,
+        limits: Limits,
+        raw: dict[str, object],
+        *,
+        events: tuple[str, ...] = (),
+        flags: tuple[str, ...] = (),
+    ) -> list[Reading]:
+        """Add values; return the readings whose window this closes."""
+        done = self.on_time(message.received, limits)
+        window = self._open.get(sensor)
+        if window is not None and (
+            window.stamp != stamp
+            or not window.raw.keys().isdisjoint(raw)
+            or window.message.retained != message.retained
+        ):
+            done += self._close(sensor, limits)
+            window = None
+        if window is None:
+            if len(self._open) >= self._sensors:
+                done += self._close(next(iter(self._open)), limits)
+            bare = Message("", b"", message.received, message.retained)
+            window = self._open[sensor] = _Open(message.received, stamp, bare)
+        window.raw.update(raw)
+        window.events.extend(events)
+        window.flags.extend(flags)
+        return done
+
+    def next_deadline(self) -> float | None:
+        """When the next window closes, Unix seconds of receive time; None if none is open."""
+        for window in self._open.values():
+            return window.opened + self.window_s
+        return None
+
+    def on_time(self, now: float, limits: Limits) -> list[Reading]:
+        """Close the windows that are over at `now`."""
+        due = [s for s, w in self._open.items() if w.opened + self.window_s <= now]
+        return [reading for sensor in due for reading in self._close(sensor, limits)]
+
+    def close(self, limits: Limits) -> list[Reading]:
+        """Close all windows."""
+        return [reading for s in list(self._open) for reading in self._close(s, limits)]
+
+    def _close(self, sensor: str, limits: Limits) -> list[Reading]:
+        window = self._open.pop(sensor)
+        try:
+            return [
+                build_reading(
+                    sensor,
+                    window.stamp,
+                    window.message,
+                    limits,
+                    window.raw,
+                    events=window.events,
+                    flags=window.flags,
+                )
+            ]
+        except DecodeError:
+            # Each value was checked when it came; a window can only fail by its time stamp,
+            # which was checked as well.
+            return []
+
+
+class States:
+    """Memory of the decoders of one service.
+
+    Attributes
+    ----------
+    joiner : Joiner
+        Open windows.
+    units : Bounded of dict
+        Units by property, by device (key: decoder and device).
+    hints : Bounded of str
+        Unit by state topic, from discovery.
+    children : Bounded of list
+        Sensor ids heard behind a gateway (key: decoder and gateway).
+    last : Bounded of dict
+        What a device said last (key: decoder and device).
+    """
+
+    def __init__(self, window_s: float = _WINDOW_S) -> None:
+        self.joiner = Joiner(window_s)
+        self.units: Bounded[dict[str, Any]] = Bounded(4_096)
+        self.hints: Bounded[str] = Bounded(16_384)
+        self.children: Bounded[list[str]] = Bounded(1_024)
+        self.last: Bounded[dict[str, Any]] = Bounded(4_096)
+
+    def child(self, gateway: str, sensor: str) -> None:
+        """Remember that a sensor was heard behind a gateway."""
+        heard = self.children.get(gateway)
+        if heard is None:
+            heard = self.children[gateway] = []
+        if sensor not in heard and len(heard) < 512:
+            heard.append(sensor)
+
+    def snapshot(self) -> bytes:
+        """Everything but open windows, as JSON."""
+        return msgspec.json.encode(
+            {
+                "units": list(self.units.items()),
+                "hints": list(self.hints.items()),
+                "children": list(self.children.items()),
+                "last": list(self.last.items()),
+            }
+        )
+
+    def restore(self, snapshot: bytes) -> None:
+        """Take over what `snapshot` returned."""
+        parts = msgspec.json.decode(snapshot, type=dict[str, list[tuple[str, Any]]])
+        for name in ("units", "hints", "children", "last"):
+            table = getattr(self, name)
+            table.clear()
+            for key, value in parts.get(name, []):
+                table[key] = value

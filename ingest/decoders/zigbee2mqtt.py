@@ -1,0 +1,158 @@
+"""Zigbee2MQTT: flat JSON a device, and what makes its values old news.
+
+``zigbee2mqtt/<friendly name>`` (the name may contain ``/`` and any letter). By default the bridge
+repeats *all* cached values with every new one, and at its start. A message is therefore flagged
+`cached`, stored and never alerted on, if it is the first one of a device after the bridge came
+up, if its ``last_seen`` did not move, or if no quantity differs from the device's last message.
+
+``voc`` is ppb or µg/m³ depending on device and version: it is taken only with the unit that
+``bridge/devices`` states for it. ``last_seen`` is the time if the bridge sends it.
+``.../availability`` and ``bridge/state`` are plain words or ``{"state": ...}``; when the bridge is
+gone, so is every device heard behind it. In attribute mode (one bare value a topic) values are
+joined by a window.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from ingest.decoders.base import (
+    Decoder,
+    availability,
+    decode_text,
+    dict_of,
+    gateway_states,
+    list_of,
+    load_json,
+    load_object,
+    stamp_of,
+    state_reading,
+    text_of,
+)
+from ingest.decoders.names import measured
+from ingest.errors import PayloadError, Reason
+from ingest.validation import build_reading, sensor_id
+
+if TYPE_CHECKING:
+    from ingest.decoders.base import Context
+    from ingest.message import Message
+    from storage.reading import Reading
+
+__all__ = ["DECODER", "decode"]
+
+_BRIDGE: Final = "zigbee2mqtt:bridge"
+
+
+def decode(message: Message, context: Context) -> list[Reading]:
+    """Decode one message of the bridge or of a device behind it."""
+    levels = message.topic.split("/")
+    name = levels[1:] if levels[0] == "zigbee2mqtt" else levels
+    if name[:1] == ["bridge"]:
+        return _bridge(name[1:], message, context)
+    if name[-1:] == ["availability"] and len(name) > 1:
+        return [state_reading(_id(name[:-1]), _word(message, context), message, context)]
+    if not message.payload or name[-1] in ("set", "get"):
+        return []
+    first = message.payload.lstrip()[:1]
+    if first == b"{":
+        return [_device(_id(name), message, context)]
+    word = availability(message.payload[:16].decode("ascii", "replace"))
+    if word in ("online", "offline") and first not in b"01":
+        return gateway_states(_BRIDGE, _id(name), word, message, context)
+    return _attribute(name, message, context)
+
+
+def _id(levels: list[str]) -> str:
+    return sensor_id("/".join(levels))
+
+
+def _word(message: Message, context: Context) -> str:
+    if message.payload.lstrip()[:1] == b"{":
+        text = text_of(load_object(message.payload, context.limits).get("state"))
+    else:
+        text = decode_text(message.payload)
+    word = availability(text)
+    if word is None:
+        raise PayloadError(Reason.MALFORMED, "availability is neither online nor offline")
+    return word
+
+
+def _bridge(rest: list[str], message: Message, context: Context) -> list[Reading]:
+    if rest == ["state"]:
+        word = _word(message, context)
+        for last in context.states.last.values():
+            if word == "online":
+                last["fresh"] = False
+        return gateway_states(_BRIDGE, _BRIDGE, word, message, context)
+    if rest == ["devices"]:
+        for device in list_of(load_json(message.payload, context.limits)):
+            _learn(dict_of(device), context)
+    return []
+
+
+def _learn(device: dict[str, Any], context: Context) -> None:
+    name = device.get("friendly_name")
+    if type(name) is not str or not name:
+        return
+    units: dict[str, Any] = {}
+    exposes = list_of(dict_of(device.get("definition")).get("exposes"))
+    for item in exposes:
+        for part in [dict_of(item), *map(dict_of, list_of(dict_of(item).get("features")))]:
+            unit = part.get("unit")
+            key = part.get("property")
+            if type(key) is str and type(unit) is str and len(units) < 64:
+                units[key[:64]] = unit[:32]
+    context.states.units[f"zigbee2mqtt {sensor_id(name)}"] = units
+
+
+def _device(sensor: str, message: Message, context: Context) -> Reading:
+    content = load_object(message.payload, context.limits)
+    if set(content) <= {"state"} and availability(text_of(content.get("state"))):
+        return state_reading(sensor, _word(message, context), message, context)
+    raw = measured(content, context.states.units.get(f"zigbee2mqtt {sensor}"))
+    context.states.child(_BRIDGE, sensor)
+    key = f"zigbee2mqtt {sensor}"
+    seen = content.get("last_seen")
+    before = context.states.last.get(key)
+    cached = before is not None and (
+        not before.get("fresh", True)
+        or (seen is not None and before.get("seen") == seen)
+        or (bool(raw) and all(before["raw"].get(k) == v for k, v in raw.items()))
+    )
+    kept = {k: v for k, v in raw.items() if type(v) is not float or math.isfinite(v)}
+    known = {**before["raw"], **kept} if before else kept
+    context.states.last[key] = {
+        "raw": known,
+        "seen": seen if type(seen) in (int, float, str) else None,
+        "fresh": True,
+    }
+    return build_reading(
+        sensor,
+        stamp_of(seen, message),
+        message,
+        context.limits,
+        raw,
+        events=("tamper",) if content.get("tamper") is True else (),
+        flags=("cached",) if cached else (),
+    )
+
+
+def _attribute(name: list[str], message: Message, context: Context) -> list[Reading]:
+    if len(name) < 2:
+        raise PayloadError(Reason.WRONG_TYPE, "neither a JSON object nor an attribute")
+    raw = measured(
+        {name[-1]: decode_text(message.payload)},
+        context.states.units.get(f"zigbee2mqtt {_id(name[:-1])}"),
+    )
+    if not raw:
+        return []
+    return context.states.joiner.add(_id(name[:-1]), None, message, context.limits, raw)
+
+
+DECODER: Final = Decoder(
+    name="zigbee2mqtt",
+    topics=("zigbee2mqtt/#",),
+    decode=decode,
+    summary="Zigbee air sensors over Zigbee2MQTT (VINDSTYRKA, Tuya air boxes, ...)",
+)
