@@ -59,7 +59,7 @@ _G0: Final = int(Slow.GLYCOL)
 RH_TABLE: Final = np.arange(0, 100.25, 0.5)
 """Grid of humidity for tables of grown background, %."""
 
-_FINE_MODES: Final = (Mode(0.22, 1.7, 0.35), Mode(0.45, 1.8, 0.65))
+_FINE_MODES: Final = (Mode(0.20, 1.6, 0.4), Mode(0.40, 1.6, 0.6))
 _COARSE_MODE: Final = (Mode(4.5, 1.9),)
 
 
