@@ -154,10 +154,10 @@ def _notifiers(config: PlumewatchConfig) -> Iterator[Finding]:
 
 
 def _page(config: PlumewatchConfig) -> Finding:
-
     where = (config.web.host, config.web.port)
     try:
-        with socket.create_server(where):
+        family = socket.AF_INET6 if ":" in where[0] else socket.AF_INET
+        with socket.create_server(where, family=family):
             pass
     except OSError as error:
         return Finding(

@@ -73,6 +73,8 @@ _SNAPSHOT_S: Final = 60.0
 _PRUNE_S: Final = 3600.0
 _KEEP_JOURNAL_S: Final = 7 * 86_400.0
 _RETRY_S: Final = 1.0
+_DEDUPE_WINDOW: Final = 512
+"""Above the broker's window (`max_inflight_messages`): all of it may come again after a crash."""
 
 
 class ServiceError(Exception):
@@ -133,7 +135,10 @@ class Service:
         )
         self.engine = AlertEngine(self.registry, alert_policy(config))
         self.intake = Intake(
-            IntakeConfig(context=Context(zone=config.zone(), registry=self.registry))
+            IntakeConfig(
+                context=Context(zone=config.zone(), registry=self.registry),
+                dedupe_window=_DEDUPE_WINDOW,
+            )
         )
         self.journal = Journal(self.paths.journal)
         self.series = SqliteSeries(self.paths.series)
@@ -268,7 +273,8 @@ class Service:
                 "incidents", watch.commit, events, position, self._clock()
             )
             self.counters.readings_detected += len(entries)
-            self.counters.latency_s.append(self._clock() - entries[-1].reading.received)
+            if entries:  # none if all were corrupt
+                self.counters.latency_s.append(self._clock() - entries[-1].reading.received)
             self._tell(events, alerts)
 
     def _tell(self, events: Sequence[Event], alerts: Sequence[AlertRecord]) -> None:

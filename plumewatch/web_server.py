@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 from typing import TYPE_CHECKING
@@ -68,8 +69,13 @@ class WebServer:
         )
 
     async def serve(self) -> None:
-        """Serve until `stop`."""
-        await self._server.serve(sockets=[self._socket])
+        """Serve until `stop`; when cancelled, the application is shut down in order too."""
+        try:
+            await self._server.serve(sockets=[self._socket])
+        except asyncio.CancelledError:
+            if self._server.started:
+                await self._server.shutdown(sockets=[self._socket])
+            raise
 
     def stop(self) -> None:
         """End `serve` after requests under way are answered."""

@@ -323,7 +323,7 @@ def test_unwritable(open_folder, what):
 
 
 def test_readers_in_threads_see_whole_groups(journal, make_readings):
-    """A consumer in another thread reads while groups are committed; every group whole, in order."""
+    """A consumer in another thread reads while groups are committed: whole and in order."""
     seen, failed = [], []
     done = threading.Event()
 

@@ -82,9 +82,14 @@ def test_failure_half_way_leaves_the_last_whole_step(database):
 
 def test_transaction_is_whole_or_nothing(database):
     migrate(database, "plumes", [FIRST])
-    with pytest.raises(KeyboardInterrupt), transaction(database) as tx:
-        tx.execute("INSERT INTO plume VALUES (1)")
-        raise KeyboardInterrupt
+
+    def interrupted():
+        with transaction(database) as tx:
+            tx.execute("INSERT INTO plume VALUES (1)")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert database.execute("SELECT count(*) FROM plume").fetchone()[0] == 0
     with transaction(database) as tx:
         tx.execute("INSERT INTO plume VALUES (2)")

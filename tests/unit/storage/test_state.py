@@ -25,9 +25,13 @@ def test_positions_start_at_zero_and_are_apart(database):
 
 
 def test_a_position_goes_with_its_effects(database):
-    with pytest.raises(RuntimeError), transaction(database) as tx:
-        state.set_position(tx, "detector", 5)
-        raise RuntimeError
+    def failing():
+        with transaction(database) as tx:
+            state.set_position(tx, "detector", 5)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        failing()
     assert state.position(database, "detector") == 0
 
 

@@ -1,0 +1,183 @@
+"""From a sensor's message over a real broker to a push on a phone, and what may go wrong."""
+
+import re
+import signal
+import socket
+import time
+from collections import Counter
+
+import pytest
+
+from storage.reading import Reading
+from tests.support.broker import Mosquitto, free_port
+from tests.support.plumes import readings_of_puff
+from tests.support.service import (
+    Publisher,
+    Receiver,
+    ServiceProcess,
+    eventually,
+    run_command,
+)
+
+WINDOW = "max_inflight_messages 500\nmax_queued_messages 100000"
+
+
+@pytest.fixture
+def broker():
+    with Mosquitto(WINDOW) as started:
+        yield started
+
+
+def one_line_and_no_traceback(text):
+    lines = [line for line in text.splitlines() if line.strip()]
+    assert len(lines) == 1, text
+    assert "Traceback" not in text
+    return lines[0]
+
+
+def test_a_puff_becomes_one_push(broker, tmp_path):
+    puff = readings_of_puff(start=time.time() - 300)
+    with (
+        Receiver() as receiver,
+        ServiceProcess(tmp_path, broker.port, push_url=receiver.url) as service,
+        Publisher(broker.port) as publisher,
+    ):
+        publisher.send_readings(puff)
+        publisher.settle()
+        (push,) = eventually(lambda: receiver.pushes, lambda: f"a push:\n{service.log}")
+        first = push["title"]
+        assert "Boys' restroom" in first
+        assert "2nd floor" in first
+        assert "North" in first
+        assert "Vaping" in first
+        second = push["message"].splitlines()[0]
+        assert re.search(r"PM2\.5 rose from 4 to 1\d\d µg/m³ in \d+ s", second), second
+        assert f"http://127.0.0.1:{service.web_port}/" in push["message"].splitlines()[-1]
+        eventually(lambda: service.series()["n2-boys-1"] == len(puff), "all stored")
+        assert [r.seq for r in service.journal()] == [r.seq for r in puff]
+        assert service.end(signal.SIGTERM) == 0
+        service.start()  # nothing is said again
+        publisher.send_readings([Reading("n2-boys-1", time.time(), 0, {"pm25": 4.0}, seq=1000)])
+        eventually(lambda: service.series()["n2-boys-1"] == len(puff) + 1, "still takes in")
+        assert len(receiver.pushes) == 1
+        assert "Traceback" not in service.log
+
+
+def test_killed_in_the_middle_nothing_acknowledged_is_lost(broker, tmp_path):
+    start = time.time() - 300
+    puff = readings_of_puff(start=start)
+    other = [
+        Reading("n2-boys-2", start + k * 0.1, 0, {"pm25": 4.0 + k % 3}, seq=k) for k in range(2400)
+    ]
+    readings = sorted([*puff, *other], key=lambda r: r.time)
+    with (
+        Receiver() as receiver,
+        ServiceProcess(tmp_path, broker.port, push_url=receiver.url) as service,
+        Publisher(broker.port) as publisher,
+    ):
+        publisher.send_readings(readings[:1200])
+        eventually(lambda: len(service.journal()) > 200, "begun")
+        publisher.send_readings(readings[1200:1400])
+        service.end(signal.SIGKILL)
+        publisher.send_readings(readings[1400:])
+        publisher.settle()
+        assert len(publisher.acknowledged) == len(readings)
+        service.start()
+        fresh = Reading("n2-boys-2", time.time(), 0, {"pm25": 5.0}, seq=9999)
+        publisher.send_readings([fresh])
+        publisher.settle()
+        eventually(
+            lambda: any(r.seq == 9999 for r in service.journal()), "a fresh message gets through"
+        )
+        stored = Counter((r.sensor, r.seq) for r in service.journal())
+        assert stored == Counter(publisher.acknowledged)  # each exactly once, none invented
+        expected = Counter(sensor for sensor, _ in publisher.acknowledged)
+        eventually(lambda: service.series() == expected, lambda: f"{service.series()}")
+        pushes = eventually(lambda: receiver.pushes, lambda: f"a push:\n{service.log}")
+        assert len(pushes) == 1
+        assert service.end(signal.SIGTERM) == 0
+        assert "Traceback" not in service.log
+
+
+def test_wrong_password(tmp_path):
+    with Mosquitto(WINDOW, users={"plumewatch": "right"}) as broker:
+        (tmp_path / "password").write_text("guessed-7")
+        account = 'username = "plumewatch"\npassword_file = "password"'
+        service = ServiceProcess(tmp_path, broker.port, broker=account)
+        said = run_command("run", "--config", str(service.config))
+        assert said.returncode == 3
+        last = said.stderr.splitlines()[-1]
+        assert last == (
+            f"broker 127.0.0.1:{broker.port} refuses user 'plumewatch': wrong name or password"
+        )
+        assert "Traceback" not in said.stderr
+        assert "guessed-7" not in said.stderr
+        checked = run_command("check", "--config", str(service.config))
+        assert checked.returncode == 3
+        assert f"FAULT broker: {last}" in checked.stdout
+
+
+def test_unreachable_broker_is_waited_for(tmp_path):
+    port = free_port()
+    with Receiver() as receiver:
+        service = ServiceProcess(tmp_path, port, push_url=receiver.url)
+        checked = run_command("check", "--config", str(service.config))
+        assert checked.returncode == 3
+        (line,) = [x for x in checked.stdout.splitlines() if x.startswith("FAULT")]
+        assert f"broker 127.0.0.1:{port} is not reachable" in line
+        service.start(connected=False)
+        try:
+            eventually(lambda: "is not reachable" in service.log, lambda: service.log)
+            with Mosquitto(WINDOW, port=port):
+                eventually(lambda: "connected to" in service.log, lambda: service.log, 20)
+            assert service.end(signal.SIGTERM) == 0
+            assert "Traceback" not in service.log
+        finally:
+            service.end(signal.SIGKILL)
+
+
+def test_port_in_use(broker, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        service = ServiceProcess(tmp_path, broker.port, web_port=port)
+        said = run_command("run", "--config", str(service.config))
+        assert said.returncode == 3
+        assert f"cannot listen on 127.0.0.1:{port}" in said.stderr.splitlines()[-1]
+        assert "Traceback" not in said.stderr
+        checked = run_command("check", "--config", str(service.config))
+        assert checked.returncode == 3
+        assert f"FAULT staff page: cannot listen on 127.0.0.1:{port}" in checked.stdout
+
+
+def test_unwritable_data_folder(broker, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    service = ServiceProcess(tmp_path, broker.port, data_dir="file/data")
+    said = run_command("run", "--config", str(service.config))
+    assert said.returncode == 3
+    assert "Not a directory" in one_line_and_no_traceback(said.stderr)
+    checked = run_command("check", "--config", str(service.config))
+    assert checked.returncode == 3
+    assert "FAULT store: cannot write into" in checked.stdout
+
+
+def test_a_journal_that_is_none(broker, tmp_path):
+    service = ServiceProcess(tmp_path, broker.port)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/journal.db").write_bytes(b"no database at all, " * 500)
+    said = run_command("run", "--config", str(service.config))
+    assert said.returncode == 3
+    assert "not a database" in one_line_and_no_traceback(said.stderr)
+
+
+def test_second_service_on_the_same_folder(broker, tmp_path):
+    with ServiceProcess(tmp_path, broker.port) as service:
+        said = run_command("run", "--config", str(service.config))
+        assert said.returncode == 3
+        assert "is in use by process" in one_line_and_no_traceback(said.stderr)
+        assert service.running
+
+
+def test_missing_configuration(tmp_path):
+    said = run_command("run", "--config", str(tmp_path / "none.toml"))
+    assert said.returncode == 2
+    assert "No such file" in one_line_and_no_traceback(said.stderr)

@@ -1,0 +1,127 @@
+"""Bad input through the real service: refused, counted, and never the end of it."""
+
+import json
+import signal
+import socket
+import struct
+import time
+
+import pytest
+
+from storage.reading import Reading
+from tests.support.broker import Mosquitto
+from tests.support.service import Publisher, ServiceProcess, eventually
+
+NATIVE = "plumewatch/v1/n2-boys-1/reading"
+
+
+@pytest.fixture
+def broker():
+    with Mosquitto("max_inflight_messages 500\nmax_queued_messages 100000") as started:
+        yield started
+
+
+def good(seq):
+    return Reading("n2-boys-1", time.time(), 0, {"pm25": 4.0}, seq=seq)
+
+
+def body(**content):
+    return json.dumps(content).encode()
+
+
+def test_bad_input_is_counted_and_stops_nothing(broker, tmp_path):
+    now = time.time()
+    refused = [
+        ("malformed", NATIVE, b"\x00\xff\xfe garbage"),
+        ("malformed", NATIVE, b""),
+        ("malformed", NATIVE, b'{"pm25": 7'),
+        ("too_large", NATIVE, b"7" * 10_000_000),
+        ("too_deep", NATIVE, b'{"a":' * 500 + b"1" + b"}" * 500),
+        ("too_many_keys", NATIVE, b"{" + b",".join(b'"k%d":1' % k for k in range(3000)) + b"}"),
+        ("wrong_type", NATIVE, b"[1, 2, 3]"),
+        ("no_measurement", NATIVE, b"{}"),
+        ("bad_time", NATIVE, body(time="2012-01-01T00:00:00Z", pm25=1)),
+        ("id_mismatch", NATIVE, body(sensor="other", time=now, pm25=1)),
+        ("malformed", "plumewatch/v1/n2-boys-1/status", b"perhaps"),
+    ]
+    taken = [
+        (("n2-boys-1", "time_replaced"), NATIVE, body(time=0, seq=1, pm25=4.0)),
+        (("n2-boys-1", "time_replaced"), NATIVE, body(time="1970-01-01T00:00:00Z", seq=2, pm25=4)),
+        (("n2-boys-1", "time_replaced"), NATIVE, body(time="2099-01-01T00:00:00Z", seq=3, pm25=4)),
+        (("n2-boys-1", "late"), NATIVE, body(time=now - 86_400, seq=4, pm25=900.0)),
+        (("n2-boys-1", ""), NATIVE, b'{"time": %f, "seq": 5, "pm25": NaN, "rh": 40}' % now),
+        (("n2-boys-1", ""), NATIVE, b'{"time": %f, "seq": 6, "pm25": 1e999, "rh": 40}' % now),
+        (("n2-boys-1", ""), NATIVE, b'{"time": %f, "seq": 7, "pm25": -Infinity}' % now),
+        (("stranger", "unknown_sensor"), "plumewatch/v1/stranger/reading", body(time=now, pm25=1)),
+    ]
+    with (
+        ServiceProcess(tmp_path, broker.port) as service,
+        Publisher(broker.port) as publisher,
+    ):
+        for _, topic, payload in [*refused, *taken]:
+            publisher.send(topic, payload)
+        publisher.settle()
+        publisher.send_readings([good(100)])
+        eventually(
+            lambda: any(r.seq == 100 for r in service.journal()),
+            lambda: f"a good message after the bad ones:\n{service.log}",
+            20,
+        )
+        expected = {}
+        for reason, _, _ in refused:
+            expected[reason] = expected.get(reason, 0) + 1
+        assert service.dead_letters() == expected
+        journal = service.journal()
+        assert [(r.sensor, " ".join(r.flags)) for r in journal[:-1]] == [who for who, _, _ in taken]
+        faulty = {r.seq: (r.values, r.faults) for r in journal if r.faults}
+        assert faulty == {
+            5: ({"rh": 40.0}, ("pm25",)),
+            6: ({"rh": 40.0}, ("pm25",)),
+            7: ({}, ("pm25",)),
+        }
+        assert all(abs(r.time - now) < 60 for r in journal if "time_replaced" in r.flags)
+        assert service.running
+        assert "Traceback" not in service.log
+        assert service.end(signal.SIGTERM) == 0
+
+
+def test_thousands_of_bad_messages_do_not_close_the_window(broker, tmp_path):
+    with (
+        ServiceProcess(tmp_path, broker.port) as service,
+        Publisher(broker.port) as publisher,
+    ):
+        for k in range(5_000):
+            publisher.send(NATIVE, b"no json %d" % k)
+        publisher.send_readings([good(1)])
+        eventually(lambda: len(service.journal()) == 1, lambda: service.log, 20)
+        assert service.dead_letters() == {"malformed": 5_000}
+
+
+def packet(kind, content):
+    """One MQTT packet with a remaining length below 16 384."""
+    low, high = len(content) % 128, len(content) // 128
+    return bytes([kind, low | 0x80, high] if high else [kind, low]) + content
+
+
+def text(raw):
+    return struct.pack(">H", len(raw)) + raw
+
+
+def test_a_topic_that_is_no_text(broker, tmp_path):
+    """The broker itself drops a client with such a topic; the service does not notice."""
+    with (
+        ServiceProcess(tmp_path, broker.port) as service,
+        Publisher(broker.port) as publisher,
+    ):
+        with socket.create_connection(("127.0.0.1", broker.port), timeout=5) as raw:
+            raw.sendall(packet(0x10, text(b"MQTT") + b"\x04\x02\x00\x3c" + text(b"rude")))
+            assert raw.recv(4) == b"\x20\x02\x00\x00"
+            raw.sendall(packet(0x30, text(b"plumewatch/v1/\xff\xfe/reading") + b'{"pm25": 1}'))
+            assert raw.recv(1) == b""
+        publisher.send(
+            "plumewatch/v1/" + "x" * 100 + "/reading", b'{"pm25": 1}'
+        )  # text, but no name of a sensor
+        publisher.send_readings([good(1)])
+        eventually(lambda: len(service.journal()) == 1, lambda: service.log)
+        assert service.dead_letters() == {"bad_id": 1}
+        assert service.running

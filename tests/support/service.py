@@ -1,0 +1,314 @@
+"""`plumewatch run` as a real process, a receiver for its notices and a publisher with a ledger."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from paho.mqtt.client import Client, MQTTMessageInfo
+from paho.mqtt.enums import CallbackAPIVersion
+
+from storage.reading import Reading
+from storage.sqlite import connect
+from tests.support.broker import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Self
+
+__all__ = ["Publisher", "Receiver", "ServiceProcess", "eventually", "native", "run_command"]
+
+ROOT = Path(__file__).parents[2]
+_ENVIRONMENT = {
+    key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")
+}
+
+
+def eventually(met: Callable[[], Any], what: str, within_s: float = 15.0) -> Any:
+    """Return the first true result of `met`; fail with `what` if none comes in time."""
+    deadline = time.monotonic() + within_s
+    while True:
+        found = met()
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            raise AssertionError(
+                f"not within {within_s:.0f} s: {what() if callable(what) else what}"
+            )
+        time.sleep(0.02)
+
+
+def run_command(*arguments: str, timeout_s: float = 30.0) -> subprocess.CompletedProcess[str]:
+    """Run ``plumewatch ARGUMENTS`` to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "plumewatch", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+        cwd=ROOT,
+        env=_ENVIRONMENT,
+    )
+
+
+def native(reading: Reading) -> tuple[str, bytes]:
+    """Topic and payload of a reading in the native format."""
+    content = {"time": reading.time, "seq": reading.seq, **reading.values}
+    return f"plumewatch/v1/{reading.sensor}/reading", json.dumps(content).encode()
+
+
+class Receiver:
+    """A loopback HTTP server that keeps the JSON posted to it."""
+
+    def __init__(self) -> None:
+        pushed: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                pushed.put(json.loads(body))
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._queue = pushed
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}
+        )
+        self._kept: list[dict[str, Any]] = []
+        self.url = f"json://127.0.0.1:{self._server.server_address[1]}/push"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5)
+
+    @property
+    def pushes(self) -> list[dict[str, Any]]:
+        """All pushes so far."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._kept.append(self._queue.get_nowait())
+        return self._kept
+
+
+class Publisher:
+    """A QoS 1 publisher that keeps the ledger of what the broker acknowledged."""
+
+    def __init__(self, port: int, **credentials: str) -> None:
+        self._client = Client(CallbackAPIVersion.VERSION2, client_id=f"publisher-{free_port()}")
+        self._client.max_inflight_messages_set(500)
+        if credentials:
+            self._client.username_pw_set(**credentials)
+        self._client.on_publish = self._acknowledged
+        self._port = port
+        self._lock = threading.Lock()
+        self._sent: dict[int, object] = {}
+        self._early: set[int] = set()
+        self.acknowledged: list[object] = []
+
+    def __enter__(self) -> Self:
+        self._client.connect("127.0.0.1", self._port)
+        self._client.loop_start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _acknowledged(self, _client: Client, _data: object, mid: int, *_: object) -> None:
+        with self._lock:
+            if mid in self._sent:
+                self.acknowledged.append(self._sent.pop(mid))
+            else:
+                self._early.add(mid)
+
+    def send(self, topic: str, payload: bytes, key: object = None, **more: Any) -> MQTTMessageInfo:
+        """Publish at QoS 1; `key` enters the ledger with the PUBACK."""
+        info = self._client.publish(topic, payload, qos=1, **more)
+        with self._lock:
+            if info.mid in self._early:
+                self._early.discard(info.mid)
+                self.acknowledged.append(key)
+            else:
+                self._sent[info.mid] = key
+        return info
+
+    def send_readings(self, readings: Iterable[Reading]) -> None:
+        """Publish readings natively; their (sensor, seq) enter the ledger."""
+        for reading in readings:
+            self.send(*native(reading), key=(reading.sensor, reading.seq))
+
+    @property
+    def waiting(self) -> int:
+        """Messages not acknowledged yet."""
+        with self._lock:
+            return len(self._sent)
+
+    def settle(self) -> None:
+        """Wait until the broker has acknowledged everything."""
+        eventually(lambda: self.waiting == 0, f"{self.waiting} messages without PUBACK")
+
+
+CONFIG = """\
+site = "Northfield High School"
+timezone = "America/New_York"
+data_dir = "{data_dir}"
+
+[broker]
+host = "127.0.0.1"
+port = {broker_port}
+{broker}
+
+[web]
+port = {web_port}
+
+[alerts]
+allow_private_targets = true
+
+[[room]]
+id = "N2-boys"
+name = "Boys' restroom"
+building = "North"
+floor = "2nd floor"
+
+[[sensor]]
+id = "n2-boys-1"
+room = "N2-boys"
+
+[[sensor]]
+id = "n2-boys-2"
+room = "N2-boys"
+
+[[staff]]
+id = "ap-north"
+name = "Assistant principal"
+role = "staff"
+notify = [{notify}]
+"""
+
+
+class ServiceProcess:
+    """The service as a child process, to be started, killed and started again."""
+
+    def __init__(
+        self,
+        folder: Path,
+        broker_port: int,
+        *,
+        push_url: str = "",
+        broker: str = "",
+        data_dir: str = "data",
+        web_port: int | None = None,
+    ) -> None:
+        self.folder = folder
+        self.config = folder / "plumewatch.toml"
+        self.web_port = web_port or free_port()
+        notify = ""
+        if push_url:
+            (folder / "push-url").write_text(push_url)
+            notify = '{ url_file = "push-url" }'
+        self.config.write_text(
+            CONFIG.format(
+                data_dir=data_dir,
+                broker_port=broker_port,
+                web_port=self.web_port,
+                broker=broker,
+                notify=notify,
+            )
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+        self._starts = 0
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end(signal.SIGKILL)
+
+    @property
+    def log(self) -> str:
+        """All it has said, over all starts."""
+        path = self.folder / "log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    @property
+    def running(self) -> bool:
+        """Whether the process lives."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self, *, connected: bool = True) -> None:
+        """Start, and wait until it is connected to the broker."""
+        before = self.log.count("connected to 127.0.0.1")
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "plumewatch", "run", "--config", str(self.config)],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                cwd=ROOT,
+                env=_ENVIRONMENT,
+            )
+        if connected:
+            eventually(
+                lambda: self.log.count("connected to 127.0.0.1") > before or not self.running,
+                lambda: f"connected to the broker:\n{self.log}",
+                20,
+            )
+            assert self.running, self.log
+
+    def end(self, signum: signal.Signals = signal.SIGTERM) -> int | None:
+        """Signal it and return its exit code."""
+        process, self._process = self._process, None
+        if process is None:
+            return None
+        if process.poll() is None:
+            process.send_signal(signum)
+        try:
+            return process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(timeout=10)
+            raise
+
+    def journal(self) -> list[Reading]:
+        """All readings of the journal, in order."""
+        decode = msgspec.msgpack.Decoder(Reading).decode
+        with contextlib.closing(connect(self.folder / "data/journal.db", read_only=True)) as found:
+            rows = found.execute("SELECT body FROM journal ORDER BY offset").fetchall()
+        return [decode(row[0]) for row in rows]
+
+    def dead_letters(self) -> Counter[str]:
+        """Dead letters by reason."""
+        with contextlib.closing(connect(self.folder / "data/journal.db", read_only=True)) as found:
+            return Counter(row[0] for row in found.execute("SELECT reason FROM dead_letter"))
+
+    def series(self) -> Counter[str]:
+        """Stored readings by sensor."""
+        with contextlib.closing(connect(self.folder / "data/series.db", read_only=True)) as found:
+            rows = found.execute(
+                "SELECT name, count(*) FROM reading JOIN sensor ON sensor.id = reading.sensor"
+                " GROUP BY name"
+            )
+            return Counter(dict(tuple(row) for row in rows))
