@@ -47,7 +47,7 @@ replay-real: $(STAMP) ## replay the real recordings in $(SHARED)/data and print 
 	@$(BIN)/python benchmarks/replay_real.py $(SHARED)/data
 
 bench-ingest: $(STAMP) ## sustained rate from Mosquitto through journal, detector and series
-	@$(BIN)/python benchmarks/ingest.py
+	@$(BIN)/python benchmarks/ingest_rate.py
 
 bench-simulate: $(STAMP) ## sensor-days a second of the simulator
 	@$(BIN)/python benchmarks/simulate.py
