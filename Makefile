@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 SHARED ?= ../shared
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format ci lock clean replay-real bench-ingest bench-simulate bench-decode
+.PHONY: help setup demo test lint format ci lock clean replay-real golden bench-ingest bench-simulate bench-decode
 
 help: ## show this help
 	@echo "Plumewatch: what 'make' can do"
@@ -45,6 +45,9 @@ ci: lint test replay-real ## what CI runs
 
 replay-real: $(STAMP) ## replay the real recordings in $(SHARED)/data and print what would have alerted
 	@$(BIN)/python benchmarks/replay_real.py $(SHARED)/data
+
+golden: $(STAMP) ## show how replays differ from the golden cases; WRITE=1 then writes the difference
+	@$(BIN)/python tests/golden/make_cases.py $(if $(WRITE),--write)
 
 bench-ingest: $(STAMP) ## sustained rate from Mosquitto through journal, detector and series
 	@$(BIN)/python benchmarks/ingest_rate.py

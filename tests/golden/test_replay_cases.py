@@ -1,0 +1,54 @@
+"""Every golden case through the production path: what staff would have got, to the byte."""
+
+import csv
+import io
+
+import pytest
+
+from tests.golden.make_cases import CASES, MADE, difference, make_readings, outputs_of
+
+NAMES = sorted(path.parent.name for path in CASES.glob("*/readings.csv"))
+ALERTS = {  # what must hold of any detector, whatever else it says
+    "one_puff": ["vape"],
+    "gaps": ["vape"],
+    "fine_only": ["vape"],
+    "spray": [],
+    "steam": [],
+    "smoke": ["smoke"],
+    "dust": [],
+    "empty_air": [],
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_as_expected(name):
+    lines = difference(CASES / name)
+    assert not lines, "\n".join([*lines, "if this is right: make golden WRITE=1"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_alerts_are_right(name):
+    rows = list(csv.DictReader(io.StringIO(outputs_of(CASES / name)["alerts.csv"])))
+    assert [row["kind"] for row in rows] == ALERTS[name]
+    for row in rows:
+        wait = float(row["alerted"]) - 1_790_000_240
+        assert 0 <= wait <= (30 if row["kind"] == "vape" else 240)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_case_is_whole(name):
+    assert {path.name for path in (CASES / name).iterdir()} == {
+        "README.md",
+        "readings.csv",
+        "alerts.csv",
+        "events.csv",
+    }
+
+
+@pytest.mark.parametrize("name", sorted(MADE))
+def test_hand_made_readings_can_be_made_again(name):
+    assert (CASES / name / "readings.csv").read_text() == make_readings(name)
+
+
+def test_every_case_says_what_must_hold():
+    assert sorted(ALERTS) == NAMES
