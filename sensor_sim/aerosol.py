@@ -92,12 +92,16 @@ class Aerosol:
         Time in which the volatile mass falls to 1/e in dry still air, s.
     density_g_cm3 : float
         Particle density.
+    sticking_per_h : float
+        Loss to surfaces beyond `deposition_per_h`, 1/h: spray droplets are charged, tacky and
+        thrown at walls (spray products lose 9-10 /h at every size, thaiscience 10990293).
     """
 
     modes: tuple[Mode, ...]
     volatile: float = 0.0
     efold_s: float = np.inf
     density_g_cm3: float = 1.0
+    sticking_per_h: float = 0.0
 
     def numbers_per_mg(
         self, age_s: NDArray[np.float64], *, evaporation_slowdown: float = 1.0

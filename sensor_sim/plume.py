@@ -99,7 +99,7 @@ def _pulse_response(
     out = np.zeros((N_ROWS, _AGES.size))
     if e.particles_mg > 0 and e.aerosol is not None:
         sizes = e.aerosol.numbers_per_mg(_AGES, evaporation_slowdown=slowdown)
-        loss = deposition_per_h(BIN_MID_UM, surface)
+        loss = deposition_per_h(BIN_MID_UM, surface) + e.aerosol.sticking_per_h
         if e.fog:
             loss = loss + _FOG_LOSS_PER_H
         out[:N_BINS] = e.particles_mg * 1e-6 * sizes * np.exp(-loss[:, None] * hours)

@@ -135,18 +135,19 @@ PM_PARTS: Final[dict[str, PmPart]] = {
         ("pm1", "pm25", "pm10", "n03", "n05", "n10", "n25", "n50", "n100"),
         *_PLANTOWER_COUNTED, fixed_share=_BLIND,
         noise_level=(0.0, 1.0, 225.0, 607.0, 1195.0), noise_sd=(0.25, 0.3, 3.0, 5.4, 6.0),
-        step=1.0, cap=2000.0, saturates_at=2e4, lag_s=(2.0, 6.0),
+        step=1.0, cap=5000.0, saturates_at=2e4, lag_s=(2.0, 6.0),
     ),
     "pms7003": PmPart(
         ("pm1", "pm25", "pm10", "n03", "n05", "n10", "n25", "n50", "n100"),
         *_PLANTOWER_COUNTED, fixed_share=_BLIND,
         noise_level=(0.0, 15.0, 225.0, 607.0, 1195.0), noise_sd=(0.6, 1.0, 3.5, 6.0, 8.0),
-        step=1.0, cap=2000.0, saturates_at=2e4, lag_s=(2.0, 8.0),
+        step=1.0, cap=5000.0, saturates_at=2e4, lag_s=(2.0, 8.0),
     ),
     "sps30": PmPart(
         ("pm1", "pm25", "pm4", "pm10", "n05", "n10", "n25"),
         *_SENSIRION_COUNTED, smear=1.25, noise_sd=(0.2, 0.8, 4.4, 12.0, 24.0),
         noise_level=(0.0, 19.0, 165.0, 572.0, 1200.0), count_volume_cm3=30.0, step=0.01,
+        cap=65_000.0,
     ),
     "sen55": PmPart(
         ("pm1", "pm25", "pm4", "pm10"),

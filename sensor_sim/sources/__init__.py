@@ -68,7 +68,7 @@ SOURCES: Final[dict[str, Source]] = {
     "reed_diffuser": Source("voc", sprays.reed_diffuser, 0.05, "open", 0.2),
     "hot_tap": Source("steam", moisture.hot_tap, 4.0, "visits", 26.0),
     "shower": Source("steam", moisture.shower, 0.0, "sports", 5.0, spread=2.0),
-    "hand_dryer": Source("dust", moisture.hand_dryer, 12.0, "visits", 30.0),
+    "hand_dryer": Source("dust", moisture.hand_dryer, 12.0, "visits", 30.0, 0.05, spread=6.0),
     "flush": Source("steam", moisture.flush, 14.0, "visits", 20.0),
     "humidifier": Source("steam", moisture.humidifier, 0.03, "open", 1.0),
     "nebulizer": Source("steam", moisture.nebulizer, 0.03, "open", 1.5),

@@ -76,7 +76,7 @@ def hand_dryer(rng: np.random.Generator) -> tuple[Emission, ...]:
             particles_mg=log_uniform(rng, 0.002, 0.25),
             aerosol=Aerosol((Mode(float(rng.uniform(0.3, 1.0)), 1.8),), 0.3, 60),
             water_g=float(rng.uniform(-3, 4)),
-            heat_kj=float(rng.uniform(10, 60)),
+            heat_kj=float(rng.uniform(5, 25)),
         ),
     )
 
@@ -124,7 +124,10 @@ def nebulizer(rng: np.random.Generator) -> tuple[Emission, ...]:
     """Medical or salt nebulizer, 3-12 min: droplets dry to salt residue of 0.4-1.5 µm."""
     length = float(rng.uniform(180, 720))
     aerosol = Aerosol(
-        (Mode(float(rng.uniform(3, 5)), 1.9),), 0.97, float(rng.uniform(0.5, 3)), density_g_cm3=1.1
+        (Mode(float(rng.uniform(3, 5)), 1.9),),
+        volatile=float(rng.uniform(0.88, 0.97)),
+        efold_s=float(rng.uniform(0.5, 3)),
+        density_g_cm3=1.1,
     )
     return (
         Emission(

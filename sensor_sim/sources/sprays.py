@@ -36,13 +36,15 @@ def _can(
     late_mg: tuple[float, ...],
 ) -> tuple[Emission, ...]:
     """Pressurised can: coarse droplets with a fine residue tail, gas at once and from surfaces."""
-    fine = float(rng.uniform(0.01, 0.08))
+    fine = log_uniform(rng, 0.005, 0.05)
+    sticking = float(rng.uniform(1, 4))
     coarse = Aerosol(
         (Mode(float(rng.uniform(2.3, 8.8)), float(rng.uniform(2.0, 3.0))),),
         volatile=float(rng.uniform(0.5, 0.9)),
         efold_s=log_uniform(rng, 1, 60),
+        sticking_per_h=sticking,
     )
-    residue = Aerosol((Mode(float(rng.uniform(0.25, 0.5)), 1.8),))
+    residue = Aerosol((Mode(float(rng.uniform(0.25, 0.5)), 1.8),), sticking_per_h=sticking)
     length = float(rng.uniform(0.5, 5))
     bursts = tuple(float(i) * float(rng.uniform(2, 5)) for i in range(int(rng.integers(1, 4))))
     share = tuple(1 / len(bursts) for _ in bursts)
