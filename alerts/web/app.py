@@ -39,7 +39,7 @@ from storage import sqlite
 from storage.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
     from starlette.datastructures import FormData
     from starlette.requests import Request
@@ -550,7 +550,7 @@ def _inside(path: str) -> str:
     return path if inside and "\\" not in path else "/"
 
 
-def _thinned(times: Sequence[float], values: Sequence[float]) -> dict[str, list[float | None]]:
+def _thinned(times: Iterable[float], values: Iterable[float]) -> dict[str, list[float | None]]:
     """At most `_MAX_POINTS` points; of each step the largest value, so that peaks stay."""
     pairs = [(float(t), float(v)) for t, v in zip(times, values, strict=True) if math.isfinite(v)]
     step = max(math.ceil(len(pairs) / _MAX_POINTS), 1)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from alerts.web.settings import LatestReading
     from storage.registry import Registry, Room
+    from storage.timeseries import LatestReading
 
 __all__ = [
     "RoomState",

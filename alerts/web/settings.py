@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -12,34 +12,13 @@ if TYPE_CHECKING:
 
     from alerts.engine import AlertEngine
     from alerts.secrets import Secret
+    from storage.timeseries import SeriesReader
 
 __all__ = [
-    "LatestReading",
     "PipelineStatus",
     "QuarantinedSensor",
-    "SeriesReader",
     "StaffPageSettings",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class LatestReading:
-    """The newest reading of a sensor: event time in Unix seconds, values by quantity key."""
-
-    time: float
-    values: Mapping[str, float]
-
-
-class SeriesReader(Protocol):
-    """Where the page reads measurements; called from threads of the page, so it may block."""
-
-    def latest(self) -> Mapping[str, LatestReading]:
-        """Newest reading of each sensor that has one."""
-
-    def window(
-        self, sensor: str, start: float, end: float
-    ) -> tuple[Sequence[float], Mapping[str, Sequence[float]]]:
-        """Event times in ``[start, end]``, ascending, and one column a quantity; NaN if absent."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import sqlite3
 import threading
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from storage.errors import StorageUnavailableError
 from storage.sqlite import connect, migrate, transaction
 from storage.state import SCRIPTS as STATE_SCRIPTS
 from storage.state import position, set_position
+from storage.timeseries import LatestReading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from storage.reading import Reading
 
-__all__ = ["LatestReading", "SqliteSeries"]
+__all__ = ["SqliteSeries"]
 
 _COLUMNS_DDL = ", ".join(f"{key} REAL" for key in COLUMNS)
 SCRIPTS = (
@@ -59,13 +60,6 @@ _UPSERT = (
     " ON CONFLICT (sensor, time) DO UPDATE SET "
     + ", ".join(f"{c} = coalesce({c}, excluded.{c})" for c in _ALL[3:])
 )
-
-
-class LatestReading(NamedTuple):
-    """Newest reading of a sensor: event time in Unix seconds and its values."""
-
-    time: float
-    values: dict[str, float]
 
 
 def to_ns(time: float) -> int:

@@ -19,7 +19,6 @@ from alerts.incidents import Status, Verdict
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
 from alerts.web import (
-    LatestReading,
     PipelineStatus,
     QuarantinedSensor,
     StaffPageSettings,
@@ -28,6 +27,7 @@ from alerts.web import (
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from storage import sqlite
 from storage.registry import Registry, Room, Sensor
+from storage.timeseries import LatestReading
 
 CHROMIUM = shutil.which("chromium")
 DRIVER = shutil.which("chromedriver")

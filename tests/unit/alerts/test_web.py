@@ -10,10 +10,11 @@ from alerts import repository
 from alerts.engine import AlertEngine
 from alerts.incidents import Status, Verdict
 from alerts.secrets import Secret
-from alerts.web import LatestReading, PipelineStatus, StaffPageSettings, create_app
+from alerts.web import PipelineStatus, StaffPageSettings, create_app
 from alerts.web.guard import Sessions, SignInLimit
 from detection.events import EventKind
 from storage import sqlite
+from storage.timeseries import LatestReading
 
 TOKEN = "correct-horse-battery"
 NOW = 1_788_789_900.0
