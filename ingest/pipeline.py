@@ -30,14 +30,14 @@ and is lost by a crash; the devices that speak so publish without acknowledgemen
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from ingest.decoders import DECODERS, find
-from ingest.decoders.base import Context
+from ingest.decoders.base import Context, topic_matches
 from ingest.dedupe import Dedupe
 from ingest.errors import DecodeError, MessageRefusedError, Reason, one_line
 from ingest.message import Message
@@ -47,6 +47,7 @@ from storage.journal import DeadLetter
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from ingest.decoders.base import Decoder
     from storage.reading import Reading
 
 __all__ = [
@@ -128,6 +129,9 @@ class IntakeConfig:
         Time zone, limits and registry.
     aliases : mapping of str to str
         Name under which a device reports to the registered sensor id.
+    routes : tuple of (str, str)
+        Topic filter and decoder, asked before the table, for formats whose topic the user
+        chooses. Filters are as in `Decoder.topics`.
     accept_unknown : bool
         Treat unregistered sensors as registered (replay, simulation).
     quarantine_size : int
@@ -142,6 +146,7 @@ class IntakeConfig:
 
     context: Context = field(default_factory=Context)
     aliases: Mapping[str, str] = field(default_factory=dict)
+    routes: tuple[tuple[str, str], ...] = ()
     accept_unknown: bool = False
     quarantine_size: int = 1_000
     dead_letter_bytes: int = 4_096
@@ -218,8 +223,12 @@ class Intake:
         }
 
     def use(self, config: IntakeConfig) -> None:
-        """Go on with another configuration (registry, zone, limits); memory is kept."""
-        self.config = config
+        """Go on with another configuration (registry, zone, limits); memory is kept.
+
+        The states of the decoders are those of before, whatever `config` brings.
+        """
+        states = self.config.context.states
+        self.config = replace(config, context=replace(config.context, states=states))
         self._index()
         for name in [n for n in self.quarantine if self._resolve(n) is not None]:
             del self.quarantine[name]
@@ -241,7 +250,7 @@ class Intake:
         name = decoder
         try:
             check_message(message, self.config.context.limits)
-            found = DECODERS.get(decoder) if decoder else find(message.topic)
+            found = DECODERS.get(decoder) if decoder else self._find(message.topic)
             if found is None:
                 self._note(self.unmatched, message.topic, message, "")
                 raise MessageRefusedError(Reason.UNKNOWN_TOPIC, "no decoder for this topic")  # noqa: TRY301
@@ -260,6 +269,12 @@ class Intake:
         kind = OutcomeKind.ACCEPTED if fresh or not readings else OutcomeKind.DUPLICATE
         self.counters[kind.value, "", name] += 1
         return Outcome(kind, name, tuple(fresh))
+
+    def _find(self, topic: str) -> Decoder | None:
+        for pattern, name in self.config.routes:
+            if topic_matches(pattern, topic):
+                return DECODERS.get(name)
+        return find(topic)
 
     def next_deadline(self) -> float | None:
         """When `on_time` has something to do, Unix seconds of receive time; None if never."""

@@ -11,13 +11,14 @@ What is checked, in this order:
 5. *Content*: `build_reading` refuses a reading that measured nothing, reported nothing and has
    no fault to tell.
 
-Quality flags a reading can carry, all of which keep it from alerting except `no_time` and
-`time_replaced`:
+Quality flags a reading can carry. All but the first four keep it from alerting:
 
 =================  ===============================================================
 ``no_time``        the message has no time stamp; receive time stands in
 ``time_replaced``  its time stamp is unusable (clock not set, malformed, no zone,
                    more than `Limits.max_skew_s` ahead); receive time stands in
+``clock_skew``     two clocks of the network disagree; the server's was taken
+``codec_error``    the network server could not decode this device's message
 ``late``           older than `Limits.late_after_s` when it arrived: stored only
 ``retained``       delivered from the broker's store: stored only
 ``simulated``      the network server marked it as a console test: stored only
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SILENT_FLAGS",
     "Limits",
+    "above",
     "build_reading",
     "check_json",
     "check_message",
@@ -79,7 +81,7 @@ _CLOCK_SET_SINCE: Final = 1_000_000_000.0
 _YEAR_2020: Final = 1_577_836_800.0
 _ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _ID_UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.:-]")
-_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _NOT_BRACKET: Final = bytes(b for b in range(256) if b not in b"[]{}")
 _NUMBER: Final = re.compile(r"[+-]?(?:\d{1,32}(?:\.\d{0,32})?|\.\d{1,32})(?:[eE][+-]?\d{1,3})?")
 
@@ -239,6 +241,16 @@ def number(value: object) -> float | None:
         if match and (match.end() == len(text) or text[match.end()] in " %°µ"):
             return float(match.group())
     return None
+
+
+def above(total: float, below: float) -> float:
+    """Return particles above a diameter from those of all sizes and those below it.
+
+    Counts are printed rounded, so a difference just below zero is none; one that is further
+    below means that the counts contradict each other, and stays out of range.
+    """
+    rest = round(total - below, 6)
+    return 0.0 if -0.05 <= rest < 0 else rest
 
 
 def _from_unix(value: float) -> float | None:

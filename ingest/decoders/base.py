@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 _DECODE: Final = msgspec.json.Decoder(strict=True).decode
-_TRAILING_COMMA: Final = re.compile(rb'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', re.DOTALL)
+_TRAILING_COMMA: Final = re.compile(rb'("(?:[^"\\]|\\.)*+(?:"|\\?\Z))|,(?=\s*[}\]])', re.DOTALL)
 _LONG_INT: Final = 300
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from ingest.decoders.base import Decoder
 from ingest.decoders.frames import Frame, read_frame, readings_of, refuse
-from ingest.validation import sensor_id
+from ingest.validation import above, sensor_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +69,7 @@ def pm_frame(data: bytes) -> Frame:
         total = counts[4]
         frame.raw["n03"] = total
         for quantity, below in zip(("n05", "n10", "n25"), counts, strict=False):
-            frame.raw[quantity] = max(round(total - below, 6), 0.0)
+            frame.raw[quantity] = above(total, below)
     if climate:
         frame.raw["temp"] = round(175.72 * climate[0] / 65536 - 46.85, 4)
         frame.raw["rh"] = round(125 * climate[1] / 65536 - 6, 4)

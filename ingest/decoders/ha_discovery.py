@@ -101,7 +101,7 @@ def suggest(payload: bytes, limits: Limits) -> Suggestion:
     unit = text_of(content.get("unit_of_measurement")).strip()
     wills = [text_of(content.get("availability_topic"))]
     wills += [
-        text_of(_expanded(dict_of(item)).get("topic"))
+        text_of(_expanded({"~": content.get("~"), **dict_of(item)}).get("topic"))
         for item in list_of(content.get("availability"))
     ]
     path = _path(content.get("value_template"))

@@ -30,6 +30,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest.decoders import decentlab, elsys, milesight
@@ -86,8 +87,13 @@ def _count(value: object) -> int | None:
     return value if type(value) is int and 0 <= value < 2**63 else None
 
 
+@lru_cache(maxsize=8192)
+def _eui_of(text: str) -> str:
+    return sensor_id(text).lower()
+
+
 def _eui(value: object) -> str:
-    return sensor_id(value).lower()
+    return _eui_of(value) if type(value) is str else sensor_id(value)
 
 
 def _uplink(
@@ -111,14 +117,67 @@ def _uplink(
         except PayloadError as error:
             problem = error
     if frame is None:
-        raw = measured(_flat(decoded))
-        if raw:
-            frame = Frame(raw)
+        frame = _decoded_frame(decoded)
+        if not frame.says_nothing:
+            problem = None
         elif problem is not None:
             raise problem
         else:
             raise PayloadError(Reason.NO_MEASUREMENT, "neither frame nor decoded values")
     return readings_of(frame, sensor, stamp, message, context, flags=flags, seq=seq)
+
+
+_FAULT_TYPES: Final = frozenset(
+    {0, 1, 2, "collection error", "lower range error", "over range error"}
+)
+_ALARM_TYPES: Final[dict[str, tuple[str, frozenset[object]]]] = {
+    "vaping_index_alarm": ("vendor_vape", frozenset({17, "alarm trigger"})),
+    "tamper_alarm": ("tamper", frozenset({33, "trigger", "alarm trigger", "triggered"})),
+}
+_MASKED: Final = frozenset({33, "interference alarm trigger"})
+_BURNING: Final = frozenset({33, "burning alarm trigger"})
+_ALARM_QUANTITY: Final = {
+    "vaping_index_alarm": "vape_index",
+    "pm1_0_alarm": "pm1",
+    "pm2_5_alarm": "pm25",
+    "pm10_alarm": "pm10",
+    "temperature_alarm": "temp",
+    "humidity_alarm": "rh",
+    "tvoc_alarm": "tvoc_ugm3",
+}
+
+
+def _decoded_frame(decoded: dict[str, Any]) -> Frame:
+    """Read a server's decoded object, a GS601's alarm objects in any published spelling."""
+    units = {"tvoc": "ug/m3"} if "vaping_index" in decoded else None
+    frame = Frame(measured(_flat(decoded), units))
+    if decoded.get("tamper_status") in (1, "triggered", "trigger"):
+        frame.events.append("tamper")
+    for name, value in decoded.items():
+        if not name.endswith("_alarm") or type(value) is not dict:
+            continue
+        kinds = _alarm_kinds(value)
+        if kinds & _FAULT_TYPES and name in _ALARM_QUANTITY:
+            frame.faults.append(_ALARM_QUANTITY[name])
+            continue
+        event, triggers = _ALARM_TYPES.get(name, ("", frozenset()))
+        if kinds & triggers:
+            frame.events.append(event)
+        if name == "vaping_index_alarm" and kinds & _MASKED:
+            frame.events.append("vendor_interference")
+        if name == "temperature_alarm" and kinds & _BURNING:
+            frame.events.append("vendor_burning")
+    return frame
+
+
+def _alarm_kinds(alarm: dict[str, Any]) -> set[object]:
+    """Type of an alarm object, as number or text; without a type, the names of its members."""
+    kind = alarm.get("type")
+    if type(kind) is float and kind.is_integer():
+        kind = int(kind)
+    if type(kind) in (int, str):
+        return {kind.replace("_", " ").lower() if type(kind) is str else kind}
+    return {name.replace("_", " ").lower() for name in alarm}
 
 
 def _flat(decoded: dict[str, Any]) -> dict[str, Any]:

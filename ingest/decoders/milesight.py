@@ -44,18 +44,17 @@ if TYPE_CHECKING:
 
 __all__ = ["DECODER", "am_frame", "decode", "gs601_frame"]
 
-_PM: Final = (0, 1000)
-_VALUES: Final[dict[int, tuple[str, int, float, tuple[float, float], bool]]] = {
-    0x00: ("battery", 1, 1, (0, 100), False),
-    0x01: ("vape_index", 1, 1, (0, 100), False),
-    0x03: ("pm1", 2, 1, _PM, False),
-    0x05: ("pm25", 2, 1, _PM, False),
-    0x07: ("pm10", 2, 1, _PM, False),
-    0x09: ("temp", 2, 10, (-20, 60), True),
-    0x0B: ("rh", 2, 10, (0, 100), False),
-    0x0D: ("tvoc_ugm3", 2, 1, (0, 2000), False),
+_VALUES: Final[dict[int, tuple[str, int, float, float, float, bool]]] = {
+    0x00: ("battery", 1, 1, 0, 100, False),
+    0x01: ("vape_index", 1, 1, 0, 100, False),
+    0x03: ("pm1", 2, 1, 0, 1000, False),
+    0x05: ("pm25", 2, 1, 0, 1000, False),
+    0x07: ("pm10", 2, 1, 0, 1000, False),
+    0x09: ("temp", 2, 10, -20, 60, True),
+    0x0B: ("rh", 2, 10, 0, 100, False),
+    0x0D: ("tvoc_ugm3", 2, 1, 0, 2000, False),
 }
-"""GS601: id to quantity, length, divisor, range, signed."""
+"""GS601: id to quantity, length, divisor, lowest, highest, signed."""
 _ALARMS: Final = {
     0x02: 0x01,
     0x04: 0x03,
@@ -114,39 +113,47 @@ def gs601_frame(data: bytes) -> Frame:
         `bad_frame`: unknown identifier or alarm type, or cut off.
     """
     frame = Frame()
-    rest = _Bytes(data)
-    while rest:
-        ident = rest.number(1)
-        if ident in _VALUES:
-            _gs601_value(frame, ident, rest)
-        elif ident in _ALARMS:
-            _gs601_alarm(frame, ident, rest)
-        elif ident == 0x0F or ident == 0x10:  # noqa: PLR1714 - two different identifiers
-            kind = rest.number(1)
-            if kind not in ((0, 1) if ident == 0x0F else (0x20, 0x21)):
-                raise refuse(f"unknown tamper state {kind:#04x}")
-            if kind & 1:
-                frame.events.append("tamper")
+    raw = frame.raw
+    size = len(data)
+    at = 0
+    while at < size:
+        ident = data[at]
+        at += 1
+        entry = _VALUES.get(ident)
+        if entry is not None:
+            quantity, length, divisor, low, high, signed = entry
+            part = data[at : at + length]
+            at += length
+            value = int.from_bytes(part, "little", signed=signed) / divisor
+            raw[quantity] = value if low <= value <= high else None
         elif ident in _SILENT:
-            rest.take(_SILENT[ident])
+            at += _SILENT[ident]
         else:
-            raise refuse(f"unknown identifier {ident:#04x}")
+            at = _gs601_state(frame, ident, data, at)
+    if at > size:
+        raise refuse(f"cut off at byte {size}")
     return frame
 
 
-def _gs601_value(frame: Frame, ident: int, rest: _Bytes) -> None:
-    quantity, length, divisor, (low, high), signed = _VALUES[ident]
-    value = rest.number(length, signed=signed) / divisor
-    frame.raw[quantity] = value if low <= value <= high else None
-
-
-def _gs601_alarm(frame: Frame, ident: int, rest: _Bytes) -> None:
-    kind = rest.number(1)
-    quantity = _VALUES[_ALARMS[ident]][0]
-    if kind <= 0x02:
+def _gs601_state(frame: Frame, ident: int, data: bytes, at: int) -> int:
+    """Read an alarm or tamper object; return where the next one begins."""
+    kind = data[at] if at < len(data) else -1
+    at += 1
+    if ident in (0x0F, 0x10):
+        if kind not in ((0, 1) if ident == 0x0F else (0x20, 0x21)):
+            raise refuse(f"unknown tamper state {kind:#04x}")
+        if kind & 1:
+            frame.events.append("tamper")
+        return at
+    if ident not in _ALARMS:
+        raise refuse(f"unknown identifier {ident:#04x}")
+    quantity, length, divisor, low, high, signed = _VALUES[_ALARMS[ident]]
+    if 0 <= kind <= 0x02:
         frame.faults.append(quantity)
     elif kind in (0x10, 0x11) and ident != 0x0C:
-        _gs601_value(frame, _ALARMS[ident], rest)
+        value = int.from_bytes(data[at : at + length], "little", signed=signed) / divisor
+        frame.raw[quantity] = value if low <= value <= high else None
+        at += length
         if ident == 0x02 and kind == 0x11:
             frame.events.append("vendor_vape")
     elif kind in (0x20, 0x21) and ident in (0x02, 0x0A):
@@ -154,6 +161,7 @@ def _gs601_alarm(frame: Frame, ident: int, rest: _Bytes) -> None:
             frame.events.append("vendor_interference" if ident == 0x02 else "vendor_burning")
     else:
         raise refuse(f"unknown alarm type {kind:#04x} of {ident:#04x}")
+    return at
 
 
 _CHANNELS: Final[dict[tuple[int, int], tuple[str, int, float, bool]]] = {

@@ -189,7 +189,6 @@ def unit_of(text: object) -> str | None:
     return _UNITS.get(text.strip().lower())
 
 
-@lru_cache(maxsize=4096)
 def quantity_of(name: str, unit: str | None = None) -> Meaning | None:
     """Return what a name means.
 
@@ -212,8 +211,13 @@ def quantity_of(name: str, unit: str | None = None) -> Meaning | None:
     >>> quantity_of("tvoc") is None
     True
     """
-    if len(name) > _MAX_NAME:
+    if len(name) > _MAX_NAME or (unit is not None and len(unit) > _MAX_NAME):
         return None
+    return _look_up(name, unit)
+
+
+@lru_cache(maxsize=4096)
+def _look_up(name: str, unit: str | None) -> Meaning | None:
     given = None
     if unit is not None:
         given = unit_of(unit)
@@ -243,7 +247,7 @@ def _known(key: str, unit: str | None, *, whole: bool = True) -> Meaning | None:
         quantity = _PM_OF[next(i for i, g in enumerate(match.groups()) if g)]
         return _fit(quantity, "ug/m3", unit)
     if _VOC.search(key):
-        if unit == "ppb":
+        if unit in ("ppb", "ppm"):
             return _fit("tvoc_ppb", "ppb", unit)
         if unit in ("ug/m3", "mg/m3"):
             return _fit("tvoc_ugm3", "ug/m3", unit)

@@ -23,7 +23,7 @@ from ingest.decoders.base import (
 )
 from ingest.decoders.frames import refuse
 from ingest.errors import PayloadError, Reason
-from ingest.validation import build_reading, fold_id, sensor_id
+from ingest.validation import build_reading, fold_id, number, sensor_id
 
 if TYPE_CHECKING:
     from ingest.decoders.base import Context
@@ -101,9 +101,9 @@ def _measured(content: dict[str, Any]) -> dict[str, object]:
         if raw is not None:
             return raw
     raw = {q: content[key] for key, q in _DECODED.items() if key in content}
-    pressure = content.get("pressure")
     if "pressure" in content:
-        raw["pressure"] = pressure / 100 if type(pressure) in (int, float) else None  # type: ignore[operator]
+        pressure = number(content["pressure"])
+        raw["pressure"] = None if pressure is None else pressure / 100
     if not raw and type(text) is str:
         raise refuse("no advertisement of a Ruuvi sensor")
     return raw

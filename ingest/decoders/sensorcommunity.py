@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ingest.decoders.base import Decoder, dict_of, list_of, load_object
 from ingest.errors import PayloadError, Reason
-from ingest.validation import build_reading, number, sensor_id
+from ingest.validation import above, build_reading, number, sensor_id
 
 if TYPE_CHECKING:
     from ingest.decoders.base import Context
@@ -72,7 +72,7 @@ def _particles(prefix: str, values: dict[str, object]) -> dict[str, object]:
         for key, quantity in _UP_TO.items():
             below = values.get(lead + key)
             if type(below) is float:
-                raw[quantity] = max(round(total - below, 6), 0.0)
+                raw[quantity] = above(total, below)
     return raw
 
 

@@ -20,7 +20,7 @@ differences to ``NCPM10`` are taken.
 - ``Switch1`` or a switch called ``Tamper`` that is ``ON`` is the tamper contact.
 - A report without any of our quantities (switches at rest, an unknown driver, a PMS5003 that
   died and vanished from it) and ``STATE`` say that the device is alive: `online`. A fan-cleaning
-  notice (``CFAN``) does too, with the flag `maintenance`.
+  notice (``CFAN``) does too, with the flag `maintenance`, which the next 10 s bear as well.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ingest.decoders.base import Decoder, availability, decode_text, load_object
 from ingest.errors import PayloadError, Reason
-from ingest.validation import build_reading, number, parse_time, sensor_id
+from ingest.validation import above, build_reading, number, parse_time, sensor_id
 
 if TYPE_CHECKING:
     from ingest.decoders.base import Context
@@ -73,6 +73,7 @@ _KEYS_OF: Final = {
 _UP_TO: Final = {"NCPM0_5": "n05", "NCPM1_0": "n10", "NCPM2_5": "n25"}
 _NOT_ROOM_AIR: Final = frozenset({"ESP32", "ANALOG", "ENERGY", "COUNTER"})
 _HPA: Final = {"hPa": 1.0, "mbar": 1.0, "mmHg": 1.333_223_68, "inHg": 33.863_886_67}
+_CLEANING_S: Final = 10.0
 _REPORTS: Final = frozenset({"SENSOR", "STATUS8", "STATUS10"})
 
 
@@ -136,7 +137,7 @@ def _report(
         events = ["online"]
     readings: list[Reading] = []
     if own or events:
-        flags = ("maintenance",) if cleaning else ()
+        flags = ("maintenance",) if _cleaned(sensor, message, context, now=cleaning) else ()
         readings.append(
             build_reading(sensor, stamp, message, context.limits, own, events=events, flags=flags)
         )
@@ -144,6 +145,17 @@ def _report(
         child_id = sensor_id(f"{sensor}:{name}")
         readings.append(build_reading(child_id, stamp, message, context.limits, raw))
     return readings
+
+
+def _cleaned(sensor: str, message: Message, context: Context, *, now: bool) -> bool:
+    """Whether a fan is being cleaned, or was within the last `_CLEANING_S`."""
+    key = f"tasmota {sensor}"
+    last = context.states.last
+    if now:
+        last[key] = {"cleaned": message.received}
+        return True
+    cleaned = last.get(key)
+    return cleaned is not None and 0 <= message.received - cleaned["cleaned"] <= _CLEANING_S
 
 
 def _measured(
@@ -196,18 +208,18 @@ def _driver(
         for key, quantity in _UP_TO.items():
             below = number(part.get(key))
             if below is not None:
-                raw[quantity] = max(round(total - below, 6), 0.0)
+                raw[quantity] = above(total, below)
     return raw
 
 
 def _scaled(value: object, factor: float) -> object:
-    return value * factor if type(value) in (int, float) else value  # type: ignore[operator]
+    plain = number(value) if type(value) is not str else None
+    return None if plain is None else plain * factor
 
 
 def _celsius(value: object) -> object:
-    if type(value) not in (int, float):
-        return value
-    return round((value - 32) / 1.8, 4)  # type: ignore[operator]
+    plain = number(value) if type(value) is not str else None
+    return None if plain is None else round((plain - 32) / 1.8, 4)
 
 
 DECODER: Final = Decoder(

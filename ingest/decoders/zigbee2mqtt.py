@@ -48,7 +48,9 @@ def decode(message: Message, context: Context) -> list[Reading]:
     """Decode one message of the bridge or of a device behind it."""
     levels = message.topic.split("/")
     name = levels[1:] if levels[0] == "zigbee2mqtt" else levels
-    if name[:1] == ["bridge"]:
+    if not name:
+        raise PayloadError(Reason.UNKNOWN_TOPIC, "the topic names no device")
+    if name[0] == "bridge":
         return _bridge(name[1:], message, context)
     if name[-1:] == ["availability"] and len(name) > 1:
         return [state_reading(_id(name[:-1]), _word(message, context), message, context)]

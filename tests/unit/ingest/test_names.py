@@ -1,0 +1,110 @@
+"""What names mean, and what they could mean but are not taken for."""
+
+import math
+
+import pytest
+
+from ingest.decoders.names import measured, quantity_of, unit_of
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "quantity"),
+    [
+        ("PM2.5", None, "pm25"),
+        ("PM10.0", None, "pm10"),
+        ("PM1.0", None, "pm1"),
+        ("pm_1_0", None, "pm1"),
+        ("pm_10_0", None, "pm10"),
+        ("pm1", None, "pm1"),
+        ("pm10", None, "pm10"),
+        ("pm25_ug_m3", None, "pm25"),
+        ("pm2p5", None, "pm25"),
+        ("boys_pm_4_0", None, "pm4"),
+        ("PM 2.5 concentration", "µg/m³", "pm25"),
+        ("km100.rpm25c", None, "pm25"),
+        ("rco2 (ppm)", None, "co2"),
+        ("VOC Index", None, "voc_index"),
+        ("tvoc", "ppb", "tvoc_ppb"),
+        ("tvoc_ppb", None, "tvoc_ppb"),
+        ("voc", "μg/m³", "tvoc_ugm3"),
+        ("relativeHumidity", None, "rh"),
+        ("bathroom_temperature", None, "temp"),
+        ("rssi_dbm", None, "rssi"),
+        ("illuminance", "lx", "light"),
+    ],
+)
+def test_known(name, unit, quantity):
+    assert quantity_of(name, unit).quantity == quantity
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"),
+    [
+        ("tvoc", None),
+        ("voc", None),
+        ("tvoc", ""),
+        ("eco2", None),
+        ("co2_est", None),
+        ("pm2.5_aqi", None),
+        ("pm2_5_cf_1", None),
+        ("battery_v", None),
+        ("TEMP_min", None),
+        ("min_humidity", None),
+        ("dew_point", None),
+        ("cpu_temperature", None),
+        ("temperature", "ppb"),
+        ("pm25", "%"),
+        ("humidity", "furlong"),
+        ("", None),
+        ("_", None),
+        ("gas", "kOhm"),
+        ("pm25_alarm", None),
+    ],
+)
+def test_unknown_ambiguous_or_misfit(name, unit):
+    assert quantity_of(name, unit) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "raw", "value"),
+    [
+        ("temperature", "°F", 68.0, 20.0),
+        ("temperature", "K", 293.15, 20.0),
+        ("pressure", "Pa", 100_500.0, 1005.0),
+        ("pressure", "kPa", 100.5, 1005.0),
+        ("pm25", "mg/m³", 0.5, 500.0),
+        ("tvoc", "ppm", 0.5, 500.0),
+    ],
+)
+def test_units_of_one_quantity_are_converted(name, unit, raw, value):
+    assert quantity_of(name, unit).value(raw) == pytest.approx(value)
+
+
+def test_ppb_and_micrograms_never_meet():
+    assert quantity_of("tvoc", "ppb").value(100.0) == 100.0
+    assert quantity_of("tvoc", "ug/m3").value(100.0) == 100.0
+    assert quantity_of("tvoc", "ppb").quantity != quantity_of("tvoc", "ug/m3").quantity
+
+
+def test_measured():
+    raw = measured(
+        {
+            "pm25": 7,
+            "PM2.5": 9,
+            "temp": "21.5 °C",
+            "hum": None,
+            "co2": "nan",
+            "battery": 3250,
+            "light": "dark",
+            "tvoc": 300,
+        },
+        {"tvoc": "ppb"},
+    )
+    assert raw.pop("co2") != raw.get("co2")
+    assert raw == {"pm25": 7, "temp": 21.5, "rh": None, "tvoc_ppb": 300}
+    assert math.isnan(measured({"co2": "nan"})["co2"])
+
+
+@pytest.mark.parametrize("text", ["furlong", "", "x" * 100, None, 7])
+def test_unit_of(text):
+    assert unit_of(text) == ("" if text == "" else None)

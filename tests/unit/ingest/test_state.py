@@ -1,0 +1,142 @@
+"""Join windows, bounded tables, snapshot; and the intake that drives them."""
+
+import pytest
+
+from ingest.decoders.base import Context
+from ingest.decoders.state import Bounded, Joiner, States
+from ingest.message import Message
+from ingest.pipeline import Intake, IntakeConfig, OutcomeKind
+from ingest.validation import Limits
+from storage.registry import Registry, Room, Sensor
+
+NOW = 1_790_000_000.0
+LIMITS = Limits()
+
+
+def add(joiner, at=0.0, sensor="s", stamp=None, retained=False, **raw):
+    message = Message("t", b"", NOW + at, retained)
+    return joiner.add(sensor, stamp, message, LIMITS, raw)
+
+
+def test_a_window_joins_what_comes_within_it():
+    j = Joiner(1.0)
+    assert add(j, pm25=1) == []
+    assert add(j, 0.9, rh=40) == []
+    assert j.next_deadline() == NOW + 1.0
+    assert j.on_time(NOW + 0.99, LIMITS) == []
+    (reading,) = j.on_time(NOW + 1.0, LIMITS)
+    assert (reading.time, reading.values) == (NOW, {"pm25": 1.0, "rh": 40.0})
+    assert j.next_deadline() is None
+
+
+def test_a_later_message_of_any_sensor_closes_it():
+    j = Joiner(1.0)
+    add(j, pm25=1)
+    (reading,) = add(j, 1.5, sensor="other", pm25=2)
+    assert reading.sensor == "s"
+
+
+def test_a_quantity_that_comes_again_or_another_stamp_begins_a_new_one():
+    j = Joiner(10.0)
+    add(j, pm25=1)
+    (first,) = add(j, 0.1, pm25=2)
+    assert first.values == {"pm25": 1.0}
+    add(j, 0.2, sensor="m", stamp=NOW, pm25=1)
+    (second,) = add(j, 0.3, sensor="m", stamp=NOW + 0.1, rh=2)
+    assert (second.time, second.values) == (NOW, {"pm25": 1.0})
+
+
+def test_retained_and_live_values_do_not_mix():
+    j = Joiner(10.0)
+    add(j, retained=True, pm25=900)
+    (old,) = add(j, 0.1, rh=40)
+    assert old.flags == ("no_time", "retained")
+    (live,) = j.close(LIMITS)
+    assert live.flags == ("no_time",)
+
+
+def test_open_windows_are_bounded():
+    j = Joiner(10.0, sensors=3)
+    done = [r for n in range(10) for r in add(j, sensor=f"s{n}", pm25=n)]
+    assert [r.sensor for r in done] == [f"s{n}" for n in range(7)]
+    assert len(j.close(LIMITS)) == 3
+
+
+def test_bounded_forgets_the_oldest():
+    b = Bounded(2)
+    for key in "abac":
+        b[key] = key
+    assert list(b) == ["a", "c"]
+
+
+def test_children_are_bounded_and_unique():
+    states = States()
+    for n in range(600):
+        states.child("g", f"s{n % 550}")
+    assert len(states.children["g"]) == 512
+
+
+def test_snapshot_carries_all_tables():
+    states = States()
+    states.units["a"] = {"voc": "ppb", "nodes": 2}
+    states.hints["t"] = "ppb"
+    states.child("g", "s")
+    states.last["z"] = {"raw": {"pm25": 1.5}, "seen": None, "fresh": True}
+    other = States()
+    other.restore(states.snapshot())
+    assert other.snapshot() == states.snapshot()
+    assert other.units["a"] == {"voc": "ppb", "nodes": 2}
+    assert other.last["z"]["raw"] == {"pm25": 1.5}
+
+
+@pytest.fixture
+def intake():
+    registry = Registry.of([Room("r", "R", "", "N", "S")], [Sensor("B2", "r")])
+    return Intake(IntakeConfig(context=Context(registry=registry)))
+
+
+def esphome(name, text, at=0.0):
+    return Message(f"b2/sensor/{name}/state", text, NOW + at)
+
+
+def test_intake_joins_and_resolves(intake):
+    out = intake.on_message(esphome("pm_2_5", b"7"))
+    assert (out.kind, out.readings) == (OutcomeKind.ACCEPTED, ())
+    intake.on_message(esphome("humidity", b"44", 0.2))
+    assert intake.next_deadline() == NOW + 1
+    assert intake.on_time(NOW + 0.5) == ()
+    (reading,) = intake.on_time(NOW + 1)
+    assert (reading.sensor, reading.flags) == ("B2", ("no_time",))
+    assert reading.values == {"pm25": 7.0, "rh": 44.0}
+    assert sum(intake.counters.values()) == 2
+
+
+def test_flush_closes_everything(intake):
+    intake.on_message(esphome("pm_2_5", b"7"))
+    (reading,) = intake.flush()
+    assert reading.values == {"pm25": 7.0}
+    assert intake.flush() == ()
+
+
+def test_unknown_joined_sensor_keeps_its_topic_in_quarantine():
+    intake = Intake()
+    intake.on_message(esphome("pm_2_5", b"7"))
+    (reading,) = intake.flush()
+    assert "unknown_sensor" in reading.flags
+    assert "b2" in intake.quarantine
+
+
+def test_routes_come_before_the_table(intake):
+    config = intake.config
+    intake.use(
+        IntakeConfig(context=config.context, routes=(("lns/#", "loriot"), ("diy/+", "generic")))
+    )
+    assert intake.on_message(Message("diy/x", b'{"pm25": 3}', NOW)).decoder == "generic"
+    assert intake.on_message(Message("lns/a/b", b"{}", NOW)).decoder == "loriot"
+    assert intake.on_message(Message("other", b"{}", NOW)).decoder == ""
+
+
+def test_another_configuration_keeps_what_decoders_remember(intake):
+    intake.on_message(esphome("pm_2_5", b"7"))
+    intake.use(IntakeConfig())
+    assert len(intake.flush()) == 1

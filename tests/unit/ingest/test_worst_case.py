@@ -1,0 +1,67 @@
+"""The most expensive payloads of 64 KiB cost milliseconds, whichever decoder gets them."""
+
+import json
+import time
+
+import pytest
+
+from ingest.decoders import DECODERS
+from ingest.decoders.names import _look_up as look_up
+from ingest.decoders.names import quantity_of
+from ingest.message import Message
+from ingest.pipeline import Intake
+
+NOW = 1_790_000_000.0
+SIZE = 65_536
+
+
+def fill(unit, head=b"", tail=b""):
+    return head + unit * ((SIZE - len(head) - len(tail)) // len(unit)) + tail
+
+
+WORST = {
+    "escaped quotes": fill(b'\\"', b'"'),
+    "escaped quotes in brackets": fill(b'\\"', b"[[[[[[[[[[[[[[[[[[[[[[[[[["),
+    "quotes": fill(b'"'),
+    "backslashes": fill(b"\\", b'{"a":"'),
+    "commas": fill(b", ", b"{", b"}"),
+    "commas before brackets": fill(b",]", b"["),
+    "spaces": fill(b" "),
+    "many small numbers": fill(b"1,", b"[", b"1]"),
+    "digits": fill(b"9", b'{"pm25":', b"}"),
+    "digits after the point": fill(b"9", b'{"pm25":0.', b"}"),
+    "one long text": fill(b"x", b'{"pm25":"', b'"}'),
+    "one long name": fill(b"x", b'{"', b'":1}'),
+    "one long name with units": fill(b"pm_", b'{"', b'":1}'),
+    "line protocol names": fill(b"a,"),
+    "line protocol tags": fill(b"a=b,", b"m,"),
+    "line protocol escapes": fill(b"\\ ", b"m,"),
+    "lines": fill(b"m a=1\n"),
+    "pairs": fill(b"a=1 "),
+    "form": fill(b"a=1&"),
+    "protobuf metrics": fill(b"\x12\x00"),
+    "protobuf varints": fill(b"\xff"),
+    "wide object": json.dumps({f"pm{n}": n for n in range(1000)}).encode(),
+    "list of objects": json.dumps({"sensorData": [{"pm25": {"value": 1}}] * 500}).encode(),
+    "station": json.dumps(
+        {"sensordatavalues": [{"value_type": f"x{n}", "value": "1"} for n in range(500)]}
+    ).encode(),
+}
+
+
+@pytest.mark.parametrize("case", WORST)
+def test_no_decoder_is_slow(case):
+    intake = Intake()
+    for name in DECODERS:
+        message = Message("a/b/c/d", WORST[case], NOW)
+        started = time.process_time()
+        outcome = intake.on_message(message, name)
+        assert time.process_time() - started < 0.1, name
+        assert outcome.dead_letter is None or outcome.dead_letter.reason != "decoder_failed"
+
+
+def test_long_names_are_not_remembered():
+    before = look_up.cache_info().currsize
+    assert quantity_of("x" * 65_000) is None
+    assert quantity_of("pm25", "x" * 65_000) is None
+    assert look_up.cache_info().currsize == before
