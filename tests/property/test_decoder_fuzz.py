@@ -7,6 +7,7 @@ bounded time a payload; memory of the formats that remember stays bounded.
 run), ``PLUMEWATCH_FUZZ_SEED`` the seed, which is printed.
 """
 
+import copy
 import json
 import math
 import os
@@ -112,7 +113,7 @@ def mutate_json(rng, payload):
             inner = inner[key]
         action = rng.random()
         if action < 0.7:
-            inner[last] = rng.choice(ODD)
+            inner[last] = copy.deepcopy(rng.choice(ODD))
         elif action < 0.85:
             del inner[last]
         elif isinstance(inner, dict):
