@@ -37,6 +37,7 @@ Name = Annotated[str, Field(min_length=1, max_length=80)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 _MAX_CONFIG_BYTES = 4_000_000
+_DATA_DIR = Path("plumewatch-data")
 
 
 class Fault(BaseModel):
@@ -135,7 +136,7 @@ class PlumewatchConfig(_Section):
 
     site: Name
     timezone: str
-    data_dir: Path = Path("plumewatch-data")
+    data_dir: Path = _DATA_DIR
     broker: BrokerConfig = BrokerConfig()
     web: WebConfig = WebConfig()
     alerts: AlertsConfig = AlertsConfig()
@@ -209,12 +210,15 @@ def parse(
     ConfigError
         With every fault found.
     """
+    faults: list[Fault] = []
+    config: PlumewatchConfig | None = None
     try:
-        config = PlumewatchConfig.model_validate(_rebased(tree, base))
+        written = {"data_dir": str(_DATA_DIR), **tree}  # the default is relative to the file too
+        config = PlumewatchConfig.model_validate(_rebased(written, base))
     except ValidationError as error:
-        raise ConfigError([_fault(e) for e in error.errors(include_url=False)]) from error
-    faults = list(_cross_faults(config, decoders))
-    if faults:
+        faults = [_fault(e) for e in error.errors(include_url=False)]
+    faults += _cross_faults(tree, decoders)
+    if config is None or faults:
         raise ConfigError(faults)
     return config
 
@@ -249,16 +253,28 @@ def _fault(error: Any) -> Fault:
     )
 
 
-def _cross_faults(config: PlumewatchConfig, decoders: frozenset[str]) -> Iterator[Fault]:
+def _cross_faults(tree: Mapping[str, Any], decoders: frozenset[str]) -> Iterator[Fault]:
+    """Faults between entries, found in what was written, so that they show beside all others."""
     for section in ("room", "sensor", "staff"):
-        yield from _repeated_ids(section, [entry.id for entry in getattr(config, section)])
-    yield from _sensor_faults(config, decoders)
-    yield from _secret_faults(config)
+        yield from _repeated_ids(section, _entries(tree, section))
+    yield from _sensor_faults(tree, decoders)
+    yield from _secret_faults(tree)
 
 
-def _repeated_ids(section: str, ids: list[str]) -> Iterator[Fault]:
+def _entries(tree: Mapping[str, Any], key: str) -> list[tuple[int, dict[str, Any]]]:
+    """Entries of a list that are tables, with their places; other entries are told elsewhere."""
+    found = tree.get(key)
+    if not isinstance(found, list):
+        return []
+    return [(i, entry) for i, entry in enumerate(found) if isinstance(entry, dict)]
+
+
+def _repeated_ids(section: str, entries: list[tuple[int, dict[str, Any]]]) -> Iterator[Fault]:
     seen: dict[str, int] = {}
-    for i, found in enumerate(ids):
+    for i, entry in entries:
+        found = entry.get("id")
+        if not isinstance(found, str):
+            continue
         if found in seen:
             yield Fault(
                 path=f"{section}.{i}.id",
@@ -268,35 +284,35 @@ def _repeated_ids(section: str, ids: list[str]) -> Iterator[Fault]:
         seen.setdefault(found, i)
 
 
-def _sensor_faults(config: PlumewatchConfig, decoders: frozenset[str]) -> Iterator[Fault]:
-    rooms = {room.id for room in config.room}
-    for i, sensor in enumerate(config.sensor):
-        if sensor.room not in rooms:
+def _sensor_faults(tree: Mapping[str, Any], decoders: frozenset[str]) -> Iterator[Fault]:
+    rooms = {room["id"] for _, room in _entries(tree, "room") if isinstance(room.get("id"), str)}
+    for i, sensor in _entries(tree, "sensor"):
+        room, decoder = sensor.get("room"), sensor.get("decoder")
+        if isinstance(room, str) and room not in rooms:
             yield Fault(
                 path=f"sensor.{i}.room",
-                value=repr(sensor.room),
+                value=repr(room),
                 allowed="must be the id of a [[room]]: " + ", ".join(sorted(rooms)[:20]),
             )
-        if decoders and sensor.decoder and sensor.decoder not in decoders:
+        if decoders and isinstance(decoder, str) and decoder and decoder not in decoders:
             yield Fault(
                 path=f"sensor.{i}.decoder",
-                value=repr(sensor.decoder),
+                value=repr(decoder),
                 allowed="must be empty or one of: " + ", ".join(sorted(decoders)),
             )
 
 
-def _secret_faults(config: PlumewatchConfig) -> Iterator[Fault]:
-    for i, person in enumerate(config.staff):
-        for k, target in enumerate(person.notify):
-            if bool(target.url_file) == bool(target.url_env):
+def _secret_faults(tree: Mapping[str, Any]) -> Iterator[Fault]:
+    for i, person in _entries(tree, "staff"):
+        for k, target in _entries(person, "notify"):
+            if bool(target.get("url_file")) == bool(target.get("url_env")):
                 yield Fault(
                     path=f"staff.{i}.notify.{k}",
                     value="both or neither of url_file and url_env",
                     allowed="exactly one of them",
                 )
-    if config.broker.password_file and config.broker.password_env:
-        yield Fault(
-            path="broker", value="password_file and password_env", allowed="at most one of them"
-        )
-    if config.web.token_file and config.web.token_env:
-        yield Fault(path="web", value="token_file and token_env", allowed="at most one of them")
+    for section, name in (("broker", "password"), ("web", "token")):
+        found = tree.get(section)
+        keys = (f"{name}_file", f"{name}_env")
+        if isinstance(found, dict) and all(found.get(key) for key in keys):
+            yield Fault(path=section, value=" and ".join(keys), allowed="at most one of them")

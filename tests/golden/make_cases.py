@@ -98,7 +98,7 @@ MADE: dict[str, tuple[Callable[[float], dict[str, float]], str]] = {
 def make_readings(name: str) -> str:
     """Text of a case's readings.csv: 15 minutes at one reading each 2 s."""
     plume, special = MADE[name]
-    rng = random.Random(sum(name.encode()))  # noqa: S311 - noise of a sensor
+    rng = random.Random(sum(name.encode()))
     columns = ("pm25",) if special == "fine" else _COLUMNS
     lines = [",".join(("time", "sensor", *columns))]
     for k in range(450):

@@ -1,0 +1,113 @@
+"""What devices say of themselves becomes one event while they say it."""
+
+import pytest
+
+from detection.device_events import FAULT_AFTER_S, HELD_S, DeviceEvents
+from detection.events import EventKind, EventPhase
+from detection.state import SnapshotError
+
+T = 1_790_000_000.0
+
+
+def say(devices, at, *events, faults=(), sensor="s", values=None):
+    return devices.on_reading(sensor, T + at, events, faults, values or {})
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("tamper", EventKind.TAMPER),
+        ("vendor_vape", EventKind.VAPE),
+        ("vendor_burning", EventKind.SMOKE),
+        ("vendor_interference", EventKind.SPRAY),
+    ],
+)
+def test_said_once_and_ended_when_it_ceases(name, kind):
+    devices = DeviceEvents()
+    (event,) = say(devices, 0, name)
+    assert (event.kind, event.phase, event.onset, event.alerted) == (
+        kind, EventPhase.ALERTED, T, T,
+    )  # fmt: skip
+    assert sum(event.probabilities.values()) <= 1
+    assert event.detail
+    assert say(devices, HELD_S, name) == []
+    assert devices.on_time(T + 2 * HELD_S) == []
+    (ended,) = devices.on_time(T + 2 * HELD_S + 1)
+    assert (ended.phase, ended.id, ended.end) == (EventPhase.ENDED, event.id, T + HELD_S)
+    assert ended.time == T + 2 * HELD_S
+    assert devices.on_time(T + 9 * HELD_S) == []
+
+
+def test_ended_by_the_next_report_as_by_time():
+    one, other = DeviceEvents(), DeviceEvents()
+    for devices in (one, other):
+        say(devices, 0, "tamper")
+    by_time = other.on_time(T + 5000) + say(other, 5000, "tamper")
+    assert say(one, 5000, "tamper") == by_time
+    assert [e.phase for e in by_time] == [EventPhase.ENDED, EventPhase.ALERTED]
+    assert by_time[0].id != by_time[1].id
+
+
+@pytest.mark.parametrize("name", ["online", "offline", "restart", "never heard of"])
+def test_liveness_is_no_event_of_the_air(name):
+    assert say(DeviceEvents(), 0, name) == []
+
+
+def test_vendor_vape_brings_its_index():
+    (event,) = say(DeviceEvents(), 0, "vendor_vape", values={"vape_index": 87.0})
+    assert event.evidence["vape_index"].peak_excess == 87.0
+    (event,) = say(DeviceEvents(), 0, "tamper", values={"vape_index": 87.0})
+    assert event.evidence == {}
+
+
+def test_a_fault_is_said_only_after_it_lasted():
+    devices = DeviceEvents()
+    assert say(devices, 0, faults=("pm25",)) == []
+    assert say(devices, FAULT_AFTER_S - 1, faults=("fault:pm25",)) == []
+    (event,) = say(devices, FAULT_AFTER_S, faults=("pm25",))
+    assert event.kind is EventKind.SENSOR_FAULT
+    assert event.onset == T
+    assert "PM2.5" in event.detail
+    assert say(devices, FAULT_AFTER_S + 1, faults=("pm25",)) == []
+    (ended,) = devices.on_time(T + FAULT_AFTER_S + 1 + HELD_S + 1)
+    assert (ended.phase, ended.id) == (EventPhase.ENDED, event.id)
+
+
+def test_two_readings_are_not_enough_and_a_short_fault_ends_silently():
+    devices = DeviceEvents()
+    assert say(devices, 0, faults=("pm25",)) == []
+    assert say(devices, 500, faults=("pm25",)) == []
+    assert devices.on_time(T + 5000) == []
+
+
+def test_sensors_and_channels_are_apart():
+    devices = DeviceEvents()
+    first = say(devices, 0, "tamper", "vendor_vape", sensor="a")
+    second = say(devices, 0, "tamper", sensor="b")
+    assert len({e.id for e in first + second}) == 3
+    for at in (0, 60, 120):
+        found = say(devices, at, faults=("rh", "pm25"), sensor="a")
+    assert len(found) == 2
+
+
+def test_snapshot_in_the_middle():
+    one = DeviceEvents()
+    say(one, 0, "tamper", faults=("rh",))
+    say(one, 60, faults=("rh",))
+    other = DeviceEvents.restore(one.snapshot())
+    assert other.snapshot() == one.snapshot()
+    assert say(other, 130, "tamper", faults=("rh",)) == say(one, 130, "tamper", faults=("rh",))
+    assert other.on_time(T + 5000) == one.on_time(T + 5000)
+
+
+@pytest.mark.parametrize("body", [b"", b"{}1", b"[1]", b'[["a"]]', b"\xff"])
+def test_bytes_that_are_no_snapshot(body):
+    with pytest.raises(SnapshotError, match="no snapshot"):
+        DeviceEvents.restore(body)
+
+
+def test_out_of_order_reports_do_not_go_back():
+    devices = DeviceEvents()
+    say(devices, 100, "tamper")
+    assert say(devices, 50, "tamper") == []
+    assert devices.on_time(T + 100 + HELD_S) == []

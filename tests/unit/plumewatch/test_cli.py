@@ -1,0 +1,243 @@
+"""The command line: exit codes and one sentence for everything that can be wrong."""
+
+import json
+import socket
+
+import pytest
+from typer.testing import CliRunner
+
+from plumewatch.cli import app
+from tests.support.plumes import readings_of_puff
+from tests.unit.plumewatch.test_replay import recording
+
+NATIVE = "plumewatch/v1/b2/reading"
+
+
+@pytest.fixture
+def call():
+    def call(*arguments, **more):
+        result = CliRunner().invoke(app, list(map(str, arguments)), **more)
+        assert result.exception is None or isinstance(result.exception, SystemExit), (
+            result.exception
+        )
+        return result
+
+    return call
+
+
+@pytest.fixture
+def puffs(tmp_path):
+    return recording(tmp_path / "puffs.csv")
+
+
+def one_line(text):
+    (line,) = text.splitlines()
+    return line
+
+
+def test_version(call):
+    assert call("version").stdout.startswith("plumewatch ")
+    assert set(json.loads(call("version", "--json").stdout)) == {"version", "model"}
+
+
+@pytest.mark.parametrize(
+    "arguments", [["no-such-command"], ["replay"], ["decode"], ["run", "--colour", "red"]]
+)
+def test_bad_usage(call, arguments):
+    assert call(*arguments).exit_code == 2
+
+
+def test_init_then_refuses_to_overwrite(call, tmp_path):
+    path = tmp_path / "plumewatch.toml"
+    first = call("init", path)
+    assert (first.exit_code, first.stderr) == (0, "")
+    before = path.read_bytes()
+    again = call("init", path)
+    assert again.exit_code == 2
+    assert one_line(again.stderr) == f"{path}: exists already; choose another name"
+    assert path.read_bytes() == before
+    lost = call("init", tmp_path / "none/plumewatch.toml")
+    assert lost.exit_code == 2
+    assert "No such file" in one_line(lost.stderr)
+
+
+class TestReplay:
+    def test_done(self, call, tmp_path, puffs):
+        result = call(
+            "replay", puffs, "--alerts", tmp_path / "a.csv", "--events", tmp_path / "e.csv"
+        )
+        assert result.exit_code == 0
+        assert result.stdout == ""
+        assert one_line(result.stderr) == "300 readings, 2 events, 2 alerts"
+        assert len((tmp_path / "a.csv").read_text().splitlines()) == 3
+        assert len((tmp_path / "e.csv").read_text().splitlines()) == 3
+
+    def test_with_a_configuration(self, call, tmp_path, puffs):
+        call("init", tmp_path / "p.toml")
+        done = call(
+            "replay", puffs, "--alerts", tmp_path / "a.csv", "--config", tmp_path / "p.toml"
+        )
+        assert done.exit_code == 0
+
+    def test_bad_recording(self, call, tmp_path):
+        bad = tmp_path / "bad.csv"
+        bad.write_text("time,sensor,pm25\n1790000000,s,x\n")
+        result = call("replay", bad, "--alerts", tmp_path / "a.csv")
+        assert result.exit_code == 1
+        assert one_line(result.stderr) == f"{bad}: line 2: pm25: 'x' is not a number"
+        assert not (tmp_path / "a.csv").exists()
+
+    def test_missing_files_are_all_named(self, call, tmp_path, puffs):
+        result = call(
+            "replay", tmp_path / "x.csv", puffs, tmp_path / "y.csv", "--alerts", tmp_path / "a.csv"
+        )
+        assert result.exit_code == 2
+        assert result.stderr == f"{tmp_path}/x.csv: no such file\n{tmp_path}/y.csv: no such file\n"
+
+    def test_no_place_to_write(self, call, tmp_path, puffs):
+        result = call("replay", puffs, "--alerts", tmp_path / "none/a.csv")
+        assert result.exit_code == 2
+        assert "no such folder" in one_line(result.stderr)
+        (tmp_path / "folder").mkdir()
+        result = call("replay", puffs, "--alerts", tmp_path / "folder")
+        assert result.exit_code == 2
+        assert "directory" in one_line(result.stderr).lower()
+
+    def test_bad_configuration(self, call, tmp_path, puffs):
+        (tmp_path / "p.toml").write_text('site = ""\ncolour = "red"\n')
+        result = call(
+            "replay", puffs, "--alerts", tmp_path / "a.csv", "--config", tmp_path / "p.toml"
+        )
+        assert result.exit_code == 2
+        assert "colour: unknown key" in result.stderr
+
+
+class TestDecode:
+    def test_one_line_a_reading(self, call):
+        reading = readings_of_puff("b2")[0]
+        content = {"time": reading.time, "seq": 7, "pm25": 7.1, "rh": "dry", "events": ["tamper"]}
+        result = call("decode", "--topic", NATIVE, input=json.dumps(content))
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert json.loads(one_line(result.stdout)) == {
+            "sensor": "b2",
+            "time": reading.time,
+            "values": {"pm25": 7.1},
+            "events": ["tamper"],
+            "faults": ["fault:rh"],
+        }
+
+    @pytest.mark.parametrize(
+        ("option", "text"),
+        [("--hex", b'{"pm25": 7}'.hex()), ("--base64", "eyJwbTI1IjogN30=")],
+    )
+    def test_encodings(self, call, tmp_path, option, text):
+        (tmp_path / "payload").write_text(text + "\n")
+        result = call("decode", "--topic", NATIVE, option, tmp_path / "payload")
+        assert result.exit_code == 0
+        assert json.loads(result.stdout)["values"] == {"pm25": 7.0}
+
+    def test_named_decoder(self, call):
+        result = call(
+            "decode", "--topic", "any/topic", "--decoder", "native", input='{"sensor":"b","rh":4}'
+        )
+        assert json.loads(result.stdout)["sensor"] == "b"
+
+    @pytest.mark.parametrize(
+        ("topic", "payload", "said"),
+        [
+            (NATIVE, "no json", "rejected: malformed: "),
+            (NATIVE, "{}", "rejected: no_measurement: "),
+            (NATIVE, "[1]", "rejected: wrong_type: "),
+            ("no such/topic/at/all", "{}", "rejected: unknown_topic: "),
+        ],
+    )
+    def test_refused(self, call, topic, payload, said):
+        result = call("decode", "--topic", topic, input=payload)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert one_line(result.stderr).startswith(said)
+
+    def test_no_hex(self, call):
+        result = call("decode", "--topic", NATIVE, "--hex", input="xyz")
+        assert result.exit_code == 1
+        assert one_line(result.stderr) == "rejected: malformed: not pairs of hex digits"
+
+    def test_bad_usage(self, call, tmp_path):
+        assert call("decode", "--topic", NATIVE, "--hex", "--base64", input="").exit_code == 2
+        unknown = call("decode", "--topic", NATIVE, "--decoder", "morse", input="")
+        assert unknown.exit_code == 2
+        assert "no decoder 'morse'" in unknown.stderr
+        lost = call("decode", "--topic", NATIVE, tmp_path / "none")
+        assert lost.exit_code == 2
+        assert "No such file" in one_line(lost.stderr)
+
+
+class TestCheck:
+    """Nothing here needs a broker: what answers is in the end-to-end tests."""
+
+    def config(self, tmp_path, **lines):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        text = (
+            'site = "S"\ntimezone = "UTC"\n'
+            + "".join(f"{key} = {value}\n" for key, value in lines.items() if "." not in key)
+            + f"[broker]\nport = {port}\n[web]\nport = {port + 1 if port < 65535 else port - 1}\n"
+            + '[[room]]\nid = "r"\nname = "R"\nbuilding = "B"\n[[sensor]]\nid = "s"\nroom = "r"\n'
+            + '[[staff]]\nid = "ap"\nname = "AP"\n'
+            + lines.get("staff.notify", "")
+        )
+        path = tmp_path / "plumewatch.toml"
+        path.write_text(text)
+        return path
+
+    def findings(self, result):
+        return [json.loads(line) for line in result.stdout.splitlines()]
+
+    def test_faults_of_the_configuration(self, call, tmp_path):
+        path = self.config(tmp_path, colour='"red"', data_dir="7")
+        result = call("check", "--config", path, "--json")
+        assert result.exit_code == 2
+        assert {f["part"] for f in self.findings(result)} == {"colour", "data_dir"}
+        assert not any(f["ok"] for f in self.findings(result))
+        text = call("check", "--config", path).stdout
+        assert "FAULT colour: unknown key" in text
+
+    def test_missing_configuration(self, call, tmp_path):
+        result = call("check", "--config", tmp_path / "none.toml")
+        assert result.exit_code == 2
+        assert "No such file" in one_line(result.stdout)
+
+    def test_secrets_that_cannot_be_read(self, call, tmp_path):
+        path = self.config(tmp_path, **{"staff.notify": 'notify = [{ url_file = "none" }]\n'})
+        result = call("check", "--config", path)
+        assert result.exit_code == 2
+        assert "staff.0.notify.0" in one_line(result.stdout)
+
+    def test_every_part_is_tried(self, call, tmp_path):
+        (tmp_path / "url").write_text("ntfy://127.0.0.1/topic-s3cret")
+        path = self.config(
+            tmp_path,
+            **{"staff.notify": 'notify = [{ url_file = "url" }]\n'},
+        )
+        result = call("check", "--config", path, "--json")
+        assert result.exit_code == 3
+        found = {f["part"]: f for f in self.findings(result)}
+        assert list(found) == [
+            "configuration",
+            "broker",
+            "store",
+            "notifiers: ap",
+            "staff page",
+        ]
+        assert "is not reachable" in found["broker"]["finding"]
+        assert [f["part"] for f in found.values() if not f["ok"]] == ["broker", "notifiers: ap"]
+        assert "s3cret" not in result.stdout
+
+    def test_nobody_to_tell_and_a_damaged_store(self, call, tmp_path):
+        (tmp_path / "plumewatch-data").mkdir()
+        (tmp_path / "plumewatch-data/series.db").write_bytes(b"no database, " * 500)
+        result = call("check", "--config", self.config(tmp_path), "--json")
+        found = self.findings(result)
+        assert {f["part"] for f in found if not f["ok"]} == {"broker", "store", "notifiers"}
+        assert any("not a database" in f["finding"] for f in found)
+        assert any("nobody would be told" in f["finding"] for f in found)

@@ -1,0 +1,239 @@
+"""The configuration: every fault at once, each with where, what, and what is allowed."""
+
+import copy
+from pathlib import Path
+
+import pytest
+
+from alerts.secrets import Secret
+from plumewatch.config import ConfigError, load, parse
+from plumewatch.settings import alert_policy, broker_settings, page_url, staff_token
+from plumewatch.starter import STARTER
+
+GOOD = {
+    "site": "Northfield High School",
+    "timezone": "America/New_York",
+    "room": [{"id": "N2-boys", "name": "Boys' restroom", "building": "North", "floor": "2"}],
+    "sensor": [{"id": "n2-boys-1", "room": "N2-boys"}],
+    "staff": [{"id": "ap", "name": "AP North", "notify": [{"url_env": "AP_URL"}]}],
+}
+
+
+def faults_of(change=None, decoders=frozenset(), **more):
+    tree = copy.deepcopy(GOOD) | more
+    if change is not None:
+        change(tree)
+    with pytest.raises(ConfigError) as refused:
+        parse(tree, base=Path("/srv"), decoders=decoders)
+    return {fault.path: fault for fault in refused.value.faults}
+
+
+def only(faults, path):
+    assert list(faults) == [path]
+    return faults[path]
+
+
+def test_good():
+    config = parse(GOOD, base=Path("/srv"))
+    assert config.data_dir == Path("/srv/plumewatch-data")
+    assert config.zone().key == "America/New_York"
+    registry = config.registry()
+    room = registry.room_of("n2-boys-1")
+    assert (room.name, room.floor, room.building) == ("Boys' restroom", "2", "North")
+    assert room.site == "Northfield High School"
+
+
+def test_all_faults_at_once():
+    faults = faults_of(
+        timezone="Mars/Olympus",
+        colour="red",
+        broker={"port": 70_000, "password": "hunter2"},
+        room=[{"id": "a b", "name": "", "building": "North"}, {"id": "r2", "building": "North"}],
+        sensor=[
+            {"id": "s", "room": "r3", "interval_s": 0},
+            {"id": "s", "room": "r2", "decoder": "morse"},
+            "not a table",
+        ],
+        staff=[{"id": "x", "name": "X", "role": "principal", "notify": [{}]}],
+        web={"token_file": "t", "token_env": "T"},
+        decoders=frozenset({"native"}),
+    )
+    assert sorted(faults) == [
+        "broker.password",
+        "broker.port",
+        "colour",
+        "room.0.id",
+        "room.0.name",
+        "room.1.name",
+        "sensor.0.interval_s",
+        "sensor.0.room",
+        "sensor.1.decoder",
+        "sensor.1.id",
+        "sensor.2",
+        "staff.0.notify.0",
+        "staff.0.role",
+        "timezone",
+        "web",
+    ]
+    assert "hunter2" not in str(faults)
+    for fault in faults.values():
+        assert fault.value
+        assert fault.allowed
+        assert str(fault).count("\n") == 0
+
+
+def test_value_and_what_is_allowed():
+    fault = only(faults_of(broker={"port": 0}), "broker.port")
+    assert fault.value == "0"
+    assert "greater than or equal to 1" in fault.allowed
+    fault = only(faults_of(timezone="EST5"), "timezone")
+    assert (fault.value, fault.allowed) == (
+        "'EST5'",
+        "must be a time zone of the IANA list, such as America/New_York",
+    )
+
+
+def test_missing():
+    fault = only(faults_of(lambda tree: tree.pop("site")), "site")
+    assert (fault.value, fault.allowed) == ("missing", "must be given")
+    assert set(faults_of(room=[], sensor=[])) == {"room", "sensor"}
+
+
+@pytest.mark.parametrize(
+    ("section", "key"), [("broker", "hots"), ("web", "prot"), ("alerts", "quiet")]
+)
+def test_unknown_keys(section, key):
+    fault = only(faults_of(**{section: {key: 1}}), f"{section}.{key}")
+    assert fault.value == "unknown key"
+    assert "plumewatch init" in fault.allowed
+
+
+@pytest.mark.parametrize("section", ["room", "sensor", "staff"])
+def test_repeated_ids(section):
+    def twice(tree):
+        tree[section].append(copy.deepcopy(tree[section][0]))
+
+    fault = only(faults_of(twice), f"{section}.1.id")
+    assert fault.allowed == f"must be unique, but is also {section}.0.id"
+
+
+def test_unknown_room():
+    fault = only(faults_of(sensor=[{"id": "s", "room": "N9"}]), "sensor.0.room")
+    assert fault.value == "'N9'"
+    assert fault.allowed == "must be the id of a [[room]]: N2-boys"
+
+
+def test_unknown_decoder_only_where_they_are_known():
+    sensor = [{"id": "s", "room": "N2-boys", "decoder": "morse"}]
+    parse(GOOD | {"sensor": sensor}, base=Path("/srv"))
+    fault = only(
+        faults_of(sensor=sensor, decoders=frozenset({"native", "tasmota"})), "sensor.0.decoder"
+    )
+    assert fault.allowed == "must be empty or one of: native, tasmota"
+
+
+@pytest.mark.parametrize("target", [{}, {"url_file": "a", "url_env": "b"}])
+def test_a_target_has_exactly_one_source(target):
+    staff = [{"id": "ap", "name": "AP", "notify": [{"url_env": "A"}, target]}]
+    assert only(faults_of(staff=staff), "staff.0.notify.1").allowed == "exactly one of them"
+
+
+@pytest.mark.parametrize(
+    ("section", "name"), [("broker", "password"), ("web", "token")], ids=["broker", "web"]
+)
+def test_both_sources_of_a_secret(section, name):
+    both = {f"{name}_file": "f", f"{name}_env": "E"}
+    assert only(faults_of(**{section: both}), section).allowed == "at most one of them"
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [{"room": 7}, {"sensor": {"id": "s"}}, {"staff": [[1]]}, {"broker": []}, {"room": [None]},
+     {"room": [{"id": 7}]}, {"staff": [{"id": "a", "name": "b", "notify": "x"}]}],
+)  # fmt: skip
+def test_junk_is_a_fault_and_no_traceback(junk):
+    assert faults_of(**junk)
+
+
+def test_paths_are_relative_to_the_file(tmp_path):
+    (tmp_path / "conf").mkdir()
+    path = tmp_path / "conf/plumewatch.toml"
+    path.write_text(STARTER.replace("# password_file", "password_file"))
+    config = load(path)
+    assert config.data_dir == tmp_path / "conf/plumewatch-data"
+    assert config.broker.password_file == tmp_path / "conf/secrets/broker-password"
+
+
+def test_starter_is_valid_as_it_stands(tmp_path):
+    path = tmp_path / "plumewatch.toml"
+    path.write_text(STARTER)
+    assert len(load(path).room) == 2
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (b"site = ", "valid TOML"),
+        (b"\xff\xfe", "valid TOML"),
+        (b"#" * 4_000_001, "at most 4 MB"),
+        (b"", "must be given"),
+    ],
+)
+def test_files_that_are_none(tmp_path, raw, said):
+    path = tmp_path / "plumewatch.toml"
+    path.write_bytes(raw)
+    with pytest.raises(ConfigError, match=said):
+        load(path)
+
+
+def test_missing_file_and_folder(tmp_path):
+    with pytest.raises(ConfigError, match="No such file"):
+        load(tmp_path / "none.toml")
+    with pytest.raises(ConfigError, match="directory"):
+        load(tmp_path)
+
+
+class TestSecrets:
+    def test_every_one_that_cannot_be_read_is_named(self, tmp_path, monkeypatch):
+        monkeypatch.delenv("AP_URL", raising=False)
+        tree = GOOD | {
+            "staff": [
+                GOOD["staff"][0],
+                {"id": "b", "name": "B", "notify": [{"url_file": "missing"}]},
+            ]
+        }
+        with pytest.raises(ConfigError) as refused:
+            alert_policy(parse(tree, base=tmp_path))
+        first, second = refused.value.faults
+        assert "staff.0.notify.0" in first.path
+        assert "AP_URL is not set" in first.allowed
+        assert "staff.1.notify.0" in second.path
+
+    def test_read_and_hidden(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("AP_URL", "json://127.0.0.1/s3cret")
+        (tmp_path / "pw").write_text("hunter2\n")
+        (tmp_path / "token").write_text("tok3n")
+        config = parse(
+            GOOD | {"broker": {"password_file": "pw"}, "web": {"token_file": "token"}},
+            base=tmp_path,
+        )
+        settings = broker_settings(config)
+        assert settings.password == "hunter2"
+        policy = alert_policy(config)
+        assert policy.staff[0].targets == (Secret("json://127.0.0.1/s3cret"),)
+        token = staff_token(config)
+        shown = repr((settings, policy, token, config))
+        assert not any(s in shown for s in ("hunter2", "s3cret", "tok3n"))
+
+    def test_bad_certificate(self, tmp_path):
+        config = parse(GOOD | {"broker": {"tls": True, "ca_file": "ca.pem"}}, base=tmp_path)
+        with pytest.raises(ConfigError, match=r"broker\.ca_file"):
+            broker_settings(config)
+
+
+def test_page_url():
+    config = parse(GOOD, base=Path("/srv"))
+    assert page_url(config) == "http://127.0.0.1:8420"
+    config = parse(GOOD | {"web": {"public_url": "https://x.example/p/"}}, base=Path("/srv"))
+    assert page_url(config) == "https://x.example/p"
+    assert "web.public_url" in faults_of(web={"public_url": "ftp://x"})

@@ -1,0 +1,169 @@
+"""Recordings: what is read, and the one sentence for what cannot be."""
+
+import gzip
+from datetime import UTC, datetime
+
+import pytest
+
+from plumewatch.recordings import RecordingError, read_recordings
+
+T = 1_790_000_000
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text, name="r.csv"):
+        path = tmp_path / name
+        raw = text if isinstance(text, bytes) else text.encode()
+        path.write_bytes(gzip.compress(raw) if name.endswith(".gz") else raw)
+        return path
+
+    return write
+
+
+def read(*paths):
+    return list(read_recordings(paths))
+
+
+def refused(*paths):
+    with pytest.raises(RecordingError) as error:
+        read(*paths)
+    text = str(error.value)
+    assert text.startswith(str(paths[-1]))
+    assert "\n" not in text
+    return text[len(str(paths[-1])) + 2 :]
+
+
+def test_unix_time_and_missing_cells(write):
+    first, second = read(write(f"time,sensor,pm25,rh\n{T},s1,4.5,\n{T + 0.25},s2,,41\n"))
+    assert (first.sensor, first.time, first.received) == ("s1", T, T)
+    assert first.values == {"pm25": 4.5}
+    assert (second.time, second.values) == (T + 0.25, {"rh": 41.0})
+
+
+@pytest.mark.parametrize(
+    "stamp",
+    ["2026-09-07T10:05:00Z", "2026-09-07T06:05:00-04:00", "2026-09-07 10:05:00.000+00:00"],
+)
+def test_iso_time(write, stamp):
+    (reading,) = read(write(f"time,sensor,pm25\n{stamp},s,4\n"))
+    assert reading.time == datetime(2026, 9, 7, 10, 5, tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize(
+    "stamp", ["2026-09-07T10:05:00", "yesterday", "nan", "inf", "1e300", "", "1790000000000"]
+)
+def test_bad_time_with_its_line(write, stamp):
+    said = refused(write(f"time,sensor,pm25\n{T},s,4\n{stamp},s,4\n"))
+    assert said.startswith(f"line 3: time: {stamp!r} is")
+
+
+def test_bad_cell_with_its_line(write):
+    said = refused(write(f"time,sensor,pm25\n{T},s,4\n{T + 1},s,4\n{T + 2},s,4;5\n"))
+    assert said == "line 4: pm25: '4;5' is not a number"
+
+
+def test_a_row_of_another_length(write):
+    assert refused(write(f"time,sensor,pm25\n{T},s\n")) == "line 2: 2 cells, the header has 3"
+
+
+def test_bad_sensor(write):
+    assert refused(write(f"time,sensor,pm25\n{T},,4\n")).startswith("line 2: sensor: ")
+
+
+def test_a_sensor_is_named_as_ingest_names_it(write):
+    (reading,) = read(write(f"time,sensor,pm25\n{T},north/2 boys,4\n"))
+    assert reading.sensor == "north:2_boys"
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ("sensor,pm25", "no column 'time'"),
+        ("time,pm25", "no column 'sensor'"),
+        ("pm25", "no column 'time'; no column 'sensor'"),
+        ("time,sensor,pm25,pm25", "column 'pm25' occurs twice"),
+        ("time,sensor,PM2.5", "no quantity column; known are pm1, pm25,"),
+    ],
+)
+def test_bad_header(write, header, said):
+    assert refused(write(header + "\n1,2,3,4\n")).startswith(f"header: {said}")
+
+
+def test_empty_file(write):
+    assert refused(write("")) == "empty; expected a header with time, sensor and quantities"
+    assert refused(write(b"", "e.csv.gz")).startswith("empty")
+
+
+def test_header_alone_and_empty_lines(write):
+    assert read(write("time,sensor,pm25\n")) == []
+    assert len(read(write(f"time,sensor,pm25\n\n{T},s,4\n\n"))) == 1
+
+
+@pytest.mark.parametrize("cell", ["nan", "NaN", "inf", "-inf", "1e999", "-3", "1000001"])
+def test_values_that_are_none_are_faults(write, cell):
+    (reading,) = read(write(f"time,sensor,pm25,rh\n{T},s,{cell},41\n"))
+    assert reading.values == {"rh": 41.0}
+    assert reading.faults == ("pm25",)
+
+
+def test_columns_that_are_no_quantity_are_ignored(write):
+    (reading,) = read(write(f"time,sensor,room, pm25 ,note\n{T},s,x,4,y\n"))
+    assert reading.values == {"pm25": 4.0}
+
+
+def test_bom_quotes_and_crlf(write):
+    text = f'\ufefftime,sensor,pm25\r\n"{T}","s","4"\r\n'
+    assert [r.values for r in read(write(text))] == [{"pm25": 4.0}]
+
+
+def test_gzip(write):
+    (reading,) = read(write(f"time,sensor,pm25\n{T},s,4\n", "r.csv.gz"))
+    assert reading.values == {"pm25": 4.0}
+
+
+def test_truncated_gzip(write):
+    rows = "".join(f"{T + k},s,{k % 97}.{k % 89}\n" for k in range(5000))
+    path = write("time,sensor,pm25\n" + rows, "r.csv.gz")
+    path.write_bytes(path.read_bytes()[:-100])
+    assert "end-of-stream" in refused(path)
+
+
+def test_no_gzip(write, tmp_path):
+    path = tmp_path / "r.csv.gz"
+    path.write_text("time,sensor,pm25\n")
+    assert "gzip" in refused(path).lower()
+
+
+def test_damaged_gzip(write):
+    path = write("time,sensor,pm25\n" + f"{T},s,4\n" * 1000, "r.csv.gz")
+    raw = bytearray(path.read_bytes())
+    raw[20] ^= 0xFF
+    path.write_bytes(raw)
+    assert refused(path)
+
+
+def test_no_text(write):
+    assert "utf-8" in refused(write(b"time,sensor,pm25\n1790000000,\xff\xfe,4\n"))
+
+
+def test_missing_file(tmp_path):
+    assert refused(tmp_path / "none.csv") == "No such file or directory"
+
+
+def test_files_are_merged_in_time_order(write):
+    one = write(f"time,sensor,pm25\n{T},a,1\n{T + 2},a,2\n{T + 5},a,3\n", "1.csv")
+    two = write(f"sensor,time,rh\nb,{T + 1},1\nb,{T + 2},2\n", "2.csv.gz")
+    merged = read(one, two)
+    assert [(r.sensor, r.time - T) for r in merged] == [
+        ("a", 0), ("b", 1), ("a", 2), ("b", 2), ("a", 5),
+    ]  # fmt: skip
+    assert [r.values for r in merged if r.sensor == "b"] == [{"rh": 1.0}, {"rh": 2.0}]
+
+
+def test_progress_adds_up_to_the_files(write):
+    rows = "".join(f"{T + k},s,{k % 97}\n" for k in range(5000))
+    paths = [write("time,sensor,pm25\n" + rows, name) for name in ("a.csv", "b.csv.gz")]
+    told = []
+    assert sum(1 for _ in read_recordings(paths, told.append)) == 10_000
+    assert sum(told) == sum(path.stat().st_size for path in paths)
