@@ -22,9 +22,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from detection.quantities import COLUMNS
-from sensor_sim.aerosol import BIN_MASS_UG, N_BINS
+from sensor_sim.aerosol import BIN_MASS_UG, N_BINS, PM_FRACTION
 from sensor_sim.devices.pm import PmUnit
-from sensor_sim.plausibility import decay, follow, read_by, smoothed
+from sensor_sim.plausibility import decay, follow, read_by, smoothed, steady_puffing
 from sensor_sim.plume import CO2, GAS, WATER, Plume
 from sensor_sim.simulate import random_school, simulate
 from sensor_sim.streams import stream
@@ -109,6 +109,22 @@ def decays(folder: Path) -> None:
     right.set(xlabel="e-fold, s (faint: 0.7 ACH, full: 12 ACH)",
               title="shaded: Juul recording, middle half")  # fmt: skip
     save(folder, "decays")
+
+
+def space_and_surfaces() -> None:
+    """Print near and far of steady puffing, and what is left of a deodorant after ten minutes."""
+    pairs = np.array([steady_puffing(s, volume_m3=80.0, gap_s=30.0) for s in SEEDS])
+    near, far = np.median(pairs, axis=0)
+    print(f"\nsteady puffing in 80 m³: near {near:.0f}, far {far:.0f} µg/m³ (medians)")
+    left = []
+    for p in followed("deodorant", ach=0.5):
+        row = []
+        for key in ("pm25", "pm10"):
+            mass = (BIN_MASS_UG * 1e6 * PM_FRACTION[key]) @ p.rows[:N_BINS]
+            row.append(mass[720] / mass[120])
+        left.append(row)
+    a, b = 100 * (1 - np.median(left, axis=0))
+    print(f"deodorant, ten minutes at 0.5 ACH: PM2.5 -{a:.0f} %, PM10 -{b:.0f} %")
 
 
 def against_recordings(folder: Path) -> None:  # noqa: C901 - one figure, one story
@@ -308,6 +324,7 @@ def main() -> None:
     """Draw everything."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/img")
     folder.mkdir(parents=True, exist_ok=True)
+    space_and_surfaces()
     for figure in (decays, against_recordings, classes, noise, minute, steam, day):
         figure(folder)
     print(f"\nwrote {', '.join(sorted(p.name for p in folder.glob('sim_*.png')))}")

@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.signal import lfilter
 
-from sensor_sim.aerosol import N_BINS
+from sensor_sim.aerosol import N_BINS, Aerosol
 from sensor_sim.devices.pm import PM_PARTS
 from sensor_sim.emission import Session
 from sensor_sim.gas import saturation_g_m3
-from sensor_sim.plume import Plume, plume_at
-from sensor_sim.room import Place, RoomAir, SensorPlace
+from sensor_sim.plume import PM25_WEIGHT, Plume, plume_at
+from sensor_sim.room import Place, RoomAir, SensorPlace, zone_concentrations
 from sensor_sim.sources import SOURCES
 from sensor_sim.streams import stream
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Decay", "decay", "follow", "read_by", "smoothed"]
+__all__ = ["Decay", "decay", "follow", "read_by", "smoothed", "steady_puffing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +110,34 @@ def follow(
         water_g_m3=float(rh / 100 * saturation_g_m3(temp_c)),
         temp_c=temp_c,
     )
+
+
+def steady_puffing(seed: int, *, volume_m3: float, gap_s: float) -> tuple[float, float]:
+    """Mean PM2.5 near a disposable's user and across his half of the room, after ten minutes.
+
+    Parameters
+    ----------
+    seed : int
+    volume_m3 : float
+        Room, m³.
+    gap_s : float
+        Time between puffs, s.
+
+    Returns
+    -------
+    near, far : float
+        µg/m³ over the background.
+    """
+    rng = stream(seed, "steady puffing")
+    air, sensor = RoomAir.draw(rng, volume_m3), SensorPlace.draw(rng)
+    place = Place.draw(rng)
+    puffs = SOURCES["disposable"].draw(rng)[0]
+    age = np.arange(600.0)
+    zones, _ = zone_concentrations(air, sensor, place, age, fan_on=True)
+    aerosol = puffs.aerosol or Aerosol(())
+    mass = PM25_WEIGHT @ aerosol.numbers_per_mg(age) * 1e-6
+    mean = (zones * mass).sum(axis=1) * puffs.particles_mg / len(puffs.times_s) / gap_s
+    return float(mean[0]), float(mean[1])
 
 
 def read_by(part: str, plume: Plume, *, lag_s: float = 4.0) -> dict[str, NDArray[np.float64]]:

@@ -18,11 +18,9 @@ import pytest
 from detection.quantities import COLUMNS
 from sensor_sim.aerosol import BIN_MASS_UG, N_BINS, PM_FRACTION
 from sensor_sim.devices.pm import PmUnit
-from sensor_sim.plausibility import decay, follow, read_by, smoothed
-from sensor_sim.plume import CO2, GAS, PM25_WEIGHT, WATER
-from sensor_sim.room import Place, RoomAir, SensorPlace, zone_concentrations
+from sensor_sim.plausibility import decay, follow, read_by, smoothed, steady_puffing
+from sensor_sim.plume import CO2, GAS, WATER
 from sensor_sim.simulate import random_school, simulate
-from sensor_sim.sources import SOURCES
 from sensor_sim.streams import stream
 
 MONDAY = 20_703 * 86_400.0
@@ -101,21 +99,11 @@ def test_antiperspirant_after_ten_minutes_without_ventilation():
 def test_near_and_far_of_ten_minutes_of_puffing():
     # Zhao 2017 (doi 10.1080/02786826.2017.1355548), 80 m³ room: 188 (sd 433) µg/m³ at 0.8 m,
     # 19 (sd 14) at 1.5 m.
-    near, far = [], []
-    age = np.arange(600.0)
-    for seed in range(100):
-        rng = stream(seed, "zhao")
-        air, sensor, place = RoomAir.draw(rng, 80.0), SensorPlace.draw(rng), Place.draw(rng)
-        puffs = SOURCES["disposable"].draw(rng)[0]
-        zones, _ = zone_concentrations(air, sensor, place, age, fan_on=True)
-        mass = PM25_WEIGHT @ puffs.aerosol.numbers_per_mg(age) * 1e-6
-        mg = puffs.particles_mg / len(puffs.times_s)
-        steady = (zones * mass * mg).sum(axis=1) / 30  # one puff each 30 s
-        near.append(steady[0])
-        far.append(steady[1])
+    pairs = [steady_puffing(seed, volume_m3=80.0, gap_s=30.0) for seed in range(100)]
+    near, far = np.array(pairs).T
     assert 80 < np.median(near) < 450
     assert 8 < np.median(far) < 50
-    assert 4 < np.median(np.array(near) / far) < 25
+    assert 4 < np.median(near / far) < 25
 
 
 # --- gas and water -----------------------------------------------------------------------------
