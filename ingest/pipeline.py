@@ -38,6 +38,7 @@ import msgspec
 
 from ingest.decoders import DECODERS, find
 from ingest.decoders.base import Context, topic_matches
+from ingest.decoders.state import States
 from ingest.dedupe import Dedupe
 from ingest.errors import DecodeError, MessageRefusedError, Reason, one_line
 from ingest.message import Message
@@ -57,6 +58,7 @@ __all__ = [
     "OutcomeKind",
     "Quarantined",
     "decode_message",
+    "likely_decoders",
 ]
 
 
@@ -150,7 +152,7 @@ class IntakeConfig:
     accept_unknown: bool = False
     quarantine_size: int = 1_000
     dead_letter_bytes: int = 4_096
-    sample_bytes: int = 512
+    sample_bytes: int = 4_096
     dedupe_window: int = 256
     dedupe_sensors: int = 10_000
 
@@ -181,6 +183,33 @@ def decode_message(message: Message, context: Context, decoder: str = "") -> lis
         what = f"no decoder is called {decoder!r}" if decoder else "no decoder for this topic"
         raise MessageRefusedError(Reason.UNKNOWN_TOPIC, what)
     return found.decode(message, context)
+
+
+def likely_decoders(message: Message, context: Context) -> tuple[str, ...]:
+    """Return the decoders that find a measurement in a message of unknown origin.
+
+    A suggestion for a person, in the order of the table; nothing is decoded by it. `generic` is
+    only named if no other decoder reads the message.
+
+    Parameters
+    ----------
+    message : Message
+        What arrived.
+    context : Context
+        Time zone, limits, registry; its states are not touched.
+    """
+    names: list[str] = []
+    for name in DECODERS:
+        fresh = replace(context, states=States())
+        try:
+            readings = decode_message(message, fresh, name)
+        except DecodeError:
+            continue
+        readings += fresh.states.joiner.close(fresh.limits)
+        if any(reading.values for reading in readings):
+            names.append(name)
+    special = tuple(n for n in names if n not in ("native", "generic"))
+    return special or tuple(names)
 
 
 class Intake:

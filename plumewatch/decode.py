@@ -103,7 +103,7 @@ def run_decode(
     from ingest.decoders.base import Context  # noqa: PLC0415
     from ingest.errors import DecodeError, PayloadError, Reason  # noqa: PLC0415
     from ingest.message import Message  # noqa: PLC0415
-    from ingest.pipeline import decode_message  # noqa: PLC0415
+    from ingest.pipeline import decode_message, likely_decoders  # noqa: PLC0415
     from ingest.validation import Limits  # noqa: PLC0415
 
     if decoder and decoder not in DECODERS:
@@ -117,7 +117,12 @@ def run_decode(
         if not readings:
             raise PayloadError(Reason.NO_MEASUREMENT, "understood, but nothing to store")
     except DecodeError as error:
-        err.write(f"rejected: {error.reason}: {error.detail}\n")
+        detail = error.detail
+        if error.reason is Reason.UNKNOWN_TOPIC and not decoder:
+            likely = likely_decoders(message, context)
+            if likely:
+                detail += f"; read by --decoder {' or '.join(likely)}"
+        err.write(f"rejected: {error.reason}: {detail}\n")
         return _REFUSED
     out.writelines(msgspec.json.encode(reading.to_wire()).decode() + "\n" for reading in readings)
     return _DONE

@@ -2,8 +2,9 @@
 
 A codec is strict: an identifier it does not know or a tail that is too short refuses the frame,
 so a frame of another device is told by its being refused. The registered model of the sensor (or
-the model the network server names) selects the codec; without it every codec is tried and the
-first that reads the frame to its last byte is believed.
+the model the network server names) selects the codec; without it every codec that suits the port
+is tried, and the first that reads the frame to its last byte and finds something in it is
+believed.
 """
 
 from __future__ import annotations
@@ -75,11 +76,17 @@ def read_frame(
     for part, codec in models:
         if part in wanted:
             return codecs[codec](data)
+    silent: Frame | None = None
     for codec_of in codecs.values():
         try:
-            return codec_of(data)
+            frame = codec_of(data)
         except PayloadError:
             continue
+        if not frame.says_nothing:
+            return frame
+        silent = silent or frame
+    if silent is not None:
+        return silent
     raise refuse(f"no codec reads this frame of {len(data)} bytes")
 
 

@@ -57,11 +57,9 @@ if TYPE_CHECKING:
 
 __all__ = ["CHIRPSTACK", "LORIOT", "MILESIGHT_GATEWAY", "TTS"]
 
-_CODECS: Final[dict[str, Callable[[bytes], Frame]]] = {
-    **milesight.CODECS,
-    **decentlab.CODECS,
-    **elsys.CODECS,
-}
+_MILESIGHT_PORT: Final = 85
+_OTHERS: Final[dict[str, Callable[[bytes], Frame]]] = {**decentlab.CODECS, **elsys.CODECS}
+_CODECS: Final[dict[str, Callable[[bytes], Frame]]] = {**milesight.CODECS, **_OTHERS}
 _MODELS: Final = (*milesight.MODELS, *decentlab.MODELS, *elsys.MODELS)
 
 
@@ -105,6 +103,7 @@ def _uplink(
     context: Context,
     *,
     model: str = "",
+    port: object = None,
     flags: tuple[str, ...] = (),
     seq: int | None = None,
 ) -> list[Reading]:
@@ -113,7 +112,8 @@ def _uplink(
     problem = None
     if data is not None:
         try:
-            frame = read_frame(data, (known.model if known else "") or model, _CODECS, _MODELS)
+            named = (known.model if known else "") or model
+            frame = read_frame(data, named, _codecs(named, port), _MODELS)
         except PayloadError as error:
             problem = error
     if frame is None:
@@ -125,6 +125,13 @@ def _uplink(
         else:
             raise PayloadError(Reason.NO_MEASUREMENT, "neither frame nor decoded values")
     return readings_of(frame, sensor, stamp, message, context, flags=flags, seq=seq)
+
+
+def _codecs(model: str, port: object) -> dict[str, Callable[[bytes], Frame]]:
+    """Codecs that may read a frame; without a known model the port tells Milesight's apart."""
+    if type(port) is not int or any(part in model.lower() for part, _ in _MODELS):
+        return _CODECS
+    return milesight.CODECS if port == _MILESIGHT_PORT else _OTHERS
 
 
 _FAULT_TYPES: Final = frozenset(
@@ -228,6 +235,7 @@ def chirpstack(message: Message, context: Context) -> list[Reading]:
             message,
             context,
             model=_chirpstack_model(device),
+            port=content.get("fPort"),
             flags=flags,
             seq=_count(content.get("fCnt", 0)),
         )
@@ -313,6 +321,7 @@ def tts(message: Message, context: Context) -> list[Reading]:
         message,
         context,
         model=text_of(version.get("model_id")),
+        port=uplink.get("f_port"),
         flags=flags,
         seq=_count(uplink.get("f_cnt", 0)),
     )
@@ -362,6 +371,7 @@ def loriot(message: Message, context: Context) -> list[Reading]:
         stamp_of(content.get("ts"), message),
         message,
         context,
+        port=content.get("port"),
         flags=flags,
         seq=_count(content.get("fcnt")),
     )
@@ -384,6 +394,7 @@ def milesight_gateway(message: Message, context: Context) -> list[Reading]:
         message,
         context,
         model=text_of(content.get("deviceName")),
+        port=content.get("fPort"),
         seq=_count(content.get("fCnt")),
     )
 

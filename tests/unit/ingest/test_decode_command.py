@@ -59,7 +59,23 @@ def test_named_decoder():
     code, out, err = run(b"{}", decoder="nope")
     assert (code, out) == (2, "")
     assert "airgradient" in err
-    assert run(b"{}", topic="lab/1")[2].startswith("rejected: unknown_topic: ")
+    assert run(b"{}", topic="lab/1")[2] == "rejected: unknown_topic: no decoder for this topic\n"
+
+
+@pytest.mark.parametrize(
+    ("payload", "named"),
+    [
+        (b'{"cmd":"rx","EUI":"24E124000000A001","ts":1790000000000,"data":"010c"}', "loriot"),
+        (b'{"my":{"pm25":3}}', "generic"),
+        (b"air,device=a pm25=3", "influx"),
+    ],
+)
+def test_unknown_topic_names_who_would_read_it(payload, named):
+    code, out, err = run(payload, topic="lab/1")
+    assert (code, out) == (1, "")
+    assert err.startswith("rejected: unknown_topic: ")
+    assert named in err
+    assert err.count("\n") == 1
 
 
 def test_the_clock_is_the_receive_time_by_default():
