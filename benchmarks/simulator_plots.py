@@ -205,7 +205,8 @@ def classes(folder: Path) -> None:
               f"{np.median(humid):>7.1f}{r:>7.2f}")  # fmt: skip
     left.set(xlabel="peak PM2.5 excess, µg/m³", ylabel="peak gas, ppb",
              title="milligrams against grams")  # fmt: skip
-    left.legend(fontsize=7, ncol=2)
+    left.set_ylim(top=1e10)
+    left.legend(fontsize=7, ncol=3, loc="upper center")
     right.set(xlabel="humidity step, %RH", ylabel="peak PM2.5 excess, µg/m³",
               title="steam lifts humidity, a puff does not")  # fmt: skip
     save(folder, "classes")
