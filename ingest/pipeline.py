@@ -42,7 +42,7 @@ from ingest.decoders.state import States
 from ingest.dedupe import Dedupe
 from ingest.errors import DecodeError, MessageRefusedError, Reason, one_line
 from ingest.message import Message
-from ingest.validation import check_message, fold_id
+from ingest.validation import check_size, check_topic, fold_id
 from storage.journal import DeadLetter
 
 if TYPE_CHECKING:
@@ -177,12 +177,21 @@ def decode_message(message: Message, context: Context, decoder: str = "") -> lis
     DecodeError
         The message is refused.
     """
-    check_message(message, context.limits)
+    check_topic(message.topic, context.limits)
     found = DECODERS.get(decoder) if decoder else find(message.topic)
     if found is None:
         what = f"no decoder is called {decoder!r}" if decoder else "no decoder for this topic"
         raise MessageRefusedError(Reason.UNKNOWN_TOPIC, what)
+    check_size(message.payload, _most_bytes(found, message.topic, context))
     return found.decode(message, context)
+
+
+def _most_bytes(decoder: Decoder, topic: str, context: Context) -> int:
+    limits = context.limits
+    described = decoder.descriptions and any(
+        topic_matches(pattern, topic) for pattern in decoder.descriptions
+    )
+    return limits.description_bytes if described else limits.payload_bytes
 
 
 def likely_decoders(message: Message, context: Context) -> tuple[str, ...]:
@@ -277,14 +286,16 @@ class Intake:
             Decoder to use; empty means: by topic.
         """
         name = decoder
+        context = self.config.context
         try:
-            check_message(message, self.config.context.limits)
+            check_topic(message.topic, context.limits)
             found = DECODERS.get(decoder) if decoder else self._find(message.topic)
             if found is None:
                 self._note(self.unmatched, message.topic, message, "")
                 raise MessageRefusedError(Reason.UNKNOWN_TOPIC, "no decoder for this topic")  # noqa: TRY301
             name = found.name
-            readings = found.decode(message, self.config.context)
+            check_size(message.payload, _most_bytes(found, message.topic, context))
+            readings = found.decode(message, context)
         except DecodeError as error:
             return self._reject(message, error.reason, error.detail, name)
         except Exception as error:  # noqa: BLE001 - one bad message never stops the others

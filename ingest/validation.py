@@ -2,8 +2,9 @@
 
 What is checked, in this order:
 
-1. *Before parsing*: payload size, topic, JSON depth and number of members (`check_message`,
-   `check_json`). A nested or enormous payload costs a count of its brackets, never a parse.
+1. *Before parsing*: topic, payload size, JSON depth and number of members (`check_topic`,
+   `check_size`, `check_json`). A nested or enormous payload costs a count of its brackets, never
+   a parse.
 2. *Identity*: `sensor_id` normalises and limits what a device calls itself.
 3. *Time*: `settle_time` decides between the device's clock and ours.
 4. *Values*: `check_values` holds every value against the table of quantities. What is no finite
@@ -53,7 +54,8 @@ __all__ = [
     "above",
     "build_reading",
     "check_json",
-    "check_message",
+    "check_size",
+    "check_topic",
     "check_values",
     "fold_id",
     "may_alert",
@@ -100,6 +102,9 @@ class Limits:
         Deepest nesting of a JSON payload.
     json_members : int
         Most members of all objects of one payload together.
+    description_bytes, description_members : int
+        The same for a bridge's description of its devices (`Decoder.descriptions`), which is
+        large by nature and rare.
     max_skew_s : float
         How far a device's clock may run ahead before receive time stands in.
     late_after_s : float
@@ -111,7 +116,9 @@ class Limits:
     payload_bytes: int = 65_536
     topic_length: int = 1_024
     json_depth: int = 24
-    json_members: int = 1_024
+    json_members: int = 4_096
+    description_bytes: int = 1_048_576
+    description_members: int = 65_536
     max_skew_s: float = 300.0
     late_after_s: float = 600.0
     earliest: float = _YEAR_2020
@@ -125,24 +132,32 @@ def may_alert(reading: Reading) -> bool:
     return not reading.flags or SILENT_FLAGS.isdisjoint(reading.flags)
 
 
-def check_message(message: Message, limits: Limits) -> None:
-    """Refuse a message by its envelope alone.
+def check_topic(topic: str, limits: Limits) -> None:
+    """Refuse a topic that is too long or no printable text.
 
     Raises
     ------
     MessageRefusedError
-        `too_large` or `bad_topic`.
+        `bad_topic`.
     """
-    size = len(message.payload)
-    if size > limits.payload_bytes:
-        raise MessageRefusedError(
-            Reason.TOO_LARGE, f"{size} bytes, at most {limits.payload_bytes} are accepted"
-        )
-    topic = message.topic
     if len(topic) > limits.topic_length:
         raise MessageRefusedError(Reason.BAD_TOPIC, f"topic of {len(topic)} characters")
     if not topic.isprintable():
         raise MessageRefusedError(Reason.BAD_TOPIC, "topic is not printable UTF-8 text")
+
+
+def check_size(payload: bytes, most: int) -> None:
+    """Refuse a payload of more than `most` bytes.
+
+    Raises
+    ------
+    MessageRefusedError
+        `too_large`.
+    """
+    if len(payload) > most:
+        raise MessageRefusedError(
+            Reason.TOO_LARGE, f"{len(payload)} bytes, at most {most} are accepted"
+        )
 
 
 def check_json(payload: bytes, limits: Limits) -> None:

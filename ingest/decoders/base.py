@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, tzinfo
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,6 +34,7 @@ __all__ = [
     "availability",
     "decode_text",
     "dict_of",
+    "for_descriptions",
     "gateway_states",
     "list_of",
     "load_json",
@@ -89,12 +90,15 @@ class Decoder:
         window, a description, a downlink receipt).
     summary : str
         One line: which devices speak it.
+    descriptions : tuple of str
+        Topic filters of large descriptions (`Limits.description_bytes`).
     """
 
     name: str
     topics: tuple[str, ...]
     decode: Callable[[Message, Context], list[Reading]]
     summary: str
+    descriptions: tuple[str, ...] = ()
 
 
 def topic_matches(pattern: str, topic: str) -> bool:
@@ -206,6 +210,13 @@ def load_object(payload: bytes, limits: Limits, *, repair_commas: bool = False) 
             Reason.WRONG_TYPE, f"a JSON object is expected, not {type(value).__name__}"
         )
     return value
+
+
+def for_descriptions(limits: Limits) -> Limits:
+    """Return limits that let a large description pass."""
+    return replace(
+        limits, payload_bytes=limits.description_bytes, json_members=limits.description_members
+    )
 
 
 def availability(text: str) -> str | None:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DECODER", "decode"]
 
+_NO_NODES: Final = frozenset({"homeassistant", "zigbee2mqtt", "frigate", "octoprint"})
+"""Programs, not devices, that say they are online in the same way."""
 _OWN_UNIT: Final = {"voc": "index", "tvoc": "ppb"}
 
 
@@ -38,10 +40,7 @@ def decode(message: Message, context: Context) -> list[Reading]:
     levels = message.topic.split("/")
     text = decode_text(message.payload)
     if levels[-1] == "status":
-        word = availability(text)
-        if word is None:
-            raise PayloadError(Reason.MALFORMED, "status is neither online nor offline")
-        return [state_reading(_node(levels[:-1]), word, message, context)]
+        return _status(levels[:-1], text, message, context)
     if len(levels) < 4 or levels[-1] != "state":
         raise PayloadError(Reason.UNKNOWN_TOPIC, "an ESPHome topic ends in /state or /status")
     component, name = levels[-3], levels[-2]
@@ -54,8 +53,19 @@ def decode(message: Message, context: Context) -> list[Reading]:
         return context.states.joiner.add(
             sensor, None, message, context.limits, {}, events=("tamper",)
         )
-    if component != "sensor":
+    return _value(sensor, name, text, message, context) if component == "sensor" else []
+
+
+def _status(levels: list[str], text: str, message: Message, context: Context) -> list[Reading]:
+    if levels and levels[0] in _NO_NODES:
         return []
+    word = availability(text)
+    if word is None:
+        raise PayloadError(Reason.MALFORMED, "status is neither online nor offline")
+    return [state_reading(_node(levels), word, message, context)]
+
+
+def _value(sensor: str, name: str, text: str, message: Message, context: Context) -> list[Reading]:
     unit = context.states.hints.get(message.topic) or _OWN_UNIT.get(name.rpartition("_")[2])
     meaning = quantity_of(name, unit) or (quantity_of(name) if unit else None)
     if meaning is None:

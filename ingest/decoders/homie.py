@@ -13,7 +13,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoders.base import Decoder, decode_text, dict_of, load_object, state_reading, text_of
+from ingest.decoders.base import (
+    Decoder,
+    decode_text,
+    dict_of,
+    for_descriptions,
+    load_object,
+    state_reading,
+    text_of,
+)
 from ingest.decoders.names import quantity_of
 from ingest.errors import PayloadError, Reason
 from ingest.validation import number, sensor_id
@@ -69,7 +77,7 @@ def _learn(device: str, message: Message, context: Context) -> None:
     if not message.payload:
         context.states.units.pop(f"homie {device}", None)
         return
-    nodes = dict_of(load_object(message.payload, context.limits).get("nodes"))
+    nodes = dict_of(load_object(message.payload, for_descriptions(context.limits)).get("nodes"))
     units: dict[str, Any] = {"nodes": len(nodes)}
     for node, described in list(nodes.items())[:64]:
         properties = dict_of(dict_of(described).get("properties"))
@@ -85,4 +93,5 @@ DECODER: Final = Decoder(
     topics=("homie/5/+/+", "homie/5/+/+/+"),
     decode=decode,
     summary="Homie 5 devices",
+    descriptions=("homie/5/+/$description",),
 )

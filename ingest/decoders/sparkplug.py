@@ -206,9 +206,18 @@ def _names(kind: str, sensor: str, payload: Payload, context: Context) -> dict[s
     key = f"sparkplug {sensor}"
     if kind in _BIRTHS:
         context.states.units[key] = {
-            str(m.alias): [m.name[:128], m.unit] for m in payload.metrics if m.alias is not None
+            str(m.alias): [m.name, m.unit]
+            for m in payload.metrics
+            if m.alias is not None and _is_ours(m.name, m.unit)
         }
     return context.states.units.get(key, {})
+
+
+def _is_ours(name: str, unit: str) -> bool:
+    word = name.rpartition("/")[2]
+    return len(name) <= 128 and (
+        word.lower() == "tamper" or quantity_of(word, unit or None) is not None
+    )
 
 
 def _readings(

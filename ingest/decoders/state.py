@@ -164,7 +164,7 @@ class States:
         self.joiner = Joiner(window_s)
         self.units: Bounded[dict[str, Any]] = Bounded(4_096)
         self.hints: Bounded[str] = Bounded(16_384)
-        self.children: Bounded[list[str]] = Bounded(1_024)
+        self.children: Bounded[list[str]] = Bounded(256)
         self.last: Bounded[dict[str, Any]] = Bounded(4_096)
 
     def child(self, gateway: str, sensor: str) -> None:

@@ -22,6 +22,7 @@ from ingest.decoders.base import (
     availability,
     decode_text,
     dict_of,
+    for_descriptions,
     gateway_states,
     list_of,
     load_json,
@@ -88,7 +89,7 @@ def _bridge(rest: list[str], message: Message, context: Context) -> list[Reading
                 last["fresh"] = False
         return gateway_states(_BRIDGE, _BRIDGE, word, message, context)
     if rest == ["devices"]:
-        for device in list_of(load_json(message.payload, context.limits)):
+        for device in list_of(load_json(message.payload, for_descriptions(context.limits))):
             _learn(dict_of(device), context)
     return []
 
@@ -126,7 +127,7 @@ def _device(sensor: str, message: Message, context: Context) -> Reading:
     known = {**before["raw"], **kept} if before else kept
     context.states.last[key] = {
         "raw": known,
-        "seen": seen if type(seen) in (int, float, str) else None,
+        "seen": seen if type(seen) in (int, float) else text_of(seen)[:64] or None,
         "fresh": True,
     }
     return build_reading(
@@ -157,4 +158,5 @@ DECODER: Final = Decoder(
     topics=("zigbee2mqtt/#",),
     decode=decode,
     summary="Zigbee air sensors over Zigbee2MQTT (VINDSTYRKA, Tuya air boxes, ...)",
+    descriptions=("zigbee2mqtt/bridge/devices",),
 )

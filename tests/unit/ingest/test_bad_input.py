@@ -38,8 +38,8 @@ REJECTED = {
     "deep list": (b"[" * 60_000, "too_deep"),
     "deep object": (b'{"a":' * 900 + b"1" + b"}" * 900, "too_deep"),
     "deep in a quantity": (b'{"pm25":' + b"[" * 100 + b"]" * 100 + b"}", "too_deep"),
-    "many keys": (json.dumps({f"k{n}": 1 for n in range(2000)}).encode(), "too_many_keys"),
-    "many empties": (b"{" + b'"a":{},' * 2000 + b'"b":1}', "too_many_keys"),
+    "many keys": (json.dumps({f"k{n}": 1 for n in range(5000)}).encode(), "too_many_keys"),
+    "many empties": (b"{" + b'"a":{},' * 5000 + b'"b":1}', "too_many_keys"),
     "10 MB": (b"x" * 10_000_000, "too_large"),
     "10 MB of objects": (b"[" + b"{}," * 3_300_000 + b"{}]", "too_large"),
     "100,000 deep": (b"[" * 100_000, "too_large"),
@@ -138,6 +138,29 @@ def test_no_decoder_falls_over(intake, name, case):
     payload = REJECTED[case][0]
     out = intake.on_message(Message("x/y", payload, NOW), name)
     assert out.dead_letter is None or out.dead_letter.reason != "decoder_failed"
+
+
+def test_a_bridges_description_may_be_large_but_not_endless(intake):
+    def describe(count):
+        devices = [
+            {
+                "friendly_name": f"box {n}",
+                "definition": {"exposes": [{"property": "voc", "unit": "ppb"}] * 20},
+            }
+            for n in range(count)
+        ]
+        payload = json.dumps(devices).encode()
+        topic = "zigbee2mqtt/bridge/devices"
+        return len(payload), intake.on_message(Message(topic, payload, NOW))
+
+    size, out = describe(300)
+    assert 65_536 < size < 1_048_576
+    assert out.kind is OutcomeKind.ACCEPTED
+    reading = intake.on_message(Message("zigbee2mqtt/box 299", b'{"voc": 90}', NOW)).readings[0]
+    assert reading.values == {"tvoc_ppb": 90.0}
+    size, out = describe(2000)
+    assert size > 1_048_576
+    assert out.dead_letter.reason == "too_large"
 
 
 def test_retained_is_stored_but_silent(intake):
