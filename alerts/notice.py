@@ -14,6 +14,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from storage.registry import floor_name
+
 __all__ = ["KIND_WORDS", "Notice", "NoticeReason", "Priority", "clock_text", "render"]
 
 
@@ -131,9 +133,7 @@ def render(notice: Notice, scheme: str = "") -> tuple[str, str]:
     'PM2.5 rose from 4 to 180 µg/m³ in 6 s'
     """
     limits = _LIMITS.get(scheme, _DEFAULT_LIMITS)
-    floor = notice.floor
-    if floor and "floor" not in floor.lower():
-        floor = f"floor {floor}"
+    floor = floor_name(notice.floor)
     place = ", ".join(part for part in (notice.room, floor, notice.building) if part)
     what = KIND_WORDS.get(notice.kind, notice.kind)
     when = clock_text(notice.since, notice.zone)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from storage.journal import JournalEntry
     from storage.reading import Reading
 
-__all__ = ["Watch", "Watched"]
+__all__ = ["CONSUMER", "Watch", "Watched"]
 
 CONSUMER: Final = "detector"
 _WARM_UP_READINGS: Final = 200_000

@@ -220,6 +220,10 @@ class MqttSource:
                 await self._take_in(client, arrivals)
         except aiomqtt.MqttError as error:
             raise _translated(error, self._settings) from error
+        finally:
+            gone = client._disconnected  # noqa: SLF001 - read, or asyncio reports it unread
+            if gone.done() and not gone.cancelled():
+                gone.exception()
 
     async def _take_in(self, client: aiomqtt.Client, arrivals: Arrivals) -> None:
         gone = client._disconnected  # noqa: SLF001 - the one place that says so

@@ -86,7 +86,7 @@ class _Demo:
         self._port = port
         self._console = console
         self._live = live
-        self._began = time.monotonic()
+        self._began: float | None = None
         self._kinds: Counter[str] = Counter()
         self._rooms: Counter[str] = Counter()
         self._log: deque[Text] = deque(maxlen=10)
@@ -96,8 +96,16 @@ class _Demo:
         self._rate: deque[tuple[float, int]] = deque(maxlen=20)
 
     def _clock(self) -> float:
-        """Unix seconds of the simulated school."""
+        """Unix seconds of the simulated school; it starts with the simulator's first message."""
+        if self._began is None:
+            return _START.timestamp()
         return _START.timestamp() + (time.monotonic() - self._began) * SPEED
+
+    def _stamp(self) -> float:
+        """Receive time of a message, which starts the clock."""
+        if self._began is None:
+            self._began = time.monotonic()
+        return self._clock()
 
     async def run(self, seconds: float) -> int:
         stop = asyncio.Event()
@@ -109,10 +117,10 @@ class _Demo:
         broker_port = _free_port()
         config = self._config(broker_port, push_port)
         async with _broker(broker_port), receiver:
-            self._began = time.monotonic()
             service = Service(
                 config,
                 clock=self._clock,
+                receive_clock=self._stamp,
                 observer=Observer(self._on_events, self._on_alerts, self._on_delivery),
             )
             simulator = await self._simulator(broker_port)
@@ -265,6 +273,7 @@ class _Demo:
 
     async def _show(self, service: Service, stop: asyncio.Event) -> None:
         """Redraw twice a second, or print a line every five seconds."""
+        await service.ready.wait()
         screen = Live(console=self._console, auto_refresh=False) if self._live else None
         with screen or contextlib.nullcontext():
             turn = 0

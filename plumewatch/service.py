@@ -30,7 +30,7 @@ from alerts.errors import AlertError
 from alerts.notify import AppriseNotifier, NotifySettings
 from alerts.outbox import OutboxPump
 from alerts.secrets import load_secret
-from alerts.watch import Watch
+from alerts.watch import CONSUMER, Watch
 from alerts.web.app import create_app
 from alerts.web.settings import PipelineStatus, QuarantinedSensor, StaffPageSettings
 from ingest.decoders import DECODERS, subscriptions
@@ -111,6 +111,8 @@ class Service:
     config : PlumewatchConfig
     clock : callable
         Unix seconds.
+    receive_clock : callable, optional
+        Unix seconds, asked once a message as it arrives; `clock` by default.
     notifier : Notifier, optional
         Apprise by default.
     observer : Observer, optional
@@ -121,6 +123,7 @@ class Service:
         config: PlumewatchConfig,
         *,
         clock: Callable[[], float] = time.time,
+        receive_clock: Callable[[], float] | None = None,
         notifier: Notifier | None = None,
         observer: Observer | None = None,
     ) -> None:
@@ -128,6 +131,7 @@ class Service:
         self.paths = DataPaths(config.data_dir)
         self.registry = config.registry()
         self.counters = Counters(started=clock())
+        self.ready = asyncio.Event()
         self._clock = clock
         self._observer = observer or Observer()
         self._notifier = notifier or AppriseNotifier(
@@ -143,7 +147,11 @@ class Service:
         self.journal = Journal(self.paths.journal)
         self.series = SqliteSeries(self.paths.series)
         self.source = MqttSource(
-            broker_settings(config), subscriptions(), self.intake, self._commit, clock
+            broker_settings(config),
+            subscriptions(),
+            self.intake,
+            self._commit,
+            receive_clock or clock,
         )
         self._lock: IO[str] | None = None
         self._state: sqlite3.Connection | None = None
@@ -180,6 +188,7 @@ class Service:
     async def _serve(self, stop: asyncio.Event, pump: OutboxPump) -> None:
         web = self._web_server()
         log.info("staff page: http://%s:%d", self.config.web.host, web.port)
+        self.ready.set()
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
@@ -223,11 +232,27 @@ class Service:
             self._state = connect(self.paths.state)
             migrate(self._state, "state", state.SCRIPTS)
             migrate(self._state, "alerts", schema.SCRIPTS)
+            self._meet_journal()
             self.intake.restore(self.journal.tail(20_000))
             self._watch = Watch(self._state, self.engine, may_alert)
             self._watch.open(self.journal.read)
         except (StorageError, sqlite3.Error) as error:
             raise ServiceError(f"storage: {error}") from error
+
+    def _meet_journal(self) -> None:
+        """Let a journal that is older than its consumers go on behind them."""
+        if self._state is None:
+            return
+        read = max(self.series.position(), state.position(self._state, CONSUMER))
+        last = self.journal.last_offset()
+        if last < read:
+            log.warning(
+                "the journal ends at %d and was read up to %d: another journal, or a backup of it?"
+                " New readings go on behind that",
+                last,
+                read,
+            )
+            self.journal.continue_behind(read)
 
     def _close(self) -> None:
         for thread in self._threads.values():

@@ -257,6 +257,34 @@ class Journal:
         """Offset of the newest reading ever written; 0 if none."""
         return self._last(self._reader())
 
+    def continue_behind(self, offset: int) -> None:
+        """Give out no offset up to and including `offset` any more.
+
+        For a journal that was restored from a backup or begun anew: consumers that are further
+        would take its next readings for read. Never goes back.
+
+        Parameters
+        ----------
+        offset : int
+
+        Raises
+        ------
+        StorageUnavailableError
+            If the disk refuses.
+        """
+        try:
+            with transaction(self._writer()) as tx:
+                tx.execute(
+                    "INSERT INTO sqlite_sequence (name, seq) SELECT 'journal', 0"
+                    " WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'journal')"
+                )
+                tx.execute(
+                    "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'journal'",
+                    (offset,),
+                )
+        except sqlite3.Error as error:
+            raise StorageUnavailableError(f"{self.path}: {error}") from error
+
     def first_offset(self) -> int:
         """Offset of the oldest reading still kept; one past the last if none is."""
         row = self._reader().execute("SELECT min(offset) FROM journal").fetchone()

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Registry", "Room", "Sensor"]
+__all__ = ["Registry", "Room", "Sensor", "floor_name"]
+
+
+def floor_name(floor: str) -> str:
+    """Say a floor as people do, whether it is registered as a number or as words.
+
+    Examples
+    --------
+    >>> floor_name("2"), floor_name("2nd floor"), floor_name("")
+    ('floor 2', '2nd floor', '')
+    """
+    return floor if not floor or "floor" in floor.lower() else f"floor {floor}"
 
 
 @dataclass(frozen=True, slots=True)

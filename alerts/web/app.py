@@ -37,6 +37,7 @@ from alerts.web.guard import COOKIE, SecurityHeaders, Session, Sessions, SignInL
 from detection.quantities import QUANTITIES
 from storage import sqlite
 from storage.errors import StorageError
+from storage.registry import floor_name
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -148,6 +149,7 @@ class _Page:
         environment.filters["ago"] = self._ago_text
         environment.filters["iso"] = lambda t: datetime.fromtimestamp(t, UTC).isoformat()
         environment.filters["path"] = lambda text: quote(text, safe="")
+        environment.filters["floor_name"] = floor_name
         environment.globals.update(
             school=settings.school,
             kind_words=KIND_WORDS,
@@ -496,7 +498,7 @@ class _Page:
         for found in incidents:
             room = self._registry.rooms.get(found["room"])
             found["room_name"] = room.name if room else found["room"]
-            parts = (f"floor {room.floor}" if room.floor else "", room.building) if room else ()
+            parts = (floor_name(room.floor), room.building) if room else ()
             found["place"] = ", ".join(p for p in parts if p)
             found["known_room"] = room is not None
         return incidents

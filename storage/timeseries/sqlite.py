@@ -54,12 +54,27 @@ SCRIPTS = (
 
 _CONSUMER = "series"
 _NS = 1_000_000_000
+_LATEST_ROWS = 12
+_LATEST_S = 120
 _ALL = ("sensor", "time", "received", *COLUMNS, "events", "faults", "flags")
 _UPSERT = (
     f"INSERT INTO reading ({', '.join(_ALL)}) VALUES ({', '.join('?' * len(_ALL))})"  # noqa: S608 - names from the table of quantities
     " ON CONFLICT (sensor, time) DO UPDATE SET "
     + ", ".join(f"{c} = coalesce({c}, excluded.{c})" for c in _ALL[3:])
 )
+
+
+def _merged(rows: Sequence[sqlite3.Row]) -> LatestReading:
+    """Newest value of each quantity over rows of one sensor, newest first."""
+    newest = rows[0][0]
+    values: dict[str, float] = {}
+    for row in rows:
+        if newest - row[0] > _LATEST_S * _NS:
+            break
+        for key, value in zip(COLUMNS, row[1:], strict=True):
+            if value is not None:
+                values.setdefault(key, value)
+    return LatestReading(newest / _NS, values)
 
 
 def to_ns(time: float) -> int:
@@ -153,7 +168,11 @@ class SqliteSeries:
         self._ids = known
 
     def latest(self) -> Mapping[str, LatestReading]:
-        """Newest reading of every sensor that has one."""
+        """Newest reading of every sensor that has one.
+
+        Devices that spread their quantities over several messages are shown whole: a quantity that
+        the newest message lacks comes from one at most `_LATEST_S` older.
+        """
         reader = self._readable()
         found: dict[str, LatestReading] = {}
         columns = ", ".join(COLUMNS)
@@ -161,14 +180,13 @@ class SqliteSeries:
             sensors = reader.execute("SELECT id, name FROM sensor").fetchall()
         for sensor_id, name in sensors:
             with self._reading:
-                row = reader.execute(
+                rows = reader.execute(
                     f"SELECT time, {columns} FROM reading WHERE sensor = ?"  # noqa: S608 - names from the table of quantities
-                    " ORDER BY time DESC LIMIT 1",
-                    (sensor_id,),
-                ).fetchone()
-            if row is not None:
-                values = {k: v for k, v in zip(COLUMNS, row[1:], strict=True) if v is not None}
-                found[name] = LatestReading(row[0] / _NS, values)
+                    " ORDER BY time DESC LIMIT ?",
+                    (sensor_id, _LATEST_ROWS),
+                ).fetchall()
+            if rows:
+                found[name] = _merged(rows)
         return found
 
     def window(

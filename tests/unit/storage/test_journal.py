@@ -125,6 +125,20 @@ def test_offsets_are_never_reused(path, make_readings):
         assert [e.offset for e in journal.read(0, 10)[0]] == [5, 6]
 
 
+def test_continue_behind(path, make_readings):
+    with Journal(path) as journal:
+        journal.continue_behind(100)
+        assert journal.last_offset() == 100
+        assert journal.read(0, 10) == ([], 0)
+        assert journal.commit(make_readings(2)) == 102
+        journal.continue_behind(50)
+        assert journal.commit(make_readings(1)) == 103
+        journal.continue_behind(200)
+    with Journal(path) as journal:
+        assert journal.commit(make_readings(1)) == 201
+        assert [e.offset for e in journal.read(0, 10)[0]] == [101, 102, 103, 201]
+
+
 @pytest.mark.parametrize(
     "damage",
     [{"body": b""}, {"body": b"\x93abc"}, {"crc": 1}, {"body": b"\x80", "crc": 0x9D4C7E8B}],

@@ -56,7 +56,15 @@ def test_missing_is_nan_and_never_zero(series):
     assert values["pm25"][0] == 0.0
     assert np.isnan(values["pm25"][1])
     assert np.isnan(values["rh"][0])
-    assert series.latest()["s"].values == {"rh": 41.0}
+    assert "temp" not in series.latest()["s"].values
+
+
+def test_latest_joins_what_a_device_spreads_over_messages(series):
+    parts = [{"pm25": 7.0, "rh": 40.0}, {"rssi": -60.0}, {"rh": 41.0}]
+    series.write([Reading("s", T + i, T, part) for i, part in enumerate(parts)], 3)
+    assert series.latest()["s"] == (T + 2, {"pm25": 7.0, "rssi": -60.0, "rh": 41.0})
+    series.write([Reading("s", T + 200, T, {"rssi": -61.0})], 4)
+    assert series.latest()["s"].values == {"rssi": -61.0}
 
 
 def test_every_quantity_comes_back(series):
