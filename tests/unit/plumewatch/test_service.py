@@ -1,0 +1,116 @@
+"""The composition: what is journalled is detected, stored and told, over faults and restarts."""
+
+import asyncio
+import contextlib
+import sqlite3
+import time
+
+import pytest
+
+from alerts.notify import RecordingNotifier
+from plumewatch.config import parse
+from plumewatch.service import Service, ServiceError
+from storage.reading import Reading
+from tests.support.broker import free_port
+from tests.support.plumes import readings_of_puff
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    monkeypatch.setenv("AP_URL", "json://127.0.0.1:9/push")
+    return parse(
+        {
+            "site": "S",
+            "timezone": "UTC",
+            "broker": {"port": free_port()},  # nobody answers: readings are put in by the tests
+            "web": {"port": free_port()},
+            "alerts": {"allow_private_targets": True},
+            "room": [{"id": "r", "name": "Boys", "building": "North", "floor": "2"}],
+            "sensor": [{"id": "n2-boys-1", "room": "r"}],
+            "staff": [{"id": "ap", "name": "AP", "notify": [{"url_env": "AP_URL"}]}],
+        },
+        base=tmp_path,
+    )
+
+
+@contextlib.asynccontextmanager
+async def running(config):
+    service = Service(config, notifier=RecordingNotifier())
+    stop = asyncio.Event()
+    task = asyncio.create_task(service.run(stop))
+    try:
+        ready = asyncio.create_task(service.ready.wait())
+        await asyncio.wait((task, ready), timeout=10, return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+        yield service
+    finally:
+        stop.set()
+        async with asyncio.timeout(20):
+            await task
+
+
+async def until(met):
+    async with asyncio.timeout(15):
+        while not met():  # noqa: ASYNC110 - what is waited for is in other threads
+            await asyncio.sleep(0.01)
+
+
+def puff():
+    return readings_of_puff(start=time.time() - 300)
+
+
+async def test_a_puff_is_stored_and_told(config):
+    async with running(config) as service:
+        readings = puff()
+        await service._commit(readings, [])
+        await until(lambda: service.counters.readings_stored == len(readings))
+        await until(lambda: service._notifier.sent)
+        assert service.counters.readings_detected == len(readings)
+        assert service.counters.alerts == 1
+    assert len(service._notifier.sent) == 1
+
+
+async def test_restart_says_nothing_twice(config):
+    async with running(config) as service:
+        await service._commit(puff(), [])
+        await until(lambda: service._notifier.sent)
+    async with running(config) as service:
+        await service._commit([Reading("n2-boys-1", time.time(), time.time(), {"pm25": 4.0})], [])
+        await until(lambda: service.counters.readings_detected == 1)
+        assert service._notifier.sent == []
+
+
+async def test_a_batch_of_corrupt_records_ends_nothing(config):
+    async with running(config) as service:
+        await until(lambda: service.series.position() == 0)
+        service.journal.commit(puff()[:5])
+        with contextlib.closing(sqlite3.connect(service.paths.journal)) as other, other:
+            other.execute("UPDATE journal SET crc = 0")
+        now = time.time()
+        await service._commit([], [])  # wakes the consumers
+        await until(lambda: service._watch.position == 5)
+        await service._commit([Reading("n2-boys-1", now, now, {"pm25": 4.0})], [])
+        await until(lambda: service.counters.readings_stored == 1)
+        assert service.journal.dead_letter_counts() == {"corrupt_record": 5}
+
+
+async def test_a_new_journal_goes_on_behind_its_consumers(config):
+    async with running(config) as service:
+        readings = puff()
+        await service._commit(readings, [])
+        await until(lambda: service.counters.readings_stored == len(readings))
+        await until(lambda: service._watch.position == len(readings))
+    for path in service.paths.root.glob("journal.db*"):
+        path.unlink()
+    now = time.time()
+    async with running(config) as service:
+        await service._commit([Reading("n2-boys-1", now, now, {"pm25": 4.0})], [])
+        await until(lambda: service.counters.readings_stored == 1)
+        await until(lambda: service.counters.readings_detected == 1)
+        assert service.series.count() == len(readings) + 1
+
+
+async def test_two_services_on_one_folder(config):
+    async with running(config):
+        with pytest.raises(ServiceError, match="is in use by process"):
+            await Service(config, notifier=RecordingNotifier()).run(asyncio.Event())
