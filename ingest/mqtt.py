@@ -24,7 +24,6 @@ aiomqtt 2 acknowledges a message before the caller has seen it.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 from collections import deque
@@ -229,11 +228,12 @@ class MqttSource:
         gone = client._disconnected  # noqa: SLF001 - the one place that says so
         while not gone.done():
             waiting = asyncio.ensure_future(arrivals.group())
-            await asyncio.wait((waiting, gone), return_when=asyncio.FIRST_COMPLETED)
-            if not waiting.done():
-                waiting.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await waiting
+            try:
+                await asyncio.wait((waiting, gone), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                if not waiting.done():
+                    waiting.cancel()
+            if waiting.cancelled() or not waiting.done():
                 break
             group = waiting.result()
             await self._settle([self._intake.on_message(a.message) for a in group])

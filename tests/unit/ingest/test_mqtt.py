@@ -1,0 +1,200 @@
+"""MQTT in: acknowledged only what is durable, in the order it came; bounded; nothing raises."""
+
+import asyncio
+import json
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from ingest import mqtt
+from ingest.errors import BrokerError, BrokerReason
+from ingest.mqtt import Arrivals, BrokerSettings, MqttSource, SourceState, probe
+from ingest.pipeline import Intake, IntakeConfig
+from storage.errors import StorageUnavailableError
+from tests.support.broker import Mosquitto, free_port
+from tests.support.service import Publisher
+
+TOPIC = "plumewatch/v1/b2/reading"
+
+
+def raw(topic=TOPIC.encode(), payload=b"{}", qos=1, mid=1, **more):
+    def text(self):
+        return self._topic.decode()
+
+    kind = type("Raw", (SimpleNamespace,), {"topic": property(text)})
+    fields = {"retain": False, "dup": False} | more
+    return kind(_topic=topic, payload=payload, qos=qos, mid=mid, **fields)
+
+
+class TestArrivals:
+    @pytest.fixture
+    def arrivals(self):
+        return Arrivals(lambda: 7.0, SourceState())
+
+    async def test_in_order_with_what_the_broker_said(self, arrivals):
+        arrivals.on_message(None, None, raw(mid=3, dup=True))
+        arrivals.on_message(None, None, raw(mid=4, retain=True))
+        group = await arrivals.group()
+        assert [a.packet_id for a in group] == [3, 4]
+        assert [(a.message.duplicate, a.message.retained) for a in group] == [
+            (True, False),
+            (False, True),
+        ]
+        assert {a.message.received for a in group} == {7.0}
+
+    async def test_a_topic_that_is_no_text_arrives_and_is_refused(self, arrivals):
+        arrivals.on_message(None, None, raw(topic=b"a/\xff\xfe"))
+        (arrival,) = await arrivals.group()
+        outcome = Intake().on_message(arrival.message)
+        assert outcome.dead_letter.reason == "bad_topic"
+        assert outcome.dead_letter.topic.isprintable()
+
+    async def test_groups_are_bounded(self, arrivals):
+        for k in range(mqtt.MAX_GROUP + 10):
+            arrivals.on_message(None, None, raw(mid=k))
+        assert len(await arrivals.group()) == mqtt.MAX_GROUP
+        assert len(await arrivals.group()) == 10
+
+    async def test_qos_0_is_bounded_and_counted(self, monkeypatch):
+        monkeypatch.setattr(mqtt, "MAX_UNACKNOWLEDGED_QOS0", 3)
+        state = SourceState()
+        arrivals = Arrivals(lambda: 7.0, state)
+        for _ in range(5):
+            arrivals.on_message(None, None, raw(qos=0))
+        arrivals.on_message(None, None, raw(qos=1))
+        assert (state.received, state.dropped_qos0) == (6, 2)
+        assert [a.qos for a in await arrivals.group()] == [0, 0, 0, 1]
+        arrivals.on_message(None, None, raw(qos=0))
+        assert state.dropped_qos0 == 2
+
+    async def test_waits_for_the_first(self, arrivals):
+        waiting = asyncio.create_task(arrivals.group())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        arrivals.on_message(None, None, raw())
+        assert len(await waiting) == 1
+
+
+@pytest.fixture
+def broker():
+    with Mosquitto("max_inflight_messages 20") as started:
+        yield started
+
+
+class Disk:
+    """Where groups are committed; refuses while `full`."""
+
+    def __init__(self):
+        self.full = False
+        self.refused = 0
+        self.kept = []
+        self.letters = []
+
+    async def commit(self, readings, letters):
+        await asyncio.sleep(0)
+        if self.full:
+            self.refused += 1
+            raise StorageUnavailableError("database or disk is full")
+        self.kept += [r.seq for r in readings]
+        self.letters += letters
+
+
+async def until(met):
+    async with asyncio.timeout(15):
+        while not met():  # noqa: ASYNC110 - a broker is waited for
+            await asyncio.sleep(0.005)
+
+
+def source_of(broker, disk):
+    intake = Intake(IntakeConfig(accept_unknown=True))
+    settings = BrokerSettings(port=broker.port, client_id="under-test")
+    return MqttSource(settings, [TOPIC], intake, disk.commit, time.time)
+
+
+async def ended(task):
+    task.cancel()
+    await asyncio.wait((task,), timeout=10)
+    assert task.cancelled()
+
+
+def send(publisher, numbers):
+    for k in numbers:
+        content = {"time": time.time(), "seq": k, "pm25": 4.0}
+        publisher.send(TOPIC, json.dumps(content).encode())
+
+
+async def test_nothing_is_acknowledged_while_the_disk_refuses(broker, monkeypatch):
+    monkeypatch.setattr(mqtt, "_FIRST_RETRY_S", 0.01)
+    disk = Disk()
+    source = source_of(broker, disk)
+    task = asyncio.create_task(source.run())
+    await until(lambda: source.state.connected)
+    with Publisher(broker.port) as publisher:
+        disk.full = True
+        send(publisher, range(100))
+        await until(lambda: disk.refused > 2 and source.state.received == 20)
+        assert source.state.acknowledged == 0
+        assert source.state.received == 20  # the broker's window is closed
+        assert "disk is full" in source.state.storage_failing
+        disk.full = False
+        await until(lambda: source.state.acknowledged == 100)
+    assert disk.kept == list(range(100))
+    assert source.state.storage_failing == ""
+    await ended(task)
+
+
+async def test_what_was_not_acknowledged_comes_again_to_the_next_one(broker, monkeypatch):
+    monkeypatch.setattr(mqtt, "_FIRST_RETRY_S", 0.01)
+    disk = Disk()
+    source = source_of(broker, disk)
+    task = asyncio.create_task(source.run())
+    await until(lambda: source.state.connected)
+    with Publisher(broker.port) as publisher:
+        send(publisher, range(10))
+        await until(lambda: source.state.acknowledged == 10)
+        disk.full = True
+        send(publisher, range(10, 40))
+        await until(lambda: disk.refused >= 2)
+        await ended(task)
+        send(publisher, range(40, 50))
+        publisher.settle()
+    disk.full = False
+    again = source_of(broker, disk)
+    task = asyncio.create_task(again.run())
+    await until(lambda: again.state.acknowledged == 40)
+    assert disk.kept == list(range(50))
+    await ended(task)
+
+
+async def test_bad_messages_are_acknowledged_with_a_dead_letter(broker):
+    disk = Disk()
+    source = source_of(broker, disk)
+    task = asyncio.create_task(source.run())
+    await until(lambda: source.state.connected)
+    with Publisher(broker.port) as publisher:
+        for k in range(60):
+            publisher.send(TOPIC, b"no json %d" % k)
+        send(publisher, [1])
+        await until(lambda: source.state.acknowledged == 61)
+    assert len(disk.letters) == 60
+    assert disk.kept == [1]
+    await ended(task)
+
+
+async def test_probe(broker):
+    await probe(BrokerSettings(port=broker.port))
+    port = free_port()
+    with pytest.raises(BrokerError, match=f"127.0.0.1:{port} is not reachable") as refused:
+        await probe(BrokerSettings(port=port))
+    assert refused.value.reason is BrokerReason.UNREACHABLE
+
+
+async def test_a_refused_user_ends_it_at_once():
+    with Mosquitto(users={"plumewatch": "right"}) as broker:
+        settings = BrokerSettings(port=broker.port, username="plumewatch", password="guessed")
+        source = MqttSource(settings, [TOPIC], Intake(), Disk().commit, time.time)
+        with pytest.raises(BrokerError, match="wrong name or password") as refused:
+            await asyncio.wait_for(source.run(), 10)
+        assert refused.value.reason is BrokerReason.REFUSED
+        assert "guessed" not in str(refused.value) + repr(settings)
