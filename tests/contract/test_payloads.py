@@ -288,7 +288,7 @@ def check_values(values, expected):
             if want is None:
                 assert quantity not in values, key
             else:
-                assert values.get(quantity) == pytest.approx(want / per, rel=1e-4, abs=0.006), key
+                assert values.get(quantity) == pytest.approx(want / per, rel=1e-5, abs=0.006), key
         elif key in BELOW and "nc10_per_cm3" in expected:
             above = expected["nc10_per_cm3"] - want
             assert values.get(BELOW[key]) == pytest.approx(above, abs=0.011), key
@@ -351,6 +351,9 @@ def check_handling(got, expected):  # noqa: C901 - one branch a key
             assert got.received - got.readings[0].time == pytest.approx(want)
         elif key in FLAG and want:
             assert FLAG[key] in got.flags
+            if key == "_clock_skew_s":
+                sent = stamp(as_json(got.payload)["time"])
+                assert got.readings[0].time - sent == pytest.approx(want, abs=60)
         elif key == "_note":
             assert all(set(r.values) <= set(QUANTITIES) for r in got.readings)
         elif got.name == "sparkplug" and key.startswith("_"):
