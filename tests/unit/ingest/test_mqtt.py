@@ -18,7 +18,7 @@ from tests.support.service import Publisher
 TOPIC = "plumewatch/v1/b2/reading"
 
 
-def raw(topic=TOPIC.encode(), payload=b"{}", qos=1, mid=1, **more):
+def raw(topic=b"plumewatch/v1/b2/reading", payload=b"{}", qos=1, mid=1, **more):
     def text(self):
         return self._topic.decode()
 
