@@ -12,6 +12,9 @@ A group is never given up: when the disk refuses, the same group is tried again 
 acknowledged, so the broker's window closes and the broker keeps what follows. That is also why the
 duplicate window may learn of a reading before the commit: nothing behind it is acknowledged first.
 
+Formats that send one value a topic are joined into readings over a short window; their messages,
+and those that came after them, are acknowledged once the window is closed and committed.
+
 Bounds
 ------
 Unacknowledged QoS 1 messages are bounded by the broker (`max_inflight_messages`). QoS 0 messages
@@ -56,6 +59,8 @@ MAX_UNACKNOWLEDGED_QOS0: Final = 20_000
 _FIRST_RETRY_S: Final = 0.5
 _LAST_RETRY_S: Final = 30.0
 _TIMEOUT_S: Final = 10.0
+_JOIN_POLL_S: Final = 0.2
+"""How often to look whether a join window is over while nothing arrives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,29 +231,43 @@ class MqttSource:
 
     async def _take_in(self, client: aiomqtt.Client, arrivals: Arrivals) -> None:
         gone = client._disconnected  # noqa: SLF001 - the one place that says so
-        while not gone.done():
-            waiting = asyncio.ensure_future(arrivals.group())
-            try:
-                await asyncio.wait((waiting, gone), return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                if not waiting.done():
-                    waiting.cancel()
-            if waiting.cancelled() or not waiting.done():
-                break
-            group = waiting.result()
-            await self._settle([self._intake.on_message(a.message) for a in group])
-            for arrival in group:
-                if gone.done():
-                    break
-                client._client.ack(arrival.packet_id, arrival.qos)  # noqa: SLF001
-                self.state.acknowledged += 1
+        unacknowledged: deque[_Arrival] = deque()
+        waiting = asyncio.ensure_future(arrivals.group())
+        try:
+            while not gone.done():
+                await asyncio.wait(
+                    (waiting, gone),
+                    timeout=None if self._intake.held_since() is None else _JOIN_POLL_S,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                group: list[_Arrival] = []
+                if waiting.done():
+                    group = waiting.result()
+                    waiting = asyncio.ensure_future(arrivals.group())
+                outcomes = [self._intake.on_message(a.message) for a in group]
+                unacknowledged.extend(group)
+                await self._settle(outcomes, self._intake.on_time(self._clock()))
+                self._acknowledge(client, unacknowledged)
+        finally:
+            waiting.cancel()
         error = gone.exception()
         if error is not None:
             raise error
 
-    async def _settle(self, outcomes: Sequence[Outcome]) -> None:
+    def _acknowledge(self, client: aiomqtt.Client, unacknowledged: deque[_Arrival]) -> None:
+        """Acknowledge, oldest first, up to the first message that waits in a join window."""
+        held = self._intake.held_since()
+        while unacknowledged and not client._disconnected.done():  # noqa: SLF001
+            if held is not None and unacknowledged[0].message.received >= held:
+                return
+            arrival = unacknowledged.popleft()
+            client._client.ack(arrival.packet_id, arrival.qos)  # noqa: SLF001
+            self.state.acknowledged += 1
+
+    async def _settle(self, outcomes: Sequence[Outcome], joined: Sequence[Reading]) -> None:
         """Make the outcomes of one group durable, however long the disk refuses."""
         readings = [reading for outcome in outcomes for reading in outcome.readings]
+        readings.extend(joined)
         letters = [o.dead_letter for o in outcomes if o.dead_letter is not None]
         if not readings and not letters:
             return

@@ -320,6 +320,14 @@ class Intake:
         """When `on_time` has something to do, Unix seconds of receive time; None if never."""
         return self.config.context.states.joiner.next_deadline()
 
+    def held_since(self) -> float | None:
+        """Receive time from which on messages wait in a join window; None if none does.
+
+        A message received at or after it may hold a value that no returned reading has yet, so it
+        must not be acknowledged.
+        """
+        return self.config.context.states.joiner.held_since()
+
     def on_time(self, now: float) -> tuple[Reading, ...]:
         """Return the readings whose join window is over at `now`, to be journalled."""
         context = self.config.context

@@ -131,6 +131,12 @@ class AlertsConfig(_Section):
     allow_private_targets: bool = False
 
 
+class IngestConfig(_Section):
+    """What is listened to."""
+
+    decoders: Annotated[list[str], Field(max_length=64)] = []
+
+
 class PlumewatchConfig(_Section):
     """The whole configuration."""
 
@@ -139,6 +145,7 @@ class PlumewatchConfig(_Section):
     data_dir: Path = _DATA_DIR
     broker: BrokerConfig = BrokerConfig()
     web: WebConfig = WebConfig()
+    ingest: IngestConfig = IngestConfig()
     alerts: AlertsConfig = AlertsConfig()
     room: Annotated[list[RoomConfig], Field(min_length=1, max_length=10_000)]
     sensor: Annotated[list[SensorConfig], Field(min_length=1, max_length=100_000)]
@@ -299,6 +306,16 @@ def _sensor_faults(tree: Mapping[str, Any], decoders: frozenset[str]) -> Iterato
                 path=f"sensor.{i}.decoder",
                 value=repr(decoder),
                 allowed="must be empty or one of: " + ", ".join(sorted(decoders)),
+            )
+
+
+def _decoder_faults(config: PlumewatchConfig, decoders: frozenset[str]) -> Iterator[Fault]:
+    for i, name in enumerate(config.ingest.decoders):
+        if decoders and name not in decoders:
+            yield Fault(
+                path=f"ingest.decoders.{i}",
+                value=repr(name),
+                allowed="must be one of: " + ", ".join(sorted(decoders)),
             )
 
 

@@ -152,6 +152,7 @@ class _Demo:
             "data_dir": "data",
             "broker": {"port": broker_port, "client_id": "plumewatch-demo"},
             "web": {"port": self._port},
+            "ingest": {"decoders": ["native", "tasmota", "airgradient"]},
             "alerts": {"allow_private_targets": True},
             "room": [
                 {"id": room, "name": name, "building": building, "floor": floor}

@@ -148,7 +148,7 @@ class Service:
         self.series = SqliteSeries(self.paths.series)
         self.source = MqttSource(
             broker_settings(config),
-            subscriptions(),
+            subscriptions(tuple(config.ingest.decoders)),
             self.intake,
             self._commit,
             receive_clock or clock,

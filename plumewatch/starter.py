@@ -23,6 +23,11 @@ port = 8420
 # public_url = "https://plumewatch.example.org"  # what links in notices start with
 # token_file = "secrets/staff-token"             # needed to acknowledge and give feedback
 
+[ingest]
+# Which formats to subscribe to; empty means all that Plumewatch knows. `plumewatch decode --help`
+# shows what a message means.
+decoders = []                          # e.g. ["native", "tasmota", "airgradient"]
+
 [alerts]
 cooldown_s = 300                       # after a delivered notice, per room and kind
 # allow_private_targets = true         # let notices go to addresses in your own network

@@ -114,6 +114,12 @@ class Joiner:
             return window.opened + self.window_s
         return None
 
+    def held_since(self) -> float | None:
+        """When the oldest open window was opened, Unix seconds of receive time."""
+        for window in self._open.values():
+            return window.opened
+        return None
+
     def on_time(self, now: float, limits: Limits) -> list[Reading]:
         """Close the windows that are over at `now`."""
         due = [s for s, w in self._open.items() if w.opened + self.window_s <= now]

@@ -182,6 +182,39 @@ async def test_bad_messages_are_acknowledged_with_a_dead_letter(broker):
     await ended(task)
 
 
+async def test_joined_values_are_acknowledged_once_their_reading_is_kept(broker):
+    now = [time.time()]
+    readings = []
+
+    async def commit(committed, _letters):
+        await asyncio.sleep(0)
+        readings.extend(committed)
+
+    source = MqttSource(
+        BrokerSettings(port=broker.port, client_id="joining"),
+        ["#"],
+        Intake(IntakeConfig(accept_unknown=True)),
+        commit,
+        lambda: now[0],
+    )
+    task = asyncio.create_task(source.run())
+    await until(lambda: source.state.connected)
+    with Publisher(broker.port) as publisher:
+        send(publisher, [1])
+        await until(lambda: source.state.acknowledged == 1)
+        now[0] += 0.1
+        publisher.send("room7/sensor/pm_2_5/state", b"7.5")
+        publisher.send("room7/sensor/humidity/state", b"41.0")
+        now[0] += 0.1
+        send(publisher, [2])
+        await until(lambda: len(readings) == 2 and source.state.received == 4)
+        assert source.state.acknowledged == 1
+        now[0] += 2.0
+        await until(lambda: source.state.acknowledged == 4)
+    assert readings[-1].values == {"pm25": 7.5, "rh": 41.0}
+    await ended(task)
+
+
 async def test_probe(broker):
     await probe(BrokerSettings(port=broker.port))
     port = free_port()
