@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FAMILIES",
     "FIRST_TEST_SEED",
+    "FIRST_TRAINING_END",
     "HELD_OUT",
     "INTERVALS",
     "Series",
@@ -50,6 +51,8 @@ __all__ = [
     "simulator_hash",
 ]
 
+FIRST_TRAINING_END: Final = 10_000
+"""Training seeds are below."""
 FIRST_TEST_SEED: Final = 90_000
 """First seed of test worlds; training uses seeds below 10,000."""
 INTERVALS: Final = (1, 2, 5, 10, 30, 60)
