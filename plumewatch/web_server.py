@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,7 @@ class WebServer:
             self._socket = socket.create_server((host, port), family=family, backlog=128)
         except OSError as error:
             raise PortInUseError(
-                f"cannot listen on {host}:{port}: {error.strerror}; is Plumewatch running already,"
+                f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}; is Plumewatch running already,"
                 " or does another program use this port?"
             ) from error
         self.port: int = self._socket.getsockname()[1]
