@@ -163,7 +163,7 @@ def _page(config: PlumewatchConfig) -> Finding:
         return Finding(
             "staff page",
             ok=False,
-            sentence=f"cannot listen on {where[0]}:{where[1]}: {error.strerror}"
+            sentence=f"cannot listen on {where[0]}:{where[1]}: {os.strerror(error.errno or 0)}"
             " (is Plumewatch running already?)",
         )
     if staff_token(config) is None:

@@ -51,8 +51,8 @@ class WebServer:
             self._socket = socket.create_server((host, port), family=family, backlog=128)
         except OSError as error:
             raise PortInUseError(
-                f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}; is Plumewatch running already,"
-                " or does another program use this port?"
+                f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)};"
+                " is Plumewatch running already, or does another program use this port?"
             ) from error
         self.port: int = self._socket.getsockname()[1]
         self._server = _Server(
