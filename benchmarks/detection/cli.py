@@ -118,12 +118,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     shown = " ".join(shlex.quote(a) for a in (sys.argv[1:] if argv is None else argv))
     command = f"python -m benchmarks.detection {shown}".strip()
-    report = Report(outcome, test, trained, real, command, time.perf_counter() - begun)
-    print_report(report, console)
+    took = time.perf_counter() - begun
+    print_report(outcome, real, console)
     if trained is not None:
         docs = worlds.BUILD / "detection-quick" if options.quick else options.docs
         docs.mkdir(parents=True, exist_ok=True)
+        report = Report(outcome, test, trained, real, command, took)
         write_document(report, docs / "detection-benchmark.md", docs / "img")
         console.print(f"written: {docs / 'detection-benchmark.md'}")
-    console.print(f"{outcome.sensors} sensors, {report.took_s:.0f} s")
+    console.print(f"{outcome.sensors} sensors, {took:.0f} s")
     return 0

@@ -38,7 +38,7 @@ COLOURS: Final = {"vape": "#b3261e", "spray": "#7b4fa3", "steam": "#2a7ab0", "vo
 def worst(
     scores: Sequence[SensorScore], n: int
 ) -> tuple[list[tuple[SensorScore, Truth]], list[tuple[SensorScore, float, str]]]:
-    """The worst misses, and the worst false alarms (time, cause), of a method."""
+    """Rank the worst misses, and the worst false alarms (time, cause), of a method."""
     misses = [(s, f.truth) for s in scores for f in s.sessions if f.missed]
     misses.sort(key=lambda m: -m[1].peak_excess / max(8.0, m[1].baseline))
     false = [(s, i) for s in scores for i in s.incidents if not i.right]
@@ -66,7 +66,7 @@ def write_plots(
     by_seed = {spec.seed: spec for spec in specs}
     ranks = {"miss": 0, "false": 0}
     names = []
-    for score, _, what, _ in cases:
+    for _, _, what, _ in cases:
         ranks[what] += 1
         names.append(f"{what}-{ranks[what]:02d}.png")
     written = []

@@ -2,8 +2,9 @@
 
 - *Boosted*: scikit-learn's histogram gradient boosting over 50 causal rolling features of one
   sensor. Rows of sessions too weak to be visible are left out; every sensor gives about as many
-  rows, so that fast reporters do not drown slow ones. Fitted on some training seeds, its decision
-  level tuned for F1 on others.
+  rows, so that fast reporters do not drown slow ones, and most rows without vaping are of other
+  plumes. Its probability is smoothed over 5 s, a choice made in its favour; one decision
+  level each for fast, middling and slow reporters is tuned for F1 on further training seeds.
 - *Half-space trees*: river's streaming anomaly score, one forest a sensor, over the rises of
   particles, gas and humidity; it learns as it goes and is told nothing of vaping. Level tuned for
   F1 on training seeds. It is fed one reading in five seconds at most, with the largest rise since
@@ -48,6 +49,7 @@ __all__ = [
     "alerts_over",
     "anomaly_scores",
     "features",
+    "pace",
     "score_with",
     "train",
     "truths_by_sensor",
@@ -55,7 +57,9 @@ __all__ = [
 
 LOCK_S: Final = 120.0
 ROWS_POSITIVE: Final = 1500
-ROWS_NEGATIVE: Final = 4000
+ROWS_PLUME: Final = 5000
+ROWS_CALM: Final = 1000
+SMOOTH_S: Final = 5.0
 THIN_S: Final = 5.0
 
 
@@ -78,7 +82,7 @@ class _Causal:
         self.dt = interval_s
 
     def samples(self, window_s: float) -> int:
-        return max(int(round(window_s / self.dt)), 1)
+        return max(round(window_s / self.dt), 1)
 
     def ema(self, x: Floats, tau_s: float) -> Floats:
         keep = float(np.exp(-self.dt / tau_s))
@@ -246,7 +250,7 @@ FEATURES: Final = (
 
 
 def truths_by_sensor(world: World) -> dict[str, list[Truth]]:
-    """What happened at each sensor of a world."""
+    """Group what happened by sensor."""
     found: dict[str, list[Truth]] = defaultdict(list)
     for truth in world.truths:
         found[truth.sensor].append(truth)
@@ -293,7 +297,7 @@ def alerts_over(time: Floats, score: Floats, level: float) -> NDArray[np.intp]:
 
 
 def anomaly_scores(series: Series) -> tuple[NDArray[np.intp], Floats]:
-    """river's half-space trees over one sensor, from its first reading on.
+    """Run half-space trees over one sensor, from its first reading on.
 
     Returns
     -------
@@ -306,7 +310,7 @@ def anomaly_scores(series: Series) -> tuple[NDArray[np.intp], Floats]:
 
     table = features(series)
     at = {name: i for i, name in enumerate(FEATURES)}
-    step = max(int(round(THIN_S / series.interval_s)), 1)
+    step = max(round(THIN_S / series.interval_s), 1)
     rows = np.arange(0, series.time.size, step)
     # The largest rise since the last row fed, so that thinning loses no peak.
     parts = {"pm": (at["pm_over_600"], 6.0), "tvoc": (at["tvoc_over_600"], 4.0)}
@@ -319,7 +323,7 @@ def anomaly_scores(series: Series) -> tuple[NDArray[np.intp], Floats]:
         for name, (i, scale) in parts.items()
         if not np.isnan(table[:, i]).all()
     }
-    forest = HalfSpaceTrees(n_trees=10, height=7, window_size=250, seed=1)
+    forest: Any = HalfSpaceTrees(n_trees=10, height=7, window_size=250, seed=1)
     names = list(columns)
     scores = np.empty(rows.size)
     for k, row in enumerate(np.stack(list(columns.values()), axis=1).tolist()):
@@ -339,8 +343,10 @@ class Trained:
     Attributes
     ----------
     boosted : sklearn estimator
-    boosted_level, anomaly_level : float
-        Decision levels with the best F1 on tuning seeds.
+    boosted_levels : dict of str to float
+        Decision level by `pace`, with the best F1 on tuning seeds.
+    anomaly_level : float
+        The same of the forest.
     rules : dict of str to dict
         Open numbers of published rules.
     seeds : dict of str to tuple of int
@@ -348,10 +354,28 @@ class Trained:
     """
 
     boosted: Any
-    boosted_level: float
+    boosted_levels: dict[str, float]
     anomaly_level: float
     rules: dict[str, dict[str, float]]
     seeds: dict[str, tuple[int, ...]]
+
+    def chance(self, series: Series) -> Floats:
+        """Smoothed probability of vaping at every reading."""
+        return _smooth(self.boosted.predict_proba(features(series))[:, 1], series)
+
+    def boosted_level(self, series: Series) -> float:
+        """Decision level for a sensor."""
+        return self.boosted_levels[pace(series)]
+
+
+def pace(series: Series) -> str:
+    """Whether a sensor reports fast (to 2 s), middling (to 10 s) or slow."""
+    return "fast" if series.interval_s <= 2 else "middling" if series.interval_s <= 10 else "slow"
+
+
+def _smooth(chance: Floats, series: Series) -> Floats:
+    keep = float(np.exp(-series.interval_s / SMOOTH_S))
+    return np.asarray(lfilter([1 - keep], [1, -keep], chance))
 
 
 def _labels(series: Series, truths: Iterable[Truth]) -> NDArray[np.int8]:
@@ -372,22 +396,23 @@ def _rows(world: World, rng: np.random.Generator) -> tuple[NDArray[np.float32], 
         if series.family in worlds.HELD_OUT:
             continue
         label = _labels(series, truths[series.sensor])
-        chosen = []
-        for value, most in ((1, ROWS_POSITIVE), (0, ROWS_NEGATIVE)):
-            rows = np.flatnonzero(label == value)
-            chosen.append(rng.permutation(rows)[:most])
+        table = features(series)
+        plume = table[:, FEATURES.index("pm_top_120")] > 0.7
+        kinds = (
+            (label == 1, ROWS_POSITIVE),
+            ((label == 0) & plume, ROWS_PLUME),
+            ((label == 0) & ~plume, ROWS_CALM),
+        )
+        chosen = [rng.permutation(np.flatnonzero(rows))[:most] for rows, most in kinds]
         pick = np.sort(np.concatenate(chosen))
-        xs.append(features(series)[pick])
+        xs.append(table[pick])
         ys.append(label[pick])
     return np.concatenate(xs), np.concatenate(ys)
 
 
-def _best(
-    levels: Sequence[float], alerts: Callable[[float], Iterable[SensorScore]]
-) -> tuple[float, float]:
-    ranked = [(summarise(alerts(level)).f1, level) for level in levels]
-    f1, level = max((f, v) for f, v in ranked if f == f)
-    return level, f1
+def _best(levels: Sequence[float], alerts: Callable[[float], Iterable[SensorScore]]) -> float:
+    ranked = [(float(np.nan_to_num(summarise(alerts(v)).f1)), float(v)) for v in levels]
+    return max(ranked)[1]
 
 
 def _seen(world: World) -> list[Series]:
@@ -474,15 +499,19 @@ def _train(
     on_step("levels")
     held = [worlds.load_world(spec, build) for spec in tuning]
     cases = [(w, truths_by_sensor(w), s) for w in held for s in _seen(w)]
-    chances = [boosted.predict_proba(features(s))[:, 1] for _, _, s in cases]
+    chances = [_smooth(boosted.predict_proba(features(s))[:, 1], s) for _, _, s in cases]
+    tried = [*np.arange(0.3, 0.95, 0.05), 0.95, 0.97, 0.98, 0.99]
+    levels = {}
+    for one in ("fast", "middling", "slow"):
 
-    def say(level: float) -> list[SensorScore]:
-        return [
-            score_with(w, t, s, s.sent[alerts_over(s.sent, p, level)])
-            for (w, t, s), p in zip(cases, chances, strict=True)
-        ]
+        def say(level: float, one: str = one) -> list[SensorScore]:
+            return [
+                score_with(w, t, s, s.sent[alerts_over(s.sent, p, level)])
+                for (w, t, s), p in zip(cases, chances, strict=True)
+                if pace(s) == one
+            ]
 
-    boosted_level, _ = _best([*np.arange(0.3, 0.95, 0.05), 0.95, 0.97, 0.98, 0.99, 0.995], say)
+        levels[one] = _best(tried, say)
     # The forest needs no fitting; a part of the tuning sensors is enough for one number.
     few = cases[:: max(len(cases) // 16, 1)]
     anomalies = [anomaly_scores(s) for _, _, s in few]
@@ -494,12 +523,12 @@ def _train(
             found.append(score_with(w, t, s, sent[alerts_over(sent, score, level)]))
         return found
 
-    anomaly_level, _ = _best([*np.arange(0.5, 0.98, 0.04), 0.98, 0.99, 0.995], shout)
+    anomaly_level = _best([*np.arange(0.5, 0.98, 0.04), 0.98, 0.99, 0.995], shout)
     on_step("open numbers of published rules")
     return Trained(
         boosted,
-        float(boosted_level),
-        float(anomaly_level),
+        levels,
+        anomaly_level,
         _tune_rules(held),
         {"fitting": tuple(s.seed for s in fitting), "tuning": tuple(s.seed for s in tuning)},
     )

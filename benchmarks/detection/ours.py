@@ -59,7 +59,9 @@ def run_detector(series: Sequence[Series]) -> list[Event]:
     """
     detector = Detector()
     rows = np.array([detector.sensor_row(s.sensor) for s in series], np.int32)
-    sensor = np.concatenate([np.full(s.time.size, r, np.int32) for s, r in zip(series, rows)])
+    sensor = np.concatenate(
+        [np.full(s.time.size, r, np.int32) for s, r in zip(series, rows, strict=True)]
+    )
     time = np.concatenate([s.time for s in series])
     order = np.argsort(np.concatenate([s.sent for s in series]), kind="stable")
     values = np.concatenate([s.values() for s in series])

@@ -73,7 +73,7 @@ SILENCE_S: Final = 120.0
 
 
 def _edges(time: NDArray[np.float64], on: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Times at which a state sets."""
+    """Return the times at which a state sets."""
     before = np.concatenate([[False], on[:-1]])
     return np.asarray(time[on & ~before])
 
@@ -151,7 +151,9 @@ def ipvideo(
     return _edges(time, held & (voc <= GAS_LIMIT[key] * gas_factor))
 
 
-def vaciam(series: Series, idle_every_s: float = 0.0) -> NDArray[np.float64] | None:
+def vaciam(  # noqa: C901 - one state machine, as published
+    series: Series, idle_every_s: float = 0.0
+) -> NDArray[np.float64] | None:
     """VaCiam's classification of SEN55 readings.
 
     Parameters

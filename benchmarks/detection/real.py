@@ -118,8 +118,8 @@ def _sensors(names: Iterable[str]) -> int:
 
 
 def _boosted(series: Series, trained: Trained) -> int:
-    chance = trained.boosted.predict_proba(learned.features(series))[:, 1]
-    return int(learned.alerts_over(series.time, chance, trained.boosted_level).size)
+    level = trained.boosted_level(series)
+    return int(learned.alerts_over(series.time, trained.chance(series), level).size)
 
 
 def _anomaly(series: Series, trained: Trained) -> int:

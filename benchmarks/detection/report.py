@@ -43,7 +43,7 @@ class Report:
     outcome : Outcome
     specs : sequence of WorldSpec
         Test worlds.
-    trained : Trained or None
+    trained : Trained
     real : dict of str to Quiet
         Empty where the recordings were not asked for.
     command : str
@@ -54,7 +54,7 @@ class Report:
 
     outcome: Outcome
     specs: Sequence[WorldSpec]
-    trained: Trained | None
+    trained: Trained
     real: Mapping[str, Quiet]
     command: str
     took_s: float
@@ -95,8 +95,11 @@ HEAD: Final = [
 def main_table(outcome: Outcome, draws: int = DRAWS) -> tuple[list[str], Rows]:
     """Every method on the sensors it can run on."""
     rows = [
-        [name, f"{len(outcome.scores[key])} of {outcome.sensors}"]
-        + _figures(summarise(outcome.scores[key], draws=draws))
+        [
+            name,
+            f"{len(outcome.scores[key])} of {outcome.sensors}",
+            *_figures(summarise(outcome.scores[key], draws=draws)),
+        ]
         for key, name in METHODS.items()
         if key in outcome.scores
     ]
@@ -152,7 +155,7 @@ def by_channels(outcome: Outcome, models: Mapping[str, str]) -> tuple[list[str],
 
 
 def channel_groups() -> dict[str, str]:
-    """What each model has: particles alone, a VOC index, or VOC in ppb or µg/m³."""
+    """Say what each model has: particles alone, a VOC index, or VOC in ppb or µg/m³."""
     from sensor_sim.devices.models import MODELS  # noqa: PLC0415 - only here
 
     found = {}
@@ -183,7 +186,7 @@ def by_source(outcome: Outcome) -> tuple[list[str], Rows]:
 
 
 def by_cause(outcome: Outcome, most: int = 14) -> tuple[list[str], Rows]:
-    """False alarms a sensor-day by cause, every method."""
+    """Count false alarms a sensor-day by cause, every method."""
     every = {k: summarise(v) for k, v in outcome.scores.items()}
     total: dict[str, float] = {}
     for s in every.values():
@@ -224,7 +227,7 @@ def calibration(outcome: Outcome) -> tuple[list[str], Rows, str]:
 
 
 def real_table(real: Mapping[str, Quiet]) -> tuple[list[str], Rows]:
-    """The real recordings without vaping."""
+    """Tabulate the real recordings without vaping."""
     rows = [
         [
             METHODS[key],
@@ -239,17 +242,16 @@ def real_table(real: Mapping[str, Quiet]) -> tuple[list[str], Rows]:
     return head, rows
 
 
-def print_report(report: Report, console: Console) -> None:
+def print_report(outcome: Outcome, real: Mapping[str, Quiet], console: Console) -> None:
     """Print the main tables."""
-    outcome = report.outcome
     tables = [
         ("All methods, on the sensors each can run on", main_table(outcome)),
         (f"{METHODS[OURS]} by device family", by_family(outcome)),
         (f"{METHODS[OURS]} by reporting interval", by_interval(outcome)),
         ("False alarms a sensor-day by cause", by_cause(outcome)),
     ]
-    if report.real:
-        tables.append(("Real recordings without vaping", real_table(report.real)))
+    if real:
+        tables.append(("Real recordings without vaping", real_table(real)))
     for title, (head, rows) in tables:
         table = Table(title=title, title_justify="left", header_style="bold")
         for k, name in enumerate(head):
@@ -275,7 +277,7 @@ def _machine() -> str:
 
 
 def _cost(report: Report) -> str:
-    """What our detector took and said."""
+    """Say what our detector took and found."""
     o = report.outcome
     kinds = ", ".join(f"{n:,} {k}" for k, n in sorted(o.events.items()))
     rate = o.readings / o.step_s if o.step_s else math.nan
@@ -290,10 +292,6 @@ def _head(report: Report) -> str:
     specs, trained, o = report.specs, report.trained, report.outcome
     seeds = f"{specs[0].seed}-{specs[-1].seed}"
     fit, tune = trained.seeds["fitting"], trained.seeds["tuning"]
-    rules = "; ".join(
-        f"{METHODS[k]}: " + ", ".join(f"{a} {b:g}" for a, b in v.items())
-        for k, v in trained.rules.items()
-    )
     days = sum(s.rooms * s.hours / 24 for s in specs)
     return f"""# Detection benchmark
 
@@ -307,10 +305,11 @@ clock, a third of the vaping hidden under a spray, a hot tap or sanitizer on pur
 
 | | |
 |---|---|
-| test seeds | {seeds} ({len(specs)} schools of {specs[0].rooms} sensors, {days:.0f} sensor-days, {o.readings:,} readings); training never uses them |
-| training seeds of the references | fitted on {fit[0]}-{fit[-1]}, levels tuned on {tune[0]}-{tune[-1]} |
-| held-out families | {", ".join(worlds.HELD_OUT)}: left out of the references' training |
-| reporting intervals | {", ".join(map(str, worlds.INTERVALS))} s, drawn for each sensor |
+| test seeds, never trained on | {seeds}: {days:.0f} sensor-days, {o.readings:,} readings |
+| schools, sensors of each | {len(specs)}, {specs[0].rooms} |
+| training seeds of the references | fitted on {fit[0]}-{fit[-1]}, tuned on {tune[0]}-{tune[-1]} |
+| held-out families, not trained on | {", ".join(worlds.HELD_OUT)} |
+| reporting intervals, drawn | {", ".join(map(str, worlds.INTERVALS))} s |
 | our model | `{o.version}` |
 | machine | {_machine()}; {report.took_s / 60:.0f} min |
 
@@ -351,11 +350,15 @@ def write_document(report: Report, path: Path, images: Path) -> None:
     )
     parts = [
         _head(report),
-        "## All methods\n\nEach on the sensors that have the channels it needs; on the others it"
-        " stays silent.\n\n",
+        (
+            "## All methods\n\nEach on the sensors that have the channels it needs; on the others it"
+            " stays silent.\n\n"
+        ),
         _markdown(*main_table(o)),
-        f"\n\nNot applicable: {not_run}. Numbers that a source leaves open were chosen for the best"
-        f" F1 on training seeds ({rules}).\n\n",
+        (
+            f"\n\nNot applicable: {not_run}. Numbers that a source leaves open were chosen for the best"
+            f" F1 on training seeds ({rules}).\n\n"
+        ),
         f"![Recall against false alarms]({figures['recall']})\n\n",
         f"![Latency]({figures['latency']})\n\n",
         f"{_cost(report)}\n\n",
@@ -367,19 +370,25 @@ def write_document(report: Report, path: Path, images: Path) -> None:
         _markdown(*by_channels(o, channel_groups())),
         "\n\n## By what was vaped\n\nRecall of visible sessions.\n\n",
         _markdown(*by_source(o)),
-        "\n\n## What sets false alarms off\n\nFalse alarms a sensor-day. The cause is the other"
-        " happening with the largest excess whose time, until five minutes after its end or peak,"
-        " holds the alarm.\n\n",
+        (
+            "\n\n## What sets false alarms off\n\nFalse alarms a sensor-day. The cause is the other"
+            " happening with the largest excess whose time, until five minutes after its end or peak,"
+            " holds the alarm.\n\n"
+        ),
         _markdown(*by_cause(o)),
-        f"\n\n## Calibration\n\n{brier} Only what was said is judged: how sure a silent detector"
-        " was, is not.\n\n",
+        (
+            f"\n\n## Calibration\n\n{brier} Only what was said is judged: how sure a silent detector"
+            " was, is not.\n\n"
+        ),
         _markdown(head, rows),
         f"\n\n![Reliability]({figures['reliability']})\n\n",
     ]
     if report.real:
         parts += [
-            "## Real recordings\n\nFourteen days of an occupied gym, and runs of salt fog, incense"
-            " and smoke in a test room; none holds vaping.\n\n",
+            (
+                "## Real recordings\n\nFourteen days of an occupied gym, and runs of salt fog, incense"
+                " and smoke in a test room; none holds vaping.\n\n"
+            ),
             _markdown(*real_table(report.real)),
             "\n\n",
         ]

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from benchmarks.detection import learned, ours, peers, worlds
-from benchmarks.detection.scoring import SensorScore
 from detection.events import EventKind, EventPhase
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from benchmarks.detection.learned import Trained
+    from benchmarks.detection.scoring import SensorScore
     from benchmarks.detection.worlds import Series, World, WorldSpec
     from detection.events import Event
     from sensor_sim.trace import Truth
@@ -183,8 +183,8 @@ class _World:
 
     def run_learned(self, trained: Trained) -> None:
         for series in self.world.series:
-            chance = trained.boosted.predict_proba(learned.features(series))[:, 1]
-            rows = learned.alerts_over(series.sent, chance, trained.boosted_level)
+            chance = trained.chance(series)
+            rows = learned.alerts_over(series.sent, chance, trained.boosted_level(series))
             # The level is where it speaks; how sure it is, is the probability it then states.
             self.put(BOOSTED, self.score(series, series.sent[rows], chance[rows]))
             for level in CURVE_BOOSTED:
