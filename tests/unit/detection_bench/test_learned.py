@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmarks.detection.learned import FEATURES, alerts_over, features
-from benchmarks.detection.worlds import Series
+from benchmarks.detection_bench.learned import FEATURES, alerts_over, features
+from benchmarks.detection_bench.worlds import Series
 
 
 def some_series(n=900, interval_s=2):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmarks.detection import peers
-from benchmarks.detection.worlds import Series
+from benchmarks.detection_bench import peers
+from benchmarks.detection_bench.worlds import Series
 
 
 def series(interval_s=1, **channels):

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from benchmarks.detection.scoring import (
+from benchmarks.detection_bench.scoring import (
     calibrate,
     is_visible,
     score_sensor,

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmarks.detection import worlds
-from benchmarks.detection.worlds import WorldSpec, family_of, load_world
+from benchmarks.detection_bench import worlds
+from benchmarks.detection_bench.worlds import WorldSpec, family_of, load_world
 from detection.quantities import COLUMN_INDEX
 from sensor_sim.devices.models import MODELS
 
@@ -51,6 +51,6 @@ def test_stale_worlds_go(tmp_path):
 
 
 def test_references_refuse_test_seeds(tmp_path):
-    learned = pytest.importorskip("benchmarks.detection.learned")
+    learned = pytest.importorskip("benchmarks.detection_bench.learned")
     with pytest.raises(ValueError, match="not training seeds"):
         learned.train([WorldSpec(90_000)], [], build=tmp_path)

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks.detection import learned, worlds
-from benchmarks.detection.real import run_real
-from benchmarks.detection.report import Report, print_report, write_document
-from benchmarks.detection.run import run_worlds
-from benchmarks.detection.worlds import FIRST_TEST_SEED, WorldSpec
+from benchmarks.detection_bench import learned, worlds
+from benchmarks.detection_bench.real import run_real
+from benchmarks.detection_bench.report import Report, print_report, write_document
+from benchmarks.detection_bench.run import run_worlds
+from benchmarks.detection_bench.worlds import FIRST_TEST_SEED, WorldSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +32,7 @@ QUICK: Final = (2, 4, 2, 14)
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.detection",
+        prog="python benchmarks/bench_detection.py",
         description="Our detector beside every published rule and two learned references.",
     )
     parser.add_argument("--quick", action="store_true", help="2 small worlds; writes no document")
@@ -107,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             real = run_real(options.real, trained)
             progress.advance(bar3)
         if options.explain:
-            from benchmarks.detection.explain import write_plots  # noqa: PLC0415 - slow to import
+            from benchmarks.detection_bench.explain import write_plots  # noqa: PLC0415 - slow to import
 
             bar4 = progress.add_task("plotting the worst", total=2 * options.explain)
             folder = worlds.BUILD / "detection-explain"
@@ -117,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             console.print(f"plots of the worst: {folder}/")
 
     shown = " ".join(shlex.quote(a) for a in (sys.argv[1:] if argv is None else argv))
-    command = f"python -m benchmarks.detection {shown}".strip()
+    command = f"python benchmarks/bench_detection.py {shown}".strip()
     took = time.perf_counter() - begun
     print_report(outcome, real, console)
     if trained is not None:

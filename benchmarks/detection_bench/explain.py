@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from benchmarks.detection import learned, worlds
-from benchmarks.detection.run import OURS
+from benchmarks.detection_bench import learned, worlds
+from benchmarks.detection_bench.run import OURS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from benchmarks.detection.run import Outcome, Said
-    from benchmarks.detection.scoring import SensorScore
-    from benchmarks.detection.worlds import Series, WorldSpec
+    from benchmarks.detection_bench.run import Outcome, Said
+    from benchmarks.detection_bench.scoring import SensorScore
+    from benchmarks.detection_bench.worlds import Series, WorldSpec
     from sensor_sim.trace import Truth
 
 __all__ = ["worst", "write_plots"]

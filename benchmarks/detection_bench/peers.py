@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from benchmarks.detection.worlds import Series
+    from benchmarks.detection_bench.worlds import Series
 
     Rule = Callable[[Series], NDArray[np.float64] | None]
 

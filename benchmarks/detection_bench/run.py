@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from benchmarks.detection import learned, ours, peers, worlds
+from benchmarks.detection_bench import learned, ours, peers, worlds
 from detection.events import EventKind, EventPhase
 
 if TYPE_CHECKING:
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from benchmarks.detection.learned import Trained
-    from benchmarks.detection.scoring import SensorScore
-    from benchmarks.detection.worlds import Series, World, WorldSpec
+    from benchmarks.detection_bench.learned import Trained
+    from benchmarks.detection_bench.scoring import SensorScore
+    from benchmarks.detection_bench.worlds import Series, World, WorldSpec
     from detection.events import Event
     from sensor_sim.trace import Truth
 

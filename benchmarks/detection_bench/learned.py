@@ -30,15 +30,21 @@ import numpy as np
 from scipy.ndimage import maximum_filter1d, minimum_filter1d
 from scipy.signal import lfilter
 
-from benchmarks.detection import peers, worlds
-from benchmarks.detection.scoring import SensorScore, is_visible, score_sensor, summarise, window
+from benchmarks.detection_bench import peers, worlds
+from benchmarks.detection_bench.scoring import (
+    SensorScore,
+    is_visible,
+    score_sensor,
+    summarise,
+    window,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from benchmarks.detection.worlds import Series, World, WorldSpec
+    from benchmarks.detection_bench.worlds import Series, World, WorldSpec
     from sensor_sim.trace import Truth
 
     Floats = NDArray[np.float64]

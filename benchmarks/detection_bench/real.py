@@ -11,15 +11,15 @@ from __future__ import annotations
 import csv
 import gzip
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.detection import learned, ours, peers
-from benchmarks.detection.run import ANOMALY, BOOSTED, OURS
-from benchmarks.detection.worlds import Series
+from benchmarks.detection_bench import learned, ours, peers
+from benchmarks.detection_bench.run import ANOMALY, BOOSTED, OURS
+from benchmarks.detection_bench.worlds import Series
 from benchmarks.replay_real import convert_cadr
 from detection.events import EventKind, EventPhase
 from detection.quantities import COLUMNS
@@ -27,7 +27,7 @@ from detection.quantities import COLUMNS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from benchmarks.detection.learned import Trained
+    from benchmarks.detection_bench.learned import Trained
 
 __all__ = ["Quiet", "read_series", "run_real"]
 
@@ -89,7 +89,7 @@ def run_real(folder: Path, trained: Trained | None) -> dict[str, Quiet]:
     with tempfile.TemporaryDirectory() as scratch:
         target = Path(scratch) / "runs.csv.gz"
         convert_cadr(folder / "cadr_runs_1s.csv.gz", target)
-        runs = read_series(target)
+        runs = [part for series in read_series(target) for part in _apart(series)]
     result = {OURS: Quiet(len(_ours(gym)[0]), len(runs), *map(_sensors, _ours(runs)))}
     if trained is None:
         return result
@@ -103,6 +103,22 @@ def run_real(folder: Path, trained: Trained | None) -> dict[str, Quiet]:
         alarmed = sum(count(s, trained) > 0 for s in runs)
         result[key] = Quiet(sum(count(s, trained) for s in gym), len(runs), alarmed, alarmed)
     return result
+
+
+def _apart(series: Series) -> list[Series]:
+    """Split a series where an hour is missing: another run under the same name."""
+    cuts = np.flatnonzero(np.diff(series.time) > 3600) + 1
+    parts = np.split(np.arange(series.time.size), cuts)
+    return [
+        replace(
+            series,
+            sensor=f"{series.sensor}#{k}",
+            time=series.time[rows],
+            sent=series.sent[rows],
+            data=series.data[rows],
+        )
+        for k, rows in enumerate(parts)
+    ]
 
 
 def _ours(series: Sequence[Series]) -> tuple[list[str], list[str]]:

@@ -1,7 +1,6 @@
 """Detection benchmark: our detector beside every published rule and two learned references.
 
-Run as ``python -m benchmarks.detection`` from the root of the repository; see `report` for the
-options. One idea a module:
+Run as ``python benchmarks/bench_detection.py``; ``--help`` lists the options. One idea a module:
 
 - `worlds`: test worlds with their truth, from seeds that training never uses, kept on disk;
 - `scoring`: what counts as found, as false, as late; pure functions;

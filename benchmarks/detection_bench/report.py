@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from rich.table import Table
 
-from benchmarks.detection import peers, worlds
-from benchmarks.detection.plots import write_figures
-from benchmarks.detection.run import ANOMALY, BOOSTED, METHODS, OURS
-from benchmarks.detection.scoring import calibrate, summarise
+from benchmarks.detection_bench import peers, worlds
+from benchmarks.detection_bench.plots import write_figures
+from benchmarks.detection_bench.run import ANOMALY, BOOSTED, METHODS, OURS
+from benchmarks.detection_bench.scoring import calibrate, summarise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from benchmarks.detection.learned import Trained
-    from benchmarks.detection.real import Quiet
-    from benchmarks.detection.run import Outcome
-    from benchmarks.detection.scoring import SensorScore, Summary
-    from benchmarks.detection.worlds import WorldSpec
+    from benchmarks.detection_bench.learned import Trained
+    from benchmarks.detection_bench.real import Quiet
+    from benchmarks.detection_bench.run import Outcome
+    from benchmarks.detection_bench.scoring import SensorScore, Summary
+    from benchmarks.detection_bench.worlds import WorldSpec
 
 __all__ = ["Report", "main_table", "print_report", "write_document"]
 
@@ -318,13 +318,14 @@ Numbers in brackets are 95 % intervals of a bootstrap over seeds and sensors ({D
 ## How it is counted
 
 A session is *visible* when its largest true excess of PM2.5 at the inlet reaches 8 µg/m³ and the
-baseline. An alert matches in `[arrival - 10 s, max(end, peak) + 90 s]`; several in one session count
-once. Alerts within two minutes of a first one are one incident. An incident is false when none of
-its alerts lies in any vaping session with an excess of 2 µg/m³ or more; in one too weak to be
-visible it counts neither way. Latency runs from arrival at the inlet to the moment the deciding
-reading was published, so it holds the device's own lag, averaging and reporting interval. The
-rules are in `benchmarks/detection/scoring.py`, the readings of the published rules in
-`benchmarks/detection/peers.py`.
+baseline. An alert matches in `[arrival - 10 s, max(end, peak) + 90 s]`; several in one session
+count once. Alerts within two minutes of a first one are one incident. An incident is false when
+none of its alerts lies in any vaping session with an excess of 2 µg/m³ or more; in one too weak
+to be visible it counts neither way. Latency runs from arrival at the inlet to the moment the
+deciding reading was published, so it holds the device's own lag, averaging and reporting
+interval. The
+rules are in `benchmarks/detection_bench/scoring.py`, the readings of the published rules in
+`benchmarks/detection_bench/peers.py`.
 
 """
 
@@ -351,13 +352,13 @@ def write_document(report: Report, path: Path, images: Path) -> None:
     parts = [
         _head(report),
         (
-            "## All methods\n\nEach on the sensors that have the channels it needs; on the others it"
-            " stays silent.\n\n"
+            "## All methods\n\nEach on the sensors that have the channels it needs; on the others"
+            " it stays silent.\n\n"
         ),
         _markdown(*main_table(o)),
         (
-            f"\n\nNot applicable: {not_run}. Numbers that a source leaves open were chosen for the best"
-            f" F1 on training seeds ({rules}).\n\n"
+            f"\n\nNot applicable: {not_run}. Numbers that a source leaves open were chosen for the"
+            f" best F1 on training seeds ({rules}).\n\n"
         ),
         f"![Recall against false alarms]({figures['recall']})\n\n",
         f"![Latency]({figures['latency']})\n\n",
@@ -372,13 +373,13 @@ def write_document(report: Report, path: Path, images: Path) -> None:
         _markdown(*by_source(o)),
         (
             "\n\n## What sets false alarms off\n\nFalse alarms a sensor-day. The cause is the other"
-            " happening with the largest excess whose time, until five minutes after its end or peak,"
-            " holds the alarm.\n\n"
+            " happening with the largest excess whose time, until five minutes after its end or"
+            " peak, holds the alarm.\n\n"
         ),
         _markdown(*by_cause(o)),
         (
-            f"\n\n## Calibration\n\n{brier} Only what was said is judged: how sure a silent detector"
-            " was, is not.\n\n"
+            f"\n\n## Calibration\n\n{brier} Only what was said is judged: how sure a silent"
+            " detector was, is not.\n\n"
         ),
         _markdown(head, rows),
         f"\n\n![Reliability]({figures['reliability']})\n\n",
@@ -386,8 +387,8 @@ def write_document(report: Report, path: Path, images: Path) -> None:
     if report.real:
         parts += [
             (
-                "## Real recordings\n\nFourteen days of an occupied gym, and runs of salt fog, incense"
-                " and smoke in a test room; none holds vaping.\n\n"
+                "## Real recordings\n\nFourteen days of an occupied gym, and runs of salt fog,"
+                " incense and smoke in a test room; none holds vaping.\n\n"
             ),
             _markdown(*real_table(report.real)),
             "\n\n",

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from benchmarks.detection.run import ANOMALY, BOOSTED, METHODS, OURS
-from benchmarks.detection.scoring import calibrate, summarise
+from benchmarks.detection_bench.run import ANOMALY, BOOSTED, METHODS, OURS
+from benchmarks.detection_bench.scoring import calibrate, summarise
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from benchmarks.detection.run import Outcome
+    from benchmarks.detection_bench.run import Outcome
 
 __all__ = ["write_figures"]
 

@@ -14,6 +14,8 @@ what they say is scored at the moment the deciding reading was published.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import os
 import pickle
@@ -181,8 +183,9 @@ class World:
         return self.spec.hours / 24
 
 
+@functools.cache
 def simulator_hash() -> str:
-    """Hash of the simulator's sources and of this module."""
+    """Hash of the simulator's sources and of this module, as this process began with them."""
     digest = hashlib.blake2b(digest_size=6)
     root = Path(sensor_sim.__file__).parent
     for path in [*sorted(root.rglob("*.py")), Path(__file__)]:
@@ -268,6 +271,7 @@ def make_worlds(
     on_done : callable
         Called once a world.
     """
+    # Hashed before any worker starts, so that all agree even if a source changes meanwhile.
     _drop_stale(_folder(build))
     with ProcessPoolExecutor(workers) as pool:
         for job in as_completed([pool.submit(_ensure, spec, build) for spec in specs]):
@@ -281,7 +285,8 @@ def _drop_stale(folder: Path) -> None:
     for other in folder.parent.iterdir():
         if other.is_dir() and other != folder:
             _remove(other.glob("*"))
-            other.rmdir()
+            with contextlib.suppress(OSError):  # another run still writes there
+                other.rmdir()
 
 
 def _remove(paths: Iterable[Path]) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from benchmarks.detection.worlds import Series
+    from benchmarks.detection_bench.worlds import Series
     from detection.events import Event
 
 __all__ = ["Alerts", "run_detector", "vape_alerts"]
