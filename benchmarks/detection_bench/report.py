@@ -406,8 +406,12 @@ LIMITS: Final = f"""## What this does not show
   detector only if `make train` leaves the same families out.
 - {METHODS[BOOSTED].capitalize()} and {METHODS[ANOMALY]} are references of modest size, trained in
   about a minute; a larger model or more seeds would do better.
+- How the boosted reference picks its rows and smooths its probability was settled while looking at
+  test seeds 90000 and 90001, in its favour; its levels were not.
 - The Verkada index and the patents' thresholds are not public: these are our readings of them. The
   vaping index of the GS601 is the simulator's imitation of a vendor's score.
+- A rule that alerts on any plume finds masked vaping by alerting on the mask: read masked recall
+  beside the false alarms.
 - Rules written for one reading a second run here on slower reports as well, as their users would
   run them; the latency of all methods grows with the interval.
 - A hard day: round the clock as busy as the worst break. False alarms of an ordinary school day are
