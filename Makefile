@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 SHARED ?= ../shared
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format ci lock clean replay-real golden bench-ingest bench-simulate bench-decode
+.PHONY: help setup demo test lint format ci lock clean replay-real golden bench-ingest bench-simulate bench-decode bench-detection bench-detector-speed train
 
 help: ## show this help
 	@echo "Plumewatch: what 'make' can do"
@@ -57,6 +57,17 @@ bench-simulate: $(STAMP) ## sensor-days a second of the simulator
 
 bench-decode: $(STAMP) ## messages a second of every decoder
 	@$(BIN)/python benchmarks/decode.py
+
+bench-detection: $(STAMP) ## our detector beside published rules and learned references; ARGS=--quick is short
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'scikit-learn>=1.5' 'river>=0.21'
+	@$(BIN)/python benchmarks/bench_detection.py --real $(SHARED)/data $(ARGS)
+
+bench-detector-speed: $(STAMP) ## readings a second of the detector over 1 to 100,000 sensors
+	@$(BIN)/python benchmarks/detector_speed.py
+
+train: $(STAMP) ## make the detector's model file from simulated training seeds (half an hour)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'scikit-learn>=1.5'
+	@$(BIN)/python benchmarks/train_detector.py
 
 lock: $(STAMP) ## resolve pyproject.toml into requirements.lock for Python 3.11 and newer
 	@$(BIN)/python -m pip install --quiet uv

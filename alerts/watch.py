@@ -23,7 +23,7 @@ from detection.batch import ReadingBatch
 from detection.detector import Detector
 from detection.device_events import DeviceEvents
 from detection.quantities import COLUMN_INDEX, COLUMNS
-from detection.state import SnapshotError
+from detection.tracking import SnapshotError
 from storage import state
 from storage.sqlite import transaction
 

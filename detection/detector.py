@@ -1,15 +1,10 @@
 """The streaming detector: readings in, events out, no clock and no I/O.
 
-Each sensor keeps a gated baseline and a noise scale of three channels (fine particles, VOC,
-relative humidity). A rise of one above its baseline opens an *episode*; while it lasts, its shape
-is followed: how high each channel went, how fast particles rose and fell, how coarse they are.
-`detection.posterior` turns the shape into class probabilities; this module decides when to speak.
-
-Exhaled nicotine aerosol is told from everything else by what the air itself does: the droplets
-evaporate, so the fine excess falls by half within seconds whatever the fan does, while smoke and
-salt stay for minutes; a puff holds a milligram of vapour where a spray holds a gram; steam brings
-its humidity along. So `vape` is said only after the fall has begun, and it is withdrawn when the
-excess comes back and stays.
+Each reading moves its sensor's baselines on (`detection.tracking`). A clear rise opens an episode,
+whose facts are followed (`detection.episodes`) and weighed by the model (`detection.model`); this
+module says when to speak. `vape` is said once per episode, as soon as its log-odds pass the
+sensor's decision level; it is withdrawn if what follows contradicts it. Other kinds are said when
+they are clear, or when the episode ends.
 
 Time is the time of the readings: when they stop, so does the detector, until `on_time` says how
 late it is. Any split of a stream into batches gives the same events. A sensor is not judged before
@@ -22,59 +17,65 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from detection.channels import CHANNEL_INDEX, CHANNELS, FINE, RISE, VOC, channel_matrix
+from detection.episodes import EpisodeColumn as E
+from detection.episodes import begin_pulses, facts, follow, open_episodes
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
-from detection.posterior import KINDS, MODEL_VERSION, Shape, probabilities
-from detection.quantities import COLUMN_INDEX, COLUMNS
-from detection.state import SensorState
+from detection.model import KINDS, Model
+from detection.tracking import WARM_UP_S, Q, Tracker, advance
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from detection.batch import ReadingBatch
+    from detection.tracking import Motion
 
-__all__ = ["Detector"]
+__all__ = ["GAP_S", "SILENT_S", "WARM_UP_S", "Detector"]
 
-WARM_UP_S: Final = 60.0
-_GAP_S: Final = 900.0
-_QUIET_S: Final = 60.0
-_SILENT_S: Final = 300.0
-_LONGEST_S: Final = 3600.0
-
-_PM25, _PM1, _PM10 = (COLUMN_INDEX[k] for k in ("pm25", "pm1", "pm10"))
-_RH = COLUMN_INDEX["rh"]
-_VOC_COLUMNS = tuple(COLUMN_INDEX[k] for k in ("tvoc_ppb", "tvoc_ugm3", "voc_index", "voc_raw"))
-_FINE, _VOC, _HUMID = 0, 1, 2
-
-# Noise floors and least rises by channel; the VOC ones by quantity, in its unit.
-_VOC_FLOOR = np.array([20.0, 50.0, 4.0, 15.0])
-_VOC_RISE = np.array([150.0, 400.0, 40.0, 120.0])
-_FINE_FLOOR, _FINE_RISE = 0.5, 8.0
-_RH_FLOOR, _RH_RISE = 0.3, 5.0
-
-_IDLE, _WATCHING, _SAID = 0, 1, 2
-_SURE: Final = 0.65
+GAP_S: Final = 900.0
+SILENT_S: Final = 300.0
+LONGEST_S: Final = 3600.0
+QUIET_S: Final = 45.0
+JUDGED_S: Final = 240.0
+"""A pulse is weighed this long; what it is shows within minutes."""
+WITHDRAW_S: Final = 30.0
+STAYS_S: Final = 240.0
+_STAYS_FROM_S: Final = 90.0
+_STAYS_SHARE: Final = 0.5
+_IDLE, _WATCHING, _SAID = 0.0, 1.0, 2.0
+_RH = CHANNEL_INDEX["rh"]
+_VAPE, _SMOKE = 0, 1
+_CLEAR: Final = 0.7
+_CLEAR_SMOKE: Final = 0.85
 
 
 class Detector:
     """Detect events in the readings of many sensors.
 
+    Parameters
+    ----------
+    model : Model, optional
+        Parameters; those shipped by default.
+
     Examples
     --------
     >>> detector = Detector()
-    >>> detector.sensor_row("N2-boys")
-    0
-    >>> detector.model_version
-    'shape-1'
+    >>> detector.sensor_row("N2-boys"), detector.sensor_row("N2-girls")
+    (0, 1)
     """
 
-    def __init__(self) -> None:
-        self._state = SensorState.empty()
+    def __init__(self, model: Model | None = None) -> None:
+        self._model = model or Model.shipped()
+        self._state = Tracker()
         self._rows: dict[str, int] = {}
+        self.collect: Callable[..., None] | None = None
 
     @property
     def model_version(self) -> str:
         """Version of the parameters, named in every event."""
-        return MODEL_VERSION
+        return self._model.version
 
     def sensor_row(self, sensor: str) -> int:
         """Row of a sensor in batches; a new sensor gets the next one."""
@@ -88,7 +89,7 @@ class Detector:
         return self._state.snapshot(self.model_version)
 
     @classmethod
-    def restore(cls, body: bytes) -> Detector:
+    def restore(cls, body: bytes, model: Model | None = None) -> Detector:
         """Detector that continues where `snapshot` was taken.
 
         Raises
@@ -96,8 +97,8 @@ class Detector:
         SnapshotError
             If the bytes are no snapshot of this format.
         """
-        detector = cls()
-        detector._state, _ = SensorState.restore(body)
+        detector = cls(model)
+        detector._state, _ = Tracker.restore(body)
         detector._rows = {name: row for row, name in enumerate(detector._state.names)}
         return detector
 
@@ -115,17 +116,12 @@ class Detector:
         list of Event
             In order of the readings that decided them.
         """
-        events: list[tuple[int, Event]] = []
-        for positions in _rounds(batch.sensor):
-            self._step_round(
-                positions,
-                batch.sensor[positions],
-                batch.time[positions],
-                batch.values[positions],
-                events,
-            )
-        events.sort(key=lambda item: item[0])
-        return [event for _, event in events]
+        said: list[tuple[int, Event]] = []
+        x = channel_matrix(batch.values)
+        for at in _rounds(batch.sensor):
+            self._step_round(at, batch.sensor[at], batch.time[at], x[at], said)
+        said.sort(key=lambda item: item[0])
+        return [event for _, event in said]
 
     def on_time(self, now: float) -> list[Event]:
         """Close the episodes of sensors that have fallen silent.
@@ -135,285 +131,334 @@ class Detector:
         now : float
             Unix seconds on the clock of the readings.
         """
-        state = self._state
-        n = len(state.names)
-        open_rows = np.flatnonzero(
-            (state.phase[:n] != _IDLE) & (now - state.last_time[:n] > _SILENT_S)
-        )
-        return [
-            event for row in open_rows.tolist() if (event := self._close_silent(row)) is not None
-        ]
+        n = len(self._state.names)
+        running = self._state.episode[:n, E.PHASE] != _IDLE
+        late = now - self._state.quiet[:n, Q.TIME] > SILENT_S
+        rows = np.flatnonzero(running & late).tolist()
+        return [event for row in rows if (event := self._close_silent(row)) is not None]
 
     def next_deadline(self) -> float | None:
         """When `on_time` next has something to do, if no reading comes."""
-        state = self._state
-        n = len(state.names)
-        waiting = state.last_time[:n][state.phase[:n] != _IDLE]
-        return float(waiting.min()) + _SILENT_S if waiting.size else None
+        n = len(self._state.names)
+        waiting = self._state.quiet[:n, Q.TIME][self._state.episode[:n, E.PHASE] != _IDLE]
+        return float(waiting.min()) + SILENT_S if waiting.size else None
 
     def _step_round(
         self,
-        positions: NDArray[np.intp],
+        at: NDArray[np.intp],
         rows: NDArray[np.int32],
         time: NDArray[np.float64],
-        values: NDArray[np.float64],
-        events: list[tuple[int, Event]],
+        x: NDArray[np.float64],
+        said: list[tuple[int, Event]],
     ) -> None:
         """One reading each of distinct sensors."""
-        state = self._state
-        newer = ~(time <= state.last_time[rows])
-        if not newer.all():
-            positions, rows = positions[newer], rows[newer]
-            time, values = time[newer], values[newer]
+        quiet = self._state.quiet[rows]
+        dt = time - quiet[:, Q.TIME]
+        if not (dt > 0).all():
+            keep = ~(dt <= 0)
+            at, rows = at[keep], rows[keep]
+            time, x, quiet, dt = time[keep], x[keep], quiet[keep], dt[keep]
             if not rows.size:
                 return
-        dt = time - state.last_time[rows]
-        silent = (dt > _SILENT_S) & (state.phase[rows] != _IDLE)
-        for i in np.flatnonzero(silent).tolist():
-            event = self._close_silent(int(rows[i]))
-            if event is not None:
-                events.append((int(positions[i]), event))
-        fresh = ~(dt <= _GAP_S)
-        self._restart(rows[fresh], time[fresh])
-        dt = np.where(fresh, 0.0, dt)
+            if not (dt <= GAP_S).all():
+                dt = self._restart(at, rows, time, x, quiet, dt, said)
+        elif (dt > SILENT_S).any():
+            dt = self._restart(at, rows, time, x, quiet, dt, said)
 
-        x = self._channels(rows, values)
-        seen = ~np.isnan(x)
-        base, scale = state.base[rows], state.scale[rows]
-        unknown = np.isnan(base)
-        base = np.where(unknown, x, base)
-        floor = self._floors(rows)
-        scale = np.where(np.isnan(scale), floor, scale)
-        excess = x - base
+        running = self._state.episode[rows, E.PHASE] != _IDLE
+        moved = advance(quiet, running, time, dt, x)
+        self._state.quiet[rows] = quiet
+        busy = running | moved.opening
+        if not busy.any():
+            return
+        b = np.flatnonzero(busy)
+        if b.size < rows.size:
+            at, rows, time, x, dt, quiet = at[b], rows[b], time[b], x[b], dt[b], quiet[b]
+            moved = moved.part(b)
+        episode = self._state.episode[rows]
+        o = np.flatnonzero(moved.opening)
+        if o.size:
+            opened = episode[o]
+            open_episodes(opened, time[o], dt[o], x[o], moved.last[o], moved.base[o])
+            episode[o] = opened
+        self._pulses(episode, time, dt, x, moved)
+        follow(episode, time, x)
+        self._judge(at, rows, time, dt, x, quiet, moved, episode, said)
+        self._state.episode[rows] = episode
 
-        interval = state.interval[rows]
-        smoothed = np.where(np.isnan(interval), dt, interval + 0.2 * (dt - interval))
-        state.interval[rows] = np.where(dt > 0, smoothed, interval)
-        state.last_time[rows] = time
-        state.count[rows] += 1
-        warm = time - state.first_time[rows] >= WARM_UP_S
+    @staticmethod
+    def _pulses(
+        episode: NDArray[np.float64],
+        time: NDArray[np.float64],
+        dt: NDArray[np.float64],
+        x: NDArray[np.float64],
+        moved: Motion,
+    ) -> None:
+        """Begin a pulse where fine particles rise anew."""
+        fine = x[:, FINE]
+        peak, low = episode[:, E.PEAK], episode[:, E.TROUGH]
+        pulses = episode[:, E.PULSES]
+        first = moved.pulse & (pulses == 0)
+        trough = low + episode[:, E.PULSE_BASE]
+        # After a deep fall a small rise is a new puff; after a shallow one it must be larger.
+        share = np.where(low < 0.25 * peak, 0.1, 0.3)
+        least = np.maximum(np.maximum(4.0, 5.0 * moved.fine_noise), share * peak)
+        again = (pulses > 0) & (low < 0.6 * peak) & (fine - trough > least)
+        begin = np.flatnonzero(first | again)
+        if not begin.size:
+            return
+        floor = np.where(first, np.minimum(moved.local, moved.last[:, FINE]), trough)
+        floor = np.where(np.isnan(floor), moved.local, floor)
+        part = episode[begin]
+        begin_pulses(part, time[begin], dt[begin], x[begin], moved.last[begin], floor[begin])
+        episode[begin] = part
 
-        risen = seen & (excess > np.maximum(self._rises(rows), 6.0 * scale))
-        # Particles have to double as well: a rise of a tenth of a smoky room is no event.
-        risen[:, _FINE] &= excess[:, _FINE] > 0.5 * base[:, _FINE]
-        idle = state.phase[rows] == _IDLE
-        opening = idle & warm & risen.any(axis=1)
-        if opening.any():
-            self._open(rows[opening], time[opening], dt[opening], base[opening])
-        watched = state.phase[rows] != _IDLE
-
-        tau = np.where(excess < 0, 30.0, 300.0)
-        tau = np.where(watched[:, None], np.where(excess < 0, 60.0, 3600.0), tau)
-        gain = 1.0 - np.exp(-dt[:, None] / tau)
-        calm = seen & ~watched[:, None]
-        drift = np.where(seen, gain * excess, 0.0)
-        state.base[rows] = np.where(seen, base + drift, base)
-        residual = np.minimum(np.abs(excess), 4.0 * scale)
-        learned = np.maximum(scale + np.minimum(gain * 4, 0.2) * (residual - scale), floor)
-        state.scale[rows] = np.where(calm, learned, scale)
-        state.last[rows] = np.where(seen, x, state.last[rows])
-
-        for i in np.flatnonzero(watched).tolist():
-            event = self._follow(int(rows[i]), float(time[i]), x[i], values[i])
-            if event is not None:
-                events.append((int(positions[i]), event))
-
-    def _channels(
-        self, rows: NDArray[np.int32], values: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """Tracked channels of each reading, shape (n, 3); NaN where absent."""
-        fine = values[:, _PM25]
-        fine = np.where(np.isnan(fine), values[:, _PM1], fine)
-        candidates = values[:, _VOC_COLUMNS]
-        chosen = self._state.voc_column[rows]
-        undecided = (chosen == 0) & ~np.isnan(candidates).all(axis=1)
-        if undecided.any():
-            first = np.argmax(~np.isnan(candidates), axis=1)
-            chosen = np.where(undecided, first + 1, chosen)
-            self._state.voc_column[rows] = chosen
-        voc = candidates[np.arange(rows.size), np.maximum(chosen - 1, 0)]
-        return np.stack([fine, voc, values[:, _RH]], axis=1)
-
-    def _floors(self, rows: NDArray[np.int32]) -> NDArray[np.float64]:
-        voc = _VOC_FLOOR[np.maximum(self._state.voc_column[rows] - 1, 0)]
-        return np.stack([np.full(rows.size, _FINE_FLOOR), voc, np.full(rows.size, _RH_FLOOR)], 1)
-
-    def _rises(self, rows: NDArray[np.int32]) -> NDArray[np.float64]:
-        voc = _VOC_RISE[np.maximum(self._state.voc_column[rows] - 1, 0)]
-        return np.stack([np.full(rows.size, _FINE_RISE), voc, np.full(rows.size, _RH_RISE)], 1)
-
-    def _restart(self, rows: NDArray[np.int32], time: NDArray[np.float64]) -> None:
-        """Begin anew after a gap: old baselines say nothing of today's air."""
-        state = self._state
-        state.first_time[rows] = time
-        state.phase[rows] = _IDLE
-        state.count[rows] = 0
-        for array in (state.base, state.scale, state.last):
-            array[rows] = np.nan
-
-    def _open(
+    def _judge(
         self,
+        at: NDArray[np.intp],
         rows: NDArray[np.int32],
         time: NDArray[np.float64],
         dt: NDArray[np.float64],
-        base: NDArray[np.float64],
-    ) -> None:
-        """Begin an episode: the plume came between the last reading and this one."""
-        state = self._state
-        state.phase[rows] = _WATCHING
-        state.onset[rows] = time - dt
-        state.start[rows] = base
-        state.peak[rows] = -np.inf
-        state.peak_at[rows] = np.nan
-        state.over[rows] = 0
-        for array in (state.alerted, state.half_time, state.trough, state.quiet_since):
-            array[rows] = np.nan
-        state.coarse_share[rows] = 0.0
-
-    def _follow(
-        self,
-        row: int,
-        time: float,
         x: NDArray[np.float64],
-        values: NDArray[np.float64],
-    ) -> Event | None:
-        """Follow one episode by one reading; return what is to be said."""
-        state = self._state
-        excess = x - state.start[row]
-        for channel in np.flatnonzero(excess > state.peak[row]).tolist():
-            state.peak[row, channel] = excess[channel]
-            state.peak_at[row, channel] = time
-            if channel == _FINE:
-                state.half_time[row] = np.nan
-                coarse = values[_PM10] - values[_PM25]
-                state.coarse_share[row] = max(0.0, coarse / excess[_FINE]) if coarse > 0 else 0.0
-        fine, top = float(excess[_FINE]), float(state.peak[row, _FINE])
-        if fine > _FINE_RISE:
-            state.over[row] += 1
-        if np.isnan(state.half_time[row]) and fine <= 0.5 * top:
-            state.half_time[row] = time - state.peak_at[row, _FINE]
-        shape = self._shape(row, time, fine)
-        chances = probabilities(shape)
-        best = int(np.argmax(chances))
-        if state.phase[row] == _SAID and (event := self._revise(row, time, chances)) is not None:
-            return event
-        if state.phase[row] == _WATCHING and shape.decided and chances[best] >= _SURE:
-            state.phase[row] = _SAID
-            state.kind[row] = best
-            state.alerted[row] = time
-            state.confidence[row] = chances[best]
-            return self._event(row, EventPhase.ALERTED, chances, time, None)
-        if self._is_quiet(row, time, excess) or time - state.onset[row] > _LONGEST_S:
-            event = self._close(row, time, time)
-            state.phase[row] = _IDLE
-            if time - state.onset[row] > _LONGEST_S:
-                state.base[row] = np.where(np.isnan(x), state.base[row], x)
-            return event
-        return None
+        quiet: NDArray[np.float64],
+        moved: Motion,
+        episode: NDArray[np.float64],
+        said: list[tuple[int, Event]],
+    ) -> None:
+        """Weigh the pulses, speak, and end what is over."""
+        age = time - episode[:, E.PULSE_ONSET]
+        weighed = (episode[:, E.PULSES] > 0) & (age <= JUDGED_S) & ~np.isnan(x[:, FINE])
+        over = self._over(time, x, episode)
+        asked = over | (
+            _stage(time - episode[:, E.ONSET]) > _stage(time - dt - episode[:, E.ONSET])
+        )
+        asked &= episode[:, E.PHASE] == _WATCHING
+        w = np.flatnonzero(weighed | asked)
+        if w.size:
+            f = facts(
+                episode[w],
+                time[w],
+                x[w],
+                moved.fine_noise[w],
+                quiet[w, Q.INTERVAL],
+                moved.last[w, FINE],
+                dt[w],
+                moved.over[w],
+            )
+            if self.collect is not None:
+                self.collect(rows[w], time[w], episode[w], f, weighed[w], asked[w])
+            v = weighed[w]
+            episode[w[v], E.SCORE] = self._model.vape_score(f[v])
+        level = self._model.level + quiet[:, Q.LEVEL]
+        silent = (episode[:, E.PHASE] == _WATCHING) | (episode[:, E.KIND] != _VAPE)
+        vape = weighed & (episode[:, E.SCORE] >= level) & silent & (episode[:, E.BARRED] == 0.0)
+        speak = np.flatnonzero((vape | asked)[w]) if w.size else w
+        if speak.size:
+            chances = self._model.kind_probabilities(f[speak])
+            for k, i in enumerate(w[speak].tolist()):
+                if vape[i] and episode[i, E.PHASE] == _SAID:
+                    ended = self._end(rows[i], episode[i], float(time[i]))
+                    said.extend((int(at[i]), event) for event in ended)
+                    episode[i, E.MASKED] = 1.0
+                self._speak(i, at, rows, time, episode, chances[k], vape[i], over[i], said)
+        takes_back = (
+            weighed
+            & (episode[:, E.PHASE] == _SAID)
+            & (episode[:, E.KIND] == _VAPE)
+            & (episode[:, E.PULSES] == episode[:, E.SAID_PULSE])
+            & (episode[:, E.SCORE] < self._model.withdraw_level)
+            & (time - episode[:, E.ALERTED] >= WITHDRAW_S)
+        )
+        takes_back |= self._stays(time, dt, x, episode)
+        for i in np.flatnonzero(takes_back).tolist():
+            event = self._event(rows[i], episode[i], EventPhase.WITHDRAWN, time[i], float(time[i]))
+            said.append((int(at[i]), event))
+            episode[i, E.PHASE] = _WATCHING
+        for i in np.flatnonzero(over).tolist():
+            ended = self._end(rows[i], episode[i], float(time[i]))
+            said.extend((int(at[i]), event) for event in ended)
+            episode[i, E.PHASE] = _IDLE
+            if time[i] - episode[i, E.ONSET] > LONGEST_S:
+                known = ~np.isnan(x[i])
+                base = self._state.quiet[rows[i], Q.BASE]
+                base[known] = x[i][known]
 
-    def _revise(self, row: int, time: float, chances: NDArray[np.float64]) -> Event | None:
-        """Withdraw a vape event whose aerosol came back and stayed."""
-        state = self._state
-        if KINDS[state.kind[row]] is not EventKind.VAPE:
-            return None
-        if chances[state.kind[row]] >= 0.3 or time - state.alerted[row] < 30.0:
-            return None
-        event = self._event(row, EventPhase.WITHDRAWN, chances, time, time)
-        state.phase[row] = _WATCHING
-        return event
+    @staticmethod
+    def _stays(
+        time: NDArray[np.float64],
+        dt: NDArray[np.float64],
+        x: NDArray[np.float64],
+        episode: NDArray[np.float64],
+    ) -> NDArray[np.bool_]:
+        """Whether what was called vaping is still there minutes later, as no vapour would be."""
+        said = (episode[:, E.PHASE] == _SAID) & (episode[:, E.KIND] == _VAPE)
+        calm = episode[:, E.CALM][:, FINE]
+        highest = np.maximum(episode[:, E.HIGHEST][:, FINE] - calm, 4.0)
+        share = (x[:, FINE] - calm) / highest
+        since = time - episode[:, E.ALERTED]
+        watched = said & (since >= _STAYS_FROM_S)
+        low = np.where(watched, np.fmin(episode[:, E.LOW], share), np.inf)
+        episode[:, E.LOW] = np.where(said, low, episode[:, E.LOW])
+        due = said & (since >= STAYS_S) & (since - dt < STAYS_S)
+        stays: NDArray[np.bool_] = due & (low > _STAYS_SHARE) & np.isfinite(low)
+        episode[:, E.BARRED] = np.where(stays, 1.0, episode[:, E.BARRED])
+        return stays
 
-    def _is_quiet(self, row: int, time: float, excess: NDArray[np.float64]) -> bool:
-        """Whether all channels are back near where they began, for long enough."""
-        state = self._state
-        voc_rise = _VOC_RISE[max(int(state.voc_column[row]) - 1, 0)]
-        near = np.array([_FINE_RISE / 2, voc_rise / 2, _RH_RISE / 2])
-        back = ~(excess > np.maximum(near, 0.1 * state.peak[row]))
-        if not back.all():
-            state.quiet_since[row] = np.nan
-            return False
-        if np.isnan(state.quiet_since[row]):
-            state.quiet_since[row] = time
-        return bool(time - state.quiet_since[row] >= _QUIET_S)
+    def _speak(
+        self,
+        i: int,
+        at: NDArray[np.intp],
+        rows: NDArray[np.int32],
+        time: NDArray[np.float64],
+        episode: NDArray[np.float64],
+        chances: NDArray[np.float64],
+        vape: np.bool_,
+        over: np.bool_,
+        said: list[tuple[int, Event]],
+    ) -> None:
+        """Say vaping when its score allows, another kind when it is clear or all is over."""
+        if vape:
+            kind = _VAPE
+            odds = 1.0 / (1.0 + np.exp(-episode[i, E.SCORE]))
+            rest = chances[1:] / max(float(chances[1:].sum()), 1e-12)
+            chances = np.concatenate([[odds], (1.0 - odds) * rest])
+        else:
+            kind = 1 + int(np.argmax(chances[1:]))
+            clear = chances[kind] >= (_CLEAR_SMOKE if kind == _SMOKE else _CLEAR)
+            old = time[i] - episode[i, E.ONSET] >= (120.0 if kind == _SMOKE else 60.0)
+            if not (clear and old) and not over:
+                return
+            if over and not clear and kind == _SMOKE:
+                return
+        episode[i, E.PHASE] = _SAID
+        episode[i, E.KIND] = kind
+        episode[i, E.ALERTED] = time[i]
+        episode[i, E.SAID_PULSE] = episode[i, E.PULSES]
+        episode[i, E.CONFIDENCE] = chances[kind]
+        episode[i, E.CHANCES] = chances
+        said.append((int(at[i]), self._event(rows[i], episode[i], EventPhase.ALERTED, time[i])))
+
+    def _over(
+        self,
+        time: NDArray[np.float64],
+        x: NDArray[np.float64],
+        episode: NDArray[np.float64],
+    ) -> NDArray[np.bool_]:
+        """Whether all channels have been back for a while, or it has lasted too long."""
+        rise = x - episode[:, E.CALM]
+        highest = episode[:, E.HIGHEST] - episode[:, E.CALM]
+        with np.errstate(invalid="ignore"):
+            out = rise > np.maximum(np.minimum(RISE, 1e9), 0.25 * highest)
+        out &= np.isfinite(RISE)
+        back = ~out.any(axis=1)
+        since = episode[:, E.QUIET_SINCE]
+        since = np.where(back, np.where(np.isnan(since), time, since), np.nan)
+        episode[:, E.QUIET_SINCE] = since
+        over: NDArray[np.bool_] = (time - since >= QUIET_S) | (
+            time - episode[:, E.ONSET] > LONGEST_S
+        )
+        return over
+
+    def _restart(
+        self,
+        at: NDArray[np.intp],
+        rows: NDArray[np.int32],
+        time: NDArray[np.float64],
+        x: NDArray[np.float64],
+        quiet: NDArray[np.float64],
+        dt: NDArray[np.float64],
+        said: list[tuple[int, Event]],
+    ) -> NDArray[np.float64]:
+        """End episodes across a silence; begin anew after a gap: old baselines say nothing."""
+        silent = (dt > SILENT_S) & (self._state.episode[rows, E.PHASE] != _IDLE)
+        for i in np.flatnonzero(silent).tolist():
+            event = self._close_silent(int(rows[i]))
+            if event is not None:
+                said.append((int(at[i]), event))
+        fresh = ~(dt <= GAP_S)
+        level = quiet[fresh, Q.LEVEL]
+        quiet[fresh] = np.nan
+        quiet[fresh, Q.LEVEL] = level
+        quiet[fresh, Q.FIRST] = time[fresh]
+        quiet[fresh, Q.COUNT] = 0.0
+        quiet[fresh, Q.INTERVAL] = 0.0
+        quiet[fresh, Q.BASE] = x[fresh]
+        quiet[fresh, Q.LOCAL] = x[fresh, FINE]
+        return np.where(fresh, 0.0, dt)
 
     def _close_silent(self, row: int) -> Event | None:
         """End an episode whose sensor fell silent: the same by `step` and by `on_time`."""
-        last = float(self._state.last_time[row])
-        event = self._close(row, last, last + _SILENT_S)
-        self._state.phase[row] = _IDLE
-        return event
+        said_at = float(self._state.quiet[row, Q.TIME]) + SILENT_S
+        ended = self._end(row, self._state.episode[row], said_at)
+        self._state.episode[row, E.PHASE] = _IDLE
+        return ended[-1] if ended else None
 
-    def _close(self, row: int, time: float, said: float) -> Event | None:
+    def _end(self, row: int, episode: NDArray[np.float64], said_at: float) -> list[Event]:
         """End the event of an episode, if one was said."""
-        state = self._state
-        if state.phase[row] != _SAID:
-            return None
-        chances = probabilities(self._shape(row, time, 0.0))
-        quiet = float(state.quiet_since[row])
-        end = time if np.isnan(quiet) else quiet
-        return self._event(row, EventPhase.ENDED, chances, said, end)
-
-    def _shape(self, row: int, time: float, fine: float) -> Shape:
-        state = self._state
-        voc = int(state.voc_column[row]) - 1
-        return Shape(
-            age_s=time - float(state.onset[row]),
-            since_peak_s=time - float(state.peak_at[row, _FINE]),
-            rise_s=float(state.peak_at[row, _FINE] - state.onset[row]),
-            half_s=float(state.half_time[row]),
-            left=fine / max(float(state.peak[row, _FINE]), 1e-9),
-            fine=float(state.peak[row, _FINE]),
-            base=float(state.start[row, _FINE]),
-            noise=float(state.scale[row, _FINE]),
-            coarse_share=float(state.coarse_share[row]),
-            voc=float(state.peak[row, _VOC]) / float(_VOC_RISE[voc]) if voc >= 0 else float("nan"),
-            humidity=float(state.peak[row, _HUMID]),
-            interval_s=float(state.interval[row]),
-            samples=int(state.over[row]),
-        )
+        if episode[E.PHASE] != _SAID:
+            return []
+        quiet_since = float(episode[E.QUIET_SINCE])
+        last = float(self._state.quiet[row, Q.TIME])
+        end = last if np.isnan(quiet_since) else quiet_since
+        return [self._event(row, episode, EventPhase.ENDED, said_at, end)]
 
     def _event(
         self,
         row: int,
+        episode: NDArray[np.float64],
         phase: EventPhase,
-        chances: NDArray[np.float64],
         time: float,
-        end: float | None,
+        end: float | None = None,
     ) -> Event:
-        state = self._state
-        voc = int(state.voc_column[row]) - 1
-        keys = ("pm25", COLUMNS[_VOC_COLUMNS[voc]] if voc >= 0 else "", "rh")
-        onset = float(state.onset[row])
-        evidence: dict[str, ChannelEvidence] = {}
-        for channel, key in enumerate(keys):
-            peak = float(state.peak[row, channel])
-            if not key or not np.isfinite(peak):
-                continue
-            half = float(state.half_time[row]) if channel == _FINE else float("nan")
-            evidence[key] = ChannelEvidence(
-                baseline=round(float(state.start[row, channel]), 3),
-                peak_excess=round(peak, 3),
-                rise_s=round(float(state.peak_at[row, channel]) - onset, 3),
-                decay_s=None if np.isnan(half) else round(half, 3),
-            )
-        kind = KINDS[state.kind[row]]
-        peak_at = state.peak_at[row]
-        led = _FINE if not np.isnan(peak_at[_FINE]) else int(np.nanargmax(peak_at))
+        kind = KINDS[int(episode[E.KIND])]
+        confidence = float(episode[E.CONFIDENCE])
+        first = float(episode[E.FIRST_PULSE_AT])
+        vape = kind is EventKind.VAPE
+        peak_at = float(episode[E.PEAK_AT])
         return Event(
-            sensor=state.names[row],
+            sensor=self._state.names[row],
             kind=kind,
             phase=phase,
-            onset=onset,
-            alerted=float(state.alerted[row]),
-            peak_time=float(peak_at[led]),
+            onset=first if vape else float(episode[E.ONSET]),
+            alerted=float(episode[E.ALERTED]),
+            peak_time=float(episode[E.ALERTED]) if np.isnan(peak_at) else peak_at,
             end=end,
-            confidence=round(float(state.confidence[row]), 4),
+            confidence=round(confidence, 4),
             probabilities={
-                k.value: round(float(p), 4) for k, p in zip(KINDS, chances, strict=True)
+                k.value: round(float(p), 4) for k, p in zip(KINDS, episode[E.CHANCES], strict=True)
             },
-            evidence=evidence,
+            evidence=self._evidence(episode),
+            masked=bool(vape and episode[E.MASKED] == 1.0),
             model_version=self.model_version,
-            time=time,
+            time=float(time),
         )
+
+    @staticmethod
+    def _evidence(episode: NDArray[np.float64]) -> dict[str, ChannelEvidence]:
+        evidence: dict[str, ChannelEvidence] = {}
+        half = float(episode[E.HALF_AT])
+        calm, highest = episode[E.CALM], episode[E.HIGHEST]
+        when = episode[E.HIGHEST_AT]
+        pm25 = CHANNEL_INDEX["pm25"]
+        for column in (pm25, *VOC, _RH):
+            if np.isnan(calm[column]) or np.isnan(highest[column]):
+                continue
+            raw = CHANNELS[column] == "voc_raw"
+            evidence[CHANNELS[column]] = ChannelEvidence(
+                baseline=round(float(-calm[column] if raw else calm[column]), 3),
+                peak_excess=round(float(highest[column] - calm[column]) * (-1 if raw else 1), 3),
+                rise_s=round(float(when[column] - episode[E.ONSET]), 3),
+                decay_s=None
+                if column != CHANNEL_INDEX["pm25"] or np.isnan(half)
+                else round(half, 3),
+            )
+        return evidence
+
+
+def _stage(age: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How often an episode has been asked what it is: at 30 s, and at each doubling."""
+    stage: NDArray[np.float64] = np.floor(np.log2(np.maximum(age, 15.0) / 15.0))
+    return stage
 
 
 def _rounds(sensor: NDArray[np.int32]) -> list[NDArray[np.intp]]:
@@ -433,4 +478,6 @@ def _rounds(sensor: NDArray[np.int32]) -> list[NDArray[np.intp]]:
     starts = np.flatnonzero(first)
     occurrence = np.empty(n, np.int64)
     occurrence[order] = np.arange(n) - np.repeat(starts, np.diff(np.r_[starts, n]))
-    return [np.flatnonzero(occurrence == k) for k in range(int(occurrence.max()) + 1)]
+    by_occurrence = np.argsort(occurrence, kind="stable")
+    bounds = np.flatnonzero(np.diff(occurrence[by_occurrence])) + 1
+    return np.split(by_occurrence, bounds)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from detection.quantities import QUANTITIES
-from detection.state import SnapshotError
+from detection.tracking import SnapshotError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

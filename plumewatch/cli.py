@@ -49,13 +49,13 @@ def _fail(message: str, code: int) -> typer.Exit:
 @app.command()
 def version(*, as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
     """Print the version of the program and of the detector's model."""
-    from detection.posterior import MODEL_VERSION  # noqa: PLC0415 - imported where needed
+    from detection.model import Model  # noqa: PLC0415 - imported where needed
     from plumewatch import __version__  # noqa: PLC0415
 
     if as_json:
-        typer.echo(json.dumps({"version": __version__, "model": MODEL_VERSION}))
+        typer.echo(json.dumps({"version": __version__, "model": Model.shipped().version}))
     else:
-        typer.echo(f"plumewatch {__version__} (detector model {MODEL_VERSION})")
+        typer.echo(f"plumewatch {__version__} (detector model {Model.shipped().version})")
 
 
 @app.command()

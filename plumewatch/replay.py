@@ -62,8 +62,12 @@ class Replayed:
                 self.withdrawn.add(event.id)
 
     def standing(self, kind: str) -> list[AlertRecord]:
-        """Alerts of a kind whose incident has an event that was not withdrawn."""
-        kept = {(e.sensor, e.onset) for e in self.events.values() if e.id not in self.withdrawn}
+        """Alerts of a kind whose event was not withdrawn."""
+        kept = {
+            (e.sensor, e.onset)
+            for e in self.events.values()
+            if e.kind.value == kind and e.id not in self.withdrawn
+        }
         return [a for a in self.alerts if a.kind == kind and (a.sensor, a.onset) in kept]
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from detection.device_events import FAULT_AFTER_S, HELD_S, DeviceEvents
 from detection.events import EventKind, EventPhase
-from detection.state import SnapshotError
+from detection.tracking import SnapshotError
 
 T = 1_790_000_000.0
 

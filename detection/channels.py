@@ -1,0 +1,158 @@
+"""The channels the detector follows: readings' columns in, one matrix out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from detection.quantities import COLUMN_INDEX
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = [
+    "CHANNELS",
+    "CHANNEL_INDEX",
+    "FINE",
+    "FLOOR",
+    "RISE",
+    "TAU_DOWN_S",
+    "TAU_UP_S",
+    "VOC",
+    "bank_values",
+    "channel_matrix",
+    "voc_strength",
+]
+
+# key, noise floor, least rise that opens an episode, baseline time constants down and up (s)
+_TABLE: Final = (
+    ("pm1", 0.3, np.inf, 20.0, 900.0),
+    ("pm25", 0.3, np.inf, 20.0, 900.0),
+    ("pm10", 0.5, np.inf, 20.0, 900.0),
+    ("n03", 1.0, np.inf, 20.0, 900.0),
+    ("n10", 0.1, np.inf, 20.0, 900.0),
+    ("n25", 0.02, np.inf, 20.0, 900.0),
+    ("tvoc_ppb", 5.0, 80.0, 120.0, 900.0),
+    ("tvoc_ugm3", 10.0, 200.0, 120.0, 900.0),
+    ("voc_index", 1.0, 25.0, 120.0, 900.0),
+    ("voc_raw", 5.0, 50.0, 120.0, 900.0),
+    ("rh", 0.1, 3.0, 600.0, 600.0),
+    ("temp", 0.05, np.inf, 900.0, 900.0),
+    ("co2", 5.0, np.inf, 600.0, 600.0),
+    ("fine", 0.3, 3.0, 20.0, 900.0),
+)
+
+CHANNELS: Final = tuple(row[0] for row in _TABLE)
+"""Followed channels: quantity keys, and last ``fine``, the fine-particle signal."""
+CHANNEL_INDEX: Final = {key: i for i, key in enumerate(CHANNELS)}
+FINE: Final = CHANNEL_INDEX["fine"]
+FLOOR: Final = np.array([row[1] for row in _TABLE])
+"""Noise scale below which no channel is believed, in its unit."""
+RISE: Final = np.array([row[2] for row in _TABLE])
+"""Least rise above the baseline that opens an episode; infinite where a channel never does."""
+TAU_DOWN_S: Final = np.array([row[3] for row in _TABLE])
+TAU_UP_S: Final = np.array([row[4] for row in _TABLE])
+VOC: Final = tuple(CHANNEL_INDEX[k] for k in ("tvoc_ppb", "tvoc_ugm3", "voc_index", "voc_raw"))
+
+_SOURCE: Final = np.array([COLUMN_INDEX[key] for key in CHANNELS[:-1]] + [COLUMN_INDEX["pm25"]])
+_RAW: Final = CHANNEL_INDEX["voc_raw"]
+_INDEX: Final = CHANNEL_INDEX["voc_index"]
+_INDEX_SAYS: Final = 1.5
+"""Below it a VOC index is still starting up (0 for 45 s, then 1 until it has learned)."""
+_STAND_INS: Final = tuple(COLUMN_INDEX[k] for k in ("pm1", "pm4", "pm10"))
+_N03: Final = COLUMN_INDEX["n03"]
+_MASS_OF_N03: Final = 0.03
+"""µg/m³ per particle/cm³: unit-density spheres of 0.4 µm diameter."""
+
+
+def channel_matrix(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Followed channels of each reading.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (n, len(COLUMNS))
+
+    Returns
+    -------
+    ndarray of float64, shape (n, len(CHANNELS))
+        NaN where absent. The raw VOC signal is negated, so that every VOC channel rises with
+        concentration; ``fine`` is PM2.5, or what the sensor has in its place.
+    """
+    x: NDArray[np.float64] = values[:, _SOURCE]
+    np.negative(x[:, _RAW], out=x[:, _RAW])
+    index = x[:, _INDEX]
+    with np.errstate(invalid="ignore"):
+        index[index < _INDEX_SAYS] = np.nan
+    absent = np.isnan(x[:, FINE])
+    if absent.any():
+        for column in _STAND_INS:
+            x[absent, FINE] = values[absent, column]
+            absent = np.isnan(x[:, FINE])
+            if not absent.any():
+                return x
+        x[absent, FINE] = _MASS_OF_N03 * values[absent, _N03]
+    return x
+
+
+def voc_strength(
+    x: NDArray[np.float64], reference: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Rise of VOC over a reference on one scale for all kinds of VOC sensor.
+
+    A metal-oxide sensor answers with a fixed number of raw ticks per doubling of concentration
+    over its offset C0 (870 a doubling, C0 0.2-1 ppm ethanol-equivalent: Sensirion SGP40 data
+    sheet). The other outputs are put on the same axis only to be weighed, never reported.
+
+    Parameters
+    ----------
+    x, reference : ndarray of float64, shape (n, len(CHANNELS))
+
+    Returns
+    -------
+    strength : ndarray of float64, shape (n,)
+        Doublings of C + C0; NaN without a VOC channel.
+    kind : ndarray of float64, shape (n,)
+        Which channel was used, 1 to 4 in the order of `VOC`; 0 for none.
+    """
+    strength = np.full(x.shape[0], np.nan)
+    kind = np.zeros(x.shape[0])
+    ppb, ugm3, index, raw = VOC
+    for code, column in ((3, index), (2, ugm3), (1, ppb), (4, raw)):
+        now, then = x[:, column], reference[:, column]
+        known = ~np.isnan(now) & ~np.isnan(then)
+        if not known.any():
+            continue
+        if column == ppb:
+            s = np.log2((now + 400.0) / (then + 400.0))
+        elif column == ugm3:
+            s = np.log2((now + 800.0) / (then + 800.0))
+        elif column == index:
+            s = (now - then) * 0.0026
+        else:
+            s = (now - then) / 870.0
+        strength = np.where(known, s, strength)
+        kind = np.where(known, float(code), kind)
+    return strength, kind
+
+
+BANK: Final = ("fine", "pm1", "pm10", "voc", "rh", "temp", "co2")
+"""Signals smoothed at several time scales, on scales on which a difference means the same at any
+level: logarithms of concentrations, doublings of VOC, the plain value of climate."""
+BANK_TAU_S: Final = np.array([4.0, 12.0, 40.0, 120.0, 400.0])
+
+
+def bank_values(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Signals of the filter bank, shape (n, len(BANK)); NaN where absent."""
+    out = np.empty((x.shape[0], len(BANK)))
+    masses = x[:, (FINE, CHANNEL_INDEX["pm1"], CHANNEL_INDEX["pm10"])]
+    out[:, :3] = np.log(np.maximum(masses, 0.0) + 1.0)
+    ppb, ugm3, index, raw = VOC
+    voc = x[:, raw] / 870.0
+    if np.isnan(voc).any():
+        for column, offset in ((ppb, 400.0), (ugm3, 800.0)):
+            voc = np.where(np.isnan(voc), np.log2(x[:, column] + offset), voc)
+        voc = np.where(np.isnan(voc), x[:, index] * 0.0026, voc)
+    out[:, 3] = voc
+    out[:, 4:] = x[:, (CHANNEL_INDEX["rh"], CHANNEL_INDEX["temp"], CHANNEL_INDEX["co2"])]
+    return out

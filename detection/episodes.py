@@ -1,0 +1,348 @@
+"""Episodes: what is remembered of a plume while it lasts, and the facts drawn from it.
+
+An *episode* opens when a channel rises clearly and ends when all are back; a *pulse* is one rise of
+fine particles inside it, a puff or a spray. Facts are causal: they use nothing that comes after
+the reading they are drawn at. Those not known yet, or whose channel the sensor lacks, are NaN.
+
+Everything here is arithmetic on whole arrays, row by row the same whatever other rows are in the
+batch, so that any split of a stream gives the same facts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from detection.channels import BANK, BANK_TAU_S, CHANNEL_INDEX, CHANNELS, FINE, voc_strength
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["FACTS", "EpisodeColumn", "facts", "follow", "open_episodes"]
+
+K: Final = len(CHANNELS)
+_RH, _TEMP, _CO2 = (CHANNEL_INDEX[k] for k in ("rh", "temp", "co2"))
+_PM1, _PM10 = CHANNEL_INDEX["pm1"], CHANNEL_INDEX["pm10"]
+_N03, _N10, _N25 = (CHANNEL_INDEX[k] for k in ("n03", "n10", "n25"))
+
+
+class EpisodeColumn:
+    """Columns of the episode matrix: scalars first, then one block a channel set."""
+
+    PHASE, KIND, ONSET, ALERTED, CONFIDENCE, SAID_PULSE, QUIET_SINCE = range(7)
+    PULSES, PULSE_ONSET, PULSE_BASE, PEAK, PEAK_AT, HALF_AT, FIFTH_AT = range(7, 14)
+    TROUGH, AREA, ROUGH, RISEN, LAST_FINE, LAST_AT, EARLIER_PEAK, EARLIER_AT = range(14, 22)
+    VOC_MAX, VOC_MAX_AT, VOC_AT_PEAK, STEEPEST, FIRST_PULSE_AT, SCORE, TOP_SCORE = range(22, 29)
+    FAST_PULSES, LEAST_HALF, UP, DOWN, MEAN_GAP, HIGHEST_PULSE = range(29, 35)
+    LOW, BARRED, MASKED = range(35, 38)
+    """Least share of the highest fine excess, from a while after vaping was said on; 1 once it was
+    shown to stay as no vapour would; 1 if another kind had been said before."""
+    N_SCALARS = 38
+    BEFORE = slice(38, 38 + K)
+    """Every channel just before the pulse."""
+    AT_PEAK = slice(38 + K, 38 + 2 * K)
+    """Every channel at the pulse's peak."""
+    CALM = slice(38 + 2 * K, 38 + 3 * K)
+    """Baseline of every channel when the episode opened."""
+    HIGHEST = slice(38 + 3 * K, 38 + 4 * K)
+    """Largest value of every channel in the episode."""
+    HIGHEST_AT = slice(38 + 4 * K, 38 + 5 * K)
+    """When that was."""
+    CHANCES = slice(38 + 5 * K, 44 + 5 * K)
+    """Probabilities of the kinds when it was said."""
+    WIDTH = 44 + 5 * K
+
+
+E = EpisodeColumn
+
+FACTS: Final = (
+    "age_s",
+    "since_peak_s",
+    "rise_s",
+    "log_peak",
+    "log_now",
+    "left",
+    "left_min",
+    "half_s",
+    "fifth_s",
+    "decay_rate",
+    "slope_now",
+    "log_snr",
+    "log_base",
+    "log_calm",
+    "pm1_share",
+    "coarse_share",
+    "pm1_share_now",
+    "n10_share",
+    "n25_share",
+    "voc_kind",
+    "voc_now",
+    "voc_max",
+    "voc_calm",
+    "voc_per_pm",
+    "voc_lag_s",
+    "voc_before",
+    "rh_rise",
+    "rh_calm_rise",
+    "rh_level",
+    "rh_before",
+    "temp_rise",
+    "co2_rise",
+    "interval_s",
+    "pulses",
+    "since_first_pulse_s",
+    "since_earlier_s",
+    "earlier_ratio",
+    "width_s",
+    "roughness",
+    "risen",
+    "steepest",
+    "calm_excess",
+    "episode_age_s",
+    "fast_pulses",
+    "least_half_s",
+    "down_up",
+    "excess_up",
+    "log_up",
+    "mean_gap_s",
+    "log_highest_pulse",
+    "voc_highest",
+    "voc_pm_highest",
+    "rh_highest",
+    "temp_highest",
+    "pm1_highest",
+    "coarse_highest",
+    *(f"{signal}_over_{tau:g}s" for signal in BANK for tau in BANK_TAU_S),
+)
+"""Names of the facts, in column order."""
+
+
+def open_episodes(
+    episode: NDArray[np.float64],
+    time: NDArray[np.float64],
+    dt: NDArray[np.float64],
+    x: NDArray[np.float64],
+    last: NDArray[np.float64],
+    base: NDArray[np.float64],
+) -> None:
+    """Begin an episode in each row of `episode`, shape (n, WIDTH), in place."""
+    episode[:] = np.nan
+    episode[:, E.PHASE] = 1.0
+    episode[:, E.KIND] = -1.0
+    episode[:, E.ONSET] = time - dt
+    for column in (E.PULSES, E.FAST_PULSES, E.UP, E.DOWN, E.HIGHEST_PULSE):
+        episode[:, column] = 0.0
+    episode[:, E.LEAST_HALF] = np.nan
+    episode[:, E.BARRED] = 0.0
+    episode[:, E.MASKED] = 0.0
+    episode[:, E.LOW] = np.inf
+    episode[:, E.SCORE] = -20.0
+    episode[:, E.TOP_SCORE] = -20.0
+    episode[:, E.CALM] = base
+    episode[:, E.HIGHEST] = x
+    episode[:, E.HIGHEST_AT] = np.where(np.isnan(x), np.nan, time[:, None])
+    episode[:, E.BEFORE] = np.where(np.isnan(last), base, last)
+
+
+def begin_pulses(
+    episode: NDArray[np.float64],
+    time: NDArray[np.float64],
+    dt: NDArray[np.float64],
+    x: NDArray[np.float64],
+    last: NDArray[np.float64],
+    floor: NDArray[np.float64],
+) -> None:
+    """Begin a pulse of fine particles in each row, in place; `floor` is the level it rises from."""
+    had = episode[:, E.PULSES] > 0
+    episode[:, E.EARLIER_PEAK] = np.where(had, episode[:, E.PEAK], np.nan)
+    episode[:, E.EARLIER_AT] = np.where(had, episode[:, E.PULSE_ONSET], np.nan)
+    episode[:, E.FIRST_PULSE_AT] = np.where(had, episode[:, E.FIRST_PULSE_AT], time - dt)
+    gap = time - dt - episode[:, E.EARLIER_AT]
+    mean = episode[:, E.MEAN_GAP]
+    episode[:, E.MEAN_GAP] = np.where(np.isnan(mean), gap, mean + 0.4 * (gap - mean))
+    episode[:, E.PULSES] += 1.0
+    episode[:, E.PULSE_ONSET] = time - dt
+    episode[:, E.PULSE_BASE] = floor
+    episode[:, E.PEAK] = 0.0
+    episode[:, E.PEAK_AT] = time
+    for column in (E.HALF_AT, E.FIFTH_AT, E.VOC_MAX_AT, E.VOC_AT_PEAK):
+        episode[:, column] = np.nan
+    for column in (E.AREA, E.ROUGH, E.RISEN, E.STEEPEST):
+        episode[:, column] = 0.0
+    episode[:, E.VOC_MAX] = -np.inf
+    episode[:, E.LAST_FINE] = floor
+    episode[:, E.LAST_AT] = time - dt
+    episode[:, E.TROUGH] = np.inf
+    episode[:, E.BEFORE] = np.where(np.isnan(last), x, last)
+    episode[:, E.SCORE] = -20.0
+
+
+def follow(episode: NDArray[np.float64], time: NDArray[np.float64], x: NDArray[np.float64]) -> None:
+    """Move each row on by one reading, in place."""
+    with np.errstate(invalid="ignore"):
+        higher = x > episode[:, E.HIGHEST]
+        higher |= np.isnan(episode[:, E.HIGHEST]) & ~np.isnan(x)
+    episode[:, E.HIGHEST] = np.where(higher, x, episode[:, E.HIGHEST])
+    episode[:, E.HIGHEST_AT] = np.where(higher, time[:, None], episode[:, E.HIGHEST_AT])
+
+    fine = x[:, FINE]
+    known = ~np.isnan(fine) & (episode[:, E.PULSES] > 0)
+    excess = np.where(known, fine - episode[:, E.PULSE_BASE], np.nan)
+    top = known & (excess > episode[:, E.PEAK])
+    peak = np.where(top, excess, episode[:, E.PEAK])
+    episode[:, E.PEAK] = peak
+    episode[:, E.PEAK_AT] = np.where(top, time, episode[:, E.PEAK_AT])
+    episode[:, E.AT_PEAK] = np.where(top[:, None], x, episode[:, E.AT_PEAK])
+    episode[:, E.TROUGH] = np.where(
+        top, np.inf, np.where(known, np.minimum(episode[:, E.TROUGH], excess), episode[:, E.TROUGH])
+    )
+    fallen = time - episode[:, E.PEAK_AT]
+    for column, share in ((E.HALF_AT, 0.5), (E.FIFTH_AT, 0.2)):
+        at = np.where(top, np.nan, episode[:, column])
+        reached = known & np.isnan(at) & (excess <= share * peak)
+        episode[:, column] = np.where(reached, fallen, at)
+        if column == E.HALF_AT:
+            episode[:, E.FAST_PULSES] += reached & (fallen <= 30.0)
+            episode[:, E.LEAST_HALF] = np.where(
+                reached, np.fmin(episode[:, E.LEAST_HALF], fallen), episode[:, E.LEAST_HALF]
+            )
+    step = np.where(known, fine - episode[:, E.LAST_FINE], 0.0)
+    dt = np.where(known, time - episode[:, E.LAST_AT], 0.0)
+    episode[:, E.AREA] += np.where(known, np.maximum(excess, 0.0) * dt, 0.0)
+    episode[:, E.ROUGH] += np.abs(step)
+    episode[:, E.UP] += np.maximum(step, 0.0)
+    episode[:, E.DOWN] += np.maximum(-step, 0.0)
+    episode[:, E.HIGHEST_PULSE] = np.maximum(episode[:, E.HIGHEST_PULSE], peak)
+    episode[:, E.RISEN] += step > 0.05 * np.maximum(peak, 1e-9)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        steep = np.where(dt > 0, step / dt, 0.0)
+    episode[:, E.STEEPEST] = np.maximum(episode[:, E.STEEPEST], steep)
+    episode[:, E.LAST_FINE] = np.where(known, fine, episode[:, E.LAST_FINE])
+    episode[:, E.LAST_AT] = np.where(known, time, episode[:, E.LAST_AT])
+
+    voc, _ = voc_strength(x, episode[:, E.BEFORE])
+    episode[:, E.VOC_AT_PEAK] = np.where(top, voc, episode[:, E.VOC_AT_PEAK])
+    with np.errstate(invalid="ignore"):
+        more = voc > episode[:, E.VOC_MAX]
+    episode[:, E.VOC_MAX] = np.where(more, voc, episode[:, E.VOC_MAX])
+    episode[:, E.VOC_MAX_AT] = np.where(more, time, episode[:, E.VOC_MAX_AT])
+
+
+def facts(
+    episode: NDArray[np.float64],
+    time: NDArray[np.float64],
+    x: NDArray[np.float64],
+    noise: NDArray[np.float64],
+    interval: NDArray[np.float64],
+    previous_fine: NDArray[np.float64],
+    dt: NDArray[np.float64],
+    over_bank: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Facts of each row's pulse as known at this reading.
+
+    Parameters
+    ----------
+    episode : ndarray of float64, shape (n, WIDTH)
+        After `follow`.
+    time, dt : ndarray of float64, shape (n,)
+        Event time and seconds since the sensor's last reading.
+    x : ndarray of float64, shape (n, len(CHANNELS))
+    noise, interval, previous_fine : ndarray of float64, shape (n,)
+        Noise scale of the fine signal, smoothed reporting interval, last fine value.
+    over_bank : ndarray of float64, shape (n, len(BANK) * len(BANK_TAU_S))
+        Each signal less its smoothed past.
+
+    Returns
+    -------
+    ndarray of float64, shape (n, len(FACTS))
+        NaN where not known.
+    """
+    e = episode
+    peak = np.maximum(e[:, E.PEAK], 1e-6)
+    fine = x[:, FINE]
+    now = np.where(np.isnan(fine), e[:, E.LAST_FINE], fine) - e[:, E.PULSE_BASE]
+    since_peak = time - e[:, E.PEAK_AT]
+    left = now / peak
+    before, at_peak, calm = e[:, E.BEFORE], e[:, E.AT_PEAK], e[:, E.CALM]
+    top_rise = at_peak - before
+    fine_rise = np.maximum(top_rise[:, FINE], 0.5)
+    present = x - before
+    fine_now = np.where(present[:, FINE] > np.maximum(2.0, 0.1 * peak), present[:, FINE], np.nan)
+    n03 = np.maximum(top_rise[:, _N03], 1.0)
+    voc_now, kind = voc_strength(x, before)
+    voc_calm, _ = voc_strength(x, calm)
+    voc_before, _ = voc_strength(before, calm)
+    voc_max = np.where(np.isneginf(e[:, E.VOC_MAX]), np.nan, e[:, E.VOC_MAX])
+    ppb = 400.0 * (np.exp2(np.clip(voc_max, 0.0, 12.0)) - 1.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        decay = np.log(1.0 / np.clip(left, 0.02, 1.0)) / np.maximum(since_peak, 1.0)
+        slope = (fine - previous_fine) / np.maximum(dt, 0.5) / peak
+    highest = e[:, E.HIGHEST]
+    voc_highest, _ = voc_strength(highest, calm)
+    highest_rise = highest - calm
+    highest_fine = np.maximum(highest_rise[:, FINE], 1.0)
+    ppb_highest = 400.0 * (np.exp2(np.clip(voc_highest, 0.0, 12.0)) - 1.0)
+    up = np.maximum(e[:, E.UP], 1.0)
+    own = np.stack(
+        [
+            time - e[:, E.PULSE_ONSET],
+            since_peak,
+            e[:, E.PEAK_AT] - e[:, E.PULSE_ONSET],
+            np.log1p(peak),
+            np.log1p(np.maximum(now, 0.0)),
+            left,
+            np.where(np.isinf(e[:, E.TROUGH]), 1.0, e[:, E.TROUGH] / peak),
+            e[:, E.HALF_AT],
+            e[:, E.FIFTH_AT],
+            np.where(since_peak > 0, decay, np.nan),
+            slope,
+            np.log1p(peak / np.maximum(noise, 0.3)),
+            np.log1p(np.maximum(e[:, E.PULSE_BASE], 0.0)),
+            np.log1p(np.maximum(calm[:, FINE], 0.0)),
+            top_rise[:, _PM1] / fine_rise,
+            (top_rise[:, _PM10] - top_rise[:, FINE]) / fine_rise,
+            present[:, _PM1] / fine_now,
+            top_rise[:, _N10] / n03,
+            top_rise[:, _N25] / n03,
+            kind,
+            voc_now,
+            voc_max,
+            voc_calm,
+            np.log(ppb + 3.0) - np.log1p(peak),
+            e[:, E.VOC_MAX_AT] - e[:, E.PEAK_AT],
+            voc_before,
+            present[:, _RH],
+            x[:, _RH] - calm[:, _RH],
+            x[:, _RH],
+            before[:, _RH] - calm[:, _RH],
+            x[:, _TEMP] - calm[:, _TEMP],
+            x[:, _CO2] - calm[:, _CO2],
+            interval,
+            e[:, E.PULSES],
+            time - e[:, E.FIRST_PULSE_AT],
+            e[:, E.PULSE_ONSET] - e[:, E.EARLIER_AT],
+            np.log(np.maximum(e[:, E.EARLIER_PEAK], 0.1) / peak),
+            e[:, E.AREA] / peak,
+            e[:, E.ROUGH] / peak,
+            e[:, E.RISEN],
+            np.log1p(e[:, E.STEEPEST]),
+            np.log1p(np.maximum(e[:, E.PULSE_BASE] - calm[:, FINE], 0.0)),
+            time - e[:, E.ONSET],
+            e[:, E.FAST_PULSES],
+            e[:, E.LEAST_HALF],
+            e[:, E.DOWN] / up,
+            (fine - calm[:, FINE]) / up,
+            np.log(up),
+            e[:, E.MEAN_GAP],
+            np.log1p(e[:, E.HIGHEST_PULSE]),
+            voc_highest,
+            np.log(ppb_highest + 3.0) - np.log(highest_fine),
+            highest_rise[:, _RH],
+            highest_rise[:, _TEMP],
+            highest_rise[:, _PM1] / highest_fine,
+            (highest_rise[:, _PM10] - highest_rise[:, FINE]) / highest_fine,
+        ],
+        axis=1,
+    )
+    return np.concatenate([own, over_bank], axis=1)

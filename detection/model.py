@@ -1,0 +1,131 @@
+"""The model: forests that weigh an episode's facts, and the levels at which to speak.
+
+A small versioned file made by ``make train`` from simulated training seeds. Every event names the
+version. The forests are gradient-boosted trees; what makes them work is in the facts
+(`detection.episodes`), which are the physics of plumes.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Final
+from zipfile import BadZipFile
+
+import numpy as np
+
+from detection.episodes import FACTS
+from detection.events import EventKind
+from detection.forest import Forest
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["KINDS", "Model", "ModelError"]
+
+KINDS: Final = (
+    EventKind.VAPE,
+    EventKind.SMOKE,
+    EventKind.SPRAY,
+    EventKind.STEAM,
+    EventKind.VOC,
+    EventKind.DUST,
+)
+"""Kinds of episode, in the order of their codes."""
+
+_FILE: Final = "model.npz"
+
+
+class ModelError(ValueError):
+    """A model file is not one, or does not fit the facts of this program."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Parameters of the detector.
+
+    Attributes
+    ----------
+    version : str
+    level : float
+        Log-odds from which vaping is said.
+    withdraw_level : float
+        Log-odds below which it is taken back.
+    vape : Forest or None
+        Log-odds of vaping; None says nothing, ever.
+    kinds : tuple of Forest
+        One score for each of `KINDS`; their softmax are the kinds' probabilities. Empty for none.
+    """
+
+    version: str
+    level: float = 0.0
+    withdraw_level: float = -2.0
+    vape: Forest | None = None
+    kinds: tuple[Forest, ...] = ()
+
+    def vape_score(self, facts: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Log-odds of vaping for each row of facts."""
+        if self.vape is None:
+            return np.full(facts.shape[0], -20.0)
+        return self.vape.score(facts)
+
+    def kind_probabilities(self, facts: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Probability of each of `KINDS` for each row of facts, shape (n, len(KINDS))."""
+        if not self.kinds:
+            return np.full((facts.shape[0], len(KINDS)), 1.0 / len(KINDS))
+        score = np.stack([forest.score(facts) for forest in self.kinds], axis=1)
+        weight = np.exp(score - score.max(axis=1, keepdims=True))
+        result: NDArray[np.float64] = weight / weight.sum(axis=1, keepdims=True)
+        return result
+
+    def to_bytes(self) -> bytes:
+        """Bytes of the model file; the same for the same parameters."""
+        out = io.BytesIO()
+        arrays: dict[str, Any] = {} if self.vape is None else self.vape.arrays("vape")
+        for kind, forest in zip(KINDS, self.kinds, strict=False):
+            arrays |= forest.arrays(kind.value + "_kind")
+        np.savez_compressed(
+            out,
+            version=np.array(self.version),
+            facts=np.array(FACTS),
+            levels=np.array([self.level, self.withdraw_level]),
+            **arrays,
+        )
+        return out.getvalue()
+
+    @classmethod
+    def from_bytes(cls, body: bytes) -> Model:
+        """Model of a file.
+
+        Raises
+        ------
+        ModelError
+            If it is none, or was trained on other facts.
+        """
+        try:
+            with np.load(io.BytesIO(body), allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+        except (ValueError, OSError, EOFError, BadZipFile) as error:
+            raise ModelError(f"no model file: {error}") from error
+        if tuple(arrays.get("facts", ())) != FACTS:
+            raise ModelError("the model was trained on other facts; run `make train`")
+        level, withdraw = arrays["levels"]
+        forest = Forest.from_arrays("vape", arrays) if "vape_offset" in arrays else None
+        kinds = tuple(
+            Forest.from_arrays(kind.value + "_kind", arrays)
+            for kind in KINDS
+            if f"{kind.value}_kind_offset" in arrays
+        )
+        return cls(str(arrays["version"]), float(level), float(withdraw), forest, kinds)
+
+    @classmethod
+    def shipped(cls) -> Model:
+        """Model that comes with the program."""
+        return _shipped()
+
+
+@lru_cache(maxsize=1)
+def _shipped() -> Model:
+    return Model.from_bytes((resources.files("detection") / _FILE).read_bytes())

@@ -1,0 +1,173 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from detection.batch import ReadingBatch
+from detection.detector import GAP_S, SILENT_S, WARM_UP_S, Detector
+from detection.events import EventPhase
+from detection.quantities import COLUMN_INDEX, COLUMNS
+from detection.tracking import SnapshotError
+from tests.support.streams import events_of, fresh
+
+PM25, PM1, PM10 = (COLUMN_INDEX[k] for k in ("pm25", "pm1", "pm10"))
+
+
+def clean(n, start=0.0, dt=1.0, level=5.0, seed=0):
+    """Clean air on one sensor: time and values."""
+    rng = np.random.default_rng(seed)
+    values = np.full((n, len(COLUMNS)), np.nan)
+    values[:, PM25] = level + rng.normal(0, 0.3, n)
+    values[:, PM1] = 0.8 * values[:, PM25]
+    values[:, PM10] = 1.1 * values[:, PM25]
+    return start + dt * np.arange(n), values
+
+
+def batch_of(time, values, row=0):
+    return ReadingBatch(np.full(len(time), row, np.int32), np.asarray(time, float), values)
+
+
+def test_something_happens_at_all(restroom):
+    names, batch = restroom
+    kinds = Counter((e.kind.value, e.phase.value) for e in events_of(fresh(names), batch))
+    assert sum(n for (_, phase), n in kinds.items() if phase == "alerted") >= 20
+    assert len({kind for kind, _ in kinds}) >= 4
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_any_split_gives_the_same_events(restroom, seed):
+    names, batch = restroom
+    cuts = sorted(np.random.default_rng(seed).integers(0, len(batch), 60).tolist())
+    assert events_of(fresh(names), batch, cuts) == events_of(fresh(names), batch)
+
+
+def test_one_reading_at_a_time_gives_the_same_events(restroom):
+    names, batch = restroom
+    part = ReadingBatch(batch.sensor[:6000], batch.time[:6000], batch.values[:6000])
+    assert events_of(fresh(names), part, range(1, 6000)) == events_of(fresh(names), part)
+
+
+def test_snapshots_in_mid_stream_change_nothing(restroom):
+    names, batch = restroom
+    whole = events_of(fresh(names), batch)
+    detector, events = fresh(names), []
+    for at in range(0, len(batch), 1500):
+        detector = Detector.restore(detector.snapshot())
+        part = slice(at, at + 1500)
+        events += detector.step(
+            ReadingBatch(batch.sensor[part], batch.time[part], batch.values[part])
+        )
+    assert events == whole
+
+
+def test_duplicates_and_readings_out_of_order_change_nothing(restroom):
+    names, batch = restroom
+    again = np.repeat(np.arange(len(batch)), 2)
+    twice = ReadingBatch(batch.sensor[again], batch.time[again], batch.values[again])
+    assert events_of(fresh(names), twice) == events_of(fresh(names), batch)
+
+
+def test_another_day_changes_times_only(restroom):
+    names, batch = restroom
+    shift = 30 * 86_400.0
+    moved = ReadingBatch(batch.sensor, batch.time + shift, batch.values)
+    ours = [(e.sensor, e.kind, e.phase, e.alerted) for e in events_of(fresh(names), batch)]
+    theirs = [
+        (e.sensor, e.kind, e.phase, e.alerted - shift) for e in events_of(fresh(names), moved)
+    ]
+    assert len(ours) == len(theirs)
+    for a, b in zip(ours, theirs, strict=True):
+        assert a[:3] == b[:3]
+        assert a[3] == pytest.approx(b[3], abs=1e-3)
+
+
+def test_a_mad_sensor_changes_nothing_for_the_others(restroom):
+    names, batch = restroom
+    alone = events_of(fresh(names), batch)
+    rng = np.random.default_rng(3)
+    n = 3000
+    values = rng.choice([np.nan, 0.0, 1e5, 3.0], size=(n, len(COLUMNS)))
+    time = np.linspace(batch.time[0], batch.time[-1], n)
+    sensor = np.concatenate([batch.sensor, np.full(n, len(names), np.int32)])
+    order = np.argsort(np.concatenate([batch.time, time]), kind="stable")
+    mixed = ReadingBatch(
+        sensor[order],
+        np.concatenate([batch.time, time])[order],
+        np.concatenate([batch.values, values])[order],
+    )
+    with_mad = [e for e in events_of(fresh([*names, "mad"]), mixed) if e.sensor != "mad"]
+    key = lambda e: (e.time, e.sensor, e.phase.value)  # noqa: E731 - a sort key
+    assert sorted(with_mad, key=key) == sorted(alone, key=key)
+
+
+def test_input_is_not_written_to(restroom):
+    names, batch = restroom
+    before = batch.values.copy()
+    events_of(fresh(names), batch)
+    np.testing.assert_array_equal(batch.values, before)
+
+
+def test_every_event_is_explained_and_ends_once(restroom):
+    names, batch = restroom
+    events = events_of(fresh(names), batch)
+    said = {}
+    for event in events:
+        assert event.evidence
+        assert sum(event.probabilities.values()) == pytest.approx(1.0, abs=0.01)
+        assert event.onset <= event.alerted <= event.time + SILENT_S
+        if event.phase is EventPhase.ALERTED:
+            assert event.id not in said
+        said.setdefault(event.id, []).append(event.phase)
+    for phases in said.values():
+        assert phases[0] is EventPhase.ALERTED
+        assert len(phases) <= 2
+
+
+def test_nothing_is_said_during_warm_up():
+    time, values = clean(int(WARM_UP_S) - 1)
+    values[10:20, PM25] = 800.0
+    assert events_of(fresh(["s"]), batch_of(time, values)) == []
+
+
+def test_clean_air_says_nothing():
+    time, values = clean(20_000)
+    assert events_of(fresh(["s"]), batch_of(time, values)) == []
+
+
+def test_no_channel_at_all_says_nothing():
+    time = np.arange(500.0)
+    assert events_of(fresh(["s"]), batch_of(time, np.full((500, len(COLUMNS)), np.nan))) == []
+
+
+def test_empty_batch():
+    empty = ReadingBatch(np.zeros(0, np.int32), np.zeros(0), np.zeros((0, len(COLUMNS))))
+    assert Detector().step(empty) == []
+
+
+def test_a_gap_starts_anew():
+    time, values = clean(600)
+    time[300:] += GAP_S + 1
+    values[300:, PM25] += 200.0
+    assert events_of(fresh(["s"]), batch_of(time, values)) == []
+
+
+def test_silence_ends_an_episode_the_same_by_time_and_by_reading():
+    time, values = clean(400)
+    values[200:, PM25] += 300.0 * np.exp(-np.arange(200) / 900.0)
+    first = batch_of(time, values)
+    later_time, later = clean(5, start=time[-1] + SILENT_S + 50)
+    by_reading, by_time = fresh(["s"]), fresh(["s"])
+    a = by_reading.step(first) + by_reading.step(batch_of(later_time, later))
+    b = by_time.step(first) + by_time.on_time(time[-1] + SILENT_S + 1)
+    assert a == b
+    assert by_time.next_deadline() is None
+
+
+def test_a_snapshot_of_something_else_is_refused():
+    with pytest.raises(SnapshotError):
+        Detector.restore(b"PK\x03\x04 nothing")
+
+
+def test_state_of_a_sensor_is_under_four_kib():
+    detector = fresh([f"s{i}" for i in range(100)])
+    assert len(detector.snapshot()) / 100 < 4096

@@ -1,0 +1,42 @@
+import numpy as np
+
+from detection.forest import Forest
+
+
+def stump(column, threshold, left, right, n_facts, *, unknown_left):
+    column += 0 if unknown_left else n_facts
+    return (
+        np.array([[column]]),
+        np.array([[threshold]]),
+        np.array([[left, right]]),
+    )
+
+
+def test_a_fact_above_the_threshold_goes_right_and_an_unknown_one_where_it_was_learned():
+    for unknown_left, expected in ((True, -1.0), (False, 2.0)):
+        parts = stump(1, 0.5, -1.0, 2.0, 3, unknown_left=unknown_left)
+        forest = Forest(*parts, offset=10.0)
+        facts = np.array([[9.0, 0.5, 9.0], [9.0, 0.51, 9.0], [9.0, np.nan, 9.0]])
+        assert forest.score(facts).tolist() == [9.0, 12.0, 10.0 + expected]
+
+
+def test_rows_do_not_depend_on_each_other():
+    rng = np.random.default_rng(5)
+    forest = Forest(
+        rng.integers(0, 8, (20, 7)), rng.normal(size=(20, 7)), rng.normal(size=(20, 8)), 0.1
+    )
+    facts = rng.normal(size=(50, 4))
+    facts[rng.random(facts.shape) < 0.2] = np.nan
+    together = forest.score(facts)
+    alone = np.array([forest.score(facts[i : i + 1])[0] for i in range(50)])
+    np.testing.assert_array_equal(together, alone)
+
+
+def test_round_trip():
+    rng = np.random.default_rng(6)
+    forest = Forest(
+        rng.integers(0, 8, (5, 7)), rng.normal(size=(5, 7)), rng.normal(size=(5, 8)), -2.0
+    )
+    back = Forest.from_arrays("x", forest.arrays("x"))
+    facts = rng.normal(size=(9, 4))
+    np.testing.assert_array_equal(forest.score(facts), back.score(facts))
