@@ -46,6 +46,7 @@ _STAYS_FROM_S: Final = 90.0
 _STAYS_SHARE: Final = 0.5
 _IDLE, _WATCHING, _SAID = 0.0, 1.0, 2.0
 _RH = CHANNEL_INDEX["rh"]
+_FINE_COLUMNS = tuple(CHANNEL_INDEX[k] for k in ("pm25", "pm1", "pm10", "n03"))
 _VAPE, _SMOKE = 0, 1
 _CLEAR: Final = 0.7
 _CLEAR_SMOKE: Final = 0.85
@@ -427,30 +428,34 @@ class Detector:
             probabilities={
                 k.value: round(float(p), 4) for k, p in zip(KINDS, episode[E.CHANCES], strict=True)
             },
-            evidence=self._evidence(episode),
+            evidence=self._evidence(episode, pulse=vape),
             masked=bool(vape and episode[E.MASKED] == 1.0),
             model_version=self.model_version,
             time=float(time),
         )
 
     @staticmethod
-    def _evidence(episode: NDArray[np.float64]) -> dict[str, ChannelEvidence]:
-        evidence: dict[str, ChannelEvidence] = {}
+    def _evidence(episode: NDArray[np.float64], *, pulse: bool) -> dict[str, ChannelEvidence]:
+        """How the channels moved: over the pulse that was judged, or over the whole episode."""
+        start = episode[E.PULSE_ONSET] if pulse else episode[E.ONSET]
+        calm = episode[E.BEFORE] if pulse else episode[E.CALM]
+        later = episode[E.HIGHEST_AT] >= start
+        top = np.where(later, episode[E.HIGHEST], episode[E.AT_PEAK])
+        when = np.where(later, episode[E.HIGHEST_AT], episode[E.PEAK_AT])
         half = float(episode[E.HALF_AT])
-        calm, highest = episode[E.CALM], episode[E.HIGHEST]
-        when = episode[E.HIGHEST_AT]
-        pm25 = CHANNEL_INDEX["pm25"]
-        for column in (pm25, *VOC, _RH):
-            if np.isnan(calm[column]) or np.isnan(highest[column]):
+        evidence: dict[str, ChannelEvidence] = {}
+        known = ~np.isnan(calm) & ~np.isnan(top)
+        fine = next((column for column in _FINE_COLUMNS if known[column]), None)
+        gas = next((column for column in VOC if known[column]), None)
+        for column in (fine, gas, _RH):
+            if column is None or not known[column]:
                 continue
-            raw = CHANNELS[column] == "voc_raw"
+            sign = -1.0 if CHANNELS[column] == "voc_raw" else 1.0
             evidence[CHANNELS[column]] = ChannelEvidence(
-                baseline=round(float(-calm[column] if raw else calm[column]), 3),
-                peak_excess=round(float(highest[column] - calm[column]) * (-1 if raw else 1), 3),
-                rise_s=round(float(when[column] - episode[E.ONSET]), 3),
-                decay_s=None
-                if column != CHANNEL_INDEX["pm25"] or np.isnan(half)
-                else round(half, 3),
+                baseline=round(sign * float(calm[column]), 3),
+                peak_excess=round(sign * float(top[column] - calm[column]), 3),
+                rise_s=round(float(when[column] - start), 3),
+                decay_s=None if column != fine or np.isnan(half) else round(half, 3),
             )
         return evidence
 
