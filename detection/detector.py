@@ -255,7 +255,7 @@ class Detector:
         vape = weighed & (episode[:, E.SCORE] >= level) & silent & (episode[:, E.BARRED] == 0.0)
         speak = np.flatnonzero((vape | asked)[w]) if w.size else w
         if speak.size:
-            chances = self._model.kind_probabilities(f[speak])
+            chances = _possible(self._model.kind_probabilities(f[speak]), episode[w[speak]])
             for k, i in enumerate(w[speak].tolist()):
                 if vape[i] and episode[i, E.PHASE] == _SAID:
                     ended = self._end(rows[i], episode[i], float(time[i]))
@@ -336,7 +336,7 @@ class Detector:
         episode[i, E.ALERTED] = time[i]
         episode[i, E.SAID_PULSE] = episode[i, E.PULSES]
         episode[i, E.CONFIDENCE] = chances[kind]
-        episode[i, E.CHANCES] = chances
+        episode[i, E.CHANCES] = chances / max(float(chances.sum()), 1e-12)
         said.append((int(at[i]), self._event(rows[i], episode[i], EventPhase.ALERTED, time[i])))
 
     def _over(
@@ -458,6 +458,18 @@ class Detector:
                 decay_s=None if column != fine or np.isnan(half) else round(half, 3),
             )
         return evidence
+
+
+def _possible(chances: NDArray[np.float64], episode: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probabilities with those kinds at zero that the sensor could not have seen.
+
+    The rest is left as it is, so that a kind is not called clear for want of channels alone.
+    """
+    calm = episode[:, E.CALM]
+    chances = chances.copy()
+    chances[np.isnan(calm[:, VOC]).all(axis=1), KINDS.index(EventKind.VOC)] = 0.0
+    chances[np.isnan(calm[:, _RH]), KINDS.index(EventKind.STEAM)] = 0.0
+    return chances
 
 
 def _stage(age: NDArray[np.float64]) -> NDArray[np.float64]:
