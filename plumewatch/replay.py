@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+from contextlib import closing
 from dataclasses import asdict
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -96,18 +97,17 @@ def replay(
     RecordingError
         If a recording cannot be read.
     """
-    connection = connect(":memory:")
-    migrate(connection, "state", state.SCRIPTS)
-    migrate(connection, "alerts", schema.SCRIPTS)
-    engine = AlertEngine(registry or Registry(), policy, replay=True)
-    watch = Watch(connection, engine, may_alert)
     result = Replayed()
-    readings = read_recordings(paths, on_bytes)
-    while batch := list(islice(readings, _BATCH)):
-        result.readings += len(batch)
-        watched = watch.process(batch, result.readings, now=None)
-        result.add(watched.events, watched.alerts)
-    connection.close()
+    with closing(connect(":memory:")) as connection:
+        migrate(connection, "state", state.SCRIPTS)
+        migrate(connection, "alerts", schema.SCRIPTS)
+        engine = AlertEngine(registry or Registry(), policy, replay=True)
+        watch = Watch(connection, engine, may_alert)
+        readings = read_recordings(paths, on_bytes)
+        while batch := list(islice(readings, _BATCH)):
+            result.readings += len(batch)
+            watched = watch.process(batch, result.readings, now=None)
+            result.add(watched.events, watched.alerts)
     return result
 
 
