@@ -225,7 +225,10 @@ def check_target(target: Secret, settings: NotifySettings | None = None) -> list
         detail = f"{len(service)} recipients in one address; give each its own"
         faults.append(PermanentNotifyError(NotifyReason.BAD_TARGET, detail))
     if _is_plain(service, scheme) and not settings.allow_private:
-        detail = f"{scheme} without encryption is for private addresses only, which are not allowed"
+        detail = (
+            f"{scheme} without encryption is for private addresses only;"
+            " alerts.allow_private_targets allows those"
+        )
         faults.append(PermanentNotifyError(NotifyReason.FORBIDDEN_ADDRESS, detail))
     return faults
 

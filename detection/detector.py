@@ -42,6 +42,8 @@ JUDGED_S: Final = 240.0
 """A pulse is weighed this long; what it is shows within minutes."""
 WITHDRAW_S: Final = 30.0
 STAYS_S: Final = 240.0
+SESSION_S: Final = 120.0
+"""Puffs further apart than this are two sessions."""
 _STAYS_FROM_S: Final = 90.0
 _STAYS_SHARE: Final = 0.5
 _IDLE, _WATCHING, _SAID = 0.0, 1.0, 2.0
@@ -251,8 +253,11 @@ class Detector:
             v = weighed[w]
             episode[w[v], E.SCORE] = self._model.vape_score(f[v])
         level = self._model.level + quiet[:, Q.LEVEL]
+        strong = weighed & (episode[:, E.SCORE] >= level)
+        episode[:, E.LAST_VAPE] = np.where(strong, time, episode[:, E.LAST_VAPE])
+        self._end_sessions(at, rows, time, dt, episode, said)
         silent = (episode[:, E.PHASE] == _WATCHING) | (episode[:, E.KIND] != _VAPE)
-        vape = weighed & (episode[:, E.SCORE] >= level) & silent & (episode[:, E.BARRED] == 0.0)
+        vape = strong & silent & (episode[:, E.BARRED] == 0.0)
         speak = np.flatnonzero((vape | asked)[w]) if w.size else w
         if speak.size:
             chances = _possible(self._model.kind_probabilities(f[speak]), episode[w[speak]])
@@ -283,6 +288,33 @@ class Detector:
                 known = ~np.isnan(x[i])
                 base = self._state.quiet[rows[i], Q.BASE]
                 base[known] = x[i][known]
+
+    def _end_sessions(
+        self,
+        at: NDArray[np.intp],
+        rows: NDArray[np.int32],
+        time: NDArray[np.float64],
+        dt: NDArray[np.float64],
+        episode: NDArray[np.float64],
+        said: list[tuple[int, Event]],
+    ) -> None:
+        """End vaping that has not been seen for a while, though other things go on in the room.
+
+        The next session of a busy hour is an event of its own.
+        """
+        over = (
+            (episode[:, E.PHASE] == _SAID)
+            & (episode[:, E.KIND] == _VAPE)
+            & (time - dt - episode[:, E.ALERTED] > STAYS_S)
+            & (time - episode[:, E.LAST_VAPE] > SESSION_S)
+        )
+        for i in np.flatnonzero(over).tolist():
+            end = float(episode[i, E.LAST_VAPE])
+            event = self._event(rows[i], episode[i], EventPhase.ENDED, time[i], end)
+            said.append((int(at[i]), event))
+            episode[i, E.PHASE] = _WATCHING
+            episode[i, E.FIRST_PULSE_AT] = np.nan
+            episode[i, E.LOW] = np.inf
 
     @staticmethod
     def _stays(

@@ -202,11 +202,11 @@ class MqttSource:
                 if error.reason is BrokerReason.REFUSED and self.state.connections == 0:
                     raise
                 self.state.last_error = str(error)
-                log.warning("%s; trying again in %.0f s", error, pause)
+                if self.state.connections > before:
+                    pause = _FIRST_RETRY_S
+                log.warning("%s; trying again within %.1f s", error, pause)
             finally:
                 self.state.connected = False
-            if self.state.connections > before:
-                pause = _FIRST_RETRY_S
             await asyncio.sleep(pause * self._jitter.uniform(0.5, 1.0))
             pause = min(pause * 2, _LAST_RETRY_S)
 
@@ -334,4 +334,6 @@ def _translated(error: aiomqtt.MqttError, settings: BrokerSettings) -> BrokerErr
         )
     cause = error.__cause__ or error.__context__
     detail = str(cause) if isinstance(cause, OSError) else text
+    if "code:128" in detail:  # the library's number for any broken connection
+        detail = "connection lost"
     return BrokerError(BrokerReason.UNREACHABLE, f"{where} is not reachable: {detail}")

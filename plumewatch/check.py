@@ -170,7 +170,7 @@ def _page(config: PlumewatchConfig) -> Finding:
         return Finding(
             "staff page",
             ok=True,
-            sentence=f"{where[0]}:{where[1]} is free; without web.token_file the page shows,"
-            " but nobody can acknowledge on it",
+            sentence=f"{where[0]}:{where[1]} is free; its token will be made at the first start"
+            f" and kept in {config.data_dir / 'staff-token'}",
         )
     return Finding("staff page", ok=True, sentence=f"{where[0]}:{where[1]} is free")

@@ -185,7 +185,13 @@ def load(path: Path, *, decoders: frozenset[str] = frozenset()) -> PlumewatchCon
         raw = path.read_bytes()
     except OSError as error:
         raise ConfigError(
-            [Fault(path=str(path), value=error.strerror or "unreadable", allowed="a TOML file")]
+            [
+                Fault(
+                    path=str(path),
+                    value=error.strerror or "unreadable",
+                    allowed="must be a readable TOML file",
+                )
+            ]
         ) from error
     if len(raw) > _MAX_CONFIG_BYTES:
         raise ConfigError([Fault(path=str(path), value="too large", allowed="at most 4 MB")])
@@ -193,7 +199,7 @@ def load(path: Path, *, decoders: frozenset[str] = frozenset()) -> PlumewatchCon
         tree = tomllib.loads(raw.decode("utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(
-            [Fault(path=str(path), value=str(error), allowed="valid TOML")]
+            [Fault(path=str(path), value=str(error), allowed="must be valid TOML in UTF-8")]
         ) from error
     return parse(tree, base=path.resolve().parent, decoders=decoders)
 

@@ -33,6 +33,7 @@ from detection.events import EventPhase, evidence_sentence
 from plumewatch.config import PlumewatchConfig, parse
 from plumewatch.service import Observer, Service, ServiceError
 from sensor_sim.wire import wire_identity
+from storage.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,7 +89,7 @@ class _Demo:
         self._live = live
         self._began: float | None = None
         self._kinds: Counter[str] = Counter()
-        self._rooms: Counter[str] = Counter()
+        self._registry = Registry()
         self._log: deque[Text] = deque(maxlen=10)
         self._pushes = 0
         self._delivered = 0
@@ -116,6 +117,7 @@ class _Demo:
         push_port = receiver.sockets[0].getsockname()[1]
         broker_port = _free_port()
         config = self._config(broker_port, push_port)
+        self._registry = config.registry()
         async with _broker(broker_port), receiver:
             service = Service(
                 config,
@@ -260,7 +262,9 @@ class _Demo:
 
     def _on_alerts(self, alerts: Sequence[AlertRecord]) -> None:
         for alert in alerts:
-            self._note("ALERT", f"{alert.kind.value} {alert.sensor} {alert.incident}", "bold red")
+            room = self._registry.room_of(alert.sensor)
+            where = f"{room.building}, {room.floor}, {room.name}" if room else alert.sensor
+            self._note("ALERT", f"{alert.kind.value}: {where} ({alert.incident})", "bold red")
 
     def _on_delivery(self, outcome: DeliveryOutcome) -> None:
         self._delivered += outcome.error is None

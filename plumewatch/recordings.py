@@ -71,10 +71,14 @@ def _read_one(path: Path, on_bytes: Callable[[int], None]) -> Iterator[Reading]:
                     told = stored.tell()
                 yield reading
             on_bytes(stored.tell() - told)
+    except UnicodeDecodeError as error:
+        raise RecordingError(f"{path}: not UTF-8 text") from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise RecordingError(f"{path}: not a whole gzip file") from error
+    except csv.Error as error:
+        raise RecordingError(f"{path}: {error}") from error
     except OSError as error:
         raise RecordingError(f"{path}: {error.strerror or error}") from error
-    except (EOFError, UnicodeDecodeError, zlib.error, csv.Error) as error:
-        raise RecordingError(f"{path}: {error}") from error
 
 
 def _text(stored: IO[bytes], *, gzipped: bool) -> io.TextIOWrapper:

@@ -32,9 +32,11 @@ def run_replay(
     readings: Sequence[Path], alerts: Path, events: Path | None, config_path: Path | None
 ) -> int:
     """Run ``plumewatch replay``; see `plumewatch.cli` for exit codes."""
-    missing = [str(path) for path in readings if not path.is_file()]
-    if missing:
-        sys.stderr.write("".join(f"{path}: no such file\n" for path in missing))
+    wrong = [path for path in readings if not path.is_file()]
+    for path in wrong:
+        said = "is a folder, not a file" if path.is_dir() else "no such file"
+        sys.stderr.write(f"{path}: {said}\n")
+    if wrong:
         return 2
     folders = [path.parent for path in (alerts, events) if path is not None]
     for folder in folders:
@@ -73,7 +75,7 @@ def run_replay(
         sys.stderr.write(f"{error}\n")
         return 1
     except OSError as error:
-        sys.stderr.write(f"{error.filename or alerts}: {error.strerror}\n")
+        sys.stderr.write(f"cannot write the results: {error.strerror}\n")
         return 2
     sys.stderr.write(
         f"{result.readings} readings, {len(result.events)} events, {len(result.alerts)} alerts\n"

@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 from alerts import schema
 from alerts.engine import AlertEngine
 from alerts.errors import AlertError
-from alerts.notify import AppriseNotifier, NotifySettings
+from alerts.notify import AppriseNotifier, NotifySettings, check_target
 from alerts.outbox import OutboxPump
 from alerts.secrets import load_secret
 from alerts.watch import CONSUMER, Watch
@@ -188,6 +188,7 @@ class Service:
     async def _serve(self, stop: asyncio.Event, pump: OutboxPump) -> None:
         web = self._web_server()
         log.info("staff page: http://%s:%d", self.config.web.host, web.port)
+        self._warn_of_silence()
         self.ready.set()
         try:
             async with asyncio.TaskGroup() as group:
@@ -308,6 +309,8 @@ class Service:
         self._wake_outbox.set()
         self.counters.events += len(events)
         self.counters.alerts += len(alerts)
+        for alert in alerts:
+            log.info("alert: %s by %s, incident %s", alert.kind, alert.sensor, alert.incident)
         self._observer.on_events(events)
         self._observer.on_alerts(alerts)
 
@@ -378,11 +381,8 @@ class Service:
         """Return what ingest and the consumers count, for the staff page."""
         source, counters = self.source.state, self.counters
         outcomes: dict[str, int] = {}
-        refused: dict[str, int] = {}
-        for (outcome, reason, _), count in self.intake.counters.items():
+        for (outcome, _, _), count in self.intake.counters.items():
             outcomes[outcome] = outcomes.get(outcome, 0) + count
-            if reason:
-                refused[reason] = refused.get(reason, 0) + count
         return PipelineStatus(
             counters={
                 "broker connected": int(source.connected),
@@ -397,12 +397,31 @@ class Service:
                 **{f"failing: {what}": 1 for what in sorted(counters.failing)},
                 **({"failing: journal": 1} if source.storage_failing else {}),
             },
-            dead_letters=refused,
+            dead_letters=self._dead_letters(),
             quarantine=[
                 QuarantinedSensor(q.name, q.first_seen, q.last_seen, q.count)
                 for q in reversed(self.intake.quarantine.values())
             ],
         )
+
+    def _dead_letters(self) -> dict[str, int]:
+        """Count the kept dead letters by reason; what the disk refuses to say is left out."""
+        try:
+            return self.journal.dead_letter_counts()
+        except (StorageError, sqlite3.Error):
+            return {}
+
+    def _warn_of_silence(self) -> None:
+        """Say at the start what would keep notices from reaching anyone."""
+        settings = NotifySettings(allow_private=self.config.alerts.allow_private_targets)
+        targets = [(m, t) for m in self.engine.policy.staff for t in m.targets]
+        if not targets:
+            log.warning(
+                "no member of staff has an address: alerts show on the staff page only"
+            )
+        for member, target in targets:
+            for fault in check_target(target, settings):
+                log.warning("notices to %s will fail: %s", member.id, fault)
 
     def _web_server(self) -> WebServer:
         web = self.config.web
@@ -457,6 +476,7 @@ def run_service(config_path: Path) -> int:
         return 2
     try:
         asyncio.run(serve_until_signal(service))
+        log.info("stopped")
     except (ServiceError, AlertError) as error:
         sys.stderr.write(f"{error}\n")
         return 3

@@ -126,7 +126,7 @@ def test_truncated_gzip(write):
     rows = "".join(f"{T + k},s,{k % 97}.{k % 89}\n" for k in range(5000))
     path = write("time,sensor,pm25\n" + rows, "r.csv.gz")
     path.write_bytes(path.read_bytes()[:-100])
-    assert "end-of-stream" in refused(path)
+    assert "not a whole gzip file" in refused(path)
 
 
 def test_no_gzip(write, tmp_path):
@@ -144,7 +144,7 @@ def test_damaged_gzip(write):
 
 
 def test_no_text(write):
-    assert "utf-8" in refused(write(b"time,sensor,pm25\n1790000000,\xff\xfe,4\n"))
+    assert "not UTF-8" in refused(write(b"time,sensor,pm25\n1790000000,\xff\xfe,4\n"))
 
 
 def test_missing_file(tmp_path):
