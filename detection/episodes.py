@@ -33,26 +33,26 @@ class EpisodeColumn:
     PHASE, KIND, ONSET, ALERTED, CONFIDENCE, SAID_PULSE, QUIET_SINCE = range(7)
     PULSES, PULSE_ONSET, PULSE_BASE, PEAK, PEAK_AT, HALF_AT, FIFTH_AT = range(7, 14)
     TROUGH, AREA, ROUGH, RISEN, LAST_FINE, LAST_AT, EARLIER_PEAK, EARLIER_AT = range(14, 22)
-    VOC_MAX, VOC_MAX_AT, VOC_AT_PEAK, STEEPEST, FIRST_PULSE_AT, SCORE, TOP_SCORE = range(22, 29)
-    FAST_PULSES, LEAST_HALF, UP, DOWN, MEAN_GAP, HIGHEST_PULSE = range(29, 35)
-    LOW, BARRED, MASKED, LAST_VAPE = range(35, 39)
+    VOC_MAX, VOC_MAX_AT, VOC_AT_PEAK, STEEPEST, FIRST_PULSE_AT, SCORE = range(22, 28)
+    FAST_PULSES, LEAST_HALF, UP, DOWN, MEAN_GAP, HIGHEST_PULSE = range(28, 34)
+    LOW, BARRED, MASKED, LAST_VAPE = range(34, 38)
     """Least share of the highest fine excess, from a while after vaping was said on; 1 once it was
     shown to stay as no vapour would; 1 if another kind had been said before;
     when the odds of vaping last passed the level."""
-    N_SCALARS = 39
-    BEFORE = slice(39, 39 + K)
+    N_SCALARS = 38
+    BEFORE = slice(38, 38 + K)
     """Every channel just before the pulse."""
-    AT_PEAK = slice(39 + K, 39 + 2 * K)
+    AT_PEAK = slice(38 + K, 38 + 2 * K)
     """Every channel at the pulse's peak."""
-    CALM = slice(39 + 2 * K, 39 + 3 * K)
+    CALM = slice(38 + 2 * K, 38 + 3 * K)
     """Baseline of every channel when the episode opened."""
-    HIGHEST = slice(39 + 3 * K, 39 + 4 * K)
+    HIGHEST = slice(38 + 3 * K, 38 + 4 * K)
     """Largest value of every channel in the episode."""
-    HIGHEST_AT = slice(39 + 4 * K, 39 + 5 * K)
+    HIGHEST_AT = slice(38 + 4 * K, 38 + 5 * K)
     """When that was."""
-    CHANCES = slice(39 + 5 * K, 45 + 5 * K)
+    CHANCES = slice(38 + 5 * K, 44 + 5 * K)
     """Probabilities of the kinds when it was said."""
-    WIDTH = 45 + 5 * K
+    WIDTH = 44 + 5 * K
 
 
 E = EpisodeColumn
@@ -139,7 +139,6 @@ def open_episodes(
     episode[:, E.MASKED] = 0.0
     episode[:, E.LOW] = np.inf
     episode[:, E.SCORE] = -20.0
-    episode[:, E.TOP_SCORE] = -20.0
     episode[:, E.CALM] = base
     episode[:, E.HIGHEST] = x
     episode[:, E.HIGHEST_AT] = np.where(np.isnan(x), np.nan, time[:, None])

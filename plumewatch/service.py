@@ -416,9 +416,7 @@ class Service:
         settings = NotifySettings(allow_private=self.config.alerts.allow_private_targets)
         targets = [(m, t) for m in self.engine.policy.staff for t in m.targets]
         if not targets:
-            log.warning(
-                "no member of staff has an address: alerts show on the staff page only"
-            )
+            log.warning("no member of staff has an address: alerts show on the staff page only")
         for member, target in targets:
             for fault in check_target(target, settings):
                 log.warning("notices to %s will fail: %s", member.id, fault)
