@@ -308,7 +308,7 @@ clock, a third of the vaping hidden under a spray, a hot tap or sanitizer on pur
 | test seeds, never trained on | {seeds}: {days:.0f} sensor-days, {o.readings:,} readings |
 | schools, sensors of each | {len(specs)}, {specs[0].rooms} |
 | training seeds of the references | fitted on {fit[0]}-{fit[-1]}, tuned on {tune[0]}-{tune[-1]} |
-| families the references did not train on (our model trained on all) | {", ".join(worlds.HELD_OUT)} |
+| families the references did not train on (ours did) | {", ".join(worlds.HELD_OUT)} |
 | reporting intervals, drawn | {", ".join(map(str, worlds.INTERVALS))} s |
 | our model | `{o.version}` |
 | machine | {_machine()}; {report.took_s / 60:.0f} min |
