@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import uuid
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from sensor_sim.wire.base import (
@@ -32,7 +33,7 @@ __all__ = ["ChirpStackEncoder", "ThingsStackEncoder"]
 _NAMESPACE = uuid.UUID("5b2c7f6e-43d0-5a0e-9a6e-2d5c8f0e1b77")
 
 
-class _LorawanEncoder(BaseEncoder):
+class _LorawanEncoder(BaseEncoder, ABC):
     def __init__(self, device: WireDevice, network: WireNetwork) -> None:
         super().__init__(device, network)
         self._eui = hardware_id(device.sensor, 16)
@@ -76,11 +77,13 @@ class _LorawanEncoder(BaseEncoder):
     def _snr(self) -> float:
         return round(max(-18.0, min(13.0, 13.0 - (-60 - self._rssi) / 6)), 1)
 
+    @abstractmethod
     def _join(self, at: float) -> WireMessage:
-        raise NotImplementedError
+        """Return what the network server says of a join."""
 
+    @abstractmethod
     def _uplink(self, frame: bytes, at: float) -> WireMessage:
-        raise NotImplementedError
+        """Return what the network server says of a frame."""
 
 
 class ChirpStackEncoder(_LorawanEncoder):
