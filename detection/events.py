@@ -6,8 +6,9 @@ import hashlib
 import math
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from detection.channels import CHANNEL_INDEX, RISE
 from detection.quantities import QUANTITIES
 
 if TYPE_CHECKING:
@@ -100,31 +101,56 @@ class Event:
             object.__setattr__(self, "id", digest)
 
 
+_KIND_NAMES: Final = {
+    "vape": "vaping",
+    "voc": "cleaner or solvent",
+    "ambient": "building-wide air",
+    "sensor_fault": "sensor fault",
+}
+_SHORT_LABELS: Final = {"rh": "humidity"}
+
+
 def evidence_sentence(event: Event) -> str:
     """One sentence that says why, for a lock screen.
+
+    A channel that moved less than what opens an episode by itself (`channels.RISE`) has "hardly
+    moved"; one that moved less than its sensor can tell is "steady". Their levels are left out:
+    what did not happen is quickly said.
 
     Examples
     --------
     >>> e = Event("s1", EventKind.VAPE, EventPhase.ALERTED, 0.0, 6.0, 6.0, None, 0.97,
     ...           {"vape": 0.97, "spray": 0.02}, {"pm25": ChannelEvidence(4, 176, 6, 14.0)}, "m1")
     >>> evidence_sentence(e)
-    'PM2.5 rose from 4 to 180 µg/m³ in 6 s, fell by half in 14 s: vape 0.97, spray 0.02'
+    'PM2.5 rose from 4 to 180 µg/m³ in 6 s, fell by half in 14 s: vaping 0.97, spray 0.02'
     """
-    parts: list[str] = []
-    for key, ev in event.evidence.items():
-        q = QUANTITIES[key]
-        unit = f" {q.unit}" if q.unit else ""
-        base, top = ev.baseline, ev.baseline + ev.peak_excess
-        if abs(ev.peak_excess) < 3 * q.resolution:
-            parts.append(f"{q.label} steady at {base:.0f}{unit}")
-            continue
-        verb = "rose" if ev.peak_excess > 0 else "fell"
-        text = f"{q.label} {verb} from {base:.0f} to {top:.0f}{unit} in {ev.rise_s:.0f} s"
-        if ev.decay_s is not None:
-            text += f", fell by half in {ev.decay_s:.0f} s"
-        parts.append(text)
+    parts = [_movement(key, evidence) for key, evidence in event.evidence.items()]
     if event.detail:
         parts.append(event.detail)
     ranked = sorted(event.probabilities.items(), key=lambda kv: -kv[1])[:2]
-    odds = ", ".join(f"{k} {p:.2f}" for k, p in ranked if p >= 0.005)
+    odds = ", ".join(f"{_KIND_NAMES.get(k, k)} {p:.2f}" for k, p in ranked if p >= 0.005)
     return "; ".join(parts) + (f": {odds}" if odds else "")
+
+
+def _movement(key: str, evidence: ChannelEvidence) -> str:
+    """Say how one channel moved."""
+    q = QUANTITIES[key]
+    label = _SHORT_LABELS.get(key, q.label)
+    size = abs(evidence.peak_excess)
+    if size < 3 * q.resolution:
+        return f"{label} steady"
+    if key in CHANNEL_INDEX and size < RISE[CHANNEL_INDEX[key]] < math.inf:
+        return f"{label} hardly moved"
+    base, top = evidence.baseline, evidence.baseline + evidence.peak_excess
+    digits = 1 if q.resolution < 1 and size < 5 else 0
+    unit = f" {q.unit}" if q.unit else ""
+    verb = "rose" if evidence.peak_excess > 0 else "fell"
+    took = "at once" if evidence.rise_s < 0.5 else f"in {_span(evidence.rise_s)}"
+    text = f"{label} {verb} from {base:.{digits}f} to {top:.{digits}f}{unit} {took}"
+    if evidence.decay_s is not None:
+        text += f", fell by half in {_span(evidence.decay_s)}"
+    return text
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
