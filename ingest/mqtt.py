@@ -3,14 +3,13 @@
 Order of operations
 -------------------
 The broker delivers at QoS 1 into a persistent session. Arrivals queue in `Arrivals`; the intake
-loop takes a group, decides each message's one outcome (`ingest.pipeline.Intake`), commits readings
-and dead letters of the group in one fsynced transaction, and only then sends the PUBACKs, in
-receive order and on the connection that delivered them. While a commit waits for the disk the next
-group gathers, so the group size follows the load by itself.
+loop takes a group, decides each message's one outcome (`ingest.pipeline.Intake`), waits until
+readings and dead letters of the group are durable (`ingest.commit.GroupCommit`), and only then
+sends the PUBACKs, in receive order and on the connection that delivered them. While it waits the
+next group gathers, so the group size follows the load by itself.
 
 A group is never given up: when the disk refuses, the same group is tried again and nothing is
-acknowledged, so the broker's window closes and the broker keeps what follows. That is also why the
-duplicate window may learn of a reading before the commit: nothing behind it is acknowledged first.
+acknowledged, so the broker's window closes and the broker keeps what follows.
 
 Formats that send one value a topic are joined into readings over a short window; their messages,
 and those that came after them, are acknowledged once the window is closed and committed.
@@ -37,7 +36,6 @@ import aiomqtt
 
 from ingest.errors import BrokerError, BrokerReason
 from ingest.message import Message
-from storage.errors import StorageUnavailableError
 
 if TYPE_CHECKING:
     import ssl
@@ -95,9 +93,7 @@ class SourceState:
     connections: int = 0
     received: int = 0
     acknowledged: int = 0
-    committed_groups: int = 0
     dropped_qos0: int = 0
-    storage_failing: str = ""
     last_error: str = ""
 
 
@@ -163,8 +159,8 @@ class MqttSource:
     intake : Intake
         Decides the outcome of each message.
     commit : callable
-        ``await commit(readings, dead_letters)`` returns once both are durable, or raises
-        `StorageUnavailableError`.
+        ``await commit(readings, dead_letters)`` returns once both, and all that was committed
+        before, are durable (`GroupCommit.commit`).
     clock : callable
         Unix seconds, for the receive time.
     """
@@ -266,27 +262,12 @@ class MqttSource:
 
     async def _settle(self, outcomes: Sequence[Outcome], joined: Sequence[Reading]) -> None:
         """Make the outcomes of one group durable, however long the disk refuses."""
+        if not outcomes and not joined:
+            return
         readings = [reading for outcome in outcomes for reading in outcome.readings]
         readings.extend(joined)
         letters = [o.dead_letter for o in outcomes if o.dead_letter is not None]
-        if not readings and not letters:
-            return
-        pause = _FIRST_RETRY_S
-        while True:
-            try:
-                await self._commit(readings, letters)
-            except StorageUnavailableError as error:
-                if not self.state.storage_failing:
-                    log.error("cannot store readings, acknowledging nothing: %s", error)  # noqa: TRY400 - one line, no traceback
-                self.state.storage_failing = str(error)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, 5.0)
-                continue
-            if self.state.storage_failing:
-                log.warning("storing readings again")
-                self.state.storage_failing = ""
-            self.state.committed_groups += 1
-            return
+        await self._commit(readings, letters)
 
 
 async def probe(settings: BrokerSettings) -> None:

@@ -33,6 +33,7 @@ from alerts.secrets import load_secret
 from alerts.watch import CONSUMER, Watch
 from alerts.web.app import create_app
 from alerts.web.settings import PipelineStatus, QuarantinedSensor, StaffPageSettings
+from ingest.commit import GroupCommit
 from ingest.decoders import DECODERS, subscriptions
 from ingest.decoders.base import Context
 from ingest.errors import BrokerError
@@ -146,11 +147,12 @@ class Service:
         )
         self.journal = Journal(self.paths.journal)
         self.series = SqliteSeries(self.paths.series)
+        self.commits = GroupCommit(self._commit)
         self.source = MqttSource(
             broker_settings(config),
             subscriptions(tuple(config.ingest.decoders)),
             self.intake,
-            self._commit,
+            self.commits.commit,
             receive_clock or clock,
         )
         self._lock: IO[str] | None = None
@@ -197,13 +199,14 @@ class Service:
                     group.create_task(self._detect(), name="detector"),
                     group.create_task(self._store(), name="series"),
                     group.create_task(self._keep_house(), name="housekeeping"),
+                    group.create_task(self.commits.run(), name="commits"),
                     group.create_task(pump.run(), name="outbox"),
                     group.create_task(web.serve(), name="staff page"),
                 ]
                 await stop.wait()
                 web.stop()
                 pump.stop()
-                for task in tasks[:4]:
+                for task in tasks[:5]:
                     task.cancel()
         except* BrokerError as errors:
             raise ServiceError(str(errors.exceptions[0])) from errors
@@ -395,7 +398,7 @@ class Service:
                 "events": counters.events,
                 "alerts": counters.alerts,
                 **{f"failing: {what}": 1 for what in sorted(counters.failing)},
-                **({"failing: journal": 1} if source.storage_failing else {}),
+                **({"failing: journal": 1} if self.commits.failing else {}),
             },
             dead_letters=self._dead_letters(),
             quarantine=[

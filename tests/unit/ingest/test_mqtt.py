@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from ingest import mqtt
+from ingest.commit import GroupCommit
 from ingest.errors import BrokerError, BrokerReason
 from ingest.mqtt import Arrivals, BrokerSettings, MqttSource, SourceState, probe
 from ingest.pipeline import Intake, IntakeConfig
@@ -107,9 +108,18 @@ async def until(met):
 
 
 def source_of(broker, disk):
+    """Source, and a task that runs it and its commits."""
     intake = Intake(IntakeConfig(accept_unknown=True))
     settings = BrokerSettings(port=broker.port, client_id="under-test")
-    return MqttSource(settings, [TOPIC], intake, disk.commit, time.time)
+    commits = GroupCommit(disk.commit, first_retry_s=0.01)
+    source = MqttSource(settings, [TOPIC], intake, commits.commit, time.time)
+
+    async def run():
+        async with asyncio.TaskGroup() as group:
+            group.create_task(commits.run())
+            group.create_task(source.run())
+
+    return source, commits, asyncio.create_task(run())
 
 
 async def ended(task):
@@ -124,11 +134,9 @@ def send(publisher, numbers):
         publisher.send(TOPIC, json.dumps(content).encode())
 
 
-async def test_nothing_is_acknowledged_while_the_disk_refuses(broker, monkeypatch):
-    monkeypatch.setattr(mqtt, "_FIRST_RETRY_S", 0.01)
+async def test_nothing_is_acknowledged_while_the_disk_refuses(broker):
     disk = Disk()
-    source = source_of(broker, disk)
-    task = asyncio.create_task(source.run())
+    source, commits, task = source_of(broker, disk)
     await until(lambda: source.state.connected)
     with Publisher(broker.port) as publisher:
         disk.full = True
@@ -136,19 +144,17 @@ async def test_nothing_is_acknowledged_while_the_disk_refuses(broker, monkeypatc
         await until(lambda: disk.refused > 2 and source.state.received == 20)
         assert source.state.acknowledged == 0
         assert source.state.received == 20  # the broker's window is closed
-        assert "disk is full" in source.state.storage_failing
+        assert "disk is full" in commits.failing
         disk.full = False
         await until(lambda: source.state.acknowledged == 100)
     assert disk.kept == list(range(100))
-    assert source.state.storage_failing == ""
+    assert commits.failing == ""
     await ended(task)
 
 
-async def test_what_was_not_acknowledged_comes_again_to_the_next_one(broker, monkeypatch):
-    monkeypatch.setattr(mqtt, "_FIRST_RETRY_S", 0.01)
+async def test_what_was_not_acknowledged_comes_again_to_the_next_one(broker):
     disk = Disk()
-    source = source_of(broker, disk)
-    task = asyncio.create_task(source.run())
+    source, _, task = source_of(broker, disk)
     await until(lambda: source.state.connected)
     with Publisher(broker.port) as publisher:
         send(publisher, range(10))
@@ -160,8 +166,7 @@ async def test_what_was_not_acknowledged_comes_again_to_the_next_one(broker, mon
         send(publisher, range(40, 50))
         publisher.settle()
     disk.full = False
-    again = source_of(broker, disk)
-    task = asyncio.create_task(again.run())
+    again, _, task = source_of(broker, disk)
     await until(lambda: again.state.acknowledged == 40)
     assert disk.kept == list(range(50))
     await ended(task)
@@ -169,8 +174,7 @@ async def test_what_was_not_acknowledged_comes_again_to_the_next_one(broker, mon
 
 async def test_bad_messages_are_acknowledged_with_a_dead_letter(broker):
     disk = Disk()
-    source = source_of(broker, disk)
-    task = asyncio.create_task(source.run())
+    source, _, task = source_of(broker, disk)
     await until(lambda: source.state.connected)
     with Publisher(broker.port) as publisher:
         for k in range(60):

@@ -1,0 +1,164 @@
+"""One group commit for every door: what was taken in first is durable first.
+
+Why one
+-------
+All doors (MQTT, HTTP) feed one `Intake`, whose duplicate window learns of a reading before it is
+on the disk. So *duplicate* may only be said once the first copy is durable, through whichever door
+it came. Every outcome therefore enters one queue, at once after `Intake.on_message` and without
+an await in between; a group is committed in that order, and an entry is settled only when
+everything before it is. A duplicate enters as an entry without content.
+
+Order of operations
+-------------------
+While a commit waits for the disk the next group gathers, so the size of groups follows the load by
+itself. A group is never given up: when the disk refuses, the same group is tried again, `failing`
+says why, and nothing behind it is settled. A door that cannot hold its senders back otherwise must
+look at `failing` and `waiting` before it takes more in.
+
+Bounds
+------
+None of its own: MQTT is bounded by the broker's window, the HTTP door by what it lets wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from storage.errors import StorageUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from storage.journal import DeadLetter
+    from storage.reading import Reading
+
+    Write = Callable[[Sequence[Reading], Sequence[DeadLetter]], Awaitable[None]]
+
+__all__ = ["GroupCommit"]
+
+log = logging.getLogger(__name__)
+
+_MAX_GROUP: Final = 5_000
+"""Readings and dead letters from which on a group takes no further entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    readings: Sequence[Reading]
+    letters: Sequence[DeadLetter]
+    settled: asyncio.Future[None]
+
+    def __len__(self) -> int:
+        return len(self.readings) + len(self.letters)
+
+
+class GroupCommit:
+    """Commits what the doors took in, in the order in which it was taken in.
+
+    Parameters
+    ----------
+    write : callable
+        ``await write(readings, dead_letters)`` returns once both are durable, or raises
+        `StorageUnavailableError` and has kept neither.
+    first_retry_s, last_retry_s : float
+        Pauses between attempts while the disk refuses; they double.
+
+    Attributes
+    ----------
+    failing : str
+        Why the disk refuses at the moment; empty if it does not.
+    groups : int
+        Groups committed.
+    """
+
+    def __init__(
+        self, write: Write, *, first_retry_s: float = 0.5, last_retry_s: float = 5.0
+    ) -> None:
+        self.failing = ""
+        self.groups = 0
+        self._write = write
+        self._pauses = (first_retry_s, last_retry_s)
+        self._queue: deque[_Entry] = deque()
+        self._group: list[_Entry] = []
+        self._entered = asyncio.Event()
+        self._closed = False
+
+    @property
+    def waiting(self) -> int:
+        """Entries that are not settled yet."""
+        return len(self._queue) + len(self._group)
+
+    def enter(
+        self, readings: Sequence[Reading], letters: Sequence[DeadLetter] = ()
+    ) -> asyncio.Future[None]:
+        """Queue readings and dead letters; never blocks.
+
+        Returns
+        -------
+        asyncio.Future
+            Done once they and everything entered before are durable; cancelled if that will not
+            be known any more because the service stops.
+        """
+        settled = asyncio.get_running_loop().create_future()
+        if self._closed:
+            settled.cancel()
+        elif not readings and not letters and not self.waiting:
+            settled.set_result(None)
+        else:
+            self._queue.append(_Entry(readings, letters, settled))
+            self._entered.set()
+        return settled
+
+    async def commit(self, readings: Sequence[Reading], letters: Sequence[DeadLetter] = ()) -> None:
+        """Return once they and everything entered before are durable."""
+        await self.enter(readings, letters)
+
+    async def run(self) -> None:
+        """Commit groups until cancelled; whoever still waits then is cancelled too."""
+        try:
+            while True:
+                while not self._queue:
+                    self._entered.clear()
+                    await self._entered.wait()
+                self._group = self._taken()
+                await self._settle(self._group)
+                self._group = []
+        finally:
+            self._closed = True
+            for entry in (*self._group, *self._queue):
+                entry.settled.cancel()
+
+    def _taken(self) -> list[_Entry]:
+        group = [self._queue.popleft()]
+        size = len(group[0])
+        while self._queue and size + len(self._queue[0]) <= _MAX_GROUP:
+            size += len(self._queue[0])
+            group.append(self._queue.popleft())
+        return group
+
+    async def _settle(self, group: Sequence[_Entry]) -> None:
+        readings = [reading for entry in group for reading in entry.readings]
+        letters = [letter for entry in group for letter in entry.letters]
+        pause, longest = self._pauses
+        while readings or letters:
+            try:
+                await self._write(readings, letters)
+            except StorageUnavailableError as error:
+                if not self.failing:
+                    log.error("cannot store readings, acknowledging nothing: %s", error)  # noqa: TRY400 - one line, no traceback
+                self.failing = str(error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, longest)
+                continue
+            if self.failing:
+                log.warning("storing readings again")
+                self.failing = ""
+            self.groups += 1
+            break
+        for entry in group:
+            if not entry.settled.done():
+                entry.settled.set_result(None)
