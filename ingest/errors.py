@@ -5,6 +5,7 @@
     DecodeError              permanent: the same message is refused again
     +-- MessageRefusedError  the envelope: size, topic, depth, keys; nothing was parsed
     +-- PayloadError         the content: syntax, types, identity, time, nothing measured
+    +-- GuardError           the conditions of a mapping do not hold: another decoder may read it
 
 Every error carries a `reason` from a closed set, which is the metric label, the dead letter's
 reason and the word after ``rejected:`` on the command line, and a `detail` of one line.
@@ -22,6 +23,7 @@ __all__ = [
     "BrokerError",
     "BrokerReason",
     "DecodeError",
+    "GuardError",
     "MessageRefusedError",
     "PayloadError",
     "Reason",
@@ -46,6 +48,7 @@ class Reason(StrEnum):
     UNKNOWN_TOPIC = "unknown_topic"
     UNKNOWN_DEVICE = "unknown_device"
     NO_MEASUREMENT = "no_measurement"
+    GUARD_NOT_MET = "guard_not_met"
     DECODER_FAILED = "decoder_failed"
 
 
@@ -87,6 +90,13 @@ class MessageRefusedError(DecodeError):
 
 class PayloadError(DecodeError):
     """Refused for its content."""
+
+
+class GuardError(DecodeError):
+    """Not of this mapping: one of its conditions does not hold."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(Reason.GUARD_NOT_MET, detail)
 
 
 class BrokerReason(StrEnum):

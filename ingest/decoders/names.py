@@ -15,12 +15,13 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from detection.quantities import QUANTITIES
 from ingest.validation import number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Meaning", "measured", "quantity_of", "unit_of"]
+__all__ = ["Meaning", "conversion", "measured", "quantity_of", "unit_of", "units_for"]
 
 _UNITS: Final = {
     "µg/m³": "ug/m3",
@@ -65,6 +66,14 @@ _UNITS: Final = {
     "1/cm3": "/cm3",
     "/cm³": "/cm3",
     "/cm3": "/cm3",
+    "#/l": "/L",
+    "1/l": "/L",
+    "/l": "/L",
+    "#/0.1l": "/dL",
+    "#/dl": "/dL",
+    "/0.1l": "/dL",
+    "/dl": "/dL",
+    "ticks": "ticks",
     "v": "V",
     "mv": "mV",
     "index": "index",
@@ -74,7 +83,7 @@ _UNITS: Final = {
 _CONVERT: Final[Mapping[str, Mapping[str, tuple[float, float]]]] = {
     "ug/m3": {"ug/m3": (1, 0), "mg/m3": (1000, 0), "": (1, 0)},
     "ppb": {"ppb": (1, 0), "ppm": (1000, 0)},
-    "ppm": {"ppm": (1, 0), "": (1, 0)},
+    "ppm": {"ppm": (1, 0), "ppb": (0.001, 0), "": (1, 0)},
     "index": {"index": (1, 0), "": (1, 0)},
     "%": {"%": (1, 0), "": (1, 0)},
     "degC": {
@@ -93,6 +102,8 @@ _CONVERT: Final[Mapping[str, Mapping[str, tuple[float, float]]]] = {
     },
     "lx": {"lx": (1, 0)},
     "dBm": {"dBm": (1, 0), "": (1, 0)},
+    "/cm3": {"/cm3": (1, 0), "/L": (0.001, 0), "/dL": (0.01, 0)},
+    "ticks": {"ticks": (1, 0)},
 }
 
 _UNIT_IN_NAME: Final = re.compile(
@@ -187,6 +198,42 @@ def unit_of(text: object) -> str | None:
     if type(text) is not str or len(text) > _MAX_NAME:
         return None
     return _UNITS.get(text.strip().lower())
+
+
+def _own_unit(quantity: str) -> str:
+    return _UNITS[QUANTITIES[quantity].unit.lower()] or "index"
+
+
+def conversion(quantity: str, unit: str) -> tuple[float, float] | None:
+    """Return factor and addend from a unit to the unit of the table.
+
+    Exact conversions inside one quantity only: ppb, µg/m³, index and rating are different
+    quantities.
+
+    Parameters
+    ----------
+    quantity : str
+        Key of the table of quantities.
+    unit : str
+        In any spelling `unit_of` knows; an index has the unit ``index``.
+
+    Returns
+    -------
+    (float, float) or None
+        None if the unit is unknown or does not measure this quantity.
+
+    Examples
+    --------
+    >>> conversion("n03", "#/0.1L"), conversion("tvoc_ppb", "ppm"), conversion("tvoc_ppb", "ug/m3")
+    ((0.01, 0), (1000, 0), None)
+    """
+    given = unit_of(unit)
+    return _CONVERT[_own_unit(quantity)].get(given) if given else None
+
+
+def units_for(quantity: str) -> tuple[str, ...]:
+    """Units that `conversion` takes for a quantity, its own first."""
+    return tuple(unit for unit in _CONVERT[_own_unit(quantity)] if unit)
 
 
 def quantity_of(name: str, unit: str | None = None) -> Meaning | None:

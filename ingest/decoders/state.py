@@ -54,6 +54,7 @@ class _Open:
     """A window that still collects."""
 
     opened: float
+    closes: float
     stamp: float | None
     message: Message
     raw: dict[str, object] = field(default_factory=dict)
@@ -87,12 +88,16 @@ class Joiner:
         *,
         events: tuple[str, ...] = (),
         flags: tuple[str, ...] = (),
+        window_s: float | None = None,
     ) -> list[Reading]:
-        """Add values; return the readings whose window this closes."""
+        """Add values; return the readings whose window this closes.
+
+        `window_s` is the length of a window that this opens, that of the joiner by default.
+        """
         done = self.on_time(message.received, limits)
         window = self._open.get(sensor)
         if window is not None and (
-            window.stamp != stamp
+            not _same(window.stamp, stamp)
             or not window.raw.keys().isdisjoint(raw)
             or window.message.retained != message.retained
         ):
@@ -102,7 +107,8 @@ class Joiner:
             if len(self._open) >= self._sensors:
                 done += self._close(next(iter(self._open)), limits)
             bare = Message("", b"", message.received, message.retained)
-            window = self._open[sensor] = _Open(message.received, stamp, bare)
+            closes = message.received + (self.window_s if window_s is None else window_s)
+            window = self._open[sensor] = _Open(message.received, closes, stamp, bare)
         window.raw.update(raw)
         window.events.extend(events)
         window.flags.extend(flags)
@@ -110,9 +116,7 @@ class Joiner:
 
     def next_deadline(self) -> float | None:
         """When the next window closes, Unix seconds of receive time; None if none is open."""
-        for window in self._open.values():
-            return window.opened + self.window_s
-        return None
+        return min((window.closes for window in self._open.values()), default=None)
 
     def held_since(self) -> float | None:
         """When the oldest open window was opened, Unix seconds of receive time."""
@@ -122,7 +126,7 @@ class Joiner:
 
     def on_time(self, now: float, limits: Limits) -> list[Reading]:
         """Close the windows that are over at `now`."""
-        due = [s for s, w in self._open.items() if w.opened + self.window_s <= now]
+        due = [s for s, w in self._open.items() if w.closes <= now]
         return [reading for sensor in due for reading in self._close(sensor, limits)]
 
     def close(self, limits: Limits) -> list[Reading]:
@@ -147,6 +151,11 @@ class Joiner:
             # Each value was checked when it came; a window can only fail by its time stamp,
             # which was checked as well.
             return []
+
+
+def _same(one: float | None, other: float | None) -> bool:
+    """Whether two time stamps are the same, two unusable ones (NaN) included."""
+    return one == other or (one is not None and other is not None and one != one and other != other)  # noqa: PLR0124 - NaN
 
 
 class States:
