@@ -47,6 +47,7 @@ class Reason(StrEnum):
     BAD_FRAME = "bad_frame"
     UNKNOWN_TOPIC = "unknown_topic"
     UNKNOWN_DEVICE = "unknown_device"
+    NOT_ALLOWED = "not_allowed"
     NO_MEASUREMENT = "no_measurement"
     GUARD_NOT_MET = "guard_not_met"
     DECODER_FAILED = "decoder_failed"

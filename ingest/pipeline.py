@@ -46,7 +46,7 @@ from ingest.validation import check_size, check_topic, fold_id
 from storage.journal import DeadLetter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from ingest.decoders.base import Decoder
     from storage.reading import Reading
@@ -275,7 +275,12 @@ class Intake:
         """Remember the tail of the journal, oldest first, so that redeliveries are duplicates."""
         self._dedupe.restore(readings)
 
-    def on_message(self, message: Message, decoder: str = "") -> Outcome:
+    def on_message(
+        self,
+        message: Message,
+        decoder: str = "",
+        permits: Callable[[str, str | None], bool] | None = None,
+    ) -> Outcome:
         """Return what becomes of a message; never raises.
 
         Parameters
@@ -284,6 +289,9 @@ class Intake:
             What arrived.
         decoder : str
             Decoder to use; empty means: by topic.
+        permits : callable, optional
+            ``(sensor as named, registered id or None) -> bool``: whether the sender may speak for
+            it. A message with any reading that it may not send is rejected as `not_allowed`.
         """
         name = decoder
         context = self.config.context
@@ -296,6 +304,8 @@ class Intake:
             name = found.name
             check_size(message.payload, _most_bytes(found, message.topic, context))
             readings = found.decode(message, context)
+            if permits is not None:
+                self._check_sender(readings, permits)
         except DecodeError as error:
             return self._reject(message, error.reason, error.detail, name)
         except Exception as error:  # noqa: BLE001 - one bad message never stops the others
@@ -345,6 +355,15 @@ class Intake:
     def _resolve(self, sensor: str) -> str | None:
         known = self._names.get(sensor)
         return known if known is not None else self._names.get(fold_id(sensor))
+
+    def _check_sender(
+        self, readings: Iterable[Reading], permits: Callable[[str, str | None], bool]
+    ) -> None:
+        for sensor in {reading.sensor: None for reading in readings}:
+            if not permits(sensor, self._resolve(sensor)):
+                raise MessageRefusedError(
+                    Reason.NOT_ALLOWED, f"the sender may not speak for sensor {sensor!r}"
+                )
 
     def _settle(self, reading: Reading, message: Message, decoder: str) -> Reading:
         """Name the reading as the registry does, or quarantine its sensor."""

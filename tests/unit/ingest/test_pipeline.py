@@ -160,3 +160,27 @@ def test_named_decoder_overrides_the_topic():
     assert out.readings[0].values["co2"] == 600
     with pytest.raises(pipeline.DecodeError, match="no decoder is called"):
         decode_message(Message("t", b"", NOW), Context(), "nope")
+
+
+def test_a_sender_speaks_for_its_own_sensors_only():
+    asked = []
+
+    def permits(named, known):
+        asked.append((named, known))
+        return known == "b2"
+
+    i = intake()
+    assert i.on_message(native(), permits=permits).kind is OutcomeKind.ACCEPTED
+    other = native("e375cf374e23")
+    out = i.on_message(other, permits=permits)
+    assert out.dead_letter.reason == "not_allowed"
+    assert "'e375cf374e23'" in out.dead_letter.detail
+    assert i.on_message(native("stranger"), permits=permits).dead_letter.reason == "not_allowed"
+    assert asked == [
+        ("b2", "b2"),
+        ("e375cf374e23", "E3:75:CF:37:4E:23"),
+        ("stranger", None),
+    ]
+    assert i.quarantine == {}
+    # what was refused is not remembered as accepted
+    assert i.on_message(other).kind is OutcomeKind.ACCEPTED
