@@ -1,0 +1,103 @@
+"""The examples of a mapping, decoded as the service would, and what differs.
+
+Every example is given to a fresh context; its join window, if there is one, is closed behind it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from datetime import UTC
+from typing import TYPE_CHECKING, Any, Final
+
+from ingest.decoders.base import Context
+from ingest.errors import DecodeError
+from ingest.message import Message
+from ingest.validation import Limits, check_size, check_topic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import tzinfo
+
+    from ingest.decoders.base import Decoder
+    from ingest.mapping.schema import ExampleConfig
+    from storage.reading import Reading
+
+__all__ = ["difference", "differences", "read_example"]
+
+_OLDEST: Final = 1_000_000_000.0
+
+
+def differences(
+    decoder: Decoder, examples: list[ExampleConfig], zone: tzinfo = UTC
+) -> Iterator[tuple[int, str]]:
+    """Yield the place of each example that fails, and in one sentence how."""
+    for place, example in enumerate(examples):
+        said = difference(decoder, example, zone)
+        if said:
+            yield place, said
+
+
+def read_example(decoder: Decoder, example: ExampleConfig, zone: tzinfo = UTC) -> list[Reading]:
+    """Return the readings of an example.
+
+    Raises
+    ------
+    DecodeError
+        The message is refused.
+    """
+    payload = (
+        bytes.fromhex(example.payload_hex)
+        if example.payload is None and example.payload_hex is not None
+        else (example.payload or "").encode()
+    )
+    context = Context(zone=zone, limits=replace(Limits(), earliest=_OLDEST))
+    message = Message(example.topic, payload, example.received, retained=example.retained)
+    check_topic(message.topic, context.limits)
+    check_size(message.payload, context.limits.payload_bytes)
+    readings = decoder.decode(message, context)
+    return readings + context.states.joiner.close(context.limits)
+
+
+def difference(decoder: Decoder, example: ExampleConfig, zone: tzinfo = UTC) -> str:
+    """Return in one sentence how an example fails; empty if it passes."""
+    try:
+        readings = read_example(decoder, example, zone)
+    except DecodeError as error:
+        said = f"is rejected: {error.reason}: {error.detail}"
+        return "" if error.reason.value == example.rejected else said
+    if example.rejected is not None:
+        return f"is not rejected as {example.rejected}"
+    if example.nothing or not readings:
+        found = "a reading" if readings else "no reading"
+        return "" if example.nothing and not readings else f"gives {found}"
+    named = [r for r in readings if r.sensor == example.sensor]
+    if not named:
+        return f"is of sensor {readings[0].sensor!r}, not {example.sensor!r}"
+    return "; ".join(_of_reading(named[0], example))
+
+
+def _of_reading(reading: Reading, example: ExampleConfig) -> Iterator[str]:
+    for key in {**example.values, **reading.values}:
+        got, want = reading.values.get(key), example.values.get(key)
+        if got is None or want is None or not math.isclose(got, want, rel_tol=1e-6, abs_tol=1e-9):
+            yield f"{key} is {_said(got)}, not {_said(want)}"
+    pairs: list[tuple[str, Any, Any]] = [
+        ("faults", set(reading.faults), set(example.faults)),
+        ("events", set(reading.events), set(example.events)),
+    ]
+    if example.flags is not None:
+        pairs.append(("flags", set(reading.flags), set(example.flags)))
+    for what, found, wanted in pairs:
+        if found != wanted:
+            yield f"{what} are {_listed(found)}, not {_listed(wanted)}"
+    if example.time is not None and abs(reading.time - example.time) > 1e-3:
+        yield f"time is {reading.time:.3f}, not {example.time:.3f} (Unix seconds)"
+
+
+def _said(value: float | None) -> str:
+    return "absent" if value is None else f"{value:g}"
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(sorted(names)) or "none"

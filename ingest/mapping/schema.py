@@ -1,0 +1,404 @@
+"""What a mapping may say: the types of ``[[mapping]]`` in the configuration, with their bounds.
+
+Checks of one entry by itself are the types' own; checks between entries of one mapping (does the
+unit fit the quantity, does the topic have that capture) are `cross_faults`, so that a person sees
+all faults of a mapping at once.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
+from zoneinfo import available_timezones
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
+
+from detection.quantities import QUANTITIES
+from ingest.decoders.names import conversion, units_for
+from ingest.errors import Reason
+from ingest.mapping.times import check_form
+from ingest.mapping.topics import TopicFilter
+from storage.reading import DEVICE_EVENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = [
+    "MAX_MAPPINGS",
+    "AtConfig",
+    "AvailabilityConfig",
+    "BinaryConfig",
+    "ConditionConfig",
+    "EventConfig",
+    "ExampleConfig",
+    "FieldConfig",
+    "FlagConfig",
+    "IdentityConfig",
+    "MappingConfig",
+    "Pick",
+    "SourceConfig",
+    "TimeConfig",
+    "cross_faults",
+]
+
+MAX_MAPPINGS: Final = 64
+_MAX_KEY: Final = 128
+_MAX_FRAME: Final = 1024
+
+Scalar: TypeAlias = str | int | float | bool
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def _scalar(value: object) -> Scalar:
+    if isinstance(value, str | int | float | bool) and len(str(value)) <= _MAX_KEY:
+        return value
+    raise ValueError(f"a text of at most {_MAX_KEY} characters, a number, true or false")
+
+
+class Pick(_Part):
+    """The first object of a list whose member `where` equals a value."""
+
+    where: Annotated[str, Field(min_length=1, max_length=_MAX_KEY)]
+    equals: Annotated[Any, PlainValidator(_scalar)]
+
+
+def _segment(value: object) -> str | int | Pick:
+    if isinstance(value, str) and len(value) <= _MAX_KEY:
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 256:
+        return value
+    if isinstance(value, dict) and set(value) == {"where", "equals"}:
+        return Pick.model_validate(value)
+    if isinstance(value, Pick):
+        return value
+    raise ValueError(
+        "a key (text), a place in a list (0 to 255) or { where = KEY, equals = VALUE }"
+    )
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, dict) else value
+
+
+def _filter(text: str) -> str:
+    TopicFilter(text)
+    return text
+
+
+def _zone(name: str) -> str:
+    if name not in ("site", "none") and name not in available_timezones():
+        raise ValueError("site, none, or a time zone of the IANA list")
+    return name
+
+
+def _quantity(key: str) -> str:
+    if key not in QUANTITIES:
+        raise ValueError("one of: " + ", ".join(QUANTITIES))
+    return key
+
+
+def _event(name: str) -> str:
+    if name in DEVICE_EVENTS or (name.removeprefix("fault:") in QUANTITIES and ":" in name):
+        return name
+    raise ValueError("fault:<quantity> or one of: " + ", ".join(sorted(DEVICE_EVENTS)))
+
+
+def _moment(value: object) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**33:
+        return float(value)
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        moment = None
+    if isinstance(moment, datetime) and moment.tzinfo is not None:
+        return moment.timestamp()
+    raise ValueError("Unix seconds, or a date and time with zone")
+
+
+Segment = Annotated[Any, PlainValidator(_segment)]
+AnyScalar = Annotated[Any, PlainValidator(_scalar)]
+Path = Annotated[list[Segment], Field(max_length=8)]
+Capture = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+Topic = Annotated[str, AfterValidator(_filter)]
+QuantityKey = Annotated[str, AfterValidator(_quantity)]
+Finite = Annotated[float, Field(allow_inf_nan=False, ge=-1e12, le=1e12)]
+Moment = Annotated[float, BeforeValidator(_moment)]
+
+
+class AtConfig(_Part):
+    """A place in the frame: `offset` bytes from its start, read as `type`.
+
+    `hex` gives `length` bytes as hex digits, for identities; every other type is a number.
+    `bit` takes one bit (0 is the least) of an unsigned integer.
+    """
+
+    offset: Annotated[int, Field(ge=0, lt=_MAX_FRAME)]
+    type: Literal["u8", "i8", "u16", "i16", "u24", "i24", "u32", "i32", "f32", "f64", "hex"]
+    endian: Literal["big", "little"] = "big"
+    bit: Annotated[int, Field(ge=0, le=31)] | None = None
+    length: Annotated[int, Field(ge=1, le=16)] | None = None
+
+
+class SourceConfig(_Part):
+    """Where something stands: exactly one of a path, a capture of the topic, a place in the frame.
+
+    The empty path is the whole payload.
+    """
+
+    path: Path | None = None
+    capture: Capture | None = None
+    at: AtConfig | None = None
+
+
+class IdentityConfig(SourceConfig):
+    """A source, or a fixed text."""
+
+    fixed: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+
+
+class ConditionConfig(SourceConfig):
+    """A source and exactly one of what must hold of it."""
+
+    equals: AnyScalar | None = None
+    one_of: Annotated[list[AnyScalar], Field(min_length=1, max_length=32)] | None = None
+    type: Literal["object", "list", "text", "number", "boolean", "null"] | None = None
+    present: bool | None = None
+
+
+Conditions = Annotated[list[ConditionConfig], Field(max_length=16)]
+Identity = Annotated[
+    list[IdentityConfig], BeforeValidator(_as_list), Field(min_length=1, max_length=4)
+]
+
+
+class BinaryConfig(_Part):
+    """Where the frame is: text at a path in hex or base64, or the payload itself (`raw`)."""
+
+    encoding: Literal["hex", "base64", "raw"]
+    path: Path = []
+    min_length: Annotated[int, Field(ge=0, le=_MAX_FRAME)] = 1
+    max_length: Annotated[int, Field(ge=1, le=_MAX_FRAME)] = _MAX_FRAME
+
+
+class TimeConfig(SourceConfig):
+    """When it was measured, by the device."""
+
+    formats: Annotated[
+        list[Annotated[str, AfterValidator(check_form)]], Field(min_length=1, max_length=8)
+    ]
+    zone: Annotated[str, AfterValidator(_zone)] = "site"
+    max_skew_s: Annotated[float, Field(ge=0, le=300)] = 300.0
+
+
+class FieldConfig(SourceConfig):
+    """One quantity: value = (raw * scale + offset) in `unit`."""
+
+    quantity: QuantityKey
+    unit: Annotated[str, Field(min_length=1, max_length=32)]
+    scale: Finite = 1.0
+    offset: Finite = 0.0
+    range: Annotated[list[Finite], Field(min_length=2, max_length=2)] | None = None
+    missing: Annotated[list[AnyScalar], Field(max_length=32)] = []
+    values: Annotated[
+        dict[Annotated[str, Field(max_length=_MAX_KEY)], Finite], Field(max_length=64)
+    ] = {}
+    null: Literal["fault", "skip"] = "fault"
+    when: Conditions = []
+
+
+class EventConfig(ConditionConfig):
+    """A device event, sent whenever the condition holds."""
+
+    event: Annotated[str, AfterValidator(_event)]
+    when: Conditions = []
+
+
+class FlagConfig(ConditionConfig):
+    """A quality flag, set whenever the condition holds; with `drop` the message is ignored."""
+
+    flag: Literal["history", "simulated", "cached", "maintenance"]
+    drop: bool = False
+
+
+class AvailabilityConfig(_Part):
+    """A topic that says whether a device, or the gateway in front of several, is there."""
+
+    topic: Topic
+    scope: Literal["device", "gateway"] = "device"
+    path: Path = []
+    online: Annotated[list[AnyScalar], Field(max_length=16)] = ["online", "Online"]
+    offline: Annotated[list[AnyScalar], Field(max_length=16)] = ["offline", "Offline"]
+
+
+class ExampleConfig(_Part):
+    """A message and what must become of it: a reading, a reason of refusal, or nothing."""
+
+    topic: Annotated[str, Field(min_length=1, max_length=256)]
+    payload: Annotated[str, Field(max_length=16_384)] | None = None
+    payload_hex: Annotated[str, Field(max_length=4_096, pattern=r"^([0-9A-Fa-f]{2})*$")] | None = (
+        None
+    )
+    received: Moment = 1_767_225_600.0
+    retained: bool = False
+    sensor: Annotated[str, Field(max_length=64)] | None = None
+    time: Moment | None = None
+    values: Annotated[dict[QuantityKey, Finite], Field(max_length=64)] = {}
+    faults: Annotated[list[QuantityKey], Field(max_length=64)] = []
+    events: Annotated[list[str], Field(max_length=16)] = []
+    flags: Annotated[list[str], Field(max_length=16)] | None = None
+    rejected: Annotated[str, AfterValidator(lambda v: Reason(v).value)] | None = None
+    nothing: bool = False
+
+
+class MappingConfig(_Part):
+    """One mapping; `version` is the version of this form."""
+
+    version: Literal[1]
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
+    topic: Topic
+    format: Literal["json", "text", "pairs", "form", "raw"] = "json"
+    max_bytes: Annotated[int, Field(ge=1, le=65_536)] = 65_536
+    when: Conditions = []
+    binary: BinaryConfig | None = None
+    sensor: Identity
+    gateway: Identity | None = None
+    time: TimeConfig | None = None
+    seq: SourceConfig | None = None
+    field: Annotated[list[FieldConfig], Field(max_length=64)] = []
+    event: Annotated[list[EventConfig], Field(max_length=32)] = []
+    flag: Annotated[list[FlagConfig], Field(max_length=16)] = []
+    retained: Literal["store", "drop"] = "store"
+    join_s: Annotated[float, Field(ge=0.1, le=5)] | None = None
+    availability: AvailabilityConfig | None = None
+    example: Annotated[list[ExampleConfig], Field(min_length=1, max_length=16)]
+
+
+Found: TypeAlias = "tuple[str, str, str]"
+
+
+def cross_faults(mapping: MappingConfig) -> Iterator[Found]:
+    """Faults between the entries of one mapping, as (path inside it, what is there, allowed)."""
+    captures = set(TopicFilter(mapping.topic).captures)
+    for place, source in _sources(mapping):
+        yield from _source_faults(mapping, place, source, captures)
+    if not mapping.field and not mapping.event:
+        yield "field", "none", "at least one [[mapping.field]] or [[mapping.event]]"
+    for i, field in enumerate(mapping.field):
+        yield from _field_faults(f"field.{i}", field)
+    for place, condition in _conditions(mapping):
+        said = (condition.equals, condition.one_of, condition.type, condition.present)
+        if sum(part is not None for part in said) != 1:
+            yield place, "a condition", "exactly one of equals, one_of, type, present"
+    yield from _binary_faults(mapping)
+    yield from _availability_faults(mapping)
+    for i, example in enumerate(mapping.example):
+        yield from _example_faults(f"example.{i}", example)
+
+
+def _sources(mapping: MappingConfig) -> Iterator[tuple[str, SourceConfig]]:
+    yield from ((f"sensor.{i}", part) for i, part in enumerate(mapping.sensor))
+    yield from ((f"gateway.{i}", part) for i, part in enumerate(mapping.gateway or ()))
+    if mapping.time is not None:
+        yield "time", mapping.time
+    if mapping.seq is not None:
+        yield "seq", mapping.seq
+    yield from ((f"field.{i}", part) for i, part in enumerate(mapping.field))
+    yield from _conditions(mapping)
+
+
+def _conditions(mapping: MappingConfig) -> Iterator[tuple[str, ConditionConfig]]:
+    yield from ((f"when.{i}", part) for i, part in enumerate(mapping.when))
+    yield from ((f"event.{i}", part) for i, part in enumerate(mapping.event))
+    yield from ((f"flag.{i}", part) for i, part in enumerate(mapping.flag))
+    inner = [
+        *((f"field.{i}", part.when) for i, part in enumerate(mapping.field)),
+        *((f"event.{i}", part.when) for i, part in enumerate(mapping.event)),
+    ]
+    for place, conditions in inner:
+        yield from ((f"{place}.when.{k}", c) for k, c in enumerate(conditions))
+
+
+def _source_faults(
+    mapping: MappingConfig, place: str, source: SourceConfig, captures: set[str]
+) -> Iterator[Found]:
+    ways = [source.path is not None, source.capture is not None, source.at is not None]
+    words = "path, capture, at"
+    if isinstance(source, IdentityConfig):
+        ways.append(source.fixed is not None)
+        words += ", fixed"
+    if sum(ways) != 1:
+        yield place, "no source or several", f"exactly one of {words}"
+    if source.capture is not None and source.capture not in captures:
+        named = ", ".join(sorted(captures)) or "none"
+        yield f"{place}.capture", repr(source.capture), f"a capture of the topic: {named}"
+    if source.path is not None:
+        yield from _path_faults(mapping.format, f"{place}.path", source.path)
+    if source.at is not None:
+        if mapping.binary is None and mapping.format != "raw":
+            yield f"{place}.at", "a place in a frame", 'only with `binary` or format = "raw"'
+        if (source.at.length is not None) != (source.at.type == "hex"):
+            yield f"{place}.at.length", repr(source.at.length), "given with type hex and only then"
+        if source.at.bit is not None and not source.at.type.startswith("u"):
+            yield f"{place}.at.bit", repr(source.at.bit), "only with u8, u16, u24 or u32"
+
+
+def _path_faults(form: str, place: str, path: list[Any]) -> Iterator[Found]:
+    if form == "raw":
+        yield place, "a path", "`at`, since a raw payload has no keys"
+    elif form == "text" and path:
+        yield place, "a path", "[] (the whole payload), since a bare value has no keys"
+    elif form in ("pairs", "form") and not (len(path) == 1 and isinstance(path[0], str)):
+        yield place, "a path", f"one key, since the format is {form}"
+
+
+def _field_faults(place: str, field: FieldConfig) -> Iterator[Found]:
+    if conversion(field.quantity, field.unit) is None:
+        allowed = ", ".join(units_for(field.quantity))
+        yield f"{place}.unit", repr(field.unit), f"a unit of {field.quantity}: {allowed}"
+    if field.range is not None and not field.range[0] < field.range[1]:
+        yield f"{place}.range", repr(field.range), "[lowest, highest] in the unit of the field"
+    if field.scale == 0:
+        yield f"{place}.scale", "0", "not zero"
+
+
+def _binary_faults(mapping: MappingConfig) -> Iterator[Found]:
+    binary = mapping.binary
+    if binary is None:
+        return
+    if (binary.encoding == "raw") != (mapping.format == "raw"):
+        yield "binary.encoding", repr(binary.encoding), 'raw with format = "raw" and only then'
+    elif mapping.format != "raw":
+        yield from _path_faults(mapping.format, "binary.path", binary.path)
+    if binary.min_length > binary.max_length:
+        yield "binary.min_length", str(binary.min_length), "at most max_length"
+
+
+def _availability_faults(mapping: MappingConfig) -> Iterator[Found]:
+    found = mapping.availability
+    if found is None:
+        return
+    parts = mapping.gateway if found.scope == "gateway" else mapping.sensor
+    if parts is None:
+        yield "gateway", "missing", 'given, since availability.scope is "gateway"'
+        return
+    captures = set(TopicFilter(found.topic).captures)
+    if any(p.fixed is None and p.capture not in captures for p in parts):
+        what = "gateway" if found.scope == "gateway" else "sensor"
+        yield (
+            "availability.topic",
+            repr(found.topic),
+            f"a filter with every capture that `{what}` is made of, and `{what}` of captures alone",
+        )
+    if found.topic == mapping.topic:
+        yield "availability.topic", repr(found.topic), "another topic than that of the readings"
+
+
+def _example_faults(place: str, example: ExampleConfig) -> Iterator[Found]:
+    if (example.payload is None) == (example.payload_hex is None):
+        yield place, "both or neither payload", "exactly one of payload and payload_hex"
+    outcomes = [example.sensor is not None, example.rejected is not None, example.nothing]
+    if sum(outcomes) != 1:
+        yield place, "no outcome or several", "exactly one of sensor, rejected, nothing"
