@@ -10,9 +10,14 @@ What apprise does that shapes this module:
 - it logs addresses, which are secrets: its log, and urllib3's while it sends, go nowhere.
 
 Where a notice may go is an allow-list of schemes, and each connection is checked at the moment it
-is made (an audit hook on ``socket.connect``), so neither a name that resolves inwards, nor one
+is made (`alerts.connections`), so neither a name that resolves inwards, nor one
 that changes its mind after a check, reaches a machine inside. Link-local addresses, where clouds
 keep their metadata, are refused always. Behind an HTTP proxy the proxy's address is what counts.
+
+A notice may carry a picture, from memory. Where text and picture travel in one request
+(`_ONE_REQUEST`), a provider that refuses it gets the text alone, once, in the same attempt; any
+other failure is the notice's own. Where they travel apart, the text goes first and decides the
+outcome; what becomes of the picture is logged and changes nothing, so it never sends text twice.
 
 Apprise gives no receipt and no response headers: ``Retry-After`` is known only where a provider
 says it in the body (Telegram, Discord).
@@ -22,18 +27,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import re
-import sys
 import threading
-import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import parse_qsl
 
 import apprise
+from apprise.attachment.memory import AttachMemory
 
+from alerts.connections import guarded, install_guard
 from alerts.errors import NotifyError, NotifyReason, PermanentNotifyError, TransientNotifyError
 from alerts.notice import Priority, render
 from alerts.policy import SELF_HOSTED, channel_of
@@ -69,13 +73,18 @@ _RETRY_AFTER: Final = re.compile(
     r"retry_?after(?:Seconds)?\W{1,4}(\d{1,5}(?:\.\d+)?)", re.IGNORECASE
 )
 _MAX_RETRY_AFTER_S: Final = 900.0
+_ONE_REQUEST: Final = frozenset({"json", "jsons", "ntfy", "ntfys", "pover", "mailto", "mailtos"})
+"""Schemes under which text and picture are one request."""
+_LOG: Final = logging.getLogger(__name__)
 
 
 class Notifier(Protocol):
     """Whatever hands notices over."""
 
-    async def send(self, target: Secret, notice: Notice, *, timeout_s: float) -> None:
-        """Hand one notice to one target.
+    async def send(
+        self, target: Secret, notice: Notice, *, timeout_s: float, picture: bytes | None = None
+    ) -> None:
+        """Hand one notice to one target, with a PNG where the target takes one.
 
         Raises
         ------
@@ -84,6 +93,9 @@ class Notifier(Protocol):
         TransientNotifyError
             It may succeed later.
         """
+
+    def takes_picture(self, target: Secret) -> bool:
+        """Whether a picture given to `send` would reach the person."""
 
     def busy_channels(self) -> frozenset[str]:
         """Channels that take no further notice at the moment."""
@@ -97,6 +109,7 @@ class SentNotice:
     notice: Notice
     title: str
     body: str
+    picture: bytes | None = None
 
 
 @dataclass(slots=True)
@@ -118,7 +131,9 @@ class RecordingNotifier:
     sent: list[SentNotice] = field(default_factory=list)
     attempts: int = 0
 
-    async def send(self, target: Secret, notice: Notice, *, timeout_s: float) -> None:
+    async def send(
+        self, target: Secret, notice: Notice, *, timeout_s: float, picture: bytes | None = None
+    ) -> None:
         """Follow the script, then record; a time-out of zero or less runs out at once."""
         self.attempts += 1
         await asyncio.sleep(0)
@@ -128,7 +143,11 @@ class RecordingNotifier:
         if timeout_s <= 0:
             raise TransientNotifyError(NotifyReason.TIMEOUT)
         scheme = target.reveal().partition("://")[0].lower()
-        self.sent.append(SentNotice(target, notice, *render(notice, scheme)))
+        self.sent.append(SentNotice(target, notice, *render(notice, scheme), picture))
+
+    def takes_picture(self, target: Secret) -> bool:  # noqa: ARG002 - all do
+        """All do."""
+        return True
 
     def busy_channels(self) -> frozenset[str]:
         """None ever is."""
@@ -163,7 +182,7 @@ class AppriseNotifier:
     def __init__(self, settings: NotifySettings | None = None) -> None:
         self._settings = settings or NotifySettings()
         self._lanes: dict[str, _Lane] = {}
-        _install_guard()
+        install_guard()
 
     def __repr__(self) -> str:
         return f"AppriseNotifier({self._settings!r})"
@@ -172,8 +191,24 @@ class AppriseNotifier:
         """Channels whose threads are all taken."""
         return frozenset(name for name, lane in self._lanes.items() if lane.full)
 
-    async def send(self, target: Secret, notice: Notice, *, timeout_s: float) -> None:
+    def takes_picture(self, target: Secret) -> bool:
+        """Whether the service behind a target takes attachments."""
+        url = target.reveal()
+        scheme = url.partition("://")[0].lower()
+        return scheme in SCHEMES and _attaches(_service(url), scheme)
+
+    async def send(
+        self, target: Secret, notice: Notice, *, timeout_s: float, picture: bytes | None = None
+    ) -> None:
         """Hand one notice to one target within `timeout_s` seconds.
+
+        Parameters
+        ----------
+        target : Secret
+        notice : Notice
+        timeout_s : float
+        picture : bytes, optional
+            A PNG; left out where the service takes none.
 
         Raises
         ------
@@ -187,7 +222,13 @@ class AppriseNotifier:
         if faults:
             raise faults[0]
         lane = self._lanes.setdefault(channel_of(target), _Lane(self._settings.threads_per_channel))
-        await lane.run(lambda: _send(target, notice, self._settings, timeout_s), timeout_s)
+        call = _Call(target, notice, self._settings, timeout_s)
+        if picture is None or not self.takes_picture(target):
+            await lane.run(call.text, timeout_s)
+        elif target.reveal().partition("://")[0].lower() in _ONE_REQUEST:
+            await lane.run(lambda: call.together(picture), timeout_s)
+        else:
+            await lane.run(call.text, timeout_s, after=lambda: call.picture_after(picture))
 
 
 def check_target(target: Secret, settings: NotifySettings | None = None) -> list[NotifyError]:
@@ -203,7 +244,7 @@ def check_target(target: Secret, settings: NotifySettings | None = None) -> list
     list of NotifyError
         Empty if the target may be tried.
     """
-    _install_guard()
+    install_guard()
     settings = settings or NotifySettings()
     url = target.reveal()
     scheme, separator, _ = url.partition("://")
@@ -264,37 +305,95 @@ def _is_plain(service: Any, scheme: str) -> bool:
     return not service.secure
 
 
-def _send(target: Secret, notice: Notice, settings: NotifySettings, timeout_s: float) -> None:
-    """Send in this thread; blocks up to the provider's slowness."""
-    url = target.reveal()
-    scheme = url.partition("://")[0].lower()
-    service = _service(url)
-    if service is None:
-        raise PermanentNotifyError(NotifyReason.BAD_TARGET, f"not a complete {scheme} address")
-    service.redirects = False
-    service.socket_connect_timeout = min(5.0, timeout_s)
-    service.socket_read_timeout = min(10.0, timeout_s)
-    _decorate(service, scheme, notice)
-    title, body = render(notice, scheme)
-    box = apprise.Apprise(asset=_asset())
-    box.add(service)
-    urgent = notice.priority is not Priority.QUIET
-    kind = apprise.NotifyType.WARNING if urgent else apprise.NotifyType.INFO
-    with _guarded(settings, private_only=_is_plain(service, scheme)) as guard:
+def _attachment(picture: bytes) -> AttachMemory:
+    return AttachMemory(  # type: ignore[no-untyped-call]
+        content=picture, name="evidence.png", mimetype="image/png"
+    )
+
+
+def _attaches(service: Any, scheme: str) -> bool:
+    if service is None or not service.attachment_support:
+        return False
+    return scheme != "slack" or service.mode == "bot"  # its webhooks take text only
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """Sends in the calling thread; blocks up to the provider's slowness."""
+
+    target: Secret
+    notice: Notice
+    settings: NotifySettings
+    timeout_s: float
+
+    def text(self) -> None:
+        """Send the words alone."""
+        self._send(*render(self.notice, self._scheme), None)
+
+    def together(self, picture: bytes) -> None:
+        """Send words and picture in one request; the words alone if that is refused."""
+        title, body = render(self.notice, self._scheme)
         try:
-            result = box.notify(body=body, title=title, notify_type=kind, log_level=logging.DEBUG)
-        except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
-            raise TransientNotifyError(NotifyReason.LIBRARY, type(error).__name__) from None
-    attempts = [a for r in result.results for a in r.attempts]
-    if attempts and all(a.status == apprise.AppriseResultStatus.SUCCESS for a in attempts):
-        return
-    if guard.refused:
-        raise PermanentNotifyError(NotifyReason.FORBIDDEN_ADDRESS, "the address is inside")
-    raise _translated(entry.message for r in result.results for entry in r.logs())
+            self._send(title, body, picture)
+        except PermanentNotifyError as error:
+            if error.reason is not NotifyReason.REFUSED:
+                raise
+            self._log_refusal(error)
+            self._send(title, body, None)
+
+    def picture_after(self, picture: bytes) -> None:
+        """Send the picture behind words that have arrived; a failure is only logged."""
+        try:
+            self._send("", "", picture)
+        except NotifyError as error:
+            self._log_refusal(error)
+
+    @property
+    def _scheme(self) -> str:
+        return self.target.reveal().partition("://")[0].lower()
+
+    def _log_refusal(self, error: NotifyError) -> None:
+        incident, channel = self.notice.incident, channel_of(self.target)
+        _LOG.warning("picture of incident %s not taken by %s: %s", incident, channel, error)
+
+    def _send(self, title: str, body: str, picture: bytes | None) -> None:
+        url, scheme = self.target.reveal(), self._scheme
+        service = _service(url)
+        if service is None:
+            raise PermanentNotifyError(NotifyReason.BAD_TARGET, f"not a complete {scheme} address")
+        service.redirects = False
+        service.socket_connect_timeout = min(5.0, self.timeout_s)
+        service.socket_read_timeout = min(10.0, self.timeout_s)
+        _decorate(service, scheme, self.notice, quiet=not body)
+        box = apprise.Apprise(asset=_asset())
+        box.add(service)
+        urgent = self.notice.priority is not Priority.QUIET
+        kind = apprise.NotifyType.WARNING if urgent else apprise.NotifyType.INFO
+        attach = None
+        if picture is not None:
+            attach = apprise.AppriseAttachment(asset=_asset())
+            attach.add(_attachment(picture))
+        with guarded(
+            allow_private=self.settings.allow_private, private_only=_is_plain(service, scheme)
+        ) as guard:
+            try:
+                result = box.notify(
+                    body=body, title=title, notify_type=kind, attach=attach, log_level=logging.DEBUG
+                )
+            except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
+                raise TransientNotifyError(NotifyReason.LIBRARY, type(error).__name__) from None
+        attempts = [a for r in result.results for a in r.attempts]
+        if attempts and all(a.status == apprise.AppriseResultStatus.SUCCESS for a in attempts):
+            return
+        if guard.refused:
+            raise PermanentNotifyError(NotifyReason.FORBIDDEN_ADDRESS, "the address is inside")
+        raise _translated(entry.message for r in result.results for entry in r.logs())
 
 
-def _decorate(service: Any, scheme: str, notice: Notice) -> None:
+def _decorate(service: Any, scheme: str, notice: Notice, *, quiet: bool) -> None:
     """Use what a channel has beyond text: loudness, a tap that opens the incident, fields."""
+    if scheme == "tgram" and quiet:
+        service.silent = True  # the picture behind the words rings no second time
     if scheme in {"ntfy", "ntfys"}:
         service.priority = _NTFY_PRIORITY[notice.priority]
         service.click = notice.link or None
@@ -347,15 +446,24 @@ class _Lane:
     def full(self) -> bool:
         return self._running >= self._threads
 
-    async def run(self, work: Callable[[], None], timeout_s: float) -> None:
+    async def run(
+        self,
+        work: Callable[[], None],
+        timeout_s: float,
+        *,
+        after: Callable[[], None] | None = None,
+    ) -> None:
+        """Run in a thread; `after` follows in the same thread once the outcome is out."""
         if self.full:
             raise TransientNotifyError(NotifyReason.BUSY, "all threads of the channel are taken")
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
         self._running += 1
 
-        def finish(error: BaseException | None) -> None:
+        def release() -> None:
             self._running -= 1
+
+        def finish(error: BaseException | None) -> None:
             if done.done():
                 return
             if error is None:
@@ -371,6 +479,11 @@ class _Lane:
                 error = caught
             with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits
                 loop.call_soon_threadsafe(finish, error)
+                try:
+                    if error is None and after is not None:
+                        after()
+                finally:
+                    loop.call_soon_threadsafe(release)
 
         threading.Thread(target=body, name="plumewatch-notify", daemon=True).start()
         try:
@@ -380,83 +493,3 @@ class _Lane:
             raise TransientNotifyError(
                 NotifyReason.TIMEOUT, f"no answer in {timeout_s:g} s"
             ) from None
-
-
-class _ForbiddenAddressError(OSError):
-    """A connection that the guard refused."""
-
-
-class _Guard(threading.local):
-    """What the current thread may connect to; inactive in all threads but those that send."""
-
-    active = False
-    allow_private = False
-    private_only = False
-    refused = False
-
-
-_GUARD: Final = _Guard()
-_INSTALL_LOCK: Final = threading.Lock()
-_installed: list[bool] = []
-
-
-@contextlib.contextmanager
-def _guarded(settings: NotifySettings, *, private_only: bool) -> Any:
-    _GUARD.allow_private = settings.allow_private
-    _GUARD.private_only = private_only
-    _GUARD.refused = False
-    _GUARD.active = True
-    try:
-        yield _GUARD
-    finally:
-        _GUARD.active = False
-
-
-def _install_guard() -> None:
-    """Load apprise's plug-ins, install the audit hook and the log filters; once a process."""
-    with _INSTALL_LOCK:
-        if _installed:
-            return
-        _installed.append(True)
-        logger = logging.getLogger("apprise")
-        logger.addHandler(logging.NullHandler())
-        logger.propagate = False
-        logger.setLevel(logging.DEBUG)  # its own capture of a send hears what the root must not
-        for name in ("urllib3.connectionpool", "urllib3.util.retry", "urllib3.connection"):
-            logging.getLogger(name).addFilter(lambda _record: not _GUARD.active)
-        sys.addaudithook(_audit)
-        with warnings.catch_warnings():
-            # its mail plug-in imports a module that Python has since dropped
-            warnings.simplefilter("ignore", DeprecationWarning)
-            apprise.Apprise.instantiate("json://localhost")  # loads all plug-ins, once
-
-
-def _audit(event: str, arguments: tuple[Any, ...]) -> None:
-    if event != "socket.connect" or not _GUARD.active:
-        return
-    address = arguments[1]
-    host = address[0] if isinstance(address, tuple) else None
-    if not _may_connect(host):
-        _GUARD.refused = True
-        raise _ForbiddenAddressError("address refused")
-
-
-def _may_connect(host: object) -> bool:
-    if not isinstance(host, str):
-        return False
-    try:
-        ip = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return False  # a name at this point would be resolved out of our sight
-    if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
-        if inner is None and ip in ipaddress.ip_network("64:ff9b::/96"):
-            inner = ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)
-        ip = inner or ip
-    if ip.is_link_local or ip.is_multicast or ip.is_unspecified:
-        return False
-    if ip.is_reserved and not ip.is_loopback:
-        return False
-    if not ip.is_global:
-        return _GUARD.allow_private
-    return not _GUARD.private_only

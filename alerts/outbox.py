@@ -25,7 +25,7 @@ import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from alerts import repository
 from alerts.errors import NotifyError, NotifyReason, PermanentNotifyError, TransientNotifyError
@@ -40,8 +40,9 @@ if TYPE_CHECKING:
     from alerts.engine import AlertEngine
     from alerts.notify import Notifier
     from alerts.repository import OutboxRow
+    from alerts.secrets import Secret
 
-__all__ = ["DeliveryOutcome", "OutboxPump", "PumpSettings", "backoff_s"]
+__all__ = ["DeliveryOutcome", "OutboxPump", "Pictures", "PumpSettings", "backoff_s"]
 
 _LOG: Final = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -100,6 +101,13 @@ class DeliveryOutcome:
     waited_s: float
 
 
+class Pictures(Protocol):
+    """Where evidence pictures come from."""
+
+    async def of(self, incident_id: str) -> bytes | None:
+        """PNG of an incident, within a short bound of its own; None to go without."""
+
+
 def backoff_s(
     attempt: int,
     settings: PumpSettings,
@@ -140,6 +148,9 @@ class OutboxPump:
     settings : PumpSettings
     on_outcome : callable, optional
         Told of each attempt, in the event loop.
+    pictures : Pictures, optional
+        Asked for the evidence picture of an alert, on its first attempt alone: one that failed
+        with it is tried again without.
     """
 
     def __init__(
@@ -153,6 +164,7 @@ class OutboxPump:
         rng: random.Random | None = None,
         settings: PumpSettings | None = None,
         on_outcome: Callable[[DeliveryOutcome], None] | None = None,
+        pictures: Pictures | None = None,
     ) -> None:
         self._database = database
         self._engine = engine
@@ -162,6 +174,7 @@ class OutboxPump:
         self._rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
         self._settings = settings or PumpSettings()
         self._on_outcome = on_outcome
+        self._pictures = pictures
         self._owner = uuid.uuid4().hex
         self._in_flight: Counter[str] = Counter()
         self._stopping = False
@@ -277,7 +290,16 @@ class OutboxPump:
         target = self._engine.policy.target_of(row.person, row.target)
         if target is None:
             raise PermanentNotifyError(NotifyReason.TARGET_GONE)
-        await self._notifier.send(target, row.notice, timeout_s=self._settings.send_timeout_s)
+        picture = await self._picture(row, target)
+        await self._notifier.send(
+            target, row.notice, timeout_s=self._settings.send_timeout_s, picture=picture
+        )
+
+    async def _picture(self, row: OutboxRow, target: Secret) -> bytes | None:
+        wanted = row.attempt == 1 and row.notice.reason is NoticeReason.OPENED
+        if self._pictures is None or not wanted or not self._notifier.takes_picture(target):
+            return None
+        return await self._pictures.of(row.incident)
 
     async def _mark(self, row: OutboxRow, error: NotifyError | None) -> bool:
         """Commit the outcome, again and again while the disk refuses: a lost mark sends twice."""

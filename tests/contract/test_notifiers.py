@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from alerts import notify
+from alerts import connections
 from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
 from alerts.notice import Notice, NoticeReason, Priority
 from alerts.notify import AppriseNotifier, NotifySettings, RecordingNotifier, check_target
@@ -247,10 +247,10 @@ async def test_private_addresses_are_refused_unless_allowed(provider):
 )
 def test_which_addresses_may_be_reached(address, closed, opened):
     for allow, expected in ((False, closed), (True, opened)):
-        with notify._guarded(NotifySettings(allow_private=allow), private_only=False):
-            assert notify._may_connect(address) is expected
-    with notify._guarded(NotifySettings(allow_private=True), private_only=True):
-        assert notify._may_connect(address) is (opened and not closed)
+        with connections.guarded(allow_private=allow, private_only=False):
+            assert connections.may_connect(address) is expected
+    with connections.guarded(allow_private=True, private_only=True):
+        assert connections.may_connect(address) is (opened and not closed)
 
 
 def test_other_threads_are_not_guarded(provider):

@@ -134,7 +134,7 @@ async def test_retry_after_is_obeyed(run, make_event):
 
 async def test_a_notifier_that_breaks_is_survived(run, make_event):
     class Broken(RecordingNotifier):
-        async def send(self, target, notice, *, timeout_s):
+        async def send(self, target, notice, *, timeout_s, picture=None):
             if self.attempts == 0:
                 self.attempts += 1
                 raise ZeroDivisionError
@@ -149,7 +149,7 @@ async def test_a_notifier_that_breaks_is_survived(run, make_event):
 
 async def test_one_hung_provider_delays_no_other(run, policy, make_event):
     class Hanging(RecordingNotifier):
-        async def send(self, target, notice, *, timeout_s):
+        async def send(self, target, notice, *, timeout_s, picture=None):
             if "slow" in target.reveal():
                 await asyncio.sleep(timeout_s)
                 raise TransientNotifyError(NotifyReason.TIMEOUT)
@@ -174,7 +174,7 @@ async def test_a_crash_between_send_and_mark_costs_one_duplicate(
     run, database, registry, policy, make_event
 ):
     class Dying(RecordingNotifier):
-        async def send(self, target, notice, *, timeout_s):
+        async def send(self, target, notice, *, timeout_s, picture=None):
             await super().send(target, notice, timeout_s=timeout_s)
             raise asyncio.CancelledError  # the process is gone before the mark
 
