@@ -18,8 +18,9 @@ rejection with reason `decoder_failed`, so that one message never stops the othe
 
 A sensor that is not in the registry is *quarantined*: its readings are accepted and stored with
 the flag `unknown_sensor`, never alerted on, and it is listed (`Intake.quarantine`) until someone
-gives it a room. Messages under topics of no decoder are rejected and listed the same way
-(`Intake.unmatched`). Both lists are bounded; what was heard longest ago is forgotten first.
+gives it a room. Messages under topics of no decoder, and those that every mapping of their topic
+passes on, are rejected and listed the same way (`Intake.unmatched`). Both lists are bounded; what
+was heard longest ago is forgotten first.
 
 Formats of one value a topic are joined by windows (`ingest.decoders.state`). A window closes with
 a later message or with `Intake.on_time`, which the service calls at `Intake.next_deadline`;
@@ -36,12 +37,13 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from ingest.decoders import DECODERS, find
+from ingest.decoders import DECODERS
 from ingest.decoders.base import Context, topic_matches
 from ingest.decoders.state import States
 from ingest.dedupe import Dedupe
-from ingest.errors import DecodeError, MessageRefusedError, Reason, one_line
+from ingest.errors import DecodeError, GuardError, MessageRefusedError, Reason, one_line
 from ingest.message import Message
+from ingest.routes import Routes
 from ingest.validation import check_size, check_topic, fold_id
 from storage.journal import DeadLetter
 
@@ -132,8 +134,10 @@ class IntakeConfig:
     aliases : mapping of str to str
         Name under which a device reports to the registered sensor id.
     routes : tuple of (str, str)
-        Topic filter and decoder, asked before the table, for formats whose topic the user
-        chooses. Filters are as in `Decoder.topics`.
+        Topic filter and decoder, for formats whose topic the user chooses. Filters are as in
+        `Decoder.topics`; the order of decoders is that of `ingest.routes`.
+    mappings : tuple of Decoder
+        Compiled mappings (`ingest.mapping`), in the order in which they are asked.
     accept_unknown : bool
         Treat unregistered sensors as registered (replay, simulation).
     quarantine_size : int
@@ -149,6 +153,7 @@ class IntakeConfig:
     context: Context = field(default_factory=Context)
     aliases: Mapping[str, str] = field(default_factory=dict)
     routes: tuple[tuple[str, str], ...] = ()
+    mappings: tuple[Decoder, ...] = ()
     accept_unknown: bool = False
     quarantine_size: int = 1_000
     dead_letter_bytes: int = 4_096
@@ -160,7 +165,9 @@ class IntakeConfig:
 _TOPIC_KEPT: Final = 256
 
 
-def decode_message(message: Message, context: Context, decoder: str = "") -> list[Reading]:
+def decode_message(
+    message: Message, context: Context, decoder: str = "", routes: Routes | None = None
+) -> list[Reading]:
     """Decode and validate one message, without registry, duplicates or counters.
 
     Parameters
@@ -170,7 +177,9 @@ def decode_message(message: Message, context: Context, decoder: str = "") -> lis
     context : Context
         Time zone, limits, registry.
     decoder : str
-        Name in the table; empty means: by topic.
+        Name of a decoder or mapping; empty means: by topic.
+    routes : Routes, optional
+        Routes and mappings beside the table.
 
     Raises
     ------
@@ -178,12 +187,47 @@ def decode_message(message: Message, context: Context, decoder: str = "") -> lis
         The message is refused.
     """
     check_topic(message.topic, context.limits)
-    found = DECODERS.get(decoder) if decoder else find(message.topic)
-    if found is None:
-        what = f"no decoder is called {decoder!r}" if decoder else "no decoder for this topic"
-        raise MessageRefusedError(Reason.UNKNOWN_TOPIC, what)
-    check_size(message.payload, _most_bytes(found, message.topic, context))
-    return found.decode(message, context)
+    candidates = _candidates(message.topic, decoder, routes or Routes())
+    return _first_to_read(candidates, message, context, [])
+
+
+def _candidates(topic: str, decoder: str, routes: Routes) -> tuple[Decoder, ...]:
+    """Return the decoders to ask, in order: one if it is named, else those of the topic.
+
+    Raises
+    ------
+    MessageRefusedError
+        `unknown_topic`: there is none.
+    """
+    if not decoder:
+        found = routes.of(topic)
+        if not found:
+            raise MessageRefusedError(Reason.UNKNOWN_TOPIC, "no decoder for this topic")
+        return found
+    named = DECODERS.get(decoder) or routes.named(decoder)
+    if named is None:
+        raise MessageRefusedError(Reason.UNKNOWN_TOPIC, f"no decoder is called {decoder!r}")
+    return (named,)
+
+
+def _first_to_read(
+    candidates: tuple[Decoder, ...], message: Message, context: Context, asked: list[str]
+) -> list[Reading]:
+    """Ask decoders in order until one does not pass the message on; `asked` is told their names."""
+    *others, last = candidates
+    for decoder in others:
+        asked.append(decoder.name)
+        try:
+            return _read(decoder, message, context)
+        except GuardError:
+            continue
+    asked.append(last.name)
+    return _read(last, message, context)
+
+
+def _read(decoder: Decoder, message: Message, context: Context) -> list[Reading]:
+    check_size(message.payload, _most_bytes(decoder, message.topic, context))
+    return decoder.decode(message, context)
 
 
 def _most_bytes(decoder: Decoder, topic: str, context: Context) -> int:
@@ -247,7 +291,7 @@ class Intake:
         self.unmatched: OrderedDict[str, Quarantined] = OrderedDict()
         self._dedupe = Dedupe(self.config.dedupe_window, self.config.dedupe_sensors)
         self._names: dict[str, str] = {}
-        self._pinned: dict[str, str] = {}
+        self._routes = Routes()
         self._index()
 
     def _index(self) -> None:
@@ -259,6 +303,12 @@ class Intake:
             **{name: name for name in sensors},
             **self.config.aliases,
         }
+        self._routes = Routes(
+            self.config.routes,
+            self.config.mappings,
+            self.config.context.registry,
+            self.config.aliases,
+        )
 
     def use(self, config: IntakeConfig) -> None:
         """Go on with another configuration (registry, zone, limits); memory is kept.
@@ -288,29 +338,30 @@ class Intake:
         message : Message
             What arrived.
         decoder : str
-            Decoder to use; empty means: by topic.
+            Decoder or mapping to use; empty means: by topic.
         permits : callable, optional
             ``(sensor as named, registered id or None) -> bool``: whether the sender may speak for
             it. A message with any reading that it may not send is rejected as `not_allowed`.
         """
-        name = decoder
+        asked: list[str] = []
         context = self.config.context
         try:
             check_topic(message.topic, context.limits)
-            found = DECODERS.get(decoder) if decoder else self._find(message.topic)
-            if found is None:
-                self._note(self.unmatched, message.topic, message, "")
-                raise MessageRefusedError(Reason.UNKNOWN_TOPIC, "no decoder for this topic")  # noqa: TRY301
-            name = found.name
-            check_size(message.payload, _most_bytes(found, message.topic, context))
-            readings = found.decode(message, context)
+            candidates = _candidates(message.topic, decoder, self._routes)
+            readings = _first_to_read(candidates, message, context, asked)
             if permits is not None:
                 self._check_sender(readings, permits)
         except DecodeError as error:
+            unread = not asked and error.reason is Reason.UNKNOWN_TOPIC
+            if unread or isinstance(error, GuardError):
+                self._note(self.unmatched, message.topic, message, "")
+            name = asked[-1] if asked else decoder
             return self._reject(message, error.reason, error.detail, name)
         except Exception as error:  # noqa: BLE001 - one bad message never stops the others
             detail = f"{type(error).__name__}: {error}"
+            name = asked[-1] if asked else decoder
             return self._reject(message, Reason.DECODER_FAILED, detail, name)
+        name = asked[-1]
         fresh: list[Reading] = []
         for reading in readings:
             settled = self._settle(reading, message, name)
@@ -319,12 +370,6 @@ class Intake:
         kind = OutcomeKind.ACCEPTED if fresh or not readings else OutcomeKind.DUPLICATE
         self.counters[kind.value, "", name] += 1
         return Outcome(kind, name, tuple(fresh))
-
-    def _find(self, topic: str) -> Decoder | None:
-        for pattern, name in self.config.routes:
-            if topic_matches(pattern, topic):
-                return DECODERS.get(name)
-        return find(topic)
 
     def next_deadline(self) -> float | None:
         """When `on_time` has something to do, Unix seconds of receive time; None if never."""
