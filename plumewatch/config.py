@@ -129,6 +129,7 @@ class AlertsConfig(_Section):
 
     cooldown_s: Annotated[float, Field(ge=0, le=3600)] = 300.0
     allow_private_targets: bool = False
+    pictures: bool = True
 
 
 class IngestConfig(_Section):

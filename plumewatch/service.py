@@ -29,6 +29,7 @@ from alerts.engine import AlertEngine
 from alerts.errors import AlertError
 from alerts.notify import AppriseNotifier, NotifySettings, check_target
 from alerts.outbox import OutboxPump
+from alerts.pictures import IncidentPictures, NoticePictures
 from alerts.secrets import load_secret
 from alerts.watch import CONSUMER, Watch
 from alerts.web.app import create_app
@@ -173,8 +174,11 @@ class Service:
         ServiceError
             If something it cannot do without is missing or fails for good.
         """
+        pictures = self._pictures() if self.config.alerts.pictures else None
         try:
             self._open()
+            if pictures is not None:
+                pictures.open()
             pump = OutboxPump(
                 self.paths.state,
                 self.engine,
@@ -182,10 +186,17 @@ class Service:
                 self._wake_outbox,
                 clock=self._clock,
                 on_outcome=self._observer.on_delivery,
+                pictures=pictures,
             )
             await self._serve(stop, pump)
         finally:
+            if pictures is not None:
+                pictures.close()
             self._close()
+
+    def _pictures(self) -> NoticePictures:
+        zone = self.config.timezone
+        return NoticePictures(IncidentPictures(self.paths.state, self.registry, self.series, zone))
 
     async def _serve(self, stop: asyncio.Event, pump: OutboxPump) -> None:
         web = self._web_server()

@@ -30,6 +30,7 @@ decoders = []                          # e.g. ["native", "tasmota", "airgradient
 
 [alerts]
 cooldown_s = 300                       # after a delivered notice, per room and kind
+pictures = true                        # a small chart of the readings goes with each alert
 # allow_private_targets = true         # let notices go to addresses in your own network
 
 # One block a room. Say it the way a person would: it is the first line of every alert.
