@@ -32,6 +32,7 @@ from starlette.templating import Jinja2Templates
 from alerts.errors import FeedbackError, UnknownIncidentError
 from alerts.incidents import FALSE_CAUSES, MAX_NOTE, Verdict
 from alerts.notice import KIND_WORDS
+from alerts.pictures import IncidentPictures
 from alerts.web import reading
 from alerts.web.guard import COOKIE, SecurityHeaders, Session, Sessions, SignInLimit, same_origin
 from detection.quantities import QUANTITIES
@@ -103,6 +104,8 @@ def create_app(settings: StaffPageSettings) -> Starlette:
             Route("/partials/incidents", page.incidents_partial),
             Route("/incidents/{id}", page.incident),
             Route("/incidents/{id}/series", page.incident_series),
+            Route("/incidents/{id}/evidence.svg", page.evidence_svg),
+            Route("/incidents/{id}/evidence.png", page.evidence_png),
             Route("/incidents/{id}/acknowledge", page.acknowledge, methods=["POST"]),
             Route("/incidents/{id}/feedback", page.feedback, methods=["POST"]),
             Route("/rooms/{id}", page.room),
@@ -137,6 +140,9 @@ class _Page:
         self._sessions = Sessions(settings.session_s)
         self._limit = SignInLimit()
         self.threads = reading.Threads()
+        self._pictures = IncidentPictures(
+            settings.database, self._registry, settings.series, settings.engine.policy.zone
+        )
         environment = jinja2.Environment(
             loader=jinja2.FileSystemLoader(_HERE / "templates"),
             autoescape=True,
@@ -270,6 +276,23 @@ class _Page:
         end = min(end, max(self._settings.clock(), last))
         extra = [e["sensor"] for e in found["events"]]
         return await self._series(found["room"], start, end, extra)
+
+    async def evidence_svg(self, request: Request) -> Response:
+        """Return the evidence picture of an incident, for the page and for print."""
+        return await self._picture(request, self._pictures.svg, "image/svg+xml")
+
+    async def evidence_png(self, request: Request) -> Response:
+        """Return the evidence picture of an incident as pixels, to send on."""
+        return await self._picture(request, self._pictures.png, "image/png")
+
+    async def _picture(
+        self, request: Request, make: Callable[[str], str | bytes | None], media_type: str
+    ) -> Response:
+        self._may_read(request)
+        picture = await self.threads.run(make, request.path_params["id"])
+        if picture is None:
+            raise HTTPException(404, "There is no such incident.")
+        return Response(picture, media_type=media_type)
 
     async def _series(
         self, room: str, start: float, end: float, extra: Sequence[str]
@@ -457,7 +480,8 @@ class _Page:
 
     def _to_sign_in(self, request: Request) -> None:
         path = request.url.path
-        if request.method == "POST" or path.startswith("/partials/") or path.endswith("/series"):
+        inner = path.endswith(("/series", "/evidence.svg", "/evidence.png"))
+        if request.method == "POST" or path.startswith("/partials/") or inner:
             path = path.rpartition("/")[0] if path.startswith("/incidents/") else "/"
         where = f"/sign-in?next={quote(path)}"
         if "hx-request" in request.headers:
