@@ -1,0 +1,363 @@
+"""HTTP in: ``POST /ingest/<decoder>[/<sensor>]``, for sensors that have no MQTT.
+
+The answer *is* the acknowledgement. 200 means: accepted, or accepted before, and durable. The
+message goes through the same `Intake` and the same `GroupCommit` as MQTT's, so what is written
+there about order, duplicates and a disk that refuses holds here too.
+
+====  ======================================================================================
+200   ``{"outcome": "accepted" | "duplicate", "readings": n}``, fsynced
+400   no HTTP body we can read, or `malformed`: dead-lettered
+401   no token, a wrong one, or a signature that is not right or not of this time
+403   `not_allowed`: a sensor that this source may not speak for; dead-lettered
+404   no source is configured for this decoder
+408   the body did not arrive within `DoorSettings.body_s`
+413   body too large: not read on
+415   a content type that no decoder reads, or a compressed body
+422   refused by the decoder, with its reason; dead-lettered
+429   too many messages of this source, or too many wrong tokens from this address
+503   cannot be stored now, or not known whether it was: send it again later
+====  ======================================================================================
+
+429 and 503 say in ``Retry-After`` when. A sender that got 503, or no answer, sends the message
+again; if it carries a time of its own, the second copy is a duplicate.
+
+What is checked before anything is kept: address, token, type and length from the head of the
+request; then the body, bounded in size and time; then signature and rate; only then the intake. An
+unauthenticated request stores nothing, not even a dead letter. While the disk refuses or too many
+messages wait for it, nothing is taken in.
+
+Privacy: a vendor's webhook may carry what is none of our business (`_FOREIGN`). Of its messages
+that measured nothing the dead letter keeps the size and no content.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NoReturn, cast
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from ingest.errors import Reason, one_line
+from ingest.http_sources import (
+    Guesses,
+    HttpSource,
+    Replays,
+    Signature,
+    TokenBucket,
+    by_signature,
+    by_token,
+    topic_of,
+)
+from ingest.message import Message
+from ingest.pipeline import OutcomeKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ingest.commit import GroupCommit
+    from ingest.pipeline import Intake, Outcome
+    from storage.journal import DeadLetter
+
+__all__ = ["DoorSettings", "HttpDoor"]
+
+log = logging.getLogger(__name__)
+
+_TYPES: Final = frozenset(
+    {
+        "",
+        "application/json",
+        "application/octet-stream",
+        "application/x-www-form-urlencoded",
+        "text/json",
+        "text/plain",
+    }
+)
+_STATUS: Final = {Reason.TOO_LARGE: 413, Reason.NOT_ALLOWED: 403, Reason.MALFORMED: 400}
+_FOREIGN: Final = frozenset({"halo", "verkada"})
+_LONGEST_HEADER: Final = 1_024
+_QUIET_S: Final = 60.0
+"""A source that keeps sending too much is said again after so long a pause only."""
+
+
+@dataclass(frozen=True, slots=True)
+class DoorSettings:
+    """Bounds of the door.
+
+    Attributes
+    ----------
+    body_s : float
+        Time for the whole body to arrive.
+    commit_s : float
+        How long an answer waits for the disk before it is 503.
+    wrong_token_s : float
+        How long the answer to a wrong token is held back.
+    retry_after_s : int
+        What 503 asks for.
+    most_waiting : int
+        Messages that may wait for the disk; more are not taken in.
+    """
+
+    body_s: float = 10.0
+    commit_s: float = 10.0
+    wrong_token_s: float = 1.0
+    retry_after_s: int = 5
+    most_waiting: int = 500
+
+
+class _RefusedError(Exception):
+    """A request that is answered without asking the intake."""
+
+    def __init__(self, status: int, detail: str, *, retry_after_s: float = 0.0) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.retry_after_s = retry_after_s
+
+    def response(self) -> Response:
+        """Return the answer."""
+        response = JSONResponse({"outcome": "refused", "detail": self.detail}, self.status)
+        if self.status == 401:
+            response.headers["www-authenticate"] = 'Basic realm="plumewatch", charset="UTF-8"'
+        if self.status == 408:
+            response.headers["connection"] = "close"
+        if self.retry_after_s:
+            response.headers["retry-after"] = str(math.ceil(self.retry_after_s))
+        return response
+
+
+class HttpDoor:
+    """The HTTP door; `app` is its application.
+
+    Parameters
+    ----------
+    sources : sequence of HttpSource
+        Who may post; names and tokens are unique.
+    intake : Intake
+        Shared with the other doors.
+    commits : GroupCommit
+        Shared with the other doors.
+    settings : DoorSettings, optional
+    clock : callable
+        Unix seconds: receive time, and the time of signatures.
+    monotonic : callable
+        Seconds, for rates.
+
+    Attributes
+    ----------
+    app : Starlette
+    answers : Counter of (str, int) to int
+        Answers by source (empty if it was not known) and status.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[HttpSource],
+        intake: Intake,
+        commits: GroupCommit,
+        settings: DoorSettings | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.answers: Counter[tuple[str, int]] = Counter()
+        self._settings = settings or DoorSettings()
+        self._intake = intake
+        self._commits = commits
+        self._clock = clock
+        self._monotonic = monotonic
+        self._sources: dict[str, list[HttpSource]] = {}
+        for source in sources:
+            self._sources.setdefault(source.decoder, []).append(source)
+        self._buckets = {source.name: TokenBucket(source.rate_per_s) for source in sources}
+        self._limited: dict[str, float] = {}
+        self._guesses = Guesses()
+        self._replays = Replays()
+        self.app = Starlette(
+            routes=[
+                Route("/ingest/{decoder}", self._post, methods=["POST"]),
+                Route("/ingest/{decoder}/{sensor}", self._post, methods=["POST"]),
+            ],
+            exception_handlers={HTTPException: _no_page},
+        )
+
+    async def _post(self, request: Request) -> Response:
+        known: list[HttpSource] = []
+        try:
+            response = await self._take_in(request, known)
+        except _RefusedError as refused:
+            response = refused.response()
+        except ClientDisconnect:
+            response = _RefusedError(400, "gone before it was read").response()
+        self.answers[known[0].name if known else "", response.status_code] += 1
+        return response
+
+    async def _take_in(self, request: Request, known: list[HttpSource]) -> Response:
+        """Take one message in; the source enters `known` as soon as it is known."""
+        decoder, sensor = request.path_params["decoder"], request.path_params.get("sensor", "")
+        sources = self._sources.get(decoder)
+        if sources is None:
+            name = one_line(decoder, 64)
+            raise _RefusedError(404, f"no source is configured for decoder {name!r}")
+        signature = Signature.parse(_header(request, "verkada-signature"), self._clock())
+        candidates = await self._candidates(request, sources, signature)
+        _check_type(request)
+        self._check_room()
+        body = await self._body(request)
+        source = candidates[0]
+        if source.signature is not None:
+            signer = None if signature is None else by_signature(candidates, signature, body)
+            if signer is None:
+                await self._wrong(request)
+            source = signer
+        known.append(source)
+        self._check_rate(source)
+        outcome, settled = self._enter(source, sensor, body, signature)
+        await asyncio.wait((settled,), timeout=self._settings.commit_s)
+        if not settled.done() or settled.cancelled():
+            raise self._later("it is not known yet whether this is stored")
+        return _told(outcome)
+
+    async def _candidates(
+        self, request: Request, sources: Sequence[HttpSource], signature: Signature | None
+    ) -> Sequence[HttpSource]:
+        """Return the source of the token, or those one of which must have signed the body."""
+        address, now = _address(request), self._monotonic()
+        wait_s = self._guesses.wait_s(address, now)
+        if wait_s:
+            detail = "too many wrong tokens from this address"
+            raise _RefusedError(429, detail, retry_after_s=wait_s)
+        authorization = _header(request, "authorization")
+        if authorization:
+            source = by_token(sources, authorization)
+            if source is None:
+                await self._wrong(request)
+            self._guesses.right(address, now)
+            return [source]
+        signing = [s for s in sources if s.token is None]
+        if signature is None or not signing:
+            raise _RefusedError(401, "a token is needed, or a signature made just now")
+        return signing
+
+    async def _wrong(self, request: Request) -> NoReturn:
+        address = _address(request)
+        if self._guesses.wrong(address, self._monotonic()):
+            log.warning("HTTP: a wrong token or signature from %s", one_line(address, 64))
+        await asyncio.sleep(self._settings.wrong_token_s)
+        raise _RefusedError(401, "wrong token or signature")
+
+    def _check_room(self) -> None:
+        if self._commits.failing:
+            raise self._later("the disk refuses")
+        if self._commits.waiting >= self._settings.most_waiting:
+            raise self._later("more arrives than can be stored")
+
+    def _later(self, detail: str) -> _RefusedError:
+        return _RefusedError(503, detail, retry_after_s=self._settings.retry_after_s)
+
+    def _check_rate(self, source: HttpSource) -> None:
+        now = self._monotonic()
+        wait_s = self._buckets[source.name].wait_s(now)
+        if not wait_s:
+            return
+        if now - self._limited.get(source.name, -math.inf) > _QUIET_S:
+            log.warning("HTTP source %s sends more than %g/s", source.name, source.rate_per_s)
+        self._limited[source.name] = now
+        detail = f"more than {source.rate_per_s:g} messages a second"
+        raise _RefusedError(429, detail, retry_after_s=wait_s)
+
+    async def _body(self, request: Request) -> bytes:
+        most = self._intake.config.context.limits.payload_bytes
+        too_large = _RefusedError(413, f"at most {most} bytes are accepted")
+        length = _header(request, "content-length")
+        if length.isdecimal() and int(length) > most:
+            raise too_large
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._settings.body_s):
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > most:
+                        raise too_large
+        except TimeoutError as error:
+            raise _RefusedError(408, "the body did not arrive in time") from error
+        return bytes(body)
+
+    def _enter(
+        self, source: HttpSource, sensor: str, body: bytes, signature: Signature | None
+    ) -> tuple[Outcome, asyncio.Future[None]]:
+        """Decide the outcome and queue it, without an await in between."""
+        again = (
+            source.signature is not None
+            and signature is not None
+            and self._replays.is_known(signature)
+        )
+        message = Message(topic_of(source.decoder, sensor), body, self._clock(), duplicate=again)
+        outcome = self._intake.on_message(
+            message,
+            source.decoder,
+            lambda named, known: source.permits(named, known, addressed=sensor),
+        )
+        letters = [] if outcome.dead_letter is None else [_placed(outcome, source, sensor)]
+        return outcome, self._commits.enter(outcome.readings, letters)
+
+
+def _placed(outcome: Outcome, source: HttpSource, sensor: str) -> DeadLetter:
+    """Return the dead letter with the place and the source in its topic."""
+    letter = cast("DeadLetter", outcome.dead_letter)
+    place = f"POST /ingest/{source.decoder}" + (f"/{sensor}" if sensor else "")
+    foreign = source.decoder in _FOREIGN and letter.reason == Reason.NO_MEASUREMENT
+    return msgspec.structs.replace(
+        letter,
+        topic=one_line(f"{place} by {source.name}", 256),
+        payload=b"" if foreign else letter.payload,
+    )
+
+
+def _told(outcome: Outcome) -> Response:
+    letter = outcome.dead_letter
+    if letter is None:
+        content = {"outcome": outcome.kind.value, "readings": len(outcome.readings)}
+        return JSONResponse(content)
+    content = {
+        "outcome": OutcomeKind.REJECTED.value,
+        "reason": letter.reason,
+        "detail": letter.detail,
+    }
+    if letter.reason == Reason.BAD_ID:
+        content["hint"] = f"name the sensor in the path: /ingest/{outcome.decoder}/<sensor>"
+    return JSONResponse(content, _STATUS.get(Reason(letter.reason), 422))
+
+
+def _check_type(request: Request) -> None:
+    kind = _header(request, "content-type").partition(";")[0].strip().lower()
+    if kind not in _TYPES and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise _RefusedError(415, f"content type {one_line(kind, 64)!r} is not read here")
+    if _header(request, "content-encoding").strip().lower() not in ("", "identity"):
+        raise _RefusedError(415, "send the body uncompressed")
+
+
+def _header(request: Request, name: str) -> str:
+    """Return a header; what is longer than any of ours can be is taken as absent."""
+    value = request.headers.get(name, "")
+    return value if len(value) <= _LONGEST_HEADER else ""
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client is not None else ""
+
+
+async def _no_page(_request: Request, error: Exception) -> Response:
+    """Answer what no route takes."""
+    http = cast("HTTPException", error)
+    content = {"outcome": "refused", "detail": "POST /ingest/<decoder>[/<sensor>] is all there is"}
+    return JSONResponse(content, http.status_code, headers=http.headers)

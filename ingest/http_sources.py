@@ -1,0 +1,291 @@
+"""Who may post at the HTTP door, for which sensors, and how often; pure.
+
+A *source* is one sender with one token: a vendor's webhook, a sensor, a script. It speaks one
+format, and for its own sensors only: those it lists or, if it lists none, those registered with
+its decoder. Under the names of others it is refused; a name that nobody registered is let through
+to the quarantine only where the source lists no sensors, because it can alert nobody there.
+
+Verkada signs its webhook (``Verkada-Signature: <Unix seconds>|<hex>``, HMAC-SHA256 of the raw body,
+``|`` and the same seconds; apidocs.verkada.com/reference/securing-webhooks). A signature counts for
+`SIGNATURE_WINDOW_S` around its time; seen again inside it, the message is taken as a redelivery.
+
+Guessing is slowed by address: `Guesses` makes an address wait after a few wrong tokens. An
+address from which a right one came lately never waits, so that a guesser behind the same router
+cannot silence a sensor.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
+
+from ingest.decoders import DECODERS
+from ingest.validation import fold_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+T = TypeVar("T")
+
+__all__ = [
+    "HTTP_DECODERS",
+    "SIGNATURE_WINDOW_S",
+    "SIGNED_DECODERS",
+    "Guesses",
+    "HiddenText",
+    "HttpSource",
+    "Replays",
+    "Signature",
+    "TokenBucket",
+    "by_signature",
+    "by_token",
+    "topic_of",
+]
+
+HTTP_DECODERS: Final = frozenset(
+    {
+        "airgradient",
+        "awair",
+        "decentlab",
+        "elsys",
+        "generic",
+        "halo",
+        "influx",
+        "loriot",
+        "milesight",
+        "milesight_gateway",
+        "native",
+        "purpleair",
+        "sensorcommunity",
+        "unifi",
+        "verkada",
+    }
+)
+"""Decoders that read one whole message by itself; those that join values of many topics are not."""
+
+SIGNED_DECODERS: Final = frozenset({"verkada"})
+SIGNATURE_WINDOW_S: Final = 300.0
+_SIGNATURE: Final = re.compile(r"(\d{1,12})\|([0-9a-fA-F]{64})")
+_MAX_ADDRESSES: Final = 10_000
+_MAX_SIGNATURES: Final = 10_000
+
+
+class HiddenText(Protocol):
+    """A secret that does not show; compares in constant time."""
+
+    def matches(self, candidate: str) -> bool:
+        """Whether a candidate is the secret."""
+
+    def reveal(self) -> str:
+        """Return the secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSource:
+    """One sender.
+
+    Attributes
+    ----------
+    name : str
+        For counters, dead letters and the user name of HTTP Basic.
+    decoder : str
+        One of `HTTP_DECODERS`; its place is ``/ingest/<decoder>``.
+    sensors : frozenset of str
+        Registered ids it may speak for.
+    token : HiddenText or None
+        None only for a source that signs.
+    signature : HiddenText or None
+        Shared secret of its signatures; None if it does not sign.
+    strangers : bool
+        Whether it may also name sensors that nobody registered.
+    rate_per_s : float
+        Messages a second over time; twice as many at once.
+    """
+
+    name: str
+    decoder: str
+    sensors: frozenset[str] = frozenset()
+    token: HiddenText | None = field(default=None, repr=False)
+    signature: HiddenText | None = field(default=None, repr=False)
+    strangers: bool = False
+    rate_per_s: float = 50.0
+
+    def permits(self, named: str, known: str | None, addressed: str = "") -> bool:
+        """Whether a reading may be this source's.
+
+        Parameters
+        ----------
+        named : str
+            Sensor id as the message has it.
+        known : str or None
+            The registered sensor that is; None for a stranger.
+        addressed : str
+            Sensor id of the request's path, which the message must not contradict.
+        """
+        if addressed and not (
+            fold_id(named) == fold_id(addressed) or _is_part(named, (addressed,))
+        ):
+            return False
+        if known is not None:
+            return known in self.sensors
+        return self.strangers or _is_part(named, self.sensors)
+
+
+def _is_part(named: str, wholes: Iterable[str]) -> bool:
+    """Whether a name is ``<whole>:<part>``, as further sensors of one station are called."""
+    return any(named.lower().startswith(f"{whole.lower()}:") for whole in wholes)
+
+
+def topic_of(decoder: str, sensor: str) -> str:
+    """Return the topic that stands for a sensor named by the request's path.
+
+    Examples
+    --------
+    >>> topic_of("native", "b2"), topic_of("halo", "b2"), topic_of("halo", "")
+    ('plumewatch/v1/b2/reading', 'b2', '')
+    """
+    patterns = DECODERS[decoder].topics
+    return patterns[0].replace("+", sensor) if sensor and patterns else sensor
+
+
+def by_token(sources: Sequence[HttpSource], authorization: str) -> HttpSource | None:
+    """Return the source whose token an ``Authorization`` header carries, None if none.
+
+    ``Bearer <token>``, or ``Basic`` with the source's name and the token as its password. All
+    sources are compared, each in constant time.
+    """
+    scheme, _, rest = authorization.partition(" ")
+    name, token = None, rest.strip()
+    if scheme.lower() == "basic":
+        try:
+            name, _, token = base64.b64decode(token, validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError):
+            return None
+    elif scheme.lower() != "bearer":
+        return None
+    found = None
+    for source in sources:
+        fits = source.token is not None and source.token.matches(token)
+        if fits and name in (None, source.name):
+            found = source
+    return found
+
+
+class Signature(NamedTuple):
+    """Time (as text and in Unix seconds) and digest of a ``Verkada-Signature`` header."""
+
+    stamp: str
+    time: float
+    digest: str
+
+    @classmethod
+    def parse(cls, header: str, now: float) -> Signature | None:
+        """Return the signature of a header; None if it is malformed or its time is over."""
+        match = _SIGNATURE.fullmatch(header.strip())
+        if match is None or abs(now - float(match[1])) > SIGNATURE_WINDOW_S:
+            return None
+        return cls(match[1], float(match[1]), match[2].lower())
+
+
+def by_signature(
+    sources: Iterable[HttpSource], signature: Signature, body: bytes
+) -> HttpSource | None:
+    """Return the source whose secret signed a body, None if none did."""
+    found = None
+    for source in sources:
+        if source.signature is None:
+            continue
+        message = body + b"|" + signature.stamp.encode()
+        digest = hmac.digest(source.signature.reveal().encode(), message, hashlib.sha256).hex()
+        if hmac.compare_digest(digest, signature.digest):
+            found = source
+    return found
+
+
+class Replays:
+    """Signatures seen while they count, at most `_MAX_SIGNATURES`."""
+
+    def __init__(self) -> None:
+        self._seen: OrderedDict[Signature, None] = OrderedDict()
+
+    def is_known(self, signature: Signature) -> bool:
+        """Remember a signature; True if it was seen before."""
+        if signature in self._seen:
+            return True
+        if len(self._seen) >= _MAX_SIGNATURES:
+            self._seen.popitem(last=False)
+        self._seen[signature] = None
+        return False
+
+
+@dataclass(slots=True)
+class TokenBucket:
+    """So many a second over time, twice as many at once (at least 2)."""
+
+    rate_per_s: float
+    _level: float = -1.0
+    _at: float = 0.0
+
+    def wait_s(self, now: float) -> float:
+        """Take one and return 0, or return the seconds until there is one again."""
+        size = max(2 * self.rate_per_s, 2.0)
+        filled = size if self._level < 0 else self._level + (now - self._at) * self.rate_per_s
+        self._level, self._at = min(filled, size), now
+        if self._level < 1:
+            return (1 - self._level) / self.rate_per_s
+        self._level -= 1
+        return 0.0
+
+
+@dataclass(slots=True)
+class Guesses:
+    """Wrong tokens by address: `allowed` in `window_s`, then the address waits.
+
+    Addresses from which a right token came within `trusted_s` never wait. All times are of one
+    monotonic clock, in seconds.
+    """
+
+    allowed: int = 10
+    window_s: float = 60.0
+    trusted_s: float = 3600.0
+    _wrong: OrderedDict[str, deque[float]] = field(default_factory=OrderedDict)
+    _right: OrderedDict[str, float] = field(default_factory=OrderedDict)
+
+    def wait_s(self, address: str, now: float) -> float:
+        """Seconds until this address may try again; 0 if it may now."""
+        if self._right.get(address, now - self.trusted_s) > now - self.trusted_s:
+            return 0.0
+        wrong = self._wrong.get(address)
+        if wrong is None or len(wrong) < self.allowed:
+            return 0.0
+        return max(wrong[0] + self.window_s - now, 0.0)
+
+    def wrong(self, address: str, now: float) -> bool:
+        """Count a wrong token; True if it is the first from this address in the window."""
+        past = _kept(self._wrong, address, deque(maxlen=self.allowed))
+        first = not past or past[-1] <= now - self.window_s
+        past.append(now)
+        return first
+
+    def right(self, address: str, now: float) -> None:
+        """Note a right token."""
+        _kept(self._right, address, now)
+        self._right[address] = now
+
+
+def _kept(table: OrderedDict[str, T], address: str, start: T) -> T:
+    """Entry of an address, made if need be; the address heard longest ago is forgotten first."""
+    entry = table.get(address)
+    if entry is None:
+        if len(table) >= _MAX_ADDRESSES:
+            table.popitem(last=False)
+        entry = table[address] = start
+    else:
+        table.move_to_end(address)
+    return entry
