@@ -4,7 +4,8 @@ Order of a message: topic and size; the form of the payload; the conditions (`wh
 that does not hold raises `GuardError`, so that the next mapping or decoder may read it; the policy
 for retained messages and flags; identity, time, fields, events; then `build_reading` of
 `ingest.validation` or a join window, as for every other format. What does not parse under the topic
-of a mapping with conditions is not of that mapping either.
+of a mapping with conditions is not of that mapping either. A mapping that is named for a message
+(route, HTTP) reads it under any topic; captures are then empty.
 
 A field: a null is a fault (or skipped, `null`); a sentinel (`missing`) is a fault; a text that
 carries a unit other than the field's is a fault; what is no number is a fault; outside `range` is a
@@ -21,7 +22,7 @@ from zoneinfo import ZoneInfo
 
 from ingest.decoders.base import Decoder, decode_text, gateway_states, load_json, state_reading
 from ingest.decoders.names import conversion, unit_of
-from ingest.errors import GuardError, MessageRefusedError, PayloadError, Reason
+from ingest.errors import GuardError, PayloadError, Reason
 from ingest.mapping.schema import cross_faults
 from ingest.mapping.times import read_time
 from ingest.mapping.topics import TopicFilter
@@ -149,9 +150,7 @@ class _Mapped:
         captures = self.alive.match(message.topic) if self.alive is not None else None
         if captures is not None and found is not None:
             return self._availability(found, captures, message, context)
-        raise MessageRefusedError(
-            Reason.UNKNOWN_TOPIC, f"the topic is none of mapping {self.config.name}"
-        )
+        return self._readings({}, message, context)
 
     def _readings(
         self, captures: dict[str, str], message: Message, context: Context
