@@ -213,10 +213,11 @@ class AlertEngine:
             raise UnknownIncidentError(f"no incident {incident_id[:40]!r}")
         return incident
 
-    def _room(self, sensor: str) -> Room | None:
-        room = self.registry.room_of(sensor)
-        if room is None and self.replay:
-            return Room(id=sensor, name=sensor, floor="", building="", site="")
+    def _room(self, event: Event) -> Room | None:
+        """Where it happened; an outage of several sensors is a place of its own."""
+        room = self.registry.room_of(event.sensor)
+        if room is None and (self.replay or event.kind is EventKind.OFFLINE):
+            return Room(id=event.sensor, name=event.sensor, floor="", building="", site="")
         return room
 
     def _on_event(
@@ -225,7 +226,7 @@ class AlertEngine:
         heard = repository.heard(tx, event.id)
         if heard is not None and not follows(heard[0], event.phase):
             return []
-        room = self._room(event.sensor)
+        room = self._room(event)
         late = not self.replay and now - event.alerted > self.policy.late_s
         incident = None
         new = None

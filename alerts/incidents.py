@@ -24,15 +24,16 @@ nobody got cannot mute the next.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from alerts.errors import FeedbackError
-from detection.events import EventPhase
+from detection.events import EventKind, EventPhase
 
 if TYPE_CHECKING:
-    from detection.events import Event, EventKind
+    from detection.events import Event
 
 __all__ = [
     "FALSE_CAUSES",
@@ -143,7 +144,7 @@ class Incident:
     verdict : Verdict or None
         The last feedback.
     resolve_due : float
-        When it resolves unless something is heard.
+        When it resolves unless something is heard; infinite while only an end can resolve it.
     """
 
     id: str
@@ -175,8 +176,10 @@ class Incident:
         """When a `Tick` will change something; None if never."""
         if not self.is_open:
             return None
-        held = self.held_until
-        return self.resolve_due if held is None else min(self.resolve_due, held)
+        due = (
+            self.resolve_due if self.held_until is None else min(self.resolve_due, self.held_until)
+        )
+        return due if math.isfinite(due) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,10 +366,14 @@ def _detection(event: Event, at: float) -> Detection:
     )
 
 
-def _resolve_due(detections: tuple[Detection, ...], rules: Rules) -> float:
-    """Latest of: quiet time after what is over, silence after what is still running."""
+def _resolve_due(kind: EventKind, detections: tuple[Detection, ...], rules: Rules) -> float:
+    """Latest of: quiet time after what is over, silence after what is still running.
+
+    A sensor that is offline is not heard of by nature: only its end resolves it.
+    """
+    silent_s = math.inf if kind is EventKind.OFFLINE else rules.silent_s
     return max(
-        d.heard_at + (rules.silent_s if d.running else rules.quiet_s)
+        d.heard_at + (silent_s if d.running else rules.quiet_s)
         for d in detections
         if d.phase is not EventPhase.WITHDRAWN
     )
@@ -389,7 +396,7 @@ def _open(given: Detected, new: NewIncident, rules: Rules) -> Step:
         paged=not held,
         held_until=new.cooldown_until if held else None,
         suppressed_by="cooldown" if held else "",
-        resolve_due=_resolve_due((detection,), rules),
+        resolve_due=_resolve_due(event.kind, (detection,), rules),
     )
     opened = Record(at, SYSTEM, "opened", f"{event.sensor}, confidence {event.confidence:.2f}")
     if held:
@@ -431,7 +438,7 @@ def _detected(incident: Incident, given: Detected, rules: Rules) -> Step:
     )
     if not incident.is_open:
         return Step(following, tuple(effects))
-    following = replace(following, resolve_due=_resolve_due(detections, rules))
+    following = replace(following, resolve_due=_resolve_due(incident.kind, detections, rules))
     free = incident.held_until is None or at >= incident.held_until
     untold = incident.status is Status.OPEN and not incident.paged
     if before is None and now.running and untold and free:

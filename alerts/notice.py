@@ -45,6 +45,7 @@ KIND_WORDS: Final = {
     "ambient": "Building-wide air change",
     "tamper": "Sensor tampered with",
     "sensor_fault": "Sensor fault",
+    "offline": "Sensor offline",
 }
 """What people call each kind of event."""
 

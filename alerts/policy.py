@@ -44,6 +44,7 @@ DEFAULT_PAGES: Final[Mapping[EventKind, str]] = MappingProxyType(
         EventKind.SMOKE: STAFF,
         EventKind.TAMPER: FACILITIES,
         EventKind.SENSOR_FAULT: FACILITIES,
+        EventKind.OFFLINE: FACILITIES,
     }
 )
 """Role paged for each kind of event; a kind that is absent is recorded and pages nobody."""

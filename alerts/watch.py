@@ -10,10 +10,16 @@ batches gives the same events, so a crash anywhere changes nothing but the time 
 
 Readings that must never alert (late, retained, simulated, history, unknown sensor) are stored by
 the series and not shown to the detectors.
+
+Silence of sensors is followed too, where it is asked for (`detection.liveness`). It lives on the
+clock of arrival, so its state is no function of the readings alone: it is stored whenever an outage
+begins or ends, in the transaction that opens or resolves the incident. A replay does not ask for
+it: a recording has no time of arrival, and where it has gaps or ends nobody was away.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -22,6 +28,8 @@ import numpy as np
 from detection.batch import ReadingBatch
 from detection.detector import Detector
 from detection.device_events import DeviceEvents
+from detection.events import EventKind
+from detection.liveness import Liveness
 from detection.quantities import COLUMN_INDEX, COLUMNS
 from detection.tracking import SnapshotError
 from storage import state
@@ -29,16 +37,22 @@ from storage.sqlite import transaction
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from alerts.engine import AlertEngine, AlertRecord
     from detection.events import Event
+    from detection.liveness import LivenessSettings, SensorLife
     from storage.journal import JournalEntry
     from storage.reading import Reading
 
-__all__ = ["CONSUMER", "Watch", "Watched"]
+__all__ = ["CONSUMER", "LIVENESS", "Watch", "Watched"]
 
 CONSUMER: Final = "detector"
+LIVENESS: Final = "liveness"
+"""Name under which the state of `detection.liveness` is stored."""
+
+_NO_PROOF: Final = frozenset({"retained", "simulated", "cached", "unknown_sensor"})
+"""Flags of readings that do not show that the sensor measures now."""
 _WARM_UP_READINGS: Final = 200_000
 
 
@@ -65,6 +79,14 @@ class Watch:
     engine : AlertEngine
     may_alert : callable
         Whether a reading may be shown to the detectors.
+    silence : LivenessSettings, optional
+        When silence of a registered sensor counts; without it none does.
+
+    Attributes
+    ----------
+    unjudged : Counter of str
+        Readings by sensor that the detectors could not use, because one with the same or a later
+        time stamp had come before: a clock that was set back, or messages out of order.
     """
 
     def __init__(
@@ -72,12 +94,18 @@ class Watch:
         connection: sqlite3.Connection,
         engine: AlertEngine,
         may_alert: Callable[[Reading], bool],
+        silence: LivenessSettings | None = None,
     ) -> None:
         self._connection = connection
         self._engine = engine
         self._may_alert = may_alert
         self._detector = Detector()
         self._devices = DeviceEvents()
+        self._silence = silence
+        self._intervals = {s.id: s.interval_s for s in engine.registry.sensors.values()}
+        self._liveness = None if silence is None else Liveness(self._intervals, silence)
+        self._newest: dict[str, float] = {}
+        self.unjudged: Counter[str] = Counter()
         self._watermark = float("-inf")
         self._ahead = False  # stepped, not committed: the state is not that of `position`
         self.position = 0
@@ -102,6 +130,7 @@ class Watch:
         """
         committed = state.position(self._connection, CONSUMER)
         stored = state.snapshot(self._connection, CONSUMER)
+        heard = self._restore_liveness()
         start = max(0, committed - _WARM_UP_READINGS)
         if stored is not None and stored.model_version == self._detector.model_version:
             try:
@@ -115,9 +144,11 @@ class Watch:
             if position == self.position:
                 break  # retention has taken what was there
             self.position = position
-            self.step([entry.reading for entry in entries])
+            self._detect([entry.reading for entry in entries])
+            self._hear([entry.reading for entry in entries if entry.offset > heard])
         self.position = committed
         self._ahead = False
+        self.unjudged.clear()
 
     def process(self, readings: Sequence[Reading], position: int, now: float | None) -> Watched:
         """Take a batch in and commit all that follows from it: `step`, then `commit`."""
@@ -147,6 +178,8 @@ class Watch:
         with transaction(self._connection) as tx:
             alerts = self._decide(tx, events, now)
             state.set_position(tx, CONSUMER, position)
+            if any(event.kind is EventKind.OFFLINE for event in events):
+                self._save_liveness(tx, position)
         self.position = position
         self._ahead = False
         return alerts
@@ -175,7 +208,24 @@ class Watch:
         with transaction(self._connection) as tx:
             found = state.Snapshot(self.position, self._detector.model_version, body)
             state.set_snapshot(tx, CONSUMER, found)
+            self._save_liveness(tx, self.position)
         return self.position
+
+    def _save_liveness(self, tx: sqlite3.Connection, position: int) -> None:
+        if self._liveness is not None:
+            body = self._liveness.snapshot()
+            state.set_snapshot(tx, LIVENESS, state.Snapshot(position, "", body))
+
+    def _restore_liveness(self) -> int:
+        """Return the position up to which the restored state has heard."""
+        stored = state.snapshot(self._connection, LIVENESS)
+        if self._silence is None or stored is None:
+            return 0
+        try:
+            self._liveness = Liveness.restore(stored.body, self._intervals, self._silence)
+        except SnapshotError:
+            return 0
+        return stored.position
 
     def _restore(self, body: bytes) -> None:
         try:
@@ -188,12 +238,62 @@ class Watch:
 
     def step(self, readings: Sequence[Reading]) -> list[Event]:
         """Show readings, in journal order, to the detectors; state moves on in memory."""
+        if not readings:
+            return []
+        self._ahead = True
+        events = self._detect(readings) + self._hear(readings)
+        if self._liveness is not None:
+            events += self._liveness.on_time(max(r.received for r in readings))
+        events.sort(key=lambda event: event.time)
+        return events
+
+    def listen(self, now: float, *, hearing: bool = True) -> list[Event]:
+        """Return what the silence of sensors means at `now`, to be committed like a batch.
+
+        Call it when all that has arrived is committed.
+
+        Parameters
+        ----------
+        now : float
+            Unix seconds.
+        hearing : bool
+            As in `Liveness.on_time`.
+        """
+        if self._liveness is None:
+            return []
+        events = self._liveness.on_time(now, hearing=hearing)
+        self._ahead = self._ahead or bool(events)
+        return events
+
+    def lives(self) -> Mapping[str, SensorLife]:
+        """Return what is known of the registered sensors; empty if silence is not followed."""
+        return {} if self._liveness is None else self._liveness.lives()
+
+    def _hear(self, readings: Sequence[Reading]) -> list[Event]:
+        if self._liveness is None:
+            return []
+        events: list[Event] = []
+        for reading in readings:
+            word = next((e for e in reading.events if e in ("online", "offline")), "")
+            measured = reading.values or reading.faults or (reading.events and not word)
+            alive = bool(measured) and _NO_PROOF.isdisjoint(reading.flags)
+            events += self._liveness.on_item(
+                reading.sensor, reading.received, alive=alive, word=word
+            )
+        return events
+
+    def _detect(self, readings: Sequence[Reading]) -> list[Event]:
         shown = [reading for reading in readings if self._may_alert(reading)]
         if not shown:
             return []
-        self._ahead = True
         events: list[Event] = []
         for reading in shown:
+            if reading.values:
+                newest = self._newest.get(reading.sensor)
+                if newest is None or reading.time > newest:
+                    self._newest[reading.sensor] = reading.time
+                else:
+                    self.unjudged[reading.sensor] += 1
             if reading.events or reading.faults:
                 events += self._devices.on_reading(
                     reading.sensor, reading.time, reading.events, reading.faults, reading.values

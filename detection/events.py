@@ -29,6 +29,7 @@ class EventKind(StrEnum):
     AMBIENT = "ambient"
     TAMPER = "tamper"
     SENSOR_FAULT = "sensor_fault"
+    OFFLINE = "offline"
 
 
 class EventPhase(StrEnum):

@@ -128,6 +128,7 @@ class AlertsConfig(_Section):
     """When staff are told."""
 
     cooldown_s: Annotated[float, Field(ge=0, le=3600)] = 300.0
+    offline_after: Annotated[int, Field(ge=2, le=100)] = 3
     allow_private_targets: bool = False
     pictures: bool = True
 

@@ -21,6 +21,7 @@ import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import IO, TYPE_CHECKING, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -34,6 +35,7 @@ from alerts.secrets import load_secret
 from alerts.watch import CONSUMER, Watch
 from alerts.web.app import create_app
 from alerts.web.settings import PipelineStatus, QuarantinedSensor, StaffPageSettings
+from detection.liveness import LivenessSettings
 from ingest.commit import GroupCommit
 from ingest.decoders import DECODERS, subscriptions
 from ingest.decoders.base import Context
@@ -249,7 +251,8 @@ class Service:
             migrate(self._state, "alerts", schema.SCRIPTS)
             self._meet_journal()
             self.intake.restore(self.journal.tail(20_000))
-            self._watch = Watch(self._state, self.engine, may_alert)
+            silence = LivenessSettings(missed=self.config.alerts.offline_after)
+            self._watch = Watch(self._state, self.engine, may_alert, silence)
             self._watch.open(self.journal.read)
         except (StorageError, sqlite3.Error) as error:
             raise ServiceError(f"storage: {error}") from error
@@ -306,7 +309,7 @@ class Service:
                     async with asyncio.timeout(_TICK_S):
                         await committed.wait()
                 if not committed.is_set():
-                    await self._until_stored("incidents", watch.on_time, self._clock())
+                    await self._pass_time(watch)
                 continue
             events = await self._in_thread("detector", watch.step, [e.reading for e in entries])
             alerts = await self._until_stored(
@@ -316,6 +319,14 @@ class Service:
             if entries:  # none if all were corrupt
                 self.counters.latency_s.append(self._clock() - entries[-1].reading.received)
             self._tell(events, alerts)
+
+    async def _pass_time(self, watch: Watch) -> None:
+        """Nothing arrives: notice who is silent, resolve what is over."""
+        now, source = self._clock(), self.source.state
+        hearing = source.connected and not self.commits.failing
+        events = await self._in_thread("detector", partial(watch.listen, now, hearing=hearing))
+        work = partial(watch.commit, events, watch.position) if events else watch.on_time
+        self._tell(events, await self._until_stored("incidents", work, now))
 
     def _tell(self, events: Sequence[Event], alerts: Sequence[AlertRecord]) -> None:
         if not events and not alerts:

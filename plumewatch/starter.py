@@ -30,6 +30,8 @@ decoders = []                          # e.g. ["native", "tasmota", "airgradient
 
 [alerts]
 cooldown_s = 300                       # after a delivered notice, per room and kind
+offline_after = 3                      # reporting intervals missed until a sensor counts as
+                                       # offline, and never less than a minute
 pictures = true                        # a small chart of the readings goes with each alert
 # allow_private_targets = true         # let notices go to addresses in your own network
 
