@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from plumewatch.http_faults import http_faults
 from storage.registry import Registry, Room, Sensor
 
 if TYPE_CHECKING:
@@ -22,9 +23,11 @@ __all__ = [
     "BrokerConfig",
     "ConfigError",
     "Fault",
+    "HttpConfig",
     "PlumewatchConfig",
     "RoomConfig",
     "SensorConfig",
+    "SourceConfig",
     "StaffConfig",
     "TargetConfig",
     "WebConfig",
@@ -133,10 +136,34 @@ class AlertsConfig(_Section):
     pictures: bool = True
 
 
+class HttpConfig(_Section):
+    """Where the HTTP door listens, if there is a source."""
+
+    host: Annotated[str, Field(min_length=1, max_length=255)] = "127.0.0.1"
+    port: Port = 8421
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+
+class SourceConfig(_Section):
+    """One sender at the HTTP door; its secrets are in files or environment variables."""
+
+    name: Id
+    decoder: Annotated[str, Field(min_length=1, max_length=64)]
+    token_file: Path | None = None
+    token_env: str = ""
+    signature_file: Path | None = None
+    signature_env: str = ""
+    sensors: Annotated[list[Id], Field(max_length=10_000)] = []
+    rate_per_s: Annotated[float, Field(ge=0.1, le=10_000)] = 50.0
+
+
 class IngestConfig(_Section):
     """What is listened to."""
 
     decoders: Annotated[list[str], Field(max_length=64)] = []
+    http: HttpConfig = HttpConfig()
+    source: Annotated[list[SourceConfig], Field(max_length=1_000)] = []
 
 
 class PlumewatchConfig(_Section):
@@ -238,7 +265,18 @@ def parse(
     return config
 
 
-_PATH_KEYS = frozenset({"data_dir", "password_file", "ca_file", "token_file", "url_file"})
+_PATH_KEYS = frozenset(
+    {
+        "data_dir",
+        "password_file",
+        "ca_file",
+        "token_file",
+        "url_file",
+        "signature_file",
+        "cert_file",
+        "key_file",
+    }
+)
 
 
 def _rebased(tree: Any, base: Path) -> Any:
@@ -274,6 +312,8 @@ def _cross_faults(tree: Mapping[str, Any], decoders: frozenset[str]) -> Iterator
         yield from _repeated_ids(section, _entries(tree, section))
     yield from _sensor_faults(tree, decoders)
     yield from _secret_faults(tree)
+    for found in http_faults(tree):
+        yield Fault(path=found.path, value=found.value, allowed=found.allowed)
 
 
 def _entries(tree: Mapping[str, Any], key: str) -> list[tuple[int, dict[str, Any]]]:

@@ -14,7 +14,7 @@ from plumewatch.config import ConfigError, Fault
 if TYPE_CHECKING:
     from plumewatch.config import PlumewatchConfig, StaffConfig
 
-__all__ = ["alert_policy", "broker_settings", "page_url", "staff_token"]
+__all__ = ["alert_policy", "broker_settings", "page_url", "secret_of", "staff_token"]
 
 
 def broker_settings(config: PlumewatchConfig) -> BrokerSettings:
@@ -28,7 +28,7 @@ def broker_settings(config: PlumewatchConfig) -> BrokerSettings:
     broker = config.broker
     password = ""
     if broker.password_file or broker.password_env:
-        password = _secret(
+        password = secret_of(
             "broker.password", file=broker.password_file, env=broker.password_env
         ).reveal()
     tls = None
@@ -69,7 +69,7 @@ def staff_token(config: PlumewatchConfig) -> Secret | None:
     web = config.web
     if not web.token_file and not web.token_env:
         return None
-    return _secret("web.token", file=web.token_file, env=web.token_env)
+    return secret_of("web.token", file=web.token_file, env=web.token_env)
 
 
 def alert_policy(config: PlumewatchConfig) -> AlertPolicy:
@@ -105,14 +105,21 @@ def _member(index: int, person: StaffConfig, faults: list[Fault]) -> StaffMember
     for k, target in enumerate(person.notify):
         try:
             targets.append(
-                _secret(f"staff.{index}.notify.{k}", file=target.url_file, env=target.url_env)
+                secret_of(f"staff.{index}.notify.{k}", file=target.url_file, env=target.url_env)
             )
         except ConfigError as error:
             faults.extend(error.faults)
     return StaffMember(person.id, person.name, person.role, tuple(targets))
 
 
-def _secret(what: str, *, file: object, env: str) -> Secret:
+def secret_of(what: str, *, file: object, env: str) -> Secret:
+    """Read a secret; `what` is the path of its setting.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read; the value is never in it.
+    """
     try:
         return load_secret(what, file=str(file) if file else None, env=env or None)
     except SecretError as error:

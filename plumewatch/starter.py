@@ -28,6 +28,19 @@ port = 8420
 # shows what a message means.
 decoders = []                          # e.g. ["native", "tasmota", "airgradient"]
 
+# Sensors without MQTT post here (docs/http.md). Off unless there is at least one [[ingest.source]].
+# [ingest.http]
+# host = "127.0.0.1"                   # loopback; sensors reach it only if you change this
+# port = 8421
+# cert_file = "secrets/http.crt"       # https; or put a reverse proxy in front
+# key_file = "secrets/http.key"
+#
+# [[ingest.source]]                    # one block a sender, each with a token of its own
+# name = "halo"
+# decoder = "halo"                     # it posts to /ingest/halo
+# token_file = "secrets/halo-token"    # or token_env; make one with: openssl rand -hex 24
+# sensors = []                         # ids it may speak for; empty: sensors with this decoder
+
 [alerts]
 cooldown_s = 300                       # after a delivered notice, per room and kind
 offline_after = 3                      # reporting intervals missed until a sensor counts as
