@@ -44,6 +44,7 @@ from ingest.dedupe import Dedupe
 from ingest.errors import DecodeError, GuardError, MessageRefusedError, Reason, one_line
 from ingest.message import Message
 from ingest.routes import Routes
+from ingest.tally import ReadingTally
 from ingest.validation import check_size, check_topic, fold_id
 from storage.journal import DeadLetter
 
@@ -282,6 +283,8 @@ class Intake:
         Unknown sensors by id, heard longest ago first.
     unmatched : OrderedDict of str to Quarantined
         Topics of no decoder, heard longest ago first.
+    tally : ReadingTally
+        What was noted about the readings of each registered sensor.
     """
 
     def __init__(self, config: IntakeConfig | None = None) -> None:
@@ -289,6 +292,7 @@ class Intake:
         self.counters: Counter[tuple[str, str, str]] = Counter()
         self.quarantine: OrderedDict[str, Quarantined] = OrderedDict()
         self.unmatched: OrderedDict[str, Quarantined] = OrderedDict()
+        self.tally = ReadingTally()
         self._dedupe = Dedupe(self.config.dedupe_window, self.config.dedupe_sensors)
         self._names: dict[str, str] = {}
         self._routes = Routes()
@@ -365,7 +369,9 @@ class Intake:
         fresh: list[Reading] = []
         for reading in readings:
             settled = self._settle(reading, message, name)
-            if self._dedupe.is_new(settled, message.payload, duplicate=message.duplicate):
+            new = self._dedupe.is_new(settled, message.payload, duplicate=message.duplicate)
+            self._tally(settled, new=new)
+            if new:
                 fresh.append(settled)
         kind = OutcomeKind.ACCEPTED if fresh or not readings else OutcomeKind.DUPLICATE
         self.counters[kind.value, "", name] += 1
@@ -394,8 +400,18 @@ class Intake:
         return self._closed(context.states.joiner.close(context.limits))
 
     def _closed(self, readings: list[Reading]) -> tuple[Reading, ...]:
-        settled = (self._settle(r, Message("", b"", r.received), "") for r in readings)
-        return tuple(r for r in settled if self._dedupe.is_new(r))
+        fresh: list[Reading] = []
+        for reading in readings:
+            settled = self._settle(reading, Message("", b"", reading.received), "")
+            new = self._dedupe.is_new(settled)
+            self._tally(settled, new=new)
+            if new:
+                fresh.append(settled)
+        return tuple(fresh)
+
+    def _tally(self, reading: Reading, *, new: bool) -> None:
+        if reading.sensor in self.config.context.registry.sensors:
+            self.tally.note(reading, duplicate=not new)
 
     def _resolve(self, sensor: str) -> str | None:
         known = self._names.get(sensor)

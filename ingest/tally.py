@@ -1,0 +1,86 @@
+"""What was noticed about each registered sensor's readings, counted.
+
+A reading is counted once as `readings` and once for each thing that is noteworthy of it. The table
+is as large as the registry: readings of unknown sensors are in the quarantine list, not here.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from storage.reading import Reading
+
+__all__ = ["Noted", "ReadingTally"]
+
+
+class Noted(StrEnum):
+    """Closed set of what is counted a sensor."""
+
+    READINGS = "readings"
+    DUPLICATE = "duplicate"
+    CLOCK = "clock"
+    LATE = "late"
+    RETAINED = "retained"
+    BACKFILL = "backfill"
+    CACHED = "cached"
+    FAULT = "fault"
+    UNJUDGED = "unjudged"
+
+
+_OF_FLAG: Final = {
+    "time_replaced": Noted.CLOCK,
+    "clock_skew": Noted.CLOCK,
+    "late": Noted.LATE,
+    "retained": Noted.RETAINED,
+    "history": Noted.BACKFILL,
+    "cached": Noted.CACHED,
+}
+
+
+class ReadingTally:
+    """Counts by sensor and `Noted`; only ever grows."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, dict[str, int]] = {}
+
+    def note(self, reading: Reading, *, duplicate: bool = False) -> None:
+        """Count one reading of a registered sensor; a duplicate counts as nothing else."""
+        counts = self._counts.get(reading.sensor)
+        if counts is None:
+            counts = self._counts[reading.sensor] = dict.fromkeys(Noted, 0)
+        if duplicate:
+            counts[Noted.DUPLICATE] += 1
+            return
+        counts[Noted.READINGS] += 1
+        if reading.faults:
+            counts[Noted.FAULT] += 1
+        if reading.flags:
+            for noted in {_OF_FLAG[flag] for flag in reading.flags if flag in _OF_FLAG}:
+                counts[noted] += 1
+
+    def of(self, sensor: str) -> dict[str, int]:
+        """Return what was counted of a sensor, without zeros."""
+        return {str(key): n for key, n in self._counts.get(sensor, {}).items() if n}
+
+    def snapshot(self) -> bytes:
+        """Everything, as JSON."""
+        return msgspec.json.encode({sensor: self.of(sensor) for sensor in self._counts})
+
+    def restore(self, body: bytes, registered: Mapping[str, object]) -> None:
+        """Count on from a snapshot, for the sensors that are still registered.
+
+        Raises
+        ------
+        msgspec.MsgspecError
+            If the bytes are none.
+        """
+        stored = msgspec.json.decode(body, type=dict[str, dict[str, int]])
+        for sensor, counts in stored.items():
+            if sensor in registered:
+                self._counts[sensor] = {noted: counts.get(noted, 0) for noted in Noted}

@@ -1,0 +1,96 @@
+"""What is noteworthy of a sensor's readings is counted where the reading is accepted."""
+
+import json
+
+import msgspec
+import pytest
+
+from ingest.decoders.base import Context
+from ingest.message import Message
+from ingest.pipeline import Intake, IntakeConfig
+from ingest.tally import ReadingTally
+from storage.registry import Registry, Room, Sensor
+
+NOW = 1_790_000_000.0
+REGISTRY = Registry.of([Room("r", "R", "", "B", "S")], [Sensor("s1", "r"), Sensor("s2", "r")])
+
+
+@pytest.fixture
+def intake():
+    return Intake(IntakeConfig(context=Context(registry=REGISTRY)))
+
+
+def send(intake, content, sensor="s1", received=NOW, **more):
+    topic = f"plumewatch/v1/{sensor}/reading"
+    return intake.on_message(Message(topic, json.dumps(content).encode(), received, **more))
+
+
+def test_clean_readings(intake):
+    for k in range(3):
+        send(intake, {"time": NOW + k, "pm25": 4.0}, received=NOW + k)
+    assert intake.tally.of("s1") == {"readings": 3}
+    assert intake.tally.of("s2") == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "more", "noted"),
+    [
+        ({"time": "2099-01-01T00:00:00Z", "pm25": 4.0}, {}, "clock"),
+        ({"time": 12.0, "pm25": 4.0}, {}, "clock"),
+        ({"time": NOW - 3 * 86_400, "pm25": 4.0}, {}, "late"),
+        ({"time": NOW, "pm25": 4.0}, {"retained": True}, "retained"),
+        ({"time": NOW, "pm25": 1e9, "rh": 40.0}, {}, "fault"),
+    ],
+)
+def test_noteworthy(intake, content, more, noted):
+    send(intake, content, **more)
+    assert intake.tally.of("s1") == {"readings": 1, noted: 1}
+
+
+def test_duplicates_are_no_readings(intake):
+    for _ in range(3):
+        send(intake, {"time": NOW, "pm25": 4.0})
+    assert intake.tally.of("s1") == {"readings": 1, "duplicate": 2}
+
+
+def test_backfill_and_cached():
+    from storage.reading import Reading
+
+    tally = ReadingTally()
+    tally.note(Reading("s1", NOW, NOW, {"pm25": 1.0}, flags=("history", "late")))
+    tally.note(Reading("s1", NOW, NOW, {"pm25": 1.0}, flags=("cached", "no_time")))
+    assert tally.of("s1") == {"readings": 2, "backfill": 1, "late": 1, "cached": 1}
+
+
+def test_one_far_future_stamp_leaves_the_others_as_they_are(intake):
+    outcomes = [
+        send(intake, {"time": NOW + k + (1e9 if k == 2 else 0), "pm25": 4.0}, received=NOW + k)
+        for k in range(6)
+    ]
+    times = [outcome.readings[0].time for outcome in outcomes]
+    assert times == [NOW + k for k in range(6)]
+    assert [outcome.readings[0].flags for outcome in outcomes] == [
+        (),
+        (),
+        ("time_replaced",),
+        (),
+        (),
+        (),
+    ]
+
+
+def test_strangers_are_not_counted(intake):
+    send(intake, {"time": NOW, "pm25": 4.0}, sensor="stranger")
+    assert intake.tally.of("stranger") == {}
+    assert json.loads(intake.tally.snapshot()) == {}
+
+
+def test_counts_go_on_after_a_restart(intake):
+    send(intake, {"time": NOW, "pm25": 4.0})
+    send(intake, {"time": NOW, "pm25": 4.0}, sensor="s2")
+    following = ReadingTally()
+    following.restore(intake.tally.snapshot(), {"s1": None})
+    assert following.of("s1") == {"readings": 1}
+    assert following.of("s2") == {}
+    with pytest.raises(msgspec.MsgspecError):
+        following.restore(b"x", {})
