@@ -156,6 +156,14 @@ def test_repeated_values_prove_nothing(house, flag):
     assert house.notices() == [("fm", "opened")]
 
 
+def test_a_board_without_its_sensor_is_silent(house):
+    house.off = {"s3"}
+    for _ in range(60):
+        house.run(5)
+        house.put(Reading("s3", house.now, house.now, {"rssi": -60.0}, ("online",)))
+    assert house.notices() == [("fm", "opened")]
+
+
 @pytest.mark.parametrize("flag", ["late", "history", "time_replaced"])
 def test_wrong_clocks_are_alive(house, flag):
     house.off = {"s3"}
