@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["MAX_LENGTH", "MAX_LEVELS", "TopicFilter"]
+__all__ = ["MAX_LENGTH", "MAX_LEVELS", "TopicFilter", "mqtt_filter"]
 
 MAX_LENGTH: Final = 256
 MAX_LEVELS: Final = 16
@@ -90,3 +90,26 @@ class TopicFilter:
             if fixed is not None and fixed != level:
                 return None
         return {name: level for name, level in zip(self._names, have, strict=True) if name}
+
+
+def mqtt_filter(text: str) -> str:
+    """Return a topic filter of MQTT, in which a `#` may also stand inside (one or more levels).
+
+    Raises
+    ------
+    ValueError
+        A noun phrase: what is allowed.
+
+    Examples
+    --------
+    >>> mqtt_filter("lora/+/up")
+    'lora/+/up'
+    """
+    levels = text.split("/")
+    if not text or len(text) > MAX_LENGTH or len(levels) > MAX_LEVELS or not text.isprintable():
+        raise ValueError(f"1 to {MAX_LENGTH} printable characters in at most {MAX_LEVELS} levels")
+    if levels.count("#") > 1 or any(
+        len(level) > 1 and set(level) & set("+#") for level in levels
+    ):
+        raise ValueError("a topic filter: levels that are text or +, and at most one #")
+    return text
