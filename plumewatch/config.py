@@ -11,9 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+)
 
 from plumewatch.http_faults import http_faults
+from ingest.mapping.schema import MAX_MAPPINGS, MappingConfig
+from ingest.mapping.topics import mqtt_filter
+from plumewatch.mapping_faults import mapping_faults, mapping_names
 from storage.registry import Registry, Room, Sensor
 
 if TYPE_CHECKING:
@@ -26,6 +36,7 @@ __all__ = [
     "HttpConfig",
     "PlumewatchConfig",
     "RoomConfig",
+    "RouteConfig",
     "SensorConfig",
     "SourceConfig",
     "StaffConfig",
@@ -38,6 +49,7 @@ __all__ = [
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
 Name = Annotated[str, Field(min_length=1, max_length=80)]
 Port = Annotated[int, Field(ge=1, le=65535)]
+MqttFilter = Annotated[str, AfterValidator(mqtt_filter)]
 
 _MAX_CONFIG_BYTES = 4_000_000
 _DATA_DIR = Path("plumewatch-data")
@@ -108,6 +120,7 @@ class SensorConfig(_Section):
     room: Id
     model: Annotated[str, Field(max_length=40)] = ""
     decoder: str = ""
+    aliases: Annotated[list[Name], Field(max_length=8)] = []
     interval_s: Annotated[float, Field(ge=0.5, le=3600)] = 5.0
 
 
@@ -162,8 +175,16 @@ class IngestConfig(_Section):
     """What is listened to."""
 
     decoders: Annotated[list[str], Field(max_length=64)] = []
+    topics: Annotated[list[MqttFilter], Field(max_length=64)] = []
     http: HttpConfig = HttpConfig()
     source: Annotated[list[SourceConfig], Field(max_length=1_000)] = []
+
+
+class RouteConfig(_Section):
+    """Topics that one decoder or mapping reads, for formats whose topic the user chooses."""
+
+    topic: MqttFilter
+    decoder: str
 
 
 class PlumewatchConfig(_Section):
@@ -179,6 +200,8 @@ class PlumewatchConfig(_Section):
     room: Annotated[list[RoomConfig], Field(min_length=1, max_length=10_000)]
     sensor: Annotated[list[SensorConfig], Field(min_length=1, max_length=100_000)]
     staff: Annotated[list[StaffConfig], Field(max_length=10_000)] = []
+    mapping: Annotated[list[MappingConfig], Field(max_length=MAX_MAPPINGS)] = []
+    route: Annotated[list[RouteConfig], Field(max_length=256)] = []
 
     @field_validator("timezone")
     @classmethod
@@ -310,8 +333,11 @@ def _cross_faults(tree: Mapping[str, Any], decoders: frozenset[str]) -> Iterator
     """Faults between entries, found in what was written, so that they show beside all others."""
     for section in ("room", "sensor", "staff"):
         yield from _repeated_ids(section, _entries(tree, section))
-    yield from _sensor_faults(tree, decoders)
+    known = decoders | mapping_names(tree) if decoders else decoders
+    yield from _sensor_faults(tree, known)
     yield from _secret_faults(tree)
+    for path, value, allowed in mapping_faults(tree, decoders):
+        yield Fault(path=path, value=value, allowed=allowed)
     for found in http_faults(tree):
         yield Fault(path=found.path, value=found.value, allowed=found.allowed)
 
@@ -354,16 +380,6 @@ def _sensor_faults(tree: Mapping[str, Any], decoders: frozenset[str]) -> Iterato
                 path=f"sensor.{i}.decoder",
                 value=repr(decoder),
                 allowed="must be empty or one of: " + ", ".join(sorted(decoders)),
-            )
-
-
-def _decoder_faults(config: PlumewatchConfig, decoders: frozenset[str]) -> Iterator[Fault]:
-    for i, name in enumerate(config.ingest.decoders):
-        if decoders and name not in decoders:
-            yield Fault(
-                path=f"ingest.decoders.{i}",
-                value=repr(name),
-                allowed="must be one of: " + ", ".join(sorted(decoders)),
             )
 
 
