@@ -20,9 +20,9 @@ from pydantic import (
     field_validator,
 )
 
-from plumewatch.http_faults import http_faults
 from ingest.mapping.schema import MAX_MAPPINGS, MappingConfig
 from ingest.mapping.topics import mqtt_filter
+from plumewatch.http_faults import http_faults
 from plumewatch.mapping_faults import mapping_faults, mapping_names
 from storage.registry import Registry, Room, Sensor
 
