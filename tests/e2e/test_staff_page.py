@@ -335,3 +335,33 @@ def test_the_board_refreshes_itself_and_keeps_the_focus(site, browser):
     wait_for(browser, lambda: "taken by Mr. Fox" in find(browser, "#board").text)
     focused = browser.execute_script("return document.activeElement.getAttribute('href')")
     assert focused == "/rooms/n1-girls"
+
+
+def test_the_evidence_picture_is_shown_and_renewed_with_the_event(site, browser):
+    browser.get(f"{site.url}/incidents/{site.incident}")
+    picture = find(browser, "#evidence img")
+    size = "return [arguments[0].naturalWidth, arguments[0].naturalHeight]"
+    wait_for(browser, lambda: browser.execute_script(size, picture) == [360, 378])
+    assert "PM2.5 rose from 4 to 180 µg/m³ in 6 s" in picture.get_attribute("alt")
+    before = picture.get_attribute("src")
+    assert f"/incidents/{site.incident}/evidence.svg" in before
+    assert fits(browser)
+    shoot(browser, "evidence")
+
+    # what refreshes each two seconds keeps the picture, until more is known
+    browser.execute_script("window.first = document.querySelector('#evidence img')")
+    browser.execute_script("document.querySelector('#record').dataset.old = '1'")
+    renewed = "return document.querySelector('#record').dataset.old === undefined"
+    wait_for(browser, lambda: browser.execute_script(renewed))
+    same = "return document.querySelector('#evidence img') === window.first"
+    assert browser.execute_script(same)
+    onset = site.now - 300
+    end = onset + 240
+    site.tell(an_event("pw-0", EventKind.VAPE, EventPhase.ENDED, onset, end=end), -60)
+    wait_for(browser, lambda: not browser.execute_script(same))
+    picture = find(browser, "#evidence img")
+    assert picture.get_attribute("src") != before  # a browser reuses a picture of one address
+    wait_for(browser, lambda: browser.execute_script(size, picture) == [360, 378])
+    shoot(browser, "evidence-ended")
+    complaints = [e["message"] for e in browser.get_log("browser") if e["level"] == "SEVERE"]
+    assert complaints == []
