@@ -94,19 +94,30 @@ def find(topic: str) -> Decoder | None:
     return None
 
 
-def subscriptions(names: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """MQTT topic filters that cover the named decoders' topics (all without names).
+def subscriptions(names: tuple[str, ...] = (), more: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """MQTT topic filters that cover the named decoders' topics (all without names) and more.
 
-    A filter with a `#` inside, which MQTT does not know, becomes the filter up to that `#`.
+    A filter with a `#` inside, which MQTT does not know, becomes the filter up to that `#`. A
+    filter that another one covers is left out, since a broker may deliver once for each.
 
     Examples
     --------
-    >>> subscriptions(("airgradient",))
-    ('airgradient/readings/+',)
+    >>> subscriptions(("airgradient",), ("site/#/state", "site/+/sensor/+/state"))
+    ('airgradient/readings/+', 'site/#')
     """
     filters: dict[str, None] = {}
-    for name in names or tuple(DECODERS):
-        for pattern in DECODERS[name].topics:
-            head, inside, tail = pattern.partition("#")
-            filters[head + "#" if inside and tail else pattern] = None
-    return tuple(filters)
+    for pattern in (*(p for n in names or tuple(DECODERS) for p in DECODERS[n].topics), *more):
+        head, inside, tail = pattern.partition("#")
+        filters[head + "#" if inside and tail else pattern] = None
+    return tuple(f for f in filters if not any(_covers(o, f) for o in filters if o != f))
+
+
+def _covers(wide: str, narrow: str) -> bool:
+    """Whether every topic of one MQTT filter is one of another."""
+    have = narrow.split("/")
+    for place, level in enumerate(wide.split("/")):
+        if level == "#":
+            return True
+        if place >= len(have) or have[place] == "#" or level not in ("+", have[place]):
+            return False
+    return wide.count("/") == narrow.count("/")
