@@ -15,6 +15,7 @@ from ingest.decoders import DECODERS
 from ingest.errors import BrokerError
 from ingest.mqtt import probe
 from plumewatch.config import ConfigError, load
+from plumewatch.intake_settings import mapping_decoders
 from plumewatch.paths import DataPaths
 from plumewatch.settings import alert_policy, broker_settings, staff_token
 from storage.errors import StorageError
@@ -69,7 +70,8 @@ def run_check(path: Path, *, as_json: bool, out: TextIO) -> int:
         as_json,
         out,
     )
-    findings = [_broker(config), *_store(config), *_notifiers(config), _page(config)]
+    findings = [*_mappings(config), _broker(config), *_store(config)]
+    findings += [*_notifiers(config), _page(config)]
     for finding in findings:
         _say(finding, as_json, out)
     return 0 if all(f.ok for f in findings) else 3
@@ -84,14 +86,25 @@ def _say(finding: Finding, as_json: bool, out: TextIO) -> None:  # noqa: FBT001 
 
 
 def _secret_faults(config: PlumewatchConfig) -> ConfigError | None:
-    """Every secret that cannot be read, all at once."""
+    """Every secret that cannot be read and every example that fails, all at once."""
     faults = []
-    for read in (broker_settings, alert_policy, staff_token):
+    for read in (broker_settings, alert_policy, staff_token, mapping_decoders):
         try:
             read(config)
         except ConfigError as error:
             faults.extend(error.faults)
     return ConfigError(faults) if faults else None
+
+
+def _mappings(config: PlumewatchConfig) -> Iterator[Finding]:
+    count = sum(len(mapping.example) for mapping in config.mapping)
+    if config.mapping:
+        yield Finding(
+            "mappings",
+            ok=True,
+            sentence=f"{len(config.mapping)} in the order"
+            f" {', '.join(m.name for m in config.mapping)}; their {count} examples pass",
+        )
 
 
 def _broker(config: PlumewatchConfig) -> Finding:

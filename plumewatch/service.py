@@ -37,13 +37,13 @@ from alerts.web.app import create_app
 from alerts.web.settings import PipelineStatus, QuarantinedSensor, StaffPageSettings
 from detection.liveness import LivenessSettings
 from ingest.commit import GroupCommit
-from ingest.decoders import DECODERS, subscriptions
-from ingest.decoders.base import Context
+from ingest.decoders import DECODERS
 from ingest.errors import BrokerError
 from ingest.mqtt import MqttSource
-from ingest.pipeline import Intake, IntakeConfig
+from ingest.pipeline import Intake
 from ingest.validation import may_alert
 from plumewatch.config import ConfigError, load
+from plumewatch.intake_settings import intake_config, topic_filters
 from plumewatch.paths import DataPaths
 from plumewatch.settings import alert_policy, broker_settings, staff_token
 from plumewatch.web_server import PortInUseError, WebServer
@@ -142,18 +142,14 @@ class Service:
             NotifySettings(allow_private=config.alerts.allow_private_targets)
         )
         self.engine = AlertEngine(self.registry, alert_policy(config))
-        self.intake = Intake(
-            IntakeConfig(
-                context=Context(zone=config.zone(), registry=self.registry),
-                dedupe_window=_DEDUPE_WINDOW,
-            )
-        )
+        heard = intake_config(config, dedupe_window=_DEDUPE_WINDOW)
+        self.intake = Intake(heard)
         self.journal = Journal(self.paths.journal)
         self.series = SqliteSeries(self.paths.series)
         self.commits = GroupCommit(self._commit)
         self.source = MqttSource(
             broker_settings(config),
-            subscriptions(tuple(config.ingest.decoders)),
+            topic_filters(config, heard.mappings),
             self.intake,
             self.commits.commit,
             receive_clock or clock,
