@@ -1,0 +1,314 @@
+"""The evidence picture: what is drawn, what is left out, and that nothing breaks it."""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+
+from alerts.drawing import Box, Drawing, Line, Words, cut, png, svg
+from alerts.evidence_picture import EvidenceFacts, draw, fetch_span
+
+ONSET = 1_788_789_900.0  # 10:05:00 in New York
+SVG = "{http://www.w3.org/2000/svg}"
+DATA = "#0b5a86"
+BASELINE = "7 3"
+
+
+def facts(**more):
+    given = {
+        "kind": "vape",
+        "room": "Boys N2",
+        "place": "floor 2, North",
+        "sensor": "s1",
+        "onset": ONSET,
+        "alerted": ONSET + 6,
+        "end": ONSET + 120,
+        "until": ONSET + 120,
+        "sentence": "PM2.5 rose from 4 to 180 µg/m³ in 6 s",
+        "zone": "America/New_York",
+        "baselines": {"pm25": 4.0, "voc_index": 100.0, "rh": 41.0},
+    }
+    return EvidenceFacts(**{**given, **more})
+
+
+def readings(step=5.0, before=300.0, after=300.0):
+    time = np.arange(ONSET - before, ONSET + after + 1, step)
+    age = time - ONSET
+    plume = np.where(age > 0, 176 * np.minimum(age / 6, 1) * np.exp(-np.maximum(age, 0) / 60), 0.0)
+    values = {"pm25": 4 + plume, "voc_index": 100 + 0 * age, "rh": 41 + 0 * age}
+    return time, values
+
+
+def parsed(drawing):
+    return ET.fromstring(svg(drawing))  # noqa: S314 - our own output
+
+
+def words(drawing):
+    return [item.text for item in drawing.items if isinstance(item, Words)]
+
+
+def data_lines(drawing):
+    return [i for i in drawing.items if isinstance(i, Line) and i.colour == DATA]
+
+
+def test_three_panels_with_units_marks_and_local_time():
+    drawing = draw(facts(), *readings())
+    shown = words(drawing)
+    for expected in (
+        "Boys N2, floor 2, North",
+        "Vaping likely · Mon 7 Sep 2026 · sensor s1",
+        "PM2.5, µg/m³",
+        "VOC index",
+        "Humidity, %",
+        "onset 10:05:00",
+        "alert 10:05:06",
+        "end 10:07:00",
+        "steady at 41",
+        "10:05",
+        "time: EDT",
+        "level before",
+    ):
+        assert expected in shown, shown
+    root = parsed(drawing)
+    assert root.find(f"{SVG}title").text == "Boys N2: Vaping likely since 10:05:00"
+    assert root.find(f"{SVG}desc").text == "PM2.5 rose from 4 to 180 µg/m³ in 6 s"
+    assert root.get("role") == "img"
+
+
+def test_marks_are_told_apart_without_colour():
+    drawing = draw(facts(), *readings())
+    upright = {
+        i.dash
+        for i in drawing.items
+        if isinstance(i, Line) and len(i.points) == 2 and i.points[0][0] == i.points[1][0]
+    }
+    assert {(4, 3), (), (1.2, 3)} <= upright
+
+
+def test_marks_stand_at_their_times():
+    drawing = draw(facts(), *readings())
+    left, right = 46.0, 348.0
+    marks = {
+        i.dash: i.points[0][0]
+        for i in drawing.items
+        if isinstance(i, Line) and i.width >= 1.2 and i.points[0][0] == i.points[1][0]
+        if left < i.points[0][0] < right and i.points[0][1] > 70
+    }
+    onset, alert, end = marks[4, 3], marks[()], marks[1.2, 3]
+    assert (end - onset) / (alert - onset) == pytest.approx(120 / 6)
+
+
+@pytest.mark.parametrize("drop", [("pm25",), ("voc_index",), ("rh",), ("pm25", "voc_index")])
+def test_a_channel_that_is_missing_leaves_its_panel_out(drop):
+    time, values = readings()
+    kept = {k: v for k, v in values.items() if k not in drop}
+    whole, part = draw(facts(), time, values), draw(facts(), time, kept)
+    assert whole.height - part.height == pytest.approx(94 * len(drop))
+    never = {**values, **{k: np.full(time.size, np.nan) for k in drop}}
+    assert draw(facts(), time, never) == part
+
+
+def test_no_readings_at_all():
+    drawing = draw(facts(), [], {})
+    assert "No readings are stored for this time." in words(drawing)
+    parsed(drawing)
+
+
+def test_one_reading_is_a_dot():
+    drawing = draw(facts(end=None, until=ONSET + 6), [ONSET + 6], {"pm25": [180.0]})
+    assert data_lines(drawing) == []
+    dots = [i for i in parsed(drawing).iter(f"{SVG}polygon") if i.get("fill") == DATA]
+    assert len(dots) == 1
+    assert "going on" in words(drawing)
+
+
+@pytest.mark.parametrize("how", ["absent rows", "nan", "infinite"])
+def test_gaps_are_drawn_as_gaps(how):
+    time, values = readings(step=2.0)
+    hole = (time > ONSET + 20) & (time < ONSET + 50)
+    if how == "absent rows":
+        time, values = time[~hole], {k: v[~hole] for k, v in values.items()}
+    else:
+        values["pm25"][hole] = np.nan if how == "nan" else np.inf
+    lines = [i for i in data_lines(draw(facts(), time, values)) if i.points[0][1] < 66 + 94]
+    assert len(lines) == 2
+    assert lines[0].points[-1][0] < lines[1].points[0][0]
+
+
+def test_a_jitter_of_one_interval_is_no_gap():
+    time, values = readings(step=2.0)
+    keep = np.arange(time.size) % 7 != 3
+    lines = data_lines(draw(facts(), time[keep], {"pm25": values["pm25"][keep]}))
+    assert len(lines) == 1
+
+
+@pytest.mark.parametrize("step", [0.25, 1.0, 60.0, 600.0])
+def test_any_pace_shows_what_was_before(step):
+    time, values = readings(step=step, before=1800.0, after=1800.0)
+    (line,) = data_lines(draw(facts(), time, {"pm25": values["pm25"]}))
+    assert 3 <= len(line.points) <= 1000
+    xs = [p[0] for p in line.points]
+    assert xs == sorted(xs)
+
+
+def test_thinning_keeps_the_peak():
+    time = np.arange(ONSET - 1800, ONSET + 1800, 0.2)
+    pm = np.full(time.size, 4.0)
+    pm[np.searchsorted(time, ONSET + 3)] = 500.0
+    event = facts(until=ONSET + 1500, end=ONSET + 1500)
+    (line,) = data_lines(draw(event, time, {"pm25": pm}))
+    top = min(y for _, y in line.points)
+    assert top == pytest.approx(66 + 21 + 62 * (1 - 500 / 600), abs=0.5)
+    assert len(line.points) <= 1000
+
+
+def test_little_looks_little():
+    time, values = readings()
+    values["rh"] = 41 + 0.4 * np.sin(time)
+    lines = data_lines(draw(facts(), time, {"rh": values["rh"]}))
+    ys = [y for line in lines for _, y in line.points]
+    assert max(ys) - min(ys) < 62 / 8
+
+
+def test_the_channel_that_was_judged_is_shown():
+    time, values = readings()
+    both = {"pm25": values["pm25"], "pm10": values["pm25"]}
+    assert "PM10, µg/m³" in words(draw(facts(baselines={"pm10": 4.0}), time, both))
+    assert "PM2.5, µg/m³" in words(draw(facts(baselines={}), time, both))
+
+
+def test_baseline_is_a_thin_broken_line():
+    time, values = readings()
+
+    def broken(event):
+        found = parsed(draw(event, time, values)).iter(f"{SVG}polyline")
+        return sum(i.get("stroke-dasharray") == BASELINE for i in found)
+
+    assert broken(facts()) == 3 + 1  # one a panel, one in the key
+    assert broken(facts(baselines={"pm25": float("nan")})) == 1
+
+
+def test_taken_back_is_said():
+    assert "Vaping likely, taken back" in words(draw(facts(withdrawn=True), *readings()))[1]
+
+
+HOSTILE = '<script>alert(1)</script>"&\x00\x1b[31m\u202e\ud800]]>\n' + "x" * 300
+
+
+@pytest.mark.parametrize("name", ["kind", "room", "place", "sensor", "sentence"])
+def test_hostile_names_are_inert(name):
+    drawing = draw(facts(**{name: HOSTILE}), *readings())
+    text = svg(drawing)
+    root = ET.fromstring(text)  # noqa: S314 - our own output
+    tags = {element.tag.removeprefix(SVG) for element in root.iter()}
+    assert tags <= {"svg", "title", "desc", "rect", "polyline", "polygon", "text"}
+    names = {key for element in root.iter() for key in element.attrib}
+    assert not names & {"href", "style", "onload", "onclick", "id"}
+    assert not re.search("[\x00-\x09\x0b-\x1f\u202e\ud800]", text)
+    text.encode()
+    assert png(drawing).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-9, 1e5, -40.0, 1e300])
+@pytest.mark.parametrize("key", ["pm25", "tvoc_ppb", "voc_raw", "rh", "n03"])
+def test_any_value_gives_a_picture_inside_its_frame(key, value):
+    time, _ = readings()
+    drawing = draw(facts(baselines={key: value}), time, {key: np.full(time.size, value)})
+    for item in drawing.items:
+        points = item.points if hasattr(item, "points") else ((item.x, item.y),)
+        assert all(0 <= x <= drawing.width and 0 <= y <= drawing.height for x, y in points)
+
+
+@pytest.mark.parametrize(
+    ("onset", "zone", "shown"),
+    [
+        # the hour that comes twice when summer time ends
+        (1_793_512_800.0 - 1800, "America/New_York", ("onset 01:30:00", "time: EDT")),
+        (1_793_512_800.0 + 1800, "America/New_York", ("onset 01:30:00", "time: EST")),
+        (0.0, "UTC", ("onset 00:00:00", "time: UTC")),
+        (ONSET, "Asia/Kathmandu", ("onset 19:50:00", "time: Asia/Kathmandu")),
+    ],
+)
+def test_local_time(onset, zone, shown):
+    event = facts(onset=onset, alerted=onset + 6, end=None, until=onset + 6, zone=zone)
+    assert set(shown) <= set(words(draw(event, [onset], {"pm25": [9.0]})))
+
+
+def test_fetch_span_holds_all_that_is_drawn_and_is_bounded():
+    start, stop = fetch_span(facts())
+    assert start < ONSET - 60
+    assert stop > ONSET + 120
+    start, stop = fetch_span(facts(until=ONSET + 1e9, end=ONSET + 1e9))
+    assert stop - start < 86_400
+    drawing = draw(facts(until=ONSET + 1e9, end=ONSET + 1e9), *readings())
+    assert drawing.height > 0
+
+
+def test_input_is_not_written_to():
+    time, values = readings()
+    for array in (time, *values.values()):
+        array.flags.writeable = False
+    draw(facts(), time, values)
+
+
+def test_same_input_same_bytes():
+    first, second = (draw(facts(), *readings()) for _ in range(2))
+    assert svg(first) == svg(second)
+    assert png(first) == png(second)
+
+
+def chunks(data):
+    at = 8
+    while at < len(data):
+        (length,) = struct.unpack(">I", data[at : at + 4])
+        yield data[at + 4 : at + 8], data[at + 8 : at + 8 + length]
+        at += 12 + length
+
+
+def test_png_header_size_and_no_metadata():
+    drawing = draw(facts(), *readings())
+    data = png(drawing, 2.5)
+    found = list(chunks(data))
+    assert data.startswith(b"\x89PNG\r\n\x1a\n")
+    assert {name for name, _ in found} <= {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
+    width, height = struct.unpack(">II", found[0][1][:8])
+    assert (width, height) == (900, round(drawing.height * 2.5))
+    assert len(data) < 100_000
+    assert len(zlib.decompress(b"".join(body for name, body in found if name == b"IDAT"))) > 0
+
+
+def test_png_draws_what_svg_says():
+    from io import BytesIO
+
+    from PIL import Image
+
+    items = (
+        Box(10, 10, 20, 20, "#000000"),
+        Line(((40, 20), (90, 20)), "#b3162b", 4, (10, 10)),
+    )
+    image = Image.open(BytesIO(png(Drawing(100, 40, "", "", items), 2.0))).convert("RGB")
+    assert image.size == (200, 80)
+    assert image.getpixel((40, 40)) == (0, 0, 0)
+    assert image.getpixel((10, 10)) == (255, 255, 255)
+    inked = [image.getpixel((2 * x, 40))[1] < 128 for x in (45, 55, 65, 75, 85)]
+    assert inked == [True, False, True, False, True]
+
+
+def test_grey_contrast_of_what_carries_meaning():
+    drawing = draw(facts(), *readings())
+    for item in drawing.items:
+        if isinstance(item, Words):
+            r, g, b = (int(item.colour[k : k + 2], 16) for k in (1, 3, 5))
+            assert 0.299 * r + 0.587 * g + 0.114 * b < 110
+
+
+def test_long_and_wide_names_are_cut():
+    assert len(cut("x" * 500, 300, 15)) < 40
+    assert cut("漢" * 500, 300, 15).endswith("…")
+    assert len(cut("漢" * 500, 300, 15)) < len(cut("x" * 500, 300, 15))
+    assert cut("Boys N2", 300, 15) == "Boys N2"
