@@ -46,10 +46,16 @@ _BATCH = 4000
 
 
 class Replayed:
-    """What a replay led to: alerts in order, events by id with their last word."""
+    """What a replay led to: alerts in order, events by id with their last word.
+
+    `replaced` counts readings stamped in the future, `unjudged` those that came behind one of their
+    sensor with the same or a later time.
+    """
 
     def __init__(self) -> None:
         self.readings = 0
+        self.replaced = 0
+        self.unjudged = 0
         self.alerts: list[AlertRecord] = []
         self.events: dict[str, Event] = {}
         self.withdrawn: set[str] = set()
@@ -106,8 +112,10 @@ def replay(
         readings = read_recordings(paths, on_bytes)
         while batch := list(islice(readings, _BATCH)):
             result.readings += len(batch)
+            result.replaced += sum("time_replaced" in reading.flags for reading in batch)
             watched = watch.process(batch, result.readings, now=None)
             result.add(watched.events, watched.alerts)
+        result.unjudged = watch.unjudged.total()
     return result
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from plumewatch.replay import Replayed
+
 __all__ = ["replay_policy", "run_replay"]
 
 
@@ -77,7 +79,16 @@ def run_replay(
     except OSError as error:
         sys.stderr.write(f"cannot write the results: {error.strerror}\n")
         return 2
-    sys.stderr.write(
-        f"{result.readings} readings, {len(result.events)} events, {len(result.alerts)} alerts\n"
-    )
+    sys.stderr.write(_summary(result))
     return 0
+
+
+def _summary(result: Replayed) -> str:
+    lines = [
+        f"{result.readings} readings, {len(result.events)} events, {len(result.alerts)} alerts"
+    ]
+    if result.replaced:
+        lines.append(f"{result.replaced} stamped in the future: put between the rows around them")
+    if result.unjudged:
+        lines.append(f"{result.unjudged} not judged: not later than the sensor's reading before")
+    return "\n".join(lines) + "\n"

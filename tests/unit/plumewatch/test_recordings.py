@@ -167,3 +167,31 @@ def test_progress_adds_up_to_the_files(write):
     told = []
     assert sum(1 for _ in read_recordings(paths, told.append)) == 10_000
     assert sum(told) == sum(path.stat().st_size for path in paths)
+
+
+class TestFutureStamps:
+    def rows(self, *times, sensor="s"):
+        return "time,sensor,pm25\n" + "".join(f"{t},{sensor},4\n" for t in times)
+
+    def test_one_is_put_between_its_neighbours(self, write):
+        found = read(write(self.rows(T, T + 5, 4_070_908_800, T + 15, T + 20)))
+        assert [r.time for r in found] == [T, T + 5, T + 10, T + 15, T + 20]
+        assert [r.flags for r in found] == [(), (), ("time_replaced",), (), ()]
+
+    def test_the_first_and_several(self, write):
+        found = read(write(self.rows(4e9, 4e9 + 5, T, T + 5)))
+        times = [r.time for r in found]
+        assert times == sorted(times)
+        assert T - 1 < times[0] < times[1] <= T + 0.002
+        assert times[2:] == [T, T + 5]
+
+    def test_a_late_row_does_not_move_the_others(self, write):
+        times = [T + 5 * k for k in range(100)]
+        times.insert(50, T - 10 * 86_400)
+        found = read(write(self.rows(*times)))
+        assert [r.time for r in found] == times
+        assert not any(r.flags for r in found)
+
+    def test_a_sensor_that_was_off_for_a_month(self, write):
+        times = [T, T + 5, T + 30 * 86_400, T + 30 * 86_400 + 5]
+        assert [r.time for r in read(write(self.rows(*times)))] == times

@@ -112,3 +112,22 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
         write_alerts(target, [object()])
     assert target.read_text() == "before"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_one_stamp_in_the_future_keeps_nobody_from_being_judged(puffs, tmp_path):
+    lines = puffs.read_text().splitlines()
+    lines.insert(100, "4070908800,s1,2.6,4.0,4.6,100,41")  # the year 2099
+    wrong = tmp_path / "wrong.csv"
+    wrong.write_text("\n".join(lines) + "\n")
+    whole, found = (replay([path], policy=AlertPolicy()) for path in (puffs, wrong))
+    assert [(a.sensor, a.kind) for a in whole.alerts] == [("s1", "vape"), ("s2", "vape")]
+    assert [(a.sensor, a.kind) for a in found.alerts] == [("s1", "vape"), ("s2", "vape")]
+    assert (whole.replaced, whole.unjudged) == (0, 0)
+    assert (found.replaced, found.unjudged) == (1, 0)
+
+
+def test_readings_that_cannot_be_judged_are_counted(puffs, tmp_path):
+    lines = puffs.read_text().splitlines()
+    back = tmp_path / "back.csv"
+    back.write_text("\n".join([*lines[:50], *lines[40:60]]) + "\n")
+    assert replay([back], policy=AlertPolicy()).unjudged == 10
