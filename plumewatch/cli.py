@@ -120,7 +120,11 @@ def decode(
     is_hex: Annotated[bool, typer.Option("--hex", help="The payload is hex digits.")] = False,
     is_base64: Annotated[bool, typer.Option("--base64", help="The payload is base64.")] = False,
     decoder: Annotated[
-        str | None, typer.Option("--decoder", help="Decoder to use instead of the topic's.")
+        str | None,
+        typer.Option("--decoder", help="Decoder, or mapping:NAME, instead of the topic's."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Whose mappings and routes count too.")
     ] = None,
 ) -> None:
     """Print what a message means, one JSON line a reading."""
@@ -139,6 +143,7 @@ def decode(
             is_hex=is_hex,
             is_base64=is_base64,
             decoder=decoder,
+            config_path=config,
         )
     )
 

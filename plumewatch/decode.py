@@ -10,7 +10,8 @@ of range, of the wrong type, or reported as broken; its value is absent. A refus
 one line ``rejected: <reason>: <detail>`` on standard error.
 
 Two things differ from the service, because a sample may be years old and from any site: time
-stamps from 2001 on are shown as sent, and no registry is asked.
+stamps from 2001 on are shown as sent, and no sensor is unknown. With a configuration its mappings,
+routes, registry and zone count; without one only the table of decoders.
 """
 
 from __future__ import annotations
@@ -19,12 +20,16 @@ import base64
 import binascii
 import re
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TextIO
 
 import msgspec
 
 if TYPE_CHECKING:
     from datetime import tzinfo
+    from pathlib import Path
+
+    from plumewatch.config import PlumewatchConfig
 
 __all__ = ["decode_command", "read_payload", "run_decode"]
 
@@ -74,6 +79,7 @@ def run_decode(
     *,
     now: float | None = None,
     zone: tzinfo | None = None,
+    config: PlumewatchConfig | None = None,
 ) -> int:
     """Decode one payload and print its readings.
 
@@ -90,12 +96,19 @@ def run_decode(
     now : float, optional
         Receive time, Unix seconds; the clock by default.
     zone : tzinfo, optional
-        Zone of devices that print local time; UTC by default.
+        Zone of devices that print local time; that of `config`, else UTC, by default.
+    config : PlumewatchConfig, optional
+        Whose mappings, routes and registry count.
 
     Returns
     -------
     int
         0 decoded, 1 refused, 2 no such decoder.
+
+    Raises
+    ------
+    ConfigError
+        An example of a mapping fails.
     """
     from datetime import UTC  # noqa: PLC0415 - keeps the command line fast to start
 
@@ -104,15 +117,24 @@ def run_decode(
     from ingest.errors import DecodeError, PayloadError, Reason  # noqa: PLC0415
     from ingest.message import Message  # noqa: PLC0415
     from ingest.pipeline import decode_message, likely_decoders  # noqa: PLC0415
+    from ingest.routes import Routes  # noqa: PLC0415
     from ingest.validation import Limits  # noqa: PLC0415
 
-    if decoder and decoder not in DECODERS:
-        err.write(f"no decoder {decoder!r}; there are: {', '.join(DECODERS)}\n")
-        return _USAGE
     context = Context(zone=zone or UTC, limits=Limits(earliest=_OLDEST_SAMPLE))
+    order = Routes()
+    names = list(DECODERS)
+    if config is not None:
+        from plumewatch.intake_settings import routes  # noqa: PLC0415
+
+        order = routes(config)
+        names += [f"mapping:{mapping.name}" for mapping in config.mapping]
+        context = replace(context, zone=zone or config.zone(), registry=config.registry())
+    if decoder and order.named(decoder) is None:
+        err.write(f"no decoder {decoder!r}; there are: {', '.join(names)}\n")
+        return _USAGE
     message = Message(topic, payload, time.time() if now is None else now)
     try:
-        readings = decode_message(message, context, decoder or "")
+        readings = decode_message(message, context, decoder or "", order)
         readings += context.states.joiner.close(context.limits)
         if not readings:
             raise PayloadError(Reason.NO_MEASUREMENT, "understood, but nothing to store")
@@ -139,6 +161,7 @@ def decode_command(
     decoder: str | None = None,
     now: float | None = None,
     zone: tzinfo | None = None,
+    config_path: Path | None = None,
 ) -> int:
     """Decode the content of a file; parameters as in `read_payload` and `run_decode`."""
     if is_hex and is_base64:
@@ -149,4 +172,14 @@ def decode_command(
     except ValueError as error:
         err.write(f"rejected: malformed: {error}\n")
         return _REFUSED
-    return run_decode(topic, payload, decoder, out, err, now=now, zone=zone)
+    if config_path is None:
+        return run_decode(topic, payload, decoder, out, err, now=now, zone=zone)
+    from ingest.decoders import DECODERS  # noqa: PLC0415
+    from plumewatch.config import ConfigError, load  # noqa: PLC0415
+
+    try:
+        config = load(config_path, decoders=frozenset(DECODERS))
+        return run_decode(topic, payload, decoder, out, err, now=now, zone=zone, config=config)
+    except ConfigError as error:
+        err.write(f"{error}\n")
+        return _USAGE
