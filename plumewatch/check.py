@@ -14,10 +14,12 @@ from alerts.notify import NotifySettings, check_target
 from ingest.decoders import DECODERS
 from ingest.errors import BrokerError
 from ingest.mqtt import probe
-from plumewatch.config import ConfigError, load
+from plumewatch.config import ConfigError, Fault, load
+from plumewatch.http_settings import http_sources
 from plumewatch.intake_settings import mapping_decoders
 from plumewatch.paths import DataPaths
 from plumewatch.settings import alert_policy, broker_settings, staff_token
+from plumewatch.web_server import is_loopback
 from storage.errors import StorageError
 from storage.sqlite import connect
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
     from plumewatch.config import PlumewatchConfig
 
-__all__ = ["Finding", "run_check"]
+__all__ = ["Finding", "check_secrets", "run_check"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +51,9 @@ def run_check(path: Path, *, as_json: bool, out: TextIO) -> int:
     """
     try:
         config = load(path, decoders=frozenset(DECODERS))
-        faults = _secret_faults(config)
+        check_secrets(config)
     except ConfigError as error:
-        config, faults = None, error
-    if config is None or faults is not None:
-        for fault in faults.faults if faults is not None else ():
+        for fault in error.faults:
             _say(
                 Finding(fault.path, ok=False, sentence=f"{fault.value}: {fault.allowed}"),
                 as_json,
@@ -70,8 +70,14 @@ def run_check(path: Path, *, as_json: bool, out: TextIO) -> int:
         as_json,
         out,
     )
-    findings = [*_mappings(config), _broker(config), *_store(config)]
-    findings += [*_notifiers(config), _page(config)]
+    findings = [
+        *_mappings(config),
+        _broker(config),
+        *_store(config),
+        *_notifiers(config),
+        _page(config),
+        *_door(config),
+    ]
     for finding in findings:
         _say(finding, as_json, out)
     return 0 if all(f.ok for f in findings) else 3
@@ -85,15 +91,22 @@ def _say(finding: Finding, as_json: bool, out: TextIO) -> None:  # noqa: FBT001 
         out.write(f"{'ok   ' if finding.ok else 'FAULT'} {finding.part}: {finding.sentence}\n")
 
 
-def _secret_faults(config: PlumewatchConfig) -> ConfigError | None:
-    """Every secret that cannot be read and every example that fails, all at once."""
-    faults = []
-    for read in (broker_settings, alert_policy, staff_token, mapping_decoders):
+def check_secrets(config: PlumewatchConfig) -> None:
+    """Read every secret and certificate, and try every example of a mapping.
+
+    Raises
+    ------
+    ConfigError
+        With every fault found.
+    """
+    faults: list[Fault] = []
+    for read in (broker_settings, alert_policy, staff_token, mapping_decoders, http_sources):
         try:
             read(config)
         except ConfigError as error:
             faults.extend(error.faults)
-    return ConfigError(faults) if faults else None
+    if faults:
+        raise ConfigError(faults)
 
 
 def _mappings(config: PlumewatchConfig) -> Iterator[Finding]:
@@ -167,23 +180,47 @@ def _notifiers(config: PlumewatchConfig) -> Iterator[Finding]:
 
 
 def _page(config: PlumewatchConfig) -> Finding:
-    where = (config.web.host, config.web.port)
-    try:
-        family = socket.AF_INET6 if ":" in where[0] else socket.AF_INET
-        with socket.create_server(where, family=family):
-            pass
-    except OSError as error:
-        return Finding(
-            "staff page",
-            ok=False,
-            sentence=f"cannot listen on {where[0]}:{where[1]}: {os.strerror(error.errno or 0)}"
-            " (is Plumewatch running already?)",
-        )
+    where = f"{config.web.host}:{config.web.port}"
+    taken = _taken(config.web.host, config.web.port)
+    if taken:
+        return Finding("staff page", ok=False, sentence=taken)
     if staff_token(config) is None:
         return Finding(
             "staff page",
             ok=True,
-            sentence=f"{where[0]}:{where[1]} is free; its token will be made at the first start"
+            sentence=f"{where} is free; its token will be made at the first start"
             f" and kept in {config.data_dir / 'staff-token'}",
         )
-    return Finding("staff page", ok=True, sentence=f"{where[0]}:{where[1]} is free")
+    return Finding("staff page", ok=True, sentence=f"{where} is free")
+
+
+def _door(config: PlumewatchConfig) -> Iterator[Finding]:
+    http = config.ingest.http
+    sources = http_sources(config)
+    if not sources:
+        return
+    taken = _taken(http.host, http.port)
+    open_to_all = http.cert_file is None and not is_loopback(http.host)
+    free = f"{http.host}:{http.port} is free" + (
+        "; without TLS, so tokens can be read on the network" if open_to_all else ""
+    )
+    yield Finding("http door", ok=not taken, sentence=taken or free)
+    for source in sources:
+        mine = ", ".join(sorted(source.sensors)[:5]) + ", ..." * (len(source.sensors) > 5)
+        none = f"no sensor yet: give one [[sensor]] decoder = {source.decoder!r}"
+        yield Finding(
+            f"http source: {source.name}",
+            ok=True,
+            sentence=f"POST /ingest/{source.decoder}, speaks for {mine or none}",
+        )
+
+
+def _taken(host: str, port: int) -> str:
+    """Say why an address cannot be listened on; empty if it can."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.create_server((host, port), family=family):
+            return ""
+    except OSError as error:
+        why = os.strerror(error.errno or 0)
+        return f"cannot listen on {host}:{port}: {why} (is Plumewatch running already?)"

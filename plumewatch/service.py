@@ -42,11 +42,14 @@ from ingest.errors import BrokerError
 from ingest.mqtt import MqttSource
 from ingest.pipeline import Intake
 from ingest.validation import may_alert
+from plumewatch.check import check_secrets
 from plumewatch.config import ConfigError, load
+from plumewatch.http_server import HttpServer
+from plumewatch.http_settings import http_sources
 from plumewatch.intake_settings import intake_config, topic_filters
 from plumewatch.paths import DataPaths
 from plumewatch.settings import alert_policy, broker_settings, staff_token
-from plumewatch.web_server import PortInUseError, WebServer
+from plumewatch.web_server import PortInUseError, WebServer, is_loopback
 from storage import state
 from storage.errors import StorageError
 from storage.journal import Journal
@@ -77,6 +80,8 @@ _SNAPSHOT_S: Final = 60.0
 _PRUNE_S: Final = 3600.0
 _KEEP_JOURNAL_S: Final = 7 * 86_400.0
 _RETRY_S: Final = 1.0
+_LAST_ANSWERS_S: Final = 1.0
+"""How long the commits go on after the stop, for HTTP requests that wait for their answer."""
 _DEDUPE_WINDOW: Final = 512
 """Above the broker's window (`max_inflight_messages`): all of it may come again after a crash."""
 
@@ -154,6 +159,13 @@ class Service:
             self.commits.commit,
             receive_clock or clock,
         )
+        self.http = HttpServer(
+            config.ingest.http,
+            http_sources(config),
+            self.intake,
+            self.commits,
+            receive_clock or clock,
+        )
         self._lock: IO[str] | None = None
         self._state: sqlite3.Connection | None = None
         self._watch: Watch | None = None
@@ -198,6 +210,10 @@ class Service:
 
     async def _serve(self, stop: asyncio.Event, pump: OutboxPump) -> None:
         web = self._web_server()
+        try:
+            self.http.open()
+        except PortInUseError as error:
+            raise ServiceError(f"HTTP door: {error}") from error
         log.info("staff page: http://%s:%d", self.config.web.host, web.port)
         self._warn_of_silence()
         self.ready.set()
@@ -208,15 +224,19 @@ class Service:
                     group.create_task(self._detect(), name="detector"),
                     group.create_task(self._store(), name="series"),
                     group.create_task(self._keep_house(), name="housekeeping"),
+                    group.create_task(self.http.serve(), name="http door"),
                     group.create_task(self.commits.run(), name="commits"),
                     group.create_task(pump.run(), name="outbox"),
                     group.create_task(web.serve(), name="staff page"),
                 ]
                 await stop.wait()
                 web.stop()
+                self.http.stop()
                 pump.stop()
-                for task in tasks[:5]:
+                for task in tasks[:4]:
                     task.cancel()
+                await asyncio.wait(tasks[4:5], timeout=_LAST_ANSWERS_S)
+                tasks[5].cancel()
         except* BrokerError as errors:
             raise ServiceError(str(errors.exceptions[0])) from errors
         except* StorageError as errors:
@@ -411,6 +431,7 @@ class Service:
                 "messages acknowledged": source.acknowledged,
                 **{f"messages {outcome}": n for outcome, n in sorted(outcomes.items())},
                 "QoS 0 messages dropped": source.dropped_qos0,
+                **self.http.answers(),
                 "readings through detection": counters.readings_detected,
                 "readings in the series": counters.readings_stored,
                 "events": counters.events,
@@ -444,7 +465,6 @@ class Service:
 
     def _web_server(self) -> WebServer:
         web = self.config.web
-        loopback = web.host in {"127.0.0.1", "localhost", "::1"}
         names = {"127.0.0.1", "localhost", "[::1]", web.host}
         if web.public_url:
             names.add(urlsplit(web.public_url).hostname or web.host)
@@ -456,7 +476,7 @@ class Service:
                 token=self._token(),
                 on_change=self._wake_outbox.set,
                 pipeline=self.pipeline,
-                open_reading=loopback,
+                open_reading=is_loopback(web.host),
                 secure_cookie=web.public_url.startswith("https://"),
                 hosts=tuple(sorted(names)),
                 school=self.config.site,
@@ -489,6 +509,7 @@ def run_service(config_path: Path) -> int:
     )
     try:
         config = load(config_path, decoders=frozenset(DECODERS))
+        check_secrets(config)
         service = Service(config)
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")

@@ -6,20 +6,39 @@ import asyncio
 import contextlib
 import os
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import uvicorn
 
+from plumewatch.connections import bounded_connections
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from starlette.applications import Starlette
 
-__all__ = ["PortInUseError", "WebServer"]
+__all__ = ["PortInUseError", "WebServer", "is_loopback"]
+
+
+_CONNECTIONS: Final = 200
+_PER_ADDRESS: Final = 50
+_HEAD_S: Final = 15.0
 
 
 class PortInUseError(Exception):
     """The address to listen on cannot be had; the message is one sentence."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen on is reached from this machine only.
+
+    Examples
+    --------
+    >>> is_loopback("localhost"), is_loopback("0.0.0.0")
+    (True, False)
+    """
+    return host in {"127.0.0.1", "localhost", "::1"}
 
 
 class _Server(uvicorn.Server):
@@ -38,6 +57,8 @@ class WebServer:
     host : str
     port : int
         0 takes a free one; `port` tells which.
+    cert_file, key_file : Path, optional
+        Certificate and key for https; http without them.
 
     Raises
     ------
@@ -45,7 +66,15 @@ class WebServer:
         At once, if the address cannot be bound.
     """
 
-    def __init__(self, app: Starlette, host: str, port: int) -> None:
+    def __init__(
+        self,
+        app: Starlette,
+        host: str,
+        port: int,
+        *,
+        cert_file: Path | None = None,
+        key_file: Path | None = None,
+    ) -> None:
         try:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             self._socket = socket.create_server((host, port), family=family, backlog=128)
@@ -58,14 +87,17 @@ class WebServer:
         self._server = _Server(
             uvicorn.Config(
                 app,
+                http=bounded_connections(_HEAD_S, _PER_ADDRESS),
                 lifespan="on",
                 log_level="warning",
                 access_log=False,
                 server_header=False,
                 timeout_keep_alive=15,
                 timeout_graceful_shutdown=2,
-                limit_concurrency=200,
+                limit_concurrency=_CONNECTIONS,
                 h11_max_incomplete_event_size=64 * 1024,
+                ssl_certfile=cert_file,
+                ssl_keyfile=key_file,
             )
         )
 
