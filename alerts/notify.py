@@ -362,6 +362,7 @@ class _Call:
         if service is None:
             raise PermanentNotifyError(NotifyReason.BAD_TARGET, f"not a complete {scheme} address")
         service.redirects = False
+        service.request_rate_per_sec = 0  # an upload and its post are one notice, made once
         service.socket_connect_timeout = min(5.0, self.timeout_s)
         service.socket_read_timeout = min(10.0, self.timeout_s)
         _decorate(service, scheme, self.notice, quiet=not body)
@@ -441,6 +442,7 @@ class _Lane:
     def __init__(self, threads: int) -> None:
         self._threads = threads
         self._running = 0
+        self._behind = threading.BoundedSemaphore(threads)
 
     @property
     def full(self) -> bool:
@@ -453,17 +455,18 @@ class _Lane:
         *,
         after: Callable[[], None] | None = None,
     ) -> None:
-        """Run in a thread; `after` follows in the same thread once the outcome is out."""
+        """Run in a thread; `after` follows in it once the outcome is out, and takes no place.
+
+        It is left out while as many others of its kind still run.
+        """
         if self.full:
             raise TransientNotifyError(NotifyReason.BUSY, "all threads of the channel are taken")
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
         self._running += 1
 
-        def release() -> None:
-            self._running -= 1
-
         def finish(error: BaseException | None) -> None:
+            self._running -= 1
             if done.done():
                 return
             if error is None:
@@ -479,11 +482,11 @@ class _Lane:
                 error = caught
             with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits
                 loop.call_soon_threadsafe(finish, error)
+            if error is None and after is not None and self._behind.acquire(blocking=False):
                 try:
-                    if error is None and after is not None:
-                        after()
+                    after()
                 finally:
-                    loop.call_soon_threadsafe(release)
+                    self._behind.release()
 
         threading.Thread(target=body, name="plumewatch-notify", daemon=True).start()
         try:

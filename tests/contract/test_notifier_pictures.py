@@ -1,0 +1,237 @@
+"""Pictures through every kind of notifier, against real servers on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import email
+import json
+import logging
+import socketserver
+import threading
+
+import pytest
+
+from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
+from alerts.notify import SCHEMES, AppriseNotifier, NotifySettings
+from alerts.secrets import Secret
+from tests.contract.test_notifiers import NOTICE, OK, Provider, answer
+
+LOCAL = NotifySettings(allow_private=True)
+PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8
+
+
+@pytest.fixture
+def provider():
+    server = Provider()
+    yield server
+    server.close()
+
+
+async def send(url, picture=PICTURE, timeout_s=3.0):
+    await AppriseNotifier(LOCAL).send(Secret(url), NOTICE, timeout_s=timeout_s, picture=picture)
+
+
+def json_url(provider):
+    return f"json://127.0.0.1:{provider.port}/x"
+
+
+def ntfy_url(provider):
+    return f"ntfy://127.0.0.1:{provider.port}/topic"
+
+
+async def test_json_carries_text_and_picture_in_one_request(provider):
+    await send(json_url(provider))
+    ((_, _, body),) = provider.requests
+    said = json.loads(body)
+    (attachment,) = said["attachments"]
+    assert base64.b64decode(attachment["base64"]) == PICTURE
+    assert (attachment["filename"], attachment["mimetype"]) == ("evidence.png", "image/png")
+    assert said["title"].startswith("Boys N2")
+    assert said["incident"] == NOTICE.incident
+
+
+async def test_ntfy_carries_text_and_picture_in_one_request(provider):
+    await send(ntfy_url(provider))
+    ((path, headers, body),) = provider.requests
+    assert body == PICTURE
+    assert "filename=evidence.png" in path
+    assert "Boys+N2" in path
+    assert headers["X-Click"] == NOTICE.link
+
+
+@pytest.mark.parametrize("url", [json_url, ntfy_url])
+@pytest.mark.parametrize("status", [400, 413, 415])
+async def test_a_refused_picture_is_left_out_once(provider, caplog, url, status):
+    provider.answers = [answer(status)]
+    with caplog.at_level(logging.WARNING, "alerts.notify"):
+        await send(url(provider))
+    first, second = provider.requests
+    assert len(first[2]) > len(PICTURE) - 1
+    assert len(second[2]) < 2000
+    assert NOTICE.incident in caplog.text
+    assert "127.0.0.1" not in caplog.text
+
+
+@pytest.mark.parametrize("url", [json_url, ntfy_url])
+async def test_refused_with_and_without_is_permanent_after_two_tries(provider, url):
+    provider.answers = [answer(403), answer(403), OK]
+    with pytest.raises(PermanentNotifyError) as caught:
+        await send(url(provider))
+    assert caught.value.reason is NotifyReason.REFUSED
+    assert len(provider.requests) == 2
+
+
+@pytest.mark.parametrize("url", [json_url, ntfy_url])
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_what_may_have_arrived_is_not_sent_again_at_once(provider, url, status):
+    provider.answers = [answer(status), OK]
+    with pytest.raises(TransientNotifyError):
+        await send(url(provider))
+    assert len(provider.requests) == 1
+
+
+async def test_a_time_out_sends_no_second_notice(provider):
+    provider.answers = [answer(200, wait=0.6), OK]
+    with pytest.raises(TransientNotifyError) as caught:
+        await send(json_url(provider), timeout_s=0.2)
+    assert caught.value.reason is NotifyReason.TIMEOUT
+    await asyncio.sleep(0.7)
+    assert len(provider.requests) == 1
+
+
+async def test_without_a_picture_nothing_is_attached(provider):
+    await send(json_url(provider), picture=None)
+    ((_, _, body),) = provider.requests
+    assert json.loads(body)["attachments"] == []
+
+
+async def test_a_service_that_takes_none_gets_the_text(provider):
+    await send(f"gotify://127.0.0.1:{provider.port}/token")
+    ((_, _, body),) = provider.requests
+    assert NOTICE.evidence in json.loads(body)["message"]
+
+
+async def eventually(condition):
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - a thread's doing
+            await asyncio.sleep(0.01)
+
+
+def mattermost_url(provider):
+    token, channel = "3ccdd113474722377935511fc85d3dd4", "a" * 26
+    return f"mmost://team@127.0.0.1:{provider.port}/{token}?mode=bot&to=%2B{channel}"
+
+
+POSTED = answer(201, b'{"id": "p"}')
+
+
+async def test_where_they_travel_apart_the_picture_follows_the_text(provider):
+    uploaded = answer(201, b'{"file_infos": [{"id": "f1"}]}')
+    provider.answers = [POSTED, uploaded, POSTED]
+    await send(mattermost_url(provider))
+    assert NOTICE.evidence in json.loads(provider.requests[0][2])["message"]
+    await eventually(lambda: len(provider.requests) == 3)
+    assert PICTURE in provider.requests[1][2]
+    assert json.loads(provider.requests[2][2]) == {
+        "channel_id": "a" * 26,
+        "message": "",
+        "file_ids": ["f1"],
+    }
+
+
+@pytest.mark.parametrize("status", [403, 413, 500])
+async def test_where_they_travel_apart_a_lost_picture_is_only_logged(provider, caplog, status):
+    provider.answers = [POSTED, answer(status)]
+    with caplog.at_level(logging.WARNING, "alerts.notify"):
+        await send(mattermost_url(provider))
+        await eventually(lambda: "not taken" in caplog.text)
+    assert len(provider.requests) == 2
+    assert b"PM2.5 rose" not in provider.requests[1][2]
+
+
+async def test_where_they_travel_apart_a_slow_picture_holds_nothing_back(provider):
+    """Not the outcome of its own notice, nor the next one of the channel."""
+    notifier = AppriseNotifier(NotifySettings(allow_private=True, threads_per_channel=1))
+    target = Secret(mattermost_url(provider))
+    provider.answers = [POSTED, answer(201, b"{}", wait=0.5), POSTED]
+    await notifier.send(target, NOTICE, timeout_s=3.0, picture=PICTURE)
+    await eventually(lambda: len(provider.requests) == 2)
+    assert not notifier.busy_channels()
+    await notifier.send(target, NOTICE, timeout_s=3.0)
+    texts = [body for _, _, body in provider.requests if b"PM2.5 rose" in body]
+    assert len(texts) == 2
+
+
+async def test_where_they_travel_apart_no_picture_follows_a_text_that_failed(provider):
+    provider.answers = [answer(503)]
+    with pytest.raises(TransientNotifyError):
+        await send(mattermost_url(provider))
+    assert len(provider.requests) == 1
+
+
+class Mail(socketserver.ThreadingTCPServer):
+    """As much SMTP as it takes to accept one message at a time."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+
+    def __init__(self):
+        self.messages = []
+        super().__init__(("127.0.0.1", 0), _MailHandler)
+        self.thread = threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True)
+        self.thread.start()
+
+
+class _MailHandler(socketserver.StreamRequestHandler):
+    def handle(self):
+        self.wfile.write(b"220 ready\r\n")
+        while line := self.rfile.readline():
+            word = line[:4].upper().strip()
+            if word == b"DATA":
+                self.wfile.write(b"354 go on\r\n")
+                lines = []
+                while (part := self.rfile.readline()) != b".\r\n":
+                    lines.append(part.removeprefix(b"."))
+                self.server.messages.append(email.message_from_bytes(b"".join(lines)))
+            if word == b"QUIT":
+                self.wfile.write(b"221 bye\r\n")
+                return
+            self.wfile.write(b"250 fine\r\n")
+
+
+async def test_mail_carries_the_picture():
+    mail = Mail()
+    try:
+        port = mail.server_address[1]
+        await send(f"mailto://127.0.0.1:{port}?from=p@school.example&to=ap@school.example")
+        (message,) = mail.messages
+        (part,) = [p for p in message.walk() if p.get_content_type() == "image/png"]
+        assert part.get_payload(decode=True) == PICTURE
+        assert part.get_filename() == "evidence.png"
+    finally:
+        mail.shutdown()
+        mail.server_close()
+        mail.thread.join(5)
+
+
+@pytest.mark.parametrize(
+    ("url", "takes"),
+    [
+        ("ntfys://ntfy.example/t", True),
+        ("jsons://h.example/x", True),
+        ("mailtos://u:p@h.example?to=a@h.example", True),
+        ("pover://" + "u" * 30 + "@" + "t" * 30, True),
+        ("tgram://123456789:" + "a" * 35 + "/12315544/", True),
+        ("discord://" + "4" * 20 + "/" + "t" * 60, True),
+        ("slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#c", False),
+        ("gotifys://h.example/token", False),
+        ("mmosts://h.example/3ccdd113474722377935511fc85d3dd4", False),
+        ("workflows://h.example:443/" + "w" * 10 + "/" + "s" * 43, False),
+        ("ftp://h.example", False),
+        ("nonsense", False),
+    ],
+)
+def test_which_services_take_pictures(url, takes):
+    assert AppriseNotifier(LOCAL).takes_picture(Secret(url)) is takes
+    assert url.partition("://")[0] in SCHEMES or not takes
