@@ -16,7 +16,7 @@ from alerts.outbox import OutboxPump, PumpSettings
 from alerts.policy import StaffMember
 from alerts.repository import load
 from alerts.secrets import Secret
-from detection.events import EventKind
+from detection.events import EventKind, EventPhase
 from storage import sqlite
 
 FAST = PumpSettings(first_retry_s=0.02, max_retry_s=0.05, idle_s=0.2, send_timeout_s=0.5, lease_s=2)
@@ -27,7 +27,7 @@ PERMANENT = PermanentNotifyError(NotifyReason.REFUSED, "HTTP 403")
 class Bench:
     """An engine, a pump and a database, on the real clock's axis but a movable origin."""
 
-    def __init__(self, database, registry, policy, notifier, settings=FAST):
+    def __init__(self, database, registry, policy, notifier, settings=FAST, pictures=None):
         self.now = 1000.0
         self.db = sqlite.connect(database)
         self.engine = AlertEngine(registry, policy)
@@ -44,6 +44,7 @@ class Bench:
             rng=random.Random(7),
             settings=settings,
             on_outcome=self.outcomes.append,
+            pictures=pictures,
         )
 
     def events(self, *events):
@@ -66,8 +67,8 @@ async def run(database, registry, policy):
     tasks = []
     benches = []
 
-    def start(notifier, settings=FAST, rules=policy):
-        bench = Bench(database, registry, rules, notifier, settings)
+    def start(notifier, settings=FAST, rules=policy, pictures=None):
+        bench = Bench(database, registry, rules, notifier, settings, pictures)
         bench.task = asyncio.create_task(bench.pump.run(), name="pump")
         tasks.append(bench.task)
         benches.append(bench)
@@ -134,11 +135,11 @@ async def test_retry_after_is_obeyed(run, make_event):
 
 async def test_a_notifier_that_breaks_is_survived(run, make_event):
     class Broken(RecordingNotifier):
-        async def send(self, target, notice, *, timeout_s, picture=None):
+        async def send(self, target, notice, *, timeout_s, **more):
             if self.attempts == 0:
                 self.attempts += 1
                 raise ZeroDivisionError
-            await super().send(target, notice, timeout_s=timeout_s)
+            await super().send(target, notice, timeout_s=timeout_s, **more)
 
     notifier = Broken()
     bench = run(notifier)
@@ -149,11 +150,11 @@ async def test_a_notifier_that_breaks_is_survived(run, make_event):
 
 async def test_one_hung_provider_delays_no_other(run, policy, make_event):
     class Hanging(RecordingNotifier):
-        async def send(self, target, notice, *, timeout_s, picture=None):
+        async def send(self, target, notice, *, timeout_s, **more):
             if "slow" in target.reveal():
                 await asyncio.sleep(timeout_s)
                 raise TransientNotifyError(NotifyReason.TIMEOUT)
-            await super().send(target, notice, timeout_s=timeout_s)
+            await super().send(target, notice, timeout_s=timeout_s, **more)
 
     slow = tuple(Secret(f"json://slow.example/{n}") for n in range(50))
     staff = (
@@ -174,8 +175,8 @@ async def test_a_crash_between_send_and_mark_costs_one_duplicate(
     run, database, registry, policy, make_event
 ):
     class Dying(RecordingNotifier):
-        async def send(self, target, notice, *, timeout_s, picture=None):
-            await super().send(target, notice, timeout_s=timeout_s)
+        async def send(self, target, notice, *, timeout_s, **more):
+            await super().send(target, notice, timeout_s=timeout_s, **more)
             raise asyncio.CancelledError  # the process is gone before the mark
 
     dying = Dying()
@@ -248,3 +249,46 @@ async def test_no_secret_in_the_log(run, make_event, caplog):
 def test_a_lease_shorter_than_its_send_is_refused():
     with pytest.raises(ValueError, match="lease_s"):
         PumpSettings(lease_s=1, send_timeout_s=2)
+
+
+class Pictures:
+    def __init__(self, picture=b"PNG"):
+        self.picture = picture
+        self.asked = []
+
+    async def of(self, incident_id):
+        self.asked.append(incident_id)
+        return self.picture
+
+
+@pytest.mark.parametrize("picture", [b"PNG", None])
+async def test_an_alert_takes_its_picture_or_goes_without(run, make_event, picture):
+    notifier, pictures = RecordingNotifier(), Pictures(picture)
+    bench = run(notifier, pictures=pictures)
+    (record,) = bench.events(make_event())
+    await bench.until(lambda: notifier.sent)
+    assert [s.picture for s in notifier.sent] == [picture]
+    assert pictures.asked == [record.incident]
+
+
+async def test_a_retry_and_a_withdrawal_go_without_picture(run, make_event):
+    notifier, pictures = RecordingNotifier(script=[TRANSIENT]), Pictures()
+    bench = run(notifier, pictures=pictures)
+    bench.events(make_event())
+    await bench.until(lambda: notifier.sent)
+    await bench.until(lambda: bench.query("SELECT * FROM outbox WHERE status = 'sent'"))
+    bench.events(make_event(phase=EventPhase.WITHDRAWN, time=1001.0))
+    await bench.until(lambda: len(notifier.sent) == 2)
+    assert [s.picture for s in notifier.sent] == [None, None]
+    assert len(pictures.asked) == 1
+
+
+async def test_no_picture_is_made_for_a_target_that_takes_none(run, make_event):
+    class TextOnly(RecordingNotifier):
+        takes_picture = staticmethod(lambda _target: False)
+
+    notifier, pictures = TextOnly(), Pictures()
+    bench = run(notifier, pictures=pictures)
+    bench.events(make_event())
+    await bench.until(lambda: notifier.sent)
+    assert pictures.asked == []

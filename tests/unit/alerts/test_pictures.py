@@ -1,0 +1,183 @@
+"""Pictures of incidents: the right facts, in time or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+
+from alerts import drawing
+from alerts.engine import AlertEngine
+from alerts.pictures import IncidentPictures, NoticePictures
+from detection.events import EventPhase
+from storage import sqlite
+
+ONSET = 1_788_789_900.0
+
+
+class Series:
+    """Readings that may arrive late: the first `late` questions see none of the event."""
+
+    def __init__(self, late=0):
+        self.late = late
+        self.asked = []
+
+    def window(self, sensor, start, end):
+        self.asked.append(sensor)
+        stop = ONSET - 1 if len(self.asked) <= self.late else min(ONSET + 60, end)
+        time = np.arange(max(start, ONSET - 60), stop + 0.1, 2.0)
+        return time, {"pm25": np.where(time > ONSET, 180.0, 4.0)}
+
+
+@pytest.fixture
+def incident(database, registry, policy, make_event):
+    engine = AlertEngine(registry, policy)
+    db = sqlite.connect(database)
+
+    def tell(*events):
+        with sqlite.transaction(db) as tx:
+            return [r.incident for e in events for r in engine.on_events(tx, [e], e.time)]
+
+    yield tell
+    db.close()
+
+
+@pytest.fixture
+def source(database, registry):
+    return IncidentPictures(database, registry, Series(), "America/New_York")
+
+
+def test_facts_come_from_the_incident(source, incident, make_event):
+    (found,) = incident(make_event(ONSET + 6, onset=ONSET))
+    text = source.svg(found)
+    for part in ("Boys N2, floor 2, North", "sensor s1", "onset 10:05:00", "alert 10:05:06"):
+        assert part in text, part
+    assert "going on" in text
+    assert "PM2.5 rose from 4 to 180 µg/m³ in 6 s" in text
+    assert source.png(found).startswith(b"\x89PNG")
+
+
+def test_the_end_and_the_withdrawal_show(source, incident, make_event):
+    event = make_event(ONSET + 6, onset=ONSET)
+    ended = make_event(ONSET + 6, onset=ONSET, phase=EventPhase.ENDED, end=ONSET + 90)
+    (found,) = incident(event, ended)
+    assert "end 10:06:30" in source.svg(found)
+    incident(make_event(ONSET + 6, onset=ONSET, phase=EventPhase.WITHDRAWN, time=ONSET + 95))
+    assert "taken back" in source.svg(found)
+
+
+def test_a_detection_that_stands_goes_before_one_taken_back(source, incident, make_event):
+    first, second = make_event(ONSET + 6, onset=ONSET), make_event(ONSET + 9, sensor="s2")
+    (found,) = incident(first, second)
+    assert "sensor s1" in source.svg(found)
+    incident(make_event(ONSET + 6, onset=ONSET, phase=EventPhase.WITHDRAWN, time=ONSET + 20))
+    assert "sensor s2" in source.svg(found)
+
+
+def test_no_such_incident(source):
+    assert source.svg("20260907-999") is None
+    assert source.png("'; DROP TABLE incident; --") is None
+
+
+def test_the_series_may_catch_up(database, registry, incident, make_event):
+    (found,) = incident(make_event(ONSET + 6, onset=ONSET))
+    behind, even = Series(late=2), Series()
+    caught_up = IncidentPictures(database, registry, behind, "UTC").png(found, settle_s=5.0)
+    assert caught_up == IncidentPictures(database, registry, even, "UTC").png(found)
+    assert len(behind.asked) == 3
+    never = Series(late=10**6)
+    assert IncidentPictures(database, registry, never, "UTC").png(found, settle_s=0.05)
+
+
+class Source:
+    """Gives a picture when let, or breaks."""
+
+    def __init__(self, error=None):
+        self.go = threading.Event()
+        self.error = error
+        self.made = []
+
+    def png(self, incident_id, *, settle_s):
+        assert settle_s < 1.0
+        assert self.go.wait(10)
+        self.made.append(incident_id)
+        if self.error is not None:
+            raise self.error
+        return b"PNG"
+
+
+@pytest.fixture
+def pictures():
+    opened = []
+
+    def start(source, **options):
+        found = NoticePictures(source, **options)
+        found.open()
+        opened.append((source, found))
+        return found
+
+    yield start
+    for source, found in opened:
+        source.go.set()
+        found.close()
+
+
+async def test_several_notices_share_one_picture(pictures):
+    source = Source()
+    found = pictures(source, within_s=10.0)
+    waiting = [asyncio.create_task(found.of("a")) for _ in range(5)]
+    await asyncio.sleep(0)
+    source.go.set()
+    assert await asyncio.gather(*waiting) == [b"PNG"] * 5
+    assert source.made == ["a"]
+    assert await found.of("a") == b"PNG"
+    assert source.made == ["a", "a"]
+
+
+async def test_a_late_picture_is_not_waited_for(pictures):
+    found = pictures(Source(), within_s=0.05)
+    assert await found.of("a") is None
+    assert found.counters == {"late": 1}
+
+
+@pytest.mark.parametrize(
+    "error", [ImportError("no Pillow"), ValueError("x"), OSError("disk"), MemoryError()]
+)
+async def test_a_picture_that_fails_is_none(pictures, error, caplog):
+    source = Source(error)
+    source.go.set()
+    found = pictures(source, within_s=10.0)
+    assert await found.of("a") is None
+    assert found.counters == {"failed": 1}
+    assert type(error).__name__ in caplog.text
+
+
+async def test_too_many_at_once_are_left_out(pictures):
+    source = Source()
+    found = pictures(source, within_s=10.0)
+    waiting = [asyncio.create_task(found.of(f"{k}")) for k in range(10)]
+    async with asyncio.timeout(5):
+        while found.counters["left out"] < 6:  # noqa: ASYNC110 - counted by tasks
+            await asyncio.sleep(0.001)
+    source.go.set()
+    assert (await asyncio.gather(*waiting)).count(b"PNG") == 4
+    assert await found.of("later") == b"PNG"
+
+
+async def test_not_open_is_none_and_close_may_come_twice():
+    found = NoticePictures(Source())
+    assert await found.of("a") is None
+    found.close()
+    found.open()
+    found.close()
+    found.close()
+
+
+async def test_without_the_font_there_is_no_picture_and_no_error(monkeypatch, pictures, incident):
+    monkeypatch.setattr(drawing.importlib.util, "find_spec", lambda _name: None)
+    drawing._font.cache_clear()
+    drawing.warm_up()
+    with pytest.raises(ImportError, match="matplotlib"):
+        drawing.png(drawing.Drawing(9, 9, "", "", (drawing.Words(0, 9, "x", 9, "#000000"),)))
