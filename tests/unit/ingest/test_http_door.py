@@ -1,0 +1,481 @@
+"""The HTTP door: every status, what is kept and what is not, and 200 only when durable."""
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import json
+import logging
+
+import httpx
+import pytest
+
+from alerts.secrets import Secret
+from ingest.commit import GroupCommit
+from ingest.decoders.base import Context
+from ingest.decoders.halo import TEMPLATE
+from ingest.http_door import DoorSettings, HttpDoor
+from ingest.http_sources import HttpSource
+from ingest.message import Message
+from ingest.pipeline import Intake, IntakeConfig, OutcomeKind
+from storage.errors import StorageUnavailableError
+from storage.registry import Registry, Room, Sensor
+
+NOW = 1_790_000_000.0
+REGISTRY = Registry.of(
+    [Room("r", "Room", "2", "North", "Site")],
+    [
+        Sensor("1C8259000001", "r", decoder="halo"),
+        Sensor("b2", "r"),
+        Sensor("b3", "r"),
+        Sensor("JQ9E-R9CG-RF6X", "r", decoder="verkada"),
+    ],
+)
+TOKENS = {"halo": "halo-token-000000", "native": "native-token-0000", "any": "generic-token-00"}
+SOURCES = [
+    HttpSource("halo", "halo", frozenset({"1C8259000001"}), Secret(TOKENS["halo"])),
+    HttpSource(
+        "diy", "native", frozenset({"b2"}), Secret(TOKENS["native"]), strangers=True, rate_per_s=9e3
+    ),
+    HttpSource("any", "generic", frozenset({"b2", "b3"}), Secret(TOKENS["any"])),
+    HttpSource("slow", "airgradient", token=Secret("air-token-0000000"), rate_per_s=0.1),
+    HttpSource(
+        "cloud", "verkada", frozenset({"JQ9E-R9CG-RF6X"}), signature=Secret("shared-secret-00")
+    ),
+    HttpSource(
+        "both",
+        "unifi",
+        frozenset({"b3"}),
+        token=Secret("unifi-token-00000"),
+        signature=Secret("other-secret-000"),
+    ),
+]
+QUICK = DoorSettings(body_s=0.2, commit_s=0.2, wrong_token_s=0.0, most_waiting=3)
+
+
+class World:
+    """Door, intake and a journal in memory that refuses while `full` and stalls while `stalled`."""
+
+    def __init__(self):
+        self.full = False
+        self.go_on = asyncio.Event()
+        self.go_on.set()
+        self.readings = []
+        self.letters = []
+        self.now = NOW
+        self.monotonic = 0.0
+        self.intake = Intake(IntakeConfig(context=Context(registry=REGISTRY)))
+        self.commits = GroupCommit(self.write, first_retry_s=0.001)
+        self.door = HttpDoor(
+            SOURCES,
+            self.intake,
+            self.commits,
+            QUICK,
+            clock=lambda: self.now,
+            monotonic=lambda: self.monotonic,
+        )
+
+    async def write(self, readings, letters):
+        await self.go_on.wait()
+        if self.full:
+            raise StorageUnavailableError("disk full")
+        self.readings += readings
+        self.letters += letters
+
+    def post(self, path, content=b"", *, token=None, headers=None, client="10.0.0.7"):
+        headers = dict(headers or {})
+        if token:
+            headers["authorization"] = f"Bearer {token}"
+        transport = httpx.ASGITransport(self.door.app, client=(client, 1))
+
+        async def post():
+            async with httpx.AsyncClient(transport=transport, base_url="http://door") as http:
+                return await http.post(path, content=content, headers=headers)
+
+        return asyncio.create_task(post())
+
+    async def native(self, seq=1, sensor="b2", **more):
+        content = json.dumps({"time": self.now, "seq": seq, "pm25": 7.1}).encode()
+        return await self.post(f"/ingest/native/{sensor}", content, token=TOKENS["native"], **more)
+
+
+@contextlib.asynccontextmanager
+async def opened():
+    world = World()
+    task = asyncio.create_task(world.commits.run())
+    try:
+        yield world
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))
+
+
+@pytest.fixture
+async def world():
+    async with opened() as world:
+        yield world
+
+
+def halo(**changed):
+    words = {
+        "NAME": "Bath",
+        "MAC": "1C:82:59:00:00:01",
+        "EID": "Vape",
+        "SOURCE": "VAPE1",
+        "VAL": "107.3",
+        "DATE": "2026-9-21",
+        "TIME": "14:13:20",
+    }
+    text = TEMPLATE
+    for word, value in (words | changed).items():
+        text = text.replace(f"%{word}%", value)
+    return text.encode()
+
+
+async def test_accepted_then_duplicate(world):
+    first = await world.post("/ingest/halo", halo(), token=TOKENS["halo"])
+    assert (first.status_code, first.json()) == (200, {"outcome": "accepted", "readings": 1})
+    (reading,) = world.readings
+    assert reading.sensor == "1C8259000001"
+    assert reading.time == NOW
+    assert reading.events == ("vendor_vape",)
+    again = await world.post("/ingest/halo?x=1", halo(), token=TOKENS["halo"])
+    assert (again.status_code, again.json()["outcome"]) == (200, "duplicate")
+    assert len(world.readings) == 1
+    assert world.intake.counters["accepted", "", "halo"] == 1
+    assert world.door.answers == {("halo", 200): 2}
+
+
+async def test_sensor_from_the_path(world):
+    assert (await world.native()).status_code == 200
+    assert world.readings[0].sensor == "b2"
+    plain = await world.post("/ingest/generic/b3", b"pm25=8.5", token=TOKENS["any"])
+    assert plain.status_code == 200
+    assert (world.readings[1].sensor, world.readings[1].values) == ("b3", {"pm25": 8.5})
+    nobody = await world.post("/ingest/generic", b"pm25=8.5", token=TOKENS["any"])
+    assert (nobody.status_code, nobody.json()["reason"]) == (422, "bad_id")
+    assert nobody.json()["hint"].endswith("/ingest/generic/<sensor>")
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "status", "reason"),
+    [
+        ("/ingest/generic/b2", b'{"pm25": ', 400, "malformed"),
+        ("/ingest/generic/b2", b"{}", 422, "no_measurement"),
+        ("/ingest/generic/b2", b"", 400, "malformed"),
+        ("/ingest/generic/b2", b"[" * 100, 422, "too_deep"),
+        ("/ingest/generic/b4", b'{"pm25": 1}', 403, "not_allowed"),
+        ("/ingest/generic", b'{"sensor": "JQ9E-R9CG-RF6X", "pm25": 1}', 403, "not_allowed"),
+        ("/ingest/generic/b2", b'{"sensor": "b3", "pm25": 1}', 403, "not_allowed"),
+        ("/ingest/generic/b2", b'{"pm25": 1, "time": "2012-01-01T00:00:00Z"}', 422, "bad_time"),
+    ],
+)
+async def test_refused_by_the_decoder_is_a_dead_letter(world, path, content, status, reason):
+    answer = await world.post(path, content, token=TOKENS["any"])
+    assert answer.status_code == status
+    assert answer.json()["outcome"] == "rejected"
+    assert answer.json()["reason"] == reason
+    (letter,) = world.letters
+    assert (letter.reason, letter.decoder, letter.payload) == (reason, "generic", content)
+    assert letter.topic == f"POST {path} by any"
+    assert world.readings == []
+    assert world.intake.counters["rejected", reason, "generic"] == 1
+
+
+async def test_a_stranger_of_an_open_source_is_quarantined(world):
+    assert (await world.native(sensor="new-1")).status_code == 200
+    assert world.readings[0].flags == ("unknown_sensor",)
+    assert "new-1" in world.intake.quarantine
+    other = await world.native(sensor="b3")
+    assert other.json()["reason"] == "not_allowed"
+
+
+async def test_what_is_none_of_our_business_is_not_kept(world):
+    body = halo(EID="Gunshot", SOURCE="GUN1", NAME="Office of J. Doe")
+    answer = await world.post("/ingest/halo", body, token=TOKENS["halo"])
+    assert (answer.status_code, answer.json()["reason"]) == (422, "no_measurement")
+    (letter,) = world.letters
+    assert (letter.payload, letter.size) == (b"", len(body))
+    assert "Doe" not in repr(letter)
+
+
+@pytest.mark.parametrize(
+    ("headers", "detail"),
+    [
+        ({}, "a token is needed"),
+        ({"authorization": "Bearer wrong-token-00000"}, "wrong token"),
+        ({"authorization": f"Bearer {TOKENS['native']}"}, "wrong token"),
+        ({"authorization": "Bearer " + "x" * 5_000}, "a token is needed"),
+        ({"verkada-signature": "1790000000|" + "0" * 64}, "a token is needed"),
+    ],
+)
+async def test_no_token_no_trace(world, headers, detail):
+    answer = await world.post("/ingest/halo", halo(), headers=headers)
+    assert answer.status_code == 401
+    assert detail in answer.json()["detail"]
+    assert answer.headers["www-authenticate"].startswith("Basic ")
+    assert (world.readings, world.letters) == ([], [])
+    assert sum(world.intake.counters.values()) == 0
+    assert world.door.answers == {("", 401): 1}
+
+
+async def test_a_token_in_the_query_is_none(world):
+    answer = await world.post(f"/ingest/halo?token={TOKENS['halo']}", halo())
+    assert answer.status_code == 401
+
+
+async def test_basic(world):
+    transport = httpx.ASGITransport(world.door.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://door") as http:
+        good = await http.post("/ingest/halo", content=halo(), auth=("halo", TOKENS["halo"]))
+        other = await http.post("/ingest/halo", content=halo(), auth=("diy", TOKENS["halo"]))
+    assert (good.status_code, other.status_code) == (200, 401)
+
+
+async def test_guessing_makes_the_address_wait_and_no_other(world, caplog):
+    caplog.set_level(logging.WARNING)
+    statuses = [
+        (await world.post("/ingest/halo", halo(), token=f"guess-number-{k}")).status_code
+        for k in range(12)
+    ]
+    assert statuses == [401] * 10 + [429] * 2
+    locked = await world.post("/ingest/halo", halo(), token=TOKENS["halo"])
+    assert locked.status_code == 429
+    assert int(locked.headers["retry-after"]) == 60
+    other = await world.post("/ingest/halo", halo(), token=TOKENS["halo"], client="10.0.0.8")
+    assert other.status_code == 200
+    world.monotonic = 61.0
+    later = await world.post("/ingest/halo", halo(), token=TOKENS["halo"])
+    assert later.status_code == 200
+    said = [r.getMessage() for r in caplog.records]
+    assert said == ["HTTP: a wrong token or signature from 10.0.0.7"]
+
+
+async def test_a_guesser_behind_the_same_router_silences_nobody(world):
+    assert (await world.native(seq=1)).status_code == 200
+    for k in range(30):
+        await world.post("/ingest/halo", halo(), token=f"guess-number-{k}")
+    assert (await world.native(seq=2)).status_code == 200
+
+
+async def test_nothing_else_is_here(world):
+    assert (await world.post("/ingest/tasmota", b"{}")).status_code == 404
+    assert (await world.post("/")).status_code == 404
+    assert (await world.post("/ingest/halo/x/y")).status_code == 404
+    transport = httpx.ASGITransport(world.door.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://door") as http:
+        answer = await http.get("/ingest/halo")
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "POST"
+    assert answer.json()["outcome"] == "refused"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"content-type": "application/json; charset=utf-8"}, 200),
+        ({"content-type": "application/vnd.x+json"}, 200),
+        ({"content-type": "application/x-www-form-urlencoded"}, 200),
+        ({"content-type": "text/plain"}, 200),
+        ({"content-encoding": "identity"}, 200),
+        ({"content-type": "multipart/form-data; boundary=x"}, 415),
+        ({"content-type": "image/png"}, 415),
+        ({"content-encoding": "gzip"}, 415),
+    ],
+)
+async def test_types(world, headers, status):
+    assert (await world.native(headers=headers)).status_code == status
+    assert len(world.readings) == (status == 200)
+
+
+async def test_too_large_by_its_length_and_by_itself(world):
+    token = TOKENS["native"]
+    by_length = await world.post("/ingest/native/b2", b"7" * 65_537, token=token)
+
+    async def drip():
+        for _ in range(70):
+            yield b"7" * 1_000
+
+    by_itself = await world.post("/ingest/native/b2", drip(), token=token)
+    assert (by_length.status_code, by_itself.status_code) == (413, 413)
+    assert world.letters == []
+    most = await world.post("/ingest/native/b2", b"7" * 65_536, token=token)
+    assert most.json()["reason"] == "wrong_type"
+
+
+async def test_a_body_that_does_not_come(world):
+    async def stall():
+        yield b"{"
+        await asyncio.sleep(5)
+
+    answer = await world.post("/ingest/native/b2", stall(), token=TOKENS["native"])
+    assert answer.status_code == 408
+    assert answer.headers["connection"] == "close"
+
+
+async def test_rate_of_a_source(world, caplog):
+    token = "air-token-0000000"
+    answers = [await world.post("/ingest/airgradient/b9", b"{}", token=token) for _ in range(5)]
+    assert [a.status_code for a in answers] == [422, 422, 429, 429, 429]
+    assert answers[2].headers["retry-after"] == "10"
+    assert (await world.native()).status_code == 200  # others are not held
+    world.monotonic = 10.0
+    assert (await world.post("/ingest/airgradient/b9", b"{}", token=token)).status_code == 422
+    assert sum("slow sends more than 0.1/s" in r.getMessage() for r in caplog.records) == 1
+
+
+async def test_no_answer_before_it_is_durable(world):
+    world.go_on.clear()
+    first = world.native(seq=1)
+    task = asyncio.create_task(first)
+    await asyncio.sleep(0.02)
+    again = asyncio.create_task(world.native(seq=1))
+    await asyncio.sleep(0.02)
+    assert not task.done()
+    assert not again.done()  # a duplicate of what is not durable yet
+    world.go_on.set()
+    assert (await task).json()["outcome"] == "accepted"
+    assert (await again).json()["outcome"] == "duplicate"
+    assert len(world.readings) == 1
+
+
+async def test_unknown_outcome_is_503_and_the_repetition_is_stored_once(world):
+    world.go_on.clear()
+    late = await world.native(seq=1)
+    assert late.status_code == 503
+    assert late.headers["retry-after"] == "5"
+    world.go_on.set()
+    again = await world.native(seq=1)
+    assert (again.status_code, again.json()["outcome"]) == (200, "duplicate")
+    assert [r.seq for r in world.readings] == [1]
+
+
+async def test_a_full_disk(world):
+    world.full = True
+    assert (await world.native(seq=1)).status_code == 503
+    assert world.commits.failing == "disk full"
+    refused = await world.native(seq=2)
+    assert refused.status_code == 503
+    assert "disk" in refused.json()["detail"]
+    assert world.intake.counters["accepted", "", "native"] == 1  # the second was not taken in
+    world.full = False
+    async with asyncio.timeout(5):
+        while world.commits.failing:  # noqa: ASYNC110 - tried again in its own time
+            await asyncio.sleep(0.002)
+    answers = [(await world.native(seq=k)).json()["outcome"] for k in (1, 2)]
+    assert answers == ["duplicate", "accepted"]
+    assert [r.seq for r in world.readings] == [1, 2]
+
+
+async def test_too_many_waiting_are_held_back(world):
+    world.go_on.clear()
+    tasks = [asyncio.create_task(world.native(seq=k)) for k in range(6)]
+    answers = await asyncio.gather(*tasks)
+    assert [a.status_code for a in answers] == [503] * 6
+    assert world.commits.waiting == QUICK.most_waiting
+    assert world.intake.counters["accepted", "", "native"] == QUICK.most_waiting
+
+
+async def test_stopping_answers_who_waits():
+    async with opened() as world:
+        world.go_on.clear()
+        task = asyncio.create_task(world.native(seq=1))
+        await asyncio.sleep(0.02)
+    answer = await task
+    assert answer.status_code == 503
+
+
+async def test_what_came_over_mqtt_is_a_duplicate_here(world):
+    world.go_on.clear()
+    content = json.dumps({"time": NOW, "seq": 1, "pm25": 7.1}).encode()
+    outcome = world.intake.on_message(Message("plumewatch/v1/b2/reading", content, NOW))
+    assert outcome.kind is OutcomeKind.ACCEPTED
+    over_mqtt = world.commits.enter(outcome.readings)
+    task = asyncio.create_task(world.native(seq=1))
+    await asyncio.sleep(0.02)
+    assert not task.done()
+    world.go_on.set()
+    await over_mqtt
+    assert (await task).json()["outcome"] == "duplicate"
+    assert len(world.readings) == 1
+
+
+def alert(**data):
+    data = {
+        "start_time": NOW - 2,
+        "end_time": None,
+        "most_extreme_value": 38.7,
+        "reading": "vape_index",
+        "device_serial": "JQ9E-R9CG-RF6X",
+    } | data
+    return json.dumps({"webhook_type": "sensor_alert", "data": data}).encode()
+
+
+def signed(body, secret="shared-secret-00", at=NOW):  # noqa: S107 - made up
+    stamp = str(int(at))
+    digest = hmac.new(secret.encode(), body + b"|" + stamp.encode(), hashlib.sha256)
+    return {"verkada-signature": f"{stamp}|{digest.hexdigest()}"}
+
+
+async def test_signed_webhook(world):
+    body = alert()
+    answer = await world.post("/ingest/verkada", body, headers=signed(body))
+    assert answer.status_code == 200
+    (reading,) = world.readings
+    assert (reading.sensor, reading.events) == ("JQ9E-R9CG-RF6X", ("vendor_vape",))
+    assert reading.values == {"vape_index": 38.7}
+    assert world.door.answers == {("cloud", 200): 1}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"secret": "another-secret-0"},
+        {"at": NOW - 301},
+        {"at": NOW + 301},
+    ],
+)
+async def test_signature_that_does_not_count(world, change):
+    body = alert()
+    answer = await world.post("/ingest/verkada", body, headers=signed(body, **change))
+    assert answer.status_code == 401
+    assert (world.readings, world.letters) == ([], [])
+
+
+async def test_signature_of_another_body(world):
+    answer = await world.post("/ingest/verkada", alert(), headers=signed(b"{}"))
+    assert answer.status_code == 401
+    assert world.door.answers == {("", 401): 1}
+
+
+async def test_a_replay_is_a_duplicate_even_without_a_time_of_its_own(world):
+    rows = b'[{"device_serial": "JQ9E-R9CG-RF6X", "pm_2_5": 3.0}]'
+    for _ in range(3):
+        assert (await world.post("/ingest/verkada", rows, headers=signed(rows))).status_code == 200
+    assert len(world.readings) == 1
+    world.now = NOW + 1
+    fresh = await world.post("/ingest/verkada", rows, headers=signed(rows, at=world.now))
+    assert fresh.json()["outcome"] == "accepted"
+
+
+async def test_token_and_signature_where_both_are_asked_for(world):
+    body = b'{"mac": "b3", "airQuality": {"pm2p5": {"value": 4}}}'
+    token = {"authorization": "Bearer unifi-token-00000"}
+    sign = signed(body, "other-secret-000")
+    statuses = [
+        (await world.post("/ingest/unifi", body, headers=headers)).status_code
+        for headers in (token, sign, token | sign)
+    ]
+    assert statuses == [401, 401, 200]
+
+
+async def test_odd_paths_do_no_harm(world):
+    for path in (
+        "/ingest/%00",
+        "/ingest/native/%0d%0aX",
+        "/ingest/native/%F0%9F%92%A8",
+        "/ingest//",
+    ):
+        answer = await world.post(path, b'{"pm25": 1}', token=TOKENS["native"])
+        assert answer.status_code in (403, 404, 422)
+    assert all(letter.topic.isprintable() for letter in world.letters)

@@ -1,0 +1,205 @@
+"""Who may post, for whom, how often: tokens, signatures, replays, rates, guesses."""
+
+import base64
+import hashlib
+import hmac
+
+import pytest
+
+from alerts.secrets import Secret
+from ingest import http_sources
+from ingest.decoders import DECODERS
+from ingest.http_sources import (
+    HTTP_DECODERS,
+    SIGNATURE_WINDOW_S,
+    Guesses,
+    HttpSource,
+    Replays,
+    Signature,
+    TokenBucket,
+    by_signature,
+    by_token,
+    topic_of,
+)
+
+NOW = 1_790_000_000.0
+SHARED = b"shared-secret-00"
+ONE = HttpSource("one", "halo", token=Secret("token-of-one-0000"))
+TWO = HttpSource("two", "halo", token=Secret("token-of-two:0000"))
+SIGNING = HttpSource("cloud", "verkada", signature=Secret("shared-secret-00"))
+SOURCES = [ONE, SIGNING, TWO]
+
+
+def basic(name, token):
+    return "Basic " + base64.b64encode(f"{name}:{token}".encode()).decode()
+
+
+def sign(body, stamp):
+    digest = hmac.new(SHARED, body + b"|" + stamp.encode(), hashlib.sha256).hexdigest()
+    return f"{stamp}|{digest}"
+
+
+@pytest.mark.parametrize(
+    ("header", "found"),
+    [
+        ("Bearer token-of-one-0000", ONE),
+        ("bearer  token-of-two:0000 ", TWO),
+        (basic("one", "token-of-one-0000"), ONE),
+        (basic("two", "token-of-two:0000"), TWO),
+        (basic("two", "token-of-one-0000"), None),
+        (basic("", "token-of-one-0000"), None),
+        ("Bearer token-of-one-000", None),
+        ("Bearer", None),
+        ("Bearer ", None),
+        ("token-of-one-0000", None),
+        ("Basic", None),
+        ("Basic !!!!", None),
+        ("Basic " + base64.b64encode(b"\xff\xfe:x").decode(), None),
+        ("Digest token-of-one-0000", None),
+        ("Bearer töken", None),
+    ],
+)
+def test_by_token(header, found):
+    assert by_token(SOURCES, header) is found
+
+
+def test_every_source_is_compared():
+    asked = []
+
+    class Spy(Secret):
+        def matches(self, candidate):
+            asked.append(self.reveal())
+            return super().matches(candidate)
+
+    sources = [HttpSource(str(k), "halo", token=Spy(f"token-{k}")) for k in range(3)]
+    assert by_token(sources, "Bearer token-0") is sources[0]
+    assert asked == ["token-0", "token-1", "token-2"]
+
+
+def test_no_secret_shows():
+    assert "token-of" not in repr(SOURCES)
+    assert "shared-secret" not in repr(SOURCES)
+
+
+def test_signature():
+    body = b'{"webhook_type": "sensor_alert"}'
+    signature = Signature.parse(sign(body, "1790000000"), NOW)
+    assert by_signature(SOURCES, signature, body) is SIGNING
+    assert by_signature(SOURCES, signature, body + b" ") is None
+    assert by_signature([ONE], signature, body) is None
+    stamp, _, digest = sign(body, "1790000000").partition("|")
+    assert by_signature(SOURCES, Signature.parse(f"{int(stamp) + 1}|{digest}", NOW), body) is None
+    assert Signature.parse(f"{stamp}|{digest.upper()}", NOW) == signature
+
+
+def test_signature_as_the_vendor_describes_it():
+    """Body, pipe, time; not the time first, not the body alone."""
+    digest = hmac.new(b"shared-secret-00", b"{}|1790000000", hashlib.sha256).hexdigest()
+    assert by_signature(SOURCES, Signature.parse(f"1790000000|{digest}", NOW), b"{}") is SIGNING
+
+
+@pytest.mark.parametrize(
+    "header", ["", "|", "1790000000", "1790000000|abc", f"x|{'0' * 64}", f"1790000000|{'g' * 64}"]
+)
+def test_signature_of_no_form(header):
+    assert Signature.parse(header, NOW) is None
+
+
+@pytest.mark.parametrize(("age", "counts"), [(0, True), (300, True), (301, False), (-301, False)])
+def test_signature_counts_for_some_minutes(age, counts):
+    assert SIGNATURE_WINDOW_S == 300
+    header = f"{int(NOW) - age}|{'0' * 64}"
+    assert (Signature.parse(header, NOW) is not None) is counts
+
+
+def test_replays_are_known_and_bounded(monkeypatch):
+    monkeypatch.setattr(http_sources, "_MAX_SIGNATURES", 3)
+    replays = Replays()
+    seen = [Signature("1", 1.0, f"{k:064x}") for k in range(4)]
+    assert [replays.is_known(s) for s in seen[:3]] == [False] * 3
+    assert replays.is_known(seen[2])
+    assert not replays.is_known(seen[3])
+    assert not replays.is_known(seen[0])  # forgotten
+
+
+@pytest.mark.parametrize(
+    ("named", "known", "addressed", "allowed"),
+    [
+        ("b2", "b2", "", True),
+        ("B-2", "b2", "", True),
+        ("b3", "b3", "", False),
+        ("stranger", None, "", False),
+        ("b2:SDS", None, "", True),
+        ("b2:SDS", "b2:SDS", "", False),
+        ("b2", "b2", "b2", True),
+        ("b2:SDS", None, "b2", True),
+        ("b4", "b4", "b2", False),
+        ("b4", "b4", "B4", True),
+        ("b3", "b3", "b3", False),
+        ("b22", None, "", False),
+    ],
+)
+def test_a_source_with_sensors(named, known, addressed, allowed):
+    source = HttpSource("s", "halo", sensors=frozenset({"b2", "b4"}))
+    assert source.permits(named, known, addressed) is allowed
+
+
+def test_a_source_without_sensors_may_name_strangers():
+    source = HttpSource("s", "halo", sensors=frozenset({"b2"}), strangers=True)
+    assert source.permits("stranger", None)
+    assert not source.permits("b3", "b3")
+    assert not source.permits("stranger", None, "b2")
+
+
+def test_decoders_exist_and_read_a_message_by_itself():
+    assert set(DECODERS) >= HTTP_DECODERS
+    joining = {"esphome", "homie", "meraki", "sensecap", "sparkplug", "ruuvi"}
+    assert HTTP_DECODERS.isdisjoint(joining)
+
+
+@pytest.mark.parametrize("decoder", sorted(HTTP_DECODERS))
+def test_topics_stand_for_the_sensor(decoder):
+    assert topic_of(decoder, "") == ""
+    topic = topic_of(decoder, "b2")
+    assert "b2" in topic.split("/")
+    assert "+" not in topic
+    assert "#" not in topic
+
+
+def test_bucket():
+    bucket = TokenBucket(2.0)
+    assert [bucket.wait_s(100.0) for _ in range(5)] == [0, 0, 0, 0, 0.5]
+    assert bucket.wait_s(100.25) == 0.25
+    assert bucket.wait_s(100.5) == 0
+    assert [bucket.wait_s(1_000.0) > 0 for _ in range(5)] == [False] * 4 + [True]
+    slow = TokenBucket(0.1)
+    assert [slow.wait_s(0.0) for _ in range(3)] == [0, 0, 10]
+
+
+def test_guesses_make_the_address_wait():
+    guesses = Guesses(allowed=3, window_s=60.0)
+    assert [guesses.wrong("a", t) for t in (0.0, 1.0, 2.0)] == [True, False, False]
+    assert guesses.wait_s("a", 2.0) == 58.0
+    assert guesses.wait_s("b", 2.0) == 0
+    assert guesses.wait_s("a", 60.0) == 0
+    assert guesses.wrong("a", 61.5) is False
+    assert guesses.wait_s("a", 61.5) == 0
+    assert guesses.wrong("a", 200.0) is True
+
+
+def test_an_address_that_had_the_right_token_never_waits():
+    guesses = Guesses(allowed=3, trusted_s=100.0)
+    guesses.right("a", 0.0)
+    for _ in range(50):
+        guesses.wrong("a", 90.0)
+    assert guesses.wait_s("a", 90.0) == 0
+    assert guesses.wait_s("a", 101.0) > 0
+
+
+def test_addresses_are_bounded(monkeypatch):
+    monkeypatch.setattr(http_sources, "_MAX_ADDRESSES", 5)
+    guesses = Guesses()
+    for k in range(100):
+        guesses.wrong(str(k), 0.0)
+        guesses.right(str(k), 0.0)
+    assert len(guesses._wrong) == len(guesses._right) == 5
