@@ -1,5 +1,6 @@
 """From a sensor's message over a real broker to a push on a phone, and what may go wrong."""
 
+import base64
 import re
 import signal
 import socket
@@ -53,6 +54,9 @@ def test_a_puff_becomes_one_push(broker, tmp_path):
         second = push["message"].splitlines()[0]
         assert re.search(r"PM2\.5 rose from 4 to \d+ µg/m³ in \d+ s", second), second
         assert f"http://127.0.0.1:{service.web_port}/" in push["message"].splitlines()[-1]
+        (picture,) = push["attachments"]
+        assert base64.b64decode(picture["base64"]).startswith(b"\x89PNG\r\n\x1a\n")
+        assert (picture["filename"], picture["mimetype"]) == ("evidence.png", "image/png")
         eventually(lambda: service.series()["n2-boys-1"] == len(puff), "all stored")
         assert [r.seq for r in service.journal()] == [r.seq for r in puff]
         assert service.end(signal.SIGTERM) == 0

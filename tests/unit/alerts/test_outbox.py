@@ -13,11 +13,13 @@ from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyErr
 from alerts.incidents import Status
 from alerts.notify import RecordingNotifier
 from alerts.outbox import OutboxPump, PumpSettings
+from alerts.pictures import IncidentPictures, NoticePictures
 from alerts.policy import StaffMember
 from alerts.repository import load
 from alerts.secrets import Secret
 from detection.events import EventKind, EventPhase
 from storage import sqlite
+from storage.errors import StorageUnavailableError
 
 FAST = PumpSettings(first_retry_s=0.02, max_retry_s=0.05, idle_s=0.2, send_timeout_s=0.5, lease_s=2)
 TRANSIENT = TransientNotifyError(NotifyReason.SERVER_ERROR, "HTTP 503")
@@ -292,3 +294,19 @@ async def test_no_picture_is_made_for_a_target_that_takes_none(run, make_event):
     bench.events(make_event())
     await bench.until(lambda: notifier.sent)
     assert pictures.asked == []
+
+
+async def test_a_picture_that_cannot_be_drawn_loses_no_notice(run, make_event, database, registry):
+    class Broken:
+        def window(self, sensor, start, end):
+            raise StorageUnavailableError(f"{sensor}: {start}..{end}")
+
+    pictures = NoticePictures(IncidentPictures(database, registry, Broken(), "UTC"))
+    pictures.open()
+    notifier = RecordingNotifier()
+    bench = run(notifier, pictures=pictures)
+    bench.events(make_event())
+    await bench.until(lambda: notifier.sent)
+    assert [s.picture for s in notifier.sent] == [None]
+    assert pictures.counters == {"failed": 1}
+    pictures.close()
