@@ -267,6 +267,11 @@ class Watch:
         self._ahead = self._ahead or bool(events)
         return events
 
+    def take_unjudged(self) -> Counter[str]:
+        """Return `unjudged` and begin it anew."""
+        taken, self.unjudged = self.unjudged, Counter()
+        return taken
+
     def lives(self) -> Mapping[str, SensorLife]:
         """Return what is known of the registered sensors; empty if silence is not followed."""
         return {} if self._liveness is None else self._liveness.lives()

@@ -64,6 +64,12 @@ class ReadingTally:
             for noted in {_OF_FLAG[flag] for flag in reading.flags if flag in _OF_FLAG}:
                 counts[noted] += 1
 
+    def add_unjudged(self, readings: Mapping[str, int]) -> None:
+        """Count readings that the detectors could not use, by sensor."""
+        for sensor, n in readings.items():
+            if sensor in self._counts:
+                self._counts[sensor][Noted.UNJUDGED] += n
+
     def of(self, sensor: str) -> dict[str, int]:
         """Return what was counted of a sensor, without zeros."""
         return {str(key): n for key, n in self._counts.get(sensor, {}).items() if n}

@@ -96,6 +96,48 @@ def run(config: ConfigOption = Path("plumewatch.toml")) -> None:
 
 
 @app.command()
+def status(
+    config: ConfigOption = Path("plumewatch.toml"),
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON line a sensor.")] = False,
+) -> None:
+    """Print what is known and counted of every registered sensor."""
+    from plumewatch.status import run_status  # noqa: PLC0415
+
+    raise typer.Exit(run_status(config, sys.stdout, as_json=as_json))
+
+
+@app.command("dead-letters")
+def dead_letters(
+    number: Annotated[
+        int | None, typer.Argument(help="Show this one whole, its content escaped.")
+    ] = None,
+    config: ConfigOption = Path("plumewatch.toml"),
+    reason: Annotated[str, typer.Option("--reason", help="Only those refused for it.")] = "",
+    source: Annotated[
+        str, typer.Option("--source", help="Only of this decoder, or of topics that begin so.")
+    ] = "",
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most so many.")] = 20,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON line a message.")] = False,
+) -> None:
+    """List refused messages, newest first, or show one."""
+    from plumewatch.status import run_dead_letters  # noqa: PLC0415
+
+    raise typer.Exit(
+        run_dead_letters(
+            config,
+            sys.stdout,
+            number=number,
+            reason=reason,
+            source=source,
+            limit=limit,
+            as_json=as_json,
+        )
+    )
+
+
+@app.command()
 def replay(
     readings: Annotated[list[Path], typer.Argument(help="Recorded readings, .csv or .csv.gz.")],
     alerts: Annotated[Path, typer.Option("--alerts", help="Where to write the alerts (CSV).")],

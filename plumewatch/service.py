@@ -48,6 +48,7 @@ from plumewatch.http_server import HttpServer
 from plumewatch.http_settings import http_sources
 from plumewatch.intake_settings import intake_config, topic_filters
 from plumewatch.paths import DataPaths
+from plumewatch.sensor_counts import restore_counts, save_counts, sensor_statuses
 from plumewatch.settings import alert_policy, broker_settings, staff_token
 from plumewatch.web_server import PortInUseError, WebServer, is_loopback
 from storage import state
@@ -270,6 +271,7 @@ class Service:
             silence = LivenessSettings(missed=self.config.alerts.offline_after)
             self._watch = Watch(self._state, self.engine, may_alert, silence)
             self._watch.open(self.journal.read)
+            restore_counts(self._state, self.intake.tally, self.registry)
         except (StorageError, sqlite3.Error) as error:
             raise ServiceError(f"storage: {error}") from error
 
@@ -294,6 +296,7 @@ class Service:
         if self._watch is not None:
             with contextlib.suppress(sqlite3.Error):
                 self._watch.save_snapshot()
+                self._save_counts(self.intake.tally.snapshot())
         if self._state is not None:
             self._state.close()
         self.series.close()
@@ -331,6 +334,7 @@ class Service:
             alerts = await self._until_stored(
                 "incidents", watch.commit, events, position, self._clock()
             )
+            self.intake.tally.add_unjudged(watch.take_unjudged())
             self.counters.readings_detected += len(entries)
             if entries:  # none if all were corrupt
                 self.counters.latency_s.append(self._clock() - entries[-1].reading.received)
@@ -401,12 +405,17 @@ class Service:
         while True:
             await asyncio.sleep(_SNAPSHOT_S)
             snapshot_at = await self._until_stored("snapshot", watch.save_snapshot)
+            await self._until_stored("counts", self._save_counts, self.intake.tally.snapshot())
             if self._clock() - pruned < _PRUNE_S:
                 continue
             pruned = self._clock()
             stored = await self._in_thread("series", self.series.position)
             with contextlib.suppress(sqlite3.OperationalError):
                 await self._in_thread("journal", self._prune, min(snapshot_at, stored))
+
+    def _save_counts(self, body: bytes) -> None:
+        if self._state is not None:
+            save_counts(self._state, body)
 
     def _prune(self, read_by_all: int) -> int:
         return self.journal.prune(
@@ -444,6 +453,9 @@ class Service:
                 QuarantinedSensor(q.name, q.first_seen, q.last_seen, q.count)
                 for q in reversed(self.intake.quarantine.values())
             ],
+            sensors=sensor_statuses(
+                self.registry, self._watch.lives() if self._watch else {}, self.intake.tally
+            ),
         )
 
     def _dead_letters(self) -> dict[str, int]:
@@ -481,6 +493,7 @@ class Service:
                 hosts=tuple(sorted(names)),
                 school=self.config.site,
                 clock=self._clock,
+                journal=self.paths.journal,
             )
         )
         try:

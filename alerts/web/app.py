@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
@@ -34,6 +34,7 @@ from alerts.incidents import FALSE_CAUSES, MAX_NOTE, Verdict
 from alerts.notice import KIND_WORDS
 from alerts.pictures import IncidentPictures
 from alerts.web import reading
+from alerts.web.dead_letters import DeadLetterPages
 from alerts.web.guard import COOKIE, SecurityHeaders, Session, Sessions, SignInLimit, same_origin
 from detection.quantities import QUANTITIES
 from storage import sqlite
@@ -67,6 +68,12 @@ _VERDICT_WORDS: Final = {
     "false_alarm": "False alarm",
     "nothing_found": "Nothing found",
     "test": "Test",
+}
+_NOTED_WORDS: Final = {
+    "clock": "wrong clock",
+    "fault": "faulty value",
+    "unjudged": "out of order",
+    "cached": "repeated by a bridge",
 }
 _STATUS_WORDS: Final = {
     "open": "Open",
@@ -111,6 +118,8 @@ def create_app(settings: StaffPageSettings) -> Starlette:
             Route("/rooms/{id}", page.room),
             Route("/rooms/{id}/series", page.room_series),
             Route("/sensors", page.sensors),
+            Route("/dead-letters", page.dead_letters.list),
+            Route("/dead-letters/{id}", page.dead_letters.one),
             Route("/sign-in", page.sign_in, methods=["GET", "POST"]),
             Route("/sign-out", page.sign_out, methods=["POST"]),
             Route("/healthz", page.healthz),
@@ -140,6 +149,7 @@ class _Page:
         self._sessions = Sessions(settings.session_s)
         self._limit = SignInLimit()
         self.threads = reading.Threads()
+        self.dead_letters = DeadLetterPages(settings, self.threads, self._signed_in, self._render)
         self._pictures = IncidentPictures(
             settings.database, self._registry, settings.series, settings.engine.policy.zone
         )
@@ -161,6 +171,7 @@ class _Page:
             kind_words=KIND_WORDS,
             verdict_words=_VERDICT_WORDS,
             status_words=_STATUS_WORDS,
+            noted_words=_NOTED_WORDS,
             causes=FALSE_CAUSES,
             max_note=MAX_NOTE,
         )
@@ -467,6 +478,12 @@ class _Page:
             self._to_sign_in(request)
         return session
 
+    def _signed_in(self, request: Request) -> Session:
+        session = self._session(request)
+        if session is None:
+            self._to_sign_in(request)
+        return session
+
     async def _may_act(self, request: Request) -> tuple[Session, FormData]:
         if not same_origin(request):
             raise HTTPException(403, "The form did not come from this page.")
@@ -478,7 +495,7 @@ class _Page:
             raise HTTPException(403, "The form is too old. Go back, reload and try again.")
         return session, form
 
-    def _to_sign_in(self, request: Request) -> None:
+    def _to_sign_in(self, request: Request) -> NoReturn:
         path = request.url.path
         inner = path.endswith(("/series", "/evidence.svg", "/evidence.png"))
         if request.method == "POST" or path.startswith("/partials/") or inner:

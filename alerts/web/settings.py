@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PipelineStatus",
     "QuarantinedSensor",
+    "SensorStatus",
     "StaffPageSettings",
 ]
 
@@ -32,12 +33,35 @@ class QuarantinedSensor:
 
 
 @dataclass(frozen=True, slots=True)
+class SensorStatus:
+    """A registered sensor as the pipeline knows it.
+
+    Attributes
+    ----------
+    state : str
+        In words, such as ``"alive"``.
+    heard : float or None
+        Receive time of its last live reading, Unix seconds.
+    interval_s : float
+        Seconds between its reports, registered or learnt.
+    counts : mapping of str to int
+        What was noted about its readings, without zeros.
+    """
+
+    state: str
+    heard: float | None
+    interval_s: float
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class PipelineStatus:
     """What the pipeline counts, by name; shown as it is."""
 
     counters: Mapping[str, int] = field(default_factory=dict)
     dead_letters: Mapping[str, int] = field(default_factory=dict)
     quarantine: Sequence[QuarantinedSensor] = ()
+    sensors: Mapping[str, SensorStatus] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +92,8 @@ class StaffPageSettings:
         Name in the head of the page.
     session_s : float
         How long a sign-in lasts.
+    journal : Path or None
+        The journal's file, for the pages of refused messages; None for no such pages.
     clock : callable
         Unix seconds.
     """
@@ -83,4 +109,5 @@ class StaffPageSettings:
     hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
     school: str = "Plumewatch"
     session_s: float = 12 * 3600.0
+    journal: Path | None = None
     clock: Callable[[], float] = time.time

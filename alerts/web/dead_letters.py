@@ -1,0 +1,123 @@
+"""Pages of refused messages, for those who look after the sensors.
+
+What a message held is somebody else's text: these pages are never open without signing in, show it
+escaped, and are bounded. Names at sign-in are what people say of themselves behind one staff token,
+so the role is a matter of order, not of secrecy: who is listed with another role is told whose
+page this is.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from starlette.exceptions import HTTPException
+
+from storage import dead_letters
+from storage import sqlite as database
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from alerts.web.guard import Session
+    from alerts.web.reading import Threads
+    from alerts.web.settings import StaffPageSettings
+
+__all__ = ["DeadLetterPages"]
+
+_T = TypeVar("_T")
+_ROLES: Final = frozenset({"facilities", "admin"})
+_PAGE: Final = 50
+
+
+class DeadLetterPages:
+    """The list and the single message.
+
+    Parameters
+    ----------
+    settings : StaffPageSettings
+    threads : Threads
+        For reading the journal's file.
+    signed_in : callable
+        Returns the session of a request, or sends it to the sign-in.
+    render : callable
+        As `_Page._render`.
+    """
+
+    def __init__(
+        self,
+        settings: StaffPageSettings,
+        threads: Threads,
+        signed_in: Callable[[Request], Session],
+        render: Callable[..., Response],
+    ) -> None:
+        self._settings = settings
+        self._threads = threads
+        self._signed_in = signed_in
+        self._render = render
+
+    async def list(self, request: Request) -> Response:
+        """Show the newest, by reason and source."""
+        session = self._may_look(request)
+        asked = request.query_params
+        reason, source = asked.get("reason", "")[:64], asked.get("source", "")[:256]
+        before = _whole(asked.get("before", "0"))
+        found = await self._read(
+            lambda db: dead_letters.find_buried(
+                db, reason=reason, source=source, before=before, limit=_PAGE + 1
+            )
+        )
+        return self._render(
+            request,
+            "dead_letters.html",
+            session,
+            letters=found[:_PAGE],
+            more=found[_PAGE - 1].id if len(found) > _PAGE else None,
+            counts=await self._read(dead_letters.buried_counts),
+            reason=reason,
+            source=source,
+        )
+
+    async def one(self, request: Request) -> Response:
+        """Show one message with what it held."""
+        session = self._may_look(request)
+        number = _whole(request.path_params["id"])
+        found = await self._read(lambda db: dead_letters.buried(db, number))
+        if found is None:
+            raise HTTPException(404, "There is no such message, or not any more.")
+        return self._render(
+            request,
+            "dead_letter.html",
+            session,
+            found=found,
+            payload=dead_letters.visible(found.letter.payload),
+        )
+
+    def _may_look(self, request: Request) -> Session:
+        session = self._signed_in(request)
+        if self._settings.journal is None:
+            raise HTTPException(404, "There is nothing here.")
+        staff = self._settings.engine.policy.staff
+        roles = {m.role for m in staff if session.name in (m.name, m.id)}
+        wanted = any(m.role in _ROLES for m in staff)
+        if wanted and roles and roles.isdisjoint(_ROLES):
+            raise HTTPException(403, "This page is for facilities staff and administrators.")
+        return session
+
+    async def _read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        path = self._settings.journal
+
+        def read() -> _T:
+            with closing(database.connect(str(path), read_only=True)) as db:
+                return work(db)
+
+        return await self._threads.run(read)
+
+
+def _whole(text: str) -> int:
+    """Return a number of a row; 0 for anything that is none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0

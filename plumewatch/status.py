@@ -1,0 +1,158 @@
+"""``plumewatch status`` and ``plumewatch dead-letters``: what the data folder says, read-only."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import sys
+from contextlib import closing
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ingest.decoders import DECODERS
+from plumewatch.config import ConfigError, PlumewatchConfig, load
+from plumewatch.paths import DataPaths
+from plumewatch.sensor_counts import stored_statuses
+from storage.dead_letters import Buried, buried, buried_counts, find_buried, visible
+from storage.errors import StorageError
+from storage.sqlite import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+__all__ = ["run_dead_letters", "run_status"]
+
+DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
+
+
+def run_status(config_path: Path, out: TextIO, *, as_json: bool) -> int:
+    """Print every registered sensor: state, last reading, interval, what was noted.
+
+    Returns
+    -------
+    int
+        0 done, 2 bad configuration, 3 there is no data folder of a service to read.
+    """
+
+    def show(config: PlumewatchConfig, state: sqlite3.Connection) -> int:
+        registry = config.registry()
+        statuses = stored_statuses(state, registry)
+        if as_json:
+            for name, status in statuses.items():
+                line = {"sensor": name, "room": registry.sensors[name].room, **asdict(status)}
+                out.write(json.dumps(line) + "\n")
+            return DONE
+        table = Table("Sensor", "Room", "State", "Last live reading", "Reports every", "Counted")
+        for name, status in statuses.items():
+            room = registry.room_of(name)
+            table.add_row(
+                Text(name),
+                Text(room.name if room else ""),
+                status.state,
+                "never" if status.heard is None else _when(status.heard, config),
+                f"{status.interval_s:.3g} s",
+                ", ".join(f"{key} {n:,}" for key, n in status.counts.items()),
+            )
+        Console(file=out).print(table)
+        return DONE
+
+    return _with_data(config_path, lambda paths: paths.state, show)
+
+
+def run_dead_letters(
+    config_path: Path,
+    out: TextIO,
+    *,
+    number: int | None = None,
+    reason: str = "",
+    source: str = "",
+    limit: int = 20,
+    as_json: bool = False,
+) -> int:
+    """Print counts and the newest refused messages, or one of them whole.
+
+    Returns
+    -------
+    int
+        0 done, 1 there is no message of this number, 2 bad configuration, 3 there is no data
+        folder of a service to read.
+    """
+
+    def show(config: PlumewatchConfig, journal: sqlite3.Connection) -> int:
+        if number is not None:
+            found = buried(journal, number)
+            if found is None:
+                sys.stderr.write(f"no refused message {number}, or not any more\n")
+                return REFUSED
+            _one(found, config, out, as_json=as_json)
+            return DONE
+        letters = find_buried(journal, reason=reason, source=source, limit=limit)
+        if as_json:
+            out.writelines(json.dumps(_fields(letter)) + "\n" for letter in letters)
+            return DONE
+        console = Console(file=out)
+        counts = Table("Reason", "Decoder", "Messages")
+        for (why, decoder), n in buried_counts(journal).items():
+            counts.add_row(Text(why), Text(decoder or "none reached"), f"{n:,}")
+        console.print(counts)
+        table = Table("No.", "Received", "Reason", "Source", "Detail")
+        for found in letters:
+            when = _when(found.letter.received, config)
+            texts = (found.letter.reason, found.source, found.letter.detail)
+            table.add_row(str(found.id), when, *(Text(text) for text in texts))
+        console.print(table)
+        return DONE
+
+    return _with_data(config_path, lambda paths: paths.journal, show)
+
+
+def _with_data(
+    config_path: Path,
+    file: Callable[[DataPaths], Path],
+    show: Callable[[PlumewatchConfig, sqlite3.Connection], int],
+) -> int:
+    try:
+        config = load(config_path, decoders=frozenset(DECODERS))
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        return USAGE
+    try:
+        with closing(connect(file(DataPaths(config.data_dir)), read_only=True)) as connection:
+            return show(config, connection)
+    except (StorageError, sqlite3.Error) as error:
+        sys.stderr.write(f"{error}: has `plumewatch run` been started with this configuration?\n")
+        return UNREACHABLE
+
+
+def _one(found: Buried, config: PlumewatchConfig, out: TextIO, *, as_json: bool) -> None:
+    fields = _fields(found)
+    if as_json:
+        out.write(json.dumps(fields) + "\n")
+        return
+    fields["received"] = _when(found.letter.received, config)
+    out.writelines(f"{key:<9}{value}\n" for key, value in fields.items())
+
+
+def _fields(found: Buried) -> dict[str, Any]:
+    letter = found.letter
+    return {
+        "id": found.id,
+        "received": letter.received,
+        "topic": letter.topic,
+        "reason": letter.reason,
+        "detail": letter.detail,
+        "decoder": letter.decoder,
+        "size": letter.size,
+        "payload": visible(letter.payload),
+    }
+
+
+def _when(moment: float, config: PlumewatchConfig) -> str:
+    local = datetime.fromtimestamp(moment, UTC).astimezone(config.zone())
+    return local.isoformat(sep=" ", timespec="seconds")

@@ -1,0 +1,110 @@
+"""Refused messages, found again: by reason, by source, one by one.
+
+The journal writes them (`storage.journal`) and keeps the newest 100,000; this reads them over a
+connection of its own, which may be read-only, so that a person can look while the service runs.
+What a message held is untrusted: `visible` shows it with every control, direction and other
+unprintable character escaped, so that it cannot act on a terminal or hide part of itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from storage.journal import DeadLetter
+
+if TYPE_CHECKING:
+    import sqlite3
+
+__all__ = ["Buried", "buried", "buried_counts", "find_buried", "visible"]
+
+MOST: Final = 1_000
+"""Largest number of dead letters read at once."""
+
+_COLUMNS: Final = "id, received, topic, reason, detail, decoder, size, payload"
+
+
+class Buried(NamedTuple):
+    """A dead letter and its number."""
+
+    id: int
+    letter: DeadLetter
+
+    @property
+    def source(self) -> str:
+        """Decoder that refused it, or the topic if none was reached."""
+        return self.letter.decoder or self.letter.topic
+
+
+def find_buried(
+    connection: sqlite3.Connection,
+    *,
+    reason: str = "",
+    source: str = "",
+    before: int = 0,
+    limit: int = 100,
+) -> list[Buried]:
+    """Return dead letters, newest first.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+        Of the journal's file.
+    reason : str
+        Only those refused for it; empty for all.
+    source : str
+        Only those of this decoder, or whose topic begins with it; empty for all.
+    before : int
+        Only those with a smaller number; 0 for all.
+    limit : int
+        At most this many, and never more than `MOST`.
+    """
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM dead_letter"  # noqa: S608 - names of columns
+        " WHERE (?1 = '' OR reason = ?1)"
+        " AND (?2 = '' OR decoder = ?2 OR substr(topic, 1, length(?2)) = ?2)"
+        " AND (?3 = 0 OR id < ?3) ORDER BY id DESC LIMIT ?4",
+        (reason, source, before, max(1, min(limit, MOST))),
+    )
+    return [Buried(int(row[0]), DeadLetter(*tuple(row)[1:])) for row in rows]
+
+
+def buried(connection: sqlite3.Connection, number: int) -> Buried | None:
+    """Return one dead letter; None if there is none of this number, or not any more."""
+    row = connection.execute(
+        f"SELECT {_COLUMNS} FROM dead_letter WHERE id = ?",  # noqa: S608 - names of columns
+        (number,),
+    ).fetchone()
+    return None if row is None else Buried(int(row[0]), DeadLetter(*tuple(row)[1:]))
+
+
+def buried_counts(connection: sqlite3.Connection) -> dict[tuple[str, str], int]:
+    """Count the kept dead letters by reason and decoder (empty if none was reached)."""
+    rows = connection.execute(
+        "SELECT reason, decoder, count(*) FROM dead_letter GROUP BY reason, decoder"
+        " ORDER BY count(*) DESC, reason, decoder"
+    )
+    return {(str(reason), str(decoder)): int(n) for reason, decoder, n in rows}
+
+
+def visible(payload: bytes, most: int = 4_096) -> str:
+    r"""Return a payload as printable text of one line.
+
+    What is no UTF-8 is shown as ``\xNN``, what is unprintable as its escape, a backslash doubled,
+    so that no two payloads look the same.
+
+    Parameters
+    ----------
+    payload : bytes
+    most : int
+        Bytes shown; a cut is marked with an ellipsis.
+
+    Examples
+    --------
+    >>> visible(b'{"pm25": 7}\n\xff\x1b[2J')
+    '{"pm25": 7}\\n\\xff\\x1b[2J'
+    """
+    text = payload[:most].replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
+    shown = "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+    )
+    return shown + "…" if len(payload) > most else shown

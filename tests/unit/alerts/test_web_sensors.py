@@ -1,0 +1,94 @@
+"""The sensors page and the refused messages: what is known, what was noted, nothing that acts."""
+
+import pytest
+
+from alerts.policy import AlertPolicy, StaffMember
+from alerts.web.settings import PipelineStatus, SensorStatus
+from storage.journal import DeadLetter, Journal
+from tests.unit.alerts.test_web import NOW, Page
+
+HOSTILE = b"<script>alert(1)</script>\x1b[2J\xff"
+
+
+@pytest.fixture
+def journal(tmp_path):
+    path = tmp_path / "journal.db"
+    with Journal(path) as opened:
+        opened.commit([], [DeadLetter(NOW, "t/<b>", "malformed", "no <i>", "native", 9, HOSTILE)])
+        opened.commit([], [DeadLetter(NOW, "x/y", "unknown_topic", "", "", 2, b"{}")] * 60)
+    return path
+
+
+@pytest.fixture
+async def open_page(database, registry, policy):
+    pages = []
+
+    def make(**options):
+        pages.append(Page(database, registry, options.pop("policy", policy), **options))
+        return pages[-1]
+
+    yield make
+    for page in pages:
+        await page.client.aclose()
+        page.db.close()
+
+
+async def test_state_interval_and_what_was_noted(open_page):
+    status = PipelineStatus(
+        sensors={
+            "s1": SensorStatus("alive", NOW - 3, 5.0, {"readings": 900, "late": 1200}),
+            "s2": SensorStatus("offline", NOW - 7200, 60.0, {"clock": 3, "duplicate": 1}),
+            "s3": SensorStatus("never heard", None, 5.0),
+        }
+    )
+    text = (await open_page(pipeline=lambda: status).client.get("/sensors")).text
+    assert "Alive</span>" in text
+    assert "late 1,200" in text
+    assert "readings 900" not in text
+    assert "Offline</span> since" in text
+    assert "wrong clock 3, duplicate 1" in text
+    assert "Never heard" in text
+
+
+async def test_refused_messages_need_a_sign_in_even_where_reading_is_open(open_page, journal):
+    page = open_page(journal=journal)
+    for path in ("/dead-letters", "/dead-letters/1"):
+        response = await page.client.get(path)
+        assert response.status_code == 303
+        assert response.headers["location"].startswith("/sign-in")
+
+
+async def test_list_by_reason_bounded(open_page, journal):
+    page = open_page(journal=journal)
+    await page.sign_in()
+    text = (await page.client.get("/dead-letters")).text
+    assert text.count('href="/dead-letters/') == 50
+    assert "before=12" in text
+    assert 'href="/dead-letters/11"' in (await page.client.get("/dead-letters?before=12")).text
+    text = (await page.client.get("/dead-letters?reason=malformed")).text
+    assert text.count('href="/dead-letters/') == 1
+    assert "t/<b>" not in text
+
+
+async def test_one_is_shown_escaped(open_page, journal):
+    page = open_page(journal=journal)
+    await page.sign_in()
+    text = (await page.client.get("/dead-letters/1")).text
+    assert "<script>alert" not in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;\\x1b[2J\\xff" in text
+    for path in ("/dead-letters/9999", "/dead-letters/x", "/dead-letters/" + "9" * 40):
+        assert (await page.client.get(path)).status_code == 404
+
+
+@pytest.mark.parametrize(("name", "code"), [("Keeper", 200), ("Principal", 403), ("Stranger", 200)])
+async def test_for_facilities_and_administrators(open_page, journal, name, code):
+    staff = (StaffMember("a", "Principal", "staff"), StaffMember("b", "Keeper", "facilities"))
+    page = open_page(journal=journal, policy=AlertPolicy(staff=staff))
+    await page.sign_in(name=name)
+    assert (await page.client.get("/dead-letters")).status_code == code
+
+
+async def test_no_journal_no_page(open_page):
+    page = open_page()
+    await page.sign_in()
+    assert (await page.client.get("/dead-letters")).status_code == 404

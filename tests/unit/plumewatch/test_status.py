@@ -1,0 +1,137 @@
+"""`status` and `dead-letters` read what a service has stored, whether it runs or not."""
+
+import io
+import json
+
+import pytest
+
+from alerts.engine import AlertEngine
+from alerts.policy import AlertPolicy
+from alerts.watch import Watch
+from detection.liveness import LivenessSettings
+from ingest.tally import ReadingTally
+from ingest.validation import may_alert
+from plumewatch.config import load
+from plumewatch.paths import DataPaths
+from plumewatch.sensor_counts import save_counts
+from plumewatch.status import run_dead_letters, run_status
+from storage import state
+from storage.journal import DeadLetter, Journal
+from storage.reading import Reading
+from storage.sqlite import connect, migrate
+
+NOW = 1_790_000_000.0
+CONFIG = """
+site = "S"
+timezone = "America/New_York"
+[[room]]
+id = "r"
+name = "Boys"
+building = "North"
+[[sensor]]
+id = "s1"
+room = "r"
+[[sensor]]
+id = "s2"
+room = "r"
+"""
+
+
+@pytest.fixture
+def config_path(tmp_path):
+    path = tmp_path / "plumewatch.toml"
+    path.write_text(CONFIG)
+    return path
+
+
+@pytest.fixture
+def stored(config_path):
+    """A data folder with four readings of one sensor and a refused message."""
+    config = load(config_path)
+    paths = DataPaths(config.data_dir)
+    paths.root.mkdir()
+    readings = [
+        Reading("s1", NOW + 60 * k, NOW + 60 * k, {"pm25": 4.0}, (), (), ("late",) if k else ())
+        for k in range(5)
+    ]
+    with Journal(paths.journal) as journal:
+        journal.commit(readings, [DeadLetter(NOW, "a/b", "malformed", "no", "native", 1, b"\x1b")])
+    connection = connect(paths.state)
+    migrate(connection, "state", state.SCRIPTS)
+    registry = config.registry()
+    watch = Watch(connection, AlertEngine(registry, AlertPolicy()), may_alert, LivenessSettings())
+    watch.step(readings)
+    watch._ahead = False
+    watch.save_snapshot()
+    tally = ReadingTally()
+    for reading in readings:
+        tally.note(reading)
+    tally.add_unjudged({"s1": 2, "s2": 1})
+    save_counts(connection, tally.snapshot())
+    connection.close()
+    return config_path
+
+
+def run(command, *arguments, **options):
+    out = io.StringIO()
+    return command(*arguments, out, **options), out.getvalue()
+
+
+def test_status_as_json(stored):
+    code, text = run(run_status, stored, as_json=True)
+    assert code == 0
+    first, second = map(json.loads, text.splitlines())
+    assert first == {
+        "sensor": "s1",
+        "room": "r",
+        "state": "alive",
+        "heard": NOW + 240,
+        "interval_s": 60.0,
+        "counts": {"readings": 5, "late": 4, "unjudged": 2},
+    }
+    assert second == {
+        "sensor": "s2",
+        "room": "r",
+        "state": "never heard",
+        "heard": None,
+        "interval_s": 5.0,
+        "counts": {},
+    }
+
+
+def test_status_as_a_table(stored):
+    code, text = run(run_status, stored, as_json=False)
+    assert code == 0
+    assert "never heard" in text
+    assert "alive" in text
+
+
+def test_dead_letters(stored):
+    code, text = run(run_dead_letters, stored)
+    assert code == 0
+    assert "malformed" in text
+    code, text = run(run_dead_letters, stored, number=1)
+    assert code == 0
+    assert "\x1b" not in text
+    assert text.splitlines()[-1].split() == ["payload", "\\x1b"]
+    code, text = run(run_dead_letters, stored, reason="bad_time", as_json=True)
+    assert (code, text) == (0, "")
+    code, text = run(run_dead_letters, stored, source="a/", as_json=True)
+    assert json.loads(text)["topic"] == "a/b"
+
+
+def test_number_that_is_not_there(stored, capsys):
+    assert run(run_dead_letters, stored, number=9)[0] == 1
+    assert "no refused message 9" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [run_status, run_dead_letters])
+def test_no_data_yet(config_path, capsys, command):
+    assert run(command, config_path, as_json=True)[0] == 3
+    assert "has `plumewatch run` been started" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [run_status, run_dead_letters])
+def test_bad_configuration(tmp_path, capsys, command):
+    assert run(command, tmp_path / "none.toml", as_json=True)[0] == 2
+    assert "none.toml" in capsys.readouterr().err
