@@ -21,7 +21,15 @@ from ingest.validation import number
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Meaning", "conversion", "measured", "quantity_of", "unit_of", "units_for"]
+__all__ = [
+    "Meaning",
+    "conversion",
+    "measured",
+    "quantity_of",
+    "unit_in_name",
+    "unit_of",
+    "units_for",
+]
 
 _UNITS: Final = {
     "µg/m³": "ug/m3",
@@ -234,6 +242,20 @@ def conversion(quantity: str, unit: str) -> tuple[float, float] | None:
 def units_for(quantity: str) -> tuple[str, ...]:
     """Units that `conversion` takes for a quantity, its own first."""
     return tuple(unit for unit in _CONVERT[_own_unit(quantity)] if unit)
+
+
+def unit_in_name(name: str) -> str | None:
+    """Return the unit at the end of a name; None if there is none.
+
+    Examples
+    --------
+    >>> unit_in_name("pm25_ug_m3"), unit_in_name("VOC Index"), unit_in_name("pm25")
+    ('ug/m3', 'index', None)
+    """
+    if len(name) > _MAX_NAME:
+        return None
+    tail = _UNIT_IN_NAME.search(name.strip())
+    return _UNITS.get(tail.group(1).lower().replace("deg_", "deg")) if tail else None
 
 
 def quantity_of(name: str, unit: str | None = None) -> Meaning | None:

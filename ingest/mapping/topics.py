@@ -108,8 +108,6 @@ def mqtt_filter(text: str) -> str:
     levels = text.split("/")
     if not text or len(text) > MAX_LENGTH or len(levels) > MAX_LEVELS or not text.isprintable():
         raise ValueError(f"1 to {MAX_LENGTH} printable characters in at most {MAX_LEVELS} levels")
-    if levels.count("#") > 1 or any(
-        len(level) > 1 and set(level) & set("+#") for level in levels
-    ):
+    if levels.count("#") > 1 or any(len(level) > 1 and set(level) & set("+#") for level in levels):
         raise ValueError("a topic filter: levels that are text or +, and at most one #")
     return text

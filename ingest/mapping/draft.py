@@ -1,0 +1,210 @@
+"""A mapping in the making, and its text: TOML with what is a guess said in comments.
+
+The text is made of data that a stranger may have sent. Keys, texts and comments are written with
+every character that is not printable, quotes and backslashes escaped, so that a payload can
+neither end its string nor hide anything from the person who reads it.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import dataclass, field
+from datetime import UTC
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import ValidationError
+
+from ingest.errors import DecodeError
+from ingest.mapping.decoder import compile_mapping
+from ingest.mapping.examples import differences, read_example
+from ingest.mapping.schema import MappingConfig
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+    from storage.reading import Reading
+
+__all__ = ["Draft", "Entry", "SuggestError", "toml_value"]
+
+_BARE: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
+_COLUMN: Final = 40
+
+
+class SuggestError(ValueError):
+    """Nothing can be suggested; the message is one sentence."""
+
+
+def toml_value(value: object) -> str:
+    r"""Return a value as TOML on one line.
+
+    Examples
+    --------
+    >>> toml_value(["pm2.5", {"where": 'a"b', "equals": 1}])
+    '["pm2.5", { where = "a\\"b", equals = 1 }]'
+    """
+    if isinstance(value, dict):
+        inner = ", ".join(f"{_key(str(k))} = {toml_value(v)}" for k, v in value.items())
+        return "{ " + inner + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(toml_value, value)) + "]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    return _text(str(value))
+
+
+def _text(text: str) -> str:
+    if text.isprintable():
+        if '"' in text and "'" not in text:
+            return f"'{text}'"
+        return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return '"' + "".join(_escaped(c) for c in text) + '"'
+
+
+def _escaped(sign: str) -> str:
+    if sign in '\\"':
+        return "\\" + sign
+    if sign.isprintable():
+        return sign
+    return f"\\u{ord(sign):04x}" if ord(sign) < 0x10000 else f"\\U{ord(sign):08x}"
+
+
+def _key(key: str) -> str:
+    return key if key and set(key) <= _BARE else json.dumps(key) if key.isascii() else _text(key)
+
+
+@dataclass(slots=True)
+class Entry:
+    """Keys of one table with a note behind some of them."""
+
+    values: dict[str, Any]
+    notes: dict[str, str] = field(default_factory=dict)
+
+    def lines(self) -> list[str]:
+        """Return one line a key."""
+        made = []
+        for key, value in self.values.items():
+            line = f"{key} = {toml_value(value)}"
+            note = self.notes.get(key)
+            made.append(f"{line:{_COLUMN}} # {note}" if note else line)
+        return made
+
+
+@dataclass(slots=True)
+class Draft:
+    """What was understood so far.
+
+    Attributes
+    ----------
+    head : Entry
+        Keys of the mapping itself.
+    fields, events : list of Entry
+    availability : Entry or None
+    samples : list of (str, bytes)
+        Topics and payloads that become examples.
+    questions : list of str
+        Commented lines for what a person has to decide.
+    """
+
+    head: Entry
+    fields: list[Entry] = field(default_factory=list)
+    events: list[Entry] = field(default_factory=list)
+    availability: Entry | None = None
+    samples: list[tuple[str, bytes]] = field(default_factory=list)
+    questions: list[str] = field(default_factory=list)
+
+    def text(self, received: float, zone: tzinfo = UTC) -> str:
+        """Return the mapping as TOML, with examples that pass.
+
+        Parameters
+        ----------
+        received : float
+            Receive time of samples without a time of their own, Unix seconds.
+        zone : tzinfo
+            Zone of the site.
+
+        Raises
+        ------
+        SuggestError
+            No sample can be read by it.
+        """
+        shown = [self._example(topic, payload, received, zone) for topic, payload in self.samples]
+        examples = [entry for entry in shown if entry is not None]
+        if not examples:
+            raise SuggestError("no sample holds a value that the suggestion could show")
+        lines = [
+            "# A suggestion. Check everything marked guess, above all the units: the data sheet",
+            "# knows, the payload does not. Then paste it into the configuration and run",
+            "# `plumewatch check`.",
+            "[[mapping]]",
+            *self.head.lines(),
+        ]
+        for name, entries in (("field", self.fields), ("event", self.events)):
+            for entry in entries:
+                lines += ["", f"[[mapping.{name}]]", *entry.lines()]
+        if self.availability is not None:
+            lines += ["", "[mapping.availability]", *self.availability.lines()]
+        if self.questions:
+            lines += ["", *(f"# {line}".rstrip() for line in self.questions)]
+        for entry in examples:
+            lines += ["", "[[mapping.example]]", *entry.lines()]
+        text = "\n".join(lines) + "\n"
+        _prove(text, zone)
+        return text
+
+    def _tree(self, example: dict[str, Any]) -> dict[str, Any]:
+        tree = {
+            **self.head.values,
+            "field": [entry.values for entry in self.fields],
+            "event": [entry.values for entry in self.events],
+            "example": [example],
+        }
+        if self.availability is not None:
+            tree["availability"] = self.availability.values
+        return tree
+
+    def _example(self, topic: str, payload: bytes, received: float, zone: tzinfo) -> Entry | None:
+        """Return a sample with what it gives; None if it is refused or too large."""
+        shown: dict[str, Any] = {"topic": topic}
+        try:
+            shown["payload"] = payload.decode("utf-8")
+        except UnicodeDecodeError:
+            shown["payload_hex"] = payload.hex()
+        try:
+            reading = self._read(shown, received, zone)
+            if reading is not None and "time" in self.head.values and "late" in reading.flags:
+                received = reading.time
+                reading = self._read(shown, received, zone)
+        except (ValidationError, DecodeError):
+            return None
+        if reading is None:
+            return None
+        shown |= {"received": received, "sensor": reading.sensor}
+        if not {"no_time", "time_replaced"} & set(reading.flags):
+            shown["time"] = reading.time
+        if reading.values:
+            shown["values"] = reading.values
+        if reading.faults:
+            shown["faults"] = list(reading.faults)
+        if reading.events:
+            shown["events"] = list(reading.events)
+        return Entry(shown)
+
+    def _read(self, shown: dict[str, Any], received: float, zone: tzinfo) -> Reading | None:
+        tree = self._tree({**shown, "received": received, "nothing": True})
+        mapping = MappingConfig.model_validate(tree)
+        readings = read_example(compile_mapping(mapping), mapping.example[0], zone)
+        return readings[0] if readings else None
+
+
+def _prove(text: str, zone: tzinfo) -> None:
+    """Read the text back as a configuration does and run its examples."""
+    try:
+        mapping = MappingConfig.model_validate(tomllib.loads(text)["mapping"][0])
+        failed = list(differences(compile_mapping(mapping), mapping.example, zone))
+    except (tomllib.TOMLDecodeError, ValidationError, ValueError) as error:
+        raise SuggestError("the sample cannot be written as a mapping") from error
+    if failed:
+        raise SuggestError(f"the suggestion contradicts its sample: {failed[0][1]}")

@@ -1,0 +1,134 @@
+"""``plumewatch mapping``: suggest a mapping for an unknown device, and run the examples of all."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+__all__ = ["run_suggest", "run_test", "samples_of"]
+
+_DONE, _REFUSED, _USAGE = 0, 1, 2
+_MAX_FILE = 4_000_000
+
+
+def samples_of(data: bytes) -> list[bytes]:
+    r"""Payloads in a file: the whole if it is one JSON value or no text, else one a line.
+
+    Examples
+    --------
+    >>> samples_of(b'{"a": 1}\n{"a": 2}\n'), samples_of(b'{\n"a": 1\n}\n')
+    ([b'{"a": 1}', b'{"a": 2}'], [b'{\n"a": 1\n}'])
+    """
+    whole = data.strip(b"\r\n")
+    try:
+        json.loads(whole.decode("utf-8"))
+    except UnicodeDecodeError:
+        return [data]
+    except (ValueError, RecursionError):
+        lines = (line.strip(b"\r") for line in whole.split(b"\n"))
+        return [line for line in lines if line.strip()]
+    return [whole]
+
+
+def run_suggest(
+    topic: str,
+    files: Sequence[Path],
+    stdin: bytes | None,
+    out: TextIO,
+    err: TextIO,
+    *,
+    name: str = "",
+    config: Path | None = None,
+    now: float,
+) -> int:
+    """Print a mapping for sample payloads or discovery messages.
+
+    Parameters
+    ----------
+    topic : str
+        Topic of the samples.
+    files : sequence of Path
+        Samples, one a line or one a file.
+    stdin : bytes or None
+        Samples instead of files.
+    out, err : text streams
+    name : str
+        Name of the mapping; made from the topic by default.
+    config : Path, optional
+        Configuration whose zone local times are in; UTC without.
+    now : float
+        Receive time of the samples, Unix seconds.
+
+    Returns
+    -------
+    int
+        0 done, 1 nothing is understood, 2 a file or the configuration cannot be read.
+    """
+    from ingest.decoders import DECODERS, find  # noqa: PLC0415 - keeps the command line fast to start
+    from ingest.mapping.draft import SuggestError  # noqa: PLC0415
+    from ingest.mapping.suggest_ha import suggest_any  # noqa: PLC0415
+    from plumewatch.config import ConfigError, load  # noqa: PLC0415
+
+    zone = None
+    samples = samples_of(stdin) if stdin is not None else []
+    try:
+        if config is not None:
+            zone = load(config, decoders=frozenset(DECODERS)).zone()
+        for file in files:
+            with file.open("rb") as opened:
+                samples += samples_of(opened.read(_MAX_FILE))
+    except OSError as error:
+        err.write(f"{error.filename}: {error.strerror}\n")
+        return _USAGE
+    except ConfigError as error:
+        err.write(f"{error}\n")
+        return _USAGE
+    try:
+        where = {} if zone is None else {"zone": zone}
+        text = suggest_any(topic, samples, received=float(round(now)), name=name, **where)
+    except SuggestError as error:
+        err.write(f"no suggestion: {error}\n")
+        return _REFUSED
+    known = find(topic) if topic else None
+    if known is not None and known.name != "ha_discovery":
+        err.write(
+            f"decoder {known.name!r} takes this topic already; a mapping would be asked first\n"
+        )
+    out.write(text)
+    return _DONE
+
+
+def run_test(path: Path, out: TextIO, err: TextIO) -> int:
+    """Run the examples of all mappings of a configuration, one line a mapping.
+
+    Returns
+    -------
+    int
+        0 all pass, 1 one fails, 2 the configuration has faults.
+    """
+    from ingest.decoders import DECODERS  # noqa: PLC0415
+    from ingest.mapping.decoder import compile_mapping  # noqa: PLC0415
+    from ingest.mapping.examples import differences  # noqa: PLC0415
+    from plumewatch.config import ConfigError, load  # noqa: PLC0415
+
+    try:
+        config = load(path, decoders=frozenset(DECODERS))
+    except ConfigError as error:
+        err.write(f"{error}\n")
+        return _USAGE
+    failed = False
+    for i, mapping in enumerate(config.mapping):
+        found = list(differences(compile_mapping(mapping), mapping.example, config.zone()))
+        failed = failed or bool(found)
+        out.writelines(
+            f"FAULT {mapping.name}: mapping.{i}.example.{k}: {said}\n" for k, said in found
+        )
+        if not found:
+            out.write(f"ok    {mapping.name}: {len(mapping.example)} examples pass\n")
+    if not config.mapping:
+        out.write(f"{path} has no [[mapping]]\n")
+    return _REFUSED if failed else _DONE
