@@ -25,6 +25,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+mapping_app = typer.Typer(
+    help="Formats of devices that no decoder knows, from the configuration.", no_args_is_help=True
+)
+app.add_typer(mapping_app, name="mapping")
+
 ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", help="Configuration file (see `plumewatch init`).")
 ]
@@ -188,6 +193,48 @@ def decode(
             config_path=config,
         )
     )
+
+
+@mapping_app.command("suggest")
+def mapping_suggest(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Payloads, one a line or one a file; standard input without any."),
+    ] = None,
+    topic: Annotated[
+        str, typer.Option("--topic", help="MQTT topic of the payloads, or with {captures}.")
+    ] = "",
+    name: Annotated[str, typer.Option("--name", help="Name of the mapping.")] = "",
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Whose time zone local times are in.")
+    ] = None,
+) -> None:
+    """Propose a mapping (TOML) from payloads or Home Assistant discovery messages."""
+    import time  # noqa: PLC0415
+
+    from plumewatch.mapping_command import run_suggest  # noqa: PLC0415
+
+    data = None if files else sys.stdin.buffer.read()
+    raise typer.Exit(
+        run_suggest(
+            topic,
+            files or [],
+            data,
+            sys.stdout,
+            sys.stderr,
+            name=name,
+            config=config,
+            now=time.time(),
+        )
+    )
+
+
+@mapping_app.command("test")
+def mapping_test(config: ConfigOption = Path("plumewatch.toml")) -> None:
+    """Run the examples of every mapping of a configuration."""
+    from plumewatch.mapping_command import run_test  # noqa: PLC0415
+
+    raise typer.Exit(run_test(config, sys.stdout, sys.stderr))
 
 
 @app.command()
