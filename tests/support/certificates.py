@@ -1,0 +1,41 @@
+"""A certificate for 127.0.0.1, made on the spot; skips the test without openssl."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["certificate"]
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """Return the files of a certificate and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    cert_file, key_file = folder / "http.crt", folder / "http.key"
+    subject = ["-subj", "/CN=plumewatch", "-addext", "subjectAltName=IP:127.0.0.1"]
+    files = ["-keyout", str(key_file), "-out", str(cert_file)]
+    subprocess.run(
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            *subject,
+            *files,
+        ],
+        check=True,
+        capture_output=True,
+        timeout=30,
+    )
+    return cert_file, key_file

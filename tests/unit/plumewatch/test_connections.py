@@ -1,0 +1,139 @@
+"""Connections that send nothing, or slowly, are ended; no address takes them all."""
+
+import asyncio
+import contextlib
+import time
+
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from plumewatch import connections, web_server
+from plumewatch.web_server import PortInUseError, WebServer
+
+POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n"
+
+
+async def take(request):
+    body = await request.body()
+    return PlainTextResponse(body)
+
+
+@contextlib.asynccontextmanager
+async def serving():
+    app = Starlette(routes=[Route("/", take, methods=["POST"])])
+    server = WebServer(app, "127.0.0.1", 0)
+    task = asyncio.create_task(server.serve())
+    try:
+        yield server.port
+    finally:
+        server.stop()
+        async with asyncio.timeout(10):
+            await task
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(web_server, "_HEAD_S", 0.2)
+    monkeypatch.setattr(web_server, "_PER_ADDRESS", 3)
+
+
+async def connected(port):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    return reader, writer
+
+
+async def ended(reader):
+    """Read to the end, which must come."""
+    async with asyncio.timeout(10):
+        with contextlib.suppress(ConnectionResetError):
+            return await reader.read()
+
+
+async def close(*writers):
+    for writer in writers:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+async def test_a_connection_that_says_nothing(quick):
+    async with serving() as port:
+        reader, writer = await connected(port)
+        assert await ended(reader) == b""
+        await close(writer)
+
+
+async def test_a_head_that_comes_a_byte_at_a_time(quick):
+    async with serving() as port:
+        reader, writer = await connected(port)
+        began = time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            for byte in POST * 50:
+                writer.write(bytes([byte]))
+                await writer.drain()
+                await asyncio.sleep(0.01)
+                if reader.at_eof() or time.monotonic() - began > 10:
+                    break
+        assert await ended(reader) in (b"", None)
+        await close(writer)
+
+
+async def test_the_next_request_on_a_connection_has_the_same_deadline(quick):
+    async with serving() as port:
+        reader, writer = await connected(port)
+        writer.write(POST + b"ok" + b"POST / HT")
+        answer = await ended(reader)
+        assert answer.count(b"HTTP/1.1 200 OK") == 1
+        assert answer.endswith(b"ok")
+        await close(writer)
+
+
+async def test_a_request_under_way_may_take_longer(quick):
+    async with serving() as port:
+        reader, writer = await connected(port)
+        writer.write(POST + b"o")
+        await asyncio.sleep(0.5)
+        writer.write(b"k" + POST + b"no")
+        async with asyncio.timeout(10):
+            answer = await reader.readuntil(b"\r\n\r\nno")
+        assert answer.count(b"HTTP/1.1 200 OK") == 2
+        await close(writer)
+
+
+async def test_an_address_has_its_share(quick, monkeypatch):
+    monkeypatch.setattr(connections, "_is_loopback", lambda _: False)
+    async with serving() as port:
+        opened = [await connected(port) for _ in range(3)]
+        more, writer = await connected(port)
+        assert await ended(more) in (b"", None)
+        await close(writer)
+        await close(opened[0][1])
+        async with asyncio.timeout(10):
+            while True:
+                again, writer = await connected(port)
+                with contextlib.suppress(ConnectionError):
+                    writer.write(POST + b"ok")
+                    if (await again.read(12)) == b"HTTP/1.1 200":
+                        break
+                await close(writer)
+        await close(writer, *(w for _, w in opened))
+
+
+async def test_this_machine_may_have_more(quick):
+    async with serving() as port:
+        opened = [await connected(port) for _ in range(10)]
+        for reader, writer in opened:
+            writer.write(POST + b"ok")
+            async with asyncio.timeout(10):
+                answer = await reader.readuntil(b"\r\n\r\nok")
+            assert answer.startswith(b"HTTP/1.1 200 OK")
+        await close(*(w for _, w in opened))
+
+
+def test_a_port_that_is_taken():
+    first = WebServer(Starlette(), "127.0.0.1", 0)
+    with pytest.raises(PortInUseError, match=f"cannot listen on 127.0.0.1:{first.port}"):
+        WebServer(Starlette(), "127.0.0.1", first.port)
+    first._socket.close()

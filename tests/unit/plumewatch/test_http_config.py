@@ -1,0 +1,219 @@
+"""The HTTP door in the configuration: off by itself, every fault at once, secrets never shown."""
+
+import io
+import socket
+from pathlib import Path
+
+import pytest
+
+from plumewatch.check import check_secrets, run_check
+from plumewatch.config import ConfigError, parse
+from plumewatch.http_settings import http_sources
+from tests.support.broker import free_port
+from tests.support.certificates import certificate
+
+TREE = {
+    "site": "S",
+    "timezone": "UTC",
+    "room": [{"id": "r", "name": "Boys", "building": "North"}],
+    "sensor": [
+        {"id": "b2", "room": "r", "decoder": "halo"},
+        {"id": "b3", "room": "r"},
+        {"id": "b4", "room": "r", "decoder": "halo"},
+    ],
+}
+
+
+def tree(*sources, **http):
+    return TREE | {"ingest": {"source": list(sources), "http": http}}
+
+
+def faults_of(*sources, **http):
+    with pytest.raises(ConfigError) as refused:
+        parse(tree(*sources, **http), base=Path("/srv"))
+    return {fault.path: (fault.value, fault.allowed) for fault in refused.value.faults}
+
+
+@pytest.fixture
+def secret(tmp_path):
+    def secret(name, text="0123456789abcdef"):
+        (tmp_path / name).write_text(text + "\n")
+        return name
+
+    return secret
+
+
+def test_off_without_a_source(tmp_path):
+    config = parse(TREE, base=tmp_path)
+    assert http_sources(config) == ()
+    assert (config.ingest.http.host, config.ingest.http.port) == ("127.0.0.1", 8421)
+
+
+def test_all_faults_at_once():
+    faults = faults_of(
+        {"name": "one", "decoder": "tasmota", "token_env": "T"},
+        {"name": "one", "decoder": "halo"},
+        {"name": "two", "decoder": "halo", "token_file": "t", "token_env": "T"},
+        {"name": "3", "decoder": "halo", "token_env": "T", "signature_file": "s"},
+        {"name": "4", "decoder": "verkada", "signature_file": "s", "signature_env": "S"},
+        {"name": "5", "decoder": "generic", "token_env": "T", "sensors": ["b2", "b9"]},
+        {"name": "6 7", "decoder": "generic", "token": "hunter2-hunter2-"},
+        {"name": "8", "decoder": "generic", "token_env": "T", "rate_per_s": 0},
+        "no table",
+        cert_file="c",
+        port=8420,
+        colour="red",
+    )
+    assert sorted(faults) == [
+        "ingest.http",
+        "ingest.http.colour",
+        "ingest.http.port",
+        "ingest.source.0.decoder",
+        "ingest.source.1",
+        "ingest.source.1.name",
+        "ingest.source.2",
+        "ingest.source.3.signature",
+        "ingest.source.4",
+        "ingest.source.5.sensors.1",
+        "ingest.source.6",
+        "ingest.source.6.name",
+        "ingest.source.6.token",
+        "ingest.source.7.rate_per_s",
+        "ingest.source.8",
+    ]
+    assert "hunter2" not in str(faults)
+    assert "halo" in faults["ingest.source.0.decoder"][1]
+
+
+def test_wrong_types_are_faults_and_no_crash():
+    for ingest in (7, {"source": 7}, {"source": [[]], "http": 7}, {"source": [{"sensors": 7}]}):
+        with pytest.raises(ConfigError):
+            parse(TREE | {"ingest": ingest}, base=Path("/srv"))
+    with pytest.raises(ConfigError):
+        parse(TREE | {"sensor": 7, "ingest": {"source": [{"sensors": ["b2"]}]}}, base=Path("/srv"))
+
+
+def test_sources(tmp_path, secret, monkeypatch):
+    monkeypatch.setenv("DIY_TOKEN", "fedcba9876543210")
+    config = parse(
+        tree(
+            {"name": "halo", "decoder": "halo", "token_file": secret("t")},
+            {"name": "diy", "decoder": "native", "token_env": "DIY_TOKEN", "sensors": ["b3"]},
+            {"name": "cloud", "decoder": "verkada", "signature_file": secret("s", "x" * 20)},
+        ),
+        base=tmp_path,
+    )
+    halo, diy, cloud = http_sources(config)
+    assert halo.token.matches("0123456789abcdef")
+    assert (halo.sensors, halo.strangers) == (frozenset({"b2", "b4"}), True)
+    assert diy.token.matches("fedcba9876543210")
+    assert (diy.sensors, diy.strangers) == (frozenset({"b3"}), False)
+    assert cloud.token is None
+    assert cloud.signature.matches("x" * 20)
+    assert "0123456789abcdef" not in repr((halo, diy, cloud)) + repr(config)
+
+
+def test_secrets_that_do_not_serve(tmp_path, secret):
+    config = parse(
+        tree(
+            {"name": "1", "decoder": "halo", "token_file": secret("short", "hunter2")},
+            {"name": "2", "decoder": "halo", "token_file": "none"},
+            {"name": "3", "decoder": "halo", "token_file": secret("a")},
+            {"name": "4", "decoder": "native", "token_file": secret("b")},
+            cert_file=secret("cert"),
+            key_file=secret("key"),
+        ),
+        base=tmp_path,
+    )
+    with pytest.raises(ConfigError) as refused:
+        check_secrets(config)
+    faults = {f.path: f for f in refused.value.faults}
+    assert sorted(faults) == [
+        "ingest.http.cert_file",
+        "ingest.source.0.token",
+        "ingest.source.1.token",
+        "ingest.source.3",
+    ]
+    assert faults["ingest.source.0.token"].value == "7 characters"
+    assert "ingest.source.2" in faults["ingest.source.3"].allowed
+    text = str(refused.value)
+    assert "hunter2" not in text
+    assert "0123456789abcdef" not in text
+
+
+def checked(tmp_path, text):
+    path = tmp_path / "plumewatch.toml"
+    path.write_text(text)
+    out = io.StringIO()
+    code = run_check(path, as_json=False, out=out)
+    return code, [line for line in out.getvalue().splitlines() if "http" in line.split(":")[0]]
+
+
+CONFIG = """\
+site = "S"
+timezone = "UTC"
+[broker]
+port = {broker}
+[web]
+port = {web}
+[ingest.http]
+host = "{host}"
+port = {port}
+[[ingest.source]]
+name = "halo"
+decoder = "halo"
+token_file = "t"
+[[ingest.source]]
+name = "other"
+decoder = "awair"
+token_file = "u"
+[[room]]
+id = "r"
+name = "Boys"
+building = "North"
+[[sensor]]
+id = "b2"
+room = "r"
+decoder = "halo"
+"""
+
+
+def test_check_tells_of_the_door(tmp_path, secret):
+    secret("t")
+    secret("u", "u" * 16)
+    port = free_port()
+    ports = {"broker": free_port(), "web": free_port(), "port": port}
+    _, said = checked(tmp_path, CONFIG.format(host="127.0.0.1", **ports))
+    assert said == [
+        f"ok    http door: 127.0.0.1:{port} is free",
+        "ok    http source: halo: POST /ingest/halo, speaks for b2",
+        (
+            "ok    http source: other: POST /ingest/awair, speaks for no sensor yet:"
+            " give one [[sensor]] decoder = 'awair'"
+        ),
+    ]
+    _, said = checked(tmp_path, CONFIG.format(host="0.0.0.0", **ports))
+    assert said[0].endswith("is free; without TLS, so tokens can be read on the network")
+    with socket.create_server(("127.0.0.1", port)):
+        code, said = checked(tmp_path, CONFIG.format(host="127.0.0.1", **ports))
+    assert code == 3
+    assert said[0].startswith(f"FAULT http door: cannot listen on 127.0.0.1:{port}: Address")
+
+
+def test_check_lists_secrets_that_cannot_be_read(tmp_path):
+    ports = {"broker": free_port(), "web": free_port(), "port": free_port()}
+    path = tmp_path / "plumewatch.toml"
+    path.write_text(CONFIG.format(host="127.0.0.1", **ports))
+    out = io.StringIO()
+    assert run_check(path, as_json=False, out=out) == 2
+    assert [line.split(":")[0] for line in out.getvalue().splitlines()] == [
+        "FAULT ingest.source.0.token",
+        "FAULT ingest.source.1.token",
+    ]
+
+
+def test_certificate(tmp_path, secret):
+    cert_file, key_file = certificate(tmp_path)
+    source = {"name": "1", "decoder": "halo", "token_file": secret("t")}
+    config = parse(tree(source, cert_file=str(cert_file), key_file=str(key_file)), base=tmp_path)
+    assert len(http_sources(config)) == 1
