@@ -1,0 +1,467 @@
+"""The level of every sensor, from the false alarms that are tolerable instead of a threshold.
+
+The operator states a budget: false alarms a sensor-week. The score of a reading is the log-odds
+that it is vaping; each sensor's level is the lowest at which its own stream leads to no more
+expected false alarms than its budget.
+
+What is counted
+    Readings of one sensor that are weighed less than `CLUSTER_S` apart are one *cluster*: one
+    cause in the air, which could lead to one alert. Finished clusters are counted by their highest
+    score; each is a nuisance with weight 1 - p and vaping with weight p, where p is the probability
+    that this score stands for.
+Whose probability
+    The model was trained where vaping was a certain share of all clusters (`base_rate`). Where it
+    is rarer, the same score means less. The share in a sensor's own stream is estimated from its
+    counts by expectation maximisation (Saerens, Latinne and Decaestecker 2002, Neural Computation
+    14, eq. 4), and the odds are corrected by it within `SHIFT`. Where we differ: the share starts
+    from that of training, which is worth `SHARE_CLUSTERS` clusters.
+What is forgotten
+    Counts and the time over which they were collected fade together, by e over `MEMORY_S` of time
+    in which the sensor was read. A sensor that is switched off forgets nothing.
+How the level follows
+    Expected false alarms above a level are the nuisances counted there; above the data their tail
+    is extrapolated (`detection.score_tail`). The level is set anew at a sensor's first reading of
+    each hour, from its own stream alone.
+Bounds
+    Never more than `UPPER` above the model's level: a score as high as that always alerts. Never
+    more than `LOWER` below it; and below it at all only when a sensor has been read long enough for
+    one false alarm to have been due, fully when for two: silence must be heard to be trusted. The
+    model's level holds until `LEARN_S` and `LEARN_CLUSTERS` have been seen.
+Feedback
+    A person's word moves the level by a part of its own within `FEEDBACK`, and settles what its
+    cluster was. Both can be taken back. The bounds above hold for the sum.
+
+Everything is a function of the readings, the feedback and its place between them, and the budget:
+any split of the stream into batches gives the same levels, no sensor depends on another, and memory
+is constant for a sensor. This is not a guarantee: the expected number is as good as the model's
+probabilities are in the room at hand, which is what feedback corrects.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from detection.score_tail import STEP, expected_above
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+__all__ = [
+    "BASE_RATE",
+    "BUDGET",
+    "FEEDBACK",
+    "LOWER",
+    "UPPER",
+    "DecisionLevels",
+    "LevelReport",
+]
+
+BUDGET: Final = 1.0
+"""Default budget, false alarms a sensor-week. With ten restrooms an adult then walks for nothing
+twice a school day; more, and alerts are soon not believed."""
+LOWER: Final = 1.0
+UPPER: Final = 1.5
+"""How far a level may be below and above the model's, log-odds."""
+FEEDBACK: Final = 0.75
+"""How far feedback may move a level either way, log-odds."""
+BASE_RATE: Final = 0.2
+"""Share of clusters that are vaping where the model was trained."""
+SHIFT: Final = (-3.0, 1.0)
+"""Bounds of the correction for another share, log-odds."""
+CLUSTER_S: Final = 120.0
+LEARN_S: Final = 3 * 86_400.0
+LEARN_CLUSTERS: Final = 20.0
+MEMORY_S: Final = 4 * 7 * 86_400.0
+WEEK_S: Final = 7 * 86_400.0
+_LONGEST_STEP_S: Final = 300.0
+"""A longer silence counts as this much time read."""
+SHARE_CLUSTERS: Final = 20.0
+_SHARE_ROUNDS: Final = 25
+_BELOW: Final = 2.0
+_ABOVE: Final = 2.0
+"""Bins go this far beyond the bounds of a level."""
+_BINS: Final = round((_BELOW + LOWER + UPPER + _ABOVE) / STEP) + 1
+"""The first bin holds all that is lower; of what is higher, the last."""
+_LOWEST: Final = 1 + round(_BELOW / STEP)
+_MODEL: Final = _LOWEST + round(LOWER / STEP)
+_HIGHEST: Final = _MODEL + round(UPPER / STEP)
+_RECENT: Final = 8
+"""Clusters that feedback can still name."""
+_UNTOLD, _NUISANCE, _VAPING = 0, 1, 2
+"""Clusters that nobody spoke of, and those of which people said what they were."""
+_MIDDLES: Final = (np.arange(_BINS) - _MODEL + 0.5) * STEP
+_MIDDLES[0] -= _BELOW
+_MIDDLES.flags.writeable = False
+"""Score of each bin less the model's level."""
+
+
+class _Column:
+    """Columns of the state of a sensor."""
+
+    (
+        WATCHED,
+        HOUR,
+        FIRST,
+        LAST,
+        HIGHEST,
+        SETTLED,
+        FADED,
+        LEVEL,
+        FEEDBACK,
+        BUDGET,
+        EXPECTED,
+        LOST,
+        LOST_LOWEST,
+        NEXT,
+    ) = range(14)
+    """Time read; hour of the last setting; first and last time, highest score and settled
+    probability of the running cluster; time read when counts were last faded; offset by budget and
+    by feedback; budget; expected false alarms a week and shares of vaping lost at the level; place
+    for the next recent cluster."""
+    WIDTH = 14
+
+
+C = _Column
+_START, _END, _BIN, _TOLD, _WHEN = range(5)
+_RECENT_WIDTH: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class LevelReport:
+    """A sensor's level, and what it costs.
+
+    Attributes
+    ----------
+    level, model_level : float
+        Log-odds from which vaping is said, and the model's own.
+    budget : float
+        Tolerable false alarms a week.
+    expected : float or None
+        Expected false alarms a week at this level; None while too little was seen.
+    lost : float or None
+        Share of the expected vaping that the model's level would have told and this one does not;
+        negative where this one tells more. None while no vaping was seen.
+    lost_lowest : float or None
+        The same against the lowest level the bounds allow.
+    feedback : float
+        Part of the level that feedback moved, log-odds.
+    weeks : float
+        Time the sensor was read, weeks.
+    clusters : float
+        Clusters remembered.
+    """
+
+    level: float
+    model_level: float
+    budget: float
+    expected: float | None
+    lost: float | None
+    lost_lowest: float | None
+    feedback: float
+    weeks: float
+    clusters: float
+
+    @property
+    def within_budget(self) -> bool:
+        """Whether the expected false alarms are tolerable, as far as is known."""
+        return self.expected is None or self.expected <= self.budget * 1.0001
+
+
+class DecisionLevels:
+    """Decision levels of many sensors, one row each.
+
+    Parameters
+    ----------
+    model_level : float
+        The level the model was shipped with, log-odds.
+    base_rate : float
+        Share of clusters that are vaping where the model was trained.
+    budget : float
+        False alarms a sensor-week for sensors that are given none of their own.
+
+    Examples
+    --------
+    >>> levels = DecisionLevels(1.8)
+    >>> levels.add()
+    0
+    >>> levels.offset(np.array([0]))
+    array([0.])
+    """
+
+    def __init__(
+        self, model_level: float, *, base_rate: float = BASE_RATE, budget: float = BUDGET
+    ) -> None:
+        if not (0.0 < base_rate < 1.0 and budget > 0.0):
+            raise ValueError(f"base rate {base_rate}, budget {budget}")
+        self.model_level = model_level
+        self.budget = budget
+        self._base_odds = base_rate / (1.0 - base_rate)
+        self._base_rate = base_rate
+        self._n = 0
+        self._state = np.zeros((0, C.WIDTH))
+        self._counts = np.zeros((0, 3, _BINS), np.float32)
+        self._recent = np.zeros((0, _RECENT, _RECENT_WIDTH))
+
+    def __len__(self) -> int:
+        """Return the number of sensors."""
+        return self._n
+
+    def add(self) -> int:
+        """Append a sensor and return its row."""
+        if self._n == self._state.shape[0]:
+            more = max(16, self._n)
+            self._state = np.concatenate([self._state, np.zeros((more, C.WIDTH))])
+            self._counts = np.concatenate([self._counts, np.zeros((more, 3, _BINS), np.float32)])
+            self._recent = np.concatenate(
+                [self._recent, np.full((more, _RECENT, _RECENT_WIDTH), np.nan)]
+            )
+        row = self._n
+        self._n += 1
+        unknown = [C.HOUR, C.FIRST, C.LAST, C.HIGHEST, C.SETTLED, C.EXPECTED, C.LOST, C.LOST_LOWEST]
+        self._state[row, unknown] = np.nan
+        self._state[row, C.BUDGET] = self.budget
+        return row
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Arrays under which a snapshot keeps the levels."""
+        n = self._n
+        return {
+            "levels_state": self._state[:n].copy(),
+            "levels_counts": self._counts[:n].copy(),
+            "levels_recent": self._recent[:n].copy(),
+        }
+
+    @classmethod
+    def from_arrays(
+        cls,
+        stored: Mapping[str, NDArray[Any]],
+        model_level: float,
+        *,
+        base_rate: float = BASE_RATE,
+        budget: float = BUDGET,
+    ) -> DecisionLevels:
+        """Levels kept by `arrays`.
+
+        Raises
+        ------
+        ValueError
+            If the arrays are not of this format.
+        KeyError
+            If one is missing.
+        """
+        levels = cls(model_level, base_rate=base_rate, budget=budget)
+        state, counts = stored["levels_state"], stored["levels_counts"]
+        recent = stored["levels_recent"]
+        n = state.shape[0]
+        shapes = ((n, C.WIDTH), (n, 3, _BINS), (n, _RECENT, _RECENT_WIDTH))
+        if (state.shape, counts.shape, recent.shape) != shapes:
+            raise ValueError(f"levels of shapes {state.shape}, {counts.shape}, {recent.shape}")
+        levels._n = n
+        levels._state = state.astype(np.float64)
+        levels._counts = counts.astype(np.float32)
+        levels._recent = recent.astype(np.float64)
+        return levels
+
+    def watch(
+        self, rows: NDArray[np.int32], time: NDArray[np.float64], dt: NDArray[np.float64]
+    ) -> None:
+        """Let time be read, and set the levels that are due; before `observe` of these readings.
+
+        Parameters
+        ----------
+        rows : ndarray of int32, shape (n,)
+            Distinct sensors, one reading each.
+        time, dt : ndarray of float64, shape (n,)
+            Event time, Unix seconds; seconds since each sensor's last reading.
+        """
+        self._state[rows, C.WATCHED] += np.clip(dt, 0.0, _LONGEST_STEP_S)
+        due = np.floor(time / 3600.0) != self._state[rows, C.HOUR]
+        if not due.any():
+            return
+        rows, time = rows[due], time[due]
+        state = self._state[rows]
+        self._close(rows[(time - state[:, C.LAST]) >= CLUSTER_S])
+        self._state[rows, C.HOUR] = np.floor(time / 3600.0)
+        self._set(rows)
+
+    def observe(
+        self,
+        rows: NDArray[np.int32],
+        time: NDArray[np.float64],
+        score: NDArray[np.float64],
+    ) -> None:
+        """Take in readings that were weighed.
+
+        Parameters
+        ----------
+        rows : ndarray of int32, shape (n,)
+            Distinct sensors, one reading each.
+        time : ndarray of float64, shape (n,)
+            Event time, Unix seconds.
+        score : ndarray of float64, shape (n,)
+            Log-odds of vaping.
+        """
+        state = self._state[rows]
+        fresh = ~(time - state[:, C.LAST] < CLUSTER_S)
+        if fresh.any():
+            self._close(rows[fresh])
+            state = self._state[rows]
+            state[fresh, C.FIRST] = time[fresh]
+            state[fresh, C.HIGHEST] = -np.inf
+        state[:, C.LAST] = time
+        state[:, C.HIGHEST] = np.fmax(state[:, C.HIGHEST], score)
+        self._state[rows] = state
+
+    def offset(self, rows: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Return what to add to the model's level, log-odds, within -`LOWER` and `UPPER`."""
+        both = self._state[rows, C.LEVEL] + self._state[rows, C.FEEDBACK]
+        offset: NDArray[np.float64] = np.clip(both, -LOWER, UPPER)
+        return offset
+
+    def set_budget(self, row: int, budget: float) -> None:
+        """Give a sensor a budget, false alarms a week; another one sets its level anew at once."""
+        if budget != self._state[row, C.BUDGET]:
+            self._state[row, C.BUDGET] = budget
+            self._set(np.array([row]))
+
+    def set_feedback(self, row: int, moved: float) -> None:
+        """Set the part of a level that feedback moves, log-odds, held within `FEEDBACK`."""
+        self._state[row, C.FEEDBACK] = min(max(moved, -FEEDBACK), FEEDBACK)
+        self._set(np.array([row]))
+
+    def settle(self, row: int, time: float, *, vaping: bool | None) -> bool:
+        """Say what the cluster around a time was; None takes back what was said.
+
+        Parameters
+        ----------
+        row : int
+        time : float
+            Event time inside the cluster, such as that of its alert.
+        vaping : bool or None
+
+        Returns
+        -------
+        bool
+            Whether the cluster is still known: only the latest that came near a level are.
+        """
+        state = self._state[row]
+        settled = np.nan if vaping is None else float(vaping)
+        if state[C.FIRST] <= time <= state[C.LAST]:
+            state[C.SETTLED] = settled
+            return True
+        recent = self._recent[row]
+        found = np.flatnonzero((recent[:, _START] <= time) & (time <= recent[:, _END]))
+        if not found.size:
+            return False
+        cluster = recent[found[0]]
+        counts = self._counts[row, :, int(cluster[_BIN])]
+        weight = np.exp(-(state[C.FADED] - cluster[_WHEN]) / MEMORY_S)
+        counts[_kind(cluster[_TOLD])] -= min(weight, counts[_kind(cluster[_TOLD])])
+        counts[_kind(settled)] += weight
+        cluster[_TOLD] = settled
+        self._set(np.array([row]))
+        return True
+
+    def explain(self, row: int) -> LevelReport:
+        """Level of a sensor and what it costs in sensitivity."""
+        state = self._state[row]
+        offset = float(self.offset(np.array([row], np.int32))[0])
+        return LevelReport(
+            level=self.model_level + offset,
+            model_level=self.model_level,
+            budget=float(state[C.BUDGET]),
+            expected=_known(state[C.EXPECTED]),
+            lost=_known(state[C.LOST]),
+            lost_lowest=_known(state[C.LOST_LOWEST]),
+            feedback=float(state[C.FEEDBACK]),
+            weeks=float(state[C.WATCHED] / WEEK_S),
+            clusters=float(self._counts[row].sum(dtype=np.float64)),
+        )
+
+    def _close(self, rows: NDArray[np.int32]) -> None:
+        """Count the running clusters of distinct sensors, where there is one."""
+        rows = rows[~np.isnan(self._state[rows, C.FIRST])]
+        if not rows.size:
+            return
+        state, counts = self._state[rows], self._counts[rows]
+        fade = np.exp(-(state[:, C.WATCHED] - state[:, C.FADED]) / MEMORY_S)
+        counts *= fade[:, None, None].astype(np.float32)
+        at = _MODEL + np.floor((state[:, C.HIGHEST] - self.model_level) / STEP)
+        bins = np.clip(at, 0, _BINS - 1).astype(np.intp)
+        told = state[:, C.SETTLED]
+        kind = np.where(np.isnan(told), _UNTOLD, np.where(told > 0.0, _VAPING, _NUISANCE))
+        counts[np.arange(rows.size), kind, bins] += 1.0
+        self._counts[rows] = counts
+        k = np.flatnonzero(bins >= _LOWEST)
+        place = state[k, C.NEXT].astype(np.intp)
+        self._recent[rows[k], place] = np.column_stack(
+            [state[k, C.FIRST], state[k, C.LAST], bins[k], told[k], state[k, C.WATCHED]]
+        )
+        state[k, C.NEXT] = (place + 1) % _RECENT
+        state[:, C.FADED] = state[:, C.WATCHED]
+        state[:, [C.FIRST, C.HIGHEST, C.SETTLED]] = np.nan
+        self._state[rows] = state
+
+    def _chances(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Probability of vaping at each score, by the share of vaping in each sensor's stream."""
+        total = counts.sum(axis=(1, 2)) + SHARE_CLUSTERS
+        told = counts[:, _VAPING].sum(axis=1) + SHARE_CLUSTERS * self._base_rate
+        odds = np.exp(self.model_level + _MIDDLES)
+        shift = np.ones(counts.shape[0])
+        least, most = np.exp(SHIFT)
+        for _ in range(_SHARE_ROUNDS):
+            raised = odds * shift[:, None]
+            share = (told + (counts[:, _UNTOLD] * (raised / (1.0 + raised))).sum(axis=1)) / total
+            share = np.minimum(share, 1.0 - 1e-9)
+            shift = np.clip(share / (1.0 - share) / self._base_odds, least, most)
+        raised = odds * shift[:, None]
+        chances: NDArray[np.float64] = raised / (1.0 + raised)
+        return chances
+
+    def _set(self, rows: NDArray[Any]) -> None:
+        """Set the levels of distinct sensors by what was counted."""
+        state = self._state[rows]
+        counts = self._counts[rows].astype(np.float64)
+        weeks = (MEMORY_S / WEEK_S) * -np.expm1(-state[:, C.WATCHED] / MEMORY_S)
+        fade = np.exp(-(state[:, C.WATCHED] - state[:, C.FADED]) / MEMORY_S)
+        learned = (state[:, C.WATCHED] >= LEARN_S) & (
+            counts.sum(axis=(1, 2)) * fade >= LEARN_CLUSTERS
+        )
+        expected = np.zeros((rows.size, _BINS))
+        chance = self._chances(counts)
+        nuisance = counts[:, _NUISANCE] + (1.0 - chance) * counts[:, _UNTOLD]
+        expected[:, 1:] = expected_above(nuisance[:, 1:])
+        expected *= (fade / np.maximum(weeks, 1e-9))[:, None]
+        budget = state[:, C.BUDGET]
+        tolerable = expected[:, _LOWEST : _HIGHEST + 1] <= budget[:, None]
+        tolerable[:, -1] = True
+        at = _LOWEST + np.argmax(tolerable, axis=1)
+        due = budget * state[:, C.WATCHED] / WEEK_S
+        lowest = -LOWER * np.clip(due - 1.0, 0.0, 1.0)
+        level = np.maximum((at - _MODEL) * STEP, lowest)
+        state[:, C.LEVEL] = np.where(learned, level, 0.0)
+        offset = np.clip(state[:, C.LEVEL] + state[:, C.FEEDBACK], -LOWER, UPPER)
+        place = np.ceil(offset / STEP - 1e-9).astype(np.intp) + _MODEL
+        each = np.arange(rows.size)
+        state[:, C.EXPECTED] = np.where(learned, expected[each, place], np.nan)
+        vaping = counts[:, _VAPING] + chance * counts[:, _UNTOLD]
+        vaping = np.cumsum(vaping[:, ::-1], axis=1)[:, ::-1] * fade[:, None]
+        for column, bin_ in ((C.LOST, _MODEL), (C.LOST_LOWEST, _LOWEST)):
+            reference = vaping[:, bin_]
+            seen = learned & (reference >= 1.0)
+            lost = 1.0 - vaping[each, place] / np.maximum(reference, 1.0)
+            state[:, column] = np.where(seen, lost, np.nan)
+        self._state[rows] = state
+
+
+def _kind(told: float) -> int:
+    return _UNTOLD if np.isnan(told) else _VAPING if told > 0.0 else _NUISANCE
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

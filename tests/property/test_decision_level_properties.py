@@ -1,0 +1,97 @@
+"""Levels of any stream: cuts, neighbours, snapshots change nothing; bounded; fall with budget."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detection.decision_levels import FEEDBACK, LOWER, UPPER, DecisionLevels
+
+MODEL = 1.8
+SLOTS = 1500
+
+
+def drawn(seed, busy, high, spread):
+    """Score of each slot of 300 s (NaN: nothing weighed), and a second one 60 s later."""
+    rng = np.random.default_rng(seed)
+    return np.where(rng.random((SLOTS, 2)) < busy, rng.normal(high, spread, (SLOTS, 2)), np.nan)
+
+
+STREAMS = st.builds(
+    drawn,
+    st.integers(0, 2**32 - 1),
+    st.floats(0.0, 0.9),
+    st.floats(-4.0, 4.0),
+    st.floats(0.1, 4.0),
+)
+
+
+def fresh(n, budget=1.0):
+    levels = DecisionLevels(MODEL, budget=budget)
+    for _ in range(n):
+        levels.add()
+    return levels
+
+
+def steps(streams, rows):
+    """Readings of all sensors: (rows, time, dt, score), two a slot."""
+    rows = np.array(rows, np.int32)
+    for slot in range(SLOTS):
+        for part, dt in ((0, 240.0), (1, 60.0)):
+            time = np.full(rows.size, 1e9 + 300.0 * slot + 60.0 * part)
+            yield rows, time, np.full(rows.size, dt), np.array([s[slot, part] for s in streams])
+
+
+def take(levels, rows, time, dt, score):
+    levels.watch(rows, time, dt)
+    weighed = ~np.isnan(score)
+    if weighed.any():
+        levels.observe(rows[weighed], time[weighed], score[weighed])
+
+
+def same(a, b):
+    for name, array in a.arrays().items():
+        np.testing.assert_array_equal(array, b.arrays()[name])
+
+
+@settings(max_examples=8, deadline=None)
+@given(STREAMS, STREAMS, st.integers(1, 2 * SLOTS - 2))
+def test_cuts_neighbours_and_snapshots_change_nothing(first, second, cut):
+    together, apart, alone = fresh(2), fresh(2), fresh(1)
+    for k, (rows, time, dt, score) in enumerate(steps([first, second], [0, 1])):
+        take(together, rows, time, dt, score)
+        for i in (1, 0):
+            take(apart, rows[i : i + 1], time[i : i + 1], dt[i : i + 1], score[i : i + 1])
+        take(alone, rows[:1], time[:1], dt[:1], score[:1])
+        if k == cut:
+            apart = DecisionLevels.from_arrays(apart.arrays(), MODEL)
+    same(together, apart)
+    assert together.explain(0) == alone.explain(0)
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    STREAMS,
+    st.floats(0.05, 50.0),
+    st.floats(1.0, 20.0),
+    st.lists(st.tuples(st.integers(0, 2 * SLOTS - 1), st.floats(-9.0, 9.0)), max_size=5),
+)
+def test_levels_are_bounded_and_fall_with_the_budget(stream, budget, factor, moves):
+    levels = fresh(2, budget)
+    levels.set_budget(1, budget * factor)
+    moved = dict(moves)
+    for k, (rows, time, dt, score) in enumerate(steps([stream, stream], [0, 1])):
+        take(levels, rows, time, dt, score)
+        if k in moved:
+            for row in (0, 1):
+                levels.set_feedback(row, moved[k])
+                levels.settle(row, time[0], vaping=moved[k] < 0.0)
+        offset = levels.offset(rows)
+        assert ((offset >= -LOWER) & (offset <= UPPER)).all()
+        assert offset[1] <= offset[0]
+    for row in (0, 1):
+        report = levels.explain(row)
+        assert report.level == MODEL + levels.offset(np.array([row]))[0]
+        assert abs(report.feedback) <= FEEDBACK
+        assert report.expected is None or report.expected >= 0.0
+        assert report.lost is None or report.lost <= 1.0
+        assert report.lost_lowest is None or 0.0 <= report.lost_lowest <= 1.0
