@@ -40,8 +40,8 @@ def toml_value(value: object) -> str:
 
     Examples
     --------
-    >>> toml_value(["pm2.5", {"where": 'a"b', "equals": 1}])
-    '["pm2.5", { where = "a\\"b", equals = 1 }]'
+    >>> print(toml_value(["pm2.5", {"where": "a\"'", "equals": True}]))
+    ["pm2.5", { where = "a\"'", equals = true }]
     """
     if isinstance(value, dict):
         inner = ", ".join(f"{_key(str(k))} = {toml_value(v)}" for k, v in value.items())
