@@ -50,6 +50,7 @@ from plumewatch.intake_settings import intake_config, topic_filters
 from plumewatch.paths import DataPaths
 from plumewatch.sensor_counts import restore_counts, save_counts, sensor_statuses
 from plumewatch.settings import alert_policy, broker_settings, staff_token
+from plumewatch.unmatched import suggestion_for, unmatched_topics
 from plumewatch.web_server import PortInUseError, WebServer, is_loopback
 from storage import state
 from storage.errors import StorageError
@@ -453,6 +454,7 @@ class Service:
                 QuarantinedSensor(q.name, q.first_seen, q.last_seen, q.count)
                 for q in reversed(self.intake.quarantine.values())
             ],
+            unmatched=unmatched_topics(self.intake),
             sensors=sensor_statuses(
                 self.registry, self._watch.lives() if self._watch else {}, self.intake.tally
             ),
@@ -488,6 +490,7 @@ class Service:
                 token=self._token(),
                 on_change=self._wake_outbox.set,
                 pipeline=self.pipeline,
+                suggest_mapping=partial(suggestion_for, self.intake),
                 open_reading=is_loopback(web.host),
                 secure_cookie=web.public_url.startswith("https://"),
                 hosts=tuple(sorted(names)),

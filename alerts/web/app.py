@@ -36,6 +36,7 @@ from alerts.pictures import IncidentPictures
 from alerts.web import reading
 from alerts.web.dead_letters import DeadLetterPages
 from alerts.web.guard import COOKIE, SecurityHeaders, Session, Sessions, SignInLimit, same_origin
+from alerts.web.unmatched import UnmatchedPages
 from detection.quantities import QUANTITIES
 from storage import sqlite
 from storage.errors import StorageError
@@ -118,6 +119,7 @@ def create_app(settings: StaffPageSettings) -> Starlette:
             Route("/rooms/{id}", page.room),
             Route("/rooms/{id}/series", page.room_series),
             Route("/sensors", page.sensors),
+            Route("/unmatched", page.unmatched.one),
             Route("/dead-letters", page.dead_letters.list),
             Route("/dead-letters/{id}", page.dead_letters.one),
             Route("/sign-in", page.sign_in, methods=["GET", "POST"]),
@@ -150,6 +152,7 @@ class _Page:
         self._limit = SignInLimit()
         self.threads = reading.Threads()
         self.dead_letters = DeadLetterPages(settings, self.threads, self._signed_in, self._render)
+        self.unmatched = UnmatchedPages(settings, self._signed_in, self._render)
         self._pictures = IncidentPictures(
             settings.database, self._registry, settings.series, settings.engine.policy.zone
         )
@@ -500,6 +503,8 @@ class _Page:
         inner = path.endswith(("/series", "/evidence.svg", "/evidence.png"))
         if request.method == "POST" or path.startswith("/partials/") or inner:
             path = path.rpartition("/")[0] if path.startswith("/incidents/") else "/"
+        elif request.url.query:
+            path = f"{path}?{request.url.query}"
         where = f"/sign-in?next={quote(path)}"
         if "hx-request" in request.headers:
             raise HTTPException(401, "Please sign in again.", {"HX-Redirect": where})

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from starlette.exceptions import HTTPException
 
+from alerts.web.guard import looks_after_sensors
 from storage import dead_letters
 from storage import sqlite as database
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["DeadLetterPages"]
 
 _T = TypeVar("_T")
-_ROLES: Final = frozenset({"facilities", "admin"})
 _PAGE: Final = 50
 
 
@@ -101,10 +101,7 @@ class DeadLetterPages:
         session = self._signed_in(request)
         if self._settings.journal is None:
             raise HTTPException(404, "There is nothing here.")
-        staff = self._settings.engine.policy.staff
-        roles = {m.role for m in staff if session.name in (m.name, m.id)}
-        wanted = any(m.role in _ROLES for m in staff)
-        if wanted and roles and roles.isdisjoint(_ROLES):
+        if not looks_after_sensors(session, self._settings.engine.policy.staff):
             raise HTTPException(403, "This page is for facilities staff and administrators.")
         return session
 

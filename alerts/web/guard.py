@@ -15,15 +15,26 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Iterable, MutableMapping
     from typing import Any
 
     from starlette.requests import Request
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["COOKIE", "SecurityHeaders", "Session", "Sessions", "SignInLimit", "same_origin"]
+    from alerts.policy import StaffMember
+
+__all__ = [
+    "COOKIE",
+    "SecurityHeaders",
+    "Session",
+    "Sessions",
+    "SignInLimit",
+    "looks_after_sensors",
+    "same_origin",
+]
 
 COOKIE: Final = "plumewatch_session"
+_SENSOR_ROLES: Final = frozenset({"facilities", "admin"})
 _MAX_SESSIONS: Final = 1000
 _MAX_CLIENTS: Final = 10_000
 
@@ -125,6 +136,19 @@ class SignInLimit:
     def _wait(self, failures: deque[float], limit: int, now: float) -> float:
         recent = [t for t in failures if t > now - self.window_s]
         return max(recent[-limit] + self.window_s - now, 0.0) if len(recent) >= limit else 0.0
+
+
+def looks_after_sensors(session: Session, staff: Iterable[StaffMember]) -> bool:
+    """Whether a person may see what unknown devices sent.
+
+    Facilities staff and administrators may, and where neither is listed, or the person is not,
+    everybody who is signed in: names at sign-in are what people say of themselves behind one staff
+    token, so the role is a matter of order, not of secrecy.
+    """
+    members = tuple(staff)
+    roles = {m.role for m in members if session.name in (m.name, m.id)}
+    wanted = any(m.role in _SENSOR_ROLES for m in members)
+    return not (wanted and roles and roles.isdisjoint(_SENSOR_ROLES))
 
 
 def same_origin(request: Request) -> bool:

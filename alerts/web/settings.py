@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from storage.timeseries import SeriesReader
 
 __all__ = [
+    "MappingSuggestion",
     "PipelineStatus",
     "QuarantinedSensor",
     "SensorStatus",
     "StaffPageSettings",
+    "UnmatchedTopic",
 ]
 
 
@@ -55,12 +57,45 @@ class SensorStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class UnmatchedTopic:
+    """A topic that no decoder and no mapping reads."""
+
+    topic: str
+    first_seen: float
+    last_seen: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class MappingSuggestion:
+    """What an unmatched topic suggests to a person.
+
+    Attributes
+    ----------
+    sample : bytes
+        Beginning of the last payload.
+    mapping : str
+        TOML to approve; empty if there is none.
+    reason : str
+        Why there is none, as the end of a sentence.
+    route : str
+        TOML that gives the topic to a decoder that reads it; empty if none does.
+    """
+
+    sample: bytes
+    mapping: str
+    reason: str
+    route: str
+
+
+@dataclass(frozen=True, slots=True)
 class PipelineStatus:
     """What the pipeline counts, by name; shown as it is."""
 
     counters: Mapping[str, int] = field(default_factory=dict)
     dead_letters: Mapping[str, int] = field(default_factory=dict)
     quarantine: Sequence[QuarantinedSensor] = ()
+    unmatched: Sequence[UnmatchedTopic] = ()
     sensors: Mapping[str, SensorStatus] = field(default_factory=dict)
 
 
@@ -81,6 +116,9 @@ class StaffPageSettings:
         Called in the event loop after the page committed rows.
     pipeline : callable
         Returns a `PipelineStatus`; called in the event loop, must be quick.
+    suggest_mapping : callable
+        Returns the `MappingSuggestion` of an unmatched topic, None if it is none; called in the
+        event loop, must be quick.
     open_reading : bool
         Whether pages may be read without signing in; for loopback only. Actions never may.
     secure_cookie : bool
@@ -104,6 +142,7 @@ class StaffPageSettings:
     token: Secret
     on_change: Callable[[], None] = lambda: None
     pipeline: Callable[[], PipelineStatus] = PipelineStatus
+    suggest_mapping: Callable[[str], MappingSuggestion | None] = lambda _: None
     open_reading: bool = True
     secure_cookie: bool = False
     hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
