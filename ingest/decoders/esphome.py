@@ -9,6 +9,11 @@ of its Home Assistant discovery message if one was seen before. ESPHome's own na
 that are open elsewhere: ``voc`` is Sensirion's VOC index and ``tvoc`` is ppb. A binary sensor
 whose id contains ``tamper`` is the tamper contact.
 
+Counts of a Plantower sensor are called ``pm_0_3um`` to ``pm_10_0um``: particles larger than that
+in 0.1 L, unless discovery names another unit of counts. Where discovery says µg/m³, somebody has
+called a mass so. ``pmc_0_5`` and its like are left out: of an SPS30 they count up to a diameter in
+1 cm³, of a PMSA003I above it in 0.1 L, and the id does not tell which.
+
 ESPHome retains states by default. What the broker replays at subscription is flagged `retained`
 and never alerts; what arrives live is not.
 """
@@ -16,10 +21,11 @@ and never alerts; what arrives live is not.
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Final
 
 from ingest.decoders.base import Decoder, availability, decode_text, state_reading
-from ingest.decoders.names import quantity_of
+from ingest.decoders.names import conversion, quantity_of
 from ingest.errors import PayloadError, Reason
 from ingest.validation import number, sensor_id
 
@@ -32,6 +38,16 @@ __all__ = ["DECODER", "decode"]
 
 _NO_NODES: Final = frozenset({"homeassistant", "zigbee2mqtt", "frigate", "octoprint"})
 """Programs, not devices, that say they are online in the same way."""
+_PER_DL: Final = "/dL"
+_COUNT: Final = re.compile(r"(?:^|_)pm_(0_3|0_5|1_0|2_5|5_0|10_0)um$")
+_COUNT_OF: Final = {
+    "0_3": "n03",
+    "0_5": "n05",
+    "1_0": "n10",
+    "2_5": "n25",
+    "5_0": "n50",
+    "10_0": "n100",
+}
 _OWN_UNIT: Final = {"voc": "index", "tvoc": "ppb"}
 
 
@@ -66,7 +82,11 @@ def _status(levels: list[str], text: str, message: Message, context: Context) ->
 
 
 def _value(sensor: str, name: str, text: str, message: Message, context: Context) -> list[Reading]:
-    unit = context.states.hints.get(message.topic) or _OWN_UNIT.get(name.rpartition("_")[2])
+    hint = context.states.hints.get(message.topic)
+    count = _COUNT.search(name.lower())
+    if count:
+        return _particles(sensor, count, hint, text, message, context)
+    unit = hint or _OWN_UNIT.get(name.rpartition("_")[2])
     meaning = quantity_of(name, unit) or (quantity_of(name) if unit else None)
     if meaning is None:
         return []
@@ -75,6 +95,30 @@ def _value(sensor: str, name: str, text: str, message: Message, context: Context
         raise PayloadError(Reason.WRONG_TYPE, "a sensor's state is no number")
     value = meaning.value(plain) if math.isfinite(plain) else None
     raw: dict[str, object] = {meaning.quantity: value}
+    return context.states.joiner.add(sensor, None, message, context.limits, raw)
+
+
+def _particles(
+    sensor: str,
+    found: re.Match[str],
+    hint: str | None,
+    text: str,
+    message: Message,
+    context: Context,
+) -> list[Reading]:
+    quantity = _COUNT_OF[found.group(1)]
+    factors = conversion(quantity, hint or _PER_DL)
+    if factors is None:
+        mass = quantity_of(f"pm_{found.group(1)}", hint)
+        if mass is None:
+            return []
+        quantity, factors = mass.quantity, (mass.scale, mass.offset)
+    plain = number(text)
+    if plain is None:
+        raise PayloadError(Reason.WRONG_TYPE, "a sensor's state is no number")
+    scale, offset = factors
+    value = round(plain * scale + offset, 6) if math.isfinite(plain) else None
+    raw: dict[str, object] = {quantity: value}
     return context.states.joiner.add(sensor, None, message, context.limits, raw)
 
 

@@ -106,6 +106,7 @@ def _uplink(
     port: object = None,
     flags: tuple[str, ...] = (),
     seq: int | None = None,
+    heard_by: object = None,
 ) -> list[Reading]:
     known = context.registry.sensors.get(sensor)
     frame = None
@@ -124,7 +125,16 @@ def _uplink(
             raise problem
         else:
             raise PayloadError(Reason.NO_MEASUREMENT, "neither frame nor decoded values")
+    rssi = _strongest(heard_by)
+    if frame.raw and rssi is not None:
+        frame.raw.setdefault("rssi", rssi)
     return readings_of(frame, sensor, stamp, message, context, flags=flags, seq=seq)
+
+
+def _strongest(gateways: object) -> float | None:
+    """Return the signal at the gateway that heard an uplink best, dBm; None if none tells."""
+    levels: list[Any] = [dict_of(gateway).get("rssi") for gateway in list_of(gateways)[:64]]
+    return max((x for x in levels if type(x) in (int, float) and -200 <= x < 0), default=None)
 
 
 def _codecs(model: str, port: object) -> dict[str, Callable[[bytes], Frame]]:
@@ -238,6 +248,7 @@ def chirpstack(message: Message, context: Context) -> list[Reading]:
             port=content.get("fPort"),
             flags=flags,
             seq=_count(content.get("fCnt", 0)),
+            heard_by=content.get("rxInfo"),
         )
     raw: dict[str, object] = {}
     if event == "log":
@@ -324,6 +335,7 @@ def tts(message: Message, context: Context) -> list[Reading]:
         port=uplink.get("f_port"),
         flags=flags,
         seq=_count(uplink.get("f_cnt", 0)),
+        heard_by=uplink.get("rx_metadata"),
     )
 
 
@@ -374,6 +386,7 @@ def loriot(message: Message, context: Context) -> list[Reading]:
         port=content.get("port"),
         flags=flags,
         seq=_count(content.get("fcnt")),
+        heard_by=content.get("gws") or [content],
     )
 
 
@@ -396,6 +409,7 @@ def milesight_gateway(message: Message, context: Context) -> list[Reading]:
         model=text_of(content.get("deviceName")),
         port=content.get("fPort"),
         seq=_count(content.get("fCnt")),
+        heard_by=content.get("rxInfo"),
     )
 
 

@@ -166,6 +166,8 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "luminosity": ("light", "lx"),
     "rssi": ("rssi", "dBm"),
     "signal": ("rssi", "dBm"),
+    "wifi_signal": ("rssi", "dBm"),
+    "wifi_signal_strength": ("rssi", "dBm"),
     "battery": ("battery", "%"),
     "battery_level": ("battery", "%"),
     "batterylevel": ("battery", "%"),

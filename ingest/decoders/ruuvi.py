@@ -62,6 +62,8 @@ def decode(message: Message, context: Context) -> list[Reading]:
         )
     sensor = _identity(levels, content)
     raw = _measured(content)
+    if raw and type(content.get("rssi")) in (int, float):
+        raw["rssi"] = content["rssi"]
     context.states.child(f"ruuvi {'/'.join(levels[:-1])}", sensor)
     return [
         build_reading(

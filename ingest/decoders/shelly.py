@@ -72,6 +72,8 @@ def _component(name: str, part: dict[str, Any]) -> dict[str, object]:
         return {"rh": part["rh"]}
     if name.startswith("illuminance:") and "lux" in part:
         return {"light": part["lux"]}
+    if name == "wifi" and part.get("rssi") is not None:
+        return {"rssi": part["rssi"]}
     battery = dict_of(part.get("battery"))
     if name.startswith("devicepower:") and battery.get("percent") is not None:
         return {"battery": battery["percent"]}
