@@ -214,7 +214,7 @@ def _pairs(points: Sequence[Point]) -> str:
 
 
 def png(drawing: Drawing, scale: float = 2.5) -> bytes:
-    """Write a drawing as a PNG; blocks for some 50 ms.
+    """Write a drawing as a PNG; blocks for some 30 ms.
 
     Parameters
     ----------
@@ -241,8 +241,25 @@ def png(drawing: Drawing, scale: float = 2.5) -> bytes:
     for item in drawing.items:
         _draw(pen, item, big)
     out = io.BytesIO()
-    image.reduce(_SMOOTH).quantize(64, dither=Image.Dither.NONE).save(out, "PNG")
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([channel for colour in _palette(drawing) for channel in colour])
+    smooth = image.reduce(_SMOOTH).quantize(palette=palette, dither=Image.Dither.NONE)
+    smooth.save(out, "PNG")
     return out.getvalue()
+
+
+def _palette(drawing: Drawing) -> list[tuple[int, ...]]:
+    """White, the colours of the drawing, and between them what soft edges need."""
+    used = {"#ffffff": None}
+    for item in drawing.items:
+        fills = (getattr(item, "fill", None), getattr(item, "colour", None))
+        used.update((colour, None) for colour in fills if colour)
+    found = []
+    for colour in list(used)[:32]:
+        ink = tuple(int(colour[k : k + 2], 16) for k in (1, 3, 5))
+        steps = (1.0,) if min(ink) > 200 else (1.0, 0.85, 0.7, 0.55, 0.4, 0.25, 0.12)
+        found += [tuple(round(255 + (channel - 255) * s) for channel in ink) for s in steps]
+    return found
 
 
 def warm_up() -> None:

@@ -232,7 +232,7 @@ def _panels(
 
 def _head(facts: EvidenceFacts) -> list[Item]:
     local = datetime.fromtimestamp(facts.onset, UTC).astimezone(ZoneInfo(facts.zone))
-    day = f"{local:%a} {local.day} {local:%b %Y}"
+    day = f"{local.day} {local:%b %Y}"
     where = ", ".join(part for part in (facts.room, facts.place) if part)
     about = f"{facts.what} · {day} · sensor {facts.sensor}"
     items: list[Item] = [

@@ -29,11 +29,7 @@ from storage.registry import floor_name
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping
     from pathlib import Path
-
-    import numpy as np
-    from numpy.typing import NDArray
 
     from alerts.drawing import Drawing
     from storage.registry import Registry
@@ -92,17 +88,12 @@ class IncidentPictures:
         if facts is None:
             return None
         deadline = time.monotonic() + settle_s
-        while True:
-            at, values = self._window(facts)
-            behind = not len(at) or at[-1] < facts.alerted
-            if not behind or time.monotonic() >= deadline:
-                return draw(facts, at, values)
+        while time.monotonic() < deadline and not self._reached(facts.sensor, facts.alerted):
             time.sleep(_POLL_S)
+        return draw(facts, *self.series.window(facts.sensor, *fetch_span(facts)))
 
-    def _window(
-        self, facts: EvidenceFacts
-    ) -> tuple[NDArray[np.float64], Mapping[str, NDArray[np.float64]]]:
-        return self.series.window(facts.sensor, *fetch_span(facts))
+    def _reached(self, sensor: str, moment: float) -> bool:
+        return len(self.series.window(sensor, moment - 0.001, moment + 60.0)[0]) > 0
 
     def _facts(self, incident_id: str) -> EvidenceFacts | None:
         """Facts of the detection that spoke first, of those that still stand if any does."""

@@ -61,7 +61,7 @@ def test_three_panels_with_units_marks_and_local_time():
     shown = words(drawing)
     for expected in (
         "Boys N2, floor 2, North",
-        "Vaping likely · Mon 7 Sep 2026 · sensor s1",
+        "Vaping likely · 7 Sep 2026 · sensor s1",
         "PM2.5, µg/m³",
         "VOC index",
         "Humidity, %",
