@@ -23,7 +23,7 @@ from zoneinfo import ZoneInfo
 from ingest.decoders.base import Decoder, decode_text, gateway_states, load_json, state_reading
 from ingest.decoders.names import conversion, unit_of
 from ingest.errors import GuardError, PayloadError, Reason
-from ingest.mapping.schema import cross_faults
+from ingest.mapping.schema import MAX_ITEMS, cross_faults
 from ingest.mapping.times import read_time
 from ingest.mapping.topics import TopicFilter
 from ingest.mapping.view import ABSENT, View, frame_of, parse, same, step_through
@@ -157,17 +157,63 @@ class _Mapped:
     ) -> list[Reading]:
         config = self.config
         check_size(message.payload, config.max_bytes)
-        view = self._view(captures, message, context.limits)
+        try:
+            content = parse(config.format, message.payload, context.limits)
+            frame = self._frame(content, message) if config.each is None else None
+        except PayloadError as error:
+            if config.when:
+                raise GuardError(f"not of mapping {config.name}: {error.detail}") from error
+            raise
+        view = View(captures, content, frame)
         if not view.all_hold(config.when):
             raise GuardError(f"a condition of mapping {config.name} does not hold")
+        if message.retained and config.retained == "drop":
+            return []
+        if config.each is None:
+            return self._of_one(view, message, context)
+        return self._of_several(captures, content, message, context)
+
+    def _of_several(
+        self, captures: dict[str, str], content: object, message: Message, context: Context
+    ) -> list[Reading]:
+        """Return readings of the devices in a message; one that is broken does not stop others."""
+        found = step_through(content, self.config.each.path if self.config.each else ())
+        if type(found) is list:
+            items: list[tuple[Any, Any]] = list(enumerate(found))
+        elif type(found) is dict:
+            items = list(found.items())
+        else:
+            raise PayloadError(Reason.NO_MEASUREMENT, "no devices where the mapping says")
+        if len(items) > MAX_ITEMS:
+            raise PayloadError(Reason.TOO_MANY_KEYS, f"more than {MAX_ITEMS} devices")
+        readings: list[Reading] = []
+        first: PayloadError | None = None
+        for key, item in items:
+            names = {**captures, "key": str(key)}
+            try:
+                view = View(names, item, self._frame(item, message), content)
+                readings += self._of_one(view, message, context)
+            except PayloadError as error:
+                first = first or error
+        if not readings and first is not None:
+            raise first
+        return readings
+
+    def _frame(self, content: object, message: Message) -> bytes | None:
+        if self.config.binary is not None:
+            return frame_of(self.config.binary, content, message.payload)
+        return message.payload if self.config.format == "raw" else None
+
+    def _of_one(self, view: View, message: Message, context: Context) -> list[Reading]:
+        """Return the readings of one device."""
         flags = self._flags(view)
-        if flags is None or (message.retained and config.retained == "drop"):
+        if flags is None:
             return []
         sensor = self._sensor(view, context)
         stamp, limits = self._time(view, message, context)
         raw = self._measured(view)
         events, faults = self._events(view)
-        if config.join_s is None:
+        if self.config.join_s is None:
             return [
                 build_reading(
                     sensor,
@@ -191,7 +237,7 @@ class _Mapped:
             {**raw, **dict.fromkeys(faults)},
             events=tuple(events),
             flags=tuple(flags),
-            window_s=config.join_s,
+            window_s=self.config.join_s,
         )
 
     def _flags(self, view: View) -> list[str] | None:
@@ -215,18 +261,6 @@ class _Mapped:
             if value is not ABSENT:
                 raw[field.quantity] = value
         return raw
-
-    def _view(self, captures: dict[str, str], message: Message, limits: Limits) -> View:
-        config = self.config
-        try:
-            content = parse(config.format, message.payload, limits)
-            if config.binary is not None:
-                return View(captures, content, frame_of(config.binary, content, message.payload))
-        except PayloadError as error:
-            if config.when:
-                raise GuardError(f"not of mapping {config.name}: {error.detail}") from error
-            raise
-        return View(captures, content, message.payload if config.format == "raw" else None)
 
     def _time(self, view: View, message: Message, context: Context) -> tuple[float | None, Limits]:
         """Return the device's time and the limits it is held to; it is checked here already."""

@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = [
+    "MAX_ITEMS",
     "MAX_MAPPINGS",
     "AtConfig",
     "AvailabilityConfig",
     "BinaryConfig",
     "ConditionConfig",
+    "EachConfig",
     "EventConfig",
     "ExampleConfig",
     "FieldConfig",
@@ -42,6 +44,8 @@ __all__ = [
 ]
 
 MAX_MAPPINGS: Final = 64
+MAX_ITEMS: Final = 64
+"""Devices in one message (`EachConfig`)."""
 _MAX_KEY: Final = 128
 _MAX_FRAME: Final = 1024
 
@@ -145,10 +149,12 @@ class AtConfig(_Part):
 class SourceConfig(_Part):
     """Where something stands: exactly one of a path, a capture of the topic, a place in the frame.
 
-    The empty path is the whole payload.
+    The empty path is the whole payload. Where a message is of several devices (`EachConfig`), a
+    path starts at the device, or with `outer` at the whole message.
     """
 
     path: Path | None = None
+    outer: bool = False
     capture: Capture | None = None
     at: AtConfig | None = None
 
@@ -181,6 +187,15 @@ class BinaryConfig(_Part):
     path: Path = []
     min_length: Annotated[int, Field(ge=0, le=_MAX_FRAME)] = 1
     max_length: Annotated[int, Field(ge=1, le=_MAX_FRAME)] = _MAX_FRAME
+
+
+class EachConfig(_Part):
+    """Where a message holds several devices: a list of them, or an object with one in each member.
+
+    The place in the list, or the name of the member, is the capture ``key``.
+    """
+
+    path: Path
 
 
 class TimeConfig(SourceConfig):
@@ -262,6 +277,7 @@ class MappingConfig(_Part):
     format: Literal["json", "text", "pairs", "form", "raw"] = "json"
     max_bytes: Annotated[int, Field(ge=1, le=65_536)] = 65_536
     when: Conditions = []
+    each: EachConfig | None = None
     binary: BinaryConfig | None = None
     sensor: Identity
     gateway: Identity | None = None
@@ -282,6 +298,9 @@ Found: TypeAlias = "tuple[str, str, str]"
 def cross_faults(mapping: MappingConfig) -> Iterator[Found]:
     """Faults between the entries of one mapping, as (path inside it, what is there, allowed)."""
     captures = set(TopicFilter(mapping.topic).captures)
+    yield from _each_faults(mapping, captures)
+    if mapping.each is not None:
+        captures.add("key")
     for place, source in _sources(mapping):
         yield from _source_faults(mapping, place, source, captures)
     if not mapping.field and not mapping.event:
@@ -296,6 +315,15 @@ def cross_faults(mapping: MappingConfig) -> Iterator[Found]:
     yield from _availability_faults(mapping)
     for i, example in enumerate(mapping.example):
         yield from _example_faults(f"example.{i}", example)
+
+
+def _each_faults(mapping: MappingConfig, captures: set[str]) -> Iterator[Found]:
+    if mapping.each is None:
+        return
+    if mapping.format != "json":
+        yield "each", mapping.format, 'given with format = "json" only'
+    if "key" in captures:
+        yield "topic", repr(mapping.topic), "a filter without {key}, which `each` gives"
 
 
 def _sources(mapping: MappingConfig) -> Iterator[tuple[str, SourceConfig]]:
@@ -334,6 +362,8 @@ def _source_faults(
     if source.capture is not None and source.capture not in captures:
         named = ", ".join(sorted(captures)) or "none"
         yield f"{place}.capture", repr(source.capture), f"a capture of the topic: {named}"
+    if source.outer and (mapping.each is None or source.path is None):
+        yield f"{place}.outer", "true", "given with `each` and a path only"
     if source.path is not None:
         yield from _path_faults(mapping.format, f"{place}.path", source.path)
     if source.at is not None:

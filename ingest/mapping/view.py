@@ -113,16 +113,23 @@ class View:
         As `parse` gives it.
     frame : bytes, optional
         As `frame_of` gives it.
+    outer : object, optional
+        The whole message, if `content` is one of several devices in it.
     """
 
-    __slots__ = ("_captures", "_content", "_frame")
+    __slots__ = ("_captures", "_content", "_frame", "_outer")
 
     def __init__(
-        self, captures: Mapping[str, str], content: object, frame: bytes | None = None
+        self,
+        captures: Mapping[str, str],
+        content: object,
+        frame: bytes | None = None,
+        outer: object = None,
     ) -> None:
         self._captures = captures
         self._content = content
         self._frame = frame
+        self._outer = outer
 
     def get(self, source: SourceConfig) -> Any:
         """Return what stands at a source; `ABSENT` if nothing does."""
@@ -130,7 +137,7 @@ class View:
             return self._captures.get(source.capture, ABSENT)
         if source.at is not None:
             return ABSENT if self._frame is None else _read(self._frame, source.at)
-        return step_through(self._content, source.path or ())
+        return step_through(self._outer if source.outer else self._content, source.path or ())
 
     def holds(self, condition: ConditionConfig) -> bool:
         """Whether a condition holds."""
