@@ -2,16 +2,18 @@
 
 HALO pushes text in which the device replaced its keywords. Three shapes are understood:
 
-- our template (`TEMPLATE`), to be pasted into the device's external message;
+- our templates (`TEMPLATE`, `HEARTBEAT`), to be pasted into the device's external and heartbeat
+  messages;
 - ``{"event": {"Device": {"Name", "Mac", "Ip"}, "ID", "Source", "Value", "Status", "Date",
   "Time"}}`` and ``{"sensorName", "macAddress", "eventType", "localEventDate", "localEventTime"}``
   as other integrators publish them;
 - the alert text ``VAPE1 value 107.4 exceeded 100 at 2019-3-8 13:22:12``.
 
 Values are texts, date and time local to the site and unpadded. Vape and THC become `vendor_vape`,
-masking `vendor_interference`, smoking `vendor_burning`, tamper `tamper`; events of sound and
-motion are not ours and refused as `no_measurement`. The event's value is on the vendor's own scale
-and not stored. A template whose keywords were not replaced is refused as `malformed`.
+masking `vendor_interference`, smoking `vendor_burning`, tamper `tamper`, heartbeat `online`; events
+of sound and motion are not ours and refused as `no_measurement`. The event's value is on the
+vendor's own scale and not stored. A template whose keywords were not replaced is refused as
+`malformed`.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from ingest.message import Message
     from storage.reading import Reading
 
-__all__ = ["DECODER", "TEMPLATE", "decode"]
+__all__ = ["DECODER", "HEARTBEAT", "TEMPLATE", "decode"]
 
 TEMPLATE: Final = (
     '{"name":"%NAME%","mac":"%MAC%","event":"%EID%","source":"%SOURCE%","value":"%VAL%",'
@@ -37,7 +39,13 @@ TEMPLATE: Final = (
 )
 """Text to paste into HALO's external message; the reset message is the same with "false"."""
 
+HEARTBEAT: Final = (
+    '{"name":"%NAME%","mac":"%MAC%","event":"Heartbeat","date":"%DATE%","time":"%TIME%"}'
+)
+"""Text to paste into HALO's heartbeat message."""
+
 _EVENTS: Final = (
+    ("heartbeat", "online"),
     ("vape", "vendor_vape"),
     ("thc", "vendor_vape"),
     ("mask", "vendor_interference"),
