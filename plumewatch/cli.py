@@ -237,6 +237,19 @@ def mapping_test(config: ConfigOption = Path("plumewatch.toml")) -> None:
     raise typer.Exit(run_test(config, sys.stdout, sys.stderr))
 
 
+@app.command("http-template")
+def http_template(
+    decoder: Annotated[str, typer.Argument(help="Format of the device, such as halo.")] = "halo",
+    url: Annotated[
+        str, typer.Option("--url", help="Where the device reaches the HTTP door.")
+    ] = "http://127.0.0.1:8421",
+) -> None:
+    """Print what to paste into a device that posts over HTTP."""
+    from plumewatch.http_template import run_template  # noqa: PLC0415
+
+    raise typer.Exit(run_template(decoder, url, sys.stdout, sys.stderr))
+
+
 @app.command()
 def simulate(
     school: Annotated[
