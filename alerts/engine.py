@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Protocol
 from zoneinfo import ZoneInfo
 
-from alerts import repository
+from alerts import level_moves, repository
 from alerts.errors import UnknownIncidentError
 from alerts.incidents import (
     Acknowledged,
@@ -187,6 +187,8 @@ class AlertEngine:
     ) -> Incident:
         """Record what a person found; the last word counts, all are kept.
 
+        What was found of an alert of vaping moves its sensor's level (`alerts.level_moves`).
+
         Raises
         ------
         UnknownIncidentError
@@ -196,6 +198,7 @@ class AlertEngine:
         said = Feedback(by, verdict, now, cause, note)
         incident, _ = self._apply(tx, self._load(tx, incident_id), said)
         repository.add_feedback(tx, incident_id, said)
+        level_moves.on_feedback(tx, incident, said)
         return incident
 
     def delivered(self, tx: sqlite3.Connection, told: Told, now: float) -> None:

@@ -7,6 +7,7 @@
     +-- SecretError               permanent: a secret cannot be read
     +-- UnknownIncidentError      permanent: no incident has this id
     +-- FeedbackError             permanent: verdict and cause do not fit, or the note is too long
+    +-- LevelMoveError            permanent: there is no such move, or it cannot be taken back
     +-- NotifyError
         +-- PermanentNotifyError  the same notice to the same target fails again
         +-- TransientNotifyError  the same notice may succeed after `retry_after_s`
@@ -22,6 +23,7 @@ __all__ = [
     "AlertError",
     "AlertReason",
     "FeedbackError",
+    "LevelMoveError",
     "NotifyError",
     "NotifyReason",
     "PermanentNotifyError",
@@ -39,6 +41,7 @@ class AlertReason(StrEnum):
     SECRET = "secret"  # noqa: S105 - a label, not a secret
     UNKNOWN_INCIDENT = "unknown_incident"
     FEEDBACK = "feedback"
+    LEVEL_MOVE = "level_move"
 
 
 class NotifyReason(StrEnum):
@@ -84,6 +87,12 @@ class FeedbackError(AlertError):
     """Verdict, cause and note do not fit together."""
 
     reason = AlertReason.FEEDBACK
+
+
+class LevelMoveError(AlertError):
+    """There is no such move of a level, or it cannot be taken back."""
+
+    reason = AlertReason.LEVEL_MOVE
 
 
 class NotifyError(AlertError):

@@ -171,6 +171,11 @@ class LevelReport:
         """Whether the expected false alarms are tolerable, as far as is known."""
         return self.expected is None or self.expected <= self.budget * 1.0001
 
+    @property
+    def at_bound(self) -> bool:
+        """Whether the level is the highest the bounds allow."""
+        return self.level >= self.model_level + UPPER - 1e-9
+
 
 class DecisionLevels:
     """Decision levels of many sensors, one row each.
@@ -206,6 +211,7 @@ class DecisionLevels:
         self._state = np.zeros((0, C.WIDTH))
         self._counts = np.zeros((0, 3, _BINS), np.float32)
         self._recent = np.zeros((0, _RECENT, _RECENT_WIDTH))
+        self._changed = np.zeros(0, bool)
 
     def __len__(self) -> int:
         """Return the number of sensors."""
@@ -220,6 +226,7 @@ class DecisionLevels:
             self._recent = np.concatenate(
                 [self._recent, np.full((more, _RECENT, _RECENT_WIDTH), np.nan)]
             )
+            self._changed = np.concatenate([self._changed, np.zeros(more, bool)])
         row = self._n
         self._n += 1
         unknown = [C.HOUR, C.FIRST, C.LAST, C.HIGHEST, C.SETTLED, C.EXPECTED, C.LOST, C.LOST_LOWEST]
@@ -265,6 +272,7 @@ class DecisionLevels:
         levels._state = state.astype(np.float64)
         levels._counts = counts.astype(np.float32)
         levels._recent = recent.astype(np.float64)
+        levels._changed = np.zeros(n, bool)
         return levels
 
     def watch(
@@ -322,6 +330,14 @@ class DecisionLevels:
         both = self._state[rows, C.LEVEL] + self._state[rows, C.FEEDBACK]
         offset: NDArray[np.float64] = np.clip(both, -LOWER, UPPER)
         return offset
+
+    def changed(self) -> NDArray[np.intp]:
+        """Return the rows whose level was set since they were last passed to `mark_told`."""
+        return np.flatnonzero(self._changed[: self._n])
+
+    def mark_told(self, rows: NDArray[np.intp]) -> None:
+        """Leave rows out of `changed` until they change again."""
+        self._changed[rows] = False
 
     def set_budget(self, row: int, budget: float) -> None:
         """Give a sensor a budget, false alarms a week; another one sets its level anew at once."""
@@ -457,6 +473,7 @@ class DecisionLevels:
             lost = 1.0 - vaping[each, place] / np.maximum(reference, 1.0)
             state[:, column] = np.where(seen, lost, np.nan)
         self._state[rows] = state
+        self._changed[rows] = True
 
 
 def _kind(told: float) -> int:

@@ -272,3 +272,14 @@ def test_many_sensors_can_be_added():
     levels = fresh(n=40)
     assert levels.add() == 40
     assert levels.offset(np.arange(41)).tolist() == [0.0] * 41
+
+
+def test_changed_rows_are_told_until_they_were_marked():
+    levels = fresh(n=3)
+    assert levels.changed().tolist() == []
+    levels.set_feedback(2, 0.25)
+    levels.watch(ROW, np.array([10.0]), np.array([0.0]))
+    assert levels.changed().tolist() == [0, 2]
+    levels.mark_told(np.array([0]))
+    assert levels.changed().tolist() == [2]
+    assert DecisionLevels.from_arrays(levels.arrays(), MODEL).changed().tolist() == []

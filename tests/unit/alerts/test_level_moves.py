@@ -1,0 +1,168 @@
+"""Feedback moves a sensor's level once, within bounds, on the record, and back."""
+
+import sqlite3
+
+import pytest
+
+from alerts import level_moves
+from alerts.engine import AlertEngine
+from alerts.errors import LevelMoveError
+from alerts.incidents import Verdict
+from detection.decision_levels import FEEDBACK, LevelReport
+from detection.events import EventKind
+
+UP, DOWN = level_moves.STEPS[Verdict.FALSE_ALARM], level_moves.STEPS[Verdict.CONFIRMED]
+
+
+@pytest.fixture
+def engine(registry, policy):
+    return AlertEngine(registry, policy)
+
+
+@pytest.fixture
+def incident_of(tx, engine, make_event):
+    def make(at=1000.0, **more):
+        engine.on_events(tx, [make_event(at, **more)], at)
+        return tx.execute("SELECT id FROM incident ORDER BY rowid DESC LIMIT 1").fetchone()[0]
+
+    return make
+
+
+@pytest.fixture
+def answer(tx, engine):
+    def say(incident, verdict, cause="", now=2000.0):
+        engine.feedback(tx, incident, "Ms. Lee", verdict, now, cause=cause)
+        return [
+            (m.sensor, m.reason, m.before, m.after, m.settled, m.undoes)
+            for m in reversed(level_moves.latest(tx))
+        ]
+
+    return say
+
+
+def test_a_false_alarm_raises_the_level_of_the_sensor_that_alerted(tx, incident_of, answer):
+    incident = incident_of()
+    (move,) = answer(incident, Verdict.FALSE_ALARM, "spray")
+    assert move == ("s1", "false alarm: spray", 0.0, UP, False, None)
+    found = level_moves.latest(tx, incident=incident)[0]
+    assert (found.who, found.at, found.event_time) == ("Ms. Lee", 2000.0, 1000.0)
+    assert (found.position, found.undone) == (None, False)
+    history = tx.execute(
+        "SELECT who, detail FROM incident_history WHERE what = 'level moved'"
+    ).fetchall()
+    assert [tuple(row) for row in history] == [("Ms. Lee", "s1: +0 to +0.25, move 1")]
+
+
+def test_a_confirmed_alert_lowers_it_half_as_far(incident_of, answer):
+    assert answer(incident_of(), Verdict.CONFIRMED) == [
+        ("s1", "confirmed", 0.0, DOWN, True, None),
+    ]
+    assert DOWN == -UP / 2
+
+
+@pytest.mark.parametrize("verdict", [Verdict.NOTHING_FOUND, Verdict.TEST])
+def test_other_answers_move_nothing(incident_of, answer, verdict):
+    assert answer(incident_of(), verdict) == []
+
+
+def test_the_same_answer_again_moves_nothing(incident_of, answer):
+    incident = incident_of()
+    once = answer(incident, Verdict.FALSE_ALARM, "spray")
+    assert answer(incident, Verdict.FALSE_ALARM, "steam") == once
+    assert answer(incident, Verdict.FALSE_ALARM, "spray") == once
+
+
+def test_another_answer_first_takes_the_earlier_move_back(incident_of, answer):
+    incident = incident_of()
+    answer(incident, Verdict.FALSE_ALARM, "dust")
+    assert answer(incident, Verdict.CONFIRMED)[1:] == [
+        ("s1", "another answer was given", UP, 0.0, None, 1),
+        ("s1", "confirmed", 0.0, DOWN, True, None),
+    ]
+    assert answer(incident, Verdict.NOTHING_FOUND)[3:] == [
+        ("s1", "another answer was given", DOWN, 0.0, None, 3)
+    ]
+
+
+def test_a_faulty_sensor_is_repaired_not_answered_by_a_level(incident_of, answer):
+    incident = incident_of()
+    assert answer(incident, Verdict.FALSE_ALARM, "sensor") == [
+        ("s1", "false alarm: sensor", 0.0, 0.0, False, None)
+    ]
+    assert answer(incident, Verdict.FALSE_ALARM, "dust")[1:] == [
+        ("s1", "another answer was given", 0.0, 0.0, None, 1),
+        ("s1", "false alarm: dust", 0.0, UP, False, None),
+    ]
+
+
+def test_moves_stay_within_bounds_and_are_taken_back_by_what_they_moved(tx, incident_of, answer):
+    for k in range(5):
+        answer(incident_of(1000.0 + 4000.0 * k), Verdict.FALSE_ALARM, "spray", 1e5)
+    after = [m.after for m in reversed(level_moves.latest(tx, sensor="s1"))]
+    assert after == [UP, 2 * UP, FEEDBACK, FEEDBACK, FEEDBACK]
+    assert level_moves.undo(tx, 5, "Mr. Day", 2e5, "it was a drill").after == FEEDBACK
+    assert level_moves.undo(tx, 1, "Mr. Day", 2e5, "it was a drill").after == FEEDBACK - UP
+
+
+def test_sensors_move_apart(tx, incident_of, answer):
+    answer(incident_of(), Verdict.FALSE_ALARM, "spray")
+    answer(incident_of(3000.0, sensor="s3"), Verdict.CONFIRMED, now=4000.0)
+    assert {m.sensor: m.after for m in level_moves.latest(tx)} == {"s1": UP, "s3": DOWN}
+    assert [m.sensor for m in level_moves.latest(tx, sensor="s3")] == ["s3"]
+
+
+def test_only_alerts_that_a_level_decided_move_one(tx, engine, make_event, incident_of, answer):
+    assert answer(incident_of(kind=EventKind.TAMPER), Verdict.FALSE_ALARM, "sensor") == []
+    from_vendor = make_event(9000.0)
+    object.__setattr__(from_vendor, "model_version", "device-1")
+    engine.on_events(tx, [from_vendor], 9000.0)
+    incident = tx.execute("SELECT id FROM incident WHERE kind = 'vape'").fetchone()[0]
+    assert answer(incident, Verdict.FALSE_ALARM, "spray") == []
+
+
+def test_a_move_is_taken_back_once_and_only_a_move(tx, incident_of, answer):
+    answer(incident_of(), Verdict.FALSE_ALARM, "spray")
+    level_moves.undo(tx, 1, "Mr. Day", 3000.0, "wrong room")
+    assert level_moves.latest(tx)[1].undone
+    for seq, said in ((1, "taken back before"), (2, "took move 1 back"), (7, "no move 7")):
+        with pytest.raises(LevelMoveError, match=said):
+            level_moves.undo(tx, seq, "Mr. Day", 3000.0, "again")
+    assert len(level_moves.latest(tx)) == 2
+
+
+def test_after_taking_back_the_same_answer_moves_again(tx, incident_of, answer):
+    incident = incident_of()
+    answer(incident, Verdict.FALSE_ALARM, "spray")
+    level_moves.undo(tx, 1, "Mr. Day", 3000.0, "wrong room")
+    assert answer(incident, Verdict.FALSE_ALARM, "spray")[-1][2:4] == (0.0, UP)
+
+
+@pytest.mark.parametrize("table", ["level_move", "level_move_place"])
+def test_moves_cannot_be_changed_or_deleted(tx, incident_of, answer, table):
+    answer(incident_of(), Verdict.FALSE_ALARM, "spray")
+    level_moves.place(tx, 5)
+    for sql in (f"UPDATE {table} SET seq = 9", f"DELETE FROM {table}"):  # noqa: S608
+        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+            tx.execute(sql)
+
+
+def test_moves_wait_for_their_place(tx, incident_of, answer):
+    assert not level_moves.waiting(tx)
+    answer(incident_of(), Verdict.FALSE_ALARM, "spray")
+    assert level_moves.waiting(tx)
+    assert level_moves.placed(tx, 0) == []
+    assert [m.seq for m in level_moves.place(tx, 70)] == [1]
+    assert not level_moves.waiting(tx)
+    answer(incident_of(5000.0), Verdict.CONFIRMED, now=6000.0)
+    assert [m.seq for m in level_moves.place(tx, 90)] == [2]
+    assert level_moves.place(tx, 99) == []
+    assert [(m.seq, m.position) for m in level_moves.placed(tx, 0)] == [(1, 70), (2, 90)]
+    assert [m.seq for m in level_moves.placed(tx, 1)] == [2]
+
+
+def test_levels_are_stored_as_they_are(tx):
+    full = LevelReport(2.3, 1.8, 1.0, 0.9, 0.2, 0.4, 0.25, 3.5, 120.0)
+    young = LevelReport(1.8, 1.8, 0.5, None, None, None, 0.0, 0.1, 3.0)
+    level_moves.save_levels(tx, [("s2", young), ("s1", young)])
+    level_moves.save_levels(tx, [("s1", full)])
+    assert level_moves.levels(tx) == {"s1": full, "s2": young}
