@@ -2,15 +2,18 @@
 
 Readings of half an hour before and after a puff from one sensor, at 1 Hz and every 5 s.
 
-Run: ``python benchmarks/evidence_picture.py [pictures]``.
+Run: ``python benchmarks/evidence_picture.py [pictures] [--write FILE.svg]``; ``--write`` keeps the
+picture of the sensor that reports every 5 s.
 """
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,7 +41,7 @@ def timed(count: int, work: Callable[[], object]) -> str:
     )
 
 
-def main(count: int) -> None:
+def main(count: int, write: Path | None) -> None:
     """Run and print."""
     facts = EvidenceFacts(
         kind="vape",
@@ -68,6 +71,8 @@ def main(count: int) -> None:
         print(f"  laid out: {timed(count, lambda a=at, v=values: draw(facts, a, v))}")
         print(f"  SVG, {len(svg(drawing)):,} bytes: {timed(count, lambda d=drawing: svg(d))}")
         print(f"  PNG, {len(png(drawing)):,} bytes: {timed(count, lambda d=drawing: png(d))}")
+    if write is not None:
+        write.write_text(svg(drawing), encoding="utf-8")
     first = subprocess.run(
         [sys.executable, "-c", FIRST], check=True, capture_output=True, text=True
     )
@@ -75,4 +80,8 @@ def main(count: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 100)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("pictures", type=int, nargs="?", default=100)
+    parser.add_argument("--write", type=Path)
+    given = parser.parse_args()
+    main(given.pictures, given.write)
