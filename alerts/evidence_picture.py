@@ -283,7 +283,8 @@ def _panel(facts: EvidenceFacts, panel: _Panel, x: _Axis, top: float) -> list[It
         Words(12, top + 12, name, 12, _INK, bold=True),
         Words(_RIGHT, top + 12, _levels(facts, panel, base), 11, _INK, "end"),
     ]
-    begun, over = x(facts.onset), x(_until(facts))
+    begun = x(facts.onset)
+    over = x(x.high if facts.end is None else facts.end)
     items.append(Box(begun, upper, over - begun, lower - upper, _BAND))
     for tick in ticks:
         items.append(Line(((_LEFT, y(tick)), (_RIGHT, y(tick))), _GRID, 0.8))
