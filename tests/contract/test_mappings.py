@@ -1,0 +1,141 @@
+"""The contract every decoder keeps, held by decoders that are made of mappings.
+
+``tests/golden/mappings/<name>.toml`` holds one mapping with its examples each: every kind of
+source, format, policy and fault at least once.
+"""
+
+import math
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from detection.quantities import QUANTITIES
+from ingest.decoders.base import Context
+from ingest.errors import DecodeError, Reason
+from ingest.mapping.decoder import compile_mapping
+from ingest.mapping.examples import difference, read_example
+from ingest.mapping.schema import MappingConfig, cross_faults
+from ingest.message import Message
+from ingest.pipeline import Intake, IntakeConfig, OutcomeKind, decode_message
+from ingest.routes import Routes
+from ingest.validation import SILENT_FLAGS
+from storage.reading import DEVICE_EVENTS
+
+FOLDER = Path(__file__).parent.parent / "golden" / "mappings"
+RECEIVED = 1_790_000_000.0
+
+
+def read(path):
+    (entry,) = tomllib.loads(path.read_text("utf-8"))["mapping"]
+    return MappingConfig.model_validate(entry)
+
+
+MAPPINGS = {path.stem: read(path) for path in sorted(FOLDER.glob("*.toml"))}
+EXAMPLES = [(name, k) for name, m in MAPPINGS.items() for k in range(len(m.example))]
+READ = [(n, k) for n, k in EXAMPLES if MAPPINGS[n].example[k].sensor is not None]
+
+
+def payload_of(example):
+    if example.payload is None:
+        return bytes.fromhex(example.payload_hex)
+    return example.payload.encode()
+
+
+def check(reading):
+    assert reading.values or reading.events or reading.faults
+    assert math.isfinite(reading.time)
+    for key, value in reading.values.items():
+        assert type(value) is float
+        assert QUANTITIES[key].accepts(value)
+    assert set(reading.faults) <= set(QUANTITIES)
+    assert not set(reading.faults) & set(reading.values)
+    assert set(reading.events) <= DEVICE_EVENTS
+
+
+@pytest.mark.parametrize("name", MAPPINGS)
+def test_row(name):
+    mapping = MAPPINGS[name]
+    assert mapping.name == name
+    assert list(cross_faults(mapping)) == []
+    decoder = compile_mapping(mapping)
+    assert decoder.name == f"mapping:{name}"
+    assert decoder.summary
+    assert any(e.sensor is not None for e in mapping.example)
+    assert any(e.rejected is not None for e in mapping.example)
+
+
+@pytest.mark.parametrize(("name", "k"), EXAMPLES)
+def test_example(name, k):
+    mapping = MAPPINGS[name]
+    assert difference(compile_mapping(mapping), mapping.example[k]) == ""
+
+
+@pytest.mark.parametrize(("name", "k"), READ)
+def test_readings_keep_the_table(name, k):
+    readings = read_example(compile_mapping(MAPPINGS[name]), MAPPINGS[name].example[k])
+    assert readings
+    for reading in readings:
+        check(reading)
+
+
+@pytest.mark.parametrize(("name", "k"), READ)
+def test_a_changed_expectation_is_noticed(name, k):
+    example = MAPPINGS[name].example[k]
+    decoder = compile_mapping(MAPPINGS[name])
+    for change in (
+        {"sensor": "nobody"},
+        {"values": {**example.values, "co": 1.0}},
+        {"faults": [*example.faults, "co"]},
+        {"events": [*example.events, "restart"]},
+        {"flags": ["cached"]},
+        {"time": 0.0},
+        {"sensor": None, "nothing": True},
+        {"sensor": None, "rejected": "bad_id"},
+    ):
+        assert difference(decoder, example.model_copy(update=change))
+
+
+@pytest.mark.parametrize(("name", "k"), READ)
+def test_retained_readings_never_alert(name, k):
+    example = MAPPINGS[name].example[k].model_copy(update={"retained": True})
+    for reading in read_example(compile_mapping(MAPPINGS[name]), example):
+        silent = not SILENT_FLAGS.isdisjoint(reading.flags)
+        assert silent or set(reading.events) & {"online", "offline"}
+
+
+@pytest.mark.parametrize("name", MAPPINGS)
+@pytest.mark.parametrize(
+    "payload", [b"", b"\xff" * 40, b"hello", b"{}", b"[]", b"0", b"null", b"[" * 30, b"nan"]
+)
+@pytest.mark.parametrize("topic", ["", "x", "/", "a/b/c/d/e/f/g", "acme/a/b/state", "hub/h/report"])
+def test_only_its_own_error(name, payload, topic):
+    decoder = compile_mapping(MAPPINGS[name])
+    routes = Routes(mappings=[decoder])
+    refused = None
+    try:
+        readings = decode_message(
+            Message(topic, payload, RECEIVED), Context(), decoder.name, routes
+        )
+    except DecodeError as error:
+        refused, readings = error, []
+    if refused:
+        assert refused.reason in Reason
+        assert refused.reason is not Reason.DECODER_FAILED
+        assert refused.detail.isprintable()
+    for reading in readings:
+        check(reading)
+
+
+def test_all_mappings_side_by_side_in_one_intake():
+    decoders = tuple(compile_mapping(m) for m in MAPPINGS.values())
+    intake = Intake(IntakeConfig(mappings=decoders, accept_unknown=True))
+    for name, k in EXAMPLES:
+        example = MAPPINGS[name].example[k]
+        message = Message(example.topic, payload_of(example), RECEIVED, retained=example.retained)
+        outcome = intake.on_message(message)
+        assert outcome.decoder == f"mapping:{name}"
+        if example.rejected is None and example.time is None:
+            assert outcome.kind is OutcomeKind.ACCEPTED
+    assert not any(reason == "decoder_failed" for _, reason, _ in intake.counters)
+    assert sum(intake.counters.values()) == len(EXAMPLES)
