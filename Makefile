@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 SHARED ?= ../shared
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format ci lock clean replay-real golden bench-ingest bench-simulate bench-decode bench-detection bench-detector-speed train
+.PHONY: help setup demo test lint format ci lock clean replay-real docs fuzz golden bench-ingest bench-simulate bench-decode bench-detection bench-detector-speed train
 
 help: ## show this help
 	@echo "Plumewatch: what 'make' can do"
@@ -45,6 +45,12 @@ ci: lint test replay-real ## what CI runs
 
 replay-real: $(STAMP) ## replay the real recordings in $(SHARED)/data and print what would have alerted
 	@$(BIN)/python benchmarks/replay_real.py $(SHARED)/data
+
+docs: $(STAMP) ## write the tables of the documentation that come from the code
+	@$(BIN)/python docs/make_tables.py
+
+fuzz: $(STAMP) ## a million mutated payloads over all decoders; ARGS="--seed 7 --count 50000"
+	@$(BIN)/python benchmarks/fuzz_decoders.py $(ARGS)
 
 golden: $(STAMP) ## show how replays differ from the golden cases; WRITE=1 then writes the difference
 	@$(BIN)/python tests/golden/make_cases.py $(if $(WRITE),--write)

@@ -1,0 +1,47 @@
+"""Tables in the documentation are those of the code; every decoder can be set up by its page."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+from ingest.decoders import DECODERS
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def tables():
+    spec = importlib.util.spec_from_file_location("make_tables", ROOT / "docs" / "make_tables.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_pages_are_as_make_docs_writes_them(tables):
+    for page in tables.PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert "<!-- table: " in text
+        assert tables.renewed(text) == text, f"{page.name} is old: run make docs"
+
+
+def test_an_old_page_is_renewed_and_its_own_words_kept(tables):
+    page = "before\n<!-- table: models -->\nold\n<!-- end of table -->\nafter\n"
+    new = tables.renewed(page)
+    assert new.startswith("before\n<!-- table: models -->\n| model |")
+    assert new.endswith("\n<!-- end of table -->\nafter\n")
+    assert "old" not in new
+    assert tables.renewed(new) == new
+
+
+def test_a_table_that_is_not_known(tables):
+    with pytest.raises(KeyError):
+        tables.renewed("<!-- table: prices -->\n<!-- end of table -->")
+
+
+def test_every_decoder_is_under_a_heading_that_says_how_to_set_it_up():
+    text = (ROOT / "docs" / "devices.md").read_text(encoding="utf-8")
+    headings = [line for line in text.splitlines() if line.startswith("### ")]
+    named = re.findall(r"`([a-z0-9_]+)`", " ".join(headings))
+    assert sorted(named) == sorted(DECODERS)
