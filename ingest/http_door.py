@@ -56,7 +56,6 @@ from ingest.http_sources import (
     TokenBucket,
     by_signature,
     by_token,
-    topic_of,
 )
 from ingest.message import Message
 from ingest.pipeline import OutcomeKind
@@ -301,7 +300,7 @@ class HttpDoor:
             and signature is not None
             and self._replays.is_known(signature)
         )
-        message = Message(topic_of(source.decoder, sensor), body, self._clock(), duplicate=again)
+        message = Message(source.topic_of(sensor), body, self._clock(), duplicate=again)
         outcome = self._intake.on_message(
             message,
             source.decoder,

@@ -25,7 +25,6 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 
-from ingest.decoders import DECODERS
 from ingest.validation import fold_id
 
 if TYPE_CHECKING:
@@ -45,7 +44,6 @@ __all__ = [
     "TokenBucket",
     "by_signature",
     "by_token",
-    "topic_of",
 ]
 
 HTTP_DECODERS: Final = frozenset(
@@ -95,7 +93,7 @@ class HttpSource:
     name : str
         For counters, dead letters and the user name of HTTP Basic.
     decoder : str
-        One of `HTTP_DECODERS`; its place is ``/ingest/<decoder>``.
+        One of `HTTP_DECODERS`, or ``mapping:<name>``; its place is ``/ingest/<decoder>``.
     sensors : frozenset of str
         Registered ids it may speak for.
     token : HiddenText or None
@@ -106,6 +104,9 @@ class HttpSource:
         Whether it may also name sensors that nobody registered.
     rate_per_s : float
         Messages a second over time; twice as many at once.
+    topic : str
+        Topic filter of the format, in which the sensor of the request's path takes the place of
+        every open level.
     """
 
     name: str
@@ -115,6 +116,18 @@ class HttpSource:
     signature: HiddenText | None = field(default=None, repr=False)
     strangers: bool = False
     rate_per_s: float = 50.0
+    topic: str = "+"
+
+    def topic_of(self, sensor: str) -> str:
+        """Return the topic that stands for a sensor named by the request's path; empty for none.
+
+        Examples
+        --------
+        >>> HttpSource("diy", "native", topic="plumewatch/v1/+/reading").topic_of("b2")
+        'plumewatch/v1/b2/reading'
+        """
+        levels = (sensor if level in ("+", "#") else level for level in self.topic.split("/"))
+        return "/".join(levels) if sensor else ""
 
     def permits(self, named: str, known: str | None, addressed: str = "") -> bool:
         """Whether a reading may be this source's.
@@ -128,9 +141,8 @@ class HttpSource:
         addressed : str
             Sensor id of the request's path, which the message must not contradict.
         """
-        if addressed and not (
-            fold_id(named) == fold_id(addressed) or _is_part(named, (addressed,))
-        ):
+        same = fold_id(addressed) in (fold_id(named), fold_id(known or named))
+        if addressed and not same and not _is_part(named, (addressed,)):
             return False
         if known is not None:
             return known in self.sensors
@@ -140,18 +152,6 @@ class HttpSource:
 def _is_part(named: str, wholes: Iterable[str]) -> bool:
     """Whether a name is ``<whole>:<part>``, as further sensors of one station are called."""
     return any(named.lower().startswith(f"{whole.lower()}:") for whole in wholes)
-
-
-def topic_of(decoder: str, sensor: str) -> str:
-    """Return the topic that stands for a sensor named by the request's path.
-
-    Examples
-    --------
-    >>> topic_of("native", "b2"), topic_of("halo", "b2"), topic_of("halo", "")
-    ('plumewatch/v1/b2/reading', 'b2', '')
-    """
-    patterns = DECODERS[decoder].topics
-    return patterns[0].replace("+", sensor) if sensor and patterns else sensor
 
 
 def by_token(sources: Sequence[HttpSource], authorization: str) -> HttpSource | None:

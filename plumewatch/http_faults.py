@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ingest.http_sources import HTTP_DECODERS, SIGNED_DECODERS
+from ingest.mapping.decoder import PREFIX
+from plumewatch.mapping_faults import mapping_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,11 +29,12 @@ def http_faults(tree: Mapping[str, Any]) -> Iterator[Found]:
     ingest = tree.get("ingest")
     if not isinstance(ingest, dict):
         return
-    written = ingest.get("source")
-    sources = written if isinstance(written, list) else []
-    sensors = _ids(tree.get("sensor"))
+    sensors = _texts(tree.get("sensor"), "id")
+    mappings = mapping_names(tree)
+    joining = _texts([m for m in _list(tree.get("mapping")) if _joins(m)], "name")
+    decoders = HTTP_DECODERS | (mappings - {PREFIX + name for name in joining})
     names: dict[str, int] = {}
-    for i, source in enumerate(sources):
+    for i, source in enumerate(_list(ingest.get("source"))):
         if not isinstance(source, dict):
             continue
         path = f"ingest.source.{i}"
@@ -39,22 +42,31 @@ def http_faults(tree: Mapping[str, Any]) -> Iterator[Found]:
         if isinstance(name, str) and names.setdefault(name, i) != i:
             allowed = f"must be unique, but is also ingest.source.{names[name]}.name"
             yield Found(f"{path}.name", repr(name), allowed)
-        yield from _of_source(path, source, sensors)
+        yield from _of_source(path, source, sensors, decoders)
     http = ingest.get("http")
     if isinstance(http, dict):
         yield from _of_listener(http, tree.get("web"))
 
 
-def _ids(entries: object) -> frozenset[str]:
-    if not isinstance(entries, list):
-        return frozenset()
-    return frozenset(str(e["id"]) for e in entries if isinstance(e, dict) and "id" in e)
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
-def _of_source(path: str, source: Entry, sensors: frozenset[str]) -> Iterator[Found]:
+def _texts(entries: object, key: str) -> frozenset[str]:
+    return frozenset(str(e[key]) for e in _list(entries) if isinstance(e, dict) and key in e)
+
+
+def _joins(mapping: object) -> bool:
+    """Whether a mapping waits for further messages: one alone then has no outcome to answer."""
+    return isinstance(mapping, dict) and "join_s" in mapping
+
+
+def _of_source(
+    path: str, source: Entry, sensors: frozenset[str], decoders: frozenset[str]
+) -> Iterator[Found]:
     decoder = source.get("decoder")
-    if isinstance(decoder, str) and decoder not in HTTP_DECODERS:
-        allowed = "must be one of: " + ", ".join(sorted(HTTP_DECODERS))
+    if isinstance(decoder, str) and decoder not in decoders:
+        allowed = "must be one of: " + ", ".join(sorted(decoders))
         yield Found(f"{path}.decoder", repr(decoder), allowed)
     for secret in ("token", "signature"):
         keys = (f"{secret}_file", f"{secret}_env")
@@ -66,8 +78,7 @@ def _of_source(path: str, source: Entry, sensors: frozenset[str]) -> Iterator[Fo
         yield Found(f"{path}.signature", "given", allowed)
     elif not signs and not (source.get("token_file") or source.get("token_env")):
         yield Found(path, "neither token_file nor token_env", "exactly one of them")
-    listed = source.get("sensors")
-    for k, sensor in enumerate(listed if isinstance(listed, list) else []):
+    for k, sensor in enumerate(_list(source.get("sensors"))):
         if isinstance(sensor, str) and sensor not in sensors:
             allowed = "must be the id of a [[sensor]]"
             yield Found(f"{path}.sensors.{k}", repr(sensor), allowed)

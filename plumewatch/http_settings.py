@@ -5,7 +5,10 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING, Final
 
+from ingest.decoders import DECODERS
 from ingest.http_sources import HttpSource
+from ingest.mapping.decoder import PREFIX
+from ingest.mapping.topics import TopicFilter
 from plumewatch.config import ConfigError, Fault
 from plumewatch.settings import secret_of
 
@@ -81,7 +84,16 @@ def _source(index: int, config: PlumewatchConfig, faults: list[Fault]) -> HttpSo
         signature=_secret(index, written, "signature", faults),
         strangers=not written.sensors,
         rate_per_s=written.rate_per_s,
+        topic=_topic(written.decoder, config),
     )
+
+
+def _topic(decoder: str, config: PlumewatchConfig) -> str:
+    for mapping in config.mapping:
+        if decoder == PREFIX + mapping.name:
+            return TopicFilter(mapping.topic).pattern
+    patterns = DECODERS[decoder].topics
+    return patterns[0] if patterns else "+"
 
 
 def _secret(index: int, written: SourceConfig, which: str, faults: list[Fault]) -> Secret | None:

@@ -35,7 +35,13 @@ TOKENS = {"halo": "halo-token-000000", "native": "native-token-0000", "any": "ge
 SOURCES = [
     HttpSource("halo", "halo", frozenset({"1C8259000001"}), Secret(TOKENS["halo"])),
     HttpSource(
-        "diy", "native", frozenset({"b2"}), Secret(TOKENS["native"]), strangers=True, rate_per_s=9e3
+        "diy",
+        "native",
+        frozenset({"b2"}),
+        Secret(TOKENS["native"]),
+        strangers=True,
+        rate_per_s=9e3,
+        topic="plumewatch/v1/+/reading",
     ),
     HttpSource("any", "generic", frozenset({"b2", "b3"}), Secret(TOKENS["any"])),
     HttpSource("slow", "airgradient", token=Secret("air-token-0000000"), rate_per_s=0.1),

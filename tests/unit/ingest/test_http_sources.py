@@ -19,7 +19,6 @@ from ingest.http_sources import (
     TokenBucket,
     by_signature,
     by_token,
-    topic_of,
 )
 
 NOW = 1_790_000_000.0
@@ -137,6 +136,8 @@ def test_replays_are_known_and_bounded(monkeypatch):
         ("b4", "b4", "B4", True),
         ("b3", "b3", "b3", False),
         ("b22", None, "", False),
+        ("84fce612f5b8", "b2", "b2", True),  # an alias of b2
+        ("84fce612f5b8", "b2", "b4", False),
     ],
 )
 def test_a_source_with_sensors(named, known, addressed, allowed):
@@ -157,13 +158,19 @@ def test_decoders_exist_and_read_a_message_by_itself():
     assert HTTP_DECODERS.isdisjoint(joining)
 
 
-@pytest.mark.parametrize("decoder", sorted(HTTP_DECODERS))
-def test_topics_stand_for_the_sensor(decoder):
-    assert topic_of(decoder, "") == ""
-    topic = topic_of(decoder, "b2")
-    assert "b2" in topic.split("/")
-    assert "+" not in topic
-    assert "#" not in topic
+@pytest.mark.parametrize(
+    ("topic", "sensor", "stands"),
+    [
+        ("+", "b2", "b2"),
+        ("+", "", ""),
+        ("airgradient/readings/+", "b2", "airgradient/readings/b2"),
+        ("airgradient/readings/+", "", ""),
+        ("site/+/air/#", "b2", "site/b2/air/b2"),
+        ("air", "b2", "air"),
+    ],
+)
+def test_topic_stands_for_the_sensor(topic, sensor, stands):
+    assert HttpSource("s", "x", topic=topic).topic_of(sensor) == stands
 
 
 def test_bucket():

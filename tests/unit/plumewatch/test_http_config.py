@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from ingest.message import Message
+from ingest.pipeline import Intake
 from plumewatch.check import check_secrets, run_check
 from plumewatch.config import ConfigError, parse
 from plumewatch.http_settings import http_sources
+from plumewatch.intake_settings import intake_config
 from tests.support.broker import free_port
 from tests.support.certificates import certificate
 
@@ -217,3 +220,47 @@ def test_certificate(tmp_path, secret):
     source = {"name": "1", "decoder": "halo", "token_file": secret("t")}
     config = parse(tree(source, cert_file=str(cert_file), key_file=str(key_file)), base=tmp_path)
     assert len(http_sources(config)) == 1
+
+
+def mapping(name, **more):
+    return {
+        "version": 1,
+        "name": name,
+        "topic": f"{name}/{{id}}/state",
+        "sensor": {"capture": "id"},
+        "field": [{"quantity": "pm25", "unit": "ug/m3", "path": ["dust"]}],
+        "example": [
+            {
+                "topic": f"{name}/b7/state",
+                "payload": '{"dust": 4}',
+                "sensor": "b7",
+                "values": {"pm25": 4},
+            },
+        ],
+    } | more
+
+
+def test_a_mapping_is_a_decoder_of_the_door_too(tmp_path, secret):
+    written = tree({"name": "1", "decoder": "mapping:acme", "token_file": secret("t")})
+    own = {"id": "b7", "room": "r", "decoder": "mapping:acme"}
+    written |= {"mapping": [mapping("acme")], "sensor": [*TREE["sensor"], own]}
+    config = parse(written, base=tmp_path)
+    (source,) = http_sources(config)
+    assert source.sensors == {"b7"}
+    intake = Intake(intake_config(config, dedupe_window=10))
+    message = Message(source.topic_of("b7"), b'{"dust": 7.5}', 1_790_000_000.0)
+    (reading,) = intake.on_message(message, source.decoder, source.permits).readings
+    assert (reading.sensor, reading.values) == ("b7", {"pm25": 7.5})
+
+
+def test_a_mapping_that_joins_messages_has_no_answer(tmp_path):
+    joining = mapping("slow", join_s=1.0)
+    written = tree(
+        {"name": "1", "decoder": "mapping:slow", "token_env": "T"},
+        {"name": "2", "decoder": "mapping:none", "token_env": "T"},
+    )
+    with pytest.raises(ConfigError) as refused:
+        parse(written | {"mapping": [joining, mapping("acme")]}, base=tmp_path)
+    faults = {f.path: f for f in refused.value.faults}
+    assert sorted(faults) == ["ingest.source.0.decoder", "ingest.source.1.decoder"]
+    assert "mapping:acme" in faults["ingest.source.0.decoder"].allowed
