@@ -1,0 +1,49 @@
+"""What docs/http.md shows is what the program takes and prints."""
+
+import re
+import tomllib
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from ingest.decoders.base import Context
+from ingest.http_sources import HTTP_DECODERS
+from ingest.message import Message
+from ingest.pipeline import decode_message
+from plumewatch.cli import app
+from plumewatch.config import parse
+
+PAGE = (Path(__file__).parents[2] / "docs/http.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+
+
+def test_the_configuration_is_valid(tmp_path):
+    (text,) = blocks("toml")
+    room = {"id": "N2-boys", "name": "Boys' restroom", "building": "North"}
+    tree = {"site": "S", "timezone": "UTC", "room": [room]} | tomllib.loads(text)
+    config = parse(tree, base=tmp_path)
+    assert config.ingest.source[0].name == "halo"
+    assert config.sensor[0].aliases == ["1C:82:59:00:00:01"]
+
+
+def test_the_template_is_what_is_printed():
+    (shown,) = (block for block in blocks("text") if block.startswith("Set String"))
+    command = next(line for line in PAGE.splitlines() if line.startswith("plumewatch http-tem"))
+    printed = CliRunner().invoke(app, command.split()[1:]).stdout
+    assert shown.strip() == printed.splitlines()[0]
+
+
+def test_every_decoder_is_listed():
+    (row,) = (line for line in PAGE.splitlines() if line.startswith("| `decoder` |"))
+    assert set(re.findall(r"`([a-z_]+)`", row)) == {"decoder", "join_s", *HTTP_DECODERS}
+
+
+def test_the_message_is_read():
+    body = re.search(r"-d '(.*?)'", PAGE)[1].encode()
+    message = Message("plumewatch/v1/n2-boys-1/reading", body, 1_790_000_000.0)
+    (reading,) = decode_message(message, Context(), "native")
+    assert reading.values == {"pm25": 7.1, "rh": 41.0}
+    assert reading.flags == ()
