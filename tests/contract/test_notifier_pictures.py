@@ -13,11 +13,24 @@ import threading
 import pytest
 
 from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
+from alerts.notice import Notice, NoticeReason
 from alerts.notify import SCHEMES, AppriseNotifier, NotifySettings
 from alerts.secrets import Secret
-from tests.contract.test_notifiers import NOTICE, OK, Provider, answer
+from tests.support.provider import OK, Provider, answer
 
 LOCAL = NotifySettings(allow_private=True)
+NOTICE = Notice(
+    incident="20260907-001",
+    reason=NoticeReason.OPENED,
+    kind="vape",
+    room="Boys N2",
+    floor="2",
+    building="North",
+    since=1_788_789_900.0,
+    evidence="PM2.5 rose from 4 to 180 µg/m³ in 6 s",
+    zone="America/New_York",
+    link="https://plumewatch.example/incidents/20260907-001",
+)
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8
 
 
