@@ -34,8 +34,8 @@ def config(tmp_path, monkeypatch):
 
 
 @contextlib.asynccontextmanager
-async def running(config):
-    service = Service(config, notifier=RecordingNotifier())
+async def running(config, **options):
+    service = Service(config, notifier=RecordingNotifier(), **options)
     stop = asyncio.Event()
     task = asyncio.create_task(service.run(stop))
     try:
@@ -114,3 +114,28 @@ async def test_two_services_on_one_folder(config):
     async with running(config):
         with pytest.raises(ServiceError, match="is in use by process"):
             await Service(config, notifier=RecordingNotifier()).run(asyncio.Event())
+
+
+async def test_silence_is_told_once_and_survives_a_restart(config):
+    """The service's clock runs twenty times faster: a minute of silence is three seconds."""
+    began, base = time.monotonic(), time.time()
+
+    def clock():
+        return base + (time.monotonic() - began) * 20
+
+    def reading(received):
+        return Reading("n2-boys-1", received, received, {"pm25": 4.0})
+
+    async with running(config, clock=clock) as service:
+        await service._commit([reading(base - 5 * k) for k in range(5, 0, -1)], [])
+        await until(lambda: service._notifier.sent)
+        assert service.pipeline().sensors["n2-boys-1"].state == "offline"
+    (told,) = service._notifier.sent
+    assert told.notice.kind == "offline"
+    assert told.notice.room == "Boys"
+    assert "; the broker cannot be reached" in told.notice.evidence
+    async with running(config, clock=clock) as service:
+        assert service.pipeline().sensors["n2-boys-1"].state == "offline"
+        await service._commit([reading(clock())], [])
+        await until(lambda: service.pipeline().sensors["n2-boys-1"].state == "alive")
+        assert service._notifier.sent == []
