@@ -8,6 +8,7 @@ quantities and units.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
 from datetime import UTC
@@ -20,6 +21,7 @@ from ingest.errors import DecodeError
 from ingest.mapping.draft import Draft, Entry, SuggestError, toml_value
 from ingest.mapping.suggest import suggest
 from ingest.mapping.suggest_topic import named_topic, slug
+from ingest.mapping.topics import TopicFilter
 from ingest.validation import Limits
 
 if TYPE_CHECKING:
@@ -176,13 +178,13 @@ def _started(told: Suggestion, name: str, form: str, metric: int = -1) -> Draft:
     head.values["sensor"] = {"capture": named.capture} if named.capture else {"fixed": named.fixed}
     draft = Draft(head)
     draft.questions.append("The examples are made up from discovery messages: put in real ones.")
-    level = told.state_topic.split("/")
-    for will in told.availability[:1]:
-        if named.capture:
-            word = level[named.filter.split("/").index("{" + named.capture + "}")]
-            levels = ["{id}" if part == word else part for part in will.split("/")]
-            if levels.count("{id}") == 1 and len(levels) > 1 and len(will) <= 256:
-                draft.availability = Entry({"topic": "/".join(levels)})
+    levels, filtered = told.state_topic.split("/"), named.filter.split("/")
+    if told.availability and "{id}" in filtered:
+        word = levels[filtered.index("{id}")]
+        will = ["{id}" if level == word else level for level in told.availability[0].split("/")]
+        with contextlib.suppress(ValueError):
+            if will.count("{id}") == 1 and "/".join(will) != named.filter:
+                draft.availability = Entry({"topic": TopicFilter("/".join(will)).text})
     return draft
 
 

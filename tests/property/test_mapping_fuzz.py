@@ -1,0 +1,358 @@
+"""Any payload against mappings, any mapping against payloads, any sample against the suggestion.
+
+No exception but `DecodeError` (`SuggestError` for suggestions), bounded time, readings finite and
+in range, and whatever is suggested is a valid configuration whose own examples pass.
+
+``PLUMEWATCH_FUZZ`` and ``PLUMEWATCH_FUZZ_SEED`` as in `test_decoder_fuzz`.
+"""
+
+import contextlib
+import json
+import math
+import os
+import random
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from detection.quantities import QUANTITIES
+from ingest.decoders.base import Context
+from ingest.decoders.names import conversion, units_for
+from ingest.errors import DecodeError
+from ingest.mapping.decoder import compile_mapping
+from ingest.mapping.draft import SuggestError, toml_value
+from ingest.mapping.examples import differences
+from ingest.mapping.schema import MappingConfig, cross_faults
+from ingest.mapping.suggest_ha import suggest_any
+from ingest.mapping.times import check_form, read_time
+from ingest.mapping.topics import TopicFilter
+from ingest.message import Message
+from ingest.pipeline import Intake, IntakeConfig, decode_message
+from ingest.routes import Routes
+from storage.reading import DEVICE_EVENTS
+
+FOLDER = Path(__file__).parent.parent / "golden" / "mappings"
+NOW = 1_790_000_000.0
+SEED = int(os.environ.get("PLUMEWATCH_FUZZ_SEED", "20260907"))
+SLOWEST_S = 1.0
+
+
+def read(path):
+    (entry,) = tomllib.loads(path.read_text("utf-8"))["mapping"]
+    return MappingConfig.model_validate(entry)
+
+
+MAPPINGS = {path.stem: read(path) for path in sorted(FOLDER.glob("*.toml"))}
+ROUNDS = -(-int(os.environ.get("PLUMEWATCH_FUZZ", "12000")) // len(MAPPINGS))
+ODD = (
+    *(None, True, False, "", "nan", "-1", "1e999", "٣", "x" * 300, "\x00", "\u202e", "7 °F", "ON"),
+    *(0, -0.0, -1, 1e308, -1e308, 5e-324, 2**31, 2**63, 2**64, 10**40, 65535),
+    *([], {}, [[]], [{}], {"value": None}, [1, "2", None]),
+)
+
+
+def check(reading):
+    assert reading.values or reading.events or reading.faults
+    assert math.isfinite(reading.time)
+    assert reading.time <= reading.received + 300
+    for key, value in reading.values.items():
+        assert type(value) is float
+        assert QUANTITIES[key].accepts(value)
+    assert set(reading.faults) <= set(QUANTITIES)
+    assert not set(reading.faults) & set(reading.values)
+    assert set(reading.events) <= DEVICE_EVENTS
+    assert 1 <= len(reading.sensor) <= 64
+
+
+def payload_of(example):
+    if example.payload is None:
+        return bytes.fromhex(example.payload_hex)
+    return example.payload.encode()
+
+
+def mutate(rng, payload):
+    try:
+        content = json.loads(payload)
+    except ValueError:
+        content = None
+    if isinstance(content, dict) and rng.random() < 0.6:
+        inner = content
+        while rng.random() < 0.6 and any(isinstance(v, dict) and v for v in inner.values()):
+            inner = rng.choice([v for v in inner.values() if isinstance(v, dict) and v])
+        if inner:
+            inner[rng.choice(list(inner))] = rng.choice(ODD)
+        return json.dumps(content).encode("utf-8", "replace")
+    data = bytearray(payload)
+    for _ in range(rng.randint(1, 4)):
+        at = rng.randrange(len(data) + 1)
+        action = rng.randrange(4)
+        if action == 0 and data:
+            data[at % len(data)] ^= 1 << rng.randrange(8)
+        elif action == 1:
+            data[at:at] = rng.randbytes(rng.randint(1, 4))
+        elif action == 2:
+            del data[at : at + rng.randint(1, 8)]
+        else:
+            data[at:at] = rng.choice((b"NaN", b"1e999", b"9" * 400, b"[" * 30, b"\xff", b"{", b"="))
+    return bytes(data)
+
+
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("name", MAPPINGS)
+def test_mutations(name):
+    rng = random.Random(f"{SEED} {name}")
+    mapping = MAPPINGS[name]
+    decoder = compile_mapping(mapping)
+    routes, context = Routes(mappings=[decoder]), Context()
+    pool = [(e.topic, payload_of(e)) for e in mapping.example]
+    slowest = 0.0
+    for n in range(ROUNDS):
+        topic, payload = rng.choice(pool)
+        message = Message(topic, mutate(rng, payload), NOW + n * 0.05, retained=rng.random() < 0.1)
+        started = time.perf_counter()
+        try:
+            readings = decode_message(message, context, decoder.name, routes)
+        except DecodeError as error:
+            readings = []
+            assert error.detail.isprintable(), (SEED, n, message)  # noqa: PT017
+        slowest = max(slowest, time.perf_counter() - started)
+        for reading in readings:
+            check(reading)
+    for reading in context.states.joiner.close(context.limits):
+        check(reading)
+    assert all(len(table) <= table.size for table in (context.states.children, context.states.last))
+    assert slowest < SLOWEST_S
+
+
+LEAVES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=20),
+    st.sampled_from([o for o in ODD if not isinstance(o, dict | list)]),
+)
+NAMES = st.one_of(
+    st.sampled_from(
+        (
+            *(*QUANTITIES, "PM2.5", "temperature", "tvoc", "ts", "time", "id", "mac", "unit"),
+            *(
+                "value",
+                "air",
+                "tamper",
+                "humidity (%)",
+                "name",
+                "state_topic",
+                "val_tpl",
+                "dev_cla",
+            ),
+        )
+    ),
+    st.text(max_size=10),
+)
+TREES = st.recursive(
+    LEAVES,
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(NAMES, inner, max_size=6)),
+    max_leaves=20,
+)
+CONTENTS = st.dictionaries(NAMES, TREES, max_size=8)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(name=st.sampled_from(list(MAPPINGS)), content=CONTENTS, topic=st.text(max_size=40))
+def test_any_content_under_any_topic(name, content, topic):
+    decoder = compile_mapping(MAPPINGS[name])
+    intake = Intake(IntakeConfig(mappings=(decoder,)))
+    payload = json.dumps(content).encode("utf-8", "replace")
+    for where in (topic, MAPPINGS[name].example[0].topic):
+        outcome = intake.on_message(Message(where, payload, NOW), decoder.name)
+        assert outcome.dead_letter is None or outcome.dead_letter.reason != "decoder_failed"
+        for reading in outcome.readings:
+            check(reading)
+
+
+SCALARS = st.one_of(st.booleans(), st.integers(-(2**40), 2**40), st.text(max_size=8))
+PATHS = st.lists(st.one_of(NAMES, st.integers(0, 3)), max_size=3)
+CONDITIONS = st.lists(
+    st.one_of(
+        st.builds(lambda p, v: {"path": p, "equals": v}, PATHS, SCALARS),
+        st.builds(lambda p: {"path": p, "present": False}, PATHS),
+    ),
+    max_size=2,
+)
+FIELDS = st.builds(
+    lambda q, u, path, scale, offset, missing, null, when: {
+        "quantity": q,
+        "unit": units_for(q)[u % len(units_for(q))],
+        "path": path,
+        "scale": scale or 1.0,
+        "offset": offset,
+        "missing": missing,
+        "null": null,
+        "when": when,
+    },
+    st.sampled_from(list(QUANTITIES)),
+    st.integers(0, 9),
+    PATHS,
+    st.floats(-1e12, 1e12),
+    st.floats(-1e12, 1e12),
+    st.lists(SCALARS, max_size=3),
+    st.sampled_from(["fault", "skip"]),
+    CONDITIONS,
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    fields=st.lists(FIELDS, min_size=1, max_size=4),
+    conditions=CONDITIONS,
+    time_path=PATHS,
+    content=CONTENTS,
+)
+def test_any_mapping(fields, conditions, time_path, content):
+    mapping = MappingConfig.model_validate(
+        {
+            "version": 1,
+            "name": "any",
+            "topic": "t/{id}",
+            "sensor": {"capture": "id"},
+            "when": conditions,
+            "time": {"path": time_path, "formats": ["iso8601", "unix", "%Y-%m-%d %H:%M:%S"]},
+            "field": fields,
+            "example": [{"topic": "t/a", "payload": "", "nothing": True}],
+        }
+    )
+    assert list(cross_faults(mapping)) == []
+    intake = Intake(IntakeConfig(mappings=(compile_mapping(mapping),)))
+    outcome = intake.on_message(
+        Message("t/a", json.dumps(content).encode("utf-8", "replace"), NOW), "mapping:any"
+    )
+    assert outcome.dead_letter is None or outcome.dead_letter.reason != "decoder_failed"
+    for reading in outcome.readings:
+        check(reading)
+
+
+@settings(max_examples=150, deadline=None)
+@given(tree=st.dictionaries(st.text(max_size=8), TREES, max_size=4))
+def test_no_tree_is_a_traceback(tree):
+    with pytest.raises(ValidationError):
+        MappingConfig.model_validate(tree)
+
+
+def proved(text):
+    (entry,) = tomllib.loads(text)["mapping"]
+    mapping = MappingConfig.model_validate(entry)
+    assert list(cross_faults(mapping)) == []
+    assert list(differences(compile_mapping(mapping), mapping.example)) == []
+    for line in text.splitlines():
+        assert line.isprintable()
+    return mapping
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    topic=st.one_of(
+        st.sampled_from(["a/b/c", "x", "site/n2/b7/pm25/state", "{id}/x", "a/#"]),
+        st.text(max_size=40),
+    ),
+    contents=st.lists(CONTENTS, min_size=1, max_size=3),
+)
+def test_any_suggestion_is_valid_and_hides_nothing(topic, contents):
+    samples = [json.dumps(c, ensure_ascii=False).encode("utf-8", "replace") for c in contents]
+    started = time.perf_counter()
+    try:
+        text = suggest_any(topic, samples, received=NOW)
+    except SuggestError:
+        text = ""
+    assert time.perf_counter() - started < SLOWEST_S
+    if text:
+        proved(text)
+
+
+DISCOVERY = st.fixed_dictionaries(
+    {"stat_t": st.one_of(st.sampled_from(["a/b/c", "0", "a/{x}/c", "a/b/d", "/"]), st.text())},
+    optional={
+        "val_tpl": st.sampled_from(["{{ value_json.a.b }}", "{{ value_json['a'][0] }}", "{{ x }}"]),
+        "unit_of_meas": st.sampled_from(["ppb", "°F", "µg/m³", "furlong", ""]),
+        "dev_cla": st.sampled_from(["pm25", "temperature", "humidity", "door"]),
+        "avty_t": st.one_of(st.sampled_from(["a/b/lwt", "b", "a/#", "b/b"]), st.text(max_size=9)),
+    },
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    told=st.lists(DISCOVERY, min_size=1, max_size=4),
+    topic=st.sampled_from(["", "a/b/c"]),
+    content=st.one_of(st.none(), CONTENTS),
+)
+def test_any_discovery(told, topic, content):
+    samples = [json.dumps(c).encode() for c in (*told, *([content] if content else []))]
+    with contextlib.suppress(SuggestError):
+        proved(suggest_any(topic, samples, received=NOW))
+
+
+@settings(max_examples=150, deadline=None)
+@given(topic=st.text(max_size=30), payload=st.binary(max_size=60))
+def test_any_bytes_as_a_sample(topic, payload):
+    with contextlib.suppress(SuggestError):
+        proved(suggest_any(topic, [payload], received=NOW))
+
+
+@settings(max_examples=200, deadline=None)
+@given(value=TREES.filter(lambda v: v is not None))
+def test_toml_is_read_back_as_written(value):
+    def plain(v):
+        if isinstance(v, dict):
+            return {k: plain(w) for k, w in v.items()}
+        if isinstance(v, list):
+            return [plain(w) for w in v]
+        odd = v is None or (isinstance(v, float) and not math.isfinite(v))
+        return 0 if odd or (isinstance(v, int) and abs(v) > 2**62) else v
+
+    value = plain(value)
+    text = toml_value(value)
+    assert text.isprintable()
+    assert tomllib.loads(f"v = {text}\n")["v"] == value
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=st.text(max_size=40), topic=st.text(max_size=40))
+def test_any_topic_filter(text, topic):
+    try:
+        found = TopicFilter(text)
+    except ValueError:
+        return
+    captures = found.match(topic)
+    assert captures is None or set(captures) == set(found.captures)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    form=st.one_of(
+        st.sampled_from(
+            ["iso8601", "unix", "unix_ns", "%Y-%m-%dT%H:%M:%S.%f%z", "%d.%m.%Y %I%p%M"]
+        ),
+        st.text(alphabet="%YmdHIMSfpz -:T", max_size=30),
+    ),
+    value=st.one_of(LEAVES, st.text(alphabet="0123456789-:TZ+. apm", max_size=40)),
+)
+def test_any_time(form, value):
+    try:
+        check_form(form)
+    except ValueError:
+        return
+    stamp = read_time(value, form, NOW, None)
+    assert stamp is None or isinstance(stamp, float)
+
+
+@given(quantity=st.sampled_from(list(QUANTITIES)), other=st.sampled_from(list(QUANTITIES)))
+def test_units_never_cross_between_voc_quantities(quantity, other):
+    kinds = {"tvoc_ppb": {"ppb", "ppm"}, "tvoc_ugm3": {"ug/m3", "mg/m3"}, "voc_index": {"index"}}
+    if quantity in kinds and other in kinds and quantity != other:
+        assert all(conversion(quantity, unit) is None for unit in kinds[other])
