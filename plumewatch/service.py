@@ -12,18 +12,14 @@ import contextlib
 import fcntl
 import logging
 import os
-import secrets
 import signal
 import socket
 import sqlite3
 import sys
 import time
-from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from functools import partial
 from typing import IO, TYPE_CHECKING, Final, TypeVar
-from urllib.parse import urlsplit
 
 from alerts import schema
 from alerts.engine import AlertEngine
@@ -31,7 +27,6 @@ from alerts.errors import AlertError
 from alerts.notify import AppriseNotifier, NotifySettings, check_target
 from alerts.outbox import OutboxPump
 from alerts.pictures import IncidentPictures, NoticePictures
-from alerts.secrets import load_secret
 from alerts.watch import CONSUMER, Watch
 from alerts.web.app import create_app
 from alerts.web.settings import PipelineStatus, QuarantinedSensor, StaffPageSettings
@@ -47,9 +42,10 @@ from plumewatch.config import ConfigError, load
 from plumewatch.http_server import HttpServer
 from plumewatch.http_settings import http_sources
 from plumewatch.intake_settings import intake_config, topic_filters
+from plumewatch.observer import Counters, Observer
 from plumewatch.paths import DataPaths
 from plumewatch.sensor_counts import restore_counts, save_counts, sensor_statuses
-from plumewatch.settings import alert_policy, broker_settings, staff_token
+from plumewatch.settings import alert_policy, broker_settings, page_hosts, page_token
 from plumewatch.unmatched import suggestion_for, unmatched_topics
 from plumewatch.web_server import PortInUseError, WebServer, is_loopback
 from storage import state
@@ -64,8 +60,6 @@ if TYPE_CHECKING:
 
     from alerts.engine import AlertRecord
     from alerts.notify import Notifier
-    from alerts.outbox import DeliveryOutcome
-    from alerts.secrets import Secret
     from detection.events import Event
     from plumewatch.config import PlumewatchConfig
     from storage.journal import DeadLetter
@@ -90,28 +84,6 @@ _DEDUPE_WINDOW: Final = 512
 
 class ServiceError(Exception):
     """The service cannot start or go on; the message is one sentence."""
-
-
-@dataclass(slots=True)
-class Observer:
-    """Told what happens, in the event loop; for the demo's screen and for tests."""
-
-    on_events: Callable[[Sequence[Event]], None] = lambda _: None
-    on_alerts: Callable[[Sequence[AlertRecord]], None] = lambda _: None
-    on_delivery: Callable[[DeliveryOutcome], None] = lambda _: None
-
-
-@dataclass(slots=True)
-class Counters:
-    """What the consumers have done since the start."""
-
-    started: float
-    readings_detected: int = 0
-    readings_stored: int = 0
-    events: int = 0
-    alerts: int = 0
-    failing: dict[str, str] = field(default_factory=dict)
-    latency_s: deque[float] = field(default_factory=lambda: deque(maxlen=1000))
 
 
 class Service:
@@ -479,21 +451,18 @@ class Service:
 
     def _web_server(self) -> WebServer:
         web = self.config.web
-        names = {"127.0.0.1", "localhost", "[::1]", web.host}
-        if web.public_url:
-            names.add(urlsplit(web.public_url).hostname or web.host)
         app = create_app(
             StaffPageSettings(
                 database=self.paths.state,
                 engine=self.engine,
                 series=self.series,
-                token=self._token(),
+                token=page_token(self.config, self.paths.staff_token),
                 on_change=self._wake_outbox.set,
                 pipeline=self.pipeline,
                 suggest_mapping=partial(suggestion_for, self.intake),
                 open_reading=is_loopback(web.host),
                 secure_cookie=web.public_url.startswith("https://"),
-                hosts=tuple(sorted(names)),
+                hosts=page_hosts(self.config),
                 school=self.config.site,
                 clock=self._clock,
                 journal=self.paths.journal,
@@ -503,19 +472,6 @@ class Service:
             return WebServer(app, web.host, web.port)
         except PortInUseError as error:
             raise ServiceError(f"staff page: {error}") from error
-
-    def _token(self) -> Secret:
-        """Token of the staff page: as configured, else made once and kept in the data folder."""
-        configured = staff_token(self.config)
-        if configured is not None:
-            return configured
-        path = self.paths.root / "staff-token"
-        if not path.exists():
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                file.write(secrets.token_urlsafe(18) + "\n")
-            log.info("made a token for the staff page; it is in %s", path)
-        return load_secret("staff-token", file=path)
 
 
 def run_service(config_path: Path) -> int:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import secrets
 import ssl
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from alerts.errors import PolicyError, SecretError
 from alerts.policy import AlertPolicy, StaffMember
@@ -12,9 +16,21 @@ from ingest.mqtt import BrokerSettings
 from plumewatch.config import ConfigError, Fault
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from plumewatch.config import PlumewatchConfig, StaffConfig
 
-__all__ = ["alert_policy", "broker_settings", "page_url", "secret_of", "staff_token"]
+__all__ = [
+    "alert_policy",
+    "broker_settings",
+    "page_hosts",
+    "page_token",
+    "page_url",
+    "secret_of",
+    "staff_token",
+]
+
+log = logging.getLogger(__name__)
 
 
 def broker_settings(config: PlumewatchConfig) -> BrokerSettings:
@@ -70,6 +86,34 @@ def staff_token(config: PlumewatchConfig) -> Secret | None:
     if not web.token_file and not web.token_env:
         return None
     return secret_of("web.token", file=web.token_file, env=web.token_env)
+
+
+def page_token(config: PlumewatchConfig, made: Path) -> Secret:
+    """Token of the staff page: as configured, else made once and kept in the file `made`.
+
+    Raises
+    ------
+    ConfigError
+        If the configured one cannot be read.
+    """
+    configured = staff_token(config)
+    if configured is not None:
+        return configured
+    if not made.exists():
+        descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(secrets.token_urlsafe(18) + "\n")
+        log.info("made a token for the staff page; it is in %s", made)
+    return load_secret("staff-token", file=made)
+
+
+def page_hosts(config: PlumewatchConfig) -> tuple[str, ...]:
+    """Host names under which the staff page answers."""
+    web = config.web
+    names = {"127.0.0.1", "localhost", "[::1]", web.host}
+    if web.public_url:
+        names.add(urlsplit(web.public_url).hostname or web.host)
+    return tuple(sorted(names))
 
 
 def alert_policy(config: PlumewatchConfig) -> AlertPolicy:

@@ -1,0 +1,38 @@
+"""What the service tells about its work: to the demo's screen, to tests, to the staff page."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from alerts.engine import AlertRecord
+    from alerts.outbox import DeliveryOutcome
+    from detection.events import Event
+
+__all__ = ["Counters", "Observer"]
+
+
+@dataclass(slots=True)
+class Observer:
+    """Told what happens, in the event loop; for the demo's screen and for tests."""
+
+    on_events: Callable[[Sequence[Event]], None] = lambda _: None
+    on_alerts: Callable[[Sequence[AlertRecord]], None] = lambda _: None
+    on_delivery: Callable[[DeliveryOutcome], None] = lambda _: None
+
+
+@dataclass(slots=True)
+class Counters:
+    """What the consumers have done since the start."""
+
+    started: float
+    readings_detected: int = 0
+    readings_stored: int = 0
+    events: int = 0
+    alerts: int = 0
+    failing: dict[str, str] = field(default_factory=dict)
+    latency_s: deque[float] = field(default_factory=lambda: deque(maxlen=1000))
