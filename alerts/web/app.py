@@ -36,6 +36,7 @@ from alerts.pictures import IncidentPictures
 from alerts.web import reading
 from alerts.web.dead_letters import DeadLetterPages
 from alerts.web.guard import COOKIE, SecurityHeaders, Session, Sessions, SignInLimit, same_origin
+from alerts.web.levels import LevelPages
 from alerts.web.unmatched import UnmatchedPages
 from detection.quantities import QUANTITIES
 from storage import sqlite
@@ -120,6 +121,8 @@ def create_app(settings: StaffPageSettings) -> Starlette:
             Route("/rooms/{id}/series", page.room_series),
             Route("/sensors", page.sensors),
             Route("/unmatched", page.unmatched.one),
+            Route("/levels", page.levels.show),
+            Route("/levels/moves/{seq:int}/undo", page.levels.undo, methods=["POST"]),
             Route("/dead-letters", page.dead_letters.list),
             Route("/dead-letters/{id}", page.dead_letters.one),
             Route("/sign-in", page.sign_in, methods=["GET", "POST"]),
@@ -153,6 +156,14 @@ class _Page:
         self.threads = reading.Threads()
         self.dead_letters = DeadLetterPages(settings, self.threads, self._signed_in, self._render)
         self.unmatched = UnmatchedPages(settings, self._signed_in, self._render)
+        self.levels = LevelPages(
+            settings,
+            self.threads,
+            may_read=self._may_read,
+            may_act=self._may_act,
+            write=self._write,
+            render=self._render,
+        )
         self._pictures = IncidentPictures(
             settings.database, self._registry, settings.series, settings.engine.policy.zone
         )

@@ -1,0 +1,98 @@
+"""The page of levels: what it costs is said, a move is taken back by those who may, once."""
+
+import pytest
+
+from alerts import level_moves
+from alerts.incidents import Verdict
+from alerts.policy import AlertPolicy, StaffMember
+from detection.decision_levels import LevelReport
+from storage import sqlite
+from tests.unit.alerts.test_web import Page
+
+RAISED = LevelReport(2.2, 1.8, 1.0, 0.8, 0.19, 0.4, 0.25, 3.5, 120.0)
+OVER = LevelReport(3.3, 1.8, 1.0, 4.0, -0.07, 0.1, 0.0, 3.5, 120.0)
+YOUNG = LevelReport(1.8, 1.8, 1.0, None, None, None, 0.0, 0.1, 2.0)
+
+
+@pytest.fixture
+async def open_page(database, registry, policy, make_event):
+    pages = []
+
+    def make(staff=None):
+        rules = policy if staff is None else AlertPolicy(staff=staff)
+        page = Page(database, registry, rules)
+        pages.append(page)
+        incident = page.incident(make_event)
+        with sqlite.transaction(page.db) as tx:
+            page.engine.feedback(
+                tx, incident, "Ms. <Lee>", Verdict.FALSE_ALARM, page.now, cause="spray"
+            )
+        return page
+
+    yield make
+    for page in pages:
+        await page.client.aclose()
+        page.db.close()
+
+
+def save(page, **reports):
+    with sqlite.transaction(page.db) as tx:
+        level_moves.save_levels(tx, reports.items())
+
+
+async def undo(page, seq=1, reason="a drill", **form):
+    token = await page.form_token("/levels")
+    form = {"form_token": token, "reason": reason, **form}
+    return await page.client.post(f"/levels/moves/{seq}/undo", data=form)
+
+
+async def test_what_a_level_is_and_costs(open_page):
+    page = open_page()
+    text = (await page.client.get("/levels")).text
+    assert text.count("nothing judged yet") == 3
+    save(page, s1=RAISED, s2=OVER, s3=YOUNG)
+    text = (await page.client.get("/levels")).text
+    assert "<td>0.90</td>" in text
+    assert "19 %" in text
+    assert "+0.25" in text
+    assert "4.0 <b>over</b>" in text
+    assert "7 % more found" in text
+    assert "learning" in text
+    assert "Ms. &lt;Lee&gt;" in text
+    assert "false alarm: spray" in text
+    assert "Take back" not in text
+    assert 'href="/levels"' in (await page.client.get("/sensors")).text
+
+
+async def test_a_move_is_taken_back_with_a_reason_once(open_page):
+    page = open_page()
+    await page.sign_in(name="F. Manager")
+    assert "Take back" in (await page.client.get("/levels")).text
+    answer = await undo(page, reason="  ")
+    assert answer.status_code == 400
+    assert "Please say why" in answer.text
+    assert (await undo(page)).status_code == 303
+    assert page.changes == [1]
+    newest = level_moves.latest(page.db)[0]
+    assert (newest.who, newest.undoes, newest.reason) == ("F. Manager", 1, "a drill")
+    text = (await page.client.get("/levels")).text
+    assert "taken back" in text
+    assert "takes back 1: a drill" in text
+    again = await undo(page, form_token=await page.form_token("/levels"))
+    assert again.status_code == 409
+    assert "Move 1 was taken back before." in again.text
+    assert (await undo(page, seq=77)).status_code == 409
+    assert len(level_moves.latest(page.db)) == 2
+
+
+async def test_without_sign_in_token_or_role_nothing_is_taken_back(open_page):
+    staff = (StaffMember("a", "Principal", "staff"), StaffMember("b", "Keeper", "facilities"))
+    page = open_page(staff)
+    assert (await page.client.post("/levels/moves/1/undo")).status_code == 303
+    await page.sign_in(name="Principal")
+    assert "Take back" not in (await page.client.get("/levels")).text
+    assert (await undo(page)).status_code == 403
+    await page.sign_in(name="Keeper")
+    assert (await undo(page, form_token="wrong")).status_code == 403
+    assert len(level_moves.latest(page.db)) == 1
+    assert (await undo(page)).status_code == 303
