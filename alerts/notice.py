@@ -97,6 +97,7 @@ _DEFAULT_LIMITS: Final = _Limits(120, 1000)
 _LIMITS: Final = {
     "twilio": _Limits(70, 85),
     "pover": _Limits(100, 900),
+    "tgram": _Limits(120, 800),  # both are the caption of a picture, at most 1024
     "ntfy": _Limits(120, 600),
     "ntfys": _Limits(120, 600),
     "workflows": _Limits(120, 800),

@@ -73,7 +73,9 @@ _RETRY_AFTER: Final = re.compile(
     r"retry_?after(?:Seconds)?\W{1,4}(\d{1,5}(?:\.\d+)?)", re.IGNORECASE
 )
 _MAX_RETRY_AFTER_S: Final = 900.0
-_ONE_REQUEST: Final = frozenset({"json", "jsons", "ntfy", "ntfys", "pover", "mailto", "mailtos"})
+_ONE_REQUEST: Final = frozenset(
+    {"json", "jsons", "ntfy", "ntfys", "pover", "tgram", "mailto", "mailtos"}
+)
 """Schemes under which text and picture are one request."""
 _LOG: Final = logging.getLogger(__name__)
 
@@ -312,9 +314,9 @@ def _attachment(picture: bytes) -> AttachMemory:
 
 
 def _attaches(service: Any, scheme: str) -> bool:
-    if service is None or not service.attachment_support:
-        return False
-    return scheme != "slack" or service.mode == "bot"  # its webhooks take text only
+    if service is None or not service.attachment_support or scheme == "slack":
+        return False  # Slack would show a file under an empty message of its own
+    return scheme != "wxteams" or service.mode == "bot"  # its web hooks take text alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,7 +367,7 @@ class _Call:
         service.request_rate_per_sec = 0  # an upload and its post are one notice, made once
         service.socket_connect_timeout = min(5.0, self.timeout_s)
         service.socket_read_timeout = min(10.0, self.timeout_s)
-        _decorate(service, scheme, self.notice, quiet=not body)
+        _decorate(service, scheme, self.notice)
         box = apprise.Apprise(asset=_asset())
         box.add(service)
         urgent = self.notice.priority is not Priority.QUIET
@@ -391,10 +393,8 @@ class _Call:
         raise _translated(entry.message for r in result.results for entry in r.logs())
 
 
-def _decorate(service: Any, scheme: str, notice: Notice, *, quiet: bool) -> None:
+def _decorate(service: Any, scheme: str, notice: Notice) -> None:
     """Use what a channel has beyond text: loudness, a tap that opens the incident, fields."""
-    if scheme == "tgram" and quiet:
-        service.silent = True  # the picture behind the words rings no second time
     if scheme in {"ntfy", "ntfys"}:
         service.priority = _NTFY_PRIORITY[notice.priority]
         service.click = notice.link or None

@@ -9,8 +9,10 @@ import json
 import logging
 import socketserver
 import threading
+from types import MappingProxyType
 
 import pytest
+from msgspec import structs
 
 from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
 from alerts.notice import Notice, NoticeReason
@@ -237,7 +239,10 @@ async def test_mail_carries_the_picture():
         ("pover://" + "u" * 30 + "@" + "t" * 30, True),
         ("tgram://123456789:" + "a" * 35 + "/12315544/", True),
         ("discord://" + "4" * 20 + "/" + "t" * 60, True),
+        ("wxteams://" + "a" * 70 + "/" + "r" * 60 + "?mode=bot", True),
+        ("wxteams://" + "a" * 80, False),
         ("slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#c", False),
+        ("slack://xoxb-1234-1234-4ddbc191d40ee098cbaae6f3523ada2d/#general", False),
         ("gotifys://h.example/token", False),
         ("mmosts://h.example/3ccdd113474722377935511fc85d3dd4", False),
         ("workflows://h.example:443/" + "w" * 10 + "/" + "s" * 43, False),
@@ -248,3 +253,55 @@ async def test_mail_carries_the_picture():
 def test_which_services_take_pictures(url, takes):
     assert AppriseNotifier(LOCAL).takes_picture(Secret(url)) is takes
     assert url.partition("://")[0] in SCHEMES or not takes
+
+
+@pytest.fixture
+def posted(monkeypatch):
+    """What would have gone to a cloud service."""
+    calls = []
+
+    class Answer:
+        status_code = 200
+        headers = MappingProxyType({})
+        content = b'{"ok": true, "id": "1", "result": {}}'
+        text = content.decode()
+
+    def post(_url, **options):
+        calls.append((str(options.get("data")), bool(options.get("files"))))
+        return Answer()
+
+    monkeypatch.setattr("requests.post", post)
+    return calls
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "pover://" + "u" * 30 + "@" + "t" * 30,
+        "tgram://123456789:" + "a" * 35 + "/12315544/",
+    ],
+)
+@pytest.mark.parametrize("evidence", [NOTICE.evidence, "PM2.5 rose " * 300])
+async def test_cloud_services_that_take_both_in_one_request(posted, url, evidence):
+    notice = structs.replace(NOTICE, evidence=evidence)
+    await AppriseNotifier(LOCAL).send(Secret(url), notice, timeout_s=3.0, picture=PICTURE)
+    ((data, with_file),) = posted
+    assert "Boys N2" in data
+    assert "PM2.5 rose" in data
+    assert with_file
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "discord://" + "4" * 20 + "/" + "t" * 60,
+        "wxteams://" + "a" * 70 + "/" + "r" * 60 + "?mode=bot",
+    ],
+)
+async def test_cloud_services_that_take_the_picture_behind_the_text(posted, url):
+    await send(url)
+    await eventually(lambda: len(posted) == 2)
+    (text, first_has_file), (behind, second_has_file) = posted
+    assert "PM2.5 rose" in text
+    assert "PM2.5 rose" not in behind
+    assert (first_has_file, second_has_file) == (False, True)
