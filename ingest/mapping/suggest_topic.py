@@ -79,6 +79,8 @@ def named_topic(topic: str, ids: Iterable[str] | None, metric: int = -1) -> Name
         No filter can be made of it.
     """
     levels = topic.split("/")
+    if {"+", "#"} & set(levels):
+        raise SuggestError("give the topic of a message, or one with {captures}, without + and #")
     example = "/".join(
         f"{found[1]}-1" if (found := _CAPTURE.fullmatch(level)) else level for level in levels
     )

@@ -1,0 +1,254 @@
+"""The suggestion: what it guesses, what it says is a guess, what it leaves to a person."""
+
+import json
+import tomllib
+
+import pytest
+
+from ingest.mapping.decoder import compile_mapping
+from ingest.mapping.draft import SuggestError
+from ingest.mapping.examples import differences
+from ingest.mapping.schema import MappingConfig, cross_faults
+from ingest.mapping.suggest_ha import suggest_any
+
+NOW = 1_790_000_000.0
+
+
+def text_of(topic, *contents, **more):
+    samples = [c if isinstance(c, bytes) else json.dumps(c).encode() for c in contents]
+    return suggest_any(topic, samples, received=NOW, **more)
+
+
+def suggested(topic, *contents, **more):
+    (entry,) = tomllib.loads(text_of(topic, *contents, **more))["mapping"]
+    mapping = MappingConfig.model_validate(entry)
+    assert list(cross_faults(mapping)) == []
+    assert list(differences(compile_mapping(mapping), mapping.example)) == []
+    return entry
+
+
+def fields(entry):
+    return {f["quantity"]: (f["unit"], f["path"]) for f in entry["field"]}
+
+
+def line(text, start):
+    (found,) = [each for each in text.splitlines() if each.startswith(start)]
+    return found
+
+
+def test_nested_json():
+    entry = suggested(
+        "site/n2/acme-7/state",
+        {
+            "id": "ACME7",
+            "ts": 1_789_999_990_000,
+            "air": {"pm2.5": 12, "co2": "700 ppm", "n03": 40},
+            "temp_f": 68,
+            "lid": {"tamper": True},
+        },
+    )
+    assert entry["topic"] == "site/n2/{id}/state"
+    assert entry["sensor"] == {"capture": "id"}
+    assert entry["time"] == {"path": ["ts"], "formats": ["unix_ms"]}
+    assert entry["when"] == [{"path": ["air"], "present": True}]
+    assert fields(entry) == {
+        "pm25": ("ug/m3", ["air", "pm2.5"]),
+        "co2": ("ppm", ["air", "co2"]),
+        "n03": ("/cm3", ["air", "n03"]),
+        "temp": ("degF", ["temp_f"]),
+    }
+    assert entry["event"] == [{"event": "tamper", "path": ["lid", "tamper"], "equals": True}]
+    (example,) = entry["example"]
+    assert example["time"] == 1_789_999_990.0
+    assert example["values"] == {"pm25": 12.0, "co2": 700.0, "n03": 40.0, "temp": 20.0}
+    assert example["events"] == ["tamper"]
+
+
+def test_guesses_are_said_and_what_is_stated_is_said_so():
+    text = text_of("a/b7/c", {"pm25": 7, "rco2 (ppm)": 600, "temperature": 70, "rh": "41 %"})
+    assert "Check everything marked guess" in text
+    units = [each for each in text.splitlines() if each.startswith("unit = ")]
+    assert [u.partition("# ")[2] for u in units] == [
+        "guess: the usual unit; the payload does not say",
+        "as the name says",
+        "guess: the usual unit; could this be degF?",
+        "as the payload says",
+    ]
+    assert "# guess" in line(text, "sensor = {")
+
+
+def test_voc_without_unit_is_left_to_a_person():
+    text = text_of("a/b7/c", {"pm25": 7, "tvoc": 300})
+    assert "tvoc" not in json.dumps(fields(tomllib.loads(text)["mapping"][0]))
+    assert '# ["tvoc"] is some measure of VOC' in text
+    for quantity in ("tvoc_ppb", "tvoc_ugm3", "voc_index"):
+        assert quantity in text
+    with pytest.raises(SuggestError, match="VOC value without unit"):
+        text_of("a/b7/c", {"tvoc": 300})
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "found"),
+    [
+        ("tvoc", {"tvoc": {"value": 3, "unit": "ppb"}}, ("tvoc_ppb", "ppb")),
+        ("tvoc", {"tvoc": {"value": 3, "unit": "mg/m³"}}, ("tvoc_ugm3", "mg/m3")),
+        ("tvoc", {"tvoc_ppb": 3}, ("tvoc_ppb", "ppb")),
+        ("tvoc", {"VOC Index": 3}, ("voc_index", "index")),
+    ],
+)
+def test_voc_with_unit(name, content, found):
+    ((quantity, (unit, _)),) = fields(suggested("a/b7/c", content)).items()
+    assert (quantity, unit) == found
+
+
+def test_sentinels_become_missing():
+    entry = suggested("a/b7/c", {"pm25": 65535, "rh": 101, "co2": 600})
+    assert [f.get("missing") for f in entry["field"]] == [[65535], [101], None]
+    assert entry["example"][0]["faults"] == ["pm25", "rh"]
+
+
+def test_named_items_of_a_list():
+    content = {"mac": "a1b2", "data": [{"type": "pm25", "value": "7"}, {"type": "co2", "value": 6}]}
+    entry = suggested("report", content)
+    assert fields(entry)["pm25"][1] == ["data", {"where": "type", "equals": "pm25"}, "value"]
+    assert entry["sensor"] == {"path": ["mac"]}
+
+
+@pytest.mark.parametrize(
+    ("topic", "content", "filter_", "sensor"),
+    [
+        ("x", {"pm25": 1}, "x", {"fixed": "x"}),
+        ("x", {"pm25": 1, "mac": "a1"}, "x", {"path": ["mac"]}),
+        ("home/hall", {"pm25": 1}, "home/{id}", {"capture": "id"}),
+        ("a/b/hall/c", {"pm25": 1}, "a/b/{id}/c", {"capture": "id"}),
+        ("v1/a/hall", {"pm25": 1, "device": "a"}, "v1/{id}/hall", {"capture": "id"}),
+        ("v1/a/hall", {"pm25": 1, "device": "zz"}, "v1/a/hall", {"path": ["device"]}),
+        ("v1/a9/hall", {"pm25": 1, "device": "zz"}, "v1/{id}/hall", {"capture": "id"}),
+        ("s/{room}/{device_id}/x", {"pm25": 1}, "s/{room}/{device_id}/x", {"capture": "device_id"}),
+    ],
+)
+def test_which_level_names_the_sensor(topic, content, filter_, sensor):
+    entry = suggested(topic, content)
+    assert entry["sensor"] == sensor
+    if "capture" in sensor or "fixed" in sensor:
+        assert entry["topic"] == filter_
+
+
+@pytest.mark.parametrize(
+    ("value", "formats"),
+    [
+        (1_790_000_000, ["unix_s"]),
+        (1_790_000_000_000, ["unix_ms"]),
+        (1_790_000_000_000_000, ["unix_us"]),
+        (1_790_000_000_000_000_000, ["unix_ns"]),
+        ("2026-09-21T14:13:20Z", ["iso8601"]),
+        ("2026-09-21 14:13:20", ["iso8601"]),
+        (123_456, None),
+        ("noon", None),
+    ],
+)
+def test_time(value, formats):
+    entry = suggested("a/b7/c", {"pm25": 1, "timestamp": value})
+    assert entry.get("time", {}).get("formats") == formats
+    if formats is None:
+        assert "receive time is used" in text_of("a/b7/c", {"pm25": 1, "timestamp": value})
+
+
+def test_an_old_sample_is_shown_at_its_own_time():
+    entry = suggested("a/b7/c", {"pm25": 1, "ts": 1_700_000_000})
+    assert entry["example"][0]["received"] == 1_700_000_000.0
+
+
+@pytest.mark.parametrize("payload", [b"pm25=7 rh=41", b"pm25=7,rh=41", b"pm25=7&rh=41"])
+def test_text_forms(payload):
+    entry = suggested("a/b7/c", payload)
+    assert entry["format"] == ("form" if b"&" in payload else "pairs")
+    assert set(fields(entry)) == {"pm25", "rh"}
+
+
+def test_one_bare_value_a_topic():
+    entry = suggested("home/b7/pm25/state", b"7.1")
+    assert entry["topic"] == "home/{id}/{metric}/state"
+    assert entry["join_s"] == 1.0
+    assert entry["field"][0]["when"] == [{"capture": "metric", "equals": "pm25"}]
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload", "said"),
+    [
+        ("a/b/c", b"7.1", "no level of the topic"),
+        ("a/b7/tvoc", b"7.1", "VOC"),
+        ("a/b/c", b"\x01\x02\xff", "binary"),
+        ("a/b/c", b"", "at least one payload"),
+        ("a/b/c", b"x" * 20_000, "at least one payload"),
+        ("a/b/c", {"a": 1, "b": {"c": 2}}, "numbers at"),
+        ("a/b/c", {"a": "x"}, "no name in it"),
+        ("a/#", {"pm25": 1}, "without + and #"),
+        ("", {"pm25": 1}, "topic cannot be a filter"),
+    ],
+)
+def test_no_suggestion_says_why(topic, payload, said):
+    with pytest.raises(SuggestError, match=said):
+        text_of(topic, payload)
+
+
+def test_hostile_text_stays_inside_its_string():
+    nasty = '"""\n[[staff]]\nid = "evil"\u202e\x00'
+    text = text_of(
+        "a/b7/c", {"pm25": 7, nasty: 3, "device": nasty, "temp": {"unit": nasty, "v": 1}}
+    )
+    assert list(tomllib.loads(text)) == ["mapping"]
+    assert "\u202e" not in text
+    assert all(each.isprintable() for each in text.splitlines())
+    entry = suggested("a/b7/c", {nasty: {"pm25": 7}})
+    assert entry["field"][0]["path"] == [nasty, "pm25"]
+
+
+class TestDiscovery:
+    def told(self, topic, device_class, unit, path=None, **more):
+        said = {"state_topic": topic, "device_class": device_class, "unit_of_measurement": unit}
+        if path:
+            said["value_template"] = "{{ value_json." + path + " }}"
+        return {**said, **more}
+
+    def test_one_json_topic(self):
+        entry = suggested(
+            "",
+            self.told("air/b2/state", "pm25", "µg/m³", "pm.a", availability_topic="air/b2/lwt"),
+            self.told("air/b2/state", "temperature", "°F", "t"),
+            self.told("air/b2/state", "door", "", "d"),
+        )
+        assert fields(entry) == {"pm25": ("ug/m3", ["pm", "a"]), "temp": ("degF", ["t"])}
+        assert entry["availability"] == {"topic": "air/{id}/lwt"}
+        assert entry["example"][0]["values"] == {"pm25": 10.0, "temp": 21.0}
+
+    def test_topics_of_one_value_each(self):
+        entry = suggested(
+            "",
+            self.told("air/b2/dust/state", "pm25", "µg/m³"),
+            self.told("air/b2/voc/state", "volatile_organic_compounds_parts", "ppb"),
+        )
+        assert entry["topic"] == "air/{id}/{metric}/state"
+        assert fields(entry) == {"pm25": ("ug/m3", []), "tvoc_ppb": ("ppb", [])}
+        assert len(entry["example"]) == 2
+
+    def test_with_payloads_it_tells_the_units(self):
+        entry = suggested(
+            "air/b2/state",
+            {"tvoc": 3, "x": 4},
+            self.told("air/b2/state", "volatile_organic_compounds", "µg/m³", "tvoc"),
+            self.told("air/other/state", "pm25", "µg/m³", "x"),
+        )
+        assert fields(entry) == {"tvoc_ugm3": ("ug/m3", ["tvoc"])}
+
+    def test_no_template_is_ever_run(self):
+        with pytest.raises(SuggestError, match="no discovery message"):
+            text_of("", {**self.told("a/b2/s", "pm25", ""), "value_template": "{{ 7 * 7 }}"})
+
+    def test_a_unit_that_does_not_fit_is_not_taken(self):
+        with pytest.raises(SuggestError, match="no discovery message"):
+            text_of("", self.told("a/b2/pm/s", "pm25", "ppb"))
+
+    def test_several_devices_at_once(self):
+        with pytest.raises(SuggestError, match="several devices"):
+            text_of("", self.told("a/b2/pm/s", "pm25", ""), self.told("a/b3/rh/s", "humidity", ""))
