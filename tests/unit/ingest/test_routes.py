@@ -1,0 +1,192 @@
+"""Who reads a topic: the sensor's own decoder, routes, mappings, the table; guards pass on."""
+
+import json
+
+import pytest
+
+from ingest.decoders import subscriptions
+from ingest.decoders.base import Context
+from ingest.mapping.decoder import compile_mapping
+from ingest.mapping.schema import MappingConfig
+from ingest.message import Message
+from ingest.pipeline import Intake, IntakeConfig, OutcomeKind
+from ingest.routes import Routes
+from storage.registry import Registry, Room, Sensor
+
+NOW = 1_790_000_000.0
+
+
+def mapping(name, topic, **more):
+    return compile_mapping(
+        MappingConfig.model_validate(
+            {
+                "version": 1,
+                "name": name,
+                "topic": topic,
+                "sensor": {"capture": "id"},
+                "field": [{"quantity": "pm25", "unit": "ug/m3", "path": ["pm"]}],
+                "example": [{"topic": topic, "payload": "{}", "nothing": True}],
+                **more,
+            }
+        )
+    )
+
+
+def registry(*sensors):
+    return Registry.of([Room("r", "Room", "2", "North", "Site")], sensors)
+
+
+def names(routes, topic):
+    return [decoder.name for decoder in routes.of(topic)]
+
+
+def test_the_order():
+    routes = Routes(
+        [("tele/+/SENSOR", "generic"), ("tele/#", "influx")],
+        [mapping("one", "tele/{id}/SENSOR"), mapping("two", "tele/{id}/SENSOR")],
+        registry(Sensor("b2", "r", decoder="milesight")),
+    )
+    assert names(routes, "tele/b2/SENSOR") == [
+        "milesight",
+        "generic",
+        "mapping:one",
+        "mapping:two",
+        "tasmota",
+    ]
+    assert names(routes, "tele/other/SENSOR") == [
+        "generic",
+        "mapping:one",
+        "mapping:two",
+        "tasmota",
+    ]
+    assert names(routes, "nothing/here") == []
+
+
+@pytest.mark.parametrize(
+    ("sensor", "topic"),
+    [
+        ("b2", "lora/b2/up"),
+        ("b2", "lora/B2/up"),
+        ("24:e1:24:00", "lora/24E12400/up"),
+        ("north:b2", "lora/north/b2/up"),
+        ("lora:north:b2:up", "lora/north/b2/up"),
+        ("etage_2", "lora/étage 2/up"),
+    ],
+)
+def test_a_topic_is_a_sensors_if_its_levels_name_it(sensor, topic):
+    routes = Routes(registry=registry(Sensor(sensor, "r", decoder="milesight")))
+    assert names(routes, topic) == ["milesight"]
+
+
+@pytest.mark.parametrize("topic", ["lora/b22/up", "lora/b/2/up", "lora/up", "b2x"])
+def test_and_not_if_they_do_not(topic):
+    routes = Routes(registry=registry(Sensor("b2", "r", decoder="milesight")))
+    assert names(routes, topic) == []
+
+
+def test_an_alias_is_a_name_too():
+    sensors = registry(Sensor("b2", "r", decoder="milesight"))
+    assert names(Routes(registry=sensors, aliases={"24E1": "b2"}), "lora/24e1/up") == ["milesight"]
+
+
+def test_a_decoder_of_its_own_takes_no_topic_of_another_decoder():
+    sensors = registry(Sensor("b2", "r", decoder="esphome"), Sensor("c3", "r", decoder="milesight"))
+    routes = Routes(registry=sensors)
+    assert names(routes, "b2/status") == ["esphome"]
+    assert names(routes, "homeassistant/sensor/b2/pm25/config") == ["ha_discovery"]
+    assert names(routes, "homeassistant/sensor/c3/pm25/config") == ["ha_discovery"]
+    assert names(routes, "tele/b2/SENSOR") == ["tasmota"]
+    assert names(routes, "odd/b2/place") == ["esphome"]
+
+
+def test_a_mapping_named_for_a_sensor_is_asked_first_under_its_own_topics_only():
+    one, two = mapping("one", "a/{id}/state"), mapping("two", "a/{id}/state")
+    routes = Routes(mappings=[one, two], registry=registry(Sensor("b2", "r", "", "mapping:two")))
+    assert names(routes, "a/b2/state") == ["mapping:two", "mapping:one"]
+    assert names(routes, "a/c3/state") == ["mapping:one", "mapping:two"]
+    assert names(routes, "tele/b2/SENSOR") == ["tasmota"]
+
+
+def test_memory_of_topics_is_bounded():
+    routes = Routes()
+    for n in range(20_000):
+        routes.of(f"tele/{n}/SENSOR")
+    assert len(routes._known) <= 8_192
+
+
+class TestIntake:
+    guarded = (
+        mapping("old", "acme/{id}", when=[{"path": ["fw"], "equals": 1}]),
+        mapping("new", "acme/{id}", when=[{"path": ["fw"], "equals": 2}]),
+    )
+
+    def intake(self, **more):
+        more.setdefault("mappings", self.guarded)
+        sensors = registry(Sensor("b2", "r"))
+        return Intake(IntakeConfig(context=Context(registry=sensors), **more))
+
+    def send(self, intake, topic="acme/b2", decoder="", **content):
+        return intake.on_message(Message(topic, json.dumps(content).encode(), NOW), decoder)
+
+    def test_the_first_whose_conditions_hold_reads_it(self):
+        intake = self.intake()
+        assert self.send(intake, fw=1, pm=3).decoder == "mapping:old"
+        outcome = self.send(intake, fw=2, pm=4)
+        assert outcome.decoder == "mapping:new"
+        assert outcome.readings[0].values == {"pm25": 4.0}
+        assert intake.counters == {
+            ("accepted", "", "mapping:old"): 1,
+            ("accepted", "", "mapping:new"): 1,
+        }
+
+    def test_none_holds(self):
+        intake = self.intake()
+        outcome = self.send(intake, fw=3, pm=4)
+        assert outcome.kind is OutcomeKind.REJECTED
+        assert outcome.dead_letter.reason == "guard_not_met"
+        assert outcome.dead_letter.decoder == "mapping:new"
+        assert intake.unmatched["acme/b2"].sample == b'{"fw": 3, "pm": 4}'
+
+    def test_the_table_is_asked_last(self):
+        shadow = mapping("s", "tele/{id}/SENSOR", when=[{"path": ["pm"], "present": True}])
+        intake = self.intake(mappings=(shadow,))
+        assert self.send(intake, "tele/b2/SENSOR", pm=3).decoder == "mapping:s"
+        outcome = self.send(intake, "tele/b2/SENSOR", PMS5003={"PM2.5": 4})
+        assert outcome.decoder == "tasmota"
+        assert not intake.unmatched
+
+    def test_another_error_does_not_pass_on(self):
+        first = mapping("first", "tele/{id}/SENSOR")
+        intake = self.intake(mappings=(first,))
+        outcome = self.send(intake, "tele/b2/SENSOR", PMS5003={"PM2.5": 4})
+        assert outcome.dead_letter.reason == "no_measurement"
+        assert outcome.dead_letter.decoder == "mapping:first"
+
+    def test_a_mapping_is_named_like_a_decoder(self):
+        intake = self.intake(routes=(("any/#", "mapping:new"),))
+        assert self.send(intake, fw=2, pm=4, decoder="mapping:new").kind is OutcomeKind.ACCEPTED
+        outcome = self.send(intake, "any/where", fw=2, pm=4)
+        assert outcome.dead_letter.reason == "bad_id"
+        assert self.send(intake, decoder="mapping:gone").dead_letter.reason == "unknown_topic"
+
+    def test_use_takes_other_mappings(self):
+        intake = self.intake(mappings=())
+        assert self.send(intake, fw=1, pm=3).kind is OutcomeKind.REJECTED
+        intake.use(IntakeConfig(mappings=self.guarded))
+        assert self.send(intake, fw=1, pm=3).kind is OutcomeKind.ACCEPTED
+
+
+@pytest.mark.parametrize(
+    ("more", "kept"),
+    [
+        (("site/#/state", "site/+/x/state"), ["site/#"]),
+        (("a/+", "a/b"), ["a/+"]),
+        (("a/b", "a/+"), ["a/+"]),
+        (("a/+", "a/#"), ["a/#"]),
+        (("a/+/c", "a/b/+"), ["a/+/c", "a/b/+"]),
+        (("a/#", "b"), ["a/#", "b"]),
+        (("a/b", "a/b"), ["a/b"]),
+    ],
+)
+def test_a_filter_that_another_covers_is_left_out(more, kept):
+    assert list(subscriptions(("airgradient",), more)) == ["airgradient/readings/+", *kept]
