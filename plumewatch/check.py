@@ -6,10 +6,13 @@ import asyncio
 import json
 import os
 import socket
+import sqlite3
 import tempfile
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
+from alerts.level_moves import levels
 from alerts.notify import NotifySettings, check_target
 from ingest.decoders import DECODERS
 from ingest.errors import BrokerError
@@ -39,6 +42,7 @@ class Finding:
     part: str
     ok: bool
     sentence: str
+    warning: bool = False
 
 
 def run_check(path: Path, *, as_json: bool, out: TextIO) -> int:
@@ -74,6 +78,7 @@ def run_check(path: Path, *, as_json: bool, out: TextIO) -> int:
         *_mappings(config),
         _broker(config),
         *_store(config),
+        *_levels(config),
         *_notifiers(config),
         _page(config),
         *_door(config),
@@ -86,9 +91,12 @@ def run_check(path: Path, *, as_json: bool, out: TextIO) -> int:
 def _say(finding: Finding, as_json: bool, out: TextIO) -> None:  # noqa: FBT001 - private
     if as_json:
         line = {"part": finding.part, "ok": finding.ok, "finding": finding.sentence}
+        if finding.warning:
+            line["warning"] = True
         out.write(json.dumps(line, ensure_ascii=False) + "\n")
     else:
-        out.write(f"{'ok   ' if finding.ok else 'FAULT'} {finding.part}: {finding.sentence}\n")
+        word = "warn " if finding.warning else "ok   " if finding.ok else "FAULT"
+        out.write(f"{word} {finding.part}: {finding.sentence}\n")
 
 
 def check_secrets(config: PlumewatchConfig) -> None:
@@ -154,6 +162,30 @@ def _store(config: PlumewatchConfig) -> Iterator[Finding]:
             connect(path, read_only=True).close()
         except StorageError as error:
             yield Finding("store", ok=False, sentence=str(error))
+
+
+def _levels(config: PlumewatchConfig) -> Iterator[Finding]:
+    """Budgets that cannot be kept, by what the service has stored of its sensors."""
+    path = DataPaths(config.data_dir).state
+    if not path.exists():
+        return
+    try:
+        with closing(connect(path, read_only=True)) as connection:
+            found = levels(connection)
+    except (StorageError, sqlite3.Error):
+        return  # said above, or written by a version without levels
+    for sensor in config.sensor:
+        report = found.get(sensor.id)
+        if report is None or report.within_budget:
+            continue
+        why = "at the highest level allowed" if report.at_bound else "as feedback lowered its level"
+        yield Finding(
+            f"level: {sensor.id}",
+            ok=True,
+            warning=True,
+            sentence=f"{report.expected:.1f} false alarms a week are to be expected {why},"
+            f" {report.budget:g} are tolerable; find what sets it off, or tolerate more",
+        )
 
 
 def _notifiers(config: PlumewatchConfig) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +30,9 @@ mapping_app = typer.Typer(
     help="Formats of devices that no decoder knows, from the configuration.", no_args_is_help=True
 )
 app.add_typer(mapping_app, name="mapping")
+
+levels_app = typer.Typer(help="What each sensor alerts from, and what that costs.")
+app.add_typer(levels_app, name="levels")
 
 ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", help="Configuration file (see `plumewatch init`).")
@@ -110,6 +114,48 @@ def status(
     from plumewatch.status import run_status  # noqa: PLC0415
 
     raise typer.Exit(run_status(config, sys.stdout, as_json=as_json))
+
+
+@levels_app.callback(invoke_without_command=True)
+def levels(
+    context: typer.Context,
+    config: ConfigOption = Path("plumewatch.toml"),
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON line a sensor.")] = False,
+) -> None:
+    """Print each sensor's level, budget, expected false alarms and cost in sensitivity."""
+    if context.invoked_subcommand is not None:
+        return
+    from plumewatch.levels import run_levels  # noqa: PLC0415
+
+    raise typer.Exit(run_levels(config, sys.stdout, as_json=as_json))
+
+
+@levels_app.command("moves")
+def level_moves(
+    config: ConfigOption = Path("plumewatch.toml"),
+    sensor: Annotated[str, typer.Option("--sensor", help="Only of this sensor.")] = "",
+    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="At most so many.")] = 20,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON line a move.")] = False,
+) -> None:
+    """Print the moves that feedback made, newest first."""
+    from plumewatch.levels import run_moves  # noqa: PLC0415
+
+    raise typer.Exit(run_moves(config, sys.stdout, sensor=sensor, limit=limit, as_json=as_json))
+
+
+@levels_app.command("undo")
+def level_undo(
+    number: Annotated[int, typer.Argument(help="Number of the move (see `levels moves`).")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; it stays on record.")],
+    config: ConfigOption = Path("plumewatch.toml"),
+    who: Annotated[str, typer.Option("--who", help="Who says so; you by default.")] = "",
+) -> None:
+    """Take a move of a sensor's level back."""
+    from plumewatch.levels import run_undo  # noqa: PLC0415
+
+    raise typer.Exit(run_undo(config, number, sys.stdout, reason=reason, who=who, now=time.time()))
 
 
 @app.command("dead-letters")
@@ -210,7 +256,6 @@ def mapping_suggest(
     ] = None,
 ) -> None:
     """Propose a mapping (TOML) from payloads or Home Assistant discovery messages."""
-    import time  # noqa: PLC0415
 
     from plumewatch.mapping_command import run_suggest  # noqa: PLC0415
 

@@ -20,6 +20,7 @@ from pydantic import (
     field_validator,
 )
 
+from detection.decision_levels import BUDGET
 from ingest.mapping.schema import MAX_MAPPINGS, MappingConfig
 from ingest.mapping.topics import mqtt_filter
 from plumewatch.http_faults import http_faults
@@ -49,6 +50,7 @@ __all__ = [
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
 Name = Annotated[str, Field(min_length=1, max_length=80)]
 Port = Annotated[int, Field(ge=1, le=65535)]
+FalseAlarms = Annotated[float, Field(ge=0.05, le=50)]
 MqttFilter = Annotated[str, AfterValidator(mqtt_filter)]
 
 _MAX_CONFIG_BYTES = 4_000_000
@@ -122,6 +124,7 @@ class SensorConfig(_Section):
     decoder: str = ""
     aliases: Annotated[list[Name], Field(max_length=8)] = []
     interval_s: Annotated[float, Field(ge=0.5, le=3600)] = 5.0
+    false_alarms_per_week: FalseAlarms | None = None
 
 
 class TargetConfig(_Section):
@@ -138,6 +141,12 @@ class StaffConfig(_Section):
     name: Name
     role: Literal["staff", "facilities", "analyst", "admin"] = "staff"
     notify: Annotated[list[TargetConfig], Field(max_length=8)] = []
+
+
+class DetectionConfig(_Section):
+    """How many false alarms are tolerable; sensors set their levels by it."""
+
+    false_alarms_per_sensor_week: FalseAlarms = BUDGET
 
 
 class AlertsConfig(_Section):
@@ -196,6 +205,7 @@ class PlumewatchConfig(_Section):
     broker: BrokerConfig = BrokerConfig()
     web: WebConfig = WebConfig()
     ingest: IngestConfig = IngestConfig()
+    detection: DetectionConfig = DetectionConfig()
     alerts: AlertsConfig = AlertsConfig()
     room: Annotated[list[RoomConfig], Field(min_length=1, max_length=10_000)]
     sensor: Annotated[list[SensorConfig], Field(min_length=1, max_length=100_000)]

@@ -41,6 +41,12 @@ decoders = []                          # e.g. ["native", "tasmota", "airgradient
 # token_file = "secrets/halo-token"    # or token_env; make one with: openssl rand -hex 24
 # sensors = []                         # ids it may speak for; empty: sensors with this decoder
 
+[detection]
+# Every sensor sets its own level so that no more false alarms a week are to be expected. With ten
+# restrooms, 1 means a walk for nothing twice a school day. Less costs sensitivity: see
+# `plumewatch levels`. A [[sensor]] may have its own: false_alarms_per_week = 0.5
+false_alarms_per_sensor_week = 1.0
+
 [alerts]
 cooldown_s = 300                       # after a delivered notice, per room and kind
 offline_after = 3                      # reporting intervals missed until a sensor counts as

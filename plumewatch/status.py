@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["run_dead_letters", "run_status"]
+__all__ = ["moment", "run_dead_letters", "run_status", "with_data"]
 
 DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
 
@@ -55,14 +55,14 @@ def run_status(config_path: Path, out: TextIO, *, as_json: bool) -> int:
                 Text(name),
                 Text(room.name if room else ""),
                 status.state,
-                "never" if status.heard is None else _when(status.heard, config),
+                "never" if status.heard is None else moment(status.heard, config),
                 f"{status.interval_s:.3g} s",
                 ", ".join(f"{key} {n:,}" for key, n in status.counts.items()),
             )
         Console(file=out).print(table)
         return DONE
 
-    return _with_data(config_path, lambda paths: paths.state, show)
+    return with_data(config_path, lambda paths: paths.state, show)
 
 
 def run_dead_letters(
@@ -103,20 +103,27 @@ def run_dead_letters(
         console.print(counts)
         table = Table("No.", "Received", "Reason", "Source", "Detail")
         for found in letters:
-            when = _when(found.letter.received, config)
+            when = moment(found.letter.received, config)
             texts = (found.letter.reason, found.source, found.letter.detail)
             table.add_row(str(found.id), when, *(Text(text) for text in texts))
         console.print(table)
         return DONE
 
-    return _with_data(config_path, lambda paths: paths.journal, show)
+    return with_data(config_path, lambda paths: paths.journal, show)
 
 
-def _with_data(
+def with_data(
     config_path: Path,
     file: Callable[[DataPaths], Path],
     show: Callable[[PlumewatchConfig, sqlite3.Connection], int],
 ) -> int:
+    """Run `show` over a database of a configuration's data folder, read-only.
+
+    Returns
+    -------
+    int
+        What `show` returned; 2 bad configuration, 3 there is no such database.
+    """
     try:
         config = load(config_path, decoders=frozenset(DECODERS))
     except ConfigError as error:
@@ -135,7 +142,7 @@ def _one(found: Buried, config: PlumewatchConfig, out: TextIO, *, as_json: bool)
     if as_json:
         out.write(json.dumps(fields) + "\n")
         return
-    fields["received"] = _when(found.letter.received, config)
+    fields["received"] = moment(found.letter.received, config)
     out.writelines(f"{key:<9}{value}\n" for key, value in fields.items())
 
 
@@ -153,6 +160,7 @@ def _fields(found: Buried) -> dict[str, Any]:
     }
 
 
-def _when(moment: float, config: PlumewatchConfig) -> str:
-    local = datetime.fromtimestamp(moment, UTC).astimezone(config.zone())
+def moment(at: float, config: PlumewatchConfig) -> str:
+    """Say a time in the school's zone."""
+    local = datetime.fromtimestamp(at, UTC).astimezone(config.zone())
     return local.isoformat(sep=" ", timespec="seconds")

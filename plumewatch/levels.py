@@ -1,0 +1,188 @@
+"""``plumewatch levels``: what each sensor alerts from, what it costs, and moves taken back."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import sqlite3
+import sys
+from contextlib import closing
+from dataclasses import asdict
+from typing import TYPE_CHECKING, TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from alerts import level_moves
+from alerts.errors import LevelMoveError
+from alerts.web.levels import probability
+from ingest.decoders import DECODERS
+from plumewatch.config import ConfigError, PlumewatchConfig, load
+from plumewatch.paths import DataPaths
+from plumewatch.status import moment, with_data
+from storage.errors import StorageError
+from storage.sqlite import connect, transaction
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from detection.decision_levels import LevelReport
+
+__all__ = ["run_levels", "run_moves", "run_undo"]
+
+DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
+
+
+def run_levels(config_path: Path, out: TextIO, *, as_json: bool) -> int:
+    """Print the level of every registered sensor with budget, expected rate and cost.
+
+    Returns
+    -------
+    int
+        0 done, 2 bad configuration, 3 there is no data folder of a service to read.
+    """
+
+    def show(config: PlumewatchConfig, state: sqlite3.Connection) -> int:
+        found = level_moves.levels(state)
+        registry = config.registry()
+        if as_json:
+            for sensor in registry.sensors:
+                report = found.get(sensor)
+                fields = None if report is None else asdict(report)
+                out.write(json.dumps({"sensor": sensor, "level": fields}) + "\n")
+            return DONE
+        table = Table(
+            "Sensor",
+            "Room",
+            "Alerts from",
+            "False alarms a week",
+            "Tolerable",
+            "Vaping missed",
+            "Against lowest",
+            "By feedback",
+            "Watched",
+        )
+        for sensor in registry.sensors:
+            room = registry.room_of(sensor)
+            name = Text(room.name if room else "")
+            table.add_row(Text(sensor), name, *_cells(found.get(sensor)))
+        Console(file=out).print(table)
+        return DONE
+
+    return with_data(config_path, lambda paths: paths.state, show)
+
+
+def run_moves(config_path: Path, out: TextIO, *, sensor: str, limit: int, as_json: bool) -> int:
+    """Print the moves that feedback made, newest first.
+
+    Returns
+    -------
+    int
+        As `run_levels`.
+    """
+
+    def show(config: PlumewatchConfig, state: sqlite3.Connection) -> int:
+        moves = level_moves.latest(state, sensor=sensor, limit=limit)
+        if as_json:
+            out.writelines(json.dumps(asdict(move)) + "\n" for move in moves)
+            return DONE
+        table = Table("No.", "When", "Who", "Sensor", "From", "To", "Why", "Incident")
+        for move in moves:
+            why = f"takes back {move.undoes}: {move.reason}" if move.undoes else move.reason
+            table.add_row(
+                str(move.seq),
+                moment(move.at, config),
+                Text(move.who),
+                Text(move.sensor),
+                f"{move.before:+.3g}",
+                f"{move.after:+.3g}",
+                Text(why + (" (taken back)" if move.undone else "")),
+                move.incident,
+            )
+        Console(file=out).print(table)
+        return DONE
+
+    return with_data(config_path, lambda paths: paths.state, show)
+
+
+def run_undo(config_path: Path, seq: int, out: TextIO, *, reason: str, who: str, now: float) -> int:
+    """Take a move back; a running service applies it with its next readings.
+
+    Parameters
+    ----------
+    config_path : Path
+    seq : int
+        Number of the move.
+    out : text file
+    reason : str
+        Kept on record.
+    who : str
+        Empty for the user of this machine who asks.
+    now : float
+        Unix seconds.
+
+    Returns
+    -------
+    int
+        0 done, 1 there is no such move or it was taken back before, 2 no reason or a bad
+        configuration, 3 there is no data folder of a service.
+    """
+    try:
+        config = load(config_path, decoders=frozenset(DECODERS))
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        return USAGE
+    path = DataPaths(config.data_dir).state
+    if not path.exists():
+        sys.stderr.write(f"{path}: has `plumewatch run` been started with this configuration?\n")
+        return UNREACHABLE
+    why = " ".join(reason.split())[:200]
+    if not why:
+        sys.stderr.write("--reason: please say why; it stays on record\n")
+        return USAGE
+    name = " ".join(who.split())[:60] or _user()
+    try:
+        with closing(connect(path)) as connection, transaction(connection) as tx:
+            move = level_moves.undo(tx, seq, name, now, why)
+    except LevelMoveError as error:
+        sys.stderr.write(f"{error}\n")
+        return REFUSED
+    except (StorageError, sqlite3.Error) as error:
+        sys.stderr.write(f"{path}: {error}\n")
+        return UNREACHABLE
+    out.write(
+        f"move {move.seq} takes move {seq} back: {move.sensor} {move.before:+.3g}"
+        f" to {move.after:+.3g}\n"
+    )
+    return DONE
+
+
+def _user() -> str:
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        name = f"user {os.getuid()}"
+    return f"{name} on the command line"
+
+
+def _cells(report: LevelReport | None) -> tuple[str, ...]:
+    if report is None:
+        return ("nothing judged yet", "", "", "", "", "", "")
+    over = "" if report.within_budget else " (over)"
+    return (
+        f"{probability(report.level):.2f}",
+        "learning" if report.expected is None else f"{report.expected:.1f}{over}",
+        f"{report.budget:g}",
+        _lost(report.lost),
+        _lost(report.lost_lowest),
+        f"{report.feedback:+.3g}" if report.feedback else "not moved",
+        f"{report.weeks:.1f} weeks",
+    )
+
+
+def _lost(share: float | None) -> str:
+    if share is None:
+        return "not known"
+    return f"{100 * share:.0f} %" if share >= 0.0 else f"{-100 * share:.0f} % more found"

@@ -1,0 +1,155 @@
+"""`plumewatch levels`, and what `check` says of budgets: from what a service has stored."""
+
+import io
+import json
+
+import pytest
+
+from alerts import level_moves, schema
+from alerts.engine import AlertEngine
+from alerts.incidents import Verdict
+from alerts.policy import AlertPolicy
+from detection.decision_levels import BUDGET, LevelReport
+from detection.events import Event, EventKind, EventPhase
+from plumewatch.check import _levels
+from plumewatch.config import ConfigError, load
+from plumewatch.levels import run_levels, run_moves, run_undo
+from plumewatch.paths import DataPaths
+from storage.sqlite import connect, migrate
+
+NOW = 1_790_000_000.0
+CONFIG = """
+site = "S"
+timezone = "America/New_York"
+[detection]
+false_alarms_per_sensor_week = 2
+[[room]]
+id = "r"
+name = "Boys"
+building = "North"
+[[sensor]]
+id = "s1"
+room = "r"
+[[sensor]]
+id = "s2"
+room = "r"
+false_alarms_per_week = 0.5
+[[sensor]]
+id = "s3"
+room = "r"
+"""
+RAISED = LevelReport(2.2, 1.8, 2.0, 1.8, 0.19, 0.4, 0.25, 3.5, 120.0)
+BOUND = LevelReport(3.3, 1.8, 0.5, 4.0, 0.7, 0.8, 0.0, 3.5, 120.0)
+
+
+@pytest.fixture
+def config_path(tmp_path):
+    path = tmp_path / "plumewatch.toml"
+    path.write_text(CONFIG)
+    return path
+
+
+@pytest.fixture
+def stored(config_path):
+    """A data folder of a service that had one false alarm at s1."""
+    config = load(config_path)
+    paths = DataPaths(config.data_dir)
+    paths.root.mkdir()
+    connection = connect(paths.state)
+    migrate(connection, schema.COMPONENT, schema.SCRIPTS)
+    engine = AlertEngine(config.registry(), AlertPolicy())
+    event = Event(
+        "s1", EventKind.VAPE, EventPhase.ALERTED, NOW, NOW, NOW, None, 0.9, {"vape": 0.9}, {}, "m"
+    )
+    (record,) = engine.on_events(connection, [event], NOW)
+    engine.feedback(connection, record.incident, "Lee", Verdict.FALSE_ALARM, NOW, cause="spray")
+    level_moves.save_levels(connection, [("s1", RAISED), ("s2", BOUND)])
+    connection.close()
+    return config_path
+
+
+def run(command, *arguments, **options):
+    out = io.StringIO()
+    return command(*arguments, out, **options), out.getvalue()
+
+
+def undo(path, seq=1, **options):
+    return run(run_undo, path, seq, **{"reason": "a drill", "who": "", "now": NOW, **options})
+
+
+def test_levels_as_json_and_as_a_table(stored, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    code, text = run(run_levels, stored, as_json=True)
+    first, _, last = map(json.loads, text.splitlines())
+    assert code == 0
+    assert (first["sensor"], first["level"]["expected"], first["level"]["lost"]) == (
+        "s1",
+        1.8,
+        0.19,
+    )
+    assert last == {"sensor": "s3", "level": None}
+    code, text = run(run_levels, stored, as_json=False)
+    assert code == 0
+    for said in ("0.90", "1.8", "19 %", "40 %", "+0.25", "4.0 (over)", "nothing judged yet"):
+        assert said in text
+
+
+def test_moves_are_listed_and_taken_back(stored, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    code, text = undo(stored)
+    assert (code, text) == (0, "move 2 takes move 1 back: s1 +0.25 to +0\n")
+    code, text = run(run_moves, stored, sensor="s1", limit=20, as_json=True)
+    newest, first = map(json.loads, text.splitlines())
+    assert code == 0
+    assert (newest["undoes"], newest["after"], newest["reason"]) == (1, 0.0, "a drill")
+    assert newest["who"].endswith("on the command line")
+    assert first["undone"]
+    code, text = run(run_moves, stored, sensor="", limit=20, as_json=False)
+    assert code == 0
+    assert "takes back 1: a drill" in text
+    assert "false alarm: spray (taken back)" in text
+    assert run(run_moves, stored, sensor="s2", limit=20, as_json=True) == (0, "")
+
+
+def test_what_cannot_be_taken_back(stored, capsys):
+    assert undo(stored, who="Keeper")[0] == 0
+    for seq, said in ((1, "taken back before"), (2, "took move 1 back"), (9, "no move 9")):
+        assert undo(stored, seq) == (1, "")
+        assert said in capsys.readouterr().err
+    assert undo(stored, reason="  ") == (2, "")
+
+
+def test_without_a_data_folder(config_path, capsys):
+    assert run(run_levels, config_path, as_json=True) == (3, "")
+    assert undo(config_path) == (3, "")
+    assert capsys.readouterr().err.count("has `plumewatch run` been started") == 2
+    assert undo(config_path.with_name("none.toml")) == (2, "")
+
+
+def test_check_warns_of_a_budget_that_cannot_be_kept(stored):
+    (finding,) = _levels(load(stored))
+    assert finding.ok
+    assert finding.warning
+    assert finding.part == "level: s2"
+    assert "4.0 false alarms a week" in finding.sentence
+    assert "at the highest level allowed, 0.5 are tolerable" in finding.sentence
+
+
+def test_check_says_nothing_before_there_is_a_service(config_path):
+    config = load(config_path)
+    assert list(_levels(config)) == []
+    DataPaths(config.data_dir).root.mkdir()
+    connect(DataPaths(config.data_dir).state).close()
+    assert list(_levels(config)) == []
+
+
+def test_budget_in_the_configuration(config_path):
+    config = load(config_path)
+    assert config.detection.false_alarms_per_sensor_week == 2.0
+    assert [s.false_alarms_per_week for s in config.sensor] == [None, 0.5, None]
+    config_path.write_text(CONFIG.replace("false_alarms_per_sensor_week = 2", ""))
+    assert load(config_path).detection.false_alarms_per_sensor_week == BUDGET
+    for wrong in ("0", "51", '"few"', "nan"):
+        config_path.write_text(CONFIG.replace("week = 2", f"week = {wrong}"))
+        with pytest.raises(ConfigError, match="false_alarms_per_sensor_week"):
+            load(config_path)
