@@ -256,7 +256,6 @@ def mapping_suggest(
     ] = None,
 ) -> None:
     """Propose a mapping (TOML) from payloads or Home Assistant discovery messages."""
-
     from plumewatch.mapping_command import run_suggest  # noqa: PLC0415
 
     data = None if files else sys.stdin.buffer.read()
