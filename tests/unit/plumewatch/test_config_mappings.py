@@ -1,0 +1,153 @@
+"""Mappings, routes, aliases and further topics in the configuration, and what ingest is given."""
+
+import copy
+from pathlib import Path
+
+import pytest
+
+from ingest.decoders import DECODERS
+from plumewatch.config import ConfigError, parse
+from plumewatch.intake_settings import intake_config, mapping_decoders, routes, topic_filters
+
+MAPPING = {
+    "version": 1,
+    "name": "acme",
+    "topic": "acme/{id}/state",
+    "sensor": {"capture": "id"},
+    "field": [{"quantity": "pm25", "unit": "ug/m3", "path": ["pm"]}],
+    "availability": {"topic": "acme/{id}/lwt"},
+    "example": [
+        {"topic": "acme/a/state", "payload": '{"pm": 7}', "sensor": "a", "values": {"pm25": 7}}
+    ],
+}
+GOOD = {
+    "site": "Northfield High School",
+    "timezone": "America/New_York",
+    "room": [{"id": "r", "name": "Boys' restroom", "building": "North"}],
+    "sensor": [{"id": "s", "room": "r", "decoder": "mapping:acme", "aliases": ["24E1"]}],
+    "mapping": [MAPPING],
+    "route": [{"topic": "lora/+/up", "decoder": "milesight"}],
+    "ingest": {"decoders": ["airgradient"], "topics": ["site/#"]},
+}
+NAMES = frozenset(DECODERS)
+
+
+def parsed(**more):
+    return parse({**copy.deepcopy(GOOD), **more}, base=Path("/srv"), decoders=NAMES)
+
+
+def faults_of(**more):
+    with pytest.raises(ConfigError) as refused:
+        parsed(**more)
+    return {fault.path: fault.allowed for fault in refused.value.faults}
+
+
+def test_good():
+    config = parsed()
+    (decoder,) = mapping_decoders(config)
+    assert topic_filters(config, (decoder,)) == (
+        "airgradient/readings/+",
+        "acme/+/state",
+        "acme/+/lwt",
+        "lora/+/up",
+        "site/#",
+    )
+    heard = intake_config(config, dedupe_window=9)
+    assert [d.name for d in heard.mappings] == ["mapping:acme"]
+    assert heard.routes == (("lora/+/up", "milesight"),)
+    assert heard.aliases == {"24E1": "s"}
+    assert heard.dedupe_window == 9
+    assert [d.name for d in routes(config).of("acme/s/state")] == ["mapping:acme"]
+
+
+def test_all_topics_without_a_choice_of_decoders():
+    config = parsed(ingest={})
+    assert {"acme/+/state", "lora/+/up", "tele/#"} <= set(
+        topic_filters(config, mapping_decoders(config))
+    )
+
+
+def test_names_of_decoders_and_mappings():
+    faults = faults_of(
+        sensor=[
+            {"id": "s", "room": "r", "decoder": "mapping:gone"},
+            {"id": "t", "room": "r", "decoder": "acme"},
+        ],
+        route=[
+            {"topic": "a", "decoder": "morse"},
+            {"topic": "b", "decoder": "mapping:acme"},
+            {"topic": "c/#/#", "decoder": "native"},
+        ],
+        ingest={"decoders": ["native", "morse", "mapping:acme"], "topics": ["a+"]},
+    )
+    assert sorted(faults) == [
+        "ingest.decoders.1",
+        "ingest.decoders.2",
+        "ingest.topics.0",
+        "route.0.decoder",
+        "route.2.topic",
+        "sensor.0.decoder",
+        "sensor.1.decoder",
+    ]
+    assert "mapping:acme" in faults["sensor.0.decoder"]
+    assert "mapping:acme" not in faults["ingest.decoders.2"]
+
+
+def test_all_faults_of_a_mapping_at_once_with_their_places():
+    broken = copy.deepcopy(MAPPING)
+    broken["field"].append({"quantity": "tvoc_ppb", "unit": "ug/m3", "path": ["v"]})
+    broken["field"].append({"quantity": "rh", "unit": "%", "capture": "room"})
+    broken["when"] = [{"path": ["a"]}]
+    assert sorted(faults_of(mapping=[broken])) == [
+        "mapping.0.field.1.unit",
+        "mapping.0.field.2.capture",
+        "mapping.0.when.0",
+    ]
+    assert sorted(faults_of(mapping=[{**MAPPING, "script": "x", "join_s": 99}])) == [
+        "mapping.0.join_s",
+        "mapping.0.script",
+    ]
+
+
+def test_repeated_names_and_mappings_never_reached():
+    other = {**MAPPING, "name": "other"}
+    guarded = {**other, "when": [{"path": ["pm"], "present": True}]}
+    assert list(faults_of(mapping=[MAPPING, {**MAPPING, "topic": "b/{id}"}])) == ["mapping.1.name"]
+    faults = faults_of(mapping=[MAPPING, guarded])
+    assert list(faults) == ["mapping.1.topic"]
+    assert "never reached" in faults["mapping.1.topic"]
+    assert len(parsed(mapping=[guarded, MAPPING]).mapping) == 2
+
+
+def test_too_many_mappings():
+    many = [{**MAPPING, "name": f"m{n}", "topic": f"m{n}/{{id}}"} for n in range(65)]
+    assert "mapping" in faults_of(mapping=many)
+
+
+def test_aliases_are_of_one_sensor():
+    sensors = [
+        {"id": "s", "room": "r", "aliases": ["a", "t"]},
+        {"id": "t", "room": "r", "aliases": ["a", "b"]},
+    ]
+    assert sorted(faults_of(sensor=sensors)) == ["sensor.0.aliases.1", "sensor.1.aliases.0"]
+
+
+@pytest.mark.parametrize(
+    "junk", [{"mapping": 7}, {"mapping": [7]}, {"mapping": [{}]}, {"route": {}}, {"route": [None]},
+             {"ingest": {"decoders": 7}}, {"ingest": 7}, {"mapping": [{"name": 7, "topic": []}]},
+             {"sensor": [{"id": "s", "room": "r", "aliases": 7}]}]
+)  # fmt: skip
+def test_junk_is_a_fault_and_no_traceback(junk):
+    assert faults_of(**junk)
+
+
+def test_examples_that_fail_are_all_named():
+    wrong = copy.deepcopy(MAPPING)
+    wrong["example"] *= 2
+    wrong["example"][1] = {**wrong["example"][1], "values": {"pm25": 8}}
+    wrong["example"].append({"topic": "acme/a/state", "payload": "{}", "nothing": True})
+    config = parsed(mapping=[wrong])
+    with pytest.raises(ConfigError) as refused:
+        mapping_decoders(config)
+    assert [f.path for f in refused.value.faults] == ["mapping.0.example.1", "mapping.0.example.2"]
+    assert refused.value.faults[0].value == "pm25 is 7, not 8"

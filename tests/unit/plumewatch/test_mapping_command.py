@@ -1,0 +1,200 @@
+"""`plumewatch mapping`, and mappings in `check` and `decode`."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from plumewatch.cli import app
+from plumewatch.starter import STARTER
+from tests.support.broker import free_port
+
+MAPPING = """
+[[mapping]]
+version = 1
+name = "acme"
+topic = "acme/{id}/state"
+sensor = { capture = "id" }
+time = { path = ["at"], formats = ["%Y-%m-%d %H:%M:%S"] }
+
+[[mapping.field]]
+quantity = "pm25"
+unit = "mg/m3"
+path = ["dust"]
+
+[[mapping.example]]
+topic = "acme/n2-boys-1/state"
+payload = '{"dust": 0.01, "at": "2025-12-31 19:00:00"}'
+sensor = "n2-boys-1"
+values = { pm25 = 10 }
+time = 2026-01-01T00:00:00Z
+"""
+
+
+@pytest.fixture
+def call():
+    def call(*arguments, **more):
+        result = CliRunner().invoke(app, list(map(str, arguments)), **more)
+        assert result.exception is None or isinstance(result.exception, SystemExit), (
+            result.exception
+        )
+        return result
+
+    return call
+
+
+@pytest.fixture
+def config(tmp_path):
+    def write(more=MAPPING, base=STARTER):
+        path = tmp_path / "plumewatch.toml"
+        path.write_text(base + more)
+        return path
+
+    return write
+
+
+class TestSuggest:
+    PAYLOAD = '{"pm25": 7, "rh": 41}\n'
+
+    def test_from_standard_input(self, call):
+        result = call("mapping", "suggest", "--topic", "lab/b7/x", input=self.PAYLOAD)
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert 'topic = "lab/{id}/x"' in result.stdout
+
+    def test_from_files_one_sample_each_or_one_a_line(self, call, tmp_path):
+        (tmp_path / "one.json").write_text('{\n  "pm25": 7\n}\n')
+        (tmp_path / "lines").write_text('{"pm25": 8}\n\n{"pm25": 9, "co2": 600}\r\n')
+        result = call(
+            "mapping", "suggest", "--topic", "lab/b7/x", tmp_path / "one.json", tmp_path / "lines"
+        )
+        assert result.exit_code == 0
+        assert result.stdout.count("[[mapping.example]]") == 3
+        assert 'quantity = "co2"' in result.stdout
+
+    def test_the_suggestion_is_configuration_that_passes_as_it_is(self, call, config):
+        text = call("mapping", "suggest", "--topic", "lab/b7/x", input=self.PAYLOAD).stdout
+        path = config(text)
+        result = call("mapping", "test", "--config", path)
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert result.stdout == "ok    lab-b7-x: 1 examples pass\n"
+
+    def test_name_and_zone(self, call, config):
+        payload = '{"pm25": 7, "time": "2026-09-21 10:13:20"}'
+        result = call(
+            *("mapping", "suggest", "--topic", "lab/b7/x", "--name", "lab"),
+            *("--config", config()),
+            input=payload,
+        )
+        assert 'name = "lab"' in result.stdout
+        assert "time = 1790000000.0" in result.stdout
+
+    def test_a_topic_that_a_decoder_takes_is_said(self, call):
+        result = call("mapping", "suggest", "--topic", "tele/b7/SENSOR", input=self.PAYLOAD)
+        assert result.exit_code == 0
+        assert result.stderr == (
+            "decoder 'tasmota' takes this topic already; a mapping would be asked first\n"
+        )
+
+    @pytest.mark.parametrize("payload", ["", "hello", "{}", '{"tvoc": 3}'])
+    def test_nothing_understood(self, call, payload):
+        result = call("mapping", "suggest", "--topic", "lab/b7/x", input=payload)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr.startswith("no suggestion: ")
+        assert result.stderr.count("\n") == 1
+
+    def test_files_and_configurations_that_are_none(self, call, tmp_path, config):
+        result = call("mapping", "suggest", "--topic", "a/b7/c", tmp_path / "none")
+        assert result.exit_code == 2
+        assert result.stderr == f"{tmp_path}/none: No such file or directory\n"
+        bad = config('colour = "red"\n')
+        result = call(
+            "mapping", "suggest", "--topic", "a/b7/c", "--config", bad, input=self.PAYLOAD
+        )
+        assert result.exit_code == 2
+
+
+class TestExamples:
+    def test_a_failing_example_is_named_and_told(self, call, config):
+        path = config(
+            MAPPING.replace("pm25 = 10", "pm25 = 11").replace("Z\n", "Z\nfaults = ['rh']")
+        )
+        result = call("mapping", "test", "--config", path)
+        assert result.exit_code == 1
+        assert result.stdout == (
+            "FAULT acme: mapping.0.example.0: pm25 is 10, not 11; faults are none, not rh\n"
+        )
+
+    def test_without_mappings(self, call, config):
+        result = call("mapping", "test", "--config", config(""))
+        assert result.exit_code == 0
+        assert "has no [[mapping]]" in result.stdout
+
+    def test_bad_configuration(self, call, config):
+        result = call("mapping", "test", "--config", config(MAPPING.replace("mg/m3", "ppb")))
+        assert result.exit_code == 2
+        assert result.stderr == (
+            "mapping.0.field.0.unit: 'ppb': must be a unit of pm25: ug/m3, mg/m3\n"
+        )
+
+    def test_check_runs_them(self, call, config):
+        base = STARTER.replace("port = 1883", f"port = {free_port()}")
+        result = call("check", "--config", config(base=base))
+        assert result.exit_code == 3  # no broker
+        assert "ok    mappings: 1 in the order acme; their 1 examples pass\n" in result.stdout
+        result = call("check", "--config", config(MAPPING.replace("pm25 = 10", "pm25 = 11")))
+        assert result.exit_code == 2
+        assert result.stdout == (
+            "FAULT mapping.0.example.0: pm25 is 10, not 11:"
+            " mapping 'acme' and its example must agree\n"
+        )
+
+    def test_run_refuses_to_start(self, call, config):
+        result = call("run", "--config", config(MAPPING.replace("pm25 = 10", "pm25 = 11")))
+        assert result.exit_code == 2
+        assert "mapping.0.example.0" in result.stderr
+
+
+class TestDecode:
+    PAYLOAD = '{"dust": 0.0125, "at": "2026-09-21 10:13:20"}'
+
+    def test_by_topic_with_the_zone_of_the_site(self, call, config):
+        result = call(
+            "decode", "--topic", "acme/b7/state", "--config", config(), input=self.PAYLOAD
+        )
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert json.loads(result.stdout) == {
+            "sensor": "b7",
+            "time": 1_790_000_000.0,
+            "values": {"pm25": 12.5},
+            "events": [],
+            "faults": [],
+        }
+
+    def test_by_name(self, call, config):
+        arguments = ("decode", "--topic", "acme/b7/state", "--decoder", "mapping:acme")
+        assert call(*arguments, "--config", config(), input=self.PAYLOAD).exit_code == 0
+        result = call(*arguments, input=self.PAYLOAD)
+        assert result.exit_code == 2
+        assert "no decoder 'mapping:acme'" in result.stderr
+
+    def test_a_sensors_decoder_and_routes_count(self, call, config):
+        more = '\n[[route]]\ntopic = "door/+"\ndecoder = "airgradient"\n'
+        result = call(
+            *("decode", "--topic", "door/b7", "--config", config(more)),
+            input='{"wifi":-5,"rco2":600}',
+        )
+        assert json.loads(result.stdout)["values"]["co2"] == 600.0
+        base = STARTER.replace('model = "sen55"', 'decoder = "airgradient"')
+        result = call(
+            *("decode", "--topic", "odd/n2-boys-1", "--config", config("", base)),
+            input='{"wifi":-5,"rco2":600}',
+        )
+        assert json.loads(result.stdout)["values"]["co2"] == 600.0
+
+    def test_bad_configuration(self, call, config, tmp_path):
+        result = call("decode", "--topic", "t", "--config", tmp_path / "none.toml", input="{}")
+        assert result.exit_code == 2
+        path = config(MAPPING.replace("pm25 = 10", "pm25 = 11"))
+        result = call("decode", "--topic", "t", "--config", path, input="{}")
+        assert result.exit_code == 2
+        assert "must agree" in result.stderr
