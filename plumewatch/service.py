@@ -432,6 +432,11 @@ class Service:
             ),
         )
 
+    def _intervals(self) -> dict[str, float]:
+        """Seconds between the reports of each sensor, registered or learnt."""
+        lives = self._watch.lives() if self._watch else {}
+        return {name: life.interval_s for name, life in lives.items()}
+
     def _dead_letters(self) -> dict[str, int]:
         """Count the kept dead letters by reason; what the disk refuses to say is left out."""
         try:
@@ -459,6 +464,7 @@ class Service:
                 token=page_token(self.config, self.paths.staff_token),
                 on_change=self._wake_outbox.set,
                 pipeline=self.pipeline,
+                intervals=self._intervals,
                 suggest_mapping=partial(suggestion_for, self.intake),
                 open_reading=is_loopback(web.host),
                 secure_cookie=web.public_url.startswith("https://"),

@@ -548,6 +548,7 @@ class _Page:
             self._registry,
             latest,
             self._settings.clock(),
+            self._settings.intervals(),
         )
 
     def _named(self, incidents: list[dict[str, Any]]) -> list[dict[str, Any]]:

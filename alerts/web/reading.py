@@ -94,9 +94,18 @@ class RoomState:
 
 
 def rooms(
-    database: Path, registry: Registry, latest: Mapping[str, LatestReading], now: float
+    database: Path,
+    registry: Registry,
+    latest: Mapping[str, LatestReading],
+    now: float,
+    intervals: Mapping[str, float] | None = None,
 ) -> list[RoomState]:
-    """State of every registered room, in registry order."""
+    """State of every registered room, in registry order.
+
+    `intervals` are the seconds between reports as learnt, by sensor; without one the registered
+    interval counts.
+    """
+    intervals = intervals or {}
     with closing(sqlite.connect(database, read_only=True)) as db:
         open_rows = _rows(
             db,
@@ -118,6 +127,7 @@ def rooms(
             [r for r in running if r["room"] == room.id],
             latest,
             now,
+            intervals,
         )
         for room in registry.rooms.values()
     ]
@@ -130,6 +140,7 @@ def _room_state(
     running: Sequence[dict[str, Any]],
     latest: Mapping[str, LatestReading],
     now: float,
+    intervals: Mapping[str, float],
 ) -> RoomState:
     sensors = registry.sensors_in(room.id)
     newest = max(
@@ -138,7 +149,7 @@ def _room_state(
     air = () if newest is None else _air(newest.values)
     seen = None if newest is None else newest.time
     level, text, since, incident_id = "clear", "Air is clear", None, ""
-    patience = max((4 * s.interval_s for s in sensors), default=0.0)
+    patience = max((4 * intervals.get(s.id, s.interval_s) for s in sensors), default=0.0)
     if not sensors:
         level, text = "none", "No sensor"
     elif newest is None:

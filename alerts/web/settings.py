@@ -119,6 +119,8 @@ class StaffPageSettings:
     suggest_mapping : callable
         Returns the `MappingSuggestion` of an unmatched topic, None if it is none; called in the
         event loop, must be quick.
+    intervals : callable
+        Returns the seconds between reports as learnt, by sensor; called in the event loop.
     open_reading : bool
         Whether pages may be read without signing in; for loopback only. Actions never may.
     secure_cookie : bool
@@ -143,6 +145,7 @@ class StaffPageSettings:
     on_change: Callable[[], None] = lambda: None
     pipeline: Callable[[], PipelineStatus] = PipelineStatus
     suggest_mapping: Callable[[str], MappingSuggestion | None] = lambda _: None
+    intervals: Callable[[], Mapping[str, float]] = dict
     open_reading: bool = True
     secure_cookie: bool = False
     hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")

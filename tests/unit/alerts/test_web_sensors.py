@@ -92,3 +92,12 @@ async def test_no_journal_no_page(open_page):
     page = open_page()
     await page.sign_in()
     assert (await page.client.get("/dead-letters")).status_code == 404
+
+
+async def test_a_room_is_silent_by_the_learnt_interval(open_page):
+    page = open_page()
+    page.now = NOW + 240
+    assert "No readings" in (await page.client.get("/rooms/n2-boys")).text
+    page = open_page(intervals=lambda: {"s1": 300.0})
+    page.now = NOW + 240
+    assert "No readings" not in (await page.client.get("/rooms/n2-boys")).text
