@@ -183,11 +183,16 @@ class HttpDoor:
         self._replays = Replays()
         self.app = Starlette(
             routes=[
-                Route("/ingest/{decoder}", self._post, methods=["POST"]),
-                Route("/ingest/{decoder}/{sensor}", self._post, methods=["POST"]),
+                Route(path, self._post, methods=["POST"])
+                for path in (
+                    "/ingest/{decoder}",
+                    "/ingest/{decoder}/",
+                    "/ingest/{decoder}/{sensor}",
+                )
             ],
             exception_handlers={HTTPException: _no_page},
         )
+        self.app.router.redirect_slashes = False  # devices do not follow
 
     async def _post(self, request: Request) -> Response:
         known: list[HttpSource] = []

@@ -475,6 +475,12 @@ async def test_token_and_signature_where_both_are_asked_for(world):
     assert statuses == [401, 401, 200]
 
 
+async def test_a_slash_at_the_end_is_no_redirect(world):
+    answer = await world.post("/ingest/halo/", halo(), token=TOKENS["halo"])
+    assert answer.status_code == 200
+    assert (await world.post("/ingest/halo/x/", halo())).status_code == 404
+
+
 async def test_odd_paths_do_no_harm(world):
     for path in (
         "/ingest/%00",

@@ -1,0 +1,74 @@
+"""Every decoder of the HTTP door reads there what its golden cases say it reads."""
+
+import asyncio
+from zoneinfo import ZoneInfo
+
+import httpx
+import pytest
+
+from alerts.secrets import Secret
+from ingest.commit import GroupCommit
+from ingest.decoders import DECODERS
+from ingest.decoders.base import Context, topic_matches
+from ingest.http_door import HttpDoor
+from ingest.http_sources import HTTP_DECODERS, HttpSource
+from ingest.pipeline import Intake, IntakeConfig
+from tests.contract.test_decoders import RECEIVED, load, payload_of
+
+TOKEN = "token-of-every-source"
+
+
+def place_of(name):
+    topics = DECODERS[name].topics
+    return topics[0] if topics else "+"
+
+
+def alone(name, case):
+    """Whether a case is one accepted message of one device, under the topic of readings."""
+    if DECODERS[name].topics and not topic_matches(place_of(name), case["topic"]):
+        return False
+    sensors = {reading["sensor"].split(":")[0] for reading in case.get("readings", ())}
+    return len(sensors) == 1 and not case.get("before") and not case.get("retained")
+
+
+CASES = [(name, case) for name in sorted(HTTP_DECODERS) for case in load(name) if alone(name, case)]
+
+
+def test_every_decoder_has_a_case():
+    assert {name for name, _ in CASES} == HTTP_DECODERS
+
+
+@pytest.mark.parametrize(
+    ("name", "case"), CASES, ids=[f"{name}: {case['case']}" for name, case in CASES]
+)
+async def test_posted(name, case):
+    kept = []
+
+    async def write(readings, _letters):
+        kept.extend(readings)
+
+    source = HttpSource("all", name, token=Secret(TOKEN), strangers=True, topic=place_of(name))
+    context = Context(zone=ZoneInfo(case.get("zone", "UTC")))
+    commits = GroupCommit(write)
+    door = HttpDoor(
+        [source],
+        Intake(IntakeConfig(context=context)),
+        commits,
+        clock=lambda: case.get("received", RECEIVED),
+    )
+    task = asyncio.create_task(commits.run())
+    sensor = case["readings"][0]["sensor"]
+    transport = httpx.ASGITransport(door.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://door") as http:
+        answer = await http.post(
+            f"/ingest/{name}/{sensor}",
+            content=payload_of(case),
+            headers={"authorization": f"Bearer {TOKEN}"},
+        )
+    task.cancel()
+    await asyncio.wait((task,))
+    assert (answer.status_code, answer.json()["readings"]) == (200, len(case["readings"]))
+    assert [(r.sensor, r.values, list(r.events)) for r in kept] == [
+        (r["sensor"], pytest.approx(r.get("values", {})), r.get("events", []))
+        for r in case["readings"]
+    ]
