@@ -1,0 +1,53 @@
+"""An unknown device over a real broker: listed, mapped, heard."""
+
+import json
+import re
+import time
+from html import unescape
+
+import httpx
+import pytest
+
+from tests.support.broker import Mosquitto
+from tests.support.service import Publisher, ServiceProcess, eventually
+
+TOPIC = "acme/n2-boys-1/state"
+
+
+@pytest.fixture
+def broker():
+    with Mosquitto() as started:
+        yield started
+
+
+def payload(**content):
+    return json.dumps({"ts": int(time.time()), **content}).encode()
+
+
+def write(service, more):
+    service.config.write_text(service.config.read_text() + more)
+
+
+def test_from_unread_to_mapped(broker, tmp_path):
+    service = ServiceProcess(tmp_path, broker.port)
+    write(service, "\n[ingest]\ntopics = ['acme/#']\n")
+    with service, Publisher(broker.port) as publisher:
+        publisher.send(TOPIC, payload(dust=7, pm25=7.5, co2=600))
+        publisher.settle()
+        eventually(lambda: service.dead_letters()["unknown_topic"], "a dead letter")
+        with httpx.Client(base_url=f"http://127.0.0.1:{service.web_port}") as page:
+            assert TOPIC in page.get("/sensors").text
+            token = (tmp_path / "data/staff-token").read_text().strip()
+            page.post("/sign-in", data={"token": token, "name": "Facilities", "after": "/"})
+            shown = page.get("/unmatched", params={"topic": TOPIC}).text
+        found = re.search(r"<textarea[^>]*>(.*?)</textarea>", shown, re.DOTALL)
+        write(service, "\n" + unescape(found[1]))
+        service.end()
+        service.start()
+        publisher.send(TOPIC, payload(pm25=8.5, co2=650))
+        publisher.settle()
+        (reading,) = eventually(service.journal, lambda: f"a reading:\n{service.log}")
+    assert reading.sensor == "n2-boys-1"
+    assert reading.values == {"pm25": 8.5, "co2": 650.0}
+    assert reading.flags == ()
+    assert "Traceback" not in service.log

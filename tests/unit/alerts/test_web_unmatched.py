@@ -1,0 +1,149 @@
+"""The page that suggests a mapping for a topic that nothing reads."""
+
+import json
+import re
+from html import unescape
+
+import pytest
+
+from alerts.policy import AlertPolicy, StaffMember
+from alerts.web.settings import MappingSuggestion, PipelineStatus, UnmatchedTopic
+from ingest.message import Message
+from ingest.pipeline import Intake, IntakeConfig
+from plumewatch.unmatched import suggestion_for, unmatched_topics
+from tests.unit.alerts.test_web import NOW, Page
+
+TOPIC = "site/<b>7/state"
+NASTY = "</textarea><script>alert(1)</script>\u202e"
+
+
+@pytest.fixture
+def intake():
+    intake = Intake(IntakeConfig(sample_bytes=400))
+    payload = json.dumps({"pm25": 7, NASTY: NASTY}).encode()
+    intake.on_message(Message(TOPIC, payload, NOW - 60))
+    intake.on_message(Message(TOPIC, payload, NOW - 30))
+    intake.on_message(Message("door/1", b'{"wifi": -5, "rco2": 600}', NOW - 20))
+    intake.on_message(Message("void/1", b"\x00\x01\xff", NOW - 10))
+    intake.on_message(Message("long/1", b'{"pm25": 7, "x": "' + b"y" * 900 + b'"}', NOW - 5))
+    return intake
+
+
+@pytest.fixture
+async def open_page(database, registry, policy, intake):
+    pages = []
+
+    def make(**options):
+        options.setdefault("suggest_mapping", lambda topic: suggestion_for(intake, topic))
+        options.setdefault("pipeline", lambda: PipelineStatus(unmatched=unmatched_topics(intake)))
+        pages.append(Page(database, registry, options.pop("policy", policy), **options))
+        return pages[-1]
+
+    yield make
+    for page in pages:
+        await page.client.aclose()
+        page.db.close()
+
+
+async def signed_in(page, name="F. Manager"):
+    await page.sign_in(name=name)
+    return page
+
+
+async def shown(page, topic):
+    return await page.client.get("/unmatched", params={"topic": topic})
+
+
+async def test_the_sensors_page_lists_them_newest_first(open_page):
+    text = (await open_page().client.get("/sensors")).text
+    assert "Unknown formats" in text
+    assert "site/&lt;b&gt;7/state" in text
+    assert "<b>7" not in text
+    assert text.index("long/1") < text.index("void/1") < text.index("door/1")
+    found = await (await signed_in(open_page())).client.get(
+        unescape(re.search(r'href="(/unmatched\?topic=site[^"]+)"', text)[1])
+    )
+    assert found.status_code == 200
+
+
+async def test_nothing_is_shown_where_nothing_is_unread(open_page):
+    text = (await open_page(pipeline=PipelineStatus).client.get("/sensors")).text
+    assert "Unknown formats" not in text
+
+
+async def test_the_suggestion_is_text_to_copy(open_page, intake):
+    response = await shown(await signed_in(open_page()), TOPIC)
+    assert response.status_code == 200
+    assert "<script>" not in response.text
+    assert "\u202e" not in response.text
+    area = re.search(r"<textarea[^>]*readonly[^>]*>(.*?)</textarea>", response.text, re.DOTALL)[1]
+    assert unescape(area) == suggestion_for(intake, TOPIC).mapping
+    assert 'quantity = "pm25"' in unescape(area)
+    assert "default-src 'none'" in response.headers["content-security-policy"]
+
+
+async def test_a_decoder_that_reads_it_is_offered_as_a_route(open_page):
+    text = unescape((await shown(await signed_in(open_page()), "door/1")).text)
+    assert '[[route]]\ntopic = "door/1"\ndecoder = "airgradient"' in text
+
+
+@pytest.mark.parametrize(
+    ("topic", "said"), [("void/1", "binary"), ("long/1", "only the beginning of the payload")]
+)
+async def test_no_suggestion_says_why(open_page, topic, said):
+    response = await shown(await signed_in(open_page()), topic)
+    assert response.status_code == 200
+    assert "There is none" in response.text
+    assert said in response.text
+    assert "<textarea" not in response.text
+
+
+@pytest.mark.parametrize("topic", ["", "never/heard", "x" * 2000])
+async def test_what_was_not_heard(open_page, topic):
+    assert (await shown(await signed_in(open_page()), topic)).status_code == 404
+
+
+async def test_signing_in_comes_first_and_leads_back(open_page):
+    page = open_page()
+    response = await shown(page, "door/1")
+    assert response.status_code == 303
+    assert response.headers["location"] == "/sign-in?next=/unmatched%3Ftopic%3Ddoor%252F1"
+    form = await page.client.get(response.headers["location"])
+    after = unescape(re.search(r'name="after" value="([^"]+)"', form.text)[1])
+    signed = await page.sign_in(after=after, name="F. Manager")
+    assert (await page.client.get(signed.headers["location"])).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [("F. Manager", 200), ("fm", 200), ("A. Principal", 403), ("Somebody Else", 200)],
+)
+async def test_it_is_for_facilities_and_administrators(open_page, name, status):
+    assert (await shown(await signed_in(open_page(), name), "door/1")).status_code == status
+
+
+async def test_where_nobody_is_listed_for_it_everybody_signed_in_may(open_page):
+    policy = AlertPolicy(staff=(StaffMember("ap", "A. Principal", "staff", ()),))
+    page = await signed_in(open_page(policy=policy), "A. Principal")
+    assert (await shown(page, "door/1")).status_code == 200
+
+
+async def test_a_page_without_a_pipeline_has_none(open_page):
+    page = await signed_in(open_page(suggest_mapping=lambda _: None))
+    assert (await shown(page, "door/1")).status_code == 404
+
+
+def test_the_list_is_bounded():
+    intake = Intake()
+    for n in range(500):
+        intake.on_message(Message(f"who/{n}", b"?", NOW + n))
+    found = unmatched_topics(intake)
+    assert found[0] == UnmatchedTopic("who/499", NOW + 499, NOW + 499, 1)
+    assert len(found) == 100
+
+
+def test_looking_changes_nothing(intake):
+    before = {name: (q.count, q.sample) for name, q in intake.unmatched.items()}
+    assert isinstance(suggestion_for(intake, "door/1"), MappingSuggestion)
+    assert {name: (q.count, q.sample) for name, q in intake.unmatched.items()} == before
+    assert not intake.config.context.states.last
