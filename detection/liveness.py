@@ -286,7 +286,8 @@ class Liveness:
             [o.name, o.onset, o.alerted, list(o.members), o.several, o.detail, o.back, o.first_back]
             for o in self._outages
         ]
-        return json.dumps([self._now, heard, outages]).encode()
+        clock = [self._now, self._floor, self._hearing]
+        return json.dumps([clock, heard, list(self._silent.items()), outages]).encode()
 
     @classmethod
     def restore(
@@ -304,8 +305,9 @@ class Liveness:
         """
         restored = cls(intervals, settings)
         try:
-            now, heard, outages = json.loads(body)
-            restored._now = float(now)
+            (now, floor, hearing), heard, silent, outages = json.loads(body)
+            restored._now, restored._floor = float(now), float(floor)
+            restored._hearing = bool(hearing)
             for name, last, report, said, gaps in heard:
                 found = restored._sensors.get(name)
                 if found is None:
@@ -316,11 +318,9 @@ class Liveness:
             for name, onset, alerted, members, *rest in outages:
                 known = dict.fromkeys(m for m in members if m in restored._sensors)
                 restored._open(_Outage(name, onset, alerted, known, *rest))
+            restored._silent = {n: float(t) for n, t in silent if n in restored._sensors}
         except (ValueError, TypeError) as error:
             raise SnapshotError(f"no snapshot of liveness: {error}") from error
-        for name, found in restored._sensors.items():
-            if found.said is not None and name not in restored._of:
-                restored._silent[name] = restored._now
         return restored
 
     def _learn(self, name: str, found: _Sensor, received: float) -> None:

@@ -1,0 +1,94 @@
+"""Whatever sensors do: outages open once and close once, and no sensor is part of two."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detection.events import EventPhase
+from detection.liveness import Liveness, SensorState
+
+NAMES = ("a", "b", "c", "d")
+INTERVALS = {"a": 5.0, "b": 5.0, "c": 60.0, "d": 600.0}
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("run"), st.integers(1, 400), st.sets(st.sampled_from(NAMES))),
+        st.tuples(st.just("jump"), st.integers(1, 40_000)),
+        st.tuples(st.just("online"), st.sampled_from(NAMES)),
+        st.tuples(st.just("offline"), st.sampled_from(NAMES)),
+        st.tuples(st.just("hearing"), st.booleans()),
+        st.tuples(st.just("restart")),
+    ),
+    max_size=25,
+)
+
+
+class Model:
+    """Drives `Liveness` and keeps account of what it said."""
+
+    def __init__(self, *, restarts=True):
+        self.live = Liveness(INTERVALS)
+        self.now = 0
+        self.hearing = True
+        self.restarts = restarts
+        self.open = {}
+        self.said = []
+
+    def take(self, events):
+        for event in events:
+            self.said.append((event.phase, event.id, event.detail, event.time))
+            if event.phase is EventPhase.ALERTED:
+                assert event.id not in self.open
+                assert event.onset <= event.time == event.alerted
+                self.open[event.id] = event
+            else:
+                assert event.id in self.open
+                assert (event.end is None) == (event.phase is EventPhase.UPDATED)
+            if event.phase is EventPhase.ENDED:
+                del self.open[event.id]
+
+    def step(self, step):
+        if step[0] == "run":
+            self.run(step[1], step[2])
+        elif step[0] == "jump":
+            self.now += step[1]
+        elif step[0] == "hearing":
+            self.hearing = step[1]
+        elif step[0] == "restart":
+            if self.restarts:
+                self.live = Liveness.restore(self.live.snapshot(), INTERVALS)
+        else:
+            self.take(self.live.on_item(step[1], float(self.now), alive=False, word=step[0]))
+        out = [n for n, life in self.live.lives().items() if life.state is SensorState.OFFLINE]
+        members = [m for outage in self.live._outages for m in outage.members]
+        assert sorted(members) == sorted(set(members)) == sorted(out)
+        assert len([o for o in self.live._outages if o.members]) <= len(self.open)
+
+    def run(self, seconds, alive):
+        for _ in range(seconds):
+            self.now += 1
+            for name in sorted(alive):
+                if self.now % INTERVALS[name] == 0:
+                    self.take(self.live.on_item(name, float(self.now), alive=True))
+            self.take(self.live.on_time(float(self.now), hearing=self.hearing))
+
+
+@settings(max_examples=60, deadline=None)
+@given(STEPS)
+def test_events_come_in_pairs_and_everybody_comes_back(steps):
+    model = Model()
+    for step in steps:
+        model.step(step)
+    model.hearing = True
+    model.run(1300, NAMES)
+    assert not model.open
+    states = {life.state for life in model.live.lives().values()}
+    assert states == {SensorState.ALIVE}
+
+
+@settings(max_examples=60, deadline=None)
+@given(STEPS)
+def test_a_restart_without_a_pause_says_nothing_else(steps):
+    whole, parted = Model(restarts=False), Model()
+    for step in steps:
+        whole.step(step)
+        parted.step(step)
+    assert [(s[0], s[1]) for s in whole.said] == [(s[0], s[1]) for s in parted.said]
