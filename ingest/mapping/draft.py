@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final
 
-from pydantic import ValidationError
-
 from ingest.errors import DecodeError
 from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.examples import differences, read_example
@@ -177,7 +175,7 @@ class Draft:
             if reading is not None and "time" in self.head.values and "late" in reading.flags:
                 received = reading.time
                 reading = self._read(shown, received, zone)
-        except (ValidationError, DecodeError):
+        except (ValueError, DecodeError):
             return None
         if reading is None:
             return None
@@ -204,7 +202,7 @@ def _prove(text: str, zone: tzinfo) -> None:
     try:
         mapping = MappingConfig.model_validate(tomllib.loads(text)["mapping"][0])
         failed = list(differences(compile_mapping(mapping), mapping.example, zone))
-    except (tomllib.TOMLDecodeError, ValidationError, ValueError) as error:
+    except ValueError as error:
         raise SuggestError("the sample cannot be written as a mapping") from error
     if failed:
         raise SuggestError(f"the suggestion contradicts its sample: {failed[0][1]}")

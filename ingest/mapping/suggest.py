@@ -44,7 +44,7 @@ _DEPTH: Final = 6
 _LIMITS: Final = Limits()
 _IDENTITY: Final = frozenset(
     {"sensor_id", "device_id", "deviceid", "device", "sensor", "mac", "serial", "serialno", "id"}
-    | {"sn", "eui", "deveui", "dev_eui", "uid", "uuid", "node", "name"}
+    | {"sn", "eui", "deveui", "dev_eui", "uid", "uuid", "node", "dev", "station", "name"}
 )
 _TIME: Final = frozenset(
     {"time", "timestamp", "ts", "datetime", "unix", "date", "epoch", "last_seen", "utc"}
@@ -160,13 +160,18 @@ def _pick(item: Any) -> Pick | None:
     return None
 
 
-def _name(path: Steps) -> str:
-    """Return the word of a path that says what its value is."""
+def _words(path: Steps) -> list[str]:
+    """Words of a path, without a last one that says nothing."""
     words = [step.equals if isinstance(step, Pick) else step for step in path]
     texts = [str(word) for word in words if type(word) is str]
     while len(texts) > 1 and texts[-1].lower() in _PLAIN:
         texts.pop()
-    return texts[-1] if texts else ""
+    return texts
+
+
+def _name(path: Steps) -> str:
+    """Return the word of a path that says what its value is."""
+    return (_words(path) or [""])[-1]
 
 
 def _written(path: Steps) -> list[Any]:
@@ -320,7 +325,7 @@ def _field(
         note = "as its discovery message says"
     else:
         unit = _unit_of_value(path, values, contents)
-        meant = _meant(_name(path), unit)
+        meant = _meant(_name(path), unit) or _meant("_".join(_words(path)[-2:]), unit)
         note = "as the payload says" if unit else "as the name says"
     if meant is None:
         return None
@@ -432,17 +437,12 @@ def _bare(topic: str, samples: list[bytes], name: str) -> Draft:
     _identify(head, named, {})
     head.values["join_s"] = 1.0
     head.notes["join_s"] = "values of one sensor within this many seconds are one reading"
-    entry = Entry(
-        {
-            "quantity": quantity,
-            "unit": unit,
-            "path": [],
-            "when": [{"capture": "metric", "equals": word}],
-        }
-    )
+    entry = Entry({"quantity": quantity, "unit": unit, "path": []})
     entry.notes["quantity"] = "guess: by the topic"
     entry.notes["unit"] = "as the name says" if stated else "guess: the usual unit"
-    entry.notes["when"] = "add a field for each of the other topics of this device"
+    if "{metric}" in named.filter:
+        entry.values["when"] = [{"capture": "metric", "equals": word}]
+        entry.notes["when"] = "add a field for each of the other topics of this device"
     draft = Draft(head, [entry])
     draft.samples = [(named.example, sample) for sample in samples[:_EXAMPLES]]
     return draft

@@ -169,6 +169,8 @@ def _many_topics(told: list[Suggestion], name: str) -> Draft:
 
 
 def _started(told: Suggestion, name: str, form: str, metric: int = -1) -> Draft:
+    if "{" in told.state_topic:
+        raise SuggestError("the state topic has braces, which a filter cannot hold")
     named = named_topic(told.state_topic, None, metric)
     head = Entry(
         {"version": 1, "name": slug(name or told.state_topic), "topic": named.filter},

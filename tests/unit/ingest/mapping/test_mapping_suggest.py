@@ -171,6 +171,16 @@ def test_one_bare_value_a_topic():
     assert entry["topic"] == "home/{id}/{metric}/state"
     assert entry["join_s"] == 1.0
     assert entry["field"][0]["when"] == [{"capture": "metric", "equals": "pm25"}]
+    entry = suggested("home/{id}/pm25/state", b"7.1")
+    assert entry["topic"] == "home/{id}/pm25/state"
+    assert "when" not in entry["field"][0]
+
+
+def test_a_name_in_two_parts():
+    assert fields(suggested("a/b7/c", {"pm": {"2.5": 7, "10": 9}})) == {
+        "pm25": ("ug/m3", ["pm", "2.5"]),
+        "pm10": ("ug/m3", ["pm", "10"]),
+    }
 
 
 @pytest.mark.parametrize(
@@ -244,6 +254,10 @@ class TestDiscovery:
     def test_no_template_is_ever_run(self):
         with pytest.raises(SuggestError, match="no discovery message"):
             text_of("", {**self.told("a/b2/s", "pm25", ""), "value_template": "{{ 7 * 7 }}"})
+
+    def test_a_topic_with_braces(self):
+        with pytest.raises(SuggestError, match="braces"):
+            text_of("", self.told("a/{x}/c", "pm25", ""))
 
     def test_a_unit_that_does_not_fit_is_not_taken(self):
         with pytest.raises(SuggestError, match="no discovery message"):
