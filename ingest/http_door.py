@@ -224,6 +224,7 @@ class HttpDoor:
                 await self._wrong(request)
             source = signer
         known.append(source)
+        self._guesses.right(_address(request), self._monotonic())
         self._check_rate(source)
         outcome, settled = self._enter(source, sensor, body, signature)
         await asyncio.wait((settled,), timeout=self._settings.commit_s)
@@ -245,7 +246,6 @@ class HttpDoor:
             source = by_token(sources, authorization)
             if source is None:
                 await self._wrong(request)
-            self._guesses.right(address, now)
             return [source]
         signing = [s for s in sources if s.token is None]
         if signature is None or not signing:

@@ -6,6 +6,7 @@ import json
 import signal
 import ssl
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -195,6 +196,22 @@ def test_a_student_on_the_network(tmp_path, running):
     assert service.end(signal.SIGTERM) == 0
     assert "Traceback" not in service.log
     no_secret_in(service)
+
+
+def test_guessing_through_a_proxy_locks_out_the_guesser_alone(tmp_path, running):
+    service, url = service_of(tmp_path)
+    running(service)
+
+    def post(token, address):
+        headers = {"authorization": f"Bearer {token}", "x-forwarded-for": address}
+        return httpx.post(f"{url}/halo", content=halo_push(), headers=headers, timeout=20)
+
+    with ThreadPoolExecutor(10) as threads:
+        guesses = [threads.submit(post, f"guess-number-{k:04}", "10.1.1.1") for k in range(10)]
+        assert [guess.result().status_code for guess in guesses] == [401] * 10
+    assert post(TOKEN, "10.1.1.1").status_code == 429
+    assert post(TOKEN, "10.1.1.2").status_code == 200
+    assert "from 10.1.1.1" in service.log
 
 
 def test_https(tmp_path, running):

@@ -104,6 +104,7 @@ async def test_a_request_under_way_may_take_longer(quick):
 
 async def test_an_address_has_its_share(quick, monkeypatch):
     monkeypatch.setattr(connections, "_is_loopback", lambda _: False)
+    monkeypatch.setattr(web_server, "_HEAD_S", 60.0)  # so that only its share can end one
     async with serving() as port:
         opened = [await connected(port) for _ in range(3)]
         more, writer = await connected(port)
