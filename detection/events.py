@@ -72,7 +72,8 @@ class Event:
     """One event on one sensor, as known at `phase`.
 
     All times are event time in Unix seconds. `time` is when this phase was said: the time of the
-    reading that decided it. `probabilities` is over event kinds and sums to one.
+    reading that decided it. `probabilities` is over event kinds and sums to one. `explained_by`
+    says what else accounts for it; such an event is recorded and alerts nobody.
     """
 
     sensor: str
@@ -89,6 +90,7 @@ class Event:
     masked: bool = False
     thc_likely: bool = False
     detail: str = ""
+    explained_by: str = ""
     time: float = math.nan
     id: str = ""
 

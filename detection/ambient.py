@@ -1,0 +1,432 @@
+"""Air that rises in many rooms of a building at once: smoke from outdoors, mowing, a kitchen.
+
+Each minute (`detection.minutes`), the fine particles of every room are held against the room's own
+slow baseline: ``e = ln((c + 4) / (b + 4))``, c the lowest value of the last three minutes, which a
+puff or a spray of seconds does not lift, and the 4 µg/m³ so that clean rooms do not count by their
+noise. A room with several sensors has the median of theirs.
+
+A building's air has risen when all but one in six of its rooms, and at least `LEAST_ROOMS` rooms,
+have e of `RISEN` or more (a rise to 1.6 times), for `HELD_MINUTES` minutes on end, and the least of
+these rooms has at least half of the median: what comes from outside comes to all alike, while the
+many small things of a class change differ from room to room. It is over when the median has been
+below `OVER` for ten minutes.
+
+One `ambient` event is said for the building. Its sensor is the one that rose first, of several the
+one that was heard first; its onset is the median of when they rose. `common` is the median e of the
+rooms while such an event runs: what a single room owes to the building.
+
+A vape alert is *explained* by the building's air when the event runs, and the room's own rise is
+not more than the median rise of all rooms from five minutes before its onset. A rise of
+`STRONG_UG_M3` is never explained, nor is a sensor's own vape alarm, which brings no particles.
+
+Sensors without a place are left out. Rooms that have not been heard of for `FRESH_S` do not count.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from detection.events import ChannelEvidence, Event, EventKind, EventPhase
+from detection.minutes import fine, grown
+from detection.tracking import SnapshotError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from detection.minutes import Minute
+
+__all__ = ["LEAST_ROOMS", "RISEN", "STRONG_UG_M3", "Ambient"]
+
+LEAST_ROOMS: Final = 4
+RISEN: Final = 0.47
+OVER: Final = 0.2
+HELD_MINUTES: Final = 4
+FRESH_S: Final = 900.0
+STRONG_UG_M3: Final = 30.0
+
+_ONE_IN: Final = 6
+_OFFSET_UG_M3: Final = 4.0
+_WINDOW: Final = 3
+_UP_S: Final = 3 * 3600.0
+_UP_RUNNING_S: Final = 24 * 3600.0
+_DOWN_S: Final = 600.0
+_WARM_S: Final = 1800.0
+_STEP_S: Final = 1200.0
+_UPDATE_S: Final = 1200.0
+_OVER_S: Final = 600.0
+_BEFORE_S: Final = 300.0
+_KEPT_S: Final = 2 * 3600.0
+_HELD_S: Final = 24 * 3600.0
+_FINE: Final = ("pm25", "pm1", "pm4", "pm10")
+_VERSION: Final = "ambient-1"
+_ARRAYS: Final[Mapping[str, float]] = {
+    "window": np.nan,
+    "base": np.nan,
+    "excess": np.nan,
+    "time": -np.inf,
+    "age": 0.0,
+    "risen": np.nan,
+}
+
+Place = tuple[str, str]
+"""Building and room of a sensor."""
+
+
+@dataclass(slots=True)
+class _Building:
+    """What is known of one building.
+
+    Attributes
+    ----------
+    history : list of list of float
+        While the median is not near zero: when it was known, the median excess, whether the event
+        ran, how many rooms had risen, of how many.
+    minutes : int
+        Minutes on end for which the rooms have risen together.
+    low_since : float or None
+        Since when the median has been low, while an event runs.
+    """
+
+    history: list[list[float]] = field(default_factory=list)
+    minutes: int = 0
+    low_since: float | None = None
+    onset: float = math.nan
+    alerted: float = math.nan
+    updated: float = math.nan
+    sensor: str = ""
+    detail: str = ""
+    base: float = math.nan
+    peak: float = math.nan
+    peak_time: float = math.nan
+
+    @property
+    def running(self) -> bool:
+        """Whether its air has risen."""
+        return bool(self.sensor)
+
+
+class Ambient:
+    """Follow the air that rooms share.
+
+    Parameters
+    ----------
+    place : callable
+        Building and room of a sensor, by name; None if it has none.
+    """
+
+    def __init__(self, place: Callable[[str], Place | None]) -> None:
+        self._place = place
+        self._window = np.empty((0, _WINDOW))
+        self._base = np.empty(0)
+        self._excess = np.empty(0)
+        self._time = np.empty(0)
+        self._age = np.empty(0)
+        self._risen = np.empty(0)
+        self._buildings: dict[str, _Building] = {}
+        self._explained: dict[str, list[float | str]] = {}
+
+    def on_minute(self, minute: Minute, names: Sequence[str]) -> list[Event]:
+        """Take a minute in.
+
+        Parameters
+        ----------
+        minute : Minute
+        names : sequence of str
+            All sensors, by row.
+
+        Returns
+        -------
+        list of Event
+            Kind `ambient`: begun, going on, over.
+        """
+        self._grow(len(names))
+        rooms = self._rooms(minute, names)
+        held = np.zeros(len(names), np.bool_)
+        for building, members in rooms.items():
+            known = self._buildings.get(building)
+            if known is not None and known.running:
+                for sensors in members.values():
+                    held[sensors] = True
+        self._follow(minute, held)
+        found: list[Event] = []
+        for building in sorted(rooms.keys() | self._buildings.keys()):
+            found += self._judge(building, rooms.get(building, {}), minute, names)
+        return found
+
+    def common(self, names: Sequence[str]) -> NDArray[np.float64]:
+        """Return what sensors owe to the air of their building now.
+
+        Returns
+        -------
+        ndarray of float64, shape (len(names),)
+            ``ln((c + 4) / (b + 4))`` of the median room, b and c fine particles before and now in
+            µg/m³; 0 while no ambient event runs, and for sensors without a place.
+        """
+        owed = np.zeros(len(names))
+        for i, name in enumerate(names):
+            place = self._place(name)
+            known = None if place is None else self._buildings.get(place[0])
+            if known is not None and known.running and known.history:
+                owed[i] = known.history[-1][1]
+        return owed
+
+    def mark(self, events: Iterable[Event]) -> list[Event]:
+        """Mark the vape events that the air of their building explains.
+
+        Parameters
+        ----------
+        events : iterable of Event
+            Of the detector, in order; their minutes must have been taken in.
+
+        Returns
+        -------
+        list of Event
+            The same, `Event.explained_by` set on explained ones, from their first word until an
+            update rises above the common air.
+        """
+        marked = []
+        for event in events:
+            why = ""
+            if event.kind is EventKind.VAPE:
+                known = event.id in self._explained
+                running = event.phase in {EventPhase.ALERTED, EventPhase.UPDATED}
+                if event.phase is EventPhase.ALERTED or (known and running):
+                    why = self._explains(event)
+                elif known:
+                    why = str(self._explained[event.id][1])
+                if why and running:
+                    self._explained[event.id] = [event.time, why]
+                else:
+                    self._explained.pop(event.id, None)
+            if why:
+                event = replace(event, explained_by=EventKind.AMBIENT.value, detail=why)  # noqa: PLW2901
+            marked.append(event)
+        if marked and self._explained:
+            newest = max(event.time for event in marked)
+            kept = {k: v for k, v in self._explained.items() if newest - float(v[0]) < _HELD_S}
+            self._explained = kept
+        return marked
+
+    def forget(self, now: float) -> None:
+        """Drop the history that no event of `now` or later can ask for."""
+        for building in list(self._buildings.values()):
+            history = building.history
+            while len(history) > 1 and history[1][0] < now - _KEPT_S:
+                del history[0]
+        idle = [
+            name
+            for name, b in self._buildings.items()
+            if not b.running
+            and not b.minutes
+            and (not b.history or b.history[-1][0] < now - _KEPT_S)
+        ]
+        for name in idle:
+            del self._buildings[name]
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        """Arrays from which `restore` continues."""
+        buildings = {name: asdict(value) for name, value in self._buildings.items()}
+        arrays: dict[str, NDArray[np.generic]] = {k: getattr(self, f"_{k}") for k in _ARRAYS}
+        return {
+            **arrays,
+            "buildings": np.array(json.dumps(buildings)),
+            "explained": np.array(json.dumps(self._explained)),
+        }
+
+    @classmethod
+    def restore(
+        cls, stored: Mapping[str, NDArray[np.generic]], place: Callable[[str], Place | None]
+    ) -> Ambient:
+        """Follow on from `state`.
+
+        Raises
+        ------
+        SnapshotError
+            If an array is missing or of another shape.
+        """
+        restored = cls(place)
+        try:
+            restored._grow(stored["base"].shape[0])
+            for key in _ARRAYS:
+                empty = getattr(restored, f"_{key}")
+                if stored[key].shape != empty.shape:
+                    raise SnapshotError(f"{key} of shape {stored[key].shape}")
+                setattr(restored, f"_{key}", np.array(stored[key], np.float64))
+            for name, fields in json.loads(str(stored["buildings"])).items():
+                restored._buildings[name] = _Building(**fields)
+            restored._explained = dict(json.loads(str(stored["explained"])))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise SnapshotError(f"no state of ambient air: {error}") from error
+        return restored
+
+    def _grow(self, n: int) -> None:
+        for key, fill in _ARRAYS.items():
+            setattr(self, f"_{key}", grown(getattr(self, f"_{key}"), n, fill))
+
+    def _rooms(self, minute: Minute, names: Sequence[str]) -> dict[str, dict[str, list[int]]]:
+        """Rows of the sensors that have been heard lately, by building and room."""
+        rooms: dict[str, dict[str, list[int]]] = {}
+        heard = self._time[: len(names)] > minute.start - FRESH_S
+        heard[minute.rows] = True
+        for row in np.flatnonzero(heard).tolist():
+            place = self._place(names[row])
+            if place is not None:
+                rooms.setdefault(place[0], {}).setdefault(place[1], []).append(row)
+        return rooms
+
+    def _follow(self, minute: Minute, held: NDArray[np.bool_]) -> None:
+        """Move levels and baselines on."""
+        now = fine(minute.low)
+        seen = ~np.isnan(now)
+        rows = minute.rows[seen]
+        level = np.log(np.maximum(now[seen], 0.0) + _OFFSET_UG_M3)
+        since = minute.start - self._time[rows]
+        self._window[rows] = np.where((since > FRESH_S)[:, None], np.nan, self._window[rows])
+        self._window[rows] = np.c_[self._window[rows, 1:], level]
+        dt = np.where(np.isfinite(since), np.clip(since, 0.0, _STEP_S), 0.0)
+        calm = np.fmin.reduce(self._window[rows], axis=1)
+        base = np.where(np.isnan(self._base[rows]), calm, self._base[rows])
+        age = self._age[rows] + dt
+        up = np.where(held[rows], _UP_RUNNING_S, np.minimum(_UP_S, age + 60.0))
+        tau = np.where(calm > base, up, _DOWN_S)
+        base = base + (calm - base) * (1.0 - np.exp(-dt / tau))
+        excess = np.where(age >= _WARM_S, calm - base, np.nan)
+        risen = excess >= 0.5 * RISEN
+        self._risen[rows] = np.where(risen, np.fmin(self._risen[rows], minute.start), np.nan)
+        self._base[rows], self._excess[rows] = base, excess
+        self._age[rows], self._time[rows] = age, minute.start
+
+    def _judge(
+        self,
+        name: str,
+        rooms: Mapping[str, Sequence[int]],
+        minute: Minute,
+        names: Sequence[str],
+    ) -> list[Event]:
+        """Begin, carry on or end what is said of one building."""
+        known = {
+            room: values[~np.isnan(values)]
+            for room, rows in rooms.items()
+            if not np.isnan(values := self._excess[list(rows)]).all()
+        }
+        excess = sorted(float(np.median(values)) for values in known.values())
+        n = len(excess)
+        building = self._buildings.get(name)
+        middle = float(np.median(excess)) if n >= LEAST_ROOMS else 0.0
+        least = excess[(n - 1) // _ONE_IN] if n >= LEAST_ROOMS else 0.0
+        together = least >= RISEN and least >= 0.5 * middle
+        if building is None:
+            if middle < 0.5 * OVER and not together:
+                return []
+            building = self._buildings[name] = _Building()
+        building.minutes = building.minutes + 1 if together else 0
+        phase = _phase(building, middle, minute)
+        if phase is EventPhase.ALERTED:
+            self._begin(building, rooms, minute, names)
+        risen = sum(value >= 0.5 * RISEN for value in excess)
+        if building.running and phase is not EventPhase.ENDED:
+            level = (building.base + _OFFSET_UG_M3) * math.exp(middle) - _OFFSET_UG_M3
+            if not building.peak >= level:
+                building.peak, building.peak_time = level, minute.start
+                building.detail = _detail(risen, n)
+        event = None if phase is None else self._event(building, phase, minute.closed)
+        if phase is EventPhase.ENDED:
+            building = self._buildings[name] = _Building(history=building.history)
+        elif phase is not None:
+            building.updated = minute.closed
+        matters = building.running or middle >= 0.5 * OVER
+        if matters or (building.history and building.history[-1][1] >= 0.5 * OVER):
+            running = float(building.running)
+            building.history.append([minute.closed, middle, running, float(risen), float(n)])
+        return [] if event is None else [event]
+
+    def _begin(
+        self,
+        building: _Building,
+        rooms: Mapping[str, Sequence[int]],
+        minute: Minute,
+        names: Sequence[str],
+    ) -> None:
+        rows = [row for sensors in rooms.values() for row in sensors]
+        risen = [row for row in rows if not math.isnan(self._risen[row])]
+        first = min(risen, key=lambda row: (float(self._risen[row]), row))
+        building.sensor = names[first]
+        building.onset = float(np.median(self._risen[risen]))
+        building.alerted = minute.closed
+        building.low_since = None
+        base = float(np.median(self._base[rows]))
+        building.base = math.exp(base) - _OFFSET_UG_M3
+        building.peak = math.nan
+
+    @staticmethod
+    def _event(building: _Building, phase: EventPhase, at: float) -> Event:
+        evidence = ChannelEvidence(
+            baseline=building.base,
+            peak_excess=building.peak - building.base,
+            rise_s=max(building.peak_time - building.onset, 0.0),
+            decay_s=None,
+        )
+        return Event(
+            sensor=building.sensor,
+            kind=EventKind.AMBIENT,
+            phase=phase,
+            onset=building.onset,
+            alerted=building.alerted,
+            peak_time=building.peak_time,
+            end=building.low_since if phase is EventPhase.ENDED else None,
+            confidence=0.9,
+            probabilities={EventKind.AMBIENT.value: 0.9},
+            evidence={"pm25": evidence},
+            model_version=_VERSION,
+            detail=building.detail,
+            time=at,
+        )
+
+    def _explains(self, event: Event) -> str:
+        """Why the common air explains an event; empty if it does not."""
+        place = self._place(event.sensor)
+        building = None if place is None else self._buildings.get(place[0])
+        own = max(
+            (event.evidence[key] for key in _FINE if key in event.evidence),
+            key=lambda channel: channel.peak_excess,
+            default=None,
+        )
+        if building is None or own is None or own.peak_excess >= STRONG_UG_M3:
+            return ""
+        before = event.onset - _BEFORE_S
+        past = [row for row in building.history if row[0] <= event.time]
+        if not past or not past[-1][2]:
+            return ""
+        since = [row[1] for row in past if row[0] >= before]
+        if past[0][0] > before:
+            since.append(0.0)
+        _, now, _, risen, n = past[-1]
+        common = now - min([*since, now])
+        base = max(own.baseline, 0.0) + _OFFSET_UG_M3
+        if math.log1p(max(own.peak_excess, 0.0) / base) > common:
+            return ""
+        return _detail(int(risen), int(n))
+
+
+def _phase(building: _Building, middle: float, minute: Minute) -> EventPhase | None:
+    """Return what a minute has to say of a building; None if nothing."""
+    if not building.running:
+        return EventPhase.ALERTED if building.minutes >= HELD_MINUTES else None
+    if middle >= OVER:
+        building.low_since = None
+        due = minute.closed - building.updated >= _UPDATE_S
+        return EventPhase.UPDATED if due else None
+    if building.low_since is None:
+        building.low_since = minute.start
+    return EventPhase.ENDED if minute.start - building.low_since >= _OVER_S else None
+
+
+def _detail(risen: int, n: int) -> str:
+    return f"the air of {risen} of {n} rooms rose together"

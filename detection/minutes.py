@@ -1,0 +1,272 @@
+"""Readings of many sensors, minute by minute: what the slow detectors look at.
+
+Faults of a sensor and common changes of a building's air take minutes to hours to show, so their
+detectors (`detection.sensor_faults`, `detection.ambient`) see one row a sensor and minute: lowest
+and highest value of each channel, and its *zigzag*, the noise that is left when rises and falls
+are taken out.
+
+A minute is a minute of the stream: it closes with the first reading of any sensor that is past its
+end, and holds the readings that came before. Its content is minima, maxima and sums of whole
+numbers, so any split of the stream gives the same minutes, bit by bit. Readings not newer than
+their sensor's last are ignored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from detection.quantities import COLUMN_INDEX, QUANTITIES
+from detection.tracking import SnapshotError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from detection.batch import ReadingBatch
+
+__all__ = ["CHANNELS", "CHANNEL_INDEX", "MINUTE_S", "Minute", "Minutes", "fine", "grown"]
+
+MINUTE_S: Final = 60.0
+
+CHANNELS: Final = (
+    "pm1", "pm25", "pm4", "pm10", "n03", "n05", "n10", "n25",
+    "tvoc_ppb", "tvoc_ugm3", "voc_index", "voc_raw", "rh", "temp", "co2",
+)  # fmt: skip
+"""Quantities whose minutes are kept. Those that rest for days in a healthy sensor (pressure, light,
+ratings of a vendor, the NOx index) say nothing about it."""
+CHANNEL_INDEX: Final[Mapping[str, int]] = {key: i for i, key in enumerate(CHANNELS)}
+
+_K: Final = len(CHANNELS)
+_SOURCE: Final = np.array([COLUMN_INDEX[key] for key in CHANNELS])
+_UNIT: Final = np.array([QUANTITIES[key].resolution for key in CHANNELS]) / 10.0
+_LARGEST: Final = 1e9
+_FINE: Final = tuple(CHANNEL_INDEX[key] for key in ("pm25", "pm1", "pm4", "pm10"))
+_MASS_OF_N03: Final = 0.03
+"""µg/m³ per particle/cm³, as in `detection.channels`."""
+_ARRAYS: Final[Mapping[str, float]] = {
+    "time": -np.inf,
+    "count": 0.0,
+    "low": np.nan,
+    "high": np.nan,
+    "zigzag": 0.0,
+    "pairs": 0.0,
+    "last": np.nan,
+    "before": np.nan,
+}
+"""State arrays and what a new sensor has in them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Minute:
+    """One minute of the stream, of the sensors that were heard in it.
+
+    Attributes
+    ----------
+    start : float
+        Unix seconds; a multiple of `MINUTE_S`.
+    closed : float
+        Time of the reading that closed it, Unix seconds.
+    rows : ndarray of int64, shape (m,)
+        Sensors, as given by `Minutes.row`.
+    count : ndarray of float64, shape (m,)
+        Readings of each.
+    low, high : ndarray of float64, shape (m, len(CHANNELS))
+        Lowest and highest value in the unit of the quantity; NaN where absent.
+    zigzag : ndarray of float64, shape (m, len(CHANNELS))
+        Mean size of the smaller of two opposite steps in a row, 0 where the steps agree, in the
+        unit of the quantity; NaN without three readings in a row. White noise of standard
+        deviation s has 0.37 s.
+    """
+
+    start: float
+    closed: float
+    rows: NDArray[np.int64]
+    count: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    zigzag: NDArray[np.float64]
+
+
+class Minutes:
+    """Gather readings into minutes."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self._rows: dict[str, int] = {}
+        self._now = -np.inf
+        self._time = np.empty(0)
+        self._count = np.empty(0)
+        self._low = np.empty((0, _K))
+        self._high = np.empty((0, _K))
+        self._zigzag = np.empty((0, _K))
+        self._pairs = np.empty((0, _K))
+        self._last = np.empty((0, _K))
+        self._before = np.empty((0, _K))
+
+    @property
+    def now(self) -> float:
+        """Start of the open minute, Unix seconds; minus infinity before the first reading."""
+        return self._now * MINUTE_S
+
+    def row(self, sensor: str) -> int:
+        """Row of a sensor; a new one gets the next."""
+        row = self._rows.get(sensor)
+        if row is None:
+            row = self._rows[sensor] = len(self.names)
+            self.names.append(sensor)
+        return row
+
+    def step(self, batch: ReadingBatch) -> list[Minute]:
+        """Take readings in and return the minutes they close.
+
+        Parameters
+        ----------
+        batch : ReadingBatch
+            Rows of sensors as given by `row`; in any order over sensors. Not written to.
+        """
+        self._grow()
+        minute = np.maximum.accumulate(np.floor(batch.time / MINUTE_S))
+        minute = np.maximum(minute, self._now)
+        closing = np.flatnonzero(np.diff(minute, prepend=self._now) > 0)
+        closed: list[Minute] = []
+        done = 0
+        for at in closing.tolist():
+            self._gather(batch, done, at)
+            done = at
+            closed += self._close(float(batch.time[at]))
+            self._now = float(minute[at])
+        self._gather(batch, done, len(batch))
+        return closed
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        """Arrays from which `restore` continues."""
+        self._grow()
+        arrays: dict[str, NDArray[np.generic]] = {
+            key: getattr(self, f"_{key}")[: len(self.names)] for key in _ARRAYS
+        }
+        return {
+            **arrays,
+            "now": np.array(self._now),
+            "names": np.array(self.names, dtype=np.str_),
+        }
+
+    @classmethod
+    def restore(cls, stored: Mapping[str, NDArray[np.generic]]) -> Minutes:
+        """Follow on from `state`.
+
+        Raises
+        ------
+        SnapshotError
+            If an array is missing or of another shape.
+        """
+        restored = cls()
+        try:
+            for name in stored["names"]:
+                restored.row(str(name))
+            restored._grow()
+            restored._now = float(stored["now"])
+            for key in _ARRAYS:
+                array, empty = np.array(stored[key], np.float64), getattr(restored, f"_{key}")
+                n = len(restored.names)
+                if array.shape != (n, *empty.shape[1:]):
+                    raise SnapshotError(f"{key} of shape {array.shape}")
+                empty[:n] = array
+        except (KeyError, TypeError, ValueError) as error:
+            raise SnapshotError(f"no state of minutes: {error}") from error
+        return restored
+
+    def _grow(self) -> None:
+        n = len(self.names)
+        for key, fill in _ARRAYS.items():
+            setattr(self, f"_{key}", grown(getattr(self, f"_{key}"), n, fill))
+
+    def _gather(self, batch: ReadingBatch, begin: int, end: int) -> None:
+        """Add the readings from `begin` to `end` to the open minute."""
+        if begin == end:
+            return
+        order = np.argsort(batch.sensor[begin:end], kind="stable") + begin
+        rows, time = batch.sensor[order].astype(np.int64), batch.time[order]
+        first = np.r_[True, rows[1:] != rows[:-1]]
+        newer = time > np.where(first, self._time[rows], np.r_[-np.inf, time[:-1]])
+        last = np.r_[first[1:], True]
+        self._time[rows[last]] = time[last]
+        if not newer.all():
+            order, rows = order[newer], rows[newer]
+            if not rows.size:
+                return
+            first = np.r_[True, rows[1:] != rows[:-1]]
+        starts = np.flatnonzero(first)
+        ends = np.r_[starts[1:], rows.size] - 1
+        of = rows[starts]
+        x = batch.values[np.ix_(order, _SOURCE)]
+        before = np.empty_like(x)
+        before[1:] = x[:-1]
+        before[starts] = self._last[of]
+        earlier = np.empty_like(x)
+        earlier[1:] = before[:-1]
+        earlier[starts] = self._before[of]
+        step, step_before = x - before, before - earlier
+        size = np.minimum(np.abs(step), np.abs(step_before)) / _UNIT
+        zigzag = np.where(step * step_before < 0.0, np.minimum(np.rint(size), _LARGEST), 0.0)
+        known = ~np.isnan(step) & ~np.isnan(step_before)
+        self._low[of] = np.fmin(self._low[of], np.fmin.reduceat(x, starts, axis=0))
+        self._high[of] = np.fmax(self._high[of], np.fmax.reduceat(x, starts, axis=0))
+        self._zigzag[of] += np.add.reduceat(zigzag, starts, axis=0)
+        self._pairs[of] += np.add.reduceat(known.astype(np.float64), starts, axis=0)
+        self._count[of] += ends - starts + 1
+        self._before[of] = before[ends]
+        self._last[of] = x[ends]
+
+    def _close(self, at: float) -> list[Minute]:
+        """Return the open minute, if anything is in it, and empty it."""
+        rows = np.flatnonzero(self._count > 0)
+        if not rows.size:
+            return []
+        pairs = self._pairs[rows]
+        mean = self._zigzag[rows] * _UNIT / np.maximum(pairs, 1.0)
+        minute = Minute(
+            start=self._now * MINUTE_S,
+            closed=at,
+            rows=rows,
+            count=self._count[rows],
+            low=self._low[rows],
+            high=self._high[rows],
+            zigzag=np.where(pairs > 0, mean, np.nan),
+        )
+        self._count[rows] = 0.0
+        self._zigzag[rows] = 0.0
+        self._pairs[rows] = 0.0
+        self._low[rows] = np.nan
+        self._high[rows] = np.nan
+        return [minute]
+
+
+def fine(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Fine particles of each sensor: PM2.5 or what it has in its place, µg/m³.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (m, len(CHANNELS))
+
+    Returns
+    -------
+    ndarray of float64, shape (m,)
+        NaN where the sensor measures no particles.
+    """
+    found = _MASS_OF_N03 * values[:, CHANNEL_INDEX["n03"]]
+    for column in reversed(_FINE):
+        found = np.where(np.isnan(values[:, column]), found, values[:, column])
+    return found
+
+
+def grown(array: NDArray[np.float64], n: int, fill: float) -> NDArray[np.float64]:
+    """`array` with at least `n` rows, the new ones filled; doubled, so that growing is rare."""
+    have = array.shape[0]
+    if have >= n:
+        return array
+    more = np.full((max(n, 2 * have, 16) - have, *array.shape[1:]), fill)
+    return np.concatenate([array, more])

@@ -1,0 +1,144 @@
+"""The detectors that look at minutes: faults of sensors, and air that rooms share.
+
+One object for the path from readings to events (`alerts.watch`): it gathers the minutes once for
+both, and its state is one snapshot.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any, Final
+from zipfile import BadZipFile
+
+import numpy as np
+
+from detection.ambient import Ambient
+from detection.minutes import Minutes
+from detection.sensor_faults import SensorFaults
+from detection.tracking import SnapshotError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from numpy.typing import NDArray
+
+    from detection.ambient import Place
+    from detection.batch import ReadingBatch
+    from detection.events import Event
+
+__all__ = ["SlowDetectors"]
+
+FORMAT: Final = 1
+_PARTS: Final = ("minutes", "faults", "ambient")
+
+
+class SlowDetectors:
+    """Sensor faults and ambient air over one stream of readings.
+
+    Parameters
+    ----------
+    place : callable
+        Building and room of a sensor, by name; None if it has none.
+
+    Examples
+    --------
+    >>> slow = SlowDetectors(lambda sensor: ("North", sensor))
+    >>> slow.row("n2-boys-1"), slow.common()
+    (0, array([0.]))
+    """
+
+    def __init__(self, place: Callable[[str], Place | None]) -> None:
+        self._place = place
+        self._minutes = Minutes()
+        self._faults = SensorFaults(self._building)
+        self._ambient = Ambient(place)
+
+    def row(self, sensor: str) -> int:
+        """Row of a sensor in batches; a new sensor gets the next one."""
+        return self._minutes.row(sensor)
+
+    def step(self, batch: ReadingBatch) -> list[Event]:
+        """Take readings in and return what is now known, in order.
+
+        Parameters
+        ----------
+        batch : ReadingBatch
+            In the order of the stream. Times that run ahead of the stream age the other sensors,
+            so the caller bounds them by the time of receipt. Not written to.
+        """
+        found: list[Event] = []
+        for minute in self._minutes.step(batch):
+            found += self._faults.on_minute(minute, self._minutes.names)
+            found += self._ambient.on_minute(minute, self._minutes.names)
+        return found
+
+    def on_time(self, now: float) -> list[Event]:
+        """End the faults of sensors that have long been silent.
+
+        Parameters
+        ----------
+        now : float
+            Unix seconds on the clock of the readings.
+        """
+        return self._faults.on_time(now, self._minutes.names)
+
+    def mark(self, events: Iterable[Event]) -> list[Event]:
+        """Mark the vape events that the air of the whole building explains (`Ambient.mark`).
+
+        Parameters
+        ----------
+        events : iterable of Event
+            Of the detector of plumes, by time, from the readings of the last `step`.
+        """
+        marked = self._ambient.mark(events)
+        self._ambient.forget(self._minutes.now)
+        return marked
+
+    def common(self) -> NDArray[np.float64]:
+        """Return what each sensor, by row, owes to its building's air now (`Ambient.common`)."""
+        return self._ambient.common(self._minutes.names)
+
+    def snapshot(self) -> bytes:
+        """State as versioned bytes."""
+        out = io.BytesIO()
+        parts = (self._minutes.state(), self._faults.state(), self._ambient.state())
+        named: dict[str, Any] = {
+            f"{part}.{key}": array
+            for part, arrays in zip(_PARTS, parts, strict=True)
+            for key, array in arrays.items()
+        }
+        np.savez(out, allow_pickle=False, format=np.array(FORMAT), **named)
+        return out.getvalue()
+
+    @classmethod
+    def restore(cls, body: bytes, place: Callable[[str], Place | None]) -> SlowDetectors:
+        """Follow on from a snapshot.
+
+        Raises
+        ------
+        SnapshotError
+            If the bytes are no snapshot of this format.
+        """
+        restored = cls(place)
+        try:
+            with np.load(io.BytesIO(body), allow_pickle=False) as stored:
+                if int(stored["format"]) != FORMAT:
+                    raise SnapshotError(f"snapshot format {stored['format']}, expected {FORMAT}")
+                parts: list[dict[str, NDArray[np.generic]]] = [
+                    {
+                        key.removeprefix(f"{part}."): stored[key]
+                        for key in stored.files
+                        if key.startswith(f"{part}.")
+                    }
+                    for part in _PARTS
+                ]
+        except (KeyError, ValueError, OSError, EOFError, BadZipFile) as error:
+            raise SnapshotError(f"no snapshot of slow detectors: {error}") from error
+        restored._minutes = Minutes.restore(parts[0])
+        restored._faults = SensorFaults.restore(parts[1], restored._building)
+        restored._ambient = Ambient.restore(parts[2], place)
+        return restored
+
+    def _building(self, sensor: str) -> str | None:
+        place = self._place(sensor)
+        return None if place is None else place[0]
