@@ -239,6 +239,7 @@ class AlertEngine:
             room is not None
             and not late
             and event.kind in self.policy.pages
+            and not event.explained_by
             and event.confidence >= self.policy.min_confidence
             and event.phase is not EventPhase.WITHDRAWN
         ):

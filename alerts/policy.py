@@ -42,6 +42,7 @@ DEFAULT_PAGES: Final[Mapping[EventKind, str]] = MappingProxyType(
     {
         EventKind.VAPE: STAFF,
         EventKind.SMOKE: STAFF,
+        EventKind.AMBIENT: FACILITIES,
         EventKind.TAMPER: FACILITIES,
         EventKind.SENSOR_FAULT: FACILITIES,
         EventKind.OFFLINE: FACILITIES,

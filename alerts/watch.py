@@ -8,6 +8,9 @@ snapshot is stored with the position it belongs to, and on opening, the readings
 and committed position are stepped again with their events discarded. Any split of the readings into
 batches gives the same events, so a crash anywhere changes nothing but the time it takes to repeat.
 
+Beside the detector of plumes, `detection.slow` finds faults of sensors and air that rises in all
+rooms of a building. A vape event that such air explains is marked, recorded and alerts nobody.
+
 Readings that must never alert (late, retained, simulated, history, unknown sensor) are stored by
 the series and not shown to the detectors.
 
@@ -25,12 +28,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 import numpy as np
 
+from alerts.outages import ended, forgotten
 from detection.batch import ReadingBatch
 from detection.detector import Detector
 from detection.device_events import DeviceEvents
 from detection.events import EventKind
 from detection.liveness import Liveness
 from detection.quantities import COLUMN_INDEX, COLUMNS
+from detection.slow import SlowDetectors
 from detection.tracking import SnapshotError
 from storage import state
 from storage.sqlite import transaction
@@ -68,6 +73,7 @@ class Watched(NamedTuple):
 class _Snapshot(msgspec.Struct):
     detector: bytes
     devices: bytes
+    slow: bytes
     watermark: float
 
 
@@ -103,9 +109,11 @@ class Watch:
         self._may_alert = may_alert
         self._detector = Detector()
         self._devices = DeviceEvents()
+        self._slow = SlowDetectors(self._place)
         self._silence = silence
         self._intervals = {s.id: s.interval_s for s in engine.registry.sensors.values()}
         self._liveness = None if silence is None else Liveness(self._intervals, silence)
+        self._forgotten: list[Event] = []
         self._newest: dict[str, float] = {}
         self.unjudged: Counter[str] = Counter()
         self._watermark = float("-inf")
@@ -133,13 +141,15 @@ class Watch:
         committed = state.position(self._connection, CONSUMER)
         stored = state.snapshot(self._connection, CONSUMER)
         heard = self._restore_liveness()
+        if self._liveness is not None:
+            self._forgotten = forgotten(self._connection, self._liveness.standing())
         start = max(0, committed - _WARM_UP_READINGS)
         if stored is not None and stored.model_version == self._detector.model_version:
             try:
                 self._restore(stored.body)
                 start = stored.position
             except SnapshotError:
-                self._detector, self._devices = Detector(), DeviceEvents()
+                pass  # the readings before are stepped again instead
         self.position = start
         while self.position < committed:
             entries, position = read(self.position, min(2000, committed - self.position))
@@ -205,7 +215,12 @@ class Watch:
             stored = state.snapshot(self._connection, CONSUMER)
             return 0 if stored is None else stored.position
         body = msgspec.msgpack.encode(
-            _Snapshot(self._detector.snapshot(), self._devices.snapshot(), self._watermark)
+            _Snapshot(
+                self._detector.snapshot(),
+                self._devices.snapshot(),
+                self._slow.snapshot(),
+                self._watermark,
+            )
         )
         with transaction(self._connection) as tx:
             found = state.Snapshot(self.position, self._detector.model_version, body)
@@ -234,9 +249,16 @@ class Watch:
             found = msgspec.msgpack.decode(body, type=_Snapshot)
         except msgspec.MsgspecError as error:
             raise SnapshotError(f"no snapshot: {error}") from error
-        self._detector = Detector.restore(found.detector)
-        self._devices = DeviceEvents.restore(found.devices)
+        self._detector, self._devices, self._slow = (
+            Detector.restore(found.detector),
+            DeviceEvents.restore(found.devices),
+            SlowDetectors.restore(found.slow, self._place),
+        )
         self._watermark = found.watermark
+
+    def _place(self, sensor: str) -> tuple[str, str] | None:
+        room = self._engine.registry.room_of(sensor)
+        return None if room is None else (f"{room.site}/{room.building}", room.id)
 
     def step(self, readings: Sequence[Reading]) -> list[Event]:
         """Show readings, in journal order, to the detectors; state moves on in memory."""
@@ -263,7 +285,9 @@ class Watch:
         """
         if self._liveness is None:
             return []
-        events = self._liveness.on_time(now, hearing=hearing)
+        events = [ended(event, now) for event in self._forgotten]
+        self._forgotten = []
+        events += self._liveness.on_time(now, hearing=hearing)
         self._ahead = self._ahead or bool(events)
         return events
 
@@ -306,14 +330,24 @@ class Watch:
                 events += self._devices.on_reading(
                     reading.sensor, reading.time, reading.events, reading.faults, reading.values
                 )
-        events += self._detector.step(self._batch([r for r in shown if r.values]))
+        measured = [r for r in shown if r.values]
+        batch = self._batch(measured)
+        events += self._slow.step(self._slow_batch(measured, batch))
+        events += self._detector.step(batch)
         # A sensor's clock may run ahead of the others; it must not age them.
         newest = max(min(r.time, r.received) for r in shown)
         self._watermark = max(self._watermark, newest)
         events += self._detector.on_time(self._watermark)
         events += self._devices.on_time(self._watermark)
+        events += self._slow.on_time(self._watermark)
         events.sort(key=lambda event: event.time)
-        return events
+        return self._slow.mark(events)
+
+    def _slow_batch(self, readings: Sequence[Reading], batch: ReadingBatch) -> ReadingBatch:
+        n = len(readings)
+        sensor = np.fromiter((self._slow.row(r.sensor) for r in readings), np.int32, count=n)
+        received = np.fromiter((r.received for r in readings), np.float64, count=n)
+        return ReadingBatch(sensor, np.minimum(batch.time, received), batch.values)
 
     def _batch(self, readings: Sequence[Reading]) -> ReadingBatch:
         n = len(readings)

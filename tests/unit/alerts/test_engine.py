@@ -99,7 +99,7 @@ def test_other_kind_or_room_is_another_incident(tx, engine, make_event):
         ("steam", []),
         ("voc", []),
         ("dust", []),
-        ("ambient", []),
+        ("ambient", ["fm"]),
     ],
 )
 def test_who_is_paged(tx, engine, make_event, kind, people):
