@@ -257,6 +257,11 @@ class Liveness:
             times.append(self._heap[0][0])
         return min(times, default=None)
 
+    def standing(self) -> frozenset[str]:
+        """Ids of the events of the outages that are not over."""
+        said = (self._event(o, EventPhase.UPDATED, o.alerted) for o in self._outages)
+        return frozenset(event.id for event in said)
+
     def lives(self) -> dict[str, SensorLife]:
         """Return what is known of every registered sensor."""
         return {

@@ -173,6 +173,23 @@ def test_wrong_clocks_are_alive(house, flag):
     assert house.notices() == []
 
 
+def test_an_outage_whose_state_is_lost_is_ended_and_judged_anew(house):
+    house.off = {"s3"}
+    house.run(300)
+    house.state.execute("UPDATE detector_snapshot SET body = x'00' WHERE name = 'liveness'")
+    house.start()
+    house.run(5)
+    assert house.watch.lives()["s3"].state is SensorState.ALIVE
+    phases = house.rows("SELECT phase FROM alert_event ORDER BY onset")
+    assert phases == [("ended",)]
+    house.run(300)
+    assert house.watch.lives()["s3"].state is SensorState.OFFLINE
+    house.off = set()
+    house.run(300)
+    assert house.incidents() == [("offline", "n1-girls", "resolved")]
+    assert house.notices() == [("fm", "opened")]
+
+
 def test_a_will_is_told(house):
     house.off = {"s3"}
     house.put(Reading("s3", house.now, house.now, {}, ("offline",)))
