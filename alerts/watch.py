@@ -92,6 +92,8 @@ class Watch:
 
     Attributes
     ----------
+    hearing : bool
+        As in `Liveness.on_time`; set by the shell.
     unjudged : Counter of str
         Readings by sensor that the detectors could not use, because one with the same or a later
         time stamp had come before: a clock that was set back, or messages out of order.
@@ -116,6 +118,7 @@ class Watch:
         self._forgotten: list[Event] = []
         self._newest: dict[str, float] = {}
         self.unjudged: Counter[str] = Counter()
+        self.hearing = True
         self._watermark = float("-inf")
         self._ahead = False  # stepped, not committed: the state is not that of `position`
         self.position = 0
@@ -266,30 +269,25 @@ class Watch:
             return []
         self._ahead = True
         events = self._detect(readings) + self._hear(readings)
-        if self._liveness is not None:
-            events += self._liveness.on_time(max(r.received for r in readings))
+        events += self._on_time(max(r.received for r in readings))
         events.sort(key=lambda event: event.time)
         return events
 
-    def listen(self, now: float, *, hearing: bool = True) -> list[Event]:
+    def listen(self, now: float) -> list[Event]:
         """Return what the silence of sensors means at `now`, to be committed like a batch.
 
         Call it when all that has arrived is committed.
-
-        Parameters
-        ----------
-        now : float
-            Unix seconds.
-        hearing : bool
-            As in `Liveness.on_time`.
         """
+        events = self._on_time(now)
+        self._ahead = self._ahead or bool(events)
+        return events
+
+    def _on_time(self, now: float) -> list[Event]:
         if self._liveness is None:
             return []
         events = [ended(event, now) for event in self._forgotten]
         self._forgotten = []
-        events += self._liveness.on_time(now, hearing=hearing)
-        self._ahead = self._ahead or bool(events)
-        return events
+        return events + self._liveness.on_time(now, hearing=self.hearing)
 
     def take_unjudged(self) -> Counter[str]:
         """Return `unjudged` and begin it anew."""

@@ -291,8 +291,10 @@ class Service:
     async def _detect(self) -> None:
         """Consumer of the journal: detectors, incidents, outbox."""
         watch, committed = self._opened(), self._committed[0]
+        ticked = self._clock()
         while True:
             committed.clear()
+            watch.hearing = self.source.state.connected and not self.commits.failing
             entries, position = await self._in_thread(
                 "detector", self.journal.read, watch.position, _BATCH
             )
@@ -312,12 +314,14 @@ class Service:
             if entries:  # none if all were corrupt
                 self.counters.latency_s.append(self._clock() - entries[-1].reading.received)
             self._tell(events, alerts)
+            if self._clock() - ticked >= _TICK_S:  # readings may come without a pause
+                ticked = self._clock()
+                self._tell([], await self._until_stored("incidents", watch.on_time, ticked))
 
     async def _pass_time(self, watch: Watch) -> None:
         """Nothing arrives: notice who is silent, resolve what is over."""
-        now, source = self._clock(), self.source.state
-        hearing = source.connected and not self.commits.failing
-        events = await self._in_thread("detector", partial(watch.listen, now, hearing=hearing))
+        now = self._clock()
+        events = await self._in_thread("detector", watch.listen, now)
         work = partial(watch.commit, events, watch.position) if events else watch.on_time
         self._tell(events, await self._until_stored("incidents", work, now))
 

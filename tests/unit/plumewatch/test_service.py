@@ -110,6 +110,31 @@ async def test_a_new_journal_goes_on_behind_its_consumers(config):
         assert service.series.count() == len(readings) + 1
 
 
+async def test_incidents_resolve_while_readings_come_without_a_pause(config):
+    """The clock runs a hundred times faster; a puff's quiet two minutes are over in no time."""
+    began, base = time.monotonic(), time.time()
+
+    def clock():
+        return base + (time.monotonic() - began) * 100
+
+    async def breathe(service):
+        while True:
+            now = clock()
+            await service._commit([Reading("n2-boys-1", now, now, {"pm25": 4.0})], [])
+            await asyncio.sleep(0.01)
+
+    async with running(config, clock=clock) as service:
+        await service._commit(
+            [Reading("n2-boys-1", clock(), clock(), {"pm25": 4.0}, ("tamper",))], []
+        )
+        await until(lambda: service._notifier.sent)
+        traffic = asyncio.create_task(breathe(service))
+        with contextlib.closing(sqlite3.connect(service.paths.state)) as state:
+            open_ones = "SELECT count(*) FROM incident WHERE status <> 'resolved'"
+            await until(lambda: state.execute(open_ones).fetchone()[0] == 0)
+        traffic.cancel()
+
+
 async def test_two_services_on_one_folder(config):
     async with running(config):
         with pytest.raises(ServiceError, match="is in use by process"):
