@@ -3,8 +3,9 @@
 A sensor is *alive* while its readings come. It is *silent* after `LivenessSettings.missed`
 reporting intervals without one, and at least `LivenessSettings.least_s`. The interval is the
 registered one, or what the stream itself shows if that is longer: the second largest of the last
-ten gaps between reports, so that one lost report does not stretch it and a changed setting is
-learnt after two. Before three gaps were seen nothing is known, and `UNLEARNT_S` has to pass.
+ten gaps between reports (of fewer, the largest), so that one lost report does not stretch it and a
+changed setting is learnt after two. Before three gaps were seen nothing is known, and `UNLEARNT_S`
+has to pass.
 
 A device or its gateway may also say so itself (`online`, `offline`: a will, an availability
 message). `offline` makes it silent at once; `online` takes that word back, and no more: a device
