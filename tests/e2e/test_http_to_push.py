@@ -17,7 +17,14 @@ from ingest.decoders.halo import TEMPLATE
 from tests.support.broker import free_port
 from tests.support.certificates import certificate
 from tests.support.plumes import readings_of_puff
-from tests.support.service import Receiver, ServiceProcess, eventually, native, run_command
+from tests.support.service import (
+    START_WITHIN_S,
+    Receiver,
+    ServiceProcess,
+    eventually,
+    native,
+    run_command,
+)
 
 ZONE = ZoneInfo("America/New_York")
 TOKEN = "token-for-halo-0000"
@@ -77,7 +84,9 @@ def running():
         started.append(service)
         service.start(connected=False)
         eventually(
-            lambda: "HTTP door: " in service.log or not service.running, lambda: service.log, 20
+            lambda: "HTTP door: " in service.log or not service.running,
+            lambda: service.log,
+            START_WITHIN_S,
         )
         assert service.running, service.log
         return service

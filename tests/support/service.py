@@ -28,9 +28,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Self
 
-__all__ = ["Publisher", "Receiver", "ServiceProcess", "eventually", "native", "run_command"]
+__all__ = [
+    "START_WITHIN_S",
+    "Publisher",
+    "Receiver",
+    "ServiceProcess",
+    "eventually",
+    "native",
+    "run_command",
+]
 
 ROOT = Path(__file__).parents[2]
+START_WITHIN_S = 60.0
+"""Imports take long on a machine that is busy with other things."""
 _ENVIRONMENT = {
     key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")
 }
@@ -50,7 +60,9 @@ def eventually(met: Callable[[], Any], what: str, within_s: float = 15.0) -> Any
         time.sleep(0.02)
 
 
-def run_command(*arguments: str, timeout_s: float = 30.0) -> subprocess.CompletedProcess[str]:
+def run_command(
+    *arguments: str, timeout_s: float = START_WITHIN_S
+) -> subprocess.CompletedProcess[str]:
     """Run ``plumewatch ARGUMENTS`` to its end."""
     return subprocess.run(
         [sys.executable, "-m", "plumewatch", *arguments],
@@ -274,7 +286,7 @@ class ServiceProcess:
             eventually(
                 lambda: self.log.count("connected to 127.0.0.1") > before or not self.running,
                 lambda: f"connected to the broker:\n{self.log}",
-                20,
+                START_WITHIN_S,
             )
             assert self.running, self.log
 
