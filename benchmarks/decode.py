@@ -12,14 +12,19 @@ import base64
 import json
 import sys
 import time
+import tomllib
+from functools import partial
 from pathlib import Path
 
 from ingest.decoders import DECODERS, find
 from ingest.decoders.base import Context
+from ingest.mapping.decoder import compile_mapping
+from ingest.mapping.schema import MappingConfig
 from ingest.message import Message
 from ingest.pipeline import Intake, IntakeConfig
 
 GOLDEN = Path(__file__).parent.parent / "tests" / "golden" / "decoders"
+MAPPINGS = GOLDEN.parent / "mappings"
 NOW = 1_790_000_000.0
 FRAME = base64.b64encode(bytes.fromhex("010c03140005230007280009d7000b2b020d2c010f001100"))
 GATEWAY = {
@@ -124,7 +129,7 @@ def main() -> None:
     """Print one line a format."""
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 0.6
     context = Context()
-    print(f"{'format':18} {'bytes':>6} {'decodes/s':>12}")
+    print(f"{'format':24} {'bytes':>6} {'decodes/s':>12}")
     for name, decoder in DECODERS.items():
         topic, payload = sample(name)
         message = Message(topic, payload, NOW)
@@ -135,7 +140,14 @@ def main() -> None:
             assert row is not None
             row.decode(message, context)
 
-        print(f"{name:18} {len(payload):6} {rate(seconds, work):12,.0f}")
+        print(f"{name:24} {len(payload):6} {rate(seconds, work):12,.0f}")
+    for path in sorted(MAPPINGS.glob("*.toml")):
+        mapping = MappingConfig.model_validate(tomllib.loads(path.read_text())["mapping"][0])
+        mapped, example = compile_mapping(mapping), mapping.example[0]
+        payload = (example.payload or "").encode() or bytes.fromhex(example.payload_hex or "")
+        message = Message(example.topic, payload, example.received)
+        speed = rate(seconds, partial(mapped.decode, message, context))
+        print(f"mapping {mapping.name:16} {len(payload):6} {speed:12,.0f}")
     intake = Intake(IntakeConfig(accept_unknown=True))
     topic, _ = sample("native")
     stream = [

@@ -324,6 +324,8 @@ class Intake:
         self._index()
         for name in [n for n in self.quarantine if self._resolve(n) is not None]:
             del self.quarantine[name]
+        for topic in [t for t in self.unmatched if self._routes.of(t)]:
+            del self.unmatched[topic]
 
     def restore(self, readings: Iterable[Reading]) -> None:
         """Remember the tail of the journal, oldest first, so that redeliveries are duplicates."""

@@ -172,7 +172,9 @@ class TestIntake:
     def test_use_takes_other_mappings(self):
         intake = self.intake(mappings=())
         assert self.send(intake, fw=1, pm=3).kind is OutcomeKind.REJECTED
+        self.send(intake, topic="other/b2")
         intake.use(IntakeConfig(mappings=self.guarded))
+        assert list(intake.unmatched) == ["other/b2"]
         assert self.send(intake, fw=1, pm=3).kind is OutcomeKind.ACCEPTED
 
 
