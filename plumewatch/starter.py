@@ -27,9 +27,9 @@ port = 8420
 # Which formats to subscribe to; empty means all that Plumewatch knows. `plumewatch decode --help`
 # shows what a message means.
 decoders = []                          # e.g. ["native", "tasmota", "airgradient"]
-# topics = ["site/#"]                  # more to listen to: what nothing reads shows on the staff page
+# topics = ["site/#"]                  # more to listen to; what nothing reads is on the staff page
 
-# A device that no decoder knows is described by a [[mapping]] (docs/mappings.md); this proposes one:
+# A device that no decoder knows is described by a [[mapping]] (docs/mappings.md). For a proposal:
 #   plumewatch mapping suggest --topic site/n2/as-17/state sample.json
 #
 # [[route]]                            # a decoder for topics that you chose yourself
@@ -75,7 +75,7 @@ name = "Girls' restroom"
 building = "North"
 floor = "2nd floor"
 
-# One block a sensor. `id` is the name it publishes under (native topic, Tasmota topic, serial ...),
+# One block a sensor. `id` is the name it publishes under (native topic, Tasmota topic, serial),
 # or give that as an alias: aliases = ["24E124707C123456"]. `decoder` is for topics that say nothing:
 # decoder = "milesight", or "mapping:NAME".
 [[sensor]]
