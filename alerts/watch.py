@@ -18,17 +18,29 @@ Silence of sensors is followed too, where it is asked for (`detection.liveness`)
 clock of arrival, so its state is no function of the readings alone: it is stored whenever an outage
 begins or ends, in the transaction that opens or resolves the incident. A replay does not ask for
 it: a recording has no time of arrival, and where it has gaps or ends nobody was away.
+
+What people say of an alert moves its sensor's decision level (`alerts.level_moves`). They answer
+whenever they like, so an answer has no place among the readings by itself; it is given one. The
+page, or `plumewatch levels undo`, only appends a move. The next commit stores, in its transaction,
+that the move is effective behind the position it commits, and then applies it to the detector:
+readings up to there were judged without it, all later ones are judged with it. Detector state is
+thus a pure function of the readings and the placed moves. A snapshot says which moves it holds; on
+opening, later ones are applied between the readings, where they have their place. A crash before
+the commit leaves the move waiting, after it the move has its place, and either way it counts once.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from bisect import bisect_right
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 import numpy as np
 
+from alerts import level_moves
 from alerts.outages import ended, forgotten
+from alerts.watched_levels import AlertBudgets, WatchedLevels
 from detection.batch import ReadingBatch
 from detection.detector import Detector
 from detection.device_events import DeviceEvents
@@ -45,6 +57,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from alerts.engine import AlertEngine, AlertRecord
+    from alerts.level_moves import LevelMove
     from detection.events import Event
     from detection.liveness import LivenessSettings, SensorLife
     from storage.journal import JournalEntry
@@ -75,6 +88,7 @@ class _Snapshot(msgspec.Struct):
     devices: bytes
     slow: bytes
     watermark: float
+    moves: int = 0
 
 
 class Watch:
@@ -89,6 +103,8 @@ class Watch:
         Whether a reading may be shown to the detectors.
     silence : LivenessSettings, optional
         When silence of a registered sensor counts; without it none does.
+    budgets : AlertBudgets, optional
+        Tolerable false alarms of the sensors.
 
     Attributes
     ----------
@@ -105,6 +121,7 @@ class Watch:
         engine: AlertEngine,
         may_alert: Callable[[Reading], bool],
         silence: LivenessSettings | None = None,
+        budgets: AlertBudgets | None = None,
     ) -> None:
         self._connection = connection
         self._engine = engine
@@ -112,6 +129,9 @@ class Watch:
         self._detector = Detector()
         self._devices = DeviceEvents()
         self._slow = SlowDetectors(self._place)
+        self._levels = WatchedLevels(budgets or AlertBudgets())
+        self._levels.adopt(self._detector)
+        self._moved = False
         self._silence = silence
         self._intervals = {s.id: s.interval_s for s in engine.registry.sensors.values()}
         self._liveness = None if silence is None else Liveness(self._intervals, silence)
@@ -153,17 +173,30 @@ class Watch:
                 start = stored.position
             except SnapshotError:
                 pass  # the readings before are stepped again instead
+        moves = deque(level_moves.placed(self._connection, self._levels.applied))
         self.position = start
+        self._repeat([], heard, moves)
         while self.position < committed:
             entries, position = read(self.position, min(2000, committed - self.position))
             if position == self.position:
                 break  # retention has taken what was there
             self.position = position
-            self._detect([entry.reading for entry in entries])
-            self._hear([entry.reading for entry in entries if entry.offset > heard])
+            self._repeat(entries, heard, moves)
         self.position = committed
+        self._repeat([], heard, moves)
         self._ahead = False
         self.unjudged.clear()
+
+    def _repeat(self, entries: Sequence[JournalEntry], heard: int, moves: deque[LevelMove]) -> None:
+        """Step committed entries up to `position` again, and apply moves at their places."""
+        done = 0
+        while moves and (place := moves[0].position or 0) <= self.position:
+            end = bisect_right(entries, place, key=lambda entry: entry.offset)
+            self._detect([entry.reading for entry in entries[done:end]])
+            self._levels.apply([moves.popleft()])
+            done = end
+        self._detect([entry.reading for entry in entries[done:]])
+        self._hear([entry.reading for entry in entries if entry.offset > heard])
 
     def process(self, readings: Sequence[Reading], position: int, now: float | None) -> Watched:
         """Take a batch in and commit all that follows from it: `step`, then `commit`."""
@@ -195,17 +228,31 @@ class Watch:
             state.set_position(tx, CONSUMER, position)
             if any(event.kind is EventKind.OFFLINE for event in events):
                 self._save_liveness(tx, position)
+            moves = level_moves.place(tx, position)
         self.position = position
         self._ahead = False
+        self._move(moves)
         return alerts
 
     def on_time(self, now: float) -> list[AlertRecord]:
-        """Let time alone do what it does: resolve incidents, release held ones."""
+        """Let time alone do what it does: resolve incidents, release held ones, move levels."""
         due = self._engine.next_deadline(self._connection)
-        if due is None or due > now:
+        idle = due is None or due > now
+        waiting = not self._ahead and level_moves.waiting(self._connection)
+        if idle and not waiting and not self._moved:
             return []
         with transaction(self._connection) as tx:
-            return self._engine.on_time(tx, now)
+            alerts = [] if idle else self._engine.on_time(tx, now)
+            moves = level_moves.place(tx, self.position) if waiting else []
+            told = self._levels.save(tx)
+        self._moved = False
+        self._levels.mark_saved(told)
+        self._move(moves)
+        return alerts
+
+    def _move(self, moves: Sequence[LevelMove]) -> None:
+        self._levels.apply(moves)
+        self._moved = self._moved or bool(moves)
 
     def save_snapshot(self) -> int:
         """Store the detectors' state with the position it belongs to; return that position.
@@ -223,12 +270,15 @@ class Watch:
                 self._devices.snapshot(),
                 self._slow.snapshot(),
                 self._watermark,
+                self._levels.applied,
             )
         )
         with transaction(self._connection) as tx:
             found = state.Snapshot(self.position, self._detector.model_version, body)
             state.set_snapshot(tx, CONSUMER, found)
             self._save_liveness(tx, self.position)
+            told = self._levels.save(tx)
+        self._levels.mark_saved(told)
         return self.position
 
     def _save_liveness(self, tx: sqlite3.Connection, position: int) -> None:
@@ -258,6 +308,7 @@ class Watch:
             SlowDetectors.restore(found.slow, self._place),
         )
         self._watermark = found.watermark
+        self._levels.adopt(self._detector, found.moves)
 
     def _place(self, sensor: str) -> tuple[str, str] | None:
         room = self._engine.registry.room_of(sensor)

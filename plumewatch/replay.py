@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from alerts.engine import AlertRecord
     from alerts.policy import AlertPolicy
+    from alerts.watched_levels import AlertBudgets
     from detection.events import Event
 
 __all__ = ["ALERT_COLUMNS", "EVENT_COLUMNS", "Replayed", "replay", "write_alerts", "write_events"]
@@ -83,6 +84,7 @@ def replay(
     *,
     policy: AlertPolicy,
     registry: Registry | None = None,
+    budgets: AlertBudgets | None = None,
     on_bytes: Callable[[int], None] = lambda _: None,
 ) -> Replayed:
     """Push recorded readings through validation, detectors and incident rules.
@@ -95,6 +97,8 @@ def replay(
         Rules of alerting.
     registry : Registry, optional
         Rooms of known sensors; every other sensor is a room of its own.
+    budgets : AlertBudgets, optional
+        Tolerable false alarms of the sensors; the default of each without it.
     on_bytes : callable
         Progress, in bytes of the files.
 
@@ -108,7 +112,7 @@ def replay(
         migrate(connection, "state", state.SCRIPTS)
         migrate(connection, "alerts", schema.SCRIPTS)
         engine = AlertEngine(registry or Registry(), policy, replay=True)
-        watch = Watch(connection, engine, may_alert)
+        watch = Watch(connection, engine, may_alert, budgets=budgets)
         readings = read_recordings(paths, on_bytes)
         while batch := list(islice(readings, _BATCH)):
             result.readings += len(batch)

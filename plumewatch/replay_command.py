@@ -13,6 +13,7 @@ from alerts.policy import AlertPolicy
 from plumewatch.config import ConfigError, PlumewatchConfig, load
 from plumewatch.recordings import RecordingError
 from plumewatch.replay import replay, write_alerts, write_events
+from plumewatch.settings import alert_budgets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,6 +69,7 @@ def run_replay(
                 readings,
                 policy=policy,
                 registry=None if config is None else config.registry(),
+                budgets=None if config is None else alert_budgets(config),
                 on_bytes=lambda n: bar.advance(task, n),
             )
         write_alerts(alerts, result.alerts)

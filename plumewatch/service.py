@@ -45,7 +45,7 @@ from plumewatch.intake_settings import intake_config, topic_filters
 from plumewatch.observer import Counters, Observer
 from plumewatch.paths import DataPaths
 from plumewatch.sensor_counts import restore_counts, save_counts, sensor_statuses
-from plumewatch.settings import alert_policy, broker_settings, page_hosts, page_token
+from plumewatch.settings import alert_budgets, alert_policy, broker_settings, page_hosts, page_token
 from plumewatch.unmatched import suggestion_for, unmatched_topics
 from plumewatch.web_server import PortInUseError, WebServer, is_loopback
 from storage import state
@@ -242,7 +242,9 @@ class Service:
             self._meet_journal()
             self.intake.restore(self.journal.tail(20_000))
             silence = LivenessSettings(missed=self.config.alerts.offline_after)
-            self._watch = Watch(self._state, self.engine, may_alert, silence)
+            self._watch = Watch(
+                self._state, self.engine, may_alert, silence, alert_budgets(self.config)
+            )
             self._watch.open(self.journal.read)
             restore_counts(self._state, self.intake.tally, self.registry)
         except (StorageError, sqlite3.Error) as error:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from alerts.errors import PolicyError, SecretError
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret, load_secret
+from alerts.watched_levels import AlertBudgets
 from ingest.mqtt import BrokerSettings
 from plumewatch.config import ConfigError, Fault
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from plumewatch.config import PlumewatchConfig, StaffConfig
 
 __all__ = [
+    "alert_budgets",
     "alert_policy",
     "broker_settings",
     "page_hosts",
@@ -114,6 +116,12 @@ def page_hosts(config: PlumewatchConfig) -> tuple[str, ...]:
     if web.public_url:
         names.add(urlsplit(web.public_url).hostname or web.host)
     return tuple(sorted(names))
+
+
+def alert_budgets(config: PlumewatchConfig) -> AlertBudgets:
+    """Tolerable false alarms of the sensors."""
+    own = {s.id: s.false_alarms_per_week for s in config.sensor if s.false_alarms_per_week}
+    return AlertBudgets(config.detection.false_alarms_per_sensor_week, own)
 
 
 def alert_policy(config: PlumewatchConfig) -> AlertPolicy:

@@ -1,0 +1,91 @@
+"""Feedback on the staff page moves a level once, over kill -9, and is taken back for good."""
+
+import contextlib
+import json
+import re
+import signal
+import time
+
+import httpx
+import pytest
+
+from alerts import level_moves
+from alerts.incidents import Verdict
+from detection.detector import Detector
+from storage.sqlite import connect
+from tests.support.broker import Mosquitto
+from tests.support.plumes import readings_of_puff
+from tests.support.service import Publisher, ServiceProcess, eventually, run_command
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(Detector(), "levels"), reason="needs a detector with decision levels"
+)
+UP = level_moves.STEPS[Verdict.FALSE_ALARM]
+
+
+@pytest.fixture
+def broker():
+    with Mosquitto() as started:
+        yield started
+
+
+def moves(service):
+    with contextlib.closing(connect(service.folder / "data/state.db", read_only=True)) as found:
+        return [(m.seq, m.after, m.position is not None) for m in level_moves.latest(found)]
+
+
+def shown(service, sensor="n2-boys-1"):
+    """What `plumewatch levels` says a person's word did to a sensor; None before anything."""
+    said = run_command("levels", "--json", "--config", str(service.config))
+    assert said.returncode == 0, said.stderr
+    by_sensor = {
+        line["sensor"]: line["level"] for line in map(json.loads, said.stdout.splitlines())
+    }
+    return by_sensor[sensor] and by_sensor[sensor]["feedback"]
+
+
+def answer_on_the_page(service):
+    """Say twice, as an impatient thumb does, that the one incident was a false alarm."""
+    url = f"http://127.0.0.1:{service.web_port}"
+    token = (service.folder / "data/staff-token").read_text().strip()
+    with httpx.Client(base_url=url, timeout=10) as client:
+        client.post("/sign-in", data={"token": token, "name": "Ms. Lee"})
+        path = re.search(r'href="(/incidents/\d[^"]+)"', client.get("/incidents").text)[1]
+        form_token = re.search(r'name="form_token" value="([^"]+)"', client.get(path).text)[1]
+        form = {"form_token": form_token, "verdict": "false_alarm", "cause": "spray"}
+        for _ in range(2):
+            assert client.post(f"{path}/feedback", data=form).status_code == 303
+        assert "false alarm: spray" in client.get("/levels").text
+
+
+def test_feedback_moves_a_level_once_survives_kills_and_is_taken_back(broker, tmp_path):
+    service = ServiceProcess(tmp_path, broker.port)
+    start = time.time() - 200.0
+    with service, Publisher(broker.port) as publisher:
+        publisher.send_readings(readings_of_puff(start=start, seconds=190.0))
+        publisher.settle()
+
+        def incident():
+            with contextlib.closing(connect(tmp_path / "data/state.db", read_only=True)) as found:
+                return found.execute("SELECT id FROM incident WHERE kind = 'vape'").fetchone()
+
+        eventually(incident, lambda: f"an incident:\n{service.log}")
+        answer_on_the_page(service)
+        eventually(lambda: moves(service) == [(1, UP, True)], lambda: f"placed {moves(service)}")
+        for signum in (signal.SIGKILL, signal.SIGTERM):
+            service.end(signum)
+            service.start()
+            assert moves(service) == [(1, UP, True)]
+        eventually(lambda: shown(service) == UP, lambda: f"shown {shown(service)}")
+
+        arguments = ("levels", "undo", "1", "--config", str(service.config))
+        said = run_command(*arguments, "--reason", "a drill", "--who", "Keeper")
+        assert (said.returncode, said.stderr) == (0, "")
+        undone = [(2, 0.0, True), (1, UP, True)]
+        eventually(lambda: moves(service) == undone, lambda: f"placed {moves(service)}")
+        assert run_command(*arguments, "--reason", "again").returncode == 1
+        for signum in (signal.SIGKILL, signal.SIGTERM):
+            service.end(signum)
+            service.start()
+        eventually(lambda: shown(service) == 0.0, lambda: f"shown {shown(service)}")
+        assert moves(service) == undone

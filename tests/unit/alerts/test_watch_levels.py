@@ -1,0 +1,242 @@
+"""Moves of levels have their place between the readings: a crash anywhere changes nothing."""
+
+import sqlite3
+
+import numpy as np
+import pytest
+
+from alerts import level_moves, schema
+from alerts.engine import AlertEngine
+from alerts.incidents import Verdict
+from alerts.watch import Watch
+from alerts.watched_levels import AlertBudgets
+from detection.decision_levels import BUDGET, _Column
+from detection.detector import Detector
+from ingest.validation import may_alert
+from storage import state
+from storage.journal import Journal
+from storage.sqlite import connect, migrate, transaction
+from tests.support.plumes import START, readings_of_puff
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(Detector(), "levels"), reason="needs a detector with decision levels"
+)
+UP = level_moves.STEPS[Verdict.FALSE_ALARM]
+SIZE = 40
+
+
+class Site:
+    """A service without its tasks: journal, state, watch, and people who answer."""
+
+    def __init__(self, folder, registry, policy, readings, budgets=None):
+        folder.mkdir()
+        self.folder = folder
+        self.budgets = budgets
+        self.engine = AlertEngine(registry, policy)
+        self.open = []
+        self.journal = Journal(folder / "journal.db")
+        self.journal.open()
+        self.journal.commit(readings)
+        self.start()
+
+    def start(self):
+        self.state = connect(self.folder / "state.db")
+        self.open.append(self.state)
+        migrate(self.state, "state", state.SCRIPTS)
+        migrate(self.state, schema.COMPONENT, schema.SCRIPTS)
+        self.watch = Watch(self.state, self.engine, may_alert, budgets=self.budgets)
+        self.watch.open(self.journal.read)
+
+    def process(self, before_commit=lambda: None):
+        entries, position = self.journal.read(self.watch.position, SIZE)
+        if position == self.watch.position:
+            return False
+        events = self.watch.step([entry.reading for entry in entries])
+        before_commit()
+        self.watch.commit(events, position, entries[-1].reading.received)
+        return True
+
+    def answer(self, verdict, cause="", sensor="s1"):
+        """Give feedback as the page does, over a connection of its own."""
+        page = connect(self.folder / "state.db")
+        with transaction(page) as tx:
+            found = tx.execute("SELECT id FROM incident WHERE sensor = ?", (sensor,)).fetchone()
+            self.engine.feedback(tx, found[0], "Lee", verdict, START + 900.0, cause=cause)
+        page.close()
+
+    def undo(self, seq):
+        page = connect(self.folder / "state.db")
+        with transaction(page) as tx:
+            level_moves.undo(tx, seq, "Keeper", START + 950.0, "a drill")
+        page.close()
+
+    def feedback(self, sensor="s1"):
+        detector = self.watch._detector
+        return detector.levels.explain(detector.sensor_row(sensor)).feedback
+
+    def result(self):
+        detector = self.watch._detector
+        order = np.argsort(detector.names)
+        arrays = detector.levels.arrays()
+        rows = self.state.execute("SELECT * FROM level_move_place").fetchall()
+        return (
+            sorted(detector.names),
+            {name: array[order].tobytes() for name, array in arrays.items()},
+            [tuple(row) for row in rows],
+        )
+
+    def close(self):
+        for connection in self.open:
+            connection.close()
+        self.journal.close()
+
+
+@pytest.fixture
+def readings():
+    """Puffs at two sensors in two rooms, each alone for a while, then again."""
+    puffs = [
+        *readings_of_puff("s1", seconds=900.0),
+        *readings_of_puff("s3", onset_s=200.0, top=90.0, seconds=900.0),
+    ]
+    return sorted(puffs, key=lambda r: r.time)
+
+
+@pytest.fixture
+def make_site(tmp_path, registry, policy, readings):
+    sites = []
+
+    def make(**more):
+        sites.append(Site(tmp_path / f"site{len(sites)}", registry, policy, readings, **more))
+        return sites[-1]
+
+    yield make
+    for site in sites:
+        site.close()
+
+
+def run(site, *, crash_at=(), save_at=(), stepped=False):
+    """Process all; at batches 8 and 12 people answer, at 16 one move is taken back."""
+    number = 0
+    acts = {
+        8: lambda: site.answer(Verdict.FALSE_ALARM, "spray"),
+        12: lambda: site.answer(Verdict.CONFIRMED, sensor="s3"),
+        16: lambda: site.undo(1),
+    }
+    while True:
+        act = acts.pop(number, lambda: None)
+        if not stepped:
+            act()
+        if number in save_at:
+            site.watch.save_snapshot()
+        if not site.process(act if stepped else lambda: None):
+            break
+        number += 1
+        if number in crash_at:
+            site.start()
+    assert not acts
+    return site.result()
+
+
+@pytest.fixture
+def whole(make_site):
+    site = make_site()
+    result = run(site)
+    assert [seq for seq, _ in result[2]] == [1, 2, 3]
+    assert site.feedback() == 0.0
+    assert site.feedback("s3") == -UP / 2
+    return result
+
+
+@pytest.mark.parametrize("stepped", [False, True], ids=["between batches", "after the step"])
+@pytest.mark.parametrize("crash_at", [{9}, {12, 13}, set(range(1, 30))])
+@pytest.mark.parametrize("save_at", [set(), {7}, {9, 13}])
+def test_a_crash_anywhere_changes_nothing(make_site, whole, crash_at, save_at, stepped):
+    site = make_site()
+    result = run(site, crash_at=crash_at, save_at=save_at, stepped=stepped)
+    assert result[:2] == whole[:2]
+    assert len(result[2]) == 3
+    assert site.feedback("s3") == -UP / 2
+
+
+def test_a_move_waits_for_a_commit_and_counts_once(make_site):
+    site = make_site()
+    for _ in range(8):
+        site.process()
+    site.answer(Verdict.FALSE_ALARM, "spray")
+    assert site.feedback() == 0.0
+    site.start()
+    assert site.feedback() == 0.0
+    site.process()
+    assert site.feedback() == UP
+    for _ in range(3):
+        site.start()
+        assert site.feedback() == UP
+        assert site.watch.on_time(0.0) == []
+    assert [m.position for m in level_moves.latest(site.state)] == [9 * SIZE]
+
+
+def test_a_disk_that_refuses_leaves_the_move_waiting(make_site):
+    site = make_site()
+    for _ in range(8):
+        site.process()
+    site.answer(Verdict.FALSE_ALARM, "spray")
+    entries, position = site.journal.read(site.watch.position, SIZE)
+    events = site.watch.step([entry.reading for entry in entries])
+    other = sqlite3.connect(site.folder / "state.db")
+    site.state.execute("PRAGMA busy_timeout=1")
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        site.watch.commit(events, position, START + 900.0)
+    assert site.feedback() == 0.0
+    other.rollback()
+    other.close()
+    site.watch.commit(events, position, START + 900.0)
+    assert site.feedback() == UP
+
+
+def test_without_readings_time_alone_places_a_move_and_shows_it(make_site):
+    site = make_site()
+    while site.process():
+        pass
+    site.watch.save_snapshot()
+    site.answer(Verdict.FALSE_ALARM, "spray")
+    assert level_moves.levels(site.state)["s1"].feedback == 0.0
+    levels = site.watch._detector.levels
+    row = site.watch._detector.sensor_row("s1")
+    assert np.isnan(levels._state[row, _Column.SETTLED])
+    site.watch.on_time(START + 1000.0)
+    assert site.feedback() == UP
+    assert levels._state[row, _Column.SETTLED] == 0.0
+    site.watch.on_time(START + 1001.0)
+    assert level_moves.levels(site.state)["s1"].feedback == UP
+    site.start()
+    assert site.feedback() == UP
+
+
+def test_moves_outlive_a_detector_that_begins_anew(make_site):
+    """Another model's state is not used; what people said of a sensor is."""
+    site = make_site()
+    for _ in range(8):
+        site.process()
+    site.answer(Verdict.FALSE_ALARM, "spray")
+    while site.process():
+        pass
+    site.watch.save_snapshot()
+    stored = state.snapshot(site.state, "detector")
+    state.set_snapshot(site.state, "detector", stored._replace(model_version="older"))
+    site.start()
+    assert site.feedback() == UP
+
+
+def test_budgets_of_the_school(make_site):
+    site = make_site(budgets=AlertBudgets(2.0, {"s3": 0.5}))
+    while site.process():
+        pass
+    site.watch.save_snapshot()
+    found = level_moves.levels(site.state)
+    assert {s: found[s].budget for s in ("s1", "s3")} == {"s1": 2.0, "s3": 0.5}
+    site.budgets = None
+    site.start()
+    site.watch.save_snapshot()
+    assert level_moves.levels(site.state)["s1"].budget == BUDGET
+    assert level_moves.levels(site.state)["s3"].budget == BUDGET
