@@ -76,8 +76,8 @@ building = "North"
 floor = "2nd floor"
 
 # One block a sensor. `id` is the name it publishes under (native topic, Tasmota topic, serial),
-# or give that as an alias: aliases = ["24E124707C123456"]. `decoder` is for topics that say nothing:
-# decoder = "milesight", or "mapping:NAME".
+# or give that as an alias: aliases = ["24E124707C123456"]. Topics that do not
+# tell the format need a decoder = "milesight", or "mapping:NAME".
 [[sensor]]
 id = "n2-boys-1"
 room = "N2-boys"
