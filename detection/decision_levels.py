@@ -21,7 +21,8 @@ What is forgotten
 How the level follows
     Expected false alarms above a level are the nuisances counted there; above the data their tail
     is extrapolated (`detection.score_tail`). The level is set anew at a sensor's first reading of
-    each hour, from its own stream alone.
+    each hour, from its own stream alone; hours begin at a minute of its own, so that many sensors
+    are not set at once.
 Bounds
     Never more than `UPPER` above the model's level: a score as high as that always alerts. Never
     more than `LOWER` below it; and below it at all only when a sensor has been read long enough for
@@ -90,6 +91,8 @@ _BINS: Final = round((_BELOW + LOWER + UPPER + _ABOVE) / STEP) + 1
 _LOWEST: Final = 1 + round(_BELOW / STEP)
 _MODEL: Final = _LOWEST + round(LOWER / STEP)
 _HIGHEST: Final = _MODEL + round(UPPER / STEP)
+_TOGETHER: Final = 1000
+"""Sensors whose levels are set in one go: as many as stay in the processor's cache."""
 _RECENT: Final = 8
 """Clusters that feedback can still name."""
 _UNTOLD, _NUISANCE, _VAPING = 0, 1, 2
@@ -118,15 +121,27 @@ class _Column:
         LOST,
         LOST_LOWEST,
         NEXT,
-    ) = range(14)
+        PHASE,
+    ) = range(15)
     """Time read; hour of the last setting; first and last time, highest score and settled
     probability of the running cluster; time read when counts were last faded; offset by budget and
     by feedback; budget; expected false alarms a week and shares of vaping lost at the level; place
-    for the next recent cluster."""
-    WIDTH = 14
+    for the next recent cluster; when in the hour the level is set."""
+    WIDTH = 15
 
 
 C = _Column
+_UNKNOWN_AT_FIRST: Final = [
+    C.HOUR,
+    C.FIRST,
+    C.LAST,
+    C.HIGHEST,
+    C.SETTLED,
+    C.EXPECTED,
+    C.LOST,
+    C.LOST_LOWEST,
+    C.PHASE,
+]
 _START, _END, _BIN, _TOLD, _WHEN = range(5)
 _RECENT_WIDTH: Final = 5
 
@@ -229,8 +244,7 @@ class DecisionLevels:
             self._changed = np.concatenate([self._changed, np.zeros(more, bool)])
         row = self._n
         self._n += 1
-        unknown = [C.HOUR, C.FIRST, C.LAST, C.HIGHEST, C.SETTLED, C.EXPECTED, C.LOST, C.LOST_LOWEST]
-        self._state[row, unknown] = np.nan
+        self._state[row, _UNKNOWN_AT_FIRST] = np.nan
         self._state[row, C.BUDGET] = self.budget
         return row
 
@@ -288,14 +302,21 @@ class DecisionLevels:
             Event time, Unix seconds; seconds since each sensor's last reading.
         """
         self._state[rows, C.WATCHED] += np.clip(dt, 0.0, _LONGEST_STEP_S)
-        due = np.floor(time / 3600.0) != self._state[rows, C.HOUR]
+        hour = np.floor((time - self._state[rows, C.PHASE]) / 3600.0)
+        due = hour != self._state[rows, C.HOUR]  # not known at the first reading: due
         if not due.any():
             return
-        rows, time = rows[due], time[due]
-        state = self._state[rows]
-        self._close(rows[(time - state[:, C.LAST]) >= CLUSTER_S])
-        self._state[rows, C.HOUR] = np.floor(time / 3600.0)
-        self._set(rows)
+        rows, time, hour = rows[due], time[due], hour[due]
+        first = np.isnan(hour)
+        if first.any():
+            self._state[rows[first], C.PHASE] = (time[first] * 617.0) % 3600.0
+            self._changed[rows[first]] = True
+            hour = np.floor((time - self._state[rows, C.PHASE]) / 3600.0)
+        self._close(rows[(time - self._state[rows, C.LAST]) >= CLUSTER_S])
+        self._state[rows, C.HOUR] = hour
+        rows = rows[~first]
+        for part in range(0, rows.size, _TOGETHER):
+            self._set(rows[part : part + _TOGETHER])
 
     def observe(
         self,
