@@ -258,6 +258,10 @@ class Detector:
         self._end_sessions(at, rows, time, dt, episode, said)
         silent = (episode[:, E.PHASE] == _WATCHING) | (episode[:, E.KIND] != _VAPE)
         vape = strong & silent & (episode[:, E.BARRED] == 0.0)
+        said_already = (episode[:, E.KIND] == _VAPE) & (
+            episode[:, E.PULSES] == episode[:, E.SAID_PULSE]
+        )
+        vape &= ~said_already
         speak = np.flatnonzero((vape | asked)[w]) if w.size else w
         if speak.size:
             chances = _possible(self._model.kind_probabilities(f[speak]), episode[w[speak]])
@@ -446,6 +450,8 @@ class Detector:
         kind = KINDS[int(episode[E.KIND])]
         confidence = float(episode[E.CONFIDENCE])
         first = float(episode[E.FIRST_PULSE_AT])
+        if np.isnan(first):
+            first = float(episode[E.PULSE_ONSET])
         vape = kind is EventKind.VAPE
         peak_at = float(episode[E.PEAK_AT])
         return Event(

@@ -157,7 +157,8 @@ def begin_pulses(
     had = episode[:, E.PULSES] > 0
     episode[:, E.EARLIER_PEAK] = np.where(had, episode[:, E.PEAK], np.nan)
     episode[:, E.EARLIER_AT] = np.where(had, episode[:, E.PULSE_ONSET], np.nan)
-    episode[:, E.FIRST_PULSE_AT] = np.where(had, episode[:, E.FIRST_PULSE_AT], time - dt)
+    first = episode[:, E.FIRST_PULSE_AT]
+    episode[:, E.FIRST_PULSE_AT] = np.where(np.isnan(first), time - dt, first)
     gap = time - dt - episode[:, E.EARLIER_AT]
     mean = episode[:, E.MEAN_GAP]
     episode[:, E.MEAN_GAP] = np.where(np.isnan(mean), gap, mean + 0.4 * (gap - mean))
