@@ -5,10 +5,11 @@ slow baseline: ``e = ln((c + 4) / (b + 4))``, c the lowest value of the last thr
 puff or a spray of seconds does not lift, and the 4 µg/m³ so that clean rooms do not count by their
 noise. A room with several sensors has the median of theirs.
 
-A building's air has risen when all but one in six of its rooms, and at least `LEAST_ROOMS` rooms,
-have e of `RISEN` or more (a rise to 1.6 times), for `HELD_MINUTES` minutes on end, and the least of
-these rooms has at least half of the median: what comes from outside comes to all alike, while the
-many small things of a class change differ from room to room. It is over when the median has been
+A building's air has risen when all of its rooms, or all but one of seven to twelve, all but two of
+up to eighteen and so on, and at least `LEAST_ROOMS` rooms, have e of `RISEN` or more (a rise to 1.6
+times), for `HELD_MINUTES` minutes on end, and the least of these rooms has at least half of the
+median: what comes from outside comes to all alike, while the many small things of a class change
+differ from room to room. It is over when the median has been
 below `OVER` for ten minutes.
 
 One `ambient` event is said for the building. Its sensor is the one that rose first, of several the

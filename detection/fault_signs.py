@@ -59,10 +59,15 @@ _TIMES: Final = 4.0
 _MISSING_S: Final = 3600.0
 _FORGOTTEN_S: Final = 7 * DAY_S
 _SATURATED_S: Final = 6 * 3600.0
-_NOISY_TIMES: Final = 5.0
-_NOISY_S: Final = 3600.0
-_COVERED_S: Final = 1500.0
-_DEAF_S: Final = 3 * 3600.0
+_NOISY_TIMES: Final = 3.0
+_NOISY_LEAST: Final = 0.6
+"""In units of usual noise: less disturbs nobody."""
+_HOUR_READINGS: Final = 50.0
+_NOISE_FADES: Final = 0.999
+"""An hour; half in a month."""
+_COVERED_S: Final = 1200.0
+_DEAF_S: Final = 1.5 * 3600.0
+_SILENT_SHARE: Final = 0.3
 _SPIKE_MINUTES: Final = 3.0
 
 _RESOLUTION: Final = np.array([QUANTITIES[key].resolution for key in CHANNELS])
@@ -123,20 +128,23 @@ CHANNEL_STATE: Final[Mapping[str, float]] = {
     "floor": np.inf,  # lowest value
     "top": -np.inf,  # highest value
     "noise": np.nan,  # zigzag in units of usual noise, smoothed over ten minutes
-    "noisiest": 0.0,  # highest of that; forgets within months
-    "noisy": 0.0,  # s it has been far above
+    "quietest": np.inf,  # lowest `noise` of this hour
+    "noisiest": 0.0,  # highest of that in any hour before; forgets within months
+    "noisy": 0.0,  # hours on end it has been far above
+    "times": np.nan,  # how many times above
     "stillest": np.nan,  # lowest `noise` of the days before
     "stillest_today": np.inf,
     "level": np.nan,  # smoothed over ten minutes
     "motion": np.nan,  # distance from it, smoothed over twenty
-    "calmest": np.nan,  # lowest `motion` of the days before
-    "calmest_today": np.inf,
+    "usual_motion": np.nan,  # `motion`, smoothed over a day
     "middle": np.nan,  # middle of the minute before
 }
 """State arrays of one value a sensor and channel, and what a new sensor has."""
 SENSOR_STATE: Final[Mapping[str, float]] = {
     "time": np.nan,  # start of its last minute
     "age": 0.0,  # s it has been read
+    "hour": np.nan,  # number of the hour of `quietest`
+    "hour_readings": 0.0,
     "whole_run": 0.0,  # s no channel has moved
     "whole_readings": 0.0,
     "whole_longest": 0.0,
@@ -200,7 +208,7 @@ def follow(
     middle = 0.5 * (minute.low + minute.high)
     _rest(minute, dt, c, s, present, learnt, signs)
     _missing(dt, c, present, signs)
-    _noise(minute, dt, c, middle, present, learnt, signs)
+    _noise(minute, dt, c, s, middle, present, learnt[:, None], signs)
     _covered(dt, c, s, middle, cleanest, signs)
     _blown(minute, dt, c, s, spike, signs)
     c["middle"] = np.where(present, middle, c["middle"])
@@ -286,33 +294,39 @@ def _noise(
     minute: Minute,
     dt: Floats,
     c: Table,
+    s: Table,
     middle: Floats,
     present: Flags,
     learnt: Flags,
     signs: Signs,
 ) -> None:
-    """Channels that are far noisier than they ever were; keep how still and calm they get."""
+    """Channels that are far noisier than in any hour before; keep how still they get."""
     floor, share = _USUAL_NOISE.T
     noise = minute.zigzag / (floor + share * np.abs(middle))
     c["noise"] = _smooth(c["noise"], noise, dt, 600.0)
-    settled = c["seen"] >= 30.0
-    known = settled & ~np.isnan(c["noise"])
-    usual = np.maximum(c["noisiest"], 0.2)
-    loud = known & learnt[:, None] & (c["noise"] >= _NOISY_TIMES * usual)
-    loud &= c["noise"] >= 2.0
-    far = known & learnt[:, None] & (c["noise"] >= 0.6 * _NOISY_TIMES * usual)
-    faded = c["noisiest"] * np.exp(-dt / (60.0 * DAY_S))[:, None]
-    c["noisiest"] = np.where(known & ~far, np.fmax(faded, c["noise"]), faded)
-    c["noisy"] = np.where(loud, c["noisy"] + dt[:, None], 0.0)
-    _show(signs, NOISY, c["noisy"] >= _NOISY_S, c["noisy"], c["noise"] / usual)
+    known = (c["seen"] >= 30.0) & present & ~np.isnan(c["noise"])
+    hour = np.full_like(s["hour"], minute.start // 3600.0)
+    new = hour != s["hour"]
+    over = (new & (s["hour_readings"] >= _HOUR_READINGS))[:, None] & np.isfinite(c["quietest"])
+    s["hour"] = hour
+    s["hour_readings"] = np.where(new, 0.0, s["hour_readings"]) + minute.count
+    # In a busy hour plumes make noise of their own, but not in all of it.
+    usual = np.maximum(c["noisiest"], 0.05)
+    times = np.where(over, c["quietest"] / usual, 0.0)
+    loud = over & learnt & (times >= _NOISY_TIMES) & (c["quietest"] >= _NOISY_LEAST)
+    faded = c["noisiest"] * np.where(over, _NOISE_FADES, 1.0)
+    c["noisiest"] = np.where(over & ~loud, np.maximum(faded, c["quietest"]), faded)
+    c["noisy"] = np.where(over, np.where(loud, c["noisy"] + 1.0, 0.0), c["noisy"])
+    c["times"] = np.where(over, times, c["times"])
+    _show(signs, NOISY, c["noisy"] > 0, 3600.0 * c["noisy"], c["times"])
+    now = np.where(known, c["noise"], np.inf)
+    c["quietest"] = np.where(new[:, None], now, np.fmin(c["quietest"], now))
 
-    still = np.where(known, c["noise"], np.inf)
-    c["stillest_today"] = np.fmin(c["stillest_today"], still)
+    c["stillest_today"] = np.fmin(c["stillest_today"], now)
     distance = np.abs(middle - c["level"])
     c["level"] = _smooth(c["level"], middle, dt, 600.0)
     c["motion"] = _smooth(c["motion"], distance, dt, 1200.0)
-    calm = np.where(settled & present, c["motion"], np.inf)
-    c["calmest_today"] = np.fmin(c["calmest_today"], calm)
+    c["usual_motion"] = _smooth(c["usual_motion"], distance, dt, DAY_S)
 
 
 def _covered(
@@ -329,13 +343,12 @@ def _covered(
     rows = np.arange(now.size)
     noise, stillest = c["noise"][rows, column], c["stillest"][rows, column]
     tells = stillest > 0.02
-    hushed = np.where(tells, noise <= 0.5 * stillest, noise <= stillest)
-    below = np.where(tells, 0.7, 0.4) * cleanest
+    hushed = noise <= np.maximum(0.5 * stillest, 0.08)
+    below = np.where(tells, 0.7, 0.5) * cleanest
     clean = (now <= below) & (s["fine"] <= 1.2 * below) & (cleanest >= 1.0)
-    others = middle[:, _OTHERS]
-    calm = c["motion"][:, _OTHERS] <= 1.5 * c["calmest"][:, _OTHERS]
-    calm |= np.isnan(others)
-    silent = calm.all(axis=1) & ~np.isnan(others).all(axis=1)
+    others, usual = c["motion"][:, _OTHERS], c["usual_motion"][:, _OTHERS]
+    answers = ~np.isnan(middle[:, _OTHERS]) & (usual > 0.0)
+    silent = ((others <= _SILENT_SHARE * usual) | ~answers).all(axis=1) & answers.any(axis=1)
     s["covered"] = np.where(clean & hushed & silent, s["covered"] + dt, 0.0)
     deaf = (now <= 0.5 * cleanest) & (cleanest >= 1.0) & tells & (noise <= 0.35 * stillest)
     s["deaf"] = np.where(deaf, s["deaf"] + dt, 0.0)

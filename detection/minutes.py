@@ -79,7 +79,7 @@ class Minute:
     zigzag : ndarray of float64, shape (m, len(CHANNELS))
         Mean size of the smaller of two opposite steps in a row, 0 where the steps agree, in the
         unit of the quantity; NaN without three readings in a row. White noise of standard
-        deviation s has 0.37 s.
+        deviation s has 0.56 s.
     """
 
     start: float

@@ -10,11 +10,11 @@ Each minute (`detection.minutes`) moves what is known of each sensor on by one s
   others do.
 * *saturated*: six hours at the end of the range, or at the channel's own highest value and far from
   its lowest.
-* *noisy*: the noise of a channel is five times the largest it ever had, for an hour. Noise is what
-  zigzags, so plumes are none.
-* *covered*: fine particles fall clearly below the cleanest of the last days and lose their noise,
-  and humidity, CO2 and VOC are as still as in their stillest hour; or the particles alone are dead
-  for three hours.
+* *noisy*: for a whole hour with 50 readings, the noise of a channel is never below three times that
+  of any hour before. Noise is what zigzags, so the rise and fall of a plume is none.
+* *covered*: for twenty minutes, fine particles are clearly below the cleanest of the last days and
+  have lost their noise, and humidity, CO2 and VOC hardly move; or the particles alone are dead for
+  an hour and a half.
 * *blown*: coarse dust and humidity or CO2, as breath has them, jump and are gone within three
   minutes, as no plume is; or coarse particles beyond anything but a can held to the inlet.
 * *drift*: the cleanest air of each of three days is three times what it was, and other sensors of
@@ -222,11 +222,10 @@ class SensorFaults:
     def _new_day(self, names: Sequence[str]) -> None:
         """Keep what the day before was like at its cleanest and stillest, and judge the drift."""
         c, s = self._channel, self._sensor
-        for kept, today in (("stillest", "stillest_today"), ("calmest", "calmest_today")):
-            seen = np.isfinite(c[today])
-            lowest = np.fmin(1.05 * c[kept], c[today])
-            c[kept] = np.where(seen, lowest, c[kept])
-            c[today] = np.full_like(c[today], np.inf)
+        today = c["stillest_today"]
+        lowest = np.fmin(1.05 * c["stillest"], today)
+        c["stillest"] = np.where(np.isfinite(today), lowest, c["stillest"])
+        c["stillest_today"] = np.full_like(today, np.inf)
         cleanest = s["cleanest_today"]
         rows = np.flatnonzero(np.isfinite(cleanest))
         self._days[rows] = np.c_[self._days[rows, 1:], cleanest[rows]]
