@@ -1,0 +1,99 @@
+"""Days of readings for the slow detectors, without the simulator: clean air with noise."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from detection.batch import ReadingBatch
+from detection.quantities import COLUMN_INDEX, COLUMNS
+from detection.slow import SlowDetectors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from detection.events import Event
+
+__all__ = ["DAY_S", "START", "Air", "said", "slow_of"]
+
+START = 1_790_035_200.0
+"""A midnight, UTC."""
+DAY_S = 86_400.0
+_ROUND = {"pm1": 1, "pm25": 1, "pm10": 1, "rh": 1, "temp": 2}
+
+
+class Air:
+    """Readings of some sensors: a level that wanders slowly, noise, and what a test puts in.
+
+    Attributes
+    ----------
+    time : ndarray of float64, shape (n,)
+        Seconds since `START`, the same for every sensor.
+    values : dict of str to dict of str to ndarray
+        By sensor and quantity; a test changes them in place before `batch`.
+    """
+
+    def __init__(
+        self,
+        sensors: Iterable[str],
+        seconds: float,
+        *,
+        every_s: float = 240.0,
+        seed: int = 1,
+        levels: Mapping[str, float] | None = None,
+        whole: bool = False,
+    ) -> None:
+        rng = np.random.default_rng(seed)
+        self.time = np.arange(0.0, seconds, every_s)
+        usual = levels or {"pm1": 3.0, "pm25": 5.0, "pm10": 6.0, "voc_index": 100.0, "rh": 41.0}
+        noise = {"pm1": 0.2, "pm25": 0.3, "pm10": 0.4, "voc_index": 2.0, "rh": 0.2, "co2": 5.0}
+        self.values: dict[str, dict[str, np.ndarray]] = {}
+        n = self.time.size
+        for sensor in sensors:
+            phase = rng.uniform(0, 6)
+            shape = 1 + 0.15 * np.sin(self.time / 5000.0 + phase)
+            self.values[sensor] = {}
+            for key, level in usual.items():
+                x = level * shape + noise[key] * rng.standard_normal(n)
+                digits = 0 if whole or key == "voc_index" else _ROUND.get(key, 0)
+                self.values[sensor][key] = np.maximum(np.round(x, digits), 0.0)
+
+    def at(self, begin_s: float, end_s: float) -> np.ndarray:
+        """Which readings are from `begin_s` to before `end_s`."""
+        return (self.time >= begin_s) & (self.time < end_s)
+
+    def batch(self, slow: SlowDetectors) -> ReadingBatch:
+        """All readings in order of time, sensors interleaved."""
+        n, m = self.time.size, len(self.values)
+        values = np.full((n, m, len(COLUMNS)), np.nan)
+        for j, columns in enumerate(self.values.values()):
+            for key, x in columns.items():
+                values[:, j, COLUMN_INDEX[key]] = x
+        rows = np.array([slow.row(sensor) for sensor in self.values], np.int32)
+        time = START + self.time[:, None] + 0.01 * np.arange(m)
+        return ReadingBatch(np.tile(rows, n), time.reshape(-1), values.reshape(n * m, len(COLUMNS)))
+
+
+def slow_of(sensor: str) -> tuple[str, str] | None:
+    """Place of the sensors of these tests: ``building-room-number``; none without a hyphen."""
+    parts = sensor.split("-")
+    return None if len(parts) < 2 else (parts[0], f"{parts[0]}-{parts[1]}")
+
+
+def said(
+    slow: SlowDetectors, batch: ReadingBatch, cuts: Iterable[int] = (), *, restart: bool = False
+) -> list[Event]:
+    """Events of a batch, cut at these rows; with `restart` through a snapshot at each cut."""
+    events: list[Event] = []
+    bounds = [0, *sorted(cuts), len(batch)]
+    for a, b in pairwise(bounds):
+        part = ReadingBatch(batch.sensor[a:b], batch.time[a:b], batch.values[a:b])
+        events += slow.step(part)
+        if b > a:
+            events += slow.on_time(float(batch.time[a:b].max()))
+        slow.mark([])
+        if restart:
+            slow = SlowDetectors.restore(slow.snapshot(), slow_of)
+    return events

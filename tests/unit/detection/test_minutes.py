@@ -1,0 +1,129 @@
+import numpy as np
+import pytest
+
+from detection.batch import ReadingBatch
+from detection.minutes import CHANNEL_INDEX, CHANNELS, Minutes, fine, grown
+from detection.quantities import COLUMN_INDEX, COLUMNS
+from detection.tracking import SnapshotError
+
+PM25 = CHANNEL_INDEX["pm25"]
+
+
+def batch_of(rows, times, pm25):
+    values = np.full((len(rows), len(COLUMNS)), np.nan)
+    values[:, COLUMN_INDEX["pm25"]] = pm25
+    batch = ReadingBatch(np.array(rows, np.int32), np.array(times, float), values)
+    for array in (batch.sensor, batch.time, batch.values):
+        array.setflags(write=False)
+    return batch
+
+
+@pytest.fixture
+def minutes():
+    made = Minutes()
+    assert [made.row(name) for name in ("a", "b", "a")] == [0, 1, 0]
+    return made
+
+
+def test_nothing_in_nothing_out(minutes):
+    assert minutes.step(batch_of([], [], [])) == []
+    assert minutes.now == -np.inf
+
+
+def test_by_hand(minutes):
+    rows = [0, 1, 0, 0, 0, 1, 0]
+    times = [600, 601, 610, 620, 630, 659.9, 661.5]
+    (found,) = minutes.step(batch_of(rows, times, [5, 2, 8, 6, np.nan, 2, 7]))
+    assert (found.start, found.closed) == (600.0, 661.5)
+    assert found.rows.tolist() == [0, 1]
+    assert found.count.tolist() == [4.0, 2.0]
+    assert found.low[:, PM25].tolist() == [5.0, 2.0]
+    assert found.high[:, PM25].tolist() == [8.0, 2.0]
+    # a rises by 3 and falls by 2: the smaller counts; b has no three readings
+    assert found.zigzag[0, PM25] == pytest.approx(2.0)
+    assert np.isnan(found.zigzag[1, PM25])
+    assert np.isnan(found.low[:, CHANNEL_INDEX["rh"]]).all()
+    assert minutes.now == 660.0
+
+
+def test_a_steady_rise_has_no_zigzag(minutes):
+    (found,) = minutes.step(batch_of([0] * 7, range(0, 70, 10), np.arange(7.0)))
+    assert found.zigzag[0, PM25] == 0.0
+
+
+def test_white_noise_has_the_share_that_is_documented(minutes):
+    x = 50 + np.random.default_rng(3).standard_normal(200_000)
+    (found,) = minutes.step(batch_of([0] * 200_001, [*np.arange(200_000) / 4000, 61], [*x, 50]))
+    assert found.zigzag[0, PM25] == pytest.approx(0.56, abs=0.01)
+
+
+def test_old_and_repeated_readings_change_nothing(minutes):
+    usual = batch_of([0, 0, 0, 0], [0, 10, 20, 70], [5, 6, 5, 6])
+    (expected,) = minutes.step(usual)
+    again = Minutes()
+    again.row("a")
+    mixed = batch_of([0, 0, 0, 0, 0, 0], [0, 10, 10, 9, 20, 70], [5, 6, 900, 900, 5, 6])
+    (found,) = again.step(mixed)
+    assert found.high[0, PM25] == expected.high[0, PM25] == 6.0
+    assert found.zigzag[0, PM25] == expected.zigzag[0, PM25]
+
+
+def test_a_clock_that_is_set_back_is_followed(minutes):
+    minutes.step(batch_of([0, 0], [1000, 1010], [5, 5]))
+    (found,) = minutes.step(batch_of([0, 0, 1], [500, 510, 1100], [5, 9, 2]))
+    assert found.high[0, PM25] == 9.0
+
+
+@pytest.mark.parametrize("step", [1, 2, 5, 13])
+def test_any_split_gives_the_same_bits(step):
+    rng = np.random.default_rng(5)
+    n = 400
+    times = np.cumsum(rng.exponential(2.0, n))
+    pm25 = np.where(rng.random(n) < 0.1, np.nan, np.round(rng.normal(5, 2, n), 1))
+    batch = batch_of(rng.integers(0, 4, n), times, pm25)
+    whole, parts = Minutes(), Minutes()
+    for name in "abcd":
+        whole.row(name)
+        parts.row(name)
+    expected = whole.step(batch)
+    found = []
+    for a in range(0, n, step):
+        part = slice(a, a + step)
+        found += parts.step(ReadingBatch(batch.sensor[part], batch.time[part], batch.values[part]))
+        parts = Minutes.restore(parts.state())
+    assert len(found) == len(expected) > 5
+    for one, other in zip(found, expected, strict=True):
+        assert (one.start, one.closed) == (other.start, other.closed)
+        for key in ("rows", "count", "low", "high", "zigzag"):
+            np.testing.assert_array_equal(getattr(one, key), getattr(other, key))
+
+
+def test_fine_takes_what_there_is():
+    values = np.full((4, len(CHANNELS)), np.nan)
+    values[0, [PM25, CHANNEL_INDEX["pm1"]]] = 7.0, 3.0
+    values[1, CHANNEL_INDEX["pm10"]] = 9.0
+    values[2, CHANNEL_INDEX["n03"]] = 100.0
+    np.testing.assert_allclose(fine(values), [7.0, 9.0, 3.0, np.nan])
+
+
+def test_grown_keeps_and_fills():
+    array = grown(np.ones((2, 3)), 5, -1.0)
+    assert array.shape == (16, 3)
+    assert array[:2].tolist() == [[1.0] * 3] * 2
+    assert (array[2:] == -1.0).all()
+    assert grown(array, 16, 0.0) is array
+
+
+@pytest.mark.parametrize("key", ["names", "now", "low", "count"])
+def test_a_state_with_a_part_missing_is_none(minutes, key):
+    minutes.step(batch_of([0], [1], [1]))
+    stored = minutes.state()
+    del stored[key]
+    with pytest.raises(SnapshotError):
+        Minutes.restore(stored)
+
+
+def test_a_state_of_another_shape_is_none(minutes):
+    stored = minutes.state() | {"low": np.zeros((2, 3))}
+    with pytest.raises(SnapshotError, match="low"):
+        Minutes.restore(stored)
