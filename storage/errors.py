@@ -3,9 +3,10 @@
 ::
 
     StorageError
-    +-- StorageUnavailableError   transient: disk full, unwritable, locked
+    +-- StorageUnavailableError   transient: disk full, unwritable, locked, store not reachable
+    |   +-- StorageCorruptError   the file is damaged; the same call may succeed after a repair
+    +-- BatchRefusedError         permanent: a time-series store refuses what it was given
     +-- SchemaTooNewError         permanent: written by a newer program
-    +-- CorruptRecordError        permanent: a journal record fails its checksum
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from __future__ import annotations
 from enum import StrEnum
 
 __all__ = [
-    "CorruptRecordError",
+    "BatchRefusedError",
     "SchemaTooNewError",
+    "StorageCorruptError",
     "StorageError",
     "StorageReason",
     "StorageUnavailableError",
@@ -25,8 +27,9 @@ class StorageReason(StrEnum):
     """Closed set of reasons, for metric labels and log fields."""
 
     UNAVAILABLE = "unavailable"
+    CORRUPT = "corrupt"
+    REFUSED = "refused"
     SCHEMA_TOO_NEW = "schema_too_new"
-    CORRUPT_RECORD = "corrupt_record"
 
 
 class StorageError(Exception):
@@ -36,18 +39,34 @@ class StorageError(Exception):
 
 
 class StorageUnavailableError(StorageError):
-    """The disk or the database refuses at the moment; the same call may succeed later."""
+    """The disk or the database refuses at the moment; the same call may succeed later.
+
+    Attributes
+    ----------
+    retry_after_s : float or None
+        How long the store asks to be left alone; None if it does not say.
+    """
 
     reason = StorageReason.UNAVAILABLE
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class StorageCorruptError(StorageUnavailableError):
+    """The file is damaged, or no database at all."""
+
+    reason = StorageReason.CORRUPT
+
+
+class BatchRefusedError(StorageError):
+    """A store refuses a batch for what is in it; the same batch would be refused again."""
+
+    reason = StorageReason.REFUSED
 
 
 class SchemaTooNewError(StorageError):
     """The file was written by a newer program."""
 
     reason = StorageReason.SCHEMA_TOO_NEW
-
-
-class CorruptRecordError(StorageError):
-    """A record fails its checksum."""
-
-    reason = StorageReason.CORRUPT_RECORD

@@ -7,111 +7,74 @@ with `synchronous=FULL`, so the bytes were fsynced. Only then may anyone acknowl
 the process at any point leaves the journal at the last commit; a power cut the same, as far as the
 disk honours fsync.
 
+Every offset that was ever given out holds a reading, or a `gap` says why not: a reading is never
+merely absent (`storage.backup` adds this up).
+
 Format
 ------
 One row a reading: `offset` (strictly increasing, never reused), `received` (Unix seconds), `crc`
 (CRC-32 of the body) and `body` (MessagePack of `storage.reading.Reading`). Dead letters, with their
 reason, are committed together with the readings of the same group, so that each message has exactly
-one durable outcome.
+one durable outcome. The schema has a version and grows by scripts (`storage.sqlite.migrate`); a
+file of a newer program is refused.
 
 Order of operations
 -------------------
 `commit(readings, dead_letters)` writes one group in one transaction: group commit spreads the cost
-of fsync. Consumers call `read(after, limit)` with their own stored position; positions live with
-the consumer's own data (`storage.state`, `storage.timeseries`), in the same transaction as the
-effects, so that a crash repeats work and loses none. `prune` deletes what is older than the
-retention and read by all.
+of fsync. Consumers call `read(after, limit)` with their own stored position, a cursor; cursors live
+with the consumer's own data (`storage.state`, `storage.timeseries`), in the same transaction as the
+effects, so that a crash repeats work and loses none.
 
+Retention
+---------
+`prune` deletes from the oldest end, in slices that do not hold up commits: what is older than the
+retention and read by all; and, when the file is larger than its bound, the oldest whatever its age.
+What a slow consumer has not read is only deleted for size, with a gap `unread` and a warning. What
+the caller spares (the detectors' snapshot) is never passed.
+
+Damage
+------
 A record whose checksum or form is wrong is not handed out: it is moved to the dead letters with
-reason `corrupt_record` and counted, and reading goes on behind it.
+reason `corrupt_record`, its gap is `corrupt`, and reading goes on behind it. Where SQLite cannot
+read a page, the file is set aside whole and what can be read goes on in a new one
+(`storage.repair`); offsets lost with the page become a gap `damaged`. Commits lost from the end (a
+torn log, a backup) are noticed by cursors that are ahead: `continue_behind` leaves a gap `lost`.
 
 What it is not
 --------------
 No message queue (no leases, no acknowledgement per reading) and no time series (no lookup by
-sensor): those read from it.
+sensor): those read from it. The checksum is no signature.
 """
 
 from __future__ import annotations
 
-import sqlite3
-import threading
+import logging
+import time
 import zlib
 from contextlib import closing
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
+from storage.database_file import DatabaseFile
 from storage.errors import StorageUnavailableError
+from storage.journal_records import SCRIPTS, DeadLetter, Gap, JournalEntry, Pruned
 from storage.reading import Reading
-from storage.sqlite import connect, migrate, transaction
+from storage.sqlite import migrate
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import sqlite3
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from types import TracebackType
 
-__all__ = ["DeadLetter", "Journal", "JournalEntry"]
+__all__ = ["SCRIPTS", "DeadLetter", "Gap", "Journal", "JournalEntry", "Pruned"]
 
-SCRIPTS = (
-    """
-    CREATE TABLE journal (
-        offset INTEGER PRIMARY KEY AUTOINCREMENT,
-        received REAL NOT NULL,
-        crc INTEGER NOT NULL,
-        body BLOB NOT NULL
-    );
-    CREATE TABLE dead_letter (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        received REAL NOT NULL,
-        topic TEXT NOT NULL,
-        reason TEXT NOT NULL,
-        detail TEXT NOT NULL,
-        decoder TEXT NOT NULL,
-        size INTEGER NOT NULL,
-        payload BLOB NOT NULL
-    );
-    CREATE INDEX dead_letter_reason ON dead_letter (reason, received);
-    """,
-)
+log = logging.getLogger(__name__)
 
 _MAX_DEAD_LETTERS = 100_000
-
-
-class DeadLetter(msgspec.Struct, frozen=True):
-    """A refused message, kept with its reason for a person to look at.
-
-    Attributes
-    ----------
-    received : float
-        Unix seconds.
-    topic : str
-        Printable, cut to 256 characters.
-    reason : str
-        From a closed set.
-    detail : str
-        One line for people.
-    decoder : str
-        Decoder that refused it; empty if none was reached.
-    size : int
-        Bytes of the whole payload.
-    payload : bytes
-        Its beginning.
-    """
-
-    received: float
-    topic: str
-    reason: str
-    detail: str
-    decoder: str
-    size: int
-    payload: bytes
-
-
-class JournalEntry(NamedTuple):
-    """A reading and its place in the journal."""
-
-    offset: int
-    reading: Reading
+_SLICE = 20_000
+"""Rows deleted in one transaction."""
 
 
 class Journal:
@@ -121,24 +84,30 @@ class Journal:
     ----------
     path : Path or str
         The file; ``":memory:"`` for a journal that is not kept.
+    clock : callable
+        Unix seconds, for the time of gaps.
 
-    Notes
-    -----
-    One writer at a time; readers share a second connection, one at a time, so that consumers in
-    other threads never wait for the fsync of a commit.
+    Attributes
+    ----------
+    corrupt_records : int
+        Records quarantined since the start.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, clock: Callable[[], float] = time.time) -> None:
         self.path = path
         self.corrupt_records = 0
+        self._clock = clock
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(Reading)
-        self._write: sqlite3.Connection | None = None
-        self._read: sqlite3.Connection | None = None
-        self._reading = threading.Lock()
+        self._file = DatabaseFile(path, _prepare, self._note_damage)
+
+    @property
+    def repairs(self) -> int:
+        """Times that the file was set aside and rebuilt since the start."""
+        return self._file.repairs
 
     def open(self) -> None:
-        """Open the file, creating or migrating its tables.
+        """Open the file, creating, migrating or repairing it.
 
         Raises
         ------
@@ -147,24 +116,11 @@ class Journal:
         SchemaTooNewError
             If a newer program wrote it.
         """
-        write = connect(self.path)
-        try:
-            migrate(write, "journal", SCRIPTS)
-        except sqlite3.Error as error:
-            write.close()
-            raise StorageUnavailableError(f"{self.path}: {error}") from error
-        except Exception:
-            write.close()
-            raise
-        self._write = write
-        self._read = write if str(self.path) == ":memory:" else connect(self.path)
+        self._file.open()
 
     def close(self) -> None:
-        """Close both connections; safe to call twice."""
-        for connection in (self._read, self._write):
-            if connection is not None:
-                connection.close()
-        self._read = self._write = None
+        """Close it; safe to call twice."""
+        self._file.close()
 
     def __enter__(self) -> Self:
         """Open on entry."""
@@ -198,21 +154,18 @@ class Journal:
         StorageUnavailableError
             If the disk refuses; nothing of the group is then kept and nothing may be acknowledged.
         """
-        connection = self._writer()
         rows = []
         for reading in readings:
             body = self._encoder.encode(reading)
             rows.append((reading.received, zlib.crc32(body), body))
-        try:
-            with transaction(connection):
-                connection.executemany(
-                    "INSERT INTO journal (received, crc, body) VALUES (?, ?, ?)", rows
-                )
-                if dead_letters:
-                    self._bury(connection, dead_letters)
-                return self._last(connection)
-        except sqlite3.Error as error:
-            raise StorageUnavailableError(f"{self.path}: {error}") from error
+
+        def append(tx: sqlite3.Connection) -> int:
+            tx.executemany("INSERT INTO journal (received, crc, body) VALUES (?, ?, ?)", rows)
+            if dead_letters:
+                self._bury(tx, dead_letters)
+            return self._last(tx)
+
+        return self._file.written(append)
 
     def read(self, after: int, limit: int) -> tuple[list[JournalEntry], int]:
         """Read what follows a position.
@@ -231,37 +184,43 @@ class Journal:
         position : int
             The offset to continue behind: past corrupt rows too.
         """
-        connection = self._reader()
-        try:
-            with self._reading:
-                rows = connection.execute(
-                    "SELECT offset, crc, body FROM journal WHERE offset > ?"
-                    " ORDER BY offset LIMIT ?",
-                    (after, limit),
-                ).fetchall()
-        except sqlite3.Error as error:
-            raise StorageUnavailableError(f"{self.path}: {error}") from error
+        rows = self._file.found(
+            lambda db: db.execute(
+                "SELECT offset, crc, body FROM journal WHERE offset > ? ORDER BY offset LIMIT ?",
+                (after, limit),
+            ).fetchall()
+        )
         entries: list[JournalEntry] = []
         decode = self._decoder.decode
         for offset, crc, body in rows:
-            if zlib.crc32(body) == crc:
+            if isinstance(body, bytes) and zlib.crc32(body) == crc:
                 try:
                     entries.append(JournalEntry(offset, decode(body)))
                     continue
                 except msgspec.MsgspecError:
                     pass
-            self._quarantine(offset, body)
+            self._quarantine(offset, body if isinstance(body, bytes) else b"")
         return entries, (rows[-1][0] if rows else after)
 
     def last_offset(self) -> int:
         """Offset of the newest reading ever written; 0 if none."""
-        return self._last(self._reader())
+        return self._file.found(self._last)
+
+    def first_offset(self) -> int:
+        """Offset of the oldest reading still kept; one past the last if none is."""
+
+        def first(db: sqlite3.Connection) -> int:
+            row = db.execute("SELECT min(offset) FROM journal").fetchone()
+            return int(row[0]) if row[0] is not None else self._last(db) + 1
+
+        return self._file.found(first)
 
     def continue_behind(self, offset: int) -> None:
         """Give out no offset up to and including `offset` any more.
 
         For a journal that was restored from a backup or begun anew: consumers that are further
-        would take its next readings for read. Never goes back.
+        would take its next readings for read. Never goes back. What is passed over is a gap
+        `lost`.
 
         Parameters
         ----------
@@ -272,69 +231,147 @@ class Journal:
         StorageUnavailableError
             If the disk refuses.
         """
-        try:
-            with transaction(self._writer()) as tx:
-                tx.execute(
-                    "INSERT INTO sqlite_sequence (name, seq) SELECT 'journal', 0"
-                    " WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'journal')"
-                )
-                tx.execute(
-                    "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'journal'",
-                    (offset,),
-                )
-        except sqlite3.Error as error:
-            raise StorageUnavailableError(f"{self.path}: {error}") from error
 
-    def first_offset(self) -> int:
-        """Offset of the oldest reading still kept; one past the last if none is."""
-        row = self._reader().execute("SELECT min(offset) FROM journal").fetchone()
-        return int(row[0]) if row[0] is not None else self.last_offset() + 1
+        def skip(tx: sqlite3.Connection) -> None:
+            last = self._last(tx)
+            if last >= offset:
+                return
+            tx.execute("DELETE FROM sqlite_sequence WHERE name = 'journal'")
+            tx.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('journal', ?)", (offset,))
+            self._add_gap(tx, last + 1, offset, "lost")
+
+        self._file.written(skip)
 
     def tail(self, count: int) -> list[Reading]:
         """Return the newest `count` readings in order, to rebuild the duplicate window."""
         entries, _ = self.read(max(0, self.last_offset() - count), count)
         return [entry.reading for entry in entries]
 
-    def prune(self, *, read_by_all: int, received_before: float) -> int:
-        """Delete readings that are old and read by every consumer.
+    def prune(
+        self,
+        *,
+        read_by_all: int,
+        received_before: float,
+        max_bytes: float = float("inf"),
+        spare: int | None = None,
+    ) -> Pruned:
+        """Delete one slice of the oldest readings; call again until it deletes nothing.
 
         Parameters
         ----------
         read_by_all : int
-            The smallest position over all consumers; nothing behind it is deleted.
+            The smallest position over all consumers. Nothing behind it is deleted for age.
         received_before : float
-            Unix seconds.
+            Unix seconds; what is older and read by all is deleted.
+        max_bytes : float
+            Size of what the file holds from which on the oldest are deleted whatever their age.
+        spare : int, optional
+            Nothing behind it is deleted even for size; `read_by_all` by default.
 
-        Returns
-        -------
-        int
-            Rows deleted.
+        Raises
+        ------
+        StorageUnavailableError
+            If the disk refuses.
         """
-        connection = self._writer()
-        with transaction(connection):
-            done = connection.execute(
-                "DELETE FROM journal WHERE offset <= ? AND received < ?",
-                (read_by_all, received_before),
+        spare = read_by_all if spare is None else max(spare, read_by_all)
+
+        def delete(tx: sqlite3.Connection) -> Pruned:
+            upto, n = 0, 0
+            excess = self._excess_rows(tx, max_bytes)
+            for offset, received in tx.execute(
+                "SELECT offset, coalesce(CAST(received AS REAL), 0) FROM journal"
+                " ORDER BY offset LIMIT ?",
+                (_SLICE,),
+            ):
+                aged = offset <= read_by_all and received < received_before
+                if not aged and (n >= excess or offset > spare):
+                    break
+                upto, n = offset, n + 1
+            if n == 0:
+                return Pruned(0, 0)
+            unread = tx.execute(
+                "SELECT count(*), min(offset) FROM journal WHERE offset > ? AND offset <= ?",
+                (read_by_all, upto),
+            ).fetchone()
+            tx.execute("DELETE FROM journal WHERE offset <= ?", (upto,))
+            tx.execute("DELETE FROM gap WHERE last <= ? AND why <> 'unread'", (upto,))
+            tx.execute(
+                "INSERT OR REPLACE INTO gap (why, first, last, at) VALUES ('retention', 1, ?, ?)",
+                (upto, self._clock()),
             )
-            return done.rowcount
+            if unread[0]:
+                self._add_gap(tx, unread[1], upto, "unread")
+            return Pruned(n, int(unread[0]))
+
+        return self._file.written(delete)
+
+    def bytes_used(self) -> int:
+        """Size of what the file holds; deleted rows leave room in it that is used again."""
+        return self._file.found(self._size)
+
+    def gaps(self) -> list[Gap]:
+        """Return the offsets that hold no reading, and why, in order."""
+        rows = self._file.found(
+            lambda db: db.execute("SELECT first, last, at, why FROM gap ORDER BY first").fetchall()
+        )
+        return [Gap(*row) for row in rows]
 
     def dead_letter_counts(self) -> dict[str, int]:
         """Count the kept dead letters by reason."""
-        with self._reading:
-            rows = self._reader().execute(
+        rows = self._file.found(
+            lambda db: db.execute(
                 "SELECT reason, count(*) FROM dead_letter GROUP BY reason"
-            )
-            return {reason: int(n) for reason, n in rows}
+            ).fetchall()
+        )
+        return {reason: int(n) for reason, n in rows}
 
     def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
         """Return the newest dead letters, newest first."""
-        with self._reading:
-            rows = self._reader().execute(
+        rows = self._file.found(
+            lambda db: db.execute(
                 "SELECT received, topic, reason, detail, decoder, size, payload FROM dead_letter"
                 " ORDER BY id DESC LIMIT ?",
                 (limit,),
-            )
-            return [DeadLetter(*row) for row in rows]
+            ).fetchall()
+        )
+        return [DeadLetter(*row) for row in rows]
+
+    def _note_damage(self, new: sqlite3.Connection) -> None:
+        """Make a gap of every run of offsets that neither a reading nor a gap accounts for."""
+        last = self._last(new)
+        known = new.execute(
+            "SELECT offset, offset FROM journal UNION ALL SELECT first, last FROM gap"
+            " UNION ALL SELECT ?1 + 1, ?1 + 1 ORDER BY 1",
+            (last,),
+        ).fetchall()
+        behind = 0
+        for first, end in known:
+            if first > behind + 1:
+                self._add_gap(new, behind + 1, first - 1, "damaged")
+            behind = max(behind, end)
+
+    def _add_gap(self, tx: sqlite3.Connection, first: int, last: int, why: str) -> None:
+        log.warning("journal: no readings at %d to %d: %s", first, last, why)
+        tx.execute(
+            "INSERT OR REPLACE INTO gap (why, first, last, at) VALUES (?, ?, ?, ?)",
+            (why, first, last, self._clock()),
+        )
+
+    @staticmethod
+    def _size(connection: sqlite3.Connection) -> int:
+        pages, free, size = (
+            int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+        return (pages - free) * size
+
+    def _excess_rows(self, tx: sqlite3.Connection, max_bytes: float) -> float:
+        """Rows to delete until the file holds `max_bytes`, taking all for equally large."""
+        excess = self._size(tx) - max_bytes
+        if excess <= 0:
+            return 0
+        first, last = tx.execute("SELECT min(offset), max(offset) FROM journal").fetchone()
+        return 0 if first is None else 1 + excess / self._size(tx) * (last - first + 1)
 
     def _bury(self, connection: sqlite3.Connection, letters: Sequence[DeadLetter]) -> None:
         connection.executemany(
@@ -354,22 +391,26 @@ class Journal:
         not stop its readers.
         """
         letter = DeadLetter(
-            0.0, "journal", "corrupt_record", f"offset {offset}", "", len(body), bytes(body[:1024])
+            self._clock(),
+            "journal",
+            "corrupt_record",
+            f"offset {offset}",
+            "",
+            len(body),
+            bytes(body[:1024]),
         )
-        connection: sqlite3.Connection | None = None
+
+        def move(tx: sqlite3.Connection) -> int:
+            moved = tx.execute("DELETE FROM journal WHERE offset = ?", (offset,)).rowcount
+            if moved:
+                self._add_gap(tx, offset, offset, "corrupt")
+                self._bury(tx, [letter])
+            return moved
+
         try:
-            connection = self._writer() if str(self.path) == ":memory:" else connect(self.path)
-            with transaction(connection):
-                moved = connection.execute("DELETE FROM journal WHERE offset = ?", (offset,))
-                if moved.rowcount == 0:
-                    return
-                self._bury(connection, [letter])
-        except (sqlite3.Error, StorageUnavailableError):
-            pass
-        finally:
-            if connection is not None and connection is not self._write:
-                connection.close()
-        self.corrupt_records += 1
+            self.corrupt_records += self._file.written(move)
+        except StorageUnavailableError:
+            self.corrupt_records += 1
 
     @staticmethod
     def _last(connection: sqlite3.Connection) -> int:
@@ -379,12 +420,6 @@ class Journal:
             row = found.fetchone()
         return int(row[0]) if row else 0
 
-    def _writer(self) -> sqlite3.Connection:
-        if self._write is None:
-            raise StorageUnavailableError(f"{self.path}: the journal is not open")
-        return self._write
 
-    def _reader(self) -> sqlite3.Connection:
-        if self._read is None:
-            raise StorageUnavailableError(f"{self.path}: the journal is not open")
-        return self._read
+def _prepare(connection: sqlite3.Connection) -> None:
+    migrate(connection, "journal", SCRIPTS)

@@ -12,15 +12,25 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from storage.errors import SchemaTooNewError, StorageUnavailableError
+from storage.errors import SchemaTooNewError, StorageCorruptError, StorageUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-__all__ = ["connect", "migrate", "transaction"]
+__all__ = ["connect", "migrate", "transaction", "translated"]
 
 _BUSY_TIMEOUT_S = 10.0
+
+
+def translated(error: sqlite3.Error, path: Path | str) -> StorageUnavailableError:
+    """Return the storage error that says what SQLite said about a file."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    damaged = code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or any(
+        words in str(error) for words in ("unsupported file format", "malformed")
+    )
+    kind = StorageCorruptError if damaged else StorageUnavailableError
+    return kind(f"{path}: {error}")
 
 
 def connect(path: Path | str, *, read_only: bool = False) -> sqlite3.Connection:
@@ -36,7 +46,9 @@ def connect(path: Path | str, *, read_only: bool = False) -> sqlite3.Connection:
     Raises
     ------
     StorageUnavailableError
-        If the file cannot be opened, created or is no database.
+        If the file cannot be opened or created.
+    StorageCorruptError
+        If it is damaged or no database.
     """
     in_memory = str(path) == ":memory:"
     mode = "ro" if read_only else "rwc"
@@ -60,7 +72,7 @@ def connect(path: Path | str, *, read_only: bool = False) -> sqlite3.Connection:
             connection.close()
             raise
     except sqlite3.Error as error:
-        raise StorageUnavailableError(f"{path}: {error}") from error
+        raise translated(error, path) from error
     connection.row_factory = sqlite3.Row
     return connection
 

@@ -9,22 +9,22 @@ and instant only fills what the first left empty.
 from __future__ import annotations
 
 import math
-import sqlite3
-import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from detection.quantities import COLUMNS
-from storage.errors import StorageUnavailableError
-from storage.sqlite import connect, migrate, transaction
+from storage.database_file import DatabaseFile
+from storage.sqlite import migrate
 from storage.state import SCRIPTS as STATE_SCRIPTS
 from storage.state import position, set_position
 from storage.timeseries import LatestReading
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+    from types import TracebackType
 
     from numpy.typing import NDArray
 
@@ -93,43 +93,47 @@ class SqliteSeries:
 
     def __init__(self, path: Path | str) -> None:
         self.path = path
-        self._connection: sqlite3.Connection | None = None
-        self._reader: sqlite3.Connection | None = None
         self._ids: dict[str, int] = {}
-        self._reading = threading.Lock()
+        self._file = DatabaseFile(path, _prepare, _begin_again)
+
+    @property
+    def repairs(self) -> int:
+        """Times that the file was set aside and rebuilt since the start."""
+        return self._file.repairs
 
     def open(self) -> None:
-        """Open the file, creating or migrating its tables.
+        """Open the file, creating, migrating or repairing it.
 
         Raises
         ------
         StorageUnavailableError
             If the file cannot be created or written.
+        SchemaTooNewError
+            If a newer program wrote it.
         """
-        connection = connect(self.path)
-        try:
-            migrate(connection, "state", STATE_SCRIPTS)
-            migrate(connection, "series", SCRIPTS)
-        except sqlite3.Error as error:
-            connection.close()
-            raise StorageUnavailableError(f"{self.path}: {error}") from error
-        except Exception:
-            connection.close()
-            raise
-        self._connection = connection
-        self._reader = connection if str(self.path) == ":memory:" else connect(self.path)
-        self._ids = {name: i for i, name in connection.execute("SELECT id, name FROM sensor")}
+        self._file.open()
 
     def close(self) -> None:
-        """Close both connections; safe to call twice."""
-        for connection in (self._reader, self._connection):
-            if connection is not None:
-                connection.close()
-        self._connection = self._reader = None
+        """Close it; safe to call twice."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        """Open on entry."""
+        self.open()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close on exit."""
+        self.close()
 
     def position(self) -> int:
         """Journal offset up to which readings are stored here."""
-        return position(self._opened(), _CONSUMER)
+        return self._file.found(lambda db: position(db, _CONSUMER))
 
     def write(self, readings: Sequence[Reading], behind: int) -> None:
         """Store readings and the journal position behind them, in one transaction.
@@ -145,26 +149,29 @@ class SqliteSeries:
         StorageUnavailableError
             If the disk refuses; nothing of the batch is then stored.
         """
-        connection = self._opened()
+        repairs = self._file.repairs
         known = dict(self._ids)
-        try:
-            with transaction(connection):
-                rows = [
-                    (
-                        self._sensor_id(connection, known, r.sensor),
-                        to_ns(r.time),
-                        r.received,
-                        *map(r.values.get, COLUMNS),
-                        " ".join(r.events) or None,
-                        " ".join(r.faults) or None,
-                        " ".join(r.flags) or None,
-                    )
-                    for r in readings
-                ]
-                connection.executemany(_UPSERT, rows)
-                set_position(connection, _CONSUMER, behind)
-        except sqlite3.Error as error:
-            raise StorageUnavailableError(f"{self.path}: {error}") from error
+
+        def store(tx: sqlite3.Connection) -> None:
+            nonlocal known
+            if not known or self._file.repairs != repairs:
+                known = {name: i for i, name in tx.execute("SELECT id, name FROM sensor")}
+            rows = [
+                (
+                    self._sensor_id(tx, known, r.sensor),
+                    to_ns(r.time),
+                    r.received,
+                    *map(r.values.get, COLUMNS),
+                    " ".join(r.events) or None,
+                    " ".join(r.faults) or None,
+                    " ".join(r.flags) or None,
+                )
+                for r in readings
+            ]
+            tx.executemany(_UPSERT, rows)
+            set_position(tx, _CONSUMER, behind)
+
+        self._file.written(store)
         self._ids = known
 
     def latest(self) -> Mapping[str, LatestReading]:
@@ -173,18 +180,17 @@ class SqliteSeries:
         Devices that spread their quantities over several messages are shown whole: a quantity that
         the newest message lacks comes from one at most `_LATEST_S` older.
         """
-        reader = self._readable()
         found: dict[str, LatestReading] = {}
         columns = ", ".join(COLUMNS)
-        with self._reading:
-            sensors = reader.execute("SELECT id, name FROM sensor").fetchall()
+        sensors = self._file.found(lambda db: db.execute("SELECT id, name FROM sensor").fetchall())
         for sensor_id, name in sensors:
-            with self._reading:
-                rows = reader.execute(
+            rows = self._file.found(
+                lambda db, chosen=sensor_id: db.execute(  # type: ignore[misc]
                     f"SELECT time, {columns} FROM reading WHERE sensor = ?"  # noqa: S608 - names from the table of quantities
                     " ORDER BY time DESC LIMIT ?",
-                    (sensor_id, _LATEST_ROWS),
+                    (chosen, _LATEST_ROWS),
                 ).fetchall()
+            )
             if rows:
                 found[name] = _merged(rows)
         return found
@@ -207,15 +213,15 @@ class SqliteSeries:
         values : dict of str to ndarray of float64, shape (n,)
             Quantities that occur at least once; NaN where absent.
         """
-        reader = self._readable()
         columns = ", ".join(COLUMNS)
-        with self._reading:
-            rows = reader.execute(
+        rows = self._file.found(
+            lambda db: db.execute(
                 f"SELECT time, {columns} FROM reading"  # noqa: S608 - names from the table of quantities
                 " WHERE sensor = (SELECT id FROM sensor WHERE name = ?) AND time BETWEEN ? AND ?"
                 " ORDER BY time",
                 (sensor, to_ns(start), to_ns(end)),
             ).fetchall()
+        )
         time = np.array([row[0] / _NS for row in rows], dtype=np.float64)
         table = np.array(
             [[math.nan if v is None else v for v in row[1:]] for row in rows], dtype=np.float64
@@ -225,7 +231,8 @@ class SqliteSeries:
 
     def count(self) -> int:
         """Return the number of stored readings."""
-        return int(self._readable().execute("SELECT count(*) FROM reading").fetchone()[0])
+        row = self._file.found(lambda db: db.execute("SELECT count(*) FROM reading").fetchone())
+        return int(row[0])
 
     @staticmethod
     def _sensor_id(connection: sqlite3.Connection, known: dict[str, int], name: str) -> int:
@@ -237,12 +244,12 @@ class SqliteSeries:
             found = known[name] = int(row[0])
         return found
 
-    def _opened(self) -> sqlite3.Connection:
-        if self._connection is None:
-            raise StorageUnavailableError(f"{self.path}: the series store is not open")
-        return self._connection
 
-    def _readable(self) -> sqlite3.Connection:
-        if self._reader is None:
-            raise StorageUnavailableError(f"{self.path}: the series store is not open")
-        return self._reader
+def _prepare(connection: sqlite3.Connection) -> None:
+    migrate(connection, "state", STATE_SCRIPTS)
+    migrate(connection, "series", SCRIPTS)
+
+
+def _begin_again(rebuilt: sqlite3.Connection) -> None:
+    """Have a rebuilt series read again what the journal still has."""
+    set_position(rebuilt, _CONSUMER, 0)

@@ -78,7 +78,9 @@ def test_a_second_reading_of_the_same_moment_fills_what_is_empty(series):
     series.write([Reading("s", T, T, {"pm25": 2.0, "rh": 40.0}, ("tamper",), ("co",))], 2)
     assert series.count() == 1
     assert series.latest()["s"].values == {"pm25": 1.0, "rh": 40.0}
-    row = series._readable().execute("SELECT events, faults, flags FROM reading").fetchone()
+    row = series._file.found(
+        lambda db: db.execute("SELECT events, faults, flags FROM reading").fetchone()
+    )
     assert tuple(row) == ("online", "co", None)
 
 

@@ -1,0 +1,286 @@
+"""Flipped bytes and torn ends in real files: what can be read goes on, what cannot is counted."""
+
+import contextlib
+import random
+import sqlite3
+
+import pytest
+
+from alerts import schema
+from storage import repair, state
+from storage.errors import StorageError, StorageUnavailableError
+from storage.journal import Journal
+from storage.reading import Reading
+from storage.sqlite import connect, migrate
+from storage.timeseries.sqlite import SqliteSeries
+
+START = 1_790_000_000.0
+PAGE = 4096
+COUNT = 3_000
+
+
+def readings(first, count):
+    return [
+        Reading(f"s{k % 5}", START + k, START + k, {"pm25": k / 4, "rh": 40.0}, seq=k)
+        for k in range(first, first + count)
+    ]
+
+
+def filled(path):
+    with Journal(path) as journal:
+        for first in range(0, COUNT, 500):
+            journal.commit(readings(first, 500))
+    return path.stat().st_size
+
+
+def damage(path, offset, content):
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(content)
+
+
+def flip(path, offset):
+    with path.open("r+b") as file:
+        file.seek(offset)
+        old = file.read(1)
+        file.seek(offset)
+        file.write(bytes([old[0] ^ 0x5A]))
+
+
+def accounted(journal):
+    """Offsets by what accounts for them; each must be there once."""
+    entries, _ = journal.read(0, 10 * COUNT)
+    held = [e.offset for e in entries]
+    missing = [o for gap in journal.gaps() for o in range(gap.first, gap.last + 1)]
+    assert sorted(held + missing) == list(range(1, journal.last_offset() + 1))
+    for offset, reading in entries:
+        assert reading.seq in (offset - 1, None) or reading.seq >= COUNT
+    return held, missing
+
+
+def leaves(path, table):
+    """Page numbers of a table's leaves, and of its root."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute(
+            "SELECT pageno, path FROM dbstat WHERE name = ? AND pagetype IN ('leaf', 'internal')"
+            " ORDER BY path",
+            (table,),
+        ).fetchall()
+    return [page for page, where in rows if where != "/"], rows[0][0]
+
+
+@pytest.mark.parametrize("chosen", [[3], [0], [-1], [7, 8], [1, 20, 33], [-2, -1]], ids=str)
+def test_damaged_pages_cost_what_is_on_them(tmp_path, chosen):
+    path = tmp_path / "journal.db"
+    size = filled(path)
+    pages, _ = leaves(path, "journal")
+    assert len(pages) > 40
+    for n in chosen:
+        damage(path, (pages[n] - 1) * PAGE, b"\xa5" * PAGE)
+    with Journal(path) as journal:
+        held, missing = accounted(journal)
+        assert len(held) + len(missing) == COUNT
+        assert 0 < len(missing) < 100 * len(chosen)
+        assert {gap.why for gap in journal.gaps()} == {"damaged"}
+        assert journal.repairs == 1
+        assert journal.commit(readings(COUNT, 2)) == COUNT + 2
+        assert [e.reading.seq for e in journal.read(COUNT, 5)[0]] == [COUNT, COUNT + 1]
+    assert path.with_name("journal.db.corrupt-1").stat().st_size == size
+    with Journal(path) as journal:
+        assert journal.repairs == 0
+
+
+def test_a_damaged_root_is_a_gap_of_all(tmp_path):
+    path = tmp_path / "journal.db"
+    filled(path)
+    damage(path, (leaves(path, "journal")[1] - 1) * PAGE, b"\xa5" * PAGE)
+    with Journal(path) as journal:
+        assert accounted(journal) == ([], list(range(1, COUNT + 1)))
+        assert journal.commit(readings(COUNT, 2)) == COUNT + 2
+
+
+def test_single_flipped_bytes_anywhere(tmp_path):
+    rng = random.Random(random.randrange(10**6))  # repeats under the seed pytest prints
+    whole = tmp_path / "whole.db"
+    size = filled(whole)
+    for n in range(12):
+        path = tmp_path / f"{n}.db"
+        path.write_bytes(whole.read_bytes())
+        where = rng.randrange(size)
+        flip(path, where)
+        with Journal(path) as journal:
+            try:
+                entries, position = journal.read(0, 10 * COUNT)
+            except StorageError as error:
+                raise AssertionError(f"byte {where}") from error
+            assert len(entries) >= COUNT - 150, where
+            assert position >= COUNT - 150, where
+            journal.commit(readings(COUNT, 1))
+            assert journal.tail(1)[0].seq == COUNT, where
+
+
+@pytest.mark.parametrize("cut", [1, 100, PAGE, 10 * PAGE, 3 * PAGE + 17])
+def test_a_truncated_file(tmp_path, cut):
+    path = tmp_path / "journal.db"
+    size = filled(path)
+    with path.open("r+b") as file:
+        file.truncate(size - cut)
+    with Journal(path) as journal:
+        held, missing = accounted(journal)
+        assert len(held) + len(missing) == COUNT
+        assert len(missing) < 100 * (cut // PAGE + 1)
+        journal.commit(readings(COUNT, 1))
+        assert journal.tail(1)[0].seq == COUNT
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"Dear diary, " * 900], ids=len)
+def test_no_database_at_all(tmp_path, content):
+    path = tmp_path / "journal.db"
+    path.write_bytes(content)
+    with Journal(path) as journal:
+        journal.commit(readings(0, 2))
+        assert len(journal.read(0, 5)[0]) == 2
+    if content not in (b"", b"x"):
+        assert path.with_name("journal.db.corrupt-1").read_bytes() == content
+
+
+@pytest.mark.parametrize("where", [0, 16, 18, 19, 20, 21, 47, 59])
+def test_a_flipped_byte_in_the_header(tmp_path, where):
+    path = tmp_path / "journal.db"
+    filled(path)
+    flip(path, where)
+    with Journal(path) as journal:
+        assert len(journal.read(0, 10 * COUNT)[0]) == COUNT
+
+
+def torn_log(path):
+    """Commit two groups into the write-ahead log and tear the second in its middle."""
+    crashed = Journal(path)
+    crashed.open()
+    crashed.commit(readings(0, 100))
+    wal = path.with_name("journal.db-wal")
+    first = wal.stat().st_size
+    crashed.commit(readings(100, 100))
+    whole = path.read_bytes(), wal.read_bytes()
+    crashed.close()
+    path.write_bytes(whole[0])
+    wal.write_bytes(whole[1][: (first + len(whole[1])) // 2])
+
+
+def test_a_torn_log_is_a_gap_for_who_had_read_further(tmp_path):
+    path = tmp_path / "journal.db"
+    torn_log(path)
+    with Journal(path) as journal:
+        assert len(journal.read(0, 1000)[0]) == journal.last_offset() == 100
+        journal.continue_behind(200)  # a consumer had read all
+        journal.continue_behind(200)
+        assert [(g.first, g.last, g.why) for g in journal.gaps()] == [(101, 200, "lost")]
+        assert journal.commit(readings(200, 1)) == 201
+
+
+@pytest.mark.parametrize("step", ["salvaging", "salvaged", "moved"])
+def test_a_crash_in_a_repair(tmp_path, monkeypatch, step):
+    path = tmp_path / "journal.db"
+    filled(path)
+    damage(path, (leaves(path, "journal")[0][9] - 1) * PAGE, b"\0" * PAGE)
+
+    class CrashError(BaseException):
+        pass
+
+    def crash(*_):
+        raise CrashError
+
+    real_rename = type(path).rename
+    renames = []
+
+    def rename(self, target):
+        renames.append(self.name)
+        if step == "moved" and self.name.endswith(".salvaged"):
+            raise CrashError
+        return real_rename(self, target)
+
+    journal = Journal(path)
+    journal.open()
+    with monkeypatch.context() as patch:
+        if step == "salvaging":
+            patch.setattr(repair, "_copy_sequences", crash)
+        elif step == "salvaged":
+            patch.setattr("storage.database_file.swap", crash)
+        patch.setattr(type(path), "rename", rename)
+        with pytest.raises(CrashError):
+            journal.read(0, 10 * COUNT)
+    journal.close()
+    with Journal(path) as again:
+        held, missing = accounted(again)
+        assert len(held) > COUNT - 100
+        assert missing
+    assert not list(tmp_path.glob("*.salvag*"))
+
+
+def test_a_repair_that_finds_no_room_is_tried_again(tmp_path, monkeypatch):
+    path = tmp_path / "journal.db"
+    filled(path)
+    damage(path, (leaves(path, "journal")[0][9] - 1) * PAGE, b"\0" * PAGE)
+    with Journal(path) as journal:
+        with monkeypatch.context() as patch:
+
+            def full(*_):
+                raise sqlite3.OperationalError("database or disk is full")
+
+            patch.setattr(repair, "_copy", full)
+            for _ in range(2):
+                with pytest.raises(StorageUnavailableError, match="disk is full"):
+                    journal.read(0, 10 * COUNT)
+        assert journal.repairs == 0
+        held, _ = accounted(journal)
+        assert journal.repairs == 1
+        assert len(held) > COUNT - 100
+
+
+def test_the_series_is_filled_again_from_the_journal(tmp_path):
+    path = tmp_path / "series.db"
+    with SqliteSeries(path) as series:
+        series.write(readings(0, COUNT), COUNT)
+    for page in leaves(path, "reading")[0][9:30:20]:
+        damage(path, (page - 1) * PAGE, b"\xff" * PAGE)
+    with SqliteSeries(path) as series:
+        series.write(readings(COUNT, 500), COUNT + 500)  # lands on pages that are damaged, or not
+        for n in range(5):
+            series.window(f"s{n}", START, START + COUNT)
+        assert series.repairs == 1
+        assert series.position() in (0, COUNT + 500)
+        series.write(readings(0, COUNT), COUNT)  # as the consumer does from position 0
+        assert series.count() == COUNT + 500
+
+
+def test_incidents_are_saved_from_a_damaged_state(tmp_path):
+    path = tmp_path / "state.db"
+    with contextlib.closing(connect(path)) as connection:
+        migrate(connection, "state", state.SCRIPTS)
+        migrate(connection, "alerts", schema.SCRIPTS)
+        connection.execute("BEGIN")
+        for n in range(500):
+            connection.execute(
+                "INSERT INTO incident VALUES (?, 'vape', 'r', 's', 'resolved', 1, 1, 0.9, 1, NULL,"
+                " '', NULL, NULL, '', 2, NULL, NULL, 3, NULL)",
+                (f"20261101-{n:03d}",),
+            )
+            connection.execute(
+                "INSERT INTO incident_history VALUES (?, 0, 1, 'plumewatch', 'opened', '')",
+                (f"20261101-{n:03d}",),
+            )
+        state.set_position(connection, "detector", 77)
+        connection.execute("COMMIT")
+    damage(path, (leaves(path, "incident")[0][3] - 1) * PAGE, b"\0" * PAGE)
+
+    def prepare(new):
+        migrate(new, "state", state.SCRIPTS)
+        migrate(new, "alerts", schema.SCRIPTS)
+
+    saved = repair.salvage(path, prepare)
+    repair.swap(path)
+    assert 430 < saved["incident"] < 500
+    assert saved["incident_history"] == 500
+    with contextlib.closing(connect(path)) as connection:
+        assert state.position(connection, "detector") == 77
+        assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
