@@ -83,8 +83,17 @@ async def test_the_suggestion_is_text_to_copy(open_page, intake):
 
 
 async def test_a_decoder_that_reads_it_is_offered_as_a_route(open_page):
-    text = unescape((await shown(await signed_in(open_page()), "door/1")).text)
+    page = await signed_in(open_page())
+    text = unescape((await shown(page, "door/1")).text)
     assert '[[route]]\ntopic = "door/1"\ndecoder = "airgradient"' in text
+
+
+def test_a_decoder_that_reads_any_telling_name_is_not_offered():
+    intake = Intake()
+    intake.on_message(Message("a/b7/c", b'{"pm": {"2.5": 7}, "hum": "41 %"}', NOW))
+    found = suggestion_for(intake, "a/b7/c")
+    assert found.route == ""
+    assert found.mapping
 
 
 @pytest.mark.parametrize(
