@@ -1,0 +1,262 @@
+"""The consumer that fills a time-series store from the journal.
+
+Constraints
+-----------
+Nothing is lost while the store is away for an hour or a week, and memory stays flat meanwhile: what
+waits is the journal on the disk, of which one batch at a time is held. One reading that a store
+refuses neither stops the others nor is dropped without a word.
+
+Order of operations
+-------------------
+1. A batch is read behind the store's own durable cursor (`SeriesStore.position`).
+2. It is written with the cursor behind it. A store that keeps both in one transaction has each
+   reading once; one that cannot keeps its cursor after the write and is given readings again after
+   a crash, so writing twice must change nothing there.
+3. `StorageUnavailableError` (the store or the journal): the same again after a pause that doubles
+   with jitter, and is never shorter than the store asks for (``Retry-After``).
+4. `BatchRefusedError`: the batch is halved until the refused readings stand alone. Each of these
+   becomes a dead letter ``series_refused``, durable before the cursor passes it; all others are
+   stored, in order.
+
+A store that refuses one after the other is more likely set up wrong than fed badly: after
+`refused_in_a_row` of them, a pause as in 3 comes before the next, so that a mistake that is soon
+put right costs few dead letters.
+
+What it is not
+--------------
+No buffer in memory and no dropping of the oldest: how far a store may fall behind is decided by the
+retention of the journal alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+
+import msgspec
+
+from storage.errors import BatchRefusedError, StorageError
+from storage.journal_records import DeadLetter
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from storage.journal_records import JournalEntry
+    from storage.reading import Reading
+
+__all__ = ["InThread", "SeriesStore", "SeriesWriter", "WriterSettings", "WriterState"]
+
+log = logging.getLogger(__name__)
+
+REASON: Final = "series_refused"
+_LONGEST_WISH_S: Final = 900.0
+"""A store that asks to be left alone for longer is tried again all the same."""
+
+
+T = TypeVar("T")
+
+
+class InThread(Protocol):
+    """Runs blocking work elsewhere."""
+
+    async def __call__(self, work: Callable[..., T], *arguments: object) -> T:
+        """Return what ``work(*arguments)`` returns."""
+
+
+class SeriesStore(Protocol):
+    """Where readings are written; may block, is called from one thread at a time."""
+
+    def position(self) -> int:
+        """Journal offset up to which readings are stored for good.
+
+        Raises
+        ------
+        StorageUnavailableError
+        """
+
+    def write(self, readings: Sequence[Reading], behind: int) -> None:
+        """Store readings, then or together with it the position behind them.
+
+        Parameters
+        ----------
+        readings : sequence of Reading
+            May be empty: the position moves on alone.
+        behind : int
+
+        Raises
+        ------
+        StorageUnavailableError
+            Nothing may be taken for stored; the same call may succeed later.
+        BatchRefusedError
+            At least one of them is refused for good; the position has not moved.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class WriterSettings:
+    """How a writer works.
+
+    Attributes
+    ----------
+    batch : int
+        Readings in one write.
+    first_pause_s, last_pause_s : float
+        Wait after the first failure, doubled after each, up to the second.
+    refused_in_a_row : int
+        Refused readings without an accepted one between after which a pause is made.
+    """
+
+    batch: int = 2_000
+    first_pause_s: float = 1.0
+    last_pause_s: float = 60.0
+    refused_in_a_row: int = 100
+
+
+@dataclass(slots=True)
+class WriterState:
+    """What a writer counts and shows; only ever written by it.
+
+    Attributes
+    ----------
+    stored, refused : int
+        Readings since the start.
+    failing : str
+        Why nothing can be written at the moment; empty if it can.
+    position : int
+        Journal offset up to which the store has everything.
+    """
+
+    stored: int = 0
+    refused: int = 0
+    failing: str = ""
+    position: int = 0
+
+
+class SeriesWriter:
+    """Fill one store.
+
+    Parameters
+    ----------
+    name : str
+        Of the store, for people.
+    store : SeriesStore
+    read : callable
+        `Journal.read`.
+    bury : callable
+        ``await bury(dead_letters)`` returns once they are durable.
+    in_thread : callable
+        ``await in_thread(function, *arguments)`` where `store` and `read` may block.
+    clock : callable
+        Unix seconds.
+    settings : WriterSettings, optional
+    sleep : callable
+        `asyncio.sleep`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        store: SeriesStore,
+        read: Callable[[int, int], tuple[list[JournalEntry], int]],
+        bury: Callable[[Sequence[DeadLetter]], Awaitable[None]],
+        in_thread: InThread,
+        clock: Callable[[], float],
+        *,
+        settings: WriterSettings | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.state = WriterState()
+        self.wake = asyncio.Event()
+        self._name = name
+        self._store = store
+        self._read = read
+        self._bury = bury
+        self._in_thread = in_thread
+        self._clock = clock
+        self._settings = settings or WriterSettings()
+        self._sleep = sleep
+        self._jitter = random.Random()  # noqa: S311 - spreads retries, hides nothing
+        self._pause_s = 0.0
+        self._in_a_row = 0
+
+    async def run(self) -> None:
+        """Write until cancelled; set `wake` when the journal has grown."""
+        while True:
+            self.wake.clear()
+            try:
+                advanced = await self._advance()
+            except StorageError as error:
+                await self._wait(error)
+                continue
+            self._recovered()
+            if not advanced:
+                await self.wake.wait()
+
+    async def _advance(self) -> bool:
+        """Read and write one batch; whether there was any."""
+        position = await self._in_thread(self._store.position)
+        self.state.position = position
+        entries, behind = await self._in_thread(self._read, position, self._settings.batch)
+        if behind == position:
+            return False
+        await self._write(entries, behind)
+        return True
+
+    async def _write(self, entries: Sequence[JournalEntry], behind: int) -> None:
+        """Write entries in order; those refused for good are buried one by one."""
+        waiting = [(entries, behind)]
+        while waiting:
+            part, end = waiting.pop()
+            try:
+                await self._in_thread(self._store.write, [e.reading for e in part], end)
+            except BatchRefusedError as error:
+                if len(part) > 1:
+                    half = len(part) // 2
+                    waiting += [(part[half:], end), (part[:half], part[half - 1].offset)]
+                    continue
+                if not part:
+                    raise
+                await self._refused(part[0], error)
+                await self._in_thread(self._store.write, [], end)
+            else:
+                self.state.stored += len(part)
+                self._in_a_row = 0 if part else self._in_a_row
+                self._recovered()
+            self.state.position = end
+
+    async def _refused(self, entry: JournalEntry, error: BatchRefusedError) -> None:
+        if self._in_a_row and self._in_a_row % self._settings.refused_in_a_row == 0:
+            await self._wait(error)
+        body = msgspec.json.encode(entry.reading)
+        letter = DeadLetter(
+            self._clock(),
+            f"journal/{entry.offset}/{entry.reading.sensor}"[:256],
+            REASON,
+            f"{self._name}: {error}"[:300],
+            self._name,
+            len(body),
+            body[:4096],
+        )
+        await self._bury([letter])
+        if self.state.refused == 0:
+            log.warning("%s refuses a reading, now a dead letter: %s", self._name, error)
+        self.state.refused += 1
+        self._in_a_row += 1
+
+    async def _wait(self, error: StorageError) -> None:
+        if not self.state.failing:
+            log.error("cannot store into %s, trying on: %s", self._name, error)
+        self.state.failing = str(error) or type(error).__name__
+        first, last = self._settings.first_pause_s, self._settings.last_pause_s
+        self._pause_s = min(max(first, self._pause_s * 2), last)
+        wish = min(getattr(error, "retry_after_s", None) or 0.0, _LONGEST_WISH_S)
+        await self._sleep(max(wish, self._pause_s * self._jitter.uniform(0.5, 1.0)))
+
+    def _recovered(self) -> None:
+        if self.state.failing:
+            log.warning("storing into %s again", self._name)
+        self.state.failing = ""
+        self._pause_s = 0.0

@@ -1,0 +1,243 @@
+"""The writer loop, over a store that can be told what to do and over the embedded one."""
+
+import asyncio
+import contextlib
+
+import pytest
+
+from storage.errors import BatchRefusedError, StorageCorruptError, StorageUnavailableError
+from storage.journal import Journal
+from storage.reading import Reading
+from storage.timeseries.sqlite import SqliteSeries
+from storage.timeseries.writer import SeriesWriter, WriterSettings
+
+T = 1_790_000_000.0
+
+
+class FakeStore:
+    """Keeps readings; fails as scripted, then refuses those with a value in `poison`."""
+
+    def __init__(self, poison=(), failures=()):
+        self.poison = set(poison)
+        self.failures = list(failures)
+        self.kept = []
+        self.cursor = 0
+        self.calls = 0
+        self.largest = 0
+
+    def position(self):
+        return self.cursor
+
+    def write(self, readings, behind):
+        self.calls += 1
+        self.largest = max(self.largest, len(readings))
+        if self.failures:
+            raise self.failures.pop(0)
+        bad = [r.seq for r in readings if r.seq in self.poison]
+        if bad:
+            raise BatchRefusedError(f"field type conflict at {len(bad)}")
+        self.kept += [r.seq for r in readings]
+        self.cursor = behind
+
+
+class Bench:
+    def __init__(self, store, path, *, settings=None):
+        self.journal = Journal(path)
+        self.journal.open()
+        self.store = store
+        self.pauses = []
+        self.writer = SeriesWriter(
+            "fake",
+            store,
+            self.journal.read,
+            self.bury,
+            self.in_thread,
+            lambda: T,
+            settings=settings or WriterSettings(batch=16),
+            sleep=self.sleep,
+        )
+
+    async def in_thread(self, work, *arguments):
+        return work(*arguments)
+
+    async def bury(self, letters):
+        self.journal.commit([], letters)
+
+    async def sleep(self, seconds):
+        self.pauses.append(seconds)
+        await asyncio.sleep(0)
+
+    def commit(self, first, count):
+        self.journal.commit(
+            [Reading("s", T + k, T, {"pm25": float(k)}, seq=k) for k in range(first, first + count)]
+        )
+        self.writer.wake.set()
+
+    async def until(self, met):
+        task = asyncio.create_task(self.writer.run())
+        async with asyncio.timeout(20):
+            while not met():  # noqa: ASYNC110 - the condition is a counter
+                await asyncio.sleep(0)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+@pytest.fixture
+def bench(tmp_path):
+    made = []
+
+    def make(store, **options):
+        made.append(Bench(store, tmp_path / "journal.db", **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.journal.close()
+
+
+async def test_everything_in_order_in_bounded_batches(bench):
+    b = bench(FakeStore())
+    b.commit(0, 100)
+    await b.until(lambda: b.store.cursor == 100)
+    assert b.store.kept == list(range(100))
+    assert b.store.largest == 16
+    assert (b.writer.state.stored, b.writer.state.refused, b.pauses) == (100, 0, [])
+
+
+async def test_it_wakes_when_the_journal_grows(bench):
+    b = bench(FakeStore())
+    task = asyncio.create_task(b.writer.run())
+    for first in range(0, 50, 10):
+        b.commit(first, 10)
+        async with asyncio.timeout(10):
+            while b.store.cursor < first + 10:  # noqa: ASYNC110 - the condition is a counter
+                await asyncio.sleep(0)
+    task.cancel()
+    assert b.store.kept == list(range(50))
+
+
+@pytest.mark.parametrize(
+    "poison", [[0], [15], [7], [99], [0, 1, 2], [3, 50, 98], range(16), []], ids=str
+)
+async def test_refused_readings_are_found_and_buried_and_all_others_stored(bench, poison):
+    poison = list(poison)
+    b = bench(FakeStore(poison))
+    b.commit(0, 100)
+    await b.until(lambda: b.store.cursor == 100)
+    assert b.store.kept == [k for k in range(100) if k not in poison]
+    letters = b.journal.dead_letters()[::-1]
+    assert [letter.topic for letter in letters] == [f"journal/{k + 1}/s" for k in poison]
+    assert all(letter.reason == "series_refused" for letter in letters)
+    assert all("field type conflict" in letter.detail for letter in letters)
+    assert all(b'"seq":%d' % k in x.payload for k, x in zip(poison, letters, strict=True))
+    assert (b.writer.state.stored, b.writer.state.refused) == (100 - len(poison), len(poison))
+    assert b.pauses == []
+
+
+async def test_a_poison_point_costs_few_writes(bench):
+    b = bench(FakeStore([700]), settings=WriterSettings(batch=1024))
+    b.commit(0, 1024)
+    await b.until(lambda: b.store.cursor == 1024)
+    assert b.store.calls <= 2 * 10 + 2
+
+
+async def test_pauses_double_and_end(bench):
+    b = bench(FakeStore(failures=[StorageUnavailableError("away")] * 9))
+    b.commit(0, 3)
+    await b.until(lambda: b.store.cursor == 3)
+    assert b.store.kept == [0, 1, 2]
+    bounds = [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert all(top / 2 <= pause <= top for pause, top in zip(b.pauses, bounds, strict=True)), (
+        b.pauses
+    )
+    assert b.writer.state.failing == ""
+
+
+@pytest.mark.parametrize(("wish", "pause"), [(17.0, 17.0), (1e9, 900.0)])
+async def test_what_the_store_asks_for_is_waited(bench, wish, pause):
+    busy = StorageUnavailableError("429", retry_after_s=wish)
+    b = bench(FakeStore(failures=[busy]))
+    b.commit(0, 3)
+    await b.until(lambda: b.store.cursor == 3)
+    assert b.pauses == [pause]
+
+
+async def test_it_says_why_it_is_failing(bench, caplog):
+    b = bench(FakeStore(failures=[StorageUnavailableError("connection refused")] * 1000))
+    b.commit(0, 3)
+    await b.until(lambda: len(b.pauses) > 20)
+    assert b.writer.state.failing == "connection refused"
+    assert [r.levelname for r in caplog.records] == ["ERROR"]
+
+
+async def test_an_error_of_the_journal_is_retried(bench):
+    errors = [StorageUnavailableError("disk I/O error"), StorageCorruptError("malformed")]
+    b = bench(FakeStore())
+
+    def read(after, limit):
+        if errors:
+            raise errors.pop()
+        return b.journal.read(after, limit)
+
+    b.writer._read = read
+    b.commit(0, 3)
+    await b.until(lambda: b.store.cursor == 3)
+    assert len(b.pauses) == 2
+
+
+async def test_a_store_that_refuses_everything_is_given_time(bench):
+    b = bench(FakeStore(range(100)), settings=WriterSettings(batch=16, refused_in_a_row=10))
+    b.commit(0, 100)
+    await b.until(lambda: b.store.cursor == 100)
+    assert b.writer.state.refused == 100
+    assert len(b.pauses) == 9
+    assert len(b.journal.dead_letters()) == 100
+
+
+async def test_a_dead_letter_that_cannot_be_kept_stops_the_cursor(bench):
+    b = bench(FakeStore([1]))
+    b.commit(0, 3)
+    refusals = [StorageUnavailableError("disk full")] * 3
+    bury = b.bury
+
+    async def refusing(letters):
+        if refusals:
+            assert b.store.cursor == 1
+            raise refusals.pop()
+        await bury(letters)
+
+    b.writer._bury = refusing
+    await b.until(lambda: b.store.cursor == 3)
+    assert b.store.kept == [0, 2]
+    assert len(b.journal.dead_letters()) == 1
+    assert len(b.pauses) == 3
+
+
+async def test_cancelled_anywhere_it_goes_on_at_the_cursor(bench):
+    b = bench(FakeStore([40]), settings=WriterSettings(batch=7))
+    b.commit(0, 100)
+    for calls in range(1, 40, 3):
+        await b.until(lambda n=calls: b.store.calls >= n or b.store.cursor == 100)
+    await b.until(lambda: b.store.cursor == 100)
+    assert b.store.kept == [k for k in range(100) if k != 40]
+
+
+async def test_the_embedded_store_falls_behind_and_catches_up(bench, tmp_path):
+    with SqliteSeries(tmp_path / "series.db") as series:
+        b = bench(series)
+        b.commit(0, 40)
+        real, refusals = series.write, [StorageUnavailableError("disk full")] * 3
+
+        def write(readings, behind):
+            if refusals:
+                raise refusals.pop()
+            real(readings, behind)
+
+        series.write = write
+        await b.until(lambda: b.writer.state.stored == 40)
+        assert series.count() == series.position() == 40
+        b.journal.prune(read_by_all=40, received_before=T + 1e9)
+        b.commit(40, 10)
+        await b.until(lambda: b.writer.state.stored == 50)
+        assert series.count() == series.position() == 50
