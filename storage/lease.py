@@ -1,0 +1,218 @@
+"""The lease on a data folder: one service at a time, and anybody can see which.
+
+Two parts in one file
+---------------------
+The *lock* (`flock` on the file) decides. The kernel holds it for the process and lets go of it
+however the process ends: a `kill -9` leaves nothing behind, and no time-out takes it from a service
+that is merely slow.
+
+The *row* (one line of JSON in the file: host, process, since, beat) says who it is. The holder
+writes it anew every few seconds, in place and with the same length, which works on a full disk too.
+Where the lock does not reach, as between hosts on some network file systems, the row decides in
+addition: a row of another host whose beat still changes is a holder. It is watched for `WATCH_S`
+before it is taken for left over, by the clock of the watcher alone.
+
+A holder whose file was deleted or taken over learns of it at its next `beat` and has to stop.
+
+What it is not
+--------------
+No fence against a process that hangs and comes back: it still holds the lock, so nobody takes over
+while it hangs. No election between machines.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from storage.errors import StorageUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+__all__ = ["BEAT_S", "WATCH_S", "Holder", "Lease", "holder_of"]
+
+BEAT_S: Final = 4.0
+"""Seconds between the beats of a holder."""
+WATCH_S: Final = 12.0
+"""How long a beat of another host has to stand still until its lease counts as left over."""
+
+_LENGTH: Final = 512
+
+
+class Holder(NamedTuple):
+    """Who holds a lease.
+
+    Attributes
+    ----------
+    host : str
+    pid : int
+        0 if the file does not say.
+    since, beat : float
+        Unix seconds: when it was taken, when it was renewed last.
+    """
+
+    host: str
+    pid: int
+    since: float
+    beat: float
+
+    def __str__(self) -> str:
+        """As in "process 12 on north, since 2026-09-07 10:05:00 UTC"."""
+        if not self.pid:
+            return "another process"
+        when = datetime.fromtimestamp(self.since, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        return f"process {self.pid} on {self.host}, since {when}"
+
+
+class Lease:
+    """A lease to be taken, renewed and given back.
+
+    Parameters
+    ----------
+    path : Path
+        The file; its folder must exist.
+    clock, monotonic : callable
+        Unix seconds; seconds of a clock that is never set.
+    host : str
+        Name of this host.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        host: str = "",
+    ) -> None:
+        self._path = path
+        self._clock = clock
+        self._monotonic = monotonic
+        self._host = (host or socket.gethostname())[:200]
+        self._file = -1
+        self._since = 0.0
+        self._watched: tuple[Holder, float] | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether it is ours, as far as we know."""
+        return self._file >= 0
+
+    def take(self) -> Holder | None:
+        """Take the lease if nobody holds it.
+
+        Returns
+        -------
+        Holder or None
+            Who holds it; None if it is ours now. A row of another host that is being watched
+            counts as a holder; ask again later.
+
+        Raises
+        ------
+        StorageUnavailableError
+            If the file cannot be made.
+        """
+        try:
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise StorageUnavailableError(f"{self._path}: {error.strerror}") from error
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = _row(file) or Holder("", 0, 0.0, 0.0)
+            os.close(file)
+            return holder
+        left = _row(file)
+        if left is not None and left.host != self._host and self._alive(left):
+            os.close(file)
+            return left
+        self._file = file
+        self._since = self._clock()
+        if not self._in_place():  # deleted in the meantime
+            self._close()
+            return Holder("", 0, 0.0, 0.0)
+        self._sign()
+        return None
+
+    def beat(self) -> bool:
+        """Renew the row; whether the lease is still ours."""
+        if not self.held:
+            return False
+        row = _row(self._file)
+        if not self._in_place() or (row is not None and row.host != self._host):
+            self._close()
+            return False
+        self._sign()
+        return True
+
+    def release(self) -> None:
+        """Give it back; safe to call twice."""
+        if self.held:
+            self._write({})
+        self._close()
+
+    def _alive(self, left: Holder) -> bool:
+        """Whether a row of another host may still be beating."""
+        now = self._monotonic()
+        if self._watched is None or self._watched[0] != left:
+            self._watched = (left, now)
+        return now - self._watched[1] < WATCH_S
+
+    def _in_place(self) -> bool:
+        with suppress(OSError):
+            mine, there = os.fstat(self._file), self._path.stat()
+            return (mine.st_ino, mine.st_dev) == (there.st_ino, there.st_dev)
+        return False
+
+    def _sign(self) -> None:
+        now = self._clock()
+        self._write({"host": self._host, "pid": os.getpid(), "since": self._since, "beat": now})
+
+    def _write(self, row: dict[str, str | int | float]) -> None:
+        """Write in place; a disk that refuses leaves the old row, and the lock decides anyway."""
+        with suppress(OSError):
+            os.pwrite(self._file, json.dumps(row).ljust(_LENGTH - 1).encode() + b"\n", 0)
+
+    def _close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+        self._file = -1
+
+
+def holder_of(path: Path) -> Holder | None:
+    """Return who holds the lease of a file without taking it; None if nobody of this host does.
+
+    Raises
+    ------
+    StorageUnavailableError
+        If the file is there and cannot be opened.
+    """
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StorageUnavailableError(f"{path}: {error.strerror}") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return _row(file) or Holder("", 0, 0.0, 0.0)
+    finally:
+        os.close(file)
+    return None
+
+
+def _row(file: int) -> Holder | None:
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        found = json.loads(os.pread(file, _LENGTH, 0))
+        return Holder(
+            str(found["host"]), int(found["pid"]), float(found["since"]), float(found["beat"])
+        )
+    return None
