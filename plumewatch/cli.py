@@ -97,11 +97,17 @@ def check(
 
 
 @app.command()
-def run(config: ConfigOption = Path("plumewatch.toml")) -> None:
+def run(
+    config: ConfigOption = Path("plumewatch.toml"),
+    *,
+    standby: Annotated[
+        bool, typer.Option("--standby", help="Wait while another service holds the data folder.")
+    ] = False,
+) -> None:
     """Run the service: ingest, detection, alerts and the staff page."""
     from plumewatch.service import run_service  # noqa: PLC0415
 
-    raise typer.Exit(run_service(config))
+    raise typer.Exit(run_service(config, standby=standby))
 
 
 @app.command()

@@ -35,6 +35,7 @@ __all__ = [
     "ConfigError",
     "Fault",
     "HttpConfig",
+    "JournalConfig",
     "PlumewatchConfig",
     "RoomConfig",
     "RouteConfig",
@@ -189,6 +190,13 @@ class IngestConfig(_Section):
     source: Annotated[list[SourceConfig], Field(max_length=1_000)] = []
 
 
+class JournalConfig(_Section):
+    """How much of the accepted readings the journal keeps; the series keeps them anyway."""
+
+    keep_days: Annotated[float, Field(ge=1, le=366)] = 7.0
+    max_mb: Annotated[float, Field(ge=100, le=10_000_000)] = 8_000.0
+
+
 class RouteConfig(_Section):
     """Topics that one decoder or mapping reads, for formats whose topic the user chooses."""
 
@@ -205,6 +213,7 @@ class PlumewatchConfig(_Section):
     broker: BrokerConfig = BrokerConfig()
     web: WebConfig = WebConfig()
     ingest: IngestConfig = IngestConfig()
+    journal: JournalConfig = JournalConfig()
     detection: DetectionConfig = DetectionConfig()
     alerts: AlertsConfig = AlertsConfig()
     room: Annotated[list[RoomConfig], Field(min_length=1, max_length=10_000)]

@@ -31,7 +31,7 @@ class Counters:
 
     started: float
     readings_detected: int = 0
-    readings_stored: int = 0
+    deleted_unread: int = 0
     events: int = 0
     alerts: int = 0
     failing: dict[str, str] = field(default_factory=dict)

@@ -9,19 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
-import os
 import signal
-import socket
 import sqlite3
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import IO, TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from alerts import schema
 from alerts.engine import AlertEngine
 from alerts.errors import AlertError
 from alerts.notify import AppriseNotifier, NotifySettings, check_target
@@ -39,6 +35,7 @@ from ingest.pipeline import Intake
 from ingest.validation import may_alert
 from plumewatch.check import check_secrets
 from plumewatch.config import ConfigError, load
+from plumewatch.data_folder import StandbyEndedError, hold_lease, open_state, take_lease
 from plumewatch.http_server import HttpServer
 from plumewatch.http_settings import http_sources
 from plumewatch.intake_settings import intake_config, topic_filters
@@ -51,8 +48,9 @@ from plumewatch.web_server import PortInUseError, WebServer, is_loopback
 from storage import state
 from storage.errors import StorageError
 from storage.journal import Journal
-from storage.sqlite import connect, migrate
+from storage.lease import Lease
 from storage.timeseries.sqlite import SqliteSeries
+from storage.timeseries.writer import SeriesWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -73,8 +71,6 @@ T = TypeVar("T")
 _BATCH: Final = 2000
 _TICK_S: Final = 1.0
 _SNAPSHOT_S: Final = 60.0
-_PRUNE_S: Final = 3600.0
-_KEEP_JOURNAL_S: Final = 7 * 86_400.0
 _RETRY_S: Final = 1.0
 _LAST_ANSWERS_S: Final = 1.0
 """How long the commits go on after the stop, for HTTP requests that wait for their answer."""
@@ -99,6 +95,8 @@ class Service:
     notifier : Notifier, optional
         Apprise by default.
     observer : Observer, optional
+    standby : bool
+        Wait for the data folder while another service holds it, instead of refusing to start.
     """
 
     def __init__(
@@ -109,6 +107,7 @@ class Service:
         receive_clock: Callable[[], float] | None = None,
         notifier: Notifier | None = None,
         observer: Observer | None = None,
+        standby: bool = False,
     ) -> None:
         self.config = config
         self.paths = DataPaths(config.data_dir)
@@ -123,7 +122,7 @@ class Service:
         self.engine = AlertEngine(self.registry, alert_policy(config))
         heard = intake_config(config, dedupe_window=_DEDUPE_WINDOW)
         self.intake = Intake(heard)
-        self.journal = Journal(self.paths.journal)
+        self.journal = Journal(self.paths.journal, clock)
         self.series = SqliteSeries(self.paths.series)
         self.commits = GroupCommit(self._commit)
         self.source = MqttSource(
@@ -140,15 +139,24 @@ class Service:
             self.commits,
             receive_clock or clock,
         )
-        self._lock: IO[str] | None = None
+        self._lease = Lease(self.paths.lock)
+        self._standby = standby
         self._state: sqlite3.Connection | None = None
         self._watch: Watch | None = None
-        self._committed = (asyncio.Event(), asyncio.Event())
+        self._committed = asyncio.Event()
         self._wake_outbox = asyncio.Event()
         self._threads = {
             name: ThreadPoolExecutor(1, thread_name_prefix=f"plumewatch-{name}")
             for name in ("journal", "detector", "series")
         }
+        self.writer = SeriesWriter(
+            "the series",
+            self.series,
+            self.journal.read,
+            partial(self._commit, []),
+            partial(self._in_thread, "series"),
+            clock,
+        )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set.
@@ -159,6 +167,12 @@ class Service:
             If something it cannot do without is missing or fails for good.
         """
         pictures = self._pictures() if self.config.alerts.pictures else None
+        try:
+            await take_lease(self._lease, self.paths.root, stop, standby=self._standby)
+        except StandbyEndedError:
+            return
+        except StorageError as error:
+            raise ServiceError(str(error)) from error
         try:
             self._open()
             if pictures is not None:
@@ -196,12 +210,13 @@ class Service:
                 tasks = [
                     group.create_task(self.source.run(), name="mqtt"),
                     group.create_task(self._detect(), name="detector"),
-                    group.create_task(self._store(), name="series"),
+                    group.create_task(self.writer.run(), name="series"),
                     group.create_task(self._keep_house(), name="housekeeping"),
                     group.create_task(self.http.serve(), name="http door"),
                     group.create_task(self.commits.run(), name="commits"),
                     group.create_task(pump.run(), name="outbox"),
                     group.create_task(web.serve(), name="staff page"),
+                    group.create_task(hold_lease(self._lease, self.paths.root), name="lease"),
                 ]
                 await stop.wait()
                 web.stop()
@@ -211,34 +226,22 @@ class Service:
                     task.cancel()
                 await asyncio.wait(tasks[4:5], timeout=_LAST_ANSWERS_S)
                 tasks[5].cancel()
+                tasks[-1].cancel()
         except* BrokerError as errors:
             raise ServiceError(str(errors.exceptions[0])) from errors
         except* StorageError as errors:
             raise ServiceError(f"storage: {errors.exceptions[0]}") from errors
+        except* sqlite3.DatabaseError as errors:
+            raise ServiceError(
+                f"{self.paths.state}: {errors.exceptions[0]}; if it is damaged, the next start goes"
+                " on with what can be read of it"
+            ) from errors
 
     def _open(self) -> None:
-        root = self.paths.root
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-            self._lock = self.paths.lock.open("a+")
-        except OSError as error:
-            raise ServiceError(f"data folder {root}: {error.strerror}") from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self._lock.seek(0)
-            holder = self._lock.read().strip() or "another process"
-            raise ServiceError(f"data folder {root} is in use by {holder}") from error
-        self._lock.seek(0)
-        self._lock.truncate()
-        self._lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        self._lock.flush()
         try:
             self.journal.open()
             self.series.open()
-            self._state = connect(self.paths.state)
-            migrate(self._state, "state", state.SCRIPTS)
-            migrate(self._state, "alerts", schema.SCRIPTS)
+            self._state = open_state(self.paths.state)
             self._meet_journal()
             self.intake.restore(self.journal.tail(20_000))
             silence = LivenessSettings(missed=self.config.alerts.offline_after)
@@ -276,8 +279,7 @@ class Service:
             self._state.close()
         self.series.close()
         self.journal.close()
-        if self._lock is not None:
-            self._lock.close()
+        self._lease.release()
 
     async def _in_thread(self, name: str, work: Callable[..., T], *arguments: object) -> T:
         loop = asyncio.get_running_loop()
@@ -287,18 +289,18 @@ class Service:
         self, readings: Sequence[Reading], dead_letters: Sequence[DeadLetter]
     ) -> None:
         await self._in_thread("journal", self.journal.commit, readings, dead_letters)
-        for event in self._committed:
-            event.set()
+        self._committed.set()
+        self.writer.wake.set()
 
     async def _detect(self) -> None:
         """Consumer of the journal: detectors, incidents, outbox."""
-        watch, committed = self._opened(), self._committed[0]
+        watch, committed = self._opened(), self._committed
         ticked = self._clock()
         while True:
             committed.clear()
             watch.hearing = self.source.state.connected and not self.commits.failing
-            entries, position = await self._in_thread(
-                "detector", self.journal.read, watch.position, _BATCH
+            entries, position = await self._until_stored(
+                "journal for the detector", self.journal.read, watch.position, _BATCH
             )
             if position == watch.position:
                 with contextlib.suppress(TimeoutError):
@@ -339,67 +341,47 @@ class Service:
         self._observer.on_alerts(alerts)
 
     async def _until_stored(self, what: str, work: Callable[..., T], *arguments: object) -> T:
-        """Run a commit again and again while the disk refuses, saying so once."""
+        """Read or commit again and again while the disk refuses, saying so once."""
         while True:
             try:
                 done = await self._in_thread("detector", work, *arguments)
             except (sqlite3.OperationalError, StorageError) as error:
                 if what not in self.counters.failing:
-                    log.error("cannot store %s, trying on: %s", what, error)  # noqa: TRY400 - one line
+                    log.error("%s: the disk refuses, trying on: %s", what, error)  # noqa: TRY400 - one line
                 self.counters.failing[what] = str(error)
                 await asyncio.sleep(_RETRY_S)
                 continue
             if self.counters.failing.pop(what, None) is not None:
-                log.warning("storing %s again", what)
+                log.warning("%s: the disk takes part again", what)
             return done
-
-    async def _store(self) -> None:
-        """Consumer of the journal: the time series."""
-        committed = self._committed[1]
-        position = await self._in_thread("series", self.series.position)
-        while True:
-            committed.clear()
-            entries, behind = await self._in_thread("series", self.journal.read, position, _BATCH)
-            if behind == position:
-                await committed.wait()
-                continue
-            readings = [entry.reading for entry in entries]
-            try:
-                await self._in_thread("series", self.series.write, readings, behind)
-            except StorageError as error:
-                if "series" not in self.counters.failing:
-                    log.error("cannot store the series, trying on: %s", error)  # noqa: TRY400 - one line
-                self.counters.failing["series"] = str(error)
-                await asyncio.sleep(_RETRY_S)
-                continue
-            if self.counters.failing.pop("series", None) is not None:
-                log.warning("storing the series again")
-            position = behind
-            self.counters.readings_stored += len(readings)
 
     async def _keep_house(self) -> None:
         """Snapshots of the detectors, retention of the journal."""
         watch = self._opened()
-        pruned = self._clock()
         while True:
             await asyncio.sleep(_SNAPSHOT_S)
             snapshot_at = await self._until_stored("snapshot", watch.save_snapshot)
             await self._until_stored("counts", self._save_counts, self.intake.tally.snapshot())
-            if self._clock() - pruned < _PRUNE_S:
-                continue
-            pruned = self._clock()
-            stored = await self._in_thread("series", self.series.position)
-            with contextlib.suppress(sqlite3.OperationalError):
-                await self._in_thread("journal", self._prune, min(snapshot_at, stored))
+            with contextlib.suppress(StorageError):
+                await self._retain(snapshot_at)
+
+    async def _retain(self, snapshot_at: int) -> None:
+        """Delete what the journal need not keep, slice by slice between the commits."""
+        stored = await self._in_thread("series", self.series.position)
+        keep = self.config.journal
+        prune = partial(
+            self.journal.prune,
+            read_by_all=min(snapshot_at, stored),
+            received_before=self._clock() - keep.keep_days * 86_400,
+            max_bytes=keep.max_mb * 1_000_000,
+            spare=snapshot_at,
+        )
+        while (pruned := await self._in_thread("journal", prune)).rows:
+            self.counters.deleted_unread += pruned.unread
 
     def _save_counts(self, body: bytes) -> None:
         if self._state is not None:
             save_counts(self._state, body)
-
-    def _prune(self, read_by_all: int) -> int:
-        return self.journal.prune(
-            read_by_all=read_by_all, received_before=self._clock() - _KEEP_JOURNAL_S
-        )
 
     def _opened(self) -> Watch:
         if self._watch is None:
@@ -421,11 +403,16 @@ class Service:
                 "QoS 0 messages dropped": source.dropped_qos0,
                 **self.http.answers(),
                 "readings through detection": counters.readings_detected,
-                "readings in the series": counters.readings_stored,
+                "readings in the series": self.writer.state.stored,
+                "readings the series refused": self.writer.state.refused,
+                "readings deleted before the series had them": counters.deleted_unread,
+                "records of the journal that were corrupt": self.journal.corrupt_records,
+                "databases rebuilt": self.journal.repairs + self.series.repairs,
                 "events": counters.events,
                 "alerts": counters.alerts,
                 **{f"failing: {what}": 1 for what in sorted(counters.failing)},
                 **({"failing: journal": 1} if self.commits.failing else {}),
+                **({"failing: series": 1} if self.writer.state.failing else {}),
             },
             dead_letters=self._dead_letters(),
             quarantine=[
@@ -486,7 +473,7 @@ class Service:
             raise ServiceError(f"staff page: {error}") from error
 
 
-def run_service(config_path: Path) -> int:
+def run_service(config_path: Path, *, standby: bool = False) -> int:
     """Run ``plumewatch run``: 0 stopped on request, 2 bad configuration, 3 cannot serve."""
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -494,7 +481,7 @@ def run_service(config_path: Path) -> int:
     try:
         config = load(config_path, decoders=frozenset(DECODERS))
         check_secrets(config)
-        service = Service(config)
+        service = Service(config, standby=standby)
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -49,6 +49,11 @@ decoders = []                          # e.g. ["native", "tasmota", "airgradient
 # token_file = "secrets/halo-token"    # or token_env; make one with: openssl rand -hex 24
 # sensors = []                         # ids it may speak for; empty: sensors with this decoder
 
+[journal]                              # what was accepted, until all have read it and for a while
+keep_days = 7
+max_mb = 8000                          # beyond it the oldest go, even those that a database which
+                                       # is down has not taken yet (counted and shown)
+
 [detection]
 # Every sensor sets its own level so that no more false alarms a week are to be expected. With ten
 # restrooms, 1 means a walk for nothing twice a school day. Less costs sensitivity: see

@@ -105,6 +105,10 @@ class Lease:
         """Whether it is ours, as far as we know."""
         return self._file >= 0
 
+    def is_elsewhere(self, holder: Holder) -> bool:
+        """Whether a holder is on another host, where its lock may not reach us."""
+        return bool(holder.pid) and holder.host != self._host
+
     def take(self) -> Holder | None:
         """Take the lease if nobody holds it.
 

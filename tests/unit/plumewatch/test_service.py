@@ -10,6 +10,7 @@ import pytest
 from alerts.notify import RecordingNotifier
 from plumewatch.config import parse
 from plumewatch.service import Service, ServiceError
+from storage.errors import StorageUnavailableError
 from storage.reading import Reading
 from tests.support.broker import free_port
 from tests.support.plumes import readings_of_puff
@@ -63,7 +64,7 @@ async def test_a_puff_is_stored_and_told(config):
     async with running(config) as service:
         readings = puff()
         await service._commit(readings, [])
-        await until(lambda: service.counters.readings_stored == len(readings))
+        await until(lambda: service.writer.state.stored == len(readings))
         await until(lambda: service._notifier.sent)
         assert service.counters.readings_detected == len(readings)
         assert service.counters.alerts == 1
@@ -90,7 +91,7 @@ async def test_a_batch_of_corrupt_records_ends_nothing(config):
         await service._commit([], [])  # wakes the consumers
         await until(lambda: service._watch.position == 5)
         await service._commit([Reading("n2-boys-1", now, now, {"pm25": 4.0})], [])
-        await until(lambda: service.counters.readings_stored == 1)
+        await until(lambda: service.writer.state.stored == 1)
         assert service.journal.dead_letter_counts() == {"corrupt_record": 5}
 
 
@@ -98,14 +99,14 @@ async def test_a_new_journal_goes_on_behind_its_consumers(config):
     async with running(config) as service:
         readings = puff()
         await service._commit(readings, [])
-        await until(lambda: service.counters.readings_stored == len(readings))
+        await until(lambda: service.writer.state.stored == len(readings))
         await until(lambda: service._watch.position == len(readings))
     for path in service.paths.root.glob("journal.db*"):
         path.unlink()
     now = time.time()
     async with running(config) as service:
         await service._commit([Reading("n2-boys-1", now, now, {"pm25": 4.0})], [])
-        await until(lambda: service.counters.readings_stored == 1)
+        await until(lambda: service.writer.state.stored == 1)
         await until(lambda: service.counters.readings_detected == 1)
         assert service.series.count() == len(readings) + 1
 
@@ -164,3 +165,82 @@ async def test_silence_is_told_once_and_survives_a_restart(config):
         await service._commit([reading(clock())], [])
         await until(lambda: service.pipeline().sensors["n2-boys-1"].state == "alive")
         assert service._notifier.sent == []
+
+
+async def test_a_standby_takes_over(config):
+    standby = Service(config, notifier=RecordingNotifier(), standby=True)
+    stop = asyncio.Event()
+    async with running(config) as active:
+        await active._commit(puff(), [])
+        await until(lambda: active._notifier.sent)
+        waiting = asyncio.create_task(standby.run(stop))
+        await asyncio.sleep(0.05)
+        assert not standby.ready.is_set()
+    async with asyncio.timeout(30):
+        await standby.ready.wait()
+    now = time.time()
+    await standby._commit([Reading("n2-boys-1", now, now, {"pm25": 4.0})], [])
+    await until(lambda: standby.writer.state.stored == 1)
+    assert standby._notifier.sent == []
+    stop.set()
+    await waiting
+
+
+async def test_a_standby_can_be_stopped(config):
+    async with running(config):
+        stop = asyncio.Event()
+        waiting = asyncio.create_task(Service(config, standby=True).run(stop))
+        await asyncio.sleep(0.05)
+        stop.set()
+        async with asyncio.timeout(10):
+            await waiting
+
+
+async def test_a_journal_that_cannot_be_read_for_a_while(config):
+    async with running(config) as service:
+        real, refusals = service.journal.read, [StorageUnavailableError("disk I/O error")] * 2
+
+        def read(after, limit):
+            if refusals:
+                raise refusals.pop()
+            return real(after, limit)
+
+        service.journal.read = service.writer._read = read
+        readings = puff()
+        await service._commit(readings, [])
+        await until(lambda: service.writer.state.stored == len(readings))
+        await until(lambda: service._notifier.sent)
+        assert service.counters.failing == {}
+
+
+async def test_the_start_goes_on_with_what_can_be_read_of_a_damaged_state(config):
+    async with running(config) as service:
+        await service._commit(puff(), [])
+        await until(lambda: service._notifier.sent)
+    path = service.paths.state
+    with contextlib.closing(sqlite3.connect(path)) as state:
+        state.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (page,) = state.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = 'outbox'"
+        ).fetchone()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(b"\xff" * 4096)
+    async with running(config) as service:
+        await service._commit(puff(), [])
+        await until(lambda: service.writer.state.stored)
+    with contextlib.closing(sqlite3.connect(path)) as state:
+        assert state.execute("SELECT count(*) FROM incident").fetchone()[0] >= 1
+    assert path.with_name("state.db.corrupt-1").exists()
+
+
+async def test_the_journal_is_pruned_behind_all_its_readers(config):
+    async with running(config) as service:
+        old = time.time() - 8 * 86_400
+        readings = [Reading("n2-boys-1", old + k, old + k, {"pm25": 4.0}) for k in range(20)]
+        await service._commit(readings, [])
+        await until(lambda: service._watch.position == 20)
+        await until(lambda: service.series.position() == 20)
+        await service._retain(15)
+        assert service.journal.first_offset() == 16
+        assert service.counters.deleted_unread == 0
