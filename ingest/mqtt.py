@@ -14,6 +14,13 @@ acknowledged, so the broker's window closes and the broker keeps what follows.
 Formats that send one value a topic are joined into readings over a short window; their messages,
 and those that came after them, are acknowledged once the window is closed and committed.
 
+Silence
+-------
+Beside the readings goes a canary (`ingest.canary`). It is acknowledged in its place like any
+message, is no reading, and what it finds is cured here: a new subscription, then a new connection.
+The broker's own count of dropped messages (`$SYS/broker/publish/messages/dropped`) and of stored
+ones is read where the broker lets us; that is Mosquitto, and a right to read `$SYS/#`.
+
 Bounds
 ------
 Unacknowledged QoS 1 messages are bounded by the broker (`max_inflight_messages`). QoS 0 messages
@@ -26,14 +33,18 @@ aiomqtt 2 acknowledges a message before the caller has seen it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
+import secrets
+import time
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import aiomqtt
 
+from ingest.canary import CANARY_TOPICS, Canary, CanarySettings, Cure, canary_topic
 from ingest.errors import BrokerError, BrokerReason
 from ingest.message import Message
 
@@ -57,6 +68,9 @@ MAX_UNACKNOWLEDGED_QOS0: Final = 20_000
 _FIRST_RETRY_S: Final = 0.5
 _LAST_RETRY_S: Final = 30.0
 _TIMEOUT_S: Final = 10.0
+_REFUSED_BY_BROKER: Final = 0x80
+_DROPPED: Final = "$SYS/broker/publish/messages/dropped"
+_STORED: Final = "$SYS/broker/store/messages/count"
 _JOIN_POLL_S: Final = 0.2
 """How often to look whether a join window is over while nothing arrives."""
 
@@ -87,14 +101,52 @@ class BrokerSettings:
 
 @dataclass(slots=True)
 class SourceState:
-    """What the intake loop counts and shows; only ever written by it."""
+    """What the intake loop counts and shows; only ever written by it.
+
+    Attributes
+    ----------
+    connected : bool
+        Connected, with the topics subscribed to.
+    refused_topics : tuple of str
+        Topic filters that the broker lets us not subscribe to.
+    connections, received, acknowledged, dropped_qos0 : int
+    subscribed_anew, reconnected : int
+        Cures of silence.
+    broker_dropped : int
+        Messages that the broker has dropped for any of its clients since the service started, as
+        far as it tells.
+    broker_stored : int or None
+        Messages that the broker holds, retained ones too; None if it does not tell.
+    """
 
     connected: bool = False
+    refused_topics: tuple[str, ...] = ()
     connections: int = 0
     received: int = 0
     acknowledged: int = 0
     dropped_qos0: int = 0
+    subscribed_anew: int = 0
+    reconnected: int = 0
+    broker_dropped: int = 0
+    broker_stored: int | None = None
     last_error: str = ""
+    _broker_total: int | None = None
+
+    def on_broker_count(self, topic: str, payload: bytes) -> None:
+        """Take what the broker publishes of itself."""
+        if not payload.isdigit() or len(payload) > 18:
+            return
+        count = int(payload)
+        if topic == _STORED:
+            self.broker_stored = count
+        elif topic == _DROPPED:
+            before, self._broker_total = self._broker_total, count
+            if before is None or count == before:
+                return
+            new = count - before if count > before else count  # it began anew
+            if self.broker_dropped == 0:
+                log.warning("the broker drops messages: %d more", new)
+            self.broker_dropped += new
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,21 +154,34 @@ class _Arrival:
     message: Message
     packet_id: int
     qos: int
+    canary: bool = False
 
 
 class Arrivals:
     """Messages of one connection between the network callback and the intake loop."""
 
-    def __init__(self, clock: Callable[[], float], state: SourceState) -> None:
+    def __init__(
+        self, clock: Callable[[], float], state: SourceState, canary: Canary | None = None
+    ) -> None:
         self._waiting: deque[_Arrival] = deque()
         self._clock = clock
         self._state = state
+        self._canary = canary
         self._unacknowledged_qos0 = 0
         self._arrived = asyncio.Event()
 
     def on_message(self, _client: PahoClient, _userdata: object, raw: MQTTMessage) -> None:
         """Take one message from the network; never blocks, never raises."""
-        self._state.received += 1
+        try:
+            topic = raw.topic
+        except UnicodeDecodeError:
+            topic = raw._topic.decode("utf-8", "surrogateescape")  # noqa: SLF001 - .topic raises
+        if topic.startswith("$SYS/"):
+            self._state.on_broker_count(topic, bytes(raw.payload))
+            return
+        canary = topic.startswith(CANARY_TOPICS)
+        self._hear(bytes(raw.payload), canary=canary)
+        self._state.received += not canary
         if raw.qos == 0:
             if self._unacknowledged_qos0 >= MAX_UNACKNOWLEDGED_QOS0:
                 if self._state.dropped_qos0 == 0:
@@ -124,10 +189,6 @@ class Arrivals:
                 self._state.dropped_qos0 += 1
                 return
             self._unacknowledged_qos0 += 1
-        try:
-            topic = raw.topic
-        except UnicodeDecodeError:
-            topic = raw._topic.decode("utf-8", "surrogateescape")  # noqa: SLF001 - .topic raises
         message = Message(
             topic=topic,
             payload=bytes(raw.payload),
@@ -135,8 +196,22 @@ class Arrivals:
             retained=raw.retain,
             duplicate=raw.dup,
         )
-        self._waiting.append(_Arrival(message, raw.mid, raw.qos))
+        self._waiting.append(_Arrival(message, raw.mid, raw.qos, canary))
         self._arrived.set()
+
+    def _hear(self, payload: bytes, *, canary: bool) -> None:
+        if self._canary is None:
+            return
+        if self._canary.silent:
+            log.warning("messages arrive again")
+        if canary:
+            self._canary.on_return(payload, time.monotonic())
+        else:
+            self._canary.on_arrival(time.monotonic())
+
+    def __len__(self) -> int:
+        """Return how many messages wait for the intake loop."""
+        return len(self._waiting)
 
     async def group(self) -> list[_Arrival]:
         """Wait for at least one message; return up to `MAX_GROUP`, oldest first."""
@@ -163,6 +238,13 @@ class MqttSource:
         before, are durable (`GroupCommit.commit`).
     clock : callable
         Unix seconds, for the receive time.
+    canary : CanarySettings, optional
+        Without it no canary is sent, silence is not noticed, and the broker's own counts are not
+        read.
+
+    Attributes
+    ----------
+    canary : Canary or None
     """
 
     def __init__(
@@ -172,8 +254,11 @@ class MqttSource:
         intake: Intake,
         commit: Callable[[Sequence[Reading], Sequence[DeadLetter]], Awaitable[None]],
         clock: Callable[[], float],
+        canary: CanarySettings | None = None,
     ) -> None:
         self.state = SourceState()
+        self.canary = None if canary is None else Canary(canary, secrets.token_hex(8))
+        self._unacknowledged: deque[_Arrival] = deque()
         self._settings = settings
         self._topics = tuple(topics)
         self._intake = intake
@@ -208,12 +293,15 @@ class MqttSource:
 
     async def _session(self) -> None:
         client = _client(self._settings, self._settings.client_id, clean=False)
-        arrivals = Arrivals(self._clock, self.state)
+        arrivals = Arrivals(self._clock, self.state, self.canary)
+        self._unacknowledged.clear()
         client._client.manual_ack_set(on=True)  # noqa: SLF001 - aiomqtt has no manual mode
         client._client.on_message = arrivals.on_message  # noqa: SLF001 - aiomqtt hides `dup`
         try:
             async with client:
-                await client.subscribe([(topic, 1) for topic in self._topics], timeout=_TIMEOUT_S)
+                await self._subscribe(client)
+                if self.canary is not None:
+                    self.canary.on_connected(time.monotonic())
                 self.state.connected = True
                 self.state.connections += 1
                 log.info("connected to %s:%d", self._settings.host, self._settings.port)
@@ -225,30 +313,85 @@ class MqttSource:
             if gone.done() and not gone.cancelled():
                 gone.exception()
 
+    async def _subscribe(self, client: aiomqtt.Client) -> None:
+        filters = [(topic, 1) for topic in self._topics]
+        if self.canary is not None:
+            filters.append((canary_topic(self._settings.client_id), 1))
+        granted = await client.subscribe(filters, timeout=_TIMEOUT_S)
+        refused = tuple(
+            topic
+            for (topic, _), code in zip(filters, granted, strict=False)
+            if isinstance(code, int) and code >= _REFUSED_BY_BROKER
+        )
+        if refused and refused != self.state.refused_topics:
+            log.warning("the broker refuses the subscription to %s", ", ".join(refused))
+        self.state.refused_topics = refused
+        if self.canary is not None:
+            await client.subscribe([(_DROPPED, 0), (_STORED, 0)], timeout=_TIMEOUT_S)
+
     async def _take_in(self, client: aiomqtt.Client, arrivals: Arrivals) -> None:
         gone = client._disconnected  # noqa: SLF001 - the one place that says so
-        unacknowledged: deque[_Arrival] = deque()
+        unacknowledged = self._unacknowledged
         waiting = asyncio.ensure_future(arrivals.group())
+        canary = asyncio.ensure_future(self._send_canaries(client, arrivals))
         try:
             while not gone.done():
                 await asyncio.wait(
-                    (waiting, gone),
+                    (waiting, gone, canary),
                     timeout=None if self._intake.held_since() is None else _JOIN_POLL_S,
                     return_when=asyncio.FIRST_COMPLETED,
                 )
+                if canary.done():
+                    canary.result()
                 group: list[_Arrival] = []
                 if waiting.done():
                     group = waiting.result()
                     waiting = asyncio.ensure_future(arrivals.group())
-                outcomes = [self._intake.on_message(a.message) for a in group]
                 unacknowledged.extend(group)
+                outcomes = [self._intake.on_message(a.message) for a in group if not a.canary]
                 await self._settle(outcomes, self._intake.on_time(self._clock()))
                 self._acknowledge(client, unacknowledged)
         finally:
             waiting.cancel()
+            canary.cancel()
+            if canary.done() and not canary.cancelled():
+                canary.exception()  # read, or asyncio reports it unread
         error = gone.exception()
         if error is not None:
             raise error
+
+    async def _send_canaries(self, client: aiomqtt.Client, arrivals: Arrivals) -> None:
+        """Send canaries and cure silence, until there is nothing for it but a new connection.
+
+        Raises
+        ------
+        BrokerError
+            Then.
+        """
+        canary = self.canary
+        if canary is None:
+            await asyncio.Event().wait()
+            return
+        topic = canary_topic(self._settings.client_id)
+        while True:
+            now = time.monotonic()
+            payload = canary.due(now)
+            if payload is not None:
+                with contextlib.suppress(aiomqtt.MqttError):  # then it does not come back
+                    await client.publish(topic, payload, qos=1, timeout=canary.settings.every_s)
+            known = canary.silent
+            waits = bool(self._unacknowledged) or len(arrivals) > 0
+            cure = canary.on_time(time.monotonic(), waiting=waits)
+            if cure is not None and not known:
+                log.warning("connected, and nothing arrives: subscribing anew, then connecting")
+            if cure is Cure.SUBSCRIBE:
+                self.state.subscribed_anew += 1
+                await self._subscribe(client)
+            elif cure is Cure.RECONNECT:
+                self.state.reconnected += 1
+                where = f"broker {self._settings.host}:{self._settings.port}"
+                raise BrokerError(BrokerReason.UNREACHABLE, f"{where} delivers nothing")
+            await asyncio.sleep(max(canary.next_deadline() - time.monotonic(), 0.01))
 
     def _acknowledge(self, client: aiomqtt.Client, unacknowledged: deque[_Arrival]) -> None:
         """Acknowledge, oldest first, up to the first message that waits in a join window."""
@@ -258,7 +401,7 @@ class MqttSource:
                 return
             arrival = unacknowledged.popleft()
             client._client.ack(arrival.packet_id, arrival.qos)  # noqa: SLF001
-            self.state.acknowledged += 1
+            self.state.acknowledged += not arrival.canary
 
     async def _settle(self, outcomes: Sequence[Outcome], joined: Sequence[Reading]) -> None:
         """Make the outcomes of one group durable, however long the disk refuses."""

@@ -44,6 +44,7 @@ from ingest.dedupe import Dedupe
 from ingest.errors import DecodeError, GuardError, MessageRefusedError, Reason, one_line
 from ingest.message import Message
 from ingest.routes import Routes
+from ingest.sequence import Sequences
 from ingest.tally import ReadingTally
 from ingest.validation import check_size, check_topic, fold_id
 from storage.journal import DeadLetter
@@ -293,6 +294,7 @@ class Intake:
         self.quarantine: OrderedDict[str, Quarantined] = OrderedDict()
         self.unmatched: OrderedDict[str, Quarantined] = OrderedDict()
         self.tally = ReadingTally()
+        self._sequences = Sequences()
         self._dedupe = Dedupe(self.config.dedupe_window, self.config.dedupe_sensors)
         self._names: dict[str, str] = {}
         self._routes = Routes()
@@ -328,8 +330,14 @@ class Intake:
             del self.unmatched[topic]
 
     def restore(self, readings: Iterable[Reading]) -> None:
-        """Remember the tail of the journal, oldest first, so that redeliveries are duplicates."""
-        self._dedupe.restore(readings)
+        """Remember the tail of the journal, oldest first.
+
+        So redeliveries are duplicates, and what was missed meanwhile shows as missing.
+        """
+        tail = list(readings)
+        self._dedupe.restore(tail)
+        registered = self.config.context.registry.sensors
+        self._sequences.restore(r for r in tail if r.sensor in registered)
 
     def on_message(
         self,
@@ -414,6 +422,8 @@ class Intake:
     def _tally(self, reading: Reading, *, new: bool) -> None:
         if reading.sensor in self.config.context.registry.sensors:
             self.tally.note(reading, duplicate=not new)
+            if new and (missing := self._sequences.on_reading(reading)):
+                self.tally.add_missing(reading.sensor, missing)
 
     def _resolve(self, sensor: str) -> str | None:
         known = self._names.get(sensor)

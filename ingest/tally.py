@@ -31,6 +31,7 @@ class Noted(StrEnum):
     CACHED = "cached"
     FAULT = "fault"
     UNJUDGED = "unjudged"
+    MISSING = "missing"
 
 
 _OF_FLAG: Final = {
@@ -69,6 +70,14 @@ class ReadingTally:
         for sensor, n in readings.items():
             if sensor in self._counts:
                 self._counts[sensor][Noted.UNJUDGED] += n
+
+    def add_missing(self, sensor: str, readings: int) -> None:
+        """Count readings that never came, of a sensor of which one was noted."""
+        self._counts[sensor][Noted.MISSING] += readings
+
+    def total(self, noted: Noted) -> int:
+        """Sum over all sensors."""
+        return sum(counts[noted] for counts in self._counts.values())
 
     def of(self, sensor: str) -> dict[str, int]:
         """Return what was counted of a sensor, without zeros."""

@@ -1,0 +1,176 @@
+"""A message of our own that goes the way of every reading, to see whether that way is open.
+
+A connection can be up and silent: a session that lost its subscriptions, a window that waits for an
+acknowledgement which was lost. The socket does not show it. So the service publishes a canary to a
+topic that it is subscribed to, at QoS 1 through the same session and window as the readings, and
+takes the time until it comes back. It is no reading and reaches no journal.
+
+If neither the canary nor anything else arrives for `CanarySettings.silent_after_s`, the
+subscription is made anew; if that brings nothing within the same time, the connection is. A cure
+that did not help is tried again after twice as long, up to `CanarySettings.last_wait_s`: a broker
+that lets nobody publish the canary must not cost a reconnect every minute of a quiet night.
+
+Silence of our own making is none: while something that was delivered waits for the disk, the
+broker's window may be closed by us, and the clock stands still.
+
+`Canary` never sleeps, logs or reads a clock; `now` is monotonic, in seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+__all__ = ["CANARY_TOPICS", "Canary", "CanarySettings", "Cure", "canary_topic"]
+
+CANARY_TOPICS: Final = "plumewatch/canary/"
+_OUTSTANDING: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class CanarySettings:
+    """How often, and how long silence may last.
+
+    Attributes
+    ----------
+    every_s : float
+        Time between canaries.
+    silent_after_s : float
+        Time without any arrival after which a cure is tried.
+    last_wait_s : float
+        Longest time between cures that do not help.
+    """
+
+    every_s: float = 10.0
+    silent_after_s: float = 30.0
+    last_wait_s: float = 960.0
+
+    def __post_init__(self) -> None:
+        """Check that silence is judged by more than one canary.
+
+        Raises
+        ------
+        ValueError
+            If not.
+        """
+        if not 0 < 2 * self.every_s <= self.silent_after_s <= self.last_wait_s:
+            raise ValueError("0 < 2 every_s <= silent_after_s <= last_wait_s must hold")
+
+
+class Cure(Enum):
+    """What to do about silence."""
+
+    SUBSCRIBE = auto()
+    RECONNECT = auto()
+
+
+def canary_topic(client_id: str) -> str:
+    """Topic of one service's canaries."""
+    return CANARY_TOPICS + client_id
+
+
+class Canary:
+    """Follow canaries over the connections of one service.
+
+    Parameters
+    ----------
+    settings : CanarySettings
+    nonce : str
+        Told apart from canaries of an earlier process, which a persistent session may deliver.
+
+    Attributes
+    ----------
+    sent, returned : int
+    round_trip_s : float or None
+        Of the canary that came back last.
+    silent : bool
+        Whether nothing arrives although it should; stays until something does.
+    """
+
+    def __init__(self, settings: CanarySettings, nonce: str) -> None:
+        self.settings = settings
+        self.sent = 0
+        self.returned = 0
+        self.round_trip_s: float | None = None
+        self.silent = False
+        self._nonce = nonce
+        self._under_way: dict[int, float] = {}
+        self._returned_at: float | None = None
+        self._due = 0.0
+        self._heard = 0.0
+        self._wait = settings.silent_after_s
+        self._subscribed_anew = False
+
+    def on_connected(self, now: float) -> None:
+        """Begin to wait on a new connection; a cure under way stays under way."""
+        self._under_way.clear()
+        self._due = now
+        self._heard = now
+
+    def on_arrival(self, now: float) -> None:
+        """Note that something was delivered, whatever it is."""
+        self._heard = now
+        self._wait = self.settings.silent_after_s
+        self._subscribed_anew = False
+        self.silent = False
+
+    def on_return(self, payload: bytes, now: float) -> None:
+        """Note a canary that came back; one of another time counts as an arrival only."""
+        self.on_arrival(now)
+        nonce, _, number = payload.decode("ascii", "replace").partition(" ")
+        if nonce != self._nonce or not number.isdecimal() or len(number) > 18:
+            return
+        sent = self._under_way.pop(int(number), None)
+        if sent is None:
+            return
+        self.returned += 1
+        self.round_trip_s = now - sent
+        self._returned_at = now
+
+    def due(self, now: float) -> bytes | None:
+        """Return the payload of a canary to publish now; None if none is due."""
+        if now < self._due:
+            return None
+        self._due = now + self.settings.every_s
+        self.sent += 1
+        while len(self._under_way) >= _OUTSTANDING:
+            del self._under_way[next(iter(self._under_way))]
+        self._under_way[self.sent] = now
+        return f"{self._nonce} {self.sent}".encode()
+
+    def on_time(self, now: float, *, waiting: bool) -> Cure | None:
+        """Return what to do about silence; None if there is none.
+
+        Parameters
+        ----------
+        now : float
+        waiting : bool
+            Whether delivered messages wait for their acknowledgement.
+        """
+        if waiting:
+            self._heard = now
+            return None
+        if now - self._heard < self._wait:
+            return None
+        self.silent = True
+        self._heard = now
+        if not self._subscribed_anew:
+            self._subscribed_anew = True
+            return Cure.SUBSCRIBE
+        self._subscribed_anew = False
+        self._wait = min(2 * self._wait, self.settings.last_wait_s)
+        return Cure.RECONNECT
+
+    def next_deadline(self) -> float:
+        """When `due` or `on_time` has something to do next."""
+        return min(self._due, self._heard + self._wait)
+
+    def age_s(self, now: float) -> float | None:
+        """Seconds since a canary came back; None if none did yet."""
+        return None if self._returned_at is None else now - self._returned_at
+
+    def fresh(self, now: float) -> bool:
+        """Whether a canary came back within the time that silence may last."""
+        age = self.age_s(now)
+        return age is not None and age <= self.settings.silent_after_s

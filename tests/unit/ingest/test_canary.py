@@ -1,0 +1,109 @@
+"""Silence of a connection is told from quiet, and cured with growing pauses."""
+
+import pytest
+
+from ingest.canary import Canary, CanarySettings, Cure, canary_topic
+
+
+@pytest.fixture
+def canary():
+    made = Canary(CanarySettings(every_s=10, silent_after_s=30, last_wait_s=100), "me")
+    made.on_connected(0.0)
+    return made
+
+
+def test_round_trip(canary):
+    payload = canary.due(0.0)
+    assert canary.due(9.0) is None
+    canary.on_return(payload, 0.25)
+    assert (canary.sent, canary.returned, canary.round_trip_s) == (1, 1, 0.25)
+    assert canary.fresh(30.0)
+    assert canary.age_s(20.25) == 20.0
+    assert not canary.fresh(31.0)
+    assert canary.due(10.0) != payload
+
+
+def test_none_came_back_yet(canary):
+    canary.due(0.0)
+    assert canary.age_s(5.0) is None
+    assert not canary.fresh(5.0)
+
+
+@pytest.mark.parametrize(
+    "payload", [b"other 1", b"me 2", b"me", b"me x", b"", b"\xff\xfe", b"me " + b"9" * 30]
+)
+def test_canaries_of_another_time_are_arrivals_only(canary, payload):
+    canary.due(0.0)
+    canary.on_return(payload, 29.0)
+    assert canary.returned == 0
+    assert canary.on_time(58.0, waiting=False) is None
+
+
+def test_a_canary_counts_once(canary):
+    payload = canary.due(0.0)
+    canary.on_return(payload, 1.0)
+    canary.on_return(payload, 2.0)
+    assert canary.returned == 1
+    assert canary.round_trip_s == 1.0
+
+
+def cures(canary, until, step=1.0):
+    found, now = [], 0.0
+    while now < until:
+        now += step
+        cure = canary.on_time(now, waiting=False)
+        if cure is not None:
+            found.append((now, cure))
+            if cure is Cure.RECONNECT:
+                canary.on_connected(now)
+    return found
+
+
+def test_cures_of_silence_come_less_and_less_often(canary):
+    assert cures(canary, 500) == [
+        (30.0, Cure.SUBSCRIBE),
+        (60.0, Cure.RECONNECT),
+        (120.0, Cure.SUBSCRIBE),
+        (180.0, Cure.RECONNECT),
+        (280.0, Cure.SUBSCRIBE),
+        (380.0, Cure.RECONNECT),
+        (480.0, Cure.SUBSCRIBE),
+    ]
+    assert canary.silent
+
+
+def test_any_arrival_ends_the_silence(canary):
+    cures(canary, 61)
+    canary.on_arrival(62.0)
+    assert not canary.silent
+    assert canary.on_time(91.0, waiting=False) is None
+    assert canary.on_time(92.0, waiting=False) is Cure.SUBSCRIBE
+
+
+def test_silence_of_our_own_making_is_none(canary):
+    for now in range(0, 600, 10):
+        assert canary.on_time(float(now), waiting=True) is None
+    assert canary.on_time(600.0, waiting=False) is None
+    assert canary.on_time(620.0, waiting=False) is Cure.SUBSCRIBE
+
+
+def test_what_is_under_way_is_bounded(canary):
+    for k in range(10_000):
+        canary.due(k * 10.0)
+    assert len(canary._under_way) <= 64
+
+
+def test_next_deadline(canary):
+    assert canary.next_deadline() == 0.0
+    canary.due(0.0)
+    assert canary.next_deadline() == 10.0
+
+
+@pytest.mark.parametrize("values", [(0, 30, 60), (20, 30, 60), (10, 30, 20)])
+def test_settings_that_cannot_be(values):
+    with pytest.raises(ValueError, match="must hold"):
+        CanarySettings(*values)
+
+
+def test_topic():
+    assert canary_topic("plumewatch") == "plumewatch/canary/plumewatch"

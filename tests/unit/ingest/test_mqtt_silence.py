@@ -1,0 +1,185 @@
+"""Against a real broker: canaries make the round, and a silent subscription is found and mended."""
+
+import asyncio
+import json
+import logging
+import time
+
+import aiomqtt
+import pytest
+
+from ingest.canary import CanarySettings
+from ingest.commit import GroupCommit
+from ingest.mqtt import Arrivals, BrokerSettings, MqttSource, SourceState
+from ingest.pipeline import Intake, IntakeConfig
+from tests.support.broker import Mosquitto
+from tests.support.service import Publisher
+
+TOPIC = "plumewatch/v1/b2/reading"
+QUICK = CanarySettings(every_s=0.05, silent_after_s=0.3, last_wait_s=2.0)
+
+
+@pytest.fixture
+def broker():
+    with Mosquitto("sys_interval 1\nmax_inflight_messages 20") as started:
+        yield started
+
+
+class Running:
+    """A source with its commits."""
+
+    def __init__(self, broker, topics=(TOPIC,)):
+        self.kept = []
+        self.held = asyncio.Event()
+        self.held.set()
+        self.commits = GroupCommit(self._commit)
+        self.intake = Intake(IntakeConfig(accept_unknown=True))
+        self.source = MqttSource(
+            BrokerSettings(port=broker.port, client_id="under-test"),
+            topics,
+            self.intake,
+            self.commits.commit,
+            time.time,
+            QUICK,
+        )
+        self.state, self.canary = self.source.state, self.source.canary
+
+    async def _commit(self, readings, _letters):
+        await self.held.wait()
+        self.kept += [r.seq for r in readings]
+
+    async def __aenter__(self):
+        async def run():
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.commits.run())
+                group.create_task(self.source.run())
+
+        self._task = asyncio.create_task(run())
+        return self
+
+    async def __aexit__(self, *_):
+        self._task.cancel()
+        await asyncio.wait((self._task,), timeout=10)
+        assert self._task.cancelled()
+
+
+async def until(met):
+    async with asyncio.timeout(15):
+        while not met():  # noqa: ASYNC110 - a broker is waited for
+            await asyncio.sleep(0.005)
+
+
+def publish(port, numbers):
+    with Publisher(port) as publisher:
+        for k in numbers:
+            content = {"time": time.time(), "seq": k, "pm25": 4.0}
+            publisher.send(TOPIC, json.dumps(content).encode())
+        publisher.settle()
+
+
+async def test_canaries_make_the_round_and_are_no_readings(broker):
+    async with Running(broker, topics=("#",)) as running:
+        await until(lambda: running.canary.returned >= 3)
+        assert running.canary.round_trip_s > 0
+        assert running.canary.fresh(time.monotonic())
+        assert (running.state.received, running.state.acknowledged) == (0, 0)
+        assert not running.intake.counters
+        await asyncio.to_thread(publish, broker.port, range(100))
+        await until(lambda: running.state.acknowledged == 100)
+    assert running.kept == list(range(100))
+    assert not running.state.refused_topics
+
+
+def forgetful(monkeypatch, times):
+    """Let the first subscriptions come to nothing, as a broker that lost them does."""
+    subscribe = aiomqtt.Client.subscribe
+    calls = []
+
+    async def lost(self, topic, *arguments, **options):
+        if not any(name.startswith("$SYS") for name, _ in topic):
+            calls.append(topic)
+            if len(calls) <= times:
+                return (1,) * len(topic)
+        return await subscribe(self, topic, *arguments, **options)
+
+    monkeypatch.setattr(aiomqtt.Client, "subscribe", lost)
+
+
+async def test_a_lost_subscription_is_made_anew(broker, monkeypatch, caplog):
+    forgetful(monkeypatch, 1)
+    async with Running(broker) as running:
+        with caplog.at_level(logging.INFO):
+            await until(lambda: running.canary.returned >= 2)
+        assert (running.state.subscribed_anew, running.state.reconnected) == (1, 0)
+        assert running.state.connections == 1
+        await asyncio.to_thread(publish, broker.port, [1])
+        await until(lambda: running.kept == [1])
+    said = [r.message for r in caplog.records]
+    assert sum("nothing arrives" in line for line in said) == 1
+    assert sum("messages arrive again" in line for line in said) == 1
+
+
+async def test_then_the_connection_is(broker, monkeypatch):
+    forgetful(monkeypatch, 2)
+    async with Running(broker) as running:
+        await until(lambda: running.canary.returned >= 2)
+        assert (running.state.subscribed_anew, running.state.reconnected) == (1, 1)
+        assert running.state.connections == 2
+        await asyncio.to_thread(publish, broker.port, [1])
+        await until(lambda: running.kept == [1])
+
+
+async def test_a_disk_that_takes_its_time_is_no_silence(broker):
+    """All of the broker's window waits for the disk; nothing can arrive, and nothing is cured."""
+    async with Running(broker) as running:
+        await until(lambda: running.canary.returned >= 1)
+        running.held.clear()
+        await asyncio.to_thread(publish, broker.port, range(100))
+        await asyncio.sleep(4 * QUICK.silent_after_s)
+        assert running.kept == []
+        assert running.state.subscribed_anew == 0
+        running.held.set()
+        await until(lambda: running.kept == list(range(100)))
+        assert running.state.connections == 1
+
+
+async def test_the_broker_tells_what_it_holds(broker):
+    async with Running(broker) as running:
+        await until(lambda: running.state.broker_stored is not None)
+        assert running.state.broker_dropped == 0
+
+
+async def test_without_the_right_to_publish_canaries(tmp_path):
+    acl = tmp_path / "acl"
+    acl.write_text("topic read #\ntopic write plumewatch/v1/#\n")
+    acl.chmod(0o644)
+    with Mosquitto(f"acl_file {acl}") as broker:
+        async with Running(broker) as running:
+            await until(lambda: running.canary.sent > 2)
+            await asyncio.to_thread(publish, broker.port, [1])
+            await until(lambda: running.kept == [1])
+            assert running.canary.returned == 0
+            assert not running.canary.fresh(time.monotonic())
+
+
+def told(state, *payloads, topic="$SYS/broker/publish/messages/dropped"):
+    arrivals = Arrivals(lambda: 7.0, state)
+    for payload in payloads:
+        message = aiomqtt.client.mqtt.MQTTMessage(0, topic.encode())
+        message.payload = payload
+        arrivals.on_message(None, None, message)
+    return state.broker_dropped
+
+
+def test_what_the_broker_drops_is_counted_from_the_first_word_on(caplog):
+    state = SourceState()
+    assert told(state, b"500", b"500") == 0  # before our time
+    assert told(state, b"510", b"517") == 17
+    assert told(state, b"3") == 20  # it began anew
+    assert [r.message for r in caplog.records] == ["the broker drops messages: 10 more"]
+    assert state.received == 0
+
+
+@pytest.mark.parametrize("payload", [b"", b"-1", b"x", b"1" * 30, b"1.5", b"\xb2"])
+def test_nonsense_about_the_broker(payload):
+    assert told(SourceState(), b"1", payload) == 0

@@ -1,0 +1,113 @@
+"""What never came is counted once; what overtakes, begins anew or comes twice is no loss."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest.sequence import MAX_JUMP, OPEN_S, Sequences
+from storage.reading import Reading
+
+T = 1_790_000_000.0
+
+
+def reading(seq, *, at=None, received=None, sensor="s1", flags=()):
+    at = T + (seq or 0) if at is None else at
+    return Reading(
+        sensor, at, at if received is None else received, {"pm25": 4.0}, (), (), flags, seq
+    )
+
+
+def told(readings):
+    sequences = Sequences()
+    return sum(sequences.on_reading(r) for r in readings)
+
+
+def late_enough(seq, after=OPEN_S + 1):
+    return reading(seq, received=T + seq + after)
+
+
+def test_no_numbers_no_gap():
+    assert told([reading(None, at=T), reading(None, at=T + 1000)]) == 0
+
+
+def test_in_order():
+    assert told([*map(reading, range(100)), late_enough(100)]) == 0
+
+
+def test_a_gap_counts_once_it_stays_open():
+    sequences = Sequences()
+    assert [sequences.on_reading(reading(k)) for k in (1, 2, 6)] == [0, 0, 0]
+    assert sequences.on_reading(reading(7)) == 0
+    assert sequences.on_reading(late_enough(8)) == 3
+    assert sequences.on_reading(late_enough(9)) == 0
+
+
+def test_what_overtook_is_not_missing():
+    assert told([reading(1), reading(5), reading(3), reading(2), reading(4), late_enough(6)]) == 0
+
+
+def test_part_of_a_gap_is_filled():
+    assert told([reading(1), reading(10), reading(5), late_enough(11)]) == 7
+
+
+def test_a_counter_that_begins_anew_is_no_gap():
+    before = [reading(k) for k in range(500, 520)]
+    after = [reading(k, at=T + 600 + k) for k in range(5)]
+    assert told([*before, *after, reading(5, at=T + 700, received=T + 800)]) == 0
+
+
+def test_an_open_gap_counts_when_the_counter_begins_anew():
+    assert told([reading(1), reading(4), reading(0, at=T + 5)]) == 2
+
+
+def test_beginning_anew_into_an_open_gap():
+    """Number 3 is missing and comes, but later than 9: another count."""
+    readings = [reading(1), reading(9), reading(3, at=T + 100), reading(4, at=T + 101)]
+    assert told(readings) == 7
+
+
+def test_a_counter_that_was_set_is_no_gap():
+    assert (
+        told([reading(1), reading(MAX_JUMP + 2, at=T + 2), reading(MAX_JUMP + 3, at=T + 900)]) == 0
+    )
+
+
+def test_sensors_are_apart():
+    readings = [reading(k, sensor=s) for k in range(5) for s in ("s1", "s2")]
+    assert told(readings) == 0
+
+
+def test_without_a_clock_of_its_own_a_lower_number_is_late():
+    flags = ("no_time",)
+    readings = [reading(k, at=T + n, flags=flags) for n, k in enumerate((1, 3, 2))]
+    assert told([*readings, late_enough(4)]) == 0
+
+
+def test_open_gaps_are_bounded():
+    sequences = Sequences()
+    found = sum(sequences.on_reading(reading(2 * k, received=T)) for k in range(1000))
+    assert found == 999 - 64
+    assert len(sequences._of["s1"].gaps) == 64
+    wide = Sequences()
+    wide.on_reading(reading(0, received=T))
+    wide.on_reading(reading(2000, received=T))
+    for k in range(2, 2000, 2):
+        wide.on_reading(reading(k, received=T))
+    assert len(wide._of["s1"].gaps) <= 64
+
+
+def test_what_was_missed_while_the_service_was_down_shows():
+    sequences = Sequences()
+    sequences.restore([reading(1), reading(2), reading(3)])
+    assert sequences.on_reading(reading(10)) == 0
+    assert sequences.on_reading(late_enough(11)) == 6
+
+
+@given(
+    st.permutations(range(1, 30)),
+    st.sets(st.integers(1, 29), max_size=20),
+)
+def test_missing_is_what_did_not_come(order, lost):
+    """In any order within the time a gap stays open, exactly the lost ones count."""
+    came = [k for k in order if k not in lost]
+    readings = [reading(0, received=T), *(reading(k, received=T) for k in came)]
+    assert told([*readings, reading(30, received=T), late_enough(31)]) == len(lost)
