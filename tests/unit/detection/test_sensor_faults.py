@@ -1,0 +1,299 @@
+"""Each fault on days of made-up air; and what must never be called one."""
+
+import numpy as np
+import pytest
+
+from detection.events import EventKind, EventPhase, evidence_sentence
+from detection.slow import SlowDetectors
+from detection.tracking import SnapshotError
+from tests.support.minutes import DAY_S, START, Air, said, slow_of
+
+HOUR = 3600.0
+FROM = DAY_S + 10 * HOUR
+
+
+def watch(air, **kwargs):
+    slow = SlowDetectors(slow_of)
+    return said(slow, air.batch(slow), **kwargs)
+
+
+def phases(events):
+    return [event.phase.value for event in events if event.phase is not EventPhase.UPDATED]
+
+
+def one(events, fault):
+    """The alert of the only fault that was said, which must be this one."""
+    alerts = [event for event in events if event.phase is EventPhase.ALERTED]
+    assert [event.model_version for event in alerts] == [f"faults-1-{fault}"]
+    return alerts[0]
+
+
+def test_ordinary_days_are_quiet():
+    assert watch(Air(["n-a-1", "n-b-1"], 4 * DAY_S)) == []
+
+
+def test_whole_numbers_of_clean_air_are_quiet():
+    """A Plantower at 0 and 1 µg/m³ for nights; 0 ppb for days."""
+    air = Air(["n-a-1"], 4 * DAY_S, levels={"pm1": 0.2, "pm25": 0.6, "pm10": 1.2}, whole=True)
+    columns = air.values["n-a-1"]
+    columns["tvoc_ppb"] = np.zeros_like(columns["pm25"])
+    columns["pm25"][air.at(DAY_S, 3 * DAY_S)] = 1.0
+    columns["pm1"][:] = 0.0
+    assert watch(air) == []
+
+
+def test_values_held_for_five_minutes_are_quiet():
+    """BSEC in its ultra-low-power mode."""
+    levels = {"pm25": 5.0, "voc_index": 100.0, "rh": 41.0}
+    air = Air(["n-a-1"], 2 * DAY_S, every_s=60.0, levels=levels)
+    columns = air.values["n-a-1"]
+    for key in ("voc_index", "rh"):
+        columns[key] = np.repeat(columns[key][::5], 5)
+    assert watch(air) == []
+
+
+def test_frozen_channel():
+    air = Air(["n-a-1", "n-b-1"], 2 * DAY_S)
+    columns = air.values["n-a-1"]
+    columns["pm25"][air.at(FROM, FROM + 4 * HOUR)] = 4.0
+    events = watch(air)
+    event = one(events, "frozen")
+    assert event.kind is EventKind.SENSOR_FAULT
+    assert event.sensor == "n-a-1"
+    assert event.onset == pytest.approx(START + FROM, abs=600)
+    assert event.alerted - event.onset == pytest.approx(2 * HOUR, abs=600)
+    assert event.detail == "PM2.5 has been exactly 4.0 µg/m³ for 2 h"
+    assert evidence_sentence(event) == event.detail + ": sensor fault 0.95"
+    assert phases(events) == ["alerted", "ended"]
+    assert events[-1].end == pytest.approx(START + FROM + 4 * HOUR, abs=600)
+    assert sum(e.phase is EventPhase.UPDATED for e in events) == 5  # each 20 minutes
+    assert len({e.id for e in events}) == 1
+
+
+def test_a_channel_that_often_rests_is_given_longer():
+    air = Air(["n-a-1"], 3 * DAY_S)
+    columns = air.values["n-a-1"]
+    for begin in (2 * HOUR, 12 * HOUR, 20 * HOUR):
+        columns["voc_index"][air.at(begin, begin + HOUR)] = 93.0
+    columns["voc_index"][air.at(FROM, FROM + 3.8 * HOUR)] = 93.0
+    assert watch(air) == []
+    columns["voc_index"][air.at(FROM, FROM + 4.5 * HOUR)] = 93.0
+    assert one(watch(air), "frozen").detail == "VOC index has been exactly 93 for 4 h"
+
+
+def test_everything_frozen_is_told_sooner():
+    air = Air(["n-a-1"], 1.5 * DAY_S, every_s=80.0)
+    for x in air.values["n-a-1"].values():
+        x[air.at(FROM, FROM + HOUR)] = x[air.at(FROM, FROM + 80)]
+    event = one(watch(air), "frozen")
+    assert event.detail.startswith("every value has been exactly the same for 3")
+    assert event.alerted - event.onset < HOUR
+
+
+def test_nothing_is_called_frozen_on_the_first_day():
+    air = Air(["n-a-1"], DAY_S - 60)
+    air.values["n-a-1"]["pm25"][air.at(HOUR, 20 * HOUR)] = 4.0
+    assert watch(air) == []
+
+
+def test_a_gap_is_no_rest():
+    """The same value before and after eight silent hours."""
+    air = Air(["n-a-1", "n-b-1"], 2 * DAY_S)
+    columns = air.values["n-a-1"]
+    for x in columns.values():
+        x[air.at(FROM, FROM + 8 * HOUR)] = np.nan
+    for begin in (FROM - HOUR, FROM + 8 * HOUR):
+        columns["pm25"][air.at(begin, begin + 0.5 * HOUR)] = 4.0
+    assert watch(air) == []
+
+
+def test_missing_channel():
+    air = Air(["n-a-1"], 2 * DAY_S)
+    air.values["n-a-1"]["rh"][air.at(FROM, FROM + 3 * HOUR)] = np.nan
+    event = one(watch(air), "missing")
+    assert event.detail == (
+        "relative humidity has not been reported for 60 min, though other values are"
+    )
+
+
+def test_a_channel_that_never_came_is_not_missing():
+    air = Air(["n-a-1"], 2 * DAY_S)
+    x = air.values["n-a-1"]["rh"]
+    x[:] = np.where(air.time < 1000, x, np.nan)
+    assert watch(air) == []
+
+
+@pytest.mark.parametrize(("key", "value"), [("pm25", 1000.0), ("voc_index", 500.0), ("rh", 0.0)])
+def test_saturated(key, value):
+    air = Air(["n-a-1"], 2 * DAY_S)
+    air.values["n-a-1"][key][air.at(FROM, FROM + 5 * HOUR)] = value
+    assert watch(air) == []
+    air.values["n-a-1"][key][air.at(FROM, FROM + 7 * HOUR)] = value
+    event = one(watch(air), "saturated")
+    assert event.alerted - event.onset == pytest.approx(6 * HOUR, abs=600)
+    assert "the end of its scale, for 6 h" in event.detail
+
+
+def test_noisy():
+    air = Air(["n-a-1"], 1.7 * DAY_S, every_s=60.0)
+    rng = np.random.default_rng(2)
+    inside = air.at(FROM, FROM + 5 * HOUR)
+    x = air.values["n-a-1"]["pm25"]
+    x[inside] = np.maximum(x[inside] + 6 * rng.standard_normal(inside.sum()), 0)
+    event = one(watch(air), "noisy")
+    assert event.detail.startswith("PM2.5 has been ")
+    assert START + FROM + HOUR <= event.alerted <= START + FROM + 3 * HOUR
+
+
+def test_plumes_are_no_noise():
+    air = Air(["n-a-1"], 1.7 * DAY_S, every_s=60.0)
+    x = air.values["n-a-1"]["pm25"]
+    for begin in np.arange(FROM, FROM + 6 * HOUR, 2400.0):
+        since = air.time - begin
+        x += np.round(np.where(since >= 0, 200 * np.exp(-np.maximum(since, 0) / 60), 0), 1)
+    assert watch(air) == []
+
+
+def covered_air():
+    air = Air(["n-a-1"], 3 * DAY_S)
+    rng = np.random.default_rng(4)
+    inside = air.at(2 * DAY_S + 10 * HOUR, 2 * DAY_S + 12.5 * HOUR)
+    for key, level in (
+        ("pm1", 0.6),
+        ("pm25", 1.0),
+        ("pm10", 1.2),
+        ("rh", 44.0),
+        ("voc_index", 100.0),
+    ):
+        still = level + (0.3 if key == "voc_index" else 0.03) * rng.standard_normal(inside.sum())
+        air.values["n-a-1"][key][inside] = np.round(still, 1 if key != "voc_index" else 0)
+    return air
+
+
+def test_covered_is_tampering():
+    event = one(watch(covered_air()), "covered")
+    assert event.kind is EventKind.TAMPER
+    assert "may be covered" in event.detail
+    assert START + 2 * DAY_S + 10.3 * HOUR < event.alerted < START + 2 * DAY_S + 12 * HOUR
+
+
+def blow(air, at_s, seconds, *, coarse=1.0, rh=12.0, voc=0.0):
+    inside = air.at(at_s, at_s + seconds)
+    columns = air.values["n-a-1"]
+    columns["pm10"][inside] += 200.0
+    columns["pm25"][inside] += 200.0 * (1 - 0.6 * coarse)
+    columns["rh"][inside] += rh
+    columns["voc_index"][inside] += voc
+    return air
+
+
+def test_blown_at_is_tampering():
+    events = watch(blow(Air(["n-a-1"], HOUR, every_s=2.0), 1830.0, 4.0))
+    event = one(events, "blown")
+    assert event.kind is EventKind.TAMPER
+    assert phases(events) == ["alerted", "ended"]
+    assert event.evidence["pm10"].peak_excess == pytest.approx(200, abs=5)
+    assert event.alerted <= START + 1830 + 130
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"seconds": 400.0}, {"coarse": 0.0}, {"rh": 0.0}, {"voc": 300.0}],
+    ids=["stays", "fine: a puff", "dry: dust", "gas: a spray"],
+)
+def test_what_is_not_blown(other):
+    air = blow(Air(["n-a-1"], HOUR, every_s=2.0), 1830.0, **({"seconds": 4.0} | other))
+    assert watch(air) == []
+
+
+def test_at_one_reading_a_minute_nobody_can_say():
+    assert watch(blow(Air(["n-a-1"], HOUR, every_s=60.0), 1800.0, 60.0)) == []
+
+
+def creeping(sensors, dusty):
+    air = Air(sensors, 12 * DAY_S, every_s=1200.0)
+    for sensor in dusty:
+        x = air.values[sensor]["pm25"]
+        x += np.round(np.maximum(air.time / DAY_S - 4.0, 0) * 4.0, 1)
+    return air
+
+
+def test_drift_of_one_sensor():
+    event = one(watch(creeping(["n-a-1", "n-b-1", "n-c-1"], ["n-a-1"])), "drift")
+    assert event.sensor == "n-a-1"
+    assert "the sensor may be dusty" in event.detail
+    assert START + 6 * DAY_S < event.alerted < START + 12 * DAY_S
+
+
+def test_drift_of_all_is_the_weather():
+    sensors = ["n-a-1", "n-b-1", "n-c-1"]
+    assert watch(creeping(sensors, sensors)) == []
+
+
+def test_drift_without_a_building():
+    assert one(watch(creeping(["alone"], ["alone"])), "drift").sensor == "alone"
+
+
+def test_once_a_day_however_often():
+    air = Air(["n-a-1"], 3 * DAY_S)
+    x = air.values["n-a-1"]["pm25"]
+    for k in range(3):
+        x[air.at(FROM + k * 4 * HOUR, FROM + k * 4 * HOUR + 2.5 * HOUR)] = 4.0
+    alerts = [e for e in watch(air) if e.phase is EventPhase.ALERTED]
+    assert len(alerts) == 1
+
+
+def test_a_silent_sensor_ends_its_fault():
+    air = Air(["n-a-1", "n-b-1"], 2 * DAY_S)
+    columns = air.values["n-a-1"]
+    columns["pm25"][air.at(FROM, FROM + 3 * HOUR)] = 4.0
+    slow = SlowDetectors(slow_of)
+    batch = air.batch(slow)
+    gone = (batch.sensor == 0) & (batch.time >= START + FROM + 3 * HOUR)
+    keep = ~gone
+    left = type(batch)(batch.sensor[keep], batch.time[keep], batch.values[keep])
+    events = said(slow, left)
+    assert phases(events) == ["alerted", "ended"]
+    assert events[-1].time == pytest.approx(START + FROM + 9 * HOUR, abs=600)
+    assert events[-1].end == pytest.approx(START + FROM + 3 * HOUR, abs=600)
+
+
+def test_a_fault_of_one_sensor_changes_nothing_for_another():
+    air = Air(["n-a-1", "n-b-1"], 2 * DAY_S)
+    for sensor, length in (("n-a-1", 5 * HOUR), ("n-b-1", 4 * HOUR)):
+        air.values[sensor]["pm25"][air.at(FROM, FROM + length)] = 4.0
+    both = [e for e in watch(air) if e.sensor == "n-b-1"]
+    clean = Air(["n-a-1", "n-b-1"], 2 * DAY_S)
+    clean.values["n-b-1"]["pm25"][clean.at(FROM, FROM + 4 * HOUR)] = 4.0
+    assert both == [e for e in watch(clean) if e.sensor == "n-b-1"]
+
+
+def test_shift_in_time_shifts_the_events():
+    air = Air(["n-a-1"], 2 * DAY_S)
+    air.values["n-a-1"]["pm25"][air.at(FROM, FROM + 3 * HOUR)] = 4.0
+    slow = SlowDetectors(slow_of)
+    batch = air.batch(slow)
+    later = type(batch)(batch.sensor, batch.time + 7 * DAY_S, batch.values)
+    first = said(slow, batch)
+    again = SlowDetectors(slow_of)
+    again.row("n-a-1")
+    second = said(again, later)
+    assert first
+    assert [e.time + 7 * DAY_S for e in first] == [e.time for e in second]
+
+
+def test_snapshot_in_the_middle_of_a_fault():
+    air = Air(["n-a-1", "n-b-1"], 2 * DAY_S)
+    air.values["n-a-1"]["pm25"][air.at(FROM, FROM + 4 * HOUR)] = 4.0
+    slow = SlowDetectors(slow_of)
+    batch = air.batch(slow)
+    cut = int(np.searchsorted(batch.time, START + FROM + 3 * HOUR))
+    whole = watch(air)
+    assert phases(whole) == ["alerted", "ended"]
+    assert said(slow, batch, [cut // 2, cut, cut + 1], restart=True) == whole
+
+
+@pytest.mark.parametrize("body", [b"", b"garbage", b"PK\x03\x04"])
+def test_garbage_is_no_snapshot(body):
+    with pytest.raises(SnapshotError):
+        SlowDetectors.restore(body, slow_of)
