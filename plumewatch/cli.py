@@ -122,6 +122,39 @@ def status(
     raise typer.Exit(run_status(config, sys.stdout, as_json=as_json))
 
 
+@app.command()
+def backup(
+    target: Annotated[
+        Path, typer.Argument(help="Folder, in which one with the time is made; or FILE.tar[.gz].")
+    ],
+    config: ConfigOption = Path("plumewatch.toml"),
+) -> None:
+    """Copy journal, incidents and series while the service runs, and prove the copy."""
+    from plumewatch.backup_command import run_backup  # noqa: PLC0415
+
+    raise typer.Exit(run_backup(config, target, sys.stdout, time.time()))
+
+
+@app.command()
+def restore(
+    source: Annotated[Path, typer.Argument(help="What `plumewatch backup` wrote.")],
+    config: ConfigOption = Path("plumewatch.toml"),
+    *,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Only prove it; change nothing.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Move databases that are there already aside.")
+    ] = False,
+) -> None:
+    """Prove a backup and put it in place; the service must not run."""
+    from plumewatch.backup_command import run_restore  # noqa: PLC0415
+
+    raise typer.Exit(
+        run_restore(config, source, sys.stdout, time.time(), only_verify=verify, force=force)
+    )
+
+
 @levels_app.callback(invoke_without_command=True)
 def levels(
     context: typer.Context,

@@ -1,0 +1,314 @@
+"""Copies of all databases of a service, made while it runs, and the proof that a copy is whole.
+
+Order of operations
+-------------------
+Each file is copied by SQLite's online backup in one read transaction, so writers go on meanwhile.
+Files of consumers come first and the journal last: a copied cursor can then never be ahead of the
+copied journal. Retention may have deleted in between what a copied cursor had not read; that is
+looked for, and the copies are made again.
+
+A copy is built under another name and renamed when it is complete and on the disk, so what has the
+right name is whole.
+
+What `verify` proves
+--------------------
+- the files are those of the manifest, byte for byte, and SQLite finds no fault in them;
+- every offset of the journal that was ever given out holds a reading with the right checksum, or a
+  gap says why not;
+- no cursor and no snapshot is ahead of the journal, and none waits for readings that are gone
+  without a gap;
+- every reading of the journal behind the cursor of the series is in the series, or a dead letter
+  says that the series refused it.
+
+What it is not
+--------------
+No replication: what was accepted after the copy began is not in it. Secrets are not copied.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sqlite3
+import zlib
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+
+from storage.errors import StorageError, StorageUnavailableError
+from storage.reading import Reading
+from storage.sqlite import connect, translated
+from storage.timeseries.sqlite import to_ns
+from storage.timeseries.writer import REASON as REFUSED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+__all__ = ["MANIFEST", "Proof", "back_up", "verify"]
+
+MANIFEST: Final = "manifest.json"
+JOURNAL: Final = "journal.db"
+SERIES: Final = "series.db"
+_ATTEMPTS: Final = 3
+_FORMAT: Final = 1
+_DECODER: Final = msgspec.msgpack.Decoder(Reading)
+
+
+class Proof(NamedTuple):
+    """What was found out about one part of a copy, and whether it is as it should be."""
+
+    part: str
+    ok: bool
+    sentence: str
+
+
+def back_up(folder: Path, target: Path, made: str) -> None:
+    """Copy the databases of a data folder into a new folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Data folder; a service may run on it.
+    target : Path
+        The folder to make; it must not exist.
+    made : str
+        When, for the manifest.
+
+    Raises
+    ------
+    StorageUnavailableError
+        If something cannot be read or written; there is no `target` then.
+    """
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        for _ in range(_ATTEMPTS):
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True, mode=0o700)
+            names = [p.name for p in sorted(folder.glob("*.db")) if p.name != JOURNAL]
+            for name in (*names, JOURNAL):
+                _copy(folder / name, partial / name)
+            waiting = [p for p in _cursors(partial) if not p.ok]
+            if not waiting:
+                break
+        else:
+            raise StorageUnavailableError(f"{folder}: {waiting[0].sentence}")
+        manifest = {
+            "format": _FORMAT,
+            "made": made,
+            "files": {p.name: _described(p) for p in sorted(partial.glob("*.db"))},
+        }
+        with (partial / MANIFEST).open("w", encoding="utf-8") as file:
+            json.dump(manifest, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.rename(target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise StorageUnavailableError(f"{target}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def verify(folder: Path) -> Iterator[Proof]:
+    """Check a copy; nothing in it is changed.
+
+    Yields
+    ------
+    Proof
+        One a file or rule, as it is found out.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        files = {str(name): dict(found) for name, found in manifest["files"].items()}
+        known = manifest["format"] == _FORMAT and JOURNAL in files
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        yield Proof("manifest", ok=False, sentence=f"{folder} holds no backup: {error}")
+        return
+    if not known or any("/" in name or name.startswith(".") for name in files):
+        yield Proof("manifest", ok=False, sentence="not of a format that this program knows")
+        return
+    yield Proof("manifest", ok=True, sentence=f"made {manifest.get('made', '')}")
+    sound = True
+    for name, expected in files.items():
+        proof = _file(folder / name, expected)
+        sound = sound and proof.ok
+        yield proof
+    if not sound:
+        return
+    try:
+        yield _offsets(folder / JOURNAL)
+        yield from _cursors(folder)
+        if SERIES in files:
+            yield _stored(folder / JOURNAL, folder / SERIES)
+    except (sqlite3.Error, StorageError) as error:
+        yield Proof("contents", ok=False, sentence=str(error))
+
+
+def _copy(source: Path, target: Path) -> None:
+    try:
+        with (
+            closing(connect(source, read_only=True)) as live,
+            closing(sqlite3.connect(target, isolation_level=None)) as copy,
+        ):
+            live.backup(copy)
+            copy.execute("PRAGMA journal_mode=DELETE")
+        target.chmod(0o600)
+        with target.open("rb") as file:
+            os.fsync(file.fileno())
+    except sqlite3.Error as error:
+        raise translated(error, source) from error
+
+
+def _described(path: Path) -> dict[str, Any]:
+    with closing(connect(path, read_only=True)) as copy:
+        names = [
+            row[0]
+            for row in copy.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+            )
+        ]
+        counts = {
+            name: copy.execute(f"SELECT count(*) FROM {name}").fetchone()[0]  # noqa: S608 - names of our schema
+            for name in names
+        }
+    return {"sha256": _digest(path), "rows": counts}
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _file(path: Path, expected: dict[str, Any]) -> Proof:
+    try:
+        if _digest(path) != expected.get("sha256"):
+            return Proof(path.name, ok=False, sentence="is not the file that was written")
+        with closing(connect(path, read_only=True)) as copy:
+            faults = [row[0] for row in copy.execute("PRAGMA integrity_check(5)")]
+        rows = _described(path)["rows"]
+    except OSError as error:
+        return Proof(path.name, ok=False, sentence=f"cannot be read: {error.strerror}")
+    except (sqlite3.Error, StorageError) as error:
+        return Proof(path.name, ok=False, sentence=str(error))
+    if faults != ["ok"]:
+        return Proof(path.name, ok=False, sentence="; ".join(faults))
+    if rows != expected.get("rows"):
+        return Proof(path.name, ok=False, sentence="holds other numbers of rows than were written")
+    counts = ", ".join(f"{table} {n:,}" for table, n in rows.items() if n)
+    return Proof(path.name, ok=True, sentence=f"sound; rows: {counts or 'none'}")
+
+
+def _last(journal: sqlite3.Connection) -> int:
+    row = journal.execute("SELECT seq FROM sqlite_sequence WHERE name = 'journal'").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _offsets(path: Path) -> Proof:
+    """Every offset from 1 on is a sound record or in a gap."""
+    with closing(connect(path, read_only=True)) as journal:
+        last = _last(journal)
+        gaps = journal.execute("SELECT first, last FROM gap").fetchall()
+        behind, held, unsound, absent = 0, 0, 0, 0
+        for offset, crc, body in journal.execute(
+            "SELECT offset, crc, body FROM journal ORDER BY offset"
+        ):
+            absent += _uncovered(behind + 1, offset - 1, gaps)
+            behind, held = offset, held + 1
+            unsound += _decoded(crc, body) is None
+        absent += _uncovered(behind + 1, last, gaps)
+    said = f"offsets 1 to {last:,}: {held:,} readings, the others are accounted for by"
+    said += f" {len(gaps)} gap{'s' * (len(gaps) != 1)}"
+    if absent or unsound:
+        said = f"{absent:,} offsets hold nothing and no gap says why; {unsound:,} unsound records"
+    return Proof("conservation", ok=not absent and not unsound, sentence=said)
+
+
+def _decoded(crc: object, body: object) -> Reading | None:
+    """Return the reading of a record; None if the record is not sound."""
+    if not isinstance(body, bytes) or zlib.crc32(body) != crc:
+        return None
+    try:
+        return _DECODER.decode(body)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _uncovered(first: int, last: int, gaps: Sequence[tuple[int, int]]) -> int:
+    """Count offsets from `first` to `last`, both included, that are in no gap."""
+    missing = 0
+    for start, end in sorted((max(a, first), min(b, last)) for a, b in gaps):
+        if start > end:
+            continue
+        missing += max(0, start - first)
+        first = max(first, end + 1)
+    return missing + max(0, last - first + 1)
+
+
+def _cursors(folder: Path) -> Iterator[Proof]:
+    """No consumer is ahead of the journal, or waits for what is gone without a word."""
+    with closing(connect(folder / JOURNAL, read_only=True)) as journal:
+        last = _last(journal)
+        gone = journal.execute("SELECT max(last) FROM gap WHERE why = 'retention'").fetchone()[0]
+        told = journal.execute("SELECT first, last FROM gap WHERE why = 'unread'").fetchall()
+    for path in sorted(folder.glob("*.db")):
+        if path.name == JOURNAL:
+            continue
+        with closing(connect(path, read_only=True)) as copy:
+            found = copy.execute(
+                "SELECT name, position FROM consumer UNION ALL"
+                " SELECT name || ' snapshot', position FROM detector_snapshot"
+            ).fetchall()
+        for name, position in found:
+            missed = 0 if name.endswith(" snapshot") else _uncovered(position + 1, gone or 0, told)
+            sentence = f"stands at {position:,} of {last:,}"
+            if position > last:
+                sentence = f"is at {position:,}, ahead of the journal, which ends at {last:,}"
+            elif missed:
+                sentence = f"waits at {position:,} for {missed:,} readings that are deleted"
+            yield Proof(f"cursor {name}", ok=position <= last and not missed, sentence=sentence)
+
+
+def _stored(journal_path: Path, series_path: Path) -> Proof:
+    """Find the readings behind the cursor of the series in it."""
+    missing, seen = 0, 0
+    with (
+        closing(connect(journal_path, read_only=True)) as journal,
+        closing(connect(series_path, read_only=True)) as series,
+    ):
+        row = series.execute("SELECT position FROM consumer WHERE name = 'series'").fetchone()
+        position = int(row[0]) if row else 0
+        refused = {
+            int(topic.split("/")[1])
+            for (topic,) in journal.execute(
+                "SELECT topic FROM dead_letter WHERE reason = ?", (REFUSED,)
+            )
+        }
+        sensors = dict(tuple(row) for row in series.execute("SELECT name, id FROM sensor"))
+        for offset, crc, body in journal.execute(
+            "SELECT offset, crc, body FROM journal WHERE offset <= ?", (position,)
+        ):
+            reading = _decoded(crc, body)
+            if reading is None:
+                continue  # told by the rule of conservation
+            seen += 1
+            found = series.execute(
+                "SELECT 1 FROM reading WHERE sensor = ? AND time = ?",
+                (sensors.get(reading.sensor), to_ns(reading.time)),
+            ).fetchone()
+            missing += found is None and offset not in refused
+    said = f"all {seen:,} readings of the journal that it has read are in it"
+    if missing:
+        said = f"{missing:,} of {seen:,} readings of the journal that it has read are not in it"
+    return Proof("series", ok=not missing, sentence=said)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

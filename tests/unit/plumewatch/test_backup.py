@@ -1,0 +1,274 @@
+"""Backups of a service that runs; what a copy that is not whole is told from; putting it back."""
+
+import asyncio
+import contextlib
+import hashlib
+import io
+import json
+import sqlite3
+import tarfile
+import time
+
+import pytest
+
+from plumewatch.backup_command import run_backup, run_restore
+from plumewatch.config import parse
+from plumewatch.service import Service
+from storage.backup import MANIFEST, verify
+from storage.journal import Journal
+from storage.lease import Lease
+from storage.reading import Reading
+from tests.support.broker import free_port
+from tests.support.plumes import readings_of_puff
+
+NOW = 1_790_000_000.0
+TOML = """
+site = "S"
+timezone = "UTC"
+data_dir = "data"
+[broker]
+port = {broker}
+[web]
+port = {web}
+[[room]]
+id = "r"
+name = "Boys"
+building = "North"
+[[sensor]]
+id = "n2-boys-1"
+room = "r"
+"""
+
+
+@pytest.fixture
+def config_file(tmp_path):
+    path = tmp_path / "plumewatch.toml"
+    path.write_text(TOML.format(broker=free_port(), web=free_port()))
+    return path
+
+
+def loaded(path):
+    import tomllib
+
+    return parse(tomllib.loads(path.read_text()), base=path.parent)
+
+
+@contextlib.asynccontextmanager
+async def running(path):
+    service = Service(loaded(path))
+    stop = asyncio.Event()
+    task = asyncio.create_task(service.run(stop))
+    async with asyncio.timeout(20):
+        await service.ready.wait()
+    try:
+        yield service
+    finally:
+        stop.set()
+        await task
+
+
+async def until(met):
+    async with asyncio.timeout(20):
+        while not met():  # noqa: ASYNC110 - what is waited for is in other threads
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def used(config_file):
+    """A data folder with a puff in it, whose service has ended."""
+    async with running(config_file) as service:
+        readings = readings_of_puff(start=time.time() - 300)
+        await service._commit(readings, [])
+        await until(lambda: service.writer.state.stored == len(readings))
+        await until(lambda: service._watch.position == len(readings))
+    return config_file
+
+
+def back_up(config_file, target):
+    out = io.StringIO()
+    return run_backup(config_file, target, out, NOW), out.getvalue()
+
+
+def restore(config_file, source, *, only_verify=False, force=False):
+    out = io.StringIO()
+    code = run_restore(config_file, source, out, NOW, only_verify=only_verify, force=force)
+    return code, out.getvalue()
+
+
+def spoil(folder, name, statement):
+    """Change a copy and its digest and row counts, so that only the rules of contents can tell."""
+    path = folder / name
+    with contextlib.closing(sqlite3.connect(path)) as copy, copy:
+        copy.execute("PRAGMA foreign_keys=OFF")
+        copy.execute(statement)
+    manifest = json.loads((folder / MANIFEST).read_text())
+    entry = manifest["files"][name]
+    entry["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    with contextlib.closing(sqlite3.connect(path)) as copy:
+        entry["rows"] = {
+            table: copy.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
+            for table in entry["rows"]
+        }
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+
+
+async def test_backups_of_a_service_under_load_are_sound(config_file, tmp_path):
+    async with running(config_file) as service:
+        stop = asyncio.Event()
+
+        async def load():
+            while not stop.is_set():
+                now = time.time()
+                batch = [
+                    Reading("n2-boys-1", now + k / 1000, now, {"pm25": 4.0}) for k in range(100)
+                ]
+                await service._commit(batch, [])
+
+        traffic = asyncio.create_task(load())
+        for n in range(3):
+            target = tmp_path / f"b{n}.tar"
+            code, said = await asyncio.to_thread(back_up, config_file, target)
+            assert code == 0, said
+        stop.set()
+        await traffic
+        count = service.journal.last_offset()
+    code, said = restore(config_file, tmp_path / "b2.tar", force=True)
+    assert code == 0, said
+    async with running(config_file) as service:
+        last = service.journal.last_offset()
+        assert 0 < last <= count
+        await until(lambda: service._watch.position == last)
+        await until(lambda: service.series.position() == last)
+        assert service.series.count() == last
+
+
+def test_a_folder_and_an_archive_and_back(used, tmp_path):
+    code, said = back_up(used, tmp_path / "backups")
+    assert code == 0
+    folder = tmp_path / "backups" / "plumewatch-20260921T141320Z"
+    assert f"wrote {folder}" in said
+    assert "FAULT" not in said
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "journal.db",
+        MANIFEST,
+        "series.db",
+        "state.db",
+    ]
+    assert (folder.stat().st_mode & 0o777, (folder / "state.db").stat().st_mode & 0o777) == (
+        0o700,
+        0o600,
+    )
+    code, said = back_up(used, tmp_path / "one.tar.gz")
+    assert code == 0
+    before = sorted(p.name for p in tmp_path.iterdir())
+    for source in (folder, tmp_path / "one.tar.gz"):
+        code, said = restore(used, source, only_verify=True)
+        assert (code, said.splitlines()[-1]) == (0, f"{source} is sound; nothing was changed")
+    assert sorted(p.name for p in tmp_path.iterdir()) == before
+
+
+def test_nothing_is_overwritten(used, tmp_path, capsys):
+    assert back_up(used, tmp_path / "one.tar")[0] == 0
+    whole = (tmp_path / "one.tar").read_bytes()
+    assert back_up(used, tmp_path / "one.tar")[0] == 1
+    assert (tmp_path / "one.tar").read_bytes() == whole
+    assert restore(used, tmp_path / "one.tar")[0] == 1
+    said = capsys.readouterr().err
+    assert "exists already" in said
+    assert "with --force these move to" in said
+    data = tmp_path / "data"
+    before = (data / "state.db").read_bytes()
+    code, _ = restore(used, tmp_path / "one.tar", force=True)
+    assert code == 0
+    aside = data / "before-restore-20260921T141320Z"
+    assert (aside / "state.db").read_bytes() == before
+    assert (data / "state.db").exists()
+    assert (data / "staff-token").exists()
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_never_under_a_service_that_runs(used, tmp_path, capsys, force):
+    back_up(used, tmp_path / "one.tar")
+    lease = Lease(tmp_path / "data" / "service.lock")
+    assert lease.take() is None
+    assert restore(used, tmp_path / "one.tar", force=force)[0] == 3
+    assert "is in use by process" in capsys.readouterr().err
+    lease.release()
+
+
+@pytest.mark.parametrize(
+    ("name", "statement", "part"),
+    [
+        ("journal.db", "DELETE FROM journal WHERE offset = 7", "conservation"),
+        ("journal.db", "DELETE FROM journal WHERE offset > 60", "conservation"),
+        ("journal.db", "UPDATE journal SET body = x'80' WHERE offset = 9", "conservation"),
+        ("journal.db", "UPDATE sqlite_sequence SET seq = 20 WHERE name = 'journal'", "cursor"),
+        ("state.db", "UPDATE consumer SET position = 100000", "cursor detector"),
+        ("state.db", "UPDATE detector_snapshot SET position = 100000", "cursor detector snapshot"),
+        ("series.db", "UPDATE consumer SET position = 100000", "cursor series"),
+        ("series.db", "DELETE FROM reading WHERE time = (SELECT max(time) FROM reading)", "series"),
+    ],
+)
+def test_what_does_not_add_up_is_found(used, tmp_path, name, statement, part):
+    back_up(used, tmp_path / "b")
+    (folder,) = (tmp_path / "b").iterdir()
+    spoil(folder, name, statement)
+    faults = [proof for proof in verify(folder) if not proof.ok]
+    assert faults
+    assert faults[0].part.startswith(part)
+    assert restore(used, folder)[0] == 1
+
+
+def test_a_consumer_that_waits_for_deleted_readings_is_found_unless_a_gap_says_so(used, tmp_path):
+    back_up(used, tmp_path / "b")
+    (folder,) = (tmp_path / "b").iterdir()
+    spoil(folder, "series.db", "UPDATE consumer SET position = 5")
+    with Journal(folder / "journal.db") as journal:
+        journal.prune(read_by_all=10, received_before=float("inf"))
+    spoil(folder, "journal.db", "PRAGMA journal_mode=DELETE")
+    (fault,) = [proof for proof in verify(folder) if not proof.ok]
+    assert (fault.part, fault.sentence) == (
+        "cursor series",
+        "waits at 5 for 5 readings that are deleted",
+    )
+    spoil(folder, "journal.db", "INSERT INTO gap VALUES ('unread', 6, 10, 0)")
+    assert all(proof.ok for proof in verify(folder))
+
+
+@pytest.mark.parametrize("what", ["flipped", "missing", "no manifest", "manifest"])
+def test_a_copy_that_is_not_what_was_written(used, tmp_path, what):
+    back_up(used, tmp_path / "b")
+    (folder,) = (tmp_path / "b").iterdir()
+    if what == "flipped":
+        content = bytearray((folder / "state.db").read_bytes())
+        content[len(content) // 2] ^= 1
+        (folder / "state.db").write_bytes(content)
+    elif what == "missing":
+        (folder / "state.db").unlink()
+    elif what == "no manifest":
+        (folder / MANIFEST).unlink()
+    else:
+        (folder / MANIFEST).write_text('{"format": 1, "files": {"../journal.db": {}}}')
+    assert [p.ok for p in verify(folder)].count(False) == 1
+    before = (tmp_path / "data" / "state.db").read_bytes()
+    assert restore(used, folder)[0] == 1
+    assert (tmp_path / "data" / "state.db").read_bytes() == before
+
+
+def test_sources_that_are_none(used, tmp_path, capsys):
+    (tmp_path / "text.tar").write_text("no archive")
+    assert restore(used, tmp_path / "text.tar")[0] == 2
+    assert restore(used, tmp_path / "none.tar")[0] == 2
+    assert restore(used, tmp_path / "data")[0] == 1
+    bad = tmp_path / "bad.tar"
+    with tarfile.open(bad, "w") as archive:
+        archive.addfile(tarfile.TarInfo("../escaped"), io.BytesIO())
+    assert restore(used, bad)[0] == 2
+    assert not (tmp_path.parent / "escaped").exists()
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_no_data_yet(config_file, tmp_path, capsys):
+    assert back_up(config_file, tmp_path / "b.tar")[0] == 3
+    assert "no data of a service here" in capsys.readouterr().err
+    assert not (tmp_path / "b.tar").exists()
