@@ -21,7 +21,13 @@ from plumewatch.config import ConfigError, Fault, load
 from plumewatch.http_settings import http_sources
 from plumewatch.intake_settings import mapping_decoders
 from plumewatch.paths import DataPaths
-from plumewatch.settings import alert_policy, broker_settings, staff_token
+from plumewatch.settings import (
+    alert_policy,
+    broker_settings,
+    metrics_token,
+    ping_url,
+    staff_token,
+)
 from plumewatch.web_server import is_loopback
 from storage.errors import StorageError
 from storage.sqlite import connect
@@ -108,7 +114,8 @@ def check_secrets(config: PlumewatchConfig) -> None:
         With every fault found.
     """
     faults: list[Fault] = []
-    for read in (broker_settings, alert_policy, staff_token, mapping_decoders, http_sources):
+    secrets = (broker_settings, alert_policy, staff_token, metrics_token, ping_url)
+    for read in (*secrets, mapping_decoders, http_sources):
         try:
             read(config)
         except ConfigError as error:

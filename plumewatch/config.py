@@ -36,6 +36,7 @@ __all__ = [
     "Fault",
     "HttpConfig",
     "JournalConfig",
+    "MetricsConfig",
     "PlumewatchConfig",
     "RoomConfig",
     "RouteConfig",
@@ -43,6 +44,7 @@ __all__ = [
     "SourceConfig",
     "StaffConfig",
     "TargetConfig",
+    "WatchdogConfig",
     "WebConfig",
     "load",
     "parse",
@@ -93,6 +95,8 @@ class BrokerConfig(_Section):
     password_env: str = ""
     tls: bool = False
     ca_file: Path | None = None
+    canary: bool = True
+    max_queued_messages: Annotated[int, Field(ge=1, le=1_000_000_000)] = 1_000_000
 
 
 class WebConfig(_Section):
@@ -197,6 +201,21 @@ class JournalConfig(_Section):
     max_mb: Annotated[float, Field(ge=100, le=10_000_000)] = 8_000.0
 
 
+class MetricsConfig(_Section):
+    """Who may read the numbers beside this machine itself."""
+
+    token_file: Path | None = None
+    token_env: str = ""
+
+
+class WatchdogConfig(_Section):
+    """An address outside that misses us when we are gone."""
+
+    ping_url_file: Path | None = None
+    ping_url_env: str = ""
+    ping_every_s: Annotated[float, Field(ge=10, le=3600)] = 60.0
+
+
 class RouteConfig(_Section):
     """Topics that one decoder or mapping reads, for formats whose topic the user chooses."""
 
@@ -216,6 +235,8 @@ class PlumewatchConfig(_Section):
     journal: JournalConfig = JournalConfig()
     detection: DetectionConfig = DetectionConfig()
     alerts: AlertsConfig = AlertsConfig()
+    metrics: MetricsConfig = MetricsConfig()
+    watchdog: WatchdogConfig = WatchdogConfig()
     room: Annotated[list[RoomConfig], Field(min_length=1, max_length=10_000)]
     sensor: Annotated[list[SensorConfig], Field(min_length=1, max_length=100_000)]
     staff: Annotated[list[StaffConfig], Field(max_length=10_000)] = []
@@ -314,6 +335,7 @@ _PATH_KEYS = frozenset(
         "ca_file",
         "token_file",
         "url_file",
+        "ping_url_file",
         "signature_file",
         "cert_file",
         "key_file",
@@ -402,6 +424,14 @@ def _sensor_faults(tree: Mapping[str, Any], decoders: frozenset[str]) -> Iterato
             )
 
 
+_ONE_SECRET = (
+    ("broker", "password"),
+    ("web", "token"),
+    ("metrics", "token"),
+    ("watchdog", "ping_url"),
+)
+
+
 def _secret_faults(tree: Mapping[str, Any]) -> Iterator[Fault]:
     for i, person in _entries(tree, "staff"):
         for k, target in _entries(person, "notify"):
@@ -411,7 +441,7 @@ def _secret_faults(tree: Mapping[str, Any]) -> Iterator[Fault]:
                     value="both or neither of url_file and url_env",
                     allowed="exactly one of them",
                 )
-    for section, name in (("broker", "password"), ("web", "token")):
+    for section, name in _ONE_SECRET:
         found = tree.get(section)
         keys = (f"{name}_file", f"{name}_env")
         if isinstance(found, dict) and all(found.get(key) for key in keys):

@@ -9,6 +9,7 @@ from ingest.http_door import HttpDoor
 from plumewatch.web_server import WebServer, is_loopback
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Sequence
 
     from ingest.commit import GroupCommit
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 class HttpServer:
     """The HTTP door on its own address, apart from the staff page.
 
-    Without sources nothing listens and `serve` returns at once.
+    Without sources nothing listens.
 
     Parameters
     ----------
@@ -73,9 +74,11 @@ class HttpServer:
         if config.cert_file is None and not is_loopback(config.host):
             log.warning("the HTTP door is open to the network without TLS: tokens can be read")
 
-    async def serve(self) -> None:
-        """Serve until `stop`."""
-        if self._server is not None:
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Serve until `stop`, which is set when the service ends."""
+        if self._server is None:
+            await stop.wait()
+        else:
             await self._server.serve()
 
     def stop(self) -> None:

@@ -27,9 +27,27 @@ class Observer:
 
 @dataclass(slots=True)
 class Counters:
-    """What the consumers have done since the start."""
+    """What the consumers have done since the start.
+
+    Attributes
+    ----------
+    started : float
+        Unix seconds.
+    last_offset : int
+        Of the newest reading that is durable.
+    detected_received : float
+        When the last reading that went through the detector was received, Unix seconds.
+    behind_since : float
+        When a reading was last stored while the detector had no other to do, Unix seconds.
+    beat : float
+        When the detector last gave a sign, monotonic seconds.
+    """
 
     started: float
+    last_offset: int = 0
+    detected_received: float = 0.0
+    behind_since: float = 0.0
+    beat: float = 0.0
     readings_detected: int = 0
     deleted_unread: int = 0
     events: int = 0

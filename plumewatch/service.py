@@ -25,8 +25,9 @@ from alerts.outbox import OutboxPump
 from alerts.pictures import IncidentPictures, NoticePictures
 from alerts.watch import CONSUMER, Watch
 from alerts.web.app import create_app
-from alerts.web.settings import PipelineStatus, QuarantinedSensor, StaffPageSettings
+from alerts.web.settings import StaffPageSettings
 from detection.liveness import LivenessSettings
+from ingest.canary import CanarySettings
 from ingest.commit import GroupCommit
 from ingest.decoders import DECODERS
 from ingest.errors import BrokerError
@@ -36,14 +37,26 @@ from ingest.validation import may_alert
 from plumewatch.check import check_secrets
 from plumewatch.config import ConfigError, load
 from plumewatch.data_folder import StandbyEndedError, hold_lease, open_state, take_lease
+from plumewatch.health import Health, Latencies
+from plumewatch.health_page import HealthPages
 from plumewatch.http_server import HttpServer
 from plumewatch.http_settings import http_sources
 from plumewatch.intake_settings import intake_config, topic_filters
 from plumewatch.observer import Counters, Observer
 from plumewatch.paths import DataPaths
-from plumewatch.sensor_counts import restore_counts, save_counts, sensor_statuses
-from plumewatch.settings import alert_budgets, alert_policy, broker_settings, page_hosts, page_token
-from plumewatch.unmatched import suggestion_for, unmatched_topics
+from plumewatch.pipeline_status import pipeline_status
+from plumewatch.sensor_counts import restore_counts, save_counts
+from plumewatch.settings import (
+    alert_budgets,
+    alert_policy,
+    broker_settings,
+    metrics_token,
+    page_hosts,
+    page_token,
+    ping_url,
+)
+from plumewatch.unmatched import suggestion_for
+from plumewatch.watchdog import Watchdog
 from plumewatch.web_server import PortInUseError, WebServer, is_loopback
 from storage import state
 from storage.errors import StorageError
@@ -53,11 +66,13 @@ from storage.timeseries.sqlite import SqliteSeries
 from storage.timeseries.writer import SeriesWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
     from pathlib import Path
 
     from alerts.engine import AlertRecord
     from alerts.notify import Notifier
+    from alerts.outbox import DeliveryOutcome
+    from alerts.web.settings import PipelineStatus
     from detection.events import Event
     from plumewatch.config import PlumewatchConfig
     from storage.journal import DeadLetter
@@ -131,6 +146,7 @@ class Service:
             self.intake,
             self.commits.commit,
             receive_clock or clock,
+            CanarySettings() if config.broker.canary else None,
         )
         self.http = HttpServer(
             config.ingest.http,
@@ -158,6 +174,28 @@ class Service:
             clock,
         )
 
+        self.latencies = Latencies()
+        self.health = Health(
+            clock=clock,
+            monotonic=time.monotonic,
+            source=self.source,
+            commits=self.commits,
+            intake=self.intake,
+            journal=self.journal,
+            writer=self.writer,
+            counters=self.counters,
+            latencies=self.latencies,
+            watch=lambda: self._watch,
+            database=self.paths.state,
+            queue_limit=config.broker.max_queued_messages,
+        )
+        self.watchdog = Watchdog(
+            self.health,
+            ping_url(config),
+            config.watchdog.ping_every_s,
+            config.alerts.allow_private_targets,
+        )
+
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set.
 
@@ -183,7 +221,7 @@ class Service:
                 self._notifier,
                 self._wake_outbox,
                 clock=self._clock,
-                on_outcome=self._observer.on_delivery,
+                on_outcome=self._on_delivery,
                 pictures=pictures,
             )
             await self._serve(stop, pump)
@@ -207,26 +245,32 @@ class Service:
         self.ready.set()
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [
-                    group.create_task(self.source.run(), name="mqtt"),
-                    group.create_task(self._detect(), name="detector"),
-                    group.create_task(self.writer.run(), name="series"),
-                    group.create_task(self._keep_house(), name="housekeeping"),
-                    group.create_task(self.http.serve(), name="http door"),
-                    group.create_task(self.commits.run(), name="commits"),
-                    group.create_task(pump.run(), name="outbox"),
-                    group.create_task(web.serve(), name="staff page"),
-                    group.create_task(hold_lease(self._lease, self.paths.root), name="lease"),
-                ]
+                tasks = {
+                    name: group.create_task(_lasting(name, work, stop), name=name)
+                    for name, work in (
+                        ("mqtt", self.source.run()),
+                        ("detector", self._detect()),
+                        ("series", self.writer.run()),
+                        ("housekeeping", self._keep_house()),
+                        ("http door", self.http.serve(stop)),
+                        ("commits", self.commits.run()),
+                        ("outbox", pump.run()),
+                        ("staff page", web.serve()),
+                        ("lease", hold_lease(self._lease, self.paths.root)),
+                        ("watchdog", self.watchdog.run()),
+                    )
+                }
                 await stop.wait()
                 web.stop()
                 self.http.stop()
                 pump.stop()
-                for task in tasks[:4]:
-                    task.cancel()
-                await asyncio.wait(tasks[4:5], timeout=_LAST_ANSWERS_S)
-                tasks[5].cancel()
-                tasks[-1].cancel()
+                for name in ("watchdog", "mqtt", "detector", "series", "housekeeping"):
+                    tasks[name].cancel()
+                await asyncio.wait((tasks["http door"],), timeout=_LAST_ANSWERS_S)
+                tasks["commits"].cancel()
+                tasks["lease"].cancel()
+        except* ServiceError as errors:
+            raise ServiceError(str(errors.exceptions[0])) from errors
         except* BrokerError as errors:
             raise ServiceError(str(errors.exceptions[0])) from errors
         except* StorageError as errors:
@@ -249,6 +293,9 @@ class Service:
                 self._state, self.engine, may_alert, silence, alert_budgets(self.config)
             )
             self._watch.open(self.journal.read)
+            self.counters.last_offset = self.journal.last_offset()
+            self.counters.detected_received = self._clock()
+            self.counters.beat = time.monotonic()
             restore_counts(self._state, self.intake.tally, self.registry)
         except (StorageError, sqlite3.Error) as error:
             raise ServiceError(f"storage: {error}") from error
@@ -288,7 +335,12 @@ class Service:
     async def _commit(
         self, readings: Sequence[Reading], dead_letters: Sequence[DeadLetter]
     ) -> None:
-        await self._in_thread("journal", self.journal.commit, readings, dead_letters)
+        counters, began = self.counters, time.monotonic()
+        last = await self._in_thread("journal", self.journal.commit, readings, dead_letters)
+        self.latencies.commit.observe(time.monotonic() - began)
+        if self._watch is not None and self._watch.position >= counters.last_offset:
+            counters.behind_since = self._clock()
+        counters.last_offset = last
         self._committed.set()
         self.writer.wake.set()
 
@@ -298,6 +350,7 @@ class Service:
         ticked = self._clock()
         while True:
             committed.clear()
+            self.counters.beat = time.monotonic()
             watch.hearing = self.source.state.connected and not self.commits.failing
             entries, position = await self._until_stored(
                 "journal for the detector", self.journal.read, watch.position, _BATCH
@@ -316,7 +369,10 @@ class Service:
             self.intake.tally.add_unjudged(watch.take_unjudged())
             self.counters.readings_detected += len(entries)
             if entries:  # none if all were corrupt
+                self.counters.detected_received = entries[-1].reading.received
                 self.counters.latency_s.append(self._clock() - entries[-1].reading.received)
+                for alert in alerts:
+                    self.latencies.on_alert(alert, entries[0].reading.received)
             self._tell(events, alerts)
             if self._clock() - ticked >= _TICK_S:  # readings may come without a pause
                 ticked = self._clock()
@@ -340,6 +396,10 @@ class Service:
         self._observer.on_events(events)
         self._observer.on_alerts(alerts)
 
+    def _on_delivery(self, outcome: DeliveryOutcome) -> None:
+        self.latencies.on_delivery(outcome, self._clock())
+        self._observer.on_delivery(outcome)
+
     async def _until_stored(self, what: str, work: Callable[..., T], *arguments: object) -> T:
         """Read or commit again and again while the disk refuses, saying so once."""
         while True:
@@ -349,6 +409,7 @@ class Service:
                 if what not in self.counters.failing:
                     log.error("%s: the disk refuses, trying on: %s", what, error)  # noqa: TRY400 - one line
                 self.counters.failing[what] = str(error)
+                self.counters.beat = time.monotonic()
                 await asyncio.sleep(_RETRY_S)
                 continue
             if self.counters.failing.pop(what, None) is not None:
@@ -390,52 +451,12 @@ class Service:
 
     def pipeline(self) -> PipelineStatus:
         """Return what ingest and the consumers count, for the staff page."""
-        source, counters = self.source.state, self.counters
-        outcomes: dict[str, int] = {}
-        for (outcome, _, _), count in self.intake.counters.items():
-            outcomes[outcome] = outcomes.get(outcome, 0) + count
-        return PipelineStatus(
-            counters={
-                "broker connected": int(source.connected),
-                "messages received": source.received,
-                "messages acknowledged": source.acknowledged,
-                **{f"messages {outcome}": n for outcome, n in sorted(outcomes.items())},
-                "QoS 0 messages dropped": source.dropped_qos0,
-                **self.http.answers(),
-                "readings through detection": counters.readings_detected,
-                "readings in the series": self.writer.state.stored,
-                "readings the series refused": self.writer.state.refused,
-                "readings deleted before the series had them": counters.deleted_unread,
-                "records of the journal that were corrupt": self.journal.corrupt_records,
-                "databases rebuilt": self.journal.repairs + self.series.repairs,
-                "events": counters.events,
-                "alerts": counters.alerts,
-                **{f"failing: {what}": 1 for what in sorted(counters.failing)},
-                **({"failing: journal": 1} if self.commits.failing else {}),
-                **({"failing: series": 1} if self.writer.state.failing else {}),
-            },
-            dead_letters=self._dead_letters(),
-            quarantine=[
-                QuarantinedSensor(q.name, q.first_seen, q.last_seen, q.count)
-                for q in reversed(self.intake.quarantine.values())
-            ],
-            unmatched=unmatched_topics(self.intake),
-            sensors=sensor_statuses(
-                self.registry, self._watch.lives() if self._watch else {}, self.intake.tally
-            ),
-        )
+        return pipeline_status(self, self._watch)
 
     def _intervals(self) -> dict[str, float]:
         """Seconds between the reports of each sensor, registered or learnt."""
         lives = self._watch.lives() if self._watch else {}
         return {name: life.interval_s for name, life in lives.items()}
-
-    def _dead_letters(self) -> dict[str, int]:
-        """Count the kept dead letters by reason; what the disk refuses to say is left out."""
-        try:
-            return self.journal.dead_letter_counts()
-        except (StorageError, sqlite3.Error):
-            return {}
 
     def _warn_of_silence(self) -> None:
         """Say at the start what would keep notices from reaching anyone."""
@@ -467,10 +488,29 @@ class Service:
                 journal=self.paths.journal,
             )
         )
+        local = is_loopback(web.host)
+        pages = HealthPages(app, self.health, metrics_token(self.config), on_loopback=local)
         try:
-            return WebServer(app, web.host, web.port)
+            return WebServer(pages, web.host, web.port)
         except PortInUseError as error:
             raise ServiceError(f"staff page: {error}") from error
+
+
+async def _lasting(name: str, work: Coroutine[None, None, None], stop: asyncio.Event) -> None:
+    """Let a part of the service end by itself only after `stop`, and never without a line.
+
+    Raises
+    ------
+    ServiceError
+        If it ends before.
+    """
+    try:
+        await work
+    except Exception as error:
+        log.critical("%s failed: %s: %s", name, type(error).__name__, error)
+        raise
+    if not stop.is_set():
+        raise ServiceError(f"{name} ended by itself")
 
 
 def run_service(config_path: Path, *, standby: bool = False) -> int:

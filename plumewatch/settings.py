@@ -15,6 +15,7 @@ from alerts.secrets import Secret, load_secret
 from alerts.watched_levels import AlertBudgets
 from ingest.mqtt import BrokerSettings
 from plumewatch.config import ConfigError, Fault
+from plumewatch.watchdog import check_ping_url
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,9 +26,11 @@ __all__ = [
     "alert_budgets",
     "alert_policy",
     "broker_settings",
+    "metrics_token",
     "page_hosts",
     "page_token",
     "page_url",
+    "ping_url",
     "secret_of",
     "staff_token",
 ]
@@ -88,6 +91,39 @@ def staff_token(config: PlumewatchConfig) -> Secret | None:
     if not web.token_file and not web.token_env:
         return None
     return secret_of("web.token", file=web.token_file, env=web.token_env)
+
+
+def metrics_token(config: PlumewatchConfig) -> Secret | None:
+    """Token that reading the numbers from elsewhere needs; None if nobody may.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read.
+    """
+    metrics = config.metrics
+    if not metrics.token_file and not metrics.token_env:
+        return None
+    return secret_of("metrics.token", file=metrics.token_file, env=metrics.token_env)
+
+
+def ping_url(config: PlumewatchConfig) -> Secret | None:
+    """Address that is pinged while the service is ready; None for none.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read, or may not be pinged; the address is never in it.
+    """
+    watchdog = config.watchdog
+    if not watchdog.ping_url_file and not watchdog.ping_url_env:
+        return None
+    place = "watchdog.ping_url"
+    url = secret_of(place, file=watchdog.ping_url_file, env=watchdog.ping_url_env)
+    fault = check_ping_url(url.reveal(), allow_private=config.alerts.allow_private_targets)
+    if fault:
+        raise ConfigError([Fault(path=place, value="the address", allowed=fault)])
+    return url
 
 
 def page_token(config: PlumewatchConfig, made: Path) -> Secret:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from starlette.applications import Starlette
+    from starlette.types import ASGIApp
 
 __all__ = ["PortInUseError", "WebServer", "is_loopback"]
 
@@ -53,7 +53,7 @@ class WebServer:
 
     Parameters
     ----------
-    app : Starlette
+    app : ASGI application
     host : str
     port : int
         0 takes a free one; `port` tells which.
@@ -68,7 +68,7 @@ class WebServer:
 
     def __init__(
         self,
-        app: Starlette,
+        app: ASGIApp,
         host: str,
         port: int,
         *,

@@ -1,0 +1,64 @@
+"""What the staff page shows of the pipeline, in words."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+from alerts.web.settings import PipelineStatus, QuarantinedSensor
+from plumewatch.sensor_counts import sensor_statuses
+from plumewatch.unmatched import unmatched_topics
+from storage.errors import StorageError
+
+if TYPE_CHECKING:
+    from alerts.watch import Watch
+    from plumewatch.service import Service
+    from storage.journal import Journal
+
+__all__ = ["pipeline_status"]
+
+
+def pipeline_status(service: Service, watch: Watch | None) -> PipelineStatus:
+    """Return what ingest and the consumers count."""
+    source, counters = service.source.state, service.counters
+    outcomes: dict[str, int] = {}
+    for (outcome, _, _), count in service.intake.counters.items():
+        outcomes[outcome] = outcomes.get(outcome, 0) + count
+    return PipelineStatus(
+        counters={
+            "messages received": source.received,
+            "messages acknowledged": source.acknowledged,
+            **{f"messages {outcome}": n for outcome, n in sorted(outcomes.items())},
+            "QoS 0 messages dropped": source.dropped_qos0,
+            **service.health.status(),
+            **service.http.answers(),
+            "readings through detection": counters.readings_detected,
+            "readings in the series": service.writer.state.stored,
+            "readings the series refused": service.writer.state.refused,
+            "readings deleted before the series had them": counters.deleted_unread,
+            "records of the journal that were corrupt": service.journal.corrupt_records,
+            "databases rebuilt": service.journal.repairs + service.series.repairs,
+            "events": counters.events,
+            "alerts": counters.alerts,
+            **{f"failing: {what}": 1 for what in sorted(counters.failing)},
+            **({"failing: journal": 1} if service.commits.failing else {}),
+            **({"failing: series": 1} if service.writer.state.failing else {}),
+        },
+        dead_letters=_dead_letters(service.journal),
+        quarantine=[
+            QuarantinedSensor(q.name, q.first_seen, q.last_seen, q.count)
+            for q in reversed(service.intake.quarantine.values())
+        ],
+        unmatched=unmatched_topics(service.intake),
+        sensors=sensor_statuses(
+            service.registry, watch.lives() if watch else {}, service.intake.tally
+        ),
+    )
+
+
+def _dead_letters(journal: Journal) -> dict[str, int]:
+    """Count the kept dead letters by reason; what the disk refuses to say is left out."""
+    try:
+        return journal.dead_letter_counts()
+    except (StorageError, sqlite3.Error):
+        return {}
