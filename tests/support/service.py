@@ -177,9 +177,11 @@ class Publisher:
         with self._lock:
             return len(self._sent)
 
-    def settle(self) -> None:
+    def settle(self, within_s: float = 15.0) -> None:
         """Wait until the broker has acknowledged everything."""
-        eventually(lambda: self.waiting == 0, f"{self.waiting} messages without PUBACK")
+        eventually(
+            lambda: self.waiting == 0, lambda: f"{self.waiting} messages without PUBACK", within_s
+        )
 
 
 CONFIG = """\

@@ -1,0 +1,88 @@
+"""F1: SIGKILL at every named point around commit, acknowledge, send and mark, and at random.
+
+`tests.support.launcher` says what the points are. After each death the service is started again and
+held to the publisher's ledger (`tests.support.oracle`).
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+
+import pytest
+
+from tests.support.broker import Mosquitto
+from tests.support.launcher import POINTS, ForkedService, Launcher
+from tests.support.oracle import assert_all_stored, assert_told, quiet_reading
+from tests.support.plumes import readings_of_puff
+from tests.support.service import Publisher, Receiver
+
+RANDOM_KILLS = 20
+ONCE = ("incident: notice", "lease", "send", "mark")
+"""Points that one episode passes once."""
+
+
+@pytest.fixture(scope="module")
+def launcher():
+    with Launcher() as started:
+        yield started
+
+
+@pytest.fixture
+def broker():
+    with Mosquitto("max_inflight_messages 500\nmax_queued_messages 100000") as started:
+        yield started
+
+
+def episode():
+    """Three minutes of one sensor up to now, with a puff half a minute ago."""
+    return readings_of_puff("n2-boys-1", start=time.time() - 190.0, seconds=190.0)
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_death_at(point, launcher, broker, tmp_path):
+    rng = random.Random(random.randrange(10**6))  # repeats under the seed pytest prints
+    at_pass = 1 if point.startswith(ONCE) else rng.randint(1, 4)
+    with Receiver() as receiver, Publisher(broker.port) as publisher:
+        service = ForkedService(launcher, tmp_path, broker.port, push_url=receiver.url)
+        with service:
+            service.end(signal.SIGTERM)  # the broker knows its session from here on
+            service.start(crash=point, at_pass=at_pass)
+            publisher.send_readings(episode())
+            seq = 0
+            while service.running and seq < 3_000:
+                publisher.send_readings([quiet_reading("n2-boys-2", seq)])
+                seq += 1
+                time.sleep(0.02)
+            service.await_death(within_s=1.0)
+            service.start()
+            assert_all_stored(service, publisher)
+            assert_told(service, receiver, rooms=["N2-boys"], kills=1)
+            assert service.dead_letters() == {}
+            assert service.end(signal.SIGTERM) == 0
+            assert "Traceback" not in service.log
+
+
+@pytest.mark.timeout(400)
+def test_deaths_at_random(launcher, broker, tmp_path):
+    rng = random.Random(random.randrange(10**6))  # repeats under the seed pytest prints
+    with (
+        Receiver() as receiver,
+        Publisher(broker.port) as publisher,
+        ForkedService(launcher, tmp_path, broker.port, push_url=receiver.url) as service,
+    ):
+        sent = episode()
+        cuts = sorted(rng.sample(range(len(sent)), RANDOM_KILLS - 1))
+        for k, (first, last) in enumerate(zip([0, *cuts], [*cuts, len(sent)], strict=True)):
+            publisher.send_readings(sent[first:last])
+            publisher.send_readings(
+                quiet_reading("n2-boys-2", 1000 * k + n) for n in range(rng.randrange(100))
+            )
+            time.sleep(rng.uniform(0.0, 0.15))
+            service.end(signal.SIGKILL)
+            service.start(connected=rng.random() < 0.5)  # some die while they start
+        assert service.kills == RANDOM_KILLS
+        assert_all_stored(service, publisher)
+        assert_told(service, receiver, rooms=["N2-boys"], kills=service.kills)
+        assert service.end(signal.SIGTERM) == 0

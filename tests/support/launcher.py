@@ -1,0 +1,337 @@
+"""Starts the service in forks of one process: quickly, with a clock to set and deaths to place.
+
+``python -m tests.support.launcher`` imports the service once and then reads orders, one line of
+JSON each, from its standard input (`Launcher` writes them). Every child is a process of its own
+that runs `plumewatch.service.run_service`. What the production code does not know of, and what is
+done here around it, in the child alone:
+
+* A *crash point* is a place in the order of operations that keeps the promise. The function there
+  is wrapped so that the process ends by SIGKILL when the point is passed for the n-th time.
+* The clock (`time.time`) is the machine's plus an offset in a file that the test may rewrite.
+* Detector snapshots are taken more often.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import inspect
+import itertools
+import json
+import mmap
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.support.service import START_WITHIN_S, ServiceProcess, eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Self
+
+__all__ = ["POINTS", "ForkedService", "Launcher", "set_clock"]
+
+ROOT = Path(__file__).parents[2]
+_SNAPSHOT_S = 0.3
+_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
+
+Die = "Callable[[], None]"
+
+
+def _wrap(owner: Any, name: str, *, before: Any = None, after: Any = None) -> None:
+    """Call `before` and `after` around a function or coroutine function of an owner."""
+    original = getattr(owner, name)
+    before, after = before or (lambda: None), after or (lambda: None)
+
+    @functools.wraps(original)
+    async def later(*arguments: Any, **options: Any) -> Any:
+        before()
+        found = await original(*arguments, **options)
+        after()
+        return found
+
+    @functools.wraps(original)
+    def now(*arguments: Any, **options: Any) -> Any:
+        before()
+        found = original(*arguments, **options)
+        after()
+        return found
+
+    setattr(owner, name, later if inspect.iscoroutinefunction(original) else now)
+
+
+def _in_commit(file: str, die: Any) -> None:
+    """Die when all changes of a transaction are made and COMMIT is not said yet."""
+    from storage.database_file import DatabaseFile
+
+    original = DatabaseFile.written
+
+    def written(self: Any, change: Any) -> Any:
+        def changed(tx: Any) -> Any:
+            found = change(tx)
+            if Path(self.path).name == file:
+                die()
+            return found
+
+        return original(self, changed)
+
+    DatabaseFile.written = written
+
+
+def _owner(path: str) -> Any:
+    from alerts import level_moves, repository, watch
+    from alerts.notify import AppriseNotifier
+    from alerts.outbox import OutboxPump
+    from paho.mqtt.client import Client
+    from storage import state
+    from storage.journal import Journal
+    from storage.timeseries.sqlite import SqliteSeries
+
+    known = (
+        level_moves,
+        repository,
+        state,
+        watch.Watch,
+        AppriseNotifier,
+        OutboxPump,
+        Client,
+        Journal,
+        SqliteSeries,
+    )
+    return {found.__name__.rpartition(".")[2]: found for found in known}[path]
+
+
+def _at(owner: str, name: str, when: str) -> Any:
+    return lambda die: _wrap(_owner(owner), name, **{when: die})
+
+
+POINTS: Mapping[str, Any] = {
+    "commit: before": _at("Journal", "commit", "before"),
+    "commit: all written, not committed": functools.partial(_in_commit, "journal.db"),
+    "commit: after, nothing acknowledged": _at("Journal", "commit", "after"),
+    "acknowledge: before one of the group": _at("Client", "ack", "before"),
+    "acknowledge: after one of the group": _at("Client", "ack", "after"),
+    "series: before": _at("SqliteSeries", "write", "before"),
+    "series: all written, not committed": functools.partial(_in_commit, "series.db"),
+    "series: after": _at("SqliteSeries", "write", "after"),
+    "detector: before the step": _at("Watch", "step", "before"),
+    "detector: after the step, nothing committed": _at("Watch", "step", "after"),
+    "incident: notice written, not committed": _at("repository", "add_notice", "after"),
+    "incidents: position written, not committed": _at("state", "set_position", "after"),
+    "incidents: all written, not committed": _at("level_moves", "place", "after"),
+    "incidents: after": _at("Watch", "commit", "after"),
+    "snapshot: before": _at("Watch", "save_snapshot", "before"),
+    "snapshot: written, not committed": _at("state", "set_snapshot", "after"),
+    "snapshot: after": _at("Watch", "save_snapshot", "after"),
+    "lease: taken, not committed": _at("repository", "lease", "after"),
+    "lease: after": _at("AppriseNotifier", "send", "before"),
+    "send: after, nothing marked": _at("AppriseNotifier", "send", "after"),
+    "mark: before": _at("OutboxPump", "_write_mark", "before"),
+    "mark: written, not committed": _at("repository", "sent", "after"),
+    "mark: after": _at("OutboxPump", "_write_mark", "after"),
+}
+"""Where a process may be made to die; each is given the function that ends it."""
+
+
+def _die_at(pass_number: int) -> Any:
+    passes = itertools.count(1)
+
+    def die() -> None:
+        if next(passes) == pass_number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return die
+
+
+def set_clock(path: Path, offset_s: float) -> None:
+    """Set the clock of a service that was started with this clock file."""
+    with path.open("r+b" if path.exists() else "w+b") as file:
+        file.write(struct.pack("<d", offset_s))
+
+
+class _Clock:
+    """The machine's clock plus an offset that can be rewritten from outside."""
+
+    def __init__(self) -> None:
+        self._real = time.time
+        self._offset: Any = None
+
+    def follow(self, path: str) -> None:
+        with Path(path).open("r+b") as file:
+            self._offset = mmap.mmap(file.fileno(), 8)
+
+    def __call__(self) -> float:
+        if self._offset is None:
+            return self._real()
+        return self._real() + struct.unpack("<d", self._offset[:8])[0]
+
+
+def _child(order: Mapping[str, Any], clock: _Clock) -> None:
+    ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+    for number, path, mode in ((0, os.devnull, os.O_RDONLY), (1, order["log"], os.O_WRONLY)):
+        file = os.open(path, mode | os.O_APPEND)
+        os.dup2(file, number)
+    os.dup2(1, 2)
+    from plumewatch import service
+
+    service._SNAPSHOT_S = _SNAPSHOT_S
+    if order["clock"]:
+        clock.follow(order["clock"])
+    if order["crash"]:
+        POINTS[order["crash"]](_die_at(order["pass"]))
+    code = service.run_service(Path(order["config"]))
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def main() -> None:
+    """Follow orders until the standard input ends."""
+    clock = _Clock()
+    time.time = clock  # before the service binds it
+    import plumewatch.service  # noqa: F401 - imported once, for all children
+
+    for line in sys.stdin:
+        order = json.loads(line)
+        if "wait" in order:
+            pid, status = os.waitpid(order["wait"], 0 if order["block"] else os.WNOHANG)
+            answer = os.waitstatus_to_exitcode(status) if pid else None
+        else:
+            answer = os.fork()
+            if answer == 0:
+                _child(order, clock)
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+
+class Launcher:
+    """The process that services are forked from.
+
+    Parameters
+    ----------
+    environment : mapping of str to str, optional
+        Added to that of the tests.
+    """
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        clean = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
+        self._environment = {**clean, "OPENBLAS_NUM_THREADS": "1", **(environment or {})}
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.launcher"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env=self._environment,
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self._process.communicate(timeout=30)
+
+    def order(self, **order: Any) -> Any:
+        """Send one order and return the answer."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+
+class _Child:
+    """What `ServiceProcess` needs of a process, for a child of the launcher."""
+
+    def __init__(self, launcher: Launcher, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._launcher = launcher
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            self.returncode = self._launcher.order(wait=self.pid, block=False)
+        return self.returncode
+
+    def send_signal(self, signum: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, signum)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def wait(self, timeout: float) -> int:
+        deadline = time.monotonic() + timeout
+        while (code := self.poll()) is None:
+            if time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired("plumewatch", timeout)
+            time.sleep(0.01)
+        return code
+
+
+class ForkedService(ServiceProcess):
+    """The service as a child of a launcher; used like `ServiceProcess`.
+
+    Parameters
+    ----------
+    launcher : Launcher
+    arguments, options
+        As of `ServiceProcess`.
+
+    Attributes
+    ----------
+    kills : int
+        Deaths by SIGKILL so far.
+    """
+
+    def __init__(self, launcher: Launcher, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.kills = 0
+        self.clock = self.folder / "clock"
+        self._launcher = launcher
+        set_clock(self.clock, 0.0)
+
+    def start(self, *, connected: bool = True, crash: str = "", at_pass: int = 1) -> None:
+        """Start, and wait until it is connected; with a crash point, or not connected, do not."""
+        before = self.log.count("connected to 127.0.0.1")
+        log = self.folder / "log"
+        log.touch()
+        order = {"config": str(self.config), "log": str(log), "clock": str(self.clock)}
+        pid = self._launcher.order(**order, crash=crash, **{"pass": at_pass})
+        self._process = _Child(self._launcher, pid)  # type: ignore[assignment]
+        if connected and not crash:
+            eventually(
+                lambda: self.log.count("connected to 127.0.0.1") > before or not self.running,
+                lambda: f"connected to the broker:\n{self.log}",
+                START_WITHIN_S,
+            )
+            assert self.running, self.log
+
+    def end(self, signum: signal.Signals = signal.SIGTERM) -> int | None:
+        """Signal it and return its exit code."""
+        code = super().end(signum)
+        self.kills += code == -signal.SIGKILL
+        return code
+
+    def await_death(self, within_s: float = START_WITHIN_S) -> None:
+        """Wait until it has died of its crash point; anything else fails."""
+        assert self._process is not None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = self._process.wait(timeout=within_s)
+            assert code == -signal.SIGKILL, f"ended with {code}:\n{self.log}"
+            self._process = None
+            self.kills += 1
+            return
+        raise AssertionError(f"the crash point was never passed:\n{self.log}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""What must hold after any fault: the publisher's own ledger against what the service stored."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from storage.reading import Reading
+from storage.sqlite import connect
+from tests.support.service import eventually
+
+if TYPE_CHECKING:
+    from tests.support.service import Publisher, Receiver, ServiceProcess
+
+__all__ = ["assert_all_stored", "assert_told", "detected_upto", "incidents", "quiet_reading"]
+
+SETTLE_S = 60.0
+
+
+def quiet_reading(sensor: str, seq: int) -> Reading:
+    """Clean air, measured now."""
+    return Reading(sensor, time.time(), 0, {"pm25": 4.0, "rh": 41.0}, seq=seq)
+
+
+def detected_upto(service: ServiceProcess) -> int:
+    """Journal offset up to which the detectors' effects are committed."""
+    with contextlib.closing(connect(service.folder / "data/state.db", read_only=True)) as found:
+        row = found.execute("SELECT position FROM consumer WHERE name = 'detector'").fetchone()
+        return 0 if row is None else row[0]
+
+
+def incidents(service: ServiceProcess, kind: str = "vape") -> list[tuple[str, str, str]]:
+    """Id, room and status of all incidents of a kind, oldest first."""
+    with contextlib.closing(connect(service.folder / "data/state.db", read_only=True)) as found:
+        rows = found.execute(
+            "SELECT id, room, status FROM incident WHERE kind = ? ORDER BY opened_at, id", (kind,)
+        ).fetchall()
+        return [tuple(row) for row in rows]
+
+
+def assert_all_stored(service: ServiceProcess, publisher: Publisher, *, more: int = 0) -> None:
+    """Every acknowledged reading is stored once, goes on to every consumer, and a fresh one too.
+
+    Parameters
+    ----------
+    service : ServiceProcess
+        Running.
+    publisher : Publisher
+        All that it sent has been acknowledged by the broker, or will be.
+    more : int
+        Readings that may be stored without an acknowledgement of the broker (the publisher was
+        cut off and its acknowledgement with it).
+    """
+    publisher.settle(SETTLE_S)
+    fresh = 10**9 + time.time_ns() % 10**9
+    publisher.send_readings([quiet_reading("n2-boys-2", fresh)])
+    publisher.settle(SETTLE_S)
+    acknowledged = Counter(publisher.acknowledged)
+    assert max(acknowledged.values()) == 1, "the test itself must number every reading once"
+
+    def stored() -> Counter[tuple[str, int | None]]:
+        return Counter((r.sensor, r.seq) for r in service.journal())
+
+    eventually(
+        lambda: not acknowledged - stored(),
+        lambda: f"lost: {sorted((acknowledged - stored()).items())[:9]}\n{service.log[-3000:]}",
+        SETTLE_S,
+    )
+    extra = stored() - acknowledged
+    assert extra.total() <= more, f"stored twice or made up: {sorted(extra.items())[:9]}"
+    total = stored().total()
+    eventually(
+        lambda: service.series().total() == total,
+        lambda: f"{service.series()} of {total} in the series\n{service.log[-3000:]}",
+        SETTLE_S,
+    )
+    eventually(
+        lambda: detected_upto(service) == total,
+        lambda: f"detectors at {detected_upto(service)} of {total}\n{service.log[-3000:]}",
+        SETTLE_S,
+    )
+
+
+def assert_told(
+    service: ServiceProcess, receiver: Receiver, *, rooms: list[str], kills: int
+) -> None:
+    """Assert one incident a room, each told at least once, and one more at most for each kill."""
+
+    def opened() -> Counter[str]:
+        return Counter(p["incident"] for p in receiver.pushes if p["reason"] == "opened")
+
+    eventually(
+        lambda: len(incidents(service)) >= len(rooms) and len(opened()) >= len(rooms),
+        lambda: f"{incidents(service)}, told {opened()}\n{service.log[-3000:]}",
+        SETTLE_S,
+    )
+    found = incidents(service)
+    assert sorted(room for _, room, _ in found) == sorted(rooms), found
+    told = opened()
+    assert set(told) == {name for name, _, _ in found}
+    assert told.total() <= len(rooms) + kills, told
+    eventually(
+        lambda: {status for _, _, status in incidents(service)} <= {"notified", "resolved"},
+        lambda: f"still not marked as told: {incidents(service)}",
+        SETTLE_S,
+    )
