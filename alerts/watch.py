@@ -14,6 +14,11 @@ rooms of a building. A vape event that such air explains is marked, recorded and
 Readings that must never alert (late, retained, simulated, history, unknown sensor) are stored by
 the series and not shown to the detectors.
 
+Readings of a sensor that overtook each other are put in order first (`alerts.reorder`); what waits
+there is part of the detectors' state. Where nothing arrives, the clock ends the wait (`listen`);
+the events of that are committed together with a snapshot, as a repetition would not give them at
+the same place.
+
 Silence of sensors is followed too, where it is asked for (`detection.liveness`). It lives on the
 clock of arrival, so its state is no function of the readings alone: it is stored whenever an outage
 begins or ends, in the transaction that opens or resolves the incident. A replay does not ask for
@@ -40,6 +45,7 @@ import numpy as np
 
 from alerts import level_moves
 from alerts.outages import ended, forgotten
+from alerts.reorder import Reorder
 from alerts.watched_levels import AlertBudgets, WatchedLevels
 from detection.batch import ReadingBatch
 from detection.detector import Detector
@@ -89,6 +95,7 @@ class _Snapshot(msgspec.Struct):
     slow: bytes
     watermark: float
     moves: int = 0
+    order: bytes = b""
 
 
 class Watch:
@@ -128,6 +135,8 @@ class Watch:
         self._may_alert = may_alert
         self._detector = Detector()
         self._devices = DeviceEvents()
+        self._order = Reorder()
+        self._by_clock = False
         self._slow = SlowDetectors(self._place)
         self._levels = WatchedLevels(budgets or AlertBudgets())
         self._levels.adopt(self._detector)
@@ -228,9 +237,11 @@ class Watch:
             state.set_position(tx, CONSUMER, position)
             if any(event.kind is EventKind.OFFLINE for event in events):
                 self._save_liveness(tx, position)
+            if self._by_clock:
+                state.set_snapshot(tx, CONSUMER, self._snapshot(position))
             moves = level_moves.place(tx, position)
         self.position = position
-        self._ahead = False
+        self._ahead = self._by_clock = False
         self._move(moves)
         return alerts
 
@@ -264,6 +275,14 @@ class Watch:
         if self._ahead:
             stored = state.snapshot(self._connection, CONSUMER)
             return 0 if stored is None else stored.position
+        with transaction(self._connection) as tx:
+            state.set_snapshot(tx, CONSUMER, self._snapshot(self.position))
+            self._save_liveness(tx, self.position)
+            told = self._levels.save(tx)
+        self._levels.mark_saved(told)
+        return self.position
+
+    def _snapshot(self, position: int) -> state.Snapshot:
         body = msgspec.msgpack.encode(
             _Snapshot(
                 self._detector.snapshot(),
@@ -271,15 +290,10 @@ class Watch:
                 self._slow.snapshot(),
                 self._watermark,
                 self._levels.applied,
+                self._order.snapshot(),
             )
         )
-        with transaction(self._connection) as tx:
-            found = state.Snapshot(self.position, self._detector.model_version, body)
-            state.set_snapshot(tx, CONSUMER, found)
-            self._save_liveness(tx, self.position)
-            told = self._levels.save(tx)
-        self._levels.mark_saved(told)
-        return self.position
+        return state.Snapshot(position, self._detector.model_version, body)
 
     def _save_liveness(self, tx: sqlite3.Connection, position: int) -> None:
         if self._liveness is not None:
@@ -300,6 +314,7 @@ class Watch:
     def _restore(self, body: bytes) -> None:
         try:
             found = msgspec.msgpack.decode(body, type=_Snapshot)
+            order = Reorder.restore(found.order)
         except msgspec.MsgspecError as error:
             raise SnapshotError(f"no snapshot: {error}") from error
         self._detector, self._devices, self._slow = (
@@ -307,6 +322,7 @@ class Watch:
             DeviceEvents.restore(found.devices),
             SlowDetectors.restore(found.slow, self._place),
         )
+        self._order = order
         self._watermark = found.watermark
         self._levels.adopt(self._detector, found.moves)
 
@@ -325,11 +341,15 @@ class Watch:
         return events
 
     def listen(self, now: float) -> list[Event]:
-        """Return what the silence of sensors means at `now`, to be committed like a batch.
+        """Return what silence means at `now`, to be committed like a batch.
+
+        Sensors may be away, and readings that wait for an earlier one do so no longer.
 
         Call it when all that has arrived is committed.
         """
-        events = self._on_time(now)
+        events = self._judge(self._order.on_time(now))
+        self._by_clock = self._by_clock or bool(events)
+        events += self._on_time(now)
         self._ahead = self._ahead or bool(events)
         return events
 
@@ -364,6 +384,10 @@ class Watch:
         return events
 
     def _detect(self, readings: Sequence[Reading]) -> list[Event]:
+        return self._judge([r for each in readings for r in self._order.on_reading(each)])
+
+    def _judge(self, readings: Sequence[Reading]) -> list[Event]:
+        """Show readings, each sensor's in order, to the detectors."""
         shown = [reading for reading in readings if self._may_alert(reading)]
         if not shown:
             return []

@@ -1,0 +1,161 @@
+"""What overtook is put in order in time; what is in order never waits; losses cost little."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alerts.reorder import HOLD_S, MAX_HELD, TRIES, Reorder
+from storage.reading import Reading
+
+T = 1_790_000_000.0
+
+
+def reading(seq, *, received=None, sensor="s1", at=None, flags=()):
+    at = T + (seq or 0) if at is None else at
+    received = T if received is None else received
+    return Reading(sensor, at, received, {"pm25": 4.0}, (), (), flags, seq)
+
+
+def passed(order, *numbers, **more):
+    return [r.seq for k in numbers for r in order.on_reading(reading(k, **more))]
+
+
+@pytest.fixture
+def order():
+    made = Reorder()
+    assert passed(made, 0) == [0]
+    return made
+
+
+def test_in_order_nothing_waits(order):
+    for k in range(1, 50):
+        assert passed(order, k) == [k]
+    assert order.next_deadline() is None
+
+
+def test_a_gap_that_is_filled(order):
+    assert passed(order, 3, 2) == []
+    assert passed(order, 1) == [1, 2, 3]
+    assert order.next_deadline() is None
+
+
+def test_two_gaps(order):
+    assert passed(order, 2, 4) == []
+    assert passed(order, 1) == [1, 2]
+    assert order.next_deadline() == T + HOLD_S
+    assert passed(order, 3) == [3, 4]
+
+
+def test_a_gap_is_a_loss_after_a_while(order):
+    assert passed(order, 2, 3) == []
+    assert order.on_time(T + HOLD_S - 0.01) == []
+    assert [r.seq for r in order.on_time(T + HOLD_S)] == [2, 3]
+    assert passed(order, 1) == [1]  # too late: the watch counts it
+
+
+def test_time_passes_with_the_readings_of_others(order):
+    assert passed(order, 2) == []
+    assert passed(order, 7, sensor="s2", received=T + HOLD_S) == [2, 7]
+
+
+def test_no_reading_waits_longer_than_the_hold(order):
+    assert passed(order, 5) == []
+    assert passed(order, 3, received=T + 0.9 * HOLD_S) == []
+    assert [r.seq for r in order.on_time(T + HOLD_S)] == [3, 5]
+
+
+def test_a_sensor_that_loses_readings_soon_waits_no_more(order):
+    now, seq = T, 0
+    for _ in range(TRIES):
+        seq += 2
+        assert passed(order, seq, received=now) == []
+        now += HOLD_S
+        assert [r.seq for r in order.on_time(now)] == [seq]
+    assert passed(order, seq + 2, received=now) == [seq + 2]
+    assert passed(order, seq + 1, received=now) == [seq + 1]  # out of order after all
+    assert passed(order, seq + 4, received=now) == []
+
+
+def test_a_filled_gap_begins_the_tries_anew(order):
+    now, seq = T, 0
+    for _ in range(3 * TRIES):
+        assert passed(order, seq + 2, received=now) == []
+        now += HOLD_S
+        order.on_time(now)
+        assert passed(order, seq + 4, received=now) == []
+        assert passed(order, seq + 3, received=now) == [seq + 3, seq + 4]
+        seq += 4
+
+
+def test_nothing_overtakes_what_waits_when_waiting_ends(order):
+    order._lines["s1"].in_vain = TRIES - 1
+    assert passed(order, 3) == []
+    assert passed(order, 6, received=T + 0.5) == []
+    assert [r.seq for r in order.on_time(T + HOLD_S)] == [3]
+    assert passed(order, 8, received=T + HOLD_S) == [6, 8]
+
+
+def test_a_counter_that_begins_anew(order):
+    assert passed(order, 1, 5) == [1]
+    assert passed(order, 0, at=T + 60) == [5, 0]
+    assert passed(order, 1, at=T + 61) == [1]
+
+
+def test_what_waits_is_bounded(order):
+    got = passed(order, *range(2, 2 * MAX_HELD + 4, 2))
+    assert got == list(range(2, 2 * MAX_HELD + 4, 2))
+    assert order.next_deadline() is None
+
+
+def test_several_readings_of_one_number(order):
+    assert passed(order, 1, 1) == [1, 1]
+    assert passed(order, 3, 3) == []
+    assert passed(order, 2) == [2, 3, 3]
+
+
+@pytest.mark.parametrize("flag", ["no_time", "time_replaced", "unknown_sensor"])
+def test_readings_that_have_no_order(order, flag):
+    assert passed(order, 9, 5, flags=(flag,)) == [9, 5]
+    assert passed(order, 1) == [1]
+
+
+def test_without_numbers(order):
+    assert passed(order, None, None) == [None, None]
+
+
+def test_sensors_are_apart(order):
+    assert passed(order, 2) == []
+    assert passed(order, 0, 1, sensor="s2") == [0, 1]
+    assert passed(order, 1) == [1, 2]
+
+
+permutations = st.permutations(range(1, 20))
+losses = st.sets(st.integers(1, 19), max_size=10)
+
+
+@given(permutations)
+def test_any_order_within_the_window_comes_out_in_order(numbers):
+    order = Reorder()
+    assert passed(order, 0, *numbers) == list(range(20))
+
+
+@given(permutations, losses, st.integers(0, 18))
+def test_nothing_is_lost_or_said_twice_and_a_snapshot_changes_nothing(numbers, lost, cut):
+    whole, split = Reorder(), Reorder()
+    came = [k for k in numbers if k not in lost]
+    arrivals = [reading(0), *(reading(k, received=T + n / 4) for n, k in enumerate(came))]
+    expected = [r for a in arrivals for r in whole.on_reading(a)]
+    expected += whole.on_time(T + 1000)
+    got = []
+    for n, arrival in enumerate(arrivals):
+        if n == cut:
+            split = Reorder.restore(split.snapshot())
+        got += split.on_reading(arrival)
+    got += split.on_time(T + 1000)
+    assert got == expected
+    assert sorted(r.seq for r in got) == [0, *sorted(came)]
+    assert whole.next_deadline() is None
+
+
+def test_restore_of_nothing():
+    assert Reorder.restore(b"").next_deadline() is None

@@ -1,0 +1,149 @@
+"""Readings that overtook each other lead to the events that they lead to in order."""
+
+import random
+
+import msgspec
+import pytest
+
+from alerts import schema
+from alerts.engine import AlertEngine
+from alerts.reorder import HOLD_S
+from alerts.watch import CONSUMER, Watch
+from ingest.validation import may_alert
+from storage import state
+from storage.journal import JournalEntry
+from storage.sqlite import connect, migrate
+from tests.support.plumes import readings_of_puff
+
+READINGS = readings_of_puff("s1")
+
+
+class Replayed:
+    """A watch over a list that stands for the journal."""
+
+    def __init__(self, registry, policy):
+        self.database = connect(":memory:")
+        migrate(self.database, "state", state.SCRIPTS)
+        migrate(self.database, schema.COMPONENT, schema.SCRIPTS)
+        self.engine = AlertEngine(registry, policy)
+        self.log = []
+        self.events, self.alerts = [], []
+        self.open()
+
+    def open(self):
+        self.watch = Watch(self.database, self.engine, may_alert)
+        self.watch.open(self.read)
+
+    def read(self, after, limit):
+        entries = [JournalEntry(k + 1, r) for k, r in enumerate(self.log)][after : after + limit]
+        return entries, after + len(entries)
+
+    def arrive(self, readings, batch=7):
+        self.log += readings
+        while self.watch.position < len(self.log):
+            entries, position = self.read(self.watch.position, batch)
+            arrived = [entry.reading for entry in entries]
+            self.keep(self.watch.step(arrived), position, arrived[-1].received)
+
+    def listen(self, now):
+        self.keep(self.watch.listen(now), self.watch.position, now)
+
+    def keep(self, events, position, now):
+        self.events += [(e.kind, e.phase, e.time, e.onset, e.end, e.confidence) for e in events]
+        alerts = self.watch.commit(events, position, now)
+        self.alerts += [(a.sensor, a.kind, a.alerted, a.onset, a.confidence) for a in alerts]
+
+
+@pytest.fixture
+def make(registry, policy):
+    made = []
+
+    def one():
+        made.append(Replayed(registry, policy))
+        return made[-1]
+
+    yield one
+    for each in made:
+        each.database.close()
+
+
+@pytest.fixture
+def in_order(make):
+    site = make()
+    site.arrive(READINGS)
+    assert len(site.alerts) == 1
+    return site
+
+
+def shuffled(seed, window=6):
+    """Blocks of readings, each in any order and received at once, the first one in its place."""
+    rng = random.Random(seed)
+    readings = READINGS[:1]
+    for k in range(1, len(READINGS), window):
+        block = READINGS[k : k + window]
+        received = max(r.received for r in block)
+        block = [msgspec.structs.replace(r, received=received) for r in block]
+        rng.shuffle(block)
+        readings += block
+    return readings
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("batch", [1, 7, 500])
+def test_any_order_within_the_window_gives_the_same_events(make, in_order, seed, batch):
+    site = make()
+    site.arrive(shuffled(seed), batch)
+    assert site.events == in_order.events
+    assert site.alerts == in_order.alerts
+    assert not site.watch.unjudged
+
+
+def test_a_crash_with_readings_that_wait_changes_nothing(make, in_order):
+    site = make()
+    for reading in shuffled(3):
+        site.arrive([reading])
+        site.open()
+    assert site.events == in_order.events
+    assert site.alerts == in_order.alerts
+
+
+def test_so_does_a_stop_with_a_snapshot(make, in_order):
+    site = make()
+    for reading in shuffled(4):
+        site.arrive([reading])
+        site.watch.save_snapshot()
+        site.open()
+    assert site.events == in_order.events
+
+
+def lost_before_the_alert(in_order):
+    """All up to the alert, but one that was lost, at the reading that decides."""
+    alerted = in_order.alerts[0][2]
+    number = next(r.seq for r in READINGS if r.time >= alerted)
+    return [r for r in READINGS[: number + 1] if r.seq != number - 1], READINGS[number]
+
+
+def test_a_loss_delays_an_alert_by_the_hold_where_nothing_else_arrives(make, in_order):
+    readings, decides = lost_before_the_alert(in_order)
+    site = make()
+    site.arrive(readings)
+    assert site.alerts == []
+    site.listen(decides.received + HOLD_S)
+    before = site.alerts.copy()
+    assert len(before) == 1
+    assert state.snapshot(site.database, CONSUMER).position == len(readings)
+    site.open()  # a crash: the alert is not told again by what follows
+    site.arrive([r for r in READINGS if r.seq > decides.seq])
+    assert site.alerts == before
+    told = [event for event in site.events if event[1] == "alerted"]
+    assert len(told) == 1
+
+
+def test_late_data_is_never_judged(make, in_order):
+    """A day late: stored by the series, and nobody is told."""
+    late = [
+        msgspec.structs.replace(r, received=r.received + 86_400, flags=("late",)) for r in READINGS
+    ]
+    site = make()
+    site.arrive(late)
+    assert site.events == site.alerts == []
