@@ -134,8 +134,9 @@ class OutboxPump:
 
     Parameters
     ----------
-    database : Path
-        The state database; the pump opens a connection of its own.
+    database : Path or sqlite3.Connection
+        The state database, to which the pump opens a connection of its own; or a connection that
+        it shares, with `thread`, and leaves open.
     engine : AlertEngine
         Learns of deliveries.
     notifier : Notifier
@@ -151,11 +152,18 @@ class OutboxPump:
     pictures : Pictures, optional
         Asked for the evidence picture of an alert, on its first attempt alone: one that failed
         with it is tried again without.
+    thread : ThreadPoolExecutor, optional
+        The one thread in which a shared connection is used.
+
+    Attributes
+    ----------
+    held : bool
+        While it is set no notice is taken; those in flight are marked.
     """
 
     def __init__(
         self,
-        database: Path,
+        database: Path | sqlite3.Connection,
         engine: AlertEngine,
         notifier: Notifier,
         wake: asyncio.Event,
@@ -165,8 +173,11 @@ class OutboxPump:
         settings: PumpSettings | None = None,
         on_outcome: Callable[[DeliveryOutcome], None] | None = None,
         pictures: Pictures | None = None,
+        thread: ThreadPoolExecutor | None = None,
     ) -> None:
         self._database = database
+        self._given_thread = thread
+        self.held = False
         self._engine = engine
         self._notifier = notifier
         self._wake = wake
@@ -196,7 +207,9 @@ class OutboxPump:
         StorageUnavailableError
             If the database cannot be opened.
         """
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="plumewatch-outbox")
+        self._thread = self._given_thread or ThreadPoolExecutor(
+            1, thread_name_prefix="plumewatch-outbox"
+        )
         try:
             await self._in_thread(self._open)
             await self._in_thread(self._release)
@@ -207,8 +220,9 @@ class OutboxPump:
                     if not self._stopping:
                         await self._sleep(wait_s)
         finally:
-            self._thread.submit(self._close)
-            self._thread.shutdown(wait=True)
+            if self._given_thread is None:
+                self._thread.submit(self._close)
+                self._thread.shutdown(wait=True)
 
     async def _sleep(self, wait_s: float) -> None:
         try:
@@ -222,6 +236,8 @@ class OutboxPump:
         room = self._settings.max_in_flight - self._in_flight.total()
         if room <= 0:
             return self._settings.idle_s
+        if self.held:
+            return 1.0
         try:
             rows, deadline = await self._in_thread(self._lease, room)
         except sqlite3.OperationalError as error:
@@ -313,7 +329,8 @@ class OutboxPump:
         return False
 
     def _open(self) -> None:
-        self._connection = sqlite.connect(self._database)
+        given = self._database
+        self._connection = given if isinstance(given, sqlite3.Connection) else sqlite.connect(given)
 
     def _close(self) -> None:
         if self._connection is not None:

@@ -283,7 +283,10 @@ class Watch:
         return self.position
 
     def _snapshot(self, position: int) -> state.Snapshot:
-        body = msgspec.msgpack.encode(
+        return state.Snapshot(position, self._detector.model_version, self._body())
+
+    def _body(self) -> bytes:
+        return msgspec.msgpack.encode(
             _Snapshot(
                 self._detector.snapshot(),
                 self._devices.snapshot(),
@@ -293,7 +296,16 @@ class Watch:
                 self._order.snapshot(),
             )
         )
-        return state.Snapshot(position, self._detector.model_version, body)
+
+    def fork(self, connection: sqlite3.Connection) -> Watch:
+        """Return a watch that goes on from here over another state database.
+
+        It has the same detectors, engine and levels, and does not follow silence.
+        """
+        twin = Watch(connection, self._engine, self._may_alert)
+        twin._restore(self._body())
+        twin.position = self.position
+        return twin
 
     def _save_liveness(self, tx: sqlite3.Connection, position: int) -> None:
         if self._liveness is not None:

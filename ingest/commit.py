@@ -92,6 +92,10 @@ class GroupCommit:
         """Entries that are not settled yet."""
         return len(self._queue) + len(self._group)
 
+    def unsettled(self) -> list[Reading]:
+        """Return the readings that wait for the disk, in the order in which they were taken in."""
+        return [r for entry in (*self._group, *self._queue) for r in entry.readings]
+
     def enter(
         self, readings: Sequence[Reading], letters: Sequence[DeadLetter] = ()
     ) -> asyncio.Future[None]:

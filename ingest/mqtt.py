@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from storage.journal import DeadLetter
     from storage.reading import Reading
 
-__all__ = ["Arrivals", "BrokerSettings", "MqttSource", "SourceState", "probe"]
+__all__ = ["Arrivals", "BrokerSettings", "MqttSource", "SourceState", "probe", "tap"]
 
 log = logging.getLogger(__name__)
 
@@ -411,6 +411,33 @@ class MqttSource:
         readings.extend(joined)
         letters = [o.dead_letter for o in outcomes if o.dead_letter is not None]
         await self._commit(readings, letters)
+
+
+async def tap(
+    settings: BrokerSettings,
+    topics: Sequence[str],
+    on_message: Callable[[Message], None],
+    clock: Callable[[], float],
+) -> None:
+    """Show messages as they come, beside the session that stores them, until cancelled.
+
+    At QoS 0 and without a session of its own: nothing is acknowledged, nothing is promised, and no
+    window closes.
+
+    Raises
+    ------
+    BrokerError
+        When the connection cannot be made or ends.
+    """
+    client = _client(settings, f"{settings.client_id}-tap", clean=True)
+    try:
+        async with client:
+            await client.subscribe([(topic, 0) for topic in topics], timeout=_TIMEOUT_S)
+            async for raw in client.messages:
+                payload = raw.payload if isinstance(raw.payload, bytes) else b""
+                on_message(Message(str(raw.topic), payload, clock(), retained=bool(raw.retain)))
+    except aiomqtt.MqttError as error:
+        raise _translated(error, settings) from error
 
 
 async def probe(settings: BrokerSettings) -> None:

@@ -43,6 +43,7 @@ def pipeline_status(service: Service, watch: Watch | None) -> PipelineStatus:
             **{f"failing: {what}": 1 for what in sorted(counters.failing)},
             **({"failing: journal": 1} if service.commits.failing else {}),
             **({"failing: series": 1} if service.writer.state.failing else {}),
+            **({"alerting from memory": 1} if service.memory.active else {}),
         },
         dead_letters=_dead_letters(service.journal),
         quarantine=[

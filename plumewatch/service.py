@@ -42,6 +42,7 @@ from plumewatch.health_page import HealthPages
 from plumewatch.http_server import HttpServer
 from plumewatch.http_settings import http_sources
 from plumewatch.intake_settings import intake_config, topic_filters
+from plumewatch.memory_alerts import MemoryAlerts
 from plumewatch.observer import Counters, Observer
 from plumewatch.paths import DataPaths
 from plumewatch.pipeline_status import pipeline_status
@@ -174,6 +175,19 @@ class Service:
             clock,
         )
 
+        self.memory = MemoryAlerts(
+            engine=self.engine,
+            notifier=self._notifier,
+            commits=self.commits,
+            journal=self.journal,
+            broker=broker_settings(config),
+            topics=topic_filters(config, heard.mappings),
+            heard=heard,
+            refusing=lambda: self.counters.failing.get("incidents", ""),
+            in_detector=partial(self._in_thread, "detector"),
+            clock=clock,
+            on_alerts=self._observer.on_alerts,
+        )
         self.latencies = Latencies()
         self.health = Health(
             clock=clock,
@@ -258,13 +272,14 @@ class Service:
                         ("staff page", web.serve()),
                         ("lease", hold_lease(self._lease, self.paths.root)),
                         ("watchdog", self.watchdog.run()),
+                        ("memory", self._stand_by_in_memory(pump)),
                     )
                 }
                 await stop.wait()
                 web.stop()
                 self.http.stop()
                 pump.stop()
-                for name in ("watchdog", "mqtt", "detector", "series", "housekeeping"):
+                for name in ("watchdog", "mqtt", "detector", "series", "housekeeping", "memory"):
                     tasks[name].cancel()
                 await asyncio.wait((tasks["http door"],), timeout=_LAST_ANSWERS_S)
                 tasks["commits"].cancel()
@@ -363,9 +378,11 @@ class Service:
                     await self._pass_time(watch)
                 continue
             events = await self._in_thread("detector", watch.step, [e.reading for e in entries])
+            self.memory.undecided = (events, position)
             alerts = await self._until_stored(
-                "incidents", watch.commit, events, position, self._clock()
+                "incidents", self._decided, watch.commit, events, position, self._clock()
             )
+            self.memory.undecided = None
             self.intake.tally.add_unjudged(watch.take_unjudged())
             self.counters.readings_detected += len(entries)
             if entries:  # none if all were corrupt
@@ -376,14 +393,26 @@ class Service:
             self._tell(events, alerts)
             if self._clock() - ticked >= _TICK_S:  # readings may come without a pause
                 ticked = self._clock()
-                self._tell([], await self._until_stored("incidents", watch.on_time, ticked))
+                self._tell(
+                    [], await self._until_stored("incidents", self._decided, watch.on_time, ticked)
+                )
 
     async def _pass_time(self, watch: Watch) -> None:
         """Nothing arrives: notice who is silent, resolve what is over."""
         now = self._clock()
         events = await self._in_thread("detector", watch.listen, now)
         work = partial(watch.commit, events, watch.position) if events else watch.on_time
-        self._tell(events, await self._until_stored("incidents", work, now))
+        self._tell(events, await self._until_stored("incidents", self._decided, work, now))
+
+    def _decided(self, work: Callable[..., T], *arguments: object) -> T:
+        """Carry over what was decided in memory before anything else is."""
+        if self._state is not None:
+            self.memory.give_back(self._state)
+        return work(*arguments)
+
+    async def _stand_by_in_memory(self, pump: OutboxPump) -> None:
+        if self._state is not None:
+            await self.memory.run(self._opened(), self._state, pump)
 
     def _tell(self, events: Sequence[Event], alerts: Sequence[AlertRecord]) -> None:
         if not events and not alerts:

@@ -1,0 +1,199 @@
+"""A full disk: nothing is acknowledged, alerts leave from memory, all comes right after."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sqlite3
+import subprocess
+import time
+
+import pytest
+
+from alerts.notify import RecordingNotifier
+from plumewatch.config import parse
+from plumewatch.service import Service
+from storage.journal import Journal
+from storage.reading import Reading
+from tests.support.broker import Mosquitto, free_port
+from tests.support.plumes import readings_of_puff
+from tests.support.service import Publisher, Receiver, ServiceProcess, eventually
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    monkeypatch.setenv("AP_URL", "json://127.0.0.1:9/push")
+    return parse(
+        {
+            "site": "S",
+            "timezone": "UTC",
+            "broker": {"port": free_port()},  # nobody answers: readings are put in by the tests
+            "web": {"port": free_port()},
+            "alerts": {"allow_private_targets": True},
+            "room": [{"id": "r", "name": "Boys", "building": "North"}],
+            "sensor": [{"id": "n2-boys-1", "room": "r"}],
+            "staff": [{"id": "ap", "name": "AP", "notify": [{"url_env": "AP_URL"}]}],
+        },
+        base=tmp_path,
+    )
+
+
+@contextlib.asynccontextmanager
+async def running(config):
+    service = Service(config, notifier=RecordingNotifier())
+    service.memory._grace_s = 0.1
+    service.commits._pauses = (0.05, 0.1)
+    stop = asyncio.Event()
+    task = asyncio.create_task(service.run(stop))
+    try:
+        ready = asyncio.create_task(service.ready.wait())
+        await asyncio.wait((task, ready), timeout=20, return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+        yield service
+    finally:
+        stop.set()
+        async with asyncio.timeout(30):
+            await task
+
+
+async def until(met):
+    async with asyncio.timeout(30):
+        while not met():  # noqa: ASYNC110 - what is waited for is in other threads
+            await asyncio.sleep(0.01)
+
+
+def fill_up(connection):
+    """Let a database grow no further than it is."""
+    connection.execute("PRAGMA max_page_count = 1")
+
+
+def make_room(connection):
+    connection.execute("PRAGMA max_page_count = 1000000000")
+
+
+def rows(service, query):
+    with contextlib.closing(sqlite3.connect(service.paths.state)) as found:
+        return [tuple(row) for row in found.execute(query)]
+
+
+@pytest.mark.parametrize("full", ["journal", "state", "both"])
+async def test_an_alert_leaves_from_memory_and_only_once(config, full):
+    async with running(config) as service:
+        now = time.time() - 400
+        await service._commit([Reading("n2-boys-1", now, now, {"pm25": 4.0})], [])
+        await until(lambda: service._watch.position == 1)
+        journal, state = service.journal._file._write, service._state
+        if full in ("journal", "both"):
+            fill_up(journal)
+        if full in ("state", "both"):  # it has room in its pages, so it is made read-only
+            state.execute("PRAGMA query_only = ON")
+        puff = readings_of_puff(start=time.time() - 300)
+        settled = service.commits.enter(puff)
+        await until(lambda: service._notifier.sent)
+        assert service.memory.active
+        assert rows(service, "SELECT * FROM incident") == []
+        if full != "state":
+            assert not settled.done()
+            assert service.journal.last_offset() == 1
+            assert service.commits.failing
+        make_room(journal)
+        state.execute("PRAGMA query_only = OFF")
+        async with asyncio.timeout(20):
+            await settled
+        await until(lambda: not service.memory.active)
+        await until(lambda: service._watch.position == 1 + len(puff))
+        await until(lambda: rows(service, "SELECT 1 FROM outbox WHERE status = 'sent'"))
+        await until(lambda: service.series.position() == 1 + len(puff))
+        ((incident, status),) = rows(service, "SELECT id, status FROM incident")
+        assert status in ("notified", "resolved")
+        said = [row[0] for row in rows(service, "SELECT what FROM incident_history ORDER BY seq")]
+        assert said.count("notified") == 1
+        assert len(service._notifier.sent) == 1
+        assert service._notifier.sent[0].notice.incident == incident
+        assert service.series.count() == 1 + len(puff)
+
+
+async def test_the_state_is_loud_and_goes_away(config, caplog):
+    async with running(config) as service:
+        fill_up(service.journal._file._write)
+        puff = readings_of_puff(start=time.time() - 300)
+        settled = service.commits.enter(puff)
+        await until(lambda: service.memory.active)
+        counters = service.pipeline().counters
+        assert counters["failing: journal"] == 1
+        assert counters["alerting from memory"] == 1
+        make_room(service.journal._file._write)
+        await settled
+        await until(lambda: not service.memory.active)
+        assert "failing: journal" not in service.pipeline().counters
+        assert "alerting from memory" not in service.pipeline().counters
+    said = [r.levelname for r in caplog.records if "from memory, nothing is stored" in r.message]
+    assert said == ["ERROR"]
+
+
+async def test_stopped_while_the_disk_is_full(config):
+    async with running(config) as service:
+        fill_up(service.journal._file._write)
+        settled = service.commits.enter(readings_of_puff(start=time.time() - 300))
+        await until(lambda: service.memory.active)
+    assert settled.cancelled()
+    with Journal(service.paths.journal) as journal:
+        assert journal.last_offset() == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 24 MB at the service's data folder; needs the right to mount."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    if os.geteuid() != 0:
+        pytest.skip("needs the right to mount a file system")
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip("a file system cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def fill(folder):
+    with (folder / "ballast").open("wb", buffering=0) as ballast, contextlib.suppress(OSError):
+        while True:
+            ballast.write(b"\0" * 4096)
+
+
+def test_a_file_system_without_room(small_disk, tmp_path):
+    """Real ENOSPC: more comes than the broker's window holds, the puff at its end."""
+    window = "max_inflight_messages 50\nmax_queued_messages 100000"
+    with (
+        Mosquitto(window) as broker,
+        Receiver() as receiver,
+        ServiceProcess(tmp_path, broker.port, push_url=receiver.url) as service,
+        Publisher(broker.port) as publisher,
+    ):
+        now = time.time()
+        puff = readings_of_puff(start=now - 300)
+        publisher.send_readings([puff[0]])
+        eventually(lambda: len(service.journal()) == 1, lambda: service.log)
+        fill(small_disk)
+        ours = [Reading("n2-boys-2", now - k, 0, {"pm25": 4.0}, seq=k) for k in range(400, 0, -1)]
+        publisher.send_readings(ours)
+        eventually(lambda: "alerts go on from memory" in service.log, lambda: service.log, 30)
+        eventually(lambda: "-tap" in broker.log, lambda: broker.log, 30)
+        publisher.send_readings(puff[1:])
+        publisher.settle()
+        eventually(lambda: receiver.pushes, lambda: service.log, 30)
+        before = len(service.journal())
+        assert before < 300  # what fitted before the file system was full
+        (small_disk / "ballast").unlink()
+        eventually(lambda: len(service.journal()) == len(puff) + len(ours), lambda: service.log, 40)
+        eventually(lambda: "takes part again" in service.log, lambda: service.log, 30)
+        stored = [(r.sensor, r.seq) for r in service.journal()]
+        assert sorted(stored) == sorted(publisher.acknowledged)
+        eventually(lambda: service.series().total() == len(puff) + 400, lambda: service.log, 30)
+        assert service.end(signal.SIGTERM) == 0
+        assert len(receiver.pushes) == 1, receiver.pushes
+        assert "Traceback" not in service.log

@@ -1,0 +1,129 @@
+"""What is decided in memory comes back once, and never over what people did meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+
+import pytest
+
+from alerts import repository
+from alerts.engine import AlertEngine
+from alerts.memory_state import apply_changes, copy_state, settle_changes, take_changes
+from storage import sqlite, state
+
+
+@pytest.fixture
+def disk(database):
+    with contextlib.closing(sqlite.connect(database)) as connection:
+        sqlite.migrate(connection, "state", state.SCRIPTS)
+        yield connection
+
+
+@pytest.fixture
+def engine(registry, policy):
+    return AlertEngine(registry, policy)
+
+
+def decide(engine, connection, *events, now=1000.0):
+    with sqlite.transaction(connection) as tx:
+        return engine.on_events(tx, events, now)
+
+
+def everything(connection):
+    return {
+        table: sorted(tuple(row) for row in connection.execute(f"SELECT * FROM {table}"))  # noqa: S608
+        for table in ("incident", "alert_event", "incident_history", "outbox", "incident_number")
+    }
+
+
+def carry(memory, disk):
+    changes = take_changes(memory)
+    left_out = apply_changes(disk, changes)
+    settle_changes(memory, changes)
+    return left_out
+
+
+def test_nothing_decided_is_nothing_to_carry(disk, engine, make_event):
+    decide(engine, disk, make_event())
+    memory = copy_state(disk)
+    assert everything(memory) == everything(disk)
+    assert take_changes(memory) == []
+    memory.close()
+
+
+def test_what_is_decided_in_memory_is_as_if_decided_on_the_disk(disk, engine, make_event):
+    memory = copy_state(disk)
+    assert len(decide(engine, memory, make_event())) == 1
+    assert carry(memory, disk) == 0
+    assert everything(disk) == everything(memory)
+    assert len(everything(disk)["outbox"]) >= 1
+    assert decide(engine, disk, make_event()) == []  # the event is known: nobody is told twice
+    assert take_changes(memory) == []
+    memory.close()
+
+
+def test_marks_made_after_the_first_carrying_follow(disk, engine, make_event):
+    memory = copy_state(disk)
+    decide(engine, memory, make_event())
+    carry(memory, disk)
+    with sqlite.transaction(memory) as tx:
+        (row, *_) = repository.lease(tx, 1001.0, owner="m", lease_s=60, limit=9, free=lambda _: 9)
+        assert repository.sent(tx, row, 1002.0)
+        engine.delivered(tx, row, 1002.0)
+    assert carry(memory, disk) == 0
+    assert everything(disk) == everything(memory)
+    memory.close()
+
+
+def test_what_somebody_did_on_the_disk_stays(disk, engine, make_event):
+    (alert,) = decide(engine, disk, make_event())
+    memory = copy_state(disk)
+    with sqlite.transaction(disk) as tx:
+        engine.acknowledge(tx, alert.incident, "ap", 1100.0)
+    with sqlite.transaction(memory) as tx:
+        engine.on_time(tx, 1e6)
+    assert carry(memory, disk) >= 1
+    assert repository.load(disk, alert.incident).acknowledged_at == 1100.0
+    memory.close()
+
+
+def test_an_incident_opened_on_both_sides_is_kept_once(disk, engine, make_event):
+    memory = copy_state(disk)
+    decide(engine, memory, make_event())
+    decide(engine, disk, make_event(onset=900.0))
+    assert carry(memory, disk) >= 1
+    assert len(everything(disk)["incident"]) == 1
+    memory.close()
+
+
+def test_a_disk_that_refuses_keeps_nothing_and_can_be_asked_again(disk, engine, make_event):
+    memory = copy_state(disk)
+    decide(engine, memory, make_event())
+    before = everything(disk)
+    disk.execute("PRAGMA query_only = ON")
+    with pytest.raises(sqlite3.OperationalError):
+        carry(memory, disk)
+    disk.execute("PRAGMA query_only = OFF")
+    assert everything(disk) == before
+    assert carry(memory, disk) == 0
+    assert everything(disk) == everything(memory)
+    memory.close()
+
+
+def test_notices_in_flight_are_left_to_who_sends_them(disk, engine, make_event):
+    decide(engine, disk, make_event())
+    with sqlite.transaction(disk) as tx:
+        assert repository.lease(tx, 1001.0, owner="d", lease_s=60, limit=1, free=lambda _: 9)
+    memory = copy_state(disk)
+    assert len(everything(memory)["outbox"]) == len(everything(disk)["outbox"]) - 1
+    assert take_changes(memory) == []
+    memory.close()
+
+
+def test_a_state_that_cannot_be_read_is_begun_anew(engine, make_event):
+    closed = sqlite.connect(":memory:")
+    closed.close()
+    memory = copy_state(closed)
+    assert len(decide(engine, memory, make_event())) == 1
+    memory.close()
