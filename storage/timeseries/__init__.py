@@ -1,16 +1,28 @@
-"""Time series of readings: one protocol, one store so far (`storage.timeseries.sqlite`)."""
+"""Time series of readings: one protocol, two kinds of store.
+
+`storage.timeseries.sqlite` is the embedded one, `storage.timeseries.influx` writes into an
+InfluxDB of the site. What a reading becomes on its way is one of three, here as everywhere:
+accepted (`Series.write` returns), rejected (`BatchRefusedError`; `storage.timeseries.writer` makes
+the one reading a dead letter), or kept (`StorageUnavailableError`; it stays in the journal).
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+
+from detection.quantities import COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["LatestReading", "SeriesReader"]
+    from storage.reading import Reading
+
+__all__ = ["Aggregate", "Coverage", "LatestReading", "Series", "SeriesReader", "StoredEvent"]
+
+Aggregate = Literal["mean", "min", "max"]
 
 
 class LatestReading(NamedTuple):
@@ -18,6 +30,22 @@ class LatestReading(NamedTuple):
 
     time: float
     values: Mapping[str, float]
+
+
+class StoredEvent(NamedTuple):
+    """What a device said besides its values: device events and quantities it reported faulty."""
+
+    time: float
+    sensor: str
+    events: tuple[str, ...]
+    faults: tuple[str, ...]
+
+
+class Coverage(NamedTuple):
+    """Readings expected of a sensor by its interval, and readings stored."""
+
+    expected: float
+    received: int
 
 
 class SeriesReader(Protocol):
@@ -30,3 +58,78 @@ class SeriesReader(Protocol):
         self, sensor: str, start: float, end: float
     ) -> tuple[NDArray[np.float64], Mapping[str, NDArray[np.float64]]]:
         """Event times in ``[start, end]``, ascending, and one column a quantity; NaN if absent."""
+
+
+class Series(SeriesReader, Protocol):
+    """A store of readings: what `SeriesWriter` fills, with its queries."""
+
+    def open(self) -> None:
+        """Open what it needs on this machine; no network.
+
+        Raises
+        ------
+        StorageUnavailableError
+        SchemaTooNewError
+        """
+
+    def close(self) -> None:
+        """Close it; safe to call twice."""
+
+    @property
+    def repairs(self) -> int:
+        """Times that a file of it was set aside and rebuilt since the start."""
+
+    def position(self) -> int:
+        """Journal offset up to which readings are stored for good."""
+
+    def write(self, readings: Sequence[Reading], behind: int) -> None:
+        """Store readings and the position behind them; see `writer.SeriesStore`."""
+
+    def readings(
+        self,
+        sensor: str,
+        start: float,
+        end: float,
+        every_s: float,
+        aggregate: Aggregate = "mean",
+        quantities: Sequence[str] = COLUMNS,
+    ) -> tuple[NDArray[np.float64], Mapping[str, NDArray[np.float64]]]:
+        """Aggregate readings over intervals of equal length.
+
+        Parameters
+        ----------
+        sensor : str
+        start, end : float
+            Unix seconds, half-open: ``[start, end)``.
+        every_s : float
+            Length of an interval, seconds, at least a millisecond; intervals begin at multiples of
+            it since 1970.
+        aggregate : {"mean", "min", "max"}
+        quantities : sequence of str
+
+        Returns
+        -------
+        time : ndarray of float64
+            Beginnings of the intervals that hold a value, Unix seconds, ascending.
+        values : mapping of str to ndarray of float64
+            Quantities that occur at least once; NaN where absent.
+        """
+
+    def events(self, start: float, end: float, sensor: str | None = None) -> list[StoredEvent]:
+        """Return what devices reported in ``[start, end)``, by time, then sensor."""
+
+    def coverage(
+        self, start: float, end: float, intervals: Mapping[str, float]
+    ) -> Mapping[str, Coverage]:
+        """Count readings in ``[start, end)`` against what sensors should have sent.
+
+        Parameters
+        ----------
+        start, end : float
+            Unix seconds.
+        intervals : mapping of str to float
+            Seconds between readings of each sensor.
+        """
+
+    def count(self) -> int:
+        """Return the number of stored readings."""

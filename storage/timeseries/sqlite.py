@@ -8,17 +8,16 @@ and instant only fills what the first left empty.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Self
-
-import numpy as np
 
 from detection.quantities import COLUMNS
 from storage.database_file import DatabaseFile
 from storage.sqlite import migrate
 from storage.state import SCRIPTS as STATE_SCRIPTS
 from storage.state import position, set_position
-from storage.timeseries import LatestReading
+from storage.timeseries import StoredEvent
+from storage.timeseries.line_protocol import to_ns
+from storage.timeseries.tables import columns, coverages, every_ns, merged, quantities_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -26,11 +25,13 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from storage.reading import Reading
+    from storage.timeseries import Aggregate, Coverage, LatestReading
 
-__all__ = ["SqliteSeries"]
+__all__ = ["SqliteSeries", "to_ns"]
 
 _COLUMNS_DDL = ", ".join(f"{key} REAL" for key in COLUMNS)
 SCRIPTS = (
@@ -55,31 +56,13 @@ SCRIPTS = (
 _CONSUMER = "series"
 _NS = 1_000_000_000
 _LATEST_ROWS = 12
-_LATEST_S = 120
+_SQL = {"mean": "avg", "min": "min", "max": "max"}
 _ALL = ("sensor", "time", "received", *COLUMNS, "events", "faults", "flags")
 _UPSERT = (
     f"INSERT INTO reading ({', '.join(_ALL)}) VALUES ({', '.join('?' * len(_ALL))})"  # noqa: S608 - names from the table of quantities
     " ON CONFLICT (sensor, time) DO UPDATE SET "
     + ", ".join(f"{c} = coalesce({c}, excluded.{c})" for c in _ALL[3:])
 )
-
-
-def _merged(rows: Sequence[sqlite3.Row]) -> LatestReading:
-    """Newest value of each quantity over rows of one sensor, newest first."""
-    newest = rows[0][0]
-    values: dict[str, float] = {}
-    for row in rows:
-        if newest - row[0] > _LATEST_S * _NS:
-            break
-        for key, value in zip(COLUMNS, row[1:], strict=True):
-            if value is not None:
-                values.setdefault(key, value)
-    return LatestReading(newest / _NS, values)
-
-
-def to_ns(time: float) -> int:
-    """Unix seconds to whole nanoseconds, exact to the microsecond."""
-    return round(time * 1e6) * 1000
 
 
 class SqliteSeries:
@@ -178,7 +161,7 @@ class SqliteSeries:
         """Newest reading of every sensor that has one.
 
         Devices that spread their quantities over several messages are shown whole: a quantity that
-        the newest message lacks comes from one at most `_LATEST_S` older.
+        the newest message lacks comes from one at most two minutes older.
         """
         found: dict[str, LatestReading] = {}
         columns = ", ".join(COLUMNS)
@@ -192,7 +175,7 @@ class SqliteSeries:
                 ).fetchall()
             )
             if rows:
-                found[name] = _merged(rows)
+                found[name] = merged(rows, COLUMNS)
         return found
 
     def window(
@@ -213,21 +196,66 @@ class SqliteSeries:
         values : dict of str to ndarray of float64, shape (n,)
             Quantities that occur at least once; NaN where absent.
         """
-        columns = ", ".join(COLUMNS)
+        chosen = ", ".join(COLUMNS)
         rows = self._file.found(
             lambda db: db.execute(
-                f"SELECT time, {columns} FROM reading"  # noqa: S608 - names from the table of quantities
+                f"SELECT time, {chosen} FROM reading"  # noqa: S608 - names from the table of quantities
                 " WHERE sensor = (SELECT id FROM sensor WHERE name = ?) AND time BETWEEN ? AND ?"
                 " ORDER BY time",
                 (sensor, to_ns(start), to_ns(end)),
             ).fetchall()
         )
-        time = np.array([row[0] / _NS for row in rows], dtype=np.float64)
-        table = np.array(
-            [[math.nan if v is None else v for v in row[1:]] for row in rows], dtype=np.float64
-        ).reshape(len(rows), len(COLUMNS))
-        present = ~np.all(np.isnan(table), axis=0) if len(rows) else np.zeros(len(COLUMNS), bool)
-        return time, {k: table[:, i] for i, k in enumerate(COLUMNS) if present[i]}
+        return columns(rows, COLUMNS)
+
+    def readings(
+        self,
+        sensor: str,
+        start: float,
+        end: float,
+        every_s: float,
+        aggregate: Aggregate = "mean",
+        quantities: Sequence[str] = COLUMNS,
+    ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
+        """Aggregate readings over intervals of equal length; see `storage.timeseries.Series`."""
+        keys, step = quantities_of(quantities), every_ns(every_s)
+        chosen = ", ".join(f"{_SQL[aggregate]}({key})" for key in keys)
+        rows = self._file.found(
+            lambda db: db.execute(
+                f"SELECT time / ? * ? AS begins, {chosen} FROM reading"  # noqa: S608 - names from the table of quantities
+                " WHERE sensor = (SELECT id FROM sensor WHERE name = ?) AND time >= ? AND time < ?"
+                " GROUP BY begins ORDER BY begins",
+                (step, step, sensor, to_ns(start), to_ns(end)),
+            ).fetchall()
+        )
+        return columns([row for row in rows if any(v is not None for v in row[1:])], keys)
+
+    def events(self, start: float, end: float, sensor: str | None = None) -> list[StoredEvent]:
+        """Return what devices reported in ``[start, end)``, by time, then sensor."""
+        rows = self._file.found(
+            lambda db: db.execute(
+                "SELECT time, name, events, faults FROM sensor JOIN reading ON sensor = id"
+                " WHERE (name = ? OR ? IS NULL) AND time >= ? AND time < ?"
+                " AND (events IS NOT NULL OR faults IS NOT NULL) ORDER BY time, name",
+                (sensor, sensor, to_ns(start), to_ns(end)),
+            ).fetchall()
+        )
+        return [
+            StoredEvent(time / _NS, name, _words(events), _words(faults))
+            for time, name, events, faults in rows
+        ]
+
+    def coverage(
+        self, start: float, end: float, intervals: Mapping[str, float]
+    ) -> dict[str, Coverage]:
+        """Count readings in ``[start, end)`` against what sensors should have sent."""
+        rows = self._file.found(
+            lambda db: db.execute(
+                "SELECT name, (SELECT count(*) FROM reading WHERE sensor = id AND time >= ?"
+                " AND time < ?) FROM sensor",
+                (to_ns(start), to_ns(end)),
+            ).fetchall()
+        )
+        return coverages({name: int(n) for name, n in rows}, start, end, intervals)
 
     def count(self) -> int:
         """Return the number of stored readings."""
@@ -243,6 +271,10 @@ class SqliteSeries:
             ).fetchone()
             found = known[name] = int(row[0])
         return found
+
+
+def _words(text: str | None) -> tuple[str, ...]:
+    return tuple(text.split()) if text else ()
 
 
 def _prepare(connection: sqlite3.Connection) -> None:

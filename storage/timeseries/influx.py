@@ -1,0 +1,272 @@
+"""Readings in an InfluxDB of the site.
+
+Constraints
+-----------
+The position in the journal is kept in a small SQLite file on this machine, moved only after the
+server has said that a batch is stored. A crash between the two writes the batch again, which lands
+on itself (`storage.timeseries.line_protocol`). Opening touches the file alone: a server that is
+away or set up wrong keeps readings waiting in the journal and stops nothing else.
+
+Two readings of one sensor and microsecond are two points here; queries join them as the embedded
+store does, the earlier one first. Aggregates count both.
+
+What it is not
+--------------
+Nothing is buffered or retried here; `storage.timeseries.writer` does both, from the journal.
+"""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from detection.quantities import COLUMNS
+from storage.database_file import DatabaseFile
+from storage.sqlite import migrate
+from storage.state import SCRIPTS, position, set_position
+from storage.timeseries import StoredEvent
+from storage.timeseries.influx_http import InfluxHttp
+from storage.timeseries.line_protocol import QUARANTINE, READING, LineEncoder, to_ns
+from storage.timeseries.tables import columns, coverages, every_ns, merged, quantities_of
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from storage.reading import Reading
+    from storage.registry import Registry
+    from storage.timeseries import Aggregate, Coverage, LatestReading
+    from storage.timeseries.influx_http import InfluxSettings
+
+__all__ = ["InfluxSeries", "quoted"]
+
+_CONSUMER: Final = "influx"
+_NS: Final = 1_000_000_000
+_LATEST_ROWS: Final = 24
+_RECENT_S: Final = 3600
+_NAMES: Final = 50
+"""Sensors named in one statement; it has to fit into a URL."""
+_ALL: Final = ", ".join(f'"{key}"' for key in COLUMNS)
+
+
+def quoted(text: str) -> str:
+    r"""Write a string into an InfluxQL statement.
+
+    Examples
+    --------
+    >>> print(quoted("it's a \\"))
+    'it\'s a \\'
+    """
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n") + "'"
+
+
+class InfluxSeries:
+    """Readings in one database (bucket) of an InfluxDB.
+
+    Parameters
+    ----------
+    settings : InfluxSettings
+    registry : Registry
+        Where the tags come from.
+    cursor : Path or str
+        File that keeps the position in the journal.
+    """
+
+    def __init__(self, settings: InfluxSettings, registry: Registry, cursor: Path | str) -> None:
+        self.http = InfluxHttp(settings)
+        self._registry = registry
+        self._encoder = LineEncoder(registry)
+        self._file = DatabaseFile(cursor, _prepare)
+
+    @property
+    def repairs(self) -> int:
+        """Times that the file of the position was set aside and rebuilt since the start."""
+        return self._file.repairs
+
+    def open(self) -> None:
+        """Open the file of the position; the server is first spoken to by a query or a write.
+
+        Raises
+        ------
+        StorageUnavailableError
+            If the file cannot be created or written.
+        SchemaTooNewError
+            If a newer program wrote it.
+        """
+        self._file.open()
+
+    def close(self) -> None:
+        """Close it; safe to call twice."""
+        self._file.close()
+        self.http.close()
+
+    def __enter__(self) -> Self:
+        """Open on entry."""
+        self.open()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close on exit."""
+        self.close()
+
+    def position(self) -> int:
+        """Journal offset up to which readings are stored there."""
+        return self._file.found(lambda db: position(db, _CONSUMER))
+
+    def write(self, readings: Sequence[Reading], behind: int) -> None:
+        """Store readings, then the journal position behind them.
+
+        Parameters
+        ----------
+        readings : sequence of Reading
+        behind : int
+            Journal offset of the last reading of the batch.
+
+        Raises
+        ------
+        StorageUnavailableError
+            See `storage.timeseries.influx_http`.
+        BatchRefusedError
+            At least one of them is refused for good; the position has not moved.
+        """
+        if readings:
+            self.http.write(self._encoder.encode(readings))
+        self._file.written(lambda tx: set_position(tx, _CONSUMER, behind))
+
+    def latest(self) -> Mapping[str, LatestReading]:
+        """Newest reading of every registered sensor that has one, joined over two minutes."""
+        found = self._latest(f"time > now() - {_RECENT_S}s")
+        silent = [name for name in self._registry.sensors if name not in found]
+        for i in range(0, len(silent), _NAMES):
+            names = " OR ".join(f'"sensor" = {quoted(name)}' for name in silent[i : i + _NAMES])
+            found.update(self._latest(f"({names})"))
+        return found
+
+    def window(
+        self, sensor: str, start: float, end: float
+    ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
+        """Return all readings of one sensor in a closed interval of event time; NaN if absent."""
+        measurement, mine = self._place(sensor)
+        found = self.http.query(
+            f'SELECT {_ALL}, "received" FROM "{measurement}" WHERE {mine}'  # noqa: S608 - quoted
+            f" AND time >= {to_ns(start)} AND time <= {to_ns(end) + 999}"
+        )
+        return columns(_joined(row for series in found for row in series["values"]), COLUMNS)
+
+    def readings(
+        self,
+        sensor: str,
+        start: float,
+        end: float,
+        every_s: float,
+        aggregate: Aggregate = "mean",
+        quantities: Sequence[str] = COLUMNS,
+    ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
+        """Aggregate readings over intervals of equal length; see `storage.timeseries.Series`."""
+        keys, step = quantities_of(quantities), every_ns(every_s)
+        measurement, mine = self._place(sensor)
+        chosen = ", ".join(f'{aggregate}("{key}") AS "{key}"' for key in keys)
+        found = self.http.query(
+            f'SELECT {chosen} FROM "{measurement}" WHERE {mine}'  # noqa: S608 - quoted
+            f" AND time >= {to_ns(start)} AND time < {to_ns(end)}"
+            f" GROUP BY time({step // 1_000_000}ms) fill(none)"
+        )
+        rows = [row for series in found for row in series["values"]]
+        return columns([row for row in rows if any(v is not None for v in row[1:])], keys)
+
+    def events(self, start: float, end: float, sensor: str | None = None) -> list[StoredEvent]:
+        """Return what devices reported in ``[start, end)``, by time, then sensor."""
+        found: list[StoredEvent] = []
+        places = {self._place(sensor)} if sensor else {(READING, ""), (QUARANTINE, "")}
+        for measurement, mine in places:
+            name = "name" if measurement == QUARANTINE else "sensor"
+            rows = self._rows(
+                f'SELECT "events", "faults", "received", "{name}" FROM "{measurement}"'  # noqa: S608 - quoted
+                f" WHERE time >= {to_ns(start)} AND time < {to_ns(end)}"
+                + (f" AND {mine}" if mine else "")
+            )
+            found += [
+                StoredEvent(ns // 1000 / 1e6, who, _words(events), _words(faults))
+                for ns, events, faults, _, who in rows
+                if events or faults
+            ]
+        return sorted(found)
+
+    def coverage(
+        self, start: float, end: float, intervals: Mapping[str, float]
+    ) -> dict[str, Coverage]:
+        """Count readings in ``[start, end)`` against what sensors should have sent."""
+        found = self.http.query(
+            f'SELECT count("received") FROM "{READING}"'  # noqa: S608 - constants and numbers
+            f' WHERE time >= {to_ns(start)} AND time < {to_ns(end)} GROUP BY "sensor"'
+        )
+        received = {str(s["tags"]["sensor"]): int(s["values"][0][1]) for s in found}
+        return coverages(received, start, end, intervals)
+
+    def count(self) -> int:
+        """Return the number of stored points."""
+        return sum(
+            int(self._rows(f'SELECT count("received") FROM "{name}"')[0][1])  # noqa: S608 - constants
+            for name in (READING, QUARANTINE)
+            if self._rows(f'SELECT "received" FROM "{name}" LIMIT 1')  # noqa: S608
+        )
+
+    def _latest(self, which: str) -> dict[str, LatestReading]:
+        found = self.http.query(
+            f'SELECT {_ALL}, "received" FROM "{READING}" WHERE {which}'  # noqa: S608 - quoted
+            f' GROUP BY "sensor" ORDER BY time DESC LIMIT {_LATEST_ROWS}'
+        )
+        return {
+            str(series["tags"]["sensor"]): merged(_joined(series["values"])[::-1], COLUMNS)
+            for series in found
+        }
+
+    def _rows(self, statement: str) -> list[list[Any]]:
+        return [row for series in self.http.query(statement) for row in series["values"]]
+
+    def _place(self, sensor: str) -> tuple[str, str]:
+        """Measurement of a sensor, and the condition that its points fulfil."""
+        if sensor in self._registry.sensors:
+            return READING, f'"sensor" = {quoted(sensor)}'
+        return QUARANTINE, f'"name" = {quoted(sensor)}'
+
+
+def _joined(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
+    """Join rows of one microsecond: what the earlier received lacks is filled from the later.
+
+    Parameters
+    ----------
+    rows : iterable of sequence
+        Nanoseconds, values, time of receipt.
+
+    Returns
+    -------
+    list of list
+        Nanoseconds of whole microseconds, ascending, and values.
+    """
+    ordered = sorted(rows, key=lambda row: (row[0] // 1000, row[-1] or 0.0, row[0]))
+    found: list[list[Any]] = []
+    for micro, same in groupby(ordered, key=lambda row: row[0] // 1000):
+        first, *others = (list(row[1:-1]) for row in same)
+        for other in others:
+            first = [b if a is None else a for a, b in zip(first, other, strict=True)]
+        found.append([micro * 1000, *first])
+    return found
+
+
+def _words(text: str | None) -> tuple[str, ...]:
+    return tuple(text.split()) if text else ()
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    migrate(connection, "state", SCRIPTS)

@@ -1,0 +1,345 @@
+"""HTTP to an InfluxDB of any generation, and what its answers mean.
+
+The generation is asked for once (``/ping``, then ``/health``) and decides three things (`Dialect`):
+the write path, the names of its parameters, and how the secret is sent. Everything is read through
+InfluxQL on ``/query``, which 1.x and 3 have and 2.x answers for every bucket of a name by virtual
+mapping.
+
+What an answer to a write means
+-------------------------------
+=====================  =========================================================================
+2xx                    stored (by default each is on the server's disk before it answers)
+400, 413, 422          refused for what is in it, perhaps only in part: `BatchRefusedError`, and
+                       whoever wrote halves the batch. What was stored is stored again, onto itself
+429, 503               not now: `StorageUnavailableError` with ``Retry-After``
+401, 403, 404          token, right, database: nothing is wrong with the readings, so they are kept
+                       (`StorageUnavailableError` with a sentence) until somebody puts it right
+all else, no answer    `StorageUnavailableError`
+=====================  =========================================================================
+"""
+
+from __future__ import annotations
+
+import base64
+import email.utils
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from storage.errors import BatchRefusedError, StorageUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+__all__ = ["Dialect", "InfluxHttp", "InfluxSettings", "Server", "retry_after_s"]
+
+_TIMEOUT_MS: Final = (5_000, 30_000)
+_REFUSED: Final = frozenset({400, 413, 422})
+_NOTHING_TO_WRITE: Final = ("requires points", "no points", "empty", "missing line", "no data")
+
+
+@dataclass(frozen=True, slots=True)
+class InfluxSettings:
+    """Where the series is kept.
+
+    Attributes
+    ----------
+    url : str
+        Scheme, host and port.
+    database : str
+        Database of 1.x and 3, bucket of 2.x.
+    org : str
+        Organisation, for 2.x.
+    username : str
+        For 1.x; `secret` is then the password.
+    secret : str
+        Token or password; empty where none is needed.
+    ca_file : Path, optional
+        Certificates to trust instead of the system's.
+    """
+
+    url: str
+    database: str = "plumewatch"
+    org: str = ""
+    username: str = ""
+    secret: str = field(default="", repr=False)
+    ca_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What differs between the generations."""
+
+    name: str
+    write_path: str
+    database_key: str
+    holds: str
+
+
+DIALECTS: Final = {
+    1: Dialect("InfluxDB 1.x", "/write", "db", "database"),
+    2: Dialect("InfluxDB 2.x", "/api/v2/write", "bucket", "bucket"),
+    3: Dialect("InfluxDB 3", "/api/v2/write", "bucket", "database"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What answered: its version as it says it, and how to speak with it."""
+
+    version: str
+    major: int
+
+    @property
+    def dialect(self) -> Dialect:
+        """How to speak with it."""
+        return DIALECTS[self.major]
+
+
+def retry_after_s(text: str | None, now: float) -> float | None:
+    """Read a Retry-After header: seconds, or a date.
+
+    Examples
+    --------
+    >>> retry_after_s("30", 0.0), retry_after_s("Thu, 01 Jan 1970 00:01:00 GMT", 10.0)
+    (30.0, 50.0)
+    >>> retry_after_s("soon", 0.0) is None
+    True
+    """
+    if not text:
+        return None
+    if text.strip().isdecimal():
+        return float(text.strip()[:9])
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - now)
+    except ValueError:
+        return None
+
+
+class InfluxHttp:
+    """Requests to one server, over the HTTP layer of `influxdb_client`; safe from many threads.
+
+    Parameters
+    ----------
+    settings : InfluxSettings
+    """
+
+    def __init__(self, settings: InfluxSettings) -> None:
+        self.settings = settings
+        parts = urlsplit(settings.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+            raise ValueError("the URL of InfluxDB must be http[s]://host[:port], without a user")
+        self._client: Any = None
+        self._server: Server | None = None
+
+    def close(self) -> None:
+        """Let go of the connections; safe to call twice."""
+        self._client = None
+
+    def server(self) -> Server:
+        """Ask the server once what it is.
+
+        Raises
+        ------
+        StorageUnavailableError
+            If it does not answer, or is no InfluxDB of a known generation.
+        """
+        if self._server is None:
+            self._server = self._probe()
+        return self._server
+
+    def write(self, lines: bytes, **more: str) -> None:
+        """Send lines.
+
+        Raises
+        ------
+        StorageUnavailableError
+        BatchRefusedError
+            See the module.
+        """
+        dialect = self.server().dialect
+        query = {dialect.database_key: self.settings.database, "precision": "ns", **more}
+        if self.server().major == 2:
+            query["org"] = self.settings.org
+        self._call("POST", dialect.write_path, query, lines, "text/plain; charset=utf-8")
+
+    def query(self, statement: str, *, change: bool = False) -> list[dict[str, Any]]:
+        """Return the series that an InfluxQL statement finds; times are nanoseconds.
+
+        Parameters
+        ----------
+        statement : str
+        change : bool
+            Whether it changes something on the server.
+
+        Raises
+        ------
+        StorageUnavailableError
+        """
+        query = {"db": self.settings.database, "epoch": "ns", "q": statement}
+        try:
+            status, _, body = self._call("POST" if change else "GET", "/query", query)
+        except BatchRefusedError as error:
+            raise StorageUnavailableError(str(error)) from error
+        try:
+            answer = msgspec.json.decode(body)
+            results = answer["results"]
+            said = answer.get("error") or next((r["error"] for r in results if "error" in r), "")
+        except (msgspec.DecodeError, KeyError, TypeError, AttributeError) as error:
+            raise StorageUnavailableError(
+                f"{self.settings.url}: /query does not answer as InfluxDB does ({status})"
+            ) from error
+        if said:
+            raise StorageUnavailableError(self._sentence(status, str(said)))
+        return [series for result in results for series in result.get("series", ())]
+
+    def request(
+        self, method: str, path: str, query: Mapping[str, str], body: object = None
+    ) -> dict[str, Any]:
+        """Call the JSON interface of 2.x.
+
+        Raises
+        ------
+        StorageUnavailableError
+        BatchRefusedError
+        """
+        content = msgspec.json.encode(body) if body is not None else b""
+        _, _, answer = self._call(method, path, query, content, "application/vnd.influx; utf-8")
+        return msgspec.json.decode(answer, type=dict[str, Any]) if answer.strip() else {}
+
+    def check_write(self) -> None:
+        """Try whether writing would be allowed, without writing anything.
+
+        Raises
+        ------
+        StorageUnavailableError
+            With the sentence that says what does not fit.
+        """
+        try:
+            self.write(b"\n")
+        except BatchRefusedError as error:
+            if not any(words in str(error).lower() for words in _NOTHING_TO_WRITE):
+                raise StorageUnavailableError(str(error)) from error
+
+    def _probe(self) -> Server:
+        _, headers, body = self._call("GET", "/ping", {})
+        version = _header(headers, "X-Influxdb-Version") or _version_in(body)
+        if not version:
+            _, _, body = self._call("GET", "/health", {})
+            version = _version_in(body)
+        number = version.lstrip("v").split(".", 1)[0]
+        if not number.isdecimal() or int(number) not in DIALECTS:
+            raise StorageUnavailableError(
+                f"{self.settings.url} answers, but is no InfluxDB 1, 2 or 3"
+                + (f" (it says version {version[:40]!r})" if version else "")
+            )
+        return Server(version[:40], int(number))
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: bytes = b"",
+        content_type: str = "application/octet-stream",
+    ) -> tuple[int, Sequence[tuple[str, str]], bytes]:
+        import urllib3  # noqa: PLC0415 - only who uses it pays for it
+        from influxdb_client.rest import ApiException  # noqa: PLC0415
+
+        headers = {"Content-Type": content_type, **self._authorization()}
+        try:
+            found = self._opened().call_api(
+                path,
+                method,
+                query_params=list(query.items()),
+                header_params=headers,
+                body=body or None if method == "GET" else body or b"\n",
+                _preload_content=False,
+                _return_http_data_only=True,
+            )
+            return found.status, list(found.headers.items()), found.data
+        except ApiException as error:
+            raise self._translated(error) from error
+        except urllib3.exceptions.HTTPError as error:
+            raise StorageUnavailableError(
+                f"{self.settings.url} does not answer: {_why(error)}"
+            ) from error
+
+    def _translated(self, error: Any) -> StorageUnavailableError | BatchRefusedError:
+        status = int(error.status or 0)
+        raw = error.body or b""
+        said = _message(raw if isinstance(raw, bytes) else str(raw).encode())
+        sentence = self._sentence(status, said or str(error.reason or ""))
+        if status in _REFUSED and "database not found" not in said:
+            return BatchRefusedError(sentence)
+        wish = error.headers.get("Retry-After") if error.headers else None
+        return StorageUnavailableError(sentence, retry_after_s=retry_after_s(wish, time.time()))
+
+    def _sentence(self, status: int, said: str) -> str:
+        url, name = self.settings.url, self.settings.database
+        holds = self._server.dialect.holds if self._server else "database"
+        detail = f" ({said[:200]})" if said else ""
+        if status == 401:
+            return f"{url} does not accept the token or password{detail}"
+        if status == 403:
+            return f"{url}: the token or user has no right to {holds} {name!r}{detail}"
+        if status == 404 or "not found" in said:
+            return f"{url} has no {holds} {name!r}{detail}; `plumewatch storage setup` makes it"
+        if status >= 500 and "read-only" in said.lower():
+            return f"{url} takes no writes at the moment{detail}"
+        return f"{url} answers {status}{detail}"
+
+    def _authorization(self) -> dict[str, str]:
+        settings = self.settings
+        if not settings.secret:
+            return {}
+        if settings.username:
+            pair = f"{settings.username}:{settings.secret}".encode()
+            return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
+        return {"Authorization": f"Token {settings.secret}"}
+
+    def _opened(self) -> Any:
+        client = self._client
+        if client is None:
+            from influxdb_client._sync import api_client  # noqa: PLC0415
+            from influxdb_client.configuration import Configuration  # noqa: PLC0415
+
+            configuration: Any = Configuration()  # type: ignore[no-untyped-call]
+            configuration.host = self.settings.url.rstrip("/")
+            configuration.timeout = _TIMEOUT_MS
+            configuration.ssl_ca_cert = str(self.settings.ca_file or "") or None
+            client = self._client = api_client.ApiClient(  # type: ignore[no-untyped-call]
+                configuration, retries=False
+            )
+        return client
+
+
+def _header(headers: Sequence[tuple[str, str]], name: str) -> str:
+    return next((v for k, v in headers if k.lower() == name.lower()), "")
+
+
+def _version_in(body: bytes) -> str:
+    try:
+        found = msgspec.json.decode(body, type=dict[str, Any])
+    except msgspec.MsgspecError:
+        return ""
+    return str(found.get("version") or "")
+
+
+def _message(body: bytes) -> str:
+    """Return the server's own words, in one line."""
+    try:
+        found = msgspec.json.decode(body, type=dict[str, Any])
+        text = str(found.get("error") or found.get("message") or "")
+    except msgspec.MsgspecError:
+        text = body[:1000].decode("utf-8", "replace")
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _why(error: Exception) -> str:
+    words = str(getattr(error, "reason", None) or error)
+    return words.rsplit(": ", 1)[-1][:120] or type(error).__name__

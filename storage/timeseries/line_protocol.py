@@ -1,0 +1,170 @@
+"""Readings as InfluxDB's line protocol.
+
+Constraints
+-----------
+- Times are nanoseconds, always, so no precision parameter can be forgotten on the other side.
+- Tags come from the registry alone (`TAGS`), so there are never more series than registered
+  sensors; a sensor that moves to another room begins one more. Readings of sensors that are not
+  registered go to the measurement ``quarantine``, one series, with the name as a field.
+- A field never changes type: quantities and ``received`` are floats, all else strings.
+- What is not a finite number is not written. ``received`` always is, so no line is ever empty.
+- Two different readings of one sensor and microsecond never share a nanosecond: event time is
+  exact to the microsecond, and the last three digits (`Slots`) are made from what the reading
+  says. The same reading written again therefore lands on itself.
+
+What it is not
+--------------
+No general encoder. Control characters and a trailing backslash cannot be written in a tag; in names
+of rooms and buildings they become spaces (`tag_value`). Strings of fields take everything.
+
+Source: InfluxDB line protocol reference; https://github.com/influxdata/influxdb/issues/9966 on line
+breaks in tags.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+from detection.quantities import COLUMN_INDEX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from storage.reading import Reading
+    from storage.registry import Registry
+
+__all__ = [
+    "QUARANTINE",
+    "READING",
+    "TAGS",
+    "LineEncoder",
+    "Slots",
+    "field_text",
+    "tag_value",
+    "to_ns",
+]
+
+READING: Final = "reading"
+QUARANTINE: Final = "quarantine"
+TAGS: Final = ("site", "building", "floor", "room", "sensor", "model")
+_REMEMBERED: Final = 100_000
+_SLOTS: Final = 1000
+_INF: Final = float("inf")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
+_TAG_SPECIAL: Final = re.compile(r"([,= ])")
+
+
+def to_ns(time: float) -> int:
+    """Unix seconds to whole nanoseconds, exact to the microsecond."""
+    return round(time * 1e6) * 1000
+
+
+def tag_value(text: str) -> str:
+    r"""Return what a tag can hold of a text; all of it, but for line breaks and the like.
+
+    Examples
+    --------
+    >>> tag_value("Girls' room, 2nd floor"), tag_value("a\nb\\")
+    ("Girls' room, 2nd floor", 'a b')
+    """
+    return _CONTROL.sub(" ", text).rstrip("\\ ").lstrip(" ")
+
+
+def field_text(text: str) -> str:
+    r"""Write a string as the value of a field.
+
+    Examples
+    --------
+    >>> print(field_text('say "no\\"'))
+    "say \"no\\\""
+    """
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+class Slots:
+    """Last three digits of the nanoseconds, by what a reading says.
+
+    Different readings of one sensor and microsecond get the same slot by chance once in a thousand;
+    the later then takes the next that is free among those remembered.
+
+    Parameters
+    ----------
+    remembered : int
+        Moments kept in memory, oldest forgotten first.
+    """
+
+    def __init__(self, remembered: int = _REMEMBERED) -> None:
+        self._remembered = remembered
+        self._taken: OrderedDict[tuple[str, int], int] = OrderedDict()
+
+    def time_ns(self, sensor: str, micro_ns: int, digest: int) -> int:
+        """Return the nanosecond of a reading with `digest`, in the microsecond that begins then."""
+        taken = self._taken
+        for step in range(_SLOTS):
+            at = micro_ns + (digest + step) % _SLOTS
+            if taken.setdefault((sensor, at), digest) == digest:
+                break
+        if len(taken) > self._remembered:
+            taken.popitem(last=False)
+        return at
+
+
+class LineEncoder:
+    """Encode readings, with the tags of a registry.
+
+    Parameters
+    ----------
+    registry : Registry
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self._slots = Slots()
+        self._heads: dict[str, str] = {}
+        for sensor in registry.sensors.values():
+            room = registry.room_of(sensor.id)
+            where = (room.site, room.building, room.floor, room.id) if room else ("", "", "", "")
+            self._heads[sensor.id] = _head(READING, (*where, sensor.id, sensor.model))
+
+    def encode(self, readings: Iterable[Reading]) -> bytes:
+        """Return one line a reading, in order, in UTF-8."""
+        return "\n".join([self.line(r) for r in readings]).encode("utf-8", "replace")
+
+    def line(self, reading: Reading) -> str:
+        """Return the line of one reading, without a line break at its end."""
+        fields = ",".join(
+            [
+                f"{key}={float(value)!r}"
+                for key, value in reading.values.items()
+                if -_INF < value < _INF and key in COLUMN_INDEX
+            ]
+        )
+        fields = (
+            f"{fields},received={reading.received!r}"
+            if fields
+            else f"received={reading.received!r}"
+        )
+        if reading.events:
+            fields += f",events={field_text(' '.join(reading.events))}"
+        if reading.faults:
+            fields += f",faults={field_text(' '.join(reading.faults))}"
+        if reading.flags:
+            fields += f",flags={field_text(' '.join(reading.flags))}"
+        head = self._heads.get(reading.sensor)
+        if head is None:
+            head = QUARANTINE
+            fields += f",name={field_text(reading.sensor)}"
+        digest = zlib.crc32(fields.encode("utf-8", "replace"))
+        at = self._slots.time_ns(reading.sensor, to_ns(reading.time), digest)
+        return f"{head} {fields} {at}"
+
+
+def _head(measurement: str, tags: tuple[str, ...]) -> str:
+    pairs = [(key, tag_value(text)) for key, text in zip(TAGS, tags, strict=True)]
+    return measurement + "".join(f",{key}={_escaped(text)}" for key, text in sorted(pairs) if text)
+
+
+def _escaped(text: str) -> str:
+    return _TAG_SPECIAL.sub(r"\\\1", text)

@@ -1,0 +1,88 @@
+"""Rows of a store to columns, the same for every store."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from detection.quantities import COLUMN_INDEX
+from storage.timeseries import Coverage, LatestReading
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["columns", "coverages", "every_ns", "merged", "quantities_of"]
+
+_NS: Final = 1_000_000_000
+_LATEST_S: Final = 120
+
+
+def columns(
+    rows: Sequence[Sequence[Any]], keys: Sequence[str]
+) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
+    """Turn rows of nanoseconds and values into times and columns; absent columns are left out."""
+    time = np.array([row[0] / _NS for row in rows], dtype=np.float64)
+    table = np.array(
+        [[math.nan if v is None else v for v in row[1:]] for row in rows], dtype=np.float64
+    ).reshape(len(rows), len(keys))
+    present = ~np.all(np.isnan(table), axis=0) if len(rows) else np.zeros(len(keys), bool)
+    return time, {k: table[:, i] for i, k in enumerate(keys) if present[i]}
+
+
+def merged(rows: Sequence[Sequence[Any]], keys: Sequence[str]) -> LatestReading:
+    """Newest value of each quantity over rows of one sensor, newest first.
+
+    Devices that spread their quantities over several messages are shown whole: a quantity that the
+    newest lacks comes from one at most two minutes older.
+    """
+    newest = rows[0][0]
+    values: dict[str, float] = {}
+    for row in rows:
+        if newest - row[0] > _LATEST_S * _NS:
+            break
+        for key, value in zip(keys, row[1:], strict=True):
+            if value is not None:
+                values.setdefault(key, float(value))
+    return LatestReading(newest / _NS, values)
+
+
+def coverages(
+    received: Mapping[str, int], start: float, end: float, intervals: Mapping[str, float]
+) -> dict[str, Coverage]:
+    """Set counts against the readings that the intervals make one expect."""
+    return {
+        sensor: Coverage(max(0.0, end - start) / interval, received.get(sensor, 0))
+        for sensor, interval in intervals.items()
+    }
+
+
+def every_ns(every_s: float) -> int:
+    """Length of an interval in whole milliseconds, given in nanoseconds.
+
+    Raises
+    ------
+    ValueError
+        If it is shorter than a millisecond.
+    """
+    if not every_s >= 0.001 or math.isinf(every_s):
+        raise ValueError(f"an interval of {every_s} s is not possible; at least 0.001 s")
+    return round(every_s * 1000) * 1_000_000
+
+
+def quantities_of(keys: Iterable[str]) -> tuple[str, ...]:
+    """Check quantities before they become part of a statement.
+
+    Raises
+    ------
+    ValueError
+        If one is not known.
+    """
+    found = tuple(keys)
+    strange = [k for k in found if k not in COLUMN_INDEX]
+    if strange or not found:
+        raise ValueError(f"no such quantity: {', '.join(map(repr, strange)) or 'none given'}")
+    return found

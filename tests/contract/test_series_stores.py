@@ -1,0 +1,206 @@
+"""What every series store promises, over the embedded one and an InfluxDB of each generation.
+
+1.x is a real server. What 2.x and 3 are sent goes through a door with their paths, parameters and
+answers to a real 1.x, which judges lines and statements.
+"""
+
+import random
+
+import numpy as np
+import pytest
+
+from detection.quantities import COLUMNS, QUANTITIES
+from storage.reading import Reading
+from storage.registry import Registry, Room, Sensor
+from storage.timeseries.influx import InfluxSeries
+from storage.timeseries.influx_http import InfluxSettings
+from storage.timeseries.sqlite import SqliteSeries
+from tests.support.influx import FakeServer, Influxd, influxql, v2_facade
+
+T = 1_790_000_040.0  # a whole minute
+REGISTRY = Registry.of(
+    [Room("n2, boys", "Boys' room", "2nd floor", "North = old\\", "St. Mary's")],
+    [Sensor("s", "n2, boys", "sen55"), Sensor("s2", "n2, boys"), Sensor("away", "n2, boys")],
+)
+STORES = ("sqlite", "influx1", "influx2", "influx3")
+
+
+@pytest.fixture(scope="module")
+def influxd(tmp_path_factory):
+    with Influxd(tmp_path_factory.mktemp("influxd")) as server:
+        yield server
+
+
+@pytest.fixture(params=STORES)
+def series(request, tmp_path):
+    if request.param == "sqlite":
+        with SqliteSeries(tmp_path / "series.db") as store:
+            yield store
+        return
+    server = request.getfixturevalue("influxd")
+    name = f"db{random.getrandbits(64)}"
+    influxql(server.url, f'CREATE DATABASE "{name}"')
+    version = {"influx1": "", "influx2": "v2.7.11", "influx3": "3.0.1"}[request.param]
+    with FakeServer(v2_facade(server.url, version)) as door:
+        settings = InfluxSettings(
+            door.url if version else server.url,
+            name,
+            org="school",
+            secret="secret" if version else "",
+        )
+        with InfluxSeries(settings, REGISTRY, tmp_path / "influx.db") as store:
+            yield store
+    influxql(server.url, f'DROP DATABASE "{name}"')
+
+
+def test_empty(series):
+    assert series.position() == 0
+    assert series.latest() == {}
+    assert series.count() == 0
+    for sensor in ("s", "nobody"):
+        for time, values in (
+            series.window(sensor, T, T + 60),
+            series.readings(sensor, T, T + 60, 10),
+        ):
+            assert time.shape == (0,)
+            assert time.dtype == np.float64
+            assert values == {}
+    assert series.events(T, T + 60) == []
+    assert series.coverage(T, T + 60, {"s": 5.0}) == {"s": (12.0, 0)}
+
+
+def test_position_moves_with_what_is_written_and_alone(series):
+    series.write([Reading("s", T, T, {"pm25": 1.0})], 7)
+    assert series.position() == 7
+    series.write([], 9)
+    assert series.position() == 9
+    assert series.count() == 1
+
+
+def test_every_quantity_comes_back_exact(series):
+    full = {key: QUANTITIES[key].high for key in COLUMNS}
+    full["pm1"], full["temp"] = 0.1 + 0.2, -1e-7
+    series.write([Reading("s", T + 0.123456, T + 0.2, full)], 1)
+    assert series.latest() == {"s": (T + 0.123456, full)}
+    time, values = series.window("s", T, T + 1)
+    assert time.tolist() == [T + 0.123456]
+    assert {k: v.tolist() for k, v in values.items()} == {k: [v] for k, v in full.items()}
+
+
+def test_window_is_closed_and_in_order(series):
+    series.write([Reading("s", T + i, T + 9, {"pm25": float(i)}) for i in (4, 0, 3, 1, 2, 5)], 6)
+    series.write([Reading("s2", T + 2, T + 9, {"rh": 40.0})], 7)
+    time, values = series.window("s", T + 1, T + 4)
+    assert time.tolist() == [T + 1, T + 2, T + 3, T + 4]
+    assert list(values) == ["pm25"]
+    assert values["pm25"].tolist() == [1, 2, 3, 4]
+
+
+def test_missing_is_nan_and_never_zero(series):
+    series.write([Reading("s", T, T, {"pm25": 0.0}), Reading("s", T + 1, T, {"rh": 41.0})], 2)
+    _, values = series.window("s", T, T + 1)
+    np.testing.assert_array_equal(values["pm25"], [0.0, np.nan])
+    np.testing.assert_array_equal(values["rh"], [np.nan, 41.0])
+
+
+def test_what_is_no_number_is_not_stored(series):
+    bad = {"pm25": float("nan"), "rh": float("inf"), "temp": 20.0}
+    series.write([Reading("s", T, T, bad), Reading("s", T + 1, T, {"pm25": float("nan")})], 2)
+    assert series.latest()["s"].values["temp"] == 20.0
+    assert "pm25" not in series.window("s", T, T + 1)[1]
+
+
+def test_repeats_change_nothing(series):
+    batch = [Reading("s", T + i, T + i, {"pm25": float(i), "rh": 40.0}) for i in range(5)]
+    series.write(batch, 5)
+    before = repr(series.window("s", T, T + 9))
+    series.write(batch, 5)
+    series.write(batch[2:4], 5)
+    assert repr(series.window("s", T, T + 9)) == before
+    assert series.count() == 5
+
+
+def test_two_readings_of_one_moment_fill_each_other_and_the_first_counts(series):
+    series.write(
+        [Reading("s", T, T + 0.1, {"pm25": 1.0}), Reading("s", T, T + 0.2, {"rh": 40.0})], 2
+    )
+    series.write([Reading("s", T, T + 0.3, {"pm25": 2.0, "temp": 20.0})], 3)
+    whole = {"pm25": 1.0, "rh": 40.0, "temp": 20.0}
+    assert series.latest()["s"] == (T, whole)
+    time, values = series.window("s", T, T)
+    assert time.tolist() == [T]
+    assert {k: v.tolist() for k, v in values.items()} == {k: [v] for k, v in whole.items()}
+
+
+def test_latest_joins_what_a_device_spreads_over_messages(series):
+    parts = [{"pm25": 7.0, "rh": 40.0}, {"rssi": -60.0}, {"rh": 41.0}]
+    series.write([Reading("s", T + i, T, part) for i, part in enumerate(parts)], 3)
+    assert series.latest()["s"] == (T + 2, {"pm25": 7.0, "rssi": -60.0, "rh": 41.0})
+    series.write([Reading("s", T + 200, T, {"rssi": -61.0})], 4)
+    assert series.latest()["s"].values == {"rssi": -61.0}
+
+
+def test_intervals_are_half_open_aligned_and_left_out_where_empty(series):
+    at = {0: 1.0, 59.9: 3.0, 60: 10.0, 180: 7.0, 239.999: 9.0, 240: 99.0}
+    series.write([Reading("s", T + k, T + 300, {"pm25": v, "rh": 40.0}) for k, v in at.items()], 6)
+    for aggregate, expected in (
+        ("mean", [2.0, 10.0, 8.0]),
+        ("min", [1.0, 10.0, 7.0]),
+        ("max", [3.0, 10.0, 9.0]),
+    ):
+        time, values = series.readings("s", T, T + 240, 60, aggregate, ["pm25"])
+        assert time.tolist() == [T, T + 60, T + 180]
+        assert list(values) == ["pm25"]
+        assert values["pm25"].tolist() == expected
+    time, values = series.readings("s", T + 30, T + 61, 60)
+    assert time.tolist() == [T, T + 60]
+    assert values["pm25"].tolist() == [3.0, 10.0]
+    assert sorted(values) == ["pm25", "rh"]
+
+
+def test_intervals_without_the_quantity_are_left_out(series):
+    series.write([Reading("s", T, T, {"pm25": 1.0}), Reading("s", T + 60, T, {"rh": 40.0})], 2)
+    time, values = series.readings("s", T, T + 120, 60, "mean", ["rh", "co2"])
+    assert time.tolist() == [T + 60]
+    assert list(values) == ["rh"]
+
+
+def test_statements_are_made_of_known_quantities_only(series):
+    with pytest.raises(ValueError, match=r"no such quantity: 'pm25\) FROM x --'"):
+        series.readings("s", T, T + 1, 60, "mean", ["pm25) FROM x --"])
+    with pytest.raises(ValueError, match=r"at least 0\.001"):
+        series.readings("s", T, T + 1, 0)
+
+
+def test_events_and_faults(series):
+    series.write(
+        [
+            Reading("s2", T, T, {}, ("tamper", "online"), ("co", "pm25")),
+            Reading("s", T, T, {"pm25": 1.0}, ("vendor_vape",)),
+            Reading("s", T + 1, T, {"pm25": 1.0}),
+            Reading("s", T + 2, T, {}, (), ("rh",)),
+            Reading("s", T + 3, T, {}, ("offline",)),
+        ],
+        5,
+    )
+    first = (T, "s", ("vendor_vape",), ())
+    second = (T, "s2", ("tamper", "online"), ("co", "pm25"))
+    third = (T + 2, "s", (), ("rh",))
+    assert series.events(T, T + 3) == [first, second, third]
+    assert series.events(T, T + 3, "s") == [first, third]
+    assert series.events(T + 0.5, T + 3) == [third]
+
+
+def test_coverage_counts_what_came_against_what_was_due(series):
+    series.write([Reading("s", T + 5 * i, T, {"pm25": 1.0}) for i in range(24)], 24)
+    found = series.coverage(T, T + 60, {"s": 5.0, "away": 60.0})
+    assert found == {"s": (12.0, 12), "away": (1.0, 0)}
+
+
+def test_a_sensor_that_is_not_registered_is_kept_and_found(series):
+    name = 'it\'s \\ a "stranger",\nx=1 y'
+    series.write([Reading(name, T, T, {"pm25": 5.0}, ("tamper",), (), ("unknown_sensor",))], 1)
+    time, values = series.window(name, T, T)
+    assert time.tolist() == [T]
+    assert values["pm25"].tolist() == [5.0]
+    assert series.events(T, T + 1) == [(T, name, ("tamper",), ())]

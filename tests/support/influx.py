@@ -1,0 +1,200 @@
+"""Real time-series servers on free loopback ports, and a door that makes a 1.x look like a 2.x."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import threading
+import time
+import urllib.parse
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from tests.support.broker import free_port
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Self
+
+__all__ = ["FakeServer", "Influxd", "VictoriaMetrics", "influxql", "v2_facade"]
+
+_START_WITHIN_S = 60.0
+_CONFIG = """
+reporting-enabled = false
+bind-address = "127.0.0.1:{rpc}"
+[meta]
+  dir = "{home}/meta"
+[data]
+  dir = "{home}/data"
+  wal-dir = "{home}/wal"
+  query-log-enabled = false
+[monitor]
+  store-enabled = false
+[http]
+  bind-address = "127.0.0.1:{port}"
+  log-enabled = false
+  auth-enabled = {auth}
+[continuous_queries]
+  run-interval = "1s"
+  log-enabled = false
+"""
+
+
+def influxql(url: str, statement: str, database: str = "", **more: str) -> bytes:
+    """Run a statement."""
+    asked = {"q": statement, "db": database, **more}
+    return httpx.post(f"{url}/query", params=asked, timeout=30).raise_for_status().content
+
+
+class _Server:
+    """A process with an HTTP port that can be killed and started again on the same files."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def command(self) -> list[str]:
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Start and wait until it answers."""
+        log = (self.home / "server.log").open("ab")
+        with log:
+            self._process = subprocess.Popen(self.command(), stdout=log, stderr=log)
+        deadline = time.monotonic() + _START_WITHIN_S
+        while True:
+            try:
+                httpx.get(f"{self.url}/ping", timeout=1)
+            except httpx.TransportError:
+                ended = self._process.poll() is not None
+                if ended or time.monotonic() > deadline:
+                    raise RuntimeError((self.home / "server.log").read_text()[-2000:]) from None
+                time.sleep(0.02)
+            else:
+                return
+
+    def end(self, number: int = signal.SIGKILL) -> None:
+        """Kill it."""
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait(timeout=30)
+            self._process = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+
+class Influxd(_Server):
+    """InfluxDB 1.x; skips the test where it is not installed."""
+
+    def __init__(self, home: Path, *, auth: bool = False) -> None:
+        if shutil.which("influxd") is None:
+            pytest.skip("influxd is not installed")
+        super().__init__(home)
+        self._config = home / "influxdb.conf"
+        self._config.write_text(
+            _CONFIG.format(home=home, port=self.port, rpc=free_port(), auth=str(auth).lower())
+        )
+
+    def command(self) -> list[str]:
+        return ["influxd", "-config", str(self._config)]
+
+
+class VictoriaMetrics(_Server):
+    """VictoriaMetrics single node; skips the test where it is not installed."""
+
+    def __init__(self, home: Path) -> None:
+        if shutil.which("victoria-metrics") is None:
+            pytest.skip("victoria-metrics is not installed")
+        super().__init__(home)
+
+    def command(self) -> list[str]:
+        return [
+            "victoria-metrics",
+            f"-httpListenAddr=127.0.0.1:{self.port}",
+            f"-storageDataPath={self.home}/data",
+            "-retentionPeriod=100y",
+        ]
+
+
+class FakeServer:
+    """An HTTP server whose answers a function gives; requests are kept.
+
+    Parameters
+    ----------
+    answer : callable
+        ``answer(method, path, query, headers, body)`` gives status, headers and body.
+    """
+
+    def __init__(self, answer) -> None:
+        outer = self
+        self.requests: list[tuple[str, str, dict[str, str], dict[str, str], bytes]] = []
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def _any(self) -> None:
+                parts = urllib.parse.urlsplit(self.path)
+                query = dict(urllib.parse.parse_qsl(parts.query))
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                asked = (self.command, parts.path, query, dict(self.headers.items()), body)
+                outer.requests.append(asked)
+                status, headers, content = answer(*asked)
+                self.send_response(status)
+                for key, value in headers.items():
+                    self.send_header(key, value)
+                if status != 204:
+                    self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                if status != 204:
+                    self.wfile.write(content)
+
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _any  # noqa: N815 - the library's names
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+def v2_facade(url: str, version: str):
+    """Answer as InfluxDB 2 or 3 does, by handing what is written and read to a 1.x."""
+
+    def answer(method, path, query, headers, body):
+        if path == "/ping":
+            return 204, {"X-Influxdb-Version": version}, b""
+        if headers.get("Authorization", "") not in ("Token secret", "Bearer secret"):
+            return 401, {}, b'{"code":"unauthorized","message":"unauthorized access"}'
+        if path == "/api/v2/write":
+            asked = {"db": query["bucket"], "precision": query["precision"].replace("ns", "n")}
+            target = f"{url}/write"
+        elif path == "/query":
+            asked, target = query, f"{url}/query"
+        else:
+            return 404, {}, b'{"code":"not found","message":"path not found"}'
+        found = httpx.request(method, target, params=asked, content=body, timeout=30)
+        return found.status_code, {"Content-Type": "application/json"}, found.content
+
+    return answer
