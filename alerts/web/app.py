@@ -127,7 +127,6 @@ def create_app(settings: StaffPageSettings) -> Starlette:
             Route("/dead-letters/{id}", page.dead_letters.one),
             Route("/sign-in", page.sign_in, methods=["GET", "POST"]),
             Route("/sign-out", page.sign_out, methods=["POST"]),
-            Route("/healthz", page.healthz),
             Mount("/static", StaticFiles(directory=_HERE / "static")),
         ],
         middleware=[
@@ -447,16 +446,6 @@ class _Page:
         return response
 
     # what machines see
-
-    async def healthz(self, _request: Request) -> Response:
-        """Whether the page can read the state; no names, no numbers of rooms."""
-        try:
-            found = await self.threads.run(
-                reading.status, self._settings.database, self._settings.clock()
-            )
-        except (StorageError, sqlite3.Error, TimeoutError):
-            return JSONResponse({"status": "unavailable"}, 503)
-        return JSONResponse({"status": "ok", "oldest_due_s": found["oldest_due_s"]})
 
     async def on_http_error(self, request: Request, error: Exception) -> Response:
         """Say what was wrong in a sentence."""

@@ -96,7 +96,7 @@ async def test_reading_is_open_on_loopback_and_closed_elsewhere(open_page, path)
     assert (answer.status_code, answer.headers["hx-redirect"][:8]) == (401, "/sign-in")
 
 
-@pytest.mark.parametrize("path", [*PATHS, "/sign-in", "/healthz", "/nowhere", "/static/page.js"])
+@pytest.mark.parametrize("path", [*PATHS, "/sign-in", "/nowhere", "/static/page.js"])
 async def test_every_answer_carries_the_guard_headers(open_page, path):
     answer = await open_page().client.get(path)
     policy = answer.headers["content-security-policy"]
@@ -342,16 +342,12 @@ async def test_the_board_says_when_nobody_can_be_told(database, registry, make_e
     page.db.close()
 
 
-async def test_healthz(open_page, tmp_path):
-    answer = await open_page().client.get("/healthz")
-    assert answer.json() == {"status": "ok", "oldest_due_s": None}
+async def test_a_state_that_cannot_be_read(open_page, tmp_path):
     empty = sqlite.connect(tmp_path / "empty.db")
     empty.close()
     bare = open_page(shown=tmp_path / "empty.db")
-    assert (await bare.client.get("/healthz")).status_code == 503
     assert (await bare.client.get("/")).status_code == 503
     gone = open_page(shown=tmp_path / "gone.db")
-    assert (await gone.client.get("/healthz")).status_code == 503
     shown = await gone.client.get("/")
     assert shown.status_code == 503
     assert "cannot be read" in shown.text

@@ -1,0 +1,292 @@
+"""Each part of readiness says for itself; strangers get yes or no; numbers name nobody."""
+
+import re
+from types import SimpleNamespace
+
+import httpx
+import pytest
+
+from alerts.secrets import Secret
+from ingest.canary import Canary, CanarySettings
+from ingest.mqtt import SourceState
+from ingest.pipeline import Intake
+from plumewatch.health import MAX_LAG_S, STALLED_S, Health, Latencies
+from plumewatch.health_page import HealthPages
+from plumewatch.observer import Counters
+from storage.errors import StorageUnavailableError
+from storage.timeseries.writer import WriterState
+
+NOW = 1_790_000_000.0
+
+
+class Parts:
+    """Stand-ins for the parts of a service that works."""
+
+    def __init__(self, tmp_path):
+        self.now, self.monotonic = NOW, 1000.0
+        self.state = SourceState(connected=True)
+        self.canary = Canary(CanarySettings(), "me")
+        self.canary.on_connected(self.monotonic)
+        self.canary.on_return(self.canary.due(self.monotonic), self.monotonic + 0.02)
+        self.commits = SimpleNamespace(failing="", waiting=0, groups=0)
+        self.writer = SimpleNamespace(state=WriterState())
+        self.counters = Counters(started=NOW, beat=self.monotonic)
+        self.watch = SimpleNamespace(position=0, model_version="plume-2")
+        self.letters = {"bad_json": 2}
+        self.journal = SimpleNamespace(dead_letter_counts=self.dead_letters, corrupt_records=0)
+        self.latencies = Latencies()
+        self.intake = Intake()
+        self.source = SimpleNamespace(state=self.state, canary=self.canary)
+        self.health = Health(
+            clock=lambda: self.now,
+            monotonic=lambda: self.monotonic,
+            source=self.source,
+            commits=self.commits,
+            intake=self.intake,
+            journal=self.journal,
+            writer=self.writer,
+            counters=self.counters,
+            latencies=self.latencies,
+            watch=lambda: self.watch,
+            database=tmp_path / "no-state.db",
+            queue_limit=1000,
+        )
+
+    def dead_letters(self):
+        if self.letters is None:
+            raise StorageUnavailableError("disk I/O error")
+        return self.letters
+
+    def failing(self):
+        return [(part.name, part.says) for part in self.health.parts() if not part.ok]
+
+
+@pytest.fixture
+def parts(tmp_path):
+    return Parts(tmp_path)
+
+
+def test_all_well(parts):
+    assert parts.failing() == []
+    assert parts.health.ready()
+    names = [part.name for part in parts.health.parts()]
+    assert names == ["broker", "canary", "journal", "detector", "store"]
+
+
+def test_broker(parts):
+    parts.state.connected = False
+    parts.state.last_error = "broker b:1883 is not reachable"
+    assert ("broker", "broker b:1883 is not reachable") in parts.failing()
+
+
+def test_a_subscription_that_is_refused(parts):
+    parts.state.refused_topics = ("plumewatch/v1/+/reading",)
+    assert parts.failing() == [("broker", "refuses plumewatch/v1/+/reading")]
+
+
+def test_a_canary_that_is_missing(parts):
+    parts.monotonic += 29
+    parts.counters.beat = parts.monotonic
+    assert parts.health.ready()
+    parts.monotonic += 2
+    parts.counters.beat = parts.monotonic
+    assert parts.failing() == [("canary", "came back 31 s ago after 0.020 s")]
+
+
+def test_without_canaries(parts):
+    parts.source.canary = None
+    assert parts.health.ready()
+
+
+def test_a_disk_that_refuses(parts):
+    parts.commits.failing = "disk is full"
+    parts.counters.failing["incidents"] = "locked"
+    assert parts.failing() == [("journal", "incidents: locked; journal: disk is full")]
+
+
+def test_a_store_that_is_away(parts):
+    parts.writer.state.failing = "connection refused"
+    assert parts.failing() == [("store", "connection refused")]
+
+
+def test_lag(parts):
+    parts.counters.last_offset, parts.watch.position = 500, 100
+    parts.counters.detected_received = NOW - MAX_LAG_S + 1
+    assert parts.health.lag() == (400, MAX_LAG_S - 1)
+    assert parts.health.ready()
+    parts.now += 2
+    assert [name for name, _ in parts.failing()] == ["detector"]
+
+
+def test_a_first_reading_after_a_quiet_hour_is_no_lag(parts):
+    parts.counters.last_offset, parts.watch.position = 101, 100
+    parts.counters.detected_received = NOW - 3600
+    parts.counters.behind_since = NOW - 0.1
+    assert parts.health.lag()[1] == pytest.approx(0.1)
+
+
+def test_a_detector_that_hangs(parts):
+    parts.source.canary = None
+    parts.monotonic += STALLED_S
+    assert parts.health.moves()
+    parts.monotonic += 1
+    assert not parts.health.moves()
+    assert [name for name, _ in parts.failing()] == ["detector"]
+
+
+def beat(parts, seconds):
+    """Time passes in steps; the detector is well."""
+    moves = True
+    for _ in range(int(seconds / 5)):
+        parts.monotonic += 5
+        parts.counters.beat = parts.monotonic
+        moves = parts.health.moves()
+    return moves
+
+
+def test_commits_that_hang(parts):
+    parts.commits.waiting = 3
+    assert beat(parts, STALLED_S)
+    assert not beat(parts, 10)
+
+
+def test_commits_that_go_on(parts):
+    parts.commits.waiting = 3
+    for _ in range(5):
+        assert beat(parts, STALLED_S - 5)
+        parts.commits.groups += 1
+
+
+def test_a_disk_that_refuses_needs_no_restart(parts):
+    parts.commits.waiting, parts.commits.failing = 3, "disk is full"
+    assert beat(parts, 10 * STALLED_S)
+
+
+def test_queue_near_its_limit(parts):
+    assert not parts.health.queue_near_limit()
+    parts.state.broker_stored = 799
+    assert not parts.health.queue_near_limit()
+    parts.state.broker_stored = 800
+    assert parts.health.queue_near_limit()
+    assert parts.health.status()["broker queue near its limit"] == 1
+
+
+def outcome(error=None, *, final=False, incident="i"):
+    return SimpleNamespace(error=error, final=final, incident=incident)
+
+
+def test_from_reading_to_notice():
+    latencies = Latencies()
+    latencies.on_alert(SimpleNamespace(incident="i"), NOW)
+    latencies.on_alert(SimpleNamespace(incident="i"), NOW + 50)  # the first decides
+    latencies.on_delivery(outcome("timeout"), NOW + 1)
+    latencies.on_delivery(outcome(), NOW + 3)
+    latencies.on_delivery(outcome(), NOW + 9)  # to a second person
+    latencies.on_delivery(outcome("gone", final=True, incident="other"), NOW + 9)
+    assert latencies.notice.count == 1
+    assert latencies.notice.sum == 3.0
+    assert latencies.deliveries == {"retried": 1, "sent": 2, "failed": 1}
+
+
+def test_alerts_that_nobody_is_told_of_are_forgotten():
+    latencies = Latencies()
+    for k in range(5000):
+        latencies.on_alert(SimpleNamespace(incident=str(k)), NOW)
+    assert len(latencies._decided) == 1000
+
+
+# ---- over HTTP
+
+
+def client(parts, *, token=None, on_loopback=True, base="http://127.0.0.1:8420"):
+    async def inner(scope, receive, send):
+        await send({"type": "http.response.start", "status": 299, "headers": []})
+        await send({"type": "http.response.body", "body": b"page"})
+
+    app = HealthPages(inner, parts.health, token, on_loopback=on_loopback)
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=base)
+
+
+async def test_pages(parts):
+    async with client(parts) as http:
+        assert (await http.get("/healthz")).json() == {"status": "ok"}
+        answer = await http.get("/readyz")
+        assert answer.status_code == 200
+        assert answer.json()["parts"]["store"] == {"ok": True, "says": "written"}
+        assert (await http.get("/sensors")).status_code == 299
+        assert (await http.post("/metrics")).status_code == 405
+        assert answer.headers["cache-control"] == "no-store"
+        parts.writer.state.failing = "no route to db.internal"
+        answer = await http.get("/readyz")
+        assert answer.status_code == 503
+        assert answer.json()["status"] == "not ready"
+        assert (await http.get("/healthz")).status_code == 200
+
+
+async def test_metrics(parts):
+    parts.intake.counters["rejected", "bad_json", "native"] = 3
+    parts.state.received = 7
+    async with client(parts) as http:
+        answer = await http.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    lines = answer.text.splitlines()
+    for line in (
+        "plumewatch_messages_received_total 7",
+        'plumewatch_messages_total{outcome="rejected",reason="bad_json",decoder="native"} 3',
+        'plumewatch_dead_letters{reason="bad_json"} 2',
+        'plumewatch_model_info{version="plume-2"} 1',
+        'plumewatch_ready{part="canary"} 1',
+        'plumewatch_journal_lag_readings{consumer="detector"} 0',
+        "plumewatch_broker_dropped_messages_total 0",
+        "plumewatch_reading_to_notice_seconds_count 0",
+    ):
+        assert line in lines
+    names = re.findall(r"^# TYPE (\S+) (\S+)$", answer.text, re.MULTILINE)
+    assert len(names) == len(set(names))
+    for name, kind in names:
+        assert name.startswith("plumewatch_")
+        assert name.endswith("_total") == (kind == "counter")
+
+
+async def test_metrics_while_the_disk_refuses(parts):
+    parts.letters = None
+    async with client(parts) as http:
+        answer = await http.get("/metrics")
+    assert answer.status_code == 200
+    assert "plumewatch_dead_letters" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("options", "headers", "allowed"),
+    [
+        ({}, {}, True),
+        ({"base": "http://localhost:8420"}, {}, True),
+        ({"base": "http://[::1]:8420"}, {}, True),
+        ({"base": "http://rebound.example:8420"}, {}, False),
+        ({}, {"x-forwarded-for": "10.0.0.9"}, False),
+        ({}, {"forwarded": "for=10.0.0.9"}, False),
+        ({"on_loopback": False}, {}, False),
+        ({"on_loopback": False}, {"authorization": "Bearer swordfish"}, True),
+        ({"on_loopback": False}, {"authorization": "bearer swordfish"}, True),
+        ({"on_loopback": False}, {"authorization": "Bearer other"}, False),
+        ({"on_loopback": False}, {"authorization": "Bearer \xe9"}, False),
+        ({"on_loopback": False}, {"authorization": "swordfish"}, False),
+        ({"base": "http://pw.example"}, {"authorization": "Bearer swordfish"}, True),
+    ],
+)
+async def test_who_may_see_numbers(parts, options, headers, allowed):
+    parts.writer.state.failing = "no route to db.internal"
+    raw = [(k.encode(), v.encode("latin-1")) for k, v in headers.items()]
+    async with client(parts, token=Secret("swordfish"), **options) as http:
+        metrics = await http.get("/metrics", headers=raw)
+        ready = await http.get("/readyz", headers=raw)
+    assert metrics.status_code == (200 if allowed else 401)
+    assert ready.status_code == 503
+    assert ("db.internal" in ready.text) == allowed
+    assert ready.json()["parts"]["store"]["ok"] is False
+
+
+async def test_without_a_token_no_token_opens(parts):
+    async with client(parts, on_loopback=False) as http:
+        answer = await http.get("/metrics", headers={"authorization": "Bearer "})
+    assert answer.status_code == 401

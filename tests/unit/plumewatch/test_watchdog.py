@@ -1,0 +1,249 @@
+"""systemd hears while the pipeline moves; the outside hears while the service is ready."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+
+import pytest
+
+from alerts.secrets import Secret
+from plumewatch.health import Part
+from plumewatch.watchdog import PingError, Systemd, Watchdog, check_ping_url, ping
+
+
+class Service:
+    def __init__(self):
+        self.well, self.moving = True, True
+
+    def parts(self):
+        return [Part("store", ok=self.well, says="written" if self.well else "away")]
+
+    def ready(self):
+        return self.well
+
+    def moves(self):
+        return self.moving
+
+
+class Listener:
+    """systemd's end of the socket."""
+
+    def __init__(self, address):
+        self.link = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.link.bind(address)
+        self.link.setblocking(False)
+
+    def heard(self):
+        said = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                said += self.link.recv(4096).decode().split("\n")
+        return said
+
+
+@pytest.fixture(params=["path", "abstract"])
+def systemd(request, tmp_path):
+    name = (
+        str(tmp_path / "notify") if request.param == "path" else f"@pw-{os.getpid()}-{id(request)}"
+    )
+    listener = Listener(name.replace("@", "\0") if name.startswith("@") else name)
+    listener.environ = {"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "300000"}
+    yield listener
+    listener.link.close()
+
+
+async def test_ready_watchdog_stopping(systemd):
+    service = Service()
+    watchdog = Watchdog(service, systemd=Systemd(systemd.environ))
+    task = asyncio.create_task(watchdog.run())
+    async with asyncio.timeout(10):
+        said = []
+        while said.count("WATCHDOG=1") < 3:
+            said += systemd.heard()
+            await asyncio.sleep(0.01)
+        assert said[0] == "READY=1"
+        service.moving = False
+        await asyncio.sleep(0.2)
+        systemd.heard()
+        await asyncio.sleep(0.5)
+        assert "WATCHDOG=1" not in systemd.heard()
+    task.cancel()
+    await asyncio.wait((task,), timeout=10)
+    assert systemd.heard()[-1] == "STOPPING=1"
+
+
+def test_nothing_is_said_without_systemd():
+    quiet = Systemd({})
+    quiet.notify("READY=1")
+    assert quiet.watchdog_s == 0.0
+
+
+@pytest.mark.parametrize(
+    ("environ", "seconds"),
+    [
+        ({"WATCHDOG_USEC": "60000000"}, 60.0),
+        ({"WATCHDOG_USEC": "60000000", "WATCHDOG_PID": "1"}, 0.0),
+        ({"WATCHDOG_USEC": "60000000", "WATCHDOG_PID": str(os.getpid())}, 60.0),
+        ({"WATCHDOG_USEC": "soon"}, 0.0),
+        ({}, 0.0),
+    ],
+)
+def test_the_watchdog_of_this_process(environ, seconds):
+    assert Systemd(environ).watchdog_s == seconds
+
+
+def test_a_socket_that_is_gone(tmp_path, caplog):
+    Systemd({"NOTIFY_SOCKET": str(tmp_path / "none")}).notify("READY=1")
+    assert "cannot notify systemd" in caplog.text
+
+
+def test_every_change_is_said_once(caplog):
+    clock = SimpleNamespace(now=0.0)
+    service = Service()
+    watchdog = Watchdog(service, systemd=Systemd({}), monotonic=lambda: clock.now)
+    service.well = False
+    watchdog.look()  # still starting
+    clock.now = 40.0
+    with caplog.at_level(logging.INFO):
+        for well in (False, False, True, True, False):
+            service.well = well
+            watchdog.look()
+    said = [record.message for record in caplog.records]
+    assert said == ["not ready: store: away", "ready again", "not ready: store: away"]
+
+
+class Switch:
+    """A dead-man's switch on loopback."""
+
+    def __init__(self, status=200, location=""):
+        self.asked = []
+        switch = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                switch.asked.append(self.path)
+                self.send_response(switch.status)
+                if location:
+                    self.send_header("Location", location)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self.status = status
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.thread = threading.Thread(
+            target=self.server.serve_forever, kwargs={"poll_interval": 0.05}
+        )
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/secret-uuid?rid=1"
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join(5)
+
+
+def test_ping():
+    with Switch() as switch:
+        ping(switch.url, allow_private=True)
+        assert switch.asked == ["/secret-uuid?rid=1"]
+
+
+def test_redirects_are_not_followed():
+    with Switch() as inner, Switch(302, inner.url) as switch:
+        with pytest.raises(PingError, match="answers 302"):
+            ping(switch.url, allow_private=True)
+        assert inner.asked == []
+
+
+def test_nothing_inside_is_reached_unless_allowed():
+    with Switch() as switch:
+        inside = switch.url.replace("http:", "https:")
+        with pytest.raises(PingError, match="not allowed") as caught:
+            ping(inside, allow_private=False)
+        assert "secret-uuid" not in str(caught.value)
+        with pytest.raises(PingError, match="without TLS"):
+            ping(switch.url, allow_private=False)
+        assert switch.asked == []
+
+
+def test_nobody_there():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(PingError, match="cannot be reached") as caught:
+        ping(f"http://127.0.0.1:{port}/secret-uuid", allow_private=True)
+    assert "secret-uuid" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "hc-ping.com/x",
+        "ftp://hc-ping.com/x",
+        "file:///etc/passwd",
+        "https:///x",
+        "https://me:pw@hc-ping.com/x",
+        "https://hc-ping.com/a b",
+        "https://hc-ping.com/x\r\nHost: other",
+        "https://hc-ping.com:99999/x",
+        "https://hc-ping.com/é",
+    ],
+)
+def test_addresses_that_are_refused(url):
+    fault = check_ping_url(url, allow_private=True)
+    assert fault
+    assert url == "" or url not in fault
+
+
+def test_addresses_that_are_not():
+    assert check_ping_url("https://hc-ping.com/uuid", allow_private=False) == ""
+
+
+async def test_pings_only_while_ready(monkeypatch, caplog):
+    monkeypatch.setattr(asyncio, "sleep", quick := Quick())
+    with Switch() as switch:
+        service = Service()
+        service.well = False
+        url = Secret(switch.url)
+        watchdog = Watchdog(service, url, 10.0, allow_private=True, systemd=Systemd({}))
+        task = asyncio.create_task(watchdog.run())
+        await quick.until(lambda: quick.slept > 20)
+        assert switch.asked == []
+        service.well = True
+        await quick.until(lambda: len(switch.asked) >= 3)
+        switch.status = 500
+        await quick.until(lambda: watchdog.failed_pings >= 3)
+        switch.status = 200
+        await quick.until(lambda: "answers again" in caplog.text)
+        task.cancel()
+        await asyncio.wait((task,), timeout=10)
+    assert caplog.text.count("the watchdog's address answers 500") == 1
+    assert "secret-uuid" not in caplog.text
+
+
+class Quick:
+    """Sleep that takes no time."""
+
+    def __init__(self):
+        self.slept = 0
+        self._sleep = asyncio.sleep
+
+    async def __call__(self, _seconds):
+        self.slept += 1
+        await self._sleep(0.001)
+
+    async def until(self, met):
+        async with asyncio.timeout(20):
+            while not met():
+                await self._sleep(0.005)
