@@ -16,6 +16,8 @@ client_id = "plumewatch"               # names the persistent session; one servi
 # password_file = "secrets/broker-password"      # or password_env = "BROKER_PASSWORD"
 # tls = true
 # ca_file = "secrets/broker-ca.pem"
+# max_queued_messages = 1000000        # as in the broker's own configuration, to warn in time
+# canary = false                       # for brokers that disconnect who publishes without a right
 
 [web]                                  # the staff page
 host = "127.0.0.1"                     # loopback; other machines reach it only if you change this
@@ -66,6 +68,16 @@ offline_after = 3                      # reporting intervals missed until a sens
                                        # offline, and never less than a minute
 pictures = true                        # a small chart of the readings goes with each alert
 # allow_private_targets = true         # let notices go to addresses in your own network
+
+# An address outside that misses this service when it is gone, such as https://hc-ping.com/UUID. It
+# is pinged only while all is well (docs/reliability.md).
+# [watchdog]
+# ping_url_file = "secrets/ping-url"   # or ping_url_env
+# ping_every_s = 60
+#
+# /metrics of the staff page is for this machine; others need a token, sent as a bearer token.
+# [metrics]
+# token_file = "secrets/metrics-token" # or token_env
 
 # One block a room. Say it the way a person would: it is the first line of every alert.
 [[room]]

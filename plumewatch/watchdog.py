@@ -167,6 +167,7 @@ class Watchdog:
     failed_pings: int = 0
     _failing: bool = False
     _started: float = 0.0
+    _queue_full: bool = False
     _ready: bool | None = None
 
     async def run(self) -> None:
@@ -192,6 +193,12 @@ class Watchdog:
             log.warning("not ready: %s", "; ".join(f"{p.name}: {p.says}" for p in failing))
         elif self._ready is False and not failing:
             log.warning("ready again")
+        full = self.health.queue_near_limit()
+        if full and not self._queue_full:
+            log.warning(
+                "the broker holds nearly as many messages as it keeps; then it drops new ones"
+            )
+        self._queue_full = full
         changed = self._ready is not (not failing)
         if not (failing and starting):
             self._ready = not failing

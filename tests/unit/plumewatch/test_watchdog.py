@@ -18,7 +18,7 @@ from plumewatch.watchdog import PingError, Systemd, Watchdog, check_ping_url, pi
 
 class Service:
     def __init__(self):
-        self.well, self.moving = True, True
+        self.well, self.moving, self.full = True, True, False
 
     def parts(self):
         return [Part("store", ok=self.well, says="written" if self.well else "away")]
@@ -28,6 +28,9 @@ class Service:
 
     def moves(self):
         return self.moving
+
+    def queue_near_limit(self):
+        return self.full
 
 
 class Listener:
@@ -115,6 +118,15 @@ def test_every_change_is_said_once(caplog):
             watchdog.look()
     said = [record.message for record in caplog.records]
     assert said == ["not ready: store: away", "ready again", "not ready: store: away"]
+
+
+def test_a_queue_near_its_limit_is_said_once(caplog):
+    service = Service()
+    watchdog = Watchdog(service, systemd=Systemd({}))
+    for full in (False, True, True, False, True):
+        service.full = full
+        watchdog.look()
+    assert caplog.text.count("nearly as many messages as it keeps") == 2
 
 
 class Switch:
