@@ -7,6 +7,7 @@ done here around it, in the child alone:
 
 * A *crash point* is a place in the order of operations that keeps the promise. The function there
   is wrapped so that the process ends by SIGKILL when the point is passed for the n-th time.
+* `SABOTAGE` breaks the order of operations, to see that the tests notice.
 * The clock (`time.time`) is the machine's plus an offset in a file that the test may rewrite.
 * Detector snapshots are taken more often.
 """
@@ -32,16 +33,14 @@ from typing import TYPE_CHECKING, Any
 from tests.support.service import START_WITHIN_S, ServiceProcess, eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from typing import Self
 
-__all__ = ["POINTS", "ForkedService", "Launcher", "set_clock"]
+__all__ = ["POINTS", "SABOTAGE", "ForkedService", "Launcher", "set_clock"]
 
 ROOT = Path(__file__).parents[2]
 _SNAPSHOT_S = 0.3
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
-
-Die = "Callable[[], None]"
 
 
 def _wrap(owner: Any, name: str, *, before: Any = None, after: Any = None) -> None:
@@ -85,10 +84,11 @@ def _in_commit(file: str, die: Any) -> None:
 
 
 def _owner(path: str) -> Any:
+    from paho.mqtt.client import Client
+
     from alerts import level_moves, repository, watch
     from alerts.notify import AppriseNotifier
     from alerts.outbox import OutboxPump
-    from paho.mqtt.client import Client
     from storage import state
     from storage.journal import Journal
     from storage.timeseries.sqlite import SqliteSeries
@@ -105,6 +105,20 @@ def _owner(path: str) -> Any:
         SqliteSeries,
     )
     return {found.__name__.rpartition(".")[2]: found for found in known}[path]
+
+
+def _sync_less(_die: Any) -> None:
+    """No crash point but a fault of ours to be found: commits that are not synced."""
+    from storage import database_file
+
+    original = database_file.connect
+
+    def connect(*arguments: Any, **options: Any) -> Any:
+        connection = original(*arguments, **options)
+        connection.execute("PRAGMA synchronous=NORMAL")
+        return connection
+
+    database_file.connect = connect
 
 
 def _at(owner: str, name: str, when: str) -> Any:
@@ -137,6 +151,8 @@ POINTS: Mapping[str, Any] = {
     "mark: after": _at("OutboxPump", "_write_mark", "after"),
 }
 """Where a process may be made to die; each is given the function that ends it."""
+SABOTAGE: Mapping[str, Any] = {"commits are not synced": _sync_less}
+"""Faults to hold the tests themselves against; chosen like a crash point."""
 
 
 def _die_at(pass_number: int) -> Any:
@@ -184,18 +200,31 @@ def _child(order: Mapping[str, Any], clock: _Clock) -> None:
     if order["clock"]:
         clock.follow(order["clock"])
     if order["crash"]:
-        POINTS[order["crash"]](_die_at(order["pass"]))
+        {**POINTS, **SABOTAGE}[order["crash"]](_die_at(order["pass"]))
     code = service.run_service(Path(order["config"]))
     sys.stderr.flush()
     os._exit(code)
+
+
+def _warm_up() -> None:
+    """Import and load once, for all children, what every start needs."""
+    import uvicorn.protocols.http.auto
+    import uvicorn.protocols.websockets.auto  # noqa: F401
+
+    import plumewatch.service  # noqa: F401
+    from alerts.notify import check_target
+    from alerts.secrets import Secret
+    from detection.detector import Detector
+
+    Detector()
+    check_target(Secret("json://127.0.0.1/"))
 
 
 def main() -> None:
     """Follow orders until the standard input ends."""
     clock = _Clock()
     time.time = clock  # before the service binds it
-    import plumewatch.service  # noqa: F401 - imported once, for all children
-
+    _warm_up()
     for line in sys.stdin:
         order = json.loads(line)
         if "wait" in order:
@@ -297,23 +326,35 @@ class ForkedService(ServiceProcess):
         self.kills = 0
         self.clock = self.folder / "clock"
         self._launcher = launcher
+        self._connections = 0
         set_clock(self.clock, 0.0)
 
     def start(self, *, connected: bool = True, crash: str = "", at_pass: int = 1) -> None:
         """Start, and wait until it is connected; with a crash point, or not connected, do not."""
-        before = self.log.count("connected to 127.0.0.1")
+        self._connections = self.log.count("connected to 127.0.0.1")
         log = self.folder / "log"
         log.touch()
         order = {"config": str(self.config), "log": str(log), "clock": str(self.clock)}
         pid = self._launcher.order(**order, crash=crash, **{"pass": at_pass})
         self._process = _Child(self._launcher, pid)  # type: ignore[assignment]
         if connected and not crash:
-            eventually(
-                lambda: self.log.count("connected to 127.0.0.1") > before or not self.running,
-                lambda: f"connected to the broker:\n{self.log}",
-                START_WITHIN_S,
-            )
-            assert self.running, self.log
+            self.await_connection()
+
+    @property
+    def pid(self) -> int:
+        """Process id while it runs."""
+        assert self._process is not None
+        return self._process.pid
+
+    def await_connection(self) -> None:
+        """Wait until it has connected to the broker since its start."""
+        before = self._connections
+        eventually(
+            lambda: self.log.count("connected to 127.0.0.1") > before or not self.running,
+            lambda: f"connected to the broker:\n{self.log}",
+            START_WITHIN_S,
+        )
+        assert self.running, self.log
 
     def end(self, signum: signal.Signals = signal.SIGTERM) -> int | None:
         """Signal it and return its exit code."""

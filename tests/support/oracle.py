@@ -19,9 +19,9 @@ __all__ = ["assert_all_stored", "assert_told", "detected_upto", "incidents", "qu
 SETTLE_S = 60.0
 
 
-def quiet_reading(sensor: str, seq: int) -> Reading:
-    """Clean air, measured now."""
-    return Reading(sensor, time.time(), 0, {"pm25": 4.0, "rh": 41.0}, seq=seq)
+def quiet_reading(sensor: str, seq: int, at: float | None = None) -> Reading:
+    """Clean air, measured now or at a time."""
+    return Reading(sensor, at or time.time(), 0, {"pm25": 4.0, "rh": 41.0}, seq=seq)
 
 
 def detected_upto(service: ServiceProcess) -> int:
