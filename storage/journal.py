@@ -290,7 +290,8 @@ class Journal:
             if n == 0:
                 return Pruned(0, 0)
             unread = tx.execute(
-                "SELECT count(*), min(offset) FROM journal WHERE offset > ? AND offset <= ?",
+                "SELECT count(*), max(?1, (SELECT coalesce(max(last), 0) FROM gap"
+                " WHERE why = 'retention')) FROM journal WHERE offset > ?1 AND offset <= ?2",
                 (read_by_all, upto),
             ).fetchone()
             tx.execute("DELETE FROM journal WHERE offset <= ?", (upto,))
@@ -300,7 +301,7 @@ class Journal:
                 (upto, self._clock()),
             )
             if unread[0]:
-                self._add_gap(tx, unread[1], upto, "unread")
+                self._add_gap(tx, unread[1] + 1, upto, "unread")
             return Pruned(n, int(unread[0]))
 
         return self._file.written(delete)

@@ -1,14 +1,15 @@
-"""Journal, series and the detecting consumer against a plain model, over crashes.
+"""Journal, cursors and outbox against a plain model, over crashes, damage and backups.
 
-A crash is a process that ends without closing anything: the objects are dropped as they are and the
-files are opened anew. The model is a dict of offsets to readings and two sets of what consumers
-have taken in; the invariants are those of the journal's promise.
+A crash is a process that ends without closing anything: the objects are dropped as they are and
+the files are opened anew. The model is a dict of offsets to readings, the positions of the
+consumers and a dict of notices to what became of them; the invariants are the promises made.
 """
 
 from __future__ import annotations
 
 import contextlib
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 from hypothesis import HealthCheck, settings
@@ -21,19 +22,30 @@ from hypothesis.stateful import (
     rule,
 )
 
-from alerts import schema
+from alerts import repository, schema
 from alerts.engine import AlertEngine
-from alerts.policy import AlertPolicy
+from alerts.incidents import Status
+from alerts.policy import AlertPolicy, StaffMember
+from alerts.secrets import Secret
 from alerts.watch import CONSUMER, Watch
+from detection.events import Event, EventKind, EventPhase
 from ingest.validation import may_alert
 from storage import state
+from storage.backup import back_up, verify
 from storage.journal import DeadLetter, Journal
 from storage.reading import Reading
-from storage.registry import Registry
-from storage.sqlite import connect, migrate
+from storage.registry import Registry, Room, Sensor
+from storage.sqlite import connect, migrate, transaction
 from storage.timeseries.sqlite import SqliteSeries
 
 START = 1_790_000_000.0
+REGISTRY = Registry.of(
+    (Room(f"room-{s}", s, "1", "Main", "S") for s in "ab"),
+    (Sensor(s, f"room-{s}") for s in "ab"),
+)
+POLICY = AlertPolicy(
+    staff=(StaffMember("ap", "AP", targets=(Secret("json://127.0.0.1:9/x"),)),), expire_s=86_400.0
+)
 sensors = st.sampled_from(["a", "b"])
 
 
@@ -48,6 +60,12 @@ class JournalMachine(RuleBasedStateMachine):
         self.letters = 0
         self.stored = 0  # committed position of the series
         self.watched = 0  # committed position of the detecting consumer
+        self.gone: dict[int, str] = {}  # offsets without a reading, and why
+        self.notices: dict[str, str] = {}  # incident to state of its one notice
+        self.sent: Counter[str] = Counter()  # what arrived at the provider
+        self.may_repeat: Counter[str] = Counter()  # sends that a crash left unmarked
+        self.lost_to_series: set[int] = set()
+        self.backups = 0
 
     @initialize()
     def begin(self):
@@ -62,8 +80,14 @@ class JournalMachine(RuleBasedStateMachine):
         self.state = connect(root / "state.db")
         migrate(self.state, "state", state.SCRIPTS)
         migrate(self.state, "alerts", schema.SCRIPTS)
-        self.watch = Watch(self.state, AlertEngine(Registry(), AlertPolicy()), may_alert)
+        self.engine = AlertEngine(REGISTRY, POLICY)
+        self.watch = Watch(self.state, self.engine, may_alert)
         self.watch.open(self.journal.read)
+        with transaction(self.state) as tx:  # as the pump does at its start
+            repository.release_leases(tx, "the next pump", self.now())
+
+    def now(self):
+        return START + self.clock
 
     def close(self):
         self.journal.close()
@@ -123,8 +147,109 @@ class JournalMachine(RuleBasedStateMachine):
         before = START + share * (self.clock + 1)
         gone = [o for o, r in self.kept.items() if o <= read_by_all and r.received < before]
         assert self.journal.prune(read_by_all=read_by_all, received_before=before) == (len(gone), 0)
+        self.forget(gone)
+
+    @precondition(lambda self: self.kept)
+    @rule()
+    def prune_for_size(self):
+        """The bound cannot be kept, so all goes that is not spared: the detector's part."""
+        read_by_all = min(self.stored, self.watched)
+        gone = [o for o in self.kept if o <= self.watched]
+        unread = [o for o in gone if o > read_by_all]
+        pruned = self.journal.prune(
+            read_by_all=read_by_all, received_before=0.0, max_bytes=1, spare=self.watched
+        )
+        assert pruned == (len(gone), len(unread))
+        self.forget(gone)
+        self.lost_to_series.update(unread)
+
+    def forget(self, gone):
         for offset in gone:
             del self.kept[offset]
+        if gone:
+            self.gone.update(dict.fromkeys(range(1, max(gone) + 1), "retention"))
+
+    @precondition(lambda self: self.kept)
+    @rule(which=st.floats(0, 1, exclude_max=True))
+    def a_record_rots(self, which):
+        offset = sorted(self.kept)[int(which * len(self.kept))]
+        self.journal._file.written(
+            lambda tx: tx.execute("UPDATE journal SET crc = crc + 1 WHERE offset = ?", (offset,))
+        )
+        self.journal.read(offset - 1, 1)
+        del self.kept[offset]
+        self.gone[offset] = "corrupt"
+        self.letters += 1
+        if offset > self.stored:
+            self.lost_to_series.add(offset)
+
+    @rule(event=st.sampled_from(["a", "b"]))
+    def open_incident(self, event):
+        """An incident and its notice commit together."""
+        self.clock += 1000
+        happened = Event(
+            sensor=event,
+            kind=EventKind.VAPE,
+            phase=EventPhase.ALERTED,
+            onset=self.now() - 6,
+            alerted=self.now(),
+            peak_time=self.now(),
+            end=None,
+            confidence=0.9,
+            probabilities={"vape": 0.9},
+            evidence={},
+            model_version="m",
+        )
+        with transaction(self.state) as tx:
+            alerts = self.engine.on_events(tx, [happened], self.now())
+        for alert in alerts:
+            assert alert.incident not in self.notices
+            self.notices[alert.incident] = "due"
+
+    @rule(crash=st.sampled_from(["", "leased", "sent"]))
+    def pump(self, crash):
+        """Lease one notice, send it, mark it; or crash between two of these."""
+        self.clock += 100
+        with transaction(self.state) as tx:
+            rows = repository.lease(
+                tx, self.now(), owner="pump", lease_s=60, limit=1, free=lambda _: 9
+            )
+        if not rows:
+            assert "due" not in self.notices.values()
+            return
+        (row,) = rows
+        assert self.notices[row.incident] == "due"
+        if crash == "leased":
+            self.crash()
+            return
+        self.sent[row.incident] += 1
+        if crash == "sent":
+            self.may_repeat[row.incident] += 1
+            self.crash()
+            return
+        with transaction(self.state) as tx:
+            assert repository.sent(tx, row, self.now())
+            self.engine.delivered(tx, row, self.now())
+        self.notices[row.incident] = "sent"
+
+    @precondition(lambda self: self.notices)
+    @rule(which=st.floats(0, 1, exclude_max=True))
+    def acknowledge(self, which):
+        """An acknowledgement takes back what nobody was told yet."""
+        incident = sorted(self.notices)[int(which * len(self.notices))]
+        with transaction(self.state) as tx:
+            before = repository.load(tx, incident).status
+            self.engine.acknowledge(tx, incident, "ap", self.now())
+        if self.notices[incident] == "due" and before in (Status.OPEN, Status.NOTIFIED):
+            self.notices[incident] = "cancelled"
+
+    @precondition(lambda self: self.backups < 2)
+    @rule()
+    def backup(self):
+        self.backups += 1
+        target = Path(self.folder.name) / f"backup-{self.backups}"
+        back_up(Path(self.folder.name), target, "now")
+        assert [proof for proof in verify(target) if not proof.ok] == []
 
     @rule()
     def crash(self):
@@ -142,11 +267,21 @@ class JournalMachine(RuleBasedStateMachine):
             return
         assert self.journal.last_offset() == len(self.all)
         assert self.journal.first_offset() == min(self.kept, default=len(self.all) + 1)
-        assert self.journal.corrupt_records == 0
         assert sum(self.journal.dead_letter_counts().values()) == self.letters
         assert self.series.position() == self.stored
         assert self.watch.position == state.position(self.state, CONSUMER) == self.watched
-        assert self.series.count() == self.stored  # each accepted reading once, none invented
+        passed = [o for o in self.lost_to_series if o <= self.stored]
+        assert self.series.count() == self.stored - len(passed)  # each once, none invented
+        held = {o for gap in self.journal.gaps() for o in range(gap.first, gap.last + 1)}
+        assert held == set(self.gone)
+        assert held | set(self.kept) == set(range(1, len(self.all) + 1))
+        assert not held & set(self.kept)
+        rows = self.state.execute("SELECT incident, status FROM outbox").fetchall()
+        found = {row[0]: "due" if row[1] == "leased" else row[1] for row in rows}
+        assert found == self.notices
+        for incident, state_of in self.notices.items():
+            least = state_of == "sent"
+            assert least <= self.sent[incident] <= 1 + self.may_repeat[incident]
 
     def teardown(self):
         if hasattr(self, "journal"):

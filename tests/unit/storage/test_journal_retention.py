@@ -1,0 +1,120 @@
+"""What the journal forgets, in which order, and what it says of it; schema 1 to 2."""
+
+import contextlib
+import zlib
+
+import msgspec
+import pytest
+
+from storage import journal as module
+from storage.journal import SCRIPTS, Journal
+from storage.sqlite import connect, migrate
+
+
+@pytest.fixture
+def journal(tmp_path):
+    with Journal(tmp_path / "journal.db", clock=lambda: 77.0) as opened:
+        yield opened
+
+
+def gaps(journal):
+    return [(gap.why, gap.first, gap.last) for gap in journal.gaps()]
+
+
+def prune(journal, **options):
+    """Prune until nothing more goes; rows and unread rows deleted."""
+    rows = unread = 0
+    options = {"read_by_all": 0, "received_before": 0.0, **options}
+    while (done := journal.prune(**options)).rows:
+        rows, unread = rows + done.rows, unread + done.unread
+    return rows, unread
+
+
+def test_slices_add_up(journal, make_readings, monkeypatch):
+    monkeypatch.setattr(module, "_SLICE", 7)
+    journal.commit(make_readings(100))
+    assert prune(journal, read_by_all=80, received_before=float("inf")) == (80, 0)
+    assert gaps(journal) == [("retention", 1, 80)]
+    assert journal.gaps()[0].at == 77.0
+    assert prune(journal, read_by_all=80, received_before=float("inf")) == (0, 0)
+
+
+def test_age_never_passes_the_slowest_reader(journal, make_readings):
+    journal.commit(make_readings(50))
+    assert prune(journal, read_by_all=10, received_before=float("inf"), spare=50) == (10, 0)
+    assert journal.first_offset() == 11
+
+
+def filled(journal, make_readings, count=4000):
+    for first in range(0, count, 1000):
+        journal.commit(make_readings(1000, first=first))
+    return journal.bytes_used()
+
+
+def test_size_takes_the_oldest_that_all_have_read_whatever_its_age(journal, make_readings):
+    size = filled(journal, make_readings)
+    rows, unread = prune(journal, read_by_all=4000, max_bytes=size / 2)
+    assert unread == 0
+    assert 1900 < rows < 2500
+    assert journal.bytes_used() <= size / 2
+    assert gaps(journal) == [("retention", 1, rows)]
+
+
+def test_size_passes_a_slow_reader_only_with_a_word(journal, make_readings, caplog):
+    size = filled(journal, make_readings)
+    rows, unread = prune(journal, read_by_all=1000, max_bytes=size / 2, spare=4000)
+    assert unread == rows - 1000
+    found = gaps(journal)
+    assert ("retention", 1, rows) in found
+    told = [(first, last) for why, first, last in found if why == "unread"]
+    assert told[0][0] == 1001
+    assert told[-1][1] == rows
+    assert sum(last - first + 1 for first, last in told) == unread
+    assert "unread" in caplog.text
+
+
+def test_size_never_passes_what_is_spared(journal, make_readings):
+    filled(journal, make_readings)
+    assert prune(journal, read_by_all=1000, max_bytes=1) == (1000, 0)
+    assert prune(journal, read_by_all=1000, max_bytes=1, spare=1500) == (500, 500)
+    assert journal.first_offset() == 1501
+
+
+def test_dead_letters_alone_make_no_reading_go(journal, make_readings):
+    journal.commit(make_readings(1))
+    assert prune(journal, read_by_all=1, max_bytes=1) == (1, 0)
+    assert prune(journal, read_by_all=1, max_bytes=1) == (0, 0)
+
+
+def test_room_is_used_again(journal, make_readings):
+    size = filled(journal, make_readings)
+    file = journal.path.stat().st_size
+    for _ in range(5):
+        prune(journal, read_by_all=10**9, max_bytes=size / 2)
+        journal.commit(make_readings(1500))
+    assert journal.path.stat().st_size <= 1.2 * max(file, size)
+
+
+def test_gaps_are_counted_from_a_journal_of_schema_1(tmp_path, make_readings):
+    path = tmp_path / "journal.db"
+    with contextlib.closing(connect(path)) as old:
+        migrate(old, "journal", SCRIPTS[:1])
+        for reading in make_readings(10):
+            body = msgspec.msgpack.encode(reading)
+            old.execute(
+                "INSERT INTO journal (received, crc, body) VALUES (?, ?, ?)",
+                (reading.received, zlib.crc32(body), body),
+            )
+        old.execute("DELETE FROM journal WHERE offset IN (1, 2, 5, 9, 10)")
+    with Journal(path) as journal:
+        assert gaps(journal) == [("retention", 1, 2), ("corrupt", 5, 5), ("corrupt", 9, 10)]
+        assert [e.offset for e in journal.read(0, 20)[0]] == [3, 4, 6, 7, 8]
+        assert journal.commit(make_readings(1)) == 11
+
+
+def test_an_empty_journal_of_schema_1(tmp_path):
+    path = tmp_path / "journal.db"
+    with contextlib.closing(connect(path)) as old:
+        migrate(old, "journal", SCRIPTS[:1])
+    with Journal(path) as journal:
+        assert gaps(journal) == []
