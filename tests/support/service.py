@@ -272,12 +272,20 @@ class ServiceProcess:
         """Whether the process lives."""
         return self._process is not None and self._process.poll() is None
 
-    def start(self, *, connected: bool = True) -> None:
-        """Start, and wait until it is connected to the broker."""
+    def start(self, *, connected: bool = True, arguments: tuple[str, ...] = ()) -> None:
+        """Start with further arguments, and wait until it is connected to the broker."""
         before = self.log.count("connected to 127.0.0.1")
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "plumewatch", "run", "--config", str(self.config)],
+                [
+                    sys.executable,
+                    "-m",
+                    "plumewatch",
+                    "run",
+                    "--config",
+                    str(self.config),
+                    *arguments,
+                ],
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
