@@ -1,0 +1,222 @@
+"""What answers of an InfluxDB mean: refused, kept for later, or a sentence for people."""
+
+import httpx
+import pytest
+
+from storage.errors import BatchRefusedError, StorageUnavailableError
+from storage.reading import Reading
+from storage.registry import Registry, Room, Sensor
+from storage.timeseries.influx import InfluxSeries
+from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
+from storage.timeseries.line_protocol import LineEncoder
+from tests.support.broker import free_port
+from tests.support.influx import FakeServer, Influxd, VictoriaMetrics, influxql
+
+T = 1_790_000_000.0
+REGISTRY = Registry.of([Room("r", "R", "", "B", "S")], [Sensor("s", "r")])
+READINGS = [Reading("s", T + i, T, {"pm25": float(i)}) for i in range(5)]
+
+
+def answering(status, body=b"", headers=None, version="1.8.10"):
+    """Answer every write in one way."""
+
+    def answer(method, path, query, sent, content):
+        if path == "/ping":
+            return 204, {"X-Influxdb-Version": version}, b""
+        return status, headers or {}, body
+
+    return FakeServer(answer)
+
+
+def http(url, secret="hunter2", **more):  # noqa: S107 - made up
+    return InfluxHttp(InfluxSettings(url, "air", secret=secret, **more))
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error", "said"),
+    [
+        (
+            400,
+            b'{"error":"partial write: type conflict dropped=1"}',
+            BatchRefusedError,
+            "dropped=1",
+        ),
+        (413, b"", BatchRefusedError, "413"),
+        (422, b'{"message":"outside retention"}', BatchRefusedError, "outside retention"),
+        (401, b"", StorageUnavailableError, "does not accept the token"),
+        (403, b"", StorageUnavailableError, "no right to database 'air'"),
+        (404, b'{"error":"database not found"}', StorageUnavailableError, "storage setup"),
+        (429, b"", StorageUnavailableError, "429"),
+        (500, b'{"error":"engine: cache size exceeded"}', StorageUnavailableError, "cache"),
+        (503, b"storage is in read-only mode", StorageUnavailableError, "takes no writes"),
+        (507, b"\x00no space\nleft", StorageUnavailableError, "no space left"),
+        (302, b"", StorageUnavailableError, "302"),
+    ],
+)
+def test_answers_to_a_write(status, body, error, said):
+    headers = {"Retry-After": "120"} if status in (429, 503) else {"Location": "http://127.0.0.1:1"}
+    with answering(status, body, headers) as server, pytest.raises(error, match=said) as caught:
+        http(server.url).write(b"reading pm25=1 1")
+    assert "hunter2" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert getattr(caught.value, "retry_after_s", None) == (120 if status in (429, 503) else None)
+    assert len(server.requests) == 2  # asked what it is, then once: no retry and no redirect
+
+
+@pytest.mark.parametrize(
+    ("version", "path", "expected"),
+    [
+        ("1.6.7~rc0", "/write", {"db": "air", "precision": "ns"}),
+        ("v2.7.11", "/api/v2/write", {"bucket": "air", "org": "school", "precision": "ns"}),
+        ("3.2.1", "/api/v2/write", {"bucket": "air", "precision": "ns"}),
+    ],
+)
+def test_each_generation_is_written_to_in_its_own_way(version, path, expected):
+    with answering(204, version=version) as server:
+        client = http(server.url, org="school")
+        client.write(b"reading pm25=1 1")
+        client.write(b"reading pm25=2 2")
+    pings, *writes = server.requests
+    assert pings[1] == "/ping"
+    assert [(w[0], w[1], w[2], w[4]) for w in writes] == [
+        ("POST", path, expected, b"reading pm25=1 1"),
+        ("POST", path, expected, b"reading pm25=2 2"),
+    ]
+    assert {w[3]["Authorization"] for w in writes} == {"Token hunter2"}
+    assert all("hunter2" not in "".join(w[2].values()) for w in writes)
+
+
+def test_a_user_and_password_of_1x():
+    with answering(204) as server:
+        http(server.url, username="plume").write(b"x y=1 1")
+    assert server.requests[-1][3]["Authorization"] == "Basic cGx1bWU6aHVudGVyMg=="
+
+
+@pytest.mark.parametrize(
+    ("answers", "version"),
+    [
+        ({"/ping": (200, {"x-influxdb-version": "v2.7.1"}, b"")}, ("v2.7.1", 2)),
+        ({"/ping": (200, {}, b'{"version":"3.0.1","revision":"x"}')}, ("3.0.1", 3)),
+        ({"/ping": (204, {}, b""), "/health": (200, {}, b'{"version":"v2.0.9"}')}, ("v2.0.9", 2)),
+    ],
+)
+def test_the_generation_is_found(answers, version):
+    with FakeServer(lambda _, path, *__: answers[path]) as server:
+        found = http(server.url).server()
+    assert (found.version, found.major) == version
+
+
+@pytest.mark.parametrize("body", [b"<html>hello", b'{"version":"9.1"}', b'{"version":7}', b"[1]"])
+def test_what_is_no_influxdb_is_said_to_be_none(body):
+    with (
+        FakeServer(lambda *_: (200, {}, body)) as server,
+        pytest.raises(StorageUnavailableError, match="no InfluxDB 1, 2 or 3"),
+    ):
+        http(server.url).server()
+
+
+def test_nobody_there():
+    url = f"http://127.0.0.1:{free_port()}"
+    with pytest.raises(StorageUnavailableError, match="does not answer") as caught:
+        http(url).write(b"x y=1 1")
+    assert "refused" in str(caught.value)
+
+
+@pytest.mark.parametrize("body", [b"", b"nonsense", b"[]", b'{"a":1}', b'{"results":[1]}'])
+def test_a_query_answered_with_nonsense(body):
+    with answering(200, body) as server, pytest.raises(StorageUnavailableError, match="/query"):
+        http(server.url).query("SHOW DATABASES")
+
+
+@pytest.mark.parametrize("url", ["influx:8086", "ftp://x", "http://", "http://user:pw@host"])
+def test_urls_that_are_none(url):
+    with pytest.raises(ValueError, match="URL"):
+        http(url)
+
+
+def test_secrets_do_not_show():
+    assert "hunter2" not in repr(InfluxSettings("http://x", secret="hunter2"))
+
+
+@pytest.fixture(scope="module")
+def influxd(tmp_path_factory):
+    with Influxd(tmp_path_factory.mktemp("influxd")) as server:
+        influxql(server.url, "CREATE DATABASE air")
+        yield server
+
+
+@pytest.fixture
+def series(influxd, tmp_path):
+    settings = InfluxSettings(influxd.url, "air")
+    with InfluxSeries(settings, REGISTRY, tmp_path / "influx.db") as store:
+        yield store
+
+
+def test_its_version(series):
+    assert series.http.server().major == 1
+    series.http.check_write()
+
+
+def test_a_type_conflict_is_refused_and_the_position_stays(influxd, series):
+    series.http.write(b'reading,building=B,room=r,sensor=s,site=S co2="many" 1790000000000000000')
+    series.write(READINGS, 5)
+    bad = Reading("s", T + 9, T, {"co2": 400.0})
+    with pytest.raises(BatchRefusedError, match=r"type conflict.*dropped=1"):
+        series.write([READINGS[0], bad], 7)
+    assert series.position() == 5
+
+
+def test_readings_beyond_retention_are_refused(influxd, tmp_path):
+    influxql(influxd.url, "CREATE DATABASE brief WITH DURATION 1h")
+    settings = InfluxSettings(influxd.url, "brief")
+    with (
+        InfluxSeries(settings, REGISTRY, tmp_path / "influx.db") as store,
+        pytest.raises(BatchRefusedError, match="beyond retention"),
+    ):
+        store.write([Reading("s", 1.0, 1.0, {"pm25": 1.0})], 1)
+
+
+def test_a_database_that_is_not_there(influxd, tmp_path):
+    settings = InfluxSettings(influxd.url, "nowhere")
+    with InfluxSeries(settings, REGISTRY, tmp_path / "influx.db") as store:
+        for work in (lambda: store.write(READINGS, 5), store.latest, store.http.check_write):
+            with pytest.raises(StorageUnavailableError, match="no database 'nowhere'"):
+                work()
+        assert store.position() == 0
+
+
+def test_a_wrong_password_keeps_readings(tmp_path):
+    with Influxd(tmp_path, auth=True) as server:
+        influxql(server.url, "CREATE USER root WITH PASSWORD 'right' WITH ALL PRIVILEGES")
+        good = InfluxHttp(InfluxSettings(server.url, "air", username="root", secret="right"))
+        good.query("CREATE DATABASE air", change=True)
+        good.query("CREATE USER looker WITH PASSWORD 'look'", change=True)
+        good.query("GRANT READ ON air TO looker", change=True)
+        good.check_write()
+        for user, password, said in (
+            ("root", "wrong", "does not accept the token or password"),
+            ("looker", "look", "no right to database 'air'"),
+        ):
+            settings = InfluxSettings(server.url, "air", username=user, secret=password)
+            with InfluxSeries(settings, REGISTRY, tmp_path / f"{user}.db") as store:
+                with pytest.raises(StorageUnavailableError, match=said):
+                    store.write(READINGS, 5)
+                assert store.position() == 0
+
+
+def test_victoria_metrics_reads_the_lines_as_well(tmp_path):
+    lines = LineEncoder(REGISTRY).encode(READINGS)
+    with VictoriaMetrics(tmp_path) as server:
+        with pytest.raises(StorageUnavailableError, match="no InfluxDB"):  # it answers no InfluxQL
+            http(server.url).server()
+        query = {"bucket": "air", "org": "school", "precision": "ns"}
+        written = httpx.post(f"{server.url}/api/v2/write", params=query, content=lines)
+        assert written.status_code == 204
+        httpx.get(f"{server.url}/internal/force_flush")
+        found = httpx.get(
+            f"{server.url}/api/v1/export", params={"match[]": '{__name__="reading_pm25"}'}
+        ).json()
+    assert found["values"] == [r.values["pm25"] for r in READINGS]
+    assert found["timestamps"] == [int(r.time * 1000) for r in READINGS]
+    labels = {k: v for k, v in found["metric"].items() if k not in ("__name__", "db")}
+    assert labels == {"building": "B", "room": "r", "sensor": "s", "site": "S"}
