@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import socket
 import sqlite3
@@ -28,6 +29,7 @@ from plumewatch.settings import (
     ping_url,
     staff_token,
 )
+from plumewatch.timeseries_settings import influx_settings, said_of_server
 from plumewatch.web_server import is_loopback
 from storage.errors import StorageError
 from storage.sqlite import connect
@@ -36,9 +38,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from alerts.policy import AlertPolicy
     from plumewatch.config import PlumewatchConfig
 
-__all__ = ["Finding", "check_secrets", "run_check"]
+__all__ = ["Finding", "check_secrets", "run_check", "warn_of_silence"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,7 @@ def run_check(path: Path, *, as_json: bool, out: TextIO) -> int:
         *_mappings(config),
         _broker(config),
         *_store(config),
+        *_series(config),
         *_levels(config),
         *_notifiers(config),
         _page(config),
@@ -115,13 +121,24 @@ def check_secrets(config: PlumewatchConfig) -> None:
     """
     faults: list[Fault] = []
     secrets = (broker_settings, alert_policy, staff_token, metrics_token, ping_url)
-    for read in (*secrets, mapping_decoders, http_sources):
+    for read in (*secrets, mapping_decoders, http_sources, influx_settings):
         try:
             read(config)
         except ConfigError as error:
             faults.extend(error.faults)
     if faults:
         raise ConfigError(faults)
+
+
+def warn_of_silence(config: PlumewatchConfig, policy: AlertPolicy) -> None:
+    """Log at the start what would keep notices from reaching anyone."""
+    settings = NotifySettings(allow_private=config.alerts.allow_private_targets)
+    targets = [(member, target) for member in policy.staff for target in member.targets]
+    if not targets:
+        log.warning("no member of staff has an address: alerts show on the staff page only")
+    for member, target in targets:
+        for fault in check_target(target, settings):
+            log.warning("notices to %s will fail: %s", member.id, fault)
 
 
 def _mappings(config: PlumewatchConfig) -> Iterator[Finding]:
@@ -169,6 +186,13 @@ def _store(config: PlumewatchConfig) -> Iterator[Finding]:
             connect(path, read_only=True).close()
         except StorageError as error:
             yield Finding("store", ok=False, sentence=str(error))
+
+
+def _series(config: PlumewatchConfig) -> Iterator[Finding]:
+    settings = influx_settings(config)
+    if settings is not None:
+        ok, sentence = said_of_server(settings)
+        yield Finding("time series", ok=ok, sentence=sentence)
 
 
 def _levels(config: PlumewatchConfig) -> Iterator[Finding]:

@@ -19,6 +19,7 @@ from storage.sqlite import connect, migrate, translated
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from storage.journal import Journal
     from storage.lease import Lease
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "LeaseLostError",
     "StandbyEndedError",
     "hold_lease",
+    "meet_journal",
     "open_state",
     "take_lease",
 ]
@@ -129,6 +131,31 @@ def open_state(path: Path) -> sqlite3.Connection:
         salvage(path, _prepare)
         swap(path)
         return _opened(path)
+
+
+def meet_journal(journal: Journal, read: int) -> None:
+    """Let a journal that ends before what was read of it go on behind that.
+
+    Parameters
+    ----------
+    journal : Journal
+    read : int
+        The largest position over all consumers.
+
+    Raises
+    ------
+    StorageUnavailableError
+        If the disk refuses.
+    """
+    last = journal.last_offset()
+    if last < read:
+        log.warning(
+            "the journal ends at %d and was read up to %d: another journal, or a backup of it?"
+            " New readings go on behind that",
+            last,
+            read,
+        )
+        journal.continue_behind(read)
 
 
 def _opened(path: Path) -> sqlite3.Connection:

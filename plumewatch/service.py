@@ -20,12 +20,10 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from alerts.engine import AlertEngine
 from alerts.errors import AlertError
-from alerts.notify import AppriseNotifier, NotifySettings, check_target
+from alerts.notify import AppriseNotifier, NotifySettings
 from alerts.outbox import OutboxPump
 from alerts.pictures import IncidentPictures, NoticePictures
 from alerts.watch import CONSUMER, Watch
-from alerts.web.app import create_app
-from alerts.web.settings import StaffPageSettings
 from detection.liveness import LivenessSettings
 from ingest.canary import CanarySettings
 from ingest.commit import GroupCommit
@@ -34,14 +32,20 @@ from ingest.errors import BrokerError
 from ingest.mqtt import MqttSource
 from ingest.pipeline import Intake
 from ingest.validation import may_alert
-from plumewatch.check import check_secrets
+from plumewatch.check import check_secrets, warn_of_silence
 from plumewatch.config import ConfigError, load
-from plumewatch.data_folder import StandbyEndedError, hold_lease, open_state, take_lease
+from plumewatch.data_folder import (
+    StandbyEndedError,
+    hold_lease,
+    meet_journal,
+    open_state,
+    take_lease,
+)
 from plumewatch.health import Health, Latencies
-from plumewatch.health_page import HealthPages
 from plumewatch.http_server import HttpServer
 from plumewatch.http_settings import http_sources
 from plumewatch.intake_settings import intake_config, topic_filters
+from plumewatch.lasting import ServiceError, lasting
 from plumewatch.memory_alerts import MemoryAlerts
 from plumewatch.observer import Counters, Observer
 from plumewatch.paths import DataPaths
@@ -51,23 +55,20 @@ from plumewatch.settings import (
     alert_budgets,
     alert_policy,
     broker_settings,
-    metrics_token,
-    page_hosts,
-    page_token,
     ping_url,
 )
-from plumewatch.unmatched import suggestion_for
+from plumewatch.staff_page import staff_page
+from plumewatch.timeseries_settings import series_of
 from plumewatch.watchdog import Watchdog
-from plumewatch.web_server import PortInUseError, WebServer, is_loopback
+from plumewatch.web_server import PortInUseError
 from storage import state
 from storage.errors import StorageError
 from storage.journal import Journal
 from storage.lease import Lease
-from storage.timeseries.sqlite import SqliteSeries
 from storage.timeseries.writer import SeriesWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from alerts.engine import AlertRecord
@@ -92,10 +93,6 @@ _LAST_ANSWERS_S: Final = 1.0
 """How long the commits go on after the stop, for HTTP requests that wait for their answer."""
 _DEDUPE_WINDOW: Final = 512
 """Above the broker's window (`max_inflight_messages`): all of it may come again after a crash."""
-
-
-class ServiceError(Exception):
-    """The service cannot start or go on; the message is one sentence."""
 
 
 class Service:
@@ -139,7 +136,7 @@ class Service:
         heard = intake_config(config, dedupe_window=_DEDUPE_WINDOW)
         self.intake = Intake(heard)
         self.journal = Journal(self.paths.journal, clock)
-        self.series = SqliteSeries(self.paths.series)
+        self.series = series_of(config, self.paths)
         self.commits = GroupCommit(self._commit)
         self.source = MqttSource(
             broker_settings(config),
@@ -249,18 +246,26 @@ class Service:
         return NoticePictures(IncidentPictures(self.paths.state, self.registry, self.series, zone))
 
     async def _serve(self, stop: asyncio.Event, pump: OutboxPump) -> None:
-        web = self._web_server()
+        try:
+            web = staff_page(
+                self,
+                on_change=self._wake_outbox.set,
+                intervals=self._intervals,
+                clock=self._clock,
+            )
+        except PortInUseError as error:
+            raise ServiceError(f"staff page: {error}") from error
         try:
             self.http.open()
         except PortInUseError as error:
             raise ServiceError(f"HTTP door: {error}") from error
         log.info("staff page: http://%s:%d", self.config.web.host, web.port)
-        self._warn_of_silence()
+        warn_of_silence(self.config, self.engine.policy)
         self.ready.set()
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = {
-                    name: group.create_task(_lasting(name, work, stop), name=name)
+                    name: group.create_task(lasting(name, work, stop), name=name)
                     for name, work in (
                         ("mqtt", self.source.run()),
                         ("detector", self._detect()),
@@ -301,7 +306,8 @@ class Service:
             self.journal.open()
             self.series.open()
             self._state = open_state(self.paths.state)
-            self._meet_journal()
+            read = max(self.series.position(), state.position(self._state, CONSUMER))
+            meet_journal(self.journal, read)
             self.intake.restore(self.journal.tail(20_000))
             silence = LivenessSettings(missed=self.config.alerts.offline_after)
             self._watch = Watch(
@@ -314,21 +320,6 @@ class Service:
             restore_counts(self._state, self.intake.tally, self.registry)
         except (StorageError, sqlite3.Error) as error:
             raise ServiceError(f"storage: {error}") from error
-
-    def _meet_journal(self) -> None:
-        """Let a journal that is older than its consumers go on behind them."""
-        if self._state is None:
-            return
-        read = max(self.series.position(), state.position(self._state, CONSUMER))
-        last = self.journal.last_offset()
-        if last < read:
-            log.warning(
-                "the journal ends at %d and was read up to %d: another journal, or a backup of it?"
-                " New readings go on behind that",
-                last,
-                read,
-            )
-            self.journal.continue_behind(read)
 
     def _close(self) -> None:
         for thread in self._threads.values():
@@ -486,60 +477,6 @@ class Service:
         """Seconds between the reports of each sensor, registered or learnt."""
         lives = self._watch.lives() if self._watch else {}
         return {name: life.interval_s for name, life in lives.items()}
-
-    def _warn_of_silence(self) -> None:
-        """Say at the start what would keep notices from reaching anyone."""
-        settings = NotifySettings(allow_private=self.config.alerts.allow_private_targets)
-        targets = [(m, t) for m in self.engine.policy.staff for t in m.targets]
-        if not targets:
-            log.warning("no member of staff has an address: alerts show on the staff page only")
-        for member, target in targets:
-            for fault in check_target(target, settings):
-                log.warning("notices to %s will fail: %s", member.id, fault)
-
-    def _web_server(self) -> WebServer:
-        web = self.config.web
-        app = create_app(
-            StaffPageSettings(
-                database=self.paths.state,
-                engine=self.engine,
-                series=self.series,
-                token=page_token(self.config, self.paths.staff_token),
-                on_change=self._wake_outbox.set,
-                pipeline=self.pipeline,
-                intervals=self._intervals,
-                suggest_mapping=partial(suggestion_for, self.intake),
-                open_reading=is_loopback(web.host),
-                secure_cookie=web.public_url.startswith("https://"),
-                hosts=page_hosts(self.config),
-                school=self.config.site,
-                clock=self._clock,
-                journal=self.paths.journal,
-            )
-        )
-        local = is_loopback(web.host)
-        pages = HealthPages(app, self.health, metrics_token(self.config), on_loopback=local)
-        try:
-            return WebServer(pages, web.host, web.port)
-        except PortInUseError as error:
-            raise ServiceError(f"staff page: {error}") from error
-
-
-async def _lasting(name: str, work: Coroutine[None, None, None], stop: asyncio.Event) -> None:
-    """Let a part of the service end by itself only after `stop`, and never without a line.
-
-    Raises
-    ------
-    ServiceError
-        If it ends before.
-    """
-    try:
-        await work
-    except Exception as error:
-        log.critical("%s failed: %s: %s", name, type(error).__name__, error)
-        raise
-    if not stop.is_set():
-        raise ServiceError(f"{name} ended by itself")
 
 
 def run_service(config_path: Path, *, standby: bool = False) -> int:

@@ -1,0 +1,63 @@
+"""The staff page of a service, with its health pages, on its port."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from alerts.web.app import create_app
+from alerts.web.settings import StaffPageSettings
+from plumewatch.health_page import HealthPages
+from plumewatch.settings import metrics_token, page_hosts, page_token
+from plumewatch.unmatched import suggestion_for
+from plumewatch.web_server import WebServer, is_loopback
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from plumewatch.service import Service
+
+__all__ = ["staff_page"]
+
+
+def staff_page(
+    service: Service,
+    *,
+    on_change: Callable[[], None],
+    intervals: Callable[[], Mapping[str, float]],
+    clock: Callable[[], float],
+) -> WebServer:
+    """Make the page and take its port.
+
+    Parameters
+    ----------
+    service : Service
+    on_change, intervals, clock : callable
+        As in `StaffPageSettings`.
+
+    Raises
+    ------
+    PortInUseError
+    """
+    config, paths = service.config, service.paths
+    local = is_loopback(config.web.host)
+    app = create_app(
+        StaffPageSettings(
+            database=paths.state,
+            engine=service.engine,
+            series=service.series,
+            token=page_token(config, paths.staff_token),
+            on_change=on_change,
+            pipeline=service.pipeline,
+            intervals=intervals,
+            suggest_mapping=partial(suggestion_for, service.intake),
+            open_reading=local,
+            secure_cookie=config.web.public_url.startswith("https://"),
+            hosts=page_hosts(config),
+            school=config.site,
+            clock=clock,
+            journal=paths.journal,
+        )
+    )
+    pages = HealthPages(app, service.health, metrics_token(config), on_loopback=local)
+    return WebServer(pages, config.web.host, config.web.port)
