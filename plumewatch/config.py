@@ -7,6 +7,7 @@ come from files or environment variables, never from the configuration itself.
 from __future__ import annotations
 
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
@@ -44,6 +45,7 @@ __all__ = [
     "SourceConfig",
     "StaffConfig",
     "TargetConfig",
+    "TimeseriesConfig",
     "WatchdogConfig",
     "WebConfig",
     "load",
@@ -216,6 +218,21 @@ class WatchdogConfig(_Section):
     ping_every_s: Annotated[float, Field(ge=10, le=3600)] = 60.0
 
 
+class TimeseriesConfig(_Section):
+    """Where readings are stored for good: an InfluxDB, or without a URL the embedded SQLite."""
+
+    url: Annotated[str, Field(pattern=r"^(https?://[^\s/@?#]+/?)?$")] = ""
+    database: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = "plumewatch"
+    org: Annotated[str, Field(max_length=80)] = ""
+    username: Annotated[str, Field(max_length=80)] = ""
+    token_file: Path | None = None
+    token_env: str = ""
+    ca_file: Path | None = None
+    raw_days: Annotated[int, Field(ge=2, le=36_500)] = 30
+    minute_days: Annotated[int, Field(ge=2, le=36_500)] = 730
+    quarter_hour_days: Annotated[int, Field(ge=2, le=36_500)] = 1_826
+
+
 class RouteConfig(_Section):
     """Topics that one decoder or mapping reads, for formats whose topic the user chooses."""
 
@@ -233,6 +250,7 @@ class PlumewatchConfig(_Section):
     web: WebConfig = WebConfig()
     ingest: IngestConfig = IngestConfig()
     journal: JournalConfig = JournalConfig()
+    timeseries: TimeseriesConfig = TimeseriesConfig()
     detection: DetectionConfig = DetectionConfig()
     alerts: AlertsConfig = AlertsConfig()
     metrics: MetricsConfig = MetricsConfig()
@@ -377,6 +395,7 @@ def _cross_faults(tree: Mapping[str, Any], decoders: frozenset[str]) -> Iterator
     known = decoders | mapping_names(tree) if decoders else decoders
     yield from _sensor_faults(tree, known)
     yield from _secret_faults(tree)
+    yield from _retention_faults(tree)
     for path, value, allowed in mapping_faults(tree, decoders):
         yield Fault(path=path, value=value, allowed=allowed)
     for found in http_faults(tree):
@@ -424,12 +443,30 @@ def _sensor_faults(tree: Mapping[str, Any], decoders: frozenset[str]) -> Iterato
             )
 
 
+_KEPT = ("raw", "minute", "quarter_hour")
 _ONE_SECRET = (
     ("broker", "password"),
     ("web", "token"),
     ("metrics", "token"),
+    ("timeseries", "token"),
     ("watchdog", "ping_url"),
 )
+
+
+def _retention_faults(tree: Mapping[str, Any]) -> Iterator[Fault]:
+    """Let readings not leave the series before the journal, nor averages before readings."""
+    keys = (("journal", "keep_days"), *(("timeseries", f"{k}_days") for k in _KEPT))
+    days: list[tuple[str, float]] = []
+    for section, key in keys:
+        model = JournalConfig if section == "journal" else TimeseriesConfig
+        written = tree.get(section)
+        found = written.get(key) if isinstance(written, dict) else None
+        found = model.model_fields[key].default if found is None else found
+        if isinstance(found, int | float):
+            days.append((f"{section}.{key}", found))
+    for (shorter, least), (longer, most) in pairwise(days):
+        if least > most:
+            yield Fault(path=longer, value=f"{most:g}", allowed=f"at least {shorter}, {least:g}")
 
 
 def _secret_faults(tree: Mapping[str, Any]) -> Iterator[Fault]:

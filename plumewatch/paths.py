@@ -33,6 +33,11 @@ class DataPaths:
         return self.root / "series.db"
 
     @property
+    def influx(self) -> Path:
+        """How far the journal is written into an InfluxDB."""
+        return self.root / "influx.db"
+
+    @property
     def staff_token(self) -> Path:
         """Token of the staff page, where the configuration names none."""
         return self.root / "staff-token"

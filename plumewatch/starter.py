@@ -56,6 +56,17 @@ keep_days = 7
 max_mb = 8000                          # beyond it the oldest go, even those that a database which
                                        # is down has not taken yet (counted and shown)
 
+# [timeseries]                         # an InfluxDB for the readings (docs/storage.md); without it
+                                       # they are kept in data_dir
+# url = "http://127.0.0.1:8086"        # 1.x, 2.x or 3; it is asked which
+# database = "plumewatch"              # the bucket of 2.x
+# org = "school"                       # 2.x
+# username = "plumewatch"              # 1.x; the password is then in token_file
+# token_file = "secrets/influx-token"
+# raw_days = 30                        # then averages of a minute and of 15 minutes
+# minute_days = 730
+# quarter_hour_days = 1826
+
 [detection]
 # Every sensor sets its own level so that no more false alarms a week are to be expected. With ten
 # restrooms, 1 means a walk for nothing twice a school day. Less costs sensitivity: see

@@ -1,0 +1,111 @@
+"""The store that a configuration names, and what `check` says of it."""
+
+import io
+
+import pytest
+
+from plumewatch.check import run_check
+from plumewatch.config import ConfigError, load, parse
+from plumewatch.paths import DataPaths
+from plumewatch.starter import STARTER
+from plumewatch.timeseries_settings import influx_settings, said_of_server, series_of
+from storage.timeseries.influx import InfluxSeries
+from storage.timeseries.sqlite import SqliteSeries
+from tests.support.broker import free_port
+from tests.support.influx import FakeServer, Influxd, influxql
+
+BASE = {
+    "site": "S",
+    "timezone": "UTC",
+    "room": [{"id": "r", "name": "R", "building": "B"}],
+    "sensor": [{"id": "s", "room": "r"}],
+}
+
+
+def config_of(tmp_path, **timeseries):
+    return parse({**BASE, "timeseries": timeseries}, base=tmp_path)
+
+
+def test_the_embedded_store_unless_a_url_is_given(tmp_path):
+    paths = DataPaths(tmp_path)
+    assert isinstance(series_of(config_of(tmp_path), paths), SqliteSeries)
+    found = series_of(config_of(tmp_path, url="http://127.0.0.1:8086"), paths)
+    assert isinstance(found, InfluxSeries)
+
+
+def test_the_secret_comes_from_a_file_and_does_not_show(tmp_path):
+    (tmp_path / "token").write_text("hunter2\n")
+    (tmp_path / "token").chmod(0o600)
+    config = config_of(tmp_path, url="http://x:8086/", token_file="token", org="school")
+    settings = influx_settings(config)
+    assert (settings.url, settings.secret, settings.org) == ("http://x:8086", "hunter2", "school")
+    assert "hunter2" not in f"{config!r}{settings!r}"
+    with pytest.raises(ConfigError, match=r"timeseries\.token"):
+        influx_settings(config_of(tmp_path, url="http://x", token_file="missing"))
+
+
+@pytest.mark.parametrize(
+    ("written", "path"),
+    [
+        ({"url": "http://user:pw@x"}, "timeseries.url"),
+        ({"url": "http://x/?token=1"}, "timeseries.url"),
+        ({"url": "x:8086"}, "timeseries.url"),
+        ({"database": 'a"; DROP'}, "timeseries.database"),
+        ({"token_file": "a", "token_env": "B"}, "timeseries"),
+        ({"raw_days": 5}, "timeseries.raw_days"),
+        ({"minute_days": 20}, "timeseries.minute_days"),
+        ({"quarter_hour_days": 100}, "timeseries.quarter_hour_days"),
+    ],
+)
+def test_faults(tmp_path, written, path):
+    with pytest.raises(ConfigError) as caught:
+        config_of(tmp_path, **written)
+    assert [fault.path for fault in caught.value.faults] == [path]
+
+
+def test_what_is_said_of_a_server(tmp_path):
+    with Influxd(tmp_path) as server:
+        influxql(server.url, "CREATE DATABASE plumewatch")
+        good = influx_settings(config_of(tmp_path, url=server.url))
+        assert said_of_server(good) == (
+            True,
+            (
+                f"{server.url} is InfluxDB 1.x (1.6.7~rc0); database 'plumewatch' takes readings"
+                " and answers"
+            ),
+        )
+        ok, said = said_of_server(
+            influx_settings(config_of(tmp_path, url=server.url, database="other"))
+        )
+        assert not ok
+        assert "has no database 'other'" in said
+
+
+@pytest.mark.parametrize(
+    ("version", "status", "body", "said"),
+    [
+        ("v2.7.1", 401, b'{"code":"unauthorized","message":"unauthorized access"}', "not accept"),
+        ("v2.7.1", 404, b'{"code":"not found","message":"bucket not found"}', "no bucket 'pl"),
+        ("3.0.1", 403, b"", "no right to database"),
+    ],
+)
+def test_what_does_not_fit_on_newer_ones(tmp_path, version, status, body, said):
+    def answer(method, path, *_):
+        if path == "/ping":
+            return 204, {"X-Influxdb-Version": version}, b""
+        return status, {}, body
+
+    with FakeServer(answer) as server:
+        ok, sentence = said_of_server(influx_settings(config_of(tmp_path, url=server.url)))
+    assert not ok
+    assert said in sentence
+
+
+def test_check_says_that_nobody_answers(tmp_path):
+    path = tmp_path / "plumewatch.toml"
+    url = f"http://127.0.0.1:{free_port()}"
+    path.write_text(STARTER.replace("[detection]", f'[timeseries]\nurl = "{url}"\n\n[detection]'))
+    load(path)
+    out = io.StringIO()
+    assert run_check(path, as_json=False, out=out) == 3
+    assert f"FAULT time series: {url} does not answer" in out.getvalue()
