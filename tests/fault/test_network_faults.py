@@ -1,0 +1,194 @@
+"""F4 to F6: the network between service and broker, the broker itself, its session and its queue.
+
+The publisher talks to the broker directly; the service goes through a proxy that has the faults.
+After each fault the publisher's ledger is held against the journal.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion
+
+from tests.support.broker import Mosquitto
+from tests.support.launcher import ForkedService, Launcher
+from tests.support.oracle import assert_all_stored, quiet_reading
+from tests.support.proxy import Fault, Proxy
+from tests.support.service import Publisher, eventually
+
+SHIPPED = Path(__file__).parents[2] / "deploy/mosquitto.conf"
+BURST = 300
+WINDOW = "max_inflight_messages 100\nmax_queued_messages 100000"
+
+
+@pytest.fixture(scope="module")
+def launcher():
+    with Launcher() as started:
+        yield started
+
+
+class Course:
+    """Broker, proxy, service and publisher; readings are numbered through."""
+
+    def __init__(self, broker, proxy, service, publisher):
+        self.broker, self.proxy, self.service = broker, proxy, service
+        self.publisher = publisher
+        self.sent = 0
+
+    def send(self, count=BURST):
+        self.publisher.send_readings(
+            quiet_reading("n2-boys-1", self.sent + k) for k in range(count)
+        )
+        self.sent += count
+
+    def connections(self):
+        return self.service.log.count("connected to 127.0.0.1")
+
+
+@pytest.fixture
+def course(launcher, tmp_path):
+    with (
+        Mosquitto(WINDOW) as broker,
+        Proxy(broker.port) as proxy,
+        ForkedService(launcher, tmp_path, proxy.port) as service,
+        Publisher(broker.port) as publisher,
+    ):
+        course = Course(broker, proxy, service, publisher)
+        course.send()
+        yield course
+        proxy.fault = Fault()
+        assert_all_stored(service, publisher)
+        assert service.end(signal.SIGTERM) == 0
+        assert "Traceback" not in service.log
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(latency_s=0.05, jitter_s=0.1),
+        Fault(bytes_per_s=20_000),
+        Fault(slice_bytes=7),
+        Fault(bytes_per_s=20_000, slice_bytes=3, latency_s=0.001),
+    ],
+    ids=["latency and jitter", "narrow", "sliced", "all of them"],
+)
+def test_a_bad_line(course, fault):
+    course.proxy.fault = fault
+    course.send()
+    assert_all_stored(course.service, course.publisher)
+
+
+def test_resets_in_the_middle_of_a_burst(course):
+    for _ in range(5):
+        before = course.connections()
+        course.send()
+        course.proxy.reset()
+        eventually(lambda n=before: course.connections() > n, lambda: course.service.log, 40)
+
+
+@pytest.mark.parametrize("size", [1, 30, 700, 5_000])
+def test_connections_cut_after_so_many_bytes(course, size):
+    course.proxy.fault = Fault(cut_after=size)
+    course.proxy.reset()
+    course.send()
+    before = course.proxy.connections
+    eventually(lambda: course.proxy.connections > before + 2, lambda: course.service.log, 60)
+
+
+@pytest.mark.timeout(240)
+def test_a_network_that_swallows_everything(course):
+    """Accepts, never answers: each attempt ends by its own time-out, and nothing piles up."""
+    process = psutil.Process(course.service.pid)
+    before = process.num_fds(), process.num_threads()
+    course.proxy.fault = Fault(blackhole=True)
+    course.proxy.reset()
+    course.send()
+    eventually(
+        lambda: course.service.log.count("is not reachable") >= 3, lambda: course.service.log, 120
+    )
+    after = process.num_fds(), process.num_threads()
+    assert after[0] <= before[0] + 3
+    assert after[1] <= before[1] + 3
+
+
+def test_a_network_that_refuses(course):
+    course.proxy.fault = Fault(refuse=True)
+    course.proxy.reset()
+    course.send()
+    before = course.proxy.connections
+    eventually(lambda: course.proxy.connections > before + 2, lambda: course.service.log, 60)
+
+
+def test_another_client_takes_the_session_over(course):
+    """The broker ends our connection; we take the session back, with all that it holds."""
+    thief = Client(CallbackAPIVersion.VERSION2, client_id="plumewatch", clean_session=False)
+    thief.manual_ack_set(on=True)
+    before = course.connections()
+    thief.connect("127.0.0.1", course.broker.port)
+    thief.loop_start()
+    course.send()
+    eventually(lambda: course.connections() > before, lambda: course.service.log, 40)
+    thief.disconnect()
+    thief.loop_stop()
+
+
+def test_the_session_is_lost(course):
+    """Someone deletes the session: subscribed again on the next connection, by ourselves."""
+    before = course.connections()
+    eventually(lambda: len(course.service.journal()) == course.sent, lambda: course.service.log)
+    thief = Client(CallbackAPIVersion.VERSION2, client_id="plumewatch", clean_session=True)
+    thief.connect("127.0.0.1", course.broker.port)
+    thief.loop_start()
+    eventually(lambda: course.connections() > before, lambda: course.service.log, 40)
+    thief.disconnect()
+    thief.loop_stop()
+    course.send()
+
+
+def test_a_queue_beyond_its_limit_is_counted_as_missing(launcher, tmp_path):
+    """F5: the broker drops without a word to the publisher; the numbers of the readings tell."""
+    limit, sent = 200, 500
+    with (
+        Mosquitto(f"max_inflight_messages 20\nmax_queued_messages {limit}") as broker,
+        ForkedService(launcher, tmp_path, broker.port) as service,
+        Publisher(broker.port) as publisher,
+    ):
+        publisher.send_readings([quiet_reading("n2-boys-1", 0)])
+        eventually(lambda: len(service.journal()) == 1, lambda: service.log)
+        service.end(signal.SIGTERM)
+        publisher.send_readings(quiet_reading("n2-boys-1", 1 + k) for k in range(sent))
+        publisher.settle()
+        assert len(publisher.acknowledged) == sent + 1
+        service.start()
+        publisher.send_readings([quiet_reading("n2-boys-1", sent + 1)])
+        eventually(
+            lambda: service.journal()[-1].seq == sent + 1, lambda: f"the newest\n{service.log}"
+        )
+        kept = [r.seq for r in service.journal()]
+        assert kept == sorted(set(kept))
+        assert limit <= len(kept) <= limit + 25
+
+
+def test_the_shipped_broker_keeps_a_burst_of_ten_thousand(launcher, tmp_path):
+    """F5: with the shipped limits 10,000 messages wait while the service is away."""
+    shipped = "\n".join(
+        line
+        for line in SHIPPED.read_text().splitlines()
+        if line.startswith(("max_inflight", "max_queued"))
+    )
+    with (
+        Mosquitto(shipped) as broker,
+        ForkedService(launcher, tmp_path, broker.port) as service,
+        Publisher(broker.port) as publisher,
+    ):
+        service.end(signal.SIGTERM)
+        base = time.time() - 10_000
+        publisher.send_readings(quiet_reading("n2-boys-1", k, base + k) for k in range(10_000))
+        publisher.settle(60)
+        service.start()
+        assert_all_stored(service, publisher)
