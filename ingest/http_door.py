@@ -67,6 +67,8 @@ if TYPE_CHECKING:
     from ingest.pipeline import Intake, Outcome
     from storage.journal import DeadLetter
 
+    Witness = Callable[[Message, str, Callable[[str, str | None], bool]], None]
+
 __all__ = ["DoorSettings", "HttpDoor"]
 
 log = logging.getLogger(__name__)
@@ -150,6 +152,9 @@ class HttpDoor:
         Unix seconds: receive time, and the time of signatures.
     monotonic : callable
         Seconds, for rates.
+    witness : callable, optional
+        ``witness(message, decoder, permits)`` sees what an authentic sender says while the disk
+        refuses; the answer is 503 all the same. Without it nothing is read then.
 
     Attributes
     ----------
@@ -167,6 +172,7 @@ class HttpDoor:
         *,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        witness: Witness | None = None,
     ) -> None:
         self.answers: Counter[tuple[str, int]] = Counter()
         self._settings = settings or DoorSettings()
@@ -174,6 +180,7 @@ class HttpDoor:
         self._commits = commits
         self._clock = clock
         self._monotonic = monotonic
+        self._witness = witness
         self._sources: dict[str, list[HttpSource]] = {}
         for source in sources:
             self._sources.setdefault(source.decoder, []).append(source)
@@ -226,6 +233,9 @@ class HttpDoor:
         known.append(source)
         self._guesses.right(_address(request), self._monotonic())
         self._check_rate(source)
+        if self._commits.failing:
+            self._show(source, sensor, body)
+            raise self._later("the disk refuses")
         outcome, settled = self._enter(source, sensor, body, signature)
         await asyncio.wait((settled,), timeout=self._settings.commit_s)
         if not settled.done() or settled.cancelled():
@@ -261,7 +271,9 @@ class HttpDoor:
 
     def _check_room(self) -> None:
         if self._commits.failing:
-            raise self._later("the disk refuses")
+            if self._witness is None:
+                raise self._later("the disk refuses")
+            return
         if self._commits.waiting >= self._settings.most_waiting:
             raise self._later("more arrives than can be stored")
 
@@ -295,6 +307,15 @@ class HttpDoor:
         except TimeoutError as error:
             raise _RefusedError(408, "the body did not arrive in time") from error
         return bytes(body)
+
+    def _show(self, source: HttpSource, sensor: str, body: bytes) -> None:
+        """Let the witness see a message that cannot be stored; its sender will repeat it."""
+        if self._witness is not None:
+            self._witness(
+                Message(source.topic_of(sensor), body, self._clock()),
+                source.decoder,
+                lambda named, known: source.permits(named, known, addressed=sensor),
+            )
 
     def _enter(
         self, source: HttpSource, sensor: str, body: bytes, signature: Signature | None

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ingest.commit import GroupCommit
+    from ingest.http_door import Witness
     from ingest.http_sources import HttpSource
     from ingest.pipeline import Intake
     from plumewatch.config import HttpConfig
@@ -35,6 +36,8 @@ class HttpServer:
     commits : GroupCommit
     clock : callable
         Unix seconds.
+    witness : callable
+        As in `HttpDoor`.
     """
 
     def __init__(
@@ -44,10 +47,11 @@ class HttpServer:
         intake: Intake,
         commits: GroupCommit,
         clock: Callable[[], float],
+        witness: Witness,
     ) -> None:
         self._config = config
         self._sources = sources
-        self._door = HttpDoor(sources, intake, commits, clock=clock)
+        self._door = HttpDoor(sources, intake, commits, clock=clock, witness=witness)
         self._server: WebServer | None = None
 
     def open(self) -> None:

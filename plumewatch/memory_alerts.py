@@ -13,8 +13,8 @@ Order of operations
 2. What the detectors had decided and could not commit is decided in memory. Then come the readings
    that wait for the disk, those of the journal that the detectors have not seen, and, as the
    broker's window is closed by then, live ones from a tap beside the session (QoS 0, nothing is
-   acknowledged). A reading that comes both ways has one effect: the detectors pass over what is not
-   newer.
+   acknowledged) and from the HTTP door (which answers 503). A reading that comes both ways has one
+   effect: the detectors pass over what is not newer.
 3. The disk takes part again: before the detectors commit anything, what was decided in memory is
    carried over. The readings are then stored and detected as ever; their events are known already
    and tell nobody twice.
@@ -24,7 +24,7 @@ What it is not
 --------------
 Not durable. A service that ends meanwhile forgets what it decided; the readings were never
 acknowledged, so they come again and are decided again: one more notice an incident. Silence of
-sensors is not followed, senders at the HTTP door are heard up to what the door lets wait.
+sensors is not followed.
 """
 
 from __future__ import annotations
@@ -130,7 +130,6 @@ class MemoryAlerts:
         self._journal = journal
         self._broker = broker
         self._topics = topics
-        self._heard = heard
         self._refusing = refusing
         self._in_detector = in_detector
         self._clock = clock
@@ -141,6 +140,7 @@ class MemoryAlerts:
         self._twin: Watch | None = None
         self._wake = asyncio.Event()
         self._live: list[Reading] = []
+        self._intake = Intake(_apart(heard))
 
     async def run(self, watch: Watch, disk: sqlite3.Connection, pump: OutboxPump) -> None:
         """Stand by and take over, until cancelled.
@@ -169,6 +169,17 @@ class MemoryAlerts:
                 pump.held = False
             log.warning("the disk takes part again; %d alerts left from memory so far", self.alerts)
             since = None
+
+    def hear(
+        self,
+        message: Message,
+        decoder: str = "",
+        permits: Callable[[str, str | None], bool] | None = None,
+    ) -> None:
+        """Take a message that cannot be stored; nothing is promised. Parameters as in `Intake`."""
+        if self.active:
+            self._live += self._intake.on_message(message, decoder, permits).readings
+            self._live += self._intake.on_time(message.received)
 
     def give_back(self, disk: sqlite3.Connection) -> None:
         """Carry over what was decided in memory, if it is time; in the detector's thread.
@@ -246,17 +257,10 @@ class MemoryAlerts:
 
     async def _listen(self) -> None:
         """Keep the tap open while the journal refuses."""
-        context = replace(self._heard.context, states=States())
-        intake = Intake(replace(self._heard, context=context))
-
-        def on_message(message: Message) -> None:
-            self._live += intake.on_message(message).readings
-            self._live += intake.on_time(message.received)
-
         while True:
             if self._commits.failing:
                 with suppress(BrokerError):
-                    await tap(self._broker, self._topics, on_message, self._clock)
+                    await tap(self._broker, self._topics, self.hear, self._clock)
             await asyncio.sleep(_TAP_AGAIN_S if self._commits.failing else _POLL_S)
 
     def _show(self, readings: Sequence[Reading], now: float) -> list[AlertRecord]:
@@ -298,3 +302,8 @@ class MemoryAlerts:
         self._thread.submit(settle_changes, self._memory, changes).result()
         if left_out:
             log.warning("%d rows decided in memory were left out: the disk has others", left_out)
+
+
+def _apart(heard: IntakeConfig) -> IntakeConfig:
+    """Return the configuration with states of its own: what is heard here changes nothing there."""
+    return replace(heard, context=replace(heard.context, states=States()))

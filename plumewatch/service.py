@@ -138,6 +138,19 @@ class Service:
         self.journal = Journal(self.paths.journal, clock)
         self.series = series_of(config, self.paths)
         self.commits = GroupCommit(self._commit)
+        self.memory = MemoryAlerts(
+            engine=self.engine,
+            notifier=self._notifier,
+            commits=self.commits,
+            journal=self.journal,
+            broker=broker_settings(config),
+            topics=topic_filters(config, heard.mappings),
+            heard=heard,
+            refusing=lambda: self.counters.failing.get("incidents", ""),
+            in_detector=partial(self._in_thread, "detector"),
+            clock=clock,
+            on_alerts=self._observer.on_alerts,
+        )
         self.source = MqttSource(
             broker_settings(config),
             topic_filters(config, heard.mappings),
@@ -152,6 +165,7 @@ class Service:
             self.intake,
             self.commits,
             receive_clock or clock,
+            self.memory.hear,
         )
         self._lease = Lease(self.paths.lock)
         self._standby = standby
@@ -172,19 +186,6 @@ class Service:
             clock,
         )
 
-        self.memory = MemoryAlerts(
-            engine=self.engine,
-            notifier=self._notifier,
-            commits=self.commits,
-            journal=self.journal,
-            broker=broker_settings(config),
-            topics=topic_filters(config, heard.mappings),
-            heard=heard,
-            refusing=lambda: self.counters.failing.get("incidents", ""),
-            in_detector=partial(self._in_thread, "detector"),
-            clock=clock,
-            on_alerts=self._observer.on_alerts,
-        )
         self.latencies = Latencies()
         self.health = Health(
             clock=clock,

@@ -491,3 +491,30 @@ async def test_odd_paths_do_no_harm(world):
         answer = await world.post(path, b'{"pm25": 1}', token=TOKENS["native"])
         assert answer.status_code in (403, 404, 422)
     assert all(letter.topic.isprintable() for letter in world.letters)
+
+
+async def test_a_witness_sees_what_authentic_senders_say_while_the_disk_refuses(world):
+    seen = []
+
+    def witness(message, decoder, permits):
+        seen.append((message.payload, decoder, permits("b2", "b2")))
+
+    world.door._witness = witness
+    world.full = True
+    first = asyncio.create_task(world.native())
+    async with asyncio.timeout(5):
+        while not world.commits.failing:  # noqa: ASYNC110 - tried again in its own time
+            await asyncio.sleep(0)
+    assert (await world.native(2)).status_code == 503
+    assert (await world.post("/ingest/native/b2", b"{}", token="wrong")).status_code == 401
+    assert [(json.loads(p)["seq"], decoder, may) for p, decoder, may in seen] == [
+        (2, "native", True)
+    ]
+    assert world.commits.waiting == 1
+    world.full = False
+    assert (await first).status_code in (200, 503)
+    async with asyncio.timeout(5):
+        while world.commits.failing:  # noqa: ASYNC110 - tried again in its own time
+            await asyncio.sleep(0.001)
+    assert (await world.native(2)).status_code == 200
+    assert len(seen) == 1
