@@ -32,6 +32,7 @@ from plumewatch.settings import (
 from plumewatch.timeseries_settings import influx_settings, said_of_server
 from plumewatch.web_server import is_loopback
 from storage.errors import StorageError
+from storage.lease import holder_of
 from storage.sqlite import connect
 
 if TYPE_CHECKING:
@@ -179,6 +180,9 @@ def _store(config: PlumewatchConfig) -> Iterator[Finding]:
     yield Finding(
         "store", ok=free_gb >= 1, sentence=f"{root} is writable, {free_gb:.0f} GB are free"
     )
+    holder = holder_of(paths.lock)
+    if holder is not None:
+        yield Finding("service", ok=True, sentence=f"{root} is in use by {holder}")
     for path in (paths.journal, paths.state, paths.series):
         if not path.exists():
             continue
