@@ -460,6 +460,8 @@ class Service:
         )
         while (pruned := await self._in_thread("journal", prune)).rows:
             self.counters.deleted_unread += pruned.unread
+        while await self._in_thread("series", self.series.tidy, self._clock()):
+            pass
 
     def _save_counts(self, body: bytes) -> None:
         if self._state is not None:

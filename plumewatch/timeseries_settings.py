@@ -8,6 +8,7 @@ from plumewatch.settings import secret_of
 from storage.errors import StorageUnavailableError
 from storage.timeseries.influx import InfluxSeries
 from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
+from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from plumewatch.paths import DataPaths
     from storage.timeseries import Series
 
-__all__ = ["influx_settings", "said_of_server", "series_of"]
+__all__ = ["influx_settings", "retention_of", "said_of_server", "series_of"]
 
 
 def influx_settings(config: PlumewatchConfig) -> InfluxSettings | None:
@@ -44,6 +45,12 @@ def influx_settings(config: PlumewatchConfig) -> InfluxSettings | None:
     )
 
 
+def retention_of(config: PlumewatchConfig) -> Retention:
+    """How long each resolution is kept."""
+    kept = config.timeseries
+    return Retention(kept.raw_days, kept.minute_days, kept.quarter_hour_days)
+
+
 def series_of(config: PlumewatchConfig, paths: DataPaths) -> Series:
     """Return the store, not yet open.
 
@@ -54,7 +61,7 @@ def series_of(config: PlumewatchConfig, paths: DataPaths) -> Series:
     """
     settings = influx_settings(config)
     if settings is None:
-        return SqliteSeries(paths.series)
+        return SqliteSeries(paths.series, retention_of(config))
     return InfluxSeries(settings, config.registry(), paths.influx)
 
 

@@ -96,6 +96,10 @@ class Series(SeriesReader, Protocol):
     ) -> tuple[NDArray[np.float64], Mapping[str, NDArray[np.float64]]]:
         """Aggregate readings over intervals of equal length.
 
+        Of long or old spans, averages are read instead of readings (`storage.timeseries.
+        resolution`): each minute then weighs the same, and intervals are lengthened to whole ones
+        of what is kept.
+
         Parameters
         ----------
         sensor : str
@@ -130,6 +134,9 @@ class Series(SeriesReader, Protocol):
         intervals : mapping of str to float
             Seconds between readings of each sensor.
         """
+
+    def tidy(self, now: float) -> bool:
+        """Make averages that are due, delete what is kept long enough; whether there is more."""
 
     def count(self) -> int:
         """Return the number of stored readings."""

@@ -213,6 +213,10 @@ class InfluxSeries:
         received = {str(s["tags"]["sensor"]): int(s["values"][0][1]) for s in found}
         return coverages(received, start, end, intervals)
 
+    def tidy(self, now: float) -> bool:  # noqa: ARG002 - the server does it by itself
+        """Nothing to do here: the server makes averages and deletes."""
+        return False
+
     def count(self) -> int:
         """Return the number of stored points."""
         return sum(

@@ -8,6 +8,7 @@ and instant only fills what the first left empty.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Self
 
 from detection.quantities import COLUMNS
@@ -15,13 +16,21 @@ from storage.database_file import DatabaseFile
 from storage.sqlite import migrate
 from storage.state import SCRIPTS as STATE_SCRIPTS
 from storage.state import position, set_position
-from storage.timeseries import StoredEvent
+from storage.timeseries import StoredEvent, rollup
 from storage.timeseries.line_protocol import to_ns
-from storage.timeseries.tables import columns, coverages, every_ns, merged, quantities_of
+from storage.timeseries.resolution import Retention, choose, stretched
+from storage.timeseries.tables import (
+    columns,
+    coverages,
+    every_ns,
+    merged,
+    quantities_of,
+    split_at,
+)
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -51,6 +60,7 @@ SCRIPTS = (
         PRIMARY KEY (sensor, time)
     ) WITHOUT ROWID;
     """,
+    rollup.SCRIPT,
 )
 
 _CONSUMER = "series"
@@ -72,10 +82,20 @@ class SqliteSeries:
     ----------
     path : Path or str
         The file; ``":memory:"`` for a series that is not kept.
+    retention : Retention, optional
+    clock : callable
+        Unix seconds; decides which resolution still has what is asked for.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        retention: Retention | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.path = path
+        self._retention = retention or Retention()
+        self._clock = clock
         self._ids: dict[str, int] = {}
         self._file = DatabaseFile(path, _prepare, _begin_again)
 
@@ -152,6 +172,7 @@ class SqliteSeries:
                 for r in readings
             ]
             tx.executemany(_UPSERT, rows)
+            rollup.mark(tx, ((known[r.sensor], to_ns(r.time)) for r in readings))
             set_position(tx, _CONSUMER, behind)
 
         self._file.written(store)
@@ -217,16 +238,27 @@ class SqliteSeries:
         quantities: Sequence[str] = COLUMNS,
     ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
         """Aggregate readings over intervals of equal length; see `storage.timeseries.Series`."""
-        keys, step = quantities_of(quantities), every_ns(every_s)
+        keys, _ = quantities_of(quantities), every_ns(every_s)
+        level = choose(start, end, every_s, self._clock(), self._retention)
+        step = every_ns(stretched(every_s, level))
+        first, last = to_ns(start), to_ns(end)
         chosen = ", ".join(f"{_SQL[aggregate]}({key})" for key in keys)
-        rows = self._file.found(
-            lambda db: db.execute(
-                f"SELECT time / ? * ? AS begins, {chosen} FROM reading"  # noqa: S608 - names from the table of quantities
-                " WHERE sensor = (SELECT id FROM sensor WHERE name = ?) AND time >= ? AND time < ?"
-                " GROUP BY begins ORDER BY begins",
-                (step, step, sensor, to_ns(start), to_ns(end)),
-            ).fetchall()
+        raw = (
+            f"SELECT time / ? * ? AS begins, {chosen} FROM reading"  # noqa: S608 - names from the table of quantities
+            " WHERE sensor = (SELECT id FROM sensor WHERE name = ?) AND time >= ? AND time < ?"
+            " GROUP BY begins ORDER BY begins"
         )
+
+        def found(db: sqlite3.Connection) -> list[sqlite3.Row]:
+            split, begins = first, first
+            if level is not None:
+                stale = rollup.oldest_stale(db, sensor, first)
+                split, begins = split_at(first, last, stale, step, level.step_s)
+            older, newer = (step, step, sensor, begins, split), (step, step, sensor, split, last)
+            rolled = rollup.select_rolled(level, aggregate, keys) if level else raw
+            return [*db.execute(rolled, older), *db.execute(raw, newer)]
+
+        rows = self._file.found(found)
         return columns([row for row in rows if any(v is not None for v in row[1:])], keys)
 
     def events(self, start: float, end: float, sensor: str | None = None) -> list[StoredEvent]:
@@ -256,6 +288,16 @@ class SqliteSeries:
             ).fetchall()
         )
         return coverages({name: int(n) for name, n in rows}, start, end, intervals)
+
+    def tidy(self, now: float) -> bool:
+        """Make averages that are due, delete what is kept long enough; whether there is more.
+
+        Raises
+        ------
+        StorageUnavailableError
+            If the disk refuses.
+        """
+        return self._file.written(lambda tx: rollup.tidy(tx, now, self._retention))
 
     def count(self) -> int:
         """Return the number of stored readings."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["columns", "coverages", "every_ns", "merged", "quantities_of"]
+__all__ = ["columns", "coverages", "every_ns", "merged", "quantities_of", "split_at"]
 
 _NS: Final = 1_000_000_000
 _LATEST_S: Final = 120
@@ -86,3 +86,22 @@ def quantities_of(keys: Iterable[str]) -> tuple[str, ...]:
     if strange or not found:
         raise ValueError(f"no such quantity: {', '.join(map(repr, strange)) or 'none given'}")
     return found
+
+
+def split_at(first: int, last: int, stale: int | None, step: int, level_s: int) -> tuple[int, int]:
+    """Where averages end and readings take over, and where the averages begin.
+
+    Parameters
+    ----------
+    first, last : int
+        What is asked for, nanoseconds, half-open.
+    stale : int or None
+        From where on the averages cannot be relied on.
+    step : int
+        Length of the intervals asked for, nanoseconds: none is split.
+    level_s : int
+        Length of the averages, seconds.
+    """
+    whole = last if stale is None else stale // step * step
+    split = min(max(whole, first), last)
+    return split, first // (level_s * _NS) * (level_s * _NS)

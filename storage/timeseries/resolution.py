@@ -1,0 +1,90 @@
+"""How long readings and their averages are kept, and which of them answers a question.
+
+Three resolutions: every reading, averages of a minute, averages of 15 minutes. Each average is
+stored with the lowest and highest value, and the number of readings (`n`).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["MINUTE", "QUARTER_HOUR", "Level", "Retention", "choose", "stretched"]
+
+_DAY_S: Final = 86_400.0
+_LONG_S: Final = 2 * _DAY_S
+"""Up to here every reading is read, so that a chart of a day is exact."""
+
+
+class Level(NamedTuple):
+    """One resolution of averages: name of its retention policy, measurement, length in seconds."""
+
+    name: str
+    measurement: str
+    step_s: int
+
+
+MINUTE: Final = Level("m1", "reading_1m", 60)
+QUARTER_HOUR: Final = Level("m15", "reading_15m", 900)
+
+
+class Retention(NamedTuple):
+    """Days for which each resolution is kept, by event time."""
+
+    raw_days: int = 30
+    minute_days: int = 730
+    quarter_hour_days: int = 1_826
+
+    def keep_s(self, level: Level | None) -> float:
+        """Seconds for which averages, or with None all readings, are kept."""
+        days = {None: self.raw_days, MINUTE: self.minute_days, QUARTER_HOUR: self.quarter_hour_days}
+        return days[level] * _DAY_S
+
+
+def choose(
+    start: float,
+    end: float,
+    every_s: float,
+    now: float,
+    retention: Retention,
+    levels: Sequence[Level] = (MINUTE, QUARTER_HOUR),
+) -> Level | None:
+    """Pick the resolution that answers a question: None for all readings.
+
+    All readings for up to two days that are still there. Else the coarsest averages of which the
+    intervals asked for are multiples; where the beginning is older than these are kept, what still
+    has it.
+
+    Examples
+    --------
+    >>> day = 86_400.0
+    >>> choose(99 * day, 100 * day, 60, 100 * day, Retention()) is None
+    True
+    >>> [choose(70 * day, 100 * day, e, 100 * day, Retention()).name for e in (60, 900, 5400)]
+    ['m1', 'm15', 'm15']
+    >>> choose(70 * day, 100 * day, 10, 100 * day, Retention()) is None
+    True
+    >>> choose(10 * day, 11 * day, 10, 100 * day, Retention()).name
+    'm1'
+    """
+    held: list[Level | None] = [
+        level for level in (None, *levels) if now - start <= retention.keep_s(level)
+    ]
+    if not held:
+        return levels[-1] if levels else None
+    if held[0] is None and end - start <= _LONG_S:
+        return None
+    fitting = [level for level in held if level is None or _multiple(every_s, level.step_s)]
+    return fitting[-1] if fitting else held[0]
+
+
+def stretched(every_s: float, level: Level | None) -> float:
+    """Length of interval that a resolution can give: a multiple of its own."""
+    return every_s if level is None else max(1, math.ceil(every_s / level.step_s)) * level.step_s
+
+
+def _multiple(every_s: float, step_s: int) -> bool:
+    return every_s >= step_s and every_s % step_s == 0
