@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["run_backup", "run_restore"]
 
 DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
+_MARGIN_S: Final = 86_400.0
+"""Readings are deleted by whole quarters of an hour, and go on being so while a copy is made."""
 _ARCHIVES: Final = {".tar": "w", ".gz": "w:gz", ".tgz": "w:gz"}
 
 
@@ -51,10 +53,12 @@ def run_backup(config_path: Path, target: Path, out: TextIO, now: float) -> int:
         data folder or it cannot be copied.
     """
     try:
-        root = load(config_path, decoders=frozenset(DECODERS)).data_dir
+        config = load(config_path, decoders=frozenset(DECODERS))
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         return USAGE
+    root = config.data_dir
+    series_from = now - config.timeseries.raw_days * 86_400 + _MARGIN_S
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
     mode = _ARCHIVES.get(target.suffix)
     wanted = target if mode else target / f"plumewatch-{stamp}"
@@ -67,12 +71,12 @@ def run_backup(config_path: Path, target: Path, out: TextIO, now: float) -> int:
     try:
         wanted.parent.mkdir(parents=True, exist_ok=True)
         if not mode:
-            back_up(root, wanted, stamp)
+            back_up(root, wanted, stamp, series_from)
             sound = _prove(wanted, out)
         else:
             with tempfile.TemporaryDirectory(dir=wanted.parent, prefix=".plumewatch-") as within:
                 folder = Path(within) / f"plumewatch-{stamp}"
-                back_up(root, folder, stamp)
+                back_up(root, folder, stamp, series_from)
                 sound = _prove(folder, out)
                 partial = Path(within) / "archive"
                 with tarfile.open(partial, mode) as archive:  # type: ignore[call-overload]

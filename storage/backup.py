@@ -18,7 +18,7 @@ What `verify` proves
 - no cursor and no snapshot is ahead of the journal, and none waits for readings that are gone
   without a gap;
 - every reading of the journal behind the cursor of the series is in the series, or a dead letter
-  says that the series refused it.
+  says that the series refused it, or it is older than the series keeps readings.
 
 What it is not
 --------------
@@ -66,7 +66,7 @@ class Proof(NamedTuple):
     sentence: str
 
 
-def back_up(folder: Path, target: Path, made: str) -> None:
+def back_up(folder: Path, target: Path, made: str, series_from: float = 0.0) -> None:
     """Copy the databases of a data folder into a new folder.
 
     Parameters
@@ -77,6 +77,9 @@ def back_up(folder: Path, target: Path, made: str) -> None:
         The folder to make; it must not exist.
     made : str
         When, for the manifest.
+    series_from : float
+        Unix seconds; readings that are older, by their own time and by their receipt, may have been
+        deleted from the series.
 
     Raises
     ------
@@ -99,6 +102,7 @@ def back_up(folder: Path, target: Path, made: str) -> None:
         manifest = {
             "format": _FORMAT,
             "made": made,
+            "series_from": series_from,
             "files": {p.name: _described(p) for p in sorted(partial.glob("*.db"))},
         }
         with (partial / MANIFEST).open("w", encoding="utf-8") as file:
@@ -125,6 +129,7 @@ def verify(folder: Path) -> Iterator[Proof]:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         files = {str(name): dict(found) for name, found in manifest["files"].items()}
         known = manifest["format"] == _FORMAT and JOURNAL in files
+        series_from = float(manifest["series_from"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         yield Proof("manifest", ok=False, sentence=f"{folder} holds no backup: {error}")
         return
@@ -143,7 +148,7 @@ def verify(folder: Path) -> Iterator[Proof]:
         yield _offsets(folder / JOURNAL)
         yield from _cursors(folder)
         if SERIES in files:
-            yield _stored(folder / JOURNAL, folder / SERIES)
+            yield _stored(folder / JOURNAL, folder / SERIES, series_from)
     except (sqlite3.Error, StorageError) as error:
         yield Proof("contents", ok=False, sentence=str(error))
 
@@ -272,7 +277,7 @@ def _cursors(folder: Path) -> Iterator[Proof]:
             yield Proof(f"cursor {name}", ok=position <= last and not missed, sentence=sentence)
 
 
-def _stored(journal_path: Path, series_path: Path) -> Proof:
+def _stored(journal_path: Path, series_path: Path, series_from: float) -> Proof:
     """Find the readings behind the cursor of the series in it."""
     missing, seen = 0, 0
     with (
@@ -294,6 +299,8 @@ def _stored(journal_path: Path, series_path: Path) -> Proof:
             reading = _decoded(crc, body)
             if reading is None:
                 continue  # told by the rule of conservation
+            if max(reading.time, reading.received) < series_from:
+                continue
             seen += 1
             found = series.execute(
                 "SELECT 1 FROM reading WHERE sensor = ? AND time = ?",

@@ -89,6 +89,15 @@ def back_up(config_file, target):
     return run_backup(config_file, target, out, NOW), out.getvalue()
 
 
+def test_what_the_series_does_not_keep_any_more_is_not_missed(used, tmp_path):
+    out = io.StringIO()
+    later = time.time() + 40 * 86_400
+    assert run_backup(used, tmp_path / "b", out, later) == 0
+    (folder,) = (tmp_path / "b").iterdir()
+    spoil(folder, "series.db", "DELETE FROM reading")
+    assert all(proof.ok for proof in verify(folder))
+
+
 def restore(config_file, source, *, only_verify=False, force=False):
     out = io.StringIO()
     code = run_restore(config_file, source, out, NOW, only_verify=only_verify, force=force)
