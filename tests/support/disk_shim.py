@@ -1,4 +1,4 @@
-"""A disk that refuses on request, and one that loses power: what was written and not synced is gone.
+"""A disk that refuses on request, and one that loses power: what was not synced is gone.
 
 A kill leaves the page cache alive, so it says nothing of fsync. Here a library before libc
 (`disk_shim.c`) records every write, sync and acknowledgement of the service in one order, and

@@ -1,0 +1,290 @@
+"""``make soak``: one random fault after the other for minutes or hours, held to the ledger.
+
+Each round is one episode of vaping in a room of its own. Its readings are published in two parts,
+with a fault between or during them; then the fault is taken away, and what the publisher was told
+is stored must be stored, once. At the end every room has exactly one incident, each told at least
+once and at most once more a kill, and memory and open files of the service have not grown. The same
+seed gives the same order of faults; the instants of the kills depend on the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+from tests.support.broker import Mosquitto
+from tests.support.disk_shim import DiskShim
+from tests.support.launcher import POINTS, ForkedService, Launcher
+from tests.support.oracle import assert_all_stored, assert_told
+from tests.support.plumes import readings_of_puff
+from tests.support.proxy import Fault, Proxy
+from tests.support.service import Publisher, Receiver, eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Self
+
+    from storage.reading import Reading
+
+__all__ = ["Soak", "main"]
+
+BROKER = "max_inflight_messages 100\nmax_queued_messages 1000000\nautosave_interval 1"
+ROOM = """
+[[room]]
+id = "R{0}"
+name = "Room {0}"
+building = "North"
+
+[[sensor]]
+id = "s{0}"
+room = "R{0}"
+"""
+_NETWORK = {
+    "network: slow": Fault(latency_s=0.05, jitter_s=0.1),
+    "network: narrow": Fault(bytes_per_s=20_000),
+    "network: sliced": Fault(slice_bytes=11),
+    "network: swallows all": Fault(blackhole=True),
+    "network: cut after 700 bytes": Fault(cut_after=700),
+}
+_DISK = {"disk: full": "is full", "disk: EIO": "fails to write", "disk: no sync": "fails to sync"}
+_RESTARTS_WITHIN_S = 120.0
+_KILLS_MORE_OFTEN = 3
+
+
+@dataclass
+class _Tally:
+    rounds: Counter[str] = field(default_factory=Counter)
+    kills: Counter[str] = field(default_factory=Counter)
+    slowest_s: dict[str, float] = field(default_factory=dict)
+
+
+class Soak:
+    """A broker, a proxy, a disk shim, a service, a publisher and a receiver, and faults for them.
+
+    Parameters
+    ----------
+    folder : Path
+    seed : int
+    rooms : int
+        Rounds at most.
+    """
+
+    def __init__(self, folder: Path, seed: int, rooms: int) -> None:
+        self.rooms = rooms
+        self.done = 0
+        self.tally = _Tally()
+        self.memory: list[tuple[int, int]] = []
+        self._folder = folder
+        self._rng = random.Random(seed)
+        self._stack = ExitStack()
+        self._bad = 0
+        self.faults: dict[str, Callable[[], None]] = {
+            "kill -9": self._kill,
+            "kill -9 twice": self._kill_twice,
+            "crash point": self._crash,
+            "SIGTERM": self._stop,
+            "broker: SIGTERM": self._broker_restart,
+            "broker: kill -9, nothing queued": self._broker_kill,
+            "network: reset": lambda: self.proxy.reset(),  # noqa: PLW0108 - made on entry
+            "bad messages": self._bad_messages,
+            "none": lambda: None,
+            **{name: self._network(fault) for name, fault in _NETWORK.items()},
+            **{name: self._disk(what) for name, what in _DISK.items()},
+        }
+
+    def __enter__(self) -> Self:
+        enter = self._stack.enter_context
+        self.broker = enter(Mosquitto(BROKER))
+        self.proxy = enter(Proxy(self.broker.port))
+        home = self._folder / "service"
+        home.mkdir()
+        self.shim = DiskShim(self._folder, home / "data", self.proxy.port)
+        launcher = enter(Launcher(self.shim.environment))
+        self.receiver = enter(Receiver())
+        self.service = ForkedService(launcher, home, self.proxy.port, push_url=self.receiver.url)
+        with self.service.config.open("a") as config:
+            config.writelines(ROOM.format(k) for k in range(self.rooms))
+        enter(self.service)
+        self.publisher = enter(Publisher(self.broker.port))
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stack.close()
+
+    def round(self) -> str:
+        """One episode with one fault; return which."""
+        names = list(self.faults)
+        weights = [_KILLS_MORE_OFTEN if "-9" in name else 1 for name in names]
+        (name,) = self._rng.choices(names, weights)
+        began, kills = time.monotonic(), self.service.kills
+        sent = readings_of_puff(f"s{self.done}", start=time.time() - 190.0, seconds=190.0)
+        cut = self._rng.randrange(1, len(sent))
+        self.publisher.send_readings(sent[:cut])
+        time.sleep(self._rng.uniform(0.0, 0.1))
+        self._publish_during(sent[cut:], self.faults[name])
+        self._heal()
+        self.done += 1
+        self._await_stored()
+        self.tally.rounds[name] += 1
+        self.tally.kills[name] += self.service.kills - kills
+        took = time.monotonic() - began
+        self.tally.slowest_s[name] = max(took, self.tally.slowest_s.get(name, 0.0))
+        process = psutil.Process(self.service.pid)
+        self.memory.append((process.memory_info().rss, process.num_fds()))
+        return name
+
+    def judge(self) -> None:
+        """Hold everything to the ledger; raises AssertionError."""
+        assert_all_stored(self.service, self.publisher)
+        rooms = [f"R{k}" for k in range(self.done)]
+        assert_told(self.service, self.receiver, rooms=rooms, kills=self.service.kills)
+        assert self.service.dead_letters() == ({"malformed": self._bad} if self._bad else {})
+        assert "Traceback" not in self.service.log, self.service.log[-5000:]
+
+    def _publish_during(self, rest: list[Reading], fault: Callable[[], None]) -> None:
+        """Publish the rest in two halves, around the fault."""
+        half = len(rest) // 2
+        self.publisher.send_readings(rest[:half])
+        fault()
+        self.publisher.send_readings(rest[half:])
+
+    def _heal(self) -> None:
+        self.proxy.fault = Fault()
+        self.shim.disk("works")
+        if not self.service.running:
+            self.service.start()
+
+    def _await_stored(self) -> None:
+        self.publisher.settle(_RESTARTS_WITHIN_S)
+        eventually(
+            lambda: len(self.service.journal()) >= len(self.publisher.acknowledged) - self._bad,
+            lambda: f"round {self.done} lost readings\n{self.service.log[-3000:]}",
+            _RESTARTS_WITHIN_S,
+        )
+
+    def _kill(self) -> None:
+        self.service.end(signal.SIGKILL)
+        self.service.start(connected=self._rng.random() < 0.5)
+
+    def _kill_twice(self) -> None:
+        self._kill()
+        time.sleep(self._rng.uniform(0.0, 0.5))  # some die while they start
+        self._kill()
+
+    def _crash(self) -> None:
+        point = self._rng.choice(list(POINTS))
+        self.service.end(signal.SIGTERM)
+        self.service.start(crash=point, at_pass=self._rng.randint(1, 3))
+        deadline = time.monotonic() + self._rng.uniform(1.0, 3.0)
+        while self.service.running and time.monotonic() < deadline:
+            time.sleep(0.02)
+        self.service.end(signal.SIGKILL)
+
+    def _stop(self) -> None:
+        assert self.service.end(signal.SIGTERM) == 0
+        self.service.start()
+
+    def _broker_restart(self) -> None:
+        self.broker.restart()
+
+    def _broker_kill(self) -> None:
+        """With what it has acknowledged handed on; what it holds in memory would be gone."""
+        self._await_stored()
+        time.sleep(1.5)  # its autosave knows the session
+        self.broker.kill9()
+        self.broker.start()
+
+    def _bad_messages(self) -> None:
+        count = self._rng.randint(1, 200)
+        for k in range(count):
+            self.publisher.send("plumewatch/v1/s0/reading", b"no json", key=("bad", self._bad + k))
+        self._bad += count
+
+    def _network(self, fault: Fault) -> Callable[[], None]:
+        def begin() -> None:
+            self.proxy.fault = fault
+            time.sleep(self._rng.uniform(0.2, 3.0))
+            if fault.blackhole:
+                self.proxy.reset()  # what was swallowed does not come out again
+
+        return begin
+
+    def _disk(self, what: str) -> Callable[[], None]:
+        def begin() -> None:
+            self.shim.disk(what)
+            time.sleep(self._rng.uniform(0.2, 3.0))
+
+        return begin
+
+
+def _growth(memory: list[tuple[int, int]]) -> tuple[float, int]:
+    """MB and files by which the longest-lived stretch without a restart has grown."""
+    runs: list[list[tuple[int, int]]] = [[]]
+    for before, after in pairwise([*memory, (0, 0)]):
+        runs[-1].append(before)
+        if after[0] < 0.8 * before[0]:
+            runs.append([])
+    longest = max(runs, key=len)
+    return (longest[-1][0] - longest[0][0]) / 1e6, longest[-1][1] - longest[0][1]
+
+
+def _report(soak: Soak, seed: int, took_s: float) -> str:
+    tally, service = soak.tally, soak.service
+    lines = [f"{'fault':34} {'rounds':>6} {'kills':>6} {'slowest round':>14}"]
+    lines += [
+        f"{name:34} {n:6} {tally.kills[name]:6} {tally.slowest_s[name]:12.1f} s"
+        for name, n in sorted(tally.rounds.items())
+    ]
+    told = sum(push["reason"] == "opened" for push in soak.receiver.pushes)
+    rss, fds = soak.memory[-1]
+    lines += [
+        f"seed {seed}: {soak.done} rounds in {took_s / 60:.1f} min, {service.kills} kills",
+        f"{len(soak.publisher.acknowledged)} messages acknowledged, each stored once",
+        f"{soak.done} episodes, {soak.done} incidents, {told - soak.done} notices more than once",
+        f"service at the end: {rss / 1e6:.0f} MB, {fds} open files;"
+        " longest stretch without a restart:"
+        " {:+.1f} MB, {:+d} files".format(*_growth(soak.memory)),
+    ]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Run for a time; print the table; 1 if the ledger does not hold."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument("--minutes", type=float, default=60.0)
+    chosen = parser.parse_args()
+    sys.stdout.write(f"seed {chosen.seed}\n")
+    began = time.monotonic()
+    rooms = int(20 + chosen.minutes * 60)
+    with tempfile.TemporaryDirectory() as folder, Soak(Path(folder), chosen.seed, rooms) as soak:
+        try:
+            while time.monotonic() - began < chosen.minutes * 60 and soak.done < rooms:
+                name = soak.round()
+                if soak.done % 10 == 0 or os.isatty(1):
+                    sys.stdout.write(f"round {soak.done}: {name}\n")
+                    sys.stdout.flush()
+            soak.judge()
+        except AssertionError as error:
+            sys.stdout.write(f"{soak.service.log[-4000:]}\n")
+            sys.stdout.write(f"FAILED in round {soak.done}, seed {chosen.seed}: {error}\n")
+            return 1
+        sys.stdout.write(_report(soak, chosen.seed, time.monotonic() - began) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
