@@ -34,6 +34,9 @@ app.add_typer(mapping_app, name="mapping")
 levels_app = typer.Typer(help="What each sensor alerts from, and what that costs.")
 app.add_typer(levels_app, name="levels")
 
+storage_app = typer.Typer(help="Where readings are stored for good.", no_args_is_help=True)
+app.add_typer(storage_app, name="storage")
+
 ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", help="Configuration file (see `plumewatch init`).")
 ]
@@ -195,6 +198,14 @@ def level_undo(
     from plumewatch.levels import run_undo  # noqa: PLC0415
 
     raise typer.Exit(run_undo(config, number, sys.stdout, reason=reason, who=who, now=time.time()))
+
+
+@storage_app.command("setup")
+def storage_setup(config: ConfigOption = Path("plumewatch.toml")) -> None:
+    """Set retention and averages up where the configuration says readings are stored."""
+    from plumewatch.storage_command import run_setup  # noqa: PLC0415
+
+    raise typer.Exit(run_setup(config, sys.stdout, time.time()))
 
 
 @app.command("dead-letters")

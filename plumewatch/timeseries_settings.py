@@ -62,7 +62,7 @@ def series_of(config: PlumewatchConfig, paths: DataPaths) -> Series:
     settings = influx_settings(config)
     if settings is None:
         return SqliteSeries(paths.series, retention_of(config))
-    return InfluxSeries(settings, config.registry(), paths.influx)
+    return InfluxSeries(settings, config.registry(), paths.influx, retention_of(config))
 
 
 def said_of_server(settings: InfluxSettings) -> tuple[bool, str]:

@@ -17,21 +17,33 @@ Nothing is buffered or retried here; `storage.timeseries.writer` does both, from
 
 from __future__ import annotations
 
+import math
+import time
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from detection.quantities import COLUMNS
 from storage.database_file import DatabaseFile
+from storage.errors import StorageUnavailableError
 from storage.sqlite import migrate
 from storage.state import SCRIPTS, position, set_position
 from storage.timeseries import StoredEvent
 from storage.timeseries.influx_http import InfluxHttp
+from storage.timeseries.influx_setup import LAG_S
 from storage.timeseries.line_protocol import QUARANTINE, READING, LineEncoder, to_ns
-from storage.timeseries.tables import columns, coverages, every_ns, merged, quantities_of
+from storage.timeseries.resolution import (
+    MINUTE,
+    QUARTER_HOUR,
+    Level,
+    Retention,
+    choose,
+    stretched,
+)
+from storage.timeseries.tables import columns, coverages, every_ns, merged, quantities_of, split_at
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -49,6 +61,7 @@ _CONSUMER: Final = "influx"
 _NS: Final = 1_000_000_000
 _LATEST_ROWS: Final = 24
 _RECENT_S: Final = 3600
+_LOOK_S: Final = 300.0
 _NAMES: Final = 50
 """Sensors named in one statement; it has to fit into a URL."""
 _ALL: Final = ", ".join(f'"{key}"' for key in COLUMNS)
@@ -75,10 +88,25 @@ class InfluxSeries:
         Where the tags come from.
     cursor : Path or str
         File that keeps the position in the journal.
+    retention : Retention, optional
+        As set up on the server.
+    clock : callable
+        Unix seconds; decides which resolution still has what is asked for.
     """
 
-    def __init__(self, settings: InfluxSettings, registry: Registry, cursor: Path | str) -> None:
+    def __init__(
+        self,
+        settings: InfluxSettings,
+        registry: Registry,
+        cursor: Path | str,
+        retention: Retention | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.http = InfluxHttp(settings)
+        self._retention = retention or Retention()
+        self._clock = clock
+        self._levels: list[Level] = []
+        self._looked = -math.inf
         self._registry = registry
         self._encoder = LineEncoder(registry)
         self._file = DatabaseFile(cursor, _prepare)
@@ -173,15 +201,24 @@ class InfluxSeries:
         quantities: Sequence[str] = COLUMNS,
     ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
         """Aggregate readings over intervals of equal length; see `storage.timeseries.Series`."""
-        keys, step = quantities_of(quantities), every_ns(every_s)
+        keys, _ = quantities_of(quantities), every_ns(every_s)
         measurement, mine = self._place(sensor)
-        chosen = ", ".join(f'{aggregate}("{key}") AS "{key}"' for key in keys)
-        found = self.http.query(
-            f'SELECT {chosen} FROM "{measurement}" WHERE {mine}'  # noqa: S608 - quoted
-            f" AND time >= {to_ns(start)} AND time < {to_ns(end)}"
-            f" GROUP BY time({step // 1_000_000}ms) fill(none)"
-        )
-        rows = [row for series in found for row in series["values"]]
+        now = self._clock()
+        levels = self._averages(now) if measurement == READING else []
+        level = choose(start, end, every_s, now, self._retention, levels)
+        step = every_ns(stretched(every_s, level))
+        first, last = to_ns(start), to_ns(end)
+        split, begins = first, first
+        rows: list[list[Any]] = []
+        if level is not None:
+            split, begins = split_at(first, last, to_ns(now - LAG_S), step, level.step_s)
+            suffix = "" if aggregate == "mean" else f"_{aggregate}"
+            chosen = ", ".join(f'{aggregate}("{key}{suffix}") AS "{key}"' for key in keys)
+            place = f'"{self.http.settings.database}"."{level.name}"."{level.measurement}"'
+            rows += self._in_steps(chosen, place, mine, (begins, split), step)
+        if split < last:
+            chosen = ", ".join(f'{aggregate}("{key}") AS "{key}"' for key in keys)
+            rows += self._in_steps(chosen, f'"{measurement}"', mine, (split, last), step)
         return columns([row for row in rows if any(v is not None for v in row[1:])], keys)
 
     def events(self, start: float, end: float, sensor: str | None = None) -> list[StoredEvent]:
@@ -224,6 +261,35 @@ class InfluxSeries:
             for name in (READING, QUARANTINE)
             if self._rows(f'SELECT "received" FROM "{name}" LIMIT 1')  # noqa: S608
         )
+
+    def _in_steps(
+        self, chosen: str, place: str, mine: str, span: tuple[int, int], step: int
+    ) -> list[list[Any]]:
+        return self._rows(
+            f"SELECT {chosen} FROM {place} WHERE {mine}"  # noqa: S608 - quoted
+            f" AND time >= {span[0]} AND time < {span[1]}"
+            f" GROUP BY time({step // 1_000_000}ms) fill(none)"
+        )
+
+    def _averages(self, now: float) -> list[Level]:
+        """Averages that the server has; asked again now and then while there are none."""
+        if not self._levels and now - self._looked >= _LOOK_S:
+            self._looked = now
+            name = self.http.settings.database
+            self._levels = [
+                level
+                for level in (MINUTE, QUARTER_HOUR)
+                if self._has(f'"{name}"."{level.name}"."{level.measurement}"')
+            ]
+        return self._levels
+
+    def _has(self, place: str) -> bool:
+        try:
+            return bool(self.http.query(f'SELECT "n" FROM {place} LIMIT 1'))  # noqa: S608 - names of ours
+        except StorageUnavailableError as error:
+            if "retention policy not found" in str(error) or self.http.server().major > 1:
+                return False
+            raise
 
     def _latest(self, which: str) -> dict[str, LatestReading]:
         found = self.http.query(

@@ -142,9 +142,9 @@ class LineEncoder:
             ]
         )
         fields = (
-            f"{fields},received={reading.received!r}"
+            f"{fields},received={float(reading.received)!r}"
             if fields
-            else f"received={reading.received!r}"
+            else f"received={float(reading.received)!r}"
         )
         if reading.events:
             fields += f",events={field_text(' '.join(reading.events))}"

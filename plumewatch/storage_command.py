@@ -1,0 +1,70 @@
+"""``plumewatch storage setup``: retention and averages where the readings are stored."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from ingest.decoders import DECODERS
+from plumewatch.config import ConfigError, load
+from plumewatch.paths import DataPaths
+from plumewatch.timeseries_settings import influx_settings, retention_of
+from storage.errors import StorageUnavailableError
+from storage.timeseries.influx_http import InfluxHttp
+from storage.timeseries.influx_setup import set_up
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["progress", "run_setup"]
+
+
+def progress() -> Progress:
+    """Return a bar on standard error."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+
+
+def run_setup(path: Path, out: TextIO, now: float) -> int:
+    """Set the store of a configuration up.
+
+    Returns
+    -------
+    int
+        0 done, 2 the configuration has faults, 3 the server does not answer or refuses.
+    """
+    try:
+        config = load(path, decoders=frozenset(DECODERS))
+        settings = influx_settings(config)
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    retention = retention_of(config)
+    if settings is None:
+        out.write(
+            f"readings are kept in {DataPaths(config.data_dir).series} for {retention.raw_days}"
+            f" days, averages of 1 min for {retention.minute_days} and of 15 min for"
+            f" {retention.quarter_hour_days} days; the service sees to it by itself\n"
+        )
+        return 0
+    said = ""
+    with progress() as bar:
+        task = bar.add_task("setting up", total=1.0)
+        try:
+            for sentence, share in set_up(InfluxHttp(settings), retention, now):
+                bar.update(task, completed=share)
+                if sentence != said:
+                    out.write(f"{sentence}\n")
+                said = sentence
+        except StorageUnavailableError as error:
+            sys.stderr.write(f"{error}\n")
+            return 3
+    return 0

@@ -1,0 +1,222 @@
+"""Retention and averages on the server, set up once and again after every change.
+
+1.x: the default retention policy is shortened to that of readings, two more keep the averages,
+and continuous queries make them; what is there already is averaged at once. 2.x: three buckets
+(``NAME``, ``NAME/m1``, ``NAME/m15``, which InfluxQL sees as policies of one database), two tasks.
+InfluxDB 3 has neither: its readings are kept as the server is told to, without averages.
+
+A database that holds anything of others is left alone: shortening its retention would delete it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from detection.quantities import COLUMNS
+from storage.errors import BatchRefusedError, StorageError, StorageUnavailableError
+from storage.timeseries.line_protocol import QUARANTINE, READING, TAGS
+from storage.timeseries.resolution import MINUTE, QUARTER_HOUR
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from storage.timeseries.influx_http import InfluxHttp
+    from storage.timeseries.resolution import Level, Retention
+
+__all__ = ["LAG_S", "fold", "set_up"]
+
+LAG_S: Final = 3600.0
+"""Averages older than this are complete; the server makes those of two hours again and again."""
+_DAY_S: Final = 86_400
+_LEVELS: Final = (MINUTE, QUARTER_HOUR)
+_OURS: Final = frozenset({READING, QUARANTINE, *(level.measurement for level in _LEVELS)})
+_FOLDED: Final = ", ".join(
+    f'mean("{k}") AS "{k}", min("{k}") AS "{k}_min", max("{k}") AS "{k}_max"' for k in COLUMNS
+)
+
+
+def set_up(http: InfluxHttp, retention: Retention, now: float) -> Iterator[tuple[str, float]]:
+    """Make database, retention and averages, as far as they are not there.
+
+    Parameters
+    ----------
+    http : InfluxHttp
+        With the right to change things.
+    retention : Retention
+    now : float
+        Unix seconds.
+
+    Yields
+    ------
+    tuple of str and float
+        What was done, and how far it is, 0 to 1.
+
+    Raises
+    ------
+    StorageUnavailableError
+        With the sentence that says what is not possible.
+    """
+    try:
+        major = http.server().major
+        if major == 1:
+            yield from _set_up_1(http, retention, now)
+        elif major == 2:
+            yield from _set_up_2(http, retention)
+        else:
+            yield from _set_up_3(http)
+    except BatchRefusedError as error:
+        raise StorageUnavailableError(str(error)) from error
+
+
+def fold(http: InfluxHttp, level: Level, start: float, end: float) -> None:
+    """Make the averages of a span of 1.x anew, up to whole ones.
+
+    Raises
+    ------
+    StorageUnavailableError
+    """
+    first = math.floor(start / level.step_s) * level.step_s
+    last = math.ceil(end / level.step_s) * level.step_s
+    http.query(
+        f"{_folding(http, level)} WHERE time >= {first}s AND time < {last}s"
+        f" GROUP BY time({level.step_s}s), *",
+        change=True,
+    )
+
+
+def _folding(http: InfluxHttp, level: Level) -> str:
+    name = http.settings.database
+    return (
+        f'SELECT {_FOLDED}, count("received") AS "n"'  # noqa: S608 - names from tables and the configuration
+        f' INTO "{name}"."{level.name}"."{level.measurement}" FROM "{READING}"'
+    )
+
+
+def _set_up_1(http: InfluxHttp, retention: Retention, now: float) -> Iterator[tuple[str, float]]:
+    name = http.settings.database
+    http.query(f'CREATE DATABASE "{name}"', change=True)
+    yield f"database {name!r}", 0.0
+    found = {row[0] for s in http.query("SHOW MEASUREMENTS") for row in s["values"]}
+    if found - _OURS:
+        strange = ", ".join(sorted(map(str, found - _OURS))[:3])
+        raise StorageUnavailableError(
+            f"database {name!r} holds {strange} beside our readings; its retention is left alone:"
+            " use a database of its own"
+        )
+    policies = [
+        row for s in http.query(f'SHOW RETENTION POLICIES ON "{name}"') for row in s["values"]
+    ]
+    default = next(row[0] for row in policies if row[-1])
+    _policy(http, "ALTER", str(default), retention.raw_days)
+    yield f"readings are kept for {retention.raw_days} days", 0.0
+    there = {row[0] for row in policies}
+    for level in _LEVELS:
+        days = round(retention.keep_s(level) / _DAY_S)
+        _policy(http, "ALTER" if level.name in there else "CREATE", level.name, days)
+        query = f"plumewatch_{level.name}"
+        http.query(f'DROP CONTINUOUS QUERY "{query}" ON "{name}"', change=True)
+        http.query(
+            f'CREATE CONTINUOUS QUERY "{query}" ON "{name}" RESAMPLE EVERY 1m FOR 2h BEGIN'
+            f" {_folding(http, level)} GROUP BY time({level.step_s}s), * END",
+            change=True,
+        )
+        yield f"averages of {level.step_s // 60} min are made and kept for {days} days", 0.0
+    days = retention.raw_days
+    for k in range(days):
+        for level in _LEVELS:
+            fold(http, level, now - (days - k) * _DAY_S, now - (days - k - 1) * _DAY_S)
+        yield "averages of what is there already", (k + 1) / days
+
+
+def _policy(http: InfluxHttp, verb: str, policy: str, days: int) -> None:
+    shard = max(1, min(7, days // 30))
+    http.query(
+        f'{verb} RETENTION POLICY "{policy}" ON "{http.settings.database}" DURATION {days}d'
+        f" REPLICATION 1 SHARD DURATION {shard}d",
+        change=True,
+    )
+
+
+def _set_up_2(http: InfluxHttp, retention: Retention) -> Iterator[tuple[str, float]]:
+    name, org = http.settings.database, http.settings.org
+    orgs = http.request("GET", "/api/v2/orgs", {"org": org}).get("orgs") or []
+    if not orgs:
+        raise StorageUnavailableError(f"{http.settings.url} has no organisation {org!r}")
+    org_id = str(orgs[0]["id"])
+    _bucket(http, org_id, name, retention.raw_days)
+    yield f"bucket {name!r}, readings are kept for {retention.raw_days} days", 0.0
+    for k, level in enumerate(_LEVELS):
+        days = round(retention.keep_s(level) / _DAY_S)
+        _bucket(http, org_id, f"{name}/{level.name}", days)
+        _task(http, org_id, level)
+        yield (
+            f"averages of {level.step_s // 60} min are made and kept for {days} days",
+            (k + 1) / len(_LEVELS),
+        )
+
+
+def _bucket(http: InfluxHttp, org_id: str, name: str, days: int) -> None:
+    rules = [{"type": "expire", "everySeconds": days * _DAY_S}]
+    try:
+        answer = http.request("GET", "/api/v2/buckets", {"orgID": org_id, "name": name})
+        found: list[dict[str, Any]] = answer.get("buckets") or []
+    except StorageUnavailableError as error:
+        if "not found" not in str(error):
+            raise
+        found = []
+    if found:
+        path = f"/api/v2/buckets/{found[0]['id']}"
+        http.request("PATCH", path, {}, {"retentionRules": rules})
+    else:
+        wanted = {"orgID": org_id, "name": name, "retentionRules": rules}
+        http.request("POST", "/api/v2/buckets", {}, wanted)
+
+
+def _task(http: InfluxHttp, org_id: str, level: Level) -> None:
+    name = f"plumewatch_{http.settings.database}_{level.name}"
+    flux = task_flux(name, http.settings.database, level)
+    query = {"orgID": org_id, "name": name}
+    found: list[dict[str, Any]] = http.request("GET", "/api/v2/tasks", query).get("tasks") or []
+    if found:
+        http.request("PATCH", f"/api/v2/tasks/{found[0]['id']}", {}, {"flux": flux})
+    else:
+        wanted = {"orgID": org_id, "flux": flux, "status": "active"}
+        http.request("POST", "/api/v2/tasks", {}, wanted)
+
+
+def task_flux(name: str, bucket: str, level: Level) -> str:
+    """Return the task that makes averages on 2.x: of the last two hours, every minute."""
+    fields = " or ".join(f'r._field == "{key}"' for key in COLUMNS)
+    tags = ", ".join(f'"{tag}"' for tag in TAGS)
+    to = f'to(bucket: "{bucket}/{level.name}", tagColumns: [{tags}])'
+    every = f'aggregateWindow(every: {level.step_s}s, timeSrc: "_start", createEmpty: false'
+    tables = f'from(bucket: "{bucket}") |> range(start: start)'
+    ours = f'filter(fn: (r) => r._measurement == "{READING}")'
+    named = f'map(fn: (r) => ({{r with _measurement: "{level.measurement}"}}))'
+    lines = [
+        f'option task = {{name: "{name}", every: 1m}}',
+        f"start = date.truncate(t: -2h, unit: {level.step_s}s)",
+        f"of_all = {tables} |> {ours} |> {named}",
+        f"values = of_all |> filter(fn: (r) => {fields})",
+    ]
+    for function, suffix in (("mean", ""), ("min", "_min"), ("max", "_max")):
+        renamed = (
+            f' |> map(fn: (r) => ({{r with _field: r._field + "{suffix}"}}))' if suffix else ""
+        )
+        lines.append(f"values |> {every}, fn: {function}){renamed} |> {to}")
+    lines.append(
+        f'of_all |> filter(fn: (r) => r._field == "received") |> {every}, fn: count)'
+        f' |> map(fn: (r) => ({{r with _field: "n"}})) |> {to}'
+    )
+    return 'import "date"\n\n' + "\n".join(lines) + "\n"
+
+
+def _set_up_3(http: InfluxHttp) -> Iterator[tuple[str, float]]:
+    name = http.settings.database
+    try:
+        http.request("POST", "/api/v3/configure/database", {}, {"db": name})
+    except StorageError as error:
+        if "exist" not in str(error).lower() and "409" not in str(error):
+            raise
+    yield f"database {name!r}; InfluxDB 3 makes no averages and keeps all readings", 1.0
