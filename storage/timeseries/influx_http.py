@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 __all__ = ["Dialect", "InfluxHttp", "InfluxSettings", "Server", "retry_after_s"]
 
 _TIMEOUT_MS: Final = (5_000, 30_000)
+_WHOLE_S: Final = 60.0
+"""For a request up to the last byte of its answer, however often a byte comes."""
 _REFUSED: Final = frozenset({400, 413, 422})
 _NOTHING_TO_WRITE: Final = ("requires points", "no points", "empty", "missing line", "no data")
 
@@ -250,21 +252,24 @@ class InfluxHttp:
         import urllib3  # noqa: PLC0415 - only who uses it pays for it
         from influxdb_client.rest import ApiException  # noqa: PLC0415
 
+        from storage.timeseries.whole_time import within  # noqa: PLC0415
+
         headers = {"Content-Type": content_type, **self._authorization()}
         try:
-            found = self._opened().call_api(
-                path,
-                method,
-                query_params=list(query.items()),
-                header_params=headers,
-                body=body or None if method == "GET" else body or b"\n",
-                _preload_content=False,
-                _return_http_data_only=True,
-            )
-            return found.status, list(found.headers.items()), found.data
+            with within(_WHOLE_S):
+                found = self._opened().call_api(
+                    path,
+                    method,
+                    query_params=list(query.items()),
+                    header_params=headers,
+                    body=body or None if method == "GET" else body or b"\n",
+                    _preload_content=False,
+                    _return_http_data_only=True,
+                )
+                return found.status, list(found.headers.items()), found.data
         except ApiException as error:
             raise self._translated(error) from error
-        except urllib3.exceptions.HTTPError as error:
+        except (urllib3.exceptions.HTTPError, TimeoutError) as error:
             raise StorageUnavailableError(
                 f"{self.settings.url} does not answer: {_why(error)}"
             ) from error
@@ -308,6 +313,8 @@ class InfluxHttp:
             from influxdb_client._sync import api_client  # noqa: PLC0415
             from influxdb_client.configuration import Configuration  # noqa: PLC0415
 
+            from storage.timeseries.whole_time import heed  # noqa: PLC0415
+
             configuration: Any = Configuration()  # type: ignore[no-untyped-call]
             configuration.host = self.settings.url.rstrip("/")
             configuration.timeout = _TIMEOUT_MS
@@ -315,6 +322,7 @@ class InfluxHttp:
             client = self._client = api_client.ApiClient(  # type: ignore[no-untyped-call]
                 configuration, retries=False
             )
+            heed(client.rest_client.pool_manager)
         return client
 
 
