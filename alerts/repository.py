@@ -309,11 +309,15 @@ def told(tx: sqlite3.Connection, incident: str, reason: str) -> list[tuple[str, 
 
 
 def cancel_unsent(tx: sqlite3.Connection, incident: str, reason: str, why: str, now: float) -> int:
-    """Cancel notices of an incident that are waiting; those being sent run on."""
+    """Cancel notices of an incident that are waiting; those being sent run on.
+
+    One whose lease ran out, as the program that sent it is gone, is waiting too.
+    """
     return tx.execute(
         "UPDATE outbox SET status = 'cancelled', last_error = ?, finished_at = ?"
-        " WHERE incident = ? AND reason = ? AND status = 'due'",
-        (why, now, incident, reason),
+        " WHERE incident = ? AND reason = ?"
+        " AND (status = 'due' OR (status = 'leased' AND lease_until <= ?))",
+        (why, now, incident, reason, now),
     ).rowcount
 
 
