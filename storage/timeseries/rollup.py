@@ -4,8 +4,8 @@ Order of operations
 -------------------
 Whoever writes a reading marks its quarter of an hour as stale, in the same transaction. A quarter
 that is over is computed anew from its readings, and the mark removed, in one transaction: readings
-that come late, twice or after a crash give the right averages in the end. A quarter whose readings
-may be deleted already keeps the averages it has.
+that come late, twice or after a crash give the right averages in the end. Averages of more readings
+than are still there are kept as they are.
 
 Readings are deleted by whole quarters, when both their event time and their receipt are older than
 they are kept, and never before their averages are made.
@@ -106,13 +106,14 @@ def tidy(tx: sqlite3.Connection, now: float, retention: Retention) -> bool:
         (over, _BUCKETS),
     ).fetchall()
     for sensor, quarter in due:
-        conflict = "REPLACE" if quarter >= first_kept else "IGNORE"
         for level in (MINUTE, QUARTER_HOUR):
             step = level.step_s * _NS
             tx.execute(
-                f"INSERT OR {conflict} INTO {level.measurement}"  # noqa: S608 - names from tables
+                f"INSERT OR REPLACE INTO {level.measurement}"  # noqa: S608 - names from tables
                 f" SELECT sensor, time / {step} * {step} AS begins, count(*), {_AGGREGATES}"
-                " FROM reading WHERE sensor = ? AND time >= ? AND time < ? GROUP BY begins",
+                " FROM reading WHERE sensor = ? AND time >= ? AND time < ? GROUP BY begins"
+                f" HAVING count(*) >= coalesce((SELECT n FROM {level.measurement} AS kept"
+                " WHERE kept.sensor = reading.sensor AND kept.time = begins), 0)",
                 (sensor, quarter * _QUARTER_NS, (quarter + 1) * _QUARTER_NS),
             )
         tx.execute("DELETE FROM stale WHERE sensor = ? AND quarter = ?", (sensor, quarter))
