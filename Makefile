@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 SHARED ?= ../shared
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format ci lock clean replay-real docs fuzz golden bench-ingest bench-simulate bench-decode bench-detection bench-detector-speed train
+.PHONY: help setup demo test lint format ci lock clean replay-real docs fuzz golden bench-ingest bench-simulate bench-series bench-decode bench-detection bench-detector-speed train
 
 help: ## show this help
 	@echo "Plumewatch: what 'make' can do"
@@ -60,6 +60,9 @@ bench-ingest: $(STAMP) ## sustained rate from Mosquitto through journal, detecto
 
 bench-simulate: $(STAMP) ## sensor-days a second of the simulator
 	@$(BIN)/python benchmarks/simulate.py
+
+bench-series: $(STAMP) ## lines, writes and queries of the series stores
+	@$(BIN)/python benchmarks/series_stores.py $(ARGS)
 
 bench-decode: $(STAMP) ## messages a second of every decoder
 	@$(BIN)/python benchmarks/decode.py
