@@ -3,8 +3,9 @@
 While the disk refuses, incidents and notices are decided in a copy of the state database in memory.
 When the disk takes part again, what changed there is carried over: rows that are new, and rows that
 changed there and not on the disk. A row that changed on both sides stays as it is on the disk,
-because there somebody acted on it. Event ids come over too, so that the same events, found again in
-the readings that are stored by then, lead to nothing new.
+because there somebody acted on it. Where both sides made a row under one key, that of the disk
+stays, and what hangs on the other is left out with it. Event ids come over too, so that the same
+events, found again in the readings that are stored by then, lead to nothing new.
 
 Notices that were in flight when the copy was made are left out of it; whoever sends them marks them
 on the disk.
@@ -34,6 +35,14 @@ _TABLES: Final = (  # referenced before referring
     "outbox",
     "outbox_attempt",
 )
+
+_HANGS_ON: Final = {
+    "alert_event": "incident",
+    "incident_history": "incident",
+    "outbox": "incident",
+    "outbox_attempt": "outbox",
+}
+"""Tables whose rows hang on one of the table that the column is named after."""
 
 
 class Change(NamedTuple):
@@ -101,13 +110,26 @@ def apply_changes(disk: sqlite3.Connection, changes: Iterable[Change]) -> int:
         If the disk refuses; nothing is then carried over.
     """
     left_out = 0
+    clashed: set[tuple[str, object]] = set()
     with transaction(disk) as tx:
         for change in changes:
-            try:
-                left_out += not _apply(tx, change)
-            except sqlite3.IntegrityError:
-                left_out += 1
+            applied = False
+            if _owner(tx, change) not in clashed:
+                with suppress(sqlite3.IntegrityError):
+                    applied = _apply(tx, change)
+            left_out += not applied
+            if not applied and change.old is None:
+                clashed.add((change.table, change.new[0]))
     return left_out
+
+
+def _owner(tx: sqlite3.Connection, change: Change) -> tuple[str, object] | None:
+    """Table and key of the row that a row hangs on; None if it hangs on none."""
+    column = _HANGS_ON.get(change.table)
+    if column is None:
+        return None
+    names = [r["name"] for r in tx.execute(f"PRAGMA table_info({change.table})")]
+    return column, change.new[names.index(column)]
 
 
 def _apply(tx: sqlite3.Connection, change: Change) -> bool:

@@ -182,18 +182,19 @@ class MemoryAlerts:
             self._live += self._intake.on_time(message.received)
 
     def give_back(self, disk: sqlite3.Connection) -> None:
-        """Carry over what was decided in memory, if it is time; in the detector's thread.
+        """Carry over what was decided in memory, in the detector's thread.
 
-        To be called before the detectors commit anything.
+        To be called before the detectors commit anything, so that the disk never decides again what
+        memory has. While the journal still refuses, alerts go on from memory all the same.
 
         Raises
         ------
         sqlite3.OperationalError
             If the disk refuses.
         """
-        if self._memory is not None and self.active and not self._commits.failing:
+        if self._memory is not None and self.active:
             self._carry_over(disk)
-            self.active = False
+            self.active = bool(self._commits.failing)
 
     def _why(self) -> str:
         return self._commits.failing or self._refusing()
