@@ -26,8 +26,8 @@ Bounds
 Unacknowledged QoS 1 messages are bounded by the broker (`max_inflight_messages`). QoS 0 messages
 have no window: beyond `MAX_UNACKNOWLEDGED_QOS0` waiting, the newest is dropped and counted.
 
-This module alone touches the client underneath aiomqtt (manual acknowledgement, its own callback):
-aiomqtt 2 acknowledges a message before the caller has seen it.
+This module and `ingest.link` alone touch the client underneath aiomqtt (manual acknowledgement, its
+own callback, large reads): aiomqtt 2 acknowledges a message before the caller has seen it.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ import aiomqtt
 
 from ingest.canary import CANARY_TOPICS, Canary, CanarySettings, Cure, canary_topic
 from ingest.errors import BrokerError, BrokerReason
+from ingest.link import Link
 from ingest.message import Message
 
 if TYPE_CHECKING:
@@ -296,6 +297,7 @@ class MqttSource:
         arrivals = Arrivals(self._clock, self.state, self.canary)
         self._unacknowledged.clear()
         client._client.manual_ack_set(on=True)  # noqa: SLF001 - aiomqtt has no manual mode
+        link = Link(client._client)  # noqa: SLF001 - the client underneath
         client._client.on_message = arrivals.on_message  # noqa: SLF001 - aiomqtt hides `dup`
         try:
             async with client:
@@ -305,7 +307,7 @@ class MqttSource:
                 self.state.connected = True
                 self.state.connections += 1
                 log.info("connected to %s:%d", self._settings.host, self._settings.port)
-                await self._take_in(client, arrivals)
+                await self._take_in(client, link, arrivals)
         except aiomqtt.MqttError as error:
             raise _translated(error, self._settings) from error
         finally:
@@ -329,7 +331,7 @@ class MqttSource:
         if self.canary is not None:
             await client.subscribe([(_DROPPED, 0), (_STORED, 0)], timeout=_TIMEOUT_S)
 
-    async def _take_in(self, client: aiomqtt.Client, arrivals: Arrivals) -> None:
+    async def _take_in(self, client: aiomqtt.Client, link: Link, arrivals: Arrivals) -> None:
         gone = client._disconnected  # noqa: SLF001 - the one place that says so
         unacknowledged = self._unacknowledged
         waiting = asyncio.ensure_future(arrivals.group())
@@ -350,7 +352,8 @@ class MqttSource:
                 unacknowledged.extend(group)
                 outcomes = [self._intake.on_message(a.message) for a in group if not a.canary]
                 await self._settle(outcomes, self._intake.on_time(self._clock()))
-                self._acknowledge(client, unacknowledged)
+                if not gone.done():
+                    self._acknowledge(link, unacknowledged)
         finally:
             waiting.cancel()
             canary.cancel()
@@ -393,15 +396,16 @@ class MqttSource:
                 raise BrokerError(BrokerReason.UNREACHABLE, f"{where} delivers nothing")
             await asyncio.sleep(max(canary.next_deadline() - time.monotonic(), 0.01))
 
-    def _acknowledge(self, client: aiomqtt.Client, unacknowledged: deque[_Arrival]) -> None:
+    def _acknowledge(self, link: Link, unacknowledged: deque[_Arrival]) -> None:
         """Acknowledge, oldest first, up to the first message that waits in a join window."""
         held = self._intake.held_since()
-        while unacknowledged and not client._disconnected.done():  # noqa: SLF001
+        done: list[_Arrival] = []
+        while unacknowledged:
             if held is not None and unacknowledged[0].message.received >= held:
-                return
-            arrival = unacknowledged.popleft()
-            client._client.ack(arrival.packet_id, arrival.qos)  # noqa: SLF001
-            self.state.acknowledged += not arrival.canary
+                break
+            done.append(unacknowledged.popleft())
+        link.acknowledge(arrival.packet_id for arrival in done if arrival.qos)
+        self.state.acknowledged += sum(not arrival.canary for arrival in done)
 
     async def _settle(self, outcomes: Sequence[Outcome], joined: Sequence[Reading]) -> None:
         """Make the outcomes of one group durable, however long the disk refuses."""
@@ -430,6 +434,7 @@ async def tap(
         When the connection cannot be made or ends.
     """
     client = _client(settings, f"{settings.client_id}-tap", clean=True)
+    Link(client._client)  # noqa: SLF001 - it keeps itself in place
     try:
         async with client:
             await client.subscribe([(topic, 0) for topic in topics], timeout=_TIMEOUT_S)

@@ -83,12 +83,27 @@ def _in_commit(file: str, die: Any) -> None:
     DatabaseFile.written = written
 
 
-def _owner(path: str) -> Any:
-    from paho.mqtt.client import Client
+def _acknowledge_half(die: Any) -> None:
+    """Die when half of a group's acknowledgements have reached the socket."""
+    from ingest.link import Link
 
+    original = Link.acknowledge
+
+    def acknowledge(self: Any, packet_ids: Any) -> None:
+        ids = list(packet_ids)
+        original(self, ids[: len(ids) // 2])
+        self._client.loop_write()
+        die()
+        original(self, ids[len(ids) // 2 :])
+
+    Link.acknowledge = acknowledge
+
+
+def _owner(path: str) -> Any:
     from alerts import level_moves, repository, watch
     from alerts.notify import AppriseNotifier
     from alerts.outbox import OutboxPump
+    from ingest.link import Link
     from storage import state
     from storage.journal import Journal
     from storage.timeseries.sqlite import SqliteSeries
@@ -100,7 +115,7 @@ def _owner(path: str) -> Any:
         watch.Watch,
         AppriseNotifier,
         OutboxPump,
-        Client,
+        Link,
         Journal,
         SqliteSeries,
     )
@@ -129,8 +144,9 @@ POINTS: Mapping[str, Any] = {
     "commit: before": _at("Journal", "commit", "before"),
     "commit: all written, not committed": functools.partial(_in_commit, "journal.db"),
     "commit: after, nothing acknowledged": _at("Journal", "commit", "after"),
-    "acknowledge: before one of the group": _at("Client", "ack", "before"),
-    "acknowledge: after one of the group": _at("Client", "ack", "after"),
+    "acknowledge: before": _at("Link", "acknowledge", "before"),
+    "acknowledge: half of the group": _acknowledge_half,
+    "acknowledge: after": _at("Link", "acknowledge", "after"),
     "series: before": _at("SqliteSeries", "write", "before"),
     "series: all written, not committed": functools.partial(_in_commit, "series.db"),
     "series: after": _at("SqliteSeries", "write", "after"),

@@ -25,6 +25,7 @@ from storage.sqlite import connect
 from tests.support.broker import free_port
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterable
     from typing import Self
 
@@ -127,8 +128,10 @@ class Receiver:
 class Publisher:
     """A QoS 1 publisher that keeps the ledger of what the broker acknowledged."""
 
-    def __init__(self, port: int, **credentials: str) -> None:
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None, **credentials: str) -> None:
         self._client = Client(CallbackAPIVersion.VERSION2, client_id=f"publisher-{free_port()}")
+        if tls is not None:
+            self._client.tls_set_context(tls)
         self._client.max_inflight_messages_set(500)
         if credentials:
             self._client.username_pw_set(**credentials)

@@ -1,0 +1,157 @@
+"""Large pieces change nothing but the number of system calls."""
+
+import asyncio
+import json
+import ssl
+import struct
+import time
+
+from hypothesis import given
+from hypothesis import strategies as st
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+
+from ingest.link import Link
+from ingest.mqtt import BrokerSettings, MqttSource
+from ingest.pipeline import Intake, IntakeConfig
+from tests.support.broker import Mosquitto
+from tests.support.certificates import certificate
+from tests.support.service import Publisher
+
+TOPIC = b"plumewatch/v1/b2/reading"
+
+
+def publish(packet_id, payload, qos=1):
+    """One PUBLISH packet."""
+    body = struct.pack(">H", len(TOPIC)) + TOPIC
+    body += struct.pack(">H", packet_id) * (qos > 0) + payload
+    length, encoded = len(body), b""
+    while True:
+        length, low = divmod(length, 128)
+        encoded += bytes([low | 0x80 * (length > 0)])
+        if not length:
+            return bytes([0x30 | qos << 1]) + encoded + body
+
+
+class Socket:
+    """Gives a stream in the pieces it is told to, and refuses between them."""
+
+    def __init__(self, pieces):
+        self.pieces = list(pieces)
+        self.calls = 0
+        self.sent = b""
+
+    def recv(self, size):
+        self.calls += 1
+        if not self.pieces:
+            raise BlockingIOError
+        piece = self.pieces.pop(0)
+        if len(piece) > size:
+            self.pieces.insert(0, piece[size:])
+        return piece[:size]
+
+    def send(self, data):
+        self.sent += data
+        return len(data)
+
+    def fileno(self):
+        return -1
+
+    def close(self):
+        pass
+
+
+def client_of(socket):
+    """A paho client on a socket, with its link and what it was given."""
+    client = Client(CallbackAPIVersion.VERSION2)
+    client.manual_ack_set(on=True)
+    given = []
+    client.on_message = lambda _client, _data, m: given.append((m.mid, m.qos, m.payload))
+    link = Link(client)
+    client._sock = socket
+    return client, link, given
+
+
+def split(stream, cuts):
+    ends = sorted({min(cut, len(stream)) for cut in cuts} | {len(stream)})
+    return [stream[a:b] for a, b in zip([0, *ends], ends, strict=False) if b > a]
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 65_535), st.binary(max_size=300), st.sampled_from([0, 1]))),
+    st.lists(st.integers(1, 5_000), max_size=20),
+)
+def test_any_pieces_give_the_same_messages(messages, cuts):
+    stream = b"".join(publish(*message) for message in messages)
+    socket = Socket(split(stream, cuts))
+    client, _, given = client_of(socket)
+    while socket.pieces:
+        before = socket.calls
+        assert client.loop_read() == MQTTErrorCode.MQTT_ERR_SUCCESS
+        assert socket.calls == before + 1
+    assert given == [(mid if qos else 0, qos, body) for mid, body, qos in messages]
+
+
+def test_a_message_larger_than_a_piece():
+    payload = bytes(range(256)) * 4_000
+    socket = Socket([publish(7, payload) + publish(8, b"next")])
+    client, _, given = client_of(socket)
+    while socket.pieces:
+        client.loop_read()
+    assert given == [(7, 1, payload), (8, 1, b"next")]
+
+
+def test_the_end_of_the_stream_is_a_lost_connection_after_what_came_before():
+    socket = Socket([publish(1, b"a") + publish(2, b"b")[:5], b""])
+    client, _, given = client_of(socket)
+    lost = []
+    client.on_disconnect = lambda *arguments: lost.append(arguments)
+    client.loop_read()
+    assert not lost
+    client.loop_read()
+    assert given == [(1, 1, b"a")]
+    assert len(lost) == 1
+
+
+def test_acknowledgements_leave_in_order_as_one_piece():
+    socket = Socket([])
+    client, link, _ = client_of(socket)
+    link.acknowledge([3, 1, 65_535])
+    link.acknowledge([])
+    assert len(client._out_packet) <= 1
+    client.loop_write()
+    assert socket.sent == b"\x40\x02\x00\x03\x40\x02\x00\x01\x40\x02\xff\xff"
+
+
+async def test_a_burst_over_tls(tmp_path):
+    """What one TLS record holds beyond the first message is not left lying in the library."""
+    pem, key = certificate(tmp_path)
+    server = f"cafile {pem}\ncertfile {pem}\nkeyfile {key}\nmax_inflight_messages 200"
+    kept = []
+
+    async def commit(readings, _letters):
+        await asyncio.sleep(0)
+        kept.extend(r.seq for r in readings)
+
+    context = ssl.create_default_context(cafile=str(pem))
+    with Mosquitto(server) as broker:
+        source = MqttSource(
+            BrokerSettings(port=broker.port, client_id="tls", tls=context),
+            [TOPIC.decode()],
+            Intake(IntakeConfig(accept_unknown=True)),
+            commit,
+            time.time,
+        )
+        task = asyncio.create_task(source.run())
+        async with asyncio.timeout(30):
+            while not source.state.connected:  # noqa: ASYNC110 - a broker is waited for
+                await asyncio.sleep(0.01)
+            with Publisher(broker.port, tls=context) as publisher:
+                for k in range(1_000):
+                    content = {"time": time.time(), "seq": k, "pm25": 4.0}
+                    publisher.send(TOPIC.decode(), json.dumps(content).encode())
+                while source.state.acknowledged < 1_000:  # noqa: ASYNC110 - as above
+                    await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.wait((task,), timeout=10)
+    assert kept == list(range(1_000))
