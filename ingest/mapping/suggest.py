@@ -155,7 +155,8 @@ def _pick(item: Any) -> Pick | None:
     if type(item) is not dict:
         return None
     for key, value in item.items():
-        if type(value) is str and len(value) <= 64 and _meant(value, None) and len(key) <= 128:
+        named = type(value) is str and len(value) <= 64 and _meant(value, None)
+        if named and 0 < len(key) <= 128:
             return Pick(where=key, equals=value)
     return None
 

@@ -16,7 +16,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -262,6 +262,7 @@ def proved(text):
     ),
     contents=st.lists(CONTENTS, min_size=1, max_size=3),
 )
+@example(topic="a/b/c", contents=[{"pm1": [{"": "PM1"}]}])
 def test_any_suggestion_is_valid_and_hides_nothing(topic, contents):
     samples = [json.dumps(c, ensure_ascii=False).encode("utf-8", "replace") for c in contents]
     started = time.perf_counter()
