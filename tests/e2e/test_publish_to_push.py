@@ -177,13 +177,15 @@ def test_unwritable_data_folder(broker, tmp_path):
     assert "FAULT store: cannot write into" in checked.stdout
 
 
-def test_a_journal_that_is_none(broker, tmp_path):
-    service = ServiceProcess(tmp_path, broker.port)
+def test_a_journal_that_is_none_is_set_aside(broker, tmp_path):
+    junk = b"no database at all, " * 500
     (tmp_path / "data").mkdir()
-    (tmp_path / "data/journal.db").write_bytes(b"no database at all, " * 500)
-    said = run_command("run", "--config", str(service.config))
-    assert said.returncode == 3
-    assert "not a database" in one_line_and_no_traceback(said.stderr)
+    (tmp_path / "data/journal.db").write_bytes(junk)
+    with ServiceProcess(tmp_path, broker.port) as service, Publisher(broker.port) as publisher:
+        publisher.send_readings([Reading("n2-boys-1", time.time(), 0, {"pm25": 4.0}, seq=1)])
+        eventually(lambda: len(service.journal()) == 1, lambda: service.log)
+        assert "journal.db.corrupt-1" in service.log
+        assert (tmp_path / "data/journal.db.corrupt-1").read_bytes() == junk
 
 
 def test_second_service_on_the_same_folder(broker, tmp_path):

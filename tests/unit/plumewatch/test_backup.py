@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import io
+import itertools
 import json
 import sqlite3
 import tarfile
@@ -123,13 +124,14 @@ def spoil(folder, name, statement):
 
 async def test_backups_of_a_service_under_load_are_sound(config_file, tmp_path):
     async with running(config_file) as service:
-        stop = asyncio.Event()
+        stop, began = asyncio.Event(), time.time()
+        moments = (began + k / 1000 for k in itertools.count())  # one row of the series each
 
         async def load():
             while not stop.is_set():
                 now = time.time()
                 batch = [
-                    Reading("n2-boys-1", now + k / 1000, now, {"pm25": 4.0}) for k in range(100)
+                    Reading("n2-boys-1", next(moments), now, {"pm25": 4.0}) for _ in range(100)
                 ]
                 await service._commit(batch, [])
 
