@@ -16,11 +16,12 @@ __all__ = [
     "CHANNEL_INDEX",
     "FINE",
     "FLOOR",
+    "OPENERS",
     "RISE",
     "TAU_DOWN_S",
     "TAU_UP_S",
     "VOC",
-    "bank_values",
+    "bank_signals",
     "channel_matrix",
     "voc_strength",
 ]
@@ -51,6 +52,8 @@ FLOOR: Final = np.array([row[1] for row in _TABLE])
 """Noise scale below which no channel is believed, in its unit."""
 RISE: Final = np.array([row[2] for row in _TABLE])
 """Least rise above the baseline that opens an episode; infinite where a channel never does."""
+OPENERS: Final = slice(CHANNEL_INDEX["tvoc_ppb"], CHANNEL_INDEX["rh"] + 1)
+"""Channels other than ``fine`` of which a rise opens an episode."""
 TAU_DOWN_S: Final = np.array([row[3] for row in _TABLE])
 TAU_UP_S: Final = np.array([row[4] for row in _TABLE])
 VOC: Final = tuple(CHANNEL_INDEX[k] for k in ("tvoc_ppb", "tvoc_ugm3", "voc_index", "voc_raw"))
@@ -75,24 +78,24 @@ def channel_matrix(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
     Returns
     -------
-    ndarray of float64, shape (n, len(CHANNELS))
+    ndarray of float64, shape (n, len(CHANNELS)), in Fortran order
         NaN where absent. The raw VOC signal is negated, so that every VOC channel rises with
         concentration; ``fine`` is PM2.5, or what the sensor has in its place.
     """
-    x: NDArray[np.float64] = values[:, _SOURCE]
-    np.negative(x[:, _RAW], out=x[:, _RAW])
-    index = x[:, _INDEX]
-    with np.errstate(invalid="ignore"):
-        index[index < _INDEX_SAYS] = np.nan
-    absent = np.isnan(x[:, FINE])
-    if absent.any():
+    x: NDArray[np.float64] = values.T.take(_SOURCE, axis=0)
+    np.negative(x[_RAW], out=x[_RAW])
+    index = x[_INDEX]
+    starting = index < _INDEX_SAYS
+    if np.count_nonzero(starting):
+        index[starting] = np.nan
+    fine = x[FINE]
+    absent = np.isnan(fine)
+    if np.count_nonzero(absent):
         for column in _STAND_INS:
-            x[absent, FINE] = values[absent, column]
-            absent = np.isnan(x[:, FINE])
-            if not absent.any():
-                return x
-        x[absent, FINE] = _MASS_OF_N03 * values[absent, _N03]
-    return x
+            np.putmask(fine, absent, values[:, column])
+            np.isnan(fine, out=absent)
+        np.putmask(fine, absent, _MASS_OF_N03 * values[:, _N03])
+    return x.T
 
 
 def voc_strength(
@@ -142,17 +145,34 @@ level: logarithms of concentrations, doublings of VOC, the plain value of climat
 BANK_TAU_S: Final = np.array([4.0, 12.0, 40.0, 120.0, 400.0])
 
 
-def bank_values(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Signals of the filter bank, shape (n, len(BANK)); NaN where absent."""
-    out = np.empty((x.shape[0], len(BANK)))
-    masses = x[:, (FINE, CHANNEL_INDEX["pm1"], CHANNEL_INDEX["pm10"])]
-    out[:, :3] = np.log(np.maximum(masses, 0.0) + 1.0)
+_BANK_MASSES: Final = np.array([FINE, CHANNEL_INDEX["pm1"], CHANNEL_INDEX["pm10"]])
+_LOG_OFFSETS: Final = np.array([[400.0], [800.0]])
+"""Of TVOC in ppb and µg/m³."""
+
+
+def bank_signals(x: NDArray[np.float64], unknown: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Signals of the filter bank.
+
+    Parameters
+    ----------
+    x : ndarray of float64, shape (len(CHANNELS), n)
+    unknown : ndarray of bool, shape (len(CHANNELS), n)
+        Where it is NaN.
+
+    Returns
+    -------
+    ndarray of float64, shape (len(BANK), n)
+        NaN where absent.
+    """
+    out = np.empty((len(BANK), x.shape[1]))
+    masses = np.maximum(x.take(_BANK_MASSES, axis=0), 0.0)
+    masses += 1.0
+    np.log(masses, out=out[:3])
     ppb, ugm3, index, raw = VOC
-    voc = x[:, raw] / 870.0
-    if np.isnan(voc).any():
-        for column, offset in ((ppb, 400.0), (ugm3, 800.0)):
-            voc = np.where(np.isnan(voc), np.log2(x[:, column] + offset), voc)
-        voc = np.where(np.isnan(voc), x[:, index] * 0.0026, voc)
-    out[:, 3] = voc
-    out[:, 4:] = x[:, (CHANNEL_INDEX["rh"], CHANNEL_INDEX["temp"], CHANNEL_INDEX["co2"])]
+    voc = np.multiply(x[index], 0.0026, out=out[3])
+    doublings = np.log2(x[ppb : ugm3 + 1] + _LOG_OFFSETS)
+    np.putmask(voc, ~unknown[ugm3], doublings[1])
+    np.putmask(voc, ~unknown[ppb], doublings[0])
+    np.putmask(voc, ~unknown[raw], x[raw] / 870.0)
+    out[4:] = x[CHANNEL_INDEX["rh"] : CHANNEL_INDEX["co2"] + 1]
     return out

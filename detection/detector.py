@@ -13,6 +13,7 @@ it has been read for `WARM_UP_S`; readings not newer than a sensor's last are ig
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -22,7 +23,7 @@ from detection.episodes import EpisodeColumn as E
 from detection.episodes import begin_pulses, facts, follow, open_episodes
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from detection.model import KINDS, Model
-from detection.tracking import WARM_UP_S, Q, Tracker, advance
+from detection.tracking import WARM_UP_S, Q, Tracker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,9 +121,12 @@ class Detector:
             In order of the readings that decided them.
         """
         said: list[tuple[int, Event]] = []
-        x = channel_matrix(batch.values)
-        for at in _rounds(batch.sensor):
-            self._step_round(at, batch.sensor[at], batch.time[at], x[at], said)
+        sensor, time, x = batch.sensor, batch.time, channel_matrix(batch.values)
+        if (sensor[1:] > sensor[:-1]).all():
+            self._step_round(np.arange(sensor.size), sensor, time, x, said)
+        else:
+            for at in _rounds(sensor):
+                self._step_round(at, sensor[at], time[at], x.T.take(at, axis=1).T, said)
         said.sort(key=lambda item: item[0])
         return [event for _, event in said]
 
@@ -154,32 +158,23 @@ class Detector:
         x: NDArray[np.float64],
         said: list[tuple[int, Event]],
     ) -> None:
-        """One reading each of distinct sensors."""
-        quiet = self._state.quiet[rows]
-        dt = time - quiet[:, Q.TIME]
-        if not (dt > 0).all():
+        """One reading each of distinct sensors, in ascending order of rows."""
+        dt = time - self._state.quiet[rows, Q.TIME]
+        if not (dt.size and dt.min() > 0.0 and dt.max() <= SILENT_S):
             keep = ~(dt <= 0)
-            at, rows = at[keep], rows[keep]
-            time, x, quiet, dt = time[keep], x[keep], quiet[keep], dt[keep]
+            at, rows, time, x, dt = at[keep], rows[keep], time[keep], x[keep], dt[keep]
             if not rows.size:
                 return
-            if not (dt <= GAP_S).all():
-                dt = self._restart(at, rows, time, x, quiet, dt, said)
-        elif (dt > SILENT_S).any():
-            dt = self._restart(at, rows, time, x, quiet, dt, said)
+            dt = self._restart(at, rows, time, dt, said)
 
-        running = self._state.episode[rows, E.PHASE] != _IDLE
-        moved = advance(quiet, running, time, dt, x)
-        self._state.quiet[rows] = quiet
-        busy = running | moved.opening
-        if not busy.any():
+        moved = self._state.advance(rows, time, dt, x)
+        if moved is None:
             return
-        b = np.flatnonzero(busy)
-        if b.size < rows.size:
-            at, rows, time, x, dt, quiet = at[b], rows[b], time[b], x[b], dt[b], quiet[b]
-            moved = moved.part(b)
+        b = moved.reading
+        at, rows, time, x, dt = at[b], rows[b], time[b], x[b], dt[b]
+        quiet = self._state.quiet.T.take(rows, axis=1).T
         episode = self._state.episode[rows]
-        o = np.flatnonzero(moved.opening)
+        o = moved.opening.nonzero()[0]
         if o.size:
             opened = episode[o]
             open_episodes(opened, time[o], dt[o], x[o], moved.last[o], moved.base[o])
@@ -401,8 +396,6 @@ class Detector:
         at: NDArray[np.intp],
         rows: NDArray[np.int32],
         time: NDArray[np.float64],
-        x: NDArray[np.float64],
-        quiet: NDArray[np.float64],
         dt: NDArray[np.float64],
         said: list[tuple[int, Event]],
     ) -> NDArray[np.float64]:
@@ -413,14 +406,7 @@ class Detector:
             if event is not None:
                 said.append((int(at[i]), event))
         fresh = ~(dt <= GAP_S)
-        level = quiet[fresh, Q.LEVEL]
-        quiet[fresh] = np.nan
-        quiet[fresh, Q.LEVEL] = level
-        quiet[fresh, Q.FIRST] = time[fresh]
-        quiet[fresh, Q.COUNT] = 0.0
-        quiet[fresh, Q.INTERVAL] = 0.0
-        quiet[fresh, Q.BASE] = x[fresh]
-        quiet[fresh, Q.LOCAL] = x[fresh, FINE]
+        self._state.restart(rows[fresh], time[fresh])
         return np.where(fresh, 0.0, dt)
 
     def _close_silent(self, row: int) -> Event | None:
@@ -519,20 +505,21 @@ def _stage(age: NDArray[np.float64]) -> NDArray[np.float64]:
 def _rounds(sensor: NDArray[np.int32]) -> list[NDArray[np.intp]]:
     """Split positions so that no sensor occurs twice in a part, keeping each sensor's order.
 
+    Within a part sensors ascend, so that neighbours can be moved on together.
+
     Examples
     --------
     >>> [part.tolist() for part in _rounds(np.array([3, 5, 3, 3], np.int32))]
     [[0, 1], [2], [3]]
     """
-    n = sensor.shape[0]
-    if n <= 1:
-        return [np.arange(n)] if n else []
-    order = np.argsort(sensor, kind="stable")
+    order = sensor.argsort(kind="stable")
     ordered = sensor[order]
     first = np.r_[True, ordered[1:] != ordered[:-1]]
-    starts = np.flatnonzero(first)
-    occurrence = np.empty(n, np.int64)
-    occurrence[order] = np.arange(n) - np.repeat(starts, np.diff(np.r_[starts, n]))
-    by_occurrence = np.argsort(occurrence, kind="stable")
-    bounds = np.flatnonzero(np.diff(occurrence[by_occurrence])) + 1
-    return np.split(by_occurrence, bounds)
+    starts = first.nonzero()[0]
+    if starts.size == sensor.size:
+        return [order]
+    occurrence = np.arange(sensor.size) - np.repeat(starts, np.diff(np.r_[starts, sensor.size]))
+    by_occurrence = occurrence.argsort(kind="stable")
+    at = order[by_occurrence]
+    bounds = (np.diff(occurrence[by_occurrence]).nonzero()[0] + 1).tolist()
+    return [at[a:b] for a, b in pairwise([0, *bounds, sensor.size])]

@@ -1,8 +1,8 @@
 """What is remembered of each sensor between readings: baselines, noise, the last values.
 
 State is two matrices, one row a sensor: `Tracker.quiet` for every reading, `Tracker.episode` for
-sensors in an episode. Baselines are gated: they fall quickly and rise slowly, and slower still
-during an episode, so that a plume does not become the baseline it is judged against.
+sensors in an episode. `Tracker.quiet` lies in memory column by column, so that neighbouring sensors
+are moved on (`detection.motion`) where they lie.
 """
 
 from __future__ import annotations
@@ -14,56 +14,22 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from detection.channels import (
-    BANK,
-    BANK_TAU_S,
-    CHANNELS,
-    FINE,
-    FLOOR,
-    RISE,
-    TAU_DOWN_S,
-    TAU_UP_S,
-    bank_values,
-)
+from detection.channels import FLOOR
 from detection.episodes import EpisodeColumn as E
+from detection.motion import BLOCK, WARM_UP_S, Motion, Q, QuietColumn, Rooms, advance
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["WARM_UP_S", "Motion", "Q", "QuietColumn", "SnapshotError", "Tracker", "advance"]
+__all__ = ["WARM_UP_S", "Motion", "Q", "QuietColumn", "SnapshotError", "Tracker"]
 
-FORMAT: Final = 2
-K: Final = len(CHANNELS)
-WARM_UP_S: Final = 60.0
-"""A sensor is not judged before it has been read for this long."""
-_LOCAL_S: Final = 45.0
-_NOISE_GAIN: Final = 0.02
-_PULSE: Final = 3.0
-"""Least rise of a pulse, µg/m³."""
+FORMAT: Final = 3
+_IN_PLACE: Final = 24
+"""From so many neighbouring sensors on, moving them where they lie is cheaper than a copy."""
 
 
 class SnapshotError(ValueError):
     """A snapshot is not one, or of another format."""
-
-
-class QuietColumn:
-    """Columns of the quiet matrix: three blocks of channels, then scalars."""
-
-    BASE = slice(0, K)
-    """Baseline of every channel."""
-    NOISE = slice(K, 2 * K)
-    """Noise scale: mean absolute step between readings while nothing happens."""
-    LAST = slice(2 * K, 3 * K)
-    """Last value seen of every channel."""
-    TIME, FIRST, INTERVAL, COUNT, LOCAL, LEVEL = range(3 * K, 3 * K + 6)
-    """Last and first event time, smoothed interval, readings since the last gap, local level of
-    the fine signal (falls with it, rises over three quarters of a minute), decision level."""
-    SMOOTHED = slice(3 * K + 6, 3 * K + 6 + len(BANK) * len(BANK_TAU_S))
-    """Signals of the filter bank, smoothed at each time scale."""
-    WIDTH = 3 * K + 6 + len(BANK) * len(BANK_TAU_S)
-
-
-Q = QuietColumn
 
 
 @dataclass(slots=True)
@@ -74,19 +40,23 @@ class Tracker:
     ----------
     names : list of str
     quiet : ndarray of float64, shape (capacity, Q.WIDTH)
+        In Fortran order.
     episode : ndarray of float64, shape (capacity, E.WIDTH)
         Column PHASE is 0 where there is none.
     """
 
     names: list[str] = field(default_factory=list)
-    quiet: NDArray[np.float64] = field(default_factory=lambda: np.full((16, Q.WIDTH), np.nan))
+    quiet: NDArray[np.float64] = field(default_factory=lambda: _unread(16))
     episode: NDArray[np.float64] = field(default_factory=lambda: np.zeros((16, E.WIDTH)))
+    _rooms: Rooms = field(default_factory=Rooms, repr=False, compare=False)
 
     def add(self, name: str) -> int:
         """Append a sensor and return its row."""
         row = len(self.names)
         if row == self.quiet.shape[0]:
-            self.quiet = np.concatenate([self.quiet, np.full_like(self.quiet, np.nan)])
+            quiet = _unread(2 * row)
+            quiet[:row] = self.quiet
+            self.quiet = quiet
             self.episode = np.concatenate([self.episode, np.zeros_like(self.episode)])
         self.names.append(name)
         self.quiet[row, Q.LEVEL] = 0.0
@@ -129,115 +99,70 @@ class Tracker:
             raise SnapshotError(f"snapshot of shapes {quiet.shape}, {episode.shape}")
         if not names:
             return cls(), version
-        return cls(names, quiet, episode), version
+        return cls(names, np.asfortranarray(quiet), episode), version
+
+    def restart(self, rows: NDArray[np.integer], time: NDArray[np.float64]) -> None:
+        """Forget what was known of sensors' air, as before their first reading."""
+        level = self.quiet[rows, Q.LEVEL]
+        self.quiet[rows] = np.nan
+        self.quiet[rows, Q.NOISE] = 2.0 * FLOOR
+        self.quiet[rows, Q.LEVEL] = level
+        self.quiet[rows, Q.FIRST] = time
+        self.quiet[rows, Q.COUNT] = 0.0
+        self.quiet[rows, Q.INTERVAL] = 0.0
+
+    def advance(
+        self,
+        rows: NDArray[np.integer],
+        time: NDArray[np.float64],
+        dt: NDArray[np.float64],
+        x: NDArray[np.float64],
+    ) -> Motion | None:
+        """Move sensors on by one reading each.
+
+        Parameters
+        ----------
+        rows : ndarray of int, shape (n,)
+            Distinct and ascending.
+        time, dt, x : ndarray of float64, shape (n,), (n,), (n, len(CHANNELS))
+            As for `detection.motion.advance`, one row a sensor.
+
+        Returns
+        -------
+        Motion or None
+            Of the sensors that are in an episode; None if none is.
+        """
+        n = rows.size
+        if n <= BLOCK:
+            return self._advance_block(rows, time, dt, x)
+        moved: list[Motion] = []
+        for start in range(0, n, BLOCK):
+            part = slice(start, start + BLOCK)
+            of_part = self._advance_block(rows[part], time[part], dt[part], x[part])
+            if of_part is not None:
+                of_part.reading[:] += start
+                moved.append(of_part)
+        return Motion.join(moved) if moved else None
+
+    def _advance_block(
+        self,
+        rows: NDArray[np.integer],
+        time: NDArray[np.float64],
+        dt: NDArray[np.float64],
+        x: NDArray[np.float64],
+    ) -> Motion | None:
+        first, last, room = int(rows[0]), int(rows[-1]), self._rooms.of(rows.size)
+        if rows.size >= _IN_PLACE and last - first == rows.size - 1:
+            here = slice(first, last + 1)
+            running = self.episode[here, E.PHASE] != 0.0
+            return advance(self.quiet[here].T, running, time, dt, x.T, room)
+        running = self.episode[rows, E.PHASE] != 0.0
+        columns = self.quiet.T.take(rows, axis=1)
+        moved = advance(columns, running, time, dt, x.T, room)
+        self.quiet[rows] = columns.T
+        return moved
 
 
-@dataclass(frozen=True, slots=True)
-class Motion:
-    """What one reading of each sensor changed, with what was known before it.
-
-    Attributes
-    ----------
-    opening, pulse : ndarray of bool, shape (n,)
-        Whether an episode opens; whether fine particles rise.
-    fine_noise, local : ndarray of float64, shape (n,)
-        Noise scale and local level of the fine signal before the reading.
-    base, last : ndarray of float64, shape (n, len(CHANNELS))
-        Baselines and last values before the reading.
-    over : ndarray of float64, shape (n, len(BANK) * len(BANK_TAU_S))
-        Each signal of the filter bank less its smoothed past.
-    """
-
-    opening: NDArray[np.bool_]
-    pulse: NDArray[np.bool_]
-    fine_noise: NDArray[np.float64]
-    local: NDArray[np.float64]
-    base: NDArray[np.float64]
-    last: NDArray[np.float64]
-    over: NDArray[np.float64]
-
-    def part(self, rows: NDArray[np.intp]) -> Motion:
-        """Return the same of some rows."""
-        return Motion(
-            self.opening[rows],
-            self.pulse[rows],
-            self.fine_noise[rows],
-            self.local[rows],
-            self.base[rows],
-            self.last[rows],
-            self.over[rows],
-        )
-
-
-def advance(
-    quiet: NDArray[np.float64],
-    running: NDArray[np.bool_],
-    time: NDArray[np.float64],
-    dt: NDArray[np.float64],
-    x: NDArray[np.float64],
-) -> Motion:
-    """Move the quiet state of distinct sensors on by one reading each, in place.
-
-    Parameters
-    ----------
-    quiet : ndarray of float64, shape (n, Q.WIDTH)
-    running : ndarray of bool, shape (n,)
-        Sensors in an episode, whose baselines are held.
-    time, dt : ndarray of float64, shape (n,)
-        Event time, and seconds since the last reading; 0 for a first one.
-    x : ndarray of float64, shape (n, len(CHANNELS))
-    """
-    base, last = quiet[:, Q.BASE].copy(), quiet[:, Q.LAST].copy()
-    local = quiet[:, Q.LOCAL].copy()
-    unknown = np.isnan(x)
-    excess = x - base
-    new = np.isnan(excess) & ~unknown
-    if new.any():
-        base[new] = x[new]
-        excess[new] = 0.0
-    noise = np.maximum(quiet[:, Q.NOISE], FLOOR)
-    noise = np.where(np.isnan(noise), FLOOR * 2.0, noise)
-    age = time - quiet[:, Q.FIRST]
-    fine = x[:, FINE]
-    rise = fine - local
-    fine_noise = np.maximum(noise[:, FINE], 0.02 * base[:, FINE])
-    pulse = rise > np.maximum(_PULSE, 5.0 * fine_noise)
-    other = (excess > RISE) & (excess > 6.0 * noise)
-    other[:, FINE] = False
-    opening = (pulse | other.any(axis=1)) & ~running & (age >= WARM_UP_S)
-    busy = running | opening
-
-    tau = np.where(excess > 0, TAU_UP_S, TAU_DOWN_S)
-    tau = np.minimum(tau, (age + quiet[:, Q.INTERVAL])[:, None] + 1.0)
-    if busy.any():
-        tau[busy] = np.where(excess[busy] > 0, 6.0 * TAU_UP_S, TAU_DOWN_S)
-    move = excess * (dt[:, None] / (tau + dt[:, None]))
-    quiet[:, Q.BASE] = np.where(unknown, base, base + move)
-    step = np.minimum(np.abs(x - last), 4.0 * noise)
-    gain = np.maximum(_NOISE_GAIN, 1.0 / (quiet[:, Q.COUNT] + 2.0))[:, None]
-    hold = unknown | np.isnan(step) | busy[:, None]
-    quiet[:, Q.NOISE] = np.where(hold, noise, noise + gain * (step - noise))
-    quiet[:, Q.LAST] = np.where(unknown, last, x)
-    level = local + rise * (dt / (np.where(rise > 0, _LOCAL_S, 2.0) + dt))
-    level = np.where(unknown[:, FINE], local, level)
-    quiet[:, Q.LOCAL] = np.where(np.isnan(local), fine, level)
-    interval = quiet[:, Q.INTERVAL]
-    smoothed = np.where(interval > 0, interval + 0.2 * (dt - interval), dt)
-    quiet[:, Q.INTERVAL] = np.where(dt > 0, smoothed, interval)
-    over = _smooth(x, dt, quiet)
-    quiet[:, Q.TIME] = time
-    quiet[:, Q.COUNT] += 1.0
-    return Motion(opening, pulse, fine_noise, local, base, last, over)
-
-
-def _smooth(
-    x: NDArray[np.float64], dt: NDArray[np.float64], quiet: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Move the filter bank on in place; return each signal less its smoothed past."""
-    signal = bank_values(x)[:, :, None]
-    bank = quiet[:, Q.SMOOTHED].reshape(-1, len(BANK), BANK_TAU_S.size)
-    over = signal - bank
-    moved = bank + over * (dt[:, None] / (BANK_TAU_S + dt[:, None]))[:, None, :]
-    kept = np.where(np.isnan(signal), bank, np.where(np.isnan(bank), signal, moved))
-    quiet[:, Q.SMOOTHED] = kept.reshape(x.shape[0], -1)
-    return over.reshape(x.shape[0], -1)
+def _unread(capacity: int) -> NDArray[np.float64]:
+    """Rows of sensors that have not been read."""
+    return np.full((Q.WIDTH, capacity), np.nan).T
