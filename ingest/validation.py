@@ -8,7 +8,8 @@ What is checked, in this order:
 2. *Identity*: `sensor_id` normalises and limits what a device calls itself.
 3. *Time*: `settle_time` decides between the device's clock and ours.
 4. *Values*: `check_values` holds every value against the table of quantities. What is no finite
-   number inside the range of its quantity is removed and named in `faults`; it never becomes 0.
+   number inside the range of its quantity, or a number that stands for no value (`NO_VALUE`), is
+   removed and named in `faults`; it never becomes 0.
 5. *Content*: `build_reading` refuses a reading that measured nothing, reported nothing and has
    no fault to tell.
 
@@ -49,7 +50,9 @@ if TYPE_CHECKING:
     from ingest.message import Message
 
 __all__ = [
+    "NO_VALUE",
     "SILENT_FLAGS",
+    "USUAL",
     "Limits",
     "above",
     "build_reading",
@@ -78,7 +81,31 @@ SILENT_FLAGS: Final = frozenset(
 )
 """Flags of readings that are stored but must never alert."""
 
+_ALL_ONES: Final = frozenset({65_535.0, 65_534.0})
+NO_VALUE: Final[Mapping[str, frozenset[float]]] = {
+    **dict.fromkeys(("pm1", "pm25", "pm4", "pm10"), _ALL_ONES | {6_553.5, 6_553.4}),
+    **dict.fromkeys(("tvoc_ppb", "tvoc_ugm3", "voc_raw", "light"), _ALL_ONES),
+    "temp": frozenset({85.0}),
+}
+"""Numbers inside the range of a quantity that sensors send when they have no value.
+
+Words of sixteen ones, whole and in tenths, and the power-on value of a DS18B20. Particle counts are
+not here: a Plantower sensor says 65535 in 0.1 L when it is full.
+"""
+
+_DEAD_CLIMATE: Final = (0.0, -45.0)
+"""Temperatures of a sensor that does not answer, if the humidity beside them is exactly 0 %."""
+
 _BOUNDS: Final = {key: (q.low, q.high) for key, q in QUANTITIES.items()}
+USUAL: Final = {
+    key: (
+        math.nextafter(0.0, 1.0) if key == "rh" else float(q.low),
+        math.nextafter(min(NO_VALUE[key]), 0.0) if key in NO_VALUE else float(q.high),
+    )
+    for key, q in QUANTITIES.items()
+}
+"""By quantity, the range inside which `check_values` takes every number as it is."""
+
 _CLOCK_SET_SINCE: Final = 1_000_000_000.0
 _YEAR_2020: Final = 1_577_836_800.0
 _ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
@@ -401,21 +428,31 @@ def check_values(raw: Mapping[str, object]) -> tuple[dict[str, float], list[str]
     values : dict of str to float
         Finite values inside the range of their quantity.
     faults : list of str
-        Keys of quantities whose value was none of that: NaN, infinite, out of range, boolean,
-        text, null.
+        Keys of quantities whose value was none of that: NaN, infinite, out of range, a number
+        that stands for no value, boolean, text, null.
     """
     values: dict[str, float] = {}
     faults: list[str] = []
     for key, value in raw.items():
-        bounds = _BOUNDS.get(key)
-        if bounds is None:
+        usual = USUAL.get(key)
+        if usual is None:
             continue
         kind = type(value)
-        if (kind is float or kind is int) and bounds[0] <= value <= bounds[1]:  # type: ignore[operator]
+        if (kind is float or kind is int) and (
+            usual[0] <= value <= usual[1]  # type: ignore[operator]
+            or _is_believed(key, value)  # type: ignore[arg-type]
+        ):
             values[key] = float(value)  # type: ignore[arg-type]
         else:
             faults.append(key)
+    if values.get("rh") == 0 and raw.get("temp") in _DEAD_CLIMATE:
+        faults += [key for key in ("temp", "rh") if values.pop(key, None) is not None]
     return values, faults
+
+
+def _is_believed(key: str, value: float) -> bool:
+    low, high = _BOUNDS[key]
+    return low <= value <= high and value not in NO_VALUE.get(key, ())
 
 
 def build_reading(

@@ -69,9 +69,6 @@ def decode(message: Message, context: Context) -> list[Reading]:
         parts = [_measured(c) for c in channels.values() if type(c) is dict]
         for key in dict.fromkeys(k for part in parts for k in part):
             raw.setdefault(key, _mean(key, [part[key] for part in parts if key in part]))
-    faults: list[str] = []
-    if raw.get("temp") == 0 and raw.get("rh") == 0:
-        faults = ["temp", "rh"]
     restarted = any(content.get(k) == 0 and content[k] is not False for k in ("bootCount", "boot"))
     if set(raw) <= {"rssi"} and not restarted:
         raise PayloadError(Reason.NO_MEASUREMENT, "no sensor values in the message")
@@ -83,7 +80,6 @@ def decode(message: Message, context: Context) -> list[Reading]:
             context.limits,
             raw if set(raw) - {"rssi"} else {},
             events=("restart",) if restarted else (),
-            faults=faults,
         )
     ]
 

@@ -7,11 +7,14 @@ quantities is none. Objects are searched to a depth of four.
 Identity: the first of ``sensor_id``, ``device_id``, ``device``, ``sensor``, ``mac``, ``serial``,
 ``serialno``, ``id`` that is text, else the topic. Time: ``time``, ``timestamp``, ``ts``,
 ``datetime``, ``unix``; local texts are in the zone of the site. A number that is no plausible Unix
-time (milliseconds since boot) is replaced by the receive time.
+time counts from boot (milliseconds, as many boards do) and is replaced by the receive time. After
+some weeks such a counter passes through numbers that are plausible; so once a device was seen to
+count, its numbers are taken for times again only when one is close to the receive time.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
@@ -19,7 +22,7 @@ from urllib.parse import parse_qsl
 from ingest.decoders.base import Decoder, load_object, stamp_of
 from ingest.decoders.names import measured
 from ingest.errors import PayloadError, Reason
-from ingest.validation import build_reading, sensor_id
+from ingest.validation import build_reading, number, sensor_id
 
 if TYPE_CHECKING:
     from ingest.decoders.base import Context
@@ -57,16 +60,31 @@ def decode(message: Message, context: Context) -> list[Reading]:
     named = next((lower[k] for k in _IDENTITY if type(lower.get(k)) is str and lower[k]), None)
     when = next((lower[k] for k in _TIME if lower.get(k) is not None), None)
     tamper = lower.get("tamper")
+    sensor = sensor_id(named if named is not None else message.topic)
     return [
         build_reading(
-            sensor_id(named if named is not None else message.topic),
-            stamp_of(when, message, context.zone),
+            sensor,
+            _stamp(sensor, when, message, context),
             message,
             context.limits,
             measured(flat),
             events=("tamper",) if tamper is True else (),
         )
     ]
+
+
+def _stamp(sensor: str, when: object, message: Message, context: Context) -> float | None:
+    """Return a device's time; NaN if it counts from boot."""
+    stamp = stamp_of(when, message, context.zone)
+    if stamp is None or not math.isfinite(stamp) or number(when) is None:
+        return stamp
+    limits, last = context.limits, context.states.last
+    key = f"generic {sensor}"
+    if stamp < limits.earliest:
+        last[key] = {"counts": True}
+    elif key in last and -limits.max_skew_s <= message.received - stamp <= limits.late_after_s:
+        del last[key]
+    return math.nan if key in last else stamp
 
 
 def _flatten(content: dict[str, Any], flat: dict[str, Any], depth: int) -> None:

@@ -1,11 +1,11 @@
 """Homie 5: bare values under ``homie/5/<device>/<node>/<property>``, described by the device.
 
-Properties are joined by a window. The unit comes from ``$description``; without it, names that
-need none are understood. ``$state`` ``ready`` is online, ``disconnected`` and ``lost`` (the will)
-are offline. NaN, Infinity and empty text are no Homie numbers: a fault, except that an empty
-payload deletes. Everything is retained, so what the broker replays at subscription is flagged
-`retained` and never alerts. One reading is one node of a device: ``<device>:<node>``; a device
-with a single node is known by its own name.
+Properties are joined by a window. Unit and range (``"-20:120"``) come from ``$description``;
+without it, names that need no unit are understood. What is outside the range is a fault. ``$state``
+``ready`` is online, ``disconnected`` and ``lost`` (the will) are offline. NaN, Infinity and empty
+text are no Homie numbers: a fault, except that an empty payload deletes. Everything is retained, so
+what the broker replays at subscription is flagged `retained` and never alerts. One reading is one
+node of a device: ``<device>:<node>``; a device with a single node is known by its own name.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DECODER", "decode"]
 
+_OPEN: Final = (-1e300, 1e300)
 _STATES: Final = {"ready": "online", "disconnected": "offline", "lost": "offline"}
 
 
@@ -67,7 +68,8 @@ def _property(device: str, rest: list[str], message: Message, context: Context) 
     if meaning is None:
         return []
     plain = number(text)
-    valid = plain is not None and math.isfinite(plain)
+    low, high = units.get(f"{'/'.join(rest)} range", _OPEN)
+    valid = plain is not None and math.isfinite(plain) and low <= plain <= high
     value = meaning.value(plain) if valid and plain is not None else None
     raw: dict[str, object] = {meaning.quantity: value}
     return context.states.joiner.add(sensor, None, message, context.limits, raw)
@@ -83,9 +85,27 @@ def _learn(device: str, message: Message, context: Context) -> None:
         properties = dict_of(dict_of(described).get("properties"))
         for name, about in list(properties.items())[:64]:
             unit = text_of(dict_of(about).get("unit"))
+            key = f"{node}/{name}"[:128]
             if unit:
-                units[f"{node}/{name}"[:128]] = unit[:32]
+                units[key] = unit[:32]
+            limits = _range(dict_of(about).get("format"))
+            if limits is not None:
+                units[f"{key} range"] = limits
     context.states.units[f"homie {device}"] = units
+
+
+def _range(text: object) -> tuple[float, float] | None:
+    """Lowest and highest value of a number's format, either of which may be open."""
+    parts = text.split(":") if type(text) is str and len(text) <= 64 else []
+    if len(parts) not in (2, 3):
+        return None
+    low, high = (number(part) if part else math.nan for part in parts[:2])
+    if low is None or high is None:
+        return None
+    return (
+        low if math.isfinite(low) else _OPEN[0],
+        high if math.isfinite(high) else _OPEN[1],
+    )
 
 
 DECODER: Final = Decoder(

@@ -1,7 +1,8 @@
 """Kaiterra Sensedge (``device/pro/history/<UDID>``): keys with module, unit and calibration.
 
 ``km100.rpm25c`` is the calibrated PM2.5 of a module and preferred to ``km100.rpm25``; a module's
-climate is preferred to the mainboard's, whose -45 °C together with 0 % is a dead sensor.
+climate is preferred to the mainboard's. -45 °C together with 0 % is a sensor that does not answer:
+the next one counts, and if there is none both are faults.
 """
 
 from __future__ import annotations
@@ -38,16 +39,13 @@ def decode(message: Message, context: Context) -> list[Reading]:
     content = load_object(message.payload, context.limits)
     levels = message.topic.split("/")
     placed = levels[:3] == ["device", "pro", "history"] and len(levels) == 4
-    raw = _measured(content)
-    faults = ("temp", "rh") if raw.get("temp") == -45 and raw.get("rh") == 0 else ()
     return [
         build_reading(
             sensor_id(levels[3] if placed else message.topic),
             stamp_of(content.get("ts"), message),
             message,
             context.limits,
-            raw,
-            faults=faults,
+            _measured(content),
         )
     ]
 
@@ -55,12 +53,14 @@ def decode(message: Message, context: Context) -> list[Reading]:
 def _measured(content: dict[str, Any]) -> dict[str, object]:
     best: dict[str, tuple[int, object]] = {}
     for name, value in content.items():
-        module, dot, key = name.partition(".")
-        entry = _KEYS.get(key if dot else module)
+        module, dot, key = name.rpartition(".")
+        entry = _KEYS.get(key)
         if entry is None:
             continue
         quantity, rank = entry
         rank += 0 if dot else 10
+        if content.get(f"{module}{dot}rtemp") == -45 and content.get(f"{module}{dot}rhumid") == 0:
+            rank += 100 if quantity in ("temp", "rh") else 0
         if quantity not in best or rank < best[quantity][0]:
             best[quantity] = (rank, value)
     return {quantity: value for quantity, (_, value) in best.items()}

@@ -5,12 +5,12 @@
     {"time": "2026-09-07T10:05:00.250Z", "seq": 1234, "pm25": 7.1, "rh": 41.2, "events": ["tamper"]}
 
 - ``time``: ISO 8601 *with* zone, or Unix seconds, ms, µs or ns (told apart by magnitude). Absent:
-  receive time stands in, flag `no_time`. A time without zone or in no known form: receive time
-  stands in, flag `time_replaced`.
+  receive time stands in, flag `no_time`. A time without zone, in no known form, or a number before
+  `Limits.earliest` (a count since boot): receive time stands in, flag `time_replaced`.
 - ``seq``: optional, 0 to 2**63 - 1; anything else is ignored.
 - quantities of the table at top level. ``null`` means missing. Text, booleans, lists, objects and
-  numbers that are not finite or out of range are a fault of that quantity; the other quantities
-  of the message stand.
+  numbers that are not finite, out of range or known to stand for no value are a fault of that
+  quantity; the other quantities of the message stand.
 - ``events``: optional list of device events; unknown ones are ignored. ``"fault:<quantity>"`` in
   it is a fault.
 - ``sensor``: optional; if present it must be the sensor of the topic.
@@ -21,6 +21,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,17 +30,25 @@ import msgspec
 from detection.quantities import QUANTITIES
 from ingest.decoders.base import Decoder, availability, decode_text, load_object
 from ingest.errors import PayloadError, Reason
-from ingest.validation import build_reading, check_json, parse_time, sensor_id
+from ingest.validation import (
+    USUAL,
+    build_reading,
+    check_json,
+    check_values,
+    parse_time,
+    sensor_id,
+)
 from storage.reading import DEVICE_EVENTS, Reading
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ingest.decoders.base import Context
     from ingest.message import Message
 
 __all__ = ["DECODER", "decode"]
 
 _PREFIX: Final = "plumewatch/v1/"
-_BOUNDS: Final = {key: (q.low, q.high) for key, q in QUANTITIES.items()}
 _MAX_SEQ: Final = 2**63 - 1
 _DECODE: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -78,30 +87,33 @@ def _reading(  # noqa: C901, PLR0912 - one pass on the fast path
     sensor: str, content: dict[str, Any], message: Message, context: Context
 ) -> Reading:
     values: dict[str, float] = {}
-    faults: list[str] = []
+    faults: Sequence[str] = ()
+    doubtful: dict[str, Any] = {}
     rest = False
     for key, value in content.items():
-        bounds = _BOUNDS.get(key)
-        if bounds is None:
+        usual = USUAL.get(key)
+        if usual is None:
             if key != "time" and key != "seq":  # noqa: PLR1714 - on the fast path
                 rest = True
             continue
         kind = type(value)
         if kind is float:
-            if bounds[0] <= value <= bounds[1]:
+            if usual[0] <= value <= usual[1]:
                 values[key] = value
             else:
-                faults.append(key)
-        elif kind is int and bounds[0] <= value <= bounds[1]:
+                doubtful[key] = value
+        elif kind is int and usual[0] <= value <= usual[1]:
             values[key] = float(value)
         elif value is not None:
-            faults.append(key)
+            doubtful[key] = value
+    if doubtful:
+        values, faults = check_values({**values, **doubtful})
     received = message.received
     stamp = content.get("time")
     if stamp is not None:
         stamp = parse_time(stamp, received)
         if stamp is None:
-            stamp = float("nan")
+            stamp = math.nan
     seq = content.get("seq")
     if type(seq) is not int or not 0 <= seq <= _MAX_SEQ:
         seq = None
@@ -122,6 +134,8 @@ def _reading(  # noqa: C901, PLR0912 - one pass on the fast path
             faults=tuple(faults),
             seq=seq,
         )
+    if stamp is not None and stamp < limits.earliest and type(content["time"]) is not str:
+        stamp = math.nan
     named = content.get("sensor")
     if named is not None:
         named = sensor_id(named)

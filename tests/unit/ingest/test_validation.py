@@ -10,6 +10,7 @@ from detection.quantities import QUANTITIES
 from ingest.errors import DecodeError, Reason
 from ingest.message import Message
 from ingest.validation import (
+    NO_VALUE,
     Limits,
     build_reading,
     check_json,
@@ -36,7 +37,8 @@ def message(payload=b"{}", **more):
 def test_range_is_closed_and_outside_is_a_fault(key):
     q = QUANTITIES[key]
     assert check_values({key: q.low}) == ({key: q.low}, [])
-    assert check_values({key: q.high}) == ({key: q.high}, [])
+    full = q.high in NO_VALUE.get(key, ())
+    assert check_values({key: q.high}) == (({}, [key]) if full else ({key: q.high}, []))
     for bad in (
         math.nextafter(q.low, -math.inf),
         math.nextafter(q.high, math.inf),
@@ -51,6 +53,43 @@ def test_range_is_closed_and_outside_is_a_fault(key):
         {},
     ):
         assert check_values({key: bad}) == ({}, [key]), bad
+
+
+@pytest.mark.parametrize(
+    ("key", "number"),
+    [
+        ("pm1", 65_535),
+        ("pm25", 65_534.0),
+        ("pm4", 6_553.5),
+        ("pm10", 6_553.4),
+        ("tvoc_ppb", 65_535),
+        ("tvoc_ugm3", 65_534),
+        ("voc_raw", 65_535),
+        ("light", 65_535),
+        ("temp", 85),
+    ],
+)
+def test_a_number_that_stands_for_no_value_is_a_fault_and_its_neighbour_is_not(key, number):
+    assert check_values({key: number, "co2": 500}) == ({"co2": 500.0}, [key])
+    assert check_values({key: number - 1.5}) == ({key: number - 1.5}, [])
+
+
+@pytest.mark.parametrize(
+    ("temp", "rh", "faults"),
+    [
+        (0, 0, ["temp", "rh"]),
+        (0.0, 0, ["temp", "rh"]),
+        (-45, 0.0, ["temp", "rh"]),
+        (0, 0.1, []),
+        (0.1, 0, []),
+        (21, 0, []),
+        (None, 0, ["temp"]),
+    ],
+)
+def test_a_climate_sensor_that_does_not_answer(temp, rh, faults):
+    values, found = check_values({"temp": temp, "rh": rh, "pm25": 5})
+    assert found == faults
+    assert values.keys() == {"temp", "rh", "pm25"} - set(faults)
 
 
 def test_unknown_key_is_neither_value_nor_fault():
