@@ -14,16 +14,15 @@ registered model says ``dl-iam``.
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import TYPE_CHECKING, Final
 
 from ingest.decoders.base import Decoder
-from ingest.decoders.frames import Frame, read_frame, readings_of, refuse
+from ingest.decoders.frames import Codec, Frame, Models, read_frame, readings_of, refuse
 from ingest.validation import above, sensor_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ingest.decoders.base import Context
     from ingest.message import Message
     from storage.reading import Reading
@@ -104,8 +103,11 @@ def iam_frame(data: bytes) -> Frame:
     return frame
 
 
-CODECS: Final[dict[str, Callable[[bytes], Frame]]] = {"pm": pm_frame, "iam": iam_frame}
-MODELS: Final = (("dl-pm", "pm"), ("dl-iam", "iam"))
+CODECS: Final[tuple[Codec, ...]] = (pm_frame, iam_frame)
+MODELS: Final[Models] = (
+    (re.compile("dl-?pm"), pm_frame),
+    (re.compile("dl-?iam"), iam_frame),
+)
 
 
 def decode(message: Message, context: Context) -> list[Reading]:

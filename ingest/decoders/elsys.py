@@ -1,21 +1,24 @@
-"""Elsys ERS2, EMS and relatives by their bytes: type byte, big-endian value of known length."""
+"""Elsys ERS2, EMS and relatives by their bytes: type byte, big-endian value of known length.
+
+Frames of many other devices, cut off or whole, can be read this way by chance. Where neither model
+nor port says Elsys, a frame therefore needs a temperature and a humidity (`guessed_frame`).
+"""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from ingest.decoders.base import Decoder
-from ingest.decoders.frames import Frame, read_frame, readings_of, refuse
-from ingest.validation import sensor_id
+from ingest.decoders.frames import Codec, Frame, Models, read_frame, readings_of, refuse
+from ingest.validation import check_values, sensor_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ingest.decoders.base import Context
     from ingest.message import Message
     from storage.reading import Reading
 
-__all__ = ["DECODER", "decode", "elsys_frame"]
+__all__ = ["DECODER", "decode", "elsys_frame", "guessed_frame"]
 
 _VALUES: Final[dict[int, tuple[str, int, float, bool]]] = {
     0x01: ("temp", 2, 10, True),
@@ -76,8 +79,23 @@ def elsys_frame(data: bytes) -> Frame:
     return frame
 
 
-CODECS: Final[dict[str, Callable[[bytes], Frame]]] = {"elsys": elsys_frame}
-MODELS: Final = (("ers", "elsys"), ("ems", "elsys"), ("elsys", "elsys"))
+def guessed_frame(data: bytes) -> Frame:
+    """Read a frame of a device that is not known to be of Elsys.
+
+    Raises
+    ------
+    PayloadError
+        `bad_frame`: as `elsys_frame`, or without a possible temperature and humidity.
+    """
+    frame = elsys_frame(data)
+    values, faults = check_values(frame.raw)
+    if faults or not values.keys() >= {"temp", "rh"}:
+        raise refuse("a frame that may be of another device")
+    return frame
+
+
+CODECS: Final[tuple[Codec, ...]] = (elsys_frame,)
+MODELS: Final[Models] = ((re.compile(r"(?<![a-z])e[rm]s|elsys"), elsys_frame),)
 
 
 def decode(message: Message, context: Context) -> list[Reading]:

@@ -2,27 +2,31 @@
 
 A codec is strict: an identifier it does not know or a tail that is too short refuses the frame,
 so a frame of another device is told by its being refused. The registered model of the sensor (or
-the model the network server names) selects the codec; without it every codec that suits the port
-is tried, and the first that reads the frame to its last byte and finds something in it is
-believed.
+the model the network server names) selects the codec. Without it every codec that suits the port
+is tried, and of those that read the frame to its last byte the first is believed that finds
+something in it and whose values are all possible; if there is none, the one with the fewest that
+are not.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from ingest.errors import PayloadError, Reason
-from ingest.validation import build_reading
+from ingest.validation import build_reading, check_values
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Iterable
 
     from ingest.decoders.base import Context
     from ingest.message import Message
     from storage.reading import Reading
 
-__all__ = ["Frame", "readings_of", "refuse"]
+__all__ = ["Codec", "Frame", "Models", "codec_of", "read_frame", "readings_of", "refuse"]
 
 MAX_FRAME: Final = 256
 
@@ -52,18 +56,43 @@ class Frame:
         return not (self.raw or self.events or self.faults)
 
 
+Codec = Callable[[bytes], Frame]
+"""Reads a frame; raises `PayloadError` with `bad_frame`."""
+
+Models = tuple[tuple[re.Pattern[str], Codec], ...]
+"""What the name of a model contains, in lower case, and the codec that this selects."""
+
+
 def refuse(what: str) -> PayloadError:
     """Return the error of a frame that cannot be read."""
     return PayloadError(Reason.BAD_FRAME, what)
 
 
-def read_frame(
-    data: bytes,
-    model: str,
-    codecs: Mapping[str, Callable[[bytes], Frame]],
-    models: tuple[tuple[str, str], ...],
-) -> Frame:
-    """Read a frame by the codec of a model, or by the first codec that accepts it.
+@lru_cache(maxsize=4_096)
+def codec_of(model: str, models: Models) -> Codec | None:
+    """Return the codec of a model's name; None if it names none of the models."""
+    name = model.lower()[:256]
+    return next((codec for pattern, codec in models if pattern.search(name)), None)
+
+
+def _impossible(frame: Frame) -> int:
+    """How many values of a frame cannot be."""
+    return len(check_values(frame.raw)[1])
+
+
+def read_frame(data: bytes, model: str, codecs: Iterable[Codec], models: Models) -> Frame:
+    """Read a frame by the codec of its model, else by the codec that it fits best.
+
+    Parameters
+    ----------
+    data : bytes
+        The frame.
+    model : str
+        Name of the model; may be empty or of no known model.
+    codecs : iterable of Codec
+        Those to try without a model, the likeliest first.
+    models : Models
+        Codecs by model.
 
     Raises
     ------
@@ -72,22 +101,24 @@ def read_frame(
     """
     if not 0 < len(data) <= MAX_FRAME:
         raise refuse(f"a frame of {len(data)} bytes")
-    wanted = model.lower()
-    for part, codec in models:
-        if part in wanted:
-            return codecs[codec](data)
-    silent: Frame | None = None
-    for codec_of in codecs.values():
+    known = codec_of(model, models) if model else None
+    if known is not None:
+        return known(data)
+    best: Frame | None = None
+    least = (0, False)
+    for codec in codecs:
         try:
-            frame = codec_of(data)
+            frame = codec(data)
         except PayloadError:
             continue
-        if not frame.says_nothing:
+        doubt = (_impossible(frame), frame.says_nothing and not frame.history)
+        if doubt == (0, False):
             return frame
-        silent = silent or frame
-    if silent is not None:
-        return silent
-    raise refuse(f"no codec reads this frame of {len(data)} bytes")
+        if best is None or doubt < least:
+            best, least = frame, doubt
+    if best is None:
+        raise refuse(f"no codec reads this frame of {len(data)} bytes")
+    return best
 
 
 def readings_of(

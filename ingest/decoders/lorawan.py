@@ -30,6 +30,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -43,24 +44,24 @@ from ingest.decoders.base import (
     stamp_of,
     text_of,
 )
-from ingest.decoders.frames import Frame, read_frame, readings_of
-from ingest.decoders.names import measured
+from ingest.decoders.decoded import decoded_frame
+from ingest.decoders.frames import read_frame, readings_of
 from ingest.errors import PayloadError, Reason
 from ingest.validation import build_reading, sensor_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ingest.decoders.base import Context
+    from ingest.decoders.frames import Codec
     from ingest.message import Message
     from storage.reading import Reading
 
 __all__ = ["CHIRPSTACK", "LORIOT", "MILESIGHT_GATEWAY", "TTS"]
 
 _MILESIGHT_PORT: Final = 85
-_OTHERS: Final[dict[str, Callable[[bytes], Frame]]] = {**decentlab.CODECS, **elsys.CODECS}
-_CODECS: Final[dict[str, Callable[[bytes], Frame]]] = {**milesight.CODECS, **_OTHERS}
+_ELSYS_PORT: Final = 5
+_GUESSED: Final = (*decentlab.CODECS, elsys.guessed_frame)
 _MODELS: Final = (*milesight.MODELS, *decentlab.MODELS, *elsys.MODELS)
+_AM100: Final = re.compile("am10[2-7]")
 
 
 def _base64(text: object) -> bytes | None:
@@ -109,16 +110,17 @@ def _uplink(
     heard_by: object = None,
 ) -> list[Reading]:
     known = context.registry.sensors.get(sensor)
+    named = f"{known.model} {model}" if known and known.model else model
     frame = None
     problem = None
     if data is not None:
         try:
-            named = (known.model if known else "") or model
-            frame = read_frame(data, named, _codecs(named, port), _MODELS)
+            frame = read_frame(data, named, _codecs(port), _MODELS)
         except PayloadError as error:
             problem = error
     if frame is None:
-        frame = _decoded_frame(decoded)
+        am100 = bool(decoded) and _AM100.search(named.lower()) is not None
+        frame = decoded_frame(decoded, {"tvoc": "ppb"} if am100 else None)
         if not frame.says_nothing:
             problem = None
         elif problem is not None:
@@ -137,81 +139,13 @@ def _strongest(gateways: object) -> float | None:
     return max((x for x in levels if type(x) in (int, float) and -200 <= x < 0), default=None)
 
 
-def _codecs(model: str, port: object) -> dict[str, Callable[[bytes], Frame]]:
-    """Codecs that may read a frame; without a known model the port tells Milesight's apart."""
-    if type(port) is not int or any(part in model.lower() for part, _ in _MODELS):
-        return _CODECS
-    return milesight.CODECS if port == _MILESIGHT_PORT else _OTHERS
-
-
-_FAULT_TYPES: Final = frozenset(
-    {0, 1, 2, "collection error", "lower range error", "over range error"}
-)
-_ALARM_TYPES: Final[dict[str, tuple[str, frozenset[object]]]] = {
-    "vaping_index_alarm": ("vendor_vape", frozenset({17, "alarm trigger"})),
-    "tamper_alarm": ("tamper", frozenset({33, "trigger", "alarm trigger", "triggered"})),
-}
-_MASKED: Final = frozenset({33, "interference alarm trigger"})
-_BURNING: Final = frozenset({33, "burning alarm trigger"})
-_ALARM_QUANTITY: Final = {
-    "vaping_index_alarm": "vape_index",
-    "pm1_0_alarm": "pm1",
-    "pm2_5_alarm": "pm25",
-    "pm10_alarm": "pm10",
-    "temperature_alarm": "temp",
-    "humidity_alarm": "rh",
-    "tvoc_alarm": "tvoc_ugm3",
-}
-
-
-def _decoded_frame(decoded: dict[str, Any]) -> Frame:
-    """Read a server's decoded object, a GS601's alarm objects in any published spelling."""
-    units = {"tvoc": "ug/m3"} if "vaping_index" in decoded else None
-    frame = Frame(measured(_flat(decoded), units))
-    if decoded.get("tamper_status") in (1, "triggered", "trigger"):
-        frame.events.append("tamper")
-    for name, value in decoded.items():
-        if not name.endswith("_alarm") or type(value) is not dict:
-            continue
-        kinds = _alarm_kinds(value)
-        if kinds & _FAULT_TYPES and name in _ALARM_QUANTITY:
-            frame.faults.append(_ALARM_QUANTITY[name])
-            continue
-        event, triggers = _ALARM_TYPES.get(name, ("", frozenset()))
-        if kinds & triggers:
-            frame.events.append(event)
-        if name == "vaping_index_alarm" and kinds & _MASKED:
-            frame.events.append("vendor_interference")
-        if name == "temperature_alarm" and kinds & _BURNING:
-            frame.events.append("vendor_burning")
-    return frame
-
-
-def _alarm_kinds(alarm: dict[str, Any]) -> set[object]:
-    """Type of an alarm object, as number or text; without a type, the names of its members."""
-    kind = alarm.get("type")
-    if type(kind) is float and kind.is_integer():
-        kind = int(kind)
-    if type(kind) in (int, str):
-        return {kind.replace("_", " ").lower() if type(kind) is str else kind}
-    return {name.replace("_", " ").lower() for name in alarm}
-
-
-def _flat(decoded: dict[str, Any]) -> dict[str, Any]:
-    """Members of a decoded object; ``{"value": x, "unit": u}`` counts as text with a unit."""
-    flat: dict[str, Any] = {}
-    for name, value in decoded.items():
-        if type(value) is dict and "value" in value:
-            unit = text_of(value.get("unit"))
-            plain = value["value"]
-            flat[_concentration(name)] = f"{plain} {unit}" if unit and plain is not None else plain
-        else:
-            flat[name] = value
-    return flat
-
-
-def _concentration(name: str) -> str:
-    return name.replace("_mass_concentration", "")
+def _codecs(port: object) -> tuple[Codec, ...]:
+    """Codecs to try for a frame of an unknown model; the port tells makers apart."""
+    if type(port) is not int:
+        return (*milesight.CODECS, *_GUESSED)
+    if port == _MILESIGHT_PORT:
+        return milesight.CODECS
+    return (*decentlab.CODECS, elsys.elsys_frame) if port == _ELSYS_PORT else _GUESSED
 
 
 def _not_json(payload: bytes) -> bool:

@@ -20,24 +20,32 @@ Its data sheet's ranges are narrower than the table's: PM up to 1,000 µg/m³, T
 temperature -20 to 60 °C; all-ones is out of range and a fault.
 
 **AM100, AM300, GS301**: channel and type. TVOC (08 7D) is ppb on AM107, which is known by its
-activity or light channel (05 6A, 06 65) in the same frame; on AM300 it is a rating whose scale
-depends on the firmware, which is no quantity here, so it is ignored. 08 E6 is µg/m³. Gases of
-GS301 (NH3, H2S) and formaldehyde and ozone of AM319 are no quantities here and ignored. History
-records (20 CE, 21 CE) become readings with the flag `history` if their time is plausible.
+model or by its activity or light channel (05 6A, 06 65) in the same frame; on AM300 it is a rating
+whose scale depends on the firmware, which is no quantity here, so it is ignored. 08 E6 is µg/m³.
+Gases of GS301 (NH3, H2S) and formaldehyde and ozone of AM319 are no quantities here and ignored.
+History records (20 CE, 21 CE) become readings with the flag `history` if their time is plausible.
+Their length tells the model:
+
+=====  =======================================================================
+bytes  after the time of four bytes
+=====  =======================================================================
+3, 5   AM102: temperature, humidity (one byte); AM103: CO2 after them
+12     AM307: temperature, humidity (two bytes), two states, CO2, TVOC, pressure
+16     AM308: PM2.5 and PM10 after these
+18     AM319: and a gas
+=====  =======================================================================
 """
 
 from __future__ import annotations
 
-import struct
+import re
 from typing import TYPE_CHECKING, Final
 
 from ingest.decoders.base import Decoder
-from ingest.decoders.frames import Frame, read_frame, readings_of, refuse
+from ingest.decoders.frames import Codec, Frame, Models, read_frame, readings_of, refuse
 from ingest.validation import sensor_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ingest.decoders.base import Context
     from ingest.message import Message
     from storage.reading import Reading
@@ -192,14 +200,22 @@ _CHANNELS_SILENT: Final = {
     (0xFF, 0x0F): 1,
     (0xFF, 0x16): 8,
     (0xFF, 0x18): 2,
+    (0xFF, 0xFE): 1,
     (0xFF, 0xFF): 2,
 }
-_HISTORY: Final = {12: 0, 16: 2, 18: 3}
-"""Bytes of a history record after its time to how many words follow the pressure."""
+_HISTORY: Final = (3, 5, 12, 16, 18)
+"""Bytes of a history record after its time."""
 
 
-def am_frame(data: bytes) -> Frame:
+def am_frame(data: bytes, *, is_am100: bool = False) -> Frame:
     """Read a frame of an AM100, AM300 or GS301.
+
+    Parameters
+    ----------
+    data : bytes
+        The frame.
+    is_am100 : bool
+        It is known to be of the AM100 series.
 
     Raises
     ------
@@ -209,7 +225,6 @@ def am_frame(data: bytes) -> Frame:
     frame = Frame()
     rest = _Bytes(data)
     tvoc: int | None = None
-    is_am100 = False
     while rest:
         channel = (rest.number(1), rest.number(1))
         if channel in _CHANNELS:
@@ -240,21 +255,25 @@ def am_frame(data: bytes) -> Frame:
 
 def _am_history(frame: Frame, rest: _Bytes, *, ugm3: bool) -> None:
     body = rest.data[rest.at + 4 :]
-    size = next((n for n in sorted(_HISTORY, reverse=True) if _fits(body, n)), None)
+    size = next((n for n in _HISTORY if _fits(body, n)), None)
     if size is None:
         raise refuse("a history record of unknown length")
     when = rest.number(4)
-    temp, rh, _, _, co2, tvoc, pressure = struct.unpack_from("<hHBBHHH", rest.take(size))
+    record = _Bytes(rest.take(size))
     raw: dict[str, object] = {
-        "temp": temp / 10,
-        "rh": rh / 2,
-        "co2": co2,
-        "pressure": pressure / 10,
+        "temp": record.number(2, signed=True) / 10,
+        "rh": record.number(1 if size < 12 else 2) / 2,
     }
-    if ugm3:
-        raw["tvoc_ugm3"] = tvoc
-    if _HISTORY[size]:
-        raw["pm25"], raw["pm10"] = struct.unpack_from("<HH", body, 12)
+    if size == 5:
+        raw["co2"] = record.number(2)
+    elif size >= 12:
+        record.take(2)
+        raw["co2"], tvoc = record.number(2), record.number(2)
+        raw["pressure"] = record.number(2) / 10
+        if ugm3:
+            raw["tvoc_ugm3"] = tvoc
+    if size >= 16:
+        raw["pm25"], raw["pm10"] = record.number(2), record.number(2)
     frame.history.append((float(when), raw))
 
 
@@ -263,11 +282,15 @@ def _fits(body: bytes, size: int) -> bool:
     return len(body) == size or body[size : size + 2] in (b"\x20\xce", b"\x21\xce")
 
 
-CODECS: Final[dict[str, Callable[[bytes], Frame]]] = {"gs601": gs601_frame, "am": am_frame}
-MODELS: Final = (
-    ("gs601", "gs601"),
-    ("gs301", "am"),
-    *((f"am{n}", "am") for n in (102, 103, 104, 107, 307, 308, 319)),
+def _am100_frame(data: bytes) -> Frame:
+    return am_frame(data, is_am100=True)
+
+
+CODECS: Final[tuple[Codec, ...]] = (gs601_frame, am_frame)
+MODELS: Final[Models] = (
+    (re.compile("gs601"), gs601_frame),
+    (re.compile("am10[2-7]"), _am100_frame),
+    (re.compile("gs301|am30[0-9]|am319"), am_frame),
 )
 
 

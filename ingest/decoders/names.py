@@ -68,6 +68,9 @@ _UNITS: Final = {
     "lx": "lx",
     "lux": "lx",
     "dbm": "dBm",
+    "µg/m^3": "ug/m3",
+    "ug/m^3": "ug/m3",
+    "1⋅cm⁻³": "/cm3",
     "#/cm³": "/cm3",
     "#/cm3": "/cm3",
     "1/cm³": "/cm3",
@@ -120,8 +123,9 @@ _UNIT_IN_NAME: Final = re.compile(
     re.IGNORECASE,
 )
 _PM: Final = re.compile(
-    r"(?:^|_)r?pms?_?(?:(10)(?:_0|p0)?|(1)(?:_0|p0)?|(2_5|25|2p5)c?|(4)(?:_0|p0)?)"
-    r"(?:_?m)?(?:_mass)?(?:_?concentration)?(?:_atm)?$"
+    r"(?:^|_)(?:r?pms?|particulate_matter)_?"
+    r"(?:(10)(?:_0|p0)?|(1)(?:_0|p0)?|(2_5|25|2p5)c?|(4)(?:_0|p0)?)"
+    r"(?:_?m|_?um(?=_))?(?:_(?:mass|weight))?(?:_?concentration)?(?:_atm)?$"
 )
 _PM_OF: Final = ("pm10", "pm1", "pm25", "pm4")
 _WORDS: Final[Mapping[str, tuple[str, str]]] = {
@@ -160,8 +164,11 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "nox": ("nox_index", "index"),
     "vape_index": ("vape_index", "index"),
     "vaping_index": ("vape_index", "index"),
+    "vapingindex": ("vape_index", "index"),
+    "cigarette_index": ("vape_index", "index"),
     "illuminance": ("light", "lx"),
     "illuminance_lux": ("light", "lx"),
+    "illumination": ("light", "lx"),
     "light": ("light", "lx"),
     "luminosity": ("light", "lx"),
     "rssi": ("rssi", "dBm"),
@@ -175,8 +182,12 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
 _VOC: Final = re.compile(r"(?:^|_)r?t?vocs?(?:_concentration)?$|^total_voc$|^volatile_organic_.*")
 _ELSEWHERE: Final = frozenset(
     {"min", "max", "dew", "alarm", "threshold", "offset", "target", "setpoint", "cpu", "chip"}
-    | {"board", "outdoor", "soil", "water", "device", "internal"}
+    | {"board", "outdoor", "soil", "water", "device", "internal", "absolute", "abs", "specific"}
+    | {"dewpoint", "bulb", "apparent", "feels", "like", "heat"}
 )
+_UNIT_FIRST: Final = {"fahrenheit": "degF", "celsius": "degC", "kelvin": "K"}
+_NEED_UNIT: Final = frozenset({"light", "luminosity"})
+"""Words for which devices send lux, volts and counts alike."""
 _MAX_NAME: Final = 64
 
 
@@ -305,6 +316,9 @@ def _look_up(name: str, unit: str | None) -> Meaning | None:
         if inside != "index":
             word = word[: tail.start()]
     key = re.sub(r"[^a-z0-9]+", "_", word.lower()).strip("_")
+    first, joined, rest = key.partition("_")
+    if joined and first in _UNIT_FIRST:
+        given, key = given or _UNIT_FIRST[first], rest
     known = _known(key, given)
     if known is None and _ELSEWHERE.isdisjoint(key.split("_")):
         known = _known(key.rpartition("_")[2], given, whole=False)
@@ -324,6 +338,8 @@ def _known(key: str, unit: str | None, *, whole: bool = True) -> Meaning | None:
             return _fit("tvoc_ugm3", "ug/m3", unit)
         return _fit("voc_index", "index", unit) if unit == "index" else None
     entry = _WORDS.get(key) if whole or len(key) > 6 or key in _SHORT else None
+    if not unit and key in _NEED_UNIT:
+        return None
     return _fit(entry[0], entry[1], unit) if entry else None
 
 

@@ -31,6 +31,13 @@ from ingest.decoders.names import measured, quantity_of, unit_of
         ("bathroom_temperature", None, "temp"),
         ("rssi_dbm", None, "rssi"),
         ("illuminance", "lx", "light"),
+        ("luminosity", "lx", "light"),
+        ("Particulate Matter <2.5µm Concentration", None, "pm25"),
+        ("Workshop PM <1µm Weight concentration", "µg/m³", "pm1"),
+        ("particulate_matter__10_0__m_concentration", None, "pm10"),
+        ("pm_2_5um_weight_concentration", None, "pm25"),
+        ("fahrenheit_temperature", None, "temp"),
+        ("vapingIndex", None, "vape_index"),
     ],
 )
 def test_known(name, unit, quantity):
@@ -58,6 +65,12 @@ def test_known(name, unit, quantity):
         ("", None),
         ("_", None),
         ("gas", "kOhm"),
+        ("pm_2_5um", None),
+        ("pm_2_5_m_number_concentration", None),
+        ("absolute_humidity", None),
+        ("dewpoint_temperature", None),
+        ("light", None),
+        ("luminosity", ""),
         ("pm25_alarm", None),
     ],
 )
