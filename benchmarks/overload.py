@@ -15,11 +15,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import platform
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -27,7 +25,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import ingest_rate
+import load_rig as rig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,38 +59,29 @@ def slowed(pid: int, times: int) -> Iterator[None]:
 def measure(options: argparse.Namespace, times: int, folder: Path) -> bool:
     """Run one overload and report; True if every promise is kept."""
     with (
-        ingest_rate.mosquitto(folder) as (port, broker_pid),
-        ingest_rate.service(folder, port, options.sensors, "") as pid,
+        rig.mosquitto(folder) as (port, broker_pid),
+        rig.service(folder, port, options.sensors) as pid,
+        rig.publisher(port, options.rate, options.seconds, options.sensors) as publisher,
     ):
-        arguments = ["--publish", str(port), "--rate", str(options.rate)]
-        arguments += ["--seconds", str(options.seconds), "--sensors", str(options.sensors)]
-        watcher = ingest_rate.Watcher(folder / "data")
-        before = ingest_rate.memory_mb(pid)
+        watcher = rig.Watcher(folder / "data")
+        before = rig.memory_mb(pid)
         highest, broker_highest = before, 0.0
         with slowed(pid, times):
-            publisher = subprocess.Popen(
-                [sys.executable, ingest_rate.__file__, *arguments],
-                stdout=subprocess.PIPE,
-                text=True,
-                cwd=ingest_rate.ROOT,
-            )
-            while publisher.poll() is None:
-                highest = max(highest, ingest_rate.memory_mb(pid))
-                broker_highest = max(broker_highest, ingest_rate.memory_mb(broker_pid))
+            while publisher.running:
+                highest = max(highest, rig.memory_mb(pid))
+                broker_highest = max(broker_highest, rig.memory_mb(broker_pid))
                 time.sleep(0.2)
         taken = watcher.look()
-        assert publisher.stdout is not None
-        ledger = json.loads(publisher.stdout.read())
-        acknowledged = ledger["acknowledged"]
+        acknowledged = publisher.ledger().acknowledged
         began = time.monotonic()
         while min((last := watcher.look()).detector, last.series) < acknowledged:
-            highest = max(highest, ingest_rate.memory_mb(pid))
+            highest = max(highest, rig.memory_mb(pid))
             if time.monotonic() - began > _CATCH_UP_S:
                 break
             time.sleep(0.1)
         took = time.monotonic() - began
         watcher.close()
-    broken = ingest_rate.conserved(folder / "data", acknowledged, options.sensors)
+    broken = rig.conserved(folder / "data", acknowledged, options.sensors)
     if highest - before > _GROWTH_MB:
         broken.append(f"the service grew by {highest - before:.0f} MB")
     if min(last.detector, last.series) < acknowledged:

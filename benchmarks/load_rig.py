@@ -1,0 +1,384 @@
+"""What the benchmarks of the whole service start and watch: broker, service, publisher, ledger.
+
+Run as a program it is the publisher: ``python load_rig.py PORT RATE SECONDS SENSORS``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from storage import state
+from storage.reading import Reading
+from storage.sqlite import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+ROOT = Path(__file__).resolve().parents[1]
+NAME, PASSWORD = "plumewatch", "bench"
+_WINDOW = 2000
+_SILENCE_S = 30.0
+
+
+def sensor_name(number: int) -> str:
+    """Name of a simulated sensor."""
+    return f"bench-{number:04d}"
+
+
+def payload(seq: int, now: float) -> bytes:
+    """Make a native reading of about 200 bytes."""
+    wave = seq % 17
+    return (
+        b'{"time": %.6f, "seq": %d, "pm1": %.1f, "pm25": %.1f, "pm4": %.1f, "pm10": %.1f,'
+        b' "n05": %.1f, "n10": %.1f, "voc_index": %d, "nox_index": 1, "rh": %.1f, "temp": 21.%d,'
+        b' "co2": %d, "rssi": -61}'
+        % (now, seq, 2.6 + wave / 9, 4 + wave / 7, 4.3, 4.6, 18.2, 19.9, 95 + wave, 41.2, 4, 640)
+    )
+
+
+# ---- the publisher's process
+
+
+def login(port: int) -> socket.socket:
+    """Connect the publisher to the broker."""
+    link = socket.create_connection(("127.0.0.1", port))
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    name, password = NAME.encode(), PASSWORD.encode()
+    hello = b"\x00\x04MQTT\x04\xc2\x00\x3c" + b"".join(
+        struct.pack(">H", len(part)) + part for part in (b"bench", name, password)
+    )
+    link.sendall(bytes([0x10, len(hello)]) + hello)
+    if link.recv(4) != b"\x20\x02\x00\x00":
+        sys.exit("the broker refuses the publisher")
+    return link
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What a publisher was told.
+
+    Attributes
+    ----------
+    sent, acknowledged : int
+        Messages; the broker acknowledges in the order of sending.
+    seconds : float
+        From the first message to the last acknowledgement.
+    """
+
+    sent: int
+    acknowledged: int
+    seconds: float
+
+
+def offer(port: int, messages: Iterable[tuple[float, bytes, Callable[[], bytes]]]) -> Ledger:
+    """Publish at QoS 1 and wait for all acknowledgements.
+
+    Parameters
+    ----------
+    port : int
+    messages : iterable of (float, bytes, callable)
+        When it is due, seconds from the start, in order; topic; what makes the payload then.
+    """
+    link = login(port)
+    link.settimeout(0)
+    selector = selectors.DefaultSelector()
+    selector.register(link, selectors.EVENT_READ)
+    upcoming = iter(messages)
+    following = next(upcoming, None)
+    sent = acknowledged = 0
+    out, inward = bytearray(), bytearray()
+    began = last = time.monotonic()
+    while following is not None or acknowledged < sent:
+        elapsed = time.monotonic() - began
+        while following is not None and following[0] <= elapsed and sent - acknowledged < _WINDOW:
+            _, topic, content = following
+            body = content()
+            length = 4 + len(topic) + len(body)
+            out += struct.pack(">BBBH", 0x32, length % 128 | 0x80, length // 128, len(topic))
+            out += topic + (sent % 65_535 + 1).to_bytes(2) + body
+            sent += 1
+            following = next(upcoming, None)
+        if out:
+            with contextlib.suppress(BlockingIOError):
+                del out[: link.send(out)]
+        if selector.select(0 if out else 0.005):
+            received = link.recv(65_536)
+            if not received:
+                sys.exit("the broker closed the publisher's connection")
+            inward += received
+            acknowledged += len(inward) // 4
+            del inward[: len(inward) // 4 * 4]
+            last = time.monotonic()
+        elif time.monotonic() - last > _SILENCE_S and acknowledged < sent:
+            break
+    took = time.monotonic() - began
+    link.close()
+    return Ledger(sent, acknowledged, took)
+
+
+def steady(
+    rate: float, seconds: float, sensors: int
+) -> Iterator[tuple[float, bytes, Callable[[], bytes]]]:
+    """Yield readings at a fixed rate, the sensors in turn."""
+    topics = [f"plumewatch/v1/{sensor_name(k)}/reading".encode() for k in range(sensors)]
+    for number in range(int(rate * seconds)):
+        seq, which = divmod(number, sensors)
+        yield number / rate, topics[which], partial(_now_payload, seq, which)
+
+
+def _now_payload(seq: int, which: int) -> bytes:
+    return payload(seq, time.time() + which * 1e-6)
+
+
+@contextlib.contextmanager
+def publisher(port: int, rate: float, seconds: float, sensors: int) -> Iterator[Publisher]:
+    """Offer readings at a fixed rate from a process of its own."""
+    arguments = [str(port), str(rate), str(seconds), str(sensors)]
+    process = subprocess.Popen(
+        [sys.executable, __file__, *arguments], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    try:
+        yield Publisher(process)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait(10)
+
+
+class Publisher:
+    """A publisher's process."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    @property
+    def running(self) -> bool:
+        """Whether it still publishes."""
+        return self._process.poll() is None
+
+    def ledger(self) -> Ledger:
+        """Wait for its end and return what it was told."""
+        said, _ = self._process.communicate()
+        return Ledger(**json.loads(said))
+
+
+# ---- what is started and watched
+
+
+@contextlib.contextmanager
+def mosquitto(folder: Path) -> Iterator[tuple[int, int]]:
+    """Mosquitto with the shipped configuration on a free port; yields port and process id."""
+    binary = shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin")
+    if binary is None or shutil.which("mosquitto_passwd") is None:
+        print("mosquitto is not installed", file=sys.stderr)
+        sys.exit(2)
+    port = free_port()
+    passwords = folder / "passwords"
+    passwords.touch(mode=0o600)
+    subprocess.run(
+        ["mosquitto_passwd", "-b", str(passwords), NAME, PASSWORD],
+        check=True,
+        capture_output=True,
+        timeout=10,
+    )
+    shipped = (ROOT / "deploy/mosquitto.conf").read_text()
+    own = (
+        shipped.replace("listener 1883 127.0.0.1", f"listener {port} 127.0.0.1")
+        .replace("password_file /etc/mosquitto/plumewatch-passwords", f"password_file {passwords}")
+        .replace("/var/lib/mosquitto/", f"{folder}/")
+    )
+    if os.geteuid() == 0:
+        own += "user root\n"
+    config = folder / "mosquitto.conf"
+    config.write_text(own)
+    with (folder / "mosquitto.log").open("wb") as log:
+        process = subprocess.Popen([binary, "-c", str(config)], stdout=log, stderr=log)
+    try:
+        wait_for(lambda: answers(port), "mosquitto")
+        yield port, process.pid
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def write_config(folder: Path, broker_port: int, sensors: int, push_url: str = "") -> Path:
+    """Write a configuration with `sensors` sensors, each in a room of its own."""
+    (folder / "password").write_text(PASSWORD)
+    lines = [
+        'site = "Benchmark"',
+        'timezone = "UTC"',
+        'data_dir = "data"',
+        f'[broker]\nport = {broker_port}\nusername = "{NAME}"\npassword_file = "password"',
+        f"[web]\nport = {free_port()}",
+        "[alerts]\nallow_private_targets = true\npictures = false",
+    ]
+    lines += [
+        f'[[room]]\nid = "r{k}"\nname = "Room {k}"\nbuilding = "North"' for k in range(sensors)
+    ]
+    lines += [f'[[sensor]]\nid = "{sensor_name(k)}"\nroom = "r{k}"' for k in range(sensors)]
+    if push_url:
+        (folder / "push-url").write_text(push_url)
+        target = '{ url_file = "push-url" }'
+        lines.append(f'[[staff]]\nid = "ap"\nname = "A P"\nnotify = [{target}]')
+    config = folder / "plumewatch.toml"
+    config.write_text("\n".join(lines) + "\n")
+    return config
+
+
+def start_service(config: Path, profile: str = "", *more: str) -> subprocess.Popen[bytes]:
+    """Start `plumewatch run` with its log beside the configuration."""
+    profiler = ["-m", "cProfile", "-o", profile] if profile else []
+    with (config.parent / "service.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, *profiler, "-m", "plumewatch", "run", "--config", str(config), *more],
+            stdout=log,
+            stderr=log,
+            cwd=ROOT,
+        )
+
+
+@contextlib.contextmanager
+def service(
+    folder: Path, broker_port: int, sensors: int, profile: str = "", push_url: str = ""
+) -> Iterator[int]:
+    """`plumewatch run` with `sensors` sensors, connected; yields its process id."""
+    config = write_config(folder, broker_port, sensors, push_url)
+    process = start_service(config, profile)
+    log = folder / "service.log"
+    try:
+        wait_for(lambda: b"connected to" in log.read_bytes(), "the service", 30)
+        yield process.pid
+    finally:
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(60)
+        if code:
+            print(log.read_text(), file=sys.stderr)
+
+
+def free_port() -> int:
+    """Return a port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def answers(port: int) -> bool:
+    """Whether something listens."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+
+
+def wait_for(met: Callable[[], bool], what: str, within_s: float = 10.0) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + within_s
+    while not met():
+        if time.monotonic() > deadline:
+            sys.exit(f"{what}: not within {within_s:.0f} s")
+        time.sleep(0.02)
+
+
+def memory_mb(pid: int) -> float:
+    """Resident memory of a process."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def cpu_s(pid: int) -> float:
+    """Processor time a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far each stage is, in readings, and when."""
+
+    at: float
+    journal: int
+    detector: int
+    series: int
+
+
+class Watcher:
+    """Reads the positions of all stages beside the running service."""
+
+    def __init__(self, data: Path) -> None:
+        self._journal = connect(data / "journal.db", read_only=True)
+        self._state = connect(data / "state.db", read_only=True)
+        self._series = connect(data / "series.db", read_only=True)
+
+    def look(self) -> Progress:
+        """Return the positions now."""
+        row = self._journal.execute("SELECT max(offset) FROM journal").fetchone()
+        return Progress(
+            time.monotonic(),
+            int(row[0] or 0),
+            state.position(self._state, "detector"),
+            state.position(self._series, "series"),
+        )
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for connection in (self._journal, self._state, self._series):
+            connection.close()
+
+
+def stored_readings(data: Path) -> Iterator[Reading]:
+    """Yield the readings of a journal, in order."""
+    decode = msgspec.msgpack.Decoder(Reading).decode
+    with contextlib.closing(connect(data / "journal.db", read_only=True)) as journal:
+        for (body,) in journal.execute("SELECT body FROM journal ORDER BY offset"):
+            yield decode(body)
+
+
+def stored_numbers(data: Path) -> Counter[tuple[str, int | None]]:
+    """Count the readings of a journal by sensor and number."""
+    return Counter((r.sensor, r.seq) for r in stored_readings(data))
+
+
+def conserved(data: Path, acknowledged: int, sensors: int) -> list[str]:
+    """Check that all that was acknowledged is stored; return what is broken."""
+    broken: list[str] = []
+    readings = list(stored_readings(data))
+    kept = Counter((r.sensor, r.seq) for r in readings)
+    moments = {(r.sensor, round(r.time * 1e6)) for r in readings}  # the series has one row for each
+    expected = {
+        (sensor_name(which), seq)
+        for seq, which in (divmod(k, sensors) for k in range(acknowledged))
+    }
+    if missing := expected - kept.keys():
+        broken.append(f"{len(missing)} acknowledged readings are not in the journal")
+    if repeated := [key for key, n in kept.items() if n > 1]:
+        broken.append(f"{len(repeated)} readings are in the journal more than once")
+    if invented := kept.keys() - expected:
+        broken.append(f"{len(invented)} readings in the journal that nobody sent")
+    with contextlib.closing(connect(data / "series.db", read_only=True)) as series:
+        stored = series.execute("SELECT count(*) FROM reading").fetchone()[0]
+    if stored != len(moments):
+        broken.append(f"{stored} rows in the series, {len(moments)} were acknowledged")
+    return broken
+
+
+if __name__ == "__main__":
+    told = offer(int(sys.argv[1]), steady(float(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])))
+    print(json.dumps(asdict(told)))

@@ -1,0 +1,168 @@
+"""Node-RED as a school might set it up: MQTT in, a rule, a line a reading in a file."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import load_rig as rig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import Self
+
+__all__ = ["QUIET_S", "NodeRed", "install"]
+
+VERSION = "4.1.8"
+HOME = rig.ROOT / ".bench" / "node-red"
+QUIET_S = 3.0
+"""Without a new line for so long, all that will be written is written."""
+_RULE = """
+const known = flow.get("known") || {};
+const r = msg.payload, sensor = msg.topic.split("/")[2];
+const base = known[sensor] === undefined ? r.pm25 : known[sensor];
+known[sensor] = base + 0.01 * (r.pm25 - base);
+flow.set("known", known);
+const alarm = r.pm25 > base + 35 ? {payload: sensor + " " + r.pm25} : null;
+return [{payload: [sensor, r.seq, r.time, r.pm25, r.voc_index, r.rh].join(",")}, alarm];
+"""
+
+
+def install() -> str:
+    """Install it once; return its version. Exits with 2 where npm is missing."""
+    if shutil.which("npm") is None or shutil.which("node") is None:
+        print("npm is not installed (Debian: nodejs npm); leave --node-red out", file=sys.stderr)
+        sys.exit(2)
+    if not (HOME / "node_modules/node-red/red.js").exists():
+        HOME.mkdir(parents=True, exist_ok=True)
+        command = ["npm", "install", "--no-audit", "--no-fund", "--loglevel=error"]
+        subprocess.run([*command, f"node-red@{VERSION}"], cwd=HOME, check=True, timeout=600)
+    return VERSION
+
+
+class NodeRed:
+    """A running Node-RED with the flow; its file is ``readings.csv`` in the folder."""
+
+    def __init__(self, folder: Path, broker_port: int) -> None:
+        self._folder = folder / "node-red"
+        self._folder.mkdir()
+        self.file = self._folder / "readings.csv"
+        self.file.touch()
+        (self._folder / "flows.json").write_text(json.dumps(self._flow(broker_port)))
+        secrets = {"broker": {"user": rig.NAME, "password": rig.PASSWORD}}
+        (self._folder / "flows_cred.json").write_text(json.dumps(secrets))
+        (self._folder / "settings.js").write_text(
+            "module.exports = {flowFile: 'flows.json', credentialSecret: false,"
+            f" uiHost: '127.0.0.1', uiPort: {rig.free_port()}, httpAdminRoot: false,"
+            " telemetry: {enabled: false}, logging: {console: {level: 'info'}}};"
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill9()
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it and wait until it is connected to the broker."""
+        log = self._folder / "log"
+        before = log.read_text().count("Connected to broker") if log.exists() else 0
+        environment = {k: v for k, v in os.environ.items() if "proxy" not in k.lower()}
+        command = ["node", str(HOME / "node_modules/node-red/red.js"), "-u", str(self._folder)]
+        with log.open("ab") as out:
+            self._process = subprocess.Popen(command, stdout=out, stderr=out, env=environment)
+        rig.wait_for(lambda: log.read_text().count("Connected to broker") > before, "Node-RED", 60)
+
+    def kill9(self) -> None:
+        """Kill it without warning."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
+        self._process = None
+
+    def stored(self) -> int:
+        """Lines of the file."""
+        with self.file.open("rb") as file:
+            return sum(piece.count(b"\n") for piece in iter(lambda: file.read(1 << 20), b""))
+
+    def settle(self, within_s: float = 180.0) -> None:
+        """Wait until the file grows no more."""
+        deadline = time.monotonic() + within_s
+        before, since = -1, time.monotonic()
+        while time.monotonic() < deadline and time.monotonic() - since < QUIET_S:
+            size = self.file.stat().st_size
+            if size != before:
+                before, since = size, time.monotonic()
+            time.sleep(0.1)
+
+    def numbers(self) -> Iterator[tuple[str, int]]:
+        """Yield sensor and number of every whole line."""
+        with self.file.open() as file:
+            for line in file:
+                parts = line.split(",")
+                if len(parts) == 6 and line.endswith("\n"):
+                    yield parts[0], int(parts[1])
+
+    def _flow(self, port: int) -> list[dict[str, object]]:
+        return [
+            {"id": "flow", "type": "tab", "label": "readings"},
+            {
+                "id": "broker",
+                "type": "mqtt-broker",
+                "broker": "127.0.0.1",
+                "port": str(port),
+                "clientid": "node-red",
+                "autoConnect": True,
+                "usetls": False,
+                "protocolVersion": "4",
+                "keepalive": "60",
+                "cleansession": False,
+            },
+            {
+                "id": "in",
+                "type": "mqtt in",
+                "z": "flow",
+                "topic": "plumewatch/v1/+/reading",
+                "qos": "1",
+                "datatype": "json",
+                "broker": "broker",
+                "inputs": 0,
+                "wires": [["rule"]],
+            },
+            {
+                "id": "rule",
+                "type": "function",
+                "z": "flow",
+                "func": _RULE,
+                "outputs": 2,
+                "wires": [["lines"], ["alarms"]],
+            },
+            *(
+                {
+                    "id": name,
+                    "type": "file",
+                    "z": "flow",
+                    "filename": str(self._folder / file),
+                    "filenameType": "str",
+                    "appendNewline": True,
+                    "overwriteFile": "false",
+                    "encoding": "none",
+                    "wires": [[]],
+                }
+                for name, file in (("lines", "readings.csv"), ("alarms", "alarms.txt"))
+            ),
+        ]

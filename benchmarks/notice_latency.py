@@ -1,0 +1,231 @@
+"""From a sensor's reading to the notice in a provider's hands, with a whole school at 1 Hz.
+
+Usage: python benchmarks/notice_latency.py [--sensors 500 2000] [--seconds 240] [--puffs 120]
+
+Mosquitto with `deploy/mosquitto.conf`, `plumewatch run`, a publisher for all sensors, and a JSON
+receiver on loopback, on the same cores. Ten minutes of quiet air are published first, faster than
+they were, so that baselines and windows of duplicates are full. Then every sensor reports once a
+second, and puffs go up one after the other, each in a room of its own. The clock of an alert runs
+from the publishing of the reading that decided it (its time stamp) until the receiver has the
+request. Exits 1 if p95 at 500 sensors is 500 ms or more, if the service holds 300 MB or more, if a
+room was told twice, or if a reading that the publisher holds a PUBACK for is not stored once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import math
+import os
+import platform
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from dataclasses import asdict
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import load_rig as rig
+
+from storage.sqlite import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_QUIET_S = 590
+_QUIET_RATE = 4000.0
+_SETTLE_S = 30.0
+_GOAL_MS, _GOAL_MB = 500.0, 300.0
+
+
+# ---- the publisher's process
+
+
+def reading(seq: int, moment: float, fine: float, rng: random.Random) -> bytes:
+    """Make a native reading of ten quantities, with `fine` µg/m³ above the room's air."""
+    return (
+        b'{"time": %.6f, "seq": %d, "pm1": %.1f, "pm25": %.1f, "pm4": %.1f, "pm10": %.1f,'
+        b' "n05": %.1f, "n10": %.1f, "voc_index": %d, "rh": %.1f, "temp": 21.4, "co2": %d}'
+        % (
+            moment,
+            seq,
+            rng.gauss(2.6, 0.15) + 0.9 * fine,
+            rng.gauss(4.0, 0.2) + fine,
+            rng.gauss(4.3, 0.2) + 1.01 * fine,
+            rng.gauss(4.6, 0.2) + 1.02 * fine,
+            rng.gauss(18.2, 0.5) + 6 * fine,
+            rng.gauss(19.9, 0.5) + 6.2 * fine,
+            rng.gauss(100, 1),
+            rng.gauss(41, 0.1),
+            640,
+        )
+    )
+
+
+def puff(since_s: float) -> float:
+    """Fine particles of an exhaled puff, µg/m³ above the room's air."""
+    if since_s < 0:
+        return 0.0
+    return 180.0 * (since_s / 4 if since_s < 4 else math.exp(-(since_s - 4) / 18))
+
+
+def school(
+    sensors: int, seconds: float, puffs: int
+) -> Iterator[tuple[float, bytes, Callable[[], bytes]]]:
+    """Yield quiet air of ten minutes at `_QUIET_RATE`, then all sensors once a second."""
+    rng = random.Random(7)
+    topics = [f"plumewatch/v1/{rig.sensor_name(k)}/reading".encode() for k in range(sensors)]
+    filled = _QUIET_S * sensors / _QUIET_RATE
+    live = time.time() + filled
+    rooms = rng.sample(range(sensors), min(puffs, sensors))
+    onset = {room: seconds * (k + rng.random()) / len(rooms) for k, room in enumerate(rooms)}
+    for number in range(_QUIET_S * sensors):
+        seq, which = divmod(number, sensors)
+        moment = live - _QUIET_S + seq + which / sensors
+        yield number / _QUIET_RATE, topics[which], partial(reading, seq, moment, 0.0, rng)
+    for number in range(int(seconds + _SETTLE_S) * sensors):
+        second, which = divmod(number, sensors)
+        due = second + which / sensors
+        fine = puff(due - onset.get(which, math.inf))
+        now = partial(_now, _QUIET_S + second, fine, rng)
+        yield filled + due, topics[which], now
+
+
+def _now(seq: int, fine: float, rng: random.Random) -> bytes:
+    return reading(seq, time.time(), fine, rng)
+
+
+# ---- the run
+
+
+class Receiver:
+    """Keeps when the first notice of each incident was there, and how many there were."""
+
+    def __init__(self) -> None:
+        self.arrived: dict[str, float] = {}
+        self.told: Counter[str] = Counter()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                now, said = time.time(), json.loads(body)
+                if said["reason"] == "opened":
+                    outer.arrived.setdefault(said["incident"], now)
+                    outer.told[said["incident"]] += 1
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"json://127.0.0.1:{self._server.server_address[1]}/"
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def decided(data: Path) -> dict[str, float]:
+    """Time stamp of the reading that opened each vape incident."""
+    with contextlib.closing(connect(data / "state.db", read_only=True)) as found:
+        rows = found.execute(
+            "SELECT incident, min(alerted) FROM alert_event WHERE kind = 'vape'"
+            " AND incident IS NOT NULL GROUP BY incident"
+        )
+        return {row[0]: row[1] for row in rows}
+
+
+def measure(sensors: int, options: argparse.Namespace, folder: Path) -> list[str]:
+    """Run one school and report; return what is broken."""
+    receiver = Receiver()
+    with (
+        rig.mosquitto(folder) as (port, _),
+        rig.service(folder, port, sensors, push_url=receiver.url) as pid,
+    ):
+        arguments = ["--publish", str(port), "--sensors", str(sensors)]
+        arguments += ["--seconds", str(options.seconds), "--puffs", str(options.puffs)]
+        command = [sys.executable, __file__, *arguments]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=rig.ROOT)
+        time.sleep(_QUIET_S * sensors / _QUIET_RATE)
+        used, began = rig.cpu_s(pid), time.monotonic()
+        said, _ = process.communicate()
+        used = (rig.cpu_s(pid) - used) / (time.monotonic() - began)
+        ledger = rig.Ledger(**json.loads(said))
+        watcher = rig.Watcher(folder / "data")
+        end = watcher.look()
+        behind = ledger.acknowledged - min(end.journal, end.detector)
+        deadline = time.monotonic() + 120
+        while min((last := watcher.look()).detector, last.series) < ledger.acknowledged:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.05)
+        watcher.close()
+        memory = rig.memory_mb(pid)
+        time.sleep(1.0)
+    broken = rig.conserved(folder / "data", ledger.acknowledged, sensors)
+    opened = decided(folder / "data")
+    receiver.close()
+    took = sorted((receiver.arrived[i] - opened[i]) * 1000 for i in opened if i in receiver.arrived)
+    if missing := opened.keys() - receiver.arrived.keys():
+        broken.append(f"{len(missing)} incidents were told to nobody")
+    if twice := [i for i, n in receiver.told.items() if n > 1]:
+        broken.append(f"{len(twice)} incidents were told more than once")
+    if len(took) < options.puffs / 2:
+        broken.append(f"only {len(took)} alerts of {options.puffs} puffs")
+        return broken
+    cut = statistics.quantiles(took, n=100)
+    print(
+        f"{sensors:5,} sensors: {len(took)} alerts of {options.puffs} puffs, reading to notice p50"
+        f" {cut[49]:.0f} ms, p95 {cut[94]:.0f} ms, p99 {cut[98]:.0f} ms, longest {took[-1]:.0f} ms"
+    )
+    print(
+        f"      memory {memory:.0f} MB, {used:.0%} of one core, {behind:,} readings behind at the"
+        f" end, {ledger.acknowledged:,} acknowledged",
+        flush=True,
+    )
+    if sensors <= 500 and cut[94] >= _GOAL_MS:
+        broken.append(f"p95 {cut[94]:.0f} ms is above {_GOAL_MS:.0f} ms")
+    if memory >= _GOAL_MB:
+        broken.append(f"{memory:.0f} MB is above {_GOAL_MB:.0f} MB")
+    return broken
+
+
+def main() -> int:
+    """Run the benchmark; 1 if a promise is broken."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--sensors", type=int, nargs="+", default=[500, 2000])
+    parser.add_argument("--seconds", type=float, default=240, help="time in which puffs go up")
+    parser.add_argument("--puffs", type=int, default=120)
+    parser.add_argument("--publish", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.publish:
+        messages = school(options.sensors[0], options.seconds, options.puffs)
+        print(json.dumps(asdict(rig.offer(options.publish, messages))))
+        return 0
+    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    broken: list[str] = []
+    for sensors in options.sensors:
+        with tempfile.TemporaryDirectory() as scratch:
+            broken += measure(sensors, options, Path(scratch))
+    print("everything acknowledged is stored exactly once" if not broken else "BROKEN:")
+    for line in broken:
+        print(f"  {line}")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
