@@ -11,9 +11,11 @@ everything before it is. A duplicate enters as an entry without content.
 Order of operations
 -------------------
 While a commit waits for the disk the next group gathers, so the size of groups follows the load by
-itself. A group is never given up: when the disk refuses, the same group is tried again, `failing`
-says why, and nothing behind it is settled. A door that cannot hold its senders back otherwise must
-look at `failing` and `waiting` before it takes more in.
+itself; and no commit begins within `pace_s` of the last one, so that a school whose sensors report
+one by one all the time does not cost a commit each. A group is never given up: when the disk
+refuses, the same group is tried again, `failing` says why, and nothing behind it is settled. A door
+that cannot hold its senders back otherwise must look at `failing` and `waiting` before it takes
+more in.
 
 Bounds
 ------
@@ -24,6 +26,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -66,6 +69,8 @@ class GroupCommit:
         `StorageUnavailableError` and has kept neither.
     first_retry_s, last_retry_s : float
         Pauses between attempts while the disk refuses; they double.
+    pace_s : float
+        Shortest time between the beginnings of two commits.
 
     Attributes
     ----------
@@ -76,12 +81,18 @@ class GroupCommit:
     """
 
     def __init__(
-        self, write: Write, *, first_retry_s: float = 0.5, last_retry_s: float = 5.0
+        self,
+        write: Write,
+        *,
+        first_retry_s: float = 0.5,
+        last_retry_s: float = 5.0,
+        pace_s: float = 0.0,
     ) -> None:
         self.failing = ""
         self.groups = 0
         self._write = write
         self._pauses = (first_retry_s, last_retry_s)
+        self._pace_s = pace_s
         self._queue: deque[_Entry] = deque()
         self._group: list[_Entry] = []
         self._entered = asyncio.Event()
@@ -128,9 +139,12 @@ class GroupCommit:
                 while not self._queue:
                     self._entered.clear()
                     await self._entered.wait()
+                began = time.monotonic()
                 self._group = self._taken()
                 await self._settle(self._group)
                 self._group = []
+                if (rest := began + self._pace_s - time.monotonic()) > 0:
+                    await asyncio.sleep(rest)
         finally:
             self._closed = True
             for entry in (*self._group, *self._queue):

@@ -379,7 +379,7 @@ class Intake:
         fresh: list[Reading] = []
         for reading in readings:
             settled = self._settle(reading, message, name)
-            new = self._dedupe.is_new(settled, message.payload, duplicate=message.duplicate)
+            new = self._dedupe.is_new(settled, duplicate=message.duplicate)
             self._tally(settled, new=new)
             if new:
                 fresh.append(settled)

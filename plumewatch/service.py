@@ -65,7 +65,7 @@ from storage import state
 from storage.errors import StorageError
 from storage.journal import Journal
 from storage.lease import Lease
-from storage.timeseries.writer import SeriesWriter
+from storage.timeseries.writer import SeriesWriter, WriterSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -91,6 +91,11 @@ _SNAPSHOT_S: Final = 60.0
 _RETRY_S: Final = 1.0
 _LAST_ANSWERS_S: Final = 1.0
 """How long the commits go on after the stop, for HTTP requests that wait for their answer."""
+_COMMIT_PACE_S: Final = 0.005
+_DETECT_PACE_S: Final = 0.02
+_SERIES_PACE_S: Final = 0.05
+"""Readings that come one by one all the time are gathered for so long by each stage: a batch costs
+much and a reading in it little. After a quiet moment nothing waits."""
 _DEDUPE_WINDOW: Final = 512
 """Above the broker's window (`max_inflight_messages`): all of it may come again after a crash."""
 
@@ -137,7 +142,7 @@ class Service:
         self.intake = Intake(heard)
         self.journal = Journal(self.paths.journal, clock)
         self.series = series_of(config, self.paths)
-        self.commits = GroupCommit(self._commit)
+        self.commits = GroupCommit(self._commit, pace_s=_COMMIT_PACE_S)
         self.memory = MemoryAlerts(
             engine=self.engine,
             notifier=self._notifier,
@@ -184,6 +189,7 @@ class Service:
             partial(self._commit, []),
             partial(self._in_thread, "series"),
             clock,
+            settings=WriterSettings(pace_s=_SERIES_PACE_S),
         )
 
         self.latencies = Latencies()
@@ -357,7 +363,7 @@ class Service:
         ticked = self._clock()
         while True:
             committed.clear()
-            self.counters.beat = time.monotonic()
+            self.counters.beat = began = time.monotonic()
             watch.hearing = self.source.state.connected and not self.commits.failing
             entries, position = await self._until_stored(
                 "journal for the detector", self.journal.read, watch.position, _BATCH
@@ -388,6 +394,8 @@ class Service:
                 self._tell(
                     [], await self._until_stored("incidents", self._decided, watch.on_time, ticked)
                 )
+            if len(entries) < _BATCH:
+                await asyncio.sleep(max(began + _DETECT_PACE_S - time.monotonic(), 0.0))
 
     async def _pass_time(self, watch: Watch) -> None:
         """Nothing arrives: notice who is silent, resolve what is over."""

@@ -33,6 +33,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
@@ -107,12 +108,15 @@ class WriterSettings:
         Wait after the first failure, doubled after each, up to the second.
     refused_in_a_row : int
         Refused readings without an accepted one between after which a pause is made.
+    pace_s : float
+        Shortest time between the beginnings of two batches that are not full.
     """
 
     batch: int = 2_000
     first_pause_s: float = 1.0
     last_pause_s: float = 60.0
     refused_in_a_row: int = 100
+    pace_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -186,6 +190,7 @@ class SeriesWriter:
         """Write until cancelled; set `wake` when the journal has grown."""
         while True:
             self.wake.clear()
+            began = time.monotonic()
             try:
                 advanced = await self._advance()
             except StorageError as error:
@@ -194,16 +199,17 @@ class SeriesWriter:
             self._recovered()
             if not advanced:
                 await self.wake.wait()
+            elif advanced < self._settings.batch:
+                await asyncio.sleep(max(began + self._settings.pace_s - time.monotonic(), 0.0))
 
-    async def _advance(self) -> bool:
-        """Read and write one batch; whether there was any."""
+    async def _advance(self) -> int:
+        """Read and write one batch; how many places of the journal it was."""
         position = await self._in_thread(self._store.position)
         self.state.position = position
         entries, behind = await self._in_thread(self._read, position, self._settings.batch)
-        if behind == position:
-            return False
-        await self._write(entries, behind)
-        return True
+        if behind > position:
+            await self._write(entries, behind)
+        return behind - position
 
     async def _write(self, entries: Sequence[JournalEntry], behind: int) -> None:
         """Write entries in order; those refused for good are buried one by one."""

@@ -31,8 +31,8 @@ class Disk:
 
 
 @contextlib.asynccontextmanager
-async def running(disk):
-    commits = GroupCommit(disk.write, first_retry_s=0.001)
+async def running(disk, **options):
+    commits = GroupCommit(disk.write, first_retry_s=0.001, **options)
     task = asyncio.create_task(commits.run())
     try:
         yield commits
@@ -57,6 +57,19 @@ async def test_what_gathers_while_one_is_written_is_one_group_in_order():
         await asyncio.wait_for(asyncio.gather(first, *later), 5)
         assert disk.groups == [([1], []), ([2, 3], ["letter 2", "letter 3"])]
         assert (commits.waiting, commits.groups) == (0, 2)
+
+
+async def test_what_comes_within_the_pace_is_one_group():
+    disk = Disk()
+    disk.permit()
+    async with running(disk, pace_s=0.5) as commits:
+        await asyncio.wait_for(commits.commit([1]), 5)  # nothing waits after a quiet moment
+        later = []
+        for k in (2, 3, 4):
+            later.append(commits.enter([k]))
+            await turns()
+        await asyncio.wait_for(asyncio.gather(*later), 5)
+    assert [readings for readings, _ in disk.groups] == [[1], [2, 3, 4]]
 
 
 async def test_nothing_to_store_waits_for_what_came_before_and_for_nothing_else():
