@@ -26,41 +26,57 @@ __all__ = [
     "voc_strength",
 ]
 
-# key, noise floor, least rise that opens an episode, baseline time constants down and up (s)
+# key, baseline time constants down and up (s)
 _TABLE: Final = (
-    ("pm1", 0.3, np.inf, 20.0, 900.0),
-    ("pm25", 0.3, np.inf, 20.0, 900.0),
-    ("pm10", 0.5, np.inf, 20.0, 900.0),
-    ("n03", 1.0, np.inf, 20.0, 900.0),
-    ("n10", 0.1, np.inf, 20.0, 900.0),
-    ("n25", 0.02, np.inf, 20.0, 900.0),
-    ("tvoc_ppb", 5.0, 80.0, 120.0, 900.0),
-    ("tvoc_ugm3", 10.0, 200.0, 120.0, 900.0),
-    ("voc_index", 1.0, 25.0, 120.0, 900.0),
-    ("voc_raw", 5.0, 50.0, 120.0, 900.0),
-    ("rh", 0.1, 3.0, 600.0, 600.0),
-    ("temp", 0.05, np.inf, 900.0, 900.0),
-    ("co2", 5.0, np.inf, 600.0, 600.0),
-    ("fine", 0.3, 3.0, 20.0, 900.0),
+    ("pm1", 20.0, 900.0),
+    ("pm25", 20.0, 900.0),
+    ("pm10", 20.0, 900.0),
+    ("n03", 20.0, 900.0),
+    ("n10", 20.0, 900.0),
+    ("n25", 20.0, 900.0),
+    ("fine", 20.0, 900.0),
+    ("tvoc_ppb", 120.0, 900.0),
+    ("tvoc_ugm3", 120.0, 900.0),
+    ("voc_index", 120.0, 900.0),
+    ("voc_raw", 120.0, 900.0),
+    ("rh", 600.0, 600.0),
+    ("temp", 900.0, 900.0),
+    ("co2", 600.0, 600.0),
 )
 
-CHANNELS: Final = tuple(row[0] for row in _TABLE)
-"""Followed channels: quantity keys, and last ``fine``, the fine-particle signal."""
+# key, least rise above the baseline, noise scale below which it is not believed
+_OPENERS: Final = (
+    ("fine", 3.0, 0.3),
+    ("tvoc_ppb", 80.0, 5.0),
+    ("tvoc_ugm3", 200.0, 10.0),
+    ("voc_index", 25.0, 1.0),
+    ("voc_raw", 50.0, 5.0),
+    ("rh", 3.0, 0.1),
+)
+
+CHANNELS: Final = tuple(key for key, _, _ in _TABLE)
+"""Followed channels: quantity keys, and ``fine``, the fine-particle signal."""
 CHANNEL_INDEX: Final = {key: i for i, key in enumerate(CHANNELS)}
 FINE: Final = CHANNEL_INDEX["fine"]
-FLOOR: Final = np.array([row[1] for row in _TABLE])
-"""Noise scale below which no channel is believed, in its unit."""
-RISE: Final = np.array([row[2] for row in _TABLE])
+OPENERS: Final = slice(FINE, FINE + len(_OPENERS))
+"""Channels of which a rise opens an episode, ``fine`` first; only their noise is followed."""
+RISE: Final = np.array(
+    [next((rise for opener, rise, _ in _OPENERS if opener == key), np.inf) for key in CHANNELS]
+)
 """Least rise above the baseline that opens an episode; infinite where a channel never does."""
-OPENERS: Final = slice(CHANNEL_INDEX["tvoc_ppb"], CHANNEL_INDEX["rh"] + 1)
-"""Channels other than ``fine`` of which a rise opens an episode."""
-TAU_DOWN_S: Final = np.array([row[3] for row in _TABLE])
-TAU_UP_S: Final = np.array([row[4] for row in _TABLE])
+FLOOR: Final = np.array([floor for _, _, floor in _OPENERS])
+"""Noise scale of `OPENERS` below which they are not believed, in their units."""
+TAU_DOWN_S: Final = np.array([down for _, down, _ in _TABLE])
+TAU_UP_S: Final = np.array([up for _, _, up in _TABLE])
 VOC: Final = tuple(CHANNEL_INDEX[k] for k in ("tvoc_ppb", "tvoc_ugm3", "voc_index", "voc_raw"))
 
-_SOURCE: Final = np.array([COLUMN_INDEX[key] for key in CHANNELS[:-1]] + [COLUMN_INDEX["pm25"]])
+_SOURCE: Final = np.array([COLUMN_INDEX["pm25" if key == "fine" else key] for key in CHANNELS])
 _RAW: Final = CHANNEL_INDEX["voc_raw"]
 _INDEX: Final = CHANNEL_INDEX["voc_index"]
+_VOC_OFFSETS: Final = np.array([400.0, 800.0])
+"""Of the logarithms of TVOC in ppb and in µg/m³."""
+_VOC_SPANS: Final = np.array([1.0 / 0.0026, 870.0])
+"""VOC index and raw ticks of one doubling."""
 _INDEX_SAYS: Final = 1.5
 """Below it a VOC index is still starting up (0 for 45 s, then 1 until it has learned)."""
 _STAND_INS: Final = tuple(COLUMN_INDEX[k] for k in ("pm1", "pm4", "pm10"))
@@ -118,24 +134,17 @@ def voc_strength(
     kind : ndarray of float64, shape (n,)
         Which channel was used, 1 to 4 in the order of `VOC`; 0 for none.
     """
-    strength = np.full(x.shape[0], np.nan)
-    kind = np.zeros(x.shape[0])
     ppb, ugm3, index, raw = VOC
-    for code, column in ((3, index), (2, ugm3), (1, ppb), (4, raw)):
-        now, then = x[:, column], reference[:, column]
-        known = ~np.isnan(now) & ~np.isnan(then)
-        if not known.any():
-            continue
-        if column == ppb:
-            s = np.log2((now + 400.0) / (then + 400.0))
-        elif column == ugm3:
-            s = np.log2((now + 800.0) / (then + 800.0))
-        elif column == index:
-            s = (now - then) * 0.0026
-        else:
-            s = (now - then) / 870.0
-        strength = np.where(known, s, strength)
-        kind = np.where(known, float(code), kind)
+    doublings = np.log2(
+        (x[:, ppb : ugm3 + 1] + _VOC_OFFSETS) / (reference[:, ppb : ugm3 + 1] + _VOC_OFFSETS)
+    )
+    linear = (x[:, index : raw + 1] - reference[:, index : raw + 1]) / _VOC_SPANS
+    strength = linear[:, 0].copy()
+    kind = np.where(np.isnan(strength), 0.0, 3.0)
+    for code, found in ((2.0, doublings[:, 1]), (1.0, doublings[:, 0]), (4.0, linear[:, 1])):
+        known = ~np.isnan(found)
+        np.putmask(strength, known, found)
+        np.putmask(kind, known, code)
     return strength, kind
 
 
@@ -146,8 +155,6 @@ BANK_TAU_S: Final = np.array([4.0, 12.0, 40.0, 120.0, 400.0])
 
 
 _BANK_MASSES: Final = np.array([FINE, CHANNEL_INDEX["pm1"], CHANNEL_INDEX["pm10"]])
-_LOG_OFFSETS: Final = np.array([[400.0], [800.0]])
-"""Of TVOC in ppb and µg/m³."""
 
 
 def bank_signals(x: NDArray[np.float64], unknown: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -169,10 +176,10 @@ def bank_signals(x: NDArray[np.float64], unknown: NDArray[np.bool_]) -> NDArray[
     masses += 1.0
     np.log(masses, out=out[:3])
     ppb, ugm3, index, raw = VOC
-    voc = np.multiply(x[index], 0.0026, out=out[3])
-    doublings = np.log2(x[ppb : ugm3 + 1] + _LOG_OFFSETS)
+    voc = np.divide(x[index], _VOC_SPANS[0], out=out[3])
+    doublings = np.log2(x[ppb : ugm3 + 1] + _VOC_OFFSETS[:, None])
     np.putmask(voc, ~unknown[ugm3], doublings[1])
     np.putmask(voc, ~unknown[ppb], doublings[0])
-    np.putmask(voc, ~unknown[raw], x[raw] / 870.0)
+    np.putmask(voc, ~unknown[raw], x[raw] / _VOC_SPANS[1])
     out[4:] = x[CHANNEL_INDEX["rh"] : CHANNEL_INDEX["co2"] + 1]
     return out

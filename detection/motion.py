@@ -44,7 +44,7 @@ BLOCK: Final = 1024
 WARM_UP_S: Final = 60.0
 """A sensor is not judged before it has been read for this long."""
 _NOISE_GAIN: Final = 0.02
-_PULSE: Final = 3.0
+_PULSE: Final = float(RISE[FINE])
 """Least rise of a pulse, µg/m³."""
 _PACES: Final = sorted(
     {(tau, tau) for tau in TAU_DOWN_S.tolist()} | {(tau, 6.0 * tau) for tau in TAU_UP_S.tolist()}
@@ -64,7 +64,9 @@ _PACE_DOWN: Final = np.array(
 )
 """Which of them moves it down."""
 _FLOOR: Final = FLOOR[:, None]
-_RISE: Final = RISE[OPENERS, None]
+_OTHERS: Final = slice(OPENERS.start + 1, OPENERS.stop)
+"""Channels other than the fine signal of which a rise opens an episode."""
+_RISE: Final = RISE[_OTHERS, None]
 _BANK_TAU_S: Final = BANK_TAU_S[:, None]
 
 
@@ -77,15 +79,15 @@ class QuietColumn:
     """Local level of the fine signal: falls with it, rises over three quarters of a minute."""
     LEVELS = slice(0, K + 1)
     """Baselines and local level, which move by one rule."""
-    NOISE = slice(K + 1, 2 * K + 1)
-    """Noise scale: mean absolute step between readings while nothing happens; at least `FLOOR`."""
-    LAST = slice(2 * K + 1, 3 * K + 1)
+    LAST = slice(K + 1, 2 * K + 1)
     """Last value seen of every channel."""
-    TIME, FIRST, INTERVAL, COUNT, LEVEL = range(3 * K + 1, 3 * K + 6)
+    NOISE = slice(2 * K + 1, 2 * K + 1 + len(FLOOR))
+    """Noise scale of `OPENERS`: mean absolute step while nothing happens, at least `FLOOR`."""
+    TIME, FIRST, INTERVAL, COUNT, LEVEL = range(2 * K + 1 + len(FLOOR), 2 * K + 6 + len(FLOOR))
     """Last and first event time, smoothed interval, readings since the last gap, decision level."""
-    SMOOTHED = slice(3 * K + 6, 3 * K + 6 + len(BANK) * len(BANK_TAU_S))
+    WIDTH = LEVEL + 1 + len(BANK) * len(BANK_TAU_S)
+    SMOOTHED = slice(LEVEL + 1, WIDTH)
     """Signals of the filter bank, smoothed at each time scale."""
-    WIDTH = 3 * K + 6 + len(BANK) * len(BANK_TAU_S)
 
 
 Q = QuietColumn
@@ -212,9 +214,9 @@ def advance(
         _begin(quiet, x, unknown, excess)
     age = time - quiet[Q.FIRST]
     noise = quiet[Q.NOISE]
-    fine_noise = np.maximum(noise[FINE], 0.02 * base[FINE])
+    fine_noise = np.maximum(noise[0], 0.02 * base[FINE])
     pulse = excess[K] > np.maximum(5.0 * fine_noise, _PULSE)
-    clear = excess[OPENERS] > np.maximum(6.0 * noise[OPENERS], _RISE)
+    clear = excess[_OTHERS] > np.maximum(6.0 * noise[1:], _RISE)
     opening = np.logical_or.reduce(clear, axis=0)
     opening |= pulse
     busy = running
@@ -293,8 +295,8 @@ def _move_noise(
     quiet: NDArray[np.float64], x: NDArray[np.float64], held: NDArray[np.intp], room: Room
 ) -> None:
     """Move the noise scales on, in place, but those of the `held` sensors."""
-    noise, step, limit = quiet[Q.NOISE], room.excess[:K], room.spare[:K]
-    np.subtract(x, quiet[Q.LAST], out=step)
+    noise, step, limit = quiet[Q.NOISE], room.excess[: len(FLOOR)], room.spare[: len(FLOOR)]
+    np.subtract(x[OPENERS], quiet[Q.LAST][OPENERS], out=step)
     np.abs(step, out=step)
     np.multiply(noise, 4.0, out=limit)
     np.minimum(step, limit, out=step)
