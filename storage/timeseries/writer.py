@@ -200,7 +200,9 @@ class SeriesWriter:
             if not advanced:
                 await self.wake.wait()
             elif advanced < self._settings.batch:
-                await asyncio.sleep(max(began + self._settings.pace_s - time.monotonic(), 0.0))
+                rest = began + self._settings.pace_s - time.monotonic()
+                if rest > 0:
+                    await self._sleep(rest)
 
     async def _advance(self) -> int:
         """Read and write one batch; how many places of the journal it was."""

@@ -117,19 +117,13 @@ async def test_it_wakes_when_the_journal_grows(bench):
     assert b.store.kept == list(range(50))
 
 
-async def test_what_comes_within_the_pace_is_one_batch_unless_it_fills_one(bench):
-    b = bench(FakeStore(), settings=WriterSettings(batch=16, pace_s=0.5))
+async def test_it_rests_after_a_batch_that_is_not_full_and_never_in_a_backlog(bench):
+    b = bench(FakeStore(), settings=WriterSettings(batch=16, pace_s=60.0))
     b.commit(0, 40)
-    task = asyncio.create_task(b.writer.run())
-    async with asyncio.timeout(10):
-        for upto in (40, 50):
-            while b.store.cursor < upto:
-                await asyncio.sleep(0)
-                if b.journal.last_offset() < 50 and b.store.cursor == 40:
-                    b.commit(b.journal.last_offset(), 1)
-    task.cancel()
-    assert b.store.kept == list(range(50))
-    assert b.store.calls == 4  # two full ones, what is left of the first, all ten
+    await b.until(lambda: b.store.cursor == 40 and b.pauses)
+    assert b.store.calls == 3
+    (rest,) = b.pauses
+    assert 0 < rest <= 60
 
 
 @pytest.mark.parametrize(
