@@ -77,7 +77,7 @@ if TYPE_CHECKING:
     from alerts.web.settings import PipelineStatus
     from detection.events import Event
     from plumewatch.config import PlumewatchConfig
-    from storage.journal import DeadLetter
+    from storage.journal import DeadLetter, JournalEntry
     from storage.reading import Reading
 
 __all__ = ["Observer", "Service", "ServiceError", "run_service"]
@@ -115,6 +115,11 @@ class Service:
     observer : Observer, optional
     standby : bool
         Wait for the data folder while another service holds it, instead of refusing to start.
+
+    Attributes
+    ----------
+    ready : asyncio.Event
+        Set once the detectors are where they left off, and readings are judged as they come.
     """
 
     def __init__(
@@ -268,7 +273,6 @@ class Service:
             raise ServiceError(f"HTTP door: {error}") from error
         log.info("staff page: http://%s:%d", self.config.web.host, web.port)
         warn_of_silence(self.config, self.engine.policy)
-        self.ready.set()
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = {
@@ -316,17 +320,26 @@ class Service:
             read = max(self.series.position(), state.position(self._state, CONSUMER))
             meet_journal(self.journal, read)
             self.intake.restore(self.journal.tail(20_000))
-            silence = LivenessSettings(missed=self.config.alerts.offline_after)
-            self._watch = Watch(
-                self._state, self.engine, may_alert, silence, alert_budgets(self.config)
-            )
-            self._watch.open(self.journal.read)
             self.counters.last_offset = self.journal.last_offset()
             self.counters.detected_received = self._clock()
             self.counters.beat = time.monotonic()
             restore_counts(self._state, self.intake.tally, self.registry)
         except (StorageError, sqlite3.Error) as error:
             raise ServiceError(f"storage: {error}") from error
+
+    def _new_watch(self) -> Watch:
+        """Return to where the last one left off: some seconds of work after a kill."""
+        if self._state is None:
+            raise ServiceError("the service is not open")
+        silence = LivenessSettings(missed=self.config.alerts.offline_after)
+        watch = Watch(self._state, self.engine, may_alert, silence, alert_budgets(self.config))
+
+        def read(after: int, limit: int) -> tuple[list[JournalEntry], int]:
+            self.counters.beat = time.monotonic()
+            return self.journal.read(after, limit)
+
+        watch.open(read)
+        return watch
 
     def _close(self) -> None:
         for thread in self._threads.values():
@@ -358,8 +371,13 @@ class Service:
         self.writer.wake.set()
 
     async def _detect(self) -> None:
-        """Consumer of the journal: detectors, incidents, outbox."""
-        watch, committed = self._opened(), self._committed
+        """Consumer of the journal: detectors, incidents, outbox.
+
+        Readings are taken in meanwhile, from the first moment on.
+        """
+        watch = await self._until_stored("state of the detectors", self._new_watch)
+        self._watch, committed = watch, self._committed
+        self.ready.set()
         ticked = self._clock()
         while True:
             committed.clear()
@@ -412,7 +430,7 @@ class Service:
 
     async def _stand_by_in_memory(self, pump: OutboxPump) -> None:
         if self._state is not None:
-            await self.memory.run(self._opened(), self._state, pump)
+            await self.memory.run(await self._opened(), self._state, pump)
 
     def _tell(self, events: Sequence[Event], alerts: Sequence[AlertRecord]) -> None:
         if not events and not alerts:
@@ -447,7 +465,7 @@ class Service:
 
     async def _keep_house(self) -> None:
         """Snapshots of the detectors, retention of the journal."""
-        watch = self._opened()
+        watch = await self._opened()
         while True:
             await asyncio.sleep(_SNAPSHOT_S)
             snapshot_at = await self._until_stored("snapshot", watch.save_snapshot)
@@ -475,7 +493,8 @@ class Service:
         if self._state is not None:
             save_counts(self._state, body)
 
-    def _opened(self) -> Watch:
+    async def _opened(self) -> Watch:
+        await self.ready.wait()
         if self._watch is None:
             raise ServiceError("the service is not open")
         return self._watch

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sqlite3
+import threading
 import time
 
 import pytest
@@ -79,6 +80,58 @@ async def test_restart_says_nothing_twice(config):
         await service._commit([Reading("n2-boys-1", time.time(), time.time(), {"pm25": 4.0})], [])
         await until(lambda: service.counters.readings_detected == 1)
         assert service._notifier.sent == []
+
+
+async def test_readings_are_stored_while_the_detectors_return_to_where_they_were(
+    config, monkeypatch
+):
+    """After a kill they step minutes of readings again; nobody's reading waits for that."""
+    go_on, new_watch = threading.Event(), Service._new_watch
+
+    def slow(self):
+        assert go_on.wait(30)
+        return new_watch(self)
+
+    monkeypatch.setattr(Service, "_new_watch", slow)
+    service = Service(config, notifier=RecordingNotifier())
+    stop, readings = asyncio.Event(), puff()
+    task = asyncio.create_task(service.run(stop))
+    try:
+        await until(lambda: service.counters.beat)  # it is open
+        await service.commits.commit(readings)
+        await until(lambda: service.series.position() == len(readings))
+        assert not service.ready.is_set()
+        assert service.health.lag()[0] == len(readings)
+        assert service._notifier.sent == []
+        go_on.set()
+        await until(lambda: service._notifier.sent)
+        assert service.counters.readings_detected == len(readings)
+    finally:
+        go_on.set()
+        stop.set()
+        async with asyncio.timeout(20):
+            await task
+
+
+async def test_a_stop_while_they_do_keeps_what_was_stored(config, monkeypatch):
+    go_on, new_watch = threading.Event(), Service._new_watch
+
+    def slow(self):
+        assert go_on.wait(30)
+        return new_watch(self)
+
+    monkeypatch.setattr(Service, "_new_watch", slow)
+    service = Service(config, notifier=RecordingNotifier())
+    stop = asyncio.Event()
+    task = asyncio.create_task(service.run(stop))
+    await until(lambda: service.counters.beat)
+    await service.commits.commit(puff())
+    stop.set()
+    go_on.set()
+    async with asyncio.timeout(20):
+        await task
+    async with running(config) as again:
+        await until(lambda: again._notifier.sent)
 
 
 async def test_a_batch_of_corrupt_records_ends_nothing(config):

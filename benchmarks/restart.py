@@ -1,0 +1,244 @@
+"""How long until the first message is stored and judged after a restart, with a week behind it.
+
+Usage: python benchmarks/restart.py [--sensors 50] [--interval 5] [--days 7]
+
+A journal with a week of the fleet's readings is written first. Then `plumewatch run` is killed and
+started again and again beside Mosquitto with `deploy/mosquitto.conf`, while a sensor goes on
+publishing. The clock runs from the start of the process (imports and all) until the journal, and
+until the detector, has a reading that it did not have before. The standby's clock runs from the
+kill of the other. At last a day of the fleet waits in the broker. Exits 1 if a start takes 5 s or
+more to store, or the standby 30 s or more, or the day is not stored whole.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import platform
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import load_rig as rig
+
+from alerts import schema
+from alerts.watch import CONSUMER
+from storage import state
+from storage.journal import Journal
+from storage.reading import Reading
+from storage.sqlite import connect, migrate, transaction
+from storage.timeseries.sqlite import SqliteSeries
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable, Iterator
+
+_GOAL_S, _STANDBY_GOAL_S = 5.0, 30.0
+_GROUP = 20_000
+
+
+def write_journal(path: Path, sensors: int, interval_s: float, days: float) -> int:
+    """Write the readings of a fleet up to now; return how many."""
+    rounds = int(days * 86_400 / interval_s)
+    now = time.time()
+    group: list[Reading] = []
+    with Journal(path) as journal:
+        for k in range(rounds):
+            moment = now - (rounds - k) * interval_s
+            for which in range(sensors):
+                wave = (k + which) % 17
+                values = {
+                    "pm1": 2.6 + wave / 9,
+                    "pm25": 4 + wave / 7,
+                    "pm10": 4.6,
+                    "voc_index": 95.0 + wave,
+                    "rh": 41.2,
+                    "temp": 21.4,
+                }
+                name = rig.sensor_name(which)
+                group.append(Reading(name, moment, moment + 0.2, values, seq=k))
+            if len(group) >= _GROUP:
+                journal.commit(group)
+                group.clear()
+        if group:
+            journal.commit(group)
+        return journal.last_offset()
+
+
+@dataclass(slots=True)
+class Course:
+    """A data folder, a broker's port, and the service that runs on them now."""
+
+    config: Path
+    service: subprocess.Popen[bytes] | None = None
+
+    @property
+    def data(self) -> Path:
+        """The data folder."""
+        return self.config.parent / "data"
+
+    def end(self) -> None:
+        """Kill it, if it runs."""
+        if self.service is not None:
+            self.service.kill()
+            self.service.wait(10)
+        self.service = None
+
+    def started(self, *more: str) -> tuple[float, float]:
+        """Start it; seconds until the journal and until the detector has something new."""
+        self.end()
+        watcher = rig.Watcher(self.data)
+        before = watcher.look()
+        began = time.monotonic()
+        self.service = rig.start_service(self.config, "", *more)
+        return self._times(watcher, before, began)
+
+    def taken_over(self) -> tuple[float, float]:
+        """Start a standby, kill the service, and see the standby go on; as `started`."""
+        first, log = self.service, self.config.parent / "service.log"
+        assert first is not None
+        said = log.read_text().count("standing by")
+        self.service = rig.start_service(self.config, "", "--standby")
+        rig.wait_for(lambda: log.read_text().count("standing by") > said, "the standby", 60)
+        watcher = rig.Watcher(self.data)
+        first.kill()
+        first.wait(10)
+        began, before = time.monotonic(), watcher.look()
+        return self._times(watcher, before, began)
+
+    @staticmethod
+    def _times(watcher: rig.Watcher, before: rig.Progress, began: float) -> tuple[float, float]:
+        with contextlib.closing(watcher):
+            while (now := watcher.look()).journal <= before.journal:
+                _give_up_after(began, 120)
+            stored = now.at - began
+            while (now := watcher.look()).detector <= before.journal:
+                _give_up_after(began, 1_200)
+            return stored, now.at - began
+
+    def caught_up(self) -> float:
+        """Wait until the series has everything; how long that took."""
+        began = time.monotonic()
+        with contextlib.closing(rig.Watcher(self.data)) as watcher:
+            while (now := watcher.look()).series < now.journal - 200:
+                _give_up_after(began, 1_200)
+        return time.monotonic() - began
+
+
+def _give_up_after(began: float, seconds: float) -> None:
+    if time.monotonic() - began > seconds:
+        sys.exit(f"nothing new after {seconds:.0f} s")
+    time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def course(options: argparse.Namespace, folder: Path) -> Iterator[tuple[Course, int]]:
+    """Write the week, and the databases that have not read it; yields the broker's port too."""
+    began = time.monotonic()
+    with rig.mosquitto(folder) as (port, _):
+        made = Course(rig.write_config(folder, port, options.sensors))
+        made.data.mkdir()
+        count = write_journal(
+            made.data / "journal.db", options.sensors, options.interval, options.days
+        )
+        database = connect(made.data / "state.db")
+        migrate(database, "state", state.SCRIPTS)
+        migrate(database, "alerts", schema.SCRIPTS)
+        with transaction(database) as tx:
+            state.set_position(tx, CONSUMER, count)
+        database.close()
+        with SqliteSeries(made.data / "series.db"):
+            pass
+        size = sum(f.stat().st_size for f in made.data.iterdir()) / 1e6
+        took = time.monotonic() - began
+        print(f"{count:,} readings, {size:,.0f} MB, written in {took:.0f} s")
+        try:
+            yield made, port
+        finally:
+            made.end()
+
+
+def starts(made: Course) -> Iterator[tuple[str, float, tuple[float, float]]]:
+    """Yield what was begun, the goal, and how long it took."""
+    yield "detector without a snapshot, series a week behind", _GOAL_S, made.started()
+    yield "killed while the series catches up", _GOAL_S, made.started()
+    took = made.caught_up()
+    print(f"  the series caught up in {took:.0f} s beside the stream", flush=True)
+    yield "killed with all read", _GOAL_S, made.started()
+    time.sleep(65)  # a snapshot is made each minute
+    yield "killed, with a snapshot", _GOAL_S, made.started()
+    yield "a standby takes over", _STANDBY_GOAL_S, made.taken_over()
+    made.end()
+    for left in made.data.glob("state.db*"):
+        left.unlink()
+    database = connect(made.data / "state.db")
+    migrate(database, "state", state.SCRIPTS)
+    database.close()
+    yield "state lost: the detector reads the week again", _GOAL_S, made.started()
+
+
+def a_day_in_the_broker(made: Course, port: int, options: argparse.Namespace) -> list[str]:
+    """Let a day of the fleet wait in the broker while the service is away; what is broken."""
+    made.end()
+    with contextlib.closing(rig.Watcher(made.data)) as watcher:
+        before = watcher.look().journal
+        count = int(options.sensors * 86_400 / options.interval)
+        sensors = range(options.sensors)
+        topics = [f"plumewatch/v1/{rig.sensor_name(k)}/reading".encode() for k in sensors]
+        now, seq = time.time(), 10_000_000
+        rounds = count // options.sensors
+
+        def day() -> Iterator[tuple[float, bytes, Callable[[], bytes]]]:
+            for k in range(count):
+                step, which = divmod(k, options.sensors)
+                moment = now - (rounds - step) * options.interval
+                yield 0.0, topics[which], partial(rig.payload, seq + step, moment)
+
+        began = time.monotonic()
+        ledger = rig.offer(port, day())
+        print(
+            f"a day of the fleet, {ledger.acknowledged:,} messages, published to the broker in"
+            f" {time.monotonic() - began:.0f} s",
+            flush=True,
+        )
+        stored, _ = made.started()
+        began = time.monotonic()
+        while watcher.look().journal < before + ledger.acknowledged:
+            if time.monotonic() - began > 900:
+                break
+            time.sleep(0.1)
+        taken = watcher.look().journal - before
+        print(f"  first stored after {stored:.1f} s, all in {time.monotonic() - began:.0f} s")
+    lost = max(ledger.acknowledged - taken, 0)
+    return [f"{lost:,} messages of the day were lost"] if lost else []
+
+
+def main() -> int:
+    """Run the benchmark; 1 if a promise is broken."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--sensors", type=int, default=50)
+    parser.add_argument("--interval", type=float, default=5.0, help="seconds between readings")
+    parser.add_argument("--days", type=float, default=7.0)
+    options = parser.parse_args()
+    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    broken: list[str] = []
+    with tempfile.TemporaryDirectory() as scratch, course(options, Path(scratch)) as (made, port):
+        with rig.publisher(port, 20, 7_200, 1):
+            for what, goal, (stored, judged) in starts(made):
+                print(f"  {what}: stored after {stored:.1f} s, judged after {judged:.1f} s")
+                sys.stdout.flush()
+                if stored >= goal:
+                    broken.append(f"{what}: {stored:.1f} s until a message is stored")
+        broken += a_day_in_the_broker(made, port, options)
+    for line in broken:
+        print(f"BROKEN: {line}")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
