@@ -21,6 +21,8 @@ __all__ = [
     "TAU_DOWN_S",
     "TAU_UP_S",
     "VOC",
+    "VOC_OFFSETS",
+    "VOC_SPANS",
     "bank_signals",
     "channel_matrix",
     "voc_strength",
@@ -73,9 +75,9 @@ VOC: Final = tuple(CHANNEL_INDEX[k] for k in ("tvoc_ppb", "tvoc_ugm3", "voc_inde
 _SOURCE: Final = np.array([COLUMN_INDEX["pm25" if key == "fine" else key] for key in CHANNELS])
 _RAW: Final = CHANNEL_INDEX["voc_raw"]
 _INDEX: Final = CHANNEL_INDEX["voc_index"]
-_VOC_OFFSETS: Final = np.array([400.0, 800.0])
+VOC_OFFSETS: Final = np.array([400.0, 800.0])
 """Of the logarithms of TVOC in ppb and in µg/m³."""
-_VOC_SPANS: Final = np.array([1.0 / 0.0026, 870.0])
+VOC_SPANS: Final = np.array([1.0 / 0.0026, 870.0])
 """VOC index and raw ticks of one doubling."""
 _INDEX_SAYS: Final = 1.5
 """Below it a VOC index is still starting up (0 for 45 s, then 1 until it has learned)."""
@@ -136,9 +138,9 @@ def voc_strength(
     """
     ppb, ugm3, index, raw = VOC
     doublings = np.log2(
-        (x[:, ppb : ugm3 + 1] + _VOC_OFFSETS) / (reference[:, ppb : ugm3 + 1] + _VOC_OFFSETS)
+        (x[:, ppb : ugm3 + 1] + VOC_OFFSETS) / (reference[:, ppb : ugm3 + 1] + VOC_OFFSETS)
     )
-    linear = (x[:, index : raw + 1] - reference[:, index : raw + 1]) / _VOC_SPANS
+    linear = (x[:, index : raw + 1] - reference[:, index : raw + 1]) / VOC_SPANS
     strength = linear[:, 0].copy()
     kind = np.where(np.isnan(strength), 0.0, 3.0)
     for code, found in ((2.0, doublings[:, 1]), (1.0, doublings[:, 0]), (4.0, linear[:, 1])):
@@ -176,10 +178,10 @@ def bank_signals(x: NDArray[np.float64], unknown: NDArray[np.bool_]) -> NDArray[
     masses += 1.0
     np.log(masses, out=out[:3])
     ppb, ugm3, index, raw = VOC
-    voc = np.divide(x[index], _VOC_SPANS[0], out=out[3])
-    doublings = np.log2(x[ppb : ugm3 + 1] + _VOC_OFFSETS[:, None])
+    voc = np.divide(x[index], VOC_SPANS[0], out=out[3])
+    doublings = np.log2(x[ppb : ugm3 + 1] + VOC_OFFSETS[:, None])
     np.putmask(voc, ~unknown[ugm3], doublings[1])
     np.putmask(voc, ~unknown[ppb], doublings[0])
-    np.putmask(voc, ~unknown[raw], x[raw] / _VOC_SPANS[1])
+    np.putmask(voc, ~unknown[raw], x[raw] / VOC_SPANS[1])
     out[4:] = x[CHANNEL_INDEX["rh"] : CHANNEL_INDEX["co2"] + 1]
     return out

@@ -122,7 +122,7 @@ class Detector:
         """
         said: list[tuple[int, Event]] = []
         sensor, time, x = batch.sensor, batch.time, channel_matrix(batch.values)
-        if (sensor[1:] > sensor[:-1]).all():
+        if sensor.size == 1 or (sensor[1:] > sensor[:-1]).all():
             self._step_round(np.arange(sensor.size), sensor, time, x, said)
         else:
             for at in _rounds(sensor):

@@ -36,27 +36,40 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["BLOCK", "WARM_UP_S", "Motion", "Q", "QuietColumn", "Rooms", "advance"]
+__all__ = [
+    "BLOCK",
+    "HELD",
+    "LOCAL_PACE_S",
+    "NOISE_GAIN",
+    "WARM_UP_S",
+    "Motion",
+    "Q",
+    "QuietColumn",
+    "Rooms",
+    "advance",
+]
 
 K: Final = len(CHANNELS)
 BLOCK: Final = 1024
 """Most sensors moved on together: their state fits a core's cache."""
 WARM_UP_S: Final = 60.0
 """A sensor is not judged before it has been read for this long."""
-_NOISE_GAIN: Final = 0.02
+NOISE_GAIN: Final = 0.02
 _PULSE: Final = float(RISE[FINE])
 """Least rise of a pulse, µg/m³."""
+HELD: Final = 6.0
+"""How much slower baselines rise during an episode."""
 _PACES: Final = sorted(
-    {(tau, tau) for tau in TAU_DOWN_S.tolist()} | {(tau, 6.0 * tau) for tau in TAU_UP_S.tolist()}
+    {(tau, tau) for tau in TAU_DOWN_S.tolist()} | {(tau, HELD * tau) for tau in TAU_UP_S.tolist()}
 )
 _PACE_S: Final = np.array([[pace] for pace, _ in _PACES])
 """Time constants of baselines, each once, shape (n, 1)."""
 _HELD_PACE_S: Final = np.array([[held] for _, held in _PACES])
 """The same during an episode."""
-_LOCAL_PACE_S: Final = np.array([[45.0], [2.0]])
+LOCAL_PACE_S: Final = np.array([[45.0], [2.0]])
 """Of the local level, up and down."""
 _PACE_UP: Final = np.array(
-    [*(_PACES.index((tau, 6.0 * tau)) for tau in TAU_UP_S.tolist()), len(_PACES)]
+    [*(_PACES.index((tau, HELD * tau)) for tau in TAU_UP_S.tolist()), len(_PACES)]
 )
 """Which of them moves each level up."""
 _PACE_DOWN: Final = np.array(
@@ -278,7 +291,7 @@ def _move_levels(
     np.minimum(_PACE_S, age + quiet[Q.INTERVAL] + 1.0, out=pace[:-2])
     if held.size:
         pace[:-2, held] = _HELD_PACE_S
-    pace[-2:] = _LOCAL_PACE_S
+    pace[-2:] = LOCAL_PACE_S
     pace += dt
     np.divide(dt, pace, out=pace)
     # The larger and the smaller of 0 and an unknown number are 0: such a level does not move.
@@ -301,7 +314,7 @@ def _move_noise(
     np.multiply(noise, 4.0, out=limit)
     np.minimum(step, limit, out=step)
     step -= noise
-    gain = np.maximum(1.0 / (quiet[Q.COUNT] + 2.0), _NOISE_GAIN)
+    gain = np.maximum(1.0 / (quiet[Q.COUNT] + 2.0), NOISE_GAIN)
     if held.size:
         gain[held] = 0.0
     step *= gain

@@ -17,6 +17,7 @@ import numpy as np
 from detection.channels import FLOOR
 from detection.episodes import EpisodeColumn as E
 from detection.motion import BLOCK, WARM_UP_S, Motion, Q, QuietColumn, Rooms, advance
+from detection.single import advance_one
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -151,7 +152,11 @@ class Tracker:
         dt: NDArray[np.float64],
         x: NDArray[np.float64],
     ) -> Motion | None:
-        first, last, room = int(rows[0]), int(rows[-1]), self._rooms.of(rows.size)
+        first, last = int(rows[0]), int(rows[-1])
+        if first == last:
+            running = self.episode[first, E.PHASE] != 0.0
+            return advance_one(self.quiet[first], running, float(time[0]), float(dt[0]), x[0])
+        room = self._rooms.of(rows.size)
         if rows.size >= _IN_PLACE and last - first == rows.size - 1:
             here = slice(first, last + 1)
             running = self.episode[here, E.PHASE] != 0.0

@@ -69,15 +69,20 @@ def test_any_split_leaves_the_same_bits():
 
 
 def test_one_at_a_time_leaves_the_same_bits():
+    """One sensor is moved on in plain numbers, many by array operations."""
     rng = np.random.default_rng(12)
     n = 64
-    x = air(rng, n, 80)
-    dt = rng.choice([1.0, 2.0, 5.0], (80, n))
+    x = air(rng, n, 150)
+    dt = rng.choice([1.0, 2.0, 5.0], (150, n))
     dt[0] = 0.0
     whole, single = tracker_of(n), tracker_of(n)
-    run(whole, x, dt, lambda _: [np.arange(n)])
-    run(single, x, dt, lambda _: [np.array([row]) for row in rng.permutation(n)])
+    seen = run(whole, x, dt, lambda _: [np.arange(n)])
+    seen_single = run(single, x, dt, lambda _: [np.array([row]) for row in rng.permutation(n)])
     np.testing.assert_array_equal(single.quiet, whole.quiet)
+    assert len(seen) > n
+    assert [item[:2] for item in seen_single] == [item[:2] for item in seen]
+    for a, b in zip(seen_single, seen, strict=True):
+        np.testing.assert_array_equal(a[2], b[2])
 
 
 def advanced(values, dt=1.0):
