@@ -170,7 +170,7 @@ def starts(made: Course) -> Iterator[tuple[str, float, tuple[float, float]]]:
     took = made.caught_up()
     print(f"  the series caught up in {took:.0f} s beside the stream", flush=True)
     yield "killed with all read", _GOAL_S, made.started()
-    time.sleep(65)  # a snapshot is made each minute
+    time.sleep(90)  # a snapshot is made each minute
     yield "killed, with a snapshot", _GOAL_S, made.started()
     yield "a standby takes over", _STANDBY_GOAL_S, made.taken_over()
     made.end()

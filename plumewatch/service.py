@@ -464,14 +464,14 @@ class Service:
             return done
 
     async def _keep_house(self) -> None:
-        """Snapshots of the detectors, retention of the journal."""
+        """Snapshots of the detectors, the first at once, and retention of the journal."""
         watch = await self._opened()
         while True:
-            await asyncio.sleep(_SNAPSHOT_S)
             snapshot_at = await self._until_stored("snapshot", watch.save_snapshot)
             await self._until_stored("counts", self._save_counts, self.intake.tally.snapshot())
             with contextlib.suppress(StorageError):
                 await self._retain(snapshot_at)
+            await asyncio.sleep(_SNAPSHOT_S)
 
     async def _retain(self, snapshot_at: int) -> None:
         """Delete what the journal need not keep, slice by slice between the commits."""
