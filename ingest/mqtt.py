@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from paho.mqtt.client import MQTTMessage
 
     from ingest.pipeline import Intake, Outcome
+    from ingest.subscriptions import Subscriptions
     from storage.journal import DeadLetter
     from storage.reading import Reading
 
@@ -242,6 +243,9 @@ class MqttSource:
     canary : CanarySettings, optional
         Without it no canary is sent, silence is not noticed, and the broker's own counts are not
         read.
+    held : Subscriptions, optional
+        Remembers what the session is subscribed to; without it, topics that are not wanted any more
+        are heard on.
 
     Attributes
     ----------
@@ -256,6 +260,7 @@ class MqttSource:
         commit: Callable[[Sequence[Reading], Sequence[DeadLetter]], Awaitable[None]],
         clock: Callable[[], float],
         canary: CanarySettings | None = None,
+        held: Subscriptions | None = None,
     ) -> None:
         self.state = SourceState()
         self.canary = None if canary is None else Canary(canary, secrets.token_hex(8))
@@ -265,6 +270,7 @@ class MqttSource:
         self._intake = intake
         self._commit = commit
         self._clock = clock
+        self._held = held
         self._jitter = random.Random()  # noqa: S311 - spreads reconnects, hides nothing
 
     async def run(self) -> None:
@@ -319,7 +325,15 @@ class MqttSource:
         filters = [(topic, 1) for topic in self._topics]
         if self.canary is not None:
             filters.append((canary_topic(self._settings.client_id), 1))
+        wanted = [topic for topic, _ in filters]
+        held = self._held.held() if self._held is not None else ()
+        if self._held is not None:
+            self._held.remember([*held, *wanted])
         granted = await client.subscribe(filters, timeout=_TIMEOUT_S)
+        if self._held is not None:
+            if stale := [topic for topic in held if topic not in wanted]:
+                await client.unsubscribe(stale, timeout=_TIMEOUT_S)
+            self._held.remember(wanted)
         refused = tuple(
             topic
             for (topic, _), code in zip(filters, granted, strict=False)

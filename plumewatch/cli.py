@@ -108,7 +108,7 @@ def run(
     ] = False,
 ) -> None:
     """Run the service: ingest, detection, alerts and the staff page."""
-    from plumewatch.service import run_service  # noqa: PLC0415
+    from plumewatch.running import run_service  # noqa: PLC0415
 
     raise typer.Exit(run_service(config, standby=standby))
 

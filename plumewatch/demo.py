@@ -278,7 +278,10 @@ class _Demo:
 
     async def _show(self, service: Service, stop: asyncio.Event) -> None:
         """Redraw twice a second, or print a line every five seconds."""
-        await service.ready.wait()
+        ready, stopped = (asyncio.ensure_future(e.wait()) for e in (service.ready, stop))
+        await asyncio.wait((ready, stopped), return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+        stopped.cancel()
         screen = Live(console=self._console, auto_refresh=False) if self._live else None
         with screen or contextlib.nullcontext():
             turn = 0

@@ -38,6 +38,11 @@ class DataPaths:
         return self.root / "influx.db"
 
     @property
+    def subscriptions(self) -> Path:
+        """Topics that the broker's session is subscribed to."""
+        return self.root / "subscriptions.json"
+
+    @property
     def staff_token(self) -> Path:
         """Token of the staff page, where the configuration names none."""
         return self.root / "staff-token"

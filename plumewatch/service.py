@@ -10,16 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import signal
 import sqlite3
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from alerts.engine import AlertEngine
-from alerts.errors import AlertError
 from alerts.notify import AppriseNotifier, NotifySettings
 from alerts.outbox import OutboxPump
 from alerts.pictures import IncidentPictures, NoticePictures
@@ -27,13 +24,11 @@ from alerts.watch import CONSUMER, Watch
 from detection.liveness import LivenessSettings
 from ingest.canary import CanarySettings
 from ingest.commit import GroupCommit
-from ingest.decoders import DECODERS
 from ingest.errors import BrokerError
 from ingest.mqtt import MqttSource
 from ingest.pipeline import Intake
 from ingest.validation import may_alert
-from plumewatch.check import check_secrets, warn_of_silence
-from plumewatch.config import ConfigError, load
+from plumewatch.check import warn_of_silence
 from plumewatch.data_folder import (
     StandbyEndedError,
     hold_lease,
@@ -56,6 +51,7 @@ from plumewatch.settings import (
     alert_policy,
     broker_settings,
     ping_url,
+    session_topics,
 )
 from plumewatch.staff_page import staff_page
 from plumewatch.timeseries_settings import series_of
@@ -69,7 +65,6 @@ from storage.timeseries.writer import SeriesWriter, WriterSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from alerts.engine import AlertRecord
     from alerts.notify import Notifier
@@ -80,7 +75,7 @@ if TYPE_CHECKING:
     from storage.journal import DeadLetter, JournalEntry
     from storage.reading import Reading
 
-__all__ = ["Observer", "Service", "ServiceError", "run_service"]
+__all__ = ["Observer", "Service", "ServiceError"]
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -115,6 +110,8 @@ class Service:
     observer : Observer, optional
     standby : bool
         Wait for the data folder while another service holds it, instead of refusing to start.
+    lease : Lease, optional
+        Of the data folder, to be given back by whoever gave it; one of its own by default.
 
     Attributes
     ----------
@@ -131,6 +128,7 @@ class Service:
         notifier: Notifier | None = None,
         observer: Observer | None = None,
         standby: bool = False,
+        lease: Lease | None = None,
     ) -> None:
         self.config = config
         self.paths = DataPaths(config.data_dir)
@@ -168,6 +166,7 @@ class Service:
             self.commits.commit,
             receive_clock or clock,
             CanarySettings() if config.broker.canary else None,
+            session_topics(config, self.paths),
         )
         self.http = HttpServer(
             config.ingest.http,
@@ -177,7 +176,8 @@ class Service:
             receive_clock or clock,
             self.memory.hear,
         )
-        self._lease = Lease(self.paths.lock)
+        self._own_lease = lease is None
+        self._lease = lease or Lease(self.paths.lock)
         self._standby = standby
         self._state: sqlite3.Connection | None = None
         self._watch: Watch | None = None
@@ -229,7 +229,8 @@ class Service:
         """
         pictures = self._pictures() if self.config.alerts.pictures else None
         try:
-            await take_lease(self._lease, self.paths.root, stop, standby=self._standby)
+            if not self._lease.held:
+                await take_lease(self._lease, self.paths.root, stop, standby=self._standby)
         except StandbyEndedError:
             return
         except StorageError as error:
@@ -352,7 +353,8 @@ class Service:
             self._state.close()
         self.series.close()
         self.journal.close()
-        self._lease.release()
+        if self._own_lease:
+            self._lease.release()
 
     async def _in_thread(self, name: str, work: Callable[..., T], *arguments: object) -> T:
         loop = asyncio.get_running_loop()
@@ -507,33 +509,3 @@ class Service:
         """Seconds between the reports of each sensor, registered or learnt."""
         lives = self._watch.lives() if self._watch else {}
         return {name: life.interval_s for name, life in lives.items()}
-
-
-def run_service(config_path: Path, *, standby: bool = False) -> int:
-    """Run ``plumewatch run``: 0 stopped on request, 2 bad configuration, 3 cannot serve."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    try:
-        config = load(config_path, decoders=frozenset(DECODERS))
-        check_secrets(config)
-        service = Service(config, standby=standby)
-    except ConfigError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    try:
-        asyncio.run(serve_until_signal(service))
-        log.info("stopped")
-    except (ServiceError, AlertError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 3
-    return 0
-
-
-async def serve_until_signal(service: Service) -> None:
-    """Serve until SIGINT or SIGTERM."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    await service.run(stop)

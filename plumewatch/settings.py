@@ -14,6 +14,7 @@ from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret, load_secret
 from alerts.watched_levels import AlertBudgets
 from ingest.mqtt import BrokerSettings
+from ingest.subscriptions import Subscriptions
 from plumewatch.config import ConfigError, Fault
 from plumewatch.watchdog import check_ping_url
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plumewatch.config import PlumewatchConfig, StaffConfig
+    from plumewatch.paths import DataPaths
 
 __all__ = [
     "alert_budgets",
@@ -32,6 +34,7 @@ __all__ = [
     "page_url",
     "ping_url",
     "secret_of",
+    "session_topics",
     "staff_token",
 ]
 
@@ -71,6 +74,13 @@ def broker_settings(config: PlumewatchConfig) -> BrokerSettings:
         password=password,
         tls=tls,
     )
+
+
+def session_topics(config: PlumewatchConfig, paths: DataPaths) -> Subscriptions:
+    """Where the topics of the broker's session are remembered."""
+    broker = config.broker
+    session = f"{broker.client_id}@{broker.host}:{broker.port}"
+    return Subscriptions(paths.subscriptions, session)
 
 
 def page_url(config: PlumewatchConfig) -> str:

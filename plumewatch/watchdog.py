@@ -155,6 +155,8 @@ class Watchdog:
     systemd : Systemd
     monotonic : callable
     pings, failed_pings : int
+    reloading : bool
+        Whether the service that ends is followed by one with another configuration.
     """
 
     health: Health
@@ -165,6 +167,7 @@ class Watchdog:
     monotonic: Callable[[], float] = time.monotonic
     pings: int = 0
     failed_pings: int = 0
+    reloading: bool = False
     _failing: bool = False
     _started: float = 0.0
     _queue_full: bool = False
@@ -183,7 +186,10 @@ class Watchdog:
                     self.look()
                     await asyncio.sleep(tick)
         finally:
-            self.systemd.notify("STOPPING=1")
+            if self.reloading:
+                self.systemd.notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            else:
+                self.systemd.notify("STOPPING=1")
 
     def look(self) -> None:
         """Tell systemd what there is to tell, and the log of every change."""

@@ -2,14 +2,14 @@
 
 ``python -m tests.support.launcher`` imports the service once and then reads orders, one line of
 JSON each, from its standard input (`Launcher` writes them). Every child is a process of its own
-that runs `plumewatch.service.run_service`. What the production code does not know of, and what is
+that runs `plumewatch.running.run_service`. What the production code does not know of, and what is
 done here around it, in the child alone:
 
 * A *crash point* is a place in the order of operations that keeps the promise. The function there
   is wrapped so that the process ends by SIGKILL when the point is passed for the n-th time.
 * `SABOTAGE` breaks the order of operations, to see that the tests notice.
 * The clock (`time.time`) is the machine's plus an offset in a file that the test may rewrite.
-* Detector snapshots are taken more often.
+* Detector snapshots are taken more often, and a lost broker is tried again sooner.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ __all__ = ["POINTS", "SABOTAGE", "ForkedService", "Launcher", "set_clock"]
 
 ROOT = Path(__file__).parents[2]
 _SNAPSHOT_S = 0.3
+_LAST_RETRY_S = 2.0
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 
 
@@ -210,14 +211,16 @@ def _child(order: Mapping[str, Any], clock: _Clock) -> None:
         file = os.open(path, mode | os.O_APPEND)
         os.dup2(file, number)
     os.dup2(1, 2)
-    from plumewatch import service
+    from ingest import mqtt
+    from plumewatch import running, service
 
     service._SNAPSHOT_S = _SNAPSHOT_S
+    mqtt._LAST_RETRY_S = _LAST_RETRY_S
     if order["clock"]:
         clock.follow(order["clock"])
     if order["crash"]:
         {**POINTS, **SABOTAGE}[order["crash"]](_die_at(order["pass"]))
-    code = service.run_service(Path(order["config"]))
+    code = running.run_service(Path(order["config"]))
     sys.stderr.flush()
     os._exit(code)
 
@@ -227,7 +230,7 @@ def _warm_up() -> None:
     import uvicorn.protocols.http.auto
     import uvicorn.protocols.websockets.auto  # noqa: F401
 
-    import plumewatch.service  # noqa: F401
+    import plumewatch.running  # noqa: F401
     from alerts.notify import check_target
     from alerts.secrets import Secret
     from detection.detector import Detector

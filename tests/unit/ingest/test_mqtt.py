@@ -12,6 +12,7 @@ from ingest.commit import GroupCommit
 from ingest.errors import BrokerError, BrokerReason
 from ingest.mqtt import Arrivals, BrokerSettings, MqttSource, SourceState, probe
 from ingest.pipeline import Intake, IntakeConfig
+from ingest.subscriptions import Subscriptions
 from storage.errors import StorageUnavailableError
 from tests.support.broker import Mosquitto, free_port
 from tests.support.service import Publisher
@@ -107,12 +108,12 @@ async def until(met):
             await asyncio.sleep(0.005)
 
 
-def source_of(broker, disk):
+def source_of(broker, disk, topics=(TOPIC,), held=None):
     """Source, and a task that runs it and its commits."""
     intake = Intake(IntakeConfig(accept_unknown=True))
     settings = BrokerSettings(port=broker.port, client_id="under-test")
     commits = GroupCommit(disk.commit, first_retry_s=0.01)
-    source = MqttSource(settings, [TOPIC], intake, commits.commit, time.time)
+    source = MqttSource(settings, topics, intake, commits.commit, time.time, held=held)
 
     async def run():
         async with asyncio.TaskGroup() as group:
@@ -128,10 +129,10 @@ async def ended(task):
     assert task.cancelled()
 
 
-def send(publisher, numbers):
+def send(publisher, numbers, topic=TOPIC):
     for k in numbers:
         content = {"time": time.time(), "seq": k, "pm25": 4.0}
-        publisher.send(TOPIC, json.dumps(content).encode())
+        publisher.send(topic, json.dumps(content).encode())
 
 
 async def test_nothing_is_acknowledged_while_the_disk_refuses(broker):
@@ -169,6 +170,26 @@ async def test_what_was_not_acknowledged_comes_again_to_the_next_one(broker):
     again, _, task = source_of(broker, disk)
     await until(lambda: again.state.acknowledged == 40)
     assert disk.kept == list(range(50))
+    await ended(task)
+
+
+async def test_topics_that_are_not_wanted_any_more_are_given_up(broker, tmp_path):
+    """The session would keep them for ever."""
+    other = "plumewatch/v1/b3/reading"
+    disk, held = Disk(), Subscriptions(tmp_path / "held", "session")
+    source, _, task = source_of(broker, disk, [TOPIC, other], held)
+    await until(lambda: source.state.connected)
+    await ended(task)
+    with Publisher(broker.port) as publisher:
+        send(publisher, [1], other)  # kept for the session, which still held it
+        publisher.settle()
+        again, _, task = source_of(broker, disk, [TOPIC], held)
+        await until(lambda: again.state.connected)
+        send(publisher, [2], other)
+        send(publisher, [3])
+        await until(lambda: 3 in disk.kept)
+    assert disk.kept == [1, 3]
+    assert held.held() == (TOPIC,)
     await ended(task)
 
 

@@ -80,6 +80,21 @@ async def test_ready_watchdog_stopping(systemd):
     assert systemd.heard()[-1] == "STOPPING=1"
 
 
+async def test_a_service_that_begins_anew_is_not_stopping(systemd):
+    watchdog = Watchdog(Service(), systemd=Systemd(systemd.environ))
+    task = asyncio.create_task(watchdog.run())
+    async with asyncio.timeout(10):
+        while "READY=1" not in systemd.heard():  # noqa: ASYNC110 - a socket tells nobody
+            await asyncio.sleep(0.01)
+    watchdog.reloading = True
+    task.cancel()
+    await asyncio.wait((task,), timeout=10)
+    said = systemd.heard()
+    assert "RELOADING=1" in said
+    assert "STOPPING=1" not in said
+    assert said[-1].removeprefix("MONOTONIC_USEC=").isdecimal()
+
+
 def test_nothing_is_said_without_systemd():
     quiet = Systemd({})
     quiet.notify("READY=1")

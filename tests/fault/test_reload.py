@@ -1,0 +1,119 @@
+"""A configuration that is changed, half written or wrong, while the service runs and at the start.
+
+SIGHUP reads it again. What is published meanwhile is held against the publisher's ledger.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import socket
+import time
+
+import pytest
+
+from tests.support.broker import Mosquitto, free_port
+from tests.support.launcher import ForkedService, Launcher
+from tests.support.oracle import assert_all_stored, quiet_reading
+from tests.support.service import Publisher, eventually
+
+NEW_SENSOR = '\n[[sensor]]\nid = "n2-boys-3"\nroom = "N2-boys"\n'
+STAYS = "the configuration stays as it was"
+ANEW = "beginning anew"
+
+
+@pytest.fixture(scope="module")
+def launcher():
+    with Launcher() as started:
+        yield started
+
+
+@pytest.fixture
+def running(launcher, tmp_path):
+    with (
+        Mosquitto("max_inflight_messages 100\nmax_queued_messages 100000") as broker,
+        ForkedService(launcher, tmp_path, broker.port) as service,
+        Publisher(broker.port) as publisher,
+    ):
+        yield service, publisher
+        assert "Traceback" not in service.log
+
+
+def reload(service, words):
+    """Have it read its configuration again and wait for what it says."""
+    before = service.log.count(words)
+    service._process.send_signal(signal.SIGHUP)
+    eventually(lambda: service.log.count(words) > before, lambda: service.log)
+
+
+def test_half_written_files_change_nothing(running):
+    service, publisher = running
+    whole = service.config.read_text()
+    for cut in sorted(random.sample(range(1, whole.index("[[sensor]]")), 8)):
+        service.config.write_text(whole[:cut])
+        reload(service, STAYS)
+    service.config.unlink()
+    reload(service, STAYS)
+    service.config.write_text(whole.replace('room = "N2-boys"', 'room = "elsewhere"', 1))
+    reload(service, "sensor.0.room: 'elsewhere'")
+    publisher.send_readings(quiet_reading("n2-boys-1", k) for k in range(100))
+    assert_all_stored(service, publisher)
+    assert service.log.count("connected to 127.0.0.1") == 1
+    assert service.end(signal.SIGTERM) == 0
+
+
+def test_a_sound_one_is_taken_over_and_nothing_is_lost(running):
+    """Messages are published all the time; the process, and so its hold of the folder, stays."""
+    service, publisher = running
+    pid = service.pid
+    seq = 0
+    for _ in range(3):
+        service.config.write_text(service.config.read_text() + NEW_SENSOR.replace("3", f"x{seq}"))
+        connections = service.log.count("connected to 127.0.0.1")
+        reload(service, ANEW)
+        while service.log.count("connected to 127.0.0.1") == connections:
+            publisher.send_readings([quiet_reading("n2-boys-1", seq)])
+            seq += 1
+            time.sleep(0.01)
+    publisher.send_readings([quiet_reading("n2-boys-x0", 1)])
+    assert_all_stored(service, publisher)
+    (new,) = [r for r in service.journal() if r.sensor == "n2-boys-x0"]
+    assert new.flags == ()  # it is registered
+    assert service.pid == pid
+    assert service.end(signal.SIGTERM) == 0
+
+
+def test_one_that_cannot_be_run_is_taken_back(running):
+    service, publisher = running
+    whole = service.config.read_text()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        service.config.write_text(whole.replace(f"port = {service.web_port}", f"port = {port}"))
+        reload(service, "back to the old one")
+        eventually(
+            lambda: service.log.count("connected to 127.0.0.1") == 2, lambda: service.log, 30
+        )
+    publisher.send_readings(quiet_reading("n2-boys-1", k) for k in range(100))
+    assert_all_stored(service, publisher)
+    service.config.write_text(whole)
+    reload(service, ANEW)
+    assert service.end(signal.SIGTERM) == 0
+
+
+def test_the_data_folder_stays(running):
+    service, _ = running
+    whole = service.config.read_text()
+    service.config.write_text(whole.replace('data_dir = "data"', 'data_dir = "elsewhere"'))
+    reload(service, "must stay")
+    assert not (service.folder / "elsewhere").exists()
+
+
+def test_a_start_with_half_a_file_says_all_faults_and_touches_nothing(launcher, tmp_path):
+    service = ForkedService(launcher, tmp_path, free_port())
+    whole = service.config.read_text()
+    service.config.write_text(whole[: whole.index("[[room]]")])
+    service.start(connected=False)
+    assert service._process.wait(20) == 2
+    assert "room" in service.log
+    assert "sensor" in service.log
+    assert not (tmp_path / "data").exists()
