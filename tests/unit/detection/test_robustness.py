@@ -1,0 +1,377 @@
+"""What air and networks do to a stream must neither blind the detector nor make it cry wolf.
+
+The plumes are hand-made and plain: nobody could doubt what they are.
+"""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from detection.batch import ReadingBatch
+from detection.detector import GAP_S, WARM_UP_S, Detector
+from detection.events import EventKind, EventPhase
+from detection.quantities import COLUMN_INDEX, COLUMNS
+from tests.support.streams import events_of, fresh
+
+EVERY_S = 2.0
+HOUR, DAY = 3600.0, 86_400.0
+MASSES = ("pm1", "pm25", "pm10")
+CALM = {"pm1": 2.6, "pm25": 4.0, "pm10": 4.6, "voc_index": 100.0, "rh": 41.0, "temp": 21.5}
+NOISE = {"pm1": 0.15, "pm25": 0.2, "pm10": 0.25, "voc_index": 1.0, "rh": 0.1, "temp": 0.02}
+
+
+class Air:
+    """Values of one sensor over time, to which plumes are added; shape (n, len(COLUMNS))."""
+
+    def __init__(self, duration_s, every_s=EVERY_S, seed=1):
+        rng = np.random.default_rng(seed)
+        self.time = np.arange(0.0, duration_s, every_s)
+        self.values = np.full((self.time.size, len(COLUMNS)), np.nan)
+        for key, level in CALM.items():
+            self[key] = level + rng.normal(0.0, NOISE[key], self.time.size)
+
+    def __getitem__(self, key):
+        return self.values[:, COLUMN_INDEX[key]]
+
+    def __setitem__(self, key, value):
+        self.values[:, COLUMN_INDEX[key]] = value
+
+    def add(self, **more):
+        for key, excess in more.items():
+            self[key] += excess
+
+    def shape(self, onset, rise_s, efold_s):
+        """Plume of peak 1: linear rise, exponential fall."""
+        since = self.time - onset
+        with np.errstate(over="ignore"):
+            fall = np.exp(-np.maximum(since - rise_s, 0.0) / efold_s)
+        return np.where(since < 0, 0.0, np.minimum(np.maximum(since, 0.0) / rise_s, fall))
+
+    def puffs(self, onset, number=3, top=180.0):
+        """A session: puffs half a minute apart, each gone by half in 12 s, with hardly any gas."""
+        for k in range(number):
+            fine = top * self.shape(onset + 30.0 * k, 4.0, 18.0)
+            self.add(pm1=0.9 * fine, pm25=fine, pm10=1.02 * fine, voc_index=0.06 * fine)
+
+    def spray(self, onset):
+        """Deodorant: coarse and fine droplets, propellant that stays for minutes."""
+        fine = 220.0 * self.shape(onset, 5.0, 50.0)
+        gas = 380.0 * self.shape(onset, 10.0, 240.0)
+        self.add(pm1=0.5 * fine, pm25=fine, pm10=1.9 * fine, voc_index=gas)
+
+    def ramp(self, excess):
+        """Fine particles that move as told."""
+        self.add(pm1=0.9 * excess, pm25=excess, pm10=1.1 * excess)
+
+    def batch(self, keep=slice(None)):
+        self["voc_index"] = np.minimum(self["voc_index"], 500.0)
+        time, values = self.time[keep], np.maximum(self.values[keep], 0.0)
+        return ReadingBatch(np.zeros(time.size, np.int32), time, values)
+
+
+def vapes(events, *, standing=True):
+    """When vaping was said: of sessions that were not taken back, or of all."""
+    back = {e.id for e in events if e.phase is EventPhase.WITHDRAWN}
+    return [
+        e.alerted
+        for e in events
+        if e.kind is EventKind.VAPE
+        and e.phase is EventPhase.ALERTED
+        and not (standing and e.id in back)
+    ]
+
+
+def found(events, onset, within_s=60.0):
+    return any(onset <= at <= onset + within_s for at in vapes(events))
+
+
+def heard(air, keep=slice(None)):
+    return events_of(fresh(["s"]), air.batch(keep))
+
+
+def test_a_session_is_found_at_all_and_calm_air_says_nothing():
+    air = Air(1800.0)
+    assert heard(air) == []
+    air.puffs(900.0)
+    assert found(heard(air), 900.0)
+
+
+# --- units that are off
+
+
+@pytest.mark.parametrize("gain", [0.5, 0.7, 1.4, 2.0])
+@pytest.mark.parametrize("offset", [-2.0, 0.0, 15.0])
+def test_a_sensor_that_reads_too_little_or_too_much_still_finds_a_session(gain, offset):
+    air = Air(1800.0)
+    air.puffs(900.0)
+    for key in MASSES:
+        air[key] = np.maximum(gain * air[key] + offset, 0.0)
+    assert found(heard(air), 900.0)
+
+
+@pytest.mark.parametrize("gain", [0.5, 2.0])
+@pytest.mark.parametrize("offset", [0.0, 15.0])
+def test_a_sensor_that_reads_too_little_or_too_much_takes_no_spray_for_vaping(gain, offset):
+    air = Air(1800.0)
+    air.spray(900.0)
+    for key in MASSES:
+        air[key] = gain * air[key] + offset
+    assert vapes(heard(air)) == []
+
+
+# --- time
+
+
+@pytest.mark.parametrize("shift", [0.25, 7 * DAY + 11.5, 50 * 365 * DAY])
+def test_a_stream_at_another_time_is_the_same_stream(shift):
+    air = Air(1800.0)
+    air.puffs(900.0)
+    air.spray(1400.0)
+    here = heard(air)
+    air.time = air.time + shift
+    there = heard(air)
+    assert len(here) == len(there) > 2
+    for a, b in zip(here, there, strict=True):
+        assert (a.kind, a.phase) == (b.kind, b.phase)
+        assert b.time - shift == pytest.approx(a.time, abs=1e-3)
+        assert b.onset - shift == pytest.approx(a.onset, abs=1e-3)
+        assert b.confidence == pytest.approx(a.confidence, abs=0.01)
+
+
+@pytest.mark.parametrize("gap_s", [120.0, 600.0, GAP_S + 60.0, HOUR, DAY, 5 * DAY])
+def test_a_session_after_silence_is_found_and_the_silence_says_nothing(gap_s):
+    air = Air(2400.0)
+    air.puffs(1500.0)
+    # The room may be another one after hours: a level that stays is no event.
+    air.ramp(np.where(air.time >= 1200.0, 12.0 if gap_s > GAP_S else 0.0, 0.0))
+    air.time = np.where(air.time >= 1200.0, air.time + gap_s, air.time)
+    events = heard(air)
+    assert found(events, 1500.0 + gap_s)
+    assert min(e.time for e in events) >= 1500.0 + gap_s
+
+
+def test_after_a_gap_nothing_is_said_before_the_warm_up_has_passed():
+    air = Air(1200.0)
+    air.puffs(620.0, number=1)
+    air.time = np.where(air.time >= 600.0, air.time + DAY, air.time)
+    assert [e for e in heard(air) if e.time < 600.0 + DAY + WARM_UP_S] == []
+
+
+def test_late_readings_change_nothing():
+    """A reading that comes after a newer one is as if it had never come."""
+    air = Air(3000.0)
+    air.puffs(900.0)
+    air.spray(1500.0)
+    rng = np.random.default_rng(4)
+    order = np.argsort(np.arange(air.time.size) + rng.choice([0, 0, 0, 1.5, 6.5], air.time.size))
+    newest = np.maximum.accumulate(np.r_[-1, order])[:-1]
+    in_time = order[order > newest]
+    assert in_time.size < order.size - 100
+    shuffled = heard(air, order)
+    assert shuffled == heard(air, in_time)
+    assert found(shuffled, 900.0)
+
+
+def test_a_clock_that_jumps_back_is_ignored_until_it_has_caught_up():
+    air = Air(2400.0)
+    air.puffs(1500.0)
+    straight = heard(air)
+    back = air.time.copy()
+    again = np.r_[np.arange(400), np.arange(200, 400), np.arange(400, air.time.size)]
+    assert heard(air, again) == straight
+    np.testing.assert_array_equal(air.time, back)
+
+
+# --- missing values
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_session_is_found_through_missing_values(share, seed):
+    air = Air(1800.0)
+    air.puffs(900.0)
+    air.values[np.random.default_rng(seed).random(air.values.shape) < share] = np.nan
+    events = heard(air)
+    assert found(events, 900.0)
+    assert min(e.time for e in events) >= 900.0
+
+
+@pytest.mark.parametrize("key", ["pm1", "pm10", "voc_index", "rh"])
+def test_a_channel_that_goes_and_comes_back_says_nothing(key):
+    air = Air(3 * HOUR)
+    air[key] = np.where((air.time > 2000.0) & (air.time < 7000.0), np.nan, air[key])
+    assert heard(air) == []
+
+
+def test_particles_that_go_and_come_back_say_nothing_and_a_session_is_found_after():
+    air = Air(3 * HOUR)
+    air.puffs(9000.0)
+    for key in MASSES:
+        air[key] = np.where((air.time > 2000.0) & (air.time < 7000.0), np.nan, air[key])
+    events = heard(air)
+    assert found(events, 9000.0)
+    assert min(e.time for e in events) >= 9000.0
+
+
+# --- other sensors, restarts
+
+
+def fleet(n, rounds, rng):
+    """Readings of `n` sensors in order of time, a third of which have a session or a spray."""
+    streams = []
+    for kind in range(6):
+        air = Air(rounds * EVERY_S, seed=kind)
+        if kind == 0:
+            air.puffs(150.0)
+        if kind == 1:
+            air.spray(170.0)
+        streams.append(air.batch())
+    which = rng.integers(0, 6, n)
+    time = np.repeat(streams[0].time, n) + np.tile(rng.random(n), rounds)
+    values = np.stack([batch.values for batch in streams], axis=1)[:, which].reshape(rounds * n, -1)
+    sensor = np.tile(np.arange(n, dtype=np.int32), rounds)
+    order = np.argsort(time, kind="stable")
+    return ReadingBatch(sensor[order], time[order], values[order])
+
+
+def test_a_faulty_sensor_among_a_thousand_changes_nothing_for_the_others():
+    n, rounds = 1000, 170
+    rng = np.random.default_rng(9)
+    names = [f"s{k}" for k in range(n)]
+    well = fleet(n, rounds, rng)
+    others = well.sensor != 500
+    mad = 20_000
+    sensor = np.concatenate([well.sensor[others], np.full(mad, 500, np.int32)])
+    time = np.concatenate([well.time[others], rng.uniform(-1e9, 1e9, mad)])
+    values = np.concatenate(
+        [well.values[others], rng.choice([np.nan, 0.0, 1e7, 3.0, 480.0], (mad, len(COLUMNS)))]
+    )
+    order = np.argsort(np.concatenate([well.time[others], rng.uniform(0, 340.0, mad)]))
+    mixed = ReadingBatch(sensor[order], time[order], values[order])
+
+    def said(batch):
+        events = events_of(fresh(names), batch, range(5000, len(batch), 5000))
+        return sorted(
+            (e for e in events if e.sensor != "s500"),
+            key=lambda e: (e.sensor, e.time, e.phase.value),
+        )
+
+    alone = said(ReadingBatch(well.sensor[others], well.time[others], well.values[others]))
+    assert len({e.sensor for e in alone}) > n // 6
+    assert said(mixed) == alone
+
+
+def test_a_snapshot_at_every_reading_of_an_event_changes_nothing():
+    air = Air(1500.0)
+    air.puffs(700.0)
+    air.spray(900.0)
+    batch = air.batch()
+    whole = events_of(fresh(["s"]), batch)
+    assert {e.kind for e in whole} >= {EventKind.VAPE}
+    detector, events = fresh(["s"]), []
+    for k, at in enumerate(air.time):
+        if 690.0 <= at <= 1300.0:
+            detector = Detector.restore(detector.snapshot())
+        part = slice(k, k + 1)
+        events += detector.step(
+            ReadingBatch(batch.sensor[part], batch.time[part], batch.values[part])
+        )
+    assert events == whole
+
+
+# --- people who mean it
+
+
+def test_an_hour_of_spraying_every_day_does_not_blind_it():
+    """After three such days a session is found, ten minutes after the last spray and next day."""
+    every, days = 5.0, 3
+    air = Air((days + 1) * DAY, every)
+    for day in range(days):
+        for k in range(60):
+            air.spray(day * DAY + 8 * HOUR + 60.0 * k)
+    sessions = [
+        (days - 1) * DAY + 9 * HOUR + 10 * 60.0,
+        (days - 1) * DAY + 11 * HOUR,
+        days * DAY + 8 * HOUR,
+    ]
+    for onset in sessions:
+        air.puffs(onset)
+    events = heard(air)
+    assert [found(events, onset) for onset in sessions] == [True] * len(sessions)
+
+
+@pytest.mark.parametrize("hours", [0.5, 1.0, 4.0])
+@pytest.mark.parametrize("top", [60.0, 400.0])
+def test_a_slow_ramp_is_no_vaping_and_hides_none(hours, top):
+    """Haze that creeps up for hours, stays, and creeps away; a session on top of it is found."""
+    up, stay = hours * HOUR, 2 * HOUR
+    air = Air(up + stay + up + HOUR)
+    begin = 1200.0
+    air.ramp(
+        np.interp(
+            air.time,
+            [begin, begin + up, begin + up + stay, begin + 2 * up + stay],
+            [0, top, top, 0],
+        )
+    )
+    assert vapes(heard(air)) == []
+    onset = begin + up + HOUR
+    air.puffs(onset, top=max(180.0, 1.5 * top))
+    assert found(heard(air), onset)
+
+
+@pytest.mark.parametrize(("key", "top"), [("voc_index", 350.0), ("rh", 45.0)])
+def test_gas_or_humidity_that_creeps_up_is_no_vaping_and_hides_none(key, top):
+    air = Air(4 * HOUR)
+    air.add(**{key: np.interp(air.time, [1200.0, 1200.0 + HOUR], [0.0, top])})
+    assert vapes(heard(air)) == []
+    air.puffs(3 * HOUR)
+    assert found(heard(air), 3 * HOUR)
+
+
+def test_a_staircase_of_small_steps_is_no_vaping_and_hides_none():
+    """Steps of less than a puff, one every two minutes, teach no false baseline."""
+    air = Air(3 * HOUR)
+    air.ramp(np.clip(np.floor((air.time - 1200.0) / 120.0), 0, 40) * 2.5)
+    assert vapes(heard(air)) == []
+    air.puffs(8000.0, top=250.0)
+    assert found(heard(air), 8000.0)
+
+
+@pytest.mark.parametrize("period_s", [600.0, 1800.0])
+def test_slow_rises_that_fall_at_once_are_no_vaping(period_s):
+    """A saw-tooth: it falls as fast as vapour but never rose as a puff does."""
+    air = Air(3 * HOUR)
+    phase = (air.time % period_s) / period_s
+    air.ramp(np.where(air.time > 1200.0, 60.0 * phase, 0.0))
+    assert vapes(heard(air)) == []
+
+
+def test_baselines_are_back_after_a_ramp():
+    """Once haze has gone the next session is judged as on any day."""
+    air = Air(5 * HOUR)
+    air.ramp(np.interp(air.time, [1200.0, 1200.0 + HOUR, 1200.0 + 2 * HOUR], [0.0, 300.0, 0.0]))
+    onset = 1200.0 + 2 * HOUR + 900.0
+    air.puffs(onset)
+    assert found(heard(air), onset)
+
+
+def test_bounds_of_parts_change_nothing_in_a_fleet():
+    """Whole, one sensor's readings after another's, or in small parts: the same events."""
+    batch = fleet(40, 200, np.random.default_rng(2))
+    names = [f"s{k}" for k in range(40)]
+
+    def said(events):
+        return sorted(events, key=lambda e: (e.sensor, e.time, e.phase.value))
+
+    whole = said(events_of(fresh(names), batch))
+    assert len(whole) > 10
+    by_sensor = np.argsort(batch.sensor, kind="stable")
+    grouped = ReadingBatch(batch.sensor[by_sensor], batch.time[by_sensor], batch.values[by_sensor])
+    assert said(events_of(fresh(names), grouped)) == whole
+    cuts = np.random.default_rng(3).integers(0, len(batch), 300)
+    detector, events = fresh(names), []
+    for a, b in pairwise([0, *np.sort(cuts).tolist(), len(batch)]):
+        events += detector.step(ReadingBatch(batch.sensor[a:b], batch.time[a:b], batch.values[a:b]))
+    assert said(events) == whole
