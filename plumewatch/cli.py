@@ -201,11 +201,19 @@ def level_undo(
 
 
 @storage_app.command("setup")
-def storage_setup(config: ConfigOption = Path("plumewatch.toml")) -> None:
+def storage_setup(
+    config: ConfigOption = Path("plumewatch.toml"),
+    reader_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--reader-file", help="Make an account that may only read; where its secret goes."
+        ),
+    ] = None,
+) -> None:
     """Set retention and averages up where the configuration says readings are stored."""
     from plumewatch.storage_command import run_setup  # noqa: PLC0415
 
-    raise typer.Exit(run_setup(config, sys.stdout, time.time()))
+    raise typer.Exit(run_setup(config, sys.stdout, time.time(), reader_file))
 
 
 @app.command("dead-letters")

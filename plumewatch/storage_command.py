@@ -14,10 +14,13 @@ from plumewatch.paths import DataPaths
 from plumewatch.timeseries_settings import influx_settings, retention_of
 from storage.errors import StorageUnavailableError
 from storage.timeseries.influx_http import InfluxHttp
+from storage.timeseries.influx_reader import make_reader
 from storage.timeseries.influx_setup import set_up
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from storage.timeseries.influx_http import InfluxSettings
 
 __all__ = ["progress", "run_setup"]
 
@@ -33,8 +36,17 @@ def progress() -> Progress:
     )
 
 
-def run_setup(path: Path, out: TextIO, now: float) -> int:
+def run_setup(path: Path, out: TextIO, now: float, reader_file: Path | None = None) -> int:
     """Set the store of a configuration up.
+
+    Parameters
+    ----------
+    path : Path
+    out : TextIO
+    now : float
+        Unix seconds.
+    reader_file : Path, optional
+        Where to write the secret of an account that may only read, made too.
 
     Returns
     -------
@@ -49,6 +61,9 @@ def run_setup(path: Path, out: TextIO, now: float) -> int:
         return 2
     retention = retention_of(config)
     if settings is None:
+        if reader_file is not None:
+            sys.stderr.write("the embedded store is a file and has no accounts\n")
+            return 2
         out.write(
             f"readings are kept in {DataPaths(config.data_dir).series} for {retention.raw_days}"
             f" days, averages of 1 min for {retention.minute_days} and of 15 min for"
@@ -67,4 +82,22 @@ def run_setup(path: Path, out: TextIO, now: float) -> int:
         except StorageUnavailableError as error:
             sys.stderr.write(f"{error}\n")
             return 3
+    return 0 if reader_file is None else _reader(settings, reader_file, out)
+
+
+def _reader(settings: InfluxSettings, path: Path, out: TextIO) -> int:
+    """Make the account and write its secret, for its owner only."""
+    try:
+        path.touch(mode=0o600, exist_ok=False)
+    except OSError as error:
+        sys.stderr.write(f"{path}: {error.strerror}; the secret needs a new file\n")
+        return 2
+    try:
+        secret, sentence = make_reader(InfluxHttp(settings))
+        path.write_text(f"{secret}\n", encoding="utf-8")
+    except (StorageUnavailableError, OSError) as error:
+        path.unlink(missing_ok=True)
+        sys.stderr.write(f"{error}\n")
+        return 3
+    out.write(f"{sentence}; its secret is in {path}\n")
     return 0

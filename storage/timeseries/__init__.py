@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from storage.reading import Reading
+    from storage.timeseries.records import Record
 
 __all__ = ["Aggregate", "Coverage", "LatestReading", "Series", "SeriesReader", "StoredEvent"]
 
@@ -117,6 +118,32 @@ class Series(SeriesReader, Protocol):
             Beginnings of the intervals that hold a value, Unix seconds, ascending.
         values : mapping of str to ndarray of float64
             Quantities that occur at least once; NaN where absent.
+        """
+
+    def record(self, records: Sequence[Record]) -> None:
+        """Store records beside readings (`storage.timeseries.records`); those there are replaced.
+
+        Raises
+        ------
+        StorageUnavailableError
+            Nothing may be taken for stored; the same call may succeed later.
+        BatchRefusedError
+            At least one of them is refused for good.
+        """
+
+    def records(
+        self, measurement: str, start: float, end: float, *, sensor: str = "", room: str = ""
+    ) -> list[Record]:
+        """Return the records of a measurement in ``[start, end)``, by time.
+
+        Parameters
+        ----------
+        measurement : str
+            One of `storage.timeseries.records.MEASUREMENTS`.
+        start, end : float
+            Unix seconds.
+        sensor, room : str
+            Only of this one; a measurement that is not about such has none.
         """
 
     def events(self, start: float, end: float, sensor: str | None = None) -> list[StoredEvent]:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 import time
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -27,10 +28,12 @@ from storage.database_file import DatabaseFile
 from storage.errors import StorageUnavailableError
 from storage.sqlite import migrate
 from storage.state import SCRIPTS, position, set_position
-from storage.timeseries import StoredEvent
-from storage.timeseries.influx_http import InfluxHttp
+from storage.timeseries import StoredEvent, influx_rollup
+from storage.timeseries.influx_http import InfluxHttp, quoted
 from storage.timeseries.influx_setup import LAG_S
 from storage.timeseries.line_protocol import QUARANTINE, READING, LineEncoder, to_ns
+from storage.timeseries.record_lines import RecordEncoder, record_of
+from storage.timeseries.records import MEASUREMENTS
 from storage.timeseries.resolution import (
     MINUTE,
     QUARTER_HOUR,
@@ -43,7 +46,7 @@ from storage.timeseries.tables import columns, coverages, every_ns, merged, quan
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -54,28 +57,19 @@ if TYPE_CHECKING:
     from storage.registry import Registry
     from storage.timeseries import Aggregate, Coverage, LatestReading
     from storage.timeseries.influx_http import InfluxSettings
+    from storage.timeseries.records import Record
 
-__all__ = ["InfluxSeries", "quoted"]
+__all__ = ["InfluxSeries"]
 
 _CONSUMER: Final = "influx"
 _NS: Final = 1_000_000_000
 _LATEST_ROWS: Final = 24
 _RECENT_S: Final = 3600
 _LOOK_S: Final = 300.0
+_MARGIN_S: Final = 3600.0
 _NAMES: Final = 50
 """Sensors named in one statement; it has to fit into a URL."""
 _ALL: Final = ", ".join(f'"{key}"' for key in COLUMNS)
-
-
-def quoted(text: str) -> str:
-    r"""Write a string into an InfluxQL statement.
-
-    Examples
-    --------
-    >>> print(quoted("it's a \\"))
-    'it\'s a \\'
-    """
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n") + "'"
 
 
 class InfluxSeries:
@@ -109,6 +103,7 @@ class InfluxSeries:
         self._looked = -math.inf
         self._registry = registry
         self._encoder = LineEncoder(registry)
+        self._records = RecordEncoder(registry)
         self._file = DatabaseFile(cursor, _prepare)
 
     @property
@@ -169,7 +164,42 @@ class InfluxSeries:
         """
         if readings:
             self.http.write(self._encoder.encode(readings))
-        self._file.written(lambda tx: set_position(tx, _CONSUMER, behind))
+
+        def store(tx: sqlite3.Connection) -> None:
+            if readings and self._folds():
+                influx_rollup.mark(tx, readings)
+            set_position(tx, _CONSUMER, behind)
+
+        self._file.written(store)
+
+    def record(self, records: Sequence[Record]) -> None:
+        """Store records beside readings; see `storage.timeseries.Series`."""
+        for policy, lines in self._records.by_policy(records).items():
+            self.http.write(lines, policy)
+
+    def records(
+        self, measurement: str, start: float, end: float, *, sensor: str = "", room: str = ""
+    ) -> list[Record]:
+        """Return what a measurement holds; see `storage.timeseries.Series`."""
+        table = MEASUREMENTS[measurement]
+        asked = {key: text for key, text in (("sensor", sensor), ("room", room)) if text}
+        if not asked.keys() <= set(table.keys):
+            return []
+        known = {"sensor": self._registry.sensors, "room": self._registry.rooms}
+        where = "".join(
+            f' AND "{key if text in known[key] else "name"}" = {quoted(text)}'
+            for key, text in asked.items()
+        )
+        place = self._at(table.kept, measurement)
+        found = self.http.query(
+            f"SELECT * FROM {place} WHERE time >= {to_ns(start)} AND time < {to_ns(end)}{where}"  # noqa: S608 - quoted
+        )
+        rows = [
+            record_of(measurement, dict(zip(series["columns"], row, strict=True)))
+            for series in found
+            for row in series["values"]
+        ]
+        return sorted(rows, key=lambda record: record.time)
 
     def latest(self) -> Mapping[str, LatestReading]:
         """Newest reading of every registered sensor that has one, joined over two minutes."""
@@ -211,10 +241,10 @@ class InfluxSeries:
         split, begins = first, first
         rows: list[list[Any]] = []
         if level is not None:
-            split, begins = split_at(first, last, to_ns(now - LAG_S), step, level.step_s)
+            split, begins = split_at(first, last, self._stale(first, now), step, level.step_s)
             suffix = "" if aggregate == "mean" else f"_{aggregate}"
             chosen = ", ".join(f'{aggregate}("{key}{suffix}") AS "{key}"' for key in keys)
-            place = f'"{self.http.settings.database}"."{level.name}"."{level.measurement}"'
+            place = self._at(level, level.measurement)
             rows += self._in_steps(chosen, place, mine, (begins, split), step)
         if split < last:
             chosen = ", ".join(f'{aggregate}("{key}") AS "{key}"' for key in keys)
@@ -247,12 +277,26 @@ class InfluxSeries:
             f'SELECT count("received") FROM "{READING}"'  # noqa: S608 - constants and numbers
             f' WHERE time >= {to_ns(start)} AND time < {to_ns(end)} GROUP BY "sensor"'
         )
-        received = {str(s["tags"]["sensor"]): int(s["values"][0][1]) for s in found}
+        received = {name: int(rows[0][1]) for name, rows in _by_sensor(found)}
         return coverages(received, start, end, intervals)
 
-    def tidy(self, now: float) -> bool:  # noqa: ARG002 - the server does it by itself
-        """Nothing to do here: the server makes averages and deletes."""
-        return False
+    def tidy(self, now: float) -> bool:
+        """Make averages that are due where the server makes none; whether there is more.
+
+        Raises
+        ------
+        StorageUnavailableError
+        """
+        if not self._folds():
+            return False
+        due = self._file.found(lambda db: influx_rollup.due(db, now))
+        for quarter in due:
+            start = quarter * QUARTER_HOUR.step_s
+            if start > now - self._retention.keep_s(None) + _MARGIN_S:
+                for level in (MINUTE, QUARTER_HOUR):
+                    influx_rollup.fold(self.http, level, start, start + QUARTER_HOUR.step_s)
+            self._file.written(partial(influx_rollup.clear, quarter=quarter))
+        return bool(due)
 
     def count(self) -> int:
         """Return the number of stored points."""
@@ -271,15 +315,30 @@ class InfluxSeries:
             f" GROUP BY time({step // 1_000_000}ms) fill(none)"
         )
 
+    def _folds(self) -> bool:
+        """Whether averages are made from here."""
+        return self.http.server().major == 3
+
+    def _stale(self, first: int, now: float) -> int | None:
+        """From where on averages cannot be relied on, nanoseconds."""
+        if not self._folds():
+            return to_ns(now - LAG_S)
+        return self._file.found(lambda db: influx_rollup.oldest_stale(db, first))
+
+    def _at(self, level: Level | None, measurement: str) -> str:
+        """Where a measurement is that is kept as long as these averages."""
+        if level is None:
+            return f'"{measurement}"'
+        return f'"{self.http.settings.database}"."{level.name}"."{measurement}"'
+
     def _averages(self, now: float) -> list[Level]:
         """Averages that the server has; asked again now and then while there are none."""
         if not self._levels and now - self._looked >= _LOOK_S:
             self._looked = now
-            name = self.http.settings.database
             self._levels = [
                 level
                 for level in (MINUTE, QUARTER_HOUR)
-                if self._has(f'"{name}"."{level.name}"."{level.measurement}"')
+                if self._has(self._at(level, level.measurement))
             ]
         return self._levels
 
@@ -296,10 +355,7 @@ class InfluxSeries:
             f'SELECT {_ALL}, "received" FROM "{READING}" WHERE {which}'  # noqa: S608 - quoted
             f' GROUP BY "sensor" ORDER BY time DESC LIMIT {_LATEST_ROWS}'
         )
-        return {
-            str(series["tags"]["sensor"]): merged(_joined(series["values"])[::-1], COLUMNS)
-            for series in found
-        }
+        return {name: merged(_joined(rows)[::-1], COLUMNS) for name, rows in _by_sensor(found)}
 
     def _rows(self, statement: str) -> list[list[Any]]:
         return [row for series in self.http.query(statement) for row in series["values"]]
@@ -309,6 +365,22 @@ class InfluxSeries:
         if sensor in self._registry.sensors:
             return READING, f'"sensor" = {quoted(sensor)}'
         return QUARANTINE, f'"name" = {quoted(sensor)}'
+
+
+def _by_sensor(found: Iterable[dict[str, Any]]) -> Iterator[tuple[str, list[list[Any]]]]:
+    """Rows by sensor of a statement that groups by it.
+
+    1.x and 2.x name the sensor of each series; 3 gives one series, with the sensor as a column.
+    """
+    rows: dict[str, list[list[Any]]] = {}
+    for series in found:
+        if "tags" in series:
+            rows.setdefault(str(series["tags"]["sensor"]), []).extend(series["values"])
+            continue
+        at = series["columns"].index("sensor")
+        for row in series["values"]:
+            rows.setdefault(str(row[at]), []).append([*row[:at], *row[at + 1 :]])
+    yield from rows.items()
 
 
 def _joined(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
@@ -340,3 +412,4 @@ def _words(text: str | None) -> tuple[str, ...]:
 
 def _prepare(connection: sqlite3.Connection) -> None:
     migrate(connection, "state", SCRIPTS)
+    migrate(connection, "averages", (influx_rollup.SCRIPT,))

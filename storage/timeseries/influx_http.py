@@ -25,7 +25,7 @@ import email.utils
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["Dialect", "InfluxHttp", "InfluxSettings", "Server", "retry_after_s"]
+__all__ = ["Dialect", "InfluxHttp", "InfluxSettings", "Server", "quoted", "retry_after_s"]
 
 _TIMEOUT_MS: Final = (5_000, 30_000)
 _WHOLE_S: Final = 60.0
@@ -102,6 +102,17 @@ class Server:
         return DIALECTS[self.major]
 
 
+def quoted(text: str) -> str:
+    r"""Write a string into an InfluxQL statement.
+
+    Examples
+    --------
+    >>> print(quoted("it's a \\"))
+    'it\'s a \\'
+    """
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n") + "'"
+
+
 def retry_after_s(text: str | None, now: float) -> float | None:
     """Read a Retry-After header: seconds, or a date.
 
@@ -154,8 +165,14 @@ class InfluxHttp:
             self._server = self._probe()
         return self._server
 
-    def write(self, lines: bytes, **more: str) -> None:
+    def write(self, lines: bytes, policy: str = "") -> None:
         """Send lines.
+
+        Parameters
+        ----------
+        lines : bytes
+        policy : str
+            Retention policy of 1.x; on 2.x and 3 the bucket or database ``NAME/policy``.
 
         Raises
         ------
@@ -163,9 +180,14 @@ class InfluxHttp:
         BatchRefusedError
             See the module.
         """
-        dialect = self.server().dialect
-        query = {dialect.database_key: self.settings.database, "precision": "ns", **more}
-        if self.server().major == 2:
+        server, name = self.server(), self.settings.database
+        dialect = server.dialect
+        if policy and server.major > 1:
+            name = f"{name}/{policy}"
+        query = {dialect.database_key: name, "precision": "ns"}
+        if policy and server.major == 1:
+            query["rp"] = policy
+        if server.major == 2:
             query["org"] = self.settings.org
         self._call("POST", dialect.write_path, query, lines, "text/plain; charset=utf-8")
 
@@ -182,9 +204,14 @@ class InfluxHttp:
         ------
         StorageUnavailableError
         """
-        query = {"db": self.settings.database, "epoch": "ns", "q": statement}
+        query = {"db": self.settings.database, "epoch": "ns"}
         try:
-            status, _, body = self._call("POST" if change else "GET", "/query", query)
+            if change:  # in the body, as it may hold a password
+                form = urlencode({"q": statement}).encode()
+                kind = "application/x-www-form-urlencoded; charset=utf-8"
+                status, _, body = self._call("POST", "/query", query, form, kind)
+            else:
+                status, _, body = self._call("GET", "/query", {**query, "q": statement})
         except BatchRefusedError as error:
             raise StorageUnavailableError(str(error)) from error
         try:

@@ -2,8 +2,9 @@
 
 1.x: the default retention policy is shortened to that of readings, two more keep the averages,
 and continuous queries make them; what is there already is averaged at once. 2.x: three buckets
-(``NAME``, ``NAME/m1``, ``NAME/m15``, which InfluxQL sees as policies of one database), two tasks.
-InfluxDB 3 has neither: its readings are kept as the server is told to, without averages.
+(``NAME``, ``NAME/m1``, ``NAME/m15``), mapped so that InfluxQL sees them as policies of one
+database, and two tasks. 3: three databases of these names; the service makes the averages
+(`storage.timeseries.influx_rollup`), here those of what is there already.
 
 A database that holds anything of others is left alone: shortening its retention would delete it.
 """
@@ -15,7 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from detection.quantities import COLUMNS
 from storage.errors import BatchRefusedError, StorageError, StorageUnavailableError
+from storage.timeseries.influx_rollup import FOLDED
+from storage.timeseries.influx_rollup import fold as fold_from_here
 from storage.timeseries.line_protocol import QUARANTINE, READING, TAGS
+from storage.timeseries.records import MEASUREMENTS
 from storage.timeseries.resolution import MINUTE, QUARTER_HOUR
 
 if TYPE_CHECKING:
@@ -24,16 +28,16 @@ if TYPE_CHECKING:
     from storage.timeseries.influx_http import InfluxHttp
     from storage.timeseries.resolution import Level, Retention
 
-__all__ = ["LAG_S", "fold", "set_up"]
+__all__ = ["LAG_S", "bucket_id", "fold", "organisation", "set_up", "task_flux"]
 
 LAG_S: Final = 3600.0
 """Averages older than this are complete; the server makes those of two hours again and again."""
 _DAY_S: Final = 86_400
 _LEVELS: Final = (MINUTE, QUARTER_HOUR)
-_OURS: Final = frozenset({READING, QUARANTINE, *(level.measurement for level in _LEVELS)})
-_FOLDED: Final = ", ".join(
-    f'mean("{k}") AS "{k}", min("{k}") AS "{k}_min", max("{k}") AS "{k}_max"' for k in COLUMNS
+_OURS: Final = frozenset(
+    {READING, QUARANTINE, *MEASUREMENTS, *(level.measurement for level in _LEVELS)}
 )
+_HOUR_S: Final = 3600
 
 
 def set_up(http: InfluxHttp, retention: Retention, now: float) -> Iterator[tuple[str, float]]:
@@ -64,7 +68,7 @@ def set_up(http: InfluxHttp, retention: Retention, now: float) -> Iterator[tuple
         elif major == 2:
             yield from _set_up_2(http, retention)
         else:
-            yield from _set_up_3(http)
+            yield from _set_up_3(http, retention, now)
     except BatchRefusedError as error:
         raise StorageUnavailableError(str(error)) from error
 
@@ -88,7 +92,7 @@ def fold(http: InfluxHttp, level: Level, start: float, end: float) -> None:
 def _folding(http: InfluxHttp, level: Level) -> str:
     name = http.settings.database
     return (
-        f'SELECT {_FOLDED}, count("received") AS "n"'  # noqa: S608 - names from tables and the configuration
+        f'SELECT {FOLDED}, count("received") AS "n"'  # noqa: S608 - names from tables and the configuration
         f' INTO "{name}"."{level.name}"."{level.measurement}" FROM "{READING}"'
     )
 
@@ -139,16 +143,15 @@ def _policy(http: InfluxHttp, verb: str, policy: str, days: int) -> None:
 
 
 def _set_up_2(http: InfluxHttp, retention: Retention) -> Iterator[tuple[str, float]]:
-    name, org = http.settings.database, http.settings.org
-    orgs = http.request("GET", "/api/v2/orgs", {"org": org}).get("orgs") or []
-    if not orgs:
-        raise StorageUnavailableError(f"{http.settings.url} has no organisation {org!r}")
-    org_id = str(orgs[0]["id"])
-    _bucket(http, org_id, name, retention.raw_days)
+    name = http.settings.database
+    org_id = organisation(http)
+    bucket = _bucket(http, org_id, name, retention.raw_days)
+    _map(http, org_id, bucket, "autogen")
     yield f"bucket {name!r}, readings are kept for {retention.raw_days} days", 0.0
     for k, level in enumerate(_LEVELS):
         days = round(retention.keep_s(level) / _DAY_S)
-        _bucket(http, org_id, f"{name}/{level.name}", days)
+        bucket = _bucket(http, org_id, f"{name}/{level.name}", days)
+        _map(http, org_id, bucket, level.name)
         _task(http, org_id, level)
         yield (
             f"averages of {level.step_s // 60} min are made and kept for {days} days",
@@ -156,21 +159,68 @@ def _set_up_2(http: InfluxHttp, retention: Retention) -> Iterator[tuple[str, flo
         )
 
 
-def _bucket(http: InfluxHttp, org_id: str, name: str, days: int) -> None:
-    rules = [{"type": "expire", "everySeconds": days * _DAY_S}]
+def organisation(http: InfluxHttp) -> str:
+    """Return the id of the organisation that the settings name.
+
+    Raises
+    ------
+    StorageUnavailableError
+        Also if there is none of this name.
+    """
+    org = http.settings.org
+    found = http.request("GET", "/api/v2/orgs", {"org": org}).get("orgs") or []
+    if not found:
+        raise StorageUnavailableError(f"{http.settings.url} has no organisation {org!r}")
+    return str(found[0]["id"])
+
+
+def bucket_id(http: InfluxHttp, org_id: str, name: str) -> str:
+    """Return the id of a bucket; empty if there is none of this name.
+
+    Raises
+    ------
+    StorageUnavailableError
+    """
     try:
         answer = http.request("GET", "/api/v2/buckets", {"orgID": org_id, "name": name})
-        found: list[dict[str, Any]] = answer.get("buckets") or []
     except StorageUnavailableError as error:
         if "not found" not in str(error):
             raise
-        found = []
+        return ""
+    found: list[dict[str, Any]] = answer.get("buckets") or []
+    return str(found[0]["id"]) if found else ""
+
+
+def _bucket(http: InfluxHttp, org_id: str, name: str, days: int) -> str:
+    rules = [{"type": "expire", "everySeconds": days * _DAY_S}]
+    found = bucket_id(http, org_id, name)
     if found:
-        path = f"/api/v2/buckets/{found[0]['id']}"
-        http.request("PATCH", path, {}, {"retentionRules": rules})
-    else:
-        wanted = {"orgID": org_id, "name": name, "retentionRules": rules}
-        http.request("POST", "/api/v2/buckets", {}, wanted)
+        http.request("PATCH", f"/api/v2/buckets/{found}", {}, {"retentionRules": rules})
+        return found
+    wanted = {"orgID": org_id, "name": name, "retentionRules": rules}
+    return str(http.request("POST", "/api/v2/buckets", {}, wanted).get("id", ""))
+
+
+def _map(http: InfluxHttp, org_id: str, bucket: str, policy: str) -> None:
+    """Let InfluxQL find a bucket as a policy of the database; by name alone not every 2.x does."""
+    name = http.settings.database
+    query = {"orgID": org_id, "db": name, "rp": policy}
+    found: list[dict[str, Any]] = http.request("GET", "/api/v2/dbrps", query).get("content") or []
+    if any(mapping.get("bucketID") == bucket for mapping in found):
+        return
+    if any(not mapping.get("virtual") for mapping in found):
+        raise StorageUnavailableError(
+            f"InfluxQL of {http.settings.url} knows another bucket as {name}.{policy}: remove that"
+            f" mapping (`influx v1 dbrp list --db {name}`)"
+        )
+    wanted = {
+        "orgID": org_id,
+        "bucketID": bucket,
+        "database": name,
+        "retention_policy": policy,
+        "default": policy == "autogen",
+    }
+    http.request("POST", "/api/v2/dbrps", {}, wanted)
 
 
 def _task(http: InfluxHttp, org_id: str, level: Level) -> None:
@@ -212,11 +262,30 @@ def task_flux(name: str, bucket: str, level: Level) -> str:
     return 'import "date"\n\n' + "\n".join(lines) + "\n"
 
 
-def _set_up_3(http: InfluxHttp) -> Iterator[tuple[str, float]]:
+def _set_up_3(http: InfluxHttp, retention: Retention, now: float) -> Iterator[tuple[str, float]]:
     name = http.settings.database
-    try:
-        http.request("POST", "/api/v3/configure/database", {}, {"db": name})
-    except StorageError as error:
-        if "exist" not in str(error).lower() and "409" not in str(error):
-            raise
-    yield f"database {name!r}; InfluxDB 3 makes no averages and keeps all readings", 1.0
+    for level in (None, *_LEVELS):
+        days = round(retention.keep_s(level) / _DAY_S)
+        database = f"{name}/{level.name}" if level else name
+        wanted = {"db": database, "retention_period": f"{days}d"}
+        try:
+            http.request("POST", "/api/v3/configure/database", {}, wanted)
+            said = f"kept for {days} days"
+        except BatchRefusedError:
+            if level is None:
+                raise
+            said = "made by the first write, kept for ever"
+        except StorageError as error:
+            if "exist" not in str(error).lower() and "409" not in str(error):
+                raise
+            said = "there already, kept as it was made"
+        yield f"database {database!r}: {said}", 0.0
+    if http.query(f'SELECT "received" FROM "{READING}" LIMIT 1'):  # noqa: S608 - a constant
+        hours = retention.raw_days * 24
+        first = now // _HOUR_S * _HOUR_S - hours * _HOUR_S
+        for k in range(hours + 1):
+            start = first + k * _HOUR_S
+            for level in _LEVELS:
+                fold_from_here(http, level, start, start + _HOUR_S)
+            yield "averages of what is there already", k / hours
+    yield "the service makes the averages", 1.0

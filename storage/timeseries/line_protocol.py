@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Final
 from detection.quantities import COLUMN_INDEX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from storage.reading import Reading
     from storage.registry import Registry
@@ -43,6 +43,7 @@ __all__ = [
     "LineEncoder",
     "Slots",
     "field_text",
+    "head",
     "tag_value",
     "to_ns",
 ]
@@ -126,7 +127,8 @@ class LineEncoder:
         for sensor in registry.sensors.values():
             room = registry.room_of(sensor.id)
             where = (room.site, room.building, room.floor, room.id) if room else ("", "", "", "")
-            self._heads[sensor.id] = _head(READING, (*where, sensor.id, sensor.model))
+            tags = dict(zip(TAGS, (*where, sensor.id, sensor.model), strict=True))
+            self._heads[sensor.id] = head(READING, tags)
 
     def encode(self, readings: Iterable[Reading]) -> bytes:
         """Return one line a reading, in order, in UTF-8."""
@@ -161,9 +163,16 @@ class LineEncoder:
         return f"{head} {fields} {at}"
 
 
-def _head(measurement: str, tags: tuple[str, ...]) -> str:
-    pairs = [(key, tag_value(text)) for key, text in zip(TAGS, tags, strict=True)]
-    return measurement + "".join(f",{key}={_escaped(text)}" for key, text in sorted(pairs) if text)
+def head(measurement: str, tags: Mapping[str, str]) -> str:
+    r"""Write measurement and tags; those that are empty are left out.
+
+    Examples
+    --------
+    >>> print(head("reading", {"sensor": "n2", "room": "Boys, 2nd", "floor": ""}))
+    reading,room=Boys\\,\\ 2nd,sensor=n2
+    """
+    pairs = [(key, tag_value(text)) for key, text in sorted(tags.items())]
+    return measurement + "".join(f",{key}={_escaped(text)}" for key, text in pairs if text)
 
 
 def _escaped(text: str) -> str:

@@ -16,7 +16,7 @@ from storage.database_file import DatabaseFile
 from storage.sqlite import migrate
 from storage.state import SCRIPTS as STATE_SCRIPTS
 from storage.state import position, set_position
-from storage.timeseries import StoredEvent, rollup
+from storage.timeseries import StoredEvent, record_tables, rollup
 from storage.timeseries.line_protocol import to_ns
 from storage.timeseries.resolution import Retention, choose, stretched
 from storage.timeseries.tables import (
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from storage.reading import Reading
     from storage.timeseries import Aggregate, Coverage, LatestReading
+    from storage.timeseries.records import Record
 
 __all__ = ["SqliteSeries", "to_ns"]
 
@@ -177,6 +178,24 @@ class SqliteSeries:
 
         self._file.written(store)
         self._ids = known
+
+    def record(self, records: Sequence[Record]) -> None:
+        """Store records beside readings, in one transaction; one that is there is replaced.
+
+        Raises
+        ------
+        StorageUnavailableError
+            If the disk refuses; nothing of them is then stored.
+        """
+        self._file.written(lambda tx: record_tables.store(tx, records))
+
+    def records(
+        self, measurement: str, start: float, end: float, *, sensor: str = "", room: str = ""
+    ) -> list[Record]:
+        """Return what a measurement holds; see `storage.timeseries.Series`."""
+        return self._file.found(
+            lambda db: record_tables.select(db, measurement, start, end, sensor=sensor, room=room)
+        )
 
     def latest(self) -> Mapping[str, LatestReading]:
         """Newest reading of every sensor that has one.
@@ -322,6 +341,8 @@ def _words(text: str | None) -> tuple[str, ...]:
 def _prepare(connection: sqlite3.Connection) -> None:
     migrate(connection, "state", STATE_SCRIPTS)
     migrate(connection, "series", SCRIPTS)
+    migrate(connection, "records", (record_tables.SCRIPT,))
+    record_tables.grow(connection)
 
 
 def _begin_again(rebuilt: sqlite3.Connection) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import time as clock
 
 import numpy as np
@@ -14,9 +15,10 @@ from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
 from storage.timeseries.influx import InfluxSeries
 from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
+from storage.timeseries.influx_reader import make_reader
 from storage.timeseries.influx_setup import set_up
 from storage.timeseries.resolution import Retention
-from tests.support.influx import FakeServer, Influxd, influxql
+from tests.support.influx import FakeServer, Influxd, influxql, v2_facade
 
 DAY = 86_400.0
 RETENTION = Retention(raw_days=4, minute_days=40_000, quarter_hour_days=50_000)
@@ -96,11 +98,13 @@ def test_a_database_of_others_is_left_alone(server):
 
 
 class Recorded:
-    """A 2.x that remembers buckets and tasks."""
+    """A 2.x that remembers buckets, tasks, mappings and tokens."""
 
     def __init__(self):
         self.buckets = {}
         self.tasks = {}
+        self.mappings = {}
+        self.tokens = []
 
     def __call__(self, method, path, query, _, body):
         if path == "/ping":
@@ -110,6 +114,8 @@ class Recorded:
             "/api/v2/orgs": self.orgs,
             "/api/v2/buckets": self.of_buckets,
             "/api/v2/tasks": self.of_tasks,
+            "/api/v2/dbrps": self.of_mappings,
+            "/api/v2/authorizations": self.of_tokens,
         }["/".join(path.split("/")[:4])](method, path, query, sent)
 
     def orgs(self, _, __, query, ___):
@@ -123,7 +129,22 @@ class Recorded:
             return 200, {}, json.dumps({"buckets": [{"id": query["name"]}]}).encode()
         name = sent["name"] if method == "POST" else path.removeprefix("/api/v2/buckets/")
         self.buckets[name] = sent["retentionRules"][0]["everySeconds"] / DAY
+        return 201, {}, json.dumps({"id": name}).encode()
+
+    def of_mappings(self, method, path, query, sent):
+        if method == "GET":
+            assert query["orgID"] == "0123"
+            known = self.mappings.get((query["db"], query["rp"]))
+            return 200, {}, json.dumps({"content": [known] if known else []}).encode()
+        assert (method, path) == ("POST", "/api/v2/dbrps")
+        assert sent["default"] is (sent["retention_policy"] == "autogen")
+        self.mappings[sent["database"], sent["retention_policy"]] = sent
         return 201, {}, b"{}"
+
+    def of_tokens(self, method, path, _, sent):
+        assert (method, path, sent["orgID"]) == ("POST", "/api/v2/authorizations", "0123")
+        self.tokens.append(sent["permissions"])
+        return 201, {}, b'{"token":"read-only"}'
 
     def of_tasks(self, method, _, query, sent):
         if method == "GET":
@@ -144,6 +165,8 @@ def test_on_2x():
         with pytest.raises(StorageUnavailableError, match="no organisation 'other'"):
             done(InfluxHttp(InfluxSettings(door.url, "air", org="other")), 0.0)
     assert recorded.buckets == {"air": 5, "air/m1": 50, "air/m15": 500}
+    mapped = {key: sent["bucketID"] for key, sent in recorded.mappings.items()}
+    assert mapped == {("air", "autogen"): "air", ("air", "m1"): "air/m1", ("air", "m15"): "air/m15"}
     assert sorted(recorded.tasks) == ["plumewatch_air_m1", "plumewatch_air_m15"]
     for flux in recorded.tasks.values():
         assert flux.count("(") == flux.count(")")
@@ -151,16 +174,174 @@ def test_on_2x():
         assert [flux.count(f"fn: {f})") for f in ("mean", "min", "max", "count")] == [1, 1, 1, 1]
 
 
-def test_on_3():
-    def answer(method, path, query, headers, body):
-        if path == "/ping":
-            return 200, {}, b'{"version":"3.1.0"}'
-        assert (path, json.loads(body)) == ("/api/v3/configure/database", {"db": "air"})
-        return 409, {}, b"attempted to create a resource that already exists"
+def test_a_mapping_to_another_bucket_is_left_alone():
+    recorded = Recorded()
+    recorded.mappings["air", "m1"] = {"bucketID": "theirs", "virtual": False}
+    with FakeServer(recorded) as door:
+        http = InfluxHttp(InfluxSettings(door.url, "air", org="school"))
+        with pytest.raises(StorageUnavailableError, match=r"another bucket as air\.m1"):
+            done(http, 0.0)
+    assert recorded.mappings["air", "m1"]["bucketID"] == "theirs"
 
-    with FakeServer(answer) as door:
-        (said,) = done(InfluxHttp(InfluxSettings(door.url, "air")), 0.0)
-    assert "makes no averages" in said
+
+def test_a_token_of_2x_that_may_only_read():
+    recorded = Recorded()
+    with FakeServer(recorded) as door:
+        http = InfluxHttp(InfluxSettings(door.url, "air", org="school"))
+        with pytest.raises(StorageUnavailableError, match="no bucket 'air'"):
+            make_reader(http)
+        done(http, 0.0)
+        secret, said = make_reader(http)
+    assert secret == "read-only"
+    assert "nothing else" in said
+    ((*permissions,),) = recorded.tokens
+    assert [(p["action"], p["resource"]["id"]) for p in permissions] == [
+        ("read", "air"),
+        ("read", "air/m1"),
+        ("read", "air/m15"),
+    ]
+
+
+class TestOn3:
+    def test_databases_are_made_and_those_there_left(self, server):
+        made, facade = [], v2_facade(server.url, "3.1.0")
+        influxql(server.url, "CREATE DATABASE air3")
+
+        def answer(method, path, query, headers, body):
+            if path != "/api/v3/configure/database":
+                return facade(method, path, query, headers, body)
+            made.append(json.loads(body))
+            if made[-1]["db"] == "air3":
+                return 409, {}, b"attempted to create a resource that already exists"
+            return (400, {}, b"invalid name") if made[-1]["db"] == "air3/m15" else (200, {}, b"")
+
+        with FakeServer(answer) as door:
+            said = done(InfluxHttp(settings(door, "air3")), 0.0)
+        periods = {m["db"]: m["retention_period"] for m in made}
+        assert periods == {"air3": "4d", "air3/m1": "40000d", "air3/m15": "50000d"}
+        assert said[:3] == [
+            "database 'air3': there already, kept as it was made",
+            "database 'air3/m1': kept for 40000 days",
+            "database 'air3/m15': made by the first write, kept for ever",
+        ]
+        assert said[-1] == "the service makes the averages"
+
+    def test_a_name_that_is_refused(self):
+        def answer(method, path, query, headers, body):
+            return (200, {}, b'{"version":"3.1.0"}') if path == "/ping" else (400, {}, b"bad name")
+
+        with (
+            FakeServer(answer) as door,
+            pytest.raises(StorageUnavailableError, match="bad name"),
+        ):
+            done(InfluxHttp(InfluxSettings(door.url, "air")), 0.0)
+
+    def test_the_service_makes_averages_and_they_are_read(self, server, tmp_path):
+        now = clock.time()
+        start = now // 3600 * 3600 - 3 * DAY
+        influxql(server.url, "CREATE DATABASE made3")
+        for policy in ("m1", "m15"):
+            statement = f'CREATE RETENTION POLICY "{policy}" ON made3 DURATION INF REPLICATION 1'
+            influxql(server.url, statement)
+        with (
+            FakeServer(v2_facade(server.url, "3.1.0")) as door,
+            InfluxSeries(
+                settings(door, "made3"), REGISTRY, tmp_path / "i.db", RETENTION, lambda: now
+            ) as s,
+        ):
+            values = np.random.default_rng(2).uniform(1, 50, 420)
+            s.write(
+                [
+                    Reading("s", start + 60.0 * i + 7, now, {"pm25": v, "rh": 40.0})
+                    for i, v in enumerate(values)
+                ]
+                + [Reading("t", start + 9.0, now, {"rh": 41.0})],
+                1,
+            )
+            asked = [(e, a) for e in (60, 900, 3600) for a in ("mean", "min", "max")]
+            exact = [s.readings("s", start, now, e, a) for e, a in asked]
+            while s.tidy(now):
+                pass
+            s._looked = -math.inf
+            for (every, aggregate), (time, found) in zip(asked, exact, strict=True):
+                rolled = s.readings("s", start, now, every, aggregate)
+                np.testing.assert_array_equal(rolled[0], time)
+                np.testing.assert_allclose(rolled[1]["pm25"], found["pm25"], rtol=1e-9)
+            late = Reading("s", start + 5.0, now, {"pm25": 500.0})
+            s.write([late], 2)
+            for _ in range(2):  # before it is in the averages, and after
+                _, found = s.readings("s", start, now, 900, "max")
+                assert found["pm25"][0] == 500.0
+                s.tidy(now)
+        rows = influxql(server.url, 'SELECT * FROM "m15"."reading_15m"', "made3")
+        (series,) = json.loads(rows)["results"][0]["series"]
+        (t,) = [r for r in series["values"] if r[series["columns"].index("sensor")] == "t"]
+        assert t[series["columns"].index("n")] == 1
+        assert t[series["columns"].index("building")] == "B"
+
+    def test_set_up_makes_those_of_what_is_there(self, server, tmp_path):
+        now = clock.time()
+        start = now // 900 * 900 - 7200
+        influxql(server.url, "CREATE DATABASE there3")
+        for policy in ("m1", "m15"):
+            statement = f'CREATE RETENTION POLICY "{policy}" ON there3 DURATION INF REPLICATION 1'
+            influxql(server.url, statement)
+        facade = v2_facade(server.url, "3.1.0")
+
+        def answer(method, path, *more):
+            if path == "/api/v3/configure/database":
+                return 409, {}, b"already exists"
+            return facade(method, path, *more)
+
+        with FakeServer(answer) as door:
+            with InfluxSeries(settings(door, "there3"), REGISTRY, tmp_path / "i.db") as s:
+                s.write([Reading("s", start + i, now, {"pm25": 2.0}) for i in range(1800)], 1)
+            said = done(InfluxHttp(settings(door, "there3")), now, RETENTION)
+        assert "averages of what is there already" in said
+        rows = influxql(server.url, 'SELECT "n" FROM "m15"."reading_15m"', "there3")
+        (series,) = json.loads(rows)["results"][0]["series"]
+        assert [row[1] for row in series["values"]] == [900, 900]
+
+    def test_no_account_that_may_only_read(self):
+        with FakeServer(lambda *_: (200, {}, b'{"version":"3.1.0"}')) as door:
+            http = InfluxHttp(InfluxSettings(door.url, "air"))
+            with pytest.raises(StorageUnavailableError, match="administrators only"):
+                make_reader(http)
+
+
+def test_a_user_of_1x_that_may_only_read(tmp_path):
+    with Influxd(tmp_path, auth=True) as server:
+        influxql(server.url, "CREATE USER root WITH PASSWORD 'right' WITH ALL PRIVILEGES")
+        config = tmp_path / "plumewatch.toml"
+        (tmp_path / "root").write_text("right")
+        (tmp_path / "root").chmod(0o600)
+        config.write_text(
+            STARTER.replace(
+                "[detection]",
+                f'[timeseries]\nurl = "{server.url}"\ndatabase = "air"\nusername = "root"\n'
+                'token_file = "root"\nraw_days = 7\n[detection]',
+            )
+        )
+        out = io.StringIO()
+        now = clock.time()
+        assert run_setup(config, out, now, tmp_path / "reader") == 0
+        assert "user 'air_reader' may read 'air' and nothing else" in out.getvalue()
+        secret = (tmp_path / "reader").read_text().strip()
+        assert (tmp_path / "reader").stat().st_mode & 0o777 == 0o600
+        assert secret not in out.getvalue()
+        assert run_setup(config, out, now, tmp_path / "reader") == 2  # never written over
+        reader = InfluxHttp(InfluxSettings(server.url, "air", username="air_reader", secret=secret))
+        assert reader.query('SELECT "received" FROM "reading"') == []
+        for work in (
+            lambda: reader.write(b"reading received=1 1"),
+            lambda: reader.query('DROP MEASUREMENT "reading"', change=True),
+            lambda: reader.query("CREATE DATABASE mine", change=True),
+        ):
+            with pytest.raises(StorageUnavailableError, match="no right"):
+                work()
+        assert run_setup(config, out, now, tmp_path / "reader2") == 0  # a new password
+        with pytest.raises(StorageUnavailableError, match="does not accept"):
+            reader.query("SHOW DATABASES")
 
 
 class TestCommand:

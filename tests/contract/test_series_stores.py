@@ -4,6 +4,7 @@
 answers to a real 1.x, which judges lines and statements.
 """
 
+import math
 import random
 
 import numpy as np
@@ -14,6 +15,7 @@ from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
 from storage.timeseries.influx import InfluxSeries
 from storage.timeseries.influx_http import InfluxSettings
+from storage.timeseries.records import MEASUREMENTS, Record, RecordError, checked
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.influx import FakeServer, Influxd, influxql, v2_facade
 
@@ -204,3 +206,93 @@ def test_a_sensor_that_is_not_registered_is_kept_and_found(series):
     assert time.tolist() == [T]
     assert values["pm25"].tolist() == [5.0]
     assert series.events(T, T + 1) == [(T, name, ("tamper",), ())]
+
+
+class TestRecords:
+    """What is stored beside readings: the same in every store."""
+
+    @pytest.fixture(autouse=True)
+    def _policies(self, series):
+        if isinstance(series, InfluxSeries):  # as `plumewatch storage setup` makes them
+            name = series.http.settings.database
+            for policy in ("m1", "m15"):
+                series.http.query(
+                    f'CREATE RETENTION POLICY "{policy}" ON "{name}" DURATION INF REPLICATION 1',
+                    change=True,
+                )
+
+    def test_every_measurement_comes_back_whole(self, series):
+        for name, table in MEASUREMENTS.items():
+            fields = {
+                f.name: f'it\'s \\ "{f.name}"\n=, é' if f.type is str else i + 0.1
+                for i, f in enumerate(table.fields)
+                if f.name != "id"
+            }
+            keys = {"sensor": "s", "room": "n2, boys", "kind": "vape"}
+            about = {key: keys[key] for key in table.keys}
+            record = Record(name, T + 0.25, fields, **about, id="e1" if table.has_id else "")
+            series.record([record])
+            (found,) = series.records(name, T, T + 1)
+            assert found == checked(record)
+            assert series.records(name, T + 1, T + 9) == []
+            assert series.records(name, T, T + 0.25) == []
+
+    def test_what_is_written_again_replaces_itself(self, series):
+        first = Record("incident", T, {"open": 1.0}, room="n2, boys", kind="vape", id="i1")
+        other = Record("incident", T, {"open": 1.0}, room="n2, boys", kind="vape", id="i2")
+        after = Record(
+            "incident", T, {"open": 0.0, "verdict": "test"}, room="n2, boys", kind="vape", id="i1"
+        )
+        series.record([first, other])
+        series.record([after])
+        series.record([after])
+        found = sorted(series.records("incident", T, T + 1), key=lambda r: r.id)
+        assert found == [checked(after), checked(other)]
+
+    def test_by_sensor_and_room(self, series):
+        records = [
+            Record("detection", T + i, {"vape": 0.1 * i}, sensor=("s", "s2")[i % 2])
+            for i in range(6)
+        ]
+        records.append(Record("incident", T, {"open": 1.0}, room="n2, boys", kind="vape", id="i"))
+        records.append(Record("pipeline", T, {"ready": 1.0}))
+        series.record(records)
+        found = series.records("detection", T, T + 9, sensor="s")
+        assert [r.time for r in found] == [T, T + 2, T + 4]
+        assert [r.time for r in series.records("detection", T, T + 9)] == [T + i for i in range(6)]
+        assert len(series.records("incident", T, T + 9, room="n2, boys")) == 1
+        assert series.records("incident", T, T + 9, room="elsewhere") == []
+        assert series.records("pipeline", T, T + 9, sensor="s") == []
+        assert len(series.records("pipeline", T, T + 9)) == 1
+
+    def test_what_is_not_registered_is_kept_by_its_name(self, series):
+        several = 'outage "3", \\ a=b'
+        records = [
+            Record("event", T, {"confidence": 1.0}, sensor=several, kind="offline", id="o1"),
+            Record("event", T, {"confidence": 1.0}, sensor="s", kind="offline", id="o2"),
+            Record("incident", T, {"open": 1.0}, room=several, kind="offline", id="i1"),
+            Record("sensor_health", T, {"online": 0.0}, sensor="gone"),
+            Record("sensor_health", T, {"online": 1.0}, sensor="gone too"),
+        ]
+        series.record(records)
+        expected = [checked(r) for r in records]
+        assert series.records("event", T, T + 1, sensor=several) == expected[:1]
+        assert series.records("event", T, T + 1, sensor="s")[0].id == "o2"
+        assert series.records("incident", T, T + 1, room=several) == expected[2:3]
+        found = sorted(series.records("sensor_health", T, T + 1), key=lambda r: r.sensor)
+        assert found == expected[3:]
+
+    def test_what_is_no_number_is_left_out_and_what_does_not_fit_is_refused(self, series):
+        series.record([Record("pipeline", T, {"ready": 1.0, "commit_ms": math.nan})])
+        assert series.records("pipeline", T, T + 1)[0].fields == {"ready": 1.0}
+        for wrong in (
+            Record("pipelines", T, {"ready": 1.0}),
+            Record("pipeline", T, {"reedy": 1.0}),
+            Record("pipeline", T, {"ready": "yes"}),
+            Record("pipeline", T, {"version": 1.0}),
+            Record("pipeline", T, {"ready": 1.0}, sensor="s"),
+            Record("pipeline", T, {"commit_ms": math.inf}),
+            Record("incident", T, {"open": 1.0}, room="n2, boys", kind="vape"),
+        ):
+            with pytest.raises(RecordError, match=r"pipeline|incident"):
+                series.record([wrong])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import shutil
 import signal
 import subprocess
@@ -180,7 +182,11 @@ class FakeServer:
 
 
 def v2_facade(url: str, version: str):
-    """Answer as InfluxDB 2 or 3 does, by handing what is written and read to a 1.x."""
+    """Answer as InfluxDB 2 or 3 does, by handing what is written and read to a 1.x.
+
+    A bucket ``NAME/policy`` is a retention policy there. The series of 3 have no tags: what a
+    statement groups by are columns.
+    """
 
     def answer(method, path, query, headers, body):
         if path == "/ping":
@@ -188,13 +194,36 @@ def v2_facade(url: str, version: str):
         if headers.get("Authorization", "") not in ("Token secret", "Bearer secret"):
             return 401, {}, b'{"code":"unauthorized","message":"unauthorized access"}'
         if path == "/api/v2/write":
-            asked = {"db": query["bucket"], "precision": query["precision"].replace("ns", "n")}
+            name, _, policy = query["bucket"].partition("/")
+            precision = query.get("precision", "ns").replace("ns", "n")
+            asked = {"db": name, "precision": precision} | ({"rp": policy} if policy else {})
             target = f"{url}/write"
+            if headers.get("Content-Encoding") == "gzip":
+                body = gzip.decompress(body)
         elif path == "/query":
             asked, target = query, f"{url}/query"
         else:
             return 404, {}, b'{"code":"not found","message":"path not found"}'
         found = httpx.request(method, target, params=asked, content=body, timeout=30)
-        return found.status_code, {"Content-Type": "application/json"}, found.content
+        content = found.content
+        if path == "/query" and version.startswith("3") and found.status_code == 200:
+            content = json.dumps(_without_tags(found.json())).encode()
+        return found.status_code, {"Content-Type": "application/json"}, content
 
+    return answer
+
+
+def _without_tags(answer):
+    for result in answer["results"]:
+        merged = {}
+        for series in result.get("series", ()):
+            tags = series.pop("tags", None) or {}
+            series["columns"] += list(tags)
+            for row in series["values"]:
+                row += [value or None for value in tags.values()]
+            merged.setdefault(series["name"], series)
+            if merged[series["name"]] is not series:
+                merged[series["name"]]["values"] += series["values"]
+        if merged:
+            result["series"] = list(merged.values())
     return answer
