@@ -43,7 +43,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 import numpy as np
 
-from alerts import level_moves
+from alerts import level_moves, series_due
 from alerts.outages import ended, forgotten
 from alerts.reorder import Reorder
 from alerts.watched_levels import AlertBudgets, WatchedLevels
@@ -64,6 +64,7 @@ if TYPE_CHECKING:
 
     from alerts.engine import AlertEngine, AlertRecord
     from alerts.level_moves import LevelMove
+    from detection.class_samples import ClassSample, ClassSamples
     from detection.events import Event
     from detection.liveness import LivenessSettings, SensorLife
     from storage.journal import JournalEntry
@@ -112,6 +113,8 @@ class Watch:
         When silence of a registered sensor counts; without it none does.
     budgets : AlertBudgets, optional
         Tolerable false alarms of the sensors.
+    samples : ClassSamples, optional
+        Takes class probabilities for the series; they are committed with their batch.
 
     Attributes
     ----------
@@ -129,6 +132,7 @@ class Watch:
         may_alert: Callable[[Reading], bool],
         silence: LivenessSettings | None = None,
         budgets: AlertBudgets | None = None,
+        samples: ClassSamples | None = None,
     ) -> None:
         self._connection = connection
         self._engine = engine
@@ -140,6 +144,10 @@ class Watch:
         self._slow = SlowDetectors(self._place)
         self._levels = WatchedLevels(budgets or AlertBudgets())
         self._levels.adopt(self._detector)
+        self._samples = samples
+        self._sampled: list[ClassSample] = []
+        if samples is not None:
+            samples.adopt(self._detector)
         self._moved = False
         self._silence = silence
         self._intervals = {s.id: s.interval_s for s in engine.registry.sensors.values()}
@@ -195,6 +203,8 @@ class Watch:
         self._repeat([], heard, moves)
         self._ahead = False
         self.unjudged.clear()
+        if self._samples is not None:
+            self._samples.take()  # those of readings that were committed before
 
     def _repeat(self, entries: Sequence[JournalEntry], heard: int, moves: deque[LevelMove]) -> None:
         """Step committed entries up to `position` again, and apply moves at their places."""
@@ -240,6 +250,10 @@ class Watch:
             if self._by_clock:
                 state.set_snapshot(tx, CONSUMER, self._snapshot(position))
             moves = level_moves.place(tx, position)
+            if self._samples is not None:
+                self._sampled += self._samples.take()
+                series_due.append(tx, series_due.detections(self._sampled))
+        self._sampled.clear()
         self.position = position
         self._ahead = self._by_clock = False
         self._move(moves)
@@ -337,6 +351,8 @@ class Watch:
         self._order = order
         self._watermark = found.watermark
         self._levels.adopt(self._detector, found.moves)
+        if self._samples is not None:
+            self._samples.adopt(self._detector)
 
     def _place(self, sensor: str) -> tuple[str, str] | None:
         room = self._engine.registry.room_of(sensor)

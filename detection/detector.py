@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from detection.batch import ReadingBatch
     from detection.tracking import Motion
 
-__all__ = ["GAP_S", "SILENT_S", "WARM_UP_S", "Detector"]
+__all__ = ["GAP_S", "SILENT_S", "WARM_UP_S", "Detector", "possible"]
 
 GAP_S: Final = 900.0
 SILENT_S: Final = 300.0
@@ -80,6 +80,11 @@ class Detector:
     def model_version(self) -> str:
         """Version of the parameters, named in every event."""
         return self._model.version
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the sensors, by row."""
+        return self._state.names
 
     def sensor_row(self, sensor: str) -> int:
         """Row of a sensor in batches; a new sensor gets the next one."""
@@ -259,7 +264,7 @@ class Detector:
         vape &= ~said_already
         speak = np.flatnonzero((vape | asked)[w]) if w.size else w
         if speak.size:
-            chances = _possible(self._model.kind_probabilities(f[speak]), episode[w[speak]])
+            chances = possible(self._model.kind_probabilities(f[speak]), episode[w[speak]])
             for k, i in enumerate(w[speak].tolist()):
                 if vape[i] and episode[i, E.PHASE] == _SAID:
                     ended = self._end(rows[i], episode[i], float(time[i]))
@@ -484,7 +489,7 @@ class Detector:
         return evidence
 
 
-def _possible(chances: NDArray[np.float64], episode: NDArray[np.float64]) -> NDArray[np.float64]:
+def possible(chances: NDArray[np.float64], episode: NDArray[np.float64]) -> NDArray[np.float64]:
     """Probabilities with those kinds at zero that the sensor could not have seen.
 
     The rest is left as it is, so that a kind is not called clear for want of channels alone.

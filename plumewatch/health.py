@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from ingest.pipeline import Intake
     from plumewatch.observer import Counters
     from storage.journal import Journal
+    from storage.reading import Reading
+    from storage.timeseries.records import Record
     from storage.timeseries.writer import SeriesWriter
 
 __all__ = ["MAX_LAG_S", "Health", "Latencies", "Part"]
@@ -98,7 +100,7 @@ class Health:
         Unix seconds.
     monotonic : callable
         Seconds.
-    source, commits, intake, journal, writer, counters, latencies
+    source, commits, intake, journal, writer, records, counters, latencies
         Of the service.
     watch : callable
         Returns the `Watch`, None before it is open.
@@ -117,7 +119,8 @@ class Health:
         commits: GroupCommit,
         intake: Intake,
         journal: Journal,
-        writer: SeriesWriter,
+        writer: SeriesWriter[Reading],
+        records: SeriesWriter[Record],
         counters: Counters,
         latencies: Latencies,
         watch: Callable[[], Watch | None],
@@ -131,6 +134,7 @@ class Health:
         self._intake = intake
         self._journal = journal
         self._writer = writer
+        self._records = records
         self._counters = counters
         self._latencies = latencies
         self._watch = watch
@@ -192,7 +196,7 @@ class Health:
         return Part("detector", ok=seconds <= MAX_LAG_S and self.moves(), says=says)
 
     def _store(self) -> Part:
-        failing = self._writer.state.failing
+        failing = self._writer.state.failing or self._records.state.failing
         return Part("store", ok=not failing, says=failing or "written")
 
     def lag(self) -> tuple[int, float]:

@@ -50,6 +50,7 @@ class Counters:
     beat: float = 0.0
     readings_detected: int = 0
     deleted_unread: int = 0
+    samples_dropped: int = 0
     events: int = 0
     alerts: int = 0
     failing: dict[str, str] = field(default_factory=dict)

@@ -20,7 +20,9 @@ from alerts.engine import AlertEngine
 from alerts.notify import AppriseNotifier, NotifySettings
 from alerts.outbox import OutboxPump
 from alerts.pictures import IncidentPictures, NoticePictures
+from alerts.series_due import DueRecords, mark_all
 from alerts.watch import CONSUMER, Watch
+from detection.class_samples import ClassSamples
 from detection.liveness import LivenessSettings
 from ingest.canary import CanarySettings
 from ingest.commit import GroupCommit
@@ -37,6 +39,7 @@ from plumewatch.data_folder import (
     take_lease,
 )
 from plumewatch.health import Health, Latencies
+from plumewatch.housekeeping import Housekeeping
 from plumewatch.http_server import HttpServer
 from plumewatch.http_settings import http_sources
 from plumewatch.intake_settings import intake_config, topic_filters
@@ -61,6 +64,7 @@ from storage import state
 from storage.errors import StorageError
 from storage.journal import Journal
 from storage.lease import Lease
+from storage.sqlite import transaction
 from storage.timeseries.writer import SeriesWriter, WriterSettings
 
 if TYPE_CHECKING:
@@ -82,7 +86,6 @@ T = TypeVar("T")
 
 _BATCH: Final = 2000
 _TICK_S: Final = 1.0
-_SNAPSHOT_S: Final = 60.0
 _RETRY_S: Final = 1.0
 _LAST_ANSWERS_S: Final = 1.0
 """How long the commits go on after the stop, for HTTP requests that wait for their answer."""
@@ -91,6 +94,15 @@ _DETECT_PACE_S: Final = 0.02
 _SERIES_PACE_S: Final = 0.05
 """Readings that come one by one all the time are gathered for so long by each stage: a batch costs
 much and a reading in it little. After a quiet moment nothing waits."""
+_ENDED_FIRST: Final = (
+    "watchdog",
+    "mqtt",
+    "detector",
+    "series",
+    "series records",
+    "housekeeping",
+    "memory",
+)
 _DEDUPE_WINDOW: Final = 512
 """Above the broker's window (`max_inflight_messages`): all of it may come again after a crash."""
 
@@ -155,7 +167,7 @@ class Service:
             topics=topic_filters(config, heard.mappings),
             heard=heard,
             refusing=lambda: self.counters.failing.get("incidents", ""),
-            in_detector=partial(self._in_thread, "detector"),
+            in_detector=partial(self.in_thread, "detector"),
             clock=clock,
             on_alerts=self._observer.on_alerts,
         )
@@ -192,11 +204,20 @@ class Service:
             self.series,
             self.journal.read,
             partial(self._commit, []),
-            partial(self._in_thread, "series"),
+            partial(self.in_thread, "series"),
             clock,
             settings=WriterSettings(pace_s=_SERIES_PACE_S),
         )
-
+        self._due = DueRecords(self.paths.state, self.series)
+        self.records = SeriesWriter(
+            "the series, beside readings,",
+            self._due,
+            self._due.read,
+            partial(self._commit, []),
+            partial(self.in_thread, "series"),
+            clock,
+            settings=WriterSettings(batch=500, origin="record", reason="record_refused"),
+        )
         self.latencies = Latencies()
         self.health = Health(
             clock=clock,
@@ -206,6 +227,7 @@ class Service:
             intake=self.intake,
             journal=self.journal,
             writer=self.writer,
+            records=self.records,
             counters=self.counters,
             latencies=self.latencies,
             watch=lambda: self._watch,
@@ -218,6 +240,7 @@ class Service:
             config.watchdog.ping_every_s,
             config.alerts.allow_private_targets,
         )
+        self.house = Housekeeping(self, self._until_stored, clock)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set.
@@ -262,7 +285,7 @@ class Service:
         try:
             web = staff_page(
                 self,
-                on_change=self._wake_outbox.set,
+                on_change=self._on_change,
                 intervals=self._intervals,
                 clock=self._clock,
             )
@@ -282,6 +305,7 @@ class Service:
                         ("mqtt", self.source.run()),
                         ("detector", self._detect()),
                         ("series", self.writer.run()),
+                        ("series records", self.records.run()),
                         ("housekeeping", self._keep_house()),
                         ("http door", self.http.serve(stop)),
                         ("commits", self.commits.run()),
@@ -296,7 +320,7 @@ class Service:
                 web.stop()
                 self.http.stop()
                 pump.stop()
-                for name in ("watchdog", "mqtt", "detector", "series", "housekeeping", "memory"):
+                for name in _ENDED_FIRST:
                     tasks[name].cancel()
                 await asyncio.wait((tasks["http door"],), timeout=_LAST_ANSWERS_S)
                 tasks["commits"].cancel()
@@ -325,6 +349,10 @@ class Service:
             self.counters.detected_received = self._clock()
             self.counters.beat = time.monotonic()
             restore_counts(self._state, self.intake.tally, self.registry)
+            self.house.open(self._state)
+            if self.series.position() == 0:  # it has none of them
+                with transaction(self._state) as tx:
+                    mark_all(tx)
         except (StorageError, sqlite3.Error) as error:
             raise ServiceError(f"storage: {error}") from error
 
@@ -333,7 +361,14 @@ class Service:
         if self._state is None:
             raise ServiceError("the service is not open")
         silence = LivenessSettings(missed=self.config.alerts.offline_after)
-        watch = Watch(self._state, self.engine, may_alert, silence, alert_budgets(self.config))
+        watch = Watch(
+            self._state,
+            self.engine,
+            may_alert,
+            silence,
+            alert_budgets(self.config),
+            ClassSamples(),
+        )
 
         def read(after: int, limit: int) -> tuple[list[JournalEntry], int]:
             self.counters.beat = time.monotonic()
@@ -348,15 +383,18 @@ class Service:
         if self._watch is not None:
             with contextlib.suppress(sqlite3.Error):
                 self._watch.save_snapshot()
-                self._save_counts(self.intake.tally.snapshot())
+                if self._state is not None:
+                    save_counts(self._state, self.intake.tally.snapshot())
         if self._state is not None:
             self._state.close()
+        self._due.close()
         self.series.close()
         self.journal.close()
         if self._own_lease:
             self._lease.release()
 
-    async def _in_thread(self, name: str, work: Callable[..., T], *arguments: object) -> T:
+    async def in_thread(self, name: str, work: Callable[..., T], *arguments: object) -> T:
+        """Run blocking work in the thread ``journal``, ``detector`` or ``series``."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads[name], work, *arguments)
 
@@ -364,7 +402,7 @@ class Service:
         self, readings: Sequence[Reading], dead_letters: Sequence[DeadLetter]
     ) -> None:
         counters, began = self.counters, time.monotonic()
-        last = await self._in_thread("journal", self.journal.commit, readings, dead_letters)
+        last = await self.in_thread("journal", self.journal.commit, readings, dead_letters)
         self.latencies.commit.observe(time.monotonic() - began)
         if self._watch is not None and self._watch.position >= counters.last_offset:
             counters.behind_since = self._clock()
@@ -395,7 +433,7 @@ class Service:
                 if not committed.is_set():
                     await self._pass_time(watch)
                 continue
-            events = await self._in_thread("detector", watch.step, [e.reading for e in entries])
+            events = await self.in_thread("detector", watch.step, [e.reading for e in entries])
             self.memory.undecided = (events, position)
             alerts = await self._until_stored(
                 "incidents", self._decided, watch.commit, events, position, self._clock()
@@ -420,7 +458,7 @@ class Service:
     async def _pass_time(self, watch: Watch) -> None:
         """Nothing arrives: notice who is silent, resolve what is over."""
         now = self._clock()
-        events = await self._in_thread("detector", watch.listen, now)
+        events = await self.in_thread("detector", watch.listen, now)
         work = partial(watch.commit, events, watch.position) if events else watch.on_time
         self._tell(events, await self._until_stored("incidents", self._decided, work, now))
 
@@ -437,7 +475,7 @@ class Service:
     def _tell(self, events: Sequence[Event], alerts: Sequence[AlertRecord]) -> None:
         if not events and not alerts:
             return
-        self._wake_outbox.set()
+        self._on_change()
         self.counters.events += len(events)
         self.counters.alerts += len(alerts)
         for alert in alerts:
@@ -448,12 +486,18 @@ class Service:
     def _on_delivery(self, outcome: DeliveryOutcome) -> None:
         self.latencies.on_delivery(outcome, self._clock())
         self._observer.on_delivery(outcome)
+        self.records.wake.set()
+
+    def _on_change(self) -> None:
+        """Incidents changed: there may be something to send, and something to store."""
+        self._wake_outbox.set()
+        self.records.wake.set()
 
     async def _until_stored(self, what: str, work: Callable[..., T], *arguments: object) -> T:
         """Read or commit again and again while the disk refuses, saying so once."""
         while True:
             try:
-                done = await self._in_thread("detector", work, *arguments)
+                done = await self.in_thread("detector", work, *arguments)
             except (sqlite3.OperationalError, StorageError) as error:
                 if what not in self.counters.failing:
                     log.error("%s: the disk refuses, trying on: %s", what, error)  # noqa: TRY400 - one line
@@ -466,34 +510,8 @@ class Service:
             return done
 
     async def _keep_house(self) -> None:
-        """Snapshots of the detectors, the first at once, and retention of the journal."""
-        watch = await self._opened()
-        while True:
-            snapshot_at = await self._until_stored("snapshot", watch.save_snapshot)
-            await self._until_stored("counts", self._save_counts, self.intake.tally.snapshot())
-            with contextlib.suppress(StorageError):
-                await self._retain(snapshot_at)
-            await asyncio.sleep(_SNAPSHOT_S)
-
-    async def _retain(self, snapshot_at: int) -> None:
-        """Delete what the journal need not keep, slice by slice between the commits."""
-        stored = await self._in_thread("series", self.series.position)
-        keep = self.config.journal
-        prune = partial(
-            self.journal.prune,
-            read_by_all=min(snapshot_at, stored),
-            received_before=self._clock() - keep.keep_days * 86_400,
-            max_bytes=keep.max_mb * 1_000_000,
-            spare=snapshot_at,
-        )
-        while (pruned := await self._in_thread("journal", prune)).rows:
-            self.counters.deleted_unread += pruned.unread
-        while await self._in_thread("series", self.series.tidy, self._clock()):
-            pass
-
-    def _save_counts(self, body: bytes) -> None:
         if self._state is not None:
-            save_counts(self._state, body)
+            await self.house.run(await self._opened(), self._state)
 
     async def _opened(self) -> Watch:
         await self.ready.wait()

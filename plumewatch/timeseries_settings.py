@@ -75,15 +75,8 @@ def said_of_server(settings: InfluxSettings) -> tuple[bool, str]:
     """
     http = InfluxHttp(settings)
     try:
-        server = http.server()
-        http.check_write()
-        http.query('SELECT "received" FROM "reading" LIMIT 1')
+        return True, http.greet()
     except StorageUnavailableError as error:
         return False, str(error)
     finally:
         http.close()
-    dialect = server.dialect
-    return True, (
-        f"{settings.url} is {dialect.name} ({server.version}); {dialect.holds}"
-        f" {settings.database!r} takes readings and answers"
-    )

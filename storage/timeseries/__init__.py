@@ -80,11 +80,24 @@ class Series(SeriesReader, Protocol):
     def repairs(self) -> int:
         """Times that a file of it was set aside and rebuilt since the start."""
 
+    def greet(self) -> str:
+        """Ask whether it can be written and read; see `writer.SeriesStore`."""
+
     def position(self) -> int:
         """Journal offset up to which readings are stored for good."""
 
     def write(self, readings: Sequence[Reading], behind: int) -> None:
         """Store readings and the position behind them; see `writer.SeriesStore`."""
+
+    def add(self, readings: Sequence[Reading]) -> None:
+        """Store readings that are not from the journal; those there already change nothing.
+
+        Raises
+        ------
+        StorageUnavailableError
+        BatchRefusedError
+            As `write`.
+        """
 
     def readings(
         self,
@@ -162,8 +175,20 @@ class Series(SeriesReader, Protocol):
             Seconds between readings of each sensor.
         """
 
-    def tidy(self, now: float) -> bool:
-        """Make averages that are due, delete what is kept long enough; whether there is more."""
+    def tidy(self, now: float, old_at: float | None = None) -> bool:
+        """Make averages that are due, delete what is kept long enough; whether there is more.
+
+        Parameters
+        ----------
+        now : float
+            Unix seconds.
+        old_at : float, optional
+            Moment by which is judged what is old enough; `now` by default.
+
+        Raises
+        ------
+        StorageUnavailableError
+        """
 
     def count(self) -> int:
         """Return the number of stored readings."""

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from detection.quantities import COLUMNS
 from storage.database_file import DatabaseFile
-from storage.errors import StorageUnavailableError
+from storage.errors import BatchRefusedError, StorageUnavailableError
 from storage.sqlite import migrate
 from storage.state import SCRIPTS, position, set_position
 from storage.timeseries import StoredEvent, influx_rollup
@@ -142,6 +142,10 @@ class InfluxSeries:
         """Close on exit."""
         self.close()
 
+    def greet(self) -> str:
+        """Ask the server what it is and whether it fits; see `InfluxHttp.greet`."""
+        return self.http.greet()
+
     def position(self) -> int:
         """Journal offset up to which readings are stored there."""
         return self._file.found(lambda db: position(db, _CONSUMER))
@@ -162,15 +166,37 @@ class InfluxSeries:
         BatchRefusedError
             At least one of them is refused for good; the position has not moved.
         """
-        if readings:
-            self.http.write(self._encoder.encode(readings))
+        self._send(readings)
 
         def store(tx: sqlite3.Connection) -> None:
-            if readings and self._folds():
-                influx_rollup.mark(tx, readings)
+            self._mark(tx, readings)
             set_position(tx, _CONSUMER, behind)
 
         self._file.written(store)
+
+    def add(self, readings: Sequence[Reading]) -> None:
+        """Store readings that are not from the journal; see `storage.timeseries.Series`."""
+        self._send(readings)
+        self._file.written(lambda tx: self._mark(tx, readings))
+
+    def _mark(self, tx: sqlite3.Connection, readings: Sequence[Reading]) -> None:
+        if readings and self._folds():
+            influx_rollup.mark(tx, readings)
+
+    def _send(self, readings: Sequence[Reading]) -> None:
+        if not readings:
+            return
+        try:
+            self.http.write(self._encoder.encode(readings))
+        except BatchRefusedError as error:
+            kept_from = self._clock() - self._retention.keep_s(None) + _MARGIN_S
+            if "retention" in str(error) and all(r.time > kept_from for r in readings):
+                raise StorageUnavailableError(
+                    f"{self.http.settings.url} takes readings of now for older than it keeps them:"
+                    " its clock is wrong, or `plumewatch storage setup` was not run after"
+                    f" timeseries.raw_days was changed ({error})"
+                ) from error
+            raise
 
     def record(self, records: Sequence[Record]) -> None:
         """Store records beside readings; see `storage.timeseries.Series`."""
@@ -280,7 +306,7 @@ class InfluxSeries:
         received = {name: int(rows[0][1]) for name, rows in _by_sensor(found)}
         return coverages(received, start, end, intervals)
 
-    def tidy(self, now: float) -> bool:
+    def tidy(self, now: float, old_at: float | None = None) -> bool:  # noqa: ARG002 - it deletes by itself
         """Make averages that are due where the server makes none; whether there is more.
 
         Raises

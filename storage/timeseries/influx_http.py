@@ -41,6 +41,8 @@ _TIMEOUT_MS: Final = (5_000, 30_000)
 _WHOLE_S: Final = 60.0
 """For a request up to the last byte of its answer, however often a byte comes."""
 _REFUSED: Final = frozenset({400, 413, 422})
+_SKEW_S: Final = 60.0
+_UNITS: Final = ((86_400, "days"), (3600, "h"), (60, "min"))
 _NOTHING_TO_WRITE: Final = ("requires points", "no points", "empty", "missing line", "no data")
 
 
@@ -139,6 +141,11 @@ class InfluxHttp:
     Parameters
     ----------
     settings : InfluxSettings
+
+    Attributes
+    ----------
+    skew_s : float
+        How far the server's clock is ahead of ours, by the second, as it said when it was asked.
     """
 
     def __init__(self, settings: InfluxSettings) -> None:
@@ -148,6 +155,7 @@ class InfluxHttp:
             raise ValueError("the URL of InfluxDB must be http[s]://host[:port], without a user")
         self._client: Any = None
         self._server: Server | None = None
+        self.skew_s = 0.0
 
     def close(self) -> None:
         """Let go of the connections; safe to call twice."""
@@ -164,6 +172,38 @@ class InfluxHttp:
         if self._server is None:
             self._server = self._probe()
         return self._server
+
+    def greet(self) -> str:
+        """Ask whether version, database and rights fit; nothing is written.
+
+        Returns
+        -------
+        str
+            What it is, and how far its clock is off if that is more than a minute.
+
+        Raises
+        ------
+        StorageUnavailableError
+            With the sentence that says what does not fit.
+        """
+        self._server = None
+        server = self.server()
+        self.check_write()
+        self.query('SELECT "received" FROM "reading" LIMIT 1')
+        dialect, name = server.dialect, self.settings.database
+        return (
+            f"{self.settings.url} is {dialect.name} ({server.version}); {dialect.holds} {name!r}"
+            f" takes readings and answers{self.said_of_clock()}"
+        )
+
+    def said_of_clock(self) -> str:
+        """Say how far the server's clock is off; empty if it agrees with ours to a minute."""
+        off = abs(self.skew_s)
+        if off < _SKEW_S:
+            return ""
+        size, unit = next((size, unit) for size, unit in _UNITS if off >= size)
+        where = "ahead of" if self.skew_s > 0 else "behind"
+        return f"; its clock is {off / size:.0f} {unit} {where} ours: set one of them right"
 
     def write(self, lines: bytes, policy: str = "") -> None:
         """Send lines.
@@ -256,6 +296,7 @@ class InfluxHttp:
 
     def _probe(self) -> Server:
         _, headers, body = self._call("GET", "/ping", {})
+        self.skew_s = _ahead_s(_header(headers, "Date"), time.time())
         version = _header(headers, "X-Influxdb-Version") or _version_in(body)
         if not version:
             _, _, body = self._call("GET", "/health", {})
@@ -297,6 +338,7 @@ class InfluxHttp:
         except ApiException as error:
             raise self._translated(error) from error
         except (urllib3.exceptions.HTTPError, TimeoutError) as error:
+            self._server = None  # what comes back may be another version
             raise StorageUnavailableError(
                 f"{self.settings.url} does not answer: {_why(error)}"
             ) from error
@@ -306,6 +348,8 @@ class InfluxHttp:
         raw = error.body or b""
         said = _message(raw if isinstance(raw, bytes) else str(raw).encode())
         sentence = self._sentence(status, said or str(error.reason or ""))
+        if status == 404:
+            self._server = None
         if status in _REFUSED and "database not found" not in said:
             return BatchRefusedError(sentence)
         wish = error.headers.get("Retry-After") if error.headers else None
@@ -315,15 +359,22 @@ class InfluxHttp:
         url, name = self.settings.url, self.settings.database
         holds = self._server.dialect.holds if self._server else "database"
         detail = f" ({said[:200]})" if said else ""
-        if status == 401:
-            return f"{url} does not accept the token or password{detail}"
-        if status == 403:
-            return f"{url}: the token or user has no right to {holds} {name!r}{detail}"
+        if status in (401, 403):
+            what = f"{url} does not accept the token or password"
+            if status == 403:
+                what = f"{url}: the token or user has no right to {holds} {name!r}"
+            return f"{what}{detail}"
+        if "retention policy not found" in said:
+            return f"{url}: {holds} {name!r} is not set up{detail}; run `plumewatch storage setup`"
         if status == 404 or "not found" in said:
             return f"{url} has no {holds} {name!r}{detail}; `plumewatch storage setup` makes it"
-        if status >= 500 and "read-only" in said.lower():
-            return f"{url} takes no writes at the moment{detail}"
-        return f"{url} answers {status}{detail}"
+        said = said.lower()
+        words = f"answers {status}"
+        if any(sign in said for sign in ("read-only", "read only", "readonly")):
+            words = "takes no writes at the moment"
+        elif "no space left" in said:
+            words = "has a full disk"
+        return f"{url} {words}{detail}"
 
     def _authorization(self) -> dict[str, str]:
         settings = self.settings
@@ -351,6 +402,14 @@ class InfluxHttp:
             )
             heed(client.rest_client.pool_manager)
         return client
+
+
+def _ahead_s(date: str, now: float) -> float:
+    """How far a Date header is ahead of our clock; 0 without one."""
+    try:
+        return email.utils.parsedate_to_datetime(date).timestamp() - now if date else 0.0
+    except ValueError:
+        return 0.0
 
 
 def _header(headers: Sequence[tuple[str, str]], name: str) -> str:

@@ -121,7 +121,6 @@ _DETECTION: Final = Measurement(
         {
             **{kind: f"probability of {kind}, 0 to 1; all six sum to 1" for kind in CLASSES},
             "score": "log-odds of vaping",
-            "level": "log-odds from which this sensor alerts",
             "onset": "beginning of the episode, Unix seconds",
         }
     ),
@@ -225,6 +224,7 @@ _SENSOR_HEALTH: Final = Measurement(
             "last_seen": "receipt of its last live reading, Unix seconds",
             "faults": "events of kind `sensor_fault` that stand",
             "tamper": "1 if an event of kind `tamper` stands",
+            "level": "log-odds of vaping from which it alerts",
             "expected_false_alarms": "false alarms a week that its level makes one expect",
             "budget": "false alarms a week that are tolerable",
         }

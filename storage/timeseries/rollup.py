@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from detection.quantities import COLUMNS
+from storage.timeseries import record_tables
 from storage.timeseries.resolution import MINUTE, QUARTER_HOUR
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def select_rolled(level: Level, aggregate: str, keys: Iterable[str]) -> str:
     )
 
 
-def tidy(tx: sqlite3.Connection, now: float, retention: Retention) -> bool:
+def tidy(tx: sqlite3.Connection, now: float, retention: Retention, old_at: float) -> bool:
     """Make some averages that are due, delete some of what is kept long enough.
 
     Parameters
@@ -93,6 +94,8 @@ def tidy(tx: sqlite3.Connection, now: float, retention: Retention) -> bool:
     now : float
         Unix seconds.
     retention : Retention
+    old_at : float
+        Moment by which is judged what is old enough, Unix seconds.
 
     Returns
     -------
@@ -100,7 +103,7 @@ def tidy(tx: sqlite3.Connection, now: float, retention: Retention) -> bool:
         Whether there is more to do.
     """
     over = int((now - _SETTLED_S) * _NS) // _QUARTER_NS
-    first_kept = int((now - retention.keep_s(None)) * _NS) // _QUARTER_NS
+    first_kept = int((old_at - retention.keep_s(None)) * _NS) // _QUARTER_NS
     due = tx.execute(
         "SELECT sensor, quarter FROM stale WHERE quarter < ? ORDER BY quarter LIMIT ?",
         (over, _BUCKETS),
@@ -119,10 +122,11 @@ def tidy(tx: sqlite3.Connection, now: float, retention: Retention) -> bool:
         tx.execute("DELETE FROM stale WHERE sensor = ? AND quarter = ?", (sensor, quarter))
     if len(due) == _BUCKETS:
         return True
-    deleted = _delete(tx, "reading", first_kept * _QUARTER_NS, now - retention.keep_s(None))
+    deleted = _delete(tx, "reading", first_kept * _QUARTER_NS, old_at - retention.keep_s(None))
     for level in (MINUTE, QUARTER_HOUR):
-        deleted += _delete(tx, level.measurement, int((now - retention.keep_s(level)) * _NS), None)
-    return deleted >= _ROWS
+        before = int((old_at - retention.keep_s(level)) * _NS)
+        deleted += _delete(tx, level.measurement, before, None)
+    return record_tables.delete_old(tx, old_at, retention) + deleted >= _ROWS
 
 
 def _delete(

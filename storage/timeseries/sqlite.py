@@ -135,6 +135,11 @@ class SqliteSeries:
         """Close on exit."""
         self.close()
 
+    def greet(self) -> str:
+        """Say where readings are kept."""
+        self.position()
+        return f"readings are kept in {self.path}"
+
     def position(self) -> int:
         """Journal offset up to which readings are stored here."""
         return self._file.found(lambda db: position(db, _CONSUMER))
@@ -153,6 +158,13 @@ class SqliteSeries:
         StorageUnavailableError
             If the disk refuses; nothing of the batch is then stored.
         """
+        self._store(readings, behind)
+
+    def add(self, readings: Sequence[Reading]) -> None:
+        """Store readings that are not from the journal; see `storage.timeseries.Series`."""
+        self._store(readings, None)
+
+    def _store(self, readings: Sequence[Reading], behind: int | None) -> None:
         repairs = self._file.repairs
         known = dict(self._ids)
 
@@ -174,7 +186,8 @@ class SqliteSeries:
             ]
             tx.executemany(_UPSERT, rows)
             rollup.mark(tx, ((known[r.sensor], to_ns(r.time)) for r in readings))
-            set_position(tx, _CONSUMER, behind)
+            if behind is not None:
+                set_position(tx, _CONSUMER, behind)
 
         self._file.written(store)
         self._ids = known
@@ -308,7 +321,7 @@ class SqliteSeries:
         )
         return coverages({name: int(n) for name, n in rows}, start, end, intervals)
 
-    def tidy(self, now: float) -> bool:
+    def tidy(self, now: float, old_at: float | None = None) -> bool:
         """Make averages that are due, delete what is kept long enough; whether there is more.
 
         Raises
@@ -316,7 +329,8 @@ class SqliteSeries:
         StorageUnavailableError
             If the disk refuses.
         """
-        return self._file.written(lambda tx: rollup.tidy(tx, now, self._retention))
+        old_at = now if old_at is None else old_at
+        return self._file.written(lambda tx: rollup.tidy(tx, now, self._retention, old_at))
 
     def count(self) -> int:
         """Return the number of stored readings."""

@@ -1,4 +1,4 @@
-"""The consumer that fills a time-series store from the journal.
+"""The consumer that fills a time-series store from the journal, or from what else waits for it.
 
 Constraints
 -----------
@@ -18,6 +18,10 @@ Order of operations
    becomes a dead letter ``series_refused``, durable before the cursor passes it; all others are
    stored, in order.
 
+Before the first batch the store is asked whether it is what the configuration says and takes what
+it is given (`SeriesStore.greet`), so that a wrong token is known at the start, not at the first
+reading.
+
 A store that refuses one after the other is more likely set up wrong than fed badly: after
 `refused_in_a_row` of them, a pause as in 3 comes before the next, so that a mistake that is soon
 put right costs few dead letters.
@@ -35,7 +39,7 @@ import logging
 import random
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -45,10 +49,7 @@ from storage.journal_records import DeadLetter
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from storage.journal_records import JournalEntry
-    from storage.reading import Reading
-
-__all__ = ["InThread", "SeriesStore", "SeriesWriter", "WriterSettings", "WriterState"]
+__all__ = ["InThread", "SeriesStore", "SeriesWriter", "Stored", "WriterSettings", "WriterState"]
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,18 @@ _LONGEST_WISH_S: Final = 900.0
 T = TypeVar("T")
 
 
+class Stored(Protocol):
+    """What a store is given."""
+
+    @property
+    def sensor(self) -> str:
+        """Sensor that it is about; empty if none."""
+
+
+S = TypeVar("S", bound=Stored)
+S_contra = TypeVar("S_contra", bound=Stored, contravariant=True)
+
+
 class InThread(Protocol):
     """Runs blocking work elsewhere."""
 
@@ -67,8 +80,17 @@ class InThread(Protocol):
         """Return what ``work(*arguments)`` returns."""
 
 
-class SeriesStore(Protocol):
+class SeriesStore(Protocol[S_contra]):
     """Where readings are written; may block, is called from one thread at a time."""
+
+    def greet(self) -> str:
+        """Ask the store whether it can be written and read; say what it is.
+
+        Raises
+        ------
+        StorageUnavailableError
+            With the sentence that says what does not fit.
+        """
 
     def position(self) -> int:
         """Journal offset up to which readings are stored for good.
@@ -78,12 +100,12 @@ class SeriesStore(Protocol):
         StorageUnavailableError
         """
 
-    def write(self, readings: Sequence[Reading], behind: int) -> None:
+    def write(self, items: Sequence[S_contra], behind: int, /) -> None:
         """Store readings, then or together with it the position behind them.
 
         Parameters
         ----------
-        readings : sequence of Reading
+        items : sequence
             May be empty: the position moves on alone.
         behind : int
 
@@ -110,6 +132,8 @@ class WriterSettings:
         Refused readings without an accepted one between after which a pause is made.
     pace_s : float
         Shortest time between the beginnings of two batches that are not full.
+    origin, reason : str
+        Where a refused reading came from and why it is one, in its dead letter.
     """
 
     batch: int = 2_000
@@ -117,6 +141,8 @@ class WriterSettings:
     last_pause_s: float = 60.0
     refused_in_a_row: int = 100
     pace_s: float = 0.0
+    origin: str = "journal"
+    reason: str = REASON
 
 
 @dataclass(slots=True)
@@ -139,7 +165,7 @@ class WriterState:
     position: int = 0
 
 
-class SeriesWriter:
+class SeriesWriter(Generic[S]):
     """Fill one store.
 
     Parameters
@@ -148,7 +174,7 @@ class SeriesWriter:
         Of the store, for people.
     store : SeriesStore
     read : callable
-        `Journal.read`.
+        `Journal.read`, or one like it.
     bury : callable
         ``await bury(dead_letters)`` returns once they are durable.
     in_thread : callable
@@ -163,8 +189,8 @@ class SeriesWriter:
     def __init__(
         self,
         name: str,
-        store: SeriesStore,
-        read: Callable[[int, int], tuple[list[JournalEntry], int]],
+        store: SeriesStore[S],
+        read: Callable[[int, int], tuple[Sequence[tuple[int, S]], int]],
         bury: Callable[[Sequence[DeadLetter]], Awaitable[None]],
         in_thread: InThread,
         clock: Callable[[], float],
@@ -188,6 +214,7 @@ class SeriesWriter:
 
     async def run(self) -> None:
         """Write until cancelled; set `wake` when the journal has grown."""
+        await self._greet()
         while True:
             self.wake.clear()
             began = time.monotonic()
@@ -204,6 +231,19 @@ class SeriesWriter:
                 if rest > 0:
                     await self._sleep(rest)
 
+    async def _greet(self) -> None:
+        """Return once the store answers as it should."""
+        while True:
+            try:
+                self.state.position = await self._in_thread(self._store.position)
+                said = await self._in_thread(self._store.greet)
+            except StorageError as error:
+                await self._wait(error)
+                continue
+            self._recovered()
+            log.info("%s: %s", self._name, said)
+            return
+
     async def _advance(self) -> int:
         """Read and write one batch; how many places of the journal it was."""
         position = await self._in_thread(self._store.position)
@@ -213,17 +253,17 @@ class SeriesWriter:
             await self._write(entries, behind)
         return behind - position
 
-    async def _write(self, entries: Sequence[JournalEntry], behind: int) -> None:
+    async def _write(self, entries: Sequence[tuple[int, S]], behind: int) -> None:
         """Write entries in order; those refused for good are buried one by one."""
         waiting = [(entries, behind)]
         while waiting:
             part, end = waiting.pop()
             try:
-                await self._in_thread(self._store.write, [e.reading for e in part], end)
+                await self._in_thread(self._store.write, [item for _, item in part], end)
             except BatchRefusedError as error:
                 if len(part) > 1:
                     half = len(part) // 2
-                    waiting += [(part[half:], end), (part[:half], part[half - 1].offset)]
+                    waiting += [(part[half:], end), (part[:half], part[half - 1][0])]
                     continue
                 if not part:
                     raise
@@ -235,14 +275,15 @@ class SeriesWriter:
                 self._recovered()
             self.state.position = end
 
-    async def _refused(self, entry: JournalEntry, error: BatchRefusedError) -> None:
+    async def _refused(self, entry: tuple[int, S], error: BatchRefusedError) -> None:
         if self._in_a_row and self._in_a_row % self._settings.refused_in_a_row == 0:
             await self._wait(error)
-        body = msgspec.json.encode(entry.reading)
+        offset, item = entry
+        body = msgspec.json.encode(item)
         letter = DeadLetter(
             self._clock(),
-            f"journal/{entry.offset}/{entry.reading.sensor}"[:256],
-            REASON,
+            f"{self._settings.origin}/{offset}/{item.sensor}"[:256],
+            self._settings.reason,
             f"{self._name}: {error}"[:300],
             self._name,
             len(body),

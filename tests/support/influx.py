@@ -152,8 +152,8 @@ class FakeServer:
                 asked = (self.command, parts.path, query, dict(self.headers.items()), body)
                 outer.requests.append(asked)
                 status, headers, content = answer(*asked)
-                self.send_response(status)
-                for key, value in headers.items():
+                self.send_response_only(status)
+                for key, value in {"Date": self.date_time_string(), **headers}.items():
                     self.send_header(key, value)
                 if status != 204:
                     self.send_header("Content-Length", str(len(content)))

@@ -30,6 +30,7 @@ class Parts:
         self.canary.on_return(self.canary.due(self.monotonic), self.monotonic + 0.02)
         self.commits = SimpleNamespace(failing="", waiting=0, groups=0)
         self.writer = SimpleNamespace(state=WriterState())
+        self.records = SimpleNamespace(state=WriterState())
         self.counters = Counters(started=NOW, beat=self.monotonic)
         self.watch = SimpleNamespace(position=0, model_version="plume-2")
         self.letters = {"bad_json": 2}
@@ -45,6 +46,7 @@ class Parts:
             intake=self.intake,
             journal=self.journal,
             writer=self.writer,
+            records=self.records,
             counters=self.counters,
             latencies=self.latencies,
             watch=lambda: self.watch,

@@ -9,52 +9,11 @@ import time
 import pytest
 
 from alerts.notify import RecordingNotifier
-from plumewatch.config import parse
 from plumewatch.service import Service, ServiceError
 from storage.errors import StorageUnavailableError
 from storage.reading import Reading
-from tests.support.broker import free_port
+from tests.support.in_process import running, until
 from tests.support.plumes import readings_of_puff
-
-
-@pytest.fixture
-def config(tmp_path, monkeypatch):
-    monkeypatch.setenv("AP_URL", "json://127.0.0.1:9/push")
-    return parse(
-        {
-            "site": "S",
-            "timezone": "UTC",
-            "broker": {"port": free_port()},  # nobody answers: readings are put in by the tests
-            "web": {"port": free_port()},
-            "alerts": {"allow_private_targets": True},
-            "room": [{"id": "r", "name": "Boys", "building": "North", "floor": "2"}],
-            "sensor": [{"id": "n2-boys-1", "room": "r"}],
-            "staff": [{"id": "ap", "name": "AP", "notify": [{"url_env": "AP_URL"}]}],
-        },
-        base=tmp_path,
-    )
-
-
-@contextlib.asynccontextmanager
-async def running(config, **options):
-    service = Service(config, notifier=RecordingNotifier(), **options)
-    stop = asyncio.Event()
-    task = asyncio.create_task(service.run(stop))
-    try:
-        ready = asyncio.create_task(service.ready.wait())
-        await asyncio.wait((task, ready), timeout=10, return_when=asyncio.FIRST_COMPLETED)
-        ready.cancel()
-        yield service
-    finally:
-        stop.set()
-        async with asyncio.timeout(20):
-            await task
-
-
-async def until(met):
-    async with asyncio.timeout(15):
-        while not met():  # noqa: ASYNC110 - what is waited for is in other threads
-            await asyncio.sleep(0.01)
 
 
 def puff():
@@ -294,6 +253,6 @@ async def test_the_journal_is_pruned_behind_all_its_readers(config):
         await service._commit(readings, [])
         await until(lambda: service._watch.position == 20)
         await until(lambda: service.series.position() == 20)
-        await service._retain(15)
+        await service.house.delete(service._state, 15)
         assert service.journal.first_offset() == 16
         assert service.counters.deleted_unread == 0

@@ -1,5 +1,9 @@
 """What answers of an InfluxDB mean: refused, kept for later, or a sentence for people."""
 
+import email.utils
+import time
+import urllib.parse
+
 import httpx
 import pytest
 
@@ -48,6 +52,14 @@ def http(url, secret="hunter2", **more):  # noqa: S107 - made up
         (404, b'{"error":"database not found"}', StorageUnavailableError, "storage setup"),
         (429, b"", StorageUnavailableError, "429"),
         (500, b'{"error":"engine: cache size exceeded"}', StorageUnavailableError, "cache"),
+        (405, b"the server is readonly", StorageUnavailableError, "takes no writes"),
+        (
+            500,
+            b'{"error":"write /x: no space left on device"}',
+            StorageUnavailableError,
+            "full disk",
+        ),
+        (404, b'{"error":"retention policy not found: m1"}', StorageUnavailableError, "not set up"),
         (503, b"storage is in read-only mode", StorageUnavailableError, "takes no writes"),
         (507, b"\x00no space\nleft", StorageUnavailableError, "no space left"),
         (302, b"", StorageUnavailableError, "302"),
@@ -84,6 +96,81 @@ def test_each_generation_is_written_to_in_its_own_way(version, path, expected):
     ]
     assert {w[3]["Authorization"] for w in writes} == {"Token hunter2"}
     assert all("hunter2" not in "".join(w[2].values()) for w in writes)
+
+
+@pytest.mark.parametrize(
+    ("policy", "version", "expected"),
+    [
+        ("m1", "1.8.10", {"db": "air", "rp": "m1", "precision": "ns"}),
+        ("m1", "v2.7.11", {"bucket": "air/m1", "org": "school", "precision": "ns"}),
+        ("m15", "3.2.1", {"bucket": "air/m15", "precision": "ns"}),
+    ],
+)
+def test_each_generation_keeps_what_is_kept_longer_in_its_own_way(policy, version, expected):
+    with answering(204, version=version) as server:
+        http(server.url, org="school").write(b"x y=1 1", policy)
+    assert server.requests[-1][2] == expected
+
+
+def test_a_server_that_was_replaced_is_asked_anew():
+    versions = ["1.8.10", "v2.7.11"]
+
+    def answer(method, path, query, headers, body):
+        if path == "/ping":
+            return 204, {"X-Influxdb-Version": versions[0]}, b""
+        return (404 if (path == "/write") is (len(versions) == 1) else 204), {}, b""
+
+    with FakeServer(answer) as server:
+        client = http(server.url, org="school")
+        client.write(b"x y=1 1")
+        del versions[0]
+        with pytest.raises(StorageUnavailableError, match=r"404|no database"):
+            client.write(b"x y=2 2")
+        client.write(b"x y=2 2")
+    assert [r[1] for r in server.requests] == [
+        "/ping",
+        "/write",
+        "/write",
+        "/ping",
+        "/api/v2/write",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ahead", "said"),
+    [
+        (3 * 86_400 + 60, "its clock is 3 days ahead of ours"),
+        (-7300, "its clock is 2 h behind ours"),
+        (0, ""),
+        (40, ""),
+    ],
+)
+def test_a_clock_that_is_off_is_said(ahead, said):
+    date = email.utils.formatdate(time.time() + ahead, usegmt=True)
+
+    def answer(method, path, query, headers, body):
+        if path == "/query":
+            return 200, {}, b'{"results":[{}]}'
+        return 204, {"X-Influxdb-Version": "1.8.10", "Date": date}, b""
+
+    with FakeServer(answer) as server:
+        client = http(server.url)
+        sentence = client.greet()
+    assert "is InfluxDB 1.x (1.8.10)" in sentence
+    assert said in sentence
+    assert ("clock" in sentence) is bool(said)
+    assert client.said_of_clock() in sentence
+
+
+def test_a_statement_that_changes_something_is_not_in_the_address():
+    answer = b'{"results":[{}]}'
+    with answering(200, answer) as server:
+        http(server.url).query("CREATE USER x WITH PASSWORD 'y'", change=True)
+    method, path, query, headers, body = server.requests[-1]
+    assert (method, path) == ("POST", "/query")
+    assert "q" not in query
+    assert urllib.parse.parse_qs(body.decode()) == {"q": ["CREATE USER x WITH PASSWORD 'y'"]}
+    assert headers["Content-Type"].startswith("application/x-www-form-urlencoded")
 
 
 def test_a_user_and_password_of_1x():
@@ -166,14 +253,19 @@ def test_a_type_conflict_is_refused_and_the_position_stays(influxd, series):
     assert series.position() == 5
 
 
-def test_readings_beyond_retention_are_refused(influxd, tmp_path):
+def test_readings_beyond_retention_are_refused_and_those_of_now_kept(influxd, tmp_path):
     influxql(influxd.url, "CREATE DATABASE brief WITH DURATION 1h")
     settings = InfluxSettings(influxd.url, "brief")
-    with (
-        InfluxSeries(settings, REGISTRY, tmp_path / "influx.db") as store,
-        pytest.raises(BatchRefusedError, match="beyond retention"),
-    ):
-        store.write([Reading("s", 1.0, 1.0, {"pm25": 1.0})], 1)
+    now = time.time()
+    with InfluxSeries(settings, REGISTRY, tmp_path / "influx.db") as store:
+        with pytest.raises(BatchRefusedError, match="beyond retention"):
+            store.write([Reading("s", 1.0, 1.0, {"pm25": 1.0})], 1)
+        recent = Reading("s", now - 86_400, now, {"pm25": 1.0})  # as if its clock were a day ahead
+        with pytest.raises(StorageUnavailableError, match=r"its clock is wrong, or .* setup"):
+            store.write([recent], 1)
+        with pytest.raises(BatchRefusedError):  # together they are told apart by halving
+            store.write([recent, Reading("s", 1.0, 1.0, {"pm25": 1.0})], 2)
+        assert store.position() == 0
 
 
 def test_a_database_that_is_not_there(influxd, tmp_path):

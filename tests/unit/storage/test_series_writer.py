@@ -25,6 +25,9 @@ class FakeStore:
         self.calls = 0
         self.largest = 0
 
+    def greet(self):
+        return "a fake"
+
     def position(self):
         return self.cursor
 
@@ -103,6 +106,34 @@ async def test_everything_in_order_in_bounded_batches(bench):
     assert b.store.kept == list(range(100))
     assert b.store.largest == 16
     assert (b.writer.state.stored, b.writer.state.refused, b.pauses) == (100, 0, [])
+
+
+async def test_the_store_is_asked_before_anything_is_read(bench):
+    store = FakeStore()
+    said = [StorageUnavailableError("the token is wrong"), StorageUnavailableError("away")]
+    b = bench(store)
+    seen = []
+
+    def greet():
+        seen.append((b.writer.state.failing, store.calls))
+        if said:
+            raise said.pop(0)
+        return "a fake"
+
+    store.greet = greet
+    await b.until(lambda: len(seen) == 3 and not b.writer.state.failing)  # nothing to write yet
+    assert seen == [("", 0), ("the token is wrong", 0), ("away", 0)]
+    assert len(b.pauses) == 2
+    b.commit(0, 3)
+    await b.until(lambda: store.cursor == 3)
+
+
+async def test_refused_items_of_another_origin_say_so(bench):
+    b = bench(FakeStore([1]), settings=WriterSettings(origin="record", reason="record_refused"))
+    b.commit(0, 3)
+    await b.until(lambda: b.store.cursor == 3)
+    (letter,) = b.journal.dead_letters()
+    assert (letter.topic, letter.reason) == ("record/2/s", "record_refused")
 
 
 async def test_it_wakes_when_the_journal_grows(bench):

@@ -1,0 +1,283 @@
+"""What waits for the series: nothing is lost over crashes, nothing invented, each waits once."""
+
+import sqlite3
+from dataclasses import replace
+
+import pytest
+
+from alerts import repository, schema, series_due
+from alerts.engine import AlertEngine
+from alerts.incidents import Verdict
+from alerts.watch import Watch
+from detection.class_samples import ClassSamples
+from detection.events import EventKind, EventPhase
+from ingest.validation import may_alert
+from storage import state
+from storage.errors import BatchRefusedError, StorageUnavailableError
+from storage.sqlite import connect, migrate, transaction
+from storage.timeseries.records import MEASUREMENTS, Record, checked
+from storage.timeseries.sqlite import SqliteSeries
+from tests.support.plumes import readings_of_puff
+
+NOW = 1_790_000_000.0
+
+
+@pytest.fixture
+def path(tmp_path):
+    found = tmp_path / "state.db"
+    connection = connect(found)
+    migrate(connection, "state", state.SCRIPTS)
+    migrate(connection, schema.COMPONENT, schema.SCRIPTS)
+    migrate(connection, series_due.COMPONENT, series_due.SCRIPTS)
+    connection.close()
+    return found
+
+
+@pytest.fixture
+def db(path):
+    connection = connect(path)
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def series(tmp_path):
+    with SqliteSeries(tmp_path / "series.db") as store:
+        yield store
+
+
+@pytest.fixture
+def due(path, series):
+    found = series_due.DueRecords(path, series)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def engine(registry, policy):
+    return AlertEngine(registry, policy)
+
+
+def drain(due, limit=100):
+    """Store all that waits; return it."""
+    found = []
+    while True:
+        entries, behind = due.read(0, limit)
+        if behind == 0:
+            return found
+        found += [entry.record for entry in entries]
+        due.write([entry.record for entry in entries], behind)
+
+
+def told(db, engine, event, now=NOW):
+    with transaction(db) as tx:
+        return engine.on_events(tx, [event], now)
+
+
+def test_an_incident_from_alert_to_feedback(db, due, engine, series, make_event):
+    event = make_event(NOW, onset=NOW - 6)
+    (alert,) = told(db, engine, event)
+    records = {r.measurement: r for r in drain(due)}
+    assert records["event"] == Record(
+        "event",
+        NOW - 6,
+        records["event"].fields,
+        sensor="s1",
+        room="n2-boys",
+        kind="vape",
+        id=event.id,
+    )
+    fields = records["event"].fields
+    assert fields["confidence"] == fields["p_vape"] == 0.9
+    assert fields["p_spray"] == pytest.approx(0.1)
+    assert (fields["phase"], fields["withdrawn"], fields["incident"]) == (
+        "alerted",
+        0.0,
+        alert.incident,
+    )
+    assert "end" not in fields
+    assert "PM2.5 rose from 4 to 180" in fields["sentence"]
+    opened = records["incident"]
+    assert (opened.time, opened.room, opened.kind, opened.id) == (
+        NOW,
+        "n2-boys",
+        "vape",
+        alert.incident,
+    )
+    assert (opened.fields["open"], opened.fields["detected_s"]) == (1.0, 6.0)
+    assert not {"notified_s", "acknowledged_s", "resolved_s", "verdict"} & opened.fields.keys()
+
+    with transaction(db) as tx:  # delivered after 2 s, taken after 50 s, a false alarm
+        rows = repository.lease(tx, NOW + 1, owner="p", lease_s=30, limit=10, free=lambda _: 9)
+        for row in rows:
+            repository.sent(tx, row, NOW + 2)
+            engine.delivered(tx, row, NOW + 2)
+        engine.acknowledge(tx, alert.incident, "ap", NOW + 50)
+        engine.feedback(tx, alert.incident, "ap", Verdict.FALSE_ALARM, NOW + 60, cause="steam")
+    told(db, engine, replace(event, phase=EventPhase.ENDED, end=NOW + 60, time=NOW + 60), NOW + 60)
+    with transaction(db) as tx:
+        engine.on_time(tx, NOW + 10_000)
+    latest = {r.measurement: r for r in drain(due)}
+    last_event, last = latest["event"], latest["incident"]
+    assert (last_event.fields["duration_s"], last_event.fields["phase"]) == (66.0, "ended")
+    fields = last.fields
+    assert (fields["notified_s"], fields["acknowledged_s"]) == (2.0, 48.0)
+    assert (fields["false_alarm"], fields["confirmed"], fields["cause"]) == (1.0, 0.0, "steam")
+    assert (fields["notices"], fields["people"], fields["detections"]) == (len(rows), 1.0, 1.0)
+    assert (fields["open"], fields["status"], fields["acknowledged"]) == (0.0, "resolved", 1.0)
+    assert "A. Principal" not in str(last)
+    assert "'ap'" not in str(last.fields.values())  # who took it stays out of the series
+
+    assert series.records("incident", NOW - 1, NOW + 1) == [checked(last)]
+    assert series.records("event", NOW - 10, NOW) == [checked(last_event)]
+    assert series_due.waiting(db) == 0
+
+
+def test_every_field_that_is_made_is_in_the_table(db, due, engine, make_event):
+    told(db, engine, make_event(NOW))
+    for record in drain(due):
+        known = {f.name for f in MEASUREMENTS[record.measurement].fields}
+        assert record.fields.keys() <= known
+
+
+def test_what_changes_often_waits_once_and_behind(db, due, engine, make_event):
+    event = make_event(NOW)
+    told(db, engine, event)
+    for k in range(1, 5):
+        told(db, engine, replace(event, phase=EventPhase.UPDATED, time=NOW + k), NOW + k)
+    assert series_due.waiting(db) == 2
+    entries, behind = due.read(0, 100)
+    told(db, engine, replace(event, phase=EventPhase.WITHDRAWN, time=NOW + 9), NOW + 9)
+    due.write([e.record for e in entries], behind)
+    assert series_due.waiting(db) == 2  # it changed while it was being written
+    (again,) = [r for r in drain(due) if r.measurement == "event"]
+    assert again.fields["withdrawn"] == 1.0
+
+
+def test_an_outage_of_several_sensors_has_no_room(db, due, engine, make_event):
+    event = make_event(NOW, sensor="2 sensors", kind=EventKind.OFFLINE)
+    told(db, engine, event)
+    records = {r.measurement: r for r in drain(due)}
+    assert (records["event"].sensor, records["event"].room) == ("2 sensors", "")
+    assert records["event"].kind == "offline"
+
+
+def test_a_crash_between_series_and_deletion_writes_again(db, due, engine, series, make_event):
+    told(db, engine, make_event(NOW))
+    entries, _ = due.read(0, 100)
+    series.record([e.record for e in entries])
+    before = series.records("event", 0, NOW + 1)
+    assert series_due.waiting(db) == 2
+    drain(due)
+    assert series.records("event", 0, NOW + 1) == before
+
+
+@pytest.mark.parametrize("error", [StorageUnavailableError("away"), BatchRefusedError("no")])
+def test_a_series_that_does_not_take_them(db, due, engine, make_event, error, monkeypatch):
+    told(db, engine, make_event(NOW))
+    entries, behind = due.read(0, 100)
+
+    def refuse(_):
+        raise error
+
+    monkeypatch.setattr(due._series, "record", refuse)
+    with pytest.raises(type(error)):
+        due.write([e.record for e in entries], behind)
+    assert series_due.waiting(db) == 2
+
+
+def test_a_damaged_or_vanished_one_is_passed(db, due):
+    with transaction(db) as tx:
+        series_due.append(tx, [Record("pipeline", NOW, {"ready": 1.0})])
+        tx.execute("INSERT INTO series_due (measurement, body) VALUES ('pipeline', x'00ff')")
+        tx.execute("INSERT INTO series_due (measurement, key) VALUES ('incident', 'gone')")
+    assert len(drain(due)) == 1
+    assert series_due.waiting(db) == 0
+
+
+def test_samples_over_the_bound_are_given_up_and_incidents_never(db, engine, make_event):
+    told(db, engine, make_event(NOW))
+    with transaction(db) as tx:
+        series_due.append(tx, [Record("pipeline", NOW + k, {"ready": 1.0}) for k in range(50)])
+        assert series_due.bound(tx, 100) == 0
+        assert series_due.bound(tx, 12) == 40
+        assert series_due.waiting(tx) == 12
+        assert series_due.bound(tx, 0) == 10
+        assert series_due.bound(tx, 0) == 0
+        assert series_due.waiting(tx) == 2
+
+
+def test_those_of_before_wait_when_the_tables_are_made(tmp_path, engine, make_event):
+    connection = connect(tmp_path / "old.db")
+    migrate(connection, schema.COMPONENT, schema.SCRIPTS)
+    told(connection, engine, make_event(NOW))
+    migrate(connection, series_due.COMPONENT, series_due.SCRIPTS)
+    assert series_due.waiting(connection) == 2
+    with transaction(connection) as tx:
+        tx.execute("DELETE FROM series_due")
+        series_due.mark_all(tx)
+        series_due.mark_all(tx)
+    assert series_due.waiting(connection) == 2
+    connection.close()
+
+
+def test_what_stands(db, engine, make_event):
+    told(db, engine, make_event(NOW, kind=EventKind.SENSOR_FAULT, detail="pm25 is frozen"))
+    told(db, engine, make_event(NOW, sensor="s2", kind=EventKind.TAMPER))
+    told(db, engine, make_event(NOW, sensor="s3", kind=EventKind.VAPE))
+    assert series_due.standing(db) == {
+        "s1": (1, False, "pm25 is frozen"),
+        "s2": (0, True, ""),
+    }
+    over = make_event(NOW, sensor="s2", kind=EventKind.TAMPER, phase=EventPhase.ENDED, end=NOW + 1)
+    told(db, engine, over)
+    assert series_due.standing(db).keys() == {"s1"}
+
+
+class TestWatch:
+    """Class probabilities commit with the batch that they are of."""
+
+    def watch(self, db, engine, read=lambda *_: ([], 0)):
+        made = Watch(db, engine, may_alert, samples=ClassSamples())
+        made.open(read)
+        return made
+
+    def detections(self, db):
+        rows = db.execute("SELECT body FROM series_due WHERE body IS NOT NULL ORDER BY seq")
+        return [series_due._DECODER.decode(row[0]) for row in rows]
+
+    def test_they_wait_once_whatever_the_disk_does(self, db, path, engine):
+        watch = self.watch(db, engine)
+        readings = readings_of_puff("s1")
+        other = sqlite3.connect(path)
+        db.execute("PRAGMA busy_timeout=1")
+        for k in range(0, len(readings), 50):
+            batch = readings[k : k + 50]
+            events = watch.step(batch)
+            other.execute("BEGIN IMMEDIATE")
+            for _ in range(2):
+                with pytest.raises(sqlite3.OperationalError, match="locked"):
+                    watch.commit(events, k + len(batch), batch[-1].received)
+            other.rollback()
+            watch.commit(events, k + len(batch), batch[-1].received)
+        other.close()
+        found = self.detections(db)
+        assert len(found) >= 5
+        times = [r.time for r in found]
+        assert times == sorted(set(times))
+        assert all(checked(r) for r in found)
+        assert {r.sensor for r in found} == {"s1"}
+
+    def test_what_is_read_again_at_the_start_gives_none(self, db, engine, tmp_path):
+        from storage.journal import Journal
+
+        with Journal(tmp_path / "journal.db") as journal:
+            journal.commit(readings_of_puff("s1"))
+            watch = self.watch(db, engine, journal.read)
+            entries, position = journal.read(0, 1000)
+            watch.commit(watch.step([e.reading for e in entries]), position, NOW)
+            before = self.detections(db)
+            assert before
+            again = self.watch(db, engine, journal.read)  # no snapshot: all is stepped again
+            again.commit([], position, NOW)
+            assert self.detections(db) == before

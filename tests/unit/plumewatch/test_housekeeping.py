@@ -1,0 +1,122 @@
+"""What the service measures of itself, and a deletion that no wrong clock can hurry."""
+
+import asyncio
+import contextlib
+import logging
+import time
+
+import pytest
+
+from plumewatch.housekeeping import FASTEST, RetentionClock
+from storage.reading import Reading
+from storage.timeseries.records import checked
+from tests.support.in_process import running, until
+from tests.support.plumes import readings_of_puff
+
+DAY = 86_400.0
+
+
+class TestRetentionClock:
+    def test_it_follows_a_clock_that_goes_right(self):
+        clock = RetentionClock(None)
+        for k in range(100):
+            assert clock.follow(1e9 + 60.0 * k, 60.0) == 1e9 + 60.0 * k
+            assert clock.behind_s == 0.0
+
+    def test_a_jump_is_followed_slowly_and_put_right_at_once(self):
+        clock = RetentionClock(1e9)
+        ahead = 1e9 + 400 * DAY
+        for k in range(1, 1441):  # a day of minutes
+            at = clock.follow(ahead + 60.0 * k, 60.0)
+        assert at - 1e9 == pytest.approx(FASTEST * DAY)
+        assert clock.behind_s == pytest.approx((400 + 1 - FASTEST) * DAY)
+        assert clock.follow(1e9 + DAY, 60.0) == 1e9 + DAY
+        assert clock.behind_s == 0.0
+
+    def test_after_a_summer_it_catches_up_in_days(self):
+        clock, now, minutes = RetentionClock(1e9), 1e9 + 75 * DAY, 0
+        while clock.follow(now := now + 60.0, 60.0) < now:
+            minutes += 1
+        assert minutes / 1440 == pytest.approx(75 / (FASTEST - 1), rel=0.01)
+
+
+async def test_samples_of_sensors_and_service_reach_the_series(config):
+    async with running(config) as service:
+        began = time.time()
+        readings = readings_of_puff(start=began - 300)
+        await service._commit(readings, [])
+        await until(lambda: service.writer.state.stored == len(readings))
+        await until(lambda: service._notifier.sent)
+        await service.house.measure(service._watch, service._state)
+        await until(lambda: service.series.records("pipeline", began, time.time() + 1))
+        (sample,) = service.series.records("pipeline", began, time.time() + 1)
+        fields = sample.fields
+        assert fields["detected"] == fields["stored"] == len(readings)
+        assert (fields["alerts"], fields["sensors"]) == (1.0, 1.0)
+        assert fields["ready_broker"] == fields["ready"] == 0.0
+        assert fields["ready_store"] == 1.0
+        assert "broker" in fields["failing"]
+        assert fields["commits"] >= 1
+        (health,) = service.series.records("sensor_health", began, time.time() + 1)
+        assert (health.sensor, health.fields["state"]) == ("n2-boys-1", "alive")
+        assert (health.fields["tamper"], health.fields["faults"]) == (0.0, 0.0)
+        assert checked(health) == health
+        end = time.time() + 1
+        assert service.series.records("detection", began - 300, end, sensor="n2-boys-1")
+        (event,) = service.series.records("event", began - 300, end)
+        assert event.kind == "vape"
+        assert len(service.series.records("incident", began - 300, end, room="r")) == 1
+        await until(
+            lambda: service.series.records("incident", began - 300, end)[0].fields.get("notices")
+        )
+        await service.house.measure(service._watch, service._state)
+        await until(lambda: len(service.series.records("pipeline", began, time.time() + 1)) == 2)
+        second = service.series.records("pipeline", began, time.time() + 1)[1].fields
+        assert (second["detected"], second["alerts"]) == (0.0, 0.0)  # of this period alone
+        assert len(service.series.records("sensor_health", began, time.time() + 1)) == 1
+
+
+async def test_records_that_wait_over_a_restart(config, monkeypatch):
+    from storage.errors import StorageUnavailableError
+
+    def away(_):
+        raise StorageUnavailableError("the series is away")
+
+    began = time.time()
+    async with running(config) as service:
+        monkeypatch.setattr(service.series, "record", away)
+        await service._commit(readings_of_puff(start=began - 300), [])
+        await until(lambda: service._notifier.sent)
+        await until(lambda: service.records.state.failing)
+        assert service.health.parts()[-1].says == "the series is away"
+    async with running(config) as service:
+        await until(lambda: service.series.records("incident", began - 300, time.time()))
+        assert service.series.records("detection", began - 300, time.time())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await asyncio.Event().wait()
+        assert service.records.state.failing == ""
+
+
+async def test_a_clock_that_is_set_ahead_deletes_nothing(config, caplog):
+    ahead = [0.0]
+    began = time.time()
+
+    def clock():
+        return time.time() + ahead[0]
+
+    readings = [Reading("n2-boys-1", began - 9 + k, began, {"pm25": 4.0}) for k in range(5)]
+    for jump in (0.0, 400 * DAY, 401 * DAY):
+        ahead[0] = jump
+        async with running(config, clock=clock) as service:
+            if not jump:
+                await service._commit(readings, [])
+                await until(lambda: service.writer.state.stored == len(readings))
+            snapshot = service._watch.save_snapshot()
+            with caplog.at_level(logging.WARNING):
+                await service.house.delete(service._state, snapshot)
+            assert service.series.count() == len(readings)
+            assert service.journal.last_offset() - service.journal.first_offset() == 4
+            held = service.pipeline().counters["days that deletion waits for the clock"]
+            assert held == pytest.approx(jump / DAY, abs=1)
+    assert sum("set it right" in r.message for r in caplog.records) == 2
