@@ -34,6 +34,9 @@ app.add_typer(mapping_app, name="mapping")
 levels_app = typer.Typer(help="What each sensor alerts from, and what that costs.")
 app.add_typer(levels_app, name="levels")
 
+export_app = typer.Typer(help="What is stored, as files.", no_args_is_help=True)
+app.add_typer(export_app, name="export")
+
 storage_app = typer.Typer(help="Where readings are stored for good.", no_args_is_help=True)
 app.add_typer(storage_app, name="storage")
 
@@ -214,6 +217,84 @@ def storage_setup(
     from plumewatch.storage_command import run_setup  # noqa: PLC0415
 
     raise typer.Exit(run_setup(config, sys.stdout, time.time(), reader_file))
+
+
+@storage_app.command("retry")
+def storage_retry(config: ConfigOption = Path("plumewatch.toml")) -> None:
+    """Store readings again that the series refused, when what was wrong is put right."""
+    from plumewatch.transfer_command import run_retry  # noqa: PLC0415
+
+    raise typer.Exit(run_retry(config, sys.stdout))
+
+
+@export_app.command("readings")
+def export_readings(
+    start: Annotated[
+        str,
+        typer.Option("--from", help="Date, date with time, or Unix seconds; oldest if left out."),
+    ] = "",
+    end: Annotated[
+        str, typer.Option("--to", help="The same; a date includes that day; newest if left out.")
+    ] = "",
+    kind: Annotated[str, typer.Option("--format", help="csv or parquet.")] = "csv",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File; readings.csv or readings.parquet.")
+    ] = None,
+    sensor: Annotated[
+        list[str] | None, typer.Option("--sensor", help="Only of this sensor; may be repeated.")
+    ] = None,
+    config: ConfigOption = Path("plumewatch.toml"),
+    *,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write over a file that is there.")
+    ] = False,
+) -> None:
+    """Write stored readings to a file, in time order, as many as there are."""
+    from plumewatch.transfer_command import run_export  # noqa: PLC0415
+
+    if kind not in ("csv", "parquet"):
+        raise _fail(f"--format {kind}: csv or parquet", USAGE)
+    raise typer.Exit(
+        run_export(
+            config,
+            start=start,
+            end=end,
+            kind="csv" if kind == "csv" else "parquet",
+            out=out,
+            sensors=sensor or [],
+            force=force,
+            now=time.time(),
+        )
+    )
+
+
+@app.command("import")
+def import_readings(
+    files: Annotated[list[Path], typer.Argument(help="Old readings, .csv or .csv.gz.")],
+    config: ConfigOption = Path("plumewatch.toml"),
+    column: Annotated[
+        list[str] | None,
+        typer.Option("--column", help="KEY=HEADER, such as pm25='PM2.5 (ug/m3)'; may be repeated."),
+    ] = None,
+    sensor: Annotated[
+        str, typer.Option("--sensor", help="Sensor of files without such a column.")
+    ] = "",
+    time_format: Annotated[
+        str, typer.Option("--time-format", help="Such as '%m/%d/%Y %H:%M'; the school's zone.")
+    ] = "",
+    rejected: Annotated[
+        Path | None, typer.Option("--rejected", help="Where to list the rows that are left out.")
+    ] = None,
+) -> None:
+    """Load old readings into the store; nothing of them alerts, and again changes nothing."""
+    from plumewatch.transfer_command import ImportOptions, columns_of, run_import  # noqa: PLC0415
+
+    try:
+        columns = columns_of(column or [])
+    except ValueError as error:
+        raise _fail(str(error), USAGE) from error
+    options = ImportOptions(columns, sensor, time_format, rejected)
+    raise typer.Exit(run_import(config, files, options, time.time()))
 
 
 @app.command("dead-letters")

@@ -5,11 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
 from alerts.errors import PolicyError
 from alerts.policy import AlertPolicy
+from plumewatch.bars import progress
 from plumewatch.config import ConfigError, PlumewatchConfig, load
 from plumewatch.recordings import RecordingError
 from plumewatch.replay import replay, write_alerts, write_events
@@ -52,15 +50,7 @@ def run_replay(
     except (ConfigError, PolicyError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    console = Console(stderr=True)
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )
+    bar = progress()
     total = sum(path.stat().st_size for path in readings)
     try:
         with bar:

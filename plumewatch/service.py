@@ -65,7 +65,7 @@ from storage.errors import StorageError
 from storage.journal import Journal
 from storage.lease import Lease
 from storage.sqlite import transaction
-from storage.timeseries.writer import SeriesWriter, WriterSettings
+from storage.timeseries.writer import RECORD_REASON, SeriesWriter, WriterSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -216,7 +216,7 @@ class Service:
             partial(self._commit, []),
             partial(self.in_thread, "series"),
             clock,
-            settings=WriterSettings(batch=500, origin="record", reason="record_refused"),
+            settings=WriterSettings(batch=500, origin="record", reason=RECORD_REASON),
         )
         self.latencies = Latencies()
         self.health = Health(

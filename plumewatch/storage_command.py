@@ -5,10 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, TextIO
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
 from ingest.decoders import DECODERS
+from plumewatch.bars import progress
 from plumewatch.config import ConfigError, load
 from plumewatch.paths import DataPaths
 from plumewatch.timeseries_settings import influx_settings, retention_of
@@ -22,18 +20,7 @@ if TYPE_CHECKING:
 
     from storage.timeseries.influx_http import InfluxSettings
 
-__all__ = ["progress", "run_setup"]
-
-
-def progress() -> Progress:
-    """Return a bar on standard error."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
+__all__ = ["run_setup"]
 
 
 def run_setup(path: Path, out: TextIO, now: float, reader_file: Path | None = None) -> int:

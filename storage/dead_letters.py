@@ -11,11 +11,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from storage.journal import DeadLetter
+from storage.sqlite import transaction
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterable
 
-__all__ = ["Buried", "buried", "buried_counts", "find_buried", "visible"]
+__all__ = ["Buried", "buried", "buried_counts", "find_buried", "forget", "visible"]
 
 MOST: Final = 1_000
 """Largest number of dead letters read at once."""
@@ -66,6 +68,17 @@ def find_buried(
         (reason, source, before, max(1, min(limit, MOST))),
     )
     return [Buried(int(row[0]), DeadLetter(*tuple(row)[1:])) for row in rows]
+
+
+def forget(connection: sqlite3.Connection, numbers: Iterable[int]) -> None:
+    """Delete dead letters: what they held has come to where it belongs.
+
+    Raises
+    ------
+    sqlite3.Error
+    """
+    with transaction(connection) as tx:
+        tx.executemany("DELETE FROM dead_letter WHERE id = ?", [(n,) for n in numbers])
 
 
 def buried(connection: sqlite3.Connection, number: int) -> Buried | None:

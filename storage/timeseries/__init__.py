@@ -159,6 +159,16 @@ class Series(SeriesReader, Protocol):
             Only of this one; a measurement that is not about such has none.
         """
 
+    def between(self, start: float, end: float) -> list[Reading]:
+        """Return all readings of all sensors in ``[start, end)``, by time, then sensor.
+
+        As they were received, but for `Reading.seq`, which is not stored; of one sensor and moment
+        there is one, which joins what several said.
+        """
+
+    def span(self) -> tuple[float, float] | None:
+        """Event times of the oldest and the newest reading, Unix seconds; None if there is none."""
+
     def events(self, start: float, end: float, sensor: str | None = None) -> list[StoredEvent]:
         """Return what devices reported in ``[start, end)``, by time, then sensor."""
 
@@ -189,6 +199,9 @@ class Series(SeriesReader, Protocol):
         ------
         StorageUnavailableError
         """
+
+    def unaveraged(self) -> int:
+        """Return the number of quarters of an hour that wait for `tidy`."""
 
     def count(self) -> int:
         """Return the number of stored readings."""

@@ -21,6 +21,7 @@ import math
 import time
 from functools import partial
 from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from detection.quantities import COLUMNS
@@ -42,7 +43,16 @@ from storage.timeseries.resolution import (
     choose,
     stretched,
 )
-from storage.timeseries.tables import columns, coverages, every_ns, merged, quantities_of, split_at
+from storage.timeseries.tables import (
+    columns,
+    coverages,
+    every_ns,
+    merged,
+    quantities_of,
+    reading_of,
+    split_at,
+    words,
+)
 
 if TYPE_CHECKING:
     import sqlite3
@@ -69,6 +79,7 @@ _LOOK_S: Final = 300.0
 _MARGIN_S: Final = 3600.0
 _NAMES: Final = 50
 """Sensors named in one statement; it has to fit into a URL."""
+_SAID: Final = '"events", "faults", "flags"'
 _ALL: Final = ", ".join(f'"{key}"' for key in COLUMNS)
 
 
@@ -145,6 +156,17 @@ class InfluxSeries:
     def greet(self) -> str:
         """Ask the server what it is and whether it fits; see `InfluxHttp.greet`."""
         return self.http.greet()
+
+    def check_set_up(self) -> None:
+        """Look whether there is a place for averages and what is kept as long as they.
+
+        Raises
+        ------
+        StorageUnavailableError
+            With the sentence that says what is missing; readings are taken all the same.
+        """
+        for level in (MINUTE, QUARTER_HOUR):
+            self.http.query(f'SELECT "n" FROM {self._at(level, level.measurement)} LIMIT 1')  # noqa: S608 - names of ours
 
     def position(self) -> int:
         """Journal offset up to which readings are stored there."""
@@ -277,6 +299,46 @@ class InfluxSeries:
             rows += self._in_steps(chosen, f'"{measurement}"', mine, (split, last), step)
         return columns([row for row in rows if any(v is not None for v in row[1:])], keys)
 
+    def between(self, start: float, end: float) -> list[Reading]:
+        """Return all readings of all sensors in a span; see `storage.timeseries.Series`."""
+        found: dict[str, list[list[Any]]] = {}
+        for measurement, name in ((READING, "sensor"), (QUARANTINE, "name")):
+            for row in self._rows(
+                f'SELECT "{name}", {_ALL}, {_SAID}, "received" FROM "{measurement}"'  # noqa: S608 - constants
+                f" WHERE time >= {to_ns(start)} AND time < {to_ns(end)}"
+            ):
+                received, flags = row[-1], row[-2] or ""  # flags are those of the first
+                said = [row[0], received, *row[2:-2], flags, received]
+                found.setdefault(str(row[1]), []).append(said)
+        return sorted(
+            (reading_of(name, row) for name, rows in found.items() for row in _joined(rows)),
+            key=attrgetter("time", "sensor"),
+        )
+
+    def span(self) -> tuple[float, float] | None:
+        """Event times of the oldest and the newest reading; None if there is none."""
+        times = [
+            row[0] // 1000 / 1e6
+            for name in (READING, QUARANTINE)
+            for order in ("ASC", "DESC")
+            for row in self._rows(f'SELECT "received" FROM "{name}" ORDER BY time {order} LIMIT 1')  # noqa: S608 - constants
+        ]
+        return (min(times), max(times)) if times else None
+
+    def add_averages(
+        self, level: Level, rows: Iterable[tuple[str, int, Mapping[str, float]]]
+    ) -> None:
+        """Store averages that were made elsewhere (`storage.timeseries.sqlite`).
+
+        Raises
+        ------
+        StorageUnavailableError
+        BatchRefusedError
+        """
+        lines = self._encoder.averages(level.measurement, rows)
+        if lines:
+            self.http.write(lines, level.name)
+
     def events(self, start: float, end: float, sensor: str | None = None) -> list[StoredEvent]:
         """Return what devices reported in ``[start, end)``, by time, then sensor."""
         found: list[StoredEvent] = []
@@ -289,7 +351,7 @@ class InfluxSeries:
                 + (f" AND {mine}" if mine else "")
             )
             found += [
-                StoredEvent(ns // 1000 / 1e6, who, _words(events), _words(faults))
+                StoredEvent(ns // 1000 / 1e6, who, words(events), words(faults))
                 for ns, events, faults, _, who in rows
                 if events or faults
             ]
@@ -323,6 +385,11 @@ class InfluxSeries:
                     influx_rollup.fold(self.http, level, start, start + QUARTER_HOUR.step_s)
             self._file.written(partial(influx_rollup.clear, quarter=quarter))
         return bool(due)
+
+    def unaveraged(self) -> int:
+        """Return the number of quarters of an hour that wait for `tidy`."""
+        row = self._file.found(lambda db: db.execute("SELECT count(*) FROM stale").fetchone())
+        return int(row[0])
 
     def count(self) -> int:
         """Return the number of stored points."""
@@ -430,10 +497,6 @@ def _joined(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
             first = [b if a is None else a for a, b in zip(first, other, strict=True)]
         found.append([micro * 1000, *first])
     return found
-
-
-def _words(text: str | None) -> tuple[str, ...]:
-    return tuple(text.split()) if text else ()
 
 
 def _prepare(connection: sqlite3.Connection) -> None:

@@ -20,7 +20,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from detection.quantities import COLUMNS
-from storage.timeseries.line_protocol import READING, TAGS, head, to_ns
+from storage.timeseries.line_protocol import READING, TAGS, average_fields, head, to_ns
 from storage.timeseries.resolution import QUARTER_HOUR
 
 if TYPE_CHECKING:
@@ -102,11 +102,7 @@ def _lines(level: Level, series: dict[str, Any]) -> Iterator[str]:
     columns = series["columns"]
     for values in series["values"]:
         row = {**dict(zip(columns, values, strict=True)), **series.get("tags", {})}
-        fields = [
-            f"{key}={float(row[key])!r}"
-            for key in columns
-            if key != "time" and key not in TAGS and row[key] is not None
-        ]
+        fields = {k: row[k] for k in columns if k not in ("time", *TAGS) and row[k] is not None}
         if row.get("n"):
             place = head(level.measurement, {tag: str(row.get(tag) or "") for tag in TAGS})
-            yield f"{place} {','.join(fields)} {row['time']}"
+            yield f"{place} {average_fields(fields)} {row['time']}"

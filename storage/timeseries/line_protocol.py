@@ -42,6 +42,7 @@ __all__ = [
     "TAGS",
     "LineEncoder",
     "Slots",
+    "average_fields",
     "field_text",
     "head",
     "tag_value",
@@ -134,6 +135,25 @@ class LineEncoder:
         """Return one line a reading, in order, in UTF-8."""
         return "\n".join([self.line(r) for r in readings]).encode("utf-8", "replace")
 
+    def averages(
+        self, measurement: str, rows: Iterable[tuple[str, int, Mapping[str, float]]]
+    ) -> bytes:
+        """Return one line an average of a registered sensor; of others none are kept.
+
+        Parameters
+        ----------
+        measurement : str
+        rows : iterable of (str, int, mapping)
+            Sensor, nanoseconds, fields.
+        """
+        return "\n".join(
+            [
+                f"{measurement}{place.removeprefix(READING)} {average_fields(fields)} {at}"
+                for sensor, at, fields in rows
+                if (place := self._heads.get(sensor)) is not None
+            ]
+        ).encode("utf-8", "replace")
+
     def line(self, reading: Reading) -> str:
         """Return the line of one reading, without a line break at its end."""
         fields = ",".join(
@@ -163,13 +183,27 @@ class LineEncoder:
         return f"{head} {fields} {at}"
 
 
+def average_fields(fields: Mapping[str, float]) -> str:
+    """Write the fields of an average; ``n`` is a whole number, as servers count.
+
+    Examples
+    --------
+    >>> average_fields({"pm25": 4, "n": 12.0})
+    'pm25=4.0,n=12i'
+    """
+    return ",".join(
+        f"n={int(value)}i" if key == "n" else f"{key}={float(value)!r}"
+        for key, value in fields.items()
+    )
+
+
 def head(measurement: str, tags: Mapping[str, str]) -> str:
     r"""Write measurement and tags; those that are empty are left out.
 
     Examples
     --------
     >>> print(head("reading", {"sensor": "n2", "room": "Boys, 2nd", "floor": ""}))
-    reading,room=Boys\\,\\ 2nd,sensor=n2
+    reading,room=Boys\,\ 2nd,sensor=n2
     """
     pairs = [(key, tag_value(text)) for key, text in sorted(tags.items())]
     return measurement + "".join(f",{key}={_escaped(text)}" for key, text in pairs if text)

@@ -9,6 +9,7 @@ and instant only fills what the first left empty.
 from __future__ import annotations
 
 import time
+from operator import attrgetter
 from typing import TYPE_CHECKING, Self
 
 from detection.quantities import COLUMNS
@@ -25,12 +26,14 @@ from storage.timeseries.tables import (
     every_ns,
     merged,
     quantities_of,
+    reading_of,
     split_at,
+    words,
 )
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from storage.reading import Reading
     from storage.timeseries import Aggregate, Coverage, LatestReading
     from storage.timeseries.records import Record
+    from storage.timeseries.resolution import Level
 
 __all__ = ["SqliteSeries", "to_ns"]
 
@@ -67,12 +71,13 @@ SCRIPTS = (
 _CONSUMER = "series"
 _NS = 1_000_000_000
 _LATEST_ROWS = 12
+_PAGE = 5_000
 _SQL = {"mean": "avg", "min": "min", "max": "max"}
 _ALL = ("sensor", "time", "received", *COLUMNS, "events", "faults", "flags")
 _UPSERT = (
     f"INSERT INTO reading ({', '.join(_ALL)}) VALUES ({', '.join('?' * len(_ALL))})"  # noqa: S608 - names from the table of quantities
     " ON CONFLICT (sensor, time) DO UPDATE SET "
-    + ", ".join(f"{c} = coalesce({c}, excluded.{c})" for c in _ALL[3:])
+    + ", ".join(f"{c} = coalesce({c}, excluded.{c})" for c in _ALL[3:-1])  # flags are of the first
 )
 
 
@@ -293,6 +298,54 @@ class SqliteSeries:
         rows = self._file.found(found)
         return columns([row for row in rows if any(v is not None for v in row[1:])], keys)
 
+    def between(self, start: float, end: float) -> list[Reading]:
+        """Return all readings of all sensors in a span; see `storage.timeseries.Series`."""
+        chosen = ", ".join(("time", "received", *COLUMNS, "events", "faults", "flags"))
+        statement = f"SELECT {chosen} FROM reading WHERE sensor = ? AND time >= ? AND time < ?"  # noqa: S608 - names from the table of quantities
+
+        def found(db: sqlite3.Connection) -> list[Reading]:
+            sensors = db.execute("SELECT id, name FROM sensor").fetchall()
+            return [
+                reading_of(name, row)
+                for sensor, name in sensors
+                for row in db.execute(statement, (sensor, to_ns(start), to_ns(end)))
+            ]
+
+        return sorted(self._file.found(found), key=attrgetter("time", "sensor"))
+
+    def span(self) -> tuple[float, float] | None:
+        """Event times of the oldest and the newest reading; None if there is none."""
+        first, last = self._file.found(
+            lambda db: db.execute(
+                "SELECT min(first), max(last) FROM (SELECT"
+                " (SELECT min(time) FROM reading WHERE sensor = id) AS first,"
+                " (SELECT max(time) FROM reading WHERE sensor = id) AS last FROM sensor)"
+            ).fetchone()
+        )
+        return None if first is None else (first / _NS, last / _NS)
+
+    def averages(self, level: Level) -> Iterator[tuple[str, int, dict[str, float]]]:
+        """Averages of all sensors: sensor, nanoseconds, fields with ``n``; in no order.
+
+        Raises
+        ------
+        StorageUnavailableError
+        """
+        names = ["n", *(f"{key}{suffix}" for key in COLUMNS for suffix in ("", "_min", "_max"))]
+        statement = f"SELECT time, {', '.join(names)} FROM {level.measurement}"  # noqa: S608 - names from tables
+        sensors = self._file.found(lambda db: db.execute("SELECT id, name FROM sensor").fetchall())
+        for sensor, name in sensors:
+            behind = -(2**62)
+            while rows := self._file.found(
+                lambda db, chosen=(sensor, behind): db.execute(  # type: ignore[misc]
+                    f"{statement} WHERE sensor = ? AND time > ? ORDER BY time LIMIT {_PAGE}", chosen
+                ).fetchall()
+            ):
+                behind = rows[-1][0]
+                for row in rows:
+                    pairs = zip(names, row[1:], strict=True)
+                    yield name, row[0], {k: float(v) for k, v in pairs if v is not None}
+
     def events(self, start: float, end: float, sensor: str | None = None) -> list[StoredEvent]:
         """Return what devices reported in ``[start, end)``, by time, then sensor."""
         rows = self._file.found(
@@ -304,7 +357,7 @@ class SqliteSeries:
             ).fetchall()
         )
         return [
-            StoredEvent(time / _NS, name, _words(events), _words(faults))
+            StoredEvent(time / _NS, name, words(events), words(faults))
             for time, name, events, faults in rows
         ]
 
@@ -332,6 +385,11 @@ class SqliteSeries:
         old_at = now if old_at is None else old_at
         return self._file.written(lambda tx: rollup.tidy(tx, now, self._retention, old_at))
 
+    def unaveraged(self) -> int:
+        """Return the number of quarters of an hour of sensors that wait for `tidy`."""
+        row = self._file.found(lambda db: db.execute("SELECT count(*) FROM stale").fetchone())
+        return int(row[0])
+
     def count(self) -> int:
         """Return the number of stored readings."""
         row = self._file.found(lambda db: db.execute("SELECT count(*) FROM reading").fetchone())
@@ -340,16 +398,11 @@ class SqliteSeries:
     @staticmethod
     def _sensor_id(connection: sqlite3.Connection, known: dict[str, int], name: str) -> int:
         found = known.get(name)
-        if found is None:
-            row = connection.execute(
-                "INSERT INTO sensor (name) VALUES (?) RETURNING id", (name,)
-            ).fetchone()
+        if found is None:  # another process may have made it meanwhile
+            connection.execute("INSERT OR IGNORE INTO sensor (name) VALUES (?)", (name,))
+            row = connection.execute("SELECT id FROM sensor WHERE name = ?", (name,)).fetchone()
             found = known[name] = int(row[0])
         return found
-
-
-def _words(text: str | None) -> tuple[str, ...]:
-    return tuple(text.split()) if text else ()
 
 
 def _prepare(connection: sqlite3.Connection) -> None:

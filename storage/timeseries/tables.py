@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from detection.quantities import COLUMN_INDEX
+from detection.quantities import COLUMN_INDEX, COLUMNS
+from storage.reading import Reading
 from storage.timeseries import Coverage, LatestReading
 
 if TYPE_CHECKING:
@@ -15,7 +16,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["columns", "coverages", "every_ns", "merged", "quantities_of", "split_at"]
+__all__ = [
+    "columns",
+    "coverages",
+    "every_ns",
+    "merged",
+    "quantities_of",
+    "reading_of",
+    "split_at",
+    "words",
+]
 
 _NS: Final = 1_000_000_000
 _LATEST_S: Final = 120
@@ -48,6 +58,22 @@ def merged(rows: Sequence[Sequence[Any]], keys: Sequence[str]) -> LatestReading:
             if value is not None:
                 values.setdefault(key, float(value))
     return LatestReading(newest / _NS, values)
+
+
+def words(text: str | None) -> tuple[str, ...]:
+    """Return what was joined by spaces."""
+    return tuple(text.split()) if text else ()
+
+
+def reading_of(sensor: str, row: Sequence[Any]) -> Reading:
+    """Return the reading of a row: nanoseconds, receipt, all quantities, events, faults, flags."""
+    values = {
+        key: float(value)
+        for key, value in zip(COLUMNS, row[2:-3], strict=True)
+        if value is not None
+    }
+    events, faults, flags = map(words, row[-3:])
+    return Reading(sensor, row[0] // 1000 / 1e6, float(row[1]), values, events, faults, flags)
 
 
 def coverages(

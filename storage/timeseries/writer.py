@@ -54,6 +54,9 @@ __all__ = ["InThread", "SeriesStore", "SeriesWriter", "Stored", "WriterSettings"
 log = logging.getLogger(__name__)
 
 REASON: Final = "series_refused"
+"""Of readings."""
+RECORD_REASON: Final = "record_refused"
+"""Of records beside them."""
 _LONGEST_WISH_S: Final = 900.0
 """A store that asks to be left alone for longer is tried again all the same."""
 

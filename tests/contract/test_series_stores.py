@@ -208,6 +208,45 @@ def test_a_sensor_that_is_not_registered_is_kept_and_found(series):
     assert series.events(T, T + 1) == [(T, name, ("tamper",), ())]
 
 
+def test_all_readings_come_back_as_they_were_received(series):
+    assert series.between(T, T + 9) == []
+    assert series.span() is None
+    full = {key: QUANTITIES[key].high for key in COLUMNS}
+    readings = [
+        Reading("s", T, T + 0.5, full, ("tamper", "online"), ("co", "pm25"), ("late",)),
+        Reading("s2", T, T + 0.6, {}, (), ("rh",)),
+        Reading("nobody knows", T + 0.25, T + 1, {"pm25": 3.0}, (), (), ("unknown_sensor",)),
+        Reading("s", T + 1.000001, T + 2, {"rh": 0.0}),
+    ]
+    series.write(readings[::-1], 4)
+    assert series.between(T, T + 9) == readings
+    assert series.between(T, T + 1) == readings[:3]
+    assert series.between(T + 0.25, T + 0.26) == readings[2:3]
+    assert series.span() == (T, T + 1.000001)
+
+
+def test_readings_of_one_moment_come_back_as_one(series):
+    series.write(
+        [
+            Reading("s", T, T + 2, {"pm25": 9.0, "rh": 40.0}, ("online",), (), ("history",)),
+            Reading("s", T, T + 1, {"pm25": 1.0}, (), ("co",)),
+        ][::-1],
+        2,
+    )
+    (found,) = series.between(T, T + 1)
+    assert found.values == {"pm25": 1.0, "rh": 40.0}
+    assert (found.received, found.events, found.faults) == (T + 1, ("online",), ("co",))
+    assert found.flags == ()  # those of the first
+
+
+def test_what_is_added_does_not_move_the_position(series):
+    series.write([Reading("s", T, T, {"pm25": 1.0})], 7)
+    series.add([Reading("s", T + 1, T, {"pm25": 2.0}), Reading("s2", T, T, {"rh": 40.0})])
+    series.add([])
+    assert series.position() == 7
+    assert [r.sensor for r in series.between(T, T + 9)] == ["s", "s2", "s"]
+
+
 class TestRecords:
     """What is stored beside readings: the same in every store."""
 

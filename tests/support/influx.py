@@ -204,7 +204,8 @@ def v2_facade(url: str, version: str):
             asked, target = query, f"{url}/query"
         else:
             return 404, {}, b'{"code":"not found","message":"path not found"}'
-        found = httpx.request(method, target, params=asked, content=body, timeout=30)
+        kind = {"Content-Type": headers.get("Content-Type", "")}
+        found = httpx.request(method, target, params=asked, content=body, headers=kind, timeout=30)
         content = found.content
         if path == "/query" and version.startswith("3") and found.status_code == 200:
             content = json.dumps(_without_tags(found.json())).encode()
