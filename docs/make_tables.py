@@ -10,17 +10,26 @@ import argparse
 import json
 import re
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from detection.quantities import QUANTITIES
 from ingest.decoders import DECODERS
 from sensor_sim.devices.models import MODELS
+from storage.timeseries.records import MEASUREMENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["PAGES", "TABLES", "renewed"]
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-PAGES: Final = (ROOT / "docs" / "devices.md", ROOT / "ingest" / "decoders" / "README.md")
+PAGES: Final = (
+    ROOT / "docs" / "devices.md",
+    ROOT / "docs" / "storage.md",
+    ROOT / "ingest" / "decoders" / "README.md",
+)
 
 _MARKED: Final = re.compile(
     r"(<!-- table: (?P<name>[a-z]+) -->\n)(?P<body>.*?)(<!-- end of table -->)", re.DOTALL
@@ -69,7 +78,20 @@ def _models() -> list[str]:
     ]
 
 
-TABLES: Final = {"decoders": _decoders, "formats": _formats, "models": _models}
+def _measurement(name: str) -> list[str]:
+    rows = [
+        f"| `{field.name}` | {'number' if field.type is float else 'text'} | {field.about} |"
+        for field in MEASUREMENTS[name].fields
+    ]
+    return ["| field | type | |", "|---|---|---|", *rows]
+
+
+TABLES: Final[dict[str, Callable[[], list[str]]]] = {
+    "decoders": _decoders,
+    "formats": _formats,
+    "models": _models,
+    **{name.replace("_", ""): partial(_measurement, name) for name in MEASUREMENTS},
+}
 
 
 def renewed(text: str) -> str:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ImportOptions",
     "columns_of",
+    "retry_refused",
     "run_export",
     "run_import",
     "run_retry",
@@ -334,7 +335,7 @@ def run_retry(config_path: Path, out: TextIO) -> int:
         journal = DataPaths(config.data_dir).journal
         connect(journal, read_only=True).close()  # not made anew
         with _store(config) as series:
-            stored, refused = _retry(journal, series)
+            stored, refused = retry_refused(journal, series)
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         return USAGE
@@ -345,8 +346,24 @@ def run_retry(config_path: Path, out: TextIO) -> int:
     return REFUSED if refused else DONE
 
 
-def _retry(path: Path, series: Series) -> tuple[int, int]:
-    """Store both kinds of what was refused; how many now are, and how many not."""
+def retry_refused(path: Path, series: Series) -> tuple[int, int]:
+    """Store what the series refused once more, and forget the dead letters of what it takes.
+
+    Parameters
+    ----------
+    path : Path
+        The journal's file.
+    series : Series
+
+    Returns
+    -------
+    tuple of int
+        How many are stored now, and how many are refused as before.
+
+    Raises
+    ------
+    StorageUnavailableError
+    """
     with closing(connect(path)) as connection:
         try:
             readings = _again(connection, REASON, Reading, series.add)

@@ -267,7 +267,8 @@ class InfluxSeries:
             f'SELECT {_ALL}, "received" FROM "{measurement}" WHERE {mine}'  # noqa: S608 - quoted
             f" AND time >= {to_ns(start)} AND time <= {to_ns(end) + 999}"
         )
-        return columns(_joined(row for series in found for row in series["values"]), COLUMNS)
+        rows = [row for series in found for row in _numbers(series["values"])]
+        return columns(_joined(rows), COLUMNS)
 
     def readings(
         self,
@@ -297,7 +298,8 @@ class InfluxSeries:
         if split < last:
             chosen = ", ".join(f'{aggregate}("{key}") AS "{key}"' for key in keys)
             rows += self._in_steps(chosen, f'"{measurement}"', mine, (split, last), step)
-        return columns([row for row in rows if any(v is not None for v in row[1:])], keys)
+        rows = [row for row in _numbers(rows) if any(v is not None for v in row[1:])]
+        return columns(rows, keys)
 
     def between(self, start: float, end: float) -> list[Reading]:
         """Return all readings of all sensors in a span; see `storage.timeseries.Series`."""
@@ -308,7 +310,10 @@ class InfluxSeries:
                 f" WHERE time >= {to_ns(start)} AND time < {to_ns(end)}"
             ):
                 received, flags = row[-1], row[-2] or ""  # flags are those of the first
-                said = [row[0], received, *row[2:-2], flags, received]
+                if not isinstance(received, int | float):
+                    continue  # a point of another program
+                (numbers,) = _numbers([row[1:-4]])
+                said = [row[0], received, *numbers[1:], *row[-4:-2], flags, received]
                 found.setdefault(str(row[1]), []).append(said)
         return sorted(
             (reading_of(name, row) for name, rows in found.items() for row in _joined(rows)),
@@ -448,7 +453,9 @@ class InfluxSeries:
             f'SELECT {_ALL}, "received" FROM "{READING}" WHERE {which}'  # noqa: S608 - quoted
             f' GROUP BY "sensor" ORDER BY time DESC LIMIT {_LATEST_ROWS}'
         )
-        return {name: merged(_joined(rows)[::-1], COLUMNS) for name, rows in _by_sensor(found)}
+        return {
+            name: merged(_joined(_numbers(rows))[::-1], COLUMNS) for name, rows in _by_sensor(found)
+        }
 
     def _rows(self, statement: str) -> list[list[Any]]:
         return [row for series in self.http.query(statement) for row in series["values"]]
@@ -458,6 +465,11 @@ class InfluxSeries:
         if sensor in self._registry.sensors:
             return READING, f'"sensor" = {quoted(sensor)}'
         return QUARANTINE, f'"name" = {quoted(sensor)}'
+
+
+def _numbers(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
+    """Rows without what is no number: fields of another type, that another program wrote."""
+    return [[row[0], *(None if isinstance(v, str) else v for v in row[1:])] for row in rows]
 
 
 def _by_sensor(found: Iterable[dict[str, Any]]) -> Iterator[tuple[str, list[list[Any]]]]:

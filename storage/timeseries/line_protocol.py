@@ -14,8 +14,10 @@ Constraints
 
 What it is not
 --------------
-No general encoder. Control characters and a trailing backslash cannot be written in a tag; in names
-of rooms and buildings they become spaces (`tag_value`). Strings of fields take everything.
+No general encoder. Servers do not agree on a backslash in a tag that stands before a comma, an
+equals sign, a space, another backslash or the end: 1.x takes it as it is, VictoriaMetrics as an
+escape. So it is left out, and control characters become spaces (`tag_value`). Strings of fields
+take everything.
 
 Source: InfluxDB line protocol reference; https://github.com/influxdata/influxdb/issues/9966 on line
 breaks in tags.
@@ -56,6 +58,8 @@ _REMEMBERED: Final = 100_000
 _SLOTS: Final = 1000
 _INF: Final = float("inf")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
+_BACKSLASHES: Final = re.compile(r"\\+")
+_BEFORE_SPECIAL: Final = re.compile(r"\\(?=[,= ]|\Z)")
 _TAG_SPECIAL: Final = re.compile(r"([,= ])")
 
 
@@ -71,8 +75,11 @@ def tag_value(text: str) -> str:
     --------
     >>> tag_value("Girls' room, 2nd floor"), tag_value("a\nb\\")
     ("Girls' room, 2nd floor", 'a b')
+    >>> print(tag_value("back\\slash"), tag_value("a\\\\b"), tag_value("a\\,b\\"))
+    back\slash a\b a,b
     """
-    return _CONTROL.sub(" ", text).rstrip("\\ ").lstrip(" ")
+    text = _BACKSLASHES.sub("\\\\", _CONTROL.sub(" ", text))
+    return _BEFORE_SPECIAL.sub("", text).strip(" ")
 
 
 def field_text(text: str) -> str:

@@ -115,10 +115,11 @@ class Influxd(_Server):
 class VictoriaMetrics(_Server):
     """VictoriaMetrics single node; skips the test where it is not installed."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *options: str) -> None:
         if shutil.which("victoria-metrics") is None:
             pytest.skip("victoria-metrics is not installed")
         super().__init__(home)
+        self._options = options
 
     def command(self) -> list[str]:
         return [
@@ -126,6 +127,7 @@ class VictoriaMetrics(_Server):
             f"-httpListenAddr=127.0.0.1:{self.port}",
             f"-storageDataPath={self.home}/data",
             "-retentionPeriod=100y",
+            *self._options,
         ]
 
 

@@ -1,0 +1,196 @@
+"""What a real InfluxDB refuses: one sentence each, nothing lost, and all of it there in the end."""
+
+import asyncio
+import contextlib
+import shutil
+import subprocess
+import time
+from dataclasses import replace
+
+import pytest
+
+from plumewatch.transfer_command import retry_refused
+from storage.journal import Journal
+from storage.reading import Reading
+from storage.registry import Registry, Room, Sensor
+from storage.timeseries.influx import InfluxSeries
+from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
+from storage.timeseries.writer import SeriesWriter, WriterSettings
+from tests.support.influx import Influxd, influxql
+
+REGISTRY = Registry.of([Room("r", "R", "", "B", "S")], [Sensor("s", "r")])
+NOW = time.time() // 1
+COUNT = 600
+
+
+class Course:
+    """Journal, writer and series of one database; `said` are the sentences, in order."""
+
+    def __init__(self, folder, settings, count=COUNT):
+        self.count = count
+        self.journal = Journal(folder / "journal.db")
+        self.journal.open()
+        readings = [
+            Reading("s", NOW - count + i, NOW, {"pm25": float(i), "co2": 400.0 + i})
+            for i in range(count)
+        ]
+        self.journal.commit(readings)
+        self.series = InfluxSeries(settings, REGISTRY, folder / "influx.db")
+        self.series.open()
+        self.said = []
+        self.writer = SeriesWriter(
+            "influx",
+            self.series,
+            self.journal.read,
+            self._bury,
+            asyncio.to_thread,
+            lambda: NOW,
+            settings=WriterSettings(batch=100),
+            sleep=self._sleep,
+        )
+
+    async def _bury(self, letters):
+        self.journal.commit([], letters)
+
+    async def _sleep(self, _):
+        failing = self.writer.state.failing
+        if not self.said or self.said[-1] != failing:
+            self.said.append(failing)
+        await asyncio.sleep(0.02)
+
+    @contextlib.asynccontextmanager
+    async def running(self):
+        task = asyncio.create_task(self.writer.run())
+        try:
+            async with asyncio.timeout(100):
+                yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def until(self, met):
+        while not met():  # noqa: ASYNC110 - what is waited for is in other threads
+            await asyncio.sleep(0.02)
+
+    def stored(self):
+        return [r.values["pm25"] for r in self.series.between(NOW - self.count, NOW + 1)]
+
+    def close(self):
+        self.series.close()
+        self.journal.close()
+
+
+@pytest.fixture
+def course(tmp_path):
+    made = []
+
+    def make(settings, **options):
+        made.append(Course(tmp_path, settings, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def all_of(course):
+    return [float(i) for i in range(course.count)]
+
+
+async def test_a_password_that_is_wrong_and_then_right(course, tmp_path):
+    with Influxd(tmp_path, auth=True) as server:
+        influxql(server.url, "CREATE USER root WITH PASSWORD 'right' WITH ALL PRIVILEGES")
+        settings = InfluxSettings(server.url, "air", username="root", secret="right")
+        root = InfluxHttp(settings)
+        root.query("CREATE DATABASE air", change=True)
+        root.query("CREATE USER p WITH PASSWORD 'changed'", change=True)
+        c = course(replace(settings, username="p", secret="mine"))
+        async with c.running():
+            await c.until(lambda: c.said)
+            root.query("SET PASSWORD FOR p = 'mine'", change=True)
+            await c.until(lambda: len(c.said) > 1)  # it has no rights yet
+            root.query("GRANT ALL ON air TO p", change=True)
+            await c.until(lambda: c.series.position() == COUNT)
+        assert "does not accept the token or password" in c.said[0]
+        assert "the token or user has no right to database 'air'" in c.said[1]
+        assert all("\n" not in said and "mine" not in said for said in c.said)
+        assert c.stored() == all_of(c)
+        assert c.writer.state.refused == 0
+
+
+async def test_a_database_that_is_made_later(course, tmp_path):
+    with Influxd(tmp_path) as server:
+        c = course(InfluxSettings(server.url, "air"))
+        async with c.running():
+            await c.until(lambda: c.said)
+            influxql(server.url, "CREATE DATABASE air")
+            await c.until(lambda: c.series.position() == COUNT)
+        (said,) = c.said
+        assert said.startswith(f"{server.url} has no database 'air' (database not found")
+        assert said.endswith("; `plumewatch storage setup` makes it")
+        assert c.stored() == all_of(c)
+
+
+async def test_a_schema_of_another_program(course, tmp_path):
+    with Influxd(tmp_path) as server:
+        influxql(server.url, "CREATE DATABASE air")
+        settings = InfluxSettings(server.url, "air")
+        InfluxHttp(settings).write(b'reading,sensor=other co2="many" %d000000000' % NOW)
+        c = course(settings)
+        async with c.running():
+            await c.until(lambda: c.series.position() == COUNT)
+        assert c.journal.dead_letter_counts() == {"series_refused": COUNT}
+        assert all("field type conflict" in said for said in c.said)  # and it made pauses
+        assert len(c.said) >= 1
+        (detail,) = {letter.detail.split(" dropped")[0] for letter in c.journal.dead_letters()}
+        assert 'input field "co2" on measurement "reading" is type float' in detail
+        assert c.stored() == []
+        influxql(server.url, 'DROP MEASUREMENT "reading"', "air")
+        assert retry_refused(c.journal.path, c.series) == (COUNT, 0)
+        assert c.stored() == all_of(c)
+        assert c.journal.dead_letter_counts() == {}
+
+
+async def test_a_clock_or_retention_that_does_not_fit(course, tmp_path):
+    with Influxd(tmp_path) as server:
+        influxql(server.url, "CREATE DATABASE air WITH DURATION 1h")
+        c = course(InfluxSettings(server.url, "air"), count=9000)  # 2.5 hours
+        async with c.running():
+            await c.until(lambda: c.said)
+            influxql(server.url, "ALTER RETENTION POLICY autogen ON air DURATION 30d DEFAULT")
+            await c.until(lambda: c.series.position() == 9000)
+        assert "takes readings of now for older than it keeps them: its clock is wrong" in c.said[0]
+        assert c.writer.state.refused == 0
+        assert c.stored() == all_of(c)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 24 MB."""
+    home = tmp_path / "small"
+    home.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(home)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount")
+    yield home
+    subprocess.run(["umount", "-l", str(home)], check=True)
+
+
+async def test_a_full_disk(course, small_disk):
+    """1.6.7 goes on refusing when there is room again, until it is started anew."""
+    with Influxd(small_disk) as server:
+        influxql(server.url, "CREATE DATABASE air")
+        c = course(InfluxSettings(server.url, "air"), count=6000)
+        filler = small_disk / "filler"
+        async with c.running():
+            await c.until(lambda: c.series.position() >= 1000)
+            filler.write_bytes(bytes(max(0, shutil.disk_usage(small_disk).free - 8192)))
+            await c.until(lambda: c.said)
+            filler.unlink()
+            server.end()
+            await asyncio.to_thread(server.start)
+            await c.until(lambda: c.series.position() == 6000)
+        assert "has a full disk" in c.said[0]
+        assert c.writer.state.refused == 0
+        assert c.stored() == all_of(c)
