@@ -167,7 +167,7 @@ class TestExport:
             "s1",
             NOW - 60,
             NOW,
-            {key: QUANTITIES[key].high for key in COLUMNS},
+            {key: QUANTITIES[key].high / 3 for key in COLUMNS},
             ("restart",),
             ("co",),
         )
