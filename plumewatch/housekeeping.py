@@ -42,6 +42,7 @@ FASTEST: Final = 10.0
 MAX_WAITING: Final = 1_000_000
 """Samples that wait for the series at most: some days of a large school."""
 _DAY_S: Final = 86_400.0
+_TOLD_DAYS: Final = 7
 _CLOCK: Final = "retention clock"
 
 
@@ -175,14 +176,15 @@ class Housekeeping:
 
     def _tell(self) -> None:
         days = self.held_back_days
-        if days and not self._told:
+        far = days >= _TOLD_DAYS  # a service that was off for a weekend is nothing to tell
+        if far and not self._told:
             log.warning(
                 "the clock is %d days ahead of when old readings were last deleted: if it is wrong,"
                 " set it right; deletion follows it in %d days",
                 days,
                 -(-days // (FASTEST - 1)),
             )
-        self._told = bool(days)
+        self._told = far
 
 
 def _save_clock(connection: sqlite3.Connection, at: float) -> None:
