@@ -200,7 +200,7 @@ class DueRecords:
 
     def greet(self) -> str:
         """Say where records go; the readings' writer asks the series."""
-        return f"from {self._database}"
+        return f"what waits for it is in {self._database}"
 
     def position(self) -> int:
         """Return 0: what is stored waits no more."""

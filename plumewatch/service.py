@@ -94,6 +94,8 @@ _DETECT_PACE_S: Final = 0.02
 _SERIES_PACE_S: Final = 0.05
 """Readings that come one by one all the time are gathered for so long by each stage: a batch costs
 much and a reading in it little. After a quiet moment nothing waits."""
+_RECORDS_WAIT_S: Final = 1.0
+"""An incident changes several times in its first second, and its notice goes first."""
 _ENDED_FIRST: Final = (
     "watchdog",
     "mqtt",
@@ -210,13 +212,15 @@ class Service:
         )
         self._due = DueRecords(self.paths.state, self.series)
         self.records = SeriesWriter(
-            "the series, beside readings,",
+            "records of the series",
             self._due,
             self._due.read,
             partial(self._commit, []),
             partial(self.in_thread, "series"),
             clock,
-            settings=WriterSettings(batch=500, origin="record", reason=RECORD_REASON),
+            settings=WriterSettings(
+                batch=500, gather_s=_RECORDS_WAIT_S, origin="record", reason=RECORD_REASON
+            ),
         )
         self.latencies = Latencies()
         self.health = Health(

@@ -135,6 +135,8 @@ class WriterSettings:
         Refused readings without an accepted one between after which a pause is made.
     pace_s : float
         Shortest time between the beginnings of two batches that are not full.
+    gather_s : float
+        Wait after a quiet moment has ended, for what is to come soon after.
     origin, reason : str
         Where a refused reading came from and why it is one, in its dead letter.
     """
@@ -144,6 +146,7 @@ class WriterSettings:
     last_pause_s: float = 60.0
     refused_in_a_row: int = 100
     pace_s: float = 0.0
+    gather_s: float = 0.0
     origin: str = "journal"
     reason: str = REASON
 
@@ -229,6 +232,8 @@ class SeriesWriter(Generic[S]):
             self._recovered()
             if not advanced:
                 await self.wake.wait()
+                if self._settings.gather_s:
+                    await self._sleep(self._settings.gather_s)
             elif advanced < self._settings.batch:
                 rest = began + self._settings.pace_s - time.monotonic()
                 if rest > 0:

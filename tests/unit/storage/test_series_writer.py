@@ -128,6 +128,29 @@ async def test_the_store_is_asked_before_anything_is_read(bench):
     await b.until(lambda: store.cursor == 3)
 
 
+async def test_what_comes_soon_after_a_quiet_moment_is_gathered(bench):
+    b = bench(FakeStore(), settings=WriterSettings(gather_s=1.0))
+    late = [3]
+
+    async def sleep(seconds):
+        b.pauses.append(seconds)
+        while late:
+            b.commit(late.pop(), 2)
+
+    b.writer._sleep = sleep
+    task = asyncio.create_task(b.writer.run())
+    async with asyncio.timeout(10):
+        for _ in range(20):  # it has looked, and waits
+            await asyncio.sleep(0)
+        b.commit(0, 3)
+        while b.store.cursor < 5:  # noqa: ASYNC110 - the condition is a counter
+            await asyncio.sleep(0)
+    task.cancel()
+    assert b.store.kept == [0, 1, 2, 3, 4]
+    assert b.store.calls == 1
+    assert b.pauses[0] == 1.0
+
+
 async def test_refused_items_of_another_origin_say_so(bench):
     b = bench(FakeStore([1]), settings=WriterSettings(origin="record", reason="record_refused"))
     b.commit(0, 3)
