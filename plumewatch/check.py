@@ -195,8 +195,8 @@ def _store(config: PlumewatchConfig) -> Iterator[Finding]:
 def _series(config: PlumewatchConfig) -> Iterator[Finding]:
     settings = influx_settings(config)
     if settings is not None:
-        ok, sentence = said_of_server(settings)
-        yield Finding("time series", ok=ok, sentence=sentence)
+        for said in said_of_server(settings):
+            yield Finding("time series", *said)
 
 
 def _levels(config: PlumewatchConfig) -> Iterator[Finding]:

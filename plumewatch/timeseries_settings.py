@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from plumewatch.settings import secret_of
 from storage.errors import StorageUnavailableError
+from storage.registry import Registry
 from storage.timeseries.influx import InfluxSeries
-from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
+from storage.timeseries.influx_http import InfluxSettings
 from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from plumewatch.paths import DataPaths
     from storage.timeseries import Series
 
-__all__ = ["influx_settings", "retention_of", "said_of_server", "series_of"]
+__all__ = ["Said", "influx_settings", "retention_of", "said_of_server", "series_of"]
 
 
 def influx_settings(config: PlumewatchConfig) -> InfluxSettings | None:
@@ -65,18 +66,29 @@ def series_of(config: PlumewatchConfig, paths: DataPaths) -> Series:
     return InfluxSeries(settings, config.registry(), paths.influx, retention_of(config))
 
 
-def said_of_server(settings: InfluxSettings) -> tuple[bool, str]:
-    """Ask the server whether version, database and rights fit; nothing is written.
+class Said(NamedTuple):
+    """What was found out about the server."""
 
-    Returns
-    -------
-    tuple of bool and str
-        Whether all does, and a sentence.
+    ok: bool
+    sentence: str
+    warning: bool = False
+
+
+def said_of_server(settings: InfluxSettings) -> list[Said]:
+    """Ask the server whether version, database, rights and set-up fit; nothing is written.
+
+    A clock that is off and a set-up that is missing are warnings: readings are taken all the same.
     """
-    http = InfluxHttp(settings)
+    series = InfluxSeries(settings, Registry(), ":memory:")
     try:
-        return True, http.greet()
+        found = [Said(ok=True, sentence=series.greet())]
+        found[0] = found[0]._replace(warning=bool(series.http.said_of_clock()))
+        try:
+            series.check_set_up()
+        except StorageUnavailableError as error:
+            found.append(Said(ok=True, sentence=str(error), warning=True))
     except StorageUnavailableError as error:
-        return False, str(error)
+        found = [Said(ok=False, sentence=str(error))]
     finally:
-        http.close()
+        series.close()
+    return found

@@ -5,6 +5,8 @@ import gzip
 import io
 import random
 import re
+import subprocess
+import sys
 import time as clock
 from datetime import UTC, datetime
 
@@ -374,3 +376,32 @@ class TestRetry:
         code, said = site.run("storage", "retry")
         assert code == 3
         assert "journal.db" in said
+
+
+def test_memory_does_not_grow_with_what_is_moved(tmp_path):
+    """Largest resident size of whole processes, over ten times as many rows."""
+    made = Site(tmp_path)
+
+    def moved(rows):
+        with (tmp_path / "big.csv").open("w") as file:
+            file.write("time,sensor,pm25\n")
+            file.writelines(f"{NOW - 2 * rows + 2 * k},s1,{k % 97}\n" for k in range(rows))
+        sizes = []
+        for arguments in (
+            ("import", "big.csv"),
+            *(("export", "readings", "--force", "--format", kind) for kind in ("csv", "parquet")),
+        ):
+            code = (
+                "import resource, sys\nfrom plumewatch.cli import app\n"
+                "try:\n    app(sys.argv[1:])\nfinally:\n"
+                "    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+            )
+            command = [sys.executable, "-c", code, *arguments, "--config", str(made.path)]
+            ended = subprocess.run(
+                command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=100
+            )
+            sizes.append(int(ended.stdout) / 1024)
+        return sizes
+
+    few, many = moved(30_000), moved(300_000)
+    assert all(b - a < 60 for a, b in zip(few, many, strict=True)), (few, many)

@@ -67,18 +67,26 @@ def test_what_is_said_of_a_server(tmp_path):
     with Influxd(tmp_path) as server:
         influxql(server.url, "CREATE DATABASE plumewatch")
         good = influx_settings(config_of(tmp_path, url=server.url))
-        assert said_of_server(good) == (
+        takes, not_set_up = said_of_server(good)
+        assert takes == (
             True,
             (
                 f"{server.url} is InfluxDB 1.x (1.6.7~rc0); database 'plumewatch' takes readings"
                 " and answers"
             ),
+            False,
         )
-        ok, said = said_of_server(
+        assert (not_set_up.ok, not_set_up.warning) == (True, True)
+        assert "run `plumewatch storage setup`" in not_set_up.sentence
+        for name in ("m1", "m15"):
+            policy = f'CREATE RETENTION POLICY "{name}" ON plumewatch DURATION INF REPLICATION 1'
+            influxql(server.url, policy)
+        assert said_of_server(good) == [takes]
+        (said,) = said_of_server(
             influx_settings(config_of(tmp_path, url=server.url, database="other"))
         )
-        assert not ok
-        assert "has no database 'other'" in said
+        assert not said.ok
+        assert "has no database 'other'" in said.sentence
 
 
 @pytest.mark.parametrize(
@@ -96,9 +104,9 @@ def test_what_does_not_fit_on_newer_ones(tmp_path, version, status, body, said):
         return status, {}, body
 
     with FakeServer(answer) as server:
-        ok, sentence = said_of_server(influx_settings(config_of(tmp_path, url=server.url)))
-    assert not ok
-    assert said in sentence
+        (found,) = said_of_server(influx_settings(config_of(tmp_path, url=server.url)))
+    assert not found.ok
+    assert said in found.sentence
 
 
 def test_check_says_that_nobody_answers(tmp_path):
