@@ -1,14 +1,23 @@
 """Make the detector's model file from simulated training seeds.
 
-Usage: python benchmarks/train_detector.py [--seeds 12] [--rooms 24] [--hours 26] [--out FILE]
+Usage: python benchmarks/train_detector.py [--seeds 48] [--rooms 24] [--hours 26] [--out FILE]
 
 Training owns seeds 1 to 9,999; benchmarks use others. The same arguments give the same file: the
-simulator is deterministic for a seed, and the trees are grown in one thread from a fixed state.
+simulator is deterministic for a seed, and the trees are grown from a fixed state.
 
 Each simulated reading is shown to the detector itself, which hands out the facts it would judge by;
-what they are facts of is looked up in the simulator's truth, which the detector never sees. One
-forest tells vaping from all else, at every reading of a pulse; one per kind tells kinds apart, at
-the moments at which the detector asks.
+what they are facts of is looked up in the simulator's truth, which the detector never sees. Three
+things are learned:
+
+- *vape*, at every reading of a pulse: would staff who are called now find vaping, by the rule of
+  `benchmarks.detection_bench.scoring.window`? A first small forest finds the readings that are
+  plainly something else; of these one in ten is kept, with ten times the weight, so that the second
+  spends its trees on what is hard to tell.
+- one forest a *kind*, at the moments at which the detector asks what an episode is.
+- *thc*, from 20 s after the peak of a pulse of vaping on: does it evaporate?
+
+A second file is made without the device families that the benchmark holds out, to show what the
+detector is worth on sensors nobody trained on.
 """
 
 from __future__ import annotations
@@ -18,15 +27,17 @@ import os
 import sys
 from collections import defaultdict
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 from rich.progress import track
 
+from benchmarks.detection_bench.scoring import WEAK_UG_M3, is_visible, window
+from benchmarks.detection_bench.worlds import HELD_OUT, family_of
 from detection.batch import ReadingBatch
 from detection.detector import Detector
 from detection.episodes import FACTS
@@ -41,16 +52,27 @@ if TYPE_CHECKING:
 
     from sensor_sim.trace import Truth
 
-INTERVALS = (1, 1, 2, 5, 5, 10, 30)
-START = 1_757_203_200.0
-LEAD_S = 7_200.0
+INTERVALS: Final = (1, 1, 2, 2, 5, 5, 10, 10, 30, 60)
+START: Final = 1_757_203_200.0
+LEAD_S: Final = 7_200.0
 """Devices warm up and learn their baselines; what is said then is not learned from."""
-KIND_CODES = {kind.value: code for code, kind in enumerate(KINDS)}
-FAINT_UG_M3 = 4.0
-PARTICLES = [COLUMN_INDEX[k] for k in ("pm1", "pm25", "pm4", "pm10")]
-PARTICLES += [COLUMN_INDEX[k] for k in ("n03", "n05", "n10", "n25", "n50", "n100")]
-GAINS = (0.6, 1.7)
-DROPPED = (
+TOGETHER: Final = 4
+"""Schools that one detector reads at a time."""
+PER_PULSE: Final = 8.0
+"""Readings of a pulse that are kept at each doubling of its age, about."""
+KIND_CODES: Final = {kind.value: code for code, kind in enumerate(KINDS)}
+FAINT_UG_M3: Final = 4.0
+WEIGHTS: Final = (1.0, 0.3, 0.6, 1.0)
+"""Of readings without vaping, in weak, in faint, in visible sessions."""
+PLAIN: Final = -4.0
+"""Log-odds of the first forest below which a reading is plainly no vaping."""
+PLAIN_KEPT: Final = 0.1
+PARTICLES: Final = [
+    COLUMN_INDEX[k]
+    for k in ("pm1", "pm25", "pm4", "pm10", "n03", "n05", "n10", "n25", "n50", "n100")
+]
+GAINS: Final = (0.6, 1.7)
+DROPPED: Final = (
     (("n03", "n05", "n10", "n25", "n50", "n100"), 0.5),
     (("pm1", "pm4"), 0.25),
     (("pm10",), 0.25),
@@ -59,8 +81,9 @@ DROPPED = (
     (("co2",), 0.5),
 )
 """Channels that go together, and how often a sensor of training lacks them."""
-AGE = FACTS.index("age_s")
-INTERVAL = FACTS.index("interval_s")
+AGE: Final = FACTS.index("age_s")
+INTERVAL: Final = FACTS.index("interval_s")
+SINCE_PEAK: Final = FACTS.index("since_peak_s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,124 +94,151 @@ class Lesson:
     ----------
     facts : ndarray of float32, shape (n, len(FACTS))
     vape : ndarray of int8, shape (n,)
-        0 not vaping, 1 faint, 2 visible; -1 where the vape forest is not asked.
+        0 no vaping, 1 weak, 2 faint, 3 visible; -1 where the vape forest is not asked.
+    thc : ndarray of int8, shape (n,)
+        1 for a THC cartridge, 0 for other vaping, -1 where not asked.
     kind : ndarray of int8, shape (n,)
         Code of the kind, -1 where unknown or not asked.
-    pulse : ndarray of int64, shape (n,)
-        Number of the pulse, to weigh long ones no more than short ones.
+    weight : ndarray of float32, shape (n,)
+        One over the root of the readings of its pulse: long ones weigh no more than short ones.
+    held_out : ndarray of bool, shape (n,)
+        Whether its sensor is of a family that the benchmark holds out.
     """
 
     facts: NDArray[np.float32]
     vape: NDArray[np.int8]
+    thc: NDArray[np.int8]
     kind: NDArray[np.int8]
-    pulse: NDArray[np.int64]
+    weight: NDArray[np.float32]
+    held_out: NDArray[np.bool_]
 
 
-def world(seed: int, rooms: int, hours: float) -> tuple[ReadingBatch, list[str], list[Truth]]:
-    """Simulate a school: readings in time order, sensor names by row, and the truth."""
-    school = random_school(seed, rooms, intervals=INTERVALS)
-    times: list[NDArray[np.float64]] = []
-    values: list[NDArray[np.float64]] = []
-    sensors: list[NDArray[np.int32]] = []
-    truths: list[Truth] = []
-    names = [device.id for device in school.devices]
-    rows = {name: row for row, name in enumerate(names)}
-    start = START + 86_400.0 * (seed % 5)
-    for chunk in simulate(
-        school, seed=seed, start=start, duration_s=hours * 3600.0, activity="hard_restroom"
-    ):
-        for trace in chunk.traces:
-            times.append(trace.time)
-            values.append(trace.values)
-            sensors.append(np.full(trace.time.size, rows[trace.sensor], np.int32))
-        truths.extend(chunk.truths)
-    time = np.concatenate(times)
-    order = np.argsort(time, kind="stable")
-    batch = ReadingBatch(np.concatenate(sensors)[order], time[order], np.concatenate(values)[order])
-    return batch, names, truths
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """One sensor of a lesson: its truths, and when its readings were published."""
+
+    truths: list[Truth]
+    time: NDArray[np.float64]
+    sent: NDArray[np.float64]
+    held_out: bool
 
 
-def varied(batch: ReadingBatch, draw: np.random.Generator) -> ReadingBatch:
-    """Take channels away and change gains, sensor by sensor.
+def varied(values: NDArray[np.float64], draw: np.random.Generator) -> NDArray[np.float64]:
+    """Take channels of a sensor away and change its gain.
 
     The sensors of schools to come are not those of the simulator: some report PM2.5 alone, none
     reads e-cigarette aerosol like the next (a factor of two either way between devices, Sousan
     2022).
     """
-    values = batch.values.copy()
-    for sensor in range(int(batch.sensor.max()) + 1):
-        rows = np.flatnonzero(batch.sensor == sensor)
-        particles = values[np.ix_(rows, PARTICLES)]
-        values[np.ix_(rows, PARTICLES)] = particles * np.exp(draw.uniform(*np.log(GAINS)))
-        for keys, chance in DROPPED:
-            if draw.random() < chance:
-                values[np.ix_(rows, [COLUMN_INDEX[key] for key in keys])] = np.nan
-    return ReadingBatch(batch.sensor, batch.time, values)
+    values = values.copy()
+    values[:, PARTICLES] *= np.exp(draw.uniform(*np.log(GAINS)))
+    for keys, chance in DROPPED:
+        if draw.random() < chance:
+            values[:, [COLUMN_INDEX[key] for key in keys]] = np.nan
+    return values
 
 
-def lesson(arguments: tuple[int, int, float]) -> Lesson:
-    """Facts of one school with their labels, thinned."""
-    seed, rooms, hours = arguments
-    batch, names, truths = world(seed, rooms, hours)
-    batch = varied(batch, np.random.default_rng([seed, 1]))
-    kept: list[tuple[NDArray[np.float64], ...]] = []
+def world(
+    seed: int, rooms: int, hours: float
+) -> list[tuple[_Watched, NDArray[np.float64], NDArray[np.float64]]]:
+    """Simulate a school; for each sensor its truth, device times and readings."""
+    school = random_school(seed, rooms, intervals=INTERVALS)
+    parts: list[list[tuple[NDArray[np.float64], ...]]] = [[] for _ in school.devices]
+    truths: dict[str, list[Truth]] = defaultdict(list)
+    start = START + 86_400.0 * (seed % 5)
+    for chunk in simulate(
+        school, seed=seed, start=start, duration_s=hours * 3600.0, activity="hard_restroom"
+    ):
+        for part, trace in zip(parts, chunk.traces, strict=True):
+            part.append((trace.time, trace.sent, trace.values))
+        for truth in chunk.truths:
+            if np.isfinite(truth.arrival):
+                truths[truth.sensor].append(truth)
+    draw = np.random.default_rng([seed, 1])
+    out = []
+    for device, part in zip(school.devices, parts, strict=True):
+        time, sent, values = (np.concatenate([p[i] for p in part]) for i in range(3))
+        held_out = family_of(device.model) in HELD_OUT
+        watched = _Watched(truths[device.id], time, sent, held_out)
+        out.append((watched, time, varied(values, draw)))
+    return out
+
+
+def lesson(arguments: tuple[tuple[int, ...], int, float]) -> Lesson:
+    """Facts of some schools with their labels, thinned."""
+    seeds, rooms, hours = arguments
     detector = Detector(Model("untrained"))
-    for name in names:
-        detector.sensor_row(name)
-    draw = np.random.default_rng(seed)
+    watched: list[_Watched] = []
+    columns: list[tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]] = []
+    for seed in seeds:
+        for sensor, time, values in world(seed, rooms, hours):
+            row = detector.sensor_row(f"{len(watched)}")
+            columns.append((np.full(time.size, row, np.int32), time, values))
+            watched.append(sensor)
+    sensor, time, values = (np.concatenate(c) for c in zip(*columns, strict=True))
+    del columns
+    begin = np.array([w.time[0] for w in watched])
+    draw = np.random.default_rng(seeds[0])
+    kept: list[tuple[NDArray[np.float64], ...]] = []
 
     def collect(rows, time, episode, facts, weighed, asked):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
         n = facts[:, AGE] / np.maximum(facts[:, INTERVAL], 1.0)
-        thin = asked | (draw.random(rows.size) < np.minimum(1.0, 6.0 / np.maximum(n, 1.0)))
-        thin &= time > batch.time[0] + LEAD_S
-        kept.append(
-            tuple(
-                a[thin]
-                for a in (
-                    rows,
-                    time,
-                    episode[:, [E.PULSE_ONSET, E.ONSET]],
-                    facts.astype(np.float32),
-                    weighed,
-                    asked,
-                )
-            )
-        )
+        thin = asked | (draw.random(rows.size) < np.minimum(1.0, PER_PULSE / np.maximum(n, 1.0)))
+        thin &= time > begin[rows] + LEAD_S
+        if thin.any():
+            onsets = episode[:, [E.PULSE_ONSET, E.ONSET]]
+            columns = (rows, time, onsets, facts.astype(np.float32), weighed, asked)
+            kept.append(tuple(a[thin] for a in columns))
 
     detector.collect = collect
+    # By time of day: schools of several days are read side by side.
+    order = np.argsort(time - begin[sensor], kind="stable")
     with np.errstate(all="ignore"):
-        for at in range(0, len(batch), 40_000):
-            part = slice(at, at + 40_000)
-            detector.step(ReadingBatch(batch.sensor[part], batch.time[part], batch.values[part]))
-    rows, time, onsets, facts, weighed, asked = (np.concatenate(a) for a in zip(*kept, strict=True))
-    by_sensor: dict[str, list[Truth]] = defaultdict(list)
-    for truth in truths:
-        if truth.arrival == truth.arrival and truth.kind in KIND_CODES:
-            by_sensor[truth.sensor].append(truth)
-    keys = np.stack([rows.astype(float), np.nan_to_num(onsets[:, 0], nan=-1.0)], axis=1)
-    pulses, pulse = np.unique(keys, axis=0, return_inverse=True)
-    vape = np.array([_vape(by_sensor[names[int(r)]], o) for r, o in pulses], np.int8)[pulse]
+        for at in range(0, order.size, 100_000):
+            part = order[at : at + 100_000]
+            detector.step(ReadingBatch(sensor[part], time[part], values[part]))
+    return _labelled(watched, *(np.concatenate(a) for a in zip(*kept, strict=True)))
+
+
+def _labelled(
+    watched: list[_Watched],
+    rows: NDArray[np.int32],
+    time: NDArray[np.float64],
+    onsets: NDArray[np.float64],
+    facts: NDArray[np.float32],
+    weighed: NDArray[np.bool_],
+    asked: NDArray[np.bool_],
+) -> Lesson:
+    vape = np.where(weighed, 0, -1).astype(np.int8)
+    thc = np.full(rows.size, -1, np.int8)
     kind = np.full(rows.size, -1, np.int8)
-    for i in np.flatnonzero(asked):
-        kind[i] = _kind(by_sensor[names[int(rows[i])]], float(onsets[i, 1]), float(time[i]))
-    return Lesson(facts, np.where(weighed, vape, -1).astype(np.int8), kind, pulse)
-
-
-def _vape(truths: list[Truth], onset: float) -> int:
-    """How visible the vaping is that a pulse of this onset belongs to; 0 for none."""
-    found = 0
-    for truth in truths:
-        if truth.kind != "vape" or truth.peak_excess < FAINT_UG_M3:
-            continue
-        if truth.arrival - 12.0 <= onset <= max(truth.end, truth.peak_time) + 30.0:
-            visible = truth.peak_excess >= max(8.0, truth.baseline)
-            found = max(found, 2 if visible else 1)
-    return found
+    weight = np.ones(rows.size, np.float32)
+    held_out = np.zeros(rows.size, bool)
+    for row, sensor in enumerate(watched):
+        mine = np.flatnonzero(rows == row)
+        held_out[mine] = sensor.held_out
+        _, pulse, n = np.unique(onsets[mine, 0], return_inverse=True, return_counts=True)
+        weight[mine] = 1.0 / np.sqrt(n[pulse])
+        at = np.searchsorted(sensor.time, time[mine] + 1e-6, side="right") - 1
+        known_at = sensor.sent[at]
+        for truth in sensor.truths:
+            if truth.kind != "vape" or truth.peak_excess < WEAK_UG_M3:
+                continue
+            begin, end = window(truth)
+            inside = mine[(known_at >= begin) & (known_at <= end)]
+            clear = 3 if is_visible(truth) else 1 + (truth.peak_excess >= FAINT_UG_M3)
+            judged = inside[weighed[inside]]
+            vape[judged] = np.maximum(vape[judged], clear)
+            late = judged[facts[judged, SINCE_PEAK] >= 20.0]
+            thc[late] = truth.source == "thc_cartridge"
+        for i in mine[asked[mine]]:
+            kind[i] = _kind(sensor.truths, float(onsets[i, 1]), float(time[i]))
+    return Lesson(facts, vape, thc, kind, weight, held_out)
 
 
 def _kind(truths: list[Truth], onset: float, time: float) -> int:
     """Code of the strongest source that arrived in an episode; -1 for none."""
-    arrived = [t for t in truths if onset - 25.0 <= t.arrival <= time]
+    arrived = [t for t in truths if onset - 25.0 <= t.arrival <= time and t.kind in KIND_CODES]
     if not arrived:
         return -1
     gas_only = {"voc": 3.0, "steam": 3.0}
@@ -199,7 +249,7 @@ def _kind(truths: list[Truth], onset: float, time: float) -> int:
 def grow(  # type: ignore[no-untyped-def]
     facts: NDArray[np.float32],
     labels: NDArray[np.bool_],
-    weights: NDArray[np.float64],
+    weights: NDArray[np.float32],
     depth: int,
     **settings,  # noqa: ANN003 - of the library
 ) -> Forest:
@@ -207,7 +257,7 @@ def grow(  # type: ignore[no-untyped-def]
     from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415 - training only
 
     learner = HistGradientBoostingClassifier(
-        random_state=1, early_stopping=False, max_depth=depth, **settings
+        random_state=1, early_stopping=False, max_depth=depth, l2_regularization=1.0, **settings
     )
     learner.fit(facts, labels, sample_weight=weights)
     return as_forest(learner, depth)
@@ -238,64 +288,87 @@ def as_forest(learner: object, depth: int) -> Forest:
     return Forest(column, threshold, value, offset)
 
 
-def train(lessons: list[Lesson], version: str, level: float, withdraw: float) -> Model:
+def joined(lessons: list[Lesson], *, without_held_out: bool) -> Lesson:
+    """All lessons as one."""
+    kept = [~part.held_out if without_held_out else slice(None) for part in lessons]
+    return Lesson(
+        *(
+            np.concatenate(
+                [getattr(part, f.name)[k] for part, k in zip(lessons, kept, strict=True)]
+            )
+            for f in fields(Lesson)
+        )
+    )
+
+
+def vape_forest(taught: Lesson) -> Forest:
+    """Forest of vaping: a small one to find what is plain, then the one that is used."""
+    asked = np.flatnonzero(taught.vape >= 0)
+    facts, label = taught.facts[asked], taught.vape[asked]
+    weight = taught.weight[asked] * np.asarray(WEIGHTS, np.float32)[label]
+    draw = np.random.default_rng(1)
+    few = draw.random(asked.size) < 0.2
+    first = grow(
+        facts[few], label[few] > 0, weight[few],
+        depth=6, max_iter=80, learning_rate=0.1, max_leaf_nodes=40, min_samples_leaf=60,
+    )  # fmt: skip
+    score = np.concatenate([first.score(part) for part in np.array_split(facts, 200)])
+    plain = (label == 0) & (score < PLAIN)
+    kept = ~plain | (draw.random(asked.size) < PLAIN_KEPT)
+    weight[plain] /= PLAIN_KEPT
+    return grow(
+        facts[kept], label[kept] > 0, weight[kept],
+        depth=7, max_iter=600, learning_rate=0.06, max_leaf_nodes=48, min_samples_leaf=100,
+        max_features=0.5,
+    )  # fmt: skip
+
+
+def train(taught: Lesson, version: str, level: float, withdraw: float) -> Model:
     """Model from all lessons."""
-    facts = np.concatenate([part.facts for part in lessons])
-    vape = np.concatenate([part.vape for part in lessons])
-    kind = np.concatenate([part.kind for part in lessons])
-    weight = np.concatenate(
-        [1.0 / np.sqrt(np.bincount(part.pulse)[part.pulse]) for part in lessons]
-    )
-    weight[vape == 1] *= 0.5
-    asked = vape >= 0
-    forest = grow(
-        facts[asked],
-        vape[asked] > 0,
-        weight[asked],
-        depth=6,
-        max_iter=300,
-        learning_rate=0.08,
-        max_leaf_nodes=40,
-        min_samples_leaf=60,
-        l2_regularization=1.0,
-    )
-    known = kind >= 0
+    known = taught.kind >= 0
+    small = {"depth": 4, "learning_rate": 0.12, "max_leaf_nodes": 16, "min_samples_leaf": 40}
     kinds = tuple(
         grow(
-            facts[known],
-            kind[known] == code,
-            np.ones(int(known.sum())),
-            depth=4,
+            taught.facts[known],
+            taught.kind[known] == code,
+            np.ones(int(known.sum()), np.float32),
             max_iter=60,
-            learning_rate=0.12,
-            max_leaf_nodes=16,
-            min_samples_leaf=40,
-            l2_regularization=1.0,
+            **small,
         )
         for code in range(len(KINDS))
     )
-    return Model(version, level, withdraw, forest, kinds)
+    late = taught.thc >= 0
+    thc = grow(taught.facts[late], taught.thc[late] > 0, taught.weight[late], max_iter=80, **small)
+    return Model(version, level, withdraw, vape_forest(taught), kinds, thc)
 
 
 def main() -> int:
-    """Train and write the model file."""
+    """Train and write the model files."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=16)
+    parser.add_argument("--seeds", type=int, default=48)
     parser.add_argument("--rooms", type=int, default=24)
     parser.add_argument("--hours", type=float, default=26.0)
-    parser.add_argument("--version", default="plume-2")
-    parser.add_argument("--level", type=float, default=1.8)
+    parser.add_argument("--version", default="plume-3")
+    parser.add_argument("--level", type=float, default=2.1)
     parser.add_argument("--withdraw", type=float, default=-4.0)
     parser.add_argument("--out", type=Path, default=Path("detection/model.npz"))
+    parser.add_argument(
+        "--held-out", type=Path, default=Path("benchmarks/detection_bench/held_out.npz")
+    )
     options = parser.parse_args()
-    tasks = [(seed, options.rooms, options.hours) for seed in range(1, options.seeds + 1)]
+    seeds = range(1, options.seeds + 1)
+    tasks = [
+        (tuple(seeds[k : k + TOGETHER]), options.rooms, options.hours)
+        for k in range(0, options.seeds, TOGETHER)
+    ]
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         lessons = list(track(pool.map(lesson, tasks), "simulating", total=len(tasks)))
-    model = train(lessons, options.version, options.level, options.withdraw)
-    body = model.to_bytes()
-    options.out.write_bytes(body)
-    readings = sum(len(part.facts) for part in lessons)
-    print(f"{options.out}: {len(body):,} bytes, from {readings:,} sets of facts")
+    for path, without in ((options.out, False), (options.held_out, True)):
+        taught = joined(lessons, without_held_out=without)
+        version = options.version + ("-held-out" if without else "")
+        body = train(taught, version, options.level, options.withdraw).to_bytes()
+        path.write_bytes(body)
+        print(f"{path}: {len(body):,} bytes, from {len(taught.facts):,} sets of facts")
     return 0
 
 

@@ -17,14 +17,15 @@ __all__ = [
     "FINE",
     "FLOOR",
     "OPENERS",
+    "RAW_SPAN",
     "RISE",
     "TAU_DOWN_S",
     "TAU_UP_S",
     "VOC",
     "VOC_OFFSETS",
-    "VOC_SPANS",
     "bank_signals",
     "channel_matrix",
+    "doublings_of_index",
     "voc_strength",
 ]
 
@@ -34,6 +35,7 @@ _TABLE: Final = (
     ("pm25", 20.0, 900.0),
     ("pm10", 20.0, 900.0),
     ("n03", 20.0, 900.0),
+    ("n05", 20.0, 900.0),
     ("n10", 20.0, 900.0),
     ("n25", 20.0, 900.0),
     ("fine", 20.0, 900.0),
@@ -77,10 +79,15 @@ _RAW: Final = CHANNEL_INDEX["voc_raw"]
 _INDEX: Final = CHANNEL_INDEX["voc_index"]
 VOC_OFFSETS: Final = np.array([400.0, 800.0])
 """Of the logarithms of TVOC in ppb and in µg/m³."""
-VOC_SPANS: Final = np.array([1.0 / 0.0026, 870.0])
-"""VOC index and raw ticks of one doubling."""
+RAW_SPAN: Final = 870.0
+"""Raw ticks of one doubling."""
 _INDEX_SAYS: Final = 1.5
 """Below it a VOC index is still starting up (0 for 45 s, then 1 until it has learned)."""
+_INDEX_TOP: Final = 505.0
+"""A little above the end of the scale, so that the end itself has a place on the axis."""
+_DOUBLINGS_PER_LOGIT: Final = 0.27
+"""The index is a sigmoid of slope 0.0065 a unit of the normalised raw signal (Sensirion gas index
+algorithm); a unit is (sd + 220) / 230 ticks, 1.5 for the usual sd, of 870 ticks a doubling."""
 _STAND_INS: Final = tuple(COLUMN_INDEX[k] for k in ("pm1", "pm4", "pm10"))
 _N03: Final = COLUMN_INDEX["n03"]
 _MASS_OF_N03: Final = 0.03
@@ -116,6 +123,17 @@ def channel_matrix(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return x.T
 
 
+def doublings_of_index(index: NDArray[np.float64]) -> NDArray[np.float64]:
+    """VOC index as doublings of concentration: its sigmoid undone.
+
+    So a rise near the end of the scale counts as much as one in its middle.
+    """
+    within = np.clip(index, 1.0, _INDEX_TOP - 5.0)
+    doublings: NDArray[np.float64] = np.log(within / (_INDEX_TOP - within))
+    doublings *= _DOUBLINGS_PER_LOGIT
+    return doublings
+
+
 def voc_strength(
     x: NDArray[np.float64], reference: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -140,10 +158,10 @@ def voc_strength(
     doublings = np.log2(
         (x[:, ppb : ugm3 + 1] + VOC_OFFSETS) / (reference[:, ppb : ugm3 + 1] + VOC_OFFSETS)
     )
-    linear = (x[:, index : raw + 1] - reference[:, index : raw + 1]) / VOC_SPANS
-    strength = linear[:, 0].copy()
+    strength = doublings_of_index(x[:, index]) - doublings_of_index(reference[:, index])
     kind = np.where(np.isnan(strength), 0.0, 3.0)
-    for code, found in ((2.0, doublings[:, 1]), (1.0, doublings[:, 0]), (4.0, linear[:, 1])):
+    ticks = (x[:, raw] - reference[:, raw]) / RAW_SPAN
+    for code, found in ((2.0, doublings[:, 1]), (1.0, doublings[:, 0]), (4.0, ticks)):
         known = ~np.isnan(found)
         np.putmask(strength, known, found)
         np.putmask(kind, known, code)
@@ -178,10 +196,11 @@ def bank_signals(x: NDArray[np.float64], unknown: NDArray[np.bool_]) -> NDArray[
     masses += 1.0
     np.log(masses, out=out[:3])
     ppb, ugm3, index, raw = VOC
-    voc = np.divide(x[index], VOC_SPANS[0], out=out[3])
+    voc = out[3]
+    voc[:] = doublings_of_index(x[index])
     doublings = np.log2(x[ppb : ugm3 + 1] + VOC_OFFSETS[:, None])
     np.putmask(voc, ~unknown[ugm3], doublings[1])
     np.putmask(voc, ~unknown[ppb], doublings[0])
-    np.putmask(voc, ~unknown[raw], x[raw] / VOC_SPANS[1])
+    np.putmask(voc, ~unknown[raw], x[raw] / RAW_SPAN)
     out[4:] = x[CHANNEL_INDEX["rh"] : CHANNEL_INDEX["co2"] + 1]
     return out

@@ -51,6 +51,11 @@ _IDLE, _WATCHING, _SAID = 0.0, 1.0, 2.0
 _RH = CHANNEL_INDEX["rh"]
 _FINE_COLUMNS = tuple(CHANNEL_INDEX[k] for k in ("pm25", "pm1", "pm10", "n03"))
 _VAPE, _SMOKE = 0, 1
+_COVER: Final = 0.6
+"""Probability of another kind from which vaping that is said beside it counts as masked."""
+_THC_FROM_S: Final = 20.0
+_THC_LIKELY: Final = 0.85
+"""Log-odds, and seconds since the peak from which an aerosol shows whether it stays."""
 _CLEAR: Final = 0.7
 _CLEAR_SMOKE: Final = 0.85
 
@@ -252,6 +257,7 @@ class Detector:
                 self.collect(rows[w], time[w], episode[w], f, weighed[w], asked[w])
             v = weighed[w]
             episode[w[v], E.SCORE] = self._model.vape_score(f[v])
+            self._weigh_thc(episode, w[v], time, f[v])
         level = self._model.level + quiet[:, Q.LEVEL]
         strong = weighed & (episode[:, E.SCORE] >= level)
         episode[:, E.LAST_VAPE] = np.where(strong, time, episode[:, E.LAST_VAPE])
@@ -293,6 +299,19 @@ class Detector:
                 base = self._state.quiet[rows[i], Q.BASE]
                 base[known] = x[i][known]
 
+    def _weigh_thc(
+        self,
+        episode: NDArray[np.float64],
+        weighed: NDArray[np.intp],
+        time: NDArray[np.float64],
+        f: NDArray[np.float64],
+    ) -> None:
+        """Weigh whether vaping that was said hardly evaporates, as of a THC cartridge."""
+        said = (episode[weighed, E.PHASE] == _SAID) & (episode[weighed, E.KIND] == _VAPE)
+        said &= time[weighed] - episode[weighed, E.PEAK_AT] >= _THC_FROM_S
+        if said.any():
+            episode[weighed[said], E.THC] = self._model.thc_score(f[said])
+
     def _end_sessions(
         self,
         at: NDArray[np.intp],
@@ -319,6 +338,7 @@ class Detector:
             episode[i, E.PHASE] = _WATCHING
             episode[i, E.FIRST_PULSE_AT] = np.nan
             episode[i, E.LOW] = np.inf
+            episode[i, E.MASKED] = 0.0
 
     @staticmethod
     def _stays(
@@ -356,6 +376,9 @@ class Detector:
         """Say vaping when its score allows, another kind when it is clear or all is over."""
         if vape:
             kind = _VAPE
+            if chances[1:].max() >= _COVER:
+                episode[i, E.MASKED] = 1.0
+            episode[i, E.THC] = -np.inf
             odds = 1.0 / (1.0 + np.exp(-episode[i, E.SCORE]))
             rest = chances[1:] / max(float(chances[1:].sum()), 1e-12)
             chances = np.concatenate([[odds], (1.0 - odds) * rest])
@@ -459,6 +482,7 @@ class Detector:
             },
             evidence=self._evidence(episode, pulse=vape),
             masked=bool(vape and episode[E.MASKED] == 1.0),
+            thc_likely=bool(vape and episode[E.THC] >= _THC_LIKELY),
             model_version=self.model_version,
             time=float(time),
         )

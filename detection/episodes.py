@@ -24,7 +24,10 @@ __all__ = ["FACTS", "EpisodeColumn", "facts", "follow", "open_episodes"]
 K: Final = len(CHANNELS)
 _RH, _TEMP, _CO2 = (CHANNEL_INDEX[k] for k in ("rh", "temp", "co2"))
 _PM1, _PM10 = CHANNEL_INDEX["pm1"], CHANNEL_INDEX["pm10"]
-_N03, _N10, _N25 = (CHANNEL_INDEX[k] for k in ("n03", "n10", "n25"))
+_N03, _N05, _N10, _N25 = (CHANNEL_INDEX[k] for k in ("n03", "n05", "n10", "n25"))
+
+_DIRTY_UG_M3: Final = 60.0
+"""How much dirtier than this the air is, says nothing of what is added to it."""
 
 
 class EpisodeColumn:
@@ -35,24 +38,25 @@ class EpisodeColumn:
     TROUGH, AREA, ROUGH, RISEN, LAST_FINE, LAST_AT, EARLIER_PEAK, EARLIER_AT = range(14, 22)
     VOC_MAX, VOC_MAX_AT, VOC_AT_PEAK, STEEPEST, FIRST_PULSE_AT, SCORE = range(22, 28)
     FAST_PULSES, LEAST_HALF, UP, DOWN, MEAN_GAP, HIGHEST_PULSE = range(28, 34)
-    LOW, BARRED, MASKED, LAST_VAPE = range(34, 38)
+    LOW, BARRED, MASKED, LAST_VAPE, TENTH_AT, EARLIER_LEFT, READINGS, THC = range(34, 42)
     """Least share of the highest fine excess, from a while after vaping was said on; 1 once it was
     shown to stay as no vapour would; 1 if another kind had been said before;
-    when the odds of vaping last passed the level."""
-    N_SCALARS = 38
-    BEFORE = slice(38, 38 + K)
+    when the odds of vaping last passed the level; seconds from peak to a tenth; least share of the
+    pulse before; readings of the pulse; log-odds that the vaping was of THC."""
+    N_SCALARS = 42
+    BEFORE = slice(N_SCALARS, N_SCALARS + K)
     """Every channel just before the pulse."""
-    AT_PEAK = slice(38 + K, 38 + 2 * K)
+    AT_PEAK = slice(N_SCALARS + K, N_SCALARS + 2 * K)
     """Every channel at the pulse's peak."""
-    CALM = slice(38 + 2 * K, 38 + 3 * K)
+    CALM = slice(N_SCALARS + 2 * K, N_SCALARS + 3 * K)
     """Baseline of every channel when the episode opened."""
-    HIGHEST = slice(38 + 3 * K, 38 + 4 * K)
+    HIGHEST = slice(N_SCALARS + 3 * K, N_SCALARS + 4 * K)
     """Largest value of every channel in the episode."""
-    HIGHEST_AT = slice(38 + 4 * K, 38 + 5 * K)
+    HIGHEST_AT = slice(N_SCALARS + 4 * K, N_SCALARS + 5 * K)
     """When that was."""
-    CHANCES = slice(38 + 5 * K, 44 + 5 * K)
+    CHANCES = slice(N_SCALARS + 5 * K, N_SCALARS + 5 * K + 6)
     """Probabilities of the kinds when it was said."""
-    WIDTH = 44 + 5 * K
+    WIDTH = N_SCALARS + 5 * K + 6
 
 
 E = EpisodeColumn
@@ -67,6 +71,7 @@ FACTS: Final = (
     "left_min",
     "half_s",
     "fifth_s",
+    "tenth_s",
     "decay_rate",
     "slope_now",
     "log_snr",
@@ -75,6 +80,9 @@ FACTS: Final = (
     "pm1_share",
     "coarse_share",
     "pm1_share_now",
+    "pm1_share_calm",
+    "coarse_share_calm",
+    "n05_share",
     "n10_share",
     "n25_share",
     "voc_kind",
@@ -95,6 +103,8 @@ FACTS: Final = (
     "since_first_pulse_s",
     "since_earlier_s",
     "earlier_ratio",
+    "earlier_left",
+    "readings",
     "width_s",
     "roughness",
     "risen",
@@ -155,7 +165,10 @@ def begin_pulses(
 ) -> None:
     """Begin a pulse of fine particles in each row, in place; `floor` is the level it rises from."""
     had = episode[:, E.PULSES] > 0
-    episode[:, E.EARLIER_PEAK] = np.where(had, episode[:, E.PEAK], np.nan)
+    earlier = np.where(had, episode[:, E.PEAK], np.nan)
+    episode[:, E.EARLIER_PEAK] = earlier
+    left = episode[:, E.TROUGH] / np.maximum(earlier, 1e-6)
+    episode[:, E.EARLIER_LEFT] = np.where(np.isinf(left), 1.0, left)
     episode[:, E.EARLIER_AT] = np.where(had, episode[:, E.PULSE_ONSET], np.nan)
     first = episode[:, E.FIRST_PULSE_AT]
     episode[:, E.FIRST_PULSE_AT] = np.where(np.isnan(first), time - dt, first)
@@ -167,9 +180,9 @@ def begin_pulses(
     episode[:, E.PULSE_BASE] = floor
     episode[:, E.PEAK] = 0.0
     episode[:, E.PEAK_AT] = time
-    for column in (E.HALF_AT, E.FIFTH_AT, E.VOC_MAX_AT, E.VOC_AT_PEAK):
+    for column in (E.HALF_AT, E.FIFTH_AT, E.TENTH_AT, E.VOC_MAX_AT, E.VOC_AT_PEAK):
         episode[:, column] = np.nan
-    for column in (E.AREA, E.ROUGH, E.RISEN, E.STEEPEST):
+    for column in (E.AREA, E.ROUGH, E.RISEN, E.STEEPEST, E.READINGS):
         episode[:, column] = 0.0
     episode[:, E.VOC_MAX] = -np.inf
     episode[:, E.LAST_FINE] = floor
@@ -199,7 +212,8 @@ def follow(episode: NDArray[np.float64], time: NDArray[np.float64], x: NDArray[n
         top, np.inf, np.where(known, np.minimum(episode[:, E.TROUGH], excess), episode[:, E.TROUGH])
     )
     fallen = time - episode[:, E.PEAK_AT]
-    for column, share in ((E.HALF_AT, 0.5), (E.FIFTH_AT, 0.2)):
+    episode[:, E.READINGS] += known
+    for column, share in ((E.HALF_AT, 0.5), (E.FIFTH_AT, 0.2), (E.TENTH_AT, 0.1)):
         at = np.where(top, np.nan, episode[:, column])
         reached = known & np.isnan(at) & (excess <= share * peak)
         episode[:, column] = np.where(reached, fallen, at)
@@ -270,7 +284,9 @@ def facts(
     fine_rise = np.maximum(top_rise[:, FINE], 0.5)
     present = x - before
     fine_now = np.where(present[:, FINE] > np.maximum(2.0, 0.1 * peak), present[:, FINE], np.nan)
-    n03 = np.maximum(top_rise[:, _N03], 1.0)
+    counted = np.where(np.isnan(top_rise[:, _N03]), top_rise[:, _N05], top_rise[:, _N03])
+    counted = np.maximum(counted, 0.3)
+    calm_fine = np.where(calm[:, FINE] >= 2.0, calm[:, FINE], np.nan)
     voc_now, kind = voc_strength(x, before)
     voc_calm, _ = voc_strength(x, calm)
     voc_before, _ = voc_strength(before, calm)
@@ -296,16 +312,21 @@ def facts(
             np.where(np.isinf(e[:, E.TROUGH]), 1.0, e[:, E.TROUGH] / peak),
             e[:, E.HALF_AT],
             e[:, E.FIFTH_AT],
+            e[:, E.TENTH_AT],
             np.where(since_peak > 0, decay, np.nan),
             slope,
             np.log1p(peak / np.maximum(noise, 0.3)),
-            np.log1p(np.maximum(e[:, E.PULSE_BASE], 0.0)),
-            np.log1p(np.maximum(calm[:, FINE], 0.0)),
+            np.log1p(np.clip(e[:, E.PULSE_BASE], 0.0, _DIRTY_UG_M3)),
+            np.log1p(np.clip(calm[:, FINE], 0.0, _DIRTY_UG_M3)),
             top_rise[:, _PM1] / fine_rise,
             (top_rise[:, _PM10] - top_rise[:, FINE]) / fine_rise,
             present[:, _PM1] / fine_now,
-            top_rise[:, _N10] / n03,
-            top_rise[:, _N25] / n03,
+            top_rise[:, _PM1] / fine_rise - calm[:, _PM1] / calm_fine,
+            (top_rise[:, _PM10] - top_rise[:, FINE]) / fine_rise
+            - (calm[:, _PM10] - calm[:, FINE]) / calm_fine,
+            top_rise[:, _N05] / np.maximum(top_rise[:, _N03], 0.3),
+            top_rise[:, _N10] / counted,
+            top_rise[:, _N25] / counted,
             kind,
             voc_now,
             voc_max,
@@ -324,6 +345,8 @@ def facts(
             time - e[:, E.FIRST_PULSE_AT],
             e[:, E.PULSE_ONSET] - e[:, E.EARLIER_AT],
             np.log(np.maximum(e[:, E.EARLIER_PEAK], 0.1) / peak),
+            e[:, E.EARLIER_LEFT],
+            e[:, E.READINGS],
             e[:, E.AREA] / peak,
             e[:, E.ROUGH] / peak,
             e[:, E.RISEN],

@@ -57,6 +57,8 @@ class Model:
         Log-odds of vaping; None says nothing, ever.
     kinds : tuple of Forest
         One score for each of `KINDS`; their softmax are the kinds' probabilities. Empty for none.
+    thc : Forest or None
+        Log-odds that vaping was of a THC cartridge; None never says so.
     """
 
     version: str
@@ -64,12 +66,17 @@ class Model:
     withdraw_level: float = -2.0
     vape: Forest | None = None
     kinds: tuple[Forest, ...] = ()
+    thc: Forest | None = None
 
     def vape_score(self, facts: NDArray[np.float64]) -> NDArray[np.float64]:
         """Log-odds of vaping for each row of facts."""
         if self.vape is None:
             return np.full(facts.shape[0], -20.0)
         return self.vape.score(facts)
+
+    def thc_score(self, facts: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Log-odds of a THC cartridge, where it is vaping, for each row of facts."""
+        return np.full(facts.shape[0], -20.0) if self.thc is None else self.thc.score(facts)
 
     def kind_probabilities(self, facts: NDArray[np.float64]) -> NDArray[np.float64]:
         """Probability of each of `KINDS` for each row of facts, shape (n, len(KINDS))."""
@@ -84,6 +91,8 @@ class Model:
         """Bytes of the model file; the same for the same parameters."""
         out = io.BytesIO()
         arrays: dict[str, Any] = {} if self.vape is None else self.vape.arrays("vape")
+        if self.thc is not None:
+            arrays |= self.thc.arrays("thc")
         for kind, forest in zip(KINDS, self.kinds, strict=False):
             arrays |= forest.arrays(kind.value + "_kind")
         np.savez_compressed(
@@ -118,7 +127,8 @@ class Model:
             for kind in KINDS
             if f"{kind.value}_kind_offset" in arrays
         )
-        return cls(str(arrays["version"]), float(level), float(withdraw), forest, kinds)
+        thc = Forest.from_arrays("thc", arrays) if "thc_offset" in arrays else None
+        return cls(str(arrays["version"]), float(level), float(withdraw), forest, kinds, thc)
 
     @classmethod
     def shipped(cls) -> Model:

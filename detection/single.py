@@ -19,12 +19,13 @@ from detection.channels import (
     FINE,
     FLOOR,
     OPENERS,
+    RAW_SPAN,
     RISE,
     TAU_DOWN_S,
     TAU_UP_S,
     VOC,
     VOC_OFFSETS,
-    VOC_SPANS,
+    doublings_of_index,
 )
 from detection.motion import (
     HELD,
@@ -50,7 +51,6 @@ _PLAIN: Final = tuple((BANK.index(k), CHANNEL_INDEX[k]) for k in ("rh", "temp", 
 _VOC: Final = BANK.index("voc")
 _PPB, _UGM3, _INDEX, _RAW = VOC
 _PPB_OFFSET, _UGM3_OFFSET = VOC_OFFSETS.tolist()
-_INDEX_SPAN, _RAW_SPAN = VOC_SPANS.tolist()
 
 
 def advance_one(
@@ -130,13 +130,13 @@ def _signals(values: dict[int, float]) -> dict[int, float]:
         logs = np.log([mass for _, mass in masses]).tolist()
         signals.update((place, log) for (place, _), log in zip(masses, logs, strict=True))
     if _RAW in values:
-        signals[_VOC] = values[_RAW] / _RAW_SPAN
+        signals[_VOC] = values[_RAW] / RAW_SPAN
     elif _PPB in values:
         signals[_VOC] = float(np.log2(values[_PPB] + _PPB_OFFSET))
     elif _UGM3 in values:
         signals[_VOC] = float(np.log2(values[_UGM3] + _UGM3_OFFSET))
     elif _INDEX in values:
-        signals[_VOC] = values[_INDEX] / _INDEX_SPAN
+        signals[_VOC] = float(doublings_of_index(np.array([values[_INDEX]]))[0])
     return signals
 
 

@@ -1,19 +1,23 @@
 """The product's detector, fed as production feeds it: readings in order of arrival, small batches.
 
-All sensors of a school share one detector, so that what it knows of a building is known. Only the
-first word of an event counts as an alert; what is withdrawn later stays an alert.
+Sensors of families that are held out are judged by a model that was made without them: by what the
+shipped one would be worth on a sensor nobody trained on. Only the first word of an event counts as
+an alert; what is withdrawn later stays an alert.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from benchmarks.detection_bench.worlds import HELD_OUT
 from detection.batch import ReadingBatch
 from detection.detector import Detector
 from detection.events import EventKind, EventPhase
+from detection.model import Model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["Alerts", "run_detector", "vape_alerts"]
 
 BATCH: Final = 4000
+HELD_OUT_MODEL: Final = Path(__file__).with_name("held_out.npz")
+"""Made by ``make train`` beside the shipped model, without the families in `HELD_OUT`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,15 @@ def run_detector(series: Sequence[Series]) -> list[Event]:
     list of Event
         All phases; event times are by the devices' own clocks.
     """
-    detector = Detector()
+    known = [s for s in series if s.family not in HELD_OUT]
+    unknown = [s for s in series if s.family in HELD_OUT]
+    events = _run(Detector(), known) if known else []
+    if unknown:
+        events += _run(Detector(Model.from_bytes(HELD_OUT_MODEL.read_bytes())), unknown)
+    return events
+
+
+def _run(detector: Detector, series: Sequence[Series]) -> list[Event]:
     rows = np.array([detector.sensor_row(s.sensor) for s in series], np.int32)
     sensor = np.concatenate(
         [np.full(s.time.size, r, np.int32) for s, r in zip(series, rows, strict=True)]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from benchmarks.detection_bench import learned, ours, peers, worlds
+from benchmarks.detection_bench.scoring import window
 from detection.events import EventKind, EventPhase
 
 if TYPE_CHECKING:
@@ -103,6 +104,9 @@ class Outcome:
         CPU seconds inside our detector.
     version : str
         Of our model.
+    attributes : dict of str to int
+        Right vaping events by attribute (``masked``, ``thc``) and whether it was ``said``,
+        ``true`` or ``both``, by the last word of each.
     said : dict of (int, str) to list of Said
         By seed and sensor, every word of our detector, for plots.
     """
@@ -114,6 +118,7 @@ class Outcome:
     readings: int = 0
     step_s: float = 0.0
     version: str = ""
+    attributes: dict[str, int] = field(default_factory=dict)
     said: dict[tuple[int, str], list[Said]] = field(default_factory=dict)
 
     def merge(self, other: Outcome) -> None:
@@ -126,6 +131,8 @@ class Outcome:
                 mine.setdefault(level, Counts()).merge(counts)
         for kind, n in other.events.items():
             self.events[kind] = self.events.get(kind, 0) + n
+        for key, n in other.attributes.items():
+            self.attributes[key] = self.attributes.get(key, 0) + n
         self.sensors += other.sensors
         self.readings += other.readings
         self.step_s += other.step_s
@@ -177,9 +184,27 @@ class _World:
                 if e.sensor == series.sensor
             ]
             self.put(OURS, self.score(series, alerts.time, alerts.confidence))
+            self._count_attributes(events, series)
             for level in CURVE_OURS:
                 sure = alerts.time[alerts.confidence >= level]
                 self.point(OURS, level, self.score(series, sure))
+
+    def _count_attributes(self, events: Sequence[Event], series: Series) -> None:
+        last = {e.id: e for e in events if e.sensor == series.sensor and e.kind is EventKind.VAPE}
+        for event in last.values():
+            at = float(series.true_time(np.array([event.alerted]))[0])
+            spans = [(t, *window(t)) for t in self.truths[series.sensor] if t.kind == "vape"]
+            held = [t for t, begin, end in spans if begin <= at <= end]
+            if not held:
+                continue
+            truth = max(held, key=lambda t: t.peak_excess)
+            for name, said, true in (
+                ("masked", event.masked, bool(truth.masked_by)),
+                ("thc", event.thc_likely, truth.source == "thc_cartridge"),
+            ):
+                if said or true:
+                    key = f"{name} {'both' if said and true else 'said' if said else 'true'}"
+                    self.outcome.attributes[key] = self.outcome.attributes.get(key, 0) + 1
 
     def run_learned(self, trained: Trained) -> None:
         for series in self.world.series:
