@@ -18,16 +18,16 @@ async def running(config, **options):
     task = asyncio.create_task(service.run(stop))
     try:
         ready = asyncio.create_task(service.ready.wait())
-        await asyncio.wait((task, ready), timeout=10, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((task, ready), timeout=60, return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
         yield service
     finally:
         stop.set()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await task
 
 
 async def until(met):
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while not met():  # noqa: ASYNC110 - what is waited for is in other threads
             await asyncio.sleep(0.01)

@@ -112,7 +112,7 @@ async def test_a_clock_that_is_set_ahead_deletes_nothing(config, caplog):
             if not jump:
                 await service._commit(readings, [])
                 await until(lambda: service.writer.state.stored == len(readings))
-            snapshot = service._watch.save_snapshot()
+            snapshot = await service.in_thread("detector", service._watch.save_snapshot)
             with caplog.at_level(logging.WARNING):
                 await service.house.delete(service._state, snapshot)
             assert service.series.count() == len(readings)
