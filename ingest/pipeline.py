@@ -165,6 +165,7 @@ class IntakeConfig:
 
 
 _TOPIC_KEPT: Final = 256
+_BY_NAMES: Final = frozenset({"native", "generic", "zigbee2mqtt"})
 
 
 def decode_message(
@@ -241,10 +242,11 @@ def _most_bytes(decoder: Decoder, topic: str, context: Context) -> int:
 
 
 def likely_decoders(message: Message, context: Context) -> tuple[str, ...]:
-    """Return the decoders that find a measurement in a message of unknown origin.
+    """Return the decoders that find the most in a message of unknown origin.
 
-    A suggestion for a person, in the order of the table; nothing is decoded by it. `generic` is
-    only named if no other decoder reads the message.
+    A suggestion for a person, in the order of the table; nothing is decoded by it. Decoders that go
+    by telling names alone are no sign of a device: of them only `generic` is named, if no other
+    finds as much.
 
     Parameters
     ----------
@@ -253,7 +255,7 @@ def likely_decoders(message: Message, context: Context) -> tuple[str, ...]:
     context : Context
         Time zone, limits, registry; its states are not touched.
     """
-    names: list[str] = []
+    found: dict[str, int] = {}
     for name in DECODERS:
         fresh = replace(context, states=States())
         try:
@@ -262,9 +264,10 @@ def likely_decoders(message: Message, context: Context) -> tuple[str, ...]:
             continue
         readings += fresh.states.joiner.close(fresh.limits)
         if any(reading.values for reading in readings):
-            names.append(name)
-    special = tuple(n for n in names if n not in ("native", "generic"))
-    return special or tuple(names)
+            found[name] = sum(len(r.values) + len(r.faults) for r in readings)
+    most = max(found.values(), default=0)
+    special = tuple(n for n, count in found.items() if count == most and n not in _BY_NAMES)
+    return special or (("generic",) if "generic" in found else ())
 
 
 class Intake:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,7 @@ import typer
 __all__ = ["app", "main"]
 
 DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
+_MOST_TO_DECODE = 64 * 1024 * 1024
 
 app = typer.Typer(
     name="plumewatch",
@@ -346,38 +348,39 @@ def replay(
 
 @app.command()
 def decode(
-    topic: Annotated[str, typer.Option("--topic", help="MQTT topic of the message.")],
+    topic: Annotated[str | None, typer.Option("--topic", help="MQTT topic of the message.")] = None,
     file: Annotated[Path | None, typer.Argument(help="Payload; standard input without it.")] = None,
     *,
+    lines: Annotated[
+        bool,
+        typer.Option("--lines", help="Instead of --topic: a topic and a payload a line."),
+    ] = False,
     is_hex: Annotated[bool, typer.Option("--hex", help="The payload is hex digits.")] = False,
     is_base64: Annotated[bool, typer.Option("--base64", help="The payload is base64.")] = False,
     decoder: Annotated[
         str | None,
         typer.Option("--decoder", help="Decoder, or mapping:NAME, instead of the topic's."),
     ] = None,
+    retained: Annotated[
+        bool, typer.Option("--retained", help="As delivered from the broker's store.")
+    ] = False,
+    flags: Annotated[bool, typer.Option("--flags", help="Show quality flags too.")] = False,
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="Whose mappings and routes count too.")
     ] = None,
 ) -> None:
     """Print what a message means, one JSON line a reading."""
-    from plumewatch.decode import decode_command  # noqa: PLC0415
+    from plumewatch.decode import DecodeOptions, decode_command  # noqa: PLC0415
 
     try:
-        data = sys.stdin.buffer.read() if file is None else file.read_bytes()
+        with nullcontext(sys.stdin.buffer) if file is None else file.open("rb") as source:
+            data = source.read(_MOST_TO_DECODE + 1)
     except OSError as error:
         raise _fail(f"{file}: {error.strerror}", USAGE) from error
-    raise typer.Exit(
-        decode_command(
-            topic,
-            data,
-            sys.stdout,
-            sys.stderr,
-            is_hex=is_hex,
-            is_base64=is_base64,
-            decoder=decoder,
-            config_path=config,
-        )
-    )
+    if len(data) > _MOST_TO_DECODE:
+        raise _fail(f"rejected: too_large: more than {_MOST_TO_DECODE} bytes", REFUSED)
+    options = DecodeOptions(decoder, lines, is_hex, is_base64, retained, flags)
+    raise typer.Exit(decode_command(topic, data, sys.stdout, sys.stderr, options, config))
 
 
 @mapping_app.command("suggest")

@@ -6,8 +6,13 @@ One JSON line a reading on standard output::
 
 ``time`` is Unix seconds (the receive time, now, if the message has none that can be used).
 ``faults`` holds one ``fault:<quantity>`` for each quantity that the device sent as NaN, null, out
-of range, of the wrong type, or reported as broken; its value is absent. A refused message prints
-one line ``rejected: <reason>: <detail>`` on standard error.
+of range, of the wrong type, or reported as broken; its value is absent. With ``--flags`` a line has
+the quality flags too. A refused message prints one line ``rejected: <reason>: <detail>`` on
+standard error.
+
+With ``--lines`` the file is a sequence of messages, one ``<topic> <payload>`` a line, as
+``mosquitto_sub -v`` prints them: what a format remembers between messages then counts (values that
+are joined, units from descriptions, births). A refused line does not stop the others.
 
 Two things differ from the service, because a sample may be years old and from any site: time
 stamps from 2001 on are shown as sent, and no sensor is unknown. With a configuration its mappings,
@@ -20,18 +25,23 @@ import base64
 import binascii
 import re
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TextIO
 
 import msgspec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import tzinfo
     from pathlib import Path
 
+    from ingest.decoders.base import Context
+    from ingest.errors import Reason
+    from ingest.message import Message
     from plumewatch.config import PlumewatchConfig
+    from storage.reading import Reading
 
-__all__ = ["decode_command", "read_payload", "run_decode"]
+__all__ = ["DecodeOptions", "decode_command", "read_payload", "run_decode"]
 
 _OLDEST_SAMPLE: Final = 1_000_000_000.0
 _DONE: Final = 0
@@ -70,33 +80,57 @@ def read_payload(data: bytes, *, is_hex: bool = False, is_base64: bool = False) 
     return data
 
 
+@dataclass(frozen=True, slots=True)
+class DecodeOptions:
+    """How to decode and what to show.
+
+    Attributes
+    ----------
+    decoder : str or None
+        Name of a decoder; None means: by topic.
+    lines : bool
+        The payload is a sequence of lines ``<topic> <payload>``.
+    is_hex, is_base64 : bool
+        As in `read_payload`; of each line's payload with `lines`.
+    retained : bool
+        The messages come from the broker's store.
+    flags : bool
+        Show the quality flags.
+    now : float or None
+        Receive time, Unix seconds; the clock by default.
+    zone : tzinfo or None
+        Zone of devices that print local time; that of the configuration, else UTC, by default.
+    """
+
+    decoder: str | None = None
+    lines: bool = False
+    is_hex: bool = False
+    is_base64: bool = False
+    retained: bool = False
+    flags: bool = False
+    now: float | None = None
+    zone: tzinfo | None = None
+
+
 def run_decode(
     topic: str,
-    payload: bytes,
-    decoder: str | None,
+    data: bytes,
     out: TextIO,
     err: TextIO,
-    *,
-    now: float | None = None,
-    zone: tzinfo | None = None,
+    options: DecodeOptions | None = None,
     config: PlumewatchConfig | None = None,
 ) -> int:
-    """Decode one payload and print its readings.
+    """Decode the content of a file and print its readings.
 
     Parameters
     ----------
     topic : str
-        Topic under which it arrived.
-    payload : bytes
-        Content of the message.
-    decoder : str or None
-        Name of a decoder; None means: by topic.
+        Topic under which it arrived; ignored with `DecodeOptions.lines`.
+    data : bytes
+        Content of the file.
     out, err : text streams
         Standard output and error.
-    now : float, optional
-        Receive time, Unix seconds; the clock by default.
-    zone : tzinfo, optional
-        Zone of devices that print local time; that of `config`, else UTC, by default.
+    options : DecodeOptions, optional
     config : PlumewatchConfig, optional
         Whose mappings, routes and registry count.
 
@@ -116,11 +150,12 @@ def run_decode(
     from ingest.decoders.base import Context  # noqa: PLC0415
     from ingest.errors import DecodeError, PayloadError, Reason  # noqa: PLC0415
     from ingest.message import Message  # noqa: PLC0415
-    from ingest.pipeline import decode_message, likely_decoders  # noqa: PLC0415
+    from ingest.pipeline import decode_message  # noqa: PLC0415
     from ingest.routes import Routes  # noqa: PLC0415
     from ingest.validation import Limits  # noqa: PLC0415
 
-    context = Context(zone=zone or UTC, limits=Limits(earliest=_OLDEST_SAMPLE))
+    asked = options or DecodeOptions()
+    context = Context(zone=asked.zone or UTC, limits=Limits(earliest=_OLDEST_SAMPLE))
     order = Routes()
     names = list(DECODERS)
     if config is not None:
@@ -128,58 +163,97 @@ def run_decode(
 
         order = routes(config)
         names += [f"mapping:{mapping.name}" for mapping in config.mapping]
-        context = replace(context, zone=zone or config.zone(), registry=config.registry())
-    if decoder and order.named(decoder) is None:
-        err.write(f"no decoder {decoder!r}; there are: {', '.join(names)}\n")
+        zone = asked.zone or config.zone()
+        context = replace(context, zone=zone, registry=config.registry())
+    if asked.decoder and order.named(asked.decoder) is None:
+        err.write(f"no decoder {asked.decoder!r}; there are: {', '.join(names)}\n")
         return _USAGE
-    message = Message(topic, payload, time.time() if now is None else now)
-    try:
-        readings = decode_message(message, context, decoder or "", order)
-        readings += context.states.joiner.close(context.limits)
-        if not readings:
-            raise PayloadError(Reason.NO_MEASUREMENT, "understood, but nothing to store")
-    except DecodeError as error:
-        detail = error.detail
-        if error.reason is Reason.UNKNOWN_TOPIC and not decoder:
-            likely = likely_decoders(message, context)
-            if likely:
-                detail += f"; read by --decoder {' or '.join(likely)}"
-        err.write(f"rejected: {error.reason}: {detail}\n")
-        return _REFUSED
-    out.writelines(msgspec.json.encode(reading.to_wire()).decode() + "\n" for reading in readings)
-    return _DONE
+    code = _DONE
+    received = time.time() if asked.now is None else asked.now
+    readings: list[Reading] = []
+    for place, name, text in _messages(topic, data, lines=asked.lines):
+        try:
+            payload = read_payload(text, is_hex=asked.is_hex, is_base64=asked.is_base64)
+        except ValueError as error:
+            err.write(f"rejected: {Reason.MALFORMED}: {place}{error}\n")
+            code = _REFUSED
+            continue
+        message = Message(name, payload, received, retained=asked.retained)
+        try:
+            found = decode_message(message, context, asked.decoder or "", order)
+            if not asked.lines:
+                found += context.states.joiner.close(context.limits)
+                if not found:
+                    raise PayloadError(Reason.NO_MEASUREMENT, _nothing(name))
+            readings += found
+        except DecodeError as error:
+            more = "" if asked.decoder else _who_reads(message, context, error.reason)
+            err.write(f"rejected: {error.reason}: {place}{error.detail}{more}\n")
+            code = _REFUSED
+    readings += context.states.joiner.close(context.limits)
+    for reading in readings:
+        shown = reading.to_wire()
+        if asked.flags:
+            shown["flags"] = list(reading.flags)
+        out.write(msgspec.json.encode(shown).decode() + "\n")
+    return code
+
+
+def _who_reads(message: Message, context: Context, reason: Reason) -> str:
+    """Return which decoders read a message under a topic that is nobody's."""
+    from ingest.errors import Reason  # noqa: PLC0415 - keeps the command line fast to start
+    from ingest.pipeline import likely_decoders  # noqa: PLC0415
+
+    likely = likely_decoders(message, context) if reason is Reason.UNKNOWN_TOPIC else ()
+    return f"; read by --decoder {' or '.join(likely)}" if likely else ""
+
+
+def _messages(topic: str, data: bytes, *, lines: bool) -> Iterator[tuple[str, str, bytes]]:
+    """Yield place, topic and payload, as in the file, of each message."""
+    if not lines:
+        yield "", topic, data
+        return
+    for number, line in enumerate(data.split(b"\n"), start=1):
+        name, _, payload = line.strip(b"\r").partition(b" ")
+        if name:
+            yield f"line {number}: ", name.decode("utf-8", "surrogateescape"), payload
+
+
+def _nothing(topic: str) -> str:
+    """Return why an understood message gives no reading."""
+    from ingest.decoders import find  # noqa: PLC0415 - keeps the command line fast to start
+
+    said = "understood, but nothing to store"
+    decoder = find(topic)
+    if decoder is not None and decoder.name == "ha_discovery":
+        return f"{said}: a hint; plumewatch mapping suggest --topic {topic} FILE shows it"
+    return said
 
 
 def decode_command(
-    topic: str,
+    topic: str | None,
     data: bytes,
     out: TextIO,
     err: TextIO,
-    *,
-    is_hex: bool = False,
-    is_base64: bool = False,
-    decoder: str | None = None,
-    now: float | None = None,
-    zone: tzinfo | None = None,
+    options: DecodeOptions | None = None,
     config_path: Path | None = None,
 ) -> int:
-    """Decode the content of a file; parameters as in `read_payload` and `run_decode`."""
-    if is_hex and is_base64:
+    """Decode the content of a file; parameters as in `run_decode`."""
+    asked = options or DecodeOptions()
+    if asked.is_hex and asked.is_base64:
         err.write("give --hex or --base64, not both\n")
         return _USAGE
-    try:
-        payload = read_payload(data, is_hex=is_hex, is_base64=is_base64)
-    except ValueError as error:
-        err.write(f"rejected: malformed: {error}\n")
-        return _REFUSED
+    if asked.lines == (topic is not None):
+        err.write("give --topic, or --lines for a file whose lines begin with the topic\n")
+        return _USAGE
     if config_path is None:
-        return run_decode(topic, payload, decoder, out, err, now=now, zone=zone)
+        return run_decode(topic or "", data, out, err, asked)
     from ingest.decoders import DECODERS  # noqa: PLC0415
     from plumewatch.config import ConfigError, load  # noqa: PLC0415
 
     try:
         config = load(config_path, decoders=frozenset(DECODERS))
-        return run_decode(topic, payload, decoder, out, err, now=now, zone=zone, config=config)
+        return run_decode(topic or "", data, out, err, asked, config)
     except ConfigError as error:
         err.write(f"{error}\n")
         return _USAGE

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["suggestion_for", "unmatched_topics"]
 
 _SHOWN: Final = 100
-_BY_NAMES: Final = frozenset({"generic", "native", "zigbee2mqtt"})
-"""Decoders that read any JSON with telling names: no sign that the device is theirs."""
 
 
 def unmatched_topics(intake: Intake) -> list[UnmatchedTopic]:
@@ -35,7 +33,7 @@ def suggestion_for(intake: Intake, topic: str) -> MappingSuggestion | None:
         return None
     context = replace(intake.config.context, states=States())
     message = Message(topic, heard.sample, heard.last_seen)
-    likely = [name for name in likely_decoders(message, context) if name not in _BY_NAMES]
+    likely = [name for name in likely_decoders(message, context) if name != "generic"]
     route = "".join(
         f"[[route]]\ntopic = {toml_value(topic)}\ndecoder = {toml_value(name)}\n\n"
         for name in likely[:3]

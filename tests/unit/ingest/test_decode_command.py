@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from plumewatch.decode import decode_command, read_payload, run_decode
+from plumewatch.decode import DecodeOptions, decode_command, read_payload, run_decode
 
 NOW = 1_790_000_000.0
 TOPIC = "plumewatch/v1/b2/reading"
@@ -13,7 +13,7 @@ TOPIC = "plumewatch/v1/b2/reading"
 
 def run(data, topic=TOPIC, **more):
     out, err = io.StringIO(), io.StringIO()
-    code = decode_command(topic, data, out, err, now=NOW, **more)
+    code = decode_command(topic, data, out, err, DecodeOptions(now=NOW, **more))
     return code, out.getvalue(), err.getvalue()
 
 
@@ -80,10 +80,82 @@ def test_unknown_topic_names_who_would_read_it(payload, named):
 
 def test_the_clock_is_the_receive_time_by_default():
     out = io.StringIO()
-    assert run_decode(TOPIC, b'{"pm25": 1}', None, out, io.StringIO()) == 0
+    assert run_decode(TOPIC, b'{"pm25": 1}', out, io.StringIO()) == 0
     assert json.loads(out.getvalue())["time"] > NOW - 1e9
 
 
 @pytest.mark.parametrize("text", [b"01 02", b"01:02", b"0x01,0x02", b"01\n02\n"])
 def test_hex_spellings(text):
     assert read_payload(text, is_hex=True) == b"\x01\x02"
+
+
+LINES = b"""\
+homeassistant/sensor/b/tvoc/config {"stat_t": "b/sensor/tvoc/state", "unit_of_meas": "ug/m3"}
+b/status online
+b/sensor/pm_2_5/state 12
+
+b/sensor/tvoc/state 150
+b/sensor/humidity/state nan
+"""
+
+
+def test_lines_are_a_sequence_that_is_remembered_and_joined():
+    code, out, err = run(LINES, topic=None, lines=True)
+    assert (code, err) == (0, "")
+    online, joined = (json.loads(line) for line in out.splitlines())
+    assert online["events"] == ["online"]
+    assert joined == {
+        "sensor": "b",
+        "time": NOW,
+        "values": {"pm25": 12.0, "tvoc_ugm3": 150.0},
+        "events": [],
+        "faults": ["fault:rh"],
+    }
+
+
+def test_a_refused_line_names_itself_and_stops_no_other():
+    data = b"""\
+plumewatch/v1/a/reading {\r
+no/such 1
+b/sensor/\xff/state 1
+
+plumewatch/v1/b/reading [7]
+plumewatch/v1/c/reading {"pm25": 1}"""
+    code, out, err = run(data, topic=None, lines=True)
+    assert code == 1
+    assert [json.loads(line)["sensor"] for line in out.splitlines()] == ["c"]
+    reasons = [line.split(": ")[1:3] for line in err.splitlines()]
+    assert reasons == [
+        ["malformed", "line 1"],
+        ["unknown_topic", "line 2"],
+        ["bad_topic", "line 3"],
+        ["wrong_type", "line 5"],
+    ]
+
+
+def test_lines_of_hex():
+    data = b"application/1/device/24e1/event/up 02113c\nx zz\n"
+    code, out, _ = run(data, topic=None, lines=True, is_hex=True)
+    assert code == 1
+    assert json.loads(out)["events"] == ["vendor_vape"]
+
+
+def test_lines_and_topic_exclude_each_other():
+    assert run(b"", lines=True)[0] == 2
+    assert run(b"", topic=None)[0] == 2
+    assert run(b"", topic=None, lines=True) == (0, "", "")
+
+
+def test_flags_are_shown_if_asked_for():
+    body = b'{"pm25": 7.5}'
+    assert json.loads(run(body, flags=True)[1])["flags"] == ["no_time"]
+    assert json.loads(run(body, flags=True, retained=True)[1])["flags"] == ["no_time", "retained"]
+    assert "flags" not in json.loads(run(body, retained=True)[1])
+
+
+def test_a_hint_says_what_shows_it():
+    topic = "homeassistant/sensor/b/tvoc/config"
+    code, out, err = run(b'{"stat_t": "b/x", "unit_of_meas": "ppb"}', topic=topic)
+    assert (code, out) == (1, "")
+    assert err.startswith("rejected: no_measurement: ")
+    assert "mapping suggest" in err
