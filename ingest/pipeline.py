@@ -442,7 +442,10 @@ class Intake:
                 )
 
     def _settle(self, reading: Reading, message: Message, decoder: str) -> Reading:
-        """Name the reading as the registry does, or quarantine its sensor."""
+        """Name the reading as the registry does, or quarantine its sensor.
+
+        A reading of an earlier message, whose join window this one closed, is not of its topic.
+        """
         known = self._resolve(reading.sensor)
         if known is not None:
             if known == reading.sensor:
@@ -450,6 +453,8 @@ class Intake:
             return msgspec.structs.replace(reading, sensor=known)
         if self.config.accept_unknown:
             return reading
+        if reading.received != message.received:
+            message, decoder = Message("", b"", reading.received), ""
         self._note(self.quarantine, reading.sensor, message, decoder)
         return msgspec.structs.replace(reading, flags=(*reading.flags, "unknown_sensor"))
 

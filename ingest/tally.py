@@ -29,6 +29,9 @@ class Noted(StrEnum):
     RETAINED = "retained"
     BACKFILL = "backfill"
     CACHED = "cached"
+    SIMULATED = "simulated"
+    MAINTENANCE = "maintenance"
+    UNDECODED = "undecoded"
     FAULT = "fault"
     UNJUDGED = "unjudged"
     MISSING = "missing"
@@ -41,7 +44,12 @@ _OF_FLAG: Final = {
     "retained": Noted.RETAINED,
     "history": Noted.BACKFILL,
     "cached": Noted.CACHED,
+    "simulated": Noted.SIMULATED,
+    "maintenance": Noted.MAINTENANCE,
+    "codec_error": Noted.UNDECODED,
 }
+"""What a quality flag counts as. `no_time` is the rule of some formats and no news, and readings of
+unknown sensors are not counted here."""
 
 
 class ReadingTally:

@@ -52,7 +52,7 @@ def pipeline_status(service: Service, watch: Watch | None) -> PipelineStatus:
         },
         dead_letters=_dead_letters(service.journal),
         quarantine=[
-            QuarantinedSensor(q.name, q.first_seen, q.last_seen, q.count)
+            QuarantinedSensor(q.name, q.first_seen, q.last_seen, q.count, q.decoder)
             for q in reversed(service.intake.quarantine.values())
         ],
         unmatched=unmatched_topics(service.intake),

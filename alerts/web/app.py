@@ -76,6 +76,9 @@ _NOTED_WORDS: Final = {
     "fault": "faulty value",
     "unjudged": "out of order",
     "cached": "repeated by a bridge",
+    "simulated": "console test",
+    "maintenance": "while cleaning itself",
+    "undecoded": "not decoded by the network server",
 }
 _STATUS_WORDS: Final = {
     "open": "Open",

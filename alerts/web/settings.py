@@ -26,12 +26,13 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class QuarantinedSensor:
-    """A sensor that sends and is not registered."""
+    """A sensor that sends and is not registered; `decoder` is empty where it is not known."""
 
     sensor: str
     first_seen: float
     last_seen: float
     count: int
+    decoder: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import pytest
 
 from alerts.policy import AlertPolicy, StaffMember
-from alerts.web.settings import PipelineStatus, SensorStatus
+from alerts.web.settings import PipelineStatus, QuarantinedSensor, SensorStatus
 from storage.journal import DeadLetter, Journal
 from tests.unit.alerts.test_web import NOW, Page
 
@@ -48,6 +48,19 @@ async def test_state_interval_and_what_was_noted(open_page):
     assert "Offline</span> since" in text
     assert "wrong clock 3, duplicate 1" in text
     assert "Never heard" in text
+
+
+async def test_unknown_sensors_by_name_and_format(open_page):
+    unknown = (
+        QuarantinedSensor("n2-<new>", NOW - 60, NOW - 3, 12, "tasmota"),
+        QuarantinedSensor("joined", NOW - 60, NOW - 3, 1_200),
+    )
+    text = (
+        await open_page(pipeline=lambda: PipelineStatus(quarantine=unknown)).client.get("/sensors")
+    ).text
+    assert "n2-&lt;new&gt;</th><td>tasmota</td>" in text
+    assert "joined</th><td>not known</td>" in text
+    assert "1,200" in text
 
 
 async def test_refused_messages_need_a_sign_in_even_where_reading_is_open(open_page, journal):

@@ -115,6 +115,18 @@ def test_quarantine_is_bounded_and_forgets_the_longest_silent():
     assert list(i.unmatched) == ["who/7", "who/8", "who/9"]
 
 
+def test_a_window_that_another_message_closes_is_not_of_its_topic():
+    i = intake()
+    i.on_message(Message("stranger/sensor/pm_2_5/state", b"7", NOW))
+    outcome = i.on_message(Message("plumewatch/v1/other/reading", b'{"pm25": 1}', NOW + 5))
+    assert [r.sensor for r in outcome.readings] == ["other"]
+    i.on_message(Message("third/sensor/pm_2_5/state", b"7", NOW + 6))
+    assert {name: (q.topic, q.decoder) for name, q in i.quarantine.items()} == {
+        "other": ("plumewatch/v1/other/reading", "native"),
+        "stranger": ("", ""),
+    }
+
+
 def test_registering_a_sensor_frees_it_from_quarantine():
     i = intake()
     i.on_message(native("new"))

@@ -9,6 +9,8 @@ from ingest.decoders.base import Context
 from ingest.message import Message
 from ingest.pipeline import Intake, IntakeConfig
 from ingest.tally import ReadingTally
+from ingest.validation import SILENT_FLAGS
+from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
 
 NOW = 1_790_000_000.0
@@ -54,12 +56,18 @@ def test_duplicates_are_no_readings(intake):
 
 
 def test_backfill_and_cached():
-    from storage.reading import Reading
-
     tally = ReadingTally()
     tally.note(Reading("s1", NOW, NOW, {"pm25": 1.0}, flags=("history", "late")))
     tally.note(Reading("s1", NOW, NOW, {"pm25": 1.0}, flags=("cached", "no_time")))
     assert tally.of("s1") == {"readings": 2, "backfill": 1, "late": 1, "cached": 1}
+
+
+@pytest.mark.parametrize("flag", sorted(SILENT_FLAGS | {"clock_skew", "codec_error"}))
+def test_every_flag_that_silences_or_tells_of_trouble_is_counted(flag):
+    tally = ReadingTally()
+    tally.note(Reading("s1", NOW, NOW, {"pm25": 1.0}, flags=(flag,)))
+    counted = {k for k in tally.of("s1") if k != "readings"}
+    assert len(counted) == (0 if flag == "unknown_sensor" else 1)
 
 
 def test_one_far_future_stamp_leaves_the_others_as_they_are(intake):
