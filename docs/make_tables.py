@@ -2,6 +2,9 @@
 
 A table stands between ``<!-- table: NAME -->`` and ``<!-- end of table -->``; everything else in a
 page is written by hand. ``--check`` writes nothing and exits 1 if a page is old.
+
+What a format can carry is what its golden cases carry; what an interval costs is what the benchmark
+of the detector measured (``docs/detection-benchmark.md``).
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import re
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from detection.quantities import QUANTITIES
 from ingest.decoders import DECODERS
@@ -20,9 +23,9 @@ from sensor_sim.devices.models import MODELS
 from storage.timeseries.records import MEASUREMENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-__all__ = ["PAGES", "TABLES", "renewed"]
+__all__ = ["BUY", "PAGES", "TABLES", "renewed"]
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PAGES: Final = (
@@ -46,13 +49,19 @@ def _decoders() -> list[str]:
     return ["| decoder | devices | topics |", "|---|---|---|", *rows]
 
 
-def _example(name: str) -> str:
-    """Topic and id of the first golden case that measures something."""
+def _golden(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Topic and expected readings of a decoder's golden cases."""
     path = ROOT / "tests" / "golden" / "decoders" / name / "cases.json"
     for case in json.loads(path.read_text(encoding="utf-8")):
         for reading in case.get("readings", ()):
-            if reading.get("values") or reading.get("events"):
-                return f"`{reading['sensor']}` from `{case['topic']}`"
+            yield case["topic"], reading
+
+
+def _example(name: str) -> str:
+    """Topic and id of the first golden case that measures something."""
+    for topic, reading in _golden(name):
+        if reading.get("values") or reading.get("events"):
+            return f"`{reading['sensor']}` from `{topic}`"
     return "stores nothing"
 
 
@@ -86,9 +95,138 @@ def _measurement(name: str) -> list[str]:
     return ["| field | type | |", "|---|---|---|", *rows]
 
 
+class Buy(NamedTuple):
+    """What to buy that speaks a format, and how often it can report.
+
+    Attributes
+    ----------
+    what : str
+        Device.
+    interval : str
+        What to set, in words.
+    interval_s : float or None
+        The same in seconds; None where the maker does not say.
+    """
+
+    what: str
+    interval: str
+    interval_s: float | None
+
+
+_LORA: Final = "60 s if the airtime allows it (10 s at the least, 600 s as delivered)"
+BUY: Final = {
+    "native": Buy("an ESP32 with SEN55, or SPS30 and SGP41, and firmware of your own", "2 s", 2),
+    "tasmota": Buy("an ESP board with SEN55 or PMS5003 and SGP41", "10 s, the least it can", 10),
+    "airgradient": Buy("AirGradient ONE", "60 s, fixed", 60),
+    "chirpstack": Buy("Milesight GS601", _LORA, 60),
+    "tts": Buy("Milesight GS601", "as the stack's fair use allows, minutes", 180),
+    "zigbee2mqtt": Buy("IKEA VINDSTYRKA", "the device's own", None),
+    "meraki": Buy("Cisco Meraki MT15", "about 60 s, fixed", 60),
+    "ruuvi": Buy("Ruuvi Air and a Ruuvi gateway", "the device's own", None),
+    "qingping": Buy("Qingping Air Monitor", "10 s, if it is asked", 10),
+    "kaiterra": Buy("Kaiterra Sensedge", "the device's own", None),
+    "sensecap": Buy("for climate beside another sensor only", "the device's own", None),
+    "sparkplug": Buy("what the building already has", "1-5 s at the gateway, if it can", 5),
+    "homie": Buy("what the building already has", "1-5 s, if it can", 5),
+    "ha_discovery": Buy("nothing: it only tells units", "none", None),
+    "shelly": Buy("for climate beside another sensor only", "the device's own", None),
+    "esphome": Buy("an ESP32 with SEN55, or SPS30 and SGP41", "2 s", 2),
+    "loriot": Buy("Milesight GS601", _LORA, 60),
+    "milesight_gateway": Buy("Milesight GS601 and UG65", _LORA, 60),
+    "milesight": Buy("Milesight GS601", _LORA, 60),
+    "decentlab": Buy("DL-PM, if it is there already", "minutes (battery)", 600),
+    "elsys": Buy("ERS2 VOC, if it is there already", "minutes (battery)", 600),
+    "influx": Buy("what Telegraf already reads", "1-5 s at its source", 5),
+    "sensorcommunity": Buy("airRohr with SPS30, if it is there already", "145 s as delivered", 145),
+    "purpleair": Buy("PurpleAir, if it is there already", "120 s, as it averages", 120),
+    "awair": Buy("Awair, if it is there already", "poll every 10 s", None),
+    "unifi": Buy("UniFi UP-AirQuality, if it is there already", "poll every 10 s", None),
+    "verkada": Buy("Verkada SV, if it is there already", "alerts by themselves", None),
+    "halo": Buy("HALO, if it is there already", "alerts by themselves; heartbeat 60 s", None),
+    "generic": Buy("anything that can post JSON", "1-5 s, if it can", 5),
+}
+"""By decoder, in the order of the table."""
+
+_RELIED_ON: Final = 0.2
+"""Puffs found, of those a sensor can see, below which its alarms are nothing to rely on."""
+_BENCHMARK: Final = ROOT / "docs" / "detection-benchmark.md"
+_ROW: Final = re.compile(
+    r"^\| (?P<s>\d+) s \| \d+ \| \d+ \| (?P<recall>[\d.]+) [^|]*\|[^|]*\|[^|]*\| (?P<alarms>[\d.]+)"
+    r" [^|]*\| (?P<p50>\d+) / (?P<p90>\d+) \|",
+    re.MULTILINE,
+)
+_CARRIED: Final = (
+    ("particles", {"pm1", "pm25", "pm4", "pm10", "n03", "n05", "n10", "n25", "n50", "n100"}),
+    ("VOC", {"tvoc_ppb", "tvoc_ugm3", "voc_index", "voc_raw"}),
+    ("humidity", {"rh"}),
+    ("CO2", {"co2"}),
+    ("its own vape index", {"vape_index"}),
+    ("its own alarms", {"vendor_vape", "vendor_interference", "vendor_burning"}),
+    ("tamper", {"tamper"}),
+)
+
+
+def _measured() -> list[dict[str, float]]:
+    """Rows of the benchmark by reporting interval, shortest first."""
+    found = _ROW.finditer(_BENCHMARK.read_text(encoding="utf-8"))
+    rows = [{key: float(value) for key, value in m.groupdict().items()} for m in found]
+    return sorted(rows, key=lambda row: row["s"])
+
+
+def _intervals() -> list[str]:
+    rows = [
+        f"| {row['s']:.0f} s | {row['recall']:.0%} | {row['alarms']:.1f}"
+        f" | {row['p50']:.0f} s; {row['p90']:.0f} s |"
+        for row in _measured()
+    ]
+    head = ("interval", "puffs found, of those a sensor can see", "false alarms a sensor-day")
+    return [
+        f"| {' | '.join(head)} | half of the alerts within; nine in ten |",
+        "|---|---:|---:|---:|",
+        *rows,
+    ]
+
+
+def _carried(name: str) -> list[str]:
+    """Return what the golden cases of a decoder carry, in words."""
+    seen: set[str] = set()
+    for _, reading in _golden(name):
+        seen |= {*reading.get("values", ()), *reading.get("events", ())}
+    return [words for words, keys in _CARRIED if seen & keys]
+
+
+def _cost(name: str, carried: list[str]) -> str:
+    alone = "; its own alarms come at once" if "its own alarms" in carried else ""
+    if "particles" not in carried:
+        return "tells no vaping without a particle channel" if not alone else alone[2:]
+    seconds = BUY[name].interval_s
+    if seconds is None:
+        return f"as its interval in `plumewatch status`{alone}"
+    rows = _measured()
+    row = next((row for row in rows if row["s"] >= seconds), rows[-1])
+    bound = "at most" if seconds > rows[-1]["s"] else "about"
+    found = f"{bound} {row['recall']:.0%} of puffs found"
+    if row["recall"] < _RELIED_ON:
+        return f"trends, no alarm: {found}{alone}"
+    return f"{found}, half within {row['p50']:.0f} s{alone}"
+
+
+def _devices() -> list[str]:
+    rows = []
+    for name in DECODERS:
+        carried = _carried(name)
+        rows.append(
+            f"| `{name}` | {BUY[name].what} | {', '.join(carried) or 'nothing'}"
+            f" | {BUY[name].interval} | {_cost(name, carried)} |"
+        )
+    return ["| decoder | buy | can carry | interval | cost |", "|---|---|---|---|---|", *rows]
+
+
 TABLES: Final[dict[str, Callable[[], list[str]]]] = {
     "decoders": _decoders,
+    "devices": _devices,
     "formats": _formats,
+    "intervals": _intervals,
     "models": _models,
     **{name.replace("_", ""): partial(_measurement, name) for name in MEASUREMENTS},
 }

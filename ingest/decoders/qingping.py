@@ -1,7 +1,9 @@
 """Qingping air monitors (``qingping/<MAC>/up``): lists of samples, each value wrapped.
 
 Type 12 is live, 17 is the device's own history (flag `history`), 13 a heartbeat (`online`); other
-types are replies and not stored. A sample's own time counts, not the envelope's.
+types are replies and not stored. A sample's own time counts, not the envelope's. Beside a value
+stands its ``status``: 0 is normal, 1 abnormal (a fault here), 2 still initialising (left out); a
+battery's says whether it charges. ``tvoc`` is taken only with the unit beside it.
 """
 
 from __future__ import annotations
@@ -15,9 +17,11 @@ from ingest.decoders.base import (
     load_object,
     same_device,
     stamp_of,
+    text_of,
 )
+from ingest.decoders.names import quantity_of
 from ingest.errors import PayloadError, Reason
-from ingest.validation import build_reading, sensor_id
+from ingest.validation import build_reading, number, sensor_id
 
 if TYPE_CHECKING:
     from ingest.decoders.base import Context
@@ -37,6 +41,7 @@ _KEYS: Final = {
     "tvoc_index": "voc_index",
 }
 _MAX_SAMPLES: Final = 512
+_ABNORMAL, _STARTING = 1, 2
 
 
 def decode(message: Message, context: Context) -> list[Reading]:
@@ -54,7 +59,7 @@ def decode(message: Message, context: Context) -> list[Reading]:
     flags = ("history",) if kind == "17" else ()
     readings: list[Reading] = []
     for sample in map(dict_of, samples):
-        raw = {q: _value(sample[key]) for key, q in _KEYS.items() if key in sample}
+        raw = _measured(sample)
         if raw:
             when = _value(sample.get("timestamp", content.get("timestamp")))
             stamp = stamp_of(when, message)
@@ -62,6 +67,23 @@ def decode(message: Message, context: Context) -> list[Reading]:
     if not readings:
         raise PayloadError(Reason.NO_MEASUREMENT, "no sample in the message")
     return readings
+
+
+def _measured(sample: dict[str, Any]) -> dict[str, object]:
+    raw: dict[str, object] = {}
+    for key, wrapped in sample.items():
+        part = dict_of(wrapped)
+        quantity, value = _KEYS.get(key), _value(wrapped)
+        if key == "tvoc":
+            meaning = quantity_of("tvoc", text_of(part.get("unit")))
+            plain = number(value)
+            if meaning is not None:
+                quantity = meaning.quantity
+                value = None if plain is None else meaning.value(plain)
+        status = 0 if key == "battery" else part.get("status", 0)
+        if quantity is not None and status != _STARTING:
+            raw[quantity] = None if status == _ABNORMAL else value
+    return raw
 
 
 def _value(wrapped: object) -> object:

@@ -26,6 +26,22 @@ def test_pages_are_as_make_docs_writes_them(tables):
         assert tables.renewed(text) == text, f"{page.name} is old: run make docs"
 
 
+def test_there_is_something_to_buy_and_an_interval_for_every_decoder(tables):
+    assert list(tables.BUY) == list(DECODERS)
+
+
+def test_the_cost_of_an_interval_is_what_the_benchmark_measured(tables):
+    benchmark = (ROOT / "docs" / "detection-benchmark.md").read_text(encoding="utf-8")
+    section = benchmark.split("## By reporting interval")[1].split("\n## ")[0]
+    single = [line.split(" | ") for line in section.splitlines() if re.match(r"\| \d+ s \|", line)]
+    shown = [line.split(" | ") for line in tables.TABLES["intervals"]()[2:]]
+    assert len(single) >= 4
+    for measured, row in zip(single, shown, strict=True):
+        assert row[0] == measured[0]
+        assert row[1] == f"{float(measured[3].split()[0]):.0%}"
+        assert row[3].rstrip(" |") == "{} s; {} s".format(*measured[7].split(" / "))
+
+
 def test_an_old_page_is_renewed_and_its_own_words_kept(tables):
     page = "before\n<!-- table: models -->\nold\n<!-- end of table -->\nafter\n"
     new = tables.renewed(page)
