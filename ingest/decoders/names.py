@@ -43,6 +43,8 @@ _UNITS: Final = {
     "µg⋅m⁻³": "ug/m3",
     "μg⋅m⁻³": "ug/m3",
     "mg/m³": "mg/m3",
+    "mgm3": "mg/m3",
+    "mg_m3": "mg/m3",
     "mg/m3": "mg/m3",
     "ppb": "ppb",
     "ppm": "ppm",
@@ -118,8 +120,8 @@ _CONVERT: Final[Mapping[str, Mapping[str, tuple[float, float]]]] = {
 }
 
 _UNIT_IN_NAME: Final = re.compile(
-    r"[\s_.(\[]+(ug_?/?m3|µg/m³|μg/m³|ppb|ppm|pct|percent|celsius|fahrenheit|deg_?[cf]|[cf]|hpa|pa"
-    r"|lux|lx|dbm|mv|v|index)[)\]]?$",
+    r"[\s_.(\[]+(ug_?/?m3|µg/m³|μg/m³|mg_?/?m3|mg/m³|ppb|ppm|pct|percent|%rh|%|celsius|fahrenheit"
+    r"|deg_?[cf]|°?[cf]|hpa|kpa|pa|lux|lx|dbm|mv|v|index)[)\]]?$",
     re.IGNORECASE,
 )
 _PM: Final = re.compile(
@@ -183,11 +185,12 @@ _VOC: Final = re.compile(r"(?:^|_)r?t?vocs?(?:_concentration)?$|^total_voc$|^vol
 _ELSEWHERE: Final = frozenset(
     {"min", "max", "dew", "alarm", "threshold", "offset", "target", "setpoint", "cpu", "chip"}
     | {"board", "outdoor", "soil", "water", "device", "internal", "absolute", "abs", "specific"}
-    | {"dewpoint", "bulb", "apparent", "feels", "like", "heat"}
+    | {"dewpoint", "bulb", "apparent", "feels", "like", "heat", "e", "eq", "est", "estimated"}
 )
 _UNIT_FIRST: Final = {"fahrenheit": "degF", "celsius": "degC", "kelvin": "K"}
 _NEED_UNIT: Final = frozenset({"light", "luminosity"})
 """Words for which devices send lux, volts and counts alike."""
+_CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _MAX_NAME: Final = 64
 
 
@@ -315,6 +318,13 @@ def _look_up(name: str, unit: str | None) -> Meaning | None:
             given = inside
         if inside != "index":
             word = word[: tail.start()]
+    meaning = _of_word(word, given)
+    parts = _CAMEL.sub("_", word)
+    return meaning or (None if parts == word else _of_word(parts, given))
+
+
+def _of_word(word: str, given: str | None) -> Meaning | None:
+    """Meaning of a name without the unit at its end."""
     key = re.sub(r"[^a-z0-9]+", "_", word.lower()).strip("_")
     first, joined, rest = key.partition("_")
     if joined and first in _UNIT_FIRST:

@@ -1,8 +1,10 @@
-"""Every row of a manifest of real payloads, decoded as `plumewatch decode` would.
+"""Every row of a manifest of payloads, decoded as `plumewatch decode` would.
 
 The manifest is a JSON list of rows with ``file`` (beside it), ``topic``, ``expected`` and more; it
 is given by the environment variable ``PLUMEWATCH_PAYLOADS`` (default:
-``../shared/payloads/manifest.json`` beside the repository, skipped when absent).
+``../shared/payloads/manifest.json`` beside the repository, if it is there). The project's own
+manifest, ``tests/golden/payloads.json``, is run too: it was built from the field tables of the
+formats, a trap a row, and its rows hold their payload as ``json``, ``hex`` or ``text``.
 
 How a row is delivered:
 
@@ -41,7 +43,9 @@ ROOT = Path(__file__).resolve().parents[2]
 MANIFEST = Path(
     os.environ.get("PLUMEWATCH_PAYLOADS") or ROOT.parent / "shared" / "payloads" / "manifest.json"
 )
-ROWS = json.loads(MANIFEST.read_text(encoding="utf-8")) if MANIFEST.is_file() else []
+OWN = json.loads((ROOT / "tests" / "golden" / "payloads.json").read_text(encoding="utf-8"))
+GIVEN = "PLUMEWATCH_PAYLOADS" in os.environ
+ROWS = json.loads(MANIFEST.read_bytes()) if GIVEN or MANIFEST.is_file() else []
 NOW = 1_790_000_000.0
 EARLIEST = 1_000_000_000.0
 
@@ -95,6 +99,9 @@ EVENT = {
     "vape": "vendor_vape",
     "vape1": "vendor_vape",
     "vape_alarm": "vendor_vape",
+    "vape_index": "vendor_vape",
+    "vaping_index": "vendor_vape",
+    "vaping_index_alarm": "vendor_vape",
     "vape_interference": "vendor_interference",
     "interference": "vendor_interference",
     "masking": "vendor_interference",
@@ -145,7 +152,20 @@ DEFAULTS = {
     "deviceeui": "2cf7f10000000001",
 }
 
-pytestmark = pytest.mark.skipif(not ROWS, reason="no manifest of payloads")
+
+def content_of(row):
+    """Return the payload of a row."""
+    if "json" in row:
+        return json.dumps(row["json"], ensure_ascii=False).encode()
+    if "text" in row:
+        return row["text"].encode()
+    if "hex" in row:
+        return bytes.fromhex(row["hex"])
+    path = MANIFEST.parent / row["file"]
+    payload = path.read_bytes()
+    if path.suffix == ".hex":
+        return bytes.fromhex(payload.decode().strip())
+    return base64.b64decode(payload) if path.suffix in (".b64", ".base64") else payload
 
 
 def members(value):
@@ -220,10 +240,7 @@ def decoded_objects(content, ports):
 
 def deliveries(row):
     """Ways to deliver a row: each a decoder and a list of (topic, payload)."""
-    path = MANIFEST.parent / row["file"]
-    payload = path.read_bytes()
-    if path.suffix == ".hex":
-        payload = bytes.fromhex(payload.decode().strip())
+    payload = content_of(row)
     folder = row["file"].split("/")[0]
     topic = topic_of(row, payload)
     lines = sequence(payload)
@@ -397,7 +414,7 @@ def check_handling(got, expected):  # noqa: C901 - one branch a key
             assert got.readings[0].time - sent == pytest.approx(want, abs=60)
         elif key == "_note":
             assert all(set(r.values) <= set(QUANTITIES) for r in got.readings)
-        elif got.name == "sparkplug" and key.startswith("_"):
+        elif got.name == "sparkplug" and key.startswith("_") and key not in {*FLAG, *SILENT}:
             named = {m.name: m.value for m in sparkplug.parse(got.payload).metrics}
             assert named[key.removeprefix("_")] == want
 
@@ -467,7 +484,11 @@ def unchecked(expected, name):
     return [k for k in rest if not (name == "sparkplug" and k.startswith("_"))]
 
 
-@pytest.mark.parametrize("row", ROWS, ids=[r.get("file", "?") for r in ROWS])
+@pytest.mark.parametrize(
+    "row",
+    [*ROWS, *OWN],
+    ids=[*(r["file"] for r in ROWS), *(f"own:{r['file']}" for r in OWN)],
+)
 def test_row(row, record_property):
     expected = row["expected"]
     record_property("unchecked", ", ".join(unchecked(expected, row["file"].split("/")[0])))

@@ -38,6 +38,13 @@ from ingest.decoders.names import measured, quantity_of, unit_of
         ("pm_2_5um_weight_concentration", None, "pm25"),
         ("fahrenheit_temperature", None, "temp"),
         ("vapingIndex", None, "vape_index"),
+        ("Temperature (°C)", None, "temp"),
+        ("relative humidity (%RH)", None, "rh"),
+        ("pressure_kPa", None, "pressure"),
+        ("TVOC (mg/m³)", None, "tvoc_ugm3"),
+        ("ambientTemperature", None, "temp"),
+        ("massConcentrationPm2p5", None, "pm25"),
+        ("VapeIndex", None, "vape_index"),
     ],
 )
 def test_known(name, unit, quantity):
@@ -68,6 +75,10 @@ def test_known(name, unit, quantity):
         ("pm_2_5um", None),
         ("pm_2_5_m_number_concentration", None),
         ("absolute_humidity", None),
+        ("humidityAbsolute", None),
+        ("eCO2", None),
+        ("estimatedCo2", None),
+        ("temperatureMin", None),
         ("dewpoint_temperature", None),
         ("light", None),
         ("luminosity", ""),
@@ -121,3 +132,19 @@ def test_measured():
 @pytest.mark.parametrize("text", ["furlong", "", "x" * 100, None, 7])
 def test_unit_of(text):
     assert unit_of(text) == ("" if text == "" else None)
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "value"),
+    [
+        ("pressure_hPa", 1000, 1000),
+        ("pressure_kPa", 100, 1000),
+        ("pressure (Pa)", 100_000, 1000),
+        ("Temperature (°F)", 68, 20),
+        ("fahrenheit_temperature", 68, 20),
+        ("tvoc_mgm3", 0.12, 120),
+        ("pm25_mg_m3", 0.012, 12),
+    ],
+)
+def test_the_unit_in_a_name_counts(name, raw, value):
+    assert list(measured({name: raw}).values()) == [pytest.approx(value)]
