@@ -2,8 +2,8 @@
 
 Mutations and checks are those of the property test (`tests.support.fuzz`): no exception but
 `DecodeError`, every reading finite and in range, bounded tables. Exits 1 at the first payload that
-breaks a promise, printing it, or if one payload takes longer than a second or more memory than
-`MOST_KB`. The seed is printed; the same seed and count give the same payloads.
+breaks a promise, printing it, or if one payload takes more than a second of CPU time or more memory
+than `MOST_KB`. The seed is printed; the same seed and count give the same payloads.
 """
 
 from __future__ import annotations

@@ -114,13 +114,13 @@ def test_mutations(name):
     for n in range(ROUNDS):
         topic, payload = rng.choice(pool)
         message = Message(topic, mutate(rng, payload), NOW + n * 0.05, retained=rng.random() < 0.1)
-        started = time.perf_counter()
+        started = time.thread_time()
         try:
             readings = decode_message(message, context, decoder.name, routes)
         except DecodeError as error:
             readings = []
             assert error.detail.isprintable(), (SEED, n, message)  # noqa: PT017
-        slowest = max(slowest, time.perf_counter() - started)
+        slowest = max(slowest, time.thread_time() - started)
         for reading in readings:
             check(reading)
     for reading in context.states.joiner.close(context.limits):
@@ -265,12 +265,12 @@ def proved(text):
 @example(topic="a/b/c", contents=[{"pm1": [{"": "PM1"}]}])
 def test_any_suggestion_is_valid_and_hides_nothing(topic, contents):
     samples = [json.dumps(c, ensure_ascii=False).encode("utf-8", "replace") for c in contents]
-    started = time.perf_counter()
+    started = time.thread_time()
     try:
         text = suggest_any(topic, samples, received=NOW)
     except SuggestError:
         text = ""
-    assert time.perf_counter() - started < SLOWEST_S
+    assert time.thread_time() - started < SLOWEST_S
     if text:
         proved(text)
 
