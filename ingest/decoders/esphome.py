@@ -134,6 +134,7 @@ DECODER: Final = Decoder(
         "+/status",
         "+/+/sensor/+/state",
         "+/+/binary_sensor/+/state",
+        "+/+/status",
     ),
     decode=decode,
     summary="ESPHome firmware with PMSX003, SPS30, SEN5x, SGP4x, ...",
