@@ -543,10 +543,10 @@ def _rounds(sensor: NDArray[np.int32]) -> list[NDArray[np.intp]]:
     """
     order = sensor.argsort(kind="stable")
     ordered = sensor[order]
-    first = np.r_[True, ordered[1:] != ordered[:-1]]
-    starts = first.nonzero()[0]
-    if starts.size == sensor.size:
+    again = ordered[1:] == ordered[:-1]
+    if not again.any():
         return [order]
+    starts = np.r_[0, (~again).nonzero()[0] + 1]
     occurrence = np.arange(sensor.size) - np.repeat(starts, np.diff(np.r_[starts, sensor.size]))
     by_occurrence = occurrence.argsort(kind="stable")
     at = order[by_occurrence]

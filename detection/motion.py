@@ -331,10 +331,10 @@ def _smooth(
 ) -> None:
     """Move the filter bank on, in place; `over` is spent."""
     unknown = np.isnan(over)
-    if np.count_nonzero(unknown):
-        new = np.isnan(bank[:, :1]) & ~np.isnan(signal[:, None, :])
-        if np.count_nonzero(new):
-            np.copyto(bank, signal[:, None, :], where=new)
+    missing = np.isnan(signal)
+    if np.count_nonzero(unknown) != BANK_TAU_S.size * np.count_nonzero(missing):
+        new = np.isnan(bank[:, :1]) & ~missing[:, None, :]
+        np.copyto(bank, signal[:, None, :], where=new)
     over *= dt / (_BANK_TAU_S + dt)
     np.putmask(over, unknown, 0.0)
     bank += over
