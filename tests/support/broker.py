@@ -19,11 +19,14 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-__all__ = ["Mosquitto", "free_port"]
+__all__ = ["Mosquitto", "ShippedMosquitto", "free_port"]
 
 _BINARY = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 _PASSWD = shutil.which("mosquitto_passwd")
 _START_WITHIN_S = 10.0
+_STOP_WITHIN_S = 90.0
+"""A day of the fleet is written to the disk before it ends."""
+_SHIPPED = Path(__file__).parents[2] / "deploy/mosquitto.conf"
 
 
 def free_port() -> int:
@@ -156,10 +159,21 @@ class Mosquitto:
         if process.poll() is None:
             process.send_signal(signum)
         try:
-            process.wait(timeout=10)
+            process.wait(timeout=_STOP_WITHIN_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(timeout=10)
+
+    def save(self) -> None:
+        """Have it write its persistence now, as it does by itself each `autosave_interval`."""
+        file = self.directory / "mosquitto.db"
+        before = file.stat().st_mtime_ns if file.exists() else 0
+        os.kill(self.pid, signal.SIGUSR1)
+        deadline = time.monotonic() + 60.0
+        while not file.exists() or file.stat().st_mtime_ns == before:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"mosquitto does not save:\n{self.log}")
+            time.sleep(0.01)
 
     def _write_config(self) -> Path:
         home = self.directory
@@ -192,5 +206,48 @@ class Mosquitto:
             lines.append("allow_anonymous true")
         lines.append(self._config)
         path = home / "mosquitto.conf"
+        path.write_text("\n".join(lines) + "\n")
+        return path
+
+
+class ShippedMosquitto(Mosquitto):
+    """Mosquitto as `deploy/mosquitto.conf` has it, with the ACL that its comments propose.
+
+    Only the port, the paths and the user that it runs as are others.
+
+    Parameters
+    ----------
+    users : mapping of str to str
+        Names and passwords; ``plumewatch`` is the service's.
+    acl : str
+        Further lines of the ACL.
+    """
+
+    def __init__(self, users: Mapping[str, str], acl: str = "") -> None:
+        super().__init__(users=users)
+        self._acl = acl
+
+    def _write_config(self) -> Path:
+        path = super()._write_config()  # makes the file of passwords
+        home = self.directory
+        shipped = _SHIPPED.read_text()
+        replaced = {
+            "listener 1883 127.0.0.1": f"listener {self.port} {self.host}",
+            "/etc/mosquitto/plumewatch-passwords": str(home / "passwords"),
+            "/var/lib/mosquitto/": f"{home}/",
+        }
+        lines = []
+        for line in shipped.splitlines():
+            kept = line
+            for old, new in replaced.items():
+                kept = kept.replace(old, new)
+            lines.append(kept)
+        acl = shipped[shipped.index("with the lines") :].splitlines()[1:]
+        acl = [line.lstrip("# ") for line in acl[: acl.index("")]]
+        (home / "acl").write_text("\n".join([*acl, self._acl]) + "\n")
+        (home / "acl").chmod(0o600)
+        lines.append(f"acl_file {home}/acl")
+        if os.geteuid() == 0:
+            lines.append("user root")
         path.write_text("\n".join(lines) + "\n")
         return path

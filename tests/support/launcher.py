@@ -9,7 +9,7 @@ done here around it, in the child alone:
   is wrapped so that the process ends by SIGKILL when the point is passed for the n-th time.
 * `SABOTAGE` breaks the order of operations, to see that the tests notice.
 * The clock (`time.time`) is the machine's plus an offset in a file that the test may rewrite.
-* Detector snapshots are taken more often, and a lost broker is tried again sooner.
+* Detector snapshots are taken more often; a broker is given up and tried again sooner.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ __all__ = ["POINTS", "SABOTAGE", "ForkedService", "Launcher", "set_clock"]
 ROOT = Path(__file__).parents[2]
 _SNAPSHOT_S = 0.3
 _LAST_RETRY_S = 2.0
+_BROKER_TIMEOUT_S = 3.0
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 
 
@@ -215,7 +216,7 @@ def _child(order: Mapping[str, Any], clock: _Clock) -> None:
     from plumewatch import running, service
 
     service._SNAPSHOT_S = _SNAPSHOT_S
-    mqtt._LAST_RETRY_S = _LAST_RETRY_S
+    mqtt._LAST_RETRY_S, mqtt._TIMEOUT_S = _LAST_RETRY_S, _BROKER_TIMEOUT_S
     if order["clock"]:
         clock.follow(order["clock"])
     if order["crash"]:

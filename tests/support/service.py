@@ -175,6 +175,11 @@ class Publisher:
             self.send(*native(reading), key=(reading.sensor, reading.seq))
 
     @property
+    def connected(self) -> bool:
+        """Whether the broker has it."""
+        return self._client.is_connected()
+
+    @property
     def waiting(self) -> int:
         """Messages not acknowledged yet."""
         with self._lock:
@@ -323,6 +328,11 @@ class ServiceProcess:
         with contextlib.closing(connect(self.folder / "data/journal.db", read_only=True)) as found:
             rows = found.execute("SELECT body FROM journal ORDER BY offset").fetchall()
         return [decode(row[0]) for row in rows]
+
+    def stored(self) -> int:
+        """Readings that the journal holds."""
+        with contextlib.closing(connect(self.folder / "data/journal.db", read_only=True)) as found:
+            return int(found.execute("SELECT count(*) FROM journal").fetchone()[0])
 
     def dead_letters(self) -> Counter[str]:
         """Dead letters by reason."""

@@ -1,0 +1,168 @@
+"""The broker as it is shipped, `deploy/mosquitto.conf`: what it keeps, and what it cannot.
+
+`FAULT_LONG=1` lets a whole day of the fleet wait that the file speaks of.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+import urllib.request
+
+import pytest
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion
+
+from storage.reading import Reading
+from tests.support.broker import ShippedMosquitto
+from tests.support.launcher import ForkedService, Launcher, set_clock
+from tests.support.oracle import assert_all_stored, quiet_reading
+from tests.support.service import Publisher, eventually
+
+LONG = bool(os.environ.get("FAULT_LONG"))
+A_DAY = 50 * 86_400 // 5
+QUEUED = A_DAY if LONG else 10_000
+WITHIN_S = 900.0 if LONG else 120.0
+SENSOR = {"username": "n2-boys-1", "password": "of-the-sensor"}
+GATEWAY = {"username": "gateway", "password": "of-the-gateway"}
+LOGIN = 'username = "plumewatch"\npassword_file = "broker-password"'
+
+
+@pytest.fixture(scope="module")
+def launcher():
+    with Launcher() as started:
+        yield started
+
+
+@pytest.fixture
+def broker():
+    users = {"plumewatch": "of-the-service", SENSOR["username"]: SENSOR["password"]}
+    users[GATEWAY["username"]] = GATEWAY["password"]
+    speaks_for_all = "user gateway\ntopic write plumewatch/v1/#"
+    with ShippedMosquitto(users, speaks_for_all) as started:
+        yield started
+
+
+@pytest.fixture
+def service(launcher, broker, tmp_path):
+    (tmp_path / "broker-password").write_text("of-the-service")
+    with ForkedService(launcher, tmp_path, broker.port, broker=LOGIN) as started:
+        yield started
+        assert "Traceback" not in started.log
+
+
+def metrics(service):
+    address = f"http://127.0.0.1:{service.web_port}/metrics"
+    with urllib.request.urlopen(address, timeout=30) as answer:
+        lines = answer.read().decode().splitlines()
+    return dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+
+
+def queue(publisher, first, count):
+    """Readings of one sensor, each with a moment of its own in the past minutes."""
+    base = time.time() - 300
+    for start in range(first, first + count, 10_000):  # a client has 65,535 numbers for messages
+        end = min(start + 10_000, first + count)
+        publisher.send_readings(
+            quiet_reading("n2-boys-1", k, base + k * 1e-4) for k in range(start, end)
+        )
+        publisher.settle(WITHIN_S)
+
+
+def test_service_and_sensors_may_do_what_they_need_and_no_more(broker, service):
+    with Publisher(broker.port, **SENSOR) as publisher:
+        publisher.send_readings([quiet_reading("n2-boys-2", 1)])  # of another one
+        publisher.send("plumewatch/canary/plumewatch", b"forged 1")
+        publisher.send_readings([quiet_reading("n2-boys-1", 2)])
+        publisher.settle()
+    eventually(service.journal, lambda: service.log)
+    assert [(r.sensor, r.seq) for r in service.journal()] == [("n2-boys-1", 2)]
+    eventually(lambda: float(metrics(service)["plumewatch_canaries_returned_total"]) >= 1, "canary")
+    eventually(lambda: "plumewatch_broker_stored_messages" in metrics(service), "its counts", 30)
+    stranger = Client(CallbackAPIVersion.VERSION2)
+    answers = []
+    stranger.on_connect = lambda *arguments: answers.append(arguments[3].is_failure)
+    stranger.connect("127.0.0.1", broker.port)
+    stranger.loop_start()
+    eventually(lambda: answers, "an answer")
+    stranger.disconnect()
+    stranger.loop_stop()
+    assert answers[0]
+
+
+def test_what_is_too_large_ends_its_senders_connection_and_nothing_else(broker, service):
+    with socket.create_connection(("127.0.0.1", broker.port), timeout=10) as raw:
+        name, password = SENSOR["username"].encode(), SENSOR["password"].encode()
+        hello = b"\x00\x04MQTT\x04\xc2\x00\x3c\x00\x01x"
+        hello += len(name).to_bytes(2) + name + len(password).to_bytes(2) + password
+        raw.sendall(bytes([0x10, len(hello)]) + hello)
+        assert raw.recv(4) == b"\x20\x02\x00\x00"
+        raw.sendall(b"\x32\xff\xff\x7f")  # a message of 2 MB begins
+        assert raw.recv(10) in (b"", b"\xe0\x00")
+    with Publisher(broker.port, **GATEWAY) as publisher:
+        publisher.send_readings([quiet_reading("n2-boys-1", 1)])
+        assert_all_stored(service, publisher)
+
+
+@pytest.mark.timeout(2_000 if LONG else 240)
+def test_it_keeps_what_comes_while_the_service_is_away_over_its_own_restart(broker, service):
+    service.end(signal.SIGTERM)
+    with Publisher(broker.port, **GATEWAY) as publisher:
+        queue(publisher, 0, QUEUED // 2)
+        broker.restart()
+        eventually(lambda: publisher.connected, "the publisher is back", 60)
+        queue(publisher, QUEUED // 2, QUEUED - QUEUED // 2)
+        service.start()
+        eventually(
+            lambda: service.stored() >= QUEUED,
+            lambda: f"{service.stored()} of {QUEUED}\n{service.log[-3000:]}",
+            WITHIN_S,
+        )
+        assert_all_stored(service, publisher)
+    assert float(metrics(service)["plumewatch_broker_dropped_messages_total"]) == 0
+
+
+def test_killed_it_loses_what_it_was_given_since_it_saved_and_that_shows(broker, service):
+    """The one loss that the promise does not cover: broker killed while the service is away."""
+    with Publisher(broker.port, **GATEWAY) as publisher:
+        publisher.send_readings([quiet_reading("n2-boys-1", 0)])
+        assert_all_stored(service, publisher)
+        service.end(signal.SIGTERM)
+        base = time.time()
+        queued = [Reading("n2-boys-1", base + k, 0, {"pm25": 4.0}, seq=k) for k in range(1, 501)]
+        publisher.send_readings(queued[:400])
+        publisher.settle()
+        broker.save()
+        publisher.send_readings(queued[400:])
+        publisher.settle()
+        broker.kill9()
+    broker.start()
+    service.start()
+    with Publisher(broker.port, **GATEWAY) as publisher:
+        publisher.send_readings([quiet_reading("n2-boys-1", 501)])
+        publisher.settle()
+        eventually(lambda: service.journal()[-1].seq == 501, lambda: service.log)
+        set_clock(service.clock, 120.0)  # a gap counts once nothing has filled it for a minute
+        publisher.send_readings([quiet_reading("n2-boys-1", 502, time.time() + 120.0)])
+        missing = 'plumewatch_readings_total{noted="missing"}'
+        eventually(lambda: float(metrics(service)[missing]) == 100, lambda: service.log)
+    kept = [r.seq for r in service.journal() if r.sensor == "n2-boys-1"]
+    assert kept == [*range(401), 501, 502]
+
+
+def test_killed_while_the_service_runs_it_loses_nothing(broker, service):
+    """What it has acknowledged is handed on within moments; only those could be lost."""
+    with Publisher(broker.port, **GATEWAY) as publisher:
+        publisher.send_readings(quiet_reading("n2-boys-1", k) for k in range(500))
+        assert_all_stored(service, publisher)
+        connections = service.log.count("connected to 127.0.0.1")
+        broker.kill9()
+        broker.start()
+        eventually(
+            lambda: service.log.count("connected to 127.0.0.1") > connections, service.log, 60
+        )
+        eventually(lambda: publisher.connected, "the publisher is back", 60)
+        publisher.send_readings(quiet_reading("n2-boys-1", k) for k in range(500, 600))
+        assert_all_stored(service, publisher)
