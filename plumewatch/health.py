@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from alerts.web import reading
 from ingest.tally import Noted
 from plumewatch import __version__
+from plumewatch.lateness import Lateness
 from plumewatch.metrics import Family, Histogram
 from storage.errors import StorageError
 
@@ -108,6 +109,11 @@ class Health:
         The state database.
     queue_limit : int
         Messages that the broker keeps for us at most.
+
+    Attributes
+    ----------
+    lateness : Lateness
+        To be given a sample a minute.
     """
 
     def __init__(
@@ -141,10 +147,18 @@ class Health:
         self._database = database
         self._queue_limit = queue_limit
         self._groups = (0, monotonic())
+        self.lateness = Lateness()
 
     def parts(self) -> list[Part]:
         """Every part, in the order of the data."""
-        return [self._broker(), self._canary(), self._disk(), self._detector(), self._store()]
+        return [
+            self._broker(),
+            self._canary(),
+            self._clocks(),
+            self._disk(),
+            self._detector(),
+            self._store(),
+        ]
 
     def ready(self) -> bool:
         """Whether every part works."""
@@ -182,6 +196,10 @@ class Health:
         else:
             says = f"came back {age:.0f} s ago after {canary.round_trip_s:.3f} s"
         return Part("canary", ok=canary.fresh(now), says=says)
+
+    def _clocks(self) -> Part:
+        says = self.lateness.says
+        return Part("clocks", ok=not says, says=says or "readings come in time")
 
     def _disk(self) -> Part:
         failing = {**self._counters.failing}

@@ -135,6 +135,8 @@ class Housekeeping:
 
     async def measure(self, watch: Watch, connection: sqlite3.Connection) -> None:
         """Let samples of sensors and service wait for the series."""
+        service = self._service
+        service.health.lateness.sample(service.registry.sensors, service.intake.tally)
         stored = await self._until_stored("measurements", Stored.read, connection)
         outbox: dict[str, Any] = dict(
             await self._until_stored("measurements", self._service.health.outbox)

@@ -277,7 +277,7 @@ _PIPELINE: Final = Measurement(
             "ready": "1 if every part works",
             **{
                 f"ready_{part}": f"1 if this part works: {part}"
-                for part in ("broker", "canary", "journal", "detector", "store")
+                for part in ("broker", "canary", "clocks", "journal", "detector", "store")
             },
             "canary_ms": "round trip of the last canary through the broker, milliseconds",
         }

@@ -12,8 +12,11 @@ from ingest.mqtt import SourceState
 from ingest.pipeline import Intake
 from plumewatch.health import MAX_LAG_S, STALLED_S, Health, Latencies
 from plumewatch.health_page import HealthPages
+from plumewatch.lateness import SAMPLES
 from plumewatch.observer import Counters
 from storage.errors import StorageUnavailableError
+from storage.reading import Reading
+from storage.timeseries.records import MEASUREMENTS
 from storage.timeseries.writer import WriterState
 
 NOW = 1_790_000_000.0
@@ -72,7 +75,9 @@ def test_all_well(parts):
     assert parts.failing() == []
     assert parts.health.ready()
     names = [part.name for part in parts.health.parts()]
-    assert names == ["broker", "canary", "journal", "detector", "store"]
+    assert names == ["broker", "canary", "clocks", "journal", "detector", "store"]
+    fields = {field.name for field in MEASUREMENTS["pipeline"].fields}
+    assert fields >= {f"ready_{name}" for name in names}, "the series has a place for each"
 
 
 def test_broker(parts):
@@ -109,6 +114,33 @@ def test_a_disk_that_refuses(parts):
 def test_a_store_that_is_away(parts):
     parts.writer.state.failing = "connection refused"
     assert parts.failing() == [("store", "connection refused")]
+
+
+def reading(sensor, flags=()):
+    return Reading(sensor, NOW, NOW, {"pm25": 4.0}, flags=flags)
+
+
+def test_a_clock_that_makes_everything_late(parts):
+    """Late readings never alert, so that all of them are must not go unnoticed."""
+    tally, sensors = parts.intake.tally, ("a", "b", "c")
+
+    def minute(*late):
+        for sensor in sensors:
+            tally.note(reading(sensor, ("late",) if sensor in late else ()))
+        parts.health.lateness.sample(sensors, tally)
+
+    for _ in range(SAMPLES):
+        minute("a", "b", "c")
+    assert parts.failing() == []  # it may be the backlog of an outage
+    minute("a", "b", "c")
+    ((name, says),) = parts.failing()
+    assert name == "clocks"
+    assert says.startswith("3 of 3 sensors")
+    minute("a")
+    assert parts.failing() == []  # two had a reading in time
+    for _ in range(SAMPLES):
+        minute("a")
+    assert parts.failing() == []  # one sensor's clock is not the school's
 
 
 def test_lag(parts):
