@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from alerts import repository
+from alerts.clock_step import ClockSteps
 from alerts.errors import NotifyError, NotifyReason, PermanentNotifyError, TransientNotifyError
 from alerts.incidents import Record, Status
 from alerts.notice import NoticeReason
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DeliveryOutcome", "OutboxPump", "Pictures", "PumpSettings", "backoff_s"]
 
+_AFTER_STEP_S: Final = 2.0
+"""After the clock was set, until due times have moved along (`alerts.clock_step`)."""
 _LOG: Final = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
@@ -188,6 +191,8 @@ class OutboxPump:
         self._pictures = pictures
         self._owner = uuid.uuid4().hex
         self._in_flight: Counter[str] = Counter()
+        self._expiry: dict[int, float] = {}  # of notices in flight, monotonic: clocks are set
+        self._steps = ClockSteps()
         self._stopping = False
         self._connection: sqlite3.Connection | None = None
         self._thread: ThreadPoolExecutor | None = None
@@ -234,10 +239,11 @@ class OutboxPump:
     async def _round(self, group: asyncio.TaskGroup) -> float:
         """Lease what is due and start sending it; seconds until the next round."""
         room = self._settings.max_in_flight - self._in_flight.total()
-        if room <= 0:
-            return self._settings.idle_s
-        if self.held:
-            return 1.0
+        if room <= 0 or self.held:
+            return 1.0 if self.held else self._settings.idle_s
+        real = self._clock is time.time
+        if real and self._steps.look(self._clock(), time.monotonic()):
+            return _AFTER_STEP_S
         try:
             rows, deadline = await self._in_thread(self._lease, room)
         except sqlite3.OperationalError as error:
@@ -248,8 +254,10 @@ class OutboxPump:
         if self._trouble:
             _LOG.warning("outbox can be read again")
             self._trouble = False
+        now = self._clock()
         for row in rows:
             self._in_flight[row.channel] += 1
+            self._expiry[row.id] = time.monotonic() + row.expires_at - now
             group.create_task(self._deliver(row), name=f"notice-{row.id}-{row.attempt}")
         if rows:
             return 0.0
@@ -271,6 +279,7 @@ class OutboxPump:
             final = await self._mark(row, error)
         finally:
             self._in_flight[row.channel] -= 1
+            self._expiry.pop(row.id, None)
             self._wake.set()
         reason = NotifyReason(error.reason) if error else None
         outcome = "failed" if final else "retry"
@@ -301,7 +310,7 @@ class OutboxPump:
             )
 
     async def _send(self, row: OutboxRow) -> None:
-        if self._clock() > row.expires_at:
+        if time.monotonic() > self._expiry[row.id]:
             raise PermanentNotifyError(NotifyReason.EXPIRED)
         target = self._engine.policy.target_of(row.person, row.target)
         if target is None:
@@ -369,7 +378,7 @@ class OutboxPump:
                 wait = backoff_s(
                     row.attempt, self._settings, self._rng.uniform, error.retry_after_s
                 )
-                if now + wait <= row.expires_at:
+                if time.monotonic() + wait <= self._expiry[row.id]:
                     repository.retry(
                         tx,
                         row,

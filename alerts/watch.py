@@ -19,6 +19,9 @@ there is part of the detectors' state. Where nothing arrives, the clock ends the
 the events of that are committed together with a snapshot, as a repetition would not give them at
 the same place.
 
+Where our own clock is set back, readings begin to be received before those that came before them;
+sensors that were read later than that begin anew (`_begin_anew`).
+
 Silence of sensors is followed too, where it is asked for (`detection.liveness`). It lives on the
 clock of arrival, so its state is no function of the readings alone: it is stored whenever an outage
 begins or ends, in the transaction that opens or resolves the incident. A replay does not ask for
@@ -44,6 +47,7 @@ import msgspec
 import numpy as np
 
 from alerts import level_moves, series_due
+from alerts.clock_step import move_deadlines
 from alerts.outages import ended, forgotten
 from alerts.reorder import Reorder
 from alerts.watched_levels import AlertBudgets, WatchedLevels
@@ -81,6 +85,8 @@ _ABOUT_ITSELF: Final = frozenset({"rssi", "battery"})
 _NO_PROOF: Final = frozenset({"retained", "simulated", "cached", "unknown_sensor"})
 """Flags of readings that do not show that the sensor measures now."""
 _WARM_UP_READINGS: Final = 200_000
+SET_BACK_S: Final = 60.0
+"""A reading that was received so long before the last one: the clock was set back in between."""
 
 
 class Watched(NamedTuple):
@@ -97,6 +103,7 @@ class _Snapshot(msgspec.Struct):
     watermark: float
     moves: int = 0
     order: bytes = b""
+    received: float = float("-inf")
 
 
 class Watch:
@@ -156,7 +163,7 @@ class Watch:
         self._newest: dict[str, float] = {}
         self.unjudged: Counter[str] = Counter()
         self.hearing = True
-        self._watermark = float("-inf")
+        self._watermark = self._received = float("-inf")
         self._ahead = False  # stepped, not committed: the state is not that of `position`
         self.position = 0
 
@@ -279,6 +286,11 @@ class Watch:
         self._levels.apply(moves)
         self._moved = self._moved or bool(moves)
 
+    def move_deadlines(self, now: float, by_s: float) -> None:
+        """Move what waits for a time, as the clock was set ahead by `by_s` seconds to `now`."""
+        with transaction(self._connection) as tx:
+            move_deadlines(tx, now, by_s)
+
     def save_snapshot(self) -> int:
         """Store the detectors' state with the position it belongs to; return that position.
 
@@ -308,6 +320,7 @@ class Watch:
                 self._watermark,
                 self._levels.applied,
                 self._order.snapshot(),
+                self._received,
             )
         )
 
@@ -349,7 +362,7 @@ class Watch:
             SlowDetectors.restore(found.slow, self._place),
         )
         self._order = order
-        self._watermark = found.watermark
+        self._watermark, self._received = found.watermark, found.received
         self._levels.adopt(self._detector, found.moves)
         if self._samples is not None:
             self._samples.adopt(self._detector)
@@ -412,7 +425,28 @@ class Watch:
         return events
 
     def _detect(self, readings: Sequence[Reading]) -> list[Event]:
-        return self._judge([r for each in readings for r in self._order.on_reading(each)])
+        events: list[Event] = []
+        passed: list[Reading] = []
+        for each in readings:
+            if each.received < self._received - SET_BACK_S:
+                passed += self._order.set_back(each.received)
+                events += self._judge(passed)
+                events += self._begin_anew(each.received)
+                passed = []
+            self._received = max(self._received, each.received)
+            passed += self._order.on_reading(each)
+        return events + self._judge(passed)
+
+    def _begin_anew(self, now: float) -> list[Event]:
+        """Judge on from `now`, although sensors were read later than that: our clock was set back.
+
+        Without it their readings, or at least those that have our time, would all be too old until
+        the clock is where it was.
+        """
+        self._received = now
+        self._watermark = min(self._watermark, now)
+        self._newest = {name: time for name, time in self._newest.items() if time <= now}
+        return self._detector.set_back(now)
 
     def _judge(self, readings: Sequence[Reading]) -> list[Event]:
         """Show readings, each sensor's in order, to the detectors."""

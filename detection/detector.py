@@ -154,6 +154,23 @@ class Detector:
         rows = np.flatnonzero(running & late).tolist()
         return [event for row in rows if (event := self._close_silent(row)) is not None]
 
+    def set_back(self, now: float) -> list[Event]:
+        """Begin anew with the sensors that were read later than `now`; return what that ends.
+
+        For readings on a clock that was set back: they would all be too old.
+
+        Parameters
+        ----------
+        now : float
+            Unix seconds, on the clock as it is now.
+        """
+        n = len(self._state.names)
+        rows = np.flatnonzero(self._state.quiet[:n, Q.TIME] > now)
+        running = rows[self._state.episode[rows, E.PHASE] != _IDLE].tolist()
+        ended = [event for row in running if (event := self._close_silent(row)) is not None]
+        self._state.restart(rows, np.full(rows.size, now))
+        return ended
+
     def next_deadline(self) -> float | None:
         """When `on_time` next has something to do, if no reading comes."""
         n = len(self._state.names)

@@ -216,7 +216,8 @@ class Liveness:
         Parameters
         ----------
         now : float
-            Time up to which all that arrived was taken in, Unix seconds. Never goes back.
+            Time up to which all that arrived was taken in, Unix seconds. A clock that was set back
+            by more than a minute is followed: every allowance begins anew.
         hearing : bool, optional
             Whether messages can reach us at all: the broker is connected, the disk takes them.
             None: as before.
@@ -226,6 +227,8 @@ class Liveness:
         list of Event
             Outages that begin, gain members or end.
         """
+        if self._now - now > _AWAY_S:
+            self._set_back(now)
         if now < self._now:
             return []
         hearing = self._hearing if hearing is None else hearing
@@ -245,6 +248,20 @@ class Liveness:
             if name not in self._of:
                 self._silent.setdefault(name, now)
         return [*self._joined(now), *self._told(now), *self._recovered(now)]
+
+    def _set_back(self, now: float) -> None:
+        """Nothing was heard later than `now`, on the clock as it is now."""
+        self._now = self._floor = now
+        self._silent = {name: min(since, now) for name, since in self._silent.items()}
+        for name, found in self._sensors.items():
+            if math.isfinite(found.last):
+                found.last, found.report = min(found.last, now), min(found.report, now)
+                if found.said is not None:
+                    found.said = min(found.said, now)
+                self._schedule(name, found)
+        for outage in self._outages:
+            if outage.first_back is not None:
+                outage.first_back = min(outage.first_back, now)
 
     def next_deadline(self) -> float | None:
         """When `on_time` may have something to do, if nothing arrives; None if never."""

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from alerts.clock_step import ClockSteps
 from alerts.engine import AlertEngine
 from alerts.notify import AppriseNotifier, NotifySettings
 from alerts.outbox import OutboxPump
@@ -195,6 +196,7 @@ class Service:
         self._standby = standby
         self._state: sqlite3.Connection | None = None
         self._watch: Watch | None = None
+        self._steps = ClockSteps()
         self._committed = asyncio.Event()
         self._wake_outbox = asyncio.Event()
         self._threads = {
@@ -422,10 +424,11 @@ class Service:
         watch = await self._until_stored("state of the detectors", self._new_watch)
         self._watch, committed = watch, self._committed
         self.ready.set()
-        ticked = self._clock()
+        ticked = time.monotonic()
         while True:
             committed.clear()
             self.counters.beat = began = time.monotonic()
+            await self._followed_clock(watch)
             watch.hearing = self.source.state.connected and not self.commits.failing
             entries, position = await self._until_stored(
                 "journal for the detector", self.journal.read, watch.position, _BATCH
@@ -451,17 +454,33 @@ class Service:
                 for alert in alerts:
                     self.latencies.on_alert(alert, entries[0].reading.received)
             self._tell(events, alerts)
-            if self._clock() - ticked >= _TICK_S:  # readings may come without a pause
-                ticked = self._clock()
+            if time.monotonic() - ticked >= _TICK_S:  # readings may come without a pause
+                ticked, now = time.monotonic(), await self._followed_clock(watch)
                 self._tell(
-                    [], await self._until_stored("incidents", self._decided, watch.on_time, ticked)
+                    [], await self._until_stored("incidents", self._decided, watch.on_time, now)
                 )
             if len(entries) < _BATCH:
                 await asyncio.sleep(max(began + _DETECT_PACE_S - time.monotonic(), 0.0))
 
+    async def _followed_clock(self, watch: Watch) -> float:
+        """Return the time, after deadlines were moved along if the machine's clock was set."""
+        now = self._clock()
+        if self._clock is not time.time:
+            return now  # one that runs at a pace of its own
+        step = self._steps.look(now, time.monotonic())
+        if step:
+            log.warning(
+                "the clock was set %s by %.0f s: what waits for a time moves along",
+                "ahead" if step > 0 else "back",
+                abs(step),
+            )
+            await self._until_stored("incidents", self._decided, watch.move_deadlines, now, step)
+            self._on_change()
+        return now
+
     async def _pass_time(self, watch: Watch) -> None:
         """Nothing arrives: notice who is silent, resolve what is over."""
-        now = self._clock()
+        now = await self._followed_clock(watch)
         events = await self.in_thread("detector", watch.listen, now)
         work = partial(watch.commit, events, watch.position) if events else watch.on_time
         self._tell(events, await self._until_stored("incidents", self._decided, work, now))

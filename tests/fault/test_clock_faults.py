@@ -1,0 +1,205 @@
+"""The clock of the machine is set while the service runs, with real processes and a real broker.
+
+Sensors that stamp their readings are right all the time; sensors without a clock have ours.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from storage.reading import Reading
+from tests.support.broker import Mosquitto
+from tests.support.launcher import ForkedService, Launcher, set_clock
+from tests.support.oracle import (
+    assert_all_stored,
+    assert_told,
+    detected_upto,
+    incidents,
+    quiet_reading,
+)
+from tests.support.plumes import readings_of_puff
+from tests.support.provider import Provider, answer
+from tests.support.service import Publisher, Receiver, eventually
+
+HOUR = 3600.0
+EPISODE_S = 190.0
+
+
+@pytest.fixture(scope="module")
+def launcher():
+    with Launcher() as started:
+        yield started
+
+
+@dataclass
+class Course:
+    service: Any
+    publisher: Any
+    receiver: Any
+
+    def begin(self):
+        """Wait until it judges, and so has seen how its clock is."""
+        self.publisher.send_readings([quiet_reading("n2-boys-1", 10**6, time.time() - 600.0)])
+        eventually(lambda: detected_upto(self.service) == 1, lambda: self.service.log, 30)
+
+    def set(self, offset_s):
+        """Set the clock, and wait until the service has seen it."""
+        before = self.service.log.count("the clock was set")
+        set_clock(self.service.clock, offset_s)
+        eventually(
+            lambda: self.service.log.count("the clock was set") > before, lambda: self.service.log
+        )
+
+    def episode(self, sensor="n2-boys-1", seq=0, *, top=180.0, ago=0.0):
+        """Three minutes of one sensor up to now, with a puff half a minute ago."""
+        start = time.time() - EPISODE_S - ago
+        readings = readings_of_puff(sensor, start=start, seconds=EPISODE_S, top=top)
+        self.publisher.send_readings(
+            Reading(r.sensor, r.time, 0, r.values, seq=seq + k) for k, r in enumerate(readings)
+        )
+        self.publisher.settle()
+
+
+@pytest.fixture
+def course(launcher, tmp_path):
+    with (
+        Receiver() as receiver,
+        Mosquitto("max_inflight_messages 100\nmax_queued_messages 100000") as broker,
+        ForkedService(launcher, tmp_path, broker.port, push_url=receiver.url) as service,
+        Publisher(broker.port) as publisher,
+    ):
+        course = Course(service, publisher, receiver)
+        course.begin()
+        yield course
+        assert "Traceback" not in service.log
+        assert not [p for p in receiver.pushes if "offline" in json.dumps(p)], "nobody was silent"
+
+
+def settled(course, rooms=("N2-boys",)):
+    assert_all_stored(course.service, course.publisher)
+    assert_told(course.service, course.receiver, rooms=rooms, kills=0)
+    assert course.service.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize("wrong_s", [HOUR, -HOUR, -20 * 365 * 86_400.0], ids=str)
+def test_a_clock_that_was_wrong_is_put_right(course, wrong_s):
+    """As after a start without the network's time. The episode after it alerts once."""
+    course.set(wrong_s)
+    course.episode(top=0.0, ago=EPISODE_S)
+    assert_all_stored(course.service, course.publisher)
+    course.set(0.0)
+    course.episode(seq=1000)
+    settled(course)
+
+
+@pytest.mark.parametrize("wrong_s", [HOUR, -HOUR], ids=str)
+def test_a_glitch_during_an_episode(course, wrong_s):
+    """Ahead and back within it: one incident, told once, and not told over as another one."""
+    course.episode()
+    eventually(lambda: len(course.receiver.pushes) == 1, lambda: course.service.log)
+    course.set(wrong_s)
+    course.publisher.send_readings(quiet_reading("n2-boys-1", 2000 + k) for k in range(50))
+    course.publisher.settle()
+    course.set(0.0)
+    course.episode("n2-boys-2")  # in the same room
+    settled(course)
+
+
+def test_a_sensor_without_a_clock_is_judged_on_after_ours_was_set_back(course):
+    """Its readings have our time, which goes back by an hour."""
+    course.set(HOUR)
+    for k in range(20):
+        course.publisher.send(
+            "plumewatch/v1/n2-boys-1/reading",
+            json.dumps({"pm25": 4.0, "rh": 41}).encode(),
+            key=("bad", k),
+        )
+    course.publisher.settle()
+    eventually(lambda: course.service.stored() == 21, lambda: course.service.log)
+    course.set(0.0)
+    course.episode(seq=1000)  # with stamps now; they are an hour before those of before
+    eventually(lambda: incidents(course.service), lambda: course.service.log)
+
+
+def test_a_notice_that_waits_is_sent_in_its_time(launcher, tmp_path):
+    """It is due again in seconds: not in an hour, nor too old, as the clock is set."""
+    provider = Provider()
+    with (
+        Mosquitto("max_inflight_messages 100") as broker,
+        Publisher(broker.port) as publisher,
+    ):
+        push = f"json://127.0.0.1:{provider.port}/push"
+        provider.answers = [answer(503)] * 2
+        service = ForkedService(launcher, tmp_path, broker.port, push_url=push)
+        course = Course(service, publisher, None)
+        try:
+            service.start()
+            course.begin()
+            course.episode()
+            eventually(lambda: len(provider.requests) == 1, lambda: service.log)
+            course.set(-HOUR)
+            eventually(lambda: len(provider.requests) == 2, lambda: service.log, 30)
+            course.set(24 * HOUR)
+            eventually(lambda: len(provider.requests) == 3, lambda: service.log, 30)
+            told = ("notified", "resolved")
+            eventually(lambda: incidents(service)[0][2] in told, lambda: service.log)
+            assert service.end(signal.SIGTERM) == 0
+        finally:
+            service.end(signal.SIGKILL)
+            provider.close()
+
+
+def test_a_clock_far_ahead_deletes_nothing(course):
+    course.publisher.send_readings(quiet_reading("n2-boys-1", k) for k in range(100))
+    assert_all_stored(course.service, course.publisher)
+    kept = course.service.stored()
+    course.set(20 * 365 * 86_400.0)
+    assert course.service.end(signal.SIGTERM) == 0
+    course.service.start()  # it looks after the house at its start
+    course.publisher.send_readings([quiet_reading("n2-boys-1", 101)])
+    eventually(lambda: course.service.stored() == kept + 1, lambda: course.service.log)
+    assert sum(course.service.series().values()) >= kept
+
+
+@pytest.mark.parametrize(
+    "instant",
+    ["2026-03-08T06:59:00+00:00", "2026-11-01T05:59:00+00:00"],
+    ids=["spring", "autumn"],
+)
+def test_the_hour_that_the_law_moves(launcher, tmp_path, instant):
+    """Two minutes around the change of a school in New York: an episode on either side."""
+    from datetime import datetime
+
+    offset = datetime.fromisoformat(instant).timestamp() - time.time()
+    with (
+        Receiver() as receiver,
+        Mosquitto("max_inflight_messages 100") as broker,
+        Publisher(broker.port) as publisher,
+    ):
+        service = ForkedService(launcher, tmp_path, broker.port, push_url=receiver.url)
+        set_clock(service.clock, offset)
+        try:
+            service.start()
+            start = time.time() + offset - EPISODE_S
+            readings = readings_of_puff(start=start, seconds=EPISODE_S)
+            publisher.send_readings(readings)
+            eventually(lambda: receiver.pushes, lambda: service.log)
+            set_clock(service.clock, offset + 120.0)  # time goes on over the change
+            later = readings_of_puff(
+                "n2-boys-2", start=start + 120.0, seconds=EPISODE_S, onset_s=155.0
+            )
+            publisher.send_readings(later)
+            publisher.settle()
+            eventually(lambda: service.stored() == 2 * len(readings), lambda: service.log)
+            assert len(incidents(service)) == 1  # the same room, minutes later: it joins
+            assert len([p for p in receiver.pushes if p["reason"] == "opened"]) == 1
+            assert service.end(signal.SIGTERM) == 0
+            assert "Traceback" not in service.log
+        finally:
+            service.end(signal.SIGKILL)

@@ -1,0 +1,201 @@
+"""The clock of this machine is set: deadlines move along, and sensors on our time begin anew."""
+
+import itertools
+
+import pytest
+
+from alerts import schema
+from alerts.clock_step import ClockSteps, move_deadlines
+from alerts.engine import AlertEngine
+from alerts.reorder import Reorder
+from alerts.watch import SET_BACK_S, Watch
+from detection.events import EventKind
+from detection.liveness import LivenessSettings
+from ingest.validation import may_alert
+from storage import state
+from storage.journal import JournalEntry
+from storage.reading import Reading
+from storage.sqlite import connect, migrate, transaction
+from tests.support.plumes import START, readings_of_puff
+
+
+def test_only_steps_are_told():
+    steps = ClockSteps()
+    wall, monotonic = 1_790_000_000.0, 50.0
+    assert steps.look(wall, monotonic) == 0.0
+    for k in range(1, 100):  # a clock that is slewed, looked at now and then
+        assert steps.look(wall + k * 1.0005 * k, monotonic + k * k) == 0.0
+    assert steps.look(0.0, 20_000.0) == pytest.approx(-(wall + 20_000.0 - 50.0), abs=10)
+    assert steps.look(1.0, 20_001.0) == 0.0
+
+
+@pytest.fixture
+def database():
+    made = connect(":memory:")
+    migrate(made, "state", state.SCRIPTS)
+    migrate(made, schema.COMPONENT, schema.SCRIPTS)
+    yield made
+    made.close()
+
+
+class Watched:
+    """A watch over a list that stands for the journal."""
+
+    def __init__(self, database, registry, policy, silence=None):
+        self.database, self.engine = database, AlertEngine(registry, policy)
+        self.silence = silence
+        self.log, self.events, self.alerts = [], [], []
+        self.open()
+
+    def open(self):
+        self.watch = Watch(self.database, self.engine, may_alert, self.silence)
+        self.watch.open(self.read)
+
+    def read(self, after, limit):
+        entries = [JournalEntry(k + 1, r) for k, r in enumerate(self.log)][after : after + limit]
+        return entries, after + len(entries)
+
+    def arrive(self, readings, batch=50, crash=False):
+        self.log += readings
+        while self.watch.position < len(self.log):
+            entries, position = self.read(self.watch.position, batch)
+            arrived = [entry.reading for entry in entries]
+            events = self.watch.step(arrived)
+            alerts = self.watch.commit(events, position, arrived[-1].received)
+            self.events += [(e.kind, e.phase, e.time, e.onset, e.end, e.confidence) for e in events]
+            self.alerts += [(a.kind, a.alerted) for a in alerts]
+            if crash:
+                self.open()
+
+
+def on_our_clock(readings, by_s, first_seq=0):
+    """The same as they come in when our clock is `by_s` ahead and the sensor has none."""
+    return [
+        Reading(
+            r.sensor,
+            r.received + by_s,
+            r.received + by_s,
+            r.values,
+            flags=("no_time",),
+            seq=first_seq + k,
+        )
+        for k, r in enumerate(readings)
+    ]
+
+
+def set_back_by_an_hour():
+    """A quiet hour too late, and at once a puff at the right time, of a sensor without a clock."""
+    before = on_our_clock(readings_of_puff("s1", START - 300, top=0.0), 3600.0)
+    return [*before, *on_our_clock(readings_of_puff("s1", START), 0.0, 1000)]
+
+
+def test_a_puff_after_the_clock_was_set_back_alerts(database, registry, policy):
+    watched = Watched(database, registry, policy)
+    watched.arrive(set_back_by_an_hour())
+    assert [kind for kind, _ in watched.alerts] == [EventKind.VAPE]
+    assert 150 <= watched.alerts[0][1] - START <= 180
+    assert not watched.watch.unjudged
+    assert watched.watch.watermark < START + 600
+
+
+@pytest.mark.parametrize("batch", [1, 7, 10_000])
+@pytest.mark.parametrize("crash", [False, True])
+def test_any_split_and_any_crash_give_the_same(database, registry, policy, batch, crash):
+    whole = connect(":memory:")
+    migrate(whole, "state", state.SCRIPTS)
+    migrate(whole, schema.COMPONENT, schema.SCRIPTS)
+    expected = Watched(whole, registry, policy)
+    expected.arrive(set_back_by_an_hour(), 50)
+    watched = Watched(database, registry, policy)
+    watched.arrive(set_back_by_an_hour(), batch, crash and batch > 1)
+    assert watched.events == expected.events
+    assert watched.alerts == expected.alerts
+    whole.close()
+
+
+def test_an_episode_that_runs_is_ended(database, registry, policy):
+    watched = Watched(database, registry, policy)
+    cut = [r for r in readings_of_puff("s1", START) if r.time < START + 165]
+    watched.arrive(on_our_clock(cut, 3600.0))
+    assert watched.alerts
+    watched.arrive(on_our_clock(readings_of_puff("s1", START + 170, top=0.0), 0.0, 1000))
+    phases = [phase.value for kind, phase, *_ in watched.events if kind is EventKind.VAPE]
+    assert phases[0] == "alerted"
+    assert phases[-1] in ("ended", "withdrawn")
+
+
+def test_seconds_are_left_alone(database, registry, policy):
+    """What was read in them is passed over; nothing is forgotten for it."""
+    watched = Watched(database, registry, policy)
+    quiet = readings_of_puff("s1", START - 300, top=0.0)
+    watched.arrive(on_our_clock(quiet, SET_BACK_S - 5))
+    watched.arrive(on_our_clock(readings_of_puff("s1", START), 0.0, 1000))
+    assert 20 <= watched.watch.unjudged["s1"] <= 40
+    assert [kind for kind, _ in watched.alerts] == [EventKind.VAPE]
+
+
+def test_what_waits_for_an_earlier_one_passes_when_the_clock_is_set_back():
+    order = Reorder()
+    readings = [Reading("s", 100.0 + k, 200.0, {"pm25": 1.0}, seq=k) for k in (0, 2, 3)]
+    passed = list(itertools.chain(*map(order.on_reading, readings)))
+    assert [r.seq for r in passed] == [0]
+    assert [r.seq for r in order.set_back(50.0)] == [2, 3]
+    late = Reading("s", 110.0, 50.0, {"pm25": 1.0}, seq=5)
+    assert order.on_reading(late) == []  # it waits for 4, by the clock as it is now
+    assert order.next_deadline() == 51.0
+    assert order.on_time(50.5) == []
+    assert order.on_time(51.0) == [late]
+
+
+def test_silence_is_noticed_by_the_clock_as_it_is_now(database, registry, policy):
+    """Without following it, nobody would be silent until the clock is where it was."""
+    watched = Watched(database, registry, policy, LivenessSettings())
+    watched.arrive(on_our_clock(readings_of_puff("s1", START - 300, top=0.0), 3600.0))
+    told = []
+    for k in range(60):
+        told += watched.watch.listen(START + 10.0 * k)
+    assert [event.kind for event in told] == [EventKind.OFFLINE]
+
+
+def test_deadlines_move_and_what_happened_stays(database, registry, policy):
+    watched = Watched(database, registry, policy)
+    watched.arrive(readings_of_puff("s1", START))
+
+    def rows(query):
+        return [tuple(row) for row in database.execute(query)]
+
+    waits = "SELECT due_at, expires_at FROM outbox"
+    held = "SELECT resolve_due, next_deadline FROM incident"
+    happened = "SELECT onset, opened_at FROM incident"
+    before = rows(waits), rows(held), rows(happened)
+    assert all(before)
+    with transaction(database) as tx:
+        tx.execute("INSERT INTO cooldown VALUES ('vape', 'r', 100.0)")
+        move_deadlines(tx, before[0][0][0] - 3601.0, -3600.0)
+    assert rows(waits) == [tuple(at - 3600.0 for at in row) for row in before[0]]
+    assert rows(held) == [tuple(at - 3600.0 for at in row) for row in before[1]]
+    assert rows(happened) == before[2]
+    assert rows("SELECT until FROM cooldown WHERE room = 'r'") == [(-3500.0,)]
+    with transaction(database) as tx:
+        tx.execute("UPDATE outbox SET status = 'sent'")
+        tx.execute("UPDATE incident SET status = 'resolved', next_deadline = NULL")
+        move_deadlines(tx, 0.0, 60.0)
+    assert rows("SELECT due_at, expires_at FROM outbox") == [
+        tuple(at - 3600.0 for at in row) for row in before[0]
+    ]
+
+
+@pytest.mark.parametrize("step", [3600.0, -3600.0, 1e9, 600.0])
+def test_what_is_due_by_the_new_time_already_stays(database, registry, policy, step):
+    watched = Watched(database, registry, policy)
+    watched.arrive(readings_of_puff("s1", START))
+    (rows,) = database.execute("SELECT count(*) FROM outbox").fetchone()
+    assert rows >= 1
+    old = START + 1000.0
+    for wait in (0.0, 4.0, 290.0):
+        for written, due in ((old, old + step + wait), (old + step, old + step + wait)):
+            with transaction(database) as tx:
+                tx.execute("UPDATE outbox SET status = 'due', due_at = ?", (written + wait,))
+                move_deadlines(tx, old + step, step)
+            (found,) = database.execute("SELECT min(due_at) FROM outbox").fetchone()
+            assert found == pytest.approx(due)
