@@ -342,7 +342,7 @@ def run_retry(config_path: Path, out: TextIO) -> int:
     except StorageError as error:
         sys.stderr.write(f"{error}\n")
         return UNREACHABLE
-    out.write(f"{stored} readings are stored now, {refused} are refused as before\n")
+    out.write(f"{stored} dead letters are stored now, {refused} are refused as before\n")
     return REFUSED if refused else DONE
 
 

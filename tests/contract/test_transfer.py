@@ -365,7 +365,7 @@ class TestRetry:
         with Journal(DataPaths(site.config.data_dir).journal) as journal:
             journal.commit([], [*letters, cut, other])
         code, said = site.run("storage", "retry")
-        assert (code, said) == (1, "8 readings are stored now, 1 are refused as before\n")
+        assert (code, said) == (1, "8 dead letters are stored now, 1 are refused as before\n")
         assert len(stored(site)) == 7
         with site.series() as series:
             assert series.records("pipeline", NOW, NOW + 1)
