@@ -349,7 +349,7 @@ def main() -> int:
     parser.add_argument("--rooms", type=int, default=24)
     parser.add_argument("--hours", type=float, default=26.0)
     parser.add_argument("--version", default="plume-3")
-    parser.add_argument("--level", type=float, default=2.1)
+    parser.add_argument("--level", type=float, default=2.2)
     parser.add_argument("--withdraw", type=float, default=-4.0)
     parser.add_argument("--out", type=Path, default=Path("detection/model.npz"))
     parser.add_argument(

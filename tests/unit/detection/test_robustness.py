@@ -318,7 +318,9 @@ def test_a_slow_ramp_is_no_vaping_and_hides_none(hours, top):
     assert vapes(heard(air)) == []
     onset = begin + up + HOUR
     air.puffs(onset, top=max(180.0, 1.5 * top))
-    assert found(heard(air), onset)
+    # Until a minute and a half after the last puff, as the benchmark counts: in so much haze the
+    # fall of all three has to be seen.
+    assert found(heard(air), onset, within_s=150.0)
 
 
 @pytest.mark.parametrize(("key", "top"), [("voc_index", 350.0), ("rh", 45.0)])
