@@ -121,6 +121,13 @@ class Housekeeping:
         self._measured.begin(self._clock())
         self._beat = time.monotonic()
 
+    def clock_set(self, now: float) -> None:
+        """Follow a clock set back at once: what it stamps is not to be old once it is right.
+
+        A clock that is set ahead is followed as slowly as ever.
+        """
+        self._retention.follow(now, 0.0)
+
     async def run(self, watch: Watch, connection: sqlite3.Connection) -> None:
         """Do all of it once a minute, the first time at once, until cancelled."""
         service = self._service

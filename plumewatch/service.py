@@ -474,6 +474,7 @@ class Service:
                 "ahead" if step > 0 else "back",
                 abs(step),
             )
+            self.house.clock_set(now)
             await self._until_stored("incidents", self._decided, watch.move_deadlines, now, step)
             self._on_change()
         return now

@@ -9,7 +9,8 @@ done here around it, in the child alone:
   is wrapped so that the process ends by SIGKILL when the point is passed for the n-th time.
 * `SABOTAGE` breaks the order of operations, to see that the tests notice.
 * The clock (`time.time`) is the machine's plus an offset in a file that the test may rewrite.
-* Detector snapshots are taken more often; a broker is given up and tried again sooner.
+* Housekeeping, with the detectors' snapshot, is done more often; a broker is given up and tried
+  again sooner.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["POINTS", "SABOTAGE", "ForkedService", "Launcher", "set_clock"]
 
 ROOT = Path(__file__).parents[2]
-_SNAPSHOT_S = 0.3
+_HOUSEKEEPING_S = 0.3
 _LAST_RETRY_S = 2.0
 _BROKER_TIMEOUT_S = 3.0
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
@@ -213,10 +214,15 @@ def _child(order: Mapping[str, Any], clock: _Clock) -> None:
         os.dup2(file, number)
     os.dup2(1, 2)
     from ingest import mqtt
-    from plumewatch import running, service
+    from plumewatch import housekeeping, running
 
-    service._SNAPSHOT_S = _SNAPSHOT_S
-    mqtt._LAST_RETRY_S, mqtt._TIMEOUT_S = _LAST_RETRY_S, _BROKER_TIMEOUT_S
+    for module, name, seconds in (
+        (housekeeping, "EVERY_S", _HOUSEKEEPING_S),
+        (mqtt, "_LAST_RETRY_S", _LAST_RETRY_S),
+        (mqtt, "_TIMEOUT_S", _BROKER_TIMEOUT_S),
+    ):
+        getattr(module, name)  # one that was renamed would be set to no effect
+        setattr(module, name, seconds)
     if order["clock"]:
         clock.follow(order["clock"])
     if order["crash"]:
