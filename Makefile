@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 SHARED ?= ../shared
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format ci lock clean replay-real docs fuzz golden bench-ingest bench-simulate bench-series bench-decode bench-detection bench-detector-speed train
+.PHONY: help setup demo test lint format ci lock clean replay-real docs fuzz golden fault soak bench-ingest bench-simulate bench-series bench-decode bench-detection bench-detector-speed train
 
 help: ## show this help
 	@echo "Plumewatch: what 'make' can do"
@@ -54,6 +54,15 @@ fuzz: $(STAMP) ## a million mutated payloads over all decoders; ARGS="--seed 7 -
 
 golden: $(STAMP) ## show how replays differ from the golden cases; WRITE=1 then writes the difference
 	@$(BIN)/python tests/golden/make_cases.py $(if $(WRITE),--write)
+
+fault: $(STAMP) ## kills, power cuts, disk, network, broker, database, clock: the short form, minutes
+	@$(BIN)/python -m pytest tests/fault tests/property/test_journal_machine.py --durations=5
+
+soak: $(STAMP) ## 200 kills at random, a day of the fleet in the broker, then random faults; MINUTES=60 SEED=7
+	@seed=$${SEED:-$$RANDOM}; echo "seed $$seed"; \
+	  FAULT_KILLS=200 FAULT_LONG=1 $(BIN)/python -m pytest --randomly-seed=$$seed \
+	    tests/fault/test_crash_points.py tests/fault/test_shipped_broker.py && \
+	  $(BIN)/python -m tests.support.soak --seed $$seed --minutes $${MINUTES:-60}
 
 bench-ingest: $(STAMP) ## sustained rate from Mosquitto through journal, detector and series
 	@$(BIN)/python benchmarks/ingest_rate.py
