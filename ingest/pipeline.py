@@ -415,7 +415,7 @@ class Intake:
     def _closed(self, readings: list[Reading]) -> tuple[Reading, ...]:
         fresh: list[Reading] = []
         for reading in readings:
-            settled = self._settle(reading, Message("", b"", reading.received), "")
+            settled = self._settle(reading, None, "")
             new = self._dedupe.is_new(settled)
             self._tally(settled, new=new)
             if new:
@@ -441,10 +441,11 @@ class Intake:
                     Reason.NOT_ALLOWED, f"the sender may not speak for sensor {sensor!r}"
                 )
 
-    def _settle(self, reading: Reading, message: Message, decoder: str) -> Reading:
+    def _settle(self, reading: Reading, message: Message | None, decoder: str) -> Reading:
         """Name the reading as the registry does, or quarantine its sensor.
 
-        A reading of an earlier message, whose join window this one closed, is not of its topic.
+        A reading of earlier messages, whose join window this one or the clock closed, is not of
+        its topic.
         """
         known = self._resolve(reading.sensor)
         if known is not None:
@@ -453,8 +454,11 @@ class Intake:
             return msgspec.structs.replace(reading, sensor=known)
         if self.config.accept_unknown:
             return reading
-        if reading.received != message.received:
-            message, decoder = Message("", b"", reading.received), ""
+        if message is None or reading.received != message.received:
+            topic = self.config.context.states.joiner.topics.get(reading.sensor, "")
+            readers = self._routes.of(topic)
+            message = Message(topic, b"", reading.received)
+            decoder = readers[0].name if readers else ""
         self._note(self.quarantine, reading.sensor, message, decoder)
         return msgspec.structs.replace(reading, flags=(*reading.flags, "unknown_sensor"))
 

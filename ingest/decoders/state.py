@@ -4,7 +4,7 @@
   attribute mode). Values of one sensor that arrive within a window are one reading. A window
   opens with its first value and closes when it is over, when a quantity comes a second time, or
   when the device's own time stamp changes. Its time is the device's time stamp, or the receive
-  time of its first value.
+  time of its first value. The topic that a sensor's last value came under is kept.
 - `units`, `hints`: units learnt from descriptions (``bridge/devices``, discovery, births).
 - `children`: devices heard behind a gateway, so that the gateway's will speaks for all of them.
 
@@ -71,11 +71,17 @@ class Joiner:
         Longest time between the first and the last value of one reading.
     sensors : int
         Windows open at the same time; the oldest is closed beyond that.
+
+    Attributes
+    ----------
+    topics : Bounded of str
+        By sensor, the topic of its last value.
     """
 
     def __init__(self, window_s: float = _WINDOW_S, sensors: int = 4_096) -> None:
         self.window_s = window_s
         self._sensors = sensors
+        self.topics: Bounded[str] = Bounded(sensors)
         self._open: OrderedDict[str, _Open] = OrderedDict()
 
     def add(
@@ -109,6 +115,7 @@ class Joiner:
             bare = Message("", b"", message.received, message.retained)
             closes = message.received + (self.window_s if window_s is None else window_s)
             window = self._open[sensor] = _Open(message.received, closes, stamp, bare)
+        self.topics[sensor] = message.topic
         window.raw.update(raw)
         window.events.extend(events)
         window.flags.extend(flags)

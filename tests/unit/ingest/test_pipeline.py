@@ -123,7 +123,7 @@ def test_a_window_that_another_message_closes_is_not_of_its_topic():
     i.on_message(Message("third/sensor/pm_2_5/state", b"7", NOW + 6))
     assert {name: (q.topic, q.decoder) for name, q in i.quarantine.items()} == {
         "other": ("plumewatch/v1/other/reading", "native"),
-        "stranger": ("", ""),
+        "stranger": ("stranger/sensor/pm_2_5/state", "esphome"),
     }
 
 

@@ -123,7 +123,8 @@ def test_unknown_joined_sensor_keeps_its_topic_in_quarantine():
     intake.on_message(esphome("pm_2_5", b"7"))
     (reading,) = intake.flush()
     assert "unknown_sensor" in reading.flags
-    assert "b2" in intake.quarantine
+    entry = intake.quarantine["b2"]
+    assert (entry.topic, entry.decoder) == ("b2/sensor/pm_2_5/state", "esphome")
 
 
 def test_routes_come_before_the_table(intake):
