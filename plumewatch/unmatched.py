@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from alerts.web.settings import MappingSuggestion, UnmatchedTopic
 from ingest.decoders.state import States
@@ -17,12 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = ["suggestion_for", "unmatched_topics"]
 
-_SHOWN: Final = 100
-
 
 def unmatched_topics(intake: Intake) -> list[UnmatchedTopic]:
-    """Return the topics heard last that nothing reads, newest first."""
-    newest = list(reversed(intake.unmatched.values()))[:_SHOWN]
+    """Return the topics that nothing reads, heard last first."""
+    newest = reversed(intake.unmatched.values())
     return [UnmatchedTopic(q.name, q.first_seen, q.last_seen, q.count) for q in newest]
 
 

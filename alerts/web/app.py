@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import math
 import sqlite3
+import sys
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -60,6 +61,7 @@ _ROOM_WINDOW_S: Final = 1800.0
 _BEFORE_S: Final = 300.0
 _AFTER_S: Final = 600.0
 _MAX_POINTS: Final = 1500
+_STRANGERS: Final = 20
 _CHARTS: Final = (
     ("PM2.5", ("pm25", "pm10", "pm1", "n03")),
     ("VOC", ("tvoc_ppb", "tvoc_ugm3", "voc_index", "voc_raw")),
@@ -272,11 +274,13 @@ class _Page:
         latest = await self.threads.run(self._settings.series.latest)
         now = self._settings.clock()
         delivery = await self.threads.run(reading.status, self._settings.database, now)
+        pipeline = self._settings.pipeline()
         return self._render(
             request,
             "sensors.html",
             session,
-            pipeline=self._settings.pipeline(),
+            pipeline=pipeline,
+            most=sys.maxsize if "all" in request.query_params else _STRANGERS,
             delivery=delivery,
             sensors=[
                 (s, self._registry.rooms.get(s.room), latest.get(s.id))

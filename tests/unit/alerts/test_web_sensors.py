@@ -63,6 +63,15 @@ async def test_unknown_sensors_by_name_and_format(open_page):
     assert "1,200" in text
 
 
+async def test_a_flood_of_names_leaves_the_registered_in_sight(open_page):
+    unknown = [QuarantinedSensor(f"ghost-{n}", NOW - 60, NOW - 3, 1) for n in range(1_000)]
+    page = open_page(pipeline=lambda: PipelineStatus(quarantine=unknown))
+    text = (await page.client.get("/sensors")).text
+    assert text.count("ghost-") == 20
+    assert "The 20 heard last of 1,000." in text
+    assert (await page.client.get("/sensors?all=yes")).text.count("ghost-") == 1_000
+
+
 async def test_refused_messages_need_a_sign_in_even_where_reading_is_open(open_page, journal):
     page = open_page(journal=journal)
     for path in ("/dead-letters", "/dead-letters/1"):

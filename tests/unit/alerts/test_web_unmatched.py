@@ -25,6 +25,7 @@ def intake():
     intake.on_message(Message(TOPIC, payload, NOW - 30))
     intake.on_message(Message("door/1", b'{"wifi": -5, "rco2": 600}', NOW - 20))
     intake.on_message(Message("void/1", b"\x00\x01\xff", NOW - 10))
+    intake.on_message(Message("w" * 900, b"?", NOW - 8))
     intake.on_message(Message("long/1", b'{"pm25": 7, "x": "' + b"y" * 900 + b'"}', NOW - 5))
     return intake
 
@@ -59,6 +60,7 @@ async def test_the_sensors_page_lists_them_newest_first(open_page):
     assert "Unknown formats" in text
     assert "site/&lt;b&gt;7/state" in text
     assert "<b>7" not in text
+    assert "w" * 79 + "…</th>" in text
     assert text.index("long/1") < text.index("void/1") < text.index("door/1")
     found = await (await signed_in(open_page())).client.get(
         unescape(re.search(r'href="(/unmatched\?topic=site[^"]+)"', text)[1])
@@ -142,13 +144,21 @@ async def test_a_page_without_a_pipeline_has_none(open_page):
     assert (await shown(page, "door/1")).status_code == 404
 
 
-def test_the_list_is_bounded():
-    intake = Intake()
+async def test_a_flood_leaves_a_page_that_can_be_read(open_page):
+    intake = Intake(IntakeConfig(quarantine_size=400))
     for n in range(500):
         intake.on_message(Message(f"who/{n}", b"?", NOW + n))
     found = unmatched_topics(intake)
     assert found[0] == UnmatchedTopic("who/499", NOW + 499, NOW + 499, 1)
-    assert len(found) == 100
+    assert len(found) == 400
+    page = open_page(pipeline=lambda: PipelineStatus(unmatched=found))
+    text = (await page.client.get("/sensors")).text
+    assert text.count("Map this") == 20
+    assert "who/480" in text
+    assert "The 20 heard last of 400." in text
+    text = (await page.client.get(re.search(r'href="(/sensors\?all[^"]*)"', text)[1])).text
+    assert text.count("Map this") == 400
+    assert "heard last of" not in text
 
 
 def test_looking_changes_nothing(intake):
