@@ -47,6 +47,8 @@ _OLDEST_SAMPLE: Final = 1_000_000_000.0
 _DONE: Final = 0
 _REFUSED: Final = 1
 _USAGE: Final = 2
+_LOOKED_AT: Final = 65_536
+_LINES: Final = 8
 
 
 def read_payload(data: bytes, *, is_hex: bool = False, is_base64: bool = False) -> bytes:
@@ -187,7 +189,7 @@ def run_decode(
                     raise PayloadError(Reason.NO_MEASUREMENT, _nothing(name))
             readings += found
         except DecodeError as error:
-            more = "" if asked.decoder else _who_reads(message, context, error.reason)
+            more = _advice(message, context, error.reason, asked)
             err.write(f"rejected: {error.reason}: {place}{error.detail}{more}\n")
             code = _REFUSED
     readings += context.states.joiner.close(context.limits)
@@ -197,6 +199,13 @@ def run_decode(
             shown["flags"] = list(reading.flags)
         out.write(msgspec.json.encode(shown).decode() + "\n")
     return code
+
+
+def _advice(message: Message, context: Context, reason: Reason, asked: DecodeOptions) -> str:
+    """Return how a refused message may be read: as lines, or by a decoder of other topics."""
+    if not asked.lines and _is_sequence(message.payload):
+        return "; its lines begin with topics: give --lines instead of --topic"
+    return "" if asked.decoder else _who_reads(message, context, reason)
 
 
 def _who_reads(message: Message, context: Context, reason: Reason) -> str:
@@ -217,6 +226,14 @@ def _messages(topic: str, data: bytes, *, lines: bool) -> Iterator[tuple[str, st
         name, _, payload = line.strip(b"\r").partition(b" ")
         if name:
             yield f"line {number}: ", name.decode("utf-8", "surrogateescape"), payload
+
+
+def _is_sequence(payload: bytes) -> bool:
+    """Whether every line of a payload begins with a topic of some decoder."""
+    from ingest.decoders import find  # noqa: PLC0415 - keeps the command line fast to start
+
+    names = [line.partition(b" ")[0] for line in payload[:_LOOKED_AT].splitlines()[:_LINES]]
+    return bool(names) and all(find(n.decode("utf-8", "replace")) is not None for n in names)
 
 
 def _nothing(topic: str) -> str:
