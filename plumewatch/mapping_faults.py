@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from pydantic import ValidationError
 
 from ingest.mapping.decoder import PREFIX
-from ingest.mapping.schema import MappingConfig, cross_faults
+from ingest.mapping.schema import FieldConfig, MappingConfig, cross_faults, field_faults
 from ingest.mapping.topics import TopicFilter
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def _of_mappings(entries: Entries) -> Iterator[Found]:
         try:
             mapping = MappingConfig.model_validate(entry)
         except ValidationError:
+            yield from _of_fields(i, entry)
             continue
         for path, value, allowed in cross_faults(mapping):
             yield f"mapping.{i}.{path}", value, f"must be {allowed}"
@@ -70,6 +71,17 @@ def _of_mappings(entries: Entries) -> Iterator[Found]:
             yield f"mapping.{i}.topic", repr(mapping.topic), allowed
         elif not mapping.when:
             everything[pattern] = i
+
+
+def _of_fields(i: int, entry: dict[str, Any]) -> Iterator[Found]:
+    """Faults of those fields that are whole, in a mapping that is not."""
+    for k, part in _entries(entry, "field"):
+        try:
+            field = FieldConfig.model_validate(part)
+        except ValidationError:
+            continue
+        for path, value, allowed in field_faults(f"field.{k}", field):
+            yield f"mapping.{i}.{path}", value, f"must be {allowed}"
 
 
 def _of_aliases(entries: Entries) -> Iterator[Found]:

@@ -41,6 +41,7 @@ __all__ = [
     "SourceConfig",
     "TimeConfig",
     "cross_faults",
+    "field_faults",
 ]
 
 MAX_MAPPINGS: Final = 64
@@ -306,7 +307,7 @@ def cross_faults(mapping: MappingConfig) -> Iterator[Found]:
     if not mapping.field and not mapping.event:
         yield "field", "none", "at least one [[mapping.field]] or [[mapping.event]]"
     for i, field in enumerate(mapping.field):
-        yield from _field_faults(f"field.{i}", field)
+        yield from field_faults(f"field.{i}", field)
     for place, condition in _conditions(mapping):
         said = (condition.equals, condition.one_of, condition.type, condition.present)
         if sum(part is not None for part in said) != 1:
@@ -384,7 +385,8 @@ def _path_faults(form: str, place: str, path: list[Any]) -> Iterator[Found]:
         yield place, "a path", f"one key, since the format is {form}"
 
 
-def _field_faults(place: str, field: FieldConfig) -> Iterator[Found]:
+def field_faults(place: str, field: FieldConfig) -> Iterator[Found]:
+    """Faults between the keys of one field, as (path, what is there, allowed)."""
     if conversion(field.quantity, field.unit) is None:
         allowed = ", ".join(units_for(field.quantity))
         yield f"{place}.unit", repr(field.unit), f"a unit of {field.quantity}: {allowed}"

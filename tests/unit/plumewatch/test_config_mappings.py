@@ -107,6 +107,11 @@ def test_all_faults_of_a_mapping_at_once_with_their_places():
         "mapping.0.join_s",
         "mapping.0.script",
     ]
+    broken["field"].append({"quantity": "tvoc", "unit": "ppb", "path": ["w"]})
+    assert sorted(faults_of(mapping=[broken])) == [
+        "mapping.0.field.1.unit",
+        "mapping.0.field.3.quantity",
+    ]
 
 
 def test_repeated_names_and_mappings_never_reached():
