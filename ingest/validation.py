@@ -96,6 +96,9 @@ not here: a Plantower sensor says 65535 in 0.1 L when it is full.
 _DEAD_CLIMATE: Final = (0.0, -45.0)
 """Temperatures of a sensor that does not answer, if the humidity beside them is exactly 0 %."""
 
+_ALL_ONES_CLIMATE: Final = -0.1
+"""Sixteen ones as a signed temperature in tenths; no value if the humidity beside it is a fault."""
+
 _BOUNDS: Final = {key: (q.low, q.high) for key, q in QUANTITIES.items()}
 USUAL: Final = {
     key: (
@@ -447,6 +450,9 @@ def check_values(raw: Mapping[str, object]) -> tuple[dict[str, float], list[str]
             faults.append(key)
     if values.get("rh") == 0 and raw.get("temp") in _DEAD_CLIMATE:
         faults += [key for key in ("temp", "rh") if values.pop(key, None) is not None]
+    elif "rh" in faults and values.get("temp") == _ALL_ONES_CLIMATE:
+        del values["temp"]
+        faults.append("temp")
     return values, faults
 
 

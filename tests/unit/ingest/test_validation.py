@@ -84,6 +84,10 @@ def test_a_number_that_stands_for_no_value_is_a_fault_and_its_neighbour_is_not(k
         (0.1, 0, []),
         (21, 0, []),
         (None, 0, ["temp"]),
+        (-0.1, 6553.5, ["rh", "temp"]),
+        (-0.1, None, ["rh", "temp"]),
+        (-0.1, 50, []),
+        (-0.2, 6553.5, ["rh"]),
     ],
 )
 def test_a_climate_sensor_that_does_not_answer(temp, rh, faults):
