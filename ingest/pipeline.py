@@ -166,6 +166,8 @@ class IntakeConfig:
 
 _TOPIC_KEPT: Final = 256
 _BY_NAMES: Final = frozenset({"native", "generic", "zigbee2mqtt"})
+_MARKS: Final = {"awair": b'"score"'}
+"""What a message of a decoder with everyday names has beside them."""
 
 
 def decode_message(
@@ -263,7 +265,7 @@ def likely_decoders(message: Message, context: Context) -> tuple[str, ...]:
         except DecodeError:
             continue
         readings += fresh.states.joiner.close(fresh.limits)
-        if any(reading.values for reading in readings):
+        if _MARKS.get(name, b"") in message.payload and any(r.values for r in readings):
             found[name] = sum(len(r.values) + len(r.faults) for r in readings)
     most = max(found.values(), default=0)
     special = tuple(n for n, count in found.items() if count == most and n not in _BY_NAMES)

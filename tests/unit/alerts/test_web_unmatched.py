@@ -161,6 +161,15 @@ async def test_a_flood_leaves_a_page_that_can_be_read(open_page):
     assert "heard last of" not in text
 
 
+def test_everyday_names_are_no_sign_of_a_device():
+    intake = Intake()
+    plain = {"temp": 21, "humid": 40, "co2": 500, "voc": 90, "pm25": 3}
+    for topic, content in (("hall/1", plain), ("hall/2", {"score": 94, **plain})):
+        intake.on_message(Message(topic, json.dumps(content).encode(), NOW))
+    assert suggestion_for(intake, "hall/1").route == ""
+    assert 'decoder = "awair"' in suggestion_for(intake, "hall/2").route
+
+
 def test_looking_changes_nothing(intake):
     before = {name: (q.count, q.sample) for name, q in intake.unmatched.items()}
     assert isinstance(suggestion_for(intake, "door/1"), MappingSuggestion)
