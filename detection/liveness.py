@@ -353,8 +353,9 @@ class Liveness:
         found.report = received
         if math.isfinite(gap):
             found.gaps.append(gap)
-        if len(found.gaps) <= _LEARNT or math.isnan(found.due):
-            found.last = max(found.last, received)
+        found.last = max(found.last, received)
+        learning = len(found.gaps) <= _LEARNT or math.isnan(found.due)
+        if learning or self._due(found) < found.due:  # a shorter interval ends the longer wait
             self._schedule(name, found)
 
     def _allowance(self, found: _Sensor) -> float:

@@ -1,6 +1,6 @@
 """Whatever sensors do: outages open once and close once, and no sensor is part of two."""
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from detection.events import EventPhase
@@ -86,6 +86,16 @@ def test_events_come_in_pairs_and_everybody_comes_back(steps):
 
 @settings(max_examples=60, deadline=None)
 @given(STEPS)
+@example(
+    [
+        ("jump", 1),
+        ("run", 6, {"a"}),
+        ("jump", 33),
+        ("run", 77, {"a"}),
+        ("restart",),
+        ("run", 88, set()),
+    ]
+)
 def test_a_restart_without_a_pause_says_nothing_else(steps):
     whole, parted = Model(restarts=False), Model()
     for step in steps:
