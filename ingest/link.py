@@ -11,16 +11,20 @@ What paho makes of the bytes is untouched, and so is their order.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import logging
+from typing import TYPE_CHECKING, Any, Final
 
 from paho.mqtt.enums import MessageType, MQTTErrorCode
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Iterable
 
     from paho.mqtt.client import Client as PahoClient
 
-__all__ = ["Link"]
+__all__ = ["Link", "forgive_cut"]
+
+log = logging.getLogger(__name__)
 
 _PIECE: Final = 32_768
 """Bytes taken from the socket at once: some 150 readings, a few milliseconds of work."""
@@ -76,3 +80,18 @@ class Link:
         taken = self._piece[self._at : self._at + bufsize]
         self._at += len(taken)
         return taken
+
+
+def forgive_cut(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Handle what no task awaited: a connection that was cut before it could be written to.
+
+    aiomqtt asks to be told when a socket can be written to a turn of the loop after it looked at
+    it. If the connection is cut in between, its descriptor is gone; the connection is mended by
+    the way of all lost connections, and a stack of calls in the log would say nothing more. All
+    else is reported as ever.
+    """
+    cut = isinstance(context.get("exception"), (OSError, ValueError))
+    if cut and "add_writer" in context.get("message", ""):
+        log.debug("the connection was cut before it could be written to")
+        return
+    loop.default_exception_handler(context)

@@ -46,7 +46,7 @@ import aiomqtt
 
 from ingest.canary import CANARY_TOPICS, Canary, CanarySettings, Cure, canary_topic
 from ingest.errors import BrokerError, BrokerReason
-from ingest.link import Link
+from ingest.link import Link, forgive_cut
 from ingest.message import Message
 
 if TYPE_CHECKING:
@@ -281,6 +281,7 @@ class MqttSource:
         BrokerError
             Only where trying again cannot help: the broker refuses user or password.
         """
+        asyncio.get_running_loop().set_exception_handler(forgive_cut)
         pause = _FIRST_RETRY_S
         while True:
             before = self.state.connections

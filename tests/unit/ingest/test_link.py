@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import ssl
 import struct
 import time
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
-from ingest.link import Link
+from ingest.link import Link, forgive_cut
 from ingest.mqtt import BrokerSettings, MqttSource
 from ingest.pipeline import Intake, IntakeConfig
 from tests.support.broker import Mosquitto
@@ -155,3 +156,23 @@ async def test_a_burst_over_tls(tmp_path):
         task.cancel()
         await asyncio.wait((task,), timeout=10)
     assert kept == list(range(1_000))
+
+
+async def test_a_cut_before_it_could_be_written_to_is_no_stack_in_the_log(caplog):
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(forgive_cut)
+    gone = socket.socket()
+    number = gone.fileno()
+    gone.close()
+    loop.call_soon(loop.add_writer, number, print)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert "Exception in callback" not in caplog.text
+
+    def broken():
+        raise OSError("of something else")
+
+    loop.call_soon(broken)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert "of something else" in caplog.text
