@@ -12,8 +12,9 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
-from alerts.web.guard import looks_after_sensors
+from alerts.web.desk import Pages
 from storage import dead_letters
 from storage import sqlite as database
 
@@ -23,10 +24,9 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
     from starlette.responses import Response
+    from starlette.routing import BaseRoute
 
     from alerts.web.guard import Session
-    from alerts.web.reading import Threads
-    from alerts.web.settings import StaffPageSettings
 
 __all__ = ["DeadLetterPages"]
 
@@ -34,35 +34,16 @@ _T = TypeVar("_T")
 _PAGE: Final = 50
 
 
-class DeadLetterPages:
-    """The list and the single message.
+class DeadLetterPages(Pages):
+    """The list and the single message."""
 
-    Parameters
-    ----------
-    settings : StaffPageSettings
-    threads : Threads
-        For reading the journal's file.
-    signed_in : callable
-        Returns the session of a request, or sends it to the sign-in.
-    render : callable
-        As `_Page._render`.
-    """
+    def routes(self) -> list[BaseRoute]:
+        """Return what they answer."""
+        return [Route("/dead-letters", self.index), Route("/dead-letters/{id}", self.one)]
 
-    def __init__(
-        self,
-        settings: StaffPageSettings,
-        threads: Threads,
-        signed_in: Callable[[Request], Session],
-        render: Callable[..., Response],
-    ) -> None:
-        self._settings = settings
-        self._threads = threads
-        self._signed_in = signed_in
-        self._render = render
-
-    async def list(self, request: Request) -> Response:
+    async def index(self, request: Request) -> Response:
         """Show the newest, by reason and source."""
-        session = self._may_look(request)
+        session = await self._may_look(request)
         asked = request.query_params
         reason, source = asked.get("reason", "")[:64], asked.get("source", "")[:256]
         before = _whole(asked.get("before", "0"))
@@ -71,7 +52,7 @@ class DeadLetterPages:
                 db, reason=reason, source=source, before=before, limit=_PAGE + 1
             )
         )
-        return self._render(
+        return self._desk.render(
             request,
             "dead_letters.html",
             session,
@@ -84,12 +65,12 @@ class DeadLetterPages:
 
     async def one(self, request: Request) -> Response:
         """Show one message with what it held."""
-        session = self._may_look(request)
+        session = await self._may_look(request)
         number = _whole(request.path_params["id"])
         found = await self._read(lambda db: dead_letters.buried(db, number))
         if found is None:
             raise HTTPException(404, "There is no such message, or not any more.")
-        return self._render(
+        return self._desk.render(
             request,
             "dead_letter.html",
             session,
@@ -97,22 +78,22 @@ class DeadLetterPages:
             payload=dead_letters.visible(found.letter.payload),
         )
 
-    def _may_look(self, request: Request) -> Session:
-        session = self._signed_in(request)
-        if self._settings.journal is None:
+    async def _may_look(self, request: Request) -> Session:
+        session = await self._desk.signed_in(request)
+        if self._desk.settings.journal is None:
             raise HTTPException(404, "There is nothing here.")
-        if not looks_after_sensors(session, self._settings.engine.policy.staff):
+        if not self._desk.looks_after_sensors(session):
             raise HTTPException(403, "This page is for facilities staff and administrators.")
         return session
 
     async def _read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        path = self._settings.journal
+        path = self._desk.settings.journal
 
         def read() -> _T:
             with closing(database.connect(str(path), read_only=True)) as db:
                 return work(db)
 
-        return await self._threads.run(read)
+        return await self._desk.threads.run(read)
 
 
 def _whole(text: str) -> int:

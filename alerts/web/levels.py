@@ -12,23 +12,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse
+from starlette.routing import Route
 
 from alerts import level_moves
 from alerts.errors import LevelMoveError
-from alerts.web.guard import looks_after_sensors
+from alerts.web.desk import Pages
 from storage import sqlite
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Awaitable, Callable
-
-    from starlette.datastructures import FormData
     from starlette.requests import Request
     from starlette.responses import Response
+    from starlette.routing import BaseRoute
 
     from alerts.web.guard import Session
-    from alerts.web.reading import Threads
-    from alerts.web.settings import StaffPageSettings
 
 __all__ = ["LevelPages", "probability"]
 
@@ -47,52 +43,33 @@ def probability(log_odds: float) -> float:
     return 1.0 / (1.0 + math.exp(-log_odds))
 
 
-class LevelPages:
-    """The list of levels and moves, and taking one back.
+class LevelPages(Pages):
+    """The list of levels and moves, and taking one back."""
 
-    Parameters
-    ----------
-    settings : StaffPageSettings
-    threads : Threads
-        For reading the state database.
-    may_read, may_act, write, render : callable
-        As the methods of `_Page`.
-    """
-
-    def __init__(
-        self,
-        settings: StaffPageSettings,
-        threads: Threads,
-        *,
-        may_read: Callable[[Request], Session | None],
-        may_act: Callable[[Request], Awaitable[tuple[Session, FormData]]],
-        write: Callable[[Callable[[sqlite3.Connection], object]], Awaitable[None]],
-        render: Callable[..., Response],
-    ) -> None:
-        self._settings = settings
-        self._threads = threads
-        self._may_read = may_read
-        self._may_act = may_act
-        self._write = write
-        self._render = render
+    def routes(self) -> list[BaseRoute]:
+        """Return what they answer."""
+        return [
+            Route("/levels", self.show),
+            Route("/levels/moves/{seq:int}/undo", self.undo, methods=["POST"]),
+        ]
 
     async def show(self, request: Request) -> Response:
         """Show levels by sensor, and the newest moves."""
-        session = self._may_read(request)
+        session = await self._desk.may_read(request)
         return await self._page(request, session)
 
     async def undo(self, request: Request) -> Response:
         """Take a move back."""
-        session, form = await self._may_act(request)
-        if not self._looks_after(session):
+        session, form = await self._desk.may_act(request)
+        if not self._desk.looks_after_sensors(session):
             raise HTTPException(403, "Levels are for facilities staff and administrators.")
         given = form.get("reason", "")
         reason = " ".join(given.split())[:_MAX_REASON] if isinstance(given, str) else ""
-        seq, now = request.path_params["seq"], self._settings.clock()
+        seq, now = request.path_params["seq"], self._desk.settings.clock()
         if not reason:
             return await self._page(request, session, "Please say why; it stays on record.", 400)
         try:
-            await self._write(
+            await self._desk.write(
                 lambda tx: level_moves.undo(tx, seq, session.name, now, reason),
             )
         except LevelMoveError as error:
@@ -102,9 +79,9 @@ class LevelPages:
     async def _page(
         self, request: Request, session: Session | None, error: str = "", status: int = 200
     ) -> Response:
-        reports, moves = await self._threads.run(self._load)
-        registry = self._settings.engine.registry
-        return self._render(
+        reports, moves = await self._desk.threads.run(self._load)
+        registry = self._desk.settings.engine.registry
+        return self._desk.render(
             request,
             "levels.html",
             session,
@@ -114,15 +91,12 @@ class LevelPages:
                 for sensor in registry.sensors
             ],
             moves=moves,
-            may_undo=session is not None and self._looks_after(session),
+            may_undo=session is not None and self._desk.looks_after_sensors(session),
             max_reason=_MAX_REASON,
             probability=probability,
             error=error,
         )
 
     def _load(self) -> tuple[dict[str, Any], list[level_moves.LevelMove]]:
-        with closing(sqlite.connect(self._settings.database, read_only=True)) as db:
+        with closing(sqlite.connect(self._desk.settings.database, read_only=True)) as db:
             return level_moves.levels(db), level_moves.latest(db, limit=_MOVES)
-
-    def _looks_after(self, session: Session) -> bool:
-        return looks_after_sensors(session, self._settings.engine.policy.staff)

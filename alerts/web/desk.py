@@ -1,0 +1,209 @@
+"""What every page is given: who asks and may they, reading off the loop, writing, rendering.
+
+Pages that belong together are a subclass of `Pages`: the routes they answer and, where people
+should find them, links in the navigation. They are there by one line in `alerts.web.app.PAGES`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
+from urllib.parse import quote
+
+from starlette.exceptions import HTTPException
+from starlette.templating import Jinja2Templates
+
+from alerts.errors import UnknownIncidentError
+from alerts.web import reading
+from alerts.web.guard import COOKIE, Session, Sessions, looks_after_sensors, same_origin
+from alerts.web.rendering import environment
+from storage import sqlite
+from storage.registry import floor_name
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterable, Sequence
+
+    from starlette.datastructures import FormData
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import BaseRoute
+
+    from alerts.web.settings import StaffPageSettings
+
+__all__ = ["Desk", "NavLink", "Pages", "form_of", "text_of"]
+
+_MAX_FORM_BYTES: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class NavLink:
+    """One entry of the navigation.
+
+    Attributes
+    ----------
+    path : str
+        Where it leads.
+    label : str
+        One word.
+    below : tuple of str
+        Beginnings of further paths at which it is the current one.
+    """
+
+    path: str
+    label: str
+    below: tuple[str, ...] = ()
+
+    def is_current(self, path: str) -> bool:
+        """Whether a person at `path` is on this page or below it."""
+        return path == self.path or path.startswith(self.below or ("\0",))
+
+
+class Desk:
+    """Shared by all pages.
+
+    Parameters
+    ----------
+    settings : StaffPageSettings
+    nav : iterable of NavLink
+        In the order in which they are shown.
+    """
+
+    def __init__(self, settings: StaffPageSettings, nav: Iterable[NavLink]) -> None:
+        self.settings = settings
+        self.registry = settings.engine.registry
+        self.threads = reading.Threads()
+        self.sessions = Sessions(settings.session_s)
+        self._templates = Jinja2Templates(env=environment(settings, nav=tuple(nav)))
+
+    # who asks
+
+    async def session(self, request: Request) -> Session | None:
+        """Session behind a request; None without one."""
+        identity = request.cookies.get(COOKIE)
+        return self.sessions.find(identity, self.settings.clock()) if identity else None
+
+    async def may_read(self, request: Request) -> Session | None:
+        """Session of who reads, None where reading is open; others go to the sign-in."""
+        session = await self.session(request)
+        if session is None and not self.settings.open_reading:
+            self._to_sign_in(request)
+        return session
+
+    async def signed_in(self, request: Request) -> Session:
+        """Session of a request; those without one go to the sign-in."""
+        session = await self.session(request)
+        if session is None:
+            self._to_sign_in(request)
+        return session
+
+    async def may_act(self, request: Request) -> tuple[Session, FormData]:
+        """Session and form of an action that our own page sent, or refuse it."""
+        if not same_origin(request):
+            raise HTTPException(403, "The form did not come from this page.")
+        session = await self.session(request)
+        if session is None:
+            self._to_sign_in(request)
+        form = await form_of(request)
+        if not session.allows(text_of(form, "form_token")):
+            raise HTTPException(403, "The form is too old. Go back, reload and try again.")
+        return session, form
+
+    def looks_after_sensors(self, session: Session) -> bool:
+        """Whether a person may see and change what sensors sent and alert from."""
+        return looks_after_sensors(session, self.settings.engine.policy.staff)
+
+    def _to_sign_in(self, request: Request) -> NoReturn:
+        path = request.url.path
+        inner = path.endswith(("/series", "/evidence.svg", "/evidence.png"))
+        if request.method == "POST" or path.startswith("/partials/") or inner:
+            path = path.rpartition("/")[0] if path.startswith("/incidents/") else "/"
+        elif request.url.query:
+            path = f"{path}?{request.url.query}"
+        where = f"/sign-in?next={quote(path)}"
+        if "hx-request" in request.headers:
+            raise HTTPException(401, "Please sign in again.", {"HX-Redirect": where})
+        raise HTTPException(303, headers={"Location": where})
+
+    # rows
+
+    async def write(self, work: Callable[[sqlite3.Connection], object]) -> None:
+        """Do something to the state database in one transaction, then tell the service."""
+
+        def commit() -> None:
+            connection = sqlite.connect(self.settings.database)
+            try:
+                with sqlite.transaction(connection) as tx:
+                    work(tx)
+            finally:
+                connection.close()
+
+        try:
+            await self.threads.run(commit)
+        except UnknownIncidentError:
+            raise HTTPException(404, "There is no such incident.") from None
+        self.settings.on_change()
+
+    def named(self, incidents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Add the names of the place to each incident."""
+        for found in incidents:
+            room = self.registry.rooms.get(found["room"])
+            found["room_name"] = room.name if room else found["room"]
+            parts = (floor_name(room.floor), room.building) if room else ()
+            found["place"] = ", ".join(p for p in parts if p)
+            found["known_room"] = room is not None
+        return incidents
+
+    # what people see
+
+    def render(
+        self,
+        request: Request,
+        template: str,
+        session: Session | None,
+        status_code: int = 200,
+        **content: Any,
+    ) -> Response:
+        """Fill a template for a person."""
+        content.update(session=session, path=request.url.path)
+        return self._templates.TemplateResponse(request, template, content, status_code=status_code)
+
+
+class Pages(ABC):
+    """Some pages that belong together.
+
+    Parameters
+    ----------
+    desk : Desk
+    """
+
+    nav: ClassVar[tuple[NavLink, ...]] = ()
+    """Where people find them; empty for pages that others lead to."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    @abstractmethod
+    def routes(self) -> Sequence[BaseRoute]:
+        """Return what they answer."""
+
+
+async def form_of(request: Request) -> FormData:
+    """Read a form that is small.
+
+    Raises
+    ------
+    HTTPException
+        413 if it is large, or its length is not given.
+    """
+    length = request.headers.get("content-length", "")
+    if not length.isdigit() or int(length) > _MAX_FORM_BYTES:
+        raise HTTPException(413, "The form is too large.")
+    return await request.form(max_files=0, max_fields=20, max_part_size=5000)
+
+
+def text_of(form: FormData, name: str) -> str:
+    """Text of a field; empty if there is none."""
+    value = form.get(name, "")
+    return value if isinstance(value, str) else ""
