@@ -6,7 +6,9 @@ Constraints
 - Tags come from the registry alone (`TAGS`), so there are never more series than registered
   sensors; a sensor that moves to another room begins one more. Readings of sensors that are not
   registered go to the measurement ``quarantine``, one series, with the name as a field.
-- A field never changes type: quantities and ``received`` are floats, all else strings.
+- A field never changes type: quantities and ``received`` are floats, all else strings. Numbers are
+  written by JSON's encoder, in the fewest digits that read back the same: it is several times
+  faster than `repr`, and a key of a quantity needs no escape in either.
 - What is not a finite number is not written. ``received`` always is, so no line is ever empty.
 - Two different readings of one sensor and microsecond never share a nanosecond: event time is
   exact to the microsecond, and the last three digits (`Slots`) are made from what the reading
@@ -29,6 +31,8 @@ import re
 import zlib
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from detection.quantities import COLUMN_INDEX
 
@@ -57,6 +61,8 @@ TAGS: Final = ("site", "building", "floor", "room", "sensor", "model")
 _REMEMBERED: Final = 100_000
 _SLOTS: Final = 1000
 _INF: Final = float("inf")
+_JSON: Final = msgspec.json.Encoder()
+_EQUALS: Final = bytes.maketrans(b":", b"=")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 _BACKSLASHES: Final = re.compile(r"\\+")
 _BEFORE_SPECIAL: Final = re.compile(r"\\(?=[,= ]|\Z)")
@@ -131,16 +137,16 @@ class LineEncoder:
 
     def __init__(self, registry: Registry) -> None:
         self._slots = Slots()
-        self._heads: dict[str, str] = {}
+        self._heads: dict[str, bytes] = {}
         for sensor in registry.sensors.values():
             room = registry.room_of(sensor.id)
             where = (room.site, room.building, room.floor, room.id) if room else ("", "", "", "")
             tags = dict(zip(TAGS, (*where, sensor.id, sensor.model), strict=True))
-            self._heads[sensor.id] = head(READING, tags)
+            self._heads[sensor.id] = head(READING, tags).encode("utf-8", "replace")
 
     def encode(self, readings: Iterable[Reading]) -> bytes:
         """Return one line a reading, in order, in UTF-8."""
-        return "\n".join([self.line(r) for r in readings]).encode("utf-8", "replace")
+        return b"\n".join([self.line(r) for r in readings])
 
     def averages(
         self, measurement: str, rows: Iterable[tuple[str, int, Mapping[str, float]]]
@@ -153,41 +159,41 @@ class LineEncoder:
         rows : iterable of (str, int, mapping)
             Sensor, nanoseconds, fields.
         """
-        return "\n".join(
+        named, reading = measurement.encode(), READING.encode()
+        return b"\n".join(
             [
-                f"{measurement}{place.removeprefix(READING)} {average_fields(fields)} {at}"
+                b"%b%b %b %d"
+                % (named, place.removeprefix(reading), average_fields(fields).encode(), at)
                 for sensor, at, fields in rows
                 if (place := self._heads.get(sensor)) is not None
             ]
-        ).encode("utf-8", "replace")
+        )
 
-    def line(self, reading: Reading) -> str:
+    def line(self, reading: Reading) -> bytes:
         """Return the line of one reading, without a line break at its end."""
-        fields = ",".join(
-            [
-                f"{key}={float(value)!r}"
-                for key, value in reading.values.items()
-                if -_INF < value < _INF and key in COLUMN_INDEX
-            ]
-        )
-        fields = (
-            f"{fields},received={float(reading.received)!r}"
-            if fields
-            else f"received={float(reading.received)!r}"
-        )
+        numbers = {
+            key: float(value)
+            for key, value in reading.values.items()
+            if -_INF < value < _INF and key in COLUMN_INDEX
+        }
+        numbers["received"] = float(reading.received)
+        fields = _JSON.encode(numbers).translate(_EQUALS, b'{}"')
         if reading.events:
-            fields += f",events={field_text(' '.join(reading.events))}"
+            fields += _words(b",events=", reading.events)
         if reading.faults:
-            fields += f",faults={field_text(' '.join(reading.faults))}"
+            fields += _words(b",faults=", reading.faults)
         if reading.flags:
-            fields += f",flags={field_text(' '.join(reading.flags))}"
+            fields += _words(b",flags=", reading.flags)
         head = self._heads.get(reading.sensor)
         if head is None:
-            head = QUARANTINE
-            fields += f",name={field_text(reading.sensor)}"
-        digest = zlib.crc32(fields.encode("utf-8", "replace"))
-        at = self._slots.time_ns(reading.sensor, to_ns(reading.time), digest)
-        return f"{head} {fields} {at}"
+            head = QUARANTINE.encode()
+            fields += _words(b",name=", (reading.sensor,))
+        at = self._slots.time_ns(reading.sensor, to_ns(reading.time), zlib.crc32(fields))
+        return b"%b %b %d" % (head, fields, at)
+
+
+def _words(key: bytes, words: Iterable[str]) -> bytes:
+    return key + field_text(" ".join(words)).encode("utf-8", "replace")
 
 
 def average_fields(fields: Mapping[str, float]) -> str:

@@ -5,7 +5,7 @@ import math
 import re
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from detection.quantities import COLUMNS
@@ -70,6 +70,24 @@ def test_registered(server, names, values, time, words):
         expected |= {"events": " ".join(words), "faults": " ".join(words)}
     found = {k: float(v) if k in COLUMNS else v for k, v in row.items()}  # JSON has no floats
     assert found == expected
+
+
+@given(
+    numbers=st.dictionaries(
+        st.sampled_from([*COLUMNS, "no quantity", 'n"=1,x']),
+        st.one_of(st.floats(), st.integers(-(10**18), 10**18), st.booleans()),
+        max_size=12,
+    )
+)
+@example(numbers={"pm25": 5e-324, "rh": 1.7976931348623157e308, "temp": -0.0, "co2": 1e16})
+def test_numbers_are_floats_and_read_back_the_same(numbers):
+    line = LineEncoder(Registry()).line(Reading("s", 1.0, 2.5, numbers)).decode()
+    *fields, name = line.split(" ")[1].split(",")
+    assert name == 'name="s"'
+    found = dict(field.split("=") for field in fields)
+    assert not set("".join(found.values())) - set("0123456789.-+e")
+    expected = {k: float(v) for k, v in numbers.items() if k in COLUMNS and math.isfinite(v)}
+    assert {k: float(v) for k, v in found.items()} == expected | {"received": 2.5}
 
 
 @settings(
