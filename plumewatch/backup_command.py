@@ -169,8 +169,8 @@ def _restore(folder: Path, root: Path, out: TextIO, now: float, *, force: bool) 
         sys.stderr.write(f"data folder {root}: {error}\n")
         return UNREACHABLE
     out.write(
-        f"restored into {root}. What was accepted after the backup was made is not in it; the"
-        " staff page makes a new token if its own is gone\n"
+        f"restored into {root}. What was accepted after the backup was made is not in it;"
+        " passwords of staff are those of then\n"
     )
     return DONE
 

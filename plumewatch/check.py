@@ -27,8 +27,8 @@ from plumewatch.settings import (
     broker_settings,
     metrics_token,
     ping_url,
-    staff_token,
 )
+from plumewatch.staff_command import without_password
 from plumewatch.timeseries_settings import influx_settings, said_of_server
 from plumewatch.web_server import is_loopback
 from storage.errors import StorageError
@@ -121,7 +121,7 @@ def check_secrets(config: PlumewatchConfig) -> None:
         With every fault found.
     """
     faults: list[Fault] = []
-    secrets = (broker_settings, alert_policy, staff_token, metrics_token, ping_url)
+    secrets = (broker_settings, alert_policy, metrics_token, ping_url)
     for read in (*secrets, mapping_decoders, http_sources, influx_settings):
         try:
             read(config)
@@ -251,13 +251,10 @@ def _page(config: PlumewatchConfig) -> Finding:
     taken = _taken(config.web.host, config.web.port)
     if taken:
         return Finding("staff page", ok=False, sentence=taken)
-    if staff_token(config) is None:
-        return Finding(
-            "staff page",
-            ok=True,
-            sentence=f"{where} is free; its token will be made at the first start"
-            f" and kept in {config.data_dir / 'staff-token'}",
-        )
+    without = without_password(config)
+    if without:
+        said = f"{where} is free; without a password: {', '.join(without)}"
+        return Finding("staff page", ok=True, sentence=f"{said} (plumewatch staff password ID)")
     return Finding("staff page", ok=True, sentence=f"{where} is free")
 
 

@@ -42,6 +42,9 @@ app.add_typer(export_app, name="export")
 storage_app = typer.Typer(help="Where readings are stored for good.", no_args_is_help=True)
 app.add_typer(storage_app, name="storage")
 
+staff_app = typer.Typer(help="Who may sign in on the staff page.", no_args_is_help=True)
+app.add_typer(staff_app, name="staff")
+
 ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", help="Configuration file (see `plumewatch init`).")
 ]
@@ -381,6 +384,47 @@ def decode(
         raise _fail(f"rejected: too_large: more than {_MOST_TO_DECODE} bytes", REFUSED)
     options = DecodeOptions(decoder, lines, is_hex, is_base64, retained, flags)
     raise typer.Exit(decode_command(topic, data, sys.stdout, sys.stderr, options, config))
+
+
+@staff_app.command("list")
+def staff_list(
+    config: ConfigOption = Path("plumewatch.toml"),
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON line a person.")] = False,
+) -> None:
+    """Print staff, their roles, and who can sign in."""
+    from plumewatch.staff_command import run_list  # noqa: PLC0415
+
+    raise typer.Exit(run_list(config, time.time(), sys.stdout, as_json=as_json))
+
+
+@staff_app.command("password")
+def staff_password(
+    person: Annotated[str, typer.Argument(help="Id of a [[staff]] block.")],
+    config: ConfigOption = Path("plumewatch.toml"),
+    *,
+    generate: Annotated[
+        bool, typer.Option("--generate", help="Make one and print it, to be changed by its owner.")
+    ] = False,
+) -> None:
+    """Set a password, asked for or from standard input; ends the person's sessions."""
+    from plumewatch.staff_command import run_password  # noqa: PLC0415
+
+    now = time.time()
+    raise typer.Exit(
+        run_password(config, person, now, source=sys.stdin, out=sys.stdout, generate=generate)
+    )
+
+
+@staff_app.command("sign-out")
+def staff_sign_out(
+    person: Annotated[str, typer.Argument(help="Id, also of one who is not listed any more.")],
+    config: ConfigOption = Path("plumewatch.toml"),
+) -> None:
+    """Sign a person out everywhere."""
+    from plumewatch.staff_command import run_sign_out  # noqa: PLC0415
+
+    raise typer.Exit(run_sign_out(config, person, sys.stdout))
 
 
 @mapping_app.command("suggest")

@@ -107,8 +107,6 @@ class WebConfig(_Section):
     host: str = "127.0.0.1"
     port: Port = 8420
     public_url: Annotated[str, Field(pattern=r"^(https?://[^\s/]+(/[^\s]*)?)?$")] = ""
-    token_file: Path | None = None
-    token_env: str = ""
 
 
 class RoomConfig(_Section):
@@ -446,7 +444,6 @@ def _sensor_faults(tree: Mapping[str, Any], decoders: frozenset[str]) -> Iterato
 _KEPT = ("raw", "minute", "quarter_hour")
 _ONE_SECRET = (
     ("broker", "password"),
-    ("web", "token"),
     ("metrics", "token"),
     ("timeseries", "token"),
     ("watchdog", "ping_url"),

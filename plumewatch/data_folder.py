@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from alerts import schema, series_due
+from alerts.access import schema as access
 from storage import state
 from storage.errors import StorageCorruptError, StorageUnavailableError
 from storage.lease import BEAT_S, WATCH_S
@@ -178,4 +179,5 @@ def _opened(path: Path) -> sqlite3.Connection:
 def _prepare(connection: sqlite3.Connection) -> None:
     migrate(connection, "state", state.SCRIPTS)
     migrate(connection, "alerts", schema.SCRIPTS)
+    migrate(connection, access.COMPONENT, access.SCRIPTS)
     migrate(connection, series_due.COMPONENT, series_due.SCRIPTS)

@@ -123,6 +123,7 @@ class _Demo:
                 config,
                 clock=self._clock,
                 receive_clock=self._stamp,
+                one_click=True,
                 observer=Observer(self._on_events, self._on_alerts, self._on_delivery),
             )
             simulator = await self._simulator(broker_port)
@@ -325,10 +326,7 @@ class _Demo:
                 voc,
                 f"{values['rh']:.0f}" if "rh" in values else "-",
             )
-        page = (
-            f"staff page: http://127.0.0.1:{self._port}"
-            f"   token: {self._token()}   Ctrl-C ends the demo"
-        )
+        page = f"staff page: http://127.0.0.1:{self._port}   Ctrl-C ends the demo"
         return Group(
             Panel(Text(self._summary(service)), title="Plumewatch demo"),
             rooms,
@@ -336,10 +334,6 @@ class _Demo:
             Panel(Text(self._last_push or "none yet"), title="Last push a phone received"),
             Text(page, style="bold"),
         )
-
-    def _token(self) -> str:
-        path = self._folder / "data" / "staff-token"
-        return path.read_text(encoding="ascii").strip() if path.exists() else ""
 
 
 _VOC_KEYS: Final = ("voc_index", "tvoc_ppb", "tvoc_ugm3", "voc_raw")

@@ -43,11 +43,6 @@ class DataPaths:
         return self.root / "subscriptions.json"
 
     @property
-    def staff_token(self) -> Path:
-        """Token of the staff page, where the configuration names none."""
-        return self.root / "staff-token"
-
-    @property
     def lock(self) -> Path:
         """Held by the one service that may write here."""
         return self.root / "service.lock"

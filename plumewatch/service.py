@@ -125,6 +125,8 @@ class Service:
     observer : Observer, optional
     standby : bool
         Wait for the data folder while another service holds it, instead of refusing to start.
+    one_click : bool
+        Let people on this machine sign in to the staff page without a password; for the demo.
     lease : Lease, optional
         Of the data folder, to be given back by whoever gave it; one of its own by default.
 
@@ -143,9 +145,11 @@ class Service:
         notifier: Notifier | None = None,
         observer: Observer | None = None,
         standby: bool = False,
+        one_click: bool = False,
         lease: Lease | None = None,
     ) -> None:
         self.config = config
+        self.one_click = one_click
         self.paths = DataPaths(config.data_dir)
         self.registry = config.registry()
         self.counters = Counters(started=clock())

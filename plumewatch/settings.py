@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import secrets
 import ssl
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from alerts.errors import PolicyError, SecretError
 from alerts.policy import AlertPolicy, StaffMember
-from alerts.secrets import Secret, load_secret
+from alerts.secrets import load_secret
 from alerts.watched_levels import AlertBudgets
 from ingest.mqtt import BrokerSettings
 from ingest.subscriptions import Subscriptions
@@ -19,8 +16,7 @@ from plumewatch.config import ConfigError, Fault
 from plumewatch.watchdog import check_ping_url
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from alerts.secrets import Secret
     from plumewatch.config import PlumewatchConfig, StaffConfig
     from plumewatch.paths import DataPaths
 
@@ -30,15 +26,11 @@ __all__ = [
     "broker_settings",
     "metrics_token",
     "page_hosts",
-    "page_token",
     "page_url",
     "ping_url",
     "secret_of",
     "session_topics",
-    "staff_token",
 ]
-
-log = logging.getLogger(__name__)
 
 
 def broker_settings(config: PlumewatchConfig) -> BrokerSettings:
@@ -89,20 +81,6 @@ def page_url(config: PlumewatchConfig) -> str:
     return (web.public_url or f"http://{web.host}:{web.port}").rstrip("/")
 
 
-def staff_token(config: PlumewatchConfig) -> Secret | None:
-    """Token that actions on the staff page need; None if none is configured.
-
-    Raises
-    ------
-    ConfigError
-        If it cannot be read.
-    """
-    web = config.web
-    if not web.token_file and not web.token_env:
-        return None
-    return secret_of("web.token", file=web.token_file, env=web.token_env)
-
-
 def metrics_token(config: PlumewatchConfig) -> Secret | None:
     """Token that reading the numbers from elsewhere needs; None if nobody may.
 
@@ -134,25 +112,6 @@ def ping_url(config: PlumewatchConfig) -> Secret | None:
     if fault:
         raise ConfigError([Fault(path=place, value="the address", allowed=fault)])
     return url
-
-
-def page_token(config: PlumewatchConfig, made: Path) -> Secret:
-    """Token of the staff page: as configured, else made once and kept in the file `made`.
-
-    Raises
-    ------
-    ConfigError
-        If the configured one cannot be read.
-    """
-    configured = staff_token(config)
-    if configured is not None:
-        return configured
-    if not made.exists():
-        descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(secrets.token_urlsafe(18) + "\n")
-        log.info("made a token for the staff page; it is in %s", made)
-    return load_secret("staff-token", file=made)
 
 
 def page_hosts(config: PlumewatchConfig) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from alerts.web.app import create_app
 from alerts.web.settings import StaffPageSettings
 from plumewatch.health_page import HealthPages
-from plumewatch.settings import metrics_token, page_hosts, page_token
+from plumewatch.settings import metrics_token, page_hosts
 from plumewatch.unmatched import suggestion_for
 from plumewatch.web_server import WebServer, is_loopback
 
@@ -46,12 +46,12 @@ def staff_page(
             database=paths.state,
             engine=service.engine,
             series=service.series,
-            token=page_token(config, paths.staff_token),
             on_change=on_change,
             pipeline=service.pipeline,
             intervals=intervals,
             suggest_mapping=partial(suggestion_for, service.intake),
-            open_reading=local,
+            open_reading=local and not config.web.public_url,
+            one_click=local and not config.web.public_url and service.one_click,
             secure_cookie=config.web.public_url.startswith("https://"),
             hosts=page_hosts(config),
             school=config.site,

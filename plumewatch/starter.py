@@ -23,7 +23,7 @@ client_id = "plumewatch"               # names the persistent session; one servi
 host = "127.0.0.1"                     # loopback; other machines reach it only if you change this
 port = 8420
 # public_url = "https://plumewatch.example.org"  # what links in notices start with
-# token_file = "secrets/staff-token"             # needed to acknowledge and give feedback
+# To acknowledge and give feedback, staff sign in. Set passwords with: plumewatch staff password ID
 
 [ingest]
 # Which formats to subscribe to; empty means all that Plumewatch knows. `plumewatch decode --help`
@@ -118,7 +118,8 @@ room = "N2-girls"
 model = "pms5003"
 interval_s = 5
 
-# One block a member of staff. Role "staff" gets vape and smoke, "facilities" tamper and faults.
+# One block a member of staff. Role "staff" gets vape and smoke, "facilities" tamper and faults;
+# "analyst" reads and answers nothing, "admin" may do everything (docs/staff-page.md).
 # Each address is an Apprise URL (ntfys://, pover://, mailtos://, tgram://, workflows://, ...)
 # kept in a file or an environment variable.
 [[staff]]

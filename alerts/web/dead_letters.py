@@ -1,9 +1,7 @@
 """Pages of refused messages, for those who look after the sensors.
 
 What a message held is somebody else's text: these pages are never open without signing in, show it
-escaped, and are bounded. Names at sign-in are what people say of themselves behind one staff token,
-so the role is a matter of order, not of secrecy: who is listed with another role is told whose
-page this is.
+escaped, and are bounded.
 """
 
 from __future__ import annotations
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
+from alerts.access.roles import Right
 from alerts.web.desk import Pages
 from storage import dead_letters
 from storage import sqlite as database
@@ -79,11 +78,9 @@ class DeadLetterPages(Pages):
         )
 
     async def _may_look(self, request: Request) -> Session:
-        session = await self._desk.signed_in(request)
+        session = await self._desk.signed_in(request, Right.SENSORS)
         if self._desk.settings.journal is None:
             raise HTTPException(404, "There is nothing here.")
-        if not self._desk.looks_after_sensors(session):
-            raise HTTPException(403, "This page is for facilities staff and administrators.")
         return session
 
     async def _read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:

@@ -7,16 +7,19 @@ should find them, links in the navigation. They are there by one line in `alerts
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, TypeVar
 from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
 from starlette.templating import Jinja2Templates
 
+from alerts.access import sessions
+from alerts.access.roles import Right, who_may
 from alerts.errors import UnknownIncidentError
 from alerts.web import reading
-from alerts.web.guard import COOKIE, Session, Sessions, looks_after_sensors, same_origin
+from alerts.web.guard import Session, cookie_name, same_origin
 from alerts.web.rendering import environment
 from storage import sqlite
 from storage.registry import floor_name
@@ -30,11 +33,14 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.routing import BaseRoute
 
+    from alerts.policy import StaffMember
     from alerts.web.settings import StaffPageSettings
 
 __all__ = ["Desk", "NavLink", "Pages", "form_of", "text_of"]
 
+_T = TypeVar("_T")
 _MAX_FORM_BYTES: Final = 10_000
+_MAX_COOKIE: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +80,26 @@ class Desk:
         self.settings = settings
         self.registry = settings.engine.registry
         self.threads = reading.Threads()
-        self.sessions = Sessions(settings.session_s)
-        self._templates = Jinja2Templates(env=environment(settings, nav=tuple(nav)))
+        self._templates = Jinja2Templates(env=environment(settings, nav=tuple(nav), Right=Right))
 
     # who asks
 
+    @property
+    def cookie(self) -> str:
+        """Name of the session's cookie."""
+        return cookie_name(secure=self.settings.secure_cookie)
+
     async def session(self, request: Request) -> Session | None:
         """Session behind a request; None without one."""
-        identity = request.cookies.get(COOKIE)
-        return self.sessions.find(identity, self.settings.clock()) if identity else None
+        identity = request.cookies.get(self.cookie)
+        if not identity or len(identity) > _MAX_COOKIE:
+            return None
+        now = self.settings.clock()
+        row = await self.read(lambda db: sessions.find(db, identity, now))
+        member = None if row is None else self.member(row.person)
+        if member is None:
+            return None
+        return Session(member.id, member.name, member.role, sessions.form_token(identity))
 
     async def may_read(self, request: Request) -> Session | None:
         """Session of who reads, None where reading is open; others go to the sign-in."""
@@ -91,15 +108,29 @@ class Desk:
             self._to_sign_in(request)
         return session
 
-    async def signed_in(self, request: Request) -> Session:
-        """Session of a request; those without one go to the sign-in."""
+    async def signed_in(self, request: Request, right: Right | None = None) -> Session:
+        """Session of a request; those without one go to the sign-in.
+
+        Raises
+        ------
+        HTTPException
+            403 if the person's role lacks the right.
+        """
         session = await self.session(request)
         if session is None:
             self._to_sign_in(request)
-        return session
+        return _with_right(session, right)
 
-    async def may_act(self, request: Request) -> tuple[Session, FormData]:
-        """Session and form of an action that our own page sent, or refuse it."""
+    async def may_act(
+        self, request: Request, right: Right | None = None
+    ) -> tuple[Session, FormData]:
+        """Session and form of an action that our own page sent, or refuse it.
+
+        Raises
+        ------
+        HTTPException
+            403 if it came from elsewhere, or the person's role lacks the right.
+        """
         if not same_origin(request):
             raise HTTPException(403, "The form did not come from this page.")
         session = await self.session(request)
@@ -108,11 +139,16 @@ class Desk:
         form = await form_of(request)
         if not session.allows(text_of(form, "form_token")):
             raise HTTPException(403, "The form is too old. Go back, reload and try again.")
-        return session, form
+        return _with_right(session, right), form
 
-    def looks_after_sensors(self, session: Session) -> bool:
-        """Whether a person may see and change what sensors sent and alert from."""
-        return looks_after_sensors(session, self.settings.engine.policy.staff)
+    def member(self, person: str) -> StaffMember | None:
+        """Staff member of an id; None if the configuration has none, or not any more."""
+        return next((m for m in self.settings.engine.policy.staff if m.id == person), None)
+
+    def name_of(self, person: str) -> str:
+        """Name of a staff member; what was given if there is none of this id."""
+        member = self.member(person)
+        return person if member is None else member.name
 
     def _to_sign_in(self, request: Request) -> NoReturn:
         path = request.url.path
@@ -128,22 +164,31 @@ class Desk:
 
     # rows
 
-    async def write(self, work: Callable[[sqlite3.Connection], object]) -> None:
+    async def read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Read the state database in a thread."""
+
+        def reading_it() -> _T:
+            with closing(sqlite.connect(self.settings.database, read_only=True)) as db:
+                return work(db)
+
+        return await self.threads.run(reading_it)
+
+    async def write(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         """Do something to the state database in one transaction, then tell the service."""
 
-        def commit() -> None:
-            connection = sqlite.connect(self.settings.database)
-            try:
-                with sqlite.transaction(connection) as tx:
-                    work(tx)
-            finally:
-                connection.close()
+        def commit() -> _T:
+            with (
+                closing(sqlite.connect(self.settings.database)) as connection,
+                sqlite.transaction(connection) as tx,
+            ):
+                return work(tx)
 
         try:
-            await self.threads.run(commit)
+            done = await self.threads.run(commit)
         except UnknownIncidentError:
             raise HTTPException(404, "There is no such incident.") from None
         self.settings.on_change()
+        return done
 
     def named(self, incidents: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Add the names of the place to each incident."""
@@ -187,6 +232,12 @@ class Pages(ABC):
     @abstractmethod
     def routes(self) -> Sequence[BaseRoute]:
         """Return what they answer."""
+
+
+def _with_right(session: Session, right: Right | None) -> Session:
+    if right is not None and not session.may(right):
+        raise HTTPException(403, f"This is for the roles {who_may(right)}.")
+    return session
 
 
 async def form_of(request: Request) -> FormData:

@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from alerts.access.roles import Right
 from alerts.errors import FeedbackError
 from alerts.incidents import Verdict
 from alerts.pictures import IncidentPictures
@@ -78,14 +79,12 @@ class IncidentPages(Pages):
         self, request: Request, session: Session | None, error: str = "", status: int = 200
     ) -> Response:
         found = await self._incident(request)
-        staff = {m.id: m.name for m in self._desk.settings.engine.policy.staff}
         return self._desk.render(
             request,
             "incident.html",
             session,
             status_code=status,
             incident=self._desk.named([found])[0],
-            staff=staff,
             error=error,
         )
 
@@ -121,19 +120,19 @@ class IncidentPages(Pages):
 
     async def acknowledge(self, request: Request) -> Response:
         """Take an incident."""
-        session, _ = await self._desk.may_act(request)
+        session, _ = await self._desk.may_act(request, Right.ANSWER)
         incident_id = request.path_params["id"]
         now = self._desk.settings.clock()
         await self._desk.write(
             lambda tx: self._desk.settings.engine.acknowledge(
-                tx, incident_id, session.name, now, channel="staff page"
+                tx, incident_id, session.person, now, channel="staff page"
             )
         )
         return RedirectResponse(f"/incidents/{quote(incident_id, safe='')}", 303)
 
     async def feedback(self, request: Request) -> Response:
         """Say what it was."""
-        session, form = await self._desk.may_act(request)
+        session, form = await self._desk.may_act(request, Right.ANSWER)
         incident_id = request.path_params["id"]
         now = self._desk.settings.clock()
         try:
@@ -145,7 +144,7 @@ class IncidentPages(Pages):
         try:
             await self._desk.write(
                 lambda tx: self._desk.settings.engine.feedback(
-                    tx, incident_id, session.name, verdict, now, cause=cause, note=note
+                    tx, incident_id, session.person, verdict, now, cause=cause, note=note
                 )
             )
         except FeedbackError as error:

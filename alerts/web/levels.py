@@ -10,11 +10,11 @@ import math
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
-from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse
 from starlette.routing import Route
 
 from alerts import level_moves
+from alerts.access.roles import Right
 from alerts.errors import LevelMoveError
 from alerts.web.desk import Pages
 from storage import sqlite
@@ -60,9 +60,7 @@ class LevelPages(Pages):
 
     async def undo(self, request: Request) -> Response:
         """Take a move back."""
-        session, form = await self._desk.may_act(request)
-        if not self._desk.looks_after_sensors(session):
-            raise HTTPException(403, "Levels are for facilities staff and administrators.")
+        session, form = await self._desk.may_act(request, Right.SENSORS)
         given = form.get("reason", "")
         reason = " ".join(given.split())[:_MAX_REASON] if isinstance(given, str) else ""
         seq, now = request.path_params["seq"], self._desk.settings.clock()
@@ -70,7 +68,7 @@ class LevelPages(Pages):
             return await self._page(request, session, "Please say why; it stays on record.", 400)
         try:
             await self._desk.write(
-                lambda tx: level_moves.undo(tx, seq, session.name, now, reason),
+                lambda tx: level_moves.undo(tx, seq, session.person, now, reason),
             )
         except LevelMoveError as error:
             return await self._page(request, session, f"{error}.".capitalize(), 409)
@@ -91,7 +89,7 @@ class LevelPages(Pages):
                 for sensor in registry.sensors
             ],
             moves=moves,
-            may_undo=session is not None and self._desk.looks_after_sensors(session),
+            may_undo=session is not None and session.may(Right.SENSORS),
             max_reason=_MAX_REASON,
             probability=probability,
             error=error,

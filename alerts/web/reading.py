@@ -82,6 +82,8 @@ class RoomState:
         Newest values.
     seen : float or None
         Event time of the newest reading.
+    taken_by : str
+        Who takes the incident; empty if nobody does.
     """
 
     room: Room
@@ -91,6 +93,7 @@ class RoomState:
     incident: str
     air: tuple[tuple[str, str, str], ...]
     seen: float | None
+    taken_by: str = ""
 
 
 def rooms(
@@ -149,6 +152,7 @@ def _room_state(
     air = () if newest is None else _air(newest.values)
     seen = None if newest is None else newest.time
     level, text, since, incident_id = "clear", "Air is clear", None, ""
+    taken_by = ""
     patience = max((4 * intervals.get(s.id, s.interval_s) for s in sensors), default=0.0)
     if not sensors:
         level, text = "none", "No sensor"
@@ -166,8 +170,8 @@ def _room_state(
         text = KIND_WORDS.get(first["kind"], first["kind"])
         since, incident_id = first["onset"], first["id"]
         if level == "taken":
-            text = f"{text}, taken by {first['acknowledged_by']}"
-    return RoomState(room, level, text, since, incident_id, air, seen)
+            taken_by = first["acknowledged_by"]
+    return RoomState(room, level, text, since, incident_id, air, seen, taken_by)
 
 
 def _rank(row: Mapping[str, Any]) -> int:

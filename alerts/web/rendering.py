@@ -102,6 +102,7 @@ def environment(settings: StaffPageSettings, **shared: Any) -> jinja2.Environmen
         lstrip_blocks=True,
     )
     times = Times(settings)
+    names = {m.id: m.name for m in settings.engine.policy.staff}
     made.filters.update(
         clock=times.clock,
         when=times.when,
@@ -110,6 +111,7 @@ def environment(settings: StaffPageSettings, **shared: Any) -> jinja2.Environmen
         iso=lambda t: datetime.fromtimestamp(t, UTC).isoformat(),
         path=lambda text: quote(text, safe=""),
         floor_name=floor_name,
+        person=lambda known: names.get(known, known),
     )
     made.globals.update(
         school=settings.school,

@@ -6,12 +6,13 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from alerts.access.passwords import Hasher
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from alerts.engine import AlertEngine
-    from alerts.secrets import Secret
     from storage.timeseries import SeriesReader
 
 __all__ = [
@@ -111,8 +112,6 @@ class StaffPageSettings:
     engine : AlertEngine
         Takes acknowledgements and feedback; its registry and policy say what there is to show.
     series : SeriesReader
-    token : Secret
-        What staff enter to sign in.
     on_change : callable
         Called in the event loop after the page committed rows.
     pipeline : callable
@@ -124,6 +123,10 @@ class StaffPageSettings:
         Returns the seconds between reports as learnt, by sensor; called in the event loop.
     open_reading : bool
         Whether pages may be read without signing in; for loopback only. Actions never may.
+    one_click : bool
+        Whether people on this machine sign in as anybody, without a password; for the demo only.
+    hasher : Hasher
+        Of passwords.
     secure_cookie : bool
         Whether the page is reached over https, so that its cookie never travels without.
     hosts : tuple of str
@@ -142,12 +145,13 @@ class StaffPageSettings:
     database: Path
     engine: AlertEngine
     series: SeriesReader
-    token: Secret
     on_change: Callable[[], None] = lambda: None
     pipeline: Callable[[], PipelineStatus] = PipelineStatus
     suggest_mapping: Callable[[str], MappingSuggestion | None] = lambda _: None
     intervals: Callable[[], Mapping[str, float]] = dict
     open_reading: bool = True
+    one_click: bool = False
+    hasher: Hasher = field(default_factory=Hasher)
     secure_cookie: bool = False
     hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
     school: str = "Plumewatch"

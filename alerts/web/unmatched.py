@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
+from alerts.access.roles import Right
 from alerts.web.desk import Pages
 from storage import dead_letters
 
@@ -35,9 +36,7 @@ class UnmatchedPages(Pages):
 
     async def one(self, request: Request) -> Response:
         """Show what was sent under a topic, and the mapping that it suggests."""
-        session = await self._desk.signed_in(request)
-        if not self._desk.looks_after_sensors(session):
-            raise HTTPException(403, "This page is for facilities staff and administrators.")
+        session = await self._desk.signed_in(request, Right.SENSORS)
         topic = request.query_params.get("topic", "")
         found = self._desk.settings.suggest_mapping(topic) if 0 < len(topic) <= _MAX_TOPIC else None
         if found is None:

@@ -12,8 +12,12 @@ from pathlib import Path
 
 import pytest
 import uvicorn
+from argon2 import PasswordHasher
 
 from alerts import repository, schema
+from alerts.access import passwords
+from alerts.access import schema as access
+from alerts.access.passwords import Hasher
 from alerts.engine import AlertEngine
 from alerts.incidents import Status, Verdict
 from alerts.policy import AlertPolicy, StaffMember
@@ -38,7 +42,7 @@ pytestmark = [
     ),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # the driver's own sockets
 ]
-TOKEN = "correct-horse-battery"
+PASSWORD = "seven blue kettles"
 SHOTS = os.environ.get("PLUMEWATCH_SCREENSHOTS", "")
 
 ROOMS = (
@@ -114,8 +118,16 @@ class Site:
         self.database = Path(folder) / "state.db"
         self.db = sqlite.connect(self.database)
         sqlite.migrate(self.db, schema.COMPONENT, schema.SCRIPTS)
+        sqlite.migrate(self.db, access.COMPONENT, access.SCRIPTS)
+        hasher = Hasher(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        with sqlite.transaction(self.db) as tx:
+            for person in ("lee", "fox"):
+                passwords.set_password(tx, person, hasher.hash(PASSWORD), self.now)
         policy = AlertPolicy(
-            staff=(StaffMember("lee", "Ms. Lee", targets=(Secret("json://127.0.0.1:9/x"),)),),
+            staff=(
+                StaffMember("lee", "Ms. Lee", "admin", (Secret("json://127.0.0.1:9/x"),)),
+                StaffMember("fox", "Mr. Fox", "facilities"),
+            ),
             zone="America/New_York",
         )
         self.engine = AlertEngine(Registry.of(ROOMS, SENSORS), policy)
@@ -133,7 +145,7 @@ class Site:
                 database=self.database,
                 engine=self.engine,
                 series=FakeSeries(self.now - 300),
-                token=Secret(TOKEN),
+                hasher=hasher,
                 on_change=self.changed,
                 pipeline=lambda: PipelineStatus(
                     {"readings accepted": 182_344, "duplicates": 12},
@@ -248,8 +260,8 @@ def fits(browser):
 
 
 def sign_in(browser):
-    find(browser, "input[name=name]").send_keys("Ms. Lee")
-    find(browser, "input[name=token]").send_keys(TOKEN)
+    find(browser, "input[name=account]").send_keys("lee")
+    find(browser, "input[name=password]").send_keys(PASSWORD)
     find(browser, "main button[type=submit]").click()
 
 
@@ -286,9 +298,9 @@ def test_acknowledge_and_answer_by_clicks(site, browser):
 
     find(browser, "#acknowledge").click()
     wait_for(browser, lambda: site.load().status is Status.ACKNOWLEDGED)
-    assert site.load().acknowledged_by == "Ms. Lee"
+    assert site.load().acknowledged_by == "lee"
     wait_for(browser, lambda: "taken by Ms. Lee" in find(browser, ".hero").text)
-    assert site.changes == 1
+    assert site.changes == 2  # the sign-in, the acknowledgement
 
     find(browser, "button[value=false_alarm]").click()
     wait_for(browser, lambda: "needs a cause" in find(browser, "[role=alert]").text)

@@ -47,9 +47,8 @@ def shown(service, sensor="n2-boys-1"):
 def answer_on_the_page(service):
     """Say twice, as an impatient thumb does, that the one incident was a false alarm."""
     url = f"http://127.0.0.1:{service.web_port}"
-    token = (service.folder / "data/staff-token").read_text().strip()
     with httpx.Client(base_url=url, timeout=10) as client:
-        client.post("/sign-in", data={"token": token, "name": "Ms. Lee"})
+        service.sign_in(client, "ap-north")
         path = re.search(r'href="(/incidents/\d[^"]+)"', client.get("/incidents").text)[1]
         form_token = re.search(r'name="form_token" value="([^"]+)"', client.get(path).text)[1]
         form = {"form_token": form_token, "verdict": "false_alarm", "cause": "spray"}

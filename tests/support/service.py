@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Self
 
+    import httpx
+
 __all__ = [
+    "PASSWORD",
     "START_WITHIN_S",
     "Publisher",
     "Receiver",
@@ -62,7 +65,7 @@ def eventually(met: Callable[[], Any], what: str, within_s: float = 15.0) -> Any
 
 
 def run_command(
-    *arguments: str, timeout_s: float = START_WITHIN_S
+    *arguments: str, timeout_s: float = START_WITHIN_S, stdin: str = ""
 ) -> subprocess.CompletedProcess[str]:
     """Run ``plumewatch ARGUMENTS`` to its end."""
     return subprocess.run(
@@ -70,6 +73,7 @@ def run_command(
         capture_output=True,
         text=True,
         timeout=timeout_s,
+        input=stdin,
         check=False,
         cwd=ROOT,
         env=_ENVIRONMENT,
@@ -227,7 +231,14 @@ id = "ap-north"
 name = "Assistant principal"
 role = "staff"
 notify = [{notify}]
+
+[[staff]]
+id = "facilities"
+name = "Facilities"
+role = "facilities"
 """
+
+PASSWORD = "seven blue kettles"
 
 
 class ServiceProcess:
@@ -268,6 +279,14 @@ class ServiceProcess:
 
     def __exit__(self, *_: object) -> None:
         self.end(signal.SIGKILL)
+
+    def sign_in(self, client: httpx.Client, person: str) -> None:
+        """Give a person a password and let their browser sign in."""
+        arguments = ("staff", "password", person, "--config", str(self.config))
+        said = run_command(*arguments, stdin=f"{PASSWORD}\n")
+        assert said.returncode == 0, said.stderr
+        answer = client.post("/sign-in", data={"account": person, "password": PASSWORD})
+        assert answer.status_code == 303, answer.text
 
     @property
     def log(self) -> str:

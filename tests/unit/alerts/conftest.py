@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from alerts import schema
+from alerts.access import schema as access
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
@@ -27,6 +28,8 @@ def policy():
         staff=(
             StaffMember("ap", "A. Principal", "staff", (Secret("json://127.0.0.1:9/ap"),)),
             StaffMember("fm", "F. Manager", "facilities", (Secret("json://127.0.0.1:9/fm"),)),
+            StaffMember("an", "An Analyst", "analyst"),
+            StaffMember("ad", "Ad Min", "admin"),
         ),
         zone="America/New_York",
         page_url="https://plumewatch.example",
@@ -38,6 +41,7 @@ def database(tmp_path):
     path = tmp_path / "state.db"
     connection = sqlite.connect(path)
     sqlite.migrate(connection, schema.COMPONENT, schema.SCRIPTS)
+    sqlite.migrate(connection, access.COMPONENT, access.SCRIPTS)
     connection.close()
     return path
 

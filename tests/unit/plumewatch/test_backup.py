@@ -194,7 +194,6 @@ def test_nothing_is_overwritten(used, tmp_path, capsys):
     aside = data / "before-restore-20260921T141320Z"
     assert (aside / "state.db").read_bytes() == before
     assert (data / "state.db").exists()
-    assert (data / "staff-token").exists()
 
 
 @pytest.mark.parametrize("force", [False, True])

@@ -7,7 +7,7 @@ import pytest
 
 from alerts.secrets import Secret
 from plumewatch.config import ConfigError, load, parse
-from plumewatch.settings import alert_policy, broker_settings, page_url, staff_token
+from plumewatch.settings import alert_policy, broker_settings, metrics_token, page_url
 from plumewatch.starter import STARTER
 
 GOOD = {
@@ -55,13 +55,14 @@ def test_all_faults_at_once():
             "not a table",
         ],
         staff=[{"id": "x", "name": "X", "role": "principal", "notify": [{}]}],
-        web={"token_file": "t", "token_env": "T"},
+        metrics={"token_file": "t", "token_env": "T"},
         decoders=frozenset({"native"}),
     )
     assert sorted(faults) == [
         "broker.password",
         "broker.port",
         "colour",
+        "metrics",
         "room.0.id",
         "room.0.name",
         "room.1.name",
@@ -73,7 +74,6 @@ def test_all_faults_at_once():
         "staff.0.notify.0",
         "staff.0.role",
         "timezone",
-        "web",
     ]
     assert "hunter2" not in str(faults)
     for fault in faults.values():
@@ -139,7 +139,7 @@ def test_a_target_has_exactly_one_source(target):
 
 
 @pytest.mark.parametrize(
-    ("section", "name"), [("broker", "password"), ("web", "token")], ids=["broker", "web"]
+    ("section", "name"), [("broker", "password"), ("metrics", "token")], ids=["broker", "metrics"]
 )
 def test_both_sources_of_a_secret(section, name):
     both = {f"{name}_file": "f", f"{name}_env": "E"}
@@ -214,14 +214,14 @@ class TestSecrets:
         (tmp_path / "pw").write_text("hunter2\n")
         (tmp_path / "token").write_text("tok3n")
         config = parse(
-            GOOD | {"broker": {"password_file": "pw"}, "web": {"token_file": "token"}},
+            GOOD | {"broker": {"password_file": "pw"}, "metrics": {"token_file": "token"}},
             base=tmp_path,
         )
         settings = broker_settings(config)
         assert settings.password == "hunter2"
         policy = alert_policy(config)
         assert policy.staff[0].targets == (Secret("json://127.0.0.1/s3cret"),)
-        token = staff_token(config)
+        token = metrics_token(config)
         shown = repr((settings, policy, token, config))
         assert not any(s in shown for s in ("hunter2", "s3cret", "tok3n"))
 

@@ -1,0 +1,162 @@
+"""Passwords of staff: what is allowed, and how they are kept.
+
+Kept is an Argon2id hash with the parameters of RFC 9106, section 4, second choice (64 MiB, 3
+passes, 4 lanes). A person without a password costs a guess the same time as one with it. A new
+password ends every session of its person.
+
+A password is 12 to 128 characters of any kind and must not be easy to guess by who knows the
+school: NIST SP 800-63B asks for length and against lists and context, not for character classes.
+"""
+
+from __future__ import annotations
+
+import secrets
+import unicodedata
+from typing import TYPE_CHECKING, Final
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.profiles import RFC_9106_LOW_MEMORY
+
+from alerts.access import sessions
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable
+
+__all__ = [
+    "LONGEST",
+    "SHORTEST",
+    "Hasher",
+    "fault_of",
+    "generated",
+    "keep_hash",
+    "password_hash",
+    "set_password",
+    "with_password",
+]
+
+SHORTEST: Final = 12
+LONGEST: Final = 128
+_FEWEST_DIFFERENT: Final = 6
+_COMMON: Final = (
+    "123456",
+    "abcdef",
+    "changeme",
+    "football",
+    "iloveyou",
+    "letmein",
+    "password",
+    "plumewatch",
+    "principal",
+    "qwerty",
+    "school",
+    "welcome",
+)
+_SYLLABLES: Final = tuple(c + v for c in "bdfgklmnprstvz" for v in "aeiou")
+
+
+def fault_of(password: str, context: Iterable[str] = ()) -> str:
+    """Say why a password cannot be taken, as a sentence; empty if it can.
+
+    Parameters
+    ----------
+    password : str
+    context : iterable of str
+        Names that somebody who knows the person would try: id, name, school.
+
+    Examples
+    --------
+    >>> fault_of("short")
+    'A password has at least 12 characters.'
+    >>> fault_of("northfield-2026", ["Northfield High"])
+    'Without "northfield" too little of this password is left.'
+    >>> fault_of("seven blue kettles")
+    ''
+    """
+    text = _normal(password)
+    if len(text) < SHORTEST:
+        return f"A password has at least {SHORTEST} characters."
+    if len(text) > LONGEST:
+        return f"A password has at most {LONGEST} characters."
+    if len(set(text)) < _FEWEST_DIFFERENT:
+        return f"A password has at least {_FEWEST_DIFFERENT} different characters."
+    words = {w for name in context for w in _normal(name).casefold().split() if len(w) > 3}
+    rest = text.casefold()
+    for word in (*sorted(words, key=len, reverse=True), *_COMMON):
+        if word in rest and len(rest.replace(word, "")) < SHORTEST - 4:
+            return f'Without "{word}" too little of this password is left.'
+    return ""
+
+
+def generated() -> str:
+    """Make a password that can be read out: 8 groups of 2 syllables, 98 bits.
+
+    Examples
+    --------
+    >>> fault_of(generated())
+    ''
+    """
+    return "-".join(secrets.choice(_SYLLABLES) + secrets.choice(_SYLLABLES) for _ in range(8))
+
+
+class Hasher:
+    """Hashes and compares; each takes a tenth of a second and 64 MiB, so call it in a thread.
+
+    Parameters
+    ----------
+    argon2 : PasswordHasher, optional
+        With other parameters than the standard's.
+    """
+
+    def __init__(self, argon2: PasswordHasher | None = None) -> None:
+        self._argon2 = argon2 or PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY)
+        self._nobody = self._argon2.hash(secrets.token_urlsafe(16))
+
+    def hash(self, password: str) -> str:
+        """Return what is kept of a password."""
+        return self._argon2.hash(_normal(password))
+
+    def fits(self, kept: str | None, password: str) -> bool:
+        """Compare a password with what is kept; None, for nobody, takes as long and never fits."""
+        try:
+            self._argon2.verify(kept or self._nobody, _normal(password[: 4 * LONGEST]))
+        except (VerificationError, InvalidHashError):
+            return False
+        return kept is not None
+
+    def is_outdated(self, kept: str) -> bool:
+        """Whether a hash was made with other parameters."""
+        return self._argon2.check_needs_rehash(kept)
+
+
+def set_password(tx: sqlite3.Connection, person: str, kept: str, now: float) -> int:
+    """Keep the hash of a new password and sign its person out everywhere.
+
+    Returns
+    -------
+    int
+        Sessions that ended.
+    """
+    keep_hash(tx, person, kept, now)
+    return sessions.end_all(tx, person)
+
+
+def keep_hash(tx: sqlite3.Connection, person: str, kept: str, now: float) -> None:
+    """Keep another hash of the same password."""
+    tx.execute("INSERT OR REPLACE INTO staff_password VALUES (?, ?, ?)", (person, kept, now))
+
+
+def password_hash(db: sqlite3.Connection, person: str) -> str | None:
+    """Return what is kept of a person's password; None if they have none."""
+    row = db.execute("SELECT hash FROM staff_password WHERE person = ?", (person,)).fetchone()
+    return None if row is None else str(row["hash"])
+
+
+def with_password(db: sqlite3.Connection) -> dict[str, float]:
+    """Persons who have a password, and since when."""
+    return {r["person"]: r["set_at"] for r in db.execute("SELECT * FROM staff_password")}
+
+
+def _normal(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).strip()

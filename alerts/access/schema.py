@@ -1,0 +1,29 @@
+"""Tables of access; for `storage.sqlite.migrate` as component ``"access"``."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["COMPONENT", "SCRIPTS"]
+
+COMPONENT: Final = "access"
+
+_V1: Final = """
+CREATE TABLE staff_password (
+    person TEXT PRIMARY KEY,
+    hash TEXT NOT NULL,
+    set_at REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE staff_session (
+    hash BLOB PRIMARY KEY,
+    person TEXT NOT NULL,
+    started_at REAL NOT NULL,
+    expires_at REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX staff_session_person ON staff_session (person, started_at);
+CREATE INDEX staff_session_expires ON staff_session (expires_at);
+"""
+
+SCRIPTS: Final[tuple[str, ...]] = (_V1,)
+"""Script k leads from schema k to k + 1. Published scripts never change."""

@@ -1,0 +1,91 @@
+"""Signed-in browsers, by the hash of what their cookie holds.
+
+A session is new at every sign-in and bound to one person; its role is looked up at each request, so
+a person who leaves the configuration is out at once. The form token of a session follows from the
+cookie and is stored nowhere. Sessions outlive a restart and end by themselves, by signing out here
+or everywhere, and by a new password.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import sqlite3
+
+__all__ = ["SessionRow", "counts", "end", "end_all", "find", "form_token", "start"]
+
+_MOST_OF_ONE: Final = 20
+"""Sessions of one person; at more, the oldest ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """Whose session it is and until when."""
+
+    person: str
+    started_at: float
+    expires_at: float
+
+
+def start(tx: sqlite3.Connection, person: str, now: float, lifetime_s: float) -> str:
+    """Sign a person in.
+
+    Returns
+    -------
+    str
+        256 random bits for their cookie.
+    """
+    tx.execute("DELETE FROM staff_session WHERE expires_at <= ?", (now,))
+    tx.execute(
+        "DELETE FROM staff_session WHERE hash IN (SELECT hash FROM staff_session"
+        " WHERE person = ? ORDER BY started_at DESC LIMIT -1 OFFSET ?)",
+        (person, _MOST_OF_ONE - 1),
+    )
+    identity = secrets.token_urlsafe(32)
+    tx.execute(
+        "INSERT INTO staff_session VALUES (?, ?, ?, ?)",
+        (_hash(identity), person, now, now + lifetime_s),
+    )
+    return identity
+
+
+def find(db: sqlite3.Connection, identity: str, now: float) -> SessionRow | None:
+    """Session behind a cookie; None if it is unknown or over."""
+    row = db.execute(
+        "SELECT person, started_at, expires_at FROM staff_session"
+        " WHERE hash = ? AND expires_at > ?",
+        (_hash(identity), now),
+    ).fetchone()
+    return None if row is None else SessionRow(*row)
+
+
+def end(tx: sqlite3.Connection, identity: str) -> None:
+    """Sign a browser out."""
+    tx.execute("DELETE FROM staff_session WHERE hash = ?", (_hash(identity),))
+
+
+def end_all(tx: sqlite3.Connection, person: str) -> int:
+    """Sign a person out everywhere; how many sessions that were."""
+    return tx.execute("DELETE FROM staff_session WHERE person = ?", (person,)).rowcount
+
+
+def counts(db: sqlite3.Connection, now: float) -> dict[str, int]:
+    """Sessions by person."""
+    rows = db.execute(
+        "SELECT person, count(*) FROM staff_session WHERE expires_at > ? GROUP BY person", (now,)
+    )
+    return dict(rows.fetchall())
+
+
+def form_token(identity: str) -> str:
+    """Token of the forms of a session, which only its own pages can hold."""
+    return hmac.new(identity.encode(), b"plumewatch form", hashlib.sha256).hexdigest()
+
+
+def _hash(identity: str) -> bytes:
+    return hashlib.sha256(identity.encode()).digest()

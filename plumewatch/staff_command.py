@@ -1,0 +1,193 @@
+"""``plumewatch staff``: who may sign in, their passwords, and signing them out."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import sqlite3
+import sys
+from contextlib import closing
+from typing import TYPE_CHECKING, TextIO, TypeVar
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from alerts.access import schema, sessions
+from alerts.access.passwords import (
+    LONGEST,
+    Hasher,
+    fault_of,
+    generated,
+    set_password,
+    with_password,
+)
+from ingest.decoders import DECODERS
+from plumewatch.config import ConfigError, load
+from plumewatch.paths import DataPaths
+from plumewatch.status import moment
+from storage.errors import StorageError
+from storage.sqlite import connect, migrate, transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from plumewatch.config import PlumewatchConfig, StaffConfig
+
+__all__ = ["run_list", "run_password", "run_sign_out", "without_password"]
+
+T = TypeVar("T")
+DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
+
+
+def run_password(
+    config_path: Path,
+    person: str,
+    now: float,
+    *,
+    source: TextIO,
+    out: TextIO,
+    generate: bool,
+    ask: Callable[[str], str] = getpass.getpass,
+) -> int:
+    """Set the password of a member of staff and sign them out everywhere.
+
+    Parameters
+    ----------
+    config_path : Path
+    person : str
+        Their id in the configuration.
+    now : float
+        Unix seconds.
+    source : text file
+        Where the password is read from, one line, unless it is a terminal, where it is asked for.
+    out : text file
+    generate : bool
+        Make one and print it instead.
+    ask : callable
+        Asks a person without showing what they type.
+
+    Returns
+    -------
+    int
+        0 done, 1 the password cannot be taken, 2 bad configuration or nobody has this id, 3 the
+        state database cannot be written.
+    """
+    config = _config(config_path)
+    member = None if config is None else _member(config, person)
+    if config is None or member is None:
+        return USAGE
+    if generate:
+        password = generated()
+    elif source.isatty():
+        password = ask(f"New password of {member.name}: ")
+        if password != ask("The same again: "):
+            sys.stderr.write("the two are not the same\n")
+            return REFUSED
+    else:
+        password = source.readline(8 * LONGEST).rstrip("\r\n")
+    fault = fault_of(password, (member.id, member.name, config.site))
+    if fault:
+        sys.stderr.write(f"{fault}\n")
+        return REFUSED
+    kept = Hasher().hash(password)
+    ended = _write(config, lambda tx: set_password(tx, member.id, kept, now))
+    if ended is None:
+        return UNREACHABLE
+    over = f"; {ended} of their sessions ended" if ended else ""
+    out.write(f"password of {member.id} set{over}\n")
+    if generate:
+        out.write(f"{password}\n")
+    return DONE
+
+
+def run_sign_out(config_path: Path, person: str, out: TextIO) -> int:
+    """Sign a member of staff out everywhere; one who left the configuration too.
+
+    Returns
+    -------
+    int
+        As `run_password`.
+    """
+    config = _config(config_path)
+    if config is None:
+        return USAGE
+    ended = _write(config, lambda tx: sessions.end_all(tx, person))
+    if ended is None:
+        return UNREACHABLE
+    out.write(f"{ended} sessions ended\n")
+    return DONE
+
+
+def run_list(config_path: Path, now: float, out: TextIO, *, as_json: bool) -> int:
+    """Print staff with their roles, whether they have a password, and their sessions.
+
+    Returns
+    -------
+    int
+        As `run_password`.
+    """
+    config = _config(config_path)
+    if config is None:
+        return USAGE
+    found = _write(config, lambda tx: (with_password(tx), sessions.counts(tx, now)))
+    if found is None:
+        return UNREACHABLE
+    passwords, counts = found
+    if as_json:
+        for m in config.staff:
+            fields = {"password_set": passwords.get(m.id), "sessions": counts.get(m.id, 0)}
+            line = {"id": m.id, "name": m.name, "role": m.role, **fields}
+            out.write(json.dumps(line, ensure_ascii=False) + "\n")
+        return DONE
+    table = Table("Id", "Name", "Role", "Password set", "Sessions")
+    for m in config.staff:
+        at = passwords.get(m.id)
+        since = "none" if at is None else moment(at, config)
+        table.add_row(Text(m.id), Text(m.name), m.role, since, str(counts.get(m.id, 0)))
+    Console(file=out).print(table)
+    return DONE
+
+
+def without_password(config: PlumewatchConfig) -> list[str]:
+    """Ids of staff who cannot sign in yet."""
+    path = DataPaths(config.data_dir).state
+    have: dict[str, float] = {}
+    if path.exists():
+        try:
+            with closing(connect(path, read_only=True)) as state:
+                have = with_password(state)
+        except (StorageError, sqlite3.Error):
+            have = {}  # written by a version without passwords
+    return [m.id for m in config.staff if m.id not in have]
+
+
+def _config(path: Path) -> PlumewatchConfig | None:
+    try:
+        return load(path, decoders=frozenset(DECODERS))
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        return None
+
+
+def _member(config: PlumewatchConfig, person: str) -> StaffConfig | None:
+    found = next((m for m in config.staff if m.id == person), None)
+    if found is None:
+        known = ", ".join(m.id for m in config.staff) or "nobody; add a [[staff]] block"
+        sys.stderr.write(f"{person!r}: no member of staff has this id; there is: {known}\n")
+    return found
+
+
+def _write(config: PlumewatchConfig, work: Callable[[sqlite3.Connection], T]) -> T | None:
+    """Do something to the state database, which a service may be using; None if that fails."""
+    path = DataPaths(config.data_dir).state
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with closing(connect(path)) as state:
+            migrate(state, schema.COMPONENT, schema.SCRIPTS)
+            with transaction(state) as tx:
+                return work(tx)
+    except (OSError, StorageError, sqlite3.Error) as error:
+        sys.stderr.write(f"{path}: {error}\n")
+        return None

@@ -1,0 +1,156 @@
+"""Passwords, sessions and limits, without a page."""
+
+import pytest
+from argon2 import PasswordHasher
+
+from alerts.access import passwords, sessions
+from alerts.access.limits import TryLimit
+from alerts.access.passwords import Hasher, fault_of, generated
+from alerts.access.roles import RIGHTS, Right, who_may
+from plumewatch.config import StaffConfig
+
+CHEAP = Hasher(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+
+
+@pytest.mark.parametrize(
+    ("password", "said"),
+    [
+        ("seven blue kettles", ""),
+        ("käsekuchen mit kirschen", ""),
+        ("", "at least 12"),
+        ("eleven char", "at least 12"),
+        ("x" * 129, "at most 128"),
+        ("abababababababab", "different"),
+        ("password-1234", "password"),
+        ("Ms.Leeson-2026", "leeson"),
+        ("lincoln-lincoln", "lincoln"),
+        ("  seven blue  ", "at least 12"),
+    ],
+)
+def test_what_is_taken_as_a_password(password, said):
+    fault = fault_of(password, ("lee", "Ms. Ms.Leeson", "Lincoln High"))
+    assert said in fault
+    assert bool(fault) is bool(said)
+
+
+def test_generated_ones_differ_and_are_taken():
+    made = {generated() for _ in range(20)}
+    assert len(made) == 20
+    assert {fault_of(password) for password in made} == {""}
+
+
+def test_the_hash_is_argon2id_with_64_mib_and_never_the_password():
+    hasher = Hasher()
+    kept = hasher.hash("seven blue kettles")
+    assert kept.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+    assert "kettles" not in kept
+    assert hasher.fits(kept, "seven blue kettles")
+    assert not hasher.fits(kept, "seven blue kettle")
+    assert hasher.is_outdated(CHEAP.hash("seven blue kettles"))
+    assert not hasher.is_outdated(kept)
+
+
+def test_nobody_has_no_password_and_broken_hashes_fit_nothing():
+    assert not CHEAP.fits(None, "seven blue kettles")
+    assert not CHEAP.fits("not a hash", "seven blue kettles")
+    assert not CHEAP.fits("", "")
+
+
+def test_the_same_text_in_another_encoding_is_the_same_password():
+    assert CHEAP.fits(CHEAP.hash("caf\u00e9 with twelve"), "cafe\u0301 with twelve")
+
+
+def test_a_new_password_ends_all_sessions_of_its_person(tx):
+    mine = sessions.start(tx, "lee", 0.0, 100.0)
+    other = sessions.start(tx, "fox", 0.0, 100.0)
+    assert passwords.set_password(tx, "lee", "hash", 1.0) == 1
+    assert sessions.find(tx, mine, 1.0) is None
+    assert sessions.find(tx, other, 1.0).person == "fox"
+    passwords.keep_hash(tx, "fox", "hash", 1.0)
+    assert sessions.find(tx, other, 1.0).person == "fox"
+    assert passwords.with_password(tx) == {"lee": 1.0, "fox": 1.0}
+
+
+def test_sessions_are_unguessable_hashed_bound_and_end(tx):
+    identity = sessions.start(tx, "lee", 0.0, 100.0)
+    assert len(identity) >= 43
+    stored = tx.execute("SELECT * FROM staff_session").fetchone()
+    assert identity.encode() not in bytes(stored["hash"])
+    assert sessions.find(tx, identity, 99.0).person == "lee"
+    assert sessions.find(tx, identity, 100.0) is None
+    assert sessions.find(tx, identity + "x", 1.0) is None
+    assert sessions.find(tx, "", 1.0) is None
+    assert sessions.form_token(identity) != sessions.form_token(identity[:-1] + "!")
+    assert identity not in sessions.form_token(identity)
+    sessions.end(tx, identity)
+    assert sessions.find(tx, identity, 1.0) is None
+
+
+def test_sessions_of_one_person_are_bounded_and_over_ones_leave(tx):
+    first = sessions.start(tx, "lee", 0.0, 100.0)
+    others = sessions.start(tx, "fox", 0.0, 100.0)
+    later = [sessions.start(tx, "lee", 1.0 + n, 100.0) for n in range(20)]
+    assert sessions.find(tx, first, 30.0) is None
+    assert sessions.find(tx, others, 30.0) is not None
+    assert sessions.counts(tx, 30.0) == {"lee": 20, "fox": 1}
+    assert all(sessions.find(tx, identity, 30.0) for identity in later)
+    sessions.start(tx, "fox", 500.0, 100.0)
+    assert tx.execute("SELECT count(*) FROM staff_session").fetchone()[0] == 1
+
+
+def test_tries_from_one_address():
+    limit = TryLimit()
+    for n in range(5):
+        assert limit.take("10.0.0.1", f"a{n}", 0.0) == 0.0
+    assert limit.take("10.0.0.1", "b", 1.0) == 59.0
+    assert limit.take("::ffff:10.0.0.1", "b", 1.0) == 59.0
+    assert limit.take("10.0.0.2", "b", 1.0) == 0.0
+    assert limit.take("10.0.0.1", "b", 60.0) == 0.0
+
+
+def test_an_address_that_goes_on_waits_long():
+    limit, now = TryLimit(), 0.0
+    while not (wait := limit.take("2001:db8::1", f"a{now}", now)) > 60.0:
+        now += max(wait, 12.0)
+    assert now < 3600.0
+    assert limit.take("2001:db8::2", "z", now) == wait  # the same network
+    assert limit.take("2001:db8:0:1::2", "z", now) == 0.0
+
+
+def test_one_account_guessed_at_from_many_addresses():
+    limit = TryLimit()
+    for n in range(10):
+        assert limit.take(f"10.0.0.{n}", "Lee", 0.0) == 0.0
+    assert limit.take("10.0.1.1", "lEE", 0.0) == 900.0
+    assert limit.take("10.0.1.1", "fox", 0.0) == 0.0
+
+
+def test_all_addresses_together():
+    limit = TryLimit()
+    for n in range(60):
+        assert limit.take(f"10.0.0.{n}", f"a{n}", 0.0) == 0.0
+    assert limit.take("10.9.9.9", "new", 1.0) == 59.0
+
+
+def test_a_success_forgets_what_was_wrong_of_the_account_alone():
+    limit = TryLimit()
+    for _ in range(4):
+        limit.take("10.0.0.1", "lee", 0.0)
+    limit.take("10.0.0.1", "fox", 0.0)
+    limit.succeeded("10.0.0.1", "fox")
+    assert limit.take("10.0.0.1", "fox", 0.0) == 0.0
+    assert limit.take("10.0.0.1", "fox", 0.0) > 0.0  # one good password frees no guessing at others
+
+
+def test_counting_is_bounded():
+    limit = TryLimit()
+    for n in range(25_000):
+        limit.take(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}", f"a{n}", 2.0 * n)
+    assert len(limit._tries) <= 10_000
+
+
+def test_every_role_a_school_can_write_has_its_rights():
+    assert set(RIGHTS) == set(StaffConfig.model_fields["role"].annotation.__args__)
+    assert RIGHTS["analyst"] == frozenset()
+    assert RIGHTS["admin"] == frozenset(Right)
+    assert who_may(Right.ACCOUNTS) == "admin"

@@ -1,0 +1,287 @@
+"""Signing in, staying in, being thrown out; and what attackers try."""
+
+import asyncio
+import re
+
+import httpx
+import pytest
+
+from alerts import repository
+from alerts.access import sessions
+from alerts.policy import AlertPolicy
+from storage import sqlite
+from tests.unit.alerts.test_web import HOST, PASSWORD, Page
+
+NEW = "nine green umbrellas"
+
+
+@pytest.fixture
+async def open_page(database, registry, policy):
+    pages = []
+
+    def start(policy=policy, **options):
+        pages.append(Page(database, registry, policy, **options))
+        return pages[-1]
+
+    yield start
+    for page in pages:
+        await page.client.aclose()
+        page.db.close()
+
+
+def another_browser(page, address="127.0.0.1", **headers):
+    transport = httpx.ASGITransport(page.app, client=(address, 1))
+    return httpx.AsyncClient(transport=transport, base_url=HOST, headers=headers)
+
+
+async def act(page, path, **form):
+    return await page.client.post(path, data={"form_token": await page.form_token(), **form})
+
+
+async def test_the_cookie_holds_no_password_and_no_script_reads_it(open_page):
+    page = open_page()
+    answer = await page.sign_in(after="/incidents")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/incidents")
+    cookie = answer.headers["set-cookie"]
+    assert cookie.startswith("plumewatch_session=")
+    for part in ("HttpOnly", "SameSite=strict", "Path=/", "Max-Age=43200"):
+        assert part in cookie
+    assert PASSWORD not in cookie
+    assert "Secure" not in cookie
+    shown = (await page.client.get("/")).text
+    assert "A. Principal" in shown
+    assert PASSWORD not in shown
+
+
+async def test_behind_https_no_other_host_can_set_the_cookie(open_page):
+    cookie = (await open_page(secure_cookie=True).sign_in()).headers["set-cookie"]
+    assert cookie.startswith("__Host-plumewatch=")
+    assert "Secure" in cookie
+    assert "Domain" not in cookie
+
+
+@pytest.mark.parametrize("account", ["ap", "AP", "A. Principal", " a.  principal "])
+async def test_by_id_or_name(open_page, account):
+    assert (await open_page().sign_in(account)).status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("account", "password"),
+    [
+        ("ap", "wrong"),
+        ("ap", ""),
+        ("", PASSWORD),
+        ("nobody", PASSWORD),
+        ("ap", PASSWORD.upper()),
+        ("ap' OR '1'='1", PASSWORD),
+        ("%", PASSWORD),
+    ],
+)
+async def test_all_that_is_wrong_is_answered_alike(open_page, account, password):
+    answer = await open_page().sign_in(account, password)
+    assert answer.status_code == 403
+    assert "Name and password do not fit together." in answer.text
+    assert "set-cookie" not in answer.headers
+
+
+async def test_somebody_without_a_password_cannot_sign_in(open_page):
+    page = open_page()
+    with sqlite.transaction(page.db) as tx:
+        tx.execute("DELETE FROM staff_password WHERE person = 'ap'")
+    assert (await page.sign_in(password="")).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        "//evil.example",
+        "https://evil.example",
+        "/\\evil.example",
+        "x",
+        "/a\nb",
+        "/a\r\nSet-Cookie: a=b",
+        "\\\\x",
+    ],
+)
+async def test_sign_in_leads_nowhere_else_and_adds_no_header(open_page, after):
+    answer = await open_page().sign_in(after=after)
+    assert answer.headers["location"] == "/"
+    assert "a=b" not in str(answer.headers)
+
+
+async def test_brute_force_is_stopped_by_address_and_by_account(open_page):
+    page = open_page()
+    for _ in range(5):
+        assert (await page.sign_in(password="guess")).status_code == 403
+    answer = await page.sign_in()
+    assert answer.status_code == 429
+    assert int(answer.headers["retry-after"]) == 60
+    assert "Wait 60 seconds" in answer.text
+    async with another_browser(page, "10.0.0.7") as other:
+        form = {"account": "ap", "password": "guess"}
+        for _ in range(5):
+            assert (await other.post("/sign-in", data=form)).status_code == 403
+    async with another_browser(page, "10.0.0.8") as third:
+        answer = await third.post("/sign-in", data={**form, "password": PASSWORD})
+        assert answer.status_code == 429
+        assert "Wait 15 minutes" in answer.text
+        fm = await third.post("/sign-in", data={"account": "fm", "password": PASSWORD})
+        assert fm.status_code == 303
+    page.now += 901
+    assert (await page.sign_in()).status_code == 303
+
+
+async def test_guesses_at_once_are_no_way_around(open_page):
+    page = open_page()
+    answers = await asyncio.gather(*(page.sign_in(password=f"guess {n}") for n in range(20)))
+    counts = [a.status_code for a in answers]
+    assert counts.count(403) <= 5
+    assert set(counts) == {403, 429}
+
+
+async def test_a_session_given_by_an_attacker_is_not_taken_over(open_page):
+    page = open_page()
+    page.client.cookies.set("plumewatch_session", "fixed-by-an-attacker", domain="127.0.0.1")
+    answer = await page.sign_in()
+    assert "fixed-by-an-attacker" not in answer.headers["set-cookie"]
+    async with another_browser(page, Cookie="plumewatch_session=fixed-by-an-attacker") as attacker:
+        assert "Sign in" in (await attacker.get("/")).text
+
+
+async def test_signing_in_again_ends_the_session_before(open_page):
+    page = open_page()
+    first = (await page.sign_in()).cookies["plumewatch_session"]
+    second = (await page.sign_in("fm")).cookies["plumewatch_session"]
+    assert first != second
+    async with another_browser(page, Cookie=f"plumewatch_session={first}") as thief:
+        assert "Sign in" in (await thief.get("/")).text
+    assert sessions.counts(page.db, page.now) == {"fm": 1}
+
+
+async def test_sign_out_ends_the_session_on_the_server(open_page):
+    page = open_page()
+    kept = (await page.sign_in()).cookies["plumewatch_session"]
+    assert (await act(page, "/sign-out")).status_code == 303
+    async with another_browser(page, Cookie=f"plumewatch_session={kept}") as thief:
+        assert "Sign in" in (await thief.get("/")).text
+
+
+async def test_a_session_ends_by_itself_and_outlives_a_restart(open_page):
+    page = open_page(session_s=100.0)
+    await page.sign_in()
+    again = open_page(session_s=100.0)
+    again.client.cookies = page.client.cookies
+    assert "A. Principal" in (await again.client.get("/")).text
+    again.now += 101
+    assert "Sign in" in (await again.client.get("/")).text
+
+
+async def test_who_left_the_configuration_is_out_at_once(open_page, policy):
+    page = open_page()
+    await page.sign_in()
+    without = AlertPolicy(staff=tuple(m for m in policy.staff if m.id != "ap"))
+    again = open_page(policy=without)
+    again.client.cookies = page.client.cookies
+    assert "Sign in" in (await again.client.get("/")).text
+
+
+async def test_a_changed_role_counts_at_once(open_page, policy):
+    from dataclasses import replace
+
+    page = open_page()
+    await page.sign_in("fm")
+    staff = tuple(replace(m, role="analyst") if m.id == "fm" else m for m in policy.staff)
+    again = open_page(policy=AlertPolicy(staff=staff))
+    again.client.cookies = page.client.cookies
+    assert (await again.client.get("/unmatched?topic=x")).status_code == 403
+
+
+async def test_analysts_read_and_change_nothing(open_page, make_event):
+    page = open_page(open_reading=False)
+    incident = page.incident(make_event)
+    await page.sign_in("an")
+    shown = (await page.client.get(f"/incidents/{incident}")).text
+    assert "does not answer" in shown
+    assert 'id="acknowledge"' not in shown
+    before = repository.load(page.db, incident)
+    for action, form in (("acknowledge", {}), ("feedback", {"verdict": "confirmed"})):
+        answer = await act(page, f"/incidents/{incident}/{action}", **form)
+        assert answer.status_code == 403
+        assert "for the roles staff, facilities and admin" in answer.text
+    assert repository.load(page.db, incident) == before
+
+
+async def test_a_password_is_changed_and_ends_the_other_sessions(open_page):
+    page = open_page()
+    elsewhere = (await page.sign_in()).cookies["plumewatch_session"]
+    page.client.cookies.clear()
+    await page.sign_in()
+    assert "signed in on 2 browsers" in (await page.client.get("/account")).text
+    for old, new, status, said in (
+        ("wrong", NEW, 403, "not your password"),
+        (PASSWORD, "short", 400, "at least 12"),
+        (PASSWORD, "a. principal 12", 400, "principal"),
+    ):
+        answer = await act(page, "/account/password", old=old, new=new)
+        assert answer.status_code == status
+        assert said in answer.text
+    answer = await act(page, "/account/password", old=PASSWORD, new=NEW)
+    assert answer.status_code == 303
+    assert "Your password is changed" in (await page.client.get(answer.headers["location"])).text
+    async with another_browser(page, Cookie=f"plumewatch_session={elsewhere}") as thief:
+        assert "Sign in" in (await thief.get("/")).text
+    page.client.cookies.clear()
+    page.now += 61
+    assert (await page.sign_in()).status_code == 403
+    assert (await page.sign_in(password=NEW)).status_code == 303
+
+
+async def test_everybody_signs_themselves_out_everywhere_and_administrators_others(open_page):
+    page = open_page()
+    await page.sign_in()
+    assert "All staff" not in (await page.client.get("/account")).text
+    answer = await act(page, "/account/sign-out-everywhere", person="fm")
+    assert answer.status_code == 403
+    admin = open_page()
+    await admin.sign_in("ad")
+    shown = (await admin.client.get("/account")).text
+    assert re.search(r"A\. Principal</th><td>ap</td><td>staff</td>", shown)
+    assert (await act(admin, "/account/sign-out-everywhere", person="ap")).status_code == 303
+    assert "Sign in" in (await page.client.get("/")).text
+    assert (await act(admin, "/account/sign-out-everywhere", person="ad")).status_code == 303
+    assert sessions.counts(page.db, page.now) == {}
+
+
+async def test_the_account_page_needs_a_session(open_page):
+    answer = await open_page().client.get("/account")
+    assert answer.headers["location"] == "/sign-in?next=/account"
+
+
+async def test_one_click_is_for_this_machine_alone(open_page):
+    page = open_page(one_click=True)
+    shown = (await page.client.get("/sign-in")).text
+    assert 'name="account" value="ap"' in shown
+    assert "password" not in shown
+    assert (await page.client.post("/sign-in", data={"account": "nobody"})).status_code == 403
+    headers = {"Origin": "http://evil.example"}
+    foreign = await page.client.post("/sign-in", data={"account": "ap"}, headers=headers)
+    assert foreign.status_code == 403
+    assert (await page.client.post("/sign-in", data={"account": "ap"})).status_code == 303
+    async with another_browser(page, "10.0.0.7") as remote:
+        assert 'type="password"' in (await remote.get("/sign-in")).text
+        assert (await remote.post("/sign-in", data={"account": "ap"})).status_code == 403
+
+
+async def test_without_one_click_an_account_alone_is_not_enough(open_page):
+    answer = await open_page().client.post("/sign-in", data={"account": "ap"})
+    assert answer.status_code == 403
+
+
+async def test_names_and_passwords_stay_out_of_the_log(open_page, caplog):
+    page = open_page()
+    caplog.set_level("DEBUG")
+    await page.sign_in("a\r\nforged line", "hunter2-hunter2")
+    await page.sign_in()
+    assert "hunter2" not in caplog.text
+    assert PASSWORD not in caplog.text
+    assert "forged" not in caplog.text

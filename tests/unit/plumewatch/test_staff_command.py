@@ -1,0 +1,124 @@
+"""`plumewatch staff`: passwords come in by a file or a keyboard, and never out again."""
+
+import io
+import json
+
+import pytest
+
+from alerts.access import sessions
+from alerts.access.passwords import Hasher, password_hash
+from plumewatch.config import load
+from plumewatch.staff_command import run_list, run_password, run_sign_out, without_password
+from plumewatch.starter import STARTER
+from storage.sqlite import connect, transaction
+
+PASSWORD = "seven blue kettles"
+NOW = 1_788_789_900.0
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "plumewatch.toml"
+    path.write_text(STARTER)
+    return path
+
+
+@pytest.fixture
+def state(config):
+    (config.parent / "plumewatch-data").mkdir()
+    opened = connect(config.parent / "plumewatch-data/state.db")
+    yield opened
+    opened.close()
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def set_it(config, person="ap-north", source=None, answers=(), *, generate=False):
+    out, said = io.StringIO(), iter(answers)
+    source = io.StringIO(f"{PASSWORD}\n") if source is None else source
+    code = run_password(
+        config,
+        person,
+        NOW,
+        source=source,
+        out=out,
+        generate=generate,
+        ask=lambda _: next(said),
+    )
+    return code, out.getvalue()
+
+
+def test_from_standard_input_and_signed_out_everywhere(config, state):
+    assert set_it(config) == (0, "password of ap-north set\n")
+    assert Hasher().fits(password_hash(state, "ap-north"), PASSWORD)
+    with transaction(state) as tx:
+        identity = sessions.start(tx, "ap-north", NOW, 100.0)
+    assert set_it(config) == (0, "password of ap-north set; 1 of their sessions ended\n")
+    assert sessions.find(state, identity, NOW) is None
+
+
+def test_asked_twice_on_a_terminal(config, state, capsys):
+    assert set_it(config, source=Terminal(), answers=(PASSWORD, PASSWORD))[0] == 0
+    assert set_it(config, source=Terminal(), answers=(PASSWORD, "other"))[0] == 1
+    assert "not the same" in capsys.readouterr().err
+    assert Hasher().fits(password_hash(state, "ap-north"), PASSWORD)
+
+
+def test_one_is_made(config, state):
+    code, said = set_it(config, generate=True)
+    first, made = said.splitlines()
+    assert (code, first) == (0, "password of ap-north set")
+    assert Hasher().fits(password_hash(state, "ap-north"), made)
+
+
+@pytest.mark.parametrize(
+    ("person", "typed", "code", "said"),
+    [
+        ("ap-north", "short\n", 1, "at least 12"),
+        ("ap-north", "", 1, "at least 12"),
+        ("ap-north", "northfield-2026\n", 1, "northfield"),
+        ("nobody", "x\n", 2, "there is: ap-north, facilities"),
+    ],
+)
+def test_what_is_refused(config, capsys, person, typed, code, said):
+    assert set_it(config, person, io.StringIO(typed)) == (code, "")
+    assert said in capsys.readouterr().err
+    assert without_password(load(config)) == ["ap-north", "facilities"]
+
+
+def test_a_configuration_with_faults(tmp_path, capsys):
+    path = tmp_path / "plumewatch.toml"
+    path.write_text("site = 1")
+    assert set_it(path)[0] == 2
+    assert run_sign_out(path, "ap-north", io.StringIO()) == 2
+    assert run_list(path, NOW, io.StringIO(), as_json=True) == 2
+    assert "site" in capsys.readouterr().err
+
+
+def test_a_data_folder_that_cannot_be(config, capsys):
+    (config.parent / "plumewatch-data").write_text("a file")
+    assert set_it(config)[0] == 3
+    assert "plumewatch-data" in capsys.readouterr().err
+
+
+def test_list_and_sign_out(config, state):
+    assert set_it(config)[0] == 0
+    with transaction(state) as tx:
+        sessions.start(tx, "ap-north", NOW, 100.0)
+        sessions.start(tx, "gone", NOW, 100.0)
+    out = io.StringIO()
+    assert run_list(config, NOW, out, as_json=True) == 0
+    first, second = map(json.loads, out.getvalue().splitlines())
+    assert (first["id"], first["password_set"], first["sessions"]) == ("ap-north", NOW, 1)
+    assert (second["id"], second["password_set"], second["sessions"]) == ("facilities", None, 0)
+    out = io.StringIO()
+    assert run_list(config, NOW, out, as_json=False) == 0
+    assert "none" in out.getvalue()
+    for person in ("ap-north", "gone"):
+        out = io.StringIO()
+        assert run_sign_out(config, person, out) == 0
+        assert out.getvalue() == "1 sessions ended\n"
+    assert without_password(load(config)) == ["facilities"]
