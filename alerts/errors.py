@@ -8,6 +8,8 @@
     +-- UnknownIncidentError      permanent: no incident has this id
     +-- FeedbackError             permanent: verdict and cause do not fit, or the note is too long
     +-- LevelMoveError            permanent: there is no such move, or it cannot be taken back
+    +-- MatcherError              permanent: a condition on labels cannot be read
+    +-- CalendarError             permanent: a calendar of shifts cannot be read
     +-- NotifyError
         +-- PermanentNotifyError  the same notice to the same target fails again
         +-- TransientNotifyError  the same notice may succeed after `retry_after_s`
@@ -22,8 +24,10 @@ from enum import StrEnum
 __all__ = [
     "AlertError",
     "AlertReason",
+    "CalendarError",
     "FeedbackError",
     "LevelMoveError",
+    "MatcherError",
     "NotifyError",
     "NotifyReason",
     "PermanentNotifyError",
@@ -42,6 +46,8 @@ class AlertReason(StrEnum):
     UNKNOWN_INCIDENT = "unknown_incident"
     FEEDBACK = "feedback"
     LEVEL_MOVE = "level_move"
+    MATCHER = "matcher"
+    CALENDAR = "calendar"
 
 
 class NotifyReason(StrEnum):
@@ -93,6 +99,18 @@ class LevelMoveError(AlertError):
     """There is no such move of a level, or it cannot be taken back."""
 
     reason = AlertReason.LEVEL_MOVE
+
+
+class MatcherError(AlertError):
+    """A condition on labels cannot be read."""
+
+    reason = AlertReason.MATCHER
+
+
+class CalendarError(AlertError):
+    """A calendar of shifts cannot be read; the message lists all faults, one a line."""
+
+    reason = AlertReason.CALENDAR
 
 
 class NotifyError(AlertError):

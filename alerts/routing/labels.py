@@ -1,0 +1,50 @@
+"""The labels by which an incident is routed, silenced and inhibited."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from storage.registry import Room
+
+__all__ = ["LABELS", "incident_labels"]
+
+LABELS: Final = ("site", "building", "floor", "room", "room_type", "kind", "severity", "sensor")
+"""All there are; a condition on another is a mistake."""
+
+
+def incident_labels(room: Room, *, kind: str, severity: str, sensor: str) -> dict[str, str]:
+    """Labels of an incident; what is not known is absent, which equals empty.
+
+    Parameters
+    ----------
+    room : Room
+        Where it is; an outage of several sensors is a place with an id and no more.
+    kind : str
+        Such as ``"vape"``.
+    severity : str
+        ``"info"``, ``"warning"`` or ``"critical"``.
+    sensor : str
+        The one that decided it.
+
+    Examples
+    --------
+    >>> from storage.registry import Room
+    >>> incident_labels(
+    ...     Room("N2", "Boys", "", "North", ""), kind="vape", severity="warning", sensor="s1"
+    ... )
+    ... # doctest: +NORMALIZE_WHITESPACE
+    {'building': 'North', 'room': 'N2', 'room_type': 'restroom', 'kind': 'vape',
+     'severity': 'warning', 'sensor': 's1'}
+    """
+    given = (
+        room.site,
+        room.building,
+        room.floor,
+        room.id,
+        room.kind,
+        kind,
+        severity,
+        sensor,
+    )
+    return {name: value for name, value in zip(LABELS, given, strict=True) if value}
