@@ -1,0 +1,174 @@
+"""Shifts from an iCalendar file (RFC 5545): when, and where the events say so, who.
+
+Reading and recurrence are the libraries' (`icalendar`, `recurring_ical_events`). Defined here:
+
+- a time without a zone, and a whole day, are in the school's own zone;
+- a cancelled event does not happen, one without length is nobody's;
+- the summary of an event names its people by id or name, separated by commas, unless the shift
+  has people of its own; nothing else of an event is read;
+- rules that recur more often than daily or never, and calendars beyond `MAX_EVENTS`, are refused,
+  so that no calendar keeps us busy for long.
+
+Expanding costs up to a millisecond an event, so it is done by the week and kept.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+import icalendar
+import recurring_ical_events
+
+from alerts.duty.spans import Span, instant
+from alerts.errors import CalendarError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from zoneinfo import ZoneInfo
+
+__all__ = ["MAX_CALENDAR_BYTES", "MAX_EVENTS", "CalendarHours"]
+
+MAX_CALENDAR_BYTES: Final = 1_000_000
+MAX_EVENTS: Final = 500
+_TOO_OFTEN: Final = frozenset({"SECONDLY", "MINUTELY", "HOURLY"})
+_SEVERAL_A_DAY: Final = ("BYHOUR", "BYMINUTE", "BYSECOND")
+_EARLIEST: Final = 2000
+_DAYS_OF_MONTH: Final = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+_WEEK: Final = timedelta(days=7)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class CalendarHours:
+    """The events of a calendar as hours of a shift.
+
+    Parameters
+    ----------
+    raw : bytes
+        The file, UTF-8, at most `MAX_CALENDAR_BYTES`.
+    zone : ZoneInfo
+        Of the school.
+    names : mapping of str to str, optional
+        Id and name of every member of staff, in lower case, to the id; None if the shift has people
+        of its own and summaries are only shown.
+
+    Raises
+    ------
+    CalendarError
+        With every fault, one a line.
+    """
+
+    def __init__(
+        self, raw: bytes, zone: ZoneInfo, *, names: Mapping[str, str] | None = None
+    ) -> None:
+        self._zone = zone
+        self._names = names
+        calendar = _parsed(raw)
+        events = calendar.walk("VEVENT")
+        if len(events) > MAX_EVENTS:
+            raise CalendarError(f"has {len(events)} events; at most {MAX_EVENTS} are read")
+        faults = [fault for event in events for fault in self._faults(event)]
+        if faults:
+            raise CalendarError("\n".join(dict.fromkeys(faults)))
+        self._week: Callable[[int], tuple[Span, ...]] = lru_cache(maxsize=60)(self._expand)
+        try:
+            self._query = recurring_ical_events.of(calendar)
+            self._expand(0)
+        except (ValueError, LookupError, TypeError, ArithmeticError) as error:
+            raise CalendarError(f"a recurrence cannot be worked out: {error}") from error
+
+    def between(self, start: datetime, end: datetime) -> Iterator[Span]:
+        """Spans that touch [start, end], each once."""
+        first, last = ((moment - _EPOCH) // _WEEK for moment in (start, end))
+        found = {span: None for week in range(first, last + 1) for span in self._week(week)}
+        yield from sorted(
+            (span for span in found if span.start <= end and span.end >= start),
+            key=lambda span: (span.start, span.end, span.label),
+        )
+
+    def _expand(self, week: int) -> tuple[Span, ...]:
+        """Spans that touch a week; a day more on both sides covers every zone."""
+        start = _EPOCH + week * _WEEK
+        day = timedelta(days=1)
+        found = []
+        for event in self._query.between(start - day, start + _WEEK + day):
+            begins, ends = self._moment(event.start), self._moment(event.end)
+            if begins < ends and str(event.get("STATUS", "")).upper() != "CANCELLED":
+                summary = str(event.get("SUMMARY", ""))
+                people = None if self._names is None else self._people(summary)[0]
+                label = "calendar" if people is not None else summary[:60] or "calendar"
+                found.append(Span(begins, ends, label, people))
+        return tuple(found)
+
+    def _moment(self, value: date | datetime) -> datetime:
+        if not isinstance(value, datetime):
+            return instant(self._zone, value, 0)
+        if value.tzinfo is not None:
+            return value.astimezone(UTC)
+        minute = instant(self._zone, value.date(), value.hour * 60 + value.minute)
+        return minute + timedelta(seconds=value.second)
+
+    def _people(self, summary: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Split a summary into ids of staff and names that nobody has."""
+        names = self._names or {}
+        said = [part.strip() for part in summary.split(",")]
+        known = tuple(names[name.lower()] for name in said if name.lower() in names)
+        return known, tuple(name for name in said if name.lower() not in names)
+
+    def _faults(self, event: Any) -> Iterator[str]:
+        summary = str(event.get("SUMMARY", ""))
+        where = f"event {summary[:60]!r}"
+        broken = [f"{where}: {name} cannot be read: {why}" for name, why in event.errors]
+        yield from broken
+        if broken:
+            return
+        try:
+            begins, ends = event.start, event.end
+        except ValueError as error:  # the library's for a start that is missing or does not fit
+            yield f"{where}: {error}"
+            return
+        for name in ("DTSTART", "DTEND"):
+            zone = event[name].params.get("TZID") if name in event else None
+            if zone and getattr(event[name].dt, "tzinfo", None) is None:
+                yield f"{where}: {name} is in the time zone {zone!r}, which is not known"
+        if begins.year < _EARLIEST:
+            yield f"{where}: begins before {_EARLIEST}"
+        elif self._moment(ends) < self._moment(begins):
+            yield f"{where}: ends before it begins"
+        rules = event.get("RRULE", [])
+        for rule in rules if isinstance(rules, list) else [rules]:
+            yield from (f"{where}: {fault}" for fault in _rule_faults(rule))
+        cancelled = str(event.get("STATUS", "")).upper() == "CANCELLED"
+        if self._names is not None and not cancelled:
+            unknown = self._people(summary)[1]
+            if unknown:
+                yield f"{where}: {', '.join(map(repr, unknown))} is no id or name of staff"
+
+
+def _parsed(raw: bytes) -> icalendar.Calendar:
+    if len(raw) > MAX_CALENDAR_BYTES:
+        raise CalendarError(f"is larger than {MAX_CALENDAR_BYTES // 1_000_000} MB")
+    try:
+        found = icalendar.Calendar.from_ical(raw)
+    except (ValueError, LookupError, TypeError) as error:
+        raise CalendarError(f"is no iCalendar file: {str(error)[:200]}") from error
+    if not isinstance(found, icalendar.Calendar):
+        raise CalendarError("is no iCalendar file: it does not begin with VCALENDAR")
+    return found
+
+
+def _rule_faults(rule: Any) -> Iterator[str]:
+    """Refuse what cannot be worked out in bounded time."""
+    often = [str(v) for v in rule.get("FREQ", []) if str(v).upper() in _TOO_OFTEN]
+    several = [key for key in _SEVERAL_A_DAY if len(rule.get(key, [])) > 1]
+    if "FREQ" not in rule:
+        yield "a recurrence needs a FREQ"
+    if often or several:
+        yield f"recurs more often than daily ({', '.join(often + several)})"
+    if any(int(v) < 1 for v in rule.get("INTERVAL", [1])):
+        yield "INTERVAL must be 1 or more"
+    months = [int(m) for m in rule.get("BYMONTH", [])] or list(range(1, 13))
+    dates = [abs(int(d)) for d in rule.get("BYMONTHDAY", [])]
+    if dates and min(dates) > max(_DAYS_OF_MONTH[(m - 1) % 12] for m in months):
+        yield "never happens: no month of BYMONTH has a day of BYMONTHDAY"
