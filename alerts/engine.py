@@ -39,6 +39,7 @@ from alerts.incidents import (
 )
 from alerts.notice import Notice, NoticeReason, Priority
 from alerts.policy import channel_of, target_id
+from alerts.routing.labels import incident_labels
 from detection.events import EventKind, EventPhase
 from storage.registry import Room
 
@@ -328,7 +329,9 @@ class AlertEngine:
             return record
         notice = self._notice(tx, incident, page.detection.event_id, NoticeReason.OPENED)
         count = 0
-        for member in self.policy.recipients(incident.kind):
+        for member in self.policy.recipients(
+            self._labels(incident, page.detection.sensor), page.at
+        ):
             for target in member.targets:
                 count += repository.add_notice(
                     tx,
@@ -345,6 +348,21 @@ class AlertEngine:
             what, detail = "nobody to tell", "no staff member has a channel"
         repository.add_history(tx, incident.id, Record(page.at, "plumewatch", what, detail))
         return record
+
+    def _labels(self, incident: Incident, sensor: str) -> dict[str, str]:
+        """By what an incident is routed."""
+        urgent = incident.kind in _URGENT
+        return incident_labels(
+            self._place(incident),
+            kind=incident.kind.value,
+            severity="critical" if urgent else "warning",
+            sensor=sensor,
+        )
+
+    def _place(self, incident: Incident) -> Room:
+        """Room of an incident; an outage of several sensors is a place of its own."""
+        known = self.registry.rooms.get(incident.room)
+        return known or Room(incident.room, incident.room, "", "", "", kind="")
 
     def _tell_withdrawn(self, tx: sqlite3.Connection, incident: Incident, at: float) -> None:
         told = repository.told(tx, incident.id, NoticeReason.OPENED.value)
@@ -366,9 +384,7 @@ class AlertEngine:
     def _notice(
         self, tx: sqlite3.Connection, incident: Incident, event_id: str, reason: NoticeReason
     ) -> Notice:
-        room = self.registry.rooms.get(incident.room) or Room(
-            incident.room, incident.room, "", "", ""
-        )
+        room = self._place(incident)
         if reason is NoticeReason.WITHDRAWN:
             priority = Priority.QUIET
         else:

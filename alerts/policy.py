@@ -6,27 +6,34 @@ faults are reported at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from alerts.duty.roster import Receiver, Roster
 from alerts.errors import PolicyError
+from alerts.routing.matchers import Matcher, MatchOp
+from alerts.routing.tree import Route
 from alerts.secrets import Secret
 from detection.events import EventKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+    from alerts.duty.roster import Ring
 
 
 __all__ = [
-    "DEFAULT_PAGES",
+    "BUILT_IN_ROUTES",
     "FACILITIES",
+    "PAGED",
     "SELF_HOSTED",
     "STAFF",
     "AlertPolicy",
     "StaffMember",
     "channel_of",
+    "role_receivers",
     "target_id",
 ]
 
@@ -38,17 +45,29 @@ SELF_HOSTED: Final = frozenset(
 )
 """Schemes whose address names a server that may be anybody's."""
 
-DEFAULT_PAGES: Final[Mapping[EventKind, str]] = MappingProxyType(
+PAGED: Final = frozenset(
     {
-        EventKind.VAPE: STAFF,
-        EventKind.SMOKE: STAFF,
-        EventKind.AMBIENT: FACILITIES,
-        EventKind.TAMPER: FACILITIES,
-        EventKind.SENSOR_FAULT: FACILITIES,
-        EventKind.OFFLINE: FACILITIES,
+        EventKind.VAPE,
+        EventKind.SMOKE,
+        EventKind.AMBIENT,
+        EventKind.TAMPER,
+        EventKind.SENSOR_FAULT,
+        EventKind.OFFLINE,
     }
 )
-"""Role paged for each kind of event; a kind that is absent is recorded and pages nobody."""
+"""Kinds of which somebody is told; all others are recorded."""
+
+_OF_THE_BUILDING: Final = (
+    EventKind.AMBIENT,
+    EventKind.TAMPER,
+    EventKind.SENSOR_FAULT,
+    EventKind.OFFLINE,
+)
+BUILT_IN_ROUTES: Final = Route(
+    STAFF,
+    routes=(Route(FACILITIES, (Matcher("kind", MatchOp.REGEX, "|".join(_OF_THE_BUILDING)),)),),
+)
+"""Who hears of what unless a school writes its own routes."""
 
 
 def target_id(target: Secret) -> str:
@@ -76,7 +95,7 @@ class StaffMember:
     name : str
         For people on the staff page.
     role : str
-        ``"staff"`` or ``"facilities"``, or any other that `AlertPolicy.pages` names.
+        ``"staff"``, ``"facilities"`` or another; a receiver of that name has all of the role.
     targets : tuple of Secret
         Addresses of their channels, one URL each.
     """
@@ -94,8 +113,10 @@ class AlertPolicy:
     Attributes
     ----------
     staff : tuple of StaffMember
-    pages : mapping of EventKind to str
-        Role paged for each kind; absent kinds are recorded only.
+    roster : Roster or None
+        Who hears; None for everybody of a role, by `BUILT_IN_ROUTES`.
+    pages : frozenset of EventKind
+        Kinds of which somebody is told.
     min_confidence : float
         Below it a detection is recorded and opens nothing, until an update lifts it.
     quiet_s : float
@@ -121,7 +142,8 @@ class AlertPolicy:
     """
 
     staff: tuple[StaffMember, ...] = ()
-    pages: Mapping[EventKind, str] = field(default_factory=lambda: DEFAULT_PAGES)
+    roster: Roster | None = None
+    pages: frozenset[EventKind] = PAGED
     min_confidence: float = 0.5
     quiet_s: float = 120.0
     silent_s: float = 1800.0
@@ -163,16 +185,26 @@ class AlertPolicy:
         if faults:
             raise PolicyError("\n".join(faults))
 
-    def recipients(self, kind: EventKind) -> tuple[StaffMember, ...]:
-        """People to tell of a kind: those of its role; if none can be reached, all who can.
+    def rings(self, labels: Mapping[str, str], at: float) -> tuple[Ring, ...]:
+        """Who is told of an incident, nearest first; see `Roster.candidates`.
 
-        Empty only if the kind pages nobody or no staff member has any target.
+        Parameters
+        ----------
+        labels : mapping of str to str
+            Of the incident, see `alerts.routing.labels`.
+        at : float
+            Unix seconds.
         """
-        role = self.pages.get(kind)
-        if role is None:
-            return ()
-        reachable = tuple(m for m in self.staff if m.targets)
-        return tuple(m for m in reachable if m.role == role) or reachable
+        roster = self.roster or _by_role(self.staff)
+        return roster.candidates(labels, datetime.fromtimestamp(at, UTC))
+
+    def recipients(self, labels: Mapping[str, str], at: float) -> tuple[StaffMember, ...]:
+        """People of the first ring who have an address; none only if nobody has one."""
+        members = {m.id: m for m in self.staff if m.targets}
+        first = self.rings(labels, at)[:1]
+        return tuple(
+            members[c.person] for ring in first for c in ring.people if c.person in members
+        )
 
     def target_of(self, person: str, target: str) -> Secret | None:
         """Address behind a row's person and target id; None if the settings no longer have it."""
@@ -182,6 +214,23 @@ class AlertPolicy:
                     if target_id(secret) == target:
                         return secret
         return None
+
+
+def role_receivers(people: Iterable[tuple[str, str]]) -> dict[str, Receiver]:
+    """Make a receiver of everybody of a role, for each; `people` are pairs of id and role."""
+    roles: dict[str, list[str]] = {STAFF: [], FACILITIES: []}
+    for person, role in people:
+        roles.setdefault(role, []).append(person)
+    return {role: Receiver(role, tuple(ids), catch_all=tuple(ids)) for role, ids in roles.items()}
+
+
+def _by_role(staff: tuple[StaffMember, ...]) -> Roster:
+    return Roster(
+        BUILT_IN_ROUTES,
+        role_receivers((m.id, m.role) for m in staff),
+        everyone=tuple(m.id for m in staff),
+        reachable=frozenset(m.id for m in staff if m.targets),
+    )
 
 
 def channel_of(target: Secret) -> str:
