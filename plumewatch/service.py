@@ -23,6 +23,7 @@ from alerts.outbox import OutboxPump
 from alerts.pictures import IncidentPictures, NoticePictures
 from alerts.series_due import DueRecords, mark_all
 from alerts.watch import CONSUMER, Watch
+from alerts.web.changes import Changes
 from detection.class_samples import ClassSamples
 from detection.liveness import LivenessSettings
 from ingest.canary import CanarySettings
@@ -132,6 +133,8 @@ class Service:
 
     Attributes
     ----------
+    changes : Changes
+        Told whenever what the staff page shows changes.
     ready : asyncio.Event
         Set once the detectors are where they left off, and readings are judged as they come.
     """
@@ -150,6 +153,7 @@ class Service:
     ) -> None:
         self.config = config
         self.one_click = one_click
+        self.changes = Changes()
         self.paths = DataPaths(config.data_dir)
         self.registry = config.registry()
         self.counters = Counters(started=clock())
@@ -327,6 +331,7 @@ class Service:
                     )
                 }
                 await stop.wait()
+                self.changes.close()
                 web.stop()
                 self.http.stop()
                 pump.stop()
@@ -514,11 +519,13 @@ class Service:
     def _on_delivery(self, outcome: DeliveryOutcome) -> None:
         self.latencies.on_delivery(outcome, self._clock())
         self._observer.on_delivery(outcome)
+        self.changes.tell()
         self.records.wake.set()
 
     def _on_change(self) -> None:
         """Incidents changed: there may be something to send, and something to store."""
         self._wake_outbox.set()
+        self.changes.tell()
         self.records.wake.set()
 
     async def _until_stored(self, what: str, work: Callable[..., T], *arguments: object) -> T:

@@ -47,6 +47,7 @@ def staff_page(
             engine=service.engine,
             series=service.series,
             on_change=on_change,
+            changes=service.changes,
             pipeline=service.pipeline,
             intervals=intervals,
             suggest_mapping=partial(suggestion_for, service.intake),

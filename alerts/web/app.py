@@ -29,6 +29,7 @@ from alerts.web.desk import Desk
 from alerts.web.guard import SecurityHeaders
 from alerts.web.incidents import IncidentPages
 from alerts.web.levels import LevelPages
+from alerts.web.live import LivePages
 from alerts.web.sensors import SensorPages
 from alerts.web.sign_in import SignInPages
 from alerts.web.unmatched import UnmatchedPages
@@ -55,6 +56,7 @@ PAGES: Final[tuple[type[Pages], ...]] = (
     LevelPages,
     DeadLetterPages,
     SignInPages,
+    LivePages,
 )
 """Every page there is, in the order of the navigation."""
 

@@ -187,6 +187,7 @@ class Desk:
             done = await self.threads.run(commit)
         except UnknownIncidentError:
             raise HTTPException(404, "There is no such incident.") from None
+        self.settings.changes.tell()
         self.settings.on_change()
         return done
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from alerts.access.passwords import Hasher
+from alerts.web.changes import Changes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -114,6 +115,8 @@ class StaffPageSettings:
     series : SeriesReader
     on_change : callable
         Called in the event loop after the page committed rows.
+    changes : Changes
+        Told whenever what the pages show changes.
     pipeline : callable
         Returns a `PipelineStatus`; called in the event loop, must be quick.
     suggest_mapping : callable
@@ -146,6 +149,7 @@ class StaffPageSettings:
     engine: AlertEngine
     series: SeriesReader
     on_change: Callable[[], None] = lambda: None
+    changes: Changes = field(default_factory=Changes)
     pipeline: Callable[[], PipelineStatus] = PipelineStatus
     suggest_mapping: Callable[[str], MappingSuggestion | None] = lambda _: None
     intervals: Callable[[], Mapping[str, float]] = dict

@@ -99,7 +99,26 @@
     if (note) note.hidden = !old;
   };
 
+  // the server says that something changed; what it is, each part then asks for
+  const listen = () => {
+    if (!document.querySelector("[hx-trigger*=live], .charts[data-live]")) return;
+    const renew = () => htmx.trigger(document.body, "live");
+    let source = null;
+    const open = () => {
+      if (document.hidden) {
+        if (source) source.close();
+        source = null;
+      } else if (!source) {
+        source = new EventSource("/live");
+        for (const name of ["change", "tick", "error"]) source.addEventListener(name, renew);
+      }
+    };
+    document.addEventListener("visibilitychange", () => { open(); if (!document.hidden) renew(); });
+    open();
+  };
+
   const load = async (box) => {
+    box.loaded = Date.now();
     try {
       const answer = await fetch(box.dataset.series, { credentials: "same-origin", signal: AbortSignal.timeout(8000) });
       if (answer.redirected || !answer.ok) throw new Error(String(answer.status));
@@ -113,11 +132,13 @@
   };
 
   document.addEventListener("DOMContentLoaded", () => {
-    for (const box of document.querySelectorAll(".charts")) {
-      load(box);
-      const seconds = Number(box.dataset.refresh);
-      if (seconds) setInterval(() => { if (!document.hidden) load(box); }, 1000 * seconds);
-    }
+    for (const box of document.querySelectorAll(".charts")) load(box);
+    document.body.addEventListener("live", () => {
+      for (const box of document.querySelectorAll(".charts[data-live]")) {
+        if (Date.now() - (box.loaded || 0) > 4000) load(box);
+      }
+    });
+    listen();
     let focused = null;
     document.body.addEventListener("htmx:beforeSwap", (e) => {
       const active = document.activeElement;
