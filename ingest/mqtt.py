@@ -26,8 +26,9 @@ Bounds
 Unacknowledged QoS 1 messages are bounded by the broker (`max_inflight_messages`). QoS 0 messages
 have no window: beyond `MAX_UNACKNOWLEDGED_QOS0` waiting, the newest is dropped and counted.
 
-This module and `ingest.link` alone touch the client underneath aiomqtt (manual acknowledgement, its
-own callback, large reads): aiomqtt 2 acknowledges a message before the caller has seen it.
+This module, `ingest.broker` and `ingest.link` alone touch the client underneath aiomqtt (manual
+acknowledgement, its own callback, large reads): aiomqtt 2 acknowledges a message before the caller
+has seen it.
 """
 
 from __future__ import annotations
@@ -39,29 +40,30 @@ import random
 import secrets
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import aiomqtt
 
+from ingest.broker import connected, new_client
 from ingest.canary import CANARY_TOPICS, Canary, CanarySettings, Cure, canary_topic
 from ingest.errors import BrokerError, BrokerReason
 from ingest.link import Link, forgive_cut
 from ingest.message import Message
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Awaitable, Callable, Sequence
 
     from paho.mqtt.client import Client as PahoClient
     from paho.mqtt.client import MQTTMessage
 
+    from ingest.broker import BrokerSettings
     from ingest.pipeline import Intake, Outcome
     from ingest.subscriptions import Subscriptions
     from storage.journal import DeadLetter
     from storage.reading import Reading
 
-__all__ = ["Arrivals", "BrokerSettings", "MqttSource", "SourceState", "probe", "tap"]
+__all__ = ["Arrivals", "MqttSource", "SourceState", "tap"]
 
 log = logging.getLogger(__name__)
 
@@ -69,36 +71,11 @@ MAX_GROUP: Final = 500
 MAX_UNACKNOWLEDGED_QOS0: Final = 20_000
 _FIRST_RETRY_S: Final = 0.5
 _LAST_RETRY_S: Final = 30.0
-_TIMEOUT_S: Final = 10.0
 _REFUSED_BY_BROKER: Final = 0x80
 _DROPPED: Final = "$SYS/broker/publish/messages/dropped"
 _STORED: Final = "$SYS/broker/store/messages/count"
 _JOIN_POLL_S: Final = 0.2
 """How often to look whether a join window is over while nothing arrives."""
-
-
-@dataclass(frozen=True, slots=True)
-class BrokerSettings:
-    """How to reach the broker.
-
-    Attributes
-    ----------
-    host, port : str, int
-    client_id : str
-        Names the persistent session: keep it, and never run two services with the same one.
-    username, password : str
-        Empty for none. The password never appears in `repr`.
-    tls : ssl.SSLContext or None
-    keepalive_s : int
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 1883
-    client_id: str = "plumewatch"
-    username: str = ""
-    password: str = field(default="", repr=False)
-    tls: ssl.SSLContext | None = None
-    keepalive_s: int = 30
 
 
 @dataclass(slots=True)
@@ -300,27 +277,20 @@ class MqttSource:
             pause = min(pause * 2, _LAST_RETRY_S)
 
     async def _session(self) -> None:
-        client = _client(self._settings, self._settings.client_id, clean=False)
+        client = new_client(self._settings, self._settings.client_id, clean=False)
         arrivals = Arrivals(self._clock, self.state, self.canary)
         self._unacknowledged.clear()
         client._client.manual_ack_set(on=True)  # noqa: SLF001 - aiomqtt has no manual mode
         link = Link(client._client)  # noqa: SLF001 - the client underneath
         client._client.on_message = arrivals.on_message  # noqa: SLF001 - aiomqtt hides `dup`
-        try:
-            async with client:
-                await self._subscribe(client)
-                if self.canary is not None:
-                    self.canary.on_connected(time.monotonic())
-                self.state.connected = True
-                self.state.connections += 1
-                log.info("connected to %s:%d", self._settings.host, self._settings.port)
-                await self._take_in(client, link, arrivals)
-        except aiomqtt.MqttError as error:
-            raise _translated(error, self._settings) from error
-        finally:
-            gone = client._disconnected  # noqa: SLF001 - read, or asyncio reports it unread
-            if gone.done() and not gone.cancelled():
-                gone.exception()
+        async with connected(client, self._settings):
+            await self._subscribe(client)
+            if self.canary is not None:
+                self.canary.on_connected(time.monotonic())
+            self.state.connected = True
+            self.state.connections += 1
+            log.info("connected to %s:%d", self._settings.host, self._settings.port)
+            await self._take_in(client, link, arrivals)
 
     async def _subscribe(self, client: aiomqtt.Client) -> None:
         filters = [(topic, 1) for topic in self._topics]
@@ -330,10 +300,10 @@ class MqttSource:
         held = self._held.held() if self._held is not None else ()
         if self._held is not None:
             self._held.remember([*held, *wanted])
-        granted = await client.subscribe(filters, timeout=_TIMEOUT_S)
+        granted = await client.subscribe(filters)
         if self._held is not None:
             if stale := [topic for topic in held if topic not in wanted]:
-                await client.unsubscribe(stale, timeout=_TIMEOUT_S)
+                await client.unsubscribe(stale)
             self._held.remember(wanted)
         refused = tuple(
             topic
@@ -344,7 +314,7 @@ class MqttSource:
             log.warning("the broker refuses the subscription to %s", ", ".join(refused))
         self.state.refused_topics = refused
         if self.canary is not None:
-            await client.subscribe([(_DROPPED, 0), (_STORED, 0)], timeout=_TIMEOUT_S)
+            await client.subscribe([(_DROPPED, 0), (_STORED, 0)])
 
     async def _take_in(self, client: aiomqtt.Client, link: Link, arrivals: Arrivals) -> None:
         gone = client._disconnected  # noqa: SLF001 - the one place that says so
@@ -448,63 +418,10 @@ async def tap(
     BrokerError
         When the connection cannot be made or ends.
     """
-    client = _client(settings, f"{settings.client_id}-tap", clean=True)
+    client = new_client(settings, f"{settings.client_id}-tap", clean=True)
     Link(client._client)  # noqa: SLF001 - it keeps itself in place
-    try:
-        async with client:
-            await client.subscribe([(topic, 0) for topic in topics], timeout=_TIMEOUT_S)
-            async for raw in client.messages:
-                payload = raw.payload if isinstance(raw.payload, bytes) else b""
-                on_message(Message(str(raw.topic), payload, clock(), retained=bool(raw.retain)))
-    except aiomqtt.MqttError as error:
-        raise _translated(error, settings) from error
-
-
-async def probe(settings: BrokerSettings) -> None:
-    """Connect and disconnect, to see whether it can be done.
-
-    Raises
-    ------
-    BrokerError
-        With one sentence that says why not.
-    """
-    client = _client(settings, f"{settings.client_id}-check", clean=True)
-    try:
-        async with asyncio.timeout(_TIMEOUT_S), client:
-            pass
-    except aiomqtt.MqttError as error:
-        raise _translated(error, settings) from error
-    except TimeoutError as error:
-        raise BrokerError(
-            BrokerReason.UNREACHABLE,
-            f"broker {settings.host}:{settings.port} does not answer within {_TIMEOUT_S:.0f} s",
-        ) from error
-
-
-def _client(settings: BrokerSettings, client_id: str, *, clean: bool) -> aiomqtt.Client:
-    return aiomqtt.Client(
-        settings.host,
-        settings.port,
-        username=settings.username or None,
-        password=settings.password or None,
-        identifier=client_id,
-        clean_session=clean,
-        keepalive=settings.keepalive_s,
-        timeout=_TIMEOUT_S,
-        tls_context=settings.tls,
-    )
-
-
-def _translated(error: aiomqtt.MqttError, settings: BrokerSettings) -> BrokerError:
-    where = f"broker {settings.host}:{settings.port}"
-    text = str(error)
-    if "authori" in text.lower() or "bad user name" in text.lower():
-        user = settings.username or "(none)"
-        return BrokerError(
-            BrokerReason.REFUSED, f"{where} refuses user {user!r}: wrong name or password"
-        )
-    cause = error.__cause__ or error.__context__
-    detail = str(cause) if isinstance(cause, OSError) else text
-    if "code:128" in detail:  # the library's number for any broken connection
-        detail = "connection lost"
-    return BrokerError(BrokerReason.UNREACHABLE, f"{where} is not reachable: {detail}")
+    async with connected(client, settings):
+        await client.subscribe([(topic, 0) for topic in topics])
+        async for raw in client.messages:
+            payload = raw.payload if isinstance(raw.payload, bytes) else b""
+            on_message(Message(str(raw.topic), payload, clock(), retained=bool(raw.retain)))

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, TextIO
 
 from alerts.level_moves import levels
 from alerts.notify import NotifySettings, check_target
+from ingest.broker import probe
 from ingest.decoders import DECODERS
 from ingest.errors import BrokerError
-from ingest.mqtt import probe
 from plumewatch.config import ConfigError, Fault, load
 from plumewatch.http_settings import http_sources
 from plumewatch.intake_settings import mapping_decoders

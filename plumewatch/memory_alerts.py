@@ -52,9 +52,9 @@ if TYPE_CHECKING:
     from alerts.notify import Notifier
     from alerts.watch import Watch
     from detection.events import Event
+    from ingest.broker import BrokerSettings
     from ingest.commit import GroupCommit
     from ingest.message import Message
-    from ingest.mqtt import BrokerSettings
     from ingest.pipeline import IntakeConfig
     from storage.journal import Journal
     from storage.reading import Reading

@@ -10,7 +10,7 @@ from alerts.errors import PolicyError, SecretError
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import load_secret
 from alerts.watched_levels import AlertBudgets
-from ingest.mqtt import BrokerSettings
+from ingest.broker import BrokerSettings
 from ingest.subscriptions import Subscriptions
 from plumewatch.config import ConfigError, Fault
 from plumewatch.watchdog import check_ping_url

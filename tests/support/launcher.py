@@ -213,13 +213,13 @@ def _child(order: Mapping[str, Any], clock: _Clock) -> None:
         file = os.open(path, mode | os.O_APPEND)
         os.dup2(file, number)
     os.dup2(1, 2)
-    from ingest import mqtt
+    from ingest import broker, mqtt
     from plumewatch import housekeeping, running
 
     for module, name, seconds in (
         (housekeeping, "EVERY_S", _HOUSEKEEPING_S),
         (mqtt, "_LAST_RETRY_S", _LAST_RETRY_S),
-        (mqtt, "_TIMEOUT_S", _BROKER_TIMEOUT_S),
+        (broker, "_TIMEOUT_S", _BROKER_TIMEOUT_S),
     ):
         getattr(module, name)  # one that was renamed would be set to no effect
         setattr(module, name, seconds)

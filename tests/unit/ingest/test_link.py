@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
+from ingest.broker import BrokerSettings
 from ingest.link import Link, forgive_cut
-from ingest.mqtt import BrokerSettings, MqttSource
+from ingest.mqtt import MqttSource
 from ingest.pipeline import Intake, IntakeConfig
 from tests.support.broker import Mosquitto
 from tests.support.certificates import certificate

@@ -7,10 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from ingest import broker as ingest_broker
 from ingest import mqtt
+from ingest.broker import BrokerSettings, probe
 from ingest.commit import GroupCommit
 from ingest.errors import BrokerError, BrokerReason
-from ingest.mqtt import Arrivals, BrokerSettings, MqttSource, SourceState, probe
+from ingest.mqtt import Arrivals, MqttSource, SourceState
 from ingest.pipeline import Intake, IntakeConfig
 from ingest.subscriptions import Subscriptions
 from storage.errors import StorageUnavailableError
@@ -256,3 +258,25 @@ async def test_a_refused_user_ends_it_at_once():
             await asyncio.wait_for(source.run(), 10)
         assert refused.value.reason is BrokerReason.REFUSED
         assert "guessed" not in str(refused.value) + repr(settings)
+
+
+async def test_a_broker_that_never_answers_is_said_and_let_go(monkeypatch):
+    monkeypatch.setattr(ingest_broker, "_TIMEOUT_S", 0.1)
+    received = []
+    ended = asyncio.Event()
+
+    async def mute(reader, writer):
+        received.append(await reader.read())  # until the end: everything that was sent
+        writer.close()
+        ended.set()
+
+    server = await asyncio.start_server(mute, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, asyncio.timeout(10):
+        with pytest.raises(BrokerError, match="is not reachable: no answer within 0 s"):
+            await probe(BrokerSettings(port=port))
+        await ended.wait()
+    assert received[0].startswith(b"\x10")
+    assert received[0].endswith(
+        b"\xe0\x00"
+    )  # DISCONNECT: a broker that only stood still forgets it

@@ -8,9 +8,10 @@ import time
 import aiomqtt
 import pytest
 
+from ingest.broker import BrokerSettings
 from ingest.canary import CanarySettings
 from ingest.commit import GroupCommit
-from ingest.mqtt import Arrivals, BrokerSettings, MqttSource, SourceState
+from ingest.mqtt import Arrivals, MqttSource, SourceState
 from ingest.pipeline import Intake, IntakeConfig
 from tests.support.broker import Mosquitto
 from tests.support.service import Publisher
