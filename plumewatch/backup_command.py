@@ -6,11 +6,13 @@ Restoring never deletes: what it replaces moves into a folder ``before-restore-.
 
 from __future__ import annotations
 
+import gzip
 import shutil
 import sys
 import tarfile
 import tempfile
 import time
+import zlib
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
@@ -115,8 +117,9 @@ def run_restore(
     Returns
     -------
     int
-        0 done, 1 the backup is not sound or there are databases already, 2 bad configuration or
-        no such backup, 3 a service runs on the data folder or it cannot be written.
+        0 done, 1 the backup is not sound or cannot be unpacked, or there are databases already,
+        2 bad configuration or no such backup, 3 a service runs on the data folder or it cannot be
+        written.
     """
     try:
         with _unpacked(source) as folder:
@@ -130,8 +133,11 @@ def run_restore(
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         return USAGE
-    except (OSError, tarfile.TarError) as error:
-        sys.stderr.write(f"{source}: {getattr(error, 'strerror', None) or error}\n")
+    except _UnreadableError as error:
+        sys.stderr.write(f"{error}\n")
+        return REFUSED
+    except OSError as error:
+        sys.stderr.write(f"{source}: {error.strerror or error}\n")
         return USAGE
 
 
@@ -191,6 +197,10 @@ def _put_in_place(folder: Path, root: Path, present: list[Path], aside: Path) ->
             (copies / name).rename(root / name)
 
 
+class _UnreadableError(Exception):
+    """What should be an archive cannot be unpacked."""
+
+
 @contextmanager
 def _unpacked(source: Path) -> Iterator[Path]:
     """Give the folder of a backup, whatever form it has."""
@@ -198,7 +208,13 @@ def _unpacked(source: Path) -> Iterator[Path]:
         yield source
         return
     with tempfile.TemporaryDirectory(prefix="plumewatch-restore-") as within:
-        with tarfile.open(source) as archive:
-            archive.extractall(within, filter="data")
+        try:
+            with tarfile.open(source) as archive:
+                archive.extractall(within, filter="data")
+        except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError) as error:
+            why = str(error).partition("\n")[0].rstrip(":")
+            raise _UnreadableError(
+                f"{source} is damaged or no archive of a backup ({why}); nothing was changed"
+            ) from error
         found = [p.parent for p in Path(within).glob(f"*/{MANIFEST}")]
         yield found[0] if found else Path(within)

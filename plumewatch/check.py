@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 import os
 import socket
 import sqlite3
 import tempfile
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     from alerts.policy import AlertPolicy
     from plumewatch.config import PlumewatchConfig
+    from storage.lease import Holder
 
 __all__ = ["Finding", "check_secrets", "run_check", "warn_of_silence"]
 
@@ -180,7 +182,7 @@ def _store(config: PlumewatchConfig) -> Iterator[Finding]:
     yield Finding(
         "store", ok=free_gb >= 1, sentence=f"{root} is writable, {free_gb:.0f} GB are free"
     )
-    holder = holder_of(paths.lock)
+    holder = _holder(config)
     if holder is not None:
         yield Finding("service", ok=True, sentence=f"{root} is in use by {holder}")
     for path in (paths.journal, paths.state, paths.series):
@@ -248,9 +250,9 @@ def _notifiers(config: PlumewatchConfig) -> Iterator[Finding]:
 
 def _page(config: PlumewatchConfig) -> Finding:
     where = f"{config.web.host}:{config.web.port}"
-    taken = _taken(config.web.host, config.web.port)
-    if taken:
-        return Finding("staff page", ok=False, sentence=taken)
+    taken = _taken(config, config.web.host, config.web.port)
+    if taken is not None:
+        return Finding("staff page", *taken)
     without = without_password(config)
     if without:
         said = f"{where} is free; without a password: {', '.join(without)}"
@@ -263,12 +265,12 @@ def _door(config: PlumewatchConfig) -> Iterator[Finding]:
     sources = http_sources(config)
     if not sources:
         return
-    taken = _taken(http.host, http.port)
+    taken = _taken(config, http.host, http.port)
     open_to_all = http.cert_file is None and not is_loopback(http.host)
     free = f"{http.host}:{http.port} is free" + (
         "; without TLS, so tokens can be read on the network" if open_to_all else ""
     )
-    yield Finding("http door", ok=not taken, sentence=taken or free)
+    yield Finding("http door", *(taken or (True, free)))
     for source in sources:
         mine = ", ".join(sorted(source.sensors)[:5]) + ", ..." * (len(source.sensors) > 5)
         none = f"no sensor yet: give one [[sensor]] decoder = {source.decoder!r}"
@@ -279,12 +281,21 @@ def _door(config: PlumewatchConfig) -> Iterator[Finding]:
         )
 
 
-def _taken(host: str, port: int) -> str:
-    """Say why an address cannot be listened on; empty if it can."""
+def _taken(config: PlumewatchConfig, host: str, port: int) -> tuple[bool, str] | None:
+    """Say why an address cannot be listened on, and whether that is well; None if it can be."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with socket.create_server((host, port), family=family):
-            return ""
+            return None
     except OSError as error:
+        if error.errno == errno.EADDRINUSE and _holder(config) is not None:
+            return True, f"{host}:{port} is in use, as it should be while the service runs"
         why = os.strerror(error.errno or 0)
-        return f"cannot listen on {host}:{port}: {why} (is Plumewatch running already?)"
+        return False, f"cannot listen on {host}:{port}: {why}"
+
+
+def _holder(config: PlumewatchConfig) -> Holder | None:
+    """Return which service runs on the data folder; None if none does or nobody can tell."""
+    with suppress(StorageError):
+        return holder_of(DataPaths(config.data_dir).lock)
+    return None

@@ -6,6 +6,7 @@ import hashlib
 import io
 import itertools
 import json
+import random
 import sqlite3
 import tarfile
 import time
@@ -265,15 +266,43 @@ def test_a_copy_that_is_not_what_was_written(used, tmp_path, what):
     assert (tmp_path / "data" / "state.db").read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["one.tar", "one.tar.gz"])
+def test_no_byte_of_an_archive_can_be_flipped_or_cut_off_unnoticed(used, tmp_path, capsys, name):
+    back_up(used, tmp_path / name)
+    whole = (tmp_path / name).read_bytes()
+    rng = random.Random(random.randrange(10**6))  # repeats under the seed pytest prints
+    spoilt = tmp_path / f"spoilt-{name}"
+    refused = 0
+    for at in rng.sample(range(len(whole)), 25):
+        flipped = bytearray(whole)
+        flipped[at] ^= 1 << rng.randrange(8)
+        for content in (bytes(flipped), whole[:at]):
+            spoilt.write_bytes(content)
+            code, _ = restore(used, spoilt, only_verify=True)
+            said = capsys.readouterr().err.splitlines()
+            assert len(said) <= 1
+            if said:
+                assert f"{spoilt} is damaged or no archive of a backup (" in said[0]
+            refused += code == 1
+            assert code == 1 or unpacked(spoilt) == unpacked(tmp_path / name)  # only padding
+    assert refused > 25
+
+
+def unpacked(path):
+    with tarfile.open(path) as archive:
+        return [archive.extractfile(m).read() for m in archive if m.isfile()]
+
+
 def test_sources_that_are_none(used, tmp_path, capsys):
     (tmp_path / "text.tar").write_text("no archive")
-    assert restore(used, tmp_path / "text.tar")[0] == 2
+    assert restore(used, tmp_path / "text.tar")[0] == 1
+    assert capsys.readouterr().err.count("\n") == 1
     assert restore(used, tmp_path / "none.tar")[0] == 2
     assert restore(used, tmp_path / "data")[0] == 1
     bad = tmp_path / "bad.tar"
     with tarfile.open(bad, "w") as archive:
         archive.addfile(tarfile.TarInfo("../escaped"), io.BytesIO())
-    assert restore(used, bad)[0] == 2
+    assert restore(used, bad)[0] == 1
     assert not (tmp_path.parent / "escaped").exists()
     assert "Traceback" not in capsys.readouterr().err
 

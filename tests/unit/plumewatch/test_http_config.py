@@ -12,6 +12,7 @@ from plumewatch.check import check_secrets, run_check
 from plumewatch.config import ConfigError, parse
 from plumewatch.http_settings import http_sources
 from plumewatch.intake_settings import intake_config
+from storage.lease import Lease
 from tests.support.broker import free_port
 from tests.support.certificates import certificate
 
@@ -199,8 +200,15 @@ def test_check_tells_of_the_door(tmp_path, secret):
     assert said[0].endswith("is free; without TLS, so tokens can be read on the network")
     with socket.create_server(("127.0.0.1", port)):
         code, said = checked(tmp_path, CONFIG.format(host="127.0.0.1", **ports))
-    assert code == 3
-    assert said[0].startswith(f"FAULT http door: cannot listen on 127.0.0.1:{port}: Address")
+        assert code == 3
+        assert said[0].startswith(f"FAULT http door: cannot listen on 127.0.0.1:{port}: Address")
+        lease = Lease(tmp_path / "plumewatch-data/service.lock")
+        assert lease.take() is None
+        _, said = checked(tmp_path, CONFIG.format(host="127.0.0.1", **ports))
+        lease.release()
+    assert said[0] == (
+        f"ok    http door: 127.0.0.1:{port} is in use, as it should be while the service runs"
+    )
 
 
 def test_check_lists_secrets_that_cannot_be_read(tmp_path):
