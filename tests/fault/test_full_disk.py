@@ -10,12 +10,10 @@ import time
 
 import pytest
 
-from alerts.notify import RecordingNotifier
-from plumewatch.config import parse
-from plumewatch.service import Service
 from storage.journal import Journal
 from storage.reading import Reading
-from tests.support.broker import Mosquitto, free_port
+from tests.support.broker import Mosquitto
+from tests.support.in_process import one_room, running, until
 from tests.support.plumes import readings_of_puff
 from tests.support.service import Publisher, Receiver, ServiceProcess, eventually
 
@@ -23,43 +21,15 @@ from tests.support.service import Publisher, Receiver, ServiceProcess, eventuall
 @pytest.fixture
 def config(tmp_path, monkeypatch):
     monkeypatch.setenv("AP_URL", "json://127.0.0.1:9/push")
-    return parse(
-        {
-            "site": "S",
-            "timezone": "UTC",
-            "broker": {"port": free_port()},  # nobody answers: readings are put in by the tests
-            "web": {"port": free_port()},
-            "alerts": {"allow_private_targets": True},
-            "room": [{"id": "r", "name": "Boys", "building": "North"}],
-            "sensor": [{"id": "n2-boys-1", "room": "r"}],
-            "staff": [{"id": "ap", "name": "AP", "notify": [{"url_env": "AP_URL"}]}],
-        },
-        base=tmp_path,
-    )
+    return one_room(tmp_path)
 
 
 @contextlib.asynccontextmanager
-async def running(config):
-    service = Service(config, notifier=RecordingNotifier())
-    service.memory._grace_s = 0.1
-    service.commits._pauses = (0.05, 0.1)
-    stop = asyncio.Event()
-    task = asyncio.create_task(service.run(stop))
-    try:
-        ready = asyncio.create_task(service.ready.wait())
-        await asyncio.wait((task, ready), timeout=20, return_when=asyncio.FIRST_COMPLETED)
-        ready.cancel()
+async def hurried(config):
+    async with running(config) as service:
+        service.memory._grace_s = 0.1
+        service.commits._pauses = (0.05, 0.1)
         yield service
-    finally:
-        stop.set()
-        async with asyncio.timeout(30):
-            await task
-
-
-async def until(met):
-    async with asyncio.timeout(30):
-        while not met():  # noqa: ASYNC110 - what is waited for is in other threads
-            await asyncio.sleep(0.01)
 
 
 def fill_up(connection):
@@ -78,7 +48,7 @@ def rows(service, query):
 
 @pytest.mark.parametrize("full", ["journal", "state", "both"])
 async def test_an_alert_leaves_from_memory_and_only_once(config, full):
-    async with running(config) as service:
+    async with hurried(config) as service:
         now = time.time() - 400
         await service._commit([Reading("n2-boys-1", now, now, {"pm25": 4.0})], [])
         await until(lambda: service._watch.position == 1)
@@ -114,7 +84,7 @@ async def test_an_alert_leaves_from_memory_and_only_once(config, full):
 
 
 async def test_the_state_is_loud_and_goes_away(config, caplog):
-    async with running(config) as service:
+    async with hurried(config) as service:
         fill_up(service.journal._file._write)
         puff = readings_of_puff(start=time.time() - 300)
         settled = service.commits.enter(puff)
@@ -132,7 +102,7 @@ async def test_the_state_is_loud_and_goes_away(config, caplog):
 
 
 async def test_stopped_while_the_disk_is_full(config):
-    async with running(config) as service:
+    async with hurried(config) as service:
         fill_up(service.journal._file._write)
         settled = service.commits.enter(readings_of_puff(start=time.time() - 300))
         await until(lambda: service.memory.active)

@@ -1,6 +1,5 @@
 """More than can be judged, and a store that hangs: bounded, nothing lost, alerts first."""
 
-import asyncio
 import contextlib
 import json
 import threading
@@ -10,11 +9,10 @@ import urllib.request
 import psutil
 import pytest
 
-from alerts.notify import RecordingNotifier
-from plumewatch.config import parse
-from plumewatch.service import Service
 from storage.reading import Reading
-from tests.support.broker import Mosquitto, free_port
+from storage.timeseries.sqlite import SqliteSeries
+from tests.support.broker import Mosquitto
+from tests.support.in_process import one_room, running, until
 from tests.support.plumes import readings_of_puff
 from tests.support.service import Publisher, Receiver, ServiceProcess, eventually
 
@@ -111,59 +109,27 @@ def test_a_flood_waits_in_the_broker_and_nothing_is_lost(tmp_path, times):
 @pytest.fixture
 def config(tmp_path, monkeypatch):
     monkeypatch.setenv("AP_URL", "json://127.0.0.1:9/push")
-    return parse(
-        {
-            "site": "S",
-            "timezone": "UTC",
-            "broker": {"port": free_port()},
-            "web": {"port": free_port()},
-            "alerts": {"allow_private_targets": True, "pictures": False},
-            "room": [{"id": "r", "name": "Boys", "building": "North", "floor": "2"}],
-            "sensor": [{"id": "n2-boys-1", "room": "r"}],
-            "staff": [{"id": "ap", "name": "AP", "notify": [{"url_env": "AP_URL"}]}],
-        },
-        base=tmp_path,
-    )
-
-
-@contextlib.asynccontextmanager
-async def running(service):
-    stop = asyncio.Event()
-    task = asyncio.create_task(service.run(stop))
-    try:
-        async with asyncio.timeout(20):
-            await service.ready.wait()
-        yield
-    finally:
-        stop.set()
-        async with asyncio.timeout(20):
-            await task
+    return one_room(tmp_path)
 
 
 async def test_a_store_that_hangs_delays_no_alert(config, monkeypatch):
     """The store takes nothing at all until the alert is out; then it gets everything."""
-    service = Service(config, notifier=RecordingNotifier())
-    write, go_on = service.series.write, threading.Event()
+    write, go_on = SqliteSeries.write, threading.Event()
 
-    def hang(readings, behind):
+    def hang(self, readings, behind):
         assert go_on.wait(60)
-        write(readings, behind)
+        write(self, readings, behind)
 
-    monkeypatch.setattr(service.series, "write", hang)
+    monkeypatch.setattr(SqliteSeries, "write", hang)
     readings = readings_of_puff(start=time.time() - 300)
-
-    async def until(met):
-        while not met():  # noqa: ASYNC110 - threads are waited for
-            await asyncio.sleep(0.01)
-
-    async with running(service), asyncio.timeout(60):
+    async with running(config) as service:
         try:
             for k in range(0, len(readings), 10):
                 await service._commit(readings[k : k + 10], [])
             await until(lambda: service._notifier.sent)
             await until(lambda: service.counters.readings_detected == len(readings))
             assert service.series.count() == 0
-            assert service.latencies.notice.count == 1
+            await until(lambda: service.latencies.notice.count == 1)
             assert service.health.moves()
         finally:
             go_on.set()

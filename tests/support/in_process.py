@@ -6,9 +6,28 @@ import asyncio
 import contextlib
 
 from alerts.notify import RecordingNotifier
+from plumewatch.config import parse
 from plumewatch.service import Service
+from tests.support.broker import free_port
 
-__all__ = ["running", "until"]
+__all__ = ["one_room", "running", "until"]
+
+
+def one_room(base):
+    """Make a configuration of one sensor; the notifier's address is in ``AP_URL``."""
+    return parse(
+        {
+            "site": "S",
+            "timezone": "UTC",
+            "broker": {"port": free_port()},  # nobody answers: readings are put in by the tests
+            "web": {"port": free_port()},
+            "alerts": {"allow_private_targets": True},
+            "room": [{"id": "r", "name": "Boys", "building": "North", "floor": "2"}],
+            "sensor": [{"id": "n2-boys-1", "room": "r"}],
+            "staff": [{"id": "ap", "name": "AP", "notify": [{"url_env": "AP_URL"}]}],
+        },
+        base=base,
+    )
 
 
 @contextlib.asynccontextmanager

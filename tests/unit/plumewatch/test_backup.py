@@ -14,13 +14,13 @@ import time
 import pytest
 
 from plumewatch.backup_command import run_backup, run_restore
-from plumewatch.config import parse
-from plumewatch.service import Service
+from plumewatch.config import load
 from storage.backup import MANIFEST, verify
 from storage.journal import Journal
 from storage.lease import Lease
 from storage.reading import Reading
 from tests.support.broker import free_port
+from tests.support.in_process import running, until
 from tests.support.plumes import readings_of_puff
 
 NOW = 1_790_000_000.0
@@ -49,36 +49,10 @@ def config_file(tmp_path):
     return path
 
 
-def loaded(path):
-    import tomllib
-
-    return parse(tomllib.loads(path.read_text()), base=path.parent)
-
-
-@contextlib.asynccontextmanager
-async def running(path):
-    service = Service(loaded(path))
-    stop = asyncio.Event()
-    task = asyncio.create_task(service.run(stop))
-    async with asyncio.timeout(20):
-        await service.ready.wait()
-    try:
-        yield service
-    finally:
-        stop.set()
-        await task
-
-
-async def until(met):
-    async with asyncio.timeout(20):
-        while not met():  # noqa: ASYNC110 - what is waited for is in other threads
-            await asyncio.sleep(0.01)
-
-
 @pytest.fixture
 async def used(config_file):
     """A data folder with a puff in it, whose service has ended."""
-    async with running(config_file) as service:
+    async with running(load(config_file)) as service:
         readings = readings_of_puff(start=time.time() - 300)
         await service._commit(readings, [])
         await until(lambda: service.writer.state.stored == len(readings))
@@ -124,11 +98,11 @@ def spoil(folder, name, statement):
 
 
 async def test_backups_of_a_service_under_load_are_sound(config_file, tmp_path):
-    async with running(config_file) as service:
+    async with running(load(config_file)) as service:
         stop, began = asyncio.Event(), time.time()
         moments = (began + k / 1000 for k in itertools.count())  # one row of the series each
 
-        async def load():
+        async def busy():
             while not stop.is_set():
                 now = time.time()
                 batch = [
@@ -136,7 +110,7 @@ async def test_backups_of_a_service_under_load_are_sound(config_file, tmp_path):
                 ]
                 await service._commit(batch, [])
 
-        traffic = asyncio.create_task(load())
+        traffic = asyncio.create_task(busy())
         for n in range(3):
             target = tmp_path / f"b{n}.tar"
             code, said = await asyncio.to_thread(back_up, config_file, target)
@@ -146,7 +120,7 @@ async def test_backups_of_a_service_under_load_are_sound(config_file, tmp_path):
         count = service.journal.last_offset()
     code, said = restore(config_file, tmp_path / "b2.tar", force=True)
     assert code == 0, said
-    async with running(config_file) as service:
+    async with running(load(config_file)) as service:
         last = service.journal.last_offset()
         assert 0 < last <= count
         await until(lambda: service._watch.position == last)
