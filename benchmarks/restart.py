@@ -211,13 +211,15 @@ def a_day_in_the_broker(made: Course, port: int, options: argparse.Namespace) ->
             f" {time.monotonic() - began:.0f} s",
             flush=True,
         )
-        stored, _ = made.started()
-        began = time.monotonic()
-        while watcher.look().journal < before + ledger.acknowledged:
-            if time.monotonic() - began > 900:
+        began, stored = time.monotonic(), 0.0
+        made.service = rig.start_service(made.config, "")
+        while (now := watcher.look()).journal < before + ledger.acknowledged:
+            if now.journal > before and not stored:
+                stored = now.at - began
+            if now.at - began > 900:
                 break
-            time.sleep(0.1)
-        print(f"  first stored after {stored:.1f} s, all in {time.monotonic() - began:.0f} s")
+            time.sleep(0.01)
+        print(f"  first stored after {stored:.1f} s, all after {now.at - began:.0f} s")
         time.sleep(_OTHERS_S)
     kept = Counter(
         (r.sensor, r.seq) for r in rig.stored_readings(made.data) if (r.seq or 0) >= _DAY_FROM
