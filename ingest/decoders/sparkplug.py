@@ -2,7 +2,8 @@
 
 ``spBv1.0/<group>/<NBIRTH|NDATA|NDEATH|DBIRTH|DDATA|DDEATH|...>/<edge>[/<device>]``. The part of the
 protobuf schema that is needed is read here by field number. A birth gives names, aliases and
-engineering units; data that arrives before its birth is known only by what it names itself.
+engineering units and data types, which data may leave out, whether they name their metrics or not;
+data that arrives before its birth is known only by what it says itself.
 Integers are two's complement in unsigned fields. `is_null` is a fault, `is_historical` gives a
 reading of its own with the flag `history`. Births and data are `online` only by what they carry;
 a death is `offline`, and the death of an edge node is the death of every device behind it.
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import math
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest.decoders.base import Decoder, gateway_states, stamp_of
@@ -145,11 +146,17 @@ def _metric(data: bytes) -> Metric:
             metric.value = struct.unpack("<d", value)[0]
         elif number == 15 and wire == 2:
             metric.value = value.decode("utf-8", "replace")
-    bits = _SIGNED_BITS.get(metric.datatype or 0)
-    if bits and type(metric.value) is int:
-        low = metric.value & (1 << bits) - 1
-        metric.value = low - (1 << bits) if low >> bits - 1 else low
+    metric.value = _signed(metric.value, metric.datatype)
     return metric
+
+
+def _signed(value: object, datatype: int | None) -> object:
+    """Value of two's complement in an unsigned field; any other value as it is."""
+    bits = _SIGNED_BITS.get(datatype or 0)
+    if not bits or type(value) is not int:
+        return value
+    low = value & (1 << bits) - 1
+    return low - (1 << bits) if low >> bits - 1 else low
 
 
 def _integer(metric: Metric, number: int, value: int) -> None:
@@ -202,15 +209,30 @@ def decode(message: Message, context: Context) -> list[Reading]:
     return _readings(sensor, payload, known, message, context)
 
 
-def _names(kind: str, sensor: str, payload: Payload, context: Context) -> dict[str, list[str]]:
+def _names(kind: str, sensor: str, payload: Payload, context: Context) -> dict[str, list[Any]]:
+    """Name, unit and data type of each metric of ours, by alias and by name (``=<name>``)."""
     key = f"sparkplug {sensor}"
     if kind in _BIRTHS:
-        context.states.units[key] = {
-            str(m.alias): [m.name, m.unit]
-            for m in payload.metrics
-            if m.alias is not None and _is_ours(m.name, m.unit)
-        }
+        known: dict[str, Any] = {}
+        for m in payload.metrics:
+            if _is_ours(m.name, m.unit):
+                known[f"={m.name}"] = [m.name, m.unit, m.datatype]
+                if m.alias is not None:
+                    known[str(m.alias)] = known[f"={m.name}"]
+        context.states.units[key] = known
     return context.states.units.get(key, {})
+
+
+def _completed(metric: Metric, known: dict[str, list[Any]]) -> Metric:
+    """Return a metric with what its birth said of it and it does not say itself."""
+    born = known.get(f"={metric.name}" if metric.name else str(metric.alias))
+    if born is None:
+        return metric
+    name, unit, *more = born
+    datatype = metric.datatype or (more[0] if more else None)
+    return replace(
+        metric, name=name, unit=metric.unit or unit, value=_signed(metric.value, datatype)
+    )
 
 
 def _is_ours(name: str, unit: str) -> bool:
@@ -223,21 +245,19 @@ def _is_ours(name: str, unit: str) -> bool:
 def _readings(
     sensor: str,
     payload: Payload,
-    known: dict[str, list[str]],
+    known: dict[str, list[Any]],
     message: Message,
     context: Context,
 ) -> list[Reading]:
     live: dict[str, object] = {}
     past: dict[int, dict[str, object]] = {}
     events: list[str] = []
-    for metric in payload.metrics:
-        name, unit = metric.name, metric.unit
-        if metric.alias is not None and not name:
-            name, unit = known.get(str(metric.alias), ["", ""])
-        last_word = name.rpartition("/")[2]
+    for sent in payload.metrics:
+        metric = _completed(sent, known)
+        last_word = metric.name.rpartition("/")[2]
         if last_word.lower() == "tamper" and metric.value is True and not metric.historical:
             events.append("tamper")
-        meaning = quantity_of(last_word, unit or None)
+        meaning = quantity_of(last_word, metric.unit or None)
         if meaning is None or type(metric.value) is bool:
             continue
         value = metric.value
@@ -255,11 +275,12 @@ def _readings(
         )
         for when, raw in sorted(past.items())
     ]
+    newest = max((m.timestamp or 0 for m in payload.metrics if not m.historical), default=0) or None
     if live or events or not readings:
         readings.append(
             build_reading(
                 sensor,
-                stamp_of(payload.timestamp, message),
+                stamp_of(payload.timestamp or newest, message),
                 message,
                 context.limits,
                 live,
