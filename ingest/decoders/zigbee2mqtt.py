@@ -51,8 +51,8 @@ def decode(message: Message, context: Context) -> list[Reading]:
     name = levels[1:] if levels[0] == "zigbee2mqtt" else levels
     if not name:
         raise PayloadError(Reason.UNKNOWN_TOPIC, "the topic names no device")
-    if name[0] == "bridge":
-        return _bridge(name[1:], message, context)
+    if name[0] == "bridge" or name[-2:-1] == ["bridge"]:
+        return _bridge(name[name.index("bridge") + 1 :], message, context)
     if name[-1:] == ["availability"] and len(name) > 1:
         return [state_reading(_id(name[:-1]), _word(message, context), message, context)]
     if not message.payload or name[-1] in ("set", "get"):
@@ -60,9 +60,8 @@ def decode(message: Message, context: Context) -> list[Reading]:
     first = message.payload.lstrip()[:1]
     if first == b"{":
         return [_device(_id(name), message, context)]
-    word = availability(message.payload[:16].decode("ascii", "replace"))
-    if word in ("online", "offline") and first not in b"01":
-        return gateway_states(_BRIDGE, _id(name), word, message, context)
+    if message.payload.strip() in (b"online", b"offline"):
+        return [state_reading(_id(name), _word(message, context), message, context)]
     return _attribute(name, message, context)
 
 
@@ -144,13 +143,13 @@ def _device(sensor: str, message: Message, context: Context) -> Reading:
 def _attribute(name: list[str], message: Message, context: Context) -> list[Reading]:
     if len(name) < 2:
         raise PayloadError(Reason.WRONG_TYPE, "neither a JSON object nor an attribute")
-    raw = measured(
-        {name[-1]: decode_text(message.payload)},
-        context.states.units.get(f"zigbee2mqtt {_id(name[:-1])}"),
-    )
-    if not raw:
+    sensor, text = _id(name[:-1]), decode_text(message.payload)
+    events = ("tamper",) if name[-1] == "tamper" and text == "true" else ()
+    raw = measured({name[-1]: text}, context.states.units.get(f"zigbee2mqtt {sensor}"))
+    if not raw and not events:
         return []
-    return context.states.joiner.add(_id(name[:-1]), None, message, context.limits, raw)
+    context.states.child(_BRIDGE, sensor)
+    return context.states.joiner.add(sensor, None, message, context.limits, raw, events=events)
 
 
 DECODER: Final = Decoder(
