@@ -2,14 +2,15 @@
 
 One nested object per driver. A key means what it means *in its driver*: ``TVOC`` is ppb on
 SGP30, CCS811, iAQ-Core and ENS16x, but the VOC index on SGP4X; on any other driver its unit is
-unknown and it is ignored. ``eCO2`` is an estimate from VOC and never taken as CO2. ``Gas`` of a
-BME680 is a resistance and ignored. Particle counts: ``PB...`` are particles above a diameter per
-0.1 L (/100 gives per cm³); SPS30's ``NCPM...`` count from 0.3 µm *up to* a diameter, so the
-differences to ``NCPM10`` are taken.
+unknown and it is ignored, and so is ``NOx`` on any but Sensirion's. ``eCO2`` is an estimate from
+VOC and never taken as CO2. ``Gas`` of a BME680 is a resistance and ignored. Particle counts:
+``PB...`` are particles above a diameter per 0.1 L (/100 gives per cm³); SPS30's ``NCPM...`` count
+from 0.3 µm *up to* a diameter, so the differences to ``NCPM10`` are taken.
 
 - **Identity** is the MQTT topic between prefix and ``SENSOR``. Objects with a suffix (``-1``,
-  ``-52680f``) are devices of their own: ``<topic>:<object>``. Objects without suffix are one
-  device; if two of them measure the same quantity, the first one counts.
+  ``-0x44``, ``-52680f``; with SetOption64 after ``_``) are devices of their own:
+  ``<topic>:<object>``. Objects without suffix are one device; if two of them measure the same
+  quantity, the first one counts.
 - **Time** is local without offset, in the zone of the site (`Context.zone`), unless it carries
   an offset (SetOption52) or ``Epoch`` is present. Before NTP it stands in 1970: receive time
   stands in, flag `time_replaced`.
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DECODER", "decode"]
 
-_CHILD: Final = re.compile(r"(.+)-(?:\d{1,2}|[0-9A-Fa-f]{6,12})")
+_CHILD: Final = re.compile(r"(.+)[-_](?:\d{1,2}|(?:0x)?[0-9A-F]{2}|[0-9A-Fa-f]{6,12})")
 _PER_DL: Final = {
     "PB0.3": "n03",
     "PB0.5": "n05",
@@ -62,13 +63,13 @@ _KEYS: Final = {
     "Illuminance": "light",
     "Battery": "battery",
     "VOC_Raw": "voc_raw",
-    "NOx": "nox_index",
     **_PER_DL,
 }
 _KEYS_OF: Final = {
     **{(d, "TVOC"): "tvoc_ppb" for d in ("SGP30", "CCS811", "IAQ", "ENS160", "ENS16X", "ENS161")},
     **{(d, "TVOC"): "voc_index" for d in ("SGP4X", "SGP40", "SGP41")},
     ("SEN5X", "VOC"): "voc_index",
+    **{(d, "NOx"): "nox_index" for d in ("SEN5X", "SGP4X", "SGP41")},
 }
 _UP_TO: Final = {"NCPM0_5": "n05", "NCPM1_0": "n10", "NCPM2_5": "n25"}
 _NOT_ROOM_AIR: Final = frozenset({"ESP32", "ANALOG", "ENERGY", "COUNTER"})
@@ -197,9 +198,10 @@ def _driver(
     for key, value in part.items():
         quantity = _KEYS.get(key) or _KEYS_OF.get((driver, key))
         if quantity is not None:
-            raw[quantity] = _scaled(value, 0.01) if key in _PER_DL else value
+            raw[quantity] = _scaled(value, 0.01 if key in _PER_DL else 1)
     if "Temperature" in part:
-        raw["temp"] = _celsius(part["Temperature"]) if fahrenheit else part["Temperature"]
+        value = part["Temperature"]
+        raw["temp"] = _celsius(value) if fahrenheit else number(value)
     if "Pressure" in part and hpa is not None:
         raw["pressure"] = _scaled(part["Pressure"], hpa)
     total = number(part.get("NCPM10"))
@@ -213,12 +215,12 @@ def _driver(
 
 
 def _scaled(value: object, factor: float) -> object:
-    plain = number(value) if type(value) is not str else None
+    plain = number(value)
     return None if plain is None else plain * factor
 
 
 def _celsius(value: object) -> object:
-    plain = number(value) if type(value) is not str else None
+    plain = number(value)
     return None if plain is None else round((plain - 32) / 1.8, 4)
 
 
