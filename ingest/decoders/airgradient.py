@@ -17,20 +17,19 @@ key                                quantity         remark
 =================================  ===============  ==========================================
 
 Open Air nests its particle channels under ``channels."1"`` and ``"2"``: the mean of what the two
-agree to report is taken, and a channel that sends nothing is left out. Invalid values are
-omitted by current firmware; old builds print ``atmp 0.00, rhum 0`` for a dead sensor (both are
+report is taken, and what a channel does not send, or only as a fault, is left out. Invalid values
+are omitted by current firmware; old builds print ``atmp 0.00, rhum 0`` for a dead sensor (both are
 then faults) and internal -1 or -1000 (out of range, so faults as well). A ``bootCount`` or
-``boot`` of 0 is a restart.
+``boot`` of 0, or lower than the last one heard, is a restart.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from detection.quantities import QUANTITIES
 from ingest.decoders.base import Decoder, load_object
 from ingest.errors import PayloadError, Reason
-from ingest.validation import build_reading, number, sensor_id
+from ingest.validation import build_reading, check_values, number, sensor_id
 
 if TYPE_CHECKING:
     from ingest.decoders.base import Context
@@ -67,9 +66,10 @@ def decode(message: Message, context: Context) -> list[Reading]:
     channels = content.get("channels")
     if type(channels) is dict:
         parts = [_measured(c) for c in channels.values() if type(c) is dict]
+        valid = [check_values(part)[0] for part in parts]
         for key in dict.fromkeys(k for part in parts for k in part):
-            raw.setdefault(key, _mean(key, [part[key] for part in parts if key in part]))
-    restarted = any(content.get(k) == 0 and content[k] is not False for k in ("bootCount", "boot"))
+            raw.setdefault(key, _mean([values[key] for values in valid if key in values]))
+    restarted = _restarted(f"airgradient {sensor}", content, context)
     if set(raw) <= {"rssi"} and not restarted:
         raise PayloadError(Reason.NO_MEASUREMENT, "no sensor values in the message")
     return [
@@ -107,15 +107,25 @@ def _measured(content: dict[str, Any]) -> dict[str, float | None]:
     raw: dict[str, float | None] = {}
     for key, quantity, per in _FIELDS:
         if key in content:
-            value = number(content[key]) if type(content[key]) is not str else None
+            value = number(content[key])
             raw[quantity] = None if value is None else value / per
     return raw
 
 
-def _mean(quantity: str, values: list[float | None]) -> float | None:
-    accepts = QUANTITIES[quantity].accepts
-    valid = [v for v in values if v is not None and accepts(v)]
-    return sum(valid) / len(valid) if valid else None
+def _mean(values: list[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _restarted(key: str, content: dict[str, Any], context: Context) -> bool:
+    """Whether the count of reports since boot began again."""
+    sent = (number(content.get(k)) for k in ("bootCount", "boot"))
+    counts = [v for v in sent if v is not None]
+    if not counts:
+        return False
+    last = context.states.last
+    before = last[key]["boot"] if key in last else 0
+    last[key] = {"boot": counts[0]}
+    return 0 in counts or counts[0] < before
 
 
 DECODER: Final = Decoder(
