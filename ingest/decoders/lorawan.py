@@ -14,8 +14,12 @@ ChirpStack           ``deviceInfo.devEui``              ``time``; if it differs 
 The Things Stack     ``end_device_ids.dev_eui``, else   ``received_at``
                      ``device_id``
 LORIOT               ``EUI``                            ``ts``
-Milesight gateway    ``devEUI`` (or ``sensor``)         ``time``
+Milesight gateway    ``devEUI`` in any spelling, or     ``time``
+                     ``sensor``
 ===================  =================================  =====================================
+
+The JSON of a Milesight gateway is the integrator's to choose: the frame may be base64 or hex, and
+without ``object`` its outermost members are taken as the decoded object.
 
 EUIs become lower case. The frame counter is the sequence number. ``simulated: true`` (a test from
 the console) is flagged and never alerts. A join, a status report and a codec error of the server
@@ -62,6 +66,8 @@ _ELSYS_PORT: Final = 5
 _GUESSED: Final = (*decentlab.CODECS, elsys.guessed_frame)
 _MODELS: Final = (*milesight.MODELS, *decentlab.MODELS, *elsys.MODELS)
 _AM100: Final = re.compile("am10[2-7]")
+_IS_HEX: Final = re.compile(r"(?:[0-9a-f]{2}){6,}|(?:[0-9A-F]{2}){6,}")
+_EUI_KEYS: Final = ("deveui", "dev_eui", "sensor")
 
 
 def _base64(text: object) -> bytes | None:
@@ -80,6 +86,16 @@ def _hex(text: object) -> bytes | None:
         return bytes.fromhex(text)
     except ValueError as error:
         raise PayloadError(Reason.MALFORMED, "the frame is not hex") from error
+
+
+def _base64_or_hex(text: object) -> bytes | None:
+    """Frame of a gateway whose integrator chose the coding.
+
+    Base64 of nine bytes or more that consists of the digits of hex in one case alone is less
+    likely than one in a hundred thousand.
+    """
+    is_hex = type(text) is str and _IS_HEX.fullmatch(text) is not None
+    return _hex(text) if is_hex else _base64(text)
 
 
 def _count(value: object) -> int | None:
@@ -192,7 +208,8 @@ def chirpstack(message: Message, context: Context) -> list[Reading]:
         flags = ("codec_error",)
     elif event == "status":
         level = content.get("batteryLevel")
-        if type(level) in (int, float) and not content.get("batteryLevelUnavailable"):
+        unknown = content.get("batteryLevelUnavailable") or content.get("externalPowerSource")
+        if type(level) in (int, float) and not unknown:
             raw = {"battery": level}
     elif event not in ("join", "ack"):
         raise PayloadError(Reason.UNKNOWN_TOPIC, f"no integration event is called {event!r}")
@@ -330,20 +347,21 @@ def loriot(message: Message, context: Context) -> list[Reading]:
 def milesight_gateway(message: Message, context: Context) -> list[Reading]:
     """Decode an uplink of a Milesight gateway's embedded network server."""
     content = load_object(message.payload, context.limits)
-    named = content.get("devEUI", content.get("sensor"))
+    members = {key.lower(): value for key, value in content.items()}
+    named = next((members[key] for key in _EUI_KEYS if key in members), None)
     if named is None:
         raise PayloadError(Reason.BAD_ID, "neither devEUI nor sensor names the device")
     return _uplink(
         _eui(named),
-        _base64(content.get("data", content.get("raw"))),
-        dict_of(content.get("object")),
-        stamp_of(content.get("time"), message),
+        _base64_or_hex(members.get("data", members.get("raw"))),
+        dict_of(members.get("object", content)),
+        stamp_of(members.get("time"), message),
         message,
         context,
-        model=text_of(content.get("deviceName")),
-        port=content.get("fPort"),
-        seq=_count(content.get("fCnt")),
-        heard_by=content.get("rxInfo"),
+        model=text_of(members.get("devicename")),
+        port=members.get("fport"),
+        seq=_count(members.get("fcnt")),
+        heard_by=members.get("rxinfo"),
     )
 
 

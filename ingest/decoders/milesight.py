@@ -203,6 +203,7 @@ _CHANNELS_SILENT: Final = {
     (0xFF, 0xFE): 1,
     (0xFF, 0xFF): 2,
 }
+_PRESENCE: Final = (b"\x05\x00\x00", b"\x05\x00\x01")
 _HISTORY: Final = (3, 5, 12, 16, 18)
 """Bytes of a history record after its time."""
 
@@ -282,11 +283,25 @@ def _fits(body: bytes, size: int) -> bool:
     return len(body) == size or body[size : size + 2] in (b"\x20\xce", b"\x21\xce")
 
 
+def guessed_frame(data: bytes) -> Frame:
+    """Read a frame of a device that is not known to be a GS601.
+
+    Raises
+    ------
+    PayloadError
+        `bad_frame`: as `gs601_frame`, or the presence report of an AM300, which would be PM2.5 of
+        0 or 256 µg/m³ and nothing else.
+    """
+    if data in _PRESENCE:
+        raise refuse("a frame that may be of another device")
+    return gs601_frame(data)
+
+
 def _am100_frame(data: bytes) -> Frame:
     return am_frame(data, is_am100=True)
 
 
-CODECS: Final[tuple[Codec, ...]] = (gs601_frame, am_frame)
+CODECS: Final[tuple[Codec, ...]] = (guessed_frame, am_frame)
 MODELS: Final[Models] = (
     (re.compile("gs601"), gs601_frame),
     (re.compile("am10[2-7]"), _am100_frame),
