@@ -1,12 +1,13 @@
 """HALO Smart Sensor: whatever template the integrator typed into it, and ours.
 
-HALO pushes text in which the device replaced its keywords. Three shapes are understood:
+HALO pushes text in which the device replaced its keywords. These shapes are understood:
 
 - our templates (`TEMPLATE`, `HEARTBEAT`), to be pasted into the device's external and heartbeat
   messages;
 - ``{"event": {"Device": {"Name", "Mac", "Ip"}, "ID", "Source", "Value", "Status", "Date",
   "Time"}}`` and ``{"sensorName", "macAddress", "eventType", "localEventDate", "localEventTime"}``
-  as other integrators publish them;
+  as other integrators publish them, and the names of the keywords themselves, in any case
+  (``{"EID", "SOURCE", "MAC", "DATE", "TIME"}``);
 - the alert text ``VAPE1 value 107.4 exceeded 100 at 2019-3-8 13:22:12``.
 
 Values are texts, date and time local to the site and unpadded. Vape and THC become `vendor_vape`,
@@ -52,6 +53,16 @@ _EVENTS: Final = (
     ("smok", "vendor_burning"),
     ("tamper", "tamper"),
 )
+_NAMES: Final = (
+    ("name", ("name", "sensorname")),
+    ("mac", ("mac", "macaddress")),
+    ("event", ("event", "eid", "eventtype", "id")),
+    ("source", ("source",)),
+    ("status", ("status",)),
+    ("date", ("date", "localeventdate")),
+    ("time", ("time", "localeventtime")),
+)
+"""Part of an event, and keys under which integrators send it, in lower case."""
 _KEYWORD: Final = re.compile(rb"%[A-Z]{2,12}(?::[A-Z0-9.]{1,16})?%")
 _ALERT: Final = re.compile(
     r"\s*(\w{1,32}) value ([-+.\deE]{1,32}) exceeded [-+.\deE]{1,32} at (\S{6,10}) (\S{5,8})\s*"
@@ -85,27 +96,12 @@ def decode(message: Message, context: Context) -> list[Reading]:
 
 
 def _parts(content: dict[str, Any]) -> dict[str, Any]:
+    """Parts of an event by our names, from those that its integrator gave them."""
+    flat: dict[str, Any] = {}
     inner = content.get("event")
-    if type(inner) is dict:
-        device = dict_of(inner.get("Device"))
-        return {
-            "name": device.get("Name"),
-            "mac": device.get("Mac"),
-            "event": inner.get("ID"),
-            "source": inner.get("Source"),
-            "status": inner.get("Status"),
-            "date": inner.get("Date"),
-            "time": inner.get("Time"),
-        }
-    if "eventType" in content:
-        return {
-            "name": content.get("sensorName"),
-            "mac": content.get("macAddress"),
-            "event": content["eventType"],
-            "date": content.get("localEventDate"),
-            "time": content.get("localEventTime"),
-        }
-    return content
+    for part in (dict_of(dict_of(inner).get("Device")), dict_of(inner), content):
+        flat.update({key.lower(): value for key, value in part.items() if type(value) is str})
+    return {ours: next((flat[n] for n in names if n in flat), None) for ours, names in _NAMES}
 
 
 def _text_parts(payload: bytes) -> dict[str, Any]:
