@@ -1,8 +1,8 @@
 """InfluxDB line protocol: one reading a line, field names understood by `names`.
 
 Identity is the tag ``device``, ``sensor``, ``sensor_id``, ``device_id``, ``id`` or ``host``, else
-the topic. Time stamps are told apart by magnitude (ns, µs, ms, s). A boolean field ``tamper`` is
-the tamper contact.
+the topic. A field called ``value`` is known by the name of its measurement. Time stamps are told
+apart by magnitude (ns, µs, ms, s). A boolean field ``tamper`` is the tamper contact.
 """
 
 from __future__ import annotations
@@ -108,7 +108,10 @@ def decode(message: Message, context: Context) -> list[Reading]:
     readings: list[Reading] = []
     for point in parse_lines(message.payload):
         name = next((point.tags[k] for k in _IDENTITY if k in point.tags), message.topic)
-        raw = measured({k: v for k, v in point.fields.items() if type(v) is not str})
+        named = point.measurement
+        raw = measured(
+            {named if k == "value" else k: v for k, v in point.fields.items() if type(v) is not str}
+        )
         events = ("tamper",) if point.fields.get("tamper") is True else ()
         if raw or events:
             readings.append(

@@ -173,6 +173,7 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "illumination": ("light", "lx"),
     "light": ("light", "lx"),
     "luminosity": ("light", "lx"),
+    "lux": ("light", "lx"),
     "rssi": ("rssi", "dBm"),
     "signal": ("rssi", "dBm"),
     "wifi_signal": ("rssi", "dBm"),
@@ -320,12 +321,12 @@ def _look_up(name: str, unit: str | None) -> Meaning | None:
             word = word[: tail.start()]
     meaning = _of_word(word, given)
     parts = _CAMEL.sub("_", word)
-    return meaning or (None if parts == word else _of_word(parts, given))
+    return meaning or (None if parts == word else _look_up(parts, given))
 
 
 def _of_word(word: str, given: str | None) -> Meaning | None:
     """Meaning of a name without the unit at its end."""
-    key = re.sub(r"[^a-z0-9]+", "_", word.lower()).strip("_")
+    key = re.sub(r"[^a-z0-9]+", "_", word.lower()).strip("_").removesuffix("_value")
     first, joined, rest = key.partition("_")
     if joined and first in _UNIT_FIRST:
         given, key = given or _UNIT_FIRST[first], rest

@@ -2,10 +2,11 @@
 
 ``P0`` is PM1, ``P1`` is PM10, ``P2`` is PM2.5, ``P4`` is PM4, except that the firmware labels the
 Honeywell HPM's ``P1`` and ``P2`` the other way round. ``N05 ... N10`` of an SPS30 count up to a
-diameter, so differences are taken. With several particle sensors in one station the best one
-(in the order SPS30, SEN5X, NPM, PMS, SDS, HPM) is the station's; each other one is a sensor of its
-own, ``<station>:<PREFIX>``. Climate comes from one sensor, in the order SHT, BME280, others.
-``age`` is how many seconds ago it was measured. Pressure is in Pa.
+diameter, so differences are taken. ``P1`` and ``P2`` of a Shinyei PPD42NS, known by ``durP1``
+beside them, are counts of pulses and ignored. With several particle sensors in one station the best
+one (in the order SPS30, SEN5X, NPM, IPS, PMS, SDS, HPM) is the station's; each other one is a
+sensor of its own, ``<station>:<PREFIX>``. Climate comes from one sensor, in the order SHT, BME280,
+others. ``age`` is how many seconds ago it was measured. Pressure is in Pa.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DECODER", "decode"]
 
-_PARTICLES: Final = ("SPS30", "SEN5X", "NPM", "PMS", "SDS", "HPM", "")
+_PARTICLES: Final = ("SPS30", "SEN5X", "NPM", "IPS", "PMS", "SDS", "HPM", "")
 _MASS: Final = {"P0": "pm1", "P1": "pm10", "P2": "pm25", "P4": "pm4"}
 _UP_TO: Final = {"N05": "n05", "N1": "n10", "N25": "n25"}
 _CLIMATE: Final = ("SHT3X", "SHT", "BME280", "BME680", "HTU21D", "SCD30", "", "BMP280", "BMP")
@@ -58,6 +59,8 @@ def _values(content: dict[str, Any]) -> dict[str, object]:
         kind = item.get("value_type")
         if type(kind) is str:
             values[kind] = number(item.get("value"))
+    if "durP1" in values:
+        values = {kind: value for kind, value in values.items() if kind not in _MASS}
     return values
 
 
