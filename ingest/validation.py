@@ -83,14 +83,14 @@ SILENT_FLAGS: Final = frozenset(
 
 _ALL_ONES: Final = frozenset({65_535.0, 65_534.0})
 NO_VALUE: Final[Mapping[str, frozenset[float]]] = {
-    **dict.fromkeys(("pm1", "pm25", "pm4", "pm10"), _ALL_ONES | {6_553.5, 6_553.4}),
+    **dict.fromkeys(("pm1", "pm25", "pm4", "pm10"), _ALL_ONES | {6_553.5, 6_553.4, 99_999.0}),
     **dict.fromkeys(("tvoc_ppb", "tvoc_ugm3", "voc_raw", "light"), _ALL_ONES),
     "temp": frozenset({85.0}),
 }
 """Numbers inside the range of a quantity that sensors send when they have no value.
 
-Words of sixteen ones, whole and in tenths, and the power-on value of a DS18B20. Particle counts are
-not here: a Plantower sensor says 65535 in 0.1 L when it is full.
+Words of sixteen ones, whole and in tenths, five nines, and the power-on value of a DS18B20.
+Particle counts are not here: a Plantower sensor says 65535 in 0.1 L when it is full.
 """
 
 _DEAD_CLIMATE: Final = (0.0, -45.0)
@@ -286,6 +286,14 @@ def number(value: object) -> float | None:
         if match and (match.end() == len(text) or text[match.end()] in " %°µ"):
             return float(match.group())
     return None
+
+
+def _from_text(value: object) -> object:
+    """Return the number of a text that is nothing else; any other value as it is."""
+    if type(value) is not str:
+        return value
+    text = value.strip()
+    return float(text) if _NUMBER.fullmatch(text) else value
 
 
 def above(total: float, below: float) -> float:
@@ -487,7 +495,7 @@ def build_reading(
     limits : Limits
         Bounds of time.
     raw : mapping of str to object
-        Values, as in `check_values`.
+        Values, as in `check_values`; here, the text of a number is that number.
     events, faults, flags : iterable of str
         What the decoder found; unknown events are dropped.
     seq : int, optional
@@ -502,7 +510,7 @@ def build_reading(
         `bad_time`, or `no_measurement` when there is neither value nor event nor fault.
     """
     time, time_flag = settle_time(stamp, message.received, limits)
-    values, bad = check_values(raw)
+    values, bad = check_values({key: _from_text(value) for key, value in raw.items()})
     for fault in faults:
         values.pop(fault, None)
         if fault not in bad:
