@@ -66,6 +66,7 @@ _ELSYS_PORT: Final = 5
 _GUESSED: Final = (*decentlab.CODECS, elsys.guessed_frame)
 _MODELS: Final = (*milesight.MODELS, *decentlab.MODELS, *elsys.MODELS)
 _AM100: Final = re.compile("am10[2-7]")
+_URL_SAFE: Final = str.maketrans("-_", "+/")
 _IS_HEX: Final = re.compile(r"(?:[0-9a-f]{2}){6,}|(?:[0-9A-F]{2}){6,}")
 _EUI_KEYS: Final = ("deveui", "dev_eui", "sensor")
 
@@ -74,7 +75,7 @@ def _base64(text: object) -> bytes | None:
     if type(text) is not str or not text:
         return None
     try:
-        return base64.b64decode(text, validate=True)
+        return base64.b64decode(text.translate(_URL_SAFE) + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
         raise PayloadError(Reason.MALFORMED, "the frame is not base64") from error
 
@@ -241,7 +242,9 @@ def _chirpstack_time(
     for gateway in list_of(content.get("rxInfo")):
         served = stamp_of(dict_of(gateway).get("nsTime"), message)
         if served is not None and math.isfinite(served):
-            off = stamp is None or not abs(served - stamp) <= context.limits.max_skew_s
+            if stamp is None:
+                return served, False
+            off = not abs(served - stamp) <= context.limits.max_skew_s
             return (served, True) if off else (stamp, False)
     return stamp, False
 
