@@ -10,6 +10,9 @@ Identity: the first of ``sensor_id``, ``device_id``, ``device``, ``sensor``, ``m
 time counts from boot (milliseconds, as many boards do) and is replaced by the receive time. After
 some weeks such a counter passes through numbers that are plausible; so once a device was seen to
 count, its numbers are taken for times again only when one is close to the receive time.
+
+``status`` with the word ``online`` or ``offline`` is birth and will, of the device that the message
+names; all may share one topic.
 """
 
 from __future__ import annotations
@@ -42,6 +45,7 @@ _IDENTITY: Final = (
     "id",
 )
 _TIME: Final = ("time", "timestamp", "ts", "datetime", "unix")
+_WILLS: Final = ("online", "offline")
 _DEPTH: Final = 4
 _PAIR: Final = re.compile(r"([A-Za-z_][\w.]{0,63})=(\S{1,64})")
 
@@ -59,16 +63,19 @@ def decode(message: Message, context: Context) -> list[Reading]:
     lower = {key.lower(): value for key, value in reversed(flat.items())}
     named = next((lower[k] for k in _IDENTITY if type(lower.get(k)) is str and lower[k]), None)
     when = next((lower[k] for k in _TIME if lower.get(k) is not None), None)
-    tamper = lower.get("tamper")
     sensor = sensor_id(named if named is not None else message.topic)
+    raw = measured(flat)
+    tampered = lower.get("tamper") is True
+    will = lower.get("status") in _WILLS
     return [
         build_reading(
             sensor,
             _stamp(sensor, when, message, context),
             message,
             context.limits,
-            measured(flat),
-            events=("tamper",) if tamper is True else (),
+            raw,
+            events=[*(["tamper"] if tampered else []), *([lower["status"]] if will else [])],
+            state=will and not raw and not tampered,
         )
     ]
 

@@ -369,8 +369,9 @@ def measured(
 ) -> dict[str, object]:
     """Return all quantities whose names are certain, in the units of the table.
 
-    The first of several names for one quantity counts. A null or the text "nan" is a fault of
-    its quantity (NaN); a value that is neither number nor the text of one is left out.
+    The first of several names for one quantity counts, and one that is certain as a whole before
+    one of which only the first word and the unit are (``temp_SOIL``). A null or the text "nan" is a
+    fault of its quantity (NaN); a value that is neither number nor the text of one is left out.
 
     Parameters
     ----------
@@ -380,21 +381,31 @@ def measured(
         Units of names, where known from elsewhere.
     """
     raw: dict[str, object] = {}
+    led: list[tuple[Meaning, object]] = []
     for name, value in content.items():
         unit = units.get(name) if units else None
         if type(value) is str and unit is None:
             unit = _unit_after(value)
-        meaning = quantity_of(name, unit) or (_led_by(name, unit) if unit else None)
-        if meaning is None or meaning.quantity in raw:
-            continue
-        if value is None:
-            raw[meaning.quantity] = None
-            continue
-        plain = number(value)
-        if plain is None or (meaning.quantity == "battery" and not 0 <= plain <= 100):
-            continue
-        raw[meaning.quantity] = meaning.value(plain)
+        meaning = quantity_of(name, unit)
+        if meaning is not None:
+            _take(raw, meaning, value)
+        elif unit and (meaning := _led_by(name, unit)) is not None:
+            led.append((meaning, value))
+    for meaning, value in led:
+        _take(raw, meaning, value)
     return raw
+
+
+def _take(raw: dict[str, object], meaning: Meaning, value: object) -> None:
+    """Add a value under its quantity, unless there is one already."""
+    if meaning.quantity in raw:
+        return
+    if value is None:
+        raw[meaning.quantity] = None
+        return
+    plain = number(value)
+    if plain is not None and (meaning.quantity != "battery" or 0 <= plain <= 100):
+        raw[meaning.quantity] = meaning.value(plain)
 
 
 _LEADING: Final = frozenset({"temp", "temperature", "hum", "humidity", "co2", "pressure"})
