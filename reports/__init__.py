@@ -1,0 +1,1 @@
+"""Reports an analyst can defend: figures, tables, files."""

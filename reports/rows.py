@@ -1,0 +1,130 @@
+"""What figures are computed from: one row an incident, a notice, a sensor and day, a span of duty.
+
+Times are Unix seconds; None where the thing did not happen. No row names anybody but staff.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import date
+
+__all__ = [
+    "CONFIRMED",
+    "FALSE",
+    "NOTHING",
+    "TEST",
+    "DutySpan",
+    "IncidentRow",
+    "NoticeRow",
+    "SensorDay",
+]
+
+CONFIRMED, FALSE, NOTHING, TEST = "confirmed", "false_alarm", "nothing_found", "test"
+"""What an adult may say an incident was; empty while nobody said."""
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentRow:
+    """One incident, as its last word is.
+
+    Attributes
+    ----------
+    id, kind, sensor : str
+    room, floor, building, site : str
+        Names for people, as registered now; `room` is the id where the room is no longer known.
+    first_evidence_at, opened_at : float
+        Onset in the air; when the incident was opened.
+    notified_at, acknowledged_at, arrived_at, closed_at : float or None
+        First notice delivered, first acknowledgement, first arrival, end.
+    chain_end_at : float or None
+        When the last step of its escalation was, or will be, due.
+    level : int
+        Highest step of escalation that was carried out: 1 the first people told, 0 nobody.
+    verdict, cause : str
+        Last feedback and the cause of a false alarm; empty without.
+    suppressed_by : str
+        What kept it from being told; empty if nothing did.
+    withdrawn : bool
+        Whether the detector took it back.
+    confidence : float
+        Highest, 0 to 1.
+    """
+
+    id: str
+    kind: str
+    sensor: str
+    room: str
+    first_evidence_at: float
+    opened_at: float
+    floor: str = ""
+    building: str = ""
+    site: str = ""
+    notified_at: float | None = None
+    acknowledged_at: float | None = None
+    arrived_at: float | None = None
+    closed_at: float | None = None
+    chain_end_at: float | None = None
+    level: int = 0
+    verdict: str = ""
+    cause: str = ""
+    suppressed_by: str = ""
+    withdrawn: bool = False
+    confidence: float = field(default=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeRow:
+    """One notice to one target of one person.
+
+    Attributes
+    ----------
+    incident, person, role, channel, reason : str
+        Whose, through what, and why they were told.
+    created_at : float
+    delivered_at : float or None
+        When the provider took it; None if none did.
+    """
+
+    incident: str
+    person: str
+    role: str
+    channel: str
+    reason: str
+    created_at: float
+    delivered_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SensorDay:
+    """How one sensor was on one local day.
+
+    Attributes
+    ----------
+    sensor : str
+    day : date
+        At the school.
+    online_s, expected_s : float
+        Seconds alive, and seconds in which it was looked at and registered.
+    received, missing : int
+        Readings that came, and those its own numbers (`seq`) say never did; of sensors without
+        numbers those its interval says.
+    """
+
+    sensor: str
+    day: date
+    online_s: float
+    expected_s: float
+    received: int
+    missing: int
+
+
+@dataclass(frozen=True, slots=True)
+class DutySpan:
+    """A span in which a person was on duty, Unix seconds, half-open."""
+
+    person: str
+    start: float
+    end: float

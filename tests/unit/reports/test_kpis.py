@@ -1,0 +1,252 @@
+"""Worked by hand from the formulas of `docs/reports.md`."""
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta, timezone
+
+import pytest
+
+from reports.kpis import (
+    Chosen,
+    Rate,
+    alarm_budget,
+    before_after,
+    chosen,
+    kpis,
+    load,
+    outcome,
+    quantile,
+    response,
+    sensor_time,
+    times,
+)
+from reports.rows import DutySpan, IncidentRow, NoticeRow, SensorDay
+
+MONDAY = datetime(2026, 9, 14, 14, 0, tzinfo=UTC).timestamp()
+
+
+def incident(name="i1", *, opened=MONDAY, **known):
+    base = {"kind": "vape", "sensor": "b2", "room": "N2", "first_evidence_at": opened - 8.0}
+    return IncidentRow(id=name, opened_at=opened, **{**base, **known})
+
+
+def notice(name="i1", person="ap", *, at=MONDAY, delivered=True, reason="opened"):
+    return NoticeRow(name, person, "staff", "ntfy", reason, at, at if delivered else None)
+
+
+def sensor_day(sensor="b2", day=date(2026, 9, 14), *, online=86_400.0, received=100, missing=0):
+    return SensorDay(sensor, day, online, 86_400.0, received, missing)
+
+
+def test_nothing_gives_no_figures_rather_than_zeros():
+    found = kpis(Chosen((), ()), ())
+    assert found.outcome.confirmed_rate.value is None
+    assert found.outcome.false_per_sensor_week.value is None
+    assert found.load.per_duty_hour.value is None
+    assert found.sensors.availability.value is None
+    assert found.response.acknowledge.within_5_min.value is None
+    assert found.response.detect == times([])
+    assert times([]).mean_s is None
+    assert found.load.budget.worst == 0
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"), [(0.0, 1.0), (0.25, 2.0), (0.5, 3.0), (0.9, 9.2), (1.0, 11.0)]
+)
+def test_quantiles_are_linear_between_neighbours(share, expected):
+    # place 0.9 x 4 = 3.6: 6.5 + 0.6 x (11 - 6.5) = 9.2
+    assert quantile([1.0, 2.0, 3.0, 6.5, 11.0], share) == pytest.approx(expected)
+
+
+def test_mean_comes_with_median_and_p90():
+    # one slow answer moves the mean to 214 s and leaves the median at 20 s
+    found = times([10.0, 20.0, 612.0])
+    assert (found.n, found.mean_s, found.median_s) == (3, 214.0, 20.0)
+    assert found.p90_s == pytest.approx(20.0 + 0.8 * 592.0)
+
+
+def test_times_of_one_incident_by_their_definitions():
+    row = incident(
+        notified_at=MONDAY + 1.0,
+        acknowledged_at=MONDAY + 41.0,
+        arrived_at=MONDAY + 101.0,
+        closed_at=MONDAY + 300.0,
+    )
+    found = response([row])
+    assert found.detect.mean_s == 8.0  # opened - first evidence
+    assert found.notify.mean_s == 1.0  # first delivered - opened
+    assert found.acknowledge.acknowledged.mean_s == 40.0  # first ack - first notified
+    assert found.arrive.mean_s == 100.0  # arrived - notified
+    assert found.resolve.mean_s == 300.0  # closed - opened
+
+
+def test_unacknowledged_are_counted_and_never_dropped():
+    acked = [
+        incident(f"a{k}", notified_at=MONDAY, acknowledged_at=MONDAY + wait)
+        for k, wait in enumerate((30.0, 90.0, 300.0, 301.0))
+    ]
+    silent = [incident(f"s{k}", notified_at=MONDAY) for k in range(2)]
+    never_told = incident("n", acknowledged_at=MONDAY + 5.0)
+    found = response([*acked, *silent, never_told]).acknowledge
+    assert (found.notified, found.acknowledged.n, found.unacknowledged) == (6, 4, 2)
+    assert found.acknowledged.mean_s == (30 + 90 + 300 + 301) / 4
+    assert found.within_5_min == Rate(3, 6)  # 300 s counts, 301 s does not, silent ones are below
+    # ranked last: 30 90 300 301 inf inf; the median is between 300 and 301, p90 among the silent
+    assert found.median_all_s == 300.5
+    assert found.p90_all_s is None
+    assert found.acknowledged.p90_s is not None
+
+
+def test_acknowledged_on_the_page_before_the_notice_arrived_counts_as_zero():
+    row = incident(notified_at=MONDAY + 3.0, acknowledged_at=MONDAY + 2.0)
+    assert response([row]).acknowledge.acknowledged.mean_s == 0.0
+
+
+def test_escalation_and_missed():
+    rows = [
+        incident("1", level=1, acknowledged_at=MONDAY + 60, chain_end_at=MONDAY + 600),
+        incident("2", level=2, acknowledged_at=MONDAY + 700, chain_end_at=MONDAY + 600),
+        incident("3", level=3, chain_end_at=MONDAY + 600),
+        incident("4", level=2, chain_end_at=MONDAY + 6000),  # still going on: not judged
+        incident("5", level=0),  # nobody to tell: no chain
+    ]
+    found = response(rows, now=MONDAY + 1000)
+    assert found.escalated == Rate(3, 5)
+    assert found.missed == Rate(2, 3)
+
+
+def test_outcomes_sum_and_unknown_stands_apart():
+    verdicts = ["confirmed"] * 6 + ["false_alarm"] * 2 + ["nothing_found"] + [""] * 3
+    rows = [
+        incident(str(k), verdict=verdict, cause="spray" if verdict == "false_alarm" else "")
+        for k, verdict in enumerate(verdicts)
+    ]
+    rows[6] = replace(rows[6], cause="steam")
+    rows[0] = replace(rows[0], withdrawn=True)
+    rows[1] = replace(rows[1], suppressed_by="cooldown")
+    found = outcome(rows, [sensor_day(str(k)) for k in range(28)])
+    assert (found.confirmed, found.false, found.nothing_found, found.unknown) == (6, 2, 1, 3)
+    assert found.incidents == 12
+    assert found.confirmed_rate == Rate(6, 8)
+    assert found.feedback_rate == Rate(8, 12)
+    assert found.causes == {"spray": 1, "steam": 1}
+    assert (found.withdrawn, found.suppressed) == (1, 1)
+    # 2 false alarms x 7 days / 28 sensor-days
+    assert found.false_per_sensor_week.value == 0.5
+
+
+def test_false_alarms_are_for_the_time_online_not_installed():
+    row = incident(verdict="false_alarm", cause="dust")
+    half = [sensor_day(online=43_200.0), sensor_day(day=date(2026, 9, 15), online=0.0)]
+    # one false alarm x 7 / half a day
+    assert outcome([row], half).false_per_sensor_week.value == 14.0
+
+
+def test_tests_and_days_without_school_are_left_out_and_counted():
+    zone = timezone(timedelta(hours=-4))
+    late = datetime(2026, 9, 15, 2, 0, tzinfo=UTC).timestamp()  # still Monday at the school
+    saturday = datetime(2026, 9, 19, 15, 0, tzinfo=UTC).timestamp()
+    rows = [
+        incident("1"),
+        incident("2", opened=late),
+        incident("3", opened=saturday),
+        incident("4", verdict="test"),
+    ]
+    notices = [notice(row.id) for row in rows]
+    days = [sensor_day(), sensor_day(day=date(2026, 9, 19))]
+    found = chosen(rows, notices, days, {date(2026, 9, 14)}, zone)
+    assert [row.id for row in found.incidents] == ["1", "2"]
+    assert [row.incident for row in found.notices] == ["1", "2"]
+    assert found.sensor_days == (days[0],)
+    assert (found.tests, found.off_days) == (1, 1)
+    every = chosen(rows, notices, days, None, zone)
+    assert [row.id for row in every.incidents] == ["1", "2", "3"]
+    assert len(every.sensor_days) == 2
+    assert kpis(found, ()).tests == 1
+
+
+def test_load_for_person_hours_on_duty():
+    notices = [
+        notice(person="ap"),
+        notice(person="dean"),
+        notice(person="dean"),  # the same of the same: a duplicate
+        notice(person="dean", reason="withdrawn"),
+        notice(person="vp", delivered=False),
+    ]
+    duty = [
+        DutySpan("ap", MONDAY, MONDAY + 3600),
+        DutySpan("ap", MONDAY + 1800, MONDAY + 5400),  # overlaps: 1.5 h in all
+        DutySpan("dean", MONDAY, MONDAY + 1800),
+    ]
+    found = load([incident(), incident("i2")], notices, duty)
+    assert (found.notices, found.undelivered) == (4, 1)
+    assert found.per_duty_hour == Rate(4, 2.0)
+    assert found.duplicates == Rate(1, 2)
+
+
+@pytest.mark.parametrize(
+    ("n", "band"), [(6, "fine"), (7, "busy"), (12, "busy"), (13, "over"), (30, "over")]
+)
+def test_hours_of_a_person_by_band(n, band):
+    found = alarm_budget([notice(person="ap", at=MONDAY + k) for k in range(n)])
+    assert {name for name in ("fine", "busy", "over") if getattr(found, name)} == {band}
+    assert found.flood == (n >= 30)
+    assert (found.hours, found.worst) == (1, n)
+
+
+def test_hours_are_of_one_person_and_delivered():
+    notices = [notice(person=f"p{k % 5}", at=MONDAY + k) for k in range(30)]
+    notices += [notice(person="p0", delivered=False)] * 40
+    found = alarm_budget(notices)
+    assert (found.hours, found.fine, found.worst) == (5, 5, 6)
+
+
+def test_availability_and_completeness():
+    days = [
+        sensor_day("b2", online=86_400.0, received=90, missing=10),
+        sensor_day("b3", online=43_200.0, received=50, missing=0),
+    ]
+    gone = incident("o", kind="offline", first_evidence_at=MONDAY - 75.0)
+    found = sensor_time(days, [gone, incident()])
+    assert found.sensors == 2
+    assert found.availability == Rate(1440 + 720, 2880)
+    assert found.completeness == Rate(140, 150)
+    assert found.online_days == 1.5
+    assert found.offline_detect.mean_s == 75.0
+
+
+def test_change_after_a_date_has_an_interval():
+    # 40 in 10 days, then 20 in 10, no more spread than a Poisson: ratio 0.5,
+    # log interval 1.96 x sqrt(1/40 + 1/20) = 0.5368, so 0.5 / 1.7105 to 0.5 x 1.7105
+    found = before_after([4] * 10, [2] * 10)
+    assert found.change == 0.5
+    assert found.dispersion == 1.0
+    assert found.low == pytest.approx(0.5 / 1.71051, rel=1e-4)
+    assert found.high == pytest.approx(0.5 * 1.71051, rel=1e-4)
+
+
+def test_uneven_days_widen_the_interval():
+    even = before_after([4] * 10, [2] * 10)
+    # chi-square 40 x (16 / 4) / 10 = 10 x 4 ... = 40 + 20, by 18 degrees of freedom
+    uneven = before_after([8, 0] * 5, [4, 0] * 5)
+    assert uneven.dispersion == pytest.approx((10 * 16 / 4 + 10 * 4 / 2) / 18)
+    assert uneven.change == even.change
+    assert uneven.low < even.low
+    assert uneven.high > even.high
+
+
+def test_change_to_and_from_nothing():
+    none = before_after([0, 0], [0])
+    assert (none.change, none.low, none.high) == (None, None, None)
+    gone = before_after([3] * 5, [0] * 5)
+    assert gone.after.value == 0.0
+    assert gone.change == pytest.approx(0.5 / 15.5)
+    assert gone.low < gone.change < gone.high
+    assert before_after([], [3]).change is None
+
+
+def test_share_has_an_interval_within_its_bounds():
+    assert Rate(0, 0).interval() is None
+    low, high = Rate(0, 5).interval()
+    assert (low, round(high, 3)) == (0.0, 0.434)
+    low, high = Rate(5, 5).interval()
+    assert (round(low, 3), high) == (0.566, 1.0)
