@@ -43,6 +43,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # the driver's own sockets
 ]
 PASSWORD = "seven blue kettles"
+AXE = (Path(__file__).parent / "vendor/axe.min.js").read_text(encoding="utf-8")
 SHOTS = os.environ.get("PLUMEWATCH_SCREENSHOTS", "")
 
 ROOMS = (
@@ -189,8 +190,8 @@ def site(tmp_path):
     site.close()
 
 
-@pytest.fixture(params=[(390, 844), (1280, 800)], ids=["phone", "desktop"])
-def browser(request, tmp_path):
+@pytest.fixture(scope="module", params=[(390, 844), (1280, 800)], ids=["phone", "desktop"])
+def browser_of_size(request, tmp_path_factory):
     pytest.importorskip("selenium", reason="needs the selenium package")
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
@@ -208,7 +209,7 @@ def browser(request, tmp_path):
         "--disable-component-update",
         "--disable-sync",
         "--disable-dev-shm-usage",
-        f"--user-data-dir={tmp_path / 'profile'}",
+        f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
     ):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
@@ -219,9 +220,18 @@ def browser(request, tmp_path):
         {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500},
     )
     driver.implicitly_wait(5)
-    driver.label = request.node.callspec.id
+    driver.label = "phone" if width < 500 else "desktop"
     yield driver
     driver.quit()
+
+
+@pytest.fixture
+def browser(browser_of_size, site):
+    """One browser a size for all tests, at the site, without cookies and complaints."""
+    browser_of_size.get(f"{site.url}/sign-in")
+    browser_of_size.delete_all_cookies()
+    browser_of_size.get_log("browser")
+    return browser_of_size
 
 
 def shoot(browser, name):
@@ -320,6 +330,43 @@ def test_acknowledge_and_answer_by_clicks(site, browser):
         if entry["level"] == "SEVERE" and "400 (Bad Request)" not in entry["message"]
     ]
     assert complaints == []
+
+
+def judged_by_axe(browser):
+    """What axe-core finds serious or worse on the page that is shown."""
+    browser.execute_script(AXE)
+    found = browser.execute_async_script(
+        "const done = arguments[arguments.length - 1];"
+        "axe.run(document, {resultTypes: ['violations']}).then("
+        "  r => done(r.violations), e => done([{id: String(e), impact: 'critical', nodes: []}]));"
+    )
+    return [
+        (v["id"], v["impact"], [n["html"][:160] for n in v["nodes"]])
+        for v in found
+        if v["impact"] in ("serious", "critical")
+    ]
+
+
+def test_pages_are_sane_for_keyboards_and_screen_readers(site, browser):
+    paths = (
+        "/",
+        "/sign-in",
+        "/incidents",
+        "/incidents/{}",
+        "/rooms/n2-boys",
+        "/sensors",
+        "/levels",
+    )
+    found = {}
+    browser.get(f"{site.url}/sign-in?next=/account")
+    found["/sign-in"] = judged_by_axe(browser)
+    sign_in(browser)
+    for path in (*paths, "/account", "/nowhere"):
+        browser.get(site.url + path.format(site.incident))
+        found[path] = judged_by_axe(browser)
+        assert fits(browser), path
+        shoot(browser, f"axe-{path.strip('/').partition('/')[0] or 'board'}")
+    assert {path: serious for path, serious in found.items() if serious} == {}
 
 
 def test_pages_read_well(site, browser):
