@@ -42,6 +42,9 @@ app.add_typer(export_app, name="export")
 storage_app = typer.Typer(help="Where readings are stored for good.", no_args_is_help=True)
 app.add_typer(storage_app, name="storage")
 
+audit_app = typer.Typer(help="Who signed in, exported and deleted.", no_args_is_help=True)
+app.add_typer(audit_app, name="audit")
+
 staff_app = typer.Typer(help="Who may sign in on the staff page.", no_args_is_help=True)
 app.add_typer(staff_app, name="staff")
 
@@ -302,6 +305,32 @@ def import_readings(
     raise typer.Exit(run_import(config, files, options, time.time()))
 
 
+@audit_app.command("verify")
+def audit_verify(
+    config: ConfigOption = Path("plumewatch.toml"),
+    known: Annotated[
+        str, typer.Option("--head", help="Last hash printed before; it must still be there.")
+    ] = "",
+) -> None:
+    """Prove that no entry of the audit log was changed, removed or put in."""
+    from plumewatch.audit_command import run_verify  # noqa: PLC0415
+
+    raise typer.Exit(run_verify(config, sys.stdout, known=known))
+
+
+@audit_app.command("list")
+def audit_list(
+    config: ConfigOption = Path("plumewatch.toml"),
+    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 50,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON line an entry.")] = False,
+) -> None:
+    """Print entries of the audit log, newest first."""
+    from plumewatch.audit_command import run_list  # noqa: PLC0415
+
+    raise typer.Exit(run_list(config, sys.stdout, limit=limit, as_json=as_json))
+
+
 @app.command("dead-letters")
 def dead_letters(
     number: Annotated[
@@ -424,7 +453,7 @@ def staff_sign_out(
     """Sign a person out everywhere."""
     from plumewatch.staff_command import run_sign_out  # noqa: PLC0415
 
-    raise typer.Exit(run_sign_out(config, person, sys.stdout))
+    raise typer.Exit(run_sign_out(config, person, time.time(), sys.stdout))
 
 
 @mapping_app.command("suggest")

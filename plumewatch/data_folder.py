@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from alerts import schema, series_due
 from alerts.access import schema as access
-from storage import state
+from storage import audit, state
 from storage.errors import StorageCorruptError, StorageUnavailableError
 from storage.lease import BEAT_S, WATCH_S
 from storage.repair import finish_repair, salvage, swap
@@ -180,4 +180,5 @@ def _prepare(connection: sqlite3.Connection) -> None:
     migrate(connection, "state", state.SCRIPTS)
     migrate(connection, "alerts", schema.SCRIPTS)
     migrate(connection, access.COMPONENT, access.SCRIPTS)
+    migrate(connection, audit.COMPONENT, audit.SCRIPTS)
     migrate(connection, series_due.COMPONENT, series_due.SCRIPTS)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import json
-import os
 import sqlite3
 import sys
 from contextlib import closing
@@ -19,6 +17,7 @@ from alerts import level_moves
 from alerts.errors import LevelMoveError
 from alerts.web.levels import probability
 from ingest.decoders import DECODERS
+from plumewatch.audit_command import machine_user
 from plumewatch.config import ConfigError, PlumewatchConfig, load
 from plumewatch.paths import DataPaths
 from plumewatch.status import moment, with_data
@@ -142,7 +141,7 @@ def run_undo(config_path: Path, seq: int, out: TextIO, *, reason: str, who: str,
     if not why:
         sys.stderr.write("--reason: please say why; it stays on record\n")
         return USAGE
-    name = " ".join(who.split())[:60] or _user()
+    name = " ".join(who.split())[:60] or machine_user()
     try:
         with closing(connect(path)) as connection, transaction(connection) as tx:
             move = level_moves.undo(tx, seq, name, now, why)
@@ -157,14 +156,6 @@ def run_undo(config_path: Path, seq: int, out: TextIO, *, reason: str, who: str,
         f" to {move.after:+.3g}\n"
     )
     return DONE
-
-
-def _user() -> str:
-    try:
-        name = getpass.getuser()
-    except (KeyError, OSError):
-        name = f"user {os.getuid()}"
-    return f"{name} on the command line"
 
 
 def _cells(report: LevelReport | None) -> tuple[str, ...]:

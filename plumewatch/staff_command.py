@@ -23,9 +23,12 @@ from alerts.access.passwords import (
     with_password,
 )
 from ingest.decoders import DECODERS
+from plumewatch.audit_command import machine_user
 from plumewatch.config import ConfigError, load
 from plumewatch.paths import DataPaths
 from plumewatch.status import moment
+from storage import audit
+from storage.audit import AuditKind
 from storage.errors import StorageError
 from storage.sqlite import connect, migrate, transaction
 
@@ -92,7 +95,12 @@ def run_password(
         sys.stderr.write(f"{fault}\n")
         return REFUSED
     kept = Hasher().hash(password)
-    ended = _write(config, lambda tx: set_password(tx, member.id, kept, now))
+
+    def set_it(tx: sqlite3.Connection) -> int:
+        audit.append(tx, AuditKind.PASSWORD, machine_user(), {"person": member.id}, now)
+        return set_password(tx, member.id, kept, now)
+
+    ended = _write(config, set_it)
     if ended is None:
         return UNREACHABLE
     over = f"; {ended} of their sessions ended" if ended else ""
@@ -102,7 +110,7 @@ def run_password(
     return DONE
 
 
-def run_sign_out(config_path: Path, person: str, out: TextIO) -> int:
+def run_sign_out(config_path: Path, person: str, now: float, out: TextIO) -> int:
     """Sign a member of staff out everywhere; one who left the configuration too.
 
     Returns
@@ -113,7 +121,12 @@ def run_sign_out(config_path: Path, person: str, out: TextIO) -> int:
     config = _config(config_path)
     if config is None:
         return USAGE
-    ended = _write(config, lambda tx: sessions.end_all(tx, person))
+
+    def end_all(tx: sqlite3.Connection) -> int:
+        audit.append(tx, AuditKind.SIGN_OUT, machine_user(), {"person": person[:80]}, now)
+        return sessions.end_all(tx, person)
+
+    ended = _write(config, end_all)
     if ended is None:
         return UNREACHABLE
     out.write(f"{ended} sessions ended\n")
@@ -186,6 +199,7 @@ def _write(config: PlumewatchConfig, work: Callable[[sqlite3.Connection], T]) ->
         path.parent.mkdir(parents=True, exist_ok=True)
         with closing(connect(path)) as state:
             migrate(state, schema.COMPONENT, schema.SCRIPTS)
+            migrate(state, audit.COMPONENT, audit.SCRIPTS)
             with transaction(state) as tx:
                 return work(tx)
     except (OSError, StorageError, sqlite3.Error) as error:

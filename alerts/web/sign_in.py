@@ -25,6 +25,8 @@ from alerts.access.passwords import (
 from alerts.access.roles import Right
 from alerts.web.desk import Pages, form_of, text_of
 from alerts.web.guard import same_origin
+from storage import audit
+from storage.audit import AuditKind
 
 if TYPE_CHECKING:
     import sqlite3
@@ -90,15 +92,43 @@ class SignInPages(Pages):
                 self._limit.succeeded(_client(request), account)
         if member is None:
             _LOG.warning("a sign-in from %s was refused", _client(request))
+            await self._refused(request, account)
             return self._form(request, after, account, _WRONG, 403)
-        return await self._start(request, member, after)
+        return await self._start(request, member, after, AuditKind.SIGN_IN)
 
     async def sign_out(self, request: Request) -> Response:
         """End the session."""
-        await self._desk.may_act(request)
+        session, _ = await self._desk.may_act(request)
         identity = request.cookies.get(self._desk.cookie, "")
-        await self._desk.write(lambda tx: sessions.end(tx, identity))
+
+        def end(tx: sqlite3.Connection) -> None:
+            sessions.end(tx, identity)
+            self._audit(tx, AuditKind.SIGN_OUT, session.person, request)
+
+        await self._desk.write(end)
         return self._out()
+
+    async def _refused(self, request: Request, account: str) -> None:
+        """Keep that somebody failed; of what was typed only the account, and only if there is one.
+
+        A password is typed into the wrong field now and then.
+        """
+        member = self._member(account)
+        actor = "unknown" if member is None else member.id
+        await self._desk.write(
+            lambda tx: self._audit(tx, AuditKind.SIGN_IN_REFUSED, actor, request)
+        )
+
+    def _audit(
+        self,
+        tx: sqlite3.Connection,
+        kind: AuditKind,
+        actor: str,
+        request: Request,
+        **detail: str,
+    ) -> None:
+        now = self._desk.settings.clock()
+        audit.append(tx, kind, actor, {"address": _client(request), **detail}, now)
 
     async def _known(self, account: str, password: str) -> StaffMember | None:
         """Staff member whose account and password these are."""
@@ -135,12 +165,15 @@ class SignInPages(Pages):
         finally:
             self._waiting -= 1
 
-    async def _start(self, request: Request, member: StaffMember, after: str) -> Response:
+    async def _start(
+        self, request: Request, member: StaffMember, after: str, kind: AuditKind
+    ) -> Response:
         settings = self._desk.settings
         before, now = request.cookies.get(self._desk.cookie, ""), settings.clock()
 
         def renew(tx: sqlite3.Connection) -> str:
             sessions.end(tx, before)
+            self._audit(tx, kind, member.id, request)
             return sessions.start(tx, member.id, now, settings.session_s)
 
         identity = await self._desk.write(renew)
@@ -225,7 +258,7 @@ class SignInPages(Pages):
         kept = await self._hash(lambda: settings.hasher.hash(new))
         await self._desk.write(lambda tx: set_password(tx, member.id, kept, now))
         _LOG.info("%s changed their password", member.id)
-        return await self._start(request, member, "/account?changed=yes")
+        return await self._start(request, member, "/account?changed=yes", AuditKind.PASSWORD)
 
     async def end_all(self, request: Request) -> Response:
         """Sign oneself, or as an administrator anybody, out everywhere."""
@@ -233,7 +266,12 @@ class SignInPages(Pages):
         person = text_of(form, "person")
         if person != session.person and not session.may(Right.ACCOUNTS):
             raise HTTPException(403, "Only administrators sign others out.")
-        await self._desk.write(lambda tx: sessions.end_all(tx, person))
+
+        def end_all(tx: sqlite3.Connection) -> None:
+            sessions.end_all(tx, person)
+            self._audit(tx, AuditKind.SIGN_OUT, session.person, request, person=person[:80])
+
+        await self._desk.write(end_all)
         _LOG.info(
             "%s signed %.64s out everywhere", session.person, person.encode("ascii", "replace")
         )

@@ -29,7 +29,7 @@ from alerts.web import (
     create_app,
 )
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
-from storage import sqlite
+from storage import audit, sqlite
 from storage.registry import Registry, Room, Sensor
 from storage.timeseries import LatestReading
 
@@ -120,6 +120,7 @@ class Site:
         self.db = sqlite.connect(self.database)
         sqlite.migrate(self.db, schema.COMPONENT, schema.SCRIPTS)
         sqlite.migrate(self.db, access.COMPONENT, access.SCRIPTS)
+        sqlite.migrate(self.db, audit.COMPONENT, audit.SCRIPTS)
         hasher = Hasher(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
         with sqlite.transaction(self.db) as tx:
             for person in ("lee", "fox"):

@@ -7,7 +7,7 @@ from alerts.access import schema as access
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
-from storage import sqlite
+from storage import audit, sqlite
 from storage.registry import Registry, Room, Sensor
 
 ROOMS = (
@@ -42,6 +42,7 @@ def database(tmp_path):
     connection = sqlite.connect(path)
     sqlite.migrate(connection, schema.COMPONENT, schema.SCRIPTS)
     sqlite.migrate(connection, access.COMPONENT, access.SCRIPTS)
+    sqlite.migrate(connection, audit.COMPONENT, audit.SCRIPTS)
     connection.close()
     return path
 

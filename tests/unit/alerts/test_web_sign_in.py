@@ -9,7 +9,7 @@ import pytest
 from alerts import repository
 from alerts.access import sessions
 from alerts.policy import AlertPolicy
-from storage import sqlite
+from storage import audit, sqlite
 from tests.unit.alerts.test_web import HOST, PASSWORD, Page
 
 NEW = "nine green umbrellas"
@@ -285,3 +285,21 @@ async def test_names_and_passwords_stay_out_of_the_log(open_page, caplog):
     assert "hunter2" not in caplog.text
     assert PASSWORD not in caplog.text
     assert "forged" not in caplog.text
+
+
+async def test_sign_ins_failed_ones_and_sign_outs_are_in_the_audit_log(open_page):
+    page = open_page()
+    await page.sign_in(password="wrong horse battery")
+    await page.sign_in(account="hunter2 my password", password="x")
+    await page.sign_in()
+    await act(page, "/sign-out")
+    log = list(audit.entries(page.db))
+    assert [(e.kind, e.actor) for e in reversed(log)] == [
+        ("sign_in_refused", "ap"),
+        ("sign_in_refused", "unknown"),
+        ("sign_in", "ap"),
+        ("sign_out", "ap"),
+    ]
+    assert all('"address": "127.0.0.1"' in e.detail for e in log)
+    assert not any("hunter2" in str(e) for e in log)
+    assert audit.verify(page.db).fault == ""

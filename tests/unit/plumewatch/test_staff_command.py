@@ -93,7 +93,7 @@ def test_a_configuration_with_faults(tmp_path, capsys):
     path = tmp_path / "plumewatch.toml"
     path.write_text("site = 1")
     assert set_it(path)[0] == 2
-    assert run_sign_out(path, "ap-north", io.StringIO()) == 2
+    assert run_sign_out(path, "ap-north", NOW, io.StringIO()) == 2
     assert run_list(path, NOW, io.StringIO(), as_json=True) == 2
     assert "site" in capsys.readouterr().err
 
@@ -119,6 +119,6 @@ def test_list_and_sign_out(config, state):
     assert "none" in out.getvalue()
     for person in ("ap-north", "gone"):
         out = io.StringIO()
-        assert run_sign_out(config, person, out) == 0
+        assert run_sign_out(config, person, NOW, out) == 0
         assert out.getvalue() == "1 sessions ended\n"
     assert without_password(load(config)) == ["facilities"]

@@ -1,0 +1,80 @@
+"""``plumewatch audit``: sign-ins, exports and deletions on record, and the proof of it."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+from typing import TYPE_CHECKING, Any, TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from plumewatch.status import DONE, REFUSED, moment, with_data
+from storage import audit
+
+if TYPE_CHECKING:
+    import sqlite3
+    from pathlib import Path
+
+    from plumewatch.config import PlumewatchConfig
+
+__all__ = ["machine_user", "run_list", "run_verify"]
+
+
+def machine_user() -> str:
+    """Name the account of this machine that asks."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        name = f"user {os.getuid()}"
+    return f"{name} on the command line"
+
+
+def run_verify(config_path: Path, out: TextIO, *, known: str = "") -> int:
+    """Compute the chain of the audit log anew.
+
+    Returns
+    -------
+    int
+        0 whole, 1 not, 2 bad configuration, 3 there is no data folder of a service to read.
+    """
+
+    def show(_config: PlumewatchConfig, state: sqlite3.Connection) -> int:
+        found = audit.verify(state, known)
+        if found.fault:
+            out.write(f"audit log: {found.fault}\n")
+            return REFUSED
+        out.write(f"audit log whole: {found.entries} entries; last hash {found.head or 'none'}\n")
+        return DONE
+
+    return with_data(config_path, lambda paths: paths.state, show)
+
+
+def run_list(config_path: Path, out: TextIO, *, limit: int, as_json: bool) -> int:
+    """Print the newest entries, newest first.
+
+    Returns
+    -------
+    int
+        As `run_verify`, never 1.
+    """
+
+    def show(config: PlumewatchConfig, state: sqlite3.Connection) -> int:
+        found = list(audit.entries(state, limit))
+        if as_json:
+            out.writelines(_line(entry) + "\n" for entry in found)
+            return DONE
+        table = Table("No.", "When", "Who", "What", "Detail")
+        for entry in found:
+            texts: tuple[Any, ...] = (entry.actor, entry.kind, entry.detail)
+            table.add_row(str(entry.seq), moment(entry.at, config), *(Text(t) for t in texts))
+        Console(file=out).print(table)
+        return DONE
+
+    return with_data(config_path, lambda paths: paths.state, show)
+
+
+def _line(entry: audit.Entry) -> str:
+    return json.dumps({**entry._asdict(), "detail": json.loads(entry.detail)})

@@ -1,0 +1,169 @@
+"""Who did what with the records: append-only, each entry sealed by the hash of the one before.
+
+Format
+------
+Table ``audit`` of the state database (component ``"audit"``), one row an entry, numbered from 1
+without gaps. ``hash`` is the SHA-256, in hex, of the JSON array ``[previous hash, seq, at, kind,
+actor, detail]`` in UTF-8 without spaces, with ``detail`` as the text that is stored; the first
+entry's previous hash is empty. Triggers refuse changes and deletions, and entries are never
+deleted by retention.
+
+What it proves
+--------------
+An entry that was changed, removed or put in between breaks the chain, and `verify` says where. Who
+can write the file can also cut the newest entries off, or make the whole chain anew: keep the last
+hash that `verify` printed somewhere else, and ask later whether it is still in the chain.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from storage.dead_letters import visible
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["COMPONENT", "SCRIPTS", "AuditKind", "Entry", "Verified", "append", "entries", "verify"]
+
+COMPONENT: Final = "audit"
+_LONGEST: Final = 4000
+
+_V1: Final = """
+CREATE TABLE audit (
+    seq INTEGER PRIMARY KEY,
+    at REAL NOT NULL,
+    kind TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    hash TEXT NOT NULL UNIQUE
+) STRICT;
+CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit
+BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit
+BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+"""
+
+SCRIPTS: Final[tuple[str, ...]] = (_V1,)
+"""Script k leads from schema k to k + 1. Published scripts never change."""
+
+
+class AuditKind(StrEnum):
+    """What an entry is about."""
+
+    SIGN_IN = "sign_in"
+    SIGN_IN_REFUSED = "sign_in_refused"
+    SIGN_OUT = "sign_out"
+    PASSWORD = "password"  # noqa: S105 - the word, not one
+    EXPORT = "export"
+    RERUN = "rerun"
+    RETENTION = "retention"
+    HOLD = "hold"
+    RELEASE = "release"
+
+
+class Entry(NamedTuple):
+    """One entry, as it is stored."""
+
+    seq: int
+    at: float
+    kind: str
+    actor: str
+    detail: str
+    hash: str
+
+
+class Verified(NamedTuple):
+    """What `verify` found.
+
+    Attributes
+    ----------
+    entries : int
+    head : str
+        Hash of the newest entry; empty if there is none.
+    fault : str
+        What is wrong, and at which entry first; empty if nothing is.
+    """
+
+    entries: int
+    head: str
+    fault: str
+
+
+def append(
+    tx: sqlite3.Connection,
+    kind: AuditKind,
+    actor: str,
+    detail: Mapping[str, str | float | None],
+    at: float,
+) -> Entry:
+    """Add an entry; it is there if and only if the transaction commits.
+
+    Parameters
+    ----------
+    tx : sqlite3.Connection
+        In a transaction on the state database.
+    kind : AuditKind
+    actor : str
+        Id of a member of staff, or the account of the machine.
+    detail : mapping
+        What it was about; no secret, nobody but staff.
+    at : float
+        Unix seconds.
+
+    Raises
+    ------
+    ValueError
+        If the detail is longer than 4000 characters as JSON.
+    """
+    text = json.dumps(dict(detail), sort_keys=True, allow_nan=False)
+    if len(text) > _LONGEST:
+        raise ValueError(f"detail of an audit entry: {len(text)} characters, {_LONGEST} allowed")
+    row = tx.execute("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1").fetchone()
+    seq, previous = (1, "") if row is None else (row["seq"] + 1, row["hash"])
+    who, when = visible(actor.encode("utf-8", "backslashreplace"))[:80], float(at)
+    sealed = _hash(previous, seq, when, kind.value, who, text)
+    entry = Entry(seq, when, kind.value, who, text, sealed)
+    tx.execute("INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?)", entry)
+    return entry
+
+
+def entries(db: sqlite3.Connection, limit: int = -1) -> Iterator[Entry]:
+    """Yield entries, newest first, at most `limit` if that is not negative."""
+    for row in db.execute("SELECT * FROM audit ORDER BY seq DESC LIMIT ?", (limit,)):
+        yield Entry(*row)
+
+
+def verify(db: sqlite3.Connection, known: str = "") -> Verified:
+    """Compute the chain anew.
+
+    Parameters
+    ----------
+    db : sqlite3.Connection
+        State database.
+    known : str
+        A hash that an earlier `verify` printed; it must still be in the chain.
+    """
+    previous, count, seen = "", 0, not known
+    for row in db.execute("SELECT * FROM audit ORDER BY seq"):
+        entry = Entry(*row)
+        count += 1
+        if entry.seq != count:
+            return Verified(count, previous, f"entry {count} is missing")
+        if entry.hash != _hash(previous, *entry[:5]):
+            return Verified(count, previous, f"entry {count} is not what was written")
+        previous = entry.hash
+        seen = seen or previous == known
+    fault = "" if seen else f"the entry with hash {known[:64]} is not in the log any more"
+    return Verified(count, previous, fault)
+
+
+def _hash(previous: str, seq: int, at: float, kind: str, actor: str, detail: str) -> str:
+    sealed = json.dumps(
+        [previous, seq, at, kind, actor, detail], ensure_ascii=False, separators=(",", ":")
+    )
+    return hashlib.sha256(sealed.encode()).hexdigest()

@@ -1,0 +1,126 @@
+"""The audit log can be added to and proved, and nothing else."""
+
+import hashlib
+import json
+import sqlite3
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from storage import audit
+from storage.audit import AuditKind, append, entries, verify
+from storage.sqlite import connect, migrate, transaction
+
+NOW = 1_788_789_900.25
+
+
+@pytest.fixture
+def db():
+    opened = connect(":memory:")
+    migrate(opened, audit.COMPONENT, audit.SCRIPTS)
+    yield opened
+    opened.close()
+
+
+def fill(db, n=5):
+    with transaction(db) as tx:
+        for k in range(n):
+            append(tx, AuditKind.EXPORT, f"an{k}", {"file": f"report-{k}.pdf", "rows": k}, NOW + k)
+
+
+def unlocked(db, statement, *arguments):
+    """Change the file behind the back of the triggers."""
+    db.execute("DROP TRIGGER audit_no_update")
+    db.execute("DROP TRIGGER audit_no_delete")
+    db.execute(statement, arguments)
+
+
+def test_empty_log_is_whole(db):
+    assert verify(db) == (0, "", "")
+
+
+def test_entries_come_back_newest_first(db):
+    fill(db)
+    found = list(entries(db, 2))
+    assert [e.seq for e in found] == [5, 4]
+    assert json.loads(found[0].detail) == {"file": "report-4.pdf", "rows": 4}
+    assert verify(db) == (5, found[0].hash, "")
+
+
+def test_the_hash_is_the_documented_one(db):
+    fill(db, 1)
+    (entry,) = entries(db)
+    text = f'["",1,{NOW},"export","an0",' + json.dumps(entry.detail) + "]"
+    assert entry.hash == hashlib.sha256(text.encode()).hexdigest()
+
+
+@pytest.mark.parametrize("statement", ["UPDATE audit SET actor = 'x'", "DELETE FROM audit"])
+def test_the_database_refuses_changes(db, statement):
+    fill(db)
+    with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+        db.execute(statement)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("at", 1.0), ("kind", "sign_in"), ("actor", "me"), ("detail", "{}"), ("hash", "0" * 64)],
+)
+def test_a_changed_entry_is_found(db, column, value):
+    fill(db)
+    unlocked(db, f"UPDATE audit SET {column} = ? WHERE seq = 3", value)  # noqa: S608 - ours
+    assert "entry 3" in verify(db).fault
+
+
+@pytest.mark.parametrize("seq", [1, 3])
+def test_a_removed_entry_is_found(db, seq):
+    fill(db)
+    unlocked(db, "DELETE FROM audit WHERE seq = ?", seq)
+    assert verify(db).fault == f"entry {seq} is missing"
+
+
+def test_entries_cut_off_are_found_by_a_hash_kept_elsewhere(db):
+    fill(db)
+    head = verify(db).head
+    assert verify(db, known=head).fault == ""
+    unlocked(db, "DELETE FROM audit WHERE seq = 5")
+    assert verify(db).fault == ""
+    assert "not in the log any more" in verify(db, known=head).fault
+
+
+def test_what_is_rolled_back_was_never_there(db):
+    fill(db, 2)
+    db.execute("BEGIN")
+    append(db, AuditKind.EXPORT, "an", {}, NOW)
+    db.execute("ROLLBACK")
+    assert verify(db).entries == 2
+
+
+def test_a_detail_too_long_or_no_number_is_refused(db):
+    with transaction(db) as tx:
+        with pytest.raises(ValueError, match="4000 allowed"):
+            append(tx, AuditKind.EXPORT, "an", {"x": "y" * 5000}, NOW)
+        with pytest.raises(ValueError, match="not JSON compliant"):
+            append(tx, AuditKind.EXPORT, "an", {"x": float("nan")}, NOW)
+    assert verify(db).entries == 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.text(), st.dictionaries(st.text(max_size=8), st.text(max_size=30), max_size=3)
+        ),
+        max_size=5,
+    )
+)
+def test_any_text_keeps_the_chain(found):
+    with connect(":memory:") as db:
+        migrate(db, audit.COMPONENT, audit.SCRIPTS)
+        with transaction(db) as tx:
+            for actor, detail in found:
+                entry = append(tx, AuditKind.SIGN_IN, actor, detail, NOW)
+                assert json.loads(entry.detail) == detail
+                assert entry.actor.isprintable()
+        assert verify(db)[::2] == (len(found), "")
+    db.close()
