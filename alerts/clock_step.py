@@ -50,7 +50,7 @@ class ClockSteps:
 
 
 def move_deadlines(tx: sqlite3.Connection, now: float, by_s: float) -> None:
-    """Move what incidents, cooldowns and notices wait for.
+    """Move what incidents, steps of escalation, cooldowns and notices wait for.
 
     The pump does not wait for this: a notice may be due again by the new time already. So due times
     are moved where they are nearer to the old time than to the new one.
@@ -76,4 +76,5 @@ def move_deadlines(tx: sqlite3.Connection, now: float, by_s: float) -> None:
         " next_deadline = next_deadline + ?1 WHERE status <> 'resolved'",
         (by_s,),
     )
+    tx.execute("UPDATE escalation_step SET due_at = due_at + ? WHERE done_at IS NULL", (by_s,))
     tx.execute("UPDATE cooldown SET until = until + ?", (by_s,))

@@ -2,59 +2,75 @@
 
 The consumer of the journal commits detector state, incidents, outbox and cursor together, so a
 crash repeats a batch or none of it. Nothing here opens, commits, sleeps, logs or reads a clock;
-`now` comes with every call. The rules are in `alerts.incidents`, the rows in
-`alerts.repository`; this module joins them.
+`now` comes with every call. The rules are in `alerts.lifecycle`, the rows in `alerts.repository`,
+`alerts.escalation` and `alerts.silences`, the words to people in `alerts.telling`; this module
+joins them.
 
 Within a batch each event is judged at the moment it speaks of, not at the end of the batch:
 incidents that had gone quiet by then are resolved first, so a replay in large batches gives what
-small ones give.
+small ones give. Steps of an escalation wait for people, and so run by the clock: never several at
+once because a batch spans their deadlines.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Protocol
 from zoneinfo import ZoneInfo
 
-from alerts import level_moves, repository
-from alerts.errors import UnknownIncidentError
+from alerts import escalation, level_moves, repository, silences
+from alerts.duty.roster import Ring
+from alerts.errors import UnknownIncidentError, UnknownStaffError
+from alerts.escalation import Action
 from alerts.incidents import (
+    SYSTEM,
+    AckExpired,
     Acknowledged,
-    CancelUnsent,
     Delivered,
     Detected,
     EndCooldown,
     Feedback,
+    HandedOver,
+    Hold,
     Incident,
     NewIncident,
     Page,
     Record,
+    Resolved,
     Rules,
     StartCooldown,
+    Status,
+    Stop,
+    TellHandedOver,
+    TellRecovered,
+    TellTaken,
     TellWithdrawn,
     Tick,
-    follows,
-    step,
+    TimeAcknowledgement,
 )
-from alerts.notice import Notice, NoticeReason, Priority
-from alerts.policy import channel_of, target_id
-from alerts.routing.labels import incident_labels
+from alerts.lifecycle import follows, step
+from alerts.notice import NoticeReason
+from alerts.severity import repeat_window_s
+from alerts.telling import Teller, labels_of
 from detection.events import EventKind, EventPhase
 from storage.registry import Room
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from alerts.incidents import Input, Verdict
+    from alerts.escalation import EscalationStep
+    from alerts.incidents import Input, Step, Verdict
+    from alerts.notice import Notice
     from alerts.policy import AlertPolicy
+    from alerts.severity import Severity
+    from alerts.silences import Silence
     from detection.events import Event
     from storage.registry import Registry
 
 __all__ = ["AlertEngine", "AlertRecord", "Told"]
 
-_URGENT: Final = frozenset({EventKind.VAPE, EventKind.SMOKE})
 _REPLAY: Final = "replay"
 
 
@@ -122,6 +138,7 @@ class AlertEngine:
         self.replay = replay
         self._rules = Rules(policy.quiet_s, policy.silent_s, policy.cooldown_s)
         self._zone = ZoneInfo(policy.zone)
+        self._teller = Teller(registry, policy)
 
     def on_events(
         self, tx: sqlite3.Connection, events: Iterable[Event], now: float
@@ -144,36 +161,80 @@ class AlertEngine:
         records: list[AlertRecord] = []
         for event in events:
             at = _said_at(event, now)
-            records += self.on_time(tx, at)
+            records += self._settle(tx, at, now)
             records += self._on_event(tx, event, at, now)
         return records
 
     def on_time(self, tx: sqlite3.Connection, now: float) -> list[AlertRecord]:
-        """Resolve what has gone quiet; tell what outlasted its cooldown."""
-        records: list[AlertRecord] = []
-        while (incident := repository.first_due(tx, now)) is not None:
-            deadline = incident.next_deadline()
-            _, more = self._apply(tx, incident, Tick(now if deadline is None else deadline))
-            records += more
+        """Resolve what has gone quiet, tell what outlasted its hold, ask the next people."""
+        records = self._settle(tx, now, now)
+        while (due := escalation.first_due(tx, now)) is not None:
+            records += self._take_step(tx, due, now)
         return records
 
     def next_deadline(self, tx: sqlite3.Connection) -> float | None:
         """When `on_time` will have something to do; None if never."""
-        return repository.next_incident_deadline(tx)
+        due = (repository.next_incident_deadline(tx), escalation.next_deadline(tx))
+        return min((at for at in due if at is not None), default=None)
 
     def acknowledge(
         self, tx: sqlite3.Connection, incident_id: str, by: str, now: float, *, channel: str = ""
     ) -> Incident:
-        """Record that a person takes an incident; unsent pages of it are cancelled.
+        """Record that a person takes an incident; nobody else is asked, those told hear who has it.
 
-        A second acknowledgement, or one after the end, is recorded and changes nothing else.
+        A second acknowledgement, or one after the end, is recorded and changes nothing else. One
+        that is not followed by any word runs out (`alerts.pace`).
+
+        Parameters
+        ----------
+        tx : sqlite3.Connection
+        incident_id : str
+        by : str
+            Id of the member of staff; another name where somebody else signed in.
+        now : float
+            Unix seconds.
+        channel : str
+            How they said it, such as ``"ntfy"`` or ``"page"``.
 
         Raises
         ------
         UnknownIncidentError
         """
-        incident, _ = self._apply(tx, self._load(tx, incident_id), Acknowledged(by, now, channel))
-        return incident
+        return self._hear(tx, incident_id, Acknowledged(by, now, channel), now)
+
+    def hand_over(
+        self,
+        tx: sqlite3.Connection,
+        incident_id: str,
+        by: str,
+        to: str,
+        now: float,
+        *,
+        channel: str = "",
+    ) -> Incident:
+        """Let another member of staff have an incident; they are told, and their time begins.
+
+        Raises
+        ------
+        UnknownIncidentError
+        UnknownStaffError
+            If `to` is no member of staff that can be reached.
+        """
+        member = self.policy.member(to)
+        if member is None or not member.targets:
+            raise UnknownStaffError(f"{to[:40]!r} is no member of staff with a channel")
+        return self._hear(tx, incident_id, HandedOver(by, to, now, channel), now)
+
+    def resolve(
+        self, tx: sqlite3.Connection, incident_id: str, by: str, now: float, *, channel: str = ""
+    ) -> Incident:
+        """Record that a person says it is over; nobody is asked any more.
+
+        Raises
+        ------
+        UnknownIncidentError
+        """
+        return self._hear(tx, incident_id, Resolved(by, now, channel), now)
 
     def feedback(
         self,
@@ -197,7 +258,7 @@ class AlertEngine:
             If verdict, cause and note do not fit.
         """
         said = Feedback(by, verdict, now, cause, note)
-        incident, _ = self._apply(tx, self._load(tx, incident_id), said)
+        incident = self._hear(tx, incident_id, said, now)
         repository.add_feedback(tx, incident_id, said)
         level_moves.on_feedback(tx, incident, said)
         return incident
@@ -206,16 +267,181 @@ class AlertEngine:
         """Record that a notice reached a person; the cooldown starts at the first page."""
         incident = self._load(tx, told.incident)
         if told.notice.reason is NoticeReason.OPENED:
-            self._apply(tx, incident, Delivered(told.person, told.channel, now))
+            self._apply(tx, incident, Delivered(told.person, told.channel, now), now)
         else:
             detail = f"{told.notice.reason.value}: {told.person} by {told.channel}"
-            repository.add_history(tx, incident.id, Record(now, "plumewatch", "notified", detail))
+            repository.add_history(tx, incident.id, Record(now, SYSTEM, "notified", detail))
+
+    def add_silence(
+        self,
+        tx: sqlite3.Connection,
+        *,
+        matchers: Sequence[str],
+        owner: str,
+        reason: str,
+        starts_at: float,
+        ends_at: float,
+        now: float,
+    ) -> Silence:
+        """Mute what matches from `starts_at` until before `ends_at`; see `alerts.silences.add`.
+
+        Raises
+        ------
+        SilenceError
+            With every fault.
+        """
+        return silences.add(
+            tx,
+            matchers=matchers,
+            owner=owner,
+            reason=reason,
+            starts_at=starts_at,
+            ends_at=ends_at,
+            now=now,
+        )
+
+    def end_silence(self, tx: sqlite3.Connection, silence_id: int, by: str, now: float) -> Silence:
+        """End a silence early; what it held and is still going on is told within a second.
+
+        Raises
+        ------
+        SilenceError
+            If there is none of this number.
+        """
+        ended = silences.end(tx, silence_id, by, now)
+        for incident in repository.held_by(tx, ended.key):
+            repository.save(tx, replace(incident, held_until=now))
+        return ended
+
+    def _hear(self, tx: sqlite3.Connection, incident_id: str, given: Input, now: float) -> Incident:
+        incident, _ = self._apply(tx, self._load(tx, incident_id), given, now)
+        return incident
 
     def _load(self, tx: sqlite3.Connection, incident_id: str) -> Incident:
         incident = repository.load(tx, incident_id)
         if incident is None:
             raise UnknownIncidentError(f"no incident {incident_id[:40]!r}")
         return incident
+
+    def _settle(self, tx: sqlite3.Connection, at: float, now: float) -> list[AlertRecord]:
+        """Let time pass over incidents, each at its own deadline, up to `at`."""
+        records: list[AlertRecord] = []
+        while (incident := repository.first_due(tx, at)) is not None:
+            deadline = incident.next_deadline()
+            due = at if deadline is None else min(deadline, at)
+            repository.save(tx, incident)  # deadlines that a clock step moved apart meet again
+            records += self._tick(tx, incident, due, now)
+        return records
+
+    def _tick(
+        self, tx: sqlite3.Connection, incident: Incident, at: float, now: float
+    ) -> list[AlertRecord]:
+        held = incident.held_until is not None
+        hold = self._hold(tx, incident, incident.severity_at(at), at) if held else None
+        _, records = self._apply(tx, incident, Tick(at, hold), now)
+        return records
+
+    def _take_step(
+        self, tx: sqlite3.Connection, due: EscalationStep, now: float
+    ) -> list[AlertRecord]:
+        """Run a step that is due; those behind it keep their distance."""
+        incident = self._load(tx, due.incident)
+        escalation.shift(tx, incident.id, now - due.due_at)
+        if due.action is Action.TELL:
+            muted = self._muted(tx, incident, now)
+            if muted is not None:
+                escalation.shift(tx, incident.id, muted.until - now)
+                return []
+            self._tell_ring(tx, incident, due, now)
+        elif due.action is Action.END:
+            escalation.finish(tx, due, now, "nobody answered")
+            self._note(tx, incident, now, "nobody answered", "everybody was told")
+        elif due.action is Action.REMIND:
+            escalation.finish(tx, due, now, "reminded")
+            self._remind(tx, incident, now)
+        else:
+            escalation.finish(tx, due, now, "no word")
+            return self._reopen(tx, incident, now)
+        return []
+
+    def _tell_ring(
+        self, tx: sqlite3.Connection, incident: Incident, due: EscalationStep, now: float
+    ) -> None:
+        people = [candidate.person for candidate in due.ring.people]
+        waited = "" if due.seq == 1 else "Nobody has answered yet."
+        count = self._teller.page(tx, incident, people, now, round_=due.round, note=waited)
+        escalation.finish(tx, due, now, f"{count} notices")
+        if count:
+            what = "paged" if due.seq == 1 else "escalated"
+            detail = f"{due.ring.name}, {count} notice{'s' if count > 1 else ''}: " + "; ".join(
+                f"{c.person} ({c.why})" for c in due.ring.people
+            )
+            self._note(tx, incident, now, what, detail)
+            return
+        following = escalation.next_of(tx, incident.id)
+        if following is None or following.action is not Action.TELL:
+            return
+        if following.round == due.round:
+            escalation.shift(tx, incident.id, now - following.due_at)
+
+    def _remind(self, tx: sqlite3.Connection, incident: Incident, now: float) -> None:
+        pace = self.policy.pace
+        minutes = round(pace.acknowledged_for_s / 60), round(pace.reminded_for_s / 60)
+        note = (
+            f"No word for {minutes[0]} min: what did you find?"
+            f" In {minutes[1]} min others are told again."
+        )
+        count = self._teller.remind(tx, incident, now, note)
+        self._note(tx, incident, now, "reminded" if count else "nobody to remind", "")
+
+    def _reopen(self, tx: sqlite3.Connection, incident: Incident, now: float) -> list[AlertRecord]:
+        incident, records = self._apply(tx, incident, AckExpired(now), now)
+        rings = escalation.chain(tx, incident.id) or self._rings(incident, now)
+        self._begin(tx, incident, rings, now)
+        return records
+
+    def _begin(
+        self, tx: sqlite3.Connection, incident: Incident, rings: Sequence[Ring], now: float
+    ) -> None:
+        """Write the chain down and tell the first ring."""
+        rings = rings or (Ring("nobody", ()),)
+        seq, round_ = escalation.last_round(tx, incident.id)
+        steps = escalation.plan(
+            incident.id,
+            rings,
+            incident.severity,
+            now,
+            self.policy.pace,
+            seq=seq + 1,
+            first_round=round_ + 1,
+        )
+        escalation.add(tx, steps)
+        while (due := escalation.next_of(tx, incident.id)) is not None and due.due_at <= now:
+            self._take_step(tx, due, now)
+        if not repository.has_notices(tx, incident.id):
+            self._note(tx, incident, now, "nobody to tell", "nobody in it has a channel")
+
+    def _rings(self, incident: Incident, now: float) -> tuple[Ring, ...]:
+        return self.policy.rings(labels_of(incident, self.registry), now)
+
+    def _hold(
+        self, tx: sqlite3.Connection, incident: Incident, severity: Severity, at: float
+    ) -> Hold | None:
+        """Return what keeps an incident from being told at a moment; None if nothing does."""
+        muted = self._muted(tx, incident, at)
+        if muted is not None:
+            return muted
+        cooldown = repository.cooldown(tx, incident.kind, incident.room)
+        if cooldown is None or cooldown[0] <= at or severity.rank > cooldown[1].rank:
+            return None
+        return Hold(cooldown[0], "cooldown", "cooldown after the last notice")
+
+    def _muted(self, tx: sqlite3.Connection, incident: Incident, at: float) -> Hold | None:
+        labels = labels_of(incident, self.registry)
+        silence = silences.muting(tx, labels, at)
+        if silence is None:
+            return None
+        return Hold(silence.ends_at, silence.key, f"{silence.key} by {silence.owner}")
 
     def _room(self, event: Event) -> Room | None:
         """Where it happened; an outage of several sensors is a place of its own."""
@@ -232,10 +458,10 @@ class AlertEngine:
             return []
         room = self._room(event)
         late = not self.replay and now - event.alerted > self.policy.late_s
-        incident = None
-        new = None
+        incident, given = None, None
         if heard is not None and heard[1] is not None:
             incident = self._load(tx, heard[1])
+            given = Detected(event, at)
         elif (
             room is not None
             and not late
@@ -245,19 +471,38 @@ class AlertEngine:
             and event.phase is not EventPhase.WITHDRAWN
         ):
             incident = repository.open_incident(tx, event.kind, room.id)
-            if incident is None:
-                new = NewIncident(
-                    self._new_id(tx, at),
-                    room.id,
-                    repository.cooldown_until(tx, event.kind, room.id),
-                )
-        if incident is None and new is None:
+            given = self._detected(tx, incident, event, room, at)
+        if given is None:
             self._store(tx, event, room, None, at, late=late)
             return []
-        following, effects = self._step(incident, Detected(event, at, new))
-        repository.save(tx, following)
-        self._store(tx, event, room, following.id, at, late=late)
-        return self._carry_out(tx, following, effects)
+        result = step(incident, given, self._rules)
+        repository.save(tx, result.incident)
+        self._store(tx, event, room, result.incident.id, at, late=late)
+        records = self._carry_out(tx, result, now)
+        held_until = result.incident.held_until
+        if held_until is not None and held_until <= at:  # it has become more severe
+            records += self._tick(tx, result.incident, at, now)
+        return records
+
+    def _detected(
+        self,
+        tx: sqlite3.Connection,
+        incident: Incident | None,
+        event: Event,
+        room: Room,
+        at: float,
+    ) -> Detected:
+        """Join what is open, or open; with what keeps that from being told."""
+        if incident is not None:
+            untold = incident.status is Status.OPEN and not incident.paged
+            hold = self._hold(tx, incident, incident.severity_at(at), at) if untold else None
+            return Detected(event, at, None, hold)
+        since = at - repeat_window_s(event.kind)
+        new = NewIncident(
+            self._new_id(tx, at), room.id, repository.repeats(tx, event.kind, room.id, since)
+        )
+        opened = step(None, Detected(event, at, new), self._rules).incident
+        return Detected(event, at, new, self._hold(tx, opened, opened.severity, at))
 
     def _store(
         self,
@@ -282,40 +527,50 @@ class AlertEngine:
         day = datetime.fromtimestamp(at, UTC).astimezone(self._zone).strftime("%Y%m%d")
         return f"{day}-{repository.next_number(tx, day):03d}"
 
-    def _step(self, incident: Incident | None, given: Input) -> tuple[Incident, tuple[object, ...]]:
-        result = step(incident, given, self._rules)
-        return result.incident, result.effects
-
     def _apply(
-        self, tx: sqlite3.Connection, incident: Incident, given: Input
+        self, tx: sqlite3.Connection, incident: Incident, given: Input, now: float
     ) -> tuple[Incident, list[AlertRecord]]:
-        following, effects = self._step(incident, given)
-        if following != incident:
-            repository.save(tx, following)
-        return following, self._carry_out(tx, following, effects)
+        result = step(incident, given, self._rules)
+        if result.incident != incident:
+            repository.save(tx, result.incident)
+        return result.incident, self._carry_out(tx, result, now)
 
-    def _carry_out(
-        self, tx: sqlite3.Connection, incident: Incident, effects: tuple[object, ...]
+    def _carry_out(  # noqa: C901 - one arm an effect
+        self, tx: sqlite3.Connection, result: Step, now: float
     ) -> list[AlertRecord]:
+        incident, teller = result.incident, self._teller
         records: list[AlertRecord] = []
-        for effect in effects:
-            if isinstance(effect, Record):
-                repository.add_history(tx, incident.id, effect)
-            elif isinstance(effect, Page):
-                records.append(self._page(tx, incident, effect))
-            elif isinstance(effect, TellWithdrawn):
-                self._tell_withdrawn(tx, incident, effect.at)
-            elif isinstance(effect, CancelUnsent):
-                repository.cancel_unsent(
-                    tx, incident.id, NoticeReason.OPENED.value, effect.why, _latest(incident)
-                )
-            elif isinstance(effect, StartCooldown):
-                repository.start_cooldown(tx, incident.kind, incident.room, effect.until)
-            elif isinstance(effect, EndCooldown):
-                repository.end_cooldown(tx, incident.kind, incident.room)
+        for effect in result.effects:
+            match effect:
+                case Record():
+                    repository.add_history(tx, incident.id, effect)
+                case Page():
+                    records.append(self._page(tx, incident, effect, now))
+                case Stop():
+                    escalation.stop(tx, incident.id, effect.why, effect.at)
+                    if effect.unsent:
+                        repository.cancel_unsent(tx, incident.id, effect.why, effect.at)
+                case TimeAcknowledgement():
+                    self._time_acknowledgement(tx, incident, effect.at)
+                case TellTaken():
+                    teller.follow_up(tx, incident, NoticeReason.TAKEN, effect.at, only=effect.only)
+                case TellHandedOver():
+                    teller.hand_over(tx, incident, effect.by, effect.at)
+                case TellWithdrawn():
+                    teller.follow_up(tx, incident, NoticeReason.WITHDRAWN, effect.at)
+                case TellRecovered():
+                    teller.follow_up(tx, incident, NoticeReason.RECOVERED, effect.at)
+                case StartCooldown():
+                    repository.start_cooldown(
+                        tx, incident.kind, incident.room, effect.until, effect.severity
+                    )
+                case EndCooldown():
+                    repository.end_cooldown(tx, incident.kind, incident.room)
         return records
 
-    def _page(self, tx: sqlite3.Connection, incident: Incident, page: Page) -> AlertRecord:
+    def _page(
+        self, tx: sqlite3.Connection, incident: Incident, page: Page, now: float
+    ) -> AlertRecord:
         record = AlertRecord(
             sensor=page.detection.sensor,
             alerted=page.at,
@@ -325,91 +580,25 @@ class AlertEngine:
             incident=incident.id,
         )
         if self.replay:
-            self._apply(tx, incident, Delivered(_REPLAY, _REPLAY, page.at))
-            return record
-        notice = self._notice(tx, incident, page.detection.event_id, NoticeReason.OPENED)
-        count = 0
-        for member in self.policy.recipients(
-            self._labels(incident, page.detection.sensor), page.at
-        ):
-            for target in member.targets:
-                count += repository.add_notice(
-                    tx,
-                    notice,
-                    person=member.id,
-                    target=target_id(target),
-                    channel=channel_of(target),
-                    now=page.at,
-                    expires_at=page.at + self.policy.expire_s,
-                )
-        if count:
-            what, detail = "paged", f"{count} notice{'s' if count > 1 else ''}"
+            self._apply(tx, incident, Delivered(_REPLAY, _REPLAY, page.at), now)
         else:
-            what, detail = "nobody to tell", "no staff member has a channel"
-        repository.add_history(tx, incident.id, Record(page.at, "plumewatch", what, detail))
+            self._begin(tx, incident, self._rings(incident, now), now)
         return record
 
-    def _labels(self, incident: Incident, sensor: str) -> dict[str, str]:
-        """By what an incident is routed."""
-        urgent = incident.kind in _URGENT
-        return incident_labels(
-            self._place(incident),
-            kind=incident.kind.value,
-            severity="critical" if urgent else "warning",
-            sensor=sensor,
+    def _time_acknowledgement(self, tx: sqlite3.Connection, incident: Incident, at: float) -> None:
+        seq, round_ = escalation.last_round(tx, incident.id)
+        steps = escalation.after_acknowledgement(
+            incident.id, at, self.policy.pace, seq=seq + 1, round_=round_
         )
+        escalation.add(tx, steps)
 
-    def _place(self, incident: Incident) -> Room:
-        """Room of an incident; an outage of several sensors is a place of its own."""
-        known = self.registry.rooms.get(incident.room)
-        return known or Room(incident.room, incident.room, "", "", "", kind="")
-
-    def _tell_withdrawn(self, tx: sqlite3.Connection, incident: Incident, at: float) -> None:
-        told = repository.told(tx, incident.id, NoticeReason.OPENED.value)
-        if not told:
-            return
-        last = incident.detections[-1].event_id
-        notice = self._notice(tx, incident, last, NoticeReason.WITHDRAWN)
-        for person, target, channel in told:
-            repository.add_notice(
-                tx,
-                notice,
-                person=person,
-                target=target,
-                channel=channel,
-                now=at,
-                expires_at=at + self.policy.expire_s,
-            )
-
-    def _notice(
-        self, tx: sqlite3.Connection, incident: Incident, event_id: str, reason: NoticeReason
-    ) -> Notice:
-        room = self._place(incident)
-        if reason is NoticeReason.WITHDRAWN:
-            priority = Priority.QUIET
-        else:
-            priority = Priority.URGENT if incident.kind in _URGENT else Priority.NORMAL
-        url = self.policy.page_url
-        return Notice(
-            incident=incident.id,
-            reason=reason,
-            kind=incident.kind.value,
-            room=room.name,
-            floor=room.floor,
-            building=room.building,
-            since=incident.onset,
-            evidence=repository.sentence(tx, event_id),
-            zone=self.policy.zone,
-            link=f"{url}/incidents/{incident.id}" if url else "",
-            priority=priority,
-        )
+    @staticmethod
+    def _note(
+        tx: sqlite3.Connection, incident: Incident, at: float, what: str, detail: str
+    ) -> None:
+        repository.add_history(tx, incident.id, Record(at, SYSTEM, what, detail))
 
 
 def _said_at(event: Event, now: float) -> float:
     """Event time at which the detector said it, never after `now`."""
     return min(now, float(event.time))
-
-
-def _latest(incident: Incident) -> float:
-    times = (incident.opened_at, incident.acknowledged_at, incident.resolved_at)
-    return max(t for t in times if t is not None)

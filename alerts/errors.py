@@ -6,10 +6,12 @@
     +-- PolicyError               permanent: the settings contradict themselves
     +-- SecretError               permanent: a secret cannot be read
     +-- UnknownIncidentError      permanent: no incident has this id
+    +-- UnknownStaffError         permanent: no member of staff that can be reached has this id
     +-- FeedbackError             permanent: verdict and cause do not fit, or the note is too long
     +-- LevelMoveError            permanent: there is no such move, or it cannot be taken back
     +-- MatcherError              permanent: a condition on labels cannot be read
     +-- CalendarError             permanent: a calendar of shifts cannot be read
+    +-- SilenceError              permanent: there is no such silence, or it may not be like that
     +-- NotifyError
         +-- PermanentNotifyError  the same notice to the same target fails again
         +-- TransientNotifyError  the same notice may succeed after `retry_after_s`
@@ -33,8 +35,10 @@ __all__ = [
     "PermanentNotifyError",
     "PolicyError",
     "SecretError",
+    "SilenceError",
     "TransientNotifyError",
     "UnknownIncidentError",
+    "UnknownStaffError",
 ]
 
 
@@ -44,10 +48,12 @@ class AlertReason(StrEnum):
     POLICY = "policy"
     SECRET = "secret"  # noqa: S105 - a label, not a secret
     UNKNOWN_INCIDENT = "unknown_incident"
+    UNKNOWN_STAFF = "unknown_staff"
     FEEDBACK = "feedback"
     LEVEL_MOVE = "level_move"
     MATCHER = "matcher"
     CALENDAR = "calendar"
+    SILENCE = "silence"
 
 
 class NotifyReason(StrEnum):
@@ -89,6 +95,12 @@ class UnknownIncidentError(AlertError):
     reason = AlertReason.UNKNOWN_INCIDENT
 
 
+class UnknownStaffError(AlertError):
+    """No member of staff that can be reached has this id."""
+
+    reason = AlertReason.UNKNOWN_STAFF
+
+
 class FeedbackError(AlertError):
     """Verdict, cause and note do not fit together."""
 
@@ -111,6 +123,12 @@ class CalendarError(AlertError):
     """A calendar of shifts cannot be read; the message lists all faults, one a line."""
 
     reason = AlertReason.CALENDAR
+
+
+class SilenceError(AlertError):
+    """There is no such silence, or it has faults; the message lists all."""
+
+    reason = AlertReason.SILENCE
 
 
 class NotifyError(AlertError):

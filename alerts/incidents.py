@@ -1,35 +1,19 @@
-"""The life of an incident: a pure function of what it was and what happened.
+"""What an incident is, what may happen to it, and what may follow; `alerts.lifecycle` is the rules.
 
 One incident is one kind of event in one room. Detections of any sensor in that room join it while
-it is open; nobody is told twice of the same one. No clock, no database, no I/O: `step` takes the
-incident (or None), one input and the rules, and returns the next incident and what to do about
-it. `alerts.engine` turns the effects into rows of the caller's transaction.
-
-::
-
-    OPEN       --delivered-->  NOTIFIED
-    OPEN, NOTIFIED  --ack-->   ACKNOWLEDGED
-    any of them  --quiet, or every detection taken back-->  RESOLVED
-
-Feedback may come at any time, again and again: the last word counts, all are kept.
-
-A detection that its detector takes back leaves the incident. When all have left, the incident is
-over and marked withdrawn, unsent pages are cancelled, only those who were told get a quiet word,
-and the cooldown ends: who was told "never mind" must hear of the next one.
-
-An incident that opens inside the cooldown is recorded and held: it is told at the end of the
-cooldown if it is still going on. Cooldowns start at delivery, never at a decision, so a notice
-nobody got cannot mute the next.
+it is open; nobody is told twice of the same one. Everything here is a frozen record: no clock, no
+database, no I/O.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from alerts.errors import FeedbackError
+from alerts.severity import LONG_S, Severity, grade
 from detection.events import EventKind, EventPhase
 
 if TYPE_CHECKING:
@@ -38,29 +22,40 @@ if TYPE_CHECKING:
 __all__ = [
     "FALSE_CAUSES",
     "MAX_NOTE",
+    "SYSTEM",
+    "AckExpired",
     "Acknowledged",
-    "CancelUnsent",
     "Delivered",
     "Detected",
     "Detection",
     "Effect",
     "EndCooldown",
     "Feedback",
+    "HandedOver",
+    "Hold",
     "Incident",
     "Input",
     "NewIncident",
     "Page",
     "Record",
+    "Resolved",
+    "Risen",
     "Rules",
     "StartCooldown",
     "Status",
     "Step",
+    "Stop",
+    "TellHandedOver",
+    "TellRecovered",
+    "TellTaken",
     "TellWithdrawn",
     "Tick",
+    "TimeAcknowledgement",
     "Verdict",
-    "follows",
-    "step",
 ]
+
+_ROUNDING_S: Final = 1e-3
+"""Of Unix seconds as floats: what is due at a moment is due at it."""
 
 SYSTEM: Final = "plumewatch"
 """Author of history entries that no person made."""
@@ -133,14 +128,20 @@ class Incident:
     sensor, confidence : str, float
         Sensor that opened it; highest confidence so far.
     detections : tuple of Detection
+    severity : Severity
+        Highest so far.
+    repeats : int
+        Earlier incidents of its key when it opened, as `alerts.severity` counts them.
     paged : bool
         Whether the decision to tell people was made.
     held_until : float or None
-        End of the cooldown that holds it back.
+        When what holds it back is looked at again.
     suppressed_by : str
         What kept it from being told; empty if nothing did.
     notified_at, acknowledged_at, resolved_at, withdrawn_at : float or None
+        When each came first.
     acknowledged_by : str
+        Who has it, or had it last.
     verdict : Verdict or None
         The last feedback.
     resolve_due : float
@@ -156,6 +157,8 @@ class Incident:
     sensor: str
     confidence: float
     detections: tuple[Detection, ...]
+    severity: Severity = Severity.WARNING
+    repeats: int = 0
     paged: bool = False
     held_until: float | None = None
     suppressed_by: str = ""
@@ -172,23 +175,57 @@ class Incident:
         """Whether it still holds its key."""
         return self.status is not Status.RESOLVED
 
+    @property
+    def running(self) -> bool:
+        """Whether a detection of it is going on."""
+        return any(d.running for d in self.detections)
+
+    def severity_at(self, at: float) -> Severity:
+        """Severity by what is known at a moment; it never falls."""
+        lasted = at - self.onset + _ROUNDING_S if self.running else 0.0
+        return max(self.severity, self._grade(lasted), key=lambda s: s.rank)
+
     def next_deadline(self) -> float | None:
         """When a `Tick` will change something; None if never."""
         if not self.is_open:
             return None
-        due = (
-            self.resolve_due if self.held_until is None else min(self.resolve_due, self.held_until)
-        )
+        due = self.resolve_due
+        if self.held_until is not None:
+            due = min(due, self.held_until)
+        if self.running and self._grade(LONG_S).rank > self.severity.rank:
+            due = min(due, self.onset + LONG_S)
         return due if math.isfinite(due) else None
+
+    def _grade(self, lasted_s: float) -> Severity:
+        return grade(self.kind, self.confidence, lasted_s, self.repeats)
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What `step` needs of the policy."""
+    """What `alerts.lifecycle.step` needs of the policy."""
 
     quiet_s: float
     silent_s: float
     cooldown_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """What keeps an incident from being told.
+
+    Attributes
+    ----------
+    until : float
+        When to look again, Unix seconds.
+    by : str
+        Short and stable, such as ``"cooldown"`` or ``"silence 7"``.
+    why : str
+        For the history.
+    """
+
+    until: float
+    by: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,16 +234,20 @@ class NewIncident:
 
     id: str
     room: str
-    cooldown_until: float | None = None
+    repeats: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Detected:
-    """The detector said something that belongs to this incident, or opens it."""
+    """The detector said something that belongs to this incident, or opens it.
+
+    `hold` is what keeps an incident that nobody was told of from being told at `at`.
+    """
 
     event: Event
     at: float
     new: NewIncident | None = None
+    hold: Hold | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +262,32 @@ class Delivered:
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
     """A person takes it."""
+
+    by: str
+    at: float
+    channel: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """The person who has it passes it on."""
+
+    by: str
+    to: str
+    at: float
+    channel: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AckExpired:
+    """Whoever took it has not said anything for too long."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A person says that it is over."""
 
     by: str
     at: float
@@ -255,12 +322,13 @@ class Feedback:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Time passed."""
+    """Time passed; `hold` as in `Detected`."""
 
     at: float
+    hold: Hold | None = None
 
 
-Input = Detected | Delivered | Acknowledged | Feedback | Tick
+Input = Detected | Delivered | Acknowledged | HandedOver | AckExpired | Resolved | Feedback | Tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +340,29 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class Risen:
+    """It is more severe than when people were told: what calmed notices down no longer may."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class TellTaken:
+    """Tell those who were told, or only one of them, who has it."""
+
+    at: float
+    only: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TellHandedOver:
+    """Tell the person to whom it was passed on."""
+
+    at: float
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class TellWithdrawn:
     """Tell those who were told that the detector took it back."""
 
@@ -279,17 +370,34 @@ class TellWithdrawn:
 
 
 @dataclass(frozen=True, slots=True)
-class CancelUnsent:
-    """Drop pages that nobody got yet."""
+class TellRecovered:
+    """Tell those who were told that it is over."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class TimeAcknowledgement:
+    """Whoever has it must be heard of before too long."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Run no further step of the escalation; with `unsent`, drop what nobody got yet."""
 
     why: str
+    at: float
+    unsent: bool
 
 
 @dataclass(frozen=True, slots=True)
 class StartCooldown:
-    """Hold new incidents of the same kind and room until then."""
+    """Hold new incidents of the same kind and room that are no more severe, until then."""
 
     until: float
+    severity: Severity
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +415,19 @@ class Record:
     detail: str = ""
 
 
-Effect = Page | TellWithdrawn | CancelUnsent | StartCooldown | EndCooldown | Record
+Effect = (
+    Page
+    | Risen
+    | TellTaken
+    | TellHandedOver
+    | TellWithdrawn
+    | TellRecovered
+    | TimeAcknowledgement
+    | Stop
+    | StartCooldown
+    | EndCooldown
+    | Record
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,227 +436,3 @@ class Step:
 
     incident: Incident
     effects: tuple[Effect, ...] = ()
-
-
-def step(incident: Incident | None, given: Input, rules: Rules) -> Step:
-    """Apply one input.
-
-    Parameters
-    ----------
-    incident : Incident or None
-        None only for a `Detected` that brings `new`.
-    given : Input
-    rules : Rules
-
-    Returns
-    -------
-    Step
-        Inputs that change nothing return the same incident and no effects.
-
-    Raises
-    ------
-    ValueError
-        If there is no incident and the input cannot open one.
-    """
-    if incident is None:
-        if isinstance(given, Detected) and given.new is not None:
-            return _open(given, given.new, rules)
-        raise ValueError(f"no incident to apply {type(given).__name__} to")
-    if isinstance(given, Detected):
-        return _detected(incident, given, rules)
-    if isinstance(given, Delivered):
-        return _delivered(incident, given, rules)
-    if isinstance(given, Acknowledged):
-        return _acknowledged(incident, given)
-    if isinstance(given, Feedback):
-        return _feedback(incident, given)
-    return _tick(incident, given)
-
-
-def _detection(event: Event, at: float) -> Detection:
-    return Detection(
-        event.id,
-        event.sensor,
-        event.phase,
-        event.onset,
-        event.alerted,
-        event.end,
-        event.confidence,
-        at,
-    )
-
-
-def _resolve_due(kind: EventKind, detections: tuple[Detection, ...], rules: Rules) -> float:
-    """Latest of: quiet time after what is over, silence after what is still running.
-
-    A sensor that is offline is not heard of by nature: only its end resolves it.
-    """
-    silent_s = math.inf if kind is EventKind.OFFLINE else rules.silent_s
-    return max(
-        d.heard_at + (silent_s if d.running else rules.quiet_s)
-        for d in detections
-        if d.phase is not EventPhase.WITHDRAWN
-    )
-
-
-def _open(given: Detected, new: NewIncident, rules: Rules) -> Step:
-    event, at = given.event, given.at
-    detection = _detection(event, at)
-    held = new.cooldown_until is not None and at < new.cooldown_until
-    incident = Incident(
-        id=new.id,
-        kind=event.kind,
-        room=new.room,
-        status=Status.OPEN,
-        onset=event.onset,
-        opened_at=at,
-        sensor=event.sensor,
-        confidence=event.confidence,
-        detections=(detection,),
-        paged=not held,
-        held_until=new.cooldown_until if held else None,
-        suppressed_by="cooldown" if held else "",
-        resolve_due=_resolve_due(event.kind, (detection,), rules),
-    )
-    opened = Record(at, SYSTEM, "opened", f"{event.sensor}, confidence {event.confidence:.2f}")
-    if held:
-        return Step(
-            incident, (opened, Record(at, SYSTEM, "held", "cooldown after the last notice"))
-        )
-    return Step(incident, (opened, Page(detection, at)))
-
-
-def _detected(incident: Incident, given: Detected, rules: Rules) -> Step:
-    event, at = given.event, given.at
-    known = {d.event_id: d for d in incident.detections}
-    before = known.get(event.id)
-    if not incident.is_open and before is None:
-        raise ValueError(f"incident {incident.id} is resolved; a new detection opens a new one")
-    now = _detection(event, at)
-    if before is not None and not follows(before.phase, now.phase):
-        return Step(incident)  # the last word of a detection has been said
-    known[event.id] = now
-    detections = tuple(known.values())
-    standing = [d for d in detections if d.phase is not EventPhase.WITHDRAWN]
-    following = replace(incident, detections=detections)
-    effects: list[Effect] = []
-    if before is None:
-        detail = f"{event.sensor}, confidence {event.confidence:.2f}"
-        effects.append(Record(at, SYSTEM, "joined", detail))
-    if event.phase is EventPhase.ENDED:
-        effects.append(Record(at, SYSTEM, "detection ended", event.sensor))
-    elif event.phase is EventPhase.WITHDRAWN:
-        detail = event.sensor + (f": {event.detail}" if event.detail else "")
-        effects.append(Record(at, SYSTEM, "detection withdrawn", detail))
-    if not standing:
-        taken_back = _withdrawn(following, at)
-        return Step(taken_back.incident, (*effects, *taken_back.effects))
-    following = replace(
-        following,
-        onset=min(d.onset for d in standing),
-        confidence=max(d.confidence for d in standing),
-    )
-    if not incident.is_open:
-        return Step(following, tuple(effects))
-    following = replace(following, resolve_due=_resolve_due(incident.kind, detections, rules))
-    free = incident.held_until is None or at >= incident.held_until
-    untold = incident.status is Status.OPEN and not incident.paged
-    if before is None and now.running and untold and free:
-        following = replace(following, paged=True, held_until=None, suppressed_by="")
-        effects.append(Page(now, at))
-    return Step(following, tuple(effects))
-
-
-def follows(before: EventPhase, now: EventPhase) -> bool:
-    """Whether a phase may come after another; an end may still be taken back."""
-    if before is EventPhase.ENDED:
-        return now is EventPhase.WITHDRAWN
-    return before is not EventPhase.WITHDRAWN
-
-
-def _withdrawn(incident: Incident, at: float) -> Step:
-    following = replace(
-        incident,
-        withdrawn_at=at,
-        held_until=None,
-        status=Status.RESOLVED,
-        resolved_at=incident.resolved_at if incident.resolved_at is not None else at,
-    )
-    effects: list[Effect] = [
-        Record(at, SYSTEM, "withdrawn", "every detection was taken back"),
-        CancelUnsent("withdrawn"),
-    ]
-    if incident.paged:
-        effects += [EndCooldown(), TellWithdrawn(at)]
-    return Step(following, tuple(effects))
-
-
-def _delivered(incident: Incident, given: Delivered, rules: Rules) -> Step:
-    first = incident.notified_at is None
-    following = replace(
-        incident,
-        status=Status.NOTIFIED if incident.status is Status.OPEN else incident.status,
-        notified_at=given.at if first else incident.notified_at,
-    )
-    effects: list[Effect] = [
-        Record(given.at, SYSTEM, "notified", f"{given.person} by {given.channel}")
-    ]
-    if incident.withdrawn_at is not None:
-        effects.append(TellWithdrawn(given.at))  # it was on its way when it was taken back
-    elif first:
-        effects.append(StartCooldown(given.at + rules.cooldown_s))
-    return Step(following, tuple(effects))
-
-
-def _acknowledged(incident: Incident, given: Acknowledged) -> Step:
-    detail = f"via {given.channel}" if given.channel else ""
-    if not incident.is_open:
-        return Step(
-            incident, (Record(given.at, given.by, "acknowledged after it was over", detail),)
-        )
-    if incident.status is Status.ACKNOWLEDGED:
-        return Step(incident, (Record(given.at, given.by, "acknowledged as well", detail),))
-    following = replace(
-        incident,
-        status=Status.ACKNOWLEDGED,
-        acknowledged_at=given.at,
-        acknowledged_by=given.by,
-        held_until=None,
-    )
-    return Step(
-        following,
-        (Record(given.at, given.by, "acknowledged", detail), CancelUnsent("acknowledged")),
-    )
-
-
-def _feedback(incident: Incident, given: Feedback) -> Step:
-    detail = ", ".join(part for part in (given.cause, given.note) if part)
-    what = f"feedback: {given.verdict.value.replace('_', ' ')}"
-    following = replace(incident, verdict=given.verdict)
-    effects: list[Effect] = []
-    if incident.is_open and incident.status is not Status.ACKNOWLEDGED:
-        # whoever says what it was has been there
-        taken = _acknowledged(following, Acknowledged(given.by, given.at))
-        following = taken.incident
-        effects += taken.effects
-    effects.append(Record(given.at, given.by, what, detail))
-    return Step(following, tuple(effects))
-
-
-def _tick(incident: Incident, given: Tick) -> Step:
-    if not incident.is_open:
-        return Step(incident)
-    at = given.at
-    if at >= incident.resolve_due:
-        over = all(not d.running for d in incident.detections)
-        why = "quiet" if over else "nothing heard any more"
-        following = replace(incident, status=Status.RESOLVED, resolved_at=at, held_until=None)
-        return Step(following, (Record(at, SYSTEM, "resolved", why),))
-    if incident.held_until is not None and at >= incident.held_until:
-        running = [d for d in incident.detections if d.running]
-        if not running:
-            return Step(replace(incident, held_until=None))
-        following = replace(incident, held_until=None, paged=True, suppressed_by="")
-        record = Record(at, SYSTEM, "released", "still going on after the cooldown")
-        return Step(following, (record, Page(running[-1], at)))
-    return Step(incident)

@@ -30,6 +30,7 @@ _TABLES: Final = (  # referenced before referring
     "incident",
     "alert_event",
     "incident_history",
+    "escalation_step",
     "cooldown",
     "incident_number",
     "outbox",
@@ -39,6 +40,7 @@ _TABLES: Final = (  # referenced before referring
 _HANGS_ON: Final = {
     "alert_event": "incident",
     "incident_history": "incident",
+    "escalation_step": "incident",
     "outbox": "incident",
     "outbox_attempt": "outbox",
 }

@@ -23,8 +23,17 @@ class NoticeReason(StrEnum):
     """Why somebody is told; part of the outbox key, so each is told once."""
 
     OPENED = "opened"
+    HANDED_OVER = "handed_over"
+    REMINDER = "reminder"
+    TAKEN = "taken"
+    RECOVERED = "recovered"
     WITHDRAWN = "withdrawn"
     TEST = "test"
+
+    @property
+    def asks(self) -> bool:
+        """Whether it asks somebody to do something, and so is loud."""
+        return self in (NoticeReason.OPENED, NoticeReason.HANDED_OVER, NoticeReason.REMINDER)
 
 
 class Priority(StrEnum):
@@ -32,6 +41,7 @@ class Priority(StrEnum):
 
     QUIET = "quiet"
     NORMAL = "normal"
+    HIGH = "high"
     URGENT = "urgent"
 
 
@@ -70,6 +80,10 @@ class Notice(msgspec.Struct, frozen=True):
     link : str
         Staff page of the incident; empty leaves it out.
     priority : Priority
+    by : str
+        Name of whoever did what is told: took it, handed it over.
+    note : str
+        What comes before the evidence, such as that nobody has answered yet.
     """
 
     incident: str
@@ -83,6 +97,8 @@ class Notice(msgspec.Struct, frozen=True):
     zone: str = "UTC"
     link: str = ""
     priority: Priority = Priority.NORMAL
+    by: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,20 +155,37 @@ def render(notice: Notice, scheme: str = "") -> tuple[str, str]:
     place = ", ".join(part for part in (notice.room, floor, notice.building) if part)
     what = KIND_WORDS.get(notice.kind, notice.kind)
     when = clock_text(notice.since, notice.zone)
-    if notice.reason is NoticeReason.WITHDRAWN:
-        title = f"{place}: taken back, {what.lower()} at {when}"
-        evidence = notice.evidence or "What followed spoke against it. Nothing to do."
-    elif notice.reason is NoticeReason.TEST:
-        title = f"{place}: test notice"
-        evidence = notice.evidence
-    else:
-        title = f"{place}: {what} since {when}"
-        evidence = notice.evidence
+    did, evidence = _saying(notice, what, when)
+    title = f"{place}: {did}"
+    evidence = " ".join(part for part in (notice.note, evidence) if part)
     room_for_text = limits.body - (len(notice.link) + 1 if notice.link else 0)
     lines = [_cut(evidence, max(room_for_text, 20))]
     if notice.link:
         lines.append(notice.link)
     return _cut(title, limits.title), "\n".join(line for line in lines if line)
+
+
+def _saying(notice: Notice, what: str, when: str) -> tuple[str, str]:
+    """Return what the title says after the place, and the reason below it."""
+    evidence, past = notice.evidence, f"{what.lower()} at {when}"
+    match notice.reason:
+        case NoticeReason.WITHDRAWN:
+            said = f"taken back, {past}"
+            evidence = evidence or "What followed spoke against it. Nothing to do."
+        case NoticeReason.TAKEN:
+            said, evidence = f"{notice.by} has it, {past}", "Nothing to do."
+        case NoticeReason.RECOVERED:
+            said, evidence = f"over, {past}", "Nothing to do."
+        case NoticeReason.HANDED_OVER:
+            said = f"yours now, {what.lower()} since {when}"
+            evidence = f"{notice.by} hands it over. {evidence}"
+        case NoticeReason.REMINDER:
+            said = f"still yours, {what.lower()} since {when}"
+        case NoticeReason.TEST:
+            said = "test notice"
+        case _:
+            said = f"{what} since {when}"
+    return said, evidence
 
 
 def _cut(text: str, limit: int) -> str:

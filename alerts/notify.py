@@ -66,8 +66,18 @@ SCHEMES: Final = SELF_HOSTED | frozenset(
 _BANNED_OPTIONS: Final = frozenset(
     {"attach", "cto", "optional", "redirect", "retry", "rto", "verify", "wait"}
 )
-_NTFY_PRIORITY: Final = {Priority.QUIET: "low", Priority.NORMAL: "high", Priority.URGENT: "max"}
-_PUSHOVER_PRIORITY: Final = {Priority.QUIET: -1, Priority.NORMAL: 0, Priority.URGENT: 1}
+_NTFY_PRIORITY: Final = {
+    Priority.QUIET: "low",
+    Priority.NORMAL: "default",
+    Priority.HIGH: "high",
+    Priority.URGENT: "max",
+}
+_PUSHOVER_PRIORITY: Final = {
+    Priority.QUIET: -1,
+    Priority.NORMAL: 0,
+    Priority.HIGH: 0,
+    Priority.URGENT: 1,
+}
 _STATUS: Final = re.compile(r"error[=:]\s*(\d{3})")
 _RETRY_AFTER: Final = re.compile(
     r"retry_?after(?:Seconds)?\W{1,4}(\d{1,5}(?:\.\d+)?)", re.IGNORECASE

@@ -396,13 +396,14 @@ class OutboxPump:
             return True
 
     def _unwanted(self, tx: sqlite3.Connection, row: OutboxRow) -> bool:
-        """Whether a page in flight was overtaken by an acknowledgement or a withdrawal."""
-        if row.notice.reason is not NoticeReason.OPENED:
+        """Whether what asked for somebody was overtaken by an answer or by the end."""
+        if not row.notice.reason.asks:
             return False
         incident = repository.load(tx, row.incident)
-        return incident is None or (
-            incident.status is Status.ACKNOWLEDGED or incident.withdrawn_at is not None
-        )
+        if incident is None or incident.withdrawn_at is not None:
+            return True
+        taken = incident.status is Status.ACKNOWLEDGED
+        return taken and row.notice.reason is NoticeReason.OPENED
 
     def _free(self, channel: str) -> int:
         return self._settings.per_channel - self._in_flight[channel]

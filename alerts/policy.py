@@ -6,13 +6,14 @@ faults are reported at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from alerts.duty.roster import Receiver, Roster
 from alerts.errors import PolicyError
+from alerts.pace import Pace
 from alerts.routing.matchers import Matcher, MatchOp
 from alerts.routing.tree import Route
 from alerts.secrets import Secret
@@ -134,6 +135,8 @@ class AlertPolicy:
         The school's time zone, IANA name.
     page_url : str
         Where staff reach the staff page, without a trailing slash; empty leaves links out.
+    pace : Pace
+        How fast the next people are asked.
 
     Raises
     ------
@@ -152,6 +155,7 @@ class AlertPolicy:
     expire_s: float = 3600.0
     zone: str = "UTC"
     page_url: str = ""
+    pace: Pace = field(default_factory=Pace)
 
     def __post_init__(self) -> None:
         """Check everything and report all of it."""
@@ -182,6 +186,7 @@ class AlertPolicy:
             faults.append(f"page_url: {self.page_url!r} must start with http:// or https://")
         if self.page_url.endswith("/"):
             faults.append(f"page_url: {self.page_url!r} must not end with a slash")
+        faults += self.pace.faults()
         if faults:
             raise PolicyError("\n".join(faults))
 
@@ -198,13 +203,14 @@ class AlertPolicy:
         roster = self.roster or _by_role(self.staff)
         return roster.candidates(labels, datetime.fromtimestamp(at, UTC))
 
-    def recipients(self, labels: Mapping[str, str], at: float) -> tuple[StaffMember, ...]:
-        """People of the first ring who have an address; none only if nobody has one."""
-        members = {m.id: m for m in self.staff if m.targets}
-        first = self.rings(labels, at)[:1]
-        return tuple(
-            members[c.person] for ring in first for c in ring.people if c.person in members
-        )
+    def member(self, person: str) -> StaffMember | None:
+        """Return a member of staff by id; None if there is none."""
+        return next((m for m in self.staff if m.id == person), None)
+
+    def name_of(self, person: str) -> str:
+        """Name for people; what was given where it is no id."""
+        member = self.member(person)
+        return person if member is None else member.name
 
     def target_of(self, person: str, target: str) -> Secret | None:
         """Address behind a row's person and target id; None if the settings no longer have it."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from alerts.incidents import Detection, Incident, Record, Status, Verdict
-from alerts.notice import Notice
+from alerts.notice import Notice, NoticeReason
+from alerts.severity import Severity
 from detection.events import EventKind, EventPhase, evidence_sentence
 
 if TYPE_CHECKING:
@@ -31,11 +32,13 @@ __all__ = [
     "add_notice",
     "backlog",
     "cancel_unsent",
-    "cooldown_until",
+    "cooldown",
     "end_cooldown",
     "fail",
     "first_due",
+    "has_notices",
     "heard",
+    "held_by",
     "lease",
     "load",
     "next_incident_deadline",
@@ -43,6 +46,7 @@ __all__ = [
     "next_outbox_deadline",
     "open_incident",
     "release_leases",
+    "repeats",
     "retry",
     "save",
     "save_event",
@@ -51,6 +55,12 @@ __all__ = [
     "start_cooldown",
     "told",
 ]
+
+_REASON: Final = "substr(reason, 1, instr(reason || ':', ':') - 1)"
+"""Reason of a row of the outbox without its occasion."""
+_CANCELLED: Final = json.dumps(
+    [r.value for r in NoticeReason if r.asks] + [NoticeReason.TAKEN.value]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +106,15 @@ def sentence(tx: sqlite3.Connection, event_id: str) -> str:
     return "" if row is None else str(row["sentence"])
 
 
+def held_by(tx: sqlite3.Connection, key: str) -> list[Incident]:
+    """Incidents that something holds back, by how they name it."""
+    rows = tx.execute(
+        "SELECT * FROM incident WHERE held_until IS NOT NULL AND suppressed_by = ? ORDER BY id",
+        (key,),
+    ).fetchall()
+    return [_incident(tx, row) for row in rows]
+
+
 def first_due(tx: sqlite3.Connection, now: float) -> Incident | None:
     """Return the first incident that time alone changes by `now`; None if there is none."""
     row = tx.execute(
@@ -126,15 +145,16 @@ def save(tx: sqlite3.Connection, incident: Incident) -> None:
     tx.execute(
         "INSERT INTO incident (id, kind, room, sensor, status, onset, opened_at, confidence, paged,"
         " held_until, suppressed_by, notified_at, acknowledged_at, acknowledged_by, resolved_at,"
-        " withdrawn_at, verdict, resolve_due, next_deadline)"
-        " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+        " withdrawn_at, verdict, resolve_due, next_deadline, severity, repeats)"
+        " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
         " ON CONFLICT (id) DO UPDATE SET status = excluded.status, onset = excluded.onset,"
         " confidence = excluded.confidence, paged = excluded.paged,"
         " held_until = excluded.held_until, suppressed_by = excluded.suppressed_by,"
         " notified_at = excluded.notified_at, acknowledged_at = excluded.acknowledged_at,"
         " acknowledged_by = excluded.acknowledged_by, resolved_at = excluded.resolved_at,"
         " withdrawn_at = excluded.withdrawn_at, verdict = excluded.verdict,"
-        " resolve_due = excluded.resolve_due, next_deadline = excluded.next_deadline",
+        " resolve_due = excluded.resolve_due, next_deadline = excluded.next_deadline,"
+        " severity = excluded.severity",
         (
             i.id,
             i.kind.value,
@@ -155,6 +175,8 @@ def save(tx: sqlite3.Connection, incident: Incident) -> None:
             None if i.verdict is None else i.verdict.value,
             i.resolve_due,
             i.next_deadline(),
+            i.severity.value,
+            i.repeats,
         ),
     )
 
@@ -245,20 +267,33 @@ def next_number(tx: sqlite3.Connection, day: str) -> int:
     return int(row["last"])
 
 
-def cooldown_until(tx: sqlite3.Connection, kind: EventKind, room: str) -> float | None:
-    """End of the cooldown of a key; None if there never was one."""
+def repeats(tx: sqlite3.Connection, kind: EventKind, room: str, since: float) -> int:
+    """Count the incidents of a key that opened since then and were not taken back."""
     row = tx.execute(
-        "SELECT until FROM cooldown WHERE kind = ? AND room = ?", (kind.value, room)
+        "SELECT count(*) AS n FROM incident"
+        " WHERE room = ? AND opened_at >= ? AND kind = ? AND withdrawn_at IS NULL",
+        (room, since, kind.value),
     ).fetchone()
-    return None if row is None else float(row["until"])
+    return int(row["n"])
 
 
-def start_cooldown(tx: sqlite3.Connection, kind: EventKind, room: str, until: float) -> None:
+def cooldown(tx: sqlite3.Connection, kind: EventKind, room: str) -> tuple[float, Severity] | None:
+    """End of the cooldown of a key and how severe was what it followed; None without one."""
+    row = tx.execute(
+        "SELECT until, severity FROM cooldown WHERE kind = ? AND room = ?", (kind.value, room)
+    ).fetchone()
+    return None if row is None else (float(row["until"]), Severity(row["severity"]))
+
+
+def start_cooldown(
+    tx: sqlite3.Connection, kind: EventKind, room: str, until: float, severity: Severity
+) -> None:
     """Hold new incidents of a key until then; never shortens a cooldown."""
     tx.execute(
-        "INSERT INTO cooldown VALUES (?, ?, ?)"
-        " ON CONFLICT (kind, room) DO UPDATE SET until = max(until, excluded.until)",
-        (kind.value, room, until),
+        "INSERT INTO cooldown (kind, room, until, severity) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (kind, room) DO UPDATE SET severity = excluded.severity,"
+        " until = max(until, excluded.until)",
+        (kind.value, room, until, severity.value),
     )
 
 
@@ -276,8 +311,13 @@ def add_notice(
     channel: str,
     now: float,
     expires_at: float,
+    occasion: str = "",
 ) -> bool:
-    """Put a notice into the outbox unless this person has it already; whether it was added."""
+    """Put a notice into the outbox unless this person has it already; whether it was added.
+
+    `occasion` tells a reason that comes again from its first time.
+    """
+    reason = f"{notice.reason.value}:{occasion}" if occasion else notice.reason.value
     cursor = tx.execute(
         "INSERT INTO outbox (incident, person, target, channel, reason, priority, notice,"
         " created_at, due_at, expires_at, status) VALUES (?,?,?,?,?,?,?,?,?,?,'due')"
@@ -287,7 +327,7 @@ def add_notice(
             person,
             target,
             channel,
-            notice.reason.value,
+            reason,
             notice.priority.value,
             msgspec.json.encode(notice).decode(),
             now,
@@ -298,26 +338,32 @@ def add_notice(
     return cursor.rowcount == 1
 
 
-def told(tx: sqlite3.Connection, incident: str, reason: str) -> list[tuple[str, str, str]]:
-    """Person, target and channel of those who got a notice of an incident."""
+def has_notices(tx: sqlite3.Connection, incident: str) -> bool:
+    """Whether anything about an incident was ever put into the outbox."""
+    return tx.execute("SELECT 1 FROM outbox WHERE incident = ?", (incident,)).fetchone() is not None
+
+
+def told(tx: sqlite3.Connection, incident: str) -> list[tuple[str, str, str]]:
+    """Person, target and channel of those who got a page of an incident."""
     rows = tx.execute(
-        "SELECT person, target, channel FROM outbox"
-        " WHERE incident = ? AND reason = ? AND status = 'sent' ORDER BY id",
-        (incident, reason),
+        f"SELECT person, target, channel FROM outbox WHERE incident = ? AND {_REASON} = ?"  # noqa: S608 - a constant
+        " AND status = 'sent' GROUP BY person, target ORDER BY min(id)",
+        (incident, NoticeReason.OPENED.value),
     ).fetchall()
     return [(r["person"], r["target"], r["channel"]) for r in rows]
 
 
-def cancel_unsent(tx: sqlite3.Connection, incident: str, reason: str, why: str, now: float) -> int:
-    """Cancel notices of an incident that are waiting; those being sent run on.
+def cancel_unsent(tx: sqlite3.Connection, incident: str, why: str, now: float) -> int:
+    """Cancel what is waiting of an incident and asks for somebody, or says who has it.
 
-    One whose lease ran out, as the program that sent it is gone, is waiting too.
+    Those being sent run on. One whose lease ran out, as the program that sent it is gone, is
+    waiting too.
     """
     return tx.execute(
-        "UPDATE outbox SET status = 'cancelled', last_error = ?, finished_at = ?"
-        " WHERE incident = ? AND reason = ?"
+        "UPDATE outbox SET status = 'cancelled', last_error = ?, finished_at = ?"  # noqa: S608 - a constant
+        f" WHERE incident = ? AND {_REASON} IN (SELECT value FROM json_each(?))"
         " AND (status = 'due' OR (status = 'leased' AND lease_until <= ?))",
-        (why, now, incident, reason, now),
+        (why, now, incident, _CANCELLED, now),
     ).rowcount
 
 
@@ -348,7 +394,8 @@ def lease(
     due = tx.execute(
         "SELECT * FROM outbox WHERE status IN ('due', 'leased') AND due_at <= ?"
         " AND (status = 'due' OR lease_until <= ?)"
-        " ORDER BY CASE priority WHEN 'urgent' THEN 0 WHEN 'normal' THEN 1 ELSE 2 END, due_at, id",
+        " ORDER BY CASE priority WHEN 'urgent' THEN 0 WHEN 'high' THEN 1 WHEN 'normal' THEN 2"
+        " ELSE 3 END, due_at, id",
         (now, now),
     )
     taken: Counter[str] = Counter()
@@ -510,6 +557,8 @@ def _incident(tx: sqlite3.Connection, row: sqlite3.Row) -> Incident:
             )
             for d in detections
         ),
+        severity=Severity(row["severity"]),
+        repeats=row["repeats"],
         paged=bool(row["paged"]),
         held_until=row["held_until"],
         suppressed_by=row["suppressed_by"],

@@ -170,7 +170,7 @@ def test_deadlines_move_and_what_happened_stays(database, registry, policy):
     before = rows(waits), rows(held), rows(happened)
     assert all(before)
     with transaction(database) as tx:
-        tx.execute("INSERT INTO cooldown VALUES ('vape', 'r', 100.0)")
+        tx.execute("INSERT INTO cooldown VALUES ('vape', 'r', 100.0, 'warning')")
         move_deadlines(tx, before[0][0][0] - 3601.0, -3600.0)
     assert rows(waits) == [tuple(at - 3600.0 for at in row) for row in before[0]]
     assert rows(held) == [tuple(at - 3600.0 for at in row) for row in before[1]]

@@ -225,7 +225,7 @@ def test_withdrawal_tells_only_those_told_and_ends_the_cooldown(tx, engine, make
     deliver(tx, engine, 1001.0)
     engine.on_events(tx, [make_event(phase=EventPhase.WITHDRAWN)], 1005.0)
     found = rows(tx, "SELECT person, reason, priority, status FROM outbox ORDER BY id")
-    assert found == [("ap", "opened", "urgent", "sent"), ("ap", "withdrawn", "quiet", "due")]
+    assert found == [("ap", "opened", "high", "sent"), ("ap", "withdrawn", "quiet", "due")]
     deliver(tx, engine, 1006.0)
     (second,) = engine.on_events(tx, [make_event(1020.0)], 1020.0)
     assert second.incident != first.incident
@@ -250,7 +250,7 @@ def test_delivery_that_crosses_a_withdrawal_is_followed_by_the_word(tx, engine, 
         ("opened", "sent"),
         ("withdrawn", "due"),
     ]
-    assert repository.cooldown_until(tx, EventKind.VAPE, "n2-boys") is None
+    assert repository.cooldown(tx, EventKind.VAPE, "n2-boys") is None
     assert record.incident
 
 

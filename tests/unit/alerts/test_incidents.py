@@ -5,27 +5,32 @@ from __future__ import annotations
 import pytest
 
 from alerts.incidents import (
+    AckExpired,
     Acknowledged,
-    CancelUnsent,
     Delivered,
     Detected,
     EndCooldown,
     Feedback,
+    HandedOver,
+    Hold,
     NewIncident,
     Page,
     Record,
+    Resolved,
     Rules,
     StartCooldown,
     Status,
+    Stop,
     TellWithdrawn,
     Tick,
     Verdict,
-    follows,
-    step,
 )
-from detection.events import EventPhase
+from alerts.lifecycle import cooldown_s, follows, step
+from alerts.severity import Severity
+from detection.events import EventKind, EventPhase
 
 RULES = Rules(quiet_s=120.0, silent_s=1800.0, cooldown_s=300.0)
+TAKEN = ["Stop", "TimeAcknowledgement", "TellTaken"]
 A, U, E, W = EventPhase.ALERTED, EventPhase.UPDATED, EventPhase.ENDED, EventPhase.WITHDRAWN
 
 
@@ -35,12 +40,13 @@ def play(make_event):
 
     def run(*script, cooldown_until=None):
         incident, effects = None, []
-        new = NewIncident("i1", "n2-boys", cooldown_until)
+        new = NewIncident("i1", "n2-boys")
+        cooldown = Hold(cooldown_until or 0.0, "cooldown", "")
         for word, at, *rest in script:
             if isinstance(word, EventPhase):
                 sensor = rest[0] if rest else "s1"
                 event = make_event(1000.0, sensor, phase=word, end=at if word is E else None)
-                given = Detected(event, at, new)
+                given = Detected(event, at, new, cooldown if at < cooldown.until else None)
             elif word == "delivered":
                 given = Delivered("ap", "json", at)
             elif word == "ack":
@@ -73,43 +79,45 @@ def kinds(effects):
             Status.NOTIFIED,
             ["Page", "StartCooldown"],
         ),
-        ([(A, 1000), ("ack", 1001)], Status.ACKNOWLEDGED, ["Page", "CancelUnsent"]),
+        ([(A, 1000), ("ack", 1001)], Status.ACKNOWLEDGED, ["Page", *TAKEN]),
         (
             [(A, 1000), ("ack", 1001), ("delivered", 1002)],
             Status.ACKNOWLEDGED,
-            ["Page", "CancelUnsent", "StartCooldown"],
+            ["Page", *TAKEN, "StartCooldown", "TellTaken"],
         ),
         ([(A, 1000), (E, 1030), ("tick", 1149)], Status.OPEN, ["Page"]),
-        ([(A, 1000), (E, 1030), ("tick", 1150)], Status.RESOLVED, ["Page"]),
-        ([(A, 1000), (E, 1030), (A, 1100, "s2"), ("tick", 1150)], Status.OPEN, ["Page"]),
-        ([(A, 1000), ("tick", 2799)], Status.OPEN, ["Page"]),
-        ([(A, 1000), ("tick", 2800)], Status.RESOLVED, ["Page"]),
-        ([(A, 1000), (U, 2000), ("tick", 2800)], Status.OPEN, ["Page"]),
+        ([(A, 1000), (E, 1030), ("tick", 1150)], Status.RESOLVED, ["Page", "Stop"]),
+        ([(A, 1000), (E, 1030), (A, 1100, "s2"), ("tick", 1113)], Status.OPEN, ["Page"]),
+        ([(A, 1000), ("tick", 1113)], Status.OPEN, ["Page"]),
+        ([(A, 1000), ("tick", 1114)], Status.OPEN, ["Page", "Risen"]),
+        ([(A, 1000), ("tick", 1114), ("tick", 2799)], Status.OPEN, ["Page", "Risen"]),
+        ([(A, 1000), ("tick", 2800)], Status.RESOLVED, ["Page", "Stop"]),
+        ([(A, 1000), (U, 2000), ("tick", 2800)], Status.OPEN, ["Page", "Risen"]),
         (
             [(A, 1000), (W, 1010)],
             Status.RESOLVED,
-            ["Page", "CancelUnsent", "EndCooldown", "TellWithdrawn"],
+            ["Page", "Stop", "EndCooldown", "TellWithdrawn"],
         ),
         ([(A, 1000), (A, 1001, "s2"), (W, 1010)], Status.OPEN, ["Page"]),
         (
             [(A, 1000), (A, 1001, "s2"), (W, 1010), (W, 1011, "s2")],
             Status.RESOLVED,
-            ["Page", "CancelUnsent", "EndCooldown", "TellWithdrawn"],
+            ["Page", "Stop", "EndCooldown", "TellWithdrawn"],
         ),
         (
             [(A, 1000), (E, 1010), (W, 1020)],
             Status.RESOLVED,
-            ["Page", "CancelUnsent", "EndCooldown", "TellWithdrawn"],
+            ["Page", "Stop", "EndCooldown", "TellWithdrawn"],
         ),
         (
             [(A, 1000), (W, 1010), ("delivered", 1011), ("delivered", 1012)],
             Status.RESOLVED,
-            ["Page", "CancelUnsent", "EndCooldown", "TellWithdrawn"] + 2 * ["TellWithdrawn"],
+            ["Page", "Stop", "EndCooldown", "TellWithdrawn"] + 2 * ["TellWithdrawn"],
         ),
         (
             [(A, 1000), ("feedback", 1020, Verdict.CONFIRMED)],
             Status.ACKNOWLEDGED,
-            ["Page", "CancelUnsent"],
+            ["Page", *TAKEN, "Stop"],
         ),
     ],
 )
@@ -123,12 +131,12 @@ def test_lives(play, script, status, effects):
     ("script", "effects", "suppressed"),
     [
         ([(A, 1000)], [], "cooldown"),
-        ([(A, 1000), ("tick", 1199)], [], "cooldown"),
+        ([(A, 1000), ("tick", 1113)], [], "cooldown"),
         ([(A, 1000), ("tick", 1200)], ["Page"], ""),
         ([(A, 1000), (E, 1100), ("tick", 1200)], [], "cooldown"),
         ([(A, 1000), (E, 1100), ("tick", 1200), (A, 1210, "s2")], ["Page"], ""),
-        ([(A, 1000), ("ack", 1100), ("tick", 1200)], ["CancelUnsent"], "cooldown"),
-        ([(A, 1000), (W, 1100), ("tick", 1200)], ["CancelUnsent"], "cooldown"),
+        ([(A, 1000), ("ack", 1100), ("tick", 1200)], TAKEN, "cooldown"),
+        ([(A, 1000), (W, 1100), ("tick", 1200)], ["Stop"], "cooldown"),
         ([(A, 1200)], ["Page"], ""),
     ],
 )
@@ -140,7 +148,7 @@ def test_held_by_a_cooldown_until_1200(play, script, effects, suppressed):
 
 def test_cooldown_is_counted_from_delivery(play):
     _, effects = play((A, 1000), ("delivered", 1044))
-    assert StartCooldown(1344.0) in effects
+    assert StartCooldown(1344.0, Severity.WARNING) in effects
 
 
 def test_only_the_first_taker_is_named_and_all_are_recorded(play):
@@ -190,6 +198,69 @@ def test_a_resolved_incident_takes_no_new_detection(play, make_event):
 def test_effects_name_their_moment(play):
     _, effects = play((A, 1000), (W, 1010))
     assert TellWithdrawn(1010) in effects
-    assert CancelUnsent("withdrawn") in effects
+    assert Stop("withdrawn", 1010, unsent=True) in effects
     assert EndCooldown() in effects
     assert [e.at for e in effects if isinstance(e, Page)] == [1000]
+
+
+def test_only_who_has_it_is_not_told_so_when_a_page_crosses(play):
+    _, effects = play((A, 1000), ("ack", 1001, "ap"), ("delivered", 1002))
+    assert kinds(effects) == ["Page", *TAKEN, "StartCooldown"]
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "by", "effects"),
+    [
+        (HandedOver("lee", "fox", 1010), "acknowledged", "fox", [*TAKEN, "TellHandedOver"]),
+        (Resolved("lee", 1010), "resolved", "lee", ["Stop"]),
+        (AckExpired(1010), "notified", "lee", []),
+    ],
+)
+def test_words_of_people_after_an_acknowledgement(play, given, status, by, effects):
+    incident, _ = play((A, 1000), ("delivered", 1001), ("ack", 1002, "lee"))
+    result = step(incident, given, RULES)
+    assert (result.incident.status, result.incident.acknowledged_by) == (status, by)
+    assert result.incident.acknowledged_at == 1002  # the first answer is what counts
+    assert kinds(result.effects) == effects
+
+
+def test_words_after_the_end_are_recorded_and_change_nothing(play):
+    over, _ = play((A, 1000), (E, 1010), ("tick", 1130))
+    for given in (HandedOver("lee", "fox", 1200), Resolved("lee", 1200), AckExpired(1200)):
+        assert step(over, given, RULES).incident == over
+
+
+def test_a_held_incident_that_grows_is_looked_at_again_at_once(play):
+    incident, _ = play((A, 1000), cooldown_until=1200.0)
+    assert incident.next_deadline() == 1114
+    freed = step(incident, Tick(1114), RULES)
+    assert freed.incident.severity is Severity.CRITICAL
+    assert kinds(freed.effects) == ["Page"]
+    silenced = step(incident, Tick(1114, Hold(9000.0, "silence 3", "by Lee")), RULES)
+    assert kinds(silenced.effects) == []
+    assert silenced.incident.held_until == 9000.0
+
+
+def test_a_hold_that_goes_on_as_something_else_is_said(play):
+    incident, _ = play((A, 1000), cooldown_until=1100.0)
+    silenced = step(incident, Tick(1100, Hold(1200.0, "silence 3", "silence 3 by Lee")), RULES)
+    assert silenced.incident.held_until == 1200.0
+    assert silenced.effects == (Record(1100, "plumewatch", "held", "silence 3 by Lee"),)
+    grown = step(silenced.incident, Tick(1200, Hold(1300.0, "silence 3", "")), RULES)
+    assert grown.effects == (Record(1200, "plumewatch", "severity", "from warning to critical"),)
+
+
+@pytest.mark.parametrize(
+    ("kind", "repeats", "lasts_s"),
+    [
+        ("vape", 0, 300),
+        ("vape", 9, 300),
+        ("offline", 0, 300),
+        ("offline", 2, 1200),
+        ("sensor_fault", 5, 9600),
+        ("offline", 6, 14_400),
+        ("offline", 50, 14_400),
+    ],
+)
+def test_how_long_a_cooldown_lasts(kind, repeats, lasts_s):
+    assert cooldown_s(EventKind(kind), repeats, RULES) == lasts_s

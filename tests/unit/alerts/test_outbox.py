@@ -234,9 +234,9 @@ async def test_urgent_goes_first(run, policy, make_event):
     settings = replace(FAST, max_in_flight=1)
     everyone = tuple(replace(m, role="staff") for m in policy.staff[:1])
     bench = run(notifier, settings, replace(policy, staff=everyone))
-    bench.events(make_event(kind=EventKind.TAMPER), make_event(sensor="s3"))
+    bench.events(make_event(kind=EventKind.TAMPER), make_event(kind=EventKind.SMOKE))
     await bench.until(lambda: len(notifier.sent) == 2)
-    assert [s.notice.kind for s in notifier.sent] == ["vape", "tamper"]
+    assert [s.notice.kind for s in notifier.sent] == ["smoke", "tamper"]
 
 
 async def test_no_secret_in_the_log(run, make_event, caplog):

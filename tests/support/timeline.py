@@ -1,0 +1,137 @@
+"""Push things at moments, and say who must hear what between which: alerting on a fake clock.
+
+A `Timeline` drives the real engine and the real outbox rows over a database, second by second as
+the service does, with channels that succeed or fail as told. It sleeps never. What was handed over
+is compared with what was wanted: nothing may be missing, and nothing may be left over.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from alerts import repository, schema
+from alerts.engine import AlertEngine
+from storage import sqlite
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One notice in a person's hands."""
+
+    at: float
+    person: str
+    reason: str
+    place: str
+    channel: str
+    title: str = ""
+    body: str = ""
+
+
+@dataclass
+class Timeline:
+    """A school on a fake clock; times are seconds after `start`."""
+
+    registry: object
+    policy: object
+    start: float = 1_788_789_600.0
+    path: object = ":memory:"
+    down: set = field(default_factory=set)
+    """Channels that refuse; those named ``slow`` take 9 s."""
+
+    def __post_init__(self):
+        self.db = sqlite.connect(self.path)
+        sqlite.migrate(self.db, schema.COMPONENT, schema.SCRIPTS)
+        self.heard = []
+        self.alerts = []
+        self.now = 0.0
+        self.script = defaultdict(list)
+        self.offline = []
+
+    @property
+    def engine(self):
+        """A fresh one each time, as after a restart: it holds no state."""
+        return AlertEngine(self.registry, self.policy)
+
+    def at(self, t, work, *arguments, **more):
+        """Do something at a moment; `work` is given the transaction and the time."""
+        self.script[float(t)].append((work, arguments, more))
+
+    def push(self, t, *events):
+        """Let the detector say something."""
+        self.at(t, lambda tx, now: self.engine.on_events(tx, events, now))
+
+    def ack(self, t, person, incident=1):
+        """Let a person take an incident, by its number."""
+        self.at(t, lambda tx, now: self.engine.acknowledge(tx, self.id(incident), person, now))
+
+    def stopped(self, begin, end):
+        """The program is down from `begin` until before `end`."""
+        self.offline.append((begin, end))
+
+    def id(self, number):
+        """Id of the incident that opened as the so-manieth."""
+        ids = [r["id"] for r in self.db.execute("SELECT id FROM incident ORDER BY rowid")]
+        return ids[number - 1]
+
+    def run(self, until, step=1.0):
+        """Let time pass until a moment."""
+        while self.now <= until:
+            self._second()
+            self.now += step
+        return self
+
+    def _second(self):
+        now = self.start + self.now
+        if any(begin <= self.now < end for begin, end in self.offline):
+            return
+        for t in sorted(t for t in self.script if t <= self.now):
+            for work, arguments, more in self.script.pop(t):
+                with sqlite.transaction(self.db) as tx:
+                    result = work(tx, now, *arguments, **more)
+                self.alerts += result if isinstance(result, list) else []
+        with sqlite.transaction(self.db) as tx:
+            self.alerts += self.engine.on_time(tx, now)
+        self._send(now)
+
+    def _send(self, now):
+        with sqlite.transaction(self.db) as tx:
+            rows = repository.lease(
+                tx, now, owner="t", lease_s=60, limit=1000, free=lambda _channel: 1000
+            )
+            for row in rows:
+                self._hand_over(tx, row, now)
+
+    def _hand_over(self, tx, row, now):
+        if row.channel in self.down:
+            repository.retry(
+                tx, row, now, due_at=now + 5, reason="connection", detail="", retry_after_s=None
+            )
+            return
+        if repository.sent(tx, row, now):
+            self.heard.append(
+                Heard(self.now, row.person, row.notice.reason.value, row.notice.room, row.channel)
+            )
+            self.engine.delivered(tx, row, now)
+
+    def want(self, *wanted):
+        """Compare: each ``(person, reason, place, from, to)`` once, and nothing else."""
+        left = list(self.heard)
+        missing = []
+        for person, reason, place, begin, end in wanted:
+            for found in left:
+                told = (found.person, found.reason, found.place) == (person, reason, place)
+                if told and begin <= found.at <= end:
+                    left.remove(found)
+                    break
+            else:
+                missing.append((person, reason, place, begin, end))
+        assert not missing, f"never came: {missing}; came: {self.heard}"
+        assert not left, f"nobody wanted: {left}"
+
+    def history(self, number=1):
+        """What the history of an incident says, without what each notice adds."""
+        rows = self.db.execute(
+            "SELECT what FROM incident_history WHERE incident = ? ORDER BY seq", (self.id(number),)
+        )
+        return [r["what"] for r in rows if r["what"] != "notified"]

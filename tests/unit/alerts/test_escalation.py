@@ -1,0 +1,326 @@
+"""Timelines of telling: who hears when, if people answer and if they do not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from alerts.duty.roster import Receiver, Roster
+from alerts.incidents import Verdict
+from alerts.pace import Pace
+from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember, channel_of
+from alerts.secrets import Secret
+from detection.events import EventKind, EventPhase
+from tests.support.timeline import Timeline
+
+BOYS, GIRLS = "Boys N2", "Girls N1"
+PACE = Pace(escalate_after_s=60, repeat_after_s=300, rounds=2)
+
+
+def person(name, role="staff"):
+    return StaffMember(name, name.title(), role, (Secret(f"ntfy://127.0.0.1:9/{name}"),))
+
+
+STAFF = (person("lee"), person("fox", "lead"), person("fay", "facilities"))
+ROSTER = Roster(
+    BUILT_IN_ROUTES,
+    {
+        "staff": Receiver("staff", ("lee",), catch_all=("fox", "fay")),
+        "facilities": Receiver("facilities", ("fay",)),
+    },
+)
+
+
+@pytest.fixture
+def school(registry):
+    """A staff of three: Lee is asked first, then the others."""
+    return Timeline(registry, AlertPolicy(staff=STAFF, roster=ROSTER, pace=PACE))
+
+
+@pytest.fixture
+def say(school, make_event):
+    """Let the detector speak of a sensor at a moment of the timeline."""
+
+    def speak(t, sensor="s1", since=None, phase=EventPhase.ALERTED, **more):
+        alerted = school.start + (t if since is None else since)
+        at = school.start + t
+        end = at if phase is EventPhase.ENDED else None
+        event = make_event(alerted, sensor, phase=phase, end=end, time=at, **more)
+        school.push(t, event)
+
+    return speak
+
+
+def test_nobody_answers(school, say):
+    """escalation: each ring in turn, then all again, then it is said that nobody answered."""
+    say(0)
+    school.run(900).want(
+        ("lee", "opened", BOYS, 0, 1),
+        ("fox", "opened", BOYS, 60, 61),
+        ("fay", "opened", BOYS, 60, 61),
+        ("lee", "opened", BOYS, 360, 361),
+        ("fox", "opened", BOYS, 420, 421),
+        ("fay", "opened", BOYS, 420, 421),
+    )
+    assert school.history() == [
+        "opened",
+        "paged",
+        "escalated",
+        "severity",
+        "escalated",
+        "escalated",
+        "nobody answered",
+    ]
+
+
+def test_an_answer_stops_it_and_the_others_hear_who_has_it(school, say):
+    say(0)
+    school.ack(70, "fox")
+    school.run(600).want(
+        ("lee", "opened", BOYS, 0, 1),
+        ("fox", "opened", BOYS, 60, 61),
+        ("fay", "opened", BOYS, 60, 61),
+        ("lee", "taken", BOYS, 70, 71),
+        ("fay", "taken", BOYS, 70, 71),
+    )
+
+
+def test_the_second_answer_is_recorded_and_tells_nobody(school, say):
+    """Multiack: who comes second is on record, and the first has it."""
+    say(0)
+    school.ack(70, "fox")
+    school.ack(71, "lee")
+    school.ack(72, "fox")
+    school.run(100)
+    assert [h.reason for h in school.heard] == ["opened"] * 3 + ["taken"] * 2
+    assert school.history()[-3:] == ["acknowledged", "acknowledged as well", "acknowledged again"]
+
+
+def test_no_word_after_an_answer(school, say):
+    """An acknowledgement runs out into a reminder, and that into the whole chain again."""
+    say(0)
+    school.ack(10, "lee")
+    for t in range(100, 1700, 100):
+        say(t, since=0, phase=EventPhase.UPDATED)
+    school.run(1100).want(
+        ("lee", "opened", BOYS, 0, 1),
+        ("lee", "reminder", BOYS, 610, 611),
+        ("lee", "opened", BOYS, 910, 911),
+        ("fox", "opened", BOYS, 940, 941),
+        ("fay", "opened", BOYS, 940, 941),
+    )
+
+
+def test_feedback_is_a_word(school, say):
+    say(0)
+    school.ack(10, "lee")
+    school.at(
+        30,
+        lambda tx, now: school.engine.feedback(tx, school.id(1), "lee", Verdict.CONFIRMED, now),
+    )
+    for t in range(100, 1700, 100):
+        say(t, since=0, phase=EventPhase.UPDATED)
+    school.run(1700).want(("lee", "opened", BOYS, 0, 1))
+
+
+def test_hand_over(school, say):
+    say(0)
+    school.ack(70, "lee")
+    school.at(80, lambda tx, now: school.engine.hand_over(tx, school.id(1), "lee", "fox", now))
+    for t in range(100, 700, 100):
+        say(t, since=0, phase=EventPhase.UPDATED)
+    school.run(700).want(
+        ("lee", "opened", BOYS, 0, 1),
+        ("fox", "opened", BOYS, 60, 61),
+        ("fay", "opened", BOYS, 60, 61),
+        ("fox", "taken", BOYS, 70, 71),
+        ("fay", "taken", BOYS, 70, 71),
+        ("fox", "handed_over", BOYS, 80, 81),
+        ("lee", "taken", BOYS, 80, 81),
+        ("fay", "taken", BOYS, 80, 81),
+        ("fox", "reminder", BOYS, 680, 681),
+    )
+
+
+@pytest.mark.parametrize("end", [95.0, 200.0, 400.0])
+def test_down_past_steps(school, say, end):
+    """dedupnotifications, inprogress: of what came due meanwhile one step runs, the next waits."""
+    say(0)
+    say(90, since=0, phase=EventPhase.UPDATED)
+    school.stopped(30, end)
+    school.run(end + 302).want(
+        ("lee", "opened", BOYS, 0, 1),
+        ("fox", "opened", BOYS, end, end + 1),
+        ("fay", "opened", BOYS, end, end + 1),
+        ("lee", "opened", BOYS, end + 300, end + 301),
+    )
+
+
+def test_over_while_down(school, say):
+    """An incident that went quiet meanwhile asks nobody after the restart."""
+    say(0)
+    say(50, since=0, phase=EventPhase.ENDED)
+    school.stopped(55, 300)
+    school.run(400).want(("lee", "opened", BOYS, 0, 1))
+
+
+def test_an_empty_ring_does_not_wait(registry, make_event):
+    """escalationgap: who cannot be reached is passed over at once."""
+    silent = StaffMember("lee", "Lee", "staff", ())
+    school = Timeline(registry, AlertPolicy(staff=(silent, STAFF[1]), roster=ROSTER, pace=PACE))
+    school.push(0, make_event(school.start))
+    school.run(30).want(("fox", "opened", BOYS, 0, 1))
+
+
+def test_nobody_at_all_is_a_logged_end(registry, make_event):
+    """Missinguser: nobody can be told, and that is on record instead of lost."""
+    school = Timeline(registry, AlertPolicy(staff=(), pace=PACE))
+    school.push(0, make_event(school.start))
+    school.run(400).want()
+    assert school.history() == ["opened", "nobody to tell", "severity", "nobody answered"]
+
+
+def test_the_chain_is_that_of_the_opening(school, say):
+    """Policyreassignment: later settings and rosters change nothing of a chain that runs."""
+    say(0)
+    school.at(30, lambda _tx, _now: setattr(school, "policy", replaced(school)))
+    school.run(70).want(
+        ("lee", "opened", BOYS, 0, 1),
+        ("fox", "opened", BOYS, 60, 61),
+        ("fay", "opened", BOYS, 60, 61),
+    )
+
+
+def replaced(school):
+    new = StaffMember("new", "New", "staff", (Secret("ntfy://127.0.0.1:9/new"),))
+    return replace(school.policy, staff=(*STAFF, new), pace=Pace(escalate_after_s=600))
+
+
+def test_what_is_critical_waits_half_as_long(school, say):
+    say(0, kind=EventKind.SMOKE)
+    school.run(40).want(
+        ("lee", "opened", BOYS, 0, 1),
+        ("fox", "opened", BOYS, 30, 31),
+        ("fay", "opened", BOYS, 30, 31),
+    )
+
+
+def test_a_device_is_for_facilities_alone_and_its_return_for_those_told(school, say):
+    """Heartbeat: silence of a sensor is told once, and its return to those who know of it."""
+    say(0, kind=EventKind.OFFLINE, confidence=1.0)
+    say(900, since=0, kind=EventKind.OFFLINE, confidence=1.0, phase=EventPhase.ENDED)
+    school.run(1200).want(
+        ("fay", "opened", BOYS, 0, 1),
+        ("fay", "recovered", BOYS, 1020, 1021),
+    )
+    assert school.history()[:3] == ["opened", "paged", "nobody answered"]
+
+
+def test_a_person_resolves(school, say):
+    say(0)
+    school.at(20, lambda tx, now: school.engine.resolve(tx, school.id(1), "lee", now))
+    school.run(200).want(("lee", "opened", BOYS, 0, 1))
+    assert school.history()[-1] == "resolved"
+
+
+def silence(school, t, seconds, *matchers, begin=None):
+    """Add a silence at a moment."""
+    starts = t if begin is None else begin
+    school.at(
+        t,
+        lambda tx, now: school.engine.add_silence(
+            tx,
+            matchers=matchers or ('room="n2-boys"',),
+            owner="lee",
+            reason="painting",
+            starts_at=now - t + starts,
+            ends_at=now - t + starts + seconds,
+            now=now,
+        ),
+    )
+
+
+def test_a_silenced_incident_is_recorded_and_told_at_the_end(school, say):
+    """silence, maintenance: held, not lost, and told once when it still goes on."""
+    silence(school, 0, 300)
+    say(10)
+    say(20, sensor="s3")
+    for t in (100, 200):
+        say(t, since=10, phase=EventPhase.UPDATED)
+    school.run(305).want(
+        ("lee", "opened", GIRLS, 20, 21),
+        ("fox", "opened", GIRLS, 80, 81),
+        ("fay", "opened", GIRLS, 80, 81),
+        ("lee", "opened", BOYS, 300, 301),
+    )
+    assert school.history()[:4] == ["opened", "held", "severity", "released"]
+
+
+def test_what_ends_within_a_silence_is_never_told(school, say):
+    silence(school, 0, 600)
+    say(10)
+    say(60, since=10, phase=EventPhase.ENDED)
+    school.run(700).want()
+    suppressed = school.db.execute("SELECT suppressed_by FROM incident").fetchone()[0]
+    assert suppressed == "silence 1"
+
+
+def test_a_silence_that_is_ended_early(school, say):
+    """SilenceDelete: what it held is told within a second."""
+    silence(school, 0, 3000)
+    say(10)
+    school.at(40, lambda tx, now: school.engine.end_silence(tx, 1, "fox", now))
+    school.run(50).want(("lee", "opened", BOYS, 40, 41))
+
+
+def test_a_silence_after_the_first_notice_lets_the_steps_wait(school, say):
+    """Servicemaintenance escalate: nobody else is asked until it is over."""
+    say(0)
+    say(100, since=0, phase=EventPhase.UPDATED)
+    silence(school, 30, 300)
+    school.run(395).want(
+        ("lee", "opened", BOYS, 0, 1),
+        ("fox", "opened", BOYS, 330, 331),
+        ("fay", "opened", BOYS, 330, 331),
+    )
+
+
+def test_a_planned_silence_mutes_from_its_start(school, say):
+    silence(school, 0, 300, begin=100)
+    say(50)
+    say(60, sensor="s3")
+    say(70, since=50, phase=EventPhase.ENDED)
+    school.run(105)
+    assert [h.place for h in school.heard if h.person == "lee"] == [BOYS, GIRLS]
+
+
+def test_cold_start(school, say):
+    """An incident that was open before a restart is not told again after it."""
+    say(0)
+    school.stopped(10, 50)
+    say(51, since=0, phase=EventPhase.UPDATED)
+    school.run(58).want(("lee", "opened", BOYS, 0, 1))
+
+
+def test_a_push_that_fails_comes_later_and_delays_nobody(registry, make_event):
+    """Retry: a channel that is down keeps its own notice, the others have theirs."""
+    ring = (
+        StaffMember("lee", "Lee", targets=(Secret("ntfy://a.example/lee"),)),
+        StaffMember("fox", "Fox", targets=(Secret("ntfy://b.example/fox"),)),
+    )
+    school = Timeline(registry, AlertPolicy(staff=ring, pace=PACE))
+    school.down.add(channel_of(ring[0].targets[0]))
+    school.push(0, make_event(school.start))
+    school.at(20, lambda _tx, _now: school.down.clear())
+    school.run(30).want(("fox", "opened", BOYS, 0, 1), ("lee", "opened", BOYS, 20, 26))
+
+
+def test_detections_merge(school, say):
+    """MergeAlerts: earliest start kept, last word wins, one notice."""
+    say(10)
+    say(12, sensor="s2", onset=school.start + 2)
+    say(20, since=10, phase=EventPhase.UPDATED, confidence=0.97)
+    school.run(30).want(("lee", "opened", BOYS, 10, 11))
+    row = school.db.execute("SELECT onset, confidence FROM incident").fetchone()
+    assert tuple(row) == (school.start + 2, 0.97)
