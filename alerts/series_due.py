@@ -35,7 +35,7 @@ from storage.sqlite import connect, transaction, translated
 from storage.timeseries.records import CLASSES, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from detection.class_samples import ClassSample
@@ -88,6 +88,8 @@ SCRIPTS: Final[tuple[str, ...]] = (_V1,)
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODER: Final = msgspec.msgpack.Decoder(Record)
 _ROWS: Final = 20_000
+_FINE: Final = ("pm25", "pm1", "n03", "n05")
+"""Channels of fine particles, which settle too slowly to hide how the air is changed."""
 
 
 class DueEntry(NamedTuple):
@@ -284,6 +286,9 @@ def _event(db: sqlite3.Connection, key: str) -> Record | None:
     )
     chances = json.loads(row["probabilities"])
     fields |= {f"p_{kind}": float(chances[kind]) for kind in CLASSES if kind in chances}
+    half_s = _fine_half_s(json.loads(row["evidence"]))
+    if half_s is not None:
+        fields["fine_half_s"] = half_s
     texts = ("phase", "incident", "sentence", "evidence", "detail", "model_version")
     fields |= {name: str(row[name]) for name in texts if row[name]}
     room = row["room"] or ""
@@ -296,6 +301,12 @@ def _event(db: sqlite3.Connection, key: str) -> Record | None:
         kind=row["kind"],
         id=key,
     )
+
+
+def _fine_half_s(evidence: Mapping[str, Sequence[float | None]]) -> float | None:
+    """Time in which half of the rise in fine particles was gone, by the first such channel."""
+    found = (evidence[key][3] for key in _FINE if key in evidence)
+    return next((half for half in found if half is not None), None)
 
 
 def _incident(db: sqlite3.Connection, key: str) -> Record | None:

@@ -145,6 +145,8 @@ _EVENT: Final = Measurement(
             "thc_likely": "1 if cannabis is likely",
             "late": "1 if it was heard of too late to tell anybody",
             **{f"p_{kind}": f"probability of {kind} at the decision" for kind in CLASSES},
+            "fine_half_s": "from the peak until half of the rise in fine particles was gone,"
+            " seconds; absent while it is not",
         }
     )
     + _texts(

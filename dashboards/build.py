@@ -1,0 +1,77 @@
+"""All dashboards, and their JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+
+from dashboards import air, alerts, now, pipeline, room, sensors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from grafana_foundation_sdk.builders.dashboard import Dashboard
+
+    from dashboards.frame import DashboardSettings
+
+__all__ = ["DASHBOARDS", "built", "text_of", "write"]
+
+DASHBOARDS: Final[Mapping[str, Callable[[DashboardSettings], Dashboard]]] = {
+    "now": now.build,
+    "room": room.build,
+    "air": air.build,
+    "sensors": sensors.build,
+    "alerts": alerts.build,
+    "pipeline": pipeline.build,
+}
+"""Name of the file to what makes it."""
+
+
+def built(settings: DashboardSettings) -> dict[str, dict[str, Any]]:
+    """Make all dashboards, as Grafana stores them.
+
+    Panels are numbered in the order in which they stand, so that a link to one stays good.
+    """
+    made = {}
+    for name, build in DASHBOARDS.items():
+        body: dict[str, Any] = json.loads(JSONEncoder().encode(build(settings).build()))
+        for number, panel in enumerate(body["panels"], 1):
+            panel["id"] = number
+        made[name] = body
+    return made
+
+
+def text_of(body: Mapping[str, Any]) -> str:
+    """Write a dashboard as its file holds it."""
+    return json.dumps(body, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def write(folder: Path, settings: DashboardSettings) -> dict[str, bool]:
+    """Write the files that differ from what is there.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is not there.
+    settings : DashboardSettings
+
+    Returns
+    -------
+    dict of str to bool
+        Name of the file to whether it was written.
+
+    Raises
+    ------
+    OSError
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written = {}
+    for name, body in built(settings).items():
+        path, text = folder / f"{name}.json", text_of(body)
+        written[path.name] = not path.exists() or path.read_text(encoding="utf-8") != text
+        if written[path.name]:
+            path.write_text(text, encoding="utf-8")
+    return written

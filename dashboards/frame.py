@@ -1,0 +1,145 @@
+"""What is around the panels of every dashboard: variables, links, time zone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from grafana_foundation_sdk.builders.dashboard import (
+    ConstantVariable,
+    Dashboard,
+    DashboardLink,
+    QueryVariable,
+    Row,
+)
+from grafana_foundation_sdk.models.dashboard import (
+    DashboardCursorSync,
+    DashboardLinkType,
+    VariableOption,
+    VariableRefresh,
+    VariableSort,
+)
+
+from dashboards.queries import DATA_SOURCE, PLACE_TAGS, READINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+__all__ = ["ROOM_UID", "TAG", "DashboardSettings", "frame", "room_dashboard"]
+
+TAG: Final = "plumewatch"
+ROOM_UID: Final = "plumewatch-room"
+_EVERYTHING: Final = ".*"
+
+
+@dataclass(frozen=True, slots=True)
+class DashboardSettings:
+    """What differs from school to school.
+
+    Attributes
+    ----------
+    zone : str
+        IANA name of its time zone; days and hours are those of it.
+    page_url : str
+        Where people reach the staff page, without a slash at the end; empty for no links to it.
+    """
+
+    zone: str = "America/New_York"
+    page_url: str = "http://127.0.0.1:8420"
+
+
+def frame(
+    settings: DashboardSettings,
+    uid: str,
+    title: str,
+    about: str,
+    rows: Sequence[tuple[str, Sequence[Any]]],
+    *,
+    since: str,
+    refresh: str,
+    places: bool = True,
+    one_room: bool = False,
+) -> Dashboard:
+    """Make a dashboard of rows of panels.
+
+    Parameters
+    ----------
+    settings : DashboardSettings
+    uid, title, about : str
+    rows : sequence of tuple
+        Heading, and panels from left to right.
+    since : str
+        How far it looks back at first, such as ``now-6h``.
+    refresh : str
+        How often it asks again.
+    places : bool
+        Whether it is about places, and has the variables for them.
+    one_room : bool
+        Whether it is about a single room.
+    """
+    made = (
+        Dashboard(title)
+        .uid(uid)
+        .description(about)
+        .tags([TAG])
+        .timezone(settings.zone)
+        .time(since, "now")
+        .refresh(refresh)
+        .tooltip(DashboardCursorSync.CROSSHAIR)
+        .readonly()
+        .link(
+            DashboardLink("Plumewatch")
+            .type(DashboardLinkType.DASHBOARDS)
+            .tags([TAG])
+            .icon("external link")
+            .as_dropdown(True)
+            .include_vars(True)
+            .keep_time(True)
+        )
+    )
+    if settings.page_url:
+        room = "/rooms/${room:percentencode}" if one_room else "/"
+        made.link(
+            DashboardLink("Staff page")
+            .type(DashboardLinkType.LINK)
+            .icon("doc")
+            .url("${staff_page}" + room)
+            .target_blank(True)
+        )
+    made.with_variable(ConstantVariable("staff_page").value(settings.page_url))
+    if places:
+        for number, tag in enumerate(PLACE_TAGS):
+            made.with_variable(_place(tag, PLACE_TAGS[:number], one=one_room and tag == "room"))
+    for heading, panels in rows:
+        made.with_row(Row(heading))
+        for panel in panels:
+            made.with_panel(panel)
+    return made
+
+
+def _place(tag: str, larger: Sequence[str], *, one: bool) -> QueryVariable:
+    within = " AND ".join(f'"{name}" =~ /^${{{name}:regex}}$/' for name in larger)
+    where = f" WHERE {within}" if within else ""
+    variable = (
+        QueryVariable(tag)
+        .label(tag.capitalize())
+        .datasource(DATA_SOURCE)
+        .query(f'SHOW TAG VALUES FROM {READINGS} WITH KEY = "{tag}"{where}')
+        .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .sort(VariableSort.NATURAL_ASC)
+        .allow_custom_value(False)
+    )
+    if one:
+        return variable
+    return (
+        variable.multi(True)
+        .include_all(True)
+        .all_value(_EVERYTHING)
+        .current(VariableOption(selected=True, text="All", value="$__all"))
+    )
+
+
+def room_dashboard(room: str) -> str:
+    """Address of the dashboard of a room; `room` may be a variable of Grafana."""
+    return f"/d/{ROOM_UID}?var-room={room}"

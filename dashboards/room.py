@@ -1,0 +1,185 @@
+"""*Room*: what happened here, and on what evidence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from dashboards.frame import ROOM_UID, frame
+from dashboards.marks import EventMarks
+from dashboards.panels import (
+    BLUE,
+    GREY,
+    ORANGE,
+    SKY,
+    VERMILLION,
+    chart,
+    coloured,
+    column,
+    grid,
+    link,
+    only,
+    transformed,
+    unit_of,
+)
+from dashboards.queries import DETECTION, EVENT, IN_TIME, READINGS, InfluxQl
+from detection.quantities import QUANTITIES
+from storage.timeseries.records import CLASSES
+
+if TYPE_CHECKING:
+    from grafana_foundation_sdk.builders.dashboard import Dashboard
+
+    from dashboards.frame import DashboardSettings
+
+__all__ = ["build"]
+
+_CHANNELS: Final = (
+    ("Particles", ("pm1", "pm25", "pm4", "pm10"), "pm25"),
+    ("Particle counts", ("n03", "n05", "n10", "n25", "n50", "n100"), "n03"),
+    ("VOC and NOx index", ("voc_index", "nox_index"), "voc_index"),
+    ("TVOC, ppb", ("tvoc_ppb",), "tvoc_ppb"),
+    ("TVOC, µg/m³", ("tvoc_ugm3",), "tvoc_ugm3"),
+    ("VOC raw signal", ("voc_raw",), "voc_raw"),
+    ("Humidity", ("rh",), "rh"),
+    ("Temperature", ("temp",), "temp"),
+    ("CO2", ("co2",), "co2"),
+    ("CO", ("co",), "co"),
+    ("Air pressure", ("pressure",), "pressure"),
+    ("Light", ("light",), "light"),
+)
+_NOT_FROM_ZERO: Final = frozenset({"temp", "pressure", "voc_raw"})
+_KIND_COLOURS: Final = {
+    "vape": VERMILLION,
+    "smoke": "#000000",
+    "spray": "#CC79A7",
+    "steam": SKY,
+    "voc": ORANGE,
+    "dust": GREY,
+}
+
+
+def build(settings: DashboardSettings) -> Dashboard:
+    """Make the dashboard."""
+    channels = [_channel(*channel) for channel in _CHANNELS]
+    chances = ", ".join(f'mean("{kind}") AS "{kind}"' for kind in CLASSES)
+    probabilities = coloured(
+        chart(
+            "What the detector took it for",
+            "Class probabilities while something is in the air; they sum to 1. Nothing where the"
+            " air is calm.",
+            InfluxQl(
+                f"SELECT {chances} FROM {DETECTION} WHERE {IN_TIME}"
+                " GROUP BY time($__interval) fill(none)",
+                alias="$col",
+            ),
+            unit="percentunit",
+            empty="calm in this time",
+            stacked=True,
+            least="10s",
+            low=0,
+            high=1,
+        ),
+        _KIND_COLOURS,
+    )
+    score = chart(
+        "Log-odds of vaping",
+        "What is compared with the level of the sensor; an alert needs it to stay above.",
+        InfluxQl(
+            f'SELECT max("score") FROM {DETECTION} WHERE {IN_TIME}'
+            ' GROUP BY time($__interval), "sensor" fill(none)',
+            alias="$tag_sensor",
+        ),
+        empty="calm in this time",
+        least="10s",
+    )
+    made = frame(
+        settings,
+        ROOM_UID,
+        "Plumewatch: room",
+        "All channels of a room around a time, what was detected, and the evidence.",
+        [("Detections", [probabilities, score, _events(settings)]), ("Air", channels)],
+        since="now-1h",
+        refresh="30s",
+        one_room=True,
+    )
+    marks = (
+        ("Vaping, smoke", "\"kind\" = 'vape' OR \"kind\" = 'smoke'", VERMILLION),
+        ("Tampering, faults", "\"kind\" = 'tamper' OR \"kind\" = 'sensor_fault'", ORANGE),
+        (
+            "Other air",
+            " OR ".join(f"\"kind\" = '{kind}'" for kind in ("spray", "steam", "voc", "dust")),
+            BLUE,
+        ),
+    )
+    for name, kinds, colour in marks:
+        made.annotation(
+            EventMarks(
+                name,
+                'SELECT "sentence", "kind", "end" * 1000 AS "until"'
+                f" FROM {EVENT} WHERE {IN_TIME} AND ({kinds})",
+                colour,
+            )
+        )
+    return made
+
+
+def _channel(title: str, keys: tuple[str, ...], unit: str) -> object:
+    chosen = ", ".join(f'mean("{key}") AS "{QUANTITIES[key].label}"' for key in keys)
+    several = len(keys) > 1
+    return chart(
+        title,
+        f"{', '.join(QUANTITIES[key].label for key in keys)}, mean of each interval, by sensor.",
+        InfluxQl(
+            f"SELECT {chosen} FROM {READINGS} WHERE {IN_TIME}"
+            ' GROUP BY time($__interval), "sensor" fill(none)',
+            alias="$tag_sensor $col" if several else "$tag_sensor",
+        ),
+        unit=unit_of(unit),
+        empty="no sensor here reports this, or none did in this time",
+        least="5s",
+        low=None if unit in _NOT_FROM_ZERO else 0,
+        width=8,
+        height=7,
+    )
+
+
+def _events(settings: DashboardSettings) -> object:
+    panel = grid(
+        "Events and their evidence",
+        "What the detectors said, newest last; evidence is baseline, rise above it, and how fast"
+        " it came and went, by channel. Click an incident for its page.",
+        InfluxQl(
+            'SELECT "kind", "sensor", "confidence", "duration_s", "sentence", "evidence",'
+            f' "incident" FROM {EVENT} WHERE {IN_TIME}',
+            table=True,
+        ),
+        empty="nothing was detected in this time",
+        height=9,
+    )
+    transformed(
+        panel,
+        *only(
+            "Time",
+            "kind",
+            "sensor",
+            "confidence",
+            "duration_s",
+            "incident",
+            "sentence",
+            "evidence",
+            renamed={"duration_s": "duration"},
+        ),
+    )
+    column(panel, "confidence", unit="percentunit", decimals=0, wide=100)
+    column(panel, "duration", unit="s", decimals=0, wide=100)
+    column(panel, "Time", wide=170)
+    column(panel, "kind", wide=100)
+    column(panel, "sensor", wide=120)
+    column(panel, "evidence", wide=320)
+    if settings.page_url:
+        column(
+            panel,
+            "incident",
+            wide=130,
+            leads_to=link("Incident", "${staff_page}/incidents/${__value.raw:percentencode}"),
+        )
+    return panel

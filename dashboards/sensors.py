@@ -1,0 +1,269 @@
+"""*Sensor health*: which sensors can be relied on, and which need a visit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dashboards.frame import frame, room_dashboard
+from dashboards.panels import (
+    GREY,
+    ORANGE,
+    VERMILLION,
+    Words,
+    bars,
+    chart,
+    column,
+    figure,
+    grid,
+    link,
+    only,
+    transformed,
+    unit_of,
+)
+from dashboards.queries import AVERAGES, EVENT, HEALTH, IN_TIME, PLACE, READINGS, InfluxQl
+
+if TYPE_CHECKING:
+    from grafana_foundation_sdk.builders.dashboard import Dashboard
+
+    from dashboards.frame import DashboardSettings
+
+__all__ = ["build"]
+
+
+def build(settings: DashboardSettings) -> Dashboard:
+    """Make the dashboard."""
+    numbers = [
+        _number("Alive", "online", "Registered sensors that are alive.", ()),
+        _number("Faulty", "faulty", "Sensors with a fault that stands.", [(1, ORANGE)]),
+        _number("Tampered with", "tamper", "Sensors with tampering that stands.", [(1, ORANGE)]),
+        figure(
+            "Time on line",
+            "Share of the time range in which sensors were alive.",
+            InfluxQl(f'SELECT sum("online_s") / sum("period_s") FROM {HEALTH} WHERE {IN_TIME}'),
+            unit="percentunit",
+            decimals=1,
+            empty="nothing known",
+            width=6,
+        ),
+        figure(
+            "Readings received",
+            "Of those that the intervals of the sensors make one expect.",
+            InfluxQl(f'SELECT sum("received") / sum("expected") FROM {HEALTH} WHERE {IN_TIME}'),
+            unit="percentunit",
+            decimals=1,
+            empty="nothing known",
+            width=6,
+        ),
+    ]
+    overview = [_table()]
+    gaps = [
+        chart(
+            "Time on line by sensor",
+            "Share of each interval in which a sensor was alive; a gap below 100 % is an outage.",
+            InfluxQl(
+                f'SELECT sum("online_s") / sum("period_s") AS "on line" FROM {HEALTH}'
+                f' WHERE {IN_TIME} GROUP BY time($__interval), "sensor" fill(none)',
+                alias="$tag_sensor",
+            ),
+            unit="percentunit",
+            least="5m",
+            low=0,
+            high=1,
+        ),
+        chart(
+            "Readings that never came",
+            "By the numbers that sensors give their readings.",
+            InfluxQl(
+                f'SELECT sum("missing") FROM {HEALTH} WHERE {IN_TIME}'
+                ' GROUP BY time($__interval), "sensor" fill(none)',
+                alias="$tag_sensor",
+            ),
+            as_bars=True,
+            stacked=True,
+            least="5m",
+            low=0,
+        ),
+        bars(
+            "Readings received, by sensor",
+            "Of those that its interval makes one expect, in the time range.",
+            InfluxQl(
+                f'SELECT sum("received") / sum("expected") FROM {HEALTH} WHERE {IN_TIME}'
+                ' GROUP BY "sensor"',
+                alias="$tag_sensor",
+            ),
+            unit="percentunit",
+            decimals=0,
+            high=1,
+            width=8,
+        ),
+        chart(
+            "Battery",
+            "Of sensors that have one.",
+            InfluxQl(
+                f'SELECT min("battery") FROM {READINGS} WHERE {IN_TIME}'
+                ' GROUP BY time($__interval), "sensor" fill(none)',
+                alias="$tag_sensor",
+            ),
+            unit=unit_of("battery"),
+            bands=[(20, "transparent")],
+            empty="no sensor here has a battery",
+            least="15m",
+            low=0,
+            high=100,
+            width=8,
+        ),
+        chart(
+            "Signal strength",
+            "Of sensors that report it; below -85 dBm readings get lost.",
+            InfluxQl(
+                f'SELECT mean("rssi") FROM {READINGS} WHERE {IN_TIME}'
+                ' GROUP BY time($__interval), "sensor" fill(none)',
+                alias="$tag_sensor",
+            ),
+            unit=unit_of("rssi"),
+            empty="no sensor here reports it",
+            least="15m",
+            width=8,
+        ),
+    ]
+    drift = [
+        chart(
+            "Drift: the cleanest air of each day",
+            "Lowest PM2.5 of each day by sensor. All rooms of a school breathe the same outdoor"
+            " air at night: a sensor that moves away from the others is dusty or worn.",
+            InfluxQl(
+                f'SELECT min("pm25_min") FROM {AVERAGES} WHERE time > now() - 30d AND {PLACE}'
+                f" GROUP BY time(1d), \"sensor\" fill(none) tz('{settings.zone}')",
+                alias="$tag_sensor",
+            ),
+            unit=unit_of("pm25"),
+            low=0,
+        ).time_from("30d"),
+        _faults(),
+    ]
+    return frame(
+        settings,
+        "plumewatch-sensors",
+        "Plumewatch: sensor health",
+        "Last seen, gaps, battery, drift, sensors that are frozen, dusty or tampered with.",
+        [
+            ("At a glance", numbers),
+            ("Sensors", overview),
+            ("Gaps, power and signal", gaps),
+            ("Drift, faults and tampering", drift),
+        ],
+        since="now-24h",
+        refresh="1m",
+    )
+
+
+def _number(title: str, name: str, about: str, bands: object) -> object:
+    field = {"faulty": "faults"}.get(name, name)
+    which = f'last("{field}")'
+    outer = f' WHERE "{name}" > 0' if name == "faulty" else ""
+    what = f'count("{name}")' if name == "faulty" else f'sum("{name}")'
+    return figure(
+        title,
+        about,
+        InfluxQl(
+            f'SELECT {what} FROM (SELECT {which} AS "{name}" FROM {HEALTH}'
+            f' WHERE time > now() - 1d AND {PLACE} GROUP BY "sensor"){outer}'
+        ),
+        bands=bands,  # type: ignore[arg-type]
+    )
+
+
+def _table() -> object:
+    panel = grid(
+        "Sensors",
+        "As last looked at, every five minutes; readings are those of the time range.",
+        InfluxQl(
+            'SELECT last("state") AS "state", last("last_seen") * 1000 AS "last seen",'
+            ' last("interval_s") AS "interval", last("faults") AS "faults",'
+            f' last("fault") AS "fault", last("tamper") AS "tamper" FROM {HEALTH}'
+            f' WHERE time > now() - 1d AND {PLACE} GROUP BY "room", "sensor", "model"',
+            table=True,
+        ),
+        InfluxQl(
+            'SELECT sum("received") / sum("expected") AS "received", sum("missing") AS "missing",'
+            ' sum("late") AS "late", sum("faulty") AS "faulty",'
+            f' sum("clock_faults") AS "wrong clock" FROM {HEALTH} WHERE {IN_TIME}'
+            ' GROUP BY "sensor"',
+            table=True,
+        ),
+        InfluxQl(
+            'SELECT last("battery") AS "battery", last("rssi") AS "signal"'
+            f' FROM {READINGS} WHERE time > now() - 1d AND {PLACE} GROUP BY "sensor"',
+            table=True,
+        ),
+        empty="no sensor known",
+        height=10,
+    )
+    transformed(
+        panel,
+        ("joinByField", {"byField": "sensor", "mode": "outer"}),
+        *only(
+            "room",
+            "sensor",
+            "model",
+            "state",
+            "last seen",
+            "interval",
+            "received",
+            "missing",
+            "late",
+            "wrong clock",
+            "battery",
+            "signal",
+            "tamper",
+            "fault",
+        ),
+    )
+    states = {
+        "alive": ("alive", "transparent"),
+        "silent": ("silent", ORANGE),
+        "offline": ("offline", VERMILLION),
+        "never heard": ("never heard", GREY),
+    }
+    column(panel, "state", words=Words(states))
+    column(panel, "tamper", words=Words({"0": ("no", "transparent"), "1": ("tampered", ORANGE)}))
+    column(panel, "last seen", unit="dateTimeFromNow", wide=130)
+    column(panel, "interval", unit="s", decimals=0)
+    column(panel, "received", unit="percentunit", decimals=0)
+    column(panel, "battery", unit=unit_of("battery"), decimals=0)
+    column(panel, "signal", unit=unit_of("rssi"), decimals=0)
+    column(panel, "fault", wide=260)
+    return column(
+        panel,
+        "room",
+        leads_to=link("History of the room", room_dashboard("${__value.raw:percentencode}")),
+    )
+
+
+def _faults() -> object:
+    panel = grid(
+        "Faults, outages and tampering",
+        "Frozen, missing, saturated, noisy, dusty, covered or blown at; tampering; outages.",
+        InfluxQl(
+            'SELECT "room", "sensor", "kind", "detail", "phase", "duration_s"'
+            f" FROM {EVENT} WHERE {IN_TIME} AND (\"kind\" = 'sensor_fault' OR \"kind\" = 'tamper'"
+            " OR \"kind\" = 'offline')",
+            table=True,
+        ),
+        empty="nothing of this in this time",
+        width=12,
+    )
+    transformed(
+        panel,
+        *only(
+            "Time",
+            "room",
+            "sensor",
+            "kind",
+            "phase",
+            "duration_s",
+            "detail",
+            renamed={"duration_s": "duration"},
+        ),
+    )
+    return column(panel, "duration", unit="s", decimals=0)

@@ -1,0 +1,177 @@
+"""Every question of every dashboard, asked of a real InfluxDB filled by a simulated school."""
+
+import json
+import math
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from dashboards.build import DASHBOARDS, built, text_of
+from dashboards.frame import DashboardSettings
+from detection.quantities import QUANTITIES
+from storage.reading import Reading
+from storage.registry import Registry, Room, Sensor
+from storage.timeseries.influx import InfluxSeries
+from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
+from storage.timeseries.influx_setup import set_up
+from storage.timeseries.records import MEASUREMENTS
+from storage.timeseries.resolution import Retention
+from tests.support import grafana
+from tests.support.influx import Influxd
+from tests.support.school_series import ZONE, simulated_school
+
+SETTINGS = DashboardSettings(zone=ZONE)
+BUILT = built(SETTINGS)
+QUESTIONS = [
+    pytest.param(name, panel, target, id=f"{name}-{panel['title']}-{target['refId']}")
+    for name, dashboard in BUILT.items()
+    for panel, target in grafana.questions(dashboard)
+]
+HOSTILE = ("a/ OR 1=1", "it's", 'a" b', "x.*", "(y|z)", "w\\d", "né\u2028e, =")
+"""Ids of rooms that would break a question into which they were pasted."""
+
+
+@pytest.fixture(scope="module")
+def school(tmp_path_factory):
+    return simulated_school(tmp_path_factory.mktemp("school"), hours=6)
+
+
+@pytest.fixture(scope="module")
+def url(school, tmp_path_factory):
+    home = tmp_path_factory.mktemp("influxd")
+    with Influxd(home) as server:
+        settings = InfluxSettings(server.url, "school")
+        http = InfluxHttp(settings)
+        list(set_up(http, Retention(), time.time()))
+        with InfluxSeries(settings, school.registry, home / "influx.db") as series:
+            school.store(series)
+        list(set_up(http, Retention(), time.time()))  # makes the averages of what is there
+        yield server.url
+
+
+def span(dashboard, school):
+    wanted = grafana.seconds(dashboard["time"]["from"])
+    return min(school.end - wanted, school.start), time.time()
+
+
+@pytest.mark.parametrize(("name", "panel", "target"), QUESTIONS)
+def test_every_question_is_answered_in_its_shape(name, panel, target, url, school):
+    start, end = span(BUILT[name], school)
+    query = grafana.interpolated(target["query"], start, end, least=panel.get("interval", ""))
+    found = grafana.answer(url, query)
+    assert found, query
+    for series in found:
+        assert series["values"], query
+        assert len({*series["columns"]}) == len(series["columns"])
+        numbers = [v for row in series["values"] for v in row[1:] if isinstance(v, int | float)]
+        assert all(math.isfinite(v) for v in numbers)
+        if target["resultFormat"] == "time_series":
+            assert numbers, query
+    if match := re.search(r"\$tag_(\w+)", target["alias"]):
+        assert all(series["tags"][match.group(1)] for series in found)
+    if panel["type"] in {"stat", "bargauge"} and target["resultFormat"] == "time_series":
+        assert all(len(series["columns"]) == 2 for series in found), "one number a line"
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_committed_files_are_what_the_code_makes(name):
+    path = Path(__file__).parents[2] / "dashboards" / "json" / f"{name}.json"
+    made = text_of(built(DashboardSettings())[name])
+    assert path.read_text(encoding="utf-8") == made, "run `plumewatch dashboards build`"
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_variables_are_chained_and_marks_are_found(name, url, school):
+    dashboard = BUILT[name]
+    start, end = span(dashboard, school)
+    variables = [v for v in dashboard["templating"]["list"] if v["type"] == "query"]
+    for number, variable in enumerate(variables):
+        for larger in variables[:number]:
+            assert f"${{{larger['name']}:regex}}" in variable["query"]
+        (found,) = grafana.answer(url, grafana.interpolated(variable["query"], start, end))
+        assert {row[0] for row in found["values"]} == {variable["name"]}
+        assert variable["allowCustomValue"] is False
+    for mark in (dashboard.get("annotations") or {}).get("list", []):
+        found = grafana.answer(url, grafana.interpolated(mark["query"], start, end))
+        (columns,) = {tuple(series["columns"]) for series in found}
+        assert {mark["textColumn"], mark["tagsColumn"], mark["timeEndColumn"]} <= set(columns)
+
+
+def test_a_floor_narrows_rooms_and_a_room_narrows_panels(url, school):
+    room = BUILT["room"]
+    variable = next(v for v in room["templating"]["list"] if v["name"] == "room")
+    chosen = {**grafana.EVERYWHERE, "building": "Main", "floor": ["2"]}
+    query = grafana.interpolated(variable["query"], school.start, school.end, chosen)
+    (found,) = grafana.answer(url, query)
+    assert [row[1] for row in found["values"]] == ["main-2-boys", "main-2-girls"]
+    particles = next(p for p in grafana.panels(room) if p["title"] == "Particles")
+    query = grafana.interpolated(
+        particles["targets"][0]["query"],
+        school.start,
+        school.end,
+        {**grafana.EVERYWHERE, "room": "main-2-boys"},
+    )
+    sensors = {series["tags"]["sensor"] for series in grafana.answer(url, query)}
+    assert sensors == {"main-2-boys-a", "main-2-boys-b"}
+
+
+def test_what_stands_in_a_variable_cannot_change_the_question(url, tmp_path):
+    registry = Registry.of(
+        [Room(room, "", "", "", "S") for room in HOSTILE],
+        [Sensor(f"hostile-{k}", room) for k, room in enumerate(HOSTILE)],
+    )
+    now = time.time()
+    with InfluxSeries(InfluxSettings(url, "school"), registry, tmp_path / "i.db") as series:
+        series.add([Reading(s, now - 30, now, {"pm25": 5.0}) for s in registry.sensors])
+    panel = next(p for p in grafana.panels(BUILT["now"]) if p["title"] == "PM2.5 by room")
+    for room in HOSTILE:
+        chosen = {**grafana.EVERYWHERE, "site": "S", "room": room}
+        query = grafana.interpolated(panel["targets"][0]["query"], now - 600, now + 60, chosen)
+        found = grafana.answer(url, query)
+        stored = room.replace("\u2028", " ")  # a tag has no line breaks
+        if stored == room:
+            assert [series["tags"]["room"] for series in found] == [room]
+        else:
+            assert found == []
+    injected = 'x$/ OR "room" =~ /.*/; DROP DATABASE school; SELECT 1 FROM x WHERE a =~ /'
+    chosen = {**grafana.EVERYWHERE, "room": injected}
+    query = grafana.interpolated(panel["targets"][0]["query"], now - 600, now + 60, chosen)
+    assert grafana.answer(url, query) == []
+
+
+def test_every_panel_says_what_it_is_and_what_empty_means():
+    names = [d["title"] for d in BUILT.values()]
+    assert len(set(names)) == len(names)
+    for dashboard in BUILT.values():
+        titles = [p["title"] for p in grafana.panels(dashboard)]
+        assert len(set(titles)) == len(titles)
+        assert dashboard["timezone"] == ZONE
+        for panel in grafana.panels(dashboard):
+            assert len(panel["description"]) > 10
+            assert panel["fieldConfig"]["defaults"]["noValue"]
+            assert panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24
+            assert [t["refId"] for t in panel["targets"]] == list(
+                "ABCDEFGH"[: len(panel["targets"])]
+            )
+
+
+def test_only_known_measurements_and_fields_are_asked_for():
+    known = {"received", "n", "sensor", "site", "building", "floor", "room", "model", "kind"}
+    known |= {f"{key}{suffix}" for key in QUANTITIES for suffix in ("", "_min", "_max")}
+    known |= {field.name for table in MEASUREMENTS.values() for field in table.fields}
+    known |= {"m1", "m15", "reading", "reading_1m", "reading_15m", "id", *MEASUREMENTS}
+    for dashboard in BUILT.values():
+        for _, target in grafana.questions(dashboard):
+            said = set(re.findall(r'"([^"]+)"', target["query"]))
+            named = set(re.findall(r'AS "([^"]+)"', target["query"]))
+            assert said - named <= known, target["query"]
+
+
+def test_links_lead_to_the_staff_page_and_between_dashboards():
+    text = json.dumps(BUILT)
+    assert "${staff_page}/incidents/${__value.raw:percentencode}" in text
+    assert "/d/plumewatch-room?var-room=${__value.raw:percentencode}" in text
+    without = json.dumps(built(DashboardSettings(page_url="")))
+    assert "${staff_page}/" not in without

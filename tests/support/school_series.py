@@ -1,0 +1,328 @@
+"""A simulated school in the series: half a day through detectors and incidents, answered by staff.
+
+Readings come from the simulator, thinned to ten seconds; detections, incidents, notices and
+feedback from the production path; what the service counts of itself is made here, to match. All of
+it ends now, because that is where dashboards look.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec import structs
+from rich.console import Console
+
+from alerts import repository, schema, series_due
+from alerts.engine import AlertEngine
+from alerts.incidents import Verdict
+from alerts.policy import AlertPolicy, StaffMember
+from alerts.secrets import Secret
+from alerts.watch import Watch
+from detection.class_samples import ClassSamples
+from detection.events import Event, EventKind, EventPhase
+from ingest.validation import may_alert
+from plumewatch.recordings import read_recordings
+from plumewatch.simulate import SimulateOptions, run_simulate
+from storage import state
+from storage.registry import Registry, Room, Sensor
+from storage.sqlite import connect, migrate, transaction
+from storage.timeseries.records import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from storage.reading import Reading
+    from storage.timeseries import Series
+
+__all__ = ["SILENT", "ZONE", "SimulatedSchool", "simulated_school"]
+
+ZONE = "America/New_York"
+SILENT = "gym-1-staff-a"
+"""A sensor that went silent an hour before the end."""
+_TAMPERED = "gym-1-locker-b"
+_DECORATED = "main-2-boys-b"
+_SIMULATED = 1_789_390_800.0  # 2026-09-14T13:00:00Z, a Monday
+_THINNED_S = 10.0
+_BATCH = 500
+_LATE = (
+    (_TAMPERED, EventKind.TAMPER, "the housing was opened", 5_400.0, 0.0),
+    (SILENT, EventKind.SENSOR_FAULT, "PM2.5 frozen: the same value for 30 minutes", 5_300.0, 0.0),
+    ("main-2-girls-a", EventKind.VAPE, "", 900.0, 20.0),
+    ("main-2-girls-a", EventKind.VAPE, "", 680.0, 20.0),  # in the cooldown of the one before
+    ("main-1-girls-a", EventKind.VAPE, "", 90.0, 0.0),  # goes on
+)
+"""Sensor, kind, what is said, seconds before the end, seconds until it is over (0: not yet)."""
+_VERDICTS = (Verdict.CONFIRMED, Verdict.FALSE_ALARM, None, Verdict.CONFIRMED, Verdict.NOTHING_FOUND)
+_CAUSES = ("spray", "steam")
+
+
+class SimulatedSchool(NamedTuple):
+    """What there is to be stored, and where incidents are.
+
+    Attributes
+    ----------
+    registry : Registry
+    readings : list of Reading
+    records : list of Record
+    database : Path
+        State database.
+    policy : AlertPolicy
+    start, end : float
+        Unix seconds.
+    """
+
+    registry: Registry
+    readings: list[Reading]
+    records: list[Record]
+    database: Path
+    policy: AlertPolicy
+    start: float
+    end: float
+
+    def store(self, series: Series) -> None:
+        """Write all of it into a store that is open."""
+        for i in range(0, len(self.readings), 5_000):
+            series.add(self.readings[i : i + 5_000])
+        for i in range(0, len(self.records), 5_000):
+            series.record(self.records[i : i + 5_000])
+
+
+def simulated_school(folder: Path, hours: float = 12.0, seed: int = 3) -> SimulatedSchool:
+    """Simulate; always the same, moved so that it ends now."""
+    end = time.time() // 60 * 60
+    start = end - hours * 3600.0
+    recording = folder / "readings.csv"
+    options = SimulateOptions(
+        seed=seed,
+        days=hours / 24.0,
+        out=recording,
+        start=datetime.fromtimestamp(_SIMULATED, UTC).isoformat(),
+        activity="demo",
+    )
+    assert run_simulate(options, Console(file=sys.stderr, quiet=True)) == 0
+    readings = list(_thinned(read_recordings([recording], lambda _: None), start - _SIMULATED, end))
+    registry = _registry({r.sensor for r in readings})
+    policy = AlertPolicy(
+        staff=(
+            StaffMember("ap", "A. Principal", "staff", (Secret("json://127.0.0.1:9/ap"),)),
+            StaffMember("fm", "F. Manager", "facilities", (Secret("json://127.0.0.1:9/fm"),)),
+        ),
+        zone=ZONE,
+    )
+    database = folder / "state.db"
+    records = _judged(database, registry, policy, readings, end)
+    records += _health(registry, readings, start, end)
+    records += _pipeline(readings, start, end)
+    return SimulatedSchool(registry, readings, records, database, policy, start, end)
+
+
+def _thinned(readings: Iterator[Reading], shift_s: float, end: float) -> Iterator[Reading]:
+    last: dict[str, float] = {}
+    for recorded in readings:
+        reading = structs.replace(recorded, time=recorded.time + shift_s)
+        if reading.time - last.get(reading.sensor, 0.0) < _THINNED_S or reading.time > end - 5:
+            continue
+        if reading.sensor == SILENT and reading.time > end - 3600:
+            continue
+        last[reading.sensor] = reading.time
+        values = dict(reading.values)
+        if reading.sensor == _DECORATED:  # with what no simulated device reports
+            values |= {"battery": round(60.0 - (reading.time % 86_400) / 8_640), "rssi": -71.0}
+            values |= {"co": 0.4, "light": 180.0 + reading.time % 60}
+        yield structs.replace(reading, received=reading.time + 0.4, values=values)
+
+
+def _registry(sensors: set[str]) -> Registry:
+    rooms, found = {}, []
+    for sensor in sorted(sensors):
+        room = sensor.rpartition("-")[0]
+        building, floor, _ = room.split("-")
+        rooms[room] = Room(room, room, floor, building.capitalize(), "Lincoln High")
+        every = 600.0 if sensor == _DECORATED else 30.0 if sensor == SILENT else _THINNED_S
+        found.append(
+            Sensor(sensor, room, "sen55" if sensor.endswith("a") else "pms5003", "", every)
+        )
+    return Registry.of(rooms.values(), found)
+
+
+def _judged(
+    database: Path, registry: Registry, policy: AlertPolicy, readings: list[Reading], end: float
+) -> list[Record]:
+    """Detect, alert, deliver, answer; what the series is to hold of it."""
+    connection = connect(database)
+    for component, scripts in (
+        ("state", state.SCRIPTS),
+        (schema.COMPONENT, schema.SCRIPTS),
+        (series_due.COMPONENT, series_due.SCRIPTS),
+    ):
+        migrate(connection, component, scripts)
+    engine = AlertEngine(registry, policy)
+    watch = Watch(connection, engine, may_alert, samples=ClassSamples())
+    late = {sensor for sensor, *_ in _LATE}
+    feed = (r for r in readings if r.sensor not in late or r.time < end - 7_200.0)
+    done, told = 0, 0
+    while batch := list(islice(feed, _BATCH)):
+        done += len(batch)
+        for alert in watch.process(batch, done, None).alerts:
+            with transaction(connection) as tx:
+                _answer(tx, engine, alert.incident, alert.alerted, told)
+            told += 1
+    for sensor, kind, detail, ago_s, lasts_s in _LATE:
+        at = end - ago_s
+        event = Event(
+            sensor=sensor,
+            kind=kind,
+            phase=EventPhase.ALERTED,
+            onset=at - 10,
+            alerted=at,
+            peak_time=at,
+            end=None,
+            confidence=0.93,
+            probabilities={"vape": 0.93, "spray": 0.07} if kind is EventKind.VAPE else {},
+            evidence={},
+            model_version="1",
+            detail=detail,
+        )
+        with transaction(connection) as tx:
+            engine.on_events(tx, [event], at)
+            _deliver(tx, engine, at, 0.8)
+            if lasts_s:
+                over = at + lasts_s
+                ended = replace(event, phase=EventPhase.ENDED, end=over, time=over)
+                engine.on_events(tx, [ended], over)
+                engine.on_time(tx, over + 150)
+    connection.close()
+    found: list[Record] = []
+
+    class Kept:
+        def record(self, records: list[Record]) -> None:
+            found.extend(records)
+
+    due = series_due.DueRecords(database, Kept())
+    after = 0
+    while True:
+        entries, position = due.read(after, 1_000)
+        if position == after:
+            break
+        due.write([entry.record for entry in entries], position)
+        after = position
+    due.close()
+    return found
+
+
+def _answer(tx, engine: AlertEngine, incident: str, at: float, number: int) -> None:
+    _deliver(tx, engine, at, 0.8 + number % 4 * 0.5)
+    if number % 4 != 3:
+        engine.acknowledge(tx, incident, "ap", at + 35.0 + 40.0 * (number % 5))
+    verdict = _VERDICTS[number % len(_VERDICTS)]
+    if verdict is not None:
+        cause = _CAUSES[number % 2] if verdict is Verdict.FALSE_ALARM else ""
+        engine.feedback(tx, incident, "ap", verdict, at + 400.0, cause=cause)
+
+
+def _deliver(tx, engine: AlertEngine, at: float, after_s: float) -> None:
+    rows = repository.lease(tx, at, owner="t", lease_s=60, limit=100, free=lambda _: 100)
+    for row in rows:
+        if repository.sent(tx, row, at + after_s):
+            engine.delivered(tx, row, at + after_s)
+
+
+def _health(registry: Registry, readings: list[Reading], start: float, end: float) -> list[Record]:
+    counts: dict[tuple[str, int], int] = {}
+    heard: dict[tuple[str, int], float] = {}
+    for reading in readings:
+        slot = reading.sensor, int((reading.time - start) // 300)
+        counts[slot] = counts.get(slot, 0) + 1
+        heard[slot] = reading.received
+    found, last = [], {}
+    for k in range(int((end - start) // 300)):
+        at = start + 300.0 * (k + 1)
+        for sensor in registry.sensors.values():
+            last[sensor.id] = heard.get((sensor.id, k), last.get(sensor.id))
+            silent = last[sensor.id] is None or at - last[sensor.id] > 3 * sensor.interval_s + 60
+            tampered = sensor.id == _TAMPERED and at > end - 5_400
+            expected, received = 300.0 / sensor.interval_s, float(counts.get((sensor.id, k), 0))
+            fields = {
+                "state": "silent" if silent else "alive",
+                "period_s": 300.0,
+                "online": float(not silent),
+                "online_s": 0.0 if silent else 300.0,
+                "interval_s": sensor.interval_s,
+                "expected": expected,
+                "received": received,
+                "missing": max(round(expected - received) - 1.0, 0.0) if k % 7 == 0 else 0.0,
+                "duplicates": 0.0,
+                "late": float(k % 50 == 0),
+                "clock_faults": 0.0,
+                "faulty": 0.0,
+                "unjudged": 0.0,
+                "faults": float(sensor.id == SILENT and at > end - 5_300),
+                "tamper": float(tampered),
+                "level": 2.2,
+                "expected_false_alarms": 0.3,
+                "budget": 0.5,
+            }
+            if last[sensor.id] is not None:
+                fields["last_seen"] = last[sensor.id]
+            if fields["faults"]:
+                fields["fault"] = "PM2.5 frozen: the same value for 30 minutes"
+            found.append(Record("sensor_health", at, fields, sensor=sensor.id))
+    return found
+
+
+def _pipeline(readings: list[Reading], start: float, end: float) -> list[Record]:
+    per_minute = [0.0] * int((end - start) // 60)
+    for reading in readings:
+        per_minute[min(int((reading.time - start) // 60), len(per_minute) - 1)] += 1.0
+    found = []
+    for k, count in enumerate(per_minute):
+        failing = 200 <= k < 204
+        found.append(
+            Record(
+                "pipeline",
+                start + 60.0 * (k + 1),
+                {
+                    "period_s": 60.0,
+                    "messages": count + 1,
+                    "accepted": count,
+                    "rejected": float(k % 40 == 0),
+                    "duplicates": 0.0,
+                    "acknowledged": count + 1,
+                    "dropped": 0.0,
+                    "broker_dropped": 0.0,
+                    "missing": float(k % 90 == 0),
+                    "detected": count,
+                    "stored": 0.0 if failing else count,
+                    "refused": 0.0,
+                    "deleted_unread": 0.0,
+                    "events": float(k % 30 == 0),
+                    "alerts": float(k % 60 == 0),
+                    "delivered": 2.0 * (k % 60 == 0),
+                    "delivery_failures": 0.0,
+                    "commits": 60.0,
+                    "commit_ms": 1.5 + k % 5 * 0.2,
+                    "detector_lag": float(k % 3),
+                    "detector_lag_s": 0.1,
+                    "series_lag": count * (k - 199) if failing else 1.0,
+                    "records_waiting": 2.0,
+                    "outbox": 0.0,
+                    "outbox_oldest_s": 0.0,
+                    "open_incidents": 1.0,
+                    "dead_letters": float(k // 40),
+                    "sensors_alive": 7.0,
+                    "sensors": 8.0,
+                    "ready": float(not failing),
+                    "ready_store": float(not failing),
+                    "canary_ms": 2.0 + k % 7 * 0.3,
+                    "version": "1",
+                    **({"failing": "store: the series does not answer"} if failing else {}),
+                },
+            )
+        )
+    return found
