@@ -25,5 +25,18 @@ CREATE INDEX staff_session_person ON staff_session (person, started_at);
 CREATE INDEX staff_session_expires ON staff_session (expires_at);
 """
 
-SCRIPTS: Final[tuple[str, ...]] = (_V1,)
+_V2: Final = """
+CREATE TABLE action_token (
+    hash BLOB PRIMARY KEY,
+    incident TEXT NOT NULL,
+    person TEXT NOT NULL,
+    action TEXT NOT NULL CHECK (action IN ('acknowledge', 'feedback')),
+    issued_at REAL NOT NULL,
+    expires_at REAL NOT NULL,
+    used_at REAL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX action_token_expires ON action_token (expires_at);
+"""
+
+SCRIPTS: Final[tuple[str, ...]] = (_V1, _V2)
 """Script k leads from schema k to k + 1. Published scripts never change."""

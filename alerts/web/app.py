@@ -23,6 +23,7 @@ from starlette.responses import Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
+from alerts.web.answer import AnswerPages
 from alerts.web.board import BoardPages
 from alerts.web.dead_letters import DeadLetterPages
 from alerts.web.desk import Desk
@@ -56,6 +57,7 @@ PAGES: Final[tuple[type[Pages], ...]] = (
     LevelPages,
     DeadLetterPages,
     SignInPages,
+    AnswerPages,
     LivePages,
 )
 """Every page there is, in the order of the navigation."""

@@ -20,7 +20,7 @@ from alerts.access.roles import Right, who_may
 from alerts.errors import UnknownIncidentError
 from alerts.web import reading
 from alerts.web.guard import Session, cookie_name, same_origin
-from alerts.web.rendering import environment
+from alerts.web.rendering import Times, environment
 from storage import sqlite
 from storage.registry import floor_name
 
@@ -80,7 +80,10 @@ class Desk:
         self.settings = settings
         self.registry = settings.engine.registry
         self.threads = reading.Threads()
-        self._templates = Jinja2Templates(env=environment(settings, nav=tuple(nav), Right=Right))
+        self.times = Times(settings)
+        self._templates = Jinja2Templates(
+            env=environment(settings, self.times, nav=tuple(nav), Right=Right)
+        )
 
     # who asks
 

@@ -85,12 +85,13 @@ def _span(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def environment(settings: StaffPageSettings, **shared: Any) -> jinja2.Environment:
+def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jinja2.Environment:
     """Make the environment of all templates.
 
     Parameters
     ----------
     settings : StaffPageSettings
+    times : Times
     **shared
         Further names that every template knows.
     """
@@ -101,7 +102,6 @@ def environment(settings: StaffPageSettings, **shared: Any) -> jinja2.Environmen
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    times = Times(settings)
     names = {m.id: m.name for m in settings.engine.policy.staff}
     made.filters.update(
         clock=times.clock,

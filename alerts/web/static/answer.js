@@ -1,0 +1,72 @@
+"use strict";
+// The token is behind the # of the address, which no server and no log sees. It is posted to look,
+// which changes nothing, and to take the incident only when a person presses the button.
+document.addEventListener("DOMContentLoaded", () => {
+  const element = (id) => document.getElementById(id);
+  const token = location.hash.slice(1);
+  let feedback = "";
+
+  const say = (id, text) => {
+    element(id).textContent = text;
+    element(id).hidden = !text;
+  };
+
+  const post = async (path, fields) => {
+    const answer = await fetch(path, {
+      method: "POST",
+      body: new URLSearchParams(fields),
+      credentials: "same-origin",
+      signal: AbortSignal.timeout(15000),
+    });
+    const body = await answer.json();
+    if (!answer.ok) throw new Error(body.error);
+    return body;
+  };
+
+  const verdicts = { confirmed: "Confirmed", false_alarm: "False alarm", nothing_found: "Nothing found", test: "Test" };
+
+  const show = (body) => {
+    element("room").textContent = body.room;
+    element("what").textContent = `${body.what} since ${body.since}${body.place ? ` · ${body.place}` : ""}`;
+    element("why").textContent = body.why;
+    element("more").href = `/incidents/${encodeURIComponent(body.incident)}`;
+    const taken = body.mine ? `You have it, ${body.you}.` : body.taken_by ? `${body.taken_by} has it.` : "";
+    const over = body.over ? "It is over." : "";
+    const verdict = body.verdict ? `Answer: ${verdicts[body.verdict]}.` : "";
+    say("said", [taken, over, verdict].filter(Boolean).join(" "));
+    if (body.feedback) feedback = body.feedback;
+    element("take").hidden = Boolean(feedback);
+    element("found").hidden = !feedback;
+    say("wrong", "");
+  };
+
+  const act = async (path, fields) => {
+    const buttons = document.querySelectorAll("#answer button");
+    for (const button of buttons) button.disabled = true;
+    try {
+      show(await post(path, fields));
+    } catch (error) {
+      say("wrong", error.name === "TimeoutError" || error instanceof TypeError
+        ? "No connection. Try again, or sign in." : error.message);
+    }
+    for (const button of buttons) button.disabled = false;
+  };
+
+  for (const id of ["take", "found"]) {
+    element(id).addEventListener("submit", (event) => event.preventDefault());
+    element(id).addEventListener("click", (event) => {
+      const button = event.target.closest("button");
+      if (!button || !event.isTrusted) return;
+      event.preventDefault();
+      if (id === "take") act("/answer", { token, via: "link" });
+      else act("/answer/feedback", { token: feedback, via: "link", verdict: button.value, cause: element("found").elements.cause.value });
+    });
+  }
+
+  if (!token) {
+    element("take").hidden = true;
+    say("wrong", "This link is not complete. Open it from the notice again, or sign in.");
+  } else {
+    act("/answer/look", { token });
+  }
+});
