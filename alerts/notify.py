@@ -27,16 +27,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import re
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote, urlencode
 
 import apprise
 from apprise.attachment.memory import AttachMemory
 
+from alerts.answer_links import answer_of
 from alerts.connections import guarded, install_guard
 from alerts.errors import NotifyError, NotifyReason, PermanentNotifyError, TransientNotifyError
 from alerts.notice import Priority, render
@@ -370,7 +372,7 @@ class _Call:
 
     def _send(self, title: str, body: str, picture: bytes | None) -> None:
         url, scheme = self.target.reveal(), self._scheme
-        service = _service(url)
+        service = _service(_with_buttons(url, scheme, self.notice))
         if service is None:
             raise PermanentNotifyError(NotifyReason.BAD_TARGET, f"not a complete {scheme} address")
         service.redirects = False
@@ -401,6 +403,30 @@ class _Call:
         if guard.refused:
             raise PermanentNotifyError(NotifyReason.FORBIDDEN_ADDRESS, "the address is inside")
         raise _translated(entry.message for r in result.results for entry in r.logs())
+
+
+def _with_buttons(url: str, scheme: str, notice: Notice) -> str:
+    """Address of a target with the buttons that its notice gets; ntfy's can answer by themselves.
+
+    References
+    ----------
+    https://docs.ntfy.sh/publish/#action-buttons
+    """
+    address, token = answer_of(notice.link)
+    if scheme not in {"ntfy", "ntfys"} or not token:
+        return url
+    take = {
+        "action": "http",
+        "label": "I take it",
+        "url": address,
+        "method": "POST",
+        "headers": {"Content-Type": "application/x-www-form-urlencoded"},
+        "body": urlencode({"token": token, "via": "ntfy"}),
+        "clear": True,
+    }
+    see = {"action": "view", "label": "Open", "url": notice.link}
+    actions = json.dumps([take, see], separators=(",", ":"))
+    return f"{url}{'&' if '?' in url else '?'}actions={quote(actions, safe='')}"
 
 
 def _decorate(service: Any, scheme: str, notice: Notice) -> None:

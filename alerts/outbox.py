@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from alerts.repository import OutboxRow
     from alerts.secrets import Secret
 
+    Personal = Callable[[sqlite3.Connection, OutboxRow, float], OutboxRow]
+
 __all__ = ["DeliveryOutcome", "OutboxPump", "Pictures", "PumpSettings", "backoff_s"]
 
 _AFTER_STEP_S: Final = 2.0
@@ -155,6 +157,8 @@ class OutboxPump:
     pictures : Pictures, optional
         Asked for the evidence picture of an alert, on its first attempt alone: one that failed
         with it is tried again without.
+    personal : callable, optional
+        Makes a leased notice its person's own, in the transaction of the lease.
     thread : ThreadPoolExecutor, optional
         The one thread in which a shared connection is used.
 
@@ -176,6 +180,7 @@ class OutboxPump:
         settings: PumpSettings | None = None,
         on_outcome: Callable[[DeliveryOutcome], None] | None = None,
         pictures: Pictures | None = None,
+        personal: Personal | None = None,
         thread: ThreadPoolExecutor | None = None,
     ) -> None:
         self._database = database
@@ -189,6 +194,7 @@ class OutboxPump:
         self._settings = settings or PumpSettings()
         self._on_outcome = on_outcome
         self._pictures = pictures
+        self._personal = personal
         self._owner = uuid.uuid4().hex
         self._in_flight: Counter[str] = Counter()
         self._expiry: dict[int, float] = {}  # of notices in flight, monotonic: clocks are set
@@ -365,6 +371,8 @@ class OutboxPump:
                 limit=room,
                 free=lambda channel: 0 if channel in busy else self._free(channel),
             )
+            if self._personal is not None:
+                rows = [self._personal(tx, row, now) for row in rows]
         return rows, deadline
 
     def _write_mark(self, row: OutboxRow, error: NotifyError | None) -> bool:

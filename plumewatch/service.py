@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from alerts.answer_links import with_answer_link
 from alerts.clock_step import ClockSteps
 from alerts.engine import AlertEngine
 from alerts.notify import AppriseNotifier, NotifySettings
@@ -284,6 +285,7 @@ class Service:
                 clock=self._clock,
                 on_outcome=self._on_delivery,
                 pictures=pictures,
+                personal=with_answer_link,
             )
             await self._serve(stop, pump)
         finally:

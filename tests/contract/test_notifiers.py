@@ -312,3 +312,38 @@ async def test_no_notifier_leaks_a_secret(provider, target, make, status, log, c
     for path, headers, _ in provider.requests:
         assert "?" not in path
         assert "Referer" not in headers
+
+
+async def test_the_button_of_ntfy_posts_the_token_in_its_body(provider):
+    import msgspec
+
+    token = "c2VjcmV0LXRva2VuLTEyOA"
+    own = msgspec.structs.replace(NOTICE, link=f"https://plumewatch.example/answer#{token}")
+    for topic in (SECRET, f"{SECRET}?tags=warning"):
+        await send(Secret(f"ntfy://127.0.0.1:{provider.port}/{topic}"), own)
+        path, headers, _ = provider.requests[-1]
+        take, see = json.loads(headers["X-Actions"])
+        assert take == {
+            "action": "http",
+            "label": "I take it",
+            "url": "https://plumewatch.example/answer",
+            "method": "POST",
+            "headers": {"Content-Type": "application/x-www-form-urlencoded"},
+            "body": f"token={token}&via=ntfy",
+            "clear": True,
+        }
+        assert see == {"action": "view", "label": "Open", "url": own.link}
+        assert token not in path
+        assert headers["X-Click"] == own.link
+    await send(Secret(f"ntfy://127.0.0.1:{provider.port}/{SECRET}"))
+    assert "X-Actions" not in provider.requests[-1][1]
+
+
+async def test_no_other_channel_has_buttons_and_its_link_is_its_persons_own(provider):
+    import msgspec
+
+    own = msgspec.structs.replace(NOTICE, link="https://plumewatch.example/answer#abc")
+    await send(Secret(f"json://127.0.0.1:{provider.port}/{SECRET}"), own)
+    headers, said = message(provider)
+    assert "X-Actions" not in headers
+    assert said["message"].splitlines()[-1] == own.link

@@ -1,0 +1,262 @@
+"""Answering by the token of a notice: once, by one person, for one thing, by a pressed button."""
+
+import asyncio
+import random
+import re
+from dataclasses import replace
+
+import httpx
+import pytest
+
+from alerts import repository
+from alerts.access import action_tokens
+from alerts.access.action_tokens import Action
+from alerts.answer_links import answer_of, with_answer_link
+from alerts.engine import AlertEngine
+from alerts.incidents import Status, Verdict
+from alerts.notify import RecordingNotifier
+from alerts.outbox import OutboxPump
+from alerts.policy import AlertPolicy
+from storage import sqlite
+from tests.unit.alerts.test_web import HOST, NOW, Page
+
+
+@pytest.fixture
+async def open_page(database, registry, policy):
+    pages = []
+
+    def start(policy=policy, **options):
+        options.setdefault("open_reading", False)
+        pages.append(Page(database, registry, policy, **options))
+        return pages[-1]
+
+    yield start
+    for page in pages:
+        await page.client.aclose()
+        page.db.close()
+
+
+def token_for(page, incident, person="ap", action=Action.ACKNOWLEDGE, **more):
+    with sqlite.transaction(page.db) as tx:
+        return action_tokens.issue(tx, incident, person, action, page.now, **more)
+
+
+async def press(page, token, path="/answer", client=None, **form):
+    return await (client or page.client).post(path, data={"token": token, **form})
+
+
+def history(page, incident):
+    rows = page.db.execute(
+        "SELECT who, what, detail FROM incident_history WHERE incident = ? ORDER BY seq",
+        (incident,),
+    )
+    return [tuple(row) for row in rows]
+
+
+async def test_one_press_takes_it_and_a_second_changes_nothing(open_page, make_event):
+    page = open_page()
+    incident = page.incident(make_event)
+    token = token_for(page, incident)
+    answer = await press(page, token, via="ntfy")
+    assert answer.status_code == 200
+    said = answer.json()
+    assert (said["mine"], said["you"], said["room"]) == (True, "A. Principal", "Boys N2")
+    found = repository.load(page.db, incident)
+    assert (found.status, found.acknowledged_by) == (Status.ACKNOWLEDGED, "ap")
+    before = history(page, incident)
+    assert ("ap", "acknowledged", "via ntfy") in before
+    again = await press(page, token)
+    assert (again.status_code, again.json()["mine"]) == (200, True)
+    assert history(page, incident) == before
+    assert repository.load(page.db, incident) == found
+
+
+async def test_two_presses_at_once_are_one(open_page, make_event):
+    page = open_page()
+    incident = page.incident(make_event)
+    token = token_for(page, incident)
+    answers = await asyncio.gather(*(press(page, token) for _ in range(4)))
+    assert {a.status_code for a in answers} == {200}
+    assert [what for _, what, _ in history(page, incident)].count("acknowledged") == 1
+
+
+async def test_what_was_found_is_said_with_the_token_that_the_first_press_gave(
+    open_page, make_event
+):
+    page = open_page()
+    incident = page.incident(make_event)
+    feedback = (await press(page, token_for(page, incident))).json()["feedback"]
+    answer = await press(page, feedback, "/answer/feedback", verdict="false_alarm")
+    assert answer.status_code == 400
+    assert "needs a cause" in answer.json()["error"]
+    answer = await press(page, feedback, "/answer/feedback", verdict="guilty")
+    assert answer.status_code == 400
+    form = {"verdict": "false_alarm", "cause": "spray"}
+    assert (await press(page, feedback, "/answer/feedback", **form)).status_code == 200
+    answer = await press(page, feedback, "/answer/feedback", verdict="confirmed")
+    assert answer.json()["verdict"] == "confirmed"
+    assert repository.load(page.db, incident).verdict is Verdict.CONFIRMED
+
+
+@pytest.mark.parametrize("path", ["/answer", "/answer/look", "/answer/feedback"])
+async def test_scanners_that_fetch_or_submit_forms_change_nothing(open_page, make_event, path):
+    page = open_page()
+    incident = page.incident(make_event)
+    token = token_for(page, incident)
+    before = repository.load(page.db, incident)
+    got = await page.client.get(f"{path}?token={token}")
+    assert got.status_code == (200 if path == "/answer" else 405)
+    for method in ("HEAD", "OPTIONS", "PUT"):
+        await page.client.request(method, f"{path}?token={token}")
+    # a scanner that submits what forms it finds, with the fields they hold, and with the query
+    shown = (await page.client.get("/answer")).text
+    assert 'name="token"' not in shown
+    assert token not in shown
+    for action in re.findall(r'<form[^>]*action="([^"]+)"', shown):
+        answer = await page.client.post(f"{action}?token={token}", data={"cause": ""})
+        assert answer.status_code == 400
+        assert "Press the button" in answer.json()["error"]
+    assert repository.load(page.db, incident) == before
+    assert (await press(page, token, "/answer/look")).status_code == 200
+    assert repository.load(page.db, incident) == before
+
+
+async def test_one_thing_alone(open_page, make_event):
+    page = open_page()
+    incident = page.incident(make_event)
+    take = token_for(page, incident)
+    say = token_for(page, incident, action=Action.FEEDBACK)
+    crossed = await press(page, take, "/answer/feedback", verdict="confirmed")
+    assert crossed.status_code == 403
+    assert (await press(page, say)).status_code == 403
+    found = repository.load(page.db, incident)
+    assert (found.status is Status.ACKNOWLEDGED, found.verdict) == (False, None)
+    for path in ("/", f"/incidents/{incident}", "/account"):
+        header = {"Authorization": f"Bearer {take}", "Cookie": f"plumewatch_session={take}"}
+        assert (await page.client.get(path, headers=header)).status_code == 303
+
+
+async def test_somebody_else_who_is_signed_in_does_not_answer_in_its_persons_name(
+    open_page, make_event
+):
+    page = open_page()
+    incident = page.incident(make_event)
+    token = token_for(page, incident)
+    await page.sign_in("fm")
+    answer = await press(page, token)
+    assert answer.status_code == 403
+    assert "for A. Principal. You are F. Manager" in answer.json()["error"]
+    assert repository.load(page.db, incident).acknowledged_by == ""
+    page.client.cookies.clear()
+    await page.sign_in("ap")
+    assert (await press(page, token)).status_code == 200
+
+
+async def test_it_runs_out_and_goes_with_its_person(open_page, make_event, policy):
+    page = open_page()
+    incident = page.incident(make_event)
+    short = token_for(page, incident, lifetime_s=100.0)
+    long = token_for(page, incident)
+    page.now += 100.0
+    answer = await press(page, short)
+    assert answer.status_code == 403
+    assert "has run out" in answer.json()["error"]
+    for staff in (
+        tuple(m for m in policy.staff if m.id != "ap"),
+        tuple(replace(m, role="analyst") if m.id == "ap" else m for m in policy.staff),
+    ):
+        left = open_page(policy=AlertPolicy(staff=staff))
+        assert (await press(left, long)).status_code == 403
+    assert repository.load(page.db, incident).acknowledged_by == ""
+
+
+async def test_after_the_end_it_is_answered_and_recorded_and_changes_nothing(open_page, make_event):
+    page = open_page()
+    incident = page.incident(make_event)
+    token = token_for(page, incident)
+    with sqlite.transaction(page.db) as tx:
+        page.engine.resolve(tx, incident, "fm", page.now)
+    answer = await press(page, token)
+    assert (answer.status_code, answer.json()["over"]) == (200, True)
+    assert repository.load(page.db, incident).status is Status.RESOLVED
+
+
+@pytest.mark.parametrize("token", ["x", "x" * 22, "x" * 500, "\u202e\x00", "' OR 1=1 --"])
+async def test_unknown_tokens(open_page, token):
+    answer = await press(open_page(), token)
+    assert answer.status_code == 403
+    assert "does not work" in answer.json()["error"]
+
+
+async def test_guessing_is_stopped_and_good_links_are_not_counted(open_page, make_event):
+    page = open_page()
+    token = token_for(page, page.incident(make_event))
+    for _ in range(12):
+        assert (await press(page, token, "/answer/look")).status_code == 200
+    answers = [(await press(page, f"guess{n}")).status_code for n in range(8)]
+    assert answers == [403] * 5 + [429] * 3
+
+
+async def test_tokens_are_long_and_stored_as_hashes_alone(open_page, make_event):
+    page = open_page()
+    incident = page.incident(make_event)
+    tokens = {token_for(page, incident) for _ in range(50)}
+    assert len(tokens) == 50
+    assert {len(token) for token in tokens} == {22}  # 128 bits in base64
+    kept = b"".join(bytes(r["hash"]) for r in page.db.execute("SELECT hash FROM action_token"))
+    assert not any(token.encode() in kept for token in tokens)
+    page.now += 8 * 86_400.0 + action_tokens.LIFETIME_S
+    token_for(page, incident)
+    assert page.db.execute("SELECT count(*) FROM action_token").fetchone()[0] == 1
+
+
+async def test_the_button_of_a_web_app_elsewhere_may_be_pressed(open_page, make_event):
+    page = open_page()
+    token = token_for(page, page.incident(make_event))
+    headers = {"Origin": "https://ntfy.example", "Sec-Fetch-Site": "cross-site"}
+    transport = httpx.ASGITransport(page.app)
+    async with httpx.AsyncClient(transport=transport, base_url=HOST, headers=headers) as app:
+        answer = await press(page, token, client=app)
+    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, "*")
+    assert "access-control-allow-credentials" not in answer.headers
+
+
+async def test_the_page_tells_nothing_to_who_has_no_token(open_page, make_event):
+    page = open_page()
+    page.incident(make_event)
+    shown = (await page.client.get("/answer")).text
+    assert "Boys N2" not in shown
+    assert "<script>" not in shown
+
+
+async def test_a_notice_carries_its_persons_own_link_and_the_outbox_does_not(
+    database, registry, policy, make_event
+):
+    engine = AlertEngine(registry, policy)
+    db = sqlite.connect(database)
+    with sqlite.transaction(db) as tx:
+        engine.on_events(tx, [make_event(NOW - 5)], NOW)
+    notifier, wake, delivered = RecordingNotifier(), asyncio.Event(), asyncio.Event()
+    pump = OutboxPump(
+        database,
+        engine,
+        notifier,
+        wake,
+        clock=lambda: NOW,
+        rng=random.Random(1),
+        personal=with_answer_link,
+        on_outcome=lambda _: delivered.set(),
+    )
+    running = asyncio.create_task(pump.run())
+    await asyncio.wait_for(delivered.wait(), 10)
+    pump.stop()
+    await running
+    (sent,) = notifier.sent
+    address, token = answer_of(sent.notice.link)
+    assert address == "https://plumewatch.example/answer"
+    assert sent.notice.link in sent.body
+    grant = action_tokens.find(db, token)
+    assert (grant.person, grant.action) == ("ap", Action.ACKNOWLEDGE)
+    dump = "\n".join(db.iterdump())
+    assert token not in dump
+    db.close()
