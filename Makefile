@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 SHARED ?= ../shared
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format ci lock clean replay-real docs fuzz golden fault soak bench-ingest bench-simulate bench-series bench-decode bench-detection bench-detector-speed train
+.PHONY: help setup demo test lint format ci lock clean replay-real docs dashboards fuzz golden fault soak bench-ingest bench-simulate bench-series bench-decode bench-detection bench-detector-speed train
 
 help: ## show this help
 	@echo "Plumewatch: what 'make' can do"
@@ -48,6 +48,9 @@ replay-real: $(STAMP) ## replay the real recordings in $(SHARED)/data and print 
 
 docs: $(STAMP) ## write the tables of the documentation that come from the code
 	@$(BIN)/python docs/make_tables.py
+
+dashboards: $(STAMP) ## write the JSON of the Grafana dashboards
+	@$(BIN)/plumewatch dashboards build --out dashboards/json
 
 fuzz: $(STAMP) ## a million mutated payloads over all decoders; ARGS="--seed 7 --count 50000"
 	@$(BIN)/python benchmarks/fuzz_decoders.py $(ARGS)

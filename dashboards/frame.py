@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from grafana_foundation_sdk.builders.dashboard import (
+    AnnotationQuery,
+    AnnotationTarget,
     ConstantVariable,
     Dashboard,
     DashboardLink,
@@ -15,11 +17,13 @@ from grafana_foundation_sdk.builders.dashboard import (
 from grafana_foundation_sdk.models.dashboard import (
     DashboardCursorSync,
     DashboardLinkType,
+    DataSourceRef,
     VariableOption,
     VariableRefresh,
     VariableSort,
 )
 
+from dashboards.panels import VERMILLION
 from dashboards.queries import DATA_SOURCE, PLACE_TAGS, READINGS
 
 if TYPE_CHECKING:
@@ -60,6 +64,7 @@ def frame(
     refresh: str,
     places: bool = True,
     one_room: bool = False,
+    incidents: bool = True,
 ) -> Dashboard:
     """Make a dashboard of rows of panels.
 
@@ -77,6 +82,8 @@ def frame(
         Whether it is about places, and has the variables for them.
     one_room : bool
         Whether it is about a single room.
+    incidents : bool
+        Whether charts show the annotations that `plumewatch dashboards push` writes.
     """
     made = (
         Dashboard(title)
@@ -111,11 +118,26 @@ def frame(
     if places:
         for number, tag in enumerate(PLACE_TAGS):
             made.with_variable(_place(tag, PLACE_TAGS[:number], one=one_room and tag == "room"))
+    if incidents:
+        made.annotation(_incidents(one_room=one_room))
     for heading, panels in rows:
         made.with_row(Row(heading))
         for panel in panels:
             made.with_panel(panel)
     return made
+
+
+def _incidents(*, one_room: bool) -> AnnotationQuery:
+    """Annotations of incidents, as `dashboards.grafana` writes them; of the room, if it is one."""
+    tags = [TAG, "room:${room}"] if one_room else [TAG]
+    return (
+        AnnotationQuery()
+        .name("Incidents")
+        .datasource(DataSourceRef(type_val="grafana", uid="-- Grafana --"))
+        .icon_color(VERMILLION)
+        .enable(not one_room)
+        .target(AnnotationTarget().type("tags").tags(tags).match_any(False).limit(500))
+    )
 
 
 def _place(tag: str, larger: Sequence[str], *, one: bool) -> QueryVariable:

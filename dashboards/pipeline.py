@@ -124,6 +124,7 @@ def build(settings: DashboardSettings) -> Dashboard:
         since="now-6h",
         refresh="1m",
         places=False,
+        incidents=False,
     )
 
 

@@ -15,6 +15,8 @@ from typing import Annotated
 
 import typer
 
+from plumewatch.dashboards_command import app as dashboards_app
+
 __all__ = ["app", "main"]
 
 DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
@@ -47,6 +49,8 @@ app.add_typer(audit_app, name="audit")
 
 staff_app = typer.Typer(help="Who may sign in on the staff page.", no_args_is_help=True)
 app.add_typer(staff_app, name="staff")
+
+app.add_typer(dashboards_app, name="dashboards")
 
 ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", help="Configuration file (see `plumewatch init`).")

@@ -1,0 +1,337 @@
+"""Bring a Grafana to what the code says, through its HTTP API; what fits already is left alone.
+
+The same again changes nothing: dashboards are compared by what is in them, annotations by the
+incident they are of. Nothing that is not ours is touched; what a person changed in one of our
+dashboards is overwritten, and said before (`compare`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from grafana_api.grafana_api import GrafanaClientError, GrafanaException, GrafanaUnauthorizedError
+from grafana_api.grafana_face import GrafanaFace
+
+from dashboards.queries import DATA_SOURCE_UID
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+__all__ = [
+    "FOLDER_UID",
+    "Change",
+    "DataSource",
+    "Grafana",
+    "GrafanaError",
+    "Mark",
+    "Refused",
+    "Unreachable",
+]
+
+FOLDER_UID: Final = "plumewatch"
+_FOLDER: Final = "Plumewatch"
+_TAG: Final = "plumewatch"
+_INCIDENT: Final = "incident:"
+_TIMEOUT_S: Final = 15.0
+_MOST_MARKS: Final = 5_000
+_THEIRS: Final = frozenset({"id", "version"})
+"""What Grafana counts by itself."""
+
+
+class GrafanaError(Exception):
+    """Base of `Refused` (permanent) and `Unreachable` (transient)."""
+
+
+class Refused(GrafanaError):  # noqa: N818 - the outcome, as everywhere
+    """The server answered, and said no."""
+
+
+class Unreachable(GrafanaError):  # noqa: N818
+    """No answer, or one that is no answer of a Grafana."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What was done, or with `Grafana.compare` would be.
+
+    Attributes
+    ----------
+    what : str
+        Such as ``"dashboard now"``.
+    outcome : str
+        ``created``, ``changed`` or ``unchanged``.
+    detail : str
+        Which panels, if it is known.
+    """
+
+    what: str
+    outcome: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        """Say it in a line."""
+        return f"{self.what}: {self.outcome}{f' ({self.detail})' if self.detail else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class DataSource:
+    """The series, through an account that may only read."""
+
+    url: str
+    database: str
+    user: str
+    password: str
+
+    def body(self) -> dict[str, Any]:
+        """Return it as Grafana's API takes it."""
+        return {
+            "uid": DATA_SOURCE_UID,
+            "name": "Plumewatch series",
+            "type": "influxdb",
+            "access": "proxy",
+            "url": self.url,
+            "user": self.user,
+            "jsonData": {"dbName": self.database, "httpMode": "POST", "timeInterval": "5s"},
+            "secureJsonData": {"password": self.password},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """An incident as an annotation.
+
+    Attributes
+    ----------
+    incident : str
+        Its id.
+    start, end : float
+        Unix seconds.
+    text : str
+    tags : tuple of str
+    """
+
+    incident: str
+    start: float
+    end: float
+    text: str
+    tags: tuple[str, ...] = ()
+
+    def body(self) -> dict[str, Any]:
+        """Return it as Grafana keeps it: times in milliseconds."""
+        return {
+            "time": round(self.start * 1000),
+            "timeEnd": round(self.end * 1000),
+            "text": self.text,
+            "tags": sorted({_TAG, f"{_INCIDENT}{self.incident}", *self.tags}),
+        }
+
+
+class Grafana:
+    """One Grafana, as somebody with a token sees it.
+
+    Parameters
+    ----------
+    url : str
+        ``http[s]://host[:port][/path]``.
+    token : str
+        Of a service account with the role Editor; Admin to make the data source.
+
+    Raises
+    ------
+    ValueError
+        If the address is none.
+    """
+
+    def __init__(self, url: str, token: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username:
+            raise ValueError(
+                f"{url!r} is no address of a Grafana; allowed: http[s]://host[:port]/path"
+            )
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        path = parts.path.strip("/")
+        self._url = url
+        self._face = GrafanaFace(
+            auth=token,
+            host=host,
+            port=parts.port,
+            url_path_prefix=f"{path}/" if path else "",
+            protocol=parts.scheme,
+            timeout=_TIMEOUT_S,
+        )
+        self._face.api.s.max_redirects = 0
+
+    def push(self, dashboards: Mapping[str, Mapping[str, Any]]) -> Iterator[Change]:
+        """Write the folder and the dashboards that differ.
+
+        Parameters
+        ----------
+        dashboards : mapping
+            From `dashboards.build.built`.
+
+        Yields
+        ------
+        Change
+
+        Raises
+        ------
+        GrafanaError
+        """
+        yield self._folder()
+        for name, wanted in dashboards.items():
+            change = self._compared(name, wanted)
+            if change.outcome != "unchanged":
+                body = {
+                    "dashboard": {**wanted, "id": None},
+                    "folderUid": FOLDER_UID,
+                    "message": "plumewatch dashboards push",
+                    "overwrite": True,
+                }
+                self._asked(self._face.dashboard.update_dashboard, body)
+            yield change
+
+    def compare(self, dashboards: Mapping[str, Mapping[str, Any]]) -> Iterator[Change]:
+        """Say what `push` would do; nothing is written.
+
+        Raises
+        ------
+        GrafanaError
+        """
+        for name, wanted in dashboards.items():
+            yield self._compared(name, wanted)
+
+    def data_source(self, wanted: DataSource | None) -> Change:
+        """Make or change the data source; with None only say whether it is there.
+
+        Raises
+        ------
+        GrafanaError
+            Also if it is not there and None was given.
+        """
+        listed = self._asked(self._face.datasource.list_datasources)
+        there = next((d for d in listed if d.get("uid") == DATA_SOURCE_UID), None)
+        what = "data source"
+        if wanted is None:
+            if there is None:
+                raise Refused(
+                    f"{self._url}: there is no data source {DATA_SOURCE_UID!r}: give the secret of"
+                    " the account that may only read (--reader-file), or provision it"
+                )
+            return Change(what, "unchanged")
+        body = wanted.body()
+        if there is None:
+            self._asked(self._face.datasource.create_datasource, body)
+            return Change(what, "created")
+        # the secret cannot be read back, so it is always written; only the rest is a change
+        differs = [k for k in ("url", "user", "jsonData") if there.get(k) != body[k]]
+        self._asked(self._face.datasource.update_datasource, there["id"], body)
+        return Change(what, "changed" if differs else "unchanged", ", ".join(differs))
+
+    def annotate(self, marks: Iterable[Mark], start: float, end: float) -> Change:
+        """Write the incidents of a span as annotations; those there are brought up to date.
+
+        Parameters
+        ----------
+        marks : iterable of Mark
+            Beginning in ``[start, end]``.
+        start, end : float
+            Unix seconds.
+
+        Raises
+        ------
+        GrafanaError
+        """
+        listed = self._asked(
+            self._face.annotations.get_annotation,
+            time_from=max(round(start * 1000), 1),
+            time_to=round(end * 1000),
+            ann_type=None,
+            tags=[_TAG],
+            limit=_MOST_MARKS,
+        )
+        there = {
+            tag.removeprefix(_INCIDENT): one
+            for one in listed
+            for tag in one.get("tags") or ()
+            if tag.startswith(_INCIDENT)
+        }
+        created = changed = same = 0
+        for mark in marks:
+            body, found = mark.body(), there.get(mark.incident)
+            given = {
+                "time_from": body["time"],
+                "time_to": body["timeEnd"],
+                "tags": body["tags"],
+                "text": body["text"],
+            }
+            if found is None:
+                self._asked(self._face.annotations.add_annotation, **given)
+                created += 1
+            elif any(_as_kept(key, found.get(key)) != body[key] for key in body):
+                self._asked(self._face.annotations.update_annotation, found["id"], **given)
+                changed += 1
+            else:
+                same += 1
+        outcome = "created" if created else "changed" if changed else "unchanged"
+        said = f"{created} new, {changed} changed, {same} as they were"
+        return Change("annotations of incidents", outcome, said)
+
+    def _folder(self) -> Change:
+        if self._found(self._face.folder.get_folder, FOLDER_UID) is not None:
+            return Change("folder", "unchanged")
+        self._asked(self._face.folder.create_folder, _FOLDER, FOLDER_UID)
+        return Change("folder", "created")
+
+    def _compared(self, name: str, wanted: Mapping[str, Any]) -> Change:
+        what = f"dashboard {name}"
+        found = self._found(self._face.dashboard.get_dashboard, wanted["uid"])
+        if found is None:
+            return Change(what, "created")
+        there = {k: v for k, v in found["dashboard"].items() if k not in _THEIRS}
+        ours = {k: v for k, v in wanted.items() if k not in _THEIRS}
+        if there == ours:
+            return Change(what, "unchanged")
+        return Change(what, "changed", ", ".join(_differing(there, ours)))
+
+    def _found(self, call: Any, *given: Any) -> Any:
+        """Ask for something that need not be there: None if it is not."""
+        try:
+            return self._asked(call, *given)
+        except Refused as error:
+            if isinstance(error.__cause__, GrafanaException) and error.__cause__.status_code == 404:
+                return None
+            raise
+
+    def _asked(self, call: Any, *given: Any, **named: Any) -> Any:
+        """Ask, and translate what the library raises."""
+        try:
+            return call(*given, **named)
+        except GrafanaUnauthorizedError as error:
+            raise Refused(f"{self._url}: the token is not accepted") from error
+        except GrafanaClientError as error:
+            why = " ".join(str(error.message).split())[:300]
+            if error.status_code == 403:
+                why = f"the token does not have the right: {why}"
+            raise Refused(f"{self._url}: {why}") from error
+        except (GrafanaException, OSError, ValueError) as error:
+            why = " ".join(str(error).split())[:300]
+            raise Unreachable(f"{self._url}: {why or type(error).__name__}") from error
+
+
+def _as_kept(key: str, value: Any) -> Any:
+    return sorted(value or ()) if key == "tags" else value
+
+
+def _differing(there: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[str]:
+    """Name the panels that differ, and what else does."""
+    panels = [
+        {panel.get("title", ""): panel for panel in body.get("panels", ())}
+        for body in (there, ours)
+    ]
+    for title in dict.fromkeys([*panels[1], *panels[0]]):
+        if panels[0].get(title) != panels[1].get(title):
+            yield title
+    rest = {*there, *ours} - {"panels"}
+    yield from sorted(key for key in rest if there.get(key) != ours.get(key))

@@ -1,0 +1,294 @@
+"""``plumewatch dashboards``: Grafana dashboards into files, or into a Grafana."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TextIO
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dashboards.frame import DashboardSettings
+    from dashboards.grafana import DataSource, Grafana, Mark
+    from plumewatch.config import PlumewatchConfig
+
+__all__ = ["app", "run_build", "run_diff", "run_push"]
+
+_DONE, _REFUSED, _USAGE, _UNREACHABLE = 0, 1, 2, 3
+_NOT_INSTALLED = "the dashboards are an extra: pip install 'plumewatch[dashboards]'"
+
+app = typer.Typer(help="Grafana dashboards: into files, or into a Grafana.", no_args_is_help=True)
+UrlOption = Annotated[str, typer.Option("--url", help="Address of the Grafana.")]
+TokenOption = Annotated[
+    Path, typer.Option("--token-file", help="File with the token of a service account.")
+]
+ConfigOption = Annotated[
+    Path, typer.Option("--config", "-c", help="Configuration file (see `plumewatch init`).")
+]
+
+
+@app.command("build")
+def build(
+    out: Annotated[Path, typer.Option("--out", help="Folder of the files.")] = Path("dashboards"),
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="Configuration, for time zone and links."),
+    ] = None,
+) -> None:
+    """Write the dashboards as files for Grafana's provisioning; without --config, as shipped."""
+    raise typer.Exit(run_build(out, config, sys.stdout))
+
+
+@app.command("push")
+def push(
+    url: UrlOption,
+    token_file: TokenOption,
+    config: ConfigOption = Path("plumewatch.toml"),
+    reader_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--reader-file",
+            help="Secret of the account of `storage setup`, to make the data source.",
+        ),
+    ] = None,
+    days: Annotated[
+        float, typer.Option("--days", min=0, max=3660, help="Incidents written as annotations.")
+    ] = 7.0,
+) -> None:
+    """Write folder, dashboards and annotations of incidents that differ; says what changed."""
+    code = run_push(
+        url, token_file, config, sys.stdout, reader_file=reader_file, days=days, now=time.time()
+    )
+    raise typer.Exit(code)
+
+
+@app.command("diff")
+def diff(
+    url: UrlOption, token_file: TokenOption, config: ConfigOption = Path("plumewatch.toml")
+) -> None:
+    """Say what `push` would write to the dashboards; 1 if anything."""
+    raise typer.Exit(run_diff(url, token_file, config, sys.stdout))
+
+
+def run_build(out_dir: Path, config: Path | None, out: TextIO) -> int:
+    """Write the files.
+
+    Parameters
+    ----------
+    out_dir : Path
+    config : Path, optional
+        Whose time zone and staff page; without it those of the starter configuration.
+    out : TextIO
+
+    Returns
+    -------
+    int
+        0 done, 2 the configuration or the folder does not do.
+    """
+    try:
+        from dashboards.build import write  # noqa: PLC0415 - an extra
+        from dashboards.frame import DashboardSettings  # noqa: PLC0415
+    except ImportError:
+        return _said(_NOT_INSTALLED, _USAGE)
+    loaded = None if config is None else _loaded(config)
+    if config is not None and loaded is None:
+        return _USAGE
+    settings = DashboardSettings() if loaded is None else _settings(loaded)
+    try:
+        written = write(out_dir, settings)
+    except OSError as error:
+        return _said(f"{out_dir}: {error.strerror}", _USAGE)
+    out.writelines(
+        f"{out_dir / name}: {'written' if changed else 'unchanged'}\n"
+        for name, changed in written.items()
+    )
+    out.write(f"days and hours of {settings.zone}; links to {settings.page_url}\n")
+    return _DONE
+
+
+def run_push(
+    url: str,
+    token_file: Path,
+    config: Path,
+    out: TextIO,
+    *,
+    reader_file: Path | None,
+    days: float,
+    now: float,
+) -> int:
+    """Bring a Grafana to what the code says.
+
+    Parameters
+    ----------
+    url : str
+    token_file, config : Path
+    out : TextIO
+    reader_file : Path, optional
+        With it the data source is made too.
+    days : float
+        How far back incidents are written as annotations.
+    now : float
+        Unix seconds.
+
+    Returns
+    -------
+    int
+        0 done, 1 refused, 2 usage or configuration, 3 not reachable.
+    """
+    loaded, server = _opened(url, token_file, config)
+    if loaded is None or server is None:
+        return _USAGE
+    from dashboards.build import built  # noqa: PLC0415 - an extra
+    from dashboards.grafana import Refused, Unreachable  # noqa: PLC0415
+
+    source = None
+    if reader_file is not None:
+        source = _source(loaded, reader_file)
+        if source is None:
+            return _USAGE
+    try:
+        out.write(f"{server.data_source(source)}\n")
+        out.writelines(f"{change}\n" for change in server.push(built(_settings(loaded))))
+        if days:
+            marks = list(_marks(loaded, now - 86_400.0 * days))
+            out.write(f"{server.annotate(marks, now - 86_400.0 * days, now)}\n")
+    except Refused as error:
+        return _said(str(error), _REFUSED)
+    except Unreachable as error:
+        return _said(str(error), _UNREACHABLE)
+    except sqlite3.Error as error:
+        return _said(f"incidents cannot be read: {error}", _UNREACHABLE)
+    return _DONE
+
+
+def run_diff(url: str, token_file: Path, config: Path, out: TextIO) -> int:
+    """Say what differs; nothing is written.
+
+    Returns
+    -------
+    int
+        0 nothing differs, 1 something does or was refused, 2 usage, 3 not reachable.
+    """
+    loaded, server = _opened(url, token_file, config)
+    if loaded is None or server is None:
+        return _USAGE
+    from dashboards.build import built  # noqa: PLC0415 - an extra
+    from dashboards.grafana import Refused, Unreachable  # noqa: PLC0415
+
+    differs = False
+    try:
+        for change in server.compare(built(_settings(loaded))):
+            differs |= change.outcome != "unchanged"
+            out.write(f"{change}\n")
+    except Refused as error:
+        return _said(str(error), _REFUSED)
+    except Unreachable as error:
+        return _said(str(error), _UNREACHABLE)
+    return int(differs)
+
+
+def _opened(
+    url: str, token_file: Path, config: Path
+) -> tuple[PlumewatchConfig | None, Grafana | None]:
+    """Read configuration and token; None, and the reason said, where that does not work."""
+    try:
+        from dashboards.grafana import Grafana  # noqa: PLC0415 - an extra
+    except ImportError:
+        _said(_NOT_INSTALLED, _USAGE)
+        return None, None
+    loaded = _loaded(config)
+    token = _secret(token_file)
+    if loaded is None or token is None:
+        return None, None
+    try:
+        return loaded, Grafana(url, token)
+    except ValueError as error:
+        _said(f"--url: {error}", _USAGE)
+        return None, None
+
+
+def _loaded(path: Path) -> PlumewatchConfig | None:
+    from ingest.decoders import DECODERS  # noqa: PLC0415
+    from plumewatch.config import ConfigError, load  # noqa: PLC0415
+
+    try:
+        return load(path, decoders=frozenset(DECODERS))
+    except ConfigError as error:
+        _said(str(error), _USAGE)
+        return None
+
+
+def _settings(config: PlumewatchConfig) -> DashboardSettings:
+    from dashboards.frame import DashboardSettings  # noqa: PLC0415
+    from plumewatch.settings import page_url  # noqa: PLC0415
+
+    return DashboardSettings(config.timezone, page_url(config))
+
+
+def _secret(path: Path) -> str | None:
+    """Read a file of one line; None, and the reason said, if it holds none."""
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        _said(f"{path}: {error}", _USAGE)
+        return None
+    if not text or not text.isascii() or len(text.split()) != 1:
+        _said(f"{path}: must hold one word, the token or password", _USAGE)
+        return None
+    return text
+
+
+def _source(config: PlumewatchConfig, reader_file: Path) -> DataSource | None:
+    from dashboards.grafana import DataSource  # noqa: PLC0415
+
+    series = config.timeseries
+    if not series.url:
+        _said("timeseries.url is not set: dashboards need an InfluxDB", _USAGE)
+        return None
+    password = _secret(reader_file)
+    if password is None:
+        return None
+    return DataSource(
+        series.url.rstrip("/"), series.database, f"{series.database}_reader", password
+    )
+
+
+def _marks(config: PlumewatchConfig, since: float) -> Iterator[Mark]:
+    """Incidents since a moment; none if the service has not run yet."""
+    from alerts.notice import KIND_WORDS  # noqa: PLC0415
+    from dashboards.grafana import Mark  # noqa: PLC0415
+    from plumewatch.paths import DataPaths  # noqa: PLC0415
+    from plumewatch.settings import page_url  # noqa: PLC0415
+    from storage.sqlite import connect  # noqa: PLC0415
+
+    database = DataPaths(config.data_dir).state
+    if not database.exists():
+        return
+    rooms = config.registry().rooms
+    with closing(connect(database, read_only=True)) as db:
+        for row in db.execute(
+            "SELECT id, kind, room, onset, opened_at, resolved_at, verdict FROM incident"
+            " WHERE opened_at >= ? ORDER BY opened_at",
+            (since,),
+        ):
+            room = rooms.get(row["room"])
+            verdict = (row["verdict"] or "no feedback").replace("_", " ")
+            yield Mark(
+                row["id"],
+                row["opened_at"],
+                row["resolved_at"] or row["opened_at"],
+                f"{KIND_WORDS.get(row['kind'], row['kind'])}: {room.name if room else row['room']}"
+                f" ({verdict}) {page_url(config)}/incidents/{row['id']}",
+                (row["kind"], f"room:{row['room']}"),
+            )
+
+
+def _said(sentence: str, code: int) -> int:
+    sys.stderr.write(f"{sentence}\n")
+    return code

@@ -1,0 +1,321 @@
+"""`plumewatch dashboards` against a server with the documented paths of Grafana's HTTP API."""
+
+import copy
+import json
+
+import pytest
+import yaml
+
+from alerts import schema
+from dashboards.build import DASHBOARDS
+from dashboards.grafana import Grafana, Mark, Refused, Unreachable
+from dashboards.queries import DATA_SOURCE_UID
+from plumewatch.dashboards_command import run_build, run_diff, run_push
+from storage.sqlite import connect, migrate, transaction
+from tests.support.influx import FakeServer
+
+TOKEN = "glsa_made_up"
+NOW = 1_790_000_000.0
+CONFIG = """
+site = "Lincoln High"
+timezone = "Europe/Berlin"
+data_dir = "data"
+[web]
+public_url = "https://plumewatch.example/"
+[timeseries]
+url = "http://127.0.0.1:8086/"
+database = "air"
+[[room]]
+id = "n2-boys"
+name = "Boys' restroom, 2nd floor"
+building = "North"
+[[sensor]]
+id = "s1"
+room = "n2-boys"
+"""
+
+
+class FakeGrafana:
+    """Keeps what it is sent, and gives it back with what a Grafana adds."""
+
+    def __init__(self):
+        self.folders, self.dashboards, self.sources, self.annotations = {}, {}, {}, {}
+        self.writes = []
+        self.status = 200
+
+    def answer(self, method, path, query, headers, body):
+        if headers.get("Authorization") != f"Bearer {TOKEN}":
+            return 401, {}, b'{"message": "Invalid API key"}'
+        if self.status != 200:
+            return self.status, {"Location": "/elsewhere"}, b'{"message": "not now"}'
+        said = json.loads(body) if body else {}
+        if method != "GET":
+            self.writes.append((method, path))
+        status, found = self.route(method, path.removeprefix("/grafana/api"), query, said)
+        return status, {"Content-Type": "application/json"}, json.dumps(found).encode()
+
+    def route(self, method, path, query, said):
+        kind, _, rest = path.strip("/").partition("/")
+        handle = getattr(self, f"{method.lower()}_{kind}", None)
+        return handle(rest, query, said) if handle else (404, {"message": "Not found"})
+
+    def get_folders(self, uid, *_):
+        return (200, self.folders[uid]) if uid in self.folders else (404, {"message": "no folder"})
+
+    def post_folders(self, _rest, _query, said):
+        self.folders[said["uid"]] = said
+        return 200, said
+
+    def get_dashboards(self, rest, *_):
+        uid = rest.removeprefix("uid/")
+        if uid not in self.dashboards:
+            return 404, {"message": "Dashboard not found"}
+        return 200, {"dashboard": self.dashboards[uid], "meta": {"folderUid": "plumewatch"}}
+
+    def post_dashboards(self, _rest, _query, said):
+        body = said["dashboard"]
+        assert said["folderUid"] in self.folders
+        assert said["overwrite"] is True
+        version = self.dashboards.get(body["uid"], {"version": 0})["version"] + 1
+        self.dashboards[body["uid"]] = {**body, "id": 7, "version": version}
+        return 200, {"status": "success", "uid": body["uid"], "version": version}
+
+    def get_datasources(self, *_):
+        return 200, [
+            {k: v for k, v in s.items() if k != "secureJsonData"} for s in self.sources.values()
+        ]
+
+    def post_datasources(self, _rest, _query, said):
+        self.sources[3] = {**said, "id": 3}
+        return 200, {"id": 3}
+
+    def put_datasources(self, rest, _query, said):
+        self.sources[int(rest)] = {**said, "id": int(rest)}
+        return 200, {"id": int(rest)}
+
+    def get_annotations(self, _rest, query, _said):
+        first, last = int(query["from"]), int(query["to"])
+        return 200, [
+            a
+            for a in self.annotations.values()
+            if first <= a["time"] <= last and query["tags"] in a["tags"]
+        ]
+
+    def post_annotations(self, _rest, _query, said):
+        number = len(self.annotations) + 1
+        self.annotations[number] = {**said, "id": number}
+        return 200, {"id": number}
+
+    def put_annotations(self, rest, _query, said):
+        self.annotations[int(rest)].update(said)
+        return 200, {"message": "Annotation updated"}
+
+
+@pytest.fixture
+def grafana():
+    fake = FakeGrafana()
+    with FakeServer(fake.answer) as server:
+        fake.url = f"{server.url}/grafana/"
+        yield fake
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / "plumewatch.toml").write_text(CONFIG)
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    (tmp_path / "reader").write_text("only-reads\n")
+    (tmp_path / "data").mkdir()
+    database = connect(tmp_path / "data" / "state.db")
+    migrate(database, schema.COMPONENT, schema.SCRIPTS)
+    with transaction(database) as tx:
+        for number, (ago_s, resolved, verdict) in enumerate(
+            [(9 * 86_400, NOW, None), (3600, None, None), (600, NOW - 60, "false_alarm")]
+        ):
+            tx.execute(
+                "INSERT INTO incident (id, kind, room, sensor, status, onset, opened_at,"
+                " confidence, paged, suppressed_by, acknowledged_by, resolved_at,"
+                " verdict, resolve_due)"
+                " VALUES (?, 'vape', 'n2-boys', 's1', ?, ?, ?, 0.9, 1, '', '', ?, ?, 0)",
+                (
+                    f"i{number}",
+                    "resolved" if resolved else "notified",
+                    NOW - ago_s,
+                    NOW - ago_s,
+                    resolved,
+                    verdict,
+                ),
+            )
+    database.close()
+    return tmp_path
+
+
+def push(grafana, files, capsys, reader="reader", days=7.0):
+    reader_file = files / reader if reader else None
+    with (files / "out").open("w") as out:
+        code = run_push(
+            grafana.url,
+            files / "token",
+            files / "plumewatch.toml",
+            out,
+            reader_file=reader_file,
+            days=days,
+            now=NOW,
+        )
+    return code, (files / "out").read_text().splitlines(), capsys.readouterr().err
+
+
+def test_push_makes_everything_and_again_changes_nothing(grafana, files, capsys):
+    code, said, _ = push(grafana, files, capsys)
+    assert code == 0
+    assert said[:2] == ["data source: created", "folder: created"]
+    assert said[2:-1] == [f"dashboard {name}: created" for name in DASHBOARDS]
+    assert said[-1] == "annotations of incidents: created (2 new, 0 changed, 0 as they were)"
+    assert len(grafana.dashboards) == len(DASHBOARDS)
+    now = grafana.dashboards["plumewatch-now"]
+    assert now["timezone"] == "Europe/Berlin"
+    source = grafana.sources[3]
+    assert (source["uid"], source["user"], source["jsonData"]["dbName"]) == (
+        DATA_SOURCE_UID,
+        "air_reader",
+        "air",
+    )
+    assert source["secureJsonData"] == {"password": "only-reads"}
+    texts = {a["text"]: a for a in grafana.annotations.values()}
+    last = next(a for text, a in texts.items() if "i2" in text)
+    assert "Vaping likely: Boys' restroom, 2nd floor (false alarm)" in last["text"]
+    assert "https://plumewatch.example/incidents/i2" in last["text"]
+    assert {"plumewatch", "incident:i2", "room:n2-boys", "vape"} == set(last["tags"])
+    assert (last["time"], last["timeEnd"]) == ((NOW - 600) * 1000, (NOW - 60) * 1000)
+
+    grafana.writes.clear()
+    code, said, _ = push(grafana, files, capsys, reader="")
+    assert code == 0
+    assert all("unchanged" in line for line in said)
+    assert grafana.writes == []
+
+
+def test_what_people_changed_is_said_and_put_back(grafana, files, capsys):
+    push(grafana, files, capsys)
+    ours = copy.deepcopy(grafana.dashboards["plumewatch-now"])
+    panel = next(p for p in grafana.dashboards["plumewatch-now"]["panels"] if p["type"] == "stat")
+    panel["fieldConfig"]["defaults"]["unit"] = "bytes"
+    grafana.dashboards["plumewatch-now"]["refresh"] = "1h"
+    with (files / "out").open("w") as out:
+        code = run_diff(grafana.url, files / "token", files / "plumewatch.toml", out)
+    said = (files / "out").read_text()
+    assert code == 1
+    assert f"dashboard now: changed ({panel['title']}, refresh)" in said
+    assert said.count("unchanged") == len(DASHBOARDS) - 1
+    grafana.writes.clear()
+    code, _, _ = push(grafana, files, capsys, reader="")
+    assert grafana.writes == [("POST", "/grafana/api/dashboards/db")]
+    ours["version"] += 1
+    assert grafana.dashboards["plumewatch-now"] == ours
+    with (files / "out").open("w") as out:
+        assert run_diff(grafana.url, files / "token", files / "plumewatch.toml", out) == 0
+
+
+def test_an_incident_that_goes_on_is_brought_up_to_date(grafana, files, capsys):
+    push(grafana, files, capsys)
+    database = connect(files / "data" / "state.db")
+    with transaction(database) as tx:
+        tx.execute(
+            "UPDATE incident SET verdict = 'confirmed', resolved_at = ? WHERE id = 'i1'", (NOW,)
+        )
+    database.close()
+    _, said, _ = push(grafana, files, capsys, reader="")
+    assert said[-1] == "annotations of incidents: changed (0 new, 1 changed, 1 as they were)"
+    assert any("(confirmed)" in a["text"] for a in grafana.annotations.values())
+    assert len(grafana.annotations) == 2
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code", "sentence"),
+    [
+        (
+            lambda g, _: setattr(g, "status", 403),
+            1,
+            "the token does not have the right: Client Error 403",
+        ),
+        (lambda g, _: setattr(g, "status", 412), 1, "not now"),
+        (lambda g, _: setattr(g, "status", 500), 3, "Server Error 500"),
+        (lambda g, _: setattr(g, "status", 302), 3, "redirects"),
+        (lambda _, f: (f / "token").write_text("other"), 1, "the token is not accepted"),
+        (lambda _, f: (f / "token").write_text(""), 2, "must hold one word"),
+        (lambda _, f: (f / "token").unlink(), 2, "No such file"),
+        (lambda _, f: (f / "plumewatch.toml").write_text("site = 3"), 2, "timezone"),
+        (lambda g, _: setattr(g, "url", "ftp://grafana"), 2, "no address of a Grafana"),
+        (lambda g, _: setattr(g, "url", "http://127.0.0.1:9/"), 3, "http://127.0.0.1:9/"),
+        (
+            lambda _, f: (f / "plumewatch.toml").write_text(CONFIG.replace('url = "http:', "#")),
+            2,
+            "dashboards need an InfluxDB",
+        ),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(grafana, files, capsys, spoil, code, sentence):
+    spoil(grafana, files)
+    found, _, said = push(grafana, files, capsys)
+    assert (found, len(said.strip().splitlines())) == (code, 1) or code == 2
+    assert sentence in said
+    assert found == code
+    assert TOKEN not in said
+    assert grafana.dashboards == {}
+
+
+def test_without_a_data_source_nothing_is_written(grafana, files, capsys):
+    code, _, said = push(grafana, files, capsys, reader="")
+    assert code == 1
+    assert "there is no data source" in said
+    assert grafana.writes == []
+
+
+def test_build_writes_for_the_school_and_says_what_it_wrote(files, capsys):
+    out = files / "made"
+    for expected in ("written", "unchanged"):
+        with (files / "out").open("w") as said:
+            assert run_build(out, files / "plumewatch.toml", said) == 0
+        lines = (files / "out").read_text().splitlines()
+        assert lines[:-1] == [f"{out / name}.json: {expected}" for name in DASHBOARDS]
+        assert lines[-1] == "days and hours of Europe/Berlin; links to https://plumewatch.example"
+    assert json.loads((out / "alerts.json").read_text())["timezone"] == "Europe/Berlin"
+    (files / "file").write_text("")
+    with (files / "out").open("w") as said:
+        assert run_build(files / "file", None, said) == 2
+    assert "file" in capsys.readouterr().err
+
+
+def test_the_api_is_left_to_one_place(grafana):
+    server = Grafana(grafana.url, TOKEN)
+    assert server.annotate([Mark("a", 5.0, 6.0, "x")], 0.0, 10.0).outcome == "created"
+    assert server.annotate([Mark("a", 5.0, 6.0, "x")], 0.0, 10.0).outcome == "unchanged"
+    assert server.annotate([Mark("a", 5.0, 7.0, "x")], 0.0, 10.0).outcome == "changed"
+    with pytest.raises(Refused, match="no data source"):
+        server.data_source(None)
+    with pytest.raises(Unreachable):
+        Grafana("http://127.0.0.1:9", TOKEN).data_source(None)
+
+
+def test_provisioning_names_the_data_source_and_the_folder_of_the_code():
+    from pathlib import Path
+
+    home = Path(__file__).parents[2]
+    provisioning = home / "dashboards" / "provisioning"
+    (source,) = yaml.safe_load((provisioning / "datasources" / "plumewatch.yaml").read_text())[
+        "datasources"
+    ]
+    assert source["uid"] == DATA_SOURCE_UID
+    assert source["editable"] is False
+    assert source["secureJsonData"]["password"].startswith("$__file{")
+    (provider,) = yaml.safe_load((provisioning / "dashboards" / "plumewatch.yaml").read_text())[
+        "providers"
+    ]
+    compose = yaml.safe_load((home / "deploy" / "compose.grafana.yaml").read_text())
+    grafana = compose["services"]["grafana"]
+    mounted = dict(entry.split(":")[:2] for entry in grafana["volumes"])
+    assert provider["options"]["path"] in mounted.values()
+    assert mounted["../dashboards/provisioning"] == "/etc/grafana/provisioning"
+    for name in ("PLUMEWATCH_INFLUX_URL", "PLUMEWATCH_INFLUX_DATABASE"):
+        assert name in grafana["environment"]
+        assert f"${{{name}}}" in (provisioning / "datasources" / "plumewatch.yaml").read_text()
+    assert all(port.startswith("127.0.0.1:") for port in grafana["ports"])
