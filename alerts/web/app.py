@@ -27,12 +27,14 @@ from alerts.web.answer import AnswerPages
 from alerts.web.board import BoardPages
 from alerts.web.dead_letters import DeadLetterPages
 from alerts.web.desk import Desk
+from alerts.web.duty import DutyPages
 from alerts.web.guard import SecurityHeaders
 from alerts.web.incidents import IncidentPages
 from alerts.web.levels import LevelPages
 from alerts.web.live import LivePages
 from alerts.web.sensors import SensorPages
 from alerts.web.sign_in import SignInPages
+from alerts.web.silences import SilencePages
 from alerts.web.unmatched import UnmatchedPages
 from storage.errors import StorageError
 
@@ -52,6 +54,8 @@ _HERE: Final = Path(__file__).parent
 PAGES: Final[tuple[type[Pages], ...]] = (
     BoardPages,
     IncidentPages,
+    DutyPages,
+    SilencePages,
     SensorPages,
     UnmatchedPages,
     LevelPages,

@@ -18,6 +18,7 @@ from starlette.templating import Jinja2Templates
 from alerts.access import sessions
 from alerts.access.roles import Right, who_may
 from alerts.errors import UnknownIncidentError
+from alerts.free_text import cleaned, findings
 from alerts.web import reading
 from alerts.web.guard import Session, cookie_name, same_origin
 from alerts.web.rendering import Times, environment
@@ -40,6 +41,7 @@ __all__ = ["Desk", "NavLink", "Pages", "form_of", "text_of"]
 
 _T = TypeVar("_T")
 _MAX_FORM_BYTES: Final = 10_000
+_MAX_FREE_TEXT: Final = 1000
 _MAX_COOKIE: Final = 100
 
 
@@ -203,6 +205,38 @@ class Desk:
             found["place"] = ", ".join(p for p in parts if p)
             found["known_room"] = room is not None
         return incidents
+
+    def free_text(self, form: FormData, name: str) -> tuple[str, str, bool]:
+        """Take free text that names nobody, as far as a program can tell.
+
+        Parameters
+        ----------
+        form : FormData
+            A field ``no_name`` says that what looks like a name is none.
+        name : str
+            Of the field.
+
+        Returns
+        -------
+        text : str
+            Cleaned.
+        fault : str
+            Why it cannot be taken, as a sentence; empty if it can.
+        askable : bool
+            Whether the person may say that it is no name.
+        """
+        text = cleaned(text_of(form, name))
+        rooms = self.registry.rooms.values()
+        places = {part for r in rooms for part in (r.name, r.floor, r.building, r.site)}
+        staff = {m.name for m in self.settings.engine.policy.staff}
+        found = findings(text[:_MAX_FREE_TEXT], {*places, *staff, self.settings.school})
+        certain = [f.text for f in found if f.certain]
+        asked = [f.text for f in found if not f.certain]
+        if certain:
+            return text, f"Leave out what names a person: {', '.join(certain)}.", False
+        if asked and text_of(form, "no_name") != "yes":
+            return text, f"Is this a name? {', '.join(asked)}. Names do not belong here.", True
+        return text, "", bool(asked)
 
     # what people see
 

@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from alerts.access.roles import Right
-from alerts.errors import FeedbackError
+from alerts.errors import FeedbackError, UnknownStaffError
 from alerts.incidents import Verdict
 from alerts.pictures import IncidentPictures
 from alerts.web import charts, reading
@@ -29,6 +29,7 @@ __all__ = ["IncidentPages"]
 
 _BEFORE_S: Final = 300.0
 _AFTER_S: Final = 600.0
+_CHANNEL: Final = "staff page"
 
 
 class IncidentPages(Pages):
@@ -53,6 +54,8 @@ class IncidentPages(Pages):
             Route("/incidents/{id}/evidence.svg", self.evidence_svg),
             Route("/incidents/{id}/evidence.png", self.evidence_png),
             Route("/incidents/{id}/acknowledge", self.acknowledge, methods=["POST"]),
+            Route("/incidents/{id}/hand-over", self.hand_over, methods=["POST"]),
+            Route("/incidents/{id}/resolve", self.resolve, methods=["POST"]),
             Route("/incidents/{id}/feedback", self.feedback, methods=["POST"]),
         ]
 
@@ -76,9 +79,21 @@ class IncidentPages(Pages):
         return await self._page(request, session)
 
     async def _page(
-        self, request: Request, session: Session | None, error: str = "", status: int = 200
+        self,
+        request: Request,
+        session: Session | None,
+        error: str = "",
+        status: int = 200,
+        *,
+        note: str = "",
+        askable: bool = False,
     ) -> Response:
         found = await self._incident(request)
+        others = [
+            m
+            for m in self._desk.settings.engine.policy.staff
+            if m.targets and m.id != found["acknowledged_by"]
+        ]
         return self._desk.render(
             request,
             "incident.html",
@@ -86,6 +101,9 @@ class IncidentPages(Pages):
             status_code=status,
             incident=self._desk.named([found])[0],
             error=error,
+            note=note,
+            askable=askable,
+            others=others,
         )
 
     async def series(self, request: Request) -> Response:
@@ -125,7 +143,7 @@ class IncidentPages(Pages):
         now = self._desk.settings.clock()
         await self._desk.write(
             lambda tx: self._desk.settings.engine.acknowledge(
-                tx, incident_id, session.person, now, channel="staff page"
+                tx, incident_id, session.person, now, channel=_CHANNEL
             )
         )
         return RedirectResponse(f"/incidents/{quote(incident_id, safe='')}", 303)
@@ -140,7 +158,9 @@ class IncidentPages(Pages):
         except ValueError:
             raise HTTPException(400, "There is no such answer.") from None
         cause = text_of(form, "cause") if verdict is Verdict.FALSE_ALARM else ""
-        note = " ".join(text_of(form, "note").split())
+        note, fault, askable = self._desk.free_text(form, "note")
+        if fault:
+            return await self._page(request, session, fault, 400, note=note, askable=askable)
         try:
             await self._desk.write(
                 lambda tx: self._desk.settings.engine.feedback(
@@ -148,7 +168,34 @@ class IncidentPages(Pages):
                 )
             )
         except FeedbackError as error:
-            return await self._page(request, session, f"{error}.", 400)
+            return await self._page(request, session, f"{error}.", 400, note=note)
+        return RedirectResponse(f"/incidents/{quote(incident_id, safe='')}", 303)
+
+    async def hand_over(self, request: Request) -> Response:
+        """Let somebody else have it."""
+        session, form = await self._desk.may_act(request, Right.ANSWER)
+        incident_id, now = request.path_params["id"], self._desk.settings.clock()
+        to = text_of(form, "to")
+        try:
+            await self._desk.write(
+                lambda tx: self._desk.settings.engine.hand_over(
+                    tx, incident_id, session.person, to, now, channel=_CHANNEL
+                )
+            )
+        except UnknownStaffError:
+            error = "Choose somebody who can be reached."
+            return await self._page(request, session, error, 400)
+        return RedirectResponse(f"/incidents/{quote(incident_id, safe='')}", 303)
+
+    async def resolve(self, request: Request) -> Response:
+        """Say that it is over."""
+        session, _ = await self._desk.may_act(request, Right.ANSWER)
+        incident_id, now = request.path_params["id"], self._desk.settings.clock()
+        await self._desk.write(
+            lambda tx: self._desk.settings.engine.resolve(
+                tx, incident_id, session.person, now, channel=_CHANNEL
+            )
+        )
         return RedirectResponse(f"/incidents/{quote(incident_id, safe='')}", 303)
 
     # rows

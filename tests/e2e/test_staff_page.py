@@ -129,7 +129,7 @@ class Site:
         policy = AlertPolicy(
             staff=(
                 StaffMember("lee", "Ms. Lee", "admin", (Secret("json://127.0.0.1:9/x"),)),
-                StaffMember("fox", "Mr. Fox", "facilities"),
+                StaffMember("fox", "Mr. Fox", "facilities", (Secret("json://127.0.0.1:9/y"),)),
             ),
             zone="America/New_York",
         )
@@ -259,9 +259,11 @@ def texts(browser, css):
 
 
 def wait_for(browser, condition):
+    from selenium.common.exceptions import StaleElementReferenceException
     from selenium.webdriver.support.ui import WebDriverWait
 
-    return WebDriverWait(browser, 10).until(lambda _driver: condition())
+    gone = (StaleElementReferenceException,)  # pages renew themselves
+    return WebDriverWait(browser, 10, ignored_exceptions=gone).until(lambda _driver: condition())
 
 
 def fits(browser):
@@ -356,6 +358,8 @@ def test_pages_are_sane_for_keyboards_and_screen_readers(site, browser):
         "/incidents",
         "/incidents/{}",
         "/rooms/n2-boys",
+        "/duty",
+        "/silences",
         "/sensors",
         "/levels",
     )
@@ -478,3 +482,47 @@ def test_links_that_do_not_work_say_so(site, browser):
         browser.get(f"{site.url}/answer{end}")
         wait_for(browser, lambda said=said: said in find(browser, "#wrong").text)
     shoot(browser, "answer-wrong")
+
+
+def test_a_silence_by_keyboard_alone(site, browser):
+    from selenium.webdriver.common.keys import Keys
+
+    def press(*keys):
+        from selenium.webdriver import ActionChains
+
+        ActionChains(browser).send_keys(*keys).perform()
+
+    browser.get(f"{site.url}/sign-in?next=/silences")
+    browser.execute_script("document.querySelector('input[name=account]').focus()")
+    press("fox", Keys.TAB, PASSWORD, Keys.ENTER)
+    wait_for(browser, lambda: browser.current_url == f"{site.url}/silences")
+    browser.execute_script("document.querySelector('#add select[name=place]').focus()")
+    press("Boys N2", Keys.TAB, "Vap", Keys.TAB, Keys.TAB, "2", Keys.TAB)
+    press("Ethan paints", Keys.ENTER)
+    wait_for(browser, lambda: "Is this a name? Ethan" in find(browser, "[role=alert]").text)
+    shoot(browser, "silence-asked")
+    browser.execute_script("document.querySelector('#add input[name=reason]').focus()")
+    press(Keys.END, Keys.HOME, *[Keys.DELETE] * 6, Keys.ENTER)
+    wait_for(browser, lambda: "2 h to go" in find(browser, "#list").text)
+    assert "Boys n2, vaping likely" in find(browser, "#list").text
+    assert "Mr. Fox" in find(browser, "#list").text
+    assert fits(browser)
+    shoot(browser, "silences")
+    find(browser, "#list button").send_keys(Keys.ENTER)
+    wait_for(browser, lambda: "ended by Mr. Fox" in find(browser, "#list").text)
+
+
+def test_take_hand_over_and_end(site, browser):
+    browser.get(f"{site.url}/sign-in?next=/incidents/{site.incident}")
+    sign_in(browser)
+    find(browser, "#acknowledge").click()
+    wait_for(browser, lambda: "taken by Ms. Lee" in find(browser, ".hero").text)
+    shoot(browser, "incident-taken")
+    find(browser, "select[name=to] option[value=fox]").click()
+    find(browser, "#hand-over").click()
+    wait_for(browser, lambda: "taken by Mr. Fox" in find(browser, ".hero").text)
+    assert site.load().acknowledged_by == "fox"
+    find(browser, "#resolve").click()
+    wait_for(browser, lambda: site.load().status is Status.RESOLVED)
+    wait_for(browser, lambda: "over since" in find(browser, ".hero").text)
+    assert fits(browser)

@@ -1,0 +1,234 @@
+"""What people do beyond taking an incident: hand over, end, note, silence; and who is on duty."""
+
+import pytest
+
+from alerts import repository, silences
+from alerts.incidents import Status, Verdict
+from alerts.policy import AlertPolicy, StaffMember
+from storage import sqlite
+from tests.unit.alerts.test_web import Page
+
+NASTY = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+async def open_page(database, registry, policy):
+    pages = []
+
+    def start(policy=policy, **options):
+        pages.append(Page(database, registry, policy, **options))
+        return pages[-1]
+
+    yield start
+    for page in pages:
+        await page.client.aclose()
+        page.db.close()
+
+
+async def act(page, path, **form):
+    return await page.client.post(path, data={"form_token": await page.form_token(), **form})
+
+
+async def test_hand_over_to_somebody_who_can_be_reached(open_page, make_event):
+    page = open_page()
+    incident = page.incident(make_event)
+    await page.sign_in()
+    url = f"/incidents/{incident}"
+    assert 'id="hand-over"' not in (await page.client.get(url)).text
+    await act(page, f"{url}/acknowledge")
+    shown = (await page.client.get(url)).text
+    assert '<option value="fm">F. Manager</option>' in shown
+    assert '<option value="ap">' not in shown  # has it
+    assert '<option value="an">' not in shown  # cannot be reached
+    for to in ("an", "nobody", ""):
+        answer = await act(page, f"{url}/hand-over", to=to)
+        assert answer.status_code == 400
+        assert "Choose somebody who can be reached" in answer.text
+    assert (await act(page, f"{url}/hand-over", to="fm")).status_code == 303
+    assert repository.load(page.db, incident).acknowledged_by == "fm"
+    assert "taken by F. Manager" in (await page.client.get(url)).text
+
+
+async def test_it_is_over(open_page, make_event):
+    page = open_page()
+    incident = page.incident(make_event)
+    await page.sign_in("fm")
+    assert (await act(page, f"/incidents/{incident}/resolve")).status_code == 303
+    assert repository.load(page.db, incident).status is Status.RESOLVED
+    assert 'id="resolve"' not in (await page.client.get(f"/incidents/{incident}")).text
+
+
+@pytest.mark.parametrize("action", ["hand-over", "resolve"])
+async def test_who_may_not_answer_changes_nothing(open_page, make_event, action):
+    page = open_page()
+    incident = page.incident(make_event)
+    before = repository.load(page.db, incident)
+    url = f"/incidents/{incident}/{action}"
+    assert (await page.client.post(url, data={"to": "fm"})).status_code == 303
+    await page.sign_in("an")
+    assert (await act(page, url, to="fm")).status_code == 403
+    await page.sign_in("ap")
+    assert (await page.client.post(url, data={"to": "fm"})).status_code == 403
+    assert (await page.client.get(url)).status_code == 405
+    assert repository.load(page.db, incident) == before
+
+
+async def test_a_note_with_a_number_is_refused_and_kept_in_the_form(open_page, make_event):
+    page = open_page()
+    incident = page.incident(make_event)
+    await page.sign_in()
+    form = {"verdict": "confirmed", "note": "seen, id 123456 <b>"}
+    answer = await act(page, f"/incidents/{incident}/feedback", **form, no_name="yes")
+    assert answer.status_code == 400
+    assert "Leave out what names a person: 123456." in answer.text
+    assert 'value="seen, id 123456 &lt;b&gt;"' in answer.text
+    assert repository.load(page.db, incident).verdict is None
+
+
+async def test_a_note_that_may_name_somebody_is_asked_about(open_page, make_event):
+    page = open_page()
+    incident = page.incident(make_event)
+    await page.sign_in()
+    form = {"verdict": "nothing_found", "note": "Beside the Ethan Allen mural"}
+    answer = await act(page, f"/incidents/{incident}/feedback", **form)
+    assert answer.status_code == 400
+    assert "Is this a name? Ethan Allen." in answer.text
+    assert 'name="no_name"' in answer.text
+    assert repository.load(page.db, incident).verdict is None
+    answer = await act(page, f"/incidents/{incident}/feedback", **form, no_name="yes")
+    assert answer.status_code == 303
+    assert repository.load(page.db, incident).verdict is Verdict.NOTHING_FOUND
+
+
+async def test_answers_are_added_and_none_is_lost(open_page, make_event):
+    page = open_page()
+    incident = page.incident(make_event)
+    await page.sign_in()
+    for verdict, cause in (("confirmed", ""), ("false_alarm", "spray"), ("test", "")):
+        form = {"verdict": verdict, "cause": cause}
+        assert (await act(page, f"/incidents/{incident}/feedback", **form)).status_code == 303
+    rows = page.db.execute("SELECT verdict, cause, who FROM incident_feedback ORDER BY seq")
+    assert [tuple(row) for row in rows] == [
+        ("confirmed", "", "ap"),
+        ("false_alarm", "spray", "ap"),
+        ("test", "", "ap"),
+    ]
+    shown = (await page.client.get(f"/incidents/{incident}")).text
+    for said in ("feedback: confirmed", "feedback: false alarm", "feedback: test"):
+        assert said in shown
+
+
+SILENCE = {"place": "room n2-boys", "kind": "vape", "later": "0", "hours": "2", "reason": "paint"}
+
+
+async def test_a_silence_is_added_listed_and_ended(open_page, make_event):
+    page = open_page()
+    await page.sign_in()
+    assert (await act(page, "/silences", **SILENCE)).status_code == 303
+    (silence,) = silences.listed(page.db, page.now)
+    assert silence.matchers == ('room="n2-boys"', 'kind="vape"')
+    assert (silence.owner, silence.reason) == ("ap", "paint")
+    assert (silence.starts_at, silence.ends_at) == (page.now, page.now + 7200)
+    shown = (await page.client.get("/silences")).text
+    assert "Boys n2, vaping likely" in shown
+    assert "A. Principal" in shown
+    with sqlite.transaction(page.db) as tx:
+        assert page.engine.on_events(tx, [make_event(page.now + 5)], page.now + 5) == []
+    answer = await act(page, f"/silences/{silence.id}/end")
+    assert answer.status_code == 303
+    assert "ended by A. Principal" in (await page.client.get("/silences")).text
+    assert (await act(page, "/silences/99/end")).status_code == 404
+
+
+async def test_one_that_begins_later(open_page):
+    page = open_page()
+    await page.sign_in()
+    await act(page, "/silences", **{**SILENCE, "later": "4", "place": "floor 2 of North"})
+    (silence,) = silences.listed(page.db, page.now)
+    assert silence.matchers == ('floor="2"', 'building="North"', 'kind="vape"')
+    assert silence.starts_at == page.now + 4 * 3600
+    assert silence.ends_at == page.now + 6 * 3600
+    shown = (await page.client.get("/silences")).text
+    assert "Floor 2, north, vaping likely" in shown
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "said"),
+    [
+        ({"reason": " "}, 400, "Reason: must be given"),
+        ({"reason": "x" * 201}, 400, "at most 200"),
+        ({"reason": "student 123456"}, 400, "123456"),
+        ({"reason": "for Ethan"}, 400, "Is this a name? Ethan."),
+        ({"place": "room nowhere"}, 400, "from the lists"),
+        ({"kind": "noise"}, 400, "from the lists"),
+        ({"hours": "9999"}, 400, "from the lists"),
+        ({"later": "-5"}, 400, "from the lists"),
+        ({"place": ""}, 403, "Only administrators silence the whole school"),
+    ],
+)
+async def test_silences_that_are_refused(open_page, change, status, said):
+    page = open_page()
+    await page.sign_in()
+    answer = await act(page, "/silences", **{**SILENCE, **change})
+    assert answer.status_code == status
+    assert said in answer.text
+    assert silences.listed(page.db, page.now) == []
+
+
+async def test_the_whole_school_is_for_administrators_and_not_for_long(open_page):
+    page = open_page()
+    await page.sign_in("ad")
+    answer = await act(page, "/silences", **{**SILENCE, "place": "", "hours": "8"})
+    assert answer.status_code == 400
+    assert "4 hours" in answer.text
+    assert (await act(page, "/silences", **{**SILENCE, "place": ""})).status_code == 303
+    (silence,) = silences.listed(page.db, page.now)
+    assert silence.matchers == ('kind="vape"',)
+
+
+async def test_silences_are_guarded(open_page):
+    page = open_page()
+    assert (await page.client.post("/silences", data=SILENCE)).status_code == 303
+    await page.sign_in("an")
+    assert "Add one" not in (await page.client.get("/silences")).text
+    assert (await act(page, "/silences", **SILENCE)).status_code == 403
+    await page.sign_in()
+    assert (await page.client.post("/silences", data=SILENCE)).status_code == 403
+    assert silences.listed(page.db, page.now) == []
+
+
+async def test_text_in_a_silence_stays_text(open_page):
+    page = open_page()
+    with sqlite.transaction(page.db) as tx:
+        page.engine.add_silence(
+            tx,
+            matchers=[f'room="{NASTY}"'],
+            owner=NASTY,
+            reason=NASTY,
+            starts_at=page.now,
+            ends_at=page.now + 60,
+            now=page.now,
+        )
+    shown = (await page.client.get("/silences")).text
+    assert NASTY not in shown
+    assert shown.count("&lt;script&gt;alert(1)") == 3
+
+
+async def test_who_is_on_duty_and_who_would_be_told(open_page):
+    page = open_page()
+    assert (await page.client.get("/duty")).status_code == 303
+    await page.sign_in()
+    shown = (await page.client.get("/duty")).text
+    assert "<b>A. Principal</b>" in shown
+    assert "Boys N2" in shown
+    assert "Told of: vaping" in shown
+    assert "never told: An Analyst, Ad Min" in shown
+
+
+async def test_nobody_on_duty_is_said(database, registry):
+    page = Page(database, registry, AlertPolicy(staff=(StaffMember("x", "X", "admin"),)))
+    await page.sign_in("x")
+    shown = (await page.client.get("/duty")).text
+    assert "Nobody is on duty now" in shown
+    await page.client.aclose()
+    page.db.close()
