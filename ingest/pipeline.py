@@ -301,14 +301,9 @@ class Intake:
         self.tally = ReadingTally()
         self._sequences = Sequences()
         self._dedupe = Dedupe(self.config.dedupe_window, self.config.dedupe_sensors)
-        self._names: dict[str, str] = {}
-        self._routes = Routes()
-        self._index()
-
-    def _index(self) -> None:
         sensors = self.config.context.registry.sensors
         folded = {fold_id(name): name for name in reversed(tuple(sensors))}
-        self._names = {
+        self._names: dict[str, str] = {
             **folded,
             **{fold_id(alias): target for alias, target in self.config.aliases.items()},
             **{name: name for name in sensors},
@@ -320,19 +315,6 @@ class Intake:
             self.config.context.registry,
             self.config.aliases,
         )
-
-    def use(self, config: IntakeConfig) -> None:
-        """Go on with another configuration (registry, zone, limits); memory is kept.
-
-        The states of the decoders are those of before, whatever `config` brings.
-        """
-        states = self.config.context.states
-        self.config = replace(config, context=replace(config.context, states=states))
-        self._index()
-        for name in [n for n in self.quarantine if self._resolve(n) is not None]:
-            del self.quarantine[name]
-        for topic in [t for t in self.unmatched if self._routes.of(t)]:
-            del self.unmatched[topic]
 
     def restore(self, readings: Iterable[Reading]) -> None:
         """Remember the tail of the journal, oldest first.

@@ -322,12 +322,7 @@ class Health:
         yield _total("readings_refused_by_store", said, self._writer.state.refused)
         said = "Readings deleted from the journal before the store had them."
         yield _total("readings_deleted_unread", said, counters.deleted_unread)
-        try:
-            letters = self._journal.dead_letter_counts()
-        except (StorageError, sqlite3.Error):
-            letters = {}
-        kept = [({"reason": reason}, float(n)) for reason, n in sorted(letters.items())]
-        yield Family("plumewatch_dead_letters", "gauge", "Refused messages kept.", kept)
+        yield from self._of_journal()
         said = "Records of the journal that were corrupt."
         yield _total("journal_corrupt_records", said, self._journal.corrupt_records)
         behind, seconds = self.lag()
@@ -340,6 +335,15 @@ class Health:
         said = "Time of a commit of the journal, with its fsync."
         commit = self._latencies.commit
         yield Family("plumewatch_commit_duration_seconds", "histogram", said, histogram=commit)
+
+    def _of_journal(self) -> Iterator[Family]:
+        try:
+            letters, size = self._journal.dead_letter_counts(), self._journal.bytes_used()
+        except (StorageError, sqlite3.Error):
+            return
+        kept = [({"reason": reason}, float(n)) for reason, n in sorted(letters.items())]
+        yield Family("plumewatch_dead_letters", "gauge", "Refused messages kept.", kept)
+        yield _gauge("journal_bytes", "What the journal holds; max_mb bounds it.", size)
 
     def _of_notices(self, outbox: Mapping[str, Any]) -> Iterator[Family]:
         yield _total("events", "Events of the detector.", self._counters.events)

@@ -154,7 +154,6 @@ class Watchdog:
     allow_private : bool
     systemd : Systemd
     monotonic : callable
-    pings, failed_pings : int
     reloading : bool
         Whether the service that ends is followed by one with another configuration.
     """
@@ -165,8 +164,6 @@ class Watchdog:
     allow_private: bool = False
     systemd: Systemd = field(default_factory=Systemd)
     monotonic: Callable[[], float] = time.monotonic
-    pings: int = 0
-    failed_pings: int = 0
     reloading: bool = False
     _failing: bool = False
     _started: float = 0.0
@@ -223,11 +220,9 @@ class Watchdog:
             await asyncio.sleep(max(self.every_s - (self.monotonic() - began), 1.0))
 
     async def _ping(self, url: Secret) -> None:
-        self.pings += 1
         error = await _in_thread_of_its_own(
             lambda: ping(url.reveal(), allow_private=self.allow_private), _PING_TOTAL_S
         )
-        self.failed_pings += error is not None
         if error is not None and not self._failing:
             log.warning("the watchdog's address %s", error)
         elif error is None and self._failing:

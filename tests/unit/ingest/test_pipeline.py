@@ -127,15 +127,6 @@ def test_a_window_that_another_message_closes_is_not_of_its_topic():
     }
 
 
-def test_registering_a_sensor_frees_it_from_quarantine():
-    i = intake()
-    i.on_message(native("new"))
-    registry = Registry.of([], [*REGISTRY.sensors.values(), Sensor("NEW", "r")])
-    i.use(IntakeConfig(context=Context(registry=registry)))
-    assert not i.quarantine
-    assert i.on_message(native("new", NOW + 1)).readings[0].sensor == "NEW"
-
-
 def test_dead_letter_is_truncated_and_printable():
     i = intake(dead_letter_bytes=10)
     letter = i.on_message(Message("plumewatch/v1/b2/reading", b"x" * 100, NOW)).dead_letter

@@ -169,14 +169,6 @@ class TestIntake:
         assert outcome.dead_letter.reason == "bad_id"
         assert self.send(intake, decoder="mapping:gone").dead_letter.reason == "unknown_topic"
 
-    def test_use_takes_other_mappings(self):
-        intake = self.intake(mappings=())
-        assert self.send(intake, fw=1, pm=3).kind is OutcomeKind.REJECTED
-        self.send(intake, topic="other/b2")
-        intake.use(IntakeConfig(mappings=self.guarded))
-        assert list(intake.unmatched) == ["other/b2"]
-        assert self.send(intake, fw=1, pm=3).kind is OutcomeKind.ACCEPTED
-
 
 @pytest.mark.parametrize(
     ("more", "kept"),

@@ -128,16 +128,8 @@ def test_unknown_joined_sensor_keeps_its_topic_in_quarantine():
 
 
 def test_routes_come_before_the_table(intake):
-    config = intake.config
-    intake.use(
-        IntakeConfig(context=config.context, routes=(("lns/#", "loriot"), ("diy/+", "generic")))
-    )
+    routes = (("lns/#", "loriot"), ("diy/+", "generic"))
+    intake = Intake(IntakeConfig(context=intake.config.context, routes=routes))
     assert intake.on_message(Message("diy/x", b'{"pm25": 3}', NOW)).decoder == "generic"
     assert intake.on_message(Message("lns/a/b", b"{}", NOW)).decoder == "loriot"
     assert intake.on_message(Message("other", b"{}", NOW)).decoder == ""
-
-
-def test_another_configuration_keeps_what_decoders_remember(intake):
-    intake.on_message(esphome("pm_2_5", b"7"))
-    intake.use(IntakeConfig())
-    assert len(intake.flush()) == 1

@@ -37,7 +37,9 @@ class Parts:
         self.counters = Counters(started=NOW, beat=self.monotonic)
         self.watch = SimpleNamespace(position=0, model_version="plume-2")
         self.letters = {"bad_json": 2}
-        self.journal = SimpleNamespace(dead_letter_counts=self.dead_letters, corrupt_records=0)
+        self.journal = SimpleNamespace(
+            dead_letter_counts=self.dead_letters, bytes_used=lambda: 4096, corrupt_records=0
+        )
         self.latencies = Latencies()
         self.intake = Intake()
         self.source = SimpleNamespace(state=self.state, canary=self.canary)
@@ -271,6 +273,7 @@ async def test_metrics(parts):
         'plumewatch_model_info{version="plume-2"} 1',
         'plumewatch_ready{part="canary"} 1',
         'plumewatch_journal_lag_readings{consumer="detector"} 0',
+        "plumewatch_journal_bytes 4096",
         "plumewatch_broker_dropped_messages_total 0",
         "plumewatch_reading_to_notice_seconds_count 0",
     ):
