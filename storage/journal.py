@@ -182,14 +182,13 @@ class Journal:
         entries : list of JournalEntry
             In order; corrupt rows are left out and quarantined.
         position : int
-            The offset to continue behind: past corrupt rows too.
+            The offset to continue behind: past corrupt rows and gaps too.
         """
-        rows = self._file.found(
-            lambda db: db.execute(
-                "SELECT offset, crc, body FROM journal WHERE offset > ? ORDER BY offset LIMIT ?",
-                (after, limit),
-            ).fetchall()
-        )
+        rows = self._rows(after, limit)
+        if not rows and (last := self.last_offset()) > after:
+            rows = self._rows(after, limit)  # unless they came since, there are none up to `last`
+            if not rows:
+                return [], last
         entries: list[JournalEntry] = []
         decode = self._decoder.decode
         for offset, crc, body in rows:
@@ -201,6 +200,14 @@ class Journal:
                     pass
             self._quarantine(offset, body if isinstance(body, bytes) else b"")
         return entries, (rows[-1][0] if rows else after)
+
+    def _rows(self, after: int, limit: int) -> list[tuple[int, int, object]]:
+        return self._file.found(
+            lambda db: db.execute(
+                "SELECT offset, crc, body FROM journal WHERE offset > ? ORDER BY offset LIMIT ?",
+                (after, limit),
+            ).fetchall()
+        )
 
     def last_offset(self) -> int:
         """Offset of the newest reading ever written; 0 if none."""

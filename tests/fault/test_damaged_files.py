@@ -99,6 +99,7 @@ def test_a_damaged_root_is_a_gap_of_all(tmp_path):
     damage(path, (leaves(path, "journal")[1] - 1) * PAGE, b"\xa5" * PAGE)
     with Journal(path) as journal:
         assert accounted(journal) == ([], list(range(1, COUNT + 1)))
+        assert journal.read(0, 10) == ([], COUNT)  # who reads is not behind what is gone
         assert journal.commit(readings(COUNT, 2)) == COUNT + 2
 
 
