@@ -77,7 +77,9 @@ async def connected(client: aiomqtt.Client, settings: BrokerSettings) -> AsyncIt
     except aiomqtt.MqttError as error:
         raise _translated(error, settings) from error
     finally:
-        client._client.disconnect()  # noqa: SLF001 - nothing where there is no connection
+        below = client._client  # noqa: SLF001 - it goes on by itself otherwise
+        below.on_disconnect = None  # there is nobody any more to be told
+        below.disconnect()  # nothing where there is no connection
         gone = client._disconnected  # noqa: SLF001 - read, or asyncio reports it unread
         if gone.done() and not gone.cancelled():
             gone.exception()

@@ -260,23 +260,45 @@ async def test_a_refused_user_ends_it_at_once():
         assert "guessed" not in str(refused.value) + repr(settings)
 
 
-async def test_a_broker_that_never_answers_is_said_and_let_go(monkeypatch):
-    monkeypatch.setattr(ingest_broker, "_TIMEOUT_S", 0.1)
-    received = []
-    ended = asyncio.Event()
+class Mute:
+    """Accepts, and says nothing."""
 
-    async def mute(reader, writer):
-        received.append(await reader.read())  # until the end: everything that was sent
+    def __init__(self):
+        self.begun, self.ended = asyncio.Event(), asyncio.Event()
+        self.received = b""
+
+    async def __call__(self, reader, writer):
+        while piece := await reader.read(1000):
+            self.received += piece
+            self.begun.set()
         writer.close()
-        ended.set()
+        self.ended.set()
 
-    server = await asyncio.start_server(mute, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    async with server, asyncio.timeout(10):
-        with pytest.raises(BrokerError, match="is not reachable: no answer within 0 s"):
-            await probe(BrokerSettings(port=port))
-        await ended.wait()
-    assert received[0].startswith(b"\x10")
-    assert received[0].endswith(
-        b"\xe0\x00"
-    )  # DISCONNECT: a broker that only stood still forgets it
+
+@pytest.fixture
+async def mute():
+    found = Mute()
+    async with await asyncio.start_server(found, "127.0.0.1", 0) as server, asyncio.timeout(20):
+        found.port = server.sockets[0].getsockname()[1]
+        yield found
+
+
+async def test_a_broker_that_never_answers_is_said_and_let_go(mute, monkeypatch):
+    monkeypatch.setattr(ingest_broker, "_TIMEOUT_S", 0.1)
+    with pytest.raises(BrokerError, match="is not reachable: no answer within 0 s"):
+        await probe(BrokerSettings(port=mute.port))
+    await mute.ended.wait()
+    assert mute.received.startswith(b"\x10")
+    assert mute.received.endswith(b"\xe0\x00")  # DISCONNECT, should it only have stood still
+
+
+async def test_given_up_while_it_connects_nothing_goes_on(mute, caplog):
+    attempt = asyncio.create_task(probe(BrokerSettings(port=mute.port)))
+    await mute.begun.wait()
+    attempt.cancel()
+    await asyncio.wait((attempt,))
+    await mute.ended.wait()
+    await asyncio.sleep(0)
+    assert attempt.cancelled()
+    assert mute.received.endswith(b"\xe0\x00")
+    assert [r.message for r in caplog.records if r.name == "asyncio"] == []
