@@ -44,6 +44,9 @@ app.add_typer(export_app, name="export")
 storage_app = typer.Typer(help="Where readings are stored for good.", no_args_is_help=True)
 app.add_typer(storage_app, name="storage")
 
+report_app = typer.Typer(help="What happened, as files that reconcile.", no_args_is_help=True)
+app.add_typer(report_app, name="report")
+
 audit_app = typer.Typer(help="Who signed in, exported and deleted.", no_args_is_help=True)
 app.add_typer(audit_app, name="audit")
 
@@ -307,6 +310,40 @@ def import_readings(
         raise _fail(str(error), USAGE) from error
     options = ImportOptions(columns, sensor, time_format, rejected)
     raise typer.Exit(run_import(config, files, options, time.time()))
+
+
+def _report_of(name: str, about: str) -> None:
+    @report_app.command(name, help=about)
+    def report(
+        start: Annotated[str, typer.Option("--from", help="First day, or a moment.")],
+        end: Annotated[str, typer.Option("--to", help="Last day, or a moment.")],
+        kind: Annotated[
+            str, typer.Option("--format", help="csv, xlsx, pdf, html, parquet or json.")
+        ] = "csv",
+        out: Annotated[
+            Path | None, typer.Option("--out", help="File; named after the report without it.")
+        ] = None,
+        site: Annotated[str, typer.Option("--site", help="Only this site.")] = "",
+        building: Annotated[str, typer.Option("--building", help="Only this building.")] = "",
+        intervention: Annotated[
+            str, typer.Option("--intervention", help="Summary: compare before and after this day.")
+        ] = "",
+        config: ConfigOption = Path("plumewatch.toml"),
+        *,
+        force: Annotated[
+            bool, typer.Option("--force", help="Write over a file that is there.")
+        ] = False,
+    ) -> None:
+        from plumewatch.report_command import ReportOptions, run_report  # noqa: PLC0415
+
+        options = ReportOptions(name, start, end, kind, out, site, building, intervention, force)
+        raise typer.Exit(run_report(config, options, time.time()))
+
+
+_report_of("incidents", "One row an incident.")
+_report_of("summary", "A page to read, then the detail.")
+_report_of("response", "How fast staff were told and answered, for all and by group.")
+_report_of("sensors", "One row a sensor: uptime, completeness, false alarms.")
 
 
 @audit_app.command("verify")

@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from detection.decision_levels import BUDGET
+from detection.events import EventKind  # noqa: TC001 - pydantic reads it
 from ingest.mapping.schema import MAX_MAPPINGS, MappingConfig
 from ingest.mapping.topics import mqtt_filter
 from plumewatch.http_faults import http_faults
@@ -39,6 +40,7 @@ __all__ = [
     "JournalConfig",
     "MetricsConfig",
     "PlumewatchConfig",
+    "ReportsConfig",
     "RoomConfig",
     "RouteConfig",
     "SensorConfig",
@@ -231,6 +233,14 @@ class TimeseriesConfig(_Section):
     quarter_hour_days: Annotated[int, Field(ge=2, le=36_500)] = 1_826
 
 
+class ReportsConfig(_Section):
+    """What reports add: codes of the state for kinds of confirmed incidents, none by default."""
+
+    state_codes: Annotated[
+        dict[EventKind, Annotated[str, Field(min_length=1, max_length=40)]], Field(max_length=32)
+    ] = {}
+
+
 class RouteConfig(_Section):
     """Topics that one decoder or mapping reads, for formats whose topic the user chooses."""
 
@@ -252,6 +262,7 @@ class PlumewatchConfig(_Section):
     detection: DetectionConfig = DetectionConfig()
     alerts: AlertsConfig = AlertsConfig()
     metrics: MetricsConfig = MetricsConfig()
+    reports: ReportsConfig = ReportsConfig()
     watchdog: WatchdogConfig = WatchdogConfig()
     room: Annotated[list[RoomConfig], Field(min_length=1, max_length=10_000)]
     sensor: Annotated[list[SensorConfig], Field(min_length=1, max_length=100_000)]

@@ -30,6 +30,7 @@ __all__ = [
     "hold_lease",
     "meet_journal",
     "open_state",
+    "prepare_state",
     "take_lease",
 ]
 
@@ -129,7 +130,7 @@ def open_state(path: Path) -> sqlite3.Connection:
         return _opened(path)
     except StorageCorruptError as error:
         log.error("%s", error)  # noqa: TRY400 - one line
-        salvage(path, _prepare)
+        salvage(path, prepare_state)
         swap(path)
         return _opened(path)
 
@@ -164,7 +165,7 @@ def _opened(path: Path) -> sqlite3.Connection:
     try:
         found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found == "ok":
-            _prepare(connection)
+            prepare_state(connection)
             return connection
     except sqlite3.Error as error:
         connection.close()
@@ -176,7 +177,14 @@ def _opened(path: Path) -> sqlite3.Connection:
     raise StorageCorruptError(f"{path}: {found}")
 
 
-def _prepare(connection: sqlite3.Connection) -> None:
+def prepare_state(connection: sqlite3.Connection) -> None:
+    """Make the tables of the state database, or bring them to the newest schema.
+
+    Raises
+    ------
+    SchemaTooNewError
+        If a newer program wrote it.
+    """
     migrate(connection, "state", state.SCRIPTS)
     migrate(connection, "alerts", schema.SCRIPTS)
     migrate(connection, access.COMPONENT, access.SCRIPTS)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import date
 
 __all__ = [
@@ -51,6 +52,17 @@ class IncidentRow:
         Whether the detector took it back.
     confidence : float
         Highest, 0 to 1.
+    room_id, location : str
+        Id of the room, and its kind, such as ``"restroom"``.
+    severity, model_version : str
+    masked, thc_likely : bool
+        What the detector said beside the kind, of any of its detections.
+    over_at : float or None
+        When the last of its detections ended; None while one goes on.
+    peaks : mapping of str to float
+        Highest value of each channel of the evidence, in the unit of the quantity.
+    responder : str
+        Id of who acknowledged first.
     """
 
     id: str
@@ -72,7 +84,16 @@ class IncidentRow:
     cause: str = ""
     suppressed_by: str = ""
     withdrawn: bool = False
-    confidence: float = field(default=0.0)
+    confidence: float = 0.0
+    room_id: str = ""
+    location: str = ""
+    severity: str = ""
+    model_version: str = ""
+    masked: bool = False
+    thc_likely: bool = False
+    over_at: float | None = None
+    peaks: Mapping[str, float] = field(default_factory=dict)
+    responder: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +103,7 @@ class NoticeRow:
     Attributes
     ----------
     incident, person, role, channel, reason : str
-        Whose, through what, and why they were told.
+        Whose, through what, and why they were told; the role is that of the configuration now.
     created_at : float
     delivered_at : float or None
         When the provider took it; None if none did.

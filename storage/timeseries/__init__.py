@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 from detection.quantities import COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -157,6 +157,28 @@ class Series(SeriesReader, Protocol):
             Unix seconds.
         sensor, room : str
             Only of this one; a measurement that is not about such has none.
+        """
+
+    def sums(
+        self,
+        measurement: str,
+        fields: Sequence[str],
+        start: float,
+        end: float,
+        sensors: Iterable[str],
+    ) -> Mapping[str, tuple[float, ...]]:
+        """Add fields up over the records of each sensor in ``[start, end)``.
+
+        Parameters
+        ----------
+        measurement : str
+            One that is about sensors.
+        fields : sequence of str
+            Numbers; what a record lacks adds nothing.
+        start, end : float
+            Unix seconds.
+        sensors : iterable of str
+            Those without a record are not in the result.
         """
 
     def between(self, start: float, end: float) -> list[Reading]:

@@ -34,7 +34,7 @@ from storage.timeseries.influx_http import InfluxHttp, quoted
 from storage.timeseries.influx_setup import LAG_S
 from storage.timeseries.line_protocol import QUARANTINE, READING, LineEncoder, to_ns
 from storage.timeseries.record_lines import RecordEncoder, record_of
-from storage.timeseries.records import MEASUREMENTS
+from storage.timeseries.records import MEASUREMENTS, summable
 from storage.timeseries.resolution import (
     MINUTE,
     QUARTER_HOUR,
@@ -248,6 +248,28 @@ class InfluxSeries:
             for row in series["values"]
         ]
         return sorted(rows, key=lambda record: record.time)
+
+    def sums(
+        self,
+        measurement: str,
+        fields: Sequence[str],
+        start: float,
+        end: float,
+        sensors: Iterable[str],
+    ) -> dict[str, tuple[float, ...]]:
+        """Add fields up by sensor; see `storage.timeseries.Series`."""
+        totals = ", ".join(f'sum("{field}")' for field in summable(measurement, fields))
+        place = self._at(MEASUREMENTS[measurement].kept, measurement)
+        found = self.http.query(
+            f"SELECT {totals} FROM {place}"  # noqa: S608 - names from the table of measurements
+            f' WHERE time >= {to_ns(start)} AND time < {to_ns(end)} GROUP BY "sensor"'
+        )
+        wanted = frozenset(sensors)
+        return {
+            name: tuple(float(value or 0.0) for value in rows[0][1:])
+            for name, rows in _by_sensor(found)
+            if name in wanted
+        }
 
     def latest(self) -> Mapping[str, LatestReading]:
         """Newest reading of every registered sensor that has one, joined over two minutes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from storage.timeseries.line_protocol import to_ns
-from storage.timeseries.records import MEASUREMENTS, Record, checked
+from storage.timeseries.records import MEASUREMENTS, Record, checked, summable
 
 if TYPE_CHECKING:
     import sqlite3
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from storage.timeseries.records import Measurement
     from storage.timeseries.resolution import Retention
 
-__all__ = ["SCRIPT", "delete_old", "grow", "select", "store"]
+__all__ = ["SCRIPT", "delete_old", "grow", "select", "store", "sums"]
 
 _NS: Final = 1_000_000_000
 _ROWS: Final = 5_000
@@ -98,6 +98,26 @@ def select(
         (to_ns(start), to_ns(end), *asked.values()),
     ).fetchall()
     return [_record(table, row) for row in rows]
+
+
+def sums(
+    connection: sqlite3.Connection,
+    name: str,
+    fields: Sequence[str],
+    start: float,
+    end: float,
+    sensors: Iterable[str],
+) -> dict[str, tuple[float, ...]]:
+    """Add fields up over the records of each sensor in ``[start, end)``."""
+    totals = ", ".join(f'total("{field}")' for field in summable(name, fields))
+    statement = f"SELECT count(*), {totals} FROM {name} WHERE sensor = ? AND time >= ? AND time < ?"  # noqa: S608 - names from the table of measurements
+    window = (to_ns(start), to_ns(end))
+    found = {}
+    for sensor in sensors:
+        count, *rest = connection.execute(statement, (sensor, *window)).fetchone()
+        if count:
+            found[sensor] = tuple(rest)
+    return found
 
 
 def _record(table: Measurement, row: Sequence[Any]) -> Record:

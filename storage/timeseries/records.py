@@ -18,7 +18,7 @@ import msgspec
 from storage.timeseries.resolution import MINUTE, QUARTER_HOUR
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from storage.timeseries.resolution import Level
 
@@ -31,6 +31,7 @@ __all__ = [
     "Record",
     "RecordError",
     "checked",
+    "summable",
 ]
 
 Key = Literal["sensor", "room", "kind"]
@@ -321,3 +322,18 @@ def checked(record: Record) -> Record:
     if not fields or measurement.has_id is not bool(record.id) or asked - set(measurement.keys):
         raise RecordError(f"{record.measurement}: keys, id or fields do not fit: {record}")
     return msgspec.structs.replace(record, fields=fields)
+
+
+def summable(name: str, fields: Sequence[str]) -> Sequence[str]:
+    """Check that a measurement is about sensors and has these numbers.
+
+    Raises
+    ------
+    RecordError
+        If not: a fault of the program.
+    """
+    table = MEASUREMENTS[name]
+    numbers = {f.name for f in table.fields if f.type is float}
+    if not fields or "sensor" not in table.keys or set(fields) - numbers:
+        raise RecordError(f"{name}: no sums of {', '.join(fields) or 'nothing'} by sensor")
+    return fields

@@ -33,7 +33,7 @@ from storage.timeseries.tables import (
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -213,6 +213,19 @@ class SqliteSeries:
         """Return what a measurement holds; see `storage.timeseries.Series`."""
         return self._file.found(
             lambda db: record_tables.select(db, measurement, start, end, sensor=sensor, room=room)
+        )
+
+    def sums(
+        self,
+        measurement: str,
+        fields: Sequence[str],
+        start: float,
+        end: float,
+        sensors: Iterable[str],
+    ) -> dict[str, tuple[float, ...]]:
+        """Add fields up by sensor; see `storage.timeseries.Series`."""
+        return self._file.found(
+            lambda db: record_tables.sums(db, measurement, fields, start, end, sensors)
         )
 
     def latest(self) -> Mapping[str, LatestReading]:

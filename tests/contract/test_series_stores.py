@@ -304,6 +304,23 @@ class TestRecords:
         assert series.records("pipeline", T, T + 9, sensor="s") == []
         assert len(series.records("pipeline", T, T + 9)) == 1
 
+    def test_sums_by_sensor(self, series):
+        series.record(
+            [
+                Record("sensor_health", T + i, {"online_s": 1.5, "missing": float(i)}, sensor=name)
+                for i in range(4)
+                for name in ("s", "s2")
+            ]
+            + [Record("sensor_health", T + 1.5, {"online_s": 0.5}, sensor="s")]
+        )
+        found = series.sums("sensor_health", ("online_s", "missing"), T + 1, T + 3, ["s", "away"])
+        assert found == {"s": (3.5, 3.0)}
+        assert series.sums("sensor_health", ("missing",), T + 9, T + 99, ["s"]) == {}
+        with pytest.raises(RecordError, match="no sums of state"):
+            series.sums("sensor_health", ("state",), T, T + 9, ["s"])
+        with pytest.raises(RecordError, match="by sensor"):
+            series.sums("incident", ("open",), T, T + 9, ["s"])
+
     def test_what_is_not_registered_is_kept_by_its_name(self, series):
         several = 'outage "3", \\ a=b'
         records = [

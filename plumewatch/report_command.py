@@ -1,0 +1,175 @@
+"""``plumewatch report``: from the configuration to a file, and a line in the audit log."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from ingest.decoders import DECODERS
+from plumewatch.audit_command import machine_user
+from plumewatch.bars import progress
+from plumewatch.config import ConfigError, load
+from plumewatch.paths import DataPaths
+from plumewatch.report_facts import Place, gathered
+from plumewatch.spans import SpanError, moment_of
+from reports.files import FORMATS, REPORTS, ReportTooLongError, write_report
+from storage import audit
+from storage.audit import AuditKind
+from storage.errors import StorageError
+from storage.sqlite import connect, transaction
+
+if TYPE_CHECKING:
+    from plumewatch.config import PlumewatchConfig
+    from reports.facts import Facts
+
+__all__ = ["ReportOptions", "audited", "run_report"]
+
+DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
+_MOST_DAYS: Final = 3660
+
+
+@dataclass(frozen=True, slots=True)
+class ReportOptions:
+    """What was asked for, as it was written.
+
+    Attributes
+    ----------
+    name : str
+        ``"incidents"``, ``"summary"``, ``"response"`` or ``"sensors"``.
+    start, end : str
+        See `plumewatch.spans`.
+    kind : str
+        Format.
+    out : Path or None
+    site, building, intervention : str
+        Empty for none.
+    force : bool
+        Write over a file that is there.
+    """
+
+    name: str
+    start: str
+    end: str
+    kind: str = "csv"
+    out: Path | None = None
+    site: str = ""
+    building: str = ""
+    intervention: str = ""
+    force: bool = False
+
+
+def run_report(config_path: Path, options: ReportOptions, now: float) -> int:
+    """Write a report.
+
+    Parameters
+    ----------
+    config_path : Path
+    options : ReportOptions
+    now : float
+        Unix seconds.
+
+    Returns
+    -------
+    int
+        0 done, 1 too much for the format, 2 bad usage or configuration, 3 state or series cannot
+        be read.
+    """
+    path = options.out or Path(f"{options.name}.{options.kind}")
+    try:
+        config = load(config_path, decoders=frozenset(DECODERS))
+        start, end = window(config, options.start, options.end)
+        day = _intervention(options)
+        _check(options, path)
+        if not DataPaths(config.data_dir).state.exists():
+            sys.stderr.write(f"{config.data_dir}: `plumewatch run` was never started here\n")
+            return UNREACHABLE
+        with progress() as bar:
+            task = bar.add_task("reading", total=None)
+            facts = gathered(
+                config,
+                Place(options.site, options.building),
+                start,
+                end,
+                now,
+                with_sensors=REPORTS[options.name].with_sensors,
+                on_day=lambda done, of: bar.update(task, completed=done, total=of),
+            )
+            bar.update(task, description="writing")
+            audited(config, facts, options.name, options.kind, machine_user(), now)
+            write_report(options.name, facts, path, options.kind, intervention=day)
+    except (ConfigError, SpanError) as error:
+        sys.stderr.write(f"{error}\n")
+        return USAGE
+    except ReportTooLongError as error:
+        sys.stderr.write(f"{error}\n")
+        return REFUSED
+    except (StorageError, sqlite3.Error) as error:
+        sys.stderr.write(f"{error}\n")
+        return UNREACHABLE
+    except OSError as error:
+        sys.stderr.write(f"{path}: {error.strerror or error}\n")
+        return USAGE
+    counted = facts.chosen
+    sys.stderr.write(
+        f"{path}: {len(facts.incidents)} incidents; {len(counted.incidents)} of them counted in"
+        f" figures, {counted.tests} tests and {counted.off_days} on days without school are not\n"
+    )
+    return DONE
+
+
+def _check(options: ReportOptions, path: Path) -> None:
+    if options.kind not in FORMATS:
+        raise SpanError(f"--format {options.kind}: {', '.join(FORMATS)}")
+    if path.is_dir() or not path.parent.is_dir():
+        raise SpanError(f"{path}: not a file in a folder that is there")
+    if path.exists() and not options.force:
+        raise SpanError(f"{path}: exists already; choose another name, or --force")
+
+
+def window(config: PlumewatchConfig, start: str, end: str) -> tuple[float, float]:
+    """Return the window that was written, Unix seconds.
+
+    Raises
+    ------
+    SpanError
+        If it is none, ends before it begins, or is longer than ten years.
+    """
+    found = moment_of(start, config.zone()), moment_of(end, config.zone(), end=True)
+    if not 0 < found[1] - found[0] <= _MOST_DAYS * 86_400:
+        raise SpanError(f"--from {start} --to {end}: --from before --to, at most ten years")
+    return found
+
+
+def _intervention(options: ReportOptions) -> date | None:
+    if not options.intervention:
+        return None
+    try:
+        return date.fromisoformat(options.intervention)
+    except ValueError:
+        raise SpanError(
+            f"--intervention {options.intervention[:40]!r}: a date, such as 2026-10-05"
+        ) from None
+
+
+def audited(
+    config: PlumewatchConfig, facts: Facts, name: str, kind: str, actor: str, now: float
+) -> None:
+    """Put an export into the audit log."""
+    detail: dict[str, str | float | None] = {
+        "report": name,
+        "format": kind,
+        "place": facts.place,
+        "from": facts.start,
+        "to": facts.end,
+        "incidents": len(facts.incidents),
+    }
+    with (
+        closing(connect(DataPaths(config.data_dir).state)) as db,
+        transaction(db) as tx,
+    ):
+        audit.append(tx, AuditKind.EXPORT, actor, detail, now)

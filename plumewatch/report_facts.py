@@ -1,0 +1,167 @@
+"""From configuration, state and series to what a report is made from."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from plumewatch.data_folder import prepare_state
+from plumewatch.paths import DataPaths
+from plumewatch.spans import SpanError
+from plumewatch.timeseries_settings import series_of
+from reports import read
+from reports.facts import Calendar, Facts, days_of, weekdays
+from reports.rows import SensorDay
+from storage.registry import Registry
+from storage.sqlite import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import date
+
+    from plumewatch.config import PlumewatchConfig
+    from storage.timeseries import Series
+
+__all__ = ["Place", "calendar_of", "gathered", "registry_of", "sensor_days"]
+
+_FIELDS: Final = ("online_s", "period_s", "received", "missing")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a report is about; empty for all."""
+
+    site: str = ""
+    building: str = ""
+
+    def __str__(self) -> str:
+        """Say it in words; empty for all."""
+        return ", ".join(part for part in (self.building, self.site) if part)
+
+
+def registry_of(config: PlumewatchConfig, place: Place) -> Registry:
+    """Rooms and sensors of a place.
+
+    Raises
+    ------
+    SpanError
+        If there is no such site or building; it names those there are.
+    """
+    registry = config.registry()
+    for key, asked in (("site", place.site), ("building", place.building)):
+        there = sorted({getattr(room, key) for room in registry.rooms.values()})
+        if asked and asked not in there:
+            raise SpanError(f"--{key} {asked!r}: there is {', '.join(map(repr, there))}")
+    rooms = [
+        room
+        for room in registry.rooms.values()
+        if place.site in ("", room.site) and place.building in ("", room.building)
+    ]
+    if not rooms:
+        raise SpanError(f"site {place.site!r} has no building {place.building!r}")
+    kept = {room.id for room in rooms}
+    return Registry.of(rooms, (s for s in registry.sensors.values() if s.room in kept))
+
+
+def calendar_of(config: PlumewatchConfig, start: float, end: float) -> Calendar:
+    """Days with school in a window."""
+    zone = config.zone()
+    return Calendar(zone, weekdays(days_of(start, end, zone)))
+
+
+def gathered(
+    config: PlumewatchConfig,
+    place: Place,
+    start: float,
+    end: float,
+    now: float,
+    *,
+    with_sensors: bool = True,
+    on_day: Callable[[int, int], None] = lambda _done, _of: None,
+) -> Facts:
+    """Read all that a report needs; blocks.
+
+    Parameters
+    ----------
+    config : PlumewatchConfig
+    place : Place
+    start, end, now : float
+        Window, half-open, and moment of the report, Unix seconds.
+    with_sensors : bool
+        Read how sensors were, which takes longest.
+    on_day : callable
+        Progress: days read, of how many.
+
+    Raises
+    ------
+    SpanError
+        If there is no such place.
+    StorageError, sqlite3.Error
+        If state or series cannot be read.
+    """
+    registry = registry_of(config, place)
+    paths = DataPaths(config.data_dir)
+    roles = {member.id: member.role for member in config.staff}
+    calendar = calendar_of(config, start, end)
+    with closing(connect(paths.state)) as db:
+        prepare_state(db)
+        incidents = read.incidents(db, config.registry(), start, end)
+        notices = read.notices(db, roles, start, end)
+    if place != Place():
+        incidents = [row for row in incidents if row.room_id in registry.rooms]
+        kept = {row.id for row in incidents}
+        notices = [notice for notice in notices if notice.incident in kept]
+    facts = Facts(
+        school=config.site,
+        start=start,
+        end=end,
+        now=now,
+        registry=registry,
+        calendar=calendar,
+        incidents=tuple(incidents),
+        notices=tuple(notices),
+        roles=roles,
+        codes={kind.value: code for kind, code in config.reports.state_codes.items()},
+        place=str(place),
+    )
+    if not with_sensors:
+        return facts
+    series = series_of(config, paths)
+    series.open()
+    try:
+        series.greet()
+        return replace(facts, sensor_days=tuple(sensor_days(series, facts, on_day)))
+    finally:
+        series.close()
+
+
+def sensor_days(
+    series: Series, facts: Facts, on_day: Callable[[int, int], None]
+) -> Iterator[SensorDay]:
+    """Yield how each sensor was on each day with school.
+
+    A day is expected whole, from the sensor's first record in the window on: while the service did
+    not run, nobody watched. Of the first day, what was looked at is expected.
+    """
+    days = days_of(facts.start, facts.end, facts.calendar.zone)
+    known: set[str] = set()
+    for k, day in enumerate(days, start=1):
+        start, end = _bounds(facts, day)
+        if start < end:
+            found = series.sums("sensor_health", _FIELDS, start, end, facts.registry.sensors)
+            for sensor in facts.registry.sensors:
+                online_s, period_s, received, missing = found.get(sensor, (0.0,) * len(_FIELDS))
+                if sensor in found or sensor in known:
+                    expected = end - start if sensor in known else period_s
+                    yield SensorDay(
+                        sensor, day, min(online_s, expected), expected, int(received), int(missing)
+                    )
+            known.update(found)
+        on_day(k, len(days))
+
+
+def _bounds(facts: Facts, day: date) -> tuple[float, float]:
+    """Return a day inside the window and not in the future, Unix seconds."""
+    start, end = facts.calendar.bounds(day)
+    return max(start, facts.start), min(end, facts.end, facts.now)

@@ -1,0 +1,166 @@
+"""Charts of the summary as drawings: they read in grey, and their numbers are printed in them.
+
+Shades differ in lightness alone, so that a grey print and a colour-blind reader lose nothing; what
+a shade means is also a number in the same place.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+from alerts.drawing import Box, Drawing, Item, Line, Polygon, Words, cut
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["bars", "change", "heat_map", "stacked"]
+
+_INK: Final = "#1a1a1a"
+_SOFT: Final = "#5c5c5c"
+_GRID: Final = "#d4d4d4"
+SHADES: Final = ("#1b3a5c", "#7d9cbc", "#dbe4ee")
+"""Dark to light, for parts of a bar."""
+_WIDTH: Final = 520.0
+_SMALL: Final = 9.0
+
+
+def stacked(
+    title: str,
+    labels: Sequence[str],
+    notes: Sequence[str],
+    parts: Sequence[tuple[str, Sequence[int]]],
+) -> Drawing:
+    """Draw a bar a label, of stacked parts, with the total above it and a note below.
+
+    Parameters
+    ----------
+    title : str
+    labels, notes : sequence of str
+        Below each bar, in two lines.
+    parts : sequence of (name, counts)
+        From the bottom up, at most three.
+    """
+    totals = [sum(counts[k] for _, counts in parts) for k in range(len(labels))]
+    top, bottom, left = 30.0, 142.0, 8.0
+    height = bottom - top
+    most = max(totals, default=0) or 1
+    pitch = (_WIDTH - 2 * left) / max(len(labels), 1)
+    step = math.ceil(30.0 / pitch)
+    items: list[Item] = [Line(((left, bottom), (_WIDTH - left, bottom)), _INK)]
+    for k, label in enumerate(labels):
+        x, floor = left + k * pitch + 0.12 * pitch, bottom
+        for shade, (_, counts) in zip(SHADES, parts, strict=False):
+            tall = height * counts[k] / most
+            if tall:
+                floor -= tall
+                items.append(_bar(x, floor, 0.76 * pitch, tall, shade))
+        middle = left + (k + 0.5) * pitch
+        if totals[k] and pitch > 9.0:
+            items.append(Words(middle, floor - 3, str(totals[k]), _SMALL, _INK, "middle"))
+        if k % step == 0:
+            items.append(Words(middle, bottom + 11, label, _SMALL, _INK, "middle"))
+            items.append(Words(middle, bottom + 22, notes[k], 8.0, _SOFT, "middle"))
+    x = left
+    for shade, (name, _) in zip(SHADES, parts, strict=False):
+        items.append(_bar(x, 4.0, 10.0, 10.0, shade))
+        items.append(Words(x + 14, 13.0, name, 10.0, _INK))
+        x += 30 + 6.2 * len(name)
+    said = "; ".join(f"{label}: {total}" for label, total in zip(labels, totals, strict=True))
+    return Drawing(_WIDTH, bottom + 28, title, said or "nothing", tuple(items))
+
+
+def _bar(x: float, y: float, width: float, height: float, fill: str) -> Polygon:
+    """Return a box with an outline, so that the lightest shade has an edge on paper."""
+    corners = ((x, y), (x + width, y), (x + width, y + height), (x, y + height))
+    return Polygon(corners, fill, _INK, 0.5)
+
+
+def heat_map(
+    title: str,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    counts: Sequence[Sequence[int | None]],
+    *,
+    hidden: str = "",
+) -> Drawing:
+    """Draw a table of counts, darker where more, each count printed in its cell.
+
+    Parameters
+    ----------
+    title : str
+    rows, columns : sequence of str
+    counts : sequence of sequences of int or None
+        None is not said; the cell shows `hidden`.
+    """
+    margin, top = 140.0, 18.0
+    pitch = min(70.0, (_WIDTH - margin - 4) / max(len(columns), 1))
+    tall = 14.0
+    most = max((n for row in counts for n in row if n is not None), default=0) or 1
+    items: list[Item] = []
+    for j, name in enumerate(columns):
+        middle = margin + (j + 0.5) * pitch
+        items.append(Words(middle, 12, cut(name, pitch, _SMALL), _SMALL, _INK, "middle"))
+    for i, name in enumerate(rows):
+        y = top + i * tall
+        items.append(
+            Words(margin - 6, y + 10.5, cut(name, margin - 8, _SMALL), _SMALL, _INK, "end")
+        )
+        for j in range(len(columns)):
+            n = counts[i][j]
+            share = 0.0 if n is None else n / most
+            x = margin + j * pitch
+            items.append(Box(x + 0.5, y + 0.5, pitch - 1, tall - 1, _shade(share)))
+            text = hidden if n is None else str(n) if n else "·"
+            ink = "#ffffff" if share > 0.5 else _INK if n else _SOFT
+            items.append(Words(x + pitch / 2, y + 10.5, text, _SMALL, ink, "middle"))
+    said = f"{len(rows)} by {len(columns)}, at most {most}"
+    return Drawing(_WIDTH, top + tall * max(len(rows), 1) + 4, title, said, tuple(items))
+
+
+def _shade(share: float) -> str:
+    """From nearly white to dark blue, lightness falling evenly."""
+    light, dark = (0xF2, 0xF4, 0xF7), (0x1B, 0x3A, 0x5C)
+    return "#" + "".join(
+        f"{round(a + (b - a) * share):02x}" for a, b in zip(light, dark, strict=True)
+    )
+
+
+def bars(title: str, names: Sequence[str], counts: Sequence[int]) -> Drawing:
+    """Draw a bar a name, its count at its end."""
+    margin, tall = 190.0, 16.0
+    most = max(counts, default=0) or 1
+    items: list[Item] = []
+    for k, (name, count) in enumerate(zip(names, counts, strict=True)):
+        y = 2 + k * tall
+        long = (_WIDTH - margin - 40) * count / most
+        items.append(Words(margin - 6, y + 11, cut(name, margin - 8, 10), 10.0, _INK, "end"))
+        if long:
+            items.append(_bar(margin, y + 2, long, tall - 4, SHADES[1]))
+        items.append(Words(margin + long + 5, y + 11, str(count), 10.0, _INK))
+    said = "; ".join(f"{name}: {n}" for name, n in zip(names, counts, strict=True))
+    return Drawing(_WIDTH, 6 + tall * max(len(names), 1), title, said or "nothing", tuple(items))
+
+
+def change(title: str, ratio: float, low: float, high: float) -> Drawing:
+    """Draw a ratio with its interval on a logarithmic axis, 1 being no change."""
+    least, most = min(low, 0.5) / 1.2, max(high, 2.0) * 1.2
+    left, right, y = 20.0, _WIDTH - 20.0, 26.0
+
+    def x(value: float) -> float:
+        share = (math.log(value) - math.log(least)) / (math.log(most) - math.log(least))
+        return left + share * (right - left)
+
+    ticks = [t for t in (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0, 20.0) if least <= t <= most]
+    items: list[Item] = [Line(((left, 44), (right, 44)), _GRID)]
+    for tick in ticks:
+        items.append(Line(((x(tick), 41), (x(tick), 47)), _SOFT))
+        label = "no change" if tick == 1.0 else f"× {tick:g}"
+        items.append(Words(x(tick), 58, label, _SMALL, _INK, "middle"))
+    items.append(Line(((x(1.0), 8), (x(1.0), 44)), _SOFT, 1.0, (3.0, 3.0)))
+    items.append(Line(((x(low), y), (x(high), y)), _INK, 2.0))
+    items += [Line(((x(v), y - 5), (x(v), y + 5)), _INK, 2.0) for v in (low, high)]
+    at = x(ratio)
+    items.append(Polygon(((at - 5, y), (at, y - 6), (at + 5, y), (at, y + 6)), SHADES[0], _INK))
+    said = f"times {ratio:.2f}, 95 % interval {low:.2f} to {high:.2f}"
+    return Drawing(_WIDTH, 64, title, said, tuple(items))

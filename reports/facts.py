@@ -1,0 +1,136 @@
+"""Everything a report is made from, gathered once."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+from reports.kpis import Chosen, Kpis, chosen, kpis
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from zoneinfo import ZoneInfo
+
+    from reports.rows import DutySpan, IncidentRow, NoticeRow, SensorDay
+    from storage.registry import Registry
+
+__all__ = ["Calendar", "Facts", "Lesson", "days_of", "weekdays"]
+
+_SATURDAY: Final = 5
+
+
+def days_of(start: float, end: float, zone: ZoneInfo) -> list[date]:
+    """Local days that ``[start, end)`` touches, Unix seconds."""
+    first = datetime.fromtimestamp(start, zone).date()
+    last = datetime.fromtimestamp(max(start, end - 1e-3), zone).date()
+    return [first + timedelta(days=k) for k in range((last - first).days + 1)]
+
+
+def weekdays(days: Iterable[date]) -> frozenset[date]:
+    """Days from Monday to Friday."""
+    return frozenset(day for day in days if day.weekday() < _SATURDAY)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Lesson:
+    """One lesson period of a day, Unix seconds, half-open."""
+
+    start: float
+    end: float
+    name: str
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """Which days have school, and which lesson it is when.
+
+    Attributes
+    ----------
+    zone : ZoneInfo
+    school_days : frozenset of date
+    lessons : tuple of Lesson
+        In order; empty if the school has not said when its bells ring.
+    """
+
+    zone: ZoneInfo
+    school_days: frozenset[date]
+    lessons: tuple[Lesson, ...] = ()
+
+    @cached_property
+    def _starts(self) -> list[float]:
+        return [lesson.start for lesson in self.lessons]
+
+    def period(self, moment: float) -> str:
+        """Name of the lesson period; ``"between"`` outside; without lessons the clock hour."""
+        if not self.lessons:
+            return f"{self.local(moment):%H}:00"
+        k = bisect_right(self._starts, moment) - 1
+        inside = k >= 0 and moment < self.lessons[k].end
+        return self.lessons[k].name if inside else "between"
+
+    def bounds(self, day: date) -> tuple[float, float]:
+        """Beginning of a day and of the following one at the school, Unix seconds."""
+        start, end = (
+            datetime.combine(day + timedelta(days=k), time(), tzinfo=self.zone) for k in (0, 1)
+        )
+        return start.timestamp(), end.timestamp()
+
+    def local(self, moment: float) -> datetime:
+        """Moment on the school's clock."""
+        return datetime.fromtimestamp(moment, UTC).astimezone(self.zone)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What happened at some places in a window.
+
+    Attributes
+    ----------
+    school : str
+        Name of site or district.
+    place : str
+        What of it, in words; empty for all.
+    start, end, now : float
+        Window, half-open, and the moment of the report, Unix seconds.
+    registry : Registry
+        Rooms and sensors of the places.
+    calendar : Calendar
+    incidents, notices, sensor_days, duty : tuple of rows
+    roles : mapping of str to str
+        Role of each member of staff, by id.
+    codes : mapping of str to str
+        Code of the state for each kind of incident.
+    """
+
+    school: str
+    start: float
+    end: float
+    now: float
+    registry: Registry
+    calendar: Calendar
+    incidents: tuple[IncidentRow, ...]
+    notices: tuple[NoticeRow, ...]
+    sensor_days: tuple[SensorDay, ...] = ()
+    duty: tuple[DutySpan, ...] = ()
+    roles: Mapping[str, str] = field(default_factory=dict)
+    codes: Mapping[str, str] = field(default_factory=dict)
+    place: str = ""
+
+    @cached_property
+    def chosen(self) -> Chosen:
+        """What figures are computed over."""
+        return chosen(
+            self.incidents,
+            self.notices,
+            self.sensor_days,
+            self.calendar.school_days,
+            self.calendar.zone,
+        )
+
+    @cached_property
+    def kpis(self) -> Kpis:
+        """All key figures."""
+        return kpis(self.chosen, self.duty, self.now)

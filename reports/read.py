@@ -1,0 +1,211 @@
+"""Rows of the state database as rows of reports. Reads, and never writes.
+
+The one place that knows how incidents and notices are stored.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from reports.rows import IncidentRow, NoticeRow
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from storage.registry import Registry
+
+__all__ = ["incidents", "notices"]
+
+_ACKNOWLEDGED: Final = ("acknowledged", "handed over")
+_ARRIVED: Final = "arrived"
+_RUNNING: Final = ("alerted", "updated")
+
+
+def incidents(
+    db: sqlite3.Connection, registry: Registry, start: float, end: float
+) -> list[IncidentRow]:
+    """Return the incidents that were opened in ``[start, end)``, in that order.
+
+    Parameters
+    ----------
+    db : sqlite3.Connection
+        State database, with rows by name.
+    registry : Registry
+        Names of the places.
+    start, end : float
+        Unix seconds.
+
+    Raises
+    ------
+    sqlite3.Error
+    """
+    window = (start, end)
+    answered = _answers(db, window)
+    said = _causes(db, window)
+    chains = _chains(db, window)
+    heard = _detections(db, window)
+    found = []
+    for row in db.execute(
+        "SELECT * FROM incident WHERE opened_at >= ? AND opened_at < ? ORDER BY opened_at, id",
+        window,
+    ):
+        key = row["id"]
+        room = registry.rooms.get(row["room"])
+        answers = answered.get(key, {})
+        acknowledged = answers.get("acknowledged", (row["acknowledged_at"], row["acknowledged_by"]))
+        level, chain_end = chains.get(key, (int(row["notified_at"] is not None), None))
+        found.append(
+            IncidentRow(
+                id=key,
+                kind=row["kind"],
+                sensor=row["sensor"],
+                room=room.name if room else row["room"],
+                first_evidence_at=row["onset"],
+                opened_at=row["opened_at"],
+                floor=room.floor if room else "",
+                building=room.building if room else "",
+                site=room.site if room else "",
+                notified_at=row["notified_at"],
+                acknowledged_at=acknowledged[0],
+                arrived_at=answers.get(_ARRIVED, (None, ""))[0],
+                closed_at=row["resolved_at"],
+                chain_end_at=chain_end,
+                level=level,
+                verdict=row["verdict"] or "",
+                cause=said.get(key, ""),
+                suppressed_by=row["suppressed_by"],
+                withdrawn=row["withdrawn_at"] is not None,
+                confidence=row["confidence"],
+                room_id=row["room"],
+                location=room.kind if room else "",
+                severity=row["severity"],
+                responder=acknowledged[1] if acknowledged[0] is not None else "",
+                **heard.get(key, {}),
+            )
+        )
+    return found
+
+
+def notices(
+    db: sqlite3.Connection, roles: Mapping[str, str], start: float, end: float
+) -> list[NoticeRow]:
+    """Return the notices of the incidents that were opened in ``[start, end)``.
+
+    Parameters
+    ----------
+    db : sqlite3.Connection
+    roles : mapping of str to str
+        Role of each member of staff, by id; others have left.
+    start, end : float
+        Unix seconds.
+    """
+    rows = db.execute(
+        "SELECT o.incident, o.person, o.channel, o.reason, o.created_at, o.status, o.finished_at"
+        " FROM incident i JOIN outbox o ON o.incident = i.id"
+        " WHERE i.opened_at >= ? AND i.opened_at < ? ORDER BY o.id",
+        (start, end),
+    )
+    return [
+        NoticeRow(
+            incident=row["incident"],
+            person=row["person"],
+            role=roles.get(row["person"], "left"),
+            channel=row["channel"],
+            reason=row["reason"],
+            created_at=row["created_at"],
+            delivered_at=row["finished_at"] if row["status"] == "sent" else None,
+        )
+        for row in rows
+    ]
+
+
+def _answers(
+    db: sqlite3.Connection, window: tuple[float, float]
+) -> dict[str, dict[str, tuple[float, str]]]:
+    """First acknowledgement and first arrival of each incident, with who."""
+    found: defaultdict[str, dict[str, tuple[float, str]]] = defaultdict(dict)
+    for incident, at, who, what in db.execute(
+        "SELECT h.incident, h.at, h.who, h.what FROM incident i"
+        " JOIN incident_history h ON h.incident = i.id"
+        " WHERE i.opened_at >= ? AND i.opened_at < ? AND h.what IN (?, ?, ?)"
+        " ORDER BY h.incident, h.seq",
+        (*window, *_ACKNOWLEDGED, _ARRIVED),
+    ):
+        key = _ARRIVED if what == _ARRIVED else "acknowledged"
+        found[incident].setdefault(key, (at, who))
+    return found
+
+
+def _causes(db: sqlite3.Connection, window: tuple[float, float]) -> dict[str, str]:
+    """Cause that the last feedback of each incident gives."""
+    rows = db.execute(
+        "SELECT f.incident, f.cause FROM incident i"
+        " JOIN incident_feedback f ON f.incident = i.id"
+        " WHERE i.opened_at >= ? AND i.opened_at < ? ORDER BY f.incident, f.seq",
+        window,
+    )
+    return {row["incident"]: row["cause"] for row in rows}
+
+
+def _chains(
+    db: sqlite3.Connection, window: tuple[float, float]
+) -> dict[str, tuple[int, float | None]]:
+    """Highest step carried out and end of the escalation of each incident that has one.
+
+    Steps that an answer made needless are ended before they are due.
+    """
+    return {
+        incident: (level, end)
+        for incident, level, end in db.execute(
+            "SELECT s.incident,"
+            " coalesce(sum(s.action = 'tell' AND s.done_at >= s.due_at), 0),"
+            " max(CASE s.action WHEN 'end' THEN s.due_at END)"
+            " FROM incident i JOIN escalation_step s ON s.incident = i.id"
+            " WHERE i.opened_at >= ? AND i.opened_at < ? GROUP BY s.incident",
+            window,
+        )
+    }
+
+
+def _detections(db: sqlite3.Connection, window: tuple[float, float]) -> dict[str, dict[str, Any]]:
+    """Join what the detections of each incident say."""
+    decode = msgspec.json.Decoder(dict[str, list[float | None]]).decode
+    found: dict[str, dict[str, Any]] = {}
+    for row in db.execute(
+        'SELECT e.incident, e."end", e.phase, e.evidence, e.model_version, e.masked, e.thc_likely'
+        " FROM incident i JOIN alert_event e ON e.incident = i.id"
+        " WHERE i.opened_at >= ? AND i.opened_at < ? ORDER BY e.rowid",
+        window,
+    ):
+        told = found.setdefault(
+            row["incident"],
+            {
+                "model_version": row["model_version"],
+                "masked": False,
+                "thc_likely": False,
+                "over_at": 0.0,
+                "peaks": {},
+            },
+        )
+        told["masked"] |= bool(row["masked"])
+        told["thc_likely"] |= bool(row["thc_likely"])
+        if row["phase"] in _RUNNING:
+            told["over_at"] = None
+        elif told["over_at"] is not None and row["end"] is not None:
+            told["over_at"] = max(told["over_at"], row["end"])
+        for channel, peak in _peaks(decode(row["evidence"])):
+            told["peaks"][channel] = max(peak, told["peaks"].get(channel, peak))
+    for told in found.values():
+        told["over_at"] = told["over_at"] or None
+    return found
+
+
+def _peaks(evidence: Mapping[str, Iterable[float | None]]) -> Iterator[tuple[str, float]]:
+    for channel, values in evidence.items():
+        baseline, excess, *_ = values
+        if baseline is not None and excess is not None:
+            yield channel, baseline + excess

@@ -1,0 +1,561 @@
+"""The summary: what a principal reads on one page, and the tables behind it.
+
+One object, from which PDF, HTML and all tables are written, so that none can say another number.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import polars as pl
+
+from reports import charts, kpis
+from reports.facts import days_of
+from reports.rows import CONFIRMED, FALSE, NOTHING
+from reports.suppress import LEAST, without_small
+from reports.tables import VERSION, Column, frame, grouped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import date
+
+    from alerts.drawing import Drawing
+    from reports.facts import Facts
+    from reports.kpis import BeforeAfter, Rate, Times
+    from reports.rows import IncidentRow
+
+__all__ = ["COLUMNS", "Figure", "Grid", "Summary", "summary"]
+
+AIR: Final = ("vape", "smoke")
+"""What somebody has to walk to; the rest is about sensors, sprays and buildings."""
+_TOP: Final = 10
+_DRAWN: Final = 30
+
+COLUMNS: Final = (
+    Column("schema_version", pl.Int64, "version of these columns"),
+    Column("section", pl.String, "`figures`, or the table of the summary"),
+    Column("item", pl.String, "row of that table"),
+    Column("measure", pl.String, "column of that table"),
+    Column("value", pl.Float64, "number; empty where there is none, or it is not shown"),
+    Column("unit", pl.String, "of the number"),
+    Column("note", pl.String, "`<5` where a count is too small to be shown"),
+)
+"""Columns of the summary as one table."""
+
+
+class Figure(NamedTuple):
+    """One key figure.
+
+    Attributes
+    ----------
+    key, label, unit : str
+    values : dict of str to float or None
+        By measure; ``"value"`` first.
+    """
+
+    key: str
+    label: str
+    unit: str
+    values: dict[str, float | None]
+
+
+class Grid(NamedTuple):
+    """One table of the summary.
+
+    Attributes
+    ----------
+    key, title, head : str
+        `head` is above the names of the rows.
+    columns : tuple of (name, unit)
+    rows : tuple of (name, values)
+        Values None where not known, or hidden where `hides`.
+    about : str
+        A sentence below the title.
+    hides : bool
+        Whether None means: too small to be shown.
+    """
+
+    key: str
+    title: str
+    head: str
+    columns: tuple[tuple[str, str], ...]
+    rows: tuple[tuple[str, tuple[float | None, ...]], ...]
+    about: str = ""
+    hides: bool = False
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Everything a summary says.
+
+    Attributes
+    ----------
+    facts : Facts
+    figures : tuple of Figure
+    grids : dict of str to Grid
+    drawings : dict of str to Drawing
+    change : BeforeAfter or None
+    intervention : date or None
+    """
+
+    facts: Facts
+    figures: tuple[Figure, ...]
+    grids: dict[str, Grid]
+    drawings: dict[str, Drawing]
+    change: BeforeAfter | None = None
+    intervention: date | None = None
+
+    def table(self) -> pl.DataFrame:
+        """Return all of it as one long table."""
+        rows: list[tuple[Any, ...]] = []
+        for figure in self.figures:
+            for measure, value in figure.values.items():
+                unit = figure.unit if measure in _IN_UNIT else ""
+                rows.append((VERSION, "figures", figure.key, measure, value, unit, ""))
+        for grid in self.grids.values():
+            for name, values in grid.rows:
+                for (column, unit), value in zip(grid.columns, values, strict=True):
+                    note = f"<{LEAST}" if grid.hides and value is None else ""
+                    rows.append((VERSION, grid.key, name, column, value, unit, note))
+        columns = zip(*rows, strict=True) if rows else ((),) * len(COLUMNS)
+        return frame(
+            COLUMNS,
+            {c.name: list(values) for c, values in zip(COLUMNS, columns, strict=True)},
+        )
+
+
+_IN_UNIT: Final = ("value", "mean", "median", "p90", "low", "high", "median_all", "p90_all")
+
+
+def summary(facts: Facts, intervention: date | None = None) -> Summary:
+    """Make the summary.
+
+    Parameters
+    ----------
+    facts : Facts
+    intervention : date, optional
+        Compare the school days before this day with those from it on.
+    """
+    rows = facts.chosen.incidents
+    air = [row for row in rows if row.kind in AIR]
+    grids = {
+        grid.key: grid
+        for grid in (
+            _weeks(facts, rows),
+            _hours(facts, air),
+            _periods(facts, air),
+            _rooms(air),
+            _kinds(rows),
+            _causes(facts),
+            _shifts(facts, rows),
+            _load(facts),
+            _sensors(facts),
+        )
+    }
+    change = None if intervention is None else _change(facts, air, intervention)
+    return Summary(
+        facts,
+        tuple(_figures(facts, len(air), change)),
+        grids,
+        _drawings(grids, change),
+        change,
+        intervention,
+    )
+
+
+def _figures(facts: Facts, air: int, change: BeforeAfter | None) -> Iterable[Figure]:
+    found = facts.kpis
+    days = sum(
+        day in facts.calendar.school_days
+        for day in days_of(facts.start, facts.end, facts.calendar.zone)
+    )
+    outcome, response, load, sensors = found.outcome, found.response, found.load, found.sensors
+    acked = response.acknowledge
+
+    def count(key: str, label: str, value: float) -> Figure:
+        return Figure(key, label, "", {"value": float(value)})
+
+    yield count("school_days", "School days in the window", days)
+    yield count("incidents", "Incidents", outcome.incidents)
+    yield count("incidents_air", "Vaping and smoke", air)
+    yield count("tests_left_out", "Tests left out", found.tests)
+    yield count("off_days_left_out", "Left out as on days without school", found.off_days)
+    yield count("confirmed", "Confirmed", outcome.confirmed)
+    yield count("false_alarms", "False alarms", outcome.false)
+    yield count("nothing_found", "Nothing found", outcome.nothing_found)
+    yield count("unknown", "Unknown, as nobody said", outcome.unknown)
+    yield count("withdrawn", "Taken back by the detector", outcome.withdrawn)
+    yield count("suppressed", "Kept from being told", outcome.suppressed)
+    yield _share("confirmed_rate", "Confirmed, of confirmed and false", outcome.confirmed_rate)
+    yield _share("feedback_rate", "With a yes or no by staff, of all", outcome.feedback_rate)
+    yield _ratio(
+        "false_alarms_per_sensor_week",
+        "False alarms a sensor and week online",
+        "1/week",
+        outcome.false_per_sensor_week,
+    )
+    yield _times("time_to_detect", "From first evidence to the incident", response.detect)
+    yield _times("time_to_notify", "From incident to first notice", response.notify)
+    acknowledge = _times(
+        "time_to_acknowledge", "From first notice to acknowledgement", acked.acknowledged
+    )
+    acknowledge.values.update(
+        notified=float(acked.notified),
+        unacknowledged=float(acked.unacknowledged),
+        median_all=acked.median_all_s,
+        p90_all=acked.p90_all_s,
+    )
+    yield acknowledge
+    yield _share("acknowledged_in_5_min", "Acknowledged in 5 minutes", acked.within_5_min)
+    yield _times("time_to_arrive", "From first notice to arrival", response.arrive)
+    yield _times("time_to_resolve", "From incident to its end", response.resolve)
+    yield _share("escalated", "Reached the second step of escalation", response.escalated)
+    yield _share("missed", "Not acknowledged before escalation ended", response.missed)
+    yield count("notices", "Notices delivered", load.notices)
+    yield count("notices_undelivered", "Notices not delivered", load.undelivered)
+    yield _ratio(
+        "notices_per_duty_hour", "Notices a person and hour on duty", "1/h", load.per_duty_hour
+    )
+    yield _ratio("duplicates", "Repeated notices an incident", "", load.duplicates)
+    budget = load.budget
+    yield count("hours_with_notices", "Hours of a person with a notice", budget.hours)
+    yield count("hours_over_12", "of them with more than 12", budget.over)
+    yield count("hours_of_flood", "of them with 30 or more", budget.flood)
+    yield count("worst_hour", "Most notices to one person in an hour", budget.worst)
+    yield count("sensors", "Sensors", sensors.sensors)
+    yield _part("availability", "Sensor-minutes online, of expected", sensors.availability)
+    yield _part("completeness", "Readings received, of sent", sensors.completeness)
+    yield _times("offline_detect", "From last word to the offline notice", sensors.offline_detect)
+    if change is not None:
+        yield Figure(
+            "change",
+            "Vaping and smoke a school day, after as a multiple of before",
+            "",
+            {
+                "value": change.change,
+                "low": change.low,
+                "high": change.high,
+                "before": change.before.value,
+                "before_days": change.before.whole,
+                "after": change.after.value,
+                "after_days": change.after.whole,
+                "dispersion": change.dispersion,
+            },
+        )
+
+
+def _share(key: str, label: str, rate: Rate) -> Figure:
+    low, high = rate.interval() or (None, None)
+    values = {"value": rate.value, "part": rate.part, "of": rate.whole, "low": low, "high": high}
+    return Figure(key, label, "share", values)
+
+
+def _part(key: str, label: str, rate: Rate) -> Figure:
+    """Return a share of what is measured, not sampled: it has no interval."""
+    return Figure(key, label, "share", {"value": rate.value, "part": rate.part, "of": rate.whole})
+
+
+def _ratio(key: str, label: str, unit: str, rate: Rate) -> Figure:
+    return Figure(key, label, unit, {"value": rate.value, "part": rate.part, "of": rate.whole})
+
+
+def _times(key: str, label: str, times: Times) -> Figure:
+    values = {
+        "median": times.median_s,
+        "p90": times.p90_s,
+        "mean": times.mean_s,
+        "n": float(times.n),
+    }
+    return Figure(key, label, "s", values)
+
+
+def _weeks(facts: Facts, rows: Sequence[IncidentRow]) -> Grid:
+    calendar = facts.calendar
+    days: Counter[str] = Counter()
+    for day in days_of(facts.start, facts.end, calendar.zone):
+        days[_week(day)] += day in calendar.school_days
+    kinds: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for row in rows:
+        week = _week(calendar.local(row.opened_at).date())
+        kinds[week][row.kind if row.kind in AIR else "other"] += 1
+    found = []
+    for week, school in days.items():
+        counts = [kinds[week][kind] for kind in (*AIR, "other")]
+        total = sum(counts)
+        each = sum(counts[: len(AIR)]) / school if school else None
+        found.append((week, (float(school), *map(float, counts), float(total), each)))
+    return Grid(
+        "weeks",
+        "Incidents by week",
+        "week",
+        (
+            ("school_days", ""),
+            *((kind, "") for kind in (*AIR, "other")),
+            ("incidents", ""),
+            ("vape_and_smoke_per_school_day", "1/day"),
+        ),
+        tuple(found),
+        "Beside them the days with school: a short week is no quiet week.",
+    )
+
+
+def _week(day: date) -> str:
+    year, week, _ = day.isocalendar()
+    return f"{year}-W{week:02d}"
+
+
+_DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+
+def _hours(facts: Facts, rows: Sequence[IncidentRow]) -> Grid:
+    local = [facts.calendar.local(row.opened_at) for row in rows]
+    counts = Counter((at.hour, at.weekday()) for at in local)
+    hours = sorted({at.hour for at in local})
+    span = range(hours[0], hours[-1] + 1) if hours else range(0)
+    used = sorted({*range(5), *(at.weekday() for at in local)})
+    return Grid(
+        "hour_by_weekday",
+        "Vaping and smoke by hour and weekday",
+        "hour",
+        tuple((_DAYS[day], "") for day in used),
+        tuple((f"{hour:02d}:00", tuple(float(counts[hour, day]) for day in used)) for hour in span),
+    )
+
+
+def _periods(facts: Facts, rows: Sequence[IncidentRow]) -> Grid:
+    counts: Counter[tuple[str, str]] = Counter()
+    rooms: Counter[str] = Counter()
+    for row in rows:
+        counts[_place(row), facts.calendar.period(row.opened_at)] += 1
+        rooms[_place(row)] += 1
+    periods = sorted({period for _, period in counts}, key=_natural)
+    return Grid(
+        "period_by_room",
+        "Vaping and smoke by room and period",
+        "room",
+        tuple((period, "") for period in periods),
+        tuple(
+            (
+                room,
+                tuple(
+                    None if n is None else float(n)
+                    for n in without_small([counts[room, period] for period in periods])
+                ),
+            )
+            for room, _ in _most(rooms)
+        ),
+        f"Counts below {LEAST} are not shown, so that none points at a child."
+        + (f" The {_DRAWN} rooms with most." if len(rooms) > _DRAWN else ""),
+        hides=True,
+    )
+
+
+def _natural(text: str) -> tuple[int, str]:
+    digits = "".join(c for c in text if c.isdigit())
+    return int(digits[:6] or 10**6), text
+
+
+def _place(row: IncidentRow) -> str:
+    return ", ".join(part for part in (row.room, row.building) if part)
+
+
+def _most(counts: Counter[str]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda found: (-found[1], found[0]))
+
+
+def _rooms(rows: Sequence[IncidentRow]) -> Grid:
+    groups = grouped(rows, _place)
+    first = sorted(groups.items(), key=lambda found: (-len(found[1]), found[0]))[:_TOP]
+    return Grid(
+        "rooms",
+        "Rooms with most vaping and smoke",
+        "room",
+        (("incidents", ""), ("confirmed", ""), ("false_alarms", ""), ("unknown", "")),
+        tuple((room, _verdicts(own, (CONFIRMED, FALSE, ""))) for room, own in first),
+        f"At most {_TOP}.",
+    )
+
+
+def _verdicts(rows: Sequence[IncidentRow], verdicts: Sequence[str]) -> tuple[float, ...]:
+    said = Counter(row.verdict for row in rows)
+    return (float(len(rows)), *(float(said[verdict]) for verdict in verdicts))
+
+
+def _kinds(rows: Sequence[IncidentRow]) -> Grid:
+    groups = grouped(rows, lambda row: row.kind)
+    return Grid(
+        "kinds",
+        "Kinds of incident",
+        "kind",
+        tuple(
+            (name, "")
+            for name in (
+                *("incidents", "confirmed", "false_alarms", "nothing_found", "unknown"),
+                *("withdrawn", "suppressed"),
+            )
+        ),
+        tuple(
+            (
+                kind,
+                (
+                    *_verdicts(own, (CONFIRMED, FALSE, NOTHING, "")),
+                    float(sum(row.withdrawn for row in own)),
+                    float(sum(bool(row.suppressed_by) for row in own)),
+                ),
+            )
+            for kind, own in groups.items()
+        ),
+    )
+
+
+def _causes(facts: Facts) -> Grid:
+    return Grid(
+        "false_causes",
+        "Causes of false alarms, as staff said",
+        "cause",
+        (("false_alarms", ""),),
+        tuple((cause, (float(n),)) for cause, n in facts.kpis.outcome.causes.items()),
+    )
+
+
+def _shifts(facts: Facts, rows: Sequence[IncidentRow]) -> Grid:
+    key: Callable[[IncidentRow], str] = lambda row: facts.calendar.period(row.opened_at)  # noqa: E731 - typed
+    found = []
+    for period, own in sorted(grouped(rows, key).items(), key=lambda item: _natural(item[0])):
+        result = kpis.response(own, facts.now).acknowledge
+        found.append(
+            (
+                period,
+                (
+                    float(result.notified),
+                    float(result.unacknowledged),
+                    result.within_5_min.part,
+                    result.acknowledged.median_s,
+                    result.acknowledged.p90_s,
+                    result.median_all_s,
+                ),
+            )
+        )
+    return Grid(
+        "response_by_period",
+        "Acknowledgement by period",
+        "period",
+        (
+            ("notified", ""),
+            ("unacknowledged", ""),
+            ("within_5_min", ""),
+            ("median", "s"),
+            ("p90", "s"),
+            ("median_all", "s"),
+        ),
+        tuple(found),
+        "Times are over the acknowledged; median_all ranks the unacknowledged last.",
+    )
+
+
+def _load(facts: Facts) -> Grid:
+    chosen = facts.chosen
+    roles = {*facts.roles.values(), *(notice.role for notice in chosen.notices)}
+    found = []
+    for role in sorted(roles):
+        notices = [notice for notice in chosen.notices if notice.role == role]
+        duty = [span for span in facts.duty if facts.roles.get(span.person, "left") == role]
+        load = kpis.load(chosen.incidents, notices, duty)
+        if notices or duty:
+            found.append(
+                (
+                    role,
+                    (
+                        float(load.notices),
+                        float(load.undelivered),
+                        load.per_duty_hour.whole,
+                        load.per_duty_hour.value,
+                        float(load.budget.over),
+                        float(load.budget.worst),
+                    ),
+                )
+            )
+    return Grid(
+        "notices_by_role",
+        "Notices by role",
+        "role",
+        (
+            ("delivered", ""),
+            ("undelivered", ""),
+            ("person_hours_on_duty", "h"),
+            ("per_person_hour", "1/h"),
+            ("hours_over_12", ""),
+            ("worst_hour", ""),
+        ),
+        tuple(found),
+        "More than 12 notices an hour to one person are too many to act on; 30 are a flood.",
+    )
+
+
+def _sensors(facts: Facts) -> Grid:
+    days = defaultdict(list)
+    for day in facts.chosen.sensor_days:
+        days[day.sensor].append(day)
+    found = []
+    for sensor, own in days.items():
+        time = kpis.sensor_time(own)
+        room = facts.registry.room_of(sensor)
+        name = f"{sensor} ({room.name})" if room else sensor
+        found.append((name, (time.availability.value, time.completeness.value, time.online_days)))
+    found.sort(key=lambda item: (1.0 if item[1][0] is None else item[1][0], item[0]))
+    return Grid(
+        "sensors",
+        "Sensors that were away most",
+        "sensor",
+        (("availability", "share"), ("completeness", "share"), ("online_days", "days")),
+        tuple(found[:_TOP]),
+        f"At most {_TOP}; all of them are in the report of sensors.",
+    )
+
+
+def _change(facts: Facts, rows: Sequence[IncidentRow], day: date) -> BeforeAfter:
+    counts = Counter(facts.calendar.local(row.opened_at).date() for row in rows)
+    window = days_of(facts.start, min(facts.end, facts.now), facts.calendar.zone)
+    school = [each for each in window if each in facts.calendar.school_days]
+    return kpis.before_after(
+        [counts[each] for each in school if each < day],
+        [counts[each] for each in school if each >= day],
+    )
+
+
+def _drawings(grids: dict[str, Grid], change: BeforeAfter | None) -> dict[str, Drawing]:
+    weeks, hours, periods, rooms = (
+        grids[key] for key in ("weeks", "hour_by_weekday", "period_by_room", "rooms")
+    )
+    parts = [
+        (name, [int(values[k] or 0) for _, values in weeks.rows])
+        for name, k in (("vaping", 1), ("smoke", 2), ("other", 3))
+    ]
+    found = {
+        "weeks": charts.stacked(
+            weeks.title,
+            [name[-3:] for name, _ in weeks.rows],
+            [f"{values[0]:.0f} d" for _, values in weeks.rows],
+            parts,
+        ),
+        "hour_by_weekday": _heat(hours),
+        "period_by_room": _heat(periods._replace(rows=periods.rows[:_DRAWN]), f"<{LEAST}"),
+        "rooms": charts.bars(
+            rooms.title, [name for name, _ in rooms.rows], [int(v[0] or 0) for _, v in rooms.rows]
+        ),
+    }
+    if change is not None and change.change and change.low and change.high:
+        found["change"] = charts.change(
+            "After as a multiple of before", change.change, change.low, change.high
+        )
+    return found
+
+
+def _heat(grid: Grid, hidden: str = "") -> Drawing:
+    counts = [[None if n is None else int(n) for n in values] for _, values in grid.rows]
+    names = [name for name, _ in grid.columns]
+    return charts.heat_map(
+        grid.title, [name for name, _ in grid.rows], names, counts, hidden=hidden
+    )

@@ -1,0 +1,233 @@
+"""What PDF and HTML show: the same words and numbers, ready to be set."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from alerts.drawing import svg
+from reports.safe_text import shown
+from reports.tables import VERSION
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from reports.facts import Facts
+    from reports.summary import Figure, Grid, Summary
+
+__all__ = ["PRINTED", "seconds", "summary_view", "table_view"]
+
+PRINTED: Final = {
+    "incidents": (
+        *("id", "opened_local", "building", "room", "kind", "severity", "outcome", "false_cause"),
+        *("acknowledge_s", "notices", "responder_role", "suppressed_by"),
+    ),
+    "response": (
+        *("by", "value", "incidents", "notified", "unacknowledged", "acknowledged_within_5_min"),
+        *("detect_median_s", "notify_median_s", "acknowledge_median_s", "acknowledge_p90_s"),
+        *("resolve_median_s", "escalated", "missed"),
+    ),
+    "sensors": (
+        *("sensor", "building", "room", "online_days", "availability", "completeness"),
+        *("incidents", "confirmed", "false_alarms", "false_alarms_per_week", "offline_incidents"),
+        *("tamper_incidents", "fault_incidents"),
+    ),
+}
+"""Columns of each table that fit a page; the files for machines have all."""
+
+_TILES: Final = (
+    "incidents_air",
+    "confirmed_rate",
+    "false_alarms_per_sensor_week",
+    "time_to_acknowledge",
+    "acknowledged_in_5_min",
+    "notices_per_duty_hour",
+    "availability",
+    "completeness",
+)
+_ON_FIRST_PAGE: Final = ("weeks", "hour_by_weekday")
+_IN_DETAIL: Final = ("rooms", "period_by_room", "change")
+
+
+def seconds(value: float | None) -> str:
+    """Say a span of time.
+
+    Examples
+    --------
+    >>> seconds(4.25), seconds(75.0), seconds(7300.0), seconds(None)
+    ('4.2 s', '1 min 15 s', '2 h 1 min', '—')
+    """
+    if value is None:
+        return "—"
+    if value < 10:
+        return f"{value:.1f} s"
+    whole = round(value)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _number(value: float | None, unit: str) -> str:
+    if value is None:
+        return "—"
+    if unit == "s":
+        return seconds(value)
+    if unit == "share":
+        return f"{100 * value:.1f} %"
+    return f"{value:,.0f}" if value == round(value) else f"{value:,.2f}"
+
+
+def _said(figure: Figure) -> tuple[str, str]:
+    """Figure and what it rests on, in words."""
+    values = figure.values
+    if "median" in values:
+        rest = [f"p90 {seconds(values['p90'])}", f"mean {seconds(values['mean'])}"]
+        rest.append(f"n = {values['n']:.0f}")
+        if "unacknowledged" in values:
+            rest.append(f"{values['unacknowledged']:.0f} never")
+            rest.append(f"median with those {seconds(values['median_all'])}")
+        return f"{seconds(values['median'])}", "median; " + ", ".join(rest)
+    value = _number(values["value"], figure.unit)
+    if "dispersion" in values:
+        if values["value"] is None:
+            return value, "no days on one side"
+        return f"× {value}", (
+            f"95 % interval {values['low']:.2f} to {values['high']:.2f}; before"
+            f" {_number(values['before'], '')} a day on {values['before_days']:.0f} days, after"
+            f" {_number(values['after'], '')} on {values['after_days']:.0f}"
+        )
+    if "low" in values and values["low"] is not None and values["high"] is not None:
+        return value, (
+            f"{values['part']:,.0f} of {values['of']:,.0f}; 95 % interval"
+            f" {100 * values['low']:.0f} to {100 * values['high']:.0f} %"
+        )
+    if "of" in values:
+        return value, f"{_number(values['part'], '')} / {_number(values['of'], '')}"
+    return value, ""
+
+
+def _head(facts: Facts, name: str, title: str) -> dict[str, Any]:
+    calendar = facts.calendar
+    last = calendar.local(facts.end - 1e-3)
+    return {
+        "schema": f"plumewatch.{name}/{VERSION}",
+        "title": title,
+        "school": shown(facts.school),
+        "place": shown(facts.place),
+        "from": f"{calendar.local(facts.start):%-d %B %Y}",
+        "to": f"{last:%-d %B %Y}",
+        "made": calendar.local(facts.now).isoformat(sep=" ", timespec="minutes"),
+        "zone": calendar.zone.key,
+    }
+
+
+def summary_view(made: Summary) -> dict[str, Any]:
+    """Return what the documents of a summary show."""
+    figures = {figure.key: figure for figure in made.figures}
+    tiles = []
+    for key in _TILES:
+        value, rest = _said(figures[key])
+        tiles.append({"label": figures[key].label, "value": value, "rest": rest})
+    rows = []
+    for figure in made.figures:
+        value, rest = _said(figure)
+        rows.append({"label": figure.label, "value": value, "rest": rest})
+    pictures = {
+        key: {"title": _title(made, key), "svg": svg(drawing)}
+        for key, drawing in made.drawings.items()
+    }
+    return {
+        **_head(made.facts, "summary", "Summary"),
+        "sentences": _sentences(made),
+        "tiles": tiles,
+        "first": [{"key": k, **pictures[k]} for k in _ON_FIRST_PAGE if k in pictures],
+        "detail": [{"key": k, **pictures[k]} for k in _IN_DETAIL if k in pictures],
+        "figures": rows,
+        "grids": [_grid(grid) for key, grid in made.grids.items() if key not in made.drawings]
+        + [_grid(made.grids["weeks"])],
+        "limits": _LIMITS,
+    }
+
+
+_LIMITS: Final = (
+    "A sensor alert is no proof that anybody vaped, and says nothing about who.",
+    "Confirmed and false are what staff reported. Days without school and tests are left out.",
+    "A change after a date is no proof of its cause: terms, weather and sensors change as well.",
+)
+
+
+def _title(made: Summary, key: str) -> str:
+    if key in made.grids:
+        grid = made.grids[key]
+        return f"{grid.title}. {grid.about}" if grid.about else grid.title
+    return f"Vaping and smoke a school day since {made.intervention:%-d %B %Y}, against before"
+
+
+def _sentences(made: Summary) -> list[str]:
+    """Say what happened as one would tell a colleague."""
+    figures = {figure.key: figure.values for figure in made.figures}
+
+    def value(key: str, measure: str = "value") -> float:
+        return figures[key].get(measure) or 0.0
+
+    air, rest = value("incidents_air"), value("incidents") - value("incidents_air")
+    days = f"{value('school_days'):.0f} school days"
+    found = [
+        f"On {days} there were {air:,.0f} incidents of vaping or smoke and {rest:,.0f} others."
+    ]
+    judged = value("confirmed_rate", "of")
+    found.append(
+        f"Staff confirmed {value('confirmed'):,.0f} of {judged:,.0f} they gave a yes or no to;"
+        f" of {value('unknown'):,.0f} nobody said."
+    )
+    notified = value("time_to_acknowledge", "notified")
+    if notified:
+        found.append(
+            f"Of {notified:,.0f} they were told of, {value('acknowledged_in_5_min', 'part'):,.0f}"
+            " were acknowledged within five minutes and"
+            f" {value('time_to_acknowledge', 'unacknowledged'):,.0f} never."
+        )
+    rooms = made.grids["rooms"].rows
+    if rooms:
+        named = ", ".join(f"{shown(name)} ({values[0]:.0f})" for name, values in rooms[:3])
+        found.append(f"Most in: {named}.")
+    return found
+
+
+def _grid(grid: Grid) -> dict[str, Any]:
+    return {
+        "title": grid.title,
+        "about": grid.about,
+        "columns": [grid.head, *(name.replace("_", " ") for name, _ in grid.columns)],
+        "rows": [
+            [
+                shown(name),
+                *(
+                    _number(value, unit)
+                    for (_, unit), value in zip(grid.columns, values, strict=True)
+                ),
+            ]
+            for name, values in grid.rows
+        ],
+    }
+
+
+def table_view(facts: Facts, name: str, about: str, frame: pl.DataFrame) -> dict[str, Any]:
+    """Return what the documents of a table show."""
+    columns = PRINTED[name]
+    return {
+        **_head(facts, name, name.capitalize()),
+        "about": f"{about[0].upper()}{about[1:]}.",
+        "count": frame.height,
+        "columns": [column.replace("_", " ") for column in columns],
+        "rows": [[_cell(value) for value in row] for row in frame.select(columns).iter_rows()],
+    }
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:,.3g}" if abs(value) < 100 else f"{value:,.0f}"
+    return shown(str(value))

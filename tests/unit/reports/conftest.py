@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+
+from plumewatch.report_command import ReportOptions, run_report
+from tests.support.school_year import config_text, fill_health, fill_state, moment
+
+FIRST, DAYS, ROOMS = date(2026, 10, 19), 21, 10  # clocks are set back on 1 November
+NAMES = {
+    1: "=1+1|cmd",
+    2: "<img src=x onerror=alert(1)>",
+    3: "Restroom \u202ename\x07",
+    4: "#let x = 1 *bold* $y$ \\",
+}
+
+
+@pytest.fixture(scope="session")
+def school(tmp_path_factory):
+    """A data folder of three weeks, and what a report needs to be asked for."""
+    root = tmp_path_factory.mktemp("school")
+    more = '[reports.state_codes]\nvape = "TBC"'
+    text = config_text(ROOMS, more=more, names=lambda k: NAMES.get(k, f"Restroom {k}"))
+    (root / "plumewatch.toml").write_text(text, encoding="utf-8")
+    data = root / "plumewatch-data"
+    data.mkdir()
+    fill_state(data / "state.db", FIRST, DAYS, ROOMS, seed=3, a_day=1.2)
+    fill_health(data / "series.db", FIRST, DAYS, ROOMS, every_s=3600.0)
+    return root
+
+
+@pytest.fixture(scope="session")
+def write(school):
+    """Write a report once a format; returns its path."""
+    made = {}
+
+    def report(name, kind, **more):
+        key = (name, kind, *sorted(more.items()))
+        if key not in made:
+            path = school / f"{name}-{len(made)}.{kind}"
+            options = ReportOptions(name, str(FIRST), "2026-11-08", kind, path, **more)
+            assert run_report(school / "plumewatch.toml", options, moment(FIRST) + 40 * 86_400) == 0
+            made[key] = path
+        return made[key]
+
+    return report

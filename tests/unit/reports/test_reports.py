@@ -1,0 +1,307 @@
+"""The same numbers in every format, equal to the store; files that do nothing."""
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+import zipfile
+from contextlib import closing
+from datetime import date
+from xml.etree import ElementTree as ET
+
+import polars as pl
+import pytest
+
+from plumewatch.config import load
+from plumewatch.report_command import ReportOptions, run_report
+from plumewatch.report_facts import Place, gathered
+from reports import tables
+from reports.files import FORMATS, REPORTS
+from reports.safe_text import original
+from reports.summary import COLUMNS, summary
+from reports.suppress import without_small
+from storage import audit
+from storage.sqlite import connect
+from tests.support.school_year import config_text, moment
+from tests.unit.reports.conftest import DAYS, FIRST, NAMES, ROOMS
+
+START, END = moment(FIRST), moment(date(2026, 11, 9))
+SHEET = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
+
+
+@pytest.fixture(scope="module")
+def facts(school):
+    config = load(school / "plumewatch.toml")
+    return gathered(config, Place(), START, END, END)
+
+
+@pytest.fixture
+def state(school):
+    with closing(connect(school / "plumewatch-data/state.db", read_only=True)) as db:
+        yield db
+
+
+def csv_rows(path):
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def xlsx_rows(path):
+    """Cells of the first sheet, as a reader that knows nothing of ours finds them."""
+    with zipfile.ZipFile(path) as book:
+        sheet = ET.fromstring(book.read("xl/worksheets/sheet1.xml"))  # noqa: S314 - ours
+        assert not list(sheet.iter(f"{SHEET}f")), "no cell is a formula"
+    rows = []
+    for row in sheet.iter(f"{SHEET}row"):
+        cells = {}
+        for cell in row.iter(f"{SHEET}c"):
+            column = re.match(r"[A-Z]+", cell.get("r"))[0]
+            text = cell.find(f"{SHEET}is/{SHEET}t")
+            value = cell.find(f"{SHEET}v")
+            cells[column] = text.text if text is not None else value.text
+        rows.append(cells)
+    head = rows[0]
+    return [{head[k]: v for k, v in row.items()} for row in rows[1:]]
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_every_format_has_the_same_rows(write, name):
+    frame = pl.read_parquet(write(name, "parquet"))
+    document = json.loads(write(name, "json").read_text())
+    assert document["schema"] == f"plumewatch.{name}"
+    assert document["version"] == tables.VERSION
+    assert list(document["columns"]) == frame.columns
+    found = {"csv": csv_rows(write(name, "csv")), "xlsx": xlsx_rows(write(name, "xlsx"))}
+    rows = document["rows"]
+    assert len(rows) == frame.height > 0
+    for kind, others in found.items():
+        assert len(others) == frame.height, kind
+        for row, other in zip(rows, others, strict=True):
+            for key, value in row.items():
+                given = other.get(key) or ""
+                if value is None or value == "":
+                    assert given == "", (kind, key)
+                elif isinstance(value, bool):
+                    assert given in (str(value).lower(), str(int(value))), (kind, key)
+                elif isinstance(value, int | float):
+                    assert float(given) == pytest.approx(value, rel=1e-14), (kind, key)
+                elif key != "date":
+                    assert original(given) == value, (kind, key)
+
+
+def test_incidents_are_those_of_the_store(write, state):
+    frame = pl.read_parquet(write("incidents", "parquet"))
+    stored = state.execute(
+        "SELECT id, kind, verdict FROM incident WHERE opened_at >= ? AND opened_at < ?",
+        (START, END),
+    ).fetchall()
+    assert len(stored) > 150
+    assert sorted(frame["id"]) == sorted(row["id"] for row in stored)
+    said = {row["id"]: row["verdict"] or "unknown" for row in stored}
+    assert dict(frame.select("id", "outcome").iter_rows()) == said
+    notices = state.execute("SELECT count(*) FROM outbox WHERE status = 'sent'").fetchone()[0]
+    assert frame["notices"].sum() == notices
+    acks = state.execute("SELECT count(*) FROM incident_history WHERE what = 'acknowledged'")
+    assert frame["acknowledged_utc"].is_not_null().sum() == acks.fetchone()[0]
+
+
+def test_all_reports_count_the_same(write, facts):
+    incidents = pl.read_parquet(write("incidents", "parquet"))
+    counted = incidents.filter(pl.col("school_day") & (pl.col("outcome") != "test"))
+    table = pl.read_parquet(write("summary", "parquet"))
+
+    def value(section, item, measure="value"):
+        return table.row(
+            by_predicate=(pl.col("section") == section)
+            & (pl.col("item") == item)
+            & (pl.col("measure") == measure),
+            named=True,
+        )["value"]
+
+    assert value("figures", "incidents") == counted.height
+    assert value("figures", "confirmed") == (counted["outcome"] == "confirmed").sum()
+    assert value("figures", "tests_left_out") == (incidents["outcome"] == "test").sum()
+    assert value("figures", "notices") == counted["notices"].sum()
+    assert value("figures", "school_days") == 15.0
+    weeks = table.filter((pl.col("section") == "weeks") & (pl.col("measure") == "incidents"))
+    assert weeks["value"].sum() == counted.height
+    kinds = table.filter((pl.col("section") == "kinds") & (pl.col("measure") == "incidents"))
+    assert kinds["value"].sum() == counted.height
+    response = pl.read_parquet(write("response", "parquet"))
+    for by in response["by"].unique():
+        assert response.filter(pl.col("by") == by)["incidents"].sum() == counted.height, by
+    sensors = pl.read_parquet(write("sensors", "parquet"))
+    assert sensors["incidents"].sum() == counted.height
+    assert sensors["false_alarms"].sum() == facts.kpis.outcome.false
+    assert sensors["received"].sum() == value("figures", "completeness", "part")
+    acked = counted["acknowledge_s"].drop_nulls()
+    assert value("figures", "time_to_acknowledge", "mean") == pytest.approx(acked.mean(), abs=1e-3)
+    assert value("figures", "time_to_acknowledge", "median") == pytest.approx(
+        acked.median(), abs=1e-3
+    )
+
+
+def test_documents_say_what_the_tables_say(write, facts):
+    page = write("summary", "html", intervention="2026-10-26").read_text(encoding="utf-8")
+    made = summary(facts, date(2026, 10, 26))
+    assert f"{len(facts.chosen.incidents)}" in page
+    assert f"× {made.change.change:.2f}" in page
+    assert f"interval {made.change.low:.2f} to {made.change.high:.2f}" in page
+    listed = write("incidents", "html").read_text(encoding="utf-8")
+    assert f"{len(facts.incidents)} rows." in listed
+    assert listed.count("<tr>") == len(facts.incidents) + 1
+
+
+def test_names_do_nothing_in_html(write):
+    for name in ("summary", "incidents", "sensors"):
+        page = write(name, "html").read_text(encoding="utf-8")
+        assert "<img" not in page
+        assert "<script" not in page
+        assert "&lt;img src=x onerror=alert(1)&gt;" in page
+        assert not any(c in page for c in "\u202e\x07")
+        assert "http://" not in page.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_names_do_nothing_in_csv_and_come_back(write):
+    rooms = {row["room"] for row in csv_rows(write("sensors", "csv"))}
+    assert {original(room) for room in rooms} >= set(NAMES.values())
+    assert not any(room.startswith(("=", "+", "-", "@")) for room in rooms)
+    assert (
+        pl.read_parquet(write("sensors", "parquet"))["room"].is_in(list(NAMES.values())).sum() == 4
+    )
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_pdf_shows_names_as_they_are(write, name):
+    path = write(name, "pdf")
+    assert path.read_bytes().startswith(b"%PDF")
+    if shutil.which("pdftotext") is None:
+        pytest.skip("pdftotext is not installed")
+    text = subprocess.run(
+        ["pdftotext", "-raw", path, "-"], capture_output=True, check=True, text=True
+    ).stdout
+    assert "Lincoln High" in text
+    if name in ("sensors", "incidents"):
+        flat = re.sub(r"\s+", "", text)
+        assert "#letx=1*bold*$y$\\\\" in flat
+        assert "<imgsrc=x" in flat
+
+
+def test_the_principal_reads_one_page(write):
+    if shutil.which("pdftotext") is None:
+        pytest.skip("pdftotext is not installed")
+    path = write("summary", "pdf")
+    first = subprocess.run(
+        ["pdftotext", "-l", "1", path, "-"], capture_output=True, check=True, text=True
+    ).stdout
+    assert "Incidents by week" in first
+    assert "Vaping and smoke by hour and weekday" in first
+    assert "A change after a date is no proof of its cause" in first
+    assert "Detail" not in first
+
+
+def test_times_are_local_with_offset_and_utc(write):
+    rows = csv_rows(write("incidents", "csv"))
+    offsets = {row["opened_local"][-6:] for row in rows}
+    assert offsets == {"-04:00", "-05:00"}  # before and after the clocks were set back
+    for row in rows[:20]:
+        assert row["opened_utc"].endswith("Z")
+        assert row["opened_local"][:10] == row["date"]
+        assert float(row["detect_s"]) > 0
+
+
+def test_only_confirmed_incidents_have_a_state_code(write):
+    for row in csv_rows(write("incidents", "csv")):
+        expected = "TBC" if (row["kind"], row["outcome"]) == ("vape", "confirmed") else ""
+        assert row["state_code"] == expected
+
+
+def test_a_day_of_25_hours_is_expected_whole(facts):
+    longest = [day for day in facts.sensor_days if day.day == date(2026, 11, 1)]
+    assert {day.expected_s for day in longest} == {25 * 3600.0}
+    assert len(facts.sensor_days) == ROOMS * DAYS
+    away = [day for day in facts.sensor_days if day.sensor == "pw-9"]
+    assert any(day.online_s < day.expected_s for day in away)
+
+
+def test_small_counts_of_a_room_are_nowhere(write, facts):
+    made = summary(facts)
+    grid = made.grids["period_by_room"]
+    shown = [n for _, values in grid.rows for n in values if n is not None]
+    assert all(n >= 5 for n in shown)
+    assert all(sum(n is None for n in values) != 1 for _, values in grid.rows)
+    table = made.table().filter(pl.col("section") == "period_by_room")
+    assert table.filter(pl.col("value").is_null())["note"].unique().to_list() == ["<5"]
+    assert table.filter(pl.col("value") < 5).height == 0
+    assert "&lt;5" in write("summary", "html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("counts", "shown"),
+    [
+        ([], []),
+        ([9], [9]),
+        ([3], [None]),
+        ([0, 9, 8], [None, 9, None]),
+        ([0, 1, 8], [None, None, 8]),
+        ([5, 6], [5, 6]),
+    ],
+)
+def test_one_hidden_count_cannot_be_worked_out_from_the_total(counts, shown):
+    assert without_small(counts) == shown
+
+
+def test_exports_are_in_the_audit_log(write, state):
+    write("sensors", "csv")
+    found = [e for e in audit.entries(state) if '"report": "sensors"' in e.detail]
+    assert found[0].kind == "export"
+    assert found[0].actor.endswith("on the command line")
+    assert audit.verify(state).fault == ""
+
+
+def test_part_of_the_school(school, tmp_path, capsys):
+    config, out = school / "plumewatch.toml", tmp_path / "i.csv"
+    options = ReportOptions("incidents", str(FIRST), "2026-11-08", out=out, building="North")
+    assert run_report(config, options, END) == 0
+    assert {row["building"] for row in csv_rows(out)} == {"North"}
+    for wrong, said in (
+        ({"building": "East"}, "there is 'North', 'South'"),
+        ({"site": "x"}, "there is 'Lincoln High'"),
+        ({"kind": "doc"}, "csv, xlsx, pdf"),
+        ({"end": "2026-01-01"}, "--from before --to"),
+        ({"out": out}, "exists already"),
+        ({"out": tmp_path / "no" / "x.csv"}, "not a file in a folder"),
+        ({"intervention": "soon"}, "a date, such as"),
+        ({"start": "yesterday"}, "is none of"),
+    ):
+        asked = {"start": str(FIRST), "end": "2026-11-08", "out": tmp_path / "x.csv", **wrong}
+        assert run_report(config, ReportOptions("incidents", **asked), END) == 2
+        assert said in capsys.readouterr().err
+    assert not (tmp_path / "x.csv").exists()
+
+
+def test_a_window_without_anything(school, tmp_path):
+    config = school / "plumewatch.toml"
+    for name in REPORTS:
+        for kind in FORMATS:
+            path = tmp_path / f"{name}.{kind}"
+            options = ReportOptions(name, "2020-01-01", "2020-01-05", kind, path)
+            assert run_report(config, options, END) == 0, (name, kind)
+            assert path.stat().st_size > 0
+
+
+def test_a_service_that_never_ran(tmp_path, capsys):
+    config = tmp_path / "plumewatch.toml"
+    config.write_text(config_text(1))
+    assert run_report(config, ReportOptions("incidents", "2026-01-01", "2026-01-02"), END) == 3
+    assert "never started" in capsys.readouterr().err
+
+
+def test_columns_are_documented_and_stable():
+    for table in (tables.incidents, tables.response, tables.sensors):
+        names = [column.name for column in table.columns]
+        assert names[0] == "schema_version"
+        assert len(set(names)) == len(names)
+        assert all(column.about for column in table.columns)
+    assert [c.name for c in COLUMNS][:3] == ["schema_version", "section", "item"]
