@@ -19,17 +19,20 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from detection.quantities import QUANTITIES
 from ingest.decoders import DECODERS
+from reports import tables
+from reports.summary import COLUMNS
 from sensor_sim.devices.models import MODELS
 from storage.timeseries.records import MEASUREMENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 __all__ = ["BUY", "PAGES", "TABLES", "renewed"]
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PAGES: Final = (
     ROOT / "docs" / "devices.md",
+    ROOT / "docs" / "reports.md",
     ROOT / "docs" / "storage.md",
     ROOT / "ingest" / "decoders" / "README.md",
 )
@@ -222,12 +225,27 @@ def _devices() -> list[str]:
     return ["| decoder | buy | can carry | interval | cost |", "|---|---|---|---|---|", *rows]
 
 
+def _report(columns: Sequence[tables.Column]) -> list[str]:
+    types = {"String": "text", "Float64": "number", "Int64": "whole", "Boolean": "true, false"}
+    rows = []
+    for column in columns:
+        kind = str(column.kind() if isinstance(column.kind, type) else column.kind)
+        said = types.get(kind, "date" if kind == "Date" else "moment")
+        rows.append(f"| `{column.name}` | {said} | {column.about} |")
+    return ["| column | type | holds |", "|---|---|---|", *rows]
+
+
 TABLES: Final[dict[str, Callable[[], list[str]]]] = {
     "decoders": _decoders,
     "devices": _devices,
     "formats": _formats,
     "intervals": _intervals,
     "models": _models,
+    **{
+        f"report{table.name}": partial(_report, table.columns)
+        for table in (tables.incidents, tables.response, tables.sensors)
+    },
+    "reportsummary": partial(_report, COLUMNS),
     **{name.replace("_", ""): partial(_measurement, name) for name in MEASUREMENTS},
 }
 
