@@ -67,6 +67,7 @@ def move_deadlines(tx: sqlite3.Connection, now: float, by_s: float) -> None:
     moved = "iif(abs({0} - ?1 + ?2) < abs({0} - ?1), {0} + ?2, {0})"
     tx.execute(
         "UPDATE outbox SET expires_at = expires_at + ?2,"  # noqa: S608 - names of columns
+        " fallback_at = fallback_at + ?2,"
         f" due_at = {moved.format('due_at')}, lease_until = {moved.format('lease_until')}"
         " WHERE status IN ('due', 'leased')",
         (now, by_s),
@@ -77,4 +78,8 @@ def move_deadlines(tx: sqlite3.Connection, now: float, by_s: float) -> None:
         (by_s,),
     )
     tx.execute("UPDATE escalation_step SET due_at = due_at + ? WHERE done_at IS NULL", (by_s,))
+    tx.execute(
+        "UPDATE held_notice SET due_at = due_at + ? WHERE done_at IS NULL AND cause <> 'quiet'",
+        (by_s,),
+    )
     tx.execute("UPDATE cooldown SET until = until + ?", (by_s,))

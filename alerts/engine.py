@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Protocol
 from zoneinfo import ZoneInfo
 
-from alerts import escalation, level_moves, repository, silences
+from alerts import calm, escalation, level_moves, repository, silences
 from alerts.duty.roster import Ring
 from alerts.errors import UnknownIncidentError, UnknownStaffError
 from alerts.escalation import Action
@@ -38,6 +38,7 @@ from alerts.incidents import (
     Page,
     Record,
     Resolved,
+    Risen,
     Rules,
     StartCooldown,
     Status,
@@ -72,6 +73,11 @@ if TYPE_CHECKING:
 __all__ = ["AlertEngine", "AlertRecord", "Told"]
 
 _REPLAY: Final = "replay"
+_BECAME: Final = {
+    TellTaken: NoticeReason.TAKEN,
+    TellWithdrawn: NoticeReason.WITHDRAWN,
+    TellRecovered: NoticeReason.RECOVERED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +176,16 @@ class AlertEngine:
         records = self._settle(tx, now, now)
         while (due := escalation.first_due(tx, now)) is not None:
             records += self._take_step(tx, due, now)
+        self._teller.flush(tx, now)
         return records
 
     def next_deadline(self, tx: sqlite3.Connection) -> float | None:
         """When `on_time` will have something to do; None if never."""
-        due = (repository.next_incident_deadline(tx), escalation.next_deadline(tx))
+        due = (
+            repository.next_incident_deadline(tx),
+            escalation.next_deadline(tx),
+            calm.next_deadline(tx),
+        )
         return min((at for at in due if at is not None), default=None)
 
     def acknowledge(
@@ -265,12 +276,30 @@ class AlertEngine:
 
     def delivered(self, tx: sqlite3.Connection, told: Told, now: float) -> None:
         """Record that a notice reached a person; the cooldown starts at the first page."""
-        incident = self._load(tx, told.incident)
-        if told.notice.reason is NoticeReason.OPENED:
-            self._apply(tx, incident, Delivered(told.person, told.channel, now), now)
+        reason = told.notice.reason
+        if reason in (NoticeReason.OPENED, NoticeReason.DIGEST):
+            for incident_id in told.notice.incidents or (told.incident,):
+                self._hear(tx, incident_id, Delivered(told.person, told.channel, now), now)
         else:
-            detail = f"{told.notice.reason.value}: {told.person} by {told.channel}"
-            repository.add_history(tx, incident.id, Record(now, SYSTEM, "notified", detail))
+            incident = self._load(tx, told.incident)
+            self._note(tx, incident, now, "notified", f"{reason}: {told.person} by {told.channel}")
+
+    def fall_back(self, tx: sqlite3.Connection, row_id: int, now: float) -> None:
+        """Tell the person of a row of the outbox on their next channel, if they have one."""
+        self._teller.fall_back(tx, row_id, now)
+
+    def fall_back_due(self, tx: sqlite3.Connection, now: float) -> None:
+        """Do so for every row whose channel has had its time."""
+        for row_id in repository.fallbacks_due(tx, now):
+            self._teller.fall_back(tx, row_id, now)
+
+    def undeliverable(self, tx: sqlite3.Connection, incident_id: str, now: float) -> None:
+        """Ask the next people now if a notice was given up and nobody else hears of it."""
+        following = escalation.next_of(tx, incident_id)
+        if following is None or following.action is not Action.TELL:
+            return
+        if not repository.is_on_its_way(tx, incident_id):
+            escalation.shift(tx, incident_id, min(now - following.due_at, 0.0))
 
     def add_silence(
         self,
@@ -369,19 +398,22 @@ class AlertEngine:
     ) -> None:
         people = [candidate.person for candidate in due.ring.people]
         waited = "" if due.seq == 1 else "Nobody has answered yet."
-        count = self._teller.page(tx, incident, people, now, round_=due.round, note=waited)
-        escalation.finish(tx, due, now, f"{count} notices")
-        if count:
+        heard = self._teller.page(tx, incident, people, now, round_=due.round, note=waited)
+        following = escalation.next_of(tx, incident.id, after=due.seq)
+        last = following is None or following.action is not Action.TELL
+        if not heard and last and self._unheard_of(tx, incident):
+            # everybody is away by their own wish: that never swallows an incident
+            everyone = [c.person for ring in escalation.chain(tx, incident.id) for c in ring.people]
+            heard = self._teller.page(tx, incident, everyone, now, note=waited, calmly=False)
+        escalation.finish(tx, due, now, f"{heard} told")
+        if heard:
             what = "paged" if due.seq == 1 else "escalated"
-            detail = f"{due.ring.name}, {count} notice{'s' if count > 1 else ''}: " + "; ".join(
-                f"{c.person} ({c.why})" for c in due.ring.people
-            )
-            self._note(tx, incident, now, what, detail)
+            reasons = "; ".join(f"{c.person} ({c.why})" for c in due.ring.people)
+            self._note(tx, incident, now, what, f"{due.ring.name}: {reasons}")
             return
-        following = escalation.next_of(tx, incident.id)
-        if following is None or following.action is not Action.TELL:
-            return
-        if following.round == due.round:
+        if due.ring.people:
+            self._note(tx, incident, now, "nobody told now", due.ring.name)
+        if following is not None and not last and following.round == due.round:
             escalation.shift(tx, incident.id, now - following.due_at)
 
     def _remind(self, tx: sqlite3.Connection, incident: Incident, now: float) -> None:
@@ -418,8 +450,12 @@ class AlertEngine:
         escalation.add(tx, steps)
         while (due := escalation.next_of(tx, incident.id)) is not None and due.due_at <= now:
             self._take_step(tx, due, now)
-        if not repository.has_notices(tx, incident.id):
-            self._note(tx, incident, now, "nobody to tell", "nobody in it has a channel")
+        if self._unheard_of(tx, incident):
+            self._note(tx, incident, now, "nobody to tell", "nobody has a channel")
+
+    @staticmethod
+    def _unheard_of(tx: sqlite3.Connection, incident: Incident) -> bool:
+        return not repository.has_notices(tx, incident.id) and not calm.waits(tx, incident.id)
 
     def _rings(self, incident: Incident, now: float) -> tuple[Ring, ...]:
         return self.policy.rings(labels_of(incident, self.registry), now)
@@ -550,16 +586,16 @@ class AlertEngine:
                     escalation.stop(tx, incident.id, effect.why, effect.at)
                     if effect.unsent:
                         repository.cancel_unsent(tx, incident.id, effect.why, effect.at)
+                        calm.cancel(tx, incident.id, effect.at)
+                case Risen():
+                    teller.page_held(tx, incident, effect.at)
                 case TimeAcknowledgement():
                     self._time_acknowledgement(tx, incident, effect.at)
-                case TellTaken():
-                    teller.follow_up(tx, incident, NoticeReason.TAKEN, effect.at, only=effect.only)
                 case TellHandedOver():
                     teller.hand_over(tx, incident, effect.by, effect.at)
-                case TellWithdrawn():
-                    teller.follow_up(tx, incident, NoticeReason.WITHDRAWN, effect.at)
-                case TellRecovered():
-                    teller.follow_up(tx, incident, NoticeReason.RECOVERED, effect.at)
+                case TellTaken() | TellWithdrawn() | TellRecovered():
+                    only = effect.only if isinstance(effect, TellTaken) else ""
+                    teller.follow_up(tx, incident, _BECAME[type(effect)], effect.at, only=only)
                 case StartCooldown():
                     repository.start_cooldown(
                         tx, incident.kind, incident.room, effect.until, effect.severity

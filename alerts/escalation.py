@@ -162,11 +162,12 @@ def next_deadline(tx: sqlite3.Connection) -> float | None:
     return None if row["at"] is None else float(row["at"])
 
 
-def next_of(tx: sqlite3.Connection, incident: str) -> EscalationStep | None:
-    """Return the next step of an incident; None if it has none left."""
+def next_of(tx: sqlite3.Connection, incident: str, *, after: int = 0) -> EscalationStep | None:
+    """Return the next step of an incident behind a number; None if it has none left."""
     row = tx.execute(
-        "SELECT * FROM escalation_step WHERE incident = ? AND done_at IS NULL ORDER BY seq LIMIT 1",
-        (incident,),
+        "SELECT * FROM escalation_step WHERE incident = ? AND seq > ? AND done_at IS NULL"
+        " ORDER BY seq LIMIT 1",
+        (incident, after),
     ).fetchone()
     return None if row is None else _step(row)
 

@@ -31,6 +31,7 @@ _TABLES: Final = (  # referenced before referring
     "alert_event",
     "incident_history",
     "escalation_step",
+    "held_notice",
     "cooldown",
     "incident_number",
     "outbox",
@@ -41,6 +42,7 @@ _HANGS_ON: Final = {
     "alert_event": "incident",
     "incident_history": "incident",
     "escalation_step": "incident",
+    "held_notice": "incident",
     "outbox": "incident",
     "outbox_attempt": "outbox",
 }

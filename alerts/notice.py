@@ -27,6 +27,7 @@ class NoticeReason(StrEnum):
     REMINDER = "reminder"
     TAKEN = "taken"
     RECOVERED = "recovered"
+    DIGEST = "digest"
     WITHDRAWN = "withdrawn"
     TEST = "test"
 
@@ -84,6 +85,10 @@ class Notice(msgspec.Struct, frozen=True):
         Name of whoever did what is told: took it, handed it over.
     note : str
         What comes before the evidence, such as that nobody has answered yet.
+    headline : str
+        Title of a digest; empty otherwise.
+    incidents : tuple of str
+        All that a digest tells of; empty for a notice of one.
     """
 
     incident: str
@@ -99,6 +104,8 @@ class Notice(msgspec.Struct, frozen=True):
     priority: Priority = Priority.NORMAL
     by: str = ""
     note: str = ""
+    headline: str = ""
+    incidents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +163,7 @@ def render(notice: Notice, scheme: str = "") -> tuple[str, str]:
     what = KIND_WORDS.get(notice.kind, notice.kind)
     when = clock_text(notice.since, notice.zone)
     did, evidence = _saying(notice, what, when)
-    title = f"{place}: {did}"
+    title = notice.headline or f"{place}: {did}"
     evidence = " ".join(part for part in (notice.note, evidence) if part)
     room_for_text = limits.body - (len(notice.link) + 1 if notice.link else 0)
     lines = [_cut(evidence, max(room_for_text, 20))]

@@ -7,9 +7,10 @@ program that is gone run out at the next start.
 
 The pump wakes when it is told that rows were committed, when a row falls due, and when a channel
 gets a free thread; channels that are full are left out of the lease, so a hung provider never
-holds back another. A failed attempt is due again after a doubling wait with jitter, or after what
-the provider asked for if that is longer; a notice that nobody wants any more, or that is too old,
-ends instead.
+holds back another. Whoever has a second channel is told there when the first refuses, or has not
+taken the notice within some seconds; the one that takes it first ends the others. A failed attempt
+is due again after a doubling wait with jitter, or after what the provider asked for if that is
+longer; a notice that nobody wants any more, or that is too old, ends instead.
 
 This is not an exactly-once queue, and it is for one pump per database.
 """
@@ -363,6 +364,7 @@ class OutboxPump:
         if deadline is None or deadline > now:
             return [], deadline
         with sqlite.transaction(self._db) as tx:
+            self._engine.fall_back_due(tx, now)
             rows = repository.lease(
                 tx,
                 now,
@@ -382,7 +384,10 @@ class OutboxPump:
                 if repository.sent(tx, row, now):
                     self._engine.delivered(tx, row, now)
                 return True
-            if isinstance(error, TransientNotifyError) and not self._unwanted(tx, row):
+            unwanted = self._unwanted(tx, row)
+            if not unwanted:
+                self._engine.fall_back(tx, row.id, now)
+            if isinstance(error, TransientNotifyError) and not unwanted:
                 wait = backoff_s(
                     row.attempt, self._settings, self._rng.uniform, error.retry_after_s
                 )
@@ -401,6 +406,8 @@ class OutboxPump:
             detail = f"{row.person} by {row.channel}: {error.reason}"
             record = Record(now, "plumewatch", "notice failed", detail)
             repository.add_history(tx, row.incident, record)
+            if not unwanted and row.notice.reason is NoticeReason.OPENED:
+                self._engine.undeliverable(tx, row.incident, now)
             return True
 
     def _unwanted(self, tx: sqlite3.Connection, row: OutboxRow) -> bool:

@@ -11,7 +11,10 @@ from typing import Final
 
 from alerts.severity import Severity
 
-__all__ = ["Pace"]
+__all__ = ["STORM_S", "Pace"]
+
+STORM_S: Final = 300.0
+"""How far back pages of other rooms make a storm."""
 
 _WAIT: Final = {Severity.INFO: 4.0, Severity.WARNING: 1.0, Severity.CRITICAL: 0.5}
 """How long a ring has to answer, as a multiple of `Pace.escalate_after_s`."""
@@ -34,6 +37,16 @@ class Pace:
         How long an acknowledgement is enough; then whoever has it is reminded.
     reminded_for_s : float
         How long the reminder has; then the chain begins again.
+    fallback_after_s : float
+        A person who has a second channel is told there if the first has not taken the notice by
+        then; at once if it refuses.
+    notices_per_hour : int
+        So many notices a person gets within an hour; what comes beyond is gathered into one, except
+        what is critical.
+    storm_rooms : int
+        After pages of so many rooms of a floor within `STORM_S`, or of twice as many of a building,
+        a person gets those of further rooms together, every `gather_s`.
+    gather_s : float
     """
 
     escalate_after_s: float = 90.0
@@ -41,6 +54,10 @@ class Pace:
     rounds: int = 3
     acknowledged_for_s: float = 600.0
     reminded_for_s: float = 300.0
+    fallback_after_s: float = 10.0
+    notices_per_hour: int = 12
+    storm_rooms: int = 3
+    gather_s: float = 30.0
 
     def wait_s(self, severity: Severity) -> float:
         """Seconds a ring has to answer."""
@@ -58,6 +75,10 @@ class Pace:
             ("rounds", self.rounds, 1, 10),
             ("acknowledged_for_s", self.acknowledged_for_s, 60.0, 86_400.0),
             ("reminded_for_s", self.reminded_for_s, 30.0, 86_400.0),
+            ("fallback_after_s", self.fallback_after_s, 1.0, 15.0),
+            ("notices_per_hour", self.notices_per_hour, 2, 1000),
+            ("storm_rooms", self.storm_rooms, 1, 1000),
+            ("gather_s", self.gather_s, 5.0, 300.0),
         )
         faults = [
             f"{name}: {value:g} is not in {low:g}..{high:g}"
@@ -69,6 +90,18 @@ class Pace:
                 f"acknowledged_for_s: {self.acknowledged_for_s:g} is shorter than escalate_after_s"
                 f" ({self.escalate_after_s:g}): whoever takes an incident would be reminded before"
                 " the next people would have been told"
+            )
+        if self.gather_s > self.escalate_after_s / 2:
+            faults.append(
+                f"gather_s: {self.gather_s:g} is more than half of escalate_after_s"
+                f" ({self.escalate_after_s:g}): the next people would be told before the first have"
+                " heard"
+            )
+        if self.storm_rooms >= self.notices_per_hour:
+            faults.append(
+                f"storm_rooms: {self.storm_rooms} is not below notices_per_hour"
+                f" ({self.notices_per_hour}): the notices of an hour would be spent before rooms"
+                " are told together"
             )
         if self.repeat_after_s < self.escalate_after_s:
             faults.append(

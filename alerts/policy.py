@@ -22,6 +22,7 @@ from detection.events import EventKind
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from alerts.calm import QuietHours
     from alerts.duty.roster import Ring
 
 
@@ -98,13 +99,16 @@ class StaffMember:
     role : str
         ``"staff"``, ``"facilities"`` or another; a receiver of that name has all of the role.
     targets : tuple of Secret
-        Addresses of their channels, one URL each.
+        Addresses of their channels, one URL each, the first tried first.
+    quiet : tuple of QuietHours
+        When they are not told of what can wait.
     """
 
     id: str
     name: str
     role: str = STAFF
     targets: tuple[Secret, ...] = ()
+    quiet: tuple[QuietHours, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

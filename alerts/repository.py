@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from detection.events import Event
 
 __all__ = [
+    "Fallback",
     "OutboxRow",
     "add_feedback",
     "add_history",
@@ -35,10 +36,12 @@ __all__ = [
     "cooldown",
     "end_cooldown",
     "fail",
+    "fallbacks_due",
     "first_due",
     "has_notices",
     "heard",
     "held_by",
+    "is_on_its_way",
     "lease",
     "load",
     "next_incident_deadline",
@@ -52,7 +55,9 @@ __all__ = [
     "save_event",
     "sent",
     "sentence",
+    "shares_target",
     "start_cooldown",
+    "take_fallback",
     "told",
 ]
 
@@ -61,6 +66,18 @@ _REASON: Final = "substr(reason, 1, instr(reason || ':', ':') - 1)"
 _CANCELLED: Final = json.dumps(
     [r.value for r in NoticeReason if r.asks] + [NoticeReason.TAKEN.value]
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """What a person is to be told on the channel after `target`."""
+
+    person: str
+    target: str
+    channel: str
+    occasion: str
+    notice: Notice
+    expires_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,15 +329,18 @@ def add_notice(
     now: float,
     expires_at: float,
     occasion: str = "",
+    fallback_at: float | None = None,
 ) -> bool:
     """Put a notice into the outbox unless this person has it already; whether it was added.
 
-    `occasion` tells a reason that comes again from its first time.
+    `occasion` tells a reason that comes again from its first time; `fallback_at` is when the
+    person's next channel is tried if this one has not taken it.
     """
     reason = f"{notice.reason.value}:{occasion}" if occasion else notice.reason.value
     cursor = tx.execute(
         "INSERT INTO outbox (incident, person, target, channel, reason, priority, notice,"
-        " created_at, due_at, expires_at, status) VALUES (?,?,?,?,?,?,?,?,?,?,'due')"
+        " created_at, due_at, expires_at, fallback_at, status)"
+        " VALUES (?,?,?,?,?,?,?,?,?,?,?,'due')"
         " ON CONFLICT (incident, person, target, reason) DO NOTHING",
         (
             notice.incident,
@@ -333,9 +353,55 @@ def add_notice(
             now,
             now,
             expires_at,
+            fallback_at,
         ),
     )
     return cursor.rowcount == 1
+
+
+def shares_target(tx: sqlite3.Connection, notice: Notice, person: str, target: str) -> bool:
+    """Whether somebody else is told the same at the same address."""
+    row = tx.execute(
+        f"SELECT 1 FROM outbox WHERE incident = ? AND {_REASON} = ? AND target = ? AND person <> ?",  # noqa: S608 - a constant
+        (notice.incident, notice.reason.value, target, person),
+    ).fetchone()
+    return row is not None
+
+
+def fallbacks_due(tx: sqlite3.Connection, now: float) -> list[int]:
+    """Rows whose person is told on their next channel by now."""
+    rows = tx.execute(
+        "SELECT id FROM outbox WHERE fallback_at IS NOT NULL AND fallback_at <= ? ORDER BY id",
+        (now,),
+    ).fetchall()
+    return [int(r["id"]) for r in rows]
+
+
+def take_fallback(tx: sqlite3.Connection, row_id: int) -> Fallback | None:
+    """Return what the next channel is to say, once; None if the person has no further one."""
+    row = tx.execute(
+        "SELECT * FROM outbox WHERE id = ? AND fallback_at IS NOT NULL", (row_id,)
+    ).fetchone()
+    if row is None:
+        return None
+    tx.execute("UPDATE outbox SET fallback_at = NULL WHERE id = ?", (row_id,))
+    return Fallback(
+        person=row["person"],
+        target=row["target"],
+        channel=row["channel"],
+        occasion=row["reason"].partition(":")[2],
+        notice=msgspec.json.decode(row["notice"], type=Notice),
+        expires_at=row["expires_at"],
+    )
+
+
+def is_on_its_way(tx: sqlite3.Connection, incident: str) -> bool:
+    """Whether anybody was told of an incident, or may still be by what is in the outbox."""
+    row = tx.execute(
+        "SELECT 1 FROM outbox WHERE incident = ? AND status IN ('due', 'leased', 'sent')",
+        (incident,),
+    ).fetchone()
+    return row is not None
 
 
 def has_notices(tx: sqlite3.Connection, incident: str) -> bool:
@@ -344,10 +410,13 @@ def has_notices(tx: sqlite3.Connection, incident: str) -> bool:
 
 
 def told(tx: sqlite3.Connection, incident: str) -> list[tuple[str, str, str]]:
-    """Person, target and channel of those who got a page of an incident."""
+    """Return who got a page of an incident, alone or with others: person, target and channel."""
     rows = tx.execute(
-        f"SELECT person, target, channel FROM outbox WHERE incident = ? AND {_REASON} = ?"  # noqa: S608 - a constant
-        " AND status = 'sent' GROUP BY person, target ORDER BY min(id)",
+        f"SELECT person, target, channel, max(id) FROM (SELECT * FROM outbox WHERE incident = ?1"  # noqa: S608 - a constant
+        f" AND {_REASON} = ?2 AND status = 'sent' UNION SELECT o.* FROM held_notice h"
+        " JOIN outbox o ON o.incident = h.sent_with AND o.person = h.person"
+        " AND o.reason = h.sent_as AND o.status = 'sent' WHERE h.incident = ?1)"
+        " GROUP BY person ORDER BY min(id)",
         (incident, NoticeReason.OPENED.value),
     ).fetchall()
     return [(r["person"], r["target"], r["channel"]) for r in rows]
@@ -359,6 +428,7 @@ def cancel_unsent(tx: sqlite3.Connection, incident: str, why: str, now: float) -
     Those being sent run on. One whose lease ran out, as the program that sent it is gone, is
     waiting too.
     """
+    tx.execute("UPDATE outbox SET fallback_at = NULL WHERE incident = ?", (incident,))
     return tx.execute(
         "UPDATE outbox SET status = 'cancelled', last_error = ?, finished_at = ?"  # noqa: S608 - a constant
         f" WHERE incident = ? AND {_REASON} IN (SELECT value FROM json_each(?))"
@@ -378,6 +448,8 @@ def lease(
 ) -> list[OutboxRow]:
     """Take due notices for one attempt each; a lease that ran out is due again.
 
+    Louder ones go first; of those as loud, whoever has been told least within the hour.
+
     Parameters
     ----------
     tx : sqlite3.Connection
@@ -392,11 +464,14 @@ def lease(
         How many a channel takes at the moment; the others wait.
     """
     due = tx.execute(
-        "SELECT * FROM outbox WHERE status IN ('due', 'leased') AND due_at <= ?"
-        " AND (status = 'due' OR lease_until <= ?)"
+        "SELECT *, row_number() OVER (PARTITION BY person, priority ORDER BY due_at, id)"
+        " + (SELECT count(*) FROM (SELECT 1 FROM outbox s WHERE s.person = outbox.person"
+        " AND s.created_at > ?1 - 3600 AND s.status = 'sent' LIMIT 100)) AS turn"
+        " FROM outbox WHERE status IN ('due', 'leased') AND due_at <= ?1"
+        " AND (status = 'due' OR lease_until <= ?1)"
         " ORDER BY CASE priority WHEN 'urgent' THEN 0 WHEN 'high' THEN 1 WHEN 'normal' THEN 2"
-        " ELSE 3 END, due_at, id",
-        (now, now),
+        " ELSE 3 END, turn, due_at, id",
+        (now,),
     )
     taken: Counter[str] = Counter()
     rows: list[sqlite3.Row] = []
@@ -452,8 +527,21 @@ def release_leases(tx: sqlite3.Connection, owner: str, now: float) -> int:
 
 
 def sent(tx: sqlite3.Connection, row: OutboxRow, now: float) -> bool:
-    """Mark a notice as handed over; whether this is news."""
+    """Mark a notice as handed over; whether this is news.
+
+    What waits for the same person on other channels is cancelled.
+    """
     _finish_attempt(tx, row, now, "sent", "", "", None)
+    same = "incident = ? AND person = ? AND reason = (SELECT reason FROM outbox WHERE id = ?)"
+    tx.execute(
+        f"UPDATE outbox SET fallback_at = NULL WHERE {same}",  # noqa: S608 - a constant
+        (row.incident, row.person, row.id),
+    )
+    tx.execute(
+        "UPDATE outbox SET status = 'cancelled', last_error = 'told on another channel',"  # noqa: S608 - a constant
+        f" finished_at = ? WHERE {same} AND id <> ? AND status = 'due'",
+        (now, row.incident, row.person, row.id, row.id),
+    )
     return (
         tx.execute(
             "UPDATE outbox SET status = 'sent', finished_at = ?, lease_until = NULL,"
@@ -496,15 +584,16 @@ def fail(tx: sqlite3.Connection, row: OutboxRow, now: float, *, reason: str, det
 def next_outbox_deadline(
     tx: sqlite3.Connection, busy_channels: Collection[str] = ()
 ) -> float | None:
-    """When the next notice is due, or the next lease runs out."""
+    """When the next notice or fallback is due, or the next lease runs out."""
     busy = json.dumps(sorted(busy_channels))
     row = tx.execute(
-        "SELECT min(CASE status WHEN 'due' THEN due_at ELSE lease_until END) AS at FROM outbox"
-        " WHERE status IN ('due', 'leased')"
+        "SELECT min(CASE status WHEN 'due' THEN due_at ELSE lease_until END) AS at,"
+        " (SELECT min(fallback_at) FROM outbox WHERE fallback_at IS NOT NULL) AS fallback"
+        " FROM outbox WHERE status IN ('due', 'leased')"
         " AND channel NOT IN (SELECT value FROM json_each(?))",
         (busy,),
     ).fetchone()
-    return None if row["at"] is None else float(row["at"])
+    return min((float(at) for at in (row["at"], row["fallback"]) if at is not None), default=None)
 
 
 def backlog(tx: sqlite3.Connection) -> dict[str, int]:

@@ -37,12 +37,15 @@ class Timeline:
     start: float = 1_788_789_600.0
     path: object = ":memory:"
     down: set = field(default_factory=set)
-    """Channels that refuse; those named ``slow`` take 9 s."""
+    """Channels that refuse."""
+    hanging: set = field(default_factory=set)
+    """Channels that neither take a notice nor refuse it."""
 
     def __post_init__(self):
         self.db = sqlite.connect(self.path)
         sqlite.migrate(self.db, schema.COMPONENT, schema.SCRIPTS)
         self.heard = []
+        self.notices = []
         self.alerts = []
         self.now = 0.0
         self.script = defaultdict(list)
@@ -96,14 +99,22 @@ class Timeline:
 
     def _send(self, now):
         with sqlite.transaction(self.db) as tx:
+            self.engine.fall_back_due(tx, now)
             rows = repository.lease(
                 tx, now, owner="t", lease_s=60, limit=1000, free=lambda _channel: 1000
             )
             for row in rows:
                 self._hand_over(tx, row, now)
 
+    def transaction(self):
+        """A transaction of the database."""
+        return sqlite.transaction(self.db)
+
     def _hand_over(self, tx, row, now):
+        if row.channel in self.hanging:
+            return
         if row.channel in self.down:
+            self.engine.fall_back(tx, row.id, now)
             repository.retry(
                 tx, row, now, due_at=now + 5, reason="connection", detail="", retry_after_s=None
             )
@@ -112,6 +123,7 @@ class Timeline:
             self.heard.append(
                 Heard(self.now, row.person, row.notice.reason.value, row.notice.room, row.channel)
             )
+            self.notices.append(row.notice)
             self.engine.delivered(tx, row, now)
 
     def want(self, *wanted):

@@ -12,7 +12,7 @@ from alerts.engine import AlertEngine
 from alerts.errors import FeedbackError, UnknownIncidentError
 from alerts.incidents import Incident, Status, Verdict
 from alerts.notice import Notice, NoticeReason
-from alerts.policy import AlertPolicy, StaffMember
+from alerts.policy import AlertPolicy, StaffMember, channel_of
 from alerts.secrets import Secret
 from detection.events import EventKind, EventPhase
 from storage import sqlite
@@ -121,10 +121,16 @@ def test_nobody_at_all_is_written_down(tx, registry, make_event):
     assert "nobody to tell" in history(tx, record.incident)
 
 
-def test_each_target_is_its_own_row(tx, registry, make_event):
+def test_a_second_channel_is_a_row_of_its_own_once_the_first_has_had_its_time(
+    tx, registry, make_event
+):
     targets = (Secret("json://a.example/1"), Secret("tgram://123:abc/9"))
     engine = AlertEngine(registry, AlertPolicy(staff=(StaffMember("x", "X", targets=targets),)))
     engine.on_events(tx, [make_event()], 1000.0)
+    engine.fall_back_due(tx, 1009.9)
+    assert [r[0] for r in rows(tx, "SELECT channel FROM outbox")] == [channel_of(targets[0])]
+    engine.fall_back_due(tx, 1010.0)
+    engine.fall_back_due(tx, 1010.1)
     found = rows(tx, "SELECT target, channel FROM outbox ORDER BY id")
     assert [f[0].split("-")[0] for f in found] == ["json", "tgram"]
     assert found[1][1] == "tgram"

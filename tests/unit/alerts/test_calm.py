@@ -1,0 +1,231 @@
+"""Timelines of calm: storms, budgets, quiet hours, second channels; and nobody is forgotten."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from alerts import repository
+from alerts.calm import QuietHours, quiet_until
+from alerts.duty.roster import Receiver, Roster
+from alerts.duty.shifts import ClockHours
+from alerts.notice import render
+from alerts.pace import Pace
+from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember, channel_of
+from alerts.secrets import Secret
+from alerts.telling import Teller
+from detection.events import EventKind, EventPhase
+from storage.registry import Registry, Room, Sensor
+from tests.support.timeline import Timeline
+
+ZONE = ZoneInfo("America/New_York")
+ALL_WEEK = frozenset(range(7))
+PACE = Pace(escalate_after_s=600, repeat_after_s=3600, rounds=1, notices_per_hour=6)
+FLOORS = Registry.of(
+    [Room(f"r{n}", f"Room {n}", "2" if n < 9 else "3", "North", "School") for n in range(18)],
+    [Sensor(f"s{n}", f"r{n}") for n in range(18)],
+)
+
+
+def clock_hours(start, end):
+    return ClockHours(ZONE, start * 60, end * 60, ALL_WEEK)
+
+
+def member(name, *targets, quiet=()):
+    urls = targets or (f"ntfy://127.0.0.1:9/{name}",)
+    return StaffMember(name, name.title(), "staff", tuple(map(Secret, urls)), quiet)
+
+
+def a_school(*staff, pace=PACE, first=1):
+    """A staff of whom the first so many are asked first, the others next."""
+    ids = [m.id for m in staff]
+    receiver = Receiver("staff", tuple(ids[:first]), catch_all=tuple(ids[first:]))
+    roster = Roster(BUILT_IN_ROUTES, {"staff": receiver, "facilities": receiver})
+    policy = AlertPolicy(staff=staff, roster=roster, pace=pace, zone=ZONE.key)
+    return Timeline(FLOORS, policy)
+
+
+def puff(school, make_event, t, sensor, **more):
+    school.push(t, make_event(school.start + t, sensor, **more))
+
+
+def over(school, make_event, t, since, sensor):
+    at = school.start + t
+    ended = make_event(school.start + since, sensor, phase=EventPhase.ENDED, end=at)
+    school.push(t, ended)
+
+
+def test_a_storm_of_a_floor_comes_together_after_the_first_few(make_event):
+    """Batching: the first notices never wait; of a floor in a storm the rest is one notice."""
+    school = a_school(member("lee"))
+    for n in range(8):
+        puff(school, make_event, n, f"s{n}")
+    school.run(60)
+    assert [h.reason for h in school.heard] == ["opened"] * 3 + ["digest"]
+    assert [h.at for h in school.heard] == [0, 1, 2, 33]
+    told = {r["incident"] for r in school.db.execute("SELECT incident FROM held_notice")}
+    assert len(told) == 5
+    notified = school.db.execute("SELECT count(*) FROM incident WHERE status = 'notified'")
+    assert notified.fetchone()[0] == 8
+    title, body = render(school.notices[-1])
+    assert title == "5 rooms on floor 2, North: vaping likely"
+    assert body.startswith("Many rooms at a time: Room 3 vaping likely ")
+
+
+def test_a_storm_over_floors_is_that_of_the_building(make_event):
+    school = a_school(member("lee"), pace=Pace(storm_rooms=2, notices_per_hour=20))
+    for n, sensor in enumerate(["s0", "s9", "s1", "s10", "s2", "s11"]):
+        puff(school, make_event, n, sensor)
+    school.run(60)
+    assert [h.reason for h in school.heard] == ["opened"] * 4 + ["digest"]
+    assert render(school.notices[-1])[0] == "2 rooms in North: vaping likely"
+
+
+def test_smoke_in_a_storm_waits_for_nothing(make_event):
+    school = a_school(member("lee"))
+    for n in range(4):
+        puff(school, make_event, n, f"s{n}", kind=EventKind.SMOKE)
+    school.run(10)
+    assert [(h.at, h.reason) for h in school.heard] == [
+        (0, "opened"),
+        (1, "opened"),
+        (2, "opened"),
+        (3, "opened"),
+    ]
+
+
+def test_beyond_the_budget_of_an_hour_the_rest_comes_together(make_event):
+    """Throttles: six notices an hour, then one for all others, and smoke gets through."""
+    school = a_school(member("lee"), pace=replace(PACE, storm_rooms=5))
+    for n in range(9):
+        puff(school, make_event, 310 * n, f"s{n}")
+        over(school, make_event, 310 * n + 30, 310 * n, f"s{n}")
+    puff(school, make_event, 2795, "s9", kind=EventKind.SMOKE)
+    school.run(3700)
+    opened = [h.at for h in school.heard if h.reason == "opened"]
+    assert opened == [310.0 * n for n in range(6)] + [2795.0]
+    (digest,) = [h for h in school.heard if h.reason == "digest"]
+    assert digest.at == 3600  # the first of the six is an hour old
+    notice = school.notices[-1]
+    assert len(notice.incidents) == 3
+    assert render(notice)[1].count("(over)") == 3
+
+
+def test_what_becomes_critical_while_it_waits_leaves_at_once(make_event):
+    quiet = (QuietHours(clock_hours(0, 24)),)
+    school = a_school(member("lee", quiet=quiet))
+    puff(school, make_event, 0, "s0")
+    school.run(200)
+    assert [(h.at, h.reason) for h in school.heard] == [(114, "opened")]
+
+
+def test_quiet_hours_hold_until_their_end_and_then_say_it_once(make_event):
+    """10:00 to 11:00 of the school's clock; what is over by then is one line of a digest."""
+    school = a_school(member("lee", quiet=(QuietHours(clock_hours(10, 11)),)))
+    starts_after_ten = 300  # the timeline begins at 10:00
+    for n in range(2):
+        puff(school, make_event, starts_after_ten + n, f"s{n}")
+        over(school, make_event, starts_after_ten + 30 + n, starts_after_ten + n, f"s{n}")
+    school.run(3610)
+    assert [(h.at, h.reason) for h in school.heard] == [(3600, "digest")]
+    title, body = render(school.notices[-1])
+    assert title == "2 rooms on floor 2, North: vaping likely"
+    assert body == (
+        "During your quiet hours: Room 0 vaping likely 10:04 (over);"
+        " Room 1 vaping likely 10:04 (over)"
+    )
+
+
+def test_what_somebody_took_meanwhile_is_not_told_later(make_event):
+    quiet = (QuietHours(clock_hours(10, 11)),)
+    school = a_school(member("lee", quiet=quiet), member("fox"))
+    puff(school, make_event, 10, "s0")
+    school.ack(20, "fox")
+    over(school, make_event, 60, 10, "s0")
+    school.run(3610).want(("fox", "opened", "Room 0", 10, 11))
+
+
+def test_whoever_diverts_is_passed_over_and_the_next_are_asked_at_once(make_event):
+    quiet = (QuietHours(clock_hours(10, 11), divert=True),)
+    school = a_school(member("lee", quiet=quiet), member("fox"))
+    puff(school, make_event, 10, "s0")
+    school.run(100).want(("fox", "opened", "Room 0", 10, 11))
+
+
+def test_if_all_divert_they_are_told_all_the_same(make_event):
+    quiet = (QuietHours(clock_hours(10, 11), divert=True),)
+    school = a_school(member("lee", quiet=quiet), member("fox", quiet=quiet))
+    puff(school, make_event, 10, "s0")
+    school.run(100).want(("lee", "opened", "Room 0", 10, 11), ("fox", "opened", "Room 0", 10, 11))
+
+
+@pytest.mark.parametrize(
+    ("at", "until"),
+    [("21:59", None), ("22:00", "07:00"), ("03:00", "07:00"), ("06:59", "07:00"), ("07:00", None)],
+)
+def test_quiet_hours_over_midnight_of_the_night_clocks_are_set(at, until):
+    """Chicago, 2020-03-08: 02:00 to 03:00 does not exist."""
+    zone = ZoneInfo("America/Chicago")
+    quiet = (QuietHours(ClockHours(zone, 22 * 60, 7 * 60, ALL_WEEK)),)
+    day = 7 if at > "20" else 8
+    moment = datetime(2020, 3, day, int(at[:2]), int(at[3:]), tzinfo=zone).timestamp()
+    found = quiet_until(quiet, moment)
+    shown = None if found is None else datetime.fromtimestamp(found.until, zone).strftime("%H:%M")
+    assert shown == until
+
+
+def test_the_next_channel_where_the_first_refuses(make_event):
+    first, second = "ntfy://a.example/lee", "tgram://123:abc/9"
+    school = a_school(member("lee", first, second))
+    school.down.add(channel_of(Secret(first)))
+    puff(school, make_event, 0, "s0")
+    school.run(40)
+    assert [(h.at, h.channel) for h in school.heard] == [(1, "tgram")]
+    states = school.db.execute("SELECT status FROM outbox ORDER BY id").fetchall()
+    assert [r["status"] for r in states] == ["cancelled", "sent"]
+    assert "next channel" in school.history()
+
+
+def test_the_next_channel_where_the_first_hangs(make_event):
+    """Within 15 s, though the first neither takes nor refuses."""
+    first, second = "ntfy://a.example/lee", "tgram://123:abc/9"
+    school = a_school(member("lee", first, second))
+    school.hanging.add(channel_of(Secret(first)))
+    puff(school, make_event, 0, "s0")
+    school.run(40)
+    assert [(h.at, h.channel) for h in school.heard] == [(10, "tgram")]
+
+
+def test_an_answer_before_the_second_channel_is_tried_ends_it(make_event):
+    school = a_school(member("lee", "ntfy://a.example/lee", "tgram://123:abc/9"), member("fox"))
+    school.hanging.add(channel_of(Secret("ntfy://a.example/lee")))
+    puff(school, make_event, 0, "s0")
+    school.ack(5, "fox")
+    school.run(40).want()
+
+
+def test_one_address_of_two_people_gets_it_once(make_event):
+    """Ncdedup: a shared phone rings once."""
+    shared = "ntfy://a.example/office"
+    school = a_school(member("lee", shared), member("fox", shared), first=2)
+    puff(school, make_event, 0, "s0")
+    school.run(10).want(("lee", "opened", "Room 0", 0, 1))
+
+
+def test_whoever_was_not_told_yet_comes_before_those_who_were(make_event):
+    """Prioritization: behind 300 notices for one, the first of another is sent second."""
+    school = a_school(member("lee"), member("fox"))
+    with school.transaction() as tx:
+        school.engine.on_events(tx, [make_event(school.start, "s0")], school.start)
+        incident = repository.load(tx, school.id(1))
+        teller = Teller(FLOORS, school.policy)
+        for n in range(2, 302):
+            teller.page(tx, incident, ["lee"], school.start, round_=n, calmly=False)
+        teller.page(tx, incident, ["fox"], school.start, calmly=False)
+        rows = repository.lease(
+            tx, school.start, owner="t", lease_s=60, limit=3, free=lambda _channel: 9
+        )
+    assert [row.person for row in rows] == ["lee", "fox", "lee"]
