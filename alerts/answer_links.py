@@ -16,7 +16,7 @@ from alerts.access.action_tokens import Action, issue
 if TYPE_CHECKING:
     import sqlite3
 
-    from alerts.repository import OutboxRow
+    from alerts.outbox_rows import OutboxRow
 
 __all__ = ["ANSWER_PATH", "answer_of", "with_answer_link"]
 

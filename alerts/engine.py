@@ -19,12 +19,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Protocol
 from zoneinfo import ZoneInfo
 
-from alerts import calm, escalation, level_moves, repository, silences
-from alerts.duty.roster import Ring
+from alerts import calm, escalation, level_moves, outbox_rows, repository, silences
+from alerts.audit import Forgotten, audit
 from alerts.errors import UnknownIncidentError, UnknownStaffError
 from alerts.escalation import Action
+from alerts.escalator import Escalator
+from alerts.holds import Holds
 from alerts.incidents import (
-    SYSTEM,
     AckExpired,
     Acknowledged,
     Delivered,
@@ -32,7 +33,6 @@ from alerts.incidents import (
     EndCooldown,
     Feedback,
     HandedOver,
-    Hold,
     Incident,
     NewIncident,
     Page,
@@ -53,7 +53,7 @@ from alerts.incidents import (
 from alerts.lifecycle import follows, step
 from alerts.notice import NoticeReason
 from alerts.severity import repeat_window_s
-from alerts.telling import Teller, labels_of
+from alerts.telling import Teller
 from detection.events import EventKind, EventPhase
 from storage.registry import Room
 
@@ -61,11 +61,10 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Sequence
 
-    from alerts.escalation import EscalationStep
+    from alerts.audit import Finding
     from alerts.incidents import Input, Step, Verdict
     from alerts.notice import Notice
     from alerts.policy import AlertPolicy
-    from alerts.severity import Severity
     from alerts.silences import Silence
     from detection.events import Event
     from storage.registry import Registry
@@ -145,6 +144,8 @@ class AlertEngine:
         self._rules = Rules(policy.quiet_s, policy.silent_s, policy.cooldown_s)
         self._zone = ZoneInfo(policy.zone)
         self._teller = Teller(registry, policy)
+        self._holds = Holds(registry, policy)
+        self._escalator = Escalator(registry, policy, self._teller, self._holds)
 
     def on_events(
         self, tx: sqlite3.Connection, events: Iterable[Event], now: float
@@ -175,7 +176,10 @@ class AlertEngine:
         """Resolve what has gone quiet, tell what outlasted its hold, ask the next people."""
         records = self._settle(tx, now, now)
         while (due := escalation.first_due(tx, now)) is not None:
-            records += self._take_step(tx, due, now)
+            incident = self._load(tx, due.incident)
+            if due.action is Action.REOPEN:
+                incident, _ = self._apply(tx, incident, AckExpired(now), now)
+            self._escalator.run(tx, incident, due, now)
         self._teller.flush(tx, now)
         return records
 
@@ -282,7 +286,9 @@ class AlertEngine:
                 self._hear(tx, incident_id, Delivered(told.person, told.channel, now), now)
         else:
             incident = self._load(tx, told.incident)
-            self._note(tx, incident, now, "notified", f"{reason}: {told.person} by {told.channel}")
+            repository.note(
+                tx, incident.id, now, "notified", f"{reason}: {told.person} by {told.channel}"
+            )
 
     def fall_back(self, tx: sqlite3.Connection, row_id: int, now: float) -> None:
         """Tell the person of a row of the outbox on their next channel, if they have one."""
@@ -290,16 +296,32 @@ class AlertEngine:
 
     def fall_back_due(self, tx: sqlite3.Connection, now: float) -> None:
         """Do so for every row whose channel has had its time."""
-        for row_id in repository.fallbacks_due(tx, now):
+        for row_id in outbox_rows.fallbacks_due(tx, now):
             self._teller.fall_back(tx, row_id, now)
 
     def undeliverable(self, tx: sqlite3.Connection, incident_id: str, now: float) -> None:
         """Ask the next people now if a notice was given up and nobody else hears of it."""
-        following = escalation.next_of(tx, incident_id)
-        if following is None or following.action is not Action.TELL:
-            return
-        if not repository.is_on_its_way(tx, incident_id):
-            escalation.shift(tx, incident_id, min(now - following.due_at, 0.0))
+        self._escalator.undeliverable(tx, incident_id, now)
+
+    def audit(self, tx: sqlite3.Connection, now: float) -> list[Finding]:
+        """Look whether anything was forgotten, and let incidents go on that were.
+
+        Returns
+        -------
+        list of Finding
+            What was found; what is late only a running service mends.
+        """
+        found = audit(tx, now)
+        for finding in found:
+            if finding.what not in (Forgotten.NO_STEP, Forgotten.NO_REMINDER):
+                continue
+            incident = self._load(tx, finding.subject)
+            repository.note(tx, incident.id, now, "auditor", finding.what.value)
+            if finding.what is Forgotten.NO_STEP:
+                self._escalator.begin(tx, incident, now)
+            else:
+                self._escalator.await_word(tx, incident, now)
+        return found
 
     def add_silence(
         self,
@@ -366,118 +388,9 @@ class AlertEngine:
         self, tx: sqlite3.Connection, incident: Incident, at: float, now: float
     ) -> list[AlertRecord]:
         held = incident.held_until is not None
-        hold = self._hold(tx, incident, incident.severity_at(at), at) if held else None
+        hold = self._holds.of(tx, incident, incident.severity_at(at), at) if held else None
         _, records = self._apply(tx, incident, Tick(at, hold), now)
         return records
-
-    def _take_step(
-        self, tx: sqlite3.Connection, due: EscalationStep, now: float
-    ) -> list[AlertRecord]:
-        """Run a step that is due; those behind it keep their distance."""
-        incident = self._load(tx, due.incident)
-        escalation.shift(tx, incident.id, now - due.due_at)
-        if due.action is Action.TELL:
-            muted = self._muted(tx, incident, now)
-            if muted is not None:
-                escalation.shift(tx, incident.id, muted.until - now)
-                return []
-            self._tell_ring(tx, incident, due, now)
-        elif due.action is Action.END:
-            escalation.finish(tx, due, now, "nobody answered")
-            self._note(tx, incident, now, "nobody answered", "everybody was told")
-        elif due.action is Action.REMIND:
-            escalation.finish(tx, due, now, "reminded")
-            self._remind(tx, incident, now)
-        else:
-            escalation.finish(tx, due, now, "no word")
-            return self._reopen(tx, incident, now)
-        return []
-
-    def _tell_ring(
-        self, tx: sqlite3.Connection, incident: Incident, due: EscalationStep, now: float
-    ) -> None:
-        people = [candidate.person for candidate in due.ring.people]
-        waited = "" if due.seq == 1 else "Nobody has answered yet."
-        heard = self._teller.page(tx, incident, people, now, round_=due.round, note=waited)
-        following = escalation.next_of(tx, incident.id, after=due.seq)
-        last = following is None or following.action is not Action.TELL
-        if not heard and last and self._unheard_of(tx, incident):
-            # everybody is away by their own wish: that never swallows an incident
-            everyone = [c.person for ring in escalation.chain(tx, incident.id) for c in ring.people]
-            heard = self._teller.page(tx, incident, everyone, now, note=waited, calmly=False)
-        escalation.finish(tx, due, now, f"{heard} told")
-        if heard:
-            what = "paged" if due.seq == 1 else "escalated"
-            reasons = "; ".join(f"{c.person} ({c.why})" for c in due.ring.people)
-            self._note(tx, incident, now, what, f"{due.ring.name}: {reasons}")
-            return
-        if due.ring.people:
-            self._note(tx, incident, now, "nobody told now", due.ring.name)
-        if following is not None and not last and following.round == due.round:
-            escalation.shift(tx, incident.id, now - following.due_at)
-
-    def _remind(self, tx: sqlite3.Connection, incident: Incident, now: float) -> None:
-        pace = self.policy.pace
-        minutes = round(pace.acknowledged_for_s / 60), round(pace.reminded_for_s / 60)
-        note = (
-            f"No word for {minutes[0]} min: what did you find?"
-            f" In {minutes[1]} min others are told again."
-        )
-        count = self._teller.remind(tx, incident, now, note)
-        self._note(tx, incident, now, "reminded" if count else "nobody to remind", "")
-
-    def _reopen(self, tx: sqlite3.Connection, incident: Incident, now: float) -> list[AlertRecord]:
-        incident, records = self._apply(tx, incident, AckExpired(now), now)
-        rings = escalation.chain(tx, incident.id) or self._rings(incident, now)
-        self._begin(tx, incident, rings, now)
-        return records
-
-    def _begin(
-        self, tx: sqlite3.Connection, incident: Incident, rings: Sequence[Ring], now: float
-    ) -> None:
-        """Write the chain down and tell the first ring."""
-        rings = rings or (Ring("nobody", ()),)
-        seq, round_ = escalation.last_round(tx, incident.id)
-        steps = escalation.plan(
-            incident.id,
-            rings,
-            incident.severity,
-            now,
-            self.policy.pace,
-            seq=seq + 1,
-            first_round=round_ + 1,
-        )
-        escalation.add(tx, steps)
-        while (due := escalation.next_of(tx, incident.id)) is not None and due.due_at <= now:
-            self._take_step(tx, due, now)
-        if self._unheard_of(tx, incident):
-            self._note(tx, incident, now, "nobody to tell", "nobody has a channel")
-
-    @staticmethod
-    def _unheard_of(tx: sqlite3.Connection, incident: Incident) -> bool:
-        return not repository.has_notices(tx, incident.id) and not calm.waits(tx, incident.id)
-
-    def _rings(self, incident: Incident, now: float) -> tuple[Ring, ...]:
-        return self.policy.rings(labels_of(incident, self.registry), now)
-
-    def _hold(
-        self, tx: sqlite3.Connection, incident: Incident, severity: Severity, at: float
-    ) -> Hold | None:
-        """Return what keeps an incident from being told at a moment; None if nothing does."""
-        muted = self._muted(tx, incident, at)
-        if muted is not None:
-            return muted
-        cooldown = repository.cooldown(tx, incident.kind, incident.room)
-        if cooldown is None or cooldown[0] <= at or severity.rank > cooldown[1].rank:
-            return None
-        return Hold(cooldown[0], "cooldown", "cooldown after the last notice")
-
-    def _muted(self, tx: sqlite3.Connection, incident: Incident, at: float) -> Hold | None:
-        labels = labels_of(incident, self.registry)
-        silence = silences.muting(tx, labels, at)
-        if silence is None:
-            return None
-        return Hold(silence.ends_at, silence.key, f"{silence.key} by {silence.owner}")
 
     def _room(self, event: Event) -> Room | None:
         """Where it happened; an outage of several sensors is a place of its own."""
@@ -531,14 +444,14 @@ class AlertEngine:
         """Join what is open, or open; with what keeps that from being told."""
         if incident is not None:
             untold = incident.status is Status.OPEN and not incident.paged
-            hold = self._hold(tx, incident, incident.severity_at(at), at) if untold else None
+            hold = self._holds.of(tx, incident, incident.severity_at(at), at) if untold else None
             return Detected(event, at, None, hold)
         since = at - repeat_window_s(event.kind)
         new = NewIncident(
             self._new_id(tx, at), room.id, repository.repeats(tx, event.kind, room.id, since)
         )
         opened = step(None, Detected(event, at, new), self._rules).incident
-        return Detected(event, at, new, self._hold(tx, opened, opened.severity, at))
+        return Detected(event, at, new, self._holds.of(tx, opened, opened.severity, at))
 
     def _store(
         self,
@@ -585,12 +498,12 @@ class AlertEngine:
                 case Stop():
                     escalation.stop(tx, incident.id, effect.why, effect.at)
                     if effect.unsent:
-                        repository.cancel_unsent(tx, incident.id, effect.why, effect.at)
+                        outbox_rows.cancel_unsent(tx, incident.id, effect.why, effect.at)
                         calm.cancel(tx, incident.id, effect.at)
                 case Risen():
                     teller.page_held(tx, incident, effect.at)
                 case TimeAcknowledgement():
-                    self._time_acknowledgement(tx, incident, effect.at)
+                    self._escalator.await_word(tx, incident, effect.at)
                 case TellHandedOver():
                     teller.hand_over(tx, incident, effect.by, effect.at)
                 case TellTaken() | TellWithdrawn() | TellRecovered():
@@ -618,21 +531,8 @@ class AlertEngine:
         if self.replay:
             self._apply(tx, incident, Delivered(_REPLAY, _REPLAY, page.at), now)
         else:
-            self._begin(tx, incident, self._rings(incident, now), now)
+            self._escalator.begin(tx, incident, now)
         return record
-
-    def _time_acknowledgement(self, tx: sqlite3.Connection, incident: Incident, at: float) -> None:
-        seq, round_ = escalation.last_round(tx, incident.id)
-        steps = escalation.after_acknowledgement(
-            incident.id, at, self.policy.pace, seq=seq + 1, round_=round_
-        )
-        escalation.add(tx, steps)
-
-    @staticmethod
-    def _note(
-        tx: sqlite3.Connection, incident: Incident, at: float, what: str, detail: str
-    ) -> None:
-        repository.add_history(tx, incident.id, Record(at, SYSTEM, what, detail))
 
 
 def _said_at(event: Event, now: float) -> float:

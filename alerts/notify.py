@@ -457,13 +457,16 @@ def _translated(messages: Iterable[str]) -> NotifyError:
     """Read the outcome out of apprise's own log lines; keeps none of their text."""
     status = 0
     retry_after: float | None = None
+    timed_out = False
     for message in messages:
+        timed_out = timed_out or "timed out" in message
         if found := _STATUS.search(message):
             status = int(found[1])
         if found := _RETRY_AFTER.search(message):
             retry_after = min(float(found[1]), _MAX_RETRY_AFTER_S)
     if not status:
-        return TransientNotifyError(NotifyReason.CONNECTION, "no answer")
+        reason = NotifyReason.TIMEOUT if timed_out else NotifyReason.CONNECTION
+        return TransientNotifyError(reason, "no answer")
     detail = f"HTTP {status}"
     if status == 429:
         return TransientNotifyError(NotifyReason.RATE_LIMITED, detail, retry_after_s=retry_after)

@@ -28,7 +28,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
-from alerts import repository
+from alerts import outbox_rows, repository
 from alerts.clock_step import ClockSteps
 from alerts.errors import NotifyError, NotifyReason, PermanentNotifyError, TransientNotifyError
 from alerts.incidents import Record, Status
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from alerts.engine import AlertEngine
     from alerts.notify import Notifier
-    from alerts.repository import OutboxRow
+    from alerts.outbox_rows import OutboxRow
     from alerts.secrets import Secret
 
     Personal = Callable[[sqlite3.Connection, OutboxRow, float], OutboxRow]
@@ -354,18 +354,18 @@ class OutboxPump:
 
     def _release(self) -> None:
         with sqlite.transaction(self._db) as tx:
-            repository.release_leases(tx, self._owner, self._clock())
+            outbox_rows.release_leases(tx, self._owner, self._clock())
 
     def _lease(self, room: int) -> tuple[list[OutboxRow], float | None]:
         full = (name for name, n in self._in_flight.items() if n >= self._settings.per_channel)
         busy = self._notifier.busy_channels().union(full)
         now = self._clock()
-        deadline = repository.next_outbox_deadline(self._db, busy)
+        deadline = outbox_rows.next_outbox_deadline(self._db, busy)
         if deadline is None or deadline > now:
             return [], deadline
         with sqlite.transaction(self._db) as tx:
             self._engine.fall_back_due(tx, now)
-            rows = repository.lease(
+            rows = outbox_rows.lease(
                 tx,
                 now,
                 owner=self._owner,
@@ -381,7 +381,7 @@ class OutboxPump:
         now = self._clock()
         with sqlite.transaction(self._db) as tx:
             if error is None:
-                if repository.sent(tx, row, now):
+                if outbox_rows.sent(tx, row, now):
                     self._engine.delivered(tx, row, now)
                 return True
             unwanted = self._unwanted(tx, row)
@@ -392,7 +392,7 @@ class OutboxPump:
                     row.attempt, self._settings, self._rng.uniform, error.retry_after_s
                 )
                 if time.monotonic() + wait <= self._expiry[row.id]:
-                    repository.retry(
+                    outbox_rows.retry(
                         tx,
                         row,
                         now,
@@ -402,7 +402,7 @@ class OutboxPump:
                         retry_after_s=error.retry_after_s,
                     )
                     return False
-            repository.fail(tx, row, now, reason=error.reason, detail=error.detail)
+            outbox_rows.fail(tx, row, now, reason=error.reason, detail=error.detail)
             detail = f"{row.person} by {row.channel}: {error.reason}"
             record = Record(now, "plumewatch", "notice failed", detail)
             repository.add_history(tx, row.incident, record)

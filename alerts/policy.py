@@ -14,7 +14,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from alerts.duty.roster import Receiver, Roster
 from alerts.errors import PolicyError
 from alerts.pace import Pace
-from alerts.routing.matchers import Matcher, MatchOp
+from alerts.routing.matchers import Matcher, MatchOp, all_match
+from alerts.routing.muting import InhibitRule
 from alerts.routing.tree import Route
 from alerts.secrets import Secret
 from detection.events import EventKind
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "BUILT_IN_INHIBITIONS",
     "BUILT_IN_ROUTES",
     "FACILITIES",
     "PAGED",
@@ -70,6 +72,15 @@ BUILT_IN_ROUTES: Final = Route(
     routes=(Route(FACILITIES, (Matcher("kind", MatchOp.REGEX, "|".join(_OF_THE_BUILDING)),)),),
 )
 """Who hears of what unless a school writes its own routes."""
+
+BUILT_IN_INHIBITIONS: Final = (
+    InhibitRule(
+        source=(Matcher("kind", MatchOp.EQUAL, EventKind.OFFLINE),),
+        target=(Matcher("kind", MatchOp.EQUAL, EventKind.SENSOR_FAULT),),
+        equal=("sensor",),
+    ),
+)
+"""A sensor that is silent is not said to be broken as well."""
 
 
 def target_id(target: Secret) -> str:
@@ -141,6 +152,8 @@ class AlertPolicy:
         Where staff reach the staff page, without a trailing slash; empty leaves links out.
     pace : Pace
         How fast the next people are asked.
+    inhibit : tuple of InhibitRule
+        Incidents that explain others, so that those are not told meanwhile.
 
     Raises
     ------
@@ -160,6 +173,7 @@ class AlertPolicy:
     zone: str = "UTC"
     page_url: str = ""
     pace: Pace = field(default_factory=Pace)
+    inhibit: tuple[InhibitRule, ...] = BUILT_IN_INHIBITIONS
 
     def __post_init__(self) -> None:
         """Check everything and report all of it."""
@@ -191,6 +205,11 @@ class AlertPolicy:
         if self.page_url.endswith("/"):
             faults.append(f"page_url: {self.page_url!r} must not end with a slash")
         faults += self.pace.faults()
+        faults += [
+            f"inhibit: rule {number} lets tamper mute vape or smoke, which nothing may"
+            for number, rule in enumerate(self.inhibit, 1)
+            if _tamper_mutes(rule)
+        ]
         if faults:
             raise PolicyError("\n".join(faults))
 
@@ -224,6 +243,16 @@ class AlertPolicy:
                     if target_id(secret) == target:
                         return secret
         return None
+
+
+def _tamper_mutes(rule: InhibitRule) -> bool:
+    """Whether whoever covers a sensor could keep its room quiet."""
+
+    def may(matchers: tuple[Matcher, ...], kind: EventKind) -> bool:
+        return all_match((m for m in matchers if m.name == "kind"), {"kind": kind.value})
+
+    air = (EventKind.VAPE, EventKind.SMOKE)
+    return may(rule.source, EventKind.TAMPER) and any(may(rule.target, kind) for kind in air)
 
 
 def role_receivers(people: Iterable[tuple[str, str]]) -> dict[str, Receiver]:

@@ -228,6 +228,7 @@ CREATE INDEX silence_end ON silence (ends_at);
 _V4: Final = """
 ALTER TABLE outbox ADD COLUMN fallback_at REAL;
 CREATE INDEX outbox_fallback ON outbox (fallback_at) WHERE fallback_at IS NOT NULL;
+DROP INDEX incident_unanswered;
 CREATE INDEX outbox_person ON outbox (person, created_at);
 
 CREATE TABLE held_notice (

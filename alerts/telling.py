@@ -10,9 +10,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from alerts import calm, escalation, repository
+from alerts import calm, escalation, outbox_rows, repository
 from alerts.calm import Cause
-from alerts.incidents import SYSTEM, Record
 from alerts.notice import KIND_WORDS, Notice, NoticeReason, Priority, clock_text
 from alerts.policy import channel_of, target_id
 from alerts.routing.labels import incident_labels
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from alerts.calm import Held
     from alerts.incidents import Incident
     from alerts.policy import AlertPolicy, StaffMember
+    from alerts.repository import Running
     from storage.registry import Registry
 
 __all__ = ["Teller", "labels_of", "place_of"]
@@ -42,7 +42,7 @@ _LOUDNESS: Final = {
 }
 
 
-def labels_of(incident: Incident, registry: Registry) -> dict[str, str]:
+def labels_of(incident: Incident | Running, registry: Registry) -> dict[str, str]:
     """Labels by which an incident is routed and silenced."""
     return incident_labels(
         place_of(registry, incident.room),
@@ -214,7 +214,7 @@ class Teller:
 
     def fall_back(self, tx: sqlite3.Connection, row_id: int, now: float) -> None:
         """Tell the person of a row of the outbox on their next channel, if they have one."""
-        found = repository.take_fallback(tx, row_id)
+        found = outbox_rows.take_fallback(tx, row_id)
         member = None if found is None else self._policy.member(found.person)
         if found is None or member is None:
             return
@@ -225,8 +225,7 @@ class Teller:
         occasion, notice = found.occasion, found.notice
         if self._put(tx, notice, member, place, now, occasion, expires_at=found.expires_at):
             detail = f"{member.id}: {found.channel}, then {channel_of(member.targets[place])}"
-            record = Record(now, SYSTEM, "next channel", detail)
-            repository.add_history(tx, notice.incident, record)
+            repository.note(tx, notice.incident, now, "next channel", detail)
 
     def hand_over(self, tx: sqlite3.Connection, incident: Incident, by: str, at: float) -> bool:
         """Tell whoever has it now that it was handed over by somebody."""
@@ -267,13 +266,13 @@ class Teller:
         if reason is NoticeReason.TAKEN:
             by = self._policy.name_of(incident.acknowledged_by)
             occasion = str(escalation.last_round(tx, incident.id)[0])  # grows each time it is taken
-        told = repository.told(tx, incident.id)
+        told = outbox_rows.told(tx, incident.id)
         notice = self._notice(tx, incident, reason, by=by)
         for person, target, channel in told:
             has_it = by and by == self._policy.name_of(person)
             if has_it or (only and person != only):
                 continue
-            repository.add_notice(
+            outbox_rows.add_notice(
                 tx,
                 notice,
                 person=person,
@@ -295,7 +294,7 @@ class Teller:
         """Tell a person on their first channel; whether they will hear of it."""
         if member is None or not member.targets:
             return False
-        if repository.shares_target(tx, notice, member.id, target_id(member.targets[0])):
+        if outbox_rows.shares_target(tx, notice, member.id, target_id(member.targets[0])):
             return True
         expires_at = at + self._policy.expire_s
         return self._put(tx, notice, member, 0, at, occasion, expires_at=expires_at)
@@ -313,7 +312,7 @@ class Teller:
     ) -> bool:
         target = member.targets[place]
         further = place + 1 < len(member.targets)
-        return repository.add_notice(
+        return outbox_rows.add_notice(
             tx,
             notice,
             person=member.id,

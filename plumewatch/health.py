@@ -349,6 +349,9 @@ class Health:
         yield _total("events", "Events of the detector.", self._counters.events)
         yield _total("alerts", "Alerts.", self._counters.alerts)
         tried = [({"outcome": k}, float(n)) for k, n in sorted(self._latencies.deliveries.items())]
+        forgotten = [({"what": k}, float(n)) for k, n in sorted(self._counters.forgotten.items())]
+        said = "Incidents and notices that the auditor found forgotten."
+        yield Family("plumewatch_forgotten_total", "counter", said, forgotten)
         said = "Attempts to deliver a notice."
         yield Family("plumewatch_deliveries_total", "counter", said, tried)
         said = "From the receipt of the deciding reading, at most, to the first delivered notice."

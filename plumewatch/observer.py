@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,8 @@ class Counters:
         When a reading was last stored while the detector had no other to do, Unix seconds.
     beat : float
         When the detector last gave a sign, monotonic seconds.
+    forgotten : Counter of str
+        What the auditor found, by what it is.
     """
 
     started: float
@@ -53,5 +55,6 @@ class Counters:
     samples_dropped: int = 0
     events: int = 0
     alerts: int = 0
+    forgotten: Counter[str] = field(default_factory=Counter)
     failing: dict[str, str] = field(default_factory=dict)
     latency_s: deque[float] = field(default_factory=lambda: deque(maxlen=1000))

@@ -33,6 +33,7 @@ from ingest.errors import BrokerError
 from ingest.mqtt import MqttSource
 from ingest.pipeline import Intake
 from ingest.validation import may_alert
+from plumewatch.auditor import Auditor
 from plumewatch.check import warn_of_silence
 from plumewatch.data_folder import (
     StandbyEndedError,
@@ -107,6 +108,7 @@ _ENDED_FIRST: Final = (
     "series records",
     "housekeeping",
     "memory",
+    "auditor",
 )
 _DEDUPE_WINDOW: Final = 512
 """Above the broker's window (`max_inflight_messages`): all of it may come again after a crash."""
@@ -256,6 +258,13 @@ class Service:
             config.alerts.allow_private_targets,
         )
         self.house = Housekeeping(self, self._until_stored, clock)
+        self.auditor = Auditor(
+            self.engine,
+            clock,
+            self.counters.forgotten,
+            partial(self._until_stored, "audit", self._decided),
+            self._on_change,
+        )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set.
@@ -330,6 +339,7 @@ class Service:
                         ("lease", hold_lease(self._lease, self.paths.root)),
                         ("watchdog", self.watchdog.run()),
                         ("memory", self._stand_by_in_memory(pump)),
+                        ("auditor", self._audit()),
                     )
                 }
                 await stop.wait()
@@ -545,6 +555,11 @@ class Service:
             if self.counters.failing.pop(what, None) is not None:
                 log.warning("%s: the disk takes part again", what)
             return done
+
+    async def _audit(self) -> None:
+        await self._opened()
+        if self._state is not None:
+            await self.auditor.run(self._state)
 
     async def _keep_house(self) -> None:
         if self._state is not None:

@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
-from alerts import repository, schema
+from alerts import outbox_rows, schema
 from alerts.engine import AlertEngine
 from alerts.errors import UnknownIncidentError
 from alerts.incidents import Verdict
@@ -100,13 +100,13 @@ class IncidentMachine(RuleBasedStateMachine):
     @rule(count=st.integers(1, 3), ok=st.booleans())
     def pump(self, count, ok):
         with sqlite.transaction(self.db) as tx:
-            rows = repository.lease(
+            rows = outbox_rows.lease(
                 tx, self.now, owner="m", lease_s=60, limit=count, free=lambda _channel: 9
             )
             for row in rows:
                 if not ok:
-                    repository.fail(tx, row, self.now, reason="refused", detail="")
-                elif repository.sent(tx, row, self.now):
+                    outbox_rows.fail(tx, row, self.now, reason="refused", detail="")
+                elif outbox_rows.sent(tx, row, self.now):
                     self.engine.delivered(tx, row, self.now)
 
     @rule(number=st.integers(1, 3), verdict=st.sampled_from([None, *Verdict]))

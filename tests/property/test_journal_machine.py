@@ -22,7 +22,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from alerts import repository, schema
+from alerts import outbox_rows, repository, schema
 from alerts.engine import AlertEngine
 from alerts.incidents import Status
 from alerts.policy import AlertPolicy, StaffMember
@@ -84,7 +84,7 @@ class JournalMachine(RuleBasedStateMachine):
         self.watch = Watch(self.state, self.engine, may_alert)
         self.watch.open(self.journal.read)
         with transaction(self.state) as tx:  # as the pump does at its start
-            repository.release_leases(tx, "the next pump", self.now())
+            outbox_rows.release_leases(tx, "the next pump", self.now())
 
     def now(self):
         return START + self.clock
@@ -211,7 +211,7 @@ class JournalMachine(RuleBasedStateMachine):
         """Lease one notice, send it, mark it; or crash between two of these."""
         self.clock += 100
         with transaction(self.state) as tx:
-            rows = repository.lease(
+            rows = outbox_rows.lease(
                 tx, self.now(), owner="pump", lease_s=60, limit=1, free=lambda _: 9
             )
         if not rows:
@@ -228,7 +228,7 @@ class JournalMachine(RuleBasedStateMachine):
             self.crash()
             return
         with transaction(self.state) as tx:
-            assert repository.sent(tx, row, self.now())
+            assert outbox_rows.sent(tx, row, self.now())
             self.engine.delivered(tx, row, self.now())
         self.notices[row.incident] = "sent"
 

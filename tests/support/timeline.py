@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from alerts import repository, schema
+from alerts import outbox_rows, schema
 from alerts.engine import AlertEngine
 from storage import sqlite
 
@@ -100,7 +100,7 @@ class Timeline:
     def _send(self, now):
         with sqlite.transaction(self.db) as tx:
             self.engine.fall_back_due(tx, now)
-            rows = repository.lease(
+            rows = outbox_rows.lease(
                 tx, now, owner="t", lease_s=60, limit=1000, free=lambda _channel: 1000
             )
             for row in rows:
@@ -115,11 +115,11 @@ class Timeline:
             return
         if row.channel in self.down:
             self.engine.fall_back(tx, row.id, now)
-            repository.retry(
+            outbox_rows.retry(
                 tx, row, now, due_at=now + 5, reason="connection", detail="", retry_after_s=None
             )
             return
-        if repository.sent(tx, row, now):
+        if outbox_rows.sent(tx, row, now):
             self.heard.append(
                 Heard(self.now, row.person, row.notice.reason.value, row.notice.room, row.channel)
             )

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from alerts import repository
+from alerts import outbox_rows, repository
 from alerts.calm import QuietHours, quiet_until
 from alerts.duty.roster import Receiver, Roster
 from alerts.duty.shifts import ClockHours
@@ -225,7 +225,7 @@ def test_whoever_was_not_told_yet_comes_before_those_who_were(make_event):
         for n in range(2, 302):
             teller.page(tx, incident, ["lee"], school.start, round_=n, calmly=False)
         teller.page(tx, incident, ["fox"], school.start, calmly=False)
-        rows = repository.lease(
+        rows = outbox_rows.lease(
             tx, school.start, owner="t", lease_s=60, limit=3, free=lambda _channel: 9
         )
     assert [row.person for row in rows] == ["lee", "fox", "lee"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import msgspec
 import pytest
 
-from alerts import repository, schema
+from alerts import outbox_rows, repository, schema
 from alerts.engine import AlertEngine
 from alerts.errors import FeedbackError, UnknownIncidentError
 from alerts.incidents import Incident, Status, Verdict
@@ -47,10 +47,10 @@ def history(tx, incident):
 
 def deliver(tx, engine, now):
     """Mark every waiting notice as sent, as the pump does."""
-    for row in repository.lease(
+    for row in outbox_rows.lease(
         tx, now, owner="t", lease_s=60, limit=100, free=lambda _channel: 100
     ):
-        if repository.sent(tx, row, now):
+        if outbox_rows.sent(tx, row, now):
             engine.delivered(tx, row, now)
 
 
@@ -248,9 +248,9 @@ def test_one_of_two_withdrawn_leaves_the_incident(tx, engine, make_event):
 
 def test_delivery_that_crosses_a_withdrawal_is_followed_by_the_word(tx, engine, make_event):
     (record,) = engine.on_events(tx, [make_event()], 1000.0)
-    (row,) = repository.lease(tx, 1000.0, owner="t", lease_s=60, limit=9, free=lambda _: 9)
+    (row,) = outbox_rows.lease(tx, 1000.0, owner="t", lease_s=60, limit=9, free=lambda _: 9)
     engine.on_events(tx, [make_event(phase=EventPhase.WITHDRAWN)], 1002.0)
-    assert repository.sent(tx, row, 1003.0)
+    assert outbox_rows.sent(tx, row, 1003.0)
     engine.delivered(tx, row, 1003.0)
     assert rows(tx, "SELECT reason, status FROM outbox ORDER BY id") == [
         ("opened", "sent"),

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from alerts import repository
+from alerts import outbox_rows
 from alerts.engine import AlertEngine
 from alerts.memory_state import apply_changes, copy_state, take_changes
 from ingest.pipeline import IntakeConfig
@@ -36,9 +36,9 @@ def decide(engine, connection, *events, now=1000.0):
 def send_all(engine, connection, now):
     """Lease and mark as the pump does; return how many notices it was."""
     with sqlite.transaction(connection) as tx:
-        rows = repository.lease(tx, now, owner="m", lease_s=60, limit=99, free=lambda _: 99)
+        rows = outbox_rows.lease(tx, now, owner="m", lease_s=60, limit=99, free=lambda _: 99)
         for row in rows:
-            assert repository.sent(tx, row, now)
+            assert outbox_rows.sent(tx, row, now)
             engine.delivered(tx, row, now)
     return len(rows)
 

@@ -7,7 +7,7 @@ import sqlite3
 
 import pytest
 
-from alerts import repository
+from alerts import outbox_rows, repository
 from alerts.engine import AlertEngine
 from alerts.memory_state import apply_changes, copy_state, settle_changes, take_changes
 from storage import sqlite, state
@@ -68,8 +68,8 @@ def test_marks_made_after_the_first_carrying_follow(disk, engine, make_event):
     decide(engine, memory, make_event())
     carry(memory, disk)
     with sqlite.transaction(memory) as tx:
-        (row, *_) = repository.lease(tx, 1001.0, owner="m", lease_s=60, limit=9, free=lambda _: 9)
-        assert repository.sent(tx, row, 1002.0)
+        (row, *_) = outbox_rows.lease(tx, 1001.0, owner="m", lease_s=60, limit=9, free=lambda _: 9)
+        assert outbox_rows.sent(tx, row, 1002.0)
         engine.delivered(tx, row, 1002.0)
     assert carry(memory, disk) == 0
     assert everything(disk) == everything(memory)
@@ -114,7 +114,7 @@ def test_a_disk_that_refuses_keeps_nothing_and_can_be_asked_again(disk, engine, 
 def test_notices_in_flight_are_left_to_who_sends_them(disk, engine, make_event):
     decide(engine, disk, make_event())
     with sqlite.transaction(disk) as tx:
-        assert repository.lease(tx, 1001.0, owner="d", lease_s=60, limit=1, free=lambda _: 9)
+        assert outbox_rows.lease(tx, 1001.0, owner="d", lease_s=60, limit=1, free=lambda _: 9)
     memory = copy_state(disk)
     assert len(everything(memory)["outbox"]) == len(everything(disk)["outbox"]) - 1
     assert take_changes(memory) == []

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from alerts import repository, schema, series_due
+from alerts import outbox_rows, schema, series_due
 from alerts.engine import AlertEngine
 from alerts.incidents import Verdict
 from alerts.watch import Watch
@@ -108,9 +108,9 @@ def test_an_incident_from_alert_to_feedback(db, due, engine, series, make_event)
     assert not {"notified_s", "acknowledged_s", "resolved_s", "verdict"} & opened.fields.keys()
 
     with transaction(db) as tx:  # delivered after 2 s, taken after 50 s, a false alarm
-        rows = repository.lease(tx, NOW + 1, owner="p", lease_s=30, limit=10, free=lambda _: 9)
+        rows = outbox_rows.lease(tx, NOW + 1, owner="p", lease_s=30, limit=10, free=lambda _: 9)
         for row in rows:
-            repository.sent(tx, row, NOW + 2)
+            outbox_rows.sent(tx, row, NOW + 2)
             engine.delivered(tx, row, NOW + 2)
         engine.acknowledge(tx, alert.incident, "ap", NOW + 50)
         engine.feedback(tx, alert.incident, "ap", Verdict.FALSE_ALARM, NOW + 60, cause="steam")

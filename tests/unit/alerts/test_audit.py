@@ -1,0 +1,69 @@
+"""What the auditor finds, what it mends, and what it costs."""
+
+from __future__ import annotations
+
+import pytest
+
+from alerts import audit
+from alerts.audit import Finding, Forgotten
+from alerts.engine import AlertEngine
+from detection.events import EventKind, EventPhase
+
+
+@pytest.fixture
+def engine(registry, policy):
+    return AlertEngine(registry, policy)
+
+
+def test_nothing_is_found_where_all_is_well(tx, engine, make_event):
+    """Told, taken, held, silenced, over: each in its own way."""
+    events = [make_event(), make_event(sensor="s3"), make_event(kind=EventKind.SMOKE)]
+    taken, over, _ = engine.on_events(tx, events, 1000.0)
+    engine.acknowledge(tx, taken.incident, "ap", 1001.0)
+    engine.resolve(tx, over.incident, "ap", 1001.0)
+    assert engine.audit(tx, 1030.0) == []
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_an_incident_without_a_future_gets_one(tx, engine, make_event, answered):
+    (record,) = engine.on_events(tx, [make_event()], 1000.0)
+    if answered:
+        engine.acknowledge(tx, record.incident, "ap", 1001.0)
+    tx.execute("DELETE FROM escalation_step")
+    what = Forgotten.NO_REMINDER if answered else Forgotten.NO_STEP
+    assert engine.audit(tx, 1030.0) == [Finding(what, record.incident)]
+    assert engine.audit(tx, 1060.0) == []
+    steps = [r["action"] for r in tx.execute("SELECT action FROM escalation_step ORDER BY seq")]
+    assert steps == (["remind", "reopen"] if answered else ["tell", "tell", "tell", "end"])
+    history = tx.execute("SELECT detail FROM incident_history WHERE what = 'auditor'").fetchall()
+    assert [r["detail"] for r in history] == [what.value]
+
+
+def test_a_logged_end_is_an_end(tx, engine, make_event):
+    kind = EventKind.OFFLINE
+    engine.on_events(tx, [make_event(kind=kind, confidence=1.0)], 1000.0)
+    engine.on_time(tx, 5000.0)
+    tx.execute("UPDATE outbox SET status = 'sent'")
+    assert tx.execute("SELECT status FROM incident").fetchone()["status"] == "open"
+    assert engine.audit(tx, 5030.0) == []
+
+
+def test_what_is_late_is_named(tx, engine, make_event):
+    (record,) = engine.on_events(tx, [make_event()], 1000.0)
+    found = engine.audit(tx, 1000.0 + 700)
+    assert found == [
+        Finding(Forgotten.LATE_NOTICE, "1"),
+        Finding(Forgotten.LATE_STEP, record.incident),
+    ]
+    assert engine.audit(tx, 1000.0 + 60) == []
+
+
+def test_the_queries_read_indexes_of_what_is_open(tx, engine, make_event):
+    """Whatever the history holds, none of them walks through it."""
+    engine.on_events(tx, [make_event()], 1000.0)
+    over = make_event(1000.0, phase=EventPhase.ENDED, end=1010.0)
+    engine.on_events(tx, [over], 1010.0)
+    for query in audit.QUERIES.values():
+        plan = [r["detail"] for r in tx.execute("EXPLAIN QUERY PLAN " + query, {"late": 0.0})]
+        walks = [line for line in plan if line.startswith("SCAN") and "USING" not in line]
+        assert not walks, (query, plan)
