@@ -176,6 +176,19 @@ def restore(
     )
 
 
+@app.command("timeline")
+def show_timeline(
+    config: ConfigOption = Path("plumewatch.toml"),
+    room: Annotated[str, typer.Option("--room", help="Id of a room; the first one if empty.")] = "",
+    kind: Annotated[str, typer.Option("--kind", help="What is detected there.")] = "vape",
+    at: Annotated[str, typer.Option("--at", help="Local time, 2026-09-07T10:05.")] = "",
+) -> None:
+    """Print who would be told when after an alert, and what keeps notices few."""
+    from plumewatch.timeline_command import run_timeline  # noqa: PLC0415
+
+    raise typer.Exit(run_timeline(config, sys.stdout, room=room, kind=kind, at=at))
+
+
 @levels_app.callback(invoke_without_command=True)
 def levels(
     context: typer.Context,

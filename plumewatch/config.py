@@ -33,13 +33,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 __all__ = [
+    "WEEKDAYS",
     "BrokerConfig",
     "ConfigError",
     "Fault",
     "HttpConfig",
+    "InhibitConfig",
     "JournalConfig",
     "MetricsConfig",
     "PlumewatchConfig",
+    "QuietHoursConfig",
     "ReportsConfig",
     "RoomConfig",
     "RouteConfig",
@@ -58,6 +61,9 @@ Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
 Name = Annotated[str, Field(min_length=1, max_length=80)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 FalseAlarms = Annotated[float, Field(ge=0.05, le=50)]
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+WallTime = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 MqttFilter = Annotated[str, AfterValidator(mqtt_filter)]
 
 _MAX_CONFIG_BYTES = 4_000_000
@@ -141,6 +147,23 @@ class TargetConfig(_Section):
     url_env: str = ""
 
 
+class QuietHoursConfig(_Section):
+    """When a person is told of what is critical alone; an end not after the start is next day."""
+
+    start: WallTime
+    end: WallTime
+    days: Annotated[list[Weekday], Field(min_length=1, max_length=7)] = list(WEEKDAYS)
+    then: Literal["hold", "divert"] = "hold"
+
+
+class InhibitConfig(_Section):
+    """Incidents that explain others, which then are not told meanwhile."""
+
+    source: Annotated[list[str], Field(min_length=1, max_length=8)]
+    target: Annotated[list[str], Field(min_length=1, max_length=8)]
+    equal: Annotated[list[str], Field(max_length=8)] = []
+
+
 class StaffConfig(_Section):
     """One member of staff, by role and duty name rather than by person where you can."""
 
@@ -148,6 +171,7 @@ class StaffConfig(_Section):
     name: Name
     role: Literal["staff", "facilities", "analyst", "admin"] = "staff"
     notify: Annotated[list[TargetConfig], Field(max_length=8)] = []
+    quiet_hours: Annotated[list[QuietHoursConfig], Field(max_length=14)] = []
 
 
 class DetectionConfig(_Section):
@@ -160,6 +184,10 @@ class AlertsConfig(_Section):
     """When staff are told."""
 
     cooldown_s: Annotated[float, Field(ge=0, le=3600)] = 300.0
+    escalate_after_s: Annotated[float, Field(ge=30, le=3600)] = 90.0
+    acknowledged_for_s: Annotated[float, Field(ge=60, le=86_400)] = 600.0
+    notices_per_hour: Annotated[int, Field(ge=2, le=1000)] = 12
+    storm_rooms: Annotated[int, Field(ge=1, le=1000)] = 3
     offline_after: Annotated[int, Field(ge=2, le=100)] = 3
     allow_private_targets: bool = False
     pictures: bool = True
@@ -269,6 +297,7 @@ class PlumewatchConfig(_Section):
     staff: Annotated[list[StaffConfig], Field(max_length=10_000)] = []
     mapping: Annotated[list[MappingConfig], Field(max_length=MAX_MAPPINGS)] = []
     route: Annotated[list[RouteConfig], Field(max_length=256)] = []
+    inhibit: Annotated[list[InhibitConfig], Field(max_length=64)] = []
 
     @field_validator("timezone")
     @classmethod

@@ -6,18 +6,32 @@ import ssl
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from alerts.errors import PolicyError, SecretError
-from alerts.policy import AlertPolicy, StaffMember
+from alerts.calm import QuietHours
+from alerts.duty.shifts import ClockHours
+from alerts.errors import MatcherError, PolicyError, SecretError
+from alerts.pace import Pace
+from alerts.policy import BUILT_IN_INHIBITIONS, AlertPolicy, StaffMember
+from alerts.routing.labels import LABELS
+from alerts.routing.matchers import parse_matchers
+from alerts.routing.muting import InhibitRule
 from alerts.secrets import load_secret
 from alerts.watched_levels import AlertBudgets
 from ingest.broker import BrokerSettings
 from ingest.subscriptions import Subscriptions
-from plumewatch.config import ConfigError, Fault
+from plumewatch.config import WEEKDAYS, ConfigError, Fault
 from plumewatch.watchdog import check_ping_url
 
 if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+    from alerts.routing.matchers import Matcher
     from alerts.secrets import Secret
-    from plumewatch.config import PlumewatchConfig, StaffConfig
+    from plumewatch.config import (
+        InhibitConfig,
+        PlumewatchConfig,
+        QuietHoursConfig,
+        StaffConfig,
+    )
     from plumewatch.paths import DataPaths
 
 __all__ = [
@@ -138,7 +152,8 @@ def alert_policy(config: PlumewatchConfig) -> AlertPolicy:
         With every address that cannot be read.
     """
     faults: list[Fault] = []
-    staff = [_member(i, person, faults) for i, person in enumerate(config.staff)]
+    staff = [_member(i, person, config.zone(), faults) for i, person in enumerate(config.staff)]
+    inhibit = [_rule(i, rule, faults) for i, rule in enumerate(config.inhibit)]
     if faults:
         raise ConfigError(faults)
     try:
@@ -147,17 +162,24 @@ def alert_policy(config: PlumewatchConfig) -> AlertPolicy:
             cooldown_s=config.alerts.cooldown_s,
             zone=config.timezone,
             page_url=page_url(config),
+            pace=Pace(
+                escalate_after_s=config.alerts.escalate_after_s,
+                acknowledged_for_s=config.alerts.acknowledged_for_s,
+                notices_per_hour=config.alerts.notices_per_hour,
+                storm_rooms=config.alerts.storm_rooms,
+            ),
+            inhibit=(*BUILT_IN_INHIBITIONS, *inhibit),
         )
     except PolicyError as error:
         raise ConfigError(
             [
-                Fault(path="alerts", value=line, allowed="see above")
+                Fault(path="alerts", value=line, allowed="see `plumewatch timeline`")
                 for line in str(error).split("\n")
             ]
         ) from error
 
 
-def _member(index: int, person: StaffConfig, faults: list[Fault]) -> StaffMember:
+def _member(index: int, person: StaffConfig, zone: ZoneInfo, faults: list[Fault]) -> StaffMember:
     targets: list[Secret] = []
     for k, target in enumerate(person.notify):
         try:
@@ -166,7 +188,37 @@ def _member(index: int, person: StaffConfig, faults: list[Fault]) -> StaffMember
             )
         except ConfigError as error:
             faults.extend(error.faults)
-    return StaffMember(person.id, person.name, person.role, tuple(targets))
+    quiet = tuple(_quiet(found, zone) for found in person.quiet_hours)
+    return StaffMember(person.id, person.name, person.role, tuple(targets), quiet)
+
+
+def _quiet(found: QuietHoursConfig, zone: ZoneInfo) -> QuietHours:
+    days = frozenset(WEEKDAYS.index(day) for day in found.days)
+    hours = ClockHours(zone, _minutes(found.start), _minutes(found.end), days)
+    return QuietHours(hours, divert=found.then == "divert")
+
+
+def _minutes(wall_time: str) -> int:
+    return int(wall_time[:2]) * 60 + int(wall_time[3:])
+
+
+def _rule(index: int, found: InhibitConfig, faults: list[Fault]) -> InhibitRule:
+    sides = []
+    for name, texts in (("source", found.source), ("target", found.target)):
+        matchers: list[Matcher] = []
+        for text in texts:
+            try:
+                matchers += parse_matchers(text)
+            except MatcherError as error:
+                path = f"inhibit.{index}.{name}"
+                faults.append(Fault(path=path, value=repr(text)[:80], allowed=str(error)))
+        names = {matcher.name for matcher in matchers} | set(found.equal)
+        faults += [
+            Fault(path=f"inhibit.{index}", value=repr(n), allowed=f"one of {', '.join(LABELS)}")
+            for n in sorted(names - set(LABELS))
+        ]
+        sides.append(tuple(matchers))
+    return InhibitRule(sides[0], sides[1], tuple(found.equal))
 
 
 def secret_of(what: str, *, file: object, env: str) -> Secret:

@@ -75,6 +75,11 @@ false_alarms_per_sensor_week = 1.0
 
 [alerts]
 cooldown_s = 300                       # after a delivered notice, per room and kind
+# What these lead to, moment by moment: plumewatch timeline
+# escalate_after_s = 90                # without an answer the next people are told
+# acknowledged_for_s = 600             # then whoever took it is reminded
+# notices_per_hour = 12                # a person; the rest is one notice, except the severe
+# storm_rooms = 3                      # of a floor one by one, further ones together
 offline_after = 3                      # reporting intervals missed until a sensor counts as
                                        # offline, and never less than a minute
 pictures = true                        # a small chart of the readings goes with each alert
@@ -126,7 +131,10 @@ interval_s = 5
 id = "ap-north"
 name = "Assistant principal, North"
 role = "staff"
-notify = []                            # e.g. [{ url_file = "secrets/ap-north-ntfy" }]
+notify = []                            # e.g. [{ url_file = "secrets/ap-north-ntfy" }]; the first
+                                       # is tried first, the next if it does not take a notice
+# quiet_hours = [{ start = "17:00", end = "07:00" }]       # what is not critical waits, or with
+                                       # then = "divert" others are told instead
 
 [[staff]]
 id = "facilities"

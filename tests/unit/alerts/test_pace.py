@@ -1,0 +1,50 @@
+"""What may be set, and which pairs may not."""
+
+from __future__ import annotations
+
+import pytest
+
+from alerts.duty.roster import Candidate, Ring
+from alerts.escalation import Action, plan
+from alerts.pace import Pace
+from alerts.severity import Severity
+
+RINGS = tuple(Ring(name, (Candidate(name, ""),)) for name in ("near", "next", "lead"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({}, []),
+        ({"escalate_after_s": 10}, ["escalate_after_s", "gather_s"]),
+        ({"rounds": 0}, ["rounds"]),
+        ({"fallback_after_s": 16}, ["fallback_after_s"]),
+        ({"acknowledged_for_s": 80}, ["acknowledged_for_s"]),
+        ({"repeat_after_s": 80}, ["repeat_after_s"]),
+        ({"gather_s": 50}, ["gather_s"]),
+        ({"storm_rooms": 12}, ["storm_rooms"]),
+        ({"notices_per_hour": 1}, ["notices_per_hour", "storm_rooms"]),
+    ],
+)
+def test_faults(settings, named):
+    assert [fault.partition(":")[0] for fault in Pace(**settings).faults()] == named
+
+
+@pytest.mark.parametrize(
+    ("severity", "due"),
+    [
+        (Severity.CRITICAL, [0, 45, 90, 690, 735, 780, 825]),
+        (Severity.WARNING, [0, 90, 180, 780, 870, 960, 1050]),
+        (Severity.INFO, [0, 360, 720, 1080]),
+    ],
+)
+def test_when_each_ring_is_told(severity, due):
+    steps = plan("i", RINGS, severity, 0.0, Pace(rounds=2))
+    assert [s.due_at for s in steps] == due
+    assert [s.action for s in steps] == [*[Action.TELL] * (len(due) - 1), Action.END]
+    assert [s.seq for s in steps] == list(range(1, len(due) + 1))
+
+
+def test_numbers_go_on_where_a_chain_begins_again():
+    steps = plan("i", RINGS[:1], Severity.WARNING, 50.0, Pace(rounds=1), seq=8, first_round=3)
+    assert [(s.seq, s.round, s.due_at) for s in steps] == [(8, 3, 50.0), (9, 3, 140.0)]

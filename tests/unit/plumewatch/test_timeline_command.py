@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from plumewatch.config import ConfigError, load
+from plumewatch.settings import alert_policy
+from plumewatch.starter import STARTER
+from plumewatch.timeline_command import run_timeline
+
+SCHOOL = """
+site = "Northfield"
+timezone = "America/New_York"
+[alerts]
+escalate_after_s = 120
+{alerts}
+[[room]]
+id = "N2-boys"
+name = "Boys' restroom"
+building = "North"
+floor = "2nd floor"
+[[sensor]]
+id = "s"
+room = "N2-boys"
+[[staff]]
+id = "ap"
+name = "Ms. Lee"
+notify = [{{ url_env = "FIRST" }}, {{ url_env = "SECOND" }}]
+quiet_hours = [{{ start = "17:00", end = "07:00", days = ["mon"], then = "divert" }}]
+{more}
+"""
+
+
+@pytest.fixture
+def school(tmp_path, monkeypatch):
+    """Write a configuration with more in it; return its path."""
+    monkeypatch.setenv("FIRST", "ntfys://ntfy.example/lee")
+    monkeypatch.setenv("SECOND", "ntfys://other.example/lee")
+
+    def write(alerts="", more=""):
+        path = tmp_path / "school.toml"
+        path.write_text(SCHOOL.format(alerts=alerts, more=more))
+        return path
+
+    return write
+
+
+def printed(path, **asked):
+    out = io.StringIO()
+    code = run_timeline(path, out, **{"room": "", "kind": "vape", "at": "", **asked})
+    return code, out.getvalue()
+
+
+def test_the_settings_show_in_the_timeline(school):
+    path = school("acknowledged_for_s = 900\nnotices_per_hour = 5")
+    code, text = printed(path, room="N2-boys", at="2026-09-07T10:05")
+    assert code == 0
+    assert text.splitlines()[:7] == [
+        "An alert of vape in Boys' restroom: warning. If nobody answers:",
+        "      0:00  nearest: Ms. Lee",
+        "      0:10  Ms. Lee: the next channel, where the first has not taken it",
+        "     10:00  nearest: Ms. Lee (round 2)",
+        "     20:00  nearest: Ms. Lee (round 3)",
+        "     22:00  on record: nobody answered",
+        "If somebody takes it:",
+    ]
+    assert "     15:00  no word from them: a reminder" in text
+    assert "holds 5 notices a person at most" in text
+
+
+def test_what_is_asked_for_wrongly_is_named_at_once(school, capsys):
+    assert printed(school(), room="x", kind="spray", at="tomorrow") == (2, "")
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[0] for line in said] == ["--room", "--kind", "--at"]
+
+
+def test_pairs_that_contradict_each_other_are_refused(school):
+    path = school("acknowledged_for_s = 60\nnotices_per_hour = 3")
+    with pytest.raises(ConfigError) as caught:
+        alert_policy(load(path))
+    assert [fault.value.split(":")[0] for fault in caught.value.faults] == [
+        "acknowledged_for_s",
+        "storm_rooms",
+    ]
+
+
+def test_quiet_hours_and_inhibition_arrive(school):
+    more = """
+[[inhibit]]
+source = ['kind="smoke"']
+target = ['kind="vape"']
+equal = ["room"]
+"""
+    policy = alert_policy(load(school(more=more)))
+    (quiet,) = policy.staff[0].quiet
+    assert (quiet.hours.start, quiet.hours.end, quiet.divert) == (1020, 420, True)
+    assert quiet.hours.weekdays == frozenset({0})
+    assert [rule.equal for rule in policy.inhibit] == [("sensor",), ("room",)]
+
+
+@pytest.mark.parametrize(
+    ("rule", "path"),
+    [
+        ("source = ['kind=']\ntarget = ['kind=\"vape\"', '=x']", "inhibit.0.target"),
+        ("source = ['kind=\"x\"']\ntarget = ['rom=\"y\"']", "inhibit.0"),
+        ("source = ['kind=\"tamper\"']\ntarget = ['kind=~\"vape|smoke\"']", "alerts"),
+        ("source = ['room=\"a\"']\ntarget = ['floor=\"2\"']", "alerts"),
+    ],
+)
+def test_inhibition_that_cannot_be(school, rule, path):
+    """Among them: nothing that lets tamper mute vaping."""
+    with pytest.raises(ConfigError) as caught:
+        alert_policy(load(school(more=f"[[inhibit]]\n{rule}\n")))
+    assert path in {fault.path for fault in caught.value.faults}
+
+
+def test_the_starter_has_a_timeline(tmp_path):
+    path = tmp_path / "starter.toml"
+    path.write_text(STARTER)
+    assert printed(path)[0] == 0
