@@ -186,7 +186,7 @@ def _followed(watcher: rig.Watcher, acknowledged: int) -> float:
     deadline = time.monotonic() + 120
     while min((last := watcher.look()).detector, last.series) < acknowledged:
         if time.monotonic() > deadline:
-            break
+            sys.exit(rig.not_taken(min(last.detector, last.series), acknowledged))
         time.sleep(0.02)
     return last.at
 

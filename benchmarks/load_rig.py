@@ -356,6 +356,14 @@ def stored_numbers(data: Path) -> Counter[tuple[str, int | None]]:
     return Counter((r.sensor, r.seq) for r in stored_readings(data))
 
 
+def not_taken(taken: int, acknowledged: int) -> str:
+    """Say that the service did not catch up in time."""
+    return (
+        f"{taken:,} of {acknowledged:,} readings taken two minutes after the end; the others"
+        " wait in the broker: is the machine busy?"
+    )
+
+
 def conserved(data: Path, acknowledged: int, sensors: int) -> list[str]:
     """Check that all that was acknowledged is stored; return what is broken."""
     broken: list[str] = []

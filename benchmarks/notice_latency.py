@@ -176,6 +176,8 @@ def measure(sensors: int, options: argparse.Namespace, folder: Path) -> list[str
         watcher.close()
         memory = rig.memory_mb(pid)
         time.sleep(1.0)
+    if (taken := min(last.detector, last.series)) < ledger.acknowledged:
+        return [rig.not_taken(taken, ledger.acknowledged)]
     broken = rig.conserved(folder / "data", ledger.acknowledged, sensors)
     opened = decided(folder / "data")
     receiver.close()
