@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
+from zoneinfo import ZoneInfo
 
-from alerts.duty.spans import Span, instant
+from alerts.duty.wall_time import Span, instant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import date, datetime
-    from zoneinfo import ZoneInfo
 
 __all__ = ["WEEKDAYS", "Bells", "Period", "Timetable", "days_around"]
 
+_UTC: Final = ZoneInfo("UTC")
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 """Names of the days, in the order of `date.weekday`."""
 
@@ -79,7 +80,7 @@ class Timetable:
         Days without lessons.
     """
 
-    zone: ZoneInfo
+    zone: ZoneInfo = _UTC
     bells: tuple[Bells, ...] = ()
     holidays: frozenset[date] = frozenset()
 

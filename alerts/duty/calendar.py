@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import icalendar
 import recurring_ical_events
 
-from alerts.duty.spans import Span, instant
+from alerts.duty.wall_time import Span, instant
 from alerts.errors import CalendarError
 
 if TYPE_CHECKING:

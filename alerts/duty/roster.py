@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from alerts.duty.bells import Timetable
 from alerts.duty.shifts import OnDuty
 from alerts.duty.zones import ZoneMap
 from alerts.routing.tree import chosen
@@ -82,6 +83,8 @@ class Roster:
         All that the tree names.
     shifts : tuple of Shift
     zones : ZoneMap
+    timetable : Timetable
+        What the bells say.
     everyone : tuple of str
         All staff, in order.
     reachable : frozenset of str
@@ -92,6 +95,7 @@ class Roster:
     receivers: Mapping[str, Receiver]
     shifts: tuple[Shift, ...] = ()
     zones: ZoneMap = field(default_factory=ZoneMap)
+    timetable: Timetable = field(default_factory=Timetable)
     everyone: tuple[str, ...] = ()
     reachable: frozenset[str] = frozenset()
 
@@ -116,7 +120,7 @@ class Roster:
         )
 
     def near(
-        self, receivers: Iterable[str], labels: Mapping[str, str], at: datetime
+        self, on_duty: Iterable[OnDuty], labels: Mapping[str, str]
     ) -> dict[int, list[Candidate]]:
         """People on duty who are not out of reach, by steps from the incident, fewest first.
 
@@ -125,11 +129,10 @@ class Roster:
         start = self.zones.of(labels)
         steps = {} if start is None else self.zones.steps(start)
         found: list[tuple[int, Candidate]] = []
-        for receiver in receivers:
-            for one in self.on_duty(receiver, at):
-                far = self.zones.nearest(steps, one.zones)
-                if far is not None:
-                    found.append((far, Candidate(one.person, one.why + _where(far, one.zones))))
+        for one in on_duty:
+            far = self.zones.nearest(steps, one.zones)
+            if far is not None:
+                found.append((far, Candidate(one.person, one.why + _where(far, one.zones))))
         rings: dict[int, list[Candidate]] = {}
         placed: set[str] = set()
         for far, candidate in sorted(found, key=lambda item: item[0]):
@@ -154,8 +157,8 @@ class Roster:
             Never empty while there is any staff.
         """
         receivers = [self.receivers[node.receiver] for node in self.routes(labels)]
-        near = self.near([r.id for r in receivers], labels, at)
-        heard = [ring for ring in near.values() if any(self._can_hear(c.person) for c in ring)]
+        near = self.near((one for r in receivers for one in self.on_duty(r.id, at)), labels)
+        heard = [ring for ring in near.values() if any(self.can_hear(c.person) for c in ring)]
         by_distance = list(zip(heard, _NAMES, strict=False))
         building = labels.get("building", "")
         leads = [
@@ -180,14 +183,15 @@ class Roster:
         for people, name in planned:
             fresh: dict[str, Candidate] = {}
             for candidate in people:
-                if self._can_hear(candidate.person) and candidate.person not in told:
+                if self.can_hear(candidate.person) and candidate.person not in told:
                     fresh.setdefault(candidate.person, candidate)
             told |= fresh.keys()
             if fresh:
                 rings.append(Ring(name, tuple(fresh.values())))
         return tuple(rings)
 
-    def _can_hear(self, person: str) -> bool:
+    def can_hear(self, person: str) -> bool:
+        """Tell whether a person has an address, or nobody has."""
         return not self.reachable or person in self.reachable
 
 

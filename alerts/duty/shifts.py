@@ -12,7 +12,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Protocol
 
 from alerts.duty.bells import Timetable, days_around
-from alerts.duty.spans import DAY_MIN, Span, clock, instant, wall
+from alerts.duty.wall_time import DAY_MIN, Span, clock, instant, wall
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

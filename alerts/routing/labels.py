@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from storage.registry import Room
 
-__all__ = ["LABELS", "incident_labels"]
+__all__ = ["LABELS", "SEVERITIES", "incident_labels"]
 
 LABELS: Final = ("site", "building", "floor", "room", "room_type", "kind", "severity", "sensor")
 """All there are; a condition on another is a mistake."""
+SEVERITIES: Final = ("info", "warning", "critical")
+"""Values of the label `severity`, mildest first."""
 
 
 def incident_labels(room: Room, *, kind: str, severity: str, sensor: str) -> dict[str, str]:
@@ -23,7 +25,7 @@ def incident_labels(room: Room, *, kind: str, severity: str, sensor: str) -> dic
     kind : str
         Such as ``"vape"``.
     severity : str
-        ``"info"``, ``"warning"`` or ``"critical"``.
+        One of `SEVERITIES`.
     sensor : str
         The one that decided it.
 

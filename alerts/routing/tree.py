@@ -10,7 +10,7 @@ from alerts.routing.matchers import Matcher, all_match
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["Chosen", "Route", "chosen", "leaves"]
+__all__ = ["Chosen", "Route", "chosen", "nodes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +99,11 @@ def _answers(
         yield Chosen(receiver, path)
 
 
-def leaves(
+def nodes(
     root: Route, where: tuple[int, ...] = (), above: str = ""
 ) -> Iterator[tuple[tuple[int, ...], str, Route]]:
-    """Nodes without children: their place (index of the child at each level), receiver, node."""
+    """Yield every node: its place (index of the child at each level), receiver, itself."""
     receiver = root.receiver or above
-    if not root.routes:
-        yield where, receiver, root
+    yield where, receiver, root
     for i, child in enumerate(root.routes):
-        yield from leaves(child, (*where, i), receiver)
+        yield from nodes(child, (*where, i), receiver)

@@ -1,7 +1,7 @@
 """Silences and inhibition against what a running Alertmanager muted, alert by alert.
 
 `PLUMEWATCH_MUTE_CASES` names another file of the format; without it the shared file is taken where
-it is present.
+it is present. The golden file is always run.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import pytest
 
 from alerts.routing.matchers import all_match
 from alerts.routing.muting import InhibitRule, inhibited_by
-from tests.support.routing import cases_file, matchers_of
+from tests.support.routing import GOLDEN, case_files, matchers_of
 
-CASES = cases_file("PLUMEWATCH_MUTE_CASES", "mute_public.json")
+FILES = case_files("PLUMEWATCH_MUTE_CASES", "mute_public.json", GOLDEN / "mute.json")
 
 
 def muted(round_):
@@ -30,11 +30,11 @@ def muted(round_):
         )
 
 
-@pytest.mark.skipif(CASES is None, reason="no file of mute cases")
-def test_every_alert_is_muted_as_alertmanager_mutes_it():
+@pytest.mark.parametrize("file", FILES)
+def test_every_alert_is_muted_as_alertmanager_mutes_it(file):
     wrong = []
     count = 0
-    for number, round_ in enumerate(CASES["rounds"]):
+    for number, round_ in enumerate(file["rounds"]):
         for alert, found in zip(round_["alerts"], muted(round_), strict=True):
             count += 1
             if found != (sorted(alert["silenced"]), alert["inhibited"]):

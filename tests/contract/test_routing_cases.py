@@ -1,39 +1,52 @@
 """The tree of routes against what Alertmanager itself chose, case by case.
 
 `PLUMEWATCH_ROUTING_CASES` names another file of the format; without it the shared file is taken
-where it is present.
+where it is present. The golden file is always run.
 """
 
 from __future__ import annotations
+
+import json
+import re
 
 import pytest
 
 from alerts.routing.matchers import parse_matchers
 from alerts.routing.tree import chosen
-from tests.support.routing import cases_file, tree_of, written
+from tests.support.routing import GOLDEN, case_files, tree_of, written
 
-CASES = cases_file("PLUMEWATCH_ROUTING_CASES", "routing_public.json")
+FILES = case_files("PLUMEWATCH_ROUTING_CASES", "routing_public.json", GOLDEN / "routing.json")
 
 
-@pytest.mark.skipif(CASES is None, reason="no file of routing cases")
-def test_every_case_goes_where_alertmanager_sends_it():
-    trees = [tree_of(tree["routes"], CASES["default"]) for tree in CASES["trees"]]
+@pytest.fixture(params=FILES)
+def file(request):
+    return request.param
+
+
+@pytest.fixture
+def trees(file):
+    return [tree_of(tree["routes"], file["default"]) for tree in file["trees"]]
+
+
+def test_every_case_goes_where_alertmanager_sends_it(file, trees):
     wrong = [
         (case["tree"], case["labels"], found, case["receivers"])
-        for case in CASES["cases"]
+        for case in file["cases"]
         if (found := [c.receiver for c in chosen(trees[case["tree"]], case["labels"])])
         != case["receivers"]
     ]
-    assert not wrong, f"{len(wrong)} of {len(CASES['cases'])}: {wrong[:3]}"
-    assert CASES["cases"]
+    assert not wrong, f"{len(wrong)} of {len(file['cases'])}: {wrong[:3]}"
+    assert file["cases"]
 
 
-@pytest.mark.skipif(CASES is None, reason="no file of routing cases")
-def test_matchers_read_back_as_they_are_written():
-    texts = [
-        (text, matcher)
-        for tree in CASES["trees"]
-        for text, matcher in written(tree_of(tree["routes"], CASES["default"]))
-    ]
+def test_matchers_read_back_as_they_are_written(trees):
+    texts = [pair for tree in trees for pair in written(tree)]
     assert texts
     assert [text for text, matcher in texts if parse_matchers(text) != (matcher,)] == []
+
+
+def test_matchers_of_alertmanagers_own_configuration_are_read(file, trees):
+    for tree, entry in zip(trees, file["trees"], strict=True):
+        lines = re.findall(r'^\s*- ("[^\n]+")$', entry.get("config", ""), re.MULTILINE)
+        read = [matcher for line in lines for matcher in parse_matchers(json.loads(line))]
+        assert not lines or read == [matcher for _, matcher in written(tree)]

@@ -6,19 +6,26 @@ import json
 import os
 from pathlib import Path
 
+import pytest
+
 from alerts.routing.matchers import Matcher, MatchOp
 from alerts.routing.tree import Route
 
+GOLDEN = Path(__file__).parents[1] / "golden" / "routing"
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "alerting"
 
 
-def cases_file(variable, name):
-    """The file that the environment names, else the shared one; None where there is neither."""
+def case_files(variable, name, golden):
+    """Our own golden file, and the one the environment names or else the shared one if present."""
     named = os.environ.get(variable)
     path = Path(named) if named else SHARED / name
     if not named and not path.exists():
-        return None
-    return json.loads(path.read_text(encoding="utf-8"))
+        return [pytest.param(None, marks=pytest.mark.skip("no shared cases")), _read(golden)]
+    return [_read(path), _read(golden)]
+
+
+def _read(path):
+    return pytest.param(json.loads(path.read_text(encoding="utf-8")), id=path.name)
 
 
 def matchers_of(entries):

@@ -1,0 +1,109 @@
+"""The tree against a naive reading of its rules, over random trees; matchers over any text."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alerts.errors import MatcherError
+from alerts.routing.matchers import Matcher, MatchOp, all_match, parse_matchers
+from alerts.routing.muting import InhibitRule, inhibited_by
+from alerts.routing.tree import Route, chosen
+
+NAMES = st.sampled_from(["kind", "floor", "room"])
+VALUES = st.sampled_from(["", "1", "2", "vape"])
+PATTERNS = st.sampled_from(["", ".*", ".+", "1|2", "v.*"])
+LABELS = st.dictionaries(NAMES, VALUES)
+MATCHERS = st.one_of(
+    st.builds(Matcher, NAMES, st.sampled_from([MatchOp.EQUAL, MatchOp.NOT_EQUAL]), VALUES),
+    st.builds(Matcher, NAMES, st.sampled_from([MatchOp.REGEX, MatchOp.NOT_REGEX]), PATTERNS),
+)
+RECEIVERS = st.sampled_from(["a", "b", None])
+LISTS = st.lists(MATCHERS, max_size=2).map(tuple)
+ROUTES = st.recursive(
+    st.builds(Route, RECEIVERS, LISTS, st.booleans()),
+    lambda below: st.builds(
+        Route, RECEIVERS, LISTS, st.booleans(), st.lists(below, max_size=3).map(tuple)
+    ),
+    max_leaves=12,
+)
+ROOTS = st.lists(ROUTES, max_size=4).map(lambda routes: Route("root", routes=tuple(routes)))
+
+
+def flat(root):
+    """Every node with its ancestors and the siblings before each of them."""
+
+    def below(node, path):
+        yield [*path, node]
+        for i, child in enumerate(node.routes):
+            yield from below(child, [*path, (node, node.routes[:i])])
+
+    for entry in below(root, []):
+        *above, node = entry
+        nodes = [pair[0] for pair in above] + [node]
+        earlier = [pair[1] for pair in above]
+        yield nodes, earlier
+
+
+def reference(root, labels):
+    """A node answers if it and all above match, no sibling before took it, no child matches."""
+    answers = []
+    for nodes, earlier in flat(root):
+        fits = all(all_match(node.matchers, labels) for node in nodes[1:])
+        taken = any(
+            all_match(sibling.matchers, labels) and not sibling.goes_on
+            for siblings in earlier
+            for sibling in siblings
+        )
+        below = any(all_match(child.matchers, labels) for child in nodes[-1].routes)
+        if fits and not taken and not below:
+            answers.append(next(n.receiver for n in reversed(nodes) if n.receiver))
+    return answers
+
+
+@given(ROOTS, LABELS)
+def test_the_tree_is_what_its_rules_say(root, labels):
+    found = [node.receiver for node in chosen(root, labels)]
+    assert found == reference(root, labels)
+    assert found
+
+
+@given(ROOTS, LABELS)
+def test_an_empty_value_is_as_good_as_none(root, labels):
+    assert chosen(root, labels) == chosen(root, {k: v for k, v in labels.items() if v})
+
+
+@given(st.text(min_size=1, max_size=20), st.sampled_from(["=", "!="]), st.text(max_size=20))
+def test_a_matcher_reads_back_as_it_is_written(name, op, value):
+    matcher = Matcher(name, MatchOp(op), value)
+    assert parse_matchers(f"{{ {matcher} , }}") == (matcher,)
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_read_or_refused(text):
+    try:
+        found = parse_matchers(text)
+    except MatcherError:
+        return
+    assert parse_matchers(",".join(map(str, found))) == found
+
+
+RULES = st.builds(InhibitRule, LISTS, LISTS, st.lists(NAMES, max_size=2).map(tuple))
+
+
+@given(st.lists(RULES, max_size=3), LABELS, st.lists(LABELS, max_size=4))
+def test_inhibition_is_what_its_rule_says(rules, labels, others):
+    def holds(rule, other):
+        source, target = (
+            (all_match(rule.source, one), all_match(rule.target, one)) for one in (other, labels)
+        )
+        agree = all(other.get(n, "") == labels.get(n, "") for n in rule.equal)
+        return source[0] and target[1] and agree and not (target[0] and source[1])
+
+    expected = [other for rule in rules for other in others if holds(rule, other)]
+    assert inhibited_by(rules, labels, others) == (expected[0] if expected else None)
+
+
+@given(st.lists(RULES, max_size=3), LABELS)
+def test_nothing_inhibits_itself(rules, labels):
+    assert inhibited_by(rules, labels, [labels, dict(labels)]) is None
