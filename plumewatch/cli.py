@@ -38,6 +38,9 @@ app.add_typer(mapping_app, name="mapping")
 levels_app = typer.Typer(help="What each sensor alerts from, and what that costs.")
 app.add_typer(levels_app, name="levels")
 
+routes_app = typer.Typer(help="Who is told of what, when and why.", no_args_is_help=True)
+app.add_typer(routes_app, name="routes")
+
 export_app = typer.Typer(help="What is stored, as files.", no_args_is_help=True)
 app.add_typer(export_app, name="export")
 
@@ -229,6 +232,39 @@ def level_undo(
     from plumewatch.levels import run_undo  # noqa: PLC0415
 
     raise typer.Exit(run_undo(config, number, sys.stdout, reason=reason, who=who, now=time.time()))
+
+
+@routes_app.command("test")
+def routes_test(
+    labels: Annotated[
+        list[str], typer.Argument(help="What happened, as in: room=N2-boys kind=vape")
+    ],
+    config: ConfigOption = Path("plumewatch.toml"),
+    *,
+    at: Annotated[
+        str,
+        typer.Option("--at", help="As in 2026-09-07T10:05, in the school's zone; now if empty."),
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON line.")] = False,
+) -> None:
+    """Print who would be told of an incident, in what order, and why."""
+    from plumewatch.routes_command import run_test  # noqa: PLC0415
+
+    raise typer.Exit(run_test(config, labels, sys.stdout, at=at, as_json=as_json))
+
+
+@routes_app.command("gaps")
+def routes_gaps(
+    config: ConfigOption = Path("plumewatch.toml"),
+    *,
+    start: Annotated[str, typer.Option("--from", help="First day, as in 2026-09-07.")] = "",
+    days: Annotated[int, typer.Option("--days", min=1, max=400, help="How many days.")] = 14,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON line a gap.")] = False,
+) -> None:
+    """List every lesson period in which a room has nobody on duty in reach."""
+    from plumewatch.routes_command import run_gaps  # noqa: PLC0415
+
+    raise typer.Exit(run_gaps(config, sys.stdout, start=start, days=days, as_json=as_json))
 
 
 @storage_app.command("setup")

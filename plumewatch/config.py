@@ -25,12 +25,17 @@ from detection.decision_levels import BUDGET
 from detection.events import EventKind  # noqa: TC001 - pydantic reads it
 from ingest.mapping.schema import MAX_MAPPINGS, MappingConfig
 from ingest.mapping.topics import mqtt_filter
+from plumewatch.duty_config import DutySections
+from plumewatch.duty_faults import duty_faults
+from plumewatch.duty_settings import Person, roster_of
 from plumewatch.http_faults import http_faults
 from plumewatch.mapping_faults import mapping_faults, mapping_names
 from storage.registry import Registry, Room, Sensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from alerts.duty.roster import Roster
 
 __all__ = [
     "WEEKDAYS",
@@ -276,7 +281,7 @@ class RouteConfig(_Section):
     decoder: str
 
 
-class PlumewatchConfig(_Section):
+class PlumewatchConfig(DutySections, _Section):
     """The whole configuration."""
 
     site: Name
@@ -309,6 +314,17 @@ class PlumewatchConfig(_Section):
     def zone(self) -> ZoneInfo:
         """Time zone of the school."""
         return ZoneInfo(self.timezone)
+
+    def roster(self) -> Roster:
+        """Who hears of an incident.
+
+        Raises
+        ------
+        CalendarError
+            If a calendar cannot be read any more.
+        """
+        people = [Person(p.id, p.name, p.role, bool(p.notify)) for p in self.staff]
+        return roster_of(self, people, self.zone())
 
     def registry(self) -> Registry:
         """Rooms and sensors, for every other part."""
@@ -379,6 +395,7 @@ def parse(
     except ValidationError as error:
         faults = [_fault(e) for e in error.errors(include_url=False)]
     faults += _cross_faults(tree, decoders)
+    faults += [Fault(**found._asdict()) for found in duty_faults(_rebased(tree, base))]
     if config is None or faults:
         raise ConfigError(faults)
     return config
@@ -395,6 +412,7 @@ _PATH_KEYS = frozenset(
         "signature_file",
         "cert_file",
         "key_file",
+        "calendar_file",
     }
 )
 
@@ -428,7 +446,7 @@ def _fault(error: Any) -> Fault:
 
 def _cross_faults(tree: Mapping[str, Any], decoders: frozenset[str]) -> Iterator[Fault]:
     """Faults between entries, found in what was written, so that they show beside all others."""
-    for section in ("room", "sensor", "staff"):
+    for section in ("room", "sensor", "staff", "receiver", "zone", "bells", "shift"):
         yield from _repeated_ids(section, _entries(tree, section))
     known = decoders | mapping_names(tree) if decoders else decoders
     yield from _sensor_faults(tree, known)

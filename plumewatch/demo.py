@@ -59,6 +59,45 @@ _ROOMS: Final = (
     ("gym-staff", "Staff restroom", "Gym", "1st floor", "airgradient", "airgradient", 10),
 )
 
+_STAFF: Final = {
+    "assistant-principal": ("Assistant principal", "staff"),
+    "monitor-north": ("Hall monitor, North", "staff"),
+    "monitor-gym": ("Hall monitor, Gym", "staff"),
+    "custodian": ("Custodian", "facilities"),
+}
+_WHO_HEARS: Final[dict[str, Any]] = {
+    "routing": {
+        "receiver": "hall",
+        "routes": [
+            {"matchers": ['kind=~"tamper|sensor_fault|offline|ambient"'], "receiver": "facilities"}
+        ],
+    },
+    "receiver": [
+        {
+            "id": "hall",
+            "leads": {"North": ["assistant-principal"], "Gym": ["assistant-principal"]},
+            "catch_all": ["assistant-principal"],
+        }
+    ],
+    "zone": [
+        {"id": "north-1", "building": "North", "floor": "1st floor", "next": ["north-2", "gym"]},
+        {"id": "north-2", "building": "North", "floor": "2nd floor"},
+        {"id": "gym", "building": "Gym"},
+    ],
+    "shift": [
+        {
+            "id": f"hall-{zones[0]}",
+            "receiver": "hall",
+            "people": [person],
+            "zones": zones,
+            "start": "07:30",
+            "end": "16:00",
+        }
+        for person, zones in (("monitor-north", ["north-1", "north-2"]), ("monitor-gym", ["gym"]))
+    ],
+}
+"""Monitors by building during the day; the assistant principal when none of them answers."""
+
 
 def run_demo(*, port: int, seconds: float, plain: bool) -> int:
     """Run the demo until Ctrl-C, or for `seconds` if above 0.
@@ -148,7 +187,8 @@ class _Demo:
         return 0
 
     def _config(self, broker_port: int, push_port: int) -> PlumewatchConfig:
-        os.environ["PLUMEWATCH_DEMO_PUSH"] = f"ntfy://127.0.0.1:{push_port}/assistant-principal"
+        for person in _STAFF:
+            os.environ[_push_variable(person)] = f"ntfy://127.0.0.1:{push_port}/{person}"
         tree: dict[str, Any] = {
             "site": "Simulated High School",
             "timezone": "UTC",
@@ -172,11 +212,14 @@ class _Demo:
             ],
             "staff": [
                 {
-                    "id": "assistant-principal",
-                    "name": "Assistant principal",
-                    "notify": [{"url_env": "PLUMEWATCH_DEMO_PUSH"}],
+                    "id": person,
+                    "name": name,
+                    "role": role,
+                    "notify": [{"url_env": _push_variable(person)}],
                 }
+                for person, (name, role) in _STAFF.items()
             ],
+            **_WHO_HEARS,
         }
         return parse(tree, base=self._folder)
 
@@ -250,7 +293,8 @@ class _Demo:
                 await writer.drain()
                 self._pushes += 1
                 self._last_push = f"{body.get('title', '')}\n{body.get('message', '')}".strip()
-                self._note("push received", body.get("title", ""), "magenta")
+                told = f"{body.get('title', '')} (to {body.get('topic', '')})"
+                self._note("push received", told, "magenta")
         writer.close()
 
     def _on_events(self, events: Sequence[Event]) -> None:
@@ -337,6 +381,10 @@ class _Demo:
 
 
 _VOC_KEYS: Final = ("voc_index", "tvoc_ppb", "tvoc_ugm3", "voc_raw")
+
+
+def _push_variable(person: str) -> str:
+    return f"PLUMEWATCH_DEMO_PUSH_{person.upper().replace('-', '_')}"
 
 
 def _free_port() -> int:

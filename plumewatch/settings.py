@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from alerts.calm import QuietHours
 from alerts.duty.shifts import ClockHours
-from alerts.errors import MatcherError, PolicyError, SecretError
+from alerts.errors import CalendarError, MatcherError, PolicyError, SecretError
 from alerts.pace import Pace
 from alerts.policy import BUILT_IN_INHIBITIONS, AlertPolicy, StaffMember
 from alerts.routing.labels import LABELS
@@ -159,6 +159,7 @@ def alert_policy(config: PlumewatchConfig) -> AlertPolicy:
     try:
         return AlertPolicy(
             staff=tuple(staff),
+            roster=config.roster(),
             cooldown_s=config.alerts.cooldown_s,
             zone=config.timezone,
             page_url=page_url(config),
@@ -170,7 +171,7 @@ def alert_policy(config: PlumewatchConfig) -> AlertPolicy:
             ),
             inhibit=(*BUILT_IN_INHIBITIONS, *inhibit),
         )
-    except PolicyError as error:
+    except (PolicyError, CalendarError) as error:
         raise ConfigError(
             [
                 Fault(path="alerts", value=line, allowed="see `plumewatch timeline`")

@@ -123,10 +123,10 @@ room = "N2-girls"
 model = "pms5003"
 interval_s = 5
 
-# One block a member of staff. Role "staff" gets vape and smoke, "facilities" tamper and faults;
-# "analyst" reads and answers nothing, "admin" may do everything (docs/staff-page.md).
-# Each address is an Apprise URL (ntfys://, pover://, mailtos://, tgram://, workflows://, ...)
-# kept in a file or an environment variable.
+# One block a member of staff. Roles on the staff page: "staff", "facilities", "analyst" (reads and
+# answers nothing), "admin" (may do everything); see docs/staff-page.md. Each address is an Apprise
+# URL (ntfys://, pover://, mailtos://, tgram://, workflows://, ...) kept in a file or an environment
+# variable.
 [[staff]]
 id = "ap-north"
 name = "Assistant principal, North"
@@ -137,9 +137,83 @@ notify = []                            # e.g. [{ url_file = "secrets/ap-north-nt
                                        # then = "divert" others are told instead
 
 [[staff]]
+id = "monitor-1"
+name = "Hall monitor, 1st floor"
+notify = []
+
+[[staff]]
+id = "monitor-2"
+name = "Hall monitor, 2nd floor"
+notify = []
+
+[[staff]]
 id = "facilities"
 name = "Facilities"
 role = "facilities"
 notify = []
+
+# Who hears of what (docs/routing.md). Without this part all of role "staff" hear of vaping and
+# smoke, all of role "facilities" of the rest. Ask it:
+#   plumewatch routes test --at 2026-09-07T10:05 room=N2-boys kind=vape
+#   plumewatch routes gaps
+[routing]
+receiver = "hall"                      # hears of what no route below takes
+
+[[routing.routes]]                     # the first that fits wins, unless it says continue = true
+matchers = ['kind=~"tamper|sensor_fault|offline|ambient"']
+receiver = "facilities"                # a role is a receiver: everybody of it, always
+
+[[receiver]]                           # who of it is on duty is said by its [[shift]]s
+id = "hall"
+leads = { North = ["ap-north"] }       # told of this building when nobody on duty answers
+catch_all = ["ap-north"]               # told last, so that nothing is swallowed
+
+[[zone]]                               # floors, and what is one stair or passage away
+id = "north-1"
+building = "North"
+floor = "1st floor"
+next = ["north-2"]
+
+[[zone]]
+id = "north-2"
+building = "North"
+floor = "2nd floor"
+
+[[bells]]
+id = "regular"
+days = ["mon", "tue", "wed", "thu", "fri"]
+periods = [
+  { name = "1", start = "08:00", end = "09:30" },
+  { name = "2", start = "09:30", end = "11:00" },
+  { name = "lunch", start = "11:00", end = "11:45" },
+  { name = "3", start = "11:45", end = "13:15" },
+  { name = "4", start = "13:15", end = "14:45" },
+]
+
+[[holiday]]
+name = "Thanksgiving"
+first = 2026-11-26
+last = 2026-11-27
+
+[[shift]]
+id = "hall-1"
+receiver = "hall"
+people = ["monitor-1"]
+zones = ["north-1"]
+periods = ["*"]                        # or start = "07:30", end = "16:00"; or calendar_file
+
+[[shift]]
+id = "hall-2"
+receiver = "hall"
+people = ["monitor-2"]
+zones = ["north-2"]
+periods = ["1", "2", "3", "4"]
+
+# [[override]]                         # a substitution: both replace, add or remove alone
+# shift = "hall-2"
+# start = 2026-09-08T08:00:00
+# end = 2026-09-08T14:45:00
+# remove = "monitor-2"
+# add = "ap-north"
 """
 """Text of the starter configuration; valid as it stands."""

@@ -1,0 +1,242 @@
+"""``plumewatch routes``: who would be told of what, when and why; and when nobody is on duty."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+from alerts.duty.gaps import gaps
+from alerts.policy import PAGED
+from alerts.routing.labels import LABELS, SEVERITIES, incident_labels
+from detection.events import EventKind
+from ingest.decoders import DECODERS
+from plumewatch.config import ConfigError, load
+from plumewatch.spans import SpanError, moment_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from alerts.duty.gaps import Gap
+    from alerts.duty.roster import Ring, Roster
+    from plumewatch.config import PlumewatchConfig
+    from storage.registry import Room
+
+__all__ = ["run_gaps", "run_test"]
+
+DONE, USAGE = 0, 2
+_USUAL_SEVERITY: Final = "warning"
+
+
+class LabelError(Exception):
+    """What was asked is about nothing that the configuration knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """Who would be told of one incident."""
+
+    at: datetime
+    labels: Mapping[str, str]
+    receivers: Mapping[str, str]
+    rings: tuple[Ring, ...]
+    no_address: tuple[str, ...]
+
+
+def run_test(config_path: Path, written: list[str], out: TextIO, *, at: str, as_json: bool) -> int:
+    """Print who would be told of an incident, ring by ring, and why.
+
+    Parameters
+    ----------
+    config_path : Path
+    written : list of str
+        Labels as ``name=value``. A room brings its place, a sensor its room; the severity is
+        ``warning`` unless given.
+    out : TextIO
+    at : str
+        A moment as in ``2026-09-07T10:05``, in the school's zone unless it names one; empty is now.
+    as_json : bool
+
+    Returns
+    -------
+    int
+        0 done, 2 bad configuration or usage.
+    """
+    try:
+        config = load(config_path, decoders=frozenset(DECODERS))
+        when = moment_of(at, config.zone()) if at else datetime.now(UTC).timestamp()
+        labels = _labels(config, written)
+    except (ConfigError, SpanError, LabelError) as error:
+        sys.stderr.write(f"{error}\n")
+        return USAGE
+    answer = _answer(config.roster(), labels, datetime.fromtimestamp(when, UTC))
+    if as_json:
+        out.write(json.dumps(_fields(answer, config), ensure_ascii=False) + "\n")
+    else:
+        out.writelines(f"{line}\n" for line in _lines(answer, config))
+    return DONE
+
+
+def run_gaps(config_path: Path, out: TextIO, *, start: str, days: int, as_json: bool) -> int:
+    """Print every lesson period in which a room has nobody on duty in reach.
+
+    Parameters
+    ----------
+    config_path : Path
+    out : TextIO
+    start : str
+        First day, as in ``2026-09-07``; empty is now.
+    days : int
+        How many days are looked at.
+    as_json : bool
+        One JSON line a gap.
+
+    Returns
+    -------
+    int
+        0 done, 2 bad configuration or usage.
+    """
+    try:
+        config = load(config_path, decoders=frozenset(DECODERS))
+        first = moment_of(start, config.zone()) if start else datetime.now(UTC).timestamp()
+    except (ConfigError, SpanError) as error:
+        sys.stderr.write(f"{error}\n")
+        return USAGE
+    roster = config.roster()
+    begin, end = (datetime.fromtimestamp(first + n * 86_400, UTC) for n in (0, days))
+    lessons = sum(1 for _ in roster.timetable.lessons(begin, end))
+    found = list(gaps(roster, _all_incidents(config), begin, end))
+    if as_json:
+        out.writelines(json.dumps(_gap_fields(gap), ensure_ascii=False) + "\n" for gap in found)
+        return DONE
+    out.writelines(f"{_gap_line(gap, config)}\n" for gap in found)
+    if not roster.timetable.bells:
+        out.write("no [[bells]], so there are no lesson periods to look at\n")
+    else:
+        out.write(f"{len(found)} gaps in {lessons} periods and {len(config.room)} rooms\n")
+    return DONE
+
+
+def _labels(config: PlumewatchConfig, written: list[str]) -> dict[str, str]:
+    """Read labels, and fill in what the registry knows of them.
+
+    Raises
+    ------
+    LabelError
+        With what is allowed.
+    """
+    given: dict[str, str] = {}
+    for text in written:
+        name, equals, value = text.partition("=")
+        if not equals or name not in LABELS:
+            raise LabelError(f"{text!r} is no label; write name=value with {', '.join(LABELS)}")
+        if name in given:
+            raise LabelError(f"{name} is given twice")
+        given[name] = value
+    registry = config.registry()
+    kinds = [kind.value for kind in EventKind]
+    for name, known in (
+        ("kind", kinds),
+        ("severity", SEVERITIES),
+        ("room", registry.rooms),
+        ("sensor", registry.sensors),
+    ):
+        if name in given and given[name] not in known:
+            said = ", ".join(list(known)[:30])
+            raise LabelError(f"{name}={given[name]} is not known; there are {said}")
+    if "kind" not in given:
+        raise LabelError(f"say what happened: kind=one of {', '.join(kinds)}")
+    room = registry.rooms.get(given.get("room", "")) or registry.room_of(given.get("sensor", ""))
+    severity = given.get("severity", _USUAL_SEVERITY)
+    place = _of_room(room, given["kind"], severity, given.get("sensor", "")) if room else {}
+    return {**place, "severity": severity, **given}
+
+
+def _of_room(room: Room, kind: str, severity: str, sensor: str) -> dict[str, str]:
+    return incident_labels(room, kind=kind, severity=severity, sensor=sensor)
+
+
+def _answer(roster: Roster, labels: Mapping[str, str], at: datetime) -> _Answer:
+    routes = roster.routes(labels)
+    on_duty = [one for node in routes for one in roster.on_duty(node.receiver, at)]
+    left_out = (one.person for one in on_duty if not roster.can_hear(one.person))
+    return _Answer(
+        at,
+        labels,
+        {node.receiver: node.why() for node in routes},
+        roster.candidates(labels, at),
+        tuple(dict.fromkeys(left_out)),
+    )
+
+
+def _fields(answer: _Answer, config: PlumewatchConfig) -> dict[str, Any]:
+    return {
+        "at": answer.at.astimezone(config.zone()).isoformat(),
+        "labels": dict(answer.labels),
+        "told": answer.labels["kind"] in PAGED,
+        "receivers": [{"receiver": r, "why": why} for r, why in answer.receivers.items()],
+        "rings": [
+            {
+                "ring": ring.name,
+                "people": [{"person": c.person, "why": c.why} for c in ring.people],
+            }
+            for ring in answer.rings
+        ],
+        "no_address": list(answer.no_address),
+    }
+
+
+def _lines(answer: _Answer, config: PlumewatchConfig) -> Iterator[str]:
+    local = answer.at.astimezone(config.zone())
+    said = " ".join(f"{name}={value}" for name, value in answer.labels.items())
+    yield f"{local:%a %Y-%m-%d %H:%M %Z}: {said}"
+    if answer.labels["kind"] not in PAGED:
+        yield "recorded only: nobody is told of this kind"
+        return
+    for receiver, why in answer.receivers.items():
+        yield f"receiver {receiver}: {why}"
+    names = {person.id: person.name for person in config.staff}
+    for number, ring in enumerate(answer.rings, start=1):
+        yield f"{number}. {ring.name}, {'at once' if number == 1 else 'if nobody answers'}"
+        for one in ring.people:
+            yield f"   {one.person} ({names[one.person]}): {one.why}"
+    if not answer.rings:
+        yield "nobody: there is no staff"
+    if answer.no_address:
+        yield f"on duty, but without an address: {', '.join(answer.no_address)}"
+
+
+def _all_incidents(config: PlumewatchConfig) -> Iterable[Mapping[str, str]]:
+    return (
+        _of_room(room, kind.value, _USUAL_SEVERITY, "")
+        for room in config.registry().rooms.values()
+        for kind in sorted(PAGED)
+    )
+
+
+def _gap_fields(gap: Gap) -> dict[str, Any]:
+    return {
+        "room": gap.room,
+        "start": gap.start.isoformat(),
+        "end": gap.end.isoformat(),
+        "period": gap.period,
+        "kinds": list(gap.kinds),
+        "receivers": list(gap.receivers),
+        "no_address": list(gap.no_address),
+        "instead": [c.person for c in gap.instead.people] if gap.instead else [],
+    }
+
+
+def _gap_line(gap: Gap, config: PlumewatchConfig) -> str:
+    start, end = (moment.astimezone(config.zone()) for moment in (gap.start, gap.end))
+    who = ", ".join(c.person for c in gap.instead.people) if gap.instead else "nobody"
+    instead = f"{gap.instead.name} ({who})" if gap.instead else who
+    return (
+        f"{start:%a %Y-%m-%d %H:%M}-{end:%H:%M} {gap.period}, {gap.room}: nobody of"
+        f" {', '.join(gap.receivers)} for {', '.join(gap.kinds)}"
+        + (f"; without an address: {', '.join(gap.no_address)}" if gap.no_address else "")
+        + f"; told instead: {instead}"
+    )

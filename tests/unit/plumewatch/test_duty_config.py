@@ -1,0 +1,373 @@
+"""What a school writes about who hears: all faults at once, each where it is."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from plumewatch.config import ConfigError, parse
+
+BASE = """
+site = "Northfield"
+timezone = "America/New_York"
+[[room]]
+id = "N2"
+name = "Boys"
+building = "North"
+floor = "2"
+[[room]]
+id = "G1"
+name = "Locker room"
+building = "Gym"
+[[sensor]]
+id = "s1"
+room = "N2"
+[[sensor]]
+id = "s2"
+room = "G1"
+[[staff]]
+id = "kim"
+name = "Kim"
+[[staff]]
+id = "lopez"
+name = "Ms Lopez"
+[[staff]]
+id = "fix"
+name = "Facilities"
+role = "facilities"
+"""
+LATE = 'periods = [{ name = "late", start = "11:00", end = "12:00" }]'
+GOOD = """
+[routing]
+receiver = "hall"
+[[routing.routes]]
+matchers = ['kind=~"tamper|offline"']
+receiver = "facilities"
+[[receiver]]
+id = "hall"
+leads = { North = ["kim"] }
+catch_all = ["kim"]
+[[zone]]
+id = "north-2"
+building = "North"
+floor = "2"
+next = ["gym"]
+[[zone]]
+id = "gym"
+building = "Gym"
+[[bells]]
+id = "regular"
+days = ["mon", "tue"]
+periods = [
+  { name = "1", start = "08:00", end = "09:00" },
+  { name = "2", start = "09:00", end = "10:00" },
+]
+[[holiday]]
+name = "Labor Day"
+first = 2026-09-07
+[[shift]]
+id = "day"
+receiver = "hall"
+people = ["lopez"]
+zones = ["north-2"]
+periods = ["*"]
+[[override]]
+shift = "day"
+start = 2026-09-08T08:00:00
+end = 2026-09-08T09:00:00
+remove = "lopez"
+add = "kim"
+"""
+
+
+def written(text, base=BASE, folder=Path()):
+    return parse(tomllib.loads(base + text), base=folder)
+
+
+def faults(text, **more):
+    with pytest.raises(ConfigError) as caught:
+        written(text, **more)
+    return [f"{fault.path}: {fault.value}: {fault.allowed}" for fault in caught.value.faults]
+
+
+def changed(*pairs):
+    text = GOOD
+    for old, new in pairs:
+        assert old in text
+        text = text.replace(old, new, 1)
+    return text
+
+
+def test_the_good_one_becomes_a_roster():
+    roster = written(GOOD).roster()
+    assert [shift.id for shift in roster.shifts] == ["day"]
+    assert roster.receivers["hall"].leads == {"North": ("kim",)}
+    assert roster.receivers["facilities"].people == ("fix",)
+    assert len(roster.timetable.holidays) == 1
+
+
+def test_a_configuration_without_any_of_it_tells_by_role():
+    roster = written("").roster()
+    assert roster.receivers["staff"].people == ("kim", "lopez")
+    assert [node.receiver for node in roster.routes({"kind": "tamper"})] == ["facilities"]
+
+
+def test_shifts_of_a_role_take_the_place_of_always():
+    shift = (
+        '[[shift]]\nid = "s"\nreceiver = "staff"\npeople = ["kim"]\nstart = "08:00"\nend = "16:00"'
+    )
+    receiver = written(shift).roster().receivers["staff"]
+    assert (receiver.people, receiver.catch_all) == ((), ("kim", "lopez"))
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (('\nreceiver = "hall"\n[[routing', "\n[[routing"), "routing.receiver: missing: must name"),
+        (
+            ('receiver = "hall"\n[[routing', 'receiver = "hal"\n[[routing'),
+            "'hal': must be the id of a [[receiver]] or a role that somebody has: facilities, hall",
+        ),
+        (('receiver = "facilities"', 'receiver = "nurse"'), "routing.routes.0.receiver: 'nurse'"),
+        (('receiver = "facilities"', 'receiver = "admin"'), "routing.routes.0.receiver: 'admin'"),
+        (("'kind=~\"tamper|offline\"'", "'kind=~\"(\"'"), "routing.routes.0.matchers.0: 'kind=~"),
+        (("'kind=~\"tamper|offline\"'", "'kind'"), "expected one of = != =~ !~"),
+        (("'kind=~\"tamper|offline\"'", "''"), "must have at least one condition"),
+        (
+            ("'kind=~\"tamper|offline\"'", "'knd=tamper'"),
+            "routing.routes.0.matchers.0: 'knd': must",
+        ),
+        (("matchers = ['kind=~\"tamper|offline\"']", "matchers = []"), "routing.routes.0.matchers"),
+        (("'kind=~\"tamper|offline\"'", "'kind=vap'"), 'routing.routes.0: kind="vap" to'),
+        (("'kind=~\"tamper|offline\"'", "'building=Gim'"), "no known room and kind gets there"),
+        (
+            ("'kind=~\"tamper|offline\"'", "'floor=2', 'floor=3'"),
+            "no known room and kind gets there",
+        ),
+        (('leads = { North = ["kim"] }', 'leads = { Nort = ["kim"] }'), "receiver.0.leads: 'Nort'"),
+        (
+            ('leads = { North = ["kim"] }', 'leads = { North = ["x"] }'),
+            "receiver.0.leads.North: 'x'",
+        ),
+        (('catch_all = ["kim"]', 'catch_all = ["x"]'), "receiver.0.catch_all: 'x': must be the id"),
+        (('catch_all = ["kim"]', ""), "receiver.0.catch_all: nobody: must name at least one"),
+        (
+            ('catch_all = ["kim"]', 'people = ["kim"]'),
+            "receiver.0.people: given beside a [[shift]]",
+        ),
+        (('id = "hall"\n', 'id = "hall"\n[[receiver]]\nid = "hall"\n'), "receiver.1.id: 'hall'"),
+        (("[[zone]]", '[[receiver]]\nid = "x"\npeople = ["kim"]\n[[zone]]'), "none leads to it"),
+        (("[[zone]]", '[[receiver]]\nid = "x"\n[[zone]]'), "receiver.1.people: nobody"),
+        (('next = ["gym"]', 'next = ["gim"]'), "zone.0.next: 'gim': must be the id of another"),
+        (('next = ["gym"]', 'next = ["north-2"]'), "zone.0.next: 'north-2'"),
+        (('building = "Gym"', 'building = "Gim"'), "zone: room 'G1': must lie in a [[zone]]"),
+        (('floor = "2"\nnext', 'floor = "3"\nnext'), "zone: room 'N2': must lie in a [[zone]]"),
+        (('building = "Gym"\n', 'building = "North"\nfloor = "2"\n'), "must be a place of its own"),
+        (('days = ["mon", "tue"]', 'days = ["mon"]\ndates = [2026-09-09]'), "both or neither"),
+        (('days = ["mon", "tue"]', ""), "bells.0: both or neither of days and dates"),
+        (('days = ["mon", "tue"]', 'days = ["friday"]'), "bells.0.days.0"),
+        (('days = ["mon", "tue"]', 'days = ["mon:fri"]'), "bells.0.days.0"),
+        (('days = ["mon", "tue"]', "days = [1]"), "bells.0.days.0"),
+        (('days = ["mon", "tue"]', "days = []"), "bells.0.days"),
+        (
+            ('start = "08:00", end = "09:00"', 'start = "09:00", end = "09:00"'),
+            "start before it ends",
+        ),
+        (
+            ('start = "08:00", end = "09:00"', 'start = "09:30", end = "07:41"'),
+            "start before it ends",
+        ),
+        (('end = "10:00"', 'end = "24:01"'), "bells.0.periods.1.end: '24:01': must be a wall time"),
+        (('start = "08:00"', 'start = "24:00"'), "from 00:00 to 23:59"),
+        (('start = "08:00"', 'start = "01:99"'), "bells.0.periods.0.start: '01:99'"),
+        (('start = "08:00", end = "09:00"', 'start = "14:03"'), "bells.0.periods.0.end: missing"),
+        (('name = "2"', 'name = "1"'), "bells.0.periods.1.name: '1': must be unique"),
+        (
+            ("first = 2026-09-07", "first = 2026-09-07\nlast = 2026-09-06"),
+            "must not be before first",
+        ),
+        (("first = 2026-09-07", "first = 2026-09-07\nlast = 2028-09-06"), "at most 366 days"),
+        (("first = 2026-09-07", 'first = "2026-09-07"'), "holiday.0.first"),
+        (('receiver = "hall"\npeople', 'receiver = "hal"\npeople'), "shift.0.receiver: 'hal'"),
+        (('people = ["lopez"]', 'people = ["lopes"]'), "shift.0.people: 'lopes'"),
+        (('people = ["lopez"]', "people = []"), "shift.0.people: nobody: must name at least one"),
+        (
+            ('zones = ["north-2"]', 'zones = ["north"]'),
+            "shift.0.zones: 'north': must be the id of a",
+        ),
+        (('periods = ["*"]', 'periods = ["1", "9"]'), "shift.0.periods: '9': must be a period"),
+        (('periods = ["*"]', ""), "shift.0: 0 of periods, start and end, calendar_file: exactly"),
+        (('periods = ["*"]', 'periods = ["*"]\nstart = "08:00"\nend = "09:00"'), "shift.0: 2 of"),
+        (('periods = ["*"]', 'start = "08:00"'), "shift.0: one of start and end: both"),
+        (('periods = ["*"]', 'start = "8:00"\nend = "16:00"'), "shift.0.start: '8:00'"),
+        (('periods = ["*"]', 'periods = ["*"]\non_holidays = true'), "shift.0.on_holidays"),
+        (('periods = ["*"]', 'periods = ["*"]\nturns = { since = 2026-09-07 }'), "at least two"),
+        (
+            ('periods = ["*"]', 'calendar_file = "none.ics"'),
+            "shift.0.calendar_file: none.ics: cannot",
+        ),
+        (('periods = ["*"]', 'calendar_file = "none.ics"\ndays = ["mon"]'), "the calendar says"),
+        (
+            ('shift = "day"', 'shift = "dya"'),
+            "override.0.shift: 'dya': must be the id of a [[shift]]",
+        ),
+        (('add = "kim"', 'add = "x"'), "override.0.add: 'x'"),
+        (('add = "kim"', 'add = "lopez"'), "must be somebody else than remove"),
+        (('remove = "lopez"\nadd = "kim"', ""), "override.0: neither add nor remove"),
+        (("end = 2026-09-08T09:00:00", "end = 2026-09-08T08:00:00"), "override.0.end"),
+        (("end = 2026-09-08T09:00:00", "end = 2026-09-08T07:30:00-07:00"), None),
+        (
+            ('periods = ["*"]', 'periods = ["1"]'),
+            "routing: 'hall' has nobody on duty in period 2 (09:00-10:00) of 'regular' on mon, tue",
+        ),
+        (
+            ('periods = ["*"]', 'periods = ["*"]\ndays = ["mon"]'),
+            "period 1 (08:00-09:00) of 'regular' on tue",
+        ),
+        (('periods = ["*"]', 'start = "08:00"\nend = "09:20"'), "period 2 (09:20-10:00)"),
+        (('periods = ["*"]', 'start = "08:00"\nend = "10:00"'), None),
+        (('periods = ["*"]', 'start = "20:00"\nend = "19:00"'), None),
+        (
+            (
+                "[[holiday]]",
+                f'[[bells]]\nid = "half"\ndates = [2026-09-09]\n{LATE}\n[[holiday]]',
+            ),
+            None,
+        ),
+        (
+            (
+                "[[holiday]]",
+                f'[[bells]]\nid = "half"\ndays = ["tue"]\n{LATE.replace("late", "2")}\n[[holiday]]',
+            ),
+            "rings on tue in bells.0 too",
+        ),
+    ],
+)
+def test_one_fault(change, fault):
+    text = changed(change)
+    if fault is None:
+        written(text)
+    else:
+        found = faults(text)
+        assert any(fault in line for line in found), found
+
+
+def test_hours_that_miss_a_special_day_are_found():
+    special = f'[[bells]]\nid = "half"\ndates = [2026-09-09, 2026-09-10]\n{LATE}\n'
+    text = changed(('periods = ["*"]', 'periods = ["1", "2"]')) + special
+    (fault,) = faults(text)
+    assert "period late (11:00-12:00) of 'half' on 2026-09-09, 2026-09-10" in fault
+
+
+def test_faults_of_all_parts_show_together():
+    text = changed(
+        ('receiver = "hall"\n[[routing', "[[routing"),
+        ('receiver = "facilities"', 'receiver = "nurse"'),
+        ('catch_all = ["kim"]', 'catch_all = ["x"]'),
+        ('next = ["gym"]', 'next = ["gim"]'),
+        ('end = "10:00"', 'end = "24:01"'),
+        ('zones = ["north-2"]', 'zones = ["north"]'),
+        ('add = "kim"', 'add = "x"'),
+    )
+    found = faults(text, base=BASE.replace('room = "N2"', 'room = "N9"'))
+    places = {line.split(":")[0] for line in found}
+    assert places == {
+        "sensor.0.room",
+        "routing.receiver",
+        "routing.routes.0.receiver",
+        "receiver.0.catch_all",
+        "zone.0.next",
+        "bells.0.periods.1.end",
+        "shift.0.zones",
+        "override.0.add",
+    }
+
+
+def test_a_route_behind_one_that_takes_all_is_unreachable():
+    text = """
+[routing]
+receiver = "staff"
+[[routing.routes]]
+matchers = ['kind=~".+"']
+receiver = "staff"
+[[routing.routes]]
+matchers = ['building="Gym"']
+receiver = "facilities"
+"""
+    (fault,) = faults(text)
+    assert fault.startswith("routing.routes.1: building=\"Gym\" to 'facilities': must be reachable")
+    written(
+        text.replace(
+            'receiver = "staff"\n[[routing.routes]]\nmatchers = [\'b',
+            'receiver = "staff"\ncontinue = true\n[[routing.routes]]\nmatchers = [\'b',
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    "matcher",
+    [
+        "sensor=s2",
+        "room=G1",
+        "room_type=restroom",
+        "site=Northfield",
+        "severity=critical",
+        'building=""',
+    ],
+)
+def test_routes_by_every_label_are_reachable(matcher):
+    written(f"[routing]\nreceiver = \"staff\"\n[[routing.routes]]\nmatchers = ['{matcher}']\n")
+
+
+CALENDAR = """BEGIN:VCALENDAR
+VERSION:2.0
+PRODID:-//school//
+BEGIN:VEVENT
+UID:1
+SUMMARY:Ms Lopez
+DTSTART:20260907T080000
+DURATION:PT8H
+RRULE:FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR
+END:VEVENT
+END:VCALENDAR
+"""
+
+
+def test_a_calendar_beside_the_configuration(tmp_path):
+    (tmp_path / "hall.ics").write_text(CALENDAR)
+    text = changed(('people = ["lopez"]\n', ""), ('periods = ["*"]', 'calendar_file = "hall.ics"'))
+    roster = written(text, folder=tmp_path).roster()
+    assert roster.shifts[0].hours is not None
+    (tmp_path / "hall.ics").write_text(CALENDAR.replace("Ms Lopez", "Ms Lopes"))
+    (fault,) = faults(text, folder=tmp_path)
+    assert fault.startswith(
+        "shift.0.calendar_file: hall.ics: event 'Ms Lopes': 'Ms Lopes' is no id"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "routing = 1",
+        "routing = []",
+        "shift = 3",
+        "zone = [1]",
+        "[[bells]]\nperiods = 1",
+        "[[shift]]",
+        "[[receiver]]\nid = 1",
+        "[[override]]\nstart = 1",
+        "[[zone]]\nid = []",
+    ],
+)
+def test_wrong_types_are_told_and_nothing_breaks(text):
+    assert faults(text, base=BASE if text.startswith("[[") else "") or True
+    with pytest.raises(ConfigError):
+        parse({**tomllib.loads(BASE), **tomllib.loads(text)}, base=Path())
+
+
+def test_a_bad_time_zone_hides_no_fault():
+    base = BASE.replace("America/New_York", "Mars/Olympus")
+    found = faults(changed(('add = "kim"', 'add = "x"')), base=base)
+    assert {line.split(":")[0] for line in found} == {"timezone", "override.0.add"}

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from plumewatch.routes_command import run_gaps, run_test
+from plumewatch.starter import STARTER
+
+PAGE = (Path(__file__).parents[3] / "docs/routing.md").read_text(encoding="utf-8")
+SAID = PAGE.split("```text\n")[1].split("```")[0]
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "plumewatch.toml"
+    path.write_text(STARTER)
+    return path
+
+
+def ask(config, *labels, at="2026-09-07T10:05", as_json=False):
+    out = io.StringIO()
+    code = run_test(config, list(labels), out, at=at, as_json=as_json)
+    return code, out.getvalue()
+
+
+def test_who_when_and_why_as_the_page_shows(config):
+    code, said = ask(config, "room=N2-boys", "kind=vape")
+    assert code == 0
+    assert said.splitlines() == SAID.strip().splitlines()
+
+
+def test_as_json(config):
+    code, said = ask(config, "sensor=n2-girls-1", "kind=tamper", "severity=info", as_json=True)
+    found = json.loads(said)
+    assert code == 0
+    assert found["labels"]["room"] == "N2-girls"
+    assert (found["at"], found["told"]) == ("2026-09-07T10:05:00-04:00", True)
+    assert [r["receiver"] for r in found["receivers"]] == ["facilities"]
+    assert found["rings"][0]["people"] == [
+        {"person": "facilities", "why": "facilities, always on duty"}
+    ]
+
+
+def test_at_night_the_lead_is_told_at_once(config):
+    _, said = ask(config, "room=N2-boys", "kind=smoke", at="2026-09-07T23:00")
+    assert "1. building lead, at once\n   ap-north" in said
+
+
+def test_a_kind_that_is_only_recorded(config):
+    _, said = ask(config, "room=N2-boys", "kind=steam")
+    assert said.endswith("recorded only: nobody is told of this kind\n")
+
+
+def test_who_has_no_address_is_named(config):
+    text = STARTER.replace("notify = []", 'notify = [{ url_env = "X" }]', 1)
+    config.write_text(text)
+    _, said = ask(config, "room=N2-boys", "kind=vape")
+    assert "1. building lead, at once\n   ap-north" in said
+    assert "on duty, but without an address: monitor-1, monitor-2\n" in said
+
+
+@pytest.mark.parametrize(
+    ("labels", "at", "said"),
+    [
+        (["room=N9", "kind=vape"], "", "room=N9 is not known; there are N2-boys, N2-girls"),
+        (["room=N2-boys", "kind=vap"], "", "kind=vap is not known; there are vape, smoke"),
+        (["room=N2-boys"], "", "kind=one of vape"),
+        (["kind=vape", "severity=bad"], "", "severity=bad is not known; there are info"),
+        (["kind=vape", "sensor=x"], "", "sensor=x is not known"),
+        (["kind=vape", "colour=red"], "", "'colour=red' is no label; write name=value with site"),
+        (["vape"], "", "'vape' is no label"),
+        (["kind=vape", "kind=smoke"], "", "kind is given twice"),
+        (["kind=vape"], "tomorrow", "'tomorrow' is none of"),
+    ],
+)
+def test_what_is_refused(config, capsys, labels, at, said):
+    assert ask(config, *labels, at=at) == (2, "")
+    assert said in capsys.readouterr().err
+
+
+def test_gaps_of_the_starter_are_none(config):
+    out = io.StringIO()
+    assert run_gaps(config, out, start="2026-11-23", days=14, as_json=False) == 0
+    assert out.getvalue() == "0 gaps in 40 periods and 2 rooms\n"
+
+
+def test_gaps_are_listed_with_who_is_told_instead(config):
+    absence = (
+        '[[override]]\nshift = "hall-1"\nstart = 2026-09-08T11:00:00\nend = 2026-09-08T12:00:00\n'
+        'remove = "monitor-1"\n'
+    )
+    config.write_text(STARTER + absence)
+    out = io.StringIO()
+    assert run_gaps(config, out, start="2026-09-08", days=1, as_json=False) == 0
+    assert out.getvalue() == (
+        "Tue 2026-09-08 11:00-11:45 period lunch, N2-boys: nobody of hall for smoke, vape;"
+        " told instead: building lead (ap-north)\n"
+        "Tue 2026-09-08 11:00-11:45 period lunch, N2-girls: nobody of hall for smoke, vape;"
+        " told instead: building lead (ap-north)\n"
+        "2 gaps in 5 periods and 2 rooms\n"
+    )
+    out = io.StringIO()
+    run_gaps(config, out, start="2026-09-08", days=1, as_json=True)
+    first, _ = map(json.loads, out.getvalue().splitlines())
+    assert (first["start"], first["instead"]) == ("2026-09-08T15:00:00+00:00", ["ap-north"])
+
+
+def test_without_bells_there_is_nothing_to_look_at(config):
+    config.write_text(STARTER[: STARTER.index("# Who hears of what")])
+    out = io.StringIO()
+    assert run_gaps(config, out, start="2026-09-08", days=1, as_json=False) == 0
+    assert "no [[bells]]" in out.getvalue()
+
+
+def test_a_configuration_with_faults(config, capsys):
+    config.write_text("site = 1")
+    assert ask(config, "kind=vape")[0] == 2
+    assert run_gaps(config, io.StringIO(), start="", days=1, as_json=False) == 2
+    assert "site" in capsys.readouterr().err
