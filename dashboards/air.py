@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from dashboards.frame import frame
-from dashboards.guidelines import CO2, HUMIDITY, PM25_DAY, TVOC
 from dashboards.panels import (
     BLUE,
-    ORANGE,
     SKY,
-    VERMILLION,
+    bands_of,
     bars,
     chart,
     column,
@@ -19,12 +17,13 @@ from dashboards.panels import (
     unit_of,
 )
 from dashboards.queries import AVERAGES, EVENT, IN_TIME, PLACE, InfluxQl
+from detection.guidelines import CO2, HUMIDITY, PM25_DAY, TVOC
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.builders.dashboard import Dashboard
 
     from dashboards.frame import DashboardSettings
-    from dashboards.guidelines import Guideline
+    from detection.guidelines import Guideline
 
 __all__ = ["build"]
 
@@ -48,8 +47,10 @@ def build(settings: DashboardSettings) -> Dashboard:
         _over_time("Humidity", "rh", HUMIDITY),
     ]
     hours = [
-        _hours(settings, "PM2.5 by room and hour of the day", "pm25", [(5, SKY), *PM25_DAY.bands]),
-        _hours(settings, "CO2 by room and hour of the day", "co2", [(800, SKY), *CO2.bands]),
+        _hours(
+            settings, "PM2.5 by room and hour of the day", "pm25", [(5, SKY), *bands_of(PM25_DAY)]
+        ),
+        _hours(settings, "CO2 by room and hour of the day", "co2", [(800, SKY), *bands_of(CO2)]),
     ]
     ventilation = [
         bars(
@@ -65,7 +66,7 @@ def build(settings: DashboardSettings) -> Dashboard:
                 alias="$tag_room",
             ),
             decimals=1,
-            empty="no plume faded in this time",
+            empty="fewer than five plumes faded in this time",
             width=12,
         ),
         chart(
@@ -101,9 +102,9 @@ def build(settings: DashboardSettings) -> Dashboard:
 
 def _day(title: str, guideline: Guideline, high: float) -> object:
     key = guideline.quantity
-    bands = guideline.bands
-    if guideline is HUMIDITY:
-        bands = ((30, BLUE), (60, ORANGE), (80, VERMILLION))
+    bands = [
+        (at, BLUE if colour == "transparent" else colour) for at, colour in bands_of(guideline)
+    ]
     return bars(
         title,
         f"Mean of the last 24 hours by room. {guideline.said}",
@@ -131,7 +132,7 @@ def _over_time(title: str, key: str, guideline: Guideline | None) -> object:
             alias="$tag_room",
         ),
         unit=unit_of(key),
-        bands=guideline.bands if guideline else (),
+        bands=bands_of(guideline) if guideline else (),
         empty="no sensor reported this",
         least="15m",
         low=0,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dashboards.frame import frame, room_dashboard
-from dashboards.guidelines import CO2, PM25_DAY
 from dashboards.panels import (
     BLUE,
     GREY,
     ORANGE,
     VERMILLION,
     Words,
+    bands_of,
     chart,
     column,
     figure,
@@ -22,6 +22,7 @@ from dashboards.panels import (
     unit_of,
 )
 from dashboards.queries import EVENT, HEALTH, IN_TIME, INCIDENT, PLACE, READINGS, InfluxQl
+from detection.guidelines import CO2, PM25_DAY
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.builders.dashboard import Dashboard
@@ -174,7 +175,7 @@ def _rooms(settings: DashboardSettings) -> object:
         words=Words({"1": ("alive", "transparent"), "0": ("silent", ORANGE)}, ("unknown", GREY)),
     )
     for name, key in _AIR.items():
-        bands = {"pm25": PM25_DAY.bands, "co2": CO2.bands}.get(key, ())
+        bands = {"pm25": bands_of(PM25_DAY), "co2": bands_of(CO2)}.get(key, [])
         column(panel, name, unit=unit_of(key), decimals=0, bands=bands)
     column(
         panel,

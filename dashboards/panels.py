@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from grafana_foundation_sdk.models.dashboard import FieldColorModeId, ValueMapping
 
     from dashboards.queries import InfluxQl
+    from detection.guidelines import Guideline
 
 __all__ = [
     "BLUE",
@@ -48,6 +49,7 @@ __all__ = [
     "SKY",
     "VERMILLION",
     "Words",
+    "bands_of",
     "bars",
     "chart",
     "column",
@@ -86,6 +88,14 @@ _UNITS: Final = {
     "": "none",
 }
 """Unit of a quantity to Grafana's name of it."""
+
+
+_SEVERITY: Final = ("transparent", ORANGE, VERMILLION, PURPLE)
+
+
+def bands_of(guideline: Guideline) -> list[tuple[float, str]]:
+    """Values from which a published band begins, and its colour; the lowest is left out."""
+    return [(band.start, _SEVERITY[band.severity]) for band in guideline.bands[1:]]
 
 
 def unit_of(quantity: str) -> str:

@@ -23,15 +23,19 @@ from starlette.responses import Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
+from alerts.web.air import AirPages
 from alerts.web.answer import AnswerPages
 from alerts.web.board import BoardPages
 from alerts.web.dead_letters import DeadLetterPages
 from alerts.web.desk import Desk
 from alerts.web.duty import DutyPages
+from alerts.web.figures import FigurePages
 from alerts.web.guard import SecurityHeaders
+from alerts.web.history import HistoryPages
 from alerts.web.incidents import IncidentPages
 from alerts.web.levels import LevelPages
 from alerts.web.live import LivePages
+from alerts.web.sensor_health import SensorHealthPages
 from alerts.web.sensors import SensorPages
 from alerts.web.sign_in import SignInPages
 from alerts.web.silences import SilencePages
@@ -56,7 +60,11 @@ PAGES: Final[tuple[type[Pages], ...]] = (
     IncidentPages,
     DutyPages,
     SilencePages,
+    AirPages,
+    FigurePages,
     SensorPages,
+    HistoryPages,
+    SensorHealthPages,
     UnmatchedPages,
     LevelPages,
     DeadLetterPages,

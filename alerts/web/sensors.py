@@ -25,7 +25,9 @@ class SensorPages(Pages):
     """All sensors."""
 
     nav: ClassVar[tuple[NavLink, ...]] = (
-        NavLink("/sensors", "Sensors", ("/levels", "/dead-letters", "/unmatched")),
+        NavLink(
+            "/sensors", "Sensors", ("/sensor-health", "/levels", "/dead-letters", "/unmatched")
+        ),
     )
 
     def routes(self) -> list[BaseRoute]:

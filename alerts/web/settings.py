@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from alerts.engine import AlertEngine
-    from storage.timeseries import SeriesReader
+    from storage.timeseries import Series
 
 __all__ = [
     "MappingSuggestion",
@@ -112,7 +112,7 @@ class StaffPageSettings:
         The state database, already migrated.
     engine : AlertEngine
         Takes acknowledgements and feedback; its registry and policy say what there is to show.
-    series : SeriesReader
+    series : Series
     on_change : callable
         Called in the event loop after the page committed rows.
     changes : Changes
@@ -147,7 +147,7 @@ class StaffPageSettings:
 
     database: Path
     engine: AlertEngine
-    series: SeriesReader
+    series: Series
     on_change: Callable[[], None] = lambda: None
     changes: Changes = field(default_factory=Changes)
     pipeline: Callable[[], PipelineStatus] = PipelineStatus

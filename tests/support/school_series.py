@@ -144,7 +144,7 @@ def _registry(sensors: set[str]) -> Registry:
         room = sensor.rpartition("-")[0]
         building, floor, _ = room.split("-")
         rooms[room] = Room(room, room, floor, building.capitalize(), "Lincoln High")
-        every = 600.0 if sensor == _DECORATED else 30.0 if sensor == SILENT else _THINNED_S
+        every = 300.0 if sensor == _DECORATED else 30.0 if sensor == SILENT else _THINNED_S
         found.append(
             Sensor(sensor, room, "sen55" if sensor.endswith("a") else "pms5003", "", every)
         )

@@ -1,0 +1,209 @@
+"""The pages of figures over the embedded store, and the same numbers in panels and reports."""
+
+import re
+import time
+from zoneinfo import ZoneInfo
+
+import httpx
+import pytest
+
+from alerts.access import schema as access
+from alerts.engine import AlertEngine
+from alerts.web.air import day_means, most_air_changes
+from alerts.web.app import create_app
+from alerts.web.figures import figures
+from alerts.web.settings import StaffPageSettings
+from dashboards.build import built
+from dashboards.frame import DashboardSettings
+from reports import kpis
+from storage.sqlite import connect, migrate
+from storage.timeseries.influx import InfluxSeries
+from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
+from storage.timeseries.influx_setup import set_up
+from storage.timeseries.resolution import Retention
+from storage.timeseries.sqlite import SqliteSeries
+from tests.support import grafana
+from tests.support.influx import Influxd
+from tests.support.school_series import SILENT, ZONE, simulated_school
+
+WEEK_S = 7 * 86_400.0
+DASHBOARDS = built(DashboardSettings(zone=ZONE))
+
+
+@pytest.fixture(scope="module")
+def school(tmp_path_factory):
+    made = simulated_school(tmp_path_factory.mktemp("school"), hours=6)
+    database = connect(made.database)
+    migrate(database, access.COMPONENT, access.SCRIPTS)
+    database.close()
+    return made
+
+
+@pytest.fixture(scope="module")
+def embedded(school, tmp_path_factory):
+    with SqliteSeries(tmp_path_factory.mktemp("series") / "series.db") as series:
+        school.store(series)
+        yield series
+
+
+@pytest.fixture(scope="module")
+def url(school, tmp_path_factory):
+    home = tmp_path_factory.mktemp("influxd")
+    with Influxd(home) as server:
+        settings = InfluxSettings(server.url, "school")
+        list(set_up(InfluxHttp(settings), Retention(), time.time()))
+        with InfluxSeries(settings, school.registry, home / "influx.db") as series:
+            school.store(series)
+        list(set_up(InfluxHttp(settings), Retention(), time.time()))
+        yield server.url
+
+
+@pytest.fixture
+def page(school, embedded):
+    app = create_app(
+        StaffPageSettings(
+            database=school.database,
+            engine=AlertEngine(school.registry, school.policy),
+            series=embedded,
+            clock=lambda: school.end + 1,
+        )
+    )
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://127.0.0.1", follow_redirects=False
+    )
+
+
+def asked(url, name, title, school, ref="A"):
+    """Rows of a panel's question over the last week."""
+    panel = next(p for p in grafana.panels(DASHBOARDS[name]) if p["title"] == title)
+    target = next(t for t in panel["targets"] if t["refId"] == ref)
+    query = grafana.interpolated(target["query"], school.end + 1 - WEEK_S, school.end + 1)
+    return {
+        next(iter(series.get("tags", {"": ""}).values())): series["values"][0][1]
+        for series in grafana.answer(url, query)
+    }
+
+
+def text_of(html):
+    return " ".join(re.sub(r"<[^>]+>", " ", html).split())
+
+
+async def test_a_figure_is_the_same_in_panel_page_and_report(page, url, school, embedded):
+    zone = ZoneInfo(ZONE)
+    chosen = figures(embedded, school.end + 1 - WEEK_S, school.end + 1, zone, school.registry.sensors)
+    outcome, response = (
+        kpis.outcome(chosen.incidents, chosen.sensor_days),
+        kpis.response(chosen.incidents, school.end),
+    )
+
+    def panel(title, ref="A"):
+        return asked(url, "alerts", title, school, ref)[""]
+
+    assert outcome.incidents > 10
+    assert outcome.confirmed > 0 < outcome.false
+    assert panel("Incidents") == outcome.incidents
+    assert panel("Confirmed") == pytest.approx(outcome.confirmed_rate.value)
+    assert panel("Feedback") == pytest.approx(outcome.feedback_rate.value)
+    weekly = panel("False alarms a sensor and week") / panel("False alarms a sensor and week", "B")
+    assert weekly == pytest.approx(outcome.false_per_sensor_week.value)
+    assert panel("Told within") == pytest.approx(response.notify.median_s)
+    rooms = asked(url, "alerts", "Incidents by room", school)
+    assert sum(rooms.values()) == outcome.incidents
+    async with page:
+        said = text_of((await page.get("/figures?span=week")).text)
+    assert f"Incidents {outcome.incidents}" in said
+    assert f"Confirmed {100 * outcome.confirmed_rate.value:.0f} %" in said
+    assert f"False alarms a sensor and week {weekly:.2f}" in said
+    assert f"Not acknowledged {response.acknowledge.unacknowledged}" in said
+
+
+def test_air_of_a_day_is_the_same_in_panel_and_page(url, school, embedded):
+    pm25 = asked(url, "air", "PM2.5, mean of 24 hours", school)
+    changes = asked(url, "air", "Air changes an hour, at most", school)
+    records = embedded.records("event", school.end + 1 - WEEK_S, school.end + 1)
+    assert len(pm25) == len(school.registry.rooms)
+    for room in school.registry.rooms:
+        sensors = [s.id for s in school.registry.sensors_in(room)]
+        assert pm25[room] == pytest.approx(
+            day_means(embedded, sensors, school.end)["pm25"], rel=1e-6
+        )
+        bound = most_air_changes(records, room)
+        assert bound is not None
+        assert changes[room] == pytest.approx(bound[0], rel=1e-4)
+
+
+async def test_history_of_a_room(page, school):
+    async with page:
+        html = (await page.get("/rooms/main-1-boys/history")).text
+        assert "/rooms/main-1-boys/history/series?span=day" in html
+        body = (await page.get("/rooms/main-1-boys/history/series?span=day")).json()
+        week = (await page.get("/rooms/main-1-boys/history/series?span=week")).json()
+        assert (await page.get("/rooms/main-1-boys/history?span=year")).status_code == 400
+        assert (await page.get("/rooms/nowhere/history")).status_code == 404
+    titles = [chart["title"] for chart in body["charts"]]
+    assert titles[0] == "PM2.5"
+    assert {"VOC index", "Relative humidity", "What the detector took it for"} <= set(titles)
+    for chart in body["charts"]:
+        for line in chart["lines"]:
+            assert len(line["times"]) == len(line["values"]) > 0
+            assert line["times"] == sorted(line["times"])
+    assert body["marks"]
+    assert len(week["charts"][0]["lines"][0]["times"]) < len(body["charts"][0]["lines"][0]["times"])
+
+
+async def test_air_page(page):
+    async with page:
+        said = text_of((await page.get("/air?span=week&quantity=co2")).text)
+        assert (await page.get("/air?quantity=rssi")).status_code == 400
+    assert "main-2-girls" in said
+    assert "CO2 by hour of the day" in said
+    assert "above the US standard" in said
+    assert "Air changes an hour, at most" in said
+
+
+async def test_sensor_health_page_puts_what_is_wrong_first(page, school):
+    async with page:
+        html = (await page.get("/sensor-health")).text
+    rows = [text_of(row) for row in re.findall(r"<tr>.*?</tr>", html, re.DOTALL)[1:]]
+    assert len(rows) == len(school.registry.sensors)
+    assert {rows[0].split()[0], rows[1].split()[0]} == {SILENT, "gym-1-locker-b"}
+    silent = next(row for row in rows if row.startswith(SILENT))
+    assert "silent" in silent
+    assert "PM2.5 frozen" in silent
+    assert "tampered with" in next(row for row in rows if row.startswith("gym-1-locker-b"))
+    assert "-71 dBm" in next(row for row in rows if row.startswith("main-2-boys-b"))
+
+
+async def test_counts_by_hour_and_day_sum_to_the_incidents(page, school, embedded):
+    async with page:
+        charts = (await page.get("/figures/series?span=week")).json()["charts"]
+        html = (await page.get("/figures?span=week")).text
+    chosen = figures(embedded, school.end + 1 - WEEK_S, school.end + 1, ZoneInfo(ZONE), school.registry.sensors)
+    for chart in charts:
+        assert sum(sum(part["counts"]) for part in chart["parts"]) == len(chosen.incidents)
+        assert all(len(part["counts"]) == len(chart["bins"]) for part in chart["parts"])
+    assert {part["name"] for part in charts[1]["parts"]} >= {"Confirmed", "False alarm"}
+    for expected in ("Vaping likely", "spray", "steam", "Kept from people"):
+        assert expected in html
+
+
+async def test_empty_pages_say_so(tmp_path, school):
+    database = tmp_path / "state.db"
+    database.write_bytes(school.database.read_bytes())
+    with SqliteSeries(tmp_path / "series.db") as series:
+        app = create_app(
+            StaffPageSettings(
+                database=database,
+                engine=AlertEngine(school.registry, school.policy),
+                series=series,
+                clock=lambda: school.start - 40 * 86_400.0,
+            )
+        )
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            assert "No incident in this time." in (await client.get("/figures")).text
+            assert (await client.get("/figures/series")).json() == {"charts": []}
+            assert "No readings of it in this time." in (await client.get("/air")).text
+            assert "never" in text_of((await client.get("/sensor-health")).text)
+            history = (await client.get("/rooms/main-1-boys/history/series")).json()
+            assert history["charts"] == []
