@@ -1,12 +1,12 @@
 """Figures of alerts: how many, right and prompt, by hour, day, cause and room.
 
-The key figures are those of `reports.kpis`, computed over what the series holds of incidents and
-sensors, which is the same that dashboards read.
+The key figures are those of `reports.kpis`, over the same incidents as reports.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 from zoneinfo import ZoneInfo
@@ -18,20 +18,23 @@ from alerts.notice import KIND_WORDS
 from alerts.web.desk import NavLink, Pages
 from alerts.web.history import SPANS, span_of
 from alerts.web.rendering import VERDICT_WORDS
-from reports import kpis
-from reports.rows import IncidentRow, SensorDay
+from reports import kpis, read
+from reports.rows import SensorDay
+from storage import sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.routing import BaseRoute
 
+    from reports.rows import IncidentRow
+    from storage.registry import Registry
     from storage.timeseries import Series
-    from storage.timeseries.records import Record
 
-__all__ = ["FigurePages", "figures", "incident_row", "sensor_time"]
+__all__ = ["FigurePages", "figures", "sensor_time"]
 
 
 class FigurePages(Pages):
@@ -48,12 +51,10 @@ class FigurePages(Pages):
         desk = self._desk
         session, span = await desk.may_read(request), span_of(request, "week")
         end = desk.settings.clock()
-        start, series = end - SPANS[span], desk.settings.series
+        start = end - SPANS[span]
         zone = ZoneInfo(desk.settings.engine.policy.zone)
-        chosen = await desk.threads.run(
-            figures, series, start, end, zone, desk.registry.sensors
-        )
-        rooms = Counter(row.room for row in chosen.incidents)
+        chosen = await desk.threads.run(self._figures, start, end, zone)
+        rooms = Counter((row.room_id, row.room) for row in chosen.incidents)
         return desk.render(
             request,
             "figures.html",
@@ -63,7 +64,8 @@ class FigurePages(Pages):
             chosen=chosen,
             outcome=kpis.outcome(chosen.incidents, chosen.sensor_days),
             response=kpis.response(chosen.incidents, end),
-            rooms=[(desk.registry.rooms.get(room), room, n) for room, n in rooms.most_common(20)],
+            rooms=rooms.most_common(20),
+            known=desk.registry.rooms,
             kinds=Counter(row.kind for row in chosen.incidents).most_common(),
             suppressed=[row for row in chosen.incidents if row.suppressed_by][-20:],
         )
@@ -75,9 +77,7 @@ class FigurePages(Pages):
         span = span_of(request, "week")
         end = desk.settings.clock()
         zone = ZoneInfo(desk.settings.engine.policy.zone)
-        chosen = await desk.threads.run(
-            figures, desk.settings.series, end - SPANS[span], end, zone, desk.registry.sensors
-        )
+        chosen = await desk.threads.run(self._figures, end - SPANS[span], end, zone)
         rows = chosen.incidents
 
         def local(row: IncidentRow) -> datetime:
@@ -91,53 +91,30 @@ class FigurePages(Pages):
         ]
         return JSONResponse({"charts": charts if rows else []})
 
+    def _figures(self, start: float, end: float, zone: ZoneInfo) -> kpis.Chosen:
+        settings = self._desk.settings
+        return figures(settings.database, settings.series, self._desk.registry, start, end, zone)
+
 
 def figures(
-    series: Series, start: float, end: float, zone: ZoneInfo, sensors: Iterable[str]
+    database: Path, series: Series, registry: Registry, start: float, end: float, zone: ZoneInfo
 ) -> kpis.Chosen:
     """Choose the incidents of a span, tests left out, and how long sensors were on line.
 
     Parameters
     ----------
+    database : Path
+        State database.
     series : Series
+    registry : Registry
     start, end : float
-        Unix seconds.
+        Unix seconds, half-open.
     zone : ZoneInfo
-    sensors : iterable of str
-        The registered ones.
     """
-    rows = [incident_row(record) for record in series.records("incident", start, end)]
-    return kpis.chosen(rows, (), sensor_time(series, start, end, zone, sensors), None, zone)
-
-
-def incident_row(record: Record) -> IncidentRow:
-    """Return an incident of the series as figures take it; places are ids."""
-    fields = record.fields
-
-    def number(name: str) -> float | None:
-        value = fields.get(name)
-        return value if isinstance(value, float) else None
-
-    def after(moment: float | None, name: str) -> float | None:
-        span = number(name)
-        return None if moment is None or span is None else moment + span
-
-    notified = after(record.time, "notified_s")
-    return IncidentRow(
-        id=record.id,
-        kind=record.kind,
-        sensor=str(fields.get("sensor", "")),
-        room=record.room,
-        first_evidence_at=number("onset") or record.time,
-        opened_at=record.time,
-        notified_at=notified,
-        acknowledged_at=after(notified, "acknowledged_s"),
-        closed_at=after(record.time, "resolved_s"),
-        verdict=str(fields.get("verdict", "")),
-        cause=str(fields.get("cause", "")),
-        suppressed_by=str(fields.get("suppressed_by", "")),
-        withdrawn=bool(fields.get("withdrawn")),
-        confidence=number("confidence") or 0.0,
+    with closing(sqlite.connect(database, read_only=True)) as db:
+        rows = read.incidents(db, registry, start, end)
+    return kpis.chosen(
+        rows, (), sensor_time(series, start, end, zone, registry.sensors), None, zone
     )
 
 

@@ -135,7 +135,10 @@ class HistoryPages(Pages):
                         points[at] = max(points.get(at, 0.0), 100.0 * chance)
         likely = [kind for kind in CLASSES if max(highest[kind].values(), default=0.0) >= _LIKELY]
         likely.sort(key=lambda kind: -sum(highest[kind].values()))
-        times = [start // every_s * every_s + k * every_s for k in range(int((end - start) // every_s) + 2)]
+        times = [
+            start // every_s * every_s + k * every_s
+            for k in range(int((end - start) // every_s) + 2)
+        ]
         lines = [
             {
                 "sensor": KIND_WORDS[kind],

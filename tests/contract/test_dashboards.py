@@ -14,13 +14,10 @@ from detection.quantities import QUANTITIES
 from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
 from storage.timeseries.influx import InfluxSeries
-from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
-from storage.timeseries.influx_setup import set_up
+from storage.timeseries.influx_http import InfluxSettings
 from storage.timeseries.records import MEASUREMENTS
-from storage.timeseries.resolution import Retention
 from tests.support import grafana
-from tests.support.influx import Influxd
-from tests.support.school_series import ZONE, simulated_school
+from tests.support.school_series import ZONE
 
 SETTINGS = DashboardSettings(zone=ZONE)
 BUILT = built(SETTINGS)
@@ -31,24 +28,6 @@ QUESTIONS = [
 ]
 HOSTILE = ("a/ OR 1=1", "it's", 'a" b', "x.*", "(y|z)", "w\\d", "né\u2028e, =")
 """Ids of rooms that would break a question into which they were pasted."""
-
-
-@pytest.fixture(scope="module")
-def school(tmp_path_factory):
-    return simulated_school(tmp_path_factory.mktemp("school"), hours=6)
-
-
-@pytest.fixture(scope="module")
-def url(school, tmp_path_factory):
-    home = tmp_path_factory.mktemp("influxd")
-    with Influxd(home) as server:
-        settings = InfluxSettings(server.url, "school")
-        http = InfluxHttp(settings)
-        list(set_up(http, Retention(), time.time()))
-        with InfluxSeries(settings, school.registry, home / "influx.db") as series:
-            school.store(series)
-        list(set_up(http, Retention(), time.time()))  # makes the averages of what is there
-        yield server.url
 
 
 def span(dashboard, school):

@@ -1,13 +1,11 @@
 """The pages of figures over the embedded store, and the same numbers in panels and reports."""
 
 import re
-import time
 from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
 
-from alerts.access import schema as access
 from alerts.engine import AlertEngine
 from alerts.web.air import day_means, most_air_changes
 from alerts.web.app import create_app
@@ -16,27 +14,12 @@ from alerts.web.settings import StaffPageSettings
 from dashboards.build import built
 from dashboards.frame import DashboardSettings
 from reports import kpis
-from storage.sqlite import connect, migrate
-from storage.timeseries.influx import InfluxSeries
-from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
-from storage.timeseries.influx_setup import set_up
-from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support import grafana
-from tests.support.influx import Influxd
-from tests.support.school_series import SILENT, ZONE, simulated_school
+from tests.support.school_series import SILENT, ZONE
 
 WEEK_S = 7 * 86_400.0
 DASHBOARDS = built(DashboardSettings(zone=ZONE))
-
-
-@pytest.fixture(scope="module")
-def school(tmp_path_factory):
-    made = simulated_school(tmp_path_factory.mktemp("school"), hours=6)
-    database = connect(made.database)
-    migrate(database, access.COMPONENT, access.SCRIPTS)
-    database.close()
-    return made
 
 
 @pytest.fixture(scope="module")
@@ -44,18 +27,6 @@ def embedded(school, tmp_path_factory):
     with SqliteSeries(tmp_path_factory.mktemp("series") / "series.db") as series:
         school.store(series)
         yield series
-
-
-@pytest.fixture(scope="module")
-def url(school, tmp_path_factory):
-    home = tmp_path_factory.mktemp("influxd")
-    with Influxd(home) as server:
-        settings = InfluxSettings(server.url, "school")
-        list(set_up(InfluxHttp(settings), Retention(), time.time()))
-        with InfluxSeries(settings, school.registry, home / "influx.db") as series:
-            school.store(series)
-        list(set_up(InfluxHttp(settings), Retention(), time.time()))
-        yield server.url
 
 
 @pytest.fixture
@@ -88,13 +59,15 @@ def text_of(html):
     return " ".join(re.sub(r"<[^>]+>", " ", html).split())
 
 
+def figures_of(series, school):
+    now = school.end + 1
+    return figures(school.database, series, school.registry, now - WEEK_S, now, ZoneInfo(ZONE))
+
+
 async def test_a_figure_is_the_same_in_panel_page_and_report(page, url, school, embedded):
-    zone = ZoneInfo(ZONE)
-    chosen = figures(embedded, school.end + 1 - WEEK_S, school.end + 1, zone, school.registry.sensors)
-    outcome, response = (
-        kpis.outcome(chosen.incidents, chosen.sensor_days),
-        kpis.response(chosen.incidents, school.end),
-    )
+    chosen = figures_of(embedded, school)
+    outcome = kpis.outcome(chosen.incidents, chosen.sensor_days)
+    response = kpis.response(chosen.incidents, school.end)
 
     def panel(title, ref="A"):
         return asked(url, "alerts", title, school, ref)[""]
@@ -178,7 +151,7 @@ async def test_counts_by_hour_and_day_sum_to_the_incidents(page, school, embedde
     async with page:
         charts = (await page.get("/figures/series?span=week")).json()["charts"]
         html = (await page.get("/figures?span=week")).text
-    chosen = figures(embedded, school.end + 1 - WEEK_S, school.end + 1, ZoneInfo(ZONE), school.registry.sensors)
+    chosen = figures_of(embedded, school)
     for chart in charts:
         assert sum(sum(part["counts"]) for part in chart["parts"]) == len(chosen.incidents)
         assert all(len(part["counts"]) == len(chart["bins"]) for part in chart["parts"])

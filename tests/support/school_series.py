@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec import structs
 from rich.console import Console
 
-from alerts import repository, schema, series_due
+from alerts import outbox_rows, series_due
 from alerts.engine import AlertEngine
 from alerts.incidents import Verdict
 from alerts.policy import AlertPolicy, StaffMember
@@ -26,11 +26,11 @@ from alerts.watch import Watch
 from detection.class_samples import ClassSamples
 from detection.events import Event, EventKind, EventPhase
 from ingest.validation import may_alert
+from plumewatch.data_folder import prepare_state
 from plumewatch.recordings import read_recordings
 from plumewatch.simulate import SimulateOptions, run_simulate
-from storage import state
 from storage.registry import Registry, Room, Sensor
-from storage.sqlite import connect, migrate, transaction
+from storage.sqlite import connect, transaction
 from storage.timeseries.records import Record
 
 if TYPE_CHECKING:
@@ -156,12 +156,7 @@ def _judged(
 ) -> list[Record]:
     """Detect, alert, deliver, answer; what the series is to hold of it."""
     connection = connect(database)
-    for component, scripts in (
-        ("state", state.SCRIPTS),
-        (schema.COMPONENT, schema.SCRIPTS),
-        (series_due.COMPONENT, series_due.SCRIPTS),
-    ):
-        migrate(connection, component, scripts)
+    prepare_state(connection)
     engine = AlertEngine(registry, policy)
     watch = Watch(connection, engine, may_alert, samples=ClassSamples())
     late = {sensor for sensor, *_ in _LATE}
@@ -227,9 +222,9 @@ def _answer(tx, engine: AlertEngine, incident: str, at: float, number: int) -> N
 
 
 def _deliver(tx, engine: AlertEngine, at: float, after_s: float) -> None:
-    rows = repository.lease(tx, at, owner="t", lease_s=60, limit=100, free=lambda _: 100)
+    rows = outbox_rows.lease(tx, at, owner="t", lease_s=60, limit=100, free=lambda _: 100)
     for row in rows:
-        if repository.sent(tx, row, at + after_s):
+        if outbox_rows.sent(tx, row, at + after_s):
             engine.delivered(tx, row, at + after_s)
 
 
