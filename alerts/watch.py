@@ -461,7 +461,7 @@ class Watch:
                     self._newest[reading.sensor] = reading.time
                 else:
                     self.unjudged[reading.sensor] += 1
-            if reading.events or reading.faults:
+            if reading.events or reading.faults or "battery" in reading.values:
                 events += self._devices.on_reading(
                     reading.sensor, reading.time, reading.events, reading.faults, reading.values
                 )

@@ -1,8 +1,9 @@
-"""What devices say of themselves, as events: tamper, a vendor's own alarm, a faulty channel.
+"""What devices say of themselves, as events: tamper, a vendor's alarm, a faulty channel, a battery.
 
 The air is judged by `detection.detector`; here a device's word is taken for what it is. A channel
 is called faulty only after it has been for `FAULT_AFTER_S` and three readings, so that one value
-out of range calls nobody.
+out of range calls nobody. A battery is low from two reports of `BATTERY_LOW` on, until one of
+`BATTERY_GOOD`: what hovers about the limit is one event, not many.
 """
 
 from __future__ import annotations
@@ -23,7 +24,13 @@ __all__ = ["DeviceEvents"]
 FAULT_AFTER_S: Final = 120.0
 HELD_S: Final = 600.0
 """A device's alarm counts as the same one for this long after it was last said."""
+BATTERY_LOW: Final = 15.0
+BATTERY_GOOD: Final = 25.0
+"""Charge in %."""
+BATTERY_HELD_S: Final = 3 * 86_400.0
+"""Some devices report their battery once a day."""
 
+_BATTERY: Final = "low_battery"
 _VERSION: Final = "device-1"
 _SAID: Final[Mapping[str, tuple[EventKind, float, str]]] = {
     "tamper": (EventKind.TAMPER, 1.0, "the sensor reports tampering"),
@@ -81,10 +88,12 @@ class DeviceEvents:
             key = (sensor, f"fault:{name.removeprefix('fault:')}")
             self._expire(key, time, found)
             self._faulty(key, time, found)
+        if "battery" in values:
+            self._battery((sensor, _BATTERY), time, values, found)
         return found
 
     def on_time(self, now: float) -> list[Event]:
-        """End what has not been reported for `HELD_S`."""
+        """End what has not been reported for `HELD_S`, or `BATTERY_HELD_S`."""
         ended: list[Event] = []
         for key in list(self._standing):
             self._expire(key, now, ended)
@@ -114,11 +123,12 @@ class DeviceEvents:
 
     def _expire(self, key: tuple[str, str], now: float, found: list[Event]) -> None:
         standing = self._standing.get(key)
-        if standing is None or now - standing.last <= HELD_S:
+        held_s = BATTERY_HELD_S if key[1] == _BATTERY else HELD_S
+        if standing is None or now - standing.last <= held_s:
             return
         del self._standing[key]
         if standing.said is not None:
-            said_at = standing.last + HELD_S
+            said_at = standing.last + held_s
             found.append(self._event(key, standing, EventPhase.ENDED, said_at, {}))
 
     def _said(
@@ -148,6 +158,31 @@ class DeviceEvents:
             standing.said = time
             found.append(self._event(key, standing, EventPhase.ALERTED, time, {}))
 
+    def _battery(
+        self,
+        key: tuple[str, str],
+        time: float,
+        values: Mapping[str, float],
+        found: list[Event],
+    ) -> None:
+        self._expire(key, time, found)
+        standing, charge = self._standing.get(key), values["battery"]
+        if standing is None:
+            if charge <= BATTERY_LOW:
+                self._standing[key] = _Standing(time, time, 1, None)
+            return
+        good = charge >= BATTERY_GOOD if standing.said is not None else charge > BATTERY_LOW
+        if good:
+            del self._standing[key]
+            if standing.said is not None:
+                found.append(self._event(key, standing, EventPhase.ENDED, time, values))
+            return
+        standing.last = max(standing.last, time)
+        standing.count += 1
+        if standing.said is None:
+            standing.said = time
+            found.append(self._event(key, standing, EventPhase.ALERTED, time, values))
+
     @staticmethod
     def _event(
         key: tuple[str, str],
@@ -162,6 +197,10 @@ class DeviceEvents:
             label = QUANTITIES[quantity].label if quantity in QUANTITIES else quantity
             kind, confidence = EventKind.SENSOR_FAULT, 1.0
             detail = f"the sensor's {label} channel reports no valid value"
+        elif name == _BATTERY:
+            kind, confidence = EventKind.SENSOR_FAULT, 1.0
+            charge = values.get("battery")
+            detail = "the battery is low" if charge is None else f"the battery is at {charge:.0f} %"
         else:
             kind, confidence, detail = _SAID[name]
         evidence = {}

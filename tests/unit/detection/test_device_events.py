@@ -2,7 +2,7 @@
 
 import pytest
 
-from detection.device_events import FAULT_AFTER_S, HELD_S, DeviceEvents
+from detection.device_events import BATTERY_HELD_S, FAULT_AFTER_S, HELD_S, DeviceEvents
 from detection.events import EventKind, EventPhase
 from detection.tracking import SnapshotError
 
@@ -111,3 +111,40 @@ def test_out_of_order_reports_do_not_go_back():
     say(devices, 100, "tamper")
     assert say(devices, 50, "tamper") == []
     assert devices.on_time(T + 100 + HELD_S) == []
+
+
+def charges(devices, *said):
+    """What comes of reports of a battery, each ten minutes after the one before."""
+    found = []
+    for k, charge in enumerate(said):
+        found += say(devices, 600 * k, values={"battery": charge})
+    return [(e.phase.value, e.detail) for e in found]
+
+
+@pytest.mark.parametrize(
+    ("said", "events"),
+    [
+        ([80, 40, 16], []),
+        ([15, 80, 15, 80], []),
+        ([15, 14], [("alerted", "the battery is at 14 %")]),
+        ([15, 14, 16, 15, 24, 14], [("alerted", "the battery is at 14 %")]),
+        (
+            [15, 14, 25, 15, 14],
+            [
+                ("alerted", "the battery is at 14 %"),
+                ("ended", "the battery is at 25 %"),
+                ("alerted", "the battery is at 14 %"),
+            ],
+        ),
+    ],
+)
+def test_a_low_battery_is_one_event_until_it_is_good_again(said, events):
+    assert charges(DeviceEvents(), *said) == events
+
+
+def test_a_battery_that_nobody_speaks_of_any_more():
+    devices = DeviceEvents()
+    assert charges(devices, 10, 9) == [("alerted", "the battery is at 9 %")]
+    assert devices.on_time(T + 600 + BATTERY_HELD_S) == []
+    (ended,) = DeviceEvents.restore(devices.snapshot()).on_time(T + 601 + BATTERY_HELD_S)
+    assert (ended.kind, ended.phase) == (EventKind.SENSOR_FAULT, EventPhase.ENDED)
