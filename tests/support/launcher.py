@@ -103,7 +103,7 @@ def _acknowledge_half(die: Any) -> None:
 
 
 def _owner(path: str) -> Any:
-    from alerts import level_moves, repository, watch
+    from alerts import level_moves, outbox_rows, watch
     from alerts.notify import AppriseNotifier
     from alerts.outbox import OutboxPump
     from ingest.link import Link
@@ -113,7 +113,7 @@ def _owner(path: str) -> Any:
 
     known = (
         level_moves,
-        repository,
+        outbox_rows,
         state,
         watch.Watch,
         AppriseNotifier,
@@ -155,18 +155,18 @@ POINTS: Mapping[str, Any] = {
     "series: after": _at("SqliteSeries", "write", "after"),
     "detector: before the step": _at("Watch", "step", "before"),
     "detector: after the step, nothing committed": _at("Watch", "step", "after"),
-    "incident: notice written, not committed": _at("repository", "add_notice", "after"),
+    "incident: notice written, not committed": _at("outbox_rows", "add_notice", "after"),
     "incidents: position written, not committed": _at("state", "set_position", "after"),
     "incidents: all written, not committed": _at("level_moves", "place", "after"),
     "incidents: after": _at("Watch", "commit", "after"),
     "snapshot: before": _at("Watch", "save_snapshot", "before"),
     "snapshot: written, not committed": _at("state", "set_snapshot", "after"),
     "snapshot: after": _at("Watch", "save_snapshot", "after"),
-    "lease: taken, not committed": _at("repository", "lease", "after"),
+    "lease: taken, not committed": _at("outbox_rows", "lease", "after"),
     "lease: after": _at("AppriseNotifier", "send", "before"),
     "send: after, nothing marked": _at("AppriseNotifier", "send", "after"),
     "mark: before": _at("OutboxPump", "_write_mark", "before"),
-    "mark: written, not committed": _at("repository", "sent", "after"),
+    "mark: written, not committed": _at("outbox_rows", "sent", "after"),
     "mark: after": _at("OutboxPump", "_write_mark", "after"),
 }
 """Where a process may be made to die; each is given the function that ends it."""

@@ -1,0 +1,221 @@
+"""A kill after every step of alerting, or inside every transaction: nothing lost, one more told.
+
+A story of one afternoon is told to the engine and to the outbox, transaction by transaction: once
+without a break, once with the program killed after each commit, and once with it killed before
+each, so that what was done is undone and done again, and no notice that was sent is marked so at
+first. What people heard and how it ended is compared.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from alerts import outbox_rows, schema
+from alerts.duty.roster import Receiver, Roster
+from alerts.engine import AlertEngine
+from alerts.incidents import Verdict
+from alerts.pace import Pace
+from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember
+from alerts.secrets import Secret
+from detection.events import ChannelEvidence, Event, EventKind, EventPhase
+from storage import sqlite
+from storage.registry import Registry, Room, Sensor
+
+START = 1_788_789_600.0
+REGISTRY = Registry.of(
+    [Room(r, r, "2", "North", "School") for r in "abcdef"], [Sensor(f"s{r}", r) for r in "abcdef"]
+)
+
+
+def member(name, *urls):
+    return StaffMember(name, name, "staff", tuple(map(Secret, urls)))
+
+
+POLICY = AlertPolicy(
+    staff=(
+        member("lee", "ntfy://a.example/lee", "tgram://123:abc/9"),
+        member("fox", "ntfy://b.example/fox"),
+    ),
+    roster=Roster(
+        BUILT_IN_ROUTES,
+        {r: Receiver(r, ("lee",), catch_all=("fox",)) for r in ("staff", "facilities")},
+    ),
+    pace=Pace(escalate_after_s=60, rounds=1, storm_rooms=2, acknowledged_for_s=120),
+)
+DOWN = "ntfy-"
+"""Lee's first channel never takes anything: every page goes by the second."""
+
+
+def said(room, since, at, phase=EventPhase.ALERTED, kind=EventKind.VAPE):
+    return Event(
+        sensor=f"s{room}",
+        kind=kind,
+        phase=phase,
+        onset=START + since - 6,
+        alerted=START + since,
+        peak_time=START + since,
+        end=START + at if phase is EventPhase.ENDED else None,
+        confidence=0.9,
+        probabilities={kind.value: 0.9},
+        evidence={"pm25": ChannelEvidence(4, 176, 6, None)},
+        model_version="m",
+        time=START + at,
+    )
+
+
+def story():
+    """Say what happens when: events, answers, and a look at the clock every five seconds."""
+
+    def hear(*events):
+        return lambda engine, tx, now: engine.on_events(tx, events, now)
+
+    def answer(number, call):
+        def work(engine, tx, now):
+            rows = tx.execute("SELECT id FROM incident ORDER BY rowid").fetchall()
+            call(engine, tx, rows[number]["id"], now)
+
+        return work
+
+    happens = {
+        1: hear(said("a", 0, 0)),
+        3: hear(said("b", 2, 2), said("c", 2, 2), said("d", 2, 2)),
+        71: answer(0, lambda e, tx, i, now: e.acknowledge(tx, i, "fox", now)),
+        80: hear(said("a", 0, 79, EventPhase.UPDATED)),
+        90: answer(1, lambda e, tx, i, now: e.resolve(tx, i, "fox", now)),
+        95: answer(2, lambda e, tx, i, now: e.feedback(tx, i, "lee", Verdict.CONFIRMED, now)),
+        100: hear(said("d", 2, 99, EventPhase.WITHDRAWN)),
+        130: hear(said("e", 129, 129, kind=EventKind.OFFLINE)),
+        150: hear(said("e", 129, 149, EventPhase.ENDED, EventKind.OFFLINE)),
+        200: answer(0, lambda e, tx, i, now: e.hand_over(tx, i, "fox", "lee", now)),
+    }
+    for t in range(420):
+        if t in happens:
+            yield t, happens[t]
+        if t % 5 == 0:
+            yield t, lambda engine, tx, now: engine.on_time(tx, now)
+        yield t, "pump"
+
+
+class Program:
+    """The program on a database; killed, it begins anew with what was committed."""
+
+    def __init__(self, path, kill):
+        self.path = path
+        self.kill = kill
+        self.kills = 0
+        self.heard = Counter()
+        self.unmarked = set()
+        self.open()
+
+    def open(self):
+        self.db = sqlite.connect(self.path)
+        sqlite.migrate(self.db, schema.COMPONENT, schema.SCRIPTS)
+        self.db.execute("PRAGMA synchronous=OFF")  # the kills here are of the program alone
+        self.engine = AlertEngine(REGISTRY, POLICY)
+
+    def die(self, now):
+        self.kills += 1
+        self.db.close()
+        self.open()
+        with sqlite.transaction(self.db) as tx:
+            outbox_rows.release_leases(tx, f"life {self.kills}", now)
+
+    def commit(self, work, now, *, again=True):
+        """Do and commit; or die before that, and do it again; or die after it."""
+        if self.kill == "before":
+            self.db.execute("BEGIN IMMEDIATE")
+            work(self.db)
+            self.db.execute("ROLLBACK")
+            self.die(now)
+            if not again:
+                return None
+        with sqlite.transaction(self.db) as tx:
+            found = work(tx)
+        if self.kill == "after":
+            self.die(now)
+        return found
+
+    def pump(self, now):
+        while self.db.execute(
+            "SELECT 1 FROM outbox WHERE (status = 'due' AND due_at <= ?1) OR lease_until <= ?1"
+            " OR fallback_at <= ?1",
+            (now,),
+        ).fetchone():
+            with sqlite.transaction(self.db) as tx:
+                self.engine.fall_back_due(tx, now)
+                rows = outbox_rows.lease(
+                    tx, now, owner="p", lease_s=60, limit=1, free=lambda _channel: 1
+                )
+            for row in rows:
+                self.send(row, now)
+
+    def send(self, row, now):
+        down = row.person == "lee" and row.channel.startswith(DOWN)
+
+        def mark(tx):
+            if not down and outbox_rows.sent(tx, row, now):
+                self.engine.delivered(tx, row, now)
+            elif down:
+                self.engine.fall_back(tx, row.id, now)
+                outbox_rows.retry(
+                    tx, row, now, due_at=now + 300, reason="x", detail="", retry_after_s=None
+                )
+
+        if not down:
+            for incident in row.notice.incidents or (row.notice.incident,):
+                self.heard[row.person, row.notice.reason.value, incident] += 1
+        first = row.id not in self.unmarked
+        self.unmarked.add(row.id)
+        if first or self.kill != "before":
+            self.commit(mark, now, again=False)
+        else:  # its mark was lost once; it was sent again
+            with sqlite.transaction(self.db) as tx:
+                mark(tx)
+
+
+def play(path, kill=""):
+    """Tell the story; what people heard, how it ended, what was forgotten, and the kills."""
+    program = Program(path, kill)
+    for t, what in story():
+        now = START + t
+        if what == "pump":
+            program.pump(now)
+        else:
+            program.commit(lambda tx, what=what, now=now: what(program.engine, tx, now), now)
+    states = [tuple(r) for r in program.db.execute("SELECT id, status, severity FROM incident")]
+    forgotten = program.engine.audit(program.db, START + 420)
+    program.db.close()
+    return program.heard, states, forgotten, program.kills
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return play(tmp_path_factory.mktemp("whole") / "state.db")
+
+
+def test_the_story_has_everything_in_it(whole):
+    heard, states, forgotten, kills = whole
+    reasons = {reason for _, reason, _ in heard}
+    assert reasons >= {"opened", "digest", "taken", "withdrawn", "recovered", "handed_over"}
+    assert "reminder" in reasons
+    assert {person for person, _, _ in heard} == {"lee", "fox"}
+    assert set(heard.values()) == {1}
+    assert len(states) == 5
+    assert (forgotten, kills) == ([], 0)
+
+
+def test_killed_after_every_commit(whole, tmp_path):
+    heard, states, forgotten, kills = play(tmp_path / "state.db", "after")
+    assert (heard, states, forgotten) == whole[:3]
+    assert kills > 100
+
+
+def test_killed_before_every_commit(whole, tmp_path):
+    """Each notice was sent, and its mark lost with the program: it is sent once more, no more."""
+    heard, states, forgotten, kills = play(tmp_path / "state.db", "before")
+    assert set(heard) == set(whole[0])
+    assert set(heard.values()) == {2}
+    assert (states, forgotten) == whole[1:3]
+    assert kills > 100
