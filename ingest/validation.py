@@ -510,7 +510,9 @@ def build_reading(
         `bad_time`, or `no_measurement` when there is neither value nor event nor fault.
     """
     time, time_flag = settle_time(stamp, message.received, limits)
-    values, bad = check_values({key: _from_text(value) for key, value in raw.items()})
+    if str in map(type, raw.values()):
+        raw = {key: _from_text(value) for key, value in raw.items()}
+    values, bad = check_values(raw)
     for fault in faults:
         values.pop(fault, None)
         if fault not in bad:

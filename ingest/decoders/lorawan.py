@@ -72,10 +72,15 @@ _EUI_KEYS: Final = ("deveui", "dev_eui", "sensor")
 
 
 def _base64(text: object) -> bytes | None:
+    """Bytes of base64; its alphabet for addresses and missing padding are forgiven."""
     if type(text) is not str or not text:
         return None
     try:
-        return base64.b64decode(text.translate(_URL_SAFE) + "=" * (-len(text) % 4), validate=True)
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        text = text.translate(_URL_SAFE) + "=" * (-len(text) % 4)
+    try:
+        return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise PayloadError(Reason.MALFORMED, "the frame is not base64") from error
 

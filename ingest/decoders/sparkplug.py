@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import struct
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest.decoders.base import Decoder, gateway_states, stamp_of
@@ -223,16 +223,13 @@ def _names(kind: str, sensor: str, payload: Payload, context: Context) -> dict[s
     return context.states.units.get(key, {})
 
 
-def _completed(metric: Metric, known: dict[str, list[Any]]) -> Metric:
-    """Return a metric with what its birth said of it and it does not say itself."""
+def _complete(metric: Metric, known: dict[str, list[Any]]) -> None:
+    """Fill in what the birth of a metric said of it and it does not say itself."""
     born = known.get(f"={metric.name}" if metric.name else str(metric.alias))
-    if born is None:
-        return metric
-    name, unit, *more = born
-    datatype = metric.datatype or (more[0] if more else None)
-    return replace(
-        metric, name=name, unit=metric.unit or unit, value=_signed(metric.value, datatype)
-    )
+    if born is not None:
+        name, unit, *more = born
+        metric.name, metric.unit = name, metric.unit or unit
+        metric.value = _signed(metric.value, metric.datatype or (more[0] if more else None))
 
 
 def _is_ours(name: str, unit: str) -> bool:
@@ -252,8 +249,8 @@ def _readings(
     live: dict[str, object] = {}
     past: dict[int, dict[str, object]] = {}
     events: list[str] = []
-    for sent in payload.metrics:
-        metric = _completed(sent, known)
+    for metric in payload.metrics:
+        _complete(metric, known)
         last_word = metric.name.rpartition("/")[2]
         if last_word.lower() == "tamper" and metric.value is True and not metric.historical:
             events.append("tamper")
