@@ -25,7 +25,10 @@ def unmatched_topics(intake: Intake) -> list[UnmatchedTopic]:
 
 
 def suggestion_for(intake: Intake, topic: str) -> MappingSuggestion | None:
-    """Return what the last payload under an unmatched topic suggests; None if there is none."""
+    """Return what the last payload under an unmatched topic suggests; None if there is none.
+
+    A discovery message about the topic tells what its names and units do not.
+    """
     heard = intake.unmatched.get(topic)
     if heard is None:
         return None
@@ -36,9 +39,10 @@ def suggestion_for(intake: Intake, topic: str) -> MappingSuggestion | None:
         f"[[route]]\ntopic = {toml_value(topic)}\ndecoder = {toml_value(name)}\n\n"
         for name in likely[:3]
     )
+    told = intake.config.context.states.told.get(topic, [])
     try:
         text = suggest_any(
-            topic, [heard.sample], received=float(round(heard.last_seen)), zone=context.zone
+            topic, [heard.sample, *told], received=float(round(heard.last_seen)), zone=context.zone
         )
     except SuggestError as error:
         cut = len(heard.sample) >= intake.config.sample_bytes

@@ -4,8 +4,8 @@
 keys; an empty payload deletes. Nothing is ever executed: of a template only a plain path
 (``{{ value_json.a.b }}``, ``{{ value_json['a']['b'] }}``) is read, anything else is ignored.
 
-`decode` remembers the unit for the state topic (used by `esphome`) and stores nothing;
-`suggest` returns what a person may approve as a mapping.
+`decode` remembers the message and the unit for the state topic (used by `esphome`) and stores
+nothing; `suggest` returns what a person may approve as a mapping.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ _CLASSES: Final = {
     "battery": "battery",
     "signal_strength": "rssi",
 }
+_MAX_TOPIC: Final = 256
 _PATH: Final = re.compile(
     r"\{\{\s*value_json((?:\.[A-Za-z_]\w{0,63}|\[\s*(?:'[^'\\]{1,64}'|\"[^\"\\]{1,64}\"|\d{1,3})"
     r"\s*\]){1,8})\s*\}\}"
@@ -143,12 +144,14 @@ def _path(template: object) -> tuple[str, ...] | None:
 
 
 def decode(message: Message, context: Context) -> list[Reading]:
-    """Remember the unit of a state topic; no reading."""
+    """Remember the unit of a state topic and the message itself; no reading."""
     if not message.payload:
         return []
     found = suggest(message.payload, context.limits)
-    if found.unit and unit_of(found.unit) is not None and len(found.state_topic) <= 256:
-        context.states.hints[found.state_topic] = found.unit
+    if len(found.state_topic) <= _MAX_TOPIC:
+        context.states.tell(found.state_topic, message.payload)
+        if found.unit and unit_of(found.unit) is not None:
+            context.states.hints[found.state_topic] = found.unit
     return []
 
 

@@ -6,11 +6,12 @@
   when the device's own time stamp changes. Its time is the device's time stamp, or the receive
   time of its first value. The topic that a sensor's last value came under is kept.
 - `units`, `hints`: units learnt from descriptions (``bridge/devices``, discovery, births).
+- `told`: discovery messages by the topic they are about, for suggesting a mapping of it.
 - `children`: devices heard behind a gateway, so that the gateway's will speaks for all of them.
 
 All tables are bounded; what was used longest ago is forgotten first. `snapshot` and `restore`
 carry everything over a restart except open windows, which the service closes first
-(`Joiner.close`).
+(`Joiner.close`), and `told`, which the broker retains.
 """
 
 from __future__ import annotations
@@ -176,6 +177,8 @@ class States:
         Units by property, by device (key: decoder and device).
     hints : Bounded of str
         Unit by state topic, from discovery.
+    told : Bounded of list
+        Discovery messages by state topic.
     children : Bounded of list
         Sensor ids heard behind a gateway (key: decoder and gateway).
     last : Bounded of dict
@@ -186,8 +189,15 @@ class States:
         self.joiner = Joiner(window_s)
         self.units: Bounded[dict[str, Any]] = Bounded(4_096)
         self.hints: Bounded[str] = Bounded(16_384)
+        self.told: Bounded[list[bytes]] = Bounded(256)
         self.children: Bounded[list[str]] = Bounded(256)
         self.last: Bounded[dict[str, Any]] = Bounded(4_096)
+
+    def tell(self, topic: str, discovery: bytes) -> None:
+        """Remember a discovery message about a topic; one that is long is not."""
+        said = self.told.get(topic, [])
+        if len(discovery) <= 2_048 and discovery not in said:
+            self.told[topic] = [*said[-15:], discovery]
 
     def child(self, gateway: str, sensor: str) -> None:
         """Remember that a sensor was heard behind a gateway."""

@@ -78,7 +78,15 @@ def suggest_any(
     if payloads or not told:
         hints = {t.path: _meant(t) for t in told if t.path and t.state_topic == topic}
         known = {path: meant for path, meant in hints.items() if meant is not None}
-        return suggest(topic, payloads, received=received, name=name, zone=zone, hints=dict(known))
+        bare = [t for t in told if t.path == () and t.state_topic == topic]
+        try:
+            return suggest(
+                topic, payloads, received=received, name=name, zone=zone, hints=dict(known)
+            )
+        except SuggestError:
+            if not bare:
+                raise
+        return _many_topics(bare[:1], name).text(received, zone)
     ((state, count),) = Counter(t.state_topic for t in told).most_common(1)
     if count > 1 or told[0].path:
         draft = _one_topic([t for t in told if t.state_topic == state], name)
