@@ -67,6 +67,11 @@ def decode(message: Message, context: Context) -> list[Reading]:
     raw = measured(flat)
     tampered = lower.get("tamper") is True
     will = lower.get("status") in _WILLS
+    if not (raw or tampered or will):
+        names = ", ".join(repr(key[:32]) for key in list(flat)[:6]) or "none"
+        raise PayloadError(
+            Reason.NO_MEASUREMENT, f"no name tells a quantity and a unit that fits it: {names}"
+        )
     return [
         build_reading(
             sensor,
