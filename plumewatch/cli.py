@@ -519,7 +519,7 @@ def staff_list(
 
 @staff_app.command("password")
 def staff_password(
-    person: Annotated[str, typer.Argument(help="Id of a [[staff]] block.")],
+    person: Annotated[str, typer.Argument(help="Id of a `staff` block.")],
     config: ConfigOption = Path("plumewatch.toml"),
     *,
     generate: Annotated[
