@@ -11,7 +11,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from storage.errors import StorageCorruptError, StorageError, StorageUnavailableError
 from storage.repair import finish_repair, salvage, swap
@@ -19,10 +19,11 @@ from storage.sqlite import connect, transaction, translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import TracebackType
 
     from storage.repair import Prepare
 
-__all__ = ["DatabaseFile"]
+__all__ = ["DatabaseFile", "KeptInFile"]
 
 T = TypeVar("T")
 
@@ -157,3 +158,44 @@ class DatabaseFile:
                 swap(self.path)
                 self._connect()
             self.repairs += 1
+
+
+class KeptInFile:
+    """What is kept in one `DatabaseFile`, which `__init__` of the subclass makes."""
+
+    _file: DatabaseFile
+
+    @property
+    def repairs(self) -> int:
+        """Times that the file was set aside and rebuilt since the start."""
+        return self._file.repairs
+
+    def open(self) -> None:
+        """Open the file, creating, migrating or repairing it.
+
+        Raises
+        ------
+        StorageUnavailableError
+            If the file cannot be created or written.
+        SchemaTooNewError
+            If a newer program wrote it.
+        """
+        self._file.open()
+
+    def close(self) -> None:
+        """Close it; safe to call twice."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        """Open on entry."""
+        self.open()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close on exit."""
+        self.close()

@@ -52,11 +52,11 @@ import logging
 import time
 import zlib
 from contextlib import closing
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from storage.database_file import DatabaseFile
+from storage.database_file import DatabaseFile, KeptInFile
 from storage.errors import StorageUnavailableError
 from storage.journal_records import SCRIPTS, DeadLetter, Gap, JournalEntry, Pruned
 from storage.reading import Reading
@@ -66,7 +66,6 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Sequence
     from pathlib import Path
-    from types import TracebackType
 
 __all__ = ["SCRIPTS", "DeadLetter", "Gap", "Journal", "JournalEntry", "Pruned"]
 
@@ -77,7 +76,7 @@ _SLICE = 20_000
 """Rows deleted in one transaction."""
 
 
-class Journal:
+class Journal(KeptInFile):
     """The journal in one SQLite file.
 
     Parameters
@@ -100,41 +99,6 @@ class Journal:
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(Reading)
         self._file = DatabaseFile(path, _prepare, self._note_damage)
-
-    @property
-    def repairs(self) -> int:
-        """Times that the file was set aside and rebuilt since the start."""
-        return self._file.repairs
-
-    def open(self) -> None:
-        """Open the file, creating, migrating or repairing it.
-
-        Raises
-        ------
-        StorageUnavailableError
-            If the file cannot be created or written.
-        SchemaTooNewError
-            If a newer program wrote it.
-        """
-        self._file.open()
-
-    def close(self) -> None:
-        """Close it; safe to call twice."""
-        self._file.close()
-
-    def __enter__(self) -> Self:
-        """Open on entry."""
-        self.open()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close on exit."""
-        self.close()
 
     def commit(self, readings: Sequence[Reading], dead_letters: Sequence[DeadLetter] = ()) -> int:
         """Append one group durably.

@@ -22,10 +22,10 @@ import time
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 from detection.quantities import COLUMNS
-from storage.database_file import DatabaseFile
+from storage.database_file import DatabaseFile, KeptInFile
 from storage.errors import BatchRefusedError, StorageUnavailableError
 from storage.sqlite import migrate
 from storage.state import SCRIPTS, position, set_position
@@ -58,7 +58,6 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
-    from types import TracebackType
 
     import numpy as np
     from numpy.typing import NDArray
@@ -83,7 +82,7 @@ _SAID: Final = '"events", "faults", "flags"'
 _ALL: Final = ", ".join(f'"{key}"' for key in COLUMNS)
 
 
-class InfluxSeries:
+class InfluxSeries(KeptInFile):
     """Readings in one database (bucket) of an InfluxDB.
 
     Parameters
@@ -117,41 +116,10 @@ class InfluxSeries:
         self._records = RecordEncoder(registry)
         self._file = DatabaseFile(cursor, _prepare)
 
-    @property
-    def repairs(self) -> int:
-        """Times that the file of the position was set aside and rebuilt since the start."""
-        return self._file.repairs
-
-    def open(self) -> None:
-        """Open the file of the position; the server is first spoken to by a query or a write.
-
-        Raises
-        ------
-        StorageUnavailableError
-            If the file cannot be created or written.
-        SchemaTooNewError
-            If a newer program wrote it.
-        """
-        self._file.open()
-
     def close(self) -> None:
-        """Close it; safe to call twice."""
-        self._file.close()
+        """Close the file of the position and the connections; safe to call twice."""
+        super().close()
         self.http.close()
-
-    def __enter__(self) -> Self:
-        """Open on entry."""
-        self.open()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close on exit."""
-        self.close()
 
     def greet(self) -> str:
         """Ask the server what it is and whether it fits; see `InfluxHttp.greet`."""

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import time
 from operator import attrgetter
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from detection.quantities import COLUMNS
-from storage.database_file import DatabaseFile
+from storage.database_file import DatabaseFile, KeptInFile
 from storage.sqlite import migrate
 from storage.state import SCRIPTS as STATE_SCRIPTS
 from storage.state import position, set_position
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
-    from types import TracebackType
 
     import numpy as np
     from numpy.typing import NDArray
@@ -81,7 +80,7 @@ _UPSERT = (
 )
 
 
-class SqliteSeries:
+class SqliteSeries(KeptInFile):
     """Readings by sensor and time in one SQLite file.
 
     Parameters
@@ -104,41 +103,6 @@ class SqliteSeries:
         self._clock = clock
         self._ids: dict[str, int] = {}
         self._file = DatabaseFile(path, _prepare, _begin_again)
-
-    @property
-    def repairs(self) -> int:
-        """Times that the file was set aside and rebuilt since the start."""
-        return self._file.repairs
-
-    def open(self) -> None:
-        """Open the file, creating, migrating or repairing it.
-
-        Raises
-        ------
-        StorageUnavailableError
-            If the file cannot be created or written.
-        SchemaTooNewError
-            If a newer program wrote it.
-        """
-        self._file.open()
-
-    def close(self) -> None:
-        """Close it; safe to call twice."""
-        self._file.close()
-
-    def __enter__(self) -> Self:
-        """Open on entry."""
-        self.open()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close on exit."""
-        self.close()
 
     def greet(self) -> str:
         """Say where readings are kept."""
