@@ -265,12 +265,14 @@ def test_incidents_are_saved_from_a_damaged_state(tmp_path):
         connection.execute("BEGIN")
         for n in range(500):
             connection.execute(
-                "INSERT INTO incident VALUES (?, 'vape', 'r', 's', 'resolved', 1, 1, 0.9, 1, NULL,"
-                " '', NULL, NULL, '', 2, NULL, NULL, 3, NULL)",
+                "INSERT INTO incident (id, kind, room, sensor, status, onset, opened_at,"
+                " confidence, paged, suppressed_by, acknowledged_by, resolved_at, resolve_due)"
+                " VALUES (?, 'vape', 'r', 's', 'resolved', 1, 1, 0.9, 1, '', '', 2, 3)",
                 (f"20261101-{n:03d}",),
             )
             connection.execute(
-                "INSERT INTO incident_history VALUES (?, 0, 1, 'plumewatch', 'opened', '')",
+                "INSERT INTO incident_history (incident, seq, at, who, what, detail)"
+                " VALUES (?, 0, 1, 'plumewatch', 'opened', '')",
                 (f"20261101-{n:03d}",),
             )
         state.set_position(connection, "detector", 77)
