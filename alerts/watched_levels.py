@@ -52,10 +52,14 @@ class AlertBudgets:
         Of a sensor that has none of its own.
     own : mapping of str to float
         By sensor.
+    moved : mapping of str to float
+        How far a sensor's level is moved from the start, log-odds, to judge again at the level that
+        held once; empty in a service, whose levels are moved by feedback.
     """
 
     default: float = BUDGET
     own: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    moved: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class WatchedLevels:
@@ -89,6 +93,8 @@ class WatchedLevels:
                 levels.set_budget(row, self._budgets.default)
         for sensor, budget in self._budgets.own.items():
             levels.set_budget(self._detector.sensor_row(sensor), budget)
+        for sensor, moved in self._budgets.moved.items():
+            levels.set_feedback(self._detector.sensor_row(sensor), moved)
 
     def apply(self, moves: Iterable[LevelMove]) -> None:
         """Apply moves that have their place; in order, each once."""

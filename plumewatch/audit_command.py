@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import hashlib
 import json
 import os
 from typing import TYPE_CHECKING, Any, TextIO
@@ -11,8 +12,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from detection.model import Model
+from plumewatch import __version__
 from plumewatch.status import DONE, REFUSED, moment, with_data
 from storage import audit
+from storage.audit import AuditKind
+from storage.sqlite import transaction
 
 if TYPE_CHECKING:
     import sqlite3
@@ -20,7 +25,7 @@ if TYPE_CHECKING:
 
     from plumewatch.config import PlumewatchConfig
 
-__all__ = ["machine_user", "run_list", "run_verify"]
+__all__ = ["machine_user", "note_start", "run_list", "run_verify"]
 
 
 def machine_user() -> str:
@@ -30,6 +35,17 @@ def machine_user() -> str:
     except (KeyError, OSError):
         name = f"user {os.getuid()}"
     return f"{name} on the command line"
+
+
+def note_start(state: sqlite3.Connection, config: PlumewatchConfig, now: float) -> None:
+    """Put on record what the service runs with; the configuration by its hash, without secrets."""
+    detail = {
+        "version": __version__,
+        "model": Model.shipped().version,
+        "config_sha256": hashlib.sha256(config.model_dump_json().encode()).hexdigest(),
+    }
+    with transaction(state) as tx:
+        audit.append(tx, AuditKind.START, "service", detail, now)
 
 
 def run_verify(config_path: Path, out: TextIO, *, known: str = "") -> int:

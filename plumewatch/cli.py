@@ -50,6 +50,9 @@ app.add_typer(storage_app, name="storage")
 report_app = typer.Typer(help="What happened, as files that reconcile.", no_args_is_help=True)
 app.add_typer(report_app, name="report")
 
+incident_app = typer.Typer(help="One incident, whole.", no_args_is_help=True)
+app.add_typer(incident_app, name="incident")
+
 audit_app = typer.Typer(help="Who signed in, exported and deleted.", no_args_is_help=True)
 app.add_typer(audit_app, name="audit")
 
@@ -393,6 +396,36 @@ _report_of("incidents", "One row an incident.")
 _report_of("summary", "A page to read, then the detail.")
 _report_of("response", "How fast staff were told and answered, for all and by group.")
 _report_of("sensors", "One row a sensor: uptime, completeness, false alarms.")
+
+
+@incident_app.command("file")
+def incident_file(
+    incident: Annotated[str, typer.Argument(help="Id of the incident.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="FILE.pdf, or FILE.zip with readings and sums.")
+    ] = None,
+    config: ConfigOption = Path("plumewatch.toml"),
+    *,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write over a file that is there.")
+    ] = False,
+) -> None:
+    """Write timeline, evidence, readings, and who was told and did what."""
+    from plumewatch.incident_command import run_file  # noqa: PLC0415
+
+    path = out or Path(f"incident-{incident}.zip")
+    raise typer.Exit(run_file(config, incident, path, time.time(), force=force))
+
+
+@incident_app.command("rerun")
+def incident_rerun(
+    incident: Annotated[str, typer.Argument(help="Id of the incident.")],
+    config: ConfigOption = Path("plumewatch.toml"),
+) -> None:
+    """Judge the stored readings of an incident again, and say whether the verdict is the same."""
+    from plumewatch.incident_command import run_rerun  # noqa: PLC0415
+
+    raise typer.Exit(run_rerun(config, incident, sys.stdout, time.time()))
 
 
 @audit_app.command("verify")

@@ -25,7 +25,7 @@ from detection.quantities import COLUMNS
 from plumewatch.csv_rows import FORMULA
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
     from storage.reading import Reading
@@ -57,7 +57,11 @@ _ROW_GROUP: Final = 100_000
 
 
 def slices(
-    series: Series, start: float, end: float, on_time: Callable[[float], None] = lambda _: None
+    series: Series,
+    start: float,
+    end: float,
+    on_time: Callable[[float], None] = lambda _: None,
+    sensors: Collection[str] = (),
 ) -> Iterator[list[Reading]]:
     """Read a span slice by slice.
 
@@ -68,6 +72,8 @@ def slices(
         Unix seconds, half-open.
     on_time : callable
         Told up to where it is read, Unix seconds.
+    sensors : collection of str
+        Only these; all if empty.
 
     Yields
     ------
@@ -81,7 +87,7 @@ def slices(
     at, length = start, 600.0
     while at < end:
         until = min(at + length, end)
-        found = series.between(at, until)
+        found = series.between(at, until, sensors)
         if found:
             yield found
         if len(found) > _MANY:

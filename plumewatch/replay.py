@@ -21,15 +21,24 @@ from storage.registry import Registry
 from storage.sqlite import connect, migrate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from alerts.engine import AlertRecord
     from alerts.policy import AlertPolicy
     from alerts.watched_levels import AlertBudgets
     from detection.events import Event
+    from storage.reading import Reading
 
-__all__ = ["ALERT_COLUMNS", "EVENT_COLUMNS", "Replayed", "replay", "write_alerts", "write_events"]
+__all__ = [
+    "ALERT_COLUMNS",
+    "EVENT_COLUMNS",
+    "Replayed",
+    "judged",
+    "replay",
+    "write_alerts",
+    "write_events",
+]
 
 ALERT_COLUMNS = ("sensor", "alerted", "kind", "onset", "confidence", "incident")
 EVENT_COLUMNS = (
@@ -107,13 +116,25 @@ def replay(
     RecordingError
         If a recording cannot be read.
     """
+    return judged(
+        read_recordings(paths, on_bytes), policy=policy, registry=registry, budgets=budgets
+    )
+
+
+def judged(
+    readings: Iterator[Reading],
+    *,
+    policy: AlertPolicy,
+    registry: Registry | None = None,
+    budgets: AlertBudgets | None = None,
+) -> Replayed:
+    """Push validated readings, in time order, through detectors and rules; see `replay`."""
     result = Replayed()
     with closing(connect(":memory:")) as connection:
         migrate(connection, "state", state.SCRIPTS)
         migrate(connection, "alerts", schema.SCRIPTS)
         engine = AlertEngine(registry or Registry(), policy, replay=True)
         watch = Watch(connection, engine, may_alert, budgets=budgets)
-        readings = read_recordings(paths, on_bytes)
         while batch := list(islice(readings, _BATCH)):
             result.readings += len(batch)
             result.replaced += sum("time_replaced" in reading.flags for reading in batch)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from plumewatch.data_folder import prepare_state
 from plumewatch.paths import DataPaths
 from plumewatch.spans import SpanError
-from plumewatch.timeseries_settings import series_of
+from plumewatch.timeseries_settings import opened_series
 from reports import read
 from reports.facts import Calendar, Facts, days_of, weekdays
 from reports.rows import SensorDay
@@ -127,13 +127,8 @@ def gathered(
     )
     if not with_sensors:
         return facts
-    series = series_of(config, paths)
-    series.open()
-    try:
-        series.greet()
+    with opened_series(config) as series:
         return replace(facts, sensor_days=tuple(sensor_days(series, facts, on_day)))
-    finally:
-        series.close()
 
 
 def sensor_days(

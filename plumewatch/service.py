@@ -33,6 +33,7 @@ from ingest.errors import BrokerError
 from ingest.mqtt import MqttSource
 from ingest.pipeline import Intake
 from ingest.validation import may_alert
+from plumewatch.audit_command import note_start
 from plumewatch.auditor import Auditor
 from plumewatch.check import warn_of_silence
 from plumewatch.data_folder import (
@@ -369,6 +370,7 @@ class Service:
             self.journal.open()
             self.series.open()
             self._state = open_state(self.paths.state)
+            note_start(self._state, self.config, self._clock())
             read = max(self.series.position(), state.position(self._state, CONSUMER))
             meet_journal(self.journal, read)
             self.intake.restore(self.journal.tail(20_000))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+from plumewatch.paths import DataPaths
 from plumewatch.settings import secret_of
 from storage.errors import StorageUnavailableError
 from storage.registry import Registry
@@ -13,11 +15,19 @@ from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from plumewatch.config import PlumewatchConfig
-    from plumewatch.paths import DataPaths
     from storage.timeseries import Series
 
-__all__ = ["Said", "influx_settings", "retention_of", "said_of_server", "series_of"]
+__all__ = [
+    "Said",
+    "influx_settings",
+    "opened_series",
+    "retention_of",
+    "said_of_server",
+    "series_of",
+]
 
 
 def influx_settings(config: PlumewatchConfig) -> InfluxSettings | None:
@@ -64,6 +74,25 @@ def series_of(config: PlumewatchConfig, paths: DataPaths) -> Series:
     if settings is None:
         return SqliteSeries(paths.series, retention_of(config))
     return InfluxSeries(settings, config.registry(), paths.influx, retention_of(config))
+
+
+@contextmanager
+def opened_series(config: PlumewatchConfig) -> Iterator[Series]:
+    """Open the store of a configuration, and ask whether it fits.
+
+    Raises
+    ------
+    ConfigError
+    StorageError
+    """
+    config.data_dir.mkdir(parents=True, exist_ok=True)
+    series = series_of(config, DataPaths(config.data_dir))
+    series.open()
+    try:
+        series.greet()
+        yield series
+    finally:
+        series.close()
 
 
 class Said(NamedTuple):

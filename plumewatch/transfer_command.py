@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import sqlite3
 import sys
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self, TextIO, TypeVar
@@ -19,7 +19,7 @@ from plumewatch.config import ConfigError, load
 from plumewatch.csv_rows import Layout
 from plumewatch.paths import DataPaths
 from plumewatch.spans import SpanError, moment_of, said
-from plumewatch.timeseries_settings import retention_of, series_of
+from plumewatch.timeseries_settings import opened_series, retention_of
 from storage.dead_letters import find_buried, forget
 from storage.errors import StorageError
 from storage.reading import Reading
@@ -29,7 +29,7 @@ from storage.timeseries.records import Record
 from storage.timeseries.writer import REASON, RECORD_REASON
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from plumewatch.config import PlumewatchConfig
     from plumewatch.readings_export import Format
@@ -48,25 +48,6 @@ __all__ = [
 DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
 _SHOWN: Final = 20
 T = TypeVar("T")
-
-
-@contextmanager
-def _store(config: PlumewatchConfig) -> Iterator[Series]:
-    """Open the store of a configuration, and ask whether it fits.
-
-    Raises
-    ------
-    ConfigError
-    StorageError
-    """
-    config.data_dir.mkdir(parents=True, exist_ok=True)
-    series = series_of(config, DataPaths(config.data_dir))
-    series.open()
-    try:
-        series.greet()
-        yield series
-    finally:
-        series.close()
 
 
 def run_export(
@@ -108,7 +89,7 @@ def run_export(
         first = moment_of(start, config.zone()) if start else None
         last = moment_of(end, config.zone(), end=True) if end else None
         _check_export(config, path, first, last, sensors, force=force)
-        with _store(config) as series:
+        with opened_series(config) as series:
             return _export(config, series, (first, last), path, kind, frozenset(sensors), now)
     except (ConfigError, SpanError, FileExistsError) as error:
         sys.stderr.write(f"{error}\n")
@@ -238,7 +219,11 @@ def run_import(config_path: Path, paths: Sequence[Path], options: ImportOptions,
             return USAGE
     try:
         config = load(config_path, decoders=frozenset(DECODERS))
-        with _store(config) as series, progress() as bar, _LeftOut(options.rejected) as left_out:
+        with (
+            opened_series(config) as series,
+            progress() as bar,
+            _LeftOut(options.rejected) as left_out,
+        ):
             task = bar.add_task("reading", total=1.0)
 
             def on_progress(what: str, share: float) -> None:
@@ -334,7 +319,7 @@ def run_retry(config_path: Path, out: TextIO) -> int:
         config = load(config_path, decoders=frozenset(DECODERS))
         journal = DataPaths(config.data_dir).journal
         connect(journal, read_only=True).close()  # not made anew
-        with _store(config) as series:
+        with opened_series(config) as series:
             stored, refused = retry_refused(journal, series)
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")

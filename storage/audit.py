@@ -59,6 +59,7 @@ class AuditKind(StrEnum):
     SIGN_IN_REFUSED = "sign_in_refused"
     SIGN_OUT = "sign_out"
     PASSWORD = "password"  # noqa: S105 - the word, not one
+    START = "start"
     EXPORT = "export"
     RERUN = "rerun"
     RETENTION = "retention"

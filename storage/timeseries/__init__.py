@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 from detection.quantities import COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -181,8 +181,10 @@ class Series(SeriesReader, Protocol):
             Those without a record are not in the result.
         """
 
-    def between(self, start: float, end: float) -> list[Reading]:
-        """Return all readings of all sensors in ``[start, end)``, by time, then sensor.
+    def between(self, start: float, end: float, sensors: Collection[str] = ()) -> list[Reading]:
+        """Return the readings in ``[start, end)``, by time, then sensor.
+
+        Of these sensors only; of all if none is given.
 
         As they were received, but for `Reading.seq`, which is not stored; of one sensor and moment
         there is one, which joins what several said.

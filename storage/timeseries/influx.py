@@ -56,7 +56,7 @@ from storage.timeseries.tables import (
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -291,13 +291,15 @@ class InfluxSeries(KeptInFile):
         rows = [row for row in _numbers(rows) if any(v is not None for v in row[1:])]
         return columns(rows, keys)
 
-    def between(self, start: float, end: float) -> list[Reading]:
-        """Return all readings of all sensors in a span; see `storage.timeseries.Series`."""
+    def between(self, start: float, end: float, sensors: Collection[str] = ()) -> list[Reading]:
+        """Return readings of these sensors, or all; see `storage.timeseries.Series`."""
         found: dict[str, list[list[Any]]] = {}
         for measurement, name in ((READING, "sensor"), (QUARANTINE, "name")):
+            asked = " OR ".join(f'"{name}" = {quoted(sensor)}' for sensor in sensors)
+            only = f" AND ({asked})" if asked else ""
             for row in self._rows(
                 f'SELECT "{name}", {_ALL}, {_SAID}, "received" FROM "{measurement}"'  # noqa: S608 - constants
-                f" WHERE time >= {to_ns(start)} AND time < {to_ns(end)}"
+                f" WHERE time >= {to_ns(start)} AND time < {to_ns(end)}{only}"
             ):
                 received, flags = row[-1], row[-2] or ""  # flags are those of the first
                 if not isinstance(received, int | float):

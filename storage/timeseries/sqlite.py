@@ -33,7 +33,7 @@ from storage.timeseries.tables import (
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -275,16 +275,17 @@ class SqliteSeries(KeptInFile):
         rows = self._file.found(found)
         return columns([row for row in rows if any(v is not None for v in row[1:])], keys)
 
-    def between(self, start: float, end: float) -> list[Reading]:
-        """Return all readings of all sensors in a span; see `storage.timeseries.Series`."""
+    def between(self, start: float, end: float, sensors: Collection[str] = ()) -> list[Reading]:
+        """Return readings of these sensors, or all; see `storage.timeseries.Series`."""
         chosen = ", ".join(("time", "received", *COLUMNS, "events", "faults", "flags"))
         statement = f"SELECT {chosen} FROM reading WHERE sensor = ? AND time >= ? AND time < ?"  # noqa: S608 - names from the table of quantities
 
         def found(db: sqlite3.Connection) -> list[Reading]:
-            sensors = db.execute("SELECT id, name FROM sensor").fetchall()
+            known = db.execute("SELECT id, name FROM sensor").fetchall()
             return [
                 reading_of(name, row)
-                for sensor, name in sensors
+                for sensor, name in known
+                if not sensors or name in sensors
                 for row in db.execute(statement, (sensor, to_ns(start), to_ns(end)))
             ]
 

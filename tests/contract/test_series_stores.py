@@ -208,6 +208,14 @@ def test_a_sensor_that_is_not_registered_is_kept_and_found(series):
     assert series.events(T, T + 1) == [(T, name, ("tamper",), ())]
 
 
+def test_readings_of_some_sensors(series):
+    names = ("s", "s2", "it's \\ nobody")
+    series.write([Reading(name, T, T, {"pm25": 5.0}) for name in names], 3)
+    for asked in (names[:1], names[1:], names):
+        assert [r.sensor for r in series.between(T, T + 1, asked)] == sorted(asked)
+    assert series.between(T, T + 1, ["away"]) == []
+
+
 def test_all_readings_come_back_as_they_were_received(series):
     assert series.between(T, T + 9) == []
     assert series.span() is None

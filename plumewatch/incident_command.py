@@ -1,0 +1,275 @@
+"""``plumewatch incident``: its file, and its verdict from the stored readings again."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from alerts import level_moves
+from alerts.pictures import IncidentPictures
+from detection.events import EventKind
+from detection.quantities import COLUMNS
+from ingest.decoders import DECODERS
+from plumewatch.audit_command import machine_user
+from plumewatch.bars import progress
+from plumewatch.config import ConfigError, load
+from plumewatch.data_folder import prepare_state
+from plumewatch.paths import DataPaths
+from plumewatch.readings_export import slices
+from plumewatch.replay import judged
+from plumewatch.replay_command import replay_policy
+from plumewatch.report_facts import calendar_of
+from plumewatch.settings import alert_budgets
+from plumewatch.timeseries_settings import opened_series
+from reports.documents import pdf
+from reports.incident_file import bundle, gather, parts, view
+from reports.write import whole
+from storage import audit
+from storage.audit import AuditKind
+from storage.errors import StorageError
+from storage.sqlite import connect, transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from alerts.watched_levels import AlertBudgets
+    from detection.events import Event
+    from plumewatch.config import PlumewatchConfig
+    from reports.incident_file import IncidentFile
+    from storage.reading import Reading
+    from storage.timeseries import Series
+
+__all__ = ["Verdict", "compared", "run_file", "run_rerun"]
+
+DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
+_WARM_UP_S: Final = 86_400.0
+"""Readings before the incident from which the detector learns its baselines again."""
+_NEAR_S: Final = 10.0
+_LEVEL_S: Final = 900.0
+
+
+def run_file(config_path: Path, incident: str, out: Path, now: float, *, force: bool) -> int:
+    """Write the file of an incident: ``.pdf``, or ``.zip`` with everything.
+
+    Returns
+    -------
+    int
+        0 done, 1 there is no such incident, 2 bad usage or configuration, 3 state or series cannot
+        be read.
+    """
+    kind = out.suffix.lower()
+    fault = ""
+    if kind not in (".pdf", ".zip"):
+        fault = "must end in .pdf or .zip"
+    elif not out.parent.is_dir() or out.is_dir() or (out.exists() and not force):
+        fault = "exists already (--force replaces it), or there is no folder for it"
+    if fault:
+        sys.stderr.write(f"--out {out}: {fault}\n")
+        return USAGE
+    try:
+        config = load(config_path, decoders=frozenset(DECODERS))
+        found = _found(config, incident)
+        if found is None:
+            return _no(incident)
+        with opened_series(config) as series:
+            readings = series.between(*found.span, found.sensors)
+            pictures = IncidentPictures(
+                DataPaths(config.data_dir).state, config.registry(), series, config.timezone
+            )
+            picture = pictures.svg(incident) or ""
+        calendar = calendar_of(config, *found.span)
+        made = pdf("incident", view(found, calendar, picture, len(readings)))
+        _audited(config, AuditKind.EXPORT, {"incident": incident, "format": kind[1:]}, now)
+        with whole(out) as partial:
+            if kind == ".pdf":
+                partial.write_bytes(made)
+            else:
+                bundle(partial, parts(found, made, picture, readings, COLUMNS))
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        return USAGE
+    except (StorageError, sqlite3.Error) as error:
+        sys.stderr.write(f"{error}\n")
+        return UNREACHABLE
+    except OSError as error:
+        sys.stderr.write(f"{out}: {error.strerror or error}\n")
+        return USAGE
+    sys.stderr.write(f"{out}: {len(readings)} readings, {len(found.notices)} notices\n")
+    return DONE
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a detection was, and what it is when its readings are judged again.
+
+    Attributes
+    ----------
+    stored : dict
+        Row of the event.
+    again : Event or None
+        None if the detector does not say it again.
+    """
+
+    stored: dict[str, object]
+    again: Event | None
+
+    @property
+    def same(self) -> bool:
+        """Whether kind and end are the same: standing, or taken back."""
+        if self.again is None:
+            return False
+        return (self.again.phase.value == "withdrawn") is (self.stored["phase"] == "withdrawn")
+
+
+def run_rerun(config_path: Path, incident: str, out: TextIO, now: float) -> int:
+    """Judge the stored readings of an incident again and compare.
+
+    Returns
+    -------
+    int
+        0 the same verdict, 1 another one, or it cannot be judged again, 2 bad configuration, 3
+        state or series cannot be read.
+    """
+    try:
+        config = load(config_path, decoders=frozenset(DECODERS))
+        found = _found(config, incident)
+        if found is None:
+            return _no(incident)
+        if found.incident["kind"] == EventKind.OFFLINE.value:
+            sys.stderr.write("silence is judged when it happens, not from readings\n")
+            return REFUSED
+        with opened_series(config) as series:
+            verdicts = compared(config, series, found)
+        same = bool(verdicts) and all(verdict.same for verdict in verdicts)
+        _audited(config, AuditKind.RERUN, {"incident": incident, "same": str(same)}, now)
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        return USAGE
+    except (StorageError, sqlite3.Error) as error:
+        sys.stderr.write(f"{error}\n")
+        return UNREACHABLE
+    if not verdicts:
+        sys.stderr.write(f"readings of {', '.join(found.sensors)} are not stored any more\n")
+        return REFUSED
+    _print(verdicts, out)
+    out.write("same verdict\n" if same else "another verdict\n")
+    return DONE if same else REFUSED
+
+
+def compared(config: PlumewatchConfig, series: Series, found: IncidentFile) -> list[Verdict]:
+    """Judge again, through the path of a replay; empty if the readings are not stored any more.
+
+    The detector starts a day before the first evidence with the level its sensor alerted from
+    then. Levels that had moved further than feedback can are reached as far as feedback can.
+    """
+    registry = config.registry()
+    sensors = set(found.sensors)
+    if found.incident["kind"] == EventKind.AMBIENT.value:
+        rooms = registry.rooms.values()
+        near = {r.id for r in rooms if r.building == found.incident["building"]}
+        sensors |= {s.id for s in registry.sensors.values() if s.room in near}
+    onset = found.incident["onset"]
+    start, end = onset - _WARM_UP_S, found.span[1]
+    if not series.between(onset, found.incident["opened_at"] + 1e-3, found.sensors):
+        return []
+
+    def readings() -> Iterator[Reading]:
+        with progress() as bar:
+            task = bar.add_task("judging again", total=end - start)
+            for piece in slices(
+                series, start, end, lambda at: bar.update(task, completed=at - start), sensors
+            ):
+                yield from piece
+
+    result = judged(
+        readings(),
+        policy=replay_policy(config),
+        registry=registry,
+        budgets=_as_then(config, series, sensors, onset),
+    )
+    return [Verdict(event, _nearest(event, result.events.values())) for event in found.events]
+
+
+def _as_then(
+    config: PlumewatchConfig, series: Series, sensors: set[str], onset: float
+) -> AlertBudgets:
+    with closing(connect(DataPaths(config.data_dir).state, read_only=True)) as db:
+        reports = level_moves.levels(db)
+    moved = {}
+    for sensor in sensors & reports.keys():
+        health = series.records("sensor_health", onset - _LEVEL_S, onset, sensor=sensor)
+        levels = [r.fields["level"] for r in health if "level" in r.fields]
+        if levels:
+            moved[sensor] = float(levels[-1]) - reports[sensor].model_level
+    return replace(alert_budgets(config), moved=moved)
+
+
+def _nearest(event: dict[str, object], events: Iterable[Event]) -> Event | None:
+    onset = float(str(event["onset"]))
+    near = [
+        found
+        for found in events
+        if found.sensor == event["sensor"]
+        and found.kind.value == event["kind"]
+        and abs(found.onset - onset) <= _NEAR_S
+    ]
+    return min(near, key=lambda found: abs(found.onset - onset), default=None)
+
+
+def _print(verdicts: list[Verdict], out: TextIO) -> None:
+    table = Table("Sensor", "", "Kind", "Onset", "Alerted", "Confidence", "Phase", "Detector")
+    for verdict in verdicts:
+        row = verdict.stored
+        moments = (f"{row[key]:.1f}" for key in ("onset", "alerted"))
+        table.add_row(
+            Text(str(row["sensor"])),
+            "stored",
+            str(row["kind"]),
+            *moments,
+            f"{row['confidence']:.3f}",
+            str(row["phase"]),
+            str(row["model_version"]),
+        )
+        again = verdict.again
+        if again is None:
+            table.add_row("", "again", "nothing")
+            continue
+        table.add_row(
+            "",
+            "again",
+            again.kind.value,
+            f"{again.onset:.1f}",
+            f"{again.alerted:.1f}",
+            f"{again.confidence:.3f}",
+            again.phase.value,
+            again.model_version,
+        )
+    Console(file=out, width=140).print(table)
+
+
+def _found(config: PlumewatchConfig, incident: str) -> IncidentFile | None:
+    roles = {member.id: member.role for member in config.staff}
+    path = DataPaths(config.data_dir).state
+    if not path.exists():
+        raise StorageError(f"{path}: has `plumewatch run` been started with this configuration?")
+    with closing(connect(path)) as db:
+        prepare_state(db)
+        return gather(db, config.registry(), roles, incident)
+
+
+def _no(incident: str) -> int:
+    sys.stderr.write(f"there is no incident {incident[:80]!r}\n")
+    return REFUSED
+
+
+def _audited(config: PlumewatchConfig, kind: AuditKind, detail: dict[str, str], now: float) -> None:
+    with closing(connect(DataPaths(config.data_dir).state)) as db, transaction(db) as tx:
+        audit.append(tx, kind, machine_user(), dict(detail), now)

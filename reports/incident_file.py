@@ -1,0 +1,291 @@
+"""The file of one incident: what happened, what was measured, who was told, what they did.
+
+Times are Unix seconds in the facts and both clocks in what is shown. Staff are named by their ids
+and roles; a note is free text of theirs and is shown as it is.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import zipfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from reports.safe_text import inert, shown
+from reports.view import seconds
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from reports.facts import Calendar
+    from storage.reading import Reading
+    from storage.registry import Registry
+
+__all__ = ["IncidentFile", "bundle", "gather", "parts", "view"]
+
+VERSION: Final = 1
+AROUND_S: Final = 1800.0
+"""Raw readings are shown from so long before the first evidence until so long after the end."""
+_MOMENT: Final = (1980, 1, 1, 0, 0, 0)
+"""Time of every entry of a bundle, so that the same incident gives the same bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentFile:
+    """All that is stored of an incident.
+
+    Attributes
+    ----------
+    incident : dict
+        Its row, with the names of its place.
+    events, history, notices, attempts, feedback, steps : tuple of dict
+        Rows that belong to it, in order.
+    started_with : dict or None
+        Version of the program and hash of the configuration that were running, from the audit log.
+    sensors : tuple of str
+        Of the room, and those that are in it.
+    """
+
+    incident: dict[str, Any]
+    events: tuple[dict[str, Any], ...]
+    history: tuple[dict[str, Any], ...]
+    notices: tuple[dict[str, Any], ...]
+    attempts: tuple[dict[str, Any], ...]
+    feedback: tuple[dict[str, Any], ...]
+    steps: tuple[dict[str, Any], ...]
+    started_with: dict[str, Any] | None
+    sensors: tuple[str, ...]
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """From when until when raw readings belong to it, Unix seconds."""
+        ends = [e["end"] or e["last_heard"] for e in self.events]
+        last = max([self.incident["opened_at"], *ends])
+        return self.incident["onset"] - AROUND_S, last + AROUND_S
+
+
+_PARTS: Final = {
+    "events": "SELECT * FROM alert_event WHERE incident = ? ORDER BY alerted, id",
+    "history": "SELECT at, who, what, detail FROM incident_history WHERE incident = ? ORDER BY seq",
+    "notices": "SELECT id, person, channel, reason, priority, created_at, status, attempts,"
+    " last_error, finished_at FROM outbox WHERE incident = ? ORDER BY id",
+    "attempts": "SELECT a.outbox, a.attempt, a.started_at, a.finished_at, a.outcome, a.reason,"
+    " a.detail FROM outbox o JOIN outbox_attempt a ON a.outbox = o.id WHERE o.incident = ?"
+    " ORDER BY a.outbox, a.attempt",
+    "feedback": "SELECT at, who, verdict, cause, note FROM incident_feedback WHERE incident = ?"
+    " ORDER BY seq",
+    "steps": "SELECT seq, round, action, due_at, done_at, outcome FROM escalation_step"
+    " WHERE incident = ? ORDER BY seq",
+}
+
+
+def gather(
+    db: sqlite3.Connection, registry: Registry, roles: Mapping[str, str], incident: str
+) -> IncidentFile | None:
+    """Read an incident; None if there is none of this id.
+
+    Parameters
+    ----------
+    db : sqlite3.Connection
+        State database.
+    registry : Registry
+    roles : mapping of str to str
+        Role of each member of staff, by id.
+    incident : str
+    """
+    row = db.execute("SELECT * FROM incident WHERE id = ?", (incident,)).fetchone()
+    if row is None:
+        return None
+    room = registry.rooms.get(row["room"])
+    place = {key: getattr(room, key) if room else "" for key in ("site", "building", "floor")}
+    found = {
+        name: tuple(dict(each) for each in db.execute(sql, (incident,)))
+        for name, sql in _PARTS.items()
+    }
+    for notice in found["notices"]:
+        notice["role"] = roles.get(notice["person"], "left")
+    started = db.execute(
+        "SELECT detail FROM audit WHERE kind = 'start' AND at <= ? ORDER BY seq DESC LIMIT 1",
+        (row["opened_at"],),
+    ).fetchone()
+    named = [s.id for s in registry.sensors_in(row["room"])]
+    return IncidentFile(
+        incident={**dict(row), "room_name": room.name if room else row["room"], **place},
+        started_with=json.loads(started["detail"]) if started else None,
+        sensors=tuple(dict.fromkeys([*named, *(e["sensor"] for e in found["events"])])),
+        **found,
+    )
+
+
+def view(found: IncidentFile, calendar: Calendar, picture: str, readings: int) -> dict[str, Any]:
+    """Return what the page of an incident shows.
+
+    Parameters
+    ----------
+    found : IncidentFile
+    calendar : Calendar
+        For the school's clock.
+    picture : str
+        Evidence as SVG.
+    readings : int
+        Raw readings in the bundle.
+    """
+    row = found.incident
+
+    def at(moment: float | None) -> str:
+        if moment is None:
+            return "—"
+        return calendar.local(moment).isoformat(sep=" ", timespec="milliseconds")
+
+    started = found.started_with or {}
+    place = [row["room_name"], row["floor"] and f"floor {row['floor']}", row["building"]]
+    facts = [
+        ("Where", ", ".join(part for part in (*place, row["site"]) if part)),
+        (
+            "Kind, confidence, severity",
+            f"{row['kind']}, {row['confidence']:.2f}, {row['severity']}",
+        ),
+        ("First evidence", at(row["onset"])),
+        ("Opened", f"{at(row['opened_at'])}, {seconds(row['opened_at'] - row['onset'])} later"),
+        ("First notice delivered", at(row["notified_at"])),
+        ("Acknowledged", f"{at(row['acknowledged_at'])} {row['acknowledged_by']}"),
+        ("Closed", at(row["resolved_at"])),
+        ("Outcome", row["verdict"] or "unknown: nobody said"),
+        ("Taken back by the detector", at(row["withdrawn_at"])),
+        ("Kept from being told by", row["suppressed_by"] or "nothing"),
+        ("Detector", ", ".join(sorted({e["model_version"] for e in found.events})) or "—"),
+        ("Program and configuration", _started(started)),
+        ("Raw readings in the bundle", f"{readings}, of {', '.join(found.sensors)}"),
+    ]
+    return {
+        "schema": f"plumewatch.incident/{VERSION}",
+        "title": f"Incident {row['id']}",
+        "school": shown(row["site"] or ""),
+        "place": shown(row["room_name"]),
+        "zone": calendar.zone.key,
+        "facts": [[label, shown(str(value))] for label, value in facts],
+        "evidence": [shown(e["sentence"]) for e in found.events],
+        "picture": picture,
+        "timeline": [
+            [at(line["at"]), *(shown(line[key]) for key in ("who", "what", "detail"))]
+            for line in found.history
+        ],
+        "notices": [
+            [
+                shown(f"{n['person']} ({n['role']})"),
+                *(shown(n[key]) for key in ("channel", "reason", "status")),
+                at(n["finished_at"]),
+                shown(f"{n['attempts']} {n['last_error']}".strip()),
+            ]
+            for n in found.notices
+        ],
+        "feedback": [
+            [at(f["at"]), *(shown(f[key]) for key in ("who", "verdict", "cause", "note"))]
+            for f in found.feedback
+        ],
+        "channels": [
+            [e["sensor"], key, *(_figure(value) for value in values)]
+            for e in found.events
+            for key, values in json.loads(e["evidence"]).items()
+        ],
+        "odds": [
+            [e["sensor"], kind, f"{p:.3f}"]
+            for e in found.events
+            for kind, p in sorted(json.loads(e["probabilities"]).items(), key=lambda kp: -kp[1])
+        ],
+    }
+
+
+def _started(started: Mapping[str, Any]) -> str:
+    if not started:
+        return "not on record"
+    return f"{started.get('version')}, SHA-256 {started.get('config_sha256')}"
+
+
+def _figure(value: float | None) -> str:
+    return "—" if value is None else f"{value:.4g}"
+
+
+def parts(
+    found: IncidentFile,
+    pdf: bytes,
+    picture: str,
+    readings: Sequence[Reading],
+    columns: Sequence[str],
+) -> dict[str, bytes]:
+    """Return the files of a bundle by name.
+
+    Parameters
+    ----------
+    found : IncidentFile
+    pdf : bytes
+        Its page.
+    picture : str
+        Evidence as SVG.
+    readings : sequence of Reading
+        Raw, around it.
+    columns : sequence of str
+        Quantities, in order.
+    """
+    facts = {
+        "schema": f"plumewatch.incident/{VERSION}",
+        **{
+            name: getattr(found, name)
+            for name in (
+                *("incident", "started_with", "events", "history", "notices", "attempts"),
+                *("feedback", "steps"),
+            )
+        },
+    }
+    return {
+        "incident.json": json.dumps(facts, indent=1, sort_keys=True).encode(),
+        "incident.pdf": pdf,
+        "evidence.svg": picture.encode(),
+        "timeline.csv": _csv(("at", "who", "what", "detail"), found.history),
+        "notices.csv": _csv(
+            ("person", "role", "channel", "reason", "status", "created_at", "finished_at"),
+            found.notices,
+        ),
+        "readings.csv": _readings(readings, columns),
+    }
+
+
+def _csv(header: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(header)
+    for row in rows:
+        values = (row[key] for key in header)
+        writer.writerow([inert(v) if isinstance(v, str) else v for v in values])
+    return out.getvalue().encode()
+
+
+def _readings(readings: Iterable[Reading], columns: Sequence[str]) -> bytes:
+    """Write readings as ``plumewatch replay`` takes them."""
+    found = list(readings)
+    used = [key for key in columns if any(key in reading.values for reading in found)]
+    rows = [
+        {
+            "time": repr(reading.time),
+            "sensor": reading.sensor,
+            **{key: reading.values.get(key) for key in used},
+            "events": " ".join(reading.events),
+            "faults": " ".join(reading.faults),
+            "flags": " ".join(reading.flags),
+        }
+        for reading in found
+    ]
+    return _csv(("time", "sensor", *used, "events", "faults", "flags"), rows)
+
+
+def bundle(path: Path, files: Mapping[str, bytes]) -> None:
+    """Write a ZIP with ``SHA256SUMS`` for ``sha256sum -c``; the same files give the same bytes."""
+    sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in files.items())
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in {**files, "SHA256SUMS": sums.encode()}.items():
+            archive.writestr(zipfile.ZipInfo(name, _MOMENT), data, zipfile.ZIP_DEFLATED)
