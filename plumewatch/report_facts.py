@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from plumewatch.data_folder import prepare_state
+from plumewatch.duty_settings import timetable_of
 from plumewatch.paths import DataPaths
 from plumewatch.spans import SpanError
 from plumewatch.timeseries_settings import opened_series
 from reports import read
-from reports.facts import Calendar, Facts, days_of, weekdays
-from reports.rows import SensorDay
+from reports.facts import Calendar, Facts, Lesson, days_of, weekdays
+from reports.rows import DutySpan, SensorDay
 from storage.registry import Registry
 from storage.sqlite import connect
 
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from plumewatch.config import PlumewatchConfig
     from storage.timeseries import Series
 
-__all__ = ["Place", "calendar_of", "gathered", "registry_of", "sensor_days"]
+__all__ = ["Place", "calendar_of", "duty_of", "gathered", "registry_of", "sensor_days"]
 
 _FIELDS: Final = ("online_s", "period_s", "received", "missing")
 
@@ -65,9 +68,38 @@ def registry_of(config: PlumewatchConfig, place: Place) -> Registry:
 
 
 def calendar_of(config: PlumewatchConfig, start: float, end: float) -> Calendar:
-    """Days with school in a window."""
+    """Days with school in a window, and their lessons.
+
+    Where bells are written, a day has school if they ring; else if it is no weekend and no holiday.
+    """
     zone = config.zone()
-    return Calendar(zone, weekdays(days_of(start, end, zone)))
+    days = days_of(start, end, zone)
+    timetable = timetable_of(config, zone)
+    if not timetable.bells:
+        return Calendar(zone, weekdays(days) - timetable.holidays)
+    lessons = [
+        Lesson(span.start.timestamp(), span.end.timestamp(), period.name)
+        for day in days
+        for period in timetable.periods_on(day)
+        for span in (timetable.span(day, period),)
+    ]
+    rung = frozenset(day for day in days if timetable.periods_on(day))
+    return Calendar(zone, rung, tuple(sorted(lessons)))
+
+
+def duty_of(config: PlumewatchConfig, calendar: Calendar) -> Iterator[DutySpan]:
+    """Yield who was on duty when by the shifts, on days with school.
+
+    People without shifts, who are always told, have no hours.
+    """
+    shifts = config.roster().shifts
+    for day in sorted(calendar.school_days):
+        start, end = (datetime.fromtimestamp(at, UTC) for at in calendar.bounds(day))
+        for shift in shifts:
+            moments = sorted({start, *shift.edges(start, end), end})
+            for first, last in pairwise(moments):
+                for found in shift.on_duty(first):
+                    yield DutySpan(found.person, first.timestamp(), last.timestamp())
 
 
 def gathered(
@@ -89,7 +121,7 @@ def gathered(
     start, end, now : float
         Window, half-open, and moment of the report, Unix seconds.
     with_sensors : bool
-        Read how sensors were, which takes longest.
+        Read how sensors were and who was on duty, which takes longest.
     on_day : callable
         Progress: days read, of how many.
 
@@ -121,6 +153,7 @@ def gathered(
         calendar=calendar,
         incidents=tuple(incidents),
         notices=tuple(notices),
+        duty=tuple(duty_of(config, calendar)) if with_sensors else (),
         roles=roles,
         codes={kind.value: code for kind, code in config.reports.state_codes.items()},
         place=str(place),

@@ -1,0 +1,86 @@
+"""From the configuration: days with school, lessons, who was on duty."""
+
+from datetime import UTC, date, datetime
+
+import pytest
+
+from plumewatch.config import load
+from plumewatch.report_facts import calendar_of, duty_of
+from reports.kpis import load as load_of
+from tests.support.school_year import ZONE, config_text, moment
+
+BELLS = """
+[[bells]]
+id = "usual"
+days = ["mon", "tue", "wed", "thu", "fri"]
+periods = [
+  {name = "1", start = "08:00", end = "08:50"},
+  {name = "2", start = "08:55", end = "09:45"},
+]
+[[holiday]]
+name = "Fall break"
+first = 2026-10-29
+last = 2026-10-30
+"""
+SHIFTS = """
+[[shift]]
+id = "morning"
+receiver = "staff"
+people = ["ap", "dean"]
+start = "07:30"
+end = "09:30"
+[[shift]]
+id = "hall"
+receiver = "staff"
+people = ["dean"]
+periods = ["2"]
+"""
+START, END = moment(date(2026, 10, 26)), moment(date(2026, 11, 9))
+
+
+def config_of(tmp_path, more):
+    path = tmp_path / "plumewatch.toml"
+    path.write_text(config_text(1) + more)
+    return load(path)
+
+
+def at(day, hour, minute=0):
+    return datetime(2026, *day, hour, minute, tzinfo=ZONE).astimezone(UTC).timestamp()
+
+
+def test_without_bells_school_is_on_weekdays_that_are_no_holidays(tmp_path):
+    holidays = BELLS.partition("[[holiday]]")
+    calendar = calendar_of(config_of(tmp_path, "[[holiday]]" + holidays[2]), START, END)
+    assert len(calendar.school_days) == 8
+    assert date(2026, 10, 29) not in calendar.school_days
+    assert calendar.period(at((10, 27), 8, 10)) == "08:00"
+
+
+def test_with_bells_school_is_when_they_ring(tmp_path):
+    calendar = calendar_of(config_of(tmp_path, BELLS), START, END)
+    assert len(calendar.school_days) == 8
+    assert len(calendar.lessons) == 16
+    for moment_, period in (
+        (at((10, 27), 7, 59), "between"),
+        (at((10, 27), 8), "1"),
+        (at((10, 27), 8, 50), "between"),
+        (at((10, 27), 8, 55), "2"),
+        (at((11, 2), 9, 44), "2"),  # after the clocks were set back
+        (at((10, 29), 8, 10), "between"),
+        (at((10, 31), 8, 10), "between"),
+    ):
+        assert calendar.period(moment_) == period
+
+
+def test_hours_on_duty_are_those_of_the_shifts_once_a_person(tmp_path):
+    config = config_of(tmp_path, BELLS + SHIFTS)
+    calendar = calendar_of(config, START, END)
+    duty = list(duty_of(config, calendar))
+    assert {span.person for span in duty} == {"ap", "dean"}
+    # 8 school days: ap 7:30-9:30, dean the same and to 9:45 in period 2
+    assert load_of([], [], duty).per_duty_hour.whole == pytest.approx(8 * (2.0 + 2.25))
+
+
+def test_who_has_no_shift_has_no_hours(tmp_path):
+    config = config_of(tmp_path, BELLS)
+    assert list(duty_of(config, calendar_of(config, START, END))) == []
