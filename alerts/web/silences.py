@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["SilencePages"]
 
 _HOUR_S: Final = 3600.0
+_SCHOOL: Final = "school"
 _LASTING: Final = {
     "1": "1 hour",
     "2": "2 hours",
@@ -111,28 +112,29 @@ class SilencePages(Pages):
             400 for what cannot be chosen, 403 for the whole school by who may not.
         """
         place, kind = text_of(form, "place"), text_of(form, "kind")
-        places = dict(self._places())
+        places = self._places()
         if place not in places or (kind and kind not in KIND_WORDS):
             raise HTTPException(400, "Choose a place and a kind from the lists.")
-        if not place and not session.may(Right.ACCOUNTS):
+        if place == _SCHOOL and not session.may(Right.ACCOUNTS):
             raise HTTPException(403, "Only administrators silence the whole school.")
         wanted = [*places[place][1], *([("kind", kind)] if kind else [])]
         return [Matcher(name, MatchOp.EQUAL, value) for name, value in wanted]
 
-    def _places(self) -> list[tuple[str, tuple[str, list[tuple[str, str]]]]]:
-        """Places that can be chosen: key, words, and conditions of each."""
+    def _places(self) -> dict[str, tuple[str, list[tuple[str, str]]]]:
+        """Places that can be chosen, by key: words and conditions of each."""
         rooms = self._desk.registry.rooms.values()
         found: dict[str, tuple[str, list[tuple[str, str]]]] = {}
-        for b in dict.fromkeys(r.building for r in rooms if r.building):
-            found[f"building {b}"] = (f"All of {b}", [("building", b)])
-        for b, f in dict.fromkeys((r.building, r.floor) for r in rooms if r.floor):
-            where = ", ".join(part for part in (floor_name(f), b) if part)
-            conditions = [("floor", f), *([("building", b)] if b else [])]
-            found[f"floor {f} of {b}"] = (where[0].upper() + where[1:], conditions)
         for r in rooms:
             where = ", ".join(part for part in (r.name, floor_name(r.floor), r.building) if part)
             found[f"room {r.id}"] = (where, [("room", r.id)])
-        return [*found.items(), ("", ("The whole school", []))]
+        for b, f in dict.fromkeys((r.building, r.floor) for r in rooms if r.floor):
+            where = ", ".join(part for part in (floor_name(f), b) if part)
+            conditions = [("floor", f), *([("building", b)] if b else [])]
+            found[f"floor {f} of {b}"] = (_sentence(where), conditions)
+        for b in dict.fromkeys(r.building for r in rooms if r.building):
+            found[f"building {b}"] = (f"All of {b}", [("building", b)])
+        found[_SCHOOL] = ("The whole school", [])
+        return found
 
     def _words(self, silence: Silence) -> str:
         """Say what a silence mutes."""
@@ -150,7 +152,7 @@ class SilencePages(Pages):
                 said.append(value)
             else:
                 said.append(str(condition))
-        return ", ".join(said)
+        return _sentence(", ".join(said) or "everything")
 
     async def _page(
         self,
@@ -171,7 +173,7 @@ class SilencePages(Pages):
             status_code=status,
             silences=[(s, self._words(s), s.state(now).value) for s in found],
             may_silence=may,
-            places=[(key, words) for key, (words, _) in self._places() if key or wide],
+            places=[(k, words) for k, (words, _) in self._places().items() if wide or k != _SCHOOL],
             lasting=_LASTING,
             later=_LATER,
             max_reason=MAX_REASON,
@@ -186,3 +188,7 @@ def _choice(form: FormData, name: str, choices: dict[str, str]) -> float:
     if given not in choices:
         raise HTTPException(400, "Choose from the lists.")
     return float(given)
+
+
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:]

@@ -500,11 +500,12 @@ def test_a_silence_by_keyboard_alone(site, browser):
     press("Boys N2", Keys.TAB, "Vap", Keys.TAB, Keys.TAB, "2", Keys.TAB)
     press("Ethan paints", Keys.ENTER)
     wait_for(browser, lambda: "Is this a name? Ethan" in find(browser, "[role=alert]").text)
+    assert fits(browser)
     shoot(browser, "silence-asked")
     browser.execute_script("document.querySelector('#add input[name=reason]').focus()")
     press(Keys.END, Keys.HOME, *[Keys.DELETE] * 6, Keys.ENTER)
     wait_for(browser, lambda: "2 h to go" in find(browser, "#list").text)
-    assert "Boys n2, vaping likely" in find(browser, "#list").text
+    assert "Boys N2, vaping likely" in find(browser, "#list").text
     assert "Mr. Fox" in find(browser, "#list").text
     assert fits(browser)
     shoot(browser, "silences")
