@@ -30,6 +30,7 @@ class NoticeReason(StrEnum):
     DIGEST = "digest"
     WITHDRAWN = "withdrawn"
     TEST = "test"
+    CHANGED = "changed"
 
     @property
     def asks(self) -> bool:

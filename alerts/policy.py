@@ -36,6 +36,7 @@ __all__ = [
     "STAFF",
     "AlertPolicy",
     "StaffMember",
+    "Webhook",
     "channel_of",
     "role_receivers",
     "target_id",
@@ -123,6 +124,30 @@ class StaffMember:
 
 
 @dataclass(frozen=True, slots=True)
+class Webhook:
+    """Another system that hears of incidents.
+
+    Attributes
+    ----------
+    name : str
+    url, secret : Secret
+        Where it listens, and what its messages are signed with.
+    kinds : frozenset of str
+        Of which it hears; empty for all that staff are told of.
+    """
+
+    name: str
+    url: Secret
+    secret: Secret
+    kinds: frozenset[str] = frozenset()
+
+    @property
+    def id(self) -> str:
+        """Return how rows name it; no member of staff can be called so."""
+        return f"webhook/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
 class AlertPolicy:
     """The rules an incident lives by.
 
@@ -154,6 +179,8 @@ class AlertPolicy:
         How fast the next people are asked.
     inhibit : tuple of InhibitRule
         Incidents that explain others, so that those are not told meanwhile.
+    webhooks : tuple of Webhook
+        Other systems that hear of incidents.
 
     Raises
     ------
@@ -174,6 +201,7 @@ class AlertPolicy:
     page_url: str = ""
     pace: Pace = field(default_factory=Pace)
     inhibit: tuple[InhibitRule, ...] = BUILT_IN_INHIBITIONS
+    webhooks: tuple[Webhook, ...] = ()
 
     def __post_init__(self) -> None:
         """Check everything and report all of it."""
@@ -242,6 +270,9 @@ class AlertPolicy:
                 for secret in member.targets:
                     if target_id(secret) == target:
                         return secret
+        for hook in self.webhooks:
+            if hook.id == person and target_id(hook.url) == target:
+                return hook.url
         return None
 
 

@@ -44,7 +44,9 @@ class BrokerSettings:
     keepalive_s: int = 30
 
 
-def new_client(settings: BrokerSettings, client_id: str, *, clean: bool) -> aiomqtt.Client:
+def new_client(
+    settings: BrokerSettings, client_id: str, *, clean: bool, will: aiomqtt.Will | None = None
+) -> aiomqtt.Client:
     """Make a client that is not connected yet, with or without (`clean`) a persistent session."""
     return aiomqtt.Client(
         settings.host,
@@ -54,6 +56,7 @@ def new_client(settings: BrokerSettings, client_id: str, *, clean: bool) -> aiom
         identifier=client_id,
         clean_session=clean,
         keepalive=settings.keepalive_s,
+        will=will,
         timeout=_TIMEOUT_S,
         tls_context=settings.tls,
     )

@@ -22,6 +22,7 @@ from ingest.errors import BrokerError
 from plumewatch.config import ConfigError, Fault, load
 from plumewatch.http_settings import http_sources
 from plumewatch.intake_settings import mapping_decoders
+from plumewatch.outbound_settings import cap_token, webhooks
 from plumewatch.paths import DataPaths
 from plumewatch.settings import (
     alert_policy,
@@ -123,7 +124,7 @@ def check_secrets(config: PlumewatchConfig) -> None:
         With every fault found.
     """
     faults: list[Fault] = []
-    secrets = (broker_settings, alert_policy, metrics_token, ping_url)
+    secrets = (broker_settings, alert_policy, metrics_token, ping_url, webhooks, cap_token)
     for read in (*secrets, mapping_decoders, http_sources, influx_settings):
         try:
             read(config)

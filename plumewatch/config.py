@@ -30,6 +30,7 @@ from plumewatch.duty_faults import duty_faults
 from plumewatch.duty_settings import Person, roster_of
 from plumewatch.http_faults import http_faults
 from plumewatch.mapping_faults import mapping_faults, mapping_names
+from plumewatch.outbound_config import OutboundConfig
 from storage.registry import Registry, Room, Sensor
 
 if TYPE_CHECKING:
@@ -294,6 +295,7 @@ class PlumewatchConfig(DutySections, _Section):
     timeseries: TimeseriesConfig = TimeseriesConfig()
     detection: DetectionConfig = DetectionConfig()
     alerts: AlertsConfig = AlertsConfig()
+    outbound: OutboundConfig = OutboundConfig()
     metrics: MetricsConfig = MetricsConfig()
     reports: ReportsConfig = ReportsConfig()
     watchdog: WatchdogConfig = WatchdogConfig()
@@ -408,6 +410,7 @@ _PATH_KEYS = frozenset(
         "ca_file",
         "token_file",
         "url_file",
+        "secret_file",
         "ping_url_file",
         "signature_file",
         "cert_file",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from alerts import schema, series_due
 from alerts.access import schema as access
+from alerts.outbound import webhooks
 from storage import audit, state
 from storage.errors import StorageCorruptError, StorageUnavailableError
 from storage.lease import BEAT_S, WATCH_S
@@ -188,5 +189,6 @@ def prepare_state(connection: sqlite3.Connection) -> None:
     migrate(connection, "state", state.SCRIPTS)
     migrate(connection, "alerts", schema.SCRIPTS)
     migrate(connection, access.COMPONENT, access.SCRIPTS)
+    migrate(connection, webhooks.COMPONENT, webhooks.SCRIPTS)
     migrate(connection, audit.COMPONENT, audit.SCRIPTS)
     migrate(connection, series_due.COMPONENT, series_due.SCRIPTS)

@@ -13,6 +13,7 @@ import logging
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -20,6 +21,7 @@ from alerts.answer_links import with_answer_link
 from alerts.clock_step import ClockSteps
 from alerts.engine import AlertEngine
 from alerts.notify import AppriseNotifier, NotifySettings
+from alerts.outbound.webhooks import WebhookNotifier, enqueue, webhooks_waiting
 from alerts.outbox import OutboxPump
 from alerts.pictures import IncidentPictures, NoticePictures
 from alerts.series_due import DueRecords, mark_all
@@ -51,8 +53,10 @@ from plumewatch.intake_settings import intake_config, topic_filters
 from plumewatch.lasting import ServiceError, lasting
 from plumewatch.memory_alerts import MemoryAlerts
 from plumewatch.observer import Counters, Observer
+from plumewatch.outbound_settings import webhooks
 from plumewatch.paths import DataPaths
 from plumewatch.pipeline_status import pipeline_status
+from plumewatch.room_publisher import RoomPublisher
 from plumewatch.sensor_counts import restore_counts, save_counts
 from plumewatch.settings import (
     alert_budgets,
@@ -92,6 +96,7 @@ T = TypeVar("T")
 _BATCH: Final = 2000
 _TICK_S: Final = 1.0
 _RETRY_S: Final = 1.0
+_LOOK_AGAIN_S: Final = 5.0
 _LAST_ANSWERS_S: Final = 1.0
 """How long the commits go on after the stop, for HTTP requests that wait for their answer."""
 _COMMIT_PACE_S: Final = 0.005
@@ -110,6 +115,7 @@ _ENDED_FIRST: Final = (
     "housekeeping",
     "memory",
     "auditor",
+    "building",
 )
 _DEDUPE_WINDOW: Final = 512
 """Above the broker's window (`max_inflight_messages`): all of it may come again after a crash."""
@@ -164,10 +170,14 @@ class Service:
         self.ready = asyncio.Event()
         self._clock = clock
         self._observer = observer or Observer()
-        self._notifier = notifier or AppriseNotifier(
-            NotifySettings(allow_private=config.alerts.allow_private_targets)
-        )
-        self.engine = AlertEngine(self.registry, alert_policy(config))
+        private = config.alerts.allow_private_targets
+        policy = replace(alert_policy(config), webhooks=webhooks(config))
+        self.engine = AlertEngine(self.registry, policy)
+        self._notifier = notifier or AppriseNotifier(NotifySettings(allow_private=private))
+        if policy.webhooks:
+            self._notifier = WebhookNotifier(
+                self._notifier, policy.webhooks, allow_private=private, clock=clock
+            )
         heard = intake_config(config, dedupe_window=_DEDUPE_WINDOW)
         self.intake = Intake(heard)
         self.journal = Journal(self.paths.journal, clock)
@@ -341,6 +351,7 @@ class Service:
                         ("watchdog", self.watchdog.run()),
                         ("memory", self._stand_by_in_memory(pump)),
                         ("auditor", self._audit()),
+                        ("building", self._tell_building()),
                     )
                 }
                 await stop.wait()
@@ -541,6 +552,35 @@ class Service:
         self._wake_outbox.set()
         self.changes.tell()
         self.records.wake.set()
+
+    async def _tell_building(self) -> None:
+        """Let webhooks wait in the outbox, and keep room states on the broker up to date."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._tell_webhooks(), name="webhooks")
+            out = self.config.outbound.mqtt
+            if out.enabled:
+                publisher = RoomPublisher(
+                    broker_settings(self.config),
+                    self.paths.state,
+                    self.registry,
+                    self.changes,
+                    out.home_assistant,
+                )
+                group.create_task(publisher.run(), name="room states")
+
+    async def _tell_webhooks(self) -> None:
+        await self.ready.wait()
+        seen = -1
+        while True:
+            if await self._until_stored("webhooks", self._enqueue_webhooks):
+                self._wake_outbox.set()
+            seen = await self.changes.after(seen, _LOOK_AGAIN_S)
+
+    def _enqueue_webhooks(self) -> int:
+        if self._state is None or not webhooks_waiting(self._state):
+            return 0
+        with transaction(self._state) as tx:
+            return enqueue(tx, self.engine.policy, self.registry, self.config.site, self._clock())
 
     async def _until_stored(self, what: str, work: Callable[..., T], *arguments: object) -> T:
         """Read or commit again and again while the disk refuses, saying so once."""

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from alerts.calm import QuietHours
 from alerts.duty.shifts import ClockHours
 from alerts.errors import CalendarError, MatcherError, PolicyError, SecretError
+from alerts.guarded_http import fault_of_url
 from alerts.pace import Pace
 from alerts.policy import BUILT_IN_INHIBITIONS, AlertPolicy, StaffMember
 from alerts.routing.labels import LABELS
@@ -19,7 +20,6 @@ from alerts.watched_levels import AlertBudgets
 from ingest.broker import BrokerSettings
 from ingest.subscriptions import Subscriptions
 from plumewatch.config import WEEKDAYS, ConfigError, Fault
-from plumewatch.watchdog import check_ping_url
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -122,7 +122,7 @@ def ping_url(config: PlumewatchConfig) -> Secret | None:
         return None
     place = "watchdog.ping_url"
     url = secret_of(place, file=watchdog.ping_url_file, env=watchdog.ping_url_env)
-    fault = check_ping_url(url.reveal(), allow_private=config.alerts.allow_private_targets)
+    fault = fault_of_url(url.reveal(), allow_private=config.alerts.allow_private_targets)
     if fault:
         raise ConfigError([Fault(path=place, value="the address", allowed=fault)])
     return url

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from alerts.web.app import create_app
 from alerts.web.settings import StaffPageSettings
 from plumewatch.health_page import HealthPages
+from plumewatch.outbound_settings import cap_token
 from plumewatch.settings import metrics_token, page_hosts
 from plumewatch.unmatched import suggestion_for
 from plumewatch.web_server import WebServer, is_loopback
@@ -57,6 +58,8 @@ def staff_page(
             hosts=page_hosts(config),
             school=config.site,
             clock=clock,
+            cap_sender=config.outbound.cap.sender,
+            cap_token=cap_token(config),
             journal=paths.journal,
         )
     )

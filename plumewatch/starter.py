@@ -85,6 +85,16 @@ offline_after = 3                      # reporting intervals missed until a sens
 pictures = true                        # a small chart of the readings goes with each alert
 # allow_private_targets = true         # let notices go to addresses in your own network
 
+# Other systems in the building: room states over MQTT with Home Assistant's discovery, signed
+# webhooks, CAP messages (docs/building.md).
+# [outbound.mqtt]
+# enabled = true
+#
+# [[outbound.webhook]]
+# name = "vms"
+# url_file = "secrets/vms-url"
+# secret_file = "secrets/vms-secret"   # echo whsec_$(openssl rand -base64 32)
+
 # An address outside that misses this service when it is gone, such as https://hc-ping.com/UUID. It
 # is pinged only while all is well (docs/reliability.md).
 # [watchdog]

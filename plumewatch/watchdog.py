@@ -11,18 +11,15 @@ into the own network only where ``alerts.allow_private_targets`` says so.
 from __future__ import annotations
 
 import asyncio
-import http.client
 import logging
 import os
 import socket
-import ssl
 import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
-from alerts.connections import guarded, install_guard
+from alerts.guarded_http import RequestError, request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,7 +27,7 @@ if TYPE_CHECKING:
     from alerts.secrets import Secret
     from plumewatch.health import Health
 
-__all__ = ["PingError", "Systemd", "Watchdog", "check_ping_url", "ping"]
+__all__ = ["PingError", "Systemd", "Watchdog", "ping"]
 
 log = logging.getLogger(__name__)
 
@@ -79,22 +76,6 @@ class Systemd:
             log.warning("cannot notify systemd: %s", error)
 
 
-def check_ping_url(url: str, *, allow_private: bool) -> str:
-    """Say why an address cannot be pinged; empty if it may be tried."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return "is no address"
-    if parts.scheme not in {"https", "http"} or not parts.hostname or port == 0:
-        return "must be an https address"
-    if parts.username is not None or any(c <= " " or c > "~" for c in url):
-        return "must hold no user name and nothing but visible ASCII"
-    if parts.scheme == "http" and not allow_private:
-        return "without TLS is for private addresses, with alerts.allow_private_targets"
-    return ""
-
-
 def ping(url: str, *, allow_private: bool, timeout_s: float = _PING_TIMEOUT_S) -> None:
     """Fetch an address; blocks.
 
@@ -111,33 +92,14 @@ def ping(url: str, *, allow_private: bool, timeout_s: float = _PING_TIMEOUT_S) -
     PingError
         If it is refused, cannot be reached, or answers with anything but 2xx.
     """
-    fault = check_ping_url(url, allow_private=allow_private)
-    if fault:
-        raise PingError(fault)
-    install_guard()
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    plain = parts.scheme == "http"
-    link = (
-        http.client.HTTPConnection(host, parts.port, timeout=timeout_s)
-        if plain
-        else http.client.HTTPSConnection(
-            host, parts.port, timeout=timeout_s, context=ssl.create_default_context()
+    try:
+        answer = request(
+            "GET", url, allow_private=allow_private, timeout_s=timeout_s, total_s=_PING_TOTAL_S
         )
-    )
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    with guarded(allow_private=allow_private, private_only=plain) as guard:
-        try:
-            link.request("GET", target, headers={"User-Agent": "plumewatch"})
-            status = link.getresponse().status
-        except (OSError, http.client.HTTPException) as error:
-            if guard.refused:
-                raise PingError("leads to an address that is not allowed") from None
-            raise PingError(f"cannot be reached: {type(error).__name__}") from None
-        finally:
-            link.close()
-    if not 200 <= status < 300:
-        raise PingError(f"answers {status}")
+    except RequestError as error:
+        raise PingError(str(error)) from None
+    if not 200 <= answer.status < 300:
+        raise PingError(f"answers {answer.status}")
 
 
 @dataclass(slots=True)

@@ -26,6 +26,7 @@ from starlette.staticfiles import StaticFiles
 from alerts.web.air import AirPages
 from alerts.web.answer import AnswerPages
 from alerts.web.board import BoardPages
+from alerts.web.cap import CapPages
 from alerts.web.dead_letters import DeadLetterPages
 from alerts.web.desk import Desk
 from alerts.web.duty import DutyPages
@@ -70,6 +71,7 @@ PAGES: Final[tuple[type[Pages], ...]] = (
     DeadLetterPages,
     SignInPages,
     AnswerPages,
+    CapPages,
     LivePages,
 )
 """Every page there is, in the order of the navigation."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from alerts.engine import AlertEngine
+    from alerts.secrets import Secret
     from storage.timeseries import Series
 
 __all__ = [
@@ -139,6 +140,10 @@ class StaffPageSettings:
         Name in the head of the page.
     session_s : float
         How long a sign-in lasts.
+    cap_sender : str
+        In whose name CAP messages are.
+    cap_token : Secret or None
+        What a system that fetches them holds; None lets only people do so.
     journal : Path or None
         The journal's file, for the pages of refused messages; None for no such pages.
     clock : callable
@@ -160,5 +165,7 @@ class StaffPageSettings:
     hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
     school: str = "Plumewatch"
     session_s: float = 12 * 3600.0
+    cap_sender: str = "plumewatch"
+    cap_token: Secret | None = None
     journal: Path | None = None
     clock: Callable[[], float] = time.time

@@ -11,9 +11,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from alerts.guarded_http import fault_of_url
 from alerts.secrets import Secret
 from plumewatch.health import Part
-from plumewatch.watchdog import PingError, Systemd, Watchdog, check_ping_url, ping
+from plumewatch.watchdog import PingError, Systemd, Watchdog, ping
 
 
 class Service:
@@ -228,13 +229,13 @@ def test_nobody_there():
     ],
 )
 def test_addresses_that_are_refused(url):
-    fault = check_ping_url(url, allow_private=True)
+    fault = fault_of_url(url, allow_private=True)
     assert fault
     assert url == "" or url not in fault
 
 
 def test_addresses_that_are_not():
-    assert check_ping_url("https://hc-ping.com/uuid", allow_private=False) == ""
+    assert fault_of_url("https://hc-ping.com/uuid", allow_private=False) == ""
 
 
 async def test_pings_only_while_ready(monkeypatch, caplog):

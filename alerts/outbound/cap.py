@@ -1,0 +1,167 @@
+"""An incident as a message of the Common Alerting Protocol 1.2, for mass-notification systems.
+
+An incident has up to three messages: *Alert* as it opens, *Update* as somebody takes it, *Cancel*
+when it is over or taken back; each refers to those before it, and the last is the one to read. The
+scope is *Restricted*: it is for staff and their systems, not for the public.
+
+References
+----------
+OASIS Standard, Common Alerting Protocol Version 1.2, 1 July 2010, sections 3.2 and 3.3.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+from xml.etree import ElementTree as ET
+
+from alerts.notice import KIND_WORDS
+from storage.registry import Room, floor_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from zoneinfo import ZoneInfo
+
+__all__ = ["NAMESPACE", "cap_message", "fault_of_sender"]
+
+NAMESPACE: Final = "urn:oasis:names:tc:emergency:cap:1.2"
+_RESTRICTION: Final = "staff of the school and systems that act for them"
+_NOT_IN_IDS: Final = re.compile(r"[\s,<&]")
+_CATEGORY: Final = {
+    "vape": "Health",
+    "smoke": "Fire",
+    "tamper": "Security",
+    "sensor_fault": "Infra",
+    "offline": "Infra",
+}
+_SEVERITY: Final = {"critical": "Severe", "warning": "Moderate", "info": "Minor"}
+_NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def fault_of_sender(sender: str) -> str:
+    """Say why a sender's name cannot be used; empty if it can.
+
+    Examples
+    --------
+    >>> fault_of_sender("plumewatch@northfield.example"), fault_of_sender("North field")
+    ('', 'must hold no white space, comma, < or &')
+    """
+    bad = not sender or _NOT_IN_IDS.search(sender)
+    return "must hold no white space, comma, < or &" if bad else ""
+
+
+def cap_message(
+    incident: Mapping[str, Any],
+    room: Room | None,
+    *,
+    sender: str,
+    school: str,
+    zone: ZoneInfo,
+    link: str = "",
+) -> bytes:
+    """Return the newest message of an incident.
+
+    Parameters
+    ----------
+    incident : mapping
+        As `alerts.web.reading.incident` gives it.
+    room : Room or None
+        None for a place that is not registered.
+    sender : str
+        Who sends it, unique in the world, such as ``plumewatch@northfield.example``.
+    school : str
+    zone : ZoneInfo
+        In which times are written.
+    link : str
+        Page of the incident; empty leaves it out.
+    """
+    number = _NOT_IN_IDS.sub("-", incident["id"])
+    messages = [
+        (f"{number}.{k}", kind, _moment(at, zone))
+        for k, (kind, at) in enumerate(_messages(incident), 1)
+    ]
+    identifier, kind, sent = messages[-1]
+    root = ET.Element("alert", xmlns=NAMESPACE)
+    _add(root, "identifier", identifier)
+    _add(root, "sender", sender)
+    _add(root, "sent", sent)
+    _add(root, "status", "Test" if incident["verdict"] == "test" else "Actual")
+    _add(root, "msgType", kind)
+    _add(root, "scope", "Restricted")
+    _add(root, "restriction", _RESTRICTION)
+    if len(messages) > 1:
+        _add(root, "references", " ".join(f"{sender},{i},{at}" for i, _, at in messages[:-1]))
+    _add(root, "incidents", number)
+    _info(root, incident, room, kind=kind, school=school, zone=zone, link=link)
+    ET.indent(root)
+    text: str = ET.tostring(root, encoding="unicode")
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'.encode()
+
+
+def _info(
+    root: ET.Element,
+    incident: Mapping[str, Any],
+    room: Room | None,
+    *,
+    kind: str,
+    school: str,
+    zone: ZoneInfo,
+    link: str,
+) -> None:
+    what = KIND_WORDS.get(incident["kind"], incident["kind"])
+    parts = (room.name, floor_name(room.floor), room.building) if room else (incident["room"],)
+    place = ", ".join(part for part in parts if part)
+    over = kind == "Cancel"
+    info = ET.SubElement(root, "info")
+    _add(info, "language", "en-US")
+    _add(info, "category", _CATEGORY.get(incident["kind"], "Env"))
+    _add(info, "event", what)
+    _add(info, "responseType", "AllClear" if over else "Assess")
+    _add(info, "urgency", "Past" if over else "Immediate")
+    _add(info, "severity", _SEVERITY[incident["severity"]])
+    _add(info, "certainty", _certainty(incident))
+    _add(info, "onset", _moment(incident["onset"], zone))
+    _add(info, "senderName", school)
+    _add(info, "headline", f"{place}: {what}{', over' if over else ''}")
+    if incident["events"]:
+        _add(info, "description", incident["events"][0]["sentence"])
+    if link:
+        _add(info, "web", link)
+    _add_parameter(info, "room", incident["room"])
+    _add_parameter(info, "kind", incident["kind"])
+    _add(ET.SubElement(info, "area"), "areaDesc", place)
+
+
+def _messages(incident: Mapping[str, Any]) -> list[tuple[str, float]]:
+    found = [("Alert", incident["opened_at"])]
+    if incident["acknowledged_at"] is not None:
+        found.append(("Update", incident["acknowledged_at"]))
+    end = incident["withdrawn_at"] or incident["resolved_at"]
+    if end is not None:
+        found.append(("Cancel", end))
+    return found
+
+
+def _certainty(incident: Mapping[str, Any]) -> str:
+    """Likely is more than even (section 3.2.2); what an adult saw is observed."""
+    if incident["verdict"] == "confirmed":
+        return "Observed"
+    if incident["verdict"] in {"false_alarm", "nothing_found"} or incident["withdrawn_at"]:
+        return "Unlikely"
+    return "Likely" if incident["confidence"] > 0.5 else "Possible"
+
+
+def _moment(at: float, zone: ZoneInfo) -> str:
+    """Whole seconds with the offset in numbers: a ``Z`` is not allowed."""
+    return datetime.fromtimestamp(int(at), zone).isoformat()
+
+
+def _add(parent: ET.Element, name: str, text: str) -> None:
+    ET.SubElement(parent, name).text = _NOT_XML.sub("", text)
+
+
+def _add_parameter(info: ET.Element, name: str, value: str) -> None:
+    parameter = ET.SubElement(info, "parameter")
+    _add(parameter, "valueName", name)
+    _add(parameter, "value", value)

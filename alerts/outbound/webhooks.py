@@ -1,0 +1,344 @@
+"""Incidents to other systems: signed webhooks, through the outbox that notices go through.
+
+What happens
+------------
+Triggers record every change of an incident that staff are told of, in the transaction that makes
+it, whoever does. `enqueue` turns what was recorded into rows of the outbox, one a webhook, and
+deletes it in the same transaction: a crash repeats that or none of it. The pump then sends, with
+its leases, waits and attempts on record. A receiver sees a change at least once, under one
+``webhook-id`` however often it is sent.
+
+Changes older than an hour as they are found are not sent: they come from a database that was
+rebuilt, and a fan that starts for yesterday helps nobody.
+
+The scheme
+----------
+Standard Webhooks: headers ``webhook-id``, ``webhook-timestamp`` and ``webhook-signature``, which is
+``v1,`` and the base64 of the HMAC-SHA256 over ``id.timestamp.body``. The secret is ``whsec_`` and
+base64 of 24 to 64 bytes.
+
+References
+----------
+https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import threading
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from alerts import guarded_http, outbox_rows
+from alerts.connections import install_guard
+from alerts.errors import (
+    NotifyError,
+    NotifyReason,
+    PermanentNotifyError,
+    TransientNotifyError,
+)
+from alerts.notice import Notice, NoticeReason, Priority
+from alerts.policy import target_id
+from storage.registry import Room
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+
+    from alerts.notify import Notifier
+    from alerts.policy import AlertPolicy, Webhook
+    from alerts.secrets import Secret
+    from storage.registry import Registry
+
+__all__ = [
+    "COMPONENT",
+    "SCRIPTS",
+    "WebhookNotifier",
+    "enqueue",
+    "fault_of_secret",
+    "signature",
+    "webhooks_waiting",
+]
+
+COMPONENT: Final = "outbound"
+_V1: Final = """
+CREATE TABLE incident_change (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    incident TEXT NOT NULL,
+    what TEXT NOT NULL,
+    at REAL NOT NULL
+) STRICT;
+CREATE TRIGGER incident_change_told AFTER INSERT ON incident WHEN new.paged = 1
+BEGIN INSERT INTO incident_change (incident, what, at)
+    VALUES (new.id, 'opened', new.opened_at); END;
+CREATE TRIGGER incident_change_released AFTER UPDATE ON incident
+WHEN new.paged = 1 AND old.paged = 0 AND new.status <> 'resolved'
+BEGIN INSERT INTO incident_change (incident, what, at)
+    VALUES (new.id, 'opened', coalesce(old.held_until, new.opened_at)); END;
+CREATE TRIGGER incident_change_taken AFTER UPDATE ON incident
+WHEN new.paged = 1 AND new.status = 'acknowledged' AND old.status <> 'acknowledged'
+BEGIN INSERT INTO incident_change (incident, what, at)
+    VALUES (new.id, 'acknowledged', new.acknowledged_at); END;
+CREATE TRIGGER incident_change_over AFTER UPDATE ON incident
+WHEN new.paged = 1 AND new.status = 'resolved' AND old.status <> 'resolved'
+BEGIN INSERT INTO incident_change (incident, what, at)
+    SELECT new.id, iif(new.withdrawn_at IS NULL, 'resolved', 'withdrawn'), new.resolved_at; END;
+"""
+SCRIPTS: Final[tuple[str, ...]] = (_V1,)
+"""Script k leads from schema k to k + 1. Published scripts never change."""
+
+_LATEST_S: Final = 3600.0
+_KEPT_TRYING_S: Final = 86_400.0
+_BATCH: Final = 500
+
+
+def enqueue(
+    tx: sqlite3.Connection, policy: AlertPolicy, registry: Registry, school: str, now: float
+) -> int:
+    """Put what changed into the outbox; how many rows that makes."""
+    rows = tx.execute(
+        "SELECT c.seq, c.what, c.at, i.id, i.kind, i.room, i.severity, i.confidence, i.onset,"
+        " (SELECT sentence FROM alert_event WHERE incident = i.id ORDER BY onset LIMIT 1) AS why"
+        " FROM incident_change c JOIN incident i ON i.id = c.incident ORDER BY c.seq LIMIT ?",
+        (_BATCH,),
+    ).fetchall()
+    count = 0
+    for row in rows:
+        if now - row["at"] > _LATEST_S:
+            continue
+        room = registry.rooms.get(row["room"]) or Room(row["room"], row["room"], "", "", "")
+        for hook in policy.webhooks:
+            if not hook.kinds or row["kind"] in hook.kinds:
+                count += _add(tx, hook, row, room, policy, school, now)
+    if rows:
+        tx.execute("DELETE FROM incident_change WHERE seq <= ?", (rows[-1]["seq"],))
+    return count
+
+
+def webhooks_waiting(db: sqlite3.Connection) -> bool:
+    """Whether a change was recorded that is not in the outbox yet."""
+    return db.execute("SELECT 1 FROM incident_change LIMIT 1").fetchone() is not None
+
+
+def _add(
+    tx: sqlite3.Connection,
+    hook: Webhook,
+    row: sqlite3.Row,
+    room: Room,
+    policy: AlertPolicy,
+    school: str,
+    now: float,
+) -> bool:
+    link = f"{policy.page_url}/incidents/{row['id']}" if policy.page_url else ""
+    content = {
+        "type": f"incident.{row['what']}",
+        "timestamp": _iso(row["at"]),
+        "data": {
+            "incident": row["id"],
+            "kind": row["kind"],
+            "severity": row["severity"],
+            "confidence": row["confidence"],
+            "since": _iso(row["onset"]),
+            "evidence": row["why"] or "",
+            "school": school,
+            "room": {
+                "id": room.id,
+                "name": room.name,
+                "floor": room.floor,
+                "building": room.building,
+            },
+            "link": link,
+            "cap": f"{link}/cap.xml" if link else "",
+        },
+    }
+    notice = Notice(
+        incident=row["id"],
+        reason=NoticeReason.CHANGED,
+        kind=row["kind"],
+        room=room.name,
+        floor=room.floor,
+        building=room.building,
+        since=row["onset"],
+        evidence=row["why"] or "",
+        note=json.dumps(
+            {"id": _id(hook, row), "body": json.dumps(content, ensure_ascii=False)},
+            ensure_ascii=False,
+        ),
+        priority=Priority.QUIET,
+    )
+    return outbox_rows.add_notice(
+        tx,
+        notice,
+        person=hook.id,
+        target=target_id(hook.url),
+        channel=f"webhook-{hook.name}",
+        now=now,
+        expires_at=now + _KEPT_TRYING_S,
+        occasion=f"{row['what']}:{row['seq']}",
+    )
+
+
+class WebhookNotifier:
+    """Sends webhooks itself and leaves everything else to another notifier.
+
+    Parameters
+    ----------
+    others : Notifier
+    webhooks : tuple of Webhook
+    allow_private : bool
+        Whether they may be in one's own network.
+    clock : callable
+        Unix seconds, for the signature.
+    """
+
+    def __init__(
+        self,
+        others: Notifier,
+        webhooks: tuple[Webhook, ...],
+        *,
+        allow_private: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._others = others
+        self._webhooks = webhooks
+        self._allow_private = allow_private
+        self._clock = clock
+        install_guard()
+
+    def busy_channels(self) -> frozenset[str]:
+        """Channels that take no further notice; the pump bounds those of webhooks."""
+        return self._others.busy_channels()
+
+    def takes_picture(self, target: Secret) -> bool:
+        """Whether a picture would arrive; webhooks carry a link."""
+        return self._hook(target) is None and self._others.takes_picture(target)
+
+    async def send(
+        self, target: Secret, notice: Notice, *, timeout_s: float, picture: bytes | None = None
+    ) -> None:
+        """Hand one notice over.
+
+        Raises
+        ------
+        PermanentNotifyError
+            The address is forbidden, or answers 410: it wants no more.
+        TransientNotifyError
+            Anything else but 2xx: what is wrong there may be mended within a day.
+        """
+        hook = self._hook(target)
+        if hook is None or notice.reason is not NoticeReason.CHANGED:
+            await self._others.send(target, notice, timeout_s=timeout_s, picture=picture)
+            return
+        await _in_a_thread(lambda: self._post(hook, notice, timeout_s), timeout_s)
+
+    def _hook(self, target: Secret) -> Webhook | None:
+        return next((h for h in self._webhooks if h.url == target), None)
+
+    def _post(self, hook: Webhook, notice: Notice, timeout_s: float) -> None:
+        message = json.loads(notice.note)
+        body, stamp = message["body"].encode(), str(int(self._clock()))
+        headers = {
+            "Content-Type": "application/json",
+            "webhook-id": message["id"],
+            "webhook-timestamp": stamp,
+            "webhook-signature": signature(hook.secret, message["id"], stamp, body),
+        }
+        try:
+            answer = guarded_http.request(
+                "POST",
+                hook.url.reveal(),
+                body=body,
+                headers=headers,
+                allow_private=self._allow_private,
+                timeout_s=min(timeout_s, 10.0),
+                total_s=timeout_s,
+            )
+        except guarded_http.ForbiddenRequestError as error:
+            raise PermanentNotifyError(NotifyReason.FORBIDDEN_ADDRESS, str(error)) from None
+        except guarded_http.RequestError as error:
+            raise TransientNotifyError(NotifyReason.CONNECTION, str(error)) from None
+        if 200 <= answer.status < 300:
+            return
+        detail = f"HTTP {answer.status}"
+        if answer.status == 410:
+            raise PermanentNotifyError(NotifyReason.REFUSED, detail)
+        reason = NotifyReason.RATE_LIMITED if answer.status == 429 else NotifyReason.SERVER_ERROR
+        raise TransientNotifyError(reason, detail, retry_after_s=answer.retry_after_s)
+
+
+def signature(secret: Secret, message_id: str, timestamp: str, body: bytes) -> str:
+    """Sign as Standard Webhooks does.
+
+    Examples
+    --------
+    >>> from alerts.secrets import Secret
+    >>> secret = Secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    >>> signature(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", b'{"test": 2432232314}')
+    'v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE='
+    """
+    key = base64.b64decode(secret.reveal().removeprefix("whsec_"))
+    signed = b".".join((message_id.encode(), timestamp.encode(), body))
+    return "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+
+
+def fault_of_secret(secret: str) -> str:
+    """Say why a signing secret cannot be used, without it; empty if it can."""
+    try:
+        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if not secret.startswith("whsec_") or not 24 <= len(key) <= 64:
+        return "must be whsec_ and base64 of 24 to 64 bytes"
+    return ""
+
+
+def _id(hook: Webhook, row: sqlite3.Row) -> str:
+    told = f"{hook.name}/{row['id']}/{row['what']}/{row['seq']}/{row['at']}"
+    return "msg_" + hashlib.sha256(told.encode()).hexdigest()[:32]
+
+
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat()
+
+
+async def _in_a_thread(work: Callable[[], None], timeout_s: float) -> None:
+    """Run in a daemon thread of its own, so that a hung server holds up nothing, not even the end.
+
+    Raises
+    ------
+    NotifyError
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[Any] = loop.create_future()
+
+    def settle(error: BaseException | None) -> None:
+        if done.done():
+            return
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)
+
+    def body() -> None:
+        error: BaseException | None = None
+        try:
+            work()
+        except NotifyError as caught:
+            error = caught
+        except Exception as caught:  # noqa: BLE001 - a thread's error is told like any other
+            error = TransientNotifyError(NotifyReason.LIBRARY, type(caught).__name__)
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(settle, error)
+
+    threading.Thread(target=body, name="plumewatch-webhook", daemon=True).start()
+    try:
+        async with asyncio.timeout(timeout_s):
+            await done
+    except TimeoutError:
+        raise TransientNotifyError(NotifyReason.TIMEOUT, f"no answer in {timeout_s:g} s") from None

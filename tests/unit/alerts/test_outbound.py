@@ -1,0 +1,506 @@
+"""What goes out to the building: room states, Home Assistant, CAP, webhooks."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import socket
+import threading
+import time
+from dataclasses import replace
+from xml.etree import ElementTree as ET
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from alerts import guarded_http
+from alerts.engine import AlertEngine
+from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
+from alerts.incidents import Verdict
+from alerts.notice import Notice, NoticeReason
+from alerts.notify import RecordingNotifier
+from alerts.outbound import webhooks
+from alerts.outbound.cap import NAMESPACE, cap_message, fault_of_sender
+from alerts.outbound.home_assistant import discovery
+from alerts.outbound.room_states import AVAILABILITY, room_states, state_topic
+from alerts.outbound.webhooks import (
+    WebhookNotifier,
+    enqueue,
+    fault_of_secret,
+    signature,
+    webhooks_waiting,
+)
+from alerts.policy import Webhook, target_id
+from alerts.secrets import Secret
+from alerts.web import reading
+from detection.events import EventKind, EventPhase
+from ingest.mapping.topics import mqtt_filter
+from storage import sqlite
+from storage.registry import Registry, Room
+from tests.support import cap_rules
+from tests.support.provider import Provider, answer
+from tests.unit.alerts.test_web import Page
+
+NOW = 1_788_789_900.0
+KEY = base64.b64encode(b"k" * 32).decode()
+SECRET = Secret(f"whsec_{KEY}")
+NASTY = "<b>&\x00]]>\u202e\ud83d\ude00".encode("utf-16", "surrogatepass").decode("utf-16")
+
+
+def hook(url="https://hooks.example/x", name="vms", kinds=()):
+    return Webhook(name, Secret(url), SECRET, frozenset(kinds))
+
+
+@pytest.fixture
+def engine(registry, policy):
+    return AlertEngine(registry, replace(policy, webhooks=(hook(),)))
+
+
+@pytest.fixture
+def db(database):
+    connection = sqlite.connect(database)
+    sqlite.migrate(connection, webhooks.COMPONENT, webhooks.SCRIPTS)
+    yield connection
+    connection.close()
+
+
+def happen(engine, db, event, now=NOW):
+    with sqlite.transaction(db) as tx:
+        return engine.on_events(tx, [event], now)
+
+
+# room states
+
+
+def test_a_room_is_clear_open_taken_and_clear_again(engine, db, registry, make_event):
+    def state():
+        return json.loads(room_states(db, registry)["n2-boys"])
+
+    assert state()["state"] == "clear"
+    (record,) = happen(engine, db, make_event(NOW - 5))
+    assert state() == {
+        "state": "open",
+        "kind": "vape",
+        "kinds": ["vape"],
+        "severity": state()["severity"],
+        "incident": record.incident,
+        "since": "2026-09-07T14:04:49+00:00",
+    }
+    with sqlite.transaction(db) as tx:
+        engine.acknowledge(tx, record.incident, "ap", NOW)
+    assert state()["state"] == "taken"
+    happen(engine, db, make_event(NOW, kind=EventKind.TAMPER))
+    both = state()
+    assert (both["state"], both["kind"], both["kinds"]) == ("open", "tamper", ["tamper", "vape"])
+    for incident in [r["id"] for r in db.execute("SELECT id FROM incident")]:
+        with sqlite.transaction(db) as tx:
+            engine.resolve(tx, incident, "ap", NOW)
+    assert state()["state"] == "clear"
+    assert set(room_states(db, registry)) == {"n2-boys", "n1-girls"}
+
+
+def test_states_name_no_person_and_what_is_silenced_stays_inside(engine, db, registry, make_event):
+    with sqlite.transaction(db) as tx:
+        engine.add_silence(
+            tx,
+            matchers=['room="n2-boys"'],
+            owner="ap",
+            reason="paint",
+            starts_at=NOW - 60,
+            ends_at=NOW + 600,
+            now=NOW - 60,
+        )
+    happen(engine, db, make_event(NOW - 5))
+    assert json.loads(room_states(db, registry)["n2-boys"])["state"] == "clear"
+    assert not webhooks_waiting(db)
+    happen(engine, db, make_event(NOW - 5, sensor="s3"))
+    (incident,) = [r["id"] for r in db.execute("SELECT id FROM incident WHERE paged")]
+    with sqlite.transaction(db) as tx:
+        engine.acknowledge(tx, incident, "ap", NOW)
+    states = "".join(room_states(db, registry).values())
+    assert "ap" not in json.loads(room_states(db, registry)["n1-girls"]).values()
+    assert "Principal" not in states
+
+
+# Home Assistant
+
+
+def test_discovery_is_complete_and_unique(registry):
+    found = {topic: json.loads(payload) for topic, payload in discovery(registry, "ha").items()}
+    assert len(found) == 8
+    assert len({c["unique_id"] for c in found.values()}) == 8
+    vape = found["ha/binary_sensor/plumewatch_n2-boys_vape/config"]
+    assert vape["state_topic"] == state_topic("n2-boys") == "plumewatch/v1/room/n2-boys/state"
+    assert vape["value_template"] == "{{ 'ON' if 'vape' in value_json.kinds else 'OFF' }}"
+    assert vape["availability_topic"] == AVAILABILITY
+    assert vape["device"]["name"] == "Boys N2 (floor 2, North)"
+    enum = found["ha/sensor/plumewatch_n2-boys_incident/config"]
+    assert enum["options"] == ["clear", "open", "taken"]
+
+
+def test_names_run_in_no_template_and_ids_clash_with_no_other():
+    evil = "{{ states('lock.door') }} <script>"
+    rooms = [Room(i, evil, "", evil, "") for i in ("a.b", "a_b", "a:b")]
+    found = discovery(Registry.of(rooms, ()))
+    assert len(found) == 12
+    for topic, payload in found.items():
+        assert mqtt_filter(topic) == topic
+        content = json.loads(payload)
+        assert "lock" not in content["value_template"]
+        assert set(content["unique_id"]) <= set(
+            "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
+        )
+
+
+# CAP
+
+
+def cap_of(db, incident, room, **more):
+    database = db.execute("PRAGMA database_list").fetchone()["file"]
+    options = {"sender": "plumewatch@north.example", "school": "North", **more}
+    zone = ZoneInfo("America/New_York")
+    return cap_message(reading.incident(database, incident), room, zone=zone, **options)
+
+
+def text(message, name):
+    root = ET.fromstring(message)  # noqa: S314 - our own
+    return root.findtext(f".//{{{NAMESPACE}}}{name}")
+
+
+def test_cap_over_a_life_keeps_to_the_rules_of_the_schema(engine, db, registry, make_event):
+    (record,) = happen(engine, db, make_event(NOW - 5))
+    room = registry.rooms["n2-boys"]
+    link = "https://plumewatch.example/incidents/x?a=1&b=2"
+
+    def now():
+        message = cap_of(db, record.incident, room, link=link)
+        assert cap_rules.faults(message) == []
+        return message
+
+    opened = now()
+    assert text(opened, "msgType") == "Alert"
+    assert text(opened, "event") == "Vaping likely"
+    assert text(opened, "areaDesc") == "Boys N2, floor 2, North"
+    assert (text(opened, "urgency"), text(opened, "certainty")) == ("Immediate", "Likely")
+    assert text(opened, "sent").endswith("-04:00")
+    assert text(opened, "references") is None
+    with sqlite.transaction(db) as tx:
+        engine.acknowledge(tx, record.incident, "ap", NOW + 10)
+    taken = now()
+    assert text(taken, "msgType") == "Update"
+    assert text(taken, "references") == ",".join(
+        (text(opened, "sender"), text(opened, "identifier"), text(opened, "sent"))
+    )
+    assert "Principal" not in taken.decode()
+    with sqlite.transaction(db) as tx:
+        engine.feedback(tx, record.incident, "ap", Verdict.CONFIRMED, NOW + 20)
+        engine.resolve(tx, record.incident, "ap", NOW + 30)
+    over = now()
+    assert (text(over, "msgType"), text(over, "responseType")) == ("Cancel", "AllClear")
+    assert (text(over, "urgency"), text(over, "certainty")) == ("Past", "Observed")
+    assert len(text(over, "references").split()) == 2
+    assert len({text(m, "identifier") for m in (opened, taken, over)}) == 3
+    with sqlite.transaction(db) as tx:
+        engine.feedback(tx, record.incident, "ap", Verdict.TEST, NOW + 40)
+    assert text(now(), "status") == "Test"
+
+
+@pytest.mark.parametrize("kind", sorted(EventKind))
+def test_cap_of_every_kind(db, registry, make_event, policy, kind):
+    engine = AlertEngine(registry, replace(policy, pages=frozenset(EventKind)))
+    (record,) = happen(engine, db, make_event(NOW - 5, kind=kind))
+    assert cap_rules.faults(cap_of(db, record.incident, None)) == []
+
+
+def test_cap_of_what_is_taken_back_and_hostile_names(engine, db, make_event):
+    event = make_event(NOW - 5, detail=NASTY)
+    (record,) = happen(engine, db, event)
+    happen(engine, db, replace(event, phase=EventPhase.WITHDRAWN), NOW + 5)
+    message = cap_of(db, record.incident, Room("r", NASTY, NASTY, NASTY, ""), school=NASTY)
+    assert cap_rules.faults(message) == []
+    assert text(message, "certainty") == "Unlikely"
+    assert "<b>" not in message.decode()
+
+
+def test_the_rules_find_what_is_wrong(engine, db, registry, make_event):
+    (record,) = happen(engine, db, make_event(NOW - 5))
+    good = cap_of(db, record.incident, registry.rooms["n2-boys"]).decode()
+    for old, new in (
+        ("<msgType>Alert", "<msgType>Alarm"),
+        ("<scope>Restricted", "<scope>Public"),
+        ("-04:00</sent>", "Z</sent>"),
+        ("<severity>", "<gravity>x</gravity><severity>"),
+        (f"<identifier>{record.incident}.1", "<identifier>a b"),
+        ("<msgType>Alert", "<msgType>Update"),
+    ):
+        assert old in good
+        bad = good.replace(old, new)
+        assert cap_rules.faults(bad), (old, new)
+
+
+def test_senders():
+    assert fault_of_sender("a@b") == ""
+    for bad in ("", "a b", "a,b", "a<b", "a&b"):
+        assert fault_of_sender(bad)
+
+
+async def test_cap_is_for_those_who_are_signed_in_or_hold_the_token(
+    database, registry, policy, make_event
+):
+    page = Page(database, registry, policy, cap_token=Secret("t0ken"), cap_sender="p@x")
+    incident = page.incident(make_event)
+    url = f"/incidents/{incident}/cap.xml"
+    assert (await page.client.get(url)).status_code == 303
+    for wrong in ("Bearer wrong", "Bearer ", "bearer t0kenx"):
+        refused = await page.client.get(url, headers={"Authorization": wrong})
+        assert refused.status_code == 401
+    answered = await page.client.get(url, headers={"Authorization": "Bearer t0ken"})
+    assert answered.status_code == 200
+    assert answered.headers["content-type"].startswith("application/cap+xml")
+    assert cap_rules.faults(answered.content) == []
+    missing = await page.client.get(
+        "/incidents/none/cap.xml", headers={"Authorization": "Bearer t0ken"}
+    )
+    assert missing.status_code == 404
+    await page.sign_in("an")
+    assert (await page.client.get(url)).status_code == 200
+    await page.client.aclose()
+    page.db.close()
+
+
+async def test_without_a_token_configured_none_opens_cap(database, registry, policy, make_event):
+    page = Page(database, registry, policy)
+    url = f"/incidents/{page.incident(make_event)}/cap.xml"
+    for header in ("Bearer ", "Bearer None"):
+        answered = await page.client.get(url, headers={"Authorization": header})
+        assert answered.status_code == 401
+    await page.client.aclose()
+    page.db.close()
+
+
+# what of webhooks goes into the outbox
+
+
+def rows_of(db):
+    return [
+        (r["reason"], r["person"], json.loads(json.loads(r["notice"])["note"]))
+        for r in db.execute("SELECT * FROM outbox WHERE person LIKE 'webhook/%' ORDER BY id")
+    ]
+
+
+def put_out(engine, db, now=NOW):
+    with sqlite.transaction(db) as tx:
+        return enqueue(tx, engine.policy, engine.registry, "North", now)
+
+
+def test_every_change_is_put_out_once(engine, db, make_event):
+    (record,) = happen(engine, db, make_event(NOW - 5))
+    assert webhooks_waiting(db)
+    assert put_out(engine, db) == 1
+    assert put_out(engine, db) == 0
+    with sqlite.transaction(db) as tx:
+        engine.acknowledge(tx, record.incident, "ap", NOW + 1)
+        engine.acknowledge(tx, record.incident, "fm", NOW + 2)
+        engine.resolve(tx, record.incident, "ap", NOW + 3)
+    assert put_out(engine, db) == 2
+    bodies = [json.loads(note["body"]) for _, _, note in rows_of(db)]
+    assert [b["type"] for b in bodies] == [
+        "incident.opened",
+        "incident.acknowledged",
+        "incident.resolved",
+    ]
+    assert bodies[0]["timestamp"] == "2026-09-07T14:04:55+00:00"
+    data = bodies[0]["data"]
+    assert data["room"] == {"id": "n2-boys", "name": "Boys N2", "floor": "2", "building": "North"}
+    assert data["cap"] == f"https://plumewatch.example/incidents/{record.incident}/cap.xml"
+    assert len({note["id"] for _, _, note in rows_of(db)}) == 3
+    assert "Principal" not in json.dumps(bodies)
+    people = db.execute("SELECT DISTINCT person FROM outbox").fetchall()
+    assert {p["person"] for p in people} == {"ap", "webhook/vms"}
+
+
+def test_only_the_kinds_that_are_wanted(registry, policy, db, make_event):
+    hooks = (hook(name="a", kinds=("smoke",)), hook("https://b.example/", "b"))
+    engine = AlertEngine(registry, replace(policy, webhooks=hooks))
+    happen(engine, db, make_event(NOW - 5))
+    put_out(engine, db)
+    assert [person for _, person, _ in rows_of(db)] == ["webhook/b"]
+
+
+def test_what_is_taken_back_says_so_and_old_changes_are_dropped(engine, db, make_event):
+    event = make_event(NOW - 5)
+    happen(engine, db, event)
+    happen(engine, db, replace(event, phase=EventPhase.WITHDRAWN), NOW)
+    put_out(engine, db)
+    assert [reason.split(":")[1] for reason, _, _ in rows_of(db)] == ["opened", "withdrawn"]
+    happen(engine, db, make_event(NOW - 5, sensor="s3"))
+    assert put_out(engine, db, NOW + 7200) == 0
+    assert not webhooks_waiting(db)
+
+
+def test_without_webhooks_nothing_piles_up(registry, policy, db, make_event):
+    engine = AlertEngine(registry, policy)
+    happen(engine, db, make_event(NOW - 5))
+    assert put_out(engine, db) == 0
+    assert not webhooks_waiting(db)
+
+
+def test_rows_name_no_address_and_a_webhook_that_is_gone_is_not_called(engine, db, make_event):
+    happen(engine, db, make_event(NOW - 5))
+    put_out(engine, db)
+    assert "hooks.example" not in "\n".join(db.iterdump())
+    target = target_id(hook().url)
+    assert engine.policy.target_of("webhook/vms", target) == hook().url
+    assert replace(engine.policy, webhooks=()).target_of("webhook/vms", target) is None
+
+
+# what webhooks send
+
+
+@pytest.fixture
+def provider():
+    server = Provider()
+    yield server
+    server.close()
+
+
+def changed(body='{"type": "incident.opened"}', number="msg_1"):
+    note = json.dumps({"id": number, "body": body})
+    return Notice("i", NoticeReason.CHANGED, "vape", "R", "", "", NOW, "", note=note)
+
+
+async def send(url, notice=None, *, allow_private=True, timeout_s=5.0, clock=time.time):
+    notifier = WebhookNotifier(
+        RecordingNotifier(), (hook(url),), allow_private=allow_private, clock=clock
+    )
+    await notifier.send(Secret(url), notice or changed(), timeout_s=timeout_s)
+
+
+async def test_it_is_signed_by_the_standard(provider):
+    await send(f"http://127.0.0.1:{provider.port}/in?x=1", clock=lambda: 1_614_265_330.7)
+    path, headers, body = provider.requests[0]
+    assert path == "/in?x=1"
+    assert headers["webhook-id"] == "msg_1"
+    assert headers["webhook-timestamp"] == "1614265330"
+    mac = hmac.new(b"k" * 32, b"msg_1.1614265330." + body, hashlib.sha256).digest()
+    assert headers["webhook-signature"] == "v1," + base64.b64encode(mac).decode()
+    assert json.loads(body) == {"type": "incident.opened"}
+    assert headers["Content-Type"] == "application/json"
+
+
+def test_the_signature_of_the_published_example():
+    secret = Secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    body = b'{"test": 2432232314}'
+    signed = signature(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", body)
+    assert signed == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "reason"),
+    [
+        (204, None, None),
+        (302, TransientNotifyError, NotifyReason.SERVER_ERROR),
+        (401, TransientNotifyError, NotifyReason.SERVER_ERROR),
+        (410, PermanentNotifyError, NotifyReason.REFUSED),
+        (429, TransientNotifyError, NotifyReason.RATE_LIMITED),
+        (503, TransientNotifyError, NotifyReason.SERVER_ERROR),
+    ],
+)
+async def test_what_answers_mean(provider, status, error, reason):
+    headers = [("Retry-After", "7"), ("Location", f"http://127.0.0.1:{provider.port}/other")]
+    provider.answers = [answer(status, b"", headers)]
+    url = f"http://127.0.0.1:{provider.port}/"
+    if error is None:
+        await send(url)
+    else:
+        with pytest.raises(error) as refused:
+            await send(url)
+        assert refused.value.reason is reason
+        if error is TransientNotifyError:
+            assert refused.value.retry_after_s == 7.0
+        assert str(provider.port) not in str(refused.value)
+    assert len(provider.requests) == 1  # no redirect is followed
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:{port}/",
+        "https://127.0.0.1:{port}/",
+        "https://localhost:{port}/",
+        "https://[::ffff:127.0.0.1]:{port}/",
+        "https://169.254.169.254/latest/meta-data",
+        "https://user:password@127.0.0.1:{port}/",
+        "file:///etc/passwd",
+        "gopher://127.0.0.1:{port}/",
+    ],
+)
+async def test_no_request_leads_inside(provider, url):
+    with pytest.raises(PermanentNotifyError) as refused:
+        await send(url.format(port=provider.port), allow_private=False)
+    assert refused.value.reason is NotifyReason.FORBIDDEN_ADDRESS
+    assert provider.requests == []
+
+
+async def test_metadata_addresses_are_refused_even_where_private_ones_are_allowed():
+    with pytest.raises(PermanentNotifyError):
+        await send("http://169.254.169.254/latest/meta-data", allow_private=True)
+
+
+async def test_a_header_cannot_be_injected(provider):
+    with pytest.raises(TransientNotifyError):
+        await send(f"http://127.0.0.1:{provider.port}/", changed(number="a\r\nX-Evil: 1"))
+    assert provider.requests == []
+
+
+def test_a_server_that_drips_is_cut_off():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        stop = threading.Event()
+
+        def drip():
+            link, _ = server.accept()
+            with link:
+                link.sendall(b"HTTP/1.1 200 OK\r\n")
+                while not stop.wait(0.05):
+                    try:
+                        link.sendall(b"X-A: b\r\n")
+                    except OSError:
+                        return
+
+        thread = threading.Thread(target=drip, daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        with pytest.raises(guarded_http.RequestError):
+            guarded_http.request("GET", url, allow_private=True, timeout_s=2.0, total_s=0.5)
+        stop.set()
+        thread.join(5)
+
+
+async def test_everything_else_goes_to_the_other_notifier():
+    others = RecordingNotifier()
+    notifier = WebhookNotifier(others, (hook(),))
+    page = Notice("i", NoticeReason.OPENED, "vape", "R", "", "", NOW, "")
+    await notifier.send(Secret("json://phone.example"), page, timeout_s=5.0)
+    assert len(others.sent) == 1
+    assert notifier.takes_picture(Secret("json://phone.example"))
+    assert not notifier.takes_picture(hook().url)
+    assert notifier.busy_channels() == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("secret", "fine"),
+    [
+        (f"whsec_{KEY}", True),
+        (KEY, False),
+        ("whsec_", False),
+        ("whsec_!!!", False),
+        ("whsec_" + base64.b64encode(b"x" * 23).decode(), False),
+        ("whsec_" + base64.b64encode(b"x" * 65).decode(), False),
+    ],
+)
+def test_signing_secrets(secret, fine):
+    fault = fault_of_secret(secret)
+    assert (fault == "") is fine
+    assert KEY not in fault
