@@ -193,7 +193,11 @@ class _Demo:
             "site": "Simulated High School",
             "timezone": "UTC",
             "data_dir": "data",
-            "broker": {"port": broker_port, "client_id": "plumewatch-demo"},
+            "broker": {
+                "port": broker_port,
+                "client_id": "plumewatch-demo",
+                "canary": False,  # the embedded broker never answers who asks for its $SYS topics
+            },
             "web": {"port": self._port},
             "ingest": {"decoders": ["native", "tasmota", "airgradient"]},
             "alerts": {"allow_private_targets": True},
