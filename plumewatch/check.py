@@ -12,8 +12,10 @@ import sqlite3
 import tempfile
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TextIO
 
+from alerts.duty.gaps import gaps
 from alerts.level_moves import levels
 from alerts.notify import NotifySettings, check_target
 from ingest.broker import probe
@@ -24,6 +26,7 @@ from plumewatch.http_settings import http_sources
 from plumewatch.intake_settings import mapping_decoders
 from plumewatch.outbound_settings import cap_token, webhooks
 from plumewatch.paths import DataPaths
+from plumewatch.routes_command import all_incidents
 from plumewatch.settings import (
     alert_policy,
     broker_settings,
@@ -48,6 +51,8 @@ if TYPE_CHECKING:
 __all__ = ["Finding", "check_secrets", "run_check", "warn_of_silence"]
 
 log = logging.getLogger(__name__)
+
+_LOOK_AHEAD = timedelta(days=14)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,7 @@ def run_check(path: Path, *, as_json: bool, out: TextIO) -> int:
         *_store(config),
         *_series(config),
         *_levels(config),
+        *_duty(config),
         *_notifiers(config),
         _page(config),
         *_door(config),
@@ -224,6 +230,24 @@ def _levels(config: PlumewatchConfig) -> Iterator[Finding]:
             sentence=f"{report.expected:.1f} false alarms a week are to be expected {why},"
             f" {report.budget:g} are tolerable; find what sets it off, or tolerate more",
         )
+
+
+def _duty(config: PlumewatchConfig) -> Iterator[Finding]:
+    """Lesson periods of the next days in which nobody on duty would hear."""
+    if not config.bells:
+        return
+    now = datetime.now(UTC)
+    found = list(gaps(config.roster(), all_incidents(config), now, now + _LOOK_AHEAD))
+    rooms = len({gap.room for gap in found})
+    yield Finding(
+        "duty",
+        ok=True,
+        warning=bool(found),
+        sentence=f"nobody on duty would hear at {len({gap.start for gap in found})} times of the"
+        f" next {_LOOK_AHEAD.days} days in {rooms} rooms; see `plumewatch routes gaps`"
+        if found
+        else f"somebody is on duty in every lesson period of the next {_LOOK_AHEAD.days} days",
+    )
 
 
 def _notifiers(config: PlumewatchConfig) -> Iterator[Finding]:

@@ -25,7 +25,7 @@ from detection.decision_levels import BUDGET
 from detection.events import EventKind  # noqa: TC001 - pydantic reads it
 from ingest.mapping.schema import MAX_MAPPINGS, MappingConfig
 from ingest.mapping.topics import mqtt_filter
-from plumewatch.duty_config import DutySections
+from plumewatch.duty_config import Days, DutySections, EndTime, WallTime
 from plumewatch.duty_faults import duty_faults
 from plumewatch.duty_settings import Person, roster_of
 from plumewatch.http_faults import http_faults
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from alerts.duty.roster import Roster
 
 __all__ = [
-    "WEEKDAYS",
     "BrokerConfig",
     "ConfigError",
     "Fault",
@@ -67,9 +66,6 @@ Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
 Name = Annotated[str, Field(min_length=1, max_length=80)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 FalseAlarms = Annotated[float, Field(ge=0.05, le=50)]
-Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-WallTime = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 MqttFilter = Annotated[str, AfterValidator(mqtt_filter)]
 
 _MAX_CONFIG_BYTES = 4_000_000
@@ -157,8 +153,8 @@ class QuietHoursConfig(_Section):
     """When a person is told of what is critical alone; an end not after the start is next day."""
 
     start: WallTime
-    end: WallTime
-    days: Annotated[list[Weekday], Field(min_length=1, max_length=7)] = list(WEEKDAYS)
+    end: EndTime
+    days: Days | None = None
     then: Literal["hold", "divert"] = "hold"
 
 

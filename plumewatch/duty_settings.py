@@ -38,10 +38,10 @@ __all__ = [
     "roster_of",
     "routes_of",
     "timetable_of",
+    "weekdays",
 ]
 
 ALL_PERIODS = "*"
-_EVERY_DAY = frozenset(range(7))
 
 
 class Person(NamedTuple):
@@ -148,15 +148,16 @@ def _bells(entry: BellsConfig) -> Bells:
         periods=tuple(
             Period(p.name, minutes(p.start), minutes(p.end, latest=DAY_MIN)) for p in entry.periods
         ),
-        weekdays=_weekdays(entry.days or ()),
+        weekdays=frozenset() if entry.dates else weekdays(entry.days),
         dates=frozenset(entry.dates),
         first=entry.first,
         last=entry.last,
     )
 
 
-def _weekdays(days: Sequence[str]) -> frozenset[int]:
-    return frozenset(WEEKDAYS.index(day) for day in days)
+def weekdays(days: Sequence[str] | None) -> frozenset[int]:
+    """Numbers of days of the week, Monday is 0; every day if none is named."""
+    return frozenset(map(WEEKDAYS.index, WEEKDAYS if days is None else days))
 
 
 def hours_of(entry: ShiftConfig, timetable: Timetable, names: dict[str, str]) -> Hours:
@@ -167,7 +168,7 @@ def hours_of(entry: ShiftConfig, timetable: Timetable, names: dict[str, str]) ->
     CalendarError
         If its calendar cannot be read.
     """
-    weekdays = _weekdays(entry.days) if entry.days else _EVERY_DAY
+    days = weekdays(entry.days)
     if entry.calendar_file is not None:
         raw = _read(entry.calendar_file)
         return CalendarHours(raw, timetable.zone, names=None if entry.people else names)
@@ -176,11 +177,11 @@ def hours_of(entry: ShiftConfig, timetable: Timetable, names: dict[str, str]) ->
             timetable.zone,
             minutes(entry.start),
             minutes(entry.end, latest=DAY_MIN),
-            weekdays,
+            days,
             frozenset() if entry.on_holidays else timetable.holidays,
         )
     named = frozenset() if ALL_PERIODS in entry.periods else frozenset(entry.periods)
-    return LessonHours(timetable, weekdays, named)
+    return LessonHours(timetable, days, named)
 
 
 def _read(path: Path) -> bytes:

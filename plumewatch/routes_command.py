@@ -6,14 +6,17 @@ import json
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from alerts.duty.gaps import gaps
+from alerts.escalation import plan
 from alerts.policy import PAGED
 from alerts.routing.labels import LABELS, SEVERITIES, incident_labels
+from alerts.severity import Severity, grade
 from detection.events import EventKind
 from ingest.decoders import DECODERS
 from plumewatch.config import ConfigError, load
+from plumewatch.settings import pace_of
 from plumewatch.spans import SpanError, moment_of
 
 if TYPE_CHECKING:
@@ -21,14 +24,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from alerts.duty.gaps import Gap
-    from alerts.duty.roster import Ring, Roster
+    from alerts.duty.roster import Ring
     from plumewatch.config import PlumewatchConfig
     from storage.registry import Room
 
-__all__ = ["run_gaps", "run_test"]
+__all__ = ["all_incidents", "run_gaps", "run_test"]
 
 DONE, USAGE = 0, 2
-_USUAL_SEVERITY: Final = "warning"
 
 
 class LabelError(Exception):
@@ -37,12 +39,12 @@ class LabelError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """Who would be told of one incident."""
+    """Who would be told of one incident; rings with seconds after the first."""
 
     at: datetime
     labels: Mapping[str, str]
     receivers: Mapping[str, str]
-    rings: tuple[Ring, ...]
+    rings: tuple[tuple[float, Ring], ...]
     no_address: tuple[str, ...]
 
 
@@ -53,8 +55,8 @@ def run_test(config_path: Path, written: list[str], out: TextIO, *, at: str, as_
     ----------
     config_path : Path
     written : list of str
-        Labels as ``name=value``. A room brings its place, a sensor its room; the severity is
-        ``warning`` unless given.
+        Labels as ``name=value``. A room brings its place, a sensor its room; the severity is that
+        of a sure detection unless given.
     out : TextIO
     at : str
         A moment as in ``2026-09-07T10:05``, in the school's zone unless it names one; empty is now.
@@ -72,7 +74,7 @@ def run_test(config_path: Path, written: list[str], out: TextIO, *, at: str, as_
     except (ConfigError, SpanError, LabelError) as error:
         sys.stderr.write(f"{error}\n")
         return USAGE
-    answer = _answer(config.roster(), labels, datetime.fromtimestamp(when, UTC))
+    answer = _answer(config, labels, datetime.fromtimestamp(when, UTC))
     if as_json:
         out.write(json.dumps(_fields(answer, config), ensure_ascii=False) + "\n")
     else:
@@ -108,7 +110,7 @@ def run_gaps(config_path: Path, out: TextIO, *, start: str, days: int, as_json: 
     roster = config.roster()
     begin, end = (datetime.fromtimestamp(first + n * 86_400, UTC) for n in (0, days))
     lessons = sum(1 for _ in roster.timetable.lessons(begin, end))
-    found = list(gaps(roster, _all_incidents(config), begin, end))
+    found = list(gaps(roster, all_incidents(config), begin, end))
     if as_json:
         out.writelines(json.dumps(_gap_fields(gap), ensure_ascii=False) + "\n" for gap in found)
         return DONE
@@ -150,7 +152,7 @@ def _labels(config: PlumewatchConfig, written: list[str]) -> dict[str, str]:
     if "kind" not in given:
         raise LabelError(f"say what happened: kind=one of {', '.join(kinds)}")
     room = registry.rooms.get(given.get("room", "")) or registry.room_of(given.get("sensor", ""))
-    severity = given.get("severity", _USUAL_SEVERITY)
+    severity = given.get("severity", _usual(EventKind(given["kind"])))
     place = _of_room(room, given["kind"], severity, given.get("sensor", "")) if room else {}
     return {**place, "severity": severity, **given}
 
@@ -159,7 +161,16 @@ def _of_room(room: Room, kind: str, severity: str, sensor: str) -> dict[str, str
     return incident_labels(room, kind=kind, severity=severity, sensor=sensor)
 
 
-def _answer(roster: Roster, labels: Mapping[str, str], at: datetime) -> _Answer:
+def _usual(kind: EventKind) -> str:
+    """Severity of a sure detection at its beginning."""
+    return grade(kind, 1.0, 0.0, 0).value
+
+
+def _answer(config: PlumewatchConfig, labels: Mapping[str, str], at: datetime) -> _Answer:
+    roster = config.roster()
+    rings = roster.candidates(labels, at)
+    severity = Severity(labels["severity"])
+    steps = plan("", rings, severity, 0.0, pace_of(config)) if rings else []
     routes = roster.routes(labels)
     on_duty = [one for node in routes for one in roster.on_duty(node.receiver, at)]
     left_out = (one.person for one in on_duty if not roster.can_hear(one.person))
@@ -167,7 +178,7 @@ def _answer(roster: Roster, labels: Mapping[str, str], at: datetime) -> _Answer:
         at,
         labels,
         {node.receiver: node.why() for node in routes},
-        roster.candidates(labels, at),
+        tuple((s.due_at, s.ring) for s in steps[: len(rings)]),
         tuple(dict.fromkeys(left_out)),
     )
 
@@ -181,9 +192,10 @@ def _fields(answer: _Answer, config: PlumewatchConfig) -> dict[str, Any]:
         "rings": [
             {
                 "ring": ring.name,
+                "after_s": after_s,
                 "people": [{"person": c.person, "why": c.why} for c in ring.people],
             }
-            for ring in answer.rings
+            for after_s, ring in answer.rings
         ],
         "no_address": list(answer.no_address),
     }
@@ -199,8 +211,9 @@ def _lines(answer: _Answer, config: PlumewatchConfig) -> Iterator[str]:
     for receiver, why in answer.receivers.items():
         yield f"receiver {receiver}: {why}"
     names = {person.id: person.name for person in config.staff}
-    for number, ring in enumerate(answer.rings, start=1):
-        yield f"{number}. {ring.name}, {'at once' if number == 1 else 'if nobody answers'}"
+    for number, (after_s, ring) in enumerate(answer.rings, start=1):
+        when = f"after {after_s:g} s if nobody answers" if after_s else "at once"
+        yield f"{number}. {ring.name}, {when}"
         for one in ring.people:
             yield f"   {one.person} ({names[one.person]}): {one.why}"
     if not answer.rings:
@@ -209,9 +222,10 @@ def _lines(answer: _Answer, config: PlumewatchConfig) -> Iterator[str]:
         yield f"on duty, but without an address: {', '.join(answer.no_address)}"
 
 
-def _all_incidents(config: PlumewatchConfig) -> Iterable[Mapping[str, str]]:
+def all_incidents(config: PlumewatchConfig) -> Iterable[Mapping[str, str]]:
+    """Labels of everything that may be told, in every room."""
     return (
-        _of_room(room, kind.value, _USUAL_SEVERITY, "")
+        _of_room(room, kind.value, _usual(kind), "")
         for room in config.registry().rooms.values()
         for kind in sorted(PAGED)
     )

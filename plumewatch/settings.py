@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from alerts.calm import QuietHours
 from alerts.duty.shifts import ClockHours
+from alerts.duty.wall_time import DAY_MIN, minutes
 from alerts.errors import CalendarError, MatcherError, PolicyError, SecretError
 from alerts.guarded_http import fault_of_url
 from alerts.pace import Pace
@@ -19,7 +20,8 @@ from alerts.secrets import load_secret
 from alerts.watched_levels import AlertBudgets
 from ingest.broker import BrokerSettings
 from ingest.subscriptions import Subscriptions
-from plumewatch.config import WEEKDAYS, ConfigError, Fault
+from plumewatch.config import ConfigError, Fault
+from plumewatch.duty_settings import weekdays
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -39,6 +41,7 @@ __all__ = [
     "alert_policy",
     "broker_settings",
     "metrics_token",
+    "pace_of",
     "page_hosts",
     "page_url",
     "ping_url",
@@ -163,12 +166,7 @@ def alert_policy(config: PlumewatchConfig) -> AlertPolicy:
             cooldown_s=config.alerts.cooldown_s,
             zone=config.timezone,
             page_url=page_url(config),
-            pace=Pace(
-                escalate_after_s=config.alerts.escalate_after_s,
-                acknowledged_for_s=config.alerts.acknowledged_for_s,
-                notices_per_hour=config.alerts.notices_per_hour,
-                storm_rooms=config.alerts.storm_rooms,
-            ),
+            pace=pace_of(config),
             inhibit=(*BUILT_IN_INHIBITIONS, *inhibit),
         )
     except (PolicyError, CalendarError) as error:
@@ -178,6 +176,16 @@ def alert_policy(config: PlumewatchConfig) -> AlertPolicy:
                 for line in str(error).split("\n")
             ]
         ) from error
+
+
+def pace_of(config: PlumewatchConfig) -> Pace:
+    """How fast the next people are asked."""
+    return Pace(
+        escalate_after_s=config.alerts.escalate_after_s,
+        acknowledged_for_s=config.alerts.acknowledged_for_s,
+        notices_per_hour=config.alerts.notices_per_hour,
+        storm_rooms=config.alerts.storm_rooms,
+    )
 
 
 def _member(index: int, person: StaffConfig, zone: ZoneInfo, faults: list[Fault]) -> StaffMember:
@@ -194,13 +202,9 @@ def _member(index: int, person: StaffConfig, zone: ZoneInfo, faults: list[Fault]
 
 
 def _quiet(found: QuietHoursConfig, zone: ZoneInfo) -> QuietHours:
-    days = frozenset(WEEKDAYS.index(day) for day in found.days)
-    hours = ClockHours(zone, _minutes(found.start), _minutes(found.end), days)
+    end = minutes(found.end, latest=DAY_MIN)
+    hours = ClockHours(zone, minutes(found.start), end, weekdays(found.days))
     return QuietHours(hours, divert=found.then == "divert")
-
-
-def _minutes(wall_time: str) -> int:
-    return int(wall_time[:2]) * 60 + int(wall_time[3:])
 
 
 def _rule(index: int, found: InhibitConfig, faults: list[Fault]) -> InhibitRule:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from alerts.severity import Severity
+
 if TYPE_CHECKING:
     from storage.registry import Room
 
@@ -11,7 +13,7 @@ __all__ = ["LABELS", "SEVERITIES", "incident_labels"]
 
 LABELS: Final = ("site", "building", "floor", "room", "room_type", "kind", "severity", "sensor")
 """All there are; a condition on another is a mistake."""
-SEVERITIES: Final = ("info", "warning", "critical")
+SEVERITIES: Final = tuple(severity.value for severity in Severity)
 """Values of the label `severity`, mildest first."""
 
 

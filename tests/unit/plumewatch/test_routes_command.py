@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from plumewatch import check
+from plumewatch.config import load
 from plumewatch.routes_command import run_gaps, run_test
 from plumewatch.starter import STARTER
 
@@ -120,3 +122,22 @@ def test_a_configuration_with_faults(config, capsys):
     assert ask(config, "kind=vape")[0] == 2
     assert run_gaps(config, io.StringIO(), start="", days=1, as_json=False) == 2
     assert "site" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("severity", "times"),
+    [("info", [0, 360, 720]), ("warning", [0, 90, 180]), ("critical", [0, 45, 90])],
+)
+def test_when_follows_from_the_severity(config, severity, times):
+    _, said = ask(config, "room=N2-boys", "kind=vape", f"severity={severity}", as_json=True)
+    assert [ring["after_s"] for ring in json.loads(said)["rings"]] == times
+
+
+def test_check_warns_of_gaps_to_come(config):
+    (fine,) = check._duty(load(config))
+    assert (fine.part, fine.warning) == ("duty", False)
+    text = STARTER.replace('people = ["monitor-1"]', 'people = ["monitor-1"]\nlast = 2020-01-01')
+    config.write_text(text)
+    (found,) = check._duty(load(config))
+    assert found.warning
+    assert "in 2 rooms; see `plumewatch routes gaps`" in found.sentence
