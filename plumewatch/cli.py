@@ -15,6 +15,8 @@ from typing import Annotated
 
 import typer
 
+from plumewatch.cli_options import ConfigOption  # noqa: TC001 - typer reads it
+from plumewatch.cli_reports import APPS
 from plumewatch.dashboards_command import app as dashboards_app
 
 __all__ = ["app", "main"]
@@ -47,23 +49,13 @@ app.add_typer(export_app, name="export")
 storage_app = typer.Typer(help="Where readings are stored for good.", no_args_is_help=True)
 app.add_typer(storage_app, name="storage")
 
-report_app = typer.Typer(help="What happened, as files that reconcile.", no_args_is_help=True)
-app.add_typer(report_app, name="report")
-
-incident_app = typer.Typer(help="One incident, whole.", no_args_is_help=True)
-app.add_typer(incident_app, name="incident")
-
-audit_app = typer.Typer(help="Who signed in, exported and deleted.", no_args_is_help=True)
-app.add_typer(audit_app, name="audit")
+for called, group in APPS.items():
+    app.add_typer(group, name=called)
 
 staff_app = typer.Typer(help="Who may sign in on the staff page.", no_args_is_help=True)
 app.add_typer(staff_app, name="staff")
 
 app.add_typer(dashboards_app, name="dashboards")
-
-ConfigOption = Annotated[
-    Path, typer.Option("--config", "-c", help="Configuration file (see `plumewatch init`).")
-]
 
 
 def main() -> None:
@@ -362,96 +354,6 @@ def import_readings(
         raise _fail(str(error), USAGE) from error
     options = ImportOptions(columns, sensor, time_format, rejected)
     raise typer.Exit(run_import(config, files, options, time.time()))
-
-
-def _report_of(name: str, about: str) -> None:
-    @report_app.command(name, help=about)
-    def report(
-        start: Annotated[str, typer.Option("--from", help="First day, or a moment.")],
-        end: Annotated[str, typer.Option("--to", help="Last day, or a moment.")],
-        kind: Annotated[
-            str, typer.Option("--format", help="csv, xlsx, pdf, html, parquet or json.")
-        ] = "csv",
-        out: Annotated[
-            Path | None, typer.Option("--out", help="File; named after the report without it.")
-        ] = None,
-        site: Annotated[str, typer.Option("--site", help="Only this site.")] = "",
-        building: Annotated[str, typer.Option("--building", help="Only this building.")] = "",
-        intervention: Annotated[
-            str, typer.Option("--intervention", help="Summary: compare before and after this day.")
-        ] = "",
-        config: ConfigOption = Path("plumewatch.toml"),
-        *,
-        force: Annotated[
-            bool, typer.Option("--force", help="Write over a file that is there.")
-        ] = False,
-    ) -> None:
-        from plumewatch.report_command import ReportOptions, run_report  # noqa: PLC0415
-
-        options = ReportOptions(name, start, end, kind, out, site, building, intervention, force)
-        raise typer.Exit(run_report(config, options, time.time()))
-
-
-_report_of("incidents", "One row an incident.")
-_report_of("summary", "A page to read, then the detail.")
-_report_of("response", "How fast staff were told and answered, for all and by group.")
-_report_of("sensors", "One row a sensor: uptime, completeness, false alarms.")
-
-
-@incident_app.command("file")
-def incident_file(
-    incident: Annotated[str, typer.Argument(help="Id of the incident.")],
-    out: Annotated[
-        Path | None, typer.Option("--out", help="FILE.pdf, or FILE.zip with readings and sums.")
-    ] = None,
-    config: ConfigOption = Path("plumewatch.toml"),
-    *,
-    force: Annotated[
-        bool, typer.Option("--force", help="Write over a file that is there.")
-    ] = False,
-) -> None:
-    """Write timeline, evidence, readings, and who was told and did what."""
-    from plumewatch.incident_command import run_file  # noqa: PLC0415
-
-    path = out or Path(f"incident-{incident}.zip")
-    raise typer.Exit(run_file(config, incident, path, time.time(), force=force))
-
-
-@incident_app.command("rerun")
-def incident_rerun(
-    incident: Annotated[str, typer.Argument(help="Id of the incident.")],
-    config: ConfigOption = Path("plumewatch.toml"),
-) -> None:
-    """Judge the stored readings of an incident again, and say whether the verdict is the same."""
-    from plumewatch.incident_command import run_rerun  # noqa: PLC0415
-
-    raise typer.Exit(run_rerun(config, incident, sys.stdout, time.time()))
-
-
-@audit_app.command("verify")
-def audit_verify(
-    config: ConfigOption = Path("plumewatch.toml"),
-    known: Annotated[
-        str, typer.Option("--head", help="Last hash printed before; it must still be there.")
-    ] = "",
-) -> None:
-    """Prove that no entry of the audit log was changed, removed or put in."""
-    from plumewatch.audit_command import run_verify  # noqa: PLC0415
-
-    raise typer.Exit(run_verify(config, sys.stdout, known=known))
-
-
-@audit_app.command("list")
-def audit_list(
-    config: ConfigOption = Path("plumewatch.toml"),
-    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 50,
-    *,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON line an entry.")] = False,
-) -> None:
-    """Print entries of the audit log, newest first."""
-    from plumewatch.audit_command import run_list  # noqa: PLC0415
-
-    raise typer.Exit(run_list(config, sys.stdout, limit=limit, as_json=as_json))
 
 
 @app.command("dead-letters")

@@ -49,6 +49,7 @@ __all__ = [
     "PlumewatchConfig",
     "QuietHoursConfig",
     "ReportsConfig",
+    "RetentionConfig",
     "RoomConfig",
     "RouteConfig",
     "SensorConfig",
@@ -263,6 +264,12 @@ class TimeseriesConfig(_Section):
     quarter_hour_days: Annotated[int, Field(ge=2, le=36_500)] = 1_826
 
 
+class RetentionConfig(_Section):
+    """How long incidents are kept, with notices and answers; readings: see `timeseries`."""
+
+    incident_days: Annotated[int, Field(ge=30, le=36_500)] = 1_826
+
+
 class ReportsConfig(_Section):
     """What reports add: codes of the state for kinds of confirmed incidents, none by default."""
 
@@ -294,6 +301,7 @@ class PlumewatchConfig(DutySections, _Section):
     outbound: OutboundConfig = OutboundConfig()
     metrics: MetricsConfig = MetricsConfig()
     reports: ReportsConfig = ReportsConfig()
+    retention: RetentionConfig = RetentionConfig()
     watchdog: WatchdogConfig = WatchdogConfig()
     room: Annotated[list[RoomConfig], Field(min_length=1, max_length=10_000)]
     sensor: Annotated[list[SensorConfig], Field(min_length=1, max_length=100_000)]

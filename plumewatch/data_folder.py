@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from alerts import schema, series_due
 from alerts.access import schema as access
 from alerts.outbound import webhooks
-from storage import audit, state
+from storage import audit, holds, state
 from storage.errors import StorageCorruptError, StorageUnavailableError
 from storage.lease import BEAT_S, WATCH_S
 from storage.repair import finish_repair, salvage, swap
@@ -191,4 +191,5 @@ def prepare_state(connection: sqlite3.Connection) -> None:
     migrate(connection, access.COMPONENT, access.SCRIPTS)
     migrate(connection, webhooks.COMPONENT, webhooks.SCRIPTS)
     migrate(connection, audit.COMPONENT, audit.SCRIPTS)
+    migrate(connection, holds.COMPONENT, holds.SCRIPTS)
     migrate(connection, series_due.COMPONENT, series_due.SCRIPTS)

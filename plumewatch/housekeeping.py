@@ -5,7 +5,8 @@ Deletion has a clock of its own
 A clock that is set years ahead by mistake would make everything old at once. So what is old enough
 is judged by a clock that follows ours at most `FASTEST` times as fast, over restarts too: a mistake
 that is put right within a day costs nothing, and after a summer without the service deletion has
-caught up in days. A clock that is set back is followed at once.
+caught up in days. A clock that is set back is followed at once. For the series it stands still
+before the first legal hold is old (`storage.holds`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from alerts import series_due
 from plumewatch.measured import Measured, Stored
 from plumewatch.sensor_counts import save_counts
-from storage import state
+from storage import holds, state
 from storage.errors import StorageError
 from storage.sqlite import transaction
 
@@ -180,6 +181,9 @@ class Housekeeping:
         )
         while (pruned := await service.in_thread("journal", prune)).rows:
             service.counters.deleted_unread += pruned.unread
+        held = await self._until_stored("holds", holds.earliest, connection)
+        if held is not None:
+            old_at = min(old_at, held + service.config.timeseries.raw_days * _DAY_S)
         while await service.in_thread("series", service.series.tidy, now, old_at):
             pass
 

@@ -8,7 +8,9 @@ import time
 import pytest
 
 from plumewatch.housekeeping import FASTEST, RetentionClock
+from storage import holds
 from storage.reading import Reading
+from storage.sqlite import transaction
 from storage.timeseries.records import checked
 from tests.support.in_process import running, until
 from tests.support.plumes import readings_of_puff
@@ -120,3 +122,23 @@ async def test_a_clock_that_is_set_ahead_deletes_nothing(config, caplog):
             held = service.pipeline().counters["days that deletion waits for the clock"]
             assert held == pytest.approx(jump / DAY, abs=1)
     assert sum("set it right" in r.message for r in caplog.records) == 2
+
+
+async def test_readings_that_are_held_outlive_their_days(config):
+    old = float(int(time.time() - 45 * DAY))
+    readings = [
+        Reading("n2-boys-1", at + k, at + k, {"pm25": 4.0})
+        for at in (old - 5 * DAY, old)
+        for k in range(4)
+    ]
+    async with running(config) as service:
+        service.series.add(readings)
+        with transaction(service._state) as tx:
+            number = holds.place(tx, "", (old - DAY, old + DAY), "a claim", "fm", time.time())
+        snapshot = await service.in_thread("detector", service._watch.save_snapshot)
+        await service.house.delete(service._state, snapshot)
+        assert service.series.span() == (old, old + 3)
+        with transaction(service._state) as tx:
+            holds.release(tx, number, "fm", time.time())
+        await service.house.delete(service._state, snapshot)
+        assert service.series.count() == 0

@@ -1,0 +1,269 @@
+"""``plumewatch retention``: what is kept for how long, what is old, and legal holds."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import sys
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Final, NamedTuple, TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from alerts import retention
+from ingest.decoders import DECODERS
+from plumewatch.audit_command import machine_user
+from plumewatch.bars import progress
+from plumewatch.config import ConfigError, load
+from plumewatch.data_folder import prepare_state
+from plumewatch.paths import DataPaths
+from plumewatch.spans import SpanError, moment_of, said
+from storage import audit, holds
+from storage.audit import AuditKind
+from storage.errors import StorageError
+from storage.sqlite import connect, transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from plumewatch.config import PlumewatchConfig
+
+__all__ = ["Kept", "run_apply", "run_hold", "run_holds", "run_plan", "run_release"]
+
+DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
+_DAY_S: Final = 86_400.0
+_AT_ONCE: Final = 500
+
+
+class Kept(NamedTuple):
+    """One class of what is stored.
+
+    Attributes
+    ----------
+    name : str
+    days : float or None
+        For how long it is kept; None for ever.
+    by : str
+        Who deletes it.
+    old : int or None
+        How many would go now; None where they go by themselves.
+    held : str
+        What holds keep of it.
+    """
+
+    name: str
+    days: float | None
+    by: str
+    old: int | None
+    held: str
+
+
+def run_plan(config_path: Path, out: TextIO, now: float, *, as_json: bool) -> int:
+    """Say what is kept for how long, and what `run_apply` would delete.
+
+    Returns
+    -------
+    int
+        0 done, 2 bad configuration, 3 the state database cannot be read.
+    """
+
+    def show(config: PlumewatchConfig, db: sqlite3.Connection) -> int:
+        found = _classes(config, db, now)
+        if as_json:
+            out.writelines(json.dumps(kept._asdict()) + "\n" for kept in found)
+            return DONE
+        table = Table("What", "Kept for", "Deleted by", "Old now", "Held")
+        for kept in found:
+            days = "ever" if kept.days is None else f"{kept.days:g} days"
+            old = "" if kept.old is None else f"{kept.old:,}"
+            table.add_row(kept.name, days, kept.by, old, kept.held)
+        Console(file=out, width=120).print(table)
+        return DONE
+
+    return _with_state(config_path, show)
+
+
+def run_apply(config_path: Path, out: TextIO, now: float) -> int:
+    """Delete the incidents that are old and not held; each slice is in the audit log.
+
+    Returns
+    -------
+    int
+        As `run_plan`.
+    """
+
+    def apply(config: PlumewatchConfig, db: sqlite3.Connection) -> int:
+        before = now - config.retention.incident_days * _DAY_S
+        total = 0
+        with progress() as bar:
+            found = retention.due(db, before, holds.active(db))
+            task = bar.add_task("deleting", total=len(found.old))
+            for k in range(0, len(found.old), _AT_ONCE):
+                chosen = found.old[k : k + _AT_ONCE]
+                with transaction(db) as tx:
+                    standing = retention.due(tx, before, holds.active(tx)).old
+                    mine = [key for key in chosen if key in frozenset(standing)]
+                    rows = retention.delete(tx, mine)
+                    detail: dict[str, str | float | None] = {
+                        "class": "incidents",
+                        "count": len(mine),
+                        "first": mine[0] if mine else "",
+                        "last": mine[-1] if mine else "",
+                        "opened_before": before,
+                        "rows": json.dumps(rows),
+                    }
+                    audit.append(tx, AuditKind.RETENTION, machine_user(), detail, now)
+                total += len(mine)
+                bar.update(task, advance=len(chosen))
+        out.write(f"{total} incidents deleted, {found.held} held, {found.open} still open\n")
+        return DONE
+
+    return _with_state(config_path, apply)
+
+
+def run_hold(
+    config_path: Path,
+    out: TextIO,
+    now: float,
+    *,
+    start: str,
+    end: str,
+    room: str,
+    reason: str,
+) -> int:
+    """Place a hold.
+
+    Returns
+    -------
+    int
+        0 done, 2 bad usage or configuration, 3 the state database cannot be written.
+    """
+
+    def place(config: PlumewatchConfig, db: sqlite3.Connection) -> int:
+        span = moment_of(start, config.zone()), moment_of(end, config.zone(), end=True)
+        why = " ".join(reason.split())[:200]
+        if span[0] >= span[1]:
+            raise SpanError("--from is not before --to")
+        if not why:
+            raise SpanError("--reason: please say why; it stays on record")
+        if room and room not in config.registry().rooms:
+            raise SpanError(f"--room {room!r}: no room of the configuration has this id")
+        with transaction(db) as tx:
+            number = holds.place(tx, room, span, why, machine_user(), now)
+            detail: dict[str, str | float | None] = {
+                "hold": number,
+                "room": room,
+                "from": span[0],
+                "to": span[1],
+                "reason": why,
+            }
+            audit.append(tx, AuditKind.HOLD, machine_user(), detail, now)
+        out.write(f"hold {number} placed\n")
+        if config.timeseries.url:
+            sys.stderr.write(
+                "readings are in an InfluxDB, which deletes by its own policy: write the files of"
+                " the incidents (`plumewatch incident file`) or export the readings\n"
+            )
+        return DONE
+
+    return _with_state(config_path, place)
+
+
+def run_release(config_path: Path, number: int, out: TextIO, now: float) -> int:
+    """Release a hold.
+
+    Returns
+    -------
+    int
+        0 done, 1 no such hold stands, 2 bad configuration, 3 the state database cannot be written.
+    """
+
+    def release(_config: PlumewatchConfig, db: sqlite3.Connection) -> int:
+        with transaction(db) as tx:
+            stood = holds.release(tx, number, machine_user(), now)
+            if stood:
+                audit.append(tx, AuditKind.RELEASE, machine_user(), {"hold": number}, now)
+        if not stood:
+            sys.stderr.write(f"no hold {number} stands\n")
+            return REFUSED
+        out.write(f"hold {number} released\n")
+        return DONE
+
+    return _with_state(config_path, release)
+
+
+def run_holds(config_path: Path, out: TextIO) -> int:
+    """List the holds that stand.
+
+    Returns
+    -------
+    int
+        As `run_plan`.
+    """
+
+    def show(config: PlumewatchConfig, db: sqlite3.Connection) -> int:
+        table = Table("No.", "Room", "From", "To", "Why", "By")
+        zone = config.zone()
+        for hold in holds.active(db):
+            span = (said(hold.start, zone), said(hold.end, zone))
+            texts = (hold.room or "everywhere", *span, hold.reason, hold.placed_by)
+            table.add_row(str(hold.id), *(Text(text) for text in texts))
+        Console(file=out, width=140).print(table)
+        return DONE
+
+    return _with_state(config_path, show)
+
+
+def _classes(config: PlumewatchConfig, db: sqlite3.Connection, now: float) -> list[Kept]:
+    standing = holds.active(db)
+    kept, days = config.timeseries, config.retention.incident_days
+    incidents = retention.due(db, now - days * _DAY_S, standing)
+    since = holds.earliest(db)
+    from_ = "" if since is None else f"since {said(since, config.zone())}"
+    if config.timeseries.url and from_:
+        from_ = "not by holds"
+    who = "the InfluxDB" if config.timeseries.url else "the service"
+    return [
+        Kept("readings", kept.raw_days, who, None, from_),
+        Kept("averages of 1 minute, sensor health", kept.minute_days, who, None, from_),
+        Kept("averages of 15 minutes, events", kept.quarter_hour_days, who, None, from_),
+        Kept(
+            "journal", config.journal.keep_days, "the service", None, "readings are in the series"
+        ),
+        Kept(
+            "incidents, notices, answers",
+            days,
+            "retention apply",
+            len(incidents.old),
+            f"{incidents.held} of {incidents.held + len(incidents.old)}" if standing else "",
+        ),
+        Kept("audit log, legal holds", None, "nobody", None, ""),
+    ]
+
+
+@contextmanager
+def _state(config: PlumewatchConfig) -> Iterator[sqlite3.Connection]:
+    path = DataPaths(config.data_dir).state
+    if not path.exists():
+        raise StorageError(f"{path}: has `plumewatch run` been started with this configuration?")
+    with closing(connect(path)) as db:
+        prepare_state(db)
+        yield db
+
+
+def _with_state(
+    config_path: Path, work: Callable[[PlumewatchConfig, sqlite3.Connection], int]
+) -> int:
+    try:
+        config = load(config_path, decoders=frozenset(DECODERS))
+        with _state(config) as db:
+            return work(config, db)
+    except (ConfigError, SpanError) as error:
+        sys.stderr.write(f"{error}\n")
+        return USAGE
+    except (StorageError, sqlite3.Error) as error:
+        sys.stderr.write(f"{error}\n")
+        return UNREACHABLE

@@ -1,0 +1,100 @@
+"""Legal holds: what must not be deleted, whatever the days of retention say.
+
+A hold is on what happened in a span, in one room or everywhere, until somebody releases it; both
+stay on record. Readings are deleted by time alone, so a hold keeps all of them from its beginning
+on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    import sqlite3
+
+__all__ = ["COMPONENT", "SCRIPTS", "Hold", "active", "earliest", "place", "release"]
+
+COMPONENT: Final = "holds"
+
+_V1: Final = """
+CREATE TABLE legal_hold (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    room TEXT NOT NULL,
+    start REAL NOT NULL,
+    "end" REAL NOT NULL CHECK ("end" > start),
+    reason TEXT NOT NULL CHECK (reason <> ''),
+    placed_by TEXT NOT NULL,
+    placed_at REAL NOT NULL,
+    released_by TEXT NOT NULL DEFAULT '',
+    released_at REAL
+) STRICT;
+CREATE TRIGGER legal_hold_no_delete BEFORE DELETE ON legal_hold
+BEGIN SELECT RAISE(ABORT, 'holds stay on record'); END;
+"""
+
+SCRIPTS: Final[tuple[str, ...]] = (_V1,)
+"""Script k leads from schema k to k + 1. Published scripts never change."""
+
+
+class Hold(NamedTuple):
+    """One hold that stands.
+
+    Attributes
+    ----------
+    id : int
+    room : str
+        Id of a room; empty is everywhere.
+    start, end : float
+        Half-open, Unix seconds.
+    reason, placed_by : str
+    placed_at : float
+    """
+
+    id: int
+    room: str
+    start: float
+    end: float
+    reason: str
+    placed_by: str
+    placed_at: float
+
+
+def place(
+    tx: sqlite3.Connection, room: str, span: tuple[float, float], reason: str, who: str, at: float
+) -> int:
+    """Place a hold; its number."""
+    row = tx.execute(
+        'INSERT INTO legal_hold (room, start, "end", reason, placed_by, placed_at)'
+        " VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
+        (room, *span, reason, who, at),
+    ).fetchone()
+    return int(row["id"])
+
+
+def release(tx: sqlite3.Connection, number: int, who: str, at: float) -> bool:
+    """Release a hold; whether it stood."""
+    return (
+        tx.execute(
+            "UPDATE legal_hold SET released_by = ?, released_at = ?"
+            " WHERE id = ? AND released_at IS NULL",
+            (who, at, number),
+        ).rowcount
+        == 1
+    )
+
+
+def active(db: sqlite3.Connection) -> list[Hold]:
+    """Return the holds that stand, by number."""
+    rows = db.execute(
+        'SELECT id, room, start, "end", reason, placed_by, placed_at FROM legal_hold'
+        " WHERE released_at IS NULL ORDER BY id"
+    )
+    return [Hold(*row) for row in rows]
+
+
+def earliest(db: sqlite3.Connection) -> float | None:
+    """From when on readings are held, Unix seconds; None if none are."""
+    row = db.execute(
+        "SELECT min(start) AS start FROM legal_hold WHERE released_at IS NULL"
+    ).fetchone()
+    return None if row["start"] is None else float(row["start"])
