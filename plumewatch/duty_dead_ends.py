@@ -60,12 +60,14 @@ def _unreachable(root: Route, places: Iterable[Mapping[str, str]]) -> Iterator[F
     apart.add(frozenset())  # an outage of several sensors is in no room
     kinds = sorted(PAGED) if "kind" in asked else [""]
     severities = SEVERITIES if "severity" in asked else ("",)
-    reached: set[int] = set()
+    dead = {id(node) for where, _, node in nodes(root) if where and not node.routes}
     for place, kind, severity in product(apart, kinds, severities):
+        if not dead:
+            return
         labels = {**dict(place), "kind": kind, "severity": severity}
-        reached |= {id(node.path[-1]) for node in chosen(root, labels)}
+        dead -= {id(node.path[-1]) for node in chosen(root, labels)}
     for where, receiver, node in nodes(root):
-        if where and not node.routes and id(node) not in reached:
+        if id(node) in dead:
             said = ", ".join(map(str, node.matchers))
             yield Found(
                 _path(where),

@@ -83,6 +83,10 @@ class _Book:
         All of it, if it has no fault of its own.
     places : tuple of mapping of str to str
         Labels of every room and sensor.
+    people : frozenset of str
+        Ids of all staff.
+    receivers : frozenset of str
+        Names that a route may give.
     """
 
     tree: Mapping[str, Any]
@@ -90,26 +94,31 @@ class _Book:
     zone: ZoneInfo | None
     staff: tuple[Person, ...]
     places: tuple[Mapping[str, str], ...]
+    people: frozenset[str]
+    receivers: frozenset[str]
 
     @classmethod
     def of(cls, tree: Mapping[str, Any]) -> _Book:
         """Read what can be read."""
         mine = {key: tree[key] for key in _SECTIONS & tree.keys()}
+        staff = tuple(
+            Person(
+                str(e["id"]),
+                str(e.get("name", "")),
+                str(e.get("role", "staff")),
+                reachable=bool(e.get("notify")),
+            )
+            for _, e in _entries(tree, "staff")
+            if "id" in e
+        )
         return cls(
             tree,
             _valid(DutySections, mine),
             _zone(tree.get("timezone")),
-            tuple(
-                Person(
-                    str(e["id"]),
-                    str(e.get("name", "")),
-                    str(e.get("role", "staff")),
-                    reachable=bool(e.get("notify")),
-                )
-                for _, e in _entries(tree, "staff")
-                if "id" in e
-            ),
+            staff,
             tuple(_places(tree)),
+            frozenset(person.id for person in staff),
+            _ids(tree, "receiver") | {person.role for person in staff},
         )
 
     def each(self, key: str, model: type[_Model]) -> Iterator[tuple[str, _Model]]:
@@ -121,17 +130,7 @@ class _Book:
 
     def ids(self, key: str) -> frozenset[str]:
         """Ids of a list, also of entries with other faults."""
-        return frozenset(str(e["id"]) for _, e in _entries(self.tree, key) if "id" in e)
-
-    @property
-    def people(self) -> frozenset[str]:
-        """Ids of all staff."""
-        return frozenset(person.id for person in self.staff)
-
-    @property
-    def receivers(self) -> frozenset[str]:
-        """Names that a route may give."""
-        return self.ids("receiver") | {person.role for person in self.staff}
+        return _ids(self.tree, key)
 
     def unknown(
         self, path: str, names: Iterable[str], known: frozenset[str], what: str
@@ -163,6 +162,10 @@ def _entries(tree: Mapping[str, Any], key: str) -> list[tuple[str, dict[str, Any
     if not isinstance(found, list):
         return []
     return [(f"{key}.{i}", entry) for i, entry in enumerate(found) if isinstance(entry, dict)]
+
+
+def _ids(tree: Mapping[str, Any], key: str) -> frozenset[str]:
+    return frozenset(str(e["id"]) for _, e in _entries(tree, key) if "id" in e)
 
 
 def _places(tree: Mapping[str, Any]) -> Iterator[Mapping[str, str]]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
@@ -88,6 +89,7 @@ def clock(at: datetime, zone: ZoneInfo) -> str:
     return at.astimezone(zone).strftime("%H:%M")
 
 
+@lru_cache(maxsize=16_384)
 def instant(zone: ZoneInfo, day: date, after_midnight: int) -> datetime:
     """Instant at which clocks show so many minutes after the midnight of `day`.
 

@@ -41,20 +41,25 @@ class ZoneMap:
 
     zones: tuple[Zone, ...] = ()
     _next: Mapping[str, frozenset[str]] = field(init=False, repr=False, compare=False)
+    _of_building: Mapping[str, tuple[Zone, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Join neighbours both ways."""
+        """Join neighbours both ways; sort zones by building."""
         joined: dict[str, set[str]] = {zone.id: set() for zone in self.zones}
         for zone in self.zones:
             for other in zone.neighbours:
                 joined[zone.id].add(other)
                 joined.setdefault(other, set()).add(zone.id)
         object.__setattr__(self, "_next", {k: frozenset(v) for k, v in joined.items()})
+        buildings: dict[str, tuple[Zone, ...]] = {}
+        for zone in self.zones:
+            buildings[zone.building] = (*buildings.get(zone.building, ()), zone)
+        object.__setattr__(self, "_of_building", buildings)
 
     def of(self, labels: Mapping[str, str]) -> str | None:
         """Zone in which an incident is: that of its floor, else of its building; None if none."""
-        place = [z for z in self.zones if z.building == labels.get("building", "")]
-        place = [z for z in place if not z.site or z.site == labels.get("site", "")]
+        building = self._of_building.get(labels.get("building", ""), ())
+        place = [z for z in building if not z.site or z.site == labels.get("site", "")]
         exact = [z for z in place if z.floor == labels.get("floor", "")]
         whole = [z for z in place if not z.floor]
         return next((zone.id for zone in (*exact, *whole)), None)
