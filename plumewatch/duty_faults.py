@@ -29,7 +29,15 @@ from plumewatch.duty_config import (
     ZoneConfig,
 )
 from plumewatch.duty_dead_ends import dead_ends
-from plumewatch.duty_settings import ALL_PERIODS, Person, hours_of, moment, roster_of, timetable_of
+from plumewatch.duty_settings import (
+    ALL_PERIODS,
+    Person,
+    hours_of,
+    moment,
+    names_of,
+    roster_of,
+    timetable_of,
+)
 from plumewatch.http_faults import Found
 
 if TYPE_CHECKING:
@@ -370,10 +378,9 @@ def _of_hours(book: _Book, path: str, entry: ShiftConfig) -> Iterator[Found]:
         return
     if entry.days:
         yield Found(f"{path}.days", "given", "the calendar says the days")
-    names = {key.lower(): p.id for p in book.staff for key in (p.id, p.name)}
     timetable = timetable_of(DutySections(), book.zone or ZoneInfo("UTC"))
     try:
-        hours_of(entry, timetable, names)
+        hours_of(entry, timetable, names_of(book.staff))
     except CalendarError as error:
         for line in str(error).split("\n"):
             yield Found(f"{path}.calendar_file", entry.calendar_file.name, line)

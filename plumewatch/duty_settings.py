@@ -35,6 +35,7 @@ __all__ = [
     "Person",
     "hours_of",
     "moment",
+    "names_of",
     "roster_of",
     "routes_of",
     "timetable_of",
@@ -65,7 +66,7 @@ def roster_of(sections: DutySections, staff: Sequence[Person], zone: ZoneInfo) -
     changes: dict[str, list[Override]] = {}
     for entry in sections.override:
         changes.setdefault(entry.shift, []).append(_override(entry, zone))
-    names = {key.lower(): person.id for person in staff for key in (person.id, person.name)}
+    names = names_of(staff)
     shifts = tuple(
         Shift(
             id=entry.id,
@@ -92,6 +93,17 @@ def roster_of(sections: DutySections, staff: Sequence[Person], zone: ZoneInfo) -
         everyone=tuple(person.id for person in staff),
         reachable=frozenset(person.id for person in staff if person.reachable),
     )
+
+
+def names_of(staff: Sequence[Person]) -> dict[str, str]:
+    """Ids and names in lower case, to ids; a name that two people have is nobody's."""
+    found: dict[str, str] = {}
+    shared: set[str] = set()
+    for person in staff:
+        for key in {person.id.lower(), person.name.lower()}:
+            if found.setdefault(key, person.id) != person.id:
+                shared.add(key)
+    return {key: person for key, person in found.items() if key not in shared}
 
 
 def routes_of(sections: DutySections) -> Route:

@@ -143,7 +143,8 @@ class CalendarHours:
         if self._names is not None and not cancelled:
             unknown = self._people(summary)[1]
             if unknown:
-                yield f"{where}: {', '.join(map(repr, unknown))} is no id or name of staff"
+                said = ", ".join(map(repr, unknown))
+                yield f"{where}: {said} is no id or name of one of the staff"
 
 
 def _parsed(raw: bytes) -> icalendar.Calendar:

@@ -126,6 +126,8 @@ def test_shifts_of_a_role_take_the_place_of_always():
     ("change", "fault"),
     [
         (('\nreceiver = "hall"\n[[routing', "\n[[routing"), "routing.receiver: missing: must name"),
+        (("[routing]", '[routing]\nmatchers = ["kind=vape"]'), "routing.matchers: unknown key"),
+        (("[routing]", "[routing]\ncontinue = true"), "routing.continue: unknown key"),
         (
             ('receiver = "hall"\n[[routing', 'receiver = "hal"\n[[routing'),
             "'hal': must be the id of a [[receiver]] or a role that somebody has: facilities, hall",
@@ -342,9 +344,10 @@ def test_a_calendar_beside_the_configuration(tmp_path):
     assert roster.shifts[0].hours is not None
     (tmp_path / "hall.ics").write_text(CALENDAR.replace("Ms Lopez", "Ms Lopes"))
     (fault,) = faults(text, folder=tmp_path)
-    assert fault.startswith(
-        "shift.0.calendar_file: hall.ics: event 'Ms Lopes': 'Ms Lopes' is no id"
-    )
+    assert fault.startswith("shift.0.calendar_file: hall.ics: event 'Ms Lopes': 'Ms Lopes' is no")
+    (tmp_path / "hall.ics").write_text(CALENDAR)
+    (fault,) = faults(text, folder=tmp_path, base=BASE.replace('"Kim"', '"MS LOPEZ"'))
+    assert "'Ms Lopez' is no id or name of one" in fault  # two have that name
 
 
 @pytest.mark.parametrize(

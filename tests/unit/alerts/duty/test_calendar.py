@@ -250,7 +250,10 @@ def test_between_is_what_one_query_would_give():
         (calendar(event("DTSTART:19990907T100000")), "begins before 2000"),
         (calendar(event("DTSTART:20260907T100000", "DTEND:20260907T090000")), "ends before"),
         (calendar(event("DTSTART;VALUE=DATE:20260907", "DTEND:20260907T090000")), "same type"),
-        (calendar(event("DTSTART:20260907T100000", summary="nobody")), "'nobody' is no id or name"),
+        (
+            calendar(event("DTSTART:20260907T100000", summary="nobody")),
+            "'nobody' is no id or name of one",
+        ),
         (calendar(*[event(f"DTSTART:20260907T1{n:05}") for n in range(MAX_EVENTS + 1)]), "at most"),
     ],
 )
