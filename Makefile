@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 SHARED ?= ../shared
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format ci lock clean replay-real docs dashboards fuzz golden fault soak bench-ingest bench-simulate bench-series bench-decode bench-detection bench-detector-speed train
+.PHONY: help setup demo test lint format ci lock clean replay-real docs dashboards fuzz golden fault soak bench-ingest bench-simulate bench-series bench-decode bench-detection bench-detector-speed bench-reports train
 
 help: ## show this help
 	@echo "Plumewatch: what 'make' can do"
@@ -85,6 +85,9 @@ bench-detection: $(STAMP) ## our detector beside published rules and learned ref
 
 bench-detector-speed: $(STAMP) ## readings a second of the detector over 1 to 100,000 sensors
 	@$(BIN)/python benchmarks/detector_speed.py
+
+bench-reports: $(STAMP) ## a school year of 200 sensors as reports: seconds and memory
+	@$(BIN)/python benchmarks/reports.py $(ARGS)
 
 train: $(STAMP) ## make the detector's model file from simulated training seeds (half an hour)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'scikit-learn>=1.5'

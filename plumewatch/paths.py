@@ -43,6 +43,11 @@ class DataPaths:
         return self.root / "subscriptions.json"
 
     @property
+    def reports(self) -> Path:
+        """Reports that people asked for on the staff page, for an hour."""
+        return self.root / "reports"
+
+    @property
     def lock(self) -> Path:
         """Held by the one service that may write here."""
         return self.root / "service.lock"

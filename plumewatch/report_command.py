@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import sys
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,17 +17,20 @@ from plumewatch.config import ConfigError, load
 from plumewatch.paths import DataPaths
 from plumewatch.report_facts import Place, gathered
 from plumewatch.spans import SpanError, moment_of
-from reports.files import FORMATS, REPORTS, ReportTooLongError, write_report
+from reports.files import REPORTS, ReportTooLongError, write_report
+from reports.names import FORMATS
 from storage import audit
 from storage.audit import AuditKind
 from storage.errors import StorageError
 from storage.sqlite import connect, transaction
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from plumewatch.config import PlumewatchConfig
     from reports.facts import Facts
 
-__all__ = ["ReportOptions", "audited", "run_report"]
+__all__ = ["ReportOptions", "make_report", "run_report"]
 
 DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
 _MOST_DAYS: Final = 3660
@@ -82,26 +85,15 @@ def run_report(config_path: Path, options: ReportOptions, now: float) -> int:
     path = options.out or Path(f"{options.name}.{options.kind}")
     try:
         config = load(config_path, decoders=frozenset(DECODERS))
-        start, end = window(config, options.start, options.end)
-        day = _intervention(options)
-        _check(options, path)
-        if not DataPaths(config.data_dir).state.exists():
-            sys.stderr.write(f"{config.data_dir}: `plumewatch run` was never started here\n")
-            return UNREACHABLE
         with progress() as bar:
             task = bar.add_task("reading", total=None)
-            facts = gathered(
+            facts = make_report(
                 config,
-                Place(options.site, options.building),
-                start,
-                end,
+                replace(options, out=path),
+                machine_user(),
                 now,
-                with_sensors=REPORTS[options.name].with_sensors,
                 on_day=lambda done, of: bar.update(task, completed=done, total=of),
             )
-            bar.update(task, description="writing")
-            audited(config, facts, options.name, options.kind, machine_user(), now)
-            write_report(options.name, facts, path, options.kind, intervention=day)
     except (ConfigError, SpanError) as error:
         sys.stderr.write(f"{error}\n")
         return USAGE
@@ -122,7 +114,63 @@ def run_report(config_path: Path, options: ReportOptions, now: float) -> int:
     return DONE
 
 
+def make_report(
+    config: PlumewatchConfig,
+    options: ReportOptions,
+    who: str,
+    now: float,
+    *,
+    on_day: Callable[[int, int], None] = lambda _done, _of: None,
+) -> Facts:
+    """Write a report, and put it on record; blocks.
+
+    Parameters
+    ----------
+    config : PlumewatchConfig
+    options : ReportOptions
+        With `out`.
+    who : str
+        For the audit log.
+    now : float
+        Unix seconds.
+    on_day : callable
+        Progress: days read, of how many.
+
+    Raises
+    ------
+    SpanError
+        If what was asked for is not possible.
+    ReportTooLongError
+        If it does not fit the format.
+    StorageError, sqlite3.Error
+        If state or series cannot be read.
+    OSError
+        If the file cannot be written.
+    """
+    path = options.out or Path(f"{options.name}.{options.kind}")
+    start, end = window(config, options.start, options.end)
+    day = _intervention(options)
+    _check(options, path)
+    state = DataPaths(config.data_dir).state
+    if not state.exists():
+        raise StorageError(f"{state}: `plumewatch run` was never started here")
+    facts = gathered(
+        config,
+        Place(options.site, options.building),
+        start,
+        end,
+        now,
+        with_sensors=REPORTS[options.name].with_sensors,
+        on_day=on_day,
+    )
+    audited(config, facts, options.name, options.kind, who, now)
+    write_report(options.name, facts, path, options.kind, intervention=day)
+    return facts
+
+
 def _check(options: ReportOptions, path: Path) -> None:
+    if options.name not in REPORTS:
+        raise SpanError(f"no report {options.name!r}; there is {', '.join(REPORTS)}")
     if options.kind not in FORMATS:
         raise SpanError(f"--format {options.kind}: {', '.join(FORMATS)}")
     if path.is_dir() or not path.parent.is_dir():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
 from alerts.web.app import create_app
+from alerts.web.report_jobs import ReportJobs
 from alerts.web.settings import StaffPageSettings
 from plumewatch.health_page import HealthPages
 from plumewatch.outbound_settings import cap_token
@@ -61,6 +63,12 @@ def staff_page(
             cap_sender=config.outbound.cap.sender,
             cap_token=cap_token(config),
             journal=paths.journal,
+            reports=ReportJobs(
+                paths.reports,
+                (sys.executable, "-m", "plumewatch.report_job"),
+                config.model_dump_json(by_alias=True),
+                clock,
+            ),
         )
     )
     pages = HealthPages(app, service.health, metrics_token(config), on_loopback=local)

@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from reports.facts import Facts
     from reports.tables import Table
 
-__all__ = ["FORMATS", "REPORTS", "Report", "ReportTooLongError", "write_report"]
+__all__ = ["REPORTS", "Report", "ReportTooLongError", "write_report"]
 
-FORMATS: Final = ("csv", "xlsx", "pdf", "html", "parquet", "json")
 _MOST_PRINTED: Final = 5000
 """Rows of a printed table; 5,000 are some 150 pages."""
 
@@ -31,20 +30,19 @@ class ReportTooLongError(ValueError):
 
 
 class Report(NamedTuple):
-    """One report: what it is, its table if it is one, and whether it needs the sensors' days."""
+    """One report: its table if it is one, and whether it needs the sensors' days."""
 
-    about: str
     table: Table | None
     with_sensors: bool
 
 
 REPORTS: Final = {
-    "incidents": Report(tables.incidents.about, tables.incidents, with_sensors=False),
-    "summary": Report("key figures and their detail", None, with_sensors=True),
-    "response": Report(tables.response.about, tables.response, with_sensors=False),
-    "sensors": Report(tables.sensors.about, tables.sensors, with_sensors=True),
+    "incidents": Report(tables.incidents, with_sensors=False),
+    "summary": Report(None, with_sensors=True),
+    "response": Report(tables.response, with_sensors=False),
+    "sensors": Report(tables.sensors, with_sensors=True),
 }
-"""Every report there is, by name."""
+"""How each report of `reports.names.ABOUT` is made."""
 
 
 def write_report(
@@ -60,7 +58,7 @@ def write_report(
     path : Path
         Replaced if it exists.
     kind : str
-        Of `FORMATS`.
+        Of `reports.names.FORMATS`.
     intervention : date, optional
         See `reports.summary.summary`.
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import polars as pl
 
 from reports import kpis
+from reports.names import ABOUT
 from reports.rows import CONFIRMED
 
 if TYPE_CHECKING:
@@ -366,11 +367,6 @@ def _sensors(facts: Facts) -> dict[str, list[Any]]:
     return found
 
 
-incidents: Final = Table(
-    "incidents",
-    "one row an incident that was opened in the window, tests and days without school too",
-    _INCIDENTS,
-    _incidents,
-)
-response: Final = Table("response", "times of response, for all and by group", _RESPONSE, _response)
-sensors: Final = Table("sensors", "one row a sensor", _SENSORS, _sensors)
+incidents: Final = Table("incidents", ABOUT["incidents"], _INCIDENTS, _incidents)
+response: Final = Table("response", ABOUT["response"], _RESPONSE, _response)
+sensors: Final = Table("sensors", ABOUT["sensors"], _SENSORS, _sensors)

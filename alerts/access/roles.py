@@ -21,6 +21,8 @@ class Right(StrEnum):
     """Keep notices back for a while."""
     SENSORS = "sensors"
     """See what strangers sent, move levels back."""
+    REPORTS = "reports"
+    """Have reports made."""
     ACCOUNTS = "accounts"
     """Sign others out."""
 
@@ -29,7 +31,7 @@ RIGHTS: Final[Mapping[str, frozenset[Right]]] = MappingProxyType(
     {
         "staff": frozenset({Right.ANSWER, Right.SILENCE}),
         "facilities": frozenset({Right.ANSWER, Right.SILENCE, Right.SENSORS}),
-        "analyst": frozenset(),
+        "analyst": frozenset({Right.REPORTS}),
         "admin": frozenset(Right),
     }
 )

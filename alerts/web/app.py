@@ -36,6 +36,7 @@ from alerts.web.history import HistoryPages
 from alerts.web.incidents import IncidentPages
 from alerts.web.levels import LevelPages
 from alerts.web.live import LivePages
+from alerts.web.reports import ReportPages
 from alerts.web.sensor_health import SensorHealthPages
 from alerts.web.sensors import SensorPages
 from alerts.web.sign_in import SignInPages
@@ -63,6 +64,7 @@ PAGES: Final[tuple[type[Pages], ...]] = (
     SilencePages,
     AirPages,
     FigurePages,
+    ReportPages,
     SensorPages,
     HistoryPages,
     SensorHealthPages,
@@ -95,7 +97,11 @@ def create_app(settings: StaffPageSettings) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        if settings.reports is not None:
+            settings.reports.open()
         yield
+        if settings.reports is not None:
+            await settings.reports.close()
         desk.threads.close()
 
     return Starlette(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from alerts.engine import AlertEngine
     from alerts.secrets import Secret
+    from alerts.web.report_jobs import ReportJobs
     from storage.timeseries import Series
 
 __all__ = [
@@ -144,6 +145,8 @@ class StaffPageSettings:
         In whose name CAP messages are.
     cap_token : Secret or None
         What a system that fetches them holds; None lets only people do so.
+    reports : ReportJobs or None
+        Makes reports; None for no such page.
     journal : Path or None
         The journal's file, for the pages of refused messages; None for no such pages.
     clock : callable
@@ -167,5 +170,6 @@ class StaffPageSettings:
     session_s: float = 12 * 3600.0
     cap_sender: str = "plumewatch"
     cap_token: Secret | None = None
+    reports: ReportJobs | None = None
     journal: Path | None = None
     clock: Callable[[], float] = time.time

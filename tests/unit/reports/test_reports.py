@@ -5,19 +5,23 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import zipfile
 from contextlib import closing
 from datetime import date
 from xml.etree import ElementTree as ET
 
+import msgspec
 import polars as pl
 import pytest
 
+from alerts.web.report_jobs import Order
 from plumewatch.config import load
 from plumewatch.report_command import ReportOptions, run_report
 from plumewatch.report_facts import Place, gathered
 from reports import tables
-from reports.files import FORMATS, REPORTS
+from reports.files import REPORTS
+from reports.names import ABOUT, FORMATS
 from reports.safe_text import original
 from reports.summary import COLUMNS, summary
 from reports.suppress import without_small
@@ -299,9 +303,31 @@ def test_a_service_that_never_ran(tmp_path, capsys):
 
 
 def test_columns_are_documented_and_stable():
+    assert list(REPORTS) == list(ABOUT)
     for table in (tables.incidents, tables.response, tables.sensors):
         names = [column.name for column in table.columns]
         assert names[0] == "schema_version"
         assert len(set(names)) == len(names)
         assert all(column.about for column in table.columns)
     assert [c.name for c in COLUMNS][:3] == ["schema_version", "section", "item"]
+
+
+def test_the_program_of_the_staff_page_writes_the_same(school, write, state, tmp_path):
+    config = load(school / "plumewatch.toml")
+    fields = {"name": "sensors", "kind": "csv", "start": str(FIRST), "end": "2026-11-08"}
+    for asked, code in ((fields, 0), ({**fields, "building": "East"}, 1)):
+        path = tmp_path / f"{code}.csv"
+        order = Order(
+            config.model_dump_json(by_alias=True), asked, str(path), "an", moment(FIRST) + 3456000.0
+        )
+        done = subprocess.run(
+            [sys.executable, "-m", "plumewatch.report_job"],
+            input=msgspec.json.encode(order),
+            capture_output=True,
+            check=False,
+        )
+        said = [json.loads(line) for line in done.stdout.splitlines()]
+        assert (done.returncode, path.exists()) == (code, code == 0), done.stderr
+        assert said[-1] == {"done": DAYS, "of": DAYS} if code == 0 else "East" in said[0]["error"]
+    assert (tmp_path / "0.csv").read_bytes() == write("sensors", "csv").read_bytes()
+    assert "an" in {e.actor for e in audit.entries(state, 3)}

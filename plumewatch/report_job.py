@@ -1,0 +1,65 @@
+"""A report for the staff page, made by a program of its own: ``python -m plumewatch.report_job``.
+
+It reads an order from its standard input, goes behind everything else of the machine, and prints
+its progress as JSON lines. The service that starts it made the order, so it is trusted.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+from pathlib import Path
+
+import msgspec
+
+from alerts.web.report_jobs import Order
+from plumewatch.config import PlumewatchConfig
+from plumewatch.report_command import ReportOptions, make_report
+from plumewatch.spans import SpanError
+from reports.files import ReportTooLongError
+from storage.errors import StorageError
+
+__all__ = ["main"]
+
+
+def main() -> int:
+    """Make it; 0 if it is there."""
+    os.nice(10)
+    order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
+    config = PlumewatchConfig.model_validate_json(order.config)
+    asked = {key: text for key, text in order.fields.items() if text}
+    options = ReportOptions(
+        name=asked["name"],
+        start=asked["start"],
+        end=asked["end"],
+        kind=asked["kind"],
+        out=Path(order.path),
+        site=asked.get("site", ""),
+        building=asked.get("building", ""),
+        intervention=asked.get("intervention", ""),
+    )
+    try:
+        make_report(
+            config,
+            options,
+            order.person,
+            order.now,
+            on_day=lambda done, of: _say({"done": done, "of": of}),
+        )
+    except (SpanError, ReportTooLongError) as error:
+        _say({"error": str(error)})
+        return 1
+    except (StorageError, sqlite3.Error, OSError):
+        _say({"error": "State or series cannot be read at the moment."})
+        return 3
+    return 0
+
+
+def _say(line: dict[str, int | str]) -> None:
+    sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

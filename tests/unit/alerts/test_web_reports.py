@@ -1,0 +1,164 @@
+"""Reports on the staff page: for analysts, with progress, theirs alone, gone after an hour."""
+
+import asyncio
+import re
+import sys
+
+import pytest
+
+from alerts.web.report_jobs import KEPT_S, ReportJobs
+from tests.unit.alerts.test_web import Page
+
+MAKES = """
+import json, sys
+order = json.load(sys.stdin)
+print(json.dumps({"done": 1, "of": 2}), flush=True)
+open(order["path"], "w").write(order["person"] + " " + order["fields"]["name"] + order["config"])
+"""
+FAILS = 'print("{\\"error\\": \\"there is \'North\', <b>\\"}")'
+WAITS = "import time\ntime.sleep(100)"
+ASKED = {"name": "incidents", "kind": "csv", "start": "2026-09-01", "end": "2026-09-07"}
+
+
+@pytest.fixture
+async def open_page(database, registry, policy, tmp_path):
+    pages = []
+
+    def start(program=MAKES, **options):
+        jobs = ReportJobs(
+            tmp_path / "made", (sys.executable, "-c", program), "{}", lambda: pages[0].now
+        )
+        jobs.open()
+        page = Page(database, registry, policy, reports=jobs, **options)
+        page.jobs = jobs
+        pages.append(page)
+        return page
+
+    yield start
+    for page in pages:
+        await page.jobs.close()
+        await page.client.aclose()
+        page.db.close()
+
+
+async def ask(page, **fields):
+    form = {"form_token": await page.form_token("/reports"), **ASKED, **fields}
+    return await page.client.post("/reports", data=form)
+
+
+async def made(page):
+    async with asyncio.timeout(60):
+        while "every 1s" in (found := (await page.client.get("/partials/reports")).text):  # noqa: ASYNC110 - another program
+            await asyncio.sleep(0.02)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("account", "status"), [("an", 200), ("ad", 200), ("ap", 403), ("fm", 403)]
+)
+async def test_who_may(open_page, account, status):
+    page = open_page()
+    assert (await page.client.get("/reports")).status_code == 303
+    await page.sign_in(account)
+    assert (await page.client.get("/reports")).status_code == status
+    if status == 403:
+        answer = await page.client.post("/reports", data={"form_token": "x", **ASKED})
+        assert answer.status_code == 403
+
+
+async def test_a_report_is_made_and_taken_home(open_page):
+    page = open_page()
+    await page.sign_in("an")
+    answer = await ask(page)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/reports")
+    found = await made(page)
+    link = re.search(r'href="(/reports/[^"]+)"', found)[1]
+    file = await page.client.get(link)
+    assert file.text == "an incidents{}"
+    assert file.headers["content-type"].startswith("text/csv")
+    disposition = file.headers["content-disposition"]
+    assert disposition == 'attachment; filename="incidents-2026-09-01-2026-09-07.csv"'
+    assert file.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_the_report_of_another_person_is_not_there(open_page):
+    page = open_page()
+    await page.sign_in("an")
+    await ask(page)
+    link = re.search(r'href="(/reports/[^"]+)"', await made(page))[1]
+    await page.client.post("/sign-out", data={"form_token": await page.form_token()})
+    assert (await page.client.get(link)).status_code == 303
+    await page.sign_in("ad")
+    assert (await page.client.get(link)).status_code == 404
+    assert "None asked for lately" in (await page.client.get("/reports")).text
+
+
+async def test_it_goes_after_an_hour(open_page):
+    page = open_page()
+    await page.sign_in("an")
+    await ask(page)
+    await made(page)
+    (path,) = (page.jobs.of("an")[0].path,)
+    assert path.exists()
+    page.now += KEPT_S + 1
+    assert page.jobs.of("an") == []
+    assert not path.exists()
+
+
+async def test_what_went_wrong_is_said(open_page):
+    page = open_page(FAILS)
+    await page.sign_in("an")
+    await ask(page)
+    found = await made(page)
+    assert "there is &#39;North&#39;, &lt;b&gt;" in found
+    assert 'href="/reports/' not in found
+
+
+async def test_a_third_one_waits_and_the_end_stops_all(open_page):
+    page = open_page(WAITS)
+    await page.sign_in("an")
+    assert [(await ask(page)).status_code for _ in range(3)] == [303, 303, 429]
+    page.now += 2 * KEPT_S
+    assert len(page.jobs.of("an")) == 2
+    async with asyncio.timeout(30):
+        await page.jobs.close()
+    assert {job.state for job in page.jobs.of("an")} <= {"failed"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "said"),
+    [
+        ({"start": ""}, 400, "choose both days"),
+        ({"start": "2026-10-01"}, 400, "after the last"),
+        ({"name": "../../etc/passwd"}, 400, "no such report"),
+        ({"kind": "exe"}, 400, "no such report"),
+    ],
+)
+async def test_what_cannot_be_asked_for(open_page, fields, status, said):
+    page = open_page()
+    await page.sign_in("an")
+    answer = await ask(page, **fields)
+    assert answer.status_code == status
+    assert said in answer.text
+    assert page.jobs.of("an") == []
+
+
+async def test_a_form_of_another_page_makes_nothing(open_page):
+    page = open_page()
+    await page.sign_in("an")
+    for form, headers in (
+        (ASKED, {}),
+        ({**ASKED, "form_token": "x"}, {}),
+        ({**ASKED, "form_token": await page.form_token("/reports")}, {"Origin": "http://evil"}),
+    ):
+        answer = await page.client.post("/reports", data=form, headers=headers)
+        assert answer.status_code == 403
+    assert page.jobs.of("an") == []
+
+
+async def test_without_reports_there_is_no_such_page(database, registry, policy):
+    page = Page(database, registry, policy)
+    await page.sign_in("an")
+    assert (await page.client.get("/reports")).status_code == 404
+    await page.client.aclose()
+    page.db.close()
