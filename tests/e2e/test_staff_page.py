@@ -6,6 +6,7 @@ import asyncio
 import math
 import os
 import shutil
+import sys
 import threading
 import time
 from pathlib import Path
@@ -29,6 +30,7 @@ from alerts.web import (
     StaffPageSettings,
     create_app,
 )
+from alerts.web.report_jobs import ReportJobs
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from storage import audit, sqlite
 from storage.registry import Registry, Room, Sensor
@@ -156,6 +158,9 @@ class Site:
                     (QuarantinedSensor("tasmota-9F3A", self.now - 7000, self.now - 4, 1412),),
                 ),
                 school="Lincoln High School",
+                reports=ReportJobs(
+                    Path(folder) / "reports", (sys.executable, "-c", ""), "{}", time.time
+                ),
                 **options,
             )
         )
@@ -362,6 +367,7 @@ def test_pages_are_sane_for_keyboards_and_screen_readers(site, browser):
         "/silences",
         "/sensors",
         "/levels",
+        "/reports",
     )
     found = {}
     browser.get(f"{site.url}/sign-in?next=/account")
