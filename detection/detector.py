@@ -390,7 +390,11 @@ class Detector:
         over: np.bool_,
         said: list[tuple[int, Event]],
     ) -> None:
-        """Say vaping when its score allows, another kind when it is clear or all is over."""
+        """Say vaping when its score allows, another kind when it is clear or all is over.
+
+        What looks most like vaping, though not surely enough to be said, is called nothing else.
+        What has been shown to stay as no vapour does is weighed among the other kinds.
+        """
         if vape:
             kind = _VAPE
             if chances[1:].max() >= _COVER:
@@ -400,7 +404,12 @@ class Detector:
             rest = chances[1:] / max(float(chances[1:].sum()), 1e-12)
             chances = np.concatenate([[odds], (1.0 - odds) * rest])
         else:
-            kind = 1 + int(np.argmax(chances[1:]))
+            if episode[i, E.BARRED] == 1.0:
+                chances[_VAPE] = 0.0
+                chances /= max(float(chances.sum()), 1e-12)
+            kind = int(np.argmax(chances))
+            if kind == _VAPE:
+                return
             clear = chances[kind] >= (_CLEAR_SMOKE if kind == _SMOKE else _CLEAR)
             old = time[i] - episode[i, E.ONSET] >= (120.0 if kind == _SMOKE else 60.0)
             if not (clear and old) and not over:

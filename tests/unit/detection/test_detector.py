@@ -114,6 +114,7 @@ def test_every_event_is_explained_and_ends_once(restroom):
     for event in events:
         assert event.evidence
         assert sum(event.probabilities.values()) == pytest.approx(1.0, abs=0.01)
+        assert event.probabilities[event.kind.value] == max(event.probabilities.values())
         assert event.onset <= event.alerted <= event.time + SILENT_S
         if event.phase is EventPhase.ALERTED:
             assert event.id not in said
