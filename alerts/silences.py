@@ -99,7 +99,7 @@ def add(
         an end that is not after the start, has passed, or is too far away.
     """
     begins = max(starts_at, now)
-    faults = [] if matchers else ['matchers: at least one is needed, such as room="N2-boys"']
+    faults = []
     if len(matchers) > _MAX_MATCHERS:
         faults.append(f"matchers: {len(matchers)} are given, at most {_MAX_MATCHERS} are allowed")
     names = set()

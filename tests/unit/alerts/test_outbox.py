@@ -8,13 +8,14 @@ from dataclasses import replace
 
 import pytest
 
+from alerts.duty.roster import Receiver, Roster
 from alerts.engine import AlertEngine
 from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
 from alerts.incidents import Status
 from alerts.notify import RecordingNotifier
 from alerts.outbox import OutboxPump, PumpSettings
 from alerts.pictures import IncidentPictures, NoticePictures
-from alerts.policy import StaffMember
+from alerts.policy import BUILT_IN_ROUTES, StaffMember
 from alerts.repository import load
 from alerts.secrets import Secret
 from detection.events import EventKind, EventPhase
@@ -310,3 +311,63 @@ async def test_a_picture_that_cannot_be_drawn_loses_no_notice(run, make_event, d
     assert [s.picture for s in notifier.sent] == [None]
     assert pictures.counters == {"failed": 1}
     pictures.close()
+
+
+def with_two_channels(policy):
+    """Let the assistant principal have a second channel, at another provider."""
+    first, *others = policy.staff
+    second = Secret("json://127.0.0.2:9/ap")
+    return replace(policy, staff=(replace(first, targets=(*first.targets, second)), *others))
+
+
+async def test_a_refusal_goes_on_by_the_second_channel_at_once(run, policy, make_event):
+    notifier = RecordingNotifier([PERMANENT])
+    bench = run(notifier, rules=with_two_channels(policy))
+    bench.events(make_event())
+    await bench.until(lambda: notifier.sent)
+    await bench.until(lambda: bench.query("SELECT status FROM outbox WHERE status = 'sent'"))
+    assert bench.query("SELECT status, last_error FROM outbox ORDER BY id") == [
+        ("failed", "refused"),
+        ("sent", ""),
+    ]
+    assert bench.query("SELECT count(*) FROM outbox_attempt") == [(2,)]
+
+
+async def test_a_channel_that_hangs_does_not_keep_the_second_waiting(run, policy, make_event):
+    """The pump wakes for it by itself, though the first send is not over."""
+
+    class Hanging(RecordingNotifier):
+        async def send(self, target, notice, *, timeout_s, picture=None):
+            if "127.0.0.1" in target.reveal():
+                await asyncio.sleep(timeout_s)
+                raise TransientNotifyError(NotifyReason.TIMEOUT)
+            await super().send(target, notice, timeout_s=timeout_s, picture=picture)
+
+    notifier = Hanging()
+    calm = with_two_channels(policy)
+    hasty = replace(calm, pace=replace(calm.pace, fallback_after_s=1.0))
+    settings = replace(FAST, send_timeout_s=5.0, lease_s=6.0, idle_s=15.0)
+    bench = run(notifier, settings, hasty)
+    bench.events(make_event())
+    await bench.until(lambda: notifier.sent)
+    assert bench.query("SELECT status FROM outbox ORDER BY id")[0] == ("leased",)
+    assert [o.channel for o in bench.outcomes if o.error] == []  # the first is still at it
+
+
+async def test_if_nobody_can_be_told_the_next_are_asked_at_once(run, policy, make_event):
+    """All channels of the first ring refuse: its time to answer is not waited for."""
+    lee, fox = (replace(m, role="staff") for m in policy.staff[:2])
+    roster = Roster(
+        BUILT_IN_ROUTES,
+        {r: Receiver(r, (lee.id,), catch_all=(fox.id,)) for r in ("staff", "facilities")},
+    )
+    notifier = RecordingNotifier([PERMANENT])
+    bench = run(notifier, rules=replace(policy, staff=(lee, fox), roster=roster))
+    bench.events(make_event())
+    await bench.until(lambda: bench.outcomes)
+    with sqlite.transaction(bench.db) as tx:
+        bench.engine.on_time(tx, bench.now + 5)
+    assert bench.query("SELECT person, status FROM outbox ORDER BY id") == [
+        ("ap", "failed"),
+        ("fm", "due"),
+    ]

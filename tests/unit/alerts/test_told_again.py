@@ -1,0 +1,146 @@
+"""When is somebody told, told again, or told of the end: Alertmanager's dedup stage as a table.
+
+Its eleven rows (`notify/notify_test.go`, Apache-2.0), in our words. Its "repeat interval" is our
+chain that begins again, its "resolved" our end, its "send_resolved" the kinds that tell their end.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from alerts.duty.roster import Receiver, Roster
+from alerts.pace import Pace
+from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember, channel_of
+from alerts.secrets import Secret
+from detection.events import EventKind, EventPhase
+from tests.support.timeline import Timeline
+
+REPEAT_S = 600
+VAPE, OFFLINE = EventKind.VAPE, EventKind.OFFLINE
+
+
+@pytest.fixture
+def school(registry):
+    people = {r: Receiver(r, ("lee",)) for r in ("staff", "facilities")}
+    lee = StaffMember("lee", "Lee", "staff", (Secret("ntfy://127.0.0.1:9/lee"),))
+    return Timeline(
+        registry,
+        AlertPolicy(
+            staff=(lee,),
+            roster=Roster(BUILT_IN_ROUTES, people),
+            pace=Pace(repeat_after_s=REPEAT_S, rounds=2),
+            quiet_s=1.0,
+        ),
+    )
+
+
+@pytest.fixture
+def say(school, make_event):
+    def speak(t, kind=VAPE, since=None, phase=EventPhase.ALERTED, sensor="s1"):
+        at = school.start + t
+        begun = school.start + (t if since is None else since)
+        end = at if phase is EventPhase.ENDED else None
+        school.push(
+            t,
+            make_event(begun, sensor, kind=kind, phase=phase, end=end, time=at, confidence=1.0),
+        )
+
+    return speak
+
+
+def begins(t, sensor="s1"):
+    """A detection begins."""
+    return t, {"sensor": sensor}
+
+
+def ends(t, since, sensor="s1"):
+    """The one that began at a moment ends."""
+    return t, {"sensor": sensor, "since": since, "phase": EventPhase.ENDED}
+
+
+def taken_back(t, since):
+    """The one that began at a moment is taken back."""
+    return t, {"since": since, "phase": EventPhase.WITHDRAWN}
+
+
+TWO = [begins(0), begins(2, "s2"), ends(9, 0), ends(9, 2, "s2")]
+AGAIN = REPEAT_S + 10
+
+
+@pytest.mark.parametrize(
+    ("kind", "script", "until", "reasons"),
+    [
+        pytest.param(VAPE, [begins(0)], 5, ["opened"], id="never told, firing"),
+        pytest.param(VAPE, [taken_back(0, 0)], 5, [], id="never told, nothing left of it"),
+        pytest.param(VAPE, [begins(0), begins(3, "s2")], 9, ["opened"], id="more of the same"),
+        pytest.param(VAPE, "down", 30, ["opened"], id="told, but nobody got it"),
+        pytest.param(VAPE, [begins(0)], REPEAT_S - 10, ["opened"], id="before the repetition"),
+        pytest.param(VAPE, [begins(0)], AGAIN, ["opened"] * 2, id="past the repetition"),
+        pytest.param(VAPE, [begins(0), ends(9, 0)], AGAIN, ["opened"], id="over by then"),
+        pytest.param(VAPE, [begins(0), ends(9, 0)], 30, ["opened"], id="its end is not told"),
+        pytest.param(
+            OFFLINE, [begins(0), ends(9, 0)], 30, ["opened", "recovered"], id="its end is told"
+        ),
+        pytest.param(VAPE, TWO, 30, ["opened"], id="all over, not told"),
+        pytest.param(OFFLINE, TWO, 30, ["opened", "recovered"], id="all over, told once"),
+    ],
+)
+def test_row(school, say, kind, script, until, reasons):
+    if script == "down":
+        script = [begins(0)]
+        school.down.update(channels(school))
+        school.at(20, lambda _tx, _now: school.down.clear())
+    for t, more in script:
+        say(t, kind, **more)
+    school.run(until)
+    assert [h.reason for h in school.heard] == reasons
+
+
+def channels(school):
+    return {channel_of(target) for m in school.policy.staff for target in m.targets}
+
+
+def test_a_repetition_within_the_cooldown_is_on_record_and_silent(school, say):
+    say(0)
+    say(9, since=0, phase=EventPhase.ENDED)
+    say(60)
+    say(69, since=60, phase=EventPhase.ENDED)
+    school.run(400)
+    assert [h.reason for h in school.heard] == ["opened"]
+    rows = school.db.execute("SELECT suppressed_by FROM incident ORDER BY rowid").fetchall()
+    assert [r["suppressed_by"] for r in rows] == ["", "cooldown"]
+
+
+def test_what_is_more_severe_breaks_the_cooldown(school, say):
+    """The third within the hour is critical: it is told, and the fourth is held by it."""
+    for k in range(4):
+        say(100 * k)
+        say(100 * k + 9, since=100 * k, phase=EventPhase.ENDED)
+    school.run(390)
+    assert [h.at for h in school.heard] == [0, 200]
+
+
+def test_a_cooldown_that_nobody_was_told_in_mutes_nothing(school, say):
+    school.down.update(channels(school))
+    school.at(65, lambda _tx, _now: school.down.clear())
+    say(0)
+    say(9, since=0, phase=EventPhase.ENDED)
+    say(60)
+    school.run(70)
+    assert [(h.at, h.reason) for h in school.heard] == [(65, "opened"), (65, "opened")]
+
+
+def test_a_sensor_that_comes_and_goes_is_told_ever_more_rarely(school, say):
+    """Every ten minutes for three hours: a handful of notices, not eighteen."""
+    for k in range(18):
+        say(600 * k, OFFLINE)
+        say(600 * k + 60, OFFLINE, since=600 * k, phase=EventPhase.ENDED)
+    school.run(18 * 600, step=5.0)
+    opened = [h.at for h in school.heard if h.reason == "opened"]
+    recovered = [h.at for h in school.heard if h.reason == "recovered"]
+    assert len(opened) == len(recovered)
+    assert len(opened) <= 6
+    gaps = [b - a for a, b in pairwise(opened)]
+    assert gaps == sorted(gaps)
