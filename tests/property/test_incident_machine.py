@@ -6,11 +6,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
-from alerts import outbox_rows, schema
+from alerts import outbox_rows, schema, silences
+from alerts.audit import Forgotten, audit
+from alerts.duty.roster import Receiver, Roster
 from alerts.engine import AlertEngine
 from alerts.errors import UnknownIncidentError
 from alerts.incidents import Verdict
-from alerts.policy import AlertPolicy, StaffMember
+from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember
 from alerts.secrets import Secret
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from storage import sqlite
@@ -23,7 +25,11 @@ PAGING = set(KINDS) - {EventKind.STEAM}
 POLICY = AlertPolicy(
     staff=(
         StaffMember("p", "P", "staff", (Secret("json://x.example/p"),)),
-        StaffMember("q", "Q", "staff", (Secret("json://x.example/q"),)),
+        StaffMember("q", "Q", "staff", (Secret("json://x.example/q"), Secret("json://y.example/"))),
+    ),
+    roster=Roster(
+        BUILT_IN_ROUTES,
+        {role: Receiver(role, ("p",), catch_all=("q",)) for role in ("staff", "facilities")},
     ),
 )
 
@@ -105,7 +111,9 @@ class IncidentMachine(RuleBasedStateMachine):
             )
             for row in rows:
                 if not ok:
+                    self.engine.fall_back(tx, row.id, self.now)
                     outbox_rows.fail(tx, row, self.now, reason="refused", detail="")
+                    self.engine.undeliverable(tx, row.incident, self.now)
                 elif outbox_rows.sent(tx, row, self.now):
                     self.engine.delivered(tx, row, self.now)
 
@@ -122,6 +130,41 @@ class IncidentMachine(RuleBasedStateMachine):
                     self.engine.feedback(tx, incident, "Lee", verdict, self.now, cause=cause)
         except UnknownIncidentError:
             assert incident == "none"
+
+    def incident(self, number):
+        """Id of one of the newest incidents; None if there are not so many."""
+        ids = [r["id"] for r in self.db.execute("SELECT id FROM incident ORDER BY opened_at DESC")]
+        return ids[number - 1] if number <= len(ids) else None
+
+    @rule(number=st.integers(1, 3), to=st.sampled_from(["p", "q", ""]))
+    def hand_over_or_resolve(self, number, to):
+        incident = self.incident(number)
+        if incident is None:
+            return
+        with sqlite.transaction(self.db) as tx:
+            if to:
+                self.engine.hand_over(tx, incident, "Lee", to, self.now)
+            else:
+                self.engine.resolve(tx, incident, "Lee", self.now)
+
+    @rule(seconds=st.sampled_from([60.0, 900.0]), later=st.sampled_from([0.0, 100.0]))
+    def silence(self, seconds, later):
+        with sqlite.transaction(self.db) as tx:
+            self.engine.add_silence(
+                tx,
+                matchers=['room="a"'],
+                owner="Lee",
+                reason="work",
+                starts_at=self.now + later,
+                ends_at=self.now + later + seconds,
+                now=self.now,
+            )
+
+    @rule()
+    def end_silences(self):
+        with sqlite.transaction(self.db) as tx:
+            for silence in silences.listed(tx, self.now):
+                self.engine.end_silence(tx, silence.id, "Lee", self.now)
 
     def rows(self, sql):
         return [tuple(r) for r in self.db.execute(sql)]
@@ -155,13 +198,32 @@ class IncidentMachine(RuleBasedStateMachine):
         assert not self.rows(
             "SELECT 1 FROM outbox w WHERE w.reason = 'withdrawn' AND NOT EXISTS (SELECT 1"
             " FROM outbox o WHERE o.incident = w.incident AND o.person = w.person"
-            " AND o.reason = 'opened' AND o.status = 'sent')"
+            " AND o.reason GLOB 'opened*' AND o.status = 'sent')"
         )
 
     @invariant()
     def every_open_incident_has_a_deadline(self):
         assert not self.rows(
             "SELECT 1 FROM incident WHERE (status <> 'resolved') <> (next_deadline IS NOT NULL)"
+        )
+
+    @invariant()
+    def nobody_is_forgotten(self):
+        """By its own queries and without its mending: nothing is ever without a next step."""
+        late = {Forgotten.LATE_NOTICE, Forgotten.LATE_STEP, Forgotten.LATE_HELD}
+        assert [f for f in audit(self.db, self.now) if f.what not in late] == []
+
+    @invariant()
+    def steps_end_with_their_incident(self):
+        assert not self.rows(
+            "SELECT 1 FROM escalation_step s JOIN incident i ON i.id = s.incident"
+            " WHERE s.done_at IS NULL AND i.status = 'resolved'"
+        )
+
+    @invariant()
+    def what_is_held_says_so_and_for_how_long(self):
+        assert not self.rows(
+            "SELECT 1 FROM incident WHERE held_until IS NOT NULL AND suppressed_by = ''"
         )
 
     @invariant()
