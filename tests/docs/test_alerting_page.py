@@ -1,0 +1,51 @@
+"""What docs/alerting.md shows is what the program takes and prints."""
+
+import io
+import re
+import tomllib
+from pathlib import Path
+
+from alerts import audit, calm, silences
+from alerts.severity import LONG_S, REPEATED, UNSURE
+from detection.device_events import BATTERY_LOW
+from plumewatch.config import parse
+from plumewatch.settings import alert_policy
+from plumewatch.starter import STARTER
+from plumewatch.timeline_command import run_timeline
+
+PAGE = (Path(__file__).parents[2] / "docs/alerting.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+
+
+def test_the_timeline_is_that_of_the_starter(tmp_path):
+    path = tmp_path / "plumewatch.toml"
+    path.write_text(STARTER, encoding="utf-8")
+    out = io.StringIO()
+    assert run_timeline(path, out, room="N2-boys", kind="vape", at="2026-09-07T10:05") == 0
+    assert blocks("text")[0] == out.getvalue()
+
+
+def test_the_settings_are_valid(tmp_path):
+    (text,) = blocks("toml")
+    tree = {
+        "site": "S",
+        "timezone": "UTC",
+        "room": [{"id": "r", "name": "R", "building": "B"}],
+        "sensor": [{"id": "s", "room": "r"}],
+    } | tomllib.loads(text)
+    for name in ("ap-ntfy", "ap-sms"):
+        (tmp_path / "secrets").mkdir(exist_ok=True)
+        (tmp_path / "secrets" / name).write_text(f"ntfys://ntfy.example/{name}")
+        (tmp_path / "secrets" / name).chmod(0o600)
+    policy = alert_policy(parse(tree, base=tmp_path))
+    assert policy.staff[0].quiet[0].divert
+    assert len(policy.inhibit) == 2
+
+
+def test_numbers_are_those_of_the_code():
+    assert (LONG_S, REPEATED, UNSURE) == (120.0, 2, 0.7)
+    assert (silences.LONGEST_S, silences.LONGEST_WIDE_S) == (14 * 86_400.0, 4 * 3600.0)
+    assert (audit.EVERY_S, BATTERY_LOW, calm.HOUR_S) == (30.0, 15.0, 3600.0)
