@@ -247,5 +247,12 @@ CREATE INDEX held_notice_due ON held_notice (due_at) WHERE done_at IS NULL;
 CREATE INDEX held_notice_incident ON held_notice (incident);
 """
 
-SCRIPTS: Final[tuple[str, ...]] = (_V1, _V2, _V3, _V4)
+_V5: Final = """
+CREATE TRIGGER incident_feedback_no_update BEFORE UPDATE ON incident_feedback
+BEGIN SELECT RAISE(ABORT, 'feedback is append-only'); END;
+CREATE TRIGGER incident_feedback_no_delete BEFORE DELETE ON incident_feedback
+BEGIN SELECT RAISE(ABORT, 'feedback is append-only'); END;
+"""
+
+SCRIPTS: Final[tuple[str, ...]] = (_V1, _V2, _V3, _V4, _V5)
 """Script k leads from schema k to k + 1. Published scripts never change."""

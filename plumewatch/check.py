@@ -278,6 +278,10 @@ def _page(config: PlumewatchConfig) -> Finding:
     taken = _taken(config, config.web.host, config.web.port)
     if taken is not None:
         return Finding("staff page", *taken)
+    told = any(person.notify for person in config.staff)
+    if told and is_loopback(config.web.host) and not config.web.public_url:
+        said = f"{where} is free; links in notices lead there, where no phone comes: public_url"
+        return Finding("staff page", ok=True, warning=True, sentence=f"{said} is not given")
     without = without_password(config)
     if without:
         said = f"{where} is free; without a password: {', '.join(without)}"

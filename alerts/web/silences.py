@@ -30,6 +30,7 @@ __all__ = ["SilencePages"]
 
 _HOUR_S: Final = 3600.0
 _SCHOOL: Final = "school"
+_ALL: Final = "all"
 _LASTING: Final = {
     "1": "1 hour",
     "2": "2 hours",
@@ -113,11 +114,11 @@ class SilencePages(Pages):
         """
         place, kind = text_of(form, "place"), text_of(form, "kind")
         places = self._places()
-        if place not in places or (kind and kind not in KIND_WORDS):
+        if place not in places or kind not in {*KIND_WORDS, _ALL}:
             raise HTTPException(400, "Choose a place and a kind from the lists.")
         if place == _SCHOOL and not session.may(Right.ACCOUNTS):
             raise HTTPException(403, "Only administrators silence the whole school.")
-        wanted = [*places[place][1], *([("kind", kind)] if kind else [])]
+        wanted = [*places[place][1], *([] if kind == _ALL else [("kind", kind)])]
         return [Matcher(name, MatchOp.EQUAL, value) for name, value in wanted]
 
     def _places(self) -> dict[str, tuple[str, list[tuple[str, str]]]]:

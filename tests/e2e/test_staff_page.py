@@ -35,6 +35,7 @@ from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from storage import audit, sqlite
 from storage.registry import Registry, Room, Sensor
 from storage.timeseries import LatestReading
+from storage.timeseries.sqlite import SqliteSeries
 
 CHROMIUM = shutil.which("chromium")
 DRIVER = shutil.which("chromedriver")
@@ -61,10 +62,15 @@ SENSORS = tuple(Sensor(f"pw-{n}", r.id, "sen55") for n, r in enumerate(ROOMS))
 
 
 class FakeSeries:
-    """Restroom air with one plume in the first room, five minutes ago."""
+    """Restroom air with one plume in the first room, five minutes ago; nothing older is stored."""
 
-    def __init__(self, start):
+    def __init__(self, start, path):
         self.start = start
+        self.stored = SqliteSeries(path)
+        self.stored.open()
+
+    def __getattr__(self, name):
+        return getattr(self.stored, name)
 
     def values(self, sensor, at):
         n = int(sensor.rpartition("-")[2])
@@ -145,11 +151,12 @@ class Site:
             an_event("pw-0", EventKind.VAPE, EventPhase.ALERTED, self.now - 300), -290
         )
         self.incident = record.incident
+        self.series = FakeSeries(self.now - 300, Path(folder) / "series.db")
         app = create_app(
             StaffPageSettings(
                 database=self.database,
                 engine=self.engine,
-                series=FakeSeries(self.now - 300),
+                series=self.series,
                 hasher=hasher,
                 on_change=self.changed,
                 pipeline=lambda: PipelineStatus(
@@ -187,6 +194,7 @@ class Site:
     def close(self):
         self.server.should_exit = True
         self.thread.join(10)
+        self.series.stored.close()
         self.db.close()
 
 
@@ -363,6 +371,10 @@ def test_pages_are_sane_for_keyboards_and_screen_readers(site, browser):
         "/incidents",
         "/incidents/{}",
         "/rooms/n2-boys",
+        "/rooms/n2-boys/history",
+        "/air",
+        "/figures",
+        "/sensor-health",
         "/duty",
         "/silences",
         "/sensors",

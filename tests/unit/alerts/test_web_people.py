@@ -1,5 +1,7 @@
 """What people do beyond taking an incident: hand over, end, note, silence; and who is on duty."""
 
+import sqlite3
+
 import pytest
 
 from alerts import repository, silences
@@ -113,6 +115,12 @@ async def test_answers_are_added_and_none_is_lost(open_page, make_event):
         ("false_alarm", "spray", "ap"),
         ("test", "", "ap"),
     ]
+    for change in (
+        "UPDATE incident_feedback SET verdict = 'test'",
+        "DELETE FROM incident_feedback",
+    ):
+        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+            page.db.execute(change)
     shown = (await page.client.get(f"/incidents/{incident}")).text
     for said in ("feedback: confirmed", "feedback: false alarm", "feedback: test"):
         assert said in shown
@@ -161,6 +169,7 @@ async def test_one_that_begins_later(open_page):
         ({"reason": "for Ethan"}, 400, "Is this a name? Ethan."),
         ({"place": "room nowhere"}, 400, "from the lists"),
         ({"kind": "noise"}, 400, "from the lists"),
+        ({"kind": ""}, 400, "from the lists"),
         ({"hours": "9999"}, 400, "from the lists"),
         ({"later": "-5"}, 400, "from the lists"),
         ({"place": ""}, 400, "from the lists"),
@@ -176,13 +185,23 @@ async def test_silences_that_are_refused(open_page, change, status, said):
     assert silences.listed(page.db, page.now) == []
 
 
+async def test_everything_in_a_room(open_page):
+    page = open_page()
+    await page.sign_in()
+    assert (await act(page, "/silences", **{**SILENCE, "kind": "all"})).status_code == 303
+    (silence,) = silences.listed(page.db, page.now)
+    assert silence.matchers == ('room="n2-boys"',)
+
+
 async def test_the_whole_school_is_for_administrators_and_not_for_long(open_page):
     page = open_page()
     await page.sign_in("ad")
     answer = await act(page, "/silences", **{**SILENCE, "place": "school", "hours": "8"})
     assert answer.status_code == 400
     assert "4 hours" in answer.text
-    assert (await act(page, "/silences", **{**SILENCE, "place": "school"})).status_code == 303
+    assert (
+        await act(page, "/silences", **{**SILENCE, "place": "school", "kind": "vape"})
+    ).status_code == 303
     (silence,) = silences.listed(page.db, page.now)
     assert silence.matchers == ('kind="vape"',)
 

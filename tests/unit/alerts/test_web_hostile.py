@@ -1,0 +1,125 @@
+"""Every name that a page shows is hostile, and every page shows it as text."""
+
+from html.parser import HTMLParser
+
+import pytest
+
+from alerts.access import action_tokens
+from alerts.access.action_tokens import Action
+from alerts.policy import AlertPolicy, StaffMember
+from alerts.secrets import Secret
+from alerts.web.settings import PipelineStatus, QuarantinedSensor, SensorStatus, UnmatchedTopic
+from storage import sqlite
+from storage.registry import Registry, Room, Sensor
+from tests.unit.alerts.test_web import NOW, Page
+
+EVIL = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}${7*7}"
+
+
+class Tags(HTMLParser):
+    """What a browser would see as elements."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.bad = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        names = dict(attrs)
+        if tag == "script" and not names.get("src", "").startswith("/static/"):
+            self.bad.append((tag, attrs))
+        if any(name.startswith("on") or name == "style" for name in names):
+            self.bad.append((tag, attrs))
+        for name in ("href", "src", "action"):
+            if names.get(name, "").lower().startswith(("javascript:", "data:", "//")):
+                self.bad.append((tag, attrs))
+        if tag == "img" and names.get("src") == "x":
+            self.bad.append((tag, attrs))
+
+
+@pytest.fixture
+async def page(database):
+    registry = Registry.of(
+        [Room("r1", EVIL, EVIL, EVIL, EVIL), Room("r2", "javascript:alert(1)", "", EVIL, "")],
+        [Sensor("s1", "r1", EVIL), Sensor("s2", "r2", EVIL)],
+    )
+    policy = AlertPolicy(
+        staff=(
+            StaffMember("ad", EVIL, "admin", (Secret("json://127.0.0.1:9/x"),)),
+            StaffMember("fm", EVIL, "facilities"),
+        )
+    )
+    status = PipelineStatus(
+        {EVIL: 1},
+        {EVIL: 2},
+        (QuarantinedSensor(EVIL, NOW - 9, NOW, 3, EVIL),),
+        (UnmatchedTopic(EVIL, NOW - 9, NOW, 3),),
+        {"s1": SensorStatus(EVIL, NOW, 5.0, {EVIL: 3})},
+    )
+    page = Page(database, registry, policy, school=EVIL, pipeline=lambda: status)
+    yield page
+    await page.client.aclose()
+    page.db.close()
+
+
+def test_the_reader_sees_what_a_browser_would():
+    assert len(Tags(f'<a title="{EVIL}" href="javascript:x">').bad) == 3
+
+
+async def test_hostile_names_are_text_on_every_page(page, make_event):
+    incident = page.incident(lambda at: make_event(at, detail=EVIL))
+    with sqlite.transaction(page.db) as tx:
+        page.engine.acknowledge(tx, incident, EVIL, NOW, channel=EVIL)
+        page.engine.add_silence(
+            tx,
+            matchers=['room="r1"'],
+            owner=EVIL,
+            reason=EVIL,
+            starts_at=NOW,
+            ends_at=NOW + 60,
+            now=NOW,
+        )
+        token = action_tokens.issue(tx, incident, "ad", Action.ACKNOWLEDGE, NOW)
+    await page.sign_in("ad")
+    paths = (
+        "/",
+        "/partials/board",
+        "/incidents",
+        "/partials/incidents",
+        f"/incidents/{incident}",
+        "/rooms/r1",
+        "/rooms/r2",
+        "/duty",
+        "/silences",
+        "/sensors",
+        "/levels",
+        "/account",
+        "/sign-in?next=" + EVIL,
+        "/answer",
+        "/" + EVIL,
+    )
+    for path in paths:
+        answer = await page.client.get(path)
+        assert answer.status_code in {200, 404}, path
+        assert Tags(answer.text).bad == [], path
+        assert "<script>alert" not in answer.text
+    said = await page.client.post("/answer/look", data={"token": token})
+    assert said.headers["content-type"] == "application/json"
+    series = await page.client.get("/rooms/r1/series")
+    assert series.headers["content-type"] == "application/json"
+    picture = await page.client.get(f"/incidents/{incident}/evidence.svg")
+    assert "<script" not in picture.text
+
+
+async def test_what_is_typed_comes_back_as_text(page):
+    await page.sign_in("ad")
+    token = await page.form_token()
+    for path, form in (
+        ("/sign-in", {"account": EVIL, "password": "x"}),
+        ("/silences", {"place": "room r1", "hours": "1", "later": "0", "reason": f"{EVIL} 123456"}),
+        ("/account/password", {"old": EVIL, "new": EVIL}),
+    ):
+        answer = await page.client.post(path, data={"form_token": token, **form})
+        assert answer.status_code in {400, 403}
+        assert Tags(answer.text).bad == [], path
+        assert "<script>alert" not in answer.text
