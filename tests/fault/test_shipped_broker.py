@@ -18,7 +18,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from storage.reading import Reading
 from tests.support.broker import ShippedMosquitto
 from tests.support.launcher import ForkedService, Launcher, set_clock
-from tests.support.oracle import assert_all_stored, quiet_reading
+from tests.support.oracle import assert_all_stored, quiet_reading, reaches
 from tests.support.service import Publisher, eventually
 
 LONG = bool(os.environ.get("FAULT_LONG"))
@@ -115,12 +115,7 @@ def test_it_keeps_what_comes_while_the_service_is_away_over_its_own_restart(brok
         eventually(lambda: publisher.connected, "the publisher is back", 60)
         queue(publisher, QUEUED // 2, QUEUED - QUEUED // 2)
         service.start()
-        while (stored := service.stored()) < QUEUED:  # a busy machine may take its time
-            eventually(
-                lambda before=stored: service.stored() > before,
-                lambda: f"{service.stored()} of {QUEUED}\n{service.log[-3000:]}",
-                WITHIN_S,
-            )
+        reaches(QUEUED, service.stored, "stored", service, WITHIN_S)
         assert_all_stored(service, publisher)
     assert float(metrics(service)["plumewatch_broker_dropped_messages_total"]) == 0
 
@@ -149,6 +144,7 @@ def test_killed_it_loses_what_it_was_given_since_it_saved_and_that_shows(broker,
         publisher.send_readings([quiet_reading("n2-boys-1", 502, time.time() + 120.0)])
         missing = 'plumewatch_readings_total{noted="missing"}'
         eventually(lambda: float(metrics(service)[missing]) == 100, lambda: service.log)
+        eventually(lambda: service.journal()[-1].seq == 502, lambda: service.log)
     kept = [r.seq for r in service.journal() if r.sensor == "n2-boys-1"]
     assert kept == [*range(401), 501, 502]
 

@@ -12,11 +12,18 @@ from storage.sqlite import connect
 from tests.support.service import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from tests.support.service import Publisher, Receiver, ServiceProcess
 
-__all__ = ["assert_all_stored", "assert_told", "detected_upto", "incidents", "quiet_reading"]
+__all__ = [
+    "assert_all_stored",
+    "assert_told",
+    "detected_upto",
+    "incidents",
+    "quiet_reading",
+    "reaches",
+]
 
 SETTLE_S = 60.0
 
@@ -40,6 +47,22 @@ def incidents(service: ServiceProcess, kind: str = "vape") -> list[tuple[str, st
             "SELECT id, room, status FROM incident WHERE kind = ? ORDER BY opened_at, id", (kind,)
         ).fetchall()
         return [tuple(row) for row in rows]
+
+
+def reaches(
+    goal: int,
+    count: Callable[[], int],
+    what: str,
+    service: ServiceProcess,
+    within_s: float = SETTLE_S,
+) -> None:
+    """Wait until a count is at its goal, for as long as it goes on; a busy machine is slow."""
+    while (before := count()) != goal:
+        eventually(
+            lambda n=before: count() != n,
+            lambda n=before: f"{n} of {goal} {what}\n{service.log[-3000:]}",
+            within_s,
+        )
 
 
 def assert_all_stored(service: ServiceProcess, publisher: Publisher, *, more: int = 0) -> None:
@@ -74,16 +97,8 @@ def assert_all_stored(service: ServiceProcess, publisher: Publisher, *, more: in
     extra = stored() - acknowledged
     assert extra.total() <= more, f"stored twice or made up: {sorted(extra.items())[:9]}"
     total = stored().total()
-    eventually(
-        lambda: service.series().total() == total,
-        lambda: f"{service.series()} of {total} in the series\n{service.log[-3000:]}",
-        SETTLE_S,
-    )
-    eventually(
-        lambda: detected_upto(service) == total,
-        lambda: f"detectors at {detected_upto(service)} of {total}\n{service.log[-3000:]}",
-        SETTLE_S,
-    )
+    reaches(total, lambda: service.series().total(), "in the series", service)
+    reaches(total, lambda: detected_upto(service), "judged", service)
 
 
 def assert_told(
