@@ -127,6 +127,8 @@ class Watch:
     ----------
     hearing : bool
         As in `Liveness.on_time`; set by the shell.
+    stirred : bool
+        Set when time changed incidents or told somebody; taken back by the shell.
     unjudged : Counter of str
         Readings by sensor that the detectors could not use, because one with the same or a later
         time stamp had come before: a clock that was set back, or messages out of order.
@@ -163,6 +165,7 @@ class Watch:
         self._newest: dict[str, float] = {}
         self.unjudged: Counter[str] = Counter()
         self.hearing = True
+        self.stirred = False
         self._watermark = self._received = float("-inf")
         self._ahead = False  # stepped, not committed: the state is not that of `position`
         self.position = 0
@@ -278,6 +281,7 @@ class Watch:
             moves = level_moves.place(tx, self.position) if waiting else []
             told = self._levels.save(tx)
         self._moved = False
+        self.stirred = self.stirred or not idle
         self._levels.mark_saved(told)
         self._move(moves)
         return alerts

@@ -531,8 +531,11 @@ class Service:
             await self.memory.run(await self._opened(), self._state, pump)
 
     def _tell(self, events: Sequence[Event], alerts: Sequence[AlertRecord]) -> None:
-        if not events and not alerts:
+        stirred = self._watch is not None and self._watch.stirred
+        if not events and not alerts and not stirred:
             return
+        if self._watch is not None:
+            self._watch.stirred = False
         self._on_change()
         self.counters.events += len(events)
         self.counters.alerts += len(alerts)
