@@ -78,6 +78,17 @@ def story():
 
         return work
 
+    def silenced(engine, tx, now):
+        engine.add_silence(
+            tx,
+            matchers=['room="f"'],
+            owner="lee",
+            reason="work",
+            starts_at=now,
+            ends_at=now + 60,
+            now=now,
+        )
+
     happens = {
         1: hear(said("a", 0, 0)),
         3: hear(said("b", 2, 2), said("c", 2, 2), said("d", 2, 2)),
@@ -88,6 +99,9 @@ def story():
         100: hear(said("d", 2, 99, EventPhase.WITHDRAWN)),
         130: hear(said("e", 129, 129, kind=EventKind.OFFLINE)),
         150: hear(said("e", 129, 149, EventPhase.ENDED, EventKind.OFFLINE)),
+        180: hear(said("b", 179, 179)),
+        190: silenced,
+        195: hear(said("f", 194, 194)),
         200: answer(0, lambda e, tx, i, now: e.hand_over(tx, i, "fox", "lee", now)),
     }
     for t in range(420):
@@ -176,7 +190,7 @@ class Program:
 
 
 def play(path, kill=""):
-    """Tell the story; what people heard, how it ended, what was forgotten, and the kills."""
+    """Tell the story; what people heard, how it ended, what was forgotten and held, the kills."""
     program = Program(path, kill)
     for t, what in story():
         now = START + t
@@ -186,8 +200,10 @@ def play(path, kill=""):
             program.commit(lambda tx, what=what, now=now: what(program.engine, tx, now), now)
     states = [tuple(r) for r in program.db.execute("SELECT id, status, severity FROM incident")]
     forgotten = program.engine.audit(program.db, START + 420)
+    sql = "SELECT detail FROM incident_history WHERE what = 'held'"
+    held = {row["detail"] for row in program.db.execute(sql)}
     program.db.close()
-    return program.heard, states, forgotten, program.kills
+    return program.heard, states, forgotten, held, program.kills
 
 
 @pytest.fixture(scope="module")
@@ -196,26 +212,27 @@ def whole(tmp_path_factory):
 
 
 def test_the_story_has_everything_in_it(whole):
-    heard, states, forgotten, kills = whole
+    heard, states, forgotten, held, kills = whole
     reasons = {reason for _, reason, _ in heard}
     assert reasons >= {"opened", "digest", "taken", "withdrawn", "recovered", "handed_over"}
     assert "reminder" in reasons
     assert {person for person, _, _ in heard} == {"lee", "fox"}
     assert set(heard.values()) == {1}
-    assert len(states) == 5
+    assert len(states) == 7
+    assert held == {"cooldown after the last notice", "silence 1 by lee"}
     assert (forgotten, kills) == ([], 0)
 
 
 def test_killed_after_every_commit(whole, tmp_path):
-    heard, states, forgotten, kills = play(tmp_path / "state.db", "after")
-    assert (heard, states, forgotten) == whole[:3]
+    *found, kills = play(tmp_path / "state.db", "after")
+    assert found == list(whole[:-1])
     assert kills > 100
 
 
 def test_killed_before_every_commit(whole, tmp_path):
     """Each notice was sent, and its mark lost with the program: it is sent once more, no more."""
-    heard, states, forgotten, kills = play(tmp_path / "state.db", "before")
+    heard, *ends, kills = play(tmp_path / "state.db", "before")
     assert set(heard) == set(whole[0])
     assert set(heard.values()) == {2}
-    assert (states, forgotten) == whole[1:3]
+    assert ends == list(whole[1:-1])
     assert kills > 100

@@ -10,6 +10,8 @@ from alerts.duty.roster import Receiver, Roster
 from alerts.incidents import Verdict
 from alerts.pace import Pace
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember, channel_of
+from alerts.routing.matchers import parse_matchers
+from alerts.routing.muting import InhibitRule
 from alerts.secrets import Secret
 from detection.events import EventKind, EventPhase
 from tests.support.timeline import Timeline
@@ -324,3 +326,75 @@ def test_detections_merge(school, say):
     school.run(30).want(("lee", "opened", BOYS, 10, 11))
     row = school.db.execute("SELECT onset, confidence FROM incident").fetchone()
     assert tuple(row) == (school.start + 2, 0.97)
+
+
+def test_an_update_that_nobody_needs_any_more_is_not_sent(registry, make_event):
+    """Statusupdatescancel: "Fox has it" is worth nothing once it is over."""
+    ring = (person("lee"), person("fox"))
+    roster = Roster(BUILT_IN_ROUTES, {"staff": Receiver("staff", ("lee", "fox"))})
+    school = Timeline(registry, AlertPolicy(staff=ring, roster=roster, pace=PACE))
+    school.push(0, make_event(school.start))
+    school.at(5, lambda _tx, _now: school.down.add(channel_of(ring[0].targets[0])))
+    school.ack(6, "fox")
+    school.at(9, lambda tx, now: school.engine.resolve(tx, school.id(1), "fox", now))
+    school.at(10, lambda _tx, _now: school.down.clear())
+    school.run(60).want(("lee", "opened", BOYS, 0, 1), ("fox", "opened", BOYS, 0, 1))
+
+
+def test_quiet_ends_it_and_the_next_is_a_new_one(school, say):
+    """Alertautoclose: nothing heard for the quiet time, and later the same room again."""
+    say(0)
+    say(30, since=0, phase=EventPhase.ENDED)
+    say(500)
+    school.run(510)
+    assert [(h.at, h.person) for h in school.heard if h.person == "lee"] == [
+        (0, "lee"),
+        (500, "lee"),
+    ]
+    assert school.history(1)[-1] == "resolved"
+    assert school.id(1) != school.id(2)
+
+
+FAULT, OFFLINE = EventKind.SENSOR_FAULT, EventKind.OFFLINE
+
+
+def test_a_silent_sensor_is_not_said_to_be_broken_too(school, say):
+    """Inhibiting: held while the other goes on, told when that is over and it is not."""
+    say(0, kind=OFFLINE, confidence=1.0)
+    say(10, kind=FAULT, confidence=1.0)
+    say(100, since=0, kind=OFFLINE, confidence=1.0, phase=EventPhase.ENDED)
+    for t in (90, 200):
+        say(t, since=10, kind=FAULT, confidence=1.0, phase=EventPhase.UPDATED)
+    school.run(300).want(
+        ("fay", "opened", BOYS, 0, 1),
+        ("fay", "recovered", BOYS, 220, 221),
+        ("fay", "opened", BOYS, 220, 236),
+    )
+    suppressed = "SELECT detail FROM incident_history WHERE what = 'held'"
+    assert school.db.execute(suppressed).fetchone()[0] == "explained by offline in n2-boys"
+
+
+def test_of_another_sensor_it_is_said(school, say):
+    say(0, kind=OFFLINE, confidence=1.0)
+    say(10, kind=FAULT, confidence=1.0, sensor="s3")
+    school.run(20).want(("fay", "opened", BOYS, 0, 1), ("fay", "opened", GIRLS, 10, 11))
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_rules_of_a_school(registry, make_event, both):
+    """AlwaysInhibiting: what fulfils both sides is not muted by what does too."""
+    side = 'kind=~"vape|smoke"' if both else 'kind="smoke"'
+    rule = InhibitRule(parse_matchers(side), parse_matchers('kind=~"vape|smoke"'), ("room",))
+    policy = AlertPolicy(staff=STAFF, roster=ROSTER, pace=PACE, inhibit=(rule,))
+    school = Timeline(registry, policy)
+    school.push(0, make_event(school.start, kind=EventKind.SMOKE))
+    school.push(5, make_event(school.start + 5))
+    school.run(20)
+    told = [h.at for h in school.heard if h.person == "lee"]
+    assert told == ([0, 5] if both else [0])
+
+
+def test_tamper_never_mutes_vaping(school, say):
+    say(0, kind=EventKind.TAMPER, confidence=1.0)
+    say(5)
+    school.run(10).want(("fay", "opened", BOYS, 0, 1), ("lee", "opened", BOYS, 5, 6))
