@@ -2,7 +2,8 @@
 
 A state database on disk, the engine, the pump, apprise, and a JSON receiver on loopback. Each
 alert is one transaction (as the consumer commits it); the clock runs from before that
-transaction until the receiver has the request.
+transaction until the receiver has the request. Each notice has its person's own answer link, as in
+the service.
 
 With ``--pictures`` each alert carries its evidence picture, drawn from an embedded time series
 that holds half an hour of the sensor at 1 Hz and gets the deciding reading after the alert is
@@ -23,6 +24,8 @@ import time
 from pathlib import Path
 
 from alerts import schema
+from alerts.access import schema as access
+from alerts.answer_links import with_answer_link
 from alerts.engine import AlertEngine
 from alerts.notify import AppriseNotifier, NotifySettings
 from alerts.outbox import OutboxPump
@@ -81,11 +84,14 @@ async def measure(  # noqa: PLR0915 - one story from start to end
     )
     target = (Secret(f"json://127.0.0.1:{port}/"),)
     calm = Pace(notices_per_hour=1000, storm_rooms=999)  # every alert by itself
-    policy = AlertPolicy(staff=(StaffMember("a", "A", targets=target),), pace=calm)
+    policy = AlertPolicy(
+        staff=(StaffMember("a", "A", targets=target),), pace=calm, page_url="https://page.example"
+    )
     engine = AlertEngine(registry, policy)
     database = folder / "state.db"
     db = sqlite.connect(database)
     sqlite.migrate(db, schema.COMPONENT, schema.SCRIPTS)
+    sqlite.migrate(db, access.COMPONENT, access.SCRIPTS)
     now = time.time()
     with sqlite.transaction(db) as tx:
         engine.on_events(tx, [an_event(f"s{n}", now) for n in range(open_incidents)], now)
@@ -104,7 +110,7 @@ async def measure(  # noqa: PLR0915 - one story from start to end
             for k in range(1, 1801)
         ]
         series.write(history, 0)
-    pump = OutboxPump(database, engine, notifier, wake, pictures=source)
+    pump = OutboxPump(database, engine, notifier, wake, pictures=source, personal=with_answer_link)
     task = asyncio.create_task(pump.run(), name="pump")
     await asyncio.sleep(1.0 if pictures else 0.2)
     started: dict[str, float] = {}
