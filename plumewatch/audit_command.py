@@ -6,6 +6,7 @@ import getpass
 import hashlib
 import json
 import os
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
@@ -14,18 +15,21 @@ from rich.text import Text
 
 from detection.model import Model
 from plumewatch import __version__
+from plumewatch.data_folder import prepare_state
+from plumewatch.paths import DataPaths
 from plumewatch.status import DONE, REFUSED, moment, with_data
 from storage import audit
 from storage.audit import AuditKind
-from storage.sqlite import transaction
+from storage.sqlite import connect, transaction
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Mapping
     from pathlib import Path
 
     from plumewatch.config import PlumewatchConfig
 
-__all__ = ["machine_user", "note_start", "run_list", "run_verify"]
+__all__ = ["machine_user", "note_start", "on_record", "run_list", "run_verify"]
 
 
 def machine_user() -> str:
@@ -46,6 +50,35 @@ def note_start(state: sqlite3.Connection, config: PlumewatchConfig, now: float) 
     }
     with transaction(state) as tx:
         audit.append(tx, AuditKind.START, "service", detail, now)
+
+
+def on_record(
+    config: PlumewatchConfig,
+    kind: AuditKind,
+    detail: Mapping[str, str | float | None],
+    now: float,
+    who: str = "",
+) -> None:
+    """Put something into the audit log of a data folder, which a service may be using.
+
+    Parameters
+    ----------
+    config : PlumewatchConfig
+    kind : AuditKind
+    detail : mapping
+    now : float
+        Unix seconds.
+    who : str
+        Empty for the account of this machine that asks.
+
+    Raises
+    ------
+    StorageError, sqlite3.Error
+    """
+    with closing(connect(DataPaths(config.data_dir).state)) as state:
+        prepare_state(state)
+        with transaction(state) as tx:
+            audit.append(tx, kind, who or machine_user(), detail, now)
 
 
 def run_verify(config_path: Path, out: TextIO, *, known: str = "") -> int:

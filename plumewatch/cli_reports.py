@@ -43,6 +43,10 @@ def _report_of(name: str, about: str) -> None:
         intervention: Annotated[
             str, typer.Option("--intervention", help="Summary: compare before and after this day.")
         ] = "",
+        staged: Annotated[
+            Path | None,
+            typer.Option("--staged", help="Summary: CSV of staged tests, columns time and room."),
+        ] = None,
         config: ConfigOption = Path("plumewatch.toml"),
         *,
         force: Annotated[
@@ -51,7 +55,9 @@ def _report_of(name: str, about: str) -> None:
     ) -> None:
         from plumewatch.report_command import ReportOptions, run_report  # noqa: PLC0415
 
-        options = ReportOptions(name, start, end, kind, out, site, building, intervention, force)
+        options = ReportOptions(
+            name, start, end, kind, out, site, building, intervention, force, staged
+        )
         raise typer.Exit(run_report(config, options, time.time()))
 
 

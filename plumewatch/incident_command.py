@@ -17,7 +17,7 @@ from alerts.pictures import IncidentPictures
 from detection.events import EventKind
 from detection.quantities import COLUMNS
 from ingest.decoders import DECODERS
-from plumewatch.audit_command import machine_user
+from plumewatch.audit_command import on_record
 from plumewatch.bars import progress
 from plumewatch.config import ConfigError, load
 from plumewatch.data_folder import prepare_state
@@ -31,10 +31,9 @@ from plumewatch.timeseries_settings import opened_series
 from reports.documents import pdf
 from reports.incident_file import bundle, gather, parts, view
 from reports.write import whole
-from storage import audit
 from storage.audit import AuditKind
 from storage.errors import StorageError
-from storage.sqlite import connect, transaction
+from storage.sqlite import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -87,7 +86,7 @@ def run_file(config_path: Path, incident: str, out: Path, now: float, *, force: 
             picture = pictures.svg(incident) or ""
         calendar = calendar_of(config, *found.span)
         made = pdf("incident", view(found, calendar, picture, len(readings)))
-        _audited(config, AuditKind.EXPORT, {"incident": incident, "format": kind[1:]}, now)
+        on_record(config, AuditKind.EXPORT, {"incident": incident, "format": kind[1:]}, now)
         with whole(out) as partial:
             if kind == ".pdf":
                 partial.write_bytes(made)
@@ -149,7 +148,7 @@ def run_rerun(config_path: Path, incident: str, out: TextIO, now: float) -> int:
         with opened_series(config) as series:
             verdicts = compared(config, series, found)
         same = bool(verdicts) and all(verdict.same for verdict in verdicts)
-        _audited(config, AuditKind.RERUN, {"incident": incident, "same": str(same)}, now)
+        on_record(config, AuditKind.RERUN, {"incident": incident, "same": str(same)}, now)
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         return USAGE
@@ -268,8 +267,3 @@ def _found(config: PlumewatchConfig, incident: str) -> IncidentFile | None:
 def _no(incident: str) -> int:
     sys.stderr.write(f"there is no incident {incident[:80]!r}\n")
     return REFUSED
-
-
-def _audited(config: PlumewatchConfig, kind: AuditKind, detail: dict[str, str], now: float) -> None:
-    with closing(connect(DataPaths(config.data_dir).state)) as db, transaction(db) as tx:
-        audit.append(tx, kind, machine_user(), dict(detail), now)

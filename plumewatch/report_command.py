@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import sqlite3
 import sys
-from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ingest.decoders import DECODERS
-from plumewatch.audit_command import machine_user
+from plumewatch.audit_command import on_record
 from plumewatch.bars import progress
 from plumewatch.config import ConfigError, load
 from plumewatch.paths import DataPaths
@@ -19,13 +19,12 @@ from plumewatch.report_facts import Place, gathered
 from plumewatch.spans import SpanError, moment_of
 from reports.files import REPORTS, ReportTooLongError, write_report
 from reports.names import FORMATS
-from storage import audit
+from reports.rows import StagedTest
 from storage.audit import AuditKind
 from storage.errors import StorageError
-from storage.sqlite import connect, transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from plumewatch.config import PlumewatchConfig
     from reports.facts import Facts
@@ -53,6 +52,8 @@ class ReportOptions:
         Empty for none.
     force : bool
         Write over a file that is there.
+    staged : Path or None
+        CSV of staged tests, for the summary.
     """
 
     name: str
@@ -64,6 +65,7 @@ class ReportOptions:
     building: str = ""
     intervention: str = ""
     force: bool = False
+    staged: Path | None = None
 
 
 def run_report(config_path: Path, options: ReportOptions, now: float) -> int:
@@ -90,7 +92,6 @@ def run_report(config_path: Path, options: ReportOptions, now: float) -> int:
             facts = make_report(
                 config,
                 replace(options, out=path),
-                machine_user(),
                 now,
                 on_day=lambda done, of: bar.update(task, completed=done, total=of),
             )
@@ -117,9 +118,9 @@ def run_report(config_path: Path, options: ReportOptions, now: float) -> int:
 def make_report(
     config: PlumewatchConfig,
     options: ReportOptions,
-    who: str,
     now: float,
     *,
+    who: str = "",
     on_day: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> Facts:
     """Write a report, and put it on record; blocks.
@@ -129,10 +130,10 @@ def make_report(
     config : PlumewatchConfig
     options : ReportOptions
         With `out`.
-    who : str
-        For the audit log.
     now : float
         Unix seconds.
+    who : str
+        For the audit log; empty for the account of this machine.
     on_day : callable
         Progress: days read, of how many.
 
@@ -151,6 +152,7 @@ def make_report(
     start, end = window(config, options.start, options.end)
     day = _intervention(options)
     _check(options, path)
+    staged = () if options.staged is None else tuple(staged_tests(config, options.staged))
     state = DataPaths(config.data_dir).state
     if not state.exists():
         raise StorageError(f"{state}: `plumewatch run` was never started here")
@@ -163,7 +165,16 @@ def make_report(
         with_sensors=REPORTS[options.name].with_sensors,
         on_day=on_day,
     )
-    audited(config, facts, options.name, options.kind, who, now)
+    facts = replace(facts, staged=tuple(t for t in staged if start <= t.at < end))
+    detail: dict[str, str | float | None] = {
+        "report": options.name,
+        "format": options.kind,
+        "place": facts.place,
+        "from": facts.start,
+        "to": facts.end,
+        "incidents": len(facts.incidents),
+    }
+    on_record(config, AuditKind.EXPORT, detail, now, who)
     write_report(options.name, facts, path, options.kind, intervention=day)
     return facts
 
@@ -193,6 +204,32 @@ def window(config: PlumewatchConfig, start: str, end: str) -> tuple[float, float
     return found
 
 
+def staged_tests(config: PlumewatchConfig, path: Path) -> Iterator[StagedTest]:
+    """Read staged tests: a CSV with the columns ``time`` and ``room``, the id of the room.
+
+    Raises
+    ------
+    SpanError
+        If it cannot be read; it says which line and why.
+    """
+    rooms = config.registry().rooms
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SpanError(f"--staged {path}: {error}") from error
+    for number, row in enumerate(rows, start=2):
+        room = row.get("room") or ""
+        if room not in rooms:
+            raise SpanError(
+                f"--staged {path}, line {number}: no room {room[:64]!r}; columns: time, room"
+            )
+        try:
+            yield StagedTest(moment_of(row.get("time") or "", config.zone()), room)
+        except SpanError as error:
+            raise SpanError(f"--staged {path}, line {number}: {error}") from error
+
+
 def _intervention(options: ReportOptions) -> date | None:
     if not options.intervention:
         return None
@@ -202,22 +239,3 @@ def _intervention(options: ReportOptions) -> date | None:
         raise SpanError(
             f"--intervention {options.intervention[:40]!r}: a date, such as 2026-10-05"
         ) from None
-
-
-def audited(
-    config: PlumewatchConfig, facts: Facts, name: str, kind: str, actor: str, now: float
-) -> None:
-    """Put an export into the audit log."""
-    detail: dict[str, str | float | None] = {
-        "report": name,
-        "format": kind,
-        "place": facts.place,
-        "from": facts.start,
-        "to": facts.end,
-        "incidents": len(facts.incidents),
-    }
-    with (
-        closing(connect(DataPaths(config.data_dir).state)) as db,
-        transaction(db) as tx,
-    ):
-        audit.append(tx, AuditKind.EXPORT, actor, detail, now)

@@ -43,8 +43,8 @@ def main() -> int:
         make_report(
             config,
             options,
-            order.person,
             order.now,
+            who=order.person,
             on_day=lambda done, of: _say({"done": done, "of": of}),
         )
     except (SpanError, ReportTooLongError) as error:

@@ -14,12 +14,14 @@ import msgspec
 
 from detection.quantities import QUANTITIES
 from ingest.decoders import DECODERS
+from plumewatch.audit_command import on_record
 from plumewatch.bars import progress
 from plumewatch.config import ConfigError, load
 from plumewatch.csv_rows import Layout
 from plumewatch.paths import DataPaths
 from plumewatch.spans import SpanError, moment_of, said
 from plumewatch.timeseries_settings import opened_series, retention_of
+from storage.audit import AuditKind
 from storage.dead_letters import find_buried, forget
 from storage.errors import StorageError
 from storage.reading import Reading
@@ -90,11 +92,18 @@ def run_export(
         last = moment_of(end, config.zone(), end=True) if end else None
         _check_export(config, path, first, last, sensors, force=force)
         with opened_series(config) as series:
+            asked: dict[str, str | float | None] = {
+                "readings": " ".join(sensors)[:200] or "all",
+                "format": kind,
+                "from": start,
+                "to": end,
+            }
+            on_record(config, AuditKind.EXPORT, asked, now)
             return _export(config, series, (first, last), path, kind, frozenset(sensors), now)
     except (ConfigError, SpanError, FileExistsError) as error:
         sys.stderr.write(f"{error}\n")
         return USAGE
-    except StorageError as error:
+    except (StorageError, sqlite3.Error) as error:
         sys.stderr.write(f"{error}\n")
         return UNREACHABLE
     except OSError as error:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from zoneinfo import ZoneInfo
 
-    from reports.rows import DutySpan, IncidentRow, NoticeRow, SensorDay
+    from reports.rows import DutySpan, IncidentRow, NoticeRow, SensorDay, StagedTest
     from storage.registry import Registry
 
 __all__ = ["Calendar", "Facts", "Lesson", "days_of", "weekdays"]
@@ -103,6 +103,8 @@ class Facts:
         Role of each member of staff, by id.
     codes : mapping of str to str
         Code of the state for each kind of incident.
+    staged : tuple of StagedTest
+        Tests staff staged in the window, if they say.
     """
 
     school: str
@@ -118,6 +120,7 @@ class Facts:
     roles: Mapping[str, str] = field(default_factory=dict)
     codes: Mapping[str, str] = field(default_factory=dict)
     place: str = ""
+    staged: tuple[StagedTest, ...] = ()
 
     @cached_property
     def chosen(self) -> Chosen:

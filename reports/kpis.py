@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import date, tzinfo
 
-    from reports.rows import DutySpan, IncidentRow, NoticeRow, SensorDay
+    from reports.rows import DutySpan, IncidentRow, NoticeRow, SensorDay, StagedTest
 
 __all__ = [
     "Acknowledgement",
@@ -44,6 +44,7 @@ __all__ = [
     "alarm_budget",
     "before_after",
     "chosen",
+    "detection_rate",
     "kpis",
     "load",
     "outcome",
@@ -54,6 +55,8 @@ __all__ = [
 ]
 
 ACKNOWLEDGED_WITHIN_S: Final = 300.0
+STAGED_S: Final = 300.0
+"""Longest time from a staged test to its first evidence."""
 FINE_PER_HOUR, CEILING_PER_HOUR, FLOOD_PER_HOUR = 6, 12, 30
 _Z95: Final = NormalDist().inv_cdf(0.975)
 
@@ -545,6 +548,32 @@ def before_after(before: Sequence[int], after: Sequence[int]) -> BeforeAfter:
     change = (n_after / len(after)) / (n_before / len(before))
     spread = math.exp(_Z95 * math.sqrt(dispersion * (1 / n_before + 1 / n_after)))
     return BeforeAfter(*rates, change, change / spread, change * spread, dispersion)
+
+
+def detection_rate(tests: Iterable[StagedTest], incidents: Iterable[IncidentRow]) -> Rate:
+    """Staged tests that were found, of all: the only way to know what is missed.
+
+    Found is an incident of vaping in the room whose first evidence is within `STAGED_S` after the
+    test, tests and days without school included. One incident finds one test.
+
+    Parameters
+    ----------
+    tests : iterable of StagedTest
+    incidents : iterable of IncidentRow
+        Of the same time.
+    """
+    vaping: defaultdict[str, list[float]] = defaultdict(list)
+    for row in incidents:
+        if row.kind == "vape":
+            vaping[row.room_id].append(row.first_evidence_at)
+    found = total = 0
+    for test in sorted(tests, key=lambda each: each.at):
+        total += 1
+        near = [at for at in vaping[test.room_id] if 0.0 <= at - test.at <= STAGED_S]
+        if near:
+            found += 1
+            vaping[test.room_id].remove(min(near))
+    return Rate(found, total)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ __all__ = [
     "IncidentRow",
     "NoticeRow",
     "SensorDay",
+    "StagedTest",
 ]
 
 CONFIRMED, FALSE, NOTHING, TEST = "confirmed", "false_alarm", "nothing_found", "test"
@@ -140,6 +141,14 @@ class SensorDay:
     expected_s: float
     received: int
     missing: int
+
+
+@dataclass(frozen=True, slots=True)
+class StagedTest:
+    """Aerosol that staff let out on purpose, in the room of this id at this time, Unix seconds."""
+
+    at: float
+    room_id: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -228,6 +228,12 @@ def _figures(facts: Facts, air: int, change: BeforeAfter | None) -> Iterable[Fig
     yield _part("availability", "Sensor-minutes online, of expected", sensors.availability)
     yield _part("completeness", "Readings received, of sent", sensors.completeness)
     yield _times("offline_detect", "From last word to the offline notice", sensors.offline_detect)
+    if facts.staged:
+        yield _share(
+            "detection_rate",
+            "Staged tests that were found",
+            kpis.detection_rate(facts.staged, facts.incidents),
+        )
     if change is not None:
         yield Figure(
             "change",

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from contextlib import closing
+from dataclasses import replace
 from datetime import date
 from xml.etree import ElementTree as ET
 
@@ -331,3 +332,21 @@ def test_the_program_of_the_staff_page_writes_the_same(school, write, state, tmp
         assert said[-1] == {"done": DAYS, "of": DAYS} if code == 0 else "East" in said[0]["error"]
     assert (tmp_path / "0.csv").read_bytes() == write("sensors", "csv").read_bytes()
     assert "an" in {e.actor for e in audit.entries(state, 3)}
+
+
+def test_staged_tests_give_a_detection_rate(school, state, tmp_path, capsys):
+    config, out, tests = school / "plumewatch.toml", tmp_path / "s.json", tmp_path / "tests.csv"
+    vape = state.execute(
+        "SELECT onset, room FROM incident WHERE kind = 'vape' AND opened_at >= ? LIMIT 1", (START,)
+    ).fetchone()
+    lines = [f"{vape['onset'] - 30},{vape['room']}", "2026-10-24T03:00,r2"]
+    tests.write_text("time,room\n" + "\n".join(lines))
+    options = ReportOptions("summary", str(FIRST), "2026-11-08", "json", out, staged=tests)
+    assert run_report(config, options, END) == 0
+    rows = json.loads(out.read_text())["rows"]
+    found = {r["measure"]: r["value"] for r in rows if r["item"] == "detection_rate"}
+    assert (found["part"], found["of"]) == (1.0, 2.0)
+    for line, said in (("soon,r1", "is none of"), ("2026-10-24,nowhere", "no room 'nowhere'")):
+        tests.write_text(f"time,room\n{line}\n")
+        assert run_report(config, replace(options, force=True), END) == 2
+        assert f"line 2: {said}" in capsys.readouterr().err.replace("'soon' ", "")
