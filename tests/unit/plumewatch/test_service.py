@@ -5,13 +5,16 @@ import contextlib
 import sqlite3
 import threading
 import time
+from functools import partial
 
 import pytest
 
 from alerts.notify import RecordingNotifier
+from alerts.outbox import OutboxPump, PumpSettings
 from plumewatch.service import Service, ServiceError
 from storage.errors import StorageUnavailableError
 from storage.reading import Reading
+from storage.sqlite import connect
 from tests.support.in_process import running, until
 from tests.support.plumes import readings_of_puff
 
@@ -256,3 +259,16 @@ async def test_the_journal_is_pruned_behind_all_its_readers(config):
         await service.house.delete(service._state, 15)
         assert service.journal.first_offset() == 16
         assert service.counters.deleted_unread == 0
+
+
+async def test_what_time_alone_decides_is_sent_without_waiting_for_the_pump(config, monkeypatch):
+    """The pump here would look again by itself after an hour."""
+    patient = partial(OutboxPump, settings=PumpSettings(idle_s=3600.0))
+    monkeypatch.setattr("plumewatch.service.OutboxPump", patient)
+    async with running(config) as service:
+        await service._commit(readings_of_puff(start=time.time() - 165.0, seconds=165.0), [])
+        await until(lambda: service._notifier.sent)
+        with contextlib.closing(connect(service.paths.state)) as state:
+            state.execute("UPDATE escalation_step SET due_at = due_at - 1000 WHERE done_at IS NULL")
+        await until(lambda: len(service._notifier.sent) == 2)
+        assert service._notifier.sent[1].body.startswith("Nobody has answered yet.")
