@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 SHARED ?= ../shared
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format ci lock clean replay-real docs dashboards fuzz golden fault soak bench-ingest bench-simulate bench-series bench-decode bench-detection bench-detector-speed bench-reports train
+.PHONY: help setup demo test lint format ci lock clean replay-real docs dashboards dashboards-gallery fuzz golden fault soak bench-ingest bench-simulate bench-series bench-decode bench-detection bench-detector-speed bench-reports train
 
 help: ## show this help
 	@echo "Plumewatch: what 'make' can do"
@@ -51,6 +51,9 @@ docs: $(STAMP) ## write the tables of the documentation that come from the code
 
 dashboards: $(STAMP) ## write the JSON of the Grafana dashboards
 	@$(BIN)/plumewatch dashboards build --out dashboards/json
+
+dashboards-gallery: $(STAMP) ## draw the dashboards with Grafana's own components (npm, 450 MB once)
+	@$(BIN)/python docs/gallery/make_gallery.py
 
 fuzz: $(STAMP) ## a million mutated payloads over all decoders; ARGS="--seed 7 --count 50000"
 	@$(BIN)/python benchmarks/fuzz_decoders.py $(ARGS)

@@ -151,6 +151,7 @@ def _hours(
             table=True,
         ),
         empty="no sensor reported this",
+        narrowest=40,
         height=9,
     )
     hour = {"timeField": "Time", "outputFormat": "HH", "timezone": settings.zone}

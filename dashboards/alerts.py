@@ -8,6 +8,7 @@ from dashboards.frame import frame, room_dashboard
 from dashboards.panels import (
     BLUE,
     GREY,
+    KIND_COLOURS,
     ORANGE,
     SKY,
     VERMILLION,
@@ -74,17 +75,20 @@ def build(settings: DashboardSettings) -> Dashboard:
         ),
     ]
     what = [
-        chart(
-            "Incidents a day, by kind",
-            "Days of the school.",
-            InfluxQl(
-                f'SELECT count("confidence") FROM {INCIDENT} WHERE {COUNTED} GROUP BY {by_day}',
-                alias="$tag_kind",
+        coloured(
+            chart(
+                "Incidents a day, by kind",
+                "Days of the school.",
+                InfluxQl(
+                    f'SELECT count("confidence") FROM {INCIDENT} WHERE {COUNTED} GROUP BY {by_day}',
+                    alias="$tag_kind",
+                ),
+                empty="no incident in this time",
+                as_bars=True,
+                stacked=True,
+                low=0,
             ),
-            empty="no incident in this time",
-            as_bars=True,
-            stacked=True,
-            low=0,
+            KIND_COLOURS,
         ),
         coloured(
             chart(
@@ -103,19 +107,22 @@ def build(settings: DashboardSettings) -> Dashboard:
             ),
             {"confirmed": BLUE, "false alarm": ORANGE, "nothing found": GREY},
         ),
-        chart(
-            "What is in the air, a day",
-            "Events of the detectors by kind: those above the alarms too, of which nobody is told.",
-            InfluxQl(
-                f'SELECT count("confidence") FROM {EVENT} WHERE {IN_TIME} AND "withdrawn" = 0'
-                f" GROUP BY {by_day}",
-                alias="$tag_kind",
+        coloured(
+            chart(
+                "What is in the air, a day",
+                "Events of the detectors by kind: those of which nobody is told too.",
+                InfluxQl(
+                    f'SELECT count("confidence") FROM {EVENT} WHERE {IN_TIME} AND "withdrawn" = 0'
+                    f" GROUP BY {by_day}",
+                    alias="$tag_kind",
+                ),
+                empty="no event in this time",
+                as_bars=True,
+                stacked=True,
+                low=0,
+                width=8,
             ),
-            empty="no event in this time",
-            as_bars=True,
-            stacked=True,
-            low=0,
-            width=8,
+            KIND_COLOURS,
         ),
         _causes(),
         bars(
@@ -192,6 +199,7 @@ def build(settings: DashboardSettings) -> Dashboard:
             f'{IN_TIME} AND "suppressed" = 1',
             ("Time", "id", "room", "kind", "status", "suppressed_by"),
             "nothing was kept back in this time",
+            10,
         ),
         _list(
             settings,
@@ -200,6 +208,7 @@ def build(settings: DashboardSettings) -> Dashboard:
             IN_TIME,
             ("Time", "id", "room", "kind", "confidence", "status", "verdict", "cause"),
             "no incident in this time",
+            14,
         ),
     ]
     return frame(
@@ -244,9 +253,9 @@ def _figure(
 def _false_alarms() -> object:
     """Divide false alarms by the weeks that sensors were on line: two answers."""
     panel = figure(
-        "False alarms a sensor and week",
-        "Alarms that staff called false, over the weeks in which sensors were on line. The budget"
-        " of each sensor is on the staff page under Levels.",
+        "False a week",
+        "False alarms a sensor and week: those that staff called false, over the weeks in which"
+        " sensors were on line. The budget of each sensor is on the staff page under Levels.",
         InfluxQl(
             f'SELECT sum("false_alarm") AS "false" FROM {INCIDENT} WHERE {COUNTED}',
             table=True,
@@ -304,16 +313,19 @@ def _list(
     where: str,
     names: tuple[str, ...],
     empty: str,
+    width: int,
 ) -> object:
     chosen = ", ".join(f'"{name}"' for name in names if name != "Time")
     panel = grid(
         title,
         about,
-        InfluxQl(f"SELECT {chosen} FROM {INCIDENT} WHERE {where}", table=True),
+        InfluxQl(f"SELECT {chosen} FROM {INCIDENT} WHERE {where} ORDER BY time DESC", table=True),
         empty=empty,
-        width=12,
+        width=width,
         height=9,
     )
+    for name, wide in (("Time", 155), ("id", 120), ("room", 125), ("kind", 80)):
+        column(panel, name, wide=wide)
     transformed(panel, *only(*names, renamed={"suppressed_by": "kept back by"}))
     if "confidence" in names:
         column(panel, "confidence", unit="percentunit", decimals=0)

@@ -30,6 +30,9 @@ DASHBOARDS: Final[Mapping[str, Callable[[DashboardSettings], Dashboard]]] = {
 """Name of the file to what makes it."""
 
 
+_OF_INTERVALS: Final = ("auto", "auto_count", "auto_min")
+
+
 def built(settings: DashboardSettings) -> dict[str, dict[str, Any]]:
     """Make all dashboards, as Grafana stores them.
 
@@ -40,6 +43,9 @@ def built(settings: DashboardSettings) -> dict[str, dict[str, Any]]:
         body: dict[str, Any] = json.loads(JSONEncoder().encode(build(settings).build()))
         for number, panel in enumerate(body["panels"], 1):
             panel["id"] = number
+        for variable in body["templating"]["list"]:
+            for extra in _OF_INTERVALS:  # the SDK writes them for every kind of variable
+                variable.pop(extra, None)
         made[name] = body
     return made
 

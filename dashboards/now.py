@@ -8,11 +8,13 @@ from dashboards.frame import frame, room_dashboard
 from dashboards.panels import (
     BLUE,
     GREY,
+    KIND_COLOURS,
     ORANGE,
     VERMILLION,
     Words,
     bands_of,
     chart,
+    coloured,
     column,
     figure,
     grid,
@@ -42,9 +44,9 @@ _AIR = {
     "PM2.5": "pm25",
     "CO2": "co2",
     "TVOC": "tvoc_ppb",
-    "VOC index": "voc_index",
+    "VOC": "voc_index",
     "Humidity": "rh",
-    "Temperature": "temp",
+    "Temp.": "temp",
 }
 
 
@@ -58,7 +60,7 @@ def build(settings: DashboardSettings) -> Dashboard:
             bands=[(1, VERMILLION)],
         ),
         figure(
-            "Nobody has taken them",
+            "Not taken",
             "Open incidents that staff were told of and nobody has acknowledged.",
             InfluxQl(
                 f'SELECT sum("open") FROM {INCIDENT} WHERE {OPEN}'
@@ -109,19 +111,22 @@ def build(settings: DashboardSettings) -> Dashboard:
             least="30s",
             low=0,
         ),
-        chart(
-            "What was in the air",
-            "Events of the detectors by kind, whether or not they alerted anybody.",
-            InfluxQl(
-                f'SELECT count("confidence") FROM {EVENT} WHERE {IN_TIME} AND "withdrawn" = 0'
-                ' GROUP BY time($__interval), "kind" fill(none)',
-                alias="$tag_kind",
+        coloured(
+            chart(
+                "What was in the air",
+                "Events of the detectors by kind, whether or not they alerted anybody.",
+                InfluxQl(
+                    f'SELECT count("confidence") FROM {EVENT} WHERE {IN_TIME} AND "withdrawn" = 0'
+                    ' GROUP BY time($__interval), "kind" fill(none)',
+                    alias="$tag_kind",
+                ),
+                empty="no events in this time",
+                as_bars=True,
+                stacked=True,
+                least="10m",
+                low=0,
             ),
-            empty="no events in this time",
-            as_bars=True,
-            stacked=True,
-            least="10m",
-            low=0,
+            KIND_COLOURS,
         ),
     ]
     return frame(
@@ -163,6 +168,8 @@ def _rooms(settings: DashboardSettings) -> object:
         ("joinByField", {"byField": "room", "mode": "outer"}),
         *only("building", "floor", "room", "incidents", "sensors", *_AIR),
     )
+    for name, wide in (("building", 75), ("floor", 50), ("room", 125), ("incidents", 75)):
+        column(panel, name, wide=wide)
     clear = ("clear", "transparent")
     column(
         panel,
@@ -192,15 +199,16 @@ def _open(settings: DashboardSettings) -> object:
         "What is going on",
         "Open incidents, and whether somebody took them. Click an incident to acknowledge it.",
         InfluxQl(
-            f'SELECT "id", "room", "kind", "status", "confidence" FROM {INCIDENT} WHERE {OPEN}',
+            f'SELECT "id", "room", "kind", "status" FROM {INCIDENT} WHERE {OPEN}',
             table=True,
         ),
         empty="no incident is open",
         width=8,
         height=10,
     )
-    transformed(panel, *only("id", "room", "kind", "status", "confidence"))
-    column(panel, "confidence", unit="percentunit", decimals=0)
+    transformed(panel, *only("id", "room", "kind", "status"))
+    for name, wide in (("id", 115), ("room", 120), ("kind", 70)):
+        column(panel, name, wide=wide)
     column(
         panel,
         "status",

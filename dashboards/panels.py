@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BLUE",
     "GREY",
+    "KIND_COLOURS",
     "ORANGE",
     "SKY",
     "VERMILLION",
@@ -52,6 +53,7 @@ __all__ = [
     "bands_of",
     "bars",
     "chart",
+    "coloured",
     "column",
     "figure",
     "grid",
@@ -69,7 +71,20 @@ ORANGE: Final = "#E69F00"
 VERMILLION: Final = "#D55E00"
 PURPLE: Final = "#CC79A7"
 GREY: Final = "#8E8E8E"
-LINES: Final = (BLUE, ORANGE, GREEN, VERMILLION, SKY, PURPLE, YELLOW, GREY)
+
+KIND_COLOURS: Final = {
+    "vape": VERMILLION,
+    "smoke": "#000000",
+    "spray": PURPLE,
+    "steam": SKY,
+    "voc": ORANGE,
+    "dust": GREY,
+    "ambient": GREEN,
+    "tamper": BLUE,
+    "sensor_fault": YELLOW,
+    "offline": "#4D4D4D",
+}
+"""Of kinds of event, the same in every chart."""
 
 _COLOURS: Final = cast("FieldColorModeId", "palette-colorblind")
 """Grafana's own palette for lines whose names are not known beforehand; newer than the SDK."""
@@ -292,10 +307,11 @@ def grid(
     about: str,
     *queries: InfluxQl,
     empty: str = "nothing in this time",
+    narrowest: int = 70,
     width: int = 24,
     height: int = 8,
 ) -> table.Panel:
-    """Rows and columns."""
+    """Rows and columns; a cell without a value is empty, `empty` is for a table without rows."""
     return (
         table.Panel()
         .title(title)
@@ -303,8 +319,10 @@ def grid(
         .datasource(DATA_SOURCE)
         .targets(_asked(queries))
         .no_value(empty)
+        .override_by_regexp(".*", [DynamicConfigValue("noValue", "")])
         .span(width)
         .height(height)
+        .min_width(narrowest)
         .thresholds(_bands((), "transparent"))
         .show_header(True)
     )

@@ -8,9 +8,8 @@ from dashboards.frame import ROOM_UID, frame
 from dashboards.marks import EventMarks
 from dashboards.panels import (
     BLUE,
-    GREY,
+    KIND_COLOURS,
     ORANGE,
-    SKY,
     VERMILLION,
     chart,
     coloured,
@@ -47,14 +46,8 @@ _CHANNELS: Final = (
     ("Light", ("light",), "light"),
 )
 _NOT_FROM_ZERO: Final = frozenset({"temp", "pressure", "voc_raw"})
-_KIND_COLOURS: Final = {
-    "vape": VERMILLION,
-    "smoke": "#000000",
-    "spray": "#CC79A7",
-    "steam": SKY,
-    "voc": ORANGE,
-    "dust": GREY,
-}
+_CALM_MS: Final = 90_000
+"""Without a probability for so long the air was calm: nothing is drawn across."""
 
 
 def build(settings: DashboardSettings) -> Dashboard:
@@ -68,29 +61,30 @@ def build(settings: DashboardSettings) -> Dashboard:
             " air is calm.",
             InfluxQl(
                 f"SELECT {chances} FROM {DETECTION} WHERE {IN_TIME}"
-                " GROUP BY time($__interval) fill(none)",
+                " GROUP BY time($__interval) fill(null)",
                 alias="$col",
             ),
             unit="percentunit",
             empty="calm in this time",
-            stacked=True,
-            least="10s",
+            least="20s",
             low=0,
             high=1,
         ),
-        _KIND_COLOURS,
+        KIND_COLOURS,
     )
+    probabilities.span_nulls(_CALM_MS)
     score = chart(
         "Log-odds of vaping",
         "What is compared with the level of the sensor; an alert needs it to stay above.",
         InfluxQl(
             f'SELECT max("score") FROM {DETECTION} WHERE {IN_TIME}'
-            ' GROUP BY time($__interval), "sensor" fill(none)',
+            ' GROUP BY time($__interval), "sensor" fill(null)',
             alias="$tag_sensor",
         ),
         empty="calm in this time",
-        least="10s",
+        least="20s",
     )
+    score.span_nulls(_CALM_MS)
     made = frame(
         settings,
         ROOM_UID,
@@ -145,11 +139,11 @@ def _channel(title: str, keys: tuple[str, ...], unit: str) -> object:
 def _events(settings: DashboardSettings) -> object:
     panel = grid(
         "Events and their evidence",
-        "What the detectors said, newest last; evidence is baseline, rise above it, and how fast"
+        "What the detectors said, newest first; evidence is baseline, rise above it, and how fast"
         " it came and went, by channel. Click an incident for its page.",
         InfluxQl(
             'SELECT "kind", "sensor", "confidence", "duration_s", "sentence", "evidence",'
-            f' "incident" FROM {EVENT} WHERE {IN_TIME}',
+            f' "incident" FROM {EVENT} WHERE {IN_TIME} ORDER BY time DESC',
             table=True,
         ),
         empty="nothing was detected in this time",

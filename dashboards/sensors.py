@@ -233,6 +233,8 @@ def _table() -> object:
     column(panel, "battery", unit=unit_of("battery"), decimals=0)
     column(panel, "signal", unit=unit_of("rssi"), decimals=0)
     column(panel, "fault", wide=260)
+    for name, wide in (("room", 125), ("sensor", 125)):
+        column(panel, name, wide=wide)
     return column(
         panel,
         "room",
@@ -247,7 +249,7 @@ def _faults() -> object:
         InfluxQl(
             'SELECT "room", "sensor", "kind", "detail", "phase", "duration_s"'
             f" FROM {EVENT} WHERE {IN_TIME} AND (\"kind\" = 'sensor_fault' OR \"kind\" = 'tamper'"
-            " OR \"kind\" = 'offline')",
+            " OR \"kind\" = 'offline') ORDER BY time DESC",
             table=True,
         ),
         empty="nothing of this in this time",
@@ -266,4 +268,6 @@ def _faults() -> object:
             renamed={"duration_s": "duration"},
         ),
     )
+    for name, wide in (("Time", 155), ("room", 115), ("sensor", 115), ("kind", 95)):
+        column(panel, name, wide=wide)
     return column(panel, "duration", unit="s", decimals=0)

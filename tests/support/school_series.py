@@ -7,6 +7,7 @@ it ends now, because that is where dashboards look.
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from dataclasses import replace
@@ -277,7 +278,7 @@ def _pipeline(readings: list[Reading], start: float, end: float) -> list[Record]
         per_minute[min(int((reading.time - start) // 60), len(per_minute) - 1)] += 1.0
     found = []
     for k, count in enumerate(per_minute):
-        failing = 200 <= k < 204
+        failing = 60 <= len(per_minute) - k < 64
         found.append(
             Record(
                 "pipeline",
@@ -301,10 +302,10 @@ def _pipeline(readings: list[Reading], start: float, end: float) -> list[Record]
                     "delivered": 2.0 * (k % 60 == 0),
                     "delivery_failures": 0.0,
                     "commits": 60.0,
-                    "commit_ms": 1.5 + k % 5 * 0.2,
-                    "detector_lag": float(k % 3),
+                    "commit_ms": 1.5 + 0.3 * math.sin(k / 40),
+                    "detector_lag": float(k % 23 == 0),
                     "detector_lag_s": 0.1,
-                    "series_lag": count * (k - 199) if failing else 1.0,
+                    "series_lag": count * (k % 4 + 1) if failing else 1.0,
                     "records_waiting": 2.0,
                     "outbox": 0.0,
                     "outbox_oldest_s": 0.0,
@@ -314,7 +315,7 @@ def _pipeline(readings: list[Reading], start: float, end: float) -> list[Record]
                     "sensors": 8.0,
                     "ready": float(not failing),
                     "ready_store": float(not failing),
-                    "canary_ms": 2.0 + k % 7 * 0.3,
+                    "canary_ms": 2.4 + 0.4 * math.sin(k / 25),
                     "version": "1",
                     **({"failing": "store: the series does not answer"} if failing else {}),
                 },
