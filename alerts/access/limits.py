@@ -67,7 +67,7 @@ class TryLimit:
             return wait
         for key, bounds in keys.items():
             if key not in self._tries and len(self._tries) >= _MOST_KEYS:
-                del self._tries[next(iter(self._tries))]
+                del self._tries[next(k for k in self._tries if k != "all")]
             most = max(b.tries for b in bounds)
             self._tries.setdefault(key, deque(maxlen=most)).append(now)
         return 0.0

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sqlite3
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.exceptions import HTTPException
@@ -26,9 +27,9 @@ from alerts.incidents import Status, Verdict
 from alerts.notice import KIND_WORDS
 from alerts.web import reading
 from alerts.web.desk import Pages, form_of, text_of
+from storage.errors import StorageError
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Awaitable, Callable
 
     from starlette.datastructures import FormData
@@ -187,6 +188,10 @@ def _in_json(handler: Callable[[Request], Awaitable[Response]]) -> Any:
         except HTTPException as error:
             headers = {**_ANYWHERE, **(error.headers or {})}
             return JSONResponse({"error": error.detail}, error.status_code, headers=headers)
+        except (StorageError, sqlite3.Error, TimeoutError) as error:
+            _LOG.warning("an answer could not be stored: %s", error or type(error).__name__)
+            said = "This could not be stored just now. Try again in a moment."
+            return JSONResponse({"error": said}, 503, headers={**_ANYWHERE, "Retry-After": "5"})
 
     return answer
 

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import re
+import sqlite3
 from dataclasses import replace
 
 import httpx
@@ -219,6 +220,25 @@ async def test_the_button_of_a_web_app_elsewhere_may_be_pressed(open_page, make_
         answer = await press(page, token, client=app)
     assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, "*")
     assert "access-control-allow-credentials" not in answer.headers
+
+
+async def test_a_disk_that_refuses_is_said_and_the_press_may_be_repeated(
+    open_page, make_event, monkeypatch
+):
+    page = open_page()
+    incident = page.incident(make_event)
+    token = token_for(page, incident)
+
+    def refuse(*_, **__):
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(page.engine, "acknowledge", refuse)
+        answer = await press(page, token)
+    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (503, "*")
+    assert "Try again" in answer.json()["error"]
+    assert (await press(page, token)).status_code == 200
+    assert repository.load(page.db, incident).acknowledged_by == "ap"
 
 
 async def test_the_page_tells_nothing_to_who_has_no_token(open_page, make_event):
