@@ -511,16 +511,18 @@ def test_a_silence_by_keyboard_alone(site, browser):
         ActionChains(browser).send_keys(*keys).perform()
 
     browser.get(f"{site.url}/sign-in?next=/silences")
-    browser.execute_script("document.querySelector('input[name=account]').focus()")
+    browser.execute_script("arguments[0].focus()", find(browser, "input[name=account]"))
     press("fox", Keys.TAB, PASSWORD, Keys.ENTER)
     wait_for(browser, lambda: browser.current_url == f"{site.url}/silences")
-    browser.execute_script("document.querySelector('#add select[name=place]').focus()")
-    press("Boys N2", Keys.TAB, "Vap", Keys.TAB, Keys.TAB, "2", Keys.TAB)
+    place = find(browser, "#add select[name=place]")
+    browser.execute_script("arguments[0].focus()", place)
+    down = Keys.ARROW_DOWN  # Boys N2, vaping, from now on, for two hours
+    press(down, Keys.TAB, down, Keys.TAB, Keys.TAB, down, Keys.TAB)
     press("Ethan paints", Keys.ENTER)
     wait_for(browser, lambda: "Is this a name? Ethan" in find(browser, "[role=alert]").text)
     assert fits(browser)
     shoot(browser, "silence-asked")
-    browser.execute_script("document.querySelector('#add input[name=reason]').focus()")
+    browser.execute_script("arguments[0].focus()", find(browser, "#add input[name=reason]"))
     press(Keys.END, Keys.HOME, *[Keys.DELETE] * 6, Keys.ENTER)
     wait_for(browser, lambda: "2 h to go" in find(browser, "#list").text)
     assert "Boys N2, vaping likely" in find(browser, "#list").text
