@@ -101,8 +101,9 @@ def test_air_of_a_day_is_the_same_in_panel_and_page(url, school, embedded):
             day_means(embedded, sensors, school.end)["pm25"], rel=1e-6
         )
         bound = most_air_changes(records, room)
-        assert bound is not None
-        assert changes[room] == pytest.approx(bound[0], rel=1e-4)
+        shown = changes.get(room)
+        assert (shown, bound) == (None, None) or shown == pytest.approx(bound[0], rel=1e-4)
+    assert len([rate for rate in changes.values() if rate]) >= 3
 
 
 async def test_history_of_a_room(page, school):
