@@ -118,6 +118,7 @@ class WebConfig(_Section):
     host: str = "127.0.0.1"
     port: Port = 8420
     public_url: Annotated[str, Field(pattern=r"^(https?://[^\s/]+(/[^\s]*)?)?$")] = ""
+    grafana_url: Annotated[str, Field(pattern=r"^(https?://[^\s/]+(/[^\s]*)?)?$")] = ""
 
 
 class RoomConfig(_Section):

@@ -59,6 +59,7 @@ def staff_page(
             secure_cookie=config.web.public_url.startswith("https://"),
             hosts=page_hosts(config),
             school=config.site,
+            grafana_url=config.web.grafana_url.rstrip("/"),
             clock=clock,
             cap_sender=config.outbound.cap.sender,
             cap_token=cap_token(config),

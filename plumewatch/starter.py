@@ -23,6 +23,7 @@ client_id = "plumewatch"               # names the persistent session; one servi
 host = "127.0.0.1"                     # loopback; other machines reach it only if you change this
 port = 8420
 # public_url = "https://plumewatch.example.org"  # what links in notices start with
+# grafana_url = "https://grafana.example.org"    # links from rooms and incidents to their dashboard
 # To acknowledge and give feedback, staff sign in. Set passwords with: plumewatch staff password ID
 
 [ingest]

@@ -121,6 +121,7 @@ def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jin
         noted_words=_NOTED_WORDS,
         causes=FALSE_CAUSES,
         max_note=MAX_NOTE,
+        grafana_url=settings.grafana_url,
         **shared,
     )
     return made

@@ -137,6 +137,8 @@ class StaffPageSettings:
     hosts : tuple of str
         Host names under which the page answers; others are refused, so that a foreign page
         cannot reach it through a name of its own.
+    grafana_url : str
+        Where the Grafana with our dashboards is, without a trailing slash; empty for no links.
     school : str
         Name in the head of the page.
     session_s : float
@@ -166,6 +168,7 @@ class StaffPageSettings:
     hasher: Hasher = field(default_factory=Hasher)
     secure_cookie: bool = False
     hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
+    grafana_url: str = ""
     school: str = "Plumewatch"
     session_s: float = 12 * 3600.0
     cap_sender: str = "plumewatch"

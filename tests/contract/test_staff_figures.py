@@ -12,7 +12,7 @@ from alerts.web.app import create_app
 from alerts.web.figures import figures
 from alerts.web.settings import StaffPageSettings
 from dashboards.build import built
-from dashboards.frame import DashboardSettings
+from dashboards.frame import DashboardSettings, room_dashboard
 from reports import kpis
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support import grafana
@@ -37,6 +37,7 @@ def page(school, embedded):
             engine=AlertEngine(school.registry, school.policy),
             series=embedded,
             clock=lambda: school.end + 1,
+            grafana_url="https://grafana.example",
         )
     )
     return httpx.AsyncClient(
@@ -123,6 +124,17 @@ async def test_history_of_a_room(page, school):
             assert line["times"] == sorted(line["times"])
     assert body["marks"]
     assert len(week["charts"][0]["lines"][0]["times"]) < len(body["charts"][0]["lines"][0]["times"])
+
+
+async def test_rooms_and_incidents_lead_to_their_dashboard(page, embedded, school):
+    leads_to = f'href="https://grafana.example{room_dashboard("main-1-boys")}'
+    (row, *_) = (r for r in figures_of(embedded, school).incidents if r.room_id == "main-1-boys")
+    async with page:
+        for path in ("/rooms/main-1-boys", "/rooms/main-1-boys/history"):
+            assert f'{leads_to}"' in (await page.get(path)).text
+        html = (await page.get(f"/incidents/{row.id}")).text
+    start, end = re.search(rf"{re.escape(leads_to)}&amp;from=(\d+)&amp;to=(\d+)", html).groups()
+    assert int(start) < 1000 * row.opened_at < int(end)
 
 
 async def test_air_page(page):
