@@ -144,7 +144,8 @@ def decide(
 def _over_budget(tx: sqlite3.Connection, person: str, at: float, pace: Pace) -> Held | None:
     rows = tx.execute(
         "SELECT min(created_at) AS at FROM outbox WHERE person = ? AND created_at > ?"
-        " GROUP BY incident, reason ORDER BY at DESC LIMIT ?",
+        " AND status NOT IN ('cancelled', 'failed') GROUP BY incident, reason"
+        " ORDER BY at DESC LIMIT ?",
         (person, at - HOUR_S, pace.notices_per_hour),
     ).fetchall()
     if len(rows) < pace.notices_per_hour:
@@ -164,7 +165,8 @@ def _storm(
         return False
     rows = tx.execute(
         "SELECT DISTINCT i.room FROM outbox o JOIN incident i ON i.id = o.incident"
-        " WHERE o.person = ? AND o.created_at > ? AND o.reason GLOB 'opened*' AND i.room <> ?",
+        " WHERE o.person = ? AND o.created_at > ? AND o.reason GLOB 'opened*' AND i.room <> ?"
+        " AND o.status NOT IN ('cancelled', 'failed')",
         (person, at - STORM_S, room.id),
     )
     others = [place(row["room"]) for row in rows]

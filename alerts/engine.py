@@ -59,7 +59,7 @@ from storage.registry import Room
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from alerts.audit import Finding
     from alerts.incidents import Input, Step, Verdict
@@ -322,34 +322,6 @@ class AlertEngine:
             else:
                 self._escalator.await_word(tx, incident, now)
         return found
-
-    def add_silence(
-        self,
-        tx: sqlite3.Connection,
-        *,
-        matchers: Sequence[str],
-        owner: str,
-        reason: str,
-        starts_at: float,
-        ends_at: float,
-        now: float,
-    ) -> Silence:
-        """Mute what matches from `starts_at` until before `ends_at`; see `alerts.silences.add`.
-
-        Raises
-        ------
-        SilenceError
-            With every fault.
-        """
-        return silences.add(
-            tx,
-            matchers=matchers,
-            owner=owner,
-            reason=reason,
-            starts_at=starts_at,
-            ends_at=ends_at,
-            now=now,
-        )
 
     def end_silence(self, tx: sqlite3.Connection, silence_id: int, by: str, now: float) -> Silence:
         """End a silence early; what it held and is still going on is told within a second.

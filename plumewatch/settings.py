@@ -179,9 +179,12 @@ def alert_policy(config: PlumewatchConfig) -> AlertPolicy:
 
 
 def pace_of(config: PlumewatchConfig) -> Pace:
-    """How fast the next people are asked."""
+    """How fast the next people are asked; what a school does not set follows what it does."""
+    usual, wait = Pace(), config.alerts.escalate_after_s
     return Pace(
-        escalate_after_s=config.alerts.escalate_after_s,
+        escalate_after_s=wait,
+        repeat_after_s=max(usual.repeat_after_s, wait),
+        gather_s=min(usual.gather_s, wait / 2),
         acknowledged_for_s=config.alerts.acknowledged_for_s,
         notices_per_hour=config.alerts.notices_per_hour,
         storm_rooms=config.alerts.storm_rooms,

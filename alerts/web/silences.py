@@ -77,7 +77,7 @@ class SilencePages(Pages):
         conditions = self._conditions(session, form)
         try:
             await self._desk.write(
-                lambda tx: self._desk.settings.engine.add_silence(
+                lambda tx: silences.add(
                     tx,
                     matchers=[str(condition) for condition in conditions],
                     owner=session.person,

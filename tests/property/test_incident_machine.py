@@ -150,7 +150,7 @@ class IncidentMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([60.0, 900.0]), later=st.sampled_from([0.0, 100.0]))
     def silence(self, seconds, later):
         with sqlite.transaction(self.db) as tx:
-            self.engine.add_silence(
+            silences.add(
                 tx,
                 matchers=['room="a"'],
                 owner="Lee",

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from alerts import silences
 from alerts.duty.roster import Receiver, Roster
 from alerts.incidents import Verdict
 from alerts.pace import Pace
@@ -231,7 +232,7 @@ def silence(school, t, seconds, *matchers, begin=None):
     starts = t if begin is None else begin
     school.at(
         t,
-        lambda tx, now: school.engine.add_silence(
+        lambda tx, now: silences.add(
             tx,
             matchers=matchers or ('room="n2-boys"',),
             owner="lee",

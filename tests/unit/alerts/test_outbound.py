@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from alerts import guarded_http
+from alerts import guarded_http, silences
 from alerts.engine import AlertEngine
 from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
 from alerts.incidents import Verdict
@@ -103,7 +103,7 @@ def test_a_room_is_clear_open_taken_and_clear_again(engine, db, registry, make_e
 
 def test_states_name_no_person_and_what_is_silenced_stays_inside(engine, db, registry, make_event):
     with sqlite.transaction(db) as tx:
-        engine.add_silence(
+        silences.add(
             tx,
             matchers=['room="n2-boys"'],
             owner="ap",

@@ -4,6 +4,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from alerts import silences
 from alerts.access import action_tokens
 from alerts.access.action_tokens import Action
 from alerts.policy import AlertPolicy, StaffMember
@@ -70,7 +71,7 @@ async def test_hostile_names_are_text_on_every_page(page, make_event):
     incident = page.incident(lambda at: make_event(at, detail=EVIL))
     with sqlite.transaction(page.db) as tx:
         page.engine.acknowledge(tx, incident, EVIL, NOW, channel=EVIL)
-        page.engine.add_silence(
+        silences.add(
             tx,
             matchers=['room="r1"'],
             owner=EVIL,

@@ -220,7 +220,7 @@ async def test_silences_are_guarded(open_page):
 async def test_text_in_a_silence_stays_text(open_page):
     page = open_page()
     with sqlite.transaction(page.db) as tx:
-        page.engine.add_silence(
+        silences.add(
             tx,
             matchers=[f'room="{NASTY}"'],
             owner=NASTY,
