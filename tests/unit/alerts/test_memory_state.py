@@ -33,7 +33,15 @@ def decide(engine, connection, *events, now=1000.0):
 def everything(connection):
     return {
         table: sorted(tuple(row) for row in connection.execute(f"SELECT * FROM {table}"))  # noqa: S608
-        for table in ("incident", "alert_event", "incident_history", "outbox", "incident_number")
+        for table in (
+            "incident",
+            "alert_event",
+            "incident_history",
+            "outbox",
+            "escalation_step",
+            "held_notice",
+            "incident_number",
+        )
     }
 
 
@@ -126,4 +134,32 @@ def test_a_state_that_cannot_be_read_is_begun_anew(engine, make_event):
     closed.close()
     memory = copy_state(closed)
     assert len(decide(engine, memory, make_event())) == 1
+    memory.close()
+
+
+def test_steps_taken_in_memory_are_taken(disk, engine, make_event):
+    """The next were asked from memory; on the disk the chain goes on behind them."""
+    (alert,) = decide(engine, disk, make_event())
+    memory = copy_state(disk)
+    with sqlite.transaction(memory) as tx:
+        engine.on_time(tx, 2000.0)
+    assert carry(memory, disk) == 0
+    assert everything(disk) == everything(memory)
+    reasons = disk.execute("SELECT reason FROM outbox WHERE incident = ?", (alert.incident,))
+    assert "opened:2" in {row["reason"] for row in reasons}
+    assert engine.audit(disk, 2000.0) == engine.audit(memory, 2000.0)
+    memory.close()
+
+
+def test_an_answer_on_the_disk_outlives_steps_in_memory(disk, engine, make_event):
+    (alert,) = decide(engine, disk, make_event())
+    memory = copy_state(disk)
+    with sqlite.transaction(memory) as tx:
+        engine.on_time(tx, 2000.0)
+    with sqlite.transaction(disk) as tx:
+        engine.acknowledge(tx, alert.incident, "ap", 2001.0)
+    assert carry(memory, disk) > 0
+    waits = "SELECT action FROM escalation_step WHERE done_at IS NULL ORDER BY seq"
+    assert [row["action"] for row in disk.execute(waits)] == ["remind", "reopen"]
+    assert repository.load(disk, alert.incident).acknowledged_by == "ap"
     memory.close()
