@@ -82,29 +82,40 @@ def _said(figure: Figure) -> tuple[str, str]:
     """Figure and what it rests on, in words."""
     values = figure.values
     if "median" in values:
-        rest = [f"p90 {seconds(values['p90'])}", f"mean {seconds(values['mean'])}"]
-        rest.append(f"n = {values['n']:.0f}")
-        if "unacknowledged" in values:
-            rest.append(f"{values['unacknowledged']:.0f} never")
-            rest.append(f"median with those {seconds(values['median_all'])}")
-        return f"{seconds(values['median'])}", "median; " + ", ".join(rest)
+        return seconds(values["median"]), _times_said(values)
     value = _number(values["value"], figure.unit)
     if "dispersion" in values:
-        if values["value"] is None:
-            return value, "no days on one side"
-        return f"× {value}", (
-            f"95 % interval {values['low']:.2f} to {values['high']:.2f}; before"
-            f" {_number(values['before'], '')} a day on {values['before_days']:.0f} days, after"
-            f" {_number(values['after'], '')} on {values['after_days']:.0f}"
-        )
-    if "low" in values and values["low"] is not None and values["high"] is not None:
-        return value, (
-            f"{values['part']:,.0f} of {values['of']:,.0f}; 95 % interval"
-            f" {100 * values['low']:.0f} to {100 * values['high']:.0f} %"
-        )
-    if "of" in values:
-        return value, f"{_number(values['part'], '')} / {_number(values['of'], '')}"
-    return value, ""
+        return f"× {value}", _change_said(values)
+    if "of" not in values:
+        return value, ""
+    rest = f"{_number(values['part'], '')} of {_number(values['of'], '')}"
+    if not values["of"]:
+        rest = "nothing to set it against"
+    elif figure.unit != "share":
+        rest = rest.replace(" of ", " / ")
+    elif values.get("low") is not None and values.get("high") is not None:
+        low, high = (100 * (values[key] or 0.0) for key in ("low", "high"))
+        rest += f"; 95 % interval {low:.0f} to {high:.0f} %"
+    return value, rest
+
+
+def _times_said(values: dict[str, float | None]) -> str:
+    rest = [f"p90 {seconds(values['p90'])}", f"mean {seconds(values['mean'])}"]
+    rest.append(f"n = {values['n']:.0f}")
+    if "unacknowledged" in values:
+        rest.append(f"{values['unacknowledged']:.0f} never")
+        rest.append(f"median with those {seconds(values['median_all'])}")
+    return "median; " + ", ".join(rest)
+
+
+def _change_said(values: dict[str, float | None]) -> str:
+    if values["value"] is None:
+        return "nothing to compare on one side"
+    return (
+        f"95 % interval {values['low']:.2f} to {values['high']:.2f}; before"
+        f" {_number(values['before'], '')} a day on {values['before_days']:.0f} days, after"
+        f" {_number(values['after'], '')} on {values['after_days']:.0f}"
+    )
 
 
 def _head(facts: Facts, name: str, title: str) -> dict[str, Any]:
