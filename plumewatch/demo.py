@@ -64,6 +64,7 @@ _STAFF: Final = {
     "monitor-north": ("Hall monitor, North", "staff"),
     "monitor-gym": ("Hall monitor, Gym", "staff"),
     "custodian": ("Custodian", "facilities"),
+    "analyst": ("Analyst", "analyst"),
 }
 _WHO_HEARS: Final[dict[str, Any]] = {
     "routing": {

@@ -168,7 +168,7 @@ def _incidents(facts: Facts) -> dict[str, list[Any]]:
         )
     }
     for name, (channel, _) in _PEAKS.items():
-        found[name] = [row.peaks.get(channel) for row in rows]
+        found[name] = [_rounded(row.peaks.get(channel)) for row in rows]
     for name, (key, _) in _MOMENTS.items():
         moments = [getattr(row, key) for row in rows]
         found[f"{name}_utc"] = moments

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import secrets
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Job", "Order", "ReportJobs", "TooManyJobsError"]
 
+_LOG: Final = logging.getLogger(__name__)
 KEPT_S: Final = 3600.0
 _AT_ONCE: Final = 2
 _MOST: Final = 40
@@ -119,10 +121,16 @@ class ReportJobs:
         self._jobs: dict[str, Job] = {}
 
     def open(self) -> None:
-        """Make the folder, or empty it; nobody else of this machine may look in."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for path in self._folder.iterdir():
-            path.unlink()
+        """Make the folder, or empty it; nobody else of this machine may look in.
+
+        Where the disk refuses, the page is there all the same, and reports fail.
+        """
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for path in self._folder.iterdir():
+                path.unlink()
+        except OSError as error:
+            _LOG.warning("%s: %s", self._folder, error.strerror)
 
     async def close(self) -> None:
         """Stop what is being made."""
@@ -168,6 +176,18 @@ class ReportJobs:
             del self._jobs[job.id]
 
     async def _make(self, job: Job, order: bytes) -> None:
+        try:
+            async with asyncio.timeout(_LONGEST_S):
+                await self._follow(job, order)
+        except TimeoutError:
+            job.error = "It took longer than a quarter of an hour."
+        except OSError as error:
+            job.error = f"It could not be begun: {error.strerror}."
+        finally:
+            job.state = "ready" if not job.error and job.path.exists() else "failed"
+            job.error = job.error or ("" if job.state == "ready" else "It could not be made.")
+
+    async def _follow(self, job: Job, order: bytes) -> None:
         process = await asyncio.create_subprocess_exec(
             *self._command,
             stdin=asyncio.subprocess.PIPE,
@@ -175,25 +195,15 @@ class ReportJobs:
             stderr=asyncio.subprocess.DEVNULL,
         )
         try:
-            async with asyncio.timeout(_LONGEST_S):
-                await self._follow(job, process, order)
-        except TimeoutError:
-            job.error = "It took longer than a quarter of an hour."
+            if process.stdin is not None and process.stdout is not None:
+                process.stdin.write(order)
+                process.stdin.close()
+                async for line in process.stdout:
+                    said = json.loads(line)
+                    job.done, job.of = said.get("done", job.done), said.get("of", job.of)
+                    job.error = said.get("error", job.error)
+                await process.wait()
         finally:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
-            job.state = "ready" if not job.error and job.path.exists() else "failed"
-            job.error = job.error or ("" if job.state == "ready" else "It could not be made.")
-
-    @staticmethod
-    async def _follow(job: Job, process: asyncio.subprocess.Process, order: bytes) -> None:
-        if process.stdin is None or process.stdout is None:
-            return
-        process.stdin.write(order)
-        process.stdin.close()
-        async for line in process.stdout:
-            said = json.loads(line)
-            job.done, job.of = said.get("done", job.done), said.get("of", job.of)
-            job.error = said.get("error", job.error)
-        await process.wait()

@@ -114,6 +114,17 @@ async def test_what_went_wrong_is_said(open_page):
     assert 'href="/reports/' not in found
 
 
+async def test_where_the_disk_or_the_program_refuses(open_page, tmp_path):
+    page = open_page()
+    (tmp_path / "file").write_text("in the way")
+    for folder, program in ((tmp_path / "file", sys.executable), (tmp_path / "x", "/nowhere")):
+        page.jobs._folder, page.jobs._command = folder, (program, "-c", MAKES)
+        page.jobs.open()
+        await page.sign_in("an")
+        assert (await ask(page)).status_code == 303
+        assert "could not be" in await made(page)
+
+
 async def test_a_third_one_waits_and_the_end_stops_all(open_page):
     page = open_page(WAITS)
     await page.sign_in("an")
