@@ -1,0 +1,131 @@
+"""What the engine stores is what reports read: an incident through alerting on a fake clock."""
+
+from datetime import UTC
+
+import pytest
+
+from alerts.duty.roster import Receiver, Roster
+from alerts.incidents import Verdict
+from alerts.pace import Pace
+from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember, channel_of
+from alerts.secrets import Secret
+from detection.events import ChannelEvidence, Event, EventKind, EventPhase
+from reports import read
+from reports.kpis import chosen, kpis
+from storage.registry import Registry, Room, Sensor
+from tests.support.timeline import Timeline
+
+REGISTRY = Registry.of(
+    [Room("n2", "Boys N2", "2", "North", "Lincoln High")], [Sensor("s1", "n2", "sen55")]
+)
+STAFF = tuple(
+    StaffMember(name, name, role, (Secret(f"ntfy://127.0.0.1:9/{name}"),))
+    for name, role in (("lee", "staff"), ("fox", "admin"))
+)
+ROSTER = Roster(
+    BUILT_IN_ROUTES,
+    {
+        "staff": Receiver("staff", ("lee",), catch_all=("fox",)),
+        "facilities": Receiver("facilities"),
+    },
+)
+
+
+@pytest.fixture
+def school():
+    pace = Pace(escalate_after_s=60, repeat_after_s=300, rounds=1)
+    return Timeline(REGISTRY, AlertPolicy(staff=STAFF, roster=ROSTER, pace=pace))
+
+
+def vape(school, t, name="e1"):
+    at = school.start + t
+    event = Event(
+        sensor="s1",
+        kind=EventKind.VAPE,
+        phase=EventPhase.ALERTED,
+        onset=at - 6.0,
+        alerted=at,
+        peak_time=at,
+        end=None,
+        confidence=0.9,
+        probabilities={"vape": 0.9, "spray": 0.1},
+        evidence={"pm25": ChannelEvidence(4.0, 176.0, 6.0, None)},
+        model_version="m1",
+        time=at,
+        id=name,
+    )
+    school.push(t, event)
+
+
+def rows(school):
+    start, end = school.start - 1, school.start + 1e6
+    roles = {member.id: member.role for member in STAFF}
+    return (
+        read.incidents(school.db, REGISTRY, start, end),
+        read.notices(school.db, roles, start, end),
+    )
+
+
+def figures(school):
+    return kpis(chosen(*rows(school), (), None, UTC), (), school.start + school.now)
+
+
+def test_answered_in_the_second_ring(school):
+    vape(school, 0)
+    school.ack(90, "fox")
+    school.at(
+        200, lambda tx, now: school.engine.feedback(tx, school.id(1), "fox", Verdict.CONFIRMED, now)
+    )
+    school.run(220)
+    (row,), notices = rows(school)
+    assert (row.room, row.building, row.location) == ("Boys N2", "North", "restroom")
+    assert row.opened_at - row.first_evidence_at == 6.0
+    assert row.notified_at == school.start
+    assert row.acknowledged_at == school.start + 90
+    assert row.responder == "fox"
+    assert row.level == 2
+    assert row.chain_end_at > row.acknowledged_at
+    assert row.verdict == "confirmed"
+    assert row.peaks == {"pm25": 180.0}
+    opened = [(n.person, n.role, n.delivered_at - school.start) for n in notices][:2]
+    assert opened == [("lee", "staff", 0.0), ("fox", "admin", 60.0)]
+    found = figures(school)
+    assert found.response.acknowledge.acknowledged.mean_s == 90.0
+    assert (found.response.escalated.part, found.response.missed.part) == (1, 0)
+
+
+def test_answered_in_the_first_ring_is_not_escalated(school):
+    vape(school, 0)
+    school.ack(20, "lee")
+    school.run(200)
+    (row,), _ = rows(school)
+    assert row.level == 1
+    assert figures(school).response.escalated.part == 0
+
+
+def test_nobody_answers(school):
+    vape(school, 0)
+    school.run(900)
+    (row,), _ = rows(school)
+    assert row.acknowledged_at is None
+    assert row.level == 2
+    found = figures(school).response
+    assert (found.acknowledge.notified, found.acknowledge.unacknowledged) == (1, 1)
+    assert (found.missed.part, found.missed.whole) == (1, 1)
+
+
+def test_what_was_not_delivered_is_no_delivery(school):
+    school.down |= {channel_of(member.targets[0]) for member in STAFF}
+    vape(school, 0)
+    school.run(120)
+    (row,), notices = rows(school)
+    assert row.notified_at is None
+    assert [n.delivered_at for n in notices] == [None] * len(notices) != []
+    assert figures(school).load.undelivered == len(notices)
+
+
+def test_outside_of_the_window_is_nothing(school):
+    vape(school, 0)
+    school.run(1)
+    assert read.incidents(school.db, REGISTRY, 0.0, school.start) == []
+    assert read.notices(school.db, {}, 0.0, school.start) == []
