@@ -22,7 +22,8 @@ from tests.support.oracle import assert_all_stored, quiet_reading, reaches
 from tests.support.service import Publisher, eventually
 
 LONG = bool(os.environ.get("FAULT_LONG"))
-A_DAY = 50 * 86_400 // 5
+FLEET, EVERY_S = 50, 5
+A_DAY = FLEET * 86_400 // EVERY_S
 QUEUED = A_DAY if LONG else 10_000
 WITHIN_S = 120.0
 SENSOR = {"username": "n2-boys-1", "password": "of-the-sensor"}
@@ -61,12 +62,13 @@ def metrics(service):
 
 
 def queue(publisher, first, count):
-    """Readings of one sensor, each with a moment of its own in the past minutes."""
-    base = time.time() - 300
+    """Readings of the fleet up to now, in the order in which it takes them."""
+    began = time.time() - QUEUED / FLEET * EVERY_S
     for start in range(first, first + count, 10_000):  # a client has 65,535 numbers for messages
         end = min(start + 10_000, first + count)
         publisher.send_readings(
-            quiet_reading("n2-boys-1", k, base + k * 1e-4) for k in range(start, end)
+            quiet_reading(f"fleet-{k % FLEET}", k, began + k // FLEET * EVERY_S)
+            for k in range(start, end)
         )
         publisher.settle(WITHIN_S)
 
