@@ -248,11 +248,11 @@ class OutboxPump:
         room = self._settings.max_in_flight - self._in_flight.total()
         if room <= 0 or self.held:
             return 1.0 if self.held else self._settings.idle_s
-        real = self._clock is time.time
-        if real and self._steps.look(self._clock(), time.monotonic()):
+        now = self._clock()  # once: it may be set between two looks
+        if self._clock is time.time and self._steps.look(now, time.monotonic()):
             return _AFTER_STEP_S
         try:
-            rows, deadline = await self._in_thread(self._lease, room)
+            rows, deadline = await self._in_thread(self._lease, room, now)
         except sqlite3.OperationalError as error:
             if not self._trouble:
                 _LOG.warning("outbox cannot be read, retrying each second: %s", error)
@@ -261,7 +261,6 @@ class OutboxPump:
         if self._trouble:
             _LOG.warning("outbox can be read again")
             self._trouble = False
-        now = self._clock()
         for row in rows:
             self._in_flight[row.channel] += 1
             self._expiry[row.id] = time.monotonic() + row.expires_at - now
@@ -356,10 +355,9 @@ class OutboxPump:
         with sqlite.transaction(self._db) as tx:
             outbox_rows.release_leases(tx, self._owner, self._clock())
 
-    def _lease(self, room: int) -> tuple[list[OutboxRow], float | None]:
+    def _lease(self, room: int, now: float) -> tuple[list[OutboxRow], float | None]:
         full = (name for name, n in self._in_flight.items() if n >= self._settings.per_channel)
         busy = self._notifier.busy_channels().union(full)
-        now = self._clock()
         deadline = outbox_rows.next_outbox_deadline(self._db, busy)
         if deadline is None or deadline > now:
             return [], deadline

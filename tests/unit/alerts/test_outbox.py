@@ -230,6 +230,29 @@ async def test_expired_and_vanished_targets_end(run, database, registry, policy,
     assert bench.query("SELECT DISTINCT status FROM outbox") == [("failed",)]
 
 
+class SetAhead(RecordingNotifier):
+    """By the time it is asked what is busy, the machine's clock has been set ahead by a day."""
+
+    bench = None
+
+    def busy_channels(self):
+        if self.bench is not None:
+            self.bench.now += 86_400.0
+            self.bench = None
+        return super().busy_channels()
+
+
+async def test_a_clock_set_while_a_notice_is_taken_up_makes_it_no_older(run, make_event):
+    notifier = SetAhead()
+    bench = run(notifier)
+    with sqlite.transaction(bench.db) as tx:
+        bench.engine.on_events(tx, [make_event()], bench.now)
+    notifier.bench = bench
+    bench.wake.set()
+    await bench.until(lambda: bench.outcomes)
+    assert [o.error for o in bench.outcomes] == [None]
+
+
 async def test_urgent_goes_first(run, policy, make_event):
     notifier = RecordingNotifier()
     settings = replace(FAST, max_in_flight=1)
