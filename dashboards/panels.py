@@ -7,7 +7,7 @@ no state is told by colour alone. Every panel says what it shows, and what it me
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from grafana_foundation_sdk.builders import bargauge, stat, table, timeseries
 from grafana_foundation_sdk.builders.common import (
@@ -133,6 +133,24 @@ def _bands(steps: Sequence[tuple[float, str]], first: str) -> ThresholdsConfig:
     )
 
 
+_P = TypeVar("_P", timeseries.Panel, stat.Panel, bargauge.Panel, table.Panel)
+
+
+def _begun(
+    panel: _P,
+    words: tuple[str, str, str],
+    queries: Sequence[InfluxQl],
+    width: int,
+    height: int,
+) -> _P:
+    """Set what every panel has; words are its title, what it shows, and what empty means."""
+    title, about, empty = words
+    panel.title(title).description(about).no_value(empty)
+    panel.datasource(DATA_SOURCE).targets(_asked(queries))
+    panel.span(width).height(height)
+    return panel
+
+
 def _asked(queries: Sequence[InfluxQl]) -> list[Any]:
     for ref, query in zip("ABCDEFGH", queries, strict=False):
         query.ref = ref
@@ -176,15 +194,8 @@ def chart(
         Of 24 columns; in units of the grid.
     """
     panel = (
-        timeseries.Panel()
-        .title(title)
-        .description(about)
-        .datasource(DATA_SOURCE)
-        .targets(_asked(queries))
+        _begun(timeseries.Panel(), (title, about, empty), queries, width, height)
         .unit(unit)
-        .no_value(empty)
-        .span(width)
-        .height(height)
         .color_scheme(FieldColor().mode(_COLOURS))
         .line_width(2)
         .span_nulls(3_600_000)
@@ -243,15 +254,8 @@ def figure(
 ) -> stat.Panel:
     """One number, large; with bands its ground is coloured from their values on."""
     panel = (
-        stat.Panel()
-        .title(title)
-        .description(about)
-        .datasource(DATA_SOURCE)
-        .targets(_asked(queries))
+        _begun(stat.Panel(), (title, about, empty), queries, width, height)
         .unit(unit)
-        .no_value(empty)
-        .span(width)
-        .height(height)
         .color_mode(common.BigValueColorMode.BACKGROUND if bands else common.BigValueColorMode.NONE)
         .graph_mode(common.BigValueGraphMode.NONE)
         .text_mode(common.BigValueTextMode.VALUE)
@@ -280,15 +284,8 @@ def bars(
 ) -> bargauge.Panel:
     """One bar for each line of the answer, or with `values` for each of its rows."""
     panel = (
-        bargauge.Panel()
-        .title(title)
-        .description(about)
-        .datasource(DATA_SOURCE)
-        .targets(_asked(queries))
+        _begun(bargauge.Panel(), (title, about, empty), queries, width, height)
         .unit(unit)
-        .no_value(empty)
-        .span(width)
-        .height(height)
         .orientation(common.VizOrientation.HORIZONTAL)
         .display_mode(common.BarGaugeDisplayMode.BASIC)
         .thresholds(_bands(bands, BLUE))
@@ -313,15 +310,8 @@ def grid(
 ) -> table.Panel:
     """Rows and columns; a cell without a value is empty, `empty` is for a table without rows."""
     return (
-        table.Panel()
-        .title(title)
-        .description(about)
-        .datasource(DATA_SOURCE)
-        .targets(_asked(queries))
-        .no_value(empty)
+        _begun(table.Panel(), (title, about, empty), queries, width, height)
         .override_by_regexp(".*", [DynamicConfigValue("noValue", "")])
-        .span(width)
-        .height(height)
         .min_width(narrowest)
         .thresholds(_bands((), "transparent"))
         .show_header(True)

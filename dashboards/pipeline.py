@@ -9,7 +9,7 @@ from dashboards.panels import ORANGE, VERMILLION, Words, chart, figure, grid, on
 from dashboards.queries import PIPELINE, InfluxQl
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from grafana_foundation_sdk.builders.dashboard import Dashboard
 
@@ -32,8 +32,8 @@ def build(settings: DashboardSettings) -> Dashboard:
         _newest("Detector behind", "detector_lag_s", "s", [(10, ORANGE), (60, VERMILLION)]),
         _newest("Series behind", "series_lag", "none", [(10_000, ORANGE)]),
         _newest("Notices waiting", "outbox", "none", [(10, ORANGE)]),
-        _newest("Dead letters kept", "dead_letters", "none", ()),
-        _newest("Sensors alive", "sensors_alive", "none", ()),
+        _newest("Dead letters kept", "dead_letters", "none"),
+        _newest("Sensors alive", "sensors_alive", "none"),
     ]
     flow = [
         _rates(
@@ -128,14 +128,14 @@ def build(settings: DashboardSettings) -> Dashboard:
     )
 
 
-def _newest(title: str, field: str, unit: str, bands: object) -> object:
+def _newest(title: str, field: str, unit: str, bands: Sequence[tuple[float, str]] = ()) -> object:
     return figure(
         title,
         "As last written, every minute.",
         InfluxQl(f'SELECT last("{field}") FROM {PIPELINE} WHERE time > now() - 10m'),
         unit=unit,
         decimals=0,
-        bands=bands,  # type: ignore[arg-type]
+        bands=bands,
         empty="no word for 10 minutes",
     )
 

@@ -23,6 +23,8 @@ from dashboards.panels import (
 from dashboards.queries import AVERAGES, EVENT, HEALTH, IN_TIME, PLACE, READINGS, InfluxQl
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from grafana_foundation_sdk.builders.dashboard import Dashboard
 
     from dashboards.frame import DashboardSettings
@@ -33,9 +35,22 @@ __all__ = ["build"]
 def build(settings: DashboardSettings) -> Dashboard:
     """Make the dashboard."""
     numbers = [
-        _number("Alive", "online", "Registered sensors that are alive.", ()),
-        _number("Faulty", "faulty", "Sensors with a fault that stands.", [(1, ORANGE)]),
-        _number("Tampered with", "tamper", "Sensors with tampering that stands.", [(1, ORANGE)]),
+        _number("Alive", "Registered sensors that are alive.", "online", 'sum("online")'),
+        _number(
+            "Faulty",
+            "Sensors with a fault that stands.",
+            "faults",
+            'count("faults")',
+            ' WHERE "faults" > 0',
+            [(1, ORANGE)],
+        ),
+        _number(
+            "Tampered with",
+            "Sensors with tampering that stands.",
+            "tamper",
+            'sum("tamper")',
+            bands=[(1, ORANGE)],
+        ),
         figure(
             "Time on line",
             "Share of the time range in which sensors were alive.",
@@ -157,20 +172,20 @@ def build(settings: DashboardSettings) -> Dashboard:
     )
 
 
-def _number(title: str, name: str, about: str, bands: object) -> object:
-    field = {"faulty": "faults"}.get(name, name)
-    which = f'last("{field}")'
-    outer = f' WHERE "{name}" > 0' if name == "faulty" else ""
-    what = f'count("{name}")' if name == "faulty" else f'sum("{name}")'
-    return figure(
-        title,
-        about,
-        InfluxQl(
-            f'SELECT {what} FROM (SELECT {which} AS "{name}" FROM {HEALTH}'
-            f' WHERE time > now() - 1d AND {PLACE} GROUP BY "sensor"){outer}'
-        ),
-        bands=bands,  # type: ignore[arg-type]
+def _number(
+    title: str,
+    about: str,
+    field: str,
+    what: str,
+    where: str = "",
+    bands: Sequence[tuple[float, str]] = (),
+) -> object:
+    """One number over the newest word of every sensor."""
+    newest = (
+        f'SELECT last("{field}") AS "{field}" FROM {HEALTH}'
+        f' WHERE time > now() - 1d AND {PLACE} GROUP BY "sensor"'
     )
+    return figure(title, about, InfluxQl(f"SELECT {what} FROM ({newest}){where}"), bands=bands)
 
 
 def _table() -> object:

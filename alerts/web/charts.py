@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import JSONResponse
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from alerts.web.desk import Desk
 
-__all__ = ["series"]
+__all__ = ["marked", "series"]
 
 _MAX_POINTS: Final = 1500
 _CHARTS: Final = (
@@ -56,6 +56,23 @@ async def series(
                 label = QUANTITIES[key].label if key != "rh" else title
                 charts.append({"title": label, "unit": unit, "lines": lines})
                 break
+    return await marked(desk, room, start, end, charts)
+
+
+async def marked(
+    desk: Desk, room: str, start: float, end: float, charts: list[dict[str, Any]]
+) -> JSONResponse:
+    """Return charts of a room with its events as marks.
+
+    Parameters
+    ----------
+    desk : Desk
+    room : str
+    start, end : float
+        Unix seconds.
+    charts : list of dict
+        Each with ``title``, ``unit``, and ``lines`` of ``sensor``, ``times``, ``values``.
+    """
     marks = await desk.threads.run(
         lambda: reading.room_events(desk.settings.database, room, start, end)
     )

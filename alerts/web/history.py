@@ -6,11 +6,10 @@ import math
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from alerts.notice import KIND_WORDS
-from alerts.web import reading
+from alerts.web.charts import marked
 from alerts.web.desk import Pages
 from detection.quantities import QUANTITIES
 from storage.timeseries.records import CLASSES
@@ -90,15 +89,7 @@ class HistoryPages(Pages):
         end = desk.settings.clock()
         start = end - SPANS[span]
         charts = await desk.threads.run(self._charts, room.id, start, end, _INTERVALS[span])
-        marks = await desk.threads.run(
-            lambda: reading.room_events(desk.settings.database, room.id, start, end)
-        )
-        for mark in marks:
-            mark["words"] = KIND_WORDS.get(mark["kind"], mark["kind"])
-        zone = desk.settings.engine.policy.zone
-        return JSONResponse(
-            {"start": start, "end": end, "zone": zone, "charts": charts, "marks": marks}
-        )
+        return await marked(desk, room.id, start, end, charts)
 
     def _charts(self, room: str, start: float, end: float, every_s: float) -> list[dict[str, Any]]:
         series = self._desk.settings.series
