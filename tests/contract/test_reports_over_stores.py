@@ -1,0 +1,48 @@
+"""The same report, whether readings and health of sensors are embedded or in an InfluxDB."""
+
+import io
+from datetime import date
+
+import polars as pl
+import pytest
+
+from plumewatch.config import load
+from plumewatch.report_command import ReportOptions, run_report
+from plumewatch.storage_command import run_setup
+from plumewatch.timeseries_settings import opened_series
+from storage.timeseries.sqlite import SqliteSeries
+from tests.support.influx import Influxd, influxql
+from tests.support.school_year import config_text, fill_health, fill_state, moment
+
+FIRST, DAYS, ROOMS = date(2026, 10, 26), 10, 3
+NOW = moment(FIRST) + 30 * 86_400
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    data = folder / "plumewatch-data"
+    data.mkdir()
+    fill_state(data / "state.db", FIRST, DAYS, ROOMS)
+    fill_health(data / "series.db", FIRST, DAYS, ROOMS, every_s=7200.0)
+    (folder / "sqlite.toml").write_text(config_text(ROOMS))
+    with Influxd(tmp_path_factory.mktemp("influxd")) as server:
+        influxql(server.url, 'CREATE DATABASE "plumewatch"')
+        path = folder / "influx.toml"
+        path.write_text(config_text(ROOMS, more=f'[timeseries]\nurl = "{server.url}"'))
+        assert run_setup(path, io.StringIO(), NOW, None) == 0
+        with SqliteSeries(data / "series.db") as series, opened_series(load(path)) as influx:
+            influx.record(series.records("sensor_health", 0.0, NOW))
+        yield folder
+
+
+@pytest.mark.parametrize("name", ["sensors", "summary"])
+def test_the_store_makes_no_difference(site, name):
+    found = []
+    for store in ("sqlite", "influx"):
+        path = site / f"{name}-{store}.parquet"
+        options = ReportOptions(name, str(FIRST), "2026-11-04", "parquet", path)
+        assert run_report(site / f"{store}.toml", options, NOW) == 0
+        found.append(pl.read_parquet(path))
+    assert found[0].equals(found[1])
+    assert found[0].height >= ROOMS
