@@ -281,7 +281,7 @@ def _delivered(incident: Incident, given: Delivered, rules: Rules) -> Step:
     if incident.withdrawn_at is not None:
         effects.append(TellWithdrawn(given.at))  # it was on its way when it was taken back
         return Step(following, tuple(effects))
-    if first:
+    if first and incident.is_open:  # a digest of last night mutes nothing this morning
         lasts = cooldown_s(incident.kind, incident.repeats, rules)
         effects.append(StartCooldown(given.at + lasts, incident.severity))
     if incident.status is Status.ACKNOWLEDGED and incident.acknowledged_by != given.person:

@@ -164,7 +164,7 @@ class Teller:
     def page_held(self, tx: sqlite3.Connection, incident: Incident, at: float) -> None:
         """Tell those at once who would hear of an incident later."""
         for person, round_ in calm.release(tx, incident.id, at):
-            self.page(tx, incident, (person,), at, round_=round_)
+            self.page(tx, incident, (person,), at, round_=round_, calmly=False)
 
     def flush(self, tx: sqlite3.Connection, now: float) -> None:
         """Tell what has waited long enough, one notice a person and cause."""

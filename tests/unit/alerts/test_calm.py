@@ -122,6 +122,32 @@ def test_what_becomes_critical_while_it_waits_leaves_at_once(make_event):
     assert [(h.at, h.reason) for h in school.heard] == [(114, "opened")]
 
 
+def test_what_becomes_critical_in_a_storm_leaves_at_once_too(make_event):
+    """It waited for the end of quiet hours, and meanwhile three other rooms were told."""
+    quiet = (QuietHours(clock_hours(10, 11)),)
+    school = a_school(member("lee", quiet=quiet))
+    puff(school, make_event, 0, "s0")
+    for n in (1, 2, 3):
+        puff(school, make_event, 50 + n, f"s{n}", kind=EventKind.SMOKE)
+    school.run(130)
+    assert [(h.at, h.place) for h in school.heard] == [
+        (51, "Room 1"),
+        (52, "Room 2"),
+        (53, "Room 3"),
+        (114, "Room 0"),
+    ]
+
+
+def test_a_digest_of_what_is_over_mutes_nothing(make_event):
+    school = a_school(member("lee", quiet=(QuietHours(clock_hours(10, 11)),)))
+    for n in range(2):
+        puff(school, make_event, 300 + n, f"s{n}")
+        over(school, make_event, 330 + n, 300 + n, f"s{n}")
+    puff(school, make_event, 3620, "s0")
+    school.run(3630)
+    assert [(h.at, h.reason) for h in school.heard] == [(3600, "digest"), (3620, "opened")]
+
+
 def test_quiet_hours_hold_until_their_end_and_then_say_it_once(make_event):
     """10:00 to 11:00 of the school's clock; what is over by then is one line of a digest."""
     school = a_school(member("lee", quiet=(QuietHours(clock_hours(10, 11)),)))
