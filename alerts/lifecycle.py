@@ -119,7 +119,7 @@ def cooldown_s(kind: EventKind, repeats: int, rules: Rules) -> float:
     Examples
     --------
     >>> from alerts.incidents import Rules
-    >>> [cooldown_s(EventKind.OFFLINE, n, Rules(120, 1800, 300)) for n in (0, 1, 3)]
+    >>> [cooldown_s(EventKind.OFFLINE, n, Rules(120.0, 1800.0, 300.0)) for n in (0, 1, 3)]
     [300.0, 600.0, 2400.0]
     """
     if kind not in HEALTH:

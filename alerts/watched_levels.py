@@ -1,14 +1,14 @@
 """The levels inside the watch's detector: their budgets, the moves of people, what is shown.
 
 Names here, rows in `detection.decision_levels`. The watch says when: a move is applied once, at its
-place between the readings. A detector without levels is left as it is.
+place between the readings.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final
 
 from alerts import level_moves
 from detection.decision_levels import BUDGET
@@ -21,25 +21,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from alerts.level_moves import LevelMove
-    from detection.decision_levels import DecisionLevels
     from detection.detector import Detector
 
 __all__ = ["AlertBudgets", "WatchedLevels"]
 
 _SAVED_AT_ONCE: Final = 5000
-
-
-class _Levelled(Protocol):
-    """A detector whose decision levels can be moved."""
-
-    levels: DecisionLevels
-
-    @property
-    def names(self) -> list[str]:
-        """Names of the sensors, by row."""
-
-    def sensor_row(self, sensor: str) -> int:
-        """Row of a sensor; a new sensor gets the next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,24 +63,22 @@ class WatchedLevels:
 
     def __init__(self, budgets: AlertBudgets) -> None:
         self._budgets = budgets
-        self._detector: _Levelled | None = None
+        self._detector: Detector | None = None
         self.applied = 0
 
     def adopt(self, detector: Detector, applied: int = 0) -> None:
         """Give a new or restored detector its budgets; it holds the moves up to `applied`."""
         self.applied = applied
-        self._detector = cast("_Levelled", detector) if hasattr(detector, "levels") else None
-        if self._detector is None:
-            return
-        levels = self._detector.levels
+        self._detector = detector
+        levels = detector.levels
         levels.budget = self._budgets.default
-        for row, sensor in enumerate(self._detector.names):
+        for row, sensor in enumerate(detector.names):
             if sensor not in self._budgets.own:
                 levels.set_budget(row, self._budgets.default)
         for sensor, budget in self._budgets.own.items():
-            levels.set_budget(self._detector.sensor_row(sensor), budget)
+            levels.set_budget(detector.sensor_row(sensor), budget)
         for sensor, moved in self._budgets.moved.items():
-            levels.set_feedback(self._detector.sensor_row(sensor), moved)
+            levels.set_feedback(detector.sensor_row(sensor), moved)
 
     def apply(self, moves: Iterable[LevelMove]) -> None:
         """Apply moves that have their place; in order, each once."""

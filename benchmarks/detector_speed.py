@@ -24,6 +24,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 
 from detection.batch import ReadingBatch
+from detection.decision_levels import DecisionLevels
 from detection.detector import Detector
 from detection.episodes import EpisodeColumn
 from detection.tracking import QuietColumn, Tracker
@@ -74,7 +75,7 @@ class Stream:
 
     def busy(self) -> float:
         """Share of the sensors that are in an episode."""
-        tracker, _ = Tracker.restore(self.detector.snapshot())
+        tracker, _ = Tracker.restore(self.detector.snapshot(), 0.0)
         return float((tracker.episode[:, EpisodeColumn.PHASE] != 0).mean())
 
 
@@ -107,7 +108,10 @@ def main() -> int:
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()},"
         f" numpy {np.__version__}, one core used"
     )
+    levels = DecisionLevels(0.0)
+    levels.add()
     state = 8 * (QuietColumn.WIDTH + EpisodeColumn.WIDTH)
+    state += sum(array.nbytes for array in levels.arrays().values())
     print(f"state of a sensor: {state} bytes")
     table = prepared()
     rng = np.random.default_rng(1)

@@ -25,8 +25,9 @@ How the level follows
     are not set at once.
 Bounds
     Never more than `UPPER` above the model's level: a score as high as that always alerts. Never
-    more than `LOWER` below it; and below it at all only when a sensor has been read long enough for
-    one false alarm to have been due, fully when for two: silence must be heard to be trusted. The
+    more than `LOWER` below it; and below it at all only where the operator tolerates more than
+    `BUDGET`, or people confirmed `CONFIRMED` alerts, and when a sensor has been read long enough
+    for one false alarm to have been due, fully when for two: silence alone is not trusted. The
     model's level holds until `LEARN_S` and `LEARN_CLUSTERS` have been seen.
 Feedback
     A person's word moves the level by a part of its own within `FEEDBACK`, and settles what its
@@ -41,6 +42,7 @@ probabilities are in the room at hand, which is what feedback corrects.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import floor, isnan
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -75,6 +77,8 @@ BASE_RATE: Final = 0.2
 SHIFT: Final = (-3.0, 1.0)
 """Bounds of the correction for another share, log-odds."""
 CLUSTER_S: Final = 120.0
+CONFIRMED: Final = 3.0
+"""Alerts confirmed by people, and remembered, from which a level may go below the model's."""
 LEARN_S: Final = 3 * 86_400.0
 LEARN_CLUSTERS: Final = 20.0
 MEMORY_S: Final = 4 * 7 * 86_400.0
@@ -301,6 +305,8 @@ class DecisionLevels:
         time, dt : ndarray of float64, shape (n,)
             Event time, Unix seconds; seconds since each sensor's last reading.
         """
+        if rows.size == 1 and self._still(int(rows[0]), float(time[0]), float(dt[0])):
+            return
         self._state[rows, C.WATCHED] += np.clip(dt, 0.0, _LONGEST_STEP_S)
         hour = np.floor((time - self._state[rows, C.PHASE]) / 3600.0)
         due = hour != self._state[rows, C.HOUR]  # not known at the first reading: due
@@ -317,6 +323,15 @@ class DecisionLevels:
         rows = rows[~first]
         for part in range(0, rows.size, _TOGETHER):
             self._set(rows[part : part + _TOGETHER])
+
+    def _still(self, row: int, time: float, dt: float) -> bool:
+        """Let time be read of one sensor, unless its level is due; the same in plain numbers."""
+        state = self._state[row]
+        phase = float(state[C.PHASE])
+        if isnan(phase) or floor((time - phase) / 3600.0) != state[C.HOUR]:
+            return False
+        state[C.WATCHED] += min(max(dt, 0.0), _LONGEST_STEP_S)
+        return True
 
     def observe(
         self,
@@ -479,7 +494,8 @@ class DecisionLevels:
         tolerable[:, -1] = True
         at = _LOWEST + np.argmax(tolerable, axis=1)
         due = budget * state[:, C.WATCHED] / WEEK_S
-        lowest = -LOWER * np.clip(due - 1.0, 0.0, 1.0)
+        asked = (budget > BUDGET) | (counts[:, _VAPING].sum(axis=1) * fade >= CONFIRMED)
+        lowest = np.where(asked, -LOWER * np.clip(due - 1.0, 0.0, 1.0), 0.0)
         level = np.maximum((at - _MODEL) * STEP, lowest)
         state[:, C.LEVEL] = np.where(learned, level, 0.0)
         offset = np.clip(state[:, C.LEVEL] + state[:, C.FEEDBACK], -LOWER, UPPER)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from detection.channels import CHANNEL_INDEX, CHANNELS, FINE, RISE, VOC, channel_matrix
+from detection.decision_levels import DecisionLevels
 from detection.episodes import EpisodeColumn as E
 from detection.episodes import begin_pulses, facts, follow, open_episodes
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
@@ -79,6 +80,7 @@ class Detector:
         self._model = model or Model.shipped()
         self._state = Tracker()
         self._rows: dict[str, int] = {}
+        self.levels = DecisionLevels(self._model.level)
         self.collect: Callable[..., None] | None = None
 
     @property
@@ -96,11 +98,12 @@ class Detector:
         row = self._rows.get(sensor)
         if row is None:
             row = self._rows[sensor] = self._state.add(sensor)
+            self.levels.add()
         return row
 
     def snapshot(self) -> bytes:
         """State as versioned bytes."""
-        return self._state.snapshot(self.model_version)
+        return self._state.snapshot(self.model_version, self.levels)
 
     @classmethod
     def restore(cls, body: bytes, model: Model | None = None) -> Detector:
@@ -112,7 +115,7 @@ class Detector:
             If the bytes are no snapshot of this format.
         """
         detector = cls(model)
-        detector._state, _ = Tracker.restore(body)
+        detector._state, detector.levels = Tracker.restore(body, detector._model.level)
         detector._rows = {name: row for row, name in enumerate(detector._state.names)}
         return detector
 
@@ -194,6 +197,7 @@ class Detector:
                 return
             dt = self._restart(at, rows, time, dt, said)
 
+        self.levels.watch(rows, time, dt)
         moved = self._state.advance(rows, time, dt, x)
         if moved is None:
             return
@@ -273,9 +277,11 @@ class Detector:
             if self.collect is not None:
                 self.collect(rows[w], time[w], episode[w], f, weighed[w], asked[w])
             v = weighed[w]
-            episode[w[v], E.SCORE] = self._model.vape_score(f[v])
+            score = self._model.vape_score(f[v])
+            episode[w[v], E.SCORE] = score
+            self.levels.observe(rows[w[v]], time[w[v]], score)
             self._weigh_thc(episode, w[v], time, f[v])
-        level = self._model.level + quiet[:, Q.LEVEL]
+        level = self._model.level + self.levels.offset(rows)
         strong = weighed & (episode[:, E.SCORE] >= level)
         episode[:, E.LAST_VAPE] = np.where(strong, time, episode[:, E.LAST_VAPE])
         self._end_sessions(at, rows, time, dt, episode, said)

@@ -96,10 +96,10 @@ class QuietColumn:
     """Last value seen of every channel."""
     NOISE = slice(2 * K + 1, 2 * K + 1 + len(FLOOR))
     """Noise scale of `OPENERS`: mean absolute step while nothing happens, at least `FLOOR`."""
-    TIME, FIRST, INTERVAL, COUNT, LEVEL = range(2 * K + 1 + len(FLOOR), 2 * K + 6 + len(FLOOR))
-    """Last and first event time, smoothed interval, readings since the last gap, decision level."""
-    WIDTH = LEVEL + 1 + len(BANK) * len(BANK_TAU_S)
-    SMOOTHED = slice(LEVEL + 1, WIDTH)
+    TIME, FIRST, INTERVAL, COUNT = range(2 * K + 1 + len(FLOOR), 2 * K + 5 + len(FLOOR))
+    """Last and first event time, smoothed interval, readings since the last gap."""
+    WIDTH = COUNT + 1 + len(BANK) * len(BANK_TAU_S)
+    SMOOTHED = slice(COUNT + 1, WIDTH)
     """Signals of the filter bank, smoothed at each time scale."""
 
 

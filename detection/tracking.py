@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from zipfile import BadZipFile
 
 import numpy as np
 
 from detection.channels import FLOOR
+from detection.decision_levels import DecisionLevels
 from detection.episodes import EpisodeColumn as E
 from detection.motion import BLOCK, WARM_UP_S, Motion, Q, QuietColumn, Rooms, advance
 from detection.single import advance_one
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WARM_UP_S", "Motion", "Q", "QuietColumn", "SnapshotError", "Tracker"]
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 _IN_PLACE: Final = 24
 """From so many neighbouring sensors on, moving them where they lie is cheaper than a copy."""
 
@@ -60,13 +61,13 @@ class Tracker:
             self.quiet = quiet
             self.episode = np.concatenate([self.episode, np.zeros_like(self.episode)])
         self.names.append(name)
-        self.quiet[row, Q.LEVEL] = 0.0
         return row
 
-    def snapshot(self, model_version: str) -> bytes:
+    def snapshot(self, model_version: str, levels: DecisionLevels) -> bytes:
         """Versioned bytes from which `restore` makes the same state."""
         n = len(self.names)
         out = io.BytesIO()
+        of_levels: dict[str, Any] = levels.arrays()
         np.savez(
             out,
             format=np.array(FORMAT),
@@ -74,12 +75,13 @@ class Tracker:
             names=np.array(self.names, dtype=np.str_),
             quiet=self.quiet[:n],
             episode=self.episode[:n],
+            **of_levels,
         )
         return out.getvalue()
 
     @classmethod
-    def restore(cls, body: bytes) -> tuple[Tracker, str]:
-        """State and model version of a snapshot.
+    def restore(cls, body: bytes, model_level: float) -> tuple[Tracker, DecisionLevels]:
+        """State and decision levels of a snapshot.
 
         Raises
         ------
@@ -92,22 +94,20 @@ class Tracker:
                     raise SnapshotError(f"snapshot format {stored['format']}, expected {FORMAT}")
                 names = [str(name) for name in stored["names"]]
                 quiet, episode = stored["quiet"], stored["episode"]
-                version = str(stored["model_version"])
+                levels = DecisionLevels.from_arrays(stored, model_level)
         except (KeyError, ValueError, OSError, EOFError, BadZipFile) as error:
             raise SnapshotError(f"no detector snapshot: {error}") from error
         shapes = ((len(names), Q.WIDTH), (len(names), E.WIDTH))
-        if (quiet.shape, episode.shape) != shapes:
+        if (quiet.shape, episode.shape) != shapes or len(levels) != len(names):
             raise SnapshotError(f"snapshot of shapes {quiet.shape}, {episode.shape}")
         if not names:
-            return cls(), version
-        return cls(names, np.asfortranarray(quiet), episode), version
+            return cls(), levels
+        return cls(names, np.asfortranarray(quiet), episode), levels
 
     def restart(self, rows: NDArray[np.integer], time: NDArray[np.float64]) -> None:
         """Forget what was known of sensors' air, as before their first reading."""
-        level = self.quiet[rows, Q.LEVEL]
         self.quiet[rows] = np.nan
         self.quiet[rows, Q.NOISE] = 2.0 * FLOOR
-        self.quiet[rows, Q.LEVEL] = level
         self.quiet[rows, Q.FIRST] = time
         self.quiet[rows, Q.COUNT] = 0.0
         self.quiet[rows, Q.INTERVAL] = 0.0

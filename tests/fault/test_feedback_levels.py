@@ -11,15 +11,11 @@ import pytest
 
 from alerts import level_moves
 from alerts.incidents import Verdict
-from detection.detector import Detector
 from storage.sqlite import connect
 from tests.support.broker import Mosquitto
 from tests.support.plumes import readings_of_puff
 from tests.support.service import Publisher, ServiceProcess, eventually, run_command
 
-pytestmark = pytest.mark.skipif(
-    not hasattr(Detector(), "levels"), reason="needs a detector with decision levels"
-)
 UP = level_moves.STEPS[Verdict.FALSE_ALARM]
 
 

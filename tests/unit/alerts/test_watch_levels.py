@@ -11,16 +11,12 @@ from alerts.incidents import Verdict
 from alerts.watch import Watch
 from alerts.watched_levels import AlertBudgets
 from detection.decision_levels import BUDGET, _Column
-from detection.detector import Detector
 from ingest.validation import may_alert
 from storage import state
 from storage.journal import Journal
 from storage.sqlite import connect, migrate, transaction
 from tests.support.plumes import START, readings_of_puff
 
-pytestmark = pytest.mark.skipif(
-    not hasattr(Detector(), "levels"), reason="needs a detector with decision levels"
-)
 UP = level_moves.STEPS[Verdict.FALSE_ALARM]
 SIZE = 40
 
