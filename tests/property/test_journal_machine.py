@@ -25,6 +25,7 @@ from hypothesis.stateful import (
 from alerts import outbox_rows, repository, schema
 from alerts.engine import AlertEngine
 from alerts.incidents import Status
+from alerts.pace import Pace
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
 from alerts.watch import CONSUMER, Watch
@@ -43,8 +44,19 @@ REGISTRY = Registry.of(
     (Room(f"room-{s}", s, "1", "Main", "S") for s in "ab"),
     (Sensor(s, f"room-{s}") for s in "ab"),
 )
+# One notice an incident: nobody is reminded, asked again, or told of several rooms together.
+PACE = Pace(
+    rounds=1,
+    escalate_after_s=3600.0,
+    repeat_after_s=86_400.0,
+    acknowledged_for_s=86_400.0,
+    notices_per_hour=1000,
+    storm_rooms=999,
+)
 POLICY = AlertPolicy(
-    staff=(StaffMember("ap", "AP", targets=(Secret("json://127.0.0.1:9/x"),)),), expire_s=86_400.0
+    staff=(StaffMember("ap", "AP", targets=(Secret("json://127.0.0.1:9/x"),)),),
+    expire_s=86_400.0,
+    pace=PACE,
 )
 sensors = st.sampled_from(["a", "b"])
 
