@@ -184,11 +184,11 @@ class LineEncoder:
             fields += _words(b",faults=", reading.faults)
         if reading.flags:
             fields += _words(b",flags=", reading.flags)
-        head = self._heads.get(reading.sensor)
-        if head is None:
-            head = QUARANTINE.encode()
+        head, series = self._heads.get(reading.sensor), reading.sensor
+        if head is None:  # unknown sensors share one series
+            head, series = QUARANTINE.encode(), QUARANTINE
             fields += _words(b",name=", (reading.sensor,))
-        at = self._slots.time_ns(reading.sensor, to_ns(reading.time), zlib.crc32(fields))
+        at = self._slots.time_ns(series, to_ns(reading.time), zlib.crc32(fields))
         return b"%b %b %d" % (head, fields, at)
 
 

@@ -120,6 +120,12 @@ def test_readings_of_one_microsecond_stay_apart(server):
     assert {row["time"] // 1000 for row in rows} == {5_000_001}
 
 
+def test_unknown_sensors_of_one_microsecond_stay_apart():
+    encoder = LineEncoder(Registry())
+    lines = [encoder.line(Reading(f"s{i}", 5.0, 1.0, {"pm25": 1.0})) for i in range(300)]
+    assert len({line.rsplit(b" ", 1)[1] for line in lines}) == 300
+
+
 def test_slots_are_the_same_again_until_forgotten():
     slots = Slots(remembered=2)
     assert slots.time_ns("s", 1000, 5) == 1005
