@@ -95,7 +95,7 @@ def test_air_of_a_day_is_the_same_in_panel_and_page(url, school, embedded):
     pm25 = asked(url, "air", "PM2.5, mean of 24 hours", school)
     changes = asked(url, "air", "Air changes an hour, at most", school)
     records = embedded.records("event", school.end + 1 - WEEK_S, school.end + 1)
-    assert len(pm25) == len(school.registry.rooms)
+    assert pm25.keys() >= school.registry.rooms.keys()  # others are of other tests
     for room in school.registry.rooms:
         sensors = [s.id for s in school.registry.sensors_in(room)]
         assert pm25[room] == pytest.approx(
@@ -104,7 +104,7 @@ def test_air_of_a_day_is_the_same_in_panel_and_page(url, school, embedded):
         bound = most_air_changes(records, room)
         shown = changes.get(room)
         assert (shown, bound) == (None, None) or shown == pytest.approx(bound[0], rel=1e-4)
-    assert len([rate for rate in changes.values() if rate]) >= 3
+    assert len([room for room in school.registry.rooms if changes.get(room)]) >= 3
 
 
 async def test_history_of_a_room(page, school):

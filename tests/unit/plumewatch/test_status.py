@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from alerts import schema
 from alerts.engine import AlertEngine
 from alerts.policy import AlertPolicy
 from alerts.watch import Watch
@@ -58,6 +59,7 @@ def stored(config_path):
         journal.commit(readings, [DeadLetter(NOW, "a/b", "malformed", "no", "native", 1, b"\x1b")])
     connection = connect(paths.state)
     migrate(connection, "state", state.SCRIPTS)
+    migrate(connection, schema.COMPONENT, schema.SCRIPTS)
     registry = config.registry()
     watch = Watch(connection, AlertEngine(registry, AlertPolicy()), may_alert, LivenessSettings())
     watch.step(readings)
