@@ -82,3 +82,20 @@ def make_event():
         )
 
     return make
+
+
+@pytest.fixture
+async def open_page(database, registry, policy):
+    """Open the staff page, as often as asked, each in a browser of its own."""
+    from tests.unit.alerts.test_web import Page
+
+    pages = []
+
+    def start(policy=policy, **options):
+        pages.append(Page(database, registry, policy, **options))
+        return pages[-1]
+
+    yield start
+    for page in pages:
+        await page.client.aclose()
+        page.db.close()

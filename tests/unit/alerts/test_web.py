@@ -75,20 +75,6 @@ class Page:
         return record.incident
 
 
-@pytest.fixture
-async def open_page(database, registry, policy):
-    pages = []
-
-    def start(**options):
-        pages.append(Page(database, registry, policy, **options))
-        return pages[-1]
-
-    yield start
-    for page in pages:
-        await page.client.aclose()
-        page.db.close()
-
-
 PATHS = ("/", "/partials/board", "/incidents", "/partials/incidents", "/sensors", "/rooms/n2-boys")
 
 

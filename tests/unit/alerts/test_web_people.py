@@ -13,20 +13,6 @@ from tests.unit.alerts.test_web import Page
 NASTY = "<script>alert(1)</script>"
 
 
-@pytest.fixture
-async def open_page(database, registry, policy):
-    pages = []
-
-    def start(policy=policy, **options):
-        pages.append(Page(database, registry, policy, **options))
-        return pages[-1]
-
-    yield start
-    for page in pages:
-        await page.client.aclose()
-        page.db.close()
-
-
 async def act(page, path, **form):
     return await page.client.post(path, data={"form_token": await page.form_token(), **form})
 

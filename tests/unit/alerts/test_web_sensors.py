@@ -5,7 +5,7 @@ import pytest
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.web.settings import PipelineStatus, QuarantinedSensor, SensorStatus
 from storage.journal import DeadLetter, Journal
-from tests.unit.alerts.test_web import NOW, Page
+from tests.unit.alerts.test_web import NOW
 
 HOSTILE = b"<script>alert(1)</script>\x1b[2J\xff"
 
@@ -17,20 +17,6 @@ def journal(tmp_path):
         opened.commit([], [DeadLetter(NOW, "t/<b>", "malformed", "no <i>", "native", 9, HOSTILE)])
         opened.commit([], [DeadLetter(NOW, "x/y", "unknown_topic", "", "", 2, b"{}")] * 60)
     return path
-
-
-@pytest.fixture
-async def open_page(database, registry, policy):
-    pages = []
-
-    def make(**options):
-        pages.append(Page(database, registry, options.pop("policy", policy), **options))
-        return pages[-1]
-
-    yield make
-    for page in pages:
-        await page.client.aclose()
-        page.db.close()
 
 
 async def test_state_interval_and_what_was_noted(open_page):

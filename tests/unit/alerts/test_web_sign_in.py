@@ -10,23 +10,9 @@ from alerts import repository
 from alerts.access import sessions
 from alerts.policy import AlertPolicy
 from storage import audit, sqlite
-from tests.unit.alerts.test_web import HOST, PASSWORD, Page
+from tests.unit.alerts.test_web import HOST, PASSWORD
 
 NEW = "nine green umbrellas"
-
-
-@pytest.fixture
-async def open_page(database, registry, policy):
-    pages = []
-
-    def start(policy=policy, **options):
-        pages.append(Page(database, registry, policy, **options))
-        return pages[-1]
-
-    yield start
-    for page in pages:
-        await page.client.aclose()
-        page.db.close()
 
 
 def another_browser(page, address="127.0.0.1", **headers):
