@@ -5,8 +5,8 @@ What apprise does that shapes this module:
 - one object throttles between sends, so each send gets a fresh object with one target;
 - it follows redirects, so a public address could lead a POST to an internal one: switched off;
 - its time-outs are per socket read, so a server that drips a byte at a time holds a call for
-  minutes; and its calls share one pool of threads. Here each channel has its own few daemon
-  threads and each send one deadline: a hung provider delays only itself, and never the exit;
+  minutes; and its calls share one pool of threads. Here each channel has a lane of its own
+  (`alerts.lane`): a hung provider delays only itself, and never the exit;
 - it logs addresses, which are secrets: its log, and urllib3's while it sends, go nowhere.
 
 Where a notice may go is an allow-list of schemes, and each connection is checked at the moment it
@@ -26,11 +26,9 @@ says it in the body (Telegram, Discord).
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import re
-import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import parse_qsl, quote, urlencode
@@ -41,11 +39,12 @@ from apprise.attachment.memory import AttachMemory
 from alerts.answer_links import answer_of
 from alerts.connections import guarded, install_guard
 from alerts.errors import NotifyError, NotifyReason, PermanentNotifyError, TransientNotifyError
+from alerts.lane import Lane
 from alerts.notice import Priority, render
 from alerts.policy import SELF_HOSTED, channel_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from alerts.notice import Notice
     from alerts.secrets import Secret
@@ -195,7 +194,7 @@ class AppriseNotifier:
 
     def __init__(self, settings: NotifySettings | None = None) -> None:
         self._settings = settings or NotifySettings()
-        self._lanes: dict[str, _Lane] = {}
+        self._lanes: dict[str, Lane] = {}
         install_guard()
 
     def __repr__(self) -> str:
@@ -235,7 +234,7 @@ class AppriseNotifier:
         faults = check_target(target, self._settings)
         if faults:
             raise faults[0]
-        lane = self._lanes.setdefault(channel_of(target), _Lane(self._settings.threads_per_channel))
+        lane = self._lanes.setdefault(channel_of(target), Lane(self._settings.threads_per_channel))
         call = _Call(target, notice, self._settings, timeout_s)
         if picture is None or not self.takes_picture(target):
             await lane.run(call.text, timeout_s)
@@ -473,65 +472,3 @@ def _translated(messages: Iterable[str]) -> NotifyError:
     if status >= 500 or status in {408, 425}:
         return TransientNotifyError(NotifyReason.SERVER_ERROR, detail, retry_after_s=retry_after)
     return PermanentNotifyError(NotifyReason.REFUSED, detail)
-
-
-class _Lane:
-    """The few threads of one channel; they are daemons, so none outlives the program's end."""
-
-    def __init__(self, threads: int) -> None:
-        self._threads = threads
-        self._running = 0
-        self._behind = threading.BoundedSemaphore(threads)
-
-    @property
-    def full(self) -> bool:
-        return self._running >= self._threads
-
-    async def run(
-        self,
-        work: Callable[[], None],
-        timeout_s: float,
-        *,
-        after: Callable[[], None] | None = None,
-    ) -> None:
-        """Run in a thread; `after` follows in it once the outcome is out, and takes no place.
-
-        It is left out while as many others of its kind still run.
-        """
-        if self.full:
-            raise TransientNotifyError(NotifyReason.BUSY, "all threads of the channel are taken")
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
-        self._running += 1
-
-        def finish(error: BaseException | None) -> None:
-            self._running -= 1
-            if done.done():
-                return
-            if error is None:
-                done.set_result(None)
-            else:
-                done.set_exception(error)
-
-        def body() -> None:
-            error: BaseException | None = None
-            try:
-                work()
-            except BaseException as caught:  # noqa: BLE001 - carried to the waiting task
-                error = caught
-            with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits
-                loop.call_soon_threadsafe(finish, error)
-            if error is None and after is not None and self._behind.acquire(blocking=False):
-                try:
-                    after()
-                finally:
-                    self._behind.release()
-
-        threading.Thread(target=body, name="plumewatch-notify", daemon=True).start()
-        try:
-            async with asyncio.timeout(timeout_s):
-                await done
-        except TimeoutError:
-            raise TransientNotifyError(
-                NotifyReason.TIMEOUT, f"no answer in {timeout_s:g} s"
-            ) from None

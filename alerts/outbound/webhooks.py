@@ -24,25 +24,19 @@ https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-w
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import hashlib
 import hmac
 import json
-import threading
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from alerts import guarded_http, outbox_rows
 from alerts.connections import install_guard
-from alerts.errors import (
-    NotifyError,
-    NotifyReason,
-    PermanentNotifyError,
-    TransientNotifyError,
-)
+from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
+from alerts.lane import Lane
 from alerts.notice import Notice, NoticeReason, Priority
 from alerts.policy import target_id
 from storage.registry import Room
@@ -177,7 +171,7 @@ def _add(
         notice,
         person=hook.id,
         target=target_id(hook.url),
-        channel=f"webhook-{hook.name}",
+        channel=_channel(hook),
         now=now,
         expires_at=now + _KEPT_TRYING_S,
         occasion=f"{row['what']}:{row['seq']}",
@@ -195,6 +189,8 @@ class WebhookNotifier:
         Whether they may be in one's own network.
     clock : callable
         Unix seconds, for the signature.
+    threads_per_hook : int
+        Posts at once to one webhook.
     """
 
     def __init__(
@@ -204,16 +200,19 @@ class WebhookNotifier:
         *,
         allow_private: bool = False,
         clock: Callable[[], float] = time.time,
+        threads_per_hook: int = 4,
     ) -> None:
         self._others = others
         self._webhooks = webhooks
         self._allow_private = allow_private
         self._clock = clock
+        self._lanes = {hook.url: Lane(threads_per_hook) for hook in webhooks}
         install_guard()
 
     def busy_channels(self) -> frozenset[str]:
-        """Channels that take no further notice; the pump bounds those of webhooks."""
-        return self._others.busy_channels()
+        """Channels that take no further notice, those of webhooks with them."""
+        full = {_channel(hook) for hook in self._webhooks if self._lanes[hook.url].full}
+        return self._others.busy_channels() | full
 
     def takes_picture(self, target: Secret) -> bool:
         """Whether a picture would arrive; webhooks carry a link."""
@@ -229,13 +228,15 @@ class WebhookNotifier:
         PermanentNotifyError
             The address is forbidden, or answers 410: it wants no more.
         TransientNotifyError
-            Anything else but 2xx: what is wrong there may be mended within a day.
+            Anything else but 2xx: what is wrong there may be mended within a day. All its threads
+            taken.
         """
         hook = self._hook(target)
         if hook is None or notice.reason is not NoticeReason.CHANGED:
             await self._others.send(target, notice, timeout_s=timeout_s, picture=picture)
             return
-        await _in_a_thread(lambda: self._post(hook, notice, timeout_s), timeout_s)
+        lane = self._lanes[hook.url]
+        await lane.run(lambda: self._post(hook, notice, timeout_s), timeout_s)
 
     def _hook(self, target: Secret) -> Webhook | None:
         return next((h for h in self._webhooks if h.url == target), None)
@@ -298,6 +299,10 @@ def fault_of_secret(secret: str) -> str:
     return ""
 
 
+def _channel(hook: Webhook) -> str:
+    return f"webhook-{hook.name}"
+
+
 def _id(hook: Webhook, row: sqlite3.Row) -> str:
     told = f"{hook.name}/{row['id']}/{row['what']}/{row['seq']}/{row['at']}"
     return "msg_" + hashlib.sha256(told.encode()).hexdigest()[:32]
@@ -305,40 +310,3 @@ def _id(hook: Webhook, row: sqlite3.Row) -> str:
 
 def _iso(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat()
-
-
-async def _in_a_thread(work: Callable[[], None], timeout_s: float) -> None:
-    """Run in a daemon thread of its own, so that a hung server holds up nothing, not even the end.
-
-    Raises
-    ------
-    NotifyError
-    """
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[Any] = loop.create_future()
-
-    def settle(error: BaseException | None) -> None:
-        if done.done():
-            return
-        if error is None:
-            done.set_result(None)
-        else:
-            done.set_exception(error)
-
-    def body() -> None:
-        error: BaseException | None = None
-        try:
-            work()
-        except NotifyError as caught:
-            error = caught
-        except Exception as caught:  # noqa: BLE001 - a thread's error is told like any other
-            error = TransientNotifyError(NotifyReason.LIBRARY, type(caught).__name__)
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(settle, error)
-
-    threading.Thread(target=body, name="plumewatch-webhook", daemon=True).start()
-    try:
-        async with asyncio.timeout(timeout_s):
-            await done
-    except TimeoutError:
-        raise TransientNotifyError(NotifyReason.TIMEOUT, f"no answer in {timeout_s:g} s") from None
