@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import time
 
 import pytest
 
@@ -62,11 +61,10 @@ async def test_ok(provider, target):
 
 
 async def test_each_send_is_fresh_and_never_throttled(provider, target):
+    """An object that is used again would wait 5.5 s, and the send time out."""
     notifier = AppriseNotifier(LOCAL)
-    started = time.monotonic()
     for _ in range(4):
         await notifier.send(target, NOTICE, timeout_s=3.0)
-    assert time.monotonic() - started < 2.0
     assert len(provider.requests) == 4
 
 
@@ -125,22 +123,18 @@ async def test_nobody_listens(provider, target):
 async def test_a_hung_provider_is_cut_off_and_delays_no_other(provider, target):
     other = Provider()
     try:
-        provider.answers = [answer(200, wait=1.5)] * 4
+        provider.answers = [answer(200, wait=30.0)] * 2
         notifier = AppriseNotifier(NotifySettings(allow_private=True, threads_per_channel=2))
-        hung = [asyncio.create_task(notifier.send(target, NOTICE, timeout_s=0.3)) for _ in range(2)]
-        await asyncio.sleep(0.05)
+        hung = [asyncio.create_task(notifier.send(target, NOTICE, timeout_s=3.0)) for _ in range(2)]
+        await asyncio.sleep(0)
         assert len(notifier.busy_channels()) == 1
         with pytest.raises(TransientNotifyError) as busy:
-            await notifier.send(target, NOTICE, timeout_s=0.3)
+            await notifier.send(target, NOTICE, timeout_s=3.0)
         assert busy.value.reason is NotifyReason.BUSY
-        started = time.monotonic()
-        await notifier.send(Secret(f"json://127.0.0.1:{other.port}/x"), NOTICE, timeout_s=3.0)
-        assert time.monotonic() - started < 0.25
+        await notifier.send(Secret(f"json://127.0.0.1:{other.port}/x"), NOTICE, timeout_s=30.0)
+        assert not any(task.done() for task in hung)
         errors = await asyncio.gather(*hung, return_exceptions=True)
         assert [e.reason for e in errors] == [NotifyReason.TIMEOUT] * 2
-        async with asyncio.timeout(10):
-            while notifier.busy_channels():  # noqa: ASYNC110 - threads, not tasks
-                await asyncio.sleep(0.02)
     finally:
         other.close()
 

@@ -272,10 +272,12 @@ def texts(browser, css):
 
 
 def wait_for(browser, condition):
-    from selenium.common.exceptions import StaleElementReferenceException
+    from selenium.common.exceptions import WebDriverException
     from selenium.webdriver.support.ui import WebDriverWait
 
-    gone = (StaleElementReferenceException,)  # pages renew themselves
+    # Pages renew themselves: what was found may be gone as it is read. Chromium then says "stale",
+    # "no such node" or "unhandled inspector error".
+    gone = (WebDriverException,)
     return WebDriverWait(browser, 10, ignored_exceptions=gone).until(lambda _driver: condition())
 
 

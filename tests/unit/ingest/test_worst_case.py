@@ -50,10 +50,10 @@ WORST = {
 
 
 def is_quick(intake, message, name):
-    started = time.process_time()
+    started = time.thread_time()
     outcome = intake.on_message(message, name)
     assert outcome.dead_letter is None or outcome.dead_letter.reason != "decoder_failed"
-    return time.process_time() - started < 0.1
+    return time.thread_time() - started < 0.1
 
 
 @pytest.mark.parametrize("case", WORST)
