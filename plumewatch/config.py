@@ -25,11 +25,10 @@ from detection.decision_levels import BUDGET
 from detection.events import EventKind  # noqa: TC001 - pydantic reads it
 from ingest.mapping.schema import MAX_MAPPINGS, MappingConfig
 from ingest.mapping.topics import mqtt_filter
+from plumewatch.config_faults import cross_faults
 from plumewatch.duty_config import Days, DutySections, EndTime, WallTime
 from plumewatch.duty_faults import duty_faults
 from plumewatch.duty_settings import Person, roster_of
-from plumewatch.http_faults import http_faults
-from plumewatch.mapping_faults import mapping_faults, mapping_names
 from plumewatch.outbound_config import OutboundConfig
 from storage.registry import Registry, Room, Sensor
 
@@ -101,174 +100,261 @@ class BrokerConfig(_Section):
     """The MQTT broker."""
 
     host: Annotated[str, Field(min_length=1, max_length=255)] = "127.0.0.1"
+    """Name or address."""
     port: Port = 1883
+    """TCP port; with TLS usually 8883."""
     client_id: Id = "plumewatch"
+    """Names the persistent session: one service an id."""
     username: str = ""
+    """Account of the service at the broker; without it none is sent."""
     password_file: Path | None = None
+    """File with its password."""
     password_env: str = ""
+    """Environment variable with its password instead."""
     tls: bool = False
+    """Whether to speak TLS."""
     ca_file: Path | None = None
+    """Certificates to trust instead of the system's."""
     canary: bool = True
+    """Whether to publish and await a message of its own every 10 s; false for brokers that
+    disconnect who publishes without a right."""
     max_queued_messages: Annotated[int, Field(ge=1, le=1_000_000_000)] = 1_000_000
+    """What the broker keeps for the service at most, as its own configuration says; a warning
+    comes before it is full."""
 
 
 class WebConfig(_Section):
     """The staff page."""
 
     host: str = "127.0.0.1"
+    """Address to listen on; with another than loopback, reading needs a sign-in."""
     port: Port = 8420
+    """TCP port."""
     public_url: Annotated[str, Field(pattern=r"^(https?://[^\s/]+(/[^\s]*)?)?$")] = ""
+    """What links in notices start with; with it, reading needs a sign-in."""
     grafana_url: Annotated[str, Field(pattern=r"^(https?://[^\s/]+(/[^\s]*)?)?$")] = ""
+    """Where pages of rooms and incidents lead for their dashboards."""
 
 
 class RoomConfig(_Section):
     """One room; building and floor are names a person would say."""
 
     id: Id
+    """Names it in commands, topics and reports."""
     name: Name
+    """First words of every alert; say it as a person would."""
     building: Name
+    """As a person would say it; rooms of one building share air and storms."""
     floor: Annotated[str, Field(max_length=80)] = ""
+    """The same; rooms of one floor share storms."""
     site: Annotated[str, Field(max_length=80)] = ""
+    """The school, where one service watches several; `site` at the top if left out."""
     kind: Annotated[str, Field(min_length=1, max_length=40)] = "restroom"
+    """Kind of room, label `room_type` of routes."""
 
 
 class SensorConfig(_Section):
     """One sensor and where it hangs."""
 
     id: Id
+    """Name under which it publishes: native or Tasmota topic, serial number, EUI."""
     room: Id
+    """Id of its `[[room]]`."""
     model: Annotated[str, Field(max_length=40)] = ""
+    """Free text; of LoRaWAN devices it names the codec of their frames."""
     decoder: str = ""
+    """Format, or `mapping:NAME`, where the topic does not tell it."""
     aliases: Annotated[list[Name], Field(max_length=8)] = []
+    """Other names under which it publishes."""
     interval_s: Annotated[float, Field(ge=0.5, le=3600)] = 5.0
+    """Seconds between its readings; silence is measured by it."""
     false_alarms_per_week: FalseAlarms | None = None
+    """Budget of this sensor; `detection.false_alarms_per_sensor_week` if left out."""
 
 
 class TargetConfig(_Section):
     """Where notices go: an Apprise URL, kept in a file or an environment variable."""
 
     url_file: Path | None = None
+    """File with the Apprise URL."""
     url_env: str = ""
+    """Environment variable with it instead."""
 
 
 class QuietHoursConfig(_Section):
     """When a person is told of what is critical alone; an end not after the start is next day."""
 
     start: WallTime
+    """First minute, time of day at the school."""
     end: EndTime
+    """Where it ends."""
     days: Days | None = None
+    """Days on which it starts; every day if left out."""
     then: Literal["hold", "divert"] = "hold"
+    """`hold`: what is not critical waits for the end. `divert`: others are asked."""
 
 
 class InhibitConfig(_Section):
     """Incidents that explain others, which then are not told meanwhile."""
 
     source: Annotated[list[str], Field(min_length=1, max_length=8)]
+    """Matchers of the incidents that explain."""
     target: Annotated[list[str], Field(min_length=1, max_length=8)]
+    """Matchers of the incidents that are not told while one of those goes on."""
     equal: Annotated[list[str], Field(max_length=8)] = []
+    """Labels that must be alike in both."""
 
 
 class StaffConfig(_Section):
     """One member of staff, by role and duty name rather than by person where you can."""
 
     id: Id
+    """Names the person in shifts, commands and the audit log; signs in with it."""
     name: Name
+    """What others read: better a duty than a person's name."""
     role: Literal["staff", "facilities", "analyst", "admin"] = "staff"
+    """What the person may do on the staff page, and a receiver of that name."""
     notify: Annotated[list[TargetConfig], Field(max_length=8)] = []
+    """Channels in order: the first is tried first, the next if it does not take a notice."""
     quiet_hours: Annotated[list[QuietHoursConfig], Field(max_length=14)] = []
+    """When only what is critical is told."""
 
 
 class DetectionConfig(_Section):
     """How many false alarms are tolerable; sensors set their levels by it."""
 
     false_alarms_per_sensor_week: FalseAlarms = BUDGET
+    """False alarms a week and sensor that are tolerable; each sets its level by it."""
 
 
 class AlertsConfig(_Section):
     """When staff are told."""
 
     cooldown_s: Annotated[float, Field(ge=0, le=3600)] = 300.0
+    """After a delivered notice the same room and kind stay quiet so long."""
     escalate_after_s: Annotated[float, Field(ge=30, le=3600)] = 90.0
+    """Without an answer the next people are told after it; half for critical, four times for
+    info."""
     acknowledged_for_s: Annotated[float, Field(ge=60, le=86_400)] = 600.0
+    """Without word of what was found, whoever took it is reminded after it."""
     notices_per_hour: Annotated[int, Field(ge=2, le=1000)] = 12
+    """Beyond it a person gets the rest as one notice, except what is critical."""
     storm_rooms: Annotated[int, Field(ge=1, le=1000)] = 3
+    """Rooms of a floor that are told one by one; further ones come together."""
     offline_after: Annotated[int, Field(ge=2, le=100)] = 3
+    """Intervals without a reading until a sensor is offline, never less than a minute."""
     allow_private_targets: bool = False
+    """Whether notices and webhooks may go to addresses of private networks."""
     pictures: bool = True
+    """Whether alerts carry the evidence picture."""
 
 
 class HttpConfig(_Section):
     """Where the HTTP door listens, if there is a source."""
 
     host: Annotated[str, Field(min_length=1, max_length=255)] = "127.0.0.1"
+    """Address to listen on; with the default only this machine reaches it."""
     port: Port = 8421
+    """TCP port."""
     cert_file: Path | None = None
+    """Certificate for https, with its chain; without it http is spoken."""
     key_file: Path | None = None
+    """Its key."""
 
 
 class SourceConfig(_Section):
     """One sender at the HTTP door; its secrets are in files or environment variables."""
 
     name: Id
+    """User name of HTTP Basic; appears in logs and dead letters."""
     decoder: Annotated[str, Field(min_length=1, max_length=64)]
+    """Format, or `mapping:NAME`; it posts to `/ingest/DECODER`."""
     token_file: Path | None = None
+    """File with its token, 16 characters or more."""
     token_env: str = ""
+    """Environment variable with it instead."""
     signature_file: Path | None = None
+    """File with the shared secret of Verkada's webhook."""
     signature_env: str = ""
+    """Environment variable with it instead."""
     sensors: Annotated[list[Id], Field(max_length=10_000)] = []
+    """Ids that it may speak for; if empty, the sensors of its decoder."""
     rate_per_s: Annotated[float, Field(ge=0.1, le=10_000)] = 50.0
+    """Messages a second over time; twice as many at once."""
 
 
 class IngestConfig(_Section):
     """What is listened to."""
 
     decoders: Annotated[list[str], Field(max_length=64)] = []
+    """Formats to subscribe to; all if empty."""
     topics: Annotated[list[MqttFilter], Field(max_length=64)] = []
+    """Topics to listen to besides; what nothing reads is on the staff page."""
     http: HttpConfig = HttpConfig()
+    """Where sensors without MQTT post."""
     source: Annotated[list[SourceConfig], Field(max_length=1_000)] = []
+    """Who posts."""
 
 
 class JournalConfig(_Section):
     """How much of the accepted readings the journal keeps; the series keeps them anyway."""
 
     keep_days: Annotated[float, Field(ge=1, le=366)] = 7.0
+    """Readings are kept so long, and until all have read them."""
     max_mb: Annotated[float, Field(ge=100, le=10_000_000)] = 8_000.0
+    """Beyond it the oldest go, also those that a database which is down has not read."""
 
 
 class MetricsConfig(_Section):
     """Who may read the numbers beside this machine itself."""
 
     token_file: Path | None = None
+    """File with the bearer token of whoever scrapes from elsewhere."""
     token_env: str = ""
+    """Environment variable with it instead."""
 
 
 class WatchdogConfig(_Section):
     """An address outside that misses us when we are gone."""
 
     ping_url_file: Path | None = None
+    """File with the address to ping while every part works."""
     ping_url_env: str = ""
+    """Environment variable with it instead."""
     ping_every_s: Annotated[float, Field(ge=10, le=3600)] = 60.0
+    """Seconds between pings."""
 
 
 class TimeseriesConfig(_Section):
     """Where readings are stored for good: an InfluxDB, or without a URL the embedded SQLite."""
 
     url: Annotated[str, Field(pattern=r"^(https?://[^\s/@?#]+/?)?$")] = ""
+    """An InfluxDB 1.x, 2.x or 3; the embedded store without it."""
     database: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = "plumewatch"
+    """Its database, or bucket of 2.x."""
     org: Annotated[str, Field(max_length=80)] = ""
+    """Organization of 2.x."""
     username: Annotated[str, Field(max_length=80)] = ""
+    """Account of 1.x; the token is then its password."""
     token_file: Path | None = None
+    """File with the token or password."""
     token_env: str = ""
+    """Environment variable with it instead."""
     ca_file: Path | None = None
+    """Certificates to trust instead of the system's."""
     raw_days: Annotated[int, Field(ge=2, le=36_500)] = 30
+    """Readings are kept so long; at least `journal.keep_days`."""
     minute_days: Annotated[int, Field(ge=2, le=36_500)] = 730
+    """Averages of a minute are kept so long; at least `raw_days`."""
     quarter_hour_days: Annotated[int, Field(ge=2, le=36_500)] = 1_826
+    """Averages of a quarter of an hour, and events, are kept so long; at least `minute_days`."""
 
 
 class RetentionConfig(_Section):
     """How long incidents are kept, with notices and answers; readings: see `timeseries`."""
 
     incident_days: Annotated[int, Field(ge=30, le=36_500)] = 1_826
+    """Older incidents are deleted by `plumewatch retention apply`."""
 
 
 class ReportsConfig(_Section):
@@ -277,39 +363,63 @@ class ReportsConfig(_Section):
     state_codes: Annotated[
         dict[EventKind, Annotated[str, Field(min_length=1, max_length=40)]], Field(max_length=32)
     ] = {}
+    """Code of the state by kind of incident; none by default."""
 
 
 class RouteConfig(_Section):
     """Topics that one decoder or mapping reads, for formats whose topic the user chooses."""
 
     topic: MqttFilter
+    """MQTT topic filter."""
     decoder: str
+    """Format that reads it, or `mapping:NAME`."""
 
 
 class PlumewatchConfig(DutySections, _Section):
     """The whole configuration."""
 
     site: Name
+    """Name of the school."""
     timezone: str
+    """IANA name, such as America/New_York; local times and days are by it."""
     data_dir: Path = _DATA_DIR
+    """Where journal, incidents and the embedded time series are kept."""
     broker: BrokerConfig = BrokerConfig()
+    """The MQTT broker that sensors publish to."""
     web: WebConfig = WebConfig()
+    """The staff page."""
     ingest: IngestConfig = IngestConfig()
+    """Formats, topics, and the HTTP door."""
     journal: JournalConfig = JournalConfig()
+    """How long accepted readings are kept for their readers."""
     timeseries: TimeseriesConfig = TimeseriesConfig()
+    """Where readings are stored, and for how long."""
     detection: DetectionConfig = DetectionConfig()
+    """How many false alarms are tolerable."""
     alerts: AlertsConfig = AlertsConfig()
+    """When staff are told, and what keeps notices few."""
     outbound: OutboundConfig = OutboundConfig()
+    """Other systems in the building."""
     metrics: MetricsConfig = MetricsConfig()
+    """Who may read `/metrics`."""
     reports: ReportsConfig = ReportsConfig()
+    """What reports add."""
     retention: RetentionConfig = RetentionConfig()
+    """How long incidents are kept."""
     watchdog: WatchdogConfig = WatchdogConfig()
+    """An address outside that misses the service."""
     room: Annotated[list[RoomConfig], Field(min_length=1, max_length=10_000)]
+    """Rooms."""
     sensor: Annotated[list[SensorConfig], Field(min_length=1, max_length=100_000)]
+    """Sensors."""
     staff: Annotated[list[StaffConfig], Field(max_length=10_000)] = []
+    """Members of staff."""
     mapping: Annotated[list[MappingConfig], Field(max_length=MAX_MAPPINGS)] = []
+    """Formats of devices that no decoder knows."""
     route: Annotated[list[RouteConfig], Field(max_length=256)] = []
+    """Decoders of topics that you chose."""
     inhibit: Annotated[list[InhibitConfig], Field(max_length=64)] = []
+    """What explains what."""
 
     @field_validator("timezone")
     @classmethod
@@ -401,8 +511,9 @@ def parse(
         config = PlumewatchConfig.model_validate(_rebased(written, base))
     except ValidationError as error:
         faults = [_fault(e) for e in error.errors(include_url=False)]
-    faults += _cross_faults(tree, decoders)
-    faults += [Fault(**found._asdict()) for found in duty_faults(_rebased(tree, base))]
+    crossed = (*cross_faults(tree, decoders), *duty_faults(_rebased(tree, base)))
+    faults += [Fault(**found._asdict()) for found in crossed]
+    faults += _retention_faults(tree)
     if config is None or faults:
         raise ConfigError(faults)
     return config
@@ -452,68 +563,7 @@ def _fault(error: Any) -> Fault:
     )
 
 
-def _cross_faults(tree: Mapping[str, Any], decoders: frozenset[str]) -> Iterator[Fault]:
-    """Faults between entries, found in what was written, so that they show beside all others."""
-    for section in ("room", "sensor", "staff", "receiver", "zone", "bells", "shift"):
-        yield from _repeated_ids(section, _entries(tree, section))
-    known = decoders | mapping_names(tree) if decoders else decoders
-    yield from _sensor_faults(tree, known)
-    yield from _secret_faults(tree)
-    yield from _retention_faults(tree)
-    for path, value, allowed in mapping_faults(tree, decoders):
-        yield Fault(path=path, value=value, allowed=allowed)
-    for found in http_faults(tree):
-        yield Fault(path=found.path, value=found.value, allowed=found.allowed)
-
-
-def _entries(tree: Mapping[str, Any], key: str) -> list[tuple[int, dict[str, Any]]]:
-    """Entries of a list that are tables, with their places; other entries are told elsewhere."""
-    found = tree.get(key)
-    if not isinstance(found, list):
-        return []
-    return [(i, entry) for i, entry in enumerate(found) if isinstance(entry, dict)]
-
-
-def _repeated_ids(section: str, entries: list[tuple[int, dict[str, Any]]]) -> Iterator[Fault]:
-    seen: dict[str, int] = {}
-    for i, entry in entries:
-        found = entry.get("id")
-        if not isinstance(found, str):
-            continue
-        if found in seen:
-            yield Fault(
-                path=f"{section}.{i}.id",
-                value=repr(found),
-                allowed=f"must be unique, but is also {section}.{seen[found]}.id",
-            )
-        seen.setdefault(found, i)
-
-
-def _sensor_faults(tree: Mapping[str, Any], decoders: frozenset[str]) -> Iterator[Fault]:
-    rooms = {room["id"] for _, room in _entries(tree, "room") if isinstance(room.get("id"), str)}
-    for i, sensor in _entries(tree, "sensor"):
-        room, decoder = sensor.get("room"), sensor.get("decoder")
-        if isinstance(room, str) and room not in rooms:
-            yield Fault(
-                path=f"sensor.{i}.room",
-                value=repr(room),
-                allowed="must be the id of a [[room]]: " + ", ".join(sorted(rooms)[:20]),
-            )
-        if decoders and isinstance(decoder, str) and decoder and decoder not in decoders:
-            yield Fault(
-                path=f"sensor.{i}.decoder",
-                value=repr(decoder),
-                allowed="must be empty or one of: " + ", ".join(sorted(decoders)),
-            )
-
-
 _KEPT = ("raw", "minute", "quarter_hour")
-_ONE_SECRET = (
-    ("broker", "password"),
-    ("metrics", "token"),
-    ("timeseries", "token"),
-    ("watchdog", "ping_url"),
-)
 
 
 def _retention_faults(tree: Mapping[str, Any]) -> Iterator[Fault]:
@@ -530,19 +580,3 @@ def _retention_faults(tree: Mapping[str, Any]) -> Iterator[Fault]:
     for (shorter, least), (longer, most) in pairwise(days):
         if least > most:
             yield Fault(path=longer, value=f"{most:g}", allowed=f"at least {shorter}, {least:g}")
-
-
-def _secret_faults(tree: Mapping[str, Any]) -> Iterator[Fault]:
-    for i, person in _entries(tree, "staff"):
-        for k, target in _entries(person, "notify"):
-            if bool(target.get("url_file")) == bool(target.get("url_env")):
-                yield Fault(
-                    path=f"staff.{i}.notify.{k}",
-                    value="both or neither of url_file and url_env",
-                    allowed="exactly one of them",
-                )
-    for section, name in _ONE_SECRET:
-        found = tree.get(section)
-        keys = (f"{name}_file", f"{name}_env")
-        if isinstance(found, dict) and all(found.get(key) for key in keys):
-            yield Fault(path=section, value=" and ".join(keys), allowed="at most one of them")
