@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Final, Protocol
 from zoneinfo import ZoneInfo
 
 from alerts import calm, escalation, level_moves, outbox_rows, repository, silences
-from alerts.audit import Forgotten, audit
 from alerts.errors import UnknownIncidentError, UnknownStaffError
 from alerts.escalation import Action
 from alerts.escalator import Escalator
+from alerts.forgotten import Forgotten, find_forgotten
 from alerts.holds import Holds
 from alerts.incidents import (
     AckExpired,
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
 
-    from alerts.audit import Finding
+    from alerts.forgotten import Finding
     from alerts.incidents import Input, Step, Verdict
     from alerts.notice import Notice
     from alerts.policy import AlertPolicy
@@ -311,7 +311,7 @@ class AlertEngine:
         list of Finding
             What was found; what is late only a running service mends.
         """
-        found = audit(tx, now)
+        found = find_forgotten(tx, now)
         for finding in found:
             if finding.what not in (Forgotten.NO_STEP, Forgotten.NO_REMINDER):
                 continue

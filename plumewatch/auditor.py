@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from alerts.audit import EVERY_S
+from alerts.forgotten import EVERY_S
 from storage.sqlite import transaction
 
 if TYPE_CHECKING:
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Awaitable, Callable
 
-    from alerts.audit import Finding
     from alerts.engine import AlertEngine
+    from alerts.forgotten import Finding
 
 __all__ = ["Auditor"]
 

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from alerts import outbox_rows, schema, silences
-from alerts.audit import Forgotten, audit
 from alerts.duty.roster import Receiver, Roster
 from alerts.engine import AlertEngine
 from alerts.errors import UnknownIncidentError
+from alerts.forgotten import Forgotten, find_forgotten
 from alerts.incidents import Verdict
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember
 from alerts.secrets import Secret
@@ -211,7 +211,7 @@ class IncidentMachine(RuleBasedStateMachine):
     def nobody_is_forgotten(self):
         """By its own queries and without its mending: nothing is ever without a next step."""
         late = {Forgotten.LATE_NOTICE, Forgotten.LATE_STEP, Forgotten.LATE_HELD}
-        assert [f for f in audit(self.db, self.now) if f.what not in late] == []
+        assert [f for f in find_forgotten(self.db, self.now) if f.what not in late] == []
 
     @invariant()
     def steps_end_with_their_incident(self):

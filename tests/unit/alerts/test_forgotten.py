@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from alerts import audit
-from alerts.audit import Finding, Forgotten
+from alerts import forgotten
 from alerts.engine import AlertEngine
+from alerts.forgotten import Finding, Forgotten
 from detection.events import EventKind, EventPhase
 
 
@@ -63,7 +63,7 @@ def test_the_queries_read_indexes_of_what_is_open(tx, engine, make_event):
     engine.on_events(tx, [make_event()], 1000.0)
     over = make_event(1000.0, phase=EventPhase.ENDED, end=1010.0)
     engine.on_events(tx, [over], 1010.0)
-    for query in audit.QUERIES.values():
+    for query in forgotten.QUERIES.values():
         plan = [r["detail"] for r in tx.execute("EXPLAIN QUERY PLAN " + query, {"late": 0.0})]
         walks = [line for line in plan if line.startswith("SCAN") and "USING" not in line]
         assert not walks, (query, plan)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["EVERY_S", "LATE_S", "QUERIES", "Finding", "Forgotten", "audit"]
+__all__ = ["EVERY_S", "LATE_S", "QUERIES", "Finding", "Forgotten", "find_forgotten"]
 
 EVERY_S: Final = 30.0
 LATE_S: Final = 60.0
@@ -69,7 +69,7 @@ QUERIES: Final = {
 """What finds each; `late` is a moment, Unix seconds."""
 
 
-def audit(tx: sqlite3.Connection, now: float) -> list[Finding]:
+def find_forgotten(tx: sqlite3.Connection, now: float) -> list[Finding]:
     """Return everything that is forgotten, in the order of `Forgotten`."""
     return [
         Finding(what, str(row[0]))
