@@ -30,6 +30,7 @@ from alerts.web import (
     StaffPageSettings,
     create_app,
 )
+from alerts.web.changes import Changes
 from alerts.web.report_jobs import ReportJobs
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from storage import audit, sqlite
@@ -152,8 +153,10 @@ class Site:
         )
         self.incident = record.incident
         self.series = FakeSeries(self.now - 300, Path(folder) / "series.db")
+        self.live = Changes()
         app = create_app(
             StaffPageSettings(
+                changes=self.live,
                 database=self.database,
                 engine=self.engine,
                 series=self.series,
@@ -173,7 +176,11 @@ class Site:
         )
         config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", ws="none")
         self.server = uvicorn.Server(config)
-        self.thread = threading.Thread(target=lambda: asyncio.run(self.server.serve()), daemon=True)
+        self.loop = asyncio.new_event_loop()
+        serve = self.server.serve()
+        self.thread = threading.Thread(
+            target=lambda: self.loop.run_until_complete(serve), daemon=True
+        )
         self.thread.start()
         deadline = time.monotonic() + 10
         while not self.server.started and time.monotonic() < deadline:
@@ -192,8 +199,10 @@ class Site:
         return repository.load(self.db, self.incident)
 
     def close(self):
+        self.loop.call_soon_threadsafe(self.live.close)
         self.server.should_exit = True
         self.thread.join(10)
+        self.loop.close()
         self.series.stored.close()
         self.db.close()
 
