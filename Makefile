@@ -29,7 +29,7 @@ demo: $(STAMP) ## simulated school, broker, detector, alerts and staff page, all
 	@$(BIN)/plumewatch demo
 
 test: $(STAMP) ## run all tests (real broker and browser tests run where those are installed)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy --strict, import directions
 	@$(BIN)/ruff check .
