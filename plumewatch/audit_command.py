@@ -7,11 +7,7 @@ import hashlib
 import json
 import os
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, TextIO
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from detection.model import Model
 from plumewatch import __version__
@@ -28,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plumewatch.config import PlumewatchConfig
+    from plumewatch.printer import Printer
 
 __all__ = ["machine_user", "note_start", "on_record", "run_list", "run_verify"]
 
@@ -81,7 +78,7 @@ def on_record(
             audit.append(tx, kind, who or machine_user(), detail, now)
 
 
-def run_verify(config_path: Path, out: TextIO, *, known: str = "") -> int:
+def run_verify(config_path: Path, printer: Printer, *, known: str = "") -> int:
     """Compute the chain of the audit log anew.
 
     Returns
@@ -93,15 +90,20 @@ def run_verify(config_path: Path, out: TextIO, *, known: str = "") -> int:
     def show(_config: PlumewatchConfig, state: sqlite3.Connection) -> int:
         found = audit.verify(state, known)
         if found.fault:
-            out.write(f"audit log: {found.fault}\n")
+            printer.say(f"audit log: {found.fault}", whole=False, fault=found.fault)
             return REFUSED
-        out.write(f"audit log whole: {found.entries} entries; last hash {found.head or 'none'}\n")
+        printer.say(
+            f"audit log whole: {found.entries} entries; last hash {found.head or 'none'}",
+            whole=True,
+            entries=found.entries,
+            head=found.head,
+        )
         return DONE
 
     return with_data(config_path, lambda paths: paths.state, show)
 
 
-def run_list(config_path: Path, out: TextIO, *, limit: int, as_json: bool) -> int:
+def run_list(config_path: Path, printer: Printer, *, limit: int) -> int:
     """Print the newest entries, newest first.
 
     Returns
@@ -111,19 +113,16 @@ def run_list(config_path: Path, out: TextIO, *, limit: int, as_json: bool) -> in
     """
 
     def show(config: PlumewatchConfig, state: sqlite3.Connection) -> int:
-        found = list(audit.entries(state, limit))
-        if as_json:
-            out.writelines(_line(entry) + "\n" for entry in found)
-            return DONE
-        table = Table("No.", "When", "Who", "What", "Detail")
-        for entry in found:
-            texts: tuple[Any, ...] = (entry.actor, entry.kind, entry.detail)
-            table.add_row(str(entry.seq), moment(entry.at, config), *(Text(t) for t in texts))
-        Console(file=out).print(table)
+        printer.table(
+            ("No.", "When", "Who", "What", "Detail"),
+            (
+                (
+                    {**entry._asdict(), "detail": json.loads(entry.detail)},
+                    (entry.seq, moment(entry.at, config), entry.actor, entry.kind, entry.detail),
+                )
+                for entry in audit.entries(state, limit)
+            ),
+        )
         return DONE
 
     return with_data(config_path, lambda paths: paths.state, show)
-
-
-def _line(entry: audit.Entry) -> str:
-    return json.dumps({**entry._asdict(), "detail": json.loads(entry.detail)})

@@ -15,7 +15,7 @@ import time
 import zlib
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Final
 
 from ingest.decoders import DECODERS
 from plumewatch.config import ConfigError, load
@@ -27,6 +27,8 @@ from storage.lease import Lease
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from plumewatch.printer import Printer
+
 __all__ = ["run_backup", "run_restore"]
 
 DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
@@ -35,7 +37,7 @@ _MARGIN_S: Final = 86_400.0
 _ARCHIVES: Final = {".tar": "w", ".gz": "w:gz", ".tgz": "w:gz"}
 
 
-def run_backup(config_path: Path, target: Path, out: TextIO, now: float) -> int:
+def run_backup(config_path: Path, target: Path, printer: Printer, now: float) -> int:
     """Copy all databases of a service, running or not, and prove the copy.
 
     Parameters
@@ -44,7 +46,7 @@ def run_backup(config_path: Path, target: Path, out: TextIO, now: float) -> int:
     target : Path
         A file that ends in ``.tar``, ``.tar.gz`` or ``.tgz``; or a folder, in which a folder with
         the time as its name is made.
-    out : TextIO
+    printer : Printer
     now : float
         Unix seconds.
 
@@ -74,12 +76,12 @@ def run_backup(config_path: Path, target: Path, out: TextIO, now: float) -> int:
         wanted.parent.mkdir(parents=True, exist_ok=True)
         if not mode:
             back_up(root, wanted, stamp, series_from)
-            sound = _prove(wanted, out)
+            sound = _prove(wanted, printer)
         else:
             with tempfile.TemporaryDirectory(dir=wanted.parent, prefix=".plumewatch-") as within:
                 folder = Path(within) / f"plumewatch-{stamp}"
                 back_up(root, folder, stamp, series_from)
-                sound = _prove(folder, out)
+                sound = _prove(folder, printer)
                 partial = Path(within) / "archive"
                 with tarfile.open(partial, mode) as archive:  # type: ignore[call-overload]
                     archive.add(folder, arcname=folder.name)
@@ -91,12 +93,12 @@ def run_backup(config_path: Path, target: Path, out: TextIO, now: float) -> int:
     except OSError as error:
         sys.stderr.write(f"{wanted}: {error.strerror or error}\n")
         return UNREACHABLE
-    out.write(f"wrote {wanted}\n")
+    printer.say(f"wrote {wanted}", wrote=wanted, sound=sound)
     return DONE if sound else REFUSED
 
 
 def run_restore(
-    config_path: Path, source: Path, out: TextIO, now: float, *, only_verify: bool, force: bool
+    config_path: Path, source: Path, printer: Printer, now: float, *, only_verify: bool, force: bool
 ) -> int:
     """Prove a backup and put it in place.
 
@@ -106,7 +108,7 @@ def run_restore(
         Whose data folder is meant.
     source : Path
         What `run_backup` wrote.
-    out : TextIO
+    printer : Printer
     now : float
         Unix seconds.
     only_verify : bool
@@ -123,13 +125,13 @@ def run_restore(
     """
     try:
         with _unpacked(source) as folder:
-            sound = _prove(folder, out)
+            sound = _prove(folder, printer)
             if only_verify or not (sound or force):
                 word = "sound" if sound else "not sound"
-                out.write(f"{source} is {word}; nothing was changed\n")
+                printer.say(f"{source} is {word}; nothing was changed", sound=sound, restored=None)
                 return DONE if sound else REFUSED
             root = load(config_path, decoders=frozenset(DECODERS)).data_dir
-            return _restore(folder, root, out, now, force=force)
+            return _restore(folder, root, printer, now, force=force)
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         return USAGE
@@ -141,15 +143,20 @@ def run_restore(
         return USAGE
 
 
-def _prove(folder: Path, out: TextIO) -> bool:
+def _prove(folder: Path, printer: Printer) -> bool:
     sound = True
     for proof in verify(folder):
-        out.write(f"{'ok   ' if proof.ok else 'FAULT'} {proof.part}: {proof.sentence}\n")
+        printer.say(
+            f"{'ok   ' if proof.ok else 'FAULT'} {proof.part}: {proof.sentence}",
+            part=proof.part,
+            ok=proof.ok,
+            finding=proof.sentence,
+        )
         sound = sound and proof.ok
     return sound
 
 
-def _restore(folder: Path, root: Path, out: TextIO, now: float, *, force: bool) -> int:
+def _restore(folder: Path, root: Path, printer: Printer, now: float, *, force: bool) -> int:
     aside = root / f"before-restore-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}"
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -167,16 +174,21 @@ def _restore(folder: Path, root: Path, out: TextIO, now: float, *, force: bool) 
                 )
                 return REFUSED
             if present:
-                out.write(f"moving {len(present)} files of {root} to {aside}\n")
+                printer.say(
+                    f"moving {len(present)} files of {root} to {aside}",
+                    moved=len(present),
+                    to=aside,
+                )
             _put_in_place(folder, root, present, aside)
         finally:
             lease.release()
     except (StorageError, OSError) as error:
         sys.stderr.write(f"data folder {root}: {error}\n")
         return UNREACHABLE
-    out.write(
+    printer.say(
         f"restored into {root}. What was accepted after the backup was made is not in it;"
-        " passwords of staff are those of then\n"
+        " passwords of staff are those of then",
+        restored=root,
     )
     return DONE
 

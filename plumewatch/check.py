@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import json
 import logging
 import os
 import socket
@@ -13,7 +12,7 @@ import tempfile
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from alerts.duty.gaps import gaps
 from alerts.level_moves import levels
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
 
     from alerts.policy import AlertPolicy
     from plumewatch.config import PlumewatchConfig
+    from plumewatch.printer import Printer
     from storage.lease import Holder
 
 __all__ = ["Finding", "check_secrets", "run_check", "warn_of_silence"]
@@ -65,7 +65,7 @@ class Finding:
     warning: bool = False
 
 
-def run_check(path: Path, *, as_json: bool, out: TextIO) -> int:
+def run_check(path: Path, printer: Printer) -> int:
     """Check a configuration and what it names.
 
     Returns
@@ -78,11 +78,7 @@ def run_check(path: Path, *, as_json: bool, out: TextIO) -> int:
         check_secrets(config)
     except ConfigError as error:
         for fault in error.faults:
-            _say(
-                Finding(fault.path, ok=False, sentence=f"{fault.value}: {fault.allowed}"),
-                as_json,
-                out,
-            )
+            _say(Finding(fault.path, ok=False, sentence=f"{fault.value}: {fault.allowed}"), printer)
         return 2
     _say(
         Finding(
@@ -91,8 +87,7 @@ def run_check(path: Path, *, as_json: bool, out: TextIO) -> int:
             sentence=f"{path} has {len(config.room)} rooms, {len(config.sensor)} sensors,"
             f" {len(config.staff)} staff and no faults",
         ),
-        as_json,
-        out,
+        printer,
     )
     findings = [
         *_mappings(config),
@@ -106,19 +101,19 @@ def run_check(path: Path, *, as_json: bool, out: TextIO) -> int:
         *_door(config),
     ]
     for finding in findings:
-        _say(finding, as_json, out)
+        _say(finding, printer)
     return 0 if all(f.ok for f in findings) else 3
 
 
-def _say(finding: Finding, as_json: bool, out: TextIO) -> None:  # noqa: FBT001 - private
-    if as_json:
-        line = {"part": finding.part, "ok": finding.ok, "finding": finding.sentence}
-        if finding.warning:
-            line["warning"] = True
-        out.write(json.dumps(line, ensure_ascii=False) + "\n")
-    else:
-        word = "warn " if finding.warning else "ok   " if finding.ok else "FAULT"
-        out.write(f"{word} {finding.part}: {finding.sentence}\n")
+def _say(finding: Finding, printer: Printer) -> None:
+    word = "warn " if finding.warning else "ok   " if finding.ok else "FAULT"
+    printer.say(
+        f"{word} {finding.part}: {finding.sentence}",
+        part=finding.part,
+        ok=finding.ok,
+        finding=finding.sentence,
+        **({"warning": True} if finding.warning else {}),
+    )
 
 
 def check_secrets(config: PlumewatchConfig) -> None:

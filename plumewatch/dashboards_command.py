@@ -4,79 +4,25 @@ from __future__ import annotations
 
 import sqlite3
 import sys
-import time
 from contextlib import closing
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
-
-import typer
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from dashboards.frame import DashboardSettings
-    from dashboards.grafana import DataSource, Grafana, Mark
+    from dashboards.grafana import Change, DataSource, Grafana, Mark
     from plumewatch.config import PlumewatchConfig
+    from plumewatch.printer import Printer
 
-__all__ = ["app", "run_build", "run_diff", "run_push"]
+__all__ = ["run_build", "run_diff", "run_push"]
 
 _DONE, _REFUSED, _USAGE, _UNREACHABLE = 0, 1, 2, 3
 _NOT_INSTALLED = "the dashboards are an extra: pip install 'plumewatch[dashboards]'"
 
-app = typer.Typer(help="Grafana dashboards: into files, or into a Grafana.", no_args_is_help=True)
-UrlOption = Annotated[str, typer.Option("--url", help="Address of the Grafana.")]
-TokenOption = Annotated[
-    Path, typer.Option("--token-file", help="File with the token of a service account.")
-]
-ConfigOption = Annotated[
-    Path, typer.Option("--config", "-c", help="Configuration file (see `plumewatch init`).")
-]
 
-
-@app.command("build")
-def build(
-    out: Annotated[Path, typer.Option("--out", help="Folder of the files.")] = Path("dashboards"),
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", "-c", help="Configuration, for time zone and links."),
-    ] = None,
-) -> None:
-    """Write the dashboards as files for Grafana's provisioning; without --config, as shipped."""
-    raise typer.Exit(run_build(out, config, sys.stdout))
-
-
-@app.command("push")
-def push(
-    url: UrlOption,
-    token_file: TokenOption,
-    config: ConfigOption = Path("plumewatch.toml"),
-    reader_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--reader-file",
-            help="Secret of the account of `storage setup`, to make the data source.",
-        ),
-    ] = None,
-    days: Annotated[
-        float, typer.Option("--days", min=0, max=3660, help="Incidents written as annotations.")
-    ] = 7.0,
-) -> None:
-    """Write folder, dashboards and annotations of incidents that differ; says what changed."""
-    code = run_push(
-        url, token_file, config, sys.stdout, reader_file=reader_file, days=days, now=time.time()
-    )
-    raise typer.Exit(code)
-
-
-@app.command("diff")
-def diff(
-    url: UrlOption, token_file: TokenOption, config: ConfigOption = Path("plumewatch.toml")
-) -> None:
-    """Say what `push` would write to the dashboards; 1 if anything."""
-    raise typer.Exit(run_diff(url, token_file, config, sys.stdout))
-
-
-def run_build(out_dir: Path, config: Path | None, out: TextIO) -> int:
+def run_build(out_dir: Path, config: Path | None, printer: Printer) -> int:
     """Write the files.
 
     Parameters
@@ -84,7 +30,7 @@ def run_build(out_dir: Path, config: Path | None, out: TextIO) -> int:
     out_dir : Path
     config : Path, optional
         Whose time zone and staff page; without it those of the starter configuration.
-    out : TextIO
+    printer : Printer
 
     Returns
     -------
@@ -104,19 +50,27 @@ def run_build(out_dir: Path, config: Path | None, out: TextIO) -> int:
         written = write(out_dir, settings)
     except OSError as error:
         return _said(f"{out_dir}: {error.strerror}", _USAGE)
-    out.writelines(
-        f"{out_dir / name}: {'written' if changed else 'unchanged'}\n"
-        for name, changed in written.items()
+    for name, changed in written.items():
+        outcome = "written" if changed else "unchanged"
+        printer.say(f"{out_dir / name}: {outcome}", file=out_dir / name, outcome=outcome)
+    printer.say(
+        f"days and hours of {settings.zone}; links to {settings.page_url}",
+        zone=settings.zone,
+        page_url=settings.page_url,
     )
-    out.write(f"days and hours of {settings.zone}; links to {settings.page_url}\n")
     return _DONE
+
+
+def _tell(printer: Printer, change: Change) -> None:
+    detail = {"detail": change.detail} if change.detail else {}
+    printer.say(str(change), what=change.what, outcome=change.outcome, **detail)
 
 
 def run_push(
     url: str,
     token_file: Path,
     config: Path,
-    out: TextIO,
+    printer: Printer,
     *,
     reader_file: Path | None,
     days: float,
@@ -128,7 +82,7 @@ def run_push(
     ----------
     url : str
     token_file, config : Path
-    out : TextIO
+    printer : Printer
     reader_file : Path, optional
         With it the data source is made too.
     days : float
@@ -153,11 +107,12 @@ def run_push(
         if source is None:
             return _USAGE
     try:
-        out.write(f"{server.data_source(source)}\n")
-        out.writelines(f"{change}\n" for change in server.push(built(_settings(loaded))))
+        _tell(printer, server.data_source(source))
+        for change in server.push(built(_settings(loaded))):
+            _tell(printer, change)
         if days:
             marks = list(_marks(loaded, now - 86_400.0 * days))
-            out.write(f"{server.annotate(marks, now - 86_400.0 * days, now)}\n")
+            _tell(printer, server.annotate(marks, now - 86_400.0 * days, now))
     except Refused as error:
         return _said(str(error), _REFUSED)
     except Unreachable as error:
@@ -167,7 +122,7 @@ def run_push(
     return _DONE
 
 
-def run_diff(url: str, token_file: Path, config: Path, out: TextIO) -> int:
+def run_diff(url: str, token_file: Path, config: Path, printer: Printer) -> int:
     """Say what differs; nothing is written.
 
     Returns
@@ -185,7 +140,7 @@ def run_diff(url: str, token_file: Path, config: Path, out: TextIO) -> int:
     try:
         for change in server.compare(built(_settings(loaded))):
             differs |= change.outcome != "unchanged"
-            out.write(f"{change}\n")
+            _tell(printer, change)
     except Refused as error:
         return _said(str(error), _REFUSED)
     except Unreachable as error:

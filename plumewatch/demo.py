@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from alerts.engine import AlertRecord
     from alerts.outbox import DeliveryOutcome
     from detection.events import Event
+    from plumewatch.printer import Printer
 
 __all__ = ["run_demo"]
 
@@ -100,7 +101,7 @@ _WHO_HEARS: Final[dict[str, Any]] = {
 """Monitors by building during the day; the assistant principal when none of them answers."""
 
 
-def run_demo(*, port: int, seconds: float, plain: bool) -> int:
+def run_demo(printer: Printer, *, port: int, seconds: float, plain: bool) -> int:
     """Run the demo until Ctrl-C, or for `seconds` if above 0.
 
     Returns
@@ -109,10 +110,10 @@ def run_demo(*, port: int, seconds: float, plain: bool) -> int:
         0 ended on request, 3 a port is in use or the broker cannot be started.
     """
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
-    console = Console()
+    plain = plain or printer.as_json
     try:
         with tempfile.TemporaryDirectory(prefix="plumewatch-demo-") as folder:
-            demo = _Demo(Path(folder), port, console, live=console.is_terminal and not plain)
+            demo = _Demo(Path(folder), port, printer, plain=plain)
             return asyncio.run(demo.run(seconds))
     except ServiceError as error:
         sys.stderr.write(f"{error}\n")
@@ -122,11 +123,12 @@ def run_demo(*, port: int, seconds: float, plain: bool) -> int:
 class _Demo:
     """All parts of the demo and what they have shown so far."""
 
-    def __init__(self, folder: Path, port: int, console: Console, *, live: bool) -> None:
+    def __init__(self, folder: Path, port: int, printer: Printer, *, plain: bool) -> None:
         self._folder = folder
         self._port = port
-        self._console = console
-        self._live = live
+        self._printer = printer
+        self._console = Console(file=printer.out)
+        self._live = self._console.is_terminal and not plain
         self._began: float | None = None
         self._kinds: Counter[str] = Counter()
         self._registry = Registry()
@@ -180,10 +182,12 @@ class _Demo:
                 if simulator.returncode is None:
                     simulator.terminate()
                     await simulator.wait()
-        self._console.print(
+        self._line(
             f"demo ended: {service.counters.readings_detected} readings,"
             f" {service.counters.events} events, {service.counters.alerts} alerts,"
-            f" {self._pushes} pushes received"
+            f" {self._pushes} pushes received",
+            ended=True,
+            **self._counts(service),
         )
         return 0
 
@@ -324,7 +328,22 @@ class _Demo:
         line = Text.assemble((f"{stamp} ", "dim"), (f"{what}  ", style), text)
         self._log.append(line)
         if not self._live:
-            self._console.print(line)
+            self._line(line, time=self._clock(), what=what, text=text)
+
+    def _line(self, shown: Text | str, **fields: object) -> None:
+        if self._printer.as_json:
+            self._printer.object(fields)
+        else:
+            self._console.print(shown)
+
+    def _counts(self, service: Service) -> dict[str, object]:
+        counters = service.counters
+        return {
+            "readings": counters.readings_detected,
+            "events": counters.events,
+            "alerts": counters.alerts,
+            "pushes": self._pushes,
+        }
 
     async def _show(self, service: Service, stop: asyncio.Event) -> None:
         """Redraw twice a second, or print a line every five seconds."""
@@ -340,7 +359,8 @@ class _Demo:
                 if screen is not None:
                     screen.update(self._screen(service), refresh=True)
                 elif turn % 10 == 0:
-                    self._console.print(self._summary(service))
+                    page = f"http://127.0.0.1:{self._port}"
+                    self._line(self._summary(service), page=page, **self._counts(service))
                 turn += 1
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(0.5):

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from ingest.decoders.halo import HEARTBEAT, TEMPLATE
 
 if TYPE_CHECKING:
-    from typing import TextIO
+    from plumewatch.printer import Printer
 
 __all__ = ["TEMPLATED", "run_template"]
 
@@ -19,7 +19,7 @@ _DONE: Final = 0
 _USAGE: Final = 2
 
 
-def run_template(decoder: str, url: str, out: TextIO, err: TextIO) -> int:
+def run_template(decoder: str, url: str, printer: Printer) -> int:
     """Print the fields of the device's page, one a line, name and text apart by a tab.
 
     Parameters
@@ -28,7 +28,7 @@ def run_template(decoder: str, url: str, out: TextIO, err: TextIO) -> int:
         One of `TEMPLATED`.
     url : str
         Where the device reaches the HTTP door, such as ``https://plumewatch.example.org:8421``.
-    out, err : text streams
+    printer : Printer
 
     Returns
     -------
@@ -36,11 +36,11 @@ def run_template(decoder: str, url: str, out: TextIO, err: TextIO) -> int:
         0 printed, 2 no such template or no such URL.
     """
     if decoder not in TEMPLATED:
-        err.write(f"no template for {decoder!r}; there are: {', '.join(TEMPLATED)}\n")
+        printer.err.write(f"no template for {decoder!r}; there are: {', '.join(TEMPLATED)}\n")
         return _USAGE
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc or "@" in parts.netloc:
-        err.write(f"{url!r}: must be http:// or https:// with a host, and no user\n")
+        printer.err.write(f"{url!r}: must be http:// or https:// with a host, and no user\n")
         return _USAGE
     place = (
         f"{parts.scheme}://%USER%:%PSWD%@{parts.netloc}{parts.path.rstrip('/')}/ingest/{decoder}"
@@ -52,5 +52,6 @@ def run_template(decoder: str, url: str, out: TextIO, err: TextIO) -> int:
         ("User", "the name of the [[ingest.source]]"),
         ("Password", "its token"),
     )
-    out.writelines(f"{name}\t{text}\n" for name, text in lines)
+    for name, text in lines:
+        printer.say(f"{name}\t{text}", name=name, text=text)
     return _DONE

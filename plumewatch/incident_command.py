@@ -6,11 +6,7 @@ import sqlite3
 import sys
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, TextIO
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING, Final
 
 from alerts import level_moves
 from alerts.pictures import IncidentPictures
@@ -36,12 +32,13 @@ from storage.errors import StorageError
 from storage.sqlite import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from alerts.watched_levels import AlertBudgets
     from detection.events import Event
     from plumewatch.config import PlumewatchConfig
+    from plumewatch.printer import Printer
     from reports.incident_file import IncidentFile
     from storage.reading import Reading
     from storage.timeseries import Series
@@ -55,7 +52,9 @@ _NEAR_S: Final = 10.0
 _LEVEL_S: Final = 900.0
 
 
-def run_file(config_path: Path, incident: str, out: Path, now: float, *, force: bool) -> int:
+def run_file(
+    config_path: Path, incident: str, out: Path, printer: Printer, now: float, *, force: bool
+) -> int:
     """Write the file of an incident: ``.pdf``, or ``.zip`` with everything.
 
     Returns
@@ -101,7 +100,12 @@ def run_file(config_path: Path, incident: str, out: Path, now: float, *, force: 
     except OSError as error:
         sys.stderr.write(f"{out}: {error.strerror or error}\n")
         return USAGE
-    sys.stderr.write(f"{out}: {len(readings)} readings, {len(found.notices)} notices\n")
+    printer.sum_up(
+        f"{out}: {len(readings)} readings, {len(found.notices)} notices",
+        wrote=out,
+        readings=len(readings),
+        notices=len(found.notices),
+    )
     return DONE
 
 
@@ -128,7 +132,7 @@ class Verdict:
         return (self.again.phase.value == "withdrawn") is (self.stored["phase"] == "withdrawn")
 
 
-def run_rerun(config_path: Path, incident: str, out: TextIO, now: float) -> int:
+def run_rerun(config_path: Path, incident: str, printer: Printer, now: float) -> int:
     """Judge the stored readings of an incident again and compare.
 
     Returns
@@ -158,8 +162,12 @@ def run_rerun(config_path: Path, incident: str, out: TextIO, now: float) -> int:
     if not verdicts:
         sys.stderr.write(f"readings of {', '.join(found.sensors)} are not stored any more\n")
         return REFUSED
-    _print(verdicts, out)
-    out.write("same verdict\n" if same else "another verdict\n")
+    printer.table(
+        ("Sensor", "", "Kind", "Onset", "Alerted", "Confidence", "Phase", "Detector"),
+        (row for verdict in verdicts for row in _rows(verdict)),
+        width=140,
+    )
+    printer.say("same verdict" if same else "another verdict", same=same)
     return DONE if same else REFUSED
 
 
@@ -223,35 +231,41 @@ def _nearest(event: dict[str, object], events: Iterable[Event]) -> Event | None:
     return min(near, key=lambda found: abs(found.onset - onset), default=None)
 
 
-def _print(verdicts: list[Verdict], out: TextIO) -> None:
-    table = Table("Sensor", "", "Kind", "Onset", "Alerted", "Confidence", "Phase", "Detector")
-    for verdict in verdicts:
-        row = verdict.stored
-        moments = (f"{row[key]:.1f}" for key in ("onset", "alerted"))
-        table.add_row(
-            Text(str(row["sensor"])),
-            "stored",
-            str(row["kind"]),
-            *moments,
-            f"{row['confidence']:.3f}",
-            str(row["phase"]),
-            str(row["model_version"]),
-        )
-        again = verdict.again
-        if again is None:
-            table.add_row("", "again", "nothing")
-            continue
-        table.add_row(
-            "",
-            "again",
-            again.kind.value,
-            f"{again.onset:.1f}",
-            f"{again.alerted:.1f}",
-            f"{again.confidence:.3f}",
-            again.phase.value,
-            again.model_version,
-        )
-    Console(file=out, width=140).print(table)
+def _rows(verdict: Verdict) -> Iterator[tuple[Mapping[str, object], Sequence[object]]]:
+    """One of what is stored, one of what was judged again."""
+    row, again = verdict.stored, verdict.again
+    kept: dict[str, object] = {
+        "sensor": row["sensor"],
+        "judged": "stored",
+        "kind": row["kind"],
+        "onset": row["onset"],
+        "alerted": row["alerted"],
+        "confidence": row["confidence"],
+        "phase": row["phase"],
+        "detector": row["model_version"],
+    }
+    yield kept, _cells(kept)
+    if again is None:
+        yield {"sensor": row["sensor"], "judged": "again", "kind": None}, ("", "again", "nothing")
+        return
+    found: dict[str, object] = {
+        "sensor": row["sensor"],
+        "judged": "again",
+        "kind": again.kind.value,
+        "onset": again.onset,
+        "alerted": again.alerted,
+        "confidence": again.confidence,
+        "phase": again.phase.value,
+        "detector": again.model_version,
+    }
+    yield found, ("", *_cells(found)[1:])
+
+
+def _cells(fields: Mapping[str, object]) -> list[str]:
+    digits = {"onset": 1, "alerted": 1, "confidence": 3}
+    return [
+        f"{value:.{digits[key]}f}" if key in digits else str(value) for key, value in fields.items()
+    ]
 
 
 def _found(config: PlumewatchConfig, incident: str) -> IncidentFile | None:

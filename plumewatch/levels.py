@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import sys
 from contextlib import closing
 from dataclasses import asdict
-from typing import TYPE_CHECKING, TextIO
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from alerts import level_moves
 from alerts.errors import LevelMoveError
@@ -25,16 +20,18 @@ from storage.errors import StorageError
 from storage.sqlite import connect, transaction
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from detection.decision_levels import LevelReport
+    from plumewatch.printer import Printer
 
 __all__ = ["run_levels", "run_moves", "run_undo"]
 
 DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
 
 
-def run_levels(config_path: Path, out: TextIO, *, as_json: bool) -> int:
+def run_levels(config_path: Path, printer: Printer) -> int:
     """Print the level of every registered sensor with budget, expected rate and cost.
 
     Returns
@@ -46,34 +43,33 @@ def run_levels(config_path: Path, out: TextIO, *, as_json: bool) -> int:
     def show(config: PlumewatchConfig, state: sqlite3.Connection) -> int:
         found = level_moves.levels(state)
         registry = config.registry()
-        if as_json:
-            for sensor in registry.sensors:
-                report = found.get(sensor)
-                fields = None if report is None else asdict(report)
-                out.write(json.dumps({"sensor": sensor, "level": fields}) + "\n")
-            return DONE
-        table = Table(
-            "Sensor",
-            "Room",
-            "Alerts from",
-            "False alarms a week",
-            "Tolerable",
-            "Vaping missed",
-            "Against lowest",
-            "By feedback",
-            "Watched",
+
+        def row(sensor: str) -> tuple[Mapping[str, object], Sequence[object]]:
+            report, room = found.get(sensor), registry.room_of(sensor)
+            fields = None if report is None else asdict(report)
+            cells = (sensor, room.name if room else "", *_cells(report))
+            return {"sensor": sensor, "level": fields}, cells
+
+        printer.table(
+            (
+                "Sensor",
+                "Room",
+                "Alerts from",
+                "False alarms a week",
+                "Tolerable",
+                "Vaping missed",
+                "Against lowest",
+                "By feedback",
+                "Watched",
+            ),
+            map(row, registry.sensors),
         )
-        for sensor in registry.sensors:
-            room = registry.room_of(sensor)
-            name = Text(room.name if room else "")
-            table.add_row(Text(sensor), name, *_cells(found.get(sensor)))
-        Console(file=out).print(table)
         return DONE
 
     return with_data(config_path, lambda paths: paths.state, show)
 
 
-def run_moves(config_path: Path, out: TextIO, *, sensor: str, limit: int, as_json: bool) -> int:
+def run_moves(config_path: Path, printer: Printer, *, sensor: str, limit: int) -> int:
     """Print the moves that feedback made, newest first.
 
     Returns
@@ -84,29 +80,32 @@ def run_moves(config_path: Path, out: TextIO, *, sensor: str, limit: int, as_jso
 
     def show(config: PlumewatchConfig, state: sqlite3.Connection) -> int:
         moves = level_moves.latest(state, sensor=sensor, limit=limit)
-        if as_json:
-            out.writelines(json.dumps(asdict(move)) + "\n" for move in moves)
-            return DONE
-        table = Table("No.", "When", "Who", "Sensor", "From", "To", "Why", "Incident")
-        for move in moves:
+
+        def row(move: level_moves.LevelMove) -> tuple[Mapping[str, object], Sequence[object]]:
             why = f"takes back {move.undoes}: {move.reason}" if move.undoes else move.reason
-            table.add_row(
-                str(move.seq),
+            cells = (
+                move.seq,
                 moment(move.at, config),
-                Text(move.who),
-                Text(move.sensor),
+                move.who,
+                move.sensor,
                 f"{move.before:+.3g}",
                 f"{move.after:+.3g}",
-                Text(why + (" (taken back)" if move.undone else "")),
+                why + (" (taken back)" if move.undone else ""),
                 move.incident,
             )
-        Console(file=out).print(table)
+            return asdict(move), cells
+
+        printer.table(
+            ("No.", "When", "Who", "Sensor", "From", "To", "Why", "Incident"), map(row, moves)
+        )
         return DONE
 
     return with_data(config_path, lambda paths: paths.state, show)
 
 
-def run_undo(config_path: Path, seq: int, out: TextIO, *, reason: str, who: str, now: float) -> int:
+def run_undo(
+    config_path: Path, seq: int, printer: Printer, *, reason: str, who: str, now: float
+) -> int:
     """Take a move back; a running service applies it with its next readings.
 
     Parameters
@@ -114,7 +113,7 @@ def run_undo(config_path: Path, seq: int, out: TextIO, *, reason: str, who: str,
     config_path : Path
     seq : int
         Number of the move.
-    out : text file
+    printer : Printer
     reason : str
         Kept on record.
     who : str
@@ -151,9 +150,10 @@ def run_undo(config_path: Path, seq: int, out: TextIO, *, reason: str, who: str,
     except (StorageError, sqlite3.Error) as error:
         sys.stderr.write(f"{path}: {error}\n")
         return UNREACHABLE
-    out.write(
+    printer.say(
         f"move {move.seq} takes move {seq} back: {move.sensor} {move.before:+.3g}"
-        f" to {move.after:+.3g}\n"
+        f" to {move.after:+.3g}",
+        **asdict(move),
     )
     return DONE
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, TextIO
+import tomllib
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from plumewatch.printer import Printer
 
 __all__ = ["run_suggest", "run_test", "samples_of"]
 
@@ -38,8 +41,7 @@ def run_suggest(
     topic: str,
     files: Sequence[Path],
     stdin: bytes | None,
-    out: TextIO,
-    err: TextIO,
+    printer: Printer,
     *,
     name: str = "",
     config: Path | None = None,
@@ -55,7 +57,7 @@ def run_suggest(
         Samples, one a line or one a file.
     stdin : bytes or None
         Samples instead of files.
-    out, err : text streams
+    printer : Printer
     name : str
         Name of the mapping; made from the topic by default.
     config : Path, optional
@@ -82,27 +84,27 @@ def run_suggest(
             with file.open("rb") as opened:
                 samples += samples_of(opened.read(_MAX_FILE))
     except OSError as error:
-        err.write(f"{error.filename}: {error.strerror}\n")
+        printer.err.write(f"{error.filename}: {error.strerror}\n")
         return _USAGE
     except ConfigError as error:
-        err.write(f"{error}\n")
+        printer.err.write(f"{error}\n")
         return _USAGE
     try:
         where = {} if zone is None else {"zone": zone}
         text = suggest_any(topic, samples, received=float(round(now)), name=name, **where)
     except SuggestError as error:
-        err.write(f"no suggestion: {error}\n")
+        printer.err.write(f"no suggestion: {error}\n")
         return _REFUSED
     known = find(topic) if topic else None
     if known is not None and known.name != "ha_discovery":
-        err.write(
+        printer.err.write(
             f"decoder {known.name!r} takes this topic already; a mapping would be asked first\n"
         )
-    out.write(text)
+    printer.say(text.removesuffix("\n"), **tomllib.loads(text))
     return _DONE
 
 
-def run_test(path: Path, out: TextIO, err: TextIO) -> int:
+def run_test(path: Path, printer: Printer) -> int:
     """Run the examples of all mappings of a configuration, one line a mapping.
 
     Returns
@@ -118,17 +120,20 @@ def run_test(path: Path, out: TextIO, err: TextIO) -> int:
     try:
         config = load(path, decoders=frozenset(DECODERS))
     except ConfigError as error:
-        err.write(f"{error}\n")
+        printer.err.write(f"{error}\n")
         return _USAGE
     failed = False
     for i, mapping in enumerate(config.mapping):
         found = list(differences(compile_mapping(mapping), mapping.example, config.zone()))
         failed = failed or bool(found)
-        out.writelines(
-            f"FAULT {mapping.name}: mapping.{i}.example.{k}: {said}\n" for k, said in found
-        )
+        for k, said in found:
+            place = f"mapping.{i}.example.{k}"
+            text = f"FAULT {mapping.name}: {place}: {said}"
+            printer.say(text, mapping=mapping.name, ok=False, example=place, finding=said)
         if not found:
-            out.write(f"ok    {mapping.name}: {len(mapping.example)} examples pass\n")
-    if not config.mapping:
-        out.write(f"{path} has no [[mapping]]\n")
+            count = len(mapping.example)
+            text = f"ok    {mapping.name}: {count} examples pass"
+            printer.say(text, mapping=mapping.name, ok=True, examples=count)
+    if not config.mapping and not printer.as_json:
+        printer.say(f"{path} has no [[mapping]]")
     return _REFUSED if failed else _DONE

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from plumewatch.printer import Printer
     from plumewatch.replay import Replayed
 
 __all__ = ["replay_policy", "run_replay"]
@@ -30,7 +31,11 @@ def replay_policy(config: PlumewatchConfig | None) -> AlertPolicy:
 
 
 def run_replay(
-    readings: Sequence[Path], alerts: Path, events: Path | None, config_path: Path | None
+    readings: Sequence[Path],
+    alerts: Path,
+    events: Path | None,
+    config_path: Path | None,
+    printer: Printer,
 ) -> int:
     """Run ``plumewatch replay``; see `plumewatch.cli` for exit codes."""
     wrong = [path for path in readings if not path.is_file()]
@@ -71,7 +76,14 @@ def run_replay(
     except OSError as error:
         sys.stderr.write(f"cannot write the results: {error.strerror}\n")
         return 2
-    sys.stderr.write(_summary(result))
+    printer.sum_up(
+        _summary(result),
+        readings=result.readings,
+        events=len(result.events),
+        alerts=len(result.alerts),
+        replaced=result.replaced,
+        unjudged=result.unjudged,
+    )
     return 0
 
 
@@ -83,4 +95,4 @@ def _summary(result: Replayed) -> str:
         lines.append(f"{result.replaced} stamped in the future: put between the rows around them")
     if result.unjudged:
         lines.append(f"{result.unjudged} not judged: not later than the sensor's reading before")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)

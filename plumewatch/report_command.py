@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from plumewatch.config import PlumewatchConfig
+    from plumewatch.printer import Printer
     from reports.facts import Facts
 
 __all__ = ["ReportOptions", "make_report", "run_report"]
@@ -68,13 +69,14 @@ class ReportOptions:
     staged: Path | None = None
 
 
-def run_report(config_path: Path, options: ReportOptions, now: float) -> int:
+def run_report(config_path: Path, options: ReportOptions, printer: Printer, now: float) -> int:
     """Write a report.
 
     Parameters
     ----------
     config_path : Path
     options : ReportOptions
+    printer : Printer
     now : float
         Unix seconds.
 
@@ -108,9 +110,14 @@ def run_report(config_path: Path, options: ReportOptions, now: float) -> int:
         sys.stderr.write(f"{path}: {error.strerror or error}\n")
         return USAGE
     counted = facts.chosen
-    sys.stderr.write(
+    printer.sum_up(
         f"{path}: {len(facts.incidents)} incidents; {len(counted.incidents)} of them counted in"
-        f" figures, {counted.tests} tests and {counted.off_days} on days without school are not\n"
+        f" figures, {counted.tests} tests and {counted.off_days} on days without school are not",
+        wrote=path,
+        incidents=len(facts.incidents),
+        counted=len(counted.incidents),
+        tests=counted.tests,
+        off_days=counted.off_days,
     )
     return DONE
 

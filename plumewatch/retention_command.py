@@ -6,11 +6,7 @@ import json
 import sqlite3
 import sys
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Final, NamedTuple, TextIO
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from alerts import retention
 from ingest.decoders import DECODERS
@@ -26,10 +22,11 @@ from storage.errors import StorageError
 from storage.sqlite import connect, transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from plumewatch.config import PlumewatchConfig
+    from plumewatch.printer import Printer
 
 __all__ = ["Kept", "run_apply", "run_hold", "run_holds", "run_plan", "run_release"]
 
@@ -61,7 +58,7 @@ class Kept(NamedTuple):
     held: str
 
 
-def run_plan(config_path: Path, out: TextIO, now: float, *, as_json: bool) -> int:
+def run_plan(config_path: Path, printer: Printer, now: float) -> int:
     """Say what is kept for how long, and what `run_apply` would delete.
 
     Returns
@@ -71,22 +68,22 @@ def run_plan(config_path: Path, out: TextIO, now: float, *, as_json: bool) -> in
     """
 
     def show(config: PlumewatchConfig, db: sqlite3.Connection) -> int:
-        found = _classes(config, db, now)
-        if as_json:
-            out.writelines(json.dumps(kept._asdict()) + "\n" for kept in found)
-            return DONE
-        table = Table("What", "Kept for", "Deleted by", "Old now", "Held")
-        for kept in found:
+        def row(kept: Kept) -> tuple[Mapping[str, object], Sequence[object]]:
             days = "ever" if kept.days is None else f"{kept.days:g} days"
             old = "" if kept.old is None else f"{kept.old:,}"
-            table.add_row(kept.name, days, kept.by, old, kept.held)
-        Console(file=out, width=120).print(table)
+            return kept._asdict(), (kept.name, days, kept.by, old, kept.held)
+
+        printer.table(
+            ("What", "Kept for", "Deleted by", "Old now", "Held"),
+            map(row, _classes(config, db, now)),
+            width=120,
+        )
         return DONE
 
     return _with_state(config_path, show)
 
 
-def run_apply(config_path: Path, out: TextIO, now: float) -> int:
+def run_apply(config_path: Path, printer: Printer, now: float) -> int:
     """Delete the incidents that are old and not held; each slice is in the audit log.
 
     Returns
@@ -118,7 +115,12 @@ def run_apply(config_path: Path, out: TextIO, now: float) -> int:
                     audit.append(tx, AuditKind.RETENTION, machine_user(), detail, now)
                 total += len(mine)
                 bar.update(task, advance=len(chosen))
-        out.write(f"{total} incidents deleted, {found.held} held, {found.open} still open\n")
+        printer.say(
+            f"{total} incidents deleted, {found.held} held, {found.open} still open",
+            deleted=total,
+            held=found.held,
+            open=found.open,
+        )
         return DONE
 
     return _with_state(config_path, apply)
@@ -126,7 +128,7 @@ def run_apply(config_path: Path, out: TextIO, now: float) -> int:
 
 def run_hold(
     config_path: Path,
-    out: TextIO,
+    printer: Printer,
     now: float,
     *,
     start: str,
@@ -161,7 +163,7 @@ def run_hold(
                 "reason": why,
             }
             audit.append(tx, AuditKind.HOLD, machine_user(), detail, now)
-        out.write(f"hold {number} placed\n")
+        printer.say(f"hold {number} placed", placed=number)
         if config.timeseries.url:
             sys.stderr.write(
                 "readings are in an InfluxDB, which deletes by its own policy: write the files of"
@@ -172,7 +174,7 @@ def run_hold(
     return _with_state(config_path, place)
 
 
-def run_release(config_path: Path, number: int, out: TextIO, now: float) -> int:
+def run_release(config_path: Path, number: int, printer: Printer, now: float) -> int:
     """Release a hold.
 
     Returns
@@ -189,13 +191,13 @@ def run_release(config_path: Path, number: int, out: TextIO, now: float) -> int:
         if not stood:
             sys.stderr.write(f"no hold {number} stands\n")
             return REFUSED
-        out.write(f"hold {number} released\n")
+        printer.say(f"hold {number} released", released=number)
         return DONE
 
     return _with_state(config_path, release)
 
 
-def run_holds(config_path: Path, out: TextIO) -> int:
+def run_holds(config_path: Path, printer: Printer) -> int:
     """List the holds that stand.
 
     Returns
@@ -205,13 +207,16 @@ def run_holds(config_path: Path, out: TextIO) -> int:
     """
 
     def show(config: PlumewatchConfig, db: sqlite3.Connection) -> int:
-        table = Table("No.", "Room", "From", "To", "Why", "By")
         zone = config.zone()
-        for hold in holds.active(db):
+
+        def row(hold: holds.Hold) -> tuple[Mapping[str, object], Sequence[object]]:
             span = (said(hold.start, zone), said(hold.end, zone))
-            texts = (hold.room or "everywhere", *span, hold.reason, hold.placed_by)
-            table.add_row(str(hold.id), *(Text(text) for text in texts))
-        Console(file=out, width=140).print(table)
+            where = hold.room or "everywhere"
+            return hold._asdict(), (hold.id, where, *span, hold.reason, hold.placed_by)
+
+        printer.table(
+            ("No.", "Room", "From", "To", "Why", "By"), map(row, holds.active(db)), width=140
+        )
         return DONE
 
     return _with_state(config_path, show)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from alerts.duty.gaps import gaps
 from alerts.escalation import plan
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from alerts.duty.gaps import Gap
     from alerts.duty.roster import Ring
     from plumewatch.config import PlumewatchConfig
+    from plumewatch.printer import Printer
     from storage.registry import Room
 
 __all__ = ["all_incidents", "run_gaps", "run_test"]
@@ -48,7 +48,7 @@ class _Answer:
     no_address: tuple[str, ...]
 
 
-def run_test(config_path: Path, written: list[str], out: TextIO, *, at: str, as_json: bool) -> int:
+def run_test(config_path: Path, written: list[str], printer: Printer, *, at: str) -> int:
     """Print who would be told of an incident, ring by ring, and why.
 
     Parameters
@@ -57,10 +57,9 @@ def run_test(config_path: Path, written: list[str], out: TextIO, *, at: str, as_
     written : list of str
         Labels as ``name=value``. A room brings its place, a sensor its room; the severity is that
         of a sure detection unless given.
-    out : TextIO
+    printer : Printer
     at : str
         A moment as in ``2026-09-07T10:05``, in the school's zone unless it names one; empty is now.
-    as_json : bool
 
     Returns
     -------
@@ -75,26 +74,21 @@ def run_test(config_path: Path, written: list[str], out: TextIO, *, at: str, as_
         sys.stderr.write(f"{error}\n")
         return USAGE
     answer = _answer(config, labels, datetime.fromtimestamp(when, UTC))
-    if as_json:
-        out.write(json.dumps(_fields(answer, config), ensure_ascii=False) + "\n")
-    else:
-        out.writelines(f"{line}\n" for line in _lines(answer, config))
+    printer.say("\n".join(_lines(answer, config)), **_fields(answer, config))
     return DONE
 
 
-def run_gaps(config_path: Path, out: TextIO, *, start: str, days: int, as_json: bool) -> int:
+def run_gaps(config_path: Path, printer: Printer, *, start: str, days: int) -> int:
     """Print every lesson period in which a room has nobody on duty in reach.
 
     Parameters
     ----------
     config_path : Path
-    out : TextIO
+    printer : Printer
     start : str
         First day, as in ``2026-09-07``; empty is now.
     days : int
         How many days are looked at.
-    as_json : bool
-        One JSON line a gap.
 
     Returns
     -------
@@ -111,14 +105,14 @@ def run_gaps(config_path: Path, out: TextIO, *, start: str, days: int, as_json: 
     begin, end = (datetime.fromtimestamp(first + n * 86_400, UTC) for n in (0, days))
     lessons = sum(1 for _ in roster.timetable.lessons(begin, end))
     found = list(gaps(roster, all_incidents(config), begin, end))
-    if as_json:
-        out.writelines(json.dumps(_gap_fields(gap), ensure_ascii=False) + "\n" for gap in found)
+    for gap in found:
+        printer.say(_gap_line(gap, config), **_gap_fields(gap))
+    if printer.as_json:
         return DONE
-    out.writelines(f"{_gap_line(gap, config)}\n" for gap in found)
     if not roster.timetable.bells:
-        out.write("no [[bells]], so there are no lesson periods to look at\n")
+        printer.say("no [[bells]], so there are no lesson periods to look at")
     else:
-        out.write(f"{len(found)} gaps in {lessons} periods and {len(config.room)} rooms\n")
+        printer.say(f"{len(found)} gaps in {lessons} periods and {len(config.room)} rooms")
     return DONE
 
 

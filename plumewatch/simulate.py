@@ -20,6 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from plumewatch.printer import Printer
 from sensor_sim.attacks import apply_to_messages, apply_to_trace
 from sensor_sim.errors import (
     BrokerAddressError,
@@ -134,14 +135,14 @@ class _UsageError(Exception):
     """Options or scenario have faults; the text lists them all."""
 
 
-def run_simulate(options: SimulateOptions, console: Console | None = None) -> int:
+def run_simulate(options: SimulateOptions, printer: Printer | None = None) -> int:
     """Simulate a school.
 
     Parameters
     ----------
     options : SimulateOptions
-    console : Console, optional
-        Where progress and messages go; standard error by default.
+    printer : Printer, optional
+        Where progress and messages go.
 
     Returns
     -------
@@ -149,13 +150,14 @@ def run_simulate(options: SimulateOptions, console: Console | None = None) -> in
         Exit code: 0 done, 2 bad usage or scenario (all faults are listed), 3 the broker is not
         reachable or refuses (one sentence).
     """
-    console = Console(stderr=True) if console is None else console
+    printer = printer or Printer()
+    console = Console(file=printer.err)
     try:
         plan = _check(options)
         if plan.address is None:
-            _write(options, plan, console)
+            _write(options, plan, console, printer)
         else:
-            asyncio.run(_publish(options, plan, plan.address, console))
+            asyncio.run(_publish(options, plan, plan.address, console, printer))
     except _UsageError as exc:
         console.print(str(exc), markup=False, highlight=False, soft_wrap=True)
         return USAGE
@@ -364,7 +366,7 @@ def _progress(console: Console) -> Progress:
     )
 
 
-def _write(options: SimulateOptions, plan: _Plan, console: Console) -> None:
+def _write(options: SimulateOptions, plan: _Plan, console: Console, printer: Printer) -> None:
     out = cast("Path", options.out)
     devices = plan.scenario.school.devices
     on_wire = plan.scenario.message_attacks(plan.start, plan.seed)
@@ -382,11 +384,20 @@ def _write(options: SimulateOptions, plan: _Plan, console: Console) -> None:
             progress.update(task, completed=chunk.end - plan.start, count=readings.rows)
     if readings.left_out:
         console.print(f"{readings.left_out:,} readings came too late for their time: left out")
-    console.print(f"{readings.rows:,} readings in {out}", markup=False, soft_wrap=True)
+    printer.sum_up(
+        f"{readings.rows:,} readings in {out}",
+        wrote=out,
+        readings=readings.rows,
+        left_out=readings.left_out,
+    )
 
 
 async def _publish(
-    options: SimulateOptions, plan: _Plan, address: BrokerAddress, console: Console
+    options: SimulateOptions,
+    plan: _Plan,
+    address: BrokerAddress,
+    console: Console,
+    printer: Printer,
 ) -> None:
     begin = plan.start + plan.offset_s
     with ExitStack() as stack:
@@ -408,4 +419,9 @@ async def _publish(
         report = await publisher.run(Prefetched(_Run(plan, _WIRE_CHUNK_S, truth).messages()))
         progress.update(task, completed=plan.duration_s, count=report.messages)
     rate = report.messages / max(report.wall_s, 1e-9)
-    console.print(f"{report.messages:,} messages to {address}, {rate:,.0f} a second")
+    printer.sum_up(
+        f"{report.messages:,} messages to {address}, {rate:,.0f} a second",
+        messages=report.messages,
+        broker=str(address),
+        seconds=round(report.wall_s, 3),
+    )

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import getpass
-import json
 import sqlite3
 import sys
 from contextlib import closing
 from typing import TYPE_CHECKING, TextIO, TypeVar
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from alerts.access import schema, sessions
 from alerts.access.passwords import (
@@ -33,10 +28,11 @@ from storage.errors import StorageError
 from storage.sqlite import connect, migrate, transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from plumewatch.config import PlumewatchConfig, StaffConfig
+    from plumewatch.printer import Printer
 
 __all__ = ["run_list", "run_password", "run_sign_out", "without_password"]
 
@@ -50,7 +46,7 @@ def run_password(
     now: float,
     *,
     source: TextIO,
-    out: TextIO,
+    printer: Printer,
     generate: bool,
     ask: Callable[[str], str] = getpass.getpass,
 ) -> int:
@@ -65,7 +61,7 @@ def run_password(
         Unix seconds.
     source : text file
         Where the password is read from, one line, unless it is a terminal, where it is asked for.
-    out : text file
+    printer : Printer
     generate : bool
         Make one and print it instead.
     ask : callable
@@ -104,13 +100,17 @@ def run_password(
     if ended is None:
         return UNREACHABLE
     over = f"; {ended} of their sessions ended" if ended else ""
-    out.write(f"password of {member.id} set{over}\n")
-    if generate:
-        out.write(f"{password}\n")
+    made = f"\n{password}" if generate else ""
+    printer.say(
+        f"password of {member.id} set{over}{made}",
+        person=member.id,
+        sessions_ended=ended,
+        **({"password": password} if generate else {}),
+    )
     return DONE
 
 
-def run_sign_out(config_path: Path, person: str, now: float, out: TextIO) -> int:
+def run_sign_out(config_path: Path, person: str, now: float, printer: Printer) -> int:
     """Sign a member of staff out everywhere; one who left the configuration too.
 
     Returns
@@ -129,11 +129,11 @@ def run_sign_out(config_path: Path, person: str, now: float, out: TextIO) -> int
     ended = _write(config, end_all)
     if ended is None:
         return UNREACHABLE
-    out.write(f"{ended} sessions ended\n")
+    printer.say(f"{ended} sessions ended", person=person, sessions_ended=ended)
     return DONE
 
 
-def run_list(config_path: Path, now: float, out: TextIO, *, as_json: bool) -> int:
+def run_list(config_path: Path, now: float, printer: Printer) -> int:
     """Print staff with their roles, whether they have a password, and their sessions.
 
     Returns
@@ -148,18 +148,14 @@ def run_list(config_path: Path, now: float, out: TextIO, *, as_json: bool) -> in
     if found is None:
         return UNREACHABLE
     passwords, counts = found
-    if as_json:
-        for m in config.staff:
-            fields = {"password_set": passwords.get(m.id), "sessions": counts.get(m.id, 0)}
-            line = {"id": m.id, "name": m.name, "role": m.role, **fields}
-            out.write(json.dumps(line, ensure_ascii=False) + "\n")
-        return DONE
-    table = Table("Id", "Name", "Role", "Password set", "Sessions")
-    for m in config.staff:
-        at = passwords.get(m.id)
+
+    def row(m: StaffConfig) -> tuple[Mapping[str, object], Sequence[object]]:
+        at, open_ = passwords.get(m.id), counts.get(m.id, 0)
+        who = {"id": m.id, "name": m.name, "role": m.role}
         since = "none" if at is None else moment(at, config)
-        table.add_row(Text(m.id), Text(m.name), m.role, since, str(counts.get(m.id, 0)))
-    Console(file=out).print(table)
+        return {**who, "password_set": at, "sessions": open_}, (*who.values(), since, open_)
+
+    printer.table(("Id", "Name", "Role", "Password set", "Sessions"), map(row, config.staff))
     return DONE
 
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import sys
 from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TextIO
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING, Any
 
 from ingest.decoders import DECODERS
 from plumewatch.config import ConfigError, PlumewatchConfig, load
@@ -23,15 +18,18 @@ from storage.errors import StorageError
 from storage.sqlite import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+
+    from alerts.web.settings import SensorStatus
+    from plumewatch.printer import Printer
 
 __all__ = ["moment", "run_dead_letters", "run_status", "with_data"]
 
 DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
 
 
-def run_status(config_path: Path, out: TextIO, *, as_json: bool) -> int:
+def run_status(config_path: Path, printer: Printer) -> int:
     """Print every registered sensor: state, last reading, interval, what was noted.
 
     Returns
@@ -43,23 +41,23 @@ def run_status(config_path: Path, out: TextIO, *, as_json: bool) -> int:
     def show(config: PlumewatchConfig, state: sqlite3.Connection) -> int:
         registry = config.registry()
         statuses = stored_statuses(state, registry)
-        if as_json:
-            for name, status in statuses.items():
-                line = {"sensor": name, "room": registry.sensors[name].room, **asdict(status)}
-                out.write(json.dumps(line) + "\n")
-            return DONE
-        table = Table("Sensor", "Room", "State", "Last live reading", "Reports every", "Counted")
-        for name, status in statuses.items():
+
+        def row(name: str, status: SensorStatus) -> tuple[Mapping[str, object], Sequence[object]]:
             room = registry.room_of(name)
-            table.add_row(
-                Text(name),
-                Text(room.name if room else ""),
+            cells = (
+                name,
+                room.name if room else "",
                 status.state,
                 "never" if status.heard is None else moment(status.heard, config),
                 f"{status.interval_s:.3g} s",
                 ", ".join(f"{key} {n:,}" for key, n in status.counts.items()),
             )
-        Console(file=out).print(table)
+            return {"sensor": name, "room": registry.sensors[name].room, **asdict(status)}, cells
+
+        printer.table(
+            ("Sensor", "Room", "State", "Last live reading", "Reports every", "Counted"),
+            (row(name, status) for name, status in statuses.items()),
+        )
         return DONE
 
     return with_data(config_path, lambda paths: paths.state, show)
@@ -67,13 +65,12 @@ def run_status(config_path: Path, out: TextIO, *, as_json: bool) -> int:
 
 def run_dead_letters(
     config_path: Path,
-    out: TextIO,
+    printer: Printer,
     *,
     number: int | None = None,
     reason: str = "",
     source: str = "",
     limit: int = 20,
-    as_json: bool = False,
 ) -> int:
     """Print counts and the newest refused messages, or one of them whole.
 
@@ -90,23 +87,33 @@ def run_dead_letters(
             if found is None:
                 sys.stderr.write(f"no refused message {number}, or not any more\n")
                 return REFUSED
-            _one(found, config, out, as_json=as_json)
+            _one(found, config, printer)
             return DONE
         letters = find_buried(journal, reason=reason, source=source, limit=limit)
-        if as_json:
-            out.writelines(json.dumps(_fields(letter)) + "\n" for letter in letters)
-            return DONE
-        console = Console(file=out)
-        counts = Table("Reason", "Decoder", "Messages")
-        for (why, decoder), n in buried_counts(journal).items():
-            counts.add_row(Text(why), Text(decoder or "none reached"), f"{n:,}")
-        console.print(counts)
-        table = Table("No.", "Received", "Reason", "Source", "Detail")
-        for found in letters:
-            when = moment(found.letter.received, config)
-            texts = (found.letter.reason, found.source, found.letter.detail)
-            table.add_row(str(found.id), when, *(Text(text) for text in texts))
-        console.print(table)
+        if not printer.as_json:
+            printer.table(
+                ("Reason", "Decoder", "Messages"),
+                (
+                    ({}, (why, decoder or "none reached", f"{n:,}"))
+                    for (why, decoder), n in buried_counts(journal).items()
+                ),
+            )
+        printer.table(
+            ("No.", "Received", "Reason", "Source", "Detail"),
+            (
+                (
+                    _fields(found),
+                    (
+                        found.id,
+                        moment(found.letter.received, config),
+                        found.letter.reason,
+                        found.source,
+                        found.letter.detail,
+                    ),
+                )
+                for found in letters
+            ),
+        )
         return DONE
 
     return with_data(config_path, lambda paths: paths.journal, show)
@@ -137,13 +144,10 @@ def with_data(
         return UNREACHABLE
 
 
-def _one(found: Buried, config: PlumewatchConfig, out: TextIO, *, as_json: bool) -> None:
+def _one(found: Buried, config: PlumewatchConfig, printer: Printer) -> None:
     fields = _fields(found)
-    if as_json:
-        out.write(json.dumps(fields) + "\n")
-        return
-    fields["received"] = moment(found.letter.received, config)
-    out.writelines(f"{key:<9}{value}\n" for key, value in fields.items())
+    shown = {**fields, "received": moment(found.letter.received, config)}
+    printer.say("\n".join(f"{key:<9}{value}" for key, value in shown.items()), **fields)
 
 
 def _fields(found: Buried) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from ingest.decoders import DECODERS
 from plumewatch.bars import progress
@@ -18,18 +18,19 @@ from storage.timeseries.influx_setup import set_up
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from plumewatch.printer import Printer
     from storage.timeseries.influx_http import InfluxSettings
 
 __all__ = ["run_setup"]
 
 
-def run_setup(path: Path, out: TextIO, now: float, reader_file: Path | None = None) -> int:
+def run_setup(path: Path, printer: Printer, now: float, reader_file: Path | None = None) -> int:
     """Set the store of a configuration up.
 
     Parameters
     ----------
     path : Path
-    out : TextIO
+    printer : Printer
     now : float
         Unix seconds.
     reader_file : Path, optional
@@ -51,10 +52,14 @@ def run_setup(path: Path, out: TextIO, now: float, reader_file: Path | None = No
         if reader_file is not None:
             sys.stderr.write("the embedded store is a file and has no accounts\n")
             return 2
-        out.write(
+        printer.say(
             f"readings are kept in {DataPaths(config.data_dir).series} for {retention.raw_days}"
             f" days, averages of 1 min for {retention.minute_days} and of 15 min for"
-            f" {retention.quarter_hour_days} days; the service sees to it by itself\n"
+            f" {retention.quarter_hour_days} days; the service sees to it by itself",
+            store=DataPaths(config.data_dir).series,
+            raw_days=retention.raw_days,
+            minute_days=retention.minute_days,
+            quarter_hour_days=retention.quarter_hour_days,
         )
         return 0
     said = ""
@@ -64,15 +69,15 @@ def run_setup(path: Path, out: TextIO, now: float, reader_file: Path | None = No
             for sentence, share in set_up(InfluxHttp(settings), retention, now):
                 bar.update(task, completed=share)
                 if sentence != said:
-                    out.write(f"{sentence}\n")
+                    printer.say(sentence, done=sentence)
                 said = sentence
         except StorageUnavailableError as error:
             sys.stderr.write(f"{error}\n")
             return 3
-    return 0 if reader_file is None else _reader(settings, reader_file, out)
+    return 0 if reader_file is None else _reader(settings, reader_file, printer)
 
 
-def _reader(settings: InfluxSettings, path: Path, out: TextIO) -> int:
+def _reader(settings: InfluxSettings, path: Path, printer: Printer) -> int:
     """Make the account and write its secret, for its owner only."""
     try:
         path.touch(mode=0o600, exist_ok=False)
@@ -86,5 +91,5 @@ def _reader(settings: InfluxSettings, path: Path, out: TextIO) -> int:
         path.unlink(missing_ok=True)
         sys.stderr.write(f"{error}\n")
         return 3
-    out.write(f"{sentence}; its secret is in {path}\n")
+    printer.say(f"{sentence}; its secret is in {path}", done=sentence, secret_file=path)
     return 0

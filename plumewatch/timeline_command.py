@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from datetime import datetime
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from alerts.timeline import timeline
 from detection.events import EventKind
@@ -18,18 +18,19 @@ if TYPE_CHECKING:
 
     from alerts.policy import AlertPolicy
     from plumewatch.config import PlumewatchConfig
+    from plumewatch.printer import Printer
     from storage.registry import Room
 
 __all__ = ["run_timeline"]
 
 
-def run_timeline(config_path: Path, out: TextIO, *, room: str, kind: str, at: str) -> int:
+def run_timeline(config_path: Path, printer: Printer, *, room: str, kind: str, at: str) -> int:
     """Print the timeline of an alert.
 
     Parameters
     ----------
     config_path : Path
-    out : TextIO
+    printer : Printer
     room : str
         Its id; empty for the first of the configuration.
     kind : str
@@ -49,7 +50,8 @@ def run_timeline(config_path: Path, out: TextIO, *, room: str, kind: str, at: st
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    out.writelines(f"{line}\n" for line in timeline(policy, where, EventKind(kind), moment))
+    for line in timeline(policy, where, EventKind(kind), moment):
+        printer.say(line, room=where.id, kind=kind, at=moment, says=line)
     return 0
 
 

@@ -8,7 +8,7 @@ import sys
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self, TextIO, TypeVar
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 import msgspec
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from plumewatch.config import PlumewatchConfig
+    from plumewatch.printer import Printer
     from plumewatch.readings_export import Format
     from plumewatch.readings_import import Imported, LeftOut
     from storage.timeseries import Series
@@ -54,6 +55,7 @@ T = TypeVar("T")
 
 def run_export(
     config_path: Path,
+    printer: Printer,
     *,
     start: str,
     end: str,
@@ -68,6 +70,7 @@ def run_export(
     Parameters
     ----------
     config_path : Path
+    printer : Printer
     start, end : str
         As people write them (`plumewatch.spans`); empty for all that is stored.
     kind : {"csv", "parquet"}
@@ -99,7 +102,9 @@ def run_export(
                 "to": end,
             }
             on_record(config, AuditKind.EXPORT, asked, now)
-            return _export(config, series, (first, last), path, kind, frozenset(sensors), now)
+            return _export(
+                config, printer, series, (first, last), path, kind, frozenset(sensors), now
+            )
     except (ConfigError, SpanError, FileExistsError) as error:
         sys.stderr.write(f"{error}\n")
         return USAGE
@@ -134,6 +139,7 @@ def _check_export(
 
 def _export(
     config: PlumewatchConfig,
+    printer: Printer,
     series: Series,
     wanted: tuple[float | None, float | None],
     path: Path,
@@ -160,7 +166,7 @@ def _export(
             sensors=sensors,
             on_time=lambda at: bar.update(task, completed=at - begun),
         )
-    sys.stderr.write(f"{path}: {count} readings\n")
+    printer.sum_up(f"{path}: {count} readings", wrote=path, readings=count)
     if stored and first < begun:
         sys.stderr.write(
             f"readings are kept for {config.timeseries.raw_days} days; the oldest is of"
@@ -208,7 +214,9 @@ class ImportOptions:
     rejected: Path | None = None
 
 
-def run_import(config_path: Path, paths: Sequence[Path], options: ImportOptions, now: float) -> int:
+def run_import(
+    config_path: Path, paths: Sequence[Path], options: ImportOptions, printer: Printer, now: float
+) -> int:
     """Import files.
 
     Returns
@@ -264,7 +272,7 @@ def run_import(config_path: Path, paths: Sequence[Path], options: ImportOptions,
     except OSError as error:
         sys.stderr.write(f"{error.filename or options.rejected}: {error.strerror or error}\n")
         return USAGE
-    _tell_import(result, config)
+    _tell_import(result, config, printer)
     return REFUSED if result.left_out else DONE
 
 
@@ -296,7 +304,7 @@ class _LeftOut:
             sys.stderr.write("left out: more rows; --rejected FILE lists them all\n")
 
 
-def _tell_import(result: Imported, config: PlumewatchConfig) -> None:
+def _tell_import(result: Imported, config: PlumewatchConfig, printer: Printer) -> None:
     kept = config.timeseries
     lines = [f"{result.stored} readings are stored, {result.left_out} rows left out"]
     if result.averaged:
@@ -312,10 +320,16 @@ def _tell_import(result: Imported, config: PlumewatchConfig) -> None:
             f"{result.strangers.total()} are of {len(result.strangers)} sensors that are not"
             f" registered ({names}{more}): make [[sensor]] entries, or aliases, and import again"
         )
-    sys.stderr.write("\n".join(lines) + "\n")
+    printer.sum_up(
+        "\n".join(lines),
+        stored=result.stored,
+        left_out=result.left_out,
+        averaged=result.averaged,
+        not_registered=dict(result.strangers),
+    )
 
 
-def run_retry(config_path: Path, out: TextIO) -> int:
+def run_retry(config_path: Path, printer: Printer) -> int:
     """Store readings again that the series refused, and forget the dead letters of those stored.
 
     Returns
@@ -336,7 +350,11 @@ def run_retry(config_path: Path, out: TextIO) -> int:
     except StorageError as error:
         sys.stderr.write(f"{error}\n")
         return UNREACHABLE
-    out.write(f"{stored} dead letters are stored now, {refused} are refused as before\n")
+    printer.say(
+        f"{stored} dead letters are stored now, {refused} are refused as before",
+        stored=stored,
+        refused=refused,
+    )
     return REFUSED if refused else DONE
 
 

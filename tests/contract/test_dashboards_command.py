@@ -11,6 +11,7 @@ from dashboards.build import DASHBOARDS
 from dashboards.grafana import Grafana, Mark, Refused, Unreachable
 from dashboards.queries import DATA_SOURCE_UID
 from plumewatch.dashboards_command import run_build, run_diff, run_push
+from plumewatch.printer import Printer
 from storage.sqlite import connect, migrate, transaction
 from tests.support.influx import FakeServer
 
@@ -156,7 +157,7 @@ def push(grafana, files, capsys, reader="reader", days=7.0):
             grafana.url,
             files / "token",
             files / "plumewatch.toml",
-            out,
+            Printer(out),
             reader_file=reader_file,
             days=days,
             now=NOW,
@@ -201,7 +202,7 @@ def test_what_people_changed_is_said_and_put_back(grafana, files, capsys):
     panel["fieldConfig"]["defaults"]["unit"] = "bytes"
     grafana.dashboards["plumewatch-now"]["refresh"] = "1h"
     with (files / "out").open("w") as out:
-        code = run_diff(grafana.url, files / "token", files / "plumewatch.toml", out)
+        code = run_diff(grafana.url, files / "token", files / "plumewatch.toml", Printer(out))
     said = (files / "out").read_text()
     assert code == 1
     assert f"dashboard now: changed ({panel['title']}, refresh)" in said
@@ -212,7 +213,7 @@ def test_what_people_changed_is_said_and_put_back(grafana, files, capsys):
     ours["version"] += 1
     assert grafana.dashboards["plumewatch-now"] == ours
     with (files / "out").open("w") as out:
-        assert run_diff(grafana.url, files / "token", files / "plumewatch.toml", out) == 0
+        assert run_diff(grafana.url, files / "token", files / "plumewatch.toml", Printer(out)) == 0
 
 
 def test_an_incident_that_goes_on_is_brought_up_to_date(grafana, files, capsys):
@@ -274,14 +275,14 @@ def test_build_writes_for_the_school_and_says_what_it_wrote(files, capsys):
     out = files / "made"
     for expected in ("written", "unchanged"):
         with (files / "out").open("w") as said:
-            assert run_build(out, files / "plumewatch.toml", said) == 0
+            assert run_build(out, files / "plumewatch.toml", Printer(said)) == 0
         lines = (files / "out").read_text().splitlines()
         assert lines[:-1] == [f"{out / name}.json: {expected}" for name in DASHBOARDS]
         assert lines[-1] == "days and hours of Europe/Berlin; links to https://plumewatch.example"
     assert json.loads((out / "alerts.json").read_text())["timezone"] == "Europe/Berlin"
     (files / "file").write_text("")
     with (files / "out").open("w") as said:
-        assert run_build(files / "file", None, said) == 2
+        assert run_build(files / "file", None, Printer(said)) == 2
     assert "file" in capsys.readouterr().err
 
 

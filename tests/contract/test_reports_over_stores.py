@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from plumewatch.config import load
+from plumewatch.printer import Printer
 from plumewatch.report_command import ReportOptions, run_report
 from plumewatch.storage_command import run_setup
 from plumewatch.timeseries_settings import opened_series
@@ -30,7 +31,7 @@ def site(tmp_path_factory):
         influxql(server.url, 'CREATE DATABASE "plumewatch"')
         path = folder / "influx.toml"
         path.write_text(config_text(ROOMS, more=f'[timeseries]\nurl = "{server.url}"'))
-        assert run_setup(path, io.StringIO(), NOW, None) == 0
+        assert run_setup(path, Printer(io.StringIO()), NOW, None) == 0
         with SqliteSeries(data / "series.db") as series, opened_series(load(path)) as influx:
             influx.record(series.records("sensor_health", 0.0, NOW))
         yield folder
@@ -42,7 +43,7 @@ def test_the_store_makes_no_difference(site, name):
     for store in ("sqlite", "influx"):
         path = site / f"{name}-{store}.parquet"
         options = ReportOptions(name, str(FIRST), "2026-11-04", "parquet", path)
-        assert run_report(site / f"{store}.toml", options, NOW) == 0
+        assert run_report(site / f"{store}.toml", options, Printer(), NOW) == 0
         found.append(pl.read_parquet(path))
     assert found[0].equals(found[1])
     assert found[0].height >= ROOMS

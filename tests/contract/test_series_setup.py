@@ -8,6 +8,7 @@ import time as clock
 import numpy as np
 import pytest
 
+from plumewatch.printer import Printer
 from plumewatch.starter import STARTER
 from plumewatch.storage_command import run_setup
 from storage.errors import StorageUnavailableError
@@ -326,12 +327,12 @@ def test_a_user_of_1x_that_may_only_read(tmp_path):
         )
         out = io.StringIO()
         now = clock.time()
-        assert run_setup(config, out, now, tmp_path / "reader") == 0
+        assert run_setup(config, Printer(out), now, tmp_path / "reader") == 0
         assert "user 'air_reader' may read 'air' and nothing else" in out.getvalue()
         secret = (tmp_path / "reader").read_text().strip()
         assert (tmp_path / "reader").stat().st_mode & 0o777 == 0o600
         assert secret not in out.getvalue()
-        assert run_setup(config, out, now, tmp_path / "reader") == 2  # never written over
+        assert run_setup(config, Printer(out), now, tmp_path / "reader") == 2  # never written over
         reader = InfluxHttp(InfluxSettings(server.url, "air", username="air_reader", secret=secret))
         assert reader.query('SELECT "received" FROM "reading"') == []
         for work in (
@@ -341,7 +342,7 @@ def test_a_user_of_1x_that_may_only_read(tmp_path):
         ):
             with pytest.raises(StorageUnavailableError, match="no right"):
                 work()
-        assert run_setup(config, out, now, tmp_path / "reader2") == 0  # a new password
+        assert run_setup(config, Printer(out), now, tmp_path / "reader2") == 0  # a new password
         with pytest.raises(StorageUnavailableError, match="does not accept"):
             reader.query("SHOW DATABASES")
 
@@ -351,7 +352,7 @@ class TestCommand:
         path = tmp_path / "plumewatch.toml"
         path.write_text(STARTER.replace("[detection]", f"{timeseries}\n[detection]"))
         out = io.StringIO()
-        return run_setup(path, out, 1_790_000_000.0), out.getvalue()
+        return run_setup(path, Printer(out), 1_790_000_000.0), out.getvalue()
 
     def test_embedded(self, tmp_path):
         code, said = self.run(tmp_path)

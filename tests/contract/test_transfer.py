@@ -18,6 +18,7 @@ from detection.quantities import COLUMNS, QUANTITIES
 from plumewatch.cli import app
 from plumewatch.config import load
 from plumewatch.paths import DataPaths
+from plumewatch.printer import Printer
 from plumewatch.readings_export import SCHEMA
 from plumewatch.recordings import read_recordings
 from plumewatch.storage_command import run_setup
@@ -67,7 +68,7 @@ class Site:
         self.config = load(self.path)
         (folder / "data").mkdir()
         if url:
-            assert run_setup(self.path, io.StringIO(), NOW) == 0
+            assert run_setup(self.path, Printer(io.StringIO()), NOW) == 0
 
     def series(self):
         return series_of(self.config, DataPaths(self.config.data_dir))

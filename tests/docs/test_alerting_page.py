@@ -9,6 +9,7 @@ from alerts import audit, calm, silences
 from alerts.severity import LONG_S, REPEATED, UNSURE
 from detection.device_events import BATTERY_LOW
 from plumewatch.config import parse
+from plumewatch.printer import Printer
 from plumewatch.settings import alert_policy
 from plumewatch.starter import STARTER
 from plumewatch.timeline_command import run_timeline
@@ -24,7 +25,7 @@ def test_the_timeline_is_that_of_the_starter(tmp_path):
     path = tmp_path / "plumewatch.toml"
     path.write_text(STARTER, encoding="utf-8")
     out = io.StringIO()
-    assert run_timeline(path, out, room="N2-boys", kind="vape", at="2026-09-07T10:05") == 0
+    assert run_timeline(path, Printer(out), room="N2-boys", kind="vape", at="2026-09-07T10:05") == 0
     assert blocks("text")[0] == out.getvalue()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import json
 import signal
 import subprocess
 import sys
@@ -16,13 +16,13 @@ pytest.importorskip("iotcore")
 
 @pytest.mark.timeout(180)
 def test_the_demo_takes_readings_in_and_ends_when_asked():
-    command = [sys.executable, "-m", "plumewatch", "demo", "--plain", "--port", str(free_port())]
+    command = [sys.executable, "-m", "plumewatch", "demo", "--json", "--port", str(free_port())]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as demo:
         try:
             said = ""
             for line in demo.stdout:
                 said += line
-                if re.match(r"[1-9]\d* readings/s", line):
+                if json.loads(line).get("readings"):
                     break
             else:
                 pytest.fail(said)
@@ -30,4 +30,6 @@ def test_the_demo_takes_readings_in_and_ends_when_asked():
             demo.send_signal(signal.SIGINT)
         rest = demo.stdout.read()
     assert demo.returncode == 0
-    assert re.search(r"demo ended: [1-9]\d* readings", rest)
+    last = json.loads(rest.splitlines()[-1])
+    assert last["ended"]
+    assert last["readings"] > 0

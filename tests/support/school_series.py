@@ -7,8 +7,8 @@ it ends now, because that is where dashboards look.
 
 from __future__ import annotations
 
+import io
 import math
-import sys
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,7 +16,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import structs
-from rich.console import Console
 
 from alerts import outbox_rows, series_due
 from alerts.engine import AlertEngine
@@ -28,6 +27,7 @@ from detection.class_samples import ClassSamples
 from detection.events import Event, EventKind, EventPhase
 from ingest.validation import may_alert
 from plumewatch.data_folder import prepare_state
+from plumewatch.printer import Printer
 from plumewatch.recordings import read_recordings
 from plumewatch.simulate import SimulateOptions, run_simulate
 from storage.registry import Registry, Room, Sensor
@@ -106,7 +106,7 @@ def simulated_school(folder: Path, hours: float = 12.0, seed: int = 3) -> Simula
         start=datetime.fromtimestamp(_SIMULATED, UTC).isoformat(),
         activity="demo",
     )
-    assert run_simulate(options, Console(file=sys.stderr, quiet=True)) == 0
+    assert run_simulate(options, Printer(err=io.StringIO())) == 0
     readings = list(_thinned(read_recordings([recording], lambda _: None), start - _SIMULATED, end))
     registry = _registry({r.sensor for r in readings})
     policy = AlertPolicy(

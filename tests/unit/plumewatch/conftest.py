@@ -1,11 +1,65 @@
+"""What the tests of commands share."""
+
 from __future__ import annotations
+
+from contextlib import closing, contextmanager
+from types import SimpleNamespace
 
 import pytest
 
+from alerts.engine import AlertEngine
+from alerts.incidents import Verdict
+from alerts.policy import AlertPolicy
+from alerts.watch import Watch
+from ingest.validation import may_alert
+from plumewatch.audit_command import note_start
+from plumewatch.config import load
+from plumewatch.data_folder import prepare_state
+from storage.sqlite import connect, transaction
+from storage.timeseries.sqlite import SqliteSeries
 from tests.support.in_process import one_room
+from tests.support.plumes import START, readings_of_puff
+from tests.support.school_year import config_text
+
+NOW = START + 86_400.0
+NOTE = "=cmd <b>\u202eloud</b>"
 
 
 @pytest.fixture
 def config(tmp_path, monkeypatch):
     monkeypatch.setenv("AP_URL", "json://127.0.0.1:9/push")
     return one_room(tmp_path)
+
+
+@pytest.fixture
+def site(tmp_path):
+    """One incident that came through the production path, answered by staff."""
+    with one_incident(tmp_path) as made:
+        yield made
+
+
+@contextmanager
+def one_incident(folder):
+    path = folder / "plumewatch.toml"
+    path.write_text(config_text(1, names=lambda _: "Boys <#1> room"))
+    config = load(path)
+    data = folder / "plumewatch-data"
+    data.mkdir()
+    readings = readings_of_puff("pw-0")
+    with closing(connect(data / "state.db")) as db, SqliteSeries(data / "series.db") as series:
+        prepare_state(db)
+        note_start(db, config, START)
+        engine = AlertEngine(config.registry(), AlertPolicy())
+        watch = Watch(db, engine, may_alert)
+        found = []
+        for k in range(0, len(readings), 7):
+            batch = readings[k : k + 7]
+            found += watch.process(batch, k + len(batch), now=batch[-1].received).alerts
+        series.write(readings, len(readings))
+        (alert,) = found
+        with transaction(db) as tx:
+            engine.acknowledge(tx, alert.incident, "ap", alert.alerted + 40, channel="ntfy")
+            engine.feedback(
+                tx, alert.incident, "ap", Verdict.CONFIRMED, alert.alerted + 90, cause="", note=NOTE
+            )
+        yield SimpleNamespace(path=path, id=alert.incident, db=db, readings=readings, config=config)

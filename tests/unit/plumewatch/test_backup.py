@@ -15,6 +15,7 @@ import pytest
 
 from plumewatch.backup_command import run_backup, run_restore
 from plumewatch.config import load
+from plumewatch.printer import Printer
 from storage.backup import MANIFEST, verify
 from storage.journal import Journal
 from storage.lease import Lease
@@ -62,13 +63,13 @@ async def used(config_file):
 
 def back_up(config_file, target):
     out = io.StringIO()
-    return run_backup(config_file, target, out, NOW), out.getvalue()
+    return run_backup(config_file, target, Printer(out), NOW), out.getvalue()
 
 
 def test_what_the_series_does_not_keep_any_more_is_not_missed(used, tmp_path):
     out = io.StringIO()
     later = time.time() + 40 * 86_400
-    assert run_backup(used, tmp_path / "b", out, later) == 0
+    assert run_backup(used, tmp_path / "b", Printer(out), later) == 0
     (folder,) = (tmp_path / "b").iterdir()
     spoil(folder, "series.db", "DELETE FROM reading")
     assert all(proof.ok for proof in verify(folder))
@@ -76,7 +77,7 @@ def test_what_the_series_does_not_keep_any_more_is_not_missed(used, tmp_path):
 
 def restore(config_file, source, *, only_verify=False, force=False):
     out = io.StringIO()
-    code = run_restore(config_file, source, out, NOW, only_verify=only_verify, force=force)
+    code = run_restore(config_file, source, Printer(out), NOW, only_verify=only_verify, force=force)
     return code, out.getvalue()
 
 

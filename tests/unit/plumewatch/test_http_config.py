@@ -12,6 +12,7 @@ from plumewatch.check import check_secrets, run_check
 from plumewatch.config import ConfigError, parse
 from plumewatch.http_settings import http_sources
 from plumewatch.intake_settings import intake_config
+from plumewatch.printer import Printer
 from storage.lease import Lease
 from tests.support.broker import free_port
 from tests.support.certificates import certificate
@@ -149,7 +150,7 @@ def checked(tmp_path, text):
     path = tmp_path / "plumewatch.toml"
     path.write_text(text)
     out = io.StringIO()
-    code = run_check(path, as_json=False, out=out)
+    code = run_check(path, Printer(out))
     return code, [line for line in out.getvalue().splitlines() if "http" in line.split(":")[0]]
 
 
@@ -216,7 +217,7 @@ def test_check_lists_secrets_that_cannot_be_read(tmp_path):
     path = tmp_path / "plumewatch.toml"
     path.write_text(CONFIG.format(host="127.0.0.1", **ports))
     out = io.StringIO()
-    assert run_check(path, as_json=False, out=out) == 2
+    assert run_check(path, Printer(out)) == 2
     assert [line.split(":")[0] for line in out.getvalue().splitlines()] == [
         "FAULT ingest.source.0.token",
         "FAULT ingest.source.1.token",

@@ -6,61 +6,19 @@ import json
 import subprocess
 import zipfile
 from contextlib import closing
-from types import SimpleNamespace
 
-import pytest
-
-from alerts.engine import AlertEngine
-from alerts.incidents import Verdict
 from alerts.policy import AlertPolicy
-from alerts.watch import Watch
-from ingest.validation import may_alert
-from plumewatch.audit_command import note_start
-from plumewatch.config import load
-from plumewatch.data_folder import prepare_state
 from plumewatch.incident_command import run_file, run_rerun
+from plumewatch.printer import Printer
 from plumewatch.replay import replay
 from storage import audit
-from storage.sqlite import connect, transaction
-from storage.timeseries.sqlite import SqliteSeries
-from tests.support.plumes import START, readings_of_puff
-from tests.support.school_year import config_text
-
-NOW = START + 86_400.0
-NOTE = "=cmd <b>\u202eloud</b>"
-
-
-@pytest.fixture
-def site(tmp_path):
-    """One incident that came through the production path, answered by staff."""
-    path = tmp_path / "plumewatch.toml"
-    path.write_text(config_text(1, names=lambda _: "Boys <#1> room"))
-    config = load(path)
-    data = tmp_path / "plumewatch-data"
-    data.mkdir()
-    readings = readings_of_puff("pw-0")
-    with closing(connect(data / "state.db")) as db, SqliteSeries(data / "series.db") as series:
-        prepare_state(db)
-        note_start(db, config, START)
-        engine = AlertEngine(config.registry(), AlertPolicy())
-        watch = Watch(db, engine, may_alert)
-        found = []
-        for k in range(0, len(readings), 7):
-            batch = readings[k : k + 7]
-            found += watch.process(batch, k + len(batch), now=batch[-1].received).alerts
-        series.write(readings, len(readings))
-        (alert,) = found
-        with transaction(db) as tx:
-            engine.acknowledge(tx, alert.incident, "ap", alert.alerted + 40, channel="ntfy")
-            engine.feedback(
-                tx, alert.incident, "ap", Verdict.CONFIRMED, alert.alerted + 90, cause="", note=NOTE
-            )
-        yield SimpleNamespace(path=path, id=alert.incident, db=db, readings=readings, config=config)
+from storage.sqlite import connect
+from tests.unit.plumewatch.conftest import NOTE, NOW
 
 
 def archive(site, name="i.zip"):
     out = site.path.parent / name
-    assert run_file(site.path, site.id, out, NOW, force=True) == 0
+    assert run_file(site.path, site.id, out, Printer(), NOW, force=True) == 0
     return out
 
 
@@ -113,7 +71,7 @@ def test_the_same_incident_gives_the_same_bytes(site):
 
 def test_judged_again_it_is_the_same(site):
     out = io.StringIO()
-    assert run_rerun(site.path, site.id, out, NOW) == 0
+    assert run_rerun(site.path, site.id, Printer(out), NOW) == 0
     assert "same verdict" in out.getvalue()
     entry = next(audit.entries(site.db))
     assert (entry.kind, json.loads(entry.detail)) == (
@@ -125,28 +83,28 @@ def test_judged_again_it_is_the_same(site):
 def test_another_verdict_is_said(site):
     site.db.execute("UPDATE alert_event SET kind = 'smoke'")
     out = io.StringIO()
-    assert run_rerun(site.path, site.id, out, NOW) == 1
+    assert run_rerun(site.path, site.id, Printer(out), NOW) == 1
     assert "another verdict" in out.getvalue()
 
 
 def test_what_cannot_be_judged_again(site, capsys):
-    assert run_rerun(site.path, "nothing", io.StringIO(), NOW) == 1
+    assert run_rerun(site.path, "nothing", Printer(io.StringIO()), NOW) == 1
     assert "no incident 'nothing'" in capsys.readouterr().err
     site.db.execute("UPDATE incident SET kind = 'offline'")
-    assert run_rerun(site.path, site.id, io.StringIO(), NOW) == 1
+    assert run_rerun(site.path, site.id, Printer(io.StringIO()), NOW) == 1
     assert "silence" in capsys.readouterr().err
     site.db.execute("UPDATE incident SET kind = 'vape'")
     with closing(connect(site.path.parent / "plumewatch-data/series.db")) as series:
         series.execute("DELETE FROM reading")
-    assert run_rerun(site.path, site.id, io.StringIO(), NOW) == 1
+    assert run_rerun(site.path, site.id, Printer(io.StringIO()), NOW) == 1
     assert "not stored any more" in capsys.readouterr().err
 
 
 def test_where_a_file_cannot_go(site, tmp_path, capsys):
     (tmp_path / "there.pdf").write_text("x")
     for name in ("i.doc", "no/i.zip", "there.pdf"):
-        assert run_file(site.path, site.id, tmp_path / name, NOW, force=False) == 2
+        assert run_file(site.path, site.id, tmp_path / name, Printer(), NOW, force=False) == 2
     assert "must end in .pdf or .zip" in capsys.readouterr().err
     assert (tmp_path / "there.pdf").read_text() == "x"
-    assert run_file(site.path, "nothing", tmp_path / "i.pdf", NOW, force=False) == 1
+    assert run_file(site.path, "nothing", tmp_path / "i.pdf", Printer(), NOW, force=False) == 1
     assert not (tmp_path / "i.pdf").exists()

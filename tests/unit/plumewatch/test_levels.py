@@ -15,6 +15,7 @@ from plumewatch.check import _levels
 from plumewatch.config import ConfigError, load
 from plumewatch.levels import run_levels, run_moves, run_undo
 from plumewatch.paths import DataPaths
+from plumewatch.printer import Printer
 from storage.sqlite import connect, migrate
 
 NOW = 1_790_000_000.0
@@ -68,9 +69,10 @@ def stored(config_path):
     return config_path
 
 
-def run(command, *arguments, **options):
+def run(command, *arguments, as_json=False, **options):
     out = io.StringIO()
-    return command(*arguments, out, **options), out.getvalue()
+    printer = Printer(out, as_json=as_json)
+    return command(*arguments, printer, **options), out.getvalue()
 
 
 def undo(path, seq=1, **options):
@@ -88,7 +90,7 @@ def test_levels_as_json_and_as_a_table(stored, monkeypatch):
         0.19,
     )
     assert last == {"sensor": "s3", "level": None}
-    code, text = run(run_levels, stored, as_json=False)
+    code, text = run(run_levels, stored)
     assert code == 0
     for said in ("0.90", "1.8", "19 %", "40 %", "+0.25", "4.0 (over)", "nothing judged yet"):
         assert said in text
@@ -104,7 +106,7 @@ def test_moves_are_listed_and_taken_back(stored, monkeypatch):
     assert (newest["undoes"], newest["after"], newest["reason"]) == (1, 0.0, "a drill")
     assert newest["who"].endswith("on the command line")
     assert first["undone"]
-    code, text = run(run_moves, stored, sensor="", limit=20, as_json=False)
+    code, text = run(run_moves, stored, sensor="", limit=20)
     assert code == 0
     assert "takes back 1: a drill" in text
     assert "false alarm: spray (taken back)" in text

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from plumewatch.printer import Printer
 from plumewatch.retention_command import run_apply, run_hold, run_holds, run_plan, run_release
 from storage import audit, holds
 from storage.sqlite import connect
@@ -40,13 +41,13 @@ def opened_before(day):
 
 def plan(site):
     out = io.StringIO()
-    assert run_plan(site.path, out, NOW, as_json=True) == 0
+    assert run_plan(site.path, Printer(out, as_json=True), NOW) == 0
     return {line["name"]: line for line in map(json.loads, out.getvalue().splitlines())}
 
 
 def hold(site, **more):
     asked = {"start": "2026-09-14", "end": "2026-09-20", "room": "", "reason": "a claim", **more}
-    return run_hold(site.path, io.StringIO(), NOW, **asked)
+    return run_hold(site.path, Printer(io.StringIO()), NOW, **asked)
 
 
 def test_plan_says_what_apply_does(site):
@@ -56,7 +57,7 @@ def test_plan_says_what_apply_does(site):
     before = {t: count(site.db, t) for t in ("incident_history", "outbox", "alert_event")}
     assert plan(site)["incidents, notices, answers"]["old"] == old
     out = io.StringIO()
-    assert run_apply(site.path, out, NOW) == 0
+    assert run_apply(site.path, Printer(out), NOW) == 0
     assert out.getvalue() == f"{old} incidents deleted, 0 held, 0 still open\n"
     assert count(site.db, "incident") == young
     for table, rows in before.items():
@@ -68,7 +69,7 @@ def test_plan_says_what_apply_does(site):
 
 
 def test_deletions_are_on_record_and_history_stays_append_only(site):
-    assert run_apply(site.path, io.StringIO(), NOW) == 0
+    assert run_apply(site.path, Printer(io.StringIO()), NOW) == 0
     entry = next(audit.entries(site.db))
     detail = json.loads(entry.detail)
     assert (entry.kind, detail["class"]) == ("retention", "incidents")
@@ -87,16 +88,16 @@ def test_what_is_held_stays_until_it_is_released(site):
     assert hold(site) == 0
     assert plan(site)["readings"]["held"].startswith("since 2026-09-14")
     out = io.StringIO()
-    assert run_apply(site.path, out, NOW) == 0
+    assert run_apply(site.path, Printer(out), NOW) == 0
     assert f"{len(ids)} held" in out.getvalue()
     assert [r["id"] for r in site.db.execute(f"SELECT id FROM incident WHERE {week}")] == ids  # noqa: S608 - ours
     assert count(site.db, "incident_history", f"incident = '{ids[0]}'") > 0
     listed = io.StringIO()
-    assert run_holds(site.path, listed) == 0
+    assert run_holds(site.path, Printer(listed)) == 0
     assert "a claim" in listed.getvalue()
-    assert run_release(site.path, 1, io.StringIO(), NOW) == 0
-    assert run_release(site.path, 1, io.StringIO(), NOW) == 1
-    assert run_apply(site.path, io.StringIO(), NOW) == 0
+    assert run_release(site.path, 1, Printer(io.StringIO()), NOW) == 0
+    assert run_release(site.path, 1, Printer(io.StringIO()), NOW) == 1
+    assert run_apply(site.path, Printer(io.StringIO()), NOW) == 0
     assert count(site.db, "incident", week) == 0
     assert [e.kind for e in audit.entries(site.db)][:4] == [
         *("retention", "release", "retention", "hold"),
@@ -105,7 +106,7 @@ def test_what_is_held_stays_until_it_is_released(site):
 
 def test_a_hold_of_one_room_keeps_that_room(site):
     assert hold(site, room="r1") == 0
-    assert run_apply(site.path, io.StringIO(), NOW) == 0
+    assert run_apply(site.path, Printer(io.StringIO()), NOW) == 0
     kept = site.db.execute(
         f"SELECT DISTINCT room FROM incident WHERE {opened_before(date(2026, 9, 27))}"  # noqa: S608 - ours
     ).fetchall()
@@ -122,7 +123,7 @@ def test_open_incidents_and_those_that_levels_rest_on(site):
     )
     for _ in range(2):
         out = io.StringIO()
-        assert run_apply(site.path, out, NOW) == 0
+        assert run_apply(site.path, Printer(out), NOW) == 0
         assert "1 still open" in out.getvalue()
     assert count(site.db, "incident_history", f"incident = '{first}'") > 0
     assert count(site.db, "incident_history", f"incident = '{second}'") == 0

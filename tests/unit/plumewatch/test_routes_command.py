@@ -8,6 +8,7 @@ import pytest
 
 from plumewatch import check
 from plumewatch.config import load
+from plumewatch.printer import Printer
 from plumewatch.routes_command import run_gaps, run_test
 from plumewatch.starter import STARTER
 
@@ -24,7 +25,7 @@ def config(tmp_path):
 
 def ask(config, *labels, at="2026-09-07T10:05", as_json=False):
     out = io.StringIO()
-    code = run_test(config, list(labels), out, at=at, as_json=as_json)
+    code = run_test(config, list(labels), Printer(out, as_json=as_json), at=at)
     return code, out.getvalue()
 
 
@@ -85,7 +86,7 @@ def test_what_is_refused(config, capsys, labels, at, said):
 
 def test_gaps_of_the_starter_are_none(config):
     out = io.StringIO()
-    assert run_gaps(config, out, start="2026-11-23", days=14, as_json=False) == 0
+    assert run_gaps(config, Printer(out), start="2026-11-23", days=14) == 0
     assert out.getvalue() == "0 gaps in 40 periods and 2 rooms\n"
 
 
@@ -96,7 +97,7 @@ def test_gaps_are_listed_with_who_is_told_instead(config):
     )
     config.write_text(STARTER + absence)
     out = io.StringIO()
-    assert run_gaps(config, out, start="2026-09-08", days=1, as_json=False) == 0
+    assert run_gaps(config, Printer(out), start="2026-09-08", days=1) == 0
     assert out.getvalue() == (
         "Tue 2026-09-08 11:00-11:45 period lunch, N2-boys: nobody of hall for smoke, vape;"
         " told instead: building lead (ap-north)\n"
@@ -105,7 +106,7 @@ def test_gaps_are_listed_with_who_is_told_instead(config):
         "2 gaps in 5 periods and 2 rooms\n"
     )
     out = io.StringIO()
-    run_gaps(config, out, start="2026-09-08", days=1, as_json=True)
+    run_gaps(config, Printer(out, as_json=True), start="2026-09-08", days=1)
     first, _ = map(json.loads, out.getvalue().splitlines())
     assert (first["start"], first["instead"]) == ("2026-09-08T15:00:00+00:00", ["ap-north"])
 
@@ -113,14 +114,14 @@ def test_gaps_are_listed_with_who_is_told_instead(config):
 def test_without_bells_there_is_nothing_to_look_at(config):
     config.write_text(STARTER[: STARTER.index("# Who hears of what")])
     out = io.StringIO()
-    assert run_gaps(config, out, start="2026-09-08", days=1, as_json=False) == 0
+    assert run_gaps(config, Printer(out), start="2026-09-08", days=1) == 0
     assert "no [[bells]]" in out.getvalue()
 
 
 def test_a_configuration_with_faults(config, capsys):
     config.write_text("site = 1")
     assert ask(config, "kind=vape")[0] == 2
-    assert run_gaps(config, io.StringIO(), start="", days=1, as_json=False) == 2
+    assert run_gaps(config, Printer(io.StringIO()), start="", days=1) == 2
     assert "site" in capsys.readouterr().err
 
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import paho.mqtt.client as mqtt
 import pytest
-from rich.console import Console
 
+from plumewatch.printer import Printer
 from plumewatch.simulate import DEFAULT_START, SimulateOptions, run_simulate
 from tests.support.broker import Mosquitto, free_port
 
@@ -39,7 +39,7 @@ rate_hz = 50
 
 def run(options):
     text = io.StringIO()
-    code = run_simulate(options, Console(file=text, width=200))
+    code = run_simulate(options, Printer(text, err=text))
     return code, text.getvalue()
 
 

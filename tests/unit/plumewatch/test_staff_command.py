@@ -8,6 +8,7 @@ import pytest
 from alerts.access import sessions
 from alerts.access.passwords import Hasher, password_hash
 from plumewatch.config import load
+from plumewatch.printer import Printer
 from plumewatch.staff_command import run_list, run_password, run_sign_out, without_password
 from plumewatch.starter import STARTER
 from storage.sqlite import connect, transaction
@@ -44,7 +45,7 @@ def set_it(config, person="ap-north", source=None, answers=(), *, generate=False
         person,
         NOW,
         source=source,
-        out=out,
+        printer=Printer(out),
         generate=generate,
         ask=lambda _: next(said),
     )
@@ -93,8 +94,8 @@ def test_a_configuration_with_faults(tmp_path, capsys):
     path = tmp_path / "plumewatch.toml"
     path.write_text("site = 1")
     assert set_it(path)[0] == 2
-    assert run_sign_out(path, "ap-north", NOW, io.StringIO()) == 2
-    assert run_list(path, NOW, io.StringIO(), as_json=True) == 2
+    assert run_sign_out(path, "ap-north", NOW, Printer(io.StringIO())) == 2
+    assert run_list(path, NOW, Printer(io.StringIO(), as_json=True)) == 2
     assert "site" in capsys.readouterr().err
 
 
@@ -110,16 +111,16 @@ def test_list_and_sign_out(config, state):
         sessions.start(tx, "ap-north", NOW, 100.0)
         sessions.start(tx, "gone", NOW, 100.0)
     out = io.StringIO()
-    assert run_list(config, NOW, out, as_json=True) == 0
+    assert run_list(config, NOW, Printer(out, as_json=True)) == 0
     first, *others = map(json.loads, out.getvalue().splitlines())
     assert (first["id"], first["password_set"], first["sessions"]) == ("ap-north", NOW, 1)
     assert [other["id"] for other in others] == ["monitor-1", "monitor-2", "facilities"]
     assert {(other["password_set"], other["sessions"]) for other in others} == {(None, 0)}
     out = io.StringIO()
-    assert run_list(config, NOW, out, as_json=False) == 0
+    assert run_list(config, NOW, Printer(out)) == 0
     assert "none" in out.getvalue()
     for person in ("ap-north", "gone"):
         out = io.StringIO()
-        assert run_sign_out(config, person, NOW, out) == 0
+        assert run_sign_out(config, person, NOW, Printer(out)) == 0
         assert out.getvalue() == "1 sessions ended\n"
     assert without_password(load(config)) == ["monitor-1", "monitor-2", "facilities"]

@@ -14,6 +14,7 @@ from ingest.tally import ReadingTally
 from ingest.validation import may_alert
 from plumewatch.config import load
 from plumewatch.paths import DataPaths
+from plumewatch.printer import Printer
 from plumewatch.sensor_counts import save_counts
 from plumewatch.status import run_dead_letters, run_status
 from storage import state
@@ -74,9 +75,10 @@ def stored(config_path):
     return config_path
 
 
-def run(command, *arguments, **options):
+def run(command, *arguments, as_json=False, **options):
     out = io.StringIO()
-    return command(*arguments, out, **options), out.getvalue()
+    printer = Printer(out, as_json=as_json)
+    return command(*arguments, printer, **options), out.getvalue()
 
 
 def test_status_as_json(stored):
@@ -102,7 +104,7 @@ def test_status_as_json(stored):
 
 
 def test_status_as_a_table(stored):
-    code, text = run(run_status, stored, as_json=False)
+    code, text = run(run_status, stored)
     assert code == 0
     assert "never heard" in text
     assert "alive" in text

@@ -5,6 +5,7 @@ import io
 import pytest
 
 from plumewatch.config import ConfigError, load
+from plumewatch.printer import Printer
 from plumewatch.settings import alert_policy
 from plumewatch.starter import STARTER
 from plumewatch.timeline_command import run_timeline
@@ -48,7 +49,7 @@ def school(tmp_path, monkeypatch):
 
 def printed(path, **asked):
     out = io.StringIO()
-    code = run_timeline(path, out, **{"room": "", "kind": "vape", "at": "", **asked})
+    code = run_timeline(path, Printer(out), **{"room": "", "kind": "vape", "at": "", **asked})
     return code, out.getvalue()
 
 

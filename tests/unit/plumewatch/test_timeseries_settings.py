@@ -7,6 +7,7 @@ import pytest
 from plumewatch.check import run_check
 from plumewatch.config import ConfigError, load, parse
 from plumewatch.paths import DataPaths
+from plumewatch.printer import Printer
 from plumewatch.starter import STARTER
 from plumewatch.timeseries_settings import influx_settings, said_of_server, series_of
 from storage.timeseries.influx import InfluxSeries
@@ -115,5 +116,5 @@ def test_check_says_that_nobody_answers(tmp_path):
     path.write_text(STARTER.replace("[detection]", f'[timeseries]\nurl = "{url}"\n\n[detection]'))
     load(path)
     out = io.StringIO()
-    assert run_check(path, as_json=False, out=out) == 3
+    assert run_check(path, Printer(out)) == 3
     assert f"FAULT time series: {url} does not answer" in out.getvalue()

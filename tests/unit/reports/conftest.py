@@ -4,6 +4,7 @@ from datetime import date
 
 import pytest
 
+from plumewatch.printer import Printer
 from plumewatch.report_command import ReportOptions, run_report
 from tests.support.school_year import config_text, fill_health, fill_state, moment
 
@@ -40,7 +41,12 @@ def write(school):
         if key not in made:
             path = school / f"{name}-{len(made)}.{kind}"
             options = ReportOptions(name, str(FIRST), "2026-11-08", kind, path, **more)
-            assert run_report(school / "plumewatch.toml", options, moment(FIRST) + 40 * 86_400) == 0
+            assert (
+                run_report(
+                    school / "plumewatch.toml", options, Printer(), moment(FIRST) + 40 * 86_400
+                )
+                == 0
+            )
             made[key] = path
         return made[key]
 

@@ -18,6 +18,7 @@ import pytest
 
 from alerts.web.report_jobs import Order
 from plumewatch.config import load
+from plumewatch.printer import Printer
 from plumewatch.report_command import ReportOptions, run_report
 from plumewatch.report_facts import Place, gathered
 from reports import tables
@@ -268,7 +269,7 @@ def test_exports_are_in_the_audit_log(write, state):
 def test_part_of_the_school(school, tmp_path, capsys):
     config, out = school / "plumewatch.toml", tmp_path / "i.csv"
     options = ReportOptions("incidents", str(FIRST), "2026-11-08", out=out, building="North")
-    assert run_report(config, options, END) == 0
+    assert run_report(config, options, Printer(), END) == 0
     assert {row["building"] for row in csv_rows(out)} == {"North"}
     for wrong, said in (
         ({"building": "East"}, "there is 'North', 'South'"),
@@ -281,7 +282,7 @@ def test_part_of_the_school(school, tmp_path, capsys):
         ({"start": "yesterday"}, "is none of"),
     ):
         asked = {"start": str(FIRST), "end": "2026-11-08", "out": tmp_path / "x.csv", **wrong}
-        assert run_report(config, ReportOptions("incidents", **asked), END) == 2
+        assert run_report(config, ReportOptions("incidents", **asked), Printer(), END) == 2
         assert said in capsys.readouterr().err
     assert not (tmp_path / "x.csv").exists()
 
@@ -292,14 +293,17 @@ def test_a_window_without_anything(school, tmp_path):
         for kind in FORMATS:
             path = tmp_path / f"{name}.{kind}"
             options = ReportOptions(name, "2020-01-01", "2020-01-05", kind, path)
-            assert run_report(config, options, END) == 0, (name, kind)
+            assert run_report(config, options, Printer(), END) == 0, (name, kind)
             assert path.stat().st_size > 0
 
 
 def test_a_service_that_never_ran(tmp_path, capsys):
     config = tmp_path / "plumewatch.toml"
     config.write_text(config_text(1))
-    assert run_report(config, ReportOptions("incidents", "2026-01-01", "2026-01-02"), END) == 3
+    assert (
+        run_report(config, ReportOptions("incidents", "2026-01-01", "2026-01-02"), Printer(), END)
+        == 3
+    )
     assert "never started" in capsys.readouterr().err
 
 
@@ -342,11 +346,11 @@ def test_staged_tests_give_a_detection_rate(school, state, tmp_path, capsys):
     lines = [f"{vape['onset'] - 30},{vape['room']}", "2026-10-24T03:00,r2"]
     tests.write_text("time,room\n" + "\n".join(lines))
     options = ReportOptions("summary", str(FIRST), "2026-11-08", "json", out, staged=tests)
-    assert run_report(config, options, END) == 0
+    assert run_report(config, options, Printer(), END) == 0
     rows = json.loads(out.read_text())["rows"]
     found = {r["measure"]: r["value"] for r in rows if r["item"] == "detection_rate"}
     assert (found["part"], found["of"]) == (1.0, 2.0)
     for line, said in (("soon,r1", "is none of"), ("2026-10-24,nowhere", "no room 'nowhere'")):
         tests.write_text(f"time,room\n{line}\n")
-        assert run_report(config, replace(options, force=True), END) == 2
+        assert run_report(config, replace(options, force=True), Printer(), END) == 2
         assert f"line 2: {said}" in capsys.readouterr().err.replace("'soon' ", "")

@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
-from plumewatch.cli_options import ConfigOption  # noqa: TC001 - typer reads it
+from plumewatch.commands.options import ConfigOption, ForceOption, JsonOption, group, manual
+from plumewatch.printer import Printer
 
-__all__ = ["APPS"]
+__all__ = ["app"]
 
-report_app = typer.Typer(help="What happened, as files that reconcile.", no_args_is_help=True)
-incident_app = typer.Typer(help="One incident, whole.", no_args_is_help=True)
-retention_app = typer.Typer(help="How long what is kept; legal holds.", no_args_is_help=True)
-audit_app = typer.Typer(help="Who signed in, exported and deleted.", no_args_is_help=True)
-
-APPS: Final = {
-    "report": report_app,
-    "incident": incident_app,
-    "retention": retention_app,
-    "audit": audit_app,
-}
-"""Groups of commands, by the word they follow."""
+app = typer.Typer()
+report_app = group("What happened, as files that reconcile.")
+incident_app = group("One incident, whole.")
+retention_app = group("How long what is kept; legal holds.")
+audit_app = group("Who signed in, exported and deleted.")
+app.add_typer(report_app, name="report")
+app.add_typer(incident_app, name="incident")
+app.add_typer(retention_app, name="retention")
+app.add_typer(audit_app, name="audit")
 
 
 def _report_of(name: str, about: str) -> None:
-    @report_app.command(name, help=about)
+    example = f"plumewatch report {name} --from 2026-09-07 --to 2026-12-18 --format xlsx"
+
+    @report_app.command(name, help=about, epilog=manual(example))
     def report(
         start: Annotated[str, typer.Option("--from", help="First day, or a moment.")],
         end: Annotated[str, typer.Option("--to", help="Last day, or a moment.")],
@@ -49,16 +48,15 @@ def _report_of(name: str, about: str) -> None:
         ] = None,
         config: ConfigOption = Path("plumewatch.toml"),
         *,
-        force: Annotated[
-            bool, typer.Option("--force", help="Write over a file that is there.")
-        ] = False,
+        force: ForceOption = False,
+        as_json: JsonOption = False,
     ) -> None:
         from plumewatch.report_command import ReportOptions, run_report  # noqa: PLC0415
 
         options = ReportOptions(
             name, start, end, kind, out, site, building, intervention, force, staged
         )
-        raise typer.Exit(run_report(config, options, time.time()))
+        raise typer.Exit(run_report(config, options, Printer(as_json=as_json), time.time()))
 
 
 _report_of("incidents", "One row an incident.")
@@ -67,7 +65,9 @@ _report_of("response", "How fast staff were told and answered, for all and by gr
 _report_of("sensors", "One row a sensor: uptime, completeness, false alarms.")
 
 
-@incident_app.command("file")
+@incident_app.command(
+    "file", epilog=manual("plumewatch incident file 20260921-001 --out incident.zip")
+)
 def incident_file(
     incident: Annotated[str, typer.Argument(help="Id of the incident.")],
     out: Annotated[
@@ -75,104 +75,129 @@ def incident_file(
     ] = None,
     config: ConfigOption = Path("plumewatch.toml"),
     *,
-    force: Annotated[
-        bool, typer.Option("--force", help="Write over a file that is there.")
-    ] = False,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write timeline, evidence, readings, and who was told and did what."""
     from plumewatch.incident_command import run_file  # noqa: PLC0415
 
     path = out or Path(f"incident-{incident}.zip")
-    raise typer.Exit(run_file(config, incident, path, time.time(), force=force))
+    printer = Printer(as_json=as_json)
+    raise typer.Exit(run_file(config, incident, path, printer, time.time(), force=force))
 
 
-@incident_app.command("rerun")
+@incident_app.command("rerun", epilog=manual("plumewatch incident rerun 20260921-001"))
 def incident_rerun(
     incident: Annotated[str, typer.Argument(help="Id of the incident.")],
     config: ConfigOption = Path("plumewatch.toml"),
+    *,
+    as_json: JsonOption = False,
 ) -> None:
     """Judge the stored readings of an incident again, and say whether the verdict is the same."""
     from plumewatch.incident_command import run_rerun  # noqa: PLC0415
 
-    raise typer.Exit(run_rerun(config, incident, sys.stdout, time.time()))
+    raise typer.Exit(run_rerun(config, incident, Printer(as_json=as_json), time.time()))
 
 
-@retention_app.command("plan")
+@retention_app.command("plan", epilog=manual("plumewatch retention plan --json"))
 def retention_plan(
     config: ConfigOption = Path("plumewatch.toml"),
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON line a class.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Say what is kept for how long, what is old now, and what is held."""
     from plumewatch.retention_command import run_plan  # noqa: PLC0415
 
-    raise typer.Exit(run_plan(config, sys.stdout, time.time(), as_json=as_json))
+    raise typer.Exit(run_plan(config, Printer(as_json=as_json), time.time()))
 
 
-@retention_app.command("apply")
-def retention_apply(config: ConfigOption = Path("plumewatch.toml")) -> None:
+@retention_app.command("apply", epilog=manual("plumewatch retention apply"))
+def retention_apply(
+    config: ConfigOption = Path("plumewatch.toml"), *, as_json: JsonOption = False
+) -> None:
     """Delete incidents that are old and not held; it is in the audit log."""
     from plumewatch.retention_command import run_apply  # noqa: PLC0415
 
-    raise typer.Exit(run_apply(config, sys.stdout, time.time()))
+    raise typer.Exit(run_apply(config, Printer(as_json=as_json), time.time()))
 
 
-@retention_app.command("hold")
+@retention_app.command(
+    "hold",
+    epilog=manual(
+        "plumewatch retention hold --from 2026-09-07 --to 2026-09-11 --reason request-17"
+    ),
+)
 def retention_hold(
     start: Annotated[str, typer.Option("--from", help="First day, or a moment.")],
     end: Annotated[str, typer.Option("--to", help="Last day, or a moment.")],
     reason: Annotated[str, typer.Option("--reason", help="Why; it stays on record.")],
     room: Annotated[str, typer.Option("--room", help="Id of the room; all without it.")] = "",
     config: ConfigOption = Path("plumewatch.toml"),
+    *,
+    as_json: JsonOption = False,
 ) -> None:
     """Keep what happened in a span until the hold is released."""
     from plumewatch.retention_command import run_hold  # noqa: PLC0415
 
     raise typer.Exit(
-        run_hold(config, sys.stdout, time.time(), start=start, end=end, room=room, reason=reason)
+        run_hold(
+            config,
+            Printer(as_json=as_json),
+            time.time(),
+            start=start,
+            end=end,
+            room=room,
+            reason=reason,
+        )
     )
 
 
-@retention_app.command("holds")
-def retention_holds(config: ConfigOption = Path("plumewatch.toml")) -> None:
+@retention_app.command("holds", epilog=manual("plumewatch retention holds"))
+def retention_holds(
+    config: ConfigOption = Path("plumewatch.toml"), *, as_json: JsonOption = False
+) -> None:
     """List the holds that stand."""
     from plumewatch.retention_command import run_holds  # noqa: PLC0415
 
-    raise typer.Exit(run_holds(config, sys.stdout))
+    raise typer.Exit(run_holds(config, Printer(as_json=as_json)))
 
 
-@retention_app.command("release")
+@retention_app.command("release", epilog=manual("plumewatch retention release 1"))
 def retention_release(
     number: Annotated[int, typer.Argument(help="Number of the hold.")],
     config: ConfigOption = Path("plumewatch.toml"),
+    *,
+    as_json: JsonOption = False,
 ) -> None:
     """Release a hold; both stay on record."""
     from plumewatch.retention_command import run_release  # noqa: PLC0415
 
-    raise typer.Exit(run_release(config, number, sys.stdout, time.time()))
+    raise typer.Exit(run_release(config, number, Printer(as_json=as_json), time.time()))
 
 
-@audit_app.command("verify")
+@audit_app.command("verify", epilog=manual("plumewatch audit verify"))
 def audit_verify(
     config: ConfigOption = Path("plumewatch.toml"),
     known: Annotated[
         str, typer.Option("--head", help="Last hash printed before; it must still be there.")
     ] = "",
+    *,
+    as_json: JsonOption = False,
 ) -> None:
     """Prove that no entry of the audit log was changed, removed or put in."""
     from plumewatch.audit_command import run_verify  # noqa: PLC0415
 
-    raise typer.Exit(run_verify(config, sys.stdout, known=known))
+    raise typer.Exit(run_verify(config, Printer(as_json=as_json), known=known))
 
 
-@audit_app.command("list")
+@audit_app.command("list", epilog=manual("plumewatch audit list --limit 5 --json"))
 def audit_list(
     config: ConfigOption = Path("plumewatch.toml"),
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 50,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON line an entry.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Print entries of the audit log, newest first."""
     from plumewatch.audit_command import run_list  # noqa: PLC0415
 
-    raise typer.Exit(run_list(config, sys.stdout, limit=limit, as_json=as_json))
+    raise typer.Exit(run_list(config, Printer(as_json=as_json), limit=limit))

@@ -1,0 +1,98 @@
+"""Commands that set Plumewatch up and run it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from plumewatch.commands.options import USAGE, ConfigOption, JsonOption, fail, manual
+from plumewatch.printer import Printer
+
+__all__ = ["app"]
+
+app = typer.Typer()
+
+
+@app.command(epilog=manual("plumewatch init", "plumewatch init /etc/plumewatch/plumewatch.toml"))
+def init(
+    path: Annotated[Path, typer.Argument(help="File to write.")] = Path("plumewatch.toml"),
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a commented starter configuration."""
+    from plumewatch.starter import STARTER  # noqa: PLC0415 - imported where needed
+
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(STARTER)
+    except FileExistsError as error:
+        raise fail(f"{path}: exists already; choose another name", USAGE) from error
+    except OSError as error:
+        raise fail(f"{path}: {error.strerror}", USAGE) from error
+    Printer(as_json=as_json).say(
+        f"wrote {path}; next: edit it, then `plumewatch check --config {path}`", wrote=path
+    )
+
+
+@app.command(
+    epilog=manual(
+        "plumewatch check",
+        "plumewatch check --config /etc/plumewatch/plumewatch.toml --json",
+    )
+)
+def check(config: ConfigOption = Path("plumewatch.toml"), *, as_json: JsonOption = False) -> None:
+    """List all faults of a configuration, then try broker, store and notifiers."""
+    from plumewatch.check import run_check  # noqa: PLC0415
+
+    raise typer.Exit(run_check(config, Printer(as_json=as_json)))
+
+
+@app.command(
+    epilog=manual(
+        "plumewatch run --config /etc/plumewatch/plumewatch.toml", "plumewatch run --standby"
+    )
+)
+def run(
+    config: ConfigOption = Path("plumewatch.toml"),
+    *,
+    standby: Annotated[
+        bool, typer.Option("--standby", help="Wait while another service holds the data folder.")
+    ] = False,
+) -> None:
+    """Run the service: ingest, detection, alerts and the staff page; logs to standard error."""
+    from plumewatch.running import run_service  # noqa: PLC0415
+
+    raise typer.Exit(run_service(config, standby=standby))
+
+
+@app.command(epilog=manual("plumewatch demo", "plumewatch demo --seconds 60 --plain"))
+def demo(
+    port: Annotated[
+        int, typer.Option("--port", min=1, max=65535, help="Port of the staff page.")
+    ] = 8420,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=0, help="Stop by itself after this; 0 runs on.")
+    ] = 0,
+    *,
+    plain: Annotated[bool, typer.Option("--plain", help="Lines instead of a live screen.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a simulated school, broker, detector, alerts and staff page on this machine."""
+    from plumewatch.demo import run_demo  # noqa: PLC0415
+
+    raise typer.Exit(run_demo(Printer(as_json=as_json), port=port, seconds=seconds, plain=plain))
+
+
+@app.command(epilog=manual("plumewatch version", "plumewatch version --json"))
+def version(*, as_json: JsonOption = False) -> None:
+    """Print the version of the program and of the detector's model."""
+    from detection.model import Model  # noqa: PLC0415
+    from plumewatch import __version__  # noqa: PLC0415
+
+    model = Model.shipped().version
+    Printer(sys.stdout, as_json=as_json).say(
+        f"plumewatch {__version__} (detector model {model})", version=__version__, model=model
+    )

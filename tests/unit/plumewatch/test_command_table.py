@@ -1,0 +1,190 @@
+"""Every command, by walking over the table: help with examples that parse, and JSON on request."""
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from plumewatch.cli import app
+from plumewatch.commands.options import examples_of
+from storage.journal import Journal
+from storage.journal_records import DeadLetter
+from tests.support.broker import free_port
+from tests.support.plumes import readings_of_puff
+from tests.unit.plumewatch.conftest import NOW, one_incident
+
+ROOT = typer.main.get_command(app)
+
+
+def walk(command, path=()):
+    subcommands = getattr(command, "commands", {})
+    if not subcommands or getattr(command, "invoke_without_command", False):
+        yield path, command
+    for name, subcommand in subcommands.items():
+        yield from walk(subcommand, (*path, name))
+
+
+TABLE = {" ".join(path): command for path, command in walk(ROOT)}
+
+NOT_HERE = {
+    "run",  # it logs
+    "demo",  # its end-to-end test reads its JSON
+}
+NOTHING_HERE = {
+    "levels undo",  # nobody moved a level
+    "mapping test",  # no mapping
+    "routes gaps",  # no bells
+    "dashboards push",  # no Grafana: its contract test has one
+    "dashboards diff",
+}
+
+CALLS = {
+    "init": "init {new}.toml",
+    "check": "check",
+    "version": "version",
+    "status": "status",
+    "dead-letters": "dead-letters",
+    "decode": "decode --topic plumewatch/v1/b2/reading {payload}",
+    "http-template": "http-template halo",
+    "mapping suggest": "mapping suggest --topic site/n2/as-17/state {payload}",
+    "mapping test": "mapping test",
+    "levels": "levels",
+    "levels moves": "levels moves",
+    "levels undo": "levels undo 1 --reason drill",
+    "timeline": "timeline",
+    "routes test": "routes test room=r0 kind=vape",
+    "routes gaps": "routes gaps",
+    "staff list": "staff list",
+    "staff password": "staff password {person} --generate",
+    "staff sign-out": "staff sign-out {person}",
+    "report incidents": "report incidents --from 2026-09-01 --to 2026-09-30 --out {new}.csv",
+    "report summary": "report summary --from 2026-09-01 --to 2026-09-30 --out {new}.csv",
+    "report response": "report response --from 2026-09-01 --to 2026-09-30 --out {new}.csv",
+    "report sensors": "report sensors --from 2026-09-01 --to 2026-09-30 --out {new}.csv",
+    "incident file": "incident file {incident} --out {new}.zip",
+    "incident rerun": "incident rerun {incident}",
+    "retention plan": "retention plan",
+    "retention apply": "retention apply",
+    "retention hold": "retention hold --from 2026-09-01 --to 2026-09-30 --reason request",
+    "retention holds": "retention holds",
+    "retention release": "retention release 1",
+    "audit verify": "audit verify",
+    "audit list": "audit list",
+    "backup": "backup {new}",
+    "restore": "restore --verify {backup}",
+    "import": "import {readings}",
+    "export readings": "export readings --out {new}.csv",
+    "storage setup": "storage setup",
+    "storage retry": "storage retry",
+    "dashboards build": "dashboards build --out {new}",
+    "dashboards push": "dashboards push --url http://127.0.0.1:{port} --token-file {payload}",
+    "dashboards diff": "dashboards diff --url http://127.0.0.1:{port} --token-file {payload}",
+    "replay": "replay {readings} --alerts {new}.csv",
+    "simulate": "simulate --days 0.001 --out {new}.csv",
+}
+"""How each is called in a school with one incident."""
+
+
+def invoke(line, **more):
+    result = CliRunner().invoke(app, shlex.split(line), **more)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+@pytest.fixture(scope="module")
+def school(tmp_path_factory):
+    """A folder of a school that had one incident, with all that the calls name."""
+    folder = tmp_path_factory.mktemp("school")
+    with one_incident(folder) as site:
+        incident = site.id
+        with closing(Journal(folder / "plumewatch-data/journal.db", lambda: NOW)) as journal:
+            journal.open()
+            refused = DeadLetter(NOW, "a/b", "malformed", "no JSON", "native", 2, b"no")
+            journal.commit(site.readings, [refused])
+    rows = [f"{r.time},{r.sensor},{r.values['pm25']}" for r in readings_of_puff("pw-0")]
+    (folder / "old.csv").write_text("\n".join(("time,sensor,pm25", *rows)) + "\n")
+    (folder / "payload").write_text('{"pm25":7.1,"rh":41.5}')
+    config = f"--config {folder}/plumewatch.toml"
+    held = invoke(f"retention hold --from 2026-09-01 --to 2026-09-30 --reason old {config}")
+    assert held.exit_code == 0, held.stderr
+    made = invoke(f"backup {folder}/copy.tar {config}")
+    assert made.exit_code == 0, made.stderr
+    return folder, incident
+
+
+@pytest.fixture
+def places(school, tmp_path, monkeypatch):
+    folder, incident = school
+    shutil.copytree(folder, tmp_path / "school")
+    monkeypatch.chdir(tmp_path / "school")
+    return {
+        "new": "new",
+        "payload": "payload",
+        "person": "ap",
+        "incident": incident,
+        "backup": "copy.tar",
+        "readings": "old.csv",
+        "port": free_port(),
+    }
+
+
+def test_every_command_is_called():
+    assert set(CALLS) == set(TABLE) - NOT_HERE
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_help_says_what_it_does_with_examples_that_parse(name):
+    command = TABLE[name]
+    assert command.help
+    assert all(p.help for p in command.params if p.name not in ("help", "install", "show")), name
+    examples = examples_of(command.epilog)
+    assert "Exit codes: 0 done" in command.epilog
+    assert any(f"plumewatch {name}" in example for example in examples)
+    for example in examples:
+        words = shlex.split(example[example.index("plumewatch ") :])[1:]
+        found, context = ROOT, typer.Context(ROOT)
+        while getattr(found, "commands", {}) and words and words[0] in found.commands:
+            found, context = found.commands[words.pop(0)], typer.Context(found, parent=context)
+        assert found is command
+        found.make_context(name, words, resilient_parsing=False)
+
+
+@pytest.mark.parametrize("name", sorted(set(TABLE) - NOT_HERE))
+def test_json_on_request(name, places):
+    said = invoke(f"{CALLS[name].format(**places)} --json")
+    objects = [json.loads(line) for line in said.stdout.splitlines()]
+    assert all(isinstance(found, dict) and found for found in objects)
+    assert objects or name in NOTHING_HERE, said.stderr
+    assert "Traceback" not in said.stderr
+    usual = {0, 3} if name == "check" else {0}
+    assert said.exit_code in usual or name in NOTHING_HERE, said.stderr
+
+
+def test_completion_in_bash():
+    """As bash asks: words so far, which of them; it answers with what may follow."""
+
+    def follows(*words):
+        asked = {
+            **os.environ,
+            "_PLUMEWATCH_COMPLETE": "complete_bash",
+            "COMP_WORDS": " ".join(("plumewatch", *words)),
+            "COMP_CWORD": str(len(words)),
+        }
+        command = [str(Path(sys.executable).with_name("plumewatch"))]
+        done = subprocess.run(
+            command, check=True, env=asked, capture_output=True, text=True, timeout=60
+        )
+        return done.stdout.split()
+
+    assert {"check", "init", "run"} <= set(follows(""))
+    assert follows("level") == ["levels"]
+    assert set(follows("levels", "")) == {"moves", "undo"}
+    assert "--json" in follows("check", "--")
