@@ -1,0 +1,265 @@
+"""All faults of a scenario file at once: where, what stands there, and what may."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, tzinfo
+from difflib import get_close_matches
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel
+
+from sensor_sim.attacks import ATTACKS
+from sensor_sim.devices.models import MODELS
+from sensor_sim.errors import ScenarioFault
+from sensor_sim.scenario_schema import ScenarioConfig, hours_of_day, moment, zones
+from sensor_sim.wire import ENCODERS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pydantic import ValidationError
+
+__all__ = ["faults_between", "faults_within", "unix_of"]
+
+
+def faults_within(error: ValidationError, raw: Mapping[str, Any]) -> list[ScenarioFault]:
+    """Faults of single values, from what pydantic found."""
+    errors = error.errors(include_url=False)
+    return [_fault(e, raw) for e in errors if not _follows(e, errors)]
+
+
+def unix_of(at: float | datetime, start: float, zone: tzinfo) -> float:
+    """Unix seconds of a moment of a file; times without a zone are of `zone`."""
+    if isinstance(at, datetime):
+        aware = at if at.tzinfo is not None else at.replace(tzinfo=zone)
+        return aware.timestamp()
+    return start + at
+
+
+def _follows(error: Mapping[str, Any], errors: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a list is called too short only because its items have faults of their own."""
+    loc = error["loc"]
+    return error["type"] == "too_short" and any(
+        len(other["loc"]) > len(loc) and other["loc"][: len(loc)] == loc for other in errors
+    )
+
+
+def _fault(error: Mapping[str, Any], raw: Mapping[str, Any]) -> ScenarioFault:
+    path = _shown(error["loc"], raw)
+    kind = error["type"]
+    parent, described = _described(error["loc"])
+    if kind == "extra_forbidden":
+        known = ", ".join(parent.model_fields) if parent is not None else "nothing"
+        return ScenarioFault(path, "unknown key", f"one of {known}")
+    if kind in {"missing", "union_tag_not_found"}:
+        path += ".kind" if kind == "union_tag_not_found" else ""
+        return ScenarioFault(path, "missing", described or "a value")
+    if kind == "union_tag_invalid":
+        tag = error["ctx"]["tag"]
+        return ScenarioFault(f"{path}.kind", _brief(tag), described)
+    value = _brief(error["input"])
+    hint = error.get("ctx", {}).get("error")
+    if kind == "value_error" and str(hint).startswith("did you mean"):
+        described = f"{described} ({hint})"
+    return ScenarioFault(path, value, described or _type_rule(kind, error["msg"]))
+
+
+def _brief(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return f"a list of {len(value)}"
+    if isinstance(value, dict):
+        return "a table"
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _type_rule(kind: str, message: str) -> str:
+    rules = {
+        "tuple_type": "a list",
+        "list_type": "a list",
+        "dict_type": "a table",
+        "model_type": "a table",
+        "model_attributes_type": "a table",
+        "string_type": "text",
+        "bool_type": "true or false",
+        "bool_parsing": "true or false",
+    }
+    return rules.get(kind, message[0].lower() + message[1:])
+
+
+def _shown(loc: tuple[int | str, ...], raw: Any) -> str:
+    """Path as a person would write it; what only pydantic's unions have is left out."""
+    text, here = "", raw
+    for part in loc:
+        if isinstance(part, int):
+            text += f"[{part}]"
+            here = here[part] if isinstance(here, list) and part < len(here) else None
+        elif part in ATTACKS and not _has(here, part):
+            continue
+        else:
+            text += f".{part}" if text else part
+            here = here.get(part) if isinstance(here, dict) else None
+    return text or "file"
+
+
+def _has(table: object, key: str) -> bool:
+    return isinstance(table, dict) and key in table
+
+
+def _described(loc: tuple[int | str, ...]) -> tuple[type[BaseModel] | None, str]:
+    """Section that holds the place, and what the field's description allows there."""
+    parent: type[BaseModel] | None = None
+    here: Any = ScenarioConfig
+    text = ""
+    for part in loc:
+        if isinstance(here, type) and issubclass(here, BaseModel):
+            parent = here
+            info = here.model_fields.get(str(part))
+            if info is None:
+                return parent, ""
+            here, text = info.annotation, info.description or ""
+            for extra in info.metadata:
+                text = text or getattr(extra, "description", None) or ""
+        else:
+            here, text = _inner(here, part, text)
+        here, text = _plain(here, text)
+    return parent, text
+
+
+def _plain(kind: Any, text: str) -> tuple[Any, str]:
+    """Take ``Annotated`` and ``| None`` off a type, keeping the description found there."""
+    while True:
+        if get_origin(kind) is Annotated:
+            inner, *meta = get_args(kind)
+            for extra in meta:
+                text = getattr(extra, "description", None) or text
+            kind = inner
+        elif get_origin(kind) in (Union, UnionType) and type(None) in get_args(kind):
+            rest = [a for a in get_args(kind) if a is not type(None)]
+            if len(rest) != 1:
+                return kind, text
+            kind = rest[0]
+        else:
+            return kind, text
+
+
+def _inner(kind: Any, part: int | str, text: str) -> tuple[Any, str]:
+    origin, args = get_origin(kind), get_args(kind)
+    if origin is tuple and isinstance(part, int):
+        item = args[0] if len(args) == 2 and args[1] is Ellipsis else args[min(part, 1)]
+        return item, ""
+    if origin in (Union, UnionType):
+        for option in args:
+            if isinstance(option, type) and issubclass(option, BaseModel):
+                literal = option.model_fields["kind"].annotation
+                if part in get_args(literal):
+                    return option, ""
+    return kind, text
+
+
+def faults_between(raw: Mapping[str, Any], start: float) -> list[ScenarioFault]:
+    """Faults between parts of the file; looks at whatever parts are sound enough to look at."""
+    faults: list[ScenarioFault] = []
+    seen: dict[str, dict[str, str]] = {"building": {}, "room": {}, "sensor": {}}
+
+    def once(what: str, path: str, table: Mapping[str, Any]) -> None:
+        name = table.get("id")
+        if not isinstance(name, str):
+            return
+        if name in seen[what]:
+            faults.append(
+                ScenarioFault(f"{path}.id", _brief(name), f"an id not used by {seen[what][name]}")
+            )
+        seen[what].setdefault(name, path)
+
+    for b_path, building in _tables(raw, "buildings", ""):
+        once("building", b_path, building)
+        for f_path, floor in _tables(building, "floors", b_path):
+            for r_path, room in _tables(floor, "rooms", f_path):
+                once("room", r_path, room)
+                for d_path, device in _tables(room, "devices", r_path):
+                    once("sensor", d_path, device)
+                    faults += _device_faults(d_path, device)
+    faults += _bell_faults(raw.get("bells"))
+    zone_name = raw.get("timezone", "UTC")
+    known_zone = isinstance(zone_name, str) and zone_name in zones()
+    zone = ZoneInfo(zone_name) if known_zone else UTC
+    for a_path, attack in _tables(raw, "attacks", ""):
+        faults += _attack_faults(a_path, attack, set(seen["sensor"]), start, zone)
+    return faults
+
+
+def _tables(
+    parent: Mapping[str, Any], key: str, path: str
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    children = parent.get(key)
+    if isinstance(children, list):
+        for i, child in enumerate(children):
+            if isinstance(child, dict):
+                yield f"{path}.{key}[{i}]" if path else f"{key}[{i}]", child
+
+
+def _device_faults(path: str, device: Mapping[str, Any]) -> Iterator[ScenarioFault]:
+    model, wire = device.get("model"), device.get("wire")
+    known = MODELS.get(model) if isinstance(model, str) else None
+    if (
+        known is not None
+        and isinstance(wire, str)
+        and wire in ENCODERS
+        and wire not in (*known.wires, "native")
+    ):
+        allowed = ", ".join(dict.fromkeys((*known.wires, "native")))
+        yield ScenarioFault(f"{path}.wire", _brief(wire), f"what a {model} speaks: {allowed}")
+
+
+def _bell_faults(bells: object) -> Iterator[ScenarioFault]:
+    if not isinstance(bells, dict):
+        return
+    pairs: list[tuple[str, object, object]] = [
+        ("bells.last", bells.get("first", 8.0), bells.get("last", 15.0))
+    ]
+    for key in ("lunch", "custodian"):
+        pair = bells.get(key)
+        if isinstance(pair, list) and len(pair) == 2:
+            pairs.append((f"bells.{key}[1]", pair[0], pair[1]))
+    for path, first, last in pairs:
+        try:
+            begin, end = hours_of_day(first), hours_of_day(last)
+        except ValueError:
+            continue
+        sound = all(isinstance(t, int | float) and t <= 24 for t in (begin, end))
+        if sound and end <= begin:  # type: ignore[operator]
+            yield ScenarioFault(path, _brief(last), f"a time after {first}")
+
+
+def _attack_faults(
+    path: str, attack: Mapping[str, Any], sensors: set[str], start: float, zone: tzinfo
+) -> Iterator[ScenarioFault]:
+    several = attack.get("sensors")
+    named = [(f"{path}.sensor", attack.get("sensor"))]
+    if isinstance(several, list):
+        named += [(f"{path}.sensors[{i}]", name) for i, name in enumerate(several)]
+    for where, name in named:
+        if isinstance(name, str) and name not in sensors:
+            near = get_close_matches(name, sorted(sensors), n=1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            yield ScenarioFault(where, _brief(name), f"the id of a device of this file{hint}")
+    moments: dict[str, float] = {}
+    for key in ("start", "end", "at"):
+        try:
+            moments[key] = unix_of(moment(attack.get(key)), start, zone)
+        except ValueError:
+            continue
+        if moments[key] < start:
+            yield ScenarioFault(
+                f"{path}.{key}", str(attack[key]), "a time not before the start of the simulation"
+            )
+    for earlier, later in (("start", "end"), ("end", "at")):
+        if earlier in moments and later in moments:
+            margin = moments[later] - moments[earlier]
+            if margin < 0 or (margin == 0 and later == "end"):
+                yield ScenarioFault(
+                    f"{path}.{later}", str(attack[later]), f"a time after {earlier}"
+                )

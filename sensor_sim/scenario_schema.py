@@ -1,0 +1,330 @@
+"""What stands in a scenario file: its sections, their keys and what each may be."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from difflib import get_close_matches
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+from zoneinfo import available_timezones
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from sensor_sim.attacks import ATTACKS
+from sensor_sim.devices.models import MODELS
+from sensor_sim.wire import ENCODERS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = [
+    "DAYS",
+    "RoomConfig",
+    "ScenarioConfig",
+    "hours_of_day",
+    "moment",
+    "zones",
+]
+
+_LATEST_S: Final = 1e9
+_ID_RULE: Final = "1 to 64 of the characters A-Z a-z 0-9 _ . -"
+DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_ACTIVITIES: Final = ("ordinary", "hard_restroom", "demo")
+_USES: Final = ("student", "staff", "locker")
+
+
+def _one_of(allowed: Mapping[str, object] | tuple[str, ...]) -> Callable[[str], str]:
+    def check(value: str) -> str:
+        if value not in allowed:
+            near = get_close_matches(value, list(allowed), n=1)
+            raise ValueError(f"did you mean {near[0]}?" if near else "unknown")
+        return value
+
+    return check
+
+
+def hours_of_day(value: object) -> object:
+    """Hours of a text as "08:10"; anything else as it is."""
+    if isinstance(value, str):
+        hours, sep, minutes = value.partition(":")
+        if sep and hours.isdecimal() and minutes.isdecimal() and int(minutes) < 60:
+            return int(hours) + int(minutes) / 60
+        raise ValueError("no time of day")
+    return value
+
+
+def moment(value: object) -> float | datetime:
+    """Seconds after the start, or a date and time; ValueError for anything else."""
+    if isinstance(value, datetime):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("neither a number nor a date and time")  # noqa: TRY004 - pydantic's way
+    if not 0 <= value <= _LATEST_S:
+        raise ValueError("out of range")
+    return float(value)
+
+
+@cache
+def zones() -> frozenset[str]:
+    """Names of the IANA list."""
+    return frozenset(available_timezones())
+
+
+def _zone(value: str) -> str:
+    if value not in zones():
+        raise ValueError("no zone of the IANA list")
+    return value
+
+
+_Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$", description=_ID_RULE)]
+_Hour = Annotated[
+    float,
+    BeforeValidator(hours_of_day),
+    Field(ge=0, le=24, description='"00:00" to "24:00", or hours'),
+]
+_Moment = Annotated[
+    float | datetime,
+    BeforeValidator(moment),
+    Field(description="seconds after the start, 0 to 1000000000, or a date and time"),
+]
+_Seconds = Annotated[float, Field(gt=0, le=31_536_000, description="above 0 to 31536000 seconds")]
+_Seed = Annotated[int, Field(ge=0, le=2**31 - 1, description="0 to 2147483647")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DeviceConfig(_Section):
+    """One sensor."""
+
+    id: _Id
+    model: Annotated[
+        str, AfterValidator(_one_of(MODELS)), Field(description="one of " + ", ".join(MODELS))
+    ]
+    wire: Annotated[
+        str, AfterValidator(_one_of(ENCODERS)), Field(description="one of " + ", ".join(ENCODERS))
+    ] = ""
+    interval_s: Annotated[int, Field(ge=1, le=3600, description="1 to 3600, whole seconds")] = 0
+
+
+class RoomConfig(_Section):
+    """One restroom."""
+
+    id: _Id
+    use: Annotated[
+        str, AfterValidator(_one_of(_USES)), Field(description="one of " + ", ".join(_USES))
+    ] = "student"
+    volume_m3: Annotated[
+        float | None, Field(ge=10, le=200, description="10 to 200, cubic metres")
+    ] = None
+    devices: Annotated[
+        tuple[DeviceConfig, ...], Field(min_length=1, max_length=8, description="1 to 8 devices")
+    ]
+
+
+class FloorConfig(_Section):
+    """One floor."""
+
+    id: _Id
+    rooms: Annotated[
+        tuple[RoomConfig, ...], Field(min_length=1, max_length=500, description="1 to 500 rooms")
+    ]
+
+
+class BuildingConfig(_Section):
+    """One building."""
+
+    id: _Id
+    floors: Annotated[
+        tuple[FloorConfig, ...], Field(min_length=1, max_length=60, description="1 to 60 floors")
+    ]
+
+
+class BellsConfig(_Section):
+    """The day's plan, local time."""
+
+    first: _Hour = 8.0
+    last: _Hour = 15.0
+    period_min: Annotated[float, Field(ge=10, le=180, description="10 to 180 minutes")] = 50.0
+    passing_min: Annotated[float, Field(ge=1, le=30, description="1 to 30 minutes")] = 6.0
+    lunch: Annotated[tuple[_Hour, _Hour], Field(description="two times of day, start and end")] = (
+        11.7,
+        12.4,
+    )
+    custodian: Annotated[
+        tuple[_Hour, _Hour], Field(description="two times of day, start and end")
+    ] = (16.0, 20.0)
+    sports_days: Annotated[
+        tuple[
+            Annotated[
+                str,
+                AfterValidator(_one_of(DAYS)),
+                Field(description="one of " + ", ".join(DAYS)),
+            ],
+            ...,
+        ],
+        Field(max_length=7, description="up to 7 of " + ", ".join(DAYS)),
+    ] = ("tue", "thu")
+
+
+class CoveredConfig(_Section):
+    """See `sensor_sim.attacks.Covered`."""
+
+    kind: Literal["covered"]
+    sensor: _Id
+    start: _Moment
+    end: _Moment
+    settle_s: _Seconds = 90.0
+
+
+class BlownAtConfig(_Section):
+    """See `sensor_sim.attacks.BlownAt`."""
+
+    kind: Literal["blown_at"]
+    sensor: _Id
+    start: _Moment
+    duration_s: Annotated[float, Field(ge=0.2, le=30, description="0.2 to 30 seconds")] = 2.0
+    dust_ug_m3: Annotated[float, Field(ge=0, le=10_000, description="0 to 10000 µg/m³")] = 250.0
+
+
+class UnpluggedConfig(_Section):
+    """See `sensor_sim.attacks.Unplugged`."""
+
+    kind: Literal["unplugged"]
+    sensor: _Id
+    start: _Moment
+    end: _Moment | None = None
+
+
+class RippedOffConfig(_Section):
+    """See `sensor_sim.attacks.RippedOff`."""
+
+    kind: Literal["ripped_off"]
+    sensor: _Id
+    start: _Moment
+    alive_s: Annotated[float, Field(gt=0, le=600, description="above 0 to 600 seconds")] = 8.0
+
+
+class ClockJumpConfig(_Section):
+    """See `sensor_sim.attacks.ClockJump`."""
+
+    kind: Literal["clock_jump"]
+    sensor: _Id
+    start: _Moment
+    end: _Moment
+    offset_s: Annotated[
+        float, Field(ge=-4e9, le=4e9, description="-4000000000 to 4000000000 seconds")
+    ] = 3600.0
+
+
+class GatewayOutageConfig(_Section):
+    """See `sensor_sim.attacks.GatewayOutage`."""
+
+    kind: Literal["gateway_outage"]
+    sensors: tuple[_Id, ...] = ()
+    start: _Moment
+    end: _Moment
+    flush: bool = False
+    flush_hz: Annotated[
+        float, Field(gt=0, le=10_000, description="above 0 to 10000 messages a second")
+    ] = 50.0
+
+
+class ReplayConfig(_Section):
+    """See `sensor_sim.attacks.Replay`."""
+
+    kind: Literal["replay"]
+    sensor: _Id
+    start: _Moment
+    end: _Moment
+    at: _Moment
+
+
+class SpoofConfig(_Section):
+    """See `sensor_sim.attacks.Spoof`."""
+
+    kind: Literal["spoof"]
+    sensor: _Id
+    start: _Moment
+    duration_s: _Seconds = 60.0
+    every_s: Annotated[float, Field(ge=0.01, le=3600, description="0.01 to 3600 seconds")] = 1.0
+    claims: Annotated[
+        str, Field(pattern=r"^[A-Za-z0-9_.-]{0,64}$", description="a sensor id, or empty")
+    ] = ""
+
+
+class FloodConfig(_Section):
+    """See `sensor_sim.attacks.Flood`."""
+
+    kind: Literal["flood"]
+    start: _Moment
+    duration_s: _Seconds = 10.0
+    rate_hz: Annotated[
+        float, Field(gt=0, le=100_000, description="above 0 to 100000 messages a second")
+    ] = 1000.0
+    sensors: Annotated[int, Field(ge=1, le=1_000_000, description="1 to 1000000")] = 100
+    retain: bool = False
+
+
+class GarbageConfig(_Section):
+    """See `sensor_sim.attacks.Garbage`."""
+
+    kind: Literal["garbage"]
+    sensor: _Id
+    start: _Moment
+    duration_s: _Seconds = 10.0
+    rate_hz: Annotated[
+        float, Field(gt=0, le=10_000, description="above 0 to 10000 messages a second")
+    ] = 5.0
+    big_bytes: Annotated[int, Field(ge=1, le=100_000_000, description="1 to 100000000 bytes")] = (
+        1_000_000
+    )
+
+
+_AttackConfig = Annotated[
+    CoveredConfig
+    | BlownAtConfig
+    | UnpluggedConfig
+    | RippedOffConfig
+    | ClockJumpConfig
+    | GatewayOutageConfig
+    | ReplayConfig
+    | SpoofConfig
+    | FloodConfig
+    | GarbageConfig,
+    Field(discriminator="kind", description="one of " + ", ".join(ATTACKS)),
+]
+_Rate = Annotated[float, Field(ge=0, le=1000, description="0 to 1000 times as often as usual")]
+
+
+class RatesConfig(_Section):
+    """How often things happen, as factors."""
+
+    vaping: _Rate = 1.0
+    nuisances: _Rate = 1.0
+
+
+class ScenarioConfig(_Section):
+    """The whole file."""
+
+    name: Annotated[str, Field(min_length=1, max_length=80, description="1 to 80 characters")] = (
+        "School"
+    )
+    timezone: Annotated[
+        str,
+        AfterValidator(_zone),
+        Field(description="a time zone of the IANA list, such as America/New_York"),
+    ] = "UTC"
+    bells: BellsConfig = BellsConfig()
+    rates: RatesConfig = RatesConfig()
+    activity: Annotated[
+        str,
+        AfterValidator(_one_of(_ACTIVITIES)),
+        Field(description="one of " + ", ".join(_ACTIVITIES)),
+    ] = "ordinary"
+    buildings: Annotated[
+        tuple[BuildingConfig, ...],
+        Field(min_length=1, max_length=500, description="1 to 500 buildings"),
+    ]
+    attacks: tuple[_AttackConfig, ...] = ()
