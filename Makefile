@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 SHARED ?= ../shared
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format ci lock clean replay-real docs dashboards dashboards-gallery fuzz golden fault soak bench-ingest bench-simulate bench-series bench-decode bench-detection bench-detector-speed bench-reports train
+.PHONY: help setup demo test lint format ci lock clean replay-real docs dashboards dashboards-gallery fuzz golden fault soak bench-ingest bench-simulate bench-series bench-decode bench-detection bench-detector-speed bench-reports train try-install
 
 help: ## show this help
 	@echo "Plumewatch: what 'make' can do"
@@ -95,6 +95,9 @@ bench-reports: $(STAMP) ## a school year of 200 sensors as reports: seconds and 
 train: $(STAMP) ## make the detector's model file from simulated training seeds (half an hour)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'scikit-learn>=1.5'
 	@$(BIN)/python benchmarks/train_detector.py
+
+try-install: $(STAMP) ## every way to install, on a clean Debian (root, debootstrap, a mirror; some minutes)
+	@$(BIN)/python deploy/try_install.py $(ARGS)
 
 lock: $(STAMP) ## resolve pyproject.toml into requirements.lock for Python 3.11 and newer
 	@$(BIN)/python -m pip install --quiet uv

@@ -29,7 +29,13 @@ _EXIT_CODES: Final = (
 )
 
 ConfigOption = Annotated[
-    Path, typer.Option("--config", "-c", help="Configuration file (see `plumewatch init`).")
+    Path,
+    typer.Option(
+        "--config",
+        "-c",
+        envvar="PLUMEWATCH_CONFIG",
+        help="Configuration file (see `plumewatch init`).",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Write over a file that is there.")]

@@ -37,6 +37,7 @@ __all__ = [
     "Publisher",
     "Receiver",
     "ServiceProcess",
+    "demo_takes_readings",
     "eventually",
     "native",
     "run_command",
@@ -78,6 +79,27 @@ def run_command(
         cwd=ROOT,
         env=_ENVIRONMENT,
     )
+
+
+def demo_takes_readings(*program: str | Path, **how: Any) -> None:
+    """Run the demo of a program until it takes readings in, then ask it to end."""
+    command = [*program, "demo", "--json", "--port", str(free_port())]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **how) as demo:
+        try:
+            said = ""
+            for line in demo.stdout:
+                said += line
+                if json.loads(line).get("readings"):
+                    break
+            else:
+                raise AssertionError(said)
+        finally:
+            demo.send_signal(signal.SIGINT)
+        rest = demo.stdout.read()
+    assert demo.returncode == 0
+    last = json.loads(rest.splitlines()[-1])
+    assert last["ended"]
+    assert last["readings"] > 0
 
 
 def native(reading: Reading) -> tuple[str, bytes]:

@@ -1,0 +1,182 @@
+#!/bin/sh
+# Install Plumewatch as a service of this machine, or take it away again.
+set -eu
+
+usage() {
+    cat <<'END'
+Usage: install.sh [--wheel FILE] [--python PROGRAM] [--no-start]
+       install.sh --uninstall [--purge]
+
+Installs what stands beside this script (a checkout), or a wheel, as a systemd service. Run again,
+it brings the service to that version; with nothing new it changes nothing.
+
+  --wheel FILE       install this wheel instead of the checkout
+  --python PROGRAM   Python 3.11 or newer (default: python3)
+  --no-start         do not talk to systemd: for images and for systems without it
+  --uninstall        take program and service away; configuration and data stay
+  --purge            with --uninstall: delete configuration, data and the user, too
+
+  /opt/plumewatch/current                this version; the one before stays beside it
+  /etc/plumewatch/plumewatch.toml        configuration; never overwritten
+  /etc/plumewatch/secrets                passwords and addresses, for root and the service only
+  /var/lib/plumewatch                    readings and incidents
+  /usr/local/bin/plumewatch              the command; as root it becomes the service's user
+  /etc/systemd/system/plumewatch.service
+END
+}
+
+refuse() {
+    echo "install.sh: $1" >&2
+    exit "${2:-1}"
+}
+
+say() { echo "install.sh: $1"; }
+
+HOME_OF_PROGRAM=/opt/plumewatch
+ETC=/etc/plumewatch
+DATA=/var/lib/plumewatch
+COMMAND=/usr/local/bin/plumewatch
+UNIT=/etc/systemd/system/plumewatch.service
+HERE=$(cd "$(dirname "$0")" && pwd)
+
+wheel='' python=python3 start=yes uninstall='' purge=''
+while [ $# -gt 0 ]; do
+    case $1 in
+        --wheel | --python)
+            [ $# -ge 2 ] || refuse "$1 needs a value; see --help" 2
+            if [ "$1" = --wheel ]; then wheel=$2; else python=$2; fi
+            shift
+            ;;
+        --no-start) start='' ;;
+        --uninstall) uninstall=yes ;;
+        --purge) purge=yes ;;
+        -h | --help)
+            usage
+            exit 0
+            ;;
+        *) refuse "unknown option $1; see --help" 2 ;;
+    esac
+    shift
+done
+[ -z "$purge" ] || [ -n "$uninstall" ] || refuse '--purge goes with --uninstall only' 2
+[ "$(id -u)" = 0 ] || refuse 'must run as root: sudo sh install.sh'
+if [ -n "$start" ] && [ ! -d /run/systemd/system ]; then
+    refuse 'systemd does not run here; --no-start installs without starting'
+fi
+
+if [ -n "$uninstall" ]; then
+    if [ -n "$start" ] && [ -e $UNIT ]; then systemctl disable --now plumewatch; fi
+    rm -rf $UNIT $COMMAND $HOME_OF_PROGRAM
+    if [ -n "$start" ]; then systemctl daemon-reload; fi
+    if [ -z "$purge" ]; then
+        say "program and service are gone; $ETC and $DATA stay (--purge deletes them)"
+        exit 0
+    fi
+    rm -rf $ETC $DATA
+    if id plumewatch >/dev/null 2>&1; then userdel plumewatch; fi
+    say 'everything is gone'
+    exit 0
+fi
+
+command -v "$python" >/dev/null || refuse "$python is not there; name a Python 3.11 or newer with --python"
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+    refuse "$python is $("$python" --version 2>&1); Plumewatch needs 3.11 or newer (--python)"
+"$python" -c 'import ensurepip, venv' 2>/dev/null ||
+    refuse "$python cannot make virtual environments; on Debian: apt-get install python3-venv"
+command -v useradd >/dev/null || refuse 'useradd is not there; on Debian: apt-get install passwd'
+mkdir -p $HOME_OF_PROGRAM
+free_mb=$(df -Pm $HOME_OF_PROGRAM | awk 'NR == 2 { print $4 }')
+[ "$free_mb" -ge 1500 ] || refuse "$HOME_OF_PROGRAM has $free_mb MB left; 1500 are needed"
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+if [ -z "$wheel" ]; then
+    [ -e "$HERE/../pyproject.toml" ] || refuse 'no checkout around this script; name a wheel with --wheel'
+    "$python" -m venv "$work/build"
+    "$work/build/bin/python" -m pip wheel --quiet --disable-pip-version-check --no-deps \
+        --wheel-dir "$work" "$HERE/.."
+    wheel=$(echo "$work"/plumewatch-*.whl)
+fi
+[ -f "$wheel" ] || refuse "$wheel is not there"
+version=$(basename "$wheel" | cut -d- -f2)-$("$python" -c '
+import hashlib, sys, zipfile
+digest = hashlib.sha256()
+with zipfile.ZipFile(sys.argv[1]) as wheel:
+    for name in sorted(wheel.namelist()):
+        digest.update(name.encode() + wheel.read(name))
+print(digest.hexdigest()[:8])' "$wheel") || refuse "$wheel is no wheel"
+new=$HOME_OF_PROGRAM/$version
+current=$(readlink $HOME_OF_PROGRAM/current || true)
+changed=yes
+
+id plumewatch >/dev/null 2>&1 ||
+    useradd --system --user-group --home-dir $DATA --no-create-home --shell /usr/sbin/nologin plumewatch
+
+if [ "$current" = "$version" ]; then
+    say "$version is installed already"
+    changed=''
+else
+    # Made whole beside the one in use; an installation that fails leaves that as it was. The one
+    # before is still there, so going back to it needs no packages.
+    if ! said=$("$new/bin/plumewatch" version 2>/dev/null); then
+        rm -rf "$new"
+        trap 'rm -rf "$work" "$new"' EXIT
+        "$python" -m venv "$new"
+        lock=$HERE/../requirements.lock
+        [ -e "$lock" ] || lock=/dev/null
+        "$new/bin/python" -m pip install --quiet --disable-pip-version-check --constraint "$lock" "$wheel" ||
+            refuse 'the packages could not be installed; nothing was changed'
+        said=$("$new/bin/plumewatch" version) || refuse 'the new version does not start; nothing was changed'
+    fi
+    runuser -u plumewatch -- "$new/bin/plumewatch" version >/dev/null 2>&1 ||
+        refuse "the service's user may not run $(readlink -f "$new/bin/python"); name another with --python"
+    ln -sfn "$version" $HOME_OF_PROGRAM/current.new
+    mv -T $HOME_OF_PROGRAM/current.new $HOME_OF_PROGRAM/current
+    trap 'rm -rf "$work"' EXIT
+    say "installed $said"
+    for old in "$HOME_OF_PROGRAM"/*/; do
+        old=$(basename "$old")
+        case $old in "$version" | "$current" | current) ;; *) rm -rf "${HOME_OF_PROGRAM:?}/$old" ;; esac
+    done
+fi
+
+install -d -m 0700 -o plumewatch -g plumewatch $DATA
+# New files get the service's group, so that it can read what root writes there.
+install -d -m 2750 -o root -g plumewatch $ETC $ETC/secrets
+cmp -s "$HERE/plumewatch.service" $UNIT || changed=yes
+install -m 0644 "$HERE/plumewatch.service" $UNIT
+cat >"$work/command" <<'END'
+#!/bin/sh
+# Plumewatch. Root becomes the service's user, so that no file of the data becomes root's; only what
+# writes the configuration stays root.
+PLUMEWATCH_CONFIG=${PLUMEWATCH_CONFIG:-/etc/plumewatch/plumewatch.toml}
+export PLUMEWATCH_CONFIG
+program=/opt/plumewatch/current/bin/plumewatch
+case "$(id -u):${1-}" in
+    0:init | 0:setup) umask 0027 && exec $program "$@" ;;
+    0:*) exec runuser -u plumewatch -- $program "$@" ;;
+    *) exec $program "$@" ;;
+esac
+END
+install -D -m 0755 "$work/command" $COMMAND
+
+fresh=''
+if [ ! -e $ETC/plumewatch.toml ]; then
+    fresh=yes
+    $HOME_OF_PROGRAM/current/bin/plumewatch init "$work/starter.toml" >/dev/null
+    sed "s|^data_dir = \"plumewatch-data\" *|data_dir = \"$DATA\" |" "$work/starter.toml" >"$work/edited.toml"
+    install -m 0640 -o root -g plumewatch "$work/edited.toml" $ETC/plumewatch.toml
+fi
+
+if [ -n "$start" ] && [ -n "$changed" ]; then
+    systemctl daemon-reload
+    if systemctl is-enabled --quiet plumewatch 2>/dev/null; then
+        systemctl restart plumewatch
+        say 'the service runs the new version'
+    fi
+fi
+if [ -n "$fresh" ]; then
+    say "name rooms, sensors and staff in $ETC/plumewatch.toml, then
+  plumewatch check
+  systemctl enable --now plumewatch"
+fi

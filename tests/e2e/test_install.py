@@ -1,0 +1,203 @@
+"""The ways to install: the wheel, the unit, the script.
+
+On a clean Debian all of it is tried by ``make try-install``, which needs a mirror and an index.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from deploy.try_install import Root, TriedError
+from tests.support.service import demo_takes_readings
+
+ROOT = Path(__file__).parents[2]
+UNIT = ROOT / "deploy/plumewatch.service"
+PACKAGES = (
+    "plumewatch",
+    "ingest",
+    "detection",
+    "alerts",
+    "reports",
+    "storage",
+    "sensor_sim",
+    "dashboards",
+)
+SITE = sysconfig.get_path("purelib")
+OFFLINE = {"PYTHONPATH": SITE, "PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_FIND_LINKS": ""}
+EXPOSURE = 1.5
+"""What `systemd-analyze security` may say at most; 10 is a service without any limit."""
+
+needs_systemd = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="needs systemd-analyze (Debian: systemd)"
+)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index"]
+    command += ["--no-build-isolation", "--wheel-dir", str(folder), str(ROOT)]
+    subprocess.run(command, check=True, env=os.environ | {"PIP_FIND_LINKS": ""}, timeout=100)
+    return next(folder.glob("plumewatch-*.whl"))
+
+
+def test_the_wheel_has_every_file_of_the_packages_and_nothing_else(wheel):
+    ignored = {"__pycache__"}
+    there = {
+        str(path.relative_to(ROOT))
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*")
+        if path.is_file() and not ignored & {part.name for part in path.parents}
+    }
+    with zipfile.ZipFile(wheel) as packed:
+        names = {name for name in packed.namelist() if ".dist-info/" not in name}
+    assert names == there
+    assert {"detection/model.npz", "alerts/web/static/page.css"} <= names
+
+
+@pytest.mark.timeout(240)
+def test_the_wheel_runs_the_demo_from_an_environment_of_its_own(wheel, tmp_path):
+    pytest.importorskip("iotcore")
+    home = tmp_path / "venv"
+    venv.create(home, symlinks=True)
+    python = home / "bin/python"
+    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
+    environment = os.environ | OFFLINE
+    subprocess.run([*install, str(wheel)], check=True, env=environment | {"PYTHONPATH": ""})
+    where = "import plumewatch, detection; print(plumewatch.__file__, detection.__file__)"
+    found = subprocess.run(
+        [python, "-c", where],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert all(path.startswith(str(home)) for path in found.stdout.split()), found
+    program = home / "bin/plumewatch"
+    said = subprocess.run(
+        [program, "version"], env=environment, capture_output=True, text=True, check=True
+    )
+    assert re.match(r"plumewatch \S+ \(detector model \S+\)", said.stdout), said
+    demo_takes_readings(program, env=environment, cwd=tmp_path)
+
+
+@needs_systemd
+def test_systemd_takes_the_unit_and_finds_it_well_fenced(tmp_path):
+    known = tmp_path / "plumewatch.service"
+    known.write_text(
+        UNIT.read_text().replace("/opt/plumewatch/current/bin/plumewatch", "/bin/true")
+    )
+    checked = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", known],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    ours = [line for line in checked.stderr.splitlines() if "plumewatch.service" in line]
+    assert (checked.returncode, ours) == (0, [])
+    said = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--no-pager", str(UNIT)],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    exposure = re.search(r"exposure level for plumewatch.service: ([\d.]+)", said)
+    assert exposure, said
+    assert float(exposure[1]) <= EXPOSURE, said
+    assert "WatchdogSec=" in UNIT.read_text()
+
+
+@needs_systemd
+@pytest.mark.timeout(240)
+def test_the_program_works_within_the_limits_of_the_unit(tmp_path):
+    pytest.importorskip("iotcore")
+    confined = [sys.executable, "-m", "tests.support.confined", str(UNIT), sys.executable]
+
+    def within(*arguments):
+        done = subprocess.run(
+            [*confined, *arguments],
+            check=False,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=120,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    code, said = within("-c", "import os; os.setuid(0)")
+    if "libseccomp" in said or "Invalid argument" in said:
+        pytest.skip("needs libseccomp and a kernel that has it")
+    assert (code, "PermissionError" in said) == (1, True), said  # the limits are there
+    demo_takes_readings(*confined, "-m", "plumewatch", cwd=ROOT)
+    # What a report and a picture need: processes of lower rank, native libraries, threads.
+    libraries = "polars, typst, matplotlib.pyplot, xlsxwriter, argon2, re2, scipy.signal"
+    work = f"import os, {libraries}; os.nice(10); argon2.PasswordHasher().hash('x')"
+    assert within("-c", work) == (0, "")
+
+
+@pytest.mark.timeout(240)
+def test_the_script_installs_once_says_what_it_refuses_and_keeps_what_people_made(wheel, tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    try:
+        root = Root(Path("/"))
+    except (subprocess.CalledProcessError, OSError):
+        pytest.skip("needs the right to mount")
+    try:
+        root.env |= OFFLINE
+        root.copy(wheel, f"/root/{wheel.name}")
+        script = f"sh {ROOT}/deploy/install.sh"
+        install = f"{script} --no-start --python {sys.executable} --wheel /root/{wheel.name}"
+        for wrong, words in (
+            ("--colour", "unknown option --colour"),
+            ("--purge", "--purge goes with --uninstall only"),
+            ("--no-start --python /bin/false", "/bin/false is"),
+            ("--no-start --wheel /root/none.whl", "none.whl is not there"),
+        ):
+            assert words in root.run(f"{script} {wrong}", may_fail=True)
+        root.run("rm -rf /run/systemd/system && test ! -e /opt/plumewatch/current")
+        assert "systemd does not run here" in root.run(script, may_fail=True)
+
+        for folder in (SITE, sys.base_prefix, str(ROOT)):  # of the layer: may be within /root
+            root.run(f"d={folder}; while [ $d != / ]; do chmod a+rx $d; d=$(dirname $d); done")
+        root.run(f"chmod 0700 {sys.base_prefix}")
+        assert "may not run" in root.run(install, may_fail=True)
+        root.run(f"test ! -e /opt/plumewatch/current && chmod 0755 {sys.base_prefix}")
+        assert "installed plumewatch" in root.run(install)
+        assert "is installed already" in root.run(install)
+        assert root.run("plumewatch version").startswith("plumewatch ")
+        made = "/etc/plumewatch/plumewatch.toml /etc/plumewatch/secrets /var/lib/plumewatch"
+        assert root.run(f"stat -c '%a %U %G' {made}").splitlines() == [
+            "640 root plumewatch",
+            "2750 root plumewatch",
+            "700 plumewatch plumewatch",
+        ]
+        assert 'data_dir = "/var/lib/plumewatch"' in root.run("cat /etc/plumewatch/plumewatch.toml")
+        root.run("echo '# of the school' >> /etc/plumewatch/plumewatch.toml")
+        root.run("touch /var/lib/plumewatch/journal.db")
+        broken = wheel.name.replace("plumewatch-", "plumewatch-9.9.")
+        root.run(f"printf broken > /root/{broken}")
+        assert "is no wheel" in root.run(install.replace(wheel.name, broken), may_fail=True)
+        assert root.run("plumewatch version").startswith("plumewatch ")  # as it was
+        assert "stay" in root.run(f"{script} --no-start --uninstall")
+        root.run("test ! -e /opt/plumewatch && test ! -e /usr/local/bin/plumewatch")
+        assert "# of the school" in root.run("cat /etc/plumewatch/plumewatch.toml")
+        root.run("test -e /var/lib/plumewatch/journal.db")
+        assert "everything is gone" in root.run(f"{script} --no-start --uninstall --purge")
+        left = "/etc/plumewatch /var/lib/plumewatch /opt/plumewatch"
+        with pytest.raises(TriedError):
+            root.run(f"ls -d {left} 2>/dev/null | grep . || id plumewatch")
+    finally:
+        root.close()
