@@ -5,9 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SHARED ?= ../shared
+SITE_VENV := .venv-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format ci lock clean replay-real docs dashboards dashboards-gallery fuzz golden fault soak bench-ingest bench-simulate bench-series bench-decode bench-detection bench-detector-speed bench-reports train try-install
+.PHONY: help setup demo test lint format ci lock clean replay-real site docs dashboards dashboards-gallery fuzz golden fault soak bench-ingest bench-simulate bench-series bench-decode bench-detection bench-detector-speed bench-reports train try-install
 
 help: ## show this help
 	@echo "Plumewatch: what 'make' can do"
@@ -41,13 +42,23 @@ format: $(STAMP) ## let ruff order imports and lay out the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-ci: lint test replay-real ## what CI runs
+ci: lint site test replay-real ## what CI runs
 
 replay-real: $(STAMP) ## replay the real recordings in $(SHARED)/data and print what would have alerted
 	@$(BIN)/python benchmarks/replay_real.py $(SHARED)/data
 
+$(SITE_VENV)/.installed: requirements-docs.lock
+	@test -x $(SITE_VENV)/bin/python || $(PYTHON) -m venv $(SITE_VENV)
+	@$(SITE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-docs.lock
+	@touch $@
+
+site: $(SITE_VENV)/.installed ## build the documentation into build/site; links and anchors are checked
+	@$(SITE_VENV)/bin/python docs/site/links.py
+	@NO_MKDOCS_2_WARNING=1 $(SITE_VENV)/bin/mkdocs build --strict
+	@echo "build/site/index.html"
+
 docs: $(STAMP) ## write the tables of the documentation that come from the code
-	@$(BIN)/python docs/make_tables.py
+	@$(BIN)/python -m docs.make_tables
 
 dashboards: $(STAMP) ## write the JSON of the Grafana dashboards
 	@$(BIN)/plumewatch dashboards build --out dashboards/json
@@ -103,6 +114,8 @@ lock: $(STAMP) ## resolve pyproject.toml into requirements.lock for Python 3.11 
 	@$(BIN)/python -m pip install --quiet uv
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --no-header \
 	  --no-annotate --no-emit-index-url pyproject.toml -o requirements.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --group docs --no-header \
+	  --no-annotate --no-emit-index-url -o requirements-docs.lock
 
 clean: ## remove the environment and what the demo left
-	@rm -rf $(VENV) demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) $(SITE_VENV) build demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis

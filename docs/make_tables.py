@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from detection.quantities import QUANTITIES
+from docs import reference
 from ingest.decoders import DECODERS
 from reports import tables
 from reports.summary import COLUMNS
@@ -31,9 +32,14 @@ __all__ = ["BUY", "PAGES", "TABLES", "renewed"]
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PAGES: Final = (
+    ROOT / "docs" / "commands.md",
+    ROOT / "docs" / "decisions" / "index.md",
     ROOT / "docs" / "devices.md",
-    ROOT / "docs" / "reports.md",
-    ROOT / "docs" / "storage.md",
+    ROOT / "docs" / "measurements.md",
+    ROOT / "docs" / "metrics.md",
+    ROOT / "docs" / "privacy.md",
+    ROOT / "docs" / "report-files.md",
+    ROOT / "docs" / "settings.md",
     ROOT / "ingest" / "decoders" / "README.md",
 )
 
@@ -236,11 +242,16 @@ def _report(columns: Sequence[tables.Column]) -> list[str]:
 
 
 TABLES: Final[dict[str, Callable[[], list[str]]]] = {
+    "commands": reference.commands,
+    "decisions": reference.decisions,
     "decoders": _decoders,
     "devices": _devices,
     "formats": _formats,
     "intervals": _intervals,
+    "metrics": reference.metrics,
     "models": _models,
+    "retention": reference.retention,
+    "settings": reference.settings,
     **{
         f"report{table.name}": partial(_report, table.columns)
         for table in (tables.incidents, tables.response, tables.sensors)

@@ -97,7 +97,7 @@ pictures = true                        # a small chart of the readings goes with
 # secret_file = "secrets/vms-secret"   # echo whsec_$(openssl rand -base64 32)
 
 # An address outside that misses this service when it is gone, such as https://hc-ping.com/UUID. It
-# is pinged only while all is well (docs/reliability.md).
+# is pinged only while all is well (docs/operating.md).
 # [watchdog]
 # ping_url_file = "secrets/ping-url"   # or ping_url_env
 # ping_every_s = 60

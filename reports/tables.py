@@ -1,7 +1,7 @@
 """The tables of reports: their columns, documented and versioned, and how they are filled.
 
 A column is never renamed, moved or given another meaning under one `VERSION`; new ones are added
-at the end. ``docs/reports.md`` is written from here.
+at the end. ``docs/report-files.md`` is written from here.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import typer
 
 __all__ = [
     "DONE",
+    "EXIT_CODES",
     "REFUSED",
     "UNREACHABLE",
     "USAGE",
@@ -23,7 +24,7 @@ __all__ = [
 
 DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
 
-_EXIT_CODES: Final = (
+EXIT_CODES: Final = (
     "Exit codes: 0 done; 1 the input was refused; 2 bad usage or configuration;"
     " 3 a service that is needed is not reachable."
 )
@@ -41,7 +42,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line
 ForceOption = Annotated[bool, typer.Option("--force", help="Write over a file that is there.")]
 
 
-def manual(*examples: str, codes: str = _EXIT_CODES) -> str:
+def manual(*examples: str, codes: str = EXIT_CODES) -> str:
     """Make the foot of a command's help: examples that work as they stand, and exit codes."""
     return "\n\n".join(("Examples:", *(f"  {example}" for example in examples), codes))
 

@@ -1,36 +1,28 @@
 """Tables in the documentation are those of the code; every decoder can be set up by its page."""
 
-import importlib.util
 import re
 from pathlib import Path
 
 import pytest
 
+from docs import make_tables as tables
 from ingest.decoders import DECODERS
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def tables():
-    spec = importlib.util.spec_from_file_location("make_tables", ROOT / "docs" / "make_tables.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_pages_are_as_make_docs_writes_them(tables):
+def test_pages_are_as_make_docs_writes_them():
     for page in tables.PAGES:
         text = page.read_text(encoding="utf-8")
         assert "<!-- table: " in text
         assert tables.renewed(text) == text, f"{page.name} is old: run make docs"
 
 
-def test_there_is_something_to_buy_and_an_interval_for_every_decoder(tables):
+def test_there_is_something_to_buy_and_an_interval_for_every_decoder():
     assert list(tables.BUY) == list(DECODERS)
 
 
-def test_the_cost_of_an_interval_is_what_the_benchmark_measured(tables):
+def test_the_cost_of_an_interval_is_what_the_benchmark_measured():
     benchmark = (ROOT / "docs" / "detection-benchmark.md").read_text(encoding="utf-8")
     section = benchmark.split("## By reporting interval")[1].split("\n## ")[0]
     single = [line.split(" | ") for line in section.splitlines() if re.match(r"\| \d+ s \|", line)]
@@ -42,7 +34,7 @@ def test_the_cost_of_an_interval_is_what_the_benchmark_measured(tables):
         assert row[3].rstrip(" |") == "{} s; {} s".format(*measured[7].split(" / "))
 
 
-def test_an_old_page_is_renewed_and_its_own_words_kept(tables):
+def test_an_old_page_is_renewed_and_its_own_words_kept():
     page = "before\n<!-- table: models -->\nold\n<!-- end of table -->\nafter\n"
     new = tables.renewed(page)
     assert new.startswith("before\n<!-- table: models -->\n| model |")
@@ -51,7 +43,7 @@ def test_an_old_page_is_renewed_and_its_own_words_kept(tables):
     assert tables.renewed(new) == new
 
 
-def test_a_table_that_is_not_known(tables):
+def test_a_table_that_is_not_known():
     with pytest.raises(KeyError):
         tables.renewed("<!-- table: prices -->\n<!-- end of table -->")
 

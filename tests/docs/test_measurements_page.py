@@ -1,4 +1,4 @@
-"""The questions that docs/storage.md asks are answered by a real InfluxDB."""
+"""The questions that docs/measurements.md asks are answered by a real InfluxDB."""
 
 import re
 import time
@@ -14,7 +14,7 @@ from storage.timeseries.records import MEASUREMENTS, Record
 from storage.timeseries.resolution import Retention
 from tests.support.influx import Influxd
 
-PAGE = (Path(__file__).parents[2] / "docs" / "storage.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "measurements.md").read_text(encoding="utf-8")
 NOW = time.time() // 1
 REGISTRY = Registry.of([Room("r", "R", "1", "B", "S")], [Sensor("s", "r")])
 

@@ -1,0 +1,289 @@
+"""Reference tables of the documentation: every setting, metric and command, from the code.
+
+What a setting is for stands below it in the class that reads it (`plumewatch.config` and beside
+it); what it may be, and its default, is what pydantic checks. Metrics are those that `/metrics`
+gives once everything was counted at least once. Commands are those of the command line.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import typer
+from pydantic import BaseModel
+
+from plumewatch import config, duty_config, outbound_config
+from plumewatch.cli import app
+from plumewatch.commands.options import EXIT_CODES, examples_of
+from tests.support.health_parts import Parts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["commands", "decisions", "metrics", "retention", "settings"]
+
+Schema = dict[str, Any]
+
+_MODULES: Final = (config, duty_config, outbound_config)
+_CLASSES: Final = {
+    found.__name__: found
+    for module in _MODULES
+    for found in vars(module).values()
+    if isinstance(found, type) and issubclass(found, BaseModel)
+}
+_ELSEWHERE: Final = {"mapping": "mappings.md#keys"}
+"""Sections whose keys have a page of their own, which a test holds against the code."""
+
+
+# ---- settings
+
+
+def _sentences() -> dict[tuple[str, str], str]:
+    """Read what stands below each field of each class, by class and field."""
+    found: dict[tuple[str, str], str] = {}
+    for module in _MODULES:
+        for node in ast.parse(inspect.getsource(module)).body:
+            if not isinstance(node, ast.ClassDef):
+                continue
+            for field, after in zip(node.body, node.body[1:], strict=False):
+                if isinstance(field, ast.AnnAssign) and isinstance(after, ast.Expr):
+                    said = ast.literal_eval(after.value)
+                    found[node.name, ast.unparse(field.target)] = " ".join(said.split())
+    return found
+
+
+_SENTENCES: Final = _sentences()
+
+
+def _about(model: type[BaseModel], key: str) -> str:
+    """Return what a key is for.
+
+    Raises
+    ------
+    KeyError
+        If nothing stands below it in its class.
+    """
+    for name, field in model.model_fields.items():
+        if key in (name, field.alias):
+            for owner in model.__mro__:
+                if (owner.__name__, name) in _SENTENCES:
+                    return _SENTENCES[owner.__name__, name]
+    raise KeyError(f"{model.__name__}.{key} does not say what it is for")
+
+
+def settings() -> list[str]:
+    """Make a section for each table of the configuration, with a row for each key."""
+    root = config.PlumewatchConfig.model_json_schema()
+    return list(_section("", "", root, root["$defs"], frozenset()))[:-1]
+
+
+def _section(
+    path: str, brackets: str, schema: Schema, defs: Mapping[str, Schema], above: frozenset[str]
+) -> Iterator[str]:
+    name = schema["title"]
+    model = _CLASSES[name]
+    yield from (f"## `{brackets}`", "") if path else ("## Top level", "")
+    if path:
+        yield from ((inspect.getdoc(model) or "").splitlines()[0], "")
+    below: list[Iterator[str]] = []
+    yield from ("| key | | may be | if left out |", "|---|---|---|---|")
+    own = model.__annotations__
+    for key, written in sorted(schema["properties"].items(), key=lambda item: item[0] not in own):
+        value = _resolved(written, defs)
+        table, several = _table_of(value, defs)
+        inner = f"{path}.{key}".lstrip(".")
+        said = _about(model, key)
+        if table is None:
+            may_be = _may_be(value, defs)
+        elif key in _ELSEWHERE:
+            may_be = f"[tables]({_ELSEWHERE[key]})"
+        elif table["title"] in above | {name}:
+            may_be = "tables of the same keys"
+        else:
+            marks = f"[[{inner}]]" if several else f"[{inner}]"
+            may_be = f"`{marks}`"
+            below.append(_section(inner, marks, table, defs, above | {name}))
+        yield f"| `{key}` | {said} | {may_be} | {_default(key, written, schema, table)} |"
+    yield ""
+    for section in below:
+        yield from section
+
+
+def _resolved(schema: Schema, defs: Mapping[str, Schema]) -> Schema:
+    """Return a schema without references, and without the null of what may be left out."""
+    if "anyOf" in schema:
+        (schema,) = [one for one in schema["anyOf"] if one.get("type") != "null"]
+    if "$ref" in schema:
+        return defs[schema["$ref"].rsplit("/", 1)[1]]
+    return schema
+
+
+def _table_of(value: Schema, defs: Mapping[str, Schema]) -> tuple[Schema | None, bool]:
+    """Return the table that a value is, or that its entries are, and whether it is several."""
+    if "properties" in value:
+        return value, False
+    entry = _resolved(value["items"], defs) if value.get("type") == "array" else {}
+    return (entry, True) if "properties" in entry else (None, False)
+
+
+def _may_be(value: Schema, defs: Mapping[str, Schema]) -> str:
+    kind = value.get("type")
+    if "enum" in value:
+        return ", ".join(f"`{one}`" for one in value["enum"])
+    if kind == "boolean":
+        return "`true`, `false`"
+    if kind in ("integer", "number"):
+        whole = "whole, " if kind == "integer" else ""
+        return f"{whole}{_number(value['minimum'])} to {_number(value['maximum'])}"
+    if kind == "array":
+        most = f"; at most {value['maxItems']}" if "maxItems" in value else ""
+        return f"list of {_may_be(_resolved(value['items'], defs), defs)}{most}"
+    if kind == "object":
+        inner = _may_be(_resolved(value["additionalProperties"], defs), defs)
+        return f"table with {inner} for each"
+    return _text(value)
+
+
+def _text(value: Schema) -> str:
+    named = {"path": "path", "date": "date", "date-time": "date and time"}.get(value.get("format"))
+    if named:
+        return named
+    if "pattern" in value:
+        pattern = value["pattern"].replace("|", "\\|")
+        return f"text like `{pattern}`"
+    return f"text of at most {value['maxLength']}" if "maxLength" in value else "text"
+
+
+def _default(key: str, written: Schema, schema: Schema, table: Schema | None) -> str:
+    if key in schema.get("required", ()):
+        return "must be given"
+    value = written.get("default")
+    if table is not None or value in (None, "", [], {}):
+        return ""
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f"`{_number(value)}`" if isinstance(value, int | float) else f"`{value}`"
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if float(value).is_integer() else f"{value:g}"
+
+
+# ---- metrics
+
+
+def metrics() -> list[str]:
+    """Make a row for each metric of `/metrics`."""
+    parts = Parts(Path("nowhere"))
+    parts.intake.counters["rejected", "bad_json", "native"] = 1
+    parts.state.broker_stored = 0
+    parts.counters.forgotten["incident"] = 1
+    parts.latencies.deliveries["sent"] = 1
+    outbox = {"outbox": {}, "oldest_due_s": None, "open_incidents": 0}
+    rows = []
+    for family in parts.health.families(outbox):
+        labels = ", ".join(
+            f"`{label}`" for label in (family.samples[0][0] if family.samples else ())
+        )
+        rows.append(f"| `{family.name}` | {family.kind} | {labels} | {family.help} |")
+    return ["| metric | kind | labels | |", "|---|---|---|---|", *rows]
+
+
+# ---- commands
+
+
+def commands() -> list[str]:
+    """Make a section for each command, with its arguments and options."""
+    root = cast("Any", typer.main.get_command(app))
+    return list(_command("plumewatch", root))[:-1]
+
+
+def _command(called: str, command: Any) -> Iterator[str]:
+    inner = getattr(command, "commands", {})
+    if called != "plumewatch":
+        shown = [param for param in command.params if not param.hidden]
+        usage = [called]
+        usage += ["[OPTIONS]"] if any(p.opts[0].startswith("-") for p in shown) else []
+        usage += [_argument(p) for p in shown if not p.opts[0].startswith("-")]
+        usage += ["COMMAND"] if inner else []
+        level = "#" * len(called.split())
+        yield from (f"{level} {called}", "", inspect.cleandoc(command.help or ""), "")
+        if not inner or command.invoke_without_command:
+            yield from ("```text", " ".join(usage), "```", "")
+        if shown:
+            yield from ("| | | if left out |", "|---|---|---|")
+            yield from (_parameter(param) for param in shown)
+            yield ""
+        if command.epilog:
+            yield from ("For example:", "", "```sh", *examples_of(command.epilog), "```", "")
+            if not command.epilog.endswith(EXIT_CODES):
+                yield from (command.epilog.split("\n\n")[-1], "")
+    for name, found in inner.items():
+        if not found.hidden:
+            yield from _command(f"{called} {name}", found)
+
+
+def _argument(param: Any) -> str:
+    name = str(param.name).upper() + ("..." if param.nargs == -1 else "")
+    return name if param.required else f"[{name}]"
+
+
+def _parameter(param: Any) -> str:
+    option = param.opts[0].startswith("-")
+    named = ", ".join(f"`{opt}`" for opt in (*param.opts, *param.secondary_opts))
+    named = named if option else f"`{_argument(param)}`"
+    help_text = " ".join((param.help or "").split()).replace("|", "\\|")
+    value = param.default
+    default = "must be given" if param.required else ""
+    if not param.required and value not in (None, "", False, (), []) and not callable(value):
+        default = f"`{value}`"
+    return f"| {named} | {help_text} | {default} |"
+
+
+# ---- what is kept for how long; decisions
+
+_BY_HAND: Final = "`plumewatch retention apply`"
+
+
+def retention() -> list[str]:
+    """Make a row for all that is stored: how long it is kept by default, and who deletes it."""
+    series, service = config.TimeseriesConfig(), "the service, or the InfluxDB"
+    incident_days = config.RetentionConfig().incident_days
+    rows = [
+        ("readings", "timeseries.raw_days", series.raw_days, service),
+        (
+            "averages of a minute, sensor health",
+            "timeseries.minute_days",
+            series.minute_days,
+            service,
+        ),
+        (
+            "averages of a quarter of an hour, events",
+            "timeseries.quarter_hour_days",
+            series.quarter_hour_days,
+            service,
+        ),
+        ("journal", "journal.keep_days", config.JournalConfig().keep_days, "the service"),
+        (
+            "incidents with notices and answers",
+            "retention.incident_days",
+            incident_days,
+            "`plumewatch retention apply`",
+        ),
+    ]
+    return [
+        "| what | kept for | setting | deleted by |",
+        "|---|---|---|---|",
+        *(f"| {what} | {days:,.0f} days | `{key}` | {by} |" for what, key, days, by in rows),
+        "| audit log, legal holds, moves of levels | for ever | | nobody |",
+    ]
+
+
+def decisions() -> list[str]:
+    """Make a line for each record of a decision."""
+    folder = Path(__file__).parent / "decisions"
+    titles = {path.name: path.read_text("utf-8").splitlines()[0] for path in folder.glob("0*.md")}
+    return [f"- [{title.removeprefix('# ')}]({name})" for name, title in sorted(titles.items())]

@@ -1,0 +1,77 @@
+"""What the site does beyond MkDocs: shipped files that pages link to, and no foreign resources.
+
+A page links to a file of the project by its path (``../deploy/mosquitto.conf``), as it does where
+the pages are read beside the code. In the site such a file is a copy below ``files/``.
+
+A page that would load anything from another machine fails the build: whoever reads the site in a
+school without an internet connection sees it whole, and tells nobody that they do.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from mkdocs.structure.files import File
+
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
+
+log = logging.getLogger("mkdocs.hooks.site")
+
+_LINK: Final = re.compile(r"(?<=\]\()(\.\./[^)#\s]+)")
+_FOREIGN: Final = re.compile(
+    r"<(?:script|img|iframe|source|video|audio)\b[^>]*\bsrc=[\"']?(?:https?:)?//[^\s\"'>]+"
+    r"|<link\b(?=[^>]*rel=[\"']?(?:stylesheet|preconnect|preload|icon))[^>]*"
+    r"href=[\"']?(?:https?:)?//[^\s\"'>]+"
+    r"|@import[^;]*//|url\([\"']?(?:https?:)?//",
+    re.IGNORECASE,
+)
+
+
+def _outside(link: str, page: Path, docs: Path) -> str | None:
+    """Return the path within the project of a file outside the pages; None if it is none."""
+    root, target = docs.parent, (page.parent / link).resolve()
+    if target.is_file() and target.is_relative_to(root) and not target.is_relative_to(docs):
+        return target.relative_to(root).as_posix()
+    return None
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add every shipped file that a page links to."""
+    docs = Path(config.docs_dir).resolve()
+    wanted = {
+        found
+        for file in files.documentation_pages()
+        if file.abs_src_path
+        for link in _LINK.findall(file.content_string)
+        if (found := _outside(link, Path(file.abs_src_path), docs))
+    }
+    for path in sorted(wanted):
+        files.append(File.generated(config, f"files/{path}", abs_src_path=str(docs.parent / path)))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Let links to shipped files lead to their copies."""
+    del files
+    docs, here = Path(config.docs_dir).resolve(), Path(page.file.abs_src_path or "")
+    up = "../" * page.file.src_uri.count("/")
+
+    def moved(match: re.Match[str]) -> str:
+        found = _outside(match[1], here, docs)
+        return match[1] if found is None else f"{up}files/{found}"
+
+    return _LINK.sub(moved, markdown)
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """Refuse what would be loaded from another machine."""
+    del config
+    for match in _FOREIGN.finditer(output):
+        log.warning("%s loads from another machine: %s", page.file.src_uri, match[0][:120])
+    return output
