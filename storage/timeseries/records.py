@@ -1,8 +1,8 @@
 """What the series holds beside readings: the one table of its other measurements.
 
 Every other module takes names, fields, types and how long they are kept from here;
-`docs/measurements.md` is written from it. A field is a number or a text and never changes between the
-two. Numbers that answer yes or no are 1 and 0, so that they can be summed.
+`docs/measurements.md` is written from it. A field is a number or a text and never changes between
+the two. Numbers that answer yes or no are 1 and 0, so that they can be summed.
 
 A record that is written again replaces itself: those of one `id` (with the field `id`) are one row
 however often its fields change, those without one are one row a sensor and moment.
