@@ -307,16 +307,16 @@ def test_provisioning_names_the_data_source_and_the_folder_of_the_code():
     ]
     assert source["uid"] == DATA_SOURCE_UID
     assert source["editable"] is False
-    assert source["secureJsonData"]["password"].startswith("$__file{")
     (provider,) = yaml.safe_load((provisioning / "dashboards" / "plumewatch.yaml").read_text())[
         "providers"
     ]
-    compose = yaml.safe_load((home / "deploy" / "compose.grafana.yaml").read_text())
+    compose = yaml.safe_load((home / "deploy" / "compose.yaml").read_text())
     grafana = compose["services"]["grafana"]
     mounted = dict(entry.split(":")[:2] for entry in grafana["volumes"])
-    assert provider["options"]["path"] in mounted.values()
+    assert provider["options"]["path"] == f"{mounted['grafana-files']}/dashboards"
+    reader = f"$__file{{{mounted['grafana-files']}/influx-reader}}"
+    assert source["secureJsonData"]["password"] == reader
     assert mounted["../dashboards/provisioning"] == "/etc/grafana/provisioning"
     for name in ("PLUMEWATCH_INFLUX_URL", "PLUMEWATCH_INFLUX_DATABASE"):
         assert name in grafana["environment"]
         assert f"${{{name}}}" in (provisioning / "datasources" / "plumewatch.yaml").read_text()
-    assert all(port.startswith("127.0.0.1:") for port in grafana["ports"])

@@ -27,6 +27,7 @@ _START_WITHIN_S = 10.0
 _STOP_WITHIN_S = 90.0
 """A day of the fleet is written to the disk before it ends."""
 _SHIPPED = Path(__file__).parents[2] / "deploy/mosquitto.conf"
+_ACL = _SHIPPED.with_name("mosquitto.acl")
 
 
 def free_port() -> int:
@@ -211,7 +212,7 @@ class Mosquitto:
 
 
 class ShippedMosquitto(Mosquitto):
-    """Mosquitto as `deploy/mosquitto.conf` has it, with the ACL that its comments propose.
+    """Mosquitto as `deploy/mosquitto.conf` and `deploy/mosquitto.acl` have it.
 
     Only the port, the paths and the user that it runs as are others.
 
@@ -234,6 +235,7 @@ class ShippedMosquitto(Mosquitto):
         replaced = {
             "listener 1883 127.0.0.1": f"listener {self.port} {self.host}",
             "/etc/mosquitto/plumewatch-passwords": str(home / "passwords"),
+            "/etc/mosquitto/plumewatch-acl": str(home / "acl"),
             "/var/lib/mosquitto/": f"{home}/",
         }
         lines = []
@@ -242,11 +244,8 @@ class ShippedMosquitto(Mosquitto):
             for old, new in replaced.items():
                 kept = kept.replace(old, new)
             lines.append(kept)
-        acl = shipped[shipped.index("with the lines") :].splitlines()[1:]
-        acl = [line.lstrip("# ") for line in acl[: acl.index("")]]
-        (home / "acl").write_text("\n".join([*acl, self._acl]) + "\n")
+        (home / "acl").write_text(f"{_ACL.read_text()}{self._acl}\n")
         (home / "acl").chmod(0o600)
-        lines.append(f"acl_file {home}/acl")
         if os.geteuid() == 0:
             lines.append("user root")
         path.write_text("\n".join(lines) + "\n")

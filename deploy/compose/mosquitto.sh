@@ -1,0 +1,25 @@
+#!/bin/sh
+# Starts Mosquitto in its container: deploy/mosquitto.conf with the passwords of the secrets, listening
+# to the other containers too. With `health`: whether it answers the service.
+set -eu
+secrets=/run/secrets
+etc=/etc/mosquitto
+
+if [ "${1-}" = health ]; then
+    # shellcheck disable=SC2016 # the broker's own topic
+    exec mosquitto_sub -h 127.0.0.1 -u plumewatch -P "$(cat $secrets/broker-password)" \
+        -t '$SYS/broker/uptime' -C 1 -W 5 >/dev/null
+fi
+
+umask 077
+cat $secrets/broker-devices >$etc/plumewatch-passwords
+mosquitto_passwd -b $etc/plumewatch-passwords plumewatch "$(cat $secrets/broker-password)"
+cat /plumewatch/mosquitto.acl >$etc/plumewatch-acl
+sed 's/^listener 1883 127\.0\.0\.1$/listener 1883/' /plumewatch/mosquitto.conf >$etc/mosquitto.conf
+if [ -e $secrets/broker-certificate ]; then
+    cat $secrets/broker-certificate >$etc/certificate
+    cat $secrets/broker-key >$etc/key
+    printf 'listener 8883\ncertfile %s\nkeyfile %s\n' $etc/certificate $etc/key >>$etc/mosquitto.conf
+fi
+chown -R mosquitto $etc /var/lib/mosquitto
+exec mosquitto -c $etc/mosquitto.conf

@@ -1,0 +1,222 @@
+"""`deploy/compose.yaml` without a container engine: its form, what it opens, and what it mounts.
+
+Mosquitto starts by the script and the files that its container gets, in a root and a network of its
+own. No image is pulled.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from deploy.try_install import Root
+from ingest.decoders import DECODERS
+from plumewatch.config import parse
+from tests.support.service import eventually
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+LAN = yaml.safe_load((DEPLOY / "compose.lan.yaml").read_text())
+SERVICES = COMPOSE["services"]
+LONG_LIVED = sorted(SERVICES.keys() - {"setup"})
+
+
+def made_secrets(folder):
+    """The secrets, made by the script in a copy of the folder."""
+    shutil.copytree(DEPLOY / "compose", folder / "compose")
+    subprocess.run(["sh", folder / "compose/secrets.sh"], check=True)
+    return folder / "secrets"
+
+
+def test_the_files_are_of_the_compose_specification():
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    files = [str(DEPLOY / name) for name in ("compose.yaml", "compose.lan.yaml")]
+    done = subprocess.run([*command, *files], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_nothing_is_reached_from_elsewhere_but_the_broker_over_tls_when_asked_for():
+    published = [port for service in SERVICES.values() for port in service.get("ports", ())]
+    assert sorted(published) == [
+        "127.0.0.1:1883:1883",
+        "127.0.0.1:3000:3000",
+        "127.0.0.1:8420:8420",
+    ]
+    assert {name: s.get("ports") for name, s in LAN["services"].items()} == {
+        "mosquitto": ["8883:8883"]
+    }
+    assert all("network_mode" not in s and not s.get("privileged") for s in SERVICES.values())
+
+
+@pytest.mark.parametrize("name", LONG_LIVED)
+def test_every_service_is_watched_started_again_and_of_a_version(name):
+    service = SERVICES[name]
+    assert service["restart"] == "unless-stopped"
+    if name == "plumewatch":
+        assert "HEALTHCHECK" in (DEPLOY / "Dockerfile").read_text()
+        assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
+    else:
+        assert service["healthcheck"]["test"][0] == "CMD"
+        assert re.search(r":\d+\.\d+\.\d+$", service["image"])
+    for other, how in service.get("depends_on", {}).items():
+        wanted = "service_completed_successfully" if other == "setup" else "service_healthy"
+        assert how == {"condition": wanted}
+
+
+def test_every_file_that_is_mounted_is_there_and_every_volume_is_named():
+    for service in SERVICES.values():
+        for volume in service.get("volumes", ()):
+            source = volume.split(":")[0]
+            if source.startswith("."):
+                assert (DEPLOY / source).exists(), volume
+                assert volume.endswith(":ro"), volume
+            else:
+                assert source in COMPOSE["volumes"], volume
+
+
+def test_secrets_are_files_that_the_script_makes_once_and_nobody_else_may_enter(tmp_path):
+    folder = made_secrets(tmp_path)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    wanted = {Path(secret["file"]).name for secret in COMPOSE["secrets"].values()}
+    made = {path.name: path.read_text() for path in folder.iterdir()}
+    assert made.keys() == wanted
+    strong = [text for name, text in made.items() if name != "broker-devices"]
+    assert all(re.fullmatch(r"[0-9a-f]{48}", text) for text in strong)
+    assert len(set(strong)) == len(strong)
+    subprocess.run(["sh", tmp_path / "compose/secrets.sh"], check=True)
+    assert {path.name: path.read_text() for path in folder.iterdir()} == made
+    for service in SERVICES.values():
+        assert set(service.get("secrets", ())) <= COMPOSE["secrets"].keys()
+        for key, value in service.get("environment", {}).items():
+            secret = re.search("PASSWORD|TOKEN|SECRET", key)
+            assert not secret or value.startswith("/run/secrets/"), key
+
+
+def test_the_configuration_of_the_service_fits_the_other_containers(tmp_path):
+    tree = tomllib.loads((DEPLOY / "compose/plumewatch.toml").read_text())
+    config = parse(tree, base=tmp_path, decoders=frozenset(DECODERS))
+    assert config.broker.host in SERVICES
+    assert config.timeseries.url == "http://influxdb:8086"
+    assert config.timeseries.org == SERVICES["influxdb"]["environment"]["DOCKER_INFLUXDB_INIT_ORG"]
+    bucket = SERVICES["influxdb"]["environment"]["DOCKER_INFLUXDB_INIT_BUCKET"]
+    assert config.timeseries.database == bucket
+    assert f"{config.data_dir}" in SERVICES["plumewatch"]["volumes"][1]
+    assert config.web.public_url  # nothing is shown without signing in
+    for file in (config.broker.password_file, config.timeseries.token_file):
+        assert file.name in SERVICES["plumewatch"]["secrets"]
+
+
+@pytest.fixture
+def container(tmp_path):
+    """A root like that of the Mosquitto container, with this machine's Mosquitto."""
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        pytest.skip("needs root")
+    if shutil.which("mosquitto", path="/usr/sbin:/usr/bin") is None:
+        pytest.skip("mosquitto is not installed")
+    try:
+        root = Root(Path("/"))
+    except (subprocess.CalledProcessError, OSError):
+        pytest.skip("needs the right to mount")
+    try:
+        root.run("rm -rf /etc/mosquitto/* /var/lib/mosquitto/*; mkdir -p /etc/mosquitto")
+        secrets = made_secrets(tmp_path)
+        for name in SERVICES["mosquitto"]["secrets"]:
+            root.copy(secrets / name, f"/run/secrets/{name}")
+        for volume in SERVICES["mosquitto"]["volumes"]:
+            source, target, *_ = volume.split(":")
+            if source.startswith("."):
+                root.copy(DEPLOY / source, target)
+        yield root
+    finally:
+        root.close()
+
+
+def test_mosquitto_takes_the_files_of_its_container(container):
+    password = container.run("cat /run/secrets/broker-password")
+    devices = "/run/secrets/broker-devices"
+    container.run(f"mosquitto_passwd -b {devices} n2-boys-1 of-the-sensor")
+    container.run(
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+        " -subj /CN=localhost -addext subjectAltName=DNS:localhost"
+        " -out /run/secrets/broker-certificate -keyout /run/secrets/broker-key"
+    )
+    network = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+    command = SERVICES["mosquitto"]["command"]
+    with subprocess.Popen(
+        [*network, "chroot", str(container.path), *command], stderr=subprocess.PIPE, text=True
+    ) as broker:
+        within = ["nsenter", f"--net=/proc/{broker.pid}/ns/net", "chroot", str(container.path)]
+
+        def ran(*arguments):
+            done = subprocess.run(
+                [*within, *arguments], capture_output=True, text=True, check=False, timeout=30
+            )
+            return done.returncode, done.stdout + done.stderr
+
+        try:
+            health = SERVICES["mosquitto"]["healthcheck"]["test"][1:]
+            eventually(lambda: ran(*health)[0] == 0, lambda: ran(*health), 30)
+            topic = "plumewatch/v1/n2-boys-1/reading"
+            sensor = ("-u", "n2-boys-1", "-P", "of-the-sensor")
+            over_tls = (
+                "-h",
+                "localhost",
+                "-p",
+                "8883",
+                "--cafile",
+                "/run/secrets/broker-certificate",
+            )
+            hears = ("mosquitto_sub", "-u", "plumewatch", "-P", password, "-t", topic, "-C", "1")
+            sent = ("mosquitto_pub", *over_tls, *sensor, "-q", "1", "-r", "-t", topic, "-m", "air")
+            assert ran(*sent) == (0, "")
+            assert ran(*hears, "-W", "10") == (0, "air\n")
+            assert ran("mosquitto_pub", "-t", topic, "-m", "x")[0] != 0  # nobody without a name
+            who = ran("stat", "-c", "%U %a", "/etc/mosquitto/plumewatch-passwords")
+            assert who == (0, "mosquitto 600\n")
+            everywhere = ran("sh", "-c", "grep -c '^listener 1883$' /etc/mosquitto/mosquitto.conf")
+            assert everywhere == (0, "1\n")
+        finally:
+            broker.terminate()
+            _, said = broker.communicate(timeout=60)
+    assert broker.returncode == 0, said
+    assert "Error" not in said
+
+
+def test_the_setup_makes_the_reader_once_and_the_dashboards_each_time(tmp_path):
+    """The store's part of it is tested in `tests/contract/test_series_setup.py`."""
+    program = tmp_path / "plumewatch"
+    program.write_text(
+        f"""#!/bin/sh
+echo "$@" >> {tmp_path}/calls
+case "$1 $2" in
+    "storage setup") [ $# = 2 ] || echo secret > "$4" ;;
+    *) exec {sys.executable} -m plumewatch "$@" ;;
+esac
+"""
+    )
+    program.chmod(0o755)
+    files = tmp_path / "grafana"
+    files.mkdir()
+    config = DEPLOY / "compose/plumewatch.toml"
+    environment = os.environ | {
+        "PLUMEWATCH": str(program),
+        "PLUMEWATCH_CONFIG": str(config),
+        "GRAFANA_FILES": str(files),
+    }
+    for _ in range(2):
+        command = ["sh", DEPLOY / "compose/setup.sh"]
+        subprocess.run(command, env=environment, cwd=DEPLOY.parent, check=True)
+    build = f"dashboards build --config {config} --out {files}/dashboards"
+    calls = (tmp_path / "calls").read_text().splitlines()
+    reader = f"storage setup --reader-file {files}/influx-reader"
+    assert calls == [reader, build, "storage setup", build]
+    assert (files / "influx-reader").stat().st_mode & 0o777 == 0o640
+    assert len(list((files / "dashboards").glob("*.json"))) == 6
