@@ -51,13 +51,10 @@ from alerts.clock_step import move_deadlines
 from alerts.outages import ended, forgotten
 from alerts.reorder import Reorder
 from alerts.watched_levels import AlertBudgets, WatchedLevels
-from detection.batch import ReadingBatch
-from detection.detector import Detector
-from detection.device_events import DeviceEvents
+from detection.combined import CombinedDetector, CombinedState, Stream
 from detection.events import EventKind
 from detection.liveness import Liveness
 from detection.quantities import COLUMN_INDEX, COLUMNS
-from detection.slow import SlowDetectors
 from detection.tracking import SnapshotError
 from storage import state
 from storage.sqlite import transaction
@@ -146,17 +143,15 @@ class Watch:
         self._connection = connection
         self._engine = engine
         self._may_alert = may_alert
-        self._detector = Detector()
-        self._devices = DeviceEvents()
+        self._detectors = CombinedDetector(self._place)
         self._order = Reorder()
         self._by_clock = False
-        self._slow = SlowDetectors(self._place)
         self._levels = WatchedLevels(budgets or AlertBudgets())
-        self._levels.adopt(self._detector)
+        self._levels.adopt(self._detectors.plumes)
         self._samples = samples
         self._sampled: list[ClassSample] = []
         if samples is not None:
-            samples.adopt(self._detector)
+            samples.adopt(self._detectors.plumes)
         self._moved = False
         self._silence = silence
         self._intervals = {s.id: s.interval_s for s in engine.registry.sensors.values()}
@@ -166,19 +161,19 @@ class Watch:
         self.unjudged: Counter[str] = Counter()
         self.hearing = True
         self.stirred = False
-        self._watermark = self._received = float("-inf")
+        self._received = float("-inf")
         self._ahead = False  # stepped, not committed: the state is not that of `position`
         self.position = 0
 
     @property
     def watermark(self) -> float:
         """Newest event time seen, Unix seconds; minus infinity before the first reading."""
-        return self._watermark
+        return self._detectors.watermark
 
     @property
     def model_version(self) -> str:
         """Version of the detector's parameters."""
-        return self._detector.model_version
+        return self._detectors.plumes.model_version
 
     def open(self, read: Callable[[int, int], tuple[list[JournalEntry], int]]) -> None:
         """Return to where the last committed batch left off.
@@ -194,7 +189,7 @@ class Watch:
         if self._liveness is not None:
             self._forgotten = forgotten(self._connection, self._liveness.standing())
         start = max(0, committed - _WARM_UP_READINGS)
-        if stored is not None and stored.model_version == self._detector.model_version:
+        if stored is not None and stored.model_version == self.model_version:
             try:
                 self._restore(stored.body)
                 start = stored.position
@@ -313,15 +308,12 @@ class Watch:
         return self.position
 
     def _snapshot(self, position: int) -> state.Snapshot:
-        return state.Snapshot(position, self._detector.model_version, self._body())
+        return state.Snapshot(position, self.model_version, self._body())
 
     def _body(self) -> bytes:
         return msgspec.msgpack.encode(
             _Snapshot(
-                self._detector.snapshot(),
-                self._devices.snapshot(),
-                self._slow.snapshot(),
-                self._watermark,
+                *self._detectors.state(),
                 self._levels.applied,
                 self._order.snapshot(),
                 self._received,
@@ -360,16 +352,13 @@ class Watch:
             order = Reorder.restore(found.order)
         except msgspec.MsgspecError as error:
             raise SnapshotError(f"no snapshot: {error}") from error
-        self._detector, self._devices, self._slow = (
-            Detector.restore(found.detector),
-            DeviceEvents.restore(found.devices),
-            SlowDetectors.restore(found.slow, self._place),
-        )
+        parts = CombinedState(found.detector, found.devices, found.slow, found.watermark)
+        self._detectors = CombinedDetector.restore(parts, self._place)
         self._order = order
-        self._watermark, self._received = found.watermark, found.received
-        self._levels.adopt(self._detector, found.moves)
+        self._received = found.received
+        self._levels.adopt(self._detectors.plumes, found.moves)
         if self._samples is not None:
-            self._samples.adopt(self._detector)
+            self._samples.adopt(self._detectors.plumes)
 
     def _place(self, sensor: str) -> tuple[str, str] | None:
         room = self._engine.registry.room_of(sensor)
@@ -448,16 +437,14 @@ class Watch:
         the clock is where it was.
         """
         self._received = now
-        self._watermark = min(self._watermark, now)
         self._newest = {name: time for name, time in self._newest.items() if time <= now}
-        return self._detector.set_back(now)
+        return self._detectors.set_back(now)
 
     def _judge(self, readings: Sequence[Reading]) -> list[Event]:
         """Show readings, each sensor's in order, to the detectors."""
         shown = [reading for reading in readings if self._may_alert(reading)]
         if not shown:
             return []
-        events: list[Event] = []
         for reading in shown:
             if reading.values:
                 newest = self._newest.get(reading.sensor)
@@ -465,40 +452,7 @@ class Watch:
                     self._newest[reading.sensor] = reading.time
                 else:
                     self.unjudged[reading.sensor] += 1
-            if reading.events or reading.faults or "battery" in reading.values:
-                events += self._devices.on_reading(
-                    reading.sensor, reading.time, reading.events, reading.faults, reading.values
-                )
-        measured = [r for r in shown if r.values]
-        batch = self._batch(measured)
-        events += self._slow.step(self._slow_batch(measured, batch))
-        events += self._detector.step(batch)
-        # A sensor's clock may run ahead of the others; it must not age them.
-        newest = max(min(r.time, r.received) for r in shown)
-        self._watermark = max(self._watermark, newest)
-        events += self._detector.on_time(self._watermark)
-        events += self._devices.on_time(self._watermark)
-        events += self._slow.on_time(self._watermark)
-        events.sort(key=lambda event: event.time)
-        return self._slow.mark(events)
-
-    def _slow_batch(self, readings: Sequence[Reading], batch: ReadingBatch) -> ReadingBatch:
-        n = len(readings)
-        sensor = np.fromiter((self._slow.row(r.sensor) for r in readings), np.int32, count=n)
-        received = np.fromiter((r.received for r in readings), np.float64, count=n)
-        return ReadingBatch(sensor, np.minimum(batch.time, received), batch.values)
-
-    def _batch(self, readings: Sequence[Reading]) -> ReadingBatch:
-        n = len(readings)
-        sensor = np.fromiter(
-            (self._detector.sensor_row(r.sensor) for r in readings), np.int32, count=n
-        )
-        time = np.fromiter((r.time for r in readings), np.float64, count=n)
-        values = np.full((n, len(COLUMNS)), np.nan)
-        for row, reading in enumerate(readings):
-            for key, value in reading.values.items():
-                values[row, COLUMN_INDEX[key]] = value
-        return ReadingBatch(sensor, time, values)
+        return self._detectors.step(_stream(shown))
 
     def _decide(
         self, tx: sqlite3.Connection, events: Iterable[Event], now: float | None
@@ -508,5 +462,24 @@ class Watch:
         alerts: list[AlertRecord] = []
         for event in events:
             alerts += self._engine.on_events(tx, [event], event.time)
-        alerts += self._engine.on_time(tx, self._watermark)
+        alerts += self._engine.on_time(tx, self.watermark)
         return alerts
+
+
+def _stream(readings: Sequence[Reading]) -> Stream:
+    """Return readings as arrays."""
+    n = len(readings)
+    names = list(dict.fromkeys(reading.sensor for reading in readings))
+    at = {name: i for i, name in enumerate(names)}
+    values = np.full((n, len(COLUMNS)), np.nan)
+    for row, reading in enumerate(readings):
+        for key, value in reading.values.items():
+            values[row, COLUMN_INDEX[key]] = value
+    return Stream(
+        names,
+        np.fromiter((at[r.sensor] for r in readings), np.int32, count=n),
+        np.fromiter((r.time for r in readings), np.float64, count=n),
+        np.fromiter((r.received for r in readings), np.float64, count=n),
+        values,
+        {i: (r.events, r.faults) for i, r in enumerate(readings) if r.events or r.faults},
+    )

@@ -6,16 +6,14 @@ place between the readings.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from alerts import level_moves
-from detection.decision_levels import BUDGET
+from detection.budgets import AlertBudgets
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     import numpy as np
     from numpy.typing import NDArray
@@ -26,26 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["AlertBudgets", "WatchedLevels"]
 
 _SAVED_AT_ONCE: Final = 5000
-
-
-@dataclass(frozen=True, slots=True)
-class AlertBudgets:
-    """Tolerable false alarms a week.
-
-    Attributes
-    ----------
-    default : float
-        Of a sensor that has none of its own.
-    own : mapping of str to float
-        By sensor.
-    moved : mapping of str to float
-        How far a sensor's level is moved from the start, log-odds, to judge again at the level that
-        held once; empty in a service, whose levels are moved by feedback.
-    """
-
-    default: float = BUDGET
-    own: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
-    moved: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class WatchedLevels:
@@ -72,13 +50,8 @@ class WatchedLevels:
         self._detector = detector
         levels = detector.levels
         levels.budget = self._budgets.default
-        for row, sensor in enumerate(detector.names):
-            if sensor not in self._budgets.own:
-                levels.set_budget(row, self._budgets.default)
-        for sensor, budget in self._budgets.own.items():
-            levels.set_budget(detector.sensor_row(sensor), budget)
-        for sensor, moved in self._budgets.moved.items():
-            levels.set_feedback(detector.sensor_row(sensor), moved)
+        for sensor in dict.fromkeys((*detector.names, *self._budgets.own, *self._budgets.moved)):
+            self._budgets.give(levels, detector.sensor_row(sensor), sensor)
 
     def apply(self, moves: Iterable[LevelMove]) -> None:
         """Apply moves that have their place; in order, each once."""

@@ -347,7 +347,7 @@ def test_vaping_that_the_air_of_the_building_explains_alerts_nobody(make_site, s
     site.registry, readings = smoky_rooms()
     site.start()
     events = [vape_at("q1", 3500.0, 8.0), vape_at("q2", 3500.0, 60.0)]
-    site.watch._detector = SaysSo(events)
+    site.watch._detectors.plumes = SaysSo(events)
     site.journal.commit(readings)
     while site.process(size):
         pass

@@ -67,11 +67,11 @@ class Site:
         page.close()
 
     def feedback(self, sensor="s1"):
-        detector = self.watch._detector
+        detector = self.watch._detectors.plumes
         return detector.levels.explain(detector.sensor_row(sensor)).feedback
 
     def result(self):
-        detector = self.watch._detector
+        detector = self.watch._detectors.plumes
         order = np.argsort(detector.names)
         arrays = detector.levels.arrays()
         rows = self.state.execute("SELECT * FROM level_move_place").fetchall()
@@ -197,8 +197,8 @@ def test_without_readings_time_alone_places_a_move_and_shows_it(make_site):
     site.watch.save_snapshot()
     site.answer(Verdict.FALSE_ALARM, "spray")
     assert level_moves.levels(site.state)["s1"].feedback == 0.0
-    levels = site.watch._detector.levels
-    row = site.watch._detector.sensor_row("s1")
+    levels = site.watch._detectors.plumes.levels
+    row = site.watch._detectors.plumes.sensor_row("s1")
     assert np.isnan(levels._state[row, _Column.SETTLED])
     site.watch.on_time(START + 1000.0)
     assert site.feedback() == UP

@@ -1,0 +1,193 @@
+"""All detectors that look at one stream of readings, in the order in which they are asked.
+
+The service, a replay, a back-test and a cluster judge readings by this one object, so that on the
+same readings they say the same. `detection.detector` follows plumes, `detection.device_events` what
+devices report of themselves, `detection.slow` faults of sensors and the air that rooms share, which
+explains some of the rest.
+
+Any split of a stream into batches gives the same events. Sensors of different buildings do not
+depend on each other, but for one thing: the minutes of the slow detectors close with the first
+reading of *any* sensor that is past their end. Where a stream is divided by building, an event of
+theirs is the same, and is said by the first reading that the part has after that minute.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from detection.batch import ReadingBatch
+from detection.detector import Detector
+from detection.device_events import DeviceEvents
+from detection.quantities import COLUMN_INDEX, COLUMNS
+from detection.slow import SlowDetectors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from detection.ambient import Place
+    from detection.events import Event
+    from detection.model import Model
+
+__all__ = ["CombinedDetector", "CombinedState", "Stream"]
+
+_BATTERY = COLUMN_INDEX["battery"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Readings of many sensors in the order of their stream.
+
+    Attributes
+    ----------
+    names : sequence of str
+        Sensors.
+    sensor : ndarray of int32, shape (n,)
+        Position in `names`.
+    time, received : ndarray of float64, shape (n,)
+        Event time, and when it reached us, Unix seconds.
+    values : ndarray of float64, shape (n, len(COLUMNS))
+        In the order of `detection.quantities.COLUMNS`; NaN where absent.
+    said : mapping of int to (events, faults)
+        Device events, and quantities reported faulty, of the readings that have any, by row.
+    """
+
+    names: Sequence[str]
+    sensor: NDArray[np.int32]
+    time: NDArray[np.float64]
+    received: NDArray[np.float64]
+    values: NDArray[np.float64]
+    said: Mapping[int, tuple[Sequence[str], Sequence[str]]]
+
+
+class CombinedState(NamedTuple):
+    """State of all detectors as bytes, and the newest event time seen, Unix seconds."""
+
+    plumes: bytes
+    devices: bytes
+    slow: bytes
+    watermark: float
+
+
+class CombinedDetector:
+    """Judge a stream of readings.
+
+    Parameters
+    ----------
+    place : callable
+        Building and room of a sensor, by name; None if it has none.
+    model : Model, optional
+        Parameters of the detector of plumes; those shipped by default.
+
+    Attributes
+    ----------
+    plumes : Detector
+    watermark : float
+        Newest event time seen, Unix seconds; minus infinity before the first reading.
+    """
+
+    def __init__(self, place: Callable[[str], Place | None], model: Model | None = None) -> None:
+        self.plumes = Detector(model)
+        self.watermark = float("-inf")
+        self._devices = DeviceEvents()
+        self._slow = SlowDetectors(place)
+        self._known: tuple[Sequence[str], NDArray[np.int32], NDArray[np.int32]] | None = None
+
+    def step(self, stream: Stream) -> list[Event]:
+        """Take readings in and return what is now known, by time.
+
+        Parameters
+        ----------
+        stream : Stream
+            Of one sensor in order of time; what is not newer than its last reading changes nothing.
+            The arrays are not written to.
+        """
+        if not stream.time.size:
+            return []
+        events = self._reported(stream)
+        measured = np.asarray(np.isfinite(stream.values).any(axis=1))
+        plumes, slow = self._rows(stream, measured)
+        sensor, time, values = stream.sensor, stream.time, stream.values
+        # A sensor's clock may run ahead of the others; it must not age them.
+        bounded = np.minimum(time, stream.received)
+        self.watermark = max(self.watermark, float(bounded.max()))
+        if not measured.all():
+            sensor, time, values = sensor[measured], time[measured], values[measured]
+            bounded = bounded[measured]
+        events += self._slow.step(ReadingBatch(slow[sensor], bounded, values))
+        events += self.plumes.step(ReadingBatch(plumes[sensor], time, values))
+        events += self.plumes.on_time(self.watermark)
+        events += self._devices.on_time(self.watermark)
+        events += self._slow.on_time(self.watermark)
+        events.sort(key=lambda event: event.time)
+        return self._slow.mark(events)
+
+    def set_back(self, now: float) -> list[Event]:
+        """Begin anew with sensors that were read later than `now`; see `Detector.set_back`."""
+        self.watermark = min(self.watermark, now)
+        return self.plumes.set_back(now)
+
+    def state(self) -> CombinedState:
+        """State from which `restore` continues."""
+        return CombinedState(
+            self.plumes.snapshot(),
+            self._devices.snapshot(),
+            self._slow.snapshot(),
+            self.watermark,
+        )
+
+    @classmethod
+    def restore(
+        cls,
+        state: CombinedState,
+        place: Callable[[str], Place | None],
+        model: Model | None = None,
+    ) -> CombinedDetector:
+        """Follow on from `state`.
+
+        Raises
+        ------
+        SnapshotError
+            If a part is no snapshot of this format.
+        """
+        restored = cls(place, model)
+        restored.plumes = Detector.restore(state.plumes, model)
+        restored._devices = DeviceEvents.restore(state.devices)
+        restored._slow = SlowDetectors.restore(state.slow, place)
+        restored.watermark = state.watermark
+        return restored
+
+    def _reported(self, stream: Stream) -> list[Event]:
+        """Return the events of what devices say of themselves."""
+        battery = np.flatnonzero(~np.isnan(stream.values[:, _BATTERY])).tolist()
+        events: list[Event] = []
+        for i in sorted({*stream.said, *battery}):
+            row = stream.values[i].tolist()
+            values = {key: v for key, v in zip(COLUMNS, row, strict=True) if v == v}  # noqa: PLR0124
+            said, faults = stream.said.get(i, ((), ()))
+            name = stream.names[stream.sensor[i]]
+            events += self._devices.on_reading(name, float(stream.time[i]), said, faults, values)
+        return events
+
+    def _rows(
+        self, stream: Stream, measured: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Rows of the detector of plumes and of the slow ones, by position in `names`.
+
+        Only sensors that measured something get a row. Where the next batch brings the same list of
+        names, they are not looked up again.
+        """
+        names = stream.names
+        if self._known is None or self._known[0] is not names or self._known[1].size < len(names):
+            self._known = (names, *np.full((2, len(names)), -1, np.int32))
+        _, plumes, slow = self._known
+        found = np.zeros(len(names), np.bool_)
+        found[stream.sensor[measured]] = True
+        for i in np.flatnonzero(found & (plumes < 0)).tolist():
+            plumes[i] = self.plumes.sensor_row(names[i])
+            slow[i] = self._slow.row(names[i])
+        return plumes, slow

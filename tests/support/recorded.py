@@ -1,0 +1,87 @@
+"""A recorded morning of two buildings, whose alerts every way of judging must find alike.
+
+Simulated restrooms on a hard day, and what devices report of themselves beside it.
+"""
+
+import functools
+
+import numpy as np
+
+from alerts import schema
+from alerts.engine import AlertEngine
+from alerts.policy import AlertPolicy
+from alerts.watch import Watch
+from alerts.watched_levels import AlertBudgets
+from detection.quantities import COLUMNS
+from ingest.validation import may_alert
+from sensor_sim.simulate import random_school, simulate
+from storage import state
+from storage.reading import Reading
+from storage.registry import Registry, Room, Sensor
+from storage.sqlite import connect, migrate
+
+START = 1_789_387_200.0
+HOURS = 1.25
+
+
+SCHOOL = random_school(3, 9, intervals=(2, 5))
+
+
+@functools.cache
+def registry() -> Registry:
+    """Rooms and sensors of three buildings."""
+    rooms = SCHOOL.restrooms
+    return Registry.of(
+        (
+            Room(room.id, room.id, "1", ("North", "South", "Gym")[k % 3], "Lincoln High")
+            for k, room in enumerate(rooms)
+        ),
+        (Sensor(d.id, room.id, d.model) for room in rooms for d in room.devices),
+    )
+
+
+@functools.cache
+def recorded() -> tuple[Reading, ...]:
+    """Readings in the order of their arrival, numbered by their devices."""
+    rows = []
+    for chunk in simulate(
+        SCHOOL,
+        seed=3,
+        start=START,
+        duration_s=HOURS * 3600,
+        activity="hard_restroom",
+        vape_rate=6.0,
+    ):
+        for trace in chunk.traces:
+            for k, at in enumerate(trace.sent.tolist()):
+                row = trace.values[k]
+                values = {
+                    key: float(row[i]) for i, key in enumerate(COLUMNS) if np.isfinite(row[i])
+                }
+                if values:
+                    rows.append((at, trace.sensor, values))
+    rows.sort(key=lambda row: row[:2])
+    return tuple(
+        Reading(sensor, at, at, values, *_said(k)) for k, (at, sensor, values) in enumerate(rows)
+    )
+
+
+def _said(k: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Now and then a device reports something of itself."""
+    events = ("tamper",) if k % 4001 == 4000 else ("vendor_vape",) if k % 5003 == 5002 else ()
+    return events, (("co2",) if 3000 < k % 9000 < 3900 else ())
+
+
+def of_the_service(readings, budgets: AlertBudgets | None = None):
+    """Return events that the service says of readings, in one process."""
+    connection = connect(":memory:")
+    migrate(connection, "state", state.SCRIPTS)
+    migrate(connection, "alerts", schema.SCRIPTS)
+    engine = AlertEngine(registry(), AlertPolicy(), replay=True)
+    watch = Watch(connection, engine, may_alert, budgets=budgets)
+    events = []
+    for at in range(0, len(readings), 4000):
+        batch = readings[at : at + 4000]
+        events += watch.process(batch, at + len(batch), now=None).events
+    connection.close()
+    return events

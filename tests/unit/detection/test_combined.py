@@ -1,0 +1,88 @@
+"""All detectors over one stream, divided by building and over a restart."""
+
+import zlib
+
+import numpy as np
+import pytest
+
+from detection.combined import CombinedDetector, CombinedState, Stream
+from detection.quantities import COLUMNS
+from detection.tracking import SnapshotError
+from tests.support.recorded import of_the_service, recorded, registry
+
+SLOW = ("ambient-1", "faults-1")
+
+
+def place(sensor):
+    room = registry().room_of(sensor)
+    return room.building, room.id
+
+
+def stream_of(readings):
+    names = sorted({r.sensor for r in readings})
+    values = np.full((len(readings), len(COLUMNS)), np.nan)
+    for k, reading in enumerate(readings):
+        for key, value in reading.values.items():
+            values[k, COLUMNS.index(key)] = value
+    values.flags.writeable = False
+    return Stream(
+        names,
+        np.array([names.index(r.sensor) for r in readings], np.int32),
+        np.array([r.time for r in readings]),
+        np.array([r.received for r in readings]),
+        values,
+        {k: (r.events, r.faults) for k, r in enumerate(readings) if r.events or r.faults},
+    )
+
+
+def told(events):
+    """What was said; the slow detectors' words without the reading that closed their minute."""
+    return sorted(
+        (e.id, e.phase.value, e.onset, e.confidence, e.explained_by)
+        + (() if e.model_version in SLOW else (e.time, e.alerted, e.end, str(e.evidence)))
+        for e in events
+    )
+
+
+def test_any_division_by_building_says_the_same_as_the_service():
+    whole = of_the_service(recorded())
+    parts = []
+    for building in ("North", "South", "Gym"):
+        detectors = CombinedDetector(place)
+        own = [r for r in recorded() if place(r.sensor)[0] == building]
+        cut = zlib.crc32(building.encode()) % len(own)
+        for batch in (own[:cut], own[cut:]):
+            parts += detectors.step(stream_of(batch))
+            state = detectors.state()
+            detectors = CombinedDetector.restore(state, place)
+    kinds = {e.kind.value for e in whole}
+    assert {"vape", "spray", "tamper", "sensor_fault"} <= kinds
+    standing = [e for e in told(whole) if e[1] == "alerted"]
+    assert [e for e in told(parts) if e[1] == "alerted"] == standing
+    assert not set(told(parts)) - set(told(whole))
+
+
+def test_nothing_in_is_nothing_out():
+    detectors = CombinedDetector(place)
+    assert detectors.step(stream_of(())) == []
+    assert detectors.watermark == float("-inf")
+
+
+def test_names_that_grow_in_place_are_looked_up_again():
+    readings = recorded()[:400]
+    first, second = CombinedDetector(place), CombinedDetector(place)
+    stream = stream_of(readings)
+    first.step(stream)
+    names = list(stream.names[:2])
+    for wanted in (stream.names[:2], stream.names):
+        names[:] = wanted
+        known = [r for r in readings if r.sensor in names]
+        part = stream_of(known)
+        at = np.array([names.index(n) for n in part.names], np.int32)
+        second.step(Stream(names, at[part.sensor], part.time, part.received, part.values, {}))
+    assert sorted(second.plumes.names) == sorted(first.plumes.names)
+
+
+def test_a_state_that_is_none_is_refused():
+    with pytest.raises(SnapshotError):
+        CombinedDetector.restore(CombinedState(b"", b"", b"", 0.0), place)
