@@ -11,7 +11,7 @@ from typing import Final
 
 import typer
 
-from plumewatch.commands import data, past, people, recorded, sensors, start
+from plumewatch.commands import data, history, past, people, recorded, sensors, start
 
 __all__ = ["app", "main"]
 
@@ -32,6 +32,7 @@ _PANELS: Final = {
     "What happened": past.app,
     "Data": data.app,
     "Recorded and simulated air": recorded.app,
+    "History": history.app,
 }
 """All commands, by the heading under which `plumewatch --help` lists them."""
 

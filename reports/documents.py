@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Template", "html", "pdf"]
 
-Template = Literal["summary", "table", "incident"]
+Template = Literal["summary", "table", "incident", "backtest"]
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 
 

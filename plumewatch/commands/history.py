@@ -1,0 +1,106 @@
+"""Commands about history: the journal as Parquet, and judging it again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path  # noqa: TC003 - typer reads it
+from typing import Annotated
+
+import typer
+
+from plumewatch.commands.options import ForceOption, JsonOption, manual
+from plumewatch.printer import Printer
+
+__all__ = ["app"]
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog=manual(
+        "plumewatch segments history --config plumewatch.toml",
+        "plumewatch segments history --recording readings.csv.gz",
+    )
+)
+def segments(
+    history: Annotated[Path, typer.Argument(help="Folder; made if it is not there.")],
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Whose journal; where sensors are.")
+    ] = None,
+    recording: Annotated[
+        list[Path] | None,
+        typer.Option("--recording", help="A .csv or .csv.gz instead; may be repeated."),
+    ] = None,
+    buckets: Annotated[
+        int | None,
+        typer.Option(
+            "--buckets",
+            min=1,
+            max=4096,
+            help="Of a new history; one a thousand sensors if left out.",
+        ),
+    ] = None,
+    every: Annotated[
+        float, typer.Option("--every", min=0, help="Go on, looking so often, s; 0 ends.")
+    ] = 0.0,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Land accepted readings as Parquet, each once: for `backtest`, Spark, any other program."""
+    from plumewatch.segments_command import SegmentsOptions, run_segments  # noqa: PLC0415
+
+    options = SegmentsOptions(history, config, recording or [], buckets, every)
+    raise typer.Exit(run_segments(options, Printer(as_json=as_json)))
+
+
+@app.command(
+    epilog=manual(
+        "plumewatch backtest history --budget 1 --budget 0.3 --out budgets.html",
+        "plumewatch backtest history --model shipped --model new.npz --out models.html",
+    )
+)
+def backtest(
+    history: Annotated[list[Path], typer.Argument(help="Folders that `segments` wrote.")],
+    out: Annotated[Path, typer.Option("--out", help="The page, HTML.")],
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", help="Model file, or shipped; may be repeated."),
+    ] = None,
+    budget: Annotated[
+        list[float] | None,
+        typer.Option("--budget", help="False alarms a sensor-week; may be repeated."),
+    ] = None,
+    kind: Annotated[
+        list[str] | None, typer.Option("--kind", help="Kind of alert; vape if left out.")
+    ] = None,
+    alerts: Annotated[
+        Path | None, typer.Option("--alerts", help="Where to write all alerts (CSV).")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="Whose budgets, time zone and answers of staff."),
+    ] = None,
+    processes: Annotated[
+        int, typer.Option("--processes", min=1, max=1024, help="One a core if left out.")
+    ] = os.cpu_count() or 1,
+    spark: Annotated[
+        str, typer.Option("--spark", help="Master of a Spark cluster, such as local[2].")
+    ] = "",
+    *,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Judge history by versions of the detector, and compare what would have alerted."""
+    from plumewatch.backtest_command import BacktestOptions, run_backtest  # noqa: PLC0415
+
+    options = BacktestOptions(
+        models=model or [],
+        budgets=budget or [],
+        kinds=kind or ["vape"],
+        out=out,
+        alerts=alerts,
+        processes=processes,
+        spark=spark,
+        force=force,
+    )
+    raise typer.Exit(run_backtest(history, config, options, Printer(as_json=as_json)))

@@ -1,0 +1,349 @@
+"""History: readings as Parquet, divided by building, in the order in which they are judged.
+
+Layout
+------
+``bucket=B/day=YYYY-MM-DD/part-N.parquet`` below one folder (the hive layout: Spark, polars and
+DuckDB read as it is). All sensors of a building are in one bucket (`bucket_of`), so a bucket can be
+judged by itself, common air included. Within a bucket, parts in order of their paths hold readings
+in order of `position`, a running number without repetition. The day is that of the receipt in UTC;
+where a clock was set back it stays, so that the order of the paths remains that of the positions.
+
+Order of operations
+-------------------
+`HistoryWriter.commit` writes the parts of one group below ``_staging``, syncs them, then replaces
+``_writer.json``, which names them and holds the caller's cursor: from then on the group counts.
+Then the parts are renamed to their places. A crash before the replacement leaves files that the
+next writer deletes; one after it leaves renames that the next writer makes. So each reading is
+there once, whatever happens, and a reader sees whole parts only. One writer a folder: a second one
+is refused by a lock on ``_writer.lock``.
+
+What it is not
+--------------
+No table format: nothing is changed or deleted in it but by hand, a day at a time.
+"""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import json
+import os
+import re
+import zlib
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, Self
+
+import polars as pl
+
+from detection.quantities import COLUMNS
+from scale.errors import HistoryError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from storage.reading import Reading
+
+__all__ = ["SCHEMA", "History", "HistoryWriter", "Landed", "bucket_of", "frame_of"]
+
+SCHEMA: Final = pl.Schema(
+    {
+        "position": pl.Int64(),
+        "time": pl.Float64(),
+        "received": pl.Float64(),
+        "sensor": pl.String(),
+        "building": pl.String(),
+        "room": pl.String(),
+        "judged": pl.Boolean(),
+        **{key: pl.Float64() for key in COLUMNS},
+        "events": pl.String(),
+        "faults": pl.String(),
+        "flags": pl.String(),
+    }
+)
+"""Columns of a part. Times are Unix seconds as the journal has them, to the last bit; `building` is
+site and building; words are separated by spaces, and null where there are none; what is not
+`judged` (late, retained, of an unknown sensor, ...) is kept and not shown to detectors."""
+
+_STATE: Final = "_writer.json"
+_LOCK: Final = "_writer.lock"
+_STAGING: Final = "_staging"
+_BUCKET: Final = re.compile(r"bucket=(\d+)\Z")
+_ROW_GROUP: Final = 250_000
+
+
+def bucket_of(building: str, buckets: int) -> int:
+    """Bucket of a building: CRC-32 of its name, so that it is the same in any program.
+
+    Examples
+    --------
+    >>> bucket_of("Lincoln High/North", 16)
+    4
+    """
+    return zlib.crc32(building.encode()) % buckets
+
+
+class Landed(NamedTuple):
+    """A reading with its place.
+
+    Attributes
+    ----------
+    reading : Reading
+    building, room : str
+        Site and building, and id of the room; empty for a sensor that is not registered.
+    judged : bool
+        Whether detectors are shown it.
+    """
+
+    reading: Reading
+    building: str
+    room: str
+    judged: bool
+
+
+def frame_of(rows: Sequence[Landed]) -> pl.DataFrame:
+    """Return readings as a frame of `SCHEMA` without `position`."""
+    readings = [row.reading for row in rows]
+    columns: dict[str, list[Any]] = {
+        "time": [r.time for r in readings],
+        "received": [r.received for r in readings],
+        "sensor": [r.sensor for r in readings],
+        "building": [row.building for row in rows],
+        "room": [row.room for row in rows],
+        "judged": [row.judged for row in rows],
+        **{key: [r.values.get(key) for r in readings] for key in COLUMNS},
+        "events": [" ".join(r.events) or None for r in readings],
+        "faults": [" ".join(r.faults) or None for r in readings],
+        "flags": [" ".join(r.flags) or None for r in readings],
+    }
+    return pl.DataFrame(columns, schema={key: SCHEMA[key] for key in columns})
+
+
+class HistoryWriter:
+    """Appends to a history; see the module for what it promises.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is not there.
+    buckets : int, optional
+        How many buckets the history must have.
+    default : int
+        How many a new one has if that is not said; an old one keeps its number.
+
+    Attributes
+    ----------
+    position : int
+        Number of the last reading that counts; 0 if none.
+    cursor : bytes
+        What the caller committed last; empty if nothing.
+    buckets : int
+
+    Raises
+    ------
+    HistoryError
+        If the folder holds something else, has another number of buckets, or another writer.
+    OSError
+        If it cannot be written.
+    """
+
+    def __init__(self, folder: Path, buckets: int | None = None, default: int = 2) -> None:
+        self._folder = folder
+        self._lock: IO[str] | None = None
+        self.position, self.cursor = 0, b""
+        self._day = ""
+        self.buckets = default if buckets is None else buckets
+        folder.mkdir(parents=True, exist_ok=True)
+        self._hold()
+        try:
+            self._recover(buckets)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let another writer have the folder."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def commit(self, frame: pl.DataFrame, cursor: bytes) -> list[Path]:
+        """Append one group durably, together with the caller's cursor.
+
+        Parameters
+        ----------
+        frame : polars.DataFrame
+            Of `SCHEMA` without `position`, in the order in which it is judged (`frame_of`).
+        cursor : bytes
+
+        Returns
+        -------
+        list of Path
+            The parts written.
+        """
+        days = pl.from_epoch(frame["received"].floor().cast(pl.Int64), "s").dt.strftime("%Y-%m-%d")
+        frame = frame.select(
+            pl.int_range(self.position + 1, self.position + 1 + frame.height).alias("position"),
+            pl.all(),
+            bucket=_buckets(frame, self.buckets),
+            day=pl.concat([pl.Series([self._day]), days]).cum_max()[1:],
+        )
+        pending: list[tuple[str, str]] = []
+        staging = self._folder / _STAGING
+        staging.mkdir(exist_ok=True)
+        groups = frame.partition_by(["bucket", "day"], as_dict=True, maintain_order=True)
+        for (number, day), part in groups.items():
+            name = f"part-{part['position'][0]:014d}.parquet"
+            draft = staging / f"{number}-{day}-{name}"
+            with draft.open("wb") as file:
+                part.select(SCHEMA.names()).write_parquet(file, row_group_size=_ROW_GROUP)
+                file.flush()
+                os.fsync(file.fileno())
+            pending.append((draft.name, f"bucket={number}/day={day}/{name}"))
+        _sync(staging)
+        if frame.height:
+            self._day = max(self._day, str(frame["day"].max()))
+        self.position += frame.height
+        self.cursor = cursor
+        self._save(pending)
+        return self._place(pending)
+
+    def _hold(self) -> None:
+        self._lock = (self._folder / _LOCK).open("w", encoding="utf-8")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self.close()
+            raise HistoryError(f"{self._folder}: another process writes this history") from error
+
+    def _recover(self, buckets: int | None) -> None:
+        path = self._folder / _STATE
+        pending: list[tuple[str, str]] = []
+        if path.exists():
+            try:
+                stored = json.loads(path.read_text(encoding="utf-8"))
+                self.buckets, self.position = int(stored["buckets"]), int(stored["position"])
+                self.cursor, self._day = base64.b64decode(stored["cursor"]), str(stored["day"])
+                pending = [(str(draft), str(final)) for draft, final in stored["pending"]]
+            except (ValueError, KeyError, TypeError) as error:
+                raise HistoryError(f"{path}: no state of a history: {error}") from error
+            if buckets not in (None, self.buckets):
+                raise HistoryError(
+                    f"{self._folder}: has {self.buckets} buckets, not {buckets};"
+                    " another number needs another folder"
+                )
+        elif any(self._folder.glob("bucket=*")):
+            raise HistoryError(f"{self._folder}: has buckets, but no {_STATE} to go on from")
+        elif (stranger := next(_strangers(self._folder), None)) is not None:
+            raise HistoryError(f"{self._folder}: holds {stranger.name!r}; choose an empty folder")
+        self._place(pending)
+        staging = self._folder / _STAGING
+        for draft in staging.glob("*") if staging.is_dir() else ():
+            draft.unlink()
+        self._save([])
+
+    def _save(self, pending: Sequence[tuple[str, str]]) -> None:
+        path = self._folder / _STATE
+        draft = path.with_suffix(".draft")
+        state = {
+            "buckets": self.buckets,
+            "position": self.position,
+            "day": self._day,
+            "cursor": base64.b64encode(self.cursor).decode(),
+            "pending": list(pending),
+        }
+        with draft.open("w", encoding="utf-8") as file:
+            json.dump(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+        _sync(self._folder)
+
+    def _place(self, pending: Sequence[tuple[str, str]]) -> list[Path]:
+        placed = []
+        for name, final in pending:
+            draft, path = self._folder / _STAGING / name, self._folder / final
+            if draft.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                draft.replace(path)
+                _sync(path.parent)
+                _sync(path.parent.parent)
+            placed.append(path)
+        return placed
+
+
+class History:
+    """A history that is there, to be read.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Raises
+    ------
+    HistoryError
+        If there are no buckets in it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.buckets: dict[int, list[Path]] = {}
+        """Parts of each bucket, in order."""
+        if not folder.is_dir():
+            raise HistoryError(f"{folder}: no such folder")
+        for bucket in folder.iterdir():
+            found = _BUCKET.match(bucket.name)
+            if found:
+                parts = sorted(bucket.glob("day=*/*.parquet"))
+                if parts:
+                    self.buckets[int(found[1])] = parts
+        if not self.buckets:
+            raise HistoryError(
+                f"{folder}: no history; expected bucket=B/day=YYYY-MM-DD/part-N.parquet,"
+                " as `plumewatch segments` writes it"
+            )
+
+    @staticmethod
+    def read(part: Path) -> pl.DataFrame:
+        """Return the readings of a part that detectors are shown.
+
+        Raises
+        ------
+        HistoryError
+            If it cannot be read, or lacks a column.
+        """
+        try:
+            frame = pl.read_parquet(part, hive_partitioning=False, glob=False)
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise HistoryError(f"{part}: {error}") from error
+        wrong = [name for name, kind in SCHEMA.items() if frame.schema.get(name) != kind]
+        if wrong:
+            raise HistoryError(f"{part}: no column {wrong[0]!r} of type {SCHEMA[wrong[0]]}")
+        return frame if frame["judged"].all() else frame.filter("judged")
+
+
+def _buckets(frame: pl.DataFrame, buckets: int) -> pl.Series:
+    """Bucket of each reading: that of its building; of a sensor without one, of its name."""
+    key = frame.select(
+        pl.when(pl.col("building") == "").then(pl.col("sensor")).otherwise(pl.col("building"))
+    ).to_series()
+    of = {name: bucket_of(name, buckets) for name in key.unique()}
+    return key.replace_strict(of, return_dtype=pl.Int64())
+
+
+def _strangers(folder: Path) -> Iterator[Path]:
+    known = {_STATE, _LOCK, _STAGING, str(Path(_STATE).with_suffix(".draft"))}
+    return (path for path in folder.iterdir() if path.name not in known)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

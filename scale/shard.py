@@ -1,0 +1,173 @@
+"""The detectors of one shard: the buildings whose readings come together.
+
+A shard is judged by the same `detection.combined` as everything else; here readings come as frames
+of `scale.history.SCHEMA`, which name their place, so that no registry is needed. Readings not newer
+than their sensor's last change nothing, so a frame that comes again does no harm to the detector of
+plumes; what devices report of themselves (tamper, faults) counts again, so sources give each
+reading once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from detection.budgets import AlertBudgets
+from detection.combined import CombinedDetector, CombinedState, Stream
+from detection.quantities import COLUMNS
+from detection.tracking import SnapshotError
+
+if TYPE_CHECKING:
+    from detection.ambient import Place
+    from detection.events import Event
+    from detection.model import Model
+
+__all__ = ["Shard", "Streams"]
+
+FORMAT: Final = 1
+
+
+class _Snapshot(msgspec.Struct):
+    format: int
+    model_version: str
+    places: dict[str, tuple[str, str]]
+    plumes: bytes
+    devices: bytes
+    slow: bytes
+    watermark: float
+
+
+class Streams:
+    """Turns frames of readings into streams, and remembers the sensors and where they are.
+
+    Attributes
+    ----------
+    names : list of str
+        All sensors so far; grows in place.
+    places : dict
+        Building and room of the sensors that have one.
+    """
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.places: dict[str, Place] = {}
+        self._kind = pl.Enum([])
+
+    def of(self, frame: pl.DataFrame) -> Stream:
+        """Return a frame of `scale.history.SCHEMA` as a stream, in its order."""
+        sensors = frame.select("sensor", "building", "room").unique(maintain_order=True)
+        known = set(self.names)
+        fresh = [
+            name for name in sensors["sensor"].unique(maintain_order=True) if name not in known
+        ]
+        if fresh:
+            self.names += fresh
+            self._kind = pl.Enum(self.names)
+        for name, building, room in sensors.rows():
+            if building:
+                self.places[name] = (building, room)
+        values = np.full((len(COLUMNS), frame.height), np.nan)
+        for row, key in zip(values, COLUMNS, strict=True):
+            column = frame[key]
+            if column.null_count() < frame.height:
+                row[:] = column.to_numpy()
+        worded = frame.select("events", "faults").with_row_index("row")
+        worded = worded.filter(pl.col("events").is_not_null() | pl.col("faults").is_not_null())
+        return Stream(
+            self.names,
+            frame["sensor"].cast(self._kind).to_physical().cast(pl.Int32).to_numpy(),
+            frame["time"].to_numpy(),
+            frame["received"].to_numpy(),
+            values.T,
+            {
+                row: (tuple((events or "").split()), tuple((faults or "").split()))
+                for row, events, faults in worded.rows()
+            },
+        )
+
+
+class Shard:
+    """Judge the readings of a shard.
+
+    Parameters
+    ----------
+    budgets : AlertBudgets, optional
+        Tolerable false alarms of the sensors.
+    model : Model, optional
+        Parameters of the detector of plumes; those shipped by default.
+    streams : Streams, optional
+        Shared by the shards that judge the same readings; one of its own by default.
+    """
+
+    def __init__(
+        self,
+        budgets: AlertBudgets | None = None,
+        model: Model | None = None,
+        streams: Streams | None = None,
+    ) -> None:
+        self._budgets = budgets or AlertBudgets()
+        self.streams = streams or Streams()
+        self.detectors = CombinedDetector(self.streams.places.get, model)
+        self._given = 0
+
+    @property
+    def model_version(self) -> str:
+        """Version of the parameters of the detector of plumes."""
+        return self.detectors.plumes.model_version
+
+    def step(self, stream: Stream) -> list[Event]:
+        """Take readings in, as `CombinedDetector.step`.
+
+        Parameters
+        ----------
+        stream : Stream
+            Made by `streams`.
+        """
+        plumes = self.detectors.plumes
+        plumes.levels.budget = self._budgets.default
+        if self._budgets.own or self._budgets.moved:
+            for name in stream.names[self._given :]:
+                if name in self._budgets.own or name in self._budgets.moved:
+                    self._budgets.give(plumes.levels, plumes.sensor_row(name), name)
+        self._given = len(stream.names)
+        return self.detectors.step(stream)
+
+    def snapshot(self) -> bytes:
+        """State as versioned bytes."""
+        return msgspec.msgpack.encode(
+            _Snapshot(FORMAT, self.model_version, self.streams.places, *self.detectors.state())
+        )
+
+    @classmethod
+    def restore(
+        cls, body: bytes, budgets: AlertBudgets | None = None, model: Model | None = None
+    ) -> Shard:
+        """Follow on from a snapshot.
+
+        Raises
+        ------
+        SnapshotError
+            If the bytes are no snapshot of this format, or of another model.
+        """
+        shard = cls(budgets, model)
+        try:
+            found = msgspec.msgpack.decode(body, type=_Snapshot)
+        except msgspec.MsgspecError as error:
+            raise SnapshotError(f"no snapshot of a shard: {error}") from error
+        if found.format != FORMAT:
+            raise SnapshotError(f"snapshot format {found.format}, expected {FORMAT}")
+        if found.model_version != shard.model_version:
+            raise SnapshotError(
+                f"snapshot of model {found.model_version}, this is {shard.model_version}:"
+                " begin with a new checkpoint"
+            )
+        shard.streams.places.update(found.places)
+        state = CombinedState(found.plumes, found.devices, found.slow, found.watermark)
+        shard.detectors = CombinedDetector.restore(state, shard.streams.places.get, model)
+        plumes = shard.detectors.plumes
+        for row, name in enumerate(plumes.names):
+            shard._budgets.give(plumes.levels, row, name)
+        return shard

@@ -1,0 +1,51 @@
+"""A Spark session as the parts here need it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Final
+
+from pyspark.sql import SparkSession
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["SETTINGS", "session"]
+
+SETTINGS: Final[Mapping[str, str]] = {
+    "spark.ui.enabled": "false",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.execution.pyspark.udf.faulthandler.enabled": "true",
+    "spark.sql.streaming.stateStore.providerClass": (
+        "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
+    ),
+    "spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled": "true",
+    "spark.executorEnv.OMP_NUM_THREADS": "1",
+    "spark.executorEnv.OPENBLAS_NUM_THREADS": "1",
+    "spark.executorEnv.POLARS_MAX_THREADS": "1",
+}
+"""What differs from Spark's own: times are Unix seconds, a task uses one core, state is in RocksDB
+and a trigger writes its changes alone. A `spark-submit` may set them otherwise."""
+
+
+def session(master: str, name: str, settings: Mapping[str, str] | None = None) -> SparkSession:
+    """Return a session; the one that runs already if there is one.
+
+    Parameters
+    ----------
+    master : str
+        Such as ``local[2]`` or ``spark://host:7077``; empty for that of `spark-submit`.
+    name : str
+    settings : mapping of str to str, optional
+        Added to `SETTINGS`.
+    """
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    if master.startswith("local"):
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    builder = SparkSession.builder.appName(name)
+    if master:
+        builder = builder.master(master)
+    for key, value in {**SETTINGS, **(settings or {})}.items():
+        builder = builder.config(key, value)
+    return builder.getOrCreate()

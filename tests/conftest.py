@@ -1,0 +1,29 @@
+"""One history of the recorded morning, for all tests that read one."""
+
+import pytest
+
+from detection.model import Model
+from plumewatch.segments_command import land_recordings
+from scale.history import HistoryWriter
+from tests.support.recorded import recorded, registry
+
+
+@pytest.fixture(scope="session")
+def history(tmp_path_factory):
+    """Two buckets; never written to."""
+    folder = tmp_path_factory.mktemp("history")
+    with HistoryWriter(folder) as writer:
+        land_recordings(recorded(), registry(), writer)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def unlike(tmp_path_factory):
+    """A model file that alerts far sooner than the shipped one."""
+    shipped = Model.shipped()
+    path = tmp_path_factory.mktemp("model") / "eager.npz"
+    eager = Model(
+        "eager", shipped.level - 3.0, shipped.withdraw_level - 3.0, shipped.vape, shipped.kinds
+    )
+    path.write_bytes(eager.to_bytes())
+    return path

@@ -1,0 +1,129 @@
+"""``plumewatch backtest``: a page, a table, and faults in words."""
+
+import csv
+import json
+import sqlite3
+from contextlib import closing
+
+import pytest
+from typer.testing import CliRunner
+
+from plumewatch.backtest_command import BacktestOptions, run_backtest
+from plumewatch.cli import app
+from plumewatch.data_folder import prepare_state
+from plumewatch.printer import Printer
+from scale.history import History, HistoryWriter
+from storage.sqlite import connect, transaction
+from tests.support.recorded import recorded, registry
+
+
+def run(*words):
+    return CliRunner().invoke(app, ["backtest", *map(str, words)])
+
+
+def config_of(folder):
+    lines = ['site = "Lincoln High"', 'timezone = "America/New_York"']
+    lines += ["[detection]", "false_alarms_per_sensor_week = 2.0"]
+    for room in registry().rooms.values():
+        lines += ["[[room]]", f'id = "{room.id}"', f'name = "{room.name} <b>"']
+        lines += [f'building = "{room.building}"']
+    for sensor in registry().sensors.values():
+        lines += ["[[sensor]]", f'id = "{sensor.id}"', f'room = "{sensor.room}"']
+    path = folder / "plumewatch.toml"
+    path.write_text("\n".join(lines))
+    return path
+
+
+def answered(folder, room, onset, verdict):
+    data = folder / "plumewatch-data"
+    data.mkdir()
+    with closing(connect(data / "state.db")) as db:
+        prepare_state(db)
+        with transaction(db) as tx:
+            tx.execute(
+                "INSERT INTO incident (id, kind, room, sensor, status, onset, opened_at,"
+                " confidence, paged, suppressed_by, acknowledged_by, resolved_at, verdict,"
+                " resolve_due) VALUES ('i1', 'vape', ?, 's', 'resolved', ?, ?, 0.9, 1, '', '',"
+                " ?, ?, 0)",
+                (room, onset, onset + 5.0, onset + 300.0, verdict),
+            )
+
+
+def test_the_page_says_what_versions_would_have_alerted(history, unlike, tmp_path):
+    out, table = tmp_path / "page.html", tmp_path / "alerts.csv"
+    first = run(history, "--out", out, "--alerts", table, "--processes", 2)
+    assert first.exit_code == 0, first.stderr
+    assert f"{len(recorded()):,} readings by 1 versions" in first.stderr
+    with table.open() as file:
+        shipped = list(csv.DictReader(file))
+    assert {row["kind"] for row in shipped} == {"vape"}
+    page = out.read_text()
+    assert f"<td>{len(shipped)}</td>" in page
+    assert "without a configuration there are no answers of staff" in page
+
+    config = config_of(tmp_path)
+    row = next(r for r in shipped if not r["explained_by"])
+    answered(tmp_path, row["room"], float(row["onset"]), "confirmed")
+    words = ("--model", "shipped", "--model", unlike, "--config", config, "--json")
+    second = run(history, "--out", out, "--alerts", table, "--force", *words)
+    assert second.exit_code == 0, second.stderr
+    assert json.loads(second.stdout)["versions"] == 2
+    with table.open() as file:
+        both = list(csv.DictReader(file))
+    eager = sum(r["version"] == "eager" for r in both)
+    assert eager > sum(r["version"] == "shipped" for r in both) > 0
+    page = out.read_text()
+    assert "eager against shipped" in page
+    assert "only eager" in page
+    assert "<td>1 of 1</td>" in page
+    assert "America/New_York" in page
+    assert "<svg" in page
+    assert "<script" not in page
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("--kind", "noise"), 2, "--kind noise: one of vape, smoke"),
+        (("--budget", "0.001"), 2, "0.05 to 50"),
+        (("--model", "none.npz"), 2, "--model none.npz: No such file"),
+        (("--model", "README.md"), 1, "no model file"),
+        (("--config", "none.toml"), 2, "none.toml"),
+    ],
+)
+def test_faults_are_said_before_anything_is_judged(history, tmp_path, words, code, said):
+    found = run(history, "--out", tmp_path / "page.html", *words)
+    assert (found.exit_code, found.stdout) == (code, "")
+    assert said in found.stderr
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_files_that_are_there_stay(history, tmp_path):
+    out = tmp_path / "page.html"
+    out.write_text("mine")
+    found = run(history, "--out", out)
+    assert found.exit_code == 2
+    assert "--force writes over it" in found.stderr
+    assert out.read_text() == "mine"
+    assert run(history, "--out", tmp_path / "no" / "page.html").exit_code == 2
+    assert run(tmp_path, "--out", tmp_path / "other.html").exit_code == 1
+
+
+def test_a_history_without_a_judged_reading_is_refused(tmp_path):
+    with HistoryWriter(tmp_path / "h", 1) as writer:
+        from scale.history import Landed, frame_of
+
+        writer.commit(frame_of([Landed(recorded()[0], "", "", judged=False)]), b"")
+    assert History(tmp_path / "h").buckets
+    asked = BacktestOptions([], [], ["vape"], tmp_path / "p.html", None, 1, "", force=False)
+    assert run_backtest([tmp_path / "h"], None, asked, Printer()) == 1
+
+
+def test_a_state_that_cannot_be_read_is_said(history, tmp_path):
+    config = config_of(tmp_path)
+    assert run(history, "--out", tmp_path / "p.html", "-c", config).exit_code == 3
+    (tmp_path / "plumewatch-data").mkdir()
+    with closing(sqlite3.connect(tmp_path / "plumewatch-data" / "state.db")):
+        pass
+    found = run(history, "--out", tmp_path / "p.html", "-c", config)
+    assert found.exit_code == 3

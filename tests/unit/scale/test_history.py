@@ -1,0 +1,157 @@
+"""The history on disk: whole, in order, each reading once."""
+
+import json
+import struct
+
+import polars as pl
+import pytest
+
+from scale.errors import HistoryError
+from scale.history import SCHEMA, History, HistoryWriter, Landed, bucket_of, frame_of
+from storage.reading import Reading
+from tests.support.recorded import recorded
+
+
+def landed(count, building="North", start=1e9, step=1.0, first=0):
+    return [
+        Landed(
+            Reading(f"{building}-1", start + step * k, start + step * k, {"pm25": k + 0.1}),
+            building,
+            "r1",
+            judged=True,
+        )
+        for k in range(first, first + count)
+    ]
+
+
+def positions(folder):
+    history = History(folder)
+    return {
+        bucket: [p for part in parts for p in History.read(part)["position"]]
+        for bucket, parts in history.buckets.items()
+    }
+
+
+def test_every_reading_is_there_to_the_last_bit(history):
+    frames = [
+        pl.read_parquet(part, hive_partitioning=False)
+        for parts in History(history).buckets.values()
+        for part in parts
+    ]
+    stored = pl.concat(frames).sort("position")
+    assert stored["position"].to_list() == list(range(1, len(recorded()) + 1))
+    for row, reading in zip(stored.iter_rows(named=True), recorded(), strict=True):
+        assert row["sensor"] == reading.sensor
+        assert struct.pack("d", row["time"]) == struct.pack("d", reading.time)
+        assert {k: row[k] for k in reading.values} == reading.values
+        assert (row["events"] or "").split() == list(reading.events)
+        assert (row["faults"] or "").split() == list(reading.faults)
+
+
+def test_a_building_is_in_one_bucket_in_order(history):
+    for bucket, parts in History(history).buckets.items():
+        frame = pl.concat([History.read(part) for part in parts])
+        assert frame["position"].is_sorted()
+        assert {bucket_of(name, 2) for name in frame["building"].unique()} == {bucket}
+
+
+def test_days_follow_the_receipt_and_never_go_back(tmp_path):
+    with HistoryWriter(tmp_path, 1) as writer:
+        writer.commit(frame_of(landed(3, start=86_400.0 * 5 - 1.5)), b"")
+        writer.commit(frame_of(landed(2, start=86_400.0 * 4)), b"")  # the clock was set back
+    days = [path.parent.name for path in History(tmp_path).buckets[0]]
+    assert days == ["day=1970-01-05", "day=1970-01-06", "day=1970-01-06"]
+    assert positions(tmp_path) == {0: [1, 2, 3, 4, 5]}
+
+
+class DiedError(Exception):
+    """The process ended here."""
+
+
+@pytest.mark.parametrize("at", ["before", "between", "after"])
+def test_a_death_anywhere_leaves_each_reading_once(tmp_path, monkeypatch, at):
+    writer = HistoryWriter(tmp_path, 2)
+    writer.commit(frame_of(landed(4)), b"4")
+
+    def die(*_):
+        raise DiedError
+
+    if at == "before":
+        monkeypatch.setattr(HistoryWriter, "_save", die)
+    else:
+        place = HistoryWriter._place
+        some = (lambda self, pending: (place(self, pending[:1]), die())) if at == "after" else die
+        monkeypatch.setattr(HistoryWriter, "_place", some)
+    both = landed(3, first=4) + landed(3, "South", first=4)
+    with pytest.raises(DiedError):
+        writer.commit(frame_of(both), b"10")
+    writer.close()
+    monkeypatch.undo()
+    with HistoryWriter(tmp_path) as again:
+        assert again.cursor == (b"4" if at == "before" else b"10")
+        assert again.buckets == 2
+        if at == "before":
+            again.commit(frame_of(both), b"10")
+    assert sorted(p for bucket in positions(tmp_path).values() for p in bucket) == [*range(1, 11)]
+    assert not list((tmp_path / "_staging").iterdir())
+
+
+def test_one_writer_a_folder(tmp_path):
+    with HistoryWriter(tmp_path), pytest.raises(HistoryError, match="another process writes"):
+        HistoryWriter(tmp_path)
+    HistoryWriter(tmp_path).close()
+
+
+def test_another_number_of_buckets_needs_another_folder(tmp_path):
+    HistoryWriter(tmp_path, 4).close()
+    with pytest.raises(HistoryError, match="has 4 buckets, not 8"):
+        HistoryWriter(tmp_path, 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("notes.txt", "choose an empty folder"), ("bucket=1", "to go on from")]
+)
+def test_a_folder_of_something_else_is_left_alone(tmp_path, name, said):
+    (tmp_path / name).mkdir()
+    with pytest.raises(HistoryError, match=said):
+        HistoryWriter(tmp_path)
+    assert (tmp_path / name).is_dir()
+    assert not (tmp_path / "_writer.json").exists()
+
+
+def test_a_state_that_cannot_be_read_is_named(tmp_path):
+    HistoryWriter(tmp_path).close()
+    (tmp_path / "_writer.json").write_text(json.dumps({"buckets": 2}))
+    with pytest.raises(HistoryError, match=r"_writer\.json: no state"):
+        HistoryWriter(tmp_path)
+
+
+def test_what_is_not_judged_is_kept_and_not_read(tmp_path):
+    rows = [row._replace(judged=k != 1) for k, row in enumerate(landed(3))]
+    with HistoryWriter(tmp_path, 1) as writer:
+        (part,) = writer.commit(frame_of(rows), b"")
+    assert pl.read_parquet(part, hive_partitioning=False).height == 3
+    assert History.read(part)["position"].to_list() == [1, 3]
+
+
+def test_what_is_no_history_is_refused_in_words(tmp_path):
+    with pytest.raises(HistoryError, match="no such folder"):
+        History(tmp_path / "nothing")
+    with pytest.raises(HistoryError, match="no history; expected bucket=B"):
+        History(tmp_path)
+    part = tmp_path / "bucket=0" / "day=2026-09-14" / "part-1.parquet"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"PAR1 no more")
+    with pytest.raises(HistoryError, match=r"part-1\.parquet"):
+        History.read(part)
+    pl.DataFrame({"position": [1]}).write_parquet(part)
+    with pytest.raises(HistoryError, match="no column 'time'"):
+        History.read(part)
+
+
+def test_no_reading_is_no_part(tmp_path):
+    with HistoryWriter(tmp_path) as writer:
+        assert writer.commit(frame_of([]), b"seen") == []
+    with HistoryWriter(tmp_path) as writer:
+        assert (writer.position, writer.cursor) == (0, b"seen")
+    assert set(frame_of([]).columns) == set(SCHEMA) - {"position"}
