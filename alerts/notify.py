@@ -31,7 +31,7 @@ import logging
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import apprise
 from apprise.attachment.memory import AttachMemory
@@ -57,6 +57,7 @@ __all__ = [
     "RecordingNotifier",
     "SentNotice",
     "check_target",
+    "server_of",
 ]
 
 SCHEMES: Final = SELF_HOSTED | frozenset(
@@ -285,6 +286,23 @@ def check_target(target: Secret, settings: NotifySettings | None = None) -> list
         )
         faults.append(PermanentNotifyError(NotifyReason.FORBIDDEN_ADDRESS, detail))
     return faults
+
+
+def server_of(target: Secret) -> tuple[str, int] | None:
+    """Host and port that a notice to a target goes to; None if they are not known."""
+    install_guard()
+    scheme, _, _ = target.reveal().partition("://")
+    service = _service(target.reveal())
+    if service is None:
+        return None
+    if scheme.lower() in SELF_HOSTED and getattr(service, "mode", "") != "cloud":
+        host = getattr(service, "smtp_host", None) or service.host
+        return str(host), int(service.port or (443 if service.secure else 80))
+    for name in ("cloud_notify_url", "notify_url"):
+        parts = urlsplit(str(getattr(service, name, "") or ""))
+        if parts.hostname:
+            return parts.hostname, parts.port or 443
+    return None
 
 
 def _asset() -> apprise.AppriseAsset:

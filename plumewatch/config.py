@@ -115,6 +115,8 @@ class BrokerConfig(_Section):
     """Whether to speak TLS."""
     ca_file: Path | None = None
     """Certificates to trust instead of the system's."""
+    config_file: Path | None = None
+    """Configuration of a Mosquitto on this machine, for `plumewatch check` to read."""
     canary: bool = True
     """Whether to publish and await a message of its own every 10 s; false for brokers that
     disconnect who publishes without a right."""
@@ -524,6 +526,7 @@ _PATH_KEYS = frozenset(
         "data_dir",
         "password_file",
         "ca_file",
+        "config_file",
         "token_file",
         "url_file",
         "secret_file",

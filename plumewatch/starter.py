@@ -16,6 +16,7 @@ client_id = "plumewatch"               # names the persistent session; one servi
 # password_file = "secrets/broker-password"      # or password_env = "BROKER_PASSWORD"
 # tls = true
 # ca_file = "secrets/broker-ca.pem"
+# config_file = "/etc/mosquitto/mosquitto.conf"  # `plumewatch check` looks for what loses readings
 # max_queued_messages = 1000000        # as in the broker's own configuration, to warn in time
 # canary = false                       # for brokers that disconnect who publishes without a right
 

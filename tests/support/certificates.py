@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["certificate"]
 
 
-def certificate(folder: Path) -> tuple[Path, Path]:
+def certificate(folder: Path, days: int = 2) -> tuple[Path, Path]:
     """Return the files of a certificate and its key."""
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed")
@@ -30,7 +30,7 @@ def certificate(folder: Path) -> tuple[Path, Path]:
             "rsa:2048",
             "-nodes",
             "-days",
-            "2",
+            str(days),
             *subject,
             *files,
         ],

@@ -11,8 +11,8 @@ from alerts.incidents import Verdict
 from alerts.policy import AlertPolicy
 from detection.decision_levels import BUDGET, LevelReport
 from detection.events import Event, EventKind, EventPhase
-from plumewatch.check import _levels
 from plumewatch.config import ConfigError, load
+from plumewatch.doctor.sensors import sensor_findings
 from plumewatch.levels import run_levels, run_moves, run_undo
 from plumewatch.paths import DataPaths
 from plumewatch.printer import Printer
@@ -67,6 +67,10 @@ def stored(config_path):
     level_moves.save_levels(connection, [("s1", RAISED), ("s2", BOUND)])
     connection.close()
     return config_path
+
+
+def budgets(config):
+    return [f for f in sensor_findings(config, NOW) if f.part.startswith("level")]
 
 
 def run(command, *arguments, as_json=False, **options):
@@ -129,7 +133,7 @@ def test_without_a_data_folder(config_path, capsys):
 
 
 def test_check_warns_of_a_budget_that_cannot_be_kept(stored):
-    (finding,) = _levels(load(stored))
+    (finding,) = budgets(load(stored))
     assert finding.ok
     assert finding.warning
     assert finding.part == "level: s2"
@@ -139,10 +143,10 @@ def test_check_warns_of_a_budget_that_cannot_be_kept(stored):
 
 def test_check_says_nothing_before_there_is_a_service(config_path):
     config = load(config_path)
-    assert list(_levels(config)) == []
+    assert list(budgets(config)) == []
     DataPaths(config.data_dir).root.mkdir()
     connect(DataPaths(config.data_dir).state).close()
-    assert list(_levels(config)) == []
+    assert list(budgets(config)) == []
 
 
 def test_budget_in_the_configuration(config_path):

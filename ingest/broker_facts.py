@@ -1,0 +1,141 @@
+"""What can be learnt from a broker as one of its clients.
+
+Its own counts (`$SYS`, retained, where it lets us read them), and by trying whether a message waits
+for a session that is away. The trial uses a session and a topic of its own, below the canary's, and
+leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from ingest.broker import connected, new_client
+from ingest.canary import CANARY_TOPICS
+
+if TYPE_CHECKING:
+    import aiomqtt
+
+    from ingest.broker import BrokerSettings
+
+__all__ = ["BrokerFacts", "examine"]
+
+_VERSION: Final = "$SYS/broker/version"
+_DROPPED: Final = "$SYS/broker/publish/messages/dropped"
+_STORED: Final = "$SYS/broker/store/messages/count"
+_SYS_WAIT_S: Final = 1.0
+_TRIAL_WAIT_S: Final = 3.0
+_REFUSED: Final = 128
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerFacts:
+    """What a broker says and does.
+
+    Attributes
+    ----------
+    version : str
+        Empty if it does not say.
+    dropped, stored : int or None
+        Messages dropped since its start, and held now.
+    keeps_for_absent : bool or None
+        Whether a QoS 1 message reached a session that was away when it was published; None where
+        we may not publish or read the trial's topic.
+    """
+
+    version: str = ""
+    dropped: int | None = None
+    stored: int | None = None
+    keeps_for_absent: bool | None = None
+
+
+async def examine(settings: BrokerSettings, *, trial: bool) -> BrokerFacts:
+    """Look at a broker.
+
+    Parameters
+    ----------
+    settings : BrokerSettings
+        The sessions used are named after `client_id`, never the service's own.
+    trial : bool
+        Try whether messages wait for a session that is away.
+
+    Raises
+    ------
+    BrokerError
+        With one sentence that says why it cannot be reached.
+    """
+    name = f"{settings.client_id}-check"
+    client = new_client(settings, name, clean=True)
+    async with connected(client, settings):
+        said = await _collected(client, (_VERSION, _DROPPED, _STORED))
+    kept = await _kept(settings, f"{name}-trial") if trial else None
+    return BrokerFacts(
+        said.get(_VERSION, ""), _number(said.get(_DROPPED)), _number(said.get(_STORED)), kept
+    )
+
+
+async def _collected(client: aiomqtt.Client, topics: tuple[str, ...]) -> dict[str, str]:
+    """Read retained messages, as many as come."""
+    said: dict[str, str] = {}
+    try:
+        async with asyncio.timeout(_SYS_WAIT_S):
+            for topic in topics:
+                await client.subscribe(topic)
+            async for message in client.messages:
+                said[str(message.topic)] = _text(message.payload)
+                if len(said) == len(topics):
+                    break
+    except TimeoutError:
+        pass  # no Mosquitto, or no right to read them
+    return said
+
+
+async def _kept(settings: BrokerSettings, name: str) -> bool | None:
+    """Try it: publish to a session while it is away, then see whether it gets the message."""
+    topic = CANARY_TOPICS + name
+    here, gone = (f"{word} {secrets.token_hex(8)}" for word in ("here", "away"))
+    try:
+        away = new_client(settings, name, clean=False)
+        async with connected(away, settings):
+            granted = await away.subscribe(topic, qos=1)
+            if any(_refused(code) for code in granted or ()):
+                return None
+            await away.publish(topic, here, qos=1)
+            if not await _arrives(away, here):
+                return None
+        other = new_client(settings, f"{name}-sender", clean=True)
+        async with connected(other, settings):
+            await other.publish(topic, gone, qos=1)
+        back = new_client(settings, name, clean=False)
+        async with connected(back, settings):
+            return await _arrives(back, gone)
+    finally:
+        ended = new_client(settings, name, clean=True)
+        async with connected(ended, settings):
+            pass  # a clean session ends the one that was kept
+
+
+async def _arrives(client: aiomqtt.Client, wanted: str) -> bool:
+    try:
+        async with asyncio.timeout(_TRIAL_WAIT_S):
+            async for message in client.messages:
+                if _text(message.payload) == wanted:
+                    return True
+    except TimeoutError:
+        pass
+    return False
+
+
+def _refused(code: object) -> bool:
+    number = getattr(code, "value", code)
+    return isinstance(number, int) and number >= _REFUSED
+
+
+def _text(payload: object) -> str:
+    return payload.decode("utf-8", "replace") if isinstance(payload, bytes) else str(payload)
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isdigit() else None

@@ -1,0 +1,253 @@
+"""The machine: room on the disk, databases that this program can read, clocks."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sqlite3
+import statistics
+import tempfile
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from alerts import schema, series_due
+from alerts.access import schema as access
+from alerts.outbound import webhooks
+from plumewatch.doctor.finding import Finding, fault, fine, warn
+from plumewatch.doctor.holder import holder
+from plumewatch.paths import DataPaths
+from plumewatch.timeseries_settings import influx_settings, said_of_server
+from storage import audit, holds, state
+from storage.errors import StorageCorruptError, StorageError
+from storage.journal_records import SCRIPTS as JOURNAL_SCRIPTS
+from storage.reading import Reading
+from storage.sqlite import connect
+from storage.timeseries import record_tables
+from storage.timeseries.sqlite import SCRIPTS as SERIES_SCRIPTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from plumewatch.config import PlumewatchConfig
+
+__all__ = ["clock_findings", "is_synchronised", "series_findings", "store_findings"]
+
+_LEAST_GB: Final = 1.0
+_READING_BYTES: Final = 160.0
+"""Of the embedded series; docs/storage.md has what was measured."""
+_KNOWN: Final[Mapping[str, int]] = {
+    "journal": len(JOURNAL_SCRIPTS),
+    "state": len(state.SCRIPTS),
+    schema.COMPONENT: len(schema.SCRIPTS),
+    access.COMPONENT: len(access.SCRIPTS),
+    webhooks.COMPONENT: len(webhooks.SCRIPTS),
+    audit.COMPONENT: len(audit.SCRIPTS),
+    holds.COMPONENT: len(holds.SCRIPTS),
+    series_due.COMPONENT: len(series_due.SCRIPTS),
+    "series": len(SERIES_SCRIPTS),
+    "records": len((record_tables.SCRIPT,)),
+    "averages": 1,
+}
+"""Schemas that this program knows, by component."""
+_LOOKED_AT: Final = 2_000
+_TIME_ERROR: Final = 5
+_OFF_S: Final = 60.0
+_BEHIND_S: Final = 5.0
+
+
+def store_findings(config: PlumewatchConfig) -> Iterator[Finding]:
+    """Look at the data folder: may it be written, is there room, can its files be read."""
+    paths = DataPaths(config.data_dir)
+    root = paths.root
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root) as file:
+            file.write(b"\0" * 4096)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        who = "plumewatch" if os.geteuid() == 0 else f"user {os.geteuid()}"
+        yield fault(
+            "store",
+            f"cannot write into {root}: {error.strerror}",
+            f"free space there, or chown -R {who} {root}; another folder is data_dir",
+        )
+        return
+    space = os.statvfs(root)
+    free = space.f_bavail * space.f_frsize
+    yield _room(config, free / 1e9)
+    running = holder(config)
+    if running is not None:
+        yield fine("service", f"{root} is in use by {running}")
+    for path in (paths.journal, paths.state, paths.series):
+        if path.exists():
+            yield from _database(path)
+
+
+def _room(config: PlumewatchConfig, free_gb: float) -> Finding:
+    root, kept = config.data_dir, config.timeseries
+    said = f"{root} is writable, {free_gb:.0f} GB are free"
+    days = "timeseries.raw_days and journal.max_mb say how much is kept"
+    if free_gb < _LEAST_GB:
+        return fault(
+            "store",
+            f"{root} is writable, {free_gb:.2f} GB are free",
+            f"make room, at least 5 GB: df -h {root}; {days}",
+        )
+    rate = sum(1 / sensor.interval_s for sensor in config.sensor)
+    series = 0.0 if kept.url else rate * kept.raw_days * 86_400 * _READING_BYTES
+    journal = min(rate * config.journal.keep_days * 86_400 * 250, config.journal.max_mb * 1e6)
+    have = sum(p.stat().st_size for p in root.glob("*.db*") if p.is_file())
+    more_gb = (series + journal - have) / 1e9
+    if more_gb > free_gb - _LEAST_GB:
+        return warn(
+            "store",
+            f"{said}; {len(config.sensor)} sensors come to {more_gb:.0f} GB more",
+            f"a larger disk, or keep less: {days}",
+        )
+    return fine("store", said)
+
+
+def _database(path: Path) -> Iterator[Finding]:
+    try:
+        with closing(connect(path, read_only=True)) as db:
+            found = db.execute("SELECT component, version FROM schema_version").fetchall()
+    except StorageCorruptError as error:
+        yield fault(
+            "store",
+            str(error),
+            "start the service: it sets the file aside and goes on with what can be read; or stop"
+            " it and plumewatch restore BACKUP",
+        )
+        return
+    except (StorageError, sqlite3.Error) as error:
+        yield fault("store", f"{path}: {error}", f"ls -l {path}: this account must read it")
+        return
+    newer = [
+        f"{name} {version}, known up to {_KNOWN[name]}"
+        for name, version in found
+        if version > _KNOWN.get(name, version)
+    ]
+    if newer:
+        yield fault(
+            "store",
+            f"{path} was written by a newer program: {'; '.join(newer)}",
+            "pip install --upgrade plumewatch, or restore a backup from before the upgrade",
+        )
+
+
+def series_findings(config: PlumewatchConfig) -> Iterator[Finding]:
+    """Ask the time-series database, if it is a server, for version, rights and retention."""
+    settings = influx_settings(config)
+    if settings is None:
+        return
+    for said in said_of_server(settings):
+        if said.ok and not said.warning:
+            yield fine("time series", said.sentence)
+        elif said.ok:
+            what_to_do = (
+                "set both clocks by NTP: timedatectl set-ntp true"
+                if "clock" in said.sentence
+                else "plumewatch storage setup"
+            )
+            yield warn("time series", said.sentence, what_to_do)
+        else:
+            yield fault(
+                "time series",
+                said.sentence,
+                f"systemctl status influxdb; timeseries.url, database and token must be"
+                f" those of it: curl -i {config.timeseries.url.rstrip('/')}/ping",
+            )
+
+
+def is_synchronised() -> bool | None:
+    """Whether the kernel takes this machine's clock for synchronised; None if it cannot say."""
+    try:
+        # a zeroed struct timex only asks; 512 bytes are more than any architecture has
+        said = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512))
+    except (OSError, AttributeError):
+        return None
+    return None if said < 0 else said != _TIME_ERROR
+
+
+def clock_findings(
+    config: PlumewatchConfig,
+    now: float,
+    synchronised: Callable[[], bool | None] = is_synchronised,
+) -> Iterator[Finding]:
+    """Compare the clock with what was received before, and with those of the sensors.
+
+    Parameters
+    ----------
+    config : PlumewatchConfig
+    now : float
+        Unix seconds.
+    synchronised : callable
+        Whether the machine's clock is kept by NTP.
+    """
+    stored = _newest(DataPaths(config.data_dir).journal)
+    newest = max((reading.received for reading in stored), default=0.0)
+    if newest > now + _BEHIND_S:
+        yield fault(
+            "clock",
+            f"this machine says {_said(now)}, and a reading was received at {_said(newest)}",
+            "set it: timedatectl set-ntp true; if it was ahead before, leave it as it is now",
+        )
+    off = {
+        sensor: statistics.median(r.time - r.received for r in stored if r.sensor == sensor)
+        for sensor in {reading.sensor for reading in stored}
+    }
+    wrong = {sensor: by for sensor, by in off.items() if abs(by) > _OFF_S}
+    if wrong and len(wrong) * 2 > len(off):
+        yield fault(
+            "clock",
+            f"{len(wrong)} of {len(off)} sensors stamp their readings"
+            f" {_by(statistics.median(wrong.values()))} of this machine's clock",
+            "this machine is the likelier one: timedatectl set-ntp true, then NTP on the sensors;"
+            " or let them send no time",
+        )
+    else:
+        for sensor, by in sorted(wrong.items()):
+            yield warn(
+                f"clock: {sensor}",
+                f"its readings are stamped {_by(by)}, and late ones never alert",
+                "set NTP on the device, or let it send no time",
+            )
+    kept = synchronised()
+    if kept is False:
+        yield warn(
+            "clock",
+            "nothing keeps this machine's clock right",
+            "timedatectl set-ntp true, or install chrony",
+        )
+    elif newest <= now + _BEHIND_S and not wrong:
+        yield fine("clock", f"{_said(now)}{', kept by NTP' if kept else ''}")
+
+
+def _newest(path: Path) -> Sequence[Reading]:
+    """Read the newest readings of a journal; none where that is not possible."""
+    if not path.exists():
+        return []
+    decoder = msgspec.msgpack.Decoder(Reading)
+    try:
+        with closing(connect(path, read_only=True)) as db:
+            rows = db.execute(
+                "SELECT body FROM journal ORDER BY offset DESC LIMIT ?", (_LOOKED_AT,)
+            ).fetchall()
+        return [decoder.decode(row["body"]) for row in rows]
+    except (StorageError, sqlite3.Error, msgspec.MsgspecError):
+        return []  # said with the store
+
+
+def _said(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _by(seconds: float) -> str:
+    size = abs(seconds)
+    span = f"{size:.0f} s" if size < 600 else f"{size / 60:.0f} min"
+    return f"{span} {'ahead' if seconds > 0 else 'behind'}"

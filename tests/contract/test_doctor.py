@@ -1,0 +1,347 @@
+"""`plumewatch check` as a doctor: each trouble is found, with what to do about it."""
+
+from __future__ import annotations
+
+import gc
+import json
+import ssl
+import subprocess
+import time
+import warnings
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from alerts.watch import LIVENESS
+from detection.liveness import Liveness
+from plumewatch import check
+from plumewatch.certificates import CertificateError, expiry, expiry_of_file
+from plumewatch.config import load
+from plumewatch.data_folder import prepare_state
+from plumewatch.doctor.broker import file_findings
+from plumewatch.doctor.finding import Finding
+from plumewatch.doctor.machine import clock_findings
+from plumewatch.doctor.mosquitto_file import read_mosquitto
+from plumewatch.doctor.sensors import interval_findings
+from plumewatch.printer import Printer
+from storage import state
+from storage.journal import Journal
+from storage.reading import Reading
+from storage.sqlite import connect, transaction
+from tests.support.broker import Mosquitto, free_port
+from tests.support.certificates import certificate
+
+NOW = 1_790_000_000.0
+SHIPPED = Path(__file__).parents[2] / "deploy/mosquitto.conf"
+SITE = """\
+site = "S"
+timezone = "UTC"
+{top}
+[broker]
+port = {port}
+{broker}
+[web]
+port = {web}
+[alerts]
+allow_private_targets = true
+{more}
+[[room]]
+id = "r"
+name = "R"
+building = "B"
+[[sensor]]
+id = "s1"
+room = "r"
+interval_s = {interval}
+[[staff]]
+id = "ap"
+name = "AP"
+notify = [{{ url_env = "AP_URL" }}]
+"""
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    monkeypatch.setenv("AP_URL", f"json://127.0.0.1:{free_port()}/")
+
+    def site(broker="", more="", top="", interval=5, port=None):
+        path = tmp_path / "plumewatch.toml"
+        port = port or free_port()
+        text = SITE.format(
+            port=port, broker=broker, web=free_port(), more=more, top=top, interval=interval
+        )
+        path.write_text(text)
+        return path
+
+    return site
+
+
+@pytest.fixture
+def checked(site, capsys):
+    def checked(now=None, **options):
+        code = check.run_check(site(**options), Printer(as_json=True), now)
+        found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert all(f["remedy"] for f in found if not f["ok"] or f.get("warning"))
+        return code, found
+
+    return checked
+
+
+def troubles(found, part):
+    return [f for f in found if f["part"] == part and (not f["ok"] or f.get("warning"))]
+
+
+def test_trouble_without_a_remedy_cannot_be_told():
+    with pytest.raises(ValueError, match="needs a remedy"):
+        Finding("broker", ok=False, sentence="is away")
+
+
+class TestBroker:
+    def test_one_that_loses_what_waits(self, checked):
+        with Mosquitto("per_listener_settings true\nallow_anonymous true") as broker:
+            file = f'config_file = "{broker.directory}/mosquitto.conf"'
+            code, found = checked(port=broker.port, broker=file)
+        assert code == 3
+        (trial,) = troubles(found, "broker queue")
+        assert "was lost" in trial["finding"]
+        assert "per_listener_settings" in trial["remedy"]
+        said = " ".join(f["finding"] for f in troubles(found, "broker configuration"))
+        assert "per_listener_settings true" in said
+        assert "allow_anonymous true" in said
+        assert "max_packet_size" in said
+
+    def test_one_that_keeps_it(self, checked):
+        with Mosquitto() as broker:
+            _, found = checked(port=broker.port)
+        said = {f["part"]: f["finding"] for f in found}
+        assert "Mosquitto 2" in said["broker"]
+        assert said["broker queue"] == "a message waited for a session that was away"
+
+    def test_one_where_we_may_not_try(self, checked, tmp_path):
+        (tmp_path / "acl").write_text("topic read #\n")
+        (tmp_path / "acl").chmod(0o600)
+        with Mosquitto(f"acl_file {tmp_path}/acl") as broker:
+            _code, found = checked(port=broker.port)
+        (trial,) = troubles(found, "broker queue")
+        assert trial["ok"]
+        assert "plumewatch/canary/#" in trial["remedy"]
+
+    def test_nothing_of_the_trial_stays(self, checked):
+        with Mosquitto() as broker:
+            checked(port=broker.port)
+            broker.save()
+            assert b"check-trial" not in (broker.directory / "mosquitto.db").read_bytes()
+
+    @pytest.mark.parametrize(
+        ("text", "said", "is_fault"),
+        [
+            ("", "persistence is off", True),
+            ("persistence true", "1,000 messages, 83 minutes", False),
+            ("persistence true\nmax_queued_messages 200", "200 messages, 17 minutes", True),
+            ("persistence true\nmax_queued_bytes 10000", "max_queued_bytes keeps 20", True),
+            ("persistence true\nmax_queued_messages 900000", "900,000 messages, and 1,000,000", 0),
+            ("persistence true", "killed forgets what was queued in the last 1800 s", False),
+            ("max_inflight_messages 0", "max_inflight_messages 0", False),
+            ("listener 8883\nallow_anonymous true", "whoever reaches the broker", True),
+            ("listener 1883 127.0.0.1\nallow_anonymous true", "whoever reaches", False),
+            ("listener 8883", "listener 8883 is open to the network without TLS", False),
+            ("listener 8883", "no acl_file", False),
+        ],
+    )
+    def test_settings(self, site, tmp_path, text, said, is_fault):
+        (tmp_path / "more").mkdir()
+        (tmp_path / "more/site.conf").write_text(text)
+        (tmp_path / "mosquitto.conf").write_text("# comment\ninclude_dir more\n")
+        file = read_mosquitto(tmp_path / "mosquitto.conf")
+        found = [f for f in file_findings(load(site()), file) if said in f.sentence]
+        assert [f.ok for f in found] == [not is_fault]
+
+    def test_the_shipped_settings_are_well(self, site, tmp_path):
+        shipped = SHIPPED.read_text()
+        path = tmp_path / "mosquitto.conf"
+        path.write_text(shipped + "\nacl_file /etc/mosquitto/plumewatch-acl\n")
+        (found,) = file_findings(load(site()), read_mosquitto(path))
+        assert not found.warning
+        assert found.ok
+
+    def test_a_file_that_cannot_be_read(self, checked):
+        _, found = checked(broker='config_file = "none.conf"')
+        (trouble,) = troubles(found, "broker configuration")
+        assert "none.conf: No such file" in trouble["finding"]
+
+
+class TestCertificates:
+    @pytest.mark.parametrize(
+        ("days", "ok", "said"), [(1, True, "expires in 1 days"), (90, True, "good for 90 days")]
+    )
+    def test_of_a_broker(self, checked, tmp_path, days, ok, said):
+        cert, key = certificate(tmp_path, days=days)
+        lines = f"certfile {cert}\nkeyfile {key}\nallow_anonymous true"
+        with Mosquitto(lines) as broker:
+            trusted = f'tls = true\nca_file = "{cert}"'
+            _, found = checked(port=broker.port, broker=trusted)
+        for part in ("broker certificate", "broker ca_file"):
+            (line,) = [f for f in found if f["part"] == part]
+            assert line["ok"] is ok
+            assert said in line["finding"]
+        assert next(f for f in found if f["part"] == "broker")["ok"]
+
+    def test_expired(self, checked, tmp_path):
+        cert, key = certificate(tmp_path, days=1)
+        lines = f"certfile {cert}\nkeyfile {key}\nallow_anonymous true"
+        with Mosquitto(lines) as broker:
+            trusted = f'tls = true\nca_file = "{cert}"'
+            code, found = checked(time.time() + 5 * 86_400, port=broker.port, broker=trusted)
+        assert code == 3
+        (line,) = troubles(found, "broker certificate")
+        assert "expired 4 days ago" in line["finding"]
+        assert line["remedy"].startswith("renew the certificate")
+
+    def test_not_trusted(self, checked, tmp_path):
+        cert, key = certificate(tmp_path)
+        lines = f"certfile {cert}\nkeyfile {key}\nallow_anonymous true"
+        with Mosquitto(lines) as broker:
+            _, found = checked(port=broker.port, broker="tls = true")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()  # paho leaves the socket of a failed handshake to the collector
+        (line,) = troubles(found, "broker")
+        assert "broker.ca_file" in line["remedy"]
+
+    def test_as_openssl_reads_it(self, tmp_path):
+        cert, _ = certificate(tmp_path, days=400)
+        said = subprocess.run(
+            ["openssl", "x509", "-in", cert, "-noout", "-enddate"],
+            check=True, capture_output=True, text=True, timeout=30,
+        ).stdout.strip().partition("=")[2]  # fmt: skip
+        assert expiry_of_file(cert) == ssl.cert_time_to_seconds(said)
+
+    @pytest.mark.parametrize("der", [b"", b"0", b"0\x82\xff\xff", b"0\x020\x00", b"\x00" * 40])
+    def test_what_is_none(self, der):
+        with pytest.raises(CertificateError):
+            expiry(der)
+
+
+def stored(folder, readings):
+    (folder / "plumewatch-data").mkdir(exist_ok=True)
+    with closing(Journal(folder / "plumewatch-data/journal.db")) as journal:
+        journal.open()
+        journal.commit(readings)
+
+
+class TestClock:
+    def found(self, site, tmp_path, readings, now=NOW, kept=True):
+        path = site()
+        if readings:
+            stored(tmp_path, readings)
+        return list(clock_findings(load(path), now, lambda: kept))
+
+    def test_well(self, site, tmp_path):
+        readings = [Reading("s1", NOW - 1, NOW - 0.5, {"pm25": 4.0})]
+        (found,) = self.found(site, tmp_path, readings)
+        assert found.ok
+        assert "kept by NTP" in found.sentence
+
+    def test_set_back(self, site, tmp_path):
+        readings = [Reading("s1", NOW - 1, NOW, {"pm25": 4.0})]
+        (found,) = self.found(site, tmp_path, readings, now=NOW - 86_400)
+        assert not found.ok
+        assert "timedatectl" in found.remedy
+
+    def test_most_sensors_are_behind(self, site, tmp_path):
+        readings = [
+            Reading(f"s{k}", NOW - 3600 * (k < 3), NOW - 1, {"pm25": 4.0}) for k in range(4)
+        ]
+        (found,) = self.found(site, tmp_path, readings)
+        assert not found.ok
+        assert "3 of 4 sensors" in found.sentence
+        assert "60 min behind" in found.sentence
+
+    def test_one_sensor_is_ahead(self, site, tmp_path):
+        readings = [
+            Reading(f"s{k}", NOW + 300 * (k == 2), NOW - 1, {"pm25": 4.0}) for k in range(4)
+        ]
+        (found,) = self.found(site, tmp_path, readings)
+        assert found.warning
+        assert found.part == "clock: s2"
+
+    def test_not_kept(self, site, tmp_path):
+        (found,) = self.found(site, tmp_path, [], kept=False)
+        assert found.warning
+
+
+class TestSensors:
+    def test_silent_ones(self, checked, tmp_path):
+        lives = Liveness({"s1": 5.0})
+        (tmp_path / "plumewatch-data").mkdir()
+        with closing(connect(tmp_path / "plumewatch-data/state.db")) as db:
+            prepare_state(db)
+            with transaction(db) as tx:
+                state.set_snapshot(tx, LIVENESS, state.Snapshot(0, "", lives.snapshot()))
+        _, found = checked()
+        (line,) = troubles(found, "sensor: s1")
+        assert line["finding"] == "was never heard"
+        assert "mosquitto_sub" in line["remedy"]
+
+    @pytest.mark.parametrize(("every", "said"), [(5, 0), (10, 0), (20, "many"), (60, "most")])
+    def test_intervals(self, every, said):
+        found = list(interval_findings({"s1": every}))
+        assert bool(found) is bool(said)
+        assert all(said in f.sentence for f in found)
+
+    def test_interval_of_the_configuration(self, checked):
+        _, found = checked(interval=60)
+        (line,) = troubles(found, "interval")
+        assert "s1: a reading each 60 s" in line["finding"]
+
+
+class TestStore:
+    def test_written_by_a_newer_program(self, checked, tmp_path):
+        (tmp_path / "plumewatch-data").mkdir()
+        with closing(connect(tmp_path / "plumewatch-data/state.db")) as db:
+            prepare_state(db)
+            db.execute("UPDATE schema_version SET version = 99 WHERE component = 'alerts'")
+        code, found = checked()
+        assert code == 3
+        (line,) = troubles(found, "store")
+        assert "newer program: alerts 99" in line["finding"]
+
+    def test_too_small_a_disk(self, checked, monkeypatch):
+        class Space:
+            f_bavail, f_frsize = 5_000_000, 1000
+
+        monkeypatch.setattr("os.statvfs", lambda _: Space)
+        more = "\n".join(f'[[sensor]]\nid = "x{k}"\nroom = "r"\ninterval_s = 1' for k in range(200))
+        _, found = checked(more=more)
+        (line,) = troubles(found, "store")
+        assert "201 sensors come to" in line["finding"]
+        assert line["ok"]
+        Space.f_bavail = 100
+        _code, found = checked()
+        (line,) = troubles(found, "store")
+        assert not line["ok"]
+        assert "make room" in line["remedy"]
+
+
+class TestPeople:
+    def test_a_notifier_that_does_not_answer(self, checked):
+        code, found = checked()
+        assert code == 3
+        (line,) = troubles(found, "notifiers: ap")
+        assert "Connection refused" in line["finding"]
+
+    def test_gaps(self, checked):
+        more = (
+            '[[bells]]\nid = "b"\ndays = ["mon"]\n'
+            'periods = [{ name = "1", start = "08:00", end = "09:00" }]\n'
+        )
+        _, found = checked(NOW, more=more)
+        assert [f["ok"] for f in found if f["part"] == "duty"] == [True]
+
+
+def test_text_has_the_remedy_below(site, capsys):
+    assert check.run_check(site(), Printer()) == 3
+    lines = capsys.readouterr().out.splitlines()
+    at = next(k for k, line in enumerate(lines) if line.startswith("FAULT broker:"))
+    assert lines[at + 1].startswith("      do: ")
