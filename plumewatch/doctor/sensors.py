@@ -42,8 +42,8 @@ def sensor_findings(config: PlumewatchConfig, now: float) -> Iterator[Finding]:
     statuses = _stored(config, lambda db: stored_statuses(db, config.registry())) or {}
     if statuses:
         yield from _silence(config, statuses, now)
-    known = statuses or {s.id: s for s in config.sensor}
-    yield from interval_findings({name: found.interval_s for name, found in known.items()})
+    learnt = {name: found.interval_s for name, found in statuses.items()}
+    yield from interval_findings(learnt or {s.id: s.interval_s for s in config.sensor})
     yield from _stored(config, lambda db: list(_budgets(config, db))) or ()
 
 
