@@ -1,0 +1,58 @@
+"""Every `plumewatch ...` that a page tells people to type is a command with these options."""
+
+import re
+import shlex
+
+import pytest
+import typer
+
+from docs.site import links
+from plumewatch.cli import app
+
+ROOT = typer.main.get_command(app)
+WRITTEN = [page for page in links.pages() if page.name not in {"commands.md", "CHANGELOG.md"}]
+
+
+def typed(text):
+    """Command lines of shell blocks and of code within sentences, without their comments."""
+    for block in re.findall(r"^ *```sh\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE):
+        for line in block.replace("\\\n", " ").splitlines():
+            for command in re.split(r"[|&;]|\$\(|\bsudo\b", line):
+                if re.match(r"\s*plumewatch\b", command):
+                    yield shlex.split(command, comments=True)[1:]
+    sentences = links._SPAN.findall(links._CODE.sub("", text))
+    for span in sentences:
+        if span.startswith("`plumewatch "):
+            yield span.strip("`").replace("ID'", "ID").split()[1:]
+
+
+def faults(words):
+    command, called = ROOT, ["plumewatch"]
+    rest = list(words)
+    while rest and rest[0] in getattr(command, "commands", {}):
+        command = command.commands[rest[0]]
+        called.append(rest.pop(0))
+    if command is ROOT:
+        return "" if not rest or rest[0].isupper() else f"no command {rest[0]}"
+    known = {opt for param in command.params for opt in param.opts} | {"--help", "-h"}
+    unknown = [w for w in rest if w.startswith("-") and w.split("=")[0] not in known]
+    return f"{' '.join(called)} has no {', '.join(unknown)}" if unknown else ""
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.name)
+def test_commands(page):
+    found = [faults(words) for words in typed(page.read_text(encoding="utf-8"))]
+    assert [said for said in found if said] == []
+
+
+def test_what_is_found():
+    text = "```sh\nx | plumewatch decode --wrong  # --no\n```\nNot `plumewatch gone`.\n"
+    assert [faults(words) for words in typed(text)] == [
+        "plumewatch decode has no --wrong",
+        "no command gone",
+    ]
+
+
+def test_pages_tell_many_of_them():
+    told = [tuple(w) for page in WRITTEN for w in typed(page.read_text(encoding="utf-8"))]
+    assert len(set(told)) > 60
