@@ -8,7 +8,7 @@ SHARED ?= ../shared
 SITE_VENV := .venv-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format ci lock clean replay-real site docs dashboards dashboards-gallery fuzz golden fault soak bench-ingest bench-simulate bench-series bench-decode bench-detection bench-detector-speed bench-reports train try-install
+.PHONY: help setup demo test lint format ci lock clean replay-real site docs dashboards dashboards-gallery fuzz golden fault soak bench-ingest bench-simulate bench-series bench-decode bench-detection bench-detector-speed bench-reports train try-install audit sbom
 
 help: ## show this help
 	@echo "Plumewatch: what 'make' can do"
@@ -106,6 +106,12 @@ bench-reports: $(STAMP) ## a school year of 200 sensors as reports: seconds and 
 train: $(STAMP) ## make the detector's model file from simulated training seeds (half an hour)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'scikit-learn>=1.5'
 	@$(BIN)/python benchmarks/train_detector.py
+
+audit: $(STAMP) ## known vulnerabilities of the locked packages; says so where it cannot ask
+	@$(BIN)/python deploy/supply_chain.py audit
+
+sbom: $(STAMP) ## what an installation is made of, as CycloneDX, into build/sbom.json
+	@$(BIN)/python deploy/supply_chain.py sbom build/sbom.json
 
 try-install: $(STAMP) ## every way to install, on a clean Debian (root, debootstrap, a mirror; some minutes)
 	@$(BIN)/python deploy/try_install.py $(ARGS)
