@@ -6,17 +6,16 @@ import getpass
 import hashlib
 import json
 import os
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 from detection.model import Model
 from plumewatch import __version__
-from plumewatch.data_folder import prepare_state
+from plumewatch.data_folder import opened_state
 from plumewatch.paths import DataPaths
 from plumewatch.status import DONE, REFUSED, moment, with_data
 from storage import audit
 from storage.audit import AuditKind
-from storage.sqlite import connect, transaction
+from storage.sqlite import transaction
 
 if TYPE_CHECKING:
     import sqlite3
@@ -72,10 +71,8 @@ def on_record(
     ------
     StorageError, sqlite3.Error
     """
-    with closing(connect(DataPaths(config.data_dir).state)) as state:
-        prepare_state(state)
-        with transaction(state) as tx:
-            audit.append(tx, kind, who or machine_user(), detail, now)
+    with opened_state(DataPaths(config.data_dir).state) as state, transaction(state) as tx:
+        audit.append(tx, kind, who or machine_user(), detail, now)
 
 
 def run_verify(config_path: Path, printer: Printer, *, known: str = "") -> int:

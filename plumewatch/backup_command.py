@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 from ingest.decoders import DECODERS
 from plumewatch.config import ConfigError, load
 from plumewatch.paths import DataPaths
+from plumewatch.timeseries_settings import series_kept_from
 from storage.backup import MANIFEST, back_up, verify
 from storage.errors import StorageError
 from storage.lease import Lease
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["run_backup", "run_restore"]
 
 DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
-_MARGIN_S: Final = 86_400.0
-"""Readings are deleted by whole quarters of an hour, and go on being so while a copy is made."""
 _ARCHIVES: Final = {".tar": "w", ".gz": "w:gz", ".tgz": "w:gz"}
 
 
@@ -62,7 +61,7 @@ def run_backup(config_path: Path, target: Path, printer: Printer, now: float) ->
         sys.stderr.write(f"{error}\n")
         return USAGE
     root = config.data_dir
-    series_from = now - config.timeseries.raw_days * 86_400 + _MARGIN_S
+    series_from = series_kept_from(config, now)
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
     mode = _ARCHIVES.get(target.suffix)
     wanted = target if mode else target / f"plumewatch-{stamp}"

@@ -9,7 +9,8 @@ from __future__ import annotations
 import tomllib
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import (
@@ -69,6 +70,15 @@ FalseAlarms = Annotated[float, Field(ge=0.05, le=50)]
 MqttFilter = Annotated[str, AfterValidator(mqtt_filter)]
 
 _MAX_CONFIG_BYTES = 4_000_000
+CONFIG_VERSION: Final = 1
+"""Goes up when a key changes its meaning or its place, never when one is added."""
+_REPLACED: Final = MappingProxyType(
+    {
+        "web.token_file": "passwords of staff took its place: `plumewatch staff password ID`",
+        "web.token_env": "passwords of staff took its place: `plumewatch staff password ID`",
+    }
+)
+"""Keys of earlier versions, and what to do about them."""
 _DATA_DIR = Path("plumewatch-data")
 
 
@@ -380,6 +390,8 @@ class RouteConfig(_Section):
 class PlumewatchConfig(DutySections, _Section):
     """The whole configuration."""
 
+    config_version: Annotated[int, Field(ge=1, le=CONFIG_VERSION)] = CONFIG_VERSION
+    """Version of the form of this file; one without it is of the first."""
     site: Name
     """Name of the school."""
     timezone: str
@@ -555,6 +567,11 @@ def _fault(error: Any) -> Fault:
     path = ".".join(parts) or "(top level)"
     kind, context = error["type"], error.get("ctx", {})
     value = "missing" if kind == "missing" else repr(error["input"])[:80]
+    if path == "config_version" and kind == "less_than_equal":
+        allowed = f"at most {CONFIG_VERSION} here: this file is for a newer Plumewatch"
+        return Fault(path=path, value=value, allowed=allowed)
+    if kind == "extra_forbidden" and path in _REPLACED:
+        return Fault(path=path, value="key of an earlier version", allowed=_REPLACED[path])
     if kind == "extra_forbidden":
         return Fault(path=path, value="unknown key", allowed="see `plumewatch init` for all keys")
     if kind == "missing":

@@ -6,12 +6,13 @@ import asyncio
 import logging
 import sqlite3
 import time
-from contextlib import suppress
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from alerts import schema, series_due
 from alerts.access import schema as access
 from alerts.outbound import webhooks
+from plumewatch.upgrade import refuse_older
 from storage import audit, holds, state
 from storage.errors import StorageCorruptError, StorageUnavailableError
 from storage.lease import BEAT_S, WATCH_S
@@ -19,6 +20,7 @@ from storage.repair import finish_repair, salvage, swap
 from storage.sqlite import connect, migrate, translated
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from storage.journal import Journal
@@ -31,6 +33,7 @@ __all__ = [
     "hold_lease",
     "meet_journal",
     "open_state",
+    "opened_state",
     "prepare_state",
     "take_lease",
 ]
@@ -176,6 +179,23 @@ def _opened(path: Path) -> sqlite3.Connection:
         raise
     connection.close()
     raise StorageCorruptError(f"{path}: {found}")
+
+
+@contextmanager
+def opened_state(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open the state database for a command, which a service may be using meanwhile.
+
+    Raises
+    ------
+    SchemaTooOldError, SchemaTooNewError
+        If it is of another version; only the service upgrades.
+    StorageUnavailableError
+        If it cannot be opened or created.
+    """
+    refuse_older(path)
+    with closing(connect(path)) as connection:
+        prepare_state(connection)
+        yield connection
 
 
 def prepare_state(connection: sqlite3.Connection) -> None:

@@ -16,7 +16,7 @@ from ingest.decoders import DECODERS
 from plumewatch.audit_command import on_record
 from plumewatch.bars import progress
 from plumewatch.config import ConfigError, load
-from plumewatch.data_folder import prepare_state
+from plumewatch.data_folder import opened_state
 from plumewatch.paths import DataPaths
 from plumewatch.readings_export import slices
 from plumewatch.replay import judged
@@ -273,8 +273,7 @@ def _found(config: PlumewatchConfig, incident: str) -> IncidentFile | None:
     path = DataPaths(config.data_dir).state
     if not path.exists():
         raise StorageError(f"{path}: has `plumewatch run` been started with this configuration?")
-    with closing(connect(path)) as db:
-        prepare_state(db)
+    with opened_state(path) as db:
         return gather(db, config.registry(), roles, incident)
 
 

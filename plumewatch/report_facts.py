@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-from plumewatch.data_folder import prepare_state
+from plumewatch.data_folder import opened_state
 from plumewatch.duty_settings import timetable_of
 from plumewatch.paths import DataPaths
 from plumewatch.spans import SpanError
@@ -17,7 +16,6 @@ from reports import read
 from reports.facts import Calendar, Facts, Lesson, days_of, weekdays
 from reports.rows import DutySpan, SensorDay
 from storage.registry import Registry
-from storage.sqlite import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -136,8 +134,7 @@ def gathered(
     paths = DataPaths(config.data_dir)
     roles = {member.id: member.role for member in config.staff}
     calendar = calendar_of(config, start, end)
-    with closing(connect(paths.state)) as db:
-        prepare_state(db)
+    with opened_state(paths.state) as db:
         incidents = read.incidents(db, config.registry(), start, end)
         notices = read.notices(db, roles, start, end)
     if place != Place():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import sys
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from alerts import retention
@@ -13,13 +13,13 @@ from ingest.decoders import DECODERS
 from plumewatch.audit_command import machine_user
 from plumewatch.bars import progress
 from plumewatch.config import ConfigError, load
-from plumewatch.data_folder import prepare_state
+from plumewatch.data_folder import opened_state
 from plumewatch.paths import DataPaths
 from plumewatch.spans import SpanError, moment_of, said
 from storage import audit, holds
 from storage.audit import AuditKind
 from storage.errors import StorageError
-from storage.sqlite import connect, transaction
+from storage.sqlite import transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -254,8 +254,7 @@ def _state(config: PlumewatchConfig) -> Iterator[sqlite3.Connection]:
     path = DataPaths(config.data_dir).state
     if not path.exists():
         raise StorageError(f"{path}: has `plumewatch run` been started with this configuration?")
-    with closing(connect(path)) as db:
-        prepare_state(db)
+    with opened_state(path) as db:
         yield db
 
 

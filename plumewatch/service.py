@@ -66,7 +66,8 @@ from plumewatch.settings import (
     session_topics,
 )
 from plumewatch.staff_page import staff_page
-from plumewatch.timeseries_settings import series_of
+from plumewatch.timeseries_settings import series_kept_from, series_of
+from plumewatch.upgrade import copy_before_upgrade
 from plumewatch.watchdog import Watchdog
 from plumewatch.web_server import PortInUseError
 from storage import state
@@ -377,7 +378,9 @@ class Service:
             ) from errors
 
     def _open(self) -> None:
+        now = self._clock()
         try:
+            copy_before_upgrade(self.paths.root, now, series_kept_from(self.config, now))
             self.journal.open()
             self.series.open()
             self._state = open_state(self.paths.state)

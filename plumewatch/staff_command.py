@@ -8,7 +8,7 @@ import sys
 from contextlib import closing
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
-from alerts.access import schema, sessions
+from alerts.access import sessions
 from alerts.access.passwords import (
     LONGEST,
     Hasher,
@@ -20,12 +20,13 @@ from alerts.access.passwords import (
 from ingest.decoders import DECODERS
 from plumewatch.audit_command import machine_user
 from plumewatch.config import ConfigError, load
+from plumewatch.data_folder import opened_state
 from plumewatch.paths import DataPaths
 from plumewatch.status import moment
 from storage import audit
 from storage.audit import AuditKind
 from storage.errors import StorageError
-from storage.sqlite import connect, migrate, transaction
+from storage.sqlite import connect, transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -193,11 +194,8 @@ def _write(config: PlumewatchConfig, work: Callable[[sqlite3.Connection], T]) ->
     path = DataPaths(config.data_dir).state
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with closing(connect(path)) as state:
-            migrate(state, schema.COMPONENT, schema.SCRIPTS)
-            migrate(state, audit.COMPONENT, audit.SCRIPTS)
-            with transaction(state) as tx:
-                return work(tx)
+        with opened_state(path) as state, transaction(state) as tx:
+            return work(tx)
     except (OSError, StorageError, sqlite3.Error) as error:
         sys.stderr.write(f"{path}: {error}\n")
         return None

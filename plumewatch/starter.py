@@ -4,6 +4,7 @@ STARTER = """\
 # Plumewatch configuration. Check it with: plumewatch check --config THIS_FILE
 # Paths are relative to this file. Secrets live in files or environment variables, never here.
 
+config_version = 1                     # of the form of this file; an upgrade says what to change
 site = "Northfield High School"
 timezone = "America/New_York"          # IANA name; decides local times and days
 data_dir = "plumewatch-data"           # journal, incidents and time series are kept here

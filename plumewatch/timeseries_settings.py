@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from plumewatch.paths import DataPaths
 from plumewatch.settings import secret_of
+from plumewatch.upgrade import refuse_older
 from storage.errors import StorageUnavailableError
 from storage.registry import Registry
 from storage.timeseries.influx import InfluxSeries
@@ -26,8 +27,12 @@ __all__ = [
     "opened_series",
     "retention_of",
     "said_of_server",
+    "series_kept_from",
     "series_of",
 ]
+
+_MARGIN_S: Final = 86_400.0
+"""Readings are deleted by whole quarters of an hour, and go on being so while a copy is made."""
 
 
 def influx_settings(config: PlumewatchConfig) -> InfluxSettings | None:
@@ -62,6 +67,11 @@ def retention_of(config: PlumewatchConfig) -> Retention:
     return Retention(kept.raw_days, kept.minute_days, kept.quarter_hour_days)
 
 
+def series_kept_from(config: PlumewatchConfig, now: float) -> float:
+    """Unix seconds; what is older may have been deleted from the series at `now`."""
+    return now - config.timeseries.raw_days * 86_400 + _MARGIN_S
+
+
 def series_of(config: PlumewatchConfig, paths: DataPaths) -> Series:
     """Return the store, not yet open.
 
@@ -86,7 +96,10 @@ def opened_series(config: PlumewatchConfig) -> Iterator[Series]:
     StorageError
     """
     config.data_dir.mkdir(parents=True, exist_ok=True)
-    series = series_of(config, DataPaths(config.data_dir))
+    paths = DataPaths(config.data_dir)
+    for path in (paths.series, paths.influx):
+        refuse_older(path)
+    series = series_of(config, paths)
     series.open()
     try:
         series.greet()

@@ -66,7 +66,9 @@ class Proof(NamedTuple):
     sentence: str
 
 
-def back_up(folder: Path, target: Path, made: str, series_from: float = 0.0) -> None:
+def back_up(
+    folder: Path, target: Path, made: str, series_from: float = 0.0, *, idle: bool = False
+) -> None:
     """Copy the databases of a data folder into a new folder.
 
     Parameters
@@ -80,6 +82,8 @@ def back_up(folder: Path, target: Path, made: str, series_from: float = 0.0) -> 
     series_from : float
         Unix seconds; readings that are older, by their own time and by their receipt, may have been
         deleted from the series.
+    idle : bool
+        No service runs on the folder, so nothing is deleted meanwhile and schemas may be old.
 
     Raises
     ------
@@ -94,7 +98,7 @@ def back_up(folder: Path, target: Path, made: str, series_from: float = 0.0) -> 
             names = [p.name for p in sorted(folder.glob("*.db")) if p.name != JOURNAL]
             for name in (*names, JOURNAL):
                 _copy(folder / name, partial / name)
-            waiting = [p for p in _cursors(partial) if not p.ok]
+            waiting = [] if idle else [p for p in _cursors(partial) if not p.ok]
             if not waiting:
                 break
         else:

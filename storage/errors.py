@@ -7,6 +7,7 @@
     |   +-- StorageCorruptError   the file is damaged; the same call may succeed after a repair
     +-- BatchRefusedError         permanent: a time-series store refuses what it was given
     +-- SchemaTooNewError         permanent: written by a newer program
+    +-- SchemaTooOldError         permanent: the service has to upgrade it first
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from enum import StrEnum
 __all__ = [
     "BatchRefusedError",
     "SchemaTooNewError",
+    "SchemaTooOldError",
     "StorageCorruptError",
     "StorageError",
     "StorageReason",
@@ -30,6 +32,7 @@ class StorageReason(StrEnum):
     CORRUPT = "corrupt"
     REFUSED = "refused"
     SCHEMA_TOO_NEW = "schema_too_new"
+    SCHEMA_TOO_OLD = "schema_too_old"
 
 
 class StorageError(Exception):
@@ -70,3 +73,9 @@ class SchemaTooNewError(StorageError):
     """The file was written by a newer program."""
 
     reason = StorageReason.SCHEMA_TOO_NEW
+
+
+class SchemaTooOldError(StorageError):
+    """The file was written by an older program, and not by the service upgraded yet."""
+
+    reason = StorageReason.SCHEMA_TOO_OLD

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from storage.timeseries.records import Record
     from storage.timeseries.resolution import Level
 
-__all__ = ["SqliteSeries", "to_ns"]
+__all__ = ["SCRIPTS", "SqliteSeries", "to_ns"]
 
 _COLUMNS_DDL = ", ".join(f"{key} REAL" for key in COLUMNS)
 SCRIPTS = (

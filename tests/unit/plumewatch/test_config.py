@@ -237,3 +237,19 @@ def test_page_url():
     config = parse(GOOD | {"web": {"public_url": "https://x.example/p/"}}, base=Path("/srv"))
     assert page_url(config) == "https://x.example/p"
     assert "web.public_url" in faults_of(web={"public_url": "ftp://x"})
+
+
+def test_a_file_for_a_newer_program_says_so_beside_all_other_faults():
+    faults = faults_of(config_version=2, timezone="Mars/Olympus")
+    assert sorted(faults) == ["config_version", "timezone"]
+    assert faults["config_version"].allowed == "at most 1 here: this file is for a newer Plumewatch"
+
+
+def test_a_key_of_an_earlier_version_says_what_took_its_place():
+    fault = only(faults_of(web={"token_file": "token"}), "web.token_file")
+    assert fault.value == "key of an earlier version"
+    assert "plumewatch staff password ID" in fault.allowed
+
+
+def test_files_without_a_version_are_of_the_first():
+    assert parse(GOOD | {"config_version": 1}, base=Path("/srv")) == parse(GOOD, base=Path("/srv"))
