@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
@@ -22,16 +23,8 @@ from tests.support.service import demo_takes_readings
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "deploy/plumewatch.service"
-PACKAGES = (
-    "plumewatch",
-    "ingest",
-    "detection",
-    "alerts",
-    "reports",
-    "storage",
-    "sensor_sim",
-    "dashboards",
-)
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PACKAGES = PROJECT["tool"]["mypy"]["packages"]
 SITE = sysconfig.get_path("purelib")
 OFFLINE = {"PYTHONPATH": SITE, "PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_FIND_LINKS": ""}
 EXPOSURE = 1.5
