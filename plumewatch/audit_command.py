@@ -6,13 +6,14 @@ import getpass
 import hashlib
 import json
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from detection.model import Model
 from plumewatch import __version__
 from plumewatch.data_folder import opened_state
 from plumewatch.paths import DataPaths
-from plumewatch.status import DONE, REFUSED, moment, with_data
+from plumewatch.status import DONE, REFUSED, USAGE, moment, with_data
 from storage import audit
 from storage.audit import AuditKind
 from storage.sqlite import transaction
@@ -75,8 +76,15 @@ def on_record(
         audit.append(tx, kind, who or machine_user(), detail, now)
 
 
-def run_verify(config_path: Path, printer: Printer, *, known: str = "") -> int:
+def run_verify(config_path: Path, printer: Printer, *, known: str | None = None) -> int:
     """Compute the chain of the audit log anew.
+
+    Parameters
+    ----------
+    config_path : Path
+    printer : Printer
+    known : str, optional
+        A hash that was printed before.
 
     Returns
     -------
@@ -85,18 +93,22 @@ def run_verify(config_path: Path, printer: Printer, *, known: str = "") -> int:
     """
 
     def show(_config: PlumewatchConfig, state: sqlite3.Connection) -> int:
-        found = audit.verify(state, known)
+        found = audit.verify(state, known or "")
         if found.fault:
             printer.say(f"audit log: {found.fault}", whole=False, fault=found.fault)
             return REFUSED
+        limit = "" if known else "; whether newer ones were cut off shows only with --head"
         printer.say(
-            f"audit log whole: {found.entries} entries; last hash {found.head or 'none'}",
+            f"audit log whole: {found.entries} entries; last hash {found.head or 'none'}{limit}",
             whole=True,
             entries=found.entries,
             head=found.head,
         )
         return DONE
 
+    if known is not None and not known.strip():
+        sys.stderr.write("--head is empty; give the hash that an earlier verify printed\n")
+        return USAGE
     return with_data(config_path, lambda paths: paths.state, show)
 
 

@@ -17,6 +17,7 @@ from plumewatch.audit_command import on_record
 from plumewatch.bars import progress
 from plumewatch.config import ConfigError, load
 from plumewatch.data_folder import opened_state
+from plumewatch.output_file import OutputFileError, check_output
 from plumewatch.paths import DataPaths
 from plumewatch.readings_export import slices
 from plumewatch.replay import judged
@@ -64,19 +65,12 @@ def run_file(
         be read.
     """
     kind = out.suffix.lower()
-    fault = ""
-    if kind not in (".pdf", ".zip"):
-        fault = "must end in .pdf or .zip"
-    elif not out.parent.is_dir() or out.is_dir() or (out.exists() and not force):
-        fault = "exists already (--force replaces it), or there is no folder for it"
-    if fault:
-        sys.stderr.write(f"--out {out}: {fault}\n")
-        return USAGE
     try:
         config = load(config_path, decoders=frozenset(DECODERS))
         found = _found(config, incident)
         if found is None:
             return _no(incident)
+        check_output(out, force=force, endings=(".pdf", ".zip"))
         with opened_series(config) as series:
             readings = series.between(*found.span, found.sensors)
             pictures = IncidentPictures(
@@ -91,7 +85,7 @@ def run_file(
                 partial.write_bytes(made)
             else:
                 bundle(partial, parts(found, made, picture, readings, COLUMNS))
-    except ConfigError as error:
+    except (ConfigError, OutputFileError) as error:
         sys.stderr.write(f"{error}\n")
         return USAGE
     except (StorageError, sqlite3.Error) as error:

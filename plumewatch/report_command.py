@@ -14,6 +14,7 @@ from ingest.decoders import DECODERS
 from plumewatch.audit_command import on_record
 from plumewatch.bars import progress
 from plumewatch.config import ConfigError, load
+from plumewatch.output_file import OutputFileError, check_output
 from plumewatch.paths import DataPaths
 from plumewatch.report_facts import Place, gathered
 from plumewatch.spans import SpanError, moment_of
@@ -97,7 +98,7 @@ def run_report(config_path: Path, options: ReportOptions, printer: Printer, now:
                 now,
                 on_day=lambda done, of: bar.update(task, completed=done, total=of),
             )
-    except (ConfigError, SpanError) as error:
+    except (ConfigError, SpanError, OutputFileError) as error:
         sys.stderr.write(f"{error}\n")
         return USAGE
     except ReportTooLongError as error:
@@ -157,8 +158,8 @@ def make_report(
     """
     path = options.out or Path(f"{options.name}.{options.kind}")
     start, end = window(config, options.start, options.end)
-    day = _intervention(options)
     _check(options, path)
+    day = _intervention(config, options, start, end)
     staged = () if options.staged is None else tuple(staged_tests(config, options.staged))
     state = DataPaths(config.data_dir).state
     if not state.exists():
@@ -191,10 +192,12 @@ def _check(options: ReportOptions, path: Path) -> None:
         raise SpanError(f"no report {options.name!r}; there is {', '.join(REPORTS)}")
     if options.kind not in FORMATS:
         raise SpanError(f"--format {options.kind}: {', '.join(FORMATS)}")
-    if path.is_dir() or not path.parent.is_dir():
-        raise SpanError(f"{path}: not a file in a folder that is there")
-    if path.exists() and not options.force:
-        raise SpanError(f"{path}: exists already; choose another name, or --force")
+    if options.name != "summary" and (options.intervention or options.staged):
+        raise SpanError("--intervention and --staged are for the summary alone")
+    kind = path.suffix.lower().removeprefix(".")
+    if kind in FORMATS and kind != options.kind:
+        raise SpanError(f"{path}: ends in .{kind}, and --format is {options.kind}")
+    check_output(path, force=options.force)
 
 
 def window(config: PlumewatchConfig, start: str, end: str) -> tuple[float, float]:
@@ -237,12 +240,18 @@ def staged_tests(config: PlumewatchConfig, path: Path) -> Iterator[StagedTest]:
             raise SpanError(f"--staged {path}, line {number}: {error}") from error
 
 
-def _intervention(options: ReportOptions) -> date | None:
+def _intervention(
+    config: PlumewatchConfig, options: ReportOptions, start: float, end: float
+) -> date | None:
     if not options.intervention:
         return None
     try:
-        return date.fromisoformat(options.intervention)
+        day = date.fromisoformat(options.intervention)
+        at = moment_of(options.intervention, config.zone())
     except ValueError:
         raise SpanError(
             f"--intervention {options.intervention[:40]!r}: a date, such as 2026-10-05"
         ) from None
+    if not start < at < end:
+        raise SpanError(f"--intervention {day}: not between --from and --to, so nothing to compare")
+    return day

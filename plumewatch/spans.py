@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SpanError", "moment_of", "said"]
 
-_LATEST: Final = 1e11
+_LATEST: Final = 9_214_646_400.0
+"""2262-01-01: what an InfluxDB can name."""
 _ONLY_DATE: Final = len("2026-09-07")
 
 
@@ -48,7 +49,7 @@ def moment_of(text: str, zone: tzinfo, *, end: bool = False) -> float:
     except ValueError:
         found = _iso(text.strip(), zone, end=end)
     if not math.isfinite(found) or abs(found) > _LATEST:
-        raise SpanError(f"{text[:40]!r} is no Unix time in seconds")
+        raise SpanError(f"{text[:40]!r} is not a moment between 1678 and 2261")
     return found
 
 
@@ -60,10 +61,13 @@ def _iso(text: str, zone: tzinfo, *, end: bool) -> float:
             f"{text[:40]!r} is none of: a date (2026-09-07), a date with a time"
             " (2026-09-07T10:05, with or without a zone), Unix seconds"
         ) from None
-    if len(text) == _ONLY_DATE:
-        day = stamp.date() + timedelta(days=end)
-        return datetime.combine(day, time(), tzinfo=zone).timestamp()
-    return (stamp if stamp.tzinfo else stamp.replace(tzinfo=zone)).timestamp()
+    try:
+        if len(text) == _ONLY_DATE:
+            day = stamp.date() + timedelta(days=end)
+            return datetime.combine(day, time(), tzinfo=zone).timestamp()
+        return (stamp if stamp.tzinfo else stamp.replace(tzinfo=zone)).timestamp()
+    except OverflowError:  # the first or last days that a date can be
+        return math.inf
 
 
 def said(at: float, zone: tzinfo) -> str:

@@ -18,6 +18,7 @@ from plumewatch.audit_command import on_record
 from plumewatch.bars import progress
 from plumewatch.config import ConfigError, load
 from plumewatch.csv_rows import Layout
+from plumewatch.output_file import OutputFileError, check_output
 from plumewatch.paths import DataPaths
 from plumewatch.spans import SpanError, moment_of, said
 from plumewatch.timeseries_settings import opened_series, retention_of
@@ -105,7 +106,7 @@ def run_export(
             return _export(
                 config, printer, series, (first, last), path, kind, frozenset(sensors), now
             )
-    except (ConfigError, SpanError, FileExistsError) as error:
+    except (ConfigError, SpanError, OutputFileError) as error:
         sys.stderr.write(f"{error}\n")
         return USAGE
     except (StorageError, sqlite3.Error) as error:
@@ -131,10 +132,7 @@ def _check_export(
     strange = [name for name in sensors if name not in known]
     if strange:
         raise SpanError(f"--sensor {strange[0]}: no sensor of the configuration has this id")
-    if path.is_dir() or not path.parent.is_dir():
-        raise FileExistsError(f"{path}: not a file in a folder that is there")
-    if path.exists() and not force:
-        raise FileExistsError(f"{path}: exists already; choose another name, or --force")
+    check_output(path, force=force)
 
 
 def _export(

@@ -173,7 +173,7 @@ def _incidents(facts: Facts) -> dict[str, list[Any]]:
         moments = [getattr(row, key) for row in rows]
         found[f"{name}_utc"] = moments
         found[f"{name}_local"] = [
-            "" if at is None else calendar.local(at).isoformat(timespec="milliseconds")
+            "" if at is None else calendar.local(round(at, 3)).isoformat(timespec="milliseconds")
             for at in moments
         ]
     for name, (begin, end, _) in _SPANS.items():

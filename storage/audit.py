@@ -160,6 +160,11 @@ def verify(db: sqlite3.Connection, known: str = "") -> Verified:
         previous = entry.hash
         seen = seen or previous == known
     fault = "" if seen else f"the entry with hash {known[:64]} is not in the log any more"
+    guards = db.execute(
+        "SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'audit'"
+    ).fetchone()[0]
+    if not fault and guards < 2:
+        fault = "its triggers, which refuse changes and deletions, were removed"
     return Verified(count, previous, fault)
 
 

@@ -179,12 +179,16 @@ def retention_release(
 def audit_verify(
     config: ConfigOption = Path("plumewatch.toml"),
     known: Annotated[
-        str, typer.Option("--head", help="Last hash printed before; it must still be there.")
-    ] = "",
+        str | None,
+        typer.Option("--head", help="Last hash printed before; it must still be there."),
+    ] = None,
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Prove that no entry of the audit log was changed, removed or put in."""
+    """Prove that no entry of the audit log was changed, taken out or put in.
+
+    Without --head, entries cut off at the end are not noticed: keep the last hash elsewhere.
+    """
     from plumewatch.audit_command import run_verify  # noqa: PLC0415
 
     raise typer.Exit(run_verify(config, Printer(as_json=as_json), known=known))

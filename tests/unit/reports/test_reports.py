@@ -9,7 +9,7 @@ import sys
 import zipfile
 from contextlib import closing
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 from xml.etree import ElementTree as ET
 
 import msgspec
@@ -215,6 +215,9 @@ def test_times_are_local_with_offset_and_utc(write):
         assert row["opened_utc"].endswith("Z")
         assert row["opened_local"][:10] == row["date"]
         assert float(row["detect_s"]) > 0
+    for row in rows:
+        local, utc = map(datetime.fromisoformat, (row["opened_local"], row["opened_utc"]))
+        assert local == utc
 
 
 def test_only_confirmed_incidents_have_a_state_code(write):
@@ -278,11 +281,16 @@ def test_part_of_the_school(school, tmp_path, capsys):
         ({"end": "2026-01-01"}, "--from before --to"),
         ({"out": out}, "exists already"),
         ({"out": tmp_path / "no" / "x.csv"}, "not a file in a folder"),
-        ({"intervention": "soon"}, "a date, such as"),
+        ({"name": "summary", "intervention": "soon"}, "a date, such as"),
+        ({"intervention": "2026-10-05"}, "for the summary alone"),
+        ({"name": "summary", "intervention": "2027-10-05"}, "not between --from and --to"),
+        ({"kind": "json"}, "ends in .csv, and --format is json"),
         ({"start": "yesterday"}, "is none of"),
+        ({"end": "9999-12-31"}, "not a moment between"),
     ):
-        asked = {"start": str(FIRST), "end": "2026-11-08", "out": tmp_path / "x.csv", **wrong}
-        assert run_report(config, ReportOptions("incidents", **asked), Printer(), END) == 2
+        asked = {"name": "incidents", "start": str(FIRST), "end": "2026-11-08"}
+        options = ReportOptions(**{**asked, "out": tmp_path / "x.csv", **wrong})
+        assert run_report(config, options, Printer(), END) == 2
         assert said in capsys.readouterr().err
     assert not (tmp_path / "x.csv").exists()
 
