@@ -4,11 +4,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+SCALE_STAMP := $(VENV)/.installed-scale
 SHARED ?= ../shared
 SITE_VENV := .venv-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format ci lock clean replay-real site docs dashboards dashboards-gallery fuzz golden fault soak bench-ingest bench-simulate bench-series bench-decode bench-detection bench-detector-speed bench-reports train try-install audit sbom
+.PHONY: help setup setup-scale bench-scale demo test lint format ci lock clean replay-real site docs dashboards dashboards-gallery fuzz golden fault soak bench-ingest bench-simulate bench-series bench-decode bench-detection bench-detector-speed bench-reports train try-install audit sbom
 
 help: ## show this help
 	@echo "Plumewatch: what 'make' can do"
@@ -23,6 +24,13 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
+
+$(SCALE_STAMP): $(STAMP) requirements-scale.lock
+	@echo "Installing Spark into $(VENV) (once, 450 MB) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-scale.lock
+	@touch $@
+
+setup-scale: $(SCALE_STAMP) ## add Spark to it, for scale/ and its tests; needs Java 17 or 21
 
 setup: $(STAMP) ## make the environment in .venv from the lock file
 
@@ -120,6 +128,8 @@ lock: $(STAMP) ## resolve pyproject.toml into requirements.lock for Python 3.11 
 	@$(BIN)/python -m pip install --quiet uv
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --no-header \
 	  --no-annotate --no-emit-index-url pyproject.toml -o requirements.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra scale --no-header \
+	  --no-annotate --no-emit-index-url -c requirements.lock pyproject.toml -o requirements-scale.lock
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --group docs --no-header \
 	  --no-annotate --no-emit-index-url -o requirements-docs.lock
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from plumewatch.printer import Printer
     from storage.reading import Reading
 
-__all__ = ["SegmentsOptions", "land_journal", "land_recordings", "run_segments"]
+__all__ = ["SegmentsOptions", "land_journal", "land_recordings", "landed", "run_segments"]
 
 _READ: Final = 20_000
 _GROUP: Final = 500_000
@@ -101,11 +101,11 @@ def land_journal(
     missed = max(0, first - 1 - cursor.offset)
     start = offset = max(cursor.offset, first - 1)
     frames: list[pl.DataFrame] = []
-    held = landed = 0
+    held = count = 0
     while True:
         entries, position = journal.read(offset, _READ)
         rows = [
-            _landed(reading, registry)
+            landed(reading, registry)
             for entry in entries
             for reading in order.on_reading(entry.reading)
         ]
@@ -116,10 +116,10 @@ def land_journal(
         if held >= _GROUP or (over and (held or offset > cursor.offset)):
             cursor = _Cursor(_JOURNAL, offset if over else position, order.snapshot())
             writer.commit(_joined(frames), msgspec.msgpack.encode(cursor))
-            landed += held
+            count += held
             frames, held = [], 0
         if over:
-            return landed, missed
+            return count, missed
         offset = position
         on_progress(min(1.0, (offset - start) / max(last - start, 1)))
 
@@ -138,7 +138,7 @@ def land_recordings(readings: Iterable[Reading], registry: Registry, writer: His
     source = iter(readings)
     while batch := list(islice(source, _GROUP)):
         frames = [
-            frame_of([_landed(reading, registry) for reading in batch[at : at + _READ]])
+            frame_of([landed(reading, registry) for reading in batch[at : at + _READ]])
             for at in range(0, len(batch), _READ)
         ]
         writer.commit(_joined(frames), cursor)
@@ -161,10 +161,13 @@ def _joined(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
     return pl.concat(frames) if frames else frame_of([])
 
 
-def _landed(reading: Reading, registry: Registry) -> Landed:
-    room = registry.room_of(reading.sensor)
-    where = ("", "") if room is None else (f"{room.site}/{room.building}", room.id)
-    return Landed(reading, *where, may_alert(reading))
+def landed(reading: Reading, registry: Registry) -> Landed:
+    """Return a reading with its place, and whether detectors are shown it."""
+    sensor, room = registry.sensors.get(reading.sensor), registry.room_of(reading.sensor)
+    if sensor is None or room is None:
+        return Landed(reading, ("", "", "", "", ""), may_alert(reading))
+    where = (room.site, room.building, room.floor, room.id, sensor.model)
+    return Landed(reading, where, may_alert(reading))
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,9 +226,9 @@ def run_segments(
                 _tell(_of_recordings(asked.recordings, registry, writer), 0, writer, printer)
                 return DONE
             while True:
-                landed, missed = _of_journal(DataPaths(config.data_dir).journal, registry, writer)
-                if landed or missed or not asked.every_s:
-                    _tell(landed, missed, writer, printer)
+                count, missed = _of_journal(DataPaths(config.data_dir).journal, registry, writer)
+                if count or missed or not asked.every_s:
+                    _tell(count, missed, writer, printer)
                 if not asked.every_s or (stop or threading.Event()).wait(asked.every_s):
                     return DONE
     except RecordingError as error:
@@ -256,11 +259,11 @@ def _of_recordings(paths: Sequence[Path], registry: Registry, writer: HistoryWri
         return land_recordings(readings, registry, writer)
 
 
-def _tell(landed: int, missed: int, writer: HistoryWriter, printer: Printer) -> None:
-    text = f"{landed} readings landed, {writer.position} in all, in {writer.buckets} buckets"
+def _tell(count: int, missed: int, writer: HistoryWriter, printer: Printer) -> None:
+    text = f"{count} readings landed, {writer.position} in all, in {writer.buckets} buckets"
     if missed:
         text += (
             f"\n{missed} readings had been deleted from the journal before: run this more often, or"
             " let the journal keep more (journal.keep_days)"
         )
-    printer.sum_up(text, landed=landed, missed=missed, readings=writer.position)
+    printer.sum_up(text, landed=count, missed=missed, readings=writer.position)

@@ -43,16 +43,25 @@ if TYPE_CHECKING:
 
     from storage.reading import Reading
 
-__all__ = ["SCHEMA", "History", "HistoryWriter", "Landed", "bucket_of", "frame_of"]
+__all__ = [
+    "PLACE",
+    "SCHEMA",
+    "History",
+    "HistoryWriter",
+    "Landed",
+    "bucket_keys",
+    "bucket_of",
+    "frame_of",
+]
 
+PLACE: Final = ("site", "building", "floor", "room", "model")
 SCHEMA: Final = pl.Schema(
     {
         "position": pl.Int64(),
         "time": pl.Float64(),
         "received": pl.Float64(),
         "sensor": pl.String(),
-        "building": pl.String(),
-        "room": pl.String(),
+        **{name: pl.String() for name in PLACE},
         "judged": pl.Boolean(),
         **{key: pl.Float64() for key in COLUMNS},
         "events": pl.String(),
@@ -60,9 +69,10 @@ SCHEMA: Final = pl.Schema(
         "flags": pl.String(),
     }
 )
-"""Columns of a part. Times are Unix seconds as the journal has them, to the last bit; `building` is
-site and building; words are separated by spaces, and null where there are none; what is not
-`judged` (late, retained, of an unknown sensor, ...) is kept and not shown to detectors."""
+"""Columns of a part. Times are Unix seconds as the journal has them, to the last bit; the place is
+empty for a sensor that is not registered; words are separated by spaces, and null where there are
+none; what is not `judged` (late, retained, of an unknown sensor, ...) is kept and not shown to
+detectors."""
 
 _STATE: Final = "_writer.json"
 _LOCK: Final = "_writer.lock"
@@ -72,12 +82,12 @@ _ROW_GROUP: Final = 250_000
 
 
 def bucket_of(building: str, buckets: int) -> int:
-    """Bucket of a building: CRC-32 of its name, so that it is the same in any program.
+    """Bucket of a building, by site and name: their CRC-32, so that it is the same in any program.
 
     Examples
     --------
     >>> bucket_of("Lincoln High/North", 16)
-    4
+    10
     """
     return zlib.crc32(building.encode()) % buckets
 
@@ -88,15 +98,15 @@ class Landed(NamedTuple):
     Attributes
     ----------
     reading : Reading
-    building, room : str
-        Site and building, and id of the room; empty for a sensor that is not registered.
+    place : tuple of str
+        Site, building, floor and id of the room, and the sensor's model; empty strings for a sensor
+        that is not registered.
     judged : bool
         Whether detectors are shown it.
     """
 
     reading: Reading
-    building: str
-    room: str
+    place: tuple[str, str, str, str, str]
     judged: bool
 
 
@@ -107,8 +117,7 @@ def frame_of(rows: Sequence[Landed]) -> pl.DataFrame:
         "time": [r.time for r in readings],
         "received": [r.received for r in readings],
         "sensor": [r.sensor for r in readings],
-        "building": [row.building for row in rows],
-        "room": [row.room for row in rows],
+        **{name: [row.place[k] for row in rows] for k, name in enumerate(PLACE)},
         "judged": [row.judged for row in rows],
         **{key: [r.values.get(key) for r in readings] for key in COLUMNS},
         "events": [" ".join(r.events) or None for r in readings],
@@ -190,7 +199,7 @@ class HistoryWriter:
         frame = frame.select(
             pl.int_range(self.position + 1, self.position + 1 + frame.height).alias("position"),
             pl.all(),
-            bucket=_buckets(frame, self.buckets),
+            bucket=bucket_keys(frame, self.buckets),
             day=pl.concat([pl.Series([self._day]), days]).cum_max()[1:],
         )
         pending: list[tuple[str, str]] = []
@@ -327,10 +336,11 @@ class History:
         return frame if frame["judged"].all() else frame.filter("judged")
 
 
-def _buckets(frame: pl.DataFrame, buckets: int) -> pl.Series:
+def bucket_keys(frame: pl.DataFrame, buckets: int) -> pl.Series:
     """Bucket of each reading: that of its building; of a sensor without one, of its name."""
+    building = pl.concat_str("site", "building", separator="/")
     key = frame.select(
-        pl.when(pl.col("building") == "").then(pl.col("sensor")).otherwise(pl.col("building"))
+        pl.when(pl.col("room") == "").then(pl.col("sensor")).otherwise(building)
     ).to_series()
     of = {name: bucket_of(name, buckets) for name in key.unique()}
     return key.replace_strict(of, return_dtype=pl.Int64())

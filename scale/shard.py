@@ -58,7 +58,7 @@ class Streams:
 
     def of(self, frame: pl.DataFrame) -> Stream:
         """Return a frame of `scale.history.SCHEMA` as a stream, in its order."""
-        sensors = frame.select("sensor", "building", "room").unique(maintain_order=True)
+        sensors = frame.select("sensor", "site", "building", "room").unique(maintain_order=True)
         known = set(self.names)
         fresh = [
             name for name in sensors["sensor"].unique(maintain_order=True) if name not in known
@@ -66,9 +66,9 @@ class Streams:
         if fresh:
             self.names += fresh
             self._kind = pl.Enum(self.names)
-        for name, building, room in sensors.rows():
-            if building:
-                self.places[name] = (building, room)
+        for name, site, building, room in sensors.rows():
+            if room:
+                self.places[name] = (f"{site}/{building}", room)
         values = np.full((len(COLUMNS), frame.height), np.nan)
         for row, key in zip(values, COLUMNS, strict=True):
             column = frame[key]

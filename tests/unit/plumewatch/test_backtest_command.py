@@ -113,7 +113,7 @@ def test_a_history_without_a_judged_reading_is_refused(tmp_path):
     with HistoryWriter(tmp_path / "h", 1) as writer:
         from scale.history import Landed, frame_of
 
-        writer.commit(frame_of([Landed(recorded()[0], "", "", judged=False)]), b"")
+        writer.commit(frame_of([Landed(recorded()[0], ("",) * 5, judged=False)]), b"")
     assert History(tmp_path / "h").buckets
     asked = BacktestOptions([], [], ["vape"], tmp_path / "p.html", None, 1, "", force=False)
     assert run_backtest([tmp_path / "h"], None, asked, Printer()) == 1

@@ -58,8 +58,8 @@ def test_what_is_new_lands_once(site, tmp_path):
     assert json.loads(again.stdout) == {"landed": 1, "missed": 0, "readings": 4}
     stored = rows(out)
     assert stored["position"].to_list() == [1, 2, 3, 4]
-    assert stored["building"].to_list() == ["Lincoln High/North", "Lincoln High/South", "",
-                                            "Lincoln High/North"]  # fmt: skip
+    assert stored["building"].to_list() == ["North", "South", "", "North"]
+    assert stored["model"].to_list() == ["sen55", "sen55", "", "sen55"]
     assert stored["room"].to_list() == ["r0", "r1", "", "r0"]
     assert stored["judged"].to_list() == [True, True, False, True]
 

@@ -16,8 +16,7 @@ def landed(count, building="North", start=1e9, step=1.0, first=0):
     return [
         Landed(
             Reading(f"{building}-1", start + step * k, start + step * k, {"pm25": k + 0.1}),
-            building,
-            "r1",
+            ("School", building, "", "r1", ""),
             judged=True,
         )
         for k in range(first, first + count)
@@ -52,7 +51,8 @@ def test_a_building_is_in_one_bucket_in_order(history):
     for bucket, parts in History(history).buckets.items():
         frame = pl.concat([History.read(part) for part in parts])
         assert frame["position"].is_sorted()
-        assert {bucket_of(name, 2) for name in frame["building"].unique()} == {bucket}
+        names = frame["building"].unique()
+        assert {bucket_of(f"Lincoln High/{name}", 2) for name in names} == {bucket}
 
 
 def test_days_follow_the_receipt_and_never_go_back(tmp_path):
