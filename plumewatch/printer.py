@@ -6,8 +6,9 @@ import json
 import sys
 from typing import TYPE_CHECKING, TextIO
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ class Printer:
     ) -> None:
         """Print rows, each with its fields for JSON and its cells for people.
 
+        A narrow terminal breaks what does not fit; nothing is cut off.
+
         Parameters
         ----------
         columns : sequence of str
@@ -78,7 +81,8 @@ class Printer:
             for fields, _ in rows:
                 self.object(fields)
             return
-        table = Table(*columns)
+        folded = (Column(name, overflow="fold") for name in columns)
+        table = Table(*folded, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
         for _, cells in rows:
             table.add_row(*(Text(str(cell)) for cell in cells))
         Console(file=self.out, width=width).print(table)
