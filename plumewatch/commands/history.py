@@ -81,8 +81,8 @@ def backtest(
         typer.Option("--config", "-c", help="Whose budgets, time zone and answers of staff."),
     ] = None,
     processes: Annotated[
-        int, typer.Option("--processes", min=1, max=1024, help="One a core if left out.")
-    ] = os.cpu_count() or 1,
+        int | None, typer.Option("--processes", min=1, max=1024, help="One a core if left out.")
+    ] = None,
     spark: Annotated[
         str, typer.Option("--spark", help="Master of a Spark cluster, such as local[2].")
     ] = "",
@@ -99,7 +99,7 @@ def backtest(
         kinds=kind or ["vape"],
         out=out,
         alerts=alerts,
-        processes=processes,
+        processes=processes or os.cpu_count() or 1,
         spark=spark,
         force=force,
     )

@@ -89,6 +89,8 @@ CALLS = {
     "dashboards diff": "dashboards diff --url http://127.0.0.1:{port} --token-file {payload}",
     "replay": "replay {readings} --alerts {new}.csv",
     "simulate": "simulate --days 0.001 --out {new}.csv",
+    "segments": "segments {new} --recording {readings}",
+    "backtest": "backtest {history} --processes 1 --out {new}.html",
 }
 """How each is called in a school with one incident."""
 
@@ -112,6 +114,8 @@ def school(tmp_path_factory):
     rows = [f"{r.time},{r.sensor},{r.values['pm25']}" for r in readings_of_puff("pw-0")]
     (folder / "old.csv").write_text("\n".join(("time,sensor,pm25", *rows)) + "\n")
     (folder / "payload").write_text('{"pm25":7.1,"rh":41.5}')
+    landed = invoke(f"segments {folder}/history --recording {folder}/old.csv")
+    assert landed.exit_code == 0, landed.stderr
     config = f"--config {folder}/plumewatch.toml"
     held = invoke(f"retention hold --from 2026-09-01 --to 2026-09-30 --reason old {config}")
     assert held.exit_code == 0, held.stderr
@@ -132,6 +136,7 @@ def places(school, tmp_path, monkeypatch):
         "incident": incident,
         "backup": "copy.tar",
         "readings": "old.csv",
+        "history": "history",
         "port": free_port(),
     }
 

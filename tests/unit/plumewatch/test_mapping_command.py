@@ -143,10 +143,12 @@ class TestExamples:
         assert "ok    mappings: 1 in the order acme; their 1 examples pass\n" in result.stdout
         result = call("check", "--config", config(MAPPING.replace("pm25 = 10", "pm25 = 11")))
         assert result.exit_code == 2
-        assert result.stdout == (
+        fault, remedy = result.stdout.splitlines()
+        assert fault == (
             "FAULT mapping.0.example.0: pm25 is 10, not 11:"
-            " mapping 'acme' and its example must agree\n"
+            " mapping 'acme' and its example must agree"
         )
+        assert remedy.strip().startswith("do: change it in ")
 
     def test_run_refuses_to_start(self, call, config):
         result = call("run", "--config", config(MAPPING.replace("pm25 = 10", "pm25 = 11")))
