@@ -19,6 +19,10 @@ there is part of the detectors' state. Where nothing arrives, the clock ends the
 the events of that are committed together with a snapshot, as a repetition would not give them at
 the same place.
 
+No reading is judged later than it was received. A sensor's clock may run minutes ahead, which is
+stored as it says; but a stamp from the future, wrong or forged, must not keep what the sensor sends
+until then from being judged.
+
 Where our own clock is set back, readings begin to be received before those that came before them;
 sensors that were read later than that begin anew (`_begin_anew`).
 
@@ -447,9 +451,9 @@ class Watch:
             return []
         for reading in shown:
             if reading.values:
-                newest = self._newest.get(reading.sensor)
-                if newest is None or reading.time > newest:
-                    self._newest[reading.sensor] = reading.time
+                newest, time = self._newest.get(reading.sensor), _judged_at(reading)
+                if newest is None or time > newest:
+                    self._newest[reading.sensor] = time
                 else:
                     self.unjudged[reading.sensor] += 1
         return self._detectors.step(_stream(shown))
@@ -466,6 +470,11 @@ class Watch:
         return alerts
 
 
+def _judged_at(reading: Reading) -> float:
+    """Unix seconds at which a reading counts: its own time, but none after its receipt."""
+    return min(reading.time, reading.received)
+
+
 def _stream(readings: Sequence[Reading]) -> Stream:
     """Return readings as arrays."""
     n = len(readings)
@@ -478,7 +487,7 @@ def _stream(readings: Sequence[Reading]) -> Stream:
     return Stream(
         names,
         np.fromiter((at[r.sensor] for r in readings), np.int32, count=n),
-        np.fromiter((r.time for r in readings), np.float64, count=n),
+        np.fromiter(map(_judged_at, readings), np.float64, count=n),
         np.fromiter((r.received for r in readings), np.float64, count=n),
         values,
         {i: (r.events, r.faults) for i, r in enumerate(readings) if r.events or r.faults},

@@ -256,6 +256,20 @@ def test_a_clock_that_runs_ahead_does_not_age_the_others(make_site, readings, wh
     assert site.alerts == whole[1]
 
 
+@pytest.mark.parametrize("ahead", [5.0, 50.0, 290.0])
+def test_readings_stamped_ahead_do_not_keep_a_puff_from_being_judged(make_site, ahead):
+    site = make_site()
+    puff = readings_of_puff("s1")
+    forged = [
+        Reading(r.sensor, r.received + 0.01 + ahead, r.received + 0.01, {"pm25": 4.0})
+        for r in puff[::10]
+    ]
+    site.journal.commit(sorted([*puff, *forged], key=lambda r: r.received))
+    while site.process(50):
+        pass
+    assert [kind for _, _, kind, _, _ in site.alerts] == ["vape"]
+
+
 def test_a_snapshot_of_another_model_or_garbage_is_not_used(make_site, readings, whole):
     site = make_site()
     site.journal.commit(readings)
