@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from storage.reading import Reading
 
 __all__ = [
+    "ELSEWHERE",
     "Intake",
     "IntakeConfig",
     "Outcome",
@@ -150,6 +151,11 @@ class IntakeConfig:
         Payload bytes kept in the quarantine lists.
     dedupe_window, dedupe_sensors : int
         As in `Dedupe`.
+    elsewhere : frozenset of str
+        Names of sensors that another process takes in.
+    takes_strangers : bool
+        Take in sensors that are not registered, and list topics that nobody reads; otherwise
+        another process does.
     """
 
     context: Context = field(default_factory=Context)
@@ -162,8 +168,12 @@ class IntakeConfig:
     sample_bytes: int = 4_096
     dedupe_window: int = 256
     dedupe_sensors: int = 10_000
+    elsewhere: frozenset[str] = frozenset()
+    takes_strangers: bool = True
 
 
+ELSEWHERE: Final = "elsewhere"
+"""Stands for the decoder of messages that another process takes in."""
 _TOPIC_KEPT: Final = 256
 _BY_NAMES: Final = frozenset({"native", "generic", "zigbee2mqtt"})
 _MARKS: Final = {"awair": b'"score"'}
@@ -300,6 +310,7 @@ class Intake:
         self.unmatched: OrderedDict[str, Quarantined] = OrderedDict()
         self.tally = ReadingTally()
         self._sequences = Sequences()
+        self._elsewhere = {form for n in self.config.elsewhere for form in (n, fold_id(n))}
         self._dedupe = Dedupe(self.config.dedupe_window, self.config.dedupe_sensors)
         sensors = self.config.context.registry.sensors
         folded = {fold_id(name): name for name in reversed(tuple(sensors))}
@@ -346,6 +357,8 @@ class Intake:
         """
         asked: list[str] = []
         context = self.config.context
+        if permits is None and self._elsewhere and self._names_another(message.topic):
+            return self._pass_over()
         try:
             check_topic(message.topic, context.limits)
             candidates = _candidates(message.topic, decoder, self._routes)
@@ -353,24 +366,23 @@ class Intake:
             if permits is not None:
                 self._check_sender(readings, permits)
         except DecodeError as error:
-            unread = not asked and error.reason is Reason.UNKNOWN_TOPIC
-            if unread or isinstance(error, GuardError):
-                self._note(self.unmatched, message.topic, message, "")
-            name = asked[-1] if asked else decoder
-            return self._reject(message, error.reason, error.detail, name)
+            return self._unread(message, error, asked, decoder)
         except Exception as error:  # noqa: BLE001 - one bad message never stops the others
             detail = f"{type(error).__name__}: {error}"
             name = asked[-1] if asked else decoder
             return self._reject(message, Reason.DECODER_FAILED, detail, name)
         name = asked[-1]
         fresh: list[Reading] = []
-        for reading in readings:
+        own = [reading for reading in readings if self._is_own(reading.sensor)]
+        if len(own) < len(readings) and not own:
+            return self._pass_over()
+        for reading in own:
             settled = self._settle(reading, message, name)
             new = self._dedupe.is_new(settled, duplicate=message.duplicate)
             self._tally(settled, new=new)
             if new:
                 fresh.append(settled)
-        kind = OutcomeKind.ACCEPTED if fresh or not readings else OutcomeKind.DUPLICATE
+        kind = OutcomeKind.ACCEPTED if fresh or not own else OutcomeKind.DUPLICATE
         self.counters[kind.value, "", name] += 1
         return Outcome(kind, name, tuple(fresh))
 
@@ -399,12 +411,46 @@ class Intake:
     def _closed(self, readings: list[Reading]) -> tuple[Reading, ...]:
         fresh: list[Reading] = []
         for reading in readings:
+            if not self._is_own(reading.sensor):
+                continue
             settled = self._settle(reading, None, "")
             new = self._dedupe.is_new(settled)
             self._tally(settled, new=new)
             if new:
                 fresh.append(settled)
         return tuple(fresh)
+
+    def _unread(
+        self, message: Message, error: DecodeError, asked: list[str], decoder: str
+    ) -> Outcome:
+        """Reject what no decoder reads, and list its topic if none was even asked."""
+        unread = not asked and error.reason is Reason.UNKNOWN_TOPIC
+        if unread and not self.config.takes_strangers:
+            return self._pass_over()
+        if unread or isinstance(error, GuardError):
+            self._note(self.unmatched, message.topic, message, "")
+        name = asked[-1] if asked else decoder
+        return self._reject(message, error.reason, error.detail, name)
+
+    def _names_another(self, topic: str) -> bool:
+        """Whether a level of a topic is a sensor of another process, and none is one of ours."""
+        levels = topic.split("/")
+        return not self._elsewhere.isdisjoint(levels) and self._names.keys().isdisjoint(levels)
+
+    def _is_own(self, sensor: str) -> bool:
+        """Whether this process takes a sensor in, and not another."""
+        if not self._elsewhere and self.config.takes_strangers:
+            return True
+        if self._resolve(sensor) is not None:
+            return True
+        if sensor in self._elsewhere or fold_id(sensor) in self._elsewhere:
+            return False
+        return self.config.takes_strangers
+
+    def _pass_over(self) -> Outcome:
+        """Leave a message to the process that has its sensor; it is acknowledged like any other."""
+        self.counters[OutcomeKind.ACCEPTED.value, "", ELSEWHERE] += 1
+        return Outcome(OutcomeKind.ACCEPTED, ELSEWHERE)
 
     def _tally(self, reading: Reading, *, new: bool) -> None:
         if reading.sensor in self.config.context.registry.sensors:
@@ -420,6 +466,10 @@ class Intake:
         self, readings: Iterable[Reading], permits: Callable[[str, str | None], bool]
     ) -> None:
         for sensor in {reading.sensor: None for reading in readings}:
+            if not self._is_own(sensor):
+                raise MessageRefusedError(
+                    Reason.NOT_ALLOWED, f"sensor {sensor!r} belongs to another process"
+                )
             if not permits(sensor, self._resolve(sensor)):
                 raise MessageRefusedError(
                     Reason.NOT_ALLOWED, f"the sender may not speak for sensor {sensor!r}"

@@ -18,6 +18,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PrivateAttr,
     ValidationError,
     field_validator,
 )
@@ -31,6 +32,7 @@ from plumewatch.duty_config import Days, DutySections, EndTime, WallTime
 from plumewatch.duty_faults import duty_faults
 from plumewatch.duty_settings import Person, roster_of
 from plumewatch.outbound_config import OutboundConfig
+from plumewatch.sharding import VARIABLE, ShardError, of_environment, part_of
 from storage.registry import Registry, Room, Sensor
 
 if TYPE_CHECKING:
@@ -442,6 +444,23 @@ class PlumewatchConfig(DutySections, _Section):
             raise ValueError("a time zone of the IANA list, such as America/New_York")
         return value
 
+    _elsewhere: frozenset[str] = PrivateAttr(default=frozenset())
+    _takes_strangers: bool = PrivateAttr(default=True)
+
+    @property
+    def elsewhere(self) -> frozenset[str]:
+        """Ids and aliases of sensors that another process has (`plumewatch.sharding`)."""
+        return self._elsewhere
+
+    @property
+    def takes_strangers(self) -> bool:
+        """Whether sensors that nobody registered belong to this process."""
+        return self._takes_strangers
+
+    def leave(self, elsewhere: frozenset[str], *, takes_strangers: bool) -> None:
+        """Leave sensors, and it may be strangers, to another process."""
+        self._elsewhere, self._takes_strangers = elsewhere, takes_strangers
+
     def zone(self) -> ZoneInfo:
         """Time zone of the school."""
         return ZoneInfo(self.timezone)
@@ -471,6 +490,9 @@ class PlumewatchConfig(DutySections, _Section):
 def load(path: Path, *, decoders: frozenset[str] = frozenset()) -> PlumewatchConfig:
     """Read and check a configuration file; relative paths inside are relative to it.
 
+    Where the environment names one of several processes, it is that one's part
+    (`plumewatch.sharding`).
+
     Raises
     ------
     ConfigError
@@ -496,7 +518,13 @@ def load(path: Path, *, decoders: frozenset[str] = frozenset()) -> PlumewatchCon
         raise ConfigError(
             [Fault(path=str(path), value=str(error), allowed="must be valid TOML in UTF-8")]
         ) from error
-    return parse(tree, base=path.resolve().parent, decoders=decoders)
+    config = parse(tree, base=path.resolve().parent, decoders=decoders)
+    try:
+        shard = of_environment()
+        return config if shard is None else part_of(config, shard)
+    except ShardError as error:
+        fault = Fault(path=VARIABLE, value=str(error), allowed="one of the processes of a school")
+        raise ConfigError([fault]) from error
 
 
 def parse(

@@ -78,6 +78,8 @@ def intake_config(config: PlumewatchConfig, *, dedupe_window: int) -> IntakeConf
         routes=_routes(config),
         mappings=mapping_decoders(config),
         dedupe_window=dedupe_window,
+        elsewhere=config.elsewhere,
+        takes_strangers=config.takes_strangers,
     )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 from typing import TYPE_CHECKING, Final
@@ -21,6 +22,7 @@ from plumewatch.check import check_secrets
 from plumewatch.config import ConfigError, Fault, PlumewatchConfig, load
 from plumewatch.paths import DataPaths
 from plumewatch.service import Service, ServiceError
+from plumewatch.sharding import VARIABLE
 from storage.lease import Lease
 
 if TYPE_CHECKING:
@@ -33,8 +35,10 @@ log = logging.getLogger(__name__)
 _STOP: Final = (signal.SIGINT, signal.SIGTERM)
 
 
-def run_service(config_path: Path, *, standby: bool = False) -> int:
+def run_service(config_path: Path, *, standby: bool = False, shard: str = "") -> int:
     """Run ``plumewatch run``: 0 stopped on request, 2 bad configuration, 3 cannot serve."""
+    if shard:
+        os.environ[VARIABLE] = shard  # for every reading of the configuration
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )

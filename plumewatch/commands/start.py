@@ -52,7 +52,9 @@ def check(config: ConfigOption = Path("plumewatch.toml"), *, as_json: JsonOption
 
 @app.command(
     epilog=manual(
-        "plumewatch run --config /etc/plumewatch/plumewatch.toml", "plumewatch run --standby"
+        "plumewatch run --config /etc/plumewatch/plumewatch.toml",
+        "plumewatch run --standby",
+        "plumewatch run --shard 0/2",
     )
 )
 def run(
@@ -61,11 +63,19 @@ def run(
     standby: Annotated[
         bool, typer.Option("--standby", help="Wait while another service holds the data folder.")
     ] = False,
+    shard: Annotated[
+        str,
+        typer.Option(
+            "--shard",
+            envvar="PLUMEWATCH_SHARD",
+            help="One of several processes by building, as in 0/2 and 1/2.",
+        ),
+    ] = "",
 ) -> None:
     """Run the service: ingest, detection, alerts and the staff page; logs to standard error."""
     from plumewatch.running import run_service  # noqa: PLC0415
 
-    raise typer.Exit(run_service(config, standby=standby))
+    raise typer.Exit(run_service(config, standby=standby, shard=shard))
 
 
 @app.command(epilog=manual("plumewatch demo", "plumewatch demo --seconds 60 --plain"))

@@ -1,0 +1,118 @@
+"""Several processes of one school: every reading is taken in by one, and by one alone."""
+
+import json
+
+import pytest
+
+from ingest.message import Message
+from ingest.pipeline import ELSEWHERE, Intake
+from plumewatch.config import ConfigError, load
+from plumewatch.intake_settings import intake_config
+from plumewatch.service import Service
+from plumewatch.sharding import VARIABLE, ProcessShard, ShardError
+from scale.history import bucket_of
+
+SENSORS = {"n-1": "North", "n-2": "North", "s-1": "South", "g-1": "Gym", "a-1": "Annex"}
+AT = 1_789_387_200.0
+
+
+@pytest.fixture
+def school(tmp_path, monkeypatch):
+    monkeypatch.delenv(VARIABLE, raising=False)
+    lines = ['site = "Lincoln High"', 'timezone = "America/New_York"']
+    for sensor, building in SENSORS.items():
+        lines += [
+            "[[room]]",
+            f'id = "r-{sensor}"',
+            f'name = "{sensor}"',
+            f'building = "{building}"',
+        ]
+        lines += ["[[sensor]]", f'id = "{sensor}"', f'room = "r-{sensor}"']
+        lines += [f'aliases = ["Tasmota-{sensor}"]']
+    path = tmp_path / "plumewatch.toml"
+    path.write_text("\n".join(lines))
+
+    def part(shard):
+        monkeypatch.setenv(VARIABLE, shard)
+        return load(path)
+
+    return part
+
+
+def test_each_sensor_belongs_to_the_process_of_its_building(school):
+    parts = [school("0/2"), school("1/2")]
+    owned = [{s.id for s in part.sensor} for part in parts]
+    assert owned[0] | owned[1] == set(SENSORS)
+    assert not owned[0] & owned[1]
+    for index, names in enumerate(owned):
+        assert all(bucket_of(f"Lincoln High/{SENSORS[n]}", 2) == index for n in names)
+        assert {room.id for room in parts[index].room} == {f"r-{n}" for n in names}
+        assert {n for n in parts[index].elsewhere if "Tasmota" not in n} == set(SENSORS) - names
+    assert [p.data_dir.name for p in parts] == ["shard-0-of-2", "shard-1-of-2"]
+    assert len({(p.broker.client_id, p.web.port, p.ingest.http.port) for p in parts}) == 2
+    assert [p.takes_strangers for p in parts] == [True, False]
+    assert all(
+        Service(p).registry.sensors.keys() == names for p, names in zip(parts, owned, strict=True)
+    )
+
+
+def messages():
+    def native(topic_sensor, k, **more):
+        body = {"time": AT + k, "pm25": 4 + k, **more}
+        return f"plumewatch/v1/{topic_sensor}/reading", json.dumps(body).encode()
+
+    made = [native(sensor, k) for k in range(3) for sensor in SENSORS]
+    made += [native("Tasmota-g-1", 9), native("N-1", 10), native("stranger", 11)]
+    made += [("nobody/reads/this", b"1"), native("s-1", 0), ("plumewatch/v1/s-1/reading", b"{")]
+    return [Message(topic, payload, AT + 20) for topic, payload in made]
+
+
+def taken(intake):
+    outcomes = [intake.on_message(message) for message in messages()]
+    readings = [r for outcome in outcomes for r in outcome.readings]
+    return sorted((r.sensor, r.time, r.flags) for r in readings), outcomes
+
+
+def test_together_they_take_in_what_one_process_does(school):
+    parts = [Intake(intake_config(school(f"{k}/3"), dedupe_window=256)) for k in range(3)]
+    one = school("0/1")
+    assert one.elsewhere == frozenset()
+    whole, outcomes = taken(Intake(intake_config(one, dedupe_window=256)))
+    found = [taken(intake) for intake in parts]
+    assert sorted(r for readings, _ in found for r in readings) == whole
+    assert len(whole) == 3 * len(SENSORS) + 3
+    each = zip(*(of for _, of in found), strict=True)
+    refused = [sum(outcome.dead_letter is not None for outcome in of) for of in each]
+    assert refused == [int(outcome.dead_letter is not None) for outcome in outcomes]
+    for intake in parts:
+        assert sum(intake.counters.values()) == len(messages())
+        assert intake.counters["accepted", "", ELSEWHERE] > 0
+    assert [list(intake.quarantine) for intake in parts] == [["stranger"], [], []]
+
+
+def test_a_sensor_of_another_process_is_refused_at_the_http_door(school):
+    part = school("0/2")
+    foreign = min(n for n in part.elsewhere if "Tasmota" not in n)
+    intake = Intake(intake_config(part, dedupe_window=256))
+    message = Message(f"plumewatch/v1/{foreign}/reading", b'{"time": 1789387200, "pm25": 4}', AT)
+    outcome = intake.on_message(message, "native", lambda *_: True)
+    assert outcome.dead_letter is not None
+    assert "belongs to another process" in outcome.dead_letter.detail
+
+
+@pytest.mark.parametrize("text", ["2/2", "-1/2", "1", "0/65", "a/b", "0/2/3"])
+def test_what_is_no_shard_is_refused(school, text):
+    with pytest.raises(ShardError, match="INDEX/COUNT"):
+        ProcessShard.of(text)
+    with pytest.raises(ConfigError, match=VARIABLE):
+        school(text)
+
+
+def test_a_process_without_a_building_does_not_start(school):
+    empty = next(
+        k
+        for k in range(64)
+        if all(not ProcessShard(k, 64).has("Lincoln High", b) for b in SENSORS.values())
+    )
+    with pytest.raises(ConfigError, match="with 4 buildings take fewer"):
+        school(f"{empty}/64")
