@@ -1,8 +1,9 @@
 """How often somebody may be wrong: by address, by account, and all together.
 
 A try counts before it is judged, so that many at once are no way around; one that succeeds is
-forgotten. Who guesses at one account can keep its owner from signing in meanwhile, not from what
-they are signed in to already, nor from the buttons in their notices.
+forgotten. Who guesses at one account, or from many addresses, can keep others from signing in
+meanwhile: not where somebody has signed in before, since an address that has is held to its own
+bounds alone; not from what they are signed in to already, nor from the buttons in their notices.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ class TryLimit:
     """Counts tries; forgets at a restart, which an attacker cannot cause."""
 
     _tries: dict[str, deque[float]] = field(default_factory=dict)
+    _proven: dict[str, None] = field(default_factory=dict)
+    """Addresses somebody has signed in from, the latest last."""
 
     def take(self, address: str, account: str, now: float) -> float:
         """Count a try that may be made now.
@@ -79,9 +82,18 @@ class TryLimit:
                 self._tries.pop(key, None)
             elif tries := self._tries.get(key):
                 tries.pop()
+        mine = address_key(address)
+        self._proven.pop(mine, None)
+        self._proven[mine] = None
+        if len(self._proven) > _MOST_KEYS:
+            del self._proven[next(iter(self._proven))]
 
     def _keys(self, address: str, account: str) -> dict[str, tuple[_Bound, ...]]:
-        keys = {f"client {address_key(address)}": _CLIENT, "all": _ALL}
+        mine = address_key(address)
+        keys = {f"client {mine}": _CLIENT}
+        if mine in self._proven:
+            return keys
+        keys["all"] = _ALL
         if account:
             keys[f"account {account.casefold()[:80]}"] = _ACCOUNT
         return keys

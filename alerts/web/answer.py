@@ -130,19 +130,20 @@ class AnswerPages(Pages):
         if not token:
             raise HTTPException(400, "Press the button on the page that the link opens.")
         now = self._desk.settings.clock()
-        address = request.client.host if request.client else ""
-        wait = self._limit.take(address, "", now)
-        if wait > 0:
-            after = {"Retry-After": str(math.ceil(wait))}
-            raise HTTPException(429, "Too many links that do not work. Wait a while.", after)
         grant = None
         if len(token) <= _MAX_TOKEN:
             grant = await self._desk.read(lambda db: action_tokens.find(db, token))
         member = None if grant is None else self._desk.member(grant.person)
         if grant is None or member is None or (action is not None and grant.action is not action):
+            address = request.client.host if request.client else ""
+            wait = self._limit.take(address, "", now)
+            if (
+                wait > 0
+            ):  # bounds what is logged; a token cannot be guessed, one that works is taken
+                after = {"Retry-After": str(math.ceil(wait))}
+                raise HTTPException(429, "Too many links that do not work. Wait a while.", after)
             _LOG.warning("a token from %s was refused", address)
             raise HTTPException(403, "This link does not work. Sign in to answer.")
-        self._limit.succeeded(address, "")
         if now >= grant.expires_at or Right.ANSWER not in RIGHTS.get(member.role, ()):
             raise HTTPException(403, _OVER)
         session = await self._desk.session(request)

@@ -132,6 +132,18 @@ def test_all_addresses_together():
     assert limit.take("10.9.9.9", "new", 1.0) == 59.0
 
 
+def test_where_somebody_has_signed_in_others_cannot_lock_them_out():
+    limit = TryLimit()
+    assert limit.take("10.0.0.1", "lee", 0.0) == 0.0
+    limit.succeeded("10.0.0.1", "lee")
+    for n in range(60):
+        limit.take(f"10.1.0.{n}", "lee", 1.0)
+    for n in range(60):
+        limit.take(f"10.2.0.{n}", f"a{n}", 1.0)
+    assert limit.take("10.0.0.2", "lee", 2.0) > 0.0
+    assert [limit.take("10.0.0.1", "lee", 2.0) for _ in range(6)] == [0.0] * 5 + [60.0]
+
+
 def test_a_success_forgets_what_was_wrong_of_the_account_alone():
     limit = TryLimit()
     for _ in range(4):

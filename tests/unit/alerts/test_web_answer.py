@@ -196,6 +196,7 @@ async def test_guessing_is_stopped_and_good_links_are_not_counted(open_page, mak
         assert (await press(page, token, "/answer/look")).status_code == 200
     answers = [(await press(page, f"guess{n}")).status_code for n in range(8)]
     assert answers == [403] * 5 + [429] * 3
+    assert (await press(page, token)).status_code == 200  # who guesses stops nobody else
 
 
 async def test_tokens_are_long_and_stored_as_hashes_alone(open_page, make_event):
