@@ -110,6 +110,21 @@ def staff_password(
     )
 
 
+@staff_app.command(
+    "test", epilog=manual("plumewatch staff test", "plumewatch staff test ap-north --json")
+)
+def staff_test(
+    person: Annotated[str, typer.Argument(help="Id of a `staff` block; all without it.")] = "",
+    config: ConfigOption = Path("plumewatch.toml"),
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Send a test notice to every address of one person or of all; 3 if one is not taken."""
+    from plumewatch.setup.command import run_trial  # noqa: PLC0415
+
+    raise typer.Exit(run_trial(config, person, Printer(as_json=as_json)))
+
+
 @staff_app.command("sign-out", epilog=manual("plumewatch staff sign-out ap-north"))
 def staff_sign_out(
     person: Annotated[str, typer.Argument(help="Id, also of one who is not listed any more.")],

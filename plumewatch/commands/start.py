@@ -38,6 +38,31 @@ def init(
 
 
 @app.command(
+    epilog=manual("plumewatch setup", "plumewatch setup --answers answers.toml --folder site")
+)
+def setup(
+    folder: Annotated[
+        Path, typer.Option("--folder", help="Where configuration, secrets and accounts go.")
+    ] = Path(),
+    answers: Annotated[
+        Path | None,
+        typer.Option("--answers", help="Answers in TOML (docs/setup.md); asks you without it."),
+    ] = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Find sensors on a broker, and write configuration and accounts; nine questions at most."""
+    from plumewatch.setup.command import run_setup  # noqa: PLC0415
+
+    def question(text: str, default: str = "", *, hidden: bool = False) -> str:
+        asked = typer.prompt(text, default=default, show_default=bool(default), hide_input=hidden)
+        return str(asked).strip()
+
+    printer = Printer(as_json=as_json)
+    raise typer.Exit(run_setup(folder, answers, printer, question if sys.stdin.isatty() else None))
+
+
+@app.command(
     epilog=manual(
         "plumewatch check",
         "plumewatch check --config /etc/plumewatch/plumewatch.toml --json",

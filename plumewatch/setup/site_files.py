@@ -1,0 +1,207 @@
+"""The files that `plumewatch setup` writes: configuration, secrets, accounts of the broker."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from ingest.mapping.draft import toml_value
+from plumewatch.setup import broker_files
+from plumewatch.setup.answers import address
+from plumewatch.setup.rooms import guessed, id_of, place_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from plumewatch.setup.answers import Answers
+    from plumewatch.setup.discovery import Heard, HeardSensor
+    from plumewatch.setup.rooms import Place
+
+__all__ = ["SiteFiles", "heard_air", "rooms_for", "written"]
+
+_AIR: Final = ("pm", "n0", "n1", "n2", "n5", "tvoc", "voc", "vape")
+_DAY_S: Final = 86_400
+_LEAST_QUEUE: Final = 100_000
+_USUAL_INTERVAL_S: Final = 60.0
+
+
+def heard_air(heard: Heard) -> dict[str, HeardSensor]:
+    """Return the sensors that measure something in which vaping shows, by id."""
+    return {
+        name: sensor
+        for name, sensor in sorted(heard.sensors.items())
+        if any(quantity.startswith(_AIR) for quantity in sensor.quantities)
+    }
+
+
+def rooms_for(sensors: Mapping[str, HeardSensor], said: Mapping[str, str]) -> dict[str, Place]:
+    """Return where each sensor hangs: as said, else as guessed from its name.
+
+    Raises
+    ------
+    ValueError
+        If what was said is of no sensor that was heard, or is no place.
+    """
+    strange = sorted(said.keys() - sensors.keys())
+    if strange:
+        heard = ", ".join(sensors) or "none"
+        raise ValueError(f"no sensor {strange[0]!r} was heard; there are: {heard}")
+    return {name: place_of(said[name]) if name in said else guessed(name) for name in sensors}
+
+
+@dataclass(slots=True)
+class SiteFiles:
+    """Files by their path below the folder; those of `secret` are for their owner alone."""
+
+    plain: dict[str, str] = field(default_factory=dict)
+    secret: dict[str, str] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write all, none over one that is there; returns the paths.
+
+        Raises
+        ------
+        FileExistsError
+            If one is there; nothing is written then.
+        OSError
+        """
+        paths = {folder / name: (text, 0o600) for name, text in self.secret.items()}
+        paths |= {folder / name: (text, 0o644) for name, text in self.plain.items()}
+        for path in paths:
+            if path.exists():
+                raise FileExistsError(f"{path}: exists already; choose another --folder")
+        for path, (text, mode) in paths.items():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
+                file.write(text)
+        return list(paths)
+
+
+def written(
+    answers: Answers, heard: Heard, places: Mapping[str, Place], password: str
+) -> SiteFiles:
+    """Make all files of a site.
+
+    Parameters
+    ----------
+    answers : Answers
+    heard : Heard
+    places : mapping of str to Place
+        Sensors that are taken, and where they hang.
+    password : str
+        Of the service's account.
+    """
+    files = SiteFiles()
+    service = answers.username or broker_files.SERVICE
+    sensors = [heard.sensors[name] for name in places]
+    _, port, tls = address(answers.broker)
+    rate = sum(1 / (sensor.interval_s or _USUAL_INTERVAL_S) for sensor in sensors)
+    queued = max(round(rate * _DAY_S * 1.5), _LEAST_QUEUE)
+    accounts = {sensor.id: broker_files.new_password() for sensor in sensors}
+    files.secret["secrets/broker-password"] = f"{password}\n"
+    lines = [f"{service}:{broker_files.hashed(password)}"]
+    rows = ["sensor,account,password"]
+    for sensor, its in accounts.items():
+        account = broker_files.account_of(sensor)
+        lines.append(f"{account}:{broker_files.hashed(its)}")
+        rows.append(f"{sensor},{account},{its}")
+    files.secret["broker/plumewatch-passwords"] = "\n".join(lines) + "\n"
+    files.secret["broker/plumewatch-acl"] = broker_files.acl(sensors, service)
+    files.secret["secrets/device-passwords.csv"] = "\n".join(rows) + "\n"
+    files.plain["broker/mosquitto.conf"] = broker_files.mosquitto_conf(
+        answers.broker_folder.rstrip("/"), 1883 if tls else port, queued
+    )
+    parts = [_head(answers, service, queued)]
+    parts += [_room(place) for place in dict.fromkeys(places.values())]
+    parts += [_sensor(heard.sensors[name], place) for name, place in places.items()]
+    parts += [_staff(answers, files)]
+    parts += [
+        f"[[route]]\ntopic = {toml_value(r['topic'])}\ndecoder = {toml_value(r['decoder'])}\n"
+        for r in heard.routes
+    ]
+    parts += heard.mappings
+    files.plain["plumewatch.toml"] = "\n".join(parts)
+    return files
+
+
+def _head(answers: Answers, service: str, queued: int) -> str:
+    host, port, tls = address(answers.broker)
+    lines = [
+        "# Written by `plumewatch setup`; all keys: `plumewatch init` writes them with comments.",
+        f"site = {toml_value(answers.site)}",
+        f"timezone = {toml_value(answers.timezone)}",
+        "",
+        "[broker]",
+        f"host = {toml_value(host)}",
+        f"port = {port}",
+        f"username = {toml_value(service)}",
+        'password_file = "secrets/broker-password"',
+        f"max_queued_messages = {queued}",
+        'config_file = "broker/mosquitto.conf"',
+    ]
+    if tls:
+        lines.append("tls = true")
+    if answers.ca_file is not None:
+        lines.append(f"ca_file = {toml_value(str(answers.ca_file))}")
+    if answers.public_url:
+        lines += ["", "[web]", f"public_url = {toml_value(answers.public_url)}"]
+    if any(_is_private(person.url) for person in answers.staff):
+        lines += ["", "[alerts]", "allow_private_targets = true"]
+    return "\n".join(lines) + "\n"
+
+
+def _is_private(url: str) -> bool:
+    """Whether an address names a host of this machine or its network."""
+    try:
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or not ipaddress.ip_address(host).is_global
+    except ValueError:
+        return False
+
+
+def _room(place: Place) -> str:
+    lines = [
+        "[[room]]",
+        f"id = {toml_value(id_of(*place))}",
+        f"name = {toml_value(place.room)}",
+        f"building = {toml_value(place.building)}",
+    ]
+    if place.floor:
+        lines.append(f"floor = {toml_value(place.floor)}")
+    return "\n".join(lines) + "\n"
+
+
+def _sensor(sensor: HeardSensor, place: Place) -> str:
+    every = sensor.interval_s
+    seen = f"# reads as {sensor.decoder}: {', '.join(sorted(sensor.quantities))}"
+    interval = min(max(every or _USUAL_INTERVAL_S, 0.5), 3600.0)
+    return (
+        f"[[sensor]]  {seen}\n"
+        f"id = {toml_value(sensor.id)}\n"
+        f"room = {toml_value(id_of(*place))}\n"
+        f"interval_s = {interval:.3g}"
+        f"{'' if every else '  # heard once: its true interval is not known'}\n"
+    )
+
+
+def _staff(answers: Answers, files: SiteFiles) -> str:
+    parts = []
+    for person in answers.staff:
+        key = id_of(person.name)
+        target = ""
+        if person.url:
+            files.secret[f"secrets/{key}-notify"] = f"{person.url}\n"
+            target = f'{{ url_file = "secrets/{key}-notify" }}'
+        elif person.url_file is not None:
+            target = f"{{ url_file = {toml_value(str(person.url_file))} }}"
+        elif person.url_env:
+            target = f"{{ url_env = {toml_value(person.url_env)} }}"
+        parts.append(
+            f"[[staff]]\nid = {toml_value(key)}\nname = {toml_value(person.name)}\n"
+            f"role = {toml_value(person.role)}\nnotify = [{target}]\n"
+        )
+    return "\n".join(parts)

@@ -1,0 +1,293 @@
+"""`plumewatch setup` on a real Mosquitto, with devices of several makers publishing."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import socket
+import ssl
+import stat
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import paho.mqtt.client as mqtt
+import pytest
+from typer.testing import CliRunner
+
+from plumewatch.cli import app
+from plumewatch.config import load
+from plumewatch.doctor.mosquitto_file import read_mosquitto
+from plumewatch.printer import Printer
+from plumewatch.setup.command import run_setup
+from tests.support.broker import Mosquitto, free_port
+from tests.support.provider import Provider
+
+SHIPPED = Path(__file__).parents[2] / "deploy/mosquitto.conf"
+SCHOOL = """\
+name = "S"
+[[buildings]]
+id = "b"
+[[buildings.floors]]
+id = "1"
+[[buildings.floors.rooms]]
+id = "r"
+devices = [
+  { id = "n2-boys-1", model = "sen55", wire = "native", interval_s = 2 },
+  { id = "n2-girls-1", model = "sps30", wire = "tasmota", interval_s = 10 },
+  { id = "gym-locker", model = "pms5003", wire = "esphome", interval_s = 5 },
+  { id = "airgradient-1", model = "airgradient" },
+  { id = "gs601-1", model = "gs601", interval_s = 60 },
+]
+"""
+UNKNOWN = "site/s1/air/state"
+
+
+@contextmanager
+def publishing(broker, folder):
+    """Simulate devices of five formats, and one that nothing reads, until told to stop."""
+    (folder / "school.toml").write_text(SCHOOL)
+    command = [
+        sys.executable, "-m", "plumewatch", "simulate", "--school", str(folder / "school.toml"),
+        "--publish", f"127.0.0.1:{broker.port}", "--live", "--speed", "30", "--days", "1",
+    ]  # fmt: skip
+    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
+    client.connect("127.0.0.1", broker.port)
+    client.publish(UNKNOWN, json.dumps({"pm2_5_ugm3": 4.2, "hum": 41}), retain=True)
+    client.loop(1)
+    client.disconnect()
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as ran:
+        try:
+            yield
+        finally:
+            ran.terminate()
+
+
+def test_from_answers_to_a_green_check(tmp_path, capsys):
+    provider, folder = Provider(), tmp_path / "site"
+    try:
+        with Mosquitto() as broker:
+            (tmp_path / "answers.toml").write_text(
+                f'site = "Lincoln High"\ntimezone = "America/New_York"\n'
+                f'broker = "127.0.0.1:{broker.port}"\nlisten_s = 9\n'
+                f'broker_folder = "{broker.directory}"\n'
+                'rooms = { 179567c194e3 = "Gym/1st floor/Staff restroom" }\n'
+                "[[staff]]\n"
+                f'name = "Assistant principal"\nurl = "json://127.0.0.1:{provider.port}/ap"\n'
+            )
+            with publishing(broker, tmp_path):
+                code = run_setup(folder, tmp_path / "answers.toml", Printer(as_json=True), None)
+            printed = capsys.readouterr()
+            said = [json.loads(line) for line in printed.out.splitlines()]
+            assert code == 0, printed
+            config = load(folder / "plumewatch.toml")
+            heard(said, config)
+            assert [f for f in said if f.get("taken")]
+            assert b"Nothing happened" in provider.requests[0][2]
+            closed_to_others(broker, folder, config)
+    finally:
+        provider.close()
+
+
+def heard(said, config):
+    """Five makers' formats by their decoders; the unknown one by a mapping of its own."""
+    decoders = {f["sensor"]: f["decoder"] for f in said if "decoder" in f}
+    assert decoders["n2-boys-1"] == "native"
+    assert decoders["n2-girls-1"] == "tasmota"
+    assert decoders["gym-locker"] == "esphome"
+    assert set(decoders.values()) >= {"airgradient", "chirpstack"}
+    intervals = {s.id: s.interval_s for s in config.sensor}
+    assert intervals["n2-boys-1"] == pytest.approx(2, abs=0.5)
+    assert intervals["n2-girls-1"] == pytest.approx(10, abs=2)
+    rooms = {r.id: r for r in config.room}
+    room = rooms[next(s.room for s in config.sensor if s.id == "n2-boys-1")]
+    assert (room.building, room.floor, room.name) == ("North", "2nd floor", "Boys' restroom")
+    assert any(m.name for m in config.mapping) or any(f.get("topic") == UNKNOWN for f in said)
+
+
+def closed_to_others(broker, folder, config):
+    """The broker with its new files: green, and nobody writes what is not theirs."""
+    home = broker.directory
+    for file in (folder / "broker").iterdir():
+        text = file.read_text().replace("/var/lib/mosquitto/", f"{home}/")
+        (home / file.name).write_text(text + ("user root\n" if file.suffix == ".conf" else ""))
+        (home / file.name).chmod(0o600)
+        assert file.suffix == ".conf" or stat.S_IMODE(file.stat().st_mode) == 0o600
+    broker._write_config = lambda: home / "mosquitto.conf"
+    broker.restart()
+    result = CliRunner().invoke(
+        app, ["check", "--json", "--config", str(folder / "plumewatch.toml")]
+    )
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    assert result.exit_code == 0, found
+    assert not [f for f in found if f["part"].startswith("broker") and f.get("warning")]
+    rows = (folder / "secrets/device-passwords.csv").read_text().splitlines()[1:]
+    accounts = {name: (user, its) for name, user, its in (row.split(",") for row in rows)}
+    service = ("plumewatch", (folder / "secrets/broker-password").read_text().strip())
+    assert set(accounts) == {s.id for s in config.sensor}
+    own, other = "plumewatch/v1/n2-boys-1/reading", "plumewatch/v1/n2-girls-1/reading"
+    assert arrives(broker, service, accounts["n2-boys-1"], own)
+    assert not arrives(broker, service, accounts["n2-boys-1"], other)
+    assert arrives(broker, service, accounts["n2-girls-1"], "tele/n2-girls-1/SENSOR")
+    assert not arrives(broker, service, service, own)
+    assert not arrives(broker, service, ("n2-boys-1", "guessed"), own)
+
+
+def arrives(broker, reader, writer, topic):
+    got = []
+    clients = []
+    for user, password in (reader, writer):
+        client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
+        client.username_pw_set(user, password)
+        client.on_message = lambda *a: got.append(a[2].topic)
+        client.connect("127.0.0.1", broker.port)
+        client.loop_start()
+        clients.append(client)
+    try:
+        clients[0].subscribe("#", 1)
+        time.sleep(0.3)  # until the broker has it; nothing tells
+        clients[1].publish(topic, "{}", 1)
+        end = time.monotonic() + 1.5
+        while topic not in got and time.monotonic() < end:
+            time.sleep(0.02)
+        return topic in got
+    finally:
+        for client in clients:
+            client.disconnect()
+            client.loop_stop()
+
+
+def test_a_person_is_asked_on_a_terminal(tmp_path):
+    """At most ten questions, an answer that cannot be taken is asked for again."""
+    provider, folder = Provider(), tmp_path / "site"
+    with Mosquitto() as broker, publishing(broker, tmp_path):
+        answers = [
+            ("Name of the school", "Lincoln High"),
+            ("Time zone", "Nowhere/City"),
+            ("Time zone", "America/New_York"),
+            ("MQTT broker", f"127.0.0.1:{broker.port}"),
+            ("Account there", ""),
+            ("Rooms to put right", "n2-boys-1=South/3rd floor/Boys"),
+            ("Who is told", f"AP = json://127.0.0.1:{provider.port}/ap; Fix, facilities = "),
+            ("Address under which", ""),
+            ("Send each a test", "yes"),
+        ]
+        code, said = conversation(tmp_path, answers, folder)
+    provider.close()
+    assert "a time zone of the IANA list" in said
+    assert "test notice to ap, address 1: was taken" in said
+    assert code == 0, said
+    config = load(folder / "plumewatch.toml")
+    assert {(p.name, p.role) for p in config.staff} == {("AP", "staff"), ("Fix", "facilities")}
+    assert any(r.building == "South" and r.floor == "3rd floor" for r in config.room)
+    assert str(provider.port) not in (folder / "plumewatch.toml").read_text()
+
+
+def conversation(home, answers, folder):
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(home)
+        command = [sys.executable, "-m", "plumewatch", "setup", "--folder", str(folder)]
+        os.execv(sys.executable, command)  # noqa: S606
+    said, waiting, deadline = "", list(answers), time.monotonic() + 90
+    at = 0
+    while time.monotonic() < deadline:
+        ready, _, _ = select.select([terminal], [], [], 0.2)
+        if ready:
+            try:
+                said += os.read(terminal, 65536).decode(errors="replace")
+            except OSError:
+                break
+        if waiting and waiting[0][0] in said[at:]:
+            at = len(said)
+            os.write(terminal, (waiting.pop(0)[1] + "\n").encode())
+    _, status = os.waitpid(pid, 0)
+    os.close(terminal)
+    assert not waiting, said
+    return os.waitstatus_to_exitcode(status), said
+
+
+class TestWhatCannotBe:
+    def go(self, tmp_path, text, capsys):
+        path = tmp_path / "answers.toml"
+        path.write_text(text)
+        code = run_setup(tmp_path / "site", path, Printer(), None)
+        return code, capsys.readouterr().err
+
+    def test_no_broker(self, tmp_path, capsys):
+        code, said = self.go(tmp_path, f'site = "S"\nbroker = "127.0.0.1:{free_port()}"', capsys)
+        assert code == 3
+        assert "is not reachable" in said
+        assert not (tmp_path / "site").exists()
+
+    def test_no_sensor(self, tmp_path, capsys):
+        with Mosquitto() as broker:
+            text = f'site = "S"\nlisten_s = 1\nbroker = "127.0.0.1:{broker.port}"'
+            code, said = self.go(tmp_path, text, capsys)
+        assert code == 1
+        assert "no sensor was heard" in said
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("", "site: missing"),
+            ('site = "S"\ntimezone = "Mars"', "timezone: not taken"),
+            ('site = "S"\nbroker = "http://x"', "broker: not taken"),
+            ('site = "S"\ncolour = 1', "colour: not taken"),
+            ("site = ", "TOML"),
+            ('site = "S"\npassword_file = "none"', "password: unreadable"),
+        ],
+    )
+    def test_bad_answers(self, tmp_path, capsys, text, said):
+        code, err = self.go(tmp_path, text, capsys)
+        assert code == 2
+        assert said in err
+
+    def test_files_that_are_there_stay(self, tmp_path, capsys):
+        (tmp_path / "site").mkdir()
+        (tmp_path / "site/plumewatch.toml").write_text("mine")
+        code, said = self.go(tmp_path, 'site = "S"', capsys)
+        assert code == 2
+        assert "exists already" in said
+        assert (tmp_path / "site/plumewatch.toml").read_text() == "mine"
+
+    def test_nobody_to_ask(self, tmp_path, capsys):
+        assert run_setup(tmp_path, None, Printer(), None) == 2
+        assert "--answers" in capsys.readouterr().err
+
+
+def test_the_shipped_settings_are_those_that_are_written(tmp_path):
+    from plumewatch.setup.broker_files import mosquitto_conf
+
+    (tmp_path / "made").write_text(mosquitto_conf("/etc/mosquitto", 1883, 1_000_000))
+    made, shipped = read_mosquitto(tmp_path / "made").settings, read_mosquitto(SHIPPED).settings
+    made["max_queued_bytes"] = shipped["max_queued_bytes"]
+    assert made == shipped
+
+
+def test_the_tls_template_works_with_the_keys_its_commands_make(tmp_path):
+    """A device with the CA connects; one without it does not."""
+    text = (SHIPPED.parent / "broker-tls.conf").read_text()
+    lines = text.split("devices are given:\n")[1].split("#   install")[0].splitlines()
+    script = "\n".join(line.removeprefix("#   ") for line in lines)
+    script = script.replace("192.0.2.10", "127.0.0.1")
+    subprocess.run(["sh", "-ec", script], cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    listener = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
+    port = free_port()
+    listener = listener.replace("8883", f"{port} 127.0.0.1")
+    with Mosquitto(listener.replace("/etc/mosquitto/certs", str(tmp_path))):
+        greeted = []
+        for ca in (tmp_path / "ca.pem", None):
+            context = ssl.create_default_context(cafile=ca)
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as plain:
+                try:
+                    with context.wrap_socket(plain, server_hostname="127.0.0.1") as link:
+                        greeted.append(link.version())
+                except ssl.SSLCertVerificationError:
+                    greeted.append("not trusted")
+    assert greeted[0] in ("TLSv1.2", "TLSv1.3")
+    assert greeted[1] == "not trusted"
