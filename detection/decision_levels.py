@@ -227,7 +227,7 @@ class DecisionLevels:
         self._base_odds = base_rate / (1.0 - base_rate)
         self._base_rate = base_rate
         self._n = 0
-        self._state = np.zeros((0, C.WIDTH))
+        self._state = _unread(0)
         self._counts = np.zeros((0, 3, _BINS), np.float32)
         self._recent = np.zeros((0, _RECENT, _RECENT_WIDTH))
         self._changed = np.zeros(0, bool)
@@ -240,7 +240,9 @@ class DecisionLevels:
         """Append a sensor and return its row."""
         if self._n == self._state.shape[0]:
             more = max(16, self._n)
-            self._state = np.concatenate([self._state, np.zeros((more, C.WIDTH))])
+            state = _unread(self._n + more)
+            state[: self._n] = self._state
+            self._state = state
             self._counts = np.concatenate([self._counts, np.zeros((more, 3, _BINS), np.float32)])
             self._recent = np.concatenate(
                 [self._recent, np.full((more, _RECENT, _RECENT_WIDTH), np.nan)]
@@ -287,7 +289,7 @@ class DecisionLevels:
         if (state.shape, counts.shape, recent.shape) != shapes:
             raise ValueError(f"levels of shapes {state.shape}, {counts.shape}, {recent.shape}")
         levels._n = n
-        levels._state = state.astype(np.float64)
+        levels._state = np.array(state, np.float64, order="F")
         levels._counts = counts.astype(np.float32)
         levels._recent = recent.astype(np.float64)
         levels._changed = np.zeros(n, bool)
@@ -301,26 +303,32 @@ class DecisionLevels:
         Parameters
         ----------
         rows : ndarray of int32, shape (n,)
-            Distinct sensors, one reading each.
+            Distinct sensors, ascending, one reading each.
         time, dt : ndarray of float64, shape (n,)
             Event time, Unix seconds; seconds since each sensor's last reading.
         """
-        if rows.size == 1 and self._still(int(rows[0]), float(time[0]), float(dt[0])):
+        if not rows.size:
             return
-        self._state[rows, C.WATCHED] += np.clip(dt, 0.0, _LONGEST_STEP_S)
-        hour = np.floor((time - self._state[rows, C.PHASE]) / 3600.0)
-        due = hour != self._state[rows, C.HOUR]  # not known at the first reading: due
-        if not due.any():
+        first, last = int(rows[0]), int(rows[-1])
+        if first == last and self._still(first, float(time[0]), float(dt[0])):
+            return
+        here = slice(first, last + 1) if last - first == rows.size - 1 else rows
+        self._state[:, C.WATCHED][here] += np.clip(dt, 0.0, _LONGEST_STEP_S)
+        hour = time - self._state[:, C.PHASE][here]
+        hour /= 3600.0
+        np.floor(hour, out=hour)
+        due = hour != self._state[:, C.HOUR][here]  # not known at the first reading: due
+        if not np.count_nonzero(due):
             return
         rows, time, hour = rows[due], time[due], hour[due]
-        first = np.isnan(hour)
-        if first.any():
-            self._state[rows[first], C.PHASE] = (time[first] * 617.0) % 3600.0
-            self._changed[rows[first]] = True
+        new = np.isnan(hour)
+        if new.any():
+            self._state[rows[new], C.PHASE] = (time[new] * 617.0) % 3600.0
+            self._changed[rows[new]] = True
             hour = np.floor((time - self._state[rows, C.PHASE]) / 3600.0)
         self._close(rows[(time - self._state[rows, C.LAST]) >= CLUSTER_S])
         self._state[rows, C.HOUR] = hour
-        rows = rows[~first]
+        rows = rows[~new]
         for part in range(0, rows.size, _TOGETHER):
             self._set(rows[part : part + _TOGETHER])
 
@@ -511,6 +519,11 @@ class DecisionLevels:
             state[:, column] = np.where(seen, lost, np.nan)
         self._state[rows] = state
         self._changed[rows] = True
+
+
+def _unread(capacity: int) -> NDArray[np.float64]:
+    """State of sensors that have not been read; in Fortran order, as columns are read alone."""
+    return np.zeros((C.WIDTH, capacity)).T
 
 
 def _kind(told: float) -> int:

@@ -203,7 +203,7 @@ class Detector:
             return
         b = moved.reading
         at, rows, time, x, dt = at[b], rows[b], time[b], x[b], dt[b]
-        quiet = self._state.quiet.T.take(rows, axis=1).T
+        interval = self._state.quiet[:, Q.INTERVAL][rows]
         episode = self._state.episode[rows]
         o = moved.opening.nonzero()[0]
         if o.size:
@@ -212,7 +212,7 @@ class Detector:
             episode[o] = opened
         self._pulses(episode, time, dt, x, moved)
         follow(episode, time, x)
-        self._judge(at, rows, time, dt, x, quiet, moved, episode, said)
+        self._judge(at, rows, time, dt, x, interval, moved, episode, said)
         self._state.episode[rows] = episode
 
     @staticmethod
@@ -249,7 +249,7 @@ class Detector:
         time: NDArray[np.float64],
         dt: NDArray[np.float64],
         x: NDArray[np.float64],
-        quiet: NDArray[np.float64],
+        interval: NDArray[np.float64],
         moved: Motion,
         episode: NDArray[np.float64],
         said: list[tuple[int, Event]],
@@ -269,7 +269,7 @@ class Detector:
                 time[w],
                 x[w],
                 moved.fine_noise[w],
-                quiet[w, Q.INTERVAL],
+                interval[w],
                 moved.last[w, FINE],
                 dt[w],
                 moved.over[w],

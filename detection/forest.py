@@ -89,8 +89,11 @@ class Forest:
             [np.where(unknown, -np.inf, facts), np.where(unknown, np.inf, facts)], axis=1
         ).ravel()
         row = np.arange(0, both.size, 2 * n_facts)
-        node = np.repeat(np.arange(n_trees), n).reshape(n_trees, n)
-        for column, threshold in self._levels:
+        # Of every tree the same node is the first: no need to look it up for each row.
+        column, threshold = self._levels[0]
+        right = both.reshape(n, -1).T.take(column, axis=0) > threshold[:, None]
+        node = right + np.arange(0, 2 * n_trees, 2)[:, None]
+        for column, threshold in self._levels[1:]:
             fact = column.take(node)
             fact += row
             right = both.take(fact) > threshold.take(node)
