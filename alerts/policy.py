@@ -263,6 +263,11 @@ class AlertPolicy:
         member = self.member(person)
         return person if member is None else member.name
 
+    def quiet_of(self, person: str) -> tuple[QuietHours, ...]:
+        """Return the quiet hours of a person; none of who is no member of staff."""
+        member = self.member(person)
+        return () if member is None else member.quiet
+
     def target_of(self, person: str, target: str) -> Secret | None:
         """Address behind a row's person and target id; None if the settings no longer have it."""
         for member in self.staff:

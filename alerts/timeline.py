@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+from zoneinfo import ZoneInfo
 
 from alerts.escalation import Action, after_acknowledgement, plan
+from alerts.foreseen import foreseen, said_of
 from alerts.incidents import Rules
 from alerts.lifecycle import cooldown_s
 from alerts.pace import STORM_S
@@ -53,18 +55,26 @@ def _unanswered(
     rings = policy.rings(labels, at)
     if not rings:
         return [_at(0.0, "nobody: there is no staff")]
-    steps = plan("", rings, severity, 0.0, policy.pace)
+    zone = ZoneInfo(policy.zone)
     lines = []
-    for step in steps:
+    for step, due_at, held in foreseen(
+        plan("", rings, severity, at, policy.pace), severity, policy.quiet_of
+    ):
+        after_s = due_at - at
         if step.action is Action.END:
-            lines.append(_at(step.due_at, "on record: nobody answered"))
+            lines.append(_at(after_s, "on record: nobody answered"))
             continue
-        names = ", ".join(policy.name_of(c.person) for c in step.ring.people)
+        people = [c.person for c in step.ring.people]
+        names = ", ".join(policy.name_of(person) for person in people if person not in held)
         again = f" (round {step.round})" if step.round > 1 else ""
-        lines.append(_at(step.due_at, f"{step.ring.name}: {names}{again}"))
-        second = [c.person for c in step.ring.people if _has_second(policy, c.person)]
+        lines.append(_at(after_s, f"{step.ring.name}: {names or 'nobody'}{again}"))
+        lines += [
+            _at("", f"{policy.name_of(person)}: {said_of(until, zone)}")
+            for person, until in held.items()
+        ]
+        second = [p for p in people if p not in held and _has_second(policy, p)]
         if second and step.round == 1:
-            after = step.due_at + policy.pace.fallback_after_s
+            after = after_s + policy.pace.fallback_after_s
             names = ", ".join(map(policy.name_of, second))
             lines.append(_at(after, f"{names}: the next channel, where the first has not taken it"))
     return lines

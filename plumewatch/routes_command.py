@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from alerts.duty.gaps import gaps
 from alerts.escalation import plan
+from alerts.foreseen import foreseen, said_of
 from alerts.policy import PAGED
 from alerts.routing.labels import LABELS, SEVERITIES, incident_labels
 from alerts.severity import Severity, grade
 from detection.events import EventKind
 from ingest.decoders import DECODERS
 from plumewatch.config import ConfigError, load
-from plumewatch.settings import pace_of
+from plumewatch.settings import pace_of, quiet_hours
 from plumewatch.spans import SpanError, moment_of
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from alerts.duty.gaps import Gap
-    from alerts.duty.roster import Ring
+    from alerts.foreseen import Foreseen
     from plumewatch.config import PlumewatchConfig
     from plumewatch.printer import Printer
     from storage.registry import Room
@@ -39,12 +40,12 @@ class LabelError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """Who would be told of one incident; rings with seconds after the first."""
+    """Who would be told of one incident, ring by ring."""
 
     at: datetime
     labels: Mapping[str, str]
     receivers: Mapping[str, str]
-    rings: tuple[tuple[float, Ring], ...]
+    rings: tuple[Foreseen, ...]
     no_address: tuple[str, ...]
 
 
@@ -104,7 +105,7 @@ def run_gaps(config_path: Path, printer: Printer, *, start: str, days: int) -> i
     roster = config.roster()
     begin, end = (datetime.fromtimestamp(first + n * 86_400, UTC) for n in (0, days))
     lessons = sum(1 for _ in roster.timetable.lessons(begin, end))
-    found = list(gaps(roster, all_incidents(config), begin, end))
+    found = list(gaps(roster, all_incidents(config), begin, end, quiet_hours(config)))
     for gap in found:
         printer.say(_gap_line(gap, config), **_gap_fields(gap))
     if printer.as_json:
@@ -164,7 +165,8 @@ def _answer(config: PlumewatchConfig, labels: Mapping[str, str], at: datetime) -
     roster = config.roster()
     rings = roster.candidates(labels, at)
     severity = Severity(labels["severity"])
-    steps = plan("", rings, severity, 0.0, pace_of(config)) if rings else []
+    steps = plan("", rings, severity, at.timestamp(), pace_of(config)) if rings else []
+    quiet = quiet_hours(config)
     routes = roster.routes(labels)
     on_duty = [one for node in routes for one in roster.on_duty(node.receiver, at)]
     left_out = (one.person for one in on_duty if not roster.can_hear(one.person))
@@ -172,7 +174,7 @@ def _answer(config: PlumewatchConfig, labels: Mapping[str, str], at: datetime) -
         at,
         labels,
         {node.receiver: node.why() for node in routes},
-        tuple((s.due_at, s.ring) for s in steps[: len(rings)]),
+        tuple(foreseen(steps, severity, lambda person: quiet.get(person, ())))[: len(rings)],
         tuple(dict.fromkeys(left_out)),
     )
 
@@ -185,11 +187,18 @@ def _fields(answer: _Answer, config: PlumewatchConfig) -> dict[str, Any]:
         "receivers": [{"receiver": r, "why": why} for r, why in answer.receivers.items()],
         "rings": [
             {
-                "ring": ring.name,
-                "after_s": after_s,
-                "people": [{"person": c.person, "why": c.why} for c in ring.people],
+                "ring": step.ring.name,
+                "after_s": due_at - answer.at.timestamp(),
+                "people": [
+                    {
+                        "person": c.person,
+                        "why": c.why,
+                        "quiet": said_of(held[c.person], config.zone()) if c.person in held else "",
+                    }
+                    for c in step.ring.people
+                ],
             }
-            for after_s, ring in answer.rings
+            for step, due_at, held in answer.rings
         ],
         "no_address": list(answer.no_address),
     }
@@ -205,11 +214,13 @@ def _lines(answer: _Answer, config: PlumewatchConfig) -> Iterator[str]:
     for receiver, why in answer.receivers.items():
         yield f"receiver {receiver}: {why}"
     names = {person.id: person.name for person in config.staff}
-    for number, (after_s, ring) in enumerate(answer.rings, start=1):
+    for number, (step, due_at, held) in enumerate(answer.rings, start=1):
+        after_s = due_at - answer.at.timestamp()
         when = f"after {after_s:g} s if nobody answers" if after_s else "at once"
-        yield f"{number}. {ring.name}, {when}"
-        for one in ring.people:
-            yield f"   {one.person} ({names[one.person]}): {one.why}"
+        yield f"{number}. {step.ring.name}, {when}"
+        for one in step.ring.people:
+            quiet = f"; {said_of(held[one.person], config.zone())}" if one.person in held else ""
+            yield f"   {one.person} ({names[one.person]}): {one.why}{quiet}"
     if not answer.rings:
         yield "nobody: there is no staff"
     if answer.no_address:
@@ -234,6 +245,7 @@ def _gap_fields(gap: Gap) -> dict[str, Any]:
         "kinds": list(gap.kinds),
         "receivers": list(gap.receivers),
         "no_address": list(gap.no_address),
+        "quiet": list(gap.quiet),
         "instead": [c.person for c in gap.instead.people] if gap.instead else [],
     }
 
@@ -246,5 +258,6 @@ def _gap_line(gap: Gap, config: PlumewatchConfig) -> str:
         f"{start:%a %Y-%m-%d %H:%M}-{end:%H:%M} {gap.period}, {gap.room}: nobody of"
         f" {', '.join(gap.receivers)} for {', '.join(gap.kinds)}"
         + (f"; without an address: {', '.join(gap.no_address)}" if gap.no_address else "")
+        + (f"; in quiet hours: {', '.join(gap.quiet)}" if gap.quiet else "")
         + f"; told instead: {instead}"
     )

@@ -200,8 +200,16 @@ def _member(index: int, person: StaffConfig, zone: ZoneInfo, faults: list[Fault]
             )
         except ConfigError as error:
             faults.extend(error.faults)
-    quiet = tuple(_quiet(found, zone) for found in person.quiet_hours)
-    return StaffMember(person.id, person.name, person.role, tuple(targets), quiet)
+    return StaffMember(person.id, person.name, person.role, tuple(targets), _quiet_of(person, zone))
+
+
+def quiet_hours(config: PlumewatchConfig) -> dict[str, tuple[QuietHours, ...]]:
+    """Return the quiet hours of all staff, by person."""
+    return {person.id: _quiet_of(person, config.zone()) for person in config.staff}
+
+
+def _quiet_of(person: StaffConfig, zone: ZoneInfo) -> tuple[QuietHours, ...]:
+    return tuple(_quiet(found, zone) for found in person.quiet_hours)
 
 
 def _quiet(found: QuietHoursConfig, zone: ZoneInfo) -> QuietHours:

@@ -90,7 +90,7 @@ class TryLimit:
 
     def _keys(self, address: str, account: str) -> dict[str, tuple[_Bound, ...]]:
         mine = address_key(address)
-        keys = {f"client {mine}": _CLIENT}
+        keys: dict[str, tuple[_Bound, ...]] = {f"client {mine}": _CLIENT}
         if mine in self._proven:
             return keys
         keys["all"] = _ALL

@@ -137,9 +137,7 @@ class AnswerPages(Pages):
         if grant is None or member is None or (action is not None and grant.action is not action):
             address = request.client.host if request.client else ""
             wait = self._limit.take(address, "", now)
-            if (
-                wait > 0
-            ):  # bounds what is logged; a token cannot be guessed, one that works is taken
+            if wait > 0:  # so that the log stays readable; a good token is never guessed
                 after = {"Retry-After": str(math.ceil(wait))}
                 raise HTTPException(429, "Too many links that do not work. Wait a while.", after)
             _LOG.warning("a token from %s was refused", address)

@@ -17,7 +17,7 @@ from plumewatch.doctor.finding import Finding, fault, fine, warn
 from plumewatch.doctor.holder import holder
 from plumewatch.http_settings import http_sources
 from plumewatch.routes_command import all_incidents
-from plumewatch.settings import alert_policy
+from plumewatch.settings import alert_policy, quiet_hours
 from plumewatch.staff_command import without_password
 from plumewatch.web_server import is_loopback
 
@@ -38,7 +38,15 @@ def duty_findings(config: PlumewatchConfig, now: float) -> Iterator[Finding]:
     if not config.bells:
         return
     begin = datetime.fromtimestamp(now, UTC)
-    found = list(gaps(config.roster(), all_incidents(config), begin, begin + _LOOK_AHEAD))
+    found = list(
+        gaps(
+            config.roster(),
+            all_incidents(config),
+            begin,
+            begin + _LOOK_AHEAD,
+            quiet_hours(config),
+        )
+    )
     if not found:
         yield fine(
             "duty",
@@ -107,22 +115,18 @@ def page_finding(config: PlumewatchConfig) -> Finding:
     taken = _taken(config, "staff page", config.web.host, config.web.port)
     if taken is not None:
         return taken
+    without = without_password(config)
+    missing = f"; without a password: {', '.join(without)} (plumewatch staff password ID)"
+    missing = missing if without else ""
     told = any(person.notify for person in config.staff)
     if told and is_loopback(config.web.host) and not config.web.public_url:
         return warn(
             "staff page",
             f"{where} is free; links in notices lead there, where no phone comes: public_url is"
-            " not given",
+            f" not given{missing}",
             'web.public_url = "https://..." of the proxy before it (docs/staff-page.md)',
         )
-    without = without_password(config)
-    if without:
-        return fine(
-            "staff page",
-            f"{where} is free; without a password: {', '.join(without)} (plumewatch staff password"
-            " ID)",
-        )
-    return fine("staff page", f"{where} is free")
+    return fine("staff page", f"{where} is free{missing}")
 
 
 def door_findings(config: PlumewatchConfig, now: float) -> Iterator[Finding]:

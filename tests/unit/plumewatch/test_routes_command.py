@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from plumewatch import check
 from plumewatch.config import load
+from plumewatch.doctor.people import duty_findings
 from plumewatch.printer import Printer
 from plumewatch.routes_command import run_gaps, run_test
 from plumewatch.starter import STARTER
 
 PAGE = (Path(__file__).parents[3] / "docs/routing.md").read_text(encoding="utf-8")
+NOW = 1_788_789_900.0  # Monday, 2026-09-07, 10:05 at the school
 SAID = PAGE.split("```text\n")[1].split("```")[0]
 
 
@@ -43,7 +44,7 @@ def test_as_json(config):
     assert (found["at"], found["told"]) == ("2026-09-07T10:05:00-04:00", True)
     assert [r["receiver"] for r in found["receivers"]] == ["facilities"]
     assert found["rings"][0]["people"] == [
-        {"person": "facilities", "why": "facilities, always on duty"}
+        {"person": "facilities", "why": "facilities, always on duty", "quiet": ""}
     ]
 
 
@@ -135,10 +136,32 @@ def test_when_follows_from_the_severity(config, severity, times):
 
 
 def test_check_warns_of_gaps_to_come(config):
-    (fine,) = check._duty(load(config))
-    assert (fine.part, fine.warning) == ("duty", False)
+    (found,) = duty_findings(load(config), NOW)
+    assert (found.part, found.warning) == ("duty", False)
     text = STARTER.replace('people = ["monitor-1"]', 'people = ["monitor-1"]\nlast = 2020-01-01')
     config.write_text(text)
-    (found,) = check._duty(load(config))
+    (found,) = duty_findings(load(config), NOW)
     assert found.warning
-    assert "in 2 rooms; see `plumewatch routes gaps`" in found.sentence
+    assert "in 2 rooms; first" in found.sentence
+
+
+QUIET = 'quiet_hours = [{{ start = "10:00", end = "12:00", then = "{then}" }}]'
+
+
+@pytest.mark.parametrize(("then", "said"), [("divert", "passed over"), ("hold", "told then")])
+def test_quiet_hours_count(config, then, said):
+    """Monitors are quiet: the lead is asked at once, and that is a gap."""
+    text = STARTER
+    for name in ("monitor-1", "monitor-2"):
+        staff = f'[[staff]]\nid = "{name}"\n'
+        assert staff in text
+        text = text.replace(staff, staff + QUIET.format(then=then) + "\n")
+    config.write_text(text)
+    _, told = ask(config, "room=N2-boys", "kind=vape")
+    assert f"2 until 11:00, here; quiet hours until Mon 12:00, {said}\n" in told
+    assert "\n3. building lead, at once\n" in told
+    _, critical = ask(config, "room=N2-boys", "kind=smoke", "severity=critical")
+    assert "quiet" not in critical
+    out = io.StringIO()
+    assert run_gaps(config, Printer(out), start="2026-09-08", days=1) == 0
+    assert "nobody of hall for vape; in quiet hours: monitor-" in out.getvalue()
