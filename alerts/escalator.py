@@ -105,7 +105,7 @@ class Escalator:
         self, tx: sqlite3.Connection, incident: Incident, due: EscalationStep, now: float
     ) -> None:
         people = [candidate.person for candidate in due.ring.people]
-        waited = "" if due.seq == 1 else "Nobody has answered yet."
+        waited = "" if due.seq == 1 else self._waited(incident)
         heard = self._teller.page(tx, incident, people, now, round_=due.round, note=waited)
         following = escalation.next_of(tx, incident.id, after=due.seq)
         last = following is None or following.action is not Action.TELL
@@ -120,14 +120,24 @@ class Escalator:
             repository.note(tx, incident.id, now, what, f"{due.ring.name}: {reasons}")
             return
         if due.ring.people:
-            repository.note(tx, incident.id, now, "nobody told now", due.ring.name)
+            passed = f"{due.ring.name}: {', '.join(people)} (quiet hours, budget or no address)"
+            repository.note(tx, incident.id, now, "nobody told now", passed)
         if following is not None and not last and following.round == due.round:
             escalation.shift(tx, incident.id, now - following.due_at)
+
+    def _waited(self, incident: Incident) -> str:
+        if not incident.acknowledged_by:
+            return "Nobody has answered yet."
+        holder = self._policy.name_of(incident.acknowledged_by)
+        return f"{holder} took it and has not said what it was."
 
     def _remind(self, tx: sqlite3.Connection, incident: Incident, now: float) -> None:
         pace = self._policy.pace
         silent, left = round(pace.acknowledged_for_s / 60), round(pace.reminded_for_s / 60)
-        note = f"No word for {silent} min: what did you find? In {left} min others are told again."
+        note = (
+            f"No word for {silent} min: what did you find? If it goes on, others are told again in"
+            f" {left} min."
+        )
         reminded = self._teller.remind(tx, incident, now, note)
         what = "reminded" if reminded else "nobody to remind"
         repository.note(tx, incident.id, now, what, incident.acknowledged_by)

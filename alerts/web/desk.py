@@ -6,6 +6,7 @@ should find them, links in the navigation. They are there by one line in `alerts
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, TypeVar
 from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.templating import Jinja2Templates
 
 from alerts.access import sessions
@@ -41,6 +43,8 @@ __all__ = ["Desk", "NavLink", "Pages", "form_of", "text_of"]
 
 _T = TypeVar("_T")
 _MAX_FORM_BYTES: Final = 10_000
+_FORM_S: Final = 10.0
+"""Longest that a form may take to come."""
 _MAX_FREE_TEXT: Final = 1000
 _MAX_COOKIE: Final = 100
 
@@ -284,12 +288,19 @@ async def form_of(request: Request) -> FormData:
     Raises
     ------
     HTTPException
-        413 if it is large, or its length is not given.
+        413 if it is large, or its length is not given; 408 if it does not come, 400 if its sender
+        goes away.
     """
     length = request.headers.get("content-length", "")
     if not length.isdigit() or int(length) > _MAX_FORM_BYTES:
         raise HTTPException(413, "The form is too large.")
-    return await request.form(max_files=0, max_fields=20, max_part_size=5000)
+    try:
+        async with asyncio.timeout(_FORM_S):
+            return await request.form(max_files=0, max_fields=20, max_part_size=5000)
+    except TimeoutError:
+        raise HTTPException(408, "The form did not come in time.") from None
+    except ClientDisconnect:
+        raise HTTPException(400, "The form ended early.") from None
 
 
 def text_of(form: FormData, name: str) -> str:

@@ -36,6 +36,8 @@ _T = TypeVar("_T")
 _VOC: Final = ("tvoc_ppb", "tvoc_ugm3", "voc_index", "voc_raw")
 _AIR: Final = (("pm25", "pm10", "pm1", "n03"), _VOC, ("rh",))
 _EVENT_SHOWN_S: Final = 180.0
+_TAKINGS: Final = frozenset({"acknowledged", "handed over"})
+"""What the history says where somebody took an incident."""
 
 
 class Threads:
@@ -256,7 +258,15 @@ def incident(database: Path, incident_id: str) -> dict[str, Any] | None:
             for key, values in json.loads(event["evidence"]).items()
             if key in QUANTITIES
         ]
-    return {**found[0], "events": events, "history": history, "notices": notices}
+    takings = (row["at"] for row in reversed(history) if row["what"] in _TAKINGS)
+    taken_at = next(takings, found[0]["acknowledged_at"])
+    return {
+        **found[0],
+        "events": events,
+        "history": history,
+        "notices": notices,
+        "taken_at": taken_at,
+    }
 
 
 def room_events(

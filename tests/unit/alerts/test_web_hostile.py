@@ -1,14 +1,18 @@
 """Every name that a page shows is hostile, and every page shows it as text."""
 
+import asyncio
 from html.parser import HTMLParser
 
 import pytest
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 
 from alerts import silences
 from alerts.access import action_tokens
 from alerts.access.action_tokens import Action
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
+from alerts.web import desk
 from alerts.web.settings import PipelineStatus, QuarantinedSensor, SensorStatus, UnmatchedTopic
 from storage import sqlite
 from storage.registry import Registry, Room, Sensor
@@ -124,3 +128,25 @@ async def test_what_is_typed_comes_back_as_text(page):
         assert answer.status_code in {400, 403}
         assert Tags(answer.text).bad == [], path
         assert "<script>alert" not in answer.text
+
+
+@pytest.mark.parametrize(("sent", "status"), [("nothing more", 408), ("goes away", 400)])
+async def test_forms_that_do_not_come_are_ended(monkeypatch, sent, status):
+    monkeypatch.setattr(desk, "_FORM_S", 0.01)
+    begun = [{"type": "http.request", "body": b"token=", "more_body": True}]
+
+    async def receive():
+        if begun:
+            return begun.pop()
+        if sent == "nothing more":
+            await asyncio.Event().wait()
+        return {"type": "http.disconnect"}
+
+    headers = [
+        (b"content-length", b"100"),
+        (b"content-type", b"application/x-www-form-urlencoded"),
+    ]
+    scope = {"type": "http", "method": "POST", "path": "/answer", "headers": headers}
+    with pytest.raises(HTTPException) as refused:
+        await desk.form_of(Request(scope, receive))
+    assert refused.value.status_code == status

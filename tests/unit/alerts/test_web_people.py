@@ -1,6 +1,8 @@
 """What people do beyond taking an incident: hand over, end, note, silence; and who is on duty."""
 
 import sqlite3
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -32,9 +34,11 @@ async def test_hand_over_to_somebody_who_can_be_reached(open_page, make_event):
         answer = await act(page, f"{url}/hand-over", to=to)
         assert answer.status_code == 400
         assert "Choose somebody who can be reached" in answer.text
+    page.now += 120
     assert (await act(page, f"{url}/hand-over", to="fm")).status_code == 303
     assert repository.load(page.db, incident).acknowledged_by == "fm"
-    assert "taken by F. Manager" in (await page.client.get(url)).text
+    handed = datetime.fromtimestamp(page.now, UTC).astimezone(ZoneInfo("America/New_York"))
+    assert f"taken by F. Manager at {handed:%H:%M:%S}" in (await page.client.get(url)).text
 
 
 async def test_it_is_over(open_page, make_event):
