@@ -7,12 +7,13 @@ dashboards is overwritten, and said before (`compare`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from grafana_api.grafana_api import GrafanaClientError, GrafanaException, GrafanaUnauthorizedError
 from grafana_api.grafana_face import GrafanaFace
+from requests.exceptions import Timeout, TooManyRedirects
 
 from dashboards.queries import DATA_SOURCE_UID
 
@@ -61,7 +62,7 @@ class Change:
     what : str
         Such as ``"dashboard now"``.
     outcome : str
-        ``created``, ``changed`` or ``unchanged``.
+        ``created``, ``changed`` or ``unchanged``; of `Grafana.compare` ``missing`` or ``differs``.
     detail : str
         Which panels, if it is known.
     """
@@ -146,7 +147,9 @@ class Grafana:
 
     def __init__(self, url: str, token: str) -> None:
         parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username:
+        if parts.username or parts.password:
+            raise ValueError("the address must hold no name and password; give --token-file")
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError(
                 f"{url!r} is no address of a Grafana; allowed: http[s]://host[:port]/path"
             )
@@ -162,6 +165,17 @@ class Grafana:
             timeout=_TIMEOUT_S,
         )
         self._face.api.s.max_redirects = 0
+
+    def check(self) -> None:
+        """Make sure that a Grafana answers there, so that a 404 means that something is missing.
+
+        Raises
+        ------
+        GrafanaError
+        """
+        health = self._found(self._face.api.GET, "/health")
+        if health is None or "database" not in health:
+            raise Unreachable(f"{self._url}: what answers there is no Grafana")
 
     def push(self, dashboards: Mapping[str, Mapping[str, Any]]) -> Iterator[Change]:
         """Write the folder and the dashboards that differ.
@@ -189,18 +203,25 @@ class Grafana:
                     "message": "plumewatch dashboards push",
                     "overwrite": True,
                 }
-                self._asked(self._face.dashboard.update_dashboard, body)
+                self._asked(dict, self._face.dashboard.update_dashboard, body)
             yield change
 
     def compare(self, dashboards: Mapping[str, Mapping[str, Any]]) -> Iterator[Change]:
-        """Say what `push` would do; nothing is written.
+        """Say what is not as it should be; nothing is written.
 
         Raises
         ------
         GrafanaError
         """
+        listed = self._asked(list, self._face.datasource.list_datasources)
+        there = any(d.get("uid") == DATA_SOURCE_UID for d in listed)
+        yield Change("data source", "unchanged" if there else "missing")
+        found = self._found(self._face.folder.get_folder, FOLDER_UID)
+        yield Change("folder", "missing" if found is None else "unchanged")
+        said = {"created": "missing", "changed": "differs"}
         for name, wanted in dashboards.items():
-            yield self._compared(name, wanted)
+            change = self._compared(name, wanted)
+            yield replace(change, outcome=said.get(change.outcome, change.outcome))
 
     def data_source(self, wanted: DataSource | None) -> Change:
         """Make or change the data source; with None only say whether it is there.
@@ -210,7 +231,7 @@ class Grafana:
         GrafanaError
             Also if it is not there and None was given.
         """
-        listed = self._asked(self._face.datasource.list_datasources)
+        listed = self._asked(list, self._face.datasource.list_datasources)
         there = next((d for d in listed if d.get("uid") == DATA_SOURCE_UID), None)
         what = "data source"
         if wanted is None:
@@ -222,11 +243,11 @@ class Grafana:
             return Change(what, "unchanged")
         body = wanted.body()
         if there is None:
-            self._asked(self._face.datasource.create_datasource, body)
+            self._asked(dict, self._face.datasource.create_datasource, body)
             return Change(what, "created")
         # the secret cannot be read back, so it is always written; only the rest is a change
         differs = [k for k in ("url", "user", "jsonData") if there.get(k) != body[k]]
-        self._asked(self._face.datasource.update_datasource, there["id"], body)
+        self._asked(dict, self._face.datasource.update_datasource, there["id"], body)
         return Change(what, "changed" if differs else "unchanged", ", ".join(differs))
 
     def annotate(self, marks: Iterable[Mark], start: float, end: float) -> Change:
@@ -244,6 +265,7 @@ class Grafana:
         GrafanaError
         """
         listed = self._asked(
+            list,
             self._face.annotations.get_annotation,
             time_from=max(round(start * 1000), 1),
             time_to=round(end * 1000),
@@ -267,10 +289,10 @@ class Grafana:
                 "text": body["text"],
             }
             if found is None:
-                self._asked(self._face.annotations.add_annotation, **given)
+                self._asked(dict, self._face.annotations.add_annotation, **given)
                 created += 1
             elif any(_as_kept(key, found.get(key)) != body[key] for key in body):
-                self._asked(self._face.annotations.update_annotation, found["id"], **given)
+                self._asked(dict, self._face.annotations.update_annotation, found["id"], **given)
                 changed += 1
             else:
                 same += 1
@@ -281,7 +303,7 @@ class Grafana:
     def _folder(self) -> Change:
         if self._found(self._face.folder.get_folder, FOLDER_UID) is not None:
             return Change("folder", "unchanged")
-        self._asked(self._face.folder.create_folder, _FOLDER, FOLDER_UID)
+        self._asked(dict, self._face.folder.create_folder, _FOLDER, FOLDER_UID)
         return Change("folder", "created")
 
     def _compared(self, name: str, wanted: Mapping[str, Any]) -> Change:
@@ -289,7 +311,10 @@ class Grafana:
         found = self._found(self._face.dashboard.get_dashboard, wanted["uid"])
         if found is None:
             return Change(what, "created")
-        there = {k: v for k, v in found["dashboard"].items() if k not in _THEIRS}
+        kept = found.get("dashboard")
+        if not isinstance(kept, dict):
+            raise Unreachable(f"{self._url}: the answer holds no dashboard")
+        there = {k: v for k, v in kept.items() if k not in _THEIRS}
         ours = {k: v for k, v in wanted.items() if k not in _THEIRS}
         if there == ours:
             return Change(what, "unchanged")
@@ -298,26 +323,52 @@ class Grafana:
     def _found(self, call: Any, *given: Any) -> Any:
         """Ask for something that need not be there: None if it is not."""
         try:
-            return self._asked(call, *given)
+            return self._asked(dict, call, *given)
         except Refused as error:
             if isinstance(error.__cause__, GrafanaException) and error.__cause__.status_code == 404:
                 return None
             raise
 
-    def _asked(self, call: Any, *given: Any, **named: Any) -> Any:
-        """Ask, and translate what the library raises."""
+    def _asked(self, kind: type[Any], call: Any, *given: Any, **named: Any) -> Any:
+        """Ask for an object or a list of objects, and translate what the library raises."""
         try:
-            return call(*given, **named)
+            answer = call(*given, **named)
         except GrafanaUnauthorizedError as error:
             raise Refused(f"{self._url}: the token is not accepted") from error
         except GrafanaClientError as error:
-            why = " ".join(str(error.message).split())[:300]
+            said = error.response.get("message") if isinstance(error.response, dict) else None
+            why = _plain(said or f"HTTP {error.status_code}")
             if error.status_code == 403:
                 why = f"the token does not have the right: {why}"
             raise Refused(f"{self._url}: {why}") from error
-        except (GrafanaException, OSError, ValueError) as error:
-            why = " ".join(str(error).split())[:300]
-            raise Unreachable(f"{self._url}: {why or type(error).__name__}") from error
+        except GrafanaException as error:
+            raise Unreachable(f"{self._url}: HTTP {error.status_code}") from error
+        except TooManyRedirects as error:
+            raise Unreachable(
+                f"{self._url}: it leads to another address; give that of the Grafana itself"
+            ) from error
+        except Timeout as error:
+            raise Unreachable(f"{self._url}: no answer in {_TIMEOUT_S:g} s") from error
+        except (ValueError, TypeError) as error:  # the library trips over other shapes
+            raise Unreachable(f"{self._url}: what answers there is no Grafana") from error
+        except OSError as error:
+            raise Unreachable(f"{self._url}: does not answer ({_cause(error)})") from error
+        items = answer if isinstance(answer, list) else [answer]
+        if not isinstance(answer, kind) or not all(isinstance(one, dict) for one in items):
+            raise Unreachable(f"{self._url}: what answers there is no Grafana")
+        return answer
+
+
+def _plain(text: object) -> str:
+    """Words of a server in one line, without what a terminal would obey."""
+    return "".join(c if c.isprintable() else " " for c in " ".join(str(text).split()))[:300]
+
+
+def _cause(error: BaseException) -> str:
+    """Name the error at the bottom: what the system said, not what wrapped it."""
+    while (below := error.__cause__ or error.__context__) is not None:
+        error = below
+    return _plain(getattr(error, "strerror", None) or type(error).__name__)
 
 
 def _as_kept(key: str, value: Any) -> Any:

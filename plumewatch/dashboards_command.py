@@ -107,6 +107,7 @@ def run_push(
         if source is None:
             return _USAGE
     try:
+        server.check()
         _tell(printer, server.data_source(source))
         for change in server.push(built(_settings(loaded))):
             _tell(printer, change)
@@ -138,6 +139,7 @@ def run_diff(url: str, token_file: Path, config: Path, printer: Printer) -> int:
 
     differs = False
     try:
+        server.check()
         for change in server.compare(built(_settings(loaded))):
             differs |= change.outcome != "unchanged"
             _tell(printer, change)

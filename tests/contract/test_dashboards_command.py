@@ -60,6 +60,9 @@ class FakeGrafana:
         handle = getattr(self, f"{method.lower()}_{kind}", None)
         return handle(rest, query, said) if handle else (404, {"message": "Not found"})
 
+    def get_health(self, *_):
+        return 200, {"database": "ok", "version": "11.6.0"}
+
     def get_folders(self, uid, *_):
         return (200, self.folders[uid]) if uid in self.folders else (404, {"message": "no folder"})
 
@@ -205,8 +208,8 @@ def test_what_people_changed_is_said_and_put_back(grafana, files, capsys):
         code = run_diff(grafana.url, files / "token", files / "plumewatch.toml", Printer(out))
     said = (files / "out").read_text()
     assert code == 1
-    assert f"dashboard now: changed ({panel['title']}, refresh)" in said
-    assert said.count("unchanged") == len(DASHBOARDS) - 1
+    assert f"dashboard now: differs ({panel['title']}, refresh)" in said
+    assert said.count("unchanged") == len(DASHBOARDS) + 1  # data source and folder
     grafana.writes.clear()
     code, _, _ = push(grafana, files, capsys, reader="")
     assert grafana.writes == [("POST", "/grafana/api/dashboards/db")]
@@ -236,17 +239,18 @@ def test_an_incident_that_goes_on_is_brought_up_to_date(grafana, files, capsys):
         (
             lambda g, _: setattr(g, "status", 403),
             1,
-            "the token does not have the right: Client Error 403",
+            "the token does not have the right: not now",
         ),
         (lambda g, _: setattr(g, "status", 412), 1, "not now"),
-        (lambda g, _: setattr(g, "status", 500), 3, "Server Error 500"),
-        (lambda g, _: setattr(g, "status", 302), 3, "redirects"),
+        (lambda g, _: setattr(g, "status", 500), 3, "HTTP 500"),
+        (lambda g, _: setattr(g, "status", 302), 3, "leads to another address"),
         (lambda _, f: (f / "token").write_text("other"), 1, "the token is not accepted"),
         (lambda _, f: (f / "token").write_text(""), 2, "must hold one word"),
         (lambda _, f: (f / "token").unlink(), 2, "No such file"),
         (lambda _, f: (f / "plumewatch.toml").write_text("site = 3"), 2, "timezone"),
         (lambda g, _: setattr(g, "url", "ftp://grafana"), 2, "no address of a Grafana"),
-        (lambda g, _: setattr(g, "url", "http://127.0.0.1:9/"), 3, "http://127.0.0.1:9/"),
+        (lambda g, _: setattr(g, "url", "http://127.0.0.1:9/"), 3, "(Connection refused)"),
+        (lambda g, _: setattr(g, "url", "http://me:word@127.0.0.1:9/"), 2, "no name and password"),
         (
             lambda _, f: (f / "plumewatch.toml").write_text(CONFIG.replace('url = "http:', "#")),
             2,
@@ -262,6 +266,32 @@ def test_what_is_wrong_is_one_sentence(grafana, files, capsys, spoil, code, sent
     assert found == code
     assert TOKEN not in said
     assert grafana.dashboards == {}
+
+
+@pytest.mark.parametrize("status", [200, 404])
+@pytest.mark.parametrize(
+    "body", [b"[]", b"null", b"{}", b"[1]", b"<h1>\x1b[31mhello</h1>", b"", b'{"message": 7}']
+)
+def test_what_is_no_grafana_is_said_to_be_none(files, capsys, status, body):
+    with FakeServer(lambda *_: (status, {}, body)) as server, (files / "out").open("w") as out:
+        arguments = (server.url, files / "token", files / "plumewatch.toml", Printer(out))
+        code = run_diff(*arguments)
+        pushed = run_push(*arguments, reader_file=files / "reader", days=1.0, now=NOW)
+    assert (code, pushed) == (3, 3)
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 2
+    assert said.count("what answers there is no Grafana") == 2
+    assert "\x1b" not in said
+    assert (files / "out").read_text() == ""
+
+
+def test_diff_says_what_is_missing(grafana, files):
+    with (files / "out").open("w") as out:
+        assert run_diff(grafana.url, files / "token", files / "plumewatch.toml", Printer(out)) == 1
+    said = (files / "out").read_text().splitlines()
+    assert said[:2] == ["data source: missing", "folder: missing"]
+    assert said[2:] == [f"dashboard {name}: missing" for name in DASHBOARDS]
+    assert grafana.writes == []
 
 
 def test_without_a_data_source_nothing_is_written(grafana, files, capsys):
