@@ -34,8 +34,10 @@ if TYPE_CHECKING:
 __all__ = [
     "STEPS",
     "LevelMove",
+    "by_test",
     "latest",
     "levels",
+    "moved",
     "on_feedback",
     "place",
     "placed",
@@ -143,6 +145,53 @@ def on_feedback(tx: sqlite3.Connection, incident: Incident, said: Feedback) -> L
         step=0.0 if at_fault else step,
         undoes=None,
     )
+
+
+def by_test(
+    tx: sqlite3.Connection,
+    *,
+    incident: str,
+    sensor: str,
+    to: float,
+    who: str,
+    at: float,
+    reason: str,
+) -> LevelMove:
+    """Move a sensor's level to where a staged test showed it has to be; settles no cluster.
+
+    Parameters
+    ----------
+    tx : sqlite3.Connection
+    incident : str
+        The test, on record as an incident.
+    sensor : str
+    to : float
+        Part of the level that people moved, log-odds; kept within `FEEDBACK`.
+    who, reason : str
+    at : float
+        Unix seconds.
+    """
+    return _add(
+        tx,
+        at=at,
+        who=who,
+        sensor=sensor,
+        incident=incident,
+        verdict=Verdict.TEST.value,
+        reason=reason,
+        event_time=at,
+        settled=None,
+        step=to - moved(tx, sensor),
+        undoes=None,
+    )
+
+
+def moved(tx: sqlite3.Connection, sensor: str) -> float:
+    """Part of a sensor's level that people moved so far, log-odds."""
+    row = tx.execute(
+        'SELECT "to" FROM level_move WHERE sensor = ? ORDER BY seq DESC LIMIT 1', (sensor,)
+    ).fetchone()
+    return 0.0 if row is None else float(row[0])
 
 
 def undo(tx: sqlite3.Connection, seq: int, who: str, at: float, reason: str) -> LevelMove:
@@ -278,10 +327,7 @@ def _add(
     step: float,
     undoes: int | None,
 ) -> LevelMove:
-    row = tx.execute(
-        'SELECT "to" FROM level_move WHERE sensor = ? ORDER BY seq DESC LIMIT 1', (sensor,)
-    ).fetchone()
-    before = 0.0 if row is None else float(row[0])
+    before = moved(tx, sensor)
     after = min(max(before + step, -FEEDBACK), FEEDBACK)
     cursor = tx.execute(
         "INSERT INTO level_move (at, who, sensor, incident, verdict, reason, event_time, settled,"

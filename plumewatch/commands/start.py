@@ -77,6 +77,33 @@ def check(config: ConfigOption = Path("plumewatch.toml"), *, as_json: JsonOption
 
 @app.command(
     epilog=manual(
+        "plumewatch commission N2-boys",
+        "plumewatch commission N2-boys --no-level --json",
+    )
+)
+def commission(
+    room: Annotated[str, typer.Argument(help="Id of a `room` block.")],
+    config: ConfigOption = Path("plumewatch.toml"),
+    *,
+    level: Annotated[
+        bool, typer.Option("--level/--no-level", help="Set levels to what the test asks for.")
+    ] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Test a room in five minutes: what its sensors see, and how late; the service must run."""
+    from plumewatch.commission.command import run_commission  # noqa: PLC0415
+
+    def ready(instruction: str) -> None:
+        typer.echo(instruction, err=True)
+        if sys.stdin.isatty():
+            typer.prompt("Press Enter as you begin", default="", show_default=False, err=True)
+
+    printer = Printer(as_json=as_json)
+    raise typer.Exit(run_commission(config, room, printer, ready=ready, set_level=level))
+
+
+@app.command(
+    epilog=manual(
         "plumewatch run --config /etc/plumewatch/plumewatch.toml",
         "plumewatch run --standby",
         "plumewatch run --shard 0/2",

@@ -42,6 +42,7 @@ NOTHING_HERE = {
     "levels undo",  # nobody moved a level
     "mapping test",  # no mapping
     "routes gaps",  # no bells
+    "commission",  # no service runs; its own test has one
     "setup",  # its contract test has a broker
     "staff test",  # nobody has an address
     "dashboards push",  # no Grafana: its contract test has one
@@ -67,6 +68,7 @@ CALLS = {
     "staff list": "staff list",
     "staff password": "staff password {person} --generate",
     "staff test": "staff test",
+    "commission": "commission r0",
     "setup": "setup --folder {new} --answers {payload}",
     "staff sign-out": "staff sign-out {person}",
     "report incidents": "report incidents --from 2026-09-01 --to 2026-09-30 --out {new}.csv",
@@ -193,7 +195,7 @@ def test_completion_in_bash():
         )
         return done.stdout.split()
 
-    assert {"check", "init", "run", "setup"} <= set(follows(""))
+    assert {"check", "commission", "init", "run", "setup"} <= set(follows(""))
     assert follows("level") == ["levels"]
     assert set(follows("levels", "")) == {"moves", "undo"}
     assert "--json" in follows("check", "--")

@@ -1,0 +1,307 @@
+"""`plumewatch commission` in simulated rooms: a person does as told, readings are taken in."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from alerts import level_moves, silences
+from detection.quantities import COLUMNS
+from plumewatch.commission.command import run_commission
+from plumewatch.commission.trial import STEPS, Timing, interval_of, responses
+from plumewatch.commission.verdict import Asked, Said, asked_level
+from plumewatch.data_folder import prepare_state
+from plumewatch.printer import Printer
+from plumewatch.replay_command import run_replay
+from sensor_sim import simulate as simulator
+from sensor_sim.schedule import _make
+from sensor_sim.school import Bells, Building, Device, Floor, Restroom, School
+from sensor_sim.simulate import simulate
+from storage.journal import Journal
+from storage.lease import Lease
+from storage.reading import Reading
+from storage.sqlite import connect, transaction
+from tests.support.broker import free_port
+
+START = 1_790_000_000.0
+BEFORE_S = 1200.0
+LENGTH = sum(step.seconds for step in STEPS)
+SOURCES = {"fan": "hand_dryer", "water": "flush", "puff": "box_mod", "deodorant": "deodorant"}
+CONFIG = """\
+site = "S"
+timezone = "UTC"
+[broker]
+port = {port}
+[[room]]
+id = "r"
+name = "Boys' restroom"
+building = "North"
+[[room]]
+id = "empty"
+name = "Nothing"
+building = "North"
+[[sensor]]
+id = "n2-boys-1"
+room = "r"
+[[staff]]
+id = "ap"
+name = "AP"
+"""
+
+
+def simulated(monkeypatch, seed, every=2, model="sen55"):
+    """A room in which each step of the test is done when it is asked for."""
+    device = Device("n2-boys-1", "r", model, "native", every)
+    room = Restroom("r", "student", (device,), 35.0)
+    school = School("S", (Building("North", (Floor("2", (room,)),)),), Bells(), 0)
+    real = simulator.plan_day
+
+    def planned(*arguments, **options):
+        plan = real(*arguments, **options)
+        at, sessions = START, []
+        for number, step in enumerate(STEPS):
+            if step.name in SOURCES and arguments[3] == int(START // 86_400):
+                rng = np.random.default_rng(seed + number)
+                sessions.append(_make(rng, "r", 0, number, SOURCES[step.name], at + 1, ""))
+            at += step.seconds
+        return replace(plan, people=plan.people * 0, sessions=tuple(sessions))
+
+    monkeypatch.setattr(simulator, "plan_day", planned)
+    chunks = simulate(school, seed=seed, start=START - BEFORE_S, duration_s=BEFORE_S + LENGTH + 10)
+    for chunk in chunks:
+        for trace in chunk.traces:
+            for k, at in enumerate(trace.time):
+                values = {
+                    key: float(v)
+                    for key, v in zip(COLUMNS, trace.values[k], strict=True)
+                    if not math.isnan(v)
+                }
+                if values:
+                    yield Reading("n2-boys-1", float(at), float(trace.sent[k]), values)
+
+
+class Service:
+    """Time passes when it is waited for, and readings are accepted as they come."""
+
+    def __init__(self, folder, readings):
+        self.time = START
+        self.journal = Journal(folder / "journal.db")
+        self.journal.open()
+        self.waiting = sorted(readings, key=lambda r: r.received)
+        self.wait(0.0)
+
+    def now(self):
+        return self.time
+
+    def wait(self, seconds):
+        self.time += seconds
+        come = [r for r in self.waiting if r.received <= self.time]
+        self.waiting = self.waiting[len(come) :]
+        if come:
+            self.journal.commit(come)
+
+
+@pytest.fixture
+def site(tmp_path):
+    path = tmp_path / "plumewatch.toml"
+    path.write_text(CONFIG.format(port=free_port()))
+    data = tmp_path / "plumewatch-data"
+    data.mkdir()
+    with closing(connect(data / "state.db")) as db:
+        prepare_state(db)
+    lease = Lease(data / "service.lock")
+    assert lease.take() is None
+    yield path
+    lease.release()
+
+
+@pytest.fixture
+def commissioned(site, capsys):
+    def commissioned(readings, **options):
+        told = []
+        service = Service(site.parent / "plumewatch-data", readings)
+        with closing(service.journal):
+            code = run_commission(
+                site, "r", Printer(as_json=True), ready=told.append, clock=service, **options
+            )
+        said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        return code, said, told
+
+    return commissioned
+
+
+def state(site):
+    return closing(connect(site.parent / "plumewatch-data/state.db"))
+
+
+def steps(said):
+    return {f["step"]: f for f in said if "step" in f}
+
+
+def test_a_room_whose_sensor_sees_the_puff(site, commissioned, monkeypatch, tmp_path):
+    code, said, told = commissioned(simulated(monkeypatch, seed=4))
+    assert code == 0, said
+    assert [text[:3] for text in told] == ["1/5", "2/5", "3/5", "4/5", "5/5"]
+    (vape,) = [e for e in steps(said)["puff"]["said"] if e["kind"] == "vape"]
+    assert 1 < vape["late_s"] < 90
+    pm = next(a for a in steps(said)["puff"]["answers"] if a["quantity"] == "pm25")
+    assert pm["seen"]
+    assert pm["delay_s"] < vape["late_s"] + 2
+    verdict = next(f for f in said if "says" in f)
+    assert f"tells a puff in the farthest stall after {vape['late_s']:.0f} s" in verdict["says"]
+    record = next(f["record"] for f in said if "record" in f)
+    rows = (Path(record) / "readings.csv").read_text().splitlines()
+    assert len(rows) > 700
+    alerts = tmp_path / "alerts.csv"
+    printer = Printer()
+    assert run_replay([Path(record) / "readings.csv"], alerts, None, site, printer) == 0
+    assert "vape" in alerts.read_text()
+    with state(site) as db:
+        (silence,) = silences.listed(db, START + LENGTH)
+        assert silence.ends_at <= START + LENGTH + 10
+        assert level_moves.latest(db) == []
+
+
+def test_a_puff_that_is_seen_and_not_told(commissioned, monkeypatch):
+    code, said, _ = commissioned(simulated(monkeypatch, seed=1))
+    assert code == 1
+    verdict = next(f for f in said if "says" in f)
+    assert "sees the puff (a reading each 2 s)" in verdict["says"]
+    assert "nearer to the stalls" in verdict["says"]
+    assert [f for f in said if f.get("move")] == []
+
+
+def test_a_sensor_that_reports_each_minute(commissioned, monkeypatch):
+    code, said, _ = commissioned(simulated(monkeypatch, seed=3, every=60))
+    verdict = next(f for f in said if "says" in f)
+    assert "a reading each 60 s" in verdict["says"]
+    assert code in (0, 1)
+
+
+def test_a_sensor_that_sends_nothing(commissioned):
+    code, said, _ = commissioned([])
+    assert code == 1
+    assert any(f.get("heard") is False for f in said)
+
+
+def level_that_helps(monkeypatch, wanted):
+    """Let the puff be told at one level only, as the detector says where it is near."""
+
+    def asked(config, sensor, readings, timings, moved):
+        late = (Said("vape", 9.0, 0.8, withdrawn=False),)
+        said = {t.step.name: late if t.step.vaping else () for t in timings}
+        return Asked(wanted, right=True, said=said)
+
+    monkeypatch.setattr("plumewatch.commission.command.asked_level", asked)
+
+
+@pytest.mark.parametrize("wanted", [-0.5, 0.25])
+def test_the_level_is_set_on_record_and_taken_back(site, commissioned, monkeypatch, wanted):
+    level_that_helps(monkeypatch, wanted)
+    code, said, _ = commissioned(simulated(monkeypatch, seed=3))
+    assert code == 0
+    (moved,) = [f for f in said if f.get("move")]
+    assert moved["moved"] == wanted
+    with state(site) as db, transaction(db) as tx:
+        (move,) = level_moves.latest(tx)
+        assert (move.sensor, move.after, move.reason) == ("n2-boys-1", wanted, "staged test")
+        row = tx.execute("SELECT status, verdict, suppressed_by FROM incident").fetchone()
+        assert tuple(row) == ("resolved", "test", "staged test")
+        assert level_moves.undo(tx, move.seq, "me", START, "wrong").after == 0.0
+
+
+def test_the_level_stays_if_it_is_said_so(site, commissioned, monkeypatch):
+    level_that_helps(monkeypatch, -0.5)
+    assert commissioned(simulated(monkeypatch, seed=3), set_level=False)[0] == 0
+    with state(site) as db:
+        assert level_moves.latest(db) == []
+
+
+class TestAskedLevel:
+    """Which level comes out right is found by trying them in order."""
+
+    timings = tuple(Timing(s, START + 60 * k, START + 60 * k + 60) for k, s in enumerate(STEPS))
+
+    def asked(self, monkeypatch, told_at, false_at, moved=0.0):
+        """Puffs are told up to one level, deodorant is vaping up to another."""
+
+        def said_of(config, readings, timings, levels):
+            (level,) = levels.values()
+            vape = (Said("vape", 9.0, 0.8, withdrawn=False),)
+            said = {t.step.name: () for t in timings}
+            said["puff"] = vape if level <= told_at else ()
+            said["deodorant"] = vape if level <= false_at else ()
+            return said
+
+        monkeypatch.setattr("plumewatch.commission.verdict.said_of", said_of)
+        return asked_level(None, "s", [], self.timings, moved)
+
+    @pytest.mark.parametrize(
+        ("told_at", "false_at", "moved", "right"),
+        [
+            (0.0, -1.0, 0.0, True),
+            (-0.4, -1.0, -0.5, True),
+            (1.0, 0.3, 0.5, True),
+            (-2.0, -3.0, 0.0, False),  # no level within the bounds tells it
+            (2.0, 2.0, 0.0, False),  # none tells them apart
+            (-0.5, 0.5, 0.0, False),  # both are wrong
+        ],
+    )
+    def test_the_smallest_move_that_is_right(self, monkeypatch, told_at, false_at, moved, right):
+        found = self.asked(monkeypatch, told_at, false_at)
+        assert (found.moved, found.right) == (moved, right)
+
+
+class TestResponses:
+    timings = (Timing(STEPS[0], 0, 60), Timing(STEPS[3], 60, 150))
+
+    def readings(self, delay, top, efold=18.0, every=1.0):
+        rng = random.Random(1)
+        for k in range(int(150 / every)):
+            at = k * every
+            since = at - 60 - delay
+            plume = top * math.exp(-since / efold) if since >= 0 else 0.0
+            yield Reading("s", at, at, {"pm25": round(4 + rng.gauss(0, 0.2) + plume, 2)})
+
+    def test_by_hand(self):
+        (found,) = responses(list(self.readings(7, 50)), self.timings)["puff"]
+        assert found.seen
+        assert found.delay_s == 7
+        assert found.peak == pytest.approx(50, abs=1)
+        assert found.fall_s == pytest.approx(18, abs=2)
+        assert found.baseline == pytest.approx(4, abs=0.2)
+
+    def test_nothing_seen(self):
+        (found,) = responses(list(self.readings(7, 0)), self.timings)["puff"]
+        assert (found.seen, found.delay_s, found.fall_s) == (False, None, None)
+
+    def test_it_does_not_fall(self):
+        (found,) = responses(list(self.readings(7, 50, efold=1e9)), self.timings)["puff"]
+        assert found.fall_s is None
+
+    @pytest.mark.parametrize("readings", [[], [Reading("s", 70.0, 70.0, {"pm25": 9.0})]])
+    def test_too_little(self, readings):
+        assert responses(readings, self.timings) == {"puff": []}
+        assert interval_of(readings) is None
+
+
+class TestUsage:
+    def test_no_such_room(self, site, capsys):
+        assert run_commission(site, "x", Printer(), ready=print) == 2
+        assert "ROOM: 'x': one of empty, r" in capsys.readouterr().err
+
+    def test_no_sensor_there(self, site, capsys):
+        assert run_commission(site, "empty", Printer(), ready=print) == 2
+        assert "needs a [[sensor]]" in capsys.readouterr().err
+
+    def test_no_service(self, tmp_path, capsys):
+        (tmp_path / "plumewatch.toml").write_text(CONFIG.format(port=free_port()))
+        assert run_commission(tmp_path / "plumewatch.toml", "r", Printer(), ready=print) == 3
+        assert "start it first" in capsys.readouterr().err
