@@ -365,9 +365,10 @@ class AlertEngine:
         return records
 
     def _room(self, event: Event) -> Room | None:
-        """Where it happened; an outage of several sensors is a place of its own."""
+        """Where it happened; several silent sensors, or the broker, are a place of their own."""
         room = self.registry.room_of(event.sensor)
-        if room is None and (self.replay or event.kind is EventKind.OFFLINE):
+        placeless = event.kind in {EventKind.OFFLINE, EventKind.INTEGRITY}
+        if room is None and (self.replay or placeless):
             return Room(id=event.sensor, name=event.sensor, floor="", building="", site="")
         return room
 

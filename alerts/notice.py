@@ -58,6 +58,7 @@ KIND_WORDS: Final = {
     "tamper": "Sensor tampered with",
     "sensor_fault": "Sensor fault",
     "offline": "Sensor offline",
+    "integrity": "Messages are forged or flooded",
 }
 """What people call each kind of event."""
 

@@ -58,6 +58,7 @@ PAGED: Final = frozenset(
         EventKind.TAMPER,
         EventKind.SENSOR_FAULT,
         EventKind.OFFLINE,
+        EventKind.INTEGRITY,
     }
 )
 """Kinds of which somebody is told; all others are recorded."""
@@ -67,6 +68,7 @@ _OF_THE_BUILDING: Final = (
     EventKind.TAMPER,
     EventKind.SENSOR_FAULT,
     EventKind.OFFLINE,
+    EventKind.INTEGRITY,
 )
 BUILT_IN_ROUTES: Final = Route(
     STAFF,

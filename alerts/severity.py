@@ -49,6 +49,7 @@ _BASE: Final[Mapping[EventKind, Severity]] = {
     EventKind.SMOKE: Severity.CRITICAL,
     EventKind.VAPE: Severity.WARNING,
     EventKind.TAMPER: Severity.WARNING,
+    EventKind.INTEGRITY: Severity.WARNING,
 }
 
 

@@ -83,6 +83,7 @@ KIND_COLOURS: Final = {
     "tamper": BLUE,
     "sensor_fault": YELLOW,
     "offline": "#4D4D4D",
+    "integrity": "#6A3D9A",
 }
 """Of kinds of event, the same in every chart."""
 

@@ -1,5 +1,7 @@
 """What devices say of themselves, as events: tamper, a vendor's alarm, a faulty channel, a battery.
 
+What the intake found about their messages (``integrity:...``) comes the same way.
+
 The air is judged by `detection.detector`; here a device's word is taken for what it is. A channel
 is called faulty only after it has been for `FAULT_AFTER_S` and three readings, so that one value
 out of range calls nobody. A battery is low from two reports of `BATTERY_LOW` on, until one of
@@ -37,6 +39,12 @@ _SAID: Final[Mapping[str, tuple[EventKind, float, str]]] = {
     "vendor_vape": (EventKind.VAPE, 0.6, "the sensor's own vape alarm"),
     "vendor_burning": (EventKind.SMOKE, 0.6, "the sensor's own burning alarm"),
     "vendor_interference": (EventKind.SPRAY, 0.6, "the sensor reports interference"),
+    "integrity:two_senders": (EventKind.INTEGRITY, 1.0, "a second sender uses its name"),
+    "integrity:unnumbered": (EventKind.INTEGRITY, 1.0, "readings under its name lack its numbers"),
+    "integrity:repeated": (EventKind.INTEGRITY, 1.0, "recorded readings of it are sent again"),
+    "integrity:flood": (EventKind.INTEGRITY, 1.0, "far more readings than a sensor sends"),
+    "integrity:refused": (EventKind.INTEGRITY, 1.0, "many messages under its name are no readings"),
+    "integrity:strangers": (EventKind.INTEGRITY, 1.0, "many sensors that nobody registered"),
 }
 
 

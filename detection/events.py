@@ -30,6 +30,7 @@ class EventKind(StrEnum):
     TAMPER = "tamper"
     SENSOR_FAULT = "sensor_fault"
     OFFLINE = "offline"
+    INTEGRITY = "integrity"
 
 
 class EventPhase(StrEnum):

@@ -42,6 +42,7 @@ from ingest.decoders.base import Context, topic_matches
 from ingest.decoders.state import States
 from ingest.dedupe import Dedupe
 from ingest.errors import DecodeError, GuardError, MessageRefusedError, Reason, one_line
+from ingest.integrity import DISPUTED, Integrity
 from ingest.message import Message
 from ingest.routes import Routes
 from ingest.sequence import Sequences
@@ -309,6 +310,7 @@ class Intake:
         self.quarantine: OrderedDict[str, Quarantined] = OrderedDict()
         self.unmatched: OrderedDict[str, Quarantined] = OrderedDict()
         self.tally = ReadingTally()
+        self._integrity = Integrity()
         self._sequences = Sequences()
         self._elsewhere = {form for n in self.config.elsewhere for form in (n, fold_id(n))}
         self._dedupe = Dedupe(self.config.dedupe_window, self.config.dedupe_sensors)
@@ -335,7 +337,9 @@ class Intake:
         tail = list(readings)
         self._dedupe.restore(tail)
         registered = self.config.context.registry.sensors
-        self._sequences.restore(r for r in tail if r.sensor in registered)
+        tail = [reading for reading in tail if reading.sensor in registered]
+        self._sequences.restore(tail)
+        self._integrity.restore(tail)
 
     def on_message(
         self,
@@ -378,10 +382,9 @@ class Intake:
             return self._pass_over()
         for reading in own:
             settled = self._settle(reading, message, name)
-            new = self._dedupe.is_new(settled, duplicate=message.duplicate)
-            self._tally(settled, new=new)
-            if new:
-                fresh.append(settled)
+            new = self._new(settled, delivered_again=message.duplicate)
+            if new is not None:
+                fresh.append(new)
         kind = OutcomeKind.ACCEPTED if fresh or not own else OutcomeKind.DUPLICATE
         self.counters[kind.value, "", name] += 1
         return Outcome(kind, name, tuple(fresh))
@@ -399,9 +402,13 @@ class Intake:
         return self.config.context.states.joiner.held_since()
 
     def on_time(self, now: float) -> tuple[Reading, ...]:
-        """Return the readings whose join window is over at `now`, to be journalled."""
+        """Return the readings whose join window is over at `now`, to be journalled.
+
+        What `Integrity` found since the last call comes with them.
+        """
         context = self.config.context
-        return self._closed(context.states.joiner.on_time(now, context.limits))
+        closed = self._closed(context.states.joiner.on_time(now, context.limits))
+        return (*closed, *self._integrity.take())
 
     def flush(self) -> tuple[Reading, ...]:
         """Return the readings of all open join windows, to be journalled before stopping."""
@@ -414,10 +421,9 @@ class Intake:
             if not self._is_own(reading.sensor):
                 continue
             settled = self._settle(reading, None, "")
-            new = self._dedupe.is_new(settled)
-            self._tally(settled, new=new)
-            if new:
-                fresh.append(settled)
+            new = self._new(settled)
+            if new is not None:
+                fresh.append(new)
         return tuple(fresh)
 
     def _unread(
@@ -452,11 +458,27 @@ class Intake:
         self.counters[OutcomeKind.ACCEPTED.value, "", ELSEWHERE] += 1
         return Outcome(OutcomeKind.ACCEPTED, ELSEWHERE)
 
+    def _new(self, reading: Reading, *, delivered_again: bool = False) -> Reading | None:
+        """Count a reading; None if it is known, flagged if somebody else may have sent it."""
+        new = self._dedupe.is_new(reading, duplicate=delivered_again)
+        if reading.sensor in self.config.context.registry.sensors:
+            if not new:
+                self._integrity.on_repeated(reading, delivered_again=delivered_again)
+            elif self._integrity.on_reading(reading):
+                reading = msgspec.structs.replace(reading, flags=(*reading.flags, DISPUTED))
+        self._tally(reading, new=new)
+        return reading if new else None
+
     def _tally(self, reading: Reading, *, new: bool) -> None:
         if reading.sensor in self.config.context.registry.sensors:
             self.tally.note(reading, duplicate=not new)
             if new and (missing := self._sequences.on_reading(reading)):
                 self.tally.add_missing(reading.sensor, missing)
+
+    def _named_in(self, topic: str) -> str | None:
+        """Return the registered sensor that a level of a topic names; None if none does."""
+        levels = topic.split("/", 16)
+        return next((known for level in levels if (known := self._names.get(level))), None)
 
     def _resolve(self, sensor: str) -> str | None:
         known = self._names.get(sensor)
@@ -505,6 +527,8 @@ class Intake:
         if entry is None:
             while len(heard) >= self.config.quarantine_size:
                 heard.popitem(last=False)
+            if heard is self.quarantine:
+                self._integrity.on_stranger(message.received)
             heard[name] = Quarantined(
                 name, topic, decoder, message.received, message.received, 1, sample
             )
@@ -517,6 +541,8 @@ class Intake:
 
     def _reject(self, message: Message, reason: Reason, detail: str, decoder: str) -> Outcome:
         self.counters[OutcomeKind.REJECTED.value, reason.value, decoder] += 1
+        if (sensor := self._named_in(message.topic)) is not None:
+            self._integrity.on_refused(sensor, message.received)
         letter = DeadLetter(
             received=message.received,
             topic=one_line(message.topic, _TOPIC_KEPT),

@@ -35,6 +35,7 @@ class Noted(StrEnum):
     FAULT = "fault"
     UNJUDGED = "unjudged"
     MISSING = "missing"
+    DISPUTED = "disputed"
 
 
 _OF_FLAG: Final = {
@@ -47,6 +48,7 @@ _OF_FLAG: Final = {
     "simulated": Noted.SIMULATED,
     "maintenance": Noted.MAINTENANCE,
     "codec_error": Noted.UNDECODED,
+    "disputed": Noted.DISPUTED,
 }
 """What a quality flag counts as. `no_time` is the rule of some formats and no news, and readings of
 unknown sensors are not counted here."""

@@ -28,6 +28,7 @@ Quality flags a reading can carry. All but the first four keep it from alerting:
 ``cached``         a bridge repeated an old value: stored only
 ``maintenance``    taken while the device cleaned or calibrated itself: stored only
 ``unknown_sensor``  not in the registry: stored and shown, never alerted on
+``disputed``       perhaps of somebody else (`ingest.integrity`): stored only
 =================  ===============================================================
 """
 
@@ -77,6 +78,7 @@ SILENT_FLAGS: Final = frozenset(
         "cached",
         "maintenance",
         "unknown_sensor",
+        "disputed",
     }
 )
 """Flags of readings that are stored but must never alert."""

@@ -71,7 +71,10 @@ _WHO_HEARS: Final[dict[str, Any]] = {
     "routing": {
         "receiver": "hall",
         "routes": [
-            {"matchers": ['kind=~"tamper|sensor_fault|offline|ambient"'], "receiver": "facilities"}
+            {
+                "matchers": ['kind=~"tamper|sensor_fault|offline|integrity|ambient"'],
+                "receiver": "facilities",
+            }
         ],
     },
     "receiver": [

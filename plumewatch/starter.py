@@ -173,7 +173,7 @@ notify = []
 receiver = "hall"                      # hears of what no route below takes
 
 [[routing.routes]]                     # the first that fits wins, unless it says continue = true
-matchers = ['kind=~"tamper|sensor_fault|offline|ambient"']
+matchers = ['kind=~"tamper|sensor_fault|offline|integrity|ambient"']
 receiver = "facilities"                # a role is a receiver: everybody of it, always
 
 [[receiver]]                           # who of it is on duty is said by its [[shift]]s

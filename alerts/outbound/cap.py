@@ -32,6 +32,7 @@ _CATEGORY: Final = {
     "vape": "Health",
     "smoke": "Fire",
     "tamper": "Security",
+    "integrity": "Security",
     "sensor_fault": "Infra",
     "offline": "Infra",
 }

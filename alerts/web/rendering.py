@@ -36,6 +36,7 @@ _NOTED_WORDS: Final = {
     "clock": "wrong clock",
     "fault": "faulty value",
     "unjudged": "out of order",
+    "disputed": "perhaps forged",
     "cached": "repeated by a bridge",
     "simulated": "console test",
     "maintenance": "while cleaning itself",

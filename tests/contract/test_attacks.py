@@ -1,0 +1,168 @@
+"""Every attack of the simulator through intake, journal, detectors and incident rules.
+
+Two rooms of one school. Somebody attacks the sensor of one; meanwhile somebody vapes in the other.
+The attack becomes an `integrity` incident and never a vape alert, and the other room's alert comes
+at the moment at which it comes without any attack.
+"""
+
+import itertools
+import json
+
+import pytest
+
+from alerts import schema
+from alerts.engine import AlertEngine
+from alerts.policy import AlertPolicy, StaffMember
+from alerts.secrets import Secret
+from alerts.watch import Watch
+from ingest.decoders.base import Context
+from ingest.integrity import BROKER
+from ingest.message import Message
+from ingest.pipeline import Intake, IntakeConfig
+from ingest.validation import may_alert
+from sensor_sim.attacks import ATTACKS, Flood, Garbage, Replay, Spoof, apply_to_messages
+from sensor_sim.wire import WireMessage
+from storage import state
+from storage.registry import Registry, Room, Sensor
+from storage.sqlite import connect, migrate
+from tests.support.plumes import START, readings_of_puff
+
+QUIET, VAPED = "n2-boys-1", "n1-girls-1"
+PUFF_S = 420.0
+LENGTH_S = 560.0
+AT = START + 400.0
+ROOMS = (
+    Room("n2-boys", "Boys N2", "2", "North", "Lincoln High"),
+    Room("n1-girls", "Girls N1", "1", "North", "Lincoln High"),
+)
+REGISTRY = Registry.of(ROOMS, (Sensor(QUIET, "n2-boys"), Sensor(VAPED, "n1-girls")))
+ON_THE_WIRE = {
+    "spoof": (Spoof(QUIET, AT, every_s=1.0), QUIET),
+    "spoof, other id inside": (Spoof(QUIET, AT, claims=VAPED), QUIET),
+    "replay": (Replay(QUIET, START + 100, START + 200, AT), QUIET),
+    "flood": (Flood(AT, 20.0, 200.0, sensors=200), BROKER),
+    "flood that stays": (Flood(AT, 20.0, 200.0, sensors=200, retain=True), BROKER),
+    "garbage": (Garbage(QUIET, AT, 20.0, 5.0, big_bytes=100_000), QUIET),
+}
+"""What is done, and of which sensor an integrity incident is told."""
+
+
+def wire(reading, first):
+    body = {"time": reading.time, "seq": first + reading.seq, **reading.values}
+    topic = f"plumewatch/v1/{reading.sensor}/reading"
+    return WireMessage(topic, json.dumps(body).encode(), 1, False, reading.received, reading.sensor)
+
+
+def honest():
+    quiet = readings_of_puff(QUIET, seconds=LENGTH_S, top=0.0)
+    vaped = readings_of_puff(VAPED, seconds=LENGTH_S, onset_s=PUFF_S)
+    messages = [wire(r, 5_000) for r in quiet] + [wire(r, 9_000) for r in vaped]
+    return sorted(messages, key=lambda m: m.sent)
+
+
+class School:
+    """Intake, state and incident rules of one service, on the messages' own clock."""
+
+    def __init__(self, path):
+        self.state = connect(path)
+        migrate(self.state, "state", state.SCRIPTS)
+        migrate(self.state, schema.COMPONENT, schema.SCRIPTS)
+        staff = (
+            StaffMember("ap", "AP", "staff", (Secret("json://127.0.0.1:9/ap"),)),
+            StaffMember("fm", "FM", "facilities", (Secret("json://127.0.0.1:9/fm"),)),
+        )
+        policy = AlertPolicy(staff=staff, zone="UTC", page_url="https://plumewatch.example")
+        self.intake = Intake(IntakeConfig(context=Context(registry=REGISTRY)))
+        self.watch = Watch(self.state, AlertEngine(REGISTRY, policy), may_alert)
+        self.watch.open(lambda _after, _limit: ([], 0))
+        self.alerts, self.position, self.stored = [], 0, []
+
+    def hear(self, messages):
+        """Take messages in, those of a second in one commit."""
+        for _, group in itertools.groupby(messages, key=lambda m: int(m.sent)):
+            readings = []
+            for message in group:
+                received = Message(message.topic, message.payload, message.sent, message.retain)
+                readings += self.intake.on_message(received).readings
+                readings += self.intake.on_time(message.sent)
+            if readings:
+                self.stored += readings
+                self.position += len(readings)
+                events = self.watch.step(readings)
+                self.alerts += self.watch.commit(events, self.position, readings[-1].received)
+        return self
+
+    def told(self, kind):
+        return [(a.sensor, a.alerted) for a in self.alerts if a.kind == kind]
+
+    def people_told(self):
+        query = (
+            "SELECT DISTINCT person FROM outbox JOIN incident i ON i.id = incident WHERE kind = ?"
+        )
+        return {row[0] for row in self.state.execute(query, ("integrity",))}
+
+
+@pytest.fixture
+def school(tmp_path):
+    made = []
+
+    def make():
+        made.append(School(tmp_path / f"{len(made)}.db"))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.state.close()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    calm = School(tmp_path_factory.mktemp("calm") / "state.db").hear(honest())
+    calm.state.close()
+    ((sensor, at),) = calm.told("vape")
+    assert sensor == VAPED
+    assert calm.told("integrity") == []
+    assert AT < at < AT + 60  # in the midst of the attacks
+    return calm.told("vape")
+
+
+@pytest.mark.parametrize("name", ON_THE_WIRE)
+def test_an_attack_is_told_as_one_and_neither_alerts_nor_silences(name, school, undisturbed):
+    attack, victim = ON_THE_WIRE[name]
+    attacked = school().hear(apply_to_messages(honest(), [attack]))
+    assert attacked.told("vape") == undisturbed
+    assert {sensor for sensor, _ in attacked.told("integrity")} == {victim}
+    assert attacked.people_told() == {"fm"}
+
+
+def test_all_attacks_at_once(school, undisturbed):
+    attacks = [attack for attack, _ in ON_THE_WIRE.values()]
+    attacked = school().hear(apply_to_messages(honest(), attacks))
+    assert attacked.told("vape") == undisturbed
+    assert {sensor for sensor, _ in attacked.told("integrity")} == {QUIET, BROKER}
+
+
+def test_what_is_forged_under_the_name_of_a_sensor_does_not_mute_it(school, undisturbed):
+    """Forged plume, floods, garbage and an `offline` under the name of the vaped room's sensor."""
+    attacks = [
+        Spoof(VAPED, AT, every_s=0.2, duration_s=120),
+        Garbage(VAPED, AT, 20.0, 5.0, big_bytes=10_000),
+    ]
+    gone = WireMessage(f"plumewatch/v1/{VAPED}/status", b"offline", 1, True, AT + 19.0)
+    messages = [*apply_to_messages(honest(), attacks), gone]
+    attacked = school().hear(sorted(messages, key=lambda m: m.sent))
+    assert attacked.told("vape") == undisturbed
+    assert {sensor for sensor, _ in attacked.told("integrity")} == {VAPED}
+    forged = [r for r in attacked.stored if r.sensor == VAPED and "disputed" in r.flags]
+    assert len(forged) >= 600  # all of the forged plume, kept for who looks into it
+
+
+def test_a_claim_inside_a_message_is_not_believed(school):
+    attacked = school().hear(Spoof(QUIET, AT, claims=VAPED).on_messages([]))
+    assert not [r for r in attacked.stored if r.sensor == VAPED]
+
+
+def test_every_attack_on_the_wire_is_here():
+    here = {type(attack) for attack, _ in ON_THE_WIRE.values()}
+    others = {cls for cls in ATTACKS.values() if hasattr(cls, "on_messages")} - here
+    assert {cls.__name__ for cls in others} == {"GatewayOutage"}  # a fault, nobody's attack
