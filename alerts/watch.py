@@ -268,6 +268,25 @@ class Watch:
         self._move(moves)
         return alerts
 
+    def admit(self, events: Sequence[Event], now: float) -> list[AlertRecord]:
+        """Take in and commit events that were detected elsewhere; known ones change nothing.
+
+        Detectors and position are not touched, so it may come between `step` and `commit`.
+
+        Parameters
+        ----------
+        events : sequence of Event
+        now : float
+            Unix seconds.
+
+        Raises
+        ------
+        sqlite3.OperationalError
+            If the disk refuses; nothing is then kept.
+        """
+        with transaction(self._connection) as tx:
+            return self._engine.on_events(tx, list(events), now)
+
     def on_time(self, now: float) -> list[AlertRecord]:
         """Let time alone do what it does: resolve incidents, release held ones, move levels."""
         due = self._engine.next_deadline(self._connection)

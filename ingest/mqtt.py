@@ -41,7 +41,7 @@ import secrets
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import aiomqtt
 
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from paho.mqtt.client import MQTTMessage
 
     from ingest.broker import BrokerSettings
-    from ingest.pipeline import Intake, Outcome
+    from ingest.pipeline import Outcome
     from ingest.subscriptions import Subscriptions
     from storage.journal import DeadLetter
     from storage.reading import Reading
@@ -202,6 +202,19 @@ class Arrivals:
         return taken
 
 
+class Decides(Protocol):
+    """What decides each message's outcome: `ingest.pipeline.Intake`, or one for other messages."""
+
+    def on_message(self, message: Message) -> Outcome:
+        """Return what becomes of a message; never raises."""
+
+    def on_time(self, now: float) -> Sequence[Reading]:
+        """Return readings that no longer wait at `now`."""
+
+    def held_since(self) -> float | None:
+        """Receive time from which on messages wait; None if none does."""
+
+
 class MqttSource:
     """The service's end of the broker connection.
 
@@ -210,7 +223,7 @@ class MqttSource:
     settings : BrokerSettings
     topics : sequence of str
         Topic filters to subscribe to at QoS 1.
-    intake : Intake
+    intake : Decides
         Decides the outcome of each message.
     commit : callable
         ``await commit(readings, dead_letters)`` returns once both, and all that was committed
@@ -233,7 +246,7 @@ class MqttSource:
         self,
         settings: BrokerSettings,
         topics: Sequence[str],
-        intake: Intake,
+        intake: Decides,
         commit: Callable[[Sequence[Reading], Sequence[DeadLetter]], Awaitable[None]],
         clock: Callable[[], float],
         canary: CanarySettings | None = None,

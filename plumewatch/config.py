@@ -304,6 +304,8 @@ class IngestConfig(_Section):
     """Formats to subscribe to; all if empty."""
     topics: Annotated[list[MqttFilter], Field(max_length=64)] = []
     """Topics to listen to besides; what nothing reads is on the staff page."""
+    events: bool = False
+    """Take events in that were detected elsewhere (`plumewatch stream --publish`)."""
     http: HttpConfig = HttpConfig()
     """Where sensors without MQTT post."""
     source: Annotated[list[SourceConfig], Field(max_length=1_000)] = []

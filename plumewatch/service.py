@@ -32,6 +32,7 @@ from detection.liveness import LivenessSettings
 from ingest.canary import CanarySettings
 from ingest.commit import GroupCommit
 from ingest.errors import BrokerError
+from ingest.event_messages import EVENT_TOPICS, EventIntake
 from ingest.mqtt import MqttSource
 from ingest.pipeline import Intake
 from ingest.validation import may_alert
@@ -110,6 +111,7 @@ _RECORDS_WAIT_S: Final = 1.0
 _ENDED_FIRST: Final = (
     "watchdog",
     "mqtt",
+    "events",
     "detector",
     "series",
     "series records",
@@ -205,6 +207,14 @@ class Service:
             receive_clock or clock,
             CanarySettings() if config.broker.canary else None,
             session_topics(config, self.paths),
+        )
+        self.events = EventIntake(self.registry, heard.context.limits)
+        self.event_source = MqttSource(
+            replace(broker_settings(config), client_id=f"{config.broker.client_id}-events"),
+            EVENT_TOPICS,
+            self.events,
+            self._commit_events,
+            receive_clock or clock,
         )
         self.http = HttpServer(
             config.ingest.http,
@@ -340,6 +350,7 @@ class Service:
                     name: group.create_task(lasting(name, work, stop), name=name)
                     for name, work in (
                         ("mqtt", self.source.run()),
+                        ("events", self._take_events_in()),
                         ("detector", self._detect()),
                         ("series", self.writer.run()),
                         ("series records", self.records.run()),
@@ -452,6 +463,26 @@ class Service:
         counters.last_offset = last
         self._committed.set()
         self.writer.wake.set()
+
+    async def _take_events_in(self) -> None:
+        """Take in what was detected elsewhere, if that is asked for."""
+        if not self.config.ingest.events:
+            await asyncio.Event().wait()
+        await self._opened()
+        await self.event_source.run()
+
+    async def _commit_events(
+        self, _readings: Sequence[Reading], dead_letters: Sequence[DeadLetter]
+    ) -> None:
+        """Commit events that came by message, before these are acknowledged."""
+        watch, events = await self._opened(), self.events.take()
+        if dead_letters:
+            await self.commits.commit((), dead_letters)
+        if events:
+            alerts = await self._until_stored(
+                "incidents", self._decided, watch.admit, events, self._clock()
+            )
+            self._tell(events, alerts)
 
     async def _detect(self) -> None:
         """Consumer of the journal: detectors, incidents, outbox.

@@ -37,11 +37,11 @@ import polars as pl
 
 from detection.quantities import COLUMNS
 from scale.errors import HistoryError
+from storage.reading import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from storage.reading import Reading
 
 __all__ = [
     "PLACE",
@@ -52,6 +52,7 @@ __all__ = [
     "bucket_keys",
     "bucket_of",
     "frame_of",
+    "readings_of",
 ]
 
 PLACE: Final = ("site", "building", "floor", "room", "model")
@@ -125,6 +126,20 @@ def frame_of(rows: Sequence[Landed]) -> pl.DataFrame:
         "flags": [" ".join(r.flags) or None for r in readings],
     }
     return pl.DataFrame(columns, schema={key: SCHEMA[key] for key in columns})
+
+
+def readings_of(frame: pl.DataFrame) -> list[Reading]:
+    """Return a frame of `SCHEMA` as readings."""
+    found = []
+    for row in frame.iter_rows(named=True):
+        values = {key: row[key] for key in COLUMNS if row[key] is not None}
+        events, faults, flags = (
+            tuple((row[name] or "").split()) for name in ("events", "faults", "flags")
+        )
+        found.append(
+            Reading(row["sensor"], row["time"], row["received"], values, events, faults, flags)
+        )
+    return found
 
 
 class HistoryWriter:

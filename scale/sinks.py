@@ -1,4 +1,4 @@
-"""Where the events of a stream go: files, and the broker of an alert engine."""
+"""Where a stream leaves what it says and reads: files of events, points in an InfluxDB."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import os
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
-from paho.mqtt import client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion
 
-from scale.errors import ScaleError
+from scale.history import PLACE, readings_of
+from storage.registry import Registry, Room, Sensor
+from storage.timeseries.influx import InfluxSeries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["EVENT_COLUMNS", "EventFiles", "EventPublisher"]
+    from storage.timeseries.influx_http import InfluxSettings
+
+__all__ = ["EVENT_COLUMNS", "EventFiles", "write_points"]
 
 EVENT_COLUMNS: Final = ("id", "sensor", "kind", "phase", "time", "event")
 _KINDS: Final = {name: pl.Float64() if name == "time" else pl.String() for name in EVENT_COLUMNS}
-_WAIT_S: Final = 30.0
 
 
 class EventFiles:
@@ -51,44 +52,34 @@ class EventFiles:
         draft.replace(path)
 
 
-class EventPublisher:
-    """Publishes events at QoS 1 to ``plumewatch/v1/SENSOR/event``.
+def write_points(settings: InfluxSettings, frame: pl.DataFrame) -> int:
+    """Write readings to an InfluxDB as the service does; the same again lands on itself.
 
     Parameters
     ----------
-    address : str
-        ``HOST[:PORT]``.
+    settings : InfluxSettings
+    frame : polars.DataFrame
+        Of `scale.history.SCHEMA`.
+
+    Returns
+    -------
+    int
+        Readings written.
+
+    Raises
+    ------
+    StorageUnavailableError
+        If the server does not take them.
+    BatchRefusedError
+        If it refuses them for good.
     """
-
-    def __init__(self, address: str) -> None:
-        host, _, port = address.partition(":")
-        if not host or (port and not port.isdecimal()):
-            raise ScaleError(f"--mqtt {address}: HOST or HOST:PORT")
-        self._host, self._port = host, int(port or 1883)
-
-    def take(self, said: Sequence[tuple[object, ...]], number: int) -> None:
-        """Publish the events of a trigger, in order, and wait until the broker has them all.
-
-        Raises
-        ------
-        ScaleError
-            If it does not take them; the trigger then comes again.
-        """
-        if not said:
-            return
-        client = mqtt.Client(CallbackAPIVersion.VERSION2)
-        try:
-            client.connect(self._host, self._port)
-            client.loop_start()
-            sent = [
-                client.publish(f"plumewatch/v1/{row[1]}/event", str(row[5]), qos=1) for row in said
-            ]
-            for message in sent:
-                message.wait_for_publish(_WAIT_S)
-            if not all(message.is_published() for message in sent):
-                raise ScaleError(f"trigger {number}: the broker did not take all events")
-        except (OSError, ValueError, RuntimeError) as error:
-            raise ScaleError(f"trigger {number}: {self._host}:{self._port}: {error}") from error
-        finally:
-            client.disconnect()
-            client.loop_stop()
+    for part in frame.partition_by("site"):
+        places = part.select("sensor", *PLACE).unique(maintain_order=True).rows(named=True)
+        known = [row for row in places if row["room"]]
+        registry = Registry.of(
+            (Room(r["room"], r["room"], r["floor"], r["building"], r["site"]) for r in known),
+            (Sensor(r["sensor"], r["room"], r["model"]) for r in known),
+        )
+        with InfluxSeries(settings, registry, ":memory:") as series:
+            series.add(readings_of(part))
+    return frame.height

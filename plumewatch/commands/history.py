@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path  # noqa: TC003 - typer reads it
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -104,3 +104,73 @@ def backtest(
         force=force,
     )
     raise typer.Exit(run_backtest(history, config, options, Printer(as_json=as_json)))
+
+
+@app.command(
+    epilog=manual(
+        "plumewatch stream history --checkpoint state --events events --master 'local[2]' --once",
+        "plumewatch stream --kafka k1:9092 --config plumewatch.toml --checkpoint s --events e",
+    )
+)
+def stream(
+    history: Annotated[str, typer.Argument(help="Folder or URL that `segments` fills.")] = "",
+    kafka: Annotated[
+        str, typer.Option("--kafka", help="Servers instead, HOST:PORT,...; needs --config.")
+    ] = "",
+    topic: Annotated[str, typer.Option("--topic", help="Topic of Kafka.")] = "plumewatch",
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="Whose budgets, sensors, broker and InfluxDB."),
+    ] = None,
+    checkpoint: Annotated[
+        str, typer.Option("--checkpoint", help="Folder or URL of state and position.")
+    ] = "checkpoint",
+    events: Annotated[
+        Path, typer.Option("--events", help="Folder for what is said, as Parquet.")
+    ] = Path("events"),
+    shards: Annotated[
+        int, typer.Option("--shards", min=1, max=100_000, help="One a thousand sensors or more.")
+    ] = 8,
+    model: Annotated[
+        Path | None, typer.Option("--model", help="Model file instead of the shipped one.")
+    ] = None,
+    master: Annotated[
+        str, typer.Option("--master", help="Of Spark; that of spark-submit if left out.")
+    ] = "",
+    seconds: Annotated[float, typer.Option("--seconds", min=0, help="Between triggers.")] = 3.0,
+    files: Annotated[
+        int | None, typer.Option("--files", min=1, help="Parts in one trigger at most.")
+    ] = None,
+    conf: Annotated[
+        list[str] | None, typer.Option("--conf", help="KEY=VALUE of Spark; may be repeated.")
+    ] = None,
+    *,
+    publish: Annotated[
+        bool, typer.Option("--publish", help="Events to the configured broker too.")
+    ] = False,
+    series: Annotated[
+        bool, typer.Option("--series", help="Readings to the configured InfluxDB too.")
+    ] = False,
+    once: Annotated[bool, typer.Option("--once", help="Judge what is there, and end.")] = False,
+) -> None:
+    """Detect on Spark: readings in, events out, each once; needs plumewatch[scale] and Java."""
+    from plumewatch.stream_command import StreamOptions, run_stream  # noqa: PLC0415
+
+    options = StreamOptions(
+        history=history,
+        kafka=kafka,
+        topic=topic,
+        config_path=config,
+        checkpoint=checkpoint,
+        events=events,
+        publish=publish,
+        series=series,
+        shards=shards,
+        model=model,
+        master=master,
+        seconds=seconds,
+        files=files,
+        once=once,
+        conf=conf or [],
+    )
+    raise typer.Exit(run_stream(options))

@@ -39,23 +39,38 @@ from pyspark.sql.streaming import StatefulProcessor
 from detection.budgets import AlertBudgets
 from detection.model import Model
 from scale.blocks import pack, shards_of, unpack
+from scale.history import SCHEMA
 from scale.shard import Shard
+from scale.sinks import write_points
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.streaming import StreamingQuery
 
     from detection.events import Event
+    from storage.timeseries.influx_http import InfluxSettings
 
-__all__ = ["Said", "ShardProcessor", "detect", "packed", "started"]
+__all__ = [
+    "COLUMNS",
+    "Said",
+    "ShardProcessor",
+    "detect",
+    "packed",
+    "points_started",
+    "readings_of_history",
+    "started",
+]
 
 _ROWS: Final = 500_000
 """Readings of one task that are packed together."""
 _LEAST: Final = 1 << 16
 _KEPT: Final = 64
 """Shards that a Python worker keeps in memory."""
+_TYPES: Final = {"Int64": "long", "Float64": "double", "String": "string", "Boolean": "boolean"}
+COLUMNS: Final = ", ".join(f"`{name}` {_TYPES[str(kind)]}" for name, kind in SCHEMA.items())
+"""`scale.history.SCHEMA` as Spark writes it."""
 _PACKED: Final = "shard int, block binary"
 _SAID: Final = (
     "shard int, id string, sensor string, kind string, phase string, time double, event string"
@@ -80,6 +95,23 @@ class Said(NamedTuple):
     phase: str
     time: float
     event: str
+
+
+def readings_of_history(spark: SparkSession, folder: str, files: int | None = None) -> DataFrame:
+    """Return a history that grows as a stream of rows of `scale.history.SCHEMA`, in its order.
+
+    Parameters
+    ----------
+    spark : SparkSession
+    folder : str
+        Path or URL.
+    files : int, optional
+        Parts in one trigger at most, so that a long history does not come at once.
+    """
+    reader = spark.readStream.schema(COLUMNS).option("recursiveFileLookup", "true")
+    if files is not None:
+        reader = reader.option("maxFilesPerTrigger", files)
+    return reader.parquet(folder)
 
 
 def packed(readings: DataFrame, shards: int) -> DataFrame:
@@ -246,6 +278,33 @@ def started(
     return (
         said.writeStream.foreachBatch(take)
         .outputMode("update")
+        .option("checkpointLocation", checkpoint)
+        .trigger(**trigger)
+        .start()
+    )
+
+
+def points_started(
+    readings: DataFrame, settings: InfluxSettings, checkpoint: str, trigger: Mapping[str, Any]
+) -> StreamingQuery:
+    """Start writing a stream of readings to an InfluxDB; see `scale.sinks.write_points`.
+
+    It is a stream of its own, so that a database that is away holds up no alert. A trigger that
+    fails is tried again, and lands on itself.
+    """
+
+    def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            frame = pl.from_arrow(batch)
+            if isinstance(frame, pl.DataFrame) and frame.height:
+                count = write_points(settings, frame)
+                yield pa.RecordBatch.from_arrays([pa.array([count], pa.int64())], ["written"])
+
+    def take(batch: DataFrame, _number: int) -> None:
+        batch.mapInArrow(write, "written long").agg({"written": "sum"}).collect()
+
+    return (
+        readings.writeStream.foreachBatch(take)
         .option("checkpointLocation", checkpoint)
         .trigger(**trigger)
         .start()

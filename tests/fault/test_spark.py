@@ -24,7 +24,7 @@ from plumewatch.segments_command import landed
 from scale.backtest import Variant, judge, tasks_of
 from scale.history import History, HistoryWriter, frame_of
 from scale.shard import Shard
-from tests.support.recorded import of_the_service, recorded, registry
+from tests.support.recorded import config_text, of_the_service, recorded, registry
 
 if os.environ.get("CI") != "true":
     pytest.importorskip("pyspark")
@@ -36,13 +36,12 @@ pytestmark = pytest.mark.timeout(600)
 SLOW = ("ambient-1", "faults-1")
 PART = 1000
 WAIT_S = 240.0
-BUDGET = 0.8
 
 
 @pytest.fixture(scope="module")
 def levels():
     names = sorted(registry().sensors)
-    return AlertBudgets(BUDGET, {names[0]: 0.1, names[1]: 9.0}, {names[2]: 0.5, names[3]: -0.5})
+    return AlertBudgets(0.8, {names[0]: 0.1, names[1]: 9.0})
 
 
 @pytest.fixture(scope="module")
@@ -61,19 +60,13 @@ def parts(tmp_path_factory):
 
 
 class Stream:
-    """``python -m scale.spark.run`` in a process of its own."""
+    """``plumewatch stream`` in a process of its own."""
 
     def __init__(self, folder, parts, levels):
         self.folder, self.parts = folder, parts
         self.events = folder / "events"
-        self.levels = folder / "levels.toml"
-        tables = {"own": levels.own, "moved": levels.moved}
-        self.levels.write_text(
-            "\n".join(
-                f"[{name}]\n" + "\n".join(f"{json.dumps(k)} = {v}" for k, v in table.items())
-                for name, table in tables.items()
-            )
-        )
+        self.config = folder / "plumewatch.toml"
+        self.config.write_text(config_text(levels.own, levels.default))
         self.process = None
 
     def start(self, master, *more):
@@ -89,10 +82,10 @@ class Stream:
         self.log = (self.folder / "log").open("a")
         self.process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "scale.spark.run", "--history", self.parts),
+                *(sys.executable, "-m", "plumewatch", "stream", self.parts),
                 *("--checkpoint", self.folder / "checkpoint", "--events", self.events),
-                *("--shards", "2", "--master", master, "--budget", str(BUDGET)),
-                *("--levels", self.levels, "--files", "3"),
+                *("--shards", "2", "--master", master, "--config", self.config),
+                *("--files", "3"),
                 *("--conf", "spark.driver.memory=700m", "--conf", "spark.executor.memory=700m"),
                 *more,
             ],

@@ -4,6 +4,7 @@ Simulated restrooms on a hard day, and what devices report of themselves beside 
 """
 
 import functools
+from types import MappingProxyType
 
 import numpy as np
 
@@ -70,6 +71,21 @@ def _said(k: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Now and then a device reports something of itself."""
     events = ("tamper",) if k % 4001 == 4000 else ("vendor_vape",) if k % 5003 == 5002 else ()
     return events, (("co2",) if 3000 < k % 9000 < 3900 else ())
+
+
+def config_text(own=MappingProxyType({}), budget=2.0):
+    """Return a configuration of these rooms; `own` budgets by sensor."""
+    lines = ['site = "Lincoln High"', 'timezone = "America/New_York"']
+    lines += ["[detection]", f"false_alarms_per_sensor_week = {budget}"]
+    for room in registry().rooms.values():
+        lines += ["[[room]]", f'id = "{room.id}"', f'name = "{room.name} <b>"']
+        lines += [f'building = "{room.building}"', f'floor = "{room.floor}"']
+    for sensor in registry().sensors.values():
+        lines += ["[[sensor]]", f'id = "{sensor.id}"', f'room = "{sensor.room}"']
+        lines += [f'model = "{sensor.model}"']
+        if sensor.id in own:
+            lines += [f"false_alarms_per_week = {own[sensor.id]}"]
+    return "\n".join(lines) + "\n"
 
 
 def of_the_service(readings, budgets: AlertBudgets | None = None):

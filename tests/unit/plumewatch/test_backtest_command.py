@@ -14,7 +14,7 @@ from plumewatch.data_folder import prepare_state
 from plumewatch.printer import Printer
 from scale.history import History, HistoryWriter
 from storage.sqlite import connect, transaction
-from tests.support.recorded import recorded, registry
+from tests.support.recorded import config_text, recorded
 
 
 def run(*words):
@@ -22,15 +22,8 @@ def run(*words):
 
 
 def config_of(folder):
-    lines = ['site = "Lincoln High"', 'timezone = "America/New_York"']
-    lines += ["[detection]", "false_alarms_per_sensor_week = 2.0"]
-    for room in registry().rooms.values():
-        lines += ["[[room]]", f'id = "{room.id}"', f'name = "{room.name} <b>"']
-        lines += [f'building = "{room.building}"']
-    for sensor in registry().sensors.values():
-        lines += ["[[sensor]]", f'id = "{sensor.id}"', f'room = "{sensor.room}"']
     path = folder / "plumewatch.toml"
-    path.write_text("\n".join(lines))
+    path.write_text(config_text())
     return path
 
 

@@ -1,0 +1,186 @@
+"""Measure the detectors beyond one process: back-tests over cores, and the stream on Spark.
+
+Usage: python benchmarks/scale.py [--sensors 50000] [--seconds 120] [--cores 1,2]
+
+An hour of some simulated rooms at 1 Hz is laid over all sensors, each shifted in time of day,
+twenty sensors to a building, and landed as a history with a thousand sensors a bucket and half a
+minute a part. Then the same readings are judged by processes, by Spark as a batch, and by the
+stream, which is given one part of every bucket a trigger; all must find the same alerts. What a
+trigger writes and moves is what a cluster is sized by (docs/scale.md).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import polars as pl
+
+from detection.budgets import AlertBudgets
+from detection.quantities import COLUMNS
+from scale.backtest import Variant, on_processes, tasks_of
+from scale.blocks import pack
+from scale.history import History, HistoryWriter
+from scale.shard import Shard
+from scale.sinks import EventFiles
+from scale.spark.batch import on_spark
+from scale.spark.session import session
+from scale.spark.stream import detect, readings_of_history, started
+from sensor_sim.simulate import random_school, simulate
+
+ROOMS, HOUR, PART_S = 64, 3600, 30
+A_BUCKET = 1000
+START = 1_757_203_200.0 + 10 * 3600
+
+
+def table() -> np.ndarray:
+    """Values of every simulated room each second, shape (HOUR, ROOMS, columns)."""
+    school = random_school(80_001, ROOMS, intervals=(1,))
+    rows = {device.id: k for k, device in enumerate(school.devices)}
+    found = np.full((HOUR, ROOMS, len(COLUMNS)), np.nan)
+    for chunk in simulate(school, seed=80_001, start=START, duration_s=float(HOUR)):
+        for trace in chunk.traces:
+            second = np.floor(trace.sent - START).astype(int)
+            kept = (second >= 0) & (second < HOUR)
+            found[second[kept], rows[trace.sensor]] = trace.values[kept]
+    return found
+
+
+def generate(folder: Path, sensors: int, seconds: int) -> History:
+    """Land the readings of many sensors."""
+    values = table()
+    room, shift = np.arange(sensors) % ROOMS, (np.arange(sensors) * 977) % HOUR
+    names = pl.Series([f"s{k:06d}" for k in range(sensors)])
+    buildings = pl.Series([f"b{k // 20}" for k in range(sensors)])
+    empty = pl.lit("", pl.String())
+    with HistoryWriter(folder, max(1, sensors // A_BUCKET)) as writer:
+        for begin in range(0, seconds, PART_S):
+            parts = []
+            for second in range(begin, min(begin + PART_S, seconds)):
+                now = values[(second + shift) % HOUR, room]
+                some = ~np.isnan(now).all(axis=1)
+                columns = {
+                    key: pl.Series(now[some, k]).fill_nan(None) for k, key in enumerate(COLUMNS)
+                }
+                frame = pl.DataFrame({"sensor": names.filter(some), **columns})
+                parts.append(
+                    frame.select(
+                        time=pl.lit(START + second),
+                        received=pl.lit(START + second),
+                        sensor="sensor",
+                        site=pl.lit("district"),
+                        building=buildings.filter(some),
+                        floor=empty,
+                        room="sensor",
+                        model=empty,
+                        judged=pl.lit(value=True),
+                        **{key: key for key in COLUMNS},
+                        events=pl.lit(None, pl.String()),
+                        faults=pl.lit(None, pl.String()),
+                        flags=pl.lit(None, pl.String()),
+                    )
+                )
+            writer.commit(pl.concat(parts), b"")
+    return History(folder)
+
+
+def rate(label: str, readings: int, seconds: float, more: str = "") -> None:
+    """Print a line of the table."""
+    print(f"{label:>34} {readings / seconds:>14,.0f} {seconds:>8.1f} s  {more}", flush=True)
+
+
+def of_stream(folder: Path, history: History, buckets: int) -> Counter[str]:
+    """Judge by the stream, print what its triggers did, and return the alerts."""
+    settings = {"spark.sql.shuffle.partitions": "2", "spark.driver.memory": "2g"}
+    spark = session("local[2]", "bench", settings)
+    spark.sparkContext.setLogLevel("ERROR")
+    said = detect(
+        readings_of_history(spark, str(history.folder), buckets), buckets, AlertBudgets(), b""
+    )
+    files = EventFiles(folder / "events")
+    query = started(said, files.take, str(folder / "state"), {"availableNow": True})
+    query.awaitTermination()
+    for progress in query.recentProgress:
+        if progress["numInputRows"]:
+            state = progress["stateOperators"][0]["customMetrics"]
+            took = progress["durationMs"]["triggerExecution"] / 1e3
+            written = state.get("rocksdbBytesCopied", state.get("rocksdbTotalBytesWritten", 0))
+            rate(
+                f"stream, trigger {progress['batchId']}",
+                progress["numInputRows"],
+                took,
+                f"{written / 1e6:,.1f} MB of state written",
+            )
+    spark.stop()
+    frames = [pl.read_parquet(path) for path in (folder / "events").glob("*.parquet")]
+    if not frames:
+        return Counter()
+    told = pl.concat(frames).filter(pl.col("phase") == "alerted")
+    return Counter(told["id"].to_list())
+
+
+def main() -> int:
+    """Print the table; 1 if any way found other alerts."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--sensors", type=int, default=50_000)
+    parser.add_argument("--seconds", type=int, default=120)
+    parser.add_argument("--cores", default="1,2", help="processes of back-tests")
+    asked = parser.parse_args()
+    print(
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()},"
+        f" load {os.getloadavg()[0]:.1f}"
+    )
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        history = generate(folder / "history", asked.sensors, asked.seconds)
+        tasks = tasks_of([history], [Variant("shipped", 1.0)])
+        parts = [Path(part) for task in tasks for part in task.parts]
+        began, readings = time.monotonic(), 0
+        for part in parts:
+            readings += History.read(part).height
+        size = sum(part.stat().st_size for part in parts) / readings
+        print(
+            f"{asked.sensors:,} sensors, {readings:,} readings, {len(tasks)} buckets,"
+            f" {size:.0f} bytes a reading on disk"
+        )
+        print(f"{'':>34} {'readings/s':>14} {'':>8}")
+        rate("Parquet read alone, one core", readings, time.monotonic() - began)
+        found = {}
+        for cores in map(int, asked.cores.split(",")):
+            began = time.monotonic()
+            judged = on_processes(tasks, cores)
+            rate(f"back-test, {cores} processes", readings, time.monotonic() - began)
+            found[f"{cores} processes"] = Counter(a.id for j in judged for a in j.alerts)
+        sample = History.read(parts[0])
+        shard = Shard()
+        shard.step(shard.streams.of(sample))
+        began = time.process_time()
+        body = shard.snapshot()
+        Shard.restore(body)
+        spent = time.process_time() - began
+        width = len(shard.streams.names)
+        print(
+            f"a block: {len(pack(sample)) / sample.height:.0f} bytes a reading; a snapshot:"
+            f" {len(body) / width:,.0f} bytes a sensor, {1e6 * spent / width:.0f} µs a sensor to"
+            " write and read"
+        )
+        began = time.monotonic()
+        judged = on_spark(tasks, "local[2]")
+        rate("back-test, Spark local[2]", readings, time.monotonic() - began)
+        found["Spark"] = Counter(a.id for j in judged for a in j.alerts)
+        found["stream"] = of_stream(folder, history, len(tasks))
+        print(f"alerts: {', '.join(f'{k} {v.total()}' for k, v in found.items())}")
+        return int(len(set(map(frozenset, (c.items() for c in found.values())))) > 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

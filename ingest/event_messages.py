@@ -1,0 +1,149 @@
+"""Events that were detected elsewhere, from MQTT: one message is one word on one event.
+
+A cluster that detects for many schools publishes what it says to ``plumewatch/events/SENSOR``; the
+alert engine takes it as if its own detectors had said it. The topic lies outside those that a
+sensor may write to. The id of an event is made of its sensor, onset, kind and model version, so a
+word that comes again, in any order, is known, and whoever publishes may do so as often as he likes.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated, Final
+
+import msgspec
+
+from detection.events import ChannelEvidence, Event, EventKind, EventPhase
+from ingest.errors import DecodeError, MessageRefusedError, Reason, one_line
+from ingest.pipeline import Outcome, OutcomeKind
+from ingest.validation import check_json, check_size, check_topic
+from storage.journal import DeadLetter
+
+if TYPE_CHECKING:
+    from ingest.message import Message
+    from ingest.validation import Limits
+    from storage.reading import Reading
+    from storage.registry import Registry
+
+__all__ = ["EVENT_TOPIC", "EVENT_TOPICS", "EventIntake", "read_event"]
+
+EVENT_TOPIC: Final = "plumewatch/events/"
+EVENT_TOPICS: Final = (f"{EVENT_TOPIC}+",)
+_NAME: Final = "event"
+_KEPT_BYTES: Final = 4096
+_Text = Annotated[str, msgspec.Meta(max_length=500)]
+_Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+
+
+class _Evidence(msgspec.Struct, forbid_unknown_fields=True):
+    baseline: float
+    peak_excess: float
+    rise_s: float
+    decay_s: float | None = None
+
+
+class _Event(msgspec.Struct, forbid_unknown_fields=True):
+    sensor: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    kind: EventKind
+    phase: EventPhase
+    onset: float
+    alerted: float
+    peak_time: float
+    end: float | None
+    confidence: _Share
+    probabilities: dict[_Text, _Share]
+    evidence: dict[_Text, _Evidence]
+    model_version: _Text
+    id: Annotated[str, msgspec.Meta(max_length=64)]
+    time: float
+    masked: bool = False
+    thc_likely: bool = False
+    detail: _Text = ""
+    explained_by: _Text = ""
+
+
+def read_event(payload: bytes) -> Event:
+    """Read one word on an event.
+
+    Raises
+    ------
+    MessageRefusedError
+        If it is none, or its id is not that of what it says.
+    """
+    try:
+        read = msgspec.json.decode(payload, type=_Event)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise MessageRefusedError(Reason.MALFORMED, str(error)) from error
+    times = (read.onset, read.alerted, read.peak_time, read.time, read.end or 0.0)
+    if not all(math.isfinite(time) for time in times):
+        raise MessageRefusedError(Reason.BAD_TIME, "a time is not finite")
+    fields = {name: getattr(read, name) for name in read.__struct_fields__ if name != "id"}
+    fields["evidence"] = {
+        key: ChannelEvidence(found.baseline, found.peak_excess, found.rise_s, found.decay_s)
+        for key, found in read.evidence.items()
+    }
+    event = Event(**fields)
+    if event.id != read.id:
+        raise MessageRefusedError(Reason.ID_MISMATCH, f"id {read.id!r}, should be {event.id!r}")
+    return event
+
+
+class EventIntake:
+    """Decide each message's one outcome, as `ingest.pipeline.Intake` does for readings.
+
+    Parameters
+    ----------
+    registry : Registry
+        Events of other sensors are refused.
+    limits : Limits
+    """
+
+    def __init__(self, registry: Registry, limits: Limits) -> None:
+        self._registry = registry
+        self._limits = limits
+        self._taken: list[Event] = []
+
+    def on_message(self, message: Message) -> Outcome:
+        """Return what becomes of a message; what is accepted waits for `take`."""
+        try:
+            self._taken.append(self._read(message))
+        except DecodeError as error:
+            letter = DeadLetter(
+                received=message.received,
+                topic=one_line(message.topic, 256),
+                reason=error.reason.value,
+                detail=one_line(error.detail),
+                decoder=_NAME,
+                size=len(message.payload),
+                payload=message.payload[:_KEPT_BYTES],
+            )
+            return Outcome(OutcomeKind.REJECTED, _NAME, (), letter)
+        return Outcome(OutcomeKind.ACCEPTED, _NAME)
+
+    def take(self) -> list[Event]:
+        """Return what was accepted since the last call, in order."""
+        taken, self._taken = self._taken, []
+        return taken
+
+    def on_time(self, _now: float) -> tuple[Reading, ...]:
+        """Nothing waits for a time."""
+        return ()
+
+    def held_since(self) -> float | None:
+        """Nothing is held."""
+        return None
+
+    def _read(self, message: Message) -> Event:
+        check_topic(message.topic, self._limits)
+        check_size(message.payload, self._limits.payload_bytes)
+        check_json(message.payload, self._limits)
+        if message.retained:
+            raise MessageRefusedError(Reason.NOT_ALLOWED, "a retained event is no news")
+        event = read_event(message.payload)
+        if message.topic != EVENT_TOPIC + event.sensor:
+            raise MessageRefusedError(
+                Reason.ID_MISMATCH, f"topic of another sensor, {event.sensor}"
+            )
+        if event.sensor not in self._registry.sensors:
+            raise MessageRefusedError(Reason.UNKNOWN_DEVICE, f"no sensor {event.sensor!r}")
+        return event

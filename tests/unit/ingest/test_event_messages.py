@@ -1,0 +1,105 @@
+"""Events from elsewhere: read whole or refused, and an alert each once whatever comes again."""
+
+import json
+from types import SimpleNamespace
+
+import msgspec
+import pytest
+
+from detection.events import ChannelEvidence, Event, EventKind, EventPhase
+from ingest.event_messages import EVENT_TOPIC, EventIntake, read_event
+from ingest.message import Message
+from ingest.pipeline import OutcomeKind
+from ingest.validation import Limits
+from plumewatch.config import parse
+from plumewatch.stream_command import _publish
+from storage.registry import Registry, Room, Sensor
+from tests.support.broker import Mosquitto
+from tests.support.in_process import one_room, running, until
+
+REGISTRY = Registry.of([Room("r", "Boys", "2", "North", "S")], [Sensor("n2-boys-1", "r")])
+AT = 1_789_387_200.0
+
+
+def event(at=AT, phase=EventPhase.ALERTED, **more):
+    fields = {
+        "sensor": "n2-boys-1",
+        "kind": EventKind.VAPE,
+        "onset": at,
+        "alerted": at + 6.0,
+        "peak_time": at + 5.0,
+        "end": None if phase is EventPhase.ALERTED else at + 90.0,
+        "confidence": 0.93,
+        "probabilities": {"vape": 0.93, "spray": 0.07},
+        "evidence": {"pm25": ChannelEvidence(4.0, 80.0, 5.0, None)},
+        "model_version": "plume-9",
+    }
+    return Event(phase=phase, **{**fields, **more})
+
+
+def encoded(said, **changes):
+    tree = json.loads(msgspec.json.encode(said))
+    return json.dumps({**tree, **changes}).encode()
+
+
+def test_what_was_said_is_read_as_it_was():
+    for said in (event(), event(phase=EventPhase.WITHDRAWN, masked=True, detail="ü")):
+        assert read_event(msgspec.json.encode(said)) == said
+
+
+def test_what_is_accepted_waits_to_be_taken():
+    intake = EventIntake(REGISTRY, Limits())
+    outcome = intake.on_message(Message(EVENT_TOPIC + "n2-boys-1", encoded(event()), AT))
+    assert (outcome.kind, outcome.readings) == (OutcomeKind.ACCEPTED, ())
+    assert intake.take() == [event()]
+    assert intake.take() == []
+    assert (intake.on_time(AT), intake.held_since()) == ((), None)
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload", "more", "reason"),
+    [
+        ("n2-boys-1", b"{", {}, "malformed"),
+        ("n2-boys-1", b"[]", {}, "malformed"),
+        ("n2-boys-1", b"[" * 100_000, {}, "too_large"),
+        ("n2-boys-1", encoded(event(), confidence=2.0), {}, "malformed"),
+        ("n2-boys-1", encoded(event(), kind="party"), {}, "malformed"),
+        ("n2-boys-1", encoded(event(), person="x"), {}, "malformed"),
+        ("n2-boys-1", encoded(event(), id="0000"), {}, "id_mismatch"),
+        ("n2-boys-1", encoded(event()).replace(b"1789387206.0", b"1e999"), {}, "malformed"),
+        ("n2-boys-2", encoded(event()), {}, "id_mismatch"),
+        ("stranger", encoded(event(sensor="stranger")), {}, "unknown_device"),
+        ("n2-boys-1", encoded(event()), {"retained": True}, "not_allowed"),
+    ],
+)
+def test_what_is_no_event_is_refused_and_kept(topic, payload, more, reason):
+    intake = EventIntake(REGISTRY, Limits())
+    outcome = intake.on_message(Message(EVENT_TOPIC + topic, payload, AT, **more))
+    assert outcome.kind is OutcomeKind.REJECTED
+    assert outcome.dead_letter.reason == reason
+    assert outcome.dead_letter.size == len(payload)
+    assert intake.take() == []
+
+
+async def test_an_event_that_comes_again_is_one_incident(tmp_path, monkeypatch):
+    monkeypatch.setenv("AP_URL", "json://127.0.0.1:9/")
+    with Mosquitto() as broker:
+        tree = one_room(tmp_path).model_dump(mode="json")
+        tree["broker"]["port"] = broker.port
+        tree["ingest"]["events"] = True
+        config = parse({k: v for k, v in tree.items() if v}, base=tmp_path)
+        async with running(config) as service:
+            now = service._clock()
+            await until(lambda: service.event_source.state.connected)
+            first = event(now - 8.0)
+            ended = event(now - 8.0, EventPhase.ENDED)
+            words = [first, first, ended, first, event(now - 8.0, sensor="stranger"), ended]
+            said = [SimpleNamespace(sensor=w.sensor, event=msgspec.json.encode(w)) for w in words]
+            await _publish(service.event_source._settings, said)
+            await until(lambda: service.event_source.state.acknowledged == len(words))
+            rows = service._state.execute("SELECT id, phase, incident FROM alert_event").fetchall()
+            assert [(row[0], row[1]) for row in rows] == [(first.id, "ended")]
+            (count,) = service._state.execute("SELECT count(*) FROM incident").fetchone()
+            assert count == 1
+            assert service.counters.alerts == 1
+            assert service.journal.dead_letter_counts() == {"unknown_device": 1}
