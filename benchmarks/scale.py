@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import resource
 import sys
 import tempfile
 import time
@@ -93,9 +94,16 @@ def generate(folder: Path, sensors: int, seconds: int) -> History:
     return History(folder)
 
 
-def rate(label: str, readings: int, seconds: float, more: str = "") -> None:
+def of_children() -> float:
+    """CPU seconds of the processes that were started and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def rate(label: str, readings: int, seconds: float, cpu_s: float = 0.0, more: str = "") -> None:
     """Print a line of the table."""
-    print(f"{label:>34} {readings / seconds:>14,.0f} {seconds:>8.1f} s  {more}", flush=True)
+    own = f"{readings / cpu_s:>14,.0f}" if cpu_s else f"{'':>14}"
+    print(f"{label:>30} {readings / seconds:>12,.0f} {own} {seconds:>7.1f}  {more}", flush=True)
 
 
 def of_stream(folder: Path, history: History, buckets: int) -> Counter[str]:
@@ -118,7 +126,7 @@ def of_stream(folder: Path, history: History, buckets: int) -> Counter[str]:
                 f"stream, trigger {progress['batchId']}",
                 progress["numInputRows"],
                 took,
-                f"{written / 1e6:,.1f} MB of state written",
+                more=f"{written / 1e6:,.1f} MB of state written",
             )
     spark.stop()
     frames = [pl.read_parquet(path) for path in (folder / "events").glob("*.parquet")]
@@ -144,7 +152,7 @@ def main() -> int:
         history = generate(folder / "history", asked.sensors, asked.seconds)
         tasks = tasks_of([history], [Variant("shipped", 1.0)])
         parts = [Path(part) for task in tasks for part in task.parts]
-        began, readings = time.monotonic(), 0
+        began, used, readings = time.monotonic(), time.process_time(), 0
         for part in parts:
             readings += History.read(part).height
         size = sum(part.stat().st_size for part in parts) / readings
@@ -152,13 +160,14 @@ def main() -> int:
             f"{asked.sensors:,} sensors, {readings:,} readings, {len(tasks)} buckets,"
             f" {size:.0f} bytes a reading on disk"
         )
-        print(f"{'':>34} {'readings/s':>14} {'':>8}")
-        rate("Parquet read alone, one core", readings, time.monotonic() - began)
+        print(f"{'':>30} {'readings/s':>12} {'a CPU second':>14} {'seconds':>7}")
+        rate("Parquet read alone", readings, time.monotonic() - began, time.process_time() - used)
         found = {}
         for cores in map(int, asked.cores.split(",")):
-            began = time.monotonic()
+            began, used = time.monotonic(), of_children()
             judged = on_processes(tasks, cores)
-            rate(f"back-test, {cores} processes", readings, time.monotonic() - began)
+            took = time.monotonic() - began
+            rate(f"back-test, {cores} processes", readings, took, of_children() - used)
             found[f"{cores} processes"] = Counter(a.id for j in judged for a in j.alerts)
         sample = History.read(parts[0])
         shard = Shard()

@@ -34,7 +34,7 @@ if os.environ.get("CI") != "true":
 pytestmark = pytest.mark.timeout(600)
 
 SLOW = ("ambient-1", "faults-1")
-PART = 1000
+PART = 1500
 WAIT_S = 240.0
 
 
