@@ -107,12 +107,15 @@ class SensorLife:
     heard : float or None
         Receive time of its last live reading; None if there was none.
     interval_s : float
-        Seconds between reports that are reckoned with.
+        Seconds between reports that are reckoned with: nine of ten come sooner.
+    usual_s : float
+        Seconds between reports as they mostly are, not less than registered.
     """
 
     state: SensorState
     heard: float | None
     interval_s: float
+    usual_s: float
 
 
 @dataclass(slots=True)
@@ -126,12 +129,12 @@ class _Sensor:
     gaps: deque[float] = field(default_factory=lambda: deque(maxlen=_GAPS))
     due: float = math.nan
 
-    def reports_every(self) -> float:
+    def reports_every(self, rank: float = 0.9) -> float:
         """Return the registered interval, or the learnt one if that is longer, seconds."""
         if not self.gaps:
             return self.interval_s
         ranked = sorted(self.gaps)
-        return max(self.interval_s, ranked[math.ceil(0.9 * len(ranked)) - 1])
+        return max(self.interval_s, ranked[math.ceil(rank * len(ranked)) - 1])
 
 
 @dataclass(slots=True)
@@ -287,6 +290,7 @@ class Liveness:
                 self._state(name, found),
                 found.last if math.isfinite(found.last) else None,
                 found.reports_every(),
+                found.reports_every(0.5),
             )
             for name, found in self._sensors.items()
         }

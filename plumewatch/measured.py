@@ -205,7 +205,9 @@ class Measured:
         found = []
         for sensor in self._service.registry.sensors.values():
             name = sensor.id
-            life = lives.get(name) or SensorLife(SensorState.NEVER, None, sensor.interval_s)
+            life = lives.get(name) or SensorLife(
+                SensorState.NEVER, None, sensor.interval_s, sensor.interval_s
+            )
             before, after = counts.get(name, {}), self._counts[name]
             fields: dict[str, float | str] = {
                 "state": life.state.value,
@@ -213,7 +215,7 @@ class Measured:
                 "online": float(life.state is SensorState.ALIVE),
                 "online_s": min(self._online_s[name], period),
                 "interval_s": life.interval_s,
-                "expected": period / life.interval_s,
+                "expected": period / life.usual_s,
                 **{
                     key: float(after.get(noted, 0) - before.get(noted, 0))
                     for key, noted in _NOTED.items()

@@ -36,7 +36,9 @@ def sensor_statuses(
     """Join life and counts of every registered sensor, in registry order."""
     statuses = {}
     for sensor in registry.sensors.values():
-        life = lives.get(sensor.id) or SensorLife(SensorState.NEVER, None, sensor.interval_s)
+        life = lives.get(sensor.id) or SensorLife(
+            SensorState.NEVER, None, sensor.interval_s, sensor.interval_s
+        )
         statuses[sensor.id] = SensorStatus(
             life.state.value, life.heard, life.interval_s, tally.of(sensor.id)
         )

@@ -43,6 +43,11 @@ class Room:
     site: str
     kind: str = "restroom"
 
+    @property
+    def place(self) -> str:
+        """Where it is in the school, such as ``"2nd floor, North"``."""
+        return ", ".join(part for part in (floor_name(self.floor), self.building) if part)
+
 
 @dataclass(frozen=True, slots=True)
 class Sensor:

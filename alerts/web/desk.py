@@ -25,7 +25,6 @@ from alerts.web import reading
 from alerts.web.guard import Session, cookie_name, same_origin
 from alerts.web.rendering import Times, environment
 from storage import sqlite
-from storage.registry import floor_name
 
 if TYPE_CHECKING:
     import sqlite3
@@ -205,8 +204,7 @@ class Desk:
         for found in incidents:
             room = self.registry.rooms.get(found["room"])
             found["room_name"] = room.name if room else found["room"]
-            parts = (floor_name(room.floor), room.building) if room else ()
-            found["place"] = ", ".join(p for p in parts if p)
+            found["place"] = room.place if room else ""
             found["known_room"] = room is not None
         return incidents
 

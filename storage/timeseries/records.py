@@ -216,7 +216,7 @@ _SENSOR_HEALTH: Final = Measurement(
             "online": "1 if it is alive at the end",
             "online_s": "seconds of the period in which it was alive, looked at once a minute",
             "interval_s": "seconds between its readings, registered or learnt",
-            "expected": "readings that this makes one expect in the period",
+            "expected": "readings that its usual interval makes one expect in the period",
             "received": "readings received",
             "missing": "readings that its own numbers say never came",
             "duplicates": "readings received again",
