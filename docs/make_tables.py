@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from detection.quantities import QUANTITIES
-from docs import reference
+from docs import openapi, reference
 from ingest.decoders import DECODERS
 from reports import tables
 from reports.summary import COLUMNS
@@ -28,9 +28,10 @@ from storage.timeseries.records import MEASUREMENTS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["BUY", "PAGES", "TABLES", "renewed"]
+__all__ = ["BUY", "OPENAPI", "PAGES", "TABLES", "api_text", "renewed"]
 
 ROOT: Final = Path(__file__).resolve().parents[1]
+OPENAPI: Final = ROOT / "docs" / "openapi.json"
 PAGES: Final = (
     ROOT / "docs" / "commands.md",
     ROOT / "docs" / "decisions" / "index.md",
@@ -261,6 +262,11 @@ TABLES: Final[dict[str, Callable[[], list[str]]]] = {
 }
 
 
+def api_text() -> str:
+    """Return the document of the HTTP API as it is kept."""
+    return json.dumps(openapi.document(), indent=1) + "\n"
+
+
 def renewed(text: str) -> str:
     """Return a page with its tables as the code has them.
 
@@ -280,9 +286,9 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="only say which pages are old")
     check = parser.parse_args().check
     old = 0
-    for page in PAGES:
-        text = page.read_text(encoding="utf-8")
-        new = renewed(text)
+    for page in (*PAGES, OPENAPI):
+        text = page.read_text(encoding="utf-8") if page.exists() else ""
+        new = api_text() if page == OPENAPI else renewed(text)
         if new == text:
             continue
         old += 1

@@ -1,0 +1,163 @@
+"""No secret of a configuration shows: in what commands print, in logs, on pages, in `repr`.
+
+Whatever the service reaches is not there, so every part of it has something to complain about.
+What notifiers say when they fail is held to the same in `test_notifiers.py`.
+"""
+
+import signal
+from pathlib import Path
+
+import httpx
+import pytest
+
+from ingest.decoders import DECODERS
+from plumewatch.config import _PATH_KEYS, PlumewatchConfig, load
+from plumewatch.settings import alert_policy, broker_settings, metrics_token, ping_url
+from plumewatch.timeseries_settings import influx_settings
+from tests.support.service import ServiceProcess, eventually, run_command
+
+NO_SECRETS = {"config_file", "data_dir", "ca_file", "cert_file", "key_file", "calendar_file"}
+WEBHOOK_KEY = "whsec_" + "TWFya2VkLWtleS1vZi10aGUtd2ViaG9vaw=="
+SECRETS = {
+    "broker.password_file": "marked-password-of-the-broker",
+    "metrics.token_file": "marked-token-of-the-metrics",
+    "timeseries.token_file": "marked-token-of-the-influxdb",
+    "watchdog.ping_url_file": "http://127.0.0.1:9/marked-ping-path",
+    "staff.url_file": "json://marked-user:marked-pass@127.0.0.1:9/marked-push-path",
+    "outbound.url_file": "http://127.0.0.1:9/marked-webhook-path",
+    "outbound.secret_file": WEBHOOK_KEY,
+    "outbound.token_file": "marked-token-of-cap",
+    "ingest.token_file": "marked-token-of-the-source",
+    "ingest.signature_file": "marked-signature-key-of-the-source",
+}
+MARKS = ("marked", WEBHOOK_KEY.removeprefix("whsec_"))
+MORE = """
+[metrics]
+token_file = "metrics.token_file"
+
+[timeseries]
+url = "http://127.0.0.1:9"
+username = "plumewatch"
+token_file = "timeseries.token_file"
+
+[watchdog]
+ping_url_file = "watchdog.ping_url_file"
+ping_every_s = 10
+
+[[outbound.webhook]]
+name = "vms"
+url_file = "outbound.url_file"
+secret_file = "outbound.secret_file"
+
+[outbound.cap]
+sender = "plumewatch@school.example"
+token_file = "outbound.token_file"
+
+[ingest.http]
+port = 18421
+
+[[ingest.source]]
+name = "halo"
+decoder = "halo"
+token_file = "ingest.token_file"
+
+[[ingest.source]]
+name = "verkada"
+decoder = "verkada"
+signature_file = "ingest.signature_file"
+"""
+
+
+@pytest.fixture
+def service(tmp_path):
+    for name, value in SECRETS.items():
+        (tmp_path / name).write_text(value)
+    login = 'username = "plumewatch"\npassword_file = "broker.password_file"'
+    push = SECRETS["staff.url_file"]
+    made = ServiceProcess(tmp_path, 9, push_url=push, broker=login)
+    made.config.write_text(made.config.read_text() + MORE)
+    yield made
+    made.end(signal.SIGKILL)
+
+
+def clean(text):
+    assert not [mark for mark in MARKS if mark in text], text
+
+
+def secret_keys(schema):
+    """Section and key of every file of a secret that a configuration may name."""
+
+    found, waiting, seen = set(), [(schema, "")], set()
+    while waiting:
+        part, section = waiting.pop()
+        name = part.get("$ref", "").rpartition("/")[2]
+        if name:
+            if (name, section) not in seen:
+                seen.add((name, section))
+                waiting.append((schema["$defs"][name], section))
+            continue
+        for key, value in part.get("properties", {}).items():
+            if key in _PATH_KEYS - NO_SECRETS:
+                found.add(f"{section}.{key}")
+            waiting.append((value, section or key))
+        waiting += [(inner, section) for inner in part.get("anyOf", ())]
+        if isinstance(part.get("items"), dict):
+            waiting.append((part["items"], section))
+    return found
+
+
+def test_every_secret_that_may_be_configured_is_here():
+    assert secret_keys(PlumewatchConfig.model_json_schema()) == set(SECRETS)
+
+
+def test_commands_print_none(service):
+    for command in (
+        ("check",),
+        ("check", "--json"),
+        ("status",),
+        ("routes", "gaps"),
+        ("timeline",),
+    ):
+        done = run_command(*command, "--config", str(service.config))
+        assert done.stdout + done.stderr
+        clean(done.stdout + done.stderr)
+
+
+def test_no_object_of_the_configuration_shows_one(service):
+    config = load(service.config, decoders=frozenset(DECODERS))
+    built = [broker_settings(config), metrics_token(config), ping_url(config)]
+    built += [alert_policy(config), influx_settings(config), config]
+    for each in built:
+        clean(f"{each!r} {each} {vars(each) if hasattr(each, '__dict__') else ''}")
+    clean(config.model_dump_json())
+
+
+def test_an_address_that_cannot_be_used_is_named_by_its_place(service):
+    (service.folder / "push-url").write_text("marked-scheme://marked")
+    done = run_command("check", "--config", str(service.config))
+    assert done.returncode != 0
+    assert "ap-north" in done.stdout or "staff.0.notify" in done.stdout
+    clean(done.stdout + done.stderr)
+
+
+@pytest.mark.timeout(180)
+def test_the_service_logs_and_shows_none(service):
+    service.start(connected=False)
+    address = f"http://127.0.0.1:{service.web_port}"
+    token = SECRETS["metrics.token_file"]
+
+    def asked(path):
+        try:
+            headers = {"Authorization": f"Bearer {token}"}
+            return httpx.get(address + path, headers=headers, timeout=30).text
+        except httpx.TransportError:
+            return ""
+
+    eventually(lambda: asked("/healthz"), lambda: service.log, 60)
+    for word in ("broker 127.0.0.1:9", "series"):  # each has complained
+        eventually(lambda word=word: word in service.log, lambda: service.log, 60)
+    for path in ("/", "/readyz", "/metrics", "/sensors", "/duty", "/incidents"):
+        clean(asked(path))
+    service.end(signal.SIGTERM)
+    clean(service.log)
+    clean(Path(service.config).read_text())

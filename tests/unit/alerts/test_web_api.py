@@ -1,0 +1,106 @@
+"""The document of the HTTP API is true, and no request that it allows breaks the staff page."""
+
+import itertools
+import random
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+
+from docs import make_tables, openapi
+from ingest.commit import GroupCommit
+from ingest.http_door import HttpDoor
+from ingest.pipeline import Intake
+from plumewatch.health_page import _PATHS
+from storage.timeseries.resolution import Retention
+from storage.timeseries.sqlite import SqliteSeries
+from tests.unit.alerts.test_web import NOW
+
+EXAMPLES = 6
+DOCUMENT = openapi.document()
+SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
+
+
+def routes_of(app):
+    """Method and path of every route, without the converters of Starlette."""
+    for route in app.routes:
+        for method in getattr(route, "methods", None) or ():
+            if method != "HEAD":
+                yield method.lower(), route.path.replace(":int}", "}")
+
+
+def test_the_document_is_kept_as_the_code_has_it():
+    kept = make_tables.OPENAPI.read_text(encoding="utf-8")
+    assert kept == make_tables.api_text(), "is old: run make docs"
+
+
+async def test_the_document_has_every_route_and_no_other(open_page):
+    staff = set(routes_of(open_page().app))
+    assert {(o.method, o.path) for o in openapi.STAFF} == staff
+    door = HttpDoor((), Intake(), GroupCommit(None))
+    assert {(o.method, o.path) for o in openapi.DOOR} == set(routes_of(door.app))
+    assert {o.path for o in openapi.HEALTH} == _PATHS
+
+
+@pytest.fixture
+def series(tmp_path):
+    with SqliteSeries(tmp_path / "series.db", Retention(30, 30, 30)) as opened:
+        yield opened
+
+
+def cases_of(operation):
+    """Requests that the document allows for one operation."""
+    found = []
+
+    @settings(
+        max_examples=EXAMPLES,
+        phases=[Phase.generate],
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(SCHEMA[operation.path][operation.method].as_strategy())
+    def collect(case):
+        found.append(case)
+
+    collect()
+    return found
+
+
+@pytest.mark.parametrize("role", ["nobody", "ap", "an", "ad"])
+@pytest.mark.timeout(300)
+async def test_no_request_breaks_the_page(open_page, make_event, series, role):
+    page = open_page(open_reading=role == "nobody", series=series)
+    incident = page.incident(make_event)
+    token = ""
+    if role != "nobody":
+        await page.sign_in(role)
+        token = await page.form_token()
+    chance = random.Random(f"{role}")
+    real = {"id": [incident, "n2-boys", "1"], "seq": ["1"]}
+    asked = [o for o in openapi.STAFF if o.path not in {"/live", "/sign-out"}]
+    asked = [o for o in asked if not o.path.startswith("/account/")]  # these end the session
+    statuses = set()
+    for operation in asked:
+        for case, known in zip(cases_of(operation), itertools.cycle((True, False))):
+            parts = dict(case.path_parameters or {})
+            if known:
+                parts |= {name: chance.choice(real[name]) for name in parts if name in real}
+            case.path_parameters = parts
+            form = dict(case.body) if isinstance(case.body, dict) else {}
+            if known and "form_token" in operation.fields:
+                form["form_token"] = token
+            answer = await page.client.request(
+                operation.method,
+                case.formatted_path,
+                params=dict(case.query or {}),
+                data=form if operation.method == "post" else None,
+            )
+            said = f"{operation.method} {case.formatted_path!r} {case.query} {form}: {answer}"
+            described = DOCUMENT["paths"][operation.path][operation.method]["responses"]
+            assert str(answer.status_code) in described, said
+            assert "default-src 'none'" in answer.headers["content-security-policy"], said
+            assert "Traceback" not in answer.text
+            statuses.add(answer.status_code)
+    assert {200, 404} <= statuses
+    assert page.now == NOW
