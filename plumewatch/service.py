@@ -21,7 +21,7 @@ from alerts.answer_links import with_answer_link
 from alerts.clock_step import ClockSteps
 from alerts.engine import AlertEngine
 from alerts.notify import AppriseNotifier, NotifySettings
-from alerts.outbound.webhooks import WebhookNotifier, enqueue, webhooks_waiting
+from alerts.outbound.webhooks import WebhookNotifier
 from alerts.outbox import OutboxPump
 from alerts.pictures import IncidentPictures, NoticePictures
 from alerts.series_due import DueRecords, mark_all
@@ -55,9 +55,9 @@ from plumewatch.lasting import ServiceError, lasting
 from plumewatch.memory_alerts import MemoryAlerts
 from plumewatch.observer import Counters, Observer
 from plumewatch.outbound_settings import webhooks
+from plumewatch.outward import Outward
 from plumewatch.paths import DataPaths
 from plumewatch.pipeline_status import pipeline_status
-from plumewatch.room_publisher import RoomPublisher
 from plumewatch.sensor_counts import restore_counts, save_counts
 from plumewatch.settings import (
     alert_budgets,
@@ -98,7 +98,6 @@ T = TypeVar("T")
 _BATCH: Final = 2000
 _TICK_S: Final = 1.0
 _RETRY_S: Final = 1.0
-_LOOK_AGAIN_S: Final = 5.0
 _LAST_ANSWERS_S: Final = 1.0
 """How long the commits go on after the stop, for HTTP requests that wait for their answer."""
 _COMMIT_PACE_S: Final = 0.005
@@ -280,6 +279,7 @@ class Service:
             config.alerts.allow_private_targets,
         )
         self.house = Housekeeping(self, self._until_stored, clock)
+        self.outward = Outward(self, self._until_stored, self._wake_outbox, clock)
         self.auditor = Auditor(
             self.engine,
             clock,
@@ -591,33 +591,8 @@ class Service:
         self.records.wake.set()
 
     async def _tell_building(self) -> None:
-        """Let webhooks wait in the outbox, and keep room states on the broker up to date."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._tell_webhooks(), name="webhooks")
-            out = self.config.outbound.mqtt
-            if out.enabled:
-                publisher = RoomPublisher(
-                    broker_settings(self.config),
-                    self.paths.state,
-                    self.registry,
-                    self.changes,
-                    out.home_assistant,
-                )
-                group.create_task(publisher.run(), name="room states")
-
-    async def _tell_webhooks(self) -> None:
-        await self.ready.wait()
-        seen = -1
-        while True:
-            if await self._until_stored("webhooks", self._enqueue_webhooks):
-                self._wake_outbox.set()
-            seen = await self.changes.after(seen, _LOOK_AGAIN_S)
-
-    def _enqueue_webhooks(self) -> int:
-        if self._state is None or not webhooks_waiting(self._state):
-            return 0
-        with transaction(self._state) as tx:
-            return enqueue(tx, self.engine.policy, self.registry, self.config.site, self._clock())
+        if self._state is not None:
+            await self.outward.run(self._state)
 
     async def _until_stored(self, what: str, work: Callable[..., T], *arguments: object) -> T:
         """Read or commit again and again while the disk refuses, saying so once."""
