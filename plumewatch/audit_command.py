@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from detection.model import Model
 from plumewatch import __version__
+from plumewatch.bars import busy
 from plumewatch.data_folder import opened_state
 from plumewatch.paths import DataPaths
 from plumewatch.status import DONE, REFUSED, USAGE, moment, with_data
@@ -93,7 +94,8 @@ def run_verify(config_path: Path, printer: Printer, *, known: str | None = None)
     """
 
     def show(_config: PlumewatchConfig, state: sqlite3.Connection) -> int:
-        found = audit.verify(state, known or "")
+        with busy("computing the chain"):
+            found = audit.verify(state, known or "")
         if found.fault:
             printer.say(f"audit log: {found.fault}", whole=False, fault=found.fault)
             return REFUSED

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ingest.decoders import DECODERS
+from plumewatch.bars import busy
 from plumewatch.config import ConfigError, load
 from plumewatch.paths import DataPaths
 from plumewatch.timeseries_settings import series_kept_from
@@ -74,15 +75,17 @@ def run_backup(config_path: Path, target: Path, printer: Printer, now: float) ->
     try:
         wanted.parent.mkdir(parents=True, exist_ok=True)
         if not mode:
-            back_up(root, wanted, stamp, series_from)
+            with busy("copying"):
+                back_up(root, wanted, stamp, series_from)
             sound = _prove(wanted, printer)
         else:
             with tempfile.TemporaryDirectory(dir=wanted.parent, prefix=".plumewatch-") as within:
                 folder = Path(within) / f"plumewatch-{stamp}"
-                back_up(root, folder, stamp, series_from)
+                with busy("copying"):
+                    back_up(root, folder, stamp, series_from)
                 sound = _prove(folder, printer)
                 partial = Path(within) / "archive"
-                with tarfile.open(partial, mode) as archive:  # type: ignore[call-overload]
+                with busy("packing"), tarfile.open(partial, mode) as archive:  # type: ignore[call-overload]
                     archive.add(folder, arcname=folder.name)
                 partial.chmod(0o600)
                 partial.rename(wanted)
@@ -178,7 +181,8 @@ def _restore(folder: Path, root: Path, printer: Printer, now: float, *, force: b
                     moved=len(present),
                     to=aside,
                 )
-            _put_in_place(folder, root, present, aside)
+            with busy("copying"):
+                _put_in_place(folder, root, present, aside)
         finally:
             lease.release()
     except (StorageError, OSError) as error:
@@ -220,7 +224,7 @@ def _unpacked(source: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="plumewatch-restore-") as within:
         try:
-            with tarfile.open(source) as archive:
+            with busy("unpacking"), tarfile.open(source) as archive:
                 archive.extractall(within, filter="data")
         except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError) as error:
             why = str(error).partition("\n")[0].rstrip(":")

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-__all__ = ["progress"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["busy", "progress"]
 
 
 def progress() -> Progress:
@@ -19,3 +25,11 @@ def progress() -> Progress:
         console=console,
         disable=not console.is_terminal,
     )
+
+
+@contextmanager
+def busy(what: str) -> Iterator[None]:
+    """Show that something is being done whose length nobody knows."""
+    with progress() as bar:
+        bar.add_task(what, total=None)
+        yield

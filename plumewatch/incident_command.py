@@ -14,7 +14,7 @@ from detection.events import EventKind
 from detection.quantities import COLUMNS
 from ingest.decoders import DECODERS
 from plumewatch.audit_command import on_record
-from plumewatch.bars import progress
+from plumewatch.bars import busy, progress
 from plumewatch.config import ConfigError, load
 from plumewatch.data_folder import opened_state
 from plumewatch.output_file import OutputFileError, check_output
@@ -78,7 +78,8 @@ def run_file(
             )
             picture = pictures.svg(incident) or ""
         calendar = calendar_of(config, *found.span)
-        made = pdf("incident", view(found, calendar, picture, len(readings)))
+        with busy("drawing"):
+            made = pdf("incident", view(found, calendar, picture, len(readings)))
         on_record(config, AuditKind.EXPORT, {"incident": incident, "format": kind[1:]}, now)
         with whole(out) as partial:
             if kind == ".pdf":

@@ -15,7 +15,7 @@ import msgspec
 from detection.quantities import QUANTITIES
 from ingest.decoders import DECODERS
 from plumewatch.audit_command import on_record
-from plumewatch.bars import progress
+from plumewatch.bars import busy, progress
 from plumewatch.config import ConfigError, load
 from plumewatch.csv_rows import Layout
 from plumewatch.output_file import OutputFileError, check_output
@@ -340,7 +340,7 @@ def run_retry(config_path: Path, printer: Printer) -> int:
         config = load(config_path, decoders=frozenset(DECODERS))
         journal = DataPaths(config.data_dir).journal
         connect(journal, read_only=True).close()  # not made anew
-        with opened_series(config) as series:
+        with opened_series(config) as series, busy("storing again"):
             stored, refused = retry_refused(journal, series)
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from ingest.broker_facts import examine
 from ingest.errors import BrokerError, BrokerReason
+from plumewatch.bars import busy
 from plumewatch.certificates import CertificateError, expiry_of_file, expiry_of_server
 from plumewatch.doctor.finding import Finding, fault, fine, warn
 from plumewatch.doctor.mosquitto_file import MosquittoFile, read_mosquitto
@@ -43,7 +44,8 @@ def broker_findings(config: PlumewatchConfig, now: float) -> Iterator[Finding]:
     broker = config.broker
     where = f"{broker.host}:{broker.port}"
     try:
-        facts = asyncio.run(examine(broker_settings(config), trial=broker.canary))
+        with busy("trying the broker"):
+            facts = asyncio.run(examine(broker_settings(config), trial=broker.canary))
     except BrokerError as error:
         yield fault("broker", str(error), _remedy(config, error))
     else:

@@ -201,10 +201,9 @@ class TestCertificates:
     def test_not_trusted(self, checked, tmp_path):
         cert, key = certificate(tmp_path)
         lines = f"certfile {cert}\nkeyfile {key}\nallow_anonymous true"
-        with Mosquitto(lines) as broker:
-            _, found = checked(port=broker.port, broker="tls = true")
-        with warnings.catch_warnings():
+        with Mosquitto(lines) as broker, warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)
+            _, found = checked(port=broker.port, broker="tls = true")
             gc.collect()  # paho leaves the socket of a failed handshake to the collector
         (line,) = troubles(found, "broker")
         assert "broker.ca_file" in line["remedy"]
