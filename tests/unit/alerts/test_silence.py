@@ -197,11 +197,17 @@ def test_a_will_is_told(house):
     assert house.notices() == [("fm", "opened")]
 
 
-def test_readings_behind_a_later_time_stamp_are_counted(house):
-    ahead = Reading("s1", house.now + 200, house.now, {"pm25": 4.0})
-    house.put(ahead)
+def test_readings_behind_what_was_received_are_counted(house):
+    for k in range(10):
+        house.put(Reading("s1", house.now - 30 - k, house.now, {"pm25": 4.0}))
     house.run(50)
     assert house.watch.unjudged == {"s1": 10}
+
+
+def test_a_stamp_ahead_costs_no_more_than_the_reading_of_its_own_moment(house):
+    house.put(Reading("s1", house.now + 200, house.now, {"pm25": 4.0}))
+    house.run(50)
+    assert house.watch.unjudged == {"s1": 1}
 
 
 def test_without_settings_nobody_is_silent(tmp_path, registry, policy):
