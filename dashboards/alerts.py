@@ -223,7 +223,7 @@ def build(settings: DashboardSettings) -> Dashboard:
             ("How prompt", prompt),
             ("One by one", lists),
         ],
-        since="now-7d",
+        since="now-6d/d",
         refresh="1m",
     )
 

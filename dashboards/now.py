@@ -38,7 +38,7 @@ OPEN = f'time > now() - 7d AND {PLACE} AND "open" = 1 AND "test" = 0'
 
 _SENSORS = (
     f'SELECT last("online") AS "online" FROM {HEALTH} WHERE time > now() - 1d AND {PLACE}'
-    ' GROUP BY "room", "sensor"'
+    ' GROUP BY "building", "floor", "room", "sensor"'
 )
 _AIR = {
     "PM2.5": "pm25",
@@ -147,8 +147,7 @@ def _rooms(settings: DashboardSettings) -> object:
         "One row a room: incidents that are open, whether all its sensors are alive, and the newest"
         " reading of the last quarter of an hour. Click a room for its history.",
         InfluxQl(
-            f"SELECT {chosen} FROM {READINGS} WHERE time > now() - 15m AND {PLACE}"
-            ' GROUP BY "building", "floor", "room"',
+            f'SELECT {chosen} FROM {READINGS} WHERE time > now() - 15m AND {PLACE} GROUP BY "room"',
             table=True,
         ),
         InfluxQl(
@@ -156,11 +155,12 @@ def _rooms(settings: DashboardSettings) -> object:
             table=True,
         ),
         InfluxQl(
-            f'SELECT min("online") AS "sensors" FROM ({_SENSORS}) GROUP BY "room"',
+            f'SELECT min("online") AS "sensors" FROM ({_SENSORS})'
+            ' GROUP BY "building", "floor", "room"',  # of silent rooms, too
             table=True,
         ),
         empty="no reading in the last quarter of an hour",
-        width=16,
+        width=24,
         height=10,
     )
     transformed(
@@ -168,7 +168,7 @@ def _rooms(settings: DashboardSettings) -> object:
         ("joinByField", {"byField": "room", "mode": "outer"}),
         *only("building", "floor", "room", "incidents", "sensors", *_AIR),
     )
-    for name, wide in (("building", 75), ("floor", 50), ("room", 125), ("incidents", 75)):
+    for name, wide in (("building", 110), ("floor", 70), ("room", 170), ("incidents", 90)):
         column(panel, name, wide=wide)
     clear = ("clear", "transparent")
     column(
@@ -203,8 +203,8 @@ def _open(settings: DashboardSettings) -> object:
             table=True,
         ),
         empty="no incident is open",
-        width=8,
-        height=10,
+        width=24,
+        height=6,
     )
     transformed(panel, *only("id", "room", "kind", "status"))
     for name, wide in (("id", 115), ("room", 120), ("kind", 70)):

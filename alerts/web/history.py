@@ -110,11 +110,17 @@ class HistoryPages(Pages):
                 quantity = QUANTITIES[key]
                 label = quantity.label[0].upper() + quantity.label[1:]
                 charts.append({"title": label, "unit": quantity.unit, "lines": lines})
-        chances = self._chances(room, start, end, every_s)
+        measured = {float(t) // every_s * every_s for times, _ in found.values() for t in times}
+        chances = self._chances(room, start, end, every_s, measured)
         return [*charts, chances] if chances["lines"] else charts
 
-    def _chances(self, room: str, start: float, end: float, every_s: float) -> dict[str, Any]:
-        """Highest probability of the likely classes in each interval, percent; 0 in calm air."""
+    def _chances(
+        self, room: str, start: float, end: float, every_s: float, measured: set[float]
+    ) -> dict[str, Any]:
+        """Highest probability of the likely classes in each interval, percent.
+
+        0 in calm air; nothing in intervals other than those `measured`.
+        """
         series = self._desk.settings.series
         highest: dict[str, dict[float, float]] = {kind: {} for kind in CLASSES}
         for sensor in self._desk.registry.sensors_in(room):
@@ -134,11 +140,12 @@ class HistoryPages(Pages):
             {
                 "sensor": KIND_WORDS[kind],
                 "times": times,
-                "values": [highest[kind].get(at, 0.0) for at in times],
+                "values": [highest[kind].get(at, 0.0 if at in measured else None) for at in times],
             }
             for kind in likely[:_MOST_LINES]
         ]
-        return {"title": "What the detector took it for", "unit": "%", "lines": lines}
+        title = "What the detector took it for"
+        return {"title": title, "unit": "%", "lines": lines, "gaps": True}
 
     def _room(self, request: Request) -> Room:
         room = self._desk.registry.rooms.get(request.path_params["id"])

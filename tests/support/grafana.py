@@ -24,13 +24,15 @@ _SPECIAL = re.compile(r"[\\^$*+?.()|\[\]{}/]")
 
 
 def seconds(text: str) -> float:
-    """Read ``30s``, ``15m``, ``now-7d``.
+    """Read ``30s``, ``15m``, ``now-7d``; of ``now-6d/d``, from the start of that day, the most.
 
     Examples
     --------
-    >>> seconds("15m"), seconds("now-7d"), seconds("now")
-    (900.0, 604800.0, 0.0)
+    >>> seconds("15m"), seconds("now-7d"), seconds("now-6d/d"), seconds("now")
+    (900.0, 604800.0, 604800.0, 0.0)
     """
+    if text.endswith("/d"):
+        return seconds(text.removesuffix("/d")) + _UNITS["d"]
     text = text.removeprefix("now").removeprefix("-")
     return float(text[:-1]) * _UNITS[text[-1]] if text else 0.0
 

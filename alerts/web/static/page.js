@@ -59,8 +59,8 @@
         caption.append(legend);
       });
       const kinds = [...new Set(body.marks.map((m) => m.words))];
-      const values = chart.lines.flatMap((l) => l.values);
-      const last = chart.lines[0].values.at(-1);
+      const values = chart.lines.flatMap((l) => l.values).filter((v) => v !== null);
+      const last = chart.lines[0].values.filter((v) => v !== null).at(-1) ?? 0;
       figure.append(caption);
       const plotted = element("div");
       plotted.setAttribute("role", "img");
@@ -80,7 +80,7 @@
         scales: { x: { range: [body.start, body.end] }, y: { range: (u, low, high) => [Math.min(low, 0), Math.max(high * 1.08, low + 5)] } },
         axes: [{ ...axis, values: body.end - body.start > 172800 ? "{D}/{M}" : "{HH}:{mm}", space: 60, size: 32 }, { ...axis, size: 52 }],
         series: [{}, ...chart.lines.map((line, k) => ({
-          label: line.sensor, stroke: style(lines[k % 4]), width: 2, spanGaps: true, points: { show: false },
+          label: line.sensor, stroke: style(lines[k % 4]), width: 2, spanGaps: !chart.gaps, points: { show: false },
         }))],
         plugins: [marking(body.marks)],
       }, aligned(chart.lines), plotted);
