@@ -36,6 +36,7 @@ TABLE = {" ".join(path): command for path, command in walk(ROOT)}
 
 NOT_HERE = {
     "run",  # it logs
+    "stream",  # it needs Spark and Java; it logs
     "demo",  # its end-to-end test reads its JSON
 }
 NOTHING_HERE = {
@@ -158,6 +159,11 @@ def test_help_says_what_it_does_with_examples_that_parse(name):
     assert all(p.help for p in command.params if p.name not in ("help", "install", "show")), name
     examples = examples_of(command.epilog)
     assert "Exit codes: 0 done" in command.epilog
+    shown = CliRunner().invoke(app, [*name.split(), "--help"], env={"COLUMNS": "300"}).stdout
+    plain = [" ".join(text.replace("`", "").split()) for text in (command.help, *examples)]
+    plain += [" ".join(p.help.replace("`", "").split()) for p in command.params if p.help]
+    lost = [text for text in plain if text not in " ".join(shown.split())]
+    assert not lost, "what looks like markup is not shown"
     assert any(f"plumewatch {name}" in example for example in examples)
     for example in examples:
         words = shlex.split(example[example.index("plumewatch ") :])[1:]
