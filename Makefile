@@ -136,5 +136,5 @@ lock: $(STAMP) ## resolve pyproject.toml into requirements.lock for Python 3.11 
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --group docs --no-header \
 	  --no-annotate --no-emit-index-url -o requirements-docs.lock
 
-clean: ## remove the environment and what the demo left
+clean: ## remove the environments, what was built and what the demo left
 	@rm -rf $(VENV) $(SITE_VENV) build demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis
