@@ -113,12 +113,14 @@ def run_report(config_path: Path, options: ReportOptions, printer: Printer, now:
     counted = facts.chosen
     printer.sum_up(
         f"{path}: {len(facts.incidents)} incidents; {len(counted.incidents)} of them counted in"
-        f" figures, {counted.tests} tests and {counted.off_days} on days without school are not",
+        f" figures, {counted.tests} tests and {counted.off_days} on days without school are not"
+        + (f"\n{missing}" if (missing := facts.missing()) else ""),
         wrote=path,
         incidents=len(facts.incidents),
         counted=len(counted.incidents),
         tests=counted.tests,
         off_days=counted.off_days,
+        missing=facts.missing(),
     )
     return DONE
 

@@ -137,6 +137,7 @@ def gathered(
     with opened_state(paths.state) as db:
         incidents = read.incidents(db, config.registry(), start, end)
         notices = read.notices(db, roles, start, end)
+        deleted_before = read.deleted_before(db)
     if place != Place():
         incidents = [row for row in incidents if row.room_id in registry.rooms]
         kept = {row.id for row in incidents}
@@ -154,6 +155,7 @@ def gathered(
         roles=roles,
         codes={kind.value: code for kind, code in config.reports.state_codes.items()},
         place=str(place),
+        deleted_before=deleted_before,
     )
     if not with_sensors:
         return facts

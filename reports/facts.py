@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
@@ -105,6 +106,8 @@ class Facts:
         Code of the state for each kind of incident.
     staged : tuple of StagedTest
         Tests staff staged in the window, if they say.
+    deleted_before : float
+        Incidents opened before it were deleted by retention, but for those held; -inf if none were.
     """
 
     school: str
@@ -121,6 +124,14 @@ class Facts:
     codes: Mapping[str, str] = field(default_factory=dict)
     place: str = ""
     staged: tuple[StagedTest, ...] = ()
+    deleted_before: float = -math.inf
+
+    def missing(self) -> str:
+        """Say what of the window is no longer there; empty if nothing is."""
+        if self.deleted_before <= self.start:
+            return ""
+        day = self.calendar.local(min(self.deleted_before, self.end))
+        return f"Incidents before {day:%-d %B %Y %H:%M} were deleted by retention, save those held."
 
     @cached_property
     def chosen(self) -> Chosen:

@@ -5,6 +5,7 @@ The one place that knows how incidents and notices are stored.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,11 +19,20 @@ if TYPE_CHECKING:
 
     from storage.registry import Registry
 
-__all__ = ["incidents", "notices"]
+__all__ = ["deleted_before", "incidents", "notices"]
 
 _ACKNOWLEDGED: Final = ("acknowledged", "handed over")
 _ARRIVED: Final = "arrived"
 _RUNNING: Final = ("alerted", "updated")
+
+
+def deleted_before(db: sqlite3.Connection) -> float:
+    """Return before when incidents were deleted by retention; -inf if none were."""
+    row = db.execute(
+        "SELECT max(detail ->> 'opened_before') AS at FROM audit"
+        " WHERE kind = 'retention' AND detail ->> 'count' > 0"
+    ).fetchone()
+    return -math.inf if row["at"] is None else float(row["at"])
 
 
 def incidents(

@@ -157,7 +157,7 @@ def summary_view(made: Summary) -> dict[str, Any]:
         "figures": rows,
         "grids": [_grid(grid) for key, grid in made.grids.items() if key not in made.drawings]
         + [_grid(made.grids["weeks"])],
-        "limits": _LIMITS,
+        "limits": [*filter(None, [made.facts.missing()]), *_LIMITS],
     }
 
 
@@ -183,10 +183,10 @@ def _sentences(made: Summary) -> list[str]:
         return figures[key].get(measure) or 0.0
 
     air, rest = value("incidents_air"), value("incidents") - value("incidents_air")
-    days = f"{value('school_days'):.0f} school days"
-    found = [
-        f"On {days} there were {air:,.0f} incidents of vaping or smoke and {rest:,.0f} others."
-    ]
+    on = value("school_days")
+    days = "one school day" if on == 1 else f"{on:.0f} school days"
+    others = "one other" if rest == 1 else f"{rest:,.0f} others"
+    found = [f"On {days} there were {air:,.0f} incidents of vaping or smoke and {others}."]
     judged = value("confirmed_rate", "of")
     found.append(
         f"Staff confirmed {value('confirmed'):,.0f} of {judged:,.0f} they gave a yes or no to;"

@@ -4,12 +4,13 @@ import io
 import json
 import sqlite3
 from contextlib import closing
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
 
 from plumewatch.printer import Printer
+from plumewatch.report_command import ReportOptions, run_report
 from plumewatch.retention_command import run_apply, run_hold, run_holds, run_plan, run_release
 from storage import audit, holds
 from storage.sqlite import connect
@@ -79,6 +80,22 @@ def test_deletions_are_on_record_and_history_stays_append_only(site):
     for statement in ("DELETE FROM incident_history", "UPDATE incident_history SET who = 'x'"):
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):
             site.db.execute(statement)
+
+
+def test_a_report_says_what_was_deleted(site, tmp_path):
+    def asked(start, end, out):
+        found = io.StringIO()
+        options = ReportOptions("incidents", start, end, out=tmp_path / out)
+        assert run_report(site.path, options, Printer(err=found), NOW) == 0
+        return found.getvalue()
+
+    assert "deleted" not in asked("2026-09-01", "2027-08-31", "before.csv")
+    assert run_apply(site.path, Printer(io.StringIO()), NOW) == 0
+    before = json.loads(next(audit.entries(site.db)).detail)["opened_before"]
+    since = datetime.fromtimestamp(before, UTC)
+    assert "were deleted by retention" in asked("2026-09-01", "2027-08-31", "after.csv")
+    later = f"{since + timedelta(seconds=1):%Y-%m-%dT%H:%M:%SZ}"
+    assert "deleted" not in asked(later, "2027-08-31", "later.csv")
 
 
 def test_what_is_held_stays_until_it_is_released(site):
