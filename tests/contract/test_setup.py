@@ -23,7 +23,7 @@ from plumewatch.cli import app
 from plumewatch.config import load
 from plumewatch.doctor.mosquitto_file import read_mosquitto
 from plumewatch.printer import Printer
-from plumewatch.setup.command import run_setup
+from plumewatch.setup.command import run_setup, run_trial
 from tests.support.broker import Mosquitto, free_port
 from tests.support.provider import Provider
 
@@ -209,6 +209,33 @@ def conversation(home, answers, folder):
     os.close(terminal)
     assert not waiting, said
     return os.waitstatus_to_exitcode(status), said
+
+
+def test_test_notices_again(tmp_path, capsys, monkeypatch):
+    """Each address of each person is tried, and what one says does not keep another from it."""
+    provider = Provider()
+    monkeypatch.setenv("GOOD", f"json://127.0.0.1:{provider.port}/x")
+    monkeypatch.setenv("GONE", f"json://127.0.0.1:{free_port()}/x")
+    path = tmp_path / "plumewatch.toml"
+    path.write_text(
+        'site = "S"\ntimezone = "UTC"\n[alerts]\nallow_private_targets = true\n'
+        '[[room]]\nid = "r"\nname = "R"\nbuilding = "B"\n[[sensor]]\nid = "s"\nroom = "r"\n'
+        '[[staff]]\nid = "ap"\nname = "AP"\n'
+        'notify = [{ url_env = "GONE" }, { url_env = "GOOD" }]\n'
+        '[[staff]]\nid = "fix"\nname = "F"\nnotify = [{ url_env = "GOOD" }]\n'
+    )
+    try:
+        assert run_trial(path, "", Printer(as_json=True)) == 3
+        said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert [(f["person"], f["address"], f["taken"]) for f in said] == [
+            ("ap", 1, False), ("ap", 2, True), ("fix", 1, True),
+        ]  # fmt: skip
+        assert run_trial(path, "fix", Printer()) == 0
+        assert len(provider.requests) == 3
+        assert run_trial(path, "nobody", Printer()) == 2
+        assert "there is: ap, fix" in capsys.readouterr().err
+    finally:
+        provider.close()
 
 
 class TestWhatCannotBe:

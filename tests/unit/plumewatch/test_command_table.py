@@ -185,23 +185,44 @@ def test_json_on_request(name, places):
     assert said.exit_code in usual or name in NOTHING_HERE, said.stderr
 
 
-def test_completion_in_bash():
-    """As bash asks: words so far, which of them; it answers with what may follow."""
+@pytest.fixture(scope="module")
+def bash():
+    """A bash that has sourced our completion; asked for words, it answers with what may follow."""
+    if shutil.which("bash") is None:
+        pytest.skip("bash is not installed")
+    folder = Path(sys.executable).parent
+    script = """
+    source <(_PLUMEWATCH_COMPLETE=source_bash plumewatch)
+    while IFS= read -r line; do
+        read -ra COMP_WORDS <<< "$line"
+        [[ "$line" == *" " ]] && COMP_WORDS+=("")
+        COMP_CWORD=$(( ${#COMP_WORDS[@]} - 1 ))
+        COMPREPLY=()
+        $(complete -p plumewatch | sed 's/.*-F \\([^ ]*\\).*/\\1/') plumewatch
+        echo "${COMPREPLY[*]}"
+    done
+    """
 
-    def follows(*words):
-        asked = {
-            **os.environ,
-            "_PLUMEWATCH_COMPLETE": "complete_bash",
-            "COMP_WORDS": " ".join(("plumewatch", *words)),
-            "COMP_CWORD": str(len(words)),
-        }
-        command = [str(Path(sys.executable).with_name("plumewatch"))]
+    def bash(*lines):
         done = subprocess.run(
-            command, check=True, env=asked, capture_output=True, text=True, timeout=60
+            ["bash", "-c", script],
+            input="".join(f"{line}\n" for line in lines),
+            env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"},
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=100,
         )
-        return done.stdout.split()
+        return [line.split() for line in done.stdout.splitlines()]
 
-    assert {"check", "commission", "init", "run", "setup"} <= set(follows(""))
-    assert follows("level") == ["levels"]
-    assert set(follows("levels", "")) == {"moves", "undo"}
-    assert "--json" in follows("check", "--")
+    return bash
+
+
+def test_completion_in_bash(bash):
+    all_of_them, one, below, options = bash(
+        "plumewatch ", "plumewatch level", "plumewatch levels ", "plumewatch check --"
+    )
+    assert {name.split()[0] for name in TABLE} == set(all_of_them)
+    assert one == ["levels"]
+    assert below == ["moves", "undo"]
+    assert {"--config", "--json"} <= set(options)
