@@ -388,7 +388,14 @@ def _of_hours(book: _Book, path: str, entry: ShiftConfig) -> Iterator[Found]:
 
 def _of_overrides(book: _Book) -> Iterator[Found]:
     shifts = book.ids("shift")
+    of_shift = {s.id: s for _, s in book.each("shift", ShiftConfig) if not s.calendar_file}
+    added = {(o.shift, o.add) for _, o in book.each("override", OverrideConfig)}
     for path, entry in book.each("override", OverrideConfig):
+        shift, goes = of_shift.get(entry.shift), entry.remove
+        known = goes in book.people and (entry.shift, goes) not in added
+        if shift and known and goes not in shift.people:
+            allowed = f"must be of the shift: {_some(shift.people)}"
+            yield Found(f"{path}.remove", repr(goes), allowed)
         yield from book.unknown(f"{path}.shift", [entry.shift], shifts, "the id of a [[shift]]")
         for key, person in (("add", entry.add), ("remove", entry.remove)):
             yield from book.unknown(f"{path}.{key}", filter(None, [person]), book.people, _STAFF)

@@ -149,6 +149,9 @@ def _labels(config: PlumewatchConfig, written: list[str]) -> dict[str, str]:
     room = registry.rooms.get(given.get("room", "")) or registry.room_of(given.get("sensor", ""))
     severity = given.get("severity", _usual(EventKind(given["kind"])))
     place = _of_room(room, given["kind"], severity, given.get("sensor", "")) if room else {}
+    for name, value in given.items():
+        if place.get(name, value) != value:
+            raise LabelError(f"{name}={value} is not so: room {place['room']} has {place[name]}")
     return {**place, "severity": severity, **given}
 
 

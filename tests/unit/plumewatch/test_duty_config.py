@@ -217,6 +217,10 @@ def test_shifts_of_a_role_take_the_place_of_always():
         ),
         (('add = "kim"', 'add = "x"'), "override.0.add: 'x'"),
         (('add = "kim"', 'add = "lopez"'), "must be somebody else than remove"),
+        (
+            ('remove = "lopez"\nadd = "kim"', 'remove = "kim"'),
+            "override.0.remove: 'kim': must be of the shift: lopez",
+        ),
         (('remove = "lopez"\nadd = "kim"', ""), "override.0: neither add nor remove"),
         (("end = 2026-09-08T09:00:00", "end = 2026-09-08T08:00:00"), "override.0.end"),
         (("end = 2026-09-08T09:00:00", "end = 2026-09-08T07:30:00-07:00"), None),

@@ -77,6 +77,7 @@ def test_who_has_no_address_is_named(config):
         (["kind=vape", "colour=red"], "", "'colour=red' is no label; write name=value with site"),
         (["vape"], "", "'vape' is no label"),
         (["kind=vape", "kind=smoke"], "", "kind is given twice"),
+        (["kind=vape", "room=N2-boys", "building=Gym"], "", "building=Gym is not so: room N2-boys"),
         (["kind=vape"], "tomorrow", "'tomorrow' is none of"),
     ],
 )
