@@ -112,7 +112,7 @@ bench-reports: $(STAMP) ## a school year of 200 sensors as reports: seconds and 
 	@$(BIN)/python benchmarks/reports.py $(ARGS)
 
 bench-scale: $(SCALE_STAMP) ## back-tests over cores and the stream on Spark; ARGS="--sensors 200000"
-	@$(BIN)/python benchmarks/scale.py $(ARGS)
+	@$(BIN)/python benchmarks/scale_out.py $(ARGS)
 
 train: $(STAMP) ## make the detector's model file from simulated training seeds (half an hour)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'scikit-learn>=1.5'

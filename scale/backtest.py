@@ -29,12 +29,13 @@ if TYPE_CHECKING:
 
     from detection.events import Event
 
-__all__ = ["Alert", "Judged", "Task", "Variant", "judge", "on_processes", "tasks_of"]
+__all__ = ["ONE_THREAD", "Alert", "Judged", "Task", "Variant", "judge", "on_processes", "tasks_of"]
 
-_BLOCK: Final = 200_000
-"""Readings shown to the detectors at once."""
+_BLOCK: Final = 10_000
+"""Readings shown to the detectors at once: so many stay in a core's cache."""
 _LOOK_S: Final = 0.2
-_ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
+ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
+"""Set to 1 where every process has one core to itself."""
 
 
 class Variant(msgspec.Struct, frozen=True):
@@ -303,8 +304,8 @@ def _judge_shared(task: Task) -> Judged:
 @contextmanager
 def _single_threads() -> Iterator[None]:
     """Let every process that is started within use one core."""
-    before = {name: os.environ.get(name) for name in _ONE_THREAD}
-    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
     try:
         yield
     finally:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from pyspark.sql import SparkSession
 
+from scale.backtest import ONE_THREAD
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -21,9 +23,8 @@ SETTINGS: Final[Mapping[str, str]] = {
         "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
     ),
     "spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled": "true",
-    "spark.executorEnv.OMP_NUM_THREADS": "1",
-    "spark.executorEnv.OPENBLAS_NUM_THREADS": "1",
-    "spark.executorEnv.POLARS_MAX_THREADS": "1",
+    "spark.ui.showConsoleProgress": "false",
+    **{f"spark.executorEnv.{name}": "1" for name in ONE_THREAD},
 }
 """What differs from Spark's own: times are Unix seconds, a task uses one core, state is in RocksDB
 and a trigger writes its changes alone. A `spark-submit` may set them otherwise."""
@@ -42,6 +43,9 @@ def session(master: str, name: str, settings: Mapping[str, str] | None = None) -
     """
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if master.startswith("local"):
+        # Executors are threads of the JVM here, and their workers inherit what is set.
+        for variable in ONE_THREAD:
+            os.environ.setdefault(variable, "1")
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     builder = SparkSession.builder.appName(name)
     if master:

@@ -1,6 +1,6 @@
 """Measure the detectors beyond one process: back-tests over cores, and the stream on Spark.
 
-Usage: python benchmarks/scale.py [--sensors 50000] [--seconds 120] [--cores 1,2]
+Usage: python benchmarks/scale_out.py [--sensors 50000] [--seconds 120] [--cores 1,2]
 
 An hour of some simulated rooms at 1 Hz is laid over all sensors, each shifted in time of day,
 twenty sensors to a building, and landed as a history with a thousand sensors a bucket and half a
@@ -12,6 +12,7 @@ trigger writes and moves is what a cluster is sized by (docs/scale.md).
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import platform
 import resource
@@ -20,11 +21,13 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import polars as pl
+import psutil
 
 from detection.budgets import AlertBudgets
 from detection.quantities import COLUMNS
@@ -37,6 +40,9 @@ from scale.spark.batch import on_spark
 from scale.spark.session import session
 from scale.spark.stream import detect, readings_of_history, started
 from sensor_sim.simulate import random_school, simulate
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 ROOMS, HOUR, PART_S = 64, 3600, 30
 A_BUCKET = 1000
@@ -100,35 +106,44 @@ def of_children() -> float:
     return used.ru_utime + used.ru_stime
 
 
+def of_family() -> float:
+    """CPU seconds of the processes below this one that run: a JVM and its Python workers."""
+    spent = 0.0
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            used = process.cpu_times()
+            spent += used.user + used.system
+    return spent
+
+
 def rate(label: str, readings: int, seconds: float, cpu_s: float = 0.0, more: str = "") -> None:
     """Print a line of the table."""
     own = f"{readings / cpu_s:>14,.0f}" if cpu_s else f"{'':>14}"
     print(f"{label:>30} {readings / seconds:>12,.0f} {own} {seconds:>7.1f}  {more}", flush=True)
 
 
-def of_stream(folder: Path, history: History, buckets: int) -> Counter[str]:
+def of_stream(spark: SparkSession, folder: Path, history: History, buckets: int) -> Counter[str]:
     """Judge by the stream, print what its triggers did, and return the alerts."""
-    settings = {"spark.sql.shuffle.partitions": "2", "spark.driver.memory": "2g"}
-    spark = session("local[2]", "bench", settings)
-    spark.sparkContext.setLogLevel("ERROR")
     said = detect(
         readings_of_history(spark, str(history.folder), buckets), buckets, AlertBudgets(), b""
     )
     files = EventFiles(folder / "events")
+    began, used = time.monotonic(), of_family()
     query = started(said, files.take, str(folder / "state"), {"availableNow": True})
     query.awaitTermination()
+    readings = sum(progress["numInputRows"] for progress in query.recentProgress)
+    rate("stream, Spark local[2]", readings, time.monotonic() - began, of_family() - used)
     for progress in query.recentProgress:
         if progress["numInputRows"]:
             state = progress["stateOperators"][0]["customMetrics"]
             took = progress["durationMs"]["triggerExecution"] / 1e3
             written = state.get("rocksdbBytesCopied", state.get("rocksdbTotalBytesWritten", 0))
             rate(
-                f"stream, trigger {progress['batchId']}",
+                f"trigger {progress['batchId']}",
                 progress["numInputRows"],
                 took,
                 more=f"{written / 1e6:,.1f} MB of state written",
             )
-    spark.stop()
     frames = [pl.read_parquet(path) for path in (folder / "events").glob("*.parquet")]
     if not frames:
         return Counter()
@@ -182,11 +197,16 @@ def main() -> int:
             f" {len(body) / width:,.0f} bytes a sensor, {1e6 * spent / width:.0f} µs a sensor to"
             " write and read"
         )
-        began = time.monotonic()
-        judged = on_spark(tasks, "local[2]")
-        rate("back-test, Spark local[2]", readings, time.monotonic() - began)
+        settings = {"spark.sql.shuffle.partitions": "2", "spark.driver.memory": "2g"}
+        spark = session("local[2]", "bench", settings)
+        spark.sparkContext.setLogLevel("ERROR")
+        began, used = time.monotonic(), of_family()
+        judged = on_spark(tasks, "local[2]", spark=spark)
+        took = time.monotonic() - began
+        rate("back-test, Spark local[2]", readings, took, of_family() - used)
         found["Spark"] = Counter(a.id for j in judged for a in j.alerts)
-        found["stream"] = of_stream(folder, history, len(tasks))
+        found["stream"] = of_stream(spark, folder, history, len(tasks))
+        spark.stop()
         print(f"alerts: {', '.join(f'{k} {v.total()}' for k, v in found.items())}")
         return int(len(set(map(frozenset, (c.items() for c in found.values())))) > 1)
 
