@@ -1,10 +1,11 @@
 """The five minutes of a commissioning test, and what a sensor showed in each of them; pure.
 
-A step is judged by each quantity against the air right before it: the noise is the scatter of the
+A step is judged by each quantity against the air right before it. The noise is the scatter of the
 quiet minute (median absolute deviation times 1.4826, that of a normal distribution; Rousseeuw and
-Croux 1993), and what rises above `SEEN` times it, or three steps of the quantity's resolution if
-that is more, was seen. This is coarse on purpose: it says whether the sensor reacts and how late;
-what it reacts *to* is the detector's judgement, asked beside it.
+Croux 1993). Seen is what rises above `SEEN` times it, above three steps of the quantity's
+resolution, and half as much again as quiet air itself moved; the last is for a sensor that still
+warms up. This is coarse on purpose: it says whether the sensor reacts and how late; what it reacts
+*to* is the detector's judgement, asked beside it.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ __all__ = ["SEEN", "STEPS", "Response", "Step", "Timing", "interval_of", "respon
 
 SEEN: Final = 5.0
 """Times the noise from which a rise counts as seen."""
+_MOVED: Final = 1.5
 _BEFORE_S: Final = 30.0
 _E_FOLD: Final = float(np.exp(-1.0))
 
@@ -168,7 +170,8 @@ def _response(
     noise = 1.4826 * float(np.median(np.abs(rest - np.median(rest))))
     baseline = float(np.median(before))
     excess, at = values[during] - baseline, times[during]
-    threshold = max(SEEN * noise, 3 * QUANTITIES[quantity].resolution)
+    low, high = np.percentile(rest, (5, 95))
+    threshold = max(SEEN * noise, 3 * QUANTITIES[quantity].resolution, _MOVED * float(high - low))
     top = int(np.argmax(excess))
     above = np.flatnonzero(excess > threshold)
     fallen = np.flatnonzero(excess[top:] <= excess[top] * _E_FOLD)

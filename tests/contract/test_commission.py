@@ -282,6 +282,12 @@ class TestResponses:
         (found,) = responses(list(self.readings(7, 0)), self.timings)["puff"]
         assert (found.seen, found.delay_s, found.fall_s) == (False, None, None)
 
+    def test_a_sensor_that_warms_up_sees_nothing_by_it(self):
+        rising = [Reading("s", t, t, {"voc_index": round(1.2 * t)}) for t in range(110)]
+        (found,) = responses(rising, self.timings)["puff"]
+        assert found.peak > 50
+        assert not found.seen
+
     def test_it_does_not_fall(self):
         (found,) = responses(list(self.readings(7, 50, efold=1e9)), self.timings)["puff"]
         assert found.fall_s is None
