@@ -332,11 +332,24 @@ class TestPeople:
 
     def test_gaps(self, checked):
         more = (
-            '[[bells]]\nid = "b"\ndays = ["mon"]\n'
-            'periods = [{ name = "1", start = "08:00", end = "09:00" }]\n'
+            '[routing]\nreceiver = "hall"\n'
+            '[[receiver]]\nid = "hall"\ncatch_all = ["ap"]\n'
+            '[[zone]]\nid = "z"\nbuilding = "B"\n'
+            '[[bells]]\nid = "b"\ndays = ["mon", "tue"]\n'
+            'periods = [{ name = "1", start = "08:00", end = "09:00" },'
+            ' { name = "2", start = "09:00", end = "10:00" }]\n'
+            '[[shift]]\nid = "s"\nreceiver = "hall"\npeople = ["ap"]\nzones = ["z"]\n'
+            'periods = ["*"]\n'
+            '[[override]]\nshift = "s"\nremove = "ap"\n'
+            "start = 2026-09-22T08:00:00\nend = 2026-09-22T10:00:00\n"
         )
         _, found = checked(NOW, more=more)
-        assert [f["ok"] for f in found if f["part"] == "duty"] == [True]
+        (line,) = troubles(found, "duty")
+        assert (
+            "at 2 times of the next 14 days in 1 rooms; first Tue 2026-09-22 08:00"
+            in line["finding"]
+        )
+        assert "routes gaps" in line["remedy"]
 
 
 def test_text_has_the_remedy_below(site, capsys):
