@@ -42,7 +42,6 @@ _SAID: Final[Mapping[str, tuple[EventKind, float, str]]] = {
     "integrity:two_senders": (EventKind.INTEGRITY, 1.0, "a second sender uses its name"),
     "integrity:unnumbered": (EventKind.INTEGRITY, 1.0, "readings under its name lack its numbers"),
     "integrity:repeated": (EventKind.INTEGRITY, 1.0, "recorded readings of it are sent again"),
-    "integrity:flood": (EventKind.INTEGRITY, 1.0, "far more readings than a sensor sends"),
     "integrity:refused": (EventKind.INTEGRITY, 1.0, "many messages under its name are no readings"),
     "integrity:strangers": (EventKind.INTEGRITY, 1.0, "many sensors that nobody registered"),
 }

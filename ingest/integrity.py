@@ -18,13 +18,14 @@ contact, and survive whatever the service does.
 ``repeated``
     More than `REPEATS` messages within `WINDOW_S` that were accepted long before, and that the
     broker does not say it delivers again.
-``flood``
-    More than `FLOOD` fresh readings of a sensor within `FLOOD_S`.
 ``refused``
     More than `REFUSED` messages within `WINDOW_S` under the topic of one sensor are no readings.
 ``strangers``
     More than `STRANGERS` sensors that nobody registered are heard for the first time within
     `WINDOW_S`. It is told of the broker, as sensor `BROKER`.
+
+While most of what comes is old, a backlog is being taken in; then the last two are not counted.
+How many readings a sensor sends is no sign of anything: a gateway that was away sends them at once.
 
 What it cannot see: a forger who continues the right numbers and silences the true sensor, and any
 forger where readings carry no numbers. There the broker's rights are all there is.
@@ -47,7 +48,7 @@ DISPUTED: Final = "disputed"
 BROKER: Final = "mqtt-broker"
 FINDINGS: Final = frozenset(
     f"integrity:{what}"
-    for what in ("two_senders", "unnumbered", "repeated", "flood", "refused", "strangers")
+    for what in ("two_senders", "unnumbered", "repeated", "refused", "strangers")
 )
 
 TRIAL_S: Final = 15.0
@@ -62,15 +63,14 @@ NUMBERED: Final = 20
 """Numbered readings after which a sensor is one that numbers them."""
 WINDOW_S: Final = 60.0
 OLD_S: Final = 60.0
-REPEATS: Final = 10
-FLOOD: Final = 300
-FLOOD_S: Final = 10.0
+REPEATS: Final = 30
 FRESH_S: Final = 5.0
 REFUSED: Final = 20
 STRANGERS: Final = 50
 AGAIN_S: Final = 60.0
 """A finding that goes on is said again so often, which keeps its incident open."""
 
+_NO_TIME: Final = frozenset({"no_time", "time_replaced"})
 _NOT_LIVE: Final = frozenset({"late", "retained", "history", "cached", "simulated"})
 
 
@@ -117,7 +117,6 @@ class _Heard:
     numbered: int = 0
     unreliable: bool = False
     renewals: _Rate = field(default_factory=lambda: _Rate(RENEWALS, 3600.0))
-    fresh: _Rate = field(default_factory=lambda: _Rate(FLOOD, FLOOD_S))
     repeats: _Rate = field(default_factory=lambda: _Rate(REPEATS, WINDOW_S))
     refused: _Rate = field(default_factory=lambda: _Rate(REFUSED, WINDOW_S))
 
@@ -133,6 +132,8 @@ class Integrity:
         self._strangers = _Rate(STRANGERS, WINDOW_S)
         self._said: dict[tuple[str, str], float] = {}
         self._found: list[Reading] = []
+        self._old = 0.0
+        """Share of what came lately that was not fresh."""
 
     def restore(self, readings: Iterable[Reading]) -> None:
         """Know the lines of numbers after a restart, oldest reading first; nothing is found."""
@@ -155,8 +156,8 @@ class Integrity:
         if not _NOT_LIVE.isdisjoint(reading.flags):
             return False
         heard, now = self._heard(reading.sensor), reading.received
-        if abs(now - reading.time) <= FRESH_S and heard.fresh.reached(now):
-            self._find(reading.sensor, "flood", now)
+        if _NO_TIME.isdisjoint(reading.flags):
+            self._old += 0.05 * ((abs(now - reading.time) > FRESH_S) - self._old)
         if reading.seq is None:
             known = heard.line is not None and heard.numbered >= NUMBERED
             if not (known and reading.values):
@@ -175,12 +176,12 @@ class Integrity:
 
     def on_refused(self, sensor: str, now: float) -> None:
         """Take a message under a sensor's topic that was refused."""
-        if self._heard(sensor).refused.reached(now):
+        if self._old < 0.5 and self._heard(sensor).refused.reached(now):
             self._find(sensor, "refused", now)
 
     def on_stranger(self, now: float) -> None:
         """Take a sensor that nobody registered, heard for the first time."""
-        if self._strangers.reached(now):
+        if self._old < 0.5 and self._strangers.reached(now):
             self._find(BROKER, "strangers", now)
 
     def take(self) -> tuple[Reading, ...]:
