@@ -5,6 +5,7 @@ with another layout; a back-test on Spark finds what one process finds. Skipped 
 ``scale``, but not where CI says that it must be there.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -99,9 +100,12 @@ class Stream:
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def executors(self):
-        return [
-            p for p in self.children() if "CoarseGrainedExecutorBackend" in " ".join(p.cmdline())
-        ]
+        found = []
+        for process in self.children():
+            with contextlib.suppress(psutil.NoSuchProcess):  # or has ended meanwhile
+                if "CoarseGrainedExecutorBackend" in " ".join(process.cmdline()):
+                    found.append(process)
+        return found
 
     def triggers(self):
         """Triggers that the checkpoint has committed."""
@@ -123,10 +127,8 @@ class Stream:
         except psutil.NoSuchProcess:
             family = []
         for process in family:
-            try:
+            with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-            except psutil.NoSuchProcess:
-                continue
         psutil.wait_procs(family, 30)
         self.process.wait(30)
         self.log.close()
