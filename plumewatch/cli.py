@@ -7,10 +7,11 @@ needed is not reachable.
 from __future__ import annotations
 
 import sys
-from typing import Final
+from typing import Annotated, Final
 
 import typer
 
+from plumewatch import __version__
 from plumewatch.commands import data, history, past, people, recorded, sensors, start
 
 __all__ = ["app", "main"]
@@ -36,6 +37,24 @@ _PANELS: Final = {
     "History": history.app,
 }
 """All commands, by the heading under which `plumewatch --help` lists them."""
+
+
+def _version(*, asked: bool) -> None:
+    if asked:
+        typer.echo(f"plumewatch {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    pass
+
 
 for heading, group in _PANELS.items():
     for command in group.registered_commands:

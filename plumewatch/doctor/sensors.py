@@ -27,6 +27,7 @@ _SEEN_WELL_S: Final = 10.0
 """A puff lasts some thirty seconds at the sensor: three readings of it."""
 _PUFF_S: Final = 30.0
 _LEAST_SILENCE_S: Final = 60.0
+_NEVER: Final = "was never heard, as of a look up to a minute ago"
 _LISTED: Final = 8
 
 
@@ -71,7 +72,7 @@ def _silence(
         if name not in heard or now - heard[name] > allowed:
             quiet[name] = heard.get(name)
     for name, at in list(quiet.items())[:_LISTED]:
-        since = "was never heard" if at is None else f"has been silent for {_span(now - at)}"
+        since = _NEVER if at is None else f"has been silent for {_span(now - at)}"
         yield warn(
             f"sensor: {name}",
             since,

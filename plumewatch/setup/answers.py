@@ -11,6 +11,8 @@ from zoneinfo import available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from alerts.notify import NotifySettings, check_target
+from alerts.secrets import Secret
 from plumewatch.config import ConfigError, Fault
 
 if TYPE_CHECKING:
@@ -21,7 +23,9 @@ __all__ = [
     "Question",
     "StaffAnswer",
     "ask",
+    "in_short",
     "local_zone",
+    "page_address",
     "read_answers",
     "rooms_of",
     "staff_of",
@@ -51,6 +55,14 @@ class StaffAnswer(BaseModel):
     url_file: Path | None = None
     url_env: str = ""
 
+    @field_validator("url")
+    @classmethod
+    def _can_be_told(cls, value: str) -> str:
+        faults = check_target(Secret(value), NotifySettings(allow_private=True)) if value else []
+        if faults:
+            raise ValueError(f"no address for notices: {faults[0]}")
+        return value
+
 
 class Answers(BaseModel):
     """The answers; all but the name of the school may be left out."""
@@ -64,7 +76,7 @@ class Answers(BaseModel):
     username: str = ""
     password_file: Path | None = None
     password: Annotated[str, Field(repr=False)] = ""
-    listen_s: Annotated[float, Field(ge=1, le=600)] = 20.0
+    listen_s: Annotated[float, Field(ge=1, le=3600)] = 20.0
     rooms: dict[str, str] = {}
     staff: list[StaffAnswer] = []
     public_url: str = ""
@@ -80,6 +92,11 @@ class Answers(BaseModel):
     @classmethod
     def _an_address(cls, value: str) -> str:
         return _broker(value)
+
+    @field_validator("public_url")
+    @classmethod
+    def _a_page(cls, value: str) -> str:
+        return page_address(value)
 
 
 def address(text: str) -> tuple[str, int, bool]:
@@ -127,7 +144,7 @@ def read_answers(path: Path) -> Answers:
                 Fault(
                     path=".".join(map(str, found["loc"])),
                     value="missing" if found["type"] == "missing" else "not taken",
-                    allowed=str(found["msg"]),
+                    allowed=_said(found["type"], str(found["msg"])),
                 )
                 for found in error.errors(include_url=False, include_input=False)
             ]
@@ -177,8 +194,7 @@ def until_taken(asked: Callable[[], str], read: Callable[[str], T]) -> T:
         try:
             return read(asked())
         except ValueError as error:
-            said = str(error) if not isinstance(error, ValidationError) else "not in this form"
-            sys.stderr.write(f"{said}\n")
+            sys.stderr.write(f"{in_short(error)}\n")
     return read(asked())
 
 
@@ -197,6 +213,36 @@ def _zone(text: str) -> str:
 def _broker(text: str) -> str:
     address(text)
     return text
+
+
+def page_address(text: str) -> str:
+    """Take the address of a page, or none.
+
+    Examples
+    --------
+    >>> page_address("https://plumewatch.example.org"), page_address("")
+    ('https://plumewatch.example.org', '')
+    """
+    parts = urlsplit(text)
+    if text and (parts.scheme not in ("http", "https") or not parts.hostname or " " in text):
+        raise ValueError("https://host, as phones reach the staff page, or nothing")
+    return text
+
+
+def in_short(error: Exception) -> str:
+    """Say what is wrong with an answer, without the answer: it may be a secret."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    return "\n".join(
+        f"{'.'.join(map(str, found['loc']))}: {_said(found['type'], found['msg'])}"
+        for found in error.errors(include_url=False, include_input=False)
+    )
+
+
+def _said(kind: str, message: str) -> str:
+    """Put the words of a validator as everywhere else."""
+    known = {"missing": "missing", "extra_forbidden": "no such answer"}
+    return known.get(kind, message.removeprefix("Value error, "))
 
 
 def rooms_of(text: str) -> dict[str, str]:

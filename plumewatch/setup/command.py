@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 import time
 from typing import TYPE_CHECKING, Final
@@ -22,6 +23,8 @@ from plumewatch.settings import alert_policy, secret_of
 from plumewatch.setup.answers import (
     address,
     ask,
+    in_short,
+    page_address,
     read_answers,
     rooms_of,
     staff_of,
@@ -46,6 +49,8 @@ __all__ = ["run_setup", "run_trial"]
 
 DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
 _UNREAD_SHOWN: Final = 5
+_SLOWEST_S: Final = 120.0
+"""Who listens for less is told that slow sensors may be missing."""
 
 
 def run_setup(
@@ -79,6 +84,11 @@ def run_setup(
         sensors = heard_air(heard)
         places = _places(answers, sensors, printer)
         _tell_heard(heard, places, printer)
+        if answers.listen_s < _SLOWEST_S:
+            printer.err.write(
+                f"listened {answers.listen_s:g} s: sensors that report less often may be missing;"
+                " listen_s in a file of --answers makes it longer (docs/setup.md)\n"
+            )
         if not places:
             printer.err.write(
                 "no sensor was heard that measures particles or VOC; let them publish to"
@@ -91,7 +101,7 @@ def run_setup(
         for path in written(answers, heard, places, password).write(folder):
             printer.say(f"wrote {path}", wrote=path)
     except (ConfigError, FileExistsError, ValidationError, ValueError) as error:
-        printer.err.write(f"{_in_short(error)}\n")
+        printer.err.write(f"{in_short(error)}\n")
         return USAGE
     except BrokerError as error:
         printer.err.write(f"{error}\n")
@@ -105,16 +115,9 @@ def run_setup(
 def _check_free(folder: Path) -> None:
     if (folder / "plumewatch.toml").exists():
         raise FileExistsError(f"{folder}/plumewatch.toml: exists already; another --folder")
-
-
-def _in_short(error: Exception) -> str:
-    """Say what is wrong with an answer, without the answer: it may be a secret."""
-    if isinstance(error, ValidationError):
-        return "\n".join(
-            f"{'.'.join(map(str, found['loc']))}: {found['msg']}"
-            for found in error.errors(include_url=False, include_input=False)
-        )
-    return str(error)
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        raise FileExistsError(f"{folder}: cannot be written; another --folder")
 
 
 def _answers(path: Path | None, question: Question | None) -> Answers:
@@ -202,7 +205,10 @@ def _asked_after(
         lambda: question("Who is told, Name[, role] = Apprise address; ...; empty for later"),
         staff_of,
     )
-    public_url = question("Address under which phones reach the staff page; empty for none")
+    public_url = until_taken(
+        lambda: question("Address under which phones reach the staff page; empty for none"),
+        page_address,
+    )
     test = question("Send each a test notice now? (yes, no)", "yes") if staff else "no"
     more = {"staff": staff, "public_url": public_url, "test_notice": test.lower().startswith("y")}
     return answers.model_copy(update=more), places
@@ -221,7 +227,11 @@ def _finish(folder: Path, answers: Answers, printer: Printer) -> int:
     broker = answers.broker_folder.rstrip("/")
     if not printer.as_json:
         printer.say(
-            "next, on the machine of the broker:\n"
+            "next, on the machine of the broker. This replaces its configuration: it then listens"
+            " on\nthat machine alone, and only the accounts written here are known. Sensors in the"
+            " network\nneed its TLS listener first (docs/setup.md); other users of it, their"
+            " accounts.\n"
+            f"  cp -a {broker}/mosquitto.conf {broker}/mosquitto.conf.before\n"
             f"  install -o mosquitto -m 600 {folder}/broker/plumewatch-* {broker}/\n"
             f"  install -m 644 {folder}/broker/mosquitto.conf {broker}/mosquitto.conf\n"
             "  systemctl restart mosquitto\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import statistics
 import time
 import tomllib
@@ -116,7 +117,9 @@ async def listen(
     BrokerError
     """
     found: list[Message] = []
-    client = new_client(settings, f"{settings.client_id}-setup", clean=True)
+    # another set-up may be listening: the same name would end it
+    name = f"{settings.client_id}-setup-{secrets.token_hex(4)}"
+    client = new_client(settings, name, clean=True)
     began = time.monotonic()
     async with connected(client, settings):
         await client.subscribe("#", qos=0)

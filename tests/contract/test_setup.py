@@ -265,6 +265,12 @@ class TestWhatCannotBe:
             ('site = "S"\ntimezone = "Mars"', "timezone: not taken"),
             ('site = "S"\nbroker = "http://x"', "broker: not taken"),
             ('site = "S"\ncolour = 1', "colour: not taken"),
+            ('site = "S"\nbrokr = "x"', "brokr: not taken: no such answer"),
+            ('site = "S"\npublic_url = "plumewatch"', "public_url: not taken: https://host"),
+            (
+                'site = "S"\n[[staff]]\nname = "AP"\nurl = "ntfyz://secret"',
+                "staff.0.url: not taken: no address for notices: forbidden_scheme",
+            ),
             ("site = ", "TOML"),
             ('site = "S"\npassword_file = "none"', "password: unreadable"),
         ],
@@ -273,6 +279,7 @@ class TestWhatCannotBe:
         code, err = self.go(tmp_path, text, capsys)
         assert code == 2
         assert said in err
+        assert "secret" not in err
 
     def test_files_that_are_there_stay(self, tmp_path, capsys):
         (tmp_path / "site").mkdir()
@@ -281,6 +288,12 @@ class TestWhatCannotBe:
         assert code == 2
         assert "exists already" in said
         assert (tmp_path / "site/plumewatch.toml").read_text() == "mine"
+
+    def test_where_nothing_can_be_written_is_said_at_once(self, tmp_path, capsys):
+        (tmp_path / "site").write_text("a file")
+        code, said = self.go(tmp_path, 'site = "S"\nbroker = "127.0.0.1:1"', capsys)
+        assert code == 2
+        assert "cannot be written" in said
 
     def test_nobody_to_ask(self, tmp_path, capsys):
         assert run_setup(tmp_path, None, Printer(), None) == 2
