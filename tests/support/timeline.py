@@ -7,6 +7,7 @@ is compared with what was wanted: nothing may be missing, and nothing may be lef
 
 from __future__ import annotations
 
+import weakref
 from collections import defaultdict
 from dataclasses import dataclass, field
 
@@ -43,6 +44,7 @@ class Timeline:
 
     def __post_init__(self):
         self.db = sqlite.connect(self.path)
+        weakref.finalize(self, self.db.close)
         sqlite.migrate(self.db, schema.COMPONENT, schema.SCRIPTS)
         self.heard = []
         self.notices = []
