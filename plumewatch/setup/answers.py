@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from alerts.notify import NotifySettings, check_target
 from alerts.secrets import Secret
-from plumewatch.config import ConfigError, Fault
+from plumewatch.config import ConfigError, Fault, WebConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -223,10 +223,10 @@ def page_address(text: str) -> str:
     >>> page_address("https://plumewatch.example.org"), page_address("")
     ('https://plumewatch.example.org', '')
     """
-    parts = urlsplit(text)
-    if text and (parts.scheme not in ("http", "https") or not parts.hostname or " " in text):
-        raise ValueError("https://host, as phones reach the staff page, or nothing")
-    return text
+    try:
+        return WebConfig(public_url=text).public_url
+    except ValidationError:
+        raise ValueError("https://host, as phones reach the staff page, or nothing") from None
 
 
 def in_short(error: Exception) -> str:
