@@ -51,6 +51,7 @@ async def test_a_refusal_is_handed_on_and_anything_else_is_told_without_its_word
 
 async def test_what_follows_takes_no_place_and_is_left_out_behind_too_many():
     lane, begun, release, followed = Lane(1), threading.Event(), threading.Event(), []
+    threads = []
 
     def follow():
         begun.set()
@@ -60,7 +61,8 @@ async def test_what_follows_takes_no_place_and_is_left_out_behind_too_many():
     await lane.run(lambda: None, 10.0, after=follow)
     assert not lane.full
     assert begun.wait(10)
-    await lane.run(lambda: None, 10.0, after=follow)
+    await lane.run(lambda: threads.append(threading.current_thread()), 10.0, after=follow)
+    await settled(lambda: not threads[0].is_alive())
     release.set()
     await settled(lambda: followed)
     assert followed == [1]
