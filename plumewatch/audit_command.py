@@ -13,8 +13,9 @@ from detection.model import Model
 from plumewatch import __version__
 from plumewatch.bars import busy
 from plumewatch.data_folder import opened_state
+from plumewatch.endings import DONE, REFUSED, USAGE
 from plumewatch.paths import DataPaths
-from plumewatch.status import DONE, REFUSED, USAGE, moment, with_data
+from plumewatch.status import moment, with_data
 from storage import audit
 from storage.audit import AuditKind
 from storage.sqlite import transaction

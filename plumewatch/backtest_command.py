@@ -21,8 +21,8 @@ from detection.model import Model, ModelError
 from ingest.decoders import DECODERS
 from plumewatch.backtest_report import Backtest, backtest_page
 from plumewatch.bars import progress
-from plumewatch.commands.options import DONE, REFUSED, UNREACHABLE, USAGE
-from plumewatch.config import ConfigError, load
+from plumewatch.config import load
+from plumewatch.endings import DONE, REFUSED, USAGE, UsageError, told
 from plumewatch.paths import DataPaths
 from plumewatch.settings import alert_budgets
 from reports.read import incidents
@@ -30,7 +30,6 @@ from scale.backtest import Variant, on_processes, tasks_of
 from scale.compare import Answer
 from scale.errors import ScaleError
 from scale.history import History
-from storage.errors import StorageError
 from storage.sqlite import connect, translated
 
 if TYPE_CHECKING:
@@ -82,10 +81,7 @@ class BacktestOptions:
     force: bool
 
 
-class UsageError(Exception):
-    """What was asked for cannot be done; the message says what is allowed."""
-
-
+@told(refused=(ScaleError, ModelError))
 def run_backtest(
     folders: Sequence[Path], config_path: Path | None, asked: BacktestOptions, printer: Printer
 ) -> int:
@@ -97,27 +93,17 @@ def run_backtest(
         0 done, 1 the history or a model cannot be read, 2 bad usage or configuration, 3 answers of
         staff or the cluster cannot be reached.
     """
-    try:
-        _check(asked)
-        config = None if config_path is None else load(config_path, decoders=frozenset(DECODERS))
-        histories = [History(folder) for folder in folders]
-        variants = _variants(asked, config)
-        began = time.monotonic()
-        results = _judged(tasks_of(histories, variants, asked.kinds), asked)
-        took = time.monotonic() - began
-        if not any(result.readings for result in results):
-            sys.stderr.write("there is no reading in the history that detectors are shown\n")
-            return REFUSED
-        answers = None if config is None else _answers(config, results, asked.kinds)
-    except (UsageError, ConfigError) as error:
-        sys.stderr.write(f"{error}\n")
-        return USAGE
-    except (ScaleError, ModelError) as error:
-        sys.stderr.write(f"{error}\n")
+    _check(asked)
+    config = None if config_path is None else load(config_path, decoders=frozenset(DECODERS))
+    histories = [History(folder) for folder in folders]
+    variants = _variants(asked, config)
+    began = time.monotonic()
+    results = _judged(tasks_of(histories, variants, asked.kinds), asked)
+    took = time.monotonic() - began
+    if not any(result.readings for result in results):
+        sys.stderr.write("there is no reading in the history that detectors are shown\n")
         return REFUSED
-    except StorageError as error:
-        sys.stderr.write(f"{error}\n")
-        return UNREACHABLE
+    answers = None if config is None else _answers(config, results, asked.kinds)
     where = f"Spark, {asked.spark}" if asked.spark else f"{asked.processes} processes"
     test = Backtest(
         variants,

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Final
 
 from ingest.decoders import DECODERS
 from plumewatch.bars import busy
-from plumewatch.config import ConfigError, load
+from plumewatch.config import load
+from plumewatch.endings import DONE, REFUSED, UNREACHABLE, USAGE, RefusedError, told
 from plumewatch.paths import DataPaths
 from plumewatch.timeseries_settings import series_kept_from
 from storage.backup import MANIFEST, back_up, verify
@@ -33,10 +34,10 @@ if TYPE_CHECKING:
 
 __all__ = ["run_backup", "run_restore"]
 
-DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
 _ARCHIVES: Final = {".tar": "w", ".gz": "w:gz", ".tgz": "w:gz"}
 
 
+@told()
 def run_backup(config_path: Path, target: Path, printer: Printer, now: float) -> int:
     """Copy all databases of a service, running or not, and prove the copy.
 
@@ -56,11 +57,7 @@ def run_backup(config_path: Path, target: Path, printer: Printer, now: float) ->
         0 done, 1 the target exists or the copy is not sound, 2 bad configuration, 3 there is no
         data folder or it cannot be copied.
     """
-    try:
-        config = load(config_path, decoders=frozenset(DECODERS))
-    except ConfigError as error:
-        sys.stderr.write(f"{error}\n")
-        return USAGE
+    config = load(config_path, decoders=frozenset(DECODERS))
     root = config.data_dir
     series_from = series_kept_from(config, now)
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
@@ -89,9 +86,6 @@ def run_backup(config_path: Path, target: Path, printer: Printer, now: float) ->
                     archive.add(folder, arcname=folder.name)
                 partial.chmod(0o600)
                 partial.rename(wanted)
-    except StorageError as error:
-        sys.stderr.write(f"{error}\n")
-        return UNREACHABLE
     except OSError as error:
         sys.stderr.write(f"{wanted}: {error.strerror or error}\n")
         return UNREACHABLE
@@ -99,6 +93,7 @@ def run_backup(config_path: Path, target: Path, printer: Printer, now: float) ->
     return DONE if sound else REFUSED
 
 
+@told()
 def run_restore(
     config_path: Path, source: Path, printer: Printer, now: float, *, only_verify: bool, force: bool
 ) -> int:
@@ -134,12 +129,6 @@ def run_restore(
                 return DONE if sound else REFUSED
             root = load(config_path, decoders=frozenset(DECODERS)).data_dir
             return _restore(folder, root, printer, now, force=force)
-    except ConfigError as error:
-        sys.stderr.write(f"{error}\n")
-        return USAGE
-    except _UnreadableError as error:
-        sys.stderr.write(f"{error}\n")
-        return REFUSED
     except OSError as error:
         sys.stderr.write(f"{source}: {error.strerror or error}\n")
         return USAGE
@@ -212,7 +201,7 @@ def _put_in_place(folder: Path, root: Path, present: list[Path], aside: Path) ->
             (copies / name).rename(root / name)
 
 
-class _UnreadableError(Exception):
+class _UnreadableError(RefusedError):
     """What should be an archive cannot be unpacked."""
 
 

@@ -19,6 +19,7 @@ from plumewatch.doctor.people import (
     page_finding,
 )
 from plumewatch.doctor.sensors import sensor_findings
+from plumewatch.endings import USAGE
 from plumewatch.http_settings import http_sources
 from plumewatch.intake_settings import mapping_decoders
 from plumewatch.outbound_settings import cap_token, webhooks
@@ -68,7 +69,7 @@ def run_check(path: Path, printer: Printer, now: float | None = None) -> int:
         for found in error.faults:
             what_to_do = f"change it in {path}: {found.allowed}"
             tell(fault(found.path, f"{found.value}: {found.allowed}", what_to_do), printer)
-        return 2
+        return USAGE
     said = (
         f"{path} has {len(config.room)} rooms, {len(config.sensor)} sensors,"
         f" {len(config.staff)} staff and no faults"

@@ -31,6 +31,7 @@ from plumewatch.config_faults import cross_faults
 from plumewatch.duty_config import Days, DutySections, EndTime, WallTime
 from plumewatch.duty_faults import duty_faults
 from plumewatch.duty_settings import Person, roster_of
+from plumewatch.endings import UsageError
 from plumewatch.outbound_config import OutboundConfig
 from plumewatch.sharding import VARIABLE, ShardError, of_environment, part_of
 from storage.registry import Registry, Room, Sensor
@@ -96,7 +97,7 @@ class Fault(BaseModel):
         return f"{self.path}: {self.value}: {self.allowed}"
 
 
-class ConfigError(Exception):
+class ConfigError(UsageError):
     """The configuration has faults; `faults` lists them all."""
 
     def __init__(self, faults: list[Fault]) -> None:

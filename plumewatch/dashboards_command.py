@@ -7,6 +7,8 @@ import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from plumewatch.endings import DONE, REFUSED, UNREACHABLE, USAGE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["run_build", "run_diff", "run_push"]
 
-_DONE, _REFUSED, _USAGE, _UNREACHABLE = 0, 1, 2, 3
 _NOT_INSTALLED = "the dashboards are an extra: pip install 'plumewatch[dashboards]'"
 
 
@@ -41,15 +42,15 @@ def run_build(out_dir: Path, config: Path | None, printer: Printer) -> int:
         from dashboards.build import write  # noqa: PLC0415 - an extra
         from dashboards.frame import DashboardSettings  # noqa: PLC0415
     except ImportError:
-        return _said(_NOT_INSTALLED, _USAGE)
+        return _said(_NOT_INSTALLED, USAGE)
     loaded = None if config is None else _loaded(config)
     if config is not None and loaded is None:
-        return _USAGE
+        return USAGE
     settings = DashboardSettings() if loaded is None else _settings(loaded)
     try:
         written = write(out_dir, settings)
     except OSError as error:
-        return _said(f"{out_dir}: {error.strerror}", _USAGE)
+        return _said(f"{out_dir}: {error.strerror}", USAGE)
     for name, changed in written.items():
         outcome = "written" if changed else "unchanged"
         printer.say(f"{out_dir / name}: {outcome}", file=out_dir / name, outcome=outcome)
@@ -58,7 +59,7 @@ def run_build(out_dir: Path, config: Path | None, printer: Printer) -> int:
         zone=settings.zone,
         page_url=settings.page_url,
     )
-    return _DONE
+    return DONE
 
 
 def _tell(printer: Printer, change: Change) -> None:
@@ -97,7 +98,7 @@ def run_push(
     """
     loaded, server = _opened(url, token_file, config)
     if loaded is None or server is None:
-        return _USAGE
+        return USAGE
     from dashboards.build import built  # noqa: PLC0415 - an extra
     from dashboards.grafana import Refused, Unreachable  # noqa: PLC0415
 
@@ -105,7 +106,7 @@ def run_push(
     if reader_file is not None:
         source = _source(loaded, reader_file)
         if source is None:
-            return _USAGE
+            return USAGE
     try:
         server.check()
         _tell(printer, server.data_source(source))
@@ -115,12 +116,12 @@ def run_push(
             marks = list(_marks(loaded, now - 86_400.0 * days))
             _tell(printer, server.annotate(marks, now - 86_400.0 * days, now))
     except Refused as error:
-        return _said(str(error), _REFUSED)
+        return _said(str(error), REFUSED)
     except Unreachable as error:
-        return _said(str(error), _UNREACHABLE)
+        return _said(str(error), UNREACHABLE)
     except sqlite3.Error as error:
-        return _said(f"incidents cannot be read: {error}", _UNREACHABLE)
-    return _DONE
+        return _said(f"incidents cannot be read: {error}", UNREACHABLE)
+    return DONE
 
 
 def run_diff(url: str, token_file: Path, config: Path, printer: Printer) -> int:
@@ -133,7 +134,7 @@ def run_diff(url: str, token_file: Path, config: Path, printer: Printer) -> int:
     """
     loaded, server = _opened(url, token_file, config)
     if loaded is None or server is None:
-        return _USAGE
+        return USAGE
     from dashboards.build import built  # noqa: PLC0415 - an extra
     from dashboards.grafana import Refused, Unreachable  # noqa: PLC0415
 
@@ -144,9 +145,9 @@ def run_diff(url: str, token_file: Path, config: Path, printer: Printer) -> int:
             differs |= change.outcome != "unchanged"
             _tell(printer, change)
     except Refused as error:
-        return _said(str(error), _REFUSED)
+        return _said(str(error), REFUSED)
     except Unreachable as error:
-        return _said(str(error), _UNREACHABLE)
+        return _said(str(error), UNREACHABLE)
     return int(differs)
 
 
@@ -157,7 +158,7 @@ def _opened(
     try:
         from dashboards.grafana import Grafana  # noqa: PLC0415 - an extra
     except ImportError:
-        _said(_NOT_INSTALLED, _USAGE)
+        _said(_NOT_INSTALLED, USAGE)
         return None, None
     loaded = _loaded(config)
     token = _secret(token_file)
@@ -166,7 +167,7 @@ def _opened(
     try:
         return loaded, Grafana(url, token)
     except ValueError as error:
-        _said(f"--url: {error}", _USAGE)
+        _said(f"--url: {error}", USAGE)
         return None, None
 
 
@@ -177,7 +178,7 @@ def _loaded(path: Path) -> PlumewatchConfig | None:
     try:
         return load(path, decoders=frozenset(DECODERS))
     except ConfigError as error:
-        _said(str(error), _USAGE)
+        _said(str(error), USAGE)
         return None
 
 
@@ -193,10 +194,10 @@ def _secret(path: Path) -> str | None:
     try:
         text = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        _said(f"{path}: {error}", _USAGE)
+        _said(f"{path}: {error}", USAGE)
         return None
     if not text or not text.isascii() or len(text.split()) != 1:
-        _said(f"{path}: must hold one word, the token or password", _USAGE)
+        _said(f"{path}: must hold one word, the token or password", USAGE)
         return None
     return text
 
@@ -206,7 +207,7 @@ def _source(config: PlumewatchConfig, reader_file: Path) -> DataSource | None:
 
     series = config.timeseries
     if not series.url:
-        _said("timeseries.url is not set: dashboards need an InfluxDB", _USAGE)
+        _said("timeseries.url is not set: dashboards need an InfluxDB", USAGE)
         return None
     password = _secret(reader_file)
     if password is None:

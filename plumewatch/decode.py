@@ -30,6 +30,8 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 import msgspec
 
+from plumewatch.endings import DONE, REFUSED, USAGE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import tzinfo
@@ -44,9 +46,6 @@ if TYPE_CHECKING:
 __all__ = ["DecodeOptions", "decode_command", "read_payload", "run_decode"]
 
 _OLDEST_SAMPLE: Final = 1_000_000_000.0
-_DONE: Final = 0
-_REFUSED: Final = 1
-_USAGE: Final = 2
 _LOOKED_AT: Final = 65_536
 _LINES: Final = 8
 
@@ -169,8 +168,8 @@ def run_decode(
         context = replace(context, zone=zone, registry=config.registry())
     if asked.decoder and order.named(asked.decoder) is None:
         err.write(f"no decoder {asked.decoder!r}; there are: {', '.join(names)}\n")
-        return _USAGE
-    code = _DONE
+        return USAGE
+    code = DONE
     received = time.time() if asked.now is None else asked.now
     readings: list[Reading] = []
     for place, name, text in _messages(topic, data, lines=asked.lines):
@@ -178,7 +177,7 @@ def run_decode(
             payload = read_payload(text, is_hex=asked.is_hex, is_base64=asked.is_base64)
         except ValueError as error:
             err.write(f"rejected: {Reason.MALFORMED}: {place}{error}\n")
-            code = _REFUSED
+            code = REFUSED
             continue
         message = Message(name, payload, received, retained=asked.retained)
         try:
@@ -191,7 +190,7 @@ def run_decode(
         except DecodeError as error:
             more = _advice(message, context, error.reason, asked)
             err.write(f"rejected: {error.reason}: {place}{error.detail}{more}\n")
-            code = _REFUSED
+            code = REFUSED
     readings += context.states.joiner.close(context.limits)
     for reading in readings:
         shown = reading.to_wire()
@@ -259,10 +258,10 @@ def decode_command(
     asked = options or DecodeOptions()
     if asked.is_hex and asked.is_base64:
         err.write("give --hex or --base64, not both\n")
-        return _USAGE
+        return USAGE
     if asked.lines == (topic is not None):
         err.write("give --topic, or --lines for a file whose lines begin with the topic\n")
-        return _USAGE
+        return USAGE
     if config_path is None:
         return run_decode(topic or "", data, out, err, asked)
     from ingest.decoders import DECODERS  # noqa: PLC0415
@@ -273,4 +272,4 @@ def decode_command(
         return run_decode(topic or "", data, out, err, asked, config)
     except ConfigError as error:
         err.write(f"{error}\n")
-        return _USAGE
+        return USAGE

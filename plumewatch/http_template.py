@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from ingest.decoders.halo import HEARTBEAT, TEMPLATE
+from plumewatch.endings import DONE, USAGE
 
 if TYPE_CHECKING:
     from plumewatch.printer import Printer
@@ -14,9 +15,6 @@ __all__ = ["TEMPLATED", "run_template"]
 
 TEMPLATED: Final = ("halo",)
 """Decoders of devices whose message the user types in."""
-
-_DONE: Final = 0
-_USAGE: Final = 2
 
 
 def run_template(decoder: str, url: str, printer: Printer) -> int:
@@ -37,11 +35,11 @@ def run_template(decoder: str, url: str, printer: Printer) -> int:
     """
     if decoder not in TEMPLATED:
         printer.err.write(f"no template for {decoder!r}; there are: {', '.join(TEMPLATED)}\n")
-        return _USAGE
+        return USAGE
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc or "@" in parts.netloc:
         printer.err.write(f"{url!r}: must be http:// or https:// with a host, and no user\n")
-        return _USAGE
+        return USAGE
     place = (
         f"{parts.scheme}://%USER%:%PSWD%@{parts.netloc}{parts.path.rstrip('/')}/ingest/{decoder}"
     )
@@ -54,4 +52,4 @@ def run_template(decoder: str, url: str, printer: Printer) -> int:
     )
     for name, text in lines:
         printer.say(f"{name}\t{text}", name=name, text=text)
-    return _DONE
+    return DONE

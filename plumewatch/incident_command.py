@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import sys
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -15,9 +14,10 @@ from detection.quantities import COLUMNS
 from ingest.decoders import DECODERS
 from plumewatch.audit_command import on_record
 from plumewatch.bars import busy, progress
-from plumewatch.config import ConfigError, load
+from plumewatch.config import load
 from plumewatch.data_folder import opened_state
-from plumewatch.output_file import OutputFileError, check_output
+from plumewatch.endings import DONE, REFUSED, USAGE, told
+from plumewatch.output_file import check_output
 from plumewatch.paths import DataPaths
 from plumewatch.readings_export import slices
 from plumewatch.replay import judged
@@ -46,13 +46,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Verdict", "compared", "run_file", "run_rerun"]
 
-DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
 _WARM_UP_S: Final = 86_400.0
 """Readings before the incident from which the detector learns its baselines again."""
 _NEAR_S: Final = 10.0
 _LEVEL_S: Final = 900.0
 
 
+@told()
 def run_file(
     config_path: Path, incident: str, out: Path, printer: Printer, now: float, *, force: bool
 ) -> int:
@@ -86,12 +86,6 @@ def run_file(
                 partial.write_bytes(made)
             else:
                 bundle(partial, parts(found, made, picture, readings, COLUMNS))
-    except (ConfigError, OutputFileError) as error:
-        sys.stderr.write(f"{error}\n")
-        return USAGE
-    except (StorageError, sqlite3.Error) as error:
-        sys.stderr.write(f"{error}\n")
-        return UNREACHABLE
     except OSError as error:
         sys.stderr.write(f"{out}: {error.strerror or error}\n")
         return USAGE
@@ -127,6 +121,7 @@ class Verdict:
         return (self.again.phase.value == "withdrawn") is (self.stored["phase"] == "withdrawn")
 
 
+@told()
 def run_rerun(config_path: Path, incident: str, printer: Printer, now: float) -> int:
     """Judge the stored readings of an incident again and compare.
 
@@ -136,24 +131,17 @@ def run_rerun(config_path: Path, incident: str, printer: Printer, now: float) ->
         0 the same verdict, 1 another one, or it cannot be judged again, 2 bad configuration, 3
         state or series cannot be read.
     """
-    try:
-        config = load(config_path, decoders=frozenset(DECODERS))
-        found = _found(config, incident)
-        if found is None:
-            return _no(incident)
-        if found.incident["kind"] == EventKind.OFFLINE.value:
-            sys.stderr.write("silence is judged when it happens, not from readings\n")
-            return REFUSED
-        with opened_series(config) as series:
-            verdicts = compared(config, series, found)
-        same = bool(verdicts) and all(verdict.same for verdict in verdicts)
-        on_record(config, AuditKind.RERUN, {"incident": incident, "same": str(same)}, now)
-    except ConfigError as error:
-        sys.stderr.write(f"{error}\n")
-        return USAGE
-    except (StorageError, sqlite3.Error) as error:
-        sys.stderr.write(f"{error}\n")
-        return UNREACHABLE
+    config = load(config_path, decoders=frozenset(DECODERS))
+    found = _found(config, incident)
+    if found is None:
+        return _no(incident)
+    if found.incident["kind"] == EventKind.OFFLINE.value:
+        sys.stderr.write("silence is judged when it happens, not from readings\n")
+        return REFUSED
+    with opened_series(config) as series:
+        verdicts = compared(config, series, found)
+    same = bool(verdicts) and all(verdict.same for verdict in verdicts)
+    on_record(config, AuditKind.RERUN, {"incident": incident, "same": str(same)}, now)
     if not verdicts:
         sys.stderr.write(f"readings of {', '.join(found.sensors)} are not stored any more\n")
         return REFUSED

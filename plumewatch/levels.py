@@ -13,7 +13,8 @@ from alerts.errors import LevelMoveError
 from alerts.web.levels import probability
 from ingest.decoders import DECODERS
 from plumewatch.audit_command import machine_user
-from plumewatch.config import ConfigError, PlumewatchConfig, load
+from plumewatch.config import PlumewatchConfig, load
+from plumewatch.endings import DONE, UNREACHABLE, USAGE, told
 from plumewatch.paths import DataPaths
 from plumewatch.status import moment, with_data
 from storage.errors import StorageError
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from plumewatch.printer import Printer
 
 __all__ = ["run_levels", "run_moves", "run_undo"]
-
-DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
 
 
 def run_levels(config_path: Path, printer: Printer) -> int:
@@ -103,6 +102,7 @@ def run_moves(config_path: Path, printer: Printer, *, sensor: str, limit: int) -
     return with_data(config_path, lambda paths: paths.state, show)
 
 
+@told(refused=(LevelMoveError,))
 def run_undo(
     config_path: Path, seq: int, printer: Printer, *, reason: str, who: str, now: float
 ) -> int:
@@ -127,11 +127,7 @@ def run_undo(
         0 done, 1 there is no such move or it was taken back before, 2 no reason or a bad
         configuration, 3 there is no data folder of a service.
     """
-    try:
-        config = load(config_path, decoders=frozenset(DECODERS))
-    except ConfigError as error:
-        sys.stderr.write(f"{error}\n")
-        return USAGE
+    config = load(config_path, decoders=frozenset(DECODERS))
     path = DataPaths(config.data_dir).state
     if not path.exists():
         sys.stderr.write(f"{path}: has `plumewatch run` been started with this configuration?\n")
@@ -144,9 +140,6 @@ def run_undo(
     try:
         with closing(connect(path)) as connection, transaction(connection) as tx:
             move = level_moves.undo(tx, seq, name, now, why)
-    except LevelMoveError as error:
-        sys.stderr.write(f"{error}\n")
-        return REFUSED
     except (StorageError, sqlite3.Error) as error:
         sys.stderr.write(f"{path}: {error}\n")
         return UNREACHABLE

@@ -6,6 +6,8 @@ import json
 import tomllib
 from typing import TYPE_CHECKING
 
+from plumewatch.endings import DONE, REFUSED, USAGE
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -14,7 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["run_suggest", "run_test", "samples_of"]
 
-_DONE, _REFUSED, _USAGE = 0, 1, 2
 _MAX_FILE = 4_000_000
 
 
@@ -85,23 +86,23 @@ def run_suggest(
                 samples += samples_of(opened.read(_MAX_FILE))
     except OSError as error:
         printer.err.write(f"{error.filename}: {error.strerror}\n")
-        return _USAGE
+        return USAGE
     except ConfigError as error:
         printer.err.write(f"{error}\n")
-        return _USAGE
+        return USAGE
     try:
         where = {} if zone is None else {"zone": zone}
         text = suggest_any(topic, samples, received=float(round(now)), name=name, **where)
     except SuggestError as error:
         printer.err.write(f"no suggestion: {error}\n")
-        return _REFUSED
+        return REFUSED
     known = find(topic) if topic else None
     if known is not None and known.name != "ha_discovery":
         printer.err.write(
             f"decoder {known.name!r} takes this topic already; a mapping would be asked first\n"
         )
     printer.say(text.removesuffix("\n"), **tomllib.loads(text))
-    return _DONE
+    return DONE
 
 
 def run_test(path: Path, printer: Printer) -> int:
@@ -121,7 +122,7 @@ def run_test(path: Path, printer: Printer) -> int:
         config = load(path, decoders=frozenset(DECODERS))
     except ConfigError as error:
         printer.err.write(f"{error}\n")
-        return _USAGE
+        return USAGE
     failed = False
     for i, mapping in enumerate(config.mapping):
         found = list(differences(compile_mapping(mapping), mapping.example, config.zone()))
@@ -136,4 +137,4 @@ def run_test(path: Path, printer: Printer) -> int:
             printer.say(text, mapping=mapping.name, ok=True, examples=count)
     if not config.mapping and not printer.as_json:
         printer.say(f"{path} has no [[mapping]]")
-    return _REFUSED if failed else _DONE
+    return REFUSED if failed else DONE

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from plumewatch.endings import UsageError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["OutputFileError", "check_output"]
 
 
-class OutputFileError(ValueError):
+class OutputFileError(UsageError):
     """Nothing may be written there; the message says why."""
 
 

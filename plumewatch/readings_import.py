@@ -34,6 +34,7 @@ import msgspec
 from ingest.errors import DecodeError
 from ingest.validation import fold_id, sensor_id
 from plumewatch.csv_rows import HeaderError, RowError, RowReader, opened_csv
+from plumewatch.endings import RefusedError
 from plumewatch.readings_export import slices
 from storage.timeseries.halving import store_halving
 from storage.timeseries.influx import InfluxSeries
@@ -63,7 +64,7 @@ _STRANGERS: Final = 1_000
 _HISTORY: Final = "history"
 
 
-class ImportRefusedError(ValueError):
+class ImportRefusedError(RefusedError):
     """A file cannot be imported at all; the message says why."""
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from plumewatch.csv_rows import HeaderError, RowError, RowReader, opened_csv
+from plumewatch.endings import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -35,7 +36,7 @@ _AHEAD_S = 86_400.0
 _REPLACED = ("time_replaced",)
 
 
-class RecordingError(Exception):
+class RecordingError(RefusedError):
     """A recording cannot be read; the message says where and what is allowed."""
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from alerts.errors import PolicyError
 from alerts.policy import AlertPolicy
 from plumewatch.bars import progress
-from plumewatch.config import ConfigError, PlumewatchConfig, load
-from plumewatch.recordings import RecordingError
+from plumewatch.config import PlumewatchConfig, load
+from plumewatch.endings import DONE, USAGE, told
 from plumewatch.replay import replay, write_alerts, write_events
 from plumewatch.settings import alert_budgets
 
@@ -30,6 +30,7 @@ def replay_policy(config: PlumewatchConfig | None) -> AlertPolicy:
     return AlertPolicy(cooldown_s=config.alerts.cooldown_s, zone=config.timezone)
 
 
+@told(usage=(PolicyError,))
 def run_replay(
     readings: Sequence[Path],
     alerts: Path,
@@ -43,18 +44,14 @@ def run_replay(
         said = "is a folder, not a file" if path.is_dir() else "no such file"
         sys.stderr.write(f"{path}: {said}\n")
     if wrong:
-        return 2
+        return USAGE
     folders = [path.parent for path in (alerts, events) if path is not None]
     for folder in folders:
         if not folder.is_dir():
             sys.stderr.write(f"{folder}: no such folder to write into\n")
-            return 2
-    try:
-        config = None if config_path is None else load(config_path)
-        policy = replay_policy(config)
-    except (ConfigError, PolicyError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
+            return USAGE
+    config = None if config_path is None else load(config_path)
+    policy = replay_policy(config)
     bar = progress()
     total = sum(path.stat().st_size for path in readings)
     try:
@@ -70,12 +67,9 @@ def run_replay(
         write_alerts(alerts, result.alerts)
         if events is not None:
             write_events(events, result)
-    except RecordingError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
     except OSError as error:
         sys.stderr.write(f"cannot write the results: {error.strerror}\n")
-        return 2
+        return USAGE
     printer.sum_up(
         _summary(result),
         readings=result.readings,
@@ -84,7 +78,7 @@ def run_replay(
         replaced=result.replaced,
         unjudged=result.unjudged,
     )
-    return 0
+    return DONE
 
 
 def _summary(result: Replayed) -> str:

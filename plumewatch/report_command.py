@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import sqlite3
 import sys
 from dataclasses import dataclass, replace
 from datetime import date
@@ -13,8 +12,9 @@ from typing import TYPE_CHECKING, Final
 from ingest.decoders import DECODERS
 from plumewatch.audit_command import on_record
 from plumewatch.bars import progress
-from plumewatch.config import ConfigError, load
-from plumewatch.output_file import OutputFileError, check_output
+from plumewatch.config import load
+from plumewatch.endings import DONE, USAGE, told
+from plumewatch.output_file import check_output
 from plumewatch.paths import DataPaths
 from plumewatch.report_facts import Place, gathered
 from plumewatch.spans import SpanError, moment_of
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ReportOptions", "make_report", "run_report"]
 
-DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
 _MOST_DAYS: Final = 3660
 
 
@@ -70,6 +69,7 @@ class ReportOptions:
     staged: Path | None = None
 
 
+@told(refused=(ReportTooLongError,))
 def run_report(config_path: Path, options: ReportOptions, printer: Printer, now: float) -> int:
     """Write a report.
 
@@ -98,15 +98,6 @@ def run_report(config_path: Path, options: ReportOptions, printer: Printer, now:
                 now,
                 on_day=lambda done, of: bar.update(task, completed=done, total=of),
             )
-    except (ConfigError, SpanError, OutputFileError) as error:
-        sys.stderr.write(f"{error}\n")
-        return USAGE
-    except ReportTooLongError as error:
-        sys.stderr.write(f"{error}\n")
-        return REFUSED
-    except (StorageError, sqlite3.Error) as error:
-        sys.stderr.write(f"{error}\n")
-        return UNREACHABLE
     except OSError as error:
         sys.stderr.write(f"{path}: {error.strerror or error}\n")
         return USAGE

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -12,8 +11,9 @@ from alerts import retention
 from ingest.decoders import DECODERS
 from plumewatch.audit_command import machine_user
 from plumewatch.bars import progress
-from plumewatch.config import ConfigError, load
+from plumewatch.config import load
 from plumewatch.data_folder import opened_state
+from plumewatch.endings import DONE, REFUSED, told
 from plumewatch.paths import DataPaths
 from plumewatch.spans import SpanError, moment_of, said
 from storage import audit, holds
@@ -22,6 +22,7 @@ from storage.errors import StorageError
 from storage.sqlite import transaction
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Kept", "run_apply", "run_hold", "run_holds", "run_plan", "run_release"]
 
-DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
 _DAY_S: Final = 86_400.0
 _AT_ONCE: Final = 500
 
@@ -258,16 +258,10 @@ def _state(config: PlumewatchConfig) -> Iterator[sqlite3.Connection]:
         yield db
 
 
+@told()
 def _with_state(
     config_path: Path, work: Callable[[PlumewatchConfig, sqlite3.Connection], int]
 ) -> int:
-    try:
-        config = load(config_path, decoders=frozenset(DECODERS))
-        with _state(config) as db:
-            return work(config, db)
-    except (ConfigError, SpanError) as error:
-        sys.stderr.write(f"{error}\n")
-        return USAGE
-    except (StorageError, sqlite3.Error) as error:
-        sys.stderr.write(f"{error}\n")
-        return UNREACHABLE
+    config = load(config_path, decoders=frozenset(DECODERS))
+    with _state(config) as db:
+        return work(config, db)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -15,9 +14,10 @@ from alerts.routing.labels import LABELS, SEVERITIES, incident_labels
 from alerts.severity import Severity, grade
 from detection.events import EventKind
 from ingest.decoders import DECODERS
-from plumewatch.config import ConfigError, load
+from plumewatch.config import load
+from plumewatch.endings import DONE, UsageError, told
 from plumewatch.settings import pace_of, quiet_hours
-from plumewatch.spans import SpanError, moment_of
+from plumewatch.spans import moment_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -31,10 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["all_incidents", "run_gaps", "run_test"]
 
-DONE, USAGE = 0, 2
 
-
-class LabelError(Exception):
+class LabelError(UsageError):
     """What was asked is about nothing that the configuration knows."""
 
 
@@ -49,6 +47,7 @@ class _Answer:
     no_address: tuple[str, ...]
 
 
+@told()
 def run_test(config_path: Path, written: list[str], printer: Printer, *, at: str) -> int:
     """Print who would be told of an incident, ring by ring, and why.
 
@@ -67,18 +66,15 @@ def run_test(config_path: Path, written: list[str], printer: Printer, *, at: str
     int
         0 done, 2 bad configuration or usage.
     """
-    try:
-        config = load(config_path, decoders=frozenset(DECODERS))
-        when = moment_of(at, config.zone()) if at else datetime.now(UTC).timestamp()
-        labels = _labels(config, written)
-    except (ConfigError, SpanError, LabelError) as error:
-        sys.stderr.write(f"{error}\n")
-        return USAGE
+    config = load(config_path, decoders=frozenset(DECODERS))
+    when = moment_of(at, config.zone()) if at else datetime.now(UTC).timestamp()
+    labels = _labels(config, written)
     answer = _answer(config, labels, datetime.fromtimestamp(when, UTC))
     printer.say("\n".join(_lines(answer, config)), **_fields(answer, config))
     return DONE
 
 
+@told()
 def run_gaps(config_path: Path, printer: Printer, *, start: str, days: int) -> int:
     """Print every lesson period in which a room has nobody on duty in reach.
 
@@ -96,12 +92,8 @@ def run_gaps(config_path: Path, printer: Printer, *, start: str, days: int) -> i
     int
         0 done, 2 bad configuration or usage.
     """
-    try:
-        config = load(config_path, decoders=frozenset(DECODERS))
-        first = moment_of(start, config.zone()) if start else datetime.now(UTC).timestamp()
-    except (ConfigError, SpanError) as error:
-        sys.stderr.write(f"{error}\n")
-        return USAGE
+    config = load(config_path, decoders=frozenset(DECODERS))
+    first = moment_of(start, config.zone()) if start else datetime.now(UTC).timestamp()
     roster = config.roster()
     begin, end = (datetime.fromtimestamp(first + n * 86_400, UTC) for n in (0, days))
     lessons = sum(1 for _ in roster.timetable.lessons(begin, end))

@@ -20,6 +20,7 @@ from alerts.errors import AlertError
 from ingest.decoders import DECODERS
 from plumewatch.check import check_secrets
 from plumewatch.config import ConfigError, Fault, PlumewatchConfig, load
+from plumewatch.endings import DONE, UNREACHABLE, USAGE
 from plumewatch.paths import DataPaths
 from plumewatch.service import Service, ServiceError
 from plumewatch.sharding import VARIABLE
@@ -46,14 +47,14 @@ def run_service(config_path: Path, *, standby: bool = False, shard: str = "") ->
         running = Running(config_path, standby=standby)
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
-        return 2
+        return USAGE
     try:
         asyncio.run(running.serve())
         log.info("stopped")
     except (ServiceError, AlertError) as error:
         sys.stderr.write(f"{error}\n")
-        return 3
-    return 0
+        return UNREACHABLE
+    return DONE
 
 
 class Running:

@@ -23,13 +23,12 @@ from alerts.reorder import Reorder
 from ingest.decoders import DECODERS
 from ingest.validation import may_alert
 from plumewatch.bars import progress
-from plumewatch.commands.options import DONE, REFUSED, UNREACHABLE, USAGE
-from plumewatch.config import ConfigError, load
+from plumewatch.config import load
+from plumewatch.endings import DONE, USAGE, UsageError, told
 from plumewatch.paths import DataPaths
-from plumewatch.recordings import RecordingError, read_recordings
+from plumewatch.recordings import read_recordings
 from scale.errors import HistoryError
 from scale.history import HistoryWriter, Landed, frame_of
-from storage.errors import StorageError
 from storage.journal_reader import JournalReader
 from storage.registry import Registry
 
@@ -58,7 +57,7 @@ class _Cursor(msgspec.Struct):
     order: bytes = b""
 
 
-class JournalBehindError(Exception):
+class JournalBehindError(UsageError):
     """The journal ends before what has been landed of it."""
 
 
@@ -195,6 +194,7 @@ class SegmentsOptions:
     every_s: float = 0.0
 
 
+@told(usage=(HistoryError, OSError))
 def run_segments(
     asked: SegmentsOptions, printer: Printer, stop: threading.Event | None = None
 ) -> int:
@@ -213,33 +213,23 @@ def run_segments(
         0 done, 1 a recording cannot be read, 2 bad configuration or another history, 3 the journal
         is not there or does not answer.
     """
-    try:
-        path = asked.config_path
-        config = None if path is None else load(path, decoders=frozenset(DECODERS))
-        if config is None and not asked.recordings:
-            sys.stderr.write("--config FILE: whose journal to land; or --recording FILE\n")
-            return USAGE
-        registry = Registry() if config is None else config.registry()
-        fitting = max(2, -(-len(registry.sensors) // _SENSORS_A_BUCKET))
-        with HistoryWriter(asked.folder, asked.buckets, fitting) as writer:
-            if config is None or asked.recordings:
-                _tell(_of_recordings(asked.recordings, registry, writer), 0, writer, printer)
-                return DONE
-            while True:
-                count, missed = _of_journal(DataPaths(config.data_dir).journal, registry, writer)
-                if count or missed or not asked.every_s:
-                    _tell(count, missed, writer, printer)
-                if not asked.every_s or (stop or threading.Event()).wait(asked.every_s):
-                    return DONE
-    except RecordingError as error:
-        sys.stderr.write(f"{error}\n")
-        return REFUSED
-    except StorageError as error:
-        sys.stderr.write(f"{error}\n")
-        return UNREACHABLE
-    except (ConfigError, HistoryError, JournalBehindError, OSError) as error:
-        sys.stderr.write(f"{error}\n")
+    path = asked.config_path
+    config = None if path is None else load(path, decoders=frozenset(DECODERS))
+    if config is None and not asked.recordings:
+        sys.stderr.write("--config FILE: whose journal to land; or --recording FILE\n")
         return USAGE
+    registry = Registry() if config is None else config.registry()
+    fitting = max(2, -(-len(registry.sensors) // _SENSORS_A_BUCKET))
+    with HistoryWriter(asked.folder, asked.buckets, fitting) as writer:
+        if config is None or asked.recordings:
+            _tell(_of_recordings(asked.recordings, registry, writer), 0, writer, printer)
+            return DONE
+        while True:
+            count, missed = _of_journal(DataPaths(config.data_dir).journal, registry, writer)
+            if count or missed or not asked.every_s:
+                _tell(count, missed, writer, printer)
+            if not asked.every_s or (stop or threading.Event()).wait(asked.every_s):
+                return DONE
 
 
 def _of_journal(path: Path, registry: Registry, writer: HistoryWriter) -> tuple[int, int]:

@@ -20,6 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from plumewatch.endings import DONE, UNREACHABLE, USAGE, UsageError
 from plumewatch.printer import Printer
 from sensor_sim.attacks import apply_to_messages, apply_to_trace
 from sensor_sim.errors import (
@@ -54,7 +55,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_START", "SimulateOptions", "run_simulate"]
 
-DONE, USAGE, UNREACHABLE = 0, 2, 3
 
 DEFAULT_START: Final = datetime(2026, 9, 14, tzinfo=UTC)
 """A Monday of term, midnight."""
@@ -131,10 +131,6 @@ class _Plan:
     address: BrokerAddress | None
 
 
-class _UsageError(Exception):
-    """Options or scenario have faults; the text lists them all."""
-
-
 def run_simulate(options: SimulateOptions, printer: Printer | None = None) -> int:
     """Simulate a school.
 
@@ -158,7 +154,7 @@ def run_simulate(options: SimulateOptions, printer: Printer | None = None) -> in
             _write(options, plan, console, printer)
         else:
             asyncio.run(_publish(options, plan, plan.address, console, printer))
-    except _UsageError as exc:
+    except UsageError as exc:
         console.print(str(exc), markup=False, highlight=False, soft_wrap=True)
         return USAGE
     except (BrokerUnreachableError, BrokerRefusedError) as exc:
@@ -191,7 +187,7 @@ def _check(options: SimulateOptions) -> _Plan:
     start, offset = _axis(options, duration_s, speed, faults)
     scenario = _scenario(options, start, faults)
     if faults or scenario is None:
-        raise _UsageError("\n".join(faults))
+        raise UsageError("\n".join(faults))
     return _Plan(scenario, options.seed, start, offset, duration_s, speed, address)
 
 

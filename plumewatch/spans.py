@@ -6,6 +6,8 @@ import math
 from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Final
 
+from plumewatch.endings import UsageError
+
 if TYPE_CHECKING:
     from datetime import tzinfo
 
@@ -16,7 +18,7 @@ _LATEST: Final = 9_214_646_400.0
 _ONLY_DATE: Final = len("2026-09-07")
 
 
-class SpanError(ValueError):
+class SpanError(UsageError, ValueError):
     """What was written is no moment; the message says what is allowed."""
 
 

@@ -21,6 +21,7 @@ from ingest.decoders import DECODERS
 from plumewatch.audit_command import machine_user
 from plumewatch.config import ConfigError, load
 from plumewatch.data_folder import opened_state
+from plumewatch.endings import DONE, REFUSED, UNREACHABLE, USAGE
 from plumewatch.paths import DataPaths
 from plumewatch.status import moment
 from storage import audit
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["run_list", "run_password", "run_sign_out", "without_password"]
 
 T = TypeVar("T")
-DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
 
 
 def run_password(

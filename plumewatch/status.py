@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ingest.decoders import DECODERS
-from plumewatch.config import ConfigError, PlumewatchConfig, load
+from plumewatch.config import PlumewatchConfig, load
+from plumewatch.endings import DONE, REFUSED, UNREACHABLE, told
 from plumewatch.paths import DataPaths
 from plumewatch.sensor_counts import stored_statuses
 from storage.dead_letters import Buried, buried, buried_counts, find_buried, visible
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from plumewatch.printer import Printer
 
 __all__ = ["moment", "run_dead_letters", "run_status", "with_data"]
-
-DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
 
 
 def run_status(config_path: Path, printer: Printer) -> int:
@@ -119,6 +118,7 @@ def run_dead_letters(
     return with_data(config_path, lambda paths: paths.journal, show)
 
 
+@told()
 def with_data(
     config_path: Path,
     file: Callable[[DataPaths], Path],
@@ -131,11 +131,7 @@ def with_data(
     int
         What `show` returned; 2 bad configuration, 3 there is no such database.
     """
-    try:
-        config = load(config_path, decoders=frozenset(DECODERS))
-    except ConfigError as error:
-        sys.stderr.write(f"{error}\n")
-        return USAGE
+    config = load(config_path, decoders=frozenset(DECODERS))
     try:
         with closing(connect(file(DataPaths(config.data_dir)), read_only=True)) as connection:
             return show(config, connection)

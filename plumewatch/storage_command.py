@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from ingest.decoders import DECODERS
 from plumewatch.bars import progress
-from plumewatch.config import ConfigError, load
+from plumewatch.config import load
+from plumewatch.endings import DONE, UNREACHABLE, USAGE, told
 from plumewatch.paths import DataPaths
 from plumewatch.timeseries_settings import influx_settings, retention_of
 from storage.errors import StorageUnavailableError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["run_setup"]
 
 
+@told()
 def run_setup(path: Path, printer: Printer, now: float, reader_file: Path | None = None) -> int:
     """Set the store of a configuration up.
 
@@ -41,17 +43,13 @@ def run_setup(path: Path, printer: Printer, now: float, reader_file: Path | None
     int
         0 done, 2 the configuration has faults, 3 the server does not answer or refuses.
     """
-    try:
-        config = load(path, decoders=frozenset(DECODERS))
-        settings = influx_settings(config)
-    except ConfigError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
+    config = load(path, decoders=frozenset(DECODERS))
+    settings = influx_settings(config)
     retention = retention_of(config)
     if settings is None:
         if reader_file is not None:
             sys.stderr.write("the embedded store is a file and has no accounts\n")
-            return 2
+            return USAGE
         printer.say(
             f"readings are kept in {DataPaths(config.data_dir).series} for {retention.raw_days}"
             f" days, averages of 1 min for {retention.minute_days} and of 15 min for"
@@ -61,7 +59,7 @@ def run_setup(path: Path, printer: Printer, now: float, reader_file: Path | None
             minute_days=retention.minute_days,
             quarter_hour_days=retention.quarter_hour_days,
         )
-        return 0
+        return DONE
     said = ""
     with progress() as bar:
         task = bar.add_task("setting up", total=1.0)
@@ -73,7 +71,7 @@ def run_setup(path: Path, printer: Printer, now: float, reader_file: Path | None
                 said = sentence
         except StorageUnavailableError as error:
             sys.stderr.write(f"{error}\n")
-            return 3
+            return UNREACHABLE
     return 0 if reader_file is None else _reader(settings, reader_file, printer)
 
 
@@ -83,13 +81,13 @@ def _reader(settings: InfluxSettings, path: Path, printer: Printer) -> int:
         path.touch(mode=0o600, exist_ok=False)
     except OSError as error:
         sys.stderr.write(f"{path}: {error.strerror}; the secret needs a new file\n")
-        return 2
+        return USAGE
     try:
         secret, sentence = make_reader(InfluxHttp(settings))
         path.write_text(f"{secret}\n", encoding="utf-8")
     except (StorageUnavailableError, OSError) as error:
         path.unlink(missing_ok=True)
         sys.stderr.write(f"{error}\n")
-        return 3
+        return UNREACHABLE
     printer.say(f"{sentence}; its secret is in {path}", done=sentence, secret_file=path)
-    return 0
+    return DONE

@@ -24,8 +24,8 @@ from detection.model import Model, ModelError
 from ingest.broker import connected, new_client
 from ingest.decoders import DECODERS
 from ingest.event_messages import EVENT_TOPIC
-from plumewatch.commands.options import DONE, REFUSED, UNREACHABLE, USAGE
-from plumewatch.config import ConfigError, load
+from plumewatch.config import load
+from plumewatch.endings import DONE, REFUSED, USAGE, UsageError, told
 from plumewatch.kafka_readings import kafka_readings
 from plumewatch.paths import DataPaths
 from plumewatch.settings import alert_budgets, broker_settings
@@ -33,7 +33,6 @@ from plumewatch.timeseries_settings import influx_settings
 from scale.errors import ScaleError
 from scale.history import History
 from scale.sinks import EventFiles
-from storage.errors import StorageError
 from storage.sqlite import connect, translated
 
 if TYPE_CHECKING:
@@ -107,6 +106,7 @@ class _Checked:
     settings: dict[str, str]
 
 
+@told(usage=(OSError,), refused=(ScaleError, ModelError))
 def run_stream(asked: StreamOptions) -> int:
     """Run ``plumewatch stream`` until SIGTERM, or with ``once`` until all is judged.
 
@@ -116,18 +116,8 @@ def run_stream(asked: StreamOptions) -> int:
         0 done, 1 a model or the history cannot be read, or the stream failed, 2 bad usage or
         configuration, 3 the state of the alert engine cannot be read.
     """
-    try:
-        checked = _checked(asked)
-        files = EventFiles(asked.events)
-    except (_UsageError, ConfigError, OSError) as error:
-        sys.stderr.write(f"{error}\n")
-        return USAGE
-    except (ScaleError, ModelError) as error:
-        sys.stderr.write(f"{error}\n")
-        return REFUSED
-    except StorageError as error:
-        sys.stderr.write(f"{error}\n")
-        return UNREACHABLE
+    checked = _checked(asked)
+    files = EventFiles(asked.events)
     sinks: list[Callable[[Sequence[Any], int], None]] = [files.take]
     if checked.broker is not None:
         broker = checked.broker
@@ -139,26 +129,22 @@ def run_stream(asked: StreamOptions) -> int:
         return USAGE
 
 
-class _UsageError(Exception):
-    """What was asked for cannot be done; the message says what is allowed."""
-
-
 def _checked(asked: StreamOptions) -> _Checked:
     """Return what the stream is given.
 
     Raises
     ------
-    _UsageError, ConfigError, ScaleError, ModelError, StorageError, OSError
+    UsageError, ConfigError, ScaleError, ModelError, StorageError, OSError
         If something is not what it should be.
     """
     if bool(asked.history) == bool(asked.kafka):
-        raise _UsageError("either HISTORY or --kafka SERVERS")
+        raise UsageError("either HISTORY or --kafka SERVERS")
     wrong = [word for word in asked.conf if "=" not in word]
     if wrong:
-        raise _UsageError(f"--conf {wrong[0]}: KEY=VALUE")
+        raise UsageError(f"--conf {wrong[0]}: KEY=VALUE")
     path = asked.config_path
     if path is None and (asked.kafka or asked.publish or asked.series):
-        raise _UsageError("--kafka, --publish and --series need --config")
+        raise UsageError("--kafka, --publish and --series need --config")
     if asked.history and "://" not in asked.history:
         History(Path(asked.history))
     model = asked.model.read_bytes() if asked.model else b""
@@ -171,7 +157,7 @@ def _checked(asked: StreamOptions) -> _Checked:
     config = load(path, decoders=frozenset(DECODERS))
     influx = influx_settings(config) if asked.series else None
     if asked.series and influx is None:
-        raise _UsageError("--series: the configuration names no InfluxDB (timeseries.url)")
+        raise UsageError("--series: the configuration names no InfluxDB (timeseries.url)")
     of_school = alert_budgets(config)
     budgets = AlertBudgets(of_school.default, dict(of_school.own), _moved(config))
     broker = broker_settings(config) if asked.publish else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from alerts.timeline import timeline
 from detection.events import EventKind
 from ingest.decoders import DECODERS
 from plumewatch.config import ConfigError, Fault, load
+from plumewatch.endings import DONE, told
 from plumewatch.settings import alert_policy
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["run_timeline"]
 
 
+@told()
 def run_timeline(config_path: Path, printer: Printer, *, room: str, kind: str, at: str) -> int:
     """Print the timeline of an alert.
 
@@ -43,16 +44,12 @@ def run_timeline(config_path: Path, printer: Printer, *, room: str, kind: str, a
     int
         0 done, 2 bad configuration, or no such room, kind or time.
     """
-    try:
-        config = load(config_path, decoders=frozenset(DECODERS))
-        policy = alert_policy(config)
-        where, moment = _asked(config, policy, room, kind, at)
-    except ConfigError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
+    config = load(config_path, decoders=frozenset(DECODERS))
+    policy = alert_policy(config)
+    where, moment = _asked(config, policy, room, kind, at)
     for line in timeline(policy, where, EventKind(kind), moment):
         printer.say(line, room=where.id, kind=kind, at=moment, says=line)
-    return 0
+    return DONE
 
 
 def _asked(

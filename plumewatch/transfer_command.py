@@ -16,9 +16,10 @@ from detection.quantities import QUANTITIES
 from ingest.decoders import DECODERS
 from plumewatch.audit_command import on_record
 from plumewatch.bars import busy, progress
-from plumewatch.config import ConfigError, load
+from plumewatch.config import load
 from plumewatch.csv_rows import Layout
-from plumewatch.output_file import OutputFileError, check_output
+from plumewatch.endings import DONE, REFUSED, UNREACHABLE, USAGE, told
+from plumewatch.output_file import check_output
 from plumewatch.paths import DataPaths
 from plumewatch.spans import SpanError, moment_of, said
 from plumewatch.timeseries_settings import opened_series, retention_of
@@ -49,11 +50,11 @@ __all__ = [
     "run_retry",
 ]
 
-DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
 _SHOWN: Final = 20
 T = TypeVar("T")
 
 
+@told()
 def run_export(
     config_path: Path,
     printer: Printer,
@@ -106,12 +107,6 @@ def run_export(
             return _export(
                 config, printer, series, (first, last), path, kind, frozenset(sensors), now
             )
-    except (ConfigError, SpanError, OutputFileError) as error:
-        sys.stderr.write(f"{error}\n")
-        return USAGE
-    except (StorageError, sqlite3.Error) as error:
-        sys.stderr.write(f"{error}\n")
-        return UNREACHABLE
     except OSError as error:
         sys.stderr.write(f"{path}: {error.strerror or error}\n")
         return USAGE
@@ -212,6 +207,7 @@ class ImportOptions:
     rejected: Path | None = None
 
 
+@told()
 def run_import(
     config_path: Path, paths: Sequence[Path], options: ImportOptions, printer: Printer, now: float
 ) -> int:
@@ -225,7 +221,6 @@ def run_import(
     """
     from plumewatch.readings_import import (  # noqa: PLC0415 - loads polars
         Importer,
-        ImportRefusedError,
     )
 
     for path in paths:
@@ -258,12 +253,6 @@ def run_import(
                 options.columns, options.sensor, config.zone(), options.time_format, words=True
             )
             result = importer.run(paths, layout)
-    except ConfigError as error:
-        sys.stderr.write(f"{error}\n")
-        return USAGE
-    except ImportRefusedError as error:
-        sys.stderr.write(f"{error}\n")
-        return REFUSED
     except StorageError as error:
         sys.stderr.write(f"{error}\nimport the same again: what is stored changes nothing\n")
         return UNREACHABLE
@@ -327,6 +316,7 @@ def _tell_import(result: Imported, config: PlumewatchConfig, printer: Printer) -
     )
 
 
+@told()
 def run_retry(config_path: Path, printer: Printer) -> int:
     """Store readings again that the series refused, and forget the dead letters of those stored.
 
@@ -336,18 +326,11 @@ def run_retry(config_path: Path, printer: Printer) -> int:
         0 all are stored, 1 some are refused again, 2 bad configuration, 3 the store or the data
         folder does not answer.
     """
-    try:
-        config = load(config_path, decoders=frozenset(DECODERS))
-        journal = DataPaths(config.data_dir).journal
-        connect(journal, read_only=True).close()  # not made anew
-        with opened_series(config) as series, busy("storing again"):
-            stored, refused = retry_refused(journal, series)
-    except ConfigError as error:
-        sys.stderr.write(f"{error}\n")
-        return USAGE
-    except StorageError as error:
-        sys.stderr.write(f"{error}\n")
-        return UNREACHABLE
+    config = load(config_path, decoders=frozenset(DECODERS))
+    journal = DataPaths(config.data_dir).journal
+    connect(journal, read_only=True).close()  # not made anew
+    with opened_series(config) as series, busy("storing again"):
+        stored, refused = retry_refused(journal, series)
     printer.say(
         f"{stored} dead letters are stored now, {refused} are refused as before",
         stored=stored,

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from plumewatch.commands.options import (
-    USAGE,
     ConfigOption,
     ForceOption,
     JsonOption,
@@ -17,6 +16,7 @@ from plumewatch.commands.options import (
     group,
     manual,
 )
+from plumewatch.endings import USAGE
 from plumewatch.printer import Printer
 
 __all__ = ["app"]

@@ -8,11 +8,7 @@ from typing import Annotated, Final
 import typer
 
 __all__ = [
-    "DONE",
     "EXIT_CODES",
-    "REFUSED",
-    "UNREACHABLE",
-    "USAGE",
     "ConfigOption",
     "ForceOption",
     "JsonOption",
@@ -22,7 +18,6 @@ __all__ = [
     "manual",
 ]
 
-DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
 
 EXIT_CODES: Final = (
     "Exit codes: 0 done; 1 the input was refused; 2 bad usage or configuration;"

@@ -11,14 +11,13 @@ from typing import Annotated, Final
 import typer
 
 from plumewatch.commands.options import (
-    REFUSED,
-    USAGE,
     ConfigOption,
     JsonOption,
     fail,
     group,
     manual,
 )
+from plumewatch.endings import REFUSED, USAGE
 from plumewatch.printer import Printer
 
 __all__ = ["app"]

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from plumewatch.commands.options import USAGE, ConfigOption, JsonOption, fail, manual
+from plumewatch.commands.options import ConfigOption, JsonOption, fail, manual
+from plumewatch.endings import USAGE
 from plumewatch.printer import Printer
 
 __all__ = ["app"]

@@ -25,6 +25,7 @@ from plumewatch.commission.verdict import asked_level
 from plumewatch.config import ConfigError, Fault, load
 from plumewatch.data_folder import prepare_state
 from plumewatch.doctor.holder import holder
+from plumewatch.endings import DONE, REFUSED, UNREACHABLE, USAGE
 from plumewatch.paths import DataPaths
 from plumewatch.settings import alert_policy
 from storage.errors import StorageError
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Clock", "MachineClock", "run_commission"]
 
-DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
 _BEFORE_S: Final = 3_600.0
 """Air before the test, from which the detector learns what is usual."""
 _SETTLE_S: Final = 5.0

@@ -19,6 +19,7 @@ from ingest.errors import BrokerError
 from plumewatch.bars import progress
 from plumewatch.check import run_check
 from plumewatch.config import ConfigError, Fault, load
+from plumewatch.endings import DONE, REFUSED, UNREACHABLE, USAGE
 from plumewatch.settings import alert_policy, secret_of
 from plumewatch.setup.answers import (
     address,
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
 
 __all__ = ["run_setup", "run_trial"]
 
-DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
 _UNREAD_SHOWN: Final = 5
 _SLOWEST_S: Final = 120.0
 """Who listens for less is told that slow sensors may be missing."""

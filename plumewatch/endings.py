@@ -1,0 +1,67 @@
+"""How a command ends: an exit code, and in one line why."""
+
+from __future__ import annotations
+
+import functools
+import sqlite3
+import sys
+from typing import TYPE_CHECKING, Final, ParamSpec
+
+from storage.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["DONE", "REFUSED", "UNREACHABLE", "USAGE", "RefusedError", "UsageError", "told"]
+
+DONE: Final = 0
+REFUSED: Final = 1
+"""The input was refused."""
+USAGE: Final = 2
+"""Bad usage or configuration."""
+UNREACHABLE: Final = 3
+"""A service that is needed is not reachable, or the disk refuses."""
+
+P = ParamSpec("P")
+
+
+class UsageError(Exception):
+    """The command or the configuration asks for what there is not; the message says what is."""
+
+
+class RefusedError(Exception):
+    """What the command was given to read is not what it must be; the message says why."""
+
+
+def told(
+    *, usage: tuple[type[Exception], ...] = (), refused: tuple[type[Exception], ...] = ()
+) -> Callable[[Callable[P, int]], Callable[P, int]]:
+    """Make a command say in one line on standard error why it ends, and return the exit code.
+
+    Storage that cannot be read or written ends with `UNREACHABLE`, `UsageError` with `USAGE`,
+    `RefusedError` with `REFUSED`.
+
+    Parameters
+    ----------
+    usage, refused : tuple of exception types
+        Errors of other packages that mean bad usage, or refused input.
+    """
+    ends: tuple[tuple[tuple[type[Exception], ...], int], ...] = (
+        ((UsageError, *usage), USAGE),
+        ((RefusedError, *refused), REFUSED),
+        ((StorageError, sqlite3.Error), UNREACHABLE),
+    )
+    all_of_them = tuple(kind for kinds, _ in ends for kind in kinds)
+
+    def telling(command: Callable[P, int]) -> Callable[P, int]:
+        @functools.wraps(command)
+        def run(*args: P.args, **kwargs: P.kwargs) -> int:
+            try:
+                return command(*args, **kwargs)
+            except all_of_them as error:
+                sys.stderr.write(f"{error}\n")
+                return next(code for kinds, code in ends if isinstance(error, kinds))
+
+        return run
+
+    return telling
