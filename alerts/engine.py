@@ -28,6 +28,7 @@ from alerts.holds import Holds
 from alerts.incidents import (
     AckExpired,
     Acknowledged,
+    Arrived,
     Delivered,
     Detected,
     EndCooldown,
@@ -216,6 +217,23 @@ class AlertEngine:
         UnknownIncidentError
         """
         return self._hear(tx, incident_id, Acknowledged(by, now, channel), now)
+
+    def arrive(
+        self, tx: sqlite3.Connection, incident_id: str, by: str, now: float, *, channel: str = ""
+    ) -> Incident:
+        """Record that a person is there; it acknowledges what nobody has.
+
+        Saying it twice is saying it once. Another person's arrival is recorded, the first counts.
+
+        Raises
+        ------
+        UnknownIncidentError
+        """
+        incident = self._load(tx, incident_id)
+        unanswered = incident.status in (Status.OPEN, Status.NOTIFIED)
+        if not unanswered and repository.arrived(tx, incident_id, by):
+            return incident
+        return self._hear(tx, incident_id, Arrived(by, now, channel), now)
 
     def hand_over(
         self,

@@ -25,6 +25,7 @@ __all__ = [
     "SYSTEM",
     "AckExpired",
     "Acknowledged",
+    "Arrived",
     "Delivered",
     "Detected",
     "Detection",
@@ -142,6 +143,10 @@ class Incident:
         When each came first.
     acknowledged_by : str
         Who has it, or had it last.
+    arrived_at : float or None
+        When the first person said that they are there.
+    resolved_by : str
+        Who ended it: `SYSTEM`, or a person; empty while it is not over.
     verdict : Verdict or None
         The last feedback.
     resolve_due : float
@@ -165,7 +170,9 @@ class Incident:
     notified_at: float | None = None
     acknowledged_at: float | None = None
     acknowledged_by: str = ""
+    arrived_at: float | None = None
     resolved_at: float | None = None
+    resolved_by: str = ""
     withdrawn_at: float | None = None
     verdict: Verdict | None = None
     resolve_due: float = 0.0
@@ -174,6 +181,15 @@ class Incident:
     def is_open(self) -> bool:
         """Whether it still holds its key."""
         return self.status is not Status.RESOLVED
+
+    @property
+    def awaited(self) -> bool:
+        """Whether an arrival counts: while it is open, and for who set out before the air cleared.
+
+        A plume is often gone before anybody can be there.
+        """
+        set_out = self.acknowledged_at is not None and self.withdrawn_at is None
+        return self.is_open or (set_out and self.resolved_by == SYSTEM)
 
     @property
     def running(self) -> bool:
@@ -269,6 +285,15 @@ class Acknowledged:
 
 
 @dataclass(frozen=True, slots=True)
+class Arrived:
+    """A person is there."""
+
+    by: str
+    at: float
+    channel: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class HandedOver:
     """The person who has it passes it on."""
 
@@ -328,7 +353,17 @@ class Tick:
     hold: Hold | None = None
 
 
-Input = Detected | Delivered | Acknowledged | HandedOver | AckExpired | Resolved | Feedback | Tick
+Input = (
+    Detected
+    | Delivered
+    | Acknowledged
+    | Arrived
+    | HandedOver
+    | AckExpired
+    | Resolved
+    | Feedback
+    | Tick
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,10 @@ to do about it. `alerts.engine` turns the effects into rows of the caller's tran
     ACKNOWLEDGED         --nothing heard of it-->   NOTIFIED
     any of them  --quiet, a person's word, or every detection taken back-->  RESOLVED
 
-Feedback may come at any time, again and again: the last word counts, all are kept.
+Feedback may come at any time, again and again: the last word counts, all are kept. Who arrives
+takes it, unless somebody has it; the first arrival counts. A plume is often gone before anybody can
+be there, so the arrival of somebody who set out counts also after the air has ended the incident;
+after a person's word, or when it was taken back, it is written down and counts no more.
 
 A detection that its detector takes back leaves the incident. When all have left, the incident is
 over and marked withdrawn, unsent pages are cancelled, only those who were told get a quiet word,
@@ -32,6 +35,7 @@ from alerts.incidents import (
     SYSTEM,
     AckExpired,
     Acknowledged,
+    Arrived,
     Delivered,
     Detected,
     Detection,
@@ -66,7 +70,7 @@ _MOST_DAMPED: Final = 6
 _LONGEST_COOLDOWN_S: Final = 4 * 3600.0
 
 
-def step(incident: Incident | None, given: Input, rules: Rules) -> Step:
+def step(incident: Incident | None, given: Input, rules: Rules) -> Step:  # noqa: C901 - one arm an input
     """Apply one input.
 
     Parameters
@@ -97,6 +101,8 @@ def step(incident: Incident | None, given: Input, rules: Rules) -> Step:
             result = _delivered(incident, given, rules)
         case Acknowledged():
             result = _acknowledged(incident, given)
+        case Arrived():
+            result = _arrived(incident, given)
         case HandedOver():
             result = _handed_over(incident, given)
         case AckExpired():
@@ -258,6 +264,7 @@ def _withdrawn(incident: Incident, at: float) -> Step:
         held_until=None,
         status=Status.RESOLVED,
         resolved_at=incident.resolved_at if incident.resolved_at is not None else at,
+        resolved_by=incident.resolved_by or SYSTEM,
     )
     effects: list[Effect] = [
         Record(at, SYSTEM, "withdrawn", "every detection was taken back"),
@@ -323,6 +330,22 @@ def _taken(incident: Incident, by: str, record: Record) -> Step:
     )
 
 
+def _arrived(incident: Incident, given: Arrived) -> Step:
+    detail = f"via {given.channel}" if given.channel else ""
+    if not incident.awaited:
+        return Step(incident, (Record(given.at, given.by, "arrived after it was over", detail),))
+    first = incident.arrived_at is None
+    record = Record(given.at, given.by, "arrived" if first else "arrived as well", detail)
+    following = replace(incident, arrived_at=given.at) if first else incident
+    if not incident.is_open or (incident.status is Status.ACKNOWLEDGED and incident.verdict):
+        return Step(following, (record,))
+    if incident.status is Status.ACKNOWLEDGED:  # a word of it: the reminder waits anew
+        waits = (Stop("arrived", given.at, unsent=False), TimeAcknowledgement(given.at))
+        return Step(following, (record, *waits))
+    taken = _taken(following, given.by, Record(given.at, given.by, "acknowledged", detail))
+    return Step(taken.incident, (*taken.effects, record))
+
+
 def _handed_over(incident: Incident, given: HandedOver) -> Step:
     detail = f"to {given.to}" + (f" via {given.channel}" if given.channel else "")
     if not incident.is_open:
@@ -350,7 +373,13 @@ def _resolved(incident: Incident, given: Resolved) -> Step:
 
 def _over(incident: Incident, record: Record, *, unsent: bool) -> Step:
     """End an incident; of what a device had, those who were told hear that it is over."""
-    following = replace(incident, status=Status.RESOLVED, resolved_at=record.at, held_until=None)
+    following = replace(
+        incident,
+        status=Status.RESOLVED,
+        resolved_at=record.at,
+        resolved_by=record.who,
+        held_until=None,
+    )
     effects: list[Effect] = [record, Stop("resolved", record.at, unsent=unsent)]
     if incident.kind in HEALTH and incident.paged:
         effects.append(TellRecovered(record.at))

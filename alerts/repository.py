@@ -23,6 +23,7 @@ __all__ = [
     "Running",
     "add_feedback",
     "add_history",
+    "arrived",
     "cooldown",
     "end_cooldown",
     "first_due",
@@ -118,8 +119,8 @@ def save(tx: sqlite3.Connection, incident: Incident) -> None:
     tx.execute(
         "INSERT INTO incident (id, kind, room, sensor, status, onset, opened_at, confidence, paged,"
         " held_until, suppressed_by, notified_at, acknowledged_at, acknowledged_by, resolved_at,"
-        " withdrawn_at, verdict, resolve_due, next_deadline, severity, repeats)"
-        " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+        " withdrawn_at, verdict, resolve_due, next_deadline, severity, repeats, arrived_at,"
+        " resolved_by) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
         " ON CONFLICT (id) DO UPDATE SET status = excluded.status, onset = excluded.onset,"
         " confidence = excluded.confidence, paged = excluded.paged,"
         " held_until = excluded.held_until, suppressed_by = excluded.suppressed_by,"
@@ -127,7 +128,8 @@ def save(tx: sqlite3.Connection, incident: Incident) -> None:
         " acknowledged_by = excluded.acknowledged_by, resolved_at = excluded.resolved_at,"
         " withdrawn_at = excluded.withdrawn_at, verdict = excluded.verdict,"
         " resolve_due = excluded.resolve_due, next_deadline = excluded.next_deadline,"
-        " severity = excluded.severity",
+        " severity = excluded.severity, arrived_at = excluded.arrived_at,"
+        " resolved_by = excluded.resolved_by",
         (
             i.id,
             i.kind.value,
@@ -150,6 +152,8 @@ def save(tx: sqlite3.Connection, incident: Incident) -> None:
             i.next_deadline(),
             i.severity.value,
             i.repeats,
+            i.arrived_at,
+            i.resolved_by,
         ),
     )
 
@@ -216,6 +220,16 @@ def add_history(tx: sqlite3.Connection, incident: str, record: Record) -> None:
 def note(tx: sqlite3.Connection, incident: str, at: float, what: str, detail: str) -> None:
     """Append a line of our own to the history of an incident."""
     add_history(tx, incident, Record(at, SYSTEM, what, detail))
+
+
+def arrived(tx: sqlite3.Connection, incident: str, person: str) -> bool:
+    """Whether a person has said that they are there, and that counted."""
+    said = tx.execute(
+        "SELECT 1 FROM incident_history WHERE incident = ? AND who = ?"
+        " AND what IN ('arrived', 'arrived as well')",
+        (incident, person),
+    )
+    return said.fetchone() is not None
 
 
 def running(tx: sqlite3.Connection) -> list[Running]:
@@ -328,7 +342,9 @@ def _incident(tx: sqlite3.Connection, row: sqlite3.Row) -> Incident:
         notified_at=row["notified_at"],
         acknowledged_at=row["acknowledged_at"],
         acknowledged_by=row["acknowledged_by"],
+        arrived_at=row["arrived_at"],
         resolved_at=row["resolved_at"],
+        resolved_by=row["resolved_by"],
         withdrawn_at=row["withdrawn_at"],
         verdict=None if row["verdict"] is None else Verdict(row["verdict"]),
         resolve_due=row["resolve_due"],

@@ -3,7 +3,7 @@
 Their history is append-only for everybody else: deletion takes the triggers away and puts them back
 in the same transaction. What belongs to an incident is found by the foreign keys of the tables, so
 a table that is added later is not forgotten. Moves of levels stay, as levels rest on them, and with
-them the bare row of their incident, without the name of who took it.
+them the bare row of their incident, without who took it and what came of it.
 """
 
 from __future__ import annotations
@@ -109,7 +109,8 @@ def delete(tx: sqlite3.Connection, incidents: Iterable[str]) -> dict[str, int]:
                 drop(table, "incident IN ({ids})")
         drop("incident", f"id IN ({{ids}}) AND id NOT IN (SELECT incident FROM {_KEPT})")  # noqa: S608 - as above
         tx.execute(
-            "UPDATE incident SET acknowledged_by = '' WHERE id IN (SELECT value FROM json_each(?))",
+            "UPDATE incident SET acknowledged_by = '', resolved_by = '', action = '',"
+            " case_number = '' WHERE id IN (SELECT value FROM json_each(?))",
             (chosen,),
         )
     return deleted

@@ -254,5 +254,14 @@ CREATE TRIGGER incident_feedback_no_delete BEFORE DELETE ON incident_feedback
 BEGIN SELECT RAISE(ABORT, 'feedback is append-only'); END;
 """
 
-SCRIPTS: Final[tuple[str, ...]] = (_V1, _V2, _V3, _V4, _V5)
+_V6: Final = """
+ALTER TABLE incident ADD COLUMN arrived_at REAL;
+ALTER TABLE incident ADD COLUMN resolved_by TEXT NOT NULL DEFAULT '';
+ALTER TABLE incident ADD COLUMN action TEXT NOT NULL DEFAULT ''
+    CHECK (action IN ('', 'none', 'referral', 'nurse', 'facilities'));
+ALTER TABLE incident ADD COLUMN case_number TEXT NOT NULL DEFAULT ''
+    CHECK (length(case_number) <= 32 AND case_number NOT GLOB '*[^A-Za-z0-9./_-]*');
+"""
+
+SCRIPTS: Final[tuple[str, ...]] = (_V1, _V2, _V3, _V4, _V5, _V6)
 """Script k leads from schema k to k + 1. Published scripts never change."""

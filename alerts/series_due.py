@@ -335,6 +335,7 @@ def _incident(db: sqlite3.Connection, key: str) -> Record | None:
             "detected_s": opened - row["onset"],
             "notified_s": _between(opened, notified),
             "acknowledged_s": _between(notified, row["acknowledged_at"]),
+            "arrived_s": _between(notified, row["arrived_at"]),
             "resolved_s": _between(opened, row["resolved_at"]),
             **{n: told[n] for n in ("detections", "notices", "notices_failed", "people")},
         }

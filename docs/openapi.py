@@ -59,6 +59,7 @@ STAFF: Final = (
     Operation("get", "/incidents/{id}/evidence.png", "Its picture", "image/png"),
     Operation("get", "/incidents/{id}/cap.xml", "As CAP 1.2", "application/cap+xml"),
     Operation("post", "/incidents/{id}/acknowledge", "Take it", fields=_TOKEN),
+    Operation("post", "/incidents/{id}/arrive", "Say that one is there", fields=_TOKEN),
     Operation("post", "/incidents/{id}/hand-over", "Hand it over", fields=(*_TOKEN, "to")),
     Operation("post", "/incidents/{id}/resolve", "End it", fields=_TOKEN),
     Operation(
@@ -106,6 +107,7 @@ STAFF: Final = (
     Operation("get", "/answer", "The page behind the links in notices"),
     Operation("post", "/answer", "Take an incident by its link", _JSON, ("token", "via")),
     Operation("post", "/answer/look", "What a link is for", _JSON, ("token",)),
+    Operation("post", "/answer/arrive", "Say that one is there", _JSON, ("token", "via")),
     Operation(
         "post", "/answer/feedback", "Say what was found", _JSON, ("token", "verdict", "cause")
     ),

@@ -6,7 +6,6 @@ The one place that knows how incidents and notices are stored.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["deleted_before", "incidents", "notices"]
 
 _ACKNOWLEDGED: Final = ("acknowledged", "handed over")
-_ARRIVED: Final = "arrived"
 _RUNNING: Final = ("alerted", "updated")
 
 
@@ -54,7 +52,7 @@ def incidents(
     sqlite3.Error
     """
     window = (start, end)
-    answered = _answers(db, window)
+    answered = _acknowledged(db, window)
     said = _causes(db, window)
     chains = _chains(db, window)
     heard = _detections(db, window)
@@ -65,8 +63,7 @@ def incidents(
     ):
         key = row["id"]
         room = registry.rooms.get(row["room"])
-        answers = answered.get(key, {})
-        acknowledged = answers.get("acknowledged", (row["acknowledged_at"], row["acknowledged_by"]))
+        acknowledged = answered.get(key, (row["acknowledged_at"], row["acknowledged_by"]))
         level, chain_end = chains.get(key, (int(row["notified_at"] is not None), None))
         found.append(
             IncidentRow(
@@ -81,7 +78,7 @@ def incidents(
                 site=room.site if room else "",
                 notified_at=row["notified_at"],
                 acknowledged_at=acknowledged[0],
-                arrived_at=answers.get(_ARRIVED, (None, ""))[0],
+                arrived_at=row["arrived_at"],
                 closed_at=row["resolved_at"],
                 chain_end_at=chain_end,
                 level=level,
@@ -133,20 +130,19 @@ def notices(
     ]
 
 
-def _answers(
+def _acknowledged(
     db: sqlite3.Connection, window: tuple[float, float]
-) -> dict[str, dict[str, tuple[float, str]]]:
-    """First acknowledgement and first arrival of each incident, with who."""
-    found: defaultdict[str, dict[str, tuple[float, str]]] = defaultdict(dict)
-    for incident, at, who, what in db.execute(
-        "SELECT h.incident, h.at, h.who, h.what FROM incident i"
+) -> dict[str, tuple[float, str]]:
+    """First acknowledgement of each incident, with who."""
+    found: dict[str, tuple[float, str]] = {}
+    for incident, at, who in db.execute(
+        "SELECT h.incident, h.at, h.who FROM incident i"
         " JOIN incident_history h ON h.incident = i.id"
-        " WHERE i.opened_at >= ? AND i.opened_at < ? AND h.what IN (?, ?, ?)"
+        " WHERE i.opened_at >= ? AND i.opened_at < ? AND h.what IN (?, ?)"
         " ORDER BY h.incident, h.seq",
-        (*window, *_ACKNOWLEDGED, _ARRIVED),
+        (*window, *_ACKNOWLEDGED),
     ):
-        key = _ARRIVED if what == _ARRIVED else "acknowledged"
-        found[incident].setdefault(key, (at, who))
+        found.setdefault(incident, (at, who))
     return found
 
 

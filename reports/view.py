@@ -24,7 +24,7 @@ PRINTED: Final = {
     "response": (
         *("by", "value", "incidents", "notified", "unacknowledged", "acknowledged_within_5_min"),
         *("detect_median_s", "notify_median_s", "acknowledge_median_s", "acknowledge_p90_s"),
-        *("resolve_median_s", "escalated", "missed"),
+        *("arrive_median_s", "resolve_median_s", "escalated", "missed"),
     ),
     "sensors": (
         *("sensor", "building", "room", "online_days", "availability", "completeness"),

@@ -1,8 +1,9 @@
 """Tokens in notices: one person may do one thing about one incident, for a while.
 
 A token is 128 random bits, kept as a hash. It travels through push services and mail, so it is of
-low power: it takes an incident, or says what was found, in the name of the person it was sent to,
-and leads nowhere else. Using it twice does the thing once. It is not a sign-in.
+low power: it takes an incident, or says what is said from there (that its person has arrived, what
+was found), in the name of the person it was sent to, and leads nowhere else. Using it twice does
+the thing once. It is not a sign-in.
 
 Links carry it behind the ``#``, which browsers send to no server and no proxy logs; buttons carry
 it in the body of a POST. A GET does nothing, and a form that something submits without a press of

@@ -2,9 +2,10 @@
 
 ``GET /answer`` shows one page for everybody and knows no token: that is behind the ``#``, where
 script finds it. ``POST /answer/look`` says what the token is for and changes nothing. ``POST
-/answer`` takes the incident and gives a token for what was found; ``POST /answer/feedback`` takes
-that. All of it is in the body, ``token=...``, as a form, which is also what the button of an ntfy
-notice sends. See `alerts.access.action_tokens` for what a token may do.
+/answer`` takes the incident and gives a token for what is said from there: ``POST /answer/arrive``
+takes that, that its person is there, and ``POST /answer/feedback``, what was found. All of it is in
+the body, ``token=...``, as a form, which is also what the button of an ntfy notice sends. See
+`alerts.access.action_tokens` for what a token may do.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ class AnswerPages(Pages):
             Route("/answer", self.page),
             Route("/answer", _in_json(self.acknowledge), methods=["POST"]),
             Route("/answer/look", _in_json(self.look), methods=["POST"]),
+            Route("/answer/arrive", _in_json(self.arrive), methods=["POST"]),
             Route("/answer/feedback", _in_json(self.feedback), methods=["POST"]),
         ]
 
@@ -91,6 +93,20 @@ class AnswerPages(Pages):
 
         feedback = await self._desk.write(take)
         return await self._said(grant, feedback=feedback)
+
+    async def arrive(self, request: Request) -> Response:
+        """Say, in the name of the token's person, that they are there."""
+        form, token, grant = await self._granted(request, Action.FEEDBACK)
+        now = self._desk.settings.clock()
+
+        def say(tx: sqlite3.Connection) -> None:
+            self._desk.settings.engine.arrive(
+                tx, grant.incident, grant.person, now, channel=_channel(form)
+            )
+            action_tokens.use(tx, token, now)
+
+        await self._desk.write(say)
+        return await self._said(grant)
 
     async def feedback(self, request: Request) -> Response:
         """Say what was found, in the name of the token's person."""
@@ -170,6 +186,9 @@ class AnswerPages(Pages):
             "why": sentence,
             "mine": by == grant.person,
             "taken_by": self._desk.name_of(by) if by else "",
+            "here": grant.person in shown["there"],
+            "first_there": self._desk.name_of(shown["there"][0]) if shown["there"] else "",
+            "awaited": shown["awaited"],
             "over": shown["status"] == Status.RESOLVED.value,
             "verdict": shown["verdict"] or "",
             "you": self._desk.name_of(grant.person),

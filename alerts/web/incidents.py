@@ -54,6 +54,7 @@ class IncidentPages(Pages):
             Route("/incidents/{id}/evidence.svg", self.evidence_svg),
             Route("/incidents/{id}/evidence.png", self.evidence_png),
             Route("/incidents/{id}/acknowledge", self.acknowledge, methods=["POST"]),
+            Route("/incidents/{id}/arrive", self.arrive, methods=["POST"]),
             Route("/incidents/{id}/hand-over", self.hand_over, methods=["POST"]),
             Route("/incidents/{id}/resolve", self.resolve, methods=["POST"]),
             Route("/incidents/{id}/feedback", self.feedback, methods=["POST"]),
@@ -143,6 +144,17 @@ class IncidentPages(Pages):
         now = self._desk.settings.clock()
         await self._desk.write(
             lambda tx: self._desk.settings.engine.acknowledge(
+                tx, incident_id, session.person, now, channel=_CHANNEL
+            )
+        )
+        return RedirectResponse(f"/incidents/{quote(incident_id, safe='')}", 303)
+
+    async def arrive(self, request: Request) -> Response:
+        """Say that one is there."""
+        session, _ = await self._desk.may_act(request, Right.ANSWER)
+        incident_id, now = request.path_params["id"], self._desk.settings.clock()
+        await self._desk.write(
+            lambda tx: self._desk.settings.engine.arrive(
                 tx, incident_id, session.person, now, channel=_CHANNEL
             )
         )

@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from alerts import repository
 from alerts.notice import KIND_WORDS
 from detection.quantities import QUANTITIES
 from storage import sqlite
@@ -38,6 +39,8 @@ _AIR: Final = (("pm25", "pm10", "pm1", "n03"), _VOC, ("rh",))
 _EVENT_SHOWN_S: Final = 180.0
 _TAKINGS: Final = frozenset({"acknowledged", "handed over"})
 """What the history says where somebody took an incident."""
+_ARRIVALS: Final = frozenset({"arrived", "arrived as well"})
+"""What it says where somebody was there, and that counted."""
 
 
 class Threads:
@@ -234,6 +237,7 @@ def incident(database: Path, incident_id: str) -> dict[str, Any] | None:
         found = _rows(db, "SELECT * FROM incident WHERE id = ?", incident_id)
         if not found:
             return None
+        known = repository.load(db, incident_id)
         events = _rows(
             db,
             "SELECT * FROM alert_event WHERE incident = ? ORDER BY onset, id LIMIT 100",
@@ -260,12 +264,15 @@ def incident(database: Path, incident_id: str) -> dict[str, Any] | None:
         ]
     takings = (row["at"] for row in reversed(history) if row["what"] in _TAKINGS)
     taken_at = next(takings, found[0]["acknowledged_at"])
+    there = [row["who"] for row in history if row["what"] in _ARRIVALS]
     return {
         **found[0],
         "events": events,
         "history": history,
         "notices": notices,
         "taken_at": taken_at,
+        "there": list(dict.fromkeys(there)),
+        "awaited": known is not None and known.awaited,
     }
 
 

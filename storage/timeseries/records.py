@@ -185,6 +185,7 @@ _INCIDENT: Final = Measurement(
             "detected_s": "from onset to opening, seconds",
             "notified_s": "from opening to the first delivered notice, seconds",
             "acknowledged_s": "from the first delivered notice to the acknowledgement, seconds",
+            "arrived_s": "from the first delivered notice to the first arrival, seconds",
             "resolved_s": "from opening to resolution, seconds",
             "detections": "events in it",
             "notices": "notices of it that were delivered",

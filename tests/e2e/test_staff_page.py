@@ -339,6 +339,13 @@ def test_acknowledge_and_answer_by_clicks(site, browser):
     assert site.load().acknowledged_by == "lee"
     wait_for(browser, lambda: "taken by Ms. Lee" in find(browser, ".hero").text)
     assert site.changes == 2  # the sign-in, the acknowledgement
+    assert next_step(browser) == "I am here"
+    shoot(browser, "incident-taken")
+    find(browser, "#arrive").click()
+    wait_for(browser, lambda: "Ms. Lee there at" in find(browser, ".hero").text)
+    assert site.load().arrived_at
+    assert next_step(browser) == "Confirmed"
+    shoot(browser, "incident-there")
 
     find(browser, "button[value=false_alarm]").click()
     wait_for(browser, lambda: "needs a cause" in find(browser, "[role=alert]").text)
@@ -358,6 +365,16 @@ def test_acknowledge_and_answer_by_clicks(site, browser):
         if entry["level"] == "SEVERE" and "400 (Bad Request)" not in entry["message"]
     ]
     assert complaints == []
+
+
+def next_step(browser):
+    """Text of the first button that is filled with the colour of a next step."""
+    return browser.execute_script(
+        "const colour = b => getComputedStyle(b).backgroundColor;"
+        "const step = colour(document.querySelector('header.top'));"
+        "return [...document.querySelectorAll('main button')].find("
+        "b => b.offsetParent && colour(b) === step).textContent"
+    )
 
 
 def judged_by_axe(browser):
@@ -487,6 +504,14 @@ def test_answer_from_a_notice_without_signing_in(site, browser):
     find(browser, "#take button").send_keys("\ue007")  # the enter key
     wait_for(browser, lambda: "You have it, Ms. Lee." in find(browser, "#said").text)
     assert site.load().acknowledged_by == "lee"
+    shoot(browser, "answer-taken")
+    browser.execute_script("document.querySelector('#arrive button').click()")
+    assert site.load().arrived_at is None
+    find(browser, "#arrive button").click()
+    wait_for(browser, lambda: "You are there." in find(browser, "#said").text)
+    assert site.load().arrived_at
+    assert not find(browser, "#arrive").is_displayed()
+    shoot(browser, "answer-there")
     find(browser, "#found button[value=false_alarm]").click()
     wait_for(browser, lambda: "needs a cause" in find(browser, "#wrong").text)
     find(browser, "#found option[value=spray]").click()
@@ -549,7 +574,6 @@ def test_take_hand_over_and_end(site, browser):
     sign_in(browser)
     find(browser, "#acknowledge").click()
     wait_for(browser, lambda: "taken by Ms. Lee" in find(browser, ".hero").text)
-    shoot(browser, "incident-taken")
     find(browser, "select[name=to] option[value=fox]").click()
     find(browser, "#hand-over").click()
     wait_for(browser, lambda: "taken by Mr. Fox" in find(browser, ".hero").text)

@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
-from alerts import outbox_rows, schema, silences
+from alerts import outbox_rows, repository, schema, silences
 from alerts.duty.roster import Receiver, Roster
 from alerts.engine import AlertEngine
 from alerts.errors import UnknownIncidentError
@@ -130,6 +130,19 @@ class IncidentMachine(RuleBasedStateMachine):
                     self.engine.feedback(tx, incident, "Lee", verdict, self.now, cause=cause)
         except UnknownIncidentError:
             assert incident == "none"
+
+    @rule(number=st.integers(1, 3), who=st.sampled_from(["p", "Lee"]))
+    def arrive(self, number, who):
+        incident = self.incident(number)
+        if incident is None:
+            return
+        for _ in range(2):
+            with sqlite.transaction(self.db) as tx:
+                before = repository.load(tx, incident)
+                after = self.engine.arrive(tx, incident, who, self.now)
+        assert after == before  # the second changes nothing
+        assert not after.is_open or after.acknowledged_by
+        assert (after.arrived_at is not None) or not after.awaited
 
     def incident(self, number):
         """Id of one of the newest incidents; None if there are not so many."""

@@ -93,7 +93,9 @@ def story():
         1: hear(said("a", 0, 0)),
         3: hear(said("b", 2, 2), said("c", 2, 2), said("d", 2, 2)),
         71: answer(0, lambda e, tx, i, now: e.acknowledge(tx, i, "fox", now)),
+        75: answer(0, lambda e, tx, i, now: e.arrive(tx, i, "lee", now)),
         80: hear(said("a", 0, 79, EventPhase.UPDATED)),
+        92: answer(3, lambda e, tx, i, now: e.arrive(tx, i, "fox", now)),
         90: answer(1, lambda e, tx, i, now: e.resolve(tx, i, "fox", now)),
         95: answer(2, lambda e, tx, i, now: e.feedback(tx, i, "lee", Verdict.CONFIRMED, now)),
         100: hear(said("d", 2, 99, EventPhase.WITHDRAWN)),
@@ -198,7 +200,8 @@ def play(path, kill=""):
             program.pump(now)
         else:
             program.commit(lambda tx, what=what, now=now: what(program.engine, tx, now), now)
-    states = [tuple(r) for r in program.db.execute("SELECT id, status, severity FROM incident")]
+    sql = "SELECT id, status, severity, arrived_at, resolved_by FROM incident"
+    states = [tuple(r) for r in program.db.execute(sql)]
     forgotten = program.engine.audit(program.db, START + 420)
     sql = "SELECT detail FROM incident_history WHERE what = 'held'"
     held = {row["detail"] for row in program.db.execute(sql)}

@@ -1,6 +1,6 @@
 "use strict";
 // The token is behind the # of the address, which no server and no log sees. It is posted to look,
-// which changes nothing, and to take the incident only when a person presses the button.
+// which changes nothing, and to take the incident, or say more, only when a person presses a button.
 document.addEventListener("DOMContentLoaded", () => {
   const element = (id) => document.getElementById(id);
   const token = location.hash.slice(1);
@@ -31,12 +31,16 @@ document.addEventListener("DOMContentLoaded", () => {
     element("why").textContent = body.why;
     element("more").href = `/incidents/${encodeURIComponent(body.incident)}`;
     const taken = body.mine ? `You have it, ${body.you}.` : body.taken_by ? `${body.taken_by} has it.` : "";
+    const first = body.first_there && !body.here ? `${body.first_there} is there.` : "";
+    const here = body.here ? "You are there." : first;
     const over = body.over ? "It is over." : "";
     const verdict = body.verdict ? `Answer: ${verdicts[body.verdict]}.` : "";
-    say("said", [taken, over, verdict].filter(Boolean).join(" "));
+    say("said", [taken, here, over, verdict].filter(Boolean).join(" "));
     if (body.feedback) feedback = body.feedback;
     element("take").hidden = Boolean(feedback);
+    element("arrive").hidden = !feedback || body.here || !body.awaited || Boolean(body.verdict);
     element("found").hidden = !feedback;
+    element("found").classList.toggle("next", element("arrive").hidden && !body.verdict);
     say("wrong", "");
   };
 
@@ -52,13 +56,14 @@ document.addEventListener("DOMContentLoaded", () => {
     for (const button of buttons) button.disabled = false;
   };
 
-  for (const id of ["take", "found"]) {
+  for (const id of ["take", "arrive", "found"]) {
     element(id).addEventListener("submit", (event) => event.preventDefault());
     element(id).addEventListener("click", (event) => {
       const button = event.target.closest("button");
       if (!button || !event.isTrusted) return;
       event.preventDefault();
       if (id === "take") act("/answer", { token, via: "link" });
+      else if (id === "arrive") act("/answer/arrive", { token: feedback, via: "link" });
       else act("/answer/feedback", { token: feedback, via: "link", verdict: button.value, cause: element("found").elements.cause.value });
     });
   }

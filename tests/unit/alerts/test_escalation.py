@@ -89,6 +89,45 @@ def test_an_answer_stops_it_and_the_others_hear_who_has_it(school, say):
     )
 
 
+def test_an_arrival_takes_it_and_tells_what_an_answer_tells(school, say):
+    say(0)
+    for t, who in ((70, "fox"), (71, "fox"), (90, "lee"), (91, "fox")):
+        school.at(t, lambda tx, now, who=who: school.engine.arrive(tx, school.id(1), who, now))
+    school.run(600).want(
+        ("lee", "opened", BOYS, 0, 1),
+        ("fox", "opened", BOYS, 60, 61),
+        ("fay", "opened", BOYS, 60, 61),
+        ("lee", "taken", BOYS, 70, 71),
+        ("fay", "taken", BOYS, 70, 71),
+    )
+    said = [what for what in school.history() if what.startswith(("ack", "arr"))]
+    assert said == ["acknowledged", "arrived", "arrived as well"]  # twice is once
+
+
+def test_an_arrival_is_a_word_and_the_reminder_waits_anew(school, say):
+    say(0)
+    school.ack(10, "lee")
+    school.at(500, lambda tx, now: school.engine.arrive(tx, school.id(1), "lee", now))
+    for t in range(100, 1700, 100):
+        say(t, since=0, phase=EventPhase.UPDATED)
+    school.run(1200).want(
+        ("lee", "opened", BOYS, 0, 1),
+        ("lee", "reminder", BOYS, 1100, 1101),
+    )
+
+
+def test_who_arrived_and_then_said_nothing_can_take_it_again(school, say):
+    say(0)
+    school.at(10, lambda tx, now: school.engine.arrive(tx, school.id(1), "lee", now))
+    for t in range(100, 1700, 100):
+        say(t, since=0, phase=EventPhase.UPDATED)
+    school.run(1000)  # reminded at 610, asked anew at 910
+    assert "acknowledgement ran out" in school.history()
+    school.at(1010, lambda tx, now: school.engine.arrive(tx, school.id(1), "lee", now))
+    school.run(1020)
+    assert school.history()[-2:] == ["acknowledged", "arrived as well"]
+
+
 def test_the_second_answer_is_recorded_and_tells_nobody(school, say):
     """Multiack: who comes second is on record, and the first has it."""
     say(0)

@@ -7,6 +7,7 @@ import pytest
 from alerts.incidents import (
     AckExpired,
     Acknowledged,
+    Arrived,
     Delivered,
     Detected,
     EndCooldown,
@@ -51,6 +52,10 @@ def play(make_event):
                 given = Delivered("ap", "json", at)
             elif word == "ack":
                 given = Acknowledged(rest[0] if rest else "Ms. Lee", at)
+            elif word == "here":
+                given = Arrived(rest[0] if rest else "Ms. Lee", at)
+            elif word == "over":
+                given = Resolved("Ms. Lee", at)
             elif word == "feedback":
                 given = Feedback("Ms. Lee", rest[0], at, "spray" if len(rest) > 1 else "")
             else:
@@ -125,6 +130,63 @@ def test_lives(play, script, status, effects):
     incident, found = play(*script)
     assert incident.status is status
     assert kinds(found) == effects
+
+
+@pytest.mark.parametrize(
+    ("script", "said", "effects", "arrived_at"),
+    [
+        ([(A, 1000), ("here", 1060)], ["acknowledged", "arrived"], ["Page", *TAKEN], 1060),
+        (
+            [(A, 1000), ("ack", 1010), ("here", 1060)],
+            ["acknowledged", "arrived"],
+            ["Page", *TAKEN, "Stop", "TimeAcknowledgement"],
+            1060,
+        ),
+        (
+            [(A, 1000), ("ack", 1010), ("here", 1060, "Fox"), ("here", 1070)],
+            ["acknowledged", "arrived", "arrived as well"],
+            ["Page", *TAKEN] + 2 * ["Stop", "TimeAcknowledgement"],
+            1060,
+        ),
+        (  # what was said already is not asked for again
+            [(A, 1000), ("feedback", 1050, Verdict.CONFIRMED), ("here", 1060)],
+            ["acknowledged", "feedback: confirmed", "arrived"],
+            ["Page", *TAKEN, "Stop"],
+            1060,
+        ),
+        (  # the plume is gone before anybody can be there
+            [(A, 1000), ("ack", 1010), (E, 1030), ("tick", 1150), ("here", 1200)],
+            ["acknowledged", "arrived"],
+            ["Page", *TAKEN, "Stop"],
+            1200,
+        ),
+        (
+            [(A, 1000), (E, 1030), ("tick", 1150), ("here", 1200)],
+            ["arrived after it was over"],
+            ["Page", "Stop"],
+            None,
+        ),
+        (
+            [(A, 1000), ("ack", 1010), ("over", 1100), ("here", 1200, "Fox")],
+            ["acknowledged", "resolved", "arrived after it was over"],
+            ["Page", *TAKEN, "Stop"],
+            None,
+        ),
+        (
+            [(A, 1000), ("ack", 1010), (W, 1100), ("here", 1200)],
+            ["acknowledged", "arrived after it was over"],
+            ["Page", *TAKEN, "Stop", "EndCooldown", "TellWithdrawn"],
+            None,
+        ),
+    ],
+)
+def test_arrivals(play, script, said, effects, arrived_at):
+    incident, found = play(*script)
+    people = [e.what for e in found if isinstance(e, Record) and e.who in ("Ms. Lee", "Fox")]
+    assert people == said
+    assert kinds(found) == effects
+    assert incident.arrived_at == arrived_at
+    assert incident.acknowledged_by in ("", "Ms. Lee")
 
 
 @pytest.mark.parametrize(

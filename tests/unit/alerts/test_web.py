@@ -144,6 +144,32 @@ async def test_feedback_that_does_not_fit_is_said_so(open_page, make_event, form
     assert repository.load(page.db, incident).verdict is None
 
 
+async def test_who_is_there_says_so_and_the_next_step_stands_out(open_page, make_event):
+    page = open_page()
+    incident = page.incident(make_event)
+    url = f"/incidents/{incident}"
+    await page.sign_in()
+    form = {"form_token": await page.form_token(url)}
+
+    async def steps():
+        shown = (await page.client.get(url)).text
+        first = re.search(r'<button (?:class="primary" )?id="(\w+)"', shown)
+        return first and first[1], 'class="primary" id="arrive"' in shown, 'feedback next"' in shown
+
+    assert await steps() == ("acknowledge", False, False)
+    await page.client.post(f"{url}/acknowledge", data=form)
+    assert await steps() == ("arrive", True, False)
+    page.now += 60.0
+    for _ in range(2):
+        assert (await page.client.post(f"{url}/arrive", data=form)).status_code == 303
+    assert repository.load(page.db, incident).arrived_at == NOW + 60.0
+    assert (await steps())[1:] == (False, True)
+    shown = (await page.client.get(url)).text
+    assert "A. Principal there at" in shown
+    assert shown.count("<b>arrived</b>") == 1
+
+
+@pytest.mark.parametrize("action", ["acknowledge", "arrive"])
 @pytest.mark.parametrize(
     ("signed_in", "form_token", "headers", "status"),
     [
@@ -155,7 +181,9 @@ async def test_feedback_that_does_not_fit_is_said_so(open_page, make_event, form
         (True, "right", {"Origin": HOST, "Sec-Fetch-Site": "same-origin"}, 303),
     ],
 )
-async def test_actions_are_guarded(open_page, make_event, signed_in, form_token, headers, status):
+async def test_actions_are_guarded(
+    open_page, make_event, action, signed_in, form_token, headers, status
+):
     page = open_page()
     incident = page.incident(make_event)
     token = form_token
@@ -163,7 +191,7 @@ async def test_actions_are_guarded(open_page, make_event, signed_in, form_token,
         await page.sign_in()
         right = await page.form_token()
         token = right if form_token == "right" else form_token
-    url = f"/incidents/{incident}/acknowledge"
+    url = f"/incidents/{incident}/{action}"
     answer = await page.client.post(url, data={"form_token": token}, headers=headers)
     assert answer.status_code == status
     done = repository.load(page.db, incident).status is Status.ACKNOWLEDGED
@@ -175,7 +203,7 @@ async def test_a_get_changes_nothing(open_page, make_event):
     incident = page.incident(make_event)
     await page.sign_in()
     before = repository.load(page.db, incident)
-    for action in ("acknowledge", "feedback"):
+    for action in ("acknowledge", "arrive", "feedback"):
         answer = await page.client.get(f"/incidents/{incident}/{action}")
         assert answer.status_code == 405
     await page.client.get(f"/incidents/{incident}")

@@ -99,7 +99,35 @@ async def test_what_was_found_is_said_with_the_token_that_the_first_press_gave(
     assert repository.load(page.db, incident).verdict is Verdict.CONFIRMED
 
 
-@pytest.mark.parametrize("path", ["/answer", "/answer/look", "/answer/feedback"])
+async def test_who_is_there_says_so_once(open_page, make_event):
+    page = open_page()
+    incident = page.incident(make_event)
+    taken = (await press(page, token_for(page, incident))).json()
+    assert (taken["here"], taken["awaited"], taken["first_there"]) == (False, True, "")
+    page.now += 90.0
+    answers = [await press(page, taken["feedback"], "/answer/arrive", via="link") for _ in "ab"]
+    assert [(a.status_code, a.json()["here"]) for a in answers] == [(200, True)] * 2
+    assert answers[0].json()["first_there"] == "A. Principal"
+    assert repository.load(page.db, incident).arrived_at == NOW + 90.0
+    assert [h for h in history(page, incident) if h[1].startswith("arrived")] == [
+        ("ap", "arrived", "via link")
+    ]
+
+
+async def test_an_arrival_after_the_end_is_said_and_counts_no_more(open_page, make_event):
+    page = open_page()
+    incident = page.incident(make_event)
+    say = (await press(page, token_for(page, incident))).json()["feedback"]
+    with sqlite.transaction(page.db) as tx:
+        page.engine.resolve(tx, incident, "fm", page.now)
+    answer = await press(page, say, "/answer/arrive")
+    assert (answer.status_code, answer.json()["over"], answer.json()["here"]) == (200, True, False)
+    assert answer.json()["awaited"] is False
+    assert repository.load(page.db, incident).arrived_at is None
+    assert history(page, incident)[-1] == ("ap", "arrived after it was over", "via link")
+
+
+@pytest.mark.parametrize("path", ["/answer", "/answer/look", "/answer/arrive", "/answer/feedback"])
 async def test_scanners_that_fetch_or_submit_forms_change_nothing(open_page, make_event, path):
     page = open_page()
     incident = page.incident(make_event)
@@ -129,6 +157,7 @@ async def test_one_thing_alone(open_page, make_event):
     say = token_for(page, incident, action=Action.FEEDBACK)
     crossed = await press(page, take, "/answer/feedback", verdict="confirmed")
     assert crossed.status_code == 403
+    assert (await press(page, take, "/answer/arrive")).status_code == 403
     assert (await press(page, say)).status_code == 403
     found = repository.load(page.db, incident)
     assert (found.status is Status.ACKNOWLEDGED, found.verdict) == (False, None)

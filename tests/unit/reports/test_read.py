@@ -94,6 +94,19 @@ def test_answered_in_the_second_ring(school):
     assert (found.response.escalated.part, found.response.missed.part) == (1, 0)
 
 
+def test_who_is_there_first_counts(school):
+    vape(school, 0)
+    school.ack(30, "lee")
+    for t, who in ((130, "fox"), (150, "lee")):
+        school.at(t, lambda tx, now, who=who: school.engine.arrive(tx, school.id(1), who, now))
+    school.run(200)
+    (row,), _ = rows(school)
+    assert row.arrived_at == school.start + 130
+    assert row.responder == "lee"
+    found = figures(school).response.arrive
+    assert (found.n, found.median_s) == (1, 130.0)
+
+
 def test_answered_in_the_first_ring_is_not_escalated(school):
     vape(school, 0)
     school.ack(20, "lee")
