@@ -35,7 +35,7 @@ from detection.minutes import CHANNELS
 from detection.quantities import COLUMN_INDEX, COLUMNS, QUANTITIES
 from detection.slow import SlowDetectors
 from plumewatch.replay import replay
-from sensor_sim.attacks import BlownAt, Covered
+from sensor_sim.attacks_at_sensor import BlownAt, Covered
 from sensor_sim.simulate import random_school, simulate
 from sensor_sim.sources import BUILDING_WIDE
 

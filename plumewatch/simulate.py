@@ -22,7 +22,8 @@ from rich.progress import (
 
 from plumewatch.endings import DONE, UNREACHABLE, USAGE, UsageError
 from plumewatch.printer import Printer
-from sensor_sim.attacks import apply_to_messages, apply_to_trace
+from sensor_sim.attacks_at_sensor import apply_to_trace
+from sensor_sim.attacks_on_wire import apply_to_messages
 from sensor_sim.errors import (
     BrokerAddressError,
     BrokerRefusedError,
@@ -46,7 +47,7 @@ from sensor_sim.wire import Fleet, WireNetwork
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sensor_sim.attacks import TraceAttack
+    from sensor_sim.attacks_at_sensor import TraceAttack
     from sensor_sim.publish import PublishReport
     from sensor_sim.schedule import Activity
     from sensor_sim.simulate import Chunk

@@ -54,7 +54,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from sensor_sim.attacks import MessageAttack, TraceAttack
+    from sensor_sim.attacks_at_sensor import TraceAttack
+    from sensor_sim.attacks_on_wire import MessageAttack
     from sensor_sim.schedule import Activity
 
 __all__ = ["Scenario", "load_scenario", "parse_scenario"]

@@ -9,22 +9,24 @@ import numpy as np
 import pytest
 
 from detection.quantities import COLUMN_INDEX, QUANTITIES
-from sensor_sim.attacks import (
-    ATTACKS,
-    GARBAGE,
+from sensor_sim.attacks import ATTACKS
+from sensor_sim.attacks_at_sensor import (
     BlownAt,
     ClockJump,
     Covered,
+    RippedOff,
+    Unplugged,
+    apply_to_trace,
+)
+from sensor_sim.attacks_on_wire import (
     Flood,
     Garbage,
     GatewayOutage,
     Replay,
-    RippedOff,
     Spoof,
-    Unplugged,
     apply_to_messages,
-    apply_to_trace,
 )
+from sensor_sim.garbage import GARBAGE
 from sensor_sim.wire import WireMessage
 from tests.support.traces import START, make_trace
 
