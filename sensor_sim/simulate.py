@@ -24,7 +24,7 @@ from sensor_sim.background import Background, Slow, coarse_numbers
 from sensor_sim.devices.faults import Fault, plan_faults
 from sensor_sim.devices.unit import DeviceUnit, Inlet, Rows
 from sensor_sim.devices.voc_index import VocIndex
-from sensor_sim.plume import CO2, GAS, N_ROWS, PM25_WEIGHT, WATER, Plume, plume_at
+from sensor_sim.plume import N_ROWS, PM25_WEIGHT, Plume, plume_at
 from sensor_sim.room import Place, RoomAir, SensorPlace
 from sensor_sim.schedule import DAY_S, MINUTES, Activity, Ambient, DayPlan, plan_ambient, plan_day
 from sensor_sim.school import (
@@ -39,6 +39,7 @@ from sensor_sim.school import (
 from sensor_sim.sources import SOURCES
 from sensor_sim.streams import stream
 from sensor_sim.trace import DeviceTrace, Truth
+from sensor_sim.witness import AmbientWatch, Seen, fault_truth, known_until, witness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,10 +62,6 @@ __all__ = [
 ]
 
 TILE_S: Final = 3600
-SEEN_UG_M3: Final = 2.0
-"""PM2.5 excess from which a sensor could see a plume, µg/m³."""
-SEEN_GAS_PPB: Final = 30.0
-SEEN_WATER_G_M3: Final = 0.2
 COARSE_PM25: Final = float(PM25_WEIGHT @ coarse_numbers())
 """PM2.5 in 1 µg/m³ of coarse background."""
 
@@ -90,21 +87,11 @@ class Chunk:
 
 
 @dataclass(slots=True)
-class _Seen:
-    """A session at one sensor, until its truth can be told."""
-
-    truth: Truth
-    at: float
-    own: float
-    done: float
-
-
-@dataclass(slots=True)
 class _Sensor:
     unit: DeviceUnit
     place: SensorPlace
     plumes: list[Plume] = field(default_factory=list)
-    seen: list[_Seen] = field(default_factory=list)
+    seen: list[Seen] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
 
 
@@ -218,7 +205,7 @@ class _Engine:
         self._tile = 0
         self._ambient: dict[int, tuple[Ambient, ...]] = {}
         self._outdoors: list[Ambient] = []
-        self._watch: dict[str, _Watch] = {}
+        self._watch: dict[str, AmbientWatch] = {}
         self.truths: list[tuple[float, Truth]] = []
 
     @property
@@ -357,7 +344,7 @@ class _Engine:
                 )
                 if plume is not None:
                     sensor.plumes.append(plume)
-                sensor.seen.append(_witness(session, sensor, plume, self.start))
+                sensor.seen.append(witness(session, sensor.unit.device, plume, self.start))
 
     def _tell(self, sensor: _Sensor, air: Inlet, begin: float, seconds: int) -> None:
         """Fill in baselines that fall into this tile and hand over what is complete."""
@@ -368,7 +355,7 @@ class _Engine:
                 total = float(air.background_pm25()[i])
                 if air.plume is not None:
                     total += float(PM25_WEIGHT @ air.plume[:N_BINS, i])
-                seen.truth = _with_baseline(seen.truth, max(total - seen.own, 0.0))
+                seen.truth = replace(seen.truth, baseline=max(total - seen.own, 0.0))
             if seen.done < begin + TILE_S and not math.isnan(seen.truth.baseline):
                 self.truths.append((seen.done, seen.truth))
             else:
@@ -384,14 +371,14 @@ class _Engine:
         ):
             sensor.faults.append(fault)
             if fault.start < begin + seconds:
-                self.truths.append((fault.start, _fault_truth(sensor, fault)))
+                self.truths.append((fault.start, fault_truth(sensor.unit.device, fault)))
         sensor.faults = [f for f in sensor.faults if f.end + 60 > begin]
 
     def _tell_ambient(self, slow: NDArray[np.float64], begin: float) -> None:
         """Follow what comes from outdoors in every room, and tell it when it is over."""
         excess = slow[:, Slow.AMBIENT_FINE] + COARSE_PM25 * slow[:, Slow.AMBIENT_COARSE]
         for event in self._outdoors:
-            watch = self._watch.setdefault(event.id, _Watch.empty(len(self.rooms)))
+            watch = self._watch.setdefault(event.id, AmbientWatch.empty(len(self.rooms)))
             for number in range(len(self.rooms)):
                 watch.see(number, begin, excess[:, number], slow[:, Slow.FINE, number])
             if begin <= event.end < begin + TILE_S:
@@ -427,56 +414,9 @@ class _Engine:
         for sensor in self.sensors:
             for seen in sensor.seen:
                 truth = seen.truth
-                out.append(_with_baseline(truth, 0.0) if math.isnan(truth.baseline) else truth)
+                out.append(replace(truth, baseline=0.0) if math.isnan(truth.baseline) else truth)
             sensor.seen = []
         return out
-
-
-@dataclass(slots=True)
-class _Watch:
-    """One building-wide event as each room has had it."""
-
-    arrival: NDArray[np.float64]
-    peak_time: NDArray[np.float64]
-    peak: NDArray[np.float64]
-    baseline: NDArray[np.float64]
-
-    @classmethod
-    def empty(cls, rooms: int) -> _Watch:
-        return cls(np.full(rooms, np.nan), np.full(rooms, np.nan), np.zeros(rooms), np.zeros(rooms))
-
-    def see(
-        self,
-        room: int,
-        begin: float,
-        excess: NDArray[np.float64],
-        fine: NDArray[np.float64],
-    ) -> None:
-        """Take in a tile's minutes."""
-        passed = np.flatnonzero(excess > SEEN_UG_M3)
-        if passed.size and math.isnan(self.arrival[room]):
-            self.arrival[room] = begin + 60.0 * passed[0]
-            self.baseline[room] = fine[passed[0]]
-        if excess.max() > self.peak[room]:
-            self.peak[room] = excess.max()
-            self.peak_time[room] = begin + 60.0 * int(np.argmax(excess))
-
-    def truth(self, event: Ambient, room: int, device: Device) -> Truth:
-        return Truth(
-            session=event.id,
-            sensor=device.id,
-            room=device.room,
-            source=event.source,
-            kind="ambient",
-            start=event.start,
-            end=event.end,
-            arrival=float(self.arrival[room]),
-            peak_time=float(self.peak_time[room]),
-            peak_excess=float(self.peak[room]),
-            baseline=float(self.baseline[room]),
-            masked_by="",
-            puffs=1,
-        )
 
 
 def _every_second(nodes: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -506,81 +446,6 @@ def _sum_plumes(sensor: _Sensor, second: int) -> NDArray[np.float32] | None:
     return total
 
 
-def _witness(session: Session, sensor: _Sensor, plume: Plume | None, start: float) -> _Seen:
-    """Tell what a session will be at a sensor, but for the baseline."""
-    device = sensor.unit.device
-    arrival = peak_time = math.nan
-    peak = own = 0.0
-    if plume is not None:
-        begin = start + plume.first
-        pm25 = plume.pm25
-        peak = float(pm25.max())
-        other = (plume.rows[GAS:CO2].sum(axis=0) > SEEN_GAS_PPB) | (
-            np.abs(plume.rows[WATER]) > SEEN_WATER_G_M3
-        )
-        # Vaping is told by its particles; what has few is told by gas or humidity.
-        passed = pm25 > SEEN_UG_M3
-        if session.kind != "vape":
-            passed = passed | other
-        if passed.any():
-            i = int(np.argmax(passed))
-            arrival = begin + i
-            own = float(pm25[i])
-        if peak > 0.1 or session.kind == "vape":
-            peak_time = begin + int(np.argmax(pm25))
-        elif not math.isnan(arrival):
-            peak_time = begin + int(np.argmax(plume.rows[GAS : WATER + 1].sum(axis=0)))
-    at = session.start if math.isnan(arrival) else arrival
-    known = [t for t in (session.end, arrival, peak_time) if not math.isnan(t)]
-    truth = Truth(
-        session=session.id,
-        sensor=device.id,
-        room=device.room,
-        source=session.source,
-        kind=session.kind,
-        start=session.start,
-        end=session.end,
-        arrival=arrival,
-        peak_time=peak_time,
-        peak_excess=peak,
-        baseline=math.nan,
-        masked_by=session.masked_by,
-        puffs=session.puffs,
-    )
-    return _Seen(truth, at, own, max(known))
-
-
-def _with_baseline(truth: Truth, baseline: float) -> Truth:
-    return replace(truth, baseline=baseline)
-
-
-def _until(truth: Truth, finish: float) -> Truth:
-    """Forget what only the future would show."""
-    if truth.arrival >= finish:
-        return replace(truth, arrival=math.nan, peak_time=math.nan, peak_excess=0.0)
-    return truth
-
-
-def _fault_truth(sensor: _Sensor, fault: Fault) -> Truth:
-    device = sensor.unit.device
-    name = f"{fault.kind}:{fault.channel}" if fault.channel else fault.kind
-    return Truth(
-        session=f"{device.id}/fault/{fault.start:.0f}",
-        sensor=device.id,
-        room=device.room,
-        source=name,
-        kind="sensor_fault",
-        start=fault.start,
-        end=fault.end,
-        arrival=fault.start,
-        peak_time=math.nan,
-        peak_excess=0.0,
-        baseline=0.0,
-        masked_by="",
-        puffs=0,
-    )
-
-
 def _chunks(engine: _Engine, duration_s: int, chunk_s: float) -> Iterator[Chunk]:
     """Regroup tiles into chunks by the time of sending."""
     sensors = engine.sensors
@@ -605,7 +470,9 @@ def _chunks(engine: _Engine, duration_s: int, chunk_s: float) -> Iterator[Chunk]
         ready = [t for at, t in engine.truths if at < end or last]
         engine.truths = [] if last else [(at, t) for at, t in engine.truths if at >= end]
         if last:
-            ready = [_until(t, finish) for t in [*ready, *engine.unfinished()] if t.start < finish]
+            ready = [
+                known_until(t, finish) for t in [*ready, *engine.unfinished()] if t.start < finish
+            ]
         ready.sort(key=lambda t: (t.start, t.session, t.sensor))
         yield Chunk(begin, end, traces, tuple(ready))
         number += 1

@@ -1,0 +1,177 @@
+"""The truth: what a perfect observer at each sensor would have seen of what happened."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from sensor_sim.plume import CO2, GAS, WATER
+from sensor_sim.trace import Truth
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sensor_sim.devices.faults import Fault
+    from sensor_sim.emission import Session
+    from sensor_sim.plume import Plume
+    from sensor_sim.schedule import Ambient
+    from sensor_sim.school import Device
+
+__all__ = ["AmbientWatch", "Seen", "fault_truth", "known_until", "witness"]
+
+SEEN_UG_M3: Final = 2.0
+"""PM2.5 excess from which a sensor could see a plume, µg/m³."""
+SEEN_GAS_PPB: Final = 30.0
+SEEN_WATER_G_M3: Final = 0.2
+
+
+@dataclass(slots=True)
+class Seen:
+    """A session at one sensor, until its truth can be told.
+
+    Attributes
+    ----------
+    truth : Truth
+        Without its baseline while that is NaN.
+    at : float
+        When the baseline is taken, Unix seconds.
+    own : float
+        PM2.5 of the session itself at that time, µg/m³.
+    done : float
+        From when on all is known, Unix seconds.
+    """
+
+    truth: Truth
+    at: float
+    own: float
+    done: float
+
+
+@dataclass(slots=True)
+class AmbientWatch:
+    """One building-wide event as each room has had it.
+
+    Attributes
+    ----------
+    arrival, peak_time : (n_rooms,) array
+        Unix seconds; NaN before.
+    peak, baseline : (n_rooms,) array
+        PM2.5: highest excess, and level before it, µg/m³.
+    """
+
+    arrival: NDArray[np.float64]
+    peak_time: NDArray[np.float64]
+    peak: NDArray[np.float64]
+    baseline: NDArray[np.float64]
+
+    @classmethod
+    def empty(cls, rooms: int) -> AmbientWatch:
+        """Nothing has come to any of `rooms` rooms yet."""
+        return cls(np.full(rooms, np.nan), np.full(rooms, np.nan), np.zeros(rooms), np.zeros(rooms))
+
+    def see(
+        self,
+        room: int,
+        begin: float,
+        excess: NDArray[np.float64],
+        fine: NDArray[np.float64],
+    ) -> None:
+        """Take in a tile's minutes."""
+        passed = np.flatnonzero(excess > SEEN_UG_M3)
+        if passed.size and math.isnan(self.arrival[room]):
+            self.arrival[room] = begin + 60.0 * passed[0]
+            self.baseline[room] = fine[passed[0]]
+        if excess.max() > self.peak[room]:
+            self.peak[room] = excess.max()
+            self.peak_time[room] = begin + 60.0 * int(np.argmax(excess))
+
+    def truth(self, event: Ambient, room: int, device: Device) -> Truth:
+        """Return what came to a device in the room of that number."""
+        return Truth(
+            session=event.id,
+            sensor=device.id,
+            room=device.room,
+            source=event.source,
+            kind="ambient",
+            start=event.start,
+            end=event.end,
+            arrival=float(self.arrival[room]),
+            peak_time=float(self.peak_time[room]),
+            peak_excess=float(self.peak[room]),
+            baseline=float(self.baseline[room]),
+            masked_by="",
+            puffs=1,
+        )
+
+
+def witness(session: Session, device: Device, plume: Plume | None, start: float) -> Seen:
+    """Tell what a session will be at a sensor, but for the baseline."""
+    arrival = peak_time = math.nan
+    peak = own = 0.0
+    if plume is not None:
+        begin = start + plume.first
+        pm25 = plume.pm25
+        peak = float(pm25.max())
+        other = (plume.rows[GAS:CO2].sum(axis=0) > SEEN_GAS_PPB) | (
+            np.abs(plume.rows[WATER]) > SEEN_WATER_G_M3
+        )
+        # Vaping is told by its particles; what has few is told by gas or humidity.
+        passed = pm25 > SEEN_UG_M3
+        if session.kind != "vape":
+            passed = passed | other
+        if passed.any():
+            i = int(np.argmax(passed))
+            arrival = begin + i
+            own = float(pm25[i])
+        if peak > 0.1 or session.kind == "vape":
+            peak_time = begin + int(np.argmax(pm25))
+        elif not math.isnan(arrival):
+            peak_time = begin + int(np.argmax(plume.rows[GAS : WATER + 1].sum(axis=0)))
+    at = session.start if math.isnan(arrival) else arrival
+    known = [t for t in (session.end, arrival, peak_time) if not math.isnan(t)]
+    truth = Truth(
+        session=session.id,
+        sensor=device.id,
+        room=device.room,
+        source=session.source,
+        kind=session.kind,
+        start=session.start,
+        end=session.end,
+        arrival=arrival,
+        peak_time=peak_time,
+        peak_excess=peak,
+        baseline=math.nan,
+        masked_by=session.masked_by,
+        puffs=session.puffs,
+    )
+    return Seen(truth, at, own, max(known))
+
+
+def known_until(truth: Truth, finish: float) -> Truth:
+    """Forget what only the future would show."""
+    if truth.arrival >= finish:
+        return replace(truth, arrival=math.nan, peak_time=math.nan, peak_excess=0.0)
+    return truth
+
+
+def fault_truth(device: Device, fault: Fault) -> Truth:
+    """Return what a fault of a device's own is reported as."""
+    name = f"{fault.kind}:{fault.channel}" if fault.channel else fault.kind
+    return Truth(
+        session=f"{device.id}/fault/{fault.start:.0f}",
+        sensor=device.id,
+        room=device.room,
+        source=name,
+        kind="sensor_fault",
+        start=fault.start,
+        end=fault.end,
+        arrival=fault.start,
+        peak_time=math.nan,
+        peak_excess=0.0,
+        baseline=0.0,
+        masked_by="",
+        puffs=0,
+    )
