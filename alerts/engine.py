@@ -33,6 +33,7 @@ from alerts.incidents import (
     Detected,
     EndCooldown,
     Feedback,
+    Followed,
     HandedOver,
     Incident,
     NewIncident,
@@ -63,7 +64,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from alerts.forgotten import Finding
-    from alerts.incidents import Input, Step, Verdict
+    from alerts.incidents import ActionClass, Input, Step, Verdict
     from alerts.notice import Notice
     from alerts.policy import AlertPolicy
     from alerts.silences import Silence
@@ -295,6 +296,26 @@ class AlertEngine:
         repository.add_feedback(tx, incident_id, said)
         level_moves.on_feedback(tx, incident, said)
         return incident
+
+    def followed(
+        self,
+        tx: sqlite3.Connection,
+        incident_id: str,
+        by: str,
+        action: ActionClass | None,
+        now: float,
+        *,
+        case_number: str = "",
+    ) -> Incident:
+        """Record what followed, instead of what was recorded; the history keeps both.
+
+        Raises
+        ------
+        UnknownIncidentError
+        FeedbackError
+            If nobody said yet what it was, or the number of the case could be free text.
+        """
+        return self._hear(tx, incident_id, Followed(by, action, now, case_number), now)
 
     def delivered(self, tx: sqlite3.Connection, told: Told, now: float) -> None:
         """Record that a notice reached a person; the cooldown starts at the first page."""

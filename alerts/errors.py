@@ -102,7 +102,7 @@ class UnknownStaffError(AlertError):
 
 
 class FeedbackError(AlertError):
-    """Verdict, cause and note do not fit together."""
+    """Verdict, cause and note, or what followed, do not fit together."""
 
     reason = AlertReason.FEEDBACK
 

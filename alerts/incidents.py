@@ -8,6 +8,7 @@ database, no I/O.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FALSE_CAUSES",
+    "MAX_CASE_NUMBER",
     "MAX_NOTE",
     "SYSTEM",
     "AckExpired",
     "Acknowledged",
+    "ActionClass",
     "Arrived",
     "Delivered",
     "Detected",
@@ -32,6 +35,7 @@ __all__ = [
     "Effect",
     "EndCooldown",
     "Feedback",
+    "Followed",
     "HandedOver",
     "Hold",
     "Incident",
@@ -64,6 +68,10 @@ SYSTEM: Final = "plumewatch"
 MAX_NOTE: Final = 200
 """Longest free text of a feedback, in characters."""
 
+MAX_CASE_NUMBER: Final = 32
+"""Longest number of a case, in characters."""
+_CASE_NUMBER: Final = re.compile(r"(?=.*[0-9])[A-Za-z0-9][A-Za-z0-9./_-]{0,31}", re.ASCII)
+
 FALSE_CAUSES: Final = (
     "spray",
     "steam",
@@ -93,6 +101,15 @@ class Verdict(StrEnum):
     FALSE_ALARM = "false_alarm"
     NOTHING_FOUND = "nothing_found"
     TEST = "test"
+
+
+class ActionClass(StrEnum):
+    """What the school did, as a class: never what became of whom."""
+
+    NONE = "none"
+    REFERRAL = "referral"
+    NURSE = "nurse"
+    FACILITIES = "facilities"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +166,10 @@ class Incident:
         Who ended it: `SYSTEM`, or a person; empty while it is not over.
     verdict : Verdict or None
         The last feedback.
+    action : ActionClass or None
+        What followed; None while nobody said.
+    case_number : str
+        Of the case in a system of the school; empty without.
     resolve_due : float
         When it resolves unless something is heard; infinite while only an end can resolve it.
     """
@@ -175,6 +196,8 @@ class Incident:
     resolved_by: str = ""
     withdrawn_at: float | None = None
     verdict: Verdict | None = None
+    action: ActionClass | None = None
+    case_number: str = ""
     resolve_due: float = 0.0
 
     @property
@@ -346,6 +369,30 @@ class Feedback:
 
 
 @dataclass(frozen=True, slots=True)
+class Followed:
+    """A person says what followed, after it was said what it was.
+
+    Raises
+    ------
+    FeedbackError
+        If the number of the case could be free text.
+    """
+
+    by: str
+    action: ActionClass | None
+    at: float
+    case_number: str = ""
+
+    def __post_init__(self) -> None:
+        """Check that the number is one."""
+        if self.case_number and not _CASE_NUMBER.fullmatch(self.case_number):
+            raise FeedbackError(
+                f"a case number is at most {MAX_CASE_NUMBER} letters, digits and . / - _, begins"
+                " with a letter or digit and has a digit in it; names do not belong there"
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time passed; `hold` as in `Detected`."""
 
@@ -362,6 +409,7 @@ Input = (
     | AckExpired
     | Resolved
     | Feedback
+    | Followed
     | Tick
 )
 

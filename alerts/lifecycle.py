@@ -13,7 +13,8 @@ to do about it. `alerts.engine` turns the effects into rows of the caller's tran
 Feedback may come at any time, again and again: the last word counts, all are kept. Who arrives
 takes it, unless somebody has it; the first arrival counts. A plume is often gone before anybody can
 be there, so the arrival of somebody who set out counts also after the air has ended the incident;
-after a person's word, or when it was taken back, it is written down and counts no more.
+after a person's word, or when it was taken back, it is written down and counts no more. What
+followed may be said once it is known what it was, and changed: the history has what it was before.
 
 A detection that its detector takes back leaves the incident. When all have left, the incident is
 over and marked withdrawn, unsent pages are cancelled, only those who were told get a quiet word,
@@ -31,6 +32,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from alerts.errors import FeedbackError
 from alerts.incidents import (
     SYSTEM,
     AckExpired,
@@ -41,6 +43,7 @@ from alerts.incidents import (
     Detection,
     EndCooldown,
     Feedback,
+    Followed,
     HandedOver,
     Incident,
     Page,
@@ -61,7 +64,7 @@ from alerts.severity import HEALTH, grade
 from detection.events import EventKind, EventPhase
 
 if TYPE_CHECKING:
-    from alerts.incidents import Effect, Hold, Input, NewIncident, Rules, Tick
+    from alerts.incidents import ActionClass, Effect, Hold, Input, NewIncident, Rules, Tick
     from detection.events import Event
 
 __all__ = ["cooldown_s", "follows", "step"]
@@ -89,6 +92,8 @@ def step(incident: Incident | None, given: Input, rules: Rules) -> Step:  # noqa
     ------
     ValueError
         If there is no incident and the input cannot open one.
+    FeedbackError
+        If it is said what followed before it was said what it was.
     """
     if incident is None:
         if isinstance(given, Detected) and given.new is not None:
@@ -111,6 +116,8 @@ def step(incident: Incident | None, given: Input, rules: Rules) -> Step:  # noqa
             result = _resolved(incident, given)
         case Feedback():
             result = _feedback(incident, given)
+        case Followed():
+            result = _followed(incident, given)
         case _:
             result = _tick(incident, given)
     return result
@@ -400,6 +407,25 @@ def _feedback(incident: Incident, given: Feedback) -> Step:
     if incident.is_open:
         effects.append(Stop("feedback", given.at, unsent=True))
     return Step(following, tuple(effects))
+
+
+def _followed(incident: Incident, given: Followed) -> Step:
+    if incident.verdict is None:
+        raise FeedbackError("first say what was found")
+    told = (
+        ("action", incident.action, given.action),
+        ("case number", incident.case_number, given.case_number),
+    )
+    records = tuple(
+        Record(given.at, given.by, what, _change(before, now))
+        for what, before, now in told
+        if (before or "") != (now or "")
+    )
+    return Step(replace(incident, action=given.action, case_number=given.case_number), records)
+
+
+def _change(before: ActionClass | str | None, now: ActionClass | str | None) -> str:
+    return f"{now or 'taken out'}, was {before}" if before else str(now)
 
 
 def _tick(incident: Incident, given: Tick) -> Step:

@@ -9,7 +9,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
-from alerts.incidents import SYSTEM, Detection, Incident, Record, Status, Verdict
+from alerts.incidents import (
+    SYSTEM,
+    ActionClass,
+    Detection,
+    Incident,
+    Record,
+    Status,
+    Verdict,
+)
 from alerts.severity import Severity
 from detection.events import EventKind, EventPhase, evidence_sentence
 
@@ -120,7 +128,8 @@ def save(tx: sqlite3.Connection, incident: Incident) -> None:
         "INSERT INTO incident (id, kind, room, sensor, status, onset, opened_at, confidence, paged,"
         " held_until, suppressed_by, notified_at, acknowledged_at, acknowledged_by, resolved_at,"
         " withdrawn_at, verdict, resolve_due, next_deadline, severity, repeats, arrived_at,"
-        " resolved_by) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+        " resolved_by, action, case_number)"
+        " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
         " ON CONFLICT (id) DO UPDATE SET status = excluded.status, onset = excluded.onset,"
         " confidence = excluded.confidence, paged = excluded.paged,"
         " held_until = excluded.held_until, suppressed_by = excluded.suppressed_by,"
@@ -129,7 +138,8 @@ def save(tx: sqlite3.Connection, incident: Incident) -> None:
         " withdrawn_at = excluded.withdrawn_at, verdict = excluded.verdict,"
         " resolve_due = excluded.resolve_due, next_deadline = excluded.next_deadline,"
         " severity = excluded.severity, arrived_at = excluded.arrived_at,"
-        " resolved_by = excluded.resolved_by",
+        " resolved_by = excluded.resolved_by, action = excluded.action,"
+        " case_number = excluded.case_number",
         (
             i.id,
             i.kind.value,
@@ -154,6 +164,8 @@ def save(tx: sqlite3.Connection, incident: Incident) -> None:
             i.repeats,
             i.arrived_at,
             i.resolved_by,
+            i.action or "",
+            i.case_number,
         ),
     )
 
@@ -347,5 +359,7 @@ def _incident(tx: sqlite3.Connection, row: sqlite3.Row) -> Incident:
         resolved_by=row["resolved_by"],
         withdrawn_at=row["withdrawn_at"],
         verdict=None if row["verdict"] is None else Verdict(row["verdict"]),
+        action=ActionClass(row["action"]) if row["action"] else None,
+        case_number=row["case_number"],
         resolve_due=row["resolve_due"],
     )

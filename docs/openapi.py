@@ -68,6 +68,12 @@ STAFF: Final = (
         "Say what was found",
         fields=(*_TOKEN, "verdict", "cause", "note", "no_name"),
     ),
+    Operation(
+        "post",
+        "/incidents/{id}/followed",
+        "Say what followed",
+        fields=(*_TOKEN, "action", "case_number"),
+    ),
     Operation("get", "/duty", "Who is on duty"),
     Operation("get", "/silences", "What is silenced"),
     Operation(

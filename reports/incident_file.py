@@ -157,6 +157,8 @@ def view(found: IncidentFile, calendar: Calendar, picture: str, readings: int) -
         ("Arrived", at(row["arrived_at"])),
         ("Closed", f"{at(row['resolved_at'])} {row['resolved_by']}"),
         ("Outcome", row["verdict"] or "unknown: nobody said"),
+        ("What followed", row["action"] or "unknown: nobody said"),
+        ("Case number", row["case_number"] or "—"),
         ("Taken back by the detector", at(row["withdrawn_at"])),
         ("Kept from being told by", row["suppressed_by"] or "nothing"),
         ("Detector", ", ".join(sorted({e["model_version"] for e in found.events})) or "—"),

@@ -91,6 +91,8 @@ def incidents(
                 location=room.kind if room else "",
                 severity=row["severity"],
                 responder=acknowledged[1] if acknowledged[0] is not None else "",
+                action=row["action"],
+                case_number=row["case_number"],
                 **heard.get(key, {}),
             )
         )

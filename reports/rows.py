@@ -64,6 +64,8 @@ class IncidentRow:
         Highest value of each channel of the evidence, in the unit of the quantity.
     responder : str
         Id of who acknowledged first.
+    action, case_number : str
+        Class of what followed, and number of the case in a system of the school; empty without.
     """
 
     id: str
@@ -95,6 +97,8 @@ class IncidentRow:
     over_at: float | None = None
     peaks: Mapping[str, float] = field(default_factory=dict)
     responder: str = ""
+    action: str = ""
+    case_number: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,6 +149,7 @@ def summary(facts: Facts, intervention: date | None = None) -> Summary:
             _rooms(air),
             _kinds(rows),
             _causes(facts),
+            _actions(rows),
             _shifts(facts, rows),
             _load(facts),
             _sensors(facts),
@@ -426,11 +427,24 @@ def _causes(facts: Facts) -> Grid:
     )
 
 
+def _actions(rows: Sequence[IncidentRow]) -> Grid:
+    said = Counter(row.action or "not said" for row in rows if row.verdict == CONFIRMED)
+    return Grid(
+        "actions",
+        "What followed confirmed incidents",
+        "action",
+        (("incidents", ""),),
+        tuple((action, (float(n),)) for action, n in _most(said)),
+        "Classes, as staff said; none names anybody.",
+    )
+
+
 def _shifts(facts: Facts, rows: Sequence[IncidentRow]) -> Grid:
     key: Callable[[IncidentRow], str] = lambda row: facts.calendar.period(row.opened_at)  # noqa: E731 - typed
     found = []
     for period, own in sorted(grouped(rows, key).items(), key=lambda item: _natural(item[0])):
-        result = kpis.response(own, facts.now).acknowledge
+        times = kpis.response(own, facts.now)
+        result = times.acknowledge
         found.append(
             (
                 period,
@@ -441,12 +455,13 @@ def _shifts(facts: Facts, rows: Sequence[IncidentRow]) -> Grid:
                     result.acknowledged.median_s,
                     result.acknowledged.p90_s,
                     result.median_all_s,
+                    times.arrive.median_s,
                 ),
             )
         )
     return Grid(
         "response_by_period",
-        "Acknowledgement by period",
+        "Acknowledgement and arrival by period",
         "period",
         (
             ("notified", ""),
@@ -455,6 +470,7 @@ def _shifts(facts: Facts, rows: Sequence[IncidentRow]) -> Grid:
             ("median", "s"),
             ("p90", "s"),
             ("median_all", "s"),
+            ("median_arrival", "s"),
         ),
         tuple(found),
         "Times are over the acknowledged; median_all ranks the unacknowledged last.",

@@ -146,6 +146,8 @@ _INCIDENTS: Final = (
     Column("withdrawn", _YES, "the detector took it back"),
     Column("suppressed_by", _TEXT, "what kept it from being told"),
     Column("state_code", _TEXT, "from `[reports.state_codes]`, of confirmed incidents only"),
+    Column("action", _TEXT, "`none`, `referral`, `nurse`, `facilities`; empty: nobody said"),
+    Column("case_number", _TEXT, "of the case in a system of the school, as staff gave it"),
 )
 
 
@@ -164,7 +166,7 @@ def _incidents(facts: Facts) -> dict[str, list[Any]]:
         for name in (
             *("id", "site", "building", "floor", "room_id", "room", "location", "kind", "masked"),
             *("thc_likely", "severity", "confidence", "sensor", "model_version", "withdrawn"),
-            "suppressed_by",
+            *("suppressed_by", "action", "case_number"),
         )
     }
     for name, (channel, _) in _PEAKS.items():

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from alerts.access.roles import Right
 from alerts.errors import FeedbackError, UnknownStaffError
-from alerts.incidents import Verdict
+from alerts.incidents import ActionClass, Verdict
 from alerts.pictures import IncidentPictures
 from alerts.web import charts, reading
 from alerts.web.desk import NavLink, Pages, text_of
@@ -58,6 +58,7 @@ class IncidentPages(Pages):
             Route("/incidents/{id}/hand-over", self.hand_over, methods=["POST"]),
             Route("/incidents/{id}/resolve", self.resolve, methods=["POST"]),
             Route("/incidents/{id}/feedback", self.feedback, methods=["POST"]),
+            Route("/incidents/{id}/followed", self.followed, methods=["POST"]),
         ]
 
     # what people see
@@ -181,6 +182,26 @@ class IncidentPages(Pages):
             )
         except FeedbackError as error:
             return await self._page(request, session, f"{error}.", 400, note=note)
+        return RedirectResponse(f"/incidents/{quote(incident_id, safe='')}", 303)
+
+    async def followed(self, request: Request) -> Response:
+        """Say what followed, and the number of the case in a system of the school."""
+        session, form = await self._desk.may_act(request, Right.ANSWER)
+        incident_id, now = request.path_params["id"], self._desk.settings.clock()
+        said = text_of(form, "action")
+        if said not in {"", *ActionClass}:
+            raise HTTPException(400, "There is no such answer.")
+        action = ActionClass(said) if said else None
+        number = text_of(form, "case_number").strip()
+        try:
+            await self._desk.write(
+                lambda tx: self._desk.settings.engine.followed(
+                    tx, incident_id, session.person, action, now, case_number=number
+                )
+            )
+        except FeedbackError as error:
+            said = f"{error}."
+            return await self._page(request, session, said[0].upper() + said[1:], 400)
         return RedirectResponse(f"/incidents/{quote(incident_id, safe='')}", 303)
 
     async def hand_over(self, request: Request) -> Response:

@@ -10,14 +10,14 @@ from zoneinfo import ZoneInfo
 
 import jinja2
 
-from alerts.incidents import FALSE_CAUSES, MAX_NOTE
+from alerts.incidents import FALSE_CAUSES, MAX_CASE_NUMBER, MAX_NOTE
 from alerts.notice import KIND_WORDS
 from storage.registry import floor_name
 
 if TYPE_CHECKING:
     from alerts.web.settings import StaffPageSettings
 
-__all__ = ["STATUS_WORDS", "VERDICT_WORDS", "Times", "environment"]
+__all__ = ["ACTION_WORDS", "STATUS_WORDS", "VERDICT_WORDS", "Times", "environment"]
 
 _HERE: Final = Path(__file__).parent
 VERDICT_WORDS: Final = {
@@ -26,6 +26,13 @@ VERDICT_WORDS: Final = {
     "nothing_found": "Nothing found",
     "test": "Test",
 }
+ACTION_WORDS: Final = {
+    "none": "Nothing",
+    "referral": "Referral",
+    "nurse": "Nurse",
+    "facilities": "Facilities",
+}
+"""What followed, by class."""
 STATUS_WORDS: Final = {
     "open": "Open",
     "notified": "Staff told",
@@ -119,9 +126,11 @@ def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jin
         kind_words=KIND_WORDS,
         verdict_words=VERDICT_WORDS,
         status_words=STATUS_WORDS,
+        action_words=ACTION_WORDS,
         noted_words=_NOTED_WORDS,
         causes=FALSE_CAUSES,
         max_note=MAX_NOTE,
+        max_case_number=MAX_CASE_NUMBER,
         grafana_url=settings.grafana_url,
         **shared,
     )

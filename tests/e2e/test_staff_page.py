@@ -343,7 +343,6 @@ def test_acknowledge_and_answer_by_clicks(site, browser):
     shoot(browser, "incident-taken")
     find(browser, "#arrive").click()
     wait_for(browser, lambda: "Ms. Lee there at" in find(browser, ".hero").text)
-    assert site.load().arrived_at
     assert next_step(browser) == "Confirmed"
     shoot(browser, "incident-there")
 
@@ -357,7 +356,15 @@ def test_acknowledge_and_answer_by_clicks(site, browser):
     find(browser, "button[value=confirmed]").click()
     wait_for(browser, lambda: site.load().verdict is Verdict.CONFIRMED)
     wait_for(browser, lambda: "confirmed" in find(browser, ".hero").text)
+    assert next_step(browser) == "Save"
     shoot(browser, "incident-answered")
+    find(browser, ".followed option[value=referral]").click()
+    find(browser, "input[name=case_number]").send_keys("26/114")
+    find(browser, "#followed").click()
+    wait_for(browser, lambda: "followed by: referral" in find(browser, ".hero").text)
+    assert site.load().case_number == "26/114"
+    assert fits(browser)
+    shoot(browser, "incident-followed")
 
     complaints = [
         entry["message"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
@@ -9,9 +11,9 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 from alerts import outbox_rows, repository, schema, silences
 from alerts.duty.roster import Receiver, Roster
 from alerts.engine import AlertEngine
-from alerts.errors import UnknownIncidentError
+from alerts.errors import FeedbackError, UnknownIncidentError
 from alerts.forgotten import Forgotten, find_forgotten
-from alerts.incidents import Verdict
+from alerts.incidents import ActionClass, Verdict
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember
 from alerts.secrets import Secret
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
@@ -91,8 +93,6 @@ class IncidentMachine(RuleBasedStateMachine):
 
     @rule(event=events, phase=st.sampled_from(list(EventPhase)), lift=st.booleans())
     def speak_again(self, event, phase, lift):
-        from dataclasses import replace
-
         end = self.now if phase is EventPhase.ENDED else None
         confidence = 0.99 if lift else event.confidence
         self.say(replace(event, phase=phase, end=end, confidence=confidence, time=self.now))
@@ -143,6 +143,20 @@ class IncidentMachine(RuleBasedStateMachine):
         assert after == before  # the second changes nothing
         assert not after.is_open or after.acknowledged_by
         assert (after.arrived_at is not None) or not after.awaited
+
+    @rule(number=st.integers(1, 3), action=st.sampled_from([None, *ActionClass]))
+    def follow(self, number, action):
+        incident = self.incident(number)
+        if incident is None:
+            return
+        with sqlite.transaction(self.db) as tx:
+            before = repository.load(tx, incident)
+            try:
+                after = self.engine.followed(tx, incident, "Lee", action, self.now, case_number="1")
+            except FeedbackError:
+                assert before.verdict is None
+            else:
+                assert after == replace(before, action=action, case_number="1")
 
     def incident(self, number):
         """Id of one of the newest incidents; None if there are not so many."""

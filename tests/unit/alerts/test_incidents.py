@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from alerts.errors import FeedbackError
 from alerts.incidents import (
     AckExpired,
     Acknowledged,
+    ActionClass,
     Arrived,
     Delivered,
     Detected,
     EndCooldown,
     Feedback,
+    Followed,
     HandedOver,
     Hold,
     NewIncident,
@@ -21,6 +24,7 @@ from alerts.incidents import (
     Rules,
     StartCooldown,
     Status,
+    Step,
     Stop,
     TellWithdrawn,
     Tick,
@@ -187,6 +191,58 @@ def test_arrivals(play, script, said, effects, arrived_at):
     assert kinds(found) == effects
     assert incident.arrived_at == arrived_at
     assert incident.acknowledged_by in ("", "Ms. Lee")
+
+
+def test_what_followed_is_kept_with_what_it_was_before(play):
+    known, _ = play((A, 1000), (E, 1030), ("tick", 1150), ("feedback", 1200, Verdict.CONFIRMED))
+    first = step(known, Followed("Lee", ActionClass.REFERRAL, 1300, "26/114"), RULES)
+    assert first.effects == (
+        Record(1300, "Lee", "action", "referral"),
+        Record(1300, "Lee", "case number", "26/114"),
+    )
+    second = step(first.incident, Followed("Fox", ActionClass.NURSE, 1400, "26/114"), RULES)
+    assert second.effects == (Record(1400, "Fox", "action", "nurse, was referral"),)
+    third = step(second.incident, Followed("Fox", None, 1500), RULES)
+    assert third.effects == (
+        Record(1500, "Fox", "action", "taken out, was nurse"),
+        Record(1500, "Fox", "case number", "taken out, was 26/114"),
+    )
+    assert (third.incident.action, third.incident.case_number) == (None, "")
+    assert step(second.incident, Followed("Lee", ActionClass.NURSE, 9999, "26/114"), RULES) == Step(
+        second.incident
+    )
+
+
+def test_what_followed_comes_after_what_was_found(play):
+    incident, _ = play((A, 1000), ("ack", 1010))
+    with pytest.raises(FeedbackError, match="first say what was found"):
+        step(incident, Followed("Lee", ActionClass.NONE, 1300), RULES)
+
+
+@pytest.mark.parametrize("number", ["1", "A-1", "2026/114", "x" * 31 + "1", "D.12_b-3/4"])
+def test_numbers_of_cases(number):
+    assert Followed("Lee", None, 1.0, number).case_number == number
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        "Smith",
+        "J. Doe 3",
+        "12 ",
+        " 12",
+        "x" * 32 + "1",
+        "-12",
+        "/1",
+        "=1+1",
+        "1\n",
+        "n\u00e91",
+        "\u0664",
+    ],
+)
+def test_what_could_be_free_text_is_no_number_of_a_case(number):
+    with pytest.raises(FeedbackError, match="at most 32 letters, digits and"):
+        Followed("Lee", None, 1.0, number)
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,38 @@ async def test_who_is_there_says_so_and_the_next_step_stands_out(open_page, make
     assert shown.count("<b>arrived</b>") == 1
 
 
-@pytest.mark.parametrize("action", ["acknowledge", "arrive"])
+async def test_what_followed_is_said_after_what_was_found_and_may_be_changed(open_page, make_event):
+    page = open_page()
+    incident = page.incident(make_event)
+    url = f"/incidents/{incident}"
+    await page.sign_in()
+    form = {"form_token": await page.form_token(url), "action": "referral"}
+    answer = await page.client.post(f"{url}/followed", data=form)
+    assert answer.status_code == 400
+    assert "First say what was found." in answer.text
+    assert "What followed?" not in answer.text
+    await page.client.post(f"{url}/feedback", data={**form, "verdict": "confirmed"})
+    assert 'id="followed" class="primary"' in (await page.client.get(url)).text
+    said = {**form, "case_number": " 2026/114 "}
+    assert (await page.client.post(f"{url}/followed", data=said)).status_code == 303
+    for wrong in (
+        {"action": "expelled"},
+        {"case_number": "Ethan Smith"},
+        {"case_number": "9" * 33},
+    ):
+        answer = await page.client.post(f"{url}/followed", data={**said, **wrong})
+        assert answer.status_code == 400
+        assert 'role="alert"' in answer.text
+    found = repository.load(page.db, incident)
+    assert (found.action, found.case_number) == ("referral", "2026/114")
+    await page.client.post(f"{url}/followed", data={**said, "action": "nurse"})
+    shown = (await page.client.get(url)).text
+    assert "followed by: nurse" in shown
+    assert "nurse, was referral" in shown
+    assert 'value="2026/114"' in shown
+
+
+@pytest.mark.parametrize("action", ["acknowledge", "arrive", "followed"])
 @pytest.mark.parametrize(
     ("signed_in", "form_token", "headers", "status"),
     [
@@ -187,14 +218,19 @@ async def test_actions_are_guarded(
     page = open_page()
     incident = page.incident(make_event)
     token = form_token
+    if action == "followed":
+        with sqlite.transaction(page.db) as tx:
+            page.engine.feedback(tx, incident, "fm", Verdict.CONFIRMED, page.now)
     if signed_in:
         await page.sign_in()
         right = await page.form_token()
         token = right if form_token == "right" else form_token
     url = f"/incidents/{incident}/{action}"
-    answer = await page.client.post(url, data={"form_token": token}, headers=headers)
+    form = {"form_token": token, "action": "nurse"}
+    answer = await page.client.post(url, data=form, headers=headers)
     assert answer.status_code == status
-    done = repository.load(page.db, incident).status is Status.ACKNOWLEDGED
+    found = repository.load(page.db, incident)
+    done = found.status is Status.ACKNOWLEDGED if action != "followed" else bool(found.action)
     assert done is (signed_in and status == 303)
 
 
@@ -203,7 +239,7 @@ async def test_a_get_changes_nothing(open_page, make_event):
     incident = page.incident(make_event)
     await page.sign_in()
     before = repository.load(page.db, incident)
-    for action in ("acknowledge", "arrive", "feedback"):
+    for action in ("acknowledge", "arrive", "feedback", "followed"):
         answer = await page.client.get(f"/incidents/{incident}/{action}")
         assert answer.status_code == 405
     await page.client.get(f"/incidents/{incident}")

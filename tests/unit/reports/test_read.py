@@ -5,7 +5,7 @@ from datetime import UTC
 import pytest
 
 from alerts.duty.roster import Receiver, Roster
-from alerts.incidents import Verdict
+from alerts.incidents import ActionClass, Verdict
 from alerts.pace import Pace
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember, channel_of
 from alerts.secrets import Secret
@@ -76,8 +76,15 @@ def test_answered_in_the_second_ring(school):
     school.at(
         200, lambda tx, now: school.engine.feedback(tx, school.id(1), "fox", Verdict.CONFIRMED, now)
     )
+    school.at(
+        210,
+        lambda tx, now: school.engine.followed(
+            tx, school.id(1), "fox", ActionClass.NURSE, now, case_number="26-7"
+        ),
+    )
     school.run(220)
     (row,), notices = rows(school)
+    assert (row.action, row.case_number) == ("nurse", "26-7")
     assert (row.room, row.building, row.location) == ("Boys N2", "North", "restroom")
     assert row.opened_at - row.first_evidence_at == 6.0
     assert row.notified_at == school.start
