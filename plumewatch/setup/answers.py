@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from alerts.notify import NotifySettings, check_target
 from alerts.secrets import Secret
+from ingest.errors import BrokerError
 from plumewatch.config import ConfigError, Fault, WebConfig
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 
+A = TypeVar("A")
 T = TypeVar("T")
 _TRIES: Final = 3
 
@@ -160,40 +162,54 @@ def local_zone() -> str:
     return name if found else "UTC"
 
 
-def ask(question: Question) -> Answers:
+def ask(question: Question, reach: Callable[[Answers], None]) -> Answers:
     """Ask for what has to be known before the broker is listened to.
 
     Parameters
     ----------
     question : Question
+    reach : callable
+        Connects to the broker once; if that raises `BrokerError`, its questions come again.
 
     Raises
     ------
     ValueError
         If an answer cannot be taken.
+    BrokerError
+        If the broker does not answer.
     """
     site = until_taken(lambda: question("Name of the school"), _name)
     zone = until_taken(lambda: question("Time zone (IANA)", local_zone()), _zone)
-    broker = until_taken(
-        lambda: question("MQTT broker, [mqtts://]host[:port]", "127.0.0.1:1883"), _broker
-    )
-    username = question("Account there that may read everything; empty for none")
-    password = question(f"Password of {username}", hidden=True) if username else ""
-    return Answers(site=site, timezone=zone, broker=broker, username=username, password=password)
+
+    def of_broker() -> Answers:
+        broker = until_taken(
+            lambda: question("MQTT broker, [mqtts://]host[:port]", "127.0.0.1:1883"), _broker
+        )
+        username = question("Account there that may read everything; empty for none")
+        password = question(f"Password of {username}", hidden=True) if username else ""
+        return Answers(
+            site=site, timezone=zone, broker=broker, username=username, password=password
+        )
+
+    def reached(answers: Answers) -> Answers:
+        reach(answers)
+        return answers
+
+    return until_taken(of_broker, reached)
 
 
-def until_taken(asked: Callable[[], str], read: Callable[[str], T]) -> T:
+def until_taken(asked: Callable[[], A], read: Callable[[A], T]) -> T:
     """Ask again, at most `_TRIES` times, while an answer cannot be taken; says why.
 
     Raises
     ------
-    ValueError
+    ValueError, BrokerError
         If the last one cannot be either.
     """
     for _ in range(_TRIES - 1):
         try:
             return read(asked())
-        except ValueError as error:
+        except (ValueError, BrokerError) as error:
             sys.stderr.write(f"{in_short(error)}\n")
     return read(asked())
 

@@ -14,18 +14,32 @@ import secrets
 from typing import TYPE_CHECKING, Final
 
 from alerts.access.passwords import generated
+from plumewatch.setup.rooms import distinct
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from plumewatch.setup.discovery import HeardSensor
 
-__all__ = ["account_of", "acl", "hashed", "mosquitto_conf", "new_password", "write_filters"]
+__all__ = ["accounts_of", "acl", "hashed", "mosquitto_conf", "new_password", "write_filters"]
 
 SERVICE: Final = "plumewatch"
 _ITERATIONS: Final = 101
 _SALT_BYTES: Final = 12
 _FORBIDDEN: Final = re.compile(r"[^A-Za-z0-9_.-]")
+
+_LOOPBACK_LISTENER: Final = """\
+listener {port} 127.0.0.1
+# For sensors in the network, with TLS (deploy/broker-tls.conf says how to make the files):
+# listener 8883
+# certfile /etc/mosquitto/certs/server.pem
+# keyfile /etc/mosquitto/certs/server.key"""
+_TLS_LISTENER: Final = """\
+# certfile and keyfile must be those that the broker has had so far.
+listener {port}
+certfile /etc/mosquitto/certs/server.pem
+keyfile /etc/mosquitto/certs/server.key
+tls_version tlsv1.2"""
 
 new_password = generated
 
@@ -44,15 +58,19 @@ def hashed(password: str, salt: bytes | None = None) -> str:
     return f"$7${_ITERATIONS}${salt_text}${made_text}"
 
 
-def account_of(sensor: str) -> str:
-    """Name the account of a device; what a broker gives a meaning becomes a hyphen.
+def accounts_of(sensors: Iterable[str], service: str) -> dict[str, str]:
+    """Name the account of every device; what a broker gives a meaning becomes a hyphen.
+
+    No two have the same, and none has the service's. A device whose id can stay as it is keeps it:
+    its account is what lets it write under that id.
 
     Examples
     --------
-    >>> account_of("1C:82:59:00:00:02")
-    '1C-82-59-00-00-02'
+    >>> accounts_of(["1C:82:59", "1C-82-59", "plumewatch"], "plumewatch")
+    {'1C-82-59': '1C-82-59', 'plumewatch': 'plumewatch-2', '1C:82:59': '1C-82-59-2'}
     """
-    return _FORBIDDEN.sub("-", sensor)[:64]
+    plain_first = sorted(sensors, key=lambda sensor: bool(_FORBIDDEN.search(sensor)))
+    return distinct(((one, _FORBIDDEN.sub("-", one)[:64]) for one in plain_first), [service])
 
 
 def write_filters(sensor: str, topics: Iterable[str]) -> list[str]:
@@ -74,7 +92,7 @@ def write_filters(sensor: str, topics: Iterable[str]) -> list[str]:
     return sorted(found)
 
 
-def acl(sensors: Iterable[HeardSensor], service: str) -> str:
+def acl(sensors: Iterable[HeardSensor], accounts: Mapping[str, str], service: str) -> str:
     """Return an acl_file: the service reads everything, a device writes its own topics alone."""
     lines = [
         "# The service reads everything, and writes nothing but its canary.",
@@ -86,7 +104,7 @@ def acl(sensors: Iterable[HeardSensor], service: str) -> str:
         "# Every device writes under its own name only, and reads nothing.",
     ]
     for sensor in sensors:
-        lines.append(f"user {account_of(sensor.id)}")
+        lines.append(f"user {accounts[sensor.id]}")
         lines += [f"topic write {found}" for found in write_filters(sensor.id, sensor.topics)]
         lines.append("")
     lines += [
@@ -96,7 +114,7 @@ def acl(sensors: Iterable[HeardSensor], service: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def mosquitto_conf(folder: str, port: int, queued: int) -> str:
+def mosquitto_conf(folder: str, port: int, queued: int, *, tls: bool = False) -> str:
     """Return the broker's configuration, with the files of `folder`.
 
     Parameters
@@ -104,21 +122,20 @@ def mosquitto_conf(folder: str, port: int, queued: int) -> str:
     folder : str
         Where passwords and rights will be.
     port : int
-        Of the listener on loopback.
+        Of the listener: in the network with `tls`, else on loopback.
     queued : int
         Messages to keep while the service is away.
+    tls : bool
+        Whether the broker was reached by TLS, as it then must stay.
     """
+    listener = _TLS_LISTENER if tls else _LOOPBACK_LISTENER
     return f"""\
 # Written by `plumewatch setup`. Why each line is as it is: deploy/mosquitto.conf.
 allow_anonymous false
 password_file {folder}/plumewatch-passwords
 acl_file {folder}/plumewatch-acl
 
-listener {port} 127.0.0.1
-# For sensors in the network, with TLS (deploy/broker-tls.conf says how to make the files):
-# listener 8883
-# certfile /etc/mosquitto/certs/server.pem
-# keyfile /etc/mosquitto/certs/server.key
+{listener.format(port=port)}
 
 persistence true
 persistence_location /var/lib/mosquitto/

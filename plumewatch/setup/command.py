@@ -32,8 +32,8 @@ from plumewatch.setup.answers import (
     until_taken,
 )
 from plumewatch.setup.broker_files import new_password
-from plumewatch.setup.discovery import heard_on, listen
-from plumewatch.setup.site_files import heard_air, rooms_for, written
+from plumewatch.setup.discovery import heard_on, listen, reach
+from plumewatch.setup.site_files import heard_air, next_steps, rooms_for, written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -125,7 +125,7 @@ def _answers(path: Path | None, question: Question | None) -> Answers:
         return read_answers(path)
     if question is None:
         raise ValueError("--answers FILE is needed where nobody can be asked")
-    return ask(question)
+    return ask(question, lambda answers: asyncio.run(reach(_broker(answers))))
 
 
 def _broker(answers: Answers) -> BrokerSettings:
@@ -224,21 +224,9 @@ def _finish(folder: Path, answers: Answers, printer: Printer) -> int:
     if answers.test_notice and config.staff:
         _try_all(config, printer)
     code = run_check(path, printer)
-    broker = answers.broker_folder.rstrip("/")
     if not printer.as_json:
-        printer.say(
-            "next, on the machine of the broker. This replaces its configuration: it then listens"
-            " on\nthat machine alone, and only the accounts written here are known. Sensors in the"
-            " network\nneed its TLS listener first (docs/setup.md); other users of it, their"
-            " accounts.\n"
-            f"  cp -a {broker}/mosquitto.conf {broker}/mosquitto.conf.before\n"
-            f"  install -o mosquitto -m 600 {folder}/broker/plumewatch-* {broker}/\n"
-            f"  install -m 644 {folder}/broker/mosquitto.conf {broker}/mosquitto.conf\n"
-            "  systemctl restart mosquitto\n"
-            f"then give every device its account ({folder}/secrets/device-passwords.csv), and\n"
-            f"  plumewatch check --config {path}\n"
-            f"  plumewatch run --config {path}"
-        )
+        _, _, tls = address(answers.broker)
+        printer.say(next_steps(folder, answers.broker_folder.rstrip("/"), tls=tls))
     return DONE if code == DONE else UNREACHABLE
 
 

@@ -30,13 +30,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from zoneinfo import ZoneInfo
 
+    import aiomqtt
+
     from ingest.broker import BrokerSettings
     from ingest.routes import Routes
     from storage.reading import Reading
 
-__all__ = ["Heard", "HeardSensor", "heard_on", "listen"]
+__all__ = ["Heard", "HeardSensor", "heard_on", "listen", "reach"]
 
 _MOST_MESSAGES: Final = 50_000
+_MOST_BYTES: Final = 200_000_000
 _SAMPLES: Final = 20
 _OURS: Final = "plumewatch/canary/"
 _DRAFT: Final = {
@@ -98,6 +101,22 @@ class Heard:
     unread: dict[str, str] = field(default_factory=dict)
 
 
+def _client(settings: BrokerSettings) -> aiomqtt.Client:
+    # another set-up may be listening: the same name would end it
+    return new_client(settings, f"{settings.client_id}-setup-{secrets.token_hex(4)}", clean=True)
+
+
+async def reach(settings: BrokerSettings) -> None:
+    """Connect once.
+
+    Raises
+    ------
+    BrokerError
+    """
+    async with connected(_client(settings), settings):
+        pass
+
+
 async def listen(
     settings: BrokerSettings,
     seconds: float,
@@ -115,11 +134,16 @@ async def listen(
     Raises
     ------
     BrokerError
+
+    Notes
+    -----
+    Anybody may still publish there. What is larger than the service takes is left out, as are
+    topics that would not stay one word in a file of the broker; it ends early at 50,000 messages
+    or 200 MB.
     """
     found: list[Message] = []
-    # another set-up may be listening: the same name would end it
-    name = f"{settings.client_id}-setup-{secrets.token_hex(4)}"
-    client = new_client(settings, name, clean=True)
+    largest, held = Context().limits.description_bytes, 0
+    client = _client(settings)
     began = time.monotonic()
     async with connected(client, settings):
         await client.subscribe("#", qos=0)
@@ -128,10 +152,15 @@ async def listen(
                 async for got in client.messages:
                     payload = got.payload if isinstance(got.payload, bytes) else b""
                     topic = str(got.topic)
-                    if not topic.startswith(_OURS):
+                    if (
+                        topic.isprintable()
+                        and len(payload) <= largest
+                        and not topic.startswith(_OURS)
+                    ):
                         found.append(Message(topic, payload, time.time(), retained=got.retain))
+                        held += len(payload)
                     on_message(len(found), time.monotonic() - began)
-                    if len(found) >= _MOST_MESSAGES:
+                    if len(found) >= _MOST_MESSAGES or held >= _MOST_BYTES:
                         break
     return found
 

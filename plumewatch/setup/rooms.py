@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from itertools import chain, count
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-__all__ = ["Place", "guessed", "id_of", "place_of"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+T = TypeVar("T")
+
+__all__ = ["Place", "distinct", "guessed", "id_of", "place_of"]
 
 _KINDS: Final = {
     "boy": "Boys' restroom",
@@ -85,3 +91,20 @@ def id_of(*names: str) -> str:
     """
     text = "-".join(filter(None, names)).lower().replace("'", "")
     return re.sub(r"[^a-z0-9]+", "-", text).strip("-")[:64] or "unnamed"
+
+
+def distinct(named: Iterable[tuple[T, str]], taken: Iterable[str] = ()) -> dict[T, str]:
+    """Keep names apart: of those that are the same, the first stays, others are numbered.
+
+    Examples
+    --------
+    >>> distinct([("Boys 1", "boys-1"), ("Boys-1", "boys-1")], ["girls"])
+    {'Boys 1': 'boys-1', 'Boys-1': 'boys-1-2'}
+    """
+    found: dict[T, str] = {}
+    gone = set(taken)
+    for what, name in named:
+        tries = chain((name,), (f"{name[:60]}-{number}" for number in count(2)))
+        found[what] = next(one for one in tries if one not in gone)
+        gone.add(found[what])
+    return found

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from ingest.mapping.draft import toml_value
 from plumewatch.setup import broker_files
 from plumewatch.setup.answers import address
-from plumewatch.setup.rooms import guessed, id_of, place_of
+from plumewatch.setup.rooms import distinct, guessed, id_of, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from plumewatch.setup.discovery import Heard, HeardSensor
     from plumewatch.setup.rooms import Place
 
-__all__ = ["SiteFiles", "heard_air", "rooms_for", "written"]
+__all__ = ["SiteFiles", "heard_air", "next_steps", "rooms_for", "written"]
 
 _AIR: Final = ("pm", "n0", "n1", "n2", "n5", "tvoc", "voc", "vape")
 _DAY_S: Final = 86_400
@@ -101,23 +101,24 @@ def written(
     _, port, tls = address(answers.broker)
     rate = sum(1 / (sensor.interval_s or _USUAL_INTERVAL_S) for sensor in sensors)
     queued = max(round(rate * _DAY_S * 1.5), _LEAST_QUEUE)
-    accounts = {sensor.id: broker_files.new_password() for sensor in sensors}
+    accounts = broker_files.accounts_of(places, service)
     files.secret["secrets/broker-password"] = f"{password}\n"
     lines = [f"{service}:{broker_files.hashed(password)}"]
     rows = ["sensor,account,password"]
-    for sensor, its in accounts.items():
-        account = broker_files.account_of(sensor)
+    for sensor, account in sorted(accounts.items()):
+        its = broker_files.new_password()
         lines.append(f"{account}:{broker_files.hashed(its)}")
         rows.append(f"{sensor},{account},{its}")
     files.secret["broker/plumewatch-passwords"] = "\n".join(lines) + "\n"
-    files.secret["broker/plumewatch-acl"] = broker_files.acl(sensors, service)
+    files.secret["broker/plumewatch-acl"] = broker_files.acl(sensors, accounts, service)
     files.secret["secrets/device-passwords.csv"] = "\n".join(rows) + "\n"
     files.plain["broker/mosquitto.conf"] = broker_files.mosquitto_conf(
-        answers.broker_folder.rstrip("/"), 1883 if tls else port, queued
+        answers.broker_folder.rstrip("/"), port, queued, tls=tls
     )
     parts = [_head(answers, service, queued)]
-    parts += [_room(place) for place in dict.fromkeys(places.values())]
-    parts += [_sensor(heard.sensors[name], place) for name, place in places.items()]
+    rooms = distinct((place, id_of(*place)) for place in dict.fromkeys(places.values()))
+    parts += [_room(place, room) for place, room in rooms.items()]
+    parts += [_sensor(heard.sensors[name], rooms[place]) for name, place in places.items()]
     parts += [_staff(answers, files)]
     parts += [
         f"[[route]]\ntopic = {toml_value(r['topic'])}\ndecoder = {toml_value(r['decoder'])}\n"
@@ -163,10 +164,10 @@ def _is_private(url: str) -> bool:
         return False
 
 
-def _room(place: Place) -> str:
+def _room(place: Place, room: str) -> str:
     lines = [
         "[[room]]",
-        f"id = {toml_value(id_of(*place))}",
+        f"id = {toml_value(room)}",
         f"name = {toml_value(place.room)}",
         f"building = {toml_value(place.building)}",
     ]
@@ -175,14 +176,14 @@ def _room(place: Place) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _sensor(sensor: HeardSensor, place: Place) -> str:
+def _sensor(sensor: HeardSensor, room: str) -> str:
     every = sensor.interval_s
     seen = f"# reads as {sensor.decoder}: {', '.join(sorted(sensor.quantities))}"
     interval = min(max(every or _USUAL_INTERVAL_S, 0.5), 3600.0)
     return (
         f"[[sensor]]  {seen}\n"
         f"id = {toml_value(sensor.id)}\n"
-        f"room = {toml_value(id_of(*place))}\n"
+        f"room = {toml_value(room)}\n"
         f"interval_s = {interval:.3g}"
         f"{'' if every else '  # heard once: its true interval is not known'}\n"
     )
@@ -190,8 +191,9 @@ def _sensor(sensor: HeardSensor, place: Place) -> str:
 
 def _staff(answers: Answers, files: SiteFiles) -> str:
     parts = []
-    for person in answers.staff:
-        key = id_of(person.name)
+    keys = distinct((number, id_of(person.name)) for number, person in enumerate(answers.staff))
+    for number, person in enumerate(answers.staff):
+        key = keys[number]
         target = ""
         if person.url:
             files.secret[f"secrets/{key}-notify"] = f"{person.url}\n"
@@ -205,3 +207,35 @@ def _staff(answers: Answers, files: SiteFiles) -> str:
             f"role = {toml_value(person.role)}\nnotify = [{target}]\n"
         )
     return "\n".join(parts)
+
+
+def next_steps(folder: Path, broker: str, *, tls: bool) -> str:
+    """Say what is left to do by hand.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the site's files.
+    broker : str
+        Folder of the broker's.
+    tls : bool
+        Whether the broker is reached by TLS.
+    """
+    first = (
+        f"put the certfile and keyfile\nthat it has had so far into {folder}/broker/mosquitto.conf"
+        " first. Then only the\naccounts written here are known; other users of it need theirs.\n"
+        if tls
+        else "it then listens on\nthat machine alone, and only the accounts written here are known."
+        " Sensors in the network\nneed its TLS listener first (docs/setup.md); other users of it,"
+        " their accounts.\n"
+    )
+    return (
+        f"next, on the machine of the broker. This replaces its configuration: {first}"
+        f"  cp -a {broker}/mosquitto.conf {broker}/mosquitto.conf.before\n"
+        f"  install -o mosquitto -m 600 {folder}/broker/plumewatch-* {broker}/\n"
+        f"  install -m 644 {folder}/broker/mosquitto.conf {broker}/mosquitto.conf\n"
+        "  systemctl restart mosquitto\n"
+        f"then give every device its account ({folder}/secrets/device-passwords.csv), and\n"
+        f"  plumewatch check --config {folder}/plumewatch.toml\n"
+        f"  plumewatch run --config {folder}/plumewatch.toml"
+    )

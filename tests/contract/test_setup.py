@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import os
 import pty
+import re
 import select
 import socket
 import ssl
@@ -12,19 +15,24 @@ import stat
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
 import paho.mqtt.client as mqtt
 import pytest
 from typer.testing import CliRunner
 
+from ingest.broker import BrokerSettings
 from plumewatch.cli import app
 from plumewatch.config import load
 from plumewatch.doctor.mosquitto_file import read_mosquitto
 from plumewatch.printer import Printer
 from plumewatch.setup.command import run_setup, run_trial
+from plumewatch.setup.discovery import listen
 from tests.support.broker import Mosquitto, free_port
+from tests.support.certificates import certificate
 from tests.support.provider import Provider
 
 SHIPPED = Path(__file__).parents[2] / "deploy/mosquitto.conf"
@@ -93,6 +101,78 @@ def test_from_answers_to_a_green_check(tmp_path, capsys):
         provider.close()
 
 
+def test_a_broker_with_tls_to_which_anybody_publishes(tmp_path, capsys):
+    """Ids that would take the service's account or another device's are given their own."""
+    cert, key = certificate(tmp_path)
+    pair = f"certfile {cert}\nkeyfile {key}\n"
+    folder, names = tmp_path / "site", ("n2-boys-1", "a-b", "a:b", "plumewatch")
+    provider = Provider()
+    with contextlib.closing(provider), Mosquitto(pair) as broker:
+        (tmp_path / "answers.toml").write_text(
+            f'site = "S"\ntimezone = "UTC"\nlisten_s = 3\nca_file = "{cert}"\n'
+            f'broker = "mqtts://127.0.0.1:{broker.port}"\n'
+            + 2
+            * f'[[staff]]\nname = "AP"\nurl = "json://127.0.0.1:{provider.port}/ap"\n'
+        )
+        client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
+        client.tls_set(str(cert))
+        client.connect("127.0.0.1", broker.port)
+        client.loop_start()
+        for name in names:
+            client.publish(f"plumewatch/v1/{name}/reading", b'{"pm25":4.2}', 1, retain=True)
+        client.publish("plumewatch/v1/n9-9/reading", b" " * 5_000_000, 1, retain=True)
+        client.publish("$bombs", b"x").wait_for_publish(10)
+        code = run_setup(folder, tmp_path / "answers.toml", Printer(), None)
+        client.disconnect()
+        client.loop_stop()
+        printed = capsys.readouterr()
+        assert code == 0, printed.out
+        assert "certfile and keyfile" in printed.out
+        config = load(folder / "plumewatch.toml")
+        assert {sensor.id for sensor in config.sensor} == set(names)
+        assert len({room.id for room in config.room}) == 4
+        assert [person.id for person in config.staff] == ["ap", "ap-2"]
+        rows = (folder / "secrets/device-passwords.csv").read_text().splitlines()[1:]
+        assert {tuple(row.split(",")[:2]) for row in rows} == {
+            ("n2-boys-1", "n2-boys-1"), ("a-b", "a-b"), ("a:b", "a-b-2"),
+            ("plumewatch", "plumewatch-2"),
+        }  # fmt: skip
+        users = (folder / "broker/plumewatch-passwords").read_text().splitlines()
+        assert len({user.partition(":")[0] for user in users}) == len(users) == 5
+        conf = folder / "broker/mosquitto.conf"
+        conf.write_text(re.sub(r"certfile .*\nkeyfile .*\n", pair, conf.read_text()))
+        installed(broker, folder)
+        check = CliRunner().invoke(app, ["check", "--config", str(folder / "plumewatch.toml")])
+        assert check.exit_code == 0, check.output
+
+
+def test_what_would_not_stay_one_word_in_the_files_of_the_broker(tmp_path):
+    """Mosquitto refuses control characters in topics; another broker may not."""
+
+    class Broker:
+        def __init__(self, *topics):
+            self.messages = self._all(topics)
+
+        async def _all(self, topics):
+            for topic in topics:
+                yield SimpleNamespace(topic=topic, payload=b'{"pm25":1}', retain=False)
+
+        async def subscribe(self, *_args, **_more):
+            pass
+
+    @asynccontextmanager
+    async def connected(*_args):
+        yield
+
+    client = Broker("plumewatch/v1/a/reading", "x\nuser mallory\ntopic readwrite #", "b\u202e/c")
+    with (
+        mock.patch("plumewatch.setup.discovery.new_client", return_value=client),
+        mock.patch("plumewatch.setup.discovery.connected", connected),
+    ):
+        found = asyncio.run(listen(BrokerSettings(), 5))
+    assert [message.topic for message in found] == ["plumewatch/v1/a/reading"]
+
+
 def heard(said, config):
     """Five makers' formats by their decoders; the unknown one by a mapping of its own."""
     decoders = {f["sensor"]: f["decoder"] for f in said if "decoder" in f}
@@ -111,14 +191,7 @@ def heard(said, config):
 
 def closed_to_others(broker, folder, config):
     """The broker with its new files: green, and nobody writes what is not theirs."""
-    home = broker.directory
-    for file in (folder / "broker").iterdir():
-        text = file.read_text().replace("/var/lib/mosquitto/", f"{home}/")
-        (home / file.name).write_text(text + ("user root\n" if file.suffix == ".conf" else ""))
-        (home / file.name).chmod(0o600)
-        assert file.suffix == ".conf" or stat.S_IMODE(file.stat().st_mode) == 0o600
-    broker._write_config = lambda: home / "mosquitto.conf"
-    broker.restart()
+    installed(broker, folder)
     result = CliRunner().invoke(
         app, ["check", "--json", "--config", str(folder / "plumewatch.toml")]
     )
@@ -135,6 +208,19 @@ def closed_to_others(broker, folder, config):
     assert arrives(broker, service, accounts["n2-girls-1"], "tele/n2-girls-1/SENSOR")
     assert not arrives(broker, service, service, own)
     assert not arrives(broker, service, ("n2-boys-1", "guessed"), own)
+
+
+def installed(broker, folder):
+    """What `plumewatch setup` says is next, on this broker."""
+    home = broker.directory
+    for file in (folder / "broker").iterdir():
+        text = file.read_text().replace("/var/lib/mosquitto/", f"{home}/")
+        text = text.replace("/etc/mosquitto/plumewatch", f"{home}/plumewatch")
+        (home / file.name).write_text(text + ("user root\n" if file.suffix == ".conf" else ""))
+        (home / file.name).chmod(0o600)
+        assert file.suffix == ".conf" or stat.S_IMODE(file.stat().st_mode) == 0o600
+    broker._write_config = lambda: home / "mosquitto.conf"
+    broker.restart()
 
 
 def arrives(broker, reader, writer, topic):
@@ -169,6 +255,8 @@ def test_a_person_is_asked_on_a_terminal(tmp_path):
             ("Name of the school", "Lincoln High"),
             ("Time zone", "Nowhere/City"),
             ("Time zone", "America/New_York"),
+            ("MQTT broker", f"127.0.0.1:{free_port()}"),
+            ("Account there", ""),
             ("MQTT broker", f"127.0.0.1:{broker.port}"),
             ("Account there", ""),
             ("Rooms to put right", "n2-boys-1=South/3rd floor/Boys"),
@@ -179,6 +267,7 @@ def test_a_person_is_asked_on_a_terminal(tmp_path):
         code, said = conversation(tmp_path, answers, folder)
     provider.close()
     assert "a time zone of the IANA list" in said
+    assert "is not reachable" in said
     assert "test notice to ap, address 1: was taken" in said
     assert code == 0, said
     config = load(folder / "plumewatch.toml")
