@@ -60,7 +60,7 @@ from detection.events import EventKind
 from detection.liveness import Liveness
 from detection.quantities import COLUMN_INDEX, COLUMNS
 from detection.tracking import SnapshotError
-from storage import state
+from storage import firmware, state
 from storage.sqlite import transaction
 
 if TYPE_CHECKING:
@@ -123,6 +123,9 @@ class Watch:
         Tolerable false alarms of the sensors.
     samples : ClassSamples, optional
         Takes class probabilities for the series; they are committed with their batch.
+    versions : bool
+        Note which firmware sensors tell; the database is migrated for `storage.firmware` and
+        ``series_due`` then.
 
     Attributes
     ----------
@@ -143,6 +146,8 @@ class Watch:
         silence: LivenessSettings | None = None,
         budgets: AlertBudgets | None = None,
         samples: ClassSamples | None = None,
+        *,
+        versions: bool = False,
     ) -> None:
         self._connection = connection
         self._engine = engine
@@ -156,6 +161,8 @@ class Watch:
         self._sampled: list[ClassSample] = []
         if samples is not None:
             samples.adopt(self._detectors.plumes)
+        self._versions = versions
+        self._told: list[Reading] = []
         self._moved = False
         self._silence = silence
         self._intervals = {s.id: s.interval_s for s in engine.registry.sensors.values()}
@@ -262,11 +269,21 @@ class Watch:
             if self._samples is not None:
                 self._sampled += self._samples.take()
                 series_due.append(tx, series_due.detections(self._sampled))
+            if self._told:
+                self._note_firmware(tx)
         self._sampled.clear()
+        self._told.clear()
         self.position = position
         self._ahead = self._by_clock = False
         self._move(moves)
         return alerts
+
+    def _note_firmware(self, tx: sqlite3.Connection) -> None:
+        for reading in self._told:
+            told = firmware.note(tx, reading.sensor, reading.firmware, reading.received)
+            if told is not None and told.before:
+                room = self._engine.registry.room_of(reading.sensor)
+                series_due.append(tx, [firmware.record(told, room.id if room else "")])
 
     def admit(self, events: Sequence[Event], now: float) -> list[AlertRecord]:
         """Take in and commit events that were detected elsewhere; known ones change nothing.
@@ -392,6 +409,8 @@ class Watch:
         if not readings:
             return []
         self._ahead = True
+        if self._versions:
+            self._told += [reading for reading in readings if reading.firmware]
         events = self._detect(readings) + self._hear(readings)
         events += self._on_time(max(r.received for r in readings))
         events.sort(key=lambda event: event.time)

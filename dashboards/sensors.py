@@ -156,16 +156,18 @@ def build(settings: DashboardSettings) -> Dashboard:
         ).time_from("30d"),
         _faults(),
     ]
+    versions = [_firmware(), _versions()]
     return frame(
         settings,
         "plumewatch-sensors",
         "Plumewatch: sensor health",
-        "Last seen, gaps, battery, drift, sensors that are frozen, dusty or tampered with.",
+        "Last seen, gaps, battery, drift, firmware; what is frozen, dusty or tampered with.",
         [
             ("At a glance", numbers),
             ("Sensors", overview),
             ("Gaps, power and signal", gaps),
             ("Drift, faults and tampering", drift),
+            ("Firmware", versions),
         ],
         since="now-24h",
         refresh="1m",
@@ -257,14 +259,69 @@ def _table() -> object:
     )
 
 
+def _firmware() -> object:
+    panel = grid(
+        "Firmware by sensor",
+        "What each sensor says it runs, since when and after what; a sensor that differs runs"
+        " another version than most of its model.",
+        InfluxQl(
+            'SELECT last("firmware") AS "firmware", last("firmware_differs") AS "of its model",'
+            ' last("firmware_since") * 1000 AS "since", last("firmware_before") AS "before"'
+            f" FROM {HEALTH} WHERE time > now() - 1d AND {PLACE}"
+            ' GROUP BY "room", "sensor", "model"',
+            table=True,
+        ),
+        empty="no sensor here says what it runs",
+        width=16,
+        height=9,
+    )
+    transformed(
+        panel,
+        *only("room", "sensor", "model", "firmware", "of its model", "since", "before"),
+    )
+    column(
+        panel,
+        "of its model",
+        words=Words({"0": ("as others", "transparent"), "1": ("differs", ORANGE)}),
+        wide=105,
+    )
+    column(panel, "since", unit="dateTimeAsIso", wide=160)
+    for name in ("room", "sensor", "model"):
+        column(panel, name, wide=125)
+    return panel
+
+
+def _versions() -> object:
+    panel = bars(
+        "Sensors by version",
+        "How many sensors run each version.",
+        InfluxQl(
+            'SELECT last("firmware") AS "firmware", last("online") AS "online"'
+            f' FROM {HEALTH} WHERE time > now() - 1d AND {PLACE} GROUP BY "sensor"',
+            table=True,
+        ),
+        empty="no sensor here says what it runs",
+        values=True,
+        width=8,
+    )
+    by_version = {
+        "fields": {
+            "firmware": {"operation": "groupby", "aggregations": []},
+            "online": {"operation": "aggregate", "aggregations": ["count"]},
+        }
+    }
+    return transformed(panel, ("groupBy", by_version))
+
+
 def _faults() -> object:
     panel = grid(
-        "Faults, outages and tampering",
-        "Frozen, missing, saturated, noisy, dusty, covered or blown at; tampering; outages.",
+        "Faults, outages, tampering, new firmware",
+        "Frozen, missing, saturated, noisy, dusty, covered or blown at; tampering; outages;"
+        " firmware that changed.",
         InfluxQl(
             'SELECT "room", "sensor", "kind", "detail", "phase", "duration_s"'
             f" FROM {EVENT} WHERE {IN_TIME} AND (\"kind\" = 'sensor_fault' OR \"kind\" = 'tamper'"
-            " OR \"kind\" = 'offline') ORDER BY time DESC",
+            " OR \"kind\" = 'offline' OR \"kind\" = 'firmware') ORDER BY time DESC",
             table=True,
         ),
         empty="nothing of this in this time",

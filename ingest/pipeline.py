@@ -42,6 +42,7 @@ from ingest.decoders.base import Context, topic_matches
 from ingest.decoders.state import States
 from ingest.dedupe import Dedupe
 from ingest.errors import DecodeError, GuardError, MessageRefusedError, Reason, one_line
+from ingest.firmware import FirmwareNews
 from ingest.integrity import DISPUTED, Integrity
 from ingest.message import Message
 from ingest.routes import Routes
@@ -302,6 +303,8 @@ class Intake:
         Topics of no decoder, heard longest ago first.
     tally : ReadingTally
         What was noted about the readings of each registered sensor.
+    firmware : FirmwareNews
+        Which version each sensor told last.
     """
 
     def __init__(self, config: IntakeConfig | None = None) -> None:
@@ -310,6 +313,7 @@ class Intake:
         self.quarantine: OrderedDict[str, Quarantined] = OrderedDict()
         self.unmatched: OrderedDict[str, Quarantined] = OrderedDict()
         self.tally = ReadingTally()
+        self.firmware = FirmwareNews()
         self._integrity = Integrity()
         self._sequences = Sequences()
         self._elsewhere = {form for n in self.config.elsewhere for form in (n, fold_id(n))}
@@ -340,6 +344,7 @@ class Intake:
         tail = [reading for reading in tail if reading.sensor in registered]
         self._sequences.restore(tail)
         self._integrity.restore(tail)
+        self.firmware.hear(tail)
 
     def on_message(
         self,
@@ -380,11 +385,13 @@ class Intake:
         own = [reading for reading in readings if self._is_own(reading.sensor)]
         if len(own) < len(readings) and not own:
             return self._pass_over()
+        states = context.states
         for reading in own:
             settled = self._settle(reading, message, name)
             new = self._new(settled, delivered_again=message.duplicate)
             if new is not None:
-                fresh.append(new)
+                described = states.described(reading.sensor, message.topic)
+                fresh.append(self.firmware.on_reading(new, described))
         kind = OutcomeKind.ACCEPTED if fresh or not own else OutcomeKind.DUPLICATE
         self.counters[kind.value, "", name] += 1
         return Outcome(kind, name, tuple(fresh))
@@ -423,7 +430,8 @@ class Intake:
             settled = self._settle(reading, None, "")
             new = self._new(settled)
             if new is not None:
-                fresh.append(new)
+                described = self.config.context.states.described(reading.sensor, "")
+                fresh.append(self.firmware.on_reading(new, described))
         return tuple(fresh)
 
     def _unread(

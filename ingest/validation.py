@@ -13,7 +13,7 @@ What is checked, in this order:
 5. *Content*: `build_reading` refuses a reading that measured nothing, reported nothing and has
    no fault to tell.
 
-Quality flags a reading can carry. All but the first four keep it from alerting:
+Quality flags a reading can carry. All but the first five keep it from alerting:
 
 =================  ===============================================================
 ``no_time``        the message has no time stamp; receive time stands in
@@ -21,6 +21,7 @@ Quality flags a reading can carry. All but the first four keep it from alerting:
                    more than `Limits.max_skew_s` ahead); receive time stands in
 ``clock_skew``     two clocks of the network disagree; the server's was taken
 ``codec_error``    the network server could not decode this device's message
+``bad_firmware``   what it calls its firmware is no version, and left out
 ``late``           older than `Limits.late_after_s` when it arrived: stored only
 ``retained``       delivered from the broker's store: stored only
 ``simulated``      the network server marked it as a console test: stored only
@@ -43,6 +44,7 @@ from typing import TYPE_CHECKING, Final
 
 from detection.quantities import QUANTITIES
 from ingest.errors import MessageRefusedError, PayloadError, Reason
+from ingest.firmware import BAD_FIRMWARE, version_of
 from storage.reading import DEVICE_EVENTS, Reading
 
 if TYPE_CHECKING:
@@ -483,6 +485,7 @@ def build_reading(
     flags: Iterable[str] = (),
     seq: int | None = None,
     state: bool = False,
+    firmware: object = None,
 ) -> Reading:
     """Validate what a decoder found and return it as a reading.
 
@@ -505,6 +508,8 @@ def build_reading(
     state : bool
         The message reports a state (online, offline) and is retained by design, so `retained`
         does not mark it.
+    firmware : object
+        What the device calls its firmware, as sent; alone it makes no reading.
 
     Raises
     ------
@@ -527,6 +532,9 @@ def build_reading(
         marks.append(time_flag)
     if message.retained and not state:
         marks.append("retained")
+    version = version_of(firmware)
+    if version is None:
+        marks.append(BAD_FIRMWARE)
     return Reading(
         sensor=sensor,
         time=time,
@@ -536,4 +544,5 @@ def build_reading(
         faults=tuple(bad),
         flags=tuple(dict.fromkeys(marks)),
         seq=seq,
+        firmware=version or "",
     )

@@ -13,7 +13,7 @@ from alerts import schema, series_due
 from alerts.access import schema as access
 from alerts.outbound import webhooks
 from plumewatch.upgrade import refuse_older
-from storage import audit, holds, state
+from storage import audit, firmware, holds, state
 from storage.errors import StorageCorruptError, StorageUnavailableError
 from storage.lease import BEAT_S, WATCH_S
 from storage.repair import finish_repair, salvage, swap
@@ -213,3 +213,4 @@ def prepare_state(connection: sqlite3.Connection) -> None:
     migrate(connection, audit.COMPONENT, audit.SCRIPTS)
     migrate(connection, holds.COMPONENT, holds.SCRIPTS)
     migrate(connection, series_due.COMPONENT, series_due.SCRIPTS)
+    migrate(connection, firmware.COMPONENT, firmware.SCRIPTS)

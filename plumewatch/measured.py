@@ -15,6 +15,7 @@ from alerts.series_due import standing
 from detection.liveness import SensorLife, SensorState
 from ingest.tally import Noted
 from plumewatch import __version__
+from storage import firmware
 from storage.timeseries.records import Record
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from alerts.series_due import Standing
     from detection.decision_levels import LevelReport
     from plumewatch.service import Service
+    from storage.firmware import Firmware
 
 __all__ = ["HEALTH_EVERY_S", "Measured", "Stored"]
 
@@ -50,12 +52,15 @@ class Stored:
     standing : mapping of str to Standing
         Faults and tampering that go on, by sensor.
     levels : mapping of str to LevelReport
+    versions : mapping of str to Firmware
+        By sensor.
     waiting : int
         Records that wait for the series.
     """
 
     standing: Mapping[str, Standing] = field(default_factory=dict)
     levels: Mapping[str, LevelReport] = field(default_factory=dict)
+    versions: Mapping[str, Firmware] = field(default_factory=dict)
     waiting: int = 0
 
     @classmethod
@@ -67,7 +72,10 @@ class Stored:
         sqlite3.Error
         """
         return cls(
-            standing(connection), level_moves.levels(connection), series_due.waiting(connection)
+            standing(connection),
+            level_moves.levels(connection),
+            firmware.current(connection),
+            series_due.waiting(connection),
         )
 
 
@@ -202,6 +210,7 @@ class Measured:
     def _sensors(self, now: float, lives: Mapping[str, SensorLife], stored: Stored) -> list[Record]:
         period = max(now - self._health_since, 0.0)
         counts, self._counts = self._counts, self._tallies()
+        unlike = firmware.unlike_others(self._service.registry.sensors.values(), stored.versions)
         found = []
         for sensor in self._service.registry.sensors.values():
             name = sensor.id
@@ -233,6 +242,15 @@ class Measured:
                 fields |= {"level": level.level, "budget": level.budget}
                 if level.expected is not None:
                     fields["expected_false_alarms"] = level.expected
+            told = stored.versions.get(name)
+            if told is not None:
+                fields |= {
+                    "firmware": told.version,
+                    "firmware_since": told.since,
+                    "firmware_differs": float(name in unlike),
+                }
+                if told.before:
+                    fields["firmware_before"] = told.before
             found.append(Record("sensor_health", now, fields, sensor=name))
         self._health_since = now
         self._online_s.clear()

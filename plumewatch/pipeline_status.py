@@ -57,7 +57,10 @@ def pipeline_status(service: Service, watch: Watch | None) -> PipelineStatus:
         ],
         unmatched=unmatched_topics(service.intake),
         sensors=sensor_statuses(
-            service.registry, watch.lives() if watch else {}, service.intake.tally
+            service.registry,
+            watch.lives() if watch else {},
+            service.intake.tally,
+            service.intake.firmware.known,
         ),
     )
 

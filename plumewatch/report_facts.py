@@ -15,6 +15,7 @@ from plumewatch.timeseries_settings import opened_series
 from reports import read
 from reports.facts import Calendar, Facts, Lesson, days_of, weekdays
 from reports.rows import DutySpan, SensorDay
+from storage import firmware
 from storage.registry import Registry
 
 if TYPE_CHECKING:
@@ -138,6 +139,7 @@ def gathered(
         incidents = read.incidents(db, config.registry(), start, end)
         notices = read.notices(db, roles, start, end)
         deleted_before = read.deleted_before(db)
+        told = firmware.current(db) if with_sensors else {}
     if place != Place():
         incidents = [row for row in incidents if row.room_id in registry.rooms]
         kept = {row.id for row in incidents}
@@ -155,6 +157,7 @@ def gathered(
         roles=roles,
         codes={kind.value: code for kind, code in config.reports.state_codes.items()},
         place=str(place),
+        firmware=told,
         deleted_before=deleted_before,
     )
     if not with_sensors:

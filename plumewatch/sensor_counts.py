@@ -1,12 +1,15 @@
 """What is known and counted of each sensor, kept over restarts.
 
 The counts live in the intake, the state of life in the watch; both are stored with the detectors'
-snapshot once a minute, so a crash loses at most a minute of counts. `plumewatch status` reads what
+snapshot once a minute, so a crash loses at most a minute of counts. Firmware is in the state
+database at once (`storage.firmware`). `plumewatch status` reads what
 is stored, while the service runs or not.
 """
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -16,11 +19,10 @@ from alerts.web.settings import SensorStatus
 from detection.liveness import Liveness, SensorLife, SensorState
 from detection.tracking import SnapshotError
 from ingest.tally import ReadingTally
-from storage import state
+from storage import firmware, state
 from storage.sqlite import transaction
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Mapping
 
     from storage.registry import Registry
@@ -31,16 +33,23 @@ _COUNTS: Final = "sensor counts"
 
 
 def sensor_statuses(
-    registry: Registry, lives: Mapping[str, SensorLife], tally: ReadingTally
+    registry: Registry,
+    lives: Mapping[str, SensorLife],
+    tally: ReadingTally,
+    versions: Mapping[str, str],
 ) -> dict[str, SensorStatus]:
-    """Join life and counts of every registered sensor, in registry order."""
+    """Join life, counts and firmware of every registered sensor, in registry order."""
     statuses = {}
     for sensor in registry.sensors.values():
         life = lives.get(sensor.id) or SensorLife(
             SensorState.NEVER, None, sensor.interval_s, sensor.interval_s
         )
         statuses[sensor.id] = SensorStatus(
-            life.state.value, life.heard, life.interval_s, tally.of(sensor.id)
+            life.state.value,
+            life.heard,
+            life.interval_s,
+            tally.of(sensor.id),
+            versions.get(sensor.id, ""),
         )
     return statuses
 
@@ -74,4 +83,7 @@ def stored_statuses(connection: sqlite3.Connection, registry: Registry) -> dict[
             lives = Liveness.restore(stored.body, intervals).lives()
         except SnapshotError:
             lives = {}
-    return sensor_statuses(registry, lives, tally)
+    versions: Mapping[str, str] = {}
+    with suppress(sqlite3.OperationalError):  # written by an older program, which noted none
+        versions = firmware.versions(connection)
+    return sensor_statuses(registry, lives, tally, versions)

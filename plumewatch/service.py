@@ -71,7 +71,7 @@ from plumewatch.timeseries_settings import series_kept_from, series_of
 from plumewatch.upgrade import copy_before_upgrade
 from plumewatch.watchdog import Watchdog
 from plumewatch.web_server import PortInUseError
-from storage import state
+from storage import firmware, state
 from storage.errors import StorageError
 from storage.journal import Journal
 from storage.lease import Lease
@@ -403,6 +403,7 @@ class Service:
             self.counters.detected_received = self._clock()
             self.counters.beat = time.monotonic()
             restore_counts(self._state, self.intake.tally, self.registry)
+            self.intake.firmware.restore(firmware.versions(self._state))
             self.house.open(self._state)
             if self.series.position() == 0:  # it has none of them
                 with transaction(self._state) as tx:
@@ -422,6 +423,7 @@ class Service:
             silence,
             alert_budgets(self.config),
             ClassSamples(),
+            versions=True,
         )
 
         def read(after: int, limit: int) -> tuple[list[JournalEntry], int]:

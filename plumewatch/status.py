@@ -29,7 +29,7 @@ __all__ = ["moment", "run_dead_letters", "run_status", "with_data"]
 
 
 def run_status(config_path: Path, printer: Printer) -> int:
-    """Print every registered sensor: state, last reading, interval, what was noted.
+    """Print every registered sensor: state, last reading, interval, firmware, what was noted.
 
     Returns
     -------
@@ -49,12 +49,21 @@ def run_status(config_path: Path, printer: Printer) -> int:
                 status.state,
                 "never" if status.heard is None else moment(status.heard, config),
                 f"{status.interval_s:.3g} s",
+                status.firmware,
                 ", ".join(f"{key} {n:,}" for key, n in status.counts.items()),
             )
             return {"sensor": name, "room": registry.sensors[name].room, **asdict(status)}, cells
 
         printer.table(
-            ("Sensor", "Room", "State", "Last live reading", "Reports every", "Counted"),
+            (
+                "Sensor",
+                "Room",
+                "State",
+                "Last live reading",
+                "Reports every",
+                "Firmware",
+                "Counted",
+            ),
             (row(name, status) for name, status in statuses.items()),
         )
         return DONE

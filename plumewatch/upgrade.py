@@ -24,7 +24,7 @@ from alerts import schema, series_due
 from alerts.access import schema as access
 from alerts.outbound import webhooks
 from plumewatch import __version__
-from storage import audit, holds, journal, state
+from storage import audit, firmware, holds, journal, state
 from storage.backup import back_up
 from storage.errors import (
     SchemaTooNewError,
@@ -53,6 +53,7 @@ NEWEST: Final[Mapping[str, int]] = MappingProxyType(
         audit.COMPONENT: len(audit.SCRIPTS),
         holds.COMPONENT: len(holds.SCRIPTS),
         series_due.COMPONENT: len(series_due.SCRIPTS),
+        firmware.COMPONENT: len(firmware.SCRIPTS),
         "series": len(series.SCRIPTS),
         "records": 1,
         "averages": 1,

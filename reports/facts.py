@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
     from reports.rows import DutySpan, IncidentRow, NoticeRow, SensorDay, StagedTest
+    from storage.firmware import Firmware
     from storage.registry import Registry
 
 __all__ = ["Calendar", "Facts", "Lesson", "days_of", "weekdays"]
@@ -106,6 +107,8 @@ class Facts:
         Code of the state for each kind of incident.
     staged : tuple of StagedTest
         Tests staff staged in the window, if they say.
+    firmware : mapping of str to Firmware
+        What sensors run now, by sensor.
     deleted_before : float
         Incidents opened before it were deleted by retention, but for those held; -inf if none were.
     """
@@ -124,6 +127,7 @@ class Facts:
     codes: Mapping[str, str] = field(default_factory=dict)
     place: str = ""
     staged: tuple[StagedTest, ...] = ()
+    firmware: Mapping[str, Firmware] = field(default_factory=dict)
     deleted_before: float = -math.inf
 
     def missing(self) -> str:

@@ -14,6 +14,7 @@ import polars as pl
 from reports import kpis
 from reports.names import ABOUT
 from reports.rows import CONFIRMED
+from storage.firmware import unlike_others
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -324,6 +325,10 @@ _SENSORS: Final = (
     Column("offline_incidents", _WHOLE, "times it was found offline"),
     Column("tamper_incidents", _WHOLE, "times it was tampered with"),
     Column("fault_incidents", _WHOLE, "times it was found faulty"),
+    Column("firmware", _TEXT, "version that it says it runs, at the moment of the report"),
+    Column("firmware_before", _TEXT, "version that it said before"),
+    Column("firmware_since_utc", MOMENT, "when the present one was first heard of, UTC"),
+    Column("firmware_differs", _YES, "most sensors of its model run another"),
 )
 
 
@@ -336,12 +341,14 @@ def _sensors(facts: Facts) -> dict[str, list[Any]]:
         opened[row.sensor].append(row)
     found: dict[str, list[Any]] = {column.name: [] for column in _SENSORS[1:]}
     known = facts.registry.sensors
+    unlike = unlike_others(known.values(), facts.firmware)
     for sensor in [*known, *sorted(opened.keys() - known.keys())]:
         room = facts.registry.room_of(sensor)
         own = opened[sensor]
         time = kpis.sensor_time(days[sensor])
         result = kpis.outcome(own, days[sensor])
         kinds = Counter(row.kind for row in own)
+        told = facts.firmware.get(sensor)
         values = {
             "sensor": sensor,
             "model": known[sensor].model if sensor in known else "",
@@ -363,6 +370,10 @@ def _sensors(facts: Facts) -> dict[str, list[Any]]:
             "offline_incidents": kinds["offline"],
             "tamper_incidents": kinds["tamper"],
             "fault_incidents": kinds["sensor_fault"],
+            "firmware": told.version if told else None,
+            "firmware_before": told.before or None if told else None,
+            "firmware_since_utc": told.since if told else None,
+            "firmware_differs": sensor in unlike if told else None,
         }
         for name, value in values.items():
             found[name].append(value)

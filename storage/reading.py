@@ -44,6 +44,8 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True):
         `history`, `unknown_sensor`, ...
     seq : int or None
         The device's own sequence number.
+    firmware : str
+        What the device calls its firmware, where that is news; else empty.
     """
 
     sensor: str
@@ -54,13 +56,15 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True):
     faults: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     seq: int | None = None
+    firmware: str = ""
 
     def to_wire(self) -> dict[str, Any]:
         """Return the form `plumewatch decode` prints."""
-        return {
+        wire: dict[str, Any] = {
             "sensor": self.sensor,
             "time": self.time,
             "values": self.values,
             "events": list(self.events),
             "faults": [f"fault:{f}" if not f.startswith("fault:") else f for f in self.faults],
         }
+        return wire | {"firmware": self.firmware} if self.firmware else wire

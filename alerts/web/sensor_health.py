@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from starlette.routing import Route
 
 from alerts.web.desk import Pages
 from alerts.web.history import SPANS, span_of
+from storage import firmware, sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.routing import BaseRoute
 
+    from storage.firmware import Firmware
     from storage.timeseries.records import Record
 
 __all__ = ["SensorHealthPages"]
@@ -32,10 +35,11 @@ _SUMMED: Final = (
     "clock_faults",
 )
 _DRIFT_S: Final = 86_400.0
+_CHANGES: Final = 20
 
 
 class SensorHealthPages(Pages):
-    """Last seen, gaps, battery, drift, faults, tampering."""
+    """Last seen, gaps, battery, drift, faults, tampering, firmware."""
 
     nav: ClassVar = ()
 
@@ -48,13 +52,28 @@ class SensorHealthPages(Pages):
         desk = self._desk
         session, span = await desk.may_read(request), span_of(request)
         now = desk.settings.clock()
-        rows = await desk.threads.run(self._rows, now - SPANS[span], now)
+        versions, changes = await desk.threads.run(self._firmware)
+        rows = await desk.threads.run(self._rows, now - SPANS[span], now, versions)
         return desk.render(
-            request, "sensor_health.html", session, rows=rows, span=span, spans=tuple(SPANS)
+            request,
+            "sensor_health.html",
+            session,
+            rows=rows,
+            changes=changes,
+            span=span,
+            spans=tuple(SPANS),
         )
 
-    def _rows(self, start: float, end: float) -> list[dict[str, Any]]:
+    def _firmware(self) -> tuple[dict[str, Firmware], list[Firmware]]:
+        """Return what each sensor runs, and what changed last."""
+        with closing(sqlite.connect(self._desk.settings.database, read_only=True)) as db:
+            return firmware.current(db), firmware.changes(db, _CHANGES)
+
+    def _rows(
+        self, start: float, end: float, versions: Mapping[str, Firmware]
+    ) -> list[dict[str, Any]]:
         desk = self._desk
+        unlike = firmware.unlike_others(desk.registry.sensors.values(), versions)
         series = desk.settings.series
         found = series.sums("sensor_health", _SUMMED, start, end, desk.registry.sensors)
         totals = {name: dict(zip(_SUMMED, sums, strict=True)) for name, sums in found.items()}
@@ -84,6 +103,8 @@ class SensorHealthPages(Pages):
                     "cleanest": float(min(lows["pm25"])) if "pm25" in lows else None,
                     "tamper": bool(fields.get("tamper")),
                     "fault": fields.get("fault", ""),
+                    "firmware": versions.get(sensor.id),
+                    "unlike": sensor.id in unlike,
                 }
             )
         return sorted(rows, key=_urgency)

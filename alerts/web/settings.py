@@ -53,12 +53,15 @@ class SensorStatus:
         Seconds between its reports, registered or learnt.
     counts : mapping of str to int
         What was noted about its readings, without zeros.
+    firmware : str
+        What it says it runs; empty if it does not say.
     """
 
     state: str
     heard: float | None
     interval_s: float
     counts: Mapping[str, int] = field(default_factory=dict)
+    firmware: str = ""
 
 
 @dataclass(frozen=True, slots=True)

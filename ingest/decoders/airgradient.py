@@ -14,6 +14,7 @@ key                                quantity         remark
 ``tvocIndex``, ``tvocRaw``         voc_index, raw
 ``noxIndex``                       nox_index
 ``wifi``                           rssi
+``firmware``                       its version
 =================================  ===============  ==========================================
 
 Open Air nests its particle channels under ``channels."1"`` and ``"2"``: the mean of what the two
@@ -80,6 +81,7 @@ def decode(message: Message, context: Context) -> list[Reading]:
             context.limits,
             raw if set(raw) - {"rssi"} else {},
             events=("restart",) if restarted else (),
+            firmware=content.get("firmware"),
         )
     ]
 

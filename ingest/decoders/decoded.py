@@ -9,6 +9,7 @@ The object is whatever somebody's codec says, so members are taken by their name
   error"}``), members alone (``{"alarm_trigger": {...}}``), and camel case
   (``"temperatureAlarm": "OVER_RANGE_ERROR"``). A fault type makes the quantity a fault, and never
   an alarm; values inside the alarm count where the object has none itself;
+- ``firmware_version``, in any spelling, is the version of what runs on the device;
 - Decentlab's number concentrations go up to a diameter, so differences are taken.
 """
 
@@ -60,6 +61,7 @@ def decoded_frame(decoded: dict[str, Any], units: dict[str, str] | None = None) 
     if "vaping_index" in members or "vaping_index_alarm" in members:
         units = {"tvoc": "ug/m3"}
     frame = Frame(measured(_flat(decoded), units))
+    frame.firmware = members.get("firmware_version")
     _counts(frame, members)
     if _word(members.get("tamper_status")) in _TAMPERED:
         frame.events.append("tamper")

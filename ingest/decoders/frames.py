@@ -43,12 +43,15 @@ class Frame:
         As in a reading.
     history : list of (float, dict)
         Unix seconds and values of records the device kept from before.
+    firmware : object
+        What it calls its firmware; None if it says nothing of it.
     """
 
     raw: dict[str, object] = field(default_factory=dict)
     events: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     history: list[tuple[float, dict[str, object]]] = field(default_factory=list)
+    firmware: object = None
 
     @property
     def says_nothing(self) -> bool:
@@ -163,6 +166,7 @@ def readings_of(
             faults=frame.faults,
             flags=flags,
             seq=seq,
+            firmware=frame.firmware,
         )
     )
     return readings

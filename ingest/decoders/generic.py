@@ -11,6 +11,9 @@ time counts from boot (milliseconds, as many boards do) and is replaced by the r
 some weeks such a counter passes through numbers that are plausible; so once a device was seen to
 count, its numbers are taken for times again only when one is close to the receive time.
 
+``firmware``, ``firmware_version``, ``fw_version`` or ``sw_version`` is the version of what runs
+there.
+
 ``status`` with the word ``online`` or ``offline`` is birth and will, of the device that the message
 names; all may share one topic.
 """
@@ -45,6 +48,7 @@ _IDENTITY: Final = (
     "id",
 )
 _TIME: Final = ("time", "timestamp", "ts", "datetime", "unix")
+_FIRMWARE: Final = ("firmware", "firmware_version", "fw_version", "sw_version")
 _WILLS: Final = ("online", "offline")
 _DEPTH: Final = 4
 _PAIR: Final = re.compile(r"([A-Za-z_][\w.]{0,63})=(\S{1,64})")
@@ -81,6 +85,7 @@ def decode(message: Message, context: Context) -> list[Reading]:
             raw,
             events=[*(["tamper"] if tampered else []), *([lower["status"]] if will else [])],
             state=will and not raw and not tampered,
+            firmware=next((lower[k] for k in _FIRMWARE if k in lower), None),
         )
     ]
 

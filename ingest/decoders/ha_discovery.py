@@ -4,7 +4,8 @@
 keys; an empty payload deletes. Nothing is ever executed: of a template only a plain path
 (``{{ value_json.a.b }}``, ``{{ value_json['a']['b'] }}``) is read, anything else is ignored.
 
-`decode` remembers the message and the unit for the state topic (used by `esphome`) and stores
+`decode` remembers the message, the unit for the state topic (used by `esphome`) and the firmware of
+the device behind it (``device.sw_version``, without ESPHome's date of compilation), and stores
 nothing; `suggest` returns what a person may approve as a mapping.
 """
 
@@ -54,6 +55,8 @@ _CLASSES: Final = {
     "signal_strength": "rssi",
 }
 _MAX_TOPIC: Final = 256
+_COMPILED: Final = re.compile(r"\s*\([^()]*\d\d:\d\d:\d\d[^()]*\)$")
+"""The date of compilation behind a version: two boards with the same version differ in it."""
 _PATH: Final = re.compile(
     r"\{\{\s*value_json((?:\.[A-Za-z_]\w{0,63}|\[\s*(?:'[^'\\]{1,64}'|\"[^\"\\]{1,64}\"|\d{1,3})"
     r"\s*\]){1,8})\s*\}\}"
@@ -78,6 +81,8 @@ class Suggestion:
         Quantity of the table, empty if unknown.
     unit : str
         Unit as sent.
+    firmware : str
+        Version of the device behind the topic, empty if it does not say.
     """
 
     state_topic: str
@@ -85,6 +90,7 @@ class Suggestion:
     availability: tuple[str, ...]
     quantity: str
     unit: str
+    firmware: str = ""
 
 
 def suggest(payload: bytes, limits: Limits) -> Suggestion:
@@ -111,7 +117,9 @@ def suggest(payload: bytes, limits: Limits) -> Suggestion:
         name = path[-1] if path else topic.rpartition("/state")[0].rpartition("/")[2]
         meaning = quantity_of(name, unit or None)
         quantity = meaning.quantity if meaning else ""
-    return Suggestion(topic, path, tuple(w for w in wills if w), quantity, unit)
+    device = dict_of(content.get("device", content.get("dev")))
+    firmware = _COMPILED.sub("", text_of(device.get("sw_version", device.get("sw")))[:256])
+    return Suggestion(topic, path, tuple(w for w in wills if w), quantity, unit, firmware)
 
 
 def _expanded(content: dict[str, Any]) -> dict[str, Any]:
@@ -150,6 +158,7 @@ def decode(message: Message, context: Context) -> list[Reading]:
     found = suggest(message.payload, context.limits)
     if len(found.state_topic) <= _MAX_TOPIC:
         context.states.tell(found.state_topic, message.payload)
+        context.states.describe(found.state_topic, found.firmware)
         if found.unit and unit_of(found.unit) is not None:
             context.states.hints[found.state_topic] = found.unit
     return []

@@ -19,6 +19,10 @@ id    types                      meaning here
 Its data sheet's ranges are narrower than the table's: PM up to 1,000 µg/m³, TVOC up to 2,000,
 temperature -20 to 60 °C; all-ones is out of range and a fault.
 
+After a join a device tells its versions: DA (GS601) is two bytes of hardware and six of firmware,
+FF 0A (AM100, AM300) two bytes of firmware. Each byte is a number in hexadecimal digits: 01 14 is
+v1.14.
+
 **AM100, AM300, GS301**: channel and type. TVOC (08 7D) is ppb on AM107, which is known by its
 model or by its activity or light channel (05 6A, 06 65) in the same frame; on AM300 it is a rating
 whose scale depends on the firmware, which is no quantity here, so it is ignored. 08 E6 is µg/m³.
@@ -80,13 +84,21 @@ _SILENT: Final = {
     0x2B: 4,
     0xDF: 2,
     0xDB: 8,
-    0xDA: 8,
     0xD9: 2,
     0xC8: 1,
     0xCF: 2,
     0xEE: 0,
 }
 """GS601: id to length of what is no measurement."""
+
+_VERSIONS: Final = 0xDA
+"""GS601: two bytes of hardware version, six of firmware version."""
+
+
+def _version(data: bytes) -> str:
+    """Version of bytes, zeros at the end left out from the third on."""
+    parts = [f"{part:x}" for part in data[:2] + data[2:].rstrip(b"\0")]
+    return f"v{'.'.join(parts)}"
 
 
 class _Bytes:
@@ -136,6 +148,9 @@ def gs601_frame(data: bytes) -> Frame:
             raw[quantity] = value if low <= value <= high else None
         elif ident in _SILENT:
             at += _SILENT[ident]
+        elif ident == _VERSIONS:
+            frame.firmware = _version(data[at + 2 : at + 8])
+            at += 8
         else:
             at = _gs601_state(frame, ident, data, at)
     if at > size:
@@ -196,13 +211,14 @@ _CHANNELS_SILENT: Final = {
     (0xFF, 0x01): 1,
     (0xFF, 0x08): 6,
     (0xFF, 0x09): 2,
-    (0xFF, 0x0A): 2,
     (0xFF, 0x0F): 1,
     (0xFF, 0x16): 8,
     (0xFF, 0x18): 2,
     (0xFF, 0xFE): 1,
     (0xFF, 0xFF): 2,
 }
+_POWER_ON: Final = (0xFF, 0x0B)
+_SOFTWARE: Final = (0xFF, 0x0A)
 _PRESENCE: Final = (b"\x05\x00\x00", b"\x05\x00\x01")
 _HISTORY: Final = (3, 5, 12, 16, 18)
 """Bytes of a history record after its time."""
@@ -240,9 +256,8 @@ def am_frame(data: bytes, *, is_am100: bool = False) -> Frame:
             frame.raw["light"] = rest.number(2)
             rest.take(4)
             is_am100 = True
-        elif channel == (0xFF, 0x0B):
-            rest.take(1)
-            frame.events.append("restart")
+        elif channel in (_POWER_ON, _SOFTWARE):
+            _am_start(frame, rest, channel)
         elif channel in ((0x20, 0xCE), (0x21, 0xCE)):
             _am_history(frame, rest, ugm3=channel[0] == 0x21)
         elif channel in _CHANNELS_SILENT:
@@ -252,6 +267,14 @@ def am_frame(data: bytes, *, is_am100: bool = False) -> Frame:
     if tvoc is not None and is_am100:
         frame.raw["tvoc_ppb"] = tvoc
     return frame
+
+
+def _am_start(frame: Frame, rest: _Bytes, channel: tuple[int, int]) -> None:
+    if channel == _POWER_ON:
+        rest.take(1)
+        frame.events.append("restart")
+    else:
+        frame.firmware = _version(rest.take(2))
 
 
 def _am_history(frame: Frame, rest: _Bytes, *, ugm3: bool) -> None:

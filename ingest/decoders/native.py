@@ -13,6 +13,8 @@
   quantity; the other quantities of the message stand.
 - ``events``: optional list of device events; unknown ones are ignored. ``"fault:<quantity>"`` in
   it is a fault.
+- ``firmware``: optional, the version of what runs on the device, at most 64 printable ASCII
+  characters; it may be in every reading or in a few. Another text is left out, flag `bad_firmware`.
 - ``sensor``: optional; if present it must be the sensor of the topic.
 - other keys are ignored and not counted, so that a device may say more than this version knows.
 
@@ -30,6 +32,7 @@ import msgspec
 from detection.quantities import QUANTITIES
 from ingest.decoders.base import Decoder, availability, decode_text, load_object
 from ingest.errors import PayloadError, Reason
+from ingest.firmware import version_of
 from ingest.validation import (
     USUAL,
     build_reading,
@@ -90,10 +93,13 @@ def _reading(  # noqa: C901, PLR0912 - one pass on the fast path
     faults: Sequence[str] = ()
     doubtful: dict[str, Any] = {}
     rest = False
+    firmware: str | None = ""
     for key, value in content.items():
         usual = USUAL.get(key)
         if usual is None:
-            if key != "time" and key != "seq":  # noqa: PLR1714 - on the fast path
+            if key == "firmware":
+                firmware = version_of(value)
+            elif key != "time" and key != "seq":  # noqa: PLR1714 - on the fast path
                 rest = True
             continue
         kind = type(value)
@@ -122,6 +128,7 @@ def _reading(  # noqa: C901, PLR0912 - one pass on the fast path
         values
         and sensor
         and not rest
+        and firmware is not None
         and not message.retained
         and stamp is not None
         and -limits.max_skew_s <= received - stamp <= limits.late_after_s
@@ -133,6 +140,7 @@ def _reading(  # noqa: C901, PLR0912 - one pass on the fast path
             values=values,
             faults=tuple(faults),
             seq=seq,
+            firmware=firmware,
         )
     if stamp is not None and stamp < limits.earliest and type(content["time"]) is not str:
         stamp = math.nan
@@ -153,6 +161,7 @@ def _reading(  # noqa: C901, PLR0912 - one pass on the fast path
         events=events,
         faults=[*faults, *more],
         seq=seq,
+        firmware=content.get("firmware"),
     )
 
 

@@ -4,10 +4,10 @@ None of them publishes to MQTT; their JSON comes in through the HTTP door or a b
 topic of its own. Fields are taken by literal tables.
 
 - **PurpleAir**: ``current_temp_f`` is Fahrenheit, particle counts are per 0.1 L, the atmospheric
-  masses (``_atm``) are taken.
+  masses (``_atm``) are taken; ``version`` is that of its firmware.
 - **Awair**: ``voc`` is ppb; ``pm10_est`` is the vendor's estimate and all there is.
 - **UniFi Protect UP-AirQuality**: ``voc`` and ``nox`` are Sensirion indices, ``vape`` is the
-  vendor's index; ``tvoc`` has no stated unit and is ignored.
+  vendor's index; ``tvoc`` has no stated unit and is ignored. ``firmwareVersion`` beside them.
 """
 
 from __future__ import annotations
@@ -87,6 +87,7 @@ def purpleair(message: Message, context: Context) -> list[Reading]:
             message,
             context.limits,
             _take(content, _PURPLEAIR),
+            firmware=content.get("version"),
         )
     ]
 
@@ -119,6 +120,7 @@ def unifi(message: Message, context: Context) -> list[Reading]:
             message,
             context.limits,
             _take(values, _UNIFI),
+            firmware=content.get("firmwareVersion"),
         )
     ]
 

@@ -6,7 +6,8 @@ diameter, so differences are taken. ``P1`` and ``P2`` of a Shinyei PPD42NS, know
 beside them, are counts of pulses and ignored. With several particle sensors in one station the best
 one (in the order SPS30, SEN5X, NPM, IPS, PMS, SDS, HPM) is the station's; each other one is a
 sensor of its own, ``<station>:<PREFIX>``. Climate comes from one sensor, in the order SHT, BME280,
-others. ``age`` is how many seconds ago it was measured. Pressure is in Pa.
+others. ``age`` is how many seconds ago it was measured. Pressure is in Pa. ``software_version`` is
+that of the station.
 """
 
 from __future__ import annotations
@@ -43,10 +44,11 @@ def decode(message: Message, context: Context) -> list[Reading]:
     stamp = message.received - age if usable and age is not None else None
     found = [(p, raw) for p in _PARTICLES if (raw := _particles(p, values))]
     own = {**(found[0][1] if found else {}), **_climate(values)}
-    readings = [build_reading(station, stamp, message, context.limits, own)]
+    version = content.get("software_version")
+    readings = [build_reading(station, stamp, message, context.limits, own, firmware=version)]
     for prefix, raw in found[1:]:
         child = sensor_id(f"{station}:{prefix or 'PM'}")
-        readings.append(build_reading(child, stamp, message, context.limits, raw))
+        readings.append(build_reading(child, stamp, message, context.limits, raw, firmware=version))
     return readings
 
 

@@ -5,7 +5,9 @@ protobuf schema that is needed is read here by field number. A birth gives names
 engineering units and data types, which data may leave out, whether they name their metrics or not;
 data that arrives before its birth is known only by what it says itself.
 Integers are two's complement in unsigned fields. `is_null` is a fault, `is_historical` gives a
-reading of its own with the flag `history`. Births and data are `online` only by what they carry;
+reading of its own with the flag `history`. A text metric of a birth that is called ``Firmware
+Version``, ``Firmware`` or ``FW``, in any spelling and under any folder, is the version of what runs
+there. Births and data are `online` only by what they carry;
 a death is `offline`, and the death of an edge node is the death of every device behind it.
 """
 
@@ -33,6 +35,7 @@ __all__ = ["DECODER", "Metric", "decode", "parse"]
 _MAX_METRICS: Final = 512
 _SIGNED_BITS: Final = {1: 8, 2: 16, 3: 32, 4: 64}
 _BIRTHS: Final = frozenset({"NBIRTH", "DBIRTH"})
+_FIRMWARE: Final = frozenset({"firmwareversion", "fwversion", "firmware", "fw"})
 _DATA: Final = frozenset({"NDATA", "DDATA"})
 _DEATHS: Final = frozenset({"NDEATH", "DDEATH"})
 
@@ -205,6 +208,11 @@ def decode(message: Message, context: Context) -> list[Reading]:
             return gateway_states(node, sensor, "offline", message, context)
         return gateway_states("", sensor, "offline", message, context)
     context.states.child(node, sensor)
+    if kind in _BIRTHS:
+        for metric in payload.metrics:
+            word = metric.name.rpartition("/")[2].lower()
+            if word.replace(" ", "").replace("_", "") in _FIRMWARE:
+                context.states.describe(sensor, metric.value)
     known = _names(kind, sensor, payload, context)
     return _readings(sensor, payload, known, message, context)
 

@@ -6,6 +6,7 @@
   when the device's own time stamp changes. Its time is the device's time stamp, or the receive
   time of its first value. The topic that a sensor's last value came under is kept.
 - `units`, `hints`: units learnt from descriptions (``bridge/devices``, discovery, births).
+- `firmware`: versions from descriptions (`ingest.firmware`).
 - `told`: discovery messages by the topic they are about, for suggesting a mapping of it.
 - `children`: devices heard behind a gateway, so that the gateway's will speaks for all of them.
 
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 import msgspec
 
 from ingest.errors import DecodeError
+from ingest.firmware import version_of
 from ingest.message import Message
 from ingest.validation import Limits, build_reading
 
@@ -177,6 +179,8 @@ class States:
         Units by property, by device (key: decoder and device).
     hints : Bounded of str
         Unit by state topic, from discovery.
+    firmware : Bounded of str
+        Version of what runs there, by sensor id as decoded, or by topic, from descriptions.
     told : Bounded of list
         Discovery messages by state topic.
     children : Bounded of list
@@ -189,6 +193,7 @@ class States:
         self.joiner = Joiner(window_s)
         self.units: Bounded[dict[str, Any]] = Bounded(4_096)
         self.hints: Bounded[str] = Bounded(16_384)
+        self.firmware: Bounded[str] = Bounded(16_384)
         self.told: Bounded[list[bytes]] = Bounded(256)
         self.children: Bounded[list[str]] = Bounded(256)
         self.last: Bounded[dict[str, Any]] = Bounded(4_096)
@@ -198,6 +203,23 @@ class States:
         said = self.told.get(topic, [])
         if len(discovery) <= 2_048 and discovery not in said:
             self.told[topic] = [*said[-15:], discovery]
+
+    def describe(self, place: str, firmware: object) -> None:
+        """Remember what a description calls the firmware of a sensor, or of one behind a topic.
+
+        What is no version changes nothing.
+        """
+        version = version_of(firmware)
+        if version:
+            self.firmware[place] = version
+
+    def described(self, sensor: str, topic: str) -> str:
+        """Return the version that descriptions give for a sensor heard under a topic, or none."""
+        if not self.firmware:
+            return ""
+        return self.firmware.get(sensor) or self.firmware.get(
+            self.joiner.topics.get(sensor, topic), ""
+        )
 
     def child(self, gateway: str, sensor: str) -> None:
         """Remember that a sensor was heard behind a gateway."""
@@ -213,6 +235,7 @@ class States:
             {
                 "units": list(self.units.items()),
                 "hints": list(self.hints.items()),
+                "firmware": list(self.firmware.items()),
                 "children": list(self.children.items()),
                 "last": list(self.last.items()),
             }
@@ -221,7 +244,7 @@ class States:
     def restore(self, snapshot: bytes) -> None:
         """Take over what `snapshot` returned."""
         parts = msgspec.json.decode(snapshot, type=dict[str, list[tuple[str, Any]]])
-        for name in ("units", "hints", "children", "last"):
+        for name in ("units", "hints", "firmware", "children", "last"):
             table = getattr(self, name)
             table.clear()
             for key, value in parts.get(name, []):

@@ -1,4 +1,4 @@
-"""Tasmota firmware (``tele/<topic>/SENSOR``, ``STATUS8``, ``STATUS10``, ``LWT``, ``STATE``).
+"""Tasmota (``tele/<topic>/SENSOR``, ``STATUS8``, ``STATUS10``, ``LWT``, ``STATE``, ``INFO1``).
 
 One nested object per driver. A key means what it means *in its driver*: ``TVOC`` is ppb on
 SGP30, CCS811, iAQ-Core and ENS16x, but the VOC index on SGP4X; on any other driver its unit is
@@ -19,6 +19,8 @@ from 0.3 µm *up to* a diameter, so the differences to ``NCPM10`` are taken.
 - ``null`` is the firmware's NaN: a fault of that quantity. A SEN5X without humidity prints a
   comma too many, which is forgiven.
 - ``Switch1`` or a switch called ``Tamper`` that is ``ON`` is the tamper contact.
+- ``INFO1``, after a boot, and ``STATUS2``, on request, tell the version of the firmware, which is
+  that of the children too.
 - A report without any of our quantities (switches at rest, an unknown driver, a PMS5003 that
   died and vanished from it) and ``STATE`` say that the device is alive: `online`. A fan-cleaning
   notice (``CFAN``) does too, with the flag `maintenance`, which the next 10 s bear as well.
@@ -29,7 +31,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoders.base import Decoder, availability, decode_text, load_object
+from ingest.decoders.base import Decoder, availability, decode_text, dict_of, load_object
 from ingest.errors import PayloadError, Reason
 from ingest.validation import above, build_reading, number, parse_time, sensor_id
 
@@ -76,6 +78,7 @@ _NOT_ROOM_AIR: Final = frozenset({"ESP32", "ANALOG", "ENERGY", "COUNTER"})
 _HPA: Final = {"hPa": 1.0, "mbar": 1.0, "mmHg": 1.333_223_68, "inHg": 33.863_886_67}
 _CLEANING_S: Final = 10.0
 _REPORTS: Final = frozenset({"SENSOR", "STATUS8", "STATUS10"})
+_VERSIONS: Final = {"INFO1": "Info1", "STATUS2": "StatusFWR"}
 
 
 def decode(message: Message, context: Context) -> list[Reading]:
@@ -100,6 +103,10 @@ def decode(message: Message, context: Context) -> list[Reading]:
     inner = content.get("StatusSNS")
     if type(inner) is dict:
         content = inner
+    if kind in _VERSIONS:
+        told = content.get(_VERSIONS[kind], content)
+        context.states.describe(sensor, dict_of(told).get("Version"))
+        return []
     if kind == "STATE":
         return [_state(sensor, content, message, context)]
     return _report(sensor, content, message, context)
@@ -110,7 +117,7 @@ def _ascii(text: bytes) -> str:
 
 
 def _identity(levels: list[str]) -> str:
-    known = _REPORTS | {"LWT", "STATE"}
+    known = _REPORTS | _VERSIONS.keys() | {"LWT", "STATE"}
     if len(levels) >= 3 and levels[-1] in known:
         inner = levels[1:-1] if levels[0] in ("tele", "stat") else levels[:-1]
         inner = [level for level in inner if level not in ("tele", "stat")] or inner
@@ -142,8 +149,10 @@ def _report(
         readings.append(
             build_reading(sensor, stamp, message, context.limits, own, events=events, flags=flags)
         )
+    version = context.states.firmware.get(sensor)
     for name, raw in children.items():
         child_id = sensor_id(f"{sensor}:{name}")
+        context.states.describe(child_id, version)
         readings.append(build_reading(child_id, stamp, message, context.limits, raw))
     return readings
 
@@ -232,9 +241,12 @@ DECODER: Final = Decoder(
         "tele/#/LWT",
         "stat/#/STATUS8",
         "stat/#/STATUS10",
+        "tele/#/INFO1",
+        "stat/#/STATUS2",
         "+/tele/SENSOR",
         "+/tele/STATE",
         "+/tele/LWT",
+        "+/tele/INFO1",
     ),
     decode=decode,
     summary="Tasmota firmware with PMS5003, SPS30, SEN5X, SGP30, SGP4X, SCD4x, BME680, ...",

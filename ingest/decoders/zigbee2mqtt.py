@@ -7,6 +7,7 @@ up, if its ``last_seen`` did not move, or if no quantity differs from the device
 
 ``voc`` is ppb or µg/m³ depending on device and version: it is taken only with the unit that
 ``bridge/devices`` states for it. ``last_seen`` is the time if the bridge sends it.
+``software_build_id`` in ``bridge/devices`` is the version of a device's firmware.
 ``.../availability`` and ``bridge/state`` are plain words or ``{"state": ...}``; when the bridge is
 gone, so is every device heard behind it. In attribute mode (one bare value a topic) values are
 joined by a window.
@@ -105,7 +106,9 @@ def _learn(device: dict[str, Any], context: Context) -> None:
             key = part.get("property")
             if type(key) is str and type(unit) is str and len(units) < 64:
                 units[key[:64]] = unit[:32]
-    context.states.units[f"zigbee2mqtt {sensor_id(name)}"] = units
+    sensor = sensor_id(name)
+    context.states.units[f"zigbee2mqtt {sensor}"] = units
+    context.states.describe(sensor, device.get("software_build_id"))
 
 
 def _device(sensor: str, message: Message, context: Context) -> Reading:

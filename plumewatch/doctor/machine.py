@@ -20,7 +20,7 @@ from plumewatch.doctor.finding import Finding, fault, fine, warn
 from plumewatch.doctor.holder import holder
 from plumewatch.paths import DataPaths
 from plumewatch.timeseries_settings import influx_settings, said_of_server
-from storage import audit, holds, state
+from storage import audit, firmware, holds, state
 from storage.errors import StorageCorruptError, StorageError
 from storage.journal_records import SCRIPTS as JOURNAL_SCRIPTS
 from storage.reading import Reading
@@ -48,6 +48,7 @@ _KNOWN: Final[Mapping[str, int]] = {
     audit.COMPONENT: len(audit.SCRIPTS),
     holds.COMPONENT: len(holds.SCRIPTS),
     series_due.COMPONENT: len(series_due.SCRIPTS),
+    firmware.COMPONENT: len(firmware.SCRIPTS),
     "series": len(SERIES_SCRIPTS),
     "records": len((record_tables.SCRIPT,)),
     "averages": 1,

@@ -44,6 +44,7 @@ _FIELDS: Final[tuple[tuple[str, str, float, int], ...]] = (
     ("tvocRaw", "voc_raw", 1, 2),
     ("noxIndex", "nox_index", 1, 0),
 )
+_FIRMWARE: Final = "3.6.0"
 _RESOLUTION: Final = {q: 10.0**-d / scale for _, q, scale, d in _FIELDS} | {"rssi": 1.0}
 
 
@@ -92,7 +93,7 @@ class AirGradientEncoder(BaseEncoder):
             "boot": count,
             "bootCount": count,
             "ledMode": "off",
-            "firmware": "3.6.0",
+            "firmware": _FIRMWARE,
             "model": "I-9PSL",
         }
         return self._message(f"airgradient/readings/{self._serial}", json_bytes(whole), sent)

@@ -46,6 +46,7 @@ _OBJECTS: Final[dict[str, tuple[str, str, str, str | None, float, int]]] = {
     "light": ("illuminance", "Illuminance", "lx", "illuminance", 1, 1),
     "rssi": ("wifi_signal", "WiFi Signal", "dBm", "signal_strength", 1, 0),
 }
+_FIRMWARE: Final = "2025.10.0 (Oct 15 2025, 09:12:44)"
 _RESOLUTION: Final = {k: 10.0**-d / scale for k, (*_, scale, d) in _OBJECTS.items()}
 
 
@@ -135,5 +136,5 @@ class EspHomeEncoder(BaseEncoder):
         return {
             "avty_t": f"{node}/status",
             "uniq_id": f"{self._mac}-{object_id}",
-            "dev": {"ids": self._mac, "name": node, "sw": "2025.10.0", "mf": "Espressif"},
+            "dev": {"ids": self._mac, "name": node, "sw": _FIRMWARE, "mf": "Espressif"},
         }

@@ -1,15 +1,25 @@
 """Plumewatch's own format: one JSON object a reading, with time and sequence number.
 
 ``plumewatch/v1/<sensor>/reading`` at QoS 1, ``plumewatch/v1/<sensor>/status`` retained with a
-will. The sequence number goes on over restarts, so that (sensor, seq) names a reading for good.
+will. The first reading after a start, and then one an hour, tells the firmware. The sequence number
+goes on over restarts, so that (sensor, seq) names a reading for good.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 from detection.quantities import QUANTITIES
-from sensor_sim.wire.base import BaseEncoder, WireMessage, WireRow, iso_utc, json_bytes
+from sensor_sim.wire.base import (
+    BaseEncoder,
+    WireDevice,
+    WireMessage,
+    WireNetwork,
+    WireRow,
+    iso_utc,
+    json_bytes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,14 +30,21 @@ _DECIMALS: Final = {
     key: 0 if q.resolution >= 1 else 2 if q.resolution >= 0.1 else 3
     for key, q in QUANTITIES.items()
 }
+_FIRMWARE: Final = "1.4.2"
+_FIRMWARE_EVERY_S: Final = 3600.0
 _RESOLUTION: Final = {key: 10.0**-d for key, d in _DECIMALS.items()}
 
 
 class NativeEncoder(BaseEncoder):
     """A device that speaks the native format."""
 
+    def __init__(self, device: WireDevice, network: WireNetwork) -> None:
+        super().__init__(device, network)
+        self._firmware_due = -math.inf
+
     def connect(self, at: float) -> list[WireMessage]:
         """Return the retained ``online``."""
+        self._firmware_due = at
         return [self._status(b"online", at)]
 
     def reading(self, row: WireRow) -> list[WireMessage]:
@@ -38,6 +55,9 @@ class NativeEncoder(BaseEncoder):
         for key, value in row.values.items():
             decimals = _DECIMALS[key]
             body[key] = round(value, decimals) if decimals else round(value)
+        if row.sent >= self._firmware_due:
+            body["firmware"] = _FIRMWARE
+            self._firmware_due = row.sent + _FIRMWARE_EVERY_S
         return [self._reading(body, row.sent)]
 
     def event(

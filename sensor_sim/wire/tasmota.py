@@ -3,7 +3,7 @@
 The time is the local clock without an offset, the number of decimals is each driver's own, a
 value that is not available prints as ``null``, a dead PMS5003 vanishes from the object, and an
 SEN5X without humidity leaves a comma before its closing brace, which is not JSON.
-``tele/<topic>/LWT`` is retained. All at QoS 0.
+``tele/<topic>/LWT`` is retained; ``INFO1`` after a boot tells the firmware. All at QoS 0.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from sensor_sim.wire.base import (
     WireNetwork,
     WireRow,
     channels_of,
+    hardware_id,
 )
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["TasmotaEncoder", "dew_point"]
 
 _STATE_EVERY_S: Final = 10.0
+_FIRMWARE: Final = "14.2.0(release-sensors)"
 _PARTICLE_UG: Final = 1.65 * math.pi / 6
 """Mass concentration, µg/m³, of one particle of 1 µm in a cubic centimetre."""
 
@@ -314,10 +316,10 @@ class TasmotaEncoder(BaseEncoder):
         self._tampered: bool | None = None
 
     def connect(self, at: float) -> list[WireMessage]:
-        """Return the retained ``Online`` and the first STATE."""
+        """Return the retained ``Online``, INFO1 and the first STATE."""
         self._booted = at
         self._connects += 1
-        return [self._lwt(b"Online", at), self._state(at, at)]
+        return [self._lwt(b"Online", at), self._info(at), self._state(at, at)]
 
     def reading(self, row: WireRow) -> list[WireMessage]:
         """Return STATE (when it is due) and SENSOR."""
@@ -367,6 +369,14 @@ class TasmotaEncoder(BaseEncoder):
 
     def _lwt(self, payload: bytes, sent: float) -> WireMessage:
         return self._message(f"tele/{self.device.sensor}/LWT", payload, sent, retain=True)
+
+    def _info(self, sent: float) -> WireMessage:
+        board = hardware_id(self.device.sensor, 6).upper()
+        text = (
+            f'{{"Info1":{{"Module":"Generic","Version":"{_FIRMWARE}",'
+            f'"FallbackTopic":"cmnd/DVES_{board}_fb/","GroupTopic":"cmnd/tasmotas/"}}}}'
+        )
+        return self._message(f"tele/{self.device.sensor}/INFO1", text.encode(), sent)
 
     def _state(self, time: float, sent: float) -> WireMessage:
         self._state_sent = sent

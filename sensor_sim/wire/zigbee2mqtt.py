@@ -132,6 +132,7 @@ class Zigbee2MqttEncoder(BaseEncoder):
             "disabled": False,
             "interview_completed": True,
             "power_source": "Mains (single phase)",
+            "software_build_id": "1.0.11",
             "model_id": self.device.model,
             "definition": {
                 "model": self.device.model,

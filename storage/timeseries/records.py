@@ -131,7 +131,7 @@ _DETECTION: Final = Measurement(
 _EVENT: Final = Measurement(
     "event",
     "events of the detectors: air, tamper, faults, outages; one row an event, written anew"
-    " whenever more is known",
+    " whenever more is known; and changes of a sensor's firmware",
     "onset of the event",
     ("sensor", "room", "kind"),
     _numbers(
@@ -231,12 +231,16 @@ _SENSOR_HEALTH: Final = Measurement(
             "level": "log-odds of vaping from which it alerts",
             "expected_false_alarms": "false alarms a week that its level makes one expect",
             "budget": "false alarms a week that are tolerable",
+            "firmware_since": "when its firmware was first heard of, Unix seconds",
+            "firmware_differs": "1 if most sensors of its model run another",
         }
     )
     + _texts(
         {
             "state": "`never heard`, `alive`, `silent` or `offline`",
             "fault": "what the faults that stand are",
+            "firmware": "version that it says it runs",
+            "firmware_before": "version that it said before",
         }
     ),
     MINUTE,

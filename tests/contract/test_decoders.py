@@ -6,8 +6,10 @@ A golden folder ``tests/golden/decoders/<name>/`` holds ``cases.json``: a list o
 - ``topic`` and one of ``json`` (any value), ``text``, ``hex``: the message;
 - optionally ``retained``, ``received`` (Unix seconds), ``zone``, ``before`` (messages given to
   the same context first, same form; of formats that join values, their readings count too);
-- ``readings``: expected ``{"sensor", "time", "values", "events", "faults", "flags", "seq"}``,
-  where absent parts are empty and ``time`` absent means receive time; or ``rejected``: reason.
+- ``readings``: expected ``{"sensor", "time", "values", "events", "faults", "flags", "seq",
+  "firmware"}``,
+  where absent parts are empty and ``time`` absent means receive time; or ``rejected``: reason;
+- optionally ``described``: firmware that descriptions give, by sensor or topic.
 """
 
 import json
@@ -56,8 +58,12 @@ def message_of(case):
     )
 
 
-def decode(name, case):
-    context = Context(zone=ZoneInfo(case.get("zone", "UTC")))
+def context_of(case):
+    return Context(zone=ZoneInfo(case.get("zone", "UTC")))
+
+
+def decode(name, case, context=None):
+    context = context or context_of(case)
     readings = []
     for earlier in case.get("before", []):
         closed = decode_message(message_of(earlier), context, earlier.get("decoder", name))
@@ -86,7 +92,9 @@ def test_golden(name, case):
             decode(name, case)
         assert caught.value.reason == case["rejected"], caught.value
         return
-    readings = decode(name, case)
+    context = context_of(case)
+    readings = decode(name, case, context)
+    assert dict(context.states.firmware) == case.get("described", {})
     got = [
         {
             "sensor": r.sensor,
@@ -96,6 +104,7 @@ def test_golden(name, case):
             "faults": sorted(r.faults),
             "flags": sorted(r.flags),
             "seq": r.seq,
+            "firmware": r.firmware,
         }
         for r in readings
     ]
@@ -108,6 +117,7 @@ def test_golden(name, case):
             "faults": sorted(w.get("faults", [])),
             "flags": sorted(w.get("flags", [])),
             "seq": w.get("seq"),
+            "firmware": w.get("firmware", ""),
         }
         for w in case["readings"]
     ]

@@ -136,7 +136,7 @@ FLAG = {
 SILENT = {"_no_alert", "_never_alert", "_never_alerts", "_stored_only", "_store_only"}
 FRAMES = {"milesight", "decentlab", "elsys"}
 UNCARRIED = {
-    "sn", "hardware", "firmware", "oem_id", "device_status", "lorawan_class", "tsl", "buzzer",
+    "sn", "hardware", "oem_id", "device_status", "lorawan_class", "tsl", "buzzer",
     "activity", "infrared", "infrared_and_visible", "visible_infrared", "pir", "motion",
     "occupancy", "pm_sensor_working_time_s", "typical_size_um", "typical_size_nm", "threshold",
     "sound_avg_dba", "nc4_per_cm3", "nox_raw_ticks", "field1", "field2", "bdSeq",
@@ -479,7 +479,7 @@ def unchecked(expected, name):
     known |= {"active", "faults", "value", "children", "rows", "first", "second", "lines"}
     known |= {"state_topic", "path", "availability"}
     known |= {"_no_measurements", "_decode_error", "_template", "_out_of_range", "_availability"}
-    known |= {"_ts_fallback", "_age_s", "_note", "_restart"}
+    known |= {"firmware", "_ts_fallback", "_age_s", "_note", "_restart"}
     rest = [k for k in expected if k not in known and not k.endswith("_by_sensor")]
     return [k for k in rest if not (name == "sparkplug" and k.startswith("_"))]
 
@@ -512,6 +512,8 @@ def test_row(row, record_property):
         check_handling(got, expected)
         check_flags(got, expected)
         check_parts(got, expected)
+        if "firmware" in expected:
+            assert {r.firmware for r in got.readings} == {expected["firmware"]}
         check_lines(got, expected)
         check_suggestion(got, expected)
         for reading in got.readings:

@@ -1,6 +1,7 @@
 """The pages of figures over the embedded store, and the same numbers in panels and reports."""
 
 import re
+from contextlib import closing
 from zoneinfo import ZoneInfo
 
 import httpx
@@ -14,9 +15,11 @@ from alerts.web.settings import StaffPageSettings
 from dashboards.build import built
 from dashboards.frame import DashboardSettings, room_dashboard
 from reports import kpis
+from storage import firmware
+from storage.sqlite import connect
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support import grafana
-from tests.support.school_series import SILENT, ZONE
+from tests.support.school_series import FIRMWARE, NEW_FIRMWARE, SILENT, UPDATED, ZONE
 
 WEEK_S = 7 * 86_400.0
 DASHBOARDS = built(DashboardSettings(zone=ZONE))
@@ -150,7 +153,11 @@ async def test_air_page(page):
 async def test_sensor_health_page_puts_what_is_wrong_first(page, school):
     async with page:
         html = (await page.get("/sensor-health")).text
-    rows = [text_of(row) for row in re.findall(r"<tr>.*?</tr>", html, re.DOTALL)[1:]]
+    tables = [
+        [text_of(row) for row in re.findall(r"<tr>.*?</tr>", table, re.DOTALL)[1:]]
+        for table in re.findall(r"<table.*?</table>", html, re.DOTALL)
+    ]
+    rows, changed = tables
     assert len(rows) == len(school.registry.sensors)
     assert {rows[0].split()[0], rows[1].split()[0]} == {SILENT, "gym-1-locker-b"}
     silent = next(row for row in rows if row.startswith(SILENT))
@@ -158,6 +165,32 @@ async def test_sensor_health_page_puts_what_is_wrong_first(page, school):
     assert "PM2.5 frozen" in silent
     assert "tampered with" in next(row for row in rows if row.startswith("gym-1-locker-b"))
     assert "-71 dBm" in next(row for row in rows if row.startswith("main-2-boys-b"))
+    unlike = [row for row in rows if "others of its model run another" in row]
+    assert [row.split()[0] for row in unlike] == [UPDATED]
+    assert all(FIRMWARE["b"] in row for row in rows if row.split()[0].endswith("-b"))
+    (change,) = changed
+    assert change.endswith(f"{UPDATED} {FIRMWARE['a']} {NEW_FIRMWARE}")
+
+
+def test_firmware_is_the_same_in_panel_page_and_report(url, school):
+    panel = next(
+        p for p in grafana.panels(DASHBOARDS["sensors"]) if p["title"] == "Firmware by sensor"
+    )
+    (target,) = panel["targets"]
+    end = school.end + 1
+    found = {
+        series["tags"]["sensor"]: dict(zip(series["columns"], series["values"][0], strict=True))
+        for series in grafana.answer(url, grafana.interpolated(target["query"], end - 9, end))
+    }
+    with closing(connect(school.database, read_only=True)) as state:
+        told = firmware.current(state)
+    assert found.keys() == told.keys() == school.registry.sensors.keys()
+    for sensor, run in told.items():
+        row = found[sensor]
+        assert (row["firmware"], row["before"] or "") == (run.version, run.before)
+        assert row["since"] == pytest.approx(1000 * run.since)
+        assert row["of its model"] == float(sensor == UPDATED)
+    assert told[UPDATED].before == FIRMWARE["a"]
 
 
 async def test_counts_by_hour_and_day_sum_to_the_incidents(page, school, embedded):

@@ -9,6 +9,7 @@ import pytest
 from ingest.decoders import DECODERS, Context, find
 from ingest.errors import DecodeError
 from ingest.message import Message
+from ingest.pipeline import Intake, IntakeConfig
 from sensor_sim.devices.models import MODELS
 from sensor_sim.wire import ENCODERS, Fleet, WireDevice, WireNetwork, wire_identity
 from sensor_sim.wire.base import channels_of, trace_rows
@@ -132,5 +133,33 @@ def test_every_message_of_a_life_is_understood(wire):
     assert wire in ("chirpstack", "tts", "airgradient", "meraki") or {"online", "offline"} <= seen
 
 
+SAYS = {
+    "native": "1.4.2",
+    "tasmota": "14.2.0(release-sensors)",
+    "airgradient": "3.6.0",
+    "esphome": "2025.10.0",
+    "zigbee2mqtt": "1.0.11",
+    "chirpstack": "v1.1",
+    "tts": "v1.1",
+}
+
+
+@pytest.mark.parametrize("wire", COMMON)
+def test_firmware_comes_back_as_the_device_calls_it(wire):
+    name = wire_identity(wire, "s1")
+    intake = Intake(
+        IntakeConfig(context=Context(zone=ZONE), accept_unknown=True, aliases={name: "s1"})
+    )
+    encoder = ENCODERS[wire](WireDevice("s1", USUAL[wire]), WireNetwork(zone=ZONE))
+    trace = make_trace(encoder.resolution(), sensor="s1", wire=wire)
+    told = []
+    for message in Fleet(WireNetwork(zone=ZONE)).encode([trace]):
+        out = intake.on_message(Message(message.topic, message.payload, message.sent))
+        told += [r.firmware for r in (*out.readings, *intake.on_time(message.sent))]
+    told += [r.firmware for r in intake.flush()]
+    assert [version for version in told if version] == ([SAYS[wire]] if wire in SAYS else [])
+
+
 def _announces(topic):
-    return "/bridge/" in topic or topic.startswith("homeassistant/") or topic.endswith("/join")
+    described = topic.startswith("homeassistant/") or topic.endswith(("/join", "/INFO1"))
+    return described or "/bridge/" in topic

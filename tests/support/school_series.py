@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 import time
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -30,12 +31,13 @@ from plumewatch.data_folder import prepare_state
 from plumewatch.printer import Printer
 from plumewatch.recordings import read_recordings
 from plumewatch.simulate import SimulateOptions, run_simulate
+from storage import firmware
 from storage.registry import Registry, Room, Sensor
 from storage.sqlite import connect, transaction
 from storage.timeseries.records import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from storage.reading import Reading
@@ -46,6 +48,11 @@ __all__ = ["SILENT", "ZONE", "SimulatedSchool", "simulated_school"]
 ZONE = "America/New_York"
 SILENT = "gym-1-staff-a"
 """A sensor that went silent an hour before the end."""
+UPDATED = "gym-1-locker-a"
+"""A sensor that got a new firmware some hours before the end, as the first of its model."""
+FIRMWARE = {"a": "2.3.1", "b": "1.8.0"}
+NEW_FIRMWARE = "2.4.0"
+_UPDATED_S = 5 * 3600.0
 _TAMPERED = "gym-1-locker-b"
 _DECORATED = "main-2-boys-b"
 _SIMULATED = 1_789_390_800.0  # 2026-09-14T13:00:00Z, a Monday
@@ -118,13 +125,16 @@ def simulated_school(folder: Path, hours: float = 12.0, seed: int = 3) -> Simula
     )
     database = folder / "state.db"
     records = _judged(database, registry, policy, readings, end)
-    records += _health(registry, readings, start, end)
+    with closing(connect(database, read_only=True)) as state:
+        versions = firmware.current(state)
+    records += _health(registry, readings, versions, start, end)
     records += _pipeline(readings, start, end)
     return SimulatedSchool(registry, readings, records, database, policy, start, end)
 
 
 def _thinned(readings: Iterator[Reading], shift_s: float, end: float) -> Iterator[Reading]:
     last: dict[str, float] = {}
+    told: dict[str, str] = {}
     for recorded in readings:
         reading = structs.replace(recorded, time=recorded.time + shift_s)
         if reading.time - last.get(reading.sensor, 0.0) < _THINNED_S or reading.time > end - 5:
@@ -136,7 +146,11 @@ def _thinned(readings: Iterator[Reading], shift_s: float, end: float) -> Iterato
         if reading.sensor == _DECORATED:  # with what no simulated device reports
             values |= {"battery": round(60.0 - (reading.time % 86_400) / 8_640), "rssi": -71.0}
             values |= {"co": 0.4, "light": 180.0 + reading.time % 60}
-        yield structs.replace(reading, received=reading.time + 0.4, values=values)
+        updated = reading.sensor == UPDATED and reading.time > end - _UPDATED_S
+        version = NEW_FIRMWARE if updated else FIRMWARE[reading.sensor[-1]]
+        news = version if told.get(reading.sensor) != version else ""
+        told[reading.sensor] = version
+        yield structs.replace(reading, received=reading.time + 0.4, values=values, firmware=news)
 
 
 def _registry(sensors: set[str]) -> Registry:
@@ -159,7 +173,7 @@ def _judged(
     connection = connect(database)
     prepare_state(connection)
     engine = AlertEngine(registry, policy)
-    watch = Watch(connection, engine, may_alert, samples=ClassSamples())
+    watch = Watch(connection, engine, may_alert, samples=ClassSamples(), versions=True)
     late = {sensor for sensor, *_ in _LATE}
     feed = (r for r in readings if r.sensor not in late or r.time < end - 7_200.0)
     done, told = 0, 0
@@ -229,7 +243,13 @@ def _deliver(tx, engine: AlertEngine, at: float, after_s: float) -> None:
             engine.delivered(tx, row, at + after_s)
 
 
-def _health(registry: Registry, readings: list[Reading], start: float, end: float) -> list[Record]:
+def _health(
+    registry: Registry,
+    readings: list[Reading],
+    versions: Mapping[str, firmware.Firmware],
+    start: float,
+    end: float,
+) -> list[Record]:
     counts: dict[tuple[str, int], int] = {}
     heard: dict[tuple[str, int], float] = {}
     for reading in readings:
@@ -266,6 +286,15 @@ def _health(registry: Registry, readings: list[Reading], start: float, end: floa
             }
             if last[sensor.id] is not None:
                 fields["last_seen"] = last[sensor.id]
+            run = versions[sensor.id]
+            if at >= run.since:
+                fields |= {
+                    "firmware": run.version,
+                    "firmware_since": run.since,
+                    "firmware_differs": float(sensor.id == UPDATED),
+                }
+            if run.before and at >= run.since:
+                fields["firmware_before"] = run.before
             if fields["faults"]:
                 fields["fault"] = "PM2.5 frozen: the same value for 30 minutes"
             found.append(Record("sensor_health", at, fields, sensor=sensor.id))

@@ -100,5 +100,6 @@ def test_subscriptions_are_mqtt_filters():
         "+/tele/SENSOR",
         "+/tele/STATE",
         "+/tele/LWT",
+        "+/tele/INFO1",
     )
     assert len(subscriptions()) == len(set(subscriptions()))

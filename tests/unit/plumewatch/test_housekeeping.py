@@ -78,6 +78,35 @@ async def test_samples_of_sensors_and_service_reach_the_series(config):
         assert len(service.series.records("sensor_health", began, time.time() + 1)) == 1
 
 
+async def test_a_change_of_firmware_is_on_record(config):
+    began = time.time()
+
+    def told(k, version=""):
+        at = began + k / 1000
+        return Reading("n2-boys-1", at, at, {"pm25": 4.0}, firmware=version)
+
+    async with running(config) as service:
+        await service._commit([told(0, "1.0"), told(1)], [])
+        await until(lambda: service.counters.readings_detected == 2)
+        await service._commit([told(2, "1.1"), told(3, "1.1")], [])
+        await until(lambda: service.counters.readings_detected == 4)
+        await service.house.measure(service._watch, service._state)
+        await until(lambda: service.series.records("sensor_health", began, time.time() + 1))
+        (health,) = service.series.records("sensor_health", began, time.time() + 1)
+        fields = health.fields
+        assert (fields["firmware"], fields["firmware_before"]) == ("1.1", "1.0")
+        assert fields["firmware_since"] == began + 0.002
+        assert fields["firmware_differs"] == 0.0
+        (event,) = service.series.records("event", began, time.time() + 1)
+        assert (event.kind, event.sensor, event.room) == ("firmware", "n2-boys-1", "r")
+        assert event.fields["sentence"] == "firmware 1.0 → 1.1"
+    async with running(config) as service:  # told again, it is no news
+        assert service.pipeline().sensors["n2-boys-1"].firmware == "1.1"
+        await service._commit([told(4, "1.1")], [])
+        await until(lambda: service.counters.readings_detected == 1)
+        assert len(service.series.records("event", began, time.time() + 1)) == 1
+
+
 async def test_records_that_wait_over_a_restart(config, monkeypatch):
     from storage.errors import StorageUnavailableError
 

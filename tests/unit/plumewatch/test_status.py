@@ -2,6 +2,7 @@
 
 import io
 import json
+from contextlib import closing
 
 import pytest
 
@@ -17,10 +18,10 @@ from plumewatch.paths import DataPaths
 from plumewatch.printer import Printer
 from plumewatch.sensor_counts import save_counts
 from plumewatch.status import run_dead_letters, run_status
-from storage import state
+from storage import firmware, state
 from storage.journal import DeadLetter, Journal
 from storage.reading import Reading
-from storage.sqlite import connect, migrate
+from storage.sqlite import connect, migrate, transaction
 
 NOW = 1_790_000_000.0
 CONFIG = """
@@ -71,6 +72,9 @@ def stored(config_path):
         tally.note(reading)
     tally.add_unjudged({"s1": 2, "s2": 1})
     save_counts(connection, tally.snapshot())
+    migrate(connection, firmware.COMPONENT, firmware.SCRIPTS)
+    with transaction(connection) as tx:
+        firmware.note(tx, "s1", "1.4.2", NOW)
     connection.close()
     return config_path
 
@@ -92,6 +96,7 @@ def test_status_as_json(stored):
         "heard": NOW + 240,
         "interval_s": 60.0,
         "counts": {"readings": 5, "late": 4, "unjudged": 2},
+        "firmware": "1.4.2",
     }
     assert second == {
         "sensor": "s2",
@@ -100,6 +105,7 @@ def test_status_as_json(stored):
         "heard": None,
         "interval_s": 5.0,
         "counts": {},
+        "firmware": "",
     }
 
 
@@ -108,6 +114,16 @@ def test_status_as_a_table(stored):
     assert code == 0
     assert "never heard" in text
     assert "alive" in text
+    assert "1.4.2" in text
+
+
+def test_status_of_what_an_older_program_wrote(stored):
+    (state_db,) = stored.parent.rglob("state.db")
+    with closing(connect(state_db)) as connection:
+        connection.execute("DROP TABLE sensor_firmware")
+    code, text = run(run_status, stored, as_json=True)
+    assert code == 0
+    assert json.loads(text.splitlines()[0])["firmware"] == ""
 
 
 def test_dead_letters(stored):

@@ -35,8 +35,11 @@ def test_native_reading():
     (message,) = native.reading(row(START + 0.2504, pm25=7.123, n03=1.23456, tvoc_ppb=99.6))
     assert message.topic == "plumewatch/v1/s1/reading"
     assert message.payload == (
-        b'{"time":"2026-09-07T10:05:00.250Z","seq":2,"pm25":7.12,"n03":1.235,"tvoc_ppb":100}'
+        b'{"time":"2026-09-07T10:05:00.250Z","seq":2,"pm25":7.12,"n03":1.235,"tvoc_ppb":100,'
+        b'"firmware":"1.4.2"}'
     )
+    later = [native.reading(row(sent=START + s, pm25=7.1)) for s in (1, 3_000, 3_700, 3_701)]
+    assert [b"firmware" in m.payload for (m,) in later] == [False, False, True, False]
 
 
 def test_native_sequence_goes_on_over_restarts():
@@ -132,7 +135,11 @@ def test_tasmota_time_is_local_and_floored():
 def test_tasmota_life():
     tasmota = encoder("tasmota", "pms5003")
     topics = [(m.topic, m.retain) for m in tasmota.connect(START)]
-    assert topics == [("tele/s1/LWT", True), ("tele/s1/STATE", False)]
+    assert topics == [
+        ("tele/s1/LWT", True),
+        ("tele/s1/INFO1", False),
+        ("tele/s1/STATE", False),
+    ]
     kinds = [
         [m.topic.rsplit("/", 1)[1] for m in tasmota.reading(row(sent=START + s, pm25=3))]
         for s in (1, 2, 9, 10, 11)

@@ -1,0 +1,165 @@
+"""Which firmware each sensor runs, and what it ran before; in the state database.
+
+A version is noted in the transaction that commits the position in the journal behind the reading
+that told it, so it is there once, whatever crashes. Of each sensor the last `KEPT` are kept: one
+that names another version every minute fills nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from storage.timeseries.records import Record
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Mapping
+
+    from storage.registry import Sensor
+
+__all__ = [
+    "CHANGED",
+    "COMPONENT",
+    "KEPT",
+    "SCRIPTS",
+    "Firmware",
+    "changes",
+    "current",
+    "note",
+    "record",
+    "unlike_others",
+    "versions",
+]
+
+COMPONENT: Final = "firmware"
+CHANGED: Final = "firmware"
+"""Kind of the event that a version changed."""
+KEPT: Final = 20
+
+_V1: Final = """
+CREATE TABLE sensor_firmware (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    sensor TEXT NOT NULL,
+    version TEXT NOT NULL CHECK (version <> ''),
+    since REAL NOT NULL
+) STRICT;
+CREATE INDEX sensor_firmware_sensor ON sensor_firmware (sensor, id);
+"""
+
+SCRIPTS: Final[tuple[str, ...]] = (_V1,)
+"""Script k leads from schema k to k + 1. Published scripts never change."""
+
+_TOLD: Final = (
+    "SELECT sensor, version, since,"
+    " coalesce(lag(version) OVER (PARTITION BY sensor ORDER BY id), '') AS before, id"
+    " FROM sensor_firmware"
+)
+
+
+class Firmware(NamedTuple):
+    """What a sensor runs.
+
+    Attributes
+    ----------
+    sensor : str
+    version : str
+        As the device says it.
+    since : float
+        Receipt of the first reading that told it, Unix seconds.
+    before : str
+        What it ran until then; empty if that is not known.
+    """
+
+    sensor: str
+    version: str
+    since: float
+    before: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """Say in words what changed."""
+        return f"firmware {self.before} → {self.version}"
+
+
+def note(tx: sqlite3.Connection, sensor: str, version: str, at: float) -> Firmware | None:
+    """Note a version that a sensor told at `at`, Unix seconds; None if it is known."""
+    row = tx.execute(
+        "SELECT version FROM sensor_firmware WHERE sensor = ? ORDER BY id DESC LIMIT 1", (sensor,)
+    ).fetchone()
+    before = "" if row is None else str(row[0])
+    if version == before:
+        return None
+    tx.execute(
+        "INSERT INTO sensor_firmware (sensor, version, since) VALUES (?, ?, ?)",
+        (sensor, version, at),
+    )
+    tx.execute(
+        "DELETE FROM sensor_firmware WHERE sensor = ?1 AND id <= (SELECT id FROM sensor_firmware"
+        " WHERE sensor = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+        (sensor, KEPT),
+    )
+    return Firmware(sensor, version, at, before)
+
+
+def current(connection: sqlite3.Connection) -> dict[str, Firmware]:
+    """Return what each sensor runs, by sensor; one that never told is not among them."""
+    rows = connection.execute(
+        f"SELECT sensor, version, since, before FROM ({_TOLD})"  # noqa: S608 - a constant
+        " GROUP BY sensor HAVING id = max(id)"
+    )
+    return {row[0]: Firmware(*row) for row in rows}
+
+
+def versions(connection: sqlite3.Connection) -> dict[str, str]:
+    """Return the version that each sensor runs, by sensor."""
+    return {sensor: told.version for sensor, told in current(connection).items()}
+
+
+def changes(connection: sqlite3.Connection, limit: int = 50) -> list[Firmware]:
+    """Return the last changes from one version to another, newest first."""
+    rows = connection.execute(
+        f"SELECT sensor, version, since, before FROM ({_TOLD})"  # noqa: S608 - a constant
+        " WHERE before <> '' ORDER BY id DESC LIMIT ?",
+        (limit,),
+    )
+    return [Firmware(*row) for row in rows]
+
+
+def unlike_others(sensors: Iterable[Sensor], told: Mapping[str, Firmware]) -> set[str]:
+    """Return the sensors that run another version than most of their model.
+
+    Of versions that are equally frequent the one that was heard first last counts as that of the
+    model: it is the one that sensors are being brought to. Sensors without a model or without a
+    version are compared with none.
+    """
+    models: defaultdict[str, list[Firmware]] = defaultdict(list)
+    for sensor in sensors:
+        if sensor.model and sensor.id in told:
+            models[sensor.model].append(told[sensor.id])
+    found = set()
+    for run in models.values():
+        count = Counter(each.version for each in run)
+        since = {each.version: each.since for each in sorted(run, key=lambda f: -f.since)}
+        usual = max(count, key=lambda version: (count[version], since[version]))
+        found |= {each.sensor for each in run if each.version != usual}
+    return found
+
+
+def record(told: Firmware, room: str) -> Record:
+    """Return the event, for the series, that a sensor's firmware changed."""
+    return Record(
+        "event",
+        told.since,
+        {
+            "alerted": told.since,
+            "end": told.since,
+            "phase": "ended",
+            "sentence": told.sentence,
+            "detail": f"{told.before} → {told.version}",
+        },
+        sensor=told.sensor,
+        room=room,
+        kind=CHANGED,
+        id=f"{CHANGED} {told.sensor} {told.since:.3f}",
+    )

@@ -1,0 +1,112 @@
+"""What devices say of their firmware: bounded, and news only when it changes."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest.decoders.base import Context
+from ingest.decoders.state import States
+from ingest.firmware import MAX_VERSION, version_of
+from ingest.message import Message
+from ingest.pipeline import Intake, IntakeConfig
+from ingest.validation import may_alert
+from storage.registry import Registry, Room, Sensor
+
+NOW = 1_790_000_000.0
+REGISTRY = Registry.of(
+    [Room("r", "Room", "2", "North", "S")], [Sensor("b2", "r"), Sensor("n2", "r")]
+)
+
+
+def intake(**more):
+    return Intake(IntakeConfig(context=Context(registry=REGISTRY), **more))
+
+
+def sent(i, topic, content, at=0.0, *, retained=False):
+    payload = content if isinstance(content, bytes) else json.dumps(content).encode()
+    out = i.on_message(Message(topic, payload, NOW + at, retained=retained))
+    return [*out.readings, *i.on_time(NOW + at + 9)]
+
+
+def native(i, at, **content):
+    (reading,) = sent(i, "plumewatch/v1/b2/reading", {"time": NOW + at, "pm25": 4, **content}, at)
+    return reading
+
+
+@given(st.one_of(st.none(), st.integers(), st.booleans(), st.lists(st.text()), st.text()))
+def test_a_version_is_one_short_line_of_printable_ascii(said):
+    version = version_of(said)
+    if version:
+        assert type(said) is str
+        assert len(version) <= MAX_VERSION
+        assert version.isascii()
+        assert version.isprintable()
+        assert version == " ".join(said.split()) == version.strip()
+    else:
+        assert version in ("", None)
+
+
+def test_a_version_passes_once_and_again_when_it_changes():
+    i = intake()
+    said = ["1.0", "1.0", "", "1.0", "1.1", "1.1", "1.0"]
+    got = [native(i, k, firmware=version).firmware for k, version in enumerate(said)]
+    assert got == ["1.0", "", "", "", "1.1", "", "1.0"]
+    assert i.firmware.known == {"b2": "1.0"}
+
+
+def test_what_is_no_version_costs_no_reading_and_no_alert():
+    i = intake()
+    reading = native(i, 0, firmware="1\n2")
+    assert reading.firmware == "1 2"
+    for k, said in enumerate(["\x07", "é", "x" * 65, "y" * 10_000, 3, True, [], {}], start=1):
+        reading = native(i, k, firmware=said)
+        assert (reading.values, reading.flags) == ({"pm25": 4.0}, ("bad_firmware",))
+        assert reading.firmware == ""
+        assert may_alert(reading)
+    assert i.firmware.known == {"b2": "1 2"}
+
+
+def test_news_is_told_after_a_restart_only_if_it_is():
+    first = intake()
+    readings = [native(first, k, firmware="1.0", seq=k) for k in range(3)]
+    second = intake()
+    second.restore(readings)
+    second.firmware.restore({"b2": "0.9", "n2": "7"})  # what is stored may be older than the tail
+    assert native(second, 3, firmware="1.0", seq=3).firmware == ""
+    assert second.firmware.known == {"b2": "1.0", "n2": "7"}
+    assert native(second, 4, firmware="1.1", seq=4).firmware == "1.1"
+
+
+@pytest.mark.parametrize("age", [0.0, 3600.0])
+def test_old_readings_say_nothing_of_what_runs_now(age):
+    i = intake()
+    reading = native(i, 0, firmware="1.0", time=NOW - age)
+    assert (reading.firmware == "1.0") is (age == 0.0)
+    stranger = sent(i, "plumewatch/v1/zz/reading", {"pm25": 4, "firmware": "1"})[0]
+    assert stranger.firmware == ""
+
+
+def test_descriptions_are_told_with_the_next_reading_of_their_sensor():
+    i = intake(aliases={"Boys 2": "b2"})
+    described = [{"friendly_name": "n2", "software_build_id": "1.0.11"}]
+    assert sent(i, "zigbee2mqtt/bridge/devices", described, retained=True) == []
+    assert i.firmware.known == {}  # it may be dead
+    (reading,) = sent(i, "zigbee2mqtt/n2", {"pm25": 4}, 1)
+    assert (reading.sensor, reading.firmware) == ("n2", "1.0.11")
+    (again,) = sent(i, "zigbee2mqtt/n2", {"pm25": 5}, 2)
+    assert again.firmware == ""
+    discovery = {"stat_t": "b2/sensor/pm_2_5/state", "dev": {"sw": "2025.10.0"}}
+    sent(i, "homeassistant/sensor/b2/pm_2_5/config", discovery, 3, retained=True)
+    (joined,) = sent(i, "b2/sensor/pm_2_5/state", b"7.5", 4)  # closed by the clock
+    assert (joined.values, joined.firmware) == ({"pm25": 7.5}, "2025.10.0")
+
+
+def test_descriptions_are_kept_over_a_restart():
+    states, other = States(), States()
+    states.describe("n2", "1.0")
+    states.describe("n2", 7)
+    other.restore(states.snapshot())
+    assert other.described("n2", "any/topic") == "1.0"
+    assert other.described("n3", "any/topic") == ""
