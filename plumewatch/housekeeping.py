@@ -132,6 +132,8 @@ class Housekeeping:
     async def run(self, watch: Watch, connection: sqlite3.Connection) -> None:
         """Do all of it once a minute, the first time at once, until cancelled."""
         service = self._service
+        stored = await self._until_stored("measurements", Stored.read, connection)
+        await self._add(connection, self._measured.introduced(self._clock(), watch.lives(), stored))
         while True:
             snapshot_at = await self._until_stored("snapshot", watch.save_snapshot)
             counts = service.intake.tally.snapshot()
@@ -150,6 +152,9 @@ class Housekeeping:
             await self._until_stored("measurements", self._service.health.outbox)
         )
         records = self._measured.records(self._clock(), watch.lives(), stored, outbox)
+        await self._add(connection, records)
+
+    async def _add(self, connection: sqlite3.Connection, records: list[Record]) -> None:
         lost = await self._until_stored("measurements", self._wait, connection, records)
         if lost:
             log.warning("the series is away for long: %d samples of before are given up", lost)

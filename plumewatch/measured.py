@@ -97,10 +97,19 @@ class Measured:
         self._online_s: defaultdict[str, float] = defaultdict(float)
 
     def begin(self, now: float) -> None:
-        """Count from here on; a first record of the sensors is due with the next of the service."""
+        """Count from here on; records of the sensors are due with the first of the service."""
         self._since = self._health_since = self._health_due = now
         self._totals = self._sums()
         self._counts = self._tallies()
+
+    def introduced(
+        self, now: float, lives: Mapping[str, SensorLife], stored: Stored
+    ) -> list[Record]:
+        """Return a first record of each registered sensor, for dashboards to know where it hangs.
+
+        What it says of the sensor is how it was left, until the records that are due.
+        """
+        return self._sensors(now, lives, stored)
 
     def records(
         self,

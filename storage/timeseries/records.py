@@ -208,7 +208,8 @@ _INCIDENT: Final = Measurement(
 
 _SENSOR_HEALTH: Final = Measurement(
     "sensor_health",
-    "how each registered sensor was, every five minutes; counts are those of the period before",
+    "how each registered sensor was, at the start of the service and every five minutes; counts are"
+    " those of the period before",
     "end of the period",
     ("sensor",),
     _numbers(

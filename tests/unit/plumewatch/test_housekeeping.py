@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from plumewatch.housekeeping import FASTEST, RetentionClock
+from plumewatch.housekeeping import FASTEST, Housekeeping, RetentionClock
 from storage import holds
 from storage.reading import Reading
 from storage.sqlite import transaction
@@ -59,7 +59,7 @@ async def test_samples_of_sensors_and_service_reach_the_series(config):
         assert fields["ready_store"] == 1.0
         assert "broker" in fields["failing"]
         assert fields["commits"] >= 1
-        (health,) = service.series.records("sensor_health", began, time.time() + 1)
+        _, health = service.series.records("sensor_health", began, time.time() + 1)
         assert (health.sensor, health.fields["state"]) == ("n2-boys-1", "alive")
         assert (health.fields["tamper"], health.fields["faults"]) == (0.0, 0.0)
         assert checked(health) == health
@@ -75,7 +75,22 @@ async def test_samples_of_sensors_and_service_reach_the_series(config):
         await until(lambda: len(service.series.records("pipeline", began, time.time() + 1)) == 2)
         second = service.series.records("pipeline", began, time.time() + 1)[1].fields
         assert (second["detected"], second["alerts"]) == (0.0, 0.0)  # of this period alone
-        assert len(service.series.records("sensor_health", began, time.time() + 1)) == 1
+        assert len(service.series.records("sensor_health", began, time.time() + 1)) == 2
+
+
+async def test_sensors_have_their_place_in_the_series_from_the_start_on(config, monkeypatch):
+    """Dashboards take building and floor of a room from here, also of one that is silent."""
+    monkeypatch.setattr(Housekeeping, "measure", lambda *_: asyncio.Event().wait())  # not due
+    began = time.time()
+
+    def known(service):
+        return {r.sensor for r in service.series.records("sensor_health", began, time.time() + 1)}
+
+    async with running(config) as service:
+        await until(lambda: known(service) == {"n2-boys-1"})
+    config.sensor.append(config.sensor[0].model_copy(update={"id": "n2-boys-2"}))
+    async with running(config) as service:  # a reload begins a service anew, too
+        await until(lambda: known(service) == {"n2-boys-1", "n2-boys-2"})
 
 
 async def test_a_change_of_firmware_is_on_record(config):
@@ -91,8 +106,10 @@ async def test_a_change_of_firmware_is_on_record(config):
         await service._commit([told(2, "1.1"), told(3, "1.1")], [])
         await until(lambda: service.counters.readings_detected == 4)
         await service.house.measure(service._watch, service._state)
-        await until(lambda: service.series.records("sensor_health", began, time.time() + 1))
-        (health,) = service.series.records("sensor_health", began, time.time() + 1)
+        await until(
+            lambda: len(service.series.records("sensor_health", began, time.time() + 1)) > 1
+        )
+        health = service.series.records("sensor_health", began, time.time() + 1)[-1]
         fields = health.fields
         assert (fields["firmware"], fields["firmware_before"]) == ("1.1", "1.0")
         assert fields["firmware_since"] == began + 0.002
