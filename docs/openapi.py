@@ -91,7 +91,10 @@ STAFF: Final = (
         "post",
         "/reports",
         "Ask for a report",
-        fields=(*_TOKEN, "name", "start", "end", "kind", "site", "building", "intervention"),
+        fields=(
+            *(*_TOKEN, "name", "kind", "span", "start", "end", "week", "month", "term"),
+            *("school_year", "site", "building", "intervention"),
+        ),
     ),
     Operation("get", "/partials/reports", "Reports, for renewal in place"),
     Operation("get", "/reports/{id}", "A report that is ready", "application/octet-stream"),

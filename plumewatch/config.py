@@ -375,12 +375,14 @@ class RetentionConfig(_Section):
 
 
 class ReportsConfig(_Section):
-    """What reports add: codes of the state for kinds of confirmed incidents, none by default."""
+    """What reports add: codes of the state for kinds of confirmed incidents, the school year."""
 
     state_codes: Annotated[
         dict[EventKind, Annotated[str, Field(min_length=1, max_length=40)]], Field(max_length=32)
     ] = {}
     """Code of the state by kind of incident; none by default."""
+    school_year_month: Annotated[int, Field(ge=1, le=12)] = 7
+    """Month with which a school year begins, 1 to 12."""
 
 
 class RouteConfig(_Section):

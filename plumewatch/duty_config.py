@@ -19,6 +19,7 @@ __all__ = [
     "RoutingConfig",
     "RoutingNodeConfig",
     "ShiftConfig",
+    "TermConfig",
     "ZoneConfig",
 ]
 
@@ -141,6 +142,17 @@ class HolidayConfig(_Section):
     """Last day; the first if left out."""
 
 
+class TermConfig(_Section):
+    """A term of a school year, by which reports are asked for; both days included."""
+
+    name: Name
+    """What reports call it, such as `Fall 2026`; each its own."""
+    first: Date
+    """First day."""
+    last: Date
+    """Last day."""
+
+
 class TurnsConfig(_Section):
     """People take turns of so many days, handing over at a wall time."""
 
@@ -211,6 +223,8 @@ class DutySections(_Section):
     """Lesson periods."""
     holiday: Annotated[list[HolidayConfig], Field(max_length=400)] = []
     """Days without lessons."""
+    term: Annotated[list[TermConfig], Field(max_length=400)] = []
+    """Terms of the school years."""
     shift: Annotated[list[ShiftConfig], Field(max_length=10_000)] = []
     """Who is on duty."""
     override: Annotated[list[OverrideConfig], Field(max_length=10_000)] = []

@@ -26,6 +26,7 @@ from plumewatch.duty_config import (
     ReceiverConfig,
     RoutingConfig,
     ShiftConfig,
+    TermConfig,
     ZoneConfig,
 )
 from plumewatch.duty_dead_ends import dead_ends
@@ -320,6 +321,19 @@ def _of_bells(book: _Book) -> Iterator[Found]:
         yield from _order(path, holiday.first, holiday.last)
         if holiday.last and (holiday.last - holiday.first).days > _MOST_HOLIDAYS:
             yield Found(path, repr(holiday.name), f"at most {_MOST_HOLIDAYS} days")
+    yield from _of_terms(book)
+
+
+def _of_terms(book: _Book) -> Iterator[Found]:
+    before: list[tuple[str, TermConfig]] = []
+    for path, term in book.each("term", TermConfig):
+        yield from _order(path, term.first, term.last)
+        for other, earlier in before:
+            if term.name == earlier.name:
+                yield Found(f"{path}.name", repr(term.name), f"must not be that of {other}")
+            if term.first <= earlier.last and earlier.first <= term.last:
+                yield Found(path, f"{term.first} to {term.last}", f"must not overlap {other}")
+        before.append((path, term))
 
 
 def _of_periods(path: str, entry: BellsConfig) -> Iterator[Found]:

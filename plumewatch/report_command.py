@@ -13,13 +13,16 @@ from ingest.decoders import DECODERS
 from plumewatch.audit_command import on_record
 from plumewatch.bars import progress
 from plumewatch.config import load
+from plumewatch.data_folder import opened_state
 from plumewatch.endings import DONE, USAGE, told
 from plumewatch.output_file import check_output
 from plumewatch.paths import DataPaths
-from plumewatch.report_facts import Place, gathered
+from plumewatch.report_facts import Place, gathered, times_of
 from plumewatch.spans import SpanError, moment_of
 from reports.files import REPORTS, ReportTooLongError, write_report
 from reports.names import FORMATS
+from reports.periods import KINDS, PeriodError
+from reports.read import recorded_from
 from reports.rows import StagedTest
 from storage.audit import AuditKind
 from storage.errors import StorageError
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from plumewatch.config import PlumewatchConfig
     from plumewatch.printer import Printer
     from reports.facts import Facts
+    from reports.periods import Period
 
 __all__ = ["ReportOptions", "make_report", "run_report"]
 
@@ -45,7 +49,7 @@ class ReportOptions:
     name : str
         ``"incidents"``, ``"summary"``, ``"response"`` or ``"sensors"``.
     start, end : str
-        See `plumewatch.spans`.
+        See `plumewatch.spans`; empty if a period is asked for by its name.
     kind : str
         Format.
     out : Path or None
@@ -55,11 +59,13 @@ class ReportOptions:
         Write over a file that is there.
     staged : Path or None
         CSV of staged tests, for the summary.
+    week, month, term, school_year : str
+        See `reports.periods`; empty but for one of them at most.
     """
 
     name: str
-    start: str
-    end: str
+    start: str = ""
+    end: str = ""
     kind: str = "csv"
     out: Path | None = None
     site: str = ""
@@ -67,6 +73,10 @@ class ReportOptions:
     intervention: str = ""
     force: bool = False
     staged: Path | None = None
+    week: str = ""
+    month: str = ""
+    term: str = ""
+    school_year: str = ""
 
 
 @told(refused=(ReportTooLongError,))
@@ -150,7 +160,7 @@ def make_report(
         If the file cannot be written.
     """
     path = options.out or Path(f"{options.name}.{options.kind}")
-    start, end = window(config, options.start, options.end)
+    start, end, period = window(config, options)
     _check(options, path)
     day = _intervention(config, options, start, end)
     staged = () if options.staged is None else tuple(staged_tests(config, options.staged))
@@ -164,13 +174,20 @@ def make_report(
         end,
         now,
         with_sensors=REPORTS[options.name].with_sensors,
+        with_duty=REPORTS[options.name].with_duty,
         on_day=on_day,
     )
-    facts = replace(facts, staged=tuple(t for t in staged if start <= t.at < end))
+    facts = replace(
+        facts,
+        staged=tuple(t for t in staged if start <= t.at < end),
+        period=period,
+        before=None if options.name != "summary" else _before(config, options, period, now),
+    )
     detail: dict[str, str | float | None] = {
         "report": options.name,
         "format": options.kind,
         "place": facts.place,
+        "period": period.title if period else "",
         "from": facts.start,
         "to": facts.end,
         "incidents": len(facts.incidents),
@@ -193,18 +210,67 @@ def _check(options: ReportOptions, path: Path) -> None:
     check_output(path, force=options.force)
 
 
-def window(config: PlumewatchConfig, start: str, end: str) -> tuple[float, float]:
-    """Return the window that was written, Unix seconds.
+def window(config: PlumewatchConfig, options: ReportOptions) -> tuple[float, float, Period | None]:
+    """Return the window that was asked for, Unix seconds, and the period if it has a name.
 
     Raises
     ------
     SpanError
-        If it is none, ends before it begins, or is longer than ten years.
+        If it is none, ends before it begins, or is longer than ten years; if it was asked for in
+        no way, or in several.
     """
-    found = moment_of(start, config.zone()), moment_of(end, config.zone(), end=True)
-    if not 0 < found[1] - found[0] <= _MOST_DAYS * 86_400:
-        raise SpanError(f"--from {start} --to {end}: --from before --to, at most ten years")
-    return found
+    zone = config.zone()
+    named = {kind: text for kind in KINDS if (text := getattr(options, kind))}
+    days = {"--from": options.start, "--to": options.end}
+    given = [flag for flag, text in days.items() if text]
+    ways = [" with ".join(given)] * bool(given) + [_flag(kind) for kind in named]
+    if len(ways) != 1:
+        said = " and ".join(ways) or "no time"
+        raise SpanError(f"{said} given: ask for exactly one of {_WAYS}")
+    for kind, text in named.items():
+        try:
+            period = times_of(config).period(kind, text)
+        except PeriodError as error:
+            raise SpanError(f"{_flag(kind)}: {error}") from error
+        return (*_moments(config, period), period)
+    if len(given) != len(days):
+        raise SpanError(f"{given[0]} is given alone: --from goes with --to")
+    start, end = moment_of(options.start, zone), moment_of(options.end, zone, end=True)
+    if not 0 < end - start <= _MOST_DAYS * 86_400:
+        raise SpanError(
+            f"--from {options.start} --to {options.end}: --from before --to, at most ten years"
+        )
+    return start, end, None
+
+
+def _flag(kind: str) -> str:
+    return f"--{kind.replace('_', '-')}"
+
+
+_WAYS: Final = ", ".join(("--from with --to", *map(_flag, KINDS)))
+
+
+def _moments(config: PlumewatchConfig, period: Period) -> tuple[float, float]:
+    zone = config.zone()
+    return moment_of(str(period.first), zone), moment_of(str(period.last), zone, end=True)
+
+
+def _before(
+    config: PlumewatchConfig, options: ReportOptions, period: Period | None, now: float
+) -> Facts | None:
+    """Read the period before a named one, as far as it is on record."""
+    earlier = None if period is None else times_of(config).before(period)
+    if earlier is None:
+        return None
+    start, end = _moments(config, earlier)
+    with opened_state(DataPaths(config.data_dir).state) as db:
+        recorded = recorded_from(db)
+    if recorded >= end:
+        return None
+    place = Place(options.site, options.building)
+    since = max(start, recorded)
+    found = gathered(config, place, since, end, now, with_sensors=False, with_duty=False)
+    return replace(found, period=earlier)
 
 
 def staged_tests(config: PlumewatchConfig, path: Path) -> Iterator[StagedTest]:
@@ -246,5 +312,5 @@ def _intervention(
             f"--intervention {options.intervention[:40]!r}: a date, such as 2026-10-05"
         ) from None
     if not start < at < end:
-        raise SpanError(f"--intervention {day}: not between --from and --to, so nothing to compare")
+        raise SpanError(f"--intervention {day}: not inside the window, so nothing to compare")
     return day

@@ -14,6 +14,7 @@ from plumewatch.spans import SpanError
 from plumewatch.timeseries_settings import opened_series
 from reports import read
 from reports.facts import Calendar, Facts, Lesson, days_of, weekdays
+from reports.periods import SchoolTimes, Term
 from reports.rows import DutySpan, SensorDay
 from storage import firmware
 from storage.registry import Registry
@@ -25,7 +26,15 @@ if TYPE_CHECKING:
     from plumewatch.config import PlumewatchConfig
     from storage.timeseries import Series
 
-__all__ = ["Place", "calendar_of", "duty_of", "gathered", "registry_of", "sensor_days"]
+__all__ = [
+    "Place",
+    "calendar_of",
+    "duty_of",
+    "gathered",
+    "registry_of",
+    "sensor_days",
+    "times_of",
+]
 
 _FIELDS: Final = ("online_s", "period_s", "received", "missing")
 
@@ -71,11 +80,11 @@ def calendar_of(config: PlumewatchConfig, start: float, end: float) -> Calendar:
 
     Where bells are written, a day has school if they ring; else if it is no weekend and no holiday.
     """
-    zone = config.zone()
+    zone, times = config.zone(), times_of(config)
     days = days_of(start, end, zone)
     timetable = timetable_of(config, zone)
     if not timetable.bells:
-        return Calendar(zone, weekdays(days) - timetable.holidays)
+        return Calendar(zone, weekdays(days) - timetable.holidays, times=times)
     lessons = [
         Lesson(span.start.timestamp(), span.end.timestamp(), period.name)
         for day in days
@@ -83,22 +92,35 @@ def calendar_of(config: PlumewatchConfig, start: float, end: float) -> Calendar:
         for span in (timetable.span(day, period),)
     ]
     rung = frozenset(day for day in days if timetable.periods_on(day))
-    return Calendar(zone, rung, tuple(sorted(lessons)))
+    return Calendar(zone, rung, tuple(sorted(lessons)), times)
 
 
-def duty_of(config: PlumewatchConfig, calendar: Calendar) -> Iterator[DutySpan]:
-    """Yield who was on duty when by the shifts, on days with school.
+def times_of(config: PlumewatchConfig) -> SchoolTimes:
+    """Terms and school years."""
+    terms = tuple(Term(term.name, term.first, term.last) for term in config.term)
+    return SchoolTimes(terms, config.reports.school_year_month)
+
+
+def duty_of(config: PlumewatchConfig, calendar: Calendar, place: Place) -> Iterator[DutySpan]:
+    """Yield who was on duty when, and there, by the shifts, on days with school.
 
     People without shifts, who are always told, have no hours.
     """
-    shifts = config.roster().shifts
+    near = {
+        zone.id
+        for zone in config.zones
+        if place.building in ("", zone.building)
+        and (not zone.site or place.site in ("", zone.site))
+    }
+    shifts = [s for s in config.roster().shifts if not s.zones or not near.isdisjoint(s.zones)]
     for day in sorted(calendar.school_days):
         start, end = (datetime.fromtimestamp(at, UTC) for at in calendar.bounds(day))
         for shift in shifts:
             moments = sorted({start, *shift.edges(start, end), end})
             for first, last in pairwise(moments):
                 for found in shift.on_duty(first):
-                    yield DutySpan(found.person, first.timestamp(), last.timestamp())
+                    span = first.timestamp(), last.timestamp()
+                    yield DutySpan(found.person, *span, shift.id)
 
 
 def gathered(
@@ -109,6 +131,7 @@ def gathered(
     now: float,
     *,
     with_sensors: bool = True,
+    with_duty: bool = True,
     on_day: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> Facts:
     """Read all that a report needs; blocks.
@@ -120,7 +143,9 @@ def gathered(
     start, end, now : float
         Window, half-open, and moment of the report, Unix seconds.
     with_sensors : bool
-        Read how sensors were and who was on duty, which takes longest.
+        Read how sensors were, which takes longest.
+    with_duty : bool
+        Work out who was on duty.
     on_day : callable
         Progress: days read, of how many.
 
@@ -134,7 +159,7 @@ def gathered(
     registry = registry_of(config, place)
     paths = DataPaths(config.data_dir)
     roles = {member.id: member.role for member in config.staff}
-    calendar = calendar_of(config, start, end)
+    calendar = calendar_of(config, start, min(end, now))  # what is to come is no school day yet
     with opened_state(paths.state) as db:
         incidents = read.incidents(db, config.registry(), start, end)
         notices = read.notices(db, roles, start, end)
@@ -153,7 +178,7 @@ def gathered(
         calendar=calendar,
         incidents=tuple(incidents),
         notices=tuple(notices),
-        duty=tuple(duty_of(config, calendar)) if with_sensors else (),
+        duty=tuple(duty_of(config, calendar, place)) if with_duty else (),
         roles=roles,
         codes={kind.value: code for kind, code in config.reports.state_codes.items()},
         place=str(place),

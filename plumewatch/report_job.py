@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import msgspec
@@ -28,16 +29,20 @@ def main() -> int:
     os.nice(10)
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
     config = PlumewatchConfig.model_validate_json(order.config)
-    asked = {key: text for key, text in order.fields.items() if text}
+    asked = defaultdict(str, order.fields)
     options = ReportOptions(
         name=asked["name"],
         start=asked["start"],
         end=asked["end"],
         kind=asked["kind"],
         out=Path(order.path),
-        site=asked.get("site", ""),
-        building=asked.get("building", ""),
-        intervention=asked.get("intervention", ""),
+        site=asked["site"],
+        building=asked["building"],
+        intervention=asked["intervention"],
+        week=asked["week"],
+        month=asked["month"],
+        term=asked["term"],
+        school_year=asked["school_year"],
     )
     try:
         make_report(

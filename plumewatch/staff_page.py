@@ -11,6 +11,7 @@ from alerts.web.report_jobs import ReportJobs
 from alerts.web.settings import StaffPageSettings
 from plumewatch.health_page import HealthPages
 from plumewatch.outbound_settings import cap_token
+from plumewatch.report_facts import times_of
 from plumewatch.settings import metrics_token, page_hosts
 from plumewatch.unmatched import suggestion_for
 from plumewatch.web_server import WebServer, is_loopback
@@ -63,6 +64,7 @@ def staff_page(
             clock=clock,
             cap_sender=config.outbound.cap.sender,
             cap_token=cap_token(config),
+            times=times_of(config),
             journal=paths.journal,
             reports=ReportJobs(
                 paths.reports,

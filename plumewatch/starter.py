@@ -208,6 +208,11 @@ name = "Thanksgiving"
 first = 2026-11-26
 last = 2026-11-27
 
+[[term]]                               # for reports: --term "Fall 2026"
+name = "Fall 2026"
+first = 2026-08-31
+last = 2026-12-18
+
 [[shift]]
 id = "hall-1"
 receiver = "hall"

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from reports.kpis import Chosen, Kpis, chosen, kpis
+from reports.periods import SchoolTimes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from zoneinfo import ZoneInfo
 
+    from reports.periods import Period
     from reports.rows import DutySpan, IncidentRow, NoticeRow, SensorDay, StagedTest
     from storage.firmware import Firmware
     from storage.registry import Registry
@@ -55,11 +58,14 @@ class Calendar:
     school_days : frozenset of date
     lessons : tuple of Lesson
         In order; empty if the school has not said when its bells ring.
+    times : SchoolTimes
+        Its terms and school years.
     """
 
     zone: ZoneInfo
     school_days: frozenset[date]
     lessons: tuple[Lesson, ...] = ()
+    times: SchoolTimes = field(default_factory=SchoolTimes)
 
     @cached_property
     def _starts(self) -> list[float]:
@@ -111,6 +117,11 @@ class Facts:
         What sensors run now, by sensor.
     deleted_before : float
         Incidents opened before it were deleted by retention, but for those held; -inf if none were.
+    period : Period or None
+        What the window is called, if it was asked for by a name.
+    before : Facts or None
+        The period before it, without how sensors were, as far as it is on record; None if nothing
+        of it is.
     """
 
     school: str
@@ -129,6 +140,19 @@ class Facts:
     staged: tuple[StagedTest, ...] = ()
     firmware: Mapping[str, Firmware] = field(default_factory=dict)
     deleted_before: float = -math.inf
+    period: Period | None = None
+    before: Facts | None = None
+
+    def whole_days(self) -> list[date]:
+        """Days with school that are wholly inside the window and over."""
+        end = min(self.end, self.now)
+        return [
+            day
+            for day in days_of(self.start, end, self.calendar.zone)
+            if day in self.calendar.school_days
+            and self.calendar.bounds(day)[0] >= self.start
+            and self.calendar.bounds(day)[1] <= end
+        ]
 
     def missing(self) -> str:
         """Say what of the window is no longer there; empty if nothing is."""
@@ -136,6 +160,26 @@ class Facts:
             return ""
         day = self.calendar.local(min(self.deleted_before, self.end))
         return f"Incidents before {day:%-d %B %Y %H:%M} were deleted by retention, save those held."
+
+    @cached_property
+    def shifts(self) -> Mapping[str, str]:
+        """Shift of whom was told first of an incident, by its id; not of those without one."""
+        local = self.calendar.local
+        spans: defaultdict[tuple[str, date], list[DutySpan]] = defaultdict(list)
+        for span in self.duty:
+            for day in {local(span.start).date(), local(span.end - 1e-3).date()}:
+                spans[span.person, day].append(span)
+        told = [n for n in self.notices if n.delivered_at is not None]
+        told.sort(key=lambda n: n.delivered_at or 0.0, reverse=True)
+        first = {notice.incident: notice for notice in told}
+        found = {}
+        for incident, notice in first.items():
+            at = notice.created_at
+            own = spans.get((notice.person, local(at).date()), ())
+            shift = next((s.shift for s in own if s.start <= at < s.end), "")
+            if shift:
+                found[incident] = shift
+        return found
 
     @cached_property
     def chosen(self) -> Chosen:

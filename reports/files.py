@@ -30,17 +30,18 @@ class ReportTooLongError(ValueError):
 
 
 class Report(NamedTuple):
-    """One report: its table if it is one, and whether it needs the sensors' days."""
+    """One report: its table if it is one, and whether it needs the sensors' days, and duty."""
 
     table: Table | None
     with_sensors: bool
+    with_duty: bool
 
 
 REPORTS: Final = {
-    "incidents": Report(tables.incidents, with_sensors=False),
-    "summary": Report(None, with_sensors=True),
-    "response": Report(tables.response, with_sensors=False),
-    "sensors": Report(tables.sensors, with_sensors=True),
+    "incidents": Report(tables.incidents, with_sensors=False, with_duty=False),
+    "summary": Report(None, with_sensors=True, with_duty=True),
+    "response": Report(tables.response, with_sensors=False, with_duty=True),
+    "sensors": Report(tables.sensors, with_sensors=True, with_duty=False),
 }
 """How each report of `reports.names.ABOUT` is made."""
 
@@ -90,7 +91,9 @@ def write_report(
 
 
 def _title(name: str, facts: Facts) -> Title:
-    return Title(name, tables.VERSION, facts.school, facts.place, facts.start, facts.end, facts.now)
+    period = facts.period.title if facts.period else ""
+    window = facts.start, facts.end, facts.now
+    return Title(name, tables.VERSION, facts.school, facts.place, *window, period)
 
 
 def _document(template: Template, view: Mapping[str, Any], path: Path, kind: str) -> None:

@@ -1,7 +1,7 @@
 """The file of one incident: what happened, what was measured, who was told, what they did.
 
-Times are Unix seconds in the facts and both clocks in what is shown. Staff are named by their ids
-and roles; a note is free text of theirs and is shown as it is.
+Times are Unix seconds in the facts; in what is shown they are on the school's clock, to the second.
+Staff are named by their ids and roles; a note is free text of theirs and is shown as it is.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def view(found: IncidentFile, calendar: Calendar, picture: str, readings: int) -
     def at(moment: float | None) -> str:
         if moment is None:
             return "—"
-        return calendar.local(moment).isoformat(sep=" ", timespec="milliseconds")
+        return f"{calendar.local(moment):%a %-d %b %Y %H:%M:%S %Z}"
 
     started = found.started_with or {}
     place = [row["room_name"], row["floor"] and f"floor {row['floor']}", row["building"]]

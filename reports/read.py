@@ -6,6 +6,7 @@ The one place that knows how incidents and notices are stored.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from storage.registry import Registry
 
-__all__ = ["deleted_before", "incidents", "notices"]
+__all__ = ["deleted_before", "incidents", "notices", "recorded_from"]
 
 _ACKNOWLEDGED: Final = ("acknowledged", "handed over")
 _RUNNING: Final = ("alerted", "updated")
@@ -31,6 +32,19 @@ def deleted_before(db: sqlite3.Connection) -> float:
         " WHERE kind = 'retention' AND detail ->> 'count' > 0"
     ).fetchone()
     return -math.inf if row["at"] is None else float(row["at"])
+
+
+def recorded_from(db: sqlite3.Connection) -> float:
+    """Return since when all incidents are on record; inf if there is no record.
+
+    That is the first start of the service, or the first incident, or the last deletion.
+    """
+    row = db.execute(
+        "SELECT (SELECT min(at) FROM audit WHERE kind = 'start') AS started,"
+        " (SELECT min(opened_at) FROM incident) AS opened"
+    ).fetchone()
+    first = min((at for at in row if at is not None), default=math.inf)
+    return max(first, deleted_before(db))
 
 
 def incidents(
@@ -56,6 +70,7 @@ def incidents(
     said = _causes(db, window)
     chains = _chains(db, window)
     heard = _detections(db, window)
+    troubles = _troubles(db, window)
     found = []
     for row in db.execute(
         "SELECT * FROM incident WHERE opened_at >= ? AND opened_at < ? ORDER BY opened_at, id",
@@ -93,6 +108,7 @@ def incidents(
                 responder=acknowledged[1] if acknowledged[0] is not None else "",
                 action=row["action"],
                 case_number=row["case_number"],
+                sensor_health=_health(troubles.get(row["sensor"], ()), row["opened_at"], key),
                 **heard.get(key, {}),
             )
         )
@@ -177,6 +193,28 @@ def _chains(
             window,
         )
     }
+
+
+def _troubles(
+    db: sqlite3.Connection, window: tuple[float, float]
+) -> dict[str, list[tuple[float, float, str, str]]]:
+    """Return what was the matter with each sensor: from and until when, what, its incident."""
+    found: defaultdict[str, list[tuple[float, float, str, str]]] = defaultdict(list)
+    for row in db.execute(
+        "SELECT sensor, alerted, iif(phase IN ('alerted', 'updated'), 9e999, coalesce(\"end\","
+        " last_heard)) AS until, kind, coalesce(incident, '') AS incident FROM alert_event"
+        " WHERE kind IN ('offline', 'sensor_fault', 'tamper') AND phase <> 'withdrawn'"
+        " AND alerted < ? AND until > ?",
+        (window[1], window[0]),
+    ):
+        found[row["sensor"]].append((row["alerted"], row["until"], row["kind"], row["incident"]))
+    return found
+
+
+def _health(troubles: Iterable[tuple[float, float, str, str]], at: float, incident: str) -> str:
+    """Say what was the matter at a moment, other than what an incident is itself about."""
+    what = {kind for begin, end, kind, own in troubles if begin <= at < end and own != incident}
+    return " ".join(sorted(what)) or "ok"
 
 
 def _detections(db: sqlite3.Connection, window: tuple[float, float]) -> dict[str, dict[str, Any]]:

@@ -66,6 +66,8 @@ class IncidentRow:
         Id of who acknowledged first.
     action, case_number : str
         Class of what followed, and number of the case in a system of the school; empty without.
+    sensor_health : str
+        Of its sensor when it was opened: ``"ok"``, or what was the matter, joined by spaces.
     """
 
     id: str
@@ -99,6 +101,7 @@ class IncidentRow:
     responder: str = ""
     action: str = ""
     case_number: str = ""
+    sensor_health: str = "ok"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +160,9 @@ class StagedTest:
 
 @dataclass(frozen=True, slots=True)
 class DutySpan:
-    """A span in which a person was on duty, Unix seconds, half-open."""
+    """A span in which a person was on duty, Unix seconds, half-open, and by which shift."""
 
     person: str
     start: float
     end: float
+    shift: str = ""

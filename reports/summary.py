@@ -7,29 +7,30 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import polars as pl
 
 from reports import charts, kpis
 from reports.facts import days_of
+from reports.figures import AIR, Figure, air_of, change_at, figures
 from reports.rows import CONFIRMED, FALSE, NOTHING
 from reports.suppress import LEAST, without_small
-from reports.tables import VERSION, Column, frame, grouped
+from reports.tables import VERSION, Column, frame, grouped, groups
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-    from datetime import date
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from alerts.drawing import Drawing
     from reports.facts import Facts
-    from reports.kpis import BeforeAfter, Rate, Times
+    from reports.kpis import BeforeAfter
     from reports.rows import IncidentRow
 
-__all__ = ["COLUMNS", "Figure", "Grid", "Summary", "summary"]
+__all__ = ["COLUMNS", "Grid", "Summary", "summary"]
 
-AIR: Final = ("vape", "smoke")
-"""What somebody has to walk to; the rest is about sensors, sprays and buildings."""
+_BY_DAY_S: Final = 31.5 * 86_400.0
+"""Longest window whose days are shown one by one, with an hour for clocks that are put back."""
 _TOP: Final = 10
 _DRAWN: Final = 30
 
@@ -43,22 +44,6 @@ COLUMNS: Final = (
     Column("note", pl.String, "`<5` where a count is too small to be shown"),
 )
 """Columns of the summary as one table."""
-
-
-class Figure(NamedTuple):
-    """One key figure.
-
-    Attributes
-    ----------
-    key, label, unit : str
-    values : dict of str to float or None
-        By measure; ``"value"`` first.
-    """
-
-    key: str
-    label: str
-    unit: str
-    values: dict[str, float | None]
 
 
 class Grid(NamedTuple):
@@ -126,7 +111,10 @@ class Summary:
         )
 
 
-_IN_UNIT: Final = ("value", "mean", "median", "p90", "low", "high", "median_all", "p90_all")
+_IN_UNIT: Final = (
+    *("value", "mean", "median", "p90", "low", "high", "median_all", "p90_all"),
+    "period_before",
+)
 
 
 def summary(facts: Facts, intervention: date | None = None) -> Summary:
@@ -138,27 +126,26 @@ def summary(facts: Facts, intervention: date | None = None) -> Summary:
     intervention : date, optional
         Compare the school days before this day with those from it on.
     """
-    rows = facts.chosen.incidents
-    air = [row for row in rows if row.kind in AIR]
+    rows, air = facts.chosen.incidents, air_of(facts)
     grids = {
         grid.key: grid
         for grid in (
-            _weeks(facts, rows),
+            *_times_of(facts, rows),
             _hours(facts, air),
             _periods(facts, air),
             _rooms(air),
             _kinds(rows),
             _causes(facts),
             _actions(rows),
-            _shifts(facts, rows),
+            *_responses(facts, rows),
             _load(facts),
             _sensors(facts),
         )
     }
-    change = None if intervention is None else _change(facts, air, intervention)
+    change = None if intervention is None else change_at(facts, intervention)
     return Summary(
         facts,
-        tuple(_figures(facts, len(air), change)),
+        tuple(figures(facts, change)),
         grids,
         _drawings(grids, change),
         change,
@@ -166,137 +153,38 @@ def summary(facts: Facts, intervention: date | None = None) -> Summary:
     )
 
 
-def _figures(facts: Facts, air: int, change: BeforeAfter | None) -> Iterable[Figure]:
-    found = facts.kpis
-    days = sum(
-        day in facts.calendar.school_days
-        for day in days_of(facts.start, facts.end, facts.calendar.zone)
-    )
-    outcome, response, load, sensors = found.outcome, found.response, found.load, found.sensors
-    acked = response.acknowledge
-
-    def count(key: str, label: str, value: float) -> Figure:
-        return Figure(key, label, "", {"value": float(value)})
-
-    yield count("school_days", "School days in the window", days)
-    yield count("incidents", "Incidents", outcome.incidents)
-    yield count("incidents_air", "Vaping and smoke", air)
-    yield count("tests_left_out", "Tests left out", found.tests)
-    yield count("off_days_left_out", "Left out as on days without school", found.off_days)
-    yield count("confirmed", "Confirmed", outcome.confirmed)
-    yield count("false_alarms", "False alarms", outcome.false)
-    yield count("nothing_found", "Nothing found", outcome.nothing_found)
-    yield count("unknown", "Unknown, as nobody said", outcome.unknown)
-    yield count("withdrawn", "Taken back by the detector", outcome.withdrawn)
-    yield count("suppressed", "Kept from being told", outcome.suppressed)
-    yield _share("confirmed_rate", "Confirmed, of confirmed and false", outcome.confirmed_rate)
-    yield _share("feedback_rate", "With a yes or no by staff, of all", outcome.feedback_rate)
-    yield _ratio(
-        "false_alarms_per_sensor_week",
-        "False alarms a sensor and week online",
-        "1/week",
-        outcome.false_per_sensor_week,
-    )
-    yield _times("time_to_detect", "From first evidence to the incident", response.detect)
-    yield _times("time_to_notify", "From incident to first notice", response.notify)
-    acknowledge = _times(
-        "time_to_acknowledge", "From first notice to acknowledgement", acked.acknowledged
-    )
-    acknowledge.values.update(
-        notified=float(acked.notified),
-        unacknowledged=float(acked.unacknowledged),
-        median_all=acked.median_all_s,
-        p90_all=acked.p90_all_s,
-    )
-    yield acknowledge
-    yield _share("acknowledged_in_5_min", "Acknowledged in 5 minutes", acked.within_5_min)
-    yield _times("time_to_arrive", "From first notice to arrival", response.arrive)
-    yield _times("time_to_resolve", "From incident to its end", response.resolve)
-    yield _share("escalated", "Reached the second step of escalation", response.escalated)
-    yield _share("missed", "Not acknowledged before escalation ended", response.missed)
-    yield count("notices", "Notices delivered", load.notices)
-    yield count("notices_undelivered", "Notices not delivered", load.undelivered)
-    yield _ratio(
-        "notices_per_duty_hour", "Notices a person and hour on duty", "1/h", load.per_duty_hour
-    )
-    yield _ratio("duplicates", "Repeated notices an incident", "", load.duplicates)
-    budget = load.budget
-    yield count("hours_with_notices", "Hours of a person with a notice", budget.hours)
-    yield count("hours_over_12", "of them with more than 12", budget.over)
-    yield count("hours_of_flood", "of them with 30 or more", budget.flood)
-    yield count("worst_hour", "Most notices to one person in an hour", budget.worst)
-    yield count("sensors", "Sensors", sensors.sensors)
-    yield _part("availability", "Sensor-minutes online, of expected", sensors.availability)
-    yield _part("completeness", "Readings received, of sent", sensors.completeness)
-    yield _times("offline_detect", "From last word to the offline notice", sensors.offline_detect)
-    if facts.staged:
-        yield _share(
-            "detection_rate",
-            "Staged tests that were found",
-            kpis.detection_rate(facts.staged, facts.incidents),
-        )
-    if change is not None:
-        yield Figure(
-            "change",
-            "Vaping and smoke a school day, after as a multiple of before",
-            "",
-            {
-                "value": change.change,
-                "low": change.low,
-                "high": change.high,
-                "before": change.before.value,
-                "before_days": change.before.whole,
-                "after": change.after.value,
-                "after_days": change.after.whole,
-                "dispersion": change.dispersion,
-            },
-        )
+def _times_of(facts: Facts, rows: Sequence[IncidentRow]) -> Iterable[Grid]:
+    yield _over_time(facts, rows, ("weeks", "week"), _week)
+    if facts.end - facts.start <= _BY_DAY_S:
+        yield _over_time(facts, rows, ("days", "day"), str)
 
 
-def _share(key: str, label: str, rate: Rate) -> Figure:
-    low, high = rate.interval() or (None, None)
-    values = {"value": rate.value, "part": rate.part, "of": rate.whole, "low": low, "high": high}
-    return Figure(key, label, "share", values)
-
-
-def _part(key: str, label: str, rate: Rate) -> Figure:
-    """Return a share of what is measured, not sampled: it has no interval."""
-    return Figure(key, label, "share", {"value": rate.value, "part": rate.part, "of": rate.whole})
-
-
-def _ratio(key: str, label: str, unit: str, rate: Rate) -> Figure:
-    return Figure(key, label, unit, {"value": rate.value, "part": rate.part, "of": rate.whole})
-
-
-def _times(key: str, label: str, times: Times) -> Figure:
-    values = {
-        "median": times.median_s,
-        "p90": times.p90_s,
-        "mean": times.mean_s,
-        "n": float(times.n),
-    }
-    return Figure(key, label, "s", values)
-
-
-def _weeks(facts: Facts, rows: Sequence[IncidentRow]) -> Grid:
+def _over_time(
+    facts: Facts,
+    rows: Sequence[IncidentRow],
+    names: tuple[str, str],
+    name_of: Callable[[date], str],
+) -> Grid:
+    """Count incidents by weeks or days; `names` are those of the grid and of one row of it."""
     calendar = facts.calendar
     days: Counter[str] = Counter()
     for day in days_of(facts.start, facts.end, calendar.zone):
-        days[_week(day)] += day in calendar.school_days
+        days[name_of(day)] += day in calendar.school_days
     kinds: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for row in rows:
-        week = _week(calendar.local(row.opened_at).date())
-        kinds[week][row.kind if row.kind in AIR else "other"] += 1
+        span = name_of(calendar.local(row.opened_at).date())
+        kinds[span][row.kind if row.kind in AIR else "other"] += 1
     found = []
-    for week, school in days.items():
-        counts = [kinds[week][kind] for kind in (*AIR, "other")]
+    for span, school in days.items():
+        counts = [kinds[span][kind] for kind in (*AIR, "other")]
         total = sum(counts)
         each = sum(counts[: len(AIR)]) / school if school else None
-        found.append((week, (float(school), *map(float, counts), float(total), each)))
+        found.append((span, (float(school), *map(float, counts), float(total), each)))
+    key, head = names
     return Grid(
-        "weeks",
-        "Incidents by week",
-        "week",
+        key,
+        f"Incidents by {head}",
+        head,
         (
             ("school_days", ""),
             *((kind, "") for kind in (*AIR, "other")),
@@ -304,7 +192,9 @@ def _weeks(facts: Facts, rows: Sequence[IncidentRow]) -> Grid:
             ("vape_and_smoke_per_school_day", "1/day"),
         ),
         tuple(found),
-        "Beside them the days with school: a short week is no quiet week.",
+        "Beside them the days with school: a short week is no quiet week."
+        if head == "week"
+        else "",
     )
 
 
@@ -439,15 +329,22 @@ def _actions(rows: Sequence[IncidentRow]) -> Grid:
     )
 
 
-def _shifts(facts: Facts, rows: Sequence[IncidentRow]) -> Grid:
-    key: Callable[[IncidentRow], str] = lambda row: facts.calendar.period(row.opened_at)  # noqa: E731 - typed
+def _responses(facts: Facts, rows: Sequence[IncidentRow]) -> Iterable[Grid]:
+    """Yield times of response by lesson period and, where there are any, by shift."""
+    ways = groups(facts)
+    for by in ("period", "shift"):
+        if by in ways:
+            yield _response(facts, by, grouped(rows, ways[by]))
+
+
+def _response(facts: Facts, by: str, parts: Mapping[str, Sequence[IncidentRow]]) -> Grid:
     found = []
-    for period, own in sorted(grouped(rows, key).items(), key=lambda item: _natural(item[0])):
+    for name, own in sorted(parts.items(), key=lambda item: _natural(item[0])):
         times = kpis.response(own, facts.now)
         result = times.acknowledge
         found.append(
             (
-                period,
+                name,
                 (
                     float(result.notified),
                     float(result.unacknowledged),
@@ -460,9 +357,9 @@ def _shifts(facts: Facts, rows: Sequence[IncidentRow]) -> Grid:
             )
         )
     return Grid(
-        "response_by_period",
-        "Acknowledgement and arrival by period",
-        "period",
+        f"response_by_{by}",
+        f"Acknowledgement and arrival by {by}",
+        by,
         (
             ("notified", ""),
             ("unacknowledged", ""),
@@ -473,7 +370,8 @@ def _shifts(facts: Facts, rows: Sequence[IncidentRow]) -> Grid:
             ("median_arrival", "s"),
         ),
         tuple(found),
-        "Times are over the acknowledged; median_all ranks the unacknowledged last.",
+        "Times are over the acknowledged; median all ranks the unacknowledged last."
+        + (" The shift is that of whom was told first." if by == "shift" else ""),
     )
 
 
@@ -537,31 +435,10 @@ def _sensors(facts: Facts) -> Grid:
     )
 
 
-def _change(facts: Facts, rows: Sequence[IncidentRow], day: date) -> BeforeAfter:
-    counts = Counter(facts.calendar.local(row.opened_at).date() for row in rows)
-    window = days_of(facts.start, min(facts.end, facts.now), facts.calendar.zone)
-    school = [each for each in window if each in facts.calendar.school_days]
-    return kpis.before_after(
-        [counts[each] for each in school if each < day],
-        [counts[each] for each in school if each >= day],
-    )
-
-
 def _drawings(grids: dict[str, Grid], change: BeforeAfter | None) -> dict[str, Drawing]:
-    weeks, hours, periods, rooms = (
-        grids[key] for key in ("weeks", "hour_by_weekday", "period_by_room", "rooms")
-    )
-    parts = [
-        (name, [int(values[k] or 0) for _, values in weeks.rows])
-        for name, k in (("vaping", 1), ("smoke", 2), ("other", 3))
-    ]
+    hours, periods, rooms = (grids[k] for k in ("hour_by_weekday", "period_by_room", "rooms"))
     found = {
-        "weeks": charts.stacked(
-            weeks.title,
-            [name[-3:] for name, _ in weeks.rows],
-            [f"{values[0]:.0f} d" for _, values in weeks.rows],
-            parts,
-        ),
+        **(_days_drawn(grids["days"]) if "days" in grids else _weeks_drawn(grids["weeks"])),
         "hour_by_weekday": _heat(hours),
         "period_by_room": _heat(periods._replace(rows=periods.rows[:_DRAWN]), f"<{LEAST}"),
         "rooms": charts.bars(
@@ -573,6 +450,28 @@ def _drawings(grids: dict[str, Grid], change: BeforeAfter | None) -> dict[str, D
             "After as a multiple of before", change.change, change.low, change.high
         )
     return found
+
+
+def _weeks_drawn(grid: Grid) -> dict[str, Drawing]:
+    names = [name[-3:] for name, _ in grid.rows]
+    notes = [f"{values[0]:.0f} d" for _, values in grid.rows]
+    return {grid.key: charts.stacked(grid.title, names, notes, _parts(grid))}
+
+
+def _days_drawn(grid: Grid) -> dict[str, Drawing]:
+    days = [date.fromisoformat(name) for name, _ in grid.rows]
+    names = [f"{day:%a}"[: 3 if len(days) <= _TOP else 2] for day in days]
+    notes = [
+        f"{day.day}" if values[0] else "—" for day, (_, values) in zip(days, grid.rows, strict=True)
+    ]
+    return {grid.key: charts.stacked(grid.title, names, notes, _parts(grid))}
+
+
+def _parts(grid: Grid) -> list[tuple[str, list[int]]]:
+    return [
+        (name, [int(values[k] or 0) for _, values in grid.rows])
+        for name, k in (("vaping", 1), ("smoke", 2), ("other", 3))
+    ]
 
 
 def _heat(grid: Grid, hidden: str = "") -> Drawing:

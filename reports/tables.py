@@ -23,7 +23,17 @@ if TYPE_CHECKING:
     from reports.kpis import Times
     from reports.rows import IncidentRow
 
-__all__ = ["VERSION", "Column", "Table", "frame", "grouped", "incidents", "response", "sensors"]
+__all__ = [
+    "VERSION",
+    "Column",
+    "Table",
+    "frame",
+    "grouped",
+    "groups",
+    "incidents",
+    "response",
+    "sensors",
+]
 
 VERSION: Final = 1
 """Version of all tables."""
@@ -149,6 +159,9 @@ _INCIDENTS: Final = (
     Column("state_code", _TEXT, "from `[reports.state_codes]`, of confirmed incidents only"),
     Column("action", _TEXT, "`none`, `referral`, `nurse`, `facilities`; empty: nobody said"),
     Column("case_number", _TEXT, "of the case in a system of the school, as staff gave it"),
+    Column("school_year", _TEXT, "of the date, such as `2026/27`"),
+    Column("term", _TEXT, "of the date, as in the configuration; empty outside of all"),
+    Column("sensor_health", _TEXT, "at the opening: `ok`, or `offline`, `sensor_fault`, `tamper`"),
 )
 
 
@@ -167,7 +180,7 @@ def _incidents(facts: Facts) -> dict[str, list[Any]]:
         for name in (
             *("id", "site", "building", "floor", "room_id", "room", "location", "kind", "masked"),
             *("thc_likely", "severity", "confidence", "sensor", "model_version", "withdrawn"),
-            *("suppressed_by", "action", "case_number"),
+            *("suppressed_by", "action", "case_number", "sensor_health"),
         )
     }
     for name, (channel, _) in _PEAKS.items():
@@ -187,6 +200,8 @@ def _incidents(facts: Facts) -> dict[str, list[Any]]:
         "weekday": [f"{at:%A}" for at in local],
         "hour": [at.hour for at in local],
         "period": [calendar.period(row.opened_at) for row in rows],
+        "school_year": [calendar.times.school_year(at.date()) for at in local],
+        "term": [calendar.times.term(at.date()) for at in local],
         "school_day": [at.date() in calendar.school_days for at in local],
         "sensor_model": [models.get(row.sensor, "") for row in rows],
         "people_notified": [len(people[row.id]) for row in rows],
@@ -210,7 +225,12 @@ def _span(begin: float | None, end: float | None) -> float | None:
 
 _RESPONSE: Final = (
     _SCHEMA_VERSION,
-    Column("by", _TEXT, "`all`, `kind`, `building`, `weekday`, `hour`, `period` or `severity`"),
+    Column(
+        "by",
+        _TEXT,
+        "`all`, `kind`, `building`, `weekday`, `hour`, `period`, `severity`,"
+        " and, where shifts are configured, `shift`: that of whom was told first",
+    ),
     Column("value", _TEXT, "which of them"),
     Column("incidents", _WHOLE, "on school days, tests left out"),
     Column("notified", _WHOLE, "somebody was told of"),
@@ -242,9 +262,9 @@ _RESPONSE: Final = (
 
 
 def groups(facts: Facts) -> dict[str, Callable[[IncidentRow], str]]:
-    """Ways to group incidents, by name."""
-    calendar = facts.calendar
-    return {
+    """Ways to group incidents, by name; by the shift of whom was told first, if there are any."""
+    calendar, shifts = facts.calendar, facts.shifts
+    found: dict[str, Callable[[IncidentRow], str]] = {
         "all": lambda _: "all",
         "kind": lambda row: row.kind,
         "building": lambda row: row.building or "unknown",
@@ -253,6 +273,9 @@ def groups(facts: Facts) -> dict[str, Callable[[IncidentRow], str]]:
         "period": lambda row: calendar.period(row.opened_at),
         "severity": lambda row: row.severity or "unknown",
     }
+    if facts.duty:
+        found["shift"] = lambda row: shifts.get(row.id, "no shift")
+    return found
 
 
 def grouped(

@@ -9,10 +9,13 @@ from reports.safe_text import shown
 from reports.tables import VERSION
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import polars as pl
 
     from reports.facts import Facts
-    from reports.summary import Figure, Grid, Summary
+    from reports.figures import Figure
+    from reports.summary import Grid, Summary
 
 __all__ = ["PRINTED", "seconds", "summary_view", "table_view"]
 
@@ -44,7 +47,9 @@ _TILES: Final = (
     "availability",
     "completeness",
 )
-_ON_FIRST_PAGE: Final = ("weeks", "hour_by_weekday")
+_ON_FIRST_PAGE: Final = ("weeks", "days", "hour_by_weekday")
+_DRAWN_WHOLE: Final = frozenset({"hour_by_weekday", "period_by_room", "rooms"})
+"""What is shown as a picture alone; every number is in it."""
 _IN_DETAIL: Final = ("rooms", "period_by_room", "change")
 
 
@@ -99,6 +104,23 @@ def _said(figure: Figure) -> tuple[str, str]:
     return value, rest
 
 
+def _was(figure: Figure) -> str:
+    """Say what a figure was in the period before; empty if that is not known."""
+    if "period_before" not in figure.values:
+        return ""
+    return _number(figure.values["period_before"], figure.unit)
+
+
+def _before_name(facts: Facts) -> str:
+    """Name the period before, and the part of it that is on record; empty without."""
+    before = facts.before
+    if before is None or before.period is None:
+        return ""
+    local = before.calendar.local(before.start)
+    part = "" if local.date() == before.period.first else f", from {local:%-d %B %Y} on"
+    return f"{shown(before.period.title)}{part}"
+
+
 def _times_said(values: dict[str, float | None]) -> str:
     rest = [f"p90 {seconds(values['p90'])}", f"mean {seconds(values['mean'])}"]
     rest.append(f"n = {values['n']:.0f}")
@@ -127,10 +149,15 @@ def _head(facts: Facts, name: str, title: str) -> dict[str, Any]:
         "school": shown(facts.school),
         "place": shown(facts.place),
         "from": f"{calendar.local(facts.start):%-d %B %Y}",
-        "to": f"{last:%-d %B %Y}",
+        "to": f"{last:%-d %B %Y}{', so far' if facts.end > facts.now else ''}",
+        "period": _capital(shown(facts.period.title)) if facts.period else "",
         "made": calendar.local(facts.now).isoformat(sep=" ", timespec="minutes"),
         "zone": calendar.zone.key,
     }
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def summary_view(made: Summary) -> dict[str, Any]:
@@ -139,11 +166,13 @@ def summary_view(made: Summary) -> dict[str, Any]:
     tiles = []
     for key in _TILES:
         value, rest = _said(figures[key])
+        if was := _was(figures[key]):
+            rest += f"{'; ' if rest else ''}before {was}"
         tiles.append({"label": figures[key].label, "value": value, "rest": rest})
     rows = []
     for figure in made.figures:
         value, rest = _said(figure)
-        rows.append({"label": figure.label, "value": value, "rest": rest})
+        rows.append({"label": figure.label, "value": value, "rest": rest, "was": _was(figure)})
     pictures = {
         key: {"title": _title(made, key), "svg": svg(drawing)}
         for key, drawing in made.drawings.items()
@@ -155,11 +184,14 @@ def summary_view(made: Summary) -> dict[str, Any]:
         "first": [{"key": k, **pictures[k]} for k in _ON_FIRST_PAGE if k in pictures],
         "detail": [{"key": k, **pictures[k]} for k in _IN_DETAIL if k in pictures],
         "figures": rows,
-        "grids": [_grid(grid) for key, grid in made.grids.items() if key not in made.drawings]
-        + [_grid(made.grids["weeks"])],
+        "before": _before_name(made.facts),
+        "grids": [_grid(grid) for key, grid in made.grids.items() if key not in _DRAWN_WHOLE],
         "limits": [*filter(None, [made.facts.missing()]), *_LIMITS],
     }
 
+
+_OF_CODES: Final = frozenset({"kinds", "false_causes", "actions"})
+"""Tables whose rows are words of ours."""
 
 _LIMITS: Final = (
     "A sensor alert is no proof that anybody vaped, and says nothing about who.",
@@ -199,11 +231,36 @@ def _sentences(made: Summary) -> list[str]:
             " were acknowledged within five minutes and"
             f" {value('time_to_acknowledge', 'unacknowledged'):,.0f} never."
         )
+    found += _against_before(made)
     rooms = made.grids["rooms"].rows
     if rooms:
         named = ", ".join(f"{shown(name)} ({values[0]:.0f})" for name, values in rooms[:3])
         found.append(f"Most in: {named}.")
     return found
+
+
+def _against_before(made: Summary) -> Iterator[str]:
+    """Say how it was in the period before, and how sure a change is."""
+    facts = made.facts
+    if facts.period is None:
+        return
+    if facts.before is None:
+        earlier = facts.calendar.times.before(facts.period)
+        if earlier is not None:
+            yield f"Nothing of {shown(earlier.title)} is on record to compare with."
+        return
+    figures = {figure.key: figure.values for figure in made.figures}
+    change, name = figures["change_from_before"], _before_name(facts)
+    days = change["before_days"] or 0.0
+    air = figures["incidents_air"]["period_before"] or 0.0
+    yield f"In {name}, there were {air:,.0f} of vaping or smoke on {days:.0f} school days."
+    low, high = change["low"], change["high"]
+    if change["value"] is not None and low is not None and high is not None:
+        sure = "; that may be chance" if low <= 1.0 <= high else ""
+        yield (
+            f"A school day, that is now {change['value']:.2f} times as many (95 % interval"
+            f" {low:.2f} to {high:.2f}{sure})."
+        )
 
 
 def _grid(grid: Grid) -> dict[str, Any]:
@@ -213,7 +270,7 @@ def _grid(grid: Grid) -> dict[str, Any]:
         "columns": [grid.head, *(name.replace("_", " ") for name, _ in grid.columns)],
         "rows": [
             [
-                shown(name),
+                shown(name.replace("_", " ") if grid.key in _OF_CODES else name),
                 *(
                     _number(value, unit)
                     for (_, unit), value in zip(grid.columns, values, strict=True)
@@ -232,8 +289,25 @@ def table_view(facts: Facts, name: str, about: str, frame: pl.DataFrame) -> dict
         "about": f"{about[0].upper()}{about[1:]}.",
         "count": frame.height,
         "columns": [column.replace("_", " ") for column in columns],
-        "rows": [[_cell(value) for value in row] for row in frame.select(columns).iter_rows()],
+        "rows": [
+            [
+                _clock(value) if name.endswith("_local") else _cell(value)
+                for name, value in row.items()
+            ]
+            for row in frame.select(columns).iter_rows(named=True)
+        ],
     }
+
+
+def _clock(stamp: str) -> str:
+    """Day and time for people, of a moment with milliseconds and an offset.
+
+    Examples
+    --------
+    >>> _clock("2026-11-02T11:05:03.250-05:00")
+    '2026-11-02 11:05:03'
+    """
+    return stamp[:19].replace("T", " ")
 
 
 def _cell(value: Any) -> str:

@@ -41,6 +41,8 @@ class Title(NamedTuple):
     school, place : str
     start, end, made : float
         Window and moment of the report, Unix seconds.
+    period : str
+        What the window is called; empty if it has no name.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Title(NamedTuple):
     start: float
     end: float
     made: float
+    period: str = ""
 
     def fields(self) -> dict[str, str | int]:
         """Return it as a mapping."""
@@ -58,6 +61,7 @@ class Title(NamedTuple):
             "version": self.version,
             "school": self.school,
             "place": self.place,
+            "period": self.period,
             "from": _iso(self.start),
             "to": _iso(self.end),
             "made": _iso(self.made),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from zoneinfo import ZoneInfo
@@ -14,8 +15,11 @@ from alerts.access.roles import Right
 from alerts.web.desk import NavLink, Pages, text_of
 from alerts.web.report_jobs import TooManyJobsError
 from reports.names import ABOUT, FORMATS
+from reports.periods import KINDS, PeriodError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.routing import BaseRoute
@@ -33,8 +37,14 @@ _MEDIA: Final = {
     "parquet": "application/vnd.apache.parquet",
     "json": "application/json",
 }
-_FIELDS: Final = ("name", "kind", "start", "end", "site", "building", "intervention")
+_DAYS: Final = "days"
+_FIELDS: Final = (
+    *("name", "kind", "span", "start", "end", *KINDS),
+    *("site", "building", "intervention"),
+)
 _WEEKS: Final = 4
+_YEARS: Final = 4
+"""School years that the form offers."""
 
 
 class ReportPages(Pages):
@@ -69,15 +79,13 @@ class ReportPages(Pages):
         if typed["name"] not in ABOUT or typed["kind"] not in FORMATS:
             raise HTTPException(400, "There is no such report.")
         try:
-            days = [datetime.fromisoformat(typed[key]).date() for key in ("start", "end")]
-        except ValueError:
-            return self._page(request, session, typed, "Please choose both days.", 400)
-        if days[0] > days[1]:
-            return self._page(request, session, typed, "The first day is after the last.", 400)
-        typed |= {"start": str(days[0]), "end": str(days[1])}
-        title = f"{typed['name']}-{typed['start']}-{typed['end']}.{typed['kind']}"
+            asked, called = self._window(typed)
+        except ValueError as error:
+            return self._page(request, session, typed, str(error), 400)
+        title = f"{typed['name']}-{called}.{typed['kind']}"
+        fields = {key: typed[key] for key in ("name", "kind", "site", "building", "intervention")}
         try:
-            self._jobs().start(typed, session.person, title)
+            self._jobs().start(fields | asked, session.person, title)
         except TooManyJobsError:
             said = "Two reports are being made already. Wait for one of them."
             return self._page(request, session, typed, said, 429)
@@ -91,6 +99,30 @@ class ReportPages(Pages):
             raise HTTPException(404, "There is no such report, or not any more.")
         kind = job.name.rpartition(".")[2]
         return FileResponse(job.path, media_type=_MEDIA[kind], filename=job.name)
+
+    def _window(self, typed: Mapping[str, str]) -> tuple[dict[str, str], str]:
+        """Fields of the time that was chosen, and how a file of it is called.
+
+        Raises
+        ------
+        ValueError
+            If it is no time; the message is for people.
+        """
+        kind = typed["span"] or _DAYS
+        if kind in KINDS:
+            try:
+                period = self._desk.settings.times.period(kind, typed[kind])
+            except PeriodError as error:
+                said = str(error)
+                raise ValueError(f"{said[0].upper()}{said[1:]}.") from error
+            return {kind: period.name}, re.sub(r"[^A-Za-z0-9]+", "-", period.name)
+        try:
+            days = [datetime.fromisoformat(typed[key]).date() for key in ("start", "end")]
+        except ValueError:
+            raise ValueError("Please choose both days.") from None
+        if days[0] > days[1]:
+            raise ValueError("The first day is after the last.")
+        return {"start": str(days[0]), "end": str(days[1])}, f"{days[0]}-{days[1]}"
 
     def _jobs(self) -> ReportJobs:
         jobs = self._desk.settings.reports
@@ -110,10 +142,20 @@ class ReportPages(Pages):
         today = datetime.fromtimestamp(settings.clock(), UTC).astimezone(
             ZoneInfo(settings.engine.policy.zone)
         )
+        last_week, last_month = (today - timedelta(days=days) for days in (7, today.day))
+        years = [
+            settings.times.school_year((today - timedelta(days=365 * k)).date())
+            for k in range(_YEARS)
+        ]
         preset: dict[str, Any] = {
             **dict.fromkeys(_FIELDS, ""),
             "name": "summary",
             "kind": "pdf",
+            "span": "week",
+            "week": f"{last_week:%G-W%V}",
+            "month": f"{last_month:%Y-%m}",
+            "term": settings.times.term(today.date()),
+            "school_year": years[0],
             "start": (today - timedelta(weeks=_WEEKS)).date().isoformat(),
             "end": today.date().isoformat(),
         }
@@ -126,6 +168,8 @@ class ReportPages(Pages):
             jobs=self._jobs().of(session.person),
             reports=ABOUT,
             formats=FORMATS,
+            terms=[term.name for term in settings.times.terms],
+            school_years=years,
             sites=sorted({room.site for room in rooms}),
             buildings=sorted({room.building for room in rooms}),
             typed=preset | typed,

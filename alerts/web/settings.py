@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from alerts.access.passwords import Hasher
 from alerts.web.changes import Changes
+from reports.periods import SchoolTimes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -152,6 +153,8 @@ class StaffPageSettings:
         What a system that fetches them holds; None lets only people do so.
     reports : ReportJobs or None
         Makes reports; None for no such page.
+    times : SchoolTimes
+        What the school calls its times, for reports.
     journal : Path or None
         The journal's file, for the pages of refused messages; None for no such pages.
     clock : callable
@@ -177,5 +180,6 @@ class StaffPageSettings:
     cap_sender: str = "plumewatch"
     cap_token: Secret | None = None
     reports: ReportJobs | None = None
+    times: SchoolTimes = field(default_factory=SchoolTimes)
     journal: Path | None = None
     clock: Callable[[], float] = time.time

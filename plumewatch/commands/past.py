@@ -25,12 +25,23 @@ app.add_typer(audit_app, name="audit")
 
 
 def _report_of(name: str, about: str) -> None:
-    example = f"plumewatch report {name} --from 2026-09-07 --to 2026-12-18 --format xlsx"
+    examples = (
+        f"plumewatch report {name} --from 2026-09-07 --to 2026-12-18 --format xlsx",
+        f'plumewatch report {name} --month 2026-11 --site "North High" --format pdf',
+    )
 
-    @report_app.command(name, help=about, epilog=manual(example))
+    @report_app.command(name, help=about, epilog=manual(*examples))
     def report(
-        start: Annotated[str, typer.Option("--from", help="First day, or a moment.")],
-        end: Annotated[str, typer.Option("--to", help="Last day, or a moment.")],
+        start: Annotated[str, typer.Option("--from", help="First day, or a moment.")] = "",
+        end: Annotated[str, typer.Option("--to", help="Last day, or a moment.")] = "",
+        week: Annotated[str, typer.Option("--week", help="Instead: a week (2026-W47).")] = "",
+        month: Annotated[str, typer.Option("--month", help="Instead: a month (2026-11).")] = "",
+        term: Annotated[
+            str, typer.Option("--term", help='Instead: a term of the configuration ("Fall 2026").')
+        ] = "",
+        school_year: Annotated[
+            str, typer.Option("--school-year", help="Instead: a school year (2026/27).")
+        ] = "",
         kind: Annotated[
             str, typer.Option("--format", help="csv, xlsx, pdf, html, parquet or json.")
         ] = "csv",
@@ -54,7 +65,20 @@ def _report_of(name: str, about: str) -> None:
         from plumewatch.report_command import ReportOptions, run_report  # noqa: PLC0415
 
         options = ReportOptions(
-            name, start, end, kind, out, site, building, intervention, force, staged
+            name,
+            start,
+            end,
+            kind,
+            out,
+            site,
+            building,
+            intervention,
+            force,
+            staged,
+            week=week,
+            month=month,
+            term=term,
+            school_year=school_year,
         )
         raise typer.Exit(run_report(config, options, Printer(as_json=as_json), time.time()))
 

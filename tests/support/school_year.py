@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 ZONE = ZoneInfo("America/New_York")
 CAUSES = ("spray", "steam", "sanitizer", "dust", "other")
+ACTIONS = ("none", "referral", "nurse", "facilities")
 STAFF = (("ap", "staff"), ("dean", "staff"), ("fm", "facilities"), ("an", "analyst"))
 KINDS = (("vape", 70), ("smoke", 4), ("tamper", 6), ("sensor_fault", 8), ("offline", 12))
 
@@ -83,13 +84,18 @@ def _write(tx, rng: random.Random, name: str, at: float, kind: str, room: int) -
     cause = rng.choice(CAUSES) if verdict == "false_alarm" else ""
     who = rng.choice(("ap", "dean"))
     sensor, onset = f"pw-{room}", at - rng.uniform(3, 20)
+    own = random.Random(name)  # so that what came later leaves the rest of the rows as they were
+    arrived = acked + own.lognormvariate(4.0, 0.8) if acked and own.random() < 0.7 else None
+    action = own.choice(("", *ACTIONS)) if verdict == "confirmed" else ""
+    number = f"26/{own.randrange(1000)}" if action == "referral" else ""
     tx.execute(
         "INSERT INTO incident (id, kind, room, sensor, status, onset, opened_at, confidence, paged,"
         " suppressed_by, notified_at, acknowledged_at, acknowledged_by, resolved_at, verdict,"
-        " resolve_due, severity) VALUES (?,?,?,?,'resolved',?,?,?,1,'',?,?,?,?,?,?,'warning')",
+        " resolve_due, severity, resolved_by, arrived_at, action, case_number)"
+        " VALUES (?,?,?,?,'resolved',?,?,?,1,'',?,?,?,?,?,?,'warning','plumewatch',?,?,?)",
         (
             *(name, kind, f"r{room}", sensor, onset, at, rng.uniform(0.5, 1), notified, acked),
-            *(who if acked else "", closed, verdict, closed),
+            *(who if acked else "", closed, verdict, closed, arrived, action, number),
         ),
     )
     evidence = {"pm25": [4.0, rng.uniform(10, 200), 6.0, 40.0], "rh": [41.0, 0.5, 3.0, None]}

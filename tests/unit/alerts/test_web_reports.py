@@ -1,12 +1,15 @@
 """Reports on the staff page: for analysts, with progress, theirs alone, gone after an hour."""
 
 import asyncio
+import json
 import re
 import sys
+from datetime import date
 
 import pytest
 
 from alerts.web.report_jobs import KEPT_S, ReportJobs
+from reports.periods import SchoolTimes, Term
 from tests.unit.alerts.test_web import Page
 
 MAKES = """
@@ -79,6 +82,75 @@ async def test_a_report_is_made_and_taken_home(open_page):
     disposition = file.headers["content-disposition"]
     assert disposition == 'attachment; filename="incidents-2026-09-01-2026-09-07.csv"'
     assert file.headers["x-content-type-options"] == "nosniff"
+
+
+TIMES = SchoolTimes((Term("Fall 2026", date(2026, 8, 24), date(2026, 12, 18)),))
+
+
+@pytest.mark.parametrize(
+    ("chosen", "name", "fields"),
+    [
+        ({"span": "week", "week": "2026-W36"}, "incidents-2026-W36.csv", {"week": "2026-W36"}),
+        ({"span": "month", "month": "2026-09"}, "incidents-2026-09.csv", {"month": "2026-09"}),
+        ({"span": "term", "term": "Fall 2026"}, "incidents-Fall-2026.csv", {"term": "Fall 2026"}),
+        (
+            {"span": "school_year", "school_year": "2026/27"},
+            "incidents-2026-27.csv",
+            {"school_year": "2026/27"},
+        ),
+        (  # what else is filled in does not count
+            {"span": "days", "week": "2026-W36", "month": "x"},
+            "incidents-2026-09-01-2026-09-07.csv",
+            {"start": "2026-09-01", "end": "2026-09-07"},
+        ),
+    ],
+)
+async def test_times_are_asked_for_in_one_way(open_page, chosen, name, fields):
+    tells = MAKES.replace('order["config"]', 'json.dumps(order["fields"], sort_keys=True)')
+    page = open_page(tells, times=TIMES)
+    await page.sign_in("an")
+    assert (await ask(page, **chosen)).status_code == 303
+    link = re.search(r'href="(/reports/[^"]+)"', await made(page))[1]
+    file = await page.client.get(link)
+    asked = {"building": "", "intervention": "", "kind": "csv", "name": "incidents", "site": ""}
+    assert file.text == f"an incidents{json.dumps(asked | fields, sort_keys=True)}"
+    assert f'filename="{name}"' in file.headers["content-disposition"]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        ({"span": "week", "week": "36"}, "&#39;36&#39; is no week; a week is like 2026-W47"),
+        ({"span": "month"}, "&#39;&#39; is no month"),
+        ({"span": "term", "term": "Spring"}, "There is no term &#39;Spring&#39;; there is"),
+        ({"span": "days", "end": ""}, "Please choose both days."),
+        ({"span": "days", "end": "2026-08-31"}, "The first day is after the last."),
+    ],
+)
+async def test_what_is_no_time_is_said(open_page, chosen, said):
+    page = open_page(times=TIMES)
+    await page.sign_in("an")
+    answer = await ask(page, **chosen)
+    assert answer.status_code == 400
+    assert said in answer.text
+    assert f'value="{chosen["span"]}" checked' in answer.text
+    assert page.jobs.of("an") == []
+
+
+async def test_the_form_offers_last_week_and_the_terms_of_the_school(open_page):
+    page = open_page(times=TIMES)  # Monday 7 September 2026
+    await page.sign_in("an")
+    shown = (await page.client.get("/reports")).text
+    assert 'name="week" value="2026-W36"' in shown
+    assert 'name="month" value="2026-08"' in shown
+    assert "<option selected>Fall 2026</option>" in shown
+    assert re.findall(r"<option ?(?:selected)?>(\d{4}/\d\d)<", shown) == [
+        "2026/27",
+        "2025/26",
+        "2024/25",
+        "2023/24",
+    ]
+    assert 'name="term"' not in (await open_page().client.get("/reports")).text
 
 
 async def test_the_report_of_another_person_is_not_there(open_page):

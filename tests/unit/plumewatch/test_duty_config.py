@@ -39,6 +39,8 @@ name = "Facilities"
 role = "facilities"
 """
 LATE = 'periods = [{ name = "late", start = "11:00", end = "12:00" }]'
+FALL = '[[term]]\nname = "Fall"\nfirst = 2026-08-24\nlast = 2026-12-18\n'
+SPRING = '[[term]]\nname = "Spring"\nfirst = 2027-01-05\nlast = 2027-06-11\n'
 GOOD = """
 [routing]
 receiver = "hall"
@@ -248,6 +250,24 @@ def test_shifts_of_a_role_take_the_place_of_always():
                 f'[[bells]]\nid = "half"\ndays = ["tue"]\n{LATE.replace("late", "2")}\n[[holiday]]',
             ),
             "rings on tue in bells.0 too",
+        ),
+        (("[[holiday]]", f"{FALL}[[holiday]]"), None),
+        (("[[holiday]]", f"{FALL}{SPRING}[[holiday]]"), None),
+        (
+            ("[[holiday]]", f"{FALL}{SPRING.replace('Spring', 'Fall')}[[holiday]]"),
+            "term.1.name: 'Fall': must not be that of term.0",
+        ),
+        (
+            ("[[holiday]]", f"{FALL}{SPRING.replace('2027-01-05', '2026-12-18')}[[holiday]]"),
+            "term.1: 2026-12-18 to 2027-06-11: must not overlap term.0",
+        ),
+        (
+            ("[[holiday]]", f"{FALL.replace('2026-12-18', '2026-08-01')}[[holiday]]"),
+            "term.0.last: 2026-08-01: must not be before first, 2026-08-24",
+        ),
+        (
+            ("[[holiday]]", f"{FALL.replace('last = 2026-12-18', '')}[[holiday]]"),
+            "term.0.last: missing",
         ),
     ],
 )

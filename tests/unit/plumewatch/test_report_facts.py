@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from plumewatch.config import load
-from plumewatch.report_facts import calendar_of, duty_of
+from plumewatch.report_facts import Place, calendar_of, duty_of
 from reports.kpis import load as load_of
 from tests.support.school_year import ZONE, config_text, moment
 
@@ -75,7 +75,7 @@ def test_with_bells_school_is_when_they_ring(tmp_path):
 def test_hours_on_duty_are_those_of_the_shifts_once_a_person(tmp_path):
     config = config_of(tmp_path, BELLS + SHIFTS)
     calendar = calendar_of(config, START, END)
-    duty = list(duty_of(config, calendar))
+    duty = list(duty_of(config, calendar, Place()))
     assert {span.person for span in duty} == {"ap", "dean"}
     # 8 school days: ap 7:30-9:30, dean the same and to 9:45 in period 2
     assert load_of([], [], duty).per_duty_hour.whole == pytest.approx(8 * (2.0 + 2.25))
@@ -83,4 +83,37 @@ def test_hours_on_duty_are_those_of_the_shifts_once_a_person(tmp_path):
 
 def test_who_has_no_shift_has_no_hours(tmp_path):
     config = config_of(tmp_path, BELLS)
-    assert list(duty_of(config, calendar_of(config, START, END))) == []
+    assert list(duty_of(config, calendar_of(config, START, END), Place())) == []
+
+
+def test_hours_on_duty_of_a_place_are_those_of_its_zones(tmp_path):
+    more = """
+[[zone]]
+id = "n1"
+building = "North"
+floor = "1"
+[[zone]]
+id = "s1"
+building = "South"
+floor = "2"
+"""
+    shifts = SHIFTS.replace('people = ["ap", "dean"]', 'people = ["ap"]\nzones = ["n1"]')
+    config = config_of(tmp_path, BELLS + more + shifts)
+    calendar = calendar_of(config, START, END)
+    duty = {
+        place.building: {span.shift for span in duty_of(config, calendar, place)}
+        for place in (Place(), Place(building="North"), Place(building="South"))
+    }
+    assert duty == {"": {"morning", "hall"}, "North": {"morning", "hall"}, "South": {"hall"}}
+
+
+def test_terms_and_school_years(tmp_path):
+    term = """
+[[term]]
+name = "Fall"
+first = 2026-08-24
+last = 2026-10-30
+"""
+    times = calendar_of(config_of(tmp_path, term), START, END).times
+    assert (times.term(date(2026, 10, 30)), times.term(date(2026, 10, 31))) == ("Fall", "")
+    assert times.school_year(date(2026, 10, 31)) == "2026/27"

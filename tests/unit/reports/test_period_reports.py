@@ -1,0 +1,166 @@
+"""Reports of a week, a month, a term: the same days as by hand, beside the period before."""
+
+import json
+import re
+from datetime import timedelta
+
+import polars as pl
+import pytest
+
+from plumewatch.printer import Printer
+from plumewatch.report_command import ReportOptions, run_report
+from tests.support.school_year import moment
+from tests.unit.reports.conftest import FIRST
+
+NOW = moment(FIRST + timedelta(days=40))
+MORE = """
+[[term]]
+name = "First half"
+first = 2026-10-19
+last = 2026-10-30
+[[term]]
+name = "Second half"
+first = 2026-11-02
+last = 2026-11-08
+[[shift]]
+id = "early"
+receiver = "staff"
+people = ["ap", "dean"]
+start = "07:00"
+end = "11:00"
+[[shift]]
+id = "late"
+receiver = "staff"
+people = ["ap", "dean"]
+start = "11:00"
+end = "16:00"
+"""
+
+
+@pytest.fixture(scope="module")
+def config(school):
+    path = school / "terms.toml"
+    path.write_text((school / "plumewatch.toml").read_text(encoding="utf-8") + MORE)
+    return path
+
+
+@pytest.fixture
+def make(config, tmp_path):
+    def report(name="summary", kind="parquet", **asked):
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.{kind}"
+        options = ReportOptions(name, kind=kind, out=path, **asked)
+        assert run_report(config, options, Printer(), NOW) == 0
+        return path
+
+    return report
+
+
+def figures(path):
+    rows = pl.read_parquet(path).filter(pl.col("section") == "figures")
+    return {(r["item"], r["measure"]): r["value"] for r in rows.iter_rows(named=True)}
+
+
+@pytest.mark.parametrize(
+    ("period", "days"),
+    [
+        ({"week": "2026-W45"}, ("2026-11-02", "2026-11-08")),
+        ({"month": "2026-11"}, ("2026-11-01", "2026-11-30")),
+        ({"term": "Second half"}, ("2026-11-02", "2026-11-08")),
+        ({"school_year": "2026/27"}, ("2026-07-01", "2027-06-30")),
+    ],
+)
+def test_a_period_is_its_days_at_the_school(make, period, days):
+    named = pl.read_parquet(make("incidents", **period))
+    written = pl.read_parquet(make("incidents", start=days[0], end=days[1]))
+    assert named.height > 40
+    assert named.equals(written)
+    assert set(named["school_year"]) == {"2026/27"}
+    if "term" in period:
+        assert set(named["term"]) == {"Second half"}
+
+
+def test_a_week_beside_the_week_before(make):
+    both = {week: figures(make(week=week)) for week in ("2026-W44", "2026-W45")}
+    now, before = both["2026-W45"], both["2026-W44"]
+    compared = [item for item, measure in now if measure == "period_before"]
+    assert {"incidents", "incidents_air", "confirmed_rate", "time_to_arrive"} <= set(compared)
+    assert not {"sensors", "availability"} & set(compared)
+    for item in compared:
+        main = "median" if (item, "median") in before else "value"
+        assert now[item, "period_before"] == before[item, main], item
+    # the same ratio as by the day on which the second week begins
+    change = figures(make(start="2026-10-26", end="2026-11-08", intervention="2026-11-02"))
+    for measure in ("value", "low", "high", "before", "after_days"):
+        assert now["change_from_before", measure] == change["change", measure]
+
+
+def test_what_is_not_on_record_is_not_compared(make):
+    found = figures(make(week="2026-W43"))
+    assert not [item for item, measure in found if measure == "period_before"]
+    page = make(kind="html", week="2026-W43").read_text(encoding="utf-8")
+    assert "Nothing of week 2026-W42 is on record to compare with." in page
+    page = make(kind="html", start="2026-10-19", end="2026-10-25").read_text(encoding="utf-8")
+    assert "on record to compare with" not in page
+    # of the month before, only what was recorded
+    page = make(kind="html", month="2026-11").read_text(encoding="utf-8")
+    assert "In October 2026, from 19 October 2026 on, there were" in page
+
+
+def test_short_windows_are_drawn_by_day_and_long_ones_by_week(make):
+    drawn = {}
+    for period in ({"month": "2026-11"}, {"school_year": "2026/27"}):
+        page = make(kind="html", **period).read_text(encoding="utf-8")
+        drawn[next(iter(period))] = re.findall(r"<figcaption>Incidents by (\w+)", page)
+    assert drawn == {"month": ["day"], "school_year": ["week"]}
+    days = pl.read_parquet(make(month="2026-11")).filter(pl.col("section") == "days")
+    total = days.filter(pl.col("measure") == "incidents")["value"].sum()
+    weeks = pl.read_parquet(make(month="2026-11")).filter(pl.col("section") == "weeks")
+    assert total == weeks.filter(pl.col("measure") == "incidents")["value"].sum() > 0
+
+
+def test_a_building_alone_in_words_and_in_machine_formats(make):
+    page = make(kind="html", week="2026-W45", building="North").read_text(encoding="utf-8")
+    assert "Week 2026-W45: 2 November 2026 to 8 November 2026" in page
+    assert "In week 2026-W44, there were" in page
+    assert "times as many (95 % interval" in page
+    document = json.loads(make(kind="json", week="2026-W45", building="North").read_text())
+    assert (document["period"], document["place"]) == ("week 2026-W45", "North")
+    assert make(kind="pdf", week="2026-W45", building="North").read_bytes().startswith(b"%PDF")
+
+
+def test_response_by_shift_adds_up(make):
+    frame = pl.read_parquet(make("response", week="2026-W45"))
+    by_shift = frame.filter(pl.col("by") == "shift")
+    assert set(by_shift["value"]) == {"early", "late", "no shift"}
+    assert by_shift["incidents"].sum() == frame.row(0, named=True)["incidents"]
+    assert by_shift["arrive_n"].sum() == frame.row(0, named=True)["arrive_n"] > 0
+    section = pl.read_parquet(make(week="2026-W45")).filter(
+        pl.col("section") == "response_by_shift"
+    )
+    told = section.filter(pl.col("measure") == "notified")
+    assert dict(told.select("item", "value").iter_rows()) == dict(
+        by_shift.select("value", pl.col("notified").cast(pl.Float64)).iter_rows()
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({}, "no time given: ask for exactly one of --from with --to, --week, --month, --term"),
+        ({"start": "2026-11-02"}, "--from is given alone"),
+        ({"end": "2026-11-02"}, "--to is given alone"),
+        ({"week": "2026-W45", "month": "2026-11"}, "--week and --month given: ask for exactly one"),
+        (
+            {"start": "2026-11-02", "end": "2026-11-03", "term": "x"},
+            "--from with --to and --term given",
+        ),
+        ({"week": "45"}, "--week: '45' is no week; a week is like 2026-W47"),
+        ({"term": "Third half"}, "--term: there is no term 'Third half'; there is 'First half'"),
+        ({"school_year": "2026"}, "--school-year: '2026' is no school year"),
+    ],
+)
+def test_exactly_one_way_to_ask(config, tmp_path, capsys, asked, said):
+    options = ReportOptions("summary", kind="pdf", out=tmp_path / "x.pdf", **asked)
+    assert run_report(config, options, Printer(), NOW) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "x.pdf").exists()
