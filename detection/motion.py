@@ -40,6 +40,7 @@ __all__ = [
     "BLOCK",
     "HELD",
     "LOCAL_PACE_S",
+    "MOST",
     "NOISE_GAIN",
     "WARM_UP_S",
     "Motion",
@@ -51,7 +52,9 @@ __all__ = [
 
 K: Final = len(CHANNELS)
 BLOCK: Final = 1024
-"""Most sensors moved on together: their state fits a core's cache."""
+"""Most readings taken together: the state of their sensors fits a core's cache."""
+MOST: Final = BLOCK + BLOCK // 4
+"""Most sensors moved on together: with those among them that have no reading, if they are few."""
 WARM_UP_S: Final = 60.0
 """A sensor is not judged before it has been read for this long."""
 NOISE_GAIN: Final = 0.02
@@ -134,12 +137,12 @@ class Rooms:
     )
 
     def __init__(self) -> None:
-        self._numbers = np.empty(sum(math.prod(shape) for shape in self._SHAPES) * BLOCK)
-        self._flags = np.empty(K * BLOCK, np.bool_)
+        self._numbers = np.empty(sum(math.prod(shape) for shape in self._SHAPES) * MOST)
+        self._flags = np.empty(K * MOST, np.bool_)
         self._of: dict[int, Room] = {}
 
     def of(self, n: int) -> Room:
-        """Room for `n` sensors, at most a block."""
+        """Room for `n` sensors, at most `MOST`."""
         room = self._of.get(n)
         if room is None:
             if len(self._of) == BLOCK // 8:

@@ -8,7 +8,7 @@ are moved on (`detection.motion`) where they lie.
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 from zipfile import BadZipFile
 
@@ -17,7 +17,7 @@ import numpy as np
 from detection.channels import FLOOR
 from detection.decision_levels import DecisionLevels
 from detection.episodes import EpisodeColumn as E
-from detection.motion import BLOCK, WARM_UP_S, Motion, Q, QuietColumn, Rooms, advance
+from detection.motion import BLOCK, MOST, WARM_UP_S, Motion, Q, QuietColumn, Rooms, advance
 from detection.single import advance_one
 
 if TYPE_CHECKING:
@@ -156,16 +156,45 @@ class Tracker:
         if first == last:
             running = self.episode[first, E.PHASE] != 0.0
             return advance_one(self.quiet[first], running, float(time[0]), float(dt[0]), x[0])
-        room = self._rooms.of(rows.size)
-        if rows.size >= _IN_PLACE and last - first == rows.size - 1:
+        span = last - first + 1
+        if rows.size >= _IN_PLACE and span * BLOCK <= MOST * rows.size:
             here = slice(first, last + 1)
             running = self.episode[here, E.PHASE] != 0.0
-            return advance(self.quiet[here].T, running, time, dt, x.T, room)
+            if span > rows.size:
+                return self._advance_among(rows, running, time, dt, x)
+            return advance(self.quiet[here].T, running, time, dt, x.T, self._rooms.of(span))
         running = self.episode[rows, E.PHASE] != 0.0
-        columns = self.quiet.T.take(rows, axis=1)
-        moved = advance(columns, running, time, dt, x.T, room)
-        self.quiet[rows] = columns.T
+        quiet = self.quiet.T
+        columns = quiet.take(rows, axis=1)
+        moved = advance(columns, running, time, dt, x.T, self._rooms.of(rows.size))
+        # One index a number: with one a row and one a column numpy takes three times as long.
+        place = np.arange(0, quiet.size, quiet.shape[1])[:, None] + rows
+        quiet.reshape(-1)[place] = columns
         return moved
+
+    def _advance_among(
+        self,
+        rows: NDArray[np.integer],
+        running: NDArray[np.bool_],
+        time: NDArray[np.float64],
+        dt: NDArray[np.float64],
+        x: NDArray[np.float64],
+    ) -> Motion | None:
+        """Move neighbours on where they lie, but those among them that have no reading."""
+        first, span = int(rows[0]), running.size
+        quiet = self.quiet[first : first + span].T
+        read = np.zeros(span, np.bool_)
+        read[rows - first] = True
+        absent = (~read).nonzero()[0]
+        before = quiet.take(absent, axis=1)
+        source = read.cumsum() - 1
+        columns = x.T.take(source, axis=1)
+        columns[:, absent] = np.nan
+        at, since = time.take(source), dt.take(source)
+        running[absent] = False
+        moved = advance(quiet, running, at, since, columns, self._rooms.of(span))
+        quiet[:, absent] = before
+        return None if moved is None else replace(moved, reading=source[moved.reading])
 
 
 def _unread(capacity: int) -> NDArray[np.float64]:
