@@ -42,7 +42,7 @@ CHANNEL_INDEX: Final[Mapping[str, int]] = {key: i for i, key in enumerate(CHANNE
 
 _K: Final = len(CHANNELS)
 _SOURCE: Final = np.array([COLUMN_INDEX[key] for key in CHANNELS])
-_UNIT: Final = np.array([QUANTITIES[key].resolution for key in CHANNELS]) / 10.0
+_UNIT: Final = np.array([[QUANTITIES[key].resolution] for key in CHANNELS]) / 10.0
 _LARGEST: Final = 1e9
 _FINE: Final = tuple(CHANNEL_INDEX[key] for key in ("pm25", "pm1", "pm4", "pm10"))
 _MASS_OF_N03: Final = 0.03
@@ -100,12 +100,13 @@ class Minutes:
         self._now = -np.inf
         self._time = np.empty(0)
         self._count = np.empty(0)
-        self._low = np.empty((0, _K))
-        self._high = np.empty((0, _K))
-        self._zigzag = np.empty((0, _K))
-        self._pairs = np.empty((0, _K))
-        self._last = np.empty((0, _K))
-        self._before = np.empty((0, _K))
+        # By channel, so that one operation on all sensors runs over contiguous numbers.
+        self._low = np.empty((_K, 0))
+        self._high = np.empty((_K, 0))
+        self._zigzag = np.empty((_K, 0))
+        self._pairs = np.empty((_K, 0))
+        self._last = np.empty((_K, 0))
+        self._before = np.empty((_K, 0))
 
     @property
     def now(self) -> float:
@@ -146,7 +147,7 @@ class Minutes:
         """Arrays from which `restore` continues."""
         self._grow()
         arrays: dict[str, NDArray[np.generic]] = {
-            key: getattr(self, f"_{key}")[: len(self.names)] for key in _ARRAYS
+            key: getattr(self, f"_{key}").T[: len(self.names)] for key in _ARRAYS
         }
         return {
             **arrays,
@@ -170,7 +171,7 @@ class Minutes:
             restored._grow()
             restored._now = float(stored["now"])
             for key in _ARRAYS:
-                array, empty = np.array(stored[key], np.float64), getattr(restored, f"_{key}")
+                array, empty = np.array(stored[key], np.float64), getattr(restored, f"_{key}").T
                 n = len(restored.names)
                 if array.shape != (n, *empty.shape[1:]):
                     raise SnapshotError(f"{key} of shape {array.shape}")
@@ -182,67 +183,116 @@ class Minutes:
     def _grow(self) -> None:
         n = len(self.names)
         for key, fill in _ARRAYS.items():
-            setattr(self, f"_{key}", grown(getattr(self, f"_{key}"), n, fill))
+            setattr(self, f"_{key}", grown(getattr(self, f"_{key}"), n, fill, axis=-1))
 
     def _gather(self, batch: ReadingBatch, begin: int, end: int) -> None:
         """Add the readings from `begin` to `end` to the open minute."""
         if begin == end:
             return
-        order = np.argsort(batch.sensor[begin:end], kind="stable") + begin
-        rows, time = batch.sensor[order].astype(np.int64), batch.time[order]
-        first = np.r_[True, rows[1:] != rows[:-1]]
-        newer = time > np.where(first, self._time[rows], np.r_[-np.inf, time[:-1]])
-        last = np.r_[first[1:], True]
-        self._time[rows[last]] = time[last]
+        order = np.argsort(batch.sensor[begin:end], kind="stable")
+        rows, time = batch.sensor[begin:end].take(order), batch.time[begin:end].take(order)
+        first = np.empty(rows.size, np.bool_)
+        first[0] = True
+        np.not_equal(rows[1:], rows[:-1], out=first[1:])
+        starts = first.nonzero()[0]
+        of = rows[starts]
+        newer = np.empty(rows.size, np.bool_)
+        np.greater(time[1:], time[:-1], out=newer[1:])
+        newer[starts] = time[starts] > self._time[of]
+        self._time[of] = time[_ends(starts, rows.size)]
         if not newer.all():
             order, rows = order[newer], rows[newer]
             if not rows.size:
                 return
-            first = np.r_[True, rows[1:] != rows[:-1]]
-        starts = np.flatnonzero(first)
-        ends = np.r_[starts[1:], rows.size] - 1
-        of = rows[starts]
-        x = batch.values[np.ix_(order, _SOURCE)]
-        before = np.empty_like(x)
-        before[1:] = x[:-1]
-        before[starts] = self._last[of]
-        earlier = np.empty_like(x)
-        earlier[1:] = before[:-1]
-        earlier[starts] = self._before[of]
-        step, step_before = x - before, before - earlier
-        size = np.minimum(np.abs(step), np.abs(step_before)) / _UNIT
-        zigzag = np.where(step * step_before < 0.0, np.minimum(np.rint(size), _LARGEST), 0.0)
-        known = ~np.isnan(step) & ~np.isnan(step_before)
-        self._low[of] = np.fmin(self._low[of], np.fmin.reduceat(x, starts, axis=0))
-        self._high[of] = np.fmax(self._high[of], np.fmax.reduceat(x, starts, axis=0))
-        self._zigzag[of] += np.add.reduceat(zigzag, starts, axis=0)
-        self._pairs[of] += np.add.reduceat(known.astype(np.float64), starts, axis=0)
-        self._count[of] += ends - starts + 1
-        self._before[of] = before[ends]
-        self._last[of] = x[ends]
+            starts = np.flatnonzero(np.r_[True, rows[1:] != rows[:-1]])
+            of = rows[starts]
+        ends = _ends(starts, rows.size)
+        x = batch.values[begin:end].T.take(_SOURCE, axis=0).take(order, axis=1)
+        run = int(of[-1]) - int(of[0]) + 1 == of.size
+        here = slice(int(of[0]), int(of[-1]) + 1) if run else of
+        zigzag, known = _zigzag(x, starts, self._last[:, here], self._before[:, here])
+        self._low[:, here] = np.fmin(self._low[:, here], np.fmin.reduceat(x, starts, axis=1))
+        self._high[:, here] = np.fmax(self._high[:, here], np.fmax.reduceat(x, starts, axis=1))
+        self._zigzag[:, here] += np.add.reduceat(zigzag, starts, axis=1)
+        self._pairs[:, here] += np.add.reduceat(known, starts, axis=1, dtype=np.int64)
+        self._count[here] += ends - starts + 1
+        latest = x.take(ends, axis=1)
+        several = ends > starts
+        self._before[:, here] = np.where(
+            several, x.take(ends - several, axis=1), self._last[:, here]
+        )
+        self._last[:, here] = latest
 
     def _close(self, at: float) -> list[Minute]:
         """Return the open minute, if anything is in it, and empty it."""
         rows = np.flatnonzero(self._count > 0)
         if not rows.size:
             return []
-        pairs = self._pairs[rows]
-        mean = self._zigzag[rows] * _UNIT / np.maximum(pairs, 1.0)
+        pairs = self._pairs[:, rows]
+        mean = self._zigzag[:, rows] * _UNIT / np.maximum(pairs, 1.0)
+        low, high, zigzag = (
+            self._low[:, rows],
+            self._high[:, rows],
+            np.where(pairs > 0, mean, np.nan),
+        )
         minute = Minute(
             start=self._now * MINUTE_S,
             closed=at,
             rows=rows,
             count=self._count[rows],
-            low=self._low[rows],
-            high=self._high[rows],
-            zigzag=np.where(pairs > 0, mean, np.nan),
+            low=np.ascontiguousarray(low.T),
+            high=np.ascontiguousarray(high.T),
+            zigzag=np.ascontiguousarray(zigzag.T),
         )
-        self._count[rows] = 0.0
-        self._zigzag[rows] = 0.0
-        self._pairs[rows] = 0.0
-        self._low[rows] = np.nan
-        self._high[rows] = np.nan
+        for key in ("count", "zigzag", "pairs", "low", "high"):
+            getattr(self, f"_{key}")[..., rows] = _ARRAYS[key]
         return [minute]
+
+
+def _zigzag(
+    x: NDArray[np.float64],
+    starts: NDArray[np.intp],
+    last: NDArray[np.float64],
+    before: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Smaller of the steps to a reading and to the one before it, where they are opposite.
+
+    Parameters
+    ----------
+    x : ndarray of float64, shape (len(CHANNELS), n)
+        Readings, those of a sensor in a row.
+    starts : ndarray of intp, shape (m,)
+        Where each sensor begins.
+    last, before : ndarray of float64, shape (len(CHANNELS), m)
+        Last value of each sensor until now, and the one before that.
+
+    Returns
+    -------
+    zigzag : ndarray of float64, shape (len(CHANNELS), n)
+        In tenths of the channel's resolution, whole numbers; 0 where the steps agree.
+    known : ndarray of bool, shape (len(CHANNELS), n)
+        Whether there are three values in a row.
+    """
+    step, earlier = np.empty_like(x), np.empty_like(x)
+    np.subtract(x[:, 1:], x[:, :-1], out=step[:, 1:])
+    step[:, starts] = x.take(starts, axis=1) - last
+    earlier[:, 1:] = step[:, :-1]
+    earlier[:, starts] = last - before
+    known = ~(np.isnan(step) | np.isnan(earlier))
+    opposite = step * earlier < 0.0
+    size = np.minimum(np.abs(step, out=step), np.abs(earlier, out=earlier), out=step)
+    size /= _UNIT
+    np.rint(size, out=size)
+    return np.where(opposite, np.minimum(size, _LARGEST, out=size), 0.0), known
+
+
+def _ends(starts: NDArray[np.intp], n: int) -> NDArray[np.intp]:
+    """Where each of the runs that begin at `starts` ends, of `n` in all."""
+    ends = np.empty_like(starts)
+    ends[:-1] = starts[1:]
+    ends[-1] = n
+    ends -= 1
+    return ends
 
 
 def fine(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -263,10 +313,14 @@ def fine(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return found
 
 
-def grown(array: NDArray[np.float64], n: int, fill: float) -> NDArray[np.float64]:
-    """`array` with at least `n` rows, the new ones filled; doubled, so that growing is rare."""
-    have = array.shape[0]
+def grown(array: NDArray[np.float64], n: int, fill: float, axis: int = 0) -> NDArray[np.float64]:
+    """`array` with at least `n` places on an axis, the new ones filled.
+
+    It is doubled, so that growing is rare.
+    """
+    have = array.shape[axis]
     if have >= n:
         return array
-    more = np.full((max(n, 2 * have, 16) - have, *array.shape[1:]), fill)
-    return np.concatenate([array, more])
+    shape = list(array.shape)
+    shape[axis] = max(n, 2 * have, 16) - have
+    return np.concatenate([array, np.full(shape, fill)], axis=axis)
