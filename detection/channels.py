@@ -128,7 +128,7 @@ def doublings_of_index(index: NDArray[np.float64]) -> NDArray[np.float64]:
 
     So a rise near the end of the scale counts as much as one in its middle.
     """
-    within = np.clip(index, 1.0, _INDEX_TOP - 5.0)
+    within = np.minimum(np.maximum(index, 1.0), _INDEX_TOP - 5.0)
     doublings: NDArray[np.float64] = np.log(within / (_INDEX_TOP - within))
     doublings *= _DOUBLINGS_PER_LOGIT
     return doublings
@@ -158,7 +158,8 @@ def voc_strength(
     doublings = np.log2(
         (x[:, ppb : ugm3 + 1] + VOC_OFFSETS) / (reference[:, ppb : ugm3 + 1] + VOC_OFFSETS)
     )
-    strength = doublings_of_index(x[:, index]) - doublings_of_index(reference[:, index])
+    now, then = doublings_of_index(np.array([x[:, index], reference[:, index]]))
+    strength = now - then
     kind = np.where(np.isnan(strength), 0.0, 3.0)
     ticks = (x[:, raw] - reference[:, raw]) / RAW_SPAN
     for code, found in ((2.0, doublings[:, 1]), (1.0, doublings[:, 0]), (4.0, ticks)):

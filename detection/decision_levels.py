@@ -372,7 +372,7 @@ class DecisionLevels:
     def offset(self, rows: NDArray[np.int32]) -> NDArray[np.float64]:
         """Return what to add to the model's level, log-odds, within -`LOWER` and `UPPER`."""
         both = self._state[rows, C.LEVEL] + self._state[rows, C.FEEDBACK]
-        offset: NDArray[np.float64] = np.clip(both, -LOWER, UPPER)
+        offset: NDArray[np.float64] = np.minimum(np.maximum(both, -LOWER), UPPER)
         return offset
 
     def changed(self) -> NDArray[np.intp]:

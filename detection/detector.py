@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from detection.channels import CHANNEL_INDEX, CHANNELS, FINE, RISE, VOC, channel_matrix
+from detection.channels import CHANNEL_INDEX, CHANNELS, FINE, OPENERS, RISE, VOC, channel_matrix
 from detection.decision_levels import DecisionLevels
 from detection.episodes import EpisodeColumn as E
 from detection.episodes import begin_pulses, facts, follow, open_episodes
@@ -258,11 +258,10 @@ class Detector:
         age = time - episode[:, E.PULSE_ONSET]
         weighed = (episode[:, E.PULSES] > 0) & (age <= JUDGED_S) & ~np.isnan(x[:, FINE])
         over = self._over(time, x, episode)
-        asked = over | (
-            _stage(time - episode[:, E.ONSET]) > _stage(time - dt - episode[:, E.ONSET])
-        )
-        asked &= episode[:, E.PHASE] == _WATCHING
+        stage, before = _stage(np.array([time, time - dt]) - episode[:, E.ONSET])
+        asked = (over | (stage > before)) & (episode[:, E.PHASE] == _WATCHING)
         w = np.flatnonzero(weighed | asked)
+        vape = np.zeros(rows.size, np.bool_)
         if w.size:
             f = facts(
                 episode[w],
@@ -277,20 +276,14 @@ class Detector:
             if self.collect is not None:
                 self.collect(rows[w], time[w], episode[w], f, weighed[w], asked[w])
             v = weighed[w]
-            score = self._model.vape_score(f[v])
-            episode[w[v], E.SCORE] = score
-            self.levels.observe(rows[w[v]], time[w[v]], score)
-            self._weigh_thc(episode, w[v], time, f[v])
-        level = self._model.level + self.levels.offset(rows)
-        strong = weighed & (episode[:, E.SCORE] >= level)
-        episode[:, E.LAST_VAPE] = np.where(strong, time, episode[:, E.LAST_VAPE])
+            vape[w[v]] = self._weigh(rows[w[v]], time[w[v]], episode, w[v], f[v])
+            episode[vape, E.LAST_VAPE] = time[vape]
         self._end_sessions(at, rows, time, dt, episode, said)
-        silent = (episode[:, E.PHASE] == _WATCHING) | (episode[:, E.KIND] != _VAPE)
-        vape = strong & silent & (episode[:, E.BARRED] == 0.0)
-        said_already = (episode[:, E.KIND] == _VAPE) & (
-            episode[:, E.PULSES] == episode[:, E.SAID_PULSE]
-        )
-        vape &= ~said_already
+        if vape.any():
+            kind, pulses = episode[:, E.KIND], episode[:, E.PULSES]
+            silent = (episode[:, E.PHASE] == _WATCHING) | (kind != _VAPE)
+            told = (kind == _VAPE) & (pulses == episode[:, E.SAID_PULSE])
+            vape &= silent & (episode[:, E.BARRED] == 0.0) & ~told
         speak = np.flatnonzero((vape | asked)[w]) if w.size else w
         if speak.size:
             chances = possible(self._model.kind_probabilities(f[speak]), episode[w[speak]])
@@ -300,16 +293,7 @@ class Detector:
                     said.extend((int(at[i]), event) for event in ended)
                     episode[i, E.MASKED] = 1.0
                 self._speak(i, at, rows, time, episode, chances[k], vape[i], over[i], said)
-        takes_back = (
-            weighed
-            & (episode[:, E.PHASE] == _SAID)
-            & (episode[:, E.KIND] == _VAPE)
-            & (episode[:, E.PULSES] == episode[:, E.SAID_PULSE])
-            & (episode[:, E.SCORE] < self._model.withdraw_level)
-            & (time - episode[:, E.ALERTED] >= WITHDRAW_S)
-        )
-        takes_back |= self._stays(time, dt, x, episode)
-        for i in np.flatnonzero(takes_back).tolist():
+        for i in self._taken_back(time, dt, x, episode, weighed).tolist():
             event = self._event(rows[i], episode[i], EventPhase.WITHDRAWN, time[i], float(time[i]))
             said.append((int(at[i]), event))
             episode[i, E.PHASE] = _WATCHING
@@ -322,18 +306,27 @@ class Detector:
                 base = self._state.quiet[rows[i], Q.BASE]
                 base[known] = x[i][known]
 
-    def _weigh_thc(
+    def _weigh(
         self,
+        rows: NDArray[np.int32],
+        time: NDArray[np.float64],
         episode: NDArray[np.float64],
         weighed: NDArray[np.intp],
-        time: NDArray[np.float64],
         f: NDArray[np.float64],
-    ) -> None:
-        """Weigh whether vaping that was said hardly evaporates, as of a THC cartridge."""
+    ) -> NDArray[np.bool_]:
+        """Score pulses, and return whether each is surely enough vaping."""
+        if not rows.size:
+            return np.zeros(0, np.bool_)
+        score = self._model.vape_score(f)
+        episode[weighed, E.SCORE] = score
+        self.levels.observe(rows, time, score)
+        # Vaping that was said and hardly evaporates is weighed as of a THC cartridge.
         said = (episode[weighed, E.PHASE] == _SAID) & (episode[weighed, E.KIND] == _VAPE)
-        said &= time[weighed] - episode[weighed, E.PEAK_AT] >= _THC_FROM_S
         if said.any():
+            said &= time - episode[weighed, E.PEAK_AT] >= _THC_FROM_S
             episode[weighed[said], E.THC] = self._model.thc_score(f[said])
+        enough: NDArray[np.bool_] = score >= self._model.level + self.levels.offset(rows)
+        return enough
 
     def _end_sessions(
         self,
@@ -348,13 +341,13 @@ class Detector:
 
         The next session of a busy hour is an event of its own.
         """
-        over = (
-            (episode[:, E.PHASE] == _SAID)
-            & (episode[:, E.KIND] == _VAPE)
-            & (time - dt - episode[:, E.ALERTED] > STAYS_S)
-            & (time - episode[:, E.LAST_VAPE] > SESSION_S)
+        s = _vaping_said(episode)
+        if not s.size:
+            return
+        over = (time[s] - dt[s] - episode[s, E.ALERTED] > STAYS_S) & (
+            time[s] - episode[s, E.LAST_VAPE] > SESSION_S
         )
-        for i in np.flatnonzero(over).tolist():
+        for i in s[over].tolist():
             end = float(episode[i, E.LAST_VAPE])
             event = self._event(rows[i], episode[i], EventPhase.ENDED, time[i], end)
             said.append((int(at[i]), event))
@@ -363,26 +356,35 @@ class Detector:
             episode[i, E.LOW] = np.inf
             episode[i, E.MASKED] = 0.0
 
-    @staticmethod
-    def _stays(
+    def _taken_back(
+        self,
         time: NDArray[np.float64],
         dt: NDArray[np.float64],
         x: NDArray[np.float64],
         episode: NDArray[np.float64],
-    ) -> NDArray[np.bool_]:
-        """Whether what was called vaping is still there minutes later, as no vapour would be."""
-        said = (episode[:, E.PHASE] == _SAID) & (episode[:, E.KIND] == _VAPE)
-        calm = episode[:, E.CALM][:, FINE]
-        highest = np.maximum(episode[:, E.HIGHEST][:, FINE] - calm, 4.0)
-        share = (x[:, FINE] - calm) / highest
-        since = time - episode[:, E.ALERTED]
-        watched = said & (since >= _STAYS_FROM_S)
-        low = np.where(watched, np.fmin(episode[:, E.LOW], share), np.inf)
-        episode[:, E.LOW] = np.where(said, low, episode[:, E.LOW])
-        due = said & (since >= STAYS_S) & (since - dt < STAYS_S)
-        stays: NDArray[np.bool_] = due & (low > _STAYS_SHARE) & np.isfinite(low)
-        episode[:, E.BARRED] = np.where(stays, 1.0, episode[:, E.BARRED])
-        return stays
+        weighed: NDArray[np.bool_],
+    ) -> NDArray[np.intp]:
+        """Which of what was called vaping is not, by its score, or stays as no vapour would."""
+        s = _vaping_said(episode)
+        if not s.size:
+            return s
+        e, since = episode[s], time[s] - episode[s, E.ALERTED]
+        unlike = (
+            weighed[s]
+            & (e[:, E.PULSES] == e[:, E.SAID_PULSE])
+            & (e[:, E.SCORE] < self._model.withdraw_level)
+            & (since >= WITHDRAW_S)
+        )
+        calm = e[:, E.CALM][:, FINE]
+        highest = np.maximum(e[:, E.HIGHEST][:, FINE] - calm, 4.0)
+        share = (x[s, FINE] - calm) / highest
+        low = np.where(since >= _STAYS_FROM_S, np.fmin(e[:, E.LOW], share), np.inf)
+        episode[s, E.LOW] = low
+        due = (since >= STAYS_S) & (since - dt[s] < STAYS_S)
+        stays = due & (low > _STAYS_SHARE) & np.isfinite(low)
+        episode[s[stays], E.BARRED] = 1.0
+        back: NDArray[np.intp] = s[unlike | stays]
+        return back
 
     def _speak(
         self,
@@ -437,11 +439,9 @@ class Detector:
         episode: NDArray[np.float64],
     ) -> NDArray[np.bool_]:
         """Whether all channels have been back for a while, or it has lasted too long."""
-        rise = x - episode[:, E.CALM]
-        highest = episode[:, E.HIGHEST] - episode[:, E.CALM]
-        with np.errstate(invalid="ignore"):
-            out = rise > np.maximum(np.minimum(RISE, 1e9), 0.25 * highest)
-        out &= np.isfinite(RISE)
+        calm = episode[:, E.CALM][:, OPENERS]
+        highest = episode[:, E.HIGHEST][:, OPENERS] - calm
+        out = x[:, OPENERS] - calm > np.maximum(RISE[OPENERS], 0.25 * highest)
         back = ~out.any(axis=1)
         since = episode[:, E.QUIET_SINCE]
         since = np.where(back, np.where(np.isnan(since), time, since), np.nan)
@@ -555,6 +555,13 @@ def possible(chances: NDArray[np.float64], episode: NDArray[np.float64]) -> NDAr
     chances[np.isnan(calm[:, VOC]).all(axis=1), KINDS.index(EventKind.VOC)] = 0.0
     chances[np.isnan(calm[:, _RH]), KINDS.index(EventKind.STEAM)] = 0.0
     return chances
+
+
+def _vaping_said(episode: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Rows of which vaping is said now."""
+    said = (episode[:, E.PHASE] == _SAID) & (episode[:, E.KIND] == _VAPE)
+    rows: NDArray[np.intp] = said.nonzero()[0]
+    return rows
 
 
 def _stage(age: NDArray[np.float64]) -> NDArray[np.float64]:

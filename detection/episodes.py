@@ -26,6 +26,8 @@ _RH, _TEMP, _CO2 = (CHANNEL_INDEX[k] for k in ("rh", "temp", "co2"))
 _PM1, _PM10 = CHANNEL_INDEX["pm1"], CHANNEL_INDEX["pm10"]
 _N03, _N05, _N10, _N25 = (CHANNEL_INDEX[k] for k in ("n03", "n05", "n10", "n25"))
 
+_FALLEN: Final = np.array([0.5, 0.2, 0.1])
+"""Shares of a peak of which it is remembered when they were reached."""
 _DIRTY_UG_M3: Final = 60.0
 """How much dirtier than this the air is, says nothing of what is added to it."""
 
@@ -60,6 +62,7 @@ class EpisodeColumn:
 
 
 E = EpisodeColumn
+_FALLEN_AT: Final = [E.HALF_AT, E.FIFTH_AT, E.TENTH_AT]
 
 FACTS: Final = (
     "age_s",
@@ -194,54 +197,83 @@ def begin_pulses(
 
 def follow(episode: NDArray[np.float64], time: NDArray[np.float64], x: NDArray[np.float64]) -> None:
     """Move each row on by one reading, in place."""
-    with np.errstate(invalid="ignore"):
-        higher = x > episode[:, E.HIGHEST]
-        higher |= np.isnan(episode[:, E.HIGHEST]) & ~np.isnan(x)
-    episode[:, E.HIGHEST] = np.where(higher, x, episode[:, E.HIGHEST])
-    episode[:, E.HIGHEST_AT] = np.where(higher, time[:, None], episode[:, E.HIGHEST_AT])
+    highest = episode[:, E.HIGHEST]
+    higher = ~(x <= highest)
+    higher &= ~np.isnan(x)
+    np.copyto(highest, x, where=higher)
+    np.copyto(episode[:, E.HIGHEST_AT], time[:, None], where=higher)
+    rising = episode[:, E.PULSES] > 0
+    in_pulse = rising.nonzero()[0]
+    if in_pulse.size < rising.size:
+        # Of an episode that began without particles the highest pulse is never known.
+        episode[~rising, E.HIGHEST_PULSE] = np.nan
+        if not in_pulse.size:
+            return
+        pulse = episode[in_pulse]
+        _follow_pulses(pulse, time[in_pulse], x[in_pulse])
+        episode[in_pulse] = pulse
+    else:
+        _follow_pulses(episode, time, x)
 
+
+def _follow_pulses(
+    pulse: NDArray[np.float64], time: NDArray[np.float64], x: NDArray[np.float64]
+) -> None:
+    """Move rows that are in a pulse on by one reading, in place."""
+    voc, _ = voc_strength(x, pulse[:, E.BEFORE])
+    known = (~np.isnan(x[:, FINE])).nonzero()[0]
+    if known.size < time.size:
+        part = pulse[known]
+        _follow_particles(part, time[known], x[known], voc[known])
+        pulse[known] = part
+    else:
+        _follow_particles(pulse, time, x, voc)
+    more = voc > pulse[:, E.VOC_MAX]
+    pulse[more, E.VOC_MAX] = voc[more]
+    pulse[more, E.VOC_MAX_AT] = time[more]
+
+
+def _follow_particles(
+    pulse: NDArray[np.float64],
+    time: NDArray[np.float64],
+    x: NDArray[np.float64],
+    voc: NDArray[np.float64],
+) -> None:
+    """Move rows on whose fine particles are known, in place."""
     fine = x[:, FINE]
-    known = ~np.isnan(fine) & (episode[:, E.PULSES] > 0)
-    excess = np.where(known, fine - episode[:, E.PULSE_BASE], np.nan)
-    top = known & (excess > episode[:, E.PEAK])
-    peak = np.where(top, excess, episode[:, E.PEAK])
-    episode[:, E.PEAK] = peak
-    episode[:, E.PEAK_AT] = np.where(top, time, episode[:, E.PEAK_AT])
-    episode[:, E.AT_PEAK] = np.where(top[:, None], x, episode[:, E.AT_PEAK])
-    episode[:, E.TROUGH] = np.where(
-        top, np.inf, np.where(known, np.minimum(episode[:, E.TROUGH], excess), episode[:, E.TROUGH])
-    )
-    fallen = time - episode[:, E.PEAK_AT]
-    episode[:, E.READINGS] += known
-    for column, share in ((E.HALF_AT, 0.5), (E.FIFTH_AT, 0.2), (E.TENTH_AT, 0.1)):
-        at = np.where(top, np.nan, episode[:, column])
-        reached = known & np.isnan(at) & (excess <= share * peak)
-        episode[:, column] = np.where(reached, fallen, at)
-        if column == E.HALF_AT:
-            episode[:, E.FAST_PULSES] += reached & (fallen <= 30.0)
-            episode[:, E.LEAST_HALF] = np.where(
-                reached, np.fmin(episode[:, E.LEAST_HALF], fallen), episode[:, E.LEAST_HALF]
-            )
-    step = np.where(known, fine - episode[:, E.LAST_FINE], 0.0)
-    dt = np.where(known, time - episode[:, E.LAST_AT], 0.0)
-    episode[:, E.AREA] += np.where(known, np.maximum(excess, 0.0) * dt, 0.0)
-    episode[:, E.ROUGH] += np.abs(step)
-    episode[:, E.UP] += np.maximum(step, 0.0)
-    episode[:, E.DOWN] += np.maximum(-step, 0.0)
-    episode[:, E.HIGHEST_PULSE] = np.maximum(episode[:, E.HIGHEST_PULSE], peak)
-    episode[:, E.RISEN] += step > 0.05 * np.maximum(peak, 1e-9)
+    excess = fine - pulse[:, E.PULSE_BASE]
+    top = (excess > pulse[:, E.PEAK]).nonzero()[0]
+    low = np.minimum(pulse[:, E.TROUGH], excess)
+    if top.size:
+        pulse[top, E.PEAK] = excess[top]
+        pulse[top, E.PEAK_AT] = time[top]
+        pulse[top, E.AT_PEAK] = x[top]
+        pulse[top, E.VOC_AT_PEAK] = voc[top]
+        pulse[top[:, None], _FALLEN_AT] = np.nan
+        low[top] = np.inf
+    pulse[:, E.TROUGH] = low
+    peak, fallen = pulse[:, E.PEAK], time - pulse[:, E.PEAK_AT]
+    pulse[:, E.READINGS] += 1.0
+    at = pulse[:, _FALLEN_AT]
+    reached = np.isnan(at)
+    reached &= excess[:, None] <= _FALLEN * peak[:, None]
+    if np.count_nonzero(reached):
+        pulse[:, _FALLEN_AT] = np.where(reached, fallen[:, None], at)
+        half = reached[:, 0]
+        pulse[:, E.FAST_PULSES] += half & (fallen <= 30.0)
+        pulse[half, E.LEAST_HALF] = np.fmin(pulse[half, E.LEAST_HALF], fallen[half])
+    step, dt = fine - pulse[:, E.LAST_FINE], time - pulse[:, E.LAST_AT]
+    pulse[:, E.AREA] += np.maximum(excess, 0.0) * dt
+    pulse[:, E.ROUGH] += np.abs(step)
+    pulse[:, E.UP] += np.maximum(step, 0.0)
+    pulse[:, E.DOWN] += np.maximum(-step, 0.0)
+    pulse[:, E.HIGHEST_PULSE] = np.maximum(pulse[:, E.HIGHEST_PULSE], peak)
+    pulse[:, E.RISEN] += step > 0.05 * np.maximum(peak, 1e-9)
     with np.errstate(divide="ignore", invalid="ignore"):
         steep = np.where(dt > 0, step / dt, 0.0)
-    episode[:, E.STEEPEST] = np.maximum(episode[:, E.STEEPEST], steep)
-    episode[:, E.LAST_FINE] = np.where(known, fine, episode[:, E.LAST_FINE])
-    episode[:, E.LAST_AT] = np.where(known, time, episode[:, E.LAST_AT])
-
-    voc, _ = voc_strength(x, episode[:, E.BEFORE])
-    episode[:, E.VOC_AT_PEAK] = np.where(top, voc, episode[:, E.VOC_AT_PEAK])
-    with np.errstate(invalid="ignore"):
-        more = voc > episode[:, E.VOC_MAX]
-    episode[:, E.VOC_MAX] = np.where(more, voc, episode[:, E.VOC_MAX])
-    episode[:, E.VOC_MAX_AT] = np.where(more, time, episode[:, E.VOC_MAX_AT])
+    pulse[:, E.STEEPEST] = np.maximum(pulse[:, E.STEEPEST], steep)
+    pulse[:, E.LAST_FINE] = fine
+    pulse[:, E.LAST_AT] = time
 
 
 def facts(
@@ -287,86 +319,101 @@ def facts(
     counted = np.where(np.isnan(top_rise[:, _N03]), top_rise[:, _N05], top_rise[:, _N03])
     counted = np.maximum(counted, 0.3)
     calm_fine = np.where(calm[:, FINE] >= 2.0, calm[:, FINE], np.nan)
-    voc_now, kind = voc_strength(x, before)
-    voc_calm, _ = voc_strength(x, calm)
-    voc_before, _ = voc_strength(before, calm)
-    voc_max = np.where(np.isneginf(e[:, E.VOC_MAX]), np.nan, e[:, E.VOC_MAX])
-    ppb = 400.0 * (np.exp2(np.clip(voc_max, 0.0, 12.0)) - 1.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        decay = np.log(1.0 / np.clip(left, 0.02, 1.0)) / np.maximum(since_peak, 1.0)
-        slope = (fine - previous_fine) / np.maximum(dt, 0.5) / peak
+    pm1_share = top_rise[:, _PM1] / fine_rise
+    coarse_share = (top_rise[:, _PM10] - top_rise[:, FINE]) / fine_rise
     highest = e[:, E.HIGHEST]
-    voc_highest, _ = voc_strength(highest, calm)
     highest_rise = highest - calm
     highest_fine = np.maximum(highest_rise[:, FINE], 1.0)
-    ppb_highest = 400.0 * (np.exp2(np.clip(voc_highest, 0.0, 12.0)) - 1.0)
-    up = np.maximum(e[:, E.UP], 1.0)
-    own = np.stack(
-        [
-            time - e[:, E.PULSE_ONSET],
-            since_peak,
-            e[:, E.PEAK_AT] - e[:, E.PULSE_ONSET],
-            np.log1p(peak),
-            np.log1p(np.maximum(now, 0.0)),
-            left,
-            np.where(np.isinf(e[:, E.TROUGH]), 1.0, e[:, E.TROUGH] / peak),
-            e[:, E.HALF_AT],
-            e[:, E.FIFTH_AT],
-            e[:, E.TENTH_AT],
-            np.where(since_peak > 0, decay, np.nan),
-            slope,
-            np.log1p(peak / np.maximum(noise, 0.3)),
-            np.log1p(np.clip(e[:, E.PULSE_BASE], 0.0, _DIRTY_UG_M3)),
-            np.log1p(np.clip(calm[:, FINE], 0.0, _DIRTY_UG_M3)),
-            top_rise[:, _PM1] / fine_rise,
-            (top_rise[:, _PM10] - top_rise[:, FINE]) / fine_rise,
-            present[:, _PM1] / fine_now,
-            top_rise[:, _PM1] / fine_rise - calm[:, _PM1] / calm_fine,
-            (top_rise[:, _PM10] - top_rise[:, FINE]) / fine_rise
-            - (calm[:, _PM10] - calm[:, FINE]) / calm_fine,
-            top_rise[:, _N05] / np.maximum(top_rise[:, _N03], 0.3),
-            top_rise[:, _N10] / counted,
-            top_rise[:, _N25] / counted,
-            kind,
-            voc_now,
-            voc_max,
-            voc_calm,
-            np.log(ppb + 3.0) - np.log1p(peak),
-            e[:, E.VOC_MAX_AT] - e[:, E.PEAK_AT],
-            voc_before,
-            present[:, _RH],
-            x[:, _RH] - calm[:, _RH],
-            x[:, _RH],
-            before[:, _RH] - calm[:, _RH],
-            x[:, _TEMP] - calm[:, _TEMP],
-            x[:, _CO2] - calm[:, _CO2],
-            interval,
-            e[:, E.PULSES],
-            time - e[:, E.FIRST_PULSE_AT],
-            e[:, E.PULSE_ONSET] - e[:, E.EARLIER_AT],
-            np.log(np.maximum(e[:, E.EARLIER_PEAK], 0.1) / peak),
-            e[:, E.EARLIER_LEFT],
-            e[:, E.READINGS],
-            e[:, E.AREA] / peak,
-            e[:, E.ROUGH] / peak,
-            e[:, E.RISEN],
-            np.log1p(e[:, E.STEEPEST]),
-            np.log1p(np.maximum(e[:, E.PULSE_BASE] - calm[:, FINE], 0.0)),
-            time - e[:, E.ONSET],
-            e[:, E.FAST_PULSES],
-            e[:, E.LEAST_HALF],
-            e[:, E.DOWN] / up,
-            (fine - calm[:, FINE]) / up,
-            np.log(up),
-            e[:, E.MEAN_GAP],
-            np.log1p(e[:, E.HIGHEST_PULSE]),
-            voc_highest,
-            np.log(ppb_highest + 3.0) - np.log(highest_fine),
-            highest_rise[:, _RH],
-            highest_rise[:, _TEMP],
-            highest_rise[:, _PM1] / highest_fine,
-            (highest_rise[:, _PM10] - highest_rise[:, FINE]) / highest_fine,
-        ],
-        axis=1,
+    # An operation on few rows costs as much as on many: what needs the same is done together.
+    strength, kinds = voc_strength(
+        np.concatenate([x, x, before, highest]), np.concatenate([before, calm, calm, calm])
     )
-    return np.concatenate([own, over_bank], axis=1)
+    voc_now, voc_calm, voc_before, voc_highest = strength.reshape(4, -1)
+    voc_max = np.where(np.isneginf(e[:, E.VOC_MAX]), np.nan, e[:, E.VOC_MAX])
+    doublings = np.minimum(np.maximum(np.array([voc_max, voc_highest]), 0.0), 12.0)
+    log_ppb, log_ppb_highest = np.log(400.0 * (np.exp2(doublings) - 1.0) + 3.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        decay = np.log(1.0 / np.minimum(np.maximum(left, 0.02), 1.0)) / np.maximum(since_peak, 1.0)
+        slope = (fine - previous_fine) / np.maximum(dt, 0.5) / peak
+    up = np.maximum(e[:, E.UP], 1.0)
+    dirt = np.array([e[:, E.PULSE_BASE], calm[:, FINE]])
+    log_peak, log_now, log_snr, log_steepest, log_added, log_highest_pulse, log_base, log_calm = (
+        np.log1p(
+            np.array(
+                [
+                    peak,
+                    np.maximum(now, 0.0),
+                    peak / np.maximum(noise, 0.3),
+                    e[:, E.STEEPEST],
+                    np.maximum(e[:, E.PULSE_BASE] - calm[:, FINE], 0.0),
+                    e[:, E.HIGHEST_PULSE],
+                    *np.minimum(np.maximum(dirt, 0.0), _DIRTY_UG_M3),
+                ]
+            )
+        )
+    )
+    own = (
+        time - e[:, E.PULSE_ONSET],
+        since_peak,
+        e[:, E.PEAK_AT] - e[:, E.PULSE_ONSET],
+        log_peak,
+        log_now,
+        left,
+        np.where(np.isinf(e[:, E.TROUGH]), 1.0, e[:, E.TROUGH] / peak),
+        e[:, E.HALF_AT],
+        e[:, E.FIFTH_AT],
+        e[:, E.TENTH_AT],
+        np.where(since_peak > 0, decay, np.nan),
+        slope,
+        log_snr,
+        log_base,
+        log_calm,
+        pm1_share,
+        coarse_share,
+        present[:, _PM1] / fine_now,
+        pm1_share - calm[:, _PM1] / calm_fine,
+        coarse_share - (calm[:, _PM10] - calm[:, FINE]) / calm_fine,
+        top_rise[:, _N05] / np.maximum(top_rise[:, _N03], 0.3),
+        top_rise[:, _N10] / counted,
+        top_rise[:, _N25] / counted,
+        kinds[: peak.size],
+        voc_now,
+        voc_max,
+        voc_calm,
+        log_ppb - log_peak,
+        e[:, E.VOC_MAX_AT] - e[:, E.PEAK_AT],
+        voc_before,
+        present[:, _RH],
+        x[:, _RH] - calm[:, _RH],
+        x[:, _RH],
+        before[:, _RH] - calm[:, _RH],
+        x[:, _TEMP] - calm[:, _TEMP],
+        x[:, _CO2] - calm[:, _CO2],
+        interval,
+        e[:, E.PULSES],
+        time - e[:, E.FIRST_PULSE_AT],
+        e[:, E.PULSE_ONSET] - e[:, E.EARLIER_AT],
+        np.log(np.maximum(e[:, E.EARLIER_PEAK], 0.1) / peak),
+        e[:, E.EARLIER_LEFT],
+        e[:, E.READINGS],
+        e[:, E.AREA] / peak,
+        e[:, E.ROUGH] / peak,
+        e[:, E.RISEN],
+        log_steepest,
+        log_added,
+        time - e[:, E.ONSET],
+        e[:, E.FAST_PULSES],
+        e[:, E.LEAST_HALF],
+        e[:, E.DOWN] / up,
+        (fine - calm[:, FINE]) / up,
+        np.log(up),
+        e[:, E.MEAN_GAP],
+        log_highest_pulse,
+        voc_highest,
+        log_ppb_highest - np.log(highest_fine),
+        highest_rise[:, _RH],
+        highest_rise[:, _TEMP],
+        highest_rise[:, _PM1] / highest_fine,
+        (highest_rise[:, _PM10] - highest_rise[:, FINE]) / highest_fine,
+    )
+    return np.concatenate([*own, over_bank.ravel(order="F")]).reshape(len(FACTS), -1).T
