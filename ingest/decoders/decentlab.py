@@ -16,18 +16,12 @@ from __future__ import annotations
 
 import re
 import struct
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from ingest.decoders.base import Decoder
-from ingest.decoders.frames import Codec, Frame, Models, read_frame, readings_of, refuse
-from ingest.validation import above, sensor_id
+from ingest.decoders.frames import Codec, Frame, Models, bare_frames, refuse
+from ingest.validation import above
 
-if TYPE_CHECKING:
-    from ingest.decoders.base import Context
-    from ingest.message import Message
-    from storage.reading import Reading
-
-__all__ = ["DECODER", "decode", "iam_frame", "pm_frame"]
+__all__ = ["DECODER", "iam_frame", "pm_frame"]
 
 
 def _words(data: bytes, layout: tuple[int, ...]) -> list[tuple[int, ...] | None]:
@@ -109,18 +103,4 @@ MODELS: Final[Models] = (
     (re.compile("dl-?iam"), iam_frame),
 )
 
-
-def decode(message: Message, context: Context) -> list[Reading]:
-    """Decode a bare frame; the topic names the sensor."""
-    sensor = sensor_id(message.topic)
-    known = context.registry.sensors.get(sensor)
-    frame = read_frame(message.payload, known.model if known else "", CODECS, MODELS)
-    return readings_of(frame, sensor, None, message, context)
-
-
-DECODER: Final = Decoder(
-    name="decentlab",
-    topics=(),
-    decode=decode,
-    summary="Decentlab DL-PM and DL-IAM: bare frames",
-)
+DECODER: Final = bare_frames("decentlab", CODECS, MODELS, "Decentlab DL-PM and DL-IAM: bare frames")

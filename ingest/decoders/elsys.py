@@ -7,18 +7,12 @@ nor port says Elsys, a frame therefore needs a temperature and a humidity (`gues
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from ingest.decoders.base import Decoder
-from ingest.decoders.frames import Codec, Frame, Models, read_frame, readings_of, refuse
-from ingest.validation import check_values, sensor_id
+from ingest.decoders.frames import Codec, Frame, Models, bare_frames, refuse
+from ingest.validation import check_values
 
-if TYPE_CHECKING:
-    from ingest.decoders.base import Context
-    from ingest.message import Message
-    from storage.reading import Reading
-
-__all__ = ["DECODER", "decode", "elsys_frame", "guessed_frame"]
+__all__ = ["DECODER", "elsys_frame", "guessed_frame"]
 
 _VALUES: Final[dict[int, tuple[str, int, float, bool]]] = {
     0x01: ("temp", 2, 10, True),
@@ -99,18 +93,4 @@ def guessed_frame(data: bytes) -> Frame:
 CODECS: Final[tuple[Codec, ...]] = (elsys_frame,)
 MODELS: Final[Models] = ((re.compile(r"(?<![a-z])e[rm]s|elsys"), elsys_frame),)
 
-
-def decode(message: Message, context: Context) -> list[Reading]:
-    """Decode a bare frame; the topic names the sensor."""
-    sensor = sensor_id(message.topic)
-    known = context.registry.sensors.get(sensor)
-    frame = read_frame(message.payload, known.model if known else "", CODECS, MODELS)
-    return readings_of(frame, sensor, None, message, context)
-
-
-DECODER: Final = Decoder(
-    name="elsys",
-    topics=(),
-    decode=decode,
-    summary="Elsys ERS2, EMS: bare frames",
-)
+DECODER: Final = bare_frames("elsys", CODECS, MODELS, "Elsys ERS2, EMS: bare frames")

@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from ingest.decoders.base import Decoder
 from ingest.errors import PayloadError, Reason
-from ingest.validation import build_reading, check_values
+from ingest.validation import build_reading, check_values, sensor_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,7 +27,16 @@ if TYPE_CHECKING:
     from ingest.message import Message
     from storage.reading import Reading
 
-__all__ = ["Codec", "Frame", "Models", "codec_of", "read_frame", "readings_of", "refuse"]
+__all__ = [
+    "Codec",
+    "Frame",
+    "Models",
+    "bare_frames",
+    "codec_of",
+    "read_frame",
+    "readings_of",
+    "refuse",
+]
 
 MAX_FRAME: Final = 256
 
@@ -170,3 +180,24 @@ def readings_of(
         )
     )
     return readings
+
+
+def bare_frames(name: str, codecs: tuple[Codec, ...], models: Models, summary: str) -> Decoder:
+    """Make the decoder of frames that come without an envelope; the topic names the sensor.
+
+    Parameters
+    ----------
+    name, summary : str
+        See `Decoder`.
+    codecs : tuple of Codec
+    models : Models
+        See `read_frame`.
+    """
+
+    def decode(message: Message, context: Context) -> list[Reading]:
+        sensor = sensor_id(message.topic)
+        known = context.registry.sensors.get(sensor)
+        frame = read_frame(message.payload, known.model if known else "", codecs, models)
+        return readings_of(frame, sensor, None, message, context)
+
+    return Decoder(name, (), decode, summary)

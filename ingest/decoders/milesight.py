@@ -43,18 +43,11 @@ bytes  after the time of four bytes
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from ingest.decoders.base import Decoder
-from ingest.decoders.frames import Codec, Frame, Models, read_frame, readings_of, refuse
-from ingest.validation import sensor_id
+from ingest.decoders.frames import Codec, Frame, Models, bare_frames, refuse
 
-if TYPE_CHECKING:
-    from ingest.decoders.base import Context
-    from ingest.message import Message
-    from storage.reading import Reading
-
-__all__ = ["DECODER", "am_frame", "decode", "gs601_frame"]
+__all__ = ["DECODER", "am_frame", "gs601_frame"]
 
 _VALUES: Final[dict[int, tuple[str, int, float, float, float, bool]]] = {
     0x00: ("battery", 1, 1, 0, 100, False),
@@ -331,18 +324,6 @@ MODELS: Final[Models] = (
     (re.compile("gs301|am30[0-9]|am319"), am_frame),
 )
 
-
-def decode(message: Message, context: Context) -> list[Reading]:
-    """Decode a bare frame; the topic names the sensor."""
-    sensor = sensor_id(message.topic)
-    known = context.registry.sensors.get(sensor)
-    frame = read_frame(message.payload, known.model if known else "", CODECS, MODELS)
-    return readings_of(frame, sensor, None, message, context)
-
-
-DECODER: Final = Decoder(
-    name="milesight",
-    topics=(),
-    decode=decode,
-    summary="Milesight GS601, AM100 and AM300 series, GS301: bare frames",
+DECODER: Final = bare_frames(
+    "milesight", CODECS, MODELS, "Milesight GS601, AM100 and AM300 series, GS301: bare frames"
 )
