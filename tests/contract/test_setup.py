@@ -63,13 +63,18 @@ def publishing(broker, folder):
         sys.executable, "-m", "plumewatch", "simulate", "--school", str(folder / "school.toml"),
         "--publish", f"127.0.0.1:{broker.port}", "--live", "--speed", "30", "--days", "1",
     ]  # fmt: skip
+    begun = set()
     client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
+    client.on_message = lambda *a: begun.add(a[2].topic.partition("/")[0])
     client.connect("127.0.0.1", broker.port)
     client.publish(UNKNOWN, json.dumps({"pm2_5_ugm3": 4.2, "hum": 41}), retain=True)
-    client.loop(1)
-    client.disconnect()
+    client.subscribe("#")
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as ran:
         try:
+            while "application" not in begun:  # the slowest of them, over a network server
+                client.loop(1)
+                assert ran.poll() is None
+            client.disconnect()
             yield
         finally:
             ran.terminate()
