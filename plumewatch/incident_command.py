@@ -24,6 +24,7 @@ from plumewatch.replay import judged
 from plumewatch.replay_command import replay_policy
 from plumewatch.report_facts import calendar_of
 from plumewatch.settings import alert_budgets
+from plumewatch.spans import said
 from plumewatch.timeseries_settings import opened_series
 from reports.documents import pdf
 from reports.incident_file import bundle, gather, parts, view
@@ -34,6 +35,7 @@ from storage.sqlite import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import tzinfo
     from pathlib import Path
 
     from alerts.watched_levels import AlertBudgets
@@ -147,8 +149,8 @@ def run_rerun(config_path: Path, incident: str, printer: Printer, now: float) ->
         return REFUSED
     printer.table(
         ("Sensor", "", "Kind", "Onset", "Alerted", "Confidence", "Phase", "Detector"),
-        (row for verdict in verdicts for row in _rows(verdict)),
-        width=140,
+        (row for verdict in verdicts for row in _rows(verdict, config.zone())),
+        width=160,
     )
     printer.say("same verdict" if same else "another verdict", same=same)
     return DONE if same else REFUSED
@@ -214,8 +216,10 @@ def _nearest(event: dict[str, object], events: Iterable[Event]) -> Event | None:
     return min(near, key=lambda found: abs(found.onset - onset), default=None)
 
 
-def _rows(verdict: Verdict) -> Iterator[tuple[Mapping[str, object], Sequence[object]]]:
-    """One of what is stored, one of what was judged again."""
+def _rows(
+    verdict: Verdict, zone: tzinfo
+) -> Iterator[tuple[Mapping[str, object], Sequence[object]]]:
+    """One of what is stored, one of what was judged again; moments in the school's zone."""
     row, again = verdict.stored, verdict.again
     kept: dict[str, object] = {
         "sensor": row["sensor"],
@@ -227,7 +231,7 @@ def _rows(verdict: Verdict) -> Iterator[tuple[Mapping[str, object], Sequence[obj
         "phase": row["phase"],
         "detector": row["model_version"],
     }
-    yield kept, _cells(kept)
+    yield kept, _cells(kept, zone)
     if again is None:
         yield {"sensor": row["sensor"], "judged": "again", "kind": None}, ("", "again", "nothing")
         return
@@ -241,13 +245,14 @@ def _rows(verdict: Verdict) -> Iterator[tuple[Mapping[str, object], Sequence[obj
         "phase": again.phase.value,
         "detector": again.model_version,
     }
-    yield found, ("", *_cells(found)[1:])
+    yield found, ("", *_cells(found, zone)[1:])
 
 
-def _cells(fields: Mapping[str, object]) -> list[str]:
-    digits = {"onset": 1, "alerted": 1, "confidence": 3}
+def _cells(fields: Mapping[str, object], zone: tzinfo) -> list[str]:
+    words = dict.fromkeys(("onset", "alerted"), lambda at: said(at, zone))
     return [
-        f"{value:.{digits[key]}f}" if key in digits else str(value) for key, value in fields.items()
+        words[key](value) if key in words else f"{value:.3f}" if key == "confidence" else str(value)
+        for key, value in fields.items()
     ]
 
 

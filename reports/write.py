@@ -138,7 +138,7 @@ def _xlsx(sheet: Sheet, path: Path) -> None:
     bold, day = book.add_format({"bold": True}), book.add_format({"num_format": "yyyy-mm-dd"})
     page = book.add_worksheet(sheet.title.name[:31])
     frame = _inert(textual(sheet.frame))
-    widths = [min(_WIDEST, max(len(name) + 2, 10)) for name in frame.columns]
+    widths = [min(_WIDEST, max(len(name) + 2, 10, _longest(frame[name]))) for name in frame.columns]
     for k, (name, width) in enumerate(zip(frame.columns, widths, strict=True)):
         page.set_column(k, k, width, day if frame.schema[name] == pl.Date else None)
         page.write_string(0, k, name, bold)
@@ -157,6 +157,12 @@ def _xlsx(sheet: Sheet, path: Path) -> None:
         about.write_string(row, 0, str(name), bold)
         about.write_string(row, 1, inert(str(said)))
     book.close()
+
+
+def _longest(column: pl.Series) -> int:
+    """Characters of the longest text of a column, and one; 0 if it holds none."""
+    longest = column.str.len_chars().max() if column.dtype == pl.String else None
+    return longest + 1 if isinstance(longest, int) else 0
 
 
 def _cell(page: Any, kind: pl.DataType) -> Callable[..., object]:

@@ -11,6 +11,7 @@ from alerts.policy import AlertPolicy
 from plumewatch.incident_command import run_file, run_rerun
 from plumewatch.printer import Printer
 from plumewatch.replay import replay
+from plumewatch.spans import said
 from storage import audit
 from storage.sqlite import connect
 from tests.unit.plumewatch.conftest import NOTE, NOW
@@ -73,6 +74,8 @@ def test_judged_again_it_is_the_same(site):
     out = io.StringIO()
     assert run_rerun(site.path, site.id, Printer(out), NOW) == 0
     assert "same verdict" in out.getvalue()
+    onset = site.db.execute("SELECT onset FROM incident").fetchone()[0]
+    assert out.getvalue().count(said(onset, site.config.zone())) == 2  # stored, and again
     entry = next(audit.entries(site.db))
     assert (entry.kind, json.loads(entry.detail)) == (
         "rerun",
