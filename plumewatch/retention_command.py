@@ -207,11 +207,12 @@ def run_holds(config_path: Path, printer: Printer) -> int:
     """
 
     def show(config: PlumewatchConfig, db: sqlite3.Connection) -> int:
-        zone = config.zone()
+        zone, rooms = config.zone(), config.registry().rooms
 
         def row(hold: holds.Hold) -> tuple[Mapping[str, object], Sequence[object]]:
             span = (said(hold.start, zone), said(hold.end, zone))
-            where = hold.room or "everywhere"
+            known = rooms.get(hold.room)
+            where = f"{known.name} ({known.id})" if known else hold.room or "everywhere"
             return hold._asdict(), (hold.id, where, *span, hold.reason, hold.placed_by)
 
         printer.table(

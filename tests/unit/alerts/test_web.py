@@ -166,6 +166,7 @@ async def test_who_is_there_says_so_and_the_next_step_stands_out(open_page, make
     assert (await steps())[1:] == (False, True)
     shown = (await page.client.get(url)).text
     assert "A. Principal there at" in shown
+    assert "Taken by A. Principal, somebody is there" in (await page.client.get("/incidents")).text
     assert shown.count("<b>arrived</b>") == 1
 
 
