@@ -23,7 +23,7 @@ from dashboards.panels import (
     only,
     transformed,
 )
-from dashboards.queries import EVENT, HEALTH, IN_TIME, INCIDENT, PLACE, InfluxQl
+from dashboards.queries import EVENT, HEALTH, IN_TIME, INCIDENT, PIPELINE, PLACE, InfluxQl
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.builders.dashboard import Dashboard
@@ -73,6 +73,15 @@ def build(settings: DashboardSettings) -> Dashboard:
             'count("confidence")',
             more=' AND "paged" = 1 AND "acknowledged" = 0',
             bands=[(1, ORANGE)],
+        ),
+        _notices(),
+        figure(
+            "Hours on duty",
+            "Of all persons together, by the shifts, on days with school.",
+            InfluxQl(f'SELECT sum("duty_s") / 3600 FROM {PIPELINE} WHERE $timeFilter'),
+            decimals=1,
+            empty="not known",
+            width=6,
         ),
     ]
     what = [
@@ -249,6 +258,7 @@ def _figure(
         decimals=decimals,
         bands=bands or (),
         empty=empty,
+        width=6,
     )
 
 
@@ -273,6 +283,7 @@ def _false_alarms() -> object:
         ),
         decimals=2,
         empty="no sensor on line",
+        width=6,
     )
     quotient = {
         "mode": "binary",
@@ -286,6 +297,40 @@ def _false_alarms() -> object:
         ("calculateField", quotient),
         ("filterFieldsByName", {"include": {"names": ["a week", "budget"]}}),
     ).text_mode("value_and_name")
+
+
+def _notices() -> object:
+    """Divide notices delivered by the hours on duty: two answers."""
+    panel = figure(
+        "Notices a person-hour",
+        "Notices delivered, of incidents in the time range, an hour that a person was on duty."
+        " ISA-18.2 calls 6 manageable. Hours are those of the whole school.",
+        InfluxQl(
+            f'SELECT sum("notices") AS "notices" FROM {INCIDENT} WHERE {COUNTED}',
+            table=True,
+        ),
+        InfluxQl(
+            f'SELECT sum("duty_s") / 3600 AS "hours" FROM {PIPELINE}'
+            ' WHERE $timeFilter AND "duty_s" > 0',
+            table=True,
+        ),
+        decimals=2,
+        bands=[(6, ORANGE)],
+        empty="nobody was on duty by a shift",
+        width=6,
+    )
+    quotient = {
+        "mode": "binary",
+        "alias": "an hour",
+        "binary": {"left": "notices", "operator": "/", "right": "hours"},
+        "replaceFields": False,
+    }
+    return transformed(
+        panel,
+        ("concatenate", {"frameNameMode": "drop"}),
+        ("calculateField", quotient),
+        ("filterFieldsByName", {"include": {"names": ["an hour"]}}),
+    )
 
 
 def _causes() -> object:

@@ -45,6 +45,7 @@ MAX_WAITING: Final = 1_000_000
 _DAY_S: Final = 86_400.0
 _TOLD_DAYS: Final = 7
 _CLOCK: Final = "retention clock"
+_DUTY: Final = "hours on duty"
 
 
 class RetentionClock:
@@ -105,7 +106,7 @@ class Housekeeping:
         self._service = service
         self._until_stored = until_stored
         self._clock = clock
-        self._measured = Measured(service)
+        self._measured = Measured(service, service.on_duty)
         self._retention = RetentionClock(None)
         self._beat = 0.0
         self._told = False
@@ -119,7 +120,8 @@ class Housekeeping:
         """Begin where the last service left off."""
         stored = state.snapshot(connection, _CLOCK)
         self._retention = RetentionClock(None if stored is None else float(stored.body))
-        self._measured.begin(self._clock())
+        counted = state.snapshot(connection, _DUTY)
+        self._measured.begin(self._clock(), None if counted is None else float(counted.body))
         self._beat = time.monotonic()
 
     def clock_set(self, now: float) -> None:
@@ -155,16 +157,18 @@ class Housekeeping:
         await self._add(connection, records)
 
     async def _add(self, connection: sqlite3.Connection, records: list[Record]) -> None:
-        lost = await self._until_stored("measurements", self._wait, connection, records)
+        until = self._measured.duty_until
+        lost = await self._until_stored("measurements", self._wait, connection, records, until)
         if lost:
             log.warning("the series is away for long: %d samples of before are given up", lost)
             self._service.counters.samples_dropped += lost
         self._service.records.wake.set()
 
     @staticmethod
-    def _wait(connection: sqlite3.Connection, records: list[Record]) -> int:
+    def _wait(connection: sqlite3.Connection, records: list[Record], duty_until: float) -> int:
         with transaction(connection) as tx:
             series_due.append(tx, records)
+            state.set_snapshot(tx, _DUTY, state.Snapshot(0, "", repr(duty_until).encode()))
             return series_due.bound(tx, MAX_WAITING)
 
     async def delete(self, connection: sqlite3.Connection, snapshot_at: int) -> None:

@@ -15,22 +15,30 @@ from alerts.series_due import standing
 from detection.liveness import SensorLife, SensorState
 from ingest.tally import Noted
 from plumewatch import __version__
+from reports.kpis import duty_hours
 from storage import firmware
 from storage.timeseries.records import Record
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from alerts.series_due import Standing
     from detection.decision_levels import LevelReport
     from plumewatch.service import Service
+    from reports.rows import DutySpan
     from storage.firmware import Firmware
+
+    OnDuty = Callable[[float, float], Iterable[DutySpan]]
 
 __all__ = ["HEALTH_EVERY_S", "Measured", "Stored"]
 
 HEALTH_EVERY_S: Final = 300.0
 """Time between two records of a sensor."""
+_DUTY_GAP_S: Final = 600.0
+"""Hours on duty of a longer time than this are told hour by hour."""
+_DUTY_BACK_S: Final = 62 * 86_400.0
+"""Hours on duty are counted back over a time without the service no longer than so."""
 
 _NOTED: Final = {
     "received": Noted.READINGS,
@@ -85,10 +93,19 @@ class Measured:
     Parameters
     ----------
     service : Service
+    on_duty : callable
+        Returns who was on duty when between two moments, Unix seconds.
+
+    Attributes
+    ----------
+    duty_until : float
+        Up to when hours on duty are counted, Unix seconds.
     """
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, on_duty: OnDuty) -> None:
         self._service = service
+        self._on_duty = on_duty
+        self.duty_until = 0.0
         self._since = 0.0
         self._totals: dict[str, float] = {}
         self._health_since = 0.0
@@ -96,8 +113,13 @@ class Measured:
         self._counts: dict[str, dict[str, int]] = {}
         self._online_s: defaultdict[str, float] = defaultdict(float)
 
-    def begin(self, now: float) -> None:
-        """Count from here on; records of the sensors are due with the first of the service."""
+    def begin(self, now: float, duty_until: float | None = None) -> None:
+        """Count from here on; records of the sensors are due with the first of the service.
+
+        Hours on duty are counted on from `duty_until`: people had them although nothing ran.
+        """
+        last = now if duty_until is None else min(duty_until, now)
+        self.duty_until = max(last, now - _DUTY_BACK_S)
         self._since = self._health_since = self._health_due = now
         self._totals = self._sums()
         self._counts = self._tallies()
@@ -130,15 +152,31 @@ class Measured:
             From `Health.outbox`.
         """
         elapsed = max(now - self._since, 0.0)
+        found = self._missed_duty(now)
         for name, life in lives.items():
             if life.state is SensorState.ALIVE:
                 self._online_s[name] += elapsed
-        found = [self._pipeline(now, elapsed, lives, stored, outbox)]
+        found.append(self._pipeline(now, elapsed, lives, stored, outbox))
         if now >= self._health_due or now < self._health_since:
             self._health_due = (now // HEALTH_EVERY_S + 1) * HEALTH_EVERY_S
             found += self._sensors(now, lives, stored)
         self._since = now
         return found
+
+    def _missed_duty(self, now: float) -> list[Record]:
+        """Return hours on duty while nothing ran, a record each clock hour."""
+        found: list[Record] = []
+        if now - self.duty_until <= _DUTY_GAP_S:
+            return found
+        while (hour := (self.duty_until // 3600.0 + 1.0) * 3600.0) < now:
+            if spent := self._duty_s(hour):
+                found.append(Record("pipeline", hour, {"duty_s": spent}))
+        return found
+
+    def _duty_s(self, until: float) -> float:
+        """Seconds of persons on duty since it was asked last; none if the clock was set back."""
+        since, self.duty_until = self.duty_until, until
+        return 3600.0 * duty_hours(self._on_duty(since, until)) if since < until else 0.0
 
     def _pipeline(
         self,
@@ -163,6 +201,7 @@ class Measured:
             "detector_lag_s": behind_s,
             "series_lag": float(max(last - service.writer.state.position, 0)),
             "records_waiting": float(stored.waiting),
+            "duty_s": self._duty_s(now),
             "sensors": float(len(service.registry.sensors)),
             "sensors_alive": float(sum(s.state is SensorState.ALIVE for s in lives.values())),
             "ready": float(all(part.ok for part in parts)),

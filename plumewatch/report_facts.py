@@ -20,19 +20,22 @@ from storage import firmware
 from storage.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import date
 
+    from alerts.duty.shifts import Shift
     from plumewatch.config import PlumewatchConfig
     from storage.timeseries import Series
 
 __all__ = [
     "Place",
     "calendar_of",
+    "duty_between",
     "duty_of",
     "gathered",
     "registry_of",
     "sensor_days",
+    "shifts_at",
     "times_of",
 ]
 
@@ -101,26 +104,51 @@ def times_of(config: PlumewatchConfig) -> SchoolTimes:
     return SchoolTimes(terms, config.reports.school_year_month)
 
 
-def duty_of(config: PlumewatchConfig, calendar: Calendar, place: Place) -> Iterator[DutySpan]:
-    """Yield who was on duty when, and there, by the shifts, on days with school.
-
-    People without shifts, who are always told, have no hours.
-    """
+def shifts_at(config: PlumewatchConfig, place: Place) -> list[Shift]:
+    """Return the shifts of people who are on duty at a place, or everywhere."""
     near = {
         zone.id
         for zone in config.zones
         if place.building in ("", zone.building)
         and (not zone.site or place.site in ("", zone.site))
     }
-    shifts = [s for s in config.roster().shifts if not s.zones or not near.isdisjoint(s.zones)]
+    return [s for s in config.roster().shifts if not s.zones or not near.isdisjoint(s.zones)]
+
+
+def duty_of(
+    shifts: Sequence[Shift], calendar: Calendar, start: float, end: float
+) -> Iterator[DutySpan]:
+    """Yield who was on duty when by the shifts, on days with school.
+
+    People without shifts, who are always told, have no hours.
+
+    Parameters
+    ----------
+    shifts : sequence of Shift
+    calendar : Calendar
+        Of the days that the window touches.
+    start, end : float
+        Window, half-open, Unix seconds; nothing outside of it is counted.
+    """
     for day in sorted(calendar.school_days):
-        start, end = (datetime.fromtimestamp(at, UTC) for at in calendar.bounds(day))
+        bounds = calendar.bounds(day)
+        inside = max(bounds[0], start), min(bounds[1], end)
+        if inside[0] >= inside[1]:
+            continue
+        begun, over = (datetime.fromtimestamp(at, UTC) for at in inside)
         for shift in shifts:
-            moments = sorted({start, *shift.edges(start, end), end})
+            moments = sorted({begun, *shift.edges(begun, over), over})
             for first, last in pairwise(moments):
                 for found in shift.on_duty(first):
                     span = first.timestamp(), last.timestamp()
                     yield DutySpan(found.person, *span, shift.id)
+
+
+def duty_between(
+    config: PlumewatchConfig, shifts: Sequence[Shift], start: float, end: float
+) -> tuple[DutySpan, ...]:
+    """Return who was on duty when in a window, as reports count it."""
+    return tuple(duty_of(shifts, calendar_of(config, start, end), start, end))
 
 
 def gathered(
@@ -178,7 +206,9 @@ def gathered(
         calendar=calendar,
         incidents=tuple(incidents),
         notices=tuple(notices),
-        duty=tuple(duty_of(config, calendar, place)) if with_duty else (),
+        duty=tuple(duty_of(shifts_at(config, place), calendar, start, min(end, now)))
+        if with_duty
+        else (),
         roles=roles,
         codes={kind.value: code for kind, code in config.reports.state_codes.items()},
         place=str(place),

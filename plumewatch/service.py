@@ -58,6 +58,7 @@ from plumewatch.outbound_settings import webhooks
 from plumewatch.outward import Outward
 from plumewatch.paths import DataPaths
 from plumewatch.pipeline_status import pipeline_status
+from plumewatch.report_facts import duty_between
 from plumewatch.sensor_counts import restore_counts, save_counts
 from plumewatch.settings import (
     alert_budgets,
@@ -278,6 +279,8 @@ class Service:
             config.watchdog.ping_every_s,
             config.alerts.allow_private_targets,
         )
+        shifts = policy.roster.shifts if policy.roster else ()
+        self.on_duty = partial(duty_between, config, shifts)
         self.house = Housekeeping(self, self._until_stored, clock)
         self.outward = Outward(self, self._until_stored, self._wake_outbox, clock)
         self.auditor = Auditor(

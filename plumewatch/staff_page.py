@@ -54,6 +54,7 @@ def staff_page(
             changes=service.changes,
             pipeline=service.pipeline,
             intervals=intervals,
+            on_duty=service.on_duty,
             suggest_mapping=partial(suggestion_for, service.intake),
             open_reading=local and not config.web.public_url,
             one_click=local and not config.web.public_url and service.one_click,

@@ -45,6 +45,7 @@ __all__ = [
     "before_after",
     "chosen",
     "detection_rate",
+    "duty_hours",
     "kpis",
     "load",
     "outcome",
@@ -432,13 +433,14 @@ def load(
     return Load(
         notices=len(sent),
         undelivered=len(notices) - len(sent),
-        per_duty_hour=Rate(len(sent), _duty_hours(duty)),
+        per_duty_hour=Rate(len(sent), duty_hours(duty)),
         duplicates=Rate(len(sent) - len(once), len(incidents)),
         budget=alarm_budget(sent),
     )
 
 
-def _duty_hours(duty: Iterable[DutySpan]) -> float:
+def duty_hours(duty: Iterable[DutySpan]) -> float:
+    """Add up the hours of persons on duty; what one person has twice at once counts once."""
     spans: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
     for span in duty:
         spans[span.person].append((span.start, span.end))

@@ -54,6 +54,7 @@ class FigurePages(Pages):
         start = end - SPANS[span]
         zone = ZoneInfo(desk.settings.engine.policy.zone)
         chosen = await desk.threads.run(self._figures, start, end, zone)
+        duty = await desk.threads.run(desk.settings.on_duty, start, end)
         rooms = Counter((row.room_id, row.room) for row in chosen.incidents)
         return desk.render(
             request,
@@ -64,6 +65,7 @@ class FigurePages(Pages):
             chosen=chosen,
             outcome=kpis.outcome(chosen.incidents, chosen.sensor_days),
             response=kpis.response(chosen.incidents, end),
+            load=kpis.load(chosen.incidents, chosen.notices, duty),
             rooms=rooms.most_common(20),
             known=desk.registry.rooms,
             kinds=Counter(row.kind for row in chosen.incidents).most_common(),
@@ -99,7 +101,7 @@ class FigurePages(Pages):
 def figures(
     database: Path, series: Series, registry: Registry, start: float, end: float, zone: ZoneInfo
 ) -> kpis.Chosen:
-    """Choose the incidents of a span, tests left out, and how long sensors were on line.
+    """Choose incidents and notices of a span, tests left out, and how long sensors were on line.
 
     Parameters
     ----------
@@ -113,8 +115,9 @@ def figures(
     """
     with closing(sqlite.connect(database, read_only=True)) as db:
         rows = read.incidents(db, registry, start, end)
+        notices = read.notices(db, {}, start, end)
     return kpis.chosen(
-        rows, (), sensor_time(series, start, end, zone, registry.sensors), None, zone
+        rows, notices, sensor_time(series, start, end, zone, registry.sensors), None, zone
     )
 
 

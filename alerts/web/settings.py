@@ -11,12 +11,13 @@ from alerts.web.changes import Changes
 from reports.periods import SchoolTimes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from alerts.engine import AlertEngine
     from alerts.secrets import Secret
     from alerts.web.report_jobs import ReportJobs
+    from reports.rows import DutySpan
     from storage.timeseries import Series
 
 __all__ = [
@@ -130,6 +131,8 @@ class StaffPageSettings:
         event loop, must be quick.
     intervals : callable
         Returns the seconds between reports as learnt, by sensor; called in the event loop.
+    on_duty : callable
+        Returns who was on duty when between two moments, Unix seconds.
     open_reading : bool
         Whether pages may be read without signing in; for loopback only. Actions never may.
     one_click : bool
@@ -169,6 +172,7 @@ class StaffPageSettings:
     pipeline: Callable[[], PipelineStatus] = PipelineStatus
     suggest_mapping: Callable[[str], MappingSuggestion | None] = lambda _: None
     intervals: Callable[[], Mapping[str, float]] = dict
+    on_duty: Callable[[float, float], Iterable[DutySpan]] = lambda _start, _end: ()
     open_reading: bool = True
     one_click: bool = False
     hasher: Hasher = field(default_factory=Hasher)

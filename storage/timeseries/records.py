@@ -280,6 +280,8 @@ _PIPELINE: Final = Measurement(
             "outbox": "notices that wait or are being sent",
             "outbox_oldest_s": "age of the oldest of them, seconds",
             "open_incidents": "incidents that are not resolved",
+            "duty_s": "seconds of persons on duty by the shifts, on days with school; of a time"
+            " without the service by the hour, in records with nothing else",
             "dead_letters": "refused messages that are kept",
             "sensors_alive": "registered sensors that are alive",
             "sensors": "registered sensors",

@@ -39,6 +39,7 @@ def page(school, embedded):
             database=school.database,
             engine=AlertEngine(school.registry, school.policy),
             series=embedded,
+            on_duty=school.on_duty,
             clock=lambda: school.end + 1,
             grafana_url="https://grafana.example",
         )
@@ -86,8 +87,16 @@ async def test_a_figure_is_the_same_in_panel_page_and_report(page, url, school, 
     assert panel("Told within") == pytest.approx(response.notify.median_s)
     rooms = asked(url, "alerts", "Incidents by room", school)
     assert sum(rooms.values()) == outcome.incidents
+    duty = school.on_duty(school.end + 1 - WEEK_S, school.end + 1)
+    load = kpis.load(chosen.incidents, chosen.notices, duty).per_duty_hour
+    assert load.part > 10
+    assert panel("Hours on duty") == pytest.approx(load.whole) == pytest.approx(4.5 + 6.0)
+    assert panel("Notices a person-hour") == load.part
+    by_hour = panel("Notices a person-hour") / panel("Notices a person-hour", "B")
+    assert by_hour == pytest.approx(load.value)
     async with page:
         said = text_of((await page.get("/figures?span=week")).text)
+    assert f"Notices a person and hour on duty {by_hour:.2f}" in said
     assert f"Incidents {outcome.incidents}" in said
     assert f"Confirmed {100 * outcome.confirmed_rate.value:.0f} %" in said
     assert f"False alarms a sensor and week {weekly:.2f}" in said

@@ -31,6 +31,8 @@ from plumewatch.data_folder import prepare_state
 from plumewatch.printer import Printer
 from plumewatch.recordings import read_recordings
 from plumewatch.simulate import SimulateOptions, run_simulate
+from reports.kpis import duty_hours
+from reports.rows import DutySpan
 from storage import firmware
 from storage.registry import Registry, Room, Sensor
 from storage.sqlite import connect, transaction
@@ -92,6 +94,10 @@ class SimulatedSchool(NamedTuple):
     policy: AlertPolicy
     start: float
     end: float
+
+    def on_duty(self, start: float, end: float) -> list[DutySpan]:
+        """Who was on duty when: one person by two shifts that overlap, and another."""
+        return _on_duty(self.end, start, end)
 
     def store(self, series: Series) -> None:
         """Write all of it into a store that is open."""
@@ -301,6 +307,15 @@ def _health(
     return found
 
 
+def _on_duty(now: float, start: float, end: float) -> list[DutySpan]:
+    spans = [("ap", 5.0, 1.0), ("ap", 2.5, 0.5), ("fm", 6.0, 0.0)]
+    found = [
+        DutySpan(who, max(start, now - 3600 * since), min(end, now - 3600 * until))
+        for who, since, until in spans
+    ]
+    return [span for span in found if span.start < span.end]
+
+
 def _pipeline(readings: list[Reading], start: float, end: float) -> list[Record]:
     per_minute = [0.0] * int((end - start) // 60)
     for reading in readings:
@@ -336,6 +351,8 @@ def _pipeline(readings: list[Reading], start: float, end: float) -> list[Record]
                     "detector_lag_s": 0.1,
                     "series_lag": count * (k % 4 + 1) if failing else 1.0,
                     "records_waiting": 2.0,
+                    "duty_s": 3600.0
+                    * duty_hours(_on_duty(end, start + 60.0 * k, start + 60.0 * (k + 1))),
                     "outbox": 0.0,
                     "outbox_oldest_s": 0.0,
                     "open_incidents": 1.0,

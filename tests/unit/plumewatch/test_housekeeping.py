@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from plumewatch.config import parse
 from plumewatch.housekeeping import FASTEST, Housekeeping, RetentionClock
 from storage import holds
 from storage.reading import Reading
@@ -91,6 +92,34 @@ async def test_sensors_have_their_place_in_the_series_from_the_start_on(config, 
     config.sensor.append(config.sensor[0].model_copy(update={"id": "n2-boys-2"}))
     async with running(config) as service:  # a reload begins a service anew, too
         await until(lambda: known(service) == {"n2-boys-1", "n2-boys-2"})
+
+
+async def test_hours_on_duty_are_counted_while_nothing_runs(config, tmp_path):
+    """By minutes while the service runs, by the hour for the time that it did not."""
+    monday, began = 1_789_387_200.0, time.monotonic()  # 2026-09-14T12:00:00Z
+    shift = {"id": "s", "receiver": "staff", "people": ["ap"], "start": "08:00", "end": "16:30"}
+    config = parse(
+        config.model_dump(mode="json", by_alias=True) | {"shift": [shift]}, base=tmp_path
+    )
+
+    def clock(hours):
+        return lambda: monday + 3600.0 * hours + time.monotonic() - began
+
+    async def counted(hours):
+        async with running(config, clock=clock(hours)) as service:
+            now = clock(hours)()
+            await service.house.measure(service._watch, service._state)
+            await until(lambda: service.series.records("pipeline", now, now + 999.0))
+            return service.series.records("pipeline", monday, now + 999.0), now
+
+    (first,), since = await counted(0.25)
+    assert 0.0 <= first.fields["duty_s"] <= first.time - monday
+    records, _ = await counted(6.0)  # 18:00: duty ended at 16:30
+    assert sum(r.fields["duty_s"] for r in records) == pytest.approx(
+        monday + 4.5 * 3600 - since, abs=60.0 + first.time - since
+    )
+    hours = [r for r in records if r.fields.keys() == {"duty_s"}]
+    assert [(r.time - monday) / 3600 for r in hours] == [1.0, 2.0, 3.0, 4.0, 5.0]
 
 
 async def test_a_change_of_firmware_is_on_record(config):

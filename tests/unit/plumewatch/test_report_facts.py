@@ -1,11 +1,13 @@
 """From the configuration: days with school, lessons, who was on duty."""
 
 from datetime import UTC, date, datetime
+from itertools import pairwise
 
 import pytest
 
 from plumewatch.config import load
-from plumewatch.report_facts import Place, calendar_of, duty_of
+from plumewatch.report_facts import Place, calendar_of, duty_between, duty_of, shifts_at
+from reports.kpis import duty_hours
 from reports.kpis import load as load_of
 from tests.support.school_year import ZONE, config_text, moment
 
@@ -75,15 +77,27 @@ def test_with_bells_school_is_when_they_ring(tmp_path):
 def test_hours_on_duty_are_those_of_the_shifts_once_a_person(tmp_path):
     config = config_of(tmp_path, BELLS + SHIFTS)
     calendar = calendar_of(config, START, END)
-    duty = list(duty_of(config, calendar, Place()))
+    duty = list(duty_of(config.roster().shifts, calendar, START, END))
     assert {span.person for span in duty} == {"ap", "dean"}
     # 8 school days: ap 7:30-9:30, dean the same and to 9:45 in period 2
     assert load_of([], [], duty).per_duty_hour.whole == pytest.approx(8 * (2.0 + 2.25))
 
 
+def test_hours_on_duty_of_pieces_are_those_of_the_whole(tmp_path):
+    config = config_of(tmp_path, BELLS + SHIFTS)
+    shifts = config.roster().shifts
+    whole = duty_hours(duty_between(config, shifts, START, END))
+    edges = [START, *(START + k * 31_000.7 for k in range(1, 39)), END]
+    pieces = [duty_hours(duty_between(config, shifts, *ends)) for ends in pairwise(edges)]
+    assert sum(pieces) == pytest.approx(whole)
+    assert 0.0 in pieces
+    noon = at((10, 26), 8, 30)  # ap and dean are there, dean by two shifts
+    assert duty_hours(duty_between(config, shifts, noon, noon + 60.0)) == pytest.approx(2 / 60)
+
+
 def test_who_has_no_shift_has_no_hours(tmp_path):
     config = config_of(tmp_path, BELLS)
-    assert list(duty_of(config, calendar_of(config, START, END), Place())) == []
+    assert duty_between(config, config.roster().shifts, START, END) == ()
 
 
 def test_hours_on_duty_of_a_place_are_those_of_its_zones(tmp_path):
@@ -100,8 +114,13 @@ floor = "2"
     shifts = SHIFTS.replace('people = ["ap", "dean"]', 'people = ["ap"]\nzones = ["n1"]')
     config = config_of(tmp_path, BELLS + more + shifts)
     calendar = calendar_of(config, START, END)
+
+    def shifts_of(place):
+        found = duty_of(shifts_at(config, place), calendar, START, END)
+        return {span.shift for span in found}
+
     duty = {
-        place.building: {span.shift for span in duty_of(config, calendar, place)}
+        place.building: shifts_of(place)
         for place in (Place(), Place(building="North"), Place(building="South"))
     }
     assert duty == {"": {"morning", "hall"}, "North": {"morning", "hall"}, "South": {"hall"}}
