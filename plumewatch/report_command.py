@@ -265,10 +265,10 @@ def _before(
     start, end = _moments(config, earlier)
     with opened_state(DataPaths(config.data_dir).state) as db:
         recorded = recorded_from(db)
-    if recorded >= end:
+    since = max(start, recorded)
+    if since >= min(end, now):
         return None
     place = Place(options.site, options.building)
-    since = max(start, recorded)
     found = gathered(config, place, since, end, now, with_sensors=False, with_duty=False)
     return replace(found, period=earlier)
 

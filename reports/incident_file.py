@@ -143,6 +143,7 @@ def view(found: IncidentFile, calendar: Calendar, picture: str, readings: int) -
         return f"{calendar.local(moment):%a %-d %b %Y %H:%M:%S %Z}"
 
     started = found.started_with or {}
+    first_there = next((line["who"] for line in found.history if line["what"] == "arrived"), "")
     place = [row["room_name"], row["floor"] and f"floor {row['floor']}", row["building"]]
     facts = [
         ("Where", ", ".join(part for part in (*place, row["site"]) if part)),
@@ -154,7 +155,7 @@ def view(found: IncidentFile, calendar: Calendar, picture: str, readings: int) -
         ("Opened", f"{at(row['opened_at'])}, {seconds(row['opened_at'] - row['onset'])} later"),
         ("First notice delivered", at(row["notified_at"])),
         ("Acknowledged", f"{at(row['acknowledged_at'])} {row['acknowledged_by']}"),
-        ("Arrived", at(row["arrived_at"])),
+        ("Arrived", f"{at(row['arrived_at'])} {first_there}"),
         ("Closed", f"{at(row['resolved_at'])} {row['resolved_by']}"),
         ("Outcome", row["verdict"] or "unknown: nobody said"),
         ("What followed", row["action"] or "unknown: nobody said"),

@@ -22,7 +22,7 @@ __all__ = ["PRINTED", "seconds", "summary_view", "table_view"]
 PRINTED: Final = {
     "incidents": (
         *("id", "opened_local", "building", "room", "kind", "severity", "outcome", "false_cause"),
-        *("acknowledge_s", "notices", "responder_role", "suppressed_by"),
+        *("acknowledge_s", "arrive_s", "notices", "responder_role", "action", "suppressed_by"),
     ),
     "response": (
         *("by", "value", "incidents", "notified", "unacknowledged", "acknowledged_within_5_min"),
@@ -288,15 +288,20 @@ def table_view(facts: Facts, name: str, about: str, frame: pl.DataFrame) -> dict
         **_head(facts, name, name.capitalize()),
         "about": f"{about[0].upper()}{about[1:]}.",
         "count": frame.height,
-        "columns": [column.replace("_", " ") for column in columns],
+        "columns": [column.removesuffix("_s").replace("_", " ") for column in columns],
         "rows": [
-            [
-                _clock(value) if name.endswith("_local") else _cell(value)
-                for name, value in row.items()
-            ]
+            [_printed(name, value) for name, value in row.items()]
             for row in frame.select(columns).iter_rows(named=True)
         ],
     }
+
+
+def _printed(name: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if name.endswith("_local"):
+        return _clock(value)
+    return seconds(value) if name.endswith("_s") else _cell(value)
 
 
 def _clock(stamp: str) -> str:
@@ -311,8 +316,6 @@ def _clock(stamp: str) -> str:
 
 
 def _cell(value: Any) -> str:
-    if value is None:
-        return ""
     if isinstance(value, float):
         return f"{value:,.3g}" if abs(value) < 100 else f"{value:,.0f}"
     return shown(str(value))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.routing import BaseRoute
 
+    from alerts.incidents import Incident
     from alerts.web.desk import Desk
     from alerts.web.guard import Session
 
@@ -140,26 +141,24 @@ class IncidentPages(Pages):
 
     async def acknowledge(self, request: Request) -> Response:
         """Take an incident."""
-        session, _ = await self._desk.may_act(request, Right.ANSWER)
-        incident_id = request.path_params["id"]
-        now = self._desk.settings.clock()
-        await self._desk.write(
-            lambda tx: self._desk.settings.engine.acknowledge(
-                tx, incident_id, session.person, now, channel=_CHANNEL
-            )
-        )
-        return RedirectResponse(f"/incidents/{quote(incident_id, safe='')}", 303)
+        return await self._word(request, self._desk.settings.engine.acknowledge)
 
     async def arrive(self, request: Request) -> Response:
         """Say that one is there."""
+        return await self._word(request, self._desk.settings.engine.arrive)
+
+    async def resolve(self, request: Request) -> Response:
+        """Say that it is over."""
+        return await self._word(request, self._desk.settings.engine.resolve)
+
+    async def _word(self, request: Request, hear: Callable[..., Incident]) -> Response:
+        """Let the engine hear who says something that needs no more words."""
         session, _ = await self._desk.may_act(request, Right.ANSWER)
         incident_id, now = request.path_params["id"], self._desk.settings.clock()
         await self._desk.write(
-            lambda tx: self._desk.settings.engine.arrive(
-                tx, incident_id, session.person, now, channel=_CHANNEL
-            )
+            lambda tx: hear(tx, incident_id, session.person, now, channel=_CHANNEL)
         )
-        return RedirectResponse(f"/incidents/{quote(incident_id, safe='')}", 303)
+        return _back_to(incident_id)
 
     async def feedback(self, request: Request) -> Response:
         """Say what it was."""
@@ -182,7 +181,7 @@ class IncidentPages(Pages):
             )
         except FeedbackError as error:
             return await self._page(request, session, f"{error}.", 400, note=note)
-        return RedirectResponse(f"/incidents/{quote(incident_id, safe='')}", 303)
+        return _back_to(incident_id)
 
     async def followed(self, request: Request) -> Response:
         """Say what followed, and the number of the case in a system of the school."""
@@ -202,7 +201,7 @@ class IncidentPages(Pages):
         except FeedbackError as error:
             said = f"{error}."
             return await self._page(request, session, said[0].upper() + said[1:], 400)
-        return RedirectResponse(f"/incidents/{quote(incident_id, safe='')}", 303)
+        return _back_to(incident_id)
 
     async def hand_over(self, request: Request) -> Response:
         """Let somebody else have it."""
@@ -218,18 +217,7 @@ class IncidentPages(Pages):
         except UnknownStaffError:
             error = "Choose somebody who can be reached."
             return await self._page(request, session, error, 400)
-        return RedirectResponse(f"/incidents/{quote(incident_id, safe='')}", 303)
-
-    async def resolve(self, request: Request) -> Response:
-        """Say that it is over."""
-        session, _ = await self._desk.may_act(request, Right.ANSWER)
-        incident_id, now = request.path_params["id"], self._desk.settings.clock()
-        await self._desk.write(
-            lambda tx: self._desk.settings.engine.resolve(
-                tx, incident_id, session.person, now, channel=_CHANNEL
-            )
-        )
-        return RedirectResponse(f"/incidents/{quote(incident_id, safe='')}", 303)
+        return _back_to(incident_id)
 
     # rows
 
@@ -244,3 +232,7 @@ class IncidentPages(Pages):
     async def _recent(self) -> list[dict[str, Any]]:
         read = self._desk.threads.run
         return self._desk.named(await read(lambda: reading.incidents(self._desk.settings.database)))
+
+
+def _back_to(incident_id: str) -> Response:
+    return RedirectResponse(f"/incidents/{quote(incident_id, safe='')}", 303)

@@ -99,6 +99,8 @@ def test_what_is_not_on_record_is_not_compared(make):
     assert not [item for item, measure in found if measure == "period_before"]
     page = make(kind="html", week="2026-W43").read_text(encoding="utf-8")
     assert "Nothing of week 2026-W42 is on record to compare with." in page
+    page = make(kind="html", week="2030-W01").read_text(encoding="utf-8")
+    assert "Nothing of week 2029-W52 is on record to compare with." in page
     page = make(kind="html", start="2026-10-19", end="2026-10-25").read_text(encoding="utf-8")
     assert "on record to compare with" not in page
     # of the month before, only what was recorded
