@@ -73,6 +73,13 @@ def build(settings: DashboardSettings) -> Dashboard:
                 "failed attempts": "delivery_failures",
             },
         ),
+        _totals(
+            "Annotations",
+            "Incidents written into this Grafana, attempts that failed, and what waits; nothing"
+            " where outbound.grafana is not set.",
+            {"written": "annotations", "failed attempts": "annotation_failures"},
+            {"waiting": "annotations_waiting"},
+        ),
     ]
     lags = [
         _levels(
@@ -153,8 +160,11 @@ def _rates(title: str, about: str, fields: Mapping[str, str]) -> object:
     return chart(title, about, _question(what), least="1m", low=0)
 
 
-def _totals(title: str, about: str, fields: Mapping[str, str]) -> object:
+def _totals(
+    title: str, about: str, fields: Mapping[str, str], highest: Mapping[str, str] = {}
+) -> object:
     what = {name: f'sum("{field}")' for name, field in fields.items()}
+    what |= {name: f'max("{field}")' for name, field in highest.items()}
     return chart(title, about, _question(what), as_bars=True, least="1m", low=0)
 
 

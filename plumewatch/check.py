@@ -22,7 +22,7 @@ from plumewatch.doctor.sensors import sensor_findings
 from plumewatch.endings import USAGE
 from plumewatch.http_settings import http_sources
 from plumewatch.intake_settings import mapping_decoders
-from plumewatch.outbound_settings import cap_token, webhooks
+from plumewatch.outbound_settings import cap_token, grafana_target, webhooks
 from plumewatch.settings import (
     alert_policy,
     broker_settings,
@@ -105,7 +105,7 @@ def check_secrets(config: PlumewatchConfig) -> None:
     """
     faults: list[Fault] = []
     secrets = (broker_settings, alert_policy, metrics_token, ping_url, webhooks, cap_token)
-    for read in (*secrets, mapping_decoders, http_sources, influx_settings):
+    for read in (*secrets, grafana_target, mapping_decoders, http_sources, influx_settings):
         try:
             read(config)
         except ConfigError as error:

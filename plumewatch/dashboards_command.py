@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from plumewatch.endings import DONE, REFUSED, UNREACHABLE, USAGE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from dashboards.frame import DashboardSettings
@@ -113,7 +112,7 @@ def run_push(
         for change in server.push(built(_settings(loaded))):
             _tell(printer, change)
         if days:
-            marks = list(_marks(loaded, now - 86_400.0 * days))
+            marks = _marks(loaded, now - 86_400.0 * days)
             _tell(printer, server.annotate(marks, now - 86_400.0 * days, now))
     except Refused as error:
         return _said(str(error), REFUSED)
@@ -217,34 +216,17 @@ def _source(config: PlumewatchConfig, reader_file: Path) -> DataSource | None:
     )
 
 
-def _marks(config: PlumewatchConfig, since: float) -> Iterator[Mark]:
+def _marks(config: PlumewatchConfig, since: float) -> list[Mark]:
     """Incidents since a moment; none if the service has not run yet."""
-    from alerts.notice import KIND_WORDS  # noqa: PLC0415
-    from dashboards.grafana import Mark  # noqa: PLC0415
+    from plumewatch.incident_marks import incident_marks  # noqa: PLC0415
     from plumewatch.paths import DataPaths  # noqa: PLC0415
-    from plumewatch.settings import page_url  # noqa: PLC0415
     from storage.sqlite import connect  # noqa: PLC0415
 
     database = DataPaths(config.data_dir).state
     if not database.exists():
-        return
-    rooms = config.registry().rooms
+        return []
     with closing(connect(database, read_only=True)) as db:
-        for row in db.execute(
-            "SELECT id, kind, room, onset, opened_at, resolved_at, verdict FROM incident"
-            " WHERE opened_at >= ? ORDER BY opened_at",
-            (since,),
-        ):
-            room = rooms.get(row["room"])
-            verdict = (row["verdict"] or "no feedback").replace("_", " ")
-            yield Mark(
-                row["id"],
-                row["opened_at"],
-                row["resolved_at"] or row["opened_at"],
-                f"{KIND_WORDS.get(row['kind'], row['kind'])}: {room.name if room else row['room']}"
-                f" ({verdict}) {page_url(config)}/incidents/{row['id']}",
-                (row["kind"], f"room:{row['room']}"),
-            )
+        return incident_marks(config, db, since)
 
 
 def _said(sentence: str, code: int) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from alerts import schema, series_due
 from alerts.access import schema as access
-from alerts.outbound import webhooks
+from alerts.outbound import annotated, webhooks
 from plumewatch.upgrade import refuse_older
 from storage import audit, firmware, holds, state
 from storage.errors import StorageCorruptError, StorageUnavailableError
@@ -210,6 +210,7 @@ def prepare_state(connection: sqlite3.Connection) -> None:
     migrate(connection, "alerts", schema.SCRIPTS)
     migrate(connection, access.COMPONENT, access.SCRIPTS)
     migrate(connection, webhooks.COMPONENT, webhooks.SCRIPTS)
+    migrate(connection, annotated.COMPONENT, annotated.SCRIPTS)
     migrate(connection, audit.COMPONENT, audit.SCRIPTS)
     migrate(connection, holds.COMPONENT, holds.SCRIPTS)
     migrate(connection, series_due.COMPONENT, series_due.SCRIPTS)

@@ -357,6 +357,12 @@ class Health:
         said = "From the receipt of the deciding reading, at most, to the first delivered notice."
         notice = self._latencies.notice
         yield Family("plumewatch_reading_to_notice_seconds", "histogram", said, histogram=notice)
+        said = "Incidents written into the Grafana as annotations, or updated there."
+        yield _total("annotations", said, self._counters.annotations)
+        said = "Attempts to annotate that failed."
+        yield _total("annotation_failures", said, self._counters.annotation_failures)
+        waiting = self._counters.annotations_waiting
+        yield _gauge("annotations_waiting", "Incidents not written into the Grafana yet.", waiting)
         if outbox:
             depth = sum(outbox["outbox"].get(status, 0) for status in ("due", "leased"))
             yield _gauge("outbox_depth_notices", "Notices that wait or are being sent.", depth)

@@ -201,6 +201,7 @@ class Measured:
             "detector_lag_s": behind_s,
             "series_lag": float(max(last - service.writer.state.position, 0)),
             "records_waiting": float(stored.waiting),
+            "annotations_waiting": float(service.counters.annotations_waiting),
             "duty_s": self._duty_s(now),
             "sensors": float(len(service.registry.sensors)),
             "sensors_alive": float(sum(s.state is SensorState.ALIVE for s in lives.values())),
@@ -246,6 +247,8 @@ class Measured:
                 "alerts": counters.alerts,
                 "delivered": deliveries["sent"],
                 "delivery_failures": deliveries["failed"] + deliveries["retried"],
+                "annotations": counters.annotations,
+                "annotation_failures": counters.annotation_failures,
                 "commits": latencies.commit.count,
                 "commit_s": latencies.commit.sum,
             }.items()

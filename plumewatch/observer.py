@@ -41,6 +41,10 @@ class Counters:
         When a reading was last stored while the detector had no other to do, Unix seconds.
     beat : float
         When the detector last gave a sign, monotonic seconds.
+    annotations, annotation_failures, annotations_waiting : int
+        Written into the Grafana, attempts that failed, and what is not written yet.
+    annotations_failing : str
+        Why it cannot be at the moment; empty if it can.
     forgotten : Counter of str
         What the auditor found, by what it is.
     """
@@ -55,6 +59,10 @@ class Counters:
     samples_dropped: int = 0
     events: int = 0
     alerts: int = 0
+    annotations: int = 0
+    annotation_failures: int = 0
+    annotations_waiting: int = 0
+    annotations_failing: str = ""
     forgotten: Counter[str] = field(default_factory=Counter)
     failing: dict[str, str] = field(default_factory=dict)
     latency_s: deque[float] = field(default_factory=lambda: deque(maxlen=1000))

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from detection.events import EventKind  # noqa: TC001 - pydantic reads it
 
-__all__ = ["CapConfig", "MqttOutConfig", "OutboundConfig", "WebhookConfig"]
+__all__ = ["CapConfig", "GrafanaConfig", "MqttOutConfig", "OutboundConfig", "WebhookConfig"]
 
 
 class _Section(BaseModel):
@@ -53,6 +53,17 @@ class CapConfig(_Section):
     """Environment variable with it instead."""
 
 
+class GrafanaConfig(_Section):
+    """The Grafana that incidents are written into as annotations."""
+
+    url: Annotated[str, Field(pattern=r"^(https?://[^\s/]+(/[^\s]*)?)?$")] = ""
+    """Its address as this machine reaches it; `web.grafana_url` if empty."""
+    token_file: Path | None = None
+    """File with the token of a service account, role Editor; without one nothing is written."""
+    token_env: str = ""
+    """Environment variable with it instead."""
+
+
 class OutboundConfig(_Section):
     """What goes out to the building."""
 
@@ -60,5 +71,7 @@ class OutboundConfig(_Section):
     """States of rooms over MQTT."""
     webhook: Annotated[list[WebhookConfig], Field(max_length=32)] = []
     """Systems that are told by signed messages."""
+    grafana: GrafanaConfig = GrafanaConfig()
+    """Incidents as annotations, written by the service itself."""
     cap: CapConfig = CapConfig()
     """Messages of the Common Alerting Protocol."""

@@ -1,8 +1,8 @@
-"""Webhooks and CAP as the parts are given them; secrets are read here."""
+"""Webhooks, Grafana and CAP as the parts are given them; secrets are read here."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from alerts.guarded_http import fault_of_url
 from alerts.outbound.webhooks import fault_of_secret
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from alerts.secrets import Secret
     from plumewatch.config import PlumewatchConfig
 
-__all__ = ["cap_token", "webhooks"]
+__all__ = ["GrafanaTarget", "cap_token", "grafana_target", "webhooks"]
 
 
 def webhooks(config: PlumewatchConfig) -> tuple[Webhook, ...]:
@@ -51,6 +51,50 @@ def webhooks(config: PlumewatchConfig) -> tuple[Webhook, ...]:
     if faults:
         raise ConfigError(faults)
     return tuple(found)
+
+
+class GrafanaTarget(NamedTuple):
+    """Where annotations are written, and by what right."""
+
+    url: str
+    token: Secret
+
+
+def grafana_target(config: PlumewatchConfig) -> GrafanaTarget | None:
+    """Return the Grafana that incidents are written into; None if there is none.
+
+    Raises
+    ------
+    ConfigError
+        If its token cannot be read, it has no address, or the extra is not installed.
+    """
+    asked = config.outbound.grafana
+    place = "outbound.grafana"
+    if not asked.token_file and not asked.token_env:
+        if asked.url:
+            allowed = "needs token_file or token_env beside it"
+            raise ConfigError([Fault(path=f"{place}.url", value=repr(asked.url), allowed=allowed)])
+        return None
+    token = secret_of(f"{place}.token", file=asked.token_file, env=asked.token_env)
+    url = asked.url or config.web.grafana_url
+    fault = _fault_of_grafana(url, token)
+    if fault:
+        raise ConfigError([Fault(path=place, value=repr(url), allowed=fault)])
+    return GrafanaTarget(url, token)
+
+
+def _fault_of_grafana(url: str, token: Secret) -> str:
+    if not url:
+        return "needs url, or web.grafana_url"
+    try:
+        from dashboards.grafana import Grafana  # noqa: PLC0415 - an extra
+    except ImportError:
+        return "needs the extra: pip install 'plumewatch[dashboards]'"
+    try:
+        Grafana(url, token.reveal())
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def cap_token(config: PlumewatchConfig) -> Secret | None:

@@ -1,4 +1,4 @@
-"""Out to the building: webhooks wait in the outbox, room states go to the broker."""
+"""Out to the building: webhooks by the outbox, room states to the broker, marks to the Grafana."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from alerts.outbound.webhooks import enqueue, webhooks_waiting
+from plumewatch.outbound_settings import grafana_target
 from plumewatch.room_publisher import RoomPublisher
 from plumewatch.settings import broker_settings
 from storage.sqlite import transaction
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
+    from plumewatch.housekeeping import Stubborn
     from plumewatch.service import Service
 
 __all__ = ["Outward"]
@@ -39,7 +41,7 @@ class Outward:
     def __init__(
         self,
         service: Service,
-        until_stored: Callable[[str, Callable[[], int]], Awaitable[int]],
+        until_stored: Stubborn,
         wake_outbox: asyncio.Event,
         clock: Callable[[], float],
     ) -> None:
@@ -69,6 +71,12 @@ class Outward:
                     out.home_assistant,
                 )
                 group.create_task(publisher.run(), name="room states")
+            target = grafana_target(service.config)
+            if target is not None:
+                from plumewatch.annotator import Annotator  # noqa: PLC0415 - an extra
+
+                annotator = Annotator(service, target, self._until_stored, self._clock)
+                group.create_task(annotator.run(state), name="annotations")
 
     async def _tell_webhooks(self, state: sqlite3.Connection) -> None:
         await self._service.ready.wait()

@@ -42,6 +42,7 @@ def pipeline_status(service: Service, watch: Watch | None) -> PipelineStatus:
             "days that deletion waits for the clock": service.house.held_back_days,
             "records of the journal that were corrupt": service.journal.corrupt_records,
             "databases rebuilt": service.journal.repairs + service.series.repairs,
+            **_annotations(service),
             "events": counters.events,
             "alerts": counters.alerts,
             **{f"failing: {what}": 1 for what in sorted(counters.failing)},
@@ -63,6 +64,19 @@ def pipeline_status(service: Service, watch: Watch | None) -> PipelineStatus:
             service.intake.firmware.known,
         ),
     )
+
+
+def _annotations(service: Service) -> dict[str, int]:
+    """Count what became of annotations, where a Grafana is to have them."""
+    counters, asked = service.counters, service.config.outbound.grafana
+    if not asked.token_file and not asked.token_env:
+        return {}
+    return {
+        "annotations written into the Grafana": counters.annotations,
+        "annotations that wait": counters.annotations_waiting,
+        "attempts to annotate that failed": counters.annotation_failures,
+        **({"failing: annotations": 1} if counters.annotations_failing else {}),
+    }
 
 
 def _dead_letters(journal: Journal) -> dict[str, int]:

@@ -93,6 +93,9 @@ pictures = true                        # a small chart of the readings goes with
 # [outbound.mqtt]
 # enabled = true
 #
+# [outbound.grafana]                   # incidents as annotations; docs/dashboards.md
+# token_file = "secrets/grafana-token"
+#
 # [[outbound.webhook]]
 # name = "vms"
 # url_file = "secrets/vms-url"

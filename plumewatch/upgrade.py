@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 from alerts import schema, series_due
 from alerts.access import schema as access
-from alerts.outbound import webhooks
+from alerts.outbound import annotated, webhooks
 from plumewatch import __version__
 from storage import audit, firmware, holds, journal, state
 from storage.backup import back_up
@@ -50,6 +50,7 @@ NEWEST: Final[Mapping[str, int]] = MappingProxyType(
         schema.COMPONENT: len(schema.SCRIPTS),
         access.COMPONENT: len(access.SCRIPTS),
         webhooks.COMPONENT: len(webhooks.SCRIPTS),
+        annotated.COMPONENT: len(annotated.SCRIPTS),
         audit.COMPONENT: len(audit.SCRIPTS),
         holds.COMPONENT: len(holds.SCRIPTS),
         series_due.COMPONENT: len(series_due.SCRIPTS),

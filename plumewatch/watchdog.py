@@ -14,12 +14,12 @@ import asyncio
 import logging
 import os
 import socket
-import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from alerts.guarded_http import RequestError, request
+from plumewatch.own_thread import in_own_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -182,7 +182,7 @@ class Watchdog:
             await asyncio.sleep(max(self.every_s - (self.monotonic() - began), 1.0))
 
     async def _ping(self, url: Secret) -> None:
-        error = await _in_thread_of_its_own(
+        error = await _fetched(
             lambda: ping(url.reveal(), allow_private=self.allow_private), _PING_TOTAL_S
         )
         if error is not None and not self._failing:
@@ -192,29 +192,15 @@ class Watchdog:
         self._failing = error is not None
 
 
-async def _in_thread_of_its_own(work: Callable[[], None], timeout_s: float) -> PingError | None:
-    """Run blocking work that nothing waits for when the process ends."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[PingError | None] = loop.create_future()
-
-    def settle(error: PingError | None) -> None:
-        if not done.done():
-            done.set_result(error)
-
-    def body() -> None:
-        error: PingError | None = None
-        try:
-            work()
-        except PingError as caught:
-            error = caught
-        except Exception as caught:  # noqa: BLE001 - a thread's error is told like any other
-            error = PingError(f"failed: {type(caught).__name__}")
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(settle, error)
-
-    threading.Thread(target=body, name="plumewatch-ping", daemon=True).start()
+async def _fetched(work: Callable[[], None], timeout_s: float) -> PingError | None:
+    """Return what went wrong; None if nothing did."""
     try:
         async with asyncio.timeout(timeout_s):
-            return await done
+            await in_own_thread("ping", work)
+    except PingError as error:
+        return error
     except TimeoutError:
         return PingError("does not answer in time")
+    except Exception as caught:  # noqa: BLE001 - told like any other
+        return PingError(f"failed: {type(caught).__name__}")
+    return None

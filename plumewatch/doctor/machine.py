@@ -15,7 +15,7 @@ import msgspec
 
 from alerts import schema, series_due
 from alerts.access import schema as access
-from alerts.outbound import webhooks
+from alerts.outbound import annotated, webhooks
 from plumewatch.doctor.finding import Finding, fault, fine, warn
 from plumewatch.doctor.holder import holder
 from plumewatch.paths import DataPaths
@@ -45,6 +45,7 @@ _KNOWN: Final[Mapping[str, int]] = {
     schema.COMPONENT: len(schema.SCRIPTS),
     access.COMPONENT: len(access.SCRIPTS),
     webhooks.COMPONENT: len(webhooks.SCRIPTS),
+    annotated.COMPONENT: len(annotated.SCRIPTS),
     audit.COMPONENT: len(audit.SCRIPTS),
     holds.COMPONENT: len(holds.SCRIPTS),
     series_due.COMPONENT: len(series_due.SCRIPTS),

@@ -13,9 +13,9 @@ from dashboards.queries import DATA_SOURCE_UID
 from plumewatch.dashboards_command import run_build, run_diff, run_push
 from plumewatch.printer import Printer
 from storage.sqlite import connect, migrate, transaction
+from tests.support.fake_grafana import TOKEN, FakeGrafana
 from tests.support.influx import FakeServer
 
-TOKEN = "glsa_made_up"
 NOW = 1_790_000_000.0
 CONFIG = """
 site = "Lincoln High"
@@ -34,85 +34,6 @@ building = "North"
 id = "s1"
 room = "n2-boys"
 """
-
-
-class FakeGrafana:
-    """Keeps what it is sent, and gives it back with what a Grafana adds."""
-
-    def __init__(self):
-        self.folders, self.dashboards, self.sources, self.annotations = {}, {}, {}, {}
-        self.writes = []
-        self.status = 200
-
-    def answer(self, method, path, query, headers, body):
-        if headers.get("Authorization") != f"Bearer {TOKEN}":
-            return 401, {}, b'{"message": "Invalid API key"}'
-        if self.status != 200:
-            return self.status, {"Location": "/elsewhere"}, b'{"message": "not now"}'
-        said = json.loads(body) if body else {}
-        if method != "GET":
-            self.writes.append((method, path))
-        status, found = self.route(method, path.removeprefix("/grafana/api"), query, said)
-        return status, {"Content-Type": "application/json"}, json.dumps(found).encode()
-
-    def route(self, method, path, query, said):
-        kind, _, rest = path.strip("/").partition("/")
-        handle = getattr(self, f"{method.lower()}_{kind}", None)
-        return handle(rest, query, said) if handle else (404, {"message": "Not found"})
-
-    def get_health(self, *_):
-        return 200, {"database": "ok", "version": "11.6.0"}
-
-    def get_folders(self, uid, *_):
-        return (200, self.folders[uid]) if uid in self.folders else (404, {"message": "no folder"})
-
-    def post_folders(self, _rest, _query, said):
-        self.folders[said["uid"]] = said
-        return 200, said
-
-    def get_dashboards(self, rest, *_):
-        uid = rest.removeprefix("uid/")
-        if uid not in self.dashboards:
-            return 404, {"message": "Dashboard not found"}
-        return 200, {"dashboard": self.dashboards[uid], "meta": {"folderUid": "plumewatch"}}
-
-    def post_dashboards(self, _rest, _query, said):
-        body = said["dashboard"]
-        assert said["folderUid"] in self.folders
-        assert said["overwrite"] is True
-        version = self.dashboards.get(body["uid"], {"version": 0})["version"] + 1
-        self.dashboards[body["uid"]] = {**body, "id": 7, "version": version}
-        return 200, {"status": "success", "uid": body["uid"], "version": version}
-
-    def get_datasources(self, *_):
-        return 200, [
-            {k: v for k, v in s.items() if k != "secureJsonData"} for s in self.sources.values()
-        ]
-
-    def post_datasources(self, _rest, _query, said):
-        self.sources[3] = {**said, "id": 3}
-        return 200, {"id": 3}
-
-    def put_datasources(self, rest, _query, said):
-        self.sources[int(rest)] = {**said, "id": int(rest)}
-        return 200, {"id": int(rest)}
-
-    def get_annotations(self, _rest, query, _said):
-        first, last = int(query["from"]), int(query["to"])
-        return 200, [
-            a
-            for a in self.annotations.values()
-            if first <= a["time"] <= last and query["tags"] in a["tags"]
-        ]
-
-    def post_annotations(self, _rest, _query, said):
-        number = len(self.annotations) + 1
-        self.annotations[number] = {**said, "id": number}
-        return 200, {"id": number}
-
-    def put_annotations(self, rest, _query, said):
-        self.annotations[int(rest)].update(said)
-        return 200, {"message": "Annotation updated"}
 
 
 @pytest.fixture

@@ -1,0 +1,143 @@
+"""Incidents into a Grafana as annotations, by the service itself.
+
+Never in the way of alerting: incidents are read through a connection of its own, the Grafana is
+spoken to in a thread of its own, and its failures change nothing but counters and one line of the
+log. Where it is away it is tried again after a pause that doubles; what changed meanwhile is
+written then, once, as it is by then. `plumewatch dashboards push` beside it finds what it wrote.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from contextlib import closing
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from alerts.outbound import annotated
+from dashboards.grafana import Grafana
+from plumewatch.incident_marks import incident_marks
+from plumewatch.own_thread import in_own_thread
+from storage.sqlite import connect, transaction
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Awaitable, Callable
+
+    from dashboards.grafana import Mark
+    from plumewatch.outbound_settings import GrafanaTarget
+    from plumewatch.service import Service
+
+__all__ = ["SINCE_S", "Annotator"]
+
+log = logging.getLogger(__name__)
+
+SINCE_S: Final = 31 * 86_400.0
+"""Incidents that were opened longer ago are not written any more."""
+_BATCH: Final = 50
+_PACE_S: Final = 2.0
+"""An incident changes several times in its first seconds."""
+_LOOK_AGAIN_S: Final = 60.0
+_FIRST_PAUSE_S, _LAST_PAUSE_S = 5.0, 300.0
+
+
+class _Due(NamedTuple):
+    mark: Mark
+    body: str
+
+
+class Annotator:
+    """Writes annotations until cancelled.
+
+    Parameters
+    ----------
+    service : Service
+        Whose incidents these are, and whose counters say what came of it.
+    target : GrafanaTarget
+    until_stored : callable
+        Runs blocking work in the detector's thread, again and again while the disk refuses.
+    clock : callable
+        Unix seconds.
+    first_pause_s, pace_s : float
+        Pause after the first failure, and between two looks.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        target: GrafanaTarget,
+        until_stored: Callable[[str, Callable[[], None]], Awaitable[None]],
+        clock: Callable[[], float],
+        *,
+        first_pause_s: float = _FIRST_PAUSE_S,
+        pace_s: float = _PACE_S,
+    ) -> None:
+        self._service = service
+        self._grafana = Grafana(target.url, target.token.reveal())
+        self._until_stored = until_stored
+        self._clock = clock
+        self._first_pause_s = first_pause_s
+        self._pace_s = pace_s
+
+    async def run(self, state: sqlite3.Connection) -> None:
+        """Write what is due whenever something changed.
+
+        Parameters
+        ----------
+        state : sqlite3.Connection
+            The state database, used in the detector's thread.
+        """
+        await self._service.ready.wait()
+        counters = self._service.counters
+        seen, pause = -1, self._first_pause_s
+        while True:
+            try:
+                left = await self._write(state)
+            except Exception as error:  # noqa: BLE001 - whatever it is, alerting goes on
+                if not counters.annotations_failing:
+                    log.warning("incidents are not annotated: %s", error)
+                counters.annotations_failing = str(error)
+                counters.annotation_failures += 1
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LAST_PAUSE_S)
+                continue
+            if counters.annotations_failing:
+                log.warning("incidents are annotated again")
+            counters.annotations_failing, pause = "", self._first_pause_s
+            await asyncio.sleep(self._pace_s)
+            if not left:
+                seen = await self._service.changes.after(seen, _LOOK_AGAIN_S)
+
+    async def _write(self, state: sqlite3.Connection) -> bool:
+        """Write what is due, some of it; whether there is more."""
+        counters = self._service.counters
+        due = await in_own_thread("annotations", self._due)
+        counters.annotations_waiting = len(due)
+        if not due:
+            return False
+        batch = due[:_BATCH]
+        await in_own_thread("annotations", lambda: self._annotate(batch))
+
+        def note() -> None:
+            with transaction(state) as tx:
+                done = [(one.mark.incident, one.mark.start, one.body) for one in batch]
+                annotated.note(tx, done)
+                annotated.forget(tx, self._clock() - SINCE_S)
+
+        await self._until_stored("annotations", note)
+        counters.annotations += len(batch)
+        counters.annotations_waiting -= len(batch)
+        return counters.annotations_waiting > 0
+
+    def _due(self) -> list[_Due]:
+        """Return the incidents of which something else was written, or nothing yet."""
+        service = self._service
+        with closing(connect(service.paths.state, read_only=True)) as db:
+            marks = incident_marks(service.config, db, self._clock() - SINCE_S)
+            before = annotated.written(db)
+        found = [_Due(mark, json.dumps(mark.body())) for mark in marks]
+        return [due for due in found if before.get(due.mark.incident) != due.body]
+
+    def _annotate(self, batch: list[_Due]) -> None:
+        starts = [due.mark.start for due in batch]
+        self._grafana.annotate([due.mark for due in batch], min(starts) - 1.0, max(starts) + 1.0)

@@ -1,0 +1,112 @@
+"""Incidents reach a Grafana by themselves, once, and never at the cost of an alert."""
+
+import time
+
+import pytest
+
+from dashboards.grafana import Grafana
+from plumewatch.annotator import Annotator
+from plumewatch.check import check_secrets
+from plumewatch.config import ConfigError, parse
+from plumewatch.incident_marks import incident_marks
+from tests.support.fake_grafana import TOKEN, FakeGrafana
+from tests.support.in_process import running, until
+from tests.support.influx import FakeServer
+from tests.support.plumes import readings_of_puff
+
+
+@pytest.fixture
+def grafana():
+    fake = FakeGrafana()
+    with FakeServer(fake.answer) as server:
+        fake.url = f"{server.url}/grafana/"
+        yield fake
+
+
+@pytest.fixture
+def annotated(config, grafana, tmp_path, monkeypatch):
+    """A configuration whose incidents go to the Grafana, without the pauses of production."""
+    monkeypatch.setattr(
+        Annotator.__init__, "__kwdefaults__", {"first_pause_s": 0.05, "pace_s": 0.01}
+    )
+    (tmp_path / "token").write_text(TOKEN)
+    outbound = {"grafana": {"token_file": str(tmp_path / "token")}}
+    raw = config.model_dump(mode="json", by_alias=True) | {"outbound": outbound}
+    raw["web"] |= {"grafana_url": grafana.url}
+    return parse(raw, base=tmp_path)
+
+
+async def test_incidents_are_annotated_and_brought_up_to_date(annotated, grafana):
+    async with running(annotated) as service:
+        await service._commit(readings_of_puff(start=time.time() - 300), [])
+        await until(lambda: grafana.annotations)
+        (first,) = grafana.annotations.values()
+        (incident,) = [t.partition(":")[2] for t in first["tags"] if t.startswith("incident:")]
+        assert f"/incidents/{incident}" in first["text"]
+        assert "(no feedback)" in first["text"]
+        with service._state as tx:
+            tx.execute("UPDATE incident SET verdict = 'confirmed' WHERE id = ?", (incident,))
+        service.changes.tell()
+        await until(lambda: "(confirmed)" in grafana.annotations[1]["text"])
+        await until(lambda: service.pipeline().counters["annotations that wait"] == 0)
+        assert service.pipeline().counters["annotations written into the Grafana"] >= 2
+        assert len(grafana.annotations) == 1
+        marks = incident_marks(annotated, service._state, 0.0)
+    grafana.writes.clear()
+    server = Grafana(grafana.url, TOKEN)  # as `dashboards push` does beside it
+    assert server.annotate(marks, 0.0, time.time()).outcome == "unchanged"
+    async with running(annotated) as service:  # and a service that begins anew
+        await until(lambda: service.changes.count >= 0 and service.ready.is_set())
+        service.changes.tell()
+        await service.house.measure(service._watch, service._state)
+        assert grafana.writes == []
+
+
+async def test_a_grafana_that_is_away_delays_nothing_and_gets_all_of_it(annotated, grafana, caplog):
+    grafana.status = 500
+    async with running(annotated) as service:
+        await service._commit(readings_of_puff(start=time.time() - 300), [])
+        await until(lambda: service._notifier.sent)
+        await until(lambda: service.counters.annotation_failures >= 3)
+        counters = service.pipeline().counters
+        assert counters["failing: annotations"] == 1
+        assert counters["annotations that wait"] == 1
+        assert service.health.ready() is False  # there is no broker
+        assert [p.name for p in service.health.parts() if not p.ok] == ["broker", "canary"]
+        assert caplog.text.count("incidents are not annotated") == 1
+    assert grafana.annotations == {}
+    grafana.status = 200
+    async with running(annotated) as service:
+        await until(lambda: grafana.annotations and service.counters.annotations)
+        assert service.counters.annotations_failing == ""
+    assert len(grafana.annotations) == 1
+    assert TOKEN not in caplog.text
+
+
+async def test_what_was_written_before_a_crash_is_found(annotated, grafana):
+    async with running(annotated) as service:
+        await service._commit(readings_of_puff(start=time.time() - 300), [])
+        await until(lambda: service.counters.annotations)
+        with service._state as tx:
+            tx.execute("DELETE FROM annotation")  # as if it had not been noted
+        service.changes.tell()
+        noted = "SELECT count(*) FROM annotation"
+        await until(lambda: service._state.execute(noted).fetchone()[0] == 1)
+    assert len(grafana.annotations) == 1
+
+
+@pytest.mark.parametrize(
+    ("outbound", "sentence"),
+    [
+        ({"url": "http://127.0.0.1:3000"}, "needs token_file or token_env"),
+        ({"token_file": "nowhere"}, "outbound.grafana.token"),
+        ({"token_file": "token"}, "needs url, or web.grafana_url"),
+        ({"token_file": "token", "url": "http://me:pw@h"}, "no name and password"),
+    ],
+)
+def test_what_is_wrong_is_said_at_the_start(config, tmp_path, outbound, sentence):
+    (tmp_path / "token").write_text(TOKEN)
+    raw = config.model_dump(mode="json", by_alias=True) | {"outbound": {"grafana": outbound}}
+    with pytest.raises(ConfigError, match=sentence) as caught:
+        check_secrets(parse(raw, base=tmp_path))
+    assert TOKEN not in str(caught.value)
