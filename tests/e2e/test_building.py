@@ -116,8 +116,12 @@ def test_from_a_puff_to_fans_and_back(broker, fans, tmp_path):
             service.start()
             eventually(lambda: building.heard[AVAILABILITY] == "online", "back", within_s=30)
             eventually(building.state, lambda: str(building.heard))
-            types = {json.loads(r[2])["type"] for r in delivered()}
-            assert {"incident.opened", "incident.acknowledged"} <= types
+
+            def types():
+                return {json.loads(r[2])["type"] for r in delivered()}
+
+            both = {"incident.opened", "incident.acknowledged"}
+            eventually(lambda: both <= types(), lambda: f"{types()}\n{service.log}", within_s=60)
             ids = [
                 r[1]["webhook-id"]
                 for r in delivered()

@@ -110,8 +110,11 @@ def test_every_200_and_every_puback_is_stored_once(broker, tmp_path):
         eventually(lambda: stored().total() >= promised.total(), lambda: service.log, within_s=60)
         assert stored() == promised
         assert sum(s.repeated for s in senders) > 0  # the kills were felt
-        counts = Counter(reading.sensor for reading in service.journal())
-        eventually(lambda: service.series() == counts, lambda: f"{service.series()} {counts}")
+
+        def counts():
+            return Counter(reading.sensor for reading in service.journal())
+
+        eventually(lambda: service.series() == counts(), lambda: f"{service.series()} {counts()}")
         assert service.dead_letters() == {}
         assert service.end(signal.SIGTERM) == 0
         assert "Traceback" not in service.log
