@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 from dashboards import air, alerts, now, pipeline, room, sensors
+from dashboards.lines import tell_apart
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -46,6 +47,7 @@ def built(settings: DashboardSettings) -> dict[str, dict[str, Any]]:
         for variable in body["templating"]["list"]:
             for extra in _OF_INTERVALS:  # the SDK writes them for every kind of variable
                 variable.pop(extra, None)
+        tell_apart(body, {"room": settings.rooms, "sensor": settings.sensors})
         made[name] = body
     return made
 

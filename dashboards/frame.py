@@ -47,10 +47,14 @@ class DashboardSettings:
         IANA name of its time zone; days and hours are those of it.
     page_url : str
         Where people reach the staff page, without a slash at the end; empty for no links to it.
+    rooms, sensors : tuple of str
+        Ids in the order in which their lines get colours and dashes; empty if they are not known.
     """
 
     zone: str = "America/New_York"
     page_url: str = "http://127.0.0.1:8420"
+    rooms: tuple[str, ...] = ()
+    sensors: tuple[str, ...] = ()
 
 
 def frame(

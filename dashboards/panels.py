@@ -44,9 +44,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BLUE",
+    "GREEN",
     "GREY",
     "KIND_COLOURS",
     "ORANGE",
+    "PURPLE",
     "SKY",
     "VERMILLION",
     "Words",

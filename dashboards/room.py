@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from dashboards.frame import ROOM_UID, frame
+from dashboards.lines import dashed
 from dashboards.marks import EventMarks
 from dashboards.panels import (
     BLUE,
@@ -72,7 +73,7 @@ def build(settings: DashboardSettings) -> Dashboard:
         ),
         KIND_COLOURS,
     )
-    probabilities.span_nulls(_CALM_MS)
+    dashed(probabilities, CLASSES).span_nulls(_CALM_MS)
     score = chart(
         "Log-odds of vaping",
         "What is compared with the level of the sensor; an alert needs it to stay above.",
@@ -119,7 +120,7 @@ def build(settings: DashboardSettings) -> Dashboard:
 def _channel(title: str, keys: tuple[str, ...], unit: str) -> object:
     chosen = ", ".join(f'mean("{key}") AS "{QUANTITIES[key].label}"' for key in keys)
     several = len(keys) > 1
-    return chart(
+    panel = chart(
         title,
         f"{', '.join(QUANTITIES[key].label for key in keys)}, mean of each interval, by sensor.",
         InfluxQl(
@@ -134,6 +135,7 @@ def _channel(title: str, keys: tuple[str, ...], unit: str) -> object:
         width=8,
         height=7,
     )
+    return dashed(panel, [QUANTITIES[key].label for key in keys]) if several else panel
 
 
 def _events(settings: DashboardSettings) -> object:

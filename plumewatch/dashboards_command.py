@@ -185,7 +185,10 @@ def _settings(config: PlumewatchConfig) -> DashboardSettings:
     from dashboards.frame import DashboardSettings  # noqa: PLC0415
     from plumewatch.settings import page_url  # noqa: PLC0415
 
-    return DashboardSettings(config.timezone, page_url(config))
+    registry = config.registry()
+    return DashboardSettings(
+        config.timezone, page_url(config), tuple(registry.rooms), tuple(registry.sensors)
+    )
 
 
 def _secret(path: Path) -> str | None:

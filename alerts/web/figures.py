@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import closing
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 from zoneinfo import ZoneInfo
 
 from starlette.responses import JSONResponse
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from storage.timeseries import Series
 
 __all__ = ["FigurePages", "figures", "sensor_time"]
+
+_MOST_PARTS: Final = 4
 
 
 class FigurePages(Pages):
@@ -149,13 +151,18 @@ def _stacks(
     bin_of: Callable[[IncidentRow], str],
     part_of: Callable[[IncidentRow], str],
 ) -> dict[str, Any]:
-    """Count by bin, one list a part, the most frequent part first."""
+    """Count by bin, one list a part, the most frequent part first.
+
+    There are as many colours as `_MOST_PARTS`; where there are more parts, the rarest are one.
+    """
     counts = Counter((part_of(row), bin_of(row)) for row in rows)
     totals: Counter[str] = Counter()
     for (part, _), n in counts.items():
         totals[part] += n
-    parts = [
-        {"name": part, "counts": [counts[part, name] for name in bins]}
-        for part, _ in totals.most_common()
-    ]
+    ordered = [part for part, _ in totals.most_common()]
+    kept = ordered if len(ordered) <= _MOST_PARTS else ordered[: _MOST_PARTS - 1]
+    parts = [{"name": part, "counts": [counts[part, name] for name in bins]} for part in kept]
+    if rest := ordered[len(kept) :]:
+        summed = [sum(counts[part, name] for part in rest) for name in bins]
+        parts.append({"name": "Others", "counts": summed})
     return {"title": title, "bins": bins, "parts": parts}

@@ -128,9 +128,11 @@ def answers(url: str, dashboard: dict[str, Any], start: float, end: float) -> di
     return found
 
 
-def pages(url: str, folder: Path, end: float) -> Iterator[tuple[str, str, int]]:
+def pages(
+    url: str, settings: DashboardSettings, folder: Path, end: float
+) -> Iterator[tuple[str, str, int]]:
     """Write a page a dashboard and width; name of the picture, of the page, and the width."""
-    for name, dashboard in built(DashboardSettings(zone=ZONE)).items():
+    for name, dashboard in built(settings).items():
         span = min(grafana.seconds(dashboard["time"]["from"]), HOURS * 3600.0)
         start, now = end - span, time.time()
         data = {"dashboard": dashboard, "answers": answers(url, dashboard, start, now)}
@@ -208,7 +210,9 @@ def main() -> int:
             with InfluxSeries(settings, school.registry, folder / "influx.db") as series:
                 school.store(series)
             list(set_up(InfluxHttp(settings), Retention(), time.time()))
-            found = list(pages(server.url, folder, school.end))
+            names = tuple(school.registry.rooms), tuple(school.registry.sensors)
+            drawn = DashboardSettings(ZONE, DashboardSettings.page_url, *names)
+            found = list(pages(server.url, drawn, folder, school.end))
         http = ThreadingHTTPServer(
             ("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))
         )

@@ -27,7 +27,7 @@ standardTransformersRegistry.setInit(() => [...transformers.values()].map((trans
 
 const properties = new Registry(() => [
   "color", "unit", "decimals", "min", "max", "thresholds", "mappings", "links", "noValue", "displayName",
-  "custom.width", "custom.minWidth", "custom.cellOptions",
+  "custom.width", "custom.minWidth", "custom.cellOptions", "custom.lineStyle", "custom.fillOpacity",
 ].map((id) => ({
   id, name: id, path: id.replace("custom.", ""), isCustom: id.startsWith("custom."), override: () => null, editor: () => null,
   process: (value) => value, shouldApply: () => true, getItemsCount: () => 1,

@@ -156,3 +156,49 @@ def test_links_lead_to_the_staff_page_and_between_dashboards():
     assert "/d/plumewatch-room?var-room=${__value.raw:percentencode}" in text
     without = json.dumps(built(DashboardSettings(page_url="")))
     assert "${staff_page}/" not in without
+
+
+def styles(panel):
+    """Colour and dashes, or opacity of bars, by what they are given to."""
+    found = {}
+    for override in panel["fieldConfig"]["overrides"]:
+        given = {p["id"]: json.dumps(p["value"]) for p in override["properties"]}
+        found[override["matcher"]["options"]] = given
+    return found
+
+
+def test_lines_of_rooms_and_sensors_are_told_apart_without_colour_alone():
+    """Those of one colour have different dashes, or bars that are lighter."""
+    rooms = tuple(f"room {k}" for k in range(25))
+    sensors = tuple(f"sensor/{k}" for k in range(25))
+    made = built(DashboardSettings(rooms=rooms, sensors=sensors))
+    checked = set()
+    for dashboard in made.values():
+        for panel in grafana.panels(dashboard):
+            aliases = {target["alias"] for target in panel["targets"]}
+            if panel["type"] != "timeseries" or not aliases & {"$tag_room", "$tag_sensor"}:
+                continue
+            names = rooms if "$tag_room" in aliases else sensors
+            given = styles(panel)
+            assert given.keys() >= set(names), panel["title"]
+            told = [tuple(sorted(given[name].items())) for name in names]
+            assert len(set(told[:20])) == 20
+            assert len({given[name]["color"] for name in names}) == 5
+            checked.add(panel["title"])
+    assert {"PM2.5 by room", "Time on line by sensor", "Log-odds of vaping", "Humidity"} <= checked
+
+
+@pytest.mark.parametrize("sensors", range(1, 5))
+@pytest.mark.parametrize("title", ["Particles", "Particle counts", "VOC and NOx index"])
+def test_quantities_of_several_sensors_are_told_apart_by_colour_or_dashes(title, sensors):
+    """Grafana gives the k-th line the (k mod 5)-th colour; the rest is told by the quantity."""
+    panel = next(p for p in grafana.panels(BUILT["room"]) if p["title"] == title)
+    (target,) = panel["targets"]
+    labels = re.findall(r'AS "([^"]+)"', target["query"])
+    lines = [f"sensor-{k} {label}" for k in range(sensors) for label in labels]
+    looks = {re.compile(m.strip("/")): v["custom.lineStyle"] for m, v in styles(panel).items()}
+    found = set()
+    for number, line in enumerate(lines):
+        (dashes,) = [look for pattern, look in looks.items() if pattern.search(line)]
+        found.add((number % 5, dashes))
+    assert len(found) == len(lines)

@@ -10,7 +10,7 @@ import pytest
 from alerts.engine import AlertEngine
 from alerts.web.air import day_means, most_air_changes
 from alerts.web.app import create_app
-from alerts.web.figures import figures
+from alerts.web.figures import _stacks, figures
 from alerts.web.settings import StaffPageSettings
 from dashboards.build import built
 from dashboards.frame import DashboardSettings, room_dashboard
@@ -213,6 +213,19 @@ async def test_counts_by_hour_and_day_sum_to_the_incidents(page, school, embedde
     assert {part["name"] for part in charts[1]["parts"]} >= {"Confirmed", "False alarm"}
     for expected in ("Vaping likely", "spray", "steam", "Kept from people"):
         assert expected in html
+
+
+def test_bars_have_no_more_parts_than_colours():
+    rows = [kind for k, kind in enumerate("abcdef") for _ in range(10 - k)]
+    chart = _stacks("t", ["x"], rows, lambda _: "x", str)
+    assert [(p["name"], p["counts"]) for p in chart["parts"]] == [
+        ("a", [10]),
+        ("b", [9]),
+        ("c", [8]),
+        ("Others", [7 + 6 + 5]),
+    ]
+    few = _stacks("t", ["x"], rows[:34], lambda _: "x", str)
+    assert [p["name"] for p in few["parts"]] == ["a", "b", "c", "d"]
 
 
 async def test_empty_pages_say_so(tmp_path, school):

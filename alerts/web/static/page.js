@@ -2,6 +2,7 @@
 (() => {
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const lines = ["--line-1", "--line-2", "--line-3", "--line-4"];
+  const dashes = [[], [10, 6], [2, 5], [12, 5, 2, 5]]; // beyond four lines colour alone does not tell
   const tone = (kind) =>
     style({ vape: "--alarm", smoke: "--alarm", tamper: "--attention", sensor_fault: "--attention" }[kind] || "--notable");
 
@@ -55,7 +56,7 @@
       chart.lines.forEach((line, k) => {
         if (chart.lines.length < 2) return;
         const legend = element("span", "legend");
-        legend.append(element("i", `c${(k % 4) + 1}`), document.createTextNode(line.sensor));
+        legend.append(element("i", `c${(k % 4) + 1} d${Math.floor(k / 4) % 4}`), document.createTextNode(line.sensor));
         caption.append(legend);
       });
       const kinds = [...new Set(body.marks.map((m) => m.words))];
@@ -80,7 +81,7 @@
         scales: { x: { range: [body.start, body.end] }, y: { range: (u, low, high) => [Math.min(low, 0), Math.max(high * 1.08, low + 5)] } },
         axes: [{ ...axis, values: body.end - body.start > 172800 ? "{D}/{M}" : "{HH}:{mm}", space: 60, size: 32 }, { ...axis, size: 52 }],
         series: [{}, ...chart.lines.map((line, k) => ({
-          label: line.sensor, stroke: style(lines[k % 4]), width: 2, spanGaps: !chart.gaps, points: { show: false },
+          label: line.sensor, stroke: style(lines[k % 4]), dash: dashes[Math.floor(k / 4) % 4], width: 2, spanGaps: !chart.gaps, points: { show: false },
         }))],
         plugins: [marking(body.marks)],
       }, aligned(chart.lines), plotted);

@@ -1,0 +1,85 @@
+"""Lines that are told apart by more than their colour.
+
+Grafana's colours for any colour vision are five; a sixth line has the colour of the first. So lines
+get dashes too: quantities, whose names are known, always; rooms and sensors where the configuration
+of the school is known. Each has its colour and its dashes in every chart, whatever else is shown:
+the first five are solid, the next five dashed, then dotted, and so on; the thirty-first is as the
+first. Bars, which have no dashes, get lighter instead, twenty of them.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from grafana_foundation_sdk.models.dashboard import DynamicConfigValue
+
+from dashboards.panels import BLUE, GREEN, ORANGE, PURPLE, VERMILLION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from grafana_foundation_sdk.builders import timeseries
+
+__all__ = ["dashed", "tell_apart"]
+
+_COLOURS: Final = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE)
+_DASHES: Final[tuple[tuple[int, ...], ...]] = (
+    (),
+    (10, 6),
+    (2, 5),
+    (12, 5, 2, 5),
+    (20, 4),
+    (2, 3, 8, 3),
+)
+_OPACITY: Final = (80, 45, 20, 5)
+
+
+def _style(number: int) -> dict[str, Any]:
+    dashes = _DASHES[number % len(_DASHES)]
+    return {"fill": "dash", "dash": list(dashes)} if dashes else {"fill": "solid"}
+
+
+def dashed(panel: timeseries.Panel, names: Iterable[str]) -> timeseries.Panel:
+    """Give lines whose name is one of these, or ends in one, dashes of their own.
+
+    Lines of several sensors repeat the names; their colours go on from sensor to sensor, so that
+    two of the same colour have different dashes.
+    """
+    for number, name in enumerate(names):
+        ending = f"/(^| ){re.escape(name)}$/"
+        panel.override_by_regexp(ending, [DynamicConfigValue("custom.lineStyle", _style(number))])
+    return panel
+
+
+def tell_apart(dashboard: Mapping[str, Any], names: Mapping[str, Sequence[str]]) -> None:
+    """Give every line of a known name its colour and dashes; changes the dashboard.
+
+    Parameters
+    ----------
+    dashboard : mapping
+        As Grafana stores it.
+    names : mapping of str to sequence of str
+        Tag, such as ``room``, to the values that it can have, in a fixed order.
+    """
+    for panel in dashboard["panels"]:
+        if panel["type"] != "timeseries":
+            continue
+        custom = panel["fieldConfig"]["defaults"].get("custom", {})
+        is_bars = custom.get("drawStyle") == "bars"
+        for tag, values in names.items():
+            if any(target.get("alias") == f"$tag_{tag}" for target in panel["targets"]):
+                panel["fieldConfig"]["overrides"] += [
+                    _override(number, value, is_bars=is_bars) for number, value in enumerate(values)
+                ]
+
+
+def _override(number: int, name: str, *, is_bars: bool) -> dict[str, Any]:
+    group, colour = divmod(number, len(_COLOURS))
+    told = (
+        {"id": "custom.fillOpacity", "value": _OPACITY[group % len(_OPACITY)]}
+        if is_bars
+        else {"id": "custom.lineStyle", "value": _style(group)}
+    )
+    fixed = {"id": "color", "value": {"mode": "fixed", "fixedColor": _COLOURS[colour]}}
+    return {"matcher": {"id": "byName", "options": name}, "properties": [fixed, told]}
