@@ -8,7 +8,7 @@ version. The forests are gradient-boosted trees; what makes them work is in the 
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
@@ -36,6 +36,7 @@ KINDS: Final = (
 """Kinds of episode, in the order of their codes."""
 
 _FILE: Final = "model.npz"
+_INTERVAL, _SIZES = FACTS.index("interval_s"), FACTS.index("pm1_highest")
 
 
 class ModelError(ValueError):
@@ -59,6 +60,10 @@ class Model:
         One score for each of `KINDS`; their softmax are the kinds' probabilities. Empty for none.
     thc : Forest or None
         Log-odds that vaping was of a THC cartridge; None never says so.
+    by_interval : ndarray of float64, shape (n, 3)
+        Reporting interval, s, ascending, and what is added to the log-odds of vaping there: where
+        the sensor tells PM1 from PM2.5, and where it does not. In between by the logarithm of the
+        interval. Empty adds nothing.
     """
 
     version: str
@@ -67,12 +72,26 @@ class Model:
     vape: Forest | None = None
     kinds: tuple[Forest, ...] = ()
     thc: Forest | None = None
+    by_interval: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 3)))
 
     def vape_score(self, facts: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Log-odds of vaping for each row of facts."""
+        """Log-odds of vaping for each row of facts.
+
+        The trees judge one reading; what passes a level is the highest of all answers about a
+        plume. A sensor of 1 s asks ten times as often as one of 10 s, and answers move more where
+        there are sizes to judge by, so that a doubtful plume passes the same level more easily
+        there. `by_interval` makes up for it.
+        """
         if self.vape is None:
             return np.full(facts.shape[0], -20.0)
-        return self.vape.score(facts)
+        score = self.vape.score(facts)
+        if self.by_interval.size:
+            interval, sized, unsized = self.by_interval.T
+            # An unknown interval counts as a short one.
+            at, known = np.log(np.fmax(facts[:, _INTERVAL], 1.0)), np.log(interval)
+            bare = np.isnan(facts[:, _SIZES])
+            score += np.where(bare, np.interp(at, known, unsized), np.interp(at, known, sized))
+        return score
 
     def thc_score(self, facts: NDArray[np.float64]) -> NDArray[np.float64]:
         """Log-odds of a THC cartridge, where it is vaping, for each row of facts."""
@@ -100,6 +119,7 @@ class Model:
             version=np.array(self.version),
             facts=np.array(FACTS),
             levels=np.array([self.level, self.withdraw_level]),
+            by_interval=self.by_interval,
             **arrays,
         )
         return out.getvalue()
@@ -120,7 +140,6 @@ class Model:
             raise ModelError(f"no model file: {error}") from error
         if tuple(arrays.get("facts", ())) != FACTS:
             raise ModelError("the model was trained on other facts; run `make train`")
-        level, withdraw = arrays["levels"]
         forest = Forest.from_arrays("vape", arrays) if "vape_offset" in arrays else None
         kinds = tuple(
             Forest.from_arrays(kind.value + "_kind", arrays)
@@ -128,7 +147,12 @@ class Model:
             if f"{kind.value}_kind_offset" in arrays
         )
         thc = Forest.from_arrays("thc", arrays) if "thc_offset" in arrays else None
-        return cls(str(arrays["version"]), float(level), float(withdraw), forest, kinds, thc)
+        try:
+            (level, withdraw), by_interval = arrays["levels"], arrays["by_interval"]
+            version = str(arrays["version"])
+        except KeyError as error:
+            raise ModelError(f"the model is of another format: no {error}") from error
+        return cls(version, float(level), float(withdraw), forest, kinds, thc, by_interval)
 
     @classmethod
     def shipped(cls) -> Model:
