@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ONE_THREAD", "Alert", "Judged", "Task", "Variant", "judge", "on_processes", "tasks_of"]
 
-_BLOCK: Final = 10_000
-"""Readings shown to the detectors at once: so many stay in a core's cache."""
+_BLOCK: Final = 50_000
+"""Readings shown to the detectors at once: tens of each sensor, which share what a call costs."""
 _LOOK_S: Final = 0.2
 ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
 """Set to 1 where every process has one core to itself."""

@@ -69,11 +69,8 @@ class Streams:
         for name, site, building, room in sensors.rows():
             if room:
                 self.places[name] = (f"{site}/{building}", room)
-        values = np.full((len(COLUMNS), frame.height), np.nan)
-        for row, key in zip(values, COLUMNS, strict=True):
-            column = frame[key]
-            if column.null_count() < frame.height:
-                row[:] = column.to_numpy()
+        # Polars fills in what is absent: numpy takes four times as long over columns with nulls.
+        values = frame.select(pl.col(COLUMNS).fill_null(np.nan)).to_numpy(order="fortran")
         worded = frame.select("events", "faults").with_row_index("row")
         worded = worded.filter(pl.col("events").is_not_null() | pl.col("faults").is_not_null())
         return Stream(
@@ -81,7 +78,7 @@ class Streams:
             frame["sensor"].cast(self._kind).to_physical().cast(pl.Int32).to_numpy(),
             frame["time"].to_numpy(),
             frame["received"].to_numpy(),
-            values.T,
+            values,
             {
                 row: (tuple((events or "").split()), tuple((faults or "").split()))
                 for row, events, faults in worded.rows()
