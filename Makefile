@@ -89,8 +89,8 @@ soak: $(STAMP) ## 200 kills at random, a day of the fleet in the broker, then ra
 	    tests/fault/test_crash_points.py tests/fault/test_shipped_broker.py && \
 	  $(BIN)/python -m tests.support.soak --seed $$seed --minutes $${MINUTES:-60}
 
-bench-ingest: $(STAMP) ## sustained rate from Mosquitto through journal, detector and series
-	@$(BIN)/python benchmarks/ingest_rate.py
+bench-ingest: $(STAMP) ## sustained rate from Mosquitto through journal, detector and series; ARGS="--shards 2"
+	@$(BIN)/python benchmarks/ingest_rate.py $(ARGS)
 
 bench-simulate: $(STAMP) ## sensor-days a second of the simulator
 	@$(BIN)/python benchmarks/simulate.py

@@ -1,7 +1,8 @@
 """Sustained rate from a real Mosquitto through journal, detector and series, beside Node-RED.
 
 Usage: python benchmarks/ingest_rate.py [--seconds 30] [--rates 2000 4000 6000 8000 10000]
-                                        [--sensors 200] [--node-red] [--stages] [--profile FILE]
+                                        [--sensors 200] [--shards N] [--node-red] [--stages]
+                                        [--profile FILE]
 
 Four processes on the same cores: Mosquitto with `deploy/mosquitto.conf`, `plumewatch run`, a
 publisher that offers native readings at QoS 1 at a fixed rate, and this one, which watches. A rate
@@ -13,6 +14,9 @@ With ``--node-red`` the same is offered to Node-RED at each rate, right after: M
 a persistent session, a rule (baseline and threshold a sensor), a line a reading appended to a file.
 It is installed by npm into ``.bench/``. Then both are killed with -9 twice in the middle of a
 stream, and what each lost of what the broker had acknowledged to the publisher is counted.
+
+With ``--shards N`` the same is offered at each rate, right after, to N services that divide the
+sensors by building (`plumewatch run --shard K/N`): what they take in and use together.
 
 With ``--stages`` each stage is measured by itself, and what fsync costs. Exits 1 if a reading is
 lost or less than 5,000 a second is sustained, 2 without Mosquitto.
@@ -28,6 +32,7 @@ import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -154,21 +159,21 @@ def parts(readings: Sequence[Reading], size: int) -> Iterator[Sequence[Reading]]
 # ---- the run
 
 
-def ours(options: argparse.Namespace, rate: float, folder: Path) -> Run:
-    """Offer one rate to Plumewatch."""
+def ours(options: argparse.Namespace, rate: float, folder: Path, shards: int = 1) -> Run:
+    """Offer one rate to Plumewatch, in one process or several."""
     with (
         rig.mosquitto(folder) as (port, _),
-        rig.service(folder, port, options.sensors, options.profile) as pid,
+        rig.services(folder, port, options.sensors, shards, options.profile) as pids,
     ):
-        used, began = rig.cpu_s(pid), time.monotonic()
+        used, began = sum(map(rig.cpu_s, pids)), time.monotonic()
         with rig.publisher(port, rate, options.seconds, options.sensors) as publisher:
             ledger = publisher.ledger()
         watcher = rig.Watcher(folder / "data")
         end = watcher.look()
-        memory = rig.memory_mb(pid)
+        memory = sum(map(rig.memory_mb, pids))
         least = min(end.journal, end.detector, end.series)
         last = _followed(watcher, ledger.acknowledged)
-        used = rig.cpu_s(pid) - used
+        used = sum(map(rig.cpu_s, pids)) - used
         watcher.close()
     broken = rig.conserved(folder / "data", ledger.acknowledged, options.sensors)
     return Run(
@@ -214,7 +219,11 @@ def theirs(options: argparse.Namespace, rate: float, folder: Path) -> Run:
 
 def ladder(options: argparse.Namespace) -> tuple[dict[str, float], list[str]]:
     """Offer rising rates; return the highest that each sustains, and what is broken."""
-    subjects = {"Plumewatch": ours, **({"Node-RED": theirs} if options.node_red else {})}
+    subjects: dict[str, Callable[[argparse.Namespace, float, Path], Run]] = {"Plumewatch": ours}
+    if options.shards > 1:
+        subjects[f"{options.shards} shards"] = partial(ours, shards=options.shards)
+    if options.node_red:
+        subjects["Node-RED"] = theirs
     best = dict.fromkeys(subjects, 0.0)
     broken: list[str] = []
     going = dict(subjects)
@@ -301,6 +310,7 @@ def main() -> int:
         "--rates", type=float, nargs="+", default=[2000, 4000, 6000, 8000, 10000, 12000]
     )
     parser.add_argument("--sensors", type=int, default=200)
+    parser.add_argument("--shards", type=int, default=1, help="services that divide the sensors")
     parser.add_argument("--node-red", action="store_true", help="offer the same to Node-RED")
     parser.add_argument("--stages", action="store_true", help="measure each stage by itself too")
     parser.add_argument("--profile", default="", help="write a cProfile of the service's loop here")

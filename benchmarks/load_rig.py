@@ -6,6 +6,7 @@ Run as a program it is the publisher: ``python load_rig.py PORT RATE SECONDS SEN
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import selectors
@@ -29,12 +30,14 @@ from storage.reading import Reading
 from storage.sqlite import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME, PASSWORD = "plumewatch", "bench"
 _WINDOW = 2000
 _SILENCE_S = 30.0
+_BUILDINGS = 64
+"""Buildings over which shards divide the sensors: so many that each has a like share."""
 
 
 def sensor_name(number: int) -> str:
@@ -198,10 +201,17 @@ def mosquitto(folder: Path) -> Iterator[tuple[int, int]]:
         capture_output=True,
         timeout=10,
     )
+    rights = folder / "acl"
+    rights.write_text(
+        (ROOT / "deploy/mosquitto.acl").read_text()
+        + f"\nuser {NAME}\ntopic write plumewatch/v1/#\n"  # the publisher is no sensor
+    )
+    rights.chmod(0o600)
     shipped = (ROOT / "deploy/mosquitto.conf").read_text()
     own = (
         shipped.replace("listener 1883 127.0.0.1", f"listener {port} 127.0.0.1")
-        .replace("password_file /etc/mosquitto/plumewatch-passwords", f"password_file {passwords}")
+        .replace("/etc/mosquitto/plumewatch-passwords", str(passwords))
+        .replace("/etc/mosquitto/plumewatch-acl", str(rights))
         .replace("/var/lib/mosquitto/", f"{folder}/")
     )
     if os.geteuid() == 0:
@@ -218,7 +228,9 @@ def mosquitto(folder: Path) -> Iterator[tuple[int, int]]:
         process.wait(20)
 
 
-def write_config(folder: Path, broker_port: int, sensors: int, push_url: str = "") -> Path:
+def write_config(
+    folder: Path, broker_port: int, sensors: int, push_url: str = "", buildings: int = 1
+) -> Path:
     """Write a configuration with `sensors` sensors, each in a room of its own."""
     (folder / "password").write_text(PASSWORD)
     lines = [
@@ -230,7 +242,8 @@ def write_config(folder: Path, broker_port: int, sensors: int, push_url: str = "
         "[alerts]\nallow_private_targets = true\npictures = false",
     ]
     lines += [
-        f'[[room]]\nid = "r{k}"\nname = "Room {k}"\nbuilding = "North"' for k in range(sensors)
+        f'[[room]]\nid = "r{k}"\nname = "Room {k}"\nbuilding = "North {k % buildings}"'
+        for k in range(sensors)
     ]
     lines += [f'[[sensor]]\nid = "{sensor_name(k)}"\nroom = "r{k}"' for k in range(sensors)]
     if push_url:
@@ -260,15 +273,32 @@ def service(
 ) -> Iterator[int]:
     """`plumewatch run` with `sensors` sensors, connected; yields its process id."""
     config = write_config(folder, broker_port, sensors, push_url)
-    process = start_service(config, profile)
-    log = folder / "service.log"
+    with _connected(config, [start_service(config, profile)]) as (pid,):
+        yield pid
+
+
+@contextlib.contextmanager
+def services(
+    folder: Path, broker_port: int, sensors: int, shards: int, profile: str = ""
+) -> Iterator[list[int]]:
+    """`plumewatch run` or, with several shards, one with ``--shard`` for each; yields their ids."""
+    config = write_config(folder, broker_port, sensors, buildings=_BUILDINGS)
+    parts = [["--shard", f"{k}/{shards}"] for k in range(shards)] if shards > 1 else [[]]
+    with _connected(config, [start_service(config, profile, *part) for part in parts]) as pids:
+        yield pids
+
+
+@contextlib.contextmanager
+def _connected(config: Path, started: Sequence[subprocess.Popen[bytes]]) -> Iterator[list[int]]:
+    log = config.parent / "service.log"
     try:
-        wait_for(lambda: b"connected to" in log.read_bytes(), "the service", 30)
-        yield process.pid
+        wait_for(lambda: log.read_bytes().count(b"connected to") >= len(started), "the service", 60)
+        yield [process.pid for process in started]
     finally:
-        process.send_signal(signal.SIGTERM)
-        code = process.wait(60)
-        if code:
+        for process in started:
+            process.send_signal(signal.SIGTERM)
+        codes = [process.wait(60) for process in started]
+        if any(codes):
             print(log.read_text(), file=sys.stderr)
 
 
@@ -319,36 +349,46 @@ class Progress:
     series: int
 
 
+def folders(data: Path) -> list[Path]:
+    """Folders of the databases: that of one service, or those of its shards."""
+    return sorted(data.glob("shard-*")) or [data]
+
+
 class Watcher:
-    """Reads the positions of all stages beside the running service."""
+    """Reads the positions of all stages beside the running service, or its shards."""
 
     def __init__(self, data: Path) -> None:
-        self._journal = connect(data / "journal.db", read_only=True)
-        self._state = connect(data / "state.db", read_only=True)
-        self._series = connect(data / "series.db", read_only=True)
+        self._open = [
+            [
+                connect(part / f"{name}.db", read_only=True)
+                for name in ("journal", "state", "series")
+            ]
+            for part in folders(data)
+        ]
 
     def look(self) -> Progress:
-        """Return the positions now."""
-        row = self._journal.execute("SELECT max(offset) FROM journal").fetchone()
-        return Progress(
-            time.monotonic(),
-            int(row[0] or 0),
-            state.position(self._state, "detector"),
-            state.position(self._series, "series"),
-        )
+        """Return the positions now, of shards their sum."""
+        taken = [0, 0, 0]
+        for journal, of_state, series in self._open:
+            row = journal.execute("SELECT max(offset) FROM journal").fetchone()
+            taken[0] += int(row[0] or 0)
+            taken[1] += state.position(of_state, "detector")
+            taken[2] += state.position(series, "series")
+        return Progress(time.monotonic(), *taken)
 
     def close(self) -> None:
         """Let go of the files."""
-        for connection in (self._journal, self._state, self._series):
+        for connection in itertools.chain.from_iterable(self._open):
             connection.close()
 
 
 def stored_readings(data: Path) -> Iterator[Reading]:
-    """Yield the readings of a journal, in order."""
+    """Yield the readings of a journal, in order; of shards one after the other."""
     decode = msgspec.msgpack.Decoder(Reading).decode
-    with contextlib.closing(connect(data / "journal.db", read_only=True)) as journal:
-        for (body,) in journal.execute("SELECT body FROM journal ORDER BY offset"):
-            yield decode(body)
+    for part in folders(data):
+        with contextlib.closing(connect(part / "journal.db", read_only=True)) as journal:
+            for (body,) in journal.execute("SELECT body FROM journal ORDER BY offset"):
+                yield decode(body)
 
 
 def stored_numbers(data: Path) -> Counter[tuple[str, int | None]]:
@@ -380,8 +420,10 @@ def conserved(data: Path, acknowledged: int, sensors: int) -> list[str]:
         broken.append(f"{len(repeated)} readings are in the journal more than once")
     if invented := kept.keys() - expected:
         broken.append(f"{len(invented)} readings in the journal that nobody sent")
-    with contextlib.closing(connect(data / "series.db", read_only=True)) as series:
-        stored = series.execute("SELECT count(*) FROM reading").fetchone()[0]
+    stored = 0
+    for part in folders(data):
+        with contextlib.closing(connect(part / "series.db", read_only=True)) as series:
+            stored += series.execute("SELECT count(*) FROM reading").fetchone()[0]
     if stored != len(moments):
         broken.append(f"{stored} rows in the series, {len(moments)} were acknowledged")
     return broken
