@@ -14,6 +14,7 @@ their sensor's last are ignored.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -44,6 +45,8 @@ _K: Final = len(CHANNELS)
 _SOURCE: Final = np.array([COLUMN_INDEX[key] for key in CHANNELS])
 _UNIT: Final = np.array([[QUANTITIES[key].resolution] for key in CHANNELS]) / 10.0
 _LARGEST: Final = 1e9
+_TOGETHER: Final = 2000
+"""About so many readings are added in one go: what is worked out of them fits a core's cache."""
 _FINE: Final = tuple(CHANNEL_INDEX[key] for key in ("pm25", "pm1", "pm4", "pm10"))
 _MASS_OF_N03: Final = 0.03
 """µg/m³ per particle/cm³, as in `detection.channels`."""
@@ -206,8 +209,15 @@ class Minutes:
                 return
             starts = np.flatnonzero(np.r_[True, rows[1:] != rows[:-1]])
             of = rows[starts]
-        ends = _ends(starts, rows.size)
-        x = batch.values[begin:end].T.take(_SOURCE, axis=0).take(order, axis=1)
+        values, bounds = batch.values[begin:end].T, np.append(starts, rows.size)
+        cuts = np.searchsorted(starts, np.arange(0, rows.size, _TOGETHER)).tolist()
+        for a, b in pairwise(sorted({*cuts, starts.size})):
+            part = values.take(order[bounds[a] : bounds[b]], axis=1)
+            self._add(part.take(_SOURCE, axis=0), starts[a:b] - starts[a], of[a:b])
+
+    def _add(self, x: NDArray[np.float64], starts: NDArray[np.intp], of: NDArray[np.int32]) -> None:
+        """Add readings of sensors `of`, shape (len(CHANNELS), n), those of each from its start."""
+        ends = _ends(starts, x.shape[1])
         run = int(of[-1]) - int(of[0]) + 1 == of.size
         here = slice(int(of[0]), int(of[-1]) + 1) if run else of
         zigzag, known = _zigzag(x, starts, self._last[:, here], self._before[:, here])
@@ -216,12 +226,11 @@ class Minutes:
         self._zigzag[:, here] += np.add.reduceat(zigzag, starts, axis=1)
         self._pairs[:, here] += np.add.reduceat(known, starts, axis=1, dtype=np.int64)
         self._count[here] += ends - starts + 1
-        latest = x.take(ends, axis=1)
         several = ends > starts
         self._before[:, here] = np.where(
             several, x.take(ends - several, axis=1), self._last[:, here]
         )
-        self._last[:, here] = latest
+        self._last[:, here] = x.take(ends, axis=1)
 
     def _close(self, at: float) -> list[Minute]:
         """Return the open minute, if anything is in it, and empty it."""
