@@ -269,8 +269,7 @@ def _follow_particles(
     pulse[:, E.DOWN] += np.maximum(-step, 0.0)
     pulse[:, E.HIGHEST_PULSE] = np.maximum(pulse[:, E.HIGHEST_PULSE], peak)
     pulse[:, E.RISEN] += step > 0.05 * np.maximum(peak, 1e-9)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        steep = np.where(dt > 0, step / dt, 0.0)
+    steep = np.divide(step, dt, out=np.zeros_like(dt), where=dt > 0)
     pulse[:, E.STEEPEST] = np.maximum(pulse[:, E.STEEPEST], steep)
     pulse[:, E.LAST_FINE] = fine
     pulse[:, E.LAST_AT] = time

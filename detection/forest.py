@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Forest"]
 
-_ROWS: Final = 48
+_ROWS: Final = 24
 """Rows scored together, so that what is gathered stays in a core's cache."""
 
 
@@ -88,7 +88,8 @@ class Forest:
         both = np.concatenate(
             [np.where(unknown, -np.inf, facts), np.where(unknown, np.inf, facts)], axis=1
         ).ravel()
-        row = np.arange(0, both.size, 2 * n_facts)
+        # Written out for each tree, as numpy adds equal shapes in one loop.
+        row = np.repeat(np.arange(0, both.size, 2 * n_facts)[None], n_trees, axis=0)
         # Of every tree the same node is the first: no need to look it up for each row.
         column, threshold = self._levels[0]
         right = both.reshape(n, -1).T.take(column, axis=0) > threshold[:, None]
