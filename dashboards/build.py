@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 from dashboards import air, alerts, now, pipeline, room, sensors
+from dashboards.frame import ROOM_UID
 from dashboards.lines import tell_apart
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def built(settings: DashboardSettings) -> dict[str, dict[str, Any]]:
         for variable in body["templating"]["list"]:
             for extra in _OF_INTERVALS:  # the SDK writes them for every kind of variable
                 variable.pop(extra, None)
-        tell_apart(body, {"room": settings.rooms, "sensor": settings.sensors})
+        tell_apart(body, settings.numbers(one_room=body["uid"] == ROOM_UID))
         made[name] = body
     return made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -47,14 +48,26 @@ class DashboardSettings:
         IANA name of its time zone; days and hours are those of it.
     page_url : str
         Where people reach the staff page, without a slash at the end; empty for no links to it.
-    rooms, sensors : tuple of str
+    rooms : tuple of str
         Ids in the order in which their lines get colours and dashes; empty if they are not known.
+    sensors : tuple of (str, str)
+        Id and room of each sensor, in the same way.
     """
 
     zone: str = "America/New_York"
     page_url: str = "http://127.0.0.1:8420"
     rooms: tuple[str, ...] = ()
-    sensors: tuple[str, ...] = ()
+    sensors: tuple[tuple[str, str], ...] = ()
+
+    def numbers(self, *, one_room: bool) -> dict[str, dict[str, int]]:
+        """Return, by tag, the number of each room and sensor; within its room, if it is one."""
+        counts: Counter[str] = Counter()
+        sensors = {}
+        for sensor, room in self.sensors:
+            group = room if one_room else ""
+            sensors[sensor] = counts[group]
+            counts[group] += 1
+        return {"room": {room: k for k, room in enumerate(self.rooms)}, "sensor": sensors}
 
 
 def frame(

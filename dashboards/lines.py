@@ -2,9 +2,10 @@
 
 Grafana's colours for any colour vision are five; a sixth line has the colour of the first. So lines
 get dashes too: quantities, whose names are known, always; rooms and sensors where the configuration
-of the school is known. Each has its colour and its dashes in every chart, whatever else is shown:
-the first five are solid, the next five dashed, then dotted, and so on; the thirty-first is as the
-first. Bars, which have no dashes, get lighter instead, twenty of them.
+of the school is known. Each has its colour and its dashes in every chart, whatever else is shown;
+on the dashboard of a room, those of its number there. The first five are solid, the next five
+dashed, then dotted, and so on; the thirty-first is as the first. Bars, which have no dashes, get
+lighter instead, twenty of them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from grafana_foundation_sdk.models.dashboard import DynamicConfigValue
 from dashboards.panels import BLUE, GREEN, ORANGE, PURPLE, VERMILLION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from grafana_foundation_sdk.builders import timeseries
 
@@ -52,25 +53,25 @@ def dashed(panel: timeseries.Panel, names: Iterable[str]) -> timeseries.Panel:
     return panel
 
 
-def tell_apart(dashboard: Mapping[str, Any], names: Mapping[str, Sequence[str]]) -> None:
+def tell_apart(dashboard: Mapping[str, Any], numbers: Mapping[str, Mapping[str, int]]) -> None:
     """Give every line of a known name its colour and dashes; changes the dashboard.
 
     Parameters
     ----------
     dashboard : mapping
         As Grafana stores it.
-    names : mapping of str to sequence of str
-        Tag, such as ``room``, to the values that it can have, in a fixed order.
+    numbers : mapping of str to mapping of str to int
+        Tag, such as ``room``, to the values that it can have, and the number of each.
     """
     for panel in dashboard["panels"]:
         if panel["type"] != "timeseries":
             continue
         custom = panel["fieldConfig"]["defaults"].get("custom", {})
         is_bars = custom.get("drawStyle") == "bars"
-        for tag, values in names.items():
+        for tag, values in numbers.items():
             if any(target.get("alias") == f"$tag_{tag}" for target in panel["targets"]):
                 panel["fieldConfig"]["overrides"] += [
-                    _override(number, value, is_bars=is_bars) for number, value in enumerate(values)
+                    _override(number, value, is_bars=is_bars) for value, number in values.items()
                 ]
 
 

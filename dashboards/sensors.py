@@ -334,12 +334,12 @@ def _faults() -> object:
             "room",
             "sensor",
             "kind",
+            "detail",
             "phase",
             "duration_s",
-            "detail",
             renamed={"duration_s": "duration"},
         ),
     )
-    for name, wide in (("Time", 155), ("room", 115), ("sensor", 115), ("kind", 95)):
+    for name, wide in (("Time", 155), ("room", 100), ("sensor", 115), ("kind", 95)):
         column(panel, name, wide=wide)
     return column(panel, "duration", unit="s", decimals=0)

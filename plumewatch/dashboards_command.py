@@ -186,9 +186,8 @@ def _settings(config: PlumewatchConfig) -> DashboardSettings:
     from plumewatch.settings import page_url  # noqa: PLC0415
 
     registry = config.registry()
-    return DashboardSettings(
-        config.timezone, page_url(config), tuple(registry.rooms), tuple(registry.sensors)
-    )
+    sensors = tuple((sensor.id, sensor.room) for sensor in registry.sensors.values())
+    return DashboardSettings(config.timezone, page_url(config), tuple(registry.rooms), sensors)
 
 
 def _secret(path: Path) -> str | None:

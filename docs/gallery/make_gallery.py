@@ -210,8 +210,11 @@ def main() -> int:
             with InfluxSeries(settings, school.registry, folder / "influx.db") as series:
                 school.store(series)
             list(set_up(InfluxHttp(settings), Retention(), time.time()))
-            names = tuple(school.registry.rooms), tuple(school.registry.sensors)
-            drawn = DashboardSettings(ZONE, DashboardSettings.page_url, *names)
+            drawn = DashboardSettings(
+                zone=ZONE,
+                rooms=tuple(school.registry.rooms),
+                sensors=tuple((s.id, s.room) for s in school.registry.sensors.values()),
+            )
             found = list(pages(server.url, drawn, folder, school.end))
         http = ThreadingHTTPServer(
             ("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))

@@ -171,7 +171,7 @@ def test_lines_of_rooms_and_sensors_are_told_apart_without_colour_alone():
     """Those of one colour have different dashes, or bars that are lighter."""
     rooms = tuple(f"room {k}" for k in range(25))
     sensors = tuple(f"sensor/{k}" for k in range(25))
-    made = built(DashboardSettings(rooms=rooms, sensors=sensors))
+    made = built(DashboardSettings(rooms=rooms, sensors=tuple((s, "hall") for s in sensors)))
     checked = set()
     for dashboard in made.values():
         for panel in grafana.panels(dashboard):
@@ -186,6 +186,17 @@ def test_lines_of_rooms_and_sensors_are_told_apart_without_colour_alone():
             assert len({given[name]["color"] for name in names}) == 5
             checked.add(panel["title"])
     assert {"PM2.5 by room", "Time on line by sensor", "Log-odds of vaping", "Humidity"} <= checked
+
+
+def test_in_the_dashboard_of_a_room_its_first_sensors_are_solid():
+    sensors = tuple((f"s{k}", f"room {k // 2}") for k in range(12))
+    made = built(DashboardSettings(sensors=sensors))
+    looks = {}
+    for name, title in (("room", "Humidity"), ("sensors", "Time on line by sensor")):
+        panel = next(p for p in grafana.panels(made[name]) if p["title"] == title)
+        looks[name] = [styles(panel)[f"s{k}"] for k in (0, 1, 10, 11)]
+    assert looks["room"][:2] == looks["room"][2:]
+    assert len({json.dumps(look) for look in looks["sensors"]}) == 4
 
 
 @pytest.mark.parametrize("sensors", range(1, 5))
