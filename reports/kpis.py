@@ -58,6 +58,8 @@ __all__ = [
 ACKNOWLEDGED_WITHIN_S: Final = 300.0
 STAGED_S: Final = 300.0
 """Longest time from a staged test to its first evidence."""
+STAGED_EARLY_S: Final = 60.0
+"""How much earlier than a staged test its first evidence may be: people write whole minutes."""
 FINE_PER_HOUR, CEILING_PER_HOUR, FLOOD_PER_HOUR = 6, 12, 30
 _Z95: Final = NormalDist().inv_cdf(0.975)
 
@@ -555,8 +557,9 @@ def before_after(before: Sequence[int], after: Sequence[int]) -> BeforeAfter:
 def detection_rate(tests: Iterable[StagedTest], incidents: Iterable[IncidentRow]) -> Rate:
     """Staged tests that were found, of all: the only way to know what is missed.
 
-    Found is an incident of vaping in the room whose first evidence is within `STAGED_S` after the
-    test, tests and days without school included. One incident finds one test.
+    Found is an incident of vaping in the room whose first evidence is from `STAGED_EARLY_S` before
+    the test to `STAGED_S` after it, tests and days without school included. One incident finds one
+    test.
 
     Parameters
     ----------
@@ -571,7 +574,9 @@ def detection_rate(tests: Iterable[StagedTest], incidents: Iterable[IncidentRow]
     found = total = 0
     for test in sorted(tests, key=lambda each: each.at):
         total += 1
-        near = [at for at in vaping[test.room_id] if 0.0 <= at - test.at <= STAGED_S]
+        near = [
+            at for at in vaping[test.room_id] if -STAGED_EARLY_S <= at - test.at <= STAGED_S
+        ]
         if near:
             found += 1
             vaping[test.room_id].remove(min(near))

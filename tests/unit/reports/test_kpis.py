@@ -258,10 +258,11 @@ def test_detection_rate_is_of_staged_tests_alone():
         incident("1", first_evidence_at=MONDAY + 20, room_id="a", verdict="test"),
         incident("2", first_evidence_at=MONDAY + 20, room_id="b", kind="spray"),
         incident("3", first_evidence_at=MONDAY + 301, room_id="c"),
-        incident("4", first_evidence_at=MONDAY - 5, room_id="d"),
+        incident("4", first_evidence_at=MONDAY - 61, room_id="d"),
+        incident("5", first_evidence_at=MONDAY - 0.116, room_id="e"),
     ]
-    tests = [StagedTest(MONDAY + k, room) for room in "abcd" for k in (0,)]
-    assert detection_rate(tests, rows) == Rate(1, 4)  # spray, too late, before: not found
+    tests = [StagedTest(MONDAY, room) for room in "abcde"]
+    assert detection_rate(tests, rows) == Rate(2, 5)  # spray, too late, before: not found
     twice = [StagedTest(MONDAY, "a"), StagedTest(MONDAY + 10, "a")]
     assert detection_rate(twice, rows) == Rate(1, 2)  # one incident finds one test
     assert detection_rate([], rows).value is None
