@@ -329,7 +329,7 @@ def _of_terms(book: _Book) -> Iterator[Found]:
     for path, term in book.each("term", TermConfig):
         yield from _order(path, term.first, term.last)
         for other, earlier in before:
-            if term.name == earlier.name:
+            if term.name.casefold() == earlier.name.casefold():
                 yield Found(f"{path}.name", repr(term.name), f"must not be that of {other}")
             if term.first <= earlier.last and earlier.first <= term.last:
                 yield Found(path, f"{term.first} to {term.last}", f"must not overlap {other}")

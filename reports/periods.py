@@ -165,7 +165,7 @@ class SchoolTimes:
 
     def _term(self, text: str) -> Period:
         for term in self.terms:
-            if term.name == text:
+            if term.name.casefold() == text.casefold():
                 return Period("term", term.name, term.first, term.last)
         there = ", ".join(repr(term.name) for term in self.terms)
         raise PeriodError(
