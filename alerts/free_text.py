@@ -23,7 +23,9 @@ from alerts.given_names import GIVEN_NAMES, GIVEN_NAMES_THAT_ARE_WORDS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["FreeTextFinding", "cleaned", "findings"]
+    from storage.registry import Room
+
+__all__ = ["FreeTextFinding", "cleaned", "findings", "words_known"]
 
 _FEWEST_DIGITS: Final = 6
 _NUMBER: Final = re.compile(r"\+?\d(?:[\s().\-/_]{0,2}\d){5,}")
@@ -90,6 +92,12 @@ def findings(text: str, known: Iterable[str] = ()) -> list[FreeTextFinding]:
     fine = {word.casefold() for name in known for word in _WORD.findall(name)}
     found += [FreeTextFinding(name, certain=False) for name in _names(text, fine)]
     return list({f.text: f for f in found}.values())
+
+
+def words_known(rooms: Iterable[Room], staff: Iterable[str], school: str) -> frozenset[str]:
+    """Names of places and staff: `known` of `findings`."""
+    places = {part for r in rooms for part in (r.name, r.floor, r.building, r.site)}
+    return frozenset({*places, *staff, school})
 
 
 def _names(text: str, fine: set[str]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from alerts import retention
+from alerts.free_text import cleaned, findings, words_known
 from ingest.decoders import DECODERS
 from plumewatch.audit_command import machine_user
 from plumewatch.bars import progress
@@ -135,8 +136,24 @@ def run_hold(
     end: str,
     room: str,
     reason: str,
+    no_name: bool = False,
 ) -> int:
     """Place a hold.
+
+    Parameters
+    ----------
+    config_path : Path
+    printer : Printer
+    now : float
+        Unix seconds.
+    start, end : str
+        See `plumewatch.spans`.
+    room : str
+        Id; empty for all rooms.
+    reason : str
+        Stays on record for ever, so it is refused where it may name a person.
+    no_name : bool
+        Whoever asks says that what looks like a name or a number of a person is none.
 
     Returns
     -------
@@ -146,11 +163,13 @@ def run_hold(
 
     def place(config: PlumewatchConfig, db: sqlite3.Connection) -> int:
         span = moment_of(start, config.zone()), moment_of(end, config.zone(), end=True)
-        why = " ".join(reason.split())[:200]
+        why = cleaned(reason)[:200]
         if span[0] >= span[1]:
             raise SpanError("--from is not before --to")
         if not why:
             raise SpanError("--reason: please say why; it stays on record")
+        if not no_name:
+            _check_names_nobody(config, why)
         if room and room not in config.registry().rooms:
             raise SpanError(f"--room {room!r}: no room of the configuration has this id")
         with transaction(db) as tx:
@@ -172,6 +191,17 @@ def run_hold(
         return DONE
 
     return _with_state(config_path, place)
+
+
+def _check_names_nobody(config: PlumewatchConfig, reason: str) -> None:
+    staff = (member.name for member in config.staff)
+    known = words_known(config.registry().rooms.values(), staff, config.site)
+    found = [finding.text for finding in findings(reason, known)]
+    if found:
+        raise SpanError(
+            f"--reason: does this name a person? {', '.join(found)}. Names and numbers of persons"
+            " do not belong here; if it is none, add --no-name"
+        )
 
 
 def run_release(config_path: Path, number: int, printer: Printer, now: float) -> int:

@@ -574,9 +574,7 @@ def detection_rate(tests: Iterable[StagedTest], incidents: Iterable[IncidentRow]
     found = total = 0
     for test in sorted(tests, key=lambda each: each.at):
         total += 1
-        near = [
-            at for at in vaping[test.room_id] if -STAGED_EARLY_S <= at - test.at <= STAGED_S
-        ]
+        near = [at for at in vaping[test.room_id] if -STAGED_EARLY_S <= at - test.at <= STAGED_S]
         if near:
             found += 1
             vaping[test.room_id].remove(min(near))

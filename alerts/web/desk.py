@@ -20,7 +20,7 @@ from starlette.templating import Jinja2Templates
 from alerts.access import sessions
 from alerts.access.roles import Right, who_may
 from alerts.errors import UnknownIncidentError
-from alerts.free_text import cleaned, findings
+from alerts.free_text import cleaned, findings, words_known
 from alerts.web import reading
 from alerts.web.guard import Session, cookie_name, same_origin
 from alerts.web.rendering import Times, environment
@@ -228,10 +228,9 @@ class Desk:
             Whether the person may say that it is no name.
         """
         text = cleaned(text_of(form, name))
-        rooms = self.registry.rooms.values()
-        places = {part for r in rooms for part in (r.name, r.floor, r.building, r.site)}
-        staff = {m.name for m in self.settings.engine.policy.staff}
-        found = findings(text[:_MAX_FREE_TEXT], {*places, *staff, self.settings.school})
+        staff = (m.name for m in self.settings.engine.policy.staff)
+        known = words_known(self.registry.rooms.values(), staff, self.settings.school)
+        found = findings(text[:_MAX_FREE_TEXT], known)
         certain = [f.text for f in found if f.certain]
         asked = [f.text for f in found if not f.certain]
         if certain:

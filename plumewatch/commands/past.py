@@ -158,6 +158,10 @@ def retention_hold(
     room: Annotated[str, typer.Option("--room", help="Id of the room; all without it.")] = "",
     config: ConfigOption = Path("plumewatch.toml"),
     *,
+    no_name: Annotated[
+        bool,
+        typer.Option("--no-name", help="What looks like a name in the reason is none."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Keep what happened in a span until the hold is released."""
@@ -172,6 +176,7 @@ def retention_hold(
             end=end,
             room=room,
             reason=reason,
+            no_name=no_name,
         )
     )
 
