@@ -390,8 +390,10 @@ class Intake:
             settled = self._settle(reading, message, name)
             new = self._new(settled, delivered_again=message.duplicate)
             if new is not None:
-                described = states.described(reading.sensor, message.topic)
-                fresh.append(self.firmware.on_reading(new, described))
+                if new.firmware or states.firmware:
+                    described = states.described(reading.sensor, message.topic)
+                    new = self.firmware.on_reading(new, described)
+                fresh.append(new)
         kind = OutcomeKind.ACCEPTED if fresh or not own else OutcomeKind.DUPLICATE
         self.counters[kind.value, "", name] += 1
         return Outcome(kind, name, tuple(fresh))

@@ -215,8 +215,6 @@ class States:
 
     def described(self, sensor: str, topic: str) -> str:
         """Return the version that descriptions give for a sensor heard under a topic, or none."""
-        if not self.firmware:
-            return ""
         return self.firmware.get(sensor) or self.firmware.get(
             self.joiner.topics.get(sensor, topic), ""
         )
