@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.routing import BaseRoute
 
+    from alerts.web.settings import SensorStatus
     from storage.firmware import Firmware
     from storage.timeseries.records import Record
 
@@ -53,7 +54,8 @@ class SensorHealthPages(Pages):
         session, span = await desk.may_read(request), span_of(request)
         now = desk.settings.clock()
         versions, changes = await desk.threads.run(self._firmware)
-        rows = await desk.threads.run(self._rows, now - SPANS[span], now, versions)
+        lives = desk.settings.pipeline().sensors
+        rows = await desk.threads.run(self._rows, now - SPANS[span], now, versions, lives)
         return desk.render(
             request,
             "sensor_health.html",
@@ -70,7 +72,11 @@ class SensorHealthPages(Pages):
             return firmware.current(db), firmware.changes(db, _CHANGES)
 
     def _rows(
-        self, start: float, end: float, versions: Mapping[str, Firmware]
+        self,
+        start: float,
+        end: float,
+        versions: Mapping[str, Firmware],
+        lives: Mapping[str, SensorStatus],
     ) -> list[dict[str, Any]]:
         desk = self._desk
         unlike = firmware.unlike_others(desk.registry.sensors.values(), versions)
@@ -93,7 +99,9 @@ class SensorHealthPages(Pages):
                 {
                     "sensor": sensor,
                     "room": desk.registry.rooms.get(sensor.room),
-                    "state": fields.get("state", "not looked at yet"),
+                    "state": life.state
+                    if (life := lives.get(sensor.id))
+                    else fields.get("state", "not looked at yet"),
                     "seen": seen.time if seen else None,
                     "online": _share(sums, "online_s", "period_s"),
                     "received": _share(sums, "received", "expected"),

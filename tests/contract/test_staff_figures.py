@@ -11,7 +11,7 @@ from alerts.engine import AlertEngine
 from alerts.web.air import day_means, most_air_changes
 from alerts.web.app import create_app
 from alerts.web.figures import _stacks, figures
-from alerts.web.settings import StaffPageSettings
+from alerts.web.settings import PipelineStatus, SensorStatus, StaffPageSettings
 from dashboards.build import built
 from dashboards.frame import DashboardSettings, room_dashboard
 from reports import kpis
@@ -200,6 +200,23 @@ def test_firmware_is_the_same_in_panel_page_and_report(url, school):
         assert row["since"] == pytest.approx(1000 * run.since)
         assert row["of its model"] == float(sensor == UPDATED)
     assert told[UPDATED].before == FIRMWARE["a"]
+
+
+async def test_the_state_of_a_sensor_is_that_of_now(school, embedded):
+    now = school.end + 1
+    alive = SensorStatus("alive", now, 10.0)
+    app = create_app(
+        StaffPageSettings(
+            database=school.database,
+            engine=AlertEngine(school.registry, school.policy),
+            series=embedded,
+            pipeline=lambda: PipelineStatus(sensors=dict.fromkeys(school.registry.sensors, alive)),
+            clock=lambda: now,
+        )
+    )
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        assert "silent" not in text_of((await client.get("/sensor-health")).text)
 
 
 async def test_counts_by_hour_and_day_sum_to_the_incidents(page, school, embedded):
