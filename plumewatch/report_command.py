@@ -24,6 +24,7 @@ from reports.names import FORMATS
 from reports.periods import KINDS, PeriodError
 from reports.read import recorded_from
 from reports.rows import StagedTest
+from reports.suppress import TooFewError
 from storage.audit import AuditKind
 from storage.errors import StorageError
 
@@ -79,7 +80,7 @@ class ReportOptions:
     school_year: str = ""
 
 
-@told(refused=(ReportTooLongError,))
+@told(refused=(ReportTooLongError, TooFewError))
 def run_report(config_path: Path, options: ReportOptions, printer: Printer, now: float) -> int:
     """Write a report.
 
@@ -154,6 +155,8 @@ def make_report(
         If what was asked for is not possible.
     ReportTooLongError
         If it does not fit the format.
+    TooFewError
+        If it would give a count away that is too small to be shown.
     StorageError, sqlite3.Error
         If state or series cannot be read.
     OSError

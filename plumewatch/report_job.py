@@ -19,6 +19,7 @@ from plumewatch.config import PlumewatchConfig
 from plumewatch.report_command import ReportOptions, make_report
 from plumewatch.spans import SpanError
 from reports.files import ReportTooLongError
+from reports.suppress import TooFewError
 from storage.errors import StorageError
 
 __all__ = ["main"]
@@ -52,7 +53,7 @@ def main() -> int:
             who=order.person,
             on_day=lambda done, of: _say({"done": done, "of": of}),
         )
-    except (SpanError, ReportTooLongError) as error:
+    except (SpanError, ReportTooLongError, TooFewError) as error:
         _say({"error": str(error)})
         return 1
     except (StorageError, sqlite3.Error, OSError):

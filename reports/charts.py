@@ -80,9 +80,7 @@ def heat_map(
     title: str,
     rows: Sequence[str],
     columns: Sequence[str],
-    counts: Sequence[Sequence[int | None]],
-    *,
-    hidden: str = "",
+    counts: Sequence[Sequence[int | str]],
 ) -> Drawing:
     """Draw a table of counts, darker where more, each count printed in its cell.
 
@@ -90,13 +88,13 @@ def heat_map(
     ----------
     title : str
     rows, columns : sequence of str
-    counts : sequence of sequences of int or None
-        None is not said; the cell shows `hidden`.
+    counts : sequence of sequences of int or str
+        A text stands in place of a count that is not said.
     """
     margin, top = 140.0, 18.0
     pitch = min(70.0, (_WIDTH - margin - 4) / max(len(columns), 1))
     tall = 14.0
-    most = max((n for row in counts for n in row if n is not None), default=0) or 1
+    most = max((n for row in counts for n in row if isinstance(n, int)), default=0) or 1
     items: list[Item] = []
     for j, name in enumerate(columns):
         middle = margin + (j + 0.5) * pitch
@@ -108,10 +106,10 @@ def heat_map(
         )
         for j in range(len(columns)):
             n = counts[i][j]
-            share = 0.0 if n is None else n / most
+            share = n / most if isinstance(n, int) else 0.0
             x = margin + j * pitch
             items.append(Box(x + 0.5, y + 0.5, pitch - 1, tall - 1, _shade(share)))
-            text = hidden if n is None else str(n) if n else "·"
+            text = cut(str(n), pitch, _SMALL) if n else "·"
             ink = "#ffffff" if share > 0.5 else _INK if n else _SOFT
             items.append(Words(x + pitch / 2, y + 10.5, text, _SMALL, ink, "middle"))
     said = f"{len(rows)} by {len(columns)}, at most {most}"
@@ -126,14 +124,14 @@ def _shade(share: float) -> str:
     )
 
 
-def bars(title: str, names: Sequence[str], counts: Sequence[int]) -> Drawing:
-    """Draw a bar a name, its count at its end."""
+def bars(title: str, names: Sequence[str], counts: Sequence[int | str]) -> Drawing:
+    """Draw a bar a name, its count at its end; where that is not said, the text in its place."""
     margin, tall = 190.0, 16.0
-    most = max(counts, default=0) or 1
+    most = max((n for n in counts if isinstance(n, int)), default=0) or 1
     items: list[Item] = []
     for k, (name, count) in enumerate(zip(names, counts, strict=True)):
         y = 2 + k * tall
-        long = (_WIDTH - margin - 40) * count / most
+        long = (_WIDTH - margin - 40) * count / most if isinstance(count, int) else 0.0
         items.append(Words(margin - 6, y + 11, cut(name, margin - 8, 10), 10.0, _INK, "end"))
         if long:
             items.append(_bar(margin, y + 2, long, tall - 4, SHADES[1]))

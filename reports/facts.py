@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from reports.kpis import Chosen, Kpis, chosen, kpis
 from reports.periods import SchoolTimes
+from reports.rows import AIR, place_of
+from reports.suppress import Published, published
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,9 +24,10 @@ if TYPE_CHECKING:
     from storage.firmware import Firmware
     from storage.registry import Registry
 
-__all__ = ["Calendar", "Facts", "Lesson", "days_of", "weekdays"]
+__all__ = ["Calendar", "Facts", "Lesson", "days_of", "natural", "weekdays"]
 
 _SATURDAY: Final = 5
+_MORNING, _AFTERNOON = 8, 15
 
 
 def days_of(start: float, end: float, zone: ZoneInfo) -> list[date]:
@@ -32,6 +35,12 @@ def days_of(start: float, end: float, zone: ZoneInfo) -> list[date]:
     first = datetime.fromtimestamp(start, zone).date()
     last = datetime.fromtimestamp(max(start, end - 1e-3), zone).date()
     return [first + timedelta(days=k) for k in range((last - first).days + 1)]
+
+
+def natural(text: str) -> tuple[int, str]:
+    """Order names by the number in them, those without one last."""
+    digits = "".join(c for c in text if c.isdigit())
+    return int(digits[:6] or 10**6), text
 
 
 def weekdays(days: Iterable[date]) -> frozenset[date]:
@@ -78,6 +87,23 @@ class Calendar:
         k = bisect_right(self._starts, moment) - 1
         inside = k >= 0 and moment < self.lessons[k].end
         return self.lessons[k].name if inside else "between"
+
+    def periods(self, start: float, end: float, seen: Iterable[str]) -> list[str]:
+        """Names of all lesson periods of a window, and of those `seen`, in their order.
+
+        Without lessons, the clock hours from 8 to 15.
+        """
+        found = {*seen}
+        if self.lessons:
+            inside = [lesson for lesson in self.lessons if lesson.start < end > start < lesson.end]
+            found |= {lesson.name for lesson in inside}
+            within = any(each.start <= start and end <= each.end for each in inside)
+            found |= set() if within else {"between"}
+        else:
+            first, last = math.floor(start / 3600.0), math.ceil(end / 3600.0)
+            hours = {self.local(k * 3600.0).hour for k in range(first, min(last, first + 48))}
+            found |= {f"{hour:02d}:00" for hour in hours if _MORNING <= hour <= _AFTERNOON}
+        return sorted(found, key=natural)
 
     def bounds(self, day: date) -> tuple[float, float]:
         """Beginning of a day and of the following one at the school, Unix seconds."""
@@ -190,6 +216,23 @@ class Facts:
             self.sensor_days,
             self.calendar.school_days,
             self.calendar.zone,
+        )
+
+    @cached_property
+    def air(self) -> list[IncidentRow]:
+        """The incidents that somebody has to walk to."""
+        return [row for row in self.chosen.incidents if row.kind in AIR]
+
+    @cached_property
+    def published(self) -> Published:
+        """What may be shown of them by room and lesson period, and what sums."""
+        counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        for row in self.air:
+            counts[place_of(row.room, row.building)][self.calendar.period(row.opened_at)] += 1
+        seen = {period for own in counts.values() for period in own}
+        periods = self.calendar.periods(self.start, min(self.end, self.now), seen)
+        return published(
+            periods, {room: [own[period] for period in periods] for room, own in counts.items()}
         )
 
     @cached_property

@@ -16,12 +16,10 @@ if TYPE_CHECKING:
     from reports.kpis import BeforeAfter, Rate, Times
     from reports.rows import IncidentRow
 
-__all__ = ["AIR", "Figure", "air_of", "change_at", "figures"]
+__all__ = ["Figure", "change_at", "figures"]
 
 _NOT_COMPARED: Final = frozenset({"sensors", "availability", "completeness"})
 """How sensors were is not read of the period before."""
-AIR: Final = ("vape", "smoke")
-"""What somebody has to walk to; the rest is about sensors, sprays and buildings."""
 
 
 class Figure(NamedTuple):
@@ -45,14 +43,9 @@ class Figure(NamedTuple):
     values: dict[str, float | None]
 
 
-def air_of(facts: Facts) -> list[IncidentRow]:
-    """Return the incidents that somebody has to walk to."""
-    return [row for row in facts.chosen.incidents if row.kind in AIR]
-
-
 def change_at(facts: Facts, day: date) -> BeforeAfter:
     """Compare the whole school days before a day with those from it on."""
-    counts = dict(zip(facts.whole_days(), _daily(facts, air_of(facts)), strict=True))
+    counts = dict(zip(facts.whole_days(), _daily(facts, facts.air), strict=True))
     return kpis.before_after(
         [n for each, n in counts.items() if each < day],
         [n for each, n in counts.items() if each >= day],
@@ -69,14 +62,14 @@ def figures(facts: Facts, change: BeforeAfter | None = None) -> Iterable[Figure]
         At a day of intervention.
     """
     if facts.before is None:
-        yield from _figures(facts, len(air_of(facts)), change)
+        yield from _figures(facts, len(facts.air), change)
     else:
         yield from _compared(facts, facts.before, change)
 
 
 def _compared(facts: Facts, before: Facts, change: BeforeAfter | None) -> Iterable[Figure]:
     """Set beside each figure what it was in the period before."""
-    air, earlier = air_of(facts), air_of(before)
+    air, earlier = facts.air, before.air
     then = {figure.key: figure.main for figure in _figures(before, len(earlier), None)}
     for figure in _figures(facts, len(air), change):
         was = None if figure.key in _NOT_COMPARED else then.get(figure.key)

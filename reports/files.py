@@ -66,6 +66,8 @@ def write_report(
     Raises
     ------
     ReportTooLongError
+    TooFewError
+        See `reports.suppress`.
     OSError
     """
     table = REPORTS[name].table

@@ -6,13 +6,14 @@ Times are Unix seconds; None where the thing did not happen. No row names anybod
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import date
 
 __all__ = [
+    "AIR",
     "CONFIRMED",
     "FALSE",
     "NOTHING",
@@ -22,10 +23,18 @@ __all__ = [
     "NoticeRow",
     "SensorDay",
     "StagedTest",
+    "place_of",
 ]
 
 CONFIRMED, FALSE, NOTHING, TEST = "confirmed", "false_alarm", "nothing_found", "test"
 """What an adult may say an incident was; empty while nobody said."""
+AIR: Final = ("vape", "smoke")
+"""What somebody has to walk to; the rest is about sensors, sprays and buildings."""
+
+
+def place_of(room: str, building: str) -> str:
+    """Name a room where there may be several buildings."""
+    return ", ".join(part for part in (room, building) if part)
 
 
 @dataclass(frozen=True, slots=True)

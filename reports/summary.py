@@ -8,15 +8,16 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import date
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import polars as pl
 
 from reports import charts, kpis
-from reports.facts import days_of
-from reports.figures import AIR, Figure, air_of, change_at, figures
-from reports.rows import CONFIRMED, FALSE, NOTHING
-from reports.suppress import LEAST, without_small
+from reports.facts import days_of, natural
+from reports.figures import Figure, change_at, figures
+from reports.rows import AIR, CONFIRMED, FALSE, NOTHING, place_of
+from reports.suppress import LEAST, SMALL, WITHHELD
 from reports.tables import VERSION, Column, frame, grouped, groups
 
 if TYPE_CHECKING:
@@ -41,7 +42,12 @@ COLUMNS: Final = (
     Column("measure", pl.String, "column of that table"),
     Column("value", pl.Float64, "number; empty where there is none, or it is not shown"),
     Column("unit", pl.String, "of the number"),
-    Column("note", pl.String, "`<5` where a count is too small to be shown"),
+    Column(
+        "note",
+        pl.String,
+        f"`{SMALL}` where a count is too small to be shown, `{WITHHELD}` where a larger one would"
+        " give such a count away",
+    ),
 )
 """Columns of the summary as one table."""
 
@@ -55,11 +61,11 @@ class Grid(NamedTuple):
         `head` is above the names of the rows.
     columns : tuple of (name, unit)
     rows : tuple of (name, values)
-        Values None where not known, or hidden where `hides`.
+        Values None where not known, or hidden.
     about : str
         A sentence below the title.
-    hides : bool
-        Whether None means: too small to be shown.
+    notes : mapping of (str, str) to str
+        By row and column, what stands in place of a hidden value.
     """
 
     key: str
@@ -68,7 +74,7 @@ class Grid(NamedTuple):
     columns: tuple[tuple[str, str], ...]
     rows: tuple[tuple[str, tuple[float | None, ...]], ...]
     about: str = ""
-    hides: bool = False
+    notes: Mapping[tuple[str, str], str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,7 @@ class Summary:
         for grid in self.grids.values():
             for name, values in grid.rows:
                 for (column, unit), value in zip(grid.columns, values, strict=True):
-                    note = f"<{LEAST}" if grid.hides and value is None else ""
+                    note = grid.notes.get((name, column), "")
                     rows.append((VERSION, grid.key, name, column, value, unit, note))
         columns = zip(*rows, strict=True) if rows else ((),) * len(COLUMNS)
         return frame(
@@ -125,15 +131,21 @@ def summary(facts: Facts, intervention: date | None = None) -> Summary:
     facts : Facts
     intervention : date, optional
         Compare the school days before this day with those from it on.
+
+    Raises
+    ------
+    TooFewError
+        If any sum would give a hidden count away.
     """
-    rows, air = facts.chosen.incidents, air_of(facts)
+    facts.published.check()
+    rows = facts.chosen.incidents
     grids = {
         grid.key: grid
         for grid in (
             *_times_of(facts, rows),
-            _hours(facts, air),
-            _periods(facts, air),
-            _rooms(air),
+            _hours(facts),
+            _periods(facts),
+            _rooms(facts),
             _kinds(rows),
             _causes(facts),
             _actions(rows),
@@ -206,8 +218,9 @@ def _week(day: date) -> str:
 _DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
-def _hours(facts: Facts, rows: Sequence[IncidentRow]) -> Grid:
-    local = [facts.calendar.local(row.opened_at) for row in rows]
+def _hours(facts: Facts) -> Grid:
+    by_period = facts.published.by_period
+    local = [facts.calendar.local(row.opened_at) for row in facts.air] if by_period else []
     counts = Counter((at.hour, at.weekday()) for at in local)
     hours = sorted({at.hour for at in local})
     span = range(hours[0], hours[-1] + 1) if hours else range(0)
@@ -218,61 +231,63 @@ def _hours(facts: Facts, rows: Sequence[IncidentRow]) -> Grid:
         "hour",
         tuple((_DAYS[day], "") for day in used),
         tuple((f"{hour:02d}:00", tuple(float(counts[hour, day]) for day in used)) for hour in span),
+        "" if by_period else _NOT_BY_PERIOD,
     )
 
 
-def _periods(facts: Facts, rows: Sequence[IncidentRow]) -> Grid:
-    counts: Counter[tuple[str, str]] = Counter()
-    rooms: Counter[str] = Counter()
-    for row in rows:
-        counts[_place(row), facts.calendar.period(row.opened_at)] += 1
-        rooms[_place(row)] += 1
-    periods = sorted({period for _, period in counts}, key=_natural)
+_NOT_BY_PERIOD: Final = (
+    f"Not shown: counts below {LEAST} of a room in a lesson period could be worked out from it."
+)
+
+
+def _periods(facts: Facts) -> Grid:
+    shown = facts.published
     return Grid(
         "period_by_room",
         "Vaping and smoke by room and period",
         "room",
-        tuple((period, "") for period in periods),
+        tuple((period, "") for period in shown.periods),
         tuple(
-            (
-                room,
-                tuple(
-                    None if n is None else float(n)
-                    for n in without_small([counts[room, period] for period in periods])
-                ),
-            )
-            for room, _ in _most(rooms)
+            (room, tuple(None if n is None else float(n) for n in cells))
+            for room, cells in shown.cells.items()
         ),
         f"Counts below {LEAST} are not shown, so that none points at a child."
-        + (f" The {_DRAWN} rooms with most." if len(rooms) > _DRAWN else ""),
-        hides=True,
+        + (f" The {_DRAWN} rooms with most." if len(shown.cells) > _DRAWN else ""),
+        shown.notes,
     )
 
 
-def _natural(text: str) -> tuple[int, str]:
-    digits = "".join(c for c in text if c.isdigit())
-    return int(digits[:6] or 10**6), text
-
-
-def _place(row: IncidentRow) -> str:
-    return ", ".join(part for part in (row.room, row.building) if part)
-
-
-def _most(counts: Counter[str]) -> list[tuple[str, int]]:
-    return sorted(counts.items(), key=lambda found: (-found[1], found[0]))
-
-
-def _rooms(rows: Sequence[IncidentRow]) -> Grid:
-    groups = grouped(rows, _place)
-    first = sorted(groups.items(), key=lambda found: (-len(found[1]), found[0]))[:_TOP]
+def _rooms(facts: Facts) -> Grid:
+    groups = grouped(facts.air, lambda row: place_of(row.room, row.building))
+    shown = facts.published
+    columns = ("incidents", "confirmed", "false_alarms", "unknown")
+    first = list(shown.totals)[:_TOP]
     return Grid(
         "rooms",
         "Rooms with most vaping and smoke",
         "room",
-        (("incidents", ""), ("confirmed", ""), ("false_alarms", ""), ("unknown", "")),
-        tuple((room, _verdicts(own, (CONFIRMED, FALSE, ""))) for room, own in first),
+        tuple((column, "") for column in columns),
+        tuple(
+            (
+                room,
+                (None,) * len(columns)
+                if shown.totals[room] is None
+                else _verdicts(groups[room], (CONFIRMED, FALSE, "")),
+            )
+            for room in first
+        ),
         f"At most {_TOP}.",
+        {
+            (room, column): shown.notes[room, ""]
+            for room in first
+            if shown.totals[room] is None
+            for column in columns
+        },
     )
+
+
+def _most(counts: Counter[str]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda found: (-found[1], found[0]))
 
 
 def _verdicts(rows: Sequence[IncidentRow], verdicts: Sequence[str]) -> tuple[float, ...]:
@@ -339,7 +354,7 @@ def _responses(facts: Facts, rows: Sequence[IncidentRow]) -> Iterable[Grid]:
 
 def _response(facts: Facts, by: str, parts: Mapping[str, Sequence[IncidentRow]]) -> Grid:
     found = []
-    for name, own in sorted(parts.items(), key=lambda item: _natural(item[0])):
+    for name, own in sorted(parts.items(), key=lambda item: natural(item[0])):
         times = kpis.response(own, facts.now)
         result = times.acknowledge
         found.append(
@@ -440,9 +455,11 @@ def _drawings(grids: dict[str, Grid], change: BeforeAfter | None) -> dict[str, D
     found = {
         **(_days_drawn(grids["days"]) if "days" in grids else _weeks_drawn(grids["weeks"])),
         "hour_by_weekday": _heat(hours),
-        "period_by_room": _heat(periods._replace(rows=periods.rows[:_DRAWN]), f"<{LEAST}"),
+        "period_by_room": _heat(periods._replace(rows=periods.rows[:_DRAWN])),
         "rooms": charts.bars(
-            rooms.title, [name for name, _ in rooms.rows], [int(v[0] or 0) for _, v in rooms.rows]
+            rooms.title,
+            [name for name, _ in rooms.rows],
+            [_count(rooms, name, "incidents", values[0]) for name, values in rooms.rows],
         ),
     }
     if change is not None and change.change and change.low and change.high:
@@ -474,9 +491,15 @@ def _parts(grid: Grid) -> list[tuple[str, list[int]]]:
     ]
 
 
-def _heat(grid: Grid, hidden: str = "") -> Drawing:
-    counts = [[None if n is None else int(n) for n in values] for _, values in grid.rows]
+def _heat(grid: Grid) -> Drawing:
     names = [name for name, _ in grid.columns]
-    return charts.heat_map(
-        grid.title, [name for name, _ in grid.rows], names, counts, hidden=hidden
-    )
+    counts = [
+        [_count(grid, row, column, n) for column, n in zip(names, values, strict=True)]
+        for row, values in grid.rows
+    ]
+    return charts.heat_map(grid.title, [name for name, _ in grid.rows], names, counts)
+
+
+def _count(grid: Grid, row: str, column: str, value: float | None) -> int | str:
+    """Count, or what stands in its place."""
+    return grid.notes.get((row, column), "") if value is None else int(value)

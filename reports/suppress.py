@@ -1,24 +1,89 @@
-"""Counts small enough to point at somebody are not shown."""
+"""Counts small enough to point at somebody are not shown, nor what they could be worked out from.
+
+Of a table of rooms by lesson periods, every count below `LEAST` is hidden, zeros too. What else is
+published of the same incidents are sums of it: the totals of rooms, the totals of periods (by hour,
+by period, by shift), and the number of all. `published` withholds as few of these as leave every
+hidden count of at least one with a second value that fits all the rest, in this order: one more
+count of a room with a single hidden one; totals of the rooms that give a count away; totals of all
+rooms; everything by period. Where even the number of all gives one away, nothing may be shown.
+
+Whether a hidden count has a second value is decided exactly, as in Gusfield, "A graph theoretic
+approach to statistical data security" (SIAM J. Comput. 17, 1988): rooms and periods are the nodes
+of a network, counts its flow, and a count can be another one if and only if its edge is on a cycle
+along which the flow can change within the bounds a reader knows. We add to it the totals that are
+withheld, as edges. A reader who reasons about why a total was withheld is not considered.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-__all__ = ["LEAST", "without_small"]
+__all__ = ["LEAST", "SMALL", "WITHHELD", "Published", "TooFewError", "published", "without_small"]
 
 LEAST: Final = 5
 """Smallest count of a room in a lesson period that is shown."""
+SMALL: Final = f"<{LEAST}"
+"""Stands in place of a count below `LEAST`."""
+WITHHELD: Final = "not shown"
+"""Stands in place of a larger one from which a smaller could be worked out."""
+
+
+class TooFewError(ValueError):
+    """Any sum over what was asked for would give a hidden count away."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """What may be shown of counts by room and period.
+
+    Attributes
+    ----------
+    periods : tuple of str
+    cells : dict of str to tuple of int or None
+        By room, in the order in which rooms may be listed: by what is shown of them, then by name.
+        None is hidden.
+    totals : dict of str to int or None
+        By room; None is withheld.
+    notes : dict of (str, str) to str
+        `SMALL` or `WITHHELD` by room and period of what is hidden; the period is empty for totals.
+    by_period : bool
+        Whether sums by period or hour may be shown.
+    whole : bool
+        Whether the number of all may.
+    """
+
+    periods: tuple[str, ...]
+    cells: dict[str, tuple[int | None, ...]]
+    totals: dict[str, int | None]
+    notes: dict[tuple[str, str], str]
+    by_period: bool = True
+    whole: bool = True
+
+    def check(self) -> None:
+        """Refuse what nothing may be shown of.
+
+        Raises
+        ------
+        TooFewError
+        """
+        if not self.whole:
+            raise TooFewError(
+                f"fewer than {LEAST} incidents of a room in a lesson period could be worked out"
+                " from any sum over so little: take a longer time, or more rooms"
+            )
 
 
 def without_small(counts: Sequence[int]) -> list[int | None]:
     """Hide the small counts of one room, so that its total does not give one away.
 
     Everything below `LEAST` is hidden, zeros too: which of the hidden cells is empty is not said.
-    If that leaves a single cell hidden, the smallest of the others goes with it, as the room's
-    total is shown elsewhere.
+    If that leaves a single cell hidden, the smallest of the others goes with it, so that the room's
+    total can be shown.
 
     Examples
     --------
@@ -32,3 +97,133 @@ def without_small(counts: Sequence[int]) -> list[int | None]:
     if len(shown) == len(found) - 1 and shown:
         found[min(shown, key=lambda k: counts[k])] = None
     return found
+
+
+def published(periods: Sequence[str], counts: Mapping[str, Sequence[int]]) -> Published:
+    """Decide what may be shown.
+
+    Parameters
+    ----------
+    periods : sequence of str
+        All that are listed, those without any incident too.
+    counts : mapping of str to sequence of int
+        By room, one a period; each room has at least one incident.
+    """
+    cells = {room: tuple(without_small(row)) for room, row in counts.items()}
+    table = [(tuple(row), cells[room]) for room, row in counts.items()]
+    shown, by_period, whole = _withhold(table)
+    sums = {room: sum(row) for room, row in counts.items()}
+    totals = {
+        room: n if kept else None for (room, n), kept in zip(sums.items(), shown, strict=True)
+    }
+    notes = {
+        (room, period): _note(n)
+        for room, row in counts.items()
+        for period, n, cell in zip(periods, row, cells[room], strict=True)
+        if cell is None
+    }
+    notes |= {(room, ""): _note(sums[room]) for room, total in totals.items() if total is None}
+
+    def rank(room: str) -> tuple[int, str]:
+        total = totals[room]
+        return -(sum(n or 0 for n in cells[room]) if total is None else total), room
+
+    order = sorted(counts, key=rank)
+    return Published(
+        tuple(periods),
+        {room: cells[room] for room in order},
+        {room: totals[room] for room in order},
+        notes,
+        by_period,
+        whole,
+    )
+
+
+def _note(count: int) -> str:
+    return SMALL if count < LEAST else WITHHELD
+
+
+_Rows = list[tuple[tuple[int, ...], tuple[int | None, ...]]]
+
+
+def _withhold(table: _Rows) -> tuple[list[bool], bool, bool]:
+    """Return whether each room's total, sums by period, and the number of all may be shown."""
+    shown = [True] * len(table)
+    while exposed := _exposed(table, shown, by_period=True):
+        if not any(shown[i] for i in exposed):
+            break
+        shown = [kept and i not in exposed for i, kept in enumerate(shown)]
+    if not exposed:
+        return shown, True, True
+    shown = [all(n is not None for n in cells) for _, cells in table]
+    if not _exposed(table, shown, by_period=True):
+        return shown, True, True
+    for kept in ([True] * len(table), shown):
+        if not _exposed(table, kept, by_period=False):
+            return kept, False, True
+    return shown, False, False
+
+
+class _Edge(NamedTuple):
+    """What a reader does not know: a number from `low` to `high`, flowing from `start` to `to`."""
+
+    start: int
+    to: int
+    value: int
+    low: float
+    high: float
+
+
+def _exposed(table: _Rows, shown: Sequence[bool], *, by_period: bool) -> set[int]:
+    """Rooms of which a hidden count of 1 to `LEAST` - 1 is the only one that fits."""
+    rooms, periods = len(table), len(table[0][0]) if table else 0
+    source, sink = rooms + periods, rooms + periods + 1
+    hidden = [
+        _Edge(i, rooms + j, n, *_bounds(n, 0))
+        for i, (row, cells) in enumerate(table)
+        for j, n in enumerate(row)
+        if cells[j] is None
+    ]
+    edges = [*hidden]
+    edges += [
+        _Edge(source, i, sum(row), *_bounds(sum(row), 1))
+        for i, (row, _) in enumerate(table)
+        if not shown[i]
+    ]
+    if not by_period:
+        sums = [sum(row[j] for row, _ in table) for j in range(periods)]
+        edges += [_Edge(rooms + j, sink, n, 0, math.inf) for j, n in enumerate(sums)]
+    arcs = [0] * (sink + 1)
+    for edge in edges:
+        if edge.value < edge.high:
+            arcs[edge.start] |= 1 << edge.to
+        if edge.value > edge.low:
+            arcs[edge.to] |= 1 << edge.start
+    return {
+        edge.start
+        for edge in hidden
+        if 0 < edge.value < LEAST
+        and not (edge.value < edge.high and _reaches(arcs, edge.to, edge.start))
+        and not (edge.value > edge.low and _reaches(arcs, edge.start, edge.to))
+    }
+
+
+def _bounds(count: int, least: int) -> tuple[float, float]:
+    """Return what a reader knows of a number from what stands in its place."""
+    return (least, LEAST - 1) if count < LEAST else (LEAST, math.inf)
+
+
+def _reaches(arcs: Sequence[int], start: int, to: int) -> bool:
+    """Whether there is a way along arcs other than the direct one; sets of nodes are bits."""
+    seen = 1 << start
+    front = arcs[start] & ~(1 << to)
+    while front:
+        if front >> to & 1:
+            return True
+        seen |= front
+        following = 0
+        while front:
+            following |= arcs[(front & -front).bit_length() - 1]
+            front &= front - 1
+        front = following & ~seen
+    return False

@@ -13,7 +13,7 @@ import polars as pl
 
 from reports import kpis
 from reports.names import ABOUT
-from reports.rows import CONFIRMED
+from reports.rows import AIR, CONFIRMED, place_of
 from storage.firmware import unlike_others
 
 if TYPE_CHECKING:
@@ -262,7 +262,10 @@ _RESPONSE: Final = (
 
 
 def groups(facts: Facts) -> dict[str, Callable[[IncidentRow], str]]:
-    """Ways to group incidents, by name; by the shift of whom was told first, if there are any."""
+    """Ways to group incidents, by name; by the shift of whom was told first, if there are any.
+
+    None by time of the day where a hidden count could be worked out from it.
+    """
     calendar, shifts = facts.calendar, facts.shifts
     found: dict[str, Callable[[IncidentRow], str]] = {
         "all": lambda _: "all",
@@ -275,6 +278,8 @@ def groups(facts: Facts) -> dict[str, Callable[[IncidentRow], str]]:
     }
     if facts.duty:
         found["shift"] = lambda row: shifts.get(row.id, "no shift")
+    if not facts.published.by_period:
+        return {by: key for by, key in found.items() if by not in {"hour", "period", "shift"}}
     return found
 
 
@@ -289,6 +294,7 @@ def grouped(
 
 
 def _response(facts: Facts) -> dict[str, list[Any]]:
+    facts.published.check()
     found: defaultdict[str, list[Any]] = defaultdict(list)
     for column in _RESPONSE[1:]:
         found[column.name] = []
@@ -341,7 +347,12 @@ _SENSORS: Final = (
     Column("received", _WHOLE, "readings"),
     Column("missing", _WHOLE, "readings that its own numbers say never came"),
     Column("completeness", _NUMBER, "received of received and missing, 0 to 1"),
-    Column("incidents", _WHOLE, "it opened, on school days, tests left out"),
+    Column(
+        "incidents",
+        _WHOLE,
+        "it opened, on school days, tests left out; empty, as are those of them, where a count too"
+        " small to be shown could be worked out from it",
+    ),
     Column("confirmed", _WHOLE, "of them"),
     Column("false_alarms", _WHOLE, "of them"),
     Column("false_alarms_per_week", _NUMBER, "false alarms × 7 / days online"),
@@ -356,6 +367,8 @@ _SENSORS: Final = (
 
 
 def _sensors(facts: Facts) -> dict[str, list[Any]]:
+    facts.published.check()
+    totals = facts.published.totals
     days: defaultdict[str, list[Any]] = defaultdict(list)
     for day in facts.chosen.sensor_days:
         days[day.sensor].append(day)
@@ -398,10 +411,16 @@ def _sensors(facts: Facts) -> dict[str, list[Any]]:
             "firmware_since_utc": told.since if told else None,
             "firmware_differs": sensor in unlike if told else None,
         }
+        places = {place_of(row.room, row.building) for row in own if row.kind in AIR}
+        if any(totals[place] is None for place in places):
+            values |= dict.fromkeys(_NOT_OF_FEW)
         for name, value in values.items():
             found[name].append(value)
     return found
 
+
+_NOT_OF_FEW: Final = ("incidents", "confirmed", "false_alarms", "false_alarms_per_week")
+"""Empty where the total of the room would give away a count that is not shown."""
 
 incidents: Final = Table("incidents", ABOUT["incidents"], _INCIDENTS, _incidents)
 response: Final = Table("response", ABOUT["response"], _RESPONSE, _response)

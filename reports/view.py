@@ -232,9 +232,9 @@ def _sentences(made: Summary) -> list[str]:
             f" {value('time_to_acknowledge', 'unacknowledged'):,.0f} never."
         )
     found += _against_before(made)
-    rooms = made.grids["rooms"].rows
+    rooms = [(name, n) for name, (n, *_) in made.grids["rooms"].rows if n is not None]
     if rooms:
-        named = ", ".join(f"{shown(name)} ({values[0]:.0f})" for name, values in rooms[:3])
+        named = ", ".join(f"{shown(name)} ({n:.0f})" for name, n in rooms[:3])
         found.append(f"Most in: {named}.")
     return found
 
@@ -272,8 +272,8 @@ def _grid(grid: Grid) -> dict[str, Any]:
             [
                 shown(name.replace("_", " ") if grid.key in _OF_CODES else name),
                 *(
-                    _number(value, unit)
-                    for (_, unit), value in zip(grid.columns, values, strict=True)
+                    grid.notes.get((name, column)) or _number(value, unit)
+                    for (column, unit), value in zip(grid.columns, values, strict=True)
                 ),
             ]
             for name, values in grid.rows
