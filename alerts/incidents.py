@@ -70,7 +70,7 @@ MAX_NOTE: Final = 200
 
 MAX_CASE_NUMBER: Final = 32
 """Longest number of a case, in characters."""
-_CASE_NUMBER: Final = re.compile(r"(?=.*[0-9])[A-Za-z0-9][A-Za-z0-9./_-]{0,31}", re.ASCII)
+_CASE_NUMBER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9./_-]{0,31}", re.ASCII)
 
 FALSE_CAUSES: Final = (
     "spray",
@@ -385,10 +385,14 @@ class Followed:
 
     def __post_init__(self) -> None:
         """Check that the number is one."""
-        if self.case_number and not _CASE_NUMBER.fullmatch(self.case_number):
+        digits, letters = (sum(map(kind, self.case_number)) for kind in (str.isdigit, str.isalpha))
+        if self.case_number and not (
+            _CASE_NUMBER.fullmatch(self.case_number) and digits >= max(letters, 1)
+        ):
             raise FeedbackError(
                 f"a case number is at most {MAX_CASE_NUMBER} letters, digits and . / - _, begins"
-                " with a letter or digit and has a digit in it; names do not belong there"
+                " with a letter or digit and has no more letters than digits; names do not belong"
+                " there"
             )
 
 

@@ -108,6 +108,7 @@ class IncidentPictures:
     def _facts_of(self, row: sqlite3.Row) -> EvidenceFacts:
         room = self.registry.rooms.get(row["place"])
         parts = (floor_name(room.floor), room.building) if room else ()
+        evidence = row["decided_evidence"] or row["evidence"]
         over = row["phase"] in (EventPhase.ENDED.value, EventPhase.WITHDRAWN.value)
         last = row["end"] if row["end"] is not None else row["last_heard"]
         return EvidenceFacts(
@@ -119,9 +120,9 @@ class IncidentPictures:
             alerted=row["alerted"],
             end=last if over else None,
             until=last,
-            sentence=row["sentence"],
+            sentence=row["decided_sentence"] or row["sentence"],
             zone=self.zone,
-            baselines={key: float(v[0]) for key, v in json.loads(row["evidence"]).items()},
+            baselines={key: float(v[0]) for key, v in json.loads(evidence).items()},
             withdrawn=row["phase"] == EventPhase.WITHDRAWN.value,
         )
 

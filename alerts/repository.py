@@ -83,9 +83,12 @@ def heard(tx: sqlite3.Connection, event_id: str) -> tuple[EventPhase, str | None
 
 
 def sentence(tx: sqlite3.Connection, event_id: str) -> str:
-    """Evidence of an event in one sentence; empty if the event is unknown."""
-    row = tx.execute("SELECT sentence FROM alert_event WHERE id = ?", (event_id,)).fetchone()
-    return "" if row is None else str(row["sentence"])
+    """Why an event was decided, in one sentence; empty if the event is unknown."""
+    row = tx.execute(
+        "SELECT coalesce(decided_sentence, sentence) AS why FROM alert_event WHERE id = ?",
+        (event_id,),
+    ).fetchone()
+    return "" if row is None else str(row["why"])
 
 
 def held_by(tx: sqlite3.Connection, key: str) -> list[Incident]:
@@ -179,15 +182,23 @@ def save_event(
     late: bool,
     heard_at: float,
 ) -> None:
-    """Store the newest word of an event; its first hearing, lateness and incident stay."""
-    evidence = {
-        key: [e.baseline, e.peak_excess, e.rise_s, e.decay_s] for key, e in event.evidence.items()
-    }
+    """Store the newest word of an event; its first hearing, lateness and incident stay.
+
+    What the first word rested on stays beside it, in the columns ``decided_...``: it is why
+    somebody was told, and what comes later may be of another puff. Rows of older versions have
+    none.
+    """
+    evidence = json.dumps(
+        {key: [e.baseline, e.peak_excess, e.rise_s, e.decay_s] for key, e in event.evidence.items()}
+    )
+    odds = json.dumps({k: float(v) for k, v in event.probabilities.items()})
+    sentence = evidence_sentence(event)
     tx.execute(
         "INSERT INTO alert_event (id, sensor, room, incident, kind, phase, onset, alerted,"
         ' peak_time, "end", confidence, probabilities, evidence, sentence, model_version, masked,'
-        " thc_likely, detail, late, first_heard, last_heard)"
-        " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+        " thc_likely, detail, late, first_heard, last_heard, decided_confidence,"
+        " decided_probabilities, decided_evidence, decided_sentence)"
+        " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
         " ON CONFLICT (id) DO UPDATE SET incident = coalesce(incident, excluded.incident),"
         ' phase = excluded.phase, peak_time = excluded.peak_time, "end" = excluded."end",'
         " confidence = excluded.confidence, probabilities = excluded.probabilities,"
@@ -206,9 +217,9 @@ def save_event(
             float(event.peak_time),
             None if event.end is None else float(event.end),
             float(event.confidence),
-            json.dumps({k: float(v) for k, v in event.probabilities.items()}),
-            json.dumps(evidence),
-            evidence_sentence(event),
+            odds,
+            evidence,
+            sentence,
             event.model_version,
             int(event.masked),
             int(event.thc_likely),
@@ -216,6 +227,10 @@ def save_event(
             int(late),
             heard_at,
             heard_at,
+            float(event.confidence),
+            odds,
+            evidence,
+            sentence,
         ),
     )
 

@@ -263,5 +263,12 @@ ALTER TABLE incident ADD COLUMN case_number TEXT NOT NULL DEFAULT ''
     CHECK (length(case_number) <= 32 AND case_number NOT GLOB '*[^A-Za-z0-9./_-]*');
 """
 
-SCRIPTS: Final[tuple[str, ...]] = (_V1, _V2, _V3, _V4, _V5, _V6)
+_V7: Final = """
+ALTER TABLE alert_event ADD COLUMN decided_confidence REAL;
+ALTER TABLE alert_event ADD COLUMN decided_probabilities TEXT;
+ALTER TABLE alert_event ADD COLUMN decided_evidence TEXT;
+ALTER TABLE alert_event ADD COLUMN decided_sentence TEXT;
+"""
+
+SCRIPTS: Final[tuple[str, ...]] = (_V1, _V2, _V3, _V4, _V5, _V6, _V7)
 """Script k leads from schema k to k + 1. Published scripts never change."""

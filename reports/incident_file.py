@@ -173,7 +173,7 @@ def view(found: IncidentFile, calendar: Calendar, picture: str, readings: int) -
         "place": shown(row["room_name"]),
         "zone": calendar.zone.key,
         "facts": [[label, shown(str(value))] for label, value in facts],
-        "evidence": [shown(e["sentence"]) for e in found.events],
+        "evidence": [shown(line) for e in found.events for line in _why(e)],
         "picture": picture,
         "timeline": [
             [at(line["at"]), *(shown(line[key]) for key in ("who", "what", "detail"))]
@@ -193,16 +193,37 @@ def view(found: IncidentFile, calendar: Calendar, picture: str, readings: int) -
             for f in found.feedback
         ],
         "channels": [
-            [e["sensor"], key, *(_figure(value) for value in values)]
+            [e["sensor"], when, key, *(_figure(value) for value in values)]
             for e in found.events
-            for key, values in json.loads(e["evidence"]).items()
+            for when, which in _words_of(e)
+            for key, values in json.loads(e[f"{which}evidence"]).items()
         ],
         "odds": [
-            [e["sensor"], kind, f"{p:.3f}"]
+            [e["sensor"], when, kind, f"{p:.3f}"]
             for e in found.events
-            for kind, p in sorted(json.loads(e["probabilities"]).items(), key=lambda kp: -kp[1])
+            for when, which in _words_of(e)
+            for kind, p in sorted(
+                json.loads(e[f"{which}probabilities"]).items(), key=lambda kp: -kp[1]
+            )
         ],
     }
+
+
+def _words_of(event: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return when something was said of an event, and the columns that hold what it rested on.
+
+    Rows of older versions have only the last word.
+    """
+    last = (("last word", ""),)
+    return last if event["decided_sentence"] is None else (("decision", "decided_"), *last)
+
+
+def _why(event: Mapping[str, Any]) -> list[str]:
+    """Why it was decided, and what was known in the end, if that is something else."""
+    words = {when: event[f"{which}sentence"] for when, which in _words_of(event)}
+    if len(set(words.values())) == 1:
+        return [event["sentence"]]
+    return [f"At the {when}: {sentence}" for when, sentence in words.items()]
 
 
 def _started(started: Mapping[str, Any]) -> str:

@@ -98,7 +98,8 @@ def enqueue(
     """Put what changed into the outbox; how many rows that makes."""
     rows = tx.execute(
         "SELECT c.seq, c.what, c.at, i.id, i.kind, i.room, i.severity, i.confidence, i.onset,"
-        " (SELECT sentence FROM alert_event WHERE incident = i.id ORDER BY onset LIMIT 1) AS why"
+        " (SELECT coalesce(decided_sentence, sentence) FROM alert_event WHERE incident = i.id"
+        " ORDER BY onset LIMIT 1) AS why"
         " FROM incident_change c JOIN incident i ON i.id = c.incident ORDER BY c.seq LIMIT ?",
         (_BATCH,),
     ).fetchall()

@@ -176,14 +176,15 @@ class AnswerPages(Pages):
             raise HTTPException(404, "There is no such incident.")
         shown = self._desk.named([found])[0]
         by = shown["acknowledged_by"]
-        sentence = shown["events"][0]["sentence"] if shown["events"] else ""
+        first = shown["events"][0] if shown["events"] else None
+        why = (first["then"] or first["now"])["sentence"] if first else ""
         answer: dict[str, Any] = {
             "incident": grant.incident,
             "room": shown["room_name"],
             "place": shown["place"],
             "what": KIND_WORDS.get(shown["kind"], shown["kind"]),
             "since": self._desk.times.when(shown["onset"]),
-            "why": sentence,
+            "why": why,
             "mine": by == grant.person,
             "taken_by": self._desk.name_of(by) if by else "",
             "here": grant.person in shown["there"],

@@ -60,11 +60,14 @@ class NavLink:
         One word.
     below : tuple of str
         Beginnings of further paths at which it is the current one.
+    right : Right, optional
+        Shown only to who has it; None is everybody.
     """
 
     path: str
     label: str
     below: tuple[str, ...] = ()
+    right: Right | None = None
 
     def is_current(self, path: str) -> bool:
         """Whether a person at `path` is on this page or below it."""

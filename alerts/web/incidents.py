@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from alerts.access.roles import Right
+from alerts.access.roles import RIGHTS, Right
 from alerts.errors import FeedbackError, UnknownStaffError
 from alerts.incidents import ActionClass, Verdict
 from alerts.pictures import IncidentPictures
@@ -95,7 +95,9 @@ class IncidentPages(Pages):
         others = [
             m
             for m in self._desk.settings.engine.policy.staff
-            if m.targets and m.id != found["acknowledged_by"]
+            if m.targets
+            and m.id != found["acknowledged_by"]
+            and Right.ANSWER in RIGHTS.get(m.role, ())
         ]
         return self._desk.render(
             request,
@@ -215,7 +217,7 @@ class IncidentPages(Pages):
                 )
             )
         except UnknownStaffError:
-            error = "Choose somebody who can be reached."
+            error = "Choose somebody who can be reached and may answer."
             return await self._page(request, session, error, 400)
         return _back_to(incident_id)
 

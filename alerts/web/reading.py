@@ -253,15 +253,9 @@ def incident(database: Path, incident_id: str) -> dict[str, Any] | None:
             incident_id,
         )
     for event in events:
-        odds = json.loads(event["probabilities"])
-        event["odds"] = sorted(
-            ((k, p) for k, p in odds.items() if p >= 0.005), key=lambda kp: -kp[1]
-        )
-        event["channels"] = [
-            (QUANTITIES[key], *values)
-            for key, values in json.loads(event["evidence"]).items()
-            if key in QUANTITIES
-        ]
+        known_then = event["decided_sentence"] is not None  # not in rows of older versions
+        event["then"] = _word(event, "decided_") if known_then else None
+        event["now"] = _word(event)
     takings = (row["at"] for row in reversed(history) if row["what"] in _TAKINGS)
     taken_at = next(takings, found[0]["acknowledged_at"])
     there = [row["who"] for row in history if row["what"] in _ARRIVALS]
@@ -273,6 +267,18 @@ def incident(database: Path, incident_id: str) -> dict[str, Any] | None:
         "taken_at": taken_at,
         "there": list(dict.fromkeys(there)),
         "awaited": known is not None and known.awaited,
+    }
+
+
+def _word(event: Mapping[str, Any], which: str = "") -> dict[str, Any]:
+    """Return what an event rested on: at its last word, or with ``decided_`` at its first."""
+    odds = json.loads(event[f"{which}probabilities"])
+    evidence = json.loads(event[f"{which}evidence"])
+    return {
+        "sentence": event[f"{which}sentence"],
+        "confidence": event[f"{which}confidence"],
+        "odds": sorted(((k, p) for k, p in odds.items() if p >= 0.005), key=lambda kp: -kp[1]),
+        "channels": [(QUANTITIES[k], *values) for k, values in evidence.items() if k in QUANTITIES],
     }
 
 

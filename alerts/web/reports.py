@@ -50,7 +50,9 @@ _YEARS: Final = 4
 class ReportPages(Pages):
     """The form, the list, and the files."""
 
-    nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/reports", "Reports", ("/reports/",)),)
+    nav: ClassVar[tuple[NavLink, ...]] = (
+        NavLink("/reports", "Reports", ("/reports/",), Right.REPORTS),
+    )
 
     def routes(self) -> list[BaseRoute]:
         """Return what they answer."""

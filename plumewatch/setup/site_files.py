@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from ingest.mapping.draft import toml_value
+from plumewatch.config import WebConfig
 from plumewatch.setup import broker_files
 from plumewatch.setup.answers import address
 from plumewatch.setup.rooms import distinct, guessed, id_of, place_of
@@ -21,12 +23,13 @@ if TYPE_CHECKING:
     from plumewatch.setup.discovery import Heard, HeardSensor
     from plumewatch.setup.rooms import Place
 
-__all__ = ["SiteFiles", "heard_air", "next_steps", "rooms_for", "written"]
+__all__ = ["SiteFiles", "free_page_port", "heard_air", "next_steps", "rooms_for", "written"]
 
 _AIR: Final = ("pm", "n0", "n1", "n2", "n5", "tvoc", "voc", "vape")
 _DAY_S: Final = 86_400
 _LEAST_QUEUE: Final = 100_000
 _USUAL_INTERVAL_S: Final = 60.0
+_PORTS_TRIED: Final = 20
 
 
 def heard_air(heard: Heard) -> dict[str, HeardSensor]:
@@ -129,6 +132,19 @@ def written(
     return files
 
 
+def free_page_port() -> int:
+    """Return the usual port of the staff page, or the next one if that is taken here."""
+    usual = WebConfig().port
+    for port in range(usual, usual + _PORTS_TRIED):
+        with socket.socket() as tried:
+            try:
+                tried.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    return usual
+
+
 def _head(answers: Answers, service: str, queued: int) -> str:
     host, port, tls = address(answers.broker)
     lines = [
@@ -148,8 +164,14 @@ def _head(answers: Answers, service: str, queued: int) -> str:
         lines.append("tls = true")
     if answers.ca_file is not None:
         lines.append(f"ca_file = {toml_value(str(answers.ca_file))}")
+    web = []
+    port_of_page = free_page_port()
+    if port_of_page != WebConfig().port:
+        web.append(f"port = {port_of_page}  # the usual one was taken")
     if answers.public_url:
-        lines += ["", "[web]", f"public_url = {toml_value(answers.public_url)}"]
+        web.append(f"public_url = {toml_value(answers.public_url)}")
+    if web:
+        lines += ["", "[web]", *web]
     if any(_is_private(person.url) for person in answers.staff):
         lines += ["", "[alerts]", "allow_private_targets = true"]
     return "\n".join(lines) + "\n"

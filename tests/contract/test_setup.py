@@ -31,6 +31,7 @@ from plumewatch.doctor.mosquitto_file import read_mosquitto
 from plumewatch.printer import Printer
 from plumewatch.setup.command import run_setup, run_trial
 from plumewatch.setup.discovery import listen
+from plumewatch.setup.site_files import free_page_port
 from tests.support.broker import Mosquitto, free_port
 from tests.support.certificates import certificate
 from tests.support.provider import Provider
@@ -149,6 +150,17 @@ def test_a_broker_with_tls_to_which_anybody_publishes(tmp_path, capsys):
         installed(broker, folder)
         check = CliRunner().invoke(app, ["check", "--config", str(folder / "plumewatch.toml")])
         assert check.exit_code == 0, check.output
+
+
+def test_the_page_gets_a_port_that_is_free(monkeypatch):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        usual = taken.getsockname()[1]
+        monkeypatch.setattr(
+            "plumewatch.setup.site_files.WebConfig", lambda: SimpleNamespace(port=usual)
+        )
+        assert usual < free_page_port() < usual + 20
+    assert free_page_port() == usual
 
 
 def test_what_would_not_stay_one_word_in_the_files_of_the_broker(tmp_path):

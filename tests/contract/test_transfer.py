@@ -380,6 +380,7 @@ class TestRetry:
         assert "journal.db" in said
 
 
+@pytest.mark.timeout(400)
 def test_memory_does_not_grow_with_what_is_moved(tmp_path):
     """Largest resident size of whole processes, over ten times as many rows."""
     made = Site(tmp_path)

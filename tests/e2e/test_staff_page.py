@@ -492,7 +492,8 @@ def link_for(site, person="lee"):
 
 
 def test_answer_from_a_notice_without_signing_in(site, browser):
-    browser.get(link_for(site))
+    link = link_for(site)
+    browser.get(link)
     wait_for(browser, lambda: "Boys N2" in find(browser, "#room").text)
     assert "Vaping likely since" in find(browser, "#what").text
     assert judged_by_axe(browser) == []
@@ -512,6 +513,12 @@ def test_answer_from_a_notice_without_signing_in(site, browser):
     wait_for(browser, lambda: "You have it, Ms. Lee." in find(browser, "#said").text)
     assert site.load().acknowledged_by == "lee"
     shoot(browser, "answer-taken")
+    browser.get("about:blank")
+    browser.get(link)  # as from a phone that was locked on the way
+    wait_for(browser, lambda: "You have it, Ms. Lee." in find(browser, "#said").text)
+    assert find(browser, "#take button").text == "Go on"
+    find(browser, "#take button").send_keys("\ue007")
+    wait_for(browser, lambda: find(browser, "#arrive button").is_displayed())
     browser.execute_script("document.querySelector('#arrive button').click()")
     assert site.load().arrived_at is None
     find(browser, "#arrive button").click()
@@ -542,6 +549,7 @@ def test_links_that_do_not_work_say_so(site, browser):
         browser.get("about:blank")
         browser.get(f"{site.url}/answer{end}")
         wait_for(browser, lambda said=said: said in find(browser, "#wrong").text)
+        wait_for(browser, lambda: not find(browser, "#take").is_displayed())
     shoot(browser, "answer-wrong")
 
 

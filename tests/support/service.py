@@ -51,7 +51,7 @@ _ENVIRONMENT = {
 }
 
 
-def eventually(met: Callable[[], Any], what: str, within_s: float = 15.0) -> Any:
+def eventually(met: Callable[[], Any], what: str, within_s: float = 30.0) -> Any:
     """Return the first true result of `met`; fail with `what` if none comes in time."""
     deadline = time.monotonic() + within_s
     while True:

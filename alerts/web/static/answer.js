@@ -19,7 +19,7 @@ document.addEventListener("DOMContentLoaded", () => {
       signal: AbortSignal.timeout(15000),
     });
     const body = await answer.json();
-    if (!answer.ok) throw new Error(body.error);
+    if (!answer.ok) throw Object.assign(new Error(body.error), { status: answer.status });
     return body;
   };
 
@@ -38,6 +38,7 @@ document.addEventListener("DOMContentLoaded", () => {
     say("said", [taken, here, over, verdict].filter(Boolean).join(" "));
     if (body.feedback) feedback = body.feedback;
     element("take").hidden = Boolean(feedback);
+    element("take").querySelector("button").textContent = body.mine ? "Go on" : "I take it";
     element("arrive").hidden = !feedback || body.here || !body.awaited || Boolean(body.verdict);
     element("found").hidden = !feedback;
     element("found").classList.toggle("next", element("arrive").hidden && !body.verdict);
@@ -50,6 +51,7 @@ document.addEventListener("DOMContentLoaded", () => {
     try {
       show(await post(path, fields));
     } catch (error) {
+      if (path === "/answer/look" && [400, 403, 404].includes(error.status)) element("take").hidden = true;
       say("wrong", error.name === "TimeoutError" || error instanceof TypeError
         ? "No connection. Try again, or sign in." : error.message);
     }

@@ -25,7 +25,7 @@ def person(name, role="staff"):
     return StaffMember(name, name.title(), role, (Secret(f"ntfy://127.0.0.1:9/{name}"),))
 
 
-STAFF = (person("lee"), person("fox", "lead"), person("fay", "facilities"))
+STAFF = (person("lee"), person("fox", "admin"), person("fay", "facilities"))
 ROSTER = Roster(
     BUILT_IN_ROUTES,
     {

@@ -219,7 +219,9 @@ def test_what_followed_comes_after_what_was_found(play):
         step(incident, Followed("Lee", ActionClass.NONE, 1300), RULES)
 
 
-@pytest.mark.parametrize("number", ["1", "A-1", "2026/114", "x" * 31 + "1", "D.12_b-3/4"])
+@pytest.mark.parametrize(
+    "number", ["1", "A-1", "2026/114", "DISC-2026-114", "INC" + "1" * 29, "D.12_b-3/4"]
+)
 def test_numbers_of_cases(number):
     assert Followed("Lee", None, 1.0, number).case_number == number
 
@@ -228,6 +230,8 @@ def test_numbers_of_cases(number):
     "number",
     [
         "Smith",
+        "Miller2",
+        "Miller-2011",
         "J. Doe 3",
         "12 ",
         " 12",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -12,8 +13,9 @@ from alerts.access import passwords
 from alerts.access.passwords import Hasher
 from alerts.engine import AlertEngine
 from alerts.incidents import Status, Verdict
+from alerts.pictures import IncidentPictures
 from alerts.web import PipelineStatus, StaffPageSettings, create_app
-from detection.events import EventKind
+from detection.events import ChannelEvidence, EventKind, EventPhase
 from storage import sqlite
 from storage.timeseries import LatestReading
 
@@ -168,6 +170,48 @@ async def test_who_is_there_says_so_and_the_next_step_stands_out(open_page, make
     assert "A. Principal there at" in shown
     assert "Taken by A. Principal, somebody is there" in (await page.client.get("/incidents")).text
     assert shown.count("<b>arrived</b>") == 1
+
+
+async def test_why_somebody_was_told_stays_when_more_is_known(
+    open_page, make_event, database, registry
+):
+    """A second puff on top of the first has another level before it."""
+    page = open_page()
+    incident = page.incident(make_event)
+    first = make_event(page.now - 5)
+    later = replace(
+        first,
+        phase=EventPhase.UPDATED,
+        confidence=0.4,
+        evidence={"pm25": ChannelEvidence(232.0, 532.0, 19.0, None)},
+        time=page.now + 180.0,
+    )
+    told = "rose from 4 to 180"
+    shown = (await page.client.get(f"/incidents/{incident}")).text
+    assert told in shown
+    assert "<details>" not in shown
+    with sqlite.transaction(page.db) as tx:
+        page.engine.on_events(tx, [later], page.now + 180.0)
+        assert told in repository.sentence(tx, first.id)
+    shown = (await page.client.get(f"/incidents/{incident}")).text
+    why, since = shown.split("<details>")
+    assert told in why
+    assert "confidence 0.90" in why
+    assert "Since then" in since
+    assert "rose from 232 to 764" in since
+    facts = IncidentPictures(database, registry, None, "UTC")._facts(incident)
+    assert told in facts.sentence
+    assert facts.baselines == {"pm25": 4.0}
+
+
+async def test_reports_are_a_page_of_who_may_have_them(open_page):
+    page = open_page()
+    assert 'href="/reports"' not in (await page.client.get("/")).text
+    await page.sign_in()
+    assert 'href="/reports"' not in (await page.client.get("/")).text
+    analyst = open_page()
+    await analyst.sign_in("an")
+    assert 'href="/reports"' in (await analyst.client.get("/")).text
 
 
 async def test_what_followed_is_said_after_what_was_found_and_may_be_changed(open_page, make_event):

@@ -1,6 +1,7 @@
 """What people do beyond taking an incident: hand over, end, note, silence; and who is on duty."""
 
 import sqlite3
+from dataclasses import replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -9,6 +10,7 @@ import pytest
 from alerts import repository, silences
 from alerts.incidents import Status, Verdict
 from alerts.policy import AlertPolicy, StaffMember
+from alerts.secrets import Secret
 from storage import sqlite
 from tests.unit.alerts.test_web import Page
 
@@ -39,6 +41,19 @@ async def test_hand_over_to_somebody_who_can_be_reached(open_page, make_event):
     assert repository.load(page.db, incident).acknowledged_by == "fm"
     handed = datetime.fromtimestamp(page.now, UTC).astimezone(ZoneInfo("America/New_York"))
     assert f"taken by F. Manager at {handed:%H:%M:%S}" in (await page.client.get(url)).text
+
+
+async def test_nobody_is_handed_what_they_cannot_answer(open_page, make_event, policy):
+    analyst = StaffMember("an", "An Analyst", "analyst", (Secret("json://127.0.0.1:9/an"),))
+    staff = tuple(analyst if member.id == "an" else member for member in policy.staff)
+    page = open_page(policy=replace(policy, staff=staff))
+    incident = page.incident(make_event)
+    await page.sign_in()
+    url = f"/incidents/{incident}"
+    await act(page, f"{url}/acknowledge")
+    assert '<option value="an">' not in (await page.client.get(url)).text
+    assert (await act(page, f"{url}/hand-over", to="an")).status_code == 400
+    assert repository.load(page.db, incident).acknowledged_by == "ap"
 
 
 async def test_it_is_over(open_page, make_event):

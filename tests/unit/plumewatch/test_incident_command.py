@@ -11,7 +11,9 @@ from alerts.policy import AlertPolicy
 from plumewatch.incident_command import run_file, run_rerun
 from plumewatch.printer import Printer
 from plumewatch.replay import replay
+from plumewatch.report_facts import calendar_of
 from plumewatch.spans import said
+from reports.incident_file import gather, view
 from storage import audit
 from storage.sqlite import connect
 from tests.unit.plumewatch.conftest import NOTE, NOW
@@ -54,6 +56,29 @@ def test_a_bundle_says_what_happened_and_what_ran(site):
     assert ",ap,acknowledged," in timeline
     assert "<svg" in picture
     assert "\u202e" not in timeline + picture
+
+
+def test_a_sheet_says_what_the_decision_rested_on_and_what_was_known_in_the_end(site):
+    site.db.execute(
+        "UPDATE alert_event SET sentence = 'rose from 232 to 764',"
+        " evidence = '{\"pm25\": [232.0, 532.0, 19.0, null]}'"
+    )
+    first = site.db.execute("SELECT decided_sentence FROM alert_event").fetchone()[0]
+
+    def sheet():
+        found = gather(site.db, site.config.registry(), {}, site.id)
+        return view(found, calendar_of(site.config, *found.span), "", 0)
+
+    assert sheet()["evidence"] == [
+        f"At the decision: {first}",
+        "At the last word: rose from 232 to 764",
+    ]
+    told = {(when, row[0]): row[1] for _, when, *row in sheet()["channels"]}
+    assert told["last word", "pm25"] == "232"
+    assert float(told["decision", "pm25"]) < 20
+    assert {when for _, when, *_ in sheet()["odds"]} == {"decision", "last word"}
+    site.db.execute("UPDATE alert_event SET decided_sentence = NULL")  # of an older version
+    assert sheet()["evidence"] == ["rose from 232 to 764"]
 
 
 def test_the_readings_of_a_bundle_replay_to_the_same_alert(site, tmp_path):
