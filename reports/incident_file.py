@@ -193,7 +193,7 @@ def view(found: IncidentFile, calendar: Calendar, picture: str, readings: int) -
             for f in found.feedback
         ],
         "channels": [
-            [e["sensor"], when, key, *(_figure(value) for value in values)]
+            [e["sensor"], when, key, *_moved(*values)]
             for e in found.events
             for when, which in _words_of(e)
             for key, values in json.loads(e[f"{which}evidence"]).items()
@@ -230,6 +230,22 @@ def _started(started: Mapping[str, Any]) -> str:
     if not started:
         return "not on record"
     return f"{started.get('version')}, SHA-256 {started.get('config_sha256')}"
+
+
+def _moved(
+    base: float, excess: float, rise_s: float | None, decay_s: float | None
+) -> tuple[str, ...]:
+    """Say how a channel moved; one that did not rise has no times.
+
+    Examples
+    --------
+    >>> _moved(100.0, -0.04, 3.0, None), _moved(100.0, 52.3, 3.0, None)
+    (('100', 'none', '—', '—'), ('100', '52.3', '3', 'not yet'))
+    """
+    if round(excess, 1) <= 0.0:
+        return _figure(base), _figure(excess) if round(excess, 1) else "none", "—", "—"
+    fell = "not yet" if decay_s is None else _figure(decay_s)
+    return _figure(base), _figure(excess), _figure(rise_s), fell
 
 
 def _figure(value: float | None) -> str:
