@@ -22,7 +22,8 @@ __all__ = ["PRINTED", "seconds", "summary_view", "table_view"]
 PRINTED: Final = {
     "incidents": (
         *("id", "opened_local", "building", "room", "kind", "severity", "outcome", "false_cause"),
-        *("acknowledge_s", "arrive_s", "notices", "responder_role", "action", "suppressed_by"),
+        *("acknowledge_s", "arrive_s", "notices", "responder_role", "action", "case_number"),
+        *("suppressed_by",),
     ),
     "response": (
         *("by", "value", "incidents", "notified", "unacknowledged", "acknowledged_within_5_min"),
