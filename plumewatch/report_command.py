@@ -20,7 +20,7 @@ from plumewatch.paths import DataPaths
 from plumewatch.report_facts import Place, gathered, times_of
 from plumewatch.spans import SpanError, moment_of
 from reports.files import REPORTS, ReportTooLongError, write_report
-from reports.names import FORMATS
+from reports.names import FORMATS, file_name
 from reports.periods import KINDS, PeriodError
 from reports.read import recorded_from
 from reports.rows import StagedTest
@@ -79,6 +79,12 @@ class ReportOptions:
     term: str = ""
     school_year: str = ""
 
+    def path(self) -> Path:
+        """File that is written: `out`, or one named after what was asked for."""
+        asked = (getattr(self, kind) for kind in KINDS)
+        when = (*asked, *dict.fromkeys((self.start, self.end)))
+        return self.out or Path(file_name(self.name, self.kind, *when, self.site, self.building))
+
 
 @told(refused=(ReportTooLongError, TooFewError))
 def run_report(config_path: Path, options: ReportOptions, printer: Printer, now: float) -> int:
@@ -98,7 +104,7 @@ def run_report(config_path: Path, options: ReportOptions, printer: Printer, now:
         0 done, 1 too much for the format, 2 bad usage or configuration, 3 state or series cannot
         be read.
     """
-    path = options.out or Path(f"{options.name}.{options.kind}")
+    path = options.path()
     try:
         config = load(config_path, decoders=frozenset(DECODERS))
         with progress() as bar:
@@ -162,7 +168,7 @@ def make_report(
     OSError
         If the file cannot be written.
     """
-    path = options.out or Path(f"{options.name}.{options.kind}")
+    path = options.path()
     start, end, period = window(config, options)
     _check(options, path)
     day = _intervention(config, options, start, end)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
-__all__ = ["ABOUT", "FORMATS"]
+__all__ = ["ABOUT", "FORMATS", "file_name"]
 
 FORMATS: Final = ("csv", "xlsx", "pdf", "html", "parquet", "json")
 
@@ -16,3 +17,15 @@ ABOUT: Final = {
     "sensors": "one row a sensor",
 }
 """Every report there is, and what it is."""
+
+
+def file_name(report: str, kind: str, *parts: str) -> str:
+    """Name a file after its report, its time, and its place where it is not everything.
+
+    Examples
+    --------
+    >>> file_name("summary", "pdf", "2026/27", "", "North wing")
+    'summary-2026-27-North-wing.pdf'
+    """
+    said = (re.sub(r"\W+", "-", part).strip("-")[:60] for part in parts)
+    return f"{'-'.join([report, *filter(None, said)])}.{kind}"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from zoneinfo import ZoneInfo
 
@@ -14,7 +13,7 @@ from starlette.routing import Route
 from alerts.access.roles import Right
 from alerts.web.desk import NavLink, Pages, text_of
 from alerts.web.report_jobs import TooManyJobsError
-from reports.names import ABOUT, FORMATS
+from reports.names import ABOUT, FORMATS, file_name
 from reports.periods import KINDS, PeriodError
 
 if TYPE_CHECKING:
@@ -42,9 +41,36 @@ _FIELDS: Final = (
     *("name", "kind", "span", "start", "end", *KINDS),
     *("site", "building", "intervention"),
 )
+_LONGEST: Final = timedelta(days=3659)
 _WEEKS: Final = 4
 _YEARS: Final = 4
 """School years that the form offers."""
+
+
+def _check_intervention(typed: Mapping[str, str], first: date, last: date) -> None:
+    """Say what is wrong with the day to compare at.
+
+    Raises
+    ------
+    ValueError
+        The message is for people.
+    """
+    if not typed["intervention"]:
+        return
+    if typed["name"] != "summary":
+        raise ValueError(
+            "Before and after are compared in the summary alone: choose the summary, or leave the"
+            " day to compare at empty."
+        )
+    try:
+        day = date.fromisoformat(typed["intervention"])
+    except ValueError:
+        raise ValueError("The day to compare at is not a date.") from None
+    if not first < day <= last:
+        raise ValueError(
+            f"The day to compare at has to be after {first:%-d %B %Y} and not after"
+            f" {last:%-d %B %Y}: otherwise there is nothing before it, or after."
+        )
 
 
 class ReportPages(Pages):
@@ -81,10 +107,12 @@ class ReportPages(Pages):
         if typed["name"] not in ABOUT or typed["kind"] not in FORMATS:
             raise HTTPException(400, "There is no such report.")
         try:
-            asked, called = self._window(typed)
+            asked, first, last = self._window(typed)
+            _check_intervention(typed, first, last)
         except ValueError as error:
             return self._page(request, session, typed, str(error), 400)
-        title = f"{typed['name']}-{called}.{typed['kind']}"
+        place = typed["site"], typed["building"]
+        title = file_name(typed["name"], typed["kind"], *asked.values(), *place)
         fields = {key: typed[key] for key in ("name", "kind", "site", "building", "intervention")}
         try:
             self._jobs().start(fields | asked, session.person, title)
@@ -102,8 +130,8 @@ class ReportPages(Pages):
         kind = job.name.rpartition(".")[2]
         return FileResponse(job.path, media_type=_MEDIA[kind], filename=job.name)
 
-    def _window(self, typed: Mapping[str, str]) -> tuple[dict[str, str], str]:
-        """Fields of the time that was chosen, and how a file of it is called.
+    def _window(self, typed: Mapping[str, str]) -> tuple[dict[str, str], date, date]:
+        """Fields of the time that was chosen, its first day and its last.
 
         Raises
         ------
@@ -117,14 +145,16 @@ class ReportPages(Pages):
             except PeriodError as error:
                 said = str(error)
                 raise ValueError(f"{said[0].upper()}{said[1:]}.") from error
-            return {kind: period.name}, re.sub(r"[^A-Za-z0-9]+", "-", period.name)
+            return {kind: period.name}, period.first, period.last
         try:
             days = [datetime.fromisoformat(typed[key]).date() for key in ("start", "end")]
         except ValueError:
             raise ValueError("Please choose both days.") from None
         if days[0] > days[1]:
             raise ValueError("The first day is after the last.")
-        return {"start": str(days[0]), "end": str(days[1])}, f"{days[0]}-{days[1]}"
+        if days[1] - days[0] > _LONGEST:
+            raise ValueError("That is longer than ten years.")
+        return {"start": str(days[0]), "end": str(days[1])}, days[0], days[1]
 
     def _jobs(self) -> ReportJobs:
         jobs = self._desk.settings.reports

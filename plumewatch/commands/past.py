@@ -46,7 +46,8 @@ def _report_of(name: str, about: str) -> None:
             str, typer.Option("--format", help="csv, xlsx, pdf, html, parquet or json.")
         ] = "csv",
         out: Annotated[
-            Path | None, typer.Option("--out", help="File; named after the report without it.")
+            Path | None,
+            typer.Option("--out", help="File; named after report, time and place without it."),
         ] = None,
         site: Annotated[str, typer.Option("--site", help="Only this site.")] = "",
         building: Annotated[str, typer.Option("--building", help="Only this building.")] = "",

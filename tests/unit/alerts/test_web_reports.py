@@ -9,6 +9,7 @@ from datetime import date
 import pytest
 
 from alerts.web.report_jobs import KEPT_S, ReportJobs
+from plumewatch.report_command import ReportOptions
 from reports.periods import SchoolTimes, Term
 from tests.unit.alerts.test_web import Page
 
@@ -84,6 +85,16 @@ async def test_a_report_is_made_and_taken_home(open_page):
     assert file.headers["x-content-type-options"] == "nosniff"
 
 
+async def test_a_file_of_one_building_says_so(open_page):
+    page = open_page()
+    await page.sign_in("an")
+    await ask(page, building="North wing")
+    (job,) = page.jobs.of("an")
+    assert job.name == "incidents-2026-09-01-2026-09-07-North-wing.csv"
+    asked = ReportOptions("incidents", "2026-09-01", "2026-09-07", building="North wing")
+    assert str(asked.path()) == job.name  # the command line calls it the same
+
+
 TIMES = SchoolTimes((Term("Fall 2026", date(2026, 8, 24), date(2026, 12, 18)),))
 
 
@@ -125,6 +136,13 @@ async def test_times_are_asked_for_in_one_way(open_page, chosen, name, fields):
         ({"span": "term", "term": "Spring"}, "There is no term &#39;Spring&#39;; there is"),
         ({"span": "days", "end": ""}, "Please choose both days."),
         ({"span": "days", "end": "2026-08-31"}, "The first day is after the last."),
+        ({"span": "days", "start": "2016-08-01"}, "That is longer than ten years."),
+        ({"span": "days", "intervention": "2026-09-03"}, "in the summary alone: choose"),
+        (
+            {"span": "days", "name": "summary", "intervention": "2026-09-01"},
+            "has to be after 1 September 2026 and not after 7 September 2026",
+        ),
+        ({"span": "days", "name": "summary", "intervention": "soon"}, "is not a date"),
     ],
 )
 async def test_what_is_no_time_is_said(open_page, chosen, said):
