@@ -74,11 +74,13 @@ def test_a_clock_that_is_set_back_is_followed(minutes):
     assert found.high[0, PM25] == 9.0
 
 
-@pytest.mark.parametrize("step", [1, 2, 5, 13])
-def test_any_split_gives_the_same_bits(step):
+@pytest.mark.parametrize(
+    ("n", "every", "step"),
+    [(400, 2.0, 1), (400, 2.0, 2), (400, 2.0, 5), (400, 2.0, 13), (30_000, 0.02, 900)],
+)
+def test_any_split_gives_the_same_bits(n, every, step):
     rng = np.random.default_rng(5)
-    n = 400
-    times = np.cumsum(rng.exponential(2.0, n))
+    times = np.cumsum(rng.exponential(every, n))
     pm25 = np.where(rng.random(n) < 0.1, np.nan, np.round(rng.normal(5, 2, n), 1))
     batch = batch_of(rng.integers(0, 4, n), times, pm25)
     whole, parts = Minutes(), Minutes()

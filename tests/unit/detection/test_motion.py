@@ -68,6 +68,26 @@ def test_any_split_leaves_the_same_bits():
         np.testing.assert_array_equal(a[2], b[2])
 
 
+def test_where_few_have_no_reading_the_same_bits_are_left():
+    """Neighbours are moved on where they lie, and what lies among them is left as it was."""
+    rng = np.random.default_rng(13)
+    x = air(rng, N, 80)
+    dt = rng.choice([1.0, 2.0, 5.0], (80, N))
+    dt[0] = 0.0
+    whole, split = tracker_of(N), tracker_of(N)
+    seen = run(whole, x, dt, lambda _: [np.arange(N)])
+
+    def most_and_the_rest(_):
+        late = rng.random(N) < 0.1
+        return [np.flatnonzero(~late), np.flatnonzero(late)]
+
+    seen_split = run(split, x, dt, most_and_the_rest)
+    np.testing.assert_array_equal(split.quiet, whole.quiet)
+    assert [item[:2] for item in seen_split] == [item[:2] for item in seen]
+    for a, b in zip(seen_split, seen, strict=True):
+        np.testing.assert_array_equal(a[2], b[2])
+
+
 def test_one_at_a_time_leaves_the_same_bits():
     """One sensor is moved on in plain numbers, many by array operations."""
     rng = np.random.default_rng(12)
