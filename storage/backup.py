@@ -269,7 +269,7 @@ def _cursors(folder: Path) -> Iterator[Proof]:
         with closing(connect(path, read_only=True)) as copy:
             found = copy.execute(
                 "SELECT name, position FROM consumer UNION ALL"
-                " SELECT name || ' snapshot', position FROM detector_snapshot"
+                " SELECT name || ' snapshot', position FROM detector_snapshot ORDER BY 1"
             ).fetchall()
         for name, position in found:
             missed = 0 if name.endswith(" snapshot") else _uncovered(position + 1, gone or 0, told)
