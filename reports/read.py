@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 
     from storage.registry import Registry
 
+    _Troubles = Mapping[tuple[str, int], Iterable[tuple[float, float, str, str]]]
+
 __all__ = ["deleted_before", "incidents", "notices", "recorded_from"]
 
 _ACKNOWLEDGED: Final = ("acknowledged", "handed over")
+_DAY_S: Final = 86_400.0
 _RUNNING: Final = ("alerted", "updated")
 
 
@@ -108,7 +111,7 @@ def incidents(
                 responder=acknowledged[1] if acknowledged[0] is not None else "",
                 action=row["action"],
                 case_number=row["case_number"],
-                sensor_health=_health(troubles.get(row["sensor"], ()), row["opened_at"], key),
+                sensor_health=_health(troubles, row["sensor"], row["opened_at"], key),
                 **heard.get(key, {}),
             )
         )
@@ -195,11 +198,9 @@ def _chains(
     }
 
 
-def _troubles(
-    db: sqlite3.Connection, window: tuple[float, float]
-) -> dict[str, list[tuple[float, float, str, str]]]:
-    """Return what was the matter with each sensor: from and until when, what, its incident."""
-    found: defaultdict[str, list[tuple[float, float, str, str]]] = defaultdict(list)
+def _troubles(db: sqlite3.Connection, window: tuple[float, float]) -> _Troubles:
+    """Return what was the matter with each sensor on each day (UTC) of a window."""
+    found: defaultdict[tuple[str, int], list[tuple[float, float, str, str]]] = defaultdict(list)
     for row in db.execute(
         "SELECT sensor, alerted, iif(phase IN ('alerted', 'updated'), 9e999, coalesce(\"end\","
         " last_heard)) AS until, kind, coalesce(incident, '') AS incident FROM alert_event"
@@ -207,13 +208,17 @@ def _troubles(
         " AND alerted < ? AND until > ?",
         (window[1], window[0]),
     ):
-        found[row["sensor"]].append((row["alerted"], row["until"], row["kind"], row["incident"]))
+        trouble = (row["alerted"], row["until"], row["kind"], row["incident"])
+        first, last = max(trouble[0], window[0]), min(trouble[1], window[1])
+        for day in range(int(first // _DAY_S), int(last // _DAY_S) + 1):
+            found[row["sensor"], day].append(trouble)
     return found
 
 
-def _health(troubles: Iterable[tuple[float, float, str, str]], at: float, incident: str) -> str:
+def _health(troubles: _Troubles, sensor: str, at: float, incident: str) -> str:
     """Say what was the matter at a moment, other than what an incident is itself about."""
-    what = {kind for begin, end, kind, own in troubles if begin <= at < end and own != incident}
+    today = troubles.get((sensor, int(at // _DAY_S)), ())
+    what = {kind for begin, end, kind, own in today if begin <= at < end and own != incident}
     return " ".join(sorted(what)) or "ok"
 
 

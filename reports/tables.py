@@ -192,6 +192,9 @@ def _incidents(facts: Facts) -> dict[str, list[Any]]:
             "" if at is None else calendar.local(round(at, 3)).isoformat(timespec="milliseconds")
             for at in moments
         ]
+    days = {at.date() for at in local}
+    years = {day: calendar.times.school_year(day) for day in days}
+    terms = {day: calendar.times.term(day) for day in days}
     for name, (begin, end, _) in _SPANS.items():
         found[name] = [_span(getattr(row, begin), getattr(row, end)) for row in rows]
     return {
@@ -200,8 +203,8 @@ def _incidents(facts: Facts) -> dict[str, list[Any]]:
         "weekday": [f"{at:%A}" for at in local],
         "hour": [at.hour for at in local],
         "period": [calendar.period(row.opened_at) for row in rows],
-        "school_year": [calendar.times.school_year(at.date()) for at in local],
-        "term": [calendar.times.term(at.date()) for at in local],
+        "school_year": [years[at.date()] for at in local],
+        "term": [terms[at.date()] for at in local],
         "school_day": [at.date() in calendar.school_days for at in local],
         "sensor_model": [models.get(row.sensor, "") for row in rows],
         "people_notified": [len(people[row.id]) for row in rows],

@@ -37,24 +37,24 @@ def school():
     return Timeline(REGISTRY, AlertPolicy(staff=STAFF, roster=ROSTER, pace=pace))
 
 
-def vape(school, t, name="e1"):
+def vape(school, t, name="e1", kind=EventKind.VAPE, until=None):
     at = school.start + t
     event = Event(
         sensor="s1",
-        kind=EventKind.VAPE,
-        phase=EventPhase.ALERTED,
+        kind=kind,
+        phase=EventPhase.ALERTED if until is None else EventPhase.ENDED,
         onset=at - 6.0,
         alerted=at,
         peak_time=at,
-        end=None,
+        end=None if until is None else school.start + until,
         confidence=0.9,
         probabilities={"vape": 0.9, "spray": 0.1},
         evidence={"pm25": ChannelEvidence(4.0, 176.0, 6.0, None)},
         model_version="m1",
-        time=at,
+        time=at if until is None else school.start + until,
         id=name,
     )
-    school.push(t, event)
+    school.push(t if until is None else until, event)
 
 
 def rows(school):
@@ -112,6 +112,22 @@ def test_who_is_there_first_counts(school):
     assert row.responder == "lee"
     found = figures(school).response.arrive
     assert (found.n, found.median_s) == (1, 130.0)
+
+
+def test_what_was_the_matter_with_the_sensor_is_told_of_other_incidents(school):
+    tamper = EventKind.TAMPER
+    vape(school, 0, "t1", tamper)
+    vape(school, 60, "v1")
+    vape(school, 60, "v1", until=80)
+    vape(school, 0, "t1", tamper, until=100)
+    vape(school, 700, "v2")
+    school.run(720)
+    found, _ = rows(school)
+    assert [(row.kind, row.sensor_health) for row in found] == [
+        ("tamper", "ok"),
+        ("vape", "tamper"),
+        ("vape", "ok"),
+    ]
 
 
 def test_answered_in_the_first_ring_is_not_escalated(school):
