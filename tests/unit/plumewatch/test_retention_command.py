@@ -138,6 +138,11 @@ def test_open_incidents_and_those_that_levels_rest_on(site):
         ' "from", "to") VALUES (1, "ap", "pw-0", ?, "confirmed", "", 1, 1, 0, -0.1)',
         (second,),
     )
+    site.db.execute(
+        "UPDATE incident SET action = 'nurse', case_number = '26/1', acknowledged_by = 'ap',"
+        " resolved_by = 'ap' WHERE id = ?",
+        (second,),
+    )
     for _ in range(2):
         out = io.StringIO()
         assert run_apply(site.path, Printer(out), NOW) == 0
@@ -145,7 +150,8 @@ def test_open_incidents_and_those_that_levels_rest_on(site):
     assert count(site.db, "incident_history", f"incident = '{first}'") > 0
     assert count(site.db, "incident_history", f"incident = '{second}'") == 0
     (row,) = site.db.execute("SELECT * FROM incident WHERE id = ?", (second,))
-    assert row["acknowledged_by"] == ""
+    bare = ("acknowledged_by", "resolved_by", "action", "case_number")
+    assert [row[name] for name in bare] == [""] * 4
     assert "0 incidents deleted" in out.getvalue()
 
 
