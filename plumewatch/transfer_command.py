@@ -30,10 +30,11 @@ from storage.reading import Reading
 from storage.sqlite import connect, translated
 from storage.timeseries.halving import store_halving
 from storage.timeseries.records import Record
+from storage.timeseries.resolution import QUARTER_HOUR
 from storage.timeseries.writer import REASON, RECORD_REASON
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from plumewatch.config import PlumewatchConfig
     from plumewatch.printer import Printer
@@ -51,6 +52,7 @@ __all__ = [
 ]
 
 _SHOWN: Final = 20
+_LOOKED_BACK_S: Final = 3 * 86_400.0
 T = TypeVar("T")
 
 
@@ -160,12 +162,22 @@ def _export(
             on_time=lambda at: bar.update(task, completed=at - begun),
         )
     printer.sum_up(f"{path}: {count} readings", wrote=path, readings=count)
-    if stored and first < begun:
+    if first < begun and _averaged(series, sensors or {s.id for s in config.sensor}, begun):
         sys.stderr.write(
             f"readings are kept for {config.timeseries.raw_days} days; the oldest is of"
             f" {said(begun, config.zone())}, before there are averages only\n"
         )
     return DONE
+
+
+def _averaged(series: Series, sensors: Collection[str], begun: float) -> bool:
+    """Whether averages of the days before the oldest reading are there."""
+    every_s = float(QUARTER_HOUR.step_s)
+    until = begun // every_s * every_s
+    return any(
+        series.readings(sensor, until - _LOOKED_BACK_S, until, every_s)[0].size
+        for sensor in sensors
+    )
 
 
 def columns_of(written: Sequence[str]) -> dict[str, str]:

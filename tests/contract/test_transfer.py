@@ -155,6 +155,26 @@ class TestExport:
         assert site.run("export", "readings", *arguments)[0] == 2  # there already
         assert site.run("export", "readings", *arguments, "--force")[0] == 0
 
+    def test_nothing_is_said_of_averages_that_there_never_were(self, site):
+        with site.series() as series:
+            series.write(some(), 1)
+        arguments = ("--from", NOW - 3 * DAY, "--out", site.folder / "all.csv")
+        code, said = site.run("export", "readings", *arguments)
+        assert (code, "500 readings" in said, "averages" in said) == (0, True, False)
+
+    def test_where_the_older_is_kept_as_averages_it_is_said(self, tmp_path):
+        site = Site(tmp_path)
+        with site.series() as series:
+            times = [NOW - days * DAY + 60.0 * k for days in (31, 29.5) for k in range(100)]
+            series.write([Reading("s1", at, at + 1.0, {"pm25": 9.0}) for at in times], 1)
+            while series.tidy(NOW):
+                pass
+        arguments = ("--from", NOW - 32 * DAY, "--out", site.folder / "all.csv")
+        code, said = site.run("export", "readings", *arguments)
+        assert (code, "100 readings" in said) == (0, True)
+        assert "kept for 30 days" in said
+        assert "before there are averages only" in said
+
     def test_an_empty_store(self, site):
         code, said = site.run("export", "readings", "--out", site.folder / "e.csv")
         assert (code, "0 readings" in said) == (0, True)
