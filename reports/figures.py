@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from datetime import date
 
     from reports.facts import Facts
-    from reports.kpis import BeforeAfter, Rate, Times
+    from reports.kpis import BeforeAfter, Rate, Response, Times
     from reports.rows import IncidentRow
 
-__all__ = ["Figure", "change_at", "figures"]
+__all__ = ["Figure", "change_at", "figures", "times_of_response"]
 
 _NOT_COMPARED: Final = frozenset({"sensors", "availability", "completeness"})
 """How sensors were is not read of the period before."""
@@ -93,7 +93,6 @@ def _figures(facts: Facts, air: int, change: BeforeAfter | None) -> Iterable[Fig
         for day in days_of(facts.start, facts.end, facts.calendar.zone)
     )
     outcome, response, load, sensors = found.outcome, found.response, found.load, found.sensors
-    acked = response.acknowledge
 
     def count(key: str, label: str, value: float) -> Figure:
         return Figure(key, label, "", {"value": float(value)})
@@ -117,21 +116,7 @@ def _figures(facts: Facts, air: int, change: BeforeAfter | None) -> Iterable[Fig
         "1/week",
         outcome.false_per_sensor_week,
     )
-    yield _times("time_to_detect", "From first evidence to the incident", response.detect)
-    yield _times("time_to_notify", "From incident to first notice", response.notify)
-    acknowledge = _times(
-        "time_to_acknowledge", "From first notice to acknowledgement", acked.acknowledged
-    )
-    acknowledge.values.update(
-        notified=float(acked.notified),
-        unacknowledged=float(acked.unacknowledged),
-        median_all=acked.median_all_s,
-        p90_all=acked.p90_all_s,
-    )
-    yield acknowledge
-    yield _share("acknowledged_in_5_min", "Acknowledged in 5 minutes", acked.within_5_min)
-    yield _times("time_to_arrive", "From first notice to arrival", response.arrive)
-    yield _times("time_to_resolve", "From incident to its end", response.resolve)
+    yield from times_of_response(response)
     yield _share("escalated", "Reached the second step of escalation", response.escalated)
     yield _share("missed", "Not acknowledged before escalation ended", response.missed)
     yield count("notices", "Notices delivered", load.notices)
@@ -158,6 +143,26 @@ def _figures(facts: Facts, air: int, change: BeforeAfter | None) -> Iterable[Fig
     if change is not None:
         title = "Vaping and smoke a school day, after as a multiple of before"
         yield _change_figure("change", title, change)
+
+
+def times_of_response(response: Response) -> Iterable[Figure]:
+    """Yield how long things took, and what share was acknowledged in time."""
+    acked = response.acknowledge
+    yield _times("time_to_detect", "From first evidence to the incident", response.detect)
+    yield _times("time_to_notify", "From incident to first notice", response.notify)
+    acknowledge = _times(
+        "time_to_acknowledge", "From first notice to acknowledgement", acked.acknowledged
+    )
+    acknowledge.values.update(
+        notified=float(acked.notified),
+        unacknowledged=float(acked.unacknowledged),
+        median_all=acked.median_all_s,
+        p90_all=acked.p90_all_s,
+    )
+    yield acknowledge
+    yield _share("acknowledged_in_5_min", "Acknowledged in 5 minutes", acked.within_5_min)
+    yield _times("time_to_arrive", "From first notice to arrival", response.arrive)
+    yield _times("time_to_resolve", "From incident to its end", response.resolve)
 
 
 def _change_figure(key: str, label: str, change: BeforeAfter) -> Figure:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from reports.safe_text import inert, shown
-from reports.view import seconds
+from reports.words import seconds
 
 if TYPE_CHECKING:
     import sqlite3

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from alerts.drawing import svg
 from reports.safe_text import shown
 from reports.tables import VERSION
+from reports.words import seconds, times_said
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from reports.figures import Figure
     from reports.summary import Grid, Summary
 
-__all__ = ["PRINTED", "seconds", "summary_view", "table_view"]
+__all__ = ["PRINTED", "summary_view", "table_view"]
 
 PRINTED: Final = {
     "incidents": (
@@ -54,26 +55,6 @@ _DRAWN_WHOLE: Final = frozenset({"hour_by_weekday", "period_by_room", "rooms"})
 _IN_DETAIL: Final = ("rooms", "period_by_room", "change")
 
 
-def seconds(value: float | None) -> str:
-    """Say a span of time.
-
-    Examples
-    --------
-    >>> seconds(4.25), seconds(75.0), seconds(7300.0), seconds(None)
-    ('4.2 s', '1 min 15 s', '2 h 1 min', '—')
-    """
-    if value is None:
-        return "—"
-    if value < 10:
-        return f"{value:.1f} s"
-    whole = round(value)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
 def _number(value: float | None, unit: str) -> str:
     if value is None:
         return "—"
@@ -88,7 +69,7 @@ def _said(figure: Figure) -> tuple[str, str]:
     """Figure and what it rests on, in words."""
     values = figure.values
     if "median" in values:
-        return seconds(values["median"]), _times_said(values)
+        return seconds(values["median"]), times_said(values)
     value = _number(values["value"], figure.unit)
     if "dispersion" in values:
         return f"× {value}", _change_said(values)
@@ -120,15 +101,6 @@ def _before_name(facts: Facts) -> str:
     local = before.calendar.local(before.start)
     part = "" if local.date() == before.period.first else f", from {local:%-d %B %Y} on"
     return f"{shown(before.period.title)}{part}"
-
-
-def _times_said(values: dict[str, float | None]) -> str:
-    rest = [f"p90 {seconds(values['p90'])}", f"mean {seconds(values['mean'])}"]
-    rest.append(f"n = {values['n']:.0f}")
-    if "unacknowledged" in values:
-        rest.append(f"{values['unacknowledged']:.0f} never")
-        rest.append(f"median with those {seconds(values['median_all'])}")
-    return "median; " + ", ".join(rest)
 
 
 def _change_said(values: dict[str, float | None]) -> str:

@@ -19,7 +19,9 @@ from alerts.web.desk import NavLink, Pages
 from alerts.web.history import SPANS, span_of
 from alerts.web.rendering import VERDICT_WORDS
 from reports import kpis, read
+from reports.figures import times_of_response
 from reports.rows import SensorDay
+from reports.words import seconds, times_said
 from storage import sqlite
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ class FigurePages(Pages):
         zone = ZoneInfo(desk.settings.engine.policy.zone)
         chosen = await desk.threads.run(self._figures, start, end, zone)
         duty = await desk.threads.run(desk.settings.on_duty, start, end)
+        response = kpis.response(chosen.incidents, end)
         rooms = Counter((row.room_id, row.room) for row in chosen.incidents)
         return desk.render(
             request,
@@ -66,7 +69,12 @@ class FigurePages(Pages):
             spans=tuple(SPANS),
             chosen=chosen,
             outcome=kpis.outcome(chosen.incidents, chosen.sensor_days),
-            response=kpis.response(chosen.incidents, end),
+            response=response,
+            times=[
+                (figure.label, seconds(figure.main), times_said(figure.values))
+                for figure in times_of_response(response)
+                if "median" in figure.values
+            ],
             load=kpis.load(chosen.incidents, chosen.notices, duty),
             rooms=rooms.most_common(20),
             known=desk.registry.rooms,
