@@ -190,7 +190,11 @@ def test_never_under_a_service_that_runs(used, tmp_path, capsys, force):
         ("journal.db", "UPDATE journal SET body = x'80' WHERE offset = 9", "conservation"),
         ("journal.db", "UPDATE sqlite_sequence SET seq = 20 WHERE name = 'journal'", "cursor"),
         ("state.db", "UPDATE consumer SET position = 100000", "cursor detector"),
-        ("state.db", "UPDATE detector_snapshot SET position = 100000", "cursor detector snapshot"),
+        (
+            "state.db",
+            "UPDATE detector_snapshot SET position = 100000 WHERE name = 'detector'",
+            "cursor detector snapshot",
+        ),
         ("series.db", "UPDATE consumer SET position = 100000", "cursor series"),
         ("series.db", "DELETE FROM reading WHERE time = (SELECT max(time) FROM reading)", "series"),
     ],
