@@ -24,18 +24,39 @@
     return [times, ...columns];
   };
 
-  const marking = (marks) => ({
+  // each kind has a number and a strip of its own at the top: shades overlap, and colours look alike
+  const numbered = (marks) => new Map([...new Set(marks.map((m) => m.words))].map((words, k) => [words, k + 1]));
+
+  const marking = (marks, numbers) => ({
     hooks: {
       drawClear: [(u) => {
         const { ctx, bbox } = u;
+        const strip = 11 * devicePixelRatio;
+        const said = new Map();
         ctx.save();
-        for (const mark of marks) {
+        ctx.font = `bold ${10 * devicePixelRatio}px system-ui, sans-serif`;
+        ctx.textBaseline = "middle";
+        const spans = marks.map((mark) => {
           const left = Math.max(u.valToPos(mark.onset, "x", true), bbox.left);
           const right = Math.min(u.valToPos(mark.end, "x", true), bbox.left + bbox.width);
-          if (right < bbox.left || left > bbox.left + bbox.width) continue;
+          return { mark, left, right, wide: Math.max(right - left, 2 * devicePixelRatio) };
+        }).filter(({ left, right }) => right >= bbox.left && left <= bbox.left + bbox.width);
+        for (const { mark, left, wide } of spans) {
           ctx.globalAlpha = mark.phase === "withdrawn" ? 0.08 : 0.2;
           ctx.fillStyle = tone(mark.kind);
-          ctx.fillRect(left, bbox.top, Math.max(right - left, 2 * devicePixelRatio), bbox.height);
+          ctx.fillRect(left, bbox.top, wide, bbox.height);
+        }
+        for (const { mark, left, wide } of spans) {
+          const number = numbers.get(mark.words);
+          const top = bbox.top + (number - 1) * strip;
+          ctx.globalAlpha = mark.phase === "withdrawn" ? 0.25 : 0.6;
+          ctx.fillStyle = tone(mark.kind);
+          ctx.fillRect(left, top, wide, strip - devicePixelRatio);
+          if (left <= (said.get(number) ?? -Infinity)) continue;
+          ctx.globalAlpha = 1;
+          ctx.fillStyle = style("--ink");
+          ctx.fillText(String(number), left + 2 * devicePixelRatio, top + strip / 2);
+          said.set(number, left + strip);
         }
         ctx.restore();
       }],
@@ -50,6 +71,7 @@
       box.append(element("p", "calm empty", "No readings in this time."));
       return;
     }
+    const numbers = numbered(body.marks);
     body.charts.forEach((chart) => {
       const figure = element("figure");
       const caption = element("figcaption", "", chart.unit ? `${chart.title}, ${chart.unit}` : chart.title);
@@ -83,14 +105,14 @@
         series: [{}, ...chart.lines.map((line, k) => ({
           label: line.sensor, stroke: style(lines[k % 4]), dash: dashes[Math.floor(k / 4) % 4], width: 2, spanGaps: !chart.gaps, points: { show: false },
         }))],
-        plugins: [marking(body.marks)],
+        plugins: [marking(body.marks, numbers)],
       }, aligned(chart.lines), plotted);
       new ResizeObserver(() => plot.setSize({ width: width(), height: 170 })).observe(figure);
       box.plots.push(plot);
     });
-    const words = new Map(body.marks.map((m) => [m.words, m.kind]));
-    if (words.size) {
-      box.append(element("p", "fine marks", `Shaded: ${[...words.keys()].join(", ")}`));
+    if (numbers.size) {
+      const key = [...numbers].map(([words, number]) => `${number} ${words}`);
+      box.append(element("p", "fine marks", `Shaded, by the number at the top: ${key.join(", ")}`));
     }
     box.dataset.drawn = "yes";
   };
