@@ -191,7 +191,7 @@ def gathered(
     with opened_state(paths.state) as db:
         incidents = read.incidents(db, config.registry(), start, end)
         notices = read.notices(db, roles, start, end)
-        deleted_before = read.deleted_before(db)
+        deleted_before, recorded_from = read.deleted_before(db), read.recorded_from(db)
         told = firmware.current(db) if with_sensors else {}
     if place != Place():
         incidents = [row for row in incidents if row.room_id in registry.rooms]
@@ -214,6 +214,7 @@ def gathered(
         place=str(place),
         firmware=told,
         deleted_before=deleted_before,
+        recorded_from=recorded_from,
     )
     if not with_sensors:
         return facts

@@ -143,6 +143,8 @@ class Facts:
         What sensors run now, by sensor.
     deleted_before : float
         Incidents opened before it were deleted by retention, but for those held; -inf if none were.
+    recorded_from : float
+        Since when all incidents are on record; inf if there is no record.
     period : Period or None
         What the window is called, if it was asked for by a name.
     before : Facts or None
@@ -166,6 +168,7 @@ class Facts:
     staged: tuple[StagedTest, ...] = ()
     firmware: Mapping[str, Firmware] = field(default_factory=dict)
     deleted_before: float = -math.inf
+    recorded_from: float = -math.inf
     period: Period | None = None
     before: Facts | None = None
 
@@ -238,4 +241,4 @@ class Facts:
     @cached_property
     def kpis(self) -> Kpis:
         """All key figures."""
-        return kpis(self.chosen, self.duty, self.now)
+        return kpis(self.chosen, self.duty, self.now, self.recorded_from)

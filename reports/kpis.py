@@ -419,7 +419,10 @@ class Load:
 
 
 def load(
-    incidents: Sequence[IncidentRow], notices: Sequence[NoticeRow], duty: Iterable[DutySpan]
+    incidents: Sequence[IncidentRow],
+    notices: Sequence[NoticeRow],
+    duty: Iterable[DutySpan],
+    recorded_from: float,
 ) -> Load:
     """Compute the load of notices.
 
@@ -429,26 +432,31 @@ def load(
         From `chosen`.
     duty : iterable of DutySpan
         Overlapping spans of one person count once.
+    recorded_from : float
+        Since when there is a record of notices, Unix seconds; hours before are not counted.
     """
     sent = [notice for notice in notices if notice.delivered_at is not None]
     once = {(notice.incident, notice.person, notice.reason) for notice in sent}
     return Load(
         notices=len(sent),
         undelivered=len(notices) - len(sent),
-        per_duty_hour=Rate(len(sent), duty_hours(duty)),
+        per_duty_hour=Rate(len(sent), duty_hours(duty, recorded_from)),
         duplicates=Rate(len(sent) - len(once), len(incidents)),
         budget=alarm_budget(sent),
     )
 
 
-def duty_hours(duty: Iterable[DutySpan]) -> float:
-    """Add up the hours of persons on duty; what one person has twice at once counts once."""
+def duty_hours(duty: Iterable[DutySpan], since: float = -math.inf) -> float:
+    """Add up the hours of persons on duty since a moment.
+
+    What one person has twice at once counts once.
+    """
     spans: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
     for span in duty:
         spans[span.person].append((span.start, span.end))
     total = 0.0
     for own in spans.values():
-        reached = -math.inf
+        reached = since
         for start, end in sorted(own):
             total += max(0.0, end - max(start, reached))
             reached = max(reached, end)
@@ -597,6 +605,7 @@ def kpis(
     selection: Chosen,
     duty: Iterable[DutySpan],
     now: float = math.inf,
+    recorded_from: float = -math.inf,
 ) -> Kpis:
     """Compute all key figures.
 
@@ -607,6 +616,8 @@ def kpis(
         Of the same window.
     now : float
         See `response`.
+    recorded_from : float
+        See `load`.
     """
     incidents, notices, days = selection.incidents, selection.notices, selection.sensor_days
     return Kpis(
@@ -614,6 +625,6 @@ def kpis(
         off_days=selection.off_days,
         outcome=outcome(incidents, days),
         response=response(incidents, now),
-        load=load(incidents, notices, duty),
+        load=load(incidents, notices, duty, recorded_from),
         sensors=sensor_time(days, incidents),
     )

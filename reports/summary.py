@@ -397,7 +397,7 @@ def _load(facts: Facts) -> Grid:
     for role in sorted(roles):
         notices = [notice for notice in chosen.notices if notice.role == role]
         duty = [span for span in facts.duty if facts.roles.get(span.person, "left") == role]
-        load = kpis.load(chosen.incidents, notices, duty)
+        load = kpis.load(chosen.incidents, notices, duty, facts.recorded_from)
         if notices or duty:
             found.append(
                 (

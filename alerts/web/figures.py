@@ -59,6 +59,7 @@ class FigurePages(Pages):
         zone = ZoneInfo(desk.settings.engine.policy.zone)
         chosen = await desk.threads.run(self._figures, start, end, zone)
         duty = await desk.threads.run(desk.settings.on_duty, start, end)
+        recorded_from = await desk.threads.run(self._recorded_from)
         response = kpis.response(chosen.incidents, end)
         rooms = Counter((row.room_id, row.room) for row in chosen.incidents)
         return desk.render(
@@ -75,7 +76,7 @@ class FigurePages(Pages):
                 for figure in times_of_response(response)
                 if "median" in figure.values
             ],
-            load=kpis.load(chosen.incidents, chosen.notices, duty),
+            load=kpis.load(chosen.incidents, chosen.notices, duty, recorded_from),
             rooms=rooms.most_common(20),
             known=desk.registry.rooms,
             kinds=Counter(row.kind for row in chosen.incidents).most_common(),
@@ -106,6 +107,10 @@ class FigurePages(Pages):
     def _figures(self, start: float, end: float, zone: ZoneInfo) -> kpis.Chosen:
         settings = self._desk.settings
         return figures(settings.database, settings.series, self._desk.registry, start, end, zone)
+
+    def _recorded_from(self) -> float:
+        with closing(sqlite.connect(self._desk.settings.database, read_only=True)) as db:
+            return read.recorded_from(db)
 
 
 def figures(

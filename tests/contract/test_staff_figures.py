@@ -14,7 +14,7 @@ from alerts.web.figures import _stacks, figures
 from alerts.web.settings import PipelineStatus, SensorStatus, StaffPageSettings
 from dashboards.build import built
 from dashboards.frame import DashboardSettings, room_dashboard
-from reports import kpis
+from reports import kpis, read
 from reports.figures import times_of_response
 from reports.words import seconds, times_said
 from storage import firmware
@@ -90,9 +90,13 @@ async def test_a_figure_is_the_same_in_panel_page_and_report(page, url, school, 
     rooms = asked(url, "alerts", "Incidents by room", school)
     assert sum(rooms.values()) == outcome.incidents
     duty = school.on_duty(school.end + 1 - WEEK_S, school.end + 1)
-    load = kpis.load(chosen.incidents, chosen.notices, duty).per_duty_hour
+    with closing(connect(school.database, read_only=True)) as state:
+        began = read.recorded_from(state)
+    assert began == school.start
+    hours = 4.5 + (school.end - school.start) / 3600  # of the one who was on duty before it, too
+    load = kpis.load(chosen.incidents, chosen.notices, duty, began).per_duty_hour
     assert load.part > 10
-    assert panel("Hours on duty") == pytest.approx(load.whole) == pytest.approx(4.5 + 6.0)
+    assert panel("Hours on duty") == pytest.approx(load.whole) == pytest.approx(hours)
     assert panel("Notices a person-hour") == load.part
     by_hour = panel("Notices a person-hour") / panel("Notices a person-hour", "B")
     assert by_hour == pytest.approx(load.value)

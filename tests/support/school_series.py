@@ -33,7 +33,7 @@ from plumewatch.recordings import read_recordings
 from plumewatch.simulate import SimulateOptions, run_simulate
 from reports.kpis import duty_hours
 from reports.rows import DutySpan
-from storage import firmware
+from storage import audit, firmware
 from storage.registry import Registry, Room, Sensor
 from storage.sqlite import connect, transaction
 from storage.timeseries.records import Record
@@ -96,7 +96,7 @@ class SimulatedSchool(NamedTuple):
     end: float
 
     def on_duty(self, start: float, end: float) -> list[DutySpan]:
-        """Who was on duty when: one person by two shifts that overlap, and another."""
+        """Who was on duty when: one by two shifts that overlap, one since before the record."""
         return _on_duty(self.end, start, end)
 
     def store(self, series: Series) -> None:
@@ -130,7 +130,7 @@ def simulated_school(folder: Path, hours: float = 12.0, seed: int = 3) -> Simula
         zone=ZONE,
     )
     database = folder / "state.db"
-    records = _judged(database, registry, policy, readings, end)
+    records = _judged(database, registry, policy, readings, start, end)
     with closing(connect(database, read_only=True)) as state:
         versions = firmware.current(state)
     records += _health(registry, readings, versions, start, end)
@@ -173,11 +173,18 @@ def _registry(sensors: set[str]) -> Registry:
 
 
 def _judged(
-    database: Path, registry: Registry, policy: AlertPolicy, readings: list[Reading], end: float
+    database: Path,
+    registry: Registry,
+    policy: AlertPolicy,
+    readings: list[Reading],
+    start: float,
+    end: float,
 ) -> list[Record]:
     """Detect, alert, deliver, answer; what the series is to hold of it."""
     connection = connect(database)
     prepare_state(connection)
+    with transaction(connection) as tx:
+        audit.append(tx, audit.AuditKind.START, "service", {}, start)
     engine = AlertEngine(registry, policy)
     watch = Watch(connection, engine, may_alert, samples=ClassSamples(), versions=True)
     late = {sensor for sensor, *_ in _LATE}
@@ -308,7 +315,7 @@ def _health(
 
 
 def _on_duty(now: float, start: float, end: float) -> list[DutySpan]:
-    spans = [("ap", 5.0, 1.0), ("ap", 2.5, 0.5), ("fm", 6.0, 0.0)]
+    spans = [("ap", 5.0, 1.0), ("ap", 2.5, 0.5), ("fm", 400.0, 0.0)]
     found = [
         DutySpan(who, max(start, now - 3600 * since), min(end, now - 3600 * until))
         for who, since, until in spans

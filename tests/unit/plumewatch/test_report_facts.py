@@ -80,7 +80,7 @@ def test_hours_on_duty_are_those_of_the_shifts_once_a_person(tmp_path):
     duty = list(duty_of(config.roster().shifts, calendar, START, END))
     assert {span.person for span in duty} == {"ap", "dean"}
     # 8 school days: ap 7:30-9:30, dean the same and to 9:45 in period 2
-    assert load_of([], [], duty).per_duty_hour.whole == pytest.approx(8 * (2.0 + 2.25))
+    assert load_of([], [], duty, START).per_duty_hour.whole == pytest.approx(8 * (2.0 + 2.25))
 
 
 def test_hours_on_duty_of_pieces_are_those_of_the_whole(tmp_path):

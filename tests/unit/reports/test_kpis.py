@@ -1,5 +1,6 @@
 """Worked by hand from the formulas of `docs/reports.md`."""
 
+import math
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 
@@ -178,10 +179,14 @@ def test_load_for_person_hours_on_duty():
         DutySpan("ap", MONDAY + 1800, MONDAY + 5400),  # overlaps: 1.5 h in all
         DutySpan("dean", MONDAY, MONDAY + 1800),
     ]
-    found = load([incident(), incident("i2")], notices, duty)
+    found = load([incident(), incident("i2")], notices, duty, MONDAY)
     assert (found.notices, found.undelivered) == (4, 1)
     assert found.per_duty_hour == Rate(4, 2.0)
     assert found.duplicates == Rate(1, 2)
+    for since, hours in ((MONDAY - 9e6, 2.0), (MONDAY + 2700, 0.75), (math.inf, 0.0)):
+        assert load([], notices, duty, since).per_duty_hour == Rate(4, hours)
+        found = kpis(Chosen((), tuple(notices)), duty, recorded_from=since).load
+        assert found.per_duty_hour == Rate(4, hours)
 
 
 @pytest.mark.parametrize(
