@@ -12,6 +12,7 @@ from plumewatch.config import ConfigError, Fault, load
 from plumewatch.doctor.broker import broker_findings
 from plumewatch.doctor.finding import fault, fine, tell
 from plumewatch.doctor.machine import clock_findings, series_findings, store_findings
+from plumewatch.doctor.outward import grafana_findings
 from plumewatch.doctor.people import (
     door_findings,
     duty_findings,
@@ -93,6 +94,7 @@ def _findings(config: PlumewatchConfig, now: float) -> Iterator[Finding]:
     yield from notifier_findings(config)
     yield page_finding(config)
     yield from door_findings(config, now)
+    yield from grafana_findings(config, now)
 
 
 def check_secrets(config: PlumewatchConfig) -> None:

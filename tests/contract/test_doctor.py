@@ -31,6 +31,8 @@ from storage.reading import Reading
 from storage.sqlite import connect, transaction
 from tests.support.broker import Mosquitto, free_port
 from tests.support.certificates import certificate
+from tests.support.fake_grafana import TOKEN, FakeGrafana
+from tests.support.influx import FakeServer
 
 NOW = 1_790_000_000.0
 SHIPPED = Path(__file__).parents[2] / "deploy/mosquitto.conf"
@@ -357,3 +359,38 @@ def test_text_has_the_remedy_below(site, capsys):
     lines = capsys.readouterr().out.splitlines()
     at = next(k for k, line in enumerate(lines) if line.startswith("FAULT broker:"))
     assert lines[at + 1].startswith("      do: ")
+
+
+def of_grafana(checked, url):
+    _, found = checked(more=f'[outbound.grafana]\nurl = "{url}"\ntoken_env = "GRAFANA_TOKEN"')
+    (said,) = (f for f in found if f["part"] == "grafana")
+    return said
+
+
+def test_a_grafana_is_asked_and_not_written_to(checked, monkeypatch):
+    fake = FakeGrafana()
+    monkeypatch.setenv("GRAFANA_TOKEN", TOKEN)
+    with FakeServer(fake.answer) as server:
+        url = f"{server.url}/grafana/"
+        assert of_grafana(checked, url)["ok"]
+        fake.status = 403
+        said = of_grafana(checked, url)
+        assert not said["ok"]
+        assert "does not have the right" in said["finding"]
+        assert "Editor" in said["remedy"]
+        fake.status = 200
+        monkeypatch.setenv("GRAFANA_TOKEN", "glsa_of_another")
+        said = of_grafana(checked, url)
+        assert not said["ok"]
+        assert "the token is not accepted; no incident would be annotated" in said["finding"]
+        assert "glsa" not in json.dumps(said)
+    said = of_grafana(checked, url)
+    assert not said["ok"]
+    assert "does not answer" in said["finding"]
+    assert "url" in said["remedy"]
+    assert fake.writes == []
+
+
+def test_without_a_grafana_none_is_asked(checked):
+    _, found = checked()
+    assert "grafana" not in {f["part"] for f in found}

@@ -1,0 +1,44 @@
+"""Systems that are told of incidents: whether they would take what the service writes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from plumewatch.doctor.finding import Finding, fault, fine
+from plumewatch.outbound_settings import grafana_target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from plumewatch.config import PlumewatchConfig
+
+__all__ = ["grafana_findings"]
+
+
+def grafana_findings(config: PlumewatchConfig, now: float) -> Iterator[Finding]:
+    """Ask the Grafana for its annotations, as the service does; nothing is written."""
+    target = grafana_target(config)
+    if target is None:
+        return
+    from dashboards.grafana import Grafana, Refused, Unreachable  # noqa: PLC0415 - an extra
+
+    part = "grafana"
+    server = Grafana(target.url, target.token.reveal())
+    try:
+        server.check()
+        server.annotate((), now - 1.0, now)
+    except Refused as error:
+        yield fault(
+            part,
+            f"{error}; no incident would be annotated",
+            "a token of a service account with the role Editor into the file or variable of"
+            " [outbound.grafana] (Grafana: Administration, Service accounts)",
+        )
+    except Unreachable as error:
+        yield fault(
+            part,
+            f"{error}; incidents wait for it, alerts do not",
+            "start the Grafana, or in [outbound.grafana] the url at which this machine reaches it",
+        )
+    else:
+        yield fine(part, f"{target.url} takes the token (nothing was written)")
