@@ -129,13 +129,13 @@ def run_diff(url: str, token_file: Path, config: Path, printer: Printer) -> int:
     Returns
     -------
     int
-        0 nothing differs, 1 something does or was refused, 2 usage, 3 not reachable.
+        0 nothing differs, 1 something does, 2 usage, 3 not reachable, or it refuses to be asked.
     """
     loaded, server = _opened(url, token_file, config)
     if loaded is None or server is None:
         return USAGE
     from dashboards.build import built  # noqa: PLC0415 - an extra
-    from dashboards.grafana import Refused, Unreachable  # noqa: PLC0415
+    from dashboards.grafana import GrafanaError  # noqa: PLC0415
 
     differs = False
     try:
@@ -143,9 +143,7 @@ def run_diff(url: str, token_file: Path, config: Path, printer: Printer) -> int:
         for change in server.compare(built(_settings(loaded))):
             differs |= change.outcome != "unchanged"
             _tell(printer, change)
-    except Refused as error:
-        return _said(str(error), REFUSED)
-    except Unreachable as error:
+    except GrafanaError as error:
         return _said(str(error), UNREACHABLE)
     return int(differs)
 

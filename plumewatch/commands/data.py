@@ -252,7 +252,7 @@ def diff(
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what `push` would write to the dashboards; 1 if anything."""
+    """Say what `push` would write; ends with 1 if anything, with 3 if the Grafana refuses."""
     from plumewatch.dashboards_command import run_diff  # noqa: PLC0415
 
     raise typer.Exit(run_diff(url, token_file, config, Printer(as_json=as_json)))

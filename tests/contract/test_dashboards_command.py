@@ -1,6 +1,7 @@
 """`plumewatch dashboards` against a server with the documented paths of Grafana's HTTP API."""
 
 import copy
+import io
 import json
 
 import pytest
@@ -187,6 +188,19 @@ def test_what_is_wrong_is_one_sentence(grafana, files, capsys, spoil, code, sent
     assert found == code
     assert TOKEN not in said
     assert grafana.dashboards == {}
+
+
+def test_a_refusal_is_no_difference(grafana, files, capsys):
+    arguments = grafana.url, files / "token", files / "plumewatch.toml", Printer(io.StringIO())
+    assert run_diff(*arguments) == 1
+    assert capsys.readouterr().err == ""
+    (files / "token").write_text("other")
+    assert run_diff(*arguments) == 3
+    assert "the token is not accepted" in capsys.readouterr().err
+    (files / "token").write_text(TOKEN)
+    grafana.status = 403
+    assert run_diff(*arguments) == 3
+    assert "does not have the right" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("status", [200, 404])
