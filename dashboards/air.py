@@ -70,7 +70,7 @@ def build(settings: DashboardSettings) -> Dashboard:
             width=12,
         ),
         chart(
-            "Seconds until half of a plume was gone",
+            "Time until half of a plume was gone",
             "Each plume of the time range; a rise over weeks says that the fan weakens.",
             InfluxQl(
                 f'SELECT mean("fine_half_s") FROM {EVENT} WHERE {IN_TIME} AND "withdrawn" = 0'
@@ -171,6 +171,6 @@ def _hours(
         ("groupingToMatrix", {**matrix, "emptyValue": "null"}),
         ("organize", {"renameByName": {"room\\Time": "room"}}),
     )
-    column(panel, r"^\d\d$", decimals=0, bands=bands, regex=True)
-    column(panel, "room", wide=140)
+    column(panel, r"^\d\d$", decimals=0, bands=bands, wide=47, regex=True)
+    column(panel, "room", wide=120)
     return panel

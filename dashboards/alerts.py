@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from grafana_foundation_sdk.models import common
+
 from dashboards.frame import frame, room_dashboard
 from dashboards.panels import (
     BLUE,
@@ -167,7 +169,7 @@ def build(settings: DashboardSettings) -> Dashboard:
                 width=8,
             ),
             {"median": BLUE, "p90": VERMILLION, "there": GREEN},
-        ),
+        ).show_points(common.VisibilityMode.ALWAYS),
         coloured(
             chart(
                 "Time until it was an alert",
@@ -185,7 +187,7 @@ def build(settings: DashboardSettings) -> Dashboard:
                 width=8,
             ),
             {"to the opening": BLUE, "to the notice": SKY},
-        ),
+        ).show_points(common.VisibilityMode.ALWAYS),
         chart(
             "Notices an hour, for each person told",
             "Notices delivered in an hour over the people who got one. ISA-18.2 calls 6 an hour"
@@ -211,7 +213,7 @@ def build(settings: DashboardSettings) -> Dashboard:
             f'{IN_TIME} AND "suppressed" = 1',
             ("Time", "id", "room", "kind", "status", "suppressed_by"),
             "nothing was kept back in this time",
-            10,
+            6,
         ),
         _list(
             settings,
@@ -220,7 +222,7 @@ def build(settings: DashboardSettings) -> Dashboard:
             IN_TIME,
             ("Time", "id", "room", "kind", "confidence", "status", "verdict", "cause"),
             "no incident in this time",
-            14,
+            9,
         ),
     ]
     return frame(
@@ -283,6 +285,7 @@ def _false_alarms() -> object:
             table=True,
         ),
         decimals=2,
+        bands=[(1, ORANGE)],
         empty="no sensor on line",
         width=6,
     )
@@ -292,12 +295,19 @@ def _false_alarms() -> object:
         "binary": {"left": "false", "operator": "/", "right": "weeks"},
         "replaceFields": False,
     }
-    return transformed(
+    times = {
+        **quotient,
+        "alias": "times the budget",
+        "binary": {"left": "a week", "operator": "/", "right": "budget"},
+    }
+    transformed(
         panel,
         ("concatenate", {"frameNameMode": "drop"}),
         ("calculateField", quotient),
-        ("filterFieldsByName", {"include": {"names": ["a week", "budget"]}}),
-    ).text_mode("value_and_name")
+        ("calculateField", times),
+        ("filterFieldsByName", {"include": {"names": ["a week", "times the budget"]}}),
+    )
+    return coloured(panel.text_mode(common.BigValueTextMode.VALUE_AND_NAME), {"a week": BLUE})
 
 
 def _notices() -> object:
@@ -361,7 +371,7 @@ def _list(
     where: str,
     names: tuple[str, ...],
     empty: str,
-    width: int,
+    height: int,
 ) -> object:
     chosen = ", ".join(f'"{name}"' for name in names if name != "Time")
     panel = grid(
@@ -369,14 +379,13 @@ def _list(
         about,
         InfluxQl(f"SELECT {chosen} FROM {INCIDENT} WHERE {where} ORDER BY time DESC", table=True),
         empty=empty,
-        width=width,
-        height=9,
+        height=height,
     )
-    for name, wide in (("Time", 155), ("id", 120), ("room", 125), ("kind", 80)):
+    for name, wide in (("Time", 165), ("id", 125), ("room", 135), ("kind", 110), ("status", 120)):
         column(panel, name, wide=wide)
     transformed(panel, *only(*names, renamed={"suppressed_by": "kept back by"}))
-    if "confidence" in names:
-        column(panel, "confidence", unit="percentunit", decimals=0)
+    column(panel, "kept back by", wrapped=True)
+    column(panel, "confidence", unit="percentunit", decimals=0, wide=100)
     column(
         panel,
         "room",

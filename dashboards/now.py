@@ -20,6 +20,7 @@ from dashboards.panels import (
     grid,
     link,
     only,
+    ordered,
     transformed,
     unit_of,
 )
@@ -86,13 +87,14 @@ def build(settings: DashboardSettings) -> Dashboard:
         ),
         figure(
             "Highest PM2.5 now",
-            "Highest of the newest readings of all rooms.",
+            "Highest of the newest readings of all rooms, coloured as in the table below.",
             InfluxQl(
                 'SELECT max("pm25") FROM (SELECT last("pm25") AS "pm25"'
                 f' FROM {READINGS} WHERE time > now() - 15m AND {PLACE} GROUP BY "room")'
             ),
             unit=unit_of("pm25"),
             decimals=0,
+            bands=bands_of(PM25_DAY),
             empty="no reading",
             width=8,
         ),
@@ -166,6 +168,7 @@ def _rooms(settings: DashboardSettings) -> object:
     transformed(
         panel,
         ("joinByField", {"byField": "room", "mode": "outer"}),
+        *ordered("building", "floor", "room"),
         *only("building", "floor", "room", "incidents", "sensors", *_AIR),
     )
     for name, wide in (("building", 110), ("floor", 70), ("room", 170), ("incidents", 90)):

@@ -61,6 +61,7 @@ __all__ = [
     "grid",
     "link",
     "only",
+    "ordered",
     "transformed",
     "unit_of",
 ]
@@ -73,6 +74,16 @@ ORANGE: Final = "#E69F00"
 VERMILLION: Final = "#D55E00"
 PURPLE: Final = "#CC79A7"
 GREY: Final = "#8E8E8E"
+
+_GROUNDS: Final = {
+    ORANGE: "#F5C04F",
+    VERMILLION: "#B04A00",
+    PURPLE: "#8F3F6E",
+    SKY: "#8CCBF0",
+    GREY: "#C4C4C4",
+}
+"""Colours behind text: Grafana writes almost black on a light ground and almost white on any other,
+and only on these is the contrast 4.5 or more. The worse the darker."""
 
 KIND_COLOURS: Final = {
     "vape": VERMILLION,
@@ -89,6 +100,13 @@ KIND_COLOURS: Final = {
 }
 """Of kinds of event, the same in every chart."""
 
+_SPOKEN: Final = {
+    "sensor_fault": "sensor fault",
+    "false_alarm": "false alarm",
+    "nothing_found": "nothing found",
+}
+"""Stored words of two parts, as people read them."""
+
 _COLOURS: Final = cast("FieldColorModeId", "palette-colorblind")
 """Grafana's own palette for lines whose names are not known beforehand; newer than the SDK."""
 
@@ -102,7 +120,7 @@ _UNITS: Final = {
     "°C": "celsius",
     "hPa": "pressurehpa",
     "lx": "lux",
-    "dBm": "dBm",
+    "dBm": "suffix:dBm",
     "": "none",
 }
 """Unit of a quantity to Grafana's name of it."""
@@ -134,6 +152,10 @@ def _bands(steps: Sequence[tuple[float, str]], first: str) -> ThresholdsConfig:
         .mode(ThresholdsMode.ABSOLUTE)
         .steps([Threshold(value=None, color=first), *(Threshold(v, c) for v, c in steps)])
     )
+
+
+def _behind_text(steps: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
+    return [(value, _GROUNDS.get(colour, colour)) for value, colour in steps]
 
 
 _P = TypeVar("_P", timeseries.Panel, stat.Panel, bargauge.Panel, table.Panel)
@@ -221,6 +243,7 @@ def chart(
         )
     if as_bars:
         panel.draw_style(common.GraphDrawStyle.BARS).fill_opacity(80).line_width(1)
+        panel.bar_alignment(common.BarAlignment.AFTER)  # an interval begins at its time stamp
         panel.show_points(common.VisibilityMode.NEVER)
     if stacked:
         panel.stacking(StackingConfig().mode(common.StackingMode.NORMAL).group("A"))
@@ -234,11 +257,15 @@ def chart(
     return panel
 
 
-def coloured(panel: timeseries.Panel, colours: Mapping[str, str]) -> timeseries.Panel:
-    """Give lines of known names their colours."""
+def coloured(panel: _P, colours: Mapping[str, str]) -> _P:
+    """Give lines or values of known names their colours, and the names people read."""
     for name, colour in colours.items():
         panel.override_by_name(
-            name, [DynamicConfigValue("color", {"mode": "fixed", "fixedColor": colour})]
+            name,
+            [
+                DynamicConfigValue("color", {"mode": "fixed", "fixedColor": colour}),
+                DynamicConfigValue("displayName", _SPOKEN.get(name, name)),
+            ],
         )
     return panel
 
@@ -259,10 +286,12 @@ def figure(
     panel = (
         _begun(stat.Panel(), (title, about, empty), queries, width, height)
         .unit(unit)
-        .color_mode(common.BigValueColorMode.BACKGROUND if bands else common.BigValueColorMode.NONE)
+        .color_mode(
+            common.BigValueColorMode.BACKGROUND_SOLID if bands else common.BigValueColorMode.NONE
+        )
         .graph_mode(common.BigValueGraphMode.NONE)
         .text_mode(common.BigValueTextMode.VALUE)
-        .thresholds(_bands(bands, BLUE))
+        .thresholds(_bands(_behind_text(bands), BLUE))
         .reduce_options(ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(False))
     )
     if decimals is not None:
@@ -291,6 +320,7 @@ def bars(
         .unit(unit)
         .orientation(common.VizOrientation.HORIZONTAL)
         .display_mode(common.BarGaugeDisplayMode.BASIC)
+        .value_mode(common.BarGaugeValueMode.TEXT)
         .thresholds(_bands(bands, BLUE))
         .min(0)
         .reduce_options(ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(values))
@@ -314,11 +344,22 @@ def grid(
     """Rows and columns; a cell without a value is empty, `empty` is for a table without rows."""
     return (
         _begun(table.Panel(), (title, about, empty), queries, width, height)
-        .override_by_regexp(".*", [DynamicConfigValue("noValue", "")])
+        .override_by_regexp(
+            ".*",
+            [
+                DynamicConfigValue("noValue", ""),
+                DynamicConfigValue("mappings", _spoken()),
+            ],
+        )
         .min_width(narrowest)
         .thresholds(_bands((), "transparent"))
         .show_header(True)
     )
+
+
+def _spoken() -> list[ValueMapping]:
+    said = enumerate(_SPOKEN.items())
+    return [ValueMap({key: ValueMappingResult(text=text, index=k) for k, (key, text) in said})]
 
 
 class Words:
@@ -343,14 +384,18 @@ class Words:
         found: list[ValueMapping] = [
             ValueMap(
                 {
-                    value: ValueMappingResult(text=text, color=colour, index=index)
+                    value: ValueMappingResult(
+                        text=text, color=_GROUNDS.get(colour, colour), index=index
+                    )
                     for index, (value, (text, colour)) in enumerate(self._said.items())
                 }
             )
         ]
         if self._absent is not None:
             text, colour = self._absent
-            result = ValueMappingResult(text=text, color=colour, index=len(self._said))
+            result = ValueMappingResult(
+                text=text, color=_GROUNDS.get(colour, colour), index=len(self._said)
+            )
             options = DashboardSpecialValueMapOptions(SpecialValueMatch.NULL, result)
             found.append(SpecialValueMap(options))
         return found
@@ -366,6 +411,7 @@ def column(
     words: Words | None = None,
     leads_to: DashboardLink | None = None,
     wide: int | None = None,
+    wrapped: bool = False,
     regex: bool = False,
 ) -> table.Panel:
     """Say how a column of a table looks; with bands or words its cells are coloured."""
@@ -375,7 +421,9 @@ def column(
     if decimals is not None:
         said.append(DynamicConfigValue("decimals", decimals))
     if bands:
-        said.append(DynamicConfigValue("thresholds", _bands(bands, "transparent").build()))
+        said.append(
+            DynamicConfigValue("thresholds", _bands(_behind_text(bands), "transparent").build())
+        )
     if words is not None:
         said.append(DynamicConfigValue("mappings", words.mappings()))
     if bands or words is not None:
@@ -385,6 +433,8 @@ def column(
         said.append(DynamicConfigValue("links", [leads_to.build()]))
     if wide is not None:
         said.append(DynamicConfigValue("custom.width", wide))
+    if wrapped:
+        said.append(DynamicConfigValue("custom.wrapText", True))
     override = panel.override_by_regexp if regex else panel.override_by_name
     return override(name, said)
 
@@ -397,6 +447,11 @@ def link(title: str, url: str) -> DashboardLink:
 def transformed(panel: Any, *steps: tuple[str, Mapping[str, object]]) -> Any:
     """Let Grafana reshape the answer in steps: name of the transformation and its options."""
     return panel.transformations([DataTransformerConfig(name, options=o) for name, o in steps])
+
+
+def ordered(*names: str) -> list[tuple[str, dict[str, Any]]]:
+    """Order rows by these columns, the first above all; Grafana sorts by one column a step."""
+    return [("sortBy", {"sort": [{"field": name}]}) for name in reversed(names)]
 
 
 def only(*names: str, renamed: Mapping[str, str] | None = None) -> list[tuple[str, dict[str, Any]]]:

@@ -30,7 +30,7 @@ def build(settings: DashboardSettings) -> Dashboard:
             empty="no word for 10 minutes",
         ),
         _newest("Detector behind", "detector_lag_s", "s", [(10, ORANGE), (60, VERMILLION)]),
-        _newest("Series behind", "series_lag", "none", [(10_000, ORANGE)]),
+        _newest("Series behind", "series_lag", "suffix:readings", [(10_000, ORANGE)]),
         _newest("Notices waiting", "outbox", "none", [(10, ORANGE)]),
         _newest("Dead letters kept", "dead_letters", "none"),
         _newest("Sensors alive", "sensors_alive", "none"),
@@ -83,7 +83,7 @@ def build(settings: DashboardSettings) -> Dashboard:
     ]
     lags = [
         _levels(
-            "Behind",
+            "Readings and records behind",
             "Readings that detector and series have not seen yet, records that wait.",
             {"detector": "detector_lag", "series": "series_lag", "records": "records_waiting"},
             "none",

@@ -141,10 +141,10 @@ def _channel(title: str, keys: tuple[str, ...], unit: str) -> object:
 def _events(settings: DashboardSettings) -> object:
     panel = grid(
         "Events and their evidence",
-        "What the detectors said, newest first; evidence is baseline, rise above it, and how fast"
-        " it came and went, by channel. Click an incident for its page.",
+        "What the detectors said, newest first: how far which channel rose above what it was"
+        " before, and how fast. Click an incident for its page, with all of the evidence.",
         InfluxQl(
-            'SELECT "kind", "sensor", "confidence", "duration_s", "sentence", "evidence",'
+            'SELECT "kind", "sensor", "confidence", "duration_s", "sentence",'
             f' "incident" FROM {EVENT} WHERE {IN_TIME} ORDER BY time DESC',
             table=True,
         ),
@@ -161,7 +161,6 @@ def _events(settings: DashboardSettings) -> object:
             "duration_s",
             "incident",
             "sentence",
-            "evidence",
             renamed={"duration_s": "duration"},
         ),
     )
@@ -170,7 +169,7 @@ def _events(settings: DashboardSettings) -> object:
     column(panel, "Time", wide=170)
     column(panel, "kind", wide=100)
     column(panel, "sensor", wide=120)
-    column(panel, "evidence", wide=320)
+    column(panel, "sentence", wrapped=True)
     if settings.page_url:
         column(
             panel,

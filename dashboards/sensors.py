@@ -153,6 +153,7 @@ def build(settings: DashboardSettings) -> Dashboard:
             ),
             unit=unit_of("pm25"),
             low=0,
+            width=24,
         ).time_from("30d"),
         _faults(),
     ]
@@ -196,15 +197,13 @@ def _table() -> object:
         "As last looked at, every five minutes; readings are those of the time range.",
         InfluxQl(
             'SELECT last("state") AS "state", last("last_seen") * 1000 AS "last seen",'
-            ' last("interval_s") AS "interval", last("faults") AS "faults",'
-            f' last("fault") AS "fault", last("tamper") AS "tamper" FROM {HEALTH}'
-            f' WHERE time > now() - 1d AND {PLACE} GROUP BY "room", "sensor", "model"',
+            ' last("fault") AS "fault", last("tamper") AS "tamper"'
+            f' FROM {HEALTH} WHERE time > now() - 1d AND {PLACE} GROUP BY "room", "sensor"',
             table=True,
         ),
         InfluxQl(
-            'SELECT sum("received") / sum("expected") AS "received", sum("missing") AS "missing",'
-            ' sum("late") AS "late", sum("faulty") AS "faulty",'
-            f' sum("clock_faults") AS "wrong clock" FROM {HEALTH} WHERE {IN_TIME}'
+            'SELECT sum("received") / sum("expected") AS "received", sum("missing") AS "missing"'
+            f" FROM {HEALTH} WHERE {IN_TIME}"
             ' GROUP BY "sensor"',
             table=True,
         ),
@@ -222,16 +221,12 @@ def _table() -> object:
         *only(
             "room",
             "sensor",
-            "model",
             "state",
             "last seen",
-            "interval",
-            "received",
-            "missing",
-            "late",
-            "wrong clock",
             "battery",
             "signal",
+            "received",
+            "missing",
             "tamper",
             "fault",
         ),
@@ -245,12 +240,13 @@ def _table() -> object:
     column(panel, "state", words=Words(states))
     column(panel, "tamper", words=Words({"0": ("no", "transparent"), "1": ("tampered", ORANGE)}))
     column(panel, "last seen", unit="dateTimeFromNow", wide=130)
-    column(panel, "interval", unit="s", decimals=0)
     column(panel, "received", unit="percentunit", decimals=0)
     column(panel, "battery", unit=unit_of("battery"), decimals=0)
     column(panel, "signal", unit=unit_of("rssi"), decimals=0)
-    column(panel, "fault", wide=260)
-    for name, wide in (("room", 125), ("sensor", 125)):
+    column(panel, "fault", wrapped=True)
+    for name, wide in (("room", 125), ("sensor", 135), ("state", 95), ("tamper", 95)):
+        column(panel, name, wide=wide)
+    for name, wide in (("battery", 75), ("signal", 80), ("received", 85), ("missing", 80)):
         column(panel, name, wide=wide)
     return column(
         panel,
@@ -285,7 +281,7 @@ def _firmware() -> object:
         words=Words({"0": ("as others", "transparent"), "1": ("differs", ORANGE)}),
         wide=105,
     )
-    column(panel, "since", unit="dateTimeAsIso", wide=160)
+    column(panel, "since", unit="dateTimeAsIso", wide=165)
     for name in ("room", "sensor", "model"):
         column(panel, name, wide=125)
     return panel
@@ -325,7 +321,6 @@ def _faults() -> object:
             table=True,
         ),
         empty="nothing of this in this time",
-        width=12,
     )
     transformed(
         panel,
@@ -340,6 +335,9 @@ def _faults() -> object:
             renamed={"duration_s": "duration"},
         ),
     )
-    for name, wide in (("Time", 155), ("room", 100), ("sensor", 115), ("kind", 95)):
+    for name, wide in (("Time", 165), ("room", 115), ("sensor", 130), ("kind", 110)):
         column(panel, name, wide=wide)
+    for name, wide in (("phase", 80), ("duration", 90)):
+        column(panel, name, wide=wide)
+    column(panel, "detail", wrapped=True)
     return column(panel, "duration", unit="s", decimals=0)

@@ -20,10 +20,12 @@ import sys
 import tempfile
 import threading
 import time
+from datetime import datetime
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from PIL import Image
 from selenium import webdriver
@@ -133,8 +135,11 @@ def pages(
 ) -> Iterator[tuple[str, str, int]]:
     """Write a page a dashboard and width; name of the picture, of the page, and the width."""
     for name, dashboard in built(settings).items():
-        span = min(grafana.seconds(dashboard["time"]["from"]), HOURS * 3600.0)
-        start, now = end - span, time.time()
+        since = dashboard["time"]["from"]
+        start, now = end - min(grafana.seconds(since), HOURS * 3600.0), time.time()
+        if since.endswith("/d"):  # from the start of that day
+            day = datetime.fromtimestamp(start, ZoneInfo(settings.zone))
+            start = day.replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
         data = {"dashboard": dashboard, "answers": answers(url, dashboard, start, now)}
         for suffix, width in WIDTHS.items():
             given = {**data, "from": start * 1000, "to": now * 1000, "width": width - 16}

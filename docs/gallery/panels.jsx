@@ -27,7 +27,7 @@ standardTransformersRegistry.setInit(() => [...transformers.values()].map((trans
 
 const properties = new Registry(() => [
   "color", "unit", "decimals", "min", "max", "thresholds", "mappings", "links", "noValue", "displayName",
-  "custom.width", "custom.minWidth", "custom.cellOptions", "custom.lineStyle", "custom.fillOpacity",
+  "custom.width", "custom.minWidth", "custom.wrapText", "custom.cellOptions", "custom.lineStyle", "custom.fillOpacity",
 ].map((id) => ({
   id, name: id, path: id.replace("custom.", ""), isCustom: id.startsWith("custom."), override: () => null, editor: () => null,
   process: (value) => value, shouldApply: () => true, getItemsCount: () => 1,
@@ -130,7 +130,7 @@ const Body = ({ panel, made, width, height }) => {
   }
   return <VizRepeater getValues={() => values} width={width} height={height} source={data} itemSpacing={8} orientation="horizontal" renderCounter={0} getAlignmentFactors={getDisplayValueAlignmentFactors} minVizHeight={16} maxVizHeight={40}
     renderValue={({ value, width, height, alignmentFactors }) => <BarGauge value={value.display} width={width} height={height} theme={theme} field={value.field}
-      orientation="horizontal" displayMode={panel.options.displayMode} itemSpacing={8} lcdCellWidth={12} showUnfilled={panel.options.showUnfilled !== false} alignmentFactors={alignmentFactors} valueDisplayMode="color" namePlacement="auto" />} />;
+      orientation="horizontal" displayMode={panel.options.displayMode} itemSpacing={8} lcdCellWidth={12} showUnfilled={panel.options.showUnfilled !== false} alignmentFactors={alignmentFactors} valueDisplayMode={panel.options.valueMode} namePlacement="auto" />} />;
 };
 
 class Caught extends React.Component {

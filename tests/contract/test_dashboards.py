@@ -138,6 +138,56 @@ def test_every_panel_says_what_it_is_and_what_empty_means():
             )
 
 
+def grounds(panel):
+    """Colours that Grafana puts behind text of a panel."""
+    defaults = panel["fieldConfig"]["defaults"]
+    found = []
+    if panel["type"] == "stat" and panel["options"]["colorMode"] == "background_solid":
+        found += [step["color"] for step in defaults["thresholds"]["steps"]]
+    for override in panel["fieldConfig"]["overrides"]:
+        given = {p["id"]: p["value"] for p in override["properties"]}
+        if "custom.cellOptions" in given:
+            for step in given.get("thresholds", {}).get("steps", ()):
+                found.append(step["color"])
+            for mapping in given.get("mappings", ()):
+                options = mapping["options"]
+                said = [options["result"]] if mapping["type"] == "special" else options.values()
+                found += [result["color"] for result in said]
+    return {colour for colour in found if colour != "transparent"}
+
+
+def luminance(colour):
+    """Relative luminance of WCAG 2."""
+    parts = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def text_on(colour):
+    """What Grafana writes with: almost black where the brightness is above 180."""
+    red, green, blue = (int(colour[k : k + 2], 16) for k in (1, 3, 5))
+    return "#202226" if (299 * red + 587 * green + 114 * blue) / 1000 > 180 else "#F7F8FA"
+
+
+def test_text_on_colours_can_be_read():
+    checked = set()
+    for dashboard in BUILT.values():
+        for panel in grafana.panels(dashboard):
+            assert panel.get("options", {}).get("colorMode") != "background", "a gradient"
+            for colour in grounds(panel):
+                low, high = sorted((luminance(colour), luminance(text_on(colour))))
+                assert (high + 0.05) / (low + 0.05) >= 4.5, (panel["title"], colour)
+                checked.add(panel["title"])
+    assert {"Rooms", "Open incidents", "Highest PM2.5 now", "False a week"} <= checked
+
+
+def test_rooms_are_ordered_by_building_floor_and_room():
+    """Grafana sorts by the first column of a step alone, so the last step is the building."""
+    panel = next(p for p in grafana.panels(BUILT["now"]) if p["title"] == "Rooms")
+    steps = [t["options"]["sort"] for t in panel["transformations"] if t["id"] == "sortBy"]
+    assert steps == [[{"field": name}] for name in ("room", "floor", "building")]
+
+
 def test_only_known_measurements_and_fields_are_asked_for():
     known = {"received", "n", "sensor", "site", "building", "floor", "room", "model", "kind"}
     known |= {f"{key}{suffix}" for key in QUANTITIES for suffix in ("", "_min", "_max")}
