@@ -21,6 +21,8 @@ from detection.guidelines import GUIDELINES
 from detection.quantities import QUANTITIES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.routing import BaseRoute
@@ -78,6 +80,7 @@ class AirPages(Pages):
             session,
             days=days,
             hours=hours,
+            clock=_with_readings(hours),
             changes=changes,
             shown=shown,
             quantities=QUANTITIES,
@@ -177,3 +180,9 @@ def _judged(key: str, value: float | None) -> Cell:
         return Cell(value)
     band = guideline.band(value)
     return Cell(value, band.severity, band.words)
+
+
+def _with_readings(hours: Sequence[tuple[Room, Sequence[Cell]]]) -> range:
+    """Return the hours of the day from the first to the last of which any room has a mean."""
+    found = [k for _, cells in hours for k, cell in enumerate(cells) if cell.value is not None]
+    return range(min(found), max(found) + 1) if found else range(0)

@@ -35,6 +35,8 @@ _SUMMED: Final = (
     "faulty",
     "clock_faults",
 )
+_NOTED: Final = {"missing": "Never came", "late": "Late", "clock_faults": "Wrong clock"}
+"""Sums that are shown only where a sensor has any."""
 _DRIFT_S: Final = 86_400.0
 _CHANGES: Final = 20
 
@@ -61,6 +63,11 @@ class SensorHealthPages(Pages):
             "sensor_health.html",
             session,
             rows=rows,
+            noted=[
+                (key, words)
+                for key, words in _NOTED.items()
+                if any(row["sums"].get(key) for row in rows)
+            ],
             changes=changes,
             span=span,
             spans=tuple(SPANS),

@@ -160,8 +160,14 @@ async def test_rooms_and_incidents_lead_to_their_dashboard(page, embedded, schoo
 
 async def test_air_page(page):
     async with page:
-        said = text_of((await page.get("/air?span=week&quantity=co2")).text)
+        html = (await page.get("/air?span=week&quantity=co2")).text
         assert (await page.get("/air?quantity=rssi")).status_code == 400
+    said = text_of(html)
+    hours = re.search(r'<table id="hours".*?</table>', html, re.DOTALL).group()
+    cells = [re.findall(r"<td>.*?</td>", row) for row in re.findall(r"<tr>.*?</tr>", hours)]
+    columns = list(zip(*(row for row in cells if row), strict=True))
+    for column in (columns[0], columns[-1]):
+        assert set(column) != {"<td></td>"}, "begins and ends with an hour that has readings"
     assert "main-2-girls" in said
     assert "CO2 by hour of the day" in said
     assert "above the US standard" in said
@@ -176,6 +182,9 @@ async def test_sensor_health_page_puts_what_is_wrong_first(page, school):
         for table in re.findall(r"<table.*?</table>", html, re.DOTALL)
     ]
     rows, changed = tables
+    heads = [text_of(head) for head in re.findall(r"<thead>.*?</thead>", html, re.DOTALL)]
+    assert "Never came" in heads[0]
+    assert "Wrong clock" not in heads[0], "no sensor had one"
     assert len(rows) == len(school.registry.sensors)
     assert {rows[0].split()[0], rows[1].split()[0]} == {SILENT, "gym-1-locker-b"}
     silent = next(row for row in rows if row.startswith(SILENT))
