@@ -171,6 +171,6 @@ def _hours(
         ("groupingToMatrix", {**matrix, "emptyValue": "null"}),
         ("organize", {"renameByName": {"room\\Time": "room"}}),
     )
-    column(panel, r"^\d\d$", decimals=0, bands=bands, wide=47, regex=True)
+    column(panel, r"^\d\d$", decimals=0, bands=bands, regex=True)
     column(panel, "room", wide=120)
     return panel

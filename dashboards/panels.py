@@ -100,6 +100,9 @@ KIND_COLOURS: Final = {
 }
 """Of kinds of event, the same in every chart."""
 
+_READABLE: Final = 260
+"""Least width of a column of sentences; on a phone it scrolls rather than being a word wide."""
+
 _SPOKEN: Final = {
     "sensor_fault": "sensor fault",
     "false_alarm": "false alarm",
@@ -435,6 +438,7 @@ def column(
         said.append(DynamicConfigValue("custom.width", wide))
     if wrapped:
         said.append(DynamicConfigValue("custom.wrapText", True))
+        said.append(DynamicConfigValue("custom.minWidth", _READABLE))
     override = panel.override_by_regexp if regex else panel.override_by_name
     return override(name, said)
 
