@@ -62,7 +62,7 @@ def build(settings: DashboardSettings) -> Dashboard:
         ),
         figure(
             "Readings received",
-            "Of those that the intervals of the sensors make one expect.",
+            "Of those that came and those that the intervals of the sensors had room for.",
             InfluxQl(f'SELECT sum("received") / sum("expected") FROM {HEALTH} WHERE {IN_TIME}'),
             unit="percentunit",
             decimals=1,
@@ -100,7 +100,7 @@ def build(settings: DashboardSettings) -> Dashboard:
         ),
         bars(
             "Readings received, by sensor",
-            "Of those that its interval makes one expect, in the time range.",
+            "Of those that came and those that its interval had room for, in the time range.",
             InfluxQl(
                 f'SELECT sum("received") / sum("expected") FROM {HEALTH} WHERE {IN_TIME}'
                 ' GROUP BY "sensor"',

@@ -108,14 +108,16 @@ class SensorLife:
         Receive time of its last live reading; None if there was none.
     interval_s : float
         Seconds between reports that are reckoned with: nine of ten come sooner.
-    usual_s : float
-        Seconds between reports as they mostly are, not less than registered.
+    expected : int
+        Readings that could have come since the program was started: those that did, and for each
+        longer time between two as many as its median, or the registered interval if that is
+        longer, goes into it. A time in which we could not hear expects none.
     """
 
     state: SensorState
     heard: float | None
     interval_s: float
-    usual_s: float
+    expected: int
 
 
 @dataclass(slots=True)
@@ -126,6 +128,7 @@ class _Sensor:
     last: float = -math.inf
     report: float = -math.inf
     said: float | None = None
+    expected: int = 0
     gaps: deque[float] = field(default_factory=lambda: deque(maxlen=_GAPS))
     due: float = math.nan
 
@@ -135,6 +138,12 @@ class _Sensor:
             return self.interval_s
         ranked = sorted(self.gaps)
         return max(self.interval_s, ranked[math.ceil(rank * len(ranked)) - 1])
+
+    def expected_in(self, gap: float) -> int:
+        """Return how many readings go into the time from one reading to the next."""
+        if not self.interval_s < gap < math.inf:
+            return 1
+        return max(1, round(gap / self.reports_every(0.5)))
 
 
 @dataclass(slots=True)
@@ -196,7 +205,9 @@ class Liveness:
         if found is None:
             return []
         if alive:
+            gap = received - max(found.last, self._floor)
             self._learn(sensor, found, received)
+            found.expected += found.expected_in(gap)
             found.last = max(found.last, received)
             found.said = None
             return self._back(sensor, received)
@@ -290,10 +301,16 @@ class Liveness:
                 self._state(name, found),
                 found.last if math.isfinite(found.last) else None,
                 found.reports_every(),
-                found.reports_every(0.5),
+                found.expected + self._overdue(found),
             )
             for name, found in self._sensors.items()
         }
+
+    def _overdue(self, found: _Sensor) -> int:
+        """Return how many readings should have come since the last one."""
+        if not self._hearing or len(found.gaps) < _LEARNT:
+            return 0
+        return found.expected_in(self._now - max(found.last, self._floor)) - 1
 
     def _state(self, name: str, found: _Sensor) -> SensorState:
         if name in self._of:

@@ -111,6 +111,7 @@ class Measured:
         self._health_since = 0.0
         self._health_due = 0.0
         self._counts: dict[str, dict[str, int]] = {}
+        self._expected: defaultdict[str, int] = defaultdict(int)
         self._online_s: defaultdict[str, float] = defaultdict(float)
 
     def begin(self, now: float, duty_until: float | None = None) -> None:
@@ -265,9 +266,7 @@ class Measured:
         found = []
         for sensor in self._service.registry.sensors.values():
             name = sensor.id
-            life = lives.get(name) or SensorLife(
-                SensorState.NEVER, None, sensor.interval_s, sensor.interval_s
-            )
+            life = lives.get(name) or SensorLife(SensorState.NEVER, None, sensor.interval_s, 0)
             before, after = counts.get(name, {}), self._counts[name]
             fields: dict[str, float | str] = {
                 "state": life.state.value,
@@ -275,12 +274,13 @@ class Measured:
                 "online": float(life.state is SensorState.ALIVE),
                 "online_s": min(self._online_s[name], period),
                 "interval_s": life.interval_s,
-                "expected": period / life.usual_s,
+                "expected": float(max(life.expected - self._expected[name], 0)),
                 **{
                     key: float(after.get(noted, 0) - before.get(noted, 0))
                     for key, noted in _NOTED.items()
                 },
             }
+            self._expected[name] = max(self._expected[name], life.expected)
             if life.heard is not None:
                 fields["last_seen"] = life.heard
             stands = stored.standing.get(name)

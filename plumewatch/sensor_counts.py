@@ -41,9 +41,7 @@ def sensor_statuses(
     """Join life, counts and firmware of every registered sensor, in registry order."""
     statuses = {}
     for sensor in registry.sensors.values():
-        life = lives.get(sensor.id) or SensorLife(
-            SensorState.NEVER, None, sensor.interval_s, sensor.interval_s
-        )
+        life = lives.get(sensor.id) or SensorLife(SensorState.NEVER, None, sensor.interval_s, 0)
         statuses[sensor.id] = SensorStatus(
             life.state.value,
             life.heard,

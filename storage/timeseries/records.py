@@ -218,7 +218,7 @@ _SENSOR_HEALTH: Final = Measurement(
             "online": "1 if it is alive at the end",
             "online_s": "seconds of the period in which it was alive, looked at once a minute",
             "interval_s": "seconds between its readings, registered or learnt",
-            "expected": "readings that its usual interval makes one expect in the period",
+            "expected": "readings that came, and others that its usual interval has room for",
             "received": "readings received",
             "missing": "readings that its own numbers say never came",
             "duplicates": "readings received again",

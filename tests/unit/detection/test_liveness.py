@@ -1,5 +1,6 @@
 """Silence: told once an outage, closed by readings, unimpressed by our own restarts."""
 
+import numpy as np
 import pytest
 
 from detection.events import EventKind, EventPhase
@@ -305,3 +306,62 @@ def test_what_is_no_snapshot_is_refused():
 def test_settings_are_checked(settings):
     with pytest.raises(ValueError, match="at least 1"):
         LivenessSettings(**settings)
+
+
+def share_received(every, registered=5.0, lost=(), readings=600, jitter=0.0):
+    """Share of the readings of one sensor that came, in a stream that loses some of them."""
+    live, rng = Liveness({"s": registered}), np.random.default_rng(1)
+    now = 1e9
+    live.on_time(now, hearing=True)
+    received = 0
+    for k in range(readings):
+        at = now + every * (k + jitter * rng.uniform(-1, 1))
+        for _ in range(int((at - live._now) / 50)):
+            live.on_time(live._now + 50.0)
+        if not lost or rng.random() >= lost[0]:
+            live.on_item("s", at, alive=True)
+            received += 1
+        live.on_time(at)
+    return received / live.lives()["s"].expected
+
+
+@pytest.mark.parametrize("every", [0.1, 1.0, 2.0, 5.0, 7.0, 60.0, 600.0])
+@pytest.mark.parametrize("jitter", [0.0, 0.2])
+def test_a_sensor_that_loses_nothing_is_whole_at_any_pace(every, jitter):
+    assert share_received(every, jitter=jitter) == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize("every", [5.0, 7.0, 60.0, 600.0])
+@pytest.mark.parametrize("jitter", [0.0, 0.2])
+def test_a_third_lost_is_two_thirds_received(every, jitter):
+    assert share_received(every, lost=(1 / 3,), jitter=jitter) == pytest.approx(2 / 3, abs=0.05)
+
+
+def test_a_sensor_that_sends_in_two_messages_or_in_bursts_is_whole():
+    live = Liveness({"s": 10.0})
+    for k in range(100):
+        for part in (0.0, 0.3, 4.0):
+            live.on_item("s", 1e9 + 10.0 * k + part, alive=True)
+    assert live.lives()["s"].expected == 300
+
+
+def test_readings_of_a_silence_are_expected_while_it_lasts_and_once():
+    world = World({"s": 5}).run(100)
+    whole = world.live.lives()["s"].expected
+    world.off.add("s")
+    seen = [world.run(50).live.lives()["s"].expected for _ in range(4)]
+    assert seen == pytest.approx([whole + 10 * (k + 1) for k in range(4)], abs=1)
+    world.off.clear()
+    assert world.run(5).live.lives()["s"].expected == pytest.approx(whole + 41, abs=1)
+
+
+def test_a_time_in_which_we_could_not_hear_expects_nothing():
+    world = World({"s": 5}).run(100)
+    whole = world.live.lives()["s"].expected
+    world.off.add("s")
+    world.hearing = False
+    world.run(500)
+    world.hearing = True
+    world.run(1)
+    world.off.clear()
+    assert world.run(5).live.lives()["s"].expected <= whole + 2
