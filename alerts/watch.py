@@ -81,8 +81,6 @@ CONSUMER: Final = "detector"
 LIVENESS: Final = "liveness"
 """Name under which the state of `detection.liveness` is stored."""
 
-_ABOUT_ITSELF: Final = frozenset({"rssi", "battery"})
-"""What a board sends on when the sensor behind it is dead."""
 _NO_PROOF: Final = frozenset({"retained", "simulated", "cached", "unknown_sensor"})
 """Flags of readings that do not show that the sensor measures now."""
 _WARM_UP_READINGS: Final = 200_000
@@ -451,9 +449,7 @@ class Watch:
         events: list[Event] = []
         for reading in readings:
             word = next((e for e in reading.events if e in ("online", "offline")), "")
-            measured = reading.values.keys() - _ABOUT_ITSELF or reading.faults
-            said = reading.events and not word
-            alive = bool(measured or said) and _NO_PROOF.isdisjoint(reading.flags)
+            alive = reading.measured and _NO_PROOF.isdisjoint(reading.flags)
             events += self._liveness.on_item(
                 reading.sensor, reading.received, alive=alive, word=word
             )

@@ -61,14 +61,17 @@ class ReadingTally:
         self._counts: dict[str, dict[str, int]] = {}
 
     def note(self, reading: Reading, *, duplicate: bool = False) -> None:
-        """Count one reading of a registered sensor; a duplicate counts as nothing else."""
+        """Count one reading of a registered sensor; a duplicate counts as nothing else.
+
+        What a board says of itself alone, such as its battery, is no reading of the sensor.
+        """
         counts = self._counts.get(reading.sensor)
         if counts is None:
             counts = self._counts[reading.sensor] = dict.fromkeys(Noted, 0)
         if duplicate:
             counts[Noted.DUPLICATE] += 1
             return
-        counts[Noted.READINGS] += 1
+        counts[Noted.READINGS] += reading.measured
         if reading.faults:
             counts[Noted.FAULT] += 1
         if reading.flags:

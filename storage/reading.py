@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -20,6 +20,11 @@ DEVICE_EVENTS = frozenset(
     }
 )
 """Events a device may report, besides `fault:<quantity>` which lives in `Reading.faults`."""
+
+
+_ABOUT_BOARD: Final = frozenset({"rssi", "battery"})
+"""What a board sends on when the sensor behind it is dead."""
+_ABOUT_LINK: Final = frozenset({"online", "offline"})
 
 
 class Reading(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -57,6 +62,12 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True):
     flags: tuple[str, ...] = ()
     seq: int | None = None
     firmware: str = ""
+
+    @property
+    def measured(self) -> bool:
+        """Whether the sensor measured or noticed something; its board alone sends the rest."""
+        said = self.events and not any(event in _ABOUT_LINK for event in self.events)
+        return bool(self.values.keys() - _ABOUT_BOARD or self.faults or said)
 
     def to_wire(self) -> dict[str, Any]:
         """Return the form `plumewatch decode` prints."""

@@ -102,3 +102,19 @@ def test_counts_go_on_after_a_restart(intake):
     assert following.of("s2") == {}
     with pytest.raises(msgspec.MsgspecError):
         following.restore(b"x", {})
+
+
+@pytest.mark.parametrize(
+    ("more", "readings"),
+    [
+        ({"values": {"rssi": -60.0, "battery": 80.0}, "firmware": "14.2"}, 0),
+        ({"events": ("online",)}, 0),
+        ({"values": {"rssi": -60.0, "pm25": 4.0}}, 1),
+        ({"faults": ("pm25",)}, 1),
+        ({"events": ("tamper",)}, 1),
+    ],
+)
+def test_what_a_board_says_of_itself_is_no_reading(more, readings):
+    tally = ReadingTally()
+    tally.note(Reading("s1", NOW, NOW, **more))
+    assert tally.of("s1").get("readings", 0) == readings
