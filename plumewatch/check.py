@@ -68,7 +68,7 @@ def run_check(path: Path, printer: Printer, now: float | None = None) -> int:
         check_secrets(config)
     except ConfigError as error:
         for found in error.faults:
-            what_to_do = f"change it in {path}: {found.allowed}"
+            what_to_do = f"change {found.path} in {path}"
             tell(fault(found.path, f"{found.value}: {found.allowed}", what_to_do), printer)
         return USAGE
     said = (

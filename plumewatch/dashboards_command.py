@@ -192,8 +192,11 @@ def _secret(path: Path) -> str | None:
     """Read a file of one line; None, and the reason said, if it holds none."""
     try:
         text = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        _said(f"{path}: {error}", USAGE)
+    except OSError as error:
+        _said(f"{path}: {error.strerror or error}", USAGE)
+        return None
+    except UnicodeDecodeError:
+        _said(f"{path}: must hold text, the token or password", USAGE)
         return None
     if not text or not text.isascii() or len(text.split()) != 1:
         _said(f"{path}: must hold one word, the token or password", USAGE)

@@ -277,7 +277,9 @@ async def test_empty_pages_say_so(tmp_path, school):
         )
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-            assert "No incident in this time." in (await client.get("/figures")).text
+            said = (await client.get("/figures")).text
+            assert "No incident in this time." in said
+            assert "Confirmed none yet With feedback none yet" in text_of(said)
             assert (await client.get("/figures/series")).json() == {"charts": []}
             assert "No readings of it in this time." in (await client.get("/air")).text
             assert "never" in text_of((await client.get("/sensor-health")).text)

@@ -34,6 +34,7 @@ async def test_state_interval_and_what_was_noted(open_page):
     assert "Offline</span> since" in text
     assert "wrong clock 3, duplicate 1" in text
     assert "Never heard" in text
+    assert '<span class="fine">floor 2, North</span></td>' in text
 
 
 async def test_unknown_sensors_by_name_and_format(open_page):

@@ -148,7 +148,7 @@ class TestExamples:
             "FAULT mapping.0.example.0: pm25 is 10, not 11:"
             " mapping 'acme' and its example must agree"
         )
-        assert remedy.strip().startswith("do: change it in ")
+        assert remedy.strip().startswith("do: change mapping.")
 
     def test_run_refuses_to_start(self, call, config):
         result = call("run", "--config", config(MAPPING.replace("pm25 = 10", "pm25 = 11")))
