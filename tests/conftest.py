@@ -1,11 +1,16 @@
-"""One history of the recorded morning, for all tests that read one."""
+"""What all tests share: no deadline for examples, and one history of the recorded morning."""
 
 import pytest
+from hypothesis import settings
 
 from detection.model import Model
 from plumewatch.segments_command import land_recordings
 from scale.history import HistoryWriter
 from tests.support.recorded import recorded, registry
+
+# a loaded machine takes its time
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 
 @pytest.fixture(scope="session")
