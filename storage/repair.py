@@ -23,7 +23,9 @@ sought by galloping ahead and halving back, so that a damaged page costs the row
 others. Tables without one are read from both ends up to the damage.
 
 A file that SQLite will not even open is read over a copy: the bytes of its header that are the same
-in every file of ours are put right, and so is its length.
+in every file of ours are put right, and so is its length. If that is not enough, the list of tables
+is damaged: it is replaced by that of the new file, with the root pages that can still be read from
+the old list, and for the others those of the new file, where files of the same making have them.
 
 What it is not
 --------------
@@ -59,6 +61,8 @@ log = logging.getLogger(__name__)
 _LOGS = ("-wal", "-shm")
 _HIGHEST_KEY = 2**62
 _PAGE = 4096
+_FILE_HEADER = 100
+_INTERIOR = 5
 _HEADER = (
     (0, b"SQLite format 3\0"),
     (16, _PAGE.to_bytes(2, "big") + b"\x02\x02\x00\x40\x20\x20"),  # page size, WAL, fractions
@@ -171,7 +175,7 @@ def _sync(path: Path) -> None:
 def _copy(path: Path, new: sqlite3.Connection) -> dict[str, int]:
     patched = _beside(path, "salvaging-header")
     try:
-        source = _readable(path, patched)
+        source = _readable(path, patched, _beside(path, "salvaging"))
         if source is None:
             return {}
         with closing(source):
@@ -182,8 +186,21 @@ def _copy(path: Path, new: sqlite3.Connection) -> dict[str, int]:
         _remove(patched)
 
 
-def _readable(path: Path, patched: Path) -> sqlite3.Connection | None:
-    """Open the damaged file, or a copy of it with a header put right; None if neither can be."""
+def _readable(path: Path, patched: Path, fresh: Path) -> sqlite3.Connection | None:
+    """Open the damaged file, or a copy with its header or list of tables put right.
+
+    Parameters
+    ----------
+    path, patched : Path
+        The damaged file, and where the copy goes.
+    fresh : Path
+        A file with the tables as the program makes them.
+
+    Returns
+    -------
+    sqlite3.Connection or None
+        None if even that cannot be read.
+    """
     with contextlib.suppress(StorageUnavailableError):
         return connect(path, read_only=True)
     for suffix in ("", "-wal"):
@@ -197,10 +214,65 @@ def _readable(path: Path, patched: Path) -> sqlite3.Connection | None:
         for offset, constant in (*_HEADER, (28, pages.to_bytes(4, "big"))):
             file.seek(offset)
             file.write(constant)
-    try:
+    with contextlib.suppress(StorageUnavailableError):
         return connect(patched)
-    except StorageUnavailableError:
-        return None
+    with contextlib.suppress(sqlite3.Error, StorageUnavailableError):
+        _graft_tables(patched, fresh)
+        return connect(patched)
+    return None
+
+
+def _graft_tables(patched: Path, fresh: Path) -> None:
+    """Replace the list of tables of a file by that of a fresh one, with its own root pages.
+
+    The list is a B-tree whose root is the first page, behind the file's header. A page that is not
+    a leaf begins with 5, has the number of its cells at 3, its last child at 8, and at 12 where
+    each cell is, which begins with the number of a child (sqlite.org/fileformat2.html).
+    """
+    listed = patched.with_name(patched.name + "-tables")
+    try:
+        shutil.copyfile(fresh, listed)
+        with (
+            closing(sqlite3.connect(patched, isolation_level=None)) as old,
+            closing(sqlite3.connect(listed, isolation_level=None)) as new,
+        ):
+            for connection in (old, new):
+                connection.execute("PRAGMA writable_schema=ON")  # what cannot be parsed is no error
+            for name, page in _roots(old).items():
+                new.execute("UPDATE sqlite_master SET rootpage = ? WHERE name = ?", (page, name))
+            with contextlib.suppress(sqlite3.Error):
+                old.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        pages = listed.read_bytes()
+        first = bytearray(pages[:_PAGE])
+        with patched.open("r+b") as file:
+            count = file.seek(0, os.SEEK_END) // _PAGE
+            for at in _children(first):
+                child = int.from_bytes(first[at : at + 4], "big")
+                file.write(pages[(child - 1) * _PAGE : child * _PAGE])
+                count += 1
+                first[at : at + 4] = count.to_bytes(4, "big")
+            file.seek(28)
+            file.write(count.to_bytes(4, "big"))
+            file.seek(_FILE_HEADER)
+            file.write(first[_FILE_HEADER:])
+    finally:
+        _remove(listed)
+
+
+def _children(first: bytes | bytearray) -> list[int]:
+    """Return where the numbers of its children stand in the first page; none in a leaf."""
+    if first[_FILE_HEADER] != _INTERIOR:
+        return []
+    cells = int.from_bytes(first[_FILE_HEADER + 3 : _FILE_HEADER + 5], "big")
+    pointers = range(_FILE_HEADER + 12, _FILE_HEADER + 12 + 2 * cells, 2)
+    found = [int.from_bytes(first[at : at + 2], "big") for at in pointers]
+    return [*found, _FILE_HEADER + 8]
+
+
+def _roots(old: sqlite3.Connection) -> dict[str, int]:
+    """Return the root pages that a damaged list of tables still tells, by name."""
+    rows = _by_rowid(old, "SELECT rowid, name, rootpage FROM sqlite_master")
+    return {name: page for name, page in rows if isinstance(name, str) and isinstance(page, int)}
 
 
 def _tables(new: sqlite3.Connection) -> list[str]:

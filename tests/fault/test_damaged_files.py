@@ -11,6 +11,7 @@ from storage import repair, state
 from storage.errors import StorageError, StorageUnavailableError
 from storage.journal import Journal
 from storage.reading import Reading
+from storage.repair import salvage
 from storage.sqlite import connect, migrate
 from storage.timeseries.sqlite import SqliteSeries
 
@@ -101,6 +102,38 @@ def test_a_damaged_root_is_a_gap_of_all(tmp_path):
         assert accounted(journal) == ([], list(range(1, COUNT + 1)))
         assert journal.read(0, 10) == ([], COUNT)  # who reads is not behind what is gone
         assert journal.commit(readings(COUNT, 2)) == COUNT + 2
+
+
+@pytest.mark.parametrize("text", [b"CREATE TABLE journal", b"CREATE TABLE dead_letter", b"TEXT"])
+def test_a_damaged_list_of_tables_costs_no_reading(tmp_path, text):
+    path = tmp_path / "journal.db"
+    filled(path)
+    flip(path, path.read_bytes().index(text))
+    with Journal(path) as journal:
+        assert accounted(journal) == (list(range(1, COUNT + 1)), [])
+        assert journal.commit(readings(COUNT, 1)) == COUNT + 1
+
+
+@pytest.mark.parametrize("where", [100, 104, 111, 113, b"CREATE TABLE t7 ", b"CREATE TABLE t90 "])
+def test_a_long_list_of_tables_is_damaged(tmp_path, where):
+    """Of the one with the damage at most the root page is guessed, and there rightly."""
+    path, tables = tmp_path / "many.db", 100
+
+    def prepare(database):
+        for k in range(tables):
+            database.execute(f"CREATE TABLE t{k} (word TEXT NOT NULL) STRICT -- {'x' * 200}")
+
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
+        prepare(database)
+        for k in range(tables):
+            database.execute(f"INSERT INTO t{k} VALUES ('{k}')")  # noqa: S608 - names of ours
+        database.execute("PRAGMA journal_mode=WAL")
+    flip(path, where if isinstance(where, int) else path.read_bytes().index(where))
+    assert salvage(path, prepare) == {f"t{k}": 1 for k in range(tables)}
+    with contextlib.closing(sqlite3.connect(tmp_path / "many.db.salvaged")) as saved:
+        for k in range(tables):
+            found = saved.execute(f"SELECT word FROM t{k}").fetchall()  # noqa: S608 - as above
+            assert found == [(str(k),)]
 
 
 def test_single_flipped_bytes_anywhere(tmp_path):
