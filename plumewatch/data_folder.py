@@ -9,11 +9,7 @@ import time
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
-from alerts import schema, series_due
-from alerts.access import schema as access
-from alerts.outbound import annotated, webhooks
-from plumewatch.upgrade import refuse_older
-from storage import audit, firmware, holds, state
+from plumewatch.upgrade import STATE_SCRIPTS, refuse_older
 from storage.errors import StorageCorruptError, StorageUnavailableError
 from storage.lease import BEAT_S, WATCH_S
 from storage.repair import finish_repair, salvage, swap
@@ -206,12 +202,5 @@ def prepare_state(connection: sqlite3.Connection) -> None:
     SchemaTooNewError
         If a newer program wrote it.
     """
-    migrate(connection, "state", state.SCRIPTS)
-    migrate(connection, "alerts", schema.SCRIPTS)
-    migrate(connection, access.COMPONENT, access.SCRIPTS)
-    migrate(connection, webhooks.COMPONENT, webhooks.SCRIPTS)
-    migrate(connection, annotated.COMPONENT, annotated.SCRIPTS)
-    migrate(connection, audit.COMPONENT, audit.SCRIPTS)
-    migrate(connection, holds.COMPONENT, holds.SCRIPTS)
-    migrate(connection, series_due.COMPONENT, series_due.SCRIPTS)
-    migrate(connection, firmware.COMPONENT, firmware.SCRIPTS)
+    for component, scripts in STATE_SCRIPTS.items():
+        migrate(connection, component, scripts)

@@ -39,22 +39,29 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["NEWEST", "copy_before_upgrade", "refuse_older", "schemas"]
+__all__ = ["NEWEST", "STATE_SCRIPTS", "copy_before_upgrade", "refuse_older", "schemas"]
 
 log = logging.getLogger(__name__)
+
+STATE_SCRIPTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "state": state.SCRIPTS,
+        schema.COMPONENT: schema.SCRIPTS,
+        access.COMPONENT: access.SCRIPTS,
+        webhooks.COMPONENT: webhooks.SCRIPTS,
+        annotated.COMPONENT: annotated.SCRIPTS,
+        audit.COMPONENT: audit.SCRIPTS,
+        holds.COMPONENT: holds.SCRIPTS,
+        series_due.COMPONENT: series_due.SCRIPTS,
+        firmware.COMPONENT: firmware.SCRIPTS,
+    }
+)
+"""What makes the tables of each component of the state database, in the order of making."""
 
 NEWEST: Final[Mapping[str, int]] = MappingProxyType(
     {
         "journal": len(journal.SCRIPTS),
-        "state": len(state.SCRIPTS),
-        schema.COMPONENT: len(schema.SCRIPTS),
-        access.COMPONENT: len(access.SCRIPTS),
-        webhooks.COMPONENT: len(webhooks.SCRIPTS),
-        annotated.COMPONENT: len(annotated.SCRIPTS),
-        audit.COMPONENT: len(audit.SCRIPTS),
-        holds.COMPONENT: len(holds.SCRIPTS),
-        series_due.COMPONENT: len(series_due.SCRIPTS),
-        firmware.COMPONENT: len(firmware.SCRIPTS),
+        **{component: len(scripts) for component, scripts in STATE_SCRIPTS.items()},
         "series": len(series.SCRIPTS),
         "records": 1,
         "averages": 1,

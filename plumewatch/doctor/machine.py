@@ -13,23 +13,17 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from alerts import schema, series_due
-from alerts.access import schema as access
-from alerts.outbound import annotated, webhooks
 from plumewatch.doctor.finding import Finding, fault, fine, warn
 from plumewatch.doctor.holder import holder
 from plumewatch.paths import DataPaths
 from plumewatch.timeseries_settings import influx_settings, said_of_server
-from storage import audit, firmware, holds, state
+from plumewatch.upgrade import NEWEST
 from storage.errors import StorageCorruptError, StorageError
-from storage.journal_records import SCRIPTS as JOURNAL_SCRIPTS
 from storage.reading import Reading
 from storage.sqlite import connect
-from storage.timeseries import record_tables
-from storage.timeseries.sqlite import SCRIPTS as SERIES_SCRIPTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from plumewatch.config import PlumewatchConfig
@@ -39,22 +33,6 @@ __all__ = ["clock_findings", "is_synchronised", "series_findings", "store_findin
 _LEAST_GB: Final = 1.0
 _READING_BYTES: Final = 160.0
 """Of the embedded series; docs/storage.md has what was measured."""
-_KNOWN: Final[Mapping[str, int]] = {
-    "journal": len(JOURNAL_SCRIPTS),
-    "state": len(state.SCRIPTS),
-    schema.COMPONENT: len(schema.SCRIPTS),
-    access.COMPONENT: len(access.SCRIPTS),
-    webhooks.COMPONENT: len(webhooks.SCRIPTS),
-    annotated.COMPONENT: len(annotated.SCRIPTS),
-    audit.COMPONENT: len(audit.SCRIPTS),
-    holds.COMPONENT: len(holds.SCRIPTS),
-    series_due.COMPONENT: len(series_due.SCRIPTS),
-    firmware.COMPONENT: len(firmware.SCRIPTS),
-    "series": len(SERIES_SCRIPTS),
-    "records": len((record_tables.SCRIPT,)),
-    "averages": 1,
-}
-"""Schemas that this program knows, by component."""
 _LOOKED_AT: Final = 2_000
 _TIME_ERROR: Final = 5
 _OFF_S: Final = 60.0
@@ -130,9 +108,9 @@ def _database(path: Path) -> Iterator[Finding]:
         yield fault("store", f"{path}: {error}", f"ls -l {path}: this account must read it")
         return
     newer = [
-        f"{name} {version}, known up to {_KNOWN[name]}"
+        f"{name} {version}, known up to {NEWEST[name]}"
         for name, version in found
-        if version > _KNOWN.get(name, version)
+        if version > NEWEST.get(name, version)
     ]
     if newer:
         yield fault(
