@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from zoneinfo import ZoneInfo
 
 from alerts import calm, escalation, level_moves, outbox_rows, repository, silences
-from alerts.access.roles import RIGHTS, Right
+from alerts.access.roles import Right, may
 from alerts.errors import UnknownIncidentError, UnknownStaffError
 from alerts.escalation import Action
 from alerts.escalator import Escalator
@@ -256,8 +256,7 @@ class AlertEngine:
             If `to` is no member of staff that can be reached and may answer.
         """
         member = self.policy.member(to)
-        may_answer = member is not None and Right.ANSWER in RIGHTS.get(member.role, ())
-        if member is None or not member.targets or not may_answer:
+        if member is None or not member.targets or not may(member.role, Right.ANSWER):
             raise UnknownStaffError(f"{to[:40]!r} is no member of staff who can have it")
         return self._hear(tx, incident_id, HandedOver(by, to, now, channel), now)
 

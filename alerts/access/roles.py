@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["RIGHTS", "Right", "who_may"]
+__all__ = ["RIGHTS", "Right", "may", "who_may"]
 
 
 class Right(StrEnum):
@@ -36,6 +36,11 @@ RIGHTS: Final[Mapping[str, frozenset[Right]]] = MappingProxyType(
     }
 )
 """Rights by role; a role that is not here has none."""
+
+
+def may(role: str, right: Right) -> bool:
+    """Whether a role has a right."""
+    return right in RIGHTS.get(role, ())
 
 
 def who_may(right: Right) -> str:

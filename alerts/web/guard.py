@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from alerts.access.roles import RIGHTS
+from alerts.access.roles import may
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -63,7 +63,7 @@ class Session:
 
     def may(self, right: Right) -> bool:
         """Whether the role has a right."""
-        return right in RIGHTS.get(self.role, ())
+        return may(self.role, right)
 
     def allows(self, form_token: str) -> bool:
         """Whether a form came from a page of this session."""

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from alerts.access.roles import RIGHTS, Right
+from alerts.access.roles import Right, may
 from alerts.errors import FeedbackError, UnknownStaffError
 from alerts.incidents import ActionClass, Verdict
 from alerts.pictures import IncidentPictures
@@ -95,9 +95,7 @@ class IncidentPages(Pages):
         others = [
             m
             for m in self._desk.settings.engine.policy.staff
-            if m.targets
-            and m.id != found["acknowledged_by"]
-            and Right.ANSWER in RIGHTS.get(m.role, ())
+            if m.targets and m.id != found["acknowledged_by"] and may(m.role, Right.ANSWER)
         ]
         return self._desk.render(
             request,
