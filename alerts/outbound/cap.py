@@ -126,8 +126,7 @@ def _info(
     _add(info, "senderName", school)
     _add(info, "headline", f"{place}: {what}{', over' if over else ''}")
     if incident["events"]:
-        first = incident["events"][0]
-        _add(info, "description", first["decided_sentence"] or first["sentence"])
+        _add(info, "description", incident["events"][0]["why"]["sentence"])
     if link:
         _add(info, "web", link)
     _add_parameter(info, "room", incident["room"])

@@ -22,7 +22,7 @@ from starlette.routing import Route
 from alerts.access import action_tokens
 from alerts.access.action_tokens import Action
 from alerts.access.limits import TryLimit
-from alerts.access.roles import RIGHTS, Right
+from alerts.access.roles import Right, may
 from alerts.errors import FeedbackError
 from alerts.incidents import Status, Verdict
 from alerts.notice import KIND_WORDS
@@ -158,7 +158,7 @@ class AnswerPages(Pages):
                 raise HTTPException(429, "Too many links that do not work. Wait a while.", after)
             _LOG.warning("a token from %s was refused", address)
             raise HTTPException(403, "This link does not work. Sign in to answer.")
-        if now >= grant.expires_at or Right.ANSWER not in RIGHTS.get(member.role, ()):
+        if now >= grant.expires_at or not may(member.role, Right.ANSWER):
             raise HTTPException(403, _OVER)
         session = await self._desk.session(request)
         if session is not None and session.person != grant.person:
@@ -176,8 +176,7 @@ class AnswerPages(Pages):
             raise HTTPException(404, "There is no such incident.")
         shown = self._desk.named([found])[0]
         by = shown["acknowledged_by"]
-        first = shown["events"][0] if shown["events"] else None
-        why = (first["then"] or first["now"])["sentence"] if first else ""
+        why = shown["events"][0]["why"]["sentence"] if shown["events"] else ""
         answer: dict[str, Any] = {
             "incident": grant.incident,
             "room": shown["room_name"],

@@ -253,9 +253,9 @@ def incident(database: Path, incident_id: str) -> dict[str, Any] | None:
             incident_id,
         )
     for event in events:
-        known_then = event["decided_sentence"] is not None  # not in rows of older versions
-        event["then"] = _word(event, "decided_") if known_then else None
+        of_decision = event["decided_sentence"] is not None  # not in rows of older versions
         event["now"] = _word(event)
+        event["why"] = _word(event, "decided_") if of_decision else event["now"]
     takings = (row["at"] for row in reversed(history) if row["what"] in _TAKINGS)
     taken_at = next(takings, found[0]["acknowledged_at"])
     there = [row["who"] for row in history if row["what"] in _ARRIVALS]
