@@ -131,8 +131,10 @@ def _figures(facts: Facts, air: int, change: BeforeAfter | None) -> Iterable[Fig
     yield count("hours_of_flood", "of them with 30 or more", budget.flood)
     yield count("worst_hour", "Most notices to one person in an hour", budget.worst)
     yield count("sensors", "Sensors", sensors.sensors)
-    yield _part("availability", "Sensor-minutes online, of expected", sensors.availability)
-    yield _part("completeness", "Readings received, of sent", sensors.completeness)
+    yield _ratio(
+        "availability", "Sensor-minutes online, of expected", "share", sensors.availability
+    )
+    yield _ratio("completeness", "Readings received, of sent", "share", sensors.completeness)
     yield _times("offline_detect", "From last word to the offline notice", sensors.offline_detect)
     if facts.staged:
         yield _share(
@@ -185,12 +187,8 @@ def _share(key: str, label: str, rate: Rate) -> Figure:
     return Figure(key, label, "share", values)
 
 
-def _part(key: str, label: str, rate: Rate) -> Figure:
-    """Return a share of what is measured, not sampled: it has no interval."""
-    return Figure(key, label, "share", {"value": rate.value, "part": rate.part, "of": rate.whole})
-
-
 def _ratio(key: str, label: str, unit: str, rate: Rate) -> Figure:
+    """Return a ratio without an interval; a share of what is measured, not sampled, has none."""
     return Figure(key, label, unit, {"value": rate.value, "part": rate.part, "of": rate.whole})
 
 
