@@ -24,6 +24,7 @@ __all__ = [
     "FOLDER_UID",
     "Change",
     "DataSource",
+    "Forbidden",
     "Grafana",
     "GrafanaError",
     "Mark",
@@ -37,20 +38,34 @@ _TAG: Final = "plumewatch"
 _INCIDENT: Final = "incident:"
 _TIMEOUT_S: Final = 15.0
 _MOST_MARKS: Final = 5_000
+_LATER: Final = frozenset({408, 429})
+"""Status codes of a server that would take the same at another time."""
 _THEIRS: Final = frozenset({"id", "version"})
 """What Grafana counts by itself."""
 
 
 class GrafanaError(Exception):
-    """Base of `Refused` (permanent) and `Unreachable` (transient)."""
+    """What may come of asking a Grafana.
+
+    ::
+
+        GrafanaError
+        +-- Refused         permanent: the same would be refused again
+        |   +-- Forbidden   whatever is asked, until the token is another
+        +-- Unreachable     transient
+    """
 
 
 class Refused(GrafanaError):  # noqa: N818 - the outcome, as everywhere
     """The server answered, and said no."""
 
 
+class Forbidden(Refused):
+    """The token is not accepted, or does not have the right."""
+
+
 class Unreachable(GrafanaError):  # noqa: N818
-    """No answer, or one that is no answer of a Grafana."""
+    """No answer, one that is no answer of a Grafana, or that it cannot at the moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +77,10 @@ class Change:
     what : str
         Such as ``"dashboard now"``.
     outcome : str
-        ``created``, ``changed`` or ``unchanged``; of `Grafana.compare` ``missing`` or ``differs``.
+        ``created``, ``changed`` or ``unchanged``; of `Grafana.compare` ``missing`` or ``differs``;
+        of `Grafana.annotate` ``refused``.
     detail : str
-        Which panels, if it is known.
+        Which panels, or why it is refused, if it is known.
     """
 
     what: str
@@ -156,6 +172,7 @@ class Grafana:
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         path = parts.path.strip("/")
         self._url = url
+        self._token = token
         self._face = GrafanaFace(
             auth=token,
             host=host,
@@ -250,8 +267,10 @@ class Grafana:
         self._asked(dict, self._face.datasource.update_datasource, there["id"], body)
         return Change(what, "changed" if differs else "unchanged", ", ".join(differs))
 
-    def annotate(self, marks: Iterable[Mark], start: float, end: float) -> Change:
+    def annotate(self, marks: Iterable[Mark], start: float, end: float) -> Iterator[Change]:
         """Write the incidents of a span as annotations; those there are brought up to date.
+
+        One that is refused does not keep the others from being written.
 
         Parameters
         ----------
@@ -260,10 +279,30 @@ class Grafana:
         start, end : float
             Unix seconds.
 
+        Yields
+        ------
+        Change
+            Of each mark, in order, as soon as it is written or refused.
+
         Raises
         ------
         GrafanaError
+            `Forbidden` or `Unreachable`, or `Refused` if it does not list what it has.
         """
+        there = self._annotations(start, end)
+        for mark in marks:
+            what = f"annotation of incident {mark.incident}"
+            try:
+                outcome = self._annotated(mark, there.get(mark.incident))
+            except Forbidden:
+                raise
+            except Refused as error:
+                yield Change(what, "refused", str(error))
+            else:
+                yield Change(what, outcome)
+
+    def _annotations(self, start: float, end: float) -> dict[str, dict[str, Any]]:
+        """Return the annotations of incidents that are there, by incident."""
         listed = self._asked(
             list,
             self._face.annotations.get_annotation,
@@ -273,32 +312,31 @@ class Grafana:
             tags=[_TAG],
             limit=_MOST_MARKS,
         )
-        there = {
+        return {
             tag.removeprefix(_INCIDENT): one
             for one in listed
             for tag in one.get("tags") or ()
             if tag.startswith(_INCIDENT)
         }
-        created = changed = same = 0
-        for mark in marks:
-            body, found = mark.body(), there.get(mark.incident)
-            given = {
-                "time_from": body["time"],
-                "time_to": body["timeEnd"],
-                "tags": body["tags"],
-                "text": body["text"],
-            }
-            if found is None:
-                self._asked(dict, self._face.annotations.add_annotation, **given)
-                created += 1
-            elif any(_as_kept(key, found.get(key)) != body[key] for key in body):
-                self._asked(dict, self._face.annotations.update_annotation, found["id"], **given)
-                changed += 1
-            else:
-                same += 1
-        outcome = "created" if created else "changed" if changed else "unchanged"
-        said = f"{created} new, {changed} changed, {same} as they were"
-        return Change("annotations of incidents", outcome, said)
+
+    def _annotated(self, mark: Mark, found: Mapping[str, Any] | None) -> str:
+        """Write one incident, of which this was found; what was done."""
+        body = mark.body()
+        if found is not None and all(_as_kept(key, found.get(key)) == body[key] for key in body):
+            return "unchanged"
+        given = {
+            "time_from": body["time"],
+            "time_to": body["timeEnd"],
+            "tags": body["tags"],
+            "text": body["text"],
+        }
+        if found is not None:
+            update = self._face.annotations.update_annotation
+            if self._found(update, found["id"], **given) is not None:
+                return "changed"
+            # somebody has just deleted it
+        self._asked(dict, self._face.annotations.add_annotation, **given)
+        return "created"
 
     def _folder(self) -> Change:
         if self._found(self._face.folder.get_folder, FOLDER_UID) is not None:
@@ -320,10 +358,10 @@ class Grafana:
             return Change(what, "unchanged")
         return Change(what, "changed", ", ".join(_differing(there, ours)))
 
-    def _found(self, call: Any, *given: Any) -> Any:
+    def _found(self, call: Any, *given: Any, **named: Any) -> Any:
         """Ask for something that need not be there: None if it is not."""
         try:
-            return self._asked(dict, call, *given)
+            return self._asked(dict, call, *given, **named)
         except Refused as error:
             if isinstance(error.__cause__, GrafanaException) and error.__cause__.status_code == 404:
                 return None
@@ -334,13 +372,15 @@ class Grafana:
         try:
             answer = call(*given, **named)
         except GrafanaUnauthorizedError as error:
-            raise Refused(f"{self._url}: the token is not accepted") from error
+            raise Forbidden(f"{self._url}: the token is not accepted") from error
         except GrafanaClientError as error:
             said = error.response.get("message") if isinstance(error.response, dict) else None
-            why = _plain(said or f"HTTP {error.status_code}")
+            why = _plain(str(said or f"HTTP {error.status_code}").replace(self._token, "****"))
             if error.status_code == 403:
-                why = f"the token does not have the right: {why}"
-            raise Refused(f"{self._url}: {why}") from error
+                refusal = f"{self._url}: the token does not have the right: {why}"
+                raise Forbidden(refusal) from error
+            kind_of_error = Unreachable if error.status_code in _LATER else Refused
+            raise kind_of_error(f"{self._url}: {why}") from error
         except GrafanaException as error:
             raise Unreachable(f"{self._url}: HTTP {error.status_code}") from error
         except TooManyRedirects as error:

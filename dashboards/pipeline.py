@@ -75,9 +75,13 @@ def build(settings: DashboardSettings) -> Dashboard:
         ),
         _totals(
             "Annotations",
-            "Incidents written into this Grafana, attempts that failed, and what waits; nothing"
-            " where outbound.grafana is not set.",
-            {"written": "annotations", "failed attempts": "annotation_failures"},
+            "Incidents written into this Grafana, refused by it for good, attempts that failed,"
+            " and what waits; nothing where outbound.grafana is not set.",
+            {
+                "written": "annotations",
+                "refused": "annotations_refused",
+                "failed attempts": "annotation_failures",
+            },
             {"waiting": "annotations_waiting"},
         ),
     ]

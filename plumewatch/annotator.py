@@ -2,8 +2,10 @@
 
 Never in the way of alerting: incidents are read through a connection of its own, the Grafana is
 spoken to in a thread of its own, and its failures change nothing but counters and one line of the
-log. Where it is away it is tried again after a pause that doubles; what changed meanwhile is
-written then, once, as it is by then. `plumewatch dashboards push` beside it finds what it wrote.
+log. Where it is away, or does not take the token, it is tried again after a pause that doubles;
+what changed meanwhile is written then, once, in order, as it is by then. An annotation that it
+refuses for good is set aside with the reason, one line of the log each, until its incident changes;
+those behind it go on. `plumewatch dashboards push` beside it finds what it wrote.
 """
 
 from __future__ import annotations
@@ -15,16 +17,17 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from alerts.outbound import annotated
-from dashboards.grafana import Grafana
+from alerts.outbound.annotated import Settled
+from dashboards.grafana import Grafana, GrafanaError
 from plumewatch.incident_marks import incident_marks
 from plumewatch.own_thread import in_own_thread
 from storage.sqlite import connect, transaction
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
-    from dashboards.grafana import Mark
+    from dashboards.grafana import Change, Mark
     from plumewatch.outbound_settings import GrafanaTarget
     from plumewatch.service import Service
 
@@ -92,7 +95,7 @@ class Annotator:
         seen, pause = -1, self._first_pause_s
         while True:
             try:
-                left = await self._write(state)
+                any_due = await self._write(state)
             except Exception as error:  # noqa: BLE001 - whatever it is, alerting goes on
                 if not counters.annotations_failing:
                     log.warning("incidents are not annotated: %s", error)
@@ -105,39 +108,77 @@ class Annotator:
                 log.warning("incidents are annotated again")
             counters.annotations_failing, pause = "", self._first_pause_s
             await asyncio.sleep(self._pace_s)
-            if not left:
+            if not any_due:
                 seen = await self._service.changes.after(seen, _LOOK_AGAIN_S)
 
     async def _write(self, state: sqlite3.Connection) -> bool:
-        """Write what is due, some of it; whether there is more."""
+        """Write what is due, some of it; whether anything was."""
         counters = self._service.counters
         due = await in_own_thread("annotations", self._due)
         counters.annotations_waiting = len(due)
         if not due:
             return False
         batch = due[:_BATCH]
-        await in_own_thread("annotations", lambda: self._annotate(batch))
+        changes, error = await in_own_thread("annotations", lambda: self._annotate(batch))
+        if changes:
+            await self._note(state, batch, changes)
+        if error is not None:
+            raise error
+        return True
+
+    async def _note(
+        self, state: sqlite3.Connection, batch: Sequence[_Due], changes: Sequence[Change]
+    ) -> None:
+        """Keep what became of a batch, or of as many of its first as there are changes."""
+        done = [
+            Settled(one.mark.incident, one.mark.start, one.body, _refusal(change))
+            for one, change in zip(batch, changes, strict=False)
+        ]
 
         def note() -> None:
             with transaction(state) as tx:
-                done = [(one.mark.incident, one.mark.start, one.body) for one in batch]
                 annotated.note(tx, done)
                 annotated.forget(tx, self._clock() - SINCE_S)
 
         await self._until_stored("annotations", note)
-        counters.annotations += len(batch)
-        counters.annotations_waiting -= len(batch)
-        return counters.annotations_waiting > 0
+        counters = self._service.counters
+        for change in changes:
+            if _refusal(change):
+                log.warning("%s; set aside until the incident changes", change)
+                counters.annotations_refused += 1
+            else:
+                counters.annotations += 1
+        counters.annotations_waiting -= len(done)
 
     def _due(self) -> list[_Due]:
         """Return the incidents of which something else was written, or nothing yet."""
         service = self._service
         with closing(connect(service.paths.state, read_only=True)) as db:
             marks = incident_marks(service.config, db, self._clock() - SINCE_S)
-            before = annotated.written(db)
+            before = annotated.settled(db)
         found = [_Due(mark, json.dumps(mark.body())) for mark in marks]
-        return [due for due in found if before.get(due.mark.incident) != due.body]
+        self._service.counters.annotations_set_aside = sum(
+            bool(last.refused) for last in before.values()
+        )
+        return [
+            due
+            for due in found
+            if (last := before.get(due.mark.incident)) is None or last.body != due.body
+        ]
 
-    def _annotate(self, batch: list[_Due]) -> None:
+    def _annotate(self, batch: Sequence[_Due]) -> tuple[list[Change], GrafanaError | None]:
+        """Write a batch; what came of each until an error, and that."""
         starts = [due.mark.start for due in batch]
-        self._grafana.annotate([due.mark for due in batch], min(starts) - 1.0, max(starts) + 1.0)
+        marks = [due.mark for due in batch]
+        changes = []
+        try:
+            for change in self._grafana.annotate(marks, min(starts) - 1.0, max(starts) + 1.0):
+                changes.append(change)  # noqa: PERF402 - those before an error count
+        except GrafanaError as error:
+            return changes, error
+        return changes, None
+
+
+def _refusal(change: Change) -> str:
+    """Why it was refused; empty if it was not."""
+    return (change.detail or change.outcome) if change.outcome == "refused" else ""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 import sys
+from collections import Counter
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 from plumewatch.endings import DONE, REFUSED, UNREACHABLE, USAGE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from dashboards.frame import DashboardSettings
@@ -101,7 +103,7 @@ def run_push(
     from dashboards.build import built  # noqa: PLC0415 - an extra
     from dashboards.grafana import Refused, Unreachable  # noqa: PLC0415
 
-    source = None
+    source, code = None, DONE
     if reader_file is not None:
         source = _source(loaded, reader_file)
         if source is None:
@@ -112,15 +114,33 @@ def run_push(
         for change in server.push(built(_settings(loaded))):
             _tell(printer, change)
         if days:
-            marks = _marks(loaded, now - 86_400.0 * days)
-            _tell(printer, server.annotate(marks, now - 86_400.0 * days, now))
+            since = now - 86_400.0 * days
+            code = _annotated(printer, server.annotate(_marks(loaded, since), since, now))
     except Refused as error:
         return _said(str(error), REFUSED)
     except Unreachable as error:
         return _said(str(error), UNREACHABLE)
     except sqlite3.Error as error:
         return _said(f"incidents cannot be read: {error}", UNREACHABLE)
-    return DONE
+    return code
+
+
+def _annotated(printer: Printer, changes: Iterable[Change]) -> int:
+    """Say what came of annotations, and of each that was refused why; the exit code."""
+    from dashboards.grafana import Change  # noqa: PLC0415 - an extra
+
+    outcomes: Counter[str] = Counter()
+    for change in changes:
+        outcomes[change.outcome] += 1
+        if change.outcome == "refused":
+            _said(str(change), REFUSED)
+    said = f"{outcomes['created']} new, {outcomes['changed']} changed, "
+    said += f"{outcomes['unchanged']} as they were"
+    if outcomes["refused"]:
+        said += f", {outcomes['refused']} refused"
+    outcome = next((o for o in ("refused", "created", "changed") if outcomes[o]), "unchanged")
+    _tell(printer, Change("annotations of incidents", outcome, said))
+    return REFUSED if outcomes["refused"] else DONE
 
 
 def run_diff(url: str, token_file: Path, config: Path, printer: Printer) -> int:

@@ -363,6 +363,10 @@ class Health:
         yield _total("annotation_failures", said, self._counters.annotation_failures)
         waiting = self._counters.annotations_waiting
         yield _gauge("annotations_waiting", "Incidents not written into the Grafana yet.", waiting)
+        said = "Annotations that the Grafana refused for good."
+        yield _total("annotations_refused", said, self._counters.annotations_refused)
+        said = "Incidents whose last annotation it refused, until they change."
+        yield _gauge("annotations_set_aside", said, self._counters.annotations_set_aside)
         if outbox:
             depth = sum(outbox["outbox"].get(status, 0) for status in ("due", "leased"))
             yield _gauge("outbox_depth_notices", "Notices that wait or are being sent.", depth)

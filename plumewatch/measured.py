@@ -250,6 +250,7 @@ class Measured:
                 "delivery_failures": deliveries["failed"] + deliveries["retried"],
                 "annotations": counters.annotations,
                 "annotation_failures": counters.annotation_failures,
+                "annotations_refused": counters.annotations_refused,
                 "commits": latencies.commit.count,
                 "commit_s": latencies.commit.sum,
             }.items()

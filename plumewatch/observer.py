@@ -43,6 +43,8 @@ class Counters:
         When the detector last gave a sign, monotonic seconds.
     annotations, annotation_failures, annotations_waiting : int
         Written into the Grafana, attempts that failed, and what is not written yet.
+    annotations_refused, annotations_set_aside : int
+        Refused by the Grafana for good, and incidents whose last annotation was.
     annotations_failing : str
         Why it cannot be at the moment; empty if it can.
     forgotten : Counter of str
@@ -62,6 +64,8 @@ class Counters:
     annotations: int = 0
     annotation_failures: int = 0
     annotations_waiting: int = 0
+    annotations_refused: int = 0
+    annotations_set_aside: int = 0
     annotations_failing: str = ""
     forgotten: Counter[str] = field(default_factory=Counter)
     failing: dict[str, str] = field(default_factory=dict)

@@ -74,6 +74,7 @@ def _annotations(service: Service) -> dict[str, int]:
     return {
         "annotations written into the Grafana": counters.annotations,
         "annotations that wait": counters.annotations_waiting,
+        "annotations set aside, as the Grafana refused them": counters.annotations_set_aside,
         "attempts to annotate that failed": counters.annotation_failures,
         **({"failing: annotations": 1} if counters.annotations_failing else {}),
     }

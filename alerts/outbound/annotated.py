@@ -1,19 +1,20 @@
-"""What was last written of each incident as an annotation; in the state database.
+"""What was last written of each incident as an annotation, or refused; in the state database.
 
 An incident changes while it goes on and when staff answer. What is to be written is found by
 comparison, so nothing that happened while the Grafana was away, or the service, is missed, and
-what is written already is not written again.
+what is written already is not written again. What the Grafana refused for good is kept with the
+reason, and not tried again until the incident changes.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
 
-__all__ = ["COMPONENT", "SCRIPTS", "forget", "note", "written"]
+__all__ = ["COMPONENT", "SCRIPTS", "Settled", "forget", "note", "settled"]
 
 COMPONENT: Final = "annotations"
 
@@ -25,18 +26,47 @@ CREATE TABLE annotation (
 ) STRICT, WITHOUT ROWID;
 """
 
-SCRIPTS: Final[tuple[str, ...]] = (_V1,)
+_V2: Final = """
+ALTER TABLE annotation ADD COLUMN refused TEXT NOT NULL DEFAULT '';
+"""
+
+SCRIPTS: Final[tuple[str, ...]] = (_V1, _V2)
 """Script k leads from schema k to k + 1. Published scripts never change."""
 
 
-def written(db: sqlite3.Connection) -> dict[str, str]:
-    """Return what was last written, by incident."""
-    return dict(db.execute("SELECT incident, body FROM annotation").fetchall())
+class Settled(NamedTuple):
+    """The last word of the Grafana about an incident.
+
+    Attributes
+    ----------
+    incident : str
+    opened_at : float
+        Unix seconds.
+    body : str
+        What it was given.
+    refused : str
+        Why it refused that for good; empty if it took it.
+    """
+
+    incident: str
+    opened_at: float
+    body: str
+    refused: str = ""
 
 
-def note(tx: sqlite3.Connection, done: Iterable[tuple[str, float, str]]) -> None:
-    """Note incident, its opening (Unix seconds) and what was written of it."""
-    tx.executemany("INSERT OR REPLACE INTO annotation VALUES (?, ?, ?)", done)
+def settled(db: sqlite3.Connection) -> dict[str, Settled]:
+    """Return what was last written or refused, by incident."""
+    rows = db.execute("SELECT incident, opened_at, body, refused FROM annotation")
+    return {row[0]: Settled(*row) for row in rows}
+
+
+def note(tx: sqlite3.Connection, done: Iterable[Settled]) -> None:
+    """Note what was written or refused."""
+    tx.executemany(
+        "INSERT OR REPLACE INTO annotation (incident, opened_at, body, refused)"
+        " VALUES (?, ?, ?, ?)",
+        done,
+    )
 
 
 def forget(tx: sqlite3.Connection, before: float) -> None:

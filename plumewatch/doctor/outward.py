@@ -26,7 +26,8 @@ def grafana_findings(config: PlumewatchConfig, now: float) -> Iterator[Finding]:
     server = Grafana(target.url, target.token.reveal())
     try:
         server.check()
-        server.annotate((), now - 1.0, now)
+        for _ in server.annotate((), now - 1.0, now):
+            pass
     except Refused as error:
         yield fault(
             part,

@@ -273,6 +273,7 @@ _PIPELINE: Final = Measurement(
             "delivery_failures": "attempts to deliver that failed",
             "annotations": "incidents written into the Grafana as annotations, or updated there",
             "annotation_failures": "attempts to do so that failed",
+            "annotations_refused": "annotations that the Grafana refused for good",
             "annotations_waiting": "incidents that are not written into it yet",
             "commits": "commits of the journal",
             "commit_ms": "mean time of a commit, milliseconds",

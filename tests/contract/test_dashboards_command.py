@@ -155,6 +155,16 @@ def test_an_incident_that_goes_on_is_brought_up_to_date(grafana, files, capsys):
     assert len(grafana.annotations) == 2
 
 
+def test_a_refused_annotation_is_said_and_the_others_are_written(grafana, files, capsys):
+    grafana.refused["i1"] = 400, "bad \x1b[31m text"
+    code, said, complaint = push(grafana, files, capsys)
+    assert code == 1
+    assert complaint == f"annotation of incident i1: refused ({grafana.url}: bad  [31m text)\n"
+    counts = "1 new, 0 changed, 0 as they were, 1 refused"
+    assert said[-1] == f"annotations of incidents: refused ({counts})"
+    assert ["incident:i2" in one["tags"] for one in grafana.annotations.values()] == [True]
+
+
 @pytest.mark.parametrize(
     ("spoil", "code", "sentence"),
     [
@@ -164,6 +174,7 @@ def test_an_incident_that_goes_on_is_brought_up_to_date(grafana, files, capsys):
             "the token does not have the right: not now",
         ),
         (lambda g, _: setattr(g, "status", 412), 1, "not now"),
+        (lambda g, _: setattr(g, "status", 429), 3, "not now"),
         (lambda g, _: setattr(g, "status", 500), 3, "HTTP 500"),
         (lambda g, _: setattr(g, "status", 302), 3, "leads to another address"),
         (lambda _, f: (f / "token").write_text("other"), 1, "the token is not accepted"),
@@ -254,9 +265,16 @@ def test_build_writes_for_the_school_and_says_what_it_wrote(files, capsys):
 
 def test_the_api_is_left_to_one_place(grafana):
     server = Grafana(grafana.url, TOKEN)
-    assert server.annotate([Mark("a", 5.0, 6.0, "x")], 0.0, 10.0).outcome == "created"
-    assert server.annotate([Mark("a", 5.0, 6.0, "x")], 0.0, 10.0).outcome == "unchanged"
-    assert server.annotate([Mark("a", 5.0, 7.0, "x")], 0.0, 10.0).outcome == "changed"
+
+    def outcome(mark):
+        (change,) = server.annotate([mark], 0.0, 10.0)
+        return change.outcome
+
+    assert outcome(Mark("a", 5.0, 6.0, "x")) == "created"
+    assert outcome(Mark("a", 5.0, 6.0, "x")) == "unchanged"
+    assert outcome(Mark("a", 5.0, 7.0, "x")) == "changed"
+    grafana.put_annotations = lambda *_: (404, {"message": "Could not find annotation"})
+    assert outcome(Mark("a", 5.0, 8.0, "x")) == "created"  # deleted after it was listed
     with pytest.raises(Refused, match="no data source"):
         server.data_source(None)
     with pytest.raises(Unreachable):

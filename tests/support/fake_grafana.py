@@ -14,6 +14,7 @@ class FakeGrafana:
         self.folders, self.dashboards, self.sources, self.annotations = {}, {}, {}, {}
         self.writes = []
         self.status = 200
+        self.refused = {}  # status and message that annotations of an incident get, by incident
 
     def answer(self, method, path, query, headers, body):
         if headers.get("Authorization") != f"Bearer {TOKEN}":
@@ -76,11 +77,22 @@ class FakeGrafana:
             if first <= a["time"] <= last and query["tags"] in a["tags"]
         ]
 
+    def refusal(self, said):
+        incidents = [tag.removeprefix("incident:") for tag in said["tags"]]
+        found = next((self.refused[i] for i in incidents if i in self.refused), None)
+        return found and (found[0], {"message": found[1]})
+
     def post_annotations(self, _rest, _query, said):
+        if refusal := self.refusal(said):
+            return refusal
         number = len(self.annotations) + 1
         self.annotations[number] = {**said, "id": number}
         return 200, {"id": number}
 
     def put_annotations(self, rest, _query, said):
+        if refusal := self.refusal(said):
+            return refusal
+        if int(rest) not in self.annotations:
+            return 404, {"message": "Could not find annotation"}
         self.annotations[int(rest)].update(said)
         return 200, {"message": "Annotation updated"}

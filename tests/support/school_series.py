@@ -356,6 +356,7 @@ def _pipeline(readings: list[Reading], start: float, end: float) -> list[Record]
                     "delivery_failures": 0.0,
                     "annotations": float(k % 60 == 0),
                     "annotation_failures": float(failing),
+                    "annotations_refused": 0.0,
                     "annotations_waiting": float(failing),
                     "commits": 60.0,
                     "commit_ms": 1.5 + 0.3 * math.sin(k / 40),

@@ -9,6 +9,7 @@ from plumewatch.annotator import Annotator
 from plumewatch.check import check_secrets
 from plumewatch.config import ConfigError, parse
 from plumewatch.incident_marks import incident_marks
+from plumewatch.metrics import exposition
 from tests.support.fake_grafana import TOKEN, FakeGrafana
 from tests.support.in_process import running, until
 from tests.support.influx import FakeServer
@@ -54,7 +55,7 @@ async def test_incidents_are_annotated_and_brought_up_to_date(annotated, grafana
         marks = incident_marks(annotated, service._state, 0.0)
     grafana.writes.clear()
     server = Grafana(grafana.url, TOKEN)  # as `dashboards push` does beside it
-    assert server.annotate(marks, 0.0, time.time()).outcome == "unchanged"
+    assert [c.outcome for c in server.annotate(marks, 0.0, time.time())] == ["unchanged"]
     async with running(annotated) as service:  # and a service that begins anew
         await until(lambda: service.changes.count >= 0 and service.ready.is_set())
         service.changes.tell()
@@ -93,6 +94,84 @@ async def test_what_was_written_before_a_crash_is_found(annotated, grafana):
         noted = "SELECT count(*) FROM annotation"
         await until(lambda: service._state.execute(noted).fetchone()[0] == 1)
     assert len(grafana.annotations) == 1
+
+
+def opened(service, *incidents):
+    """Put incidents into the state, one after another, and say so."""
+    start = time.time() - 600.0
+    with service._state as tx:
+        for k, incident in enumerate(incidents):
+            tx.execute(
+                "INSERT INTO incident (id, kind, room, sensor, status, onset, opened_at,"
+                " confidence, paged, suppressed_by, acknowledged_by, resolve_due)"
+                " VALUES (?, 'vape', ?, 'n2-boys-1', 'notified', ?, ?, 0.9, 0, 'silence', '',"
+                " 1e11)",
+                (incident, incident, start + k, start + k),
+            )
+    service.changes.tell()
+
+
+def written(grafana):
+    """Incidents that the Grafana has, in the order of their coming."""
+    return [
+        tag.removeprefix("incident:")
+        for one in grafana.annotations.values()
+        for tag in one["tags"]
+        if tag.startswith("incident:")
+    ]
+
+
+@pytest.mark.parametrize("status", [400, 404, 409, 413, 422])
+async def test_what_is_refused_for_good_is_set_aside_and_the_others_go_on(
+    annotated, grafana, caplog, status
+):
+    grafana.refused["i2"] = status, f"bad text, said Bearer {TOKEN}"
+    async with running(annotated) as service:
+        opened(service, "i1", "i2", "i3")
+        await until(lambda: service.counters.annotations == 2)
+        await until(lambda: service.counters.annotations_set_aside == 1)
+        assert written(grafana) == ["i1", "i3"]
+        counters = service.pipeline().counters
+        assert counters["annotations that wait"] == 0
+        assert counters["annotations set aside, as the Grafana refused them"] == 1
+        assert counters["attempts to annotate that failed"] == 0
+        assert "failing: annotations" not in counters
+        exposed = exposition(service.health.families({}))
+        assert "plumewatch_annotations_refused_total 1" in exposed
+        assert "plumewatch_annotations_set_aside 1" in exposed
+    said = f"annotation of incident i2: refused ({grafana.url}: bad text, said Bearer ****)"
+    assert caplog.text.count(said) == 1
+    assert TOKEN not in caplog.text
+    grafana.writes.clear()
+    async with running(annotated) as service:  # a service that begins anew knows
+        await until(lambda: service.counters.annotations_set_aside == 1)
+        opened(service, "i4")
+        await until(lambda: service.counters.annotations == 1)
+        assert len(grafana.writes) == 1
+        assert service.counters.annotations_refused == 0
+        del grafana.refused["i2"]
+        with service._state as tx:
+            tx.execute("UPDATE incident SET verdict = 'confirmed' WHERE id = 'i2'")
+        service.changes.tell()
+        await until(lambda: service.counters.annotations == 2)
+        await until(lambda: service.counters.annotations_set_aside == 0)
+    assert written(grafana) == ["i1", "i3", "i4", "i2"]
+
+
+@pytest.mark.parametrize("status", [401, 403, 408, 429, 500, 503])
+async def test_what_it_may_take_later_is_waited_for_in_order(annotated, grafana, caplog, status):
+    grafana.refused |= {"i1": (400, "bad text"), "i3": (status, "not now")}
+    async with running(annotated) as service:
+        opened(service, "i1", "i2", "i3", "i4")
+        await until(lambda: service.counters.annotation_failures >= 3)
+        assert written(grafana) == ["i2"]
+        assert service.counters.annotations_failing
+        assert service.pipeline().counters["annotations that wait"] == 2
+        del grafana.refused["i3"]
+        await until(lambda: service.counters.annotations == 3)
+        assert written(grafana) == ["i2", "i3", "i4"]
+        assert service.counters.annotations_refused == 1
+    assert caplog.text.count("annotation of incident i1: refused") == 1
 
 
 @pytest.mark.parametrize(
