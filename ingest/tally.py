@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from ingest.firmware import BAD_FIRMWARE
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -32,6 +34,7 @@ class Noted(StrEnum):
     SIMULATED = "simulated"
     MAINTENANCE = "maintenance"
     UNDECODED = "undecoded"
+    BAD_FIRMWARE = "bad_firmware"
     FAULT = "fault"
     UNJUDGED = "unjudged"
     MISSING = "missing"
@@ -48,6 +51,7 @@ _OF_FLAG: Final = {
     "simulated": Noted.SIMULATED,
     "maintenance": Noted.MAINTENANCE,
     "codec_error": Noted.UNDECODED,
+    BAD_FIRMWARE: Noted.BAD_FIRMWARE,
     "disputed": Noted.DISPUTED,
 }
 """What a quality flag counts as. `no_time` is the rule of some formats and no news, and readings of

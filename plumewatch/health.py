@@ -313,7 +313,10 @@ class Health:
         said = "Messages by what became of them; refused ones with the reason."
         yield Family("plumewatch_messages_total", "counter", said, outcomes)
         noted = [({"noted": noted.value}, float(tally.total(noted))) for noted in Noted]
-        said = "Readings of registered sensors by what was noted; missing: sequence gaps."
+        said = (
+            "Readings of registered sensors by what was noted; missing: sequence gaps;"
+            " bad_firmware: their version was refused."
+        )
         yield Family("plumewatch_readings_total", "counter", said, noted)
         said = "Readings that went through the detector."
         yield _total("readings_detected", said, counters.readings_detected)

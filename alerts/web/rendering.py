@@ -48,6 +48,7 @@ _NOTED_WORDS: Final = {
     "simulated": "console test",
     "maintenance": "while cleaning itself",
     "undecoded": "not decoded by the network server",
+    "bad_firmware": "firmware version refused",
 }
 
 

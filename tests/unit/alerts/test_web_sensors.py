@@ -23,7 +23,7 @@ async def test_state_interval_and_what_was_noted(open_page):
     status = PipelineStatus(
         sensors={
             "s1": SensorStatus("alive", NOW - 3, 5.0, {"readings": 900, "late": 1200}),
-            "s2": SensorStatus("offline", NOW - 7200, 60.0, {"clock": 3, "duplicate": 1}),
+            "s2": SensorStatus("offline", NOW - 7200, 60.0, {"clock": 3, "bad_firmware": 1}),
             "s3": SensorStatus("never heard", None, 5.0),
         }
     )
@@ -32,7 +32,7 @@ async def test_state_interval_and_what_was_noted(open_page):
     assert "late 1,200" in text
     assert "readings 900" not in text
     assert "Offline</span> since" in text
-    assert "wrong clock 3, duplicate 1" in text
+    assert "wrong clock 3, firmware version refused 1" in text
     assert "Never heard" in text
     assert '<span class="fine">floor 2, North</span></td>' in text
 

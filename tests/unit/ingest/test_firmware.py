@@ -66,6 +66,7 @@ def test_what_is_no_version_costs_no_reading_and_no_alert():
         assert reading.firmware == ""
         assert may_alert(reading)
     assert i.firmware.known == {"b2": "1 2"}
+    assert i.tally.of("b2") == {"readings": 9, "bad_firmware": 8}
 
 
 def test_news_is_told_after_a_restart_only_if_it_is():

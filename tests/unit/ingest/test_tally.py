@@ -42,6 +42,8 @@ def test_clean_readings(intake):
         ({"time": NOW - 3 * 86_400, "pm25": 4.0}, {}, "late"),
         ({"time": NOW, "pm25": 4.0}, {"retained": True}, "retained"),
         ({"time": NOW, "pm25": 1e9, "rh": 40.0}, {}, "fault"),
+        ({"time": NOW, "pm25": 4.0, "firmware": "x" * 65}, {}, "bad_firmware"),
+        ({"time": NOW, "pm25": 4.0, "firmware": 7}, {}, "bad_firmware"),
     ],
 )
 def test_noteworthy(intake, content, more, noted):
@@ -62,7 +64,7 @@ def test_backfill_and_cached():
     assert tally.of("s1") == {"readings": 2, "backfill": 1, "late": 1, "cached": 1}
 
 
-@pytest.mark.parametrize("flag", sorted(SILENT_FLAGS | {"clock_skew", "codec_error"}))
+@pytest.mark.parametrize("flag", sorted(SILENT_FLAGS | {"clock_skew", "codec_error", "bad_firmware"}))
 def test_every_flag_that_silences_or_tells_of_trouble_is_counted(flag):
     tally = ReadingTally()
     tally.note(Reading("s1", NOW, NOW, {"pm25": 1.0}, flags=(flag,)))

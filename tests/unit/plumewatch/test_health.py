@@ -209,6 +209,8 @@ async def test_pages(parts):
 async def test_metrics(parts):
     parts.intake.counters["rejected", "bad_json", "native"] = 3
     parts.state.received = 7
+    refused = Reading("s1", NOW, NOW, {"pm25": 4.0}, flags=("bad_firmware",))
+    parts.intake.tally.note(refused)
     async with client(parts) as http:
         answer = await http.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
@@ -217,6 +219,7 @@ async def test_metrics(parts):
         "plumewatch_messages_received_total 7",
         'plumewatch_messages_total{outcome="rejected",reason="bad_json",decoder="native"} 3',
         'plumewatch_dead_letters{reason="bad_json"} 2',
+        'plumewatch_readings_total{noted="bad_firmware"} 1',
         'plumewatch_model_info{version="plume-2"} 1',
         'plumewatch_ready{part="canary"} 1',
         'plumewatch_journal_lag_readings{consumer="detector"} 0',
