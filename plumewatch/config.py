@@ -611,9 +611,10 @@ def _fault(error: Any) -> Fault:
         return Fault(path=path, value=value, allowed="must be given")
     if kind == "value_error":
         return Fault(path=path, value=value, allowed=f"must be {context['error']}")
-    return Fault(
-        path=path, value=value, allowed=str(error["msg"]).replace("Input should", "should")
-    )
+    allowed = str(error["msg"]).replace("Input should", "should")
+    if kind == "model_type":
+        allowed = "must be a table: { key = value, ... }"
+    return Fault(path=path, value=value, allowed=allowed)
 
 
 _KEPT = ("raw", "minute", "quarter_hour")

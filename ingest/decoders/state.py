@@ -63,6 +63,7 @@ class _Open:
     raw: dict[str, object] = field(default_factory=dict)
     events: list[str] = field(default_factory=list)
     flags: list[str] = field(default_factory=list)
+    firmware: object = None
 
 
 class Joiner:
@@ -97,10 +98,12 @@ class Joiner:
         *,
         events: tuple[str, ...] = (),
         flags: tuple[str, ...] = (),
+        firmware: object = None,
         window_s: float | None = None,
     ) -> list[Reading]:
         """Add values; return the readings whose window this closes.
 
+        `firmware` is what the device calls it, as in `build_reading`; of several, the last counts.
         `window_s` is the length of a window that this opens, that of the joiner by default.
         """
         done = self.on_time(message.received, limits)
@@ -122,6 +125,8 @@ class Joiner:
         window.raw.update(raw)
         window.events.extend(events)
         window.flags.extend(flags)
+        if firmware is not None:
+            window.firmware = firmware
         return done
 
     def next_deadline(self) -> float | None:
@@ -155,6 +160,7 @@ class Joiner:
                     window.raw,
                     events=window.events,
                     flags=window.flags,
+                    firmware=window.firmware,
                 )
             ]
         except DecodeError:

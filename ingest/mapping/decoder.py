@@ -11,6 +11,10 @@ A field: a null is a fault (or skipped, `null`); a sentinel (`missing`) is a fau
 carries a unit other than the field's is a fault; what is no number is a fault; outside `range` is a
 fault; then the exact conversion to the unit of the table, whose own range is checked by
 `build_reading`. Never is anything 0 that was not sent as 0.
+
+A firmware is held to the bounds of `ingest.firmware`, as in every format. A message under the topic
+of the mapping that says nothing else describes its sensor; under another (a route, HTTP, whose
+senders speak for one sensor each) it is refused like any other that measured nothing.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ from zoneinfo import ZoneInfo
 from ingest.decoders.base import Decoder, decode_text, gateway_states, load_json, state_reading
 from ingest.decoders.names import conversion, unit_of
 from ingest.errors import GuardError, PayloadError, Reason
+from ingest.firmware import version_of
 from ingest.mapping.schema import MAX_ITEMS, cross_faults
 from ingest.mapping.times import read_time
 from ingest.mapping.topics import TopicFilter
@@ -49,6 +54,7 @@ PREFIX: Final = "mapping:"
 """What the name of a mapping starts with, where decoders are named."""
 
 _MAX_SEQ: Final = 2**63 - 1
+_NOTHING: Final = "nothing measured and nothing to report"
 _OF_NUMBERS: Final = "0123456789+-.eE"
 
 
@@ -213,6 +219,10 @@ class _Mapped:
         stamp, limits = self._time(view, message, context)
         raw = self._measured(view)
         events, faults = self._events(view)
+        firmware = self._firmware(view)
+        if not raw and not events and not faults:
+            self._describe(sensor, None if flags else firmware, message, context)
+            return []
         if self.config.join_s is None:
             return [
                 build_reading(
@@ -225,10 +235,9 @@ class _Mapped:
                     faults=faults,
                     flags=flags,
                     seq=self._seq(view),
+                    firmware=firmware,
                 )
             ]
-        if not raw and not events and not faults:
-            raise PayloadError(Reason.NO_MEASUREMENT, "nothing measured and nothing to report")
         return context.states.joiner.add(
             sensor,
             stamp,
@@ -237,8 +246,34 @@ class _Mapped:
             {**raw, **dict.fromkeys(faults)},
             events=tuple(events),
             flags=tuple(flags),
+            firmware=firmware,
             window_s=self.config.join_s,
         )
+
+    def _firmware(self, view: View) -> object:
+        """Return what the device calls its firmware, as sent; None if it says nothing of it."""
+        config = self.config.firmware
+        if config is None or not view.all_hold(config.when):
+            return None
+        said = view.get(config)
+        return None if said is ABSENT else said
+
+    def _describe(self, sensor: str, firmware: object, message: Message, context: Context) -> None:
+        """Remember the version of a message that measured nothing.
+
+        Raises
+        ------
+        PayloadError
+            `no_measurement`: it says none either, or may not be believed.
+        """
+        version = version_of(firmware)
+        if version is None:
+            raise PayloadError(
+                Reason.NO_MEASUREMENT, "nothing measured, and a firmware that is no version"
+            )
+        if not version or self.topic.match(message.topic) is None:
+            raise PayloadError(Reason.NO_MEASUREMENT, _NOTHING)
+        context.states.describe(sensor, version)
 
     def _flags(self, view: View) -> list[str] | None:
         """Quality flags; None if one of them says to ignore the message."""

@@ -182,6 +182,8 @@ class Draft:
         shown |= {"received": received, "sensor": reading.sensor}
         if not {"no_time", "time_replaced"} & set(reading.flags):
             shown["time"] = reading.time
+        if reading.firmware:
+            shown["firmware"] = reading.firmware
         if reading.values:
             shown["values"] = reading.values
         if reading.faults:

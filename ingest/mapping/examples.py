@@ -93,6 +93,8 @@ def _of_reading(reading: Reading, example: ExampleConfig) -> Iterator[str]:
             yield f"{what} are {_listed(found)}, not {_listed(wanted)}"
     if example.time is not None and abs(reading.time - example.time) > 1e-3:
         yield f"time is {reading.time:.3f}, not {example.time:.3f} (Unix seconds)"
+    if example.firmware is not None and reading.firmware != example.firmware:
+        yield f"firmware is {reading.firmware or 'absent'}, not {example.firmware or 'absent'}"
 
 
 def _said(value: float | None) -> str:

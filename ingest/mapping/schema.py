@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from detection.quantities import QUANTITIES
 from ingest.decoders.names import conversion, units_for
 from ingest.errors import Reason
+from ingest.firmware import MAX_VERSION, version_of
 from ingest.mapping.times import check_form
 from ingest.mapping.topics import TopicFilter
 from storage.reading import DEVICE_EVENTS
@@ -34,6 +35,7 @@ __all__ = [
     "EventConfig",
     "ExampleConfig",
     "FieldConfig",
+    "FirmwareConfig",
     "FlagConfig",
     "IdentityConfig",
     "MappingConfig",
@@ -109,6 +111,14 @@ def _event(name: str) -> str:
     if name in DEVICE_EVENTS or (name.removeprefix("fault:") in QUANTITIES and ":" in name):
         return name
     raise ValueError("fault:<quantity> or one of: " + ", ".join(sorted(DEVICE_EVENTS)))
+
+
+def _version(text: str) -> str:
+    if version_of(text) != text:
+        raise ValueError(
+            f"at most {MAX_VERSION} printable ASCII characters on one line, as a version is stored"
+        )
+    return text
 
 
 def _moment(value: object) -> float:
@@ -225,6 +235,15 @@ class FieldConfig(SourceConfig):
     when: Conditions = []
 
 
+class FirmwareConfig(SourceConfig):
+    """What the device calls its firmware: a text, held to the bounds of every format.
+
+    A message that says nothing else is told with the next reading of its sensor.
+    """
+
+    when: Conditions = []
+
+
 class EventConfig(ConditionConfig):
     """A device event, sent whenever the condition holds."""
 
@@ -265,6 +284,7 @@ class ExampleConfig(_Part):
     faults: Annotated[list[QuantityKey], Field(max_length=64)] = []
     events: Annotated[list[str], Field(max_length=16)] = []
     flags: Annotated[list[str], Field(max_length=16)] | None = None
+    firmware: Annotated[str, AfterValidator(_version)] | None = None
     rejected: Annotated[str, AfterValidator(lambda v: Reason(v).value)] | None = None
     nothing: bool = False
 
@@ -284,6 +304,7 @@ class MappingConfig(_Part):
     gateway: Identity | None = None
     time: TimeConfig | None = None
     seq: SourceConfig | None = None
+    firmware: FirmwareConfig | None = None
     field: Annotated[list[FieldConfig], Field(max_length=64)] = []
     event: Annotated[list[EventConfig], Field(max_length=32)] = []
     flag: Annotated[list[FlagConfig], Field(max_length=16)] = []
@@ -304,8 +325,8 @@ def cross_faults(mapping: MappingConfig) -> Iterator[Found]:
         captures.add("key")
     for place, source in _sources(mapping):
         yield from _source_faults(mapping, place, source, captures)
-    if not mapping.field and not mapping.event:
-        yield "field", "none", "at least one [[mapping.field]] or [[mapping.event]]"
+    if not mapping.field and not mapping.event and mapping.firmware is None:
+        yield "field", "none", "at least one [[mapping.field]], [[mapping.event]] or a firmware"
     for i, field in enumerate(mapping.field):
         yield from field_faults(f"field.{i}", field)
     for place, condition in _conditions(mapping):
@@ -334,6 +355,8 @@ def _sources(mapping: MappingConfig) -> Iterator[tuple[str, SourceConfig]]:
         yield "time", mapping.time
     if mapping.seq is not None:
         yield "seq", mapping.seq
+    if mapping.firmware is not None:
+        yield "firmware", mapping.firmware
     yield from ((f"field.{i}", part) for i, part in enumerate(mapping.field))
     yield from _conditions(mapping)
 
@@ -345,6 +368,7 @@ def _conditions(mapping: MappingConfig) -> Iterator[tuple[str, ConditionConfig]]
     inner = [
         *((f"field.{i}", part.when) for i, part in enumerate(mapping.field)),
         *((f"event.{i}", part.when) for i, part in enumerate(mapping.event)),
+        ("firmware", mapping.firmware.when if mapping.firmware is not None else []),
     ]
     for place, conditions in inner:
         yield from ((f"{place}.when.{k}", c) for k, c in enumerate(conditions))
@@ -368,12 +392,18 @@ def _source_faults(
     if source.path is not None:
         yield from _path_faults(mapping.format, f"{place}.path", source.path)
     if source.at is not None:
-        if mapping.binary is None and mapping.format != "raw":
-            yield f"{place}.at", "a place in a frame", 'only with `binary` or format = "raw"'
-        if (source.at.length is not None) != (source.at.type == "hex"):
-            yield f"{place}.at.length", repr(source.at.length), "given with type hex and only then"
-        if source.at.bit is not None and not source.at.type.startswith("u"):
-            yield f"{place}.at.bit", repr(source.at.bit), "only with u8, u16, u24 or u32"
+        yield from _at_faults(mapping, f"{place}.at", source.at)
+        if isinstance(source, FirmwareConfig) and source.at.type != "hex":
+            yield f"{place}.at.type", repr(source.at.type), "hex, since a version is a text"
+
+
+def _at_faults(mapping: MappingConfig, place: str, at: AtConfig) -> Iterator[Found]:
+    if mapping.binary is None and mapping.format != "raw":
+        yield place, "a place in a frame", 'only with `binary` or format = "raw"'
+    if (at.length is not None) != (at.type == "hex"):
+        yield f"{place}.length", repr(at.length), "given with type hex and only then"
+    if at.bit is not None and not at.type.startswith("u"):
+        yield f"{place}.bit", repr(at.bit), "only with u8, u16, u24 or u32"
 
 
 def _path_faults(form: str, place: str, path: list[Any]) -> Iterator[Found]:
@@ -434,3 +464,5 @@ def _example_faults(place: str, example: ExampleConfig) -> Iterator[Found]:
     outcomes = [example.sensor is not None, example.rejected is not None, example.nothing]
     if sum(outcomes) != 1:
         yield place, "no outcome or several", "exactly one of sensor, rejected, nothing"
+    if example.firmware is not None and example.sensor is None:
+        yield f"{place}.firmware", repr(example.firmware), "given with sensor only"

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from detection.quantities import QUANTITIES
 from ingest.decoders.names import conversion, quantity_of, unit_in_name, unit_of, units_for
 from ingest.errors import DecodeError
+from ingest.firmware import version_of
 from ingest.mapping.draft import Draft, Entry, SuggestError, toml_value
 from ingest.mapping.schema import Pick
 from ingest.mapping.suggest_topic import Named, named_topic, slug
@@ -48,6 +49,10 @@ _IDENTITY: Final = frozenset(
 )
 _TIME: Final = frozenset(
     {"time", "timestamp", "ts", "datetime", "unix", "date", "epoch", "last_seen", "utc"}
+)
+_FIRMWARE: Final = frozenset(
+    {"firmware", "firmware_version", "firmwareversion", "fw", "fw_version", "fwversion"}
+    | {"sw_version", "swversion"}
 )
 _PLAIN: Final = frozenset({"value", "val", "v", "reading", "current"})
 _SENTINELS: Final = (65535, 65534, 32767, -1, -99, -999, -1000, -9999)
@@ -194,6 +199,7 @@ def _structured(
     draft = Draft(head)
     _identify(head, named, ids)
     _when(head, leaves, draft)
+    _firmware(head, leaves)
     taken: set[str] = set()
     left: list[str] = []
     first: list[Steps] = []
@@ -271,6 +277,15 @@ def _when(head: Entry, leaves: Mapping[Steps, list[Any]], draft: Draft) -> None:
             f"{toml_value(_written(path))} = {describe(values[0])} is no time of day (since boot?):"
             " receive time is used"
         )
+
+
+def _firmware(head: Entry, leaves: Mapping[Steps, list[Any]]) -> None:
+    """Find what the device calls its firmware."""
+    for path, values in leaves.items():
+        if _name(path).lower() in _FIRMWARE and all(version_of(value) for value in values):
+            head.values["firmware"] = {"path": _written(path)}
+            head.notes["firmware"] = "guess: by its name"
+            return
 
 
 def _time_form(value: Any) -> tuple[list[str], str]:

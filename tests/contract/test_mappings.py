@@ -13,6 +13,7 @@ import pytest
 from detection.quantities import QUANTITIES
 from ingest.decoders.base import Context
 from ingest.errors import DecodeError, Reason
+from ingest.firmware import version_of
 from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.examples import difference, read_example
 from ingest.mapping.schema import MappingConfig, cross_faults
@@ -51,6 +52,7 @@ def check(reading):
     assert set(reading.faults) <= set(QUANTITIES)
     assert not set(reading.faults) & set(reading.values)
     assert set(reading.events) <= DEVICE_EVENTS
+    assert version_of(reading.firmware) == reading.firmware
 
 
 @pytest.mark.parametrize("name", MAPPINGS)
@@ -90,6 +92,7 @@ def test_a_changed_expectation_is_noticed(name, k):
         {"events": [*example.events, "restart"]},
         {"flags": ["cached"]},
         {"time": 0.0},
+        {"firmware": "other"},
         {"sensor": None, "nothing": True},
         {"sensor": None, "rejected": "bad_id"},
     ):

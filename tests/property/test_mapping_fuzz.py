@@ -24,6 +24,7 @@ from detection.quantities import QUANTITIES
 from ingest.decoders.base import Context
 from ingest.decoders.names import conversion, units_for
 from ingest.errors import DecodeError
+from ingest.firmware import version_of
 from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.draft import SuggestError, toml_value
 from ingest.mapping.examples import differences
@@ -67,6 +68,7 @@ def check(reading):
     assert not set(reading.faults) & set(reading.values)
     assert set(reading.events) <= DEVICE_EVENTS
     assert 1 <= len(reading.sensor) <= 64
+    assert version_of(reading.firmware) == reading.firmware
 
 
 def payload_of(example):
@@ -140,7 +142,7 @@ LEAVES = st.one_of(
 NAMES = st.one_of(
     st.sampled_from(
         (
-            *(*QUANTITIES, "PM2.5", "temperature", "tvoc", "ts", "time", "id", "mac", "unit"),
+            *(*QUANTITIES, "PM2.5", "temperature", "tvoc", "ts", "time", "id", "mac", "unit", "fw"),
             *(
                 "value",
                 "air",
@@ -212,9 +214,10 @@ FIELDS = st.builds(
     fields=st.lists(FIELDS, min_size=1, max_size=4),
     conditions=CONDITIONS,
     time_path=PATHS,
+    firmware=st.builds(lambda path, when: {"path": path, "when": when}, PATHS, CONDITIONS),
     content=CONTENTS,
 )
-def test_any_mapping(fields, conditions, time_path, content):
+def test_any_mapping(fields, conditions, time_path, firmware, content):
     mapping = MappingConfig.model_validate(
         {
             "version": 1,
@@ -223,6 +226,7 @@ def test_any_mapping(fields, conditions, time_path, content):
             "sensor": {"capture": "id"},
             "when": conditions,
             "time": {"path": time_path, "formats": ["iso8601", "unix", "%Y-%m-%d %H:%M:%S"]},
+            "firmware": firmware,
             "field": fields,
             "example": [{"topic": "t/a", "payload": "", "nothing": True}],
         }

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from ingest.decoders.base import Context
 from ingest.decoders.state import States
 from ingest.firmware import MAX_VERSION, version_of
+from ingest.mapping.decoder import compile_mapping
+from ingest.mapping.schema import MappingConfig
 from ingest.message import Message
 from ingest.pipeline import Intake, IntakeConfig
 from ingest.validation import may_alert
@@ -102,6 +104,31 @@ def test_descriptions_are_told_with_the_next_reading_of_their_sensor():
     sent(i, "homeassistant/sensor/b2/pm_2_5/config", discovery, 3, retained=True)
     (joined,) = sent(i, "b2/sensor/pm_2_5/state", b"7.5", 4)  # closed by the clock
     assert (joined.values, joined.firmware) == ({"pm25": 7.5}, "2025.10.0")
+
+
+def test_a_mapping_tells_versions_as_every_format_does():
+    config = {
+        "version": 1,
+        "name": "diy",
+        "topic": "diy/{id}/state",
+        "sensor": {"capture": "id"},
+        "field": [{"quantity": "pm25", "unit": "ug/m3", "path": ["pm"]}],
+        "firmware": {"path": ["fw"]},
+        "example": [{"topic": "diy/a/state", "payload": '{"fw": "1"}', "nothing": True}],
+    }
+    i = intake(mappings=(compile_mapping(MappingConfig.model_validate(config)),))
+    said = [{"fw": "1.0", "pm": 4}, {"fw": "1.0", "pm": 4}, {"fw": 2, "pm": 4}, {"fw": "1.1"}]
+    got = [sent(i, "diy/b2/state", content, k) for k, content in enumerate([*said, {"pm": 4}])]
+    assert [[r.firmware for r in readings] for readings in got] == [
+        ["1.0"],
+        [""],
+        [""],
+        [],
+        ["1.1"],
+    ]
+    assert i.tally.of("b2") == {"readings": 4, "bad_firmware": 1}
+    assert i.on_message(Message("diy/b2/state", b'{"fw": 2}', NOW)).dead_letter is not None
+    assert i.firmware.known == {"b2": "1.1"}
 
 
 def test_descriptions_are_kept_over_a_restart():

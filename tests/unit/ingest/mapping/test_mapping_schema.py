@@ -78,9 +78,17 @@ def test_the_base_is_good():
         ({"example": [{**EXAMPLE, "received": "2026-01-01T00:00:00"}]}, "example.0.received"),
         ({"example": [{**EXAMPLE, "rejected": "mood"}]}, "example.0.rejected"),
         ({"binary": {"encoding": "zip"}}, "binary.encoding"),
+        ({"firmware": "1.0"}, "firmware"),
+        ({"firmware": {"fixed": "1.0"}}, "firmware.fixed"),
+        ({"firmware": {"path": ["fw"] * 9}}, "firmware.path"),
+        ({"firmware": {"path": ["fw"], "when": [{"path": [], "present": True}] * 17}},
+         "firmware.when"),
+        ({"example": [{**EXAMPLE, "firmware": "x" * 65}]}, "example.0.firmware"),
+        ({"example": [{**EXAMPLE, "firmware": "é"}]}, "example.0.firmware"),
+        ({"example": [{**EXAMPLE, "firmware": "1  0"}]}, "example.0.firmware"),
         ({"field": [{"quantity": "pm25", "path": ["pm"]}]}, "field.0.unit"),
     ],
-)
+)  # fmt: skip
 def test_bounds(more, place):
     assert places(**more) == {place}
 
@@ -108,6 +116,13 @@ def test_bounds(more, place):
         ({"binary": {"encoding": "hex", "path": ["d"], "min_length": 9, "max_length": 8}},
          "binary.min_length", "max_length"),
         ({"field": [{**FIELD, "outer": True}]}, "field.0.outer", "each"),
+        ({"firmware": {}}, "firmware", "exactly one of path, capture, at"),
+        ({"firmware": {"capture": "fw"}}, "firmware.capture", "capture of the topic: id"),
+        ({"firmware": {"path": ["fw"], "when": [{"path": ["a"]}]}}, "firmware.when.0", "exactly"),
+        ({"firmware": {"path": ["fw"], "outer": True}}, "firmware.outer", "each"),
+        ({"firmware": {"at": {"offset": 0, "type": "u8"}}, "binary": {"encoding": "hex"}},
+         "firmware.at.type", "hex, since a version is a text"),
+        ({"example": [{**EXAMPLE, "firmware": "1.0"}]}, "example.0.firmware", "sensor only"),
         ({"each": {"path": ["l"]}, "topic": "t/{id}/{key}"}, "topic", "without {key}"),
         ({"each": {"path": ["l"]}, "format": "pairs"}, "each", "json"),
         ({"availability": {"topic": "t/{id}"}}, "availability.topic", "another topic"),
