@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-import sys
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
-from plumewatch.endings import DONE, REFUSED, UNREACHABLE, USAGE
+from plumewatch.endings import DONE, RefusedError, UnreachableError, UsageError, told
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from dashboards.frame import DashboardSettings
@@ -24,6 +23,7 @@ __all__ = ["run_build", "run_diff", "run_push"]
 _NOT_INSTALLED = "the dashboards are an extra: pip install 'plumewatch[dashboards]'"
 
 
+@told()
 def run_build(out_dir: Path, config: Path | None, printer: Printer) -> int:
     """Write the files.
 
@@ -42,16 +42,13 @@ def run_build(out_dir: Path, config: Path | None, printer: Printer) -> int:
     try:
         from dashboards.build import write  # noqa: PLC0415 - an extra
         from dashboards.frame import DashboardSettings  # noqa: PLC0415
-    except ImportError:
-        return _said(_NOT_INSTALLED, USAGE)
-    loaded = None if config is None else _loaded(config)
-    if config is not None and loaded is None:
-        return USAGE
-    settings = DashboardSettings() if loaded is None else _settings(loaded)
+    except ImportError as error:
+        raise UsageError(_NOT_INSTALLED) from error
+    settings = DashboardSettings() if config is None else _settings(_loaded(config))
     try:
         written = write(out_dir, settings)
     except OSError as error:
-        return _said(f"{out_dir}: {error.strerror}", USAGE)
+        raise UsageError(f"{out_dir}: {error.strerror}") from error
     for name, changed in written.items():
         outcome = "written" if changed else "unchanged"
         printer.say(f"{out_dir / name}: {outcome}", file=out_dir / name, outcome=outcome)
@@ -68,6 +65,7 @@ def _tell(printer: Printer, change: Change) -> None:
     printer.say(str(change), what=change.what, outcome=change.outcome, **detail)
 
 
+@told()
 def run_push(
     url: str,
     token_file: Path,
@@ -97,52 +95,49 @@ def run_push(
     int
         0 done, 1 refused, 2 usage or configuration, 3 not reachable.
     """
-    loaded, server = _opened(url, token_file, config)
-    if loaded is None or server is None:
-        return USAGE
+    server = _opened(url, token_file)
+    loaded = _loaded(config)
+    source = None if reader_file is None else _source(loaded, reader_file)
     from dashboards.build import built  # noqa: PLC0415 - an extra
-    from dashboards.grafana import Refused, Unreachable  # noqa: PLC0415
 
-    source, code = None, DONE
-    if reader_file is not None:
-        source = _source(loaded, reader_file)
-        if source is None:
-            return USAGE
-    try:
+    with _translated():
         server.check()
         _tell(printer, server.data_source(source))
         for change in server.push(built(_settings(loaded))):
             _tell(printer, change)
         if days:
             since = now - 86_400.0 * days
-            code = _annotated(printer, server.annotate(_marks(loaded, since), since, now))
-    except Refused as error:
-        return _said(str(error), REFUSED)
-    except Unreachable as error:
-        return _said(str(error), UNREACHABLE)
-    except sqlite3.Error as error:
-        return _said(f"incidents cannot be read: {error}", UNREACHABLE)
-    return code
+            _annotate(printer, server.annotate(_marks(loaded, since), since, now))
+    return DONE
 
 
-def _annotated(printer: Printer, changes: Iterable[Change]) -> int:
-    """Say what came of annotations, and of each that was refused why; the exit code."""
+def _annotate(printer: Printer, changes: Iterable[Change]) -> None:
+    """Say what comes of annotations.
+
+    Raises
+    ------
+    RefusedError
+        Some were refused: which, and why.
+    """
     from dashboards.grafana import Change  # noqa: PLC0415 - an extra
 
     outcomes: Counter[str] = Counter()
+    refused: list[str] = []
     for change in changes:
         outcomes[change.outcome] += 1
         if change.outcome == "refused":
-            _said(str(change), REFUSED)
+            refused.append(str(change))
     said = f"{outcomes['created']} new, {outcomes['changed']} changed, "
     said += f"{outcomes['unchanged']} as they were"
-    if outcomes["refused"]:
-        said += f", {outcomes['refused']} refused"
+    if refused:
+        said += f", {len(refused)} refused"
     outcome = next((o for o in ("refused", "created", "changed") if outcomes[o]), "unchanged")
     _tell(printer, Change("annotations of incidents", outcome, said))
-    return REFUSED if outcomes["refused"] else DONE
+    if refused:
+        raise RefusedError("\n".join(refused))
 
 
+@told()
 def run_diff(url: str, token_file: Path, config: Path, printer: Printer) -> int:
     """Say what differs; nothing is written.
 
@@ -151,9 +146,8 @@ def run_diff(url: str, token_file: Path, config: Path, printer: Printer) -> int:
     int
         0 nothing differs, 1 something does, 2 usage, 3 not reachable, or it refuses to be asked.
     """
-    loaded, server = _opened(url, token_file, config)
-    if loaded is None or server is None:
-        return USAGE
+    server = _opened(url, token_file)
+    loaded = _loaded(config)
     from dashboards.build import built  # noqa: PLC0415 - an extra
     from dashboards.grafana import GrafanaError  # noqa: PLC0415
 
@@ -164,39 +158,40 @@ def run_diff(url: str, token_file: Path, config: Path, printer: Printer) -> int:
             differs |= change.outcome != "unchanged"
             _tell(printer, change)
     except GrafanaError as error:
-        return _said(str(error), UNREACHABLE)
+        raise UnreachableError(str(error)) from error
     return int(differs)
 
 
-def _opened(
-    url: str, token_file: Path, config: Path
-) -> tuple[PlumewatchConfig | None, Grafana | None]:
-    """Read configuration and token; None, and the reason said, where that does not work."""
+def _opened(url: str, token_file: Path) -> Grafana:
     try:
         from dashboards.grafana import Grafana  # noqa: PLC0415 - an extra
-    except ImportError:
-        _said(_NOT_INSTALLED, USAGE)
-        return None, None
-    loaded = _loaded(config)
+    except ImportError as error:
+        raise UsageError(_NOT_INSTALLED) from error
     token = _secret(token_file)
-    if loaded is None or token is None:
-        return None, None
     try:
-        return loaded, Grafana(url, token)
+        return Grafana(url, token)
     except ValueError as error:
-        _said(f"--url: {error}", USAGE)
-        return None, None
+        raise UsageError(f"--url: {error}") from error
 
 
-def _loaded(path: Path) -> PlumewatchConfig | None:
-    from ingest.decoders import DECODERS  # noqa: PLC0415
-    from plumewatch.config import ConfigError, load  # noqa: PLC0415
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Say in the words of commands what a Grafana says: refused, or not reachable."""
+    from dashboards.grafana import Refused, Unreachable  # noqa: PLC0415 - an extra
 
     try:
-        return load(path, decoders=frozenset(DECODERS))
-    except ConfigError as error:
-        _said(str(error), USAGE)
-        return None
+        yield
+    except Refused as error:
+        raise RefusedError(str(error)) from error
+    except Unreachable as error:
+        raise UnreachableError(str(error)) from error
+
+
+def _loaded(path: Path) -> PlumewatchConfig:
+    from ingest.decoders import DECODERS  # noqa: PLC0415
+    from plumewatch.config import load  # noqa: PLC0415
+
+    return load(path, decoders=frozenset(DECODERS))
 
 
 def _settings(config: PlumewatchConfig) -> DashboardSettings:
@@ -208,50 +203,41 @@ def _settings(config: PlumewatchConfig) -> DashboardSettings:
     return DashboardSettings(config.timezone, page_url(config), tuple(registry.rooms), sensors)
 
 
-def _secret(path: Path) -> str | None:
-    """Read a file of one line; None, and the reason said, if it holds none."""
+def _secret(path: Path) -> str:
+    """Read a file of one word."""
     try:
         text = path.read_text(encoding="utf-8").strip()
     except OSError as error:
-        _said(f"{path}: {error.strerror or error}", USAGE)
-        return None
-    except UnicodeDecodeError:
-        _said(f"{path}: must hold text, the token or password", USAGE)
-        return None
+        raise UsageError(f"{path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: must hold text, the token or password") from error
     if not text or not text.isascii() or len(text.split()) != 1:
-        _said(f"{path}: must hold one word, the token or password", USAGE)
-        return None
+        raise UsageError(f"{path}: must hold one word, the token or password")
     return text
 
 
-def _source(config: PlumewatchConfig, reader_file: Path) -> DataSource | None:
+def _source(config: PlumewatchConfig, reader_file: Path) -> DataSource:
     from dashboards.grafana import DataSource  # noqa: PLC0415
 
     series = config.timeseries
     if not series.url:
-        _said("timeseries.url is not set: dashboards need an InfluxDB", USAGE)
-        return None
-    password = _secret(reader_file)
-    if password is None:
-        return None
-    return DataSource(
-        series.url.rstrip("/"), series.database, f"{series.database}_reader", password
-    )
+        raise UsageError("timeseries.url is not set: dashboards need an InfluxDB")
+    user, password = f"{series.database}_reader", _secret(reader_file)
+    return DataSource(series.url.rstrip("/"), series.database, user, password)
 
 
 def _marks(config: PlumewatchConfig, since: float) -> list[Mark]:
     """Incidents since a moment; none if the service has not run yet."""
     from plumewatch.incident_marks import incident_marks  # noqa: PLC0415
     from plumewatch.paths import DataPaths  # noqa: PLC0415
+    from storage.errors import StorageError  # noqa: PLC0415
     from storage.sqlite import connect  # noqa: PLC0415
 
     database = DataPaths(config.data_dir).state
     if not database.exists():
         return []
-    with closing(connect(database, read_only=True)) as db:
-        return incident_marks(config, db, since)
-
-
-def _said(sentence: str, code: int) -> int:
-    sys.stderr.write(f"{sentence}\n")
-    return code
+    try:
+        with closing(connect(database, read_only=True)) as db:
+            return incident_marks(config, db, since)
+    except (StorageError, sqlite3.Error) as error:
+        raise UnreachableError(f"incidents cannot be read: {error}") from error

@@ -12,7 +12,16 @@ from storage.errors import StorageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["DONE", "REFUSED", "UNREACHABLE", "USAGE", "RefusedError", "UsageError", "told"]
+__all__ = [
+    "DONE",
+    "REFUSED",
+    "UNREACHABLE",
+    "USAGE",
+    "RefusedError",
+    "UnreachableError",
+    "UsageError",
+    "told",
+]
 
 DONE: Final = 0
 REFUSED: Final = 1
@@ -33,13 +42,17 @@ class RefusedError(Exception):
     """What the command was given to read is not what it must be; the message says why."""
 
 
+class UnreachableError(Exception):
+    """A service that is needed does not answer, or cannot say; the message says which and why."""
+
+
 def told(
     *, usage: tuple[type[Exception], ...] = (), refused: tuple[type[Exception], ...] = ()
 ) -> Callable[[Callable[P, int]], Callable[P, int]]:
     """Make a command say in one line on standard error why it ends, and return the exit code.
 
-    Storage that cannot be read or written ends with `UNREACHABLE`, `UsageError` with `USAGE`,
-    `RefusedError` with `REFUSED`.
+    `UnreachableError` and storage that cannot be read or written end with `UNREACHABLE`,
+    `UsageError` with `USAGE`, `RefusedError` with `REFUSED`.
 
     Parameters
     ----------
@@ -49,7 +62,7 @@ def told(
     ends: tuple[tuple[tuple[type[Exception], ...], int], ...] = (
         ((UsageError, *usage), USAGE),
         ((RefusedError, *refused), REFUSED),
-        ((StorageError, sqlite3.Error), UNREACHABLE),
+        ((UnreachableError, StorageError, sqlite3.Error), UNREACHABLE),
     )
     all_of_them = tuple(kind for kinds, _ in ends for kind in kinds)
 

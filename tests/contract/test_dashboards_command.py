@@ -3,6 +3,7 @@
 import copy
 import io
 import json
+import sys
 
 import pytest
 import yaml
@@ -200,6 +201,26 @@ def test_what_is_wrong_is_one_sentence(grafana, files, capsys, spoil, code, sent
     assert found == code
     assert TOKEN not in said
     assert grafana.dashboards == {}
+
+
+def test_incidents_that_cannot_be_read_are_said_to_be_that(grafana, files, capsys):
+    (files / "data" / "state.db").write_bytes(b"no database " * 100)
+    code, said, complaint = push(grafana, files, capsys)
+    assert code == 3
+    assert said[-1].startswith("dashboard ")
+    assert complaint.startswith("incidents cannot be read: ")
+    assert complaint.count("\n") == 1
+
+
+def test_without_the_extra_every_command_says_what_to_install(grafana, files, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "dashboards.grafana", None)
+    monkeypatch.setitem(sys.modules, "dashboards.build", None)
+    printer = Printer(io.StringIO())
+    assert run_build(files / "made", None, printer) == 2
+    assert run_diff(grafana.url, files / "token", files / "plumewatch.toml", printer) == 2
+    said = "the dashboards are an extra: pip install 'plumewatch[dashboards]'\n"
+    assert capsys.readouterr().err == said * 2
+    assert push(grafana, files, capsys) == (2, [], said)
 
 
 def test_a_refusal_is_no_difference(grafana, files, capsys):

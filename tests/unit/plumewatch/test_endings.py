@@ -13,6 +13,7 @@ from plumewatch.endings import (
     UNREACHABLE,
     USAGE,
     RefusedError,
+    UnreachableError,
     UsageError,
     told,
 )
@@ -37,6 +38,7 @@ class _OddModelError(_ModelError):
         (RefusedError("no recording"), REFUSED),
         (_ModelError("no model"), REFUSED),
         (_OddModelError("odd"), USAGE),
+        (UnreachableError("no answer"), UNREACHABLE),
         (StorageUnavailableError("disk I/O error"), UNREACHABLE),
         (sqlite3.OperationalError("locked"), UNREACHABLE),
     ],
