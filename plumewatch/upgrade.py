@@ -33,6 +33,7 @@ from storage.errors import (
     StorageUnavailableError,
 )
 from storage.sqlite import connect, translated
+from storage.table_list import VERSIONS
 from storage.timeseries import sqlite as series
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def schemas(path: Path) -> dict[str, int]:
         return {}
     with closing(connect(path, read_only=True)) as database:
         try:
-            rows = database.execute("SELECT component, version FROM schema_version").fetchall()
+            rows = database.execute(VERSIONS).fetchall()
         except sqlite3.OperationalError as error:
             if "no such table" in str(error):
                 return {}

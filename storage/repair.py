@@ -18,14 +18,13 @@ a file is opened).
 
 How rows are found
 ------------------
-Tables with a rowid are read in its order; where a page cannot be read, the next key that can is
-sought by galloping ahead and halving back, so that a damaged page costs the rows on it and no
-others. Tables without one are read from both ends up to the damage.
+A damaged page costs the rows on it and no others (`storage.readable_rows`).
 
 A file that SQLite will not even open is read over a copy: the bytes of its header that are the same
-in every file of ours are put right, and so is its length. If that is not enough, the list of tables
-is damaged: it is replaced by that of the new file, with the root pages that can still be read from
-the old list, and for the others those of the new file, where files of the same making have them.
+in every file of ours are put right, and so is its length. If that is not enough, or a row of the
+list of tables is damaged, the list is replaced by that of the new file, with the root pages that
+can still be read from the old one, and for the others those of the new file, where files of the
+same making have them (`storage.table_list`).
 
 What it is not
 --------------
@@ -42,13 +41,14 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from storage.errors import StorageUnavailableError
+from storage.readable_rows import by_rowid, from_both_ends
 from storage.sqlite import connect, translated
+from storage.table_list import damaged_row, graft_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 __all__ = ["Prepare", "finish_repair", "salvage", "swap"]
@@ -59,10 +59,7 @@ Prepare = Callable[[sqlite3.Connection], None]
 log = logging.getLogger(__name__)
 
 _LOGS = ("-wal", "-shm")
-_HIGHEST_KEY = 2**62
 _PAGE = 4096
-_FILE_HEADER = 100
-_INTERIOR = 5
 _HEADER = (
     (0, b"SQLite format 3\0"),
     (16, _PAGE.to_bytes(2, "big") + b"\x02\x02\x00\x40\x20\x20"),  # page size, WAL, fractions
@@ -175,7 +172,7 @@ def _sync(path: Path) -> None:
 def _copy(path: Path, new: sqlite3.Connection) -> dict[str, int]:
     patched = _beside(path, "salvaging-header")
     try:
-        source = _readable(path, patched, _beside(path, "salvaging"))
+        source = _readable(path, patched, _beside(path, "salvaging"), new)
         if source is None:
             return {}
         with closing(source):
@@ -186,7 +183,9 @@ def _copy(path: Path, new: sqlite3.Connection) -> dict[str, int]:
         _remove(patched)
 
 
-def _readable(path: Path, patched: Path, fresh: Path) -> sqlite3.Connection | None:
+def _readable(
+    path: Path, patched: Path, fresh: Path, own: sqlite3.Connection
+) -> sqlite3.Connection | None:
     """Open the damaged file, or a copy with its header or list of tables put right.
 
     Parameters
@@ -195,14 +194,16 @@ def _readable(path: Path, patched: Path, fresh: Path) -> sqlite3.Connection | No
         The damaged file, and where the copy goes.
     fresh : Path
         A file with the tables as the program makes them.
+    own : sqlite3.Connection
+        The same, open.
 
     Returns
     -------
     sqlite3.Connection or None
         None if even that cannot be read.
     """
-    with contextlib.suppress(StorageUnavailableError):
-        return connect(path, read_only=True)
+    if source := _as_it_is(path, own, read_only=True):
+        return source
     for suffix in ("", "-wal"):
         with contextlib.suppress(FileNotFoundError):
             shutil.copyfile(path.with_name(path.name + suffix), f"{patched}{suffix}")
@@ -214,65 +215,24 @@ def _readable(path: Path, patched: Path, fresh: Path) -> sqlite3.Connection | No
         for offset, constant in (*_HEADER, (28, pages.to_bytes(4, "big"))):
             file.seek(offset)
             file.write(constant)
-    with contextlib.suppress(StorageUnavailableError):
-        return connect(patched)
+    if source := _as_it_is(patched, own):
+        return source
     with contextlib.suppress(sqlite3.Error, StorageUnavailableError):
-        _graft_tables(patched, fresh)
+        graft_tables(patched, fresh)
         return connect(patched)
     return None
 
 
-def _graft_tables(patched: Path, fresh: Path) -> None:
-    """Replace the list of tables of a file by that of a fresh one, with its own root pages.
-
-    The list is a B-tree whose root is the first page, behind the file's header. A page that is not
-    a leaf begins with 5, has the number of its cells at 3, its last child at 8, and at 12 where
-    each cell is, which begins with the number of a child (sqlite.org/fileformat2.html).
-    """
-    listed = patched.with_name(patched.name + "-tables")
-    try:
-        shutil.copyfile(fresh, listed)
-        with (
-            closing(sqlite3.connect(patched, isolation_level=None)) as old,
-            closing(sqlite3.connect(listed, isolation_level=None)) as new,
-        ):
-            for connection in (old, new):
-                connection.execute("PRAGMA writable_schema=ON")  # what cannot be parsed is no error
-            for name, page in _roots(old).items():
-                new.execute("UPDATE sqlite_master SET rootpage = ? WHERE name = ?", (page, name))
-            with contextlib.suppress(sqlite3.Error):
-                old.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        pages = listed.read_bytes()
-        first = bytearray(pages[:_PAGE])
-        with patched.open("r+b") as file:
-            count = file.seek(0, os.SEEK_END) // _PAGE
-            for at in _children(first):
-                child = int.from_bytes(first[at : at + 4], "big")
-                file.write(pages[(child - 1) * _PAGE : child * _PAGE])
-                count += 1
-                first[at : at + 4] = count.to_bytes(4, "big")
-            file.seek(28)
-            file.write(count.to_bytes(4, "big"))
-            file.seek(_FILE_HEADER)
-            file.write(first[_FILE_HEADER:])
-    finally:
-        _remove(listed)
-
-
-def _children(first: bytes | bytearray) -> list[int]:
-    """Return where the numbers of its children stand in the first page; none in a leaf."""
-    if first[_FILE_HEADER] != _INTERIOR:
-        return []
-    cells = int.from_bytes(first[_FILE_HEADER + 3 : _FILE_HEADER + 5], "big")
-    pointers = range(_FILE_HEADER + 12, _FILE_HEADER + 12 + 2 * cells, 2)
-    found = [int.from_bytes(first[at : at + 2], "big") for at in pointers]
-    return [*found, _FILE_HEADER + 8]
-
-
-def _roots(old: sqlite3.Connection) -> dict[str, int]:
-    """Return the root pages that a damaged list of tables still tells, by name."""
-    rows = _by_rowid(old, "SELECT rowid, name, rootpage FROM sqlite_master")
-    return {name: page for name, page in rows if isinstance(name, str) and isinstance(page, int)}
+def _as_it_is(
+    path: Path, own: sqlite3.Connection, *, read_only: bool = False
+) -> sqlite3.Connection | None:
+    """Open a file whose list of tables needs no replacement; None if it does."""
+    with contextlib.suppress(StorageUnavailableError):
+        source = connect(path, read_only=read_only)
+        if not damaged_row(source, own):
+            return source
+        source.close()
+    return None
 
 
 def _tables(new: sqlite3.Connection) -> list[str]:
@@ -290,9 +250,9 @@ def _copy_table(source: sqlite3.Connection, new: sqlite3.Connection, table: str)
     insert = f"INSERT OR IGNORE INTO {table} ({columns}) VALUES ({', '.join('?' * len(info))})"  # noqa: S608 - names of our schema
     saved = 0
     rows = (
-        _by_rowid(source, f"SELECT rowid, {columns} FROM {table}")  # noqa: S608
+        by_rowid(source, f"SELECT rowid, {columns} FROM {table}")  # noqa: S608
         if _has_rowid(new, table)
-        else _from_both_ends(source, f"SELECT {columns} FROM {table} ORDER BY ", key)  # noqa: S608
+        else from_both_ends(source, f"SELECT {columns} FROM {table} ORDER BY ", key)  # noqa: S608
     )
     for row in rows:
         with contextlib.suppress(sqlite3.IntegrityError):  # garbage that no table would take
@@ -303,55 +263,6 @@ def _copy_table(source: sqlite3.Connection, new: sqlite3.Connection, table: str)
 def _has_rowid(new: sqlite3.Connection, table: str) -> bool:
     found = new.execute("SELECT wr FROM pragma_table_list WHERE name = ?", (table,)).fetchone()
     return not found[0]
-
-
-def _by_rowid(source: sqlite3.Connection, select: str) -> Iterator[tuple[Any, ...]]:
-    key = 0
-    while key < _HIGHEST_KEY:
-        try:
-            for row in source.execute(f"{select} WHERE rowid > ? ORDER BY rowid", (key,)):
-                key = row[0]
-                yield tuple(row)[1:]
-        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
-            if isinstance(error, sqlite3.OperationalError) and "no such table" in str(error):
-                return
-            key = _next_readable(source, select, key)
-        else:
-            return
-
-
-def _next_readable(source: sqlite3.Connection, select: str, key: int) -> int:
-    """Return the next key behind which a row can be read; the highest if there is none."""
-
-    def readable(behind: int) -> bool:
-        try:
-            source.execute(f"{select} WHERE rowid > ? ORDER BY rowid LIMIT 1", (behind,)).fetchone()
-        except (sqlite3.DatabaseError, UnicodeDecodeError):
-            return False
-        return True
-
-    bad, step = key, 1
-    while not readable(bad + step):
-        bad += step
-        step *= 2
-        if bad >= _HIGHEST_KEY:
-            return _HIGHEST_KEY
-    good = bad + step
-    while good - bad > 1:
-        middle = (good + bad) // 2
-        good, bad = (middle, bad) if readable(middle) else (good, middle)
-    return good
-
-
-def _from_both_ends(source: sqlite3.Connection, select: str, key: str) -> Iterator[tuple[Any, ...]]:
-    down = ", ".join(f"{name} DESC" for name in key.split(", "))
-    for order in (key, down):
-        try:
-            for row in source.execute(select + order):
-                yield tuple(row)
-        except (sqlite3.DatabaseError, UnicodeDecodeError):
-            continue
-        return
 
 
 def _copy_sequences(source: sqlite3.Connection, new: sqlite3.Connection) -> None:

@@ -68,11 +68,13 @@ def connect(path: Path | str, *, read_only: bool = False) -> sqlite3.Connection:
                 connection.execute("PRAGMA wal_autocheckpoint=2000")
             connection.execute("PRAGMA foreign_keys=ON")
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        except sqlite3.Error:
+        except (sqlite3.Error, UnicodeDecodeError):
             connection.close()
             raise
     except sqlite3.Error as error:
         raise translated(error, path) from error
+    except UnicodeDecodeError as error:  # damaged words, in the message that quotes them
+        raise StorageCorruptError(f"{path}: malformed database schema") from error
     connection.row_factory = sqlite3.Row
     return connection
 

@@ -45,8 +45,9 @@ def grow(connection: sqlite3.Connection) -> None:
         there = {row["name"] for row in connection.execute(f"PRAGMA table_info({table.name})")}
         wanted: dict[str, str] = dict.fromkeys(table.keys, "TEXT NOT NULL DEFAULT ''")
         wanted |= {f.name: _SQL_TYPE[f.type] for f in table.fields}
-        for name in wanted.keys() - there:
-            connection.execute(f'ALTER TABLE {table.name} ADD COLUMN "{name}" {wanted[name]}')
+        for name, kind in wanted.items():  # in order, so that all files have the same words
+            if name not in there:
+                connection.execute(f'ALTER TABLE {table.name} ADD COLUMN "{name}" {kind}')
 
 
 def _columns(table: Measurement) -> list[str]:

@@ -2,14 +2,15 @@
 
 import contextlib
 import random
+import re
 import sqlite3
 
 import pytest
 
 from alerts import schema
 from storage import repair, state
-from storage.errors import StorageError, StorageUnavailableError
-from storage.journal import Journal
+from storage.errors import SchemaTooNewError, StorageError, StorageUnavailableError
+from storage.journal import DeadLetter, Journal
 from storage.reading import Reading
 from storage.repair import salvage
 from storage.sqlite import connect, migrate
@@ -40,12 +41,12 @@ def damage(path, offset, content):
         file.write(content)
 
 
-def flip(path, offset):
+def flip(path, offset, bits=0x5A):
     with path.open("r+b") as file:
         file.seek(offset)
         old = file.read(1)
         file.seek(offset)
-        file.write(bytes([old[0] ^ 0x5A]))
+        file.write(bytes([old[0] ^ bits]))
 
 
 def accounted(journal):
@@ -104,11 +105,22 @@ def test_a_damaged_root_is_a_gap_of_all(tmp_path):
         assert journal.commit(readings(COUNT, 2)) == COUNT + 2
 
 
-@pytest.mark.parametrize("text", [b"CREATE TABLE journal", b"CREATE TABLE dead_letter", b"TEXT"])
-def test_a_damaged_list_of_tables_costs_no_reading(tmp_path, text):
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        (b"CREATE TABLE journal", 0),
+        (b"CREATE TABLE journal", len(b"CREATE TABLE j")),
+        (b"CREATE TABLE dead_letter", 0),
+        (b"CREATE TABLE dead_letter", -1),  # the page on which it begins
+        (b"CREATE TABLE journal", -1),
+        (b"TEXT", 0),
+    ],
+)
+@pytest.mark.parametrize("bits", [0x5A, 0x04])
+def test_a_damaged_list_of_tables_costs_no_reading(tmp_path, text, at, bits):
     path = tmp_path / "journal.db"
     filled(path)
-    flip(path, path.read_bytes().index(text))
+    flip(path, path.read_bytes().index(text) + at, bits)
     with Journal(path) as journal:
         assert accounted(journal) == (list(range(1, COUNT + 1)), [])
         assert journal.commit(readings(COUNT, 1)) == COUNT + 1
@@ -134,6 +146,90 @@ def test_a_long_list_of_tables_is_damaged(tmp_path, where):
         for k in range(tables):
             found = saved.execute(f"SELECT word FROM t{k}").fetchall()  # noqa: S608 - as above
             assert found == [(str(k),)]
+
+
+def names_of_columns(path):
+    """Offsets of the bytes of column names in the first page, where the tables are described."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        names = {
+            row[0]
+            for row in connection.execute(
+                "SELECT c.name FROM pragma_table_list t, pragma_table_info(t.name) c"
+                " WHERE t.name NOT LIKE 'sqlite_%'"
+            )
+        }
+    page = path.read_bytes()[:PAGE]
+    found = (re.finditer(rb"\b%s\b" % name.encode(), page) for name in names)
+    return sorted({at for each in found for match in each for at in range(*match.span())})
+
+
+def test_flipped_bytes_in_names_of_columns_cost_nothing(tmp_path):
+    whole = tmp_path / "whole.db"
+    with Journal(whole) as journal:
+        journal.commit(readings(0, 50), [DeadLetter(START, "t", "bad_json", "", "", 1, b"{")])
+        journal.continue_behind(60)
+    rng = random.Random(random.randrange(10**6))  # repeats under the seed pytest prints
+    places = names_of_columns(whole)
+    assert len(places) > 100
+    for n, where in enumerate(rng.sample(places, 40)):
+        path, bit = tmp_path / f"{n}.db", n % 8  # the eighth makes words that are no UTF-8
+        path.write_bytes(whole.read_bytes())
+        flip(path, where, 1 << bit)
+        with Journal(path) as journal:
+            said = f"byte {where}, bit {bit}"
+            assert accounted(journal) == (list(range(1, 51)), list(range(51, 61))), said
+            assert [letter.payload for letter in journal.dead_letters()] == [b"{"], said
+            assert journal.commit(readings(60, 1)) == 61, said
+            assert journal.repairs == 1, said
+        assert path.with_name(f"{n}.db.corrupt-1").exists()
+
+
+@pytest.mark.parametrize("version", [1, 3])
+def test_a_damaged_name_in_another_version_is_left_alone(tmp_path, version):
+    """What the columns of such a file are called is not for this program to say."""
+    path = tmp_path / "journal.db"
+    filled(path)
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE schema_version SET version = ?", (version,))
+        if version == 1:
+            connection.execute("DROP TABLE gap")
+    flip(path, path.read_bytes().index(b"offset"), 1)
+    before = path.read_bytes()
+    with (
+        pytest.raises(SchemaTooNewError if version == 3 else StorageUnavailableError),
+        Journal(path),
+    ):
+        pass
+    assert path.read_bytes() == before
+    assert not list(tmp_path.glob("*.corrupt-*"))
+
+
+def test_a_column_that_somebody_added_is_no_damage(tmp_path):
+    path = tmp_path / "journal.db"
+    filled(path)
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("ALTER TABLE journal ADD COLUMN note TEXT")
+    with Journal(path) as journal:
+        assert journal.commit(readings(COUNT, 1)) == COUNT + 1
+        assert journal.repairs == 0
+
+
+def test_columns_in_another_order_keep_it_when_the_list_is_replaced(tmp_path):
+    """As in a file in which columns were added one by one by several versions."""
+    path = tmp_path / "rooms.db"
+
+    def prepare(database, columns="floor TEXT, air REAL"):
+        database.execute(f"CREATE TABLE room (name TEXT PRIMARY KEY, {columns}) WITHOUT ROWID")
+        database.execute("CREATE TABLE sensor (name TEXT)")
+
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
+        prepare(database, "air REAL, floor TEXT")
+        database.execute("INSERT INTO room VALUES ('a', 4.5, '2nd')")
+        database.execute("PRAGMA journal_mode=WAL")
+    flip(path, path.read_bytes().index(b"CREATE TABLE sensor"))
+    salvage(path, prepare)
+    with contextlib.closing(sqlite3.connect(tmp_path / "rooms.db.salvaged")) as saved:
+        assert saved.execute("SELECT name, floor, air FROM room").fetchall() == [("a", "2nd", 4.5)]
 
 
 def test_single_flipped_bytes_anywhere(tmp_path):

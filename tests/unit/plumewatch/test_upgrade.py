@@ -98,11 +98,35 @@ def test_every_schema_there_was_is_brought_forward_and_copied_before(dump, tmp_p
         found = schemas(tmp_path / name)
         assert found == {part: NEWEST[part] for part in found}
         refuse_older(tmp_path / name)
+    for opened in (Journal(paths.journal), SqliteSeries(paths.series)):
+        with opened:
+            assert opened.repairs == 0  # what was upgraded is not taken for damaged
+    open_state(paths.state).close()
+    assert not list(tmp_path.glob("*.corrupt-*"))
     assert copy_before_upgrade(tmp_path, NOW + 9, 0.0) is None
     if copy is not None:  # the copy is what was there, so the older program finds its own
         assert rows(copy) == before
         assert {p.name: schemas(p) for p in copy.glob("*.db")} == versions
         assert copy.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(
+    "words", ["component TEXT", "version INTEGER", "acknowledged_by TEXT", "decided_sentence TEXT"]
+)
+def test_a_name_in_the_newest_schema_is_damaged(words, tmp_path):
+    """One flipped byte, and statements that use the column would fail for good."""
+    paths = laid_out(DUMPS[-1], tmp_path)
+    with closing(open_state(paths.state)) as state:
+        state.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    before = rows(tmp_path)
+    content = bytearray(paths.state.read_bytes())
+    content[content.index(words.encode()) + 1] ^= 1
+    paths.state.write_bytes(content)
+    assert copy_before_upgrade(tmp_path, NOW, 0.0) is None
+    open_state(paths.state).close()
+    assert words.encode() in paths.state.read_bytes()
+    assert rows(tmp_path) == before
+    assert (tmp_path / "state.db.corrupt-1").read_bytes() == content
 
 
 def test_what_the_newest_schema_is_made_of_is_what_the_service_makes(tmp_path):
