@@ -35,7 +35,7 @@ from storage.sqlite import connect, transaction, translated
 from storage.timeseries.records import CLASSES, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from detection.class_samples import ClassSample
@@ -187,11 +187,14 @@ class DueRecords:
     database : Path
         State database, migrated for `COMPONENT`.
     series : Series
+    school_day : callable
+        Whether a moment, Unix seconds, is on a day with school.
     """
 
-    def __init__(self, database: Path, series: Series) -> None:
+    def __init__(self, database: Path, series: Series, school_day: Callable[[float], bool]) -> None:
         self._database = database
         self._series = series
+        self._school_day = school_day
         self._connection: sqlite3.Connection | None = None
 
     def close(self) -> None:
@@ -234,7 +237,7 @@ class DueRecords:
                 " ORDER BY seq LIMIT ?",
                 (after, limit),
             ).fetchall()
-            found = [(row["seq"], _record(db, row)) for row in rows]
+            found = [(row["seq"], _record(db, row, self._school_day)) for row in rows]
         except sqlite3.Error as error:
             raise translated(error, self._database) from error
         entries = [DueEntry(seq, record) for seq, record in found if record is not None]
@@ -262,14 +265,18 @@ class DueRecords:
         return self._connection
 
 
-def _record(db: sqlite3.Connection, row: sqlite3.Row) -> Record | None:
+def _record(
+    db: sqlite3.Connection, row: sqlite3.Row, school_day: Callable[[float], bool]
+) -> Record | None:
     """Return the record that waits; None if what it is about is not there, or it is damaged."""
     if row["key"] is None:
         try:
             return _DECODER.decode(row["body"])
         except (msgspec.MsgspecError, TypeError):
             return None
-    return _incident(db, row["key"]) if row["measurement"] == "incident" else _event(db, row["key"])
+    if row["measurement"] == "incident":
+        return _incident(db, row["key"], school_day)
+    return _event(db, row["key"])
 
 
 def _event(db: sqlite3.Connection, key: str) -> Record | None:
@@ -309,7 +316,9 @@ def _fine_half_s(evidence: Mapping[str, Sequence[float | None]]) -> float | None
     return next((half for half in found if half is not None), None)
 
 
-def _incident(db: sqlite3.Connection, key: str) -> Record | None:
+def _incident(
+    db: sqlite3.Connection, key: str, school_day: Callable[[float], bool]
+) -> Record | None:
     row = db.execute("SELECT * FROM incident WHERE id = ?", (key,)).fetchone()
     if row is None:
         return None
@@ -332,6 +341,7 @@ def _incident(db: sqlite3.Connection, key: str) -> Record | None:
             "withdrawn": row["withdrawn_at"] is not None,
             "acknowledged": row["acknowledged_at"] is not None,
             **{verdict: row["verdict"] == verdict for verdict in verdicts},
+            "school_day": school_day(opened),
             "detected_s": opened - row["onset"],
             "notified_s": _between(opened, notified),
             "acknowledged_s": _between(notified, row["acknowledged_at"]),

@@ -44,7 +44,12 @@ def build(settings: DashboardSettings) -> Dashboard:
     """Make the dashboard."""
     by_day = f"time(1d), \"kind\" fill(none) tz('{settings.zone}')"
     numbers = [
-        _figure("Incidents", "In the time range, tests left out.", 'count("confidence")'),
+        _figure(
+            "Incidents",
+            "In the time range, on all days, tests left out. Reports leave out days without school"
+            " too, here and in the figures beside it.",
+            'count("confidence")',
+        ),
         _figure(
             "Confirmed",
             "Confirmed, of those that staff confirmed or called a false alarm. Without feedback an"
@@ -78,8 +83,9 @@ def build(settings: DashboardSettings) -> Dashboard:
         ),
         _notices(),
         figure(
-            "Hours on duty",
-            "Of all persons together, by the shifts, on days with school.",
+            "Hours on duty, whole school",
+            "Of all persons together, by the shifts, on days with school. The chosen place changes"
+            " nothing here.",
             InfluxQl(f'SELECT sum("duty_s") / 3600 FROM {PIPELINE} WHERE $timeFilter'),
             decimals=1,
             empty="not known",
@@ -313,11 +319,14 @@ def _false_alarms() -> object:
 def _notices() -> object:
     """Divide notices delivered by the hours on duty: two answers."""
     panel = figure(
-        "Notices a person-hour",
-        "Notices delivered, of incidents in the time range, an hour that a person was on duty."
-        " ISA-18.2 calls 6 manageable. Hours are those of the whole school.",
+        "Notices a person-hour, whole school",
+        "Notices delivered, of incidents in the time range that opened on a day with school, tests"
+        " left out, an hour that a person was on duty: as in reports. ISA-18.2 calls 6 manageable."
+        " Both are those of the whole school, as people are on duty in more than one building: a"
+        " report of a building divides by the hours of its own people.",
         InfluxQl(
-            f'SELECT sum("notices") AS "notices" FROM {INCIDENT} WHERE {COUNTED}',
+            f'SELECT sum("notices") AS "notices" FROM {INCIDENT} WHERE $timeFilter'
+            ' AND "test" = 0 AND "school_day" = 1',
             table=True,
         ),
         InfluxQl(

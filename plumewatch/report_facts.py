@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
+from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
@@ -34,6 +35,7 @@ __all__ = [
     "duty_of",
     "gathered",
     "registry_of",
+    "school_day_of",
     "sensor_days",
     "shifts_at",
     "times_of",
@@ -96,6 +98,18 @@ def calendar_of(config: PlumewatchConfig, start: float, end: float) -> Calendar:
     ]
     rung = frozenset(day for day in days if timetable.periods_on(day))
     return Calendar(zone, rung, tuple(sorted(lessons)), times)
+
+
+def school_day_of(config: PlumewatchConfig) -> Callable[[float], bool]:
+    """Return what tells whether a moment, Unix seconds, is on a day with school."""
+    zone = config.zone()
+
+    @cache
+    def has_school(day: date) -> bool:
+        noon = datetime.combine(day, time(12), zone).timestamp()
+        return day in calendar_of(config, noon, noon).school_days
+
+    return lambda moment: has_school(datetime.fromtimestamp(moment, zone).date())
 
 
 def times_of(config: PlumewatchConfig) -> SchoolTimes:

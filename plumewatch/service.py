@@ -58,7 +58,7 @@ from plumewatch.outbound_settings import webhooks
 from plumewatch.outward import Outward
 from plumewatch.paths import DataPaths
 from plumewatch.pipeline_status import pipeline_status
-from plumewatch.report_facts import duty_between
+from plumewatch.report_facts import duty_between, school_day_of
 from plumewatch.sensor_counts import restore_counts, save_counts
 from plumewatch.settings import (
     alert_budgets,
@@ -245,7 +245,8 @@ class Service:
             clock,
             settings=WriterSettings(pace_s=_SERIES_PACE_S),
         )
-        self._due = DueRecords(self.paths.state, self.series)
+        self.school_day = school_day_of(config)
+        self._due = DueRecords(self.paths.state, self.series, self.school_day)
         self.records = SeriesWriter(
             "records of the series",
             self._due,

@@ -55,6 +55,7 @@ def staff_page(
             pipeline=service.pipeline,
             intervals=intervals,
             on_duty=service.on_duty,
+            school_day=service.school_day,
             suggest_mapping=partial(suggestion_for, service.intake),
             open_reading=local and not config.web.public_url,
             one_click=local and not config.web.public_url and service.one_click,

@@ -1,6 +1,7 @@
 """Figures of alerts: how many, right and prompt, by hour, day, cause and room.
 
-The key figures are those of `reports.kpis`, over the same incidents as reports.
+The key figures are those of `reports.kpis`, over incidents of all days: reports are about days with
+school. Notices an hour on duty are of days with school here too.
 """
 
 from __future__ import annotations
@@ -58,8 +59,7 @@ class FigurePages(Pages):
         start = end - SPANS[span]
         zone = ZoneInfo(desk.settings.engine.policy.zone)
         chosen = await desk.threads.run(self._figures, start, end, zone)
-        duty = await desk.threads.run(desk.settings.on_duty, start, end)
-        recorded_from = await desk.threads.run(self._recorded_from)
+        load = await desk.threads.run(self._load, chosen, start, end)
         response = kpis.response(chosen.incidents, end)
         rooms = Counter((row.room_id, row.room) for row in chosen.incidents)
         return desk.render(
@@ -76,7 +76,7 @@ class FigurePages(Pages):
                 for figure in times_of_response(response)
                 if "median" in figure.values
             ],
-            load=kpis.load(chosen.incidents, chosen.notices, duty, recorded_from),
+            load=load,
             rooms=rooms.most_common(20),
             known=desk.registry.rooms,
             kinds=Counter(row.kind for row in chosen.incidents).most_common(),
@@ -108,9 +108,15 @@ class FigurePages(Pages):
         settings = self._desk.settings
         return figures(settings.database, settings.series, self._desk.registry, start, end, zone)
 
-    def _recorded_from(self) -> float:
-        with closing(sqlite.connect(self._desk.settings.database, read_only=True)) as db:
-            return read.recorded_from(db)
+    def _load(self, chosen: kpis.Chosen, start: float, end: float) -> kpis.Load:
+        """Compute the load of notices on days with school, on which people are on duty."""
+        settings = self._desk.settings
+        rows = [row for row in chosen.incidents if settings.school_day(row.opened_at)]
+        ids = {row.id for row in rows}
+        notices = [notice for notice in chosen.notices if notice.incident in ids]
+        with closing(sqlite.connect(settings.database, read_only=True)) as db:
+            recorded_from = read.recorded_from(db)
+        return kpis.load(rows, notices, settings.on_duty(start, end), recorded_from)
 
 
 def figures(

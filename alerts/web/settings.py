@@ -133,6 +133,8 @@ class StaffPageSettings:
         Returns the seconds between reports as learnt, by sensor; called in the event loop.
     on_duty : callable
         Returns who was on duty when between two moments, Unix seconds.
+    school_day : callable
+        Whether a moment, Unix seconds, is on a day with school.
     open_reading : bool
         Whether pages may be read without signing in; for loopback only. Actions never may.
     one_click : bool
@@ -173,6 +175,7 @@ class StaffPageSettings:
     suggest_mapping: Callable[[str], MappingSuggestion | None] = lambda _: None
     intervals: Callable[[], Mapping[str, float]] = dict
     on_duty: Callable[[float, float], Iterable[DutySpan]] = lambda _start, _end: ()
+    school_day: Callable[[float], bool] = lambda _moment: True
     open_reading: bool = True
     one_click: bool = False
     hasher: Hasher = field(default_factory=Hasher)

@@ -181,6 +181,7 @@ _INCIDENT: Final = Measurement(
             "false_alarm": "1 if the last feedback says so",
             "nothing_found": "1 if the last feedback says so",
             "test": "1 if the last feedback says so",
+            "school_day": "1 if it opened on a day with school",
             "acknowledged": "1 if somebody took it",
             "detected_s": "from onset to opening, seconds",
             "notified_s": "from opening to the first delivered notice, seconds",

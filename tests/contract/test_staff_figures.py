@@ -42,6 +42,7 @@ def page(school, embedded):
             engine=AlertEngine(school.registry, school.policy),
             series=embedded,
             on_duty=school.on_duty,
+            school_day=school.school_day,
             clock=lambda: school.end + 1,
             grafana_url="https://grafana.example",
         )
@@ -94,15 +95,19 @@ async def test_a_figure_is_the_same_in_panel_page_and_report(page, url, school, 
         began = read.recorded_from(state)
     assert began == school.start
     hours = 4.5 + (school.end - school.start) / 3600  # of the one who was on duty before it, too
-    load = kpis.load(chosen.incidents, chosen.notices, duty, began).per_duty_hour
-    assert load.part > 10
-    assert panel("Hours on duty") == pytest.approx(load.whole) == pytest.approx(hours)
-    assert panel("Notices a person-hour") == load.part
-    by_hour = panel("Notices a person-hour") / panel("Notices a person-hour", "B")
+    there = {row.id for row in chosen.incidents if school.school_day(row.opened_at)}
+    notices = [notice for notice in chosen.notices if notice.incident in there]
+    assert 10 < len(notices) < len(chosen.notices)
+    load = kpis.load([], notices, duty, began).per_duty_hour
+    told = "Notices a person-hour, whole school"
+    assert panel("Hours on duty, whole school") == pytest.approx(load.whole) == pytest.approx(hours)
+    assert panel(told) == load.part
+    by_hour = panel(told) / panel(told, "B")
     assert by_hour == pytest.approx(load.value)
     async with page:
         said = text_of((await page.get("/figures?span=week")).text)
-    assert f"Notices a person and hour on duty {by_hour:.2f}" in said
+    assert f"Notices a person and hour on duty, on days with school {by_hour:.2f}" in said
+    assert "Reports leave out days without school" in said
     assert f"Incidents {outcome.incidents}" in said
     assert f"Confirmed {100 * outcome.confirmed_rate.value:.0f} %" in said
     assert f"False alarms a sensor and week {weekly:.2f}" in said
@@ -110,6 +115,17 @@ async def test_a_figure_is_the_same_in_panel_page_and_report(page, url, school, 
     assert "of" in times_said(acked.values)
     assert f"{acked.label} {seconds(acked.main)} {times_said(acked.values)}" in said
     assert f"Not acknowledged {response.acknowledge.unacknowledged}" in said
+
+
+@pytest.mark.parametrize("title", ["Notices a person-hour", "Hours on duty"])
+def test_figures_of_people_on_duty_do_not_follow_the_chosen_place(title):
+    """People are on duty in more than one building: their hours are those of the whole school."""
+    title += ", whole school"
+    (panel,) = (p for p in grafana.panels(DASHBOARDS["alerts"]) if p["title"] == title)
+    assert panel["targets"]
+    for target in panel["targets"]:
+        assert "$timeFilter" in target["query"]
+        assert "${" not in target["query"]
 
 
 def test_air_of_a_day_is_the_same_in_panel_and_page(url, school, embedded):

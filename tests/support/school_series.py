@@ -13,6 +13,7 @@ import time
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -98,6 +99,10 @@ class SimulatedSchool(NamedTuple):
     def on_duty(self, start: float, end: float) -> list[DutySpan]:
         """Who was on duty when: one by two shifts that overlap, one since before the record."""
         return _on_duty(self.end, start, end)
+
+    def school_day(self, moment: float) -> bool:
+        """Whether there was school: not in the first three hours."""
+        return _school_day(self.start, moment)
 
     def store(self, series: Series) -> None:
         """Write all of it into a store that is open."""
@@ -227,7 +232,7 @@ def _judged(
         def record(self, records: list[Record]) -> None:
             found.extend(records)
 
-    due = series_due.DueRecords(database, Kept())
+    due = series_due.DueRecords(database, Kept(), partial(_school_day, start))
     after = 0
     while True:
         entries, position = due.read(after, 1_000)
@@ -314,6 +319,10 @@ def _health(
                 fields["fault"] = "PM2.5 frozen: the same value for 30 minutes"
             found.append(Record("sensor_health", at, fields, sensor=sensor.id))
     return found
+
+
+def _school_day(start: float, moment: float) -> bool:
+    return moment >= start + 3 * 3600.0
 
 
 def _on_duty(now: float, start: float, end: float) -> list[DutySpan]:

@@ -20,6 +20,8 @@ from storage.timeseries.sqlite import SqliteSeries
 from tests.support.plumes import readings_of_puff
 
 NOW = 1_790_000_000.0
+HOLIDAY = NOW + 86_400.0
+"""From here on there is no school."""
 
 
 @pytest.fixture
@@ -48,7 +50,7 @@ def series(tmp_path):
 
 @pytest.fixture
 def due(path, series):
-    found = series_due.DueRecords(path, series)
+    found = series_due.DueRecords(path, series, lambda moment: moment < HOLIDAY)
     yield found
     found.close()
 
@@ -72,6 +74,14 @@ def drain(due, limit=100):
 def told(db, engine, event, now=NOW):
     with transaction(db) as tx:
         return engine.on_events(tx, [event], now)
+
+
+def test_an_incident_knows_whether_there_was_school(db, due, engine, make_event):
+    for days in (0.9, 1.1):
+        at = NOW + 86_400.0 * days
+        told(db, engine, make_event(at, onset=at - 6), at)
+    opened = [record.fields for record in drain(due) if record.measurement == "incident"]
+    assert [fields["school_day"] for fields in opened] == [1.0, 0.0]
 
 
 def test_an_incident_from_alert_to_feedback(db, due, engine, series, make_event):
@@ -125,6 +135,7 @@ def test_an_incident_from_alert_to_feedback(db, due, engine, series, make_event)
     assert (fields["false_alarm"], fields["confirmed"], fields["cause"]) == (1.0, 0.0, "steam")
     assert (fields["notices"], fields["people"], fields["detections"]) == (len(rows), 1.0, 1.0)
     assert (fields["open"], fields["status"], fields["acknowledged"]) == (0.0, "resolved", 1.0)
+    assert fields["school_day"] == 1.0
     assert "A. Principal" not in str(last)
     assert "'ap'" not in str(last.fields.values())  # who took it stays out of the series
 

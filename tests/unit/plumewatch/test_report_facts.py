@@ -6,7 +6,14 @@ from itertools import pairwise
 import pytest
 
 from plumewatch.config import load
-from plumewatch.report_facts import Place, calendar_of, duty_between, duty_of, shifts_at
+from plumewatch.report_facts import (
+    Place,
+    calendar_of,
+    duty_between,
+    duty_of,
+    school_day_of,
+    shifts_at,
+)
 from reports.kpis import duty_hours
 from reports.kpis import load as load_of
 from tests.support.school_year import ZONE, config_text, moment
@@ -72,6 +79,14 @@ def test_with_bells_school_is_when_they_ring(tmp_path):
         (at((10, 31), 8, 10), "between"),
     ):
         assert calendar.period(moment_) == period
+
+
+@pytest.mark.parametrize("more", [BELLS, "[[holiday]]" + BELLS.partition("[[holiday]]")[2]])
+def test_a_moment_is_on_a_day_with_school_or_not(tmp_path, more):
+    has_school = school_day_of(config_of(tmp_path, more))
+    found = [has_school(at((10, day), 23, 59)) for day in (27, 28, 29, 30, 31)]
+    assert found == [True, True, False, False, False]
+    assert has_school(at((11, 2), 0)) > has_school(at((11, 1), 23, 59))  # the clocks are set back
 
 
 def test_hours_on_duty_are_those_of_the_shifts_once_a_person(tmp_path):
