@@ -150,7 +150,6 @@ def run_rerun(config_path: Path, incident: str, printer: Printer, now: float) ->
     printer.table(
         ("Sensor", "", "Kind", "Onset", "Alerted", "Confidence", "Phase", "Detector"),
         (row for verdict in verdicts for row in _rows(verdict, config.zone())),
-        width=160,
     )
     printer.say("same verdict" if same else "another verdict", same=same)
     return DONE if same else REFUSED

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from typing import TYPE_CHECKING, TextIO
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Column, Table
-from rich.text import Text
+from plumewatch.table_text import table_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -62,30 +60,25 @@ class Printer:
         self,
         columns: Sequence[str],
         rows: Iterable[tuple[Mapping[str, object], Sequence[object]]],
-        *,
-        width: int | None = None,
     ) -> None:
         """Print rows, each with its fields for JSON and its cells for people.
 
-        A narrow terminal breaks what does not fit; nothing is cut off.
+        On a terminal they fit its width, as a table or in paragraphs; anywhere else a row is a
+        line, as wide as it is. Nothing is cut off.
 
         Parameters
         ----------
         columns : sequence of str
             Headers of the cells.
         rows : iterable of (mapping, sequence)
-        width : int, optional
-            Columns of text; those of the terminal by default.
         """
         if self.as_json:
             for fields, _ in rows:
                 self.object(fields)
             return
-        folded = (Column(name, overflow="fold") for name in columns)
-        table = Table(*folded, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-        for _, cells in rows:
-            table.add_row(*(Text(str(cell)) for cell in cells))
-        Console(file=self.out, width=width).print(table)
+        width = shutil.get_terminal_size().columns if self.out.isatty() else None
+        for line in table_text(columns, (cells for _, cells in rows), width):
+            self.out.write(f"{line}\n")
 
     def object(self, fields: Mapping[str, object]) -> None:
         """Print one JSON object on a line of its own."""

@@ -77,7 +77,6 @@ def run_plan(config_path: Path, printer: Printer, now: float) -> int:
         printer.table(
             ("What", "Kept for", "Deleted by", "Old now", "Held"),
             map(row, _classes(config, db, now)),
-            width=120,
         )
         return DONE
 
@@ -245,9 +244,7 @@ def run_holds(config_path: Path, printer: Printer) -> int:
             where = f"{known.name} ({known.id})" if known else hold.room or "everywhere"
             return hold._asdict(), (hold.id, where, *span, hold.reason, hold.placed_by)
 
-        printer.table(
-            ("No.", "Room", "From", "To", "Why", "By"), map(row, holds.active(db)), width=140
-        )
+        printer.table(("No.", "Room", "From", "To", "Why", "By"), map(row, holds.active(db)))
         return DONE
 
     return _with_state(config_path, show)

@@ -45,8 +45,8 @@ def run_status(config_path: Path, printer: Printer) -> int:
             room = registry.room_of(name)
             cells = (
                 name,
-                room.name if room else "",
                 status.state,
+                room.name if room else "",
                 "never" if status.heard is None else moment(status.heard, config),
                 f"{status.interval_s:.3g} s",
                 status.firmware,
@@ -57,8 +57,8 @@ def run_status(config_path: Path, printer: Printer) -> int:
         printer.table(
             (
                 "Sensor",
-                "Room",
                 "State",
+                "Room",
                 "Last live reading",
                 "Reports every",
                 "Firmware",
@@ -106,6 +106,7 @@ def run_dead_letters(
                     for (why, decoder), n in buried_counts(journal).items()
                 ),
             )
+            printer.say("")
         printer.table(
             ("No.", "Received", "Reason", "Source", "Detail"),
             (

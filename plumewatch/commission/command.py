@@ -310,7 +310,6 @@ def _tell(found: Sequence[_Found], printer: Printer) -> None:
                 )
                 for name, answers in one.answers.items()
             ),
-            width=120,
         )
         printer.say(
             _conclusion(one), sensor=one.sensor, right=one.asked.right, says=_conclusion(one)
