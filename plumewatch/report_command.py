@@ -6,6 +6,7 @@ import csv
 import sys
 from dataclasses import dataclass, replace
 from datetime import date
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,7 @@ from plumewatch.output_file import check_output
 from plumewatch.paths import DataPaths
 from plumewatch.report_facts import Place, gathered, times_of
 from plumewatch.spans import SpanError, moment_of
+from reports.facts import days_of
 from reports.files import REPORTS, ReportTooLongError, write_report
 from reports.names import FORMATS, file_name
 from reports.periods import KINDS, PeriodError
@@ -29,7 +31,7 @@ from storage.audit import AuditKind
 from storage.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from plumewatch.config import PlumewatchConfig
     from plumewatch.printer import Printer
@@ -176,21 +178,25 @@ def make_report(
     state = DataPaths(config.data_dir).state
     if not state.exists():
         raise StorageError(f"{state}: `plumewatch run` was never started here")
-    facts = gathered(
-        config,
-        Place(options.site, options.building),
-        start,
-        end,
-        now,
-        with_sensors=REPORTS[options.name].with_sensors,
-        with_duty=REPORTS[options.name].with_duty,
-        on_day=on_day,
+    earlier = _before(config, period, now) if options.name == "summary" else None
+    spans = [(start, end), *([] if earlier is None else [_on_record(config, earlier)])]
+    facts, *before = (
+        gathered(
+            config,
+            Place(options.site, options.building),
+            *span,
+            now,
+            with_sensors=REPORTS[options.name].with_sensors,
+            with_duty=REPORTS[options.name].with_duty,
+            on_day=on_its_day,
+        )
+        for span, on_its_day in zip(spans, _in_turn(on_day, config, spans), strict=True)
     )
     facts = replace(
         facts,
         staged=tuple(t for t in staged if start <= t.at < end),
         period=period,
-        before=None if options.name != "summary" else _before(config, options, period, now),
+        before=replace(before[0], period=earlier) if before else None,
     )
     detail: dict[str, str | float | None] = {
         "report": options.name,
@@ -264,22 +270,31 @@ def _moments(config: PlumewatchConfig, period: Period) -> tuple[float, float]:
     return moment_of(str(period.first), zone), moment_of(str(period.last), zone, end=True)
 
 
-def _before(
-    config: PlumewatchConfig, options: ReportOptions, period: Period | None, now: float
-) -> Facts | None:
-    """Read the period before a named one, as far as it is on record."""
+def _before(config: PlumewatchConfig, period: Period | None, now: float) -> Period | None:
+    """Return the period before a named one; None if there is none, or nothing of it on record."""
     earlier = None if period is None else times_of(config).before(period)
     if earlier is None:
         return None
-    start, end = _moments(config, earlier)
+    since, end = _on_record(config, earlier)
+    return earlier if since < min(end, now) else None
+
+
+def _on_record(config: PlumewatchConfig, period: Period) -> tuple[float, float]:
+    """Return the part of a period since the record begins, Unix seconds."""
+    start, end = _moments(config, period)
     with opened_state(DataPaths(config.data_dir).state) as db:
-        recorded = recorded_from(db)
-    since = max(start, recorded)
-    if since >= min(end, now):
-        return None
-    place = Place(options.site, options.building)
-    found = gathered(config, place, since, end, now, with_sensors=False, with_duty=False)
-    return replace(found, period=earlier)
+        return max(start, recorded_from(db)), end
+
+
+def _in_turn(
+    on_day: Callable[[int, int], None],
+    config: PlumewatchConfig,
+    spans: Sequence[tuple[float, float]],
+) -> Iterator[Callable[[int, int], None]]:
+    """Yield, for each of several spans, what makes progress over all of its own."""
+    days = [len(days_of(*span, config.zone())) for span in spans]
+    for done in accumulate(days[:-1], initial=0):
+        yield lambda more, _of, done=done: on_day(done + more, sum(days))  # type: ignore[misc]
 
 
 def staged_tests(config: PlumewatchConfig, path: Path) -> Iterator[StagedTest]:

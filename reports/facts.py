@@ -148,8 +148,7 @@ class Facts:
     period : Period or None
         What the window is called, if it was asked for by a name.
     before : Facts or None
-        The period before it, without how sensors were, as far as it is on record; None if nothing
-        of it is.
+        The period before it, as far as it is on record; None if nothing of it is.
     """
 
     school: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from reports import kpis
 from reports.facts import days_of
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from reports.rows import IncidentRow
 
 __all__ = ["Figure", "change_at", "figures", "times_of_response"]
-
-_NOT_COMPARED: Final = frozenset({"sensors", "availability", "completeness"})
-"""How sensors were is not read of the period before."""
 
 
 class Figure(NamedTuple):
@@ -72,7 +69,7 @@ def _compared(facts: Facts, before: Facts, change: BeforeAfter | None) -> Iterab
     air, earlier = facts.air, before.air
     then = {figure.key: figure.main for figure in _figures(before, len(earlier), None)}
     for figure in _figures(facts, len(air), change):
-        was = None if figure.key in _NOT_COMPARED else then.get(figure.key)
+        was = then.get(figure.key)
         more: dict[str, float | None] = {} if was is None else {"period_before": was}
         yield figure._replace(values=figure.values | more)
     found = kpis.before_after(_daily(before, earlier), _daily(facts, air))

@@ -2,13 +2,17 @@
 
 import json
 import re
+from contextlib import closing
 from datetime import timedelta
 
 import polars as pl
 import pytest
 
+from plumewatch.config import load
 from plumewatch.printer import Printer
-from plumewatch.report_command import ReportOptions, run_report
+from plumewatch.report_command import ReportOptions, make_report, run_report
+from reports.read import recorded_from
+from storage.sqlite import connect
 from tests.support.school_year import moment
 from tests.unit.reports.conftest import FIRST
 
@@ -84,14 +88,38 @@ def test_a_week_beside_the_week_before(make):
     now, before = both["2026-W45"], both["2026-W44"]
     compared = [item for item, measure in now if measure == "period_before"]
     assert {"incidents", "incidents_air", "confirmed_rate", "time_to_arrive"} <= set(compared)
-    assert not {"sensors", "availability"} & set(compared)
+    assert {"sensors", "availability", "completeness", "notices_per_duty_hour"} <= set(compared)
     for item in compared:
         main = "median" if (item, "median") in before else "value"
         assert now[item, "period_before"] == before[item, main], item
+    assert now["incidents", "value"] != before["incidents", "value"]
     # the same ratio as by the day on which the second week begins
     change = figures(make(start="2026-10-26", end="2026-11-08", intervention="2026-11-02"))
     for measure in ("value", "low", "high", "before", "after_days"):
         assert now["change_from_before", measure] == change["change", measure]
+
+
+def test_uptime_of_the_week_before_is_beside_it_in_words(make, school):
+    with closing(connect(school / "plumewatch-data/state.db", read_only=True)) as state:
+        began = recorded_from(state)
+    share = figures(make(start=str(began), end="2026-10-25"))["availability", "value"]
+    found = figures(make(week="2026-W44"))
+    assert found["availability", "period_before"] == share < found["availability", "value"]
+    page = make(kind="html", week="2026-W44").read_text(encoding="utf-8")
+    said = f"{100 * share:.1f} %"
+    tile, row = (
+        page[found.end() : found.end() + 200]
+        for found in re.finditer("Sensor-minutes online, of expected", page)
+    )
+    assert f"; before {said}" in tile
+    assert f"<td>{said}</td>" in row
+
+
+def test_progress_goes_on_over_the_period_before(config, tmp_path):
+    done = []
+    options = ReportOptions("summary", kind="csv", out=tmp_path / "x.csv", week="2026-W45")
+    make_report(load(config), options, NOW, on_day=lambda day, of: done.append((day, of)))
+    assert done == [(day, 14) for day in range(1, 15)]
 
 
 def test_what_is_not_on_record_is_not_compared(make):
