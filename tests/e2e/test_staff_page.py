@@ -509,6 +509,7 @@ def test_answer_from_a_notice_without_signing_in(site, browser):
     browser.get(link)
     wait_for(browser, lambda: "Boys N2" in find(browser, "#room").text)
     assert "Vaping likely since" in find(browser, "#what").text
+    assert find(browser, "#more").text == "Sign in to see all of it"
     assert judged_by_axe(browser) == []
     assert fits(browser)
     shoot(browser, "answer")
@@ -545,6 +546,8 @@ def test_answer_from_a_notice_without_signing_in(site, browser):
     find(browser, "#found button[value=false_alarm]").click()
     wait_for(browser, lambda: "Answer: False alarm." in find(browser, "#said").text)
     assert site.load().verdict is Verdict.FALSE_ALARM
+    assert find(browser, "#more").text == "Sign in to say what followed"
+    assert find(browser, "#more").get_attribute("href") == f"{site.url}/incidents/{site.incident}"
     assert judged_by_axe(browser) == []
     shoot(browser, "answered")
 

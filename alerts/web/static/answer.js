@@ -30,6 +30,7 @@ document.addEventListener("DOMContentLoaded", () => {
     element("what").textContent = `${body.what} since ${body.since}${body.place ? ` · ${body.place}` : ""}`;
     element("why").textContent = body.why;
     element("more").href = `/incidents/${encodeURIComponent(body.incident)}`;
+    element("more").textContent = body.verdict ? "Sign in to say what followed" : "Sign in to see all of it";
     const taken = body.mine ? `You have it, ${body.you}.` : body.taken_by ? `${body.taken_by} has it.` : "";
     const first = body.first_there && !body.here ? `${body.first_there} is there.` : "";
     const here = body.here ? "You are there." : first;

@@ -14,7 +14,7 @@ from alerts.access import action_tokens
 from alerts.access.action_tokens import Action
 from alerts.answer_links import answer_of, with_answer_link
 from alerts.engine import AlertEngine
-from alerts.incidents import Status, Verdict
+from alerts.incidents import ActionClass, Status, Verdict
 from alerts.notify import RecordingNotifier
 from alerts.outbox import OutboxPump
 from alerts.policy import AlertPolicy
@@ -164,6 +164,30 @@ async def test_one_thing_alone(open_page, make_event):
     for path in ("/", f"/incidents/{incident}", "/account"):
         header = {"Authorization": f"Bearer {take}", "Cookie": f"plumewatch_session={take}"}
         assert (await page.client.get(path, headers=header)).status_code == 303
+
+
+async def test_no_token_shows_or_changes_what_followed(open_page, make_event):
+    page = open_page()
+    incident = page.incident(make_event)
+    take = token_for(page, incident)
+    say = (await press(page, take)).json()["feedback"]
+    await press(page, say, "/answer/feedback", verdict="confirmed")
+    with sqlite.transaction(page.db) as tx:
+        page.engine.followed(
+            tx, incident, "ap", ActionClass.REFERRAL, page.now, case_number="2026-0815"
+        )
+    form = {"action": "nurse", "case_number": "1"}
+    for token, paths in ((take, ("/answer",)), (say, ("/answer/arrive", "/answer/feedback"))):
+        for path in ("/answer/look", *paths):
+            answer = await press(page, token, path, verdict="confirmed", **form)
+            assert answer.status_code == 200
+            assert "referral" not in answer.text
+            assert "0815" not in answer.text
+    header = {"Authorization": f"Bearer {say}", "Cookie": f"plumewatch_session={say}"}
+    refused = await page.client.post(f"/incidents/{incident}/followed", data=form, headers=header)
+    assert refused.status_code in {303, 403}
+    found = repository.load(page.db, incident)
+    assert (found.action, found.case_number) == (ActionClass.REFERRAL, "2026-0815")
 
 
 async def test_somebody_else_who_is_signed_in_does_not_answer_in_its_persons_name(
