@@ -20,8 +20,8 @@ import numpy as np
 
 from detection.channels import CHANNEL_INDEX, CHANNELS, FINE, OPENERS, RISE, VOC, channel_matrix
 from detection.decision_levels import DecisionLevels
+from detection.episodes import SESSION_S, begin_pulses, facts, follow, open_episodes
 from detection.episodes import EpisodeColumn as E
-from detection.episodes import begin_pulses, facts, follow, open_episodes
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from detection.model import KINDS, Model
 from detection.tracking import WARM_UP_S, Q, Tracker
@@ -44,8 +44,6 @@ JUDGED_S: Final = 240.0
 """A pulse is weighed this long; what it is shows within minutes."""
 WITHDRAW_S: Final = 30.0
 STAYS_S: Final = 240.0
-SESSION_S: Final = 120.0
-"""Puffs further apart than this are two sessions."""
 _STAYS_FROM_S: Final = 90.0
 _STAYS_SHARE: Final = 0.5
 _IDLE, _WATCHING, _SAID = 0.0, 1.0, 2.0
@@ -260,7 +258,8 @@ class Detector:
         over = self._over(time, x, episode)
         stage, before = _stage(np.array([time, time - dt]) - episode[:, E.ONSET])
         asked = (over | (stage > before)) & (episode[:, E.PHASE] == _WATCHING)
-        w = np.flatnonzero(weighed | asked)
+        due = weighed & (_moment(age) > _moment(age - dt))
+        w = np.flatnonzero((due if self.collect is None else weighed) | asked)
         vape = np.zeros(rows.size, np.bool_)
         if w.size:
             f = facts(
@@ -275,7 +274,7 @@ class Detector:
             )
             if self.collect is not None:
                 self.collect(rows[w], time[w], episode[w], f, weighed[w], asked[w])
-            v = weighed[w]
+            v = due[w]
             vape[w[v]] = self._weigh(rows[w[v]], time[w[v]], episode, w[v], f[v])
             episode[vape, E.LAST_VAPE] = time[vape]
         self._end_sessions(at, rows, time, dt, episode, said)
@@ -353,6 +352,7 @@ class Detector:
             said.append((int(at[i]), event))
             episode[i, E.PHASE] = _WATCHING
             episode[i, E.FIRST_PULSE_AT] = np.nan
+            episode[i, E.SESSION_AT] = episode[i, E.PULSE_ONSET]
             episode[i, E.LOW] = np.inf
             episode[i, E.MASKED] = 0.0
 
@@ -408,6 +408,9 @@ class Detector:
             if chances[1:].max() >= _COVER:
                 episode[i, E.MASKED] = 1.0
             episode[i, E.THC] = -np.inf
+            # Pulses before it may have been of what it is masked by.
+            alone = episode[i, E.MASKED] == 1.0
+            episode[i, E.SAID_ONSET] = episode[i, E.PULSE_ONSET if alone else E.SESSION_AT]
             odds = 1.0 / (1.0 + np.exp(-episode[i, E.SCORE]))
             rest = chances[1:] / max(float(chances[1:].sum()), 1e-12)
             chances = np.concatenate([[odds], (1.0 - odds) * rest])
@@ -495,16 +498,13 @@ class Detector:
     ) -> Event:
         kind = KINDS[int(episode[E.KIND])]
         confidence = float(episode[E.CONFIDENCE])
-        first = float(episode[E.FIRST_PULSE_AT])
-        if np.isnan(first):
-            first = float(episode[E.PULSE_ONSET])
         vape = kind is EventKind.VAPE
         peak_at = float(episode[E.PEAK_AT])
         return Event(
             sensor=self._state.names[row],
             kind=kind,
             phase=phase,
-            onset=first if vape else float(episode[E.ONSET]),
+            onset=float(episode[E.SAID_ONSET if vape else E.ONSET]),
             alerted=float(episode[E.ALERTED]),
             peak_time=float(episode[E.ALERTED]) if np.isnan(peak_at) else peak_at,
             end=end,
@@ -568,6 +568,15 @@ def _stage(age: NDArray[np.float64]) -> NDArray[np.float64]:
     """How often an episode has been asked what it is: at 30 s, and at each doubling."""
     stage: NDArray[np.float64] = np.floor(np.log2(np.maximum(age, 15.0) / 15.0))
     return stage
+
+
+def _moment(age: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How often a pulse has been weighed: at each reading at first, ever more seldom later.
+
+    About eight times a doubling of its age, whatever the interval of the sensor.
+    """
+    moment: NDArray[np.float64] = np.floor(8.0 * np.log2(np.maximum(age, 0.0) / 8.0 + 1.0))
+    return moment
 
 
 def _rounds(sensor: NDArray[np.int32]) -> list[NDArray[np.intp]]:

@@ -19,13 +19,15 @@ from detection.channels import BANK, BANK_TAU_S, CHANNEL_INDEX, CHANNELS, FINE, 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["FACTS", "EpisodeColumn", "facts", "follow", "open_episodes"]
+__all__ = ["FACTS", "SESSION_S", "EpisodeColumn", "facts", "follow", "open_episodes"]
 
 K: Final = len(CHANNELS)
 _RH, _TEMP, _CO2 = (CHANNEL_INDEX[k] for k in ("rh", "temp", "co2"))
 _PM1, _PM10 = CHANNEL_INDEX["pm1"], CHANNEL_INDEX["pm10"]
 _N03, _N05, _N10, _N25 = (CHANNEL_INDEX[k] for k in ("n03", "n05", "n10", "n25"))
 
+SESSION_S: Final = 120.0
+"""Puffs further apart than this are two sessions."""
 _FALLEN: Final = np.array([0.5, 0.2, 0.1])
 """Shares of a peak of which it is remembered when they were reached."""
 _DIRTY_UG_M3: Final = 60.0
@@ -41,11 +43,13 @@ class EpisodeColumn:
     VOC_MAX, VOC_MAX_AT, VOC_AT_PEAK, STEEPEST, FIRST_PULSE_AT, SCORE = range(22, 28)
     FAST_PULSES, LEAST_HALF, UP, DOWN, MEAN_GAP, HIGHEST_PULSE = range(28, 34)
     LOW, BARRED, MASKED, LAST_VAPE, TENTH_AT, EARLIER_LEFT, READINGS, THC = range(34, 42)
+    SESSION_AT, SAID_ONSET = range(42, 44)
     """Least share of the highest fine excess, from a while after vaping was said on; 1 once it was
     shown to stay as no vapour would; 1 if another kind had been said before;
     when the odds of vaping last passed the level; seconds from peak to a tenth; least share of the
-    pulse before; readings of the pulse; log-odds that the vaping was of THC."""
-    N_SCALARS = 42
+    pulse before; readings of the pulse; log-odds that the vaping was of THC; onset of the first of
+    the pulses that follow each other closely; onset of the vaping that was said."""
+    N_SCALARS = 44
     BEFORE = slice(N_SCALARS, N_SCALARS + K)
     """Every channel just before the pulse."""
     AT_PEAK = slice(N_SCALARS + K, N_SCALARS + 2 * K)
@@ -176,6 +180,8 @@ def begin_pulses(
     first = episode[:, E.FIRST_PULSE_AT]
     episode[:, E.FIRST_PULSE_AT] = np.where(np.isnan(first), time - dt, first)
     gap = time - dt - episode[:, E.EARLIER_AT]
+    follows = gap <= SESSION_S
+    episode[:, E.SESSION_AT] = np.where(follows, episode[:, E.SESSION_AT], time - dt)
     mean = episode[:, E.MEAN_GAP]
     episode[:, E.MEAN_GAP] = np.where(np.isnan(mean), gap, mean + 0.4 * (gap - mean))
     episode[:, E.PULSES] += 1.0
@@ -205,8 +211,6 @@ def follow(episode: NDArray[np.float64], time: NDArray[np.float64], x: NDArray[n
     rising = episode[:, E.PULSES] > 0
     in_pulse = rising.nonzero()[0]
     if in_pulse.size < rising.size:
-        # Of an episode that began without particles the highest pulse is never known.
-        episode[~rising, E.HIGHEST_PULSE] = np.nan
         if not in_pulse.size:
             return
         pulse = episode[in_pulse]

@@ -37,6 +37,9 @@ KINDS: Final = (
 
 _FILE: Final = "model.npz"
 _INTERVAL, _SIZES = FACTS.index("interval_s"), FACTS.index("pm1_highest")
+_SINCE_PEAK = FACTS.index("since_peak_s")
+SETTLED_S: Final = 20.0
+"""After the peak of a pulse; until then little of its fall is known."""
 
 
 class ModelError(ValueError):
@@ -54,16 +57,20 @@ class Model:
         Log-odds from which vaping is said.
     withdraw_level : float
         Log-odds below which it is taken back.
+    plain : Forest or None
+        A small forest whose log-odds of vaping are taken where they are below `plain_level`: most
+        readings are plainly of something else. None leaves all to `vape`.
+    plain_level : float
     vape : Forest or None
         Log-odds of vaping; None says nothing, ever.
     kinds : tuple of Forest
         One score for each of `KINDS`; their softmax are the kinds' probabilities. Empty for none.
     thc : Forest or None
         Log-odds that vaping was of a THC cartridge; None never says so.
-    by_interval : ndarray of float64, shape (n, 3)
+    by_interval : ndarray of float64, shape (n, 4)
         Reporting interval, s, ascending, and what is added to the log-odds of vaping there: where
-        the sensor tells PM1 from PM2.5, and where it does not. In between by the logarithm of the
-        interval. Empty adds nothing.
+        the sensor tells PM1 from PM2.5, where it does not, and, to either, until `SETTLED_S` after
+        the peak of a pulse. In between by the logarithm of the interval. Empty adds nothing.
     """
 
     version: str
@@ -72,7 +79,9 @@ class Model:
     vape: Forest | None = None
     kinds: tuple[Forest, ...] = ()
     thc: Forest | None = None
-    by_interval: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 3)))
+    by_interval: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)))
+    plain: Forest | None = None
+    plain_level: float = -np.inf
 
     def vape_score(self, facts: NDArray[np.float64]) -> NDArray[np.float64]:
         """Log-odds of vaping for each row of facts.
@@ -80,17 +89,30 @@ class Model:
         The trees judge one reading; what passes a level is the highest of all answers about a
         plume. A sensor of 1 s asks ten times as often as one of 10 s, and answers move more where
         there are sizes to judge by, so that a doubtful plume passes the same level more easily
-        there. `by_interval` makes up for it.
+        there. And while a plume rises it looks more like a puff than when it has been seen to fall:
+        where readings are so far apart that nobody hurries, less is said of it until then.
+        `by_interval` makes up for it.
         """
         if self.vape is None:
             return np.full(facts.shape[0], -20.0)
-        score = self.vape.score(facts)
+        if self.plain is None:
+            return self._doubtful_score(self.vape, facts)
+        score = self.plain.score(facts)
+        doubtful = (score >= self.plain_level).nonzero()[0]
+        if doubtful.size:
+            score[doubtful] = self._doubtful_score(self.vape, facts[doubtful])
+        return score
+
+    def _doubtful_score(self, vape: Forest, facts: NDArray[np.float64]) -> NDArray[np.float64]:
+        score = vape.score(facts)
         if self.by_interval.size:
-            interval, sized, unsized = self.by_interval.T
+            interval, sized, unsized, early = self.by_interval.T
             # An unknown interval counts as a short one.
             at, known = np.log(np.fmax(facts[:, _INTERVAL], 1.0)), np.log(interval)
             bare = np.isnan(facts[:, _SIZES])
+            settled = facts[:, _SINCE_PEAK] >= SETTLED_S
             score += np.where(bare, np.interp(at, known, unsized), np.interp(at, known, sized))
+            score += np.where(settled, 0.0, np.interp(at, known, early))
         return score
 
     def thc_score(self, facts: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -110,6 +132,8 @@ class Model:
         """Bytes of the model file; the same for the same parameters."""
         out = io.BytesIO()
         arrays: dict[str, Any] = {} if self.vape is None else self.vape.arrays("vape")
+        if self.plain is not None:
+            arrays |= self.plain.arrays("plain")
         if self.thc is not None:
             arrays |= self.thc.arrays("thc")
         for kind, forest in zip(KINDS, self.kinds, strict=False):
@@ -118,7 +142,7 @@ class Model:
             out,
             version=np.array(self.version),
             facts=np.array(FACTS),
-            levels=np.array([self.level, self.withdraw_level]),
+            levels=np.array([self.level, self.withdraw_level, self.plain_level]),
             by_interval=self.by_interval,
             **arrays,
         )
@@ -148,11 +172,13 @@ class Model:
         )
         thc = Forest.from_arrays("thc", arrays) if "thc_offset" in arrays else None
         try:
-            (level, withdraw), by_interval = arrays["levels"], arrays["by_interval"]
+            level, withdraw, plain_level = map(float, arrays["levels"])
+            by_interval = arrays["by_interval"]
             version = str(arrays["version"])
-        except KeyError as error:
-            raise ModelError(f"the model is of another format: no {error}") from error
-        return cls(version, float(level), float(withdraw), forest, kinds, thc, by_interval)
+        except (KeyError, ValueError) as error:
+            raise ModelError(f"the model is of another format: {error}") from error
+        plain = Forest.from_arrays("plain", arrays) if "plain_offset" in arrays else None
+        return cls(version, level, withdraw, forest, kinds, thc, by_interval, plain, plain_level)
 
     @classmethod
     def shipped(cls) -> Model:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WARM_UP_S", "Motion", "Q", "QuietColumn", "SnapshotError", "Tracker"]
 
-FORMAT: Final = 5
+FORMAT: Final = 6
 _IN_PLACE: Final = 24
 """From so many neighbouring sensors on, moving them where they lie is cheaper than a copy."""
 

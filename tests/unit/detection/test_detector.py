@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 
 from detection.batch import ReadingBatch
-from detection.detector import GAP_S, SILENT_S, WARM_UP_S, Detector
-from detection.events import EventPhase
+from detection.detector import GAP_S, JUDGED_S, SILENT_S, WARM_UP_S, Detector
+from detection.episodes import FACTS
+from detection.events import EventKind, EventPhase
+from detection.forest import Forest
+from detection.model import KINDS, Model
 from detection.quantities import COLUMN_INDEX, COLUMNS
 from detection.tracking import SnapshotError
 from tests.support.streams import events_of, fresh
@@ -122,6 +125,65 @@ def test_every_event_is_explained_and_ends_once(restroom):
     for phases in said.values():
         assert phases[0] is EventPhase.ALERTED
         assert len(phases) <= 2
+
+
+def of_one_fact(fact, above, score):
+    """Forest that gives plus or minus `score`, by whether a fact is above a value."""
+    column = np.array([[FACTS.index(fact)]])
+    return Forest(column, np.array([[above]]), np.array([[-score, score]]), 0.0)
+
+
+def with_puffs(n, *onsets):
+    """Clean air at 1 Hz with a plume of half a minute at each onset."""
+    time, values = clean(n)
+    for onset in onsets:
+        fine = 100.0 * np.exp(-np.maximum(time - onset, 0.0) / 8.0) * (time >= onset)
+        for column, share in ((PM25, 1.0), (PM1, 0.9), (PM10, 1.02)):
+            values[:, column] += share * fine
+    return time, values
+
+
+@pytest.mark.parametrize(
+    ("second", "spray", "onset"),
+    [(280.0, False, 199.0), (280.0, True, 279.0), (500.0, False, 499.0)],
+    ids=["a session", "beside a spray", "long after another plume"],
+)
+def test_onset_is_that_of_the_session_of_puffs_and_of_the_puff_where_it_is_masked(
+    second, spray, onset
+):
+    sure = of_one_fact("age_s", -1.0, 9.0)
+    kinds = tuple(
+        sure if kind is EventKind.SPRAY else of_one_fact("age_s", 1e9, 0.0) for kind in KINDS
+    )
+    model = Model("second", vape=of_one_fact("pulses", 1.5, 5.0), kinds=kinds if spray else ())
+    detector = Detector(model)
+    detector.sensor_row("s")
+    # Dust that stays keeps the episode from ending between the plumes.
+    time, values = with_puffs(700, 200.0, second)
+    values[200:, [PM25, PM10]] += [40.0, 60.0]
+    events = detector.step(batch_of(time, values))
+    vape = [e for e in events if e.kind is EventKind.VAPE and e.phase is EventPhase.ALERTED]
+    assert [(e.onset, e.masked) for e in vape] == [(onset, spray)]
+
+
+def test_a_long_plume_is_weighed_ever_more_seldom(monkeypatch):
+    ages = []
+    weigh = Model.vape_score
+
+    def noted(model, facts):
+        ages.extend(facts[:, FACTS.index("age_s")].tolist())
+        return weigh(model, facts)
+
+    monkeypatch.setattr(Model, "vape_score", noted)
+    detector = Detector()
+    detector.sensor_row("s")
+    time, values = clean(600)
+    values[200:, PM25] += 300.0
+    detector.step(batch_of(time, values))
+    first, last = ages[:8], [age for age in ages if age > JUDGED_S / 2]
+    assert first == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
+    assert 6 <= len(last) <= 9
+    assert max(ages) <= JUDGED_S
 
 
 def test_nothing_is_said_during_warm_up():

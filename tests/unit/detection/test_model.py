@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from detection.episodes import FACTS
-from detection.model import KINDS, Model, ModelError
+from detection.forest import Forest
+from detection.model import KINDS, SETTLED_S, Model, ModelError
 
 
 def test_the_shipped_model_fits_the_program():
@@ -30,18 +31,39 @@ def test_a_model_without_forests_never_speaks():
     np.testing.assert_allclose(model.kind_probabilities(facts).sum(axis=1), 1.0)
 
 
-def test_the_same_facts_say_more_where_readings_are_few_or_without_sizes():
-    shipped = Model.shipped()
-    facts = np.full((7, len(FACTS)), np.nan)
-    facts[:, FACTS.index("interval_s")] = [np.nan, 1.0, np.sqrt(50.0), 10.0, 30.0, 60.0, 90.0]
+def constant(score):
+    """Forest that gives every row the same score."""
+    return Forest(np.zeros((1, 1), int), np.full((1, 1), np.inf), np.zeros((1, 2)), score)
 
-    def added():
-        return shipped.vape_score(facts) - shipped.vape.score(facts)
 
-    without = [0.4, 0.4, 0.75, 0.7, 1.0, 0.5, 0.5]
-    np.testing.assert_allclose(added(), without, atol=1e-12)
+def test_what_is_added_goes_by_interval_and_by_sizes():
+    table = np.array([[1.0, -0.1, 0.4, 0.0], [10.0, 0.2, 0.7, 0.0], [60.0, 0.0, 0.5, 0.0]])
+    model = Model("table", vape=constant(3.0), by_interval=table)
+    facts = np.full((5, len(FACTS)), np.nan)
+    facts[:, FACTS.index("interval_s")] = [np.nan, 1.0, np.sqrt(10.0), 10.0, 90.0]
+    np.testing.assert_allclose(model.vape_score(facts), [3.4, 3.4, 3.55, 3.7, 3.5], atol=1e-12)
     facts[:, FACTS.index("pm1_highest")] = 0.6
-    np.testing.assert_allclose(added(), [-0.1, -0.1, 0.2, 0.2, 0.4, 0.0, 0.0], atol=1e-12)
+    np.testing.assert_allclose(model.vape_score(facts), [2.9, 2.9, 3.05, 3.2, 3.0], atol=1e-12)
+
+
+def test_less_is_said_of_a_plume_that_has_not_been_seen_to_fall_where_readings_are_few():
+    table = np.array([[5.0, 0.0, 0.0, 0.0], [10.0, 0.0, 0.0, -0.8]])
+    model = Model("early", vape=constant(3.0), by_interval=table)
+    facts = np.full((5, len(FACTS)), np.nan)
+    facts[:, FACTS.index("since_peak_s")] = [np.nan, 0.0, SETTLED_S - 1.0, SETTLED_S, 0.0]
+    facts[:, FACTS.index("interval_s")] = [10.0, 10.0, 10.0, 10.0, 5.0]
+    np.testing.assert_allclose(model.vape_score(facts), [2.2, 2.2, 2.2, 3.0, 3.0])
+
+
+def test_what_is_plainly_something_else_is_left_to_the_small_forest():
+    split = Forest(
+        np.array([[FACTS.index("log_peak")]]), np.array([[2.0]]), np.array([[-4.0, 1.0]]), 0.0
+    )
+    model = Model("two", vape=constant(3.0), plain=split, plain_level=-2.0)
+    facts = np.full((2, len(FACTS)), np.nan)
+    facts[:, FACTS.index("log_peak")] = [1.0, 3.0]
+    np.testing.assert_allclose(model.vape_score(facts), [-4.0, 3.0])
+    np.testing.assert_allclose(Model.from_bytes(model.to_bytes()).vape_score(facts), [-4.0, 3.0])
 
 
 def test_a_model_of_an_older_format_is_refused():
