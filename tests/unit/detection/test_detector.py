@@ -186,6 +186,22 @@ def test_a_long_plume_is_weighed_ever_more_seldom(monkeypatch):
     assert max(ages) <= JUDGED_S
 
 
+def test_the_highest_pulse_is_known_of_an_episode_that_began_with_gas_alone():
+    highest = []
+
+    def collect(_rows, _time, _episode, facts, weighed, _asked):
+        if weighed[0]:
+            highest.append(np.expm1(facts[0, FACTS.index("log_highest_pulse")]))
+
+    detector = Detector()
+    detector.sensor_row("s")
+    detector.collect = collect
+    time, values = with_puffs(400, 260.0)
+    values[:, COLUMN_INDEX["voc_index"]] = np.where(time < 200.0, 100.0, 250.0)
+    detector.step(batch_of(time, values))
+    assert highest[-1] == pytest.approx(100.0, abs=2.0)
+
+
 def test_nothing_is_said_during_warm_up():
     time, values = clean(int(WARM_UP_S) - 1)
     values[10:20, PM25] = 800.0
