@@ -119,8 +119,9 @@ def container(tmp_path):
     """A root like that of the Mosquitto container, with this machine's Mosquitto."""
     if os.geteuid() != 0 or shutil.which("unshare") is None:
         pytest.skip("needs root")
-    if shutil.which("mosquitto", path="/usr/sbin:/usr/bin") is None:
-        pytest.skip("mosquitto is not installed")
+    for program in ("mosquitto", "mosquitto_sub"):
+        if shutil.which(program, path="/usr/sbin:/usr/bin") is None:
+            pytest.skip(f"{program} is not installed")
     try:
         root = Root(Path("/"))
     except (subprocess.CalledProcessError, OSError):
