@@ -156,7 +156,7 @@ def _room_state(
     )
     air = () if newest is None else _air(newest.values)
     seen = None if newest is None else newest.time
-    level, text, since, incident_id = "clear", "Air is clear", None, ""
+    level, text, since, incident_id = "clear", "No detection", None, ""
     taken_by = ""
     patience = max((4 * intervals.get(s.id, s.interval_s) for s in sensors), default=0.0)
     if not sensors:

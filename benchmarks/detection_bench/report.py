@@ -289,13 +289,21 @@ def _cost(report: Report) -> str:
 
 
 def attributes(outcome: Outcome) -> str:
-    """How right *masked* and *THC likely* were, of right vaping events, in words."""
+    """How right *masked*, *THC likely* and what was taken back were, in words."""
     parts = []
     for name, words in (("masked", "*masked*"), ("thc", "*THC likely*")):
         n = {key: outcome.attributes.get(f"{name} {key}", 0) for key in ("both", "said", "true")}
         said, true = n["both"] + n["said"], n["both"] + n["true"]
         parts.append(f"{words} was said of {said} and true of {true}, of which {n['both']} said")
-    return f"Of right vaping events, by their last word: {'; '.join(parts)}."
+    back = {
+        kind: tuple(outcome.attributes.get(f"{kind} {word}", 0) for word in ("withdrawn", "kept"))
+        for kind in ("right", "false")
+    }
+    (right, right_kept), (false, false_kept) = back["right"], back["false"]
+    return (
+        f"Of right vaping events, by their last word: {'; '.join(parts)}. Taken back were {right}"
+        f" of {right + right_kept} right events, and {false} of {false + false_kept} false ones."
+    )
 
 
 def _head(report: Report) -> str:

@@ -106,7 +106,8 @@ class Outcome:
         Of our model.
     attributes : dict of str to int
         Right vaping events by attribute (``masked``, ``thc``) and whether it was ``said``,
-        ``true`` or ``both``, by the last word of each.
+        ``true`` or ``both``, by the last word of each; ``right`` and ``false`` vaping events by
+        whether they were ``withdrawn`` or ``kept``.
     said : dict of (int, str) to list of Said
         By seed and sensor, every word of our detector, for plots.
     """
@@ -190,11 +191,15 @@ class _World:
                 self.point(OURS, level, self.score(series, sure))
 
     def _count_attributes(self, events: Sequence[Event], series: Series) -> None:
-        last = {e.id: e for e in events if e.sensor == series.sensor and e.kind is EventKind.VAPE}
+        mine = [e for e in events if e.sensor == series.sensor and e.kind is EventKind.VAPE]
+        last = {e.id: e for e in mine}
+        back = {e.id for e in mine if e.phase is EventPhase.WITHDRAWN}
         for event in last.values():
             at = float(series.true_time(np.array([event.alerted]))[0])
             spans = [(t, *window(t)) for t in self.truths[series.sensor] if t.kind == "vape"]
             held = [t for t, begin, end in spans if begin <= at <= end]
+            key = f"{'right' if held else 'false'} {'withdrawn' if event.id in back else 'kept'}"
+            self.outcome.attributes[key] = self.outcome.attributes.get(key, 0) + 1
             if not held:
                 continue
             truth = max(held, key=lambda t: t.peak_excess)
