@@ -135,6 +135,9 @@ class Lesson:
     held_out: NDArray[np.bool_]
 
 
+_PARTS: Final = tuple(part.name for part in fields(Lesson))
+
+
 @dataclass(frozen=True, slots=True)
 class _Watched:
     """One sensor of a lesson: its truths, and when its readings were published."""
@@ -333,13 +336,12 @@ class Lessons:
         parts: list[Lesson] = []
         for number, path in enumerate(self.paths):
             with np.load(path) as stored:
-                one = Lesson(**{f.name: stored[f.name] for f in fields(Lesson)})
+                one = Lesson(**{name: stored[name] for name in _PARTS})
             rows = choose(one, np.random.default_rng([1, number]))
             if self.without_held_out:
                 rows &= ~one.held_out
-            parts.append(Lesson(*(getattr(one, f.name)[rows] for f in fields(Lesson))))
-        names = [f.name for f in fields(Lesson)]
-        return Lesson(*(np.concatenate([getattr(part, n) for part in parts]) for n in names))
+            parts.append(Lesson(*(getattr(one, name)[rows] for name in _PARTS)))
+        return Lesson(*(np.concatenate([getattr(p, name) for p in parts]) for name in _PARTS))
 
 
 def vape_forests(lessons: Lessons) -> tuple[Forest, Forest]:
@@ -396,7 +398,7 @@ def keep(task: tuple[tuple[int, ...], int, float, Path]) -> Path:
     if not path.exists():
         taught = lesson((seeds, rooms, hours))
         part = path.with_suffix(".part.npz")
-        np.savez(part, **{f.name: getattr(taught, f.name) for f in fields(Lesson)})
+        np.savez(part, **{name: getattr(taught, name) for name in _PARTS})
         part.replace(path)
     return path
 

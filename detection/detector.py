@@ -258,7 +258,8 @@ class Detector:
         over = self._over(time, x, episode)
         stage, before = _stage(np.array([time, time - dt]) - episode[:, E.ONSET])
         asked = (over | (stage > before)) & (episode[:, E.PHASE] == _WATCHING)
-        due = weighed & (_moment(age) > _moment(age - dt))
+        moment, earlier = _moment(np.array([age, age - dt]))
+        due = weighed & (moment > earlier)
         w = np.flatnonzero((due if self.collect is None else weighed) | asked)
         vape = np.zeros(rows.size, np.bool_)
         if w.size:

@@ -46,7 +46,7 @@ from typing import TYPE_CHECKING
 from storage.errors import StorageUnavailableError
 from storage.readable_rows import by_rowid, from_both_ends
 from storage.sqlite import connect, translated
-from storage.table_list import damaged_row, graft_tables
+from storage.table_list import PAGE, damaged_row, graft_tables
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,10 +59,9 @@ Prepare = Callable[[sqlite3.Connection], None]
 log = logging.getLogger(__name__)
 
 _LOGS = ("-wal", "-shm")
-_PAGE = 4096
 _HEADER = (
     (0, b"SQLite format 3\0"),
-    (16, _PAGE.to_bytes(2, "big") + b"\x02\x02\x00\x40\x20\x20"),  # page size, WAL, fractions
+    (16, PAGE.to_bytes(2, "big") + b"\x02\x02\x00\x40\x20\x20"),  # page size, WAL, fractions
     (44, (4).to_bytes(4, "big")),  # schema format
     (56, (1).to_bytes(4, "big")),  # UTF-8
 )
@@ -209,9 +208,9 @@ def _readable(
             shutil.copyfile(path.with_name(path.name + suffix), f"{patched}{suffix}")
     if not patched.exists():
         return None
-    pages = -(-patched.stat().st_size // _PAGE)
+    pages = -(-patched.stat().st_size // PAGE)
     with patched.open("r+b") as file:
-        file.truncate(pages * _PAGE)
+        file.truncate(pages * PAGE)
         for offset, constant in (*_HEADER, (28, pages.to_bytes(4, "big"))):
             file.seek(offset)
             file.write(constant)

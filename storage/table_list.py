@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["VERSIONS", "damaged_row", "graft_tables", "refuse_damaged_list"]
+__all__ = ["PAGE", "VERSIONS", "damaged_row", "graft_tables", "refuse_damaged_list"]
 
-_PAGE: Final = 4096
+PAGE: Final = 4096
+"""Bytes of a page of our files."""
 _FILE_HEADER: Final = 100
 _INTERIOR: Final = 5
 _BURST: Final = 4
@@ -141,12 +142,12 @@ def graft_tables(patched: Path, fresh: Path) -> None:
             with suppress(sqlite3.Error):
                 old.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         pages = new_list.read_bytes()
-        first = bytearray(pages[:_PAGE])
+        first = bytearray(pages[:PAGE])
         with patched.open("r+b") as file:
-            count = file.seek(0, os.SEEK_END) // _PAGE
+            count = file.seek(0, os.SEEK_END) // PAGE
             for at in _children(first):
                 child = int.from_bytes(first[at : at + 4], "big")
-                file.write(pages[(child - 1) * _PAGE : child * _PAGE])
+                file.write(pages[(child - 1) * PAGE : child * PAGE])
                 count += 1
                 first[at : at + 4] = count.to_bytes(4, "big")
             file.seek(28)
