@@ -23,24 +23,6 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = [
-    "AlertError",
-    "AlertReason",
-    "CalendarError",
-    "FeedbackError",
-    "LevelMoveError",
-    "MatcherError",
-    "NotifyError",
-    "NotifyReason",
-    "PermanentNotifyError",
-    "PolicyError",
-    "SecretError",
-    "SilenceError",
-    "TransientNotifyError",
-    "UnknownIncidentError",
-    "UnknownStaffError",
-]
-
 
 class AlertReason(StrEnum):
     """Closed set of reasons outside delivery, for metric labels and log fields."""

@@ -13,34 +13,19 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from alerts.duty.roster import Receiver, Roster
 from alerts.errors import PolicyError
-from alerts.pace import Pace
+from alerts.escalation.timings import Pace
+from alerts.notify.secrets import Secret
 from alerts.routing.matchers import Matcher, MatchOp, all_match
 from alerts.routing.muting import InhibitRule
 from alerts.routing.tree import Route
-from alerts.secrets import Secret
 from detection.events import EventKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from alerts.calm import QuietHours
     from alerts.duty.roster import Ring
+    from alerts.incidents.throttling import QuietHours
 
-
-__all__ = [
-    "BUILT_IN_INHIBITIONS",
-    "BUILT_IN_ROUTES",
-    "FACILITIES",
-    "PAGED",
-    "SELF_HOSTED",
-    "STAFF",
-    "AlertPolicy",
-    "StaffMember",
-    "Webhook",
-    "channel_of",
-    "role_receivers",
-    "target_id",
-]
 
 STAFF: Final = "staff"
 FACILITIES: Final = "facilities"
@@ -131,7 +116,6 @@ class Webhook:
 
     Attributes
     ----------
-    name : str
     url, secret : Secret
         Where it listens, and what its messages are signed with.
     kinds : frozenset of str
@@ -155,7 +139,6 @@ class AlertPolicy:
 
     Attributes
     ----------
-    staff : tuple of StaffMember
     roster : Roster or None
         Who hears; None for everybody of a role, by `BUILT_IN_ROUTES`.
     pages : frozenset of EventKind

@@ -23,16 +23,16 @@ import tempfile
 import time
 from pathlib import Path
 
-from alerts import schema
 from alerts.access import schema as access
-from alerts.answer_links import with_answer_link
-from alerts.engine import AlertEngine
-from alerts.notify import AppriseNotifier, NotifySettings
-from alerts.outbox import OutboxPump
-from alerts.pace import Pace
-from alerts.pictures import IncidentPictures, NoticePictures
+from alerts.escalation.timings import Pace
+from alerts.incidents import schema
+from alerts.incidents.engine import AlertEngine
+from alerts.notify.answer_links import with_answer_link
+from alerts.notify.apprise_notifier import AppriseNotifier, NotifySettings
+from alerts.notify.pictures import IncidentPictures, NoticePictures
+from alerts.notify.pump import OutboxPump
+from alerts.notify.secrets import Secret
 from alerts.policy import AlertPolicy, StaffMember
-from alerts.secrets import Secret
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from storage import sqlite
 from storage.reading import Reading

@@ -27,8 +27,10 @@ from detection.batch import ReadingBatch
 from detection.decision_levels import DecisionLevels
 from detection.detector import Detector
 from detection.episodes import EpisodeColumn
-from detection.tracking import QuietColumn, Tracker
-from sensor_sim.simulate import random_school, simulate
+from detection.motion import QuietColumn
+from detection.tracking import Tracker
+from sensor_sim.school import random_school
+from sensor_sim.simulate import simulate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

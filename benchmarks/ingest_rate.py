@@ -39,10 +39,10 @@ from typing import TYPE_CHECKING
 import load_rig as rig
 import node_red
 
-from alerts import schema
-from alerts.engine import AlertEngine
+from alerts.consumer.detection_consumer import Watch
+from alerts.incidents import schema
+from alerts.incidents.engine import AlertEngine
 from alerts.policy import AlertPolicy
-from alerts.watch import Watch
 from ingest.message import Message
 from ingest.pipeline import Intake, IntakeConfig
 from ingest.validation import may_alert

@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING
 
 import load_rig as rig
 
-from alerts import schema
-from alerts.watch import CONSUMER
+from alerts.consumer.detection_consumer import CONSUMER
+from alerts.incidents import schema
 from storage import state
 from storage.journal import Journal
 from storage.reading import Reading

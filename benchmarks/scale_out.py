@@ -39,7 +39,8 @@ from scale.sinks import EventFiles
 from scale.spark.batch import on_spark
 from scale.spark.session import session
 from scale.spark.stream import detect, readings_of_history, started
-from sensor_sim.simulate import random_school, simulate
+from sensor_sim.school import random_school
+from sensor_sim.simulate import simulate
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

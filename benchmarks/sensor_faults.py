@@ -36,7 +36,8 @@ from detection.quantities import COLUMN_INDEX, COLUMNS, QUANTITIES
 from detection.slow import SlowDetectors
 from plumewatch.replay import replay
 from sensor_sim.attacks_at_sensor import BlownAt, Covered
-from sensor_sim.simulate import random_school, simulate
+from sensor_sim.school import random_school
+from sensor_sim.simulate import simulate
 from sensor_sim.sources import BUILDING_WIDE
 
 if TYPE_CHECKING:

@@ -17,12 +17,13 @@ import time
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 
-from sensor_sim.simulate import (  # noqa: E402 - threads are set before numpy loads
-    Activity,
-    School,
-    random_school,
-    simulate,
-)
+from typing import TYPE_CHECKING  # noqa: E402 - threads are set before numpy loads
+
+from sensor_sim.school import School, random_school  # noqa: E402
+from sensor_sim.simulate import simulate  # noqa: E402
+
+if TYPE_CHECKING:
+    from sensor_sim.schedule import Activity
 
 MONDAY = 20_703 * 86_400.0
 PROMISED = 10.0

@@ -47,7 +47,8 @@ from detection.episodes import EpisodeColumn as E
 from detection.forest import Forest
 from detection.model import KINDS, Model
 from detection.quantities import COLUMN_INDEX
-from sensor_sim.simulate import random_school, simulate
+from sensor_sim.school import random_school
+from sensor_sim.simulate import simulate
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from dashboards.frame import DashboardSettings
     from detection.guidelines import Guideline
 
-__all__ = ["build"]
-
 _HALF_S_TO_ACH: Final = 2495.3
 """3600 ln 2: seconds to the half, to changes an hour."""
 

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
     from dashboards.frame import DashboardSettings
 
-__all__ = ["COUNTED", "build"]
-
 COUNTED: Final = f'{IN_TIME} AND "test" = 0'
 """Incidents that figures are about: tests are left out."""
 

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from dashboards.frame import DashboardSettings
 
-__all__ = ["DASHBOARDS", "built", "text_of", "write"]
-
 DASHBOARDS: Final[Mapping[str, Callable[[DashboardSettings], Dashboard]]] = {
     "now": now.build,
     "room": room.build,
@@ -65,7 +63,6 @@ def write(folder: Path, settings: DashboardSettings) -> dict[str, bool]:
     ----------
     folder : Path
         Made if it is not there.
-    settings : DashboardSettings
 
     Returns
     -------

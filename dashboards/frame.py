@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-__all__ = ["ROOM_UID", "TAG", "DashboardSettings", "frame", "room_dashboard"]
-
 TAG: Final = "plumewatch"
 ROOM_UID: Final = "plumewatch-room"
 _EVERYTHING: Final = ".*"
@@ -87,8 +85,6 @@ def frame(
 
     Parameters
     ----------
-    settings : DashboardSettings
-    uid, title, about : str
     rows : sequence of tuple
         Heading, and panels from left to right.
     since : str

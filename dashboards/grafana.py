@@ -20,18 +20,6 @@ from dashboards.queries import DATA_SOURCE_UID
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = [
-    "FOLDER_UID",
-    "Change",
-    "DataSource",
-    "Forbidden",
-    "Grafana",
-    "GrafanaError",
-    "Mark",
-    "Refused",
-    "Unreachable",
-]
-
 FOLDER_UID: Final = "plumewatch"
 _FOLDER: Final = "Plumewatch"
 _TAG: Final = "plumewatch"
@@ -125,8 +113,6 @@ class Mark:
         Its id.
     start, end : float
         Unix seconds.
-    text : str
-    tags : tuple of str
     """
 
     incident: str
@@ -201,10 +187,6 @@ class Grafana:
         ----------
         dashboards : mapping
             From `dashboards.build.built`.
-
-        Yields
-        ------
-        Change
 
         Raises
         ------

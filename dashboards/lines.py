@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from grafana_foundation_sdk.builders import timeseries
 
-__all__ = ["dashed", "tell_apart"]
-
 _COLOURS: Final = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE)
 _DASHES: Final[tuple[tuple[int, ...], ...]] = (
     (),

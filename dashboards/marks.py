@@ -7,8 +7,6 @@ from grafana_foundation_sdk.models.dashboard import AnnotationQuery
 
 from dashboards.queries import DATA_SOURCE
 
-__all__ = ["EventMarks"]
-
 
 class EventMarks(Builder[AnnotationQuery], AnnotationQuery):
     """One set of marks.
@@ -19,7 +17,6 @@ class EventMarks(Builder[AnnotationQuery], AnnotationQuery):
         With which people switch it on and off.
     question : str
         InfluxQL; gives ``sentence``, ``kind`` and ``until``, its end in milliseconds.
-    colour : str
     """
 
     def __init__(self, name: str, question: str, colour: str) -> None:

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
     from dashboards.frame import DashboardSettings
 
-__all__ = ["OPEN", "build"]
-
 OPEN = f'time > now() - 7d AND {PLACE} AND "open" = 1 AND "test" = 0'
 """Incidents that are not over; none stays open for a week."""
 

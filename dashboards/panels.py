@@ -42,30 +42,6 @@ if TYPE_CHECKING:
     from dashboards.queries import InfluxQl
     from detection.guidelines import Guideline
 
-__all__ = [
-    "BLUE",
-    "GREEN",
-    "GREY",
-    "KIND_COLOURS",
-    "ORANGE",
-    "PURPLE",
-    "SKY",
-    "VERMILLION",
-    "Words",
-    "bands_of",
-    "bars",
-    "chart",
-    "coloured",
-    "column",
-    "figure",
-    "grid",
-    "link",
-    "only",
-    "ordered",
-    "transformed",
-    "unit_of",
-]
-
 BLUE: Final = "#0072B2"
 SKY: Final = "#56B4E9"
 GREEN: Final = "#009E73"
@@ -206,14 +182,12 @@ def chart(
     ----------
     title, about : str
         What it shows, and how to read it.
-    queries : InfluxQl
     unit : str
         Grafana's.
     bands : sequence of tuple
         Values from which a band begins, and its colour; drawn as dashed lines.
     empty : str
         What people read if there is nothing.
-    stacked, as_bars : bool
     least : str
         Shortest interval, such as ``15m``.
     low, high : float, optional

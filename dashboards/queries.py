@@ -18,22 +18,6 @@ from storage.timeseries.line_protocol import READING
 from storage.timeseries.records import MEASUREMENTS
 from storage.timeseries.resolution import QUARTER_HOUR
 
-__all__ = [
-    "AVERAGES",
-    "DATA_SOURCE",
-    "DATA_SOURCE_UID",
-    "DETECTION",
-    "EVENT",
-    "HEALTH",
-    "INCIDENT",
-    "IN_TIME",
-    "PIPELINE",
-    "PLACE",
-    "PLACE_TAGS",
-    "READINGS",
-    "InfluxQl",
-]
-
 DATA_SOURCE_UID: Final = "plumewatch-series"
 DATA_SOURCE: Final = DataSourceRef(type_val="influxdb", uid=DATA_SOURCE_UID)
 

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
     from dashboards.frame import DashboardSettings
 
-__all__ = ["build"]
-
 _CHANNELS: Final = (
     ("Particles", ("pm1", "pm25", "pm4", "pm10"), "pm25"),
     ("Particle counts", ("n03", "n05", "n10", "n25", "n50", "n100"), "n03"),

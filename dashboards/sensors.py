@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from dashboards.frame import DashboardSettings
 
-__all__ = ["build"]
-
 
 def build(settings: DashboardSettings) -> Dashboard:
     """Make the dashboard."""

@@ -43,8 +43,6 @@ if TYPE_CHECKING:
 
     from detection.minutes import Minute
 
-__all__ = ["LEAST_ROOMS", "RISEN", "STRONG_UG_M3", "Ambient"]
-
 LEAST_ROOMS: Final = 4
 RISEN: Final = 0.47
 OVER: Final = 0.2
@@ -138,7 +136,6 @@ class Ambient:
 
         Parameters
         ----------
-        minute : Minute
         names : sequence of str
             All sensors, by row.
 

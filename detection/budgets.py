@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from detection.decision_levels import DecisionLevels
 
-__all__ = ["AlertBudgets"]
-
 
 @dataclass(frozen=True, slots=True)
 class AlertBudgets:

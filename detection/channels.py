@@ -11,24 +11,6 @@ from detection.quantities import COLUMN_INDEX
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = [
-    "CHANNELS",
-    "CHANNEL_INDEX",
-    "FINE",
-    "FLOOR",
-    "OPENERS",
-    "RAW_SPAN",
-    "RISE",
-    "TAU_DOWN_S",
-    "TAU_UP_S",
-    "VOC",
-    "VOC_OFFSETS",
-    "bank_signals",
-    "channel_matrix",
-    "doublings_of_index",
-    "voc_strength",
-]
-
 # key, baseline time constants down and up (s)
 _TABLE: Final = (
     ("pm1", 20.0, 900.0),
@@ -97,10 +79,6 @@ _MASS_OF_N03: Final = 0.03
 def channel_matrix(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Followed channels of each reading.
 
-    Parameters
-    ----------
-    values : ndarray of float64, shape (n, len(COLUMNS))
-
     Returns
     -------
     ndarray of float64, shape (n, len(CHANNELS)), in Fortran order
@@ -143,10 +121,6 @@ def voc_strength(
     over its offset C0 (870 a doubling, C0 0.2-1 ppm ethanol-equivalent: Sensirion SGP40 data
     sheet). The other outputs are put on the same axis only to be weighed, never reported.
 
-    Parameters
-    ----------
-    x, reference : ndarray of float64, shape (n, len(CHANNELS))
-
     Returns
     -------
     strength : ndarray of float64, shape (n,)
@@ -183,7 +157,6 @@ def bank_signals(x: NDArray[np.float64], unknown: NDArray[np.bool_]) -> NDArray[
 
     Parameters
     ----------
-    x : ndarray of float64, shape (len(CHANNELS), n)
     unknown : ndarray of bool, shape (len(CHANNELS), n)
         Where it is NaN.
 

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from detection.detector import Detector
 
-__all__ = ["EVERY_S", "ClassSample", "ClassSamples"]
-
 EVERY_S: Final = 10.0
 
 
@@ -35,7 +33,6 @@ class ClassSample(NamedTuple):
 
     Attributes
     ----------
-    sensor : str
     time : float
         Event time of the reading, Unix seconds.
     onset : float

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from detection.events import Event
     from detection.model import Model
 
-__all__ = ["CombinedDetector", "CombinedState", "Stream"]
-
 _BATTERY = COLUMN_INDEX["battery"]
 
 
@@ -85,7 +83,6 @@ class CombinedDetector:
 
     Attributes
     ----------
-    plumes : Detector
     watermark : float
         Newest event time seen, Unix seconds; minus infinity before the first reading.
     """

@@ -54,16 +54,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = [
-    "BASE_RATE",
-    "BUDGET",
-    "FEEDBACK",
-    "LOWER",
-    "UPPER",
-    "DecisionLevels",
-    "LevelReport",
-]
-
 BUDGET: Final = 1.0
 """Default budget, false alarms a sensor-week. With ten restrooms an adult then walks for nothing
 twice a school day; more, and alerts are soon not believed."""
@@ -399,10 +389,8 @@ class DecisionLevels:
 
         Parameters
         ----------
-        row : int
         time : float
             Event time inside the cluster, such as that of its alert.
-        vaping : bool or None
 
         Returns
         -------

@@ -24,7 +24,8 @@ from detection.episodes import SESSION_S, begin_pulses, facts, follow, open_epis
 from detection.episodes import EpisodeColumn as E
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from detection.model import KINDS, Model
-from detection.tracking import WARM_UP_S, Q, Tracker
+from detection.motion import Q
+from detection.tracking import Tracker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,9 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from detection.batch import ReadingBatch
-    from detection.tracking import Motion
-
-__all__ = ["GAP_S", "SILENT_S", "WARM_UP_S", "Detector", "possible"]
+    from detection.motion import Motion
 
 GAP_S: Final = 900.0
 SILENT_S: Final = 300.0

@@ -21,8 +21,6 @@ from detection.tracking import SnapshotError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["DeviceEvents"]
-
 FAULT_AFTER_S: Final = 120.0
 HELD_S: Final = 600.0
 """A device's alarm counts as the same one for this long after it was last said."""
@@ -75,7 +73,6 @@ class DeviceEvents:
 
         Parameters
         ----------
-        sensor : str
         time : float
             Event time, Unix seconds.
         events : sequence of str

@@ -19,8 +19,6 @@ from detection.channels import BANK, BANK_TAU_S, CHANNEL_INDEX, CHANNELS, FINE, 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["FACTS", "SESSION_S", "EpisodeColumn", "facts", "follow", "open_episodes"]
-
 K: Final = len(CHANNELS)
 _RH, _TEMP, _CO2 = (CHANNEL_INDEX[k] for k in ("rh", "temp", "co2"))
 _PM1, _PM10 = CHANNEL_INDEX["pm1"], CHANNEL_INDEX["pm10"]
@@ -297,7 +295,6 @@ def facts(
         After `follow`.
     time, dt : ndarray of float64, shape (n,)
         Event time and seconds since the sensor's last reading.
-    x : ndarray of float64, shape (n, len(CHANNELS))
     noise, interval, previous_fine : ndarray of float64, shape (n,)
         Noise scale of the fine signal, smoothed reporting interval, last fine value.
     over_bank : ndarray of float64, shape (n, len(BANK) * len(BANK_TAU_S))

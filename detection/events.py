@@ -14,8 +14,6 @@ from detection.quantities import QUANTITIES
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ChannelEvidence", "Event", "EventKind", "EventPhase", "evidence_sentence"]
-
 
 class EventKind(StrEnum):
     """What happened in the air, or to the sensor."""

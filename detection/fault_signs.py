@@ -24,24 +24,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Flags = NDArray[np.bool_]
 
-__all__ = [
-    "BLOWN",
-    "CHANNEL_STATE",
-    "COVERED",
-    "DAY_S",
-    "DRIFT",
-    "FAULTS",
-    "FROZEN",
-    "MISSING",
-    "NOISY",
-    "SATURATED",
-    "SENSOR_STATE",
-    "SPIKE",
-    "WHOLE",
-    "Signs",
-    "follow",
-]
-
 DAY_S: Final = 86_400.0
 """Also the time a sensor must have been read before its past says anything."""
 K: Final = len(CHANNELS)
@@ -165,7 +147,6 @@ class Signs:
 
     Attributes
     ----------
-    shown : ndarray of bool, shape (m, len(FAULTS))
     channel : ndarray of int64, shape (m, len(FAULTS))
         Channel that shows it; `WHOLE` for all.
     span : ndarray of float64, shape (m, len(FAULTS))
@@ -187,14 +168,12 @@ def follow(
 
     Parameters
     ----------
-    minute : Minute
     dt : ndarray of float64, shape (m,)
         Seconds this minute stands for: since the sensor's last one, within bounds.
     c, s : dict of str to ndarray
         `CHANNEL_STATE` and `SENSOR_STATE` of these sensors, shapes (m, len(CHANNELS)) and (m,).
     cleanest : ndarray of float64, shape (m,)
         Lowest clean level of the days before, µg/m³; NaN without one.
-    spike : ndarray of float64, shape (m, 2 * len(SPIKE))
     """
     m = minute.rows.size
     signs = Signs(

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Forest"]
-
 _ROWS: Final = 24
 """Rows scored together, so that what is gathered stays in a core's cache."""
 
@@ -69,10 +67,6 @@ class Forest:
         ----------
         facts : ndarray of float64, shape (n, n_facts)
             NaN where not known.
-
-        Returns
-        -------
-        ndarray of float64, shape (n,)
         """
         total = np.full(facts.shape[0], self.offset)
         for start in range(0, total.size, _ROWS):

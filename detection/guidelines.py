@@ -17,8 +17,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-__all__ = ["CO2", "GUIDELINES", "HUMIDITY", "PM25_DAY", "TVOC", "Band", "Guideline"]
-
 
 class Band(NamedTuple):
     """What a value from `start` on means.
@@ -44,7 +42,6 @@ class Guideline:
 
     Attributes
     ----------
-    quantity : str
     bands : tuple of Band
         The first begins at 0.
     said : str

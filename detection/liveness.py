@@ -44,8 +44,6 @@ from detection.tracking import SnapshotError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Liveness", "LivenessSettings", "SensorLife", "SensorState"]
-
 UNLEARNT_S: Final = 1800.0
 """Silence that is believed of a sensor whose interval is not learnt yet: three times the longest
 default interval of the devices we decode, ten minutes."""
@@ -167,7 +165,6 @@ class Liveness:
     ----------
     intervals : mapping of str to float
         Registered sensors and their reporting intervals, seconds. Others are ignored.
-    settings : LivenessSettings, optional
     """
 
     def __init__(
@@ -188,7 +185,6 @@ class Liveness:
 
         Parameters
         ----------
-        sensor : str
         received : float
             Receive time, Unix seconds.
         alive : bool

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from detection.batch import ReadingBatch
 
-__all__ = ["CHANNELS", "CHANNEL_INDEX", "MINUTE_S", "Minute", "Minutes", "fine", "grown"]
-
 MINUTE_S: Final = 60.0
 
 CHANNELS: Final = (
@@ -306,10 +304,6 @@ def _ends(starts: NDArray[np.intp], n: int) -> NDArray[np.intp]:
 
 def fine(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Fine particles of each sensor: PM2.5 or what it has in its place, µg/m³.
-
-    Parameters
-    ----------
-    values : ndarray of float64, shape (m, len(CHANNELS))
 
     Returns
     -------

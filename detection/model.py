@@ -23,8 +23,6 @@ from detection.forest import Forest
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["KINDS", "Model", "ModelError"]
-
 KINDS: Final = (
     EventKind.VAPE,
     EventKind.SMOKE,
@@ -52,7 +50,6 @@ class Model:
 
     Attributes
     ----------
-    version : str
     level : float
         Log-odds from which vaping is said.
     withdraw_level : float
@@ -60,7 +57,6 @@ class Model:
     plain : Forest or None
         A small forest whose log-odds of vaping are taken where they are below `plain_level`: most
         readings are plainly of something else. None leaves all to `vape`.
-    plain_level : float
     vape : Forest or None
         Log-odds of vaping; None says nothing, ever.
     kinds : tuple of Forest

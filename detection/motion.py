@@ -36,20 +36,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = [
-    "BLOCK",
-    "HELD",
-    "LOCAL_PACE_S",
-    "MOST",
-    "NOISE_GAIN",
-    "WARM_UP_S",
-    "Motion",
-    "Q",
-    "QuietColumn",
-    "Rooms",
-    "advance",
-]
-
 K: Final = len(CHANNELS)
 BLOCK: Final = 1024
 """Most readings taken together: the state of their sensors fits a core's cache."""
@@ -212,7 +198,6 @@ def advance(
         Sensors in an episode, whose baselines are held.
     time, dt : ndarray of float64, shape (n,)
         Event time, and seconds since the last reading; 0 for a first one.
-    x : ndarray of float64, shape (len(CHANNELS), n)
     room : Room
         Of `n` sensors.
 

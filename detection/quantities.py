@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["COLUMNS", "COLUMN_INDEX", "QUANTITIES", "Quantity"]
-
 
 @dataclass(frozen=True, slots=True)
 class Quantity:

@@ -24,8 +24,6 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["SHAPE", "STEP", "expected_above", "fit_excesses", "survival"]
-
 STEP: Final = 0.125
 """Width of a bin, log-odds."""
 SHAPE: Final = (-0.5, 0.5)
@@ -85,10 +83,6 @@ def expected_above(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     ----------
     counts : ndarray of float64, shape (n, n_bins)
         Weight of the scores in each bin, bins ascending, `STEP` wide.
-
-    Returns
-    -------
-    ndarray of float64, shape (n, n_bins)
 
     Examples
     --------

@@ -50,8 +50,6 @@ if TYPE_CHECKING:
 
     from detection.minutes import Minute
 
-__all__ = ["SensorFaults"]
-
 _STEP_S: Final = 1200.0
 """Longest time one minute may stand for: twice the slowest usual interval."""
 _AGAIN_S: Final = DAY_S
@@ -120,7 +118,6 @@ class SensorFaults:
 
         Parameters
         ----------
-        minute : Minute
         names : sequence of str
             All sensors, by row.
 

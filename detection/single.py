@@ -39,8 +39,6 @@ from detection.motion import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["advance_one"]
-
 _UP, _DOWN = TAU_UP_S.tolist(), TAU_DOWN_S.tolist()
 _LOCAL_UP, _LOCAL_DOWN = LOCAL_PACE_S.ravel().tolist()
 _RISE, _FLOOR, _TAU_S = RISE.tolist(), FLOOR.tolist(), BANK_TAU_S.tolist()
@@ -64,10 +62,8 @@ def advance_one(
 
     Parameters
     ----------
-    quiet : ndarray of float64, shape (Q.WIDTH,)
     running, time, dt : bool, float, float
         As for `detection.motion.advance`, of one sensor.
-    x : ndarray of float64, shape (len(CHANNELS),)
 
     Returns
     -------

@@ -1,6 +1,6 @@
 """The detectors that look at minutes: faults of sensors, and air that rooms share.
 
-One object for the path from readings to events (`alerts.watch`): it gathers the minutes once for
+One object on the path from readings to events (`detection_consumer`); it gathers minutes once for
 both, and its state is one snapshot.
 """
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from detection.ambient import Place
     from detection.batch import ReadingBatch
     from detection.events import Event
-
-__all__ = ["SlowDetectors"]
 
 FORMAT: Final = 1
 _PARTS: Final = ("minutes", "faults", "ambient")

@@ -17,13 +17,11 @@ import numpy as np
 from detection.channels import FLOOR
 from detection.decision_levels import DecisionLevels
 from detection.episodes import EpisodeColumn as E
-from detection.motion import BLOCK, MOST, WARM_UP_S, Motion, Q, QuietColumn, Rooms, advance
+from detection.motion import BLOCK, MOST, Motion, Q, Rooms, advance
 from detection.single import advance_one
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-__all__ = ["WARM_UP_S", "Motion", "Q", "QuietColumn", "SnapshotError", "Tracker"]
 
 FORMAT: Final = 6
 _IN_PLACE: Final = 24
@@ -40,7 +38,6 @@ class Tracker:
 
     Attributes
     ----------
-    names : list of str
     quiet : ndarray of float64, shape (capacity, Q.WIDTH)
         In Fortran order.
     episode : ndarray of float64, shape (capacity, E.WIDTH)

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import typer
 from pydantic import BaseModel
 
-from plumewatch import config, duty_config, outbound_config
-from plumewatch.cli import app
-from plumewatch.commands.options import EXIT_CODES, examples_of
+from plumewatch.cli.commands.options import EXIT_CODES, examples_of
+from plumewatch.cli.main import app
+from plumewatch.config import duty as duty_config
+from plumewatch.config import model as config
+from plumewatch.config import outbound as outbound_config
 from tests.support.health_parts import Parts
 
 if TYPE_CHECKING:

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator
 
-__all__ = ["BrokerSettings", "connected", "new_client", "probe"]
-
 _TIMEOUT_S: Final = 10.0
 """For each answer of the broker."""
 
@@ -26,13 +24,10 @@ class BrokerSettings:
 
     Attributes
     ----------
-    host, port : str, int
     client_id : str
         Names the persistent session: keep it, and never run two services with the same one.
     username, password : str
         Empty for none. The password never appears in `repr`.
-    tls : ssl.SSLContext or None
-    keepalive_s : int
     """
 
     host: str = "127.0.0.1"

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from ingest.broker import BrokerSettings
 
-__all__ = ["BrokerFacts", "examine"]
-
 _VERSION: Final = "$SYS/broker/version"
 _DROPPED: Final = "$SYS/broker/publish/messages/dropped"
 _STORED: Final = "$SYS/broker/store/messages/count"

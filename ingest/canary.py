@@ -22,8 +22,6 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-__all__ = ["CANARY_TOPICS", "Canary", "CanarySettings", "Cure", "canary_topic"]
-
 CANARY_TOPICS: Final = "plumewatch/canary/"
 _OUTSTANDING: Final = 64
 
@@ -75,13 +73,11 @@ class Canary:
 
     Parameters
     ----------
-    settings : CanarySettings
     nonce : str
         Told apart from canaries of an earlier process, which a persistent session may deliver.
 
     Attributes
     ----------
-    sent, returned : int
     round_trip_s : float or None
         Of the canary that came back last.
     silent : bool
@@ -144,7 +140,6 @@ class Canary:
 
         Parameters
         ----------
-        now : float
         waiting : bool
             Whether delivered messages wait for their acknowledgement.
         """

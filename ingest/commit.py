@@ -36,12 +36,10 @@ from storage.errors import StorageUnavailableError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from storage.journal import DeadLetter
+    from storage.journal_records import DeadLetter
     from storage.reading import Reading
 
     Write = Callable[[Sequence[Reading], Sequence[DeadLetter]], Awaitable[None]]
-
-__all__ = ["GroupCommit"]
 
 log = logging.getLogger(__name__)
 

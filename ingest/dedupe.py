@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from storage.reading import Reading
 
-__all__ = ["Dedupe"]
-
 _NO_TIME: Final = frozenset({"no_time", "time_replaced"})
 _WIDTH: Final = 8
 _MASK: Final = 2**64 - 1

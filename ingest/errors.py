@@ -19,16 +19,6 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = [
-    "BrokerError",
-    "BrokerReason",
-    "DecodeError",
-    "GuardError",
-    "MessageRefusedError",
-    "PayloadError",
-    "Reason",
-]
-
 _DETAIL_LENGTH = 200
 
 
@@ -113,3 +103,7 @@ class BrokerError(Exception):
     def __init__(self, reason: BrokerReason, sentence: str) -> None:
         self.reason = reason
         super().__init__(sentence)
+
+
+class RefusedError(Exception):
+    """The input of a command cannot be read; the message says why."""

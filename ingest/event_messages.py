@@ -17,15 +17,13 @@ from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from ingest.errors import DecodeError, MessageRefusedError, Reason, one_line
 from ingest.pipeline import Outcome, OutcomeKind
 from ingest.validation import check_json, check_size, check_topic
-from storage.journal import DeadLetter
+from storage.journal_records import DeadLetter
 
 if TYPE_CHECKING:
     from ingest.message import Message
     from ingest.validation import Limits
     from storage.reading import Reading
     from storage.registry import Registry
-
-__all__ = ["EVENT_TOPIC", "EVENT_TOPICS", "EventIntake", "read_event"]
 
 EVENT_TOPIC: Final = "plumewatch/events/"
 EVENT_TOPICS: Final = (f"{EVENT_TOPIC}+",)
@@ -95,7 +93,6 @@ class EventIntake:
     ----------
     registry : Registry
         Events of other sensors are refused.
-    limits : Limits
     """
 
     def __init__(self, registry: Registry, limits: Limits) -> None:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from storage.reading import Reading
 
-__all__ = ["BAD_FIRMWARE", "MAX_VERSION", "FirmwareNews", "version_of"]
-
 MAX_VERSION: Final = 64
 """Characters of a version."""
 BAD_FIRMWARE: Final = "bad_firmware"

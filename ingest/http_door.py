@@ -65,11 +65,9 @@ if TYPE_CHECKING:
 
     from ingest.commit import GroupCommit
     from ingest.pipeline import Intake, Outcome
-    from storage.journal import DeadLetter
+    from storage.journal_records import DeadLetter
 
     Witness = Callable[[Message, str, Callable[[str, str | None], bool]], None]
-
-__all__ = ["DoorSettings", "HttpDoor"]
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +145,6 @@ class HttpDoor:
         Shared with the other doors.
     commits : GroupCommit
         Shared with the other doors.
-    settings : DoorSettings, optional
     clock : callable
         Unix seconds: receive time, and the time of signatures.
     monotonic : callable
@@ -158,7 +155,6 @@ class HttpDoor:
 
     Attributes
     ----------
-    app : Starlette
     answers : Counter of (str, int) to int
         Answers by source (empty if it was not known) and status.
     """

@@ -32,20 +32,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-__all__ = [
-    "HTTP_DECODERS",
-    "SIGNATURE_WINDOW_S",
-    "SIGNED_DECODERS",
-    "Guesses",
-    "HiddenText",
-    "HttpSource",
-    "Replays",
-    "Signature",
-    "TokenBucket",
-    "by_signature",
-    "by_token",
-]
-
 HTTP_DECODERS: Final = frozenset(
     {
         "airgradient",

@@ -42,8 +42,6 @@ from storage.reading import Reading
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["BROKER", "DISPUTED", "FINDINGS", "Integrity"]
-
 DISPUTED: Final = "disputed"
 BROKER: Final = "mqtt-broker"
 FINDINGS: Final = frozenset(

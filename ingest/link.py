@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from paho.mqtt.client import Client as PahoClient
 
-__all__ = ["Link", "forgive_cut"]
-
 log = logging.getLogger(__name__)
 
 _PIECE: Final = 32_768

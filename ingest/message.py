@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["Message"]
-
 
 class Message(msgspec.Struct, frozen=True):
     """One message, before anything is believed about it.

@@ -60,10 +60,8 @@ if TYPE_CHECKING:
     from ingest.broker import BrokerSettings
     from ingest.pipeline import Outcome
     from ingest.subscriptions import Subscriptions
-    from storage.journal import DeadLetter
+    from storage.journal_records import DeadLetter
     from storage.reading import Reading
-
-__all__ = ["Arrivals", "MqttSource", "SourceState", "tap"]
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +86,6 @@ class SourceState:
         Connected, with the topics subscribed to.
     refused_topics : tuple of str
         Topic filters that the broker lets us not subscribe to.
-    connections, received, acknowledged, dropped_qos0 : int
     subscribed_anew, reconnected : int
         Cures of silence.
     broker_dropped : int
@@ -220,7 +217,6 @@ class MqttSource:
 
     Parameters
     ----------
-    settings : BrokerSettings
     topics : sequence of str
         Topic filters to subscribe to at QoS 1.
     intake : Decides
@@ -236,10 +232,6 @@ class MqttSource:
     held : Subscriptions, optional
         Remembers what the session is subscribed to; without it, topics that are not wanted any more
         are heard on.
-
-    Attributes
-    ----------
-    canary : Canary or None
     """
 
     def __init__(

@@ -49,24 +49,13 @@ from ingest.routes import Routes
 from ingest.sequence import Sequences
 from ingest.tally import ReadingTally
 from ingest.validation import check_size, check_topic, fold_id
-from storage.journal import DeadLetter
+from storage.journal_records import DeadLetter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from ingest.decoders.base import Decoder
     from storage.reading import Reading
-
-__all__ = [
-    "ELSEWHERE",
-    "Intake",
-    "IntakeConfig",
-    "Outcome",
-    "OutcomeKind",
-    "Quarantined",
-    "decode_message",
-    "likely_decoders",
-]
 
 
 class OutcomeKind(StrEnum):

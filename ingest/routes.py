@@ -23,8 +23,6 @@ from storage.registry import Registry
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["Routes"]
-
 _REMEMBERED: Final = 8_192
 _MAX_LEVELS: Final = 16
 

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from storage.reading import Reading
 
-__all__ = ["MAX_JUMP", "OPEN_S", "Sequences"]
-
 MAX_JUMP: Final = 1_000_000
 OPEN_S: Final = 60.0
 """How long a missing number may still come, in seconds of receive time."""

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-__all__ = ["Subscriptions"]
-
 log = logging.getLogger(__name__)
 
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from storage.reading import Reading
 
-__all__ = ["Noted", "ReadingTally"]
-
 
 class Noted(StrEnum):
     """Closed set of what is counted a sensor."""

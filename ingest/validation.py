@@ -52,25 +52,6 @@ if TYPE_CHECKING:
 
     from ingest.message import Message
 
-__all__ = [
-    "NO_VALUE",
-    "SILENT_FLAGS",
-    "USUAL",
-    "Limits",
-    "above",
-    "build_reading",
-    "check_json",
-    "check_size",
-    "check_topic",
-    "check_values",
-    "fold_id",
-    "may_alert",
-    "number",
-    "parse_time",
-    "sensor_id",
-    "settle_time",
-]
-
 SILENT_FLAGS: Final = frozenset(
     {
         "late",

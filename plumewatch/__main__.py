@@ -1,5 +1,5 @@
 """``python -m plumewatch``."""
 
-from plumewatch.cli import main
+from plumewatch.cli.main import main
 
 main()

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, TypeVar, cast
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["in_own_thread"]
-
 T = TypeVar("T")
 
 

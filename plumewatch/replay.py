@@ -10,12 +10,12 @@ from dataclasses import asdict
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from alerts import schema
-from alerts.engine import AlertEngine
-from alerts.watch import Watch
+from alerts.consumer.detection_consumer import Watch
+from alerts.incidents import schema
+from alerts.incidents.engine import AlertEngine
 from detection.events import EventPhase
+from ingest.files.recordings import read_recordings
 from ingest.validation import may_alert
-from plumewatch.recordings import read_recordings
 from storage import state
 from storage.registry import Registry
 from storage.sqlite import connect, migrate
@@ -24,21 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from alerts.engine import AlertRecord
+    from alerts.incidents.engine import AlertRecord
     from alerts.policy import AlertPolicy
-    from alerts.watched_levels import AlertBudgets
+    from detection.budgets import AlertBudgets
     from detection.events import Event
     from storage.reading import Reading
-
-__all__ = [
-    "ALERT_COLUMNS",
-    "EVENT_COLUMNS",
-    "Replayed",
-    "judged",
-    "replay",
-    "write_alerts",
-    "write_events",
-]
 
 ALERT_COLUMNS = ("sensor", "alerted", "kind", "onset", "confidence", "incident")
 EVENT_COLUMNS = (
@@ -101,7 +91,7 @@ def replay(
     Parameters
     ----------
     paths : sequence of Path
-        Recordings (`plumewatch.recordings`).
+        Recordings (`ingest.files.recordings`).
     policy : AlertPolicy
         Rules of alerting.
     registry : Registry, optional

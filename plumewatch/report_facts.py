@@ -8,11 +8,11 @@ from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-from plumewatch.data_folder import opened_state
-from plumewatch.duty_settings import timetable_of
-from plumewatch.paths import DataPaths
-from plumewatch.spans import SpanError
-from plumewatch.timeseries_settings import opened_series
+from plumewatch.cli.format_time import SpanError
+from plumewatch.config.duty_settings import timetable_of
+from plumewatch.config.paths import DataPaths
+from plumewatch.config.timeseries_settings import opened_series
+from plumewatch.service.data_folder import opened_state
 from reports import read
 from reports.facts import Calendar, Facts, Lesson, days_of, weekdays
 from reports.periods import SchoolTimes, Term
@@ -25,21 +25,8 @@ if TYPE_CHECKING:
     from datetime import date
 
     from alerts.duty.shifts import Shift
-    from plumewatch.config import PlumewatchConfig
+    from plumewatch.config.model import PlumewatchConfig
     from storage.timeseries import Series
-
-__all__ = [
-    "Place",
-    "calendar_of",
-    "duty_between",
-    "duty_of",
-    "gathered",
-    "registry_of",
-    "school_day_of",
-    "sensor_days",
-    "shifts_at",
-    "times_of",
-]
 
 _FIELDS: Final = ("online_s", "period_s", "received", "missing")
 
@@ -138,7 +125,6 @@ def duty_of(
 
     Parameters
     ----------
-    shifts : sequence of Shift
     calendar : Calendar
         Of the days that the window touches.
     start, end : float
@@ -180,8 +166,6 @@ def gathered(
 
     Parameters
     ----------
-    config : PlumewatchConfig
-    place : Place
     start, end, now : float
         Window, half-open, and moment of the report, Unix seconds.
     with_sensors : bool

@@ -14,15 +14,13 @@ from pathlib import Path
 
 import msgspec
 
-from alerts.web.report_jobs import Order
-from plumewatch.config import PlumewatchConfig
-from plumewatch.report_command import ReportOptions, make_report
-from plumewatch.spans import SpanError
+from alerts.page.views.report_jobs import Order
+from plumewatch.cli.format_time import SpanError
+from plumewatch.cli.report_command import ReportOptions, make_report
+from plumewatch.config.model import PlumewatchConfig
 from reports.files import ReportTooLongError
 from reports.suppress import TooFewError
 from storage.errors import StorageError
-
-__all__ = ["main"]
 
 
 def main() -> int:

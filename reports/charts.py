@@ -9,12 +9,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from alerts.drawing import Box, Drawing, Item, Line, Polygon, Words, cut
+from alerts.notify.drawing import Box, Drawing, Item, Line, Polygon, Words, cut
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-__all__ = ["bars", "change", "heat_map", "stacked"]
 
 _INK: Final = "#1a1a1a"
 _SOFT: Final = "#5c5c5c"
@@ -35,7 +33,6 @@ def stacked(
 
     Parameters
     ----------
-    title : str
     labels, notes : sequence of str
         Below each bar, in two lines.
     parts : sequence of (name, counts)
@@ -86,8 +83,6 @@ def heat_map(
 
     Parameters
     ----------
-    title : str
-    rows, columns : sequence of str
     counts : sequence of sequences of int or str
         A text stands in place of a count that is not said.
     """

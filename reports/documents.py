@@ -17,8 +17,6 @@ from jinja2 import Environment, FileSystemLoader
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Template", "html", "pdf"]
-
 Template = Literal["summary", "table", "incident", "backtest"]
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 

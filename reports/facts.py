@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from storage.firmware import Firmware
     from storage.registry import Registry
 
-__all__ = ["Calendar", "Facts", "Lesson", "days_of", "natural", "weekdays"]
-
 _SATURDAY: Final = 5
 _MORNING, _AFTERNOON = 8, 15
 
@@ -63,8 +61,6 @@ class Calendar:
 
     Attributes
     ----------
-    zone : ZoneInfo
-    school_days : frozenset of date
     lessons : tuple of Lesson
         In order; empty if the school has not said when its bells ring.
     times : SchoolTimes
@@ -131,8 +127,6 @@ class Facts:
         Window, half-open, and the moment of the report, Unix seconds.
     registry : Registry
         Rooms and sensors of the places.
-    calendar : Calendar
-    incidents, notices, sensor_days, duty : tuple of rows
     roles : mapping of str to str
         Role of each member of staff, by id.
     codes : mapping of str to str

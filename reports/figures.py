@@ -16,15 +16,12 @@ if TYPE_CHECKING:
     from reports.kpis import BeforeAfter, Rate, Response, Times
     from reports.rows import IncidentRow
 
-__all__ = ["Figure", "change_at", "figures", "times_of_response"]
-
 
 class Figure(NamedTuple):
     """One key figure.
 
     Attributes
     ----------
-    key, label, unit : str
     values : dict of str to float or None
         By measure; ``"value"`` first. ``"period_before"`` is the main one in the period before.
     """
@@ -54,7 +51,6 @@ def figures(facts: Facts, change: BeforeAfter | None = None) -> Iterable[Figure]
 
     Parameters
     ----------
-    facts : Facts
     change : BeforeAfter, optional
         At a day of intervention.
     """

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from reports.facts import Facts
     from reports.tables import Table
 
-__all__ = ["REPORTS", "Report", "ReportTooLongError", "write_report"]
-
 _MOST_PRINTED: Final = 5000
 """Rows of a printed table; 5,000 are some 150 pages."""
 
@@ -55,7 +53,6 @@ def write_report(
     ----------
     name : str
         Of `REPORTS`.
-    facts : Facts
     path : Path
         Replaced if it exists.
     kind : str

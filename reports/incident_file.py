@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from storage.reading import Reading
     from storage.registry import Registry
 
-__all__ = ["IncidentFile", "bundle", "gather", "parts", "view"]
-
 VERSION: Final = 1
 AROUND_S: Final = 1800.0
 """Raw readings are shown from so long before the first evidence until so long after the end."""
@@ -93,10 +91,8 @@ def gather(
     ----------
     db : sqlite3.Connection
         State database.
-    registry : Registry
     roles : mapping of str to str
         Role of each member of staff, by id.
-    incident : str
     """
     row = db.execute("SELECT * FROM incident WHERE id = ?", (incident,)).fetchone()
     if row is None:
@@ -127,7 +123,6 @@ def view(found: IncidentFile, calendar: Calendar, picture: str, readings: int) -
 
     Parameters
     ----------
-    found : IncidentFile
     calendar : Calendar
         For the school's clock.
     picture : str
@@ -263,7 +258,6 @@ def parts(
 
     Parameters
     ----------
-    found : IncidentFile
     pdf : bytes
         Its page.
     picture : str

@@ -29,32 +29,6 @@ if TYPE_CHECKING:
 
     from reports.rows import DutySpan, IncidentRow, NoticeRow, SensorDay, StagedTest
 
-__all__ = [
-    "Acknowledgement",
-    "AlarmBudget",
-    "BeforeAfter",
-    "Chosen",
-    "Kpis",
-    "Load",
-    "Outcome",
-    "Rate",
-    "Response",
-    "SensorTime",
-    "Times",
-    "alarm_budget",
-    "before_after",
-    "chosen",
-    "detection_rate",
-    "duty_hours",
-    "kpis",
-    "load",
-    "outcome",
-    "quantile",
-    "response",
-    "sensor_time",
-    "times",
-]
-
 ACKNOWLEDGED_WITHIN_S: Final = 300.0
 STAGED_S: Final = 300.0
 """Longest time from a staged test to its first evidence."""
@@ -148,7 +122,6 @@ class Chosen:
 
     Attributes
     ----------
-    incidents, notices, sensor_days : tuple of rows
     tests, off_days : int
         Incidents left out as tests, and as opened on a day without school.
     """
@@ -171,7 +144,6 @@ def chosen(
 
     Parameters
     ----------
-    incidents, notices, sensor_days : iterable of rows
     school_days : collection of date or None
         Days with school; None counts every day.
     zone : tzinfo
@@ -234,7 +206,6 @@ class Response:
     detect, notify, arrive, resolve : Times
         From first evidence to opening; from opening to the first notice delivered; from that to
         the first arrival; from opening to closing.
-    acknowledge : Acknowledgement
     escalated : Rate
         Incidents that reached step 2 of their escalation or beyond, of all.
     missed : Rate
@@ -408,7 +379,6 @@ class Load:
     duplicates : Rate
         Notices delivered to a person who had one of the same incident for the same reason, of
         incidents.
-    budget : AlarmBudget
     """
 
     notices: int
@@ -471,7 +441,6 @@ class SensorTime:
     ----------
     sensors : int
         With at least one day.
-    online_days : float
     availability : Rate
         Minutes online, of minutes expected.
     completeness : Rate
@@ -492,7 +461,6 @@ def sensor_time(days: Sequence[SensorDay], incidents: Iterable[IncidentRow] = ()
 
     Parameters
     ----------
-    days : sequence of SensorDay
     incidents : iterable of IncidentRow
         Those of kind ``"offline"`` give the delay until an outage is seen.
     """
@@ -571,7 +539,6 @@ def detection_rate(tests: Iterable[StagedTest], incidents: Iterable[IncidentRow]
 
     Parameters
     ----------
-    tests : iterable of StagedTest
     incidents : iterable of IncidentRow
         Of the same time.
     """
@@ -611,7 +578,6 @@ def kpis(
 
     Parameters
     ----------
-    selection : Chosen
     duty : iterable of DutySpan
         Of the same window.
     now : float

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["ABOUT", "FORMATS", "file_name"]
-
 FORMATS: Final = ("csv", "xlsx", "pdf", "html", "parquet", "json")
 
 ABOUT: Final = {

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final
 
-__all__ = ["KINDS", "Period", "PeriodError", "SchoolTimes", "Term"]
-
 KINDS: Final = ("week", "month", "term", "school_year")
 """Kinds of span with a name."""
 
@@ -44,7 +42,6 @@ class Period:
         Of `KINDS`.
     name : str
         As it is asked for.
-    first, last : date
     """
 
     kind: str
@@ -110,7 +107,6 @@ class SchoolTimes:
         ----------
         kind : str
             Of `KINDS`.
-        text : str
 
         Raises
         ------

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     _Troubles = Mapping[tuple[str, int], Iterable[tuple[float, float, str, str]]]
 
-__all__ = ["deleted_before", "incidents", "notices", "recorded_from"]
-
 _ACKNOWLEDGED: Final = ("acknowledged", "handed over")
 _DAY_S: Final = 86_400.0
 _RUNNING: Final = ("alerted", "updated")
@@ -125,7 +123,6 @@ def notices(
 
     Parameters
     ----------
-    db : sqlite3.Connection
     roles : mapping of str to str
         Role of each member of staff, by id; others have left.
     start, end : float

@@ -12,20 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import date
 
-__all__ = [
-    "AIR",
-    "CONFIRMED",
-    "FALSE",
-    "NOTHING",
-    "TEST",
-    "DutySpan",
-    "IncidentRow",
-    "NoticeRow",
-    "SensorDay",
-    "StagedTest",
-    "place_of",
-]
-
 CONFIRMED, FALSE, NOTHING, TEST = "confirmed", "false_alarm", "nothing_found", "test"
 """What an adult may say an incident was; empty while nobody said."""
 AIR: Final = ("vape", "smoke")
@@ -43,7 +29,6 @@ class IncidentRow:
 
     Attributes
     ----------
-    id, kind, sensor : str
     room, floor, building, site : str
         Names for people, as registered now; `room` is the id where the room is no longer known.
     first_evidence_at, opened_at : float
@@ -64,7 +49,6 @@ class IncidentRow:
         Highest, 0 to 1.
     room_id, location : str
         Id of the room, and its kind, such as ``"restroom"``.
-    severity, model_version : str
     masked, thc_likely : bool
         What the detector said beside the kind, of any of its detections.
     over_at : float or None
@@ -121,7 +105,6 @@ class NoticeRow:
     ----------
     incident, person, role, channel, reason : str
         Whose, through what, and why they were told; the role is that of the configuration now.
-    created_at : float
     delivered_at : float or None
         When the provider took it; None if none did.
     """
@@ -141,7 +124,6 @@ class SensorDay:
 
     Attributes
     ----------
-    sensor : str
     day : date
         At the school.
     online_s, expected_s : float

@@ -15,8 +15,6 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["inert", "original", "shown"]
-
 _FORMULA: Final = ("=", "+", "-", "@", "'", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _ESCAPE: Final = re.compile(r"\\(?:\\|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}|[nrt])")
 

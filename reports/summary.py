@@ -23,12 +23,10 @@ from reports.tables import VERSION, Column, frame, grouped, groups
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from alerts.drawing import Drawing
+    from alerts.notify.drawing import Drawing
     from reports.facts import Facts
     from reports.kpis import BeforeAfter
     from reports.rows import IncidentRow
-
-__all__ = ["COLUMNS", "Grid", "Summary", "summary"]
 
 _BY_DAY_S: Final = 31.5 * 86_400.0
 """Longest window whose days are shown one by one, with an hour for clocks that are put back."""
@@ -59,7 +57,6 @@ class Grid(NamedTuple):
     ----------
     key, title, head : str
         `head` is above the names of the rows.
-    columns : tuple of (name, unit)
     rows : tuple of (name, values)
         Values None where not known, or hidden.
     about : str
@@ -79,17 +76,7 @@ class Grid(NamedTuple):
 
 @dataclass(frozen=True)
 class Summary:
-    """Everything a summary says.
-
-    Attributes
-    ----------
-    facts : Facts
-    figures : tuple of Figure
-    grids : dict of str to Grid
-    drawings : dict of str to Drawing
-    change : BeforeAfter or None
-    intervention : date or None
-    """
+    """Everything a summary says."""
 
     facts: Facts
     figures: tuple[Figure, ...]
@@ -128,7 +115,6 @@ def summary(facts: Facts, intervention: date | None = None) -> Summary:
 
     Parameters
     ----------
-    facts : Facts
     intervention : date, optional
         Compare the school days before this day with those from it on.
 

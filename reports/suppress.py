@@ -23,8 +23,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["LEAST", "SMALL", "WITHHELD", "Published", "TooFewError", "published", "without_small"]
-
 LEAST: Final = 5
 """Smallest count of a room in a lesson period that is shown."""
 SMALL: Final = f"<{LEAST}"
@@ -43,7 +41,6 @@ class Published:
 
     Attributes
     ----------
-    periods : tuple of str
     cells : dict of str to tuple of int or None
         By room, in the order in which rooms may be listed: by what is shown of them, then by name.
         None is hidden.

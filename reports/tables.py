@@ -23,18 +23,6 @@ if TYPE_CHECKING:
     from reports.kpis import Times
     from reports.rows import IncidentRow
 
-__all__ = [
-    "VERSION",
-    "Column",
-    "Table",
-    "frame",
-    "grouped",
-    "groups",
-    "incidents",
-    "response",
-    "sensors",
-]
-
 VERSION: Final = 1
 """Version of all tables."""
 
@@ -54,8 +42,6 @@ class Table(NamedTuple):
 
     Attributes
     ----------
-    name, about : str
-    columns : tuple of Column
     fill : callable
         Values of all columns but the first, by name.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from alerts.drawing import svg
+from alerts.notify.drawing import svg
 from reports.safe_text import shown
 from reports.tables import VERSION
 from reports.words import seconds, times_said
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from reports.facts import Facts
     from reports.figures import Figure
     from reports.summary import Grid, Summary
-
-__all__ = ["PRINTED", "summary_view", "table_view"]
 
 PRINTED: Final = {
     "incidents": (

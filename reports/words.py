@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["seconds", "times_said"]
-
 
 def seconds(value: float | None) -> str:
     """Say a span of time.

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from reports.tables import Column
 
-__all__ = ["MOST_IN_SHEET", "WRITERS", "Sheet", "Title", "textual", "whole"]
-
 _SLICE: Final = 2000
 _WIDEST: Final = 40
 MOST_IN_SHEET: Final = 1_048_575
@@ -37,8 +35,6 @@ class Title(NamedTuple):
     ----------
     name : str
         Of the table.
-    version : int
-    school, place : str
     start, end, made : float
         Window and moment of the report, Unix seconds.
     period : str

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from detection.events import Event
 
-__all__ = ["ONE_THREAD", "Alert", "Judged", "Task", "Variant", "judge", "on_processes", "tasks_of"]
-
 _BLOCK: Final = 50_000
 """Readings shown to the detectors at once: tens of each sensor, which share what a call costs."""
 _LOOK_S: Final = 0.2
@@ -65,10 +63,8 @@ class Task(msgspec.Struct, frozen=True):
 
     Attributes
     ----------
-    name : str
     parts : list of str
         Paths, in order.
-    variants : list of Variant
     kinds : list of str
         Kinds of event to return in full; all if empty. Others are counted.
     """
@@ -105,7 +101,6 @@ class Judged(msgspec.Struct):
 
     Attributes
     ----------
-    name : str
     readings : int
         Shown to the detectors, once each.
     sensor_days : float
@@ -114,7 +109,6 @@ class Judged(msgspec.Struct):
         Event time of the first and last reading by position, Unix seconds.
     models : list of str
         Version of each variant's model.
-    alerts : list of Alert
     others : list of dict of str to int
         By variant, events of other kinds.
     """
@@ -146,7 +140,6 @@ def judge(task: Task, on_bytes: Callable[[int], None] = lambda _: None) -> Judge
 
     Parameters
     ----------
-    task : Task
     on_bytes : callable
         Told the size of each part when it is done.
 
@@ -246,8 +239,6 @@ def on_processes(
 
     Parameters
     ----------
-    tasks : sequence of Task
-    processes : int
     on_bytes : callable
         Progress, in bytes of the parts.
 

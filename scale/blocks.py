@@ -12,8 +12,6 @@ from scale.history import SCHEMA, bucket_keys
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["pack", "shards_of", "unpack"]
-
 
 def shards_of(frame: pl.DataFrame, shards: int) -> Iterator[tuple[int, pl.DataFrame]]:
     """Divide what detectors are shown of a frame of `SCHEMA` by shard, keeping its order."""

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from scale.backtest import Alert
 
-__all__ = ["SAME_S", "Answer", "Differences", "alerts_of", "differences", "repeated"]
-
 SAME_S: Final = 120.0
 """Two alerts of one sensor whose onsets are not further apart are of the same thing: puffs further
 apart are two sessions."""
@@ -27,7 +25,6 @@ class Answer(NamedTuple):
 
     Attributes
     ----------
-    room, kind, verdict : str
     start, end : float
         From its first evidence to its end, Unix seconds.
     """

@@ -6,8 +6,6 @@ ScaleError
 
 from __future__ import annotations
 
-__all__ = ["HistoryError", "ScaleError"]
-
 
 class ScaleError(Exception):
     """Something at scale cannot be done; the message says what and where."""

@@ -43,18 +43,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 
-__all__ = [
-    "PLACE",
-    "SCHEMA",
-    "History",
-    "HistoryWriter",
-    "Landed",
-    "bucket_keys",
-    "bucket_of",
-    "frame_of",
-    "readings_of",
-]
-
 PLACE: Final = ("site", "building", "floor", "room", "model")
 SCHEMA: Final = pl.Schema(
     {
@@ -98,7 +86,6 @@ class Landed(NamedTuple):
 
     Attributes
     ----------
-    reading : Reading
     place : tuple of str
         Site, building, floor and id of the room, and the sensor's model; empty strings for a sensor
         that is not registered.
@@ -160,7 +147,6 @@ class HistoryWriter:
         Number of the last reading that counts; 0 if none.
     cursor : bytes
         What the caller committed last; empty if nothing.
-    buckets : int
 
     Raises
     ------
@@ -203,7 +189,6 @@ class HistoryWriter:
         ----------
         frame : polars.DataFrame
             Of `SCHEMA` without `position`, in the order in which it is judged (`frame_of`).
-        cursor : bytes
 
         Returns
         -------
@@ -303,10 +288,6 @@ class HistoryWriter:
 
 class History:
     """A history that is there, to be read.
-
-    Parameters
-    ----------
-    folder : Path
 
     Raises
     ------

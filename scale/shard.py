@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from detection.events import Event
     from detection.model import Model
 
-__all__ = ["Shard", "Streams"]
-
 FORMAT: Final = 1
 
 

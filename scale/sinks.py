@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from storage.timeseries.influx_http import InfluxSettings
 
-__all__ = ["EVENT_COLUMNS", "EventFiles", "write_points"]
-
 EVENT_COLUMNS: Final = ("id", "sensor", "kind", "phase", "time", "event")
 _KINDS: Final = {name: pl.Float64() if name == "time" else pl.String() for name in EVENT_COLUMNS}
 
@@ -57,7 +55,6 @@ def write_points(settings: InfluxSettings, frame: pl.DataFrame) -> int:
 
     Parameters
     ----------
-    settings : InfluxSettings
     frame : polars.DataFrame
         Of `scale.history.SCHEMA`.
 

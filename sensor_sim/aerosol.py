@@ -22,19 +22,6 @@ from scipy.special import ndtr
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = [
-    "BIN_EDGES_UM",
-    "BIN_MASS_UG",
-    "BIN_MID_UM",
-    "N_BINS",
-    "PM_FRACTION",
-    "Aerosol",
-    "Mode",
-    "deposition_per_h",
-    "growth_factor",
-    "humidity_slows_evaporation",
-]
-
 BIN_EDGES_UM: Final = np.array(
     [0.1, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0, 1.5, 2.5, 4.0, 5.0, 7.0, 10.0, 15.0, 25.0]
 )
@@ -176,13 +163,8 @@ def deposition_per_h(diameter_um: NDArray[np.float64], surface: float = 1.0) -> 
 
     Parameters
     ----------
-    diameter_um : ndarray of float
     surface : float
         Factor, > 0.
-
-    Returns
-    -------
-    ndarray of float, shape of `diameter_um`
     """
     d = [0.1, 0.2, 0.4, 1.0, 2.5, 5.0, 10.0, 25.0]
     k = [0.35, 0.25, 0.30, 0.6, 1.6, 3.2, 5.2, 25.0]
@@ -199,7 +181,6 @@ def growth_factor(
 
     Parameters
     ----------
-    rh_percent : float or ndarray of float
     kappa : float
         Hygroscopicity, 0.1-0.4 for indoor background.
 

@@ -16,8 +16,6 @@ from sensor_sim.attacks_on_wire import Flood, Garbage, GatewayOutage, Replay, Sp
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ATTACKS"]
-
 ATTACKS: Final[Mapping[str, type]] = MappingProxyType(
     {
         "covered": Covered,

@@ -21,16 +21,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = [
-    "BlownAt",
-    "ClockJump",
-    "Covered",
-    "RippedOff",
-    "TraceAttack",
-    "Unplugged",
-    "apply_to_trace",
-]
-
 _PARTICLES: Final = tuple(
     i
     for i, key in enumerate(COLUMNS)
@@ -92,10 +82,8 @@ class Covered:
 
     Attributes
     ----------
-    sensor : str
     start, end : float
         Unix seconds.
-    seed : int
     settle_s : float
         Time constant, s.
     """
@@ -140,7 +128,6 @@ class BlownAt:
 
     Attributes
     ----------
-    sensor : str
     start : float
         Unix seconds.
     duration_s : float
@@ -200,7 +187,6 @@ class Unplugged:
 
     Attributes
     ----------
-    sensor : str
     start, end : float
         Unix seconds; `end` infinite is for good.
     """
@@ -228,7 +214,6 @@ class RippedOff:
 
     Attributes
     ----------
-    sensor : str
     start : float
         Unix seconds.
     alive_s : float
@@ -265,7 +250,6 @@ class ClockJump:
 
     Attributes
     ----------
-    sensor : str
     start, end : float
         Unix seconds, true time.
     offset_s : float

@@ -20,16 +20,6 @@ from sensor_sim.wire import ENCODERS, WireDevice, WireMessage, WireNetwork, Wire
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = [
-    "Flood",
-    "Garbage",
-    "GatewayOutage",
-    "MessageAttack",
-    "Replay",
-    "Spoof",
-    "apply_to_messages",
-]
-
 
 class MessageAttack(Protocol):
     """A fault of the network, or an attacker on it."""
@@ -97,7 +87,6 @@ class Replay:
 
     Attributes
     ----------
-    sensor : str
     start, end : float
         What is recorded, Unix seconds.
     at : float
@@ -150,7 +139,6 @@ class Spoof:
     claims : str
         Other sensor id inside the payload, where the format has one (`native` only here); empty
         is none.
-    seed : int
     """
 
     sensor: str
@@ -210,7 +198,6 @@ class Flood:
         How many made-up ids.
     retain : bool
         Whether each is left with the broker.
-    seed : int
     """
 
     start: float
@@ -251,14 +238,12 @@ class Garbage:
 
     Attributes
     ----------
-    sensor : str
     start, duration_s : float
         Unix seconds; s.
     rate_hz : float
         Messages a second.
     big_bytes : int
         Size of the big ones, bytes.
-    seed : int
     """
 
     sensor: str

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from sensor_sim.room import RoomAir
 
-__all__ = ["RH_TABLE", "Background", "Slow", "coarse_numbers", "fine_numbers", "humidity"]
-
 
 class Slow(IntEnum):
     """Variables of the slow state."""
@@ -92,7 +90,6 @@ class Background:
     ----------
     rng : numpy.random.Generator
         For the rooms' fixed differences and the first state.
-    airs : sequence of RoomAir
     """
 
     def __init__(self, rng: np.random.Generator, airs: Sequence[RoomAir]) -> None:
@@ -131,7 +128,6 @@ class Background:
             Of this stretch of time.
         ach : ndarray of float, shape (minutes, rooms)
             Air changes, 1/h.
-        people : ndarray of float, shape (minutes, rooms)
         ambient : ndarray of float, shape (minutes, 2)
             Building-wide excess outdoors, fine and coarse, µg/m³.
         hour : ndarray of float, shape (minutes,)

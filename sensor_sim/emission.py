@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sensor_sim.aerosol import Aerosol
 
-__all__ = ["NO_GAS", "Emission", "Session"]
-
 NO_GAS = (0.0, 0.0, 0.0, 0.0, 0.0)
 
 
@@ -60,7 +58,6 @@ class Session:
 
     Attributes
     ----------
-    id, room : str
     source : str
         Name in `sensor_sim.sources.SOURCES`.
     kind : str
@@ -69,7 +66,6 @@ class Session:
         Unix seconds.
     end : float
         End of the last release, Unix seconds.
-    emissions : tuple of Emission
     masked_by : str
         Source run on purpose at the same time; empty if none.
     puffs : int

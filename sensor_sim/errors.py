@@ -14,16 +14,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = [
-    "BrokerAddressError",
-    "BrokerRefusedError",
-    "BrokerUnreachableError",
-    "ScenarioError",
-    "ScenarioFault",
-    "SimulationError",
-    "SimulationReason",
-]
-
 
 class SimulationReason(StrEnum):
     """Closed set of reasons, for log fields."""

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
     from sensor_sim.trace import DeviceTrace
 
-__all__ = ["HOLD_S", "ReadingsCsv", "TruthCsv", "decimals"]
-
 HOLD_S: Final = 7200.0
 """How far behind its sending a device's time may be and still find its place in the order, s."""
 

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-__all__ = ["GARBAGE"]
-
 
 def _repeated(unit: bytes, size: int) -> bytes:
     return unit * (size // len(unit))

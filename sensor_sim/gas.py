@@ -10,14 +10,6 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = [
-    "MOLAR_VOLUME_L",
-    "PPB_PER_MG_M3",
-    "WALL_LOSS_PER_H",
-    "Gas",
-    "saturation_g_m3",
-]
-
 MOLAR_VOLUME_L: Final = 24.2
 """Molar volume of air at 22 °C and 1013 hPa, L/mol."""
 

@@ -24,8 +24,6 @@ from sensor_sim.streams import stream
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Decay", "decay", "follow", "read_by", "smoothed", "steady_puffing"]
-
 
 @dataclass(frozen=True, slots=True)
 class Decay:
@@ -61,7 +59,6 @@ def follow(
     ----------
     source : str
         Key of `sensor_sim.sources.SOURCES`.
-    seed : int
     ach : float
         Air changes, 1/h, constant.
     near : float, optional
@@ -72,10 +69,6 @@ def follow(
         Keep one release of each emission, with its share of the amounts.
     volume_m3 : float, optional
         Drawn by default.
-
-    Returns
-    -------
-    Plume or None
     """
     rng = stream(seed, "plausibility", source)
     spec = SOURCES[source]
@@ -117,7 +110,6 @@ def steady_puffing(seed: int, *, volume_m3: float, gap_s: float) -> tuple[float,
 
     Parameters
     ----------
-    seed : int
     volume_m3 : float
         Room, m³.
     gap_s : float
@@ -147,7 +139,6 @@ def read_by(part: str, plume: Plume, *, lag_s: float = 4.0) -> dict[str, NDArray
     ----------
     part : str
         Key of `sensor_sim.devices.pm.PM_PARTS`.
-    plume : Plume
     lag_s : float
         E-fold of the sensor, s.
     """
@@ -172,10 +163,6 @@ def decay(x: NDArray[np.float64], step_s: float) -> Decay:
         Excess over the background, n >= 1.
     step_s : float
         Time between samples, s.
-
-    Returns
-    -------
-    Decay
 
     Examples
     --------

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from sensor_sim.emission import Emission, Session
     from sensor_sim.room import Place, RoomAir, SensorPlace
 
-__all__ = ["CO", "CO2", "GAS", "HEAT", "N_ROWS", "PM25_WEIGHT", "WATER", "Plume", "plume_at"]
-
 GAS: Final = N_BINS
 CO2: Final = GAS + 5
 CO: Final = CO2 + 1
@@ -159,7 +157,6 @@ def plume_at(
     ----------
     rng : numpy.random.Generator
         For lumps and for the unevenness of long releases.
-    session : Session
     air, sensor, place
         Room, sensor's corner, where it happens.
     first : int

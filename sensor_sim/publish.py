@@ -46,18 +46,6 @@ if TYPE_CHECKING:
     from sensor_sim.trace import DeviceTrace
     from sensor_sim.wire import WireMessage
 
-__all__ = [
-    "BrokerAddress",
-    "Ledger",
-    "Prefetched",
-    "PublishReport",
-    "PublishSettings",
-    "Publisher",
-    "live_offset",
-    "publish",
-    "shift_trace",
-]
-
 _PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 _REFUSALS: Final = frozenset({4, 5, 134, 135, 138})
 _RETRY_S: Final = (0.05, 0.1, 0.25, 0.5, 1.0)
@@ -68,15 +56,7 @@ _LOGGER.addHandler(logging.NullHandler())
 
 @dataclass(frozen=True, slots=True)
 class BrokerAddress:
-    """Where the broker is and how to log in; the password never shows in a repr.
-
-    Attributes
-    ----------
-    host : str
-    port : int
-    username, password : str or None
-    tls : bool
-    """
+    """Where the broker is and how to log in; the password never shows in a repr."""
 
     host: str
     port: int = 1883
@@ -178,7 +158,6 @@ class PublishReport:
         Those of them that were acknowledged.
     repeated : int
         Messages sent again after the connection broke.
-    reconnects : int
     simulated_s : float
         Simulated time between the first and the last message done.
     wall_s : float
@@ -280,7 +259,6 @@ class Prefetched:
 
     Parameters
     ----------
-    messages : iterable of WireMessage
     batch : int
         Messages a batch.
     """
@@ -315,8 +293,6 @@ class Publisher:
 
     Parameters
     ----------
-    address : BrokerAddress
-    settings : PublishSettings
     ledger : Ledger, optional
         Where acknowledged messages are entered.
     on_progress : callable, optional

@@ -24,8 +24,6 @@ from sensor_sim.streams import log_uniform
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Place", "RoomAir", "SensorPlace", "arrival", "zone_concentrations"]
-
 _NEAR, _HERE, _THERE, _POCKET = range(4)
 _FANS = ("schedule", "occupancy", "always", "broken")
 _FAN_SHARE = (0.4, 0.3, 0.2, 0.1)
@@ -37,7 +35,6 @@ class RoomAir:
 
     Attributes
     ----------
-    volume_m3 : float
     ach_on, ach_off : float
         Air changes an hour with the exhaust fan on and off.
     fan : str

@@ -58,8 +58,6 @@ if TYPE_CHECKING:
     from sensor_sim.attacks_on_wire import MessageAttack
     from sensor_sim.schedule import Activity
 
-__all__ = ["Scenario", "load_scenario", "parse_scenario"]
-
 _MAX_BYTES: Final = 4_000_000
 
 
@@ -69,7 +67,6 @@ class Scenario:
 
     Attributes
     ----------
-    school : School
     zone : tzinfo
         Zone of the clocks of devices that print local time.
     vape_rate, nuisance_rate : float
@@ -115,7 +112,6 @@ def load_scenario(path: Path, start: float) -> Scenario:
 
     Parameters
     ----------
-    path : Path
     start : float
         Start of the simulation, Unix seconds; decides on daylight saving time.
 

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from pydantic import ValidationError
 
-__all__ = ["faults_between", "faults_within", "unix_of"]
-
 
 def faults_within(error: ValidationError, raw: Mapping[str, Any]) -> list[ScenarioFault]:
     """Faults of single values, from what pydantic found."""

@@ -17,15 +17,6 @@ from sensor_sim.wire import ENCODERS
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = [
-    "DAYS",
-    "RoomConfig",
-    "ScenarioConfig",
-    "hours_of_day",
-    "moment",
-    "zones",
-]
-
 _LATEST_S: Final = 1e9
 _ID_RULE: Final = "1 to 64 of the characters A-Z a-z 0-9 _ . -"
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from sensor_sim.room import RoomAir
     from sensor_sim.school import Bells, Restroom, School
 
-__all__ = ["Activity", "Ambient", "DayPlan", "plan_ambient", "plan_day"]
-
 DAY_S: Final = 86_400
 MINUTES: Final = 1440
 
@@ -58,7 +56,6 @@ class Ambient:
 
     Attributes
     ----------
-    id, source : str
     start, end : float
         Unix seconds.
     fine_ug_m3, coarse_ug_m3 : float
@@ -91,7 +88,6 @@ def profiles(bells: Bells, weekday: int) -> dict[str, NDArray[np.float64]]:
 
     Parameters
     ----------
-    bells : Bells
     weekday : int
         Monday is 0.
 
@@ -232,8 +228,6 @@ def plan_day(
         Where.
     day : int
         Days since 1970-01-01, local time.
-    seed : int
-    activity : {'ordinary', 'hard_restroom', 'demo'}
     vape_rate, nuisance_rate : float
         Factors on the mean numbers of sessions, >= 0.
 
@@ -295,17 +289,10 @@ def plan_ambient(
 
     Parameters
     ----------
-    school : School
     day : int
         Days since 1970-01-01, local time.
-    seed : int
-    nuisance_rate : float
     activity : {'ordinary', 'hard_restroom', 'demo'}
         Rates are thirty times higher in the hard benchmark.
-
-    Returns
-    -------
-    tuple of Ambient
     """
     rng = stream(seed, "ambient", day)
     midnight = float(day * DAY_S - school.utc_offset_s)

@@ -15,8 +15,6 @@ from sensor_sim.streams import stream
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Bells", "Building", "Device", "Floor", "Restroom", "School", "random_school"]
-
 
 @dataclass(frozen=True, slots=True)
 class Device:
@@ -59,10 +57,8 @@ class Restroom:
 
     Attributes
     ----------
-    id : str
     use : str
         ``student``, ``staff`` or ``locker`` (with showers).
-    devices : tuple of Device
     volume_m3 : float or None
         15-80; drawn where None.
     """
@@ -129,9 +125,6 @@ class School:
 
     Attributes
     ----------
-    name : str
-    buildings : tuple of Building
-    bells : Bells
     utc_offset_s : int
         Local time minus UTC, s.
     """
@@ -278,7 +271,6 @@ def random_school(
 
     Parameters
     ----------
-    seed : int
     n_rooms : int
         Number of restrooms, >= 1.
     models : sequence of str, optional

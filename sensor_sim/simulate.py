@@ -27,15 +27,6 @@ from sensor_sim.devices.voc_index import VocIndex
 from sensor_sim.plume import N_ROWS, PM25_WEIGHT, Plume, plume_at
 from sensor_sim.room import Place, RoomAir, SensorPlace
 from sensor_sim.schedule import DAY_S, MINUTES, Activity, Ambient, DayPlan, plan_ambient, plan_day
-from sensor_sim.school import (
-    Bells,
-    Building,
-    Device,
-    Floor,
-    Restroom,
-    School,
-    random_school,
-)
 from sensor_sim.sources import SOURCES
 from sensor_sim.streams import stream
 from sensor_sim.trace import DeviceTrace, Truth
@@ -47,19 +38,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sensor_sim.emission import Session
-
-__all__ = [
-    "Activity",
-    "Bells",
-    "Building",
-    "Chunk",
-    "Device",
-    "Floor",
-    "Restroom",
-    "School",
-    "random_school",
-    "simulate",
-]
+    from sensor_sim.school import (
+        Device,
+        Restroom,
+        School,
+    )
 
 TILE_S: Final = 3600
 COARSE_PM25: Final = float(PM25_WEIGHT @ coarse_numbers())
@@ -119,7 +102,6 @@ def simulate(
 
     Parameters
     ----------
-    school : School
     seed : int
         Non-negative.
     start : float

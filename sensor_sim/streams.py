@@ -6,8 +6,6 @@ import zlib
 
 import numpy as np
 
-__all__ = ["log_uniform", "stream"]
-
 
 def stream(seed: int, *names: str | int) -> np.random.Generator:
     """Return the random generator that belongs to `names` under `seed`.

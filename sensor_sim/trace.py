@@ -9,8 +9,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["DeviceTrace", "Truth"]
-
 
 @dataclass(frozen=True, slots=True)
 class DeviceTrace:
@@ -48,7 +46,6 @@ class Truth:
     ----------
     session : str
         Id of the happening; the same for every sensor that could see it.
-    sensor, room : str
     source : str
         Source name, such as ``"nicotine_pod"``.
     kind : str

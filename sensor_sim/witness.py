@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from sensor_sim.schedule import Ambient
     from sensor_sim.school import Device
 
-__all__ = ["AmbientWatch", "Seen", "fault_truth", "known_until", "witness"]
-
 SEEN_UG_M3: Final = 2.0
 """PM2.5 excess from which a sensor could see a plume, µg/m³."""
 SEEN_GAS_PPB: Final = 30.0

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator, Mapping
 
-__all__ = ["COMPONENT", "SCRIPTS", "AuditKind", "Entry", "Verified", "append", "entries", "verify"]
-
 COMPONENT: Final = "audit"
 _LONGEST: Final = 4000
 
@@ -83,7 +81,6 @@ class Verified(NamedTuple):
 
     Attributes
     ----------
-    entries : int
     head : str
         Hash of the newest entry; empty if there is none.
     fault : str
@@ -108,7 +105,6 @@ def append(
     ----------
     tx : sqlite3.Connection
         In a transaction on the state database.
-    kind : AuditKind
     actor : str
         Id of a member of staff, or the account of the machine.
     detail : mapping

@@ -41,14 +41,12 @@ import msgspec
 from storage.errors import StorageError, StorageUnavailableError
 from storage.reading import Reading
 from storage.sqlite import connect, translated
-from storage.timeseries.sqlite import to_ns
+from storage.timeseries.line_protocol import to_ns
 from storage.timeseries.writer import REASON as REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
-
-__all__ = ["MANIFEST", "Proof", "back_up", "verify"]
 
 MANIFEST: Final = "manifest.json"
 JOURNAL: Final = "journal.db"

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from storage.repair import Prepare
 
-__all__ = ["DatabaseFile", "KeptInFile"]
-
 T = TypeVar("T")
 
 

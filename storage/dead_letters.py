@@ -10,14 +10,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from storage.journal import DeadLetter
+from storage.journal_records import DeadLetter
 from storage.sqlite import transaction
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
-
-__all__ = ["Buried", "buried", "buried_counts", "find_buried", "forget", "visible"]
 
 MOST: Final = 1_000
 """Largest number of dead letters read at once."""
@@ -107,7 +105,6 @@ def visible(payload: bytes, most: int = 4_096) -> str:
 
     Parameters
     ----------
-    payload : bytes
     most : int
         Bytes shown; a cut is marked with an ellipsis.
 

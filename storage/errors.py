@@ -14,16 +14,6 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = [
-    "BatchRefusedError",
-    "SchemaTooNewError",
-    "SchemaTooOldError",
-    "StorageCorruptError",
-    "StorageError",
-    "StorageReason",
-    "StorageUnavailableError",
-]
-
 
 class StorageReason(StrEnum):
     """Closed set of reasons, for metric labels and log fields."""

@@ -18,20 +18,6 @@ if TYPE_CHECKING:
 
     from storage.registry import Sensor
 
-__all__ = [
-    "CHANGED",
-    "COMPONENT",
-    "KEPT",
-    "SCRIPTS",
-    "Firmware",
-    "changes",
-    "current",
-    "note",
-    "record",
-    "unlike_others",
-    "versions",
-]
-
 COMPONENT: Final = "firmware"
 CHANGED: Final = "firmware"
 """Kind of the event that a version changed."""
@@ -62,7 +48,6 @@ class Firmware(NamedTuple):
 
     Attributes
     ----------
-    sensor : str
     version : str
         As the device says it.
     since : float

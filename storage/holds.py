@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["COMPONENT", "SCRIPTS", "Hold", "active", "earliest", "place", "release"]
-
 COMPONENT: Final = "holds"
 
 _V1: Final = """
@@ -41,13 +39,10 @@ class Hold(NamedTuple):
 
     Attributes
     ----------
-    id : int
     room : str
         Id of a room; empty is everywhere.
     start, end : float
         Half-open, Unix seconds.
-    reason, placed_by : str
-    placed_at : float
     """
 
     id: int

@@ -67,8 +67,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-__all__ = ["SCRIPTS", "DeadLetter", "Gap", "Journal", "JournalEntry", "Pruned"]
-
 log = logging.getLogger(__name__)
 
 _MAX_DEAD_LETTERS = 100_000
@@ -102,11 +100,6 @@ class Journal(KeptInFile):
 
     def commit(self, readings: Sequence[Reading], dead_letters: Sequence[DeadLetter] = ()) -> int:
         """Append one group durably.
-
-        Parameters
-        ----------
-        readings : sequence of Reading
-        dead_letters : sequence of DeadLetter
 
         Returns
         -------
@@ -192,10 +185,6 @@ class Journal(KeptInFile):
         For a journal that was restored from a backup or begun anew: consumers that are further
         would take its next readings for read. Never goes back. What is passed over is a gap
         `lost`.
-
-        Parameters
-        ----------
-        offset : int
 
         Raises
         ------

@@ -18,15 +18,9 @@ from storage.sqlite import connect, translated
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["JournalReader"]
-
 
 class JournalReader:
     """The journal, read alone; the service may write to it meanwhile.
-
-    Parameters
-    ----------
-    path : Path
 
     Raises
     ------

@@ -9,8 +9,6 @@ import msgspec
 if TYPE_CHECKING:
     from storage.reading import Reading
 
-__all__ = ["SCRIPTS", "DeadLetter", "Gap", "JournalEntry", "Pruned"]
-
 SCRIPTS: Final[tuple[str, ...]] = (
     """
     CREATE TABLE journal (

@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["BEAT_S", "WATCH_S", "Holder", "Lease", "holder_of"]
-
 BEAT_S: Final = 4.0
 """Seconds between the beats of a holder."""
 WATCH_S: Final = 12.0
@@ -52,7 +50,6 @@ class Holder(NamedTuple):
 
     Attributes
     ----------
-    host : str
     pid : int
         0 if the file does not say.
     since, beat : float

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["by_rowid", "from_both_ends"]
-
 _HIGHEST_KEY: Final = 2**62
 
 

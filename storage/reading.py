@@ -6,8 +6,6 @@ from typing import Any, Final
 
 import msgspec
 
-__all__ = ["DEVICE_EVENTS", "Reading"]
-
 DEVICE_EVENTS = frozenset(
     {
         "tamper",

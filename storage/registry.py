@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Registry", "Room", "Sensor", "floor_name"]
-
 
 def floor_name(floor: str) -> str:
     """Say a floor as people do, whether it is registered as a number or as words.

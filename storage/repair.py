@@ -51,8 +51,6 @@ from storage.table_list import PAGE, damaged_row, graft_tables
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Prepare", "finish_repair", "salvage", "swap"]
-
 Prepare = Callable[[sqlite3.Connection], None]
 """Makes or changes the tables of a connection."""
 

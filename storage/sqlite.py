@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-__all__ = ["connect", "migrate", "transaction", "translated"]
-
 _BUSY_TIMEOUT_S = 10.0
 
 
@@ -97,7 +95,6 @@ def migrate(connection: sqlite3.Connection, component: str, scripts: Sequence[st
 
     Parameters
     ----------
-    connection : sqlite3.Connection
     component : str
         Owner of the tables, such as ``"alerts"``.
     scripts : sequence of str

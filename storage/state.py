@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["SCRIPTS", "Snapshot", "position", "set_position", "set_snapshot", "snapshot"]
-
 SCRIPTS = (
     """
     CREATE TABLE consumer (

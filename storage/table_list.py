@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["PAGE", "VERSIONS", "damaged_row", "graft_tables", "refuse_damaged_list"]
-
 PAGE: Final = 4096
 """Bytes of a page of our files."""
 _FILE_HEADER: Final = 100

@@ -21,8 +21,6 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["LIFETIME_S", "Action", "Grant", "find", "issue", "use"]
-
 LIFETIME_S: Final = 12 * 3600.0
 _REMEMBERED_S: Final = 7 * 86_400.0
 """How long an expired token is known, so that its bearer is told so."""
@@ -41,8 +39,6 @@ class Grant:
 
     Attributes
     ----------
-    incident, person : str
-    action : Action
     expires_at : float
         Unix seconds.
     used_at : float or None

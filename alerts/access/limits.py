@@ -13,8 +13,6 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
-__all__ = ["TryLimit", "address_key"]
-
 _MOST_KEYS: Final = 10_000
 
 

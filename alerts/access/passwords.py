@@ -24,18 +24,6 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
 
-__all__ = [
-    "LONGEST",
-    "SHORTEST",
-    "Hasher",
-    "fault_of",
-    "generated",
-    "keep_hash",
-    "password_hash",
-    "set_password",
-    "with_password",
-]
-
 SHORTEST: Final = 12
 LONGEST: Final = 128
 _FEWEST_DIFFERENT: Final = 6
@@ -61,7 +49,6 @@ def fault_of(password: str, context: Iterable[str] = ()) -> str:
 
     Parameters
     ----------
-    password : str
     context : iterable of str
         Names that somebody who knows the person would try: id, name, school.
 

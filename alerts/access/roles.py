@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["RIGHTS", "Right", "may", "who_may"]
-
 
 class Right(StrEnum):
     """Something that not everybody may do."""

@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["SessionRow", "counts", "end", "end_all", "find", "form_token", "start"]
-
 _MOST_OF_ONE: Final = 20
 """Sessions of one person; at more, the oldest ends."""
 

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import date, datetime
 
-__all__ = ["WEEKDAYS", "Bells", "Period", "Timetable", "days_around"]
-
 _UTC: Final = ZoneInfo("UTC")
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 """Names of the days, in the order of `date.weekday`."""
@@ -43,8 +41,6 @@ class Bells:
 
     Attributes
     ----------
-    id : str
-    periods : tuple of Period
     weekdays : frozenset of int
         Days of the week on which it rings, Monday is 0.
     dates : frozenset of date
@@ -75,7 +71,6 @@ class Timetable:
     ----------
     zone : ZoneInfo
         Of the school.
-    bells : tuple of Bells
     holidays : frozenset of date
         Days without lessons.
     """

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from zoneinfo import ZoneInfo
 
-__all__ = ["MAX_CALENDAR_BYTES", "MAX_EVENTS", "CalendarHours"]
-
 MAX_CALENDAR_BYTES: Final = 1_000_000
 MAX_EVENTS: Final = 500
 _TOO_OFTEN: Final = frozenset({"SECONDLY", "MINUTELY", "HOURLY"})

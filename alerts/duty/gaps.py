@@ -7,19 +7,17 @@ from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from alerts.calm import quiet_until
-from alerts.severity import Severity
+from alerts.incidents.severity import Severity
+from alerts.incidents.throttling import quiet_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from alerts.calm import QuietHours
     from alerts.duty.roster import Ring, Roster
     from alerts.duty.shifts import OnDuty
     from alerts.duty.wall_time import Span
-
-__all__ = ["Gap", "gaps"]
+    from alerts.incidents.throttling import QuietHours
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,6 @@ class Gap:
         Who ought to have.
     start, end : datetime
         Half-open, UTC.
-    period : str
     no_address : tuple of str
         People on duty in reach, who have no address.
     quiet : tuple of str
@@ -67,7 +64,6 @@ def gaps(
 
     Parameters
     ----------
-    roster : Roster
     incidents : iterable of mapping of str to str
         Labels of what might happen, at least with a room and a kind; kinds of a room that the same
         receivers hear of are one gap.

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from alerts.duty.shifts import Shift
     from alerts.routing.tree import Chosen, Route
 
-__all__ = ["Candidate", "Receiver", "Ring", "Roster"]
-
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
@@ -33,7 +31,6 @@ class Receiver:
 
     Attributes
     ----------
-    id : str
     people : tuple of str
         Always on duty, everywhere; for a group without shifts.
     leads : mapping of str to tuple of str
@@ -78,11 +75,8 @@ class Roster:
 
     Attributes
     ----------
-    root : Route
     receivers : mapping of str to Receiver
         All that the tree names.
-    shifts : tuple of Shift
-    zones : ZoneMap
     timetable : Timetable
         What the bells say.
     everyone : tuple of str

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from datetime import date, datetime
     from zoneinfo import ZoneInfo
 
-__all__ = ["ClockHours", "Hours", "LessonHours", "OnDuty", "Override", "Shift", "Turns"]
-
 
 class Hours(Protocol):
     """When a shift runs."""
@@ -35,7 +33,6 @@ class LessonHours:
 
     Attributes
     ----------
-    timetable : Timetable
     weekdays : frozenset of int
         Monday is 0.
     periods : frozenset of str
@@ -62,7 +59,6 @@ class ClockHours:
 
     Attributes
     ----------
-    zone : ZoneInfo
     start, end : int
         Minutes after midnight; equal ones are a whole day.
     weekdays : frozenset of int
@@ -94,7 +90,6 @@ class Turns:
 
     Attributes
     ----------
-    zone : ZoneInfo
     since : date
         Day on which the first person begins.
     at : int
@@ -144,7 +139,6 @@ class OnDuty:
 
     Attributes
     ----------
-    person : str
     zones : tuple of str
         Where, by the roster; empty is everywhere.
     why : str
@@ -162,13 +156,10 @@ class Shift:
 
     Attributes
     ----------
-    id, receiver : str
     people : tuple of str
         All at once, or in turns.
-    hours : Hours
     zones : tuple of str
         Empty is everywhere.
-    turns : Turns or None
     first, last : date or None
         Outside of these dates it does not start.
     overrides : tuple of Override

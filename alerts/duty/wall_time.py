@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from zoneinfo import ZoneInfo
 
-__all__ = ["DAY_MIN", "Span", "clock", "instant", "minutes", "uncovered", "wall"]
-
 DAY_MIN: Final = 1440
 """Minutes of a day by the clock face."""
 
@@ -95,8 +93,6 @@ def instant(zone: ZoneInfo, day: date, after_midnight: int) -> datetime:
 
     Parameters
     ----------
-    zone : ZoneInfo
-    day : date
     after_midnight : int
         By the clock face, not elapsed; 1440 and more are of the following day.
 

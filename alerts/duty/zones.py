@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Zone", "ZoneMap"]
-
 
 @dataclass(frozen=True, slots=True)
 class Zone:
@@ -18,8 +16,6 @@ class Zone:
 
     Attributes
     ----------
-    id : str
-    building : str
     floor : str
         Empty for all floors of the building that are no zone of their own.
     site : str

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
 
-__all__ = ["COMPONENT", "SCRIPTS", "Settled", "forget", "note", "settled"]
-
 COMPONENT: Final = "annotations"
 
 _V1: Final = """
@@ -39,7 +37,6 @@ class Settled(NamedTuple):
 
     Attributes
     ----------
-    incident : str
     opened_at : float
         Unix seconds.
     body : str

@@ -16,14 +16,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 from xml.etree import ElementTree as ET
 
-from alerts.notice import KIND_WORDS
+from alerts.notify.notice import KIND_WORDS
 from storage.registry import Room, floor_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from zoneinfo import ZoneInfo
-
-__all__ = ["NAMESPACE", "cap_message", "fault_of_sender"]
 
 NAMESPACE: Final = "urn:oasis:names:tc:emergency:cap:1.2"
 _RESTRICTION: Final = "staff of the school and systems that act for them"
@@ -66,12 +64,11 @@ def cap_message(
     Parameters
     ----------
     incident : mapping
-        As `alerts.web.reading.incident` gives it.
+        As `alerts.page.queries.incident` gives it.
     room : Room or None
         None for a place that is not registered.
     sender : str
         Who sends it, unique in the world, such as ``plumewatch@northfield.example``.
-    school : str
     zone : ZoneInfo
         In which times are written.
     link : str

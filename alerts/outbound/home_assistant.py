@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from storage.registry import Registry, Room
 
-__all__ = ["discovery"]
-
 _ORDINARY: Final = re.compile(r"[A-Za-z0-9_-]+")
 _BINARY: Final = (
     ("vape", "Vaping", "problem"),
@@ -38,7 +36,6 @@ def discovery(registry: Registry, prefix: str = "homeassistant") -> dict[str, st
 
     Parameters
     ----------
-    registry : Registry
     prefix : str
         As set in Home Assistant.
     """

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from storage.registry import Registry
 
-__all__ = ["AVAILABILITY", "room_states", "state_topic"]
-
 _PREFIX: Final = "plumewatch/v1/room"
 AVAILABILITY: Final = f"{_PREFIX}/availability"
 """Topic that says whether the states are kept up."""

@@ -33,11 +33,12 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from alerts import guarded_http, outbox_rows
-from alerts.connections import install_guard
 from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
-from alerts.lane import Lane
-from alerts.notice import Notice, NoticeReason, Priority
+from alerts.notify import guarded_http
+from alerts.notify import outbox as outbox_rows
+from alerts.notify.connections import install_guard
+from alerts.notify.lane import Lane
+from alerts.notify.notice import Notice, NoticeReason, Priority
 from alerts.policy import target_id
 from storage.registry import Room
 
@@ -45,20 +46,10 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
-    from alerts.notify import Notifier
+    from alerts.notify.apprise_notifier import Notifier
+    from alerts.notify.secrets import Secret
     from alerts.policy import AlertPolicy, Webhook
-    from alerts.secrets import Secret
     from storage.registry import Registry
-
-__all__ = [
-    "COMPONENT",
-    "SCRIPTS",
-    "WebhookNotifier",
-    "enqueue",
-    "fault_of_secret",
-    "signature",
-    "webhooks_waiting",
-]
 
 COMPONENT: Final = "outbound"
 _V1: Final = """
@@ -184,8 +175,6 @@ class WebhookNotifier:
 
     Parameters
     ----------
-    others : Notifier
-    webhooks : tuple of Webhook
     allow_private : bool
         Whether they may be in one's own network.
     clock : callable

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from alerts.severity import Severity
+from alerts.incidents.severity import Severity
 
 if TYPE_CHECKING:
     from storage.registry import Room
-
-__all__ = ["LABELS", "SEVERITIES", "incident_labels"]
 
 LABELS: Final = ("site", "building", "floor", "room", "room_type", "kind", "severity", "sensor")
 """All there are; a condition on another is a mistake."""

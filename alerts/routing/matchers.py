@@ -18,8 +18,6 @@ from alerts.routing.regex import whole_value
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["MatchOp", "Matcher", "all_match", "parse_matchers"]
-
 
 class MatchOp(StrEnum):
     """What is asked of a value."""
@@ -38,7 +36,6 @@ class Matcher:
     ----------
     name : str
         Of the label. A label that is absent has the empty value.
-    op : MatchOp
     value : str
         Compared as it is, or an RE2 pattern for the whole value.
 

@@ -15,14 +15,6 @@ from alerts.routing.matchers import Matcher, all_match
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = [
-    "InhibitRule",
-    "SilenceState",
-    "check_silence",
-    "inhibited_by",
-    "silence_state",
-]
-
 
 class SilenceState(StrEnum):
     """Where in its life a silence is; only an active one silences."""
@@ -65,7 +57,6 @@ class InhibitRule:
 
     Attributes
     ----------
-    source, target : tuple of Matcher
     equal : tuple of str
         Labels in which both must agree; absent in both is agreement.
     """
@@ -95,7 +86,6 @@ def inhibited_by(
 
     Parameters
     ----------
-    rules : iterable of InhibitRule
     labels : mapping
         Of the incident in question, which may be among `others`.
     others : iterable of mapping

@@ -17,8 +17,6 @@ from alerts.errors import MatcherError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["MAX_PATTERN", "whole_value"]
-
 MAX_PATTERN: Final = 1000
 """Characters a pattern may have."""
 

@@ -10,8 +10,6 @@ from alerts.routing.matchers import Matcher, all_match
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["Chosen", "Route", "chosen", "nodes"]
-
 
 @dataclass(frozen=True, slots=True)
 class Route:
@@ -41,7 +39,6 @@ class Chosen:
 
     Attributes
     ----------
-    receiver : str
     path : tuple of Route
         From the root to the node itself.
     """
@@ -70,7 +67,6 @@ def chosen(root: Route, labels: Mapping[str, str]) -> tuple[Chosen, ...]:
     ----------
     root : Route
         With a receiver and without conditions: it takes everything.
-    labels : mapping of str to str
 
     Raises
     ------

@@ -29,7 +29,8 @@ import numpy as np
 import sensor_sim
 from detection.quantities import COLUMN_INDEX, COLUMNS
 from sensor_sim.devices.models import MODELS
-from sensor_sim.simulate import random_school, simulate
+from sensor_sim.school import random_school
+from sensor_sim.simulate import simulate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

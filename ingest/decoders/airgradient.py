@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from ingest.message import Message
     from storage.reading import Reading
 
-__all__ = ["DECODER", "decode"]
-
 _FIELDS: Final = (
     ("pm01", "pm1", 1.0),
     ("pm02", "pm25", 1.0),

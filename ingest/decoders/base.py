@@ -28,24 +28,6 @@ if TYPE_CHECKING:
     from ingest.message import Message
     from storage.reading import Reading
 
-__all__ = [
-    "Context",
-    "Decoder",
-    "availability",
-    "decode_text",
-    "dict_of",
-    "for_descriptions",
-    "gateway_states",
-    "list_of",
-    "load_json",
-    "load_object",
-    "same_device",
-    "stamp_of",
-    "state_reading",
-    "text_of",
-    "topic_matches",
-]
-
 _DECODE: Final = msgspec.json.Decoder(strict=True).decode
 _TRAILING_COMMA: Final = re.compile(rb'("(?:[^"\\]|\\.)*+(?:"|\\?\Z))|,(?=\s*[}\]])', re.DOTALL)
 _LONG_INT: Final = 300

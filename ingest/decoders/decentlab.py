@@ -21,8 +21,6 @@ from typing import Final
 from ingest.decoders.frames import Codec, Frame, Models, bare_frames, refuse
 from ingest.validation import above
 
-__all__ = ["DECODER", "iam_frame", "pm_frame"]
-
 
 def _words(data: bytes, layout: tuple[int, ...]) -> list[tuple[int, ...] | None]:
     """Words of each part of a device's layout; None for parts that are absent."""

@@ -23,8 +23,6 @@ from ingest.decoders.frames import Frame
 from ingest.decoders.names import measured
 from ingest.validation import above, number
 
-__all__ = ["decoded_frame"]
-
 _FAULT: Final = frozenset({0, 1, 2, "collection error", "lower range error", "over range error"})
 _ALARM_OF: Final[dict[str, tuple[str, str, frozenset[object]]]] = {
     "vaping_index_alarm": ("vape_index", "vendor_vape", frozenset({17, "alarm trigger"})),

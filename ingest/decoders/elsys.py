@@ -12,8 +12,6 @@ from typing import Final
 from ingest.decoders.frames import Codec, Frame, Models, bare_frames, refuse
 from ingest.validation import check_values
 
-__all__ = ["DECODER", "elsys_frame", "guessed_frame"]
-
 _VALUES: Final[dict[int, tuple[str, int, float, bool]]] = {
     0x01: ("temp", 2, 10, True),
     0x02: ("rh", 1, 1, False),

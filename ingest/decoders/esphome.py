@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from ingest.message import Message
     from storage.reading import Reading
 
-__all__ = ["DECODER", "decode"]
-
 _NO_NODES: Final = frozenset({"homeassistant", "zigbee2mqtt", "frigate", "octoprint"})
 """Programs, not devices, that say they are online in the same way."""
 _PER_DL: Final = "/dL"

@@ -27,17 +27,6 @@ if TYPE_CHECKING:
     from ingest.message import Message
     from storage.reading import Reading
 
-__all__ = [
-    "Codec",
-    "Frame",
-    "Models",
-    "bare_frames",
-    "codec_of",
-    "read_frame",
-    "readings_of",
-    "refuse",
-]
-
 MAX_FRAME: Final = 256
 
 
@@ -189,7 +178,6 @@ def bare_frames(name: str, codecs: tuple[Codec, ...], models: Models, summary: s
     ----------
     name, summary : str
         See `Decoder`.
-    codecs : tuple of Codec
     models : Models
         See `read_frame`.
     """

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from ingest.message import Message
     from storage.reading import Reading
 
-__all__ = ["DECODER", "decode"]
-
 _IDENTITY: Final = (
     "sensor_id",
     "device_id",

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from ingest.validation import Limits
     from storage.reading import Reading
 
-__all__ = ["DECODER", "Suggestion", "decode", "suggest"]
-
 _LONG: Final = {
     "stat_t": "state_topic",
     "avty_t": "availability_topic",

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from ingest.message import Message
     from storage.reading import Reading
 
-__all__ = ["DECODER", "HEARTBEAT", "TEMPLATE", "decode"]
-
 TEMPLATE: Final = (
     '{"name":"%NAME%","mac":"%MAC%","event":"%EID%","source":"%SOURCE%","value":"%VAL%",'
     '"date":"%DATE%","time":"%TIME%","status":"true"}'

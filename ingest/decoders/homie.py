@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from ingest.message import Message
     from storage.reading import Reading
 
-__all__ = ["DECODER", "decode"]
-
 _OPEN: Final = (-1e300, 1e300)
 _STATES: Final = {"ready": "online", "disconnected": "offline", "lost": "offline"}
 

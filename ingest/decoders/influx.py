@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from ingest.message import Message
     from storage.reading import Reading
 
-__all__ = ["DECODER", "Point", "decode", "parse_lines"]
-
 _IDENTITY: Final = ("device", "sensor", "sensor_id", "device_id", "id", "host")
 _MAX_LINES: Final = 512
 _KEY: Final = r"((?:[^,= \\\n]|\\.)+)"

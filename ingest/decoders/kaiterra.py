@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from ingest.message import Message
     from storage.reading import Reading
 
-__all__ = ["DECODER", "decode"]
-
 _KEYS: Final = {
     "rpm25c": ("pm25", 0),
     "rpm25": ("pm25", 1),

@@ -59,8 +59,6 @@ if TYPE_CHECKING:
     from ingest.message import Message
     from storage.reading import Reading
 
-__all__ = ["CHIRPSTACK", "LORIOT", "MILESIGHT_GATEWAY", "TTS"]
-
 _MILESIGHT_PORT: Final = 85
 _ELSYS_PORT: Final = 5
 _GUESSED: Final = (*decentlab.CODECS, elsys.guessed_frame)

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from ingest.message import Message
     from storage.reading import Reading
 
-__all__ = ["DECODER", "decode"]
-
 _METRICS: Final = {
     "temperature": ("celsius", "temp"),
     "humidity": ("humidity", "rh"),

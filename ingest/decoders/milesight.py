@@ -47,8 +47,6 @@ from typing import Final
 
 from ingest.decoders.frames import Codec, Frame, Models, bare_frames, refuse
 
-__all__ = ["DECODER", "am_frame", "gs601_frame"]
-
 _VALUES: Final[dict[int, tuple[str, int, float, float, float, bool]]] = {
     0x00: ("battery", 1, 1, 0, 100, False),
     0x01: ("vape_index", 1, 1, 0, 100, False),

@@ -21,16 +21,6 @@ from ingest.validation import number
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = [
-    "Meaning",
-    "conversion",
-    "measured",
-    "quantity_of",
-    "unit_in_name",
-    "unit_of",
-    "units_for",
-]
-
 _UNITS: Final = {
     "µg/m³": "ug/m3",
     "μg/m³": "ug/m3",

@@ -49,8 +49,6 @@ if TYPE_CHECKING:
     from ingest.decoders.base import Context
     from ingest.message import Message
 
-__all__ = ["DECODER", "decode"]
-
 _PREFIX: Final = "plumewatch/v1/"
 _MAX_SEQ: Final = 2**63 - 1
 _DECODE: Final = msgspec.json.Decoder(dict[str, Any]).decode

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from ingest.message import Message
     from storage.reading import Reading
 
-__all__ = ["AWAIR", "PURPLEAIR", "UNIFI"]
-
 _Table = tuple[tuple[str, str, float, float], ...]
 """Key, quantity, scale, offset."""
 

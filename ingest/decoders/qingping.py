@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from ingest.message import Message
     from storage.reading import Reading
 
-__all__ = ["DECODER", "decode"]
-
 _KEYS: Final = {
     "temperature": "temp",
     "humidity": "rh",

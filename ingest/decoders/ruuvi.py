@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from ingest.message import Message
     from storage.reading import Reading
 
-__all__ = ["DECODER", "advertisement", "decode"]
-
 _DECODED: Final = {
     "PM1.0": "pm1",
     "PM2.5": "pm25",

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from ingest.message import Message
     from storage.reading import Reading
 
-__all__ = ["DECODER", "decode"]
-
 _MEASUREMENTS: Final = {
     "4097": ("temp", 1.0),
     "4098": ("rh", 1.0),

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from ingest.message import Message
     from storage.reading import Reading
 
-__all__ = ["DECODER", "decode"]
-
 
 def decode(message: Message, context: Context) -> list[Reading]:
     """Decode one message."""

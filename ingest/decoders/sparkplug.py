@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from ingest.message import Message
     from storage.reading import Reading
 
-__all__ = ["DECODER", "Metric", "decode", "parse"]
-
 _MAX_METRICS: Final = 512
 _SIGNED_BITS: Final = {1: 8, 2: 16, 3: 32, 4: 64}
 _BIRTHS: Final = frozenset({"NBIRTH", "DBIRTH"})

@@ -31,8 +31,6 @@ from ingest.validation import Limits, build_reading
 if TYPE_CHECKING:
     from storage.reading import Reading
 
-__all__ = ["Bounded", "Joiner", "States"]
-
 _V = TypeVar("_V")
 _WINDOW_S: Final = 1.0
 

@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from ingest.message import Message
     from storage.reading import Reading
 
-__all__ = ["DECODER", "decode"]
-
 _CHILD: Final = re.compile(r"(.+)[-_](?:\d{1,2}|(?:0x)?[0-9A-F]{2}|[0-9A-Fa-f]{6,12})")
 _PER_DL: Final = {
     "PB0.3": "n03",

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from ingest.message import Message
     from storage.reading import Reading
 
-__all__ = ["DECODER", "decode"]
-
 _KEYS: Final = {
     "pm_2_5": "pm25",
     "pm_4_0": "pm4",

@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     from ingest.message import Message
     from storage.reading import Reading
 
-__all__ = ["DECODER", "decode"]
-
 _BRIDGE: Final = "zigbee2mqtt:bridge"
 
 

@@ -48,8 +48,6 @@ if TYPE_CHECKING:
     from ingest.validation import Limits
     from storage.reading import Reading
 
-__all__ = ["PREFIX", "compile_mapping"]
-
 PREFIX: Final = "mapping:"
 """What the name of a mapping starts with, where decoders are named."""
 

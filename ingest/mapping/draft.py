@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from storage.reading import Reading
 
-__all__ = ["Draft", "Entry", "SuggestError", "toml_value"]
-
 _BARE: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 _COLUMN: Final = 40
 
@@ -98,8 +96,6 @@ class Draft:
     ----------
     head : Entry
         Keys of the mapping itself.
-    fields, events : list of Entry
-    availability : Entry or None
     samples : list of (str, bytes)
         Topics and payloads that become examples.
     questions : list of str

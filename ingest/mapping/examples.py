@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from ingest.mapping.schema import ExampleConfig
     from storage.reading import Reading
 
-__all__ = ["difference", "differences", "read_example"]
-
 _OLDEST: Final = 1_000_000_000.0
 
 

@@ -24,28 +24,6 @@ from storage.reading import DEVICE_EVENTS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = [
-    "MAX_ITEMS",
-    "MAX_MAPPINGS",
-    "AtConfig",
-    "AvailabilityConfig",
-    "BinaryConfig",
-    "ConditionConfig",
-    "EachConfig",
-    "EventConfig",
-    "ExampleConfig",
-    "FieldConfig",
-    "FirmwareConfig",
-    "FlagConfig",
-    "IdentityConfig",
-    "MappingConfig",
-    "Pick",
-    "SourceConfig",
-    "TimeConfig",
-    "cross_faults",
-    "field_faults",
-]
-
 MAX_MAPPINGS: Final = 64
 MAX_ITEMS: Final = 64
 """Devices in one message (`EachConfig`)."""

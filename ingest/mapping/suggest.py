@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import tzinfo
 
-__all__ = ["Hints", "SuggestError", "describe", "suggest"]
-
 Steps = tuple[Any, ...]
 Hints = dict[Steps, tuple[str, str]]
 """Quantity and unit by path, from discovery."""

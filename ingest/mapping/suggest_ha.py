@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import tzinfo
 
-__all__ = ["suggest_any"]
-
 _LIMITS: Final = Limits()
 _MAX_MESSAGES: Final = 256
 _TYPICAL: Final = {
@@ -58,7 +56,6 @@ def suggest_any(
     ----------
     topic : str
         Topic of the payloads; of discovery messages alone it is not needed and may be empty.
-    samples : sequence of bytes
     received, name, zone
         As in `suggest`.
 

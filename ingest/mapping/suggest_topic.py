@@ -14,8 +14,6 @@ from ingest.validation import fold_id
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Named", "named_topic", "slug"]
-
 _CAPTURE: Final = re.compile(r"\{([a-z][a-z0-9_]{0,31})\+?\}")
 _VERSION: Final = re.compile(r"v?\d{1,2}(?:\.\d{1,2})?", re.IGNORECASE)
 _OF_NAMES: Final = ("sensor", "device", "id", "node", "name", "mac", "serial")
@@ -27,7 +25,6 @@ class Named:
 
     Attributes
     ----------
-    filter : str
     capture : str
         Capture that names the sensor; empty if none does.
     fixed : str

@@ -15,8 +15,6 @@ from ingest.validation import number, parse_time
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-__all__ = ["UNIX", "check_form", "read_time"]
-
 UNIX: Final = {"unix_s": 1.0, "unix_ms": 1e3, "unix_us": 1e6, "unix_ns": 1e9}
 _DIGITS: Final = {"Y": 4, "m": 2, "d": 2, "H": 2, "I": 2, "M": 2, "S": 2, "f": 9}
 _NEEDED: Final = frozenset("YmdM")

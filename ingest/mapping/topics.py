@@ -10,8 +10,6 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["MAX_LENGTH", "MAX_LEVELS", "TopicFilter", "mqtt_filter"]
-
 MAX_LENGTH: Final = 256
 MAX_LEVELS: Final = 16
 _CAPTURE: Final = re.compile(r"\{([a-z][a-z0-9_]{0,31})(\+?)\}")

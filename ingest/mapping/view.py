@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     )
     from ingest.validation import Limits
 
-__all__ = ["ABSENT", "View", "frame_of", "holds", "parse", "same", "step_through"]
-
 ABSENT: Final = object()
 """What is found where nothing is; None is a JSON null."""
 
@@ -108,7 +106,6 @@ class View:
 
     Parameters
     ----------
-    captures : mapping of str to str
     content : object
         As `parse` gives it.
     frame : bytes, optional

@@ -7,21 +7,19 @@ from typing import TYPE_CHECKING, Final
 
 from ingest.broker_facts import examine
 from ingest.errors import BrokerError, BrokerReason
-from plumewatch.bars import busy
-from plumewatch.certificates import CertificateError, expiry_of_file, expiry_of_server
+from plumewatch.cli.progress import busy
+from plumewatch.config.settings import broker_settings
+from plumewatch.doctor.certificates import CertificateError, expiry_of_file, expiry_of_server
 from plumewatch.doctor.finding import Finding, fault, fine, warn
 from plumewatch.doctor.mosquitto_file import MosquittoFile, read_mosquitto
-from plumewatch.settings import broker_settings
-from plumewatch.web_server import is_loopback
+from plumewatch.service.web_server import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from ingest.broker_facts import BrokerFacts
-    from plumewatch.config import PlumewatchConfig
-
-__all__ = ["broker_findings", "certificate_finding", "file_findings"]
+    from plumewatch.config.model import PlumewatchConfig
 
 _DAY_S: Final = 86_400.0
 _HOUR_S: Final = 3_600.0
@@ -37,7 +35,6 @@ def broker_findings(config: PlumewatchConfig, now: float) -> Iterator[Finding]:
 
     Parameters
     ----------
-    config : PlumewatchConfig
     now : float
         Unix seconds.
     """
@@ -139,7 +136,6 @@ def file_findings(config: PlumewatchConfig, file: MosquittoFile) -> Iterator[Fin
     ----------
     config : PlumewatchConfig
         Whose sensors and intervals say how many messages come.
-    file : MosquittoFile
     """
     found = [*_losses(config, file), *_openings(file)]
     yield from found

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from plumewatch.printer import Printer
-
-__all__ = ["Finding", "fault", "fine", "tell", "warn"]
+    from plumewatch.cli.printer import Printer
 
 _WORDS: Final = {(True, False): "ok   ", (True, True): "warn ", (False, False): "FAULT"}
 
@@ -23,7 +21,6 @@ class Finding:
         Such as ``"broker"``.
     ok : bool
         Whether the service can do its work with it.
-    sentence : str
     warning : bool
         Something is ok and still to be looked at.
     remedy : str

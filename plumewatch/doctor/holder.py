@@ -5,15 +5,13 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from plumewatch.paths import DataPaths
+from plumewatch.config.paths import DataPaths
 from storage.errors import StorageError
 from storage.lease import holder_of
 
 if TYPE_CHECKING:
-    from plumewatch.config import PlumewatchConfig
+    from plumewatch.config.model import PlumewatchConfig
     from storage.lease import Holder
-
-__all__ = ["holder"]
 
 
 def holder(config: PlumewatchConfig) -> Holder | None:

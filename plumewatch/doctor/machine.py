@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from plumewatch.config.paths import DataPaths
+from plumewatch.config.timeseries_settings import influx_settings, said_of_server
 from plumewatch.doctor.finding import Finding, fault, fine, warn
 from plumewatch.doctor.holder import holder
-from plumewatch.paths import DataPaths
-from plumewatch.timeseries_settings import influx_settings, said_of_server
-from plumewatch.upgrade import NEWEST
+from plumewatch.service.upgrade import NEWEST
 from storage.errors import StorageCorruptError, StorageError
 from storage.reading import Reading
 from storage.sqlite import connect
@@ -26,9 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from plumewatch.config import PlumewatchConfig
-
-__all__ = ["clock_findings", "is_synchronised", "series_findings", "store_findings"]
+    from plumewatch.config.model import PlumewatchConfig
 
 _LEAST_GB: Final = 1.0
 _READING_BYTES: Final = 160.0
@@ -163,7 +161,6 @@ def clock_findings(
 
     Parameters
     ----------
-    config : PlumewatchConfig
     now : float
         Unix seconds.
     synchronised : callable

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Listener", "MosquittoFile", "read_mosquitto"]
-
 _MAX_BYTES: Final = 1_000_000
 _OF_LISTENER: Final = frozenset({"certfile", "keyfile", "cafile", "require_certificate"})
 

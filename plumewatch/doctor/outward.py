@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from plumewatch.config.outbound_settings import grafana_target
 from plumewatch.doctor.finding import Finding, fault, fine
-from plumewatch.outbound_settings import grafana_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from plumewatch.config import PlumewatchConfig
-
-__all__ = ["grafana_findings"]
+    from plumewatch.config.model import PlumewatchConfig
 
 
 def grafana_findings(config: PlumewatchConfig, now: float) -> Iterator[Finding]:

@@ -10,24 +10,22 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from alerts.duty.gaps import gaps
-from alerts.notify import NotifySettings, check_target
-from alerts.reachability import why_unreachable
+from alerts.notify.apprise_notifier import NotifySettings, check_target
+from alerts.notify.reachability import why_unreachable
+from plumewatch.cli.routes_command import all_incidents
+from plumewatch.cli.staff_command import without_password
+from plumewatch.config.http_settings import http_sources
+from plumewatch.config.settings import alert_policy, quiet_hours
 from plumewatch.doctor.broker import certificate_finding
 from plumewatch.doctor.finding import Finding, fault, fine, warn
 from plumewatch.doctor.holder import holder
-from plumewatch.http_settings import http_sources
-from plumewatch.routes_command import all_incidents
-from plumewatch.settings import alert_policy, quiet_hours
-from plumewatch.staff_command import without_password
-from plumewatch.web_server import is_loopback
+from plumewatch.service.web_server import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from alerts.policy import StaffMember
-    from plumewatch.config import PlumewatchConfig
-
-__all__ = ["door_findings", "duty_findings", "notifier_findings", "page_finding"]
+    from plumewatch.config.model import PlumewatchConfig
 
 _LOOK_AHEAD: Final = timedelta(days=14)
 _TARGET = "`notify` of the [[staff]] block: one Apprise URL in a file of its own"

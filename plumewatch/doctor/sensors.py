@@ -6,21 +6,19 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from alerts.level_moves import levels
+from alerts.consumer.threshold_adjustments import levels
+from plumewatch.config.paths import DataPaths
 from plumewatch.doctor.finding import Finding, fine, warn
 from plumewatch.doctor.holder import holder
-from plumewatch.paths import DataPaths
-from plumewatch.sensor_counts import stored_statuses
+from plumewatch.service.sensor_counts import stored_statuses
 from storage.errors import StorageError
 from storage.sqlite import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from alerts.web.settings import SensorStatus
-    from plumewatch.config import PlumewatchConfig
-
-__all__ = ["interval_findings", "sensor_findings"]
+    from alerts.page.settings import SensorStatus
+    from plumewatch.config.model import PlumewatchConfig
 
 T = TypeVar("T")
 _SEEN_WELL_S: Final = 10.0
@@ -36,7 +34,6 @@ def sensor_findings(config: PlumewatchConfig, now: float) -> Iterator[Finding]:
 
     Parameters
     ----------
-    config : PlumewatchConfig
     now : float
         Unix seconds.
     """

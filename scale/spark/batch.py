@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from pyspark.sql import SparkSession
 
-__all__ = ["on_spark"]
-
 _LOOK_S: Final = 0.5
 
 
@@ -33,8 +31,6 @@ def on_spark(
 
     Parameters
     ----------
-    tasks : sequence of Task
-    master : str
     on_bytes : callable
         Progress, in bytes of the parts, as tasks end.
     spark : SparkSession, optional

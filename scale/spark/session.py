@@ -13,8 +13,6 @@ from scale.backtest import ONE_THREAD
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["SETTINGS", "session"]
-
 SETTINGS: Final[Mapping[str, str]] = {
     "spark.ui.enabled": "false",
     "spark.sql.session.timeZone": "UTC",
@@ -37,7 +35,6 @@ def session(master: str, name: str, settings: Mapping[str, str] | None = None) -
     ----------
     master : str
         Such as ``local[2]`` or ``spark://host:7077``; empty for that of `spark-submit`.
-    name : str
     settings : mapping of str to str, optional
         Added to `SETTINGS`.
     """

@@ -52,17 +52,6 @@ if TYPE_CHECKING:
     from detection.events import Event
     from storage.timeseries.influx_http import InfluxSettings
 
-__all__ = [
-    "COLUMNS",
-    "Said",
-    "ShardProcessor",
-    "detect",
-    "packed",
-    "points_started",
-    "readings_of_history",
-    "started",
-]
-
 _ROWS: Final = 500_000
 """Readings of one task that are packed together."""
 _LEAST: Final = 1 << 16
@@ -82,7 +71,6 @@ class Said(NamedTuple):
 
     Attributes
     ----------
-    id, sensor, kind, phase : str
     time : float
         Event time at which it was said, Unix seconds.
     event : str
@@ -102,7 +90,6 @@ def readings_of_history(spark: SparkSession, folder: str, files: int | None = No
 
     Parameters
     ----------
-    spark : SparkSession
     folder : str
         Path or URL.
     files : int, optional
@@ -155,7 +142,6 @@ class ShardProcessor(StatefulProcessor):  # type: ignore[misc] # the library's t
 
     Parameters
     ----------
-    budgets : AlertBudgets
     model : bytes
         Model file; empty for the one shipped.
     """
@@ -233,8 +219,6 @@ def detect(readings: DataFrame, shards: int, budgets: AlertBudgets, model: bytes
     ----------
     readings : DataFrame
         A stream of rows of `scale.history.SCHEMA`; each reading once.
-    shards : int
-    budgets : AlertBudgets
     model : bytes
         Model file; empty for the one shipped.
     """

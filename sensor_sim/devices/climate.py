@@ -16,8 +16,6 @@ from sensor_sim.streams import log_uniform
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["CLIMATE_PARTS", "CO2_CHANNELS", "ClimatePart", "ClimateUnit"]
-
 CO2_CHANNELS: Final = ("co2",)
 
 
@@ -27,7 +25,6 @@ class ClimatePart:
 
     Attributes
     ----------
-    channels : tuple of str
     rh_lag_s, temp_lag_s : tuple of 2 floats
         Ranges of e-fold lags, s.
     heating_k : tuple of 2 floats
@@ -58,8 +55,6 @@ class ClimateUnit:
 
     Attributes
     ----------
-    part : ClimatePart
-    rh_lag_s, temp_lag_s, heating_k, rh_offset, temp_offset : float
     altitude_hpa : float
         Pressure offset by altitude and unit.
     co2_lag_s, co2_offset, co2_noise : float

@@ -10,8 +10,6 @@ from sensor_sim.streams import log_uniform, stream
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Fault", "plan_faults"]
-
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -43,8 +41,6 @@ def plan_faults(
 
     Parameters
     ----------
-    seed : int
-    sensor : str
     channels : sequence of str
         What can freeze or die.
     block : int

@@ -10,8 +10,6 @@ from sensor_sim.devices.climate import CLIMATE_PARTS, CO2_CHANNELS
 from sensor_sim.devices.pm import PM_PARTS
 from sensor_sim.devices.voc import VOC_PARTS
 
-__all__ = ["MODELS", "DeviceModel"]
-
 
 @dataclass(frozen=True, slots=True)
 class DeviceModel:

@@ -22,8 +22,6 @@ from sensor_sim.streams import log_uniform
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["PM_PARTS", "PmPart", "PmUnit"]
-
 _COUNT_CUTS: Final = {"n03": 0.3, "n05": 0.5, "n10": 1.0, "n25": 2.5, "n50": 5.0, "n100": 10.0}
 _MASS_CUTS: Final = {"pm1": 1.0, "pm25": 2.5, "pm4": 4.0, "pm10": 10.0}
 
@@ -186,12 +184,10 @@ class PmUnit:
 
     Attributes
     ----------
-    part : PmPart
     matrix : ndarray of float32, shape (channels, N_BINS)
         With this unit's gains.
     zero : float
         Offset of mass, µg/m³.
-    lag_s, warm_up_s : float
     noise : float
         Factor on the part's noise.
     spikes_per_day : float
@@ -235,7 +231,6 @@ class PmUnit:
 
         Parameters
         ----------
-        rng : numpy.random.Generator
         signal : ndarray of float32, shape (channels, n)
             Noise-free channel values.
         averaged_s : int

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from sensor_sim.devices.faults import Fault
     from sensor_sim.school import Device
 
-__all__ = ["DeviceUnit", "Inlet", "Rows"]
-
 _FINE_NUMBERS: Final = fine_numbers(kappa=0.25)
 _COARSE_NUMBERS: Final = coarse_numbers()
 _ABOVE_03: Final = np.array([0, 0, *([1.0] * (N_BINS - 2))], np.float32)
@@ -127,8 +125,6 @@ class DeviceUnit:
 
     Parameters
     ----------
-    device : sensor_sim.school.Device
-    seed : int
     start : float
         Power-up, Unix seconds.
     """
@@ -183,7 +179,6 @@ class DeviceUnit:
         ----------
         rng : numpy.random.Generator
             Of this device and stretch.
-        air : Inlet
 
         Returns
         -------
@@ -255,17 +250,12 @@ class DeviceUnit:
 
         Parameters
         ----------
-        rng : numpy.random.Generator
         time : ndarray of float64, shape (n,)
             Unix seconds, one a second.
         signals : ndarray of float32
             From `sense`, with the VOC index filled in.
         faults : sequence of Fault
             All that touch this stretch.
-
-        Returns
-        -------
-        Rows
         """
         sampled, at, averaged, events = self._sample(rng, time, signals)
         values = self._values(rng, sampled, averaged)

@@ -18,8 +18,6 @@ from sensor_sim.streams import log_uniform
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["VOC_PARTS", "VocPart", "VocUnit"]
-
 
 @dataclass(frozen=True, slots=True)
 class VocPart:
@@ -71,11 +69,8 @@ class VocUnit:
 
     Attributes
     ----------
-    part : VocPart
     answer : ndarray of float32, shape (5,)
         ppb ethanol-equivalent per ppb of each gas group.
-    lag_s : float
-    hold_s : int
     clean_raw : float
         Raw signal in clean air, ticks.
     ticks : float
@@ -84,7 +79,6 @@ class VocUnit:
         C0, ppb ethanol-equivalent.
     rh_ticks : float
         Humidity left uncompensated, ticks per %RH.
-    drift_ticks_day : float
     noise : float
         Ticks, or relative noise in per mille of a TVOC value.
     zero_ppb : float
@@ -133,17 +127,12 @@ class VocUnit:
 
         Parameters
         ----------
-        rng : numpy.random.Generator
         ppb : ndarray of float32, shape (n,)
             Ethanol-equivalent at the sensing layer.
         rh : ndarray of float32, shape (n,)
             Humidity, %.
         age_days : float
             Time since the start, for drift.
-
-        Returns
-        -------
-        ndarray of int32, shape (n,)
         """
         ticks = np.float32(self.clean_raw + self.drift_ticks_day * age_days)
         signal = ticks - np.float32(self.ticks) * np.log2(1 + ppb / np.float32(self.half_ppb))
@@ -158,7 +147,6 @@ class VocUnit:
 
         Parameters
         ----------
-        rng : numpy.random.Generator
         ppb : ndarray of float32, shape (n,)
             Ethanol-equivalent.
         averaged_s : int

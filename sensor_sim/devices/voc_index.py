@@ -30,8 +30,6 @@ try:  # the `sim` extra; without it the port below does all the work
 except ImportError:  # pragma: no cover - depends on the installation
     VocAlgorithm = None
 
-__all__ = ["VocIndex", "VocIndexPort"]
-
 _F = np.float32
 
 INITIAL_BLACKOUT_S: Final = 45

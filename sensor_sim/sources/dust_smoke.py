@@ -15,8 +15,6 @@ from sensor_sim.streams import log_uniform
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["breath", "class_change", "incense", "paper_dust"]
-
 
 def _dust(rng: np.random.Generator, mg: float, length_s: float, people: float) -> Emission:
     return Emission(

@@ -18,16 +18,6 @@ from sensor_sim.streams import log_uniform
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = [
-    "flush",
-    "fog_machine",
-    "hand_dryer",
-    "hot_tap",
-    "humidifier",
-    "nebulizer",
-    "shower",
-]
-
 
 def _steam(
     rng: np.random.Generator, length_s: float, water_g_min: float, heat_kj_min: float

@@ -17,17 +17,6 @@ from sensor_sim.streams import log_uniform
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = [
-    "air_freshener",
-    "deodorant",
-    "floor_cleaning",
-    "hair_spray",
-    "hand_sanitizer",
-    "perfume",
-    "reed_diffuser",
-    "trigger_cleaner",
-]
-
 
 def _can(
     rng: np.random.Generator,

@@ -20,15 +20,6 @@ from sensor_sim.streams import log_uniform
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = [
-    "box_mod",
-    "cigarette",
-    "disposable",
-    "nicotine_pod",
-    "stealth",
-    "thc_cartridge",
-]
-
 
 def puff_times(
     rng: np.random.Generator, low: int, high: int, gap_low_s: float = 5, gap_high_s: float = 60

@@ -22,8 +22,6 @@ from sensor_sim.wire.base import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["AirGradientEncoder"]
-
 _FIELDS: Final[tuple[tuple[str, str, float, int], ...]] = (
     # wire key, quantity, wire units in one unit of the quantity, decimals
     ("pm01", "pm1", 1, 2),

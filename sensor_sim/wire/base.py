@@ -23,21 +23,6 @@ if TYPE_CHECKING:
 
     from sensor_sim.trace import DeviceTrace
 
-__all__ = [
-    "BaseEncoder",
-    "Encoder",
-    "WireDevice",
-    "WireMessage",
-    "WireNetwork",
-    "WireRow",
-    "channels_of",
-    "hardware_id",
-    "iso_utc",
-    "json_bytes",
-    "number",
-    "trace_rows",
-]
-
 _HEX: Final = re.compile(r"[0-9a-f]+")
 
 
@@ -47,11 +32,8 @@ class WireMessage:
 
     Attributes
     ----------
-    topic : str
-    payload : bytes
     qos : int
         Quality of service the real device uses.
-    retain : bool
     sent : float
         True time of publication, Unix seconds; a schedule for the publisher, not part of the wire.
     sensor : str

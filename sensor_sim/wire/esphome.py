@@ -22,8 +22,6 @@ from sensor_sim.wire.base import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["EspHomeEncoder"]
-
 _OBJECTS: Final[dict[str, tuple[str, str, str, str | None, float, int]]] = {
     # quantity: object id, name, unit, device class, scale, decimals
     "pm1": ("pm_1_0", "PM 1.0", "µg/m³", "pm1", 1, 1),

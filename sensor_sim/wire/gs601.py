@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["FPORT", "Gs601"]
-
 FPORT: Final = 85
 _VAPE_THRESHOLD: Final = 5
 _COLLECTION, _LOWER, _OVER = 0x00, 0x01, 0x02

@@ -28,8 +28,6 @@ from sensor_sim.wire.gs601 import FPORT, Gs601
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ChirpStackEncoder", "ThingsStackEncoder"]
-
 _NAMESPACE = uuid.UUID("5b2c7f6e-43d0-5a0e-9a6e-2d5c8f0e1b77")
 
 

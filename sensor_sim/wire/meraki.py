@@ -21,8 +21,6 @@ from sensor_sim.wire.base import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["MerakiEncoder"]
-
 _METRICS: Final[dict[str, tuple[str, int]]] = {
     # quantity: metric, decimals
     "rh": ("humidity", 1),

@@ -24,8 +24,6 @@ from sensor_sim.wire.base import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["NativeEncoder"]
-
 _DECIMALS: Final = {
     key: 0 if q.resolution >= 1 else 2 if q.resolution >= 0.1 else 3
     for key, q in QUANTITIES.items()

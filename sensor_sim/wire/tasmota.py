@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     Values = Mapping[str, float]
 
-__all__ = ["TasmotaEncoder", "dew_point"]
-
 _STATE_EVERY_S: Final = 10.0
 _FIRMWARE: Final = "14.2.0(release-sensors)"
 _PARTICLE_UG: Final = 1.65 * math.pi / 6

@@ -24,8 +24,6 @@ from sensor_sim.wire.base import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Zigbee2MqttEncoder"]
-
 _PROPERTIES: Final[dict[str, tuple[str, str, int]]] = {
     # quantity: property, unit, decimals; in the order the device reports them
     "temp": ("temperature", "°C", 2),

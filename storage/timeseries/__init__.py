@@ -116,14 +116,11 @@ class Series(SeriesReader, Protocol):
 
         Parameters
         ----------
-        sensor : str
         start, end : float
             Unix seconds, half-open: ``[start, end)``.
         every_s : float
             Length of an interval, seconds, at least a millisecond; intervals begin at multiples of
             it since 1970.
-        aggregate : {"mean", "min", "max"}
-        quantities : sequence of str
 
         Returns
         -------

@@ -9,8 +9,6 @@ from storage.errors import BatchRefusedError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["store_halving"]
-
 T = TypeVar("T")
 
 
@@ -23,7 +21,6 @@ def store_halving(
     ----------
     store : callable
         Stores a batch, again without effect.
-    batch : sequence
 
     Returns
     -------

@@ -68,8 +68,6 @@ if TYPE_CHECKING:
     from storage.timeseries.influx_http import InfluxSettings
     from storage.timeseries.records import Record
 
-__all__ = ["InfluxSeries"]
-
 _CONSUMER: Final = "influx"
 _NS: Final = 1_000_000_000
 _LATEST_ROWS: Final = 24
@@ -87,7 +85,6 @@ class InfluxSeries(KeptInFile):
 
     Parameters
     ----------
-    settings : InfluxSettings
     registry : Registry
         Where the tags come from.
     cursor : Path or str
@@ -145,7 +142,6 @@ class InfluxSeries(KeptInFile):
 
         Parameters
         ----------
-        readings : sequence of Reading
         behind : int
             Journal offset of the last reading of the batch.
 

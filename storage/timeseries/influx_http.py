@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["Dialect", "InfluxHttp", "InfluxSettings", "Server", "quoted", "retry_after_s"]
-
 _TIMEOUT_MS: Final = (5_000, 30_000)
 _WHOLE_S: Final = 60.0
 """For a request up to the last byte of its answer, however often a byte comes."""
@@ -138,10 +136,6 @@ def retry_after_s(text: str | None, now: float) -> float | None:
 class InfluxHttp:
     """Requests to one server, over the HTTP layer of `influxdb_client`; safe from many threads.
 
-    Parameters
-    ----------
-    settings : InfluxSettings
-
     Attributes
     ----------
     skew_s : float
@@ -210,7 +204,6 @@ class InfluxHttp:
 
         Parameters
         ----------
-        lines : bytes
         policy : str
             Retention policy of 1.x; on 2.x and 3 the bucket or database ``NAME/policy``.
 
@@ -236,7 +229,6 @@ class InfluxHttp:
 
         Parameters
         ----------
-        statement : str
         change : bool
             Whether it changes something on the server.
 

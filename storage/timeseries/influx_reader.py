@@ -14,8 +14,6 @@ from storage.timeseries.resolution import MINUTE, QUARTER_HOUR
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["make_reader"]
-
 _BYTES: Final = 24
 
 

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from storage.timeseries.influx_http import InfluxHttp
     from storage.timeseries.resolution import Level
 
-__all__ = ["FOLDED", "SCRIPT", "clear", "due", "fold", "mark", "oldest_stale"]
-
 _NS: Final = 1_000_000_000
 _QUARTER_NS: Final = QUARTER_HOUR.step_s * _NS
 _SETTLED_S: Final = 60.0
@@ -77,8 +75,6 @@ def fold(http: InfluxHttp, level: Level, start: float, end: float) -> None:
 
     Parameters
     ----------
-    http : InfluxHttp
-    level : Level
     start, end : float
         Unix seconds, multiples of the level's step.
 

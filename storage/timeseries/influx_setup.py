@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from storage.timeseries.influx_http import InfluxHttp
     from storage.timeseries.resolution import Level, Retention
 
-__all__ = ["LAG_S", "bucket_id", "fold", "organisation", "set_up", "task_flux"]
-
 LAG_S: Final = 3600.0
 """Averages older than this are complete; the server makes those of two hours again and again."""
 _DAY_S: Final = 86_400
@@ -47,7 +45,6 @@ def set_up(http: InfluxHttp, retention: Retention, now: float) -> Iterator[tuple
     ----------
     http : InfluxHttp
         With the right to change things.
-    retention : Retention
     now : float
         Unix seconds.
 

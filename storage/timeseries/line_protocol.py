@@ -42,19 +42,6 @@ if TYPE_CHECKING:
     from storage.reading import Reading
     from storage.registry import Registry
 
-__all__ = [
-    "QUARANTINE",
-    "READING",
-    "TAGS",
-    "LineEncoder",
-    "Slots",
-    "average_fields",
-    "field_text",
-    "head",
-    "tag_value",
-    "to_ns",
-]
-
 READING: Final = "reading"
 QUARANTINE: Final = "quarantine"
 TAGS: Final = ("site", "building", "floor", "room", "sensor", "model")
@@ -128,12 +115,7 @@ class Slots:
 
 
 class LineEncoder:
-    """Encode readings, with the tags of a registry.
-
-    Parameters
-    ----------
-    registry : Registry
-    """
+    """Encode readings, with the tags of a registry."""
 
     def __init__(self, registry: Registry) -> None:
         self._slots = Slots()
@@ -155,7 +137,6 @@ class LineEncoder:
 
         Parameters
         ----------
-        measurement : str
         rows : iterable of (str, int, mapping)
             Sensor, nanoseconds, fields.
         """

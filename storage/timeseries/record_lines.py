@@ -23,18 +23,11 @@ if TYPE_CHECKING:
 
     from storage.registry import Registry
 
-__all__ = ["RecordEncoder", "record_of"]
-
 _SLOTS: Final = 1000
 
 
 class RecordEncoder:
-    """Encode records, with the tags of a registry.
-
-    Parameters
-    ----------
-    registry : Registry
-    """
+    """Encode records, with the tags of a registry."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
@@ -89,7 +82,6 @@ def record_of(measurement: str, row: Mapping[str, Any]) -> Record:
 
     Parameters
     ----------
-    measurement : str
     row : mapping
         ``time`` in nanoseconds, tags and fields by name; None where absent.
     """

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from storage.timeseries.records import Measurement
     from storage.timeseries.resolution import Retention
 
-__all__ = ["SCRIPT", "delete_old", "grow", "select", "store", "sums"]
-
 _NS: Final = 1_000_000_000
 _ROWS: Final = 5_000
 _SQL_TYPE: Final = {float: "REAL", str: "TEXT"}

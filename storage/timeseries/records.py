@@ -22,18 +22,6 @@ if TYPE_CHECKING:
 
     from storage.timeseries.resolution import Level
 
-__all__ = [
-    "CLASSES",
-    "MEASUREMENTS",
-    "Field",
-    "Key",
-    "Measurement",
-    "Record",
-    "RecordError",
-    "checked",
-    "summable",
-]
-
 Key = Literal["sensor", "room", "kind"]
 """What a record is about; `site`, `building` and `floor` follow from room or sensor."""
 
@@ -58,11 +46,8 @@ class Measurement(NamedTuple):
 
     Attributes
     ----------
-    name, about : str
     time : str
         What its time is.
-    keys : tuple of Key
-    fields : tuple of Field
     kept : Level or None
         It is kept as long as these averages; None: as long as readings.
     """
@@ -85,7 +70,6 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Attributes
     ----------
-    measurement : str
     time : float
         Unix seconds, exact to the microsecond.
     fields : dict of str to float or str

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["MINUTE", "QUARTER_HOUR", "Level", "Retention", "choose", "stretched"]
-
 _DAY_S: Final = 86_400.0
 _LONG_S: Final = 2 * _DAY_S
 """Up to here every reading is read, so that a chart of a day is exact."""

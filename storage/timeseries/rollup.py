@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from storage.timeseries.resolution import Level, Retention
 
-__all__ = ["SCRIPT", "mark", "oldest_stale", "select_rolled", "tidy"]
-
 _NS: Final = 1_000_000_000
 _QUARTER_NS: Final = QUARTER_HOUR.step_s * _NS
 _SETTLED_S: Final = 60.0
@@ -93,7 +91,6 @@ def tidy(tx: sqlite3.Connection, now: float, retention: Retention, old_at: float
         In a transaction.
     now : float
         Unix seconds.
-    retention : Retention
     old_at : float
         Moment by which is judged what is old enough, Unix seconds.
 

@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     from storage.timeseries.records import Record
     from storage.timeseries.resolution import Level
 
-__all__ = ["SCRIPTS", "SqliteSeries", "to_ns"]
-
 _COLUMNS_DDL = ", ".join(f"{key} REAL" for key in COLUMNS)
 SCRIPTS = (
     f"""
@@ -87,7 +85,6 @@ class SqliteSeries(KeptInFile):
     ----------
     path : Path or str
         The file; ``":memory:"`` for a series that is not kept.
-    retention : Retention, optional
     clock : callable
         Unix seconds; decides which resolution still has what is asked for.
     """
@@ -118,7 +115,6 @@ class SqliteSeries(KeptInFile):
 
         Parameters
         ----------
-        readings : sequence of Reading
         behind : int
             Journal offset of the last reading of the batch.
 
@@ -220,7 +216,6 @@ class SqliteSeries(KeptInFile):
 
         Parameters
         ----------
-        sensor : str
         start, end : float
             Unix seconds.
 

@@ -16,17 +16,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = [
-    "columns",
-    "coverages",
-    "every_ns",
-    "merged",
-    "quantities_of",
-    "reading_of",
-    "split_at",
-    "words",
-]
-
 _NS: Final = 1_000_000_000
 _LATEST_S: Final = 120
 

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from urllib3 import PoolManager
     from urllib3.response import HTTPResponse
 
-__all__ = ["heed", "within"]
-
 
 class _Request:
     """The socket that one request waits for, and whether its time is over."""

@@ -49,8 +49,6 @@ from storage.journal_records import DeadLetter
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-__all__ = ["InThread", "SeriesStore", "SeriesWriter", "Stored", "WriterSettings", "WriterState"]
-
 log = logging.getLogger(__name__)
 
 REASON: Final = "series_refused"
@@ -110,7 +108,6 @@ class SeriesStore(Protocol[S_contra]):
         ----------
         items : sequence
             May be empty: the position moves on alone.
-        behind : int
 
         Raises
         ------
@@ -178,7 +175,6 @@ class SeriesWriter(Generic[S]):
     ----------
     name : str
         Of the store, for people.
-    store : SeriesStore
     read : callable
         `Journal.read`, or one like it.
     bury : callable
@@ -187,7 +183,6 @@ class SeriesWriter(Generic[S]):
         ``await in_thread(function, *arguments)`` where `store` and `read` may block.
     clock : callable
         Unix seconds.
-    settings : WriterSettings, optional
     sleep : callable
         `asyncio.sleep`.
     """

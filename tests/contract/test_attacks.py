@@ -10,11 +10,11 @@ import json
 
 import pytest
 
-from alerts import schema
-from alerts.engine import AlertEngine
+from alerts.consumer.detection_consumer import Watch
+from alerts.incidents import schema
+from alerts.incidents.engine import AlertEngine
+from alerts.notify.secrets import Secret
 from alerts.policy import AlertPolicy, StaffMember
-from alerts.secrets import Secret
-from alerts.watch import Watch
 from ingest.decoders.base import Context
 from ingest.integrity import BROKER
 from ingest.message import Message

@@ -12,14 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alerts import level_moves, silences
+from alerts.consumer import threshold_adjustments as level_moves
+from alerts.incidents import silences
 from detection.quantities import COLUMNS
-from plumewatch.commission.command import run_commission
-from plumewatch.commission.trial import STEPS, Timing, interval_of, responses
-from plumewatch.commission.verdict import Asked, Said, asked_level
-from plumewatch.data_folder import prepare_state
-from plumewatch.printer import Printer
-from plumewatch.replay_command import run_replay
+from plumewatch.cli.commission.command import run_commission
+from plumewatch.cli.commission.trial import STEPS, Timing, interval_of, responses
+from plumewatch.cli.commission.verdict import Asked, Said, asked_level
+from plumewatch.cli.printer import Printer
+from plumewatch.cli.replay_command import run_replay
+from plumewatch.service.data_folder import prepare_state
 from sensor_sim import simulate as simulator
 from sensor_sim.schedule import _make
 from sensor_sim.school import Bells, Building, Device, Floor, Restroom, School
@@ -199,7 +200,7 @@ def level_that_helps(monkeypatch, wanted):
         said = {t.step.name: late if t.step.vaping else () for t in timings}
         return Asked(wanted, right=True, said=said)
 
-    monkeypatch.setattr("plumewatch.commission.command.asked_level", asked)
+    monkeypatch.setattr("plumewatch.cli.commission.command.asked_level", asked)
 
 
 @pytest.mark.parametrize("wanted", [-0.5, 0.25])
@@ -240,7 +241,7 @@ class TestAskedLevel:
             said["deodorant"] = vape if level <= false_at else ()
             return said
 
-        monkeypatch.setattr("plumewatch.commission.verdict.said_of", said_of)
+        monkeypatch.setattr("plumewatch.cli.commission.verdict.said_of", said_of)
         return asked_level(None, "s", [], self.timings, moved)
 
     @pytest.mark.parametrize(

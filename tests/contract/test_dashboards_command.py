@@ -8,12 +8,12 @@ import sys
 import pytest
 import yaml
 
-from alerts import schema
+from alerts.incidents import schema
 from dashboards.build import DASHBOARDS
 from dashboards.grafana import Grafana, Mark, Refused, Unreachable
 from dashboards.queries import DATA_SOURCE_UID
-from plumewatch.dashboards_command import run_build, run_diff, run_push
-from plumewatch.printer import Printer
+from plumewatch.cli.dashboards_command import run_build, run_diff, run_push
+from plumewatch.cli.printer import Printer
 from storage.sqlite import connect, migrate, transaction
 from tests.support.fake_grafana import TOKEN, FakeGrafana
 from tests.support.influx import FakeServer

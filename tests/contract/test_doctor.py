@@ -13,18 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from alerts.watch import LIVENESS
+from alerts.consumer.detection_consumer import LIVENESS
 from detection.liveness import Liveness
-from plumewatch import check
-from plumewatch.certificates import CertificateError, expiry, expiry_of_file
-from plumewatch.config import load
-from plumewatch.data_folder import prepare_state
+from plumewatch.cli.printer import Printer
+from plumewatch.config.model import load
+from plumewatch.doctor import check
 from plumewatch.doctor.broker import file_findings
+from plumewatch.doctor.certificates import CertificateError, expiry, expiry_of_file
 from plumewatch.doctor.finding import Finding
 from plumewatch.doctor.machine import clock_findings
 from plumewatch.doctor.mosquitto_file import read_mosquitto
 from plumewatch.doctor.sensors import interval_findings
-from plumewatch.printer import Printer
+from plumewatch.service.data_folder import prepare_state
 from storage import state
 from storage.journal import Journal
 from storage.reading import Reading

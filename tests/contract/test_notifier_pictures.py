@@ -15,9 +15,9 @@ import pytest
 from msgspec import structs
 
 from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
-from alerts.notice import Notice, NoticeReason
-from alerts.notify import SCHEMES, AppriseNotifier, NotifySettings
-from alerts.secrets import Secret
+from alerts.notify.apprise_notifier import SCHEMES, AppriseNotifier, NotifySettings
+from alerts.notify.notice import Notice, NoticeReason
+from alerts.notify.secrets import Secret
 from tests.support.provider import OK, Provider, answer
 
 LOCAL = NotifySettings(allow_private=True)

@@ -8,11 +8,16 @@ import logging
 
 import pytest
 
-from alerts import connections
 from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
-from alerts.notice import Notice, NoticeReason, Priority
-from alerts.notify import AppriseNotifier, NotifySettings, RecordingNotifier, check_target
-from alerts.secrets import Secret
+from alerts.notify.apprise_notifier import (
+    AppriseNotifier,
+    NotifySettings,
+    RecordingNotifier,
+    check_target,
+    connections,
+)
+from alerts.notify.notice import Notice, NoticeReason, Priority
+from alerts.notify.secrets import Secret
 from tests.support.provider import OK, Provider, answer
 
 LOCAL = NotifySettings(allow_private=True)

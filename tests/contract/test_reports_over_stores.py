@@ -6,11 +6,11 @@ from datetime import date
 import polars as pl
 import pytest
 
-from plumewatch.config import load
-from plumewatch.printer import Printer
-from plumewatch.report_command import ReportOptions, run_report
-from plumewatch.storage_command import run_setup
-from plumewatch.timeseries_settings import opened_series
+from plumewatch.cli.printer import Printer
+from plumewatch.cli.report_command import ReportOptions, run_report
+from plumewatch.cli.storage_command import run_setup
+from plumewatch.config.model import load
+from plumewatch.config.timeseries_settings import opened_series
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.influx import Influxd, influxql
 from tests.support.school_year import config_text, fill_health, fill_state, moment

@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from ingest.decoders import DECODERS
-from plumewatch.config import _PATH_KEYS, PlumewatchConfig, load
-from plumewatch.settings import alert_policy, broker_settings, metrics_token, ping_url
-from plumewatch.timeseries_settings import influx_settings
+from plumewatch.config.model import _PATH_KEYS, PlumewatchConfig, load
+from plumewatch.config.settings import alert_policy, broker_settings, metrics_token, ping_url
+from plumewatch.config.timeseries_settings import influx_settings
 from tests.support.service import ServiceProcess, eventually, run_command
 
 NO_SECRETS = {"config_file", "data_dir", "ca_file", "cert_file", "key_file", "calendar_file"}

@@ -8,9 +8,9 @@ import time as clock
 import numpy as np
 import pytest
 
-from plumewatch.printer import Printer
-from plumewatch.starter import STARTER
-from plumewatch.storage_command import run_setup
+from plumewatch.cli.printer import Printer
+from plumewatch.cli.starter import STARTER
+from plumewatch.cli.storage_command import run_setup
 from storage.errors import StorageUnavailableError
 from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor

@@ -25,13 +25,13 @@ import pytest
 from typer.testing import CliRunner
 
 from ingest.broker import BrokerSettings
-from plumewatch.cli import app
-from plumewatch.config import load
+from plumewatch.cli.main import app
+from plumewatch.cli.printer import Printer
+from plumewatch.cli.setup.command import run_setup, run_trial
+from plumewatch.cli.setup.discovery import listen
+from plumewatch.cli.setup.site_files import free_page_port
+from plumewatch.config.model import load
 from plumewatch.doctor.mosquitto_file import read_mosquitto
-from plumewatch.printer import Printer
-from plumewatch.setup.command import run_setup, run_trial
-from plumewatch.setup.discovery import listen
-from plumewatch.setup.site_files import free_page_port
 from tests.support.broker import Mosquitto, free_port
 from tests.support.certificates import certificate
 from tests.support.provider import Provider
@@ -157,7 +157,7 @@ def test_the_page_gets_a_port_that_is_free(monkeypatch):
         taken.bind(("127.0.0.1", 0))
         usual = taken.getsockname()[1]
         monkeypatch.setattr(
-            "plumewatch.setup.site_files.WebConfig", lambda: SimpleNamespace(port=usual)
+            "plumewatch.cli.setup.site_files.WebConfig", lambda: SimpleNamespace(port=usual)
         )
         assert usual < free_page_port() < usual + 20
     assert free_page_port() == usual
@@ -183,8 +183,8 @@ def test_what_would_not_stay_one_word_in_the_files_of_the_broker(tmp_path):
 
     client = Broker("plumewatch/v1/a/reading", "x\nuser mallory\ntopic readwrite #", "b\u202e/c")
     with (
-        mock.patch("plumewatch.setup.discovery.new_client", return_value=client),
-        mock.patch("plumewatch.setup.discovery.connected", connected),
+        mock.patch("plumewatch.cli.setup.discovery.new_client", return_value=client),
+        mock.patch("plumewatch.cli.setup.discovery.connected", connected),
     ):
         found = asyncio.run(listen(BrokerSettings(), 5))
     assert [message.topic for message in found] == ["plumewatch/v1/a/reading"]
@@ -407,7 +407,7 @@ class TestWhatCannotBe:
 
 
 def test_the_shipped_settings_are_those_that_are_written(tmp_path):
-    from plumewatch.setup.broker_files import mosquitto_conf
+    from plumewatch.cli.setup.broker_files import mosquitto_conf
 
     (tmp_path / "made").write_text(mosquitto_conf("/etc/mosquitto", 1883, 1_000_000))
     made, shipped = read_mosquitto(tmp_path / "made").settings, read_mosquitto(SHIPPED).settings

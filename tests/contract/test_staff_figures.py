@@ -7,11 +7,11 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 
-from alerts.engine import AlertEngine
-from alerts.web.air import day_means, most_air_changes
-from alerts.web.app import create_app
-from alerts.web.figures import _stacks, figures
-from alerts.web.settings import PipelineStatus, SensorStatus, StaffPageSettings
+from alerts.incidents.engine import AlertEngine
+from alerts.page.app import create_app
+from alerts.page.settings import PipelineStatus, SensorStatus, StaffPageSettings
+from alerts.page.views.air import day_means, most_air_changes
+from alerts.page.views.figures import _stacks, figures
 from dashboards.build import built
 from dashboards.frame import DashboardSettings, room_dashboard
 from reports import kpis, read

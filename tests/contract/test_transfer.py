@@ -15,15 +15,16 @@ import pytest
 from typer.testing import CliRunner
 
 from detection.quantities import COLUMNS, QUANTITIES
-from plumewatch.cli import app
-from plumewatch.config import load
-from plumewatch.paths import DataPaths
-from plumewatch.printer import Printer
-from plumewatch.readings_export import SCHEMA
-from plumewatch.recordings import read_recordings
-from plumewatch.storage_command import run_setup
-from plumewatch.timeseries_settings import series_of
-from storage.journal import DeadLetter, Journal
+from ingest.files.readings_export import SCHEMA
+from ingest.files.recordings import read_recordings
+from plumewatch.cli.main import app
+from plumewatch.cli.printer import Printer
+from plumewatch.cli.storage_command import run_setup
+from plumewatch.config.model import load
+from plumewatch.config.paths import DataPaths
+from plumewatch.config.timeseries_settings import series_of
+from storage.journal import Journal
+from storage.journal_records import DeadLetter
 from storage.reading import Reading
 from storage.timeseries.writer import REASON, RECORD_REASON
 from tests.support.influx import Influxd, influxql
@@ -415,7 +416,7 @@ def test_memory_does_not_grow_with_what_is_moved(tmp_path):
             *(("export", "readings", "--force", "--format", kind) for kind in ("csv", "parquet")),
         ):
             code = (
-                "import resource, sys\nfrom plumewatch.cli import app\n"
+                "import resource, sys\nfrom plumewatch.cli.main import app\n"
                 "try:\n    app(sys.argv[1:])\nfinally:\n"
                 "    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
             )

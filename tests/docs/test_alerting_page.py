@@ -5,14 +5,15 @@ import re
 import tomllib
 from pathlib import Path
 
-from alerts import calm, forgotten, silences
-from alerts.severity import LONG_S, REPEATED, UNSURE
+from alerts.incidents import silences, throttling
+from alerts.incidents import stuck_incidents as forgotten
+from alerts.incidents.severity import LONG_S, REPEATED, UNSURE
 from detection.device_events import BATTERY_LOW
-from plumewatch.config import parse
-from plumewatch.printer import Printer
-from plumewatch.settings import alert_policy
-from plumewatch.starter import STARTER
-from plumewatch.timeline_command import run_timeline
+from plumewatch.cli.printer import Printer
+from plumewatch.cli.starter import STARTER
+from plumewatch.cli.timeline_command import run_timeline
+from plumewatch.config.model import parse
+from plumewatch.config.settings import alert_policy
 
 PAGE = (Path(__file__).parents[2] / "docs/alerting.md").read_text(encoding="utf-8")
 
@@ -49,4 +50,4 @@ def test_the_settings_are_valid(tmp_path):
 def test_numbers_are_those_of_the_code():
     assert (LONG_S, REPEATED, UNSURE) == (120.0, 2, 0.7)
     assert (silences.LONGEST_S, silences.LONGEST_WIDE_S) == (14 * 86_400.0, 4 * 3600.0)
-    assert (forgotten.EVERY_S, BATTERY_LOW, calm.HOUR_S) == (30.0, 15.0, 3600.0)
+    assert (forgotten.EVERY_S, BATTERY_LOW, throttling.HOUR_S) == (30.0, 15.0, 3600.0)

@@ -7,7 +7,7 @@ import pytest
 import typer
 
 from docs.site import links
-from plumewatch.cli import app
+from plumewatch.cli.main import app
 
 ROOT = typer.main.get_command(app)
 WRITTEN = [page for page in links.pages() if page.name not in {"commands.md", "CHANGELOG.md"}]

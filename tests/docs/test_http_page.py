@@ -10,8 +10,8 @@ from ingest.decoders.base import Context
 from ingest.http_sources import HTTP_DECODERS
 from ingest.message import Message
 from ingest.pipeline import decode_message
-from plumewatch.cli import app
-from plumewatch.config import parse
+from plumewatch.cli.main import app
+from plumewatch.config.model import parse
 
 PAGE = (Path(__file__).parents[2] / "docs/http.md").read_text(encoding="utf-8")
 

@@ -22,9 +22,9 @@ from typer.testing import CliRunner
 from ingest.decoders.base import Context
 from ingest.message import Message
 from ingest.pipeline import decode_message
-from plumewatch.cli import app
-from plumewatch.config import parse
-from plumewatch.starter import STARTER
+from plumewatch.cli.main import app
+from plumewatch.cli.starter import STARTER
+from plumewatch.config.model import parse
 from tests.support.broker import free_port
 
 ROOT = Path(__file__).parents[2]

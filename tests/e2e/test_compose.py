@@ -19,7 +19,7 @@ import yaml
 
 from deploy.try_install import Root
 from ingest.decoders import DECODERS
-from plumewatch.config import parse
+from plumewatch.config.model import parse
 from tests.support.service import eventually
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

@@ -15,23 +15,23 @@ import pytest
 import uvicorn
 from argon2 import PasswordHasher
 
-from alerts import repository, schema
 from alerts.access import action_tokens, passwords
 from alerts.access import schema as access
 from alerts.access.action_tokens import Action
 from alerts.access.passwords import Hasher
-from alerts.engine import AlertEngine
-from alerts.incidents import Status, Verdict
-from alerts.policy import AlertPolicy, StaffMember
-from alerts.secrets import Secret
-from alerts.web import (
+from alerts.incidents import repository, schema
+from alerts.incidents.engine import AlertEngine
+from alerts.incidents.incident import Status, Verdict
+from alerts.notify.secrets import Secret
+from alerts.page import (
     PipelineStatus,
     QuarantinedSensor,
     StaffPageSettings,
     create_app,
 )
-from alerts.web.changes import Changes
-from alerts.web.report_jobs import ReportJobs
+from alerts.page.changes import Changes
+from alerts.page.views.report_jobs import ReportJobs
+from alerts.policy import AlertPolicy, StaffMember
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from storage import audit, firmware, sqlite
 from storage.registry import Registry, Room, Sensor

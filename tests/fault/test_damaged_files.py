@@ -7,10 +7,11 @@ import sqlite3
 
 import pytest
 
-from alerts import schema
+from alerts.incidents import schema
 from storage import repair, state
 from storage.errors import SchemaTooNewError, StorageError, StorageUnavailableError
-from storage.journal import DeadLetter, Journal
+from storage.journal import Journal
+from storage.journal_records import DeadLetter
 from storage.reading import Reading
 from storage.repair import salvage
 from storage.sqlite import connect, migrate

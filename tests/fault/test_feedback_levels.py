@@ -9,8 +9,8 @@ import time
 import httpx
 import pytest
 
-from alerts import level_moves
-from alerts.incidents import Verdict
+from alerts.consumer import threshold_adjustments as level_moves
+from alerts.incidents.incident import Verdict
 from storage.sqlite import connect
 from tests.support.broker import Mosquitto
 from tests.support.plumes import readings_of_puff

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from plumewatch.transfer_command import retry_refused
+from plumewatch.cli.transfer_command import retry_refused
 from storage.journal import Journal
 from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor

@@ -12,11 +12,11 @@ from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from alerts import schema
-from alerts.engine import AlertEngine
-from alerts.pace import Pace
+from alerts.escalation.timings import Pace
+from alerts.incidents import schema
+from alerts.incidents.engine import AlertEngine
+from alerts.notify.secrets import Secret
 from alerts.policy import AlertPolicy, StaffMember
-from alerts.secrets import Secret
 from detection.events import Event, EventKind, EventPhase
 from storage import sqlite
 from storage.registry import Registry, Room, Sensor
@@ -28,11 +28,11 @@ KILLS = 5
 CHILD = """
 import asyncio, sys
 from pathlib import Path
-from alerts.engine import AlertEngine
-from alerts.notify import AppriseNotifier, NotifySettings
-from alerts.outbox import OutboxPump, PumpSettings
+from alerts.incidents.engine import AlertEngine
+from alerts.notify.apprise_notifier import AppriseNotifier, NotifySettings
+from alerts.notify.pump import OutboxPump, PumpSettings
 from alerts.policy import AlertPolicy, StaffMember
-from alerts.secrets import Secret
+from alerts.notify.secrets import Secret
 from storage.registry import Registry
 
 async def main():

@@ -21,7 +21,7 @@ import psutil
 import pytest
 
 from detection.budgets import AlertBudgets
-from plumewatch.segments_command import landed
+from plumewatch.cli.segments_command import landed
 from scale.backtest import Variant, judge, tasks_of
 from scale.history import History, HistoryWriter, frame_of
 from scale.shard import Shard

@@ -8,7 +8,7 @@ import httpx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alerts.secrets import Secret
+from alerts.notify.secrets import Secret
 from ingest.commit import GroupCommit
 from ingest.http_door import DoorSettings, HttpDoor
 from ingest.http_sources import HttpSource

@@ -22,18 +22,20 @@ from hypothesis.stateful import (
     rule,
 )
 
-from alerts import outbox_rows, repository, schema
-from alerts.engine import AlertEngine
-from alerts.incidents import Status
-from alerts.pace import Pace
+from alerts.consumer.detection_consumer import CONSUMER, Watch
+from alerts.escalation.timings import Pace
+from alerts.incidents import repository, schema
+from alerts.incidents.engine import AlertEngine
+from alerts.incidents.incident import Status
+from alerts.notify import outbox as outbox_rows
+from alerts.notify.secrets import Secret
 from alerts.policy import AlertPolicy, StaffMember
-from alerts.secrets import Secret
-from alerts.watch import CONSUMER, Watch
 from detection.events import Event, EventKind, EventPhase
 from ingest.validation import may_alert
 from storage import state
 from storage.backup import back_up, verify
-from storage.journal import DeadLetter, Journal
+from storage.journal import Journal
+from storage.journal_records import DeadLetter
 from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
 from storage.sqlite import connect, migrate, transaction

@@ -12,13 +12,14 @@ from collections import Counter
 
 import pytest
 
-from alerts import outbox_rows, schema, silences
 from alerts.duty.roster import Receiver, Roster
-from alerts.engine import AlertEngine
-from alerts.incidents import Verdict
-from alerts.pace import Pace
+from alerts.escalation.timings import Pace
+from alerts.incidents import schema, silences
+from alerts.incidents.engine import AlertEngine
+from alerts.incidents.incident import Verdict
+from alerts.notify import outbox as outbox_rows
+from alerts.notify.secrets import Secret
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember
-from alerts.secrets import Secret
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from storage import sqlite
 from storage.registry import Registry, Room, Sensor

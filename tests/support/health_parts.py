@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from ingest.canary import Canary, CanarySettings
 from ingest.mqtt import SourceState
 from ingest.pipeline import Intake
-from plumewatch.health import Health, Latencies
-from plumewatch.observer import Counters
+from plumewatch.service.health import Health, Latencies
+from plumewatch.service.observer import Counters
 from storage.errors import StorageUnavailableError
 from storage.timeseries.writer import WriterState
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from alerts.notify import RecordingNotifier
-from plumewatch.config import parse
-from plumewatch.service import Service
+from alerts.notify.apprise_notifier import RecordingNotifier
+from plumewatch.config.model import parse
+from plumewatch.service.app import Service
 from tests.support.broker import free_port
 
 __all__ = ["one_room", "running", "until"]

@@ -2,7 +2,7 @@
 
 ``python -m tests.support.launcher`` imports the service once and then reads orders, one line of
 JSON each, from its standard input (`Launcher` writes them). Every child is a process of its own
-that runs `plumewatch.running.run_service`. What the production code does not know of, and what is
+that runs `run_service`. What the production code does not know of, and what is
 done here around it, in the child alone:
 
 * A *crash point* is a place in the order of operations that keeps the promise. The function there
@@ -103,9 +103,11 @@ def _acknowledge_half(die: Any) -> None:
 
 
 def _owner(path: str) -> Any:
-    from alerts import level_moves, outbox_rows, watch
-    from alerts.notify import AppriseNotifier
-    from alerts.outbox import OutboxPump
+    from alerts.consumer import detection_consumer as watch
+    from alerts.consumer import threshold_adjustments as level_moves
+    from alerts.notify import outbox as outbox_rows
+    from alerts.notify.apprise_notifier import AppriseNotifier
+    from alerts.notify.pump import OutboxPump
     from ingest.link import Link
     from storage import state
     from storage.journal import Journal
@@ -214,7 +216,8 @@ def _child(order: Mapping[str, Any], clock: _Clock) -> None:
         os.dup2(file, number)
     os.dup2(1, 2)
     from ingest import broker, mqtt
-    from plumewatch import housekeeping, running
+    from plumewatch.service import maintenance as housekeeping
+    from plumewatch.service import run as running
 
     for module, name, seconds in (
         (housekeeping, "EVERY_S", _HOUSEKEEPING_S),
@@ -237,9 +240,9 @@ def _warm_up() -> None:
     import uvicorn.protocols.http.auto
     import uvicorn.protocols.websockets.auto  # noqa: F401
 
-    import plumewatch.running  # noqa: F401
-    from alerts.notify import check_target
-    from alerts.secrets import Secret
+    import plumewatch.service.run  # noqa: F401
+    from alerts.notify.apprise_notifier import check_target
+    from alerts.notify.secrets import Secret
     from detection.detector import Detector
 
     Detector()

@@ -8,14 +8,15 @@ from types import MappingProxyType
 
 import numpy as np
 
-from alerts import schema
-from alerts.engine import AlertEngine
+from alerts.consumer.detection_consumer import Watch
+from alerts.incidents import schema
+from alerts.incidents.engine import AlertEngine
 from alerts.policy import AlertPolicy
-from alerts.watch import Watch
-from alerts.watched_levels import AlertBudgets
+from detection.budgets import AlertBudgets
 from detection.quantities import COLUMNS
 from ingest.validation import may_alert
-from sensor_sim.simulate import random_school, simulate
+from sensor_sim.school import random_school
+from sensor_sim.simulate import simulate
 from storage import state
 from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor

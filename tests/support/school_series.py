@@ -19,19 +19,20 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import structs
 
-from alerts import outbox_rows, series_due
-from alerts.engine import AlertEngine
-from alerts.incidents import Verdict
+from alerts.consumer.detection_consumer import Watch
+from alerts.incidents.engine import AlertEngine
+from alerts.incidents.incident import Verdict
+from alerts.notify import outbox as outbox_rows
+from alerts.notify.secrets import Secret
+from alerts.outbound import series_records as series_due
 from alerts.policy import AlertPolicy, StaffMember
-from alerts.secrets import Secret
-from alerts.watch import Watch
 from detection.class_samples import ClassSamples
 from detection.events import Event, EventKind, EventPhase
+from ingest.files.recordings import read_recordings
 from ingest.validation import may_alert
-from plumewatch.data_folder import prepare_state
-from plumewatch.printer import Printer
-from plumewatch.recordings import read_recordings
-from plumewatch.simulate import SimulateOptions, run_simulate
+from plumewatch.cli.printer import Printer
+from plumewatch.cli.simulate import SimulateOptions, run_simulate
+from plumewatch.service.data_folder import prepare_state
 from reports.kpis import duty_hours
 from reports.rows import DutySpan
 from storage import audit, firmware

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from plumewatch.data_folder import prepare_state
+from plumewatch.service.data_folder import prepare_state
 from storage.sqlite import connect, transaction
 from storage.timeseries.records import Record
 from storage.timeseries.sqlite import SqliteSeries

@@ -11,8 +11,9 @@ import weakref
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from alerts import outbox_rows, schema
-from alerts.engine import AlertEngine
+from alerts.incidents import schema
+from alerts.incidents.engine import AlertEngine
+from alerts.notify import outbox as outbox_rows
 from storage import sqlite
 
 

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from alerts import schema
 from alerts.access import schema as access
+from alerts.incidents import schema
+from alerts.notify.secrets import Secret
 from alerts.policy import AlertPolicy, StaffMember
-from alerts.secrets import Secret
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from storage import audit, sqlite
 from storage.registry import Registry, Room, Sensor

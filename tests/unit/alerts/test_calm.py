@@ -8,15 +8,16 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from alerts import outbox_rows, repository
-from alerts.calm import QuietHours, quiet_until
 from alerts.duty.roster import Receiver, Roster
 from alerts.duty.shifts import ClockHours
-from alerts.notice import render
-from alerts.pace import Pace
+from alerts.escalation.timings import Pace
+from alerts.incidents import repository
+from alerts.incidents.throttling import QuietHours, quiet_until
+from alerts.notify import outbox as outbox_rows
+from alerts.notify.notice import render
+from alerts.notify.notice_writer import Teller
+from alerts.notify.secrets import Secret
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember, channel_of
-from alerts.secrets import Secret
-from alerts.telling import Teller
 from detection.events import EventKind, EventPhase
 from storage.registry import Registry, Room, Sensor
 from tests.support.timeline import Timeline

@@ -4,16 +4,16 @@ import itertools
 
 import pytest
 
-from alerts import schema
-from alerts.clock_step import ClockSteps, move_deadlines
-from alerts.engine import AlertEngine
-from alerts.reorder import Reorder
-from alerts.watch import SET_BACK_S, Watch
+from alerts.consumer.detection_consumer import SET_BACK_S, Watch
+from alerts.consumer.reorder import Reorder
+from alerts.incidents import schema
+from alerts.incidents.clock_step import ClockSteps, move_deadlines
+from alerts.incidents.engine import AlertEngine
 from detection.events import EventKind
 from detection.liveness import LivenessSettings
 from ingest.validation import may_alert
 from storage import state
-from storage.journal import JournalEntry
+from storage.journal_records import JournalEntry
 from storage.reading import Reading
 from storage.sqlite import connect, migrate, transaction
 from tests.support.plumes import START, readings_of_puff

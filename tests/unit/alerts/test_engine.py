@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 import msgspec
 import pytest
 
-from alerts import outbox_rows, repository, schema
-from alerts.engine import AlertEngine
 from alerts.errors import FeedbackError, UnknownIncidentError
-from alerts.incidents import Incident, Status, Verdict
-from alerts.notice import Notice, NoticeReason
+from alerts.incidents import repository, schema
+from alerts.incidents.engine import AlertEngine
+from alerts.incidents.incident import Incident, Status, Verdict
+from alerts.notify import outbox as outbox_rows
+from alerts.notify.notice import Notice, NoticeReason
+from alerts.notify.secrets import Secret
 from alerts.policy import AlertPolicy, StaffMember, channel_of
-from alerts.secrets import Secret
 from detection.events import EventKind, EventPhase
 from storage import sqlite
 from storage.registry import Registry

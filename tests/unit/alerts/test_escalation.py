@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from alerts import silences
 from alerts.duty.roster import Receiver, Roster
-from alerts.incidents import Verdict
-from alerts.pace import Pace
+from alerts.escalation.timings import Pace
+from alerts.incidents import silences
+from alerts.incidents.incident import Verdict
+from alerts.notify.secrets import Secret
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember, channel_of
 from alerts.routing.matchers import parse_matchers
 from alerts.routing.muting import InhibitRule
-from alerts.secrets import Secret
 from detection.events import EventKind, EventPhase
 from tests.support.timeline import Timeline
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from alerts import forgotten
-from alerts.engine import AlertEngine
-from alerts.forgotten import Finding, Forgotten
+from alerts.incidents import stuck_incidents as forgotten
+from alerts.incidents.engine import AlertEngine
+from alerts.incidents.stuck_incidents import Finding, Forgotten
 from detection.events import EventKind, EventPhase
 
 

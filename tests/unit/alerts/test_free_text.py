@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.free_text import cleaned, findings
+from alerts.incidents.free_text import cleaned, findings
 
 PLACES = ("Boys' restroom", "North building", "2nd floor", "Lincoln High", "Ms. Lee")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from alerts.errors import FeedbackError
-from alerts.incidents import (
+from alerts.incidents.incident import (
     AckExpired,
     Acknowledged,
     ActionClass,
@@ -30,8 +30,8 @@ from alerts.incidents import (
     Tick,
     Verdict,
 )
-from alerts.lifecycle import cooldown_s, follows, step
-from alerts.severity import Severity
+from alerts.incidents.lifecycle import cooldown_s, follows, step
+from alerts.incidents.severity import Severity
 from detection.events import EventKind, EventPhase
 
 RULES = Rules(quiet_s=120.0, silent_s=1800.0, cooldown_s=300.0)

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
-from alerts.lane import Lane
+from alerts.notify.lane import Lane
 
 
 async def settled(condition):

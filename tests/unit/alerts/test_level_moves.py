@@ -4,10 +4,10 @@ import sqlite3
 
 import pytest
 
-from alerts import level_moves
-from alerts.engine import AlertEngine
+from alerts.consumer import threshold_adjustments as level_moves
 from alerts.errors import LevelMoveError
-from alerts.incidents import Verdict
+from alerts.incidents.engine import AlertEngine
+from alerts.incidents.incident import Verdict
 from detection.decision_levels import FEEDBACK, LevelReport
 from detection.events import EventKind
 

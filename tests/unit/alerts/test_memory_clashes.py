@@ -8,11 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from alerts import outbox_rows
-from alerts.engine import AlertEngine
-from alerts.memory_state import apply_changes, copy_state, take_changes
+from alerts.consumer.memory_state import apply_changes, copy_state, take_changes
+from alerts.incidents.engine import AlertEngine
+from alerts.notify import outbox as outbox_rows
 from ingest.pipeline import IntakeConfig
-from plumewatch.memory_alerts import MemoryAlerts
+from plumewatch.service.memory_alerts import MemoryAlerts
 from storage import sqlite, state
 
 

@@ -7,9 +7,10 @@ import sqlite3
 
 import pytest
 
-from alerts import outbox_rows, repository
-from alerts.engine import AlertEngine
-from alerts.memory_state import apply_changes, copy_state, settle_changes, take_changes
+from alerts.consumer.memory_state import apply_changes, copy_state, settle_changes, take_changes
+from alerts.incidents import repository
+from alerts.incidents.engine import AlertEngine
+from alerts.notify import outbox as outbox_rows
 from storage import sqlite, state
 
 

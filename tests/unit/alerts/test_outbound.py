@@ -15,12 +15,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from alerts import guarded_http, silences
-from alerts.engine import AlertEngine
 from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
-from alerts.incidents import Verdict
-from alerts.notice import Notice, NoticeReason
-from alerts.notify import RecordingNotifier
+from alerts.incidents import silences
+from alerts.incidents.engine import AlertEngine
+from alerts.incidents.incident import Verdict
+from alerts.notify.apprise_notifier import RecordingNotifier, guarded_http
+from alerts.notify.notice import Notice, NoticeReason
+from alerts.notify.secrets import Secret
 from alerts.outbound import webhooks
 from alerts.outbound.cap import NAMESPACE, cap_message, fault_of_sender
 from alerts.outbound.home_assistant import discovery
@@ -32,9 +33,8 @@ from alerts.outbound.webhooks import (
     signature,
     webhooks_waiting,
 )
+from alerts.page import queries as reading
 from alerts.policy import Webhook, target_id
-from alerts.secrets import Secret
-from alerts.web import reading
 from detection.events import EventKind, EventPhase
 from ingest.mapping.topics import mqtt_filter
 from storage import sqlite

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from alerts.duty.roster import Candidate, Ring
-from alerts.escalation import Action, plan
-from alerts.pace import Pace
-from alerts.severity import Severity
+from alerts.escalation.steps import Action, plan
+from alerts.escalation.timings import Pace
+from alerts.incidents.severity import Severity
 
 RINGS = tuple(Ring(name, (Candidate(name, ""),)) for name in ("near", "next", "lead"))
 

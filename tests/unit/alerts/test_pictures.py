@@ -8,9 +8,9 @@ import threading
 import numpy as np
 import pytest
 
-from alerts import drawing
-from alerts.engine import AlertEngine
-from alerts.pictures import IncidentPictures, NoticePictures
+from alerts.incidents.engine import AlertEngine
+from alerts.notify import drawing
+from alerts.notify.pictures import IncidentPictures, NoticePictures
 from detection.events import EventPhase
 from storage import sqlite
 

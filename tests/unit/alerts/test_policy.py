@@ -6,9 +6,9 @@ import pickle
 import pytest
 
 from alerts.errors import PolicyError, SecretError
-from alerts.notice import Notice, NoticeReason, render
+from alerts.notify.notice import Notice, NoticeReason, render
+from alerts.notify.secrets import Secret, load_secret
 from alerts.policy import AlertPolicy, StaffMember, channel_of, target_id
-from alerts.secrets import Secret, load_secret
 from detection.events import EventKind
 
 

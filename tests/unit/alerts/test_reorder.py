@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.reorder import HOLD_S, MAX_HELD, TRIES, Reorder
+from alerts.consumer.reorder import HOLD_S, MAX_HELD, TRIES, Reorder
 from storage.reading import Reading
 
 T = 1_790_000_000.0

@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from alerts import outbox_rows, schema, series_due
-from alerts.engine import AlertEngine
-from alerts.incidents import Verdict
-from alerts.watch import Watch
+from alerts.consumer.detection_consumer import Watch
+from alerts.incidents import schema
+from alerts.incidents.engine import AlertEngine
+from alerts.incidents.incident import Verdict
+from alerts.notify import outbox as outbox_rows
+from alerts.outbound import series_records as series_due
 from detection.class_samples import ClassSamples
 from detection.events import EventKind, EventPhase
 from ingest.validation import may_alert

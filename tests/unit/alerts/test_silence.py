@@ -4,9 +4,9 @@ import sqlite3
 
 import pytest
 
-from alerts import schema
-from alerts.engine import AlertEngine
-from alerts.watch import Watch
+from alerts.consumer.detection_consumer import Watch
+from alerts.incidents import schema
+from alerts.incidents.engine import AlertEngine
 from detection.liveness import LivenessSettings, SensorState
 from ingest.validation import may_alert
 from storage import state

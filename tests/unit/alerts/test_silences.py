@@ -6,8 +6,8 @@ import sqlite3
 
 import pytest
 
-from alerts import silences
 from alerts.errors import SilenceError
+from alerts.incidents import silences
 
 GOOD = {
     "matchers": ['floor="2"'],

@@ -11,9 +11,9 @@ from itertools import pairwise
 import pytest
 
 from alerts.duty.roster import Receiver, Roster
-from alerts.pace import Pace
+from alerts.escalation.timings import Pace
+from alerts.notify.secrets import Secret
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember, channel_of
-from alerts.secrets import Secret
 from detection.events import EventKind, EventPhase
 from tests.support.timeline import Timeline
 

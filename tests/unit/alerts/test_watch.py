@@ -4,9 +4,9 @@ import sqlite3
 
 import pytest
 
-from alerts import schema
-from alerts.engine import AlertEngine
-from alerts.watch import CONSUMER, Watch
+from alerts.consumer.detection_consumer import CONSUMER, Watch
+from alerts.incidents import schema
+from alerts.incidents.engine import AlertEngine
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from ingest.validation import SILENT_FLAGS, may_alert
 from storage import state

@@ -5,11 +5,12 @@ import sqlite3
 import numpy as np
 import pytest
 
-from alerts import level_moves, schema
-from alerts.engine import AlertEngine
-from alerts.incidents import Verdict
-from alerts.watch import Watch
-from alerts.watched_levels import AlertBudgets
+from alerts.consumer import threshold_adjustments as level_moves
+from alerts.consumer.detection_consumer import Watch
+from alerts.incidents import schema
+from alerts.incidents.engine import AlertEngine
+from alerts.incidents.incident import Verdict
+from detection.budgets import AlertBudgets
 from detection.decision_levels import BUDGET, _Column
 from ingest.validation import may_alert
 from storage import state

@@ -5,13 +5,13 @@ import random
 import msgspec
 import pytest
 
-from alerts import schema
-from alerts.engine import AlertEngine
-from alerts.reorder import HOLD_S
-from alerts.watch import CONSUMER, Watch
+from alerts.consumer.detection_consumer import CONSUMER, Watch
+from alerts.consumer.reorder import HOLD_S
+from alerts.incidents import schema
+from alerts.incidents.engine import AlertEngine
 from ingest.validation import may_alert
 from storage import state
-from storage.journal import JournalEntry
+from storage.journal_records import JournalEntry
 from storage.sqlite import connect, migrate
 from tests.support.plumes import readings_of_puff
 

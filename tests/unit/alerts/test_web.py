@@ -8,13 +8,13 @@ import pytest
 from argon2 import PasswordHasher
 from starlette.applications import Starlette
 
-from alerts import repository
 from alerts.access import passwords
 from alerts.access.passwords import Hasher
-from alerts.engine import AlertEngine
-from alerts.incidents import Status, Verdict
-from alerts.pictures import IncidentPictures
-from alerts.web import PipelineStatus, StaffPageSettings, create_app
+from alerts.incidents import repository
+from alerts.incidents.engine import AlertEngine
+from alerts.incidents.incident import Status, Verdict
+from alerts.notify.pictures import IncidentPictures
+from alerts.page import PipelineStatus, StaffPageSettings, create_app
 from detection.events import ChannelEvidence, EventKind, EventPhase
 from storage import sqlite
 from storage.timeseries import LatestReading

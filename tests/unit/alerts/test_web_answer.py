@@ -9,14 +9,14 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from alerts import repository
 from alerts.access import action_tokens
 from alerts.access.action_tokens import Action
-from alerts.answer_links import answer_of, with_answer_link
-from alerts.engine import AlertEngine
-from alerts.incidents import ActionClass, Status, Verdict
-from alerts.notify import RecordingNotifier
-from alerts.outbox import OutboxPump
+from alerts.incidents import repository
+from alerts.incidents.engine import AlertEngine
+from alerts.incidents.incident import ActionClass, Status, Verdict
+from alerts.notify.answer_links import answer_of, with_answer_link
+from alerts.notify.apprise_notifier import RecordingNotifier
+from alerts.notify.pump import OutboxPump
 from alerts.policy import AlertPolicy
 from storage import sqlite
 from tests.unit.alerts.test_web import HOST, NOW, Page

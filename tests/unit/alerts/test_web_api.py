@@ -11,7 +11,7 @@ from docs import make_tables, openapi
 from ingest.commit import GroupCommit
 from ingest.http_door import HttpDoor
 from ingest.pipeline import Intake
-from plumewatch.health_page import _PATHS
+from plumewatch.service.health_page import _PATHS
 from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
 from tests.unit.alerts.test_web import NOW

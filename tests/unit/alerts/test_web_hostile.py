@@ -7,13 +7,13 @@ import pytest
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from alerts import silences
 from alerts.access import action_tokens
 from alerts.access.action_tokens import Action
+from alerts.incidents import silences
+from alerts.notify.secrets import Secret
+from alerts.page import page_context as desk
+from alerts.page.settings import PipelineStatus, QuarantinedSensor, SensorStatus, UnmatchedTopic
 from alerts.policy import AlertPolicy, StaffMember
-from alerts.secrets import Secret
-from alerts.web import desk
-from alerts.web.settings import PipelineStatus, QuarantinedSensor, SensorStatus, UnmatchedTopic
 from storage import sqlite
 from storage.registry import Registry, Room, Sensor
 from tests.unit.alerts.test_web import NOW, Page

@@ -2,8 +2,8 @@
 
 import pytest
 
-from alerts import level_moves
-from alerts.incidents import Verdict
+from alerts.consumer import threshold_adjustments as level_moves
+from alerts.incidents.incident import Verdict
 from alerts.policy import AlertPolicy, StaffMember
 from detection.decision_levels import LevelReport
 from storage import sqlite

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from alerts.access import sessions
-from alerts.web import live
-from alerts.web.changes import Changes
+from alerts.page import live
+from alerts.page.changes import Changes
 from storage import sqlite
 from tests.unit.alerts.test_web import Page
 

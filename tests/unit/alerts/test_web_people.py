@@ -7,10 +7,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from alerts import repository, silences
-from alerts.incidents import Status, Verdict
+from alerts.incidents import repository, silences
+from alerts.incidents.incident import Status, Verdict
+from alerts.notify.secrets import Secret
 from alerts.policy import AlertPolicy, StaffMember
-from alerts.secrets import Secret
 from storage import sqlite
 from tests.unit.alerts.test_web import Page
 

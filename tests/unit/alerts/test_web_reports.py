@@ -8,8 +8,8 @@ from datetime import date
 
 import pytest
 
-from alerts.web.report_jobs import KEPT_S, ReportJobs
-from plumewatch.report_command import ReportOptions
+from alerts.page.views.report_jobs import KEPT_S, ReportJobs
+from plumewatch.cli.report_command import ReportOptions
 from reports.periods import SchoolTimes, Term
 from tests.unit.alerts.test_web import Page
 

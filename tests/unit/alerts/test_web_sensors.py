@@ -2,9 +2,10 @@
 
 import pytest
 
+from alerts.page.settings import PipelineStatus, QuarantinedSensor, SensorStatus
 from alerts.policy import AlertPolicy, StaffMember
-from alerts.web.settings import PipelineStatus, QuarantinedSensor, SensorStatus
-from storage.journal import DeadLetter, Journal
+from storage.journal import Journal
+from storage.journal_records import DeadLetter
 from tests.unit.alerts.test_web import NOW
 
 HOSTILE = b"<script>alert(1)</script>\x1b[2J\xff"

@@ -6,8 +6,8 @@ import re
 import httpx
 import pytest
 
-from alerts import repository
 from alerts.access import sessions
+from alerts.incidents import repository
 from alerts.policy import AlertPolicy
 from storage import audit, sqlite
 from tests.unit.alerts.test_web import HOST, PASSWORD

@@ -6,10 +6,10 @@ from html import unescape
 
 import pytest
 
-from alerts.web.settings import PipelineStatus
+from alerts.page.settings import PipelineStatus
 from ingest.message import Message
 from ingest.pipeline import Intake, IntakeConfig
-from plumewatch.unmatched import suggestion_for, unmatched_topics
+from plumewatch.service.unmatched import suggestion_for, unmatched_topics
 from tests.unit.alerts.test_web import NOW, Page
 
 TOPIC = "site/<b>7/state"

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from detection.batch import ReadingBatch
-from sensor_sim.simulate import random_school, simulate
+from sensor_sim.school import random_school
+from sensor_sim.simulate import simulate
 
 START = 1_757_203_200.0 + 9 * 3600
 

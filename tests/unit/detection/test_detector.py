@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from detection.batch import ReadingBatch
-from detection.detector import GAP_S, JUDGED_S, SILENT_S, WARM_UP_S, Detector
+from detection.detector import GAP_S, JUDGED_S, SILENT_S, Detector
 from detection.episodes import FACTS
 from detection.events import EventKind, EventPhase
 from detection.forest import Forest
 from detection.model import KINDS, Model
+from detection.motion import WARM_UP_S
 from detection.quantities import COLUMN_INDEX, COLUMNS
 from detection.tracking import SnapshotError
 from tests.support.streams import events_of, fresh

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from detection.batch import ReadingBatch
-from detection.detector import GAP_S, WARM_UP_S, Detector
+from detection.detector import GAP_S, Detector
 from detection.events import EventKind, EventPhase
+from detection.motion import WARM_UP_S
 from detection.quantities import COLUMN_INDEX, COLUMNS
 from tests.support.streams import events_of, fresh
 

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from plumewatch.decode import DecodeOptions, decode_command, read_payload, run_decode
+from plumewatch.cli.decode import DecodeOptions, decode_command, read_payload, run_decode
 
 NOW = 1_790_000_000.0
 TOPIC = "plumewatch/v1/b2/reading"

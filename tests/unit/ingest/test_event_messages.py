@@ -11,8 +11,8 @@ from ingest.event_messages import EVENT_TOPIC, EventIntake, read_event
 from ingest.message import Message
 from ingest.pipeline import OutcomeKind
 from ingest.validation import Limits
-from plumewatch.config import parse
-from plumewatch.stream_command import _publish
+from plumewatch.cli.stream_command import _publish
+from plumewatch.config.model import parse
 from storage.registry import Registry, Room, Sensor
 from tests.support.broker import Mosquitto
 from tests.support.in_process import one_room, running, until

@@ -7,14 +7,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from alerts.engine import AlertEngine
-from alerts.incidents import Verdict
+from alerts.consumer.detection_consumer import Watch
+from alerts.incidents.engine import AlertEngine
+from alerts.incidents.incident import Verdict
 from alerts.policy import AlertPolicy
-from alerts.watch import Watch
 from ingest.validation import may_alert
-from plumewatch.audit_command import note_start
-from plumewatch.config import load
-from plumewatch.data_folder import prepare_state
+from plumewatch.cli.audit_command import note_start
+from plumewatch.config.model import load
+from plumewatch.service.data_folder import prepare_state
 from storage.sqlite import connect, transaction
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.in_process import one_room

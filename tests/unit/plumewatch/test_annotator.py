@@ -5,11 +5,11 @@ import time
 import pytest
 
 from dashboards.grafana import Grafana
-from plumewatch.annotator import Annotator
-from plumewatch.check import check_secrets
-from plumewatch.config import ConfigError, parse
-from plumewatch.incident_marks import incident_marks
-from plumewatch.metrics import exposition
+from plumewatch.config.model import ConfigError, parse
+from plumewatch.doctor.check import check_secrets
+from plumewatch.service.annotator import Annotator
+from plumewatch.service.incident_marks import incident_marks
+from plumewatch.service.metrics import exposition
 from tests.support.fake_grafana import TOKEN, FakeGrafana
 from tests.support.in_process import running, until
 from tests.support.influx import FakeServer

@@ -8,10 +8,10 @@ from contextlib import closing
 import pytest
 from typer.testing import CliRunner
 
-from plumewatch.backtest_command import BacktestOptions, run_backtest
-from plumewatch.cli import app
-from plumewatch.data_folder import prepare_state
-from plumewatch.printer import Printer
+from plumewatch.cli.backtest_command import BacktestOptions, run_backtest
+from plumewatch.cli.main import app
+from plumewatch.cli.printer import Printer
+from plumewatch.service.data_folder import prepare_state
 from scale.history import History, HistoryWriter
 from storage.sqlite import connect, transaction
 from tests.support.recorded import config_text, recorded

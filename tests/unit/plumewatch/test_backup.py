@@ -13,9 +13,9 @@ import time
 
 import pytest
 
-from plumewatch.backup_command import run_backup, run_restore
-from plumewatch.config import load
-from plumewatch.printer import Printer
+from plumewatch.cli.backup_command import run_backup, run_restore
+from plumewatch.cli.printer import Printer
+from plumewatch.config.model import load
 from storage.backup import MANIFEST, verify
 from storage.journal import Journal
 from storage.lease import Lease

@@ -6,7 +6,7 @@ import socket
 import pytest
 from typer.testing import CliRunner
 
-from plumewatch.cli import app
+from plumewatch.cli.main import app
 from tests.support.plumes import readings_of_puff
 from tests.unit.plumewatch.test_replay import recording
 

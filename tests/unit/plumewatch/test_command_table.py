@@ -13,8 +13,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from plumewatch.cli import app
-from plumewatch.commands.options import examples_of
+from plumewatch.cli.commands.options import examples_of
+from plumewatch.cli.main import app
 from storage.journal import Journal
 from storage.journal_records import DeadLetter
 from tests.support.broker import free_port

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from alerts.secrets import Secret
-from plumewatch.config import ConfigError, load, parse
-from plumewatch.settings import alert_policy, broker_settings, metrics_token, page_url
-from plumewatch.starter import STARTER
+from alerts.notify.secrets import Secret
+from plumewatch.cli.starter import STARTER
+from plumewatch.config.model import ConfigError, load, parse
+from plumewatch.config.settings import alert_policy, broker_settings, metrics_token, page_url
 
 GOOD = {
     "site": "Northfield High School",

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from ingest.decoders import DECODERS
-from plumewatch.config import ConfigError, parse
-from plumewatch.intake_settings import intake_config, mapping_decoders, routes, topic_filters
+from plumewatch.config.intake_settings import intake_config, mapping_decoders, routes, topic_filters
+from plumewatch.config.model import ConfigError, parse
 
 MAPPING = {
     "version": 1,

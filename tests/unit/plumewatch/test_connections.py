@@ -9,8 +9,8 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from plumewatch import connections, web_server
-from plumewatch.web_server import PortInUseError, WebServer
+from plumewatch.service import connections, web_server
+from plumewatch.service.web_server import PortInUseError, WebServer
 
 POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n"
 

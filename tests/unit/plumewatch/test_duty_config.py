@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from plumewatch.config import ConfigError, parse
+from plumewatch.config.model import ConfigError, parse
 
 BASE = """
 site = "Northfield"

@@ -6,18 +6,18 @@ import sqlite3
 
 import pytest
 
-from plumewatch.config import ConfigError, Fault
-from plumewatch.endings import (
+from ingest.errors import RefusedError
+from plumewatch.cli.exit_codes import (
     DONE,
     REFUSED,
     UNREACHABLE,
     USAGE,
-    RefusedError,
     UnreachableError,
     UsageError,
     told,
 )
-from plumewatch.spans import SpanError
+from plumewatch.cli.format_time import SpanError
+from plumewatch.config.model import ConfigError, Fault
 from storage.errors import StorageUnavailableError
 
 

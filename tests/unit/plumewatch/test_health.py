@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from alerts.secrets import Secret
-from plumewatch.health import MAX_LAG_S, STALLED_S, Latencies
-from plumewatch.health_page import HealthPages
-from plumewatch.lateness import SAMPLES
+from alerts.notify.secrets import Secret
+from plumewatch.service.health import MAX_LAG_S, STALLED_S, Latencies
+from plumewatch.service.health_page import HealthPages
+from plumewatch.service.lateness import SAMPLES
 from storage.reading import Reading
 from storage.timeseries.records import MEASUREMENTS
 from tests.support.health_parts import NOW, Parts

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from plumewatch.config import parse
-from plumewatch.housekeeping import FASTEST, Housekeeping, RetentionClock
+from plumewatch.config.model import parse
+from plumewatch.service.maintenance import FASTEST, Housekeeping, RetentionClock
 from storage import holds
 from storage.reading import Reading
 from storage.sqlite import transaction

@@ -8,11 +8,11 @@ import pytest
 
 from ingest.message import Message
 from ingest.pipeline import Intake
-from plumewatch.check import check_secrets, run_check
-from plumewatch.config import ConfigError, parse
-from plumewatch.http_settings import http_sources
-from plumewatch.intake_settings import intake_config
-from plumewatch.printer import Printer
+from plumewatch.cli.printer import Printer
+from plumewatch.config.http_settings import http_sources
+from plumewatch.config.intake_settings import intake_config
+from plumewatch.config.model import ConfigError, parse
+from plumewatch.doctor.check import check_secrets, run_check
 from storage.lease import Lease
 from tests.support.broker import free_port
 from tests.support.certificates import certificate

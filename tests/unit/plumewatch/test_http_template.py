@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from ingest.decoders.base import Context
 from ingest.message import Message
 from ingest.pipeline import decode_message
-from plumewatch.cli import app
+from plumewatch.cli.main import app
 
 WORDS = {
     "NAME": "Bath",

@@ -8,11 +8,11 @@ import zipfile
 from contextlib import closing
 
 from alerts.policy import AlertPolicy
-from plumewatch.incident_command import run_file, run_rerun
-from plumewatch.printer import Printer
+from plumewatch.cli.format_time import said
+from plumewatch.cli.incident_command import run_file, run_rerun
+from plumewatch.cli.printer import Printer
 from plumewatch.replay import replay
 from plumewatch.report_facts import calendar_of
-from plumewatch.spans import said
 from reports.incident_file import gather, view
 from storage import audit
 from storage.sqlite import connect

@@ -5,17 +5,18 @@ import json
 
 import pytest
 
-from alerts import level_moves, schema
-from alerts.engine import AlertEngine
-from alerts.incidents import Verdict
+from alerts.consumer import threshold_adjustments as level_moves
+from alerts.incidents import schema
+from alerts.incidents.engine import AlertEngine
+from alerts.incidents.incident import Verdict
 from alerts.policy import AlertPolicy
 from detection.decision_levels import BUDGET, LevelReport
 from detection.events import Event, EventKind, EventPhase
-from plumewatch.config import ConfigError, load
+from plumewatch.cli.levels import run_levels, run_moves, run_undo
+from plumewatch.cli.printer import Printer
+from plumewatch.config.model import ConfigError, load
+from plumewatch.config.paths import DataPaths
 from plumewatch.doctor.sensors import sensor_findings
-from plumewatch.levels import run_levels, run_moves, run_undo
-from plumewatch.paths import DataPaths
-from plumewatch.printer import Printer
 from storage.sqlite import connect, migrate
 
 NOW = 1_790_000_000.0

@@ -5,8 +5,8 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from plumewatch.cli import app
-from plumewatch.starter import STARTER
+from plumewatch.cli.main import app
+from plumewatch.cli.starter import STARTER
 from tests.support.broker import free_port
 
 MAPPING = """

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from plumewatch.metrics import Family, Histogram, exposition
+from plumewatch.service.metrics import Family, Histogram, exposition
 
 LINE = re.compile(
     r"# (HELP|TYPE) [a-z_]+ .+"

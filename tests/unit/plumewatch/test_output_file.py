@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from plumewatch.output_file import OutputFileError, check_output
+from plumewatch.cli.output_file import OutputFileError, check_output
 
 
 def test_a_new_name_and_with_force_one_that_is_taken(tmp_path):

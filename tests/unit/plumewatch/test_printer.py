@@ -2,7 +2,7 @@ import io
 
 import pytest
 
-from plumewatch.printer import Printer
+from plumewatch.cli.printer import Printer
 
 COLUMNS = ("Sensor", "State", "Last live reading")
 ROWS = [

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from plumewatch.recordings import RecordingError, read_recordings
+from ingest.files.recordings import RecordingError, read_recordings
 
 T = 1_790_000_000
 

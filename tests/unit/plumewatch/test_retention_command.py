@@ -9,9 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from plumewatch.printer import Printer
-from plumewatch.report_command import ReportOptions, run_report
-from plumewatch.retention_command import run_apply, run_hold, run_holds, run_plan, run_release
+from plumewatch.cli.printer import Printer
+from plumewatch.cli.report_command import ReportOptions, run_report
+from plumewatch.cli.retention_command import run_apply, run_hold, run_holds, run_plan, run_release
 from storage import audit, holds
 from storage.sqlite import connect
 from tests.support.school_year import config_text, fill_state, moment

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from plumewatch.config import load
+from plumewatch.cli.printer import Printer
+from plumewatch.cli.routes_command import run_gaps, run_test
+from plumewatch.cli.starter import STARTER
+from plumewatch.config.model import load
 from plumewatch.doctor.people import duty_findings
-from plumewatch.printer import Printer
-from plumewatch.routes_command import run_gaps, run_test
-from plumewatch.starter import STARTER
 
 PAGE = (Path(__file__).parents[3] / "docs/routing.md").read_text(encoding="utf-8")
 NOW = 1_788_789_900.0  # Monday, 2026-09-07, 10:05 at the school

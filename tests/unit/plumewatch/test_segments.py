@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from plumewatch.cli import app
-from plumewatch.printer import Printer
-from plumewatch.segments_command import SegmentsOptions, run_segments
+from plumewatch.cli.main import app
+from plumewatch.cli.printer import Printer
+from plumewatch.cli.segments_command import SegmentsOptions, run_segments
 from scale.history import History
 from storage.journal import Journal
 from storage.reading import Reading

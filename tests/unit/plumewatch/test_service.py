@@ -9,10 +9,11 @@ from functools import partial
 
 import pytest
 
-from alerts.notify import RecordingNotifier
-from alerts.outbox import OutboxPump, PumpSettings
-from plumewatch.housekeeping import Housekeeping
-from plumewatch.service import Service, ServiceError
+from alerts.notify.apprise_notifier import RecordingNotifier
+from alerts.notify.pump import OutboxPump, PumpSettings
+from plumewatch.service.app import Service
+from plumewatch.service.maintenance import Housekeeping
+from plumewatch.service.supervisor import ServiceError
 from storage.errors import StorageUnavailableError
 from storage.reading import Reading
 from storage.sqlite import connect
@@ -266,7 +267,7 @@ async def test_the_journal_is_pruned_behind_all_its_readers(config, monkeypatch)
 async def test_what_time_alone_decides_is_sent_without_waiting_for_the_pump(config, monkeypatch):
     """The pump here would look again by itself after an hour."""
     patient = partial(OutboxPump, settings=PumpSettings(idle_s=3600.0))
-    monkeypatch.setattr("plumewatch.service.OutboxPump", patient)
+    monkeypatch.setattr("plumewatch.service.app.OutboxPump", patient)
     async with running(config) as service:
         await service._commit(readings_of_puff(start=time.time() - 165.0, seconds=165.0), [])
         await until(lambda: service._notifier.sent)

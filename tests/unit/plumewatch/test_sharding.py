@@ -6,10 +6,10 @@ import pytest
 
 from ingest.message import Message
 from ingest.pipeline import ELSEWHERE, Intake
-from plumewatch.config import ConfigError, load
-from plumewatch.intake_settings import intake_config
-from plumewatch.service import Service
-from plumewatch.sharding import VARIABLE, ProcessShard, ShardError
+from plumewatch.config.intake_settings import intake_config
+from plumewatch.config.model import ConfigError, load
+from plumewatch.config.sharding import VARIABLE, ProcessShard, ShardError
+from plumewatch.service.app import Service
 from scale.history import bucket_of
 
 SENSORS = {"n-1": "North", "n-2": "North", "s-1": "South", "g-1": "Gym", "a-1": "Annex"}

@@ -11,8 +11,8 @@ from dataclasses import replace
 import paho.mqtt.client as mqtt
 import pytest
 
-from plumewatch.printer import Printer
-from plumewatch.simulate import DEFAULT_START, SimulateOptions, run_simulate
+from plumewatch.cli.printer import Printer
+from plumewatch.cli.simulate import DEFAULT_START, SimulateOptions, run_simulate
 from tests.support.broker import Mosquitto, free_port
 
 SHORT = SimulateOptions(school="small", days=0.01, activity="demo")

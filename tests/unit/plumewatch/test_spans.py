@@ -4,7 +4,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from plumewatch.spans import SpanError, moment_of
+from plumewatch.cli.format_time import SpanError, moment_of
 
 ZONE = ZoneInfo("America/New_York")
 

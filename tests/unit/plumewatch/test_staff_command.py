@@ -7,10 +7,10 @@ import pytest
 
 from alerts.access import sessions
 from alerts.access.passwords import Hasher, password_hash
-from plumewatch.config import load
-from plumewatch.printer import Printer
-from plumewatch.staff_command import run_list, run_password, run_sign_out, without_password
-from plumewatch.starter import STARTER
+from plumewatch.cli.printer import Printer
+from plumewatch.cli.staff_command import run_list, run_password, run_sign_out, without_password
+from plumewatch.cli.starter import STARTER
+from plumewatch.config.model import load
 from storage.sqlite import connect, transaction
 
 PASSWORD = "seven blue kettles"

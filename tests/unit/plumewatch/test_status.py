@@ -6,20 +6,21 @@ from contextlib import closing
 
 import pytest
 
-from alerts import schema
-from alerts.engine import AlertEngine
+from alerts.consumer.detection_consumer import Watch
+from alerts.incidents import schema
+from alerts.incidents.engine import AlertEngine
 from alerts.policy import AlertPolicy
-from alerts.watch import Watch
 from detection.liveness import LivenessSettings
 from ingest.tally import ReadingTally
 from ingest.validation import may_alert
-from plumewatch.config import load
-from plumewatch.paths import DataPaths
-from plumewatch.printer import Printer
-from plumewatch.sensor_counts import save_counts
-from plumewatch.status import run_dead_letters, run_status
+from plumewatch.cli.printer import Printer
+from plumewatch.cli.status import run_dead_letters, run_status
+from plumewatch.config.model import load
+from plumewatch.config.paths import DataPaths
+from plumewatch.service.sensor_counts import save_counts
 from storage import firmware, state
-from storage.journal import DeadLetter, Journal
+from storage.journal import Journal
+from storage.journal_records import DeadLetter
 from storage.reading import Reading
 from storage.sqlite import connect, migrate, transaction
 

@@ -7,10 +7,10 @@ import pytest
 from typer.testing import CliRunner
 
 from ingest.pipeline import Intake
-from plumewatch.cli import app
-from plumewatch.config import load
-from plumewatch.intake_settings import intake_config
-from plumewatch.kafka_readings import landed_messages
+from plumewatch.cli.kafka_readings import landed_messages
+from plumewatch.cli.main import app
+from plumewatch.config.intake_settings import intake_config
+from plumewatch.config.model import load
 from scale.history import SCHEMA
 from tests.support.recorded import config_text, registry
 

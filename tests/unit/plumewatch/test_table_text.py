@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from plumewatch.table_text import table_text
+from plumewatch.cli.table_text import table_text
 
 COLUMNS = ("Sensor", "State", "Room", "Last live reading", "Reports every", "Firmware", "Counted")
 SENSORS = [

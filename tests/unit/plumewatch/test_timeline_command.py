@@ -4,11 +4,11 @@ import io
 
 import pytest
 
-from plumewatch.config import ConfigError, load
-from plumewatch.printer import Printer
-from plumewatch.settings import alert_policy
-from plumewatch.starter import STARTER
-from plumewatch.timeline_command import run_timeline
+from plumewatch.cli.printer import Printer
+from plumewatch.cli.starter import STARTER
+from plumewatch.cli.timeline_command import run_timeline
+from plumewatch.config.model import ConfigError, load
+from plumewatch.config.settings import alert_policy
 
 SCHOOL = """
 site = "Northfield"

@@ -4,12 +4,12 @@ import io
 
 import pytest
 
-from plumewatch.check import run_check
-from plumewatch.config import ConfigError, load, parse
-from plumewatch.paths import DataPaths
-from plumewatch.printer import Printer
-from plumewatch.starter import STARTER
-from plumewatch.timeseries_settings import influx_settings, said_of_server, series_of
+from plumewatch.cli.printer import Printer
+from plumewatch.cli.starter import STARTER
+from plumewatch.config.model import ConfigError, load, parse
+from plumewatch.config.paths import DataPaths
+from plumewatch.config.timeseries_settings import influx_settings, said_of_server, series_of
+from plumewatch.doctor.check import run_check
 from storage.timeseries.influx import InfluxSeries
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.broker import free_port

@@ -5,7 +5,7 @@ import json
 from ingest.decoders.state import States
 from ingest.message import Message
 from ingest.pipeline import Intake, IntakeConfig
-from plumewatch.unmatched import suggestion_for
+from plumewatch.service.unmatched import suggestion_for
 
 NOW = 1_790_000_000.0
 

@@ -15,12 +15,12 @@ from unittest import mock
 
 import pytest
 
-from plumewatch import upgrade
-from plumewatch.config import parse
-from plumewatch.data_folder import open_state, opened_state, prepare_state
-from plumewatch.paths import DataPaths
-from plumewatch.timeseries_settings import opened_series
-from plumewatch.upgrade import NEWEST, copy_before_upgrade, refuse_older, schemas
+from plumewatch.config.model import parse
+from plumewatch.config.paths import DataPaths
+from plumewatch.config.timeseries_settings import opened_series
+from plumewatch.service import upgrade
+from plumewatch.service.data_folder import open_state, opened_state, prepare_state
+from plumewatch.service.upgrade import NEWEST, copy_before_upgrade, refuse_older, schemas
 from storage.errors import SchemaTooNewError, SchemaTooOldError, StorageUnavailableError
 from storage.journal import Journal
 from storage.sqlite import connect

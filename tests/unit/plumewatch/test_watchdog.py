@@ -11,10 +11,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from alerts.guarded_http import fault_of_url
-from alerts.secrets import Secret
-from plumewatch.health import Part
-from plumewatch.watchdog import PingError, Systemd, Watchdog, ping
+from alerts.notify.guarded_http import fault_of_url
+from alerts.notify.secrets import Secret
+from plumewatch.service.health import Part
+from plumewatch.service.watchdog import PingError, Systemd, Watchdog, ping
 
 
 class Service:

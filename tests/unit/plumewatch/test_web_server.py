@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from plumewatch.web_server import WebServer
+from plumewatch.service.web_server import WebServer
 
 
 async def client_of(request):

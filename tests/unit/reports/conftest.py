@@ -4,8 +4,8 @@ from datetime import date
 
 import pytest
 
-from plumewatch.printer import Printer
-from plumewatch.report_command import ReportOptions, run_report
+from plumewatch.cli.printer import Printer
+from plumewatch.cli.report_command import ReportOptions, run_report
 from tests.support.school_year import config_text, fill_health, fill_state, moment
 
 FIRST, DAYS, ROOMS = date(2026, 10, 19), 21, 10  # clocks are set back on 1 November

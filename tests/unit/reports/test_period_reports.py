@@ -8,9 +8,9 @@ from datetime import timedelta
 import polars as pl
 import pytest
 
-from plumewatch.config import load
-from plumewatch.printer import Printer
-from plumewatch.report_command import ReportOptions, make_report, run_report
+from plumewatch.cli.printer import Printer
+from plumewatch.cli.report_command import ReportOptions, make_report, run_report
+from plumewatch.config.model import load
 from reports.read import recorded_from
 from storage.sqlite import connect
 from tests.support.school_year import moment

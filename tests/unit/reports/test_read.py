@@ -5,10 +5,10 @@ from datetime import UTC
 import pytest
 
 from alerts.duty.roster import Receiver, Roster
-from alerts.incidents import ActionClass, Verdict
-from alerts.pace import Pace
+from alerts.escalation.timings import Pace
+from alerts.incidents.incident import ActionClass, Verdict
+from alerts.notify.secrets import Secret
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember, channel_of
-from alerts.secrets import Secret
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from reports import read
 from reports.kpis import chosen, kpis

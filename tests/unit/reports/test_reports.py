@@ -16,10 +16,10 @@ import msgspec
 import polars as pl
 import pytest
 
-from alerts.web.report_jobs import Order
-from plumewatch.config import load
-from plumewatch.printer import Printer
-from plumewatch.report_command import ReportOptions, run_report
+from alerts.page.views.report_jobs import Order
+from plumewatch.cli.printer import Printer
+from plumewatch.cli.report_command import ReportOptions, run_report
+from plumewatch.config.model import load
 from plumewatch.report_facts import Place, gathered
 from reports import tables
 from reports.files import REPORTS

@@ -12,8 +12,8 @@ from detection.events import EventKind
 from detection.quantities import COLUMNS
 from sensor_sim.room import RoomAir
 from sensor_sim.schedule import plan_day, profiles
-from sensor_sim.school import Bells
-from sensor_sim.simulate import School, random_school, simulate
+from sensor_sim.school import Bells, School, random_school
+from sensor_sim.simulate import simulate
 from sensor_sim.sources import SOURCES
 from sensor_sim.streams import stream
 from sensor_sim.trace import DeviceTrace

@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from storage import journal as module
-from storage.journal import SCRIPTS, Journal
+from storage.journal import Journal
+from storage.journal_records import SCRIPTS
 from storage.sqlite import connect, migrate
 
 

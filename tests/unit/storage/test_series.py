@@ -9,7 +9,8 @@ import pytest
 from detection.quantities import COLUMNS, QUANTITIES
 from storage.errors import SchemaTooNewError, StorageUnavailableError
 from storage.reading import Reading
-from storage.timeseries.sqlite import SqliteSeries, to_ns
+from storage.timeseries.line_protocol import to_ns
+from storage.timeseries.sqlite import SqliteSeries
 
 T = 1_790_000_000.0
 

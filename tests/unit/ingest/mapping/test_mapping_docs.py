@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from detection.quantities import QUANTITIES
 from ingest.decoders.names import conversion, units_for
 from ingest.mapping import schema
-from plumewatch.cli import app
-from plumewatch.starter import STARTER
+from plumewatch.cli.main import app
+from plumewatch.cli.starter import STARTER
 
 TEXT = (Path(__file__).parents[4] / "docs" / "mappings.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
@@ -46,7 +46,7 @@ def test_every_mapping_is_configuration_that_passes(text, tmp_path):
 
 def test_every_key_is_named():
     models = [
-        m for m in vars(schema).values() if isinstance(m, type) and m.__name__ in schema.__all__
+        m for m in vars(schema).values() if isinstance(m, type) and m.__module__ == schema.__name__
     ]
     keys = {key for model in models if hasattr(model, "model_fields") for key in model.model_fields}
     assert {"version", "quantity", "offset", "where", "outer"} <= keys

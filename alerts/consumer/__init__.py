@@ -1,0 +1,1 @@
+"""The detection consumer: journal to detector to incidents, in one transaction a batch."""

@@ -1,0 +1,156 @@
+"""A copy of the alerting state in memory, and what became of it carried back to the disk.
+
+While the disk refuses, incidents and notices are decided in a copy of the state database in memory.
+When the disk takes part again, what changed there is carried over: rows that are new, and rows that
+changed there and not on the disk. A row that changed on both sides stays as it is on the disk,
+because there somebody acted on it. Where both sides made a row under one key, that of the disk
+stays, and what hangs on the other is left out with it. Event ids come over too, so that the same
+events, found again in the readings that are stored by then, lead to nothing new.
+
+Notices that were in flight when the copy was made are left out of it; whoever sends them marks them
+on the disk.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from alerts.incidents import schema
+from storage import state
+from storage.sqlite import connect, migrate, transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_TABLES: Final = (  # referenced before referring
+    "incident",
+    "alert_event",
+    "incident_history",
+    "escalation_step",
+    "held_notice",
+    "cooldown",
+    "incident_number",
+    "outbox",
+    "outbox_attempt",
+)
+
+_HANGS_ON: Final = {
+    "alert_event": "incident",
+    "incident_history": "incident",
+    "escalation_step": "incident",
+    "held_notice": "incident",
+    "outbox": "incident",
+    "outbox_attempt": "outbox",
+}
+"""Tables whose rows hang on one of the table that the column is named after."""
+
+
+class Change(NamedTuple):
+    """One row as it was when the copy was made (None if it was not there) and as it is now."""
+
+    table: str
+    old: tuple[Any, ...] | None
+    new: tuple[Any, ...]
+
+
+def copy_state(disk: sqlite3.Connection) -> sqlite3.Connection:
+    """Return a copy of the state database in memory; an empty one if it cannot be read."""
+    memory = connect(":memory:")
+    with suppress(sqlite3.Error):
+        disk.backup(memory)
+    migrate(memory, "state", state.SCRIPTS)
+    migrate(memory, schema.COMPONENT, schema.SCRIPTS)
+    in_flight = "SELECT id FROM outbox WHERE status = 'leased'"
+    memory.execute(f"DELETE FROM outbox_attempt WHERE outbox IN ({in_flight})")  # noqa: S608 - a constant
+    memory.execute("DELETE FROM outbox WHERE status = 'leased'")
+    for table in _TABLES:
+        memory.execute(f"CREATE TEMP TABLE before_{table} AS SELECT * FROM main.{table}")  # noqa: S608 - names of our schema
+    return memory
+
+
+def take_changes(memory: sqlite3.Connection) -> list[Change]:
+    """Return the rows that changed since the copy was made, or since `settle_changes`."""
+    changes: list[Change] = []
+    for table in _TABLES:
+        keys = _key_places(memory, table)
+        old = {
+            tuple(row[k] for k in keys): tuple(row)
+            for row in memory.execute(f"SELECT * FROM before_{table}")  # noqa: S608 - names of our schema
+        }
+        rows = memory.execute(
+            f"SELECT * FROM {table} EXCEPT SELECT * FROM before_{table} ORDER BY 1, 2"  # noqa: S608
+        )
+        changes += [Change(table, old.get(tuple(row[k] for k in keys)), tuple(row)) for row in rows]
+    return changes
+
+
+def settle_changes(memory: sqlite3.Connection, changes: Iterable[Change]) -> None:
+    """Let changes that were carried over count as known to the disk."""
+    for table, old, new in changes:
+        names = [r["name"] for r in memory.execute(f"PRAGMA main.table_info({table})")]
+        keys = _key_places(memory, table)
+        if old is not None:
+            where = " AND ".join(f'"{names[k]}" = ?' for k in keys)
+            memory.execute(f"DELETE FROM before_{table} WHERE {where}", [old[k] for k in keys])  # noqa: S608 - names of our schema
+        marks = ", ".join("?" * len(new))
+        memory.execute(f"INSERT INTO before_{table} VALUES ({marks})", new)  # noqa: S608
+
+
+def apply_changes(disk: sqlite3.Connection, changes: Iterable[Change]) -> int:
+    """Carry changes over in one transaction.
+
+    Returns
+    -------
+    int
+        Changes that were left out, as the disk has another row there.
+
+    Raises
+    ------
+    sqlite3.OperationalError
+        If the disk refuses; nothing is then carried over.
+    """
+    left_out = 0
+    clashed: set[tuple[str, object]] = set()
+    with transaction(disk) as tx:
+        for change in changes:
+            applied = False
+            if _owner(tx, change) not in clashed:
+                with suppress(sqlite3.IntegrityError):
+                    applied = _apply(tx, change)
+            left_out += not applied
+            if not applied and change.old is None:
+                clashed.add((change.table, change.new[0]))
+    return left_out
+
+
+def _owner(tx: sqlite3.Connection, change: Change) -> tuple[str, object] | None:
+    """Table and key of the row that a row hangs on; None if it hangs on none."""
+    column = _HANGS_ON.get(change.table)
+    if column is None:
+        return None
+    names = [r["name"] for r in tx.execute(f"PRAGMA table_info({change.table})")]
+    return column, change.new[names.index(column)]
+
+
+def _apply(tx: sqlite3.Connection, change: Change) -> bool:
+    names = [r["name"] for r in tx.execute(f"PRAGMA table_info({change.table})")]
+    keys = _key_places(tx, change.table)
+    where = " AND ".join(f'"{names[k]}" = ?' for k in keys)
+    key = [change.new[k] for k in keys]
+    found = tx.execute(f"SELECT * FROM {change.table} WHERE {where}", key).fetchone()  # noqa: S608 - names of our schema
+    if found is None and change.old is None:
+        marks = ", ".join("?" * len(names))
+        tx.execute(f"INSERT INTO {change.table} VALUES ({marks})", change.new)  # noqa: S608
+        return True
+    if found is None or tuple(found) != change.old:
+        return False
+    columns = ", ".join(f'"{name}" = ?' for name in names)
+    tx.execute(f"UPDATE {change.table} SET {columns} WHERE {where}", (*change.new, *key))  # noqa: S608
+    return True
+
+
+def _key_places(connection: sqlite3.Connection, table: str) -> list[int]:
+    info = connection.execute(f"PRAGMA table_info({table})").fetchall()
+    return [place for place, row in enumerate(info) if row["pk"]]

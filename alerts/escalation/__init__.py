@@ -1,0 +1,1 @@
+"""Escalation: who is notified next when nobody answers, and when."""

@@ -1,0 +1,218 @@
+"""Who is told next if nobody answers: steps with deadlines, as rows.
+
+When people are first told of an incident, the whole chain is written down: which ring of people is
+told when, round after round, and when it ends. What the settings or the roster say later changes
+nothing of it. An acknowledgement ends these steps and writes two others: a reminder to whoever has
+it, and then, if there still is no word, the same chain again.
+
+A step that comes late, because the program was down, runs once as soon as it can, and those behind
+it move back by as much: none is skipped, and people keep the time they had to answer. A ring in
+which nobody can be told does not wait: the next one comes at once.
+
+Pure planning, and the rows; `alerts.incidents.engine` runs them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from alerts.duty.roster import Candidate, Ring
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Sequence
+
+    from alerts.escalation.timings import Pace
+    from alerts.incidents.severity import Severity
+
+
+_NOBODY: Final = Ring("", ())
+
+
+class Action(StrEnum):
+    """What a step does."""
+
+    TELL = "tell"
+    END = "end"
+    REMIND = "remind"
+    REOPEN = "reopen"
+
+
+@dataclass(frozen=True, slots=True)
+class EscalationStep:
+    """One step of an incident's escalation.
+
+    Attributes
+    ----------
+    seq : int
+        From 1, in the order they run.
+    round : int
+        How often the chain has begun, from 1.
+    due_at : float
+        Unix seconds.
+    ring : Ring
+        Whom a `TELL` tells; without people for the others.
+    """
+
+    incident: str
+    seq: int
+    round: int
+    action: Action
+    due_at: float
+    ring: Ring
+
+
+def plan(
+    incident: str,
+    rings: Sequence[Ring],
+    severity: Severity,
+    at: float,
+    pace: Pace,
+    *,
+    seq: int = 1,
+    first_round: int = 1,
+) -> list[EscalationStep]:
+    """Return the steps of a chain that begins now.
+
+    Parameters
+    ----------
+    rings : sequence of Ring
+        Nearest first; at least one.
+    severity : Severity
+        Decides how long each ring has, and how often the chain repeats.
+    at : float
+        When the first ring is told, Unix seconds.
+    seq, first_round : int
+        Numbers of the first step and of the first round.
+    """
+    wait = pace.wait_s(severity)
+    steps: list[EscalationStep] = []
+    due = at
+    for round_ in range(first_round, first_round + pace.rounds_of(severity)):
+        if steps:
+            due = max(due, steps[-1].due_at + pace.repeat_after_s)
+        for ring in rings:
+            steps.append(EscalationStep(incident, seq + len(steps), round_, Action.TELL, due, ring))
+            due += wait
+    steps.append(
+        EscalationStep(incident, seq + len(steps), steps[-1].round, Action.END, due, _NOBODY)
+    )
+    return steps
+
+
+def after_acknowledgement(
+    incident: str, at: float, pace: Pace, *, seq: int, round_: int
+) -> list[EscalationStep]:
+    """Return reminder and new beginning, should whoever has it not be heard of."""
+    remind = at + pace.acknowledged_for_s
+    reopen = remind + pace.reminded_for_s
+    return [
+        EscalationStep(incident, seq, round_, Action.REMIND, remind, _NOBODY),
+        EscalationStep(incident, seq + 1, round_, Action.REOPEN, reopen, _NOBODY),
+    ]
+
+
+def add(tx: sqlite3.Connection, steps: Iterable[EscalationStep]) -> None:
+    """Write steps down."""
+    tx.executemany(
+        "INSERT INTO escalation_step (incident, seq, round, action, due_at, ring)"
+        " VALUES (?,?,?,?,?,?)",
+        [(s.incident, s.seq, s.round, s.action.value, s.due_at, _text(s.ring)) for s in steps],
+    )
+
+
+def first_due(tx: sqlite3.Connection, now: float) -> EscalationStep | None:
+    """Return the first step that is due by `now`; None if none is."""
+    row = tx.execute(
+        "SELECT * FROM escalation_step WHERE done_at IS NULL AND due_at <= ?"
+        " ORDER BY due_at, incident, seq LIMIT 1",
+        (now,),
+    ).fetchone()
+    return None if row is None else _step(row)
+
+
+def next_deadline(tx: sqlite3.Connection) -> float | None:
+    """When the next step is due; None if none is."""
+    row = tx.execute(
+        "SELECT min(due_at) AS at FROM escalation_step WHERE done_at IS NULL"
+    ).fetchone()
+    return None if row["at"] is None else float(row["at"])
+
+
+def next_of(tx: sqlite3.Connection, incident: str, *, after: int = 0) -> EscalationStep | None:
+    """Return the next step of an incident behind a number; None if it has none left."""
+    row = tx.execute(
+        "SELECT * FROM escalation_step WHERE incident = ? AND seq > ? AND done_at IS NULL"
+        " ORDER BY seq LIMIT 1",
+        (incident, after),
+    ).fetchone()
+    return None if row is None else _step(row)
+
+
+def finish(tx: sqlite3.Connection, step: EscalationStep, now: float, outcome: str) -> None:
+    """Mark a step as run, with what came of it."""
+    tx.execute(
+        "UPDATE escalation_step SET done_at = ?, outcome = ?"
+        " WHERE incident = ? AND seq = ? AND done_at IS NULL",
+        (now, outcome, step.incident, step.seq),
+    )
+
+
+def shift(tx: sqlite3.Connection, incident: str, by_s: float) -> None:
+    """Move the steps of an incident that have not run, later or earlier."""
+    tx.execute(
+        "UPDATE escalation_step SET due_at = due_at + ? WHERE incident = ? AND done_at IS NULL",
+        (by_s, incident),
+    )
+
+
+def stop(tx: sqlite3.Connection, incident: str, why: str, now: float) -> int:
+    """End the steps of an incident that have not run; their number."""
+    return tx.execute(
+        "UPDATE escalation_step SET done_at = ?, outcome = ?"
+        " WHERE incident = ? AND done_at IS NULL",
+        (now, why, incident),
+    ).rowcount
+
+
+def last_round(tx: sqlite3.Connection, incident: str) -> tuple[int, int]:
+    """Highest step number and round of an incident; zeros if it has none."""
+    row = tx.execute(
+        "SELECT coalesce(max(seq), 0) AS seq, coalesce(max(round), 0) AS round"
+        " FROM escalation_step WHERE incident = ?",
+        (incident,),
+    ).fetchone()
+    return int(row["seq"]), int(row["round"])
+
+
+def chain(tx: sqlite3.Connection, incident: str) -> tuple[Ring, ...]:
+    """Rings of an incident as they were when its chain was written down; empty if it never was."""
+    rows = tx.execute(
+        "SELECT ring FROM escalation_step WHERE incident = ? AND round = 1 AND action = 'tell'"
+        " ORDER BY seq",
+        (incident,),
+    )
+    return tuple(_ring(row["ring"]) for row in rows)
+
+
+def _text(ring: Ring) -> str:
+    return json.dumps({"name": ring.name, "people": [[c.person, c.why] for c in ring.people]})
+
+
+def _ring(text: str) -> Ring:
+    found = json.loads(text)
+    return Ring(found["name"], tuple(Candidate(*pair) for pair in found["people"]))
+
+
+def _step(row: sqlite3.Row) -> EscalationStep:
+    return EscalationStep(
+        incident=row["incident"],
+        seq=row["seq"],
+        round=row["round"],
+        action=Action(row["action"]),
+        due_at=row["due_at"],
+        ring=_ring(row["ring"]),
+    )

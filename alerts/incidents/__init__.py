@@ -1,0 +1,1 @@
+"""Incidents: lifecycle, severity, mutes, silences, and their tables."""

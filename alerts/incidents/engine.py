@@ -1,0 +1,549 @@
+"""Events in, rows out: incidents and notices inside the caller's transaction.
+
+The consumer of the journal commits detector state, incidents, outbox and cursor together, so a
+crash repeats a batch or none of it. Nothing here opens, commits, sleeps, logs or reads a clock;
+`now` comes with every call. The rules are in `lifecycle`, the rows in `repository`,
+`steps` and `silences`, the words to people in `alerts.notify.notice_writer`; this module
+joins them.
+
+Within a batch each event is judged at the moment it speaks of, not at the end of the batch:
+incidents that had gone quiet by then are resolved first, so a replay in large batches gives what
+small ones give. Steps of an escalation wait for people, and so run by the clock: never several at
+once because a batch spans their deadlines.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, Protocol
+from zoneinfo import ZoneInfo
+
+from alerts.access.roles import Right, may
+from alerts.consumer import threshold_adjustments as level_moves
+from alerts.errors import UnknownIncidentError, UnknownStaffError
+from alerts.escalation import steps as escalation
+from alerts.escalation.escalator import Escalator
+from alerts.escalation.steps import Action
+from alerts.incidents import repository, silences, throttling
+from alerts.incidents.incident import (
+    AckExpired,
+    Acknowledged,
+    Arrived,
+    Delivered,
+    Detected,
+    EndCooldown,
+    Feedback,
+    Followed,
+    HandedOver,
+    Incident,
+    NewIncident,
+    Page,
+    Record,
+    Resolved,
+    Risen,
+    Rules,
+    StartCooldown,
+    Status,
+    Stop,
+    TellHandedOver,
+    TellRecovered,
+    TellTaken,
+    TellWithdrawn,
+    Tick,
+    TimeAcknowledgement,
+)
+from alerts.incidents.lifecycle import follows, step
+from alerts.incidents.mutes import Holds
+from alerts.incidents.severity import repeat_window_s
+from alerts.incidents.stuck_incidents import Forgotten, find_forgotten
+from alerts.notify import outbox as outbox_rows
+from alerts.notify.notice import NoticeReason
+from alerts.notify.notice_writer import Teller
+from detection.events import EventKind, EventPhase
+from storage.registry import Room
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable
+
+    from alerts.incidents.incident import ActionClass, Input, Step, Verdict
+    from alerts.incidents.silences import Silence
+    from alerts.incidents.stuck_incidents import Finding
+    from alerts.notify.notice import Notice
+    from alerts.policy import AlertPolicy
+    from detection.events import Event
+    from storage.registry import Registry
+
+_REPLAY: Final = "replay"
+_BECAME: Final = {
+    TellTaken: NoticeReason.TAKEN,
+    TellWithdrawn: NoticeReason.WITHDRAWN,
+    TellRecovered: NoticeReason.RECOVERED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRecord:
+    """One alert that staff would have got; a row of the replay's table of alerts.
+
+    Attributes
+    ----------
+    sensor : str
+        Sensor whose detection decided it.
+    alerted, onset : float
+        Event time of the decision and of the onset, Unix seconds.
+    confidence : float
+        As known at the decision.
+    incident : str
+        Id of the incident.
+    """
+
+    sensor: str
+    alerted: float
+    kind: EventKind
+    onset: float
+    confidence: float
+    incident: str
+
+
+class Told(Protocol):
+    """What the engine needs to know of a delivered notice."""
+
+    @property
+    def incident(self) -> str:
+        """Id of the incident."""
+
+    @property
+    def person(self) -> str:
+        """Id of the staff member."""
+
+    @property
+    def channel(self) -> str:
+        """Channel that took it."""
+
+    @property
+    def notice(self) -> Notice:
+        """What was said."""
+
+
+class AlertEngine:
+    """Joins detector events, people's answers and time into incidents.
+
+    Parameters
+    ----------
+    registry : Registry
+        Which sensor hangs where. Events of unknown sensors are stored and never alerted on.
+    replay : bool
+        Judge recorded data: unknown sensors get a room of their own, nothing is late, no notice
+        is written, and an alert counts as delivered at its decision.
+    """
+
+    def __init__(self, registry: Registry, policy: AlertPolicy, *, replay: bool = False) -> None:
+        self.registry = registry
+        self.policy = policy
+        self.replay = replay
+        self._rules = Rules(policy.quiet_s, policy.silent_s, policy.cooldown_s)
+        self._zone = ZoneInfo(policy.zone)
+        self._teller = Teller(registry, policy)
+        self._holds = Holds(registry, policy)
+        self._escalator = Escalator(registry, policy, self._teller, self._holds)
+
+    def on_events(
+        self, tx: sqlite3.Connection, events: Iterable[Event], now: float
+    ) -> list[AlertRecord]:
+        """Take what the detector said, in its order.
+
+        Parameters
+        ----------
+        tx : sqlite3.Connection
+            Inside a transaction of the caller.
+        now : float
+            Unix seconds; in replay the watermark of the readings.
+
+        Returns
+        -------
+        list of AlertRecord
+            Alerts decided here, in order.
+        """
+        records: list[AlertRecord] = []
+        for event in events:
+            at = _said_at(event, now)
+            records += self._settle(tx, at, now)
+            records += self._on_event(tx, event, at, now)
+        return records
+
+    def on_time(self, tx: sqlite3.Connection, now: float) -> list[AlertRecord]:
+        """Resolve what has gone quiet, tell what outlasted its hold, ask the next people."""
+        records = self._settle(tx, now, now)
+        while (due := escalation.first_due(tx, now)) is not None:
+            incident = self._load(tx, due.incident)
+            if due.action is Action.REOPEN:
+                incident, _ = self._apply(tx, incident, AckExpired(now), now)
+            self._escalator.run(tx, incident, due, now)
+        self._teller.flush(tx, now)
+        return records
+
+    def next_deadline(self, tx: sqlite3.Connection) -> float | None:
+        """When `on_time` will have something to do; None if never."""
+        due = (
+            repository.next_incident_deadline(tx),
+            escalation.next_deadline(tx),
+            throttling.next_deadline(tx),
+        )
+        return min((at for at in due if at is not None), default=None)
+
+    def acknowledge(
+        self, tx: sqlite3.Connection, incident_id: str, by: str, now: float, *, channel: str = ""
+    ) -> Incident:
+        """Record that a person takes an incident; nobody else is asked, those told hear who has it.
+
+        A second acknowledgement, or one after the end, is recorded and changes nothing else. One
+        that is not followed by any word runs out (`alerts.escalation.timings`).
+
+        Parameters
+        ----------
+        by : str
+            Id of the member of staff; another name where somebody else signed in.
+        now : float
+            Unix seconds.
+        channel : str
+            How they said it, such as ``"ntfy"`` or ``"page"``.
+
+        Raises
+        ------
+        UnknownIncidentError
+        """
+        return self._hear(tx, incident_id, Acknowledged(by, now, channel), now)
+
+    def arrive(
+        self, tx: sqlite3.Connection, incident_id: str, by: str, now: float, *, channel: str = ""
+    ) -> Incident:
+        """Record that a person is there; it acknowledges what nobody has.
+
+        Saying it twice is saying it once. Another person's arrival is recorded, the first counts.
+
+        Raises
+        ------
+        UnknownIncidentError
+        """
+        incident = self._load(tx, incident_id)
+        unanswered = incident.status in (Status.OPEN, Status.NOTIFIED)
+        if not unanswered and repository.arrived(tx, incident_id, by):
+            return incident
+        return self._hear(tx, incident_id, Arrived(by, now, channel), now)
+
+    def hand_over(
+        self,
+        tx: sqlite3.Connection,
+        incident_id: str,
+        by: str,
+        to: str,
+        now: float,
+        *,
+        channel: str = "",
+    ) -> Incident:
+        """Let another member of staff have an incident; they are told, and their time begins.
+
+        Raises
+        ------
+        UnknownIncidentError
+        UnknownStaffError
+            If `to` is no member of staff that can be reached and may answer.
+        """
+        member = self.policy.member(to)
+        if member is None or not member.targets or not may(member.role, Right.ANSWER):
+            raise UnknownStaffError(f"{to[:40]!r} is no member of staff who can have it")
+        return self._hear(tx, incident_id, HandedOver(by, to, now, channel), now)
+
+    def resolve(
+        self, tx: sqlite3.Connection, incident_id: str, by: str, now: float, *, channel: str = ""
+    ) -> Incident:
+        """Record that a person says it is over; nobody is asked any more.
+
+        Raises
+        ------
+        UnknownIncidentError
+        """
+        return self._hear(tx, incident_id, Resolved(by, now, channel), now)
+
+    def feedback(
+        self,
+        tx: sqlite3.Connection,
+        incident_id: str,
+        by: str,
+        verdict: Verdict,
+        now: float,
+        *,
+        cause: str = "",
+        note: str = "",
+    ) -> Incident:
+        """Record what a person found; the last word counts, all are kept.
+
+        What was found of an alert of vaping moves its sensor's level (`threshold_adjustments`).
+
+        Raises
+        ------
+        UnknownIncidentError
+        FeedbackError
+            If verdict, cause and note do not fit.
+        """
+        said = Feedback(by, verdict, now, cause, note)
+        incident = self._hear(tx, incident_id, said, now)
+        repository.add_feedback(tx, incident_id, said)
+        level_moves.on_feedback(tx, incident, said)
+        return incident
+
+    def followed(
+        self,
+        tx: sqlite3.Connection,
+        incident_id: str,
+        by: str,
+        action: ActionClass | None,
+        now: float,
+        *,
+        case_number: str = "",
+    ) -> Incident:
+        """Record what followed, instead of what was recorded; the history keeps both.
+
+        Raises
+        ------
+        UnknownIncidentError
+        FeedbackError
+            If nobody said yet what it was, or the number of the case could be free text.
+        """
+        return self._hear(tx, incident_id, Followed(by, action, now, case_number), now)
+
+    def delivered(self, tx: sqlite3.Connection, told: Told, now: float) -> None:
+        """Record that a notice reached a person; the cooldown starts at the first page."""
+        reason = told.notice.reason
+        if reason in (NoticeReason.OPENED, NoticeReason.DIGEST):
+            for incident_id in told.notice.incidents or (told.incident,):
+                self._hear(tx, incident_id, Delivered(told.person, told.channel, now), now)
+        else:
+            incident = self._load(tx, told.incident)
+            repository.note(
+                tx, incident.id, now, "notified", f"{reason}: {told.person} by {told.channel}"
+            )
+
+    def fall_back(self, tx: sqlite3.Connection, row_id: int, now: float) -> None:
+        """Tell the person of a row of the outbox on their next channel, if they have one."""
+        self._teller.fall_back(tx, row_id, now)
+
+    def fall_back_due(self, tx: sqlite3.Connection, now: float) -> None:
+        """Do so for every row whose channel has had its time."""
+        for row_id in outbox_rows.fallbacks_due(tx, now):
+            self._teller.fall_back(tx, row_id, now)
+
+    def undeliverable(self, tx: sqlite3.Connection, incident_id: str, now: float) -> None:
+        """Ask the next people now if a notice was given up and nobody else hears of it."""
+        self._escalator.undeliverable(tx, incident_id, now)
+
+    def audit(self, tx: sqlite3.Connection, now: float) -> list[Finding]:
+        """Look whether anything was forgotten, and let incidents go on that were.
+
+        Returns
+        -------
+        list of Finding
+            What was found; what is late only a running service mends.
+        """
+        found = find_forgotten(tx, now)
+        for finding in found:
+            if finding.what not in (Forgotten.NO_STEP, Forgotten.NO_REMINDER):
+                continue
+            incident = self._load(tx, finding.subject)
+            repository.note(tx, incident.id, now, "auditor", finding.what.value)
+            if finding.what is Forgotten.NO_STEP:
+                self._escalator.begin(tx, incident, now)
+            else:
+                self._escalator.await_word(tx, incident, now)
+        return found
+
+    def end_silence(self, tx: sqlite3.Connection, silence_id: int, by: str, now: float) -> Silence:
+        """End a silence early; what it held and is still going on is told within a second.
+
+        Raises
+        ------
+        SilenceError
+            If there is none of this number.
+        """
+        ended = silences.end(tx, silence_id, by, now)
+        for incident in repository.held_by(tx, ended.key):
+            repository.save(tx, replace(incident, held_until=now))
+        return ended
+
+    def _hear(self, tx: sqlite3.Connection, incident_id: str, given: Input, now: float) -> Incident:
+        incident, _ = self._apply(tx, self._load(tx, incident_id), given, now)
+        return incident
+
+    def _load(self, tx: sqlite3.Connection, incident_id: str) -> Incident:
+        incident = repository.load(tx, incident_id)
+        if incident is None:
+            raise UnknownIncidentError(f"no incident {incident_id[:40]!r}")
+        return incident
+
+    def _settle(self, tx: sqlite3.Connection, at: float, now: float) -> list[AlertRecord]:
+        """Let time pass over incidents, each at its own deadline, up to `at`."""
+        records: list[AlertRecord] = []
+        while (incident := repository.first_due(tx, at)) is not None:
+            deadline = incident.next_deadline()
+            due = at if deadline is None else min(deadline, at)
+            repository.save(tx, incident)  # deadlines that a clock step moved apart meet again
+            records += self._tick(tx, incident, due, now)
+        return records
+
+    def _tick(
+        self, tx: sqlite3.Connection, incident: Incident, at: float, now: float
+    ) -> list[AlertRecord]:
+        held = incident.held_until is not None
+        hold = self._holds.of(tx, incident, incident.severity_at(at), at) if held else None
+        _, records = self._apply(tx, incident, Tick(at, hold), now)
+        return records
+
+    def _room(self, event: Event) -> Room | None:
+        """Where it happened; several silent sensors, or the broker, are a place of their own."""
+        room = self.registry.room_of(event.sensor)
+        placeless = event.kind in {EventKind.OFFLINE, EventKind.INTEGRITY}
+        if room is None and (self.replay or placeless):
+            return Room(id=event.sensor, name=event.sensor, floor="", building="", site="")
+        return room
+
+    def _on_event(
+        self, tx: sqlite3.Connection, event: Event, at: float, now: float
+    ) -> list[AlertRecord]:
+        heard = repository.heard(tx, event.id)
+        if heard is not None and not follows(heard[0], event.phase):
+            return []
+        room = self._room(event)
+        late = not self.replay and now - event.alerted > self.policy.late_s
+        incident, given = None, None
+        if heard is not None and heard[1] is not None:
+            incident = self._load(tx, heard[1])
+            given = Detected(event, at)
+        elif (
+            room is not None
+            and not late
+            and event.kind in self.policy.pages
+            and not event.explained_by
+            and event.confidence >= self.policy.min_confidence
+            and event.phase is not EventPhase.WITHDRAWN
+        ):
+            incident = repository.open_incident(tx, event.kind, room.id)
+            given = self._detected(tx, incident, event, room, at)
+        if given is None:
+            self._store(tx, event, room, None, at, late=late)
+            return []
+        result = step(incident, given, self._rules)
+        repository.save(tx, result.incident)
+        self._store(tx, event, room, result.incident.id, at, late=late)
+        records = self._carry_out(tx, result, now)
+        held_until = result.incident.held_until
+        if held_until is not None and held_until <= at:  # it has become more severe
+            records += self._tick(tx, result.incident, at, now)
+        return records
+
+    def _detected(
+        self,
+        tx: sqlite3.Connection,
+        incident: Incident | None,
+        event: Event,
+        room: Room,
+        at: float,
+    ) -> Detected:
+        """Join what is open, or open; with what keeps that from being told."""
+        if incident is not None:
+            untold = incident.status is Status.OPEN and not incident.paged
+            hold = self._holds.of(tx, incident, incident.severity_at(at), at) if untold else None
+            return Detected(event, at, None, hold)
+        since = at - repeat_window_s(event.kind)
+        new = NewIncident(
+            self._new_id(tx, at), room.id, repository.repeats(tx, event.kind, room.id, since)
+        )
+        opened = step(None, Detected(event, at, new), self._rules).incident
+        return Detected(event, at, new, self._holds.of(tx, opened, opened.severity, at))
+
+    def _store(
+        self,
+        tx: sqlite3.Connection,
+        event: Event,
+        room: Room | None,
+        incident: str | None,
+        at: float,
+        *,
+        late: bool,
+    ) -> None:
+        repository.save_event(
+            tx,
+            event,
+            room=None if room is None else room.id,
+            incident=incident,
+            late=late,
+            heard_at=at,
+        )
+
+    def _new_id(self, tx: sqlite3.Connection, at: float) -> str:
+        day = datetime.fromtimestamp(at, UTC).astimezone(self._zone).strftime("%Y%m%d")
+        return f"{day}-{repository.next_number(tx, day):03d}"
+
+    def _apply(
+        self, tx: sqlite3.Connection, incident: Incident, given: Input, now: float
+    ) -> tuple[Incident, list[AlertRecord]]:
+        result = step(incident, given, self._rules)
+        if result.incident != incident:
+            repository.save(tx, result.incident)
+        return result.incident, self._carry_out(tx, result, now)
+
+    def _carry_out(  # noqa: C901 - one arm an effect
+        self, tx: sqlite3.Connection, result: Step, now: float
+    ) -> list[AlertRecord]:
+        incident, teller = result.incident, self._teller
+        records: list[AlertRecord] = []
+        for effect in result.effects:
+            match effect:
+                case Record():
+                    repository.add_history(tx, incident.id, effect)
+                case Page():
+                    records.append(self._page(tx, incident, effect, now))
+                case Stop():
+                    escalation.stop(tx, incident.id, effect.why, effect.at)
+                    if effect.unsent:
+                        outbox_rows.cancel_unsent(tx, incident.id, effect.why, effect.at)
+                        throttling.cancel(tx, incident.id, effect.at)
+                case Risen():
+                    teller.page_held(tx, incident, effect.at)
+                case TimeAcknowledgement():
+                    self._escalator.await_word(tx, incident, effect.at)
+                case TellHandedOver():
+                    teller.hand_over(tx, incident, effect.by, effect.at)
+                case TellTaken() | TellWithdrawn() | TellRecovered():
+                    only = effect.only if isinstance(effect, TellTaken) else ""
+                    teller.follow_up(tx, incident, _BECAME[type(effect)], effect.at, only=only)
+                case StartCooldown():
+                    repository.start_cooldown(
+                        tx, incident.kind, incident.room, effect.until, effect.severity
+                    )
+                case EndCooldown():
+                    repository.end_cooldown(tx, incident.kind, incident.room)
+        return records
+
+    def _page(
+        self, tx: sqlite3.Connection, incident: Incident, page: Page, now: float
+    ) -> AlertRecord:
+        record = AlertRecord(
+            sensor=page.detection.sensor,
+            alerted=page.at,
+            kind=incident.kind,
+            onset=page.detection.onset,
+            confidence=page.detection.confidence,
+            incident=incident.id,
+        )
+        if self.replay:
+            self._apply(tx, incident, Delivered(_REPLAY, _REPLAY, page.at), now)
+        else:
+            self._escalator.begin(tx, incident, now)
+        return record
+
+
+def _said_at(event: Event, now: float) -> float:
+    """Event time at which the detector said it, never after `now`."""
+    return min(now, float(event.time))

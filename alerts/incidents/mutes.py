@@ -1,0 +1,64 @@
+"""What keeps an incident from being told: a silence, another incident, a cooldown.
+
+A hold ends at a moment, and then is looked at again. Nothing is dropped: what is held is recorded
+with what holds it, and told at the end if it is still going on. A silence and an incident that
+explains others hold the steps of an escalation too; the cooldown is about new incidents alone, and
+what is more severe than what people were told of breaks it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from alerts.incidents import repository, silences
+from alerts.incidents.incident import Hold
+from alerts.notify.notice_writer import labels_of
+from alerts.routing.matchers import all_match
+from alerts.routing.muting import inhibited_by
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from alerts.incidents.incident import Incident
+    from alerts.incidents.severity import Severity
+    from alerts.policy import AlertPolicy
+    from storage.registry import Registry
+
+_LOOK_AGAIN_S: Final = 15.0
+"""After this, an incident that another one explains is looked at again."""
+
+
+class Holds:
+    """Looks for what holds an incident."""
+
+    def __init__(self, registry: Registry, policy: AlertPolicy) -> None:
+        self._registry = registry
+        self._policy = policy
+
+    def of(
+        self, tx: sqlite3.Connection, incident: Incident, severity: Severity, at: float
+    ) -> Hold | None:
+        """Return what keeps an incident of a severity from being told; None if nothing does."""
+        muted = self.muted(tx, incident, at)
+        if muted is not None:
+            return muted
+        cooldown = repository.cooldown(tx, incident.kind, incident.room)
+        if cooldown is None or cooldown[0] <= at or severity.rank > cooldown[1].rank:
+            return None
+        return Hold(cooldown[0], "cooldown", "cooldown after the last notice")
+
+    def muted(self, tx: sqlite3.Connection, incident: Incident, at: float) -> Hold | None:
+        """Return the silence or the other incident that mutes one; None if none does."""
+        labels = labels_of(incident, self._registry)
+        silence = silences.muting(tx, labels, at)
+        if silence is not None:
+            return Hold(silence.ends_at, silence.key, f"{silence.key} by {silence.owner}")
+        rules = [rule for rule in self._policy.inhibit if all_match(rule.target, labels)]
+        if not rules:
+            return None
+        running = [i for i in repository.running(tx) if i.id != incident.id]
+        source = inhibited_by(rules, labels, (labels_of(i, self._registry) for i in running))
+        if source is None:
+            return None
+        what = f"{source['kind']} in {source['room']}"
+        return Hold(at + _LOOK_AGAIN_S, what, f"explained by {what}")

@@ -1,0 +1,137 @@
+"""Which incidents are old enough to be deleted, and their deletion with all that belongs to them.
+
+Their history is append-only for everybody else: deletion takes the triggers away and puts them back
+in the same transaction. What belongs to an incident is found by the foreign keys of the tables, so
+a table that is added later is not forgotten. Moves of levels stay, as levels rest on them, and with
+them the bare row of their incident, without who took it and what came of it.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Iterator
+
+    from storage.holds import Hold
+
+_KEPT: Final = "level_move"
+_UNLINKED: Final = ("action_token", "incident_change")
+"""Tables that name an incident without a foreign key."""
+
+
+class Due(NamedTuple):
+    """What of the incidents is old.
+
+    Attributes
+    ----------
+    old : tuple of str
+        Ids that may be deleted, oldest first.
+    held : int
+        Old ones that a hold keeps.
+    open : int
+        Old ones that are not resolved.
+    oldest : float or None
+        Opening of the oldest incident of all, Unix seconds.
+    """
+
+    old: tuple[str, ...]
+    held: int
+    open: int
+    oldest: float | None
+
+
+def due(db: sqlite3.Connection, before: float, holds: Iterable[Hold]) -> Due:
+    """Find the incidents that were opened before a moment.
+
+    Parameters
+    ----------
+    before : float
+        Unix seconds.
+    """
+    standing = list(holds)
+    old: list[str] = []
+    held = not_over = 0
+    rows = db.execute(
+        "SELECT id, room, opened_at, status FROM incident i WHERE opened_at < ? AND NOT"
+        " (status = 'resolved' AND acknowledged_by = '' AND EXISTS (SELECT 1 FROM level_move m"
+        " WHERE m.incident = i.id) AND NOT EXISTS (SELECT 1 FROM incident_history h"
+        " WHERE h.incident = i.id)) ORDER BY opened_at, id",
+        (before,),
+    )
+    for row in rows:
+        if row["status"] != "resolved":
+            not_over += 1
+        elif any(
+            h.room in ("", row["room"]) and h.start <= row["opened_at"] < h.end for h in standing
+        ):
+            held += 1
+        else:
+            old.append(row["id"])
+    first = db.execute("SELECT min(opened_at) AS at FROM incident").fetchone()["at"]
+    return Due(tuple(old), held, not_over, first)
+
+
+def delete(tx: sqlite3.Connection, incidents: Iterable[str]) -> dict[str, int]:
+    """Delete incidents and all that belongs to them; rows by table.
+
+    Parameters
+    ----------
+    tx : sqlite3.Connection
+        In a transaction on the state database.
+    incidents : iterable of str
+        Ids, all resolved.
+    """
+    chosen = json.dumps(list(incidents))
+    deleted: dict[str, int] = {}
+
+    def drop(table: str, where: str) -> None:
+        sql = f"DELETE FROM {table} WHERE {where.format(ids='SELECT value FROM json_each(?)')}"  # noqa: S608 - names from the schema
+        deleted[table] = tx.execute(sql, (chosen,)).rowcount
+
+    with _deletable(tx):
+        for table, column in _children(tx, "incident"):
+            if table == _KEPT:
+                continue
+            for grandchild, key in _children(tx, table):
+                rows = f"SELECT id FROM {table} WHERE {column} IN ({{ids}})"  # noqa: S608 - as above
+                drop(grandchild, f"{key} IN ({rows})")
+            drop(table, f"{column} IN ({{ids}})")
+        for table in _UNLINKED:
+            if tx.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone():
+                drop(table, "incident IN ({ids})")
+        drop("incident", f"id IN ({{ids}}) AND id NOT IN (SELECT incident FROM {_KEPT})")  # noqa: S608 - as above
+        tx.execute(
+            "UPDATE incident SET acknowledged_by = '', resolved_by = '', action = '',"
+            " case_number = '' WHERE id IN (SELECT value FROM json_each(?))",
+            (chosen,),
+        )
+    return deleted
+
+
+def _children(db: sqlite3.Connection, parent: str) -> list[tuple[str, str]]:
+    """Tables that refer to another, with the column that does."""
+    tables = db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    return [
+        (table["name"], key["from"])
+        for table in tables
+        for key in db.execute(f"PRAGMA foreign_key_list({table['name']})").fetchall()
+        if key["table"] == parent and table["name"] != parent
+    ]
+
+
+@contextmanager
+def _deletable(tx: sqlite3.Connection) -> Iterator[None]:
+    """Take away the triggers that refuse deletion of history, and put them back."""
+    triggers = tx.execute(
+        "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
+        " AND tbl_name LIKE 'incident%' AND sql LIKE '%BEFORE DELETE%'"
+    ).fetchall()
+    for trigger in triggers:
+        tx.execute(f"DROP TRIGGER {trigger['name']}")
+    yield
+    for trigger in triggers:
+        tx.execute(trigger["sql"])

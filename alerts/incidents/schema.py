@@ -1,0 +1,272 @@
+"""Tables of incidents, events, notices; for `storage.sqlite.migrate` as component ``"alerts"``.
+
+Promises the database keeps even if the program is wrong: one open incident per (kind, room), one
+outbox row per (incident, person, target, reason), no silence without owner, reason and end, and
+history and moves of levels that nobody can change or delete. Steps of escalation are rows with the
+moment they are due, so that a restart finds them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+COMPONENT: Final = "alerts"
+
+_V1: Final = """
+CREATE TABLE incident (
+    id TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,
+    room TEXT NOT NULL,
+    sensor TEXT NOT NULL,
+    status TEXT NOT NULL CHECK (status IN ('open', 'notified', 'acknowledged', 'resolved')),
+    onset REAL NOT NULL,
+    opened_at REAL NOT NULL,
+    confidence REAL NOT NULL,
+    paged INTEGER NOT NULL,
+    held_until REAL,
+    suppressed_by TEXT NOT NULL,
+    notified_at REAL,
+    acknowledged_at REAL,
+    acknowledged_by TEXT NOT NULL,
+    resolved_at REAL,
+    withdrawn_at REAL,
+    verdict TEXT,
+    resolve_due REAL NOT NULL,
+    next_deadline REAL
+) STRICT;
+CREATE UNIQUE INDEX incident_never_two_open ON incident (kind, room) WHERE status <> 'resolved';
+CREATE INDEX incident_deadline ON incident (next_deadline) WHERE next_deadline IS NOT NULL;
+CREATE INDEX incident_recent ON incident (opened_at);
+CREATE INDEX incident_room ON incident (room, opened_at);
+
+CREATE TABLE alert_event (
+    id TEXT PRIMARY KEY,
+    sensor TEXT NOT NULL,
+    room TEXT,
+    incident TEXT REFERENCES incident (id),
+    kind TEXT NOT NULL,
+    phase TEXT NOT NULL,
+    onset REAL NOT NULL,
+    alerted REAL NOT NULL,
+    peak_time REAL NOT NULL,
+    "end" REAL,
+    confidence REAL NOT NULL,
+    probabilities TEXT NOT NULL,
+    evidence TEXT NOT NULL,
+    sentence TEXT NOT NULL,
+    model_version TEXT NOT NULL,
+    masked INTEGER NOT NULL,
+    thc_likely INTEGER NOT NULL,
+    detail TEXT NOT NULL,
+    late INTEGER NOT NULL,
+    first_heard REAL NOT NULL,
+    last_heard REAL NOT NULL
+) STRICT;
+CREATE INDEX alert_event_room ON alert_event (room, onset);
+CREATE INDEX alert_event_sensor ON alert_event (sensor, onset);
+CREATE INDEX alert_event_incident ON alert_event (incident) WHERE incident IS NOT NULL;
+
+CREATE TABLE incident_history (
+    incident TEXT NOT NULL REFERENCES incident (id),
+    seq INTEGER NOT NULL,
+    at REAL NOT NULL,
+    who TEXT NOT NULL,
+    what TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    PRIMARY KEY (incident, seq)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER incident_history_no_update BEFORE UPDATE ON incident_history
+BEGIN SELECT RAISE(ABORT, 'history is append-only'); END;
+CREATE TRIGGER incident_history_no_delete BEFORE DELETE ON incident_history
+BEGIN SELECT RAISE(ABORT, 'history is append-only'); END;
+
+CREATE TABLE incident_feedback (
+    incident TEXT NOT NULL REFERENCES incident (id),
+    seq INTEGER NOT NULL,
+    at REAL NOT NULL,
+    who TEXT NOT NULL,
+    verdict TEXT NOT NULL,
+    cause TEXT NOT NULL,
+    note TEXT NOT NULL,
+    PRIMARY KEY (incident, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE cooldown (
+    kind TEXT NOT NULL,
+    room TEXT NOT NULL,
+    until REAL NOT NULL,
+    PRIMARY KEY (kind, room)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE incident_number (
+    day TEXT PRIMARY KEY,
+    last INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE outbox (
+    id INTEGER PRIMARY KEY,
+    incident TEXT NOT NULL REFERENCES incident (id),
+    person TEXT NOT NULL,
+    target TEXT NOT NULL,
+    channel TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    priority TEXT NOT NULL,
+    notice TEXT NOT NULL,
+    created_at REAL NOT NULL,
+    due_at REAL NOT NULL,
+    expires_at REAL NOT NULL,
+    status TEXT NOT NULL CHECK (status IN ('due', 'leased', 'sent', 'failed', 'cancelled')),
+    lease_owner TEXT NOT NULL DEFAULT '',
+    lease_until REAL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    last_error TEXT NOT NULL DEFAULT '',
+    finished_at REAL,
+    UNIQUE (incident, person, target, reason)
+) STRICT;
+CREATE INDEX outbox_pending ON outbox (status, due_at) WHERE status IN ('due', 'leased');
+
+CREATE TABLE outbox_attempt (
+    outbox INTEGER NOT NULL REFERENCES outbox (id),
+    attempt INTEGER NOT NULL,
+    started_at REAL NOT NULL,
+    finished_at REAL,
+    outcome TEXT NOT NULL CHECK (outcome IN ('started', 'sent', 'retry', 'failed', 'lost')),
+    reason TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    retry_after_s REAL,
+    PRIMARY KEY (outbox, attempt)
+) STRICT, WITHOUT ROWID;
+"""
+
+_V2: Final = """
+CREATE TABLE level_move (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    at REAL NOT NULL,
+    who TEXT NOT NULL,
+    sensor TEXT NOT NULL,
+    incident TEXT NOT NULL REFERENCES incident (id),
+    verdict TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    event_time REAL NOT NULL,
+    settled INTEGER,
+    "from" REAL NOT NULL,
+    "to" REAL NOT NULL,
+    undoes INTEGER UNIQUE REFERENCES level_move (seq)
+) STRICT;
+CREATE INDEX level_move_sensor ON level_move (sensor, seq);
+CREATE INDEX level_move_incident ON level_move (incident, seq);
+CREATE TRIGGER level_move_no_update BEFORE UPDATE ON level_move
+BEGIN SELECT RAISE(ABORT, 'moves are append-only'); END;
+CREATE TRIGGER level_move_no_delete BEFORE DELETE ON level_move
+BEGIN SELECT RAISE(ABORT, 'moves are append-only'); END;
+
+CREATE TABLE level_move_place (
+    seq INTEGER PRIMARY KEY REFERENCES level_move (seq),
+    position INTEGER NOT NULL
+) STRICT;
+CREATE TRIGGER level_move_place_no_update BEFORE UPDATE ON level_move_place
+BEGIN SELECT RAISE(ABORT, 'moves are append-only'); END;
+CREATE TRIGGER level_move_place_no_delete BEFORE DELETE ON level_move_place
+BEGIN SELECT RAISE(ABORT, 'moves are append-only'); END;
+
+CREATE VIEW level_moves AS
+SELECT m.seq, m.at, m.who, m.sensor, m.incident, m.verdict, m.reason, m.event_time, m.settled,
+    m."from" AS before, m."to" AS after, m.undoes, p.position,
+    EXISTS (SELECT 1 FROM level_move u WHERE u.undoes = m.seq) AS undone
+FROM level_move m LEFT JOIN level_move_place p ON p.seq = m.seq;
+
+CREATE TABLE sensor_level (
+    sensor TEXT PRIMARY KEY,
+    level REAL NOT NULL,
+    model_level REAL NOT NULL,
+    budget REAL NOT NULL,
+    expected REAL,
+    lost REAL,
+    lost_lowest REAL,
+    feedback REAL NOT NULL,
+    weeks REAL NOT NULL,
+    clusters REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
+_V3: Final = """
+ALTER TABLE incident ADD COLUMN severity TEXT NOT NULL DEFAULT 'warning'
+    CHECK (severity IN ('info', 'warning', 'critical'));
+ALTER TABLE incident ADD COLUMN repeats INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE cooldown ADD COLUMN severity TEXT NOT NULL DEFAULT 'warning';
+CREATE INDEX incident_unanswered ON incident (status) WHERE status IN ('open', 'notified');
+CREATE INDEX incident_held ON incident (held_until) WHERE held_until IS NOT NULL;
+
+CREATE TABLE escalation_step (
+    incident TEXT NOT NULL REFERENCES incident (id),
+    seq INTEGER NOT NULL,
+    round INTEGER NOT NULL,
+    action TEXT NOT NULL CHECK (action IN ('tell', 'end', 'remind', 'reopen')),
+    due_at REAL NOT NULL,
+    ring TEXT NOT NULL,
+    done_at REAL,
+    outcome TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (incident, seq)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX escalation_step_due ON escalation_step (due_at) WHERE done_at IS NULL;
+
+CREATE TABLE silence (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    matchers TEXT NOT NULL,
+    owner TEXT NOT NULL CHECK (owner <> ''),
+    reason TEXT NOT NULL CHECK (reason <> ''),
+    created_at REAL NOT NULL,
+    starts_at REAL NOT NULL,
+    ends_at REAL NOT NULL CHECK (ends_at >= starts_at),
+    ended_by TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE INDEX silence_end ON silence (ends_at);
+"""
+
+_V4: Final = """
+ALTER TABLE outbox ADD COLUMN fallback_at REAL;
+CREATE INDEX outbox_fallback ON outbox (fallback_at) WHERE fallback_at IS NOT NULL;
+DROP INDEX incident_unanswered;
+CREATE INDEX outbox_person ON outbox (person, created_at);
+
+CREATE TABLE held_notice (
+    person TEXT NOT NULL,
+    incident TEXT NOT NULL REFERENCES incident (id),
+    round INTEGER NOT NULL,
+    cause TEXT NOT NULL CHECK (cause IN ('quiet', 'budget', 'storm')),
+    held_at REAL NOT NULL,
+    due_at REAL NOT NULL,
+    done_at REAL,
+    sent_with TEXT NOT NULL DEFAULT '',
+    sent_as TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (person, incident, round)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX held_notice_due ON held_notice (due_at) WHERE done_at IS NULL;
+CREATE INDEX held_notice_incident ON held_notice (incident);
+"""
+
+_V5: Final = """
+CREATE TRIGGER incident_feedback_no_update BEFORE UPDATE ON incident_feedback
+BEGIN SELECT RAISE(ABORT, 'feedback is append-only'); END;
+CREATE TRIGGER incident_feedback_no_delete BEFORE DELETE ON incident_feedback
+BEGIN SELECT RAISE(ABORT, 'feedback is append-only'); END;
+"""
+
+_V6: Final = """
+ALTER TABLE incident ADD COLUMN arrived_at REAL;
+ALTER TABLE incident ADD COLUMN resolved_by TEXT NOT NULL DEFAULT '';
+ALTER TABLE incident ADD COLUMN action TEXT NOT NULL DEFAULT ''
+    CHECK (action IN ('', 'none', 'referral', 'nurse', 'facilities'));
+ALTER TABLE incident ADD COLUMN case_number TEXT NOT NULL DEFAULT ''
+    CHECK (length(case_number) <= 32 AND case_number NOT GLOB '*[^A-Za-z0-9./_-]*');
+"""
+
+_V7: Final = """
+ALTER TABLE alert_event ADD COLUMN decided_confidence REAL;
+ALTER TABLE alert_event ADD COLUMN decided_probabilities TEXT;
+ALTER TABLE alert_event ADD COLUMN decided_evidence TEXT;
+ALTER TABLE alert_event ADD COLUMN decided_sentence TEXT;
+"""
+
+SCRIPTS: Final[tuple[str, ...]] = (_V1, _V2, _V3, _V4, _V5, _V6, _V7)
+"""Script k leads from schema k to k + 1. Published scripts never change."""

@@ -1,0 +1,83 @@
+"""How severe an incident is, out of what it is, how sure that is, how long and how often.
+
+Three levels. What follows from one: how loud a notice is, how long the next people are waited
+for, whether quiet hours and the budget of notices let it through, and whether it breaks a cooldown.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from detection.events import EventKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HEALTH: Final = frozenset({EventKind.OFFLINE, EventKind.SENSOR_FAULT})
+"""Kinds that speak of a device and not of the room: for facilities, and told when they are over."""
+
+LONG_S: Final = 120.0
+"""Seconds from the onset after which what still runs is one level more severe."""
+REPEATED: Final = 2
+"""So many earlier incidents of the same kind and room make one that is a level more severe."""
+REPEAT_WINDOW_S: Final = 3600.0
+"""How far back earlier incidents of a room count."""
+FLAP_WINDOW_S: Final = 6 * 3600.0
+"""How far back earlier incidents of a device count."""
+UNSURE: Final = 0.7
+"""A detection below this confidence is one level less severe; it is never dropped for it."""
+
+
+class Severity(StrEnum):
+    """Levels, comparable by `rank`."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        """Place from the lowest, 0, up."""
+        return _ORDER.index(self)
+
+
+_ORDER: Final = (Severity.INFO, Severity.WARNING, Severity.CRITICAL)
+_BASE: Final[Mapping[EventKind, Severity]] = {
+    EventKind.SMOKE: Severity.CRITICAL,
+    EventKind.VAPE: Severity.WARNING,
+    EventKind.TAMPER: Severity.WARNING,
+    EventKind.INTEGRITY: Severity.WARNING,
+}
+
+
+def grade(kind: EventKind, confidence: float, lasted_s: float, repeats: int) -> Severity:
+    """Severity of an incident.
+
+    Parameters
+    ----------
+    confidence : float
+        Highest confidence of its detections, 0 to 1.
+    lasted_s : float
+        Seconds from its onset to now while a detection runs.
+    repeats : int
+        Earlier incidents of the same kind and room within `repeat_window_s` that were not taken
+        back.
+
+    Examples
+    --------
+    >>> grade(EventKind.VAPE, 0.9, 10.0, 0), grade(EventKind.VAPE, 0.55, 10.0, 0)
+    (<Severity.WARNING: 'warning'>, <Severity.INFO: 'info'>)
+    >>> grade(EventKind.VAPE, 0.9, 10.0, 2), grade(EventKind.OFFLINE, 1.0, 9000.0, 5)
+    (<Severity.CRITICAL: 'critical'>, <Severity.INFO: 'info'>)
+    """
+    base = _BASE.get(kind, Severity.INFO)
+    if kind in HEALTH:
+        return base
+    rank = base.rank + (lasted_s >= LONG_S or repeats >= REPEATED) - (confidence < UNSURE)
+    return _ORDER[min(max(rank, 0), len(_ORDER) - 1)]
+
+
+def repeat_window_s(kind: EventKind) -> float:
+    """Seconds back in which earlier incidents make one a repetition."""
+    return FLAP_WINDOW_S if kind in HEALTH else REPEAT_WINDOW_S

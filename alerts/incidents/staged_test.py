@@ -1,0 +1,69 @@
+"""Tests that people stage: on record as such, and kept out of figures.
+
+Functions on a connection, inside the caller's transaction, as in `alerts.incidents.repository`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from alerts.incidents import repository
+from alerts.incidents.incident import Feedback, Incident, Record, Status, Verdict
+from detection.events import EventKind
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from alerts.incidents.engine import AlertEngine
+
+_NOTE: Final = "staged test"
+
+
+def marked(
+    tx: sqlite3.Connection, engine: AlertEngine, room: str, start: float, end: float, who: str
+) -> list[str]:
+    """Answer "test" to all incidents of a room that opened in a span; returns their ids."""
+    rows = tx.execute(
+        "SELECT id FROM incident WHERE room = ? AND opened_at BETWEEN ? AND ? ORDER BY opened_at",
+        (room, start, end),
+    ).fetchall()
+    found = [str(row["id"]) for row in rows]
+    for incident in found:
+        engine.feedback(tx, incident, who, Verdict.TEST, end, note=_NOTE)
+    return found
+
+
+def staged(tx: sqlite3.Connection, sensor: str, room: str, at: float, who: str, day: str) -> str:
+    """Put a test that the detector did not see on record as an incident that is over.
+
+    Parameters
+    ----------
+    at : float
+        When it was staged, Unix seconds.
+    day : str
+        Local date for the incident's id, such as ``20260907``.
+
+    Returns
+    -------
+    str
+        Id of the incident.
+    """
+    incident = Incident(
+        id=f"{day}-{repository.next_number(tx, day):03d}",
+        kind=EventKind.VAPE,
+        room=room,
+        status=Status.RESOLVED,
+        onset=at,
+        opened_at=at,
+        sensor=sensor,
+        confidence=0.0,
+        detections=(),
+        paged=True,
+        suppressed_by=_NOTE,
+        resolved_at=at,
+        verdict=Verdict.TEST,
+    )
+    repository.save(tx, incident)
+    repository.add_history(tx, incident.id, Record(at, who, _NOTE, f"{sensor} did not see it"))
+    repository.add_feedback(tx, incident.id, Feedback(who, Verdict.TEST, at, note=_NOTE))
+    return incident.id

@@ -1,0 +1,244 @@
+"""When a person is told: now, together with other things, or after their quiet hours.
+
+Nothing here drops a notice. What does not go out at once becomes a row that is due at a moment, and
+all such rows of a person and a cause that are waiting by then leave as one notice:
+
+- *quiet*: the person's quiet hours, until they end. People whose quiet hours divert are passed over
+  instead, and the next ring of people is asked;
+- *budget*: the person had their notices of this hour; until the oldest of those is an hour old;
+- *storm*: many rooms of a floor or a building at a time; after the first few, which never wait, the
+  rest comes together every few seconds.
+
+What is critical passes quiet hours and the budget, and what becomes critical while it waits leaves
+at once. An answer takes the rows of an incident away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from alerts.escalation.timings import STORM_S
+from alerts.incidents.severity import Severity
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Sequence
+
+    from alerts.duty.shifts import ClockHours
+    from alerts.escalation.timings import Pace
+    from storage.registry import Room
+
+HOUR_S: Final = 3600.0
+
+
+class Cause(StrEnum):
+    """Why a notice waits."""
+
+    QUIET = "quiet"
+    BUDGET = "budget"
+    STORM = "storm"
+
+
+@dataclass(frozen=True, slots=True)
+class QuietHours:
+    """Hours in which a person is told of what is critical alone.
+
+    Attributes
+    ----------
+    divert : bool
+        Whether others are asked instead; else the notice waits for the end of the hours.
+    """
+
+    hours: ClockHours
+    divert: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What decides that a notice waits; `until` is infinite for who is passed over."""
+
+    cause: Cause
+    until: float
+    divert: bool = False
+
+
+def quiet_until(quiet: Sequence[QuietHours], at: float) -> Held | None:
+    """End of the quiet hours that hold a moment; None outside.
+
+    Hours that touch are one; of those that overlap the one that ends last counts.
+    """
+    moment = datetime.fromtimestamp(at, UTC)
+    found: Held | None = None
+    for one in quiet:
+        for span in one.hours.between(moment, moment):
+            ends = span.end.timestamp()
+            if span.holds(moment) and (found is None or ends > found.until):
+                found = Held(Cause.QUIET, ends, one.divert)
+    return found
+
+
+def decide(
+    tx: sqlite3.Connection,
+    person: str,
+    quiet: Sequence[QuietHours],
+    room: Room,
+    severity: Severity,
+    at: float,
+    pace: Pace,
+    place: Callable[[str], Room],
+) -> Held | None:
+    """Return what keeps a page from leaving now; None if nothing does.
+
+    Parameters
+    ----------
+    quiet : sequence of QuietHours
+        Of the person.
+    room : Room
+        Where it happens.
+    at : float
+        Unix seconds.
+    place : callable
+        Room of an id.
+    """
+    critical = severity is Severity.CRITICAL
+    if not critical:
+        held = quiet_until(quiet, at) or _over_budget(tx, person, at, pace)
+        if held is not None:
+            return held
+    if not _storm(tx, person, room, at, pace, place):
+        return None
+    if not critical:
+        return Held(Cause.STORM, at + pace.gather_s)
+    row = tx.execute(
+        "SELECT max(done_at) AS at FROM held_notice WHERE person = ? AND cause = 'storm'"
+        " AND done_at > ?",
+        (person, at - pace.gather_s),
+    ).fetchone()
+    return Held(Cause.STORM, at if row["at"] is None else row["at"] + pace.gather_s)
+
+
+def _over_budget(tx: sqlite3.Connection, person: str, at: float, pace: Pace) -> Held | None:
+    rows = tx.execute(
+        "SELECT min(created_at) AS at FROM outbox WHERE person = ? AND created_at > ?"
+        " AND status NOT IN ('cancelled', 'failed') GROUP BY incident, reason"
+        " ORDER BY at DESC LIMIT ?",
+        (person, at - HOUR_S, pace.notices_per_hour),
+    ).fetchall()
+    if len(rows) < pace.notices_per_hour:
+        return None
+    return Held(Cause.BUDGET, rows[-1]["at"] + HOUR_S)
+
+
+def _storm(
+    tx: sqlite3.Connection,
+    person: str,
+    room: Room,
+    at: float,
+    pace: Pace,
+    place: Callable[[str], Room],
+) -> bool:
+    if not room.building:
+        return False
+    rows = tx.execute(
+        "SELECT DISTINCT i.room FROM outbox o JOIN incident i ON i.id = o.incident"
+        " WHERE o.person = ? AND o.created_at > ? AND o.reason GLOB 'opened*' AND i.room <> ?"
+        " AND o.status NOT IN ('cancelled', 'failed')",
+        (person, at - STORM_S, room.id),
+    )
+    others = [place(row["room"]) for row in rows]
+    building = [o for o in others if (o.site, o.building) == (room.site, room.building)]
+    floor = [o for o in building if o.floor == room.floor]
+    return len(floor) >= pace.storm_rooms or len(building) >= 2 * pace.storm_rooms
+
+
+def hold(
+    tx: sqlite3.Connection, person: str, incident: str, round_: int, held: Held, now: float
+) -> None:
+    """Let a page wait; one that waits already stays as it is."""
+    tx.execute(
+        "INSERT INTO held_notice (person, incident, round, cause, held_at, due_at)"
+        " VALUES (?,?,?,?,?,?) ON CONFLICT (person, incident, round) DO NOTHING",
+        (person, incident, round_, held.cause.value, now, held.until),
+    )
+
+
+def due(tx: sqlite3.Connection, now: float) -> tuple[str, Cause, list[tuple[str, int]]] | None:
+    """Return a person, a cause, and incident and round of all that waits for both.
+
+    Of the person and cause whose first is due by now; None if none is.
+    """
+    row = tx.execute(
+        "SELECT person, cause FROM held_notice WHERE done_at IS NULL AND due_at <= ?"
+        " ORDER BY due_at, person LIMIT 1",
+        (now,),
+    ).fetchone()
+    if row is None:
+        return None
+    rows = tx.execute(
+        "SELECT incident, round FROM held_notice WHERE person = ? AND cause = ?"
+        " AND done_at IS NULL ORDER BY held_at, incident, round",
+        (row["person"], row["cause"]),
+    )
+    return row["person"], Cause(row["cause"]), [(r["incident"], r["round"]) for r in rows]
+
+
+def sent(
+    tx: sqlite3.Connection,
+    person: str,
+    cause: Cause,
+    now: float,
+    *,
+    sent_with: str,
+    sent_as: str,
+) -> None:
+    """Mark what waited for a person and a cause as told, and with which notice."""
+    tx.execute(
+        "UPDATE held_notice SET done_at = ?, sent_with = ?, sent_as = ?"
+        " WHERE person = ? AND cause = ? AND done_at IS NULL",
+        (now, sent_with, sent_as, person, cause.value),
+    )
+
+
+def postpone(tx: sqlite3.Connection, person: str, cause: Cause, held: Held) -> None:
+    """Let what waited for one cause wait for another."""
+    tx.execute(
+        "UPDATE held_notice SET cause = ?, due_at = ?"
+        " WHERE person = ? AND cause = ? AND done_at IS NULL",
+        (held.cause.value, held.until, person, cause.value),
+    )
+
+
+def release(tx: sqlite3.Connection, incident: str, now: float) -> list[tuple[str, int]]:
+    """Take the rows of an incident out of the waiting; person and round of each."""
+    rows = tx.execute(
+        "UPDATE held_notice SET done_at = ?, sent_as = 'at once'"
+        " WHERE incident = ? AND done_at IS NULL RETURNING person, round",
+        (now, incident),
+    ).fetchall()
+    return [(r["person"], r["round"]) for r in rows]
+
+
+def cancel(tx: sqlite3.Connection, incident: str, now: float) -> None:
+    """Let nobody be told of an incident later."""
+    tx.execute(
+        "UPDATE held_notice SET done_at = ?, sent_as = 'cancelled'"
+        " WHERE incident = ? AND done_at IS NULL",
+        (now, incident),
+    )
+
+
+def waits(tx: sqlite3.Connection, incident: str) -> bool:
+    """Whether anybody will be told of an incident later."""
+    row = tx.execute(
+        "SELECT 1 FROM held_notice WHERE incident = ? AND done_at IS NULL", (incident,)
+    ).fetchone()
+    return row is not None
+
+
+def next_deadline(tx: sqlite3.Connection) -> float | None:
+    """When the next notice that waits is due; None if none waits."""
+    row = tx.execute("SELECT min(due_at) AS at FROM held_notice WHERE done_at IS NULL").fetchone()
+    return None if row["at"] is None else float(row["at"])

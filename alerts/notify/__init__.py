@@ -1,0 +1,1 @@
+"""Notices: wording, pictures, the outbox, and handing them to a channel."""

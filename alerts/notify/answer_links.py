@@ -1,0 +1,47 @@
+"""The link in a notice that asks somebody: theirs alone, made as the notice is sent.
+
+The token exists in the notice and nowhere else: rows of the outbox keep the plain link, so a copy
+of the database takes no incident. A notice that is sent again has a new one, and both work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from alerts.access.action_tokens import Action, issue
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from alerts.notify.outbox import OutboxRow
+
+ANSWER_PATH: Final = "/answer"
+_INCIDENTS: Final = "/incidents/"
+
+
+def with_answer_link(tx: sqlite3.Connection, row: OutboxRow, now: float) -> OutboxRow:
+    """Give a notice that asks for somebody the link with which this person answers."""
+    notice = row.notice
+    base, found, _ = notice.link.partition(_INCIDENTS)
+    if not found or not notice.reason.asks:
+        return row
+    token = issue(tx, row.incident, row.person, Action.ACKNOWLEDGE, now)
+    link = f"{base}{ANSWER_PATH}#{token}"
+    return replace(row, notice=msgspec.structs.replace(notice, link=link))
+
+
+def answer_of(link: str) -> tuple[str, str]:
+    """Address and token of an answer link, for a button; empty if it is none.
+
+    Examples
+    --------
+    >>> answer_of("https://plumewatch.example/answer#c2VjcmV0")
+    ('https://plumewatch.example/answer', 'c2VjcmV0')
+    >>> answer_of("https://plumewatch.example/incidents/1")
+    ('', '')
+    """
+    address, _, token = link.partition("#")
+    return (address, token) if token and address.endswith(ANSWER_PATH) else ("", "")

@@ -1,0 +1,468 @@
+"""Hand a notice to one person's channel, through apprise, and say what came of it.
+
+What apprise does that shapes this module:
+
+- one object throttles between sends, so each send gets a fresh object with one target;
+- it follows redirects, so a public address could lead a POST to an internal one: switched off;
+- its time-outs are per socket read, so a server that drips a byte at a time holds a call for
+  minutes; and its calls share one pool of threads. Here each channel has a lane of its own
+  (`alerts.notify.lane`): a hung provider delays only itself, and never the exit;
+- it logs addresses, which are secrets: its log, and urllib3's while it sends, go nowhere.
+
+Where a notice may go is an allow-list of schemes, and each connection is checked at the moment it
+is made (`alerts.notify.connections`), so neither a name that resolves inwards, nor one
+that changes its mind after a check, reaches a machine inside. Link-local addresses, where clouds
+keep their metadata, are refused always. Behind an HTTP proxy the proxy's address is what counts.
+
+A notice may carry a picture, from memory. Where text and picture travel in one request
+(`_ONE_REQUEST`), a provider that refuses it gets the text alone, once, in the same attempt; any
+other failure is the notice's own. Where they travel apart, the text goes first and decides the
+outcome; what becomes of the picture is logged and changes nothing, so it never sends text twice.
+
+Apprise gives no receipt and no response headers: ``Retry-After`` is known only where a provider
+says it in the body (Telegram, Discord).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Protocol
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+import apprise
+from apprise.attachment.memory import AttachMemory
+
+from alerts.errors import NotifyError, NotifyReason, PermanentNotifyError, TransientNotifyError
+from alerts.notify.answer_links import answer_of
+from alerts.notify.connections import guarded, install_guard
+from alerts.notify.lane import Lane
+from alerts.notify.notice import Priority, render
+from alerts.policy import SELF_HOSTED, channel_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from alerts.notify.notice import Notice
+    from alerts.notify.secrets import Secret
+
+SCHEMES: Final = SELF_HOSTED | frozenset(
+    {"pover", "tgram", "slack", "discord", "twilio", "workflows", "gchat", "wxteams"}
+)
+"""Schemes of apprise that may be used; every other one is refused."""
+
+_BANNED_OPTIONS: Final = frozenset(
+    {"attach", "cto", "optional", "redirect", "retry", "rto", "verify", "wait"}
+)
+_NTFY_PRIORITY: Final = {
+    Priority.QUIET: "low",
+    Priority.NORMAL: "default",
+    Priority.HIGH: "high",
+    Priority.URGENT: "max",
+}
+_PUSHOVER_PRIORITY: Final = {
+    Priority.QUIET: -1,
+    Priority.NORMAL: 0,
+    Priority.HIGH: 0,
+    Priority.URGENT: 1,
+}
+_STATUS: Final = re.compile(r"error[=:]\s*(\d{3})")
+_RETRY_AFTER: Final = re.compile(
+    r"retry_?after(?:Seconds)?\W{1,4}(\d{1,5}(?:\.\d+)?)", re.IGNORECASE
+)
+_MAX_RETRY_AFTER_S: Final = 900.0
+_ONE_REQUEST: Final = frozenset(
+    {"json", "jsons", "ntfy", "ntfys", "pover", "tgram", "mailto", "mailtos"}
+)
+"""Schemes under which text and picture are one request."""
+_LOG: Final = logging.getLogger(__name__)
+
+
+class Notifier(Protocol):
+    """Whatever hands notices over."""
+
+    async def send(
+        self, target: Secret, notice: Notice, *, timeout_s: float, picture: bytes | None = None
+    ) -> None:
+        """Hand one notice to one target, with a PNG where the target takes one.
+
+        Raises
+        ------
+        PermanentNotifyError
+            The same notice to the same target fails again.
+        TransientNotifyError
+            It may succeed later.
+        """
+
+    def takes_picture(self, target: Secret) -> bool:
+        """Whether a picture given to `send` would reach the person."""
+
+    def busy_channels(self) -> frozenset[str]:
+        """Channels that take no further notice at the moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class SentNotice:
+    """What a `RecordingNotifier` was given."""
+
+    target: Secret
+    notice: Notice
+    title: str
+    body: str
+    picture: bytes | None = None
+
+
+@dataclass(slots=True)
+class RecordingNotifier:
+    """A notifier for tests and rehearsals: keeps what it was given.
+
+    Attributes
+    ----------
+    script : list of NotifyError or None
+        What the next sends do, in order: raise, or succeed for None. When it is used up, sends
+        succeed.
+    sent : list of SentNotice
+        What was handed over.
+    attempts : int
+        Sends so far, failed ones included.
+    """
+
+    script: list[NotifyError | None] = field(default_factory=list)
+    sent: list[SentNotice] = field(default_factory=list)
+    attempts: int = 0
+
+    async def send(
+        self, target: Secret, notice: Notice, *, timeout_s: float, picture: bytes | None = None
+    ) -> None:
+        """Follow the script, then record; a time-out of zero or less runs out at once."""
+        self.attempts += 1
+        await asyncio.sleep(0)
+        outcome = self.script.pop(0) if self.script else None
+        if outcome is not None:
+            raise outcome
+        if timeout_s <= 0:
+            raise TransientNotifyError(NotifyReason.TIMEOUT)
+        scheme = target.reveal().partition("://")[0].lower()
+        self.sent.append(SentNotice(target, notice, *render(notice, scheme), picture))
+
+    def takes_picture(self, target: Secret) -> bool:  # noqa: ARG002 - all do
+        """All do."""
+        return True
+
+    def busy_channels(self) -> frozenset[str]:
+        """None ever is."""
+        return frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class NotifySettings:
+    """Where notices may go and how many at once.
+
+    Attributes
+    ----------
+    allow_private : bool
+        Let targets be in this machine or its network, and over plain http there. Link-local
+        addresses stay refused.
+    threads_per_channel : int
+        Sends at once to one provider.
+    """
+
+    allow_private: bool = False
+    threads_per_channel: int = 4
+
+
+class AppriseNotifier:
+    """Hands notices over through apprise."""
+
+    def __init__(self, settings: NotifySettings | None = None) -> None:
+        self._settings = settings or NotifySettings()
+        self._lanes: dict[str, Lane] = {}
+        install_guard()
+
+    def __repr__(self) -> str:
+        return f"AppriseNotifier({self._settings!r})"
+
+    def busy_channels(self) -> frozenset[str]:
+        """Channels whose threads are all taken."""
+        return frozenset(name for name, lane in self._lanes.items() if lane.full)
+
+    def takes_picture(self, target: Secret) -> bool:
+        """Whether the service behind a target takes attachments."""
+        url = target.reveal()
+        scheme = url.partition("://")[0].lower()
+        return scheme in SCHEMES and _attaches(_service(url), scheme)
+
+    async def send(
+        self, target: Secret, notice: Notice, *, timeout_s: float, picture: bytes | None = None
+    ) -> None:
+        """Hand one notice to one target within `timeout_s` seconds.
+
+        Parameters
+        ----------
+        picture : bytes, optional
+            A PNG; left out where the service takes none.
+
+        Raises
+        ------
+        PermanentNotifyError
+            Unknown or forbidden scheme, address refused, target malformed, or the provider says
+            no (4xx other than 408, 425 and 429).
+        TransientNotifyError
+            Time-out, connection failure, 408, 425, 429, 5xx, or all threads of the channel taken.
+        """
+        faults = check_target(target, self._settings)
+        if faults:
+            raise faults[0]
+        lane = self._lanes.setdefault(channel_of(target), Lane(self._settings.threads_per_channel))
+        call = _Call(target, notice, self._settings, timeout_s)
+        if picture is None or not self.takes_picture(target):
+            await lane.run(call.text, timeout_s)
+        elif target.reveal().partition("://")[0].lower() in _ONE_REQUEST:
+            await lane.run(lambda: call.together(picture), timeout_s)
+        else:
+            await lane.run(call.text, timeout_s, after=lambda: call.picture_after(picture))
+
+
+def check_target(target: Secret, settings: NotifySettings | None = None) -> list[NotifyError]:
+    """All faults of a target that show without sending; names no part of the address.
+
+    Returns
+    -------
+    list of NotifyError
+        Empty if the target may be tried.
+    """
+    install_guard()
+    settings = settings or NotifySettings()
+    url = target.reveal()
+    scheme, separator, _ = url.partition("://")
+    scheme = scheme.lower()
+    if not separator or scheme not in SCHEMES:
+        allowed = ", ".join(sorted(SCHEMES))
+        return [PermanentNotifyError(NotifyReason.FORBIDDEN_SCHEME, f"allowed are: {allowed}")]
+    faults: list[NotifyError] = []
+    query = url.partition("?")[2]
+    banned = sorted({k.lower() for k, _ in parse_qsl(query, True)} & _BANNED_OPTIONS)  # noqa: FBT003
+    if banned:
+        detail = f"options that may not be set: {', '.join(banned)}"
+        faults.append(PermanentNotifyError(NotifyReason.BAD_TARGET, detail))
+    service = _service(url)
+    if service is None:
+        detail = f"not a complete {scheme} address"
+        return [*faults, PermanentNotifyError(NotifyReason.BAD_TARGET, detail)]
+    if len(service) != 1:
+        detail = f"{len(service)} recipients in one address; give each its own"
+        faults.append(PermanentNotifyError(NotifyReason.BAD_TARGET, detail))
+    if _is_plain(service, scheme) and not settings.allow_private:
+        detail = (
+            f"{scheme} without encryption is for private addresses only;"
+            " alerts.allow_private_targets allows those"
+        )
+        faults.append(PermanentNotifyError(NotifyReason.FORBIDDEN_ADDRESS, detail))
+    return faults
+
+
+def server_of(target: Secret) -> tuple[str, int] | None:
+    """Host and port that a notice to a target goes to; None if they are not known."""
+    install_guard()
+    scheme, _, _ = target.reveal().partition("://")
+    service = _service(target.reveal())
+    if service is None:
+        return None
+    if scheme.lower() in SELF_HOSTED and getattr(service, "mode", "") != "cloud":
+        host = getattr(service, "smtp_host", None) or service.host
+        return str(host), int(service.port or (443 if service.secure else 80))
+    for name in ("cloud_notify_url", "notify_url"):
+        parts = urlsplit(str(getattr(service, name, "") or ""))
+        if parts.hostname:
+            return parts.hostname, parts.port or 443
+    return None
+
+
+def _asset() -> apprise.AppriseAsset:
+    return apprise.AppriseAsset(
+        app_id="Plumewatch",
+        app_desc="Plumewatch",
+        app_url="",
+        async_mode=False,
+        http_redirects=False,
+        service_timeout=0,
+        storage_mode="memory",
+        allow_templates=False,
+        image_path_mask=False,
+        image_url_mask="",
+        image_url_logo="",
+    )
+
+
+def _service(url: str) -> Any:
+    """Return apprise's object for a target; None if it does not understand the address."""
+    try:
+        return apprise.Apprise.instantiate(url, asset=_asset(), suppress_exceptions=True)
+    except Exception:  # noqa: BLE001 - a plug-in may raise anything on a malformed address
+        return None
+
+
+def _is_plain(service: Any, scheme: str) -> bool:
+    """Whether a target on somebody's server is reached without encryption."""
+    if scheme not in SELF_HOSTED or getattr(service, "mode", "") == "cloud":
+        return False
+    return not service.secure
+
+
+def _attachment(picture: bytes) -> AttachMemory:
+    return AttachMemory(  # type: ignore[no-untyped-call]
+        content=picture, name="evidence.png", mimetype="image/png"
+    )
+
+
+def _attaches(service: Any, scheme: str) -> bool:
+    if service is None or not service.attachment_support or scheme == "slack":
+        return False  # Slack would show a file under an empty message of its own
+    return scheme != "wxteams" or service.mode == "bot"  # its web hooks take text alone
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """Sends in the calling thread; blocks up to the provider's slowness."""
+
+    target: Secret
+    notice: Notice
+    settings: NotifySettings
+    timeout_s: float
+
+    def text(self) -> None:
+        """Send the words alone."""
+        self._send(*render(self.notice, self._scheme), None)
+
+    def together(self, picture: bytes) -> None:
+        """Send words and picture in one request; the words alone if that is refused."""
+        title, body = render(self.notice, self._scheme)
+        try:
+            self._send(title, body, picture)
+        except PermanentNotifyError as error:
+            if error.reason is not NotifyReason.REFUSED:
+                raise
+            self._log_refusal(error)
+            self._send(title, body, None)
+
+    def picture_after(self, picture: bytes) -> None:
+        """Send the picture behind words that have arrived; a failure is only logged."""
+        try:
+            self._send("", "", picture)
+        except NotifyError as error:
+            self._log_refusal(error)
+
+    @property
+    def _scheme(self) -> str:
+        return self.target.reveal().partition("://")[0].lower()
+
+    def _log_refusal(self, error: NotifyError) -> None:
+        incident, channel = self.notice.incident, channel_of(self.target)
+        _LOG.warning("picture of incident %s not taken by %s: %s", incident, channel, error)
+
+    def _send(self, title: str, body: str, picture: bytes | None) -> None:
+        url, scheme = self.target.reveal(), self._scheme
+        service = _service(_with_buttons(url, scheme, self.notice))
+        if service is None:
+            raise PermanentNotifyError(NotifyReason.BAD_TARGET, f"not a complete {scheme} address")
+        service.redirects = False
+        service.request_rate_per_sec = 0  # an upload and its post are one notice, made once
+        service.socket_connect_timeout = min(5.0, self.timeout_s)
+        service.socket_read_timeout = min(10.0, self.timeout_s)
+        _decorate(service, scheme, self.notice)
+        box = apprise.Apprise(asset=_asset())
+        box.add(service)
+        urgent = self.notice.priority is not Priority.QUIET
+        kind = apprise.NotifyType.WARNING if urgent else apprise.NotifyType.INFO
+        attach = None
+        if picture is not None:
+            attach = apprise.AppriseAttachment(asset=_asset())
+            attach.add(_attachment(picture))
+        with guarded(
+            allow_private=self.settings.allow_private, private_only=_is_plain(service, scheme)
+        ) as guard:
+            try:
+                result = box.notify(
+                    body=body, title=title, notify_type=kind, attach=attach, log_level=logging.DEBUG
+                )
+            except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
+                raise TransientNotifyError(NotifyReason.LIBRARY, type(error).__name__) from None
+        attempts = [a for r in result.results for a in r.attempts]
+        if attempts and all(a.status == apprise.AppriseResultStatus.SUCCESS for a in attempts):
+            return
+        if guard.refused:
+            raise PermanentNotifyError(NotifyReason.FORBIDDEN_ADDRESS, "the address is inside")
+        raise _translated(entry.message for r in result.results for entry in r.logs())
+
+
+def _with_buttons(url: str, scheme: str, notice: Notice) -> str:
+    """Address of a target with the buttons that its notice gets; ntfy's can answer by themselves.
+
+    References
+    ----------
+    https://docs.ntfy.sh/publish/#action-buttons
+    """
+    address, token = answer_of(notice.link)
+    if scheme not in {"ntfy", "ntfys"} or not token:
+        return url
+    take = {
+        "action": "http",
+        "label": "I take it",
+        "url": address,
+        "method": "POST",
+        "headers": {"Content-Type": "application/x-www-form-urlencoded"},
+        "body": urlencode({"token": token, "via": "ntfy"}),
+        "clear": True,
+    }
+    see = {"action": "view", "label": "Open", "url": notice.link}
+    actions = json.dumps([take, see], separators=(",", ":"))
+    return f"{url}{'&' if '?' in url else '?'}actions={quote(actions, safe='')}"
+
+
+def _decorate(service: Any, scheme: str, notice: Notice) -> None:
+    """Use what a channel has beyond text: loudness, a tap that opens the incident, fields."""
+    if scheme in {"ntfy", "ntfys"}:
+        service.priority = _NTFY_PRIORITY[notice.priority]
+        service.click = notice.link or None
+    elif scheme == "pover":
+        service.priority = _PUSHOVER_PRIORITY[notice.priority]
+        if notice.link:
+            service.supplemental_url = notice.link
+    elif scheme in {"json", "jsons"}:
+        service.payload_extras = {
+            **service.payload_extras,
+            "incident": notice.incident,
+            "reason": notice.reason.value,
+            "kind": notice.kind,
+            "room": notice.room,
+            "floor": notice.floor,
+            "building": notice.building,
+            "since": notice.since,
+            "priority": notice.priority.value,
+            "link": notice.link,
+        }
+
+
+def _translated(messages: Iterable[str]) -> NotifyError:
+    """Read the outcome out of apprise's own log lines; keeps none of their text."""
+    status = 0
+    retry_after: float | None = None
+    timed_out = False
+    for message in messages:
+        timed_out = timed_out or "timed out" in message
+        if found := _STATUS.search(message):
+            status = int(found[1])
+        if found := _RETRY_AFTER.search(message):
+            retry_after = min(float(found[1]), _MAX_RETRY_AFTER_S)
+    if not status:
+        reason = NotifyReason.TIMEOUT if timed_out else NotifyReason.CONNECTION
+        return TransientNotifyError(reason, "no answer")
+    detail = f"HTTP {status}"
+    if status == 429:
+        return TransientNotifyError(NotifyReason.RATE_LIMITED, detail, retry_after_s=retry_after)
+    if status >= 500 or status in {408, 425}:
+        return TransientNotifyError(NotifyReason.SERVER_ERROR, detail, retry_after_s=retry_after)
+    return PermanentNotifyError(NotifyReason.REFUSED, detail)

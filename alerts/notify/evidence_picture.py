@@ -1,0 +1,414 @@
+"""The evidence picture: what the air did around an event, small enough for a phone.
+
+Fine particles (or what the sensor has in their place), VOC and humidity as stacked panels over one
+time axis in the school's own time. The level before is a thin broken line; onset, alert and end are
+told apart by the pattern of their lines and the shape of their heads, so that neither a grey print
+nor a colour-blind reader loses anything. Gaps in the readings are gaps in the line. A channel that
+moved little keeps a scale on which little looks little.
+
+Pure: facts and arrays in, a `Drawing` out; nothing here reads a clock, a file or a database.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, NamedTuple
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from alerts.notify.drawing import Box, Drawing, Item, Line, Polygon, Words, cut
+from alerts.notify.notice import KIND_WORDS, clock_text
+from detection.quantities import QUANTITIES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import ArrayLike, NDArray
+
+PANELS: Final = (
+    ("pm25", "pm10", "pm1", "pm4", "n03", "n05", "n10", "n25"),
+    ("tvoc_ppb", "tvoc_ugm3", "voc_index", "voc_raw"),
+    ("rh",),
+)
+"""Quantities of each panel, the first that a sensor has is shown: particles, VOC, humidity."""
+
+_LEAST_SPAN: Final = {
+    "tvoc_ppb": 200.0,
+    "tvoc_ugm3": 500.0,
+    "voc_index": 60.0,
+    "voc_raw": 400.0,
+    "rh": 10.0,
+}
+"""Height of a panel in its quantity's unit when hardly anything moves; 20 for particles."""
+
+_AROUND_S: Final = 1800.0
+_LONGEST_S: Final = 4 * 3600.0
+_WIDTH: Final = 360.0
+_LEFT: Final = 46.0
+_RIGHT: Final = 348.0
+_TOP: Final = 66.0
+_PLOT: Final = 62.0
+_PITCH: Final = 94.0
+_HEADER: Final = 21.0
+_FOOT: Final = 30.0
+_MAX_POINTS: Final = 500
+
+_INK: Final = "#14212b"
+_FINE: Final = "#4a5965"
+_GRID: Final = "#dfe5e9"
+_BAND: Final = "#f1f4f6"
+_DATA: Final = "#0b5a86"
+_ALERT: Final = "#b3162b"
+
+_STEPS_S: Final = (
+    1,
+    2,
+    5,
+    10,
+    15,
+    30,
+    60,
+    120,
+    300,
+    600,
+    900,
+    1800,
+    3600,
+    7200,
+    14400,
+    43200,
+    86400,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceFacts:
+    """What is known of an event.
+
+    Attributes
+    ----------
+    kind : str
+        Key of `alerts.notify.notice.KIND_WORDS`.
+    room, place, sensor : str
+        Names for people; place is floor and building.
+    onset, alerted : float
+        Event time, Unix seconds.
+    end : float or None
+        None while it goes on.
+    until : float
+        Event time up to which anything is known of it, Unix seconds.
+    sentence : str
+        The evidence in words: what a screen reader says in place of the picture.
+    zone : str
+        The school's time zone, IANA name.
+    baselines : mapping of str to float
+        Level before the onset by quantity, in its unit.
+    withdrawn : bool
+        Whether the detector took it back.
+    """
+
+    kind: str
+    room: str
+    place: str
+    sensor: str
+    onset: float
+    alerted: float
+    end: float | None
+    until: float
+    sentence: str
+    zone: str = "UTC"
+    baselines: Mapping[str, float] = field(default_factory=dict)
+    withdrawn: bool = False
+
+    @property
+    def what(self) -> str:
+        """Kind in words, and whether it still stands."""
+        words = KIND_WORDS.get(self.kind, self.kind)
+        return f"{words}, taken back" if self.withdrawn else words
+
+
+class _Panel(NamedTuple):
+    key: str
+    time: NDArray[np.float64]
+    values: NDArray[np.float64]
+
+
+class _Axis(NamedTuple):
+    """A linear scale from data to page."""
+
+    low: float
+    high: float
+    start: float
+    stop: float
+
+    def __call__(self, value: float) -> float:
+        share = (value - self.low) / (self.high - self.low)
+        return self.start + min(max(share, 0.0), 1.0) * (self.stop - self.start)
+
+
+def fetch_span(facts: EvidenceFacts) -> tuple[float, float]:
+    """From when to when readings may be of use to `draw`, Unix seconds."""
+    return facts.onset - _AROUND_S, _until(facts) + _AROUND_S
+
+
+def draw(facts: EvidenceFacts, time: ArrayLike, values: Mapping[str, ArrayLike]) -> Drawing:
+    """Lay the picture out.
+
+    Parameters
+    ----------
+    time : array_like, shape (n,)
+        Event times, Unix seconds, ascending; may be empty.
+    values : mapping of str to array_like, shape (n,)
+        Readings by quantity in its unit; NaN where absent. Quantities that are not shown are
+        ignored, channels that never report leave their panel out.
+
+    Returns
+    -------
+    Drawing
+        360 units wide; 190 to 380 high. The same input gives the same drawing.
+    """
+    at = np.asarray(time, dtype=np.float64)
+    start, stop = _shown(facts, at)
+    inside = (at >= start) & (at <= stop)
+    panels = _panels(facts, at[inside], values, inside)
+    x = _Axis(start, stop, _LEFT, _RIGHT)
+    bottom = _TOP + _PITCH * max(len(panels), 1)
+    items: list[Item] = [*_head(facts)]
+    for k, panel in enumerate(panels):
+        items += _panel(facts, panel, x, _TOP + k * _PITCH)
+    if not panels:
+        text = "No readings are stored for this time."
+        middle = (_LEFT + _RIGHT) / 2
+        items.append(Words(middle, _TOP + _PITCH / 2, text, 12, _FINE, "middle"))
+    items += _time_axis(facts, x, bottom)
+    title = f"{facts.room}: {facts.what} since {clock_text(facts.onset, facts.zone)}"
+    return Drawing(_WIDTH, bottom + _FOOT, title, facts.sentence, tuple(items))
+
+
+def _until(facts: EvidenceFacts) -> float:
+    known = max(facts.until, facts.alerted, facts.onset, facts.end or facts.onset)
+    return min(known, facts.onset + _LONGEST_S)
+
+
+def _shown(facts: EvidenceFacts, time: NDArray[np.float64]) -> tuple[float, float]:
+    """Time axis: the event, and around it enough to see that it is one, at the sensor's pace."""
+    until = _until(facts)
+    interval = float(np.median(np.diff(time))) if time.size > 1 else 5.0
+    lasted = until - facts.onset
+    lead = min(max(30.0, 12 * interval, 0.4 * lasted), _AROUND_S)
+    tail = min(max(30.0, 6 * interval, 0.4 * lasted), _AROUND_S)
+    start = facts.onset - lead
+    last = float(time[-1]) if time.size else until
+    stop = max(min(until + tail, last), until)
+    return start, stop + 0.03 * (stop - start)
+
+
+def _panels(
+    facts: EvidenceFacts,
+    time: NDArray[np.float64],
+    values: Mapping[str, ArrayLike],
+    inside: NDArray[np.bool_],
+) -> list[_Panel]:
+    panels = []
+    for group in PANELS:
+        # what the detector judged by comes before what the sensor has besides
+        for key in sorted(group, key=lambda k: k not in facts.baselines):
+            if key not in values:
+                continue
+            column = np.asarray(values[key], dtype=np.float64)[inside]
+            known = np.isfinite(column)
+            if known.any():
+                panels.append(_Panel(key, time[known], column[known]))
+                break
+    return panels
+
+
+def _head(facts: EvidenceFacts) -> list[Item]:
+    local = datetime.fromtimestamp(facts.onset, UTC).astimezone(ZoneInfo(facts.zone))
+    day = f"{local.day} {local:%b %Y}"
+    where = ", ".join(part for part in (facts.room, facts.place) if part)
+    about = f"{facts.what} · {day} · sensor {facts.sensor}"
+    items: list[Item] = [
+        Words(12, 21, cut(where, _WIDTH - 24, 15.5), 15, _INK, bold=True),
+        Words(12, 38, cut(about, _WIDTH - 24, 12), 12, _FINE),
+    ]
+    end = "going on" if facts.end is None else f"end {clock_text(facts.end, facts.zone)}"
+    texts = (
+        f"onset {clock_text(facts.onset, facts.zone)}",
+        f"alert {clock_text(facts.alerted, facts.zone)}",
+        end,
+    )
+    for name, left, text in zip(
+        ("onset", "alert", "end"), (12.0, 128.0, 250.0), texts, strict=True
+    ):
+        bold = name == "alert"
+        if name != "end" or facts.end is not None:
+            items += _mark(name, left + 5, 46.0, 60.0)
+            left += 14.0  # noqa: PLW2901 - the text stands behind its sign
+        items.append(Words(left, 58, text, 12, _INK, bold=bold))
+    return items
+
+
+def _mark(name: str, x: float, top: float, bottom: float) -> list[Item]:
+    """Draw a vertical line with a head; pattern and shape say which, the colour only repeats it."""
+    if name == "onset":
+        head = ((x - 4.5, bottom), (x + 4.5, bottom), (x, bottom - 7))
+        line = Line(((x, top), (x, bottom)), _INK, 1.2, (4, 3))
+        return [line, Polygon(head, "#ffffff", _INK, 1.2)]  # below: the alert's head is near
+    if name == "alert":
+        head = ((x - 5, top), (x + 5, top), (x, top + 8))
+        return [Line(((x, top), (x, bottom)), _ALERT, 1.8), Polygon(head, _ALERT, _ALERT)]
+    line = Line(((x, top), (x, bottom)), _INK, 1.2, (1.2, 3))
+    return [line, Box(x - 4, top, 8, 7, _INK)]
+
+
+def _panel(facts: EvidenceFacts, panel: _Panel, x: _Axis, top: float) -> list[Item]:
+    q = QUANTITIES[panel.key]
+    base = facts.baselines.get(panel.key)
+    if base is not None and not math.isfinite(base):
+        base = None
+    upper, lower = top + _HEADER, top + _HEADER + _PLOT
+    ticks = _ticks(panel, base)
+    y = _Axis(ticks[0], ticks[-1], lower, upper)
+    label = "Humidity" if q.key == "rh" else q.label[:1].upper() + q.label[1:]
+    name = f"{label}, {q.unit}" if q.unit else label
+    items: list[Item] = [
+        Words(12, top + 12, name, 12, _INK, bold=True),
+        Words(_RIGHT, top + 12, _levels(facts, panel, base), 11, _INK, "end"),
+    ]
+    begun = x(facts.onset)
+    over = x(x.high if facts.end is None else facts.end)
+    items.append(Box(begun, upper, over - begun, lower - upper, _BAND))
+    for tick in ticks:
+        items.append(Line(((_LEFT, y(tick)), (_RIGHT, y(tick))), _GRID, 0.8))
+        items.append(Words(_LEFT - 5, y(tick) + 4, _short(tick), 11, _FINE, "end"))
+    if base is not None:
+        items.append(Line(((_LEFT, y(base)), (_RIGHT, y(base))), _FINE, 1.0, (7, 3)))
+    items += _mark("onset", x(facts.onset), upper, lower)
+    items += _mark("alert", x(facts.alerted), upper, lower)
+    if facts.end is not None and facts.end <= x.high:
+        items += _mark("end", x(facts.end), upper, lower)
+    for piece in _pieces(panel):
+        points = tuple((x(t), y(v)) for t, v in piece)
+        if len(points) > 1:
+            items.append(Line(points, _DATA, 1.8))
+        if len(points) == 1 or panel.time.size <= 40:
+            items += [_dot(px, py) for px, py in points]
+    return items
+
+
+def _dot(x: float, y: float) -> Polygon:
+    r = 1.7
+    points = ((x - r, y), (x, y - r), (x + r, y), (x, y + r))
+    return Polygon(points, _DATA, _DATA, 1.2)
+
+
+def _levels(facts: EvidenceFacts, panel: _Panel, base: float | None) -> str:
+    """Say the level before and the farthest from it since the onset."""
+    since = panel.values[panel.time >= facts.onset]
+    if since.size == 0:
+        return "" if base is None else f"before {_figure(panel.key, base)}"
+    if base is None:
+        return f"highest {_figure(panel.key, float(since.max()))}"
+    far = float(since[np.argmax(np.abs(since - base))])
+    before, then = _figure(panel.key, base), _figure(panel.key, far)
+    if before == then:
+        return f"steady at {before}"
+    return f"before {before}, {'highest' if far > base else 'lowest'} {then}"
+
+
+def _figure(key: str, value: float) -> str:
+    if abs(value) >= 1e4:
+        return _short(float(f"{value:.3g}"))
+    digits = 1 if QUANTITIES[key].resolution < 1 and abs(value) < 10 else 0
+    return f"{value:.{digits}f}"
+
+
+def _short(value: float) -> str:
+    for size, sign in ((1e6, "M"), (1e4, "k")):
+        if abs(value) >= size:
+            return f"{value / (1e6 if sign == 'M' else 1e3):g}{sign}"
+    return f"{value:g}"
+
+
+def _ticks(panel: _Panel, base: float | None) -> list[float]:
+    """Three to five round values that enclose all readings and the level before."""
+    low, high = float(panel.values.min()), float(panel.values.max())
+    if base is not None:
+        low, high = min(low, base), max(high, base)
+    if panel.key in PANELS[0]:
+        low, high = min(low, 0.0), max(high, 20.0)
+    else:
+        spare = max(_LEAST_SPAN[panel.key] - (high - low), 0.0)
+        low, high = low - spare / 2, high + spare / 2
+        q = QUANTITIES[panel.key]
+        if low < q.low:
+            low, high = q.low, high + q.low - low
+        if high > q.high:
+            low, high = max(low + q.high - high, q.low), q.high
+    rough = (high - low) / 3
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= rough * 0.999)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [k * step for k in range(first, last + 1)]
+
+
+def _pieces(panel: _Panel) -> list[list[tuple[float, float]]]:
+    """Cut the line where readings are missing, and thin what is denser than the page."""
+    time, values = panel.time, panel.values
+    if time.size == 0:
+        return []
+    steps = np.diff(time)
+    longest = 3.0 * float(np.median(steps)) + 1.0 if steps.size else math.inf
+    cuts = [0, *(np.flatnonzero(steps > longest) + 1).tolist(), time.size]
+    share = max(math.ceil(2 * time.size / _MAX_POINTS), 1)
+    pieces = []
+    for a, b in itertools.pairwise(cuts):
+        chosen = _extremes(values[a:b], share) + a
+        pieces.append(list(zip(time[chosen].tolist(), values[chosen].tolist(), strict=True)))
+    return pieces
+
+
+def _extremes(values: NDArray[np.float64], share: int) -> NDArray[np.intp]:
+    """Pick the lowest and highest of each `share` values in a row, so that peaks stay."""
+    if share <= 2:
+        return np.arange(values.size)
+    chosen = {0, values.size - 1}
+    for a in range(0, values.size, share):
+        part = values[a : a + share]
+        chosen |= {a + int(part.argmin()), a + int(part.argmax())}
+    return np.array(sorted(chosen))
+
+
+def _time_axis(facts: EvidenceFacts, x: _Axis, bottom: float) -> list[Item]:
+    y = bottom - _PITCH + _HEADER + _PLOT
+    span = x.high - x.low
+    step = next((s for s in _STEPS_S if span / s <= 4.2), _STEPS_S[-1])
+    zone = ZoneInfo(facts.zone)
+    offset = datetime.fromtimestamp(x.low, UTC).astimezone(zone).utcoffset()
+    shift = offset.total_seconds() if offset is not None else 0.0
+    first = math.ceil((x.low + shift) / step) * step - shift
+    items: list[Item] = [Line(((_LEFT, y), (_RIGHT, y)), _FINE, 1.0)]
+    count = math.floor((x.high - first) / step) + 1
+    for k in range(min(count, 12)):
+        moment = first + k * step
+        text = clock_text(moment, facts.zone)
+        px = x(moment)
+        items.append(Line(((px, y), (px, y + 4)), _FINE, 1.0))
+        if _LEFT - 20 < px < _RIGHT - 18:
+            items.append(Words(px, y + 16, text if step < 60 else text[:5], 11, _FINE, "middle"))
+    foot = bottom + _FOOT - 9
+    items.append(Line(((12, foot - 4), (39, foot - 4)), _FINE, 1.0, (7, 3)))
+    items.append(Words(45, foot, "level before", 11, _FINE))
+    items.append(Words(_RIGHT, foot, _zone_words(zone, facts.onset), 11, _FINE, "end"))
+    return items
+
+
+def _zone_words(zone: ZoneInfo, moment: float) -> str:
+    """Name the school's time as its clock says it."""
+    name = datetime.fromtimestamp(moment, UTC).astimezone(zone).tzname() or ""
+    return f"time: {name}" if name.isalpha() else f"time: {zone.key}"

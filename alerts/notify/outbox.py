@@ -1,0 +1,351 @@
+"""Rows of the outbox, read and written inside the caller's transaction.
+
+A row is one notice on one channel of one person. Functions on a `sqlite3.Connection` with
+`row_factory = sqlite3.Row`, as `storage.sqlite.connect` gives it. None of them begins or commits.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from alerts.notify.notice import Notice, NoticeReason
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Collection
+
+_REASON: Final = "substr(reason, 1, instr(reason || ':', ':') - 1)"
+"""Reason of a row of the outbox without its occasion."""
+_CANCELLED: Final = json.dumps(
+    [r.value for r in NoticeReason if r.asks] + [NoticeReason.TAKEN.value]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """What a person is to be told on the channel after `target`."""
+
+    person: str
+    target: str
+    channel: str
+    occasion: str
+    notice: Notice
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """A notice leased for one attempt."""
+
+    id: int
+    incident: str
+    person: str
+    target: str
+    channel: str
+    notice: Notice
+    attempt: int
+    lease_owner: str
+    created_at: float
+    expires_at: float
+
+
+def add_notice(
+    tx: sqlite3.Connection,
+    notice: Notice,
+    *,
+    person: str,
+    target: str,
+    channel: str,
+    now: float,
+    expires_at: float,
+    occasion: str = "",
+    fallback_at: float | None = None,
+) -> bool:
+    """Put a notice into the outbox unless this person has it already; whether it was added.
+
+    `occasion` tells a reason that comes again from its first time; `fallback_at` is when the
+    person's next channel is tried if this one has not taken it.
+    """
+    reason = f"{notice.reason.value}:{occasion}" if occasion else notice.reason.value
+    cursor = tx.execute(
+        "INSERT INTO outbox (incident, person, target, channel, reason, priority, notice,"
+        " created_at, due_at, expires_at, fallback_at, status)"
+        " VALUES (?,?,?,?,?,?,?,?,?,?,?,'due')"
+        " ON CONFLICT (incident, person, target, reason) DO NOTHING",
+        (
+            notice.incident,
+            person,
+            target,
+            channel,
+            reason,
+            notice.priority.value,
+            msgspec.json.encode(notice).decode(),
+            now,
+            now,
+            expires_at,
+            fallback_at,
+        ),
+    )
+    return cursor.rowcount == 1
+
+
+def shares_target(tx: sqlite3.Connection, notice: Notice, person: str, target: str) -> bool:
+    """Whether somebody else is told the same at the same address."""
+    row = tx.execute(
+        f"SELECT 1 FROM outbox WHERE incident = ? AND {_REASON} = ? AND target = ? AND person <> ?",  # noqa: S608 - a constant
+        (notice.incident, notice.reason.value, target, person),
+    ).fetchone()
+    return row is not None
+
+
+def fallbacks_due(tx: sqlite3.Connection, now: float) -> list[int]:
+    """Rows whose person is told on their next channel by now."""
+    rows = tx.execute(
+        "SELECT id FROM outbox WHERE fallback_at IS NOT NULL AND fallback_at <= ? ORDER BY id",
+        (now,),
+    ).fetchall()
+    return [int(r["id"]) for r in rows]
+
+
+def take_fallback(tx: sqlite3.Connection, row_id: int) -> Fallback | None:
+    """Return what the next channel is to say, once; None if the person has no further one."""
+    row = tx.execute(
+        "SELECT * FROM outbox WHERE id = ? AND fallback_at IS NOT NULL", (row_id,)
+    ).fetchone()
+    if row is None:
+        return None
+    tx.execute("UPDATE outbox SET fallback_at = NULL WHERE id = ?", (row_id,))
+    return Fallback(
+        person=row["person"],
+        target=row["target"],
+        channel=row["channel"],
+        occasion=row["reason"].partition(":")[2],
+        notice=msgspec.json.decode(row["notice"], type=Notice),
+        expires_at=row["expires_at"],
+    )
+
+
+def is_on_its_way(tx: sqlite3.Connection, incident: str) -> bool:
+    """Whether anybody was told of an incident, or may still be by what is in the outbox."""
+    row = tx.execute(
+        "SELECT 1 FROM outbox WHERE incident = ? AND status IN ('due', 'leased', 'sent')",
+        (incident,),
+    ).fetchone()
+    return row is not None
+
+
+def has_notices(tx: sqlite3.Connection, incident: str) -> bool:
+    """Whether anything about an incident was ever put into the outbox."""
+    return tx.execute("SELECT 1 FROM outbox WHERE incident = ?", (incident,)).fetchone() is not None
+
+
+def told(tx: sqlite3.Connection, incident: str) -> list[tuple[str, str, str]]:
+    """Return who got a page of an incident, alone or with others: person, target and channel."""
+    rows = tx.execute(
+        f"SELECT person, target, channel, max(id) FROM (SELECT * FROM outbox WHERE incident = ?1"  # noqa: S608 - a constant
+        f" AND {_REASON} = ?2 AND status = 'sent' UNION SELECT o.* FROM held_notice h"
+        " JOIN outbox o ON o.incident = h.sent_with AND o.person = h.person"
+        " AND o.reason = h.sent_as AND o.status = 'sent' WHERE h.incident = ?1)"
+        " GROUP BY person ORDER BY min(id)",
+        (incident, NoticeReason.OPENED.value),
+    ).fetchall()
+    return [(r["person"], r["target"], r["channel"]) for r in rows]
+
+
+def cancel_unsent(tx: sqlite3.Connection, incident: str, why: str, now: float) -> int:
+    """Cancel what is waiting of an incident and asks for somebody, or says who has it.
+
+    Those being sent run on. One whose lease ran out, as the program that sent it is gone, is
+    waiting too.
+    """
+    tx.execute("UPDATE outbox SET fallback_at = NULL WHERE incident = ?", (incident,))
+    return tx.execute(
+        "UPDATE outbox SET status = 'cancelled', last_error = ?, finished_at = ?"  # noqa: S608 - a constant
+        f" WHERE incident = ? AND {_REASON} IN (SELECT value FROM json_each(?))"
+        " AND (status = 'due' OR (status = 'leased' AND lease_until <= ?))",
+        (why, now, incident, _CANCELLED, now),
+    ).rowcount
+
+
+def lease(
+    tx: sqlite3.Connection,
+    now: float,
+    *,
+    owner: str,
+    lease_s: float,
+    limit: int,
+    free: Callable[[str], int],
+) -> list[OutboxRow]:
+    """Take due notices for one attempt each; a lease that ran out is due again.
+
+    Louder ones go first; of those as loud, whoever has been told least within the hour.
+
+    Parameters
+    ----------
+    owner : str
+        Who takes them.
+    lease_s : float
+        How long an attempt may take before another may try.
+    limit : int
+        At most so many over all channels.
+    free : callable
+        How many a channel takes at the moment; the others wait.
+    """
+    due = tx.execute(
+        "SELECT *, row_number() OVER (PARTITION BY person, priority ORDER BY due_at, id)"
+        " + (SELECT count(*) FROM (SELECT 1 FROM outbox s WHERE s.person = outbox.person"
+        " AND s.created_at > ?1 - 3600 AND s.status = 'sent' LIMIT 100)) AS turn"
+        " FROM outbox WHERE status IN ('due', 'leased') AND due_at <= ?1"
+        " AND (status = 'due' OR lease_until <= ?1)"
+        " ORDER BY CASE priority WHEN 'urgent' THEN 0 WHEN 'high' THEN 1 WHEN 'normal' THEN 2"
+        " ELSE 3 END, turn, due_at, id",
+        (now,),
+    )
+    taken: Counter[str] = Counter()
+    rows: list[sqlite3.Row] = []
+    for row in due:
+        if len(rows) == limit:
+            break
+        if taken[row["channel"]] < free(row["channel"]):
+            taken[row["channel"]] += 1
+            rows.append(row)
+    leased = []
+    for row in rows:
+        attempt = int(row["attempts"]) + 1
+        if row["status"] == "leased":
+            tx.execute(
+                "UPDATE outbox_attempt SET outcome = 'lost', reason = 'no_answer',"
+                " finished_at = ? WHERE outbox = ? AND attempt = ? AND outcome = 'started'",
+                (now, row["id"], row["attempts"]),
+            )
+        tx.execute(
+            "UPDATE outbox SET status = 'leased', lease_owner = ?, lease_until = ?, attempts = ?"
+            " WHERE id = ?",
+            (owner, now + lease_s, attempt, row["id"]),
+        )
+        tx.execute(
+            "INSERT INTO outbox_attempt (outbox, attempt, started_at, outcome, reason, detail)"
+            " VALUES (?, ?, ?, 'started', '', '')",
+            (row["id"], attempt, now),
+        )
+        leased.append(
+            OutboxRow(
+                id=int(row["id"]),
+                incident=row["incident"],
+                person=row["person"],
+                target=row["target"],
+                channel=row["channel"],
+                notice=msgspec.json.decode(row["notice"], type=Notice),
+                attempt=attempt,
+                lease_owner=owner,
+                created_at=float(row["created_at"]),
+                expires_at=float(row["expires_at"]),
+            )
+        )
+    return leased
+
+
+def release_leases(tx: sqlite3.Connection, owner: str, now: float) -> int:
+    """Let leases of a program that is gone run out at once; their number."""
+    return tx.execute(
+        "UPDATE outbox SET lease_until = ? WHERE status = 'leased' AND lease_owner <> ?"
+        " AND lease_until > ?",
+        (now, owner, now),
+    ).rowcount
+
+
+def sent(tx: sqlite3.Connection, row: OutboxRow, now: float) -> bool:
+    """Mark a notice as handed over; whether this is news.
+
+    What waits for the same person on other channels is cancelled.
+    """
+    _finish_attempt(tx, row, now, "sent", "", "", None)
+    same = "incident = ? AND person = ? AND reason = (SELECT reason FROM outbox WHERE id = ?)"
+    tx.execute(
+        f"UPDATE outbox SET fallback_at = NULL WHERE {same}",  # noqa: S608 - a constant
+        (row.incident, row.person, row.id),
+    )
+    tx.execute(
+        "UPDATE outbox SET status = 'cancelled', last_error = 'told on another channel',"  # noqa: S608 - a constant
+        f" finished_at = ? WHERE {same} AND id <> ? AND status = 'due'",
+        (now, row.incident, row.person, row.id, row.id),
+    )
+    return (
+        tx.execute(
+            "UPDATE outbox SET status = 'sent', finished_at = ?, lease_until = NULL,"
+            " last_error = '' WHERE id = ? AND status IN ('leased', 'due')",
+            (now, row.id),
+        ).rowcount
+        == 1
+    )
+
+
+def retry(
+    tx: sqlite3.Connection,
+    row: OutboxRow,
+    now: float,
+    *,
+    due_at: float,
+    reason: str,
+    detail: str,
+    retry_after_s: float | None,
+) -> None:
+    """Mark an attempt as failed for now; the notice is due again at `due_at`."""
+    _finish_attempt(tx, row, now, "retry", reason, detail, retry_after_s)
+    tx.execute(
+        "UPDATE outbox SET status = 'due', due_at = ?, lease_until = NULL, last_error = ?"
+        " WHERE id = ? AND status = 'leased' AND lease_owner = ? AND attempts = ?",
+        (due_at, reason, row.id, row.lease_owner, row.attempt),
+    )
+
+
+def fail(tx: sqlite3.Connection, row: OutboxRow, now: float, *, reason: str, detail: str) -> None:
+    """Give a notice up."""
+    _finish_attempt(tx, row, now, "failed", reason, detail, None)
+    tx.execute(
+        "UPDATE outbox SET status = 'failed', finished_at = ?, lease_until = NULL, last_error = ?"
+        " WHERE id = ? AND status = 'leased' AND lease_owner = ? AND attempts = ?",
+        (now, reason, row.id, row.lease_owner, row.attempt),
+    )
+
+
+def next_outbox_deadline(
+    tx: sqlite3.Connection, busy_channels: Collection[str] = ()
+) -> float | None:
+    """When the next notice or fallback is due, or the next lease runs out."""
+    busy = json.dumps(sorted(busy_channels))
+    row = tx.execute(
+        "SELECT min(CASE status WHEN 'due' THEN due_at ELSE lease_until END) AS at,"
+        " (SELECT min(fallback_at) FROM outbox WHERE fallback_at IS NOT NULL) AS fallback"
+        " FROM outbox WHERE status IN ('due', 'leased')"
+        " AND channel NOT IN (SELECT value FROM json_each(?))",
+        (busy,),
+    ).fetchone()
+    return min((float(at) for at in (row["at"], row["fallback"]) if at is not None), default=None)
+
+
+def backlog(tx: sqlite3.Connection) -> dict[str, int]:
+    """Count notices by status."""
+    rows = tx.execute("SELECT status, count(*) AS n FROM outbox GROUP BY status").fetchall()
+    return {r["status"]: int(r["n"]) for r in rows}
+
+
+def _finish_attempt(
+    tx: sqlite3.Connection,
+    row: OutboxRow,
+    now: float,
+    outcome: str,
+    reason: str,
+    detail: str,
+    retry_after_s: float | None,
+) -> None:
+    tx.execute(
+        "UPDATE outbox_attempt SET finished_at = ?, outcome = ?, reason = ?, detail = ?,"
+        " retry_after_s = ? WHERE outbox = ? AND attempt = ?",
+        (now, outcome, reason, detail[:300], retry_after_s, row.id, row.attempt),
+    )

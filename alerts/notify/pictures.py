@@ -1,0 +1,187 @@
+"""Evidence pictures of incidents: read the facts and the readings, draw, in time or not at all.
+
+A picture never holds a notice back: `NoticePictures.of` gives what is ready within its deadline
+and otherwise None, and the notice goes without. Drawing runs in one thread of its own with a short
+queue, never in the event loop. Several notices of one incident share one picture.
+
+The time series is a reader of the journal like the detector, and may be a moment behind it: the
+thread gives it `settle_s` to catch up with the reading that decided the alert, then draws what
+there is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from alerts.notify import drawing
+from alerts.notify.evidence_picture import EvidenceFacts, draw, fetch_span
+from detection.events import EventPhase
+from storage import sqlite
+from storage.registry import floor_name
+
+if TYPE_CHECKING:
+    import sqlite3
+    from pathlib import Path
+
+    from alerts.notify.drawing import Drawing
+    from storage.registry import Registry
+    from storage.timeseries import SeriesReader
+
+_LOG: Final = logging.getLogger(__name__)
+_QUEUE: Final = 4
+_POLL_S: Final = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentPictures:
+    """Draws the evidence of an incident; blocks, for a thread of the caller.
+
+    Attributes
+    ----------
+    database : Path
+        State database.
+    zone : str
+        The school's time zone, IANA name.
+    """
+
+    database: Path
+    registry: Registry
+    series: SeriesReader
+    zone: str
+
+    def svg(self, incident_id: str) -> str | None:
+        """Return the picture as SVG; None if there is no such incident."""
+        found = self._draw(incident_id, 0.0)
+        return None if found is None else drawing.svg(found)
+
+    def png(self, incident_id: str, *, settle_s: float = 0.0) -> bytes | None:
+        """Return the picture as PNG; None if there is no such incident.
+
+        Parameters
+        ----------
+        settle_s : float
+            How long to wait for the series to reach the alert.
+
+        Raises
+        ------
+        ImportError
+            If what draws PNG is not installed.
+        """
+        found = self._draw(incident_id, settle_s)
+        return None if found is None else drawing.png(found)
+
+    def _draw(self, incident_id: str, settle_s: float) -> Drawing | None:
+        facts = self._facts(incident_id)
+        if facts is None:
+            return None
+        deadline = time.monotonic() + settle_s
+        while time.monotonic() < deadline and not self._reached(facts.sensor, facts.alerted):
+            time.sleep(_POLL_S)
+        return draw(facts, *self.series.window(facts.sensor, *fetch_span(facts)))
+
+    def _reached(self, sensor: str, moment: float) -> bool:
+        return len(self.series.window(sensor, moment - 0.001, moment + 60.0)[0]) > 0
+
+    def _facts(self, incident_id: str) -> EvidenceFacts | None:
+        """Facts of the detection that spoke first, of those that still stand if any does."""
+        with closing(sqlite.connect(self.database, read_only=True)) as db:
+            row = db.execute(
+                "SELECT e.*, i.room AS place FROM alert_event e JOIN incident i ON i.id ="
+                " e.incident WHERE e.incident = ? ORDER BY e.phase = ?, e.alerted, e.id LIMIT 1",
+                (incident_id, EventPhase.WITHDRAWN.value),
+            ).fetchone()
+        return None if row is None else self._facts_of(row)
+
+    def _facts_of(self, row: sqlite3.Row) -> EvidenceFacts:
+        room = self.registry.rooms.get(row["place"])
+        parts = (floor_name(room.floor), room.building) if room else ()
+        evidence = row["decided_evidence"] or row["evidence"]
+        over = row["phase"] in (EventPhase.ENDED.value, EventPhase.WITHDRAWN.value)
+        last = row["end"] if row["end"] is not None else row["last_heard"]
+        return EvidenceFacts(
+            kind=row["kind"],
+            room=room.name if room else row["place"],
+            place=", ".join(part for part in parts if part),
+            sensor=row["sensor"],
+            onset=row["onset"],
+            alerted=row["alerted"],
+            end=last if over else None,
+            until=last,
+            sentence=row["decided_sentence"] or row["sentence"],
+            zone=self.zone,
+            baselines={key: float(v[0]) for key, v in json.loads(evidence).items()},
+            withdrawn=row["phase"] == EventPhase.WITHDRAWN.value,
+        )
+
+
+class NoticePictures:
+    """Pictures for notices: ready in time, or none.
+
+    Parameters
+    ----------
+    within_s : float
+        Longest that a notice waits for its picture.
+    settle_s : float
+        Longest wait for the series, inside `within_s`.
+
+    Attributes
+    ----------
+    counters : Counter
+        ``made``, ``late``, ``failed``, ``left out`` (too many at once).
+    """
+
+    def __init__(
+        self, source: IncidentPictures, *, within_s: float = 0.5, settle_s: float = 0.2
+    ) -> None:
+        self._source = source
+        self._within_s = within_s
+        self._settle_s = settle_s
+        self._thread: ThreadPoolExecutor | None = None
+        self._making: dict[str, asyncio.Future[bytes | None]] = {}
+        self.counters: Counter[str] = Counter()
+
+    def open(self) -> None:
+        """Start the thread and let it import what it will need."""
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="plumewatch-picture")
+        self._thread.submit(drawing.warm_up)
+
+    def close(self) -> None:
+        """Take no more work; a picture in the making is let go."""
+        if self._thread is not None:
+            self._thread.shutdown(wait=False, cancel_futures=True)
+            self._thread = None
+
+    async def of(self, incident_id: str) -> bytes | None:
+        """PNG of an incident if it is ready in time; never raises for want of one."""
+        making = self._making.get(incident_id)
+        if making is None:
+            if self._thread is None or len(self._making) >= _QUEUE:
+                self.counters["left out"] += 1
+                return None
+            loop = asyncio.get_running_loop()
+            making = loop.run_in_executor(self._thread, self._png, incident_id)
+            self._making[incident_id] = making
+            making.add_done_callback(lambda _: self._making.pop(incident_id, None))
+        try:
+            async with asyncio.timeout(self._within_s):
+                picture = await asyncio.shield(making)
+        except TimeoutError:
+            self.counters["late"] += 1
+            return None
+        self.counters["failed" if picture is None else "made"] += 1
+        return picture
+
+    def _png(self, incident_id: str) -> bytes | None:
+        try:
+            return self._source.png(incident_id, settle_s=self._settle_s)
+        except Exception as error:  # noqa: BLE001 - a picture may fail in any way, the notice may not
+            _LOG.warning("no picture of incident %s: %s", incident_id, type(error).__name__)
+            return None

@@ -1,0 +1,431 @@
+"""The pump that empties the outbox: lease, send, mark.
+
+Three steps, two commits: (1) due rows are leased and committed, (2) each is sent, (3) its outcome
+is committed. A crash between 2 and 3 sends that notice once more after the restart: at most one
+duplicate per notice in flight. A crash elsewhere repeats nothing and loses nothing. Leases of a
+program that is gone run out at the next start.
+
+The pump wakes when it is told that rows were committed, when a row falls due, and when a channel
+gets a free thread; channels that are full are left out of the lease, so a hung provider never
+holds back another. Whoever has a second channel is told there when the first refuses, or has not
+taken the notice within some seconds; the one that takes it first ends the others. A failed attempt
+is due again after a doubling wait with jitter, or after what the provider asked for if that is
+longer; a notice that nobody wants any more, or that is too old, ends instead.
+
+This is not an exactly-once queue, and it is for one pump per database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import sqlite3
+import time
+import uuid
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+
+from alerts.errors import NotifyError, NotifyReason, PermanentNotifyError, TransientNotifyError
+from alerts.incidents import repository
+from alerts.incidents.clock_step import ClockSteps
+from alerts.incidents.incident import Record, Status
+from alerts.notify import outbox as outbox_rows
+from alerts.notify.notice import NoticeReason
+from storage import sqlite
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from alerts.incidents.engine import AlertEngine
+    from alerts.notify.apprise_notifier import Notifier
+    from alerts.notify.outbox import OutboxRow
+    from alerts.notify.secrets import Secret
+
+    Personal = Callable[[sqlite3.Connection, OutboxRow, float], OutboxRow]
+
+_AFTER_STEP_S: Final = 2.0
+"""After the clock was set, until due times have moved along (`alerts.incidents.clock_step`)."""
+_LOG: Final = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class PumpSettings:
+    """How hard the pump works.
+
+    Attributes
+    ----------
+    max_in_flight : int
+        Sends at once over all channels.
+    per_channel : int
+        Sends at once to one provider.
+    send_timeout_s : float
+        Deadline of one send.
+    lease_s : float
+        How long a row stays taken; longer than a send and its mark.
+    first_retry_s, max_retry_s : float
+        Wait after the first failure, doubled after each, up to the second.
+    idle_s : float
+        Longest sleep, in case a wake-up was missed.
+    """
+
+    max_in_flight: int = 32
+    per_channel: int = 4
+    send_timeout_s: float = 15.0
+    lease_s: float = 60.0
+    first_retry_s: float = 2.0
+    max_retry_s: float = 300.0
+    idle_s: float = 15.0
+
+    def __post_init__(self) -> None:
+        """Refuse a lease that ends before its send.
+
+        Raises
+        ------
+        ValueError
+        """
+        if self.lease_s <= self.send_timeout_s:
+            raise ValueError("lease_s must be longer than send_timeout_s")
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryOutcome:
+    """What came of one attempt, for counters and the terminal."""
+
+    incident: str
+    person: str
+    channel: str
+    reason: NoticeReason
+    attempt: int
+    error: NotifyReason | None
+    final: bool
+    waited_s: float
+
+
+class Pictures(Protocol):
+    """Where evidence pictures come from."""
+
+    async def of(self, incident_id: str) -> bytes | None:
+        """PNG of an incident, within a short bound of its own; None to go without."""
+
+
+def backoff_s(
+    attempt: int,
+    settings: PumpSettings,
+    uniform: Callable[[float, float], float],
+    retry_after_s: float | None = None,
+) -> float:
+    """Seconds to wait after failed attempt number `attempt` (from 1).
+
+    Half of the doubled wait is fixed and half random, so that notices that failed together do not
+    come back together. A provider's own wish is a lower bound.
+
+    Examples
+    --------
+    >>> [backoff_s(n, PumpSettings(), lambda low, high: high) for n in (1, 2, 3, 20)]
+    [2.0, 4.0, 8.0, 300.0]
+    """
+    whole = min(settings.first_retry_s * 2.0 ** min(attempt - 1, 30), settings.max_retry_s)
+    wait = whole / 2 + uniform(0.0, whole / 2)
+    return max(wait, retry_after_s or 0.0)
+
+
+class OutboxPump:
+    """Sends what the outbox holds.
+
+    Parameters
+    ----------
+    database : Path or sqlite3.Connection
+        The state database, to which the pump opens a connection of its own; or a connection that
+        it shares, with `thread`, and leaves open.
+    engine : AlertEngine
+        Learns of deliveries.
+    wake : asyncio.Event
+        Set by whoever committed new rows.
+    clock : callable
+        Unix seconds.
+    rng : random.Random
+        For jitter.
+    on_outcome : callable, optional
+        Told of each attempt, in the event loop.
+    pictures : Pictures, optional
+        Asked for the evidence picture of an alert, on its first attempt alone: one that failed
+        with it is tried again without.
+    personal : callable, optional
+        Makes a leased notice its person's own, in the transaction of the lease.
+    thread : ThreadPoolExecutor, optional
+        The one thread in which a shared connection is used.
+
+    Attributes
+    ----------
+    held : bool
+        While it is set no notice is taken; those in flight are marked.
+    """
+
+    def __init__(
+        self,
+        database: Path | sqlite3.Connection,
+        engine: AlertEngine,
+        notifier: Notifier,
+        wake: asyncio.Event,
+        *,
+        clock: Callable[[], float] = time.time,
+        rng: random.Random | None = None,
+        settings: PumpSettings | None = None,
+        on_outcome: Callable[[DeliveryOutcome], None] | None = None,
+        pictures: Pictures | None = None,
+        personal: Personal | None = None,
+        thread: ThreadPoolExecutor | None = None,
+    ) -> None:
+        self._database = database
+        self._given_thread = thread
+        self.held = False
+        self._engine = engine
+        self._notifier = notifier
+        self._wake = wake
+        self._clock = clock
+        self._rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
+        self._settings = settings or PumpSettings()
+        self._on_outcome = on_outcome
+        self._pictures = pictures
+        self._personal = personal
+        self._owner = uuid.uuid4().hex
+        self._in_flight: Counter[str] = Counter()
+        self._expiry: dict[int, float] = {}  # of notices in flight, monotonic: clocks are set
+        self._steps = ClockSteps()
+        self._stopping = False
+        self._connection: sqlite3.Connection | None = None
+        self._thread: ThreadPoolExecutor | None = None
+        self._trouble = False
+        self.counters: Counter[str] = Counter()
+
+    def stop(self) -> None:
+        """Take no further notices; `run` returns when those in flight are marked."""
+        self._stopping = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Pump until `stop`; a cancelled pump leaves its leases to the next one.
+
+        Raises
+        ------
+        StorageUnavailableError
+            If the database cannot be opened.
+        """
+        self._thread = self._given_thread or ThreadPoolExecutor(
+            1, thread_name_prefix="plumewatch-outbox"
+        )
+        try:
+            await self._in_thread(self._open)
+            await self._in_thread(self._release)
+            async with asyncio.TaskGroup() as group:
+                while not self._stopping:
+                    self._wake.clear()
+                    wait_s = await self._round(group)
+                    if not self._stopping:
+                        await self._sleep(wait_s)
+        finally:
+            if self._given_thread is None:
+                self._thread.submit(self._close)
+                self._thread.shutdown(wait=True)
+
+    async def _sleep(self, wait_s: float) -> None:
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    async def _round(self, group: asyncio.TaskGroup) -> float:
+        """Lease what is due and start sending it; seconds until the next round."""
+        room = self._settings.max_in_flight - self._in_flight.total()
+        if room <= 0 or self.held:
+            return 1.0 if self.held else self._settings.idle_s
+        now = self._clock()  # once: it may be set between two looks
+        if self._clock is time.time and self._steps.look(now, time.monotonic()):
+            return _AFTER_STEP_S
+        try:
+            rows, deadline = await self._in_thread(self._lease, room, now)
+        except sqlite3.OperationalError as error:
+            if not self._trouble:
+                _LOG.warning("outbox cannot be read, retrying each second: %s", error)
+                self._trouble = True
+            return 1.0
+        if self._trouble:
+            _LOG.warning("outbox can be read again")
+            self._trouble = False
+        for row in rows:
+            self._in_flight[row.channel] += 1
+            self._expiry[row.id] = time.monotonic() + row.expires_at - now
+            group.create_task(self._deliver(row), name=f"notice-{row.id}-{row.attempt}")
+        if rows:
+            return 0.0
+        longest = 1.0 if self._notifier.busy_channels() else self._settings.idle_s
+        if deadline is None:
+            return longest
+        return min(max(deadline - self._clock(), 0.0), longest)
+
+    async def _deliver(self, row: OutboxRow) -> None:
+        error: NotifyError | None = None
+        started = time.monotonic()
+        try:
+            await self._send(row)
+        except NotifyError as caught:
+            error = caught
+        except Exception as caught:  # noqa: BLE001 - one bad notice must not stop the others
+            error = TransientNotifyError(NotifyReason.LIBRARY, type(caught).__name__)
+        try:
+            final = await self._mark(row, error)
+        finally:
+            self._in_flight[row.channel] -= 1
+            self._expiry.pop(row.id, None)
+            self._wake.set()
+        reason = NotifyReason(error.reason) if error else None
+        outcome = "failed" if final else "retry"
+        self.counters["sent" if error is None else f"{outcome}:{reason}"] += 1
+        if error is not None:
+            _LOG.warning(
+                "notice %d of incident %s to %s by %s: %s, attempt %d, %s",
+                row.id,
+                row.incident,
+                row.person,
+                row.channel,
+                error,
+                row.attempt,
+                outcome,
+            )
+        if self._on_outcome is not None:
+            self._on_outcome(
+                DeliveryOutcome(
+                    row.incident,
+                    row.person,
+                    row.channel,
+                    row.notice.reason,
+                    row.attempt,
+                    reason,
+                    final,
+                    time.monotonic() - started,
+                )
+            )
+
+    async def _send(self, row: OutboxRow) -> None:
+        if time.monotonic() > self._expiry[row.id]:
+            raise PermanentNotifyError(NotifyReason.EXPIRED)
+        target = self._engine.policy.target_of(row.person, row.target)
+        if target is None:
+            raise PermanentNotifyError(NotifyReason.TARGET_GONE)
+        picture = await self._picture(row, target)
+        await self._notifier.send(
+            target, row.notice, timeout_s=self._settings.send_timeout_s, picture=picture
+        )
+
+    async def _picture(self, row: OutboxRow, target: Secret) -> bytes | None:
+        wanted = row.attempt == 1 and row.notice.reason is NoticeReason.OPENED
+        if self._pictures is None or not wanted or not self._notifier.takes_picture(target):
+            return None
+        return await self._pictures.of(row.incident)
+
+    async def _mark(self, row: OutboxRow, error: NotifyError | None) -> bool:
+        """Commit the outcome, again and again while the disk refuses: a lost mark sends twice."""
+        for _ in range(int(self._settings.lease_s)):
+            try:
+                return await self._in_thread(self._write_mark, row, error)
+            except sqlite3.OperationalError as trouble:
+                _LOG.warning("outcome of notice %d cannot be stored: %s", row.id, trouble)
+                await asyncio.sleep(1.0)
+        _LOG.error("outcome of notice %d is lost; it may be sent again", row.id)
+        return False
+
+    def _open(self) -> None:
+        given = self._database
+        self._connection = given if isinstance(given, sqlite3.Connection) else sqlite.connect(given)
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+    def _release(self) -> None:
+        with sqlite.transaction(self._db) as tx:
+            outbox_rows.release_leases(tx, self._owner, self._clock())
+
+    def _lease(self, room: int, now: float) -> tuple[list[OutboxRow], float | None]:
+        full = (name for name, n in self._in_flight.items() if n >= self._settings.per_channel)
+        busy = self._notifier.busy_channels().union(full)
+        deadline = outbox_rows.next_outbox_deadline(self._db, busy)
+        if deadline is None or deadline > now:
+            return [], deadline
+        with sqlite.transaction(self._db) as tx:
+            self._engine.fall_back_due(tx, now)
+            rows = outbox_rows.lease(
+                tx,
+                now,
+                owner=self._owner,
+                lease_s=self._settings.lease_s,
+                limit=room,
+                free=lambda channel: 0 if channel in busy else self._free(channel),
+            )
+            if self._personal is not None:
+                rows = [self._personal(tx, row, now) for row in rows]
+        return rows, deadline
+
+    def _write_mark(self, row: OutboxRow, error: NotifyError | None) -> bool:
+        now = self._clock()
+        with sqlite.transaction(self._db) as tx:
+            if error is None:
+                if outbox_rows.sent(tx, row, now):
+                    self._engine.delivered(tx, row, now)
+                return True
+            unwanted = self._unwanted(tx, row)
+            if not unwanted:
+                self._engine.fall_back(tx, row.id, now)
+            if isinstance(error, TransientNotifyError) and not unwanted:
+                wait = backoff_s(
+                    row.attempt, self._settings, self._rng.uniform, error.retry_after_s
+                )
+                if time.monotonic() + wait <= self._expiry[row.id]:
+                    outbox_rows.retry(
+                        tx,
+                        row,
+                        now,
+                        due_at=now + wait,
+                        reason=error.reason,
+                        detail=error.detail,
+                        retry_after_s=error.retry_after_s,
+                    )
+                    return False
+            outbox_rows.fail(tx, row, now, reason=error.reason, detail=error.detail)
+            detail = f"{row.person} by {row.channel}: {error.reason}"
+            record = Record(now, "plumewatch", "notice failed", detail)
+            repository.add_history(tx, row.incident, record)
+            if not unwanted and row.notice.reason is NoticeReason.OPENED:
+                self._engine.undeliverable(tx, row.incident, now)
+            return True
+
+    def _unwanted(self, tx: sqlite3.Connection, row: OutboxRow) -> bool:
+        """Whether what asked for somebody was overtaken by an answer or by the end."""
+        if not row.notice.reason.asks:
+            return False
+        incident = repository.load(tx, row.incident)
+        if incident is None or incident.withdrawn_at is not None:
+            return True
+        taken = incident.status is Status.ACKNOWLEDGED
+        return taken and row.notice.reason is NoticeReason.OPENED
+
+    def _free(self, channel: str) -> int:
+        return self._settings.per_channel - self._in_flight[channel]
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise RuntimeError("the pump is not running")
+        return self._connection
+
+    async def _in_thread(self, work: Callable[..., _T], *arguments: object) -> _T:
+        if self._thread is None:
+            raise RuntimeError("the pump is not running")
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, work, *arguments)

@@ -1,0 +1,64 @@
+"""Whether the services behind addresses answer, without a notice being sent to them.
+
+A connection is made and closed. What may be connected to is held
+to the same rules as a notice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING, Final
+
+from alerts.notify.apprise_notifier import NotifySettings, check_target, server_of
+from alerts.notify.connections import guarded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from alerts.notify.secrets import Secret
+
+_TIMEOUT_S: Final = 5.0
+_AT_ONCE: Final = 8
+
+
+async def why_unreachable(
+    targets: Sequence[Secret], settings: NotifySettings | None = None
+) -> list[str]:
+    """Try the servers of targets, each once.
+
+    Returns
+    -------
+    list of str
+        For each target why its server does not answer; empty where it does, where its address is
+        faulty anyway (`check_target`), or where no server is known of it.
+    """
+    settings = settings or NotifySettings()
+    servers = [None if check_target(target, settings) else server_of(target) for target in targets]
+    turns = asyncio.Semaphore(_AT_ONCE)
+
+    async def tried(host: str, port: int) -> str:
+        async with turns:
+            return await asyncio.to_thread(_why, host, port, settings)
+
+    wanted = sorted({server for server in servers if server is not None})
+    said = dict(zip(wanted, await asyncio.gather(*(tried(*s) for s in wanted)), strict=True))
+    return ["" if server is None else said[server] for server in servers]
+
+
+def _why(host: str, port: int, settings: NotifySettings) -> str:
+    try:
+        with guarded(allow_private=settings.allow_private, private_only=False) as guard:
+            try:
+                with socket.create_connection((host, port), timeout=_TIMEOUT_S):
+                    return ""
+            except OSError:
+                if guard.refused:
+                    return f"port {port}: an address inside this network, which is not allowed"
+                raise
+    except socket.gaierror:
+        return f"port {port}: no such host is known here"
+    except TimeoutError:
+        return f"port {port}: no answer within {_TIMEOUT_S:.0f} s"
+    except OSError as error:
+        return f"port {port}: {error.strerror or error}"

@@ -1,0 +1,128 @@
+"""Values that must not show: tokens, and addresses of people's phones.
+
+A `Secret` hides in `repr`, `str`, `format` and refuses to be pickled; only `reveal()` gives the
+value, so that a search for that word finds every place where one leaves its box.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from alerts.errors import SecretError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_MASK: Final = "Secret('****')"
+_MAX_FILE_BYTES: Final = 65_536
+
+
+class Secret:
+    """One hidden string.
+
+    Examples
+    --------
+    >>> token = Secret("swordfish")
+    >>> token
+    Secret('****')
+    >>> f"{token} {token:>20}"
+    "Secret('****') Secret('****')"
+    >>> token.reveal()
+    'swordfish'
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        if not value:
+            raise SecretError("a secret must not be empty")
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the value itself."""
+        return self._value
+
+    def fingerprint(self) -> str:
+        """Return 12 hex digits that name this secret without giving it away."""
+        digest = hashlib.blake2b(self._value.encode(), digest_size=6, person=b"plumewatch")
+        return digest.hexdigest()
+
+    def matches(self, candidate: str) -> bool:
+        """Compare in constant time."""
+        return hmac.compare_digest(self._value.encode(), candidate.encode())
+
+    def __repr__(self) -> str:
+        return _MASK
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return _MASK
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return self.matches(other._value)
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._value))
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Secret does not leave the process")
+
+
+def load_secret(
+    what: str,
+    *,
+    inline: str | None = None,
+    file: Path | str | None = None,
+    env: str | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Secret:
+    """Read a secret from exactly one of three places.
+
+    Parameters
+    ----------
+    what : str
+        Path of the setting, for messages.
+    inline : str, optional
+        The value itself, from the configuration.
+    file : Path or str, optional
+        A file that holds the value; white space around it is dropped.
+    env : str, optional
+        Name of an environment variable.
+    environ : mapping, optional
+        The environment; the process's own by default.
+
+    Raises
+    ------
+    SecretError
+        If none or several are given, or the one given is missing or empty. The message names
+        the place, never the value.
+    """
+    given = [name for name, v in (("inline", inline), ("file", file), ("env", env)) if v]
+    if len(given) != 1:
+        raise SecretError(
+            f"{what}: give exactly one of the value, its file or its environment variable,"
+            f" got {', '.join(given) or 'none'}"
+        )
+    if inline:
+        return Secret(inline.strip())
+    if env:
+        value = (os.environ if environ is None else environ).get(env, "").strip()
+        if not value:
+            raise SecretError(f"{what}: environment variable {env} is not set")
+        return Secret(value)
+    path = Path(str(file))
+    try:
+        with path.open("rb") as handle:
+            text = handle.read(_MAX_FILE_BYTES).decode().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SecretError(f"{what}: cannot read {path}: {error}") from error
+    if not text:
+        raise SecretError(f"{what}: {path} is empty")
+    return Secret(text)

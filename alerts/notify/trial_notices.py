@@ -1,0 +1,82 @@
+"""A notice to everybody, that says it is a test: the proof that addresses are right."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from alerts.errors import NotifyError
+from alerts.notify.notice import Notice, NoticeReason, Priority
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from alerts.notify.apprise_notifier import Notifier
+    from alerts.notify.secrets import Secret
+    from alerts.policy import StaffMember
+
+_TIMEOUT_S: Final = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrialNotice:
+    """What came of one.
+
+    Attributes
+    ----------
+    person : str
+        Id.
+    number : int
+        Which of their addresses, from 1.
+    error : NotifyError or None
+        None if it was taken.
+    """
+
+    person: str
+    number: int
+    error: NotifyError | None
+
+
+async def send_trials(
+    notifier: Notifier, staff: Iterable[StaffMember], site: str, zone: str, now: float
+) -> list[TrialNotice]:
+    """Send one to each address of each member of staff, all at once.
+
+    Parameters
+    ----------
+    site, zone : str
+        Of the school.
+    now : float
+        Unix seconds.
+    """
+    notice = Notice(
+        incident="test",
+        reason=NoticeReason.TEST,
+        kind="vape",
+        room="",
+        floor="",
+        building=site,
+        since=now,
+        evidence="Nothing happened: alerts of Plumewatch will come here.",
+        zone=zone,
+        priority=Priority.NORMAL,
+        headline=f"Test of alerts, {site}",
+    )
+
+    async def sent(person: str, number: int, target: Secret) -> TrialNotice:
+        try:
+            await notifier.send(target, notice, timeout_s=_TIMEOUT_S)
+        except NotifyError as error:
+            return TrialNotice(person, number, error)
+        return TrialNotice(person, number, None)
+
+    return list(
+        await asyncio.gather(
+            *(
+                sent(member.id, number, target)
+                for member in staff
+                for number, target in enumerate(member.targets, start=1)
+            )
+        )
+    )

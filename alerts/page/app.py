@@ -1,0 +1,148 @@
+"""The staff page as a Starlette application.
+
+Phone first. It loads nothing from other machines, runs no inline script, and works without script
+except for charts and live refresh. Reading may be open on loopback; every action needs a session,
+a form token and a POST from our own page. A GET changes nothing, so link scanners may fetch what
+they like.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import Response
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+
+from alerts.page.guard import SecurityHeaders
+from alerts.page.live import LivePages
+from alerts.page.page_context import Desk
+from alerts.page.sign_in import SignInPages
+from alerts.page.views.air import AirPages
+from alerts.page.views.answer import AnswerPages
+from alerts.page.views.board import BoardPages
+from alerts.page.views.cap import CapPages
+from alerts.page.views.dead_letters import DeadLetterPages
+from alerts.page.views.duty import DutyPages
+from alerts.page.views.figures import FigurePages
+from alerts.page.views.history import HistoryPages
+from alerts.page.views.incidents import IncidentPages
+from alerts.page.views.reports import ReportPages
+from alerts.page.views.sensor_health import SensorHealthPages
+from alerts.page.views.sensors import SensorPages
+from alerts.page.views.silences import SilencePages
+from alerts.page.views.thresholds import LevelPages
+from alerts.page.views.unmatched import UnmatchedPages
+from storage.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.requests import Request
+
+    from alerts.page.page_context import Pages
+    from alerts.page.settings import StaffPageSettings
+
+_LOG: Final = logging.getLogger(__name__)
+_HERE: Final = Path(__file__).parent
+
+PAGES: Final[tuple[type[Pages], ...]] = (
+    BoardPages,
+    IncidentPages,
+    DutyPages,
+    SilencePages,
+    AirPages,
+    FigurePages,
+    ReportPages,
+    SensorPages,
+    HistoryPages,
+    SensorHealthPages,
+    UnmatchedPages,
+    LevelPages,
+    DeadLetterPages,
+    SignInPages,
+    AnswerPages,
+    CapPages,
+    LivePages,
+)
+"""Every page there is, in the order of the navigation."""
+
+
+def create_app(settings: StaffPageSettings) -> Starlette:
+    """Build the staff page.
+
+    Returns
+    -------
+    Starlette
+        Serve it on loopback unless the school says otherwise, then with
+        ``open_reading=False``.
+    """
+    desk = Desk(settings, (link for pages in PAGES for link in pages.nav))
+    errors = _Errors(desk)
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        if settings.reports is not None:
+            settings.reports.open()
+        yield
+        if settings.reports is not None:
+            await settings.reports.close()
+        desk.threads.close()
+
+    return Starlette(
+        routes=[
+            *(route for pages in PAGES for route in pages(desk).routes()),
+            Mount("/static", StaticFiles(directory=_HERE / "static")),
+        ],
+        middleware=[
+            Middleware(SecurityHeaders),
+            Middleware(TrustedHostMiddleware, allowed_hosts=list(settings.hosts)),
+        ],
+        exception_handlers={
+            HTTPException: errors.on_http_error,
+            StorageError: errors.on_storage_error,
+            sqlite3.Error: errors.on_storage_error,
+            TimeoutError: errors.on_storage_error,
+        },
+        lifespan=lifespan,
+    )
+
+
+class _Errors:
+    """What a person reads when something does not work."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def on_http_error(self, request: Request, error: Exception) -> Response:
+        """Say what was wrong in a sentence."""
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        headers = error.headers if isinstance(error, HTTPException) else None
+        if status in {302, 303, 307}:
+            return Response(status_code=status, headers=headers)
+        detail = error.detail if isinstance(error, HTTPException) else ""
+        if not detail or detail == HTTPStatus(status).phrase:
+            detail = {404: "There is nothing here.", 405: "That does not work this way."}.get(
+                status, HTTPStatus(status).phrase
+            )
+        session = await self._desk.session(request)
+        response = self._desk.render(
+            request, "error.html", session, status_code=status, detail=detail
+        )
+        response.headers.update(headers or {})
+        return response
+
+    async def on_storage_error(self, request: Request, error: Exception) -> Response:
+        """Say that the state cannot be read at the moment."""
+        _LOG.warning("page %s: %s", request.url.path, error or type(error).__name__)
+        detail = "The state database cannot be read at the moment. Alerts go on without this page."
+        return self._desk.render(request, "error.html", None, status_code=503, detail=detail)

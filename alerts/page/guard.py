@@ -1,0 +1,105 @@
+"""What keeps the page to itself: the session as pages see it, same origin, headers."""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from alerts.access.roles import may
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+    from typing import Any
+
+    from starlette.requests import Request
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from alerts.access.roles import Right
+
+_HEADERS: Final = (
+    (
+        b"content-security-policy",
+        b"; ".join(
+            (
+                b"default-src 'none'",
+                b"script-src 'self'",
+                b"style-src 'self'",
+                b"img-src 'self' data:",
+                b"connect-src 'self'",
+                b"form-action 'self'",
+                b"frame-ancestors 'none'",
+                b"base-uri 'none'",
+            )
+        ),
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One signed-in person, as a page sees them.
+
+    Attributes
+    ----------
+    form_token : str
+        What its forms carry.
+    """
+
+    person: str
+    name: str
+    role: str
+    form_token: str
+
+    def may(self, right: Right) -> bool:
+        """Whether the role has a right."""
+        return may(self.role, right)
+
+    def allows(self, form_token: str) -> bool:
+        """Whether a form came from a page of this session."""
+        return hmac.compare_digest(self.form_token.encode(), form_token.encode())
+
+
+def cookie_name(*, secure: bool) -> str:
+    """Name of the cookie; over https one that no other host can set."""
+    return "__Host-plumewatch" if secure else "plumewatch_session"
+
+
+def same_origin(request: Request) -> bool:
+    """Whether a POST comes from our own page, by what the browser itself says."""
+    if request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
+        return False
+    origin = request.headers.get("origin")
+    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+
+
+class SecurityHeaders:
+    """Adds the headers that keep the page to itself; nothing but static files is cached."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                _extend(message, cacheable=scope["path"].startswith("/static/"))
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+def _extend(message: MutableMapping[str, Any], *, cacheable: bool) -> None:
+    cache = b"max-age=3600" if cacheable else b"no-store"
+    message["headers"] = [*message.get("headers", ()), *_HEADERS, (b"cache-control", cache)]

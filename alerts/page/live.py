@@ -1,0 +1,79 @@
+"""Pages that renew themselves: one stream of server-sent events a browser.
+
+What is sent is only *that* something changed, never what: the page then asks for its parts like
+anybody, and is answered by what its session may see. Without the stream it asks every 30 seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from alerts.access.limits import address_key
+from alerts.page.page_context import Pages
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.requests import Request
+    from starlette.routing import BaseRoute
+
+    from alerts.page.page_context import Desk
+
+_TICK_S: Final = 5.0
+"""Readings change all the time; so often at least a page is told to look."""
+_PACE_S: Final = 0.5
+"""An incident changes several times in its first second."""
+_CHECK_EVERY: Final = 6
+"""Ticks and changes after which the session is looked up again."""
+_MOST: Final = 100
+_MOST_OF_ONE: Final = 20
+"""Streams of one address, below what the server takes of connections from one."""
+
+
+class LivePages(Pages):
+    """The stream."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(desk)
+        self._open: Counter[str] = Counter()
+
+    def routes(self) -> list[BaseRoute]:
+        """Return what they answer."""
+        return [Route("/live", self.live)]
+
+    async def live(self, request: Request) -> Response:
+        """Tell of changes until the browser leaves or its session ends; 204 where too many do."""
+        await self._desk.may_read(request)
+        address = address_key(request.client.host if request.client else "")
+        if self._open.total() >= _MOST or self._open[address] >= _MOST_OF_ONE:
+            return Response(status_code=204)  # tells the browser not to try again
+        return StreamingResponse(
+            self._stream(request, address),
+            media_type="text/event-stream",
+            headers={"X-Accel-Buffering": "no"},
+        )
+
+    async def _stream(self, request: Request, address: str) -> AsyncIterator[str]:
+        changes = self._desk.settings.changes
+        self._open[address] += 1
+        try:
+            yield "retry: 3000\n\n"
+            seen, said = changes.count, 0
+            while not changes.closed:
+                count = await changes.after(seen, _TICK_S)
+                said += 1
+                if said % _CHECK_EVERY == 0 and not await self._may_stay(request):
+                    return
+                yield f"event: {'tick' if count == seen else 'change'}\ndata: {count}\n\n"
+                seen = count
+                await asyncio.sleep(_PACE_S)
+        finally:
+            self._open[address] -= 1
+
+    async def _may_stay(self, request: Request) -> bool:
+        return self._desk.settings.open_reading or await self._desk.session(request) is not None

@@ -1,0 +1,310 @@
+"""Signing in and out, and what people do with their own account."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse
+from starlette.routing import Route
+
+from alerts.access import sessions
+from alerts.access.limits import TryLimit
+from alerts.access.passwords import (
+    SHORTEST,
+    fault_of,
+    keep_hash,
+    password_hash,
+    set_password,
+    with_password,
+)
+from alerts.access.roles import Right
+from alerts.page.guard import same_origin
+from alerts.page.page_context import Pages, form_of, text_of
+from storage import audit
+from storage.audit import AuditKind
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import BaseRoute
+
+    from alerts.page.guard import Session
+    from alerts.page.page_context import Desk
+    from alerts.policy import StaffMember
+
+_LOG: Final = logging.getLogger(__name__)
+_T = TypeVar("_T")
+_MOST_WAITING: Final = 8
+"""Passwords that wait to be compared; each takes a tenth of a second of the one thread."""
+_WRONG: Final = "Name and password do not fit together."
+
+
+class SignInPages(Pages):
+    """The form, the way out, and the account of who is signed in."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(desk)
+        self._limit = TryLimit()
+        self._hashing = ThreadPoolExecutor(1, thread_name_prefix="plumewatch-password")
+        self._waiting = 0
+
+    def routes(self) -> list[BaseRoute]:
+        """Return what they answer."""
+        return [
+            Route("/sign-in", self.sign_in, methods=["GET", "POST"]),
+            Route("/sign-out", self.sign_out, methods=["POST"]),
+            Route("/account", self.account),
+            Route("/account/password", self.password, methods=["POST"]),
+            Route("/account/sign-out-everywhere", self.end_all, methods=["POST"]),
+        ]
+
+    # in and out
+
+    async def sign_in(self, request: Request) -> Response:
+        """Ask who it is; start a session of its own, whatever cookie came along."""
+        after = _inside(request.query_params.get("next", "/"))
+        if request.method == "GET":
+            session = await self._desk.session(request)
+            return self._form(request, after, session=session)
+        if not same_origin(request):
+            raise HTTPException(403, "The form did not come from this page.")
+        form = await form_of(request)
+        after = _inside(text_of(form, "after"))
+        account = " ".join(text_of(form, "account").split())[:80]
+        if self._one_click(request):
+            member = self._desk.member(account)
+        else:
+            wait = self._limit.take(_client(request), account, self._desk.settings.clock())
+            if wait > 0:
+                return self._too_often(request, after, account, wait)
+            member = await self._known(account, text_of(form, "password"))
+            if member is not None:
+                self._limit.succeeded(_client(request), account)
+        if member is None:
+            _LOG.warning("a sign-in from %s was refused", _client(request))
+            await self._refused(request, account)
+            return self._form(request, after, account, _WRONG, 403)
+        return await self._start(request, member, after, AuditKind.SIGN_IN)
+
+    async def sign_out(self, request: Request) -> Response:
+        """End the session."""
+        session, _ = await self._desk.may_act(request)
+        identity = request.cookies.get(self._desk.cookie, "")
+
+        def end(tx: sqlite3.Connection) -> None:
+            sessions.end(tx, identity)
+            self._audit(tx, AuditKind.SIGN_OUT, session.person, request)
+
+        await self._desk.write(end)
+        return self._out()
+
+    async def _refused(self, request: Request, account: str) -> None:
+        """Keep that somebody failed; of what was typed only the account, and only if there is one.
+
+        A password is typed into the wrong field now and then.
+        """
+        member = self._member(account)
+        actor = "unknown" if member is None else member.id
+        await self._desk.write(
+            lambda tx: self._audit(tx, AuditKind.SIGN_IN_REFUSED, actor, request)
+        )
+
+    def _audit(
+        self,
+        tx: sqlite3.Connection,
+        kind: AuditKind,
+        actor: str,
+        request: Request,
+        **detail: str,
+    ) -> None:
+        now = self._desk.settings.clock()
+        audit.append(tx, kind, actor, {"address": _client(request), **detail}, now)
+
+    async def _known(self, account: str, password: str) -> StaffMember | None:
+        """Staff member whose account and password these are."""
+        member = self._member(account)
+        person = "" if member is None else member.id
+        kept = await self._desk.read(lambda db: password_hash(db, person))
+        hasher = self._desk.settings.hasher
+        if not await self._hash(lambda: hasher.fits(kept, password)):
+            return None
+        if member is not None and kept is not None and hasher.is_outdated(kept):
+            now = self._desk.settings.clock()
+            renewed = await self._hash(lambda: hasher.hash(password))
+            await self._desk.write(lambda tx: keep_hash(tx, member.id, renewed, now))
+        return member
+
+    def _member(self, account: str) -> StaffMember | None:
+        """Staff member by id, or by a name that only one has."""
+        wanted = account.casefold()
+        staff = self._desk.settings.engine.policy.staff
+        by_id = [m for m in staff if m.id.casefold() == wanted]
+        found = by_id or [m for m in staff if m.name.casefold() == wanted]
+        return found[0] if len(found) == 1 else None
+
+    async def _hash(self, work: Callable[[], _T]) -> _T:
+        """Run in the one thread that compares passwords, so that no flood takes the memory."""
+        if self._waiting >= _MOST_WAITING:
+            raise HTTPException(
+                429, "Too many people sign in at this moment. Try again.", {"Retry-After": "5"}
+            )
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(20.0):
+                return await asyncio.get_running_loop().run_in_executor(self._hashing, work)
+        finally:
+            self._waiting -= 1
+
+    async def _start(
+        self, request: Request, member: StaffMember, after: str, kind: AuditKind
+    ) -> Response:
+        settings = self._desk.settings
+        before, now = request.cookies.get(self._desk.cookie, ""), settings.clock()
+
+        def renew(tx: sqlite3.Connection) -> str:
+            sessions.end(tx, before)
+            self._audit(tx, kind, member.id, request)
+            return sessions.start(tx, member.id, now, settings.session_s)
+
+        identity = await self._desk.write(renew)
+        _LOG.info("%s signed in from %s", member.id, _client(request))
+        response = RedirectResponse(after, 303)
+        response.set_cookie(
+            self._desk.cookie,
+            identity,
+            max_age=int(settings.session_s),
+            httponly=True,
+            samesite="strict",
+            secure=settings.secure_cookie,
+        )
+        return response
+
+    def _out(self) -> Response:
+        response = RedirectResponse("/", 303)
+        response.delete_cookie(
+            self._desk.cookie,
+            httponly=True,
+            samesite="strict",
+            secure=self._desk.settings.secure_cookie,
+        )
+        return response
+
+    def _one_click(self, request: Request) -> bool:
+        return self._desk.settings.one_click and _client(request) in {"127.0.0.1", "::1"}
+
+    def _too_often(self, request: Request, after: str, account: str, wait: float) -> Response:
+        minutes = math.ceil(wait / 60)
+        said = f"{math.ceil(wait)} seconds" if wait <= 90 else f"{minutes} minutes"
+        error = f"Too many failed tries. Wait {said}."
+        response = self._form(request, after, account, error, 429)
+        response.headers["Retry-After"] = str(math.ceil(wait))
+        return response
+
+    def _form(
+        self,
+        request: Request,
+        after: str,
+        account: str = "",
+        error: str = "",
+        status: int = 200,
+        *,
+        session: Session | None = None,
+    ) -> Response:
+        staff = self._desk.settings.engine.policy.staff
+        return self._desk.render(
+            request,
+            "sign_in.html",
+            session,
+            status_code=status,
+            after=after,
+            account=account,
+            error=error,
+            one_click=staff if self._one_click(request) else (),
+        )
+
+    # the account
+
+    async def account(self, request: Request) -> Response:
+        """Show who is signed in, and to administrators everybody."""
+        return await self._account(request, await self._desk.signed_in(request))
+
+    async def password(self, request: Request) -> Response:
+        """Change one's own password; this browser stays signed in, with a new session."""
+        session, form = await self._desk.may_act(request)
+        settings, now = self._desk.settings, self._desk.settings.clock()
+        wait = self._limit.take(_client(request), session.person, now)
+        if wait > 0:
+            return await self._account(
+                request, session, "Too many failed tries. Wait a while.", 429
+            )
+        member = await self._known(session.person, text_of(form, "old"))
+        if member is None:
+            return await self._account(request, session, "This is not your password now.", 403)
+        self._limit.succeeded(_client(request), session.person)
+        new = text_of(form, "new")
+        fault = fault_of(new, (member.id, member.name, settings.school))
+        if fault:
+            return await self._account(request, session, fault, 400)
+        kept = await self._hash(lambda: settings.hasher.hash(new))
+        await self._desk.write(lambda tx: set_password(tx, member.id, kept, now))
+        _LOG.info("%s changed their password", member.id)
+        return await self._start(request, member, "/account?changed=yes", AuditKind.PASSWORD)
+
+    async def end_all(self, request: Request) -> Response:
+        """Sign oneself, or as an administrator anybody, out everywhere."""
+        session, form = await self._desk.may_act(request)
+        person = text_of(form, "person")
+        if person != session.person and not session.may(Right.ACCOUNTS):
+            raise HTTPException(403, "Only administrators sign others out.")
+
+        def end_all(tx: sqlite3.Connection) -> None:
+            sessions.end_all(tx, person)
+            self._audit(tx, AuditKind.SIGN_OUT, session.person, request, person=person[:80])
+
+        await self._desk.write(end_all)
+        _LOG.info(
+            "%s signed %.64s out everywhere", session.person, person.encode("ascii", "replace")
+        )
+        return self._out() if person == session.person else RedirectResponse("/account", 303)
+
+    async def _account(
+        self, request: Request, session: Session, error: str = "", status: int = 200
+    ) -> Response:
+        now = self._desk.settings.clock()
+        counts, passwords = await self._desk.read(
+            lambda db: (sessions.counts(db, now), with_password(db))
+        )
+        rows: list[Any] = []
+        if session.may(Right.ACCOUNTS):
+            staff = self._desk.settings.engine.policy.staff
+            rows = [(m, passwords.get(m.id), counts.get(m.id, 0)) for m in staff]
+        return self._desk.render(
+            request,
+            "account.html",
+            session,
+            status_code=status,
+            mine=counts.get(session.person, 0),
+            staff=rows,
+            shortest=SHORTEST,
+            one_click=self._one_click(request),
+            error=error,
+            done="Your password is changed." if "changed" in request.query_params else "",
+        )
+
+
+def _client(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+def _inside(path: str) -> str:
+    """Return a path on this page; the start if it leads elsewhere."""
+    inside = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
+    return path if inside and "\\" not in path else "/"

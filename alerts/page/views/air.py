@@ -1,0 +1,181 @@
+"""Air quality by room: today against published values, by hour of the day, and how fast it clears.
+
+The published values are those of the Grafana dashboards, told in words.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from datetime import UTC, datetime
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
+from zoneinfo import ZoneInfo
+
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
+
+from alerts.page.page_context import NavLink, Pages
+from alerts.page.views.history import SPANS, span_of
+from detection.guidelines import GUIDELINES
+from detection.quantities import QUANTITIES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import BaseRoute
+
+    from storage.registry import Room
+
+_DAY_S: Final = 86_400.0
+_QUARTER_S: Final = 900.0
+_SHOWN: Final = ("pm25", "co2", "tvoc_ugm3", "tvoc_ppb", "voc_index", "rh")
+_SLOWEST: Final = 0.1
+_BY_KEY: Final = {guideline.quantity: guideline for guideline in GUIDELINES}
+
+
+class Cell(NamedTuple):
+    """One number of a table, and what is to be said of it.
+
+    Attributes
+    ----------
+    band : int
+        0 within the published values, 1 and more above; drawn darker and said.
+    """
+
+    value: float | None
+    band: int = 0
+    words: str = ""
+
+
+class AirPages(Pages):
+    """Air quality."""
+
+    nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/air", "Air"),)
+
+    def routes(self) -> list[BaseRoute]:
+        """Return what they answer."""
+        return [Route("/air", self.page)]
+
+    async def page(self, request: Request) -> Response:
+        """Show all rooms."""
+        desk = self._desk
+        session = await desk.may_read(request)
+        span = span_of(request, "week")
+        quantity = request.query_params.get("quantity", "pm25")
+        if quantity not in _SHOWN:
+            raise HTTPException(400, f"There is no such quantity; there are {', '.join(_SHOWN)}.")
+        now = desk.settings.clock()
+        days, hours, changes = await desk.threads.run(self._load, span, quantity, now)
+        shown = [key for key in _SHOWN if any(key in cells for _, cells in days)]
+        return desk.render(
+            request,
+            "air.html",
+            session,
+            days=days,
+            hours=hours,
+            clock=_with_readings(hours),
+            changes=changes,
+            shown=shown,
+            quantities=QUANTITIES,
+            guidelines=_BY_KEY,
+            quantity=quantity,
+            span=span,
+            spans=tuple(SPANS),
+        )
+
+    def _load(self, span: str, quantity: str, now: float) -> tuple[Any, Any, Any]:
+        desk = self._desk
+        series, rooms = desk.settings.series, list(desk.registry.rooms.values())
+        zone = ZoneInfo(desk.settings.engine.policy.zone)
+        days, hours = [], []
+        for room in rooms:
+            means = day_means(series, self._sensors(room), now)
+            days.append((room, {key: _judged(key, value) for key, value in means.items()}))
+            found = self._by_hour(room, quantity, now - SPANS[span], now, zone)
+            if found:
+                hours.append((room, [_judged(quantity, found.get(hour)) for hour in range(24)]))
+        records = series.records("event", now - SPANS[span], now)
+        bounds = [(room, most_air_changes(records, room.id)) for room in rooms]
+        changes = [(room, *bound) for room, bound in bounds if bound is not None]
+        return days, hours, changes
+
+    def _sensors(self, room: Room) -> list[str]:
+        return [sensor.id for sensor in self._desk.registry.sensors_in(room.id)]
+
+    def _by_hour(
+        self, room: Room, quantity: str, start: float, end: float, zone: ZoneInfo
+    ) -> dict[int, float]:
+        found: defaultdict[int, list[float]] = defaultdict(list)
+        for sensor in self._sensors(room):
+            times, values = self._desk.settings.series.readings(
+                sensor, start, end, _QUARTER_S, "mean", [quantity]
+            )
+            for at, value in zip(times, values.get(quantity, ()), strict=False):
+                if math.isfinite(value):
+                    found[datetime.fromtimestamp(at, UTC).astimezone(zone).hour].append(
+                        float(value)
+                    )
+        return {hour: fmean(values) for hour, values in found.items()}
+
+
+def day_means(series: Any, sensors: list[str], now: float) -> dict[str, float]:
+    """Means of the last 24 hours over the quarters of an hour of all sensors of a room.
+
+    Parameters
+    ----------
+    now : float
+        Unix seconds.
+
+    Returns
+    -------
+    dict of str to float
+        Quantities that were reported.
+    """
+    found: defaultdict[str, list[float]] = defaultdict(list)
+    for sensor in sensors:
+        _, values = series.readings(sensor, now - _DAY_S, now, _QUARTER_S, "mean", _SHOWN)
+        for key, column in values.items():
+            found[key] += [float(value) for value in column if math.isfinite(value)]
+    return {key: fmean(values) for key, values in found.items() if values}
+
+
+def most_air_changes(records: Any, room: str) -> tuple[float, int] | None:
+    """Bound from above how often the air of a room is changed an hour, by its slowest plumes.
+
+    Parameters
+    ----------
+    records : iterable of Record
+        Events.
+
+    Returns
+    -------
+    tuple of float and int, or None
+        Changes an hour, and the number of plumes; None with fewer than five that faded. Mixing and
+        settling speed fading up, so it is the tenth percentile, as InfluxQL ranks it.
+    """
+    rates = sorted(
+        3600.0 * math.log(2.0) / float(record.fields["fine_half_s"])
+        for record in records
+        if record.room == room
+        and record.fields.get("fine_half_s", 0.0) > 0.0
+        and not record.fields.get("withdrawn")
+    )
+    rank = math.floor(_SLOWEST * len(rates) + 0.5)
+    return (rates[rank - 1], len(rates)) if rank else None
+
+
+def _judged(key: str, value: float | None) -> Cell:
+    guideline = _BY_KEY.get(key)
+    if value is None or guideline is None:
+        return Cell(value)
+    band = guideline.band(value)
+    return Cell(value, band.severity, band.words)
+
+
+def _with_readings(hours: Sequence[tuple[Room, Sequence[Cell]]]) -> range:
+    """Return the hours of the day from the first to the last of which any room has a mean."""
+    found = [k for _, cells in hours for k, cell in enumerate(cells) if cell.value is not None]
+    return range(min(found), max(found) + 1) if found else range(0)

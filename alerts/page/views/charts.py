@@ -1,0 +1,87 @@
+"""Readings of a room as the charts of the page take them."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.responses import JSONResponse
+
+from alerts.notify.notice import KIND_WORDS
+from alerts.page import queries as reading
+from detection.quantities import QUANTITIES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from alerts.page.page_context import Desk
+
+_MAX_POINTS: Final = 1500
+_CHARTS: Final = (
+    ("PM2.5", ("pm25", "pm10", "pm1", "n03")),
+    ("VOC", ("tvoc_ppb", "tvoc_ugm3", "voc_index", "voc_raw")),
+    ("Humidity", ("rh",)),
+)
+
+
+async def series(
+    desk: Desk, room: str, start: float, end: float, extra: Sequence[str] = ()
+) -> JSONResponse:
+    """Return readings of a room's sensors with its events as marks.
+
+    Parameters
+    ----------
+    start, end : float
+        Unix seconds.
+    extra : sequence of str
+        Further sensors.
+    """
+    ids = dict.fromkeys([*(s.id for s in desk.registry.sensors_in(room)), *extra])
+    read = desk.settings.series.window
+    columns = {i: await desk.threads.run(read, i, start, end) for i in ids}
+    charts = []
+    for title, keys in _CHARTS:
+        for key in keys:
+            lines = [
+                {"sensor": i, **_thinned(times, values[key])}
+                for i, (times, values) in columns.items()
+                if key in values and any(math.isfinite(v) for v in values[key])
+            ]
+            if lines:
+                unit = QUANTITIES[key].unit
+                label = QUANTITIES[key].label if key != "rh" else title
+                charts.append({"title": label, "unit": unit, "lines": lines})
+                break
+    return await marked(desk, room, start, end, charts)
+
+
+async def marked(
+    desk: Desk, room: str, start: float, end: float, charts: list[dict[str, Any]]
+) -> JSONResponse:
+    """Return charts of a room with its events as marks.
+
+    Parameters
+    ----------
+    start, end : float
+        Unix seconds.
+    charts : list of dict
+        Each with ``title``, ``unit``, and ``lines`` of ``sensor``, ``times``, ``values``.
+    """
+    marks = await desk.threads.run(
+        lambda: reading.room_events(desk.settings.database, room, start, end)
+    )
+    for mark in marks:
+        mark["words"] = KIND_WORDS.get(mark["kind"], mark["kind"])
+    zone = desk.settings.engine.policy.zone
+    return JSONResponse(
+        {"start": start, "end": end, "zone": zone, "charts": charts, "marks": marks}
+    )
+
+
+def _thinned(times: Iterable[float], values: Iterable[float]) -> dict[str, list[float | None]]:
+    """At most `_MAX_POINTS` points; of each step the largest value, so that peaks stay."""
+    pairs = [(float(t), float(v)) for t, v in zip(times, values, strict=True) if math.isfinite(v)]
+    step = max(math.ceil(len(pairs) / _MAX_POINTS), 1)
+    if step > 1:
+        pairs = [max(pairs[k : k + step], key=lambda tv: tv[1]) for k in range(0, len(pairs), step)]
+    return {"times": [t for t, _ in pairs], "values": [v for _, v in pairs]}

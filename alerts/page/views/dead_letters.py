@@ -1,0 +1,96 @@
+"""Pages of refused messages, for those who look after the sensors.
+
+What a message held is somebody else's text: these pages are never open without signing in, show it
+escaped, and are bounded.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
+
+from alerts.access.roles import Right
+from alerts.page.page_context import Pages
+from storage import dead_letters
+from storage import sqlite as database
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import BaseRoute
+
+    from alerts.page.guard import Session
+
+_T = TypeVar("_T")
+_PAGE: Final = 50
+
+
+class DeadLetterPages(Pages):
+    """The list and the single message."""
+
+    def routes(self) -> list[BaseRoute]:
+        """Return what they answer."""
+        return [Route("/dead-letters", self.index), Route("/dead-letters/{id}", self.one)]
+
+    async def index(self, request: Request) -> Response:
+        """Show the newest, by reason and source."""
+        session = await self._may_look(request)
+        asked = request.query_params
+        reason, source = asked.get("reason", "")[:64], asked.get("source", "")[:256]
+        before = _whole(asked.get("before", "0"))
+        found = await self._read(
+            lambda db: dead_letters.find_buried(
+                db, reason=reason, source=source, before=before, limit=_PAGE + 1
+            )
+        )
+        return self._desk.render(
+            request,
+            "dead_letters.html",
+            session,
+            letters=found[:_PAGE],
+            more=found[_PAGE - 1].id if len(found) > _PAGE else None,
+            counts=await self._read(dead_letters.buried_counts),
+            reason=reason,
+            source=source,
+        )
+
+    async def one(self, request: Request) -> Response:
+        """Show one message with what it held."""
+        session = await self._may_look(request)
+        number = _whole(request.path_params["id"])
+        found = await self._read(lambda db: dead_letters.buried(db, number))
+        if found is None:
+            raise HTTPException(404, "There is no such message, or not any more.")
+        return self._desk.render(
+            request,
+            "dead_letter.html",
+            session,
+            found=found,
+            payload=dead_letters.visible(found.letter.payload),
+        )
+
+    async def _may_look(self, request: Request) -> Session:
+        session = await self._desk.signed_in(request, Right.SENSORS)
+        if self._desk.settings.journal is None:
+            raise HTTPException(404, "There is nothing here.")
+        return session
+
+    async def _read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        path = self._desk.settings.journal
+
+        def read() -> _T:
+            with closing(database.connect(str(path), read_only=True)) as db:
+                return work(db)
+
+        return await self._desk.threads.run(read)
+
+
+def _whole(text: str) -> int:
+    """Return a number of a row; 0 for anything that is none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0

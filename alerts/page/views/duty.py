@@ -1,0 +1,62 @@
+"""Who is on duty now, and who would be told if something happened in a room."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from starlette.routing import Route
+
+from alerts.page.page_context import NavLink, Pages
+from alerts.routing.labels import incident_labels
+from detection.events import EventKind
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import BaseRoute
+
+    from alerts.duty.roster import Ring
+
+_ASKED: Final = (
+    ("Vaping", EventKind.VAPE, "critical"),
+    ("Sensor tampered with", EventKind.TAMPER, "warning"),
+)
+_ON_DUTY: Final = frozenset({"nearest", "next nearest"})
+
+
+class DutyPages(Pages):
+    """The duty page."""
+
+    nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/duty", "Duty"),)
+
+    def routes(self) -> list[BaseRoute]:
+        """Return what they answer."""
+        return [Route("/duty", self.show)]
+
+    async def show(self, request: Request) -> Response:
+        """Show people on duty, then rooms that share a chain of people, once."""
+        session = await self._desk.signed_in(request)
+        policy, now = self._desk.settings.engine.policy, self._desk.settings.clock()
+        on_duty: dict[str, str] = {}
+        asked: list[dict[str, Any]] = []
+        for words, kind, severity in _ASKED:
+            chains: dict[tuple[Ring, ...], list[str]] = {}
+            for room in self._desk.registry.rooms.values():
+                labels = incident_labels(room, kind=kind.value, severity=severity, sensor="")
+                rings = policy.rings(labels, now)
+                for ring in rings:
+                    if ring.name in _ON_DUTY:
+                        for found in ring.people:
+                            on_duty.setdefault(found.person, found.why)
+                chains.setdefault(rings, []).append(room.id)
+            asked.append({"words": words, "chains": chains})
+        return self._desk.render(
+            request,
+            "duty.html",
+            session,
+            on_duty=on_duty,
+            unreachable=[m for m in policy.staff if not m.targets],
+            asked=asked,
+            rooms=self._desk.registry.rooms,
+            now=now,
+        )

@@ -1,0 +1,182 @@
+"""Figures of alerts: how many, right and prompt, by hour, day, cause and room.
+
+The key figures are those of `reports.kpis`, over incidents of all days: reports are about days with
+school. Notices an hour on duty are of days with school here too.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+from zoneinfo import ZoneInfo
+
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from alerts.notify.notice import KIND_WORDS
+from alerts.page.page_context import NavLink, Pages
+from alerts.page.rendering import VERDICT_WORDS
+from alerts.page.views.history import SPANS, span_of
+from reports import kpis, read
+from reports.figures import times_of_response
+from reports.rows import SensorDay
+from reports.words import seconds, times_said
+from storage import sqlite
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import BaseRoute
+
+    from reports.rows import IncidentRow
+    from storage.registry import Registry
+    from storage.timeseries import Series
+
+_MOST_PARTS: Final = 4
+
+
+class FigurePages(Pages):
+    """Alerts by hour and cause."""
+
+    nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/figures", "Figures"),)
+
+    def routes(self) -> list[BaseRoute]:
+        """Return what they answer."""
+        return [Route("/figures", self.page), Route("/figures/series", self.series)]
+
+    async def page(self, request: Request) -> Response:
+        """Show key figures, causes and rooms, and what the charts show as a table."""
+        desk = self._desk
+        session, span = await desk.may_read(request), span_of(request, "week")
+        end = desk.settings.clock()
+        start = end - SPANS[span]
+        zone = ZoneInfo(desk.settings.engine.policy.zone)
+        chosen = await desk.threads.run(self._figures, start, end, zone)
+        load = await desk.threads.run(self._load, chosen, start, end)
+        response = kpis.response(chosen.incidents, end)
+        rooms = Counter((row.room_id, row.room) for row in chosen.incidents)
+        return desk.render(
+            request,
+            "figures.html",
+            session,
+            span=span,
+            spans=tuple(SPANS),
+            chosen=chosen,
+            outcome=kpis.outcome(chosen.incidents, chosen.sensor_days),
+            response=response,
+            times=[
+                (figure.label, seconds(figure.main), times_said(figure.values))
+                for figure in times_of_response(response)
+                if "median" in figure.values
+            ],
+            load=load,
+            rooms=rooms.most_common(20),
+            known=desk.registry.rooms,
+            kinds=Counter(row.kind for row in chosen.incidents).most_common(),
+            suppressed=[row for row in chosen.incidents if row.suppressed_by][-20:],
+        )
+
+    async def series(self, request: Request) -> Response:
+        """Return counts by hour of the day and by day as JSON."""
+        desk = self._desk
+        await desk.may_read(request)
+        span = span_of(request, "week")
+        end = desk.settings.clock()
+        zone = ZoneInfo(desk.settings.engine.policy.zone)
+        chosen = await desk.threads.run(self._figures, end - SPANS[span], end, zone)
+        rows = chosen.incidents
+
+        def local(row: IncidentRow) -> datetime:
+            return datetime.fromtimestamp(row.opened_at, UTC).astimezone(zone)
+
+        hours = [f"{hour:02}" for hour in range(24)]
+        days = sorted({local(row).strftime("%m-%d") for row in rows})
+        charts = [
+            _stacks("By hour of the day", hours, rows, lambda r: local(r).strftime("%H"), _kind),
+            _stacks("By day", days, rows, lambda r: local(r).strftime("%m-%d"), _verdict),
+        ]
+        return JSONResponse({"charts": charts if rows else []})
+
+    def _figures(self, start: float, end: float, zone: ZoneInfo) -> kpis.Chosen:
+        settings = self._desk.settings
+        return figures(settings.database, settings.series, self._desk.registry, start, end, zone)
+
+    def _load(self, chosen: kpis.Chosen, start: float, end: float) -> kpis.Load:
+        """Compute the load of notices on days with school, on which people are on duty."""
+        settings = self._desk.settings
+        rows = [row for row in chosen.incidents if settings.school_day(row.opened_at)]
+        ids = {row.id for row in rows}
+        notices = [notice for notice in chosen.notices if notice.incident in ids]
+        with closing(sqlite.connect(settings.database, read_only=True)) as db:
+            recorded_from = read.recorded_from(db)
+        return kpis.load(rows, notices, settings.on_duty(start, end), recorded_from)
+
+
+def figures(
+    database: Path, series: Series, registry: Registry, start: float, end: float, zone: ZoneInfo
+) -> kpis.Chosen:
+    """Choose incidents and notices of a span, tests left out, and how long sensors were on line.
+
+    Parameters
+    ----------
+    database : Path
+        State database.
+    start, end : float
+        Unix seconds, half-open.
+    """
+    with closing(sqlite.connect(database, read_only=True)) as db:
+        rows = read.incidents(db, registry, start, end)
+        notices = read.notices(db, {}, start, end)
+    return kpis.chosen(
+        rows, notices, sensor_time(series, start, end, zone, registry.sensors), None, zone
+    )
+
+
+def sensor_time(
+    series: Series, start: float, end: float, zone: ZoneInfo, sensors: Iterable[str]
+) -> list[SensorDay]:
+    """Return how long each sensor was on line in a span, as one row dated with its last day."""
+    day = datetime.fromtimestamp(end, UTC).astimezone(zone).date()
+    wanted = ("online_s", "period_s", "received", "missing")
+    found = series.sums("sensor_health", wanted, start, end, sensors)
+    return [
+        SensorDay(sensor, day, online_s, period_s, round(received), round(missing))
+        for sensor, (online_s, period_s, received, missing) in found.items()
+    ]
+
+
+def _kind(row: IncidentRow) -> str:
+    return KIND_WORDS.get(row.kind, row.kind)
+
+
+def _verdict(row: IncidentRow) -> str:
+    return VERDICT_WORDS.get(row.verdict, "No feedback")
+
+
+def _stacks(
+    title: str,
+    bins: list[str],
+    rows: Iterable[IncidentRow],
+    bin_of: Callable[[IncidentRow], str],
+    part_of: Callable[[IncidentRow], str],
+) -> dict[str, Any]:
+    """Count by bin, one list a part, the most frequent part first.
+
+    There are as many colours as `_MOST_PARTS`; where there are more parts, the rarest are one.
+    """
+    counts = Counter((part_of(row), bin_of(row)) for row in rows)
+    totals: Counter[str] = Counter()
+    for (part, _), n in counts.items():
+        totals[part] += n
+    ordered = [part for part, _ in totals.most_common()]
+    kept = ordered if len(ordered) <= _MOST_PARTS else ordered[: _MOST_PARTS - 1]
+    parts = [{"name": part, "counts": [counts[part, name] for name in bins]} for part in kept]
+    if rest := ordered[len(kept) :]:
+        summed = [sum(counts[part, name] for part in rest) for name in bins]
+        parts.append({"name": "Others", "counts": summed})
+    return {"title": title, "bins": bins, "parts": parts}

@@ -1,0 +1,157 @@
+"""The history of one room: all its channels over a day, a week or a month."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
+
+from alerts.notify.notice import KIND_WORDS
+from alerts.page.page_context import Pages
+from alerts.page.views.charts import marked
+from detection.quantities import QUANTITIES
+from storage.timeseries.records import CLASSES
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import BaseRoute
+
+    from storage.registry import Room
+
+SPANS: Final = {"day": 86_400.0, "week": 7 * 86_400.0, "month": 30 * 86_400.0}
+"""Spans that people choose from, seconds."""
+_INTERVALS: Final = {"day": 120.0, "week": 900.0, "month": 3_600.0}
+_CHANNELS: Final = (
+    ("pm25", "pm1", "pm4", "pm10"),
+    ("n03", "n05", "n10", "n25"),
+    ("voc_index",),
+    ("tvoc_ppb",),
+    ("tvoc_ugm3",),
+    ("co2",),
+    ("rh",),
+    ("temp",),
+    ("co",),
+    ("pressure",),
+    ("light",),
+)
+"""One chart each; of several quantities the first that a sensor of the room has."""
+
+
+def span_of(request: Request, default: str = "day") -> str:
+    """Name of the span a page was asked for.
+
+    Raises
+    ------
+    HTTPException
+        400 if there is no such span.
+    """
+    name = request.query_params.get("span", default)
+    if name not in SPANS:
+        raise HTTPException(400, f"There is no such span; there are {', '.join(SPANS)}.")
+    return name
+
+
+_LIKELY: Final = 50.0
+_MOST_LINES: Final = 4
+"""As many as the charts have colours."""
+
+
+class HistoryPages(Pages):
+    """Room history."""
+
+    nav: ClassVar = ()
+
+    def routes(self) -> list[BaseRoute]:
+        """Return what they answer."""
+        return [
+            Route("/rooms/{id}/history", self.page),
+            Route("/rooms/{id}/history/series", self.series),
+        ]
+
+    async def page(self, request: Request) -> Response:
+        """Show the charts, and what to choose."""
+        session = await self._desk.may_read(request)
+        room, span = self._room(request), span_of(request)
+        return self._desk.render(
+            request, "history.html", session, room=room, span=span, spans=tuple(SPANS)
+        )
+
+    async def series(self, request: Request) -> Response:
+        """Return readings, class probabilities and events of the span as JSON."""
+        desk = self._desk
+        await desk.may_read(request)
+        room, span = self._room(request), span_of(request)
+        end = desk.settings.clock()
+        start = end - SPANS[span]
+        charts = await desk.threads.run(self._charts, room.id, start, end, _INTERVALS[span])
+        return await marked(desk, room.id, start, end, charts)
+
+    def _charts(self, room: str, start: float, end: float, every_s: float) -> list[dict[str, Any]]:
+        series = self._desk.settings.series
+        keys = [key for group in _CHANNELS for key in group]
+        found = {
+            sensor.id: series.readings(sensor.id, start, end, every_s, "mean", keys)
+            for sensor in self._desk.registry.sensors_in(room)
+        }
+        charts = []
+        for group in _CHANNELS:
+            key = next((k for k in group if any(k in values for _, values in found.values())), "")
+            lines = [
+                {"sensor": sensor, **_points(times, values[key])}
+                for sensor, (times, values) in found.items()
+                if key in values
+            ]
+            if lines:
+                quantity = QUANTITIES[key]
+                label = quantity.label[0].upper() + quantity.label[1:]
+                charts.append({"title": label, "unit": quantity.unit, "lines": lines})
+        measured = {float(t) // every_s * every_s for times, _ in found.values() for t in times}
+        chances = self._chances(room, start, end, every_s, measured)
+        return [*charts, chances] if chances["lines"] else charts
+
+    def _chances(
+        self, room: str, start: float, end: float, every_s: float, measured: set[float]
+    ) -> dict[str, Any]:
+        """Highest probability of the likely classes in each interval, percent.
+
+        0 in calm air; nothing in intervals other than those `measured`.
+        """
+        series = self._desk.settings.series
+        highest: dict[str, dict[float, float]] = {kind: {} for kind in CLASSES}
+        for sensor in self._desk.registry.sensors_in(room):
+            for record in series.records("detection", start, end, sensor=sensor.id):
+                at = record.time // every_s * every_s
+                for kind, points in highest.items():
+                    chance = record.fields.get(kind)
+                    if isinstance(chance, float):
+                        points[at] = max(points.get(at, 0.0), 100.0 * chance)
+        likely = [kind for kind in CLASSES if max(highest[kind].values(), default=0.0) >= _LIKELY]
+        likely.sort(key=lambda kind: -sum(highest[kind].values()))
+        times = [
+            start // every_s * every_s + k * every_s
+            for k in range(int((end - start) // every_s) + 2)
+        ]
+        lines = [
+            {
+                "sensor": KIND_WORDS[kind],
+                "times": times,
+                "values": [highest[kind].get(at, 0.0 if at in measured else None) for at in times],
+            }
+            for kind in likely[:_MOST_LINES]
+        ]
+        title = "What the detector took it for"
+        return {"title": title, "unit": "%", "lines": lines, "gaps": True}
+
+    def _room(self, request: Request) -> Room:
+        room = self._desk.registry.rooms.get(request.path_params["id"])
+        if room is None:
+            raise HTTPException(404, "There is no such room.")
+        return room
+
+
+def _points(times: Any, values: Any) -> dict[str, list[float]]:
+    pairs = [(float(t), float(v)) for t, v in zip(times, values, strict=True) if math.isfinite(v)]
+    return {"times": [t for t, _ in pairs], "values": [v for _, v in pairs]}

@@ -1,0 +1,207 @@
+"""Reports for those who may have them: a form, what is being made, what lies ready."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+from zoneinfo import ZoneInfo
+
+from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse, RedirectResponse
+from starlette.routing import Route
+
+from alerts.access.roles import Right
+from alerts.page.page_context import NavLink, Pages, text_of
+from alerts.page.views.report_jobs import TooManyJobsError
+from reports.names import ABOUT, FORMATS, file_name
+from reports.periods import KINDS, PeriodError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import BaseRoute
+
+    from alerts.page.guard import Session
+    from alerts.page.views.report_jobs import ReportJobs
+
+_MEDIA: Final = {
+    "csv": "text/csv; charset=utf-8",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "pdf": "application/pdf",
+    "html": "text/html; charset=utf-8",
+    "parquet": "application/vnd.apache.parquet",
+    "json": "application/json",
+}
+_DAYS: Final = "days"
+_FIELDS: Final = (
+    *("name", "kind", "span", "start", "end", *KINDS),
+    *("site", "building", "intervention"),
+)
+_LONGEST: Final = timedelta(days=3659)
+_WEEKS: Final = 4
+_YEARS: Final = 4
+"""School years that the form offers."""
+
+
+def _check_intervention(typed: Mapping[str, str], first: date, last: date) -> None:
+    """Say what is wrong with the day to compare at.
+
+    Raises
+    ------
+    ValueError
+        The message is for people.
+    """
+    if not typed["intervention"]:
+        return
+    if typed["name"] != "summary":
+        raise ValueError(
+            "Before and after are compared in the summary alone: choose the summary, or leave the"
+            " day to compare at empty."
+        )
+    try:
+        day = date.fromisoformat(typed["intervention"])
+    except ValueError:
+        raise ValueError("The day to compare at is not a date.") from None
+    if not first < day <= last:
+        raise ValueError(
+            f"The day to compare at has to be after {first:%-d %B %Y} and not after"
+            f" {last:%-d %B %Y}: otherwise there is nothing before it, or after."
+        )
+
+
+class ReportPages(Pages):
+    """The form, the list, and the files."""
+
+    nav: ClassVar[tuple[NavLink, ...]] = (
+        NavLink("/reports", "Reports", ("/reports/",), Right.REPORTS),
+    )
+
+    def routes(self) -> list[BaseRoute]:
+        """Return what they answer."""
+        return [
+            Route("/reports", self.index),
+            Route("/reports", self.ask, methods=["POST"]),
+            Route("/partials/reports", self.partial),
+            Route("/reports/{id}", self.file),
+        ]
+
+    async def index(self, request: Request) -> Response:
+        """Show the form and the person's reports."""
+        session = await self._desk.signed_in(request, Right.REPORTS)
+        return self._page(request, session, {})
+
+    async def partial(self, request: Request) -> Response:
+        """Return the list alone."""
+        session = await self._desk.signed_in(request, Right.REPORTS)
+        jobs = self._jobs().of(session.person)
+        return self._desk.render(request, "report_list.html", session, jobs=jobs)
+
+    async def ask(self, request: Request) -> Response:
+        """Begin a report."""
+        session, form = await self._desk.may_act(request, Right.REPORTS)
+        typed = {key: " ".join(text_of(form, key).split())[:80] for key in _FIELDS}
+        if typed["name"] not in ABOUT or typed["kind"] not in FORMATS:
+            raise HTTPException(400, "There is no such report.")
+        try:
+            asked, first, last = self._window(typed)
+            _check_intervention(typed, first, last)
+        except ValueError as error:
+            return self._page(request, session, typed, str(error), 400)
+        place = typed["site"], typed["building"]
+        title = file_name(typed["name"], typed["kind"], *asked.values(), *place)
+        fields = {key: typed[key] for key in ("name", "kind", "site", "building", "intervention")}
+        try:
+            self._jobs().start(fields | asked, session.person, title)
+        except TooManyJobsError:
+            said = "Two reports are being made already. Wait for one of them."
+            return self._page(request, session, typed, said, 429)
+        return RedirectResponse("/reports", 303)
+
+    async def file(self, request: Request) -> Response:
+        """Return a report that is ready, to who asked for it."""
+        session = await self._desk.signed_in(request, Right.REPORTS)
+        job = self._jobs().find(request.path_params["id"], session.person)
+        if job is None or job.state != "ready":
+            raise HTTPException(404, "There is no such report, or not any more.")
+        kind = job.name.rpartition(".")[2]
+        return FileResponse(job.path, media_type=_MEDIA[kind], filename=job.name)
+
+    def _window(self, typed: Mapping[str, str]) -> tuple[dict[str, str], date, date]:
+        """Fields of the time that was chosen, its first day and its last.
+
+        Raises
+        ------
+        ValueError
+            If it is no time; the message is for people.
+        """
+        kind = typed["span"] or _DAYS
+        if kind in KINDS:
+            try:
+                period = self._desk.settings.times.period(kind, typed[kind])
+            except PeriodError as error:
+                said = str(error)
+                raise ValueError(f"{said[0].upper()}{said[1:]}.") from error
+            return {kind: period.name}, period.first, period.last
+        try:
+            days = [datetime.fromisoformat(typed[key]).date() for key in ("start", "end")]
+        except ValueError:
+            raise ValueError("Please choose both days.") from None
+        if days[0] > days[1]:
+            raise ValueError("The first day is after the last.")
+        if days[1] - days[0] > _LONGEST:
+            raise ValueError("That is longer than ten years.")
+        return {"start": str(days[0]), "end": str(days[1])}, days[0], days[1]
+
+    def _jobs(self) -> ReportJobs:
+        jobs = self._desk.settings.reports
+        if jobs is None:
+            raise HTTPException(404, "This service makes no reports.")
+        return jobs
+
+    def _page(
+        self,
+        request: Request,
+        session: Session,
+        typed: dict[str, str],
+        error: str = "",
+        status: int = 200,
+    ) -> Response:
+        settings = self._desk.settings
+        today = datetime.fromtimestamp(settings.clock(), UTC).astimezone(
+            ZoneInfo(settings.engine.policy.zone)
+        )
+        last_week, last_month = (today - timedelta(days=days) for days in (7, today.day))
+        years = [
+            settings.times.school_year((today - timedelta(days=365 * k)).date())
+            for k in range(_YEARS)
+        ]
+        preset: dict[str, Any] = {
+            **dict.fromkeys(_FIELDS, ""),
+            "name": "summary",
+            "kind": "pdf",
+            "span": "week",
+            "week": f"{last_week:%G-W%V}",
+            "month": f"{last_month:%Y-%m}",
+            "term": settings.times.term(today.date()),
+            "school_year": years[0],
+            "start": (today - timedelta(weeks=_WEEKS)).date().isoformat(),
+            "end": today.date().isoformat(),
+        }
+        rooms = settings.engine.registry.rooms.values()
+        return self._desk.render(
+            request,
+            "reports.html",
+            session,
+            status_code=status,
+            jobs=self._jobs().of(session.person),
+            reports=ABOUT,
+            formats=FORMATS,
+            terms=[term.name for term in settings.times.terms],
+            school_years=years,
+            sites=sorted({room.site for room in rooms}),
+            buildings=sorted({room.building for room in rooms}),
+            typed=preset | typed,
+            error=error,
+        )

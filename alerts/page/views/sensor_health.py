@@ -1,0 +1,131 @@
+"""Sensor health: which sensors can be relied on, and which need a visit."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from starlette.routing import Route
+
+from alerts.page.page_context import Pages
+from alerts.page.views.history import SPANS, span_of
+from storage import firmware, sqlite
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import BaseRoute
+
+    from alerts.page.settings import SensorStatus
+    from storage.firmware import Firmware
+    from storage.timeseries.records import Record
+
+_RECENT_S: Final = 900.0
+_SUMMED: Final = (
+    "online_s",
+    "period_s",
+    "expected",
+    "received",
+    "missing",
+    "late",
+    "faulty",
+    "clock_faults",
+)
+_NOTED: Final = {"missing": "Never came", "late": "Late", "clock_faults": "Wrong clock"}
+"""Sums that are shown only where a sensor has any."""
+_DRIFT_S: Final = 86_400.0
+_CHANGES: Final = 20
+
+
+class SensorHealthPages(Pages):
+    """Last seen, gaps, battery, drift, faults, tampering, firmware."""
+
+    nav: ClassVar = ()
+
+    def routes(self) -> list[BaseRoute]:
+        """Return what they answer."""
+        return [Route("/sensor-health", self.page)]
+
+    async def page(self, request: Request) -> Response:
+        """Show all sensors, those that need a visit first."""
+        desk = self._desk
+        session, span = await desk.may_read(request), span_of(request)
+        now = desk.settings.clock()
+        versions, changes = await desk.threads.run(self._firmware)
+        lives = desk.settings.pipeline().sensors
+        rows = await desk.threads.run(self._rows, now - SPANS[span], now, versions, lives)
+        return desk.render(
+            request,
+            "sensor_health.html",
+            session,
+            rows=rows,
+            noted=[
+                (key, words)
+                for key, words in _NOTED.items()
+                if any(row["sums"].get(key) for row in rows)
+            ],
+            changes=changes,
+            span=span,
+            spans=tuple(SPANS),
+        )
+
+    def _firmware(self) -> tuple[dict[str, Firmware], list[Firmware]]:
+        """Return what each sensor runs, and what changed last."""
+        with closing(sqlite.connect(self._desk.settings.database, read_only=True)) as db:
+            return firmware.current(db), firmware.changes(db, _CHANGES)
+
+    def _rows(
+        self,
+        start: float,
+        end: float,
+        versions: Mapping[str, Firmware],
+        lives: Mapping[str, SensorStatus],
+    ) -> list[dict[str, Any]]:
+        desk = self._desk
+        unlike = firmware.unlike_others(desk.registry.sensors.values(), versions)
+        series = desk.settings.series
+        found = series.sums("sensor_health", _SUMMED, start, end, desk.registry.sensors)
+        totals = {name: dict(zip(_SUMMED, sums, strict=True)) for name, sums in found.items()}
+        newest: dict[str, Record] = {
+            record.sensor: record
+            for record in series.records("sensor_health", end - _RECENT_S, end + 60.0)
+        }
+        latest = series.latest()
+        rows = []
+        for sensor in desk.registry.sensors.values():
+            record, seen = newest.get(sensor.id), latest.get(sensor.id)
+            fields: Mapping[str, Any] = record.fields if record else {}
+            values = seen.values if seen else {}
+            _, lows = series.readings(sensor.id, end - _DRIFT_S, end, _DRIFT_S, "min", ["pm25"])
+            sums = totals.get(sensor.id, {})
+            rows.append(
+                {
+                    "sensor": sensor,
+                    "room": desk.registry.rooms.get(sensor.room),
+                    "state": life.state
+                    if (life := lives.get(sensor.id))
+                    else fields.get("state", "not looked at yet"),
+                    "seen": seen.time if seen else None,
+                    "online": _share(sums, "online_s", "period_s"),
+                    "received": _share(sums, "received", "expected"),
+                    "sums": sums,
+                    "battery": values.get("battery"),
+                    "rssi": values.get("rssi"),
+                    "cleanest": float(min(lows["pm25"])) if "pm25" in lows else None,
+                    "tamper": bool(fields.get("tamper")),
+                    "fault": fields.get("fault", ""),
+                    "firmware": versions.get(sensor.id),
+                    "unlike": sensor.id in unlike,
+                }
+            )
+        return sorted(rows, key=_urgency)
+
+
+def _share(sums: Mapping[str, float], part: str, whole: str) -> float | None:
+    return sums[part] / sums[whole] if sums.get(whole) else None
+
+
+def _urgency(row: Mapping[str, Any]) -> tuple[bool, bool, float]:
+    return not (row["tamper"] or row["fault"]), row["state"] == "alive", row["online"] or 0.0

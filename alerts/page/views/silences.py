@@ -1,0 +1,193 @@
+"""Silences: what is kept back now, later and lately, by whom, why and until when."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse
+from starlette.routing import Route
+
+from alerts.access.roles import Right
+from alerts.errors import SilenceError
+from alerts.incidents import silences
+from alerts.incidents.silences import MAX_REASON
+from alerts.notify.notice import KIND_WORDS
+from alerts.page.page_context import NavLink, Pages, text_of
+from alerts.routing.matchers import Matcher, MatchOp, parse_matchers
+from storage.registry import floor_name
+
+if TYPE_CHECKING:
+    from starlette.datastructures import FormData
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import BaseRoute
+
+    from alerts.incidents.silences import Silence
+    from alerts.page.guard import Session
+
+_HOUR_S: Final = 3600.0
+_SCHOOL: Final = "school"
+_ALL: Final = "all"
+_LASTING: Final = {
+    "1": "1 hour",
+    "2": "2 hours",
+    "4": "4 hours",
+    "8": "8 hours",
+    "24": "1 day",
+    "72": "3 days",
+    "336": "2 weeks",
+}
+_LATER: Final = {"0": "now", "1": "in 1 hour", "4": "in 4 hours", "12": "in 12 hours"}
+
+
+class SilencePages(Pages):
+    """The list of silences, adding one and ending one."""
+
+    nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/silences", "Silences"),)
+
+    def routes(self) -> list[BaseRoute]:
+        """Return what they answer."""
+        return [
+            Route("/silences", self.index),
+            Route("/silences", self.add, methods=["POST"]),
+            Route("/silences/{id:int}/end", self.end, methods=["POST"]),
+        ]
+
+    async def index(self, request: Request) -> Response:
+        """Show silences that are not over, or ended lately."""
+        return await self._page(request, await self._desk.may_read(request), {})
+
+    async def add(self, request: Request) -> Response:
+        """Put one on record, in the name of who asks."""
+        session, form = await self._desk.may_act(request, Right.SILENCE)
+        now = self._desk.settings.clock()
+        reason, fault, askable = self._desk.free_text(form, "reason")
+        typed = {
+            "reason": reason,
+            "askable": askable,
+            **{name: text_of(form, name) for name in ("place", "kind", "hours", "later")},
+        }
+        if fault:
+            return await self._page(request, session, typed, fault, 400)
+        starts = now + _HOUR_S * _choice(form, "later", _LATER)
+        ends = starts + _HOUR_S * _choice(form, "hours", _LASTING)
+        conditions = self._conditions(session, form)
+        try:
+            await self._desk.write(
+                lambda tx: silences.add(
+                    tx,
+                    matchers=[str(condition) for condition in conditions],
+                    owner=session.person,
+                    reason=reason,
+                    starts_at=starts,
+                    ends_at=ends,
+                    now=now,
+                )
+            )
+        except SilenceError as error:
+            said = " ".join(f"{line.capitalize()}." for line in str(error).splitlines())
+            return await self._page(request, session, typed, said, 400)
+        return RedirectResponse("/silences", 303)
+
+    async def end(self, request: Request) -> Response:
+        """End one early."""
+        session, _ = await self._desk.may_act(request, Right.SILENCE)
+        number, now = request.path_params["id"], self._desk.settings.clock()
+        try:
+            await self._desk.write(
+                lambda tx: self._desk.settings.engine.end_silence(tx, number, session.person, now)
+            )
+        except SilenceError:
+            raise HTTPException(404, "There is no such silence.") from None
+        return RedirectResponse("/silences", 303)
+
+    def _conditions(self, session: Session, form: FormData) -> list[Matcher]:
+        """Conditions of what was chosen.
+
+        Raises
+        ------
+        HTTPException
+            400 for what cannot be chosen, 403 for the whole school by who may not.
+        """
+        place, kind = text_of(form, "place"), text_of(form, "kind")
+        places = self._places()
+        if place not in places or kind not in {*KIND_WORDS, _ALL}:
+            raise HTTPException(400, "Choose a place and a kind from the lists.")
+        if place == _SCHOOL and not session.may(Right.ACCOUNTS):
+            raise HTTPException(403, "Only administrators silence the whole school.")
+        wanted = [*places[place][1], *([] if kind == _ALL else [("kind", kind)])]
+        return [Matcher(name, MatchOp.EQUAL, value) for name, value in wanted]
+
+    def _places(self) -> dict[str, tuple[str, list[tuple[str, str]]]]:
+        """Places that can be chosen, by key: words and conditions of each."""
+        rooms = self._desk.registry.rooms.values()
+        found: dict[str, tuple[str, list[tuple[str, str]]]] = {}
+        for r in rooms:
+            where = ", ".join(part for part in (r.name, floor_name(r.floor), r.building) if part)
+            found[f"room {r.id}"] = (where, [("room", r.id)])
+        for b, f in dict.fromkeys((r.building, r.floor) for r in rooms if r.floor):
+            where = ", ".join(part for part in (floor_name(f), b) if part)
+            conditions = [("floor", f), *([("building", b)] if b else [])]
+            found[f"floor {f} of {b}"] = (_sentence(where), conditions)
+        for b in dict.fromkeys(r.building for r in rooms if r.building):
+            found[f"building {b}"] = (f"All of {b}", [("building", b)])
+        found[_SCHOOL] = ("The whole school", [])
+        return found
+
+    def _words(self, silence: Silence) -> str:
+        """Say what a silence mutes."""
+        said = []
+        for condition in (c for text in silence.matchers for c in parse_matchers(text)):
+            value = condition.value
+            if condition.op is MatchOp.EQUAL and condition.name == "room":
+                room = self._desk.registry.rooms.get(value)
+                said.append(room.name if room else value)
+            elif condition.op is MatchOp.EQUAL and condition.name == "floor":
+                said.append(floor_name(value))
+            elif condition.op is MatchOp.EQUAL and condition.name == "kind":
+                said.append(KIND_WORDS.get(value, value).lower())
+            elif condition.op is MatchOp.EQUAL:
+                said.append(value)
+            else:
+                said.append(str(condition))
+        return _sentence(", ".join(said) or "everything")
+
+    async def _page(
+        self,
+        request: Request,
+        session: Session | None,
+        typed: dict[str, Any],
+        error: str = "",
+        status: int = 200,
+    ) -> Response:
+        now = self._desk.settings.clock()
+        found = await self._desk.read(lambda db: silences.listed(db, now))
+        may = session is not None and session.may(Right.SILENCE)
+        wide = session is not None and session.may(Right.ACCOUNTS)
+        return self._desk.render(
+            request,
+            "silences.html",
+            session,
+            status_code=status,
+            silences=[(s, self._words(s), s.state(now).value) for s in found],
+            may_silence=may,
+            places=[(k, words) for k, (words, _) in self._places().items() if wide or k != _SCHOOL],
+            lasting=_LASTING,
+            later=_LATER,
+            max_reason=MAX_REASON,
+            typed={"place": "", "kind": "", "hours": "1", "later": "0", "reason": "", **typed},
+            askable=bool(typed.get("askable")),
+            error=error,
+        )
+
+
+def _choice(form: FormData, name: str, choices: dict[str, str]) -> float:
+    given = text_of(form, name)
+    if given not in choices:
+        raise HTTPException(400, "Choose from the lists.")
+    return float(given)
+
+
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:]

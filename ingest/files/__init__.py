@@ -1,0 +1,1 @@
+"""Readings in files: recordings, import and export."""

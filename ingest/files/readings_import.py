@@ -1,0 +1,293 @@
+"""``plumewatch import``: a school's old readings into the store, whichever it is.
+
+Constraints
+-----------
+Nothing of an old file is shown to the detectors or told to anybody: it goes into the series, not
+into the journal, with the flag ``history``. Importing a file again changes nothing, nor does one of
+readings that the store has already. A row that
+cannot be read is left out with its line and reason, all others are imported. Memory holds a batch.
+
+The embedded store takes rows as they come and makes their averages at once. A readings database of
+InfluxDB keeps readings for `raw_days` and refuses older ones, so there averages have to be made
+here: the rows are gathered in a store of their own beside the data (`storage.timeseries.sqlite`, in
+any order, twice or not), averaged there, and what the server still keeps is sent: readings, and
+averages of 1 and 15 minutes. A minute in which the server has readings already, and the file others
+of the same sensor, then has the averages of the file.
+
+What it is not
+--------------
+No merging of clocks: times are taken as they are written.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+
+import msgspec
+
+from ingest.errors import DecodeError, RefusedError
+from ingest.files.csv_rows import HeaderError, RowError, RowReader, opened_csv
+from ingest.files.readings_export import slices
+from ingest.validation import fold_id, sensor_id
+from storage.timeseries.halving import store_halving
+from storage.timeseries.influx import InfluxSeries
+from storage.timeseries.resolution import MINUTE, QUARTER_HOUR, Retention
+from storage.timeseries.sqlite import SqliteSeries
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from ingest.files.csv_rows import Layout
+    from storage.errors import BatchRefusedError
+    from storage.reading import Reading
+    from storage.registry import Registry
+    from storage.timeseries import Series
+
+T = TypeVar("T")
+
+_BATCH: Final = 2_000
+_MARGIN_S: Final = 3_600.0
+_EARLIEST: Final = 946_684_800.0  # 2000: before, a clock was not set
+_AHEAD_S: Final = 86_400.0
+_FOR_EVER: Final = Retention(36_500, 36_500, 36_500)
+_NS: Final = 1_000_000_000
+_STRANGERS: Final = 1_000
+_HISTORY: Final = "history"
+
+
+class ImportRefusedError(RefusedError):
+    """A file cannot be imported at all; the message says why."""
+
+
+class LeftOut(NamedTuple):
+    """A row that was not imported: where it is, and why."""
+
+    where: str
+    why: str
+
+
+@dataclass(slots=True)
+class Imported:
+    """What became of the rows.
+
+    Attributes
+    ----------
+    stored : int
+        Readings that the store has, or averages of them.
+    averaged : int
+        Of these, readings that are older than the store keeps readings.
+    strangers : Counter of str
+        Readings by sensor that is not registered.
+    """
+
+    stored: int = 0
+    averaged: int = 0
+    left_out: int = 0
+    strangers: Counter[str] = field(default_factory=Counter)
+
+
+class Importer:
+    """Imports CSV files into an open store.
+
+    Parameters
+    ----------
+    aliases : mapping of str to str
+        Further names of registered sensors.
+    now : float
+        Unix seconds.
+    folder : Path
+        Where readings are gathered on their way into an InfluxDB.
+    on_progress : callable
+        Told what is done and what share of it, 0 to 1.
+    on_left_out : callable
+        Told each row that is left out.
+    """
+
+    def __init__(
+        self,
+        series: Series,
+        registry: Registry,
+        aliases: Mapping[str, str],
+        retention: Retention,
+        now: float,
+        folder: Path,
+        on_progress: Callable[[str, float], None] = lambda *_: None,
+        on_left_out: Callable[[LeftOut], None] = lambda _: None,
+    ) -> None:
+        self._series = series
+        self._registered = registry.sensors
+        self._names = {fold_id(name): name for name in registry.sensors}
+        self._names |= {_folded(alias): name for alias, name in aliases.items()}
+        self._retention = retention
+        self._now = now
+        self._folder = folder
+        self._on_progress = on_progress
+        self._on_left_out = on_left_out
+        self.result = Imported()
+
+    def run(self, paths: Sequence[Path], layout: Layout) -> Imported:
+        """Import files.
+
+        Parameters
+        ----------
+        paths : sequence of Path
+            ``.csv`` or ``.csv.gz``.
+        layout : Layout
+            How they are written.
+
+        Raises
+        ------
+        ImportRefusedError
+            If one cannot be read, or its header lacks something; rows before are imported.
+        StorageUnavailableError
+            If the store does not take part; what is stored by then changes nothing when it is
+            imported again.
+        """
+        rows = self._rows(paths, layout)
+        if isinstance(self._series, InfluxSeries):
+            self._series.check_set_up()
+            with (
+                tempfile.TemporaryDirectory(dir=self._folder, prefix=".import-") as within,
+                SqliteSeries(Path(within) / "series.db", _FOR_EVER) as gathered,
+            ):
+                for batch in _batches(rows):
+                    gathered.add(batch)
+                self._average(gathered)
+                self._send(gathered, self._series)
+        else:
+            for batch in _batches(rows):
+                self._keep(store_halving(self._series.add, batch), len(batch))
+            self._average(self._series)
+        return self.result
+
+    def _rows(self, paths: Sequence[Path], layout: Layout) -> Iterator[Reading]:
+        total = max(1, sum(path.stat().st_size for path in paths))
+        done = 0
+
+        def on_bytes(count: int) -> None:
+            nonlocal done
+            done += count
+            self._on_progress("reading", done / total)
+
+        for path in paths:
+            try:
+                with opened_csv(path, on_bytes) as rows:
+                    yield from self._readings(path, rows, layout)
+            except ImportRefusedError:
+                raise
+            except ValueError as error:
+                raise ImportRefusedError(str(error)) from error
+
+    def _readings(self, path: Path, rows: Iterator[list[str]], layout: Layout) -> Iterator[Reading]:
+        header = next(rows, None)
+        if header is None:
+            raise ImportRefusedError(f"{path}: empty; expected a header")
+        try:
+            reader = RowReader(header, layout)
+        except (HeaderError, RowError) as error:
+            raise ImportRefusedError(f"{path}: header: {error}") from error
+        for line, row in enumerate(rows, start=2):
+            if not row:
+                continue
+            try:
+                yield self._settled(reader.reading(row))
+            except RowError as error:
+                self._leave_out(f"{path}: line {line}", str(error))
+
+    def _settled(self, reading: Reading) -> Reading:
+        """Return a reading as it is stored.
+
+        Raises
+        ------
+        RowError
+            If nothing could be kept of it.
+        """
+        name = self._names.get(fold_id(reading.sensor), reading.sensor)
+        age = self._now - reading.time
+        if age < -_AHEAD_S:
+            raise RowError("time: in the future")
+        if reading.time < _EARLIEST:
+            raise RowError("time: before 2000")
+        if age > self._retention.keep_s(QUARTER_HOUR) - _MARGIN_S:
+            days = self._retention.quarter_hour_days
+            raise RowError(f"time: older than anything is kept ({days} days)")
+        only_averages = age > self._retention.keep_s(None) - _MARGIN_S
+        stranger = name not in self._registered
+        if only_averages and stranger and isinstance(self._series, InfluxSeries):
+            raise RowError(
+                f"sensor: {name} is not registered, and of readings this old InfluxDB keeps"
+                " averages of registered sensors only"
+            )
+        if stranger:
+            self.result.strangers[name] += 1
+            if len(self.result.strangers) > _STRANGERS:
+                raise ImportRefusedError(
+                    f"more than {_STRANGERS} sensors that are not registered, such as {name}:"
+                    " is it the right column?"
+                )
+        self.result.averaged += only_averages
+        flags = tuple(dict.fromkeys((*reading.flags, _HISTORY)))
+        return msgspec.structs.replace(reading, sensor=name, received=self._now, flags=flags)
+
+    def _keep(self, refused: Sequence[tuple[Reading, BatchRefusedError]], count: int) -> None:
+        self.result.stored += count - len(refused)
+        for reading, error in refused:
+            self._leave_out(f"{reading.sensor} at {reading.time:.3f}", str(error))
+
+    def _leave_out(self, where: str, why: str) -> None:
+        self.result.left_out += 1
+        self._on_left_out(LeftOut(where, why))
+
+    def _average(self, series: Series) -> None:
+        """Make the averages of what was stored, and delete nothing."""
+        most = 0
+        while series.tidy(self._now, 0.0):
+            left = series.unaveraged()
+            most = max(most, left)
+            self._on_progress("making averages", 1.0 - left / most if most else 1.0)
+
+    def _send(self, gathered: SqliteSeries, series: InfluxSeries) -> None:
+        span = gathered.span()
+        if span is None:
+            return
+        self.result.stored = self.result.averaged
+        first = max(span[0], self._now - self._retention.keep_s(None) + _MARGIN_S)
+        last = span[1] + 1e-3
+
+        def on_time(at: float) -> None:
+            self._on_progress("sending readings", (at - first) / max(last - first, 1.0))
+
+        for found in slices(gathered, first, last, on_time):
+            for batch in _batches(iter(found)):
+                self._keep(store_halving(series.add, batch), len(batch))
+        for level in (MINUTE, QUARTER_HOUR):
+            kept_from = (self._now - self._retention.keep_s(level) + _MARGIN_S) * _NS
+            rows = (row for row in gathered.averages(level) if row[1] >= kept_from)
+            for k, averages in enumerate(_batches(rows)):
+                for (sensor, at, _), error in store_halving(
+                    partial(series.add_averages, level), averages
+                ):
+                    where = f"average of {level.step_s} s of {sensor} at {at / _NS:.0f}"
+                    self._leave_out(where, str(error))
+                done = 1.0 - 1.0 / (k + 2)
+                self._on_progress(f"sending averages of {level.step_s // 60} min", done)
+
+
+def _folded(alias: str) -> str:
+    """Return an alias as the sensor column of a file is read and compared."""
+    try:
+        return fold_id(sensor_id(alias))
+    except DecodeError:  # no file can name it so
+        return fold_id(alias)
+
+
+def _batches(items: Iterable[T]) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, _BATCH)):
+        yield batch

@@ -1,0 +1,154 @@
+"""Accounts at the broker: a password and the right to write its own topics for every device.
+
+Passwords are hashed as `mosquitto_passwd` of Mosquitto 2 does it: ``$7$``, iterations of
+PBKDF2-HMAC-SHA512, salt and hash in base64. They are random with 98 bits, so that few iterations
+are enough and a device that connects costs little.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import secrets
+from typing import TYPE_CHECKING, Final
+
+from alerts.access.passwords import generated
+from plumewatch.cli.setup.rooms import distinct
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from plumewatch.cli.setup.discovery import HeardSensor
+
+SERVICE: Final = "plumewatch"
+_ITERATIONS: Final = 101
+_SALT_BYTES: Final = 12
+_FORBIDDEN: Final = re.compile(r"[^A-Za-z0-9_.-]")
+
+_LOOPBACK_LISTENER: Final = """\
+listener {port} 127.0.0.1
+# For sensors in the network, with TLS (deploy/broker-tls.conf says how to make the files):
+# listener 8883
+# certfile /etc/mosquitto/certs/server.pem
+# keyfile /etc/mosquitto/certs/server.key"""
+_TLS_LISTENER: Final = """\
+# certfile and keyfile must be those that the broker has had so far.
+listener {port}
+certfile /etc/mosquitto/certs/server.pem
+keyfile /etc/mosquitto/certs/server.key
+tls_version tlsv1.2"""
+
+new_password = generated
+
+
+def hashed(password: str, salt: bytes | None = None) -> str:
+    """Hash a password for Mosquitto's password_file.
+
+    Examples
+    --------
+    >>> hashed("secret", base64.b64decode("NimVquqMfJ+gpmO6"))[:40]
+    '$7$101$NimVquqMfJ+gpmO6$hGqUuspRPtHUxLC5'
+    """
+    salt = secrets.token_bytes(_SALT_BYTES) if salt is None else salt
+    made = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, _ITERATIONS)
+    salt_text, made_text = (base64.b64encode(part).decode() for part in (salt, made))
+    return f"$7${_ITERATIONS}${salt_text}${made_text}"
+
+
+def accounts_of(sensors: Iterable[str], service: str) -> dict[str, str]:
+    """Name the account of every device; what a broker gives a meaning becomes a hyphen.
+
+    No two have the same, and none has the service's. A device whose id can stay as it is keeps it:
+    its account is what lets it write under that id.
+
+    Examples
+    --------
+    >>> accounts_of(["1C:82:59", "1C-82-59", "plumewatch"], "plumewatch")
+    {'1C-82-59': '1C-82-59', 'plumewatch': 'plumewatch-2', '1C:82:59': '1C-82-59-2'}
+    """
+    plain_first = sorted(sensors, key=lambda sensor: bool(_FORBIDDEN.search(sensor)))
+    return distinct(((one, _FORBIDDEN.sub("-", one)[:64]) for one in plain_first), [service])
+
+
+def write_filters(sensor: str, topics: Iterable[str]) -> list[str]:
+    """Return the narrowest filters that let a device go on publishing as it does.
+
+    Where a topic names the device, everything below its name; else the topic itself.
+
+    Examples
+    --------
+    >>> write_filters("b2", ["tele/b2/SENSOR", "tele/b2/LWT", "site/air"])
+    ['site/air', 'tele/b2/#']
+    """
+    found = set()
+    for topic in topics:
+        levels = topic.split("/")
+        at = next((k for k, level in enumerate(levels) if level.lower() == sensor.lower()), None)
+        named = at is not None and at + 1 < len(levels)
+        found.add("/".join([*levels[: at + 1], "#"]) if named and at is not None else topic)
+    return sorted(found)
+
+
+def acl(sensors: Iterable[HeardSensor], accounts: Mapping[str, str], service: str) -> str:
+    """Return an acl_file: the service reads everything, a device writes its own topics alone."""
+    lines = [
+        "# The service reads everything, and writes nothing but its canary.",
+        f"user {service}",
+        "topic read #",
+        "topic read $SYS/broker/#",
+        "topic readwrite plumewatch/canary/#",
+        "",
+        "# Every device writes under its own name only, and reads nothing.",
+    ]
+    for sensor in sensors:
+        lines.append(f"user {accounts[sensor.id]}")
+        lines += [f"topic write {found}" for found in write_filters(sensor.id, sensor.topics)]
+        lines.append("")
+    lines += [
+        "# Devices that speak the native format and come later.",
+        "pattern write plumewatch/v1/%u/#",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def mosquitto_conf(folder: str, port: int, queued: int, *, tls: bool = False) -> str:
+    """Return the broker's configuration, with the files of `folder`.
+
+    Parameters
+    ----------
+    folder : str
+        Where passwords and rights will be.
+    port : int
+        Of the listener: in the network with `tls`, else on loopback.
+    queued : int
+        Messages to keep while the service is away.
+    tls : bool
+        Whether the broker was reached by TLS, as it then must stay.
+    """
+    listener = _TLS_LISTENER if tls else _LOOPBACK_LISTENER
+    return f"""\
+# Written by `plumewatch setup`. Why each line is as it is: deploy/mosquitto.conf.
+allow_anonymous false
+password_file {folder}/plumewatch-passwords
+acl_file {folder}/plumewatch-acl
+
+{listener.format(port=port)}
+
+persistence true
+persistence_location /var/lib/mosquitto/
+autosave_interval 30
+autosave_on_changes false
+persistent_client_expiration 14d
+max_inflight_messages 500
+max_queued_messages {queued}
+max_queued_bytes {queued * 512}
+max_packet_size 65536
+max_keepalive 300
+max_connections 2000
+log_dest stderr
+log_type error
+log_type warning
+log_type notice
+connection_messages false
+"""

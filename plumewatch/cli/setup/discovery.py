@@ -1,0 +1,240 @@
+"""What publishes on a broker: listened to for a while, and understood as the service would."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import statistics
+import time
+import tomllib
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from ingest.broker import connected, new_client
+from ingest.decoders import DECODERS
+from ingest.decoders.base import Context
+from ingest.decoders.state import States
+from ingest.errors import DecodeError, Reason
+from ingest.mapping.draft import SuggestError
+from ingest.mapping.suggest_ha import suggest_any
+from ingest.message import Message
+from ingest.pipeline import decode_message, likely_decoders
+from ingest.validation import fold_id
+from plumewatch.config.intake_settings import routes
+from plumewatch.config.model import ConfigError, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from zoneinfo import ZoneInfo
+
+    import aiomqtt
+
+    from ingest.broker import BrokerSettings
+    from ingest.routes import Routes
+    from storage.reading import Reading
+
+_MOST_MESSAGES: Final = 50_000
+_MOST_BYTES: Final = 200_000_000
+_SAMPLES: Final = 20
+_OURS: Final = "plumewatch/canary/"
+_DRAFT: Final = {
+    "site": "draft",
+    "timezone": "UTC",
+    "room": [{"id": "draft", "name": "draft", "building": "draft"}],
+    "sensor": [{"id": "draft", "room": "draft"}],
+}
+
+
+@dataclass(slots=True)
+class HeardSensor:
+    """A sensor that publishes.
+
+    Attributes
+    ----------
+    id : str
+        As the decoder names it.
+    decoder : str
+        What reads it.
+    times : list of float
+        Of its live readings, Unix seconds.
+    """
+
+    id: str
+    decoder: str
+    topics: set[str] = field(default_factory=set)
+    quantities: set[str] = field(default_factory=set)
+    times: list[float] = field(default_factory=list)
+
+    @property
+    def interval_s(self) -> float | None:
+        """Seconds between its readings; None if too few were heard."""
+        gaps = [b - a for a, b in pairwise(sorted(set(self.times))) if b > a]
+        return statistics.median(gaps) if gaps else None
+
+
+@dataclass(slots=True)
+class Heard:
+    """All that publishes.
+
+    Attributes
+    ----------
+    sensors : dict
+        By id.
+    routes : list of dict
+        Topics that name no format, and the decoder that reads them.
+    mappings : list of str
+        TOML of mappings proposed for topics that no decoder reads.
+    unread : dict
+        Topics that nothing reads, with the reason.
+    """
+
+    sensors: dict[str, HeardSensor] = field(default_factory=dict)
+    routes: list[dict[str, str]] = field(default_factory=list)
+    mappings: list[str] = field(default_factory=list)
+    unread: dict[str, str] = field(default_factory=dict)
+
+
+def _client(settings: BrokerSettings) -> aiomqtt.Client:
+    # another set-up may be listening: the same name would end it
+    return new_client(settings, f"{settings.client_id}-setup-{secrets.token_hex(4)}", clean=True)
+
+
+async def reach(settings: BrokerSettings) -> None:
+    """Connect once.
+
+    Raises
+    ------
+    BrokerError
+    """
+    async with connected(_client(settings), settings):
+        pass
+
+
+async def listen(
+    settings: BrokerSettings,
+    seconds: float,
+    on_message: Callable[[int, float], None] = lambda _n, _s: None,
+) -> list[Message]:
+    """Subscribe to everything for so long.
+
+    Parameters
+    ----------
+    on_message : callable
+        Progress: messages so far, and seconds listened.
+
+    Raises
+    ------
+    BrokerError
+
+    Notes
+    -----
+    Anybody may still publish there. What is larger than the service takes is left out, as are
+    topics that would not stay one word in a file of the broker; it ends early at 50,000 messages
+    or 200 MB.
+    """
+    found: list[Message] = []
+    largest, held = Context().limits.description_bytes, 0
+    client = _client(settings)
+    began = time.monotonic()
+    async with connected(client, settings):
+        await client.subscribe("#", qos=0)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                async for got in client.messages:
+                    payload = got.payload if isinstance(got.payload, bytes) else b""
+                    topic = str(got.topic)
+                    if (
+                        topic.isprintable()
+                        and len(payload) <= largest
+                        and not topic.startswith(_OURS)
+                    ):
+                        found.append(Message(topic, payload, time.time(), retained=got.retain))
+                        held += len(payload)
+                    on_message(len(found), time.monotonic() - began)
+                    if len(found) >= _MOST_MESSAGES or held >= _MOST_BYTES:
+                        break
+    return found
+
+
+def heard_on(messages: Sequence[Message], zone: ZoneInfo) -> Heard:
+    """Understand messages: sensors, and what the configuration needs so that they are read.
+
+    Parameters
+    ----------
+    messages : sequence of Message
+        In the order in which they came.
+    zone : ZoneInfo
+        Of devices that print local time.
+    """
+    found = Heard()
+    context = Context(zone=zone)
+    strange: dict[str, list[bytes]] = {}
+    for message in messages:
+        try:
+            decode_message(message, context)
+        except DecodeError as error:
+            if error.reason is Reason.UNKNOWN_TOPIC and message.payload:
+                strange.setdefault(message.topic, []).append(message.payload)
+    newest = max((m.received for m in messages), default=0.0)
+    for topic, samples in strange.items():
+        _propose(found, topic, samples[:_SAMPLES], newest, Context(zone=zone))
+    _collect(found, messages, _order(found), Context(zone=zone))
+    return found
+
+
+def _propose(
+    found: Heard, topic: str, samples: list[bytes], received: float, context: Context
+) -> None:
+    """Propose a route where a device's decoder reads a topic, else a mapping."""
+    message = Message(topic, samples[-1], received)
+    likely = likely_decoders(message, replace(context, states=States()))
+    named = [name for name in likely if name != "generic"]
+    if len(named) == 1:
+        found.routes.append({"topic": topic, "decoder": named[0]})
+        return
+    try:
+        text = suggest_any(topic, samples, received=float(round(received)), zone=context.zone)
+        parse({**_DRAFT, **tomllib.loads(text)}, base=Path(), decoders=frozenset(DECODERS))
+    except (SuggestError, ConfigError) as error:
+        found.unread[topic] = str(error).partition("\n")[0]
+        return
+    found.mappings.append(text)
+
+
+def _order(found: Heard) -> Routes:
+    tree: dict[str, Any] = {**_DRAFT, "route": found.routes, "mapping": []}
+    for text in found.mappings:
+        tree["mapping"] += tomllib.loads(text)["mapping"]
+    return routes(parse(tree, base=Path(), decoders=frozenset(DECODERS)))
+
+
+def _collect(found: Heard, messages: Sequence[Message], order: Routes, context: Context) -> None:
+    def note(reading: Reading, topic: str, *, live: bool) -> None:
+        decoder = next(iter(order.of(topic)), None)
+        known = found.sensors.get(reading.sensor)
+        if known is None:
+            known = HeardSensor(reading.sensor, decoder.name if decoder else "")
+            found.sensors[reading.sensor] = known
+        known.topics.add(topic)
+        known.quantities |= reading.values.keys()
+        if live and reading.values:
+            known.times.append(reading.time)
+
+    topic = ""
+    for message in messages:
+        try:
+            for reading in decode_message(message, context, "", order):
+                note(reading, message.topic, live=not message.retained)
+        except DecodeError:
+            continue
+        topic = message.topic
+    for reading in context.states.joiner.close(context.limits):
+        note(reading, topic, live=True)
+    for sensor in found.sensors.values():
+        # values that are joined come under many topics, of which the last one gave the reading
+        mine = {fold_id(sensor.id)}
+        named = {m.topic for m in messages if mine & set(map(fold_id, m.topic.split("/")))}
+        sensor.topics = named or sensor.topics

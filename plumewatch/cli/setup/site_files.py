@@ -1,0 +1,259 @@
+"""The files that `plumewatch setup` writes: configuration, secrets, accounts of the broker."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from ingest.mapping.draft import toml_value
+from plumewatch.cli.setup import broker_files
+from plumewatch.cli.setup.answers import address
+from plumewatch.cli.setup.rooms import distinct, guessed, id_of, place_of
+from plumewatch.config.model import WebConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from plumewatch.cli.setup.answers import Answers
+    from plumewatch.cli.setup.discovery import Heard, HeardSensor
+    from plumewatch.cli.setup.rooms import Place
+
+_AIR: Final = ("pm", "n0", "n1", "n2", "n5", "tvoc", "voc", "vape")
+_DAY_S: Final = 86_400
+_LEAST_QUEUE: Final = 100_000
+_USUAL_INTERVAL_S: Final = 60.0
+_PORTS_TRIED: Final = 20
+
+
+def heard_air(heard: Heard) -> dict[str, HeardSensor]:
+    """Return the sensors that measure something in which vaping shows, by id."""
+    return {
+        name: sensor
+        for name, sensor in sorted(heard.sensors.items())
+        if any(quantity.startswith(_AIR) for quantity in sensor.quantities)
+    }
+
+
+def rooms_for(sensors: Mapping[str, HeardSensor], said: Mapping[str, str]) -> dict[str, Place]:
+    """Return where each sensor hangs: as said, else as guessed from its name.
+
+    Raises
+    ------
+    ValueError
+        If what was said is of no sensor that was heard, or is no place.
+    """
+    strange = sorted(said.keys() - sensors.keys())
+    if strange:
+        heard = ", ".join(sensors) or "none"
+        raise ValueError(f"no sensor {strange[0]!r} was heard; there are: {heard}")
+    return {name: place_of(said[name]) if name in said else guessed(name) for name in sensors}
+
+
+@dataclass(slots=True)
+class SiteFiles:
+    """Files by their path below the folder; those of `secret` are for their owner alone."""
+
+    plain: dict[str, str] = field(default_factory=dict)
+    secret: dict[str, str] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write all, none over one that is there; returns the paths.
+
+        Raises
+        ------
+        FileExistsError
+            If one is there; nothing is written then.
+        OSError
+        """
+        paths = {folder / name: (text, 0o600) for name, text in self.secret.items()}
+        paths |= {folder / name: (text, 0o644) for name, text in self.plain.items()}
+        for path in paths:
+            if path.exists():
+                raise FileExistsError(f"{path}: exists already; choose another --folder")
+        for path, (text, mode) in paths.items():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
+                file.write(text)
+        return list(paths)
+
+
+def written(
+    answers: Answers, heard: Heard, places: Mapping[str, Place], password: str
+) -> SiteFiles:
+    """Make all files of a site.
+
+    Parameters
+    ----------
+    places : mapping of str to Place
+        Sensors that are taken, and where they hang.
+    password : str
+        Of the service's account.
+    """
+    files = SiteFiles()
+    service = answers.username or broker_files.SERVICE
+    sensors = [heard.sensors[name] for name in places]
+    _, port, tls = address(answers.broker)
+    rate = sum(1 / (sensor.interval_s or _USUAL_INTERVAL_S) for sensor in sensors)
+    queued = max(round(rate * _DAY_S * 1.5), _LEAST_QUEUE)
+    accounts = broker_files.accounts_of(places, service)
+    files.secret["secrets/broker-password"] = f"{password}\n"
+    lines = [f"{service}:{broker_files.hashed(password)}"]
+    rows = ["sensor,account,password"]
+    for sensor, account in sorted(accounts.items()):
+        its = broker_files.new_password()
+        lines.append(f"{account}:{broker_files.hashed(its)}")
+        rows.append(f"{sensor},{account},{its}")
+    files.secret["broker/plumewatch-passwords"] = "\n".join(lines) + "\n"
+    files.secret["broker/plumewatch-acl"] = broker_files.acl(sensors, accounts, service)
+    files.secret["secrets/device-passwords.csv"] = "\n".join(rows) + "\n"
+    files.plain["broker/mosquitto.conf"] = broker_files.mosquitto_conf(
+        answers.broker_folder.rstrip("/"), port, queued, tls=tls
+    )
+    parts = [_head(answers, service, queued)]
+    rooms = distinct((place, id_of(*place)) for place in dict.fromkeys(places.values()))
+    parts += [_room(place, room) for place, room in rooms.items()]
+    parts += [_sensor(heard.sensors[name], rooms[place]) for name, place in places.items()]
+    parts += [_staff(answers, files)]
+    parts += [
+        f"[[route]]\ntopic = {toml_value(r['topic'])}\ndecoder = {toml_value(r['decoder'])}\n"
+        for r in heard.routes
+    ]
+    parts += heard.mappings
+    files.plain["plumewatch.toml"] = "\n".join(parts)
+    return files
+
+
+def free_page_port() -> int:
+    """Return the usual port of the staff page, or the next one if that is taken here."""
+    usual = WebConfig().port
+    for port in range(usual, usual + _PORTS_TRIED):
+        with socket.socket() as tried:
+            try:
+                tried.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    return usual
+
+
+def _head(answers: Answers, service: str, queued: int) -> str:
+    host, port, tls = address(answers.broker)
+    lines = [
+        "# Written by `plumewatch setup`; all keys: `plumewatch init` writes them with comments.",
+        f"site = {toml_value(answers.site)}",
+        f"timezone = {toml_value(answers.timezone)}",
+        "",
+        "[broker]",
+        f"host = {toml_value(host)}",
+        f"port = {port}",
+        f"username = {toml_value(service)}",
+        'password_file = "secrets/broker-password"',
+        f"max_queued_messages = {queued}",
+        'config_file = "broker/mosquitto.conf"',
+    ]
+    if tls:
+        lines.append("tls = true")
+    if answers.ca_file is not None:
+        lines.append(f"ca_file = {toml_value(str(answers.ca_file))}")
+    web = []
+    port_of_page = free_page_port()
+    if port_of_page != WebConfig().port:
+        web.append(f"port = {port_of_page}  # the usual one was taken")
+    if answers.public_url:
+        web.append(f"public_url = {toml_value(answers.public_url)}")
+    if web:
+        lines += ["", "[web]", *web]
+    if any(_is_private(person.url) for person in answers.staff):
+        lines += ["", "[alerts]", "allow_private_targets = true"]
+    return "\n".join(lines) + "\n"
+
+
+def _is_private(url: str) -> bool:
+    """Whether an address names a host of this machine or its network."""
+    try:
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or not ipaddress.ip_address(host).is_global
+    except ValueError:
+        return False
+
+
+def _room(place: Place, room: str) -> str:
+    lines = [
+        "[[room]]",
+        f"id = {toml_value(room)}",
+        f"name = {toml_value(place.room)}",
+        f"building = {toml_value(place.building)}",
+    ]
+    if place.floor:
+        lines.append(f"floor = {toml_value(place.floor)}")
+    return "\n".join(lines) + "\n"
+
+
+def _sensor(sensor: HeardSensor, room: str) -> str:
+    every = sensor.interval_s
+    seen = f"# reads as {sensor.decoder}: {', '.join(sorted(sensor.quantities))}"
+    interval = min(max(every or _USUAL_INTERVAL_S, 0.5), 3600.0)
+    return (
+        f"[[sensor]]  {seen}\n"
+        f"id = {toml_value(sensor.id)}\n"
+        f"room = {toml_value(room)}\n"
+        f"interval_s = {interval:.3g}"
+        f"{'' if every else '  # heard once: its true interval is not known'}\n"
+    )
+
+
+def _staff(answers: Answers, files: SiteFiles) -> str:
+    parts = []
+    keys = distinct((number, id_of(person.name)) for number, person in enumerate(answers.staff))
+    for number, person in enumerate(answers.staff):
+        key = keys[number]
+        target = ""
+        if person.url:
+            files.secret[f"secrets/{key}-notify"] = f"{person.url}\n"
+            target = f'{{ url_file = "secrets/{key}-notify" }}'
+        elif person.url_file is not None:
+            target = f"{{ url_file = {toml_value(str(person.url_file))} }}"
+        elif person.url_env:
+            target = f"{{ url_env = {toml_value(person.url_env)} }}"
+        parts.append(
+            f"[[staff]]\nid = {toml_value(key)}\nname = {toml_value(person.name)}\n"
+            f"role = {toml_value(person.role)}\nnotify = [{target}]\n"
+        )
+    return "\n".join(parts)
+
+
+def next_steps(folder: Path, broker: str, *, tls: bool) -> str:
+    """Say what is left to do by hand.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the site's files.
+    broker : str
+        Folder of the broker's.
+    tls : bool
+        Whether the broker is reached by TLS.
+    """
+    first = (
+        f"put the certfile and keyfile\nthat it has had so far into {folder}/broker/mosquitto.conf"
+        " first. Then only the\naccounts written here are known; other users of it need theirs.\n"
+        if tls
+        else "it then listens on\nthat machine alone, and only the accounts written here are known."
+        " Sensors in the network\nneed its TLS listener first (docs/setup.md); other users of it,"
+        " their accounts.\n"
+    )
+    return (
+        f"next, on the machine of the broker. This replaces its configuration: {first}"
+        f"  cp -a {broker}/mosquitto.conf {broker}/mosquitto.conf.before\n"
+        f"  install -o mosquitto -m 600 {folder}/broker/plumewatch-* {broker}/\n"
+        f"  install -m 644 {folder}/broker/mosquitto.conf {broker}/mosquitto.conf\n"
+        "  systemctl restart mosquitto\n"
+        f"then give every device its account ({folder}/secrets/device-passwords.csv), and\n"
+        f"  plumewatch check --config {folder}/plumewatch.toml\n"
+        f"  plumewatch run --config {folder}/plumewatch.toml"
+    )

@@ -1,0 +1,1 @@
+"""The configuration that a school writes: sections, checks, and what the parts are given."""

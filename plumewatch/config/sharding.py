@@ -1,0 +1,108 @@
+"""One school on several processes: each has the buildings whose names hash to it.
+
+``plumewatch run --shard 0/2`` beside ``--shard 1/2`` on one configuration. A process has rooms and
+sensors of its own buildings, a data folder, a session at the broker and ports of its own. It hears
+all topics and passes over messages whose topic names a sensor of another process, before they are
+decoded; Mosquitto's shared subscriptions would hand out messages in turn, and no sensor would stay
+with one process. Sensors that nobody registered, and topics that nobody reads, belong to shard 0.
+
+Other commands see a shard's part with ``PLUMEWATCH_SHARD=0/2`` in their environment.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Self
+
+if TYPE_CHECKING:
+    from plumewatch.config.model import PlumewatchConfig
+
+VARIABLE: Final = "PLUMEWATCH_SHARD"
+_WRITTEN: Final = re.compile(r"(\d{1,3})/(\d{1,3})")
+_PORTS_APART: Final = 10
+
+
+class ShardError(ValueError):
+    """What is written is no shard, or there is nothing in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessShard:
+    """Number `index` of `count` processes."""
+
+    index: int
+    count: int
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """Read ``INDEX/COUNT``.
+
+        Raises
+        ------
+        ShardError
+
+        Examples
+        --------
+        >>> ProcessShard.of("0/2")
+        ProcessShard(index=0, count=2)
+        """
+        found = _WRITTEN.fullmatch(text)
+        if not found or not 0 <= int(found[1]) < int(found[2]) <= 64:
+            raise ShardError(f"{text!r}: INDEX/COUNT, as in 0/2 and 1/2; at most 64")
+        return cls(int(found[1]), int(found[2]))
+
+    def has(self, site: str, building: str) -> bool:
+        """Whether a building is its own: CRC-32 of site and name, the same in every program."""
+        return zlib.crc32(f"{site}/{building}".encode()) % self.count == self.index
+
+
+def of_environment() -> ProcessShard | None:
+    """Return the shard of ``PLUMEWATCH_SHARD``; None without it.
+
+    Raises
+    ------
+    ShardError
+    """
+    text = os.environ.get(VARIABLE, "")
+    return ProcessShard.of(text) if text else None
+
+
+def part_of(config: PlumewatchConfig, shard: ProcessShard) -> PlumewatchConfig:
+    """Return the configuration of one process of several.
+
+    Raises
+    ------
+    ShardError
+        If it would have no sensor.
+    """
+    registry = config.registry()
+    own = {room.id for room in registry.rooms.values() if shard.has(room.site, room.building)}
+    sensors = [sensor for sensor in config.sensor if sensor.room in own]
+    if not sensors:
+        raise ShardError(
+            f"shard {shard.index}/{shard.count}: no building with a sensor belongs to it; with"
+            f" {len({(r.site, r.building) for r in registry.rooms.values()})} buildings take fewer"
+        )
+    apart = _PORTS_APART * shard.index
+    http, mine = config.ingest.http, f"shard-{shard.index}-of-{shard.count}"
+    part = config.model_copy(
+        update={
+            "data_dir": config.data_dir / mine,
+            "room": [room for room in config.room if room.id in own],
+            "sensor": sensors,
+            "broker": config.broker.model_copy(
+                update={"client_id": f"{config.broker.client_id[:40]}-{mine}"}
+            ),
+            "web": config.web.model_copy(update={"port": config.web.port + apart}),
+            "ingest": config.ingest.model_copy(
+                update={"http": http.model_copy(update={"port": http.port + apart})}
+            ),
+        }
+    )
+    others = (s for s in config.sensor if s.room not in own)
+    elsewhere = frozenset(name for s in others for name in (s.id, *s.aliases))
+    part.leave(elsewhere, takes_strangers=shard.index == 0)
+    return part

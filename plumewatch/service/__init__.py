@@ -1,0 +1,1 @@
+"""The service: composition of all parts, supervision, health, maintenance."""

@@ -1,0 +1,160 @@
+"""``plumewatch run``: from the file of a configuration to a service, until it is told to stop.
+
+SIGHUP reads the file again. One with faults changes nothing: the service goes on with what it has
+and logs every fault. With a sound one the service ends in order and begins anew in the same
+process, which keeps the data folder, so that no standby takes it meanwhile; what is published in
+that second waits in the broker. If the new service cannot be run, for example because its port is
+taken or the broker refuses its password, the old configuration is used again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Final
+
+from alerts.errors import AlertError
+from ingest.decoders import DECODERS
+from plumewatch.cli.exit_codes import DONE, UNREACHABLE, USAGE
+from plumewatch.config.model import ConfigError, Fault, PlumewatchConfig, load
+from plumewatch.config.paths import DataPaths
+from plumewatch.config.sharding import VARIABLE
+from plumewatch.doctor.check import check_secrets
+from plumewatch.service.app import Service
+from plumewatch.service.supervisor import ServiceError
+from storage.lease import Lease
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+_STOP: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+def run_service(config_path: Path, *, standby: bool = False, shard: str = "") -> int:
+    """Run ``plumewatch run``: 0 stopped on request, 2 bad configuration, 3 cannot serve."""
+    if shard:
+        os.environ[VARIABLE] = shard  # for every reading of the configuration
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        running = Running(config_path, standby=standby)
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        return USAGE
+    try:
+        asyncio.run(running.serve())
+        log.info("stopped")
+    except (ServiceError, AlertError) as error:
+        sys.stderr.write(f"{error}\n")
+        return UNREACHABLE
+    return DONE
+
+
+class Running:
+    """Services one after the other on one data folder.
+
+    Parameters
+    ----------
+    path : Path
+        The configuration.
+    standby : bool
+        As of `Service`.
+
+    Raises
+    ------
+    ConfigError
+        With every fault found.
+    """
+
+    def __init__(self, path: Path, *, standby: bool = False) -> None:
+        self._path = path
+        config = _read(path)
+        self._lease = Lease(DataPaths(config.data_dir).lock)
+        self._service = Service(config, standby=standby, lease=self._lease)
+        self._next: Service | None = None
+        self._over = asyncio.Event()
+        self._reading: asyncio.Task[None] | None = None
+        self._ending = False
+
+    async def serve(self) -> None:
+        """Serve until SIGINT or SIGTERM; read the configuration again on SIGHUP.
+
+        Raises
+        ------
+        ServiceError
+            If something the service cannot do without is missing or fails for good.
+        """
+        loop = asyncio.get_running_loop()
+        for number in _STOP:
+            loop.add_signal_handler(number, self._end)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        try:
+            await self._serve()
+        finally:
+            self._lease.release()
+
+    async def _serve(self) -> None:
+        before: PlumewatchConfig | None = None
+        while True:
+            try:
+                await self._service.run(self._over)
+            except (ServiceError, AlertError) as error:
+                if before is None or self._ending or self._service.source.state.connections:
+                    raise
+                log.error("cannot run with the new configuration, back to the old one: %s", error)  # noqa: TRY400 - one line
+                self._next, before = self._of(before), None
+            else:
+                before = self._service.config
+            if self._next is None or self._ending:
+                return
+            self._service, self._next = self._next, None
+            self._over.clear()
+
+    def _of(self, config: PlumewatchConfig) -> Service:
+        try:
+            return Service(config, lease=self._lease)
+        except ConfigError as error:
+            raise ServiceError(f"the old configuration cannot be used any more: {error}") from error
+
+    def _end(self) -> None:
+        self._ending = True
+        self._over.set()
+
+    def _reload(self) -> None:
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.get_running_loop().create_task(self._read_again())
+
+    async def _read_again(self) -> None:
+        now = self._service.config
+        try:
+            fresh = await asyncio.to_thread(_read, self._path, now.data_dir)
+            service = Service(fresh, lease=self._lease)
+        except ConfigError as error:
+            log.error("the configuration stays as it was: %s", "; ".join(map(str, error.faults)))  # noqa: TRY400 - one line
+            return
+        log.info("beginning anew with the configuration of %s", self._path)
+        self._service.watchdog.reloading = True
+        self._next = service
+        self._over.set()
+
+
+def _read(path: Path, data_dir: Path | None = None) -> PlumewatchConfig:
+    """Read a configuration and its secrets; `data_dir` is where it has to stay, if anywhere.
+
+    Raises
+    ------
+    ConfigError
+        With every fault found.
+    """
+    config = load(path, decoders=frozenset(DECODERS))
+    if data_dir not in (None, config.data_dir):
+        allowed = f"must stay {data_dir} while the service runs"
+        raise ConfigError([Fault(path="data_dir", value=str(config.data_dir), allowed=allowed)])
+    check_secrets(config)
+    return config

@@ -1,0 +1,85 @@
+"""What is known and counted of each sensor, kept over restarts.
+
+The counts live in the intake, the state of life in the watch; both are stored with the detectors'
+snapshot once a minute, so a crash loses at most a minute of counts. Firmware is in the state
+database at once (`storage.firmware`). `plumewatch status` reads what
+is stored, while the service runs or not.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from alerts.consumer.detection_consumer import LIVENESS
+from alerts.page.settings import SensorStatus
+from detection.liveness import Liveness, SensorLife, SensorState
+from detection.tracking import SnapshotError
+from ingest.tally import ReadingTally
+from storage import firmware, state
+from storage.sqlite import transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from storage.registry import Registry
+
+_COUNTS: Final = "sensor counts"
+
+
+def sensor_statuses(
+    registry: Registry,
+    lives: Mapping[str, SensorLife],
+    tally: ReadingTally,
+    versions: Mapping[str, str],
+) -> dict[str, SensorStatus]:
+    """Join life, counts and firmware of every registered sensor, in registry order."""
+    statuses = {}
+    for sensor in registry.sensors.values():
+        life = lives.get(sensor.id) or SensorLife(SensorState.NEVER, None, sensor.interval_s, 0)
+        statuses[sensor.id] = SensorStatus(
+            life.state.value,
+            life.heard,
+            life.interval_s,
+            tally.of(sensor.id),
+            versions.get(sensor.id, ""),
+        )
+    return statuses
+
+
+def save_counts(connection: sqlite3.Connection, body: bytes) -> None:
+    """Store what `ReadingTally.snapshot` returned."""
+    with transaction(connection) as tx:
+        state.set_snapshot(tx, _COUNTS, state.Snapshot(0, "", body))
+
+
+def restore_counts(connection: sqlite3.Connection, tally: ReadingTally, registry: Registry) -> None:
+    """Count on from what is stored; from zero if nothing, or nothing readable, is."""
+    stored = state.snapshot(connection, _COUNTS)
+    if stored is None:
+        return
+    try:
+        tally.restore(stored.body, registry.sensors)
+    except msgspec.MsgspecError:
+        return
+
+
+def stored_statuses(connection: sqlite3.Connection, registry: Registry) -> dict[str, SensorStatus]:
+    """Return the statuses of the last snapshot of a service."""
+    tally = ReadingTally()
+    restore_counts(connection, tally, registry)
+    lives: Mapping[str, SensorLife] = {}
+    stored = state.snapshot(connection, LIVENESS)
+    if stored is not None:
+        intervals = {s.id: s.interval_s for s in registry.sensors.values()}
+        try:
+            lives = Liveness.restore(stored.body, intervals).lives()
+        except SnapshotError:
+            lives = {}
+    versions: Mapping[str, str] = {}
+    with suppress(sqlite3.OperationalError):  # written by an older program, which noted none
+        versions = firmware.versions(connection)
+    return sensor_statuses(registry, lives, tally, versions)

@@ -1,0 +1,304 @@
+"""How sensors and the service were, as records of the series: ``sensor_health`` and ``pipeline``.
+
+Everything is counted where it happens and only ever grows; a record holds what was added since the
+one before. Nothing here waits or writes.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from alerts.consumer import threshold_adjustments as level_moves
+from alerts.outbound import series_records as series_due
+from alerts.outbound.series_records import standing
+from detection.liveness import SensorLife, SensorState
+from ingest.tally import Noted
+from plumewatch import __version__
+from reports.kpis import duty_hours
+from storage import firmware
+from storage.timeseries.records import Record
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterable, Mapping
+
+    from alerts.outbound.series_records import Standing
+    from detection.decision_levels import LevelReport
+    from plumewatch.service.app import Service
+    from reports.rows import DutySpan
+    from storage.firmware import Firmware
+
+    OnDuty = Callable[[float, float], Iterable[DutySpan]]
+
+HEALTH_EVERY_S: Final = 300.0
+"""Time between two records of a sensor."""
+_DUTY_GAP_S: Final = 600.0
+"""Hours on duty of a longer time than this are told hour by hour."""
+_DUTY_BACK_S: Final = 62 * 86_400.0
+"""Hours on duty are counted back over a time without the service no longer than so."""
+
+_NOTED: Final = {
+    "received": Noted.READINGS,
+    "missing": Noted.MISSING,
+    "duplicates": Noted.DUPLICATE,
+    "late": Noted.LATE,
+    "clock_faults": Noted.CLOCK,
+    "faulty": Noted.FAULT,
+    "unjudged": Noted.UNJUDGED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the state database says, read at once.
+
+    Attributes
+    ----------
+    standing : mapping of str to Standing
+        Faults and tampering that go on, by sensor.
+    versions : mapping of str to Firmware
+        By sensor.
+    waiting : int
+        Records that wait for the series.
+    """
+
+    standing: Mapping[str, Standing] = field(default_factory=dict)
+    levels: Mapping[str, LevelReport] = field(default_factory=dict)
+    versions: Mapping[str, Firmware] = field(default_factory=dict)
+    waiting: int = 0
+
+    @classmethod
+    def read(cls, connection: sqlite3.Connection) -> Stored:
+        """Read it; blocks.
+
+        Raises
+        ------
+        sqlite3.Error
+        """
+        return cls(
+            standing(connection),
+            level_moves.levels(connection),
+            firmware.current(connection),
+            series_due.waiting(connection),
+        )
+
+
+class Measured:
+    """Takes samples of a service.
+
+    Parameters
+    ----------
+    on_duty : callable
+        Returns who was on duty when between two moments, Unix seconds.
+
+    Attributes
+    ----------
+    duty_until : float
+        Up to when hours on duty are counted, Unix seconds.
+    """
+
+    def __init__(self, service: Service, on_duty: OnDuty) -> None:
+        self._service = service
+        self._on_duty = on_duty
+        self.duty_until = 0.0
+        self._since = 0.0
+        self._totals: dict[str, float] = {}
+        self._health_since = 0.0
+        self._health_due = 0.0
+        self._counts: dict[str, dict[str, int]] = {}
+        self._expected: defaultdict[str, int] = defaultdict(int)
+        self._online_s: defaultdict[str, float] = defaultdict(float)
+
+    def begin(self, now: float, duty_until: float | None = None) -> None:
+        """Count from here on; records of the sensors are due with the first of the service.
+
+        Hours on duty are counted on from `duty_until`: people had them although nothing ran.
+        """
+        last = now if duty_until is None else min(duty_until, now)
+        self.duty_until = max(last, now - _DUTY_BACK_S)
+        self._since = self._health_since = self._health_due = now
+        self._totals = self._sums()
+        self._counts = self._tallies()
+
+    def introduced(
+        self, now: float, lives: Mapping[str, SensorLife], stored: Stored
+    ) -> list[Record]:
+        """Return a first record of each registered sensor, for dashboards to know where it hangs.
+
+        What it says of the sensor is how it was left, until the records that are due.
+        """
+        return self._sensors(now, lives, stored)
+
+    def records(
+        self,
+        now: float,
+        lives: Mapping[str, SensorLife],
+        stored: Stored,
+        outbox: Mapping[str, Any],
+    ) -> list[Record]:
+        """Return what is due, for the time since the last call.
+
+        Parameters
+        ----------
+        now : float
+            Unix seconds.
+        outbox : mapping
+            From `Health.outbox`.
+        """
+        elapsed = max(now - self._since, 0.0)
+        found = self._missed_duty(now)
+        for name, life in lives.items():
+            if life.state is SensorState.ALIVE:
+                self._online_s[name] += elapsed
+        found.append(self._pipeline(now, elapsed, lives, stored, outbox))
+        if now >= self._health_due or now < self._health_since:
+            self._health_due = (now // HEALTH_EVERY_S + 1) * HEALTH_EVERY_S
+            found += self._sensors(now, lives, stored)
+        self._since = now
+        return found
+
+    def _missed_duty(self, now: float) -> list[Record]:
+        """Return hours on duty while nothing ran, a record each clock hour."""
+        found: list[Record] = []
+        if now - self.duty_until <= _DUTY_GAP_S:
+            return found
+        while (hour := (self.duty_until // 3600.0 + 1.0) * 3600.0) < now:
+            if spent := self._duty_s(hour):
+                found.append(Record("pipeline", hour, {"duty_s": spent}))
+        return found
+
+    def _duty_s(self, until: float) -> float:
+        """Seconds of persons on duty since it was asked last; none if the clock was set back."""
+        since, self.duty_until = self.duty_until, until
+        return 3600.0 * duty_hours(self._on_duty(since, until)) if since < until else 0.0
+
+    def _pipeline(
+        self,
+        now: float,
+        elapsed: float,
+        lives: Mapping[str, SensorLife],
+        stored: Stored,
+        outbox: Mapping[str, Any],
+    ) -> Record:
+        service = self._service
+        sums = self._sums()
+        added = {key: sums[key] - self._totals.get(key, 0.0) for key in sums}
+        self._totals = sums
+        spent = added.pop("commit_s")
+        behind, behind_s = service.health.lag()
+        parts = service.health.parts()
+        last = service.counters.last_offset
+        fields: dict[str, float | str] = {
+            "period_s": elapsed,
+            **added,
+            "detector_lag": float(behind),
+            "detector_lag_s": behind_s,
+            "series_lag": float(max(last - service.writer.state.position, 0)),
+            "records_waiting": float(stored.waiting),
+            "annotations_waiting": float(service.counters.annotations_waiting),
+            "duty_s": self._duty_s(now),
+            "sensors": float(len(service.registry.sensors)),
+            "sensors_alive": float(sum(s.state is SensorState.ALIVE for s in lives.values())),
+            "ready": float(all(part.ok for part in parts)),
+            **{f"ready_{part.name}": float(part.ok) for part in parts},
+            "failing": "; ".join(f"{p.name}: {p.says}" for p in parts if not p.ok),
+            "version": __version__,
+        }
+        if added["commits"]:
+            fields["commit_ms"] = 1000.0 * spent / added["commits"]
+        if service.source.canary is not None and service.source.canary.round_trip_s is not None:
+            fields["canary_ms"] = 1000.0 * service.source.canary.round_trip_s
+        if outbox:
+            fields["outbox"] = float(sum(outbox["outbox"].get(s, 0) for s in ("due", "leased")))
+            fields["outbox_oldest_s"] = float(outbox["oldest_due_s"] or 0.0)
+            fields["open_incidents"] = float(outbox["open_incidents"])
+        return Record("pipeline", now, fields)
+
+    def _sums(self) -> dict[str, float]:
+        """Everything that only ever grows."""
+        service = self._service
+        source, counters, latencies = service.source.state, service.counters, service.latencies
+        outcomes: defaultdict[str, int] = defaultdict(int)
+        for (outcome, _, _), count in service.intake.counters.items():
+            outcomes[outcome] += count
+        deliveries = latencies.deliveries
+        return {
+            key: float(value)
+            for key, value in {
+                "messages": source.received,
+                "accepted": outcomes["accepted"],
+                "rejected": outcomes["rejected"],
+                "duplicates": outcomes["duplicate"],
+                "acknowledged": source.acknowledged,
+                "dropped": source.dropped_qos0,
+                "broker_dropped": source.broker_dropped,
+                "missing": service.intake.tally.total(Noted.MISSING),
+                "detected": counters.readings_detected,
+                "stored": service.writer.state.stored,
+                "refused": service.writer.state.refused + service.records.state.refused,
+                "deleted_unread": counters.deleted_unread,
+                "events": counters.events,
+                "alerts": counters.alerts,
+                "delivered": deliveries["sent"],
+                "delivery_failures": deliveries["failed"] + deliveries["retried"],
+                "annotations": counters.annotations,
+                "annotation_failures": counters.annotation_failures,
+                "annotations_refused": counters.annotations_refused,
+                "commits": latencies.commit.count,
+                "commit_s": latencies.commit.sum,
+            }.items()
+        }
+
+    def _tallies(self) -> dict[str, dict[str, int]]:
+        tally = self._service.intake.tally
+        return {name: tally.of(name) for name in self._service.registry.sensors}
+
+    def _sensors(self, now: float, lives: Mapping[str, SensorLife], stored: Stored) -> list[Record]:
+        period = max(now - self._health_since, 0.0)
+        counts, self._counts = self._counts, self._tallies()
+        unlike = firmware.unlike_others(self._service.registry.sensors.values(), stored.versions)
+        found = []
+        for sensor in self._service.registry.sensors.values():
+            name = sensor.id
+            life = lives.get(name) or SensorLife(SensorState.NEVER, None, sensor.interval_s, 0)
+            before, after = counts.get(name, {}), self._counts[name]
+            fields: dict[str, float | str] = {
+                "state": life.state.value,
+                "period_s": period,
+                "online": float(life.state is SensorState.ALIVE),
+                "online_s": min(self._online_s[name], period),
+                "interval_s": life.interval_s,
+                "expected": float(max(life.expected - self._expected[name], 0)),
+                **{
+                    key: float(after.get(noted, 0) - before.get(noted, 0))
+                    for key, noted in _NOTED.items()
+                },
+            }
+            self._expected[name] = max(self._expected[name], life.expected)
+            if life.heard is not None:
+                fields["last_seen"] = life.heard
+            stands = stored.standing.get(name)
+            fields["faults"] = float(stands.faults if stands else 0)
+            fields["tamper"] = float(bool(stands and stands.tampered))
+            if stands and stands.detail:
+                fields["fault"] = stands.detail
+            level = stored.levels.get(name)
+            if level is not None:
+                fields |= {"level": level.level, "budget": level.budget}
+                if level.expected is not None:
+                    fields["expected_false_alarms"] = level.expected
+            told = stored.versions.get(name)
+            if told is not None:
+                fields |= {
+                    "firmware": told.version,
+                    "firmware_since": told.since,
+                    "firmware_differs": float(name in unlike),
+                }
+                if told.before:
+                    fields["firmware_before"] = told.before
+            found.append(Record("sensor_health", now, fields, sensor=name))
+        self._health_since = now
+        self._online_s.clear()
+        return found
