@@ -9,12 +9,12 @@ import logging
 import pytest
 
 from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
+from alerts.notify import connections
 from alerts.notify.apprise_notifier import (
     AppriseNotifier,
     NotifySettings,
     RecordingNotifier,
     check_target,
-    connections,
 )
 from alerts.notify.notice import Notice, NoticeReason, Priority
 from alerts.notify.secrets import Secret

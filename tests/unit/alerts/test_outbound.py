@@ -19,7 +19,8 @@ from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyErr
 from alerts.incidents import silences
 from alerts.incidents.engine import AlertEngine
 from alerts.incidents.incident import Verdict
-from alerts.notify.apprise_notifier import RecordingNotifier, guarded_http
+from alerts.notify import guarded_http
+from alerts.notify.apprise_notifier import RecordingNotifier
 from alerts.notify.notice import Notice, NoticeReason
 from alerts.notify.secrets import Secret
 from alerts.outbound import webhooks
