@@ -102,7 +102,7 @@ bench-decode: $(STAMP) ## messages a second of every decoder
 	@$(BIN)/python benchmarks/decode.py
 
 bench-detection: $(STAMP) ## our detector beside published rules and learned references; ARGS=--quick is short
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'scikit-learn>=1.5' 'river>=0.21'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'matplotlib>=3.9' 'river>=0.21' 'scikit-learn>=1.5'
 	@$(BIN)/python benchmarks/bench_detection.py --real $(SHARED)/data $(ARGS)
 
 bench-detector-speed: $(STAMP) ## readings a second of the detector over 1 to 100,000 sensors

@@ -18,16 +18,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from alerts.notify.drawing import png, svg
 from alerts.notify.evidence_picture import EvidenceFacts, draw
+from reports.drawing import png, svg
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 ONSET = 1_788_789_900.0
-FIRST = (
-    "import time; t = time.perf_counter(); from alerts.notify.drawing import warm_up; warm_up();"
-)
+FIRST = "import time; t = time.perf_counter(); from reports.drawing import warm_up; warm_up();"
 FIRST += " print(time.perf_counter() - t)"
 
 

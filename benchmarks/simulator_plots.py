@@ -1,6 +1,6 @@
 """Draw the figures of `docs/simulator.md` and print its numbers.
 
-Usage: python benchmarks/simulator_plots.py [FOLDER]
+Usage: python benchmarks/simulator_plots.py [FOLDER]; needs the extra ``bench``
 
 FOLDER (default `docs/img`) gets `sim_*.png`. Real recordings are drawn where they are found in a
 folder `shared/data` beside the repository or in `$PLUMEWATCH_SHARED/data`.

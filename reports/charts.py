@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from alerts.notify.drawing import Box, Drawing, Item, Line, Polygon, Words, cut
+from reports.drawing import Box, Drawing, Item, Line, Polygon, Words, cut
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -23,7 +23,7 @@ from reports.tables import VERSION, Column, frame, grouped, groups
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from alerts.notify.drawing import Drawing
+    from reports.drawing import Drawing
     from reports.facts import Facts
     from reports.kpis import BeforeAfter
     from reports.rows import IncidentRow

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from alerts.notify.drawing import svg
+from reports.drawing import svg
 from reports.safe_text import shown
 from reports.tables import VERSION
 from reports.words import seconds, times_said

@@ -20,9 +20,9 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from alerts.notify.drawing import Box, Drawing, Item, Line, Polygon, Words, cut
 from alerts.notify.notice import KIND_WORDS, clock_text
 from detection.quantities import QUANTITIES
+from reports.drawing import Box, Drawing, Item, Line, Polygon, Words, cut
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

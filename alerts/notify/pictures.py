@@ -21,9 +21,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from alerts.notify import drawing
 from alerts.notify.evidence_picture import EvidenceFacts, draw, fetch_span
 from detection.events import EventPhase
+from reports import drawing
 from storage import sqlite
 from storage.registry import floor_name
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import sqlite3
     from pathlib import Path
 
-    from alerts.notify.drawing import Drawing
+    from reports.drawing import Drawing
     from storage.registry import Registry
     from storage.timeseries import SeriesReader
 

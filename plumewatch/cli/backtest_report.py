@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from alerts.notify.drawing import svg
 from reports.charts import bars, stacked
 from reports.documents import html
+from reports.drawing import svg
 from reports.safe_text import shown
 from scale.compare import alerts_of, differences, repeated
 

@@ -10,8 +10,8 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
-from alerts.notify.drawing import Box, Drawing, Line, Words, cut, png, svg
 from alerts.notify.evidence_picture import EvidenceFacts, draw, fetch_span
+from reports.drawing import Box, Drawing, Line, Words, cut, png, svg
 
 ONSET = 1_788_789_900.0  # 10:05:00 in New York
 SVG = "{http://www.w3.org/2000/svg}"

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from alerts.incidents.engine import AlertEngine
-from alerts.notify import drawing
 from alerts.notify.pictures import IncidentPictures, NoticePictures
 from detection.events import EventPhase
 from storage import sqlite
@@ -173,11 +172,3 @@ async def test_not_open_is_none_and_close_may_come_twice():
     found.open()
     found.close()
     found.close()
-
-
-async def test_without_the_font_there_is_no_picture_and_no_error(monkeypatch, pictures, incident):
-    monkeypatch.setattr(drawing.importlib.util, "find_spec", lambda _name: None)
-    drawing._font.cache_clear()
-    drawing.warm_up()
-    with pytest.raises(ImportError, match="matplotlib"):
-        drawing.png(drawing.Drawing(9, 9, "", "", (drawing.Words(0, 9, "x", 9, "#000000"),)))

@@ -1,20 +1,15 @@
-"""A small drawing of lines, boxes and words, written as SVG or as PNG.
+"""Drawings of lines, boxes and text, written as SVG or as PNG.
 
-One description, two ways to write it, so that a page, a report and a phone show the same. SVG is
-text of our own: real words a screen reader finds, presentation attributes only (a page whose
-policy forbids inline style shows them), every string escaped. PNG goes through Pillow with the
-font that matplotlib ships, opened as a file: importing matplotlib itself takes more than a second,
-a notice may not. Both are imported when a PNG is first asked for.
-
-The same drawing gives the same bytes: no dates, no ids, no machine's own fonts. Words in a script
-that DejaVu Sans does not know show as boxes in a PNG; SVG uses the reader's fonts.
+One description serves the staff page, reports and push messages. SVG has real text that a screen
+reader finds and presentation attributes only, as the content policy of the page forbids inline
+style. PNG is drawn by Pillow with the DejaVu Sans of ``reports/fonts``. The same drawing gives the
+same bytes: no dates, no ids, no fonts of the machine. Scripts that DejaVu Sans lacks show as boxes
+in a PNG.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import importlib.util
 import io
 import itertools
 import math
@@ -32,6 +27,8 @@ if TYPE_CHECKING:
 
 Point = tuple[float, float]
 
+FONTS: Final = Path(__file__).parent / "fonts"
+"""DejaVu Sans, regular and bold, for pictures and printed reports."""
 _ANCHORS: Final = {"start": "ls", "middle": "ms", "end": "rs"}
 _SMOOTH: Final = 2
 """A PNG is drawn this much larger and averaged down: Pillow's lines have hard edges."""
@@ -86,14 +83,9 @@ Item = Line | Box | Polygon | Words
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """Everything to be drawn, in order, on white.
+    """Items to draw in order, on white; sizes in units of the page, of text too.
 
-    Attributes
-    ----------
-    width, height : float
-        In units of the page; text sizes are in the same unit.
-    title, description : str
-        What a screen reader says.
+    A screen reader reads out `title` and `description`.
     """
 
     width: float
@@ -104,7 +96,7 @@ class Drawing:
 
 
 def clean(text: str) -> str:
-    r"""One line without characters that XML forbids or that turn the direction of text.
+    r"""Return one line without control characters and bidirectional overrides.
 
     Examples
     --------
@@ -115,7 +107,7 @@ def clean(text: str) -> str:
 
 
 def cut(text: str, width: float, size: float) -> str:
-    """Text cleaned and cut to about `width` at a font size, by what letters take on average.
+    """Clean text and cut it to about `width`, assuming letters of average width.
 
     Examples
     --------
@@ -132,13 +124,7 @@ def cut(text: str, width: float, size: float) -> str:
 
 
 def svg(drawing: Drawing) -> str:
-    """Write a drawing as one SVG document.
-
-    Returns
-    -------
-    str
-        Well-formed XML whatever the texts hold; no script, style, link or reference.
-    """
+    """Write a drawing as one SVG document, without script or link and well-formed for any text."""
     title, description = _xml(drawing.title), _xml(drawing.description)
     width, height = _n(drawing.width), _n(drawing.height)
     head = (
@@ -195,24 +181,8 @@ def _pairs(points: Sequence[Point]) -> str:
 
 
 def png(drawing: Drawing, scale: float = 2.5) -> bytes:
-    """Write a drawing as a PNG; blocks for some 30 ms.
-
-    Parameters
-    ----------
-    scale : float
-        Pixels a unit.
-
-    Returns
-    -------
-    bytes
-        Without any metadata.
-
-    Raises
-    ------
-    ImportError
-        If Pillow or the font is not there.
-    """
-    from PIL import Image, ImageDraw  # noqa: PLC0415 - optional to all but notices
+    """Write a drawing as a PNG of `scale` pixels a unit, without metadata; blocks for 30 ms."""
+    from PIL import Image, ImageDraw  # noqa: PLC0415 - slow to load, and for PNG alone
 
     big = scale * _SMOOTH
     size = (round(drawing.width * scale) * _SMOOTH, round(drawing.height * scale) * _SMOOTH)
@@ -229,7 +199,7 @@ def png(drawing: Drawing, scale: float = 2.5) -> bytes:
 
 
 def _palette(drawing: Drawing) -> list[tuple[int, ...]]:
-    """White, the colours of the drawing, and between them what soft edges need."""
+    """Return white, the colors of the drawing, and the shades between them for smooth edges."""
     used = {"#ffffff": None}
     for item in drawing.items:
         fills = (getattr(item, "fill", None), getattr(item, "colour", None))
@@ -243,10 +213,8 @@ def _palette(drawing: Drawing) -> list[tuple[int, ...]]:
 
 
 def warm_up() -> None:
-    """Import what `png` needs, so that the first one is as quick as the next; never raises."""
-    blank = Drawing(8, 8, "", "", (Words(0, 8, "0", 8, "#000000"),))
-    with contextlib.suppress(ImportError):  # said when a picture is asked for
-        png(blank, 1.0)
+    """Load what `png` needs, so that the first picture is as quick as the next."""
+    png(Drawing(8, 8, "", "", (Words(0, 8, "0", 8, "#000000"),)), 1.0)
 
 
 def _draw(pen: ImageDraw, item: Item, scale: float) -> None:
@@ -268,7 +236,7 @@ def _draw(pen: ImageDraw, item: Item, scale: float) -> None:
 
 
 def _dashes(points: Sequence[Point], dash: Sequence[float]) -> Iterator[tuple[Point, Point]]:
-    """Inked pieces of a line, as an SVG renderer would lay them."""
+    """Yield the inked pieces of a dashed line, placed as an SVG renderer places them."""
     turn, left = 0, dash[0]
     for (x0, y0), (x1, y1) in itertools.pairwise(points):
         length, at = math.hypot(x1 - x0, y1 - y0), 0.0
@@ -291,12 +259,5 @@ def _dashes(points: Sequence[Point], dash: Sequence[float]) -> Iterator[tuple[Po
 def _font(size: int, *, bold: bool) -> FreeTypeFont:
     from PIL import ImageFont  # noqa: PLC0415 - as above
 
-    found = importlib.util.find_spec("matplotlib")
-    if found is None or not found.submodule_search_locations:
-        raise ImportError("matplotlib, whose font is used, is not installed")
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    path = Path(found.submodule_search_locations[0]) / "mpl-data" / "fonts" / "ttf" / name
-    try:
-        return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
-    except OSError as error:
-        raise ImportError(f"font {name} of matplotlib is not readable") from error
+    return ImageFont.truetype(FONTS / name, size, layout_engine=ImageFont.Layout.BASIC)
