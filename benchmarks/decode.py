@@ -18,10 +18,10 @@ from pathlib import Path
 
 from ingest.decoders import DECODERS, find
 from ingest.decoders.base import Context
+from ingest.intake import Intake, IntakeConfig
 from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.schema import MappingConfig
 from ingest.message import Message
-from ingest.pipeline import Intake, IntakeConfig
 
 GOLDEN = Path(__file__).parent.parent / "tests" / "golden" / "decoders"
 MAPPINGS = GOLDEN.parent / "mappings"

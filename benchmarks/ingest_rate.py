@@ -43,8 +43,8 @@ from alerts.consumer.detection_consumer import Watch
 from alerts.incidents import schema
 from alerts.incidents.engine import AlertEngine
 from alerts.policy import AlertPolicy
+from ingest.intake import Intake, IntakeConfig
 from ingest.message import Message
-from ingest.pipeline import Intake, IntakeConfig
 from ingest.validation import may_alert
 from storage import state
 from storage.journal import Journal

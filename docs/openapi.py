@@ -1,6 +1,6 @@
 """The HTTP API as an OpenAPI document, which ``make docs`` writes to `docs/openapi.json`.
 
-One table for the pages and actions of the staff page, one for the HTTP door, one for the health of
+One table for the pages and actions of the staff page, one for HTTP ingest, one for the health of
 the service; a test holds all of them to the routes of the applications. What is sent and answered
 is fuzzed by this document (`tests/unit/alerts/test_web_api.py`).
 """
@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from plumewatch import __version__
 
-__all__ = ["DOOR", "HEALTH", "STAFF", "Operation", "document"]
+__all__ = ["HEALTH", "HTTP_INGEST", "STAFF", "Operation", "document"]
 
 
 class Operation(NamedTuple):
@@ -124,12 +124,12 @@ STAFF: Final = (
 )
 """The staff page. A POST needs the session's cookie and form token, or the token of a link."""
 
-DOOR: Final = (
+HTTP_INGEST: Final = (
     Operation("post", "/ingest/{decoder}", "Readings of a device", _JSON),
     Operation("post", "/ingest/{decoder}/", "The same", _JSON),
     Operation("post", "/ingest/{decoder}/{sensor}", "Readings of a named device", _JSON),
 )
-"""The HTTP door, on a port of its own: see `docs/http.md`."""
+"""The HTTP ingest, on a port of its own: see `docs/http.md`."""
 
 HEALTH: Final = (
     Operation("get", "/healthz", "The process answers", _JSON),
@@ -140,7 +140,7 @@ HEALTH: Final = (
 
 _STAFF_ANSWERS: Final = (200, 303, 400, 401, 403, 404, 503)
 _POST_ANSWERS: Final = (409, 413, 422, 429)
-_DOOR_ANSWERS: Final = (200, 400, 401, 403, 404, 408, 413, 415, 422, 429, 503)
+_HTTP_INGEST_ANSWERS: Final = (200, 400, 401, 403, 404, 408, 413, 415, 422, 429, 503)
 _MEANING: Final = {
     200: "Done",
     303: "Go on there",
@@ -162,7 +162,7 @@ _NUMBERS: Final = frozenset({"seq"})
 def document() -> dict[str, Any]:
     """Return the document, as OpenAPI 3.1."""
     paths: dict[str, dict[str, Any]] = {}
-    for tag, table in (("staff page", STAFF), ("http door", DOOR), ("health", HEALTH)):
+    for tag, table in (("staff page", STAFF), ("http ingest", HTTP_INGEST), ("health", HEALTH)):
         for operation in table:
             described = _described(operation, tag)
             paths.setdefault(operation.path, {})[operation.method] = described
@@ -171,7 +171,7 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "Plumewatch",
             "version": __version__,
-            "description": "Staff page and health on one port, the HTTP door on another.",
+            "description": "Staff page and health on one port, the HTTP ingest on another.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": paths,
@@ -190,7 +190,7 @@ def _described(operation: Operation, tag: str) -> dict[str, Any]:
         answers |= set(_STAFF_ANSWERS)
         answers |= set(_POST_ANSWERS) if operation.method == "post" else set()
     else:
-        answers |= set(_DOOR_ANSWERS) if tag == "http door" else {200}
+        answers |= set(_HTTP_INGEST_ANSWERS) if tag == "http ingest" else {200}
     found: dict[str, Any] = {
         "tags": [tag],
         "summary": operation.about,
@@ -207,7 +207,7 @@ def _described(operation: Operation, tag: str) -> dict[str, Any]:
         form = {"schema": {"type": "object", "properties": properties}}
         content = {"application/x-www-form-urlencoded": form}
         found["requestBody"] = {"content": content}
-    elif tag == "http door":
+    elif tag == "http ingest":
         found["requestBody"] = {"content": {_JSON: {"schema": {}}}}
     return found
 

@@ -15,7 +15,7 @@ import msgspec
 
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from ingest.errors import DecodeError, MessageRefusedError, Reason, one_line
-from ingest.pipeline import Outcome, OutcomeKind
+from ingest.intake import Outcome, OutcomeKind
 from ingest.validation import check_json, check_size, check_topic
 from storage.journal_records import DeadLetter
 
@@ -87,7 +87,7 @@ def read_event(payload: bytes) -> Event:
 
 
 class EventIntake:
-    """Decide each message's one outcome, as `ingest.pipeline.Intake` does for readings.
+    """Decide each message's one outcome, as `ingest.intake.Intake` does for readings.
 
     Parameters
     ----------

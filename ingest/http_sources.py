@@ -1,4 +1,4 @@
-"""Who may post at the HTTP door, for which sensors, and how often; pure.
+"""Who may post at the HTTP ingest, for which sensors, and how often; pure.
 
 A *source* is one sender with one token: a vendor's webhook, a sensor, a script. It speaks one
 format, and for its own sensors only: those it lists or, if it lists none, those registered with

@@ -1,4 +1,4 @@
-"""The input record: one message as the broker or the HTTP door delivered it."""
+"""The input record: one message as the broker or the HTTP ingest delivered it."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 Order of operations
 -------------------
 The broker delivers at QoS 1 into a persistent session. Arrivals queue in `Arrivals`; the intake
-loop takes a group, decides each message's one outcome (`ingest.pipeline.Intake`), waits until
+loop takes a group, decides each message's one outcome (`ingest.intake.Intake`), waits until
 readings and dead letters of the group are durable (`ingest.commit.GroupCommit`), and only then
 sends the PUBACKs, in receive order and on the connection that delivered them. While it waits the
 next group gathers, so the group size follows the load by itself.
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from paho.mqtt.client import MQTTMessage
 
     from ingest.broker import BrokerSettings
-    from ingest.pipeline import Outcome
+    from ingest.intake import Outcome
     from ingest.subscriptions import Subscriptions
     from storage.journal_records import DeadLetter
     from storage.reading import Reading
@@ -200,7 +200,7 @@ class Arrivals:
 
 
 class Decides(Protocol):
-    """What decides each message's outcome: `ingest.pipeline.Intake`, or one for other messages."""
+    """What decides each message's outcome: `ingest.intake.Intake`, or one for other messages."""
 
     def on_message(self, message: Message) -> Outcome:
         """Return what becomes of a message; never raises."""

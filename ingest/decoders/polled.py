@@ -1,6 +1,6 @@
 """Devices with a local web page that somebody polls and forwards: PurpleAir, Awair, UniFi Protect.
 
-None of them publishes to MQTT; their JSON comes in through the HTTP door or a bridge, under a
+None of them publishes to MQTT; their JSON comes in through the HTTP ingest or a bridge, under a
 topic of its own. Fields are taken by literal tables.
 
 - **PurpleAir**: ``current_temp_f`` is Fahrenheit, particle counts are per 0.1 L, the atmospheric

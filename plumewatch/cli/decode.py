@@ -147,8 +147,8 @@ def run_decode(
     from ingest.decoders import DECODERS  # noqa: PLC0415
     from ingest.decoders.base import Context  # noqa: PLC0415
     from ingest.errors import DecodeError, PayloadError, Reason  # noqa: PLC0415
+    from ingest.intake import decode_message  # noqa: PLC0415
     from ingest.message import Message  # noqa: PLC0415
-    from ingest.pipeline import decode_message  # noqa: PLC0415
     from ingest.routes import Routes  # noqa: PLC0415
     from ingest.validation import Limits  # noqa: PLC0415
 
@@ -207,7 +207,7 @@ def _advice(message: Message, context: Context, reason: Reason, asked: DecodeOpt
 def _who_reads(message: Message, context: Context, reason: Reason) -> str:
     """Return which decoders read a message under a topic that is nobody's."""
     from ingest.errors import Reason  # noqa: PLC0415 - keeps the command line fast to start
-    from ingest.pipeline import likely_decoders  # noqa: PLC0415
+    from ingest.intake import likely_decoders  # noqa: PLC0415
 
     likely = likely_decoders(message, context) if reason is Reason.UNKNOWN_TOPIC else ()
     return f"; read by --decoder {' or '.join(likely)}" if likely else ""

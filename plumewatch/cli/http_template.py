@@ -23,7 +23,7 @@ def run_template(decoder: str, url: str, printer: Printer) -> int:
     decoder : str
         One of `TEMPLATED`.
     url : str
-        Where the device reaches the HTTP door, such as ``https://plumewatch.example.org:8421``.
+        Where the device reaches the HTTP ingest, such as ``https://plumewatch.example.org:8421``.
 
     Returns
     -------

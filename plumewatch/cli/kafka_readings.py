@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
+from ingest.intake import Intake
 from ingest.message import Message
-from ingest.pipeline import Intake
 from plumewatch.cli.segments_command import landed
 from plumewatch.config.intake_settings import intake_config
 from scale.history import SCHEMA, frame_of

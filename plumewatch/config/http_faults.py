@@ -1,4 +1,4 @@
-"""Faults of the HTTP door between entries of the configuration, found in what was written."""
+"""Faults of the HTTP ingest between entries of the configuration, found in what was written."""
 
 from __future__ import annotations
 

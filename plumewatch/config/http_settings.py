@@ -1,4 +1,4 @@
-"""From ``[ingest.http]`` and ``[[ingest.source]]`` to the HTTP door's sources and certificate."""
+"""From ``[ingest.http]`` and ``[[ingest.source]]`` to the HTTP ingest's sources and certificate."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHORTEST_SECRET: Final = 16
 
 
 def http_sources(config: PlumewatchConfig) -> tuple[HttpSource, ...]:
-    """Senders of the HTTP door with their secrets; none if the door is off.
+    """Senders of the HTTP ingest with their secrets; none if it is off.
 
     Raises
     ------

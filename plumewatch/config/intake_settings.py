@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from ingest.decoders import subscriptions
 from ingest.decoders.base import Context
+from ingest.intake import IntakeConfig
 from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.examples import differences
-from ingest.pipeline import IntakeConfig
 from ingest.routes import Routes
 from plumewatch.config.model import ConfigError, Fault
 

@@ -240,7 +240,7 @@ class AlertsConfig(_Section):
 
 
 class HttpConfig(_Section):
-    """Where the HTTP door listens, if there is a source."""
+    """Where the HTTP ingest listens, if there is a source."""
 
     host: Annotated[str, Field(min_length=1, max_length=255)] = "127.0.0.1"
     """Address to listen on; with the default only this machine reaches it."""
@@ -253,7 +253,7 @@ class HttpConfig(_Section):
 
 
 class SourceConfig(_Section):
-    """One sender at the HTTP door; its secrets are in files or environment variables."""
+    """One sender at the HTTP ingest; its secrets are in files or environment variables."""
 
     name: Id
     """User name of HTTP Basic; appears in logs and dead letters."""
@@ -385,7 +385,7 @@ class PlumewatchConfig(DutySections, _Section):
     web: WebConfig = WebConfig()
     """The staff page."""
     ingest: IngestConfig = IngestConfig()
-    """Formats, topics, and the HTTP door."""
+    """Formats, topics, and the HTTP ingest."""
     journal: JournalConfig = JournalConfig()
     """How long accepted readings are kept for their readers."""
     timeseries: TimeseriesConfig = TimeseriesConfig()

@@ -25,8 +25,8 @@ from plumewatch.doctor.finding import fault, fine, tell
 from plumewatch.doctor.machine import clock_findings, series_findings, store_findings
 from plumewatch.doctor.outward import grafana_findings
 from plumewatch.doctor.people import (
-    door_findings,
     duty_findings,
+    http_ingest_findings,
     notifier_findings,
     page_finding,
 )
@@ -89,7 +89,7 @@ def _findings(config: PlumewatchConfig, now: float) -> Iterator[Finding]:
     yield from duty_findings(config, now)
     yield from notifier_findings(config)
     yield page_finding(config)
-    yield from door_findings(config, now)
+    yield from http_ingest_findings(config, now)
     yield from grafana_findings(config, now)
 
 

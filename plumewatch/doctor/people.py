@@ -127,26 +127,26 @@ def page_finding(config: PlumewatchConfig) -> Finding:
     return fine("staff page", f"{where} is free{missing}")
 
 
-def door_findings(config: PlumewatchConfig, now: float) -> Iterator[Finding]:
-    """Look at the HTTP door: its port, its certificate, who may post."""
+def http_ingest_findings(config: PlumewatchConfig, now: float) -> Iterator[Finding]:
+    """Look at the HTTP ingest: its port, its certificate, who may post."""
     http = config.ingest.http
     sources = http_sources(config)
     if not sources:
         return
-    taken = _taken(config, "http door", http.host, http.port)
+    taken = _taken(config, "http ingest", http.host, http.port)
     free = f"{http.host}:{http.port} is free"
     if taken is not None:
         yield taken
     elif http.cert_file is None and not is_loopback(http.host):
         yield warn(
-            "http door",
+            "http ingest",
             f"{free}; without TLS, so tokens can be read on the network",
             "ingest.http.cert_file and key_file, or host 127.0.0.1 behind a proxy with TLS",
         )
     else:
-        yield fine("http door", free)
+        yield fine("http ingest", free)
     if http.cert_file is not None:
-        yield certificate_finding("http door certificate", http.cert_file, now)
+        yield certificate_finding("http ingest certificate", http.cert_file, now)
     for source in sources:
         mine = ", ".join(sorted(source.sensors)[:5]) + ", ..." * (len(source.sensors) > 5)
         none = f"no sensor yet: give one [[sensor]] decoder = {source.decoder!r}"

@@ -33,8 +33,8 @@ from ingest.canary import CanarySettings
 from ingest.commit import GroupCommit
 from ingest.errors import BrokerError
 from ingest.event_messages import EVENT_TOPICS, EventIntake
+from ingest.intake import Intake
 from ingest.mqtt import MqttSource
-from ingest.pipeline import Intake
 from ingest.validation import may_alert
 from plumewatch.cli.audit_command import note_start
 from plumewatch.config.http_settings import http_sources
@@ -341,7 +341,7 @@ class Service:
         try:
             self.http.open()
         except PortInUseError as error:
-            raise ServiceError(f"HTTP door: {error}") from error
+            raise ServiceError(f"HTTP ingest: {error}") from error
         log.info("staff page: http://%s:%d", self.config.web.host, web.port)
         warn_of_silence(self.config, self.engine.policy)
         try:

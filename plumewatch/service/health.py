@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from alerts.incidents.engine import AlertRecord
     from alerts.notify.pump import DeliveryOutcome
     from ingest.commit import GroupCommit
+    from ingest.intake import Intake
     from ingest.mqtt import MqttSource
-    from ingest.pipeline import Intake
     from plumewatch.service.observer import Counters
     from storage.journal import Journal
     from storage.reading import Reading

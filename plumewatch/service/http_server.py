@@ -1,11 +1,11 @@
-"""The HTTP door with its listener, as the configuration wants it."""
+"""The HTTP ingest with its listener, as the configuration wants it."""
 
 from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING
 
-from ingest.http_door import HttpDoor
+from ingest.http import HttpIngest
 from plumewatch.service.web_server import WebServer, is_loopback
 
 if TYPE_CHECKING:
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ingest.commit import GroupCommit
-    from ingest.http_door import Witness
+    from ingest.http import Witness
     from ingest.http_sources import HttpSource
-    from ingest.pipeline import Intake
+    from ingest.intake import Intake
     from plumewatch.config.model import HttpConfig
 
 log = logging.getLogger(__name__)
 
 
 class HttpServer:
-    """The HTTP door on its own address, apart from the staff page.
+    """The HTTP ingest on its own address, apart from the staff page.
 
     Without sources nothing listens.
 
@@ -31,7 +31,7 @@ class HttpServer:
     clock : callable
         Unix seconds.
     witness : callable
-        As in `HttpDoor`.
+        As in `HttpIngest`.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class HttpServer:
     ) -> None:
         self._config = config
         self._sources = sources
-        self._door = HttpDoor(sources, intake, commits, clock=clock, witness=witness)
+        self._ingest = HttpIngest(sources, intake, commits, clock=clock, witness=witness)
         self._server: WebServer | None = None
 
     def open(self) -> None:
@@ -60,7 +60,7 @@ class HttpServer:
             return
         config = self._config
         self._server = WebServer(
-            self._door.app,
+            self._ingest.app,
             config.host,
             config.port,
             cert_file=config.cert_file,
@@ -68,9 +68,9 @@ class HttpServer:
         )
         scheme = "https" if config.cert_file else "http"
         names = ", ".join(source.name for source in self._sources)
-        log.info("HTTP door: %s://%s:%d for %s", scheme, config.host, self._server.port, names)
+        log.info("HTTP ingest: %s://%s:%d for %s", scheme, config.host, self._server.port, names)
         if config.cert_file is None and not is_loopback(config.host):
-            log.warning("the HTTP door is open to the network without TLS: tokens can be read")
+            log.warning("the HTTP ingest is open to the network without TLS: tokens can be read")
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Serve until `stop`, which is set when the service ends."""
@@ -87,6 +87,6 @@ class HttpServer:
     def answers(self) -> dict[str, int]:
         """Count the answers given, by status."""
         counts: dict[str, int] = {}
-        for (_, status), count in sorted(self._door.answers.items()):
+        for (_, status), count in sorted(self._ingest.answers.items()):
             counts[f"HTTP answers {status}"] = counts.get(f"HTTP answers {status}", 0) + count
         return counts

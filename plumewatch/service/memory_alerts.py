@@ -13,7 +13,7 @@ Order of operations
 2. What the detectors had decided and could not commit is decided in memory. Then come the readings
    that wait for the disk, those of the journal that the detectors have not seen, and, as the
    broker's window is closed by then, live ones from a tap beside the session (QoS 0, nothing is
-   acknowledged) and from the HTTP door (which answers 503). A reading that comes both ways has one
+   acknowledged) and from HTTP ingest (which answers 503). A reading that comes both ways has one
    effect: the detectors pass over what is not newer.
 3. The disk takes part again: before the detectors commit anything, what was decided in memory is
    carried over. The readings are then stored and detected as ever; their events are known already
@@ -41,8 +41,8 @@ from alerts.consumer.memory_state import apply_changes, copy_state, settle_chang
 from alerts.notify.pump import OutboxPump
 from ingest.decoders.state import States
 from ingest.errors import BrokerError
+from ingest.intake import Intake
 from ingest.mqtt import tap
-from ingest.pipeline import Intake
 from storage.errors import StorageError
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ if TYPE_CHECKING:
     from detection.events import Event
     from ingest.broker import BrokerSettings
     from ingest.commit import GroupCommit
+    from ingest.intake import IntakeConfig
     from ingest.message import Message
-    from ingest.pipeline import IntakeConfig
     from storage.journal import Journal
     from storage.reading import Reading
     from storage.timeseries.writer import InThread

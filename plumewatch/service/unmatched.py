@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from alerts.page.settings import MappingSuggestion, UnmatchedTopic
 from ingest.decoders.state import States
+from ingest.intake import likely_decoders
 from ingest.mapping.draft import SuggestError, toml_value
 from ingest.mapping.suggest_ha import suggest_any
 from ingest.message import Message
-from ingest.pipeline import likely_decoders
 
 if TYPE_CHECKING:
-    from ingest.pipeline import Intake
+    from ingest.intake import Intake
 
 
 def unmatched_topics(intake: Intake) -> list[UnmatchedTopic]:

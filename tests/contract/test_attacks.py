@@ -16,9 +16,9 @@ from alerts.incidents.engine import AlertEngine
 from alerts.notify.secrets import Secret
 from alerts.policy import AlertPolicy, StaffMember
 from ingest.decoders.base import Context
+from ingest.intake import Intake, IntakeConfig
 from ingest.integrity import BROKER
 from ingest.message import Message
-from ingest.pipeline import Intake, IntakeConfig
 from ingest.validation import may_alert
 from sensor_sim.attacks import ATTACKS
 from sensor_sim.attacks_on_wire import Flood, Garbage, Replay, Spoof, apply_to_messages

@@ -23,8 +23,8 @@ from detection.quantities import QUANTITIES
 from ingest.decoders import DECODERS, find, subscriptions
 from ingest.decoders.base import Context, topic_matches
 from ingest.errors import DecodeError, Reason
+from ingest.intake import decode_message
 from ingest.message import Message
-from ingest.pipeline import decode_message
 from storage.reading import DEVICE_EVENTS
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "decoders"

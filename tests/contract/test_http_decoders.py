@@ -1,4 +1,4 @@
-"""Every decoder of the HTTP door reads there what its golden cases say it reads."""
+"""Every decoder of the HTTP ingest reads there what its golden cases say it reads."""
 
 import asyncio
 from zoneinfo import ZoneInfo
@@ -10,9 +10,9 @@ from alerts.notify.secrets import Secret
 from ingest.commit import GroupCommit
 from ingest.decoders import DECODERS
 from ingest.decoders.base import Context, topic_matches
-from ingest.http_door import HttpDoor
+from ingest.http import HttpIngest
 from ingest.http_sources import HTTP_DECODERS, HttpSource
-from ingest.pipeline import Intake, IntakeConfig
+from ingest.intake import Intake, IntakeConfig
 from tests.contract.test_decoders import RECEIVED, load, payload_of
 
 TOKEN = "token-of-every-source"
@@ -50,7 +50,7 @@ async def test_posted(name, case):
     source = HttpSource("all", name, token=Secret(TOKEN), strangers=True, topic=place_of(name))
     context = Context(zone=ZoneInfo(case.get("zone", "UTC")))
     commits = GroupCommit(write)
-    door = HttpDoor(
+    ingest = HttpIngest(
         [source],
         Intake(IntakeConfig(context=context)),
         commits,
@@ -58,8 +58,8 @@ async def test_posted(name, case):
     )
     task = asyncio.create_task(commits.run())
     sensor = case["readings"][0]["sensor"]
-    transport = httpx.ASGITransport(door.app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://door") as http:
+    transport = httpx.ASGITransport(ingest.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://ingest") as http:
         answer = await http.post(
             f"/ingest/{name}/{sensor}",
             content=payload_of(case),

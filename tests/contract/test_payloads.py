@@ -35,8 +35,8 @@ from detection.quantities import QUANTITIES
 from ingest.decoders import DECODERS, find, ha_discovery, influx, sparkplug
 from ingest.decoders.base import Context
 from ingest.errors import DecodeError
+from ingest.intake import decode_message
 from ingest.message import Message
-from ingest.pipeline import decode_message
 from ingest.validation import Limits, fold_id, may_alert, parse_time
 
 ROOT = Path(__file__).resolve().parents[2]

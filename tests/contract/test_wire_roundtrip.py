@@ -8,8 +8,8 @@ import pytest
 
 from ingest.decoders import DECODERS, Context, find
 from ingest.errors import DecodeError
+from ingest.intake import Intake, IntakeConfig
 from ingest.message import Message
-from ingest.pipeline import Intake, IntakeConfig
 from sensor_sim.devices.models import MODELS
 from sensor_sim.wire import ENCODERS, Fleet, WireDevice, WireNetwork, wire_identity
 from sensor_sim.wire.base import channels_of, trace_rows

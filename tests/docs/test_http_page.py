@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from ingest.decoders.base import Context
 from ingest.http_sources import HTTP_DECODERS
+from ingest.intake import decode_message
 from ingest.message import Message
-from ingest.pipeline import decode_message
 from plumewatch.cli.main import app
 from plumewatch.config.model import parse
 

@@ -20,8 +20,8 @@ import pytest
 from typer.testing import CliRunner
 
 from ingest.decoders.base import Context
+from ingest.intake import decode_message
 from ingest.message import Message
-from ingest.pipeline import decode_message
 from plumewatch.cli.main import app
 from plumewatch.cli.starter import STARTER
 from plumewatch.config.model import parse

@@ -1,4 +1,4 @@
-"""From a sensor without MQTT, through the HTTP door of the real service, to a push on a phone."""
+"""From a sensor without MQTT, through the HTTP ingest of the real service, to a push on a phone."""
 
 import hashlib
 import hmac
@@ -65,7 +65,7 @@ decoder = "verkada"
 
 
 def service_of(folder, *, push_url="", more=""):
-    """Return a service with an HTTP door, and no broker, and the URL of the door."""
+    """Return a service with HTTP ingest and without a broker, and its URL."""
     service = ServiceProcess(folder, free_port(), push_url=push_url)
     port = free_port()
     with service.config.open("a") as config:
@@ -84,7 +84,7 @@ def running():
         started.append(service)
         service.start(connected=False)
         eventually(
-            lambda: "HTTP door: " in service.log or not service.running,
+            lambda: "HTTP ingest: " in service.log or not service.running,
             lambda: service.log,
             START_WITHIN_S,
         )
@@ -237,7 +237,7 @@ def test_https(tmp_path, running):
         httpx.post(f"{url}/halo", content=halo_push(), auth=("halo", TOKEN))
 
 
-def test_faults_of_the_door_end_the_start_with_all_of_them(tmp_path):
+def test_faults_of_http_ingest_end_the_start_with_all_of_them(tmp_path):
     service, _ = service_of(tmp_path)
     (tmp_path / "halo-token").write_text("hunter2")
     (tmp_path / "verkada-secret").unlink()
@@ -263,4 +263,4 @@ def test_port_in_use(tmp_path, running):
     said = run_command("run", "--config", str(second.config))
     assert said.returncode == 3
     last = said.stderr.splitlines()[-1]
-    assert last.startswith(f"HTTP door: cannot listen on 127.0.0.1:{port}")
+    assert last.startswith(f"HTTP ingest: cannot listen on 127.0.0.1:{port}")

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from detection.quantities import QUANTITIES
 from ingest.decoders import DECODERS
+from ingest.intake import Intake, OutcomeKind
 from ingest.message import Message
-from ingest.pipeline import Intake, OutcomeKind
 from tests.support.fuzz import NOW, ODD, SLOWEST_S, check, fuzz
 
 ROUNDS = -(-int(os.environ.get("PLUMEWATCH_FUZZ", "12000")) // len(DECODERS))

@@ -25,6 +25,7 @@ from ingest.decoders.base import Context
 from ingest.decoders.names import conversion, units_for
 from ingest.errors import DecodeError
 from ingest.firmware import version_of
+from ingest.intake import Intake, IntakeConfig, decode_message
 from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.draft import SuggestError, toml_value
 from ingest.mapping.examples import differences
@@ -33,7 +34,6 @@ from ingest.mapping.suggest_ha import suggest_any
 from ingest.mapping.times import check_form, read_time
 from ingest.mapping.topics import TopicFilter
 from ingest.message import Message
-from ingest.pipeline import Intake, IntakeConfig, decode_message
 from ingest.routes import Routes
 from storage.reading import DEVICE_EVENTS
 

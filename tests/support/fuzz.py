@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 from detection.quantities import QUANTITIES
 from ingest.decoders.base import Context
 from ingest.errors import DecodeError
+from ingest.intake import decode_message
 from ingest.message import Message
-from ingest.pipeline import decode_message
 from ingest.validation import NO_VALUE
 from storage.reading import DEVICE_EVENTS
 

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from ingest.canary import Canary, CanarySettings
+from ingest.intake import Intake
 from ingest.mqtt import SourceState
-from ingest.pipeline import Intake
 from plumewatch.service.health import Health, Latencies
 from plumewatch.service.observer import Counters
 from storage.errors import StorageUnavailableError

@@ -207,7 +207,7 @@ def mapping_test(
 def http_template(
     decoder: Annotated[str, typer.Argument(help="Format of the device, such as halo.")] = "halo",
     url: Annotated[
-        str, typer.Option("--url", help="Where the device reaches the HTTP door.")
+        str, typer.Option("--url", help="Where the device reaches the HTTP ingest.")
     ] = "http://127.0.0.1:8421",
     *,
     as_json: JsonOption = False,

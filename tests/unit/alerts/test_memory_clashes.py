@@ -11,7 +11,7 @@ import pytest
 from alerts.consumer.memory_state import apply_changes, copy_state, take_changes
 from alerts.incidents.engine import AlertEngine
 from alerts.notify import outbox as outbox_rows
-from ingest.pipeline import IntakeConfig
+from ingest.intake import IntakeConfig
 from plumewatch.service.memory_alerts import MemoryAlerts
 from storage import sqlite, state
 

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from docs import make_tables, openapi
 from ingest.commit import GroupCommit
-from ingest.http_door import HttpDoor
-from ingest.pipeline import Intake
+from ingest.http import HttpIngest
+from ingest.intake import Intake
 from plumewatch.service.health_page import _PATHS
 from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
@@ -37,8 +37,8 @@ def test_the_document_is_kept_as_the_code_has_it():
 async def test_the_document_has_every_route_and_no_other(open_page):
     staff = set(routes_of(open_page().app))
     assert {(o.method, o.path) for o in openapi.STAFF} == staff
-    door = HttpDoor((), Intake(), GroupCommit(None))
-    assert {(o.method, o.path) for o in openapi.DOOR} == set(routes_of(door.app))
+    ingest = HttpIngest((), Intake(), GroupCommit(None))
+    assert {(o.method, o.path) for o in openapi.HTTP_INGEST} == set(routes_of(ingest.app))
     assert {o.path for o in openapi.HEALTH} == _PATHS
 
 

@@ -7,8 +7,8 @@ from html import unescape
 import pytest
 
 from alerts.page.settings import PipelineStatus
+from ingest.intake import Intake, IntakeConfig
 from ingest.message import Message
-from ingest.pipeline import Intake, IntakeConfig
 from plumewatch.service.unmatched import suggestion_for, unmatched_topics
 from tests.unit.alerts.test_web import NOW, Page
 

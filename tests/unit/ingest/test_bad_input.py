@@ -7,8 +7,8 @@ import pytest
 
 from ingest.decoders import DECODERS
 from ingest.decoders.base import Context
+from ingest.intake import Intake, IntakeConfig, OutcomeKind
 from ingest.message import Message
-from ingest.pipeline import Intake, IntakeConfig, OutcomeKind
 from storage.registry import Registry, Room, Sensor
 
 NOW = 1_790_000_000.0

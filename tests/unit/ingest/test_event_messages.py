@@ -8,8 +8,8 @@ import pytest
 
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from ingest.event_messages import EVENT_TOPIC, EventIntake, read_event
+from ingest.intake import OutcomeKind
 from ingest.message import Message
-from ingest.pipeline import OutcomeKind
 from ingest.validation import Limits
 from plumewatch.cli.stream_command import _publish
 from plumewatch.config.model import parse

@@ -13,9 +13,9 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
 from ingest.broker import BrokerSettings
+from ingest.intake import Intake, IntakeConfig
 from ingest.link import Link, forgive_cut
 from ingest.mqtt import MqttSource
-from ingest.pipeline import Intake, IntakeConfig
 from tests.support.broker import Mosquitto
 from tests.support.certificates import certificate
 from tests.support.service import Publisher

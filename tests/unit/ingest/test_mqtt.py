@@ -12,8 +12,8 @@ from ingest import mqtt
 from ingest.broker import BrokerSettings, probe
 from ingest.commit import GroupCommit
 from ingest.errors import BrokerError, BrokerReason
+from ingest.intake import Intake, IntakeConfig
 from ingest.mqtt import Arrivals, MqttSource, SourceState
-from ingest.pipeline import Intake, IntakeConfig
 from ingest.subscriptions import Subscriptions
 from storage.errors import StorageUnavailableError
 from tests.support.broker import Mosquitto, free_port

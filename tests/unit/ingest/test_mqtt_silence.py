@@ -11,8 +11,8 @@ import pytest
 from ingest.broker import BrokerSettings
 from ingest.canary import CanarySettings
 from ingest.commit import GroupCommit
+from ingest.intake import Intake, IntakeConfig
 from ingest.mqtt import Arrivals, MqttSource, SourceState
-from ingest.pipeline import Intake, IntakeConfig
 from tests.support.broker import Mosquitto
 from tests.support.service import Publisher
 

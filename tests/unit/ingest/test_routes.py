@@ -6,10 +6,10 @@ import pytest
 
 from ingest.decoders import subscriptions
 from ingest.decoders.base import Context
+from ingest.intake import Intake, IntakeConfig, OutcomeKind
 from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.schema import MappingConfig
 from ingest.message import Message
-from ingest.pipeline import Intake, IntakeConfig, OutcomeKind
 from ingest.routes import Routes
 from storage.registry import Registry, Room, Sensor
 

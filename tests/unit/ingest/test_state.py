@@ -4,8 +4,8 @@ import pytest
 
 from ingest.decoders.base import Context
 from ingest.decoders.state import Bounded, Joiner, States
+from ingest.intake import Intake, IntakeConfig, OutcomeKind
 from ingest.message import Message
-from ingest.pipeline import Intake, IntakeConfig, OutcomeKind
 from ingest.validation import Limits
 from storage.registry import Registry, Room, Sensor
 

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from ingest.decoders.base import Context
+from ingest.intake import Intake, IntakeConfig
 from ingest.message import Message
-from ingest.pipeline import Intake, IntakeConfig
 from ingest.tally import ReadingTally
 from ingest.validation import SILENT_FLAGS
 from storage.reading import Reading

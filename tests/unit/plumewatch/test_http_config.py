@@ -1,4 +1,4 @@
-"""The HTTP door in the configuration: off by itself, every fault at once, secrets never shown."""
+"""The HTTP ingest in the configuration: off by itself, every fault at once, secrets never shown."""
 
 import io
 import socket
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from ingest.intake import Intake
 from ingest.message import Message
-from ingest.pipeline import Intake
 from plumewatch.cli.printer import Printer
 from plumewatch.config.http_settings import http_sources
 from plumewatch.config.intake_settings import intake_config
@@ -183,14 +183,14 @@ decoder = "halo"
 """
 
 
-def test_check_tells_of_the_door(tmp_path, secret):
+def test_check_covers_http_ingest(tmp_path, secret):
     secret("t")
     secret("u", "u" * 16)
     port = free_port()
     ports = {"broker": free_port(), "web": free_port(), "port": port}
     _, said = checked(tmp_path, CONFIG.format(host="127.0.0.1", **ports))
     assert said == [
-        f"ok    http door: 127.0.0.1:{port} is free",
+        f"ok    http ingest: 127.0.0.1:{port} is free",
         "ok    http source: halo: POST /ingest/halo, speaks for b2",
         (
             "ok    http source: other: POST /ingest/awair, speaks for no sensor yet:"
@@ -198,18 +198,18 @@ def test_check_tells_of_the_door(tmp_path, secret):
         ),
     ]
     _, said = checked(tmp_path, CONFIG.format(host="0.0.0.0", **ports))
-    assert said[0].startswith("warn  http door: ")
+    assert said[0].startswith("warn  http ingest: ")
     assert said[0].endswith("is free; without TLS, so tokens can be read on the network")
     with socket.create_server(("127.0.0.1", port)):
         code, said = checked(tmp_path, CONFIG.format(host="127.0.0.1", **ports))
         assert code == 3
-        assert said[0].startswith(f"FAULT http door: cannot listen on 127.0.0.1:{port}: Address")
+        assert said[0].startswith(f"FAULT http ingest: cannot listen on 127.0.0.1:{port}: Address")
         lease = Lease(tmp_path / "plumewatch-data/service.lock")
         assert lease.take() is None
         _, said = checked(tmp_path, CONFIG.format(host="127.0.0.1", **ports))
         lease.release()
     assert said[0] == (
-        f"ok    http door: 127.0.0.1:{port} is in use, as it should be while the service runs"
+        f"ok    http ingest: 127.0.0.1:{port} is in use, as it should be while the service runs"
     )
 
 
@@ -250,7 +250,7 @@ def mapping(name, **more):
     } | more
 
 
-def test_a_mapping_is_a_decoder_of_the_door_too(tmp_path, secret):
+def test_a_mapping_is_a_decoder_of_http_ingest_too(tmp_path, secret):
     written = tree({"name": "1", "decoder": "mapping:acme", "token_file": secret("t")})
     own = {"id": "b7", "room": "r", "decoder": "mapping:acme"}
     written |= {"mapping": [mapping("acme")], "sensor": [*TREE["sensor"], own]}

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from ingest.intake import ELSEWHERE, Intake
 from ingest.message import Message
-from ingest.pipeline import ELSEWHERE, Intake
 from plumewatch.config.intake_settings import intake_config
 from plumewatch.config.model import ConfigError, load
 from plumewatch.config.sharding import VARIABLE, ProcessShard, ShardError
@@ -90,7 +90,7 @@ def test_together_they_take_in_what_one_process_does(school):
     assert [list(intake.quarantine) for intake in parts] == [["stranger"], [], []]
 
 
-def test_a_sensor_of_another_process_is_refused_at_the_http_door(school):
+def test_a_sensor_of_another_process_is_refused_at_the_http_ingest(school):
     part = school("0/2")
     foreign = min(n for n in part.elsewhere if "Tasmota" not in n)
     intake = Intake(intake_config(part, dedupe_window=256))

@@ -6,7 +6,7 @@ import pickle
 import pytest
 from typer.testing import CliRunner
 
-from ingest.pipeline import Intake
+from ingest.intake import Intake
 from plumewatch.cli.kafka_readings import landed_messages
 from plumewatch.cli.main import app
 from plumewatch.config.intake_settings import intake_config

@@ -3,8 +3,8 @@
 import json
 
 from ingest.decoders.state import States
+from ingest.intake import Intake, IntakeConfig
 from ingest.message import Message
-from ingest.pipeline import Intake, IntakeConfig
 from plumewatch.service.unmatched import suggestion_for
 
 NOW = 1_790_000_000.0

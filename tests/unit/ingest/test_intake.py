@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from ingest import pipeline
+from ingest import intake as intake_module
 from ingest.decoders.base import Context, Decoder
+from ingest.intake import Intake, IntakeConfig, OutcomeKind, decode_message
 from ingest.message import Message
-from ingest.pipeline import Intake, IntakeConfig, OutcomeKind, decode_message
 from storage.registry import Registry, Room, Sensor
 
 NOW = 1_790_000_000.0
@@ -142,7 +142,7 @@ def test_a_decoder_that_fails_costs_one_message(monkeypatch):
         raise KeyError("surprise\n")
 
     broken = Decoder("broken", ("broken/+",), explode, "test")
-    monkeypatch.setattr(pipeline, "DECODERS", {"broken": broken})
+    monkeypatch.setattr(intake_module, "DECODERS", {"broken": broken})
     i = intake()
     out = i.on_message(Message("broken/1", b"", NOW), decoder="broken")
     assert out.dead_letter.reason == "decoder_failed"
@@ -161,7 +161,7 @@ def test_ten_thousand_bad_messages_then_a_good_one():
 def test_named_decoder_overrides_the_topic():
     out = intake().on_message(Message("some/door", b'{"wifi":-5,"rco2":600}', NOW), "airgradient")
     assert out.readings[0].values["co2"] == 600
-    with pytest.raises(pipeline.DecodeError, match="no decoder is called"):
+    with pytest.raises(intake_module.DecodeError, match="no decoder is called"):
         decode_message(Message("t", b"", NOW), Context(), "nope")
 
 

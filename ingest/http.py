@@ -10,7 +10,7 @@ there about order, duplicates and a disk that refuses holds here too.
 401   no token, a wrong one, or a signature that is not right or not of this time
 403   `not_allowed`: a sensor that this source may not speak for; dead-lettered
 404   no source is configured for this decoder
-408   the body did not arrive within `DoorSettings.body_s`
+408   the body did not arrive within `HttpIngestSettings.body_s`
 413   body too large: not read on
 415   a content type that no decoder reads, or a compressed body
 422   refused by the decoder, with its reason; dead-lettered
@@ -57,14 +57,14 @@ from ingest.http_sources import (
     by_signature,
     by_token,
 )
+from ingest.intake import OutcomeKind
 from ingest.message import Message
-from ingest.pipeline import OutcomeKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ingest.commit import GroupCommit
-    from ingest.pipeline import Intake, Outcome
+    from ingest.intake import Intake, Outcome
     from storage.journal_records import DeadLetter
 
     Witness = Callable[[Message, str, Callable[[str, str | None], bool]], None]
@@ -89,8 +89,8 @@ _QUIET_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class DoorSettings:
-    """Bounds of the door.
+class HttpIngestSettings:
+    """Bounds of HTTP ingest.
 
     Attributes
     ----------
@@ -134,17 +134,17 @@ class _RefusedError(Exception):
         return response
 
 
-class HttpDoor:
-    """The HTTP door; `app` is its application.
+class HttpIngest:
+    """HTTP ingest; `app` is its application.
 
     Parameters
     ----------
     sources : sequence of HttpSource
         Who may post; names and tokens are unique.
     intake : Intake
-        Shared with the other doors.
+        Shared with MQTT.
     commits : GroupCommit
-        Shared with the other doors.
+        Shared with MQTT.
     clock : callable
         Unix seconds: receive time, and the time of signatures.
     monotonic : callable
@@ -164,14 +164,14 @@ class HttpDoor:
         sources: Sequence[HttpSource],
         intake: Intake,
         commits: GroupCommit,
-        settings: DoorSettings | None = None,
+        settings: HttpIngestSettings | None = None,
         *,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         witness: Witness | None = None,
     ) -> None:
         self.answers: Counter[tuple[str, int]] = Counter()
-        self._settings = settings or DoorSettings()
+        self._settings = settings or HttpIngestSettings()
         self._intake = intake
         self._commits = commits
         self._clock = clock

@@ -1,4 +1,4 @@
-"""Whatever is sent to the HTTP door is answered, and never with 500."""
+"""Whatever is sent to the HTTP ingest is answered, and never with 500."""
 
 import asyncio
 import base64
@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from alerts.notify.secrets import Secret
 from ingest.commit import GroupCommit
-from ingest.http_door import DoorSettings, HttpDoor
+from ingest.http import HttpIngest, HttpIngestSettings
 from ingest.http_sources import HttpSource
-from ingest.pipeline import Intake
+from ingest.intake import Intake
 
 TOKEN = "token-of-the-fuzzer"
 SOURCES = [
@@ -59,11 +59,11 @@ async def post(path, headers, body):
         letters.extend(more)
 
     commits = GroupCommit(write)
-    door = HttpDoor(SOURCES, Intake(), commits, DoorSettings(wrong_token_s=0.0))
+    ingest = HttpIngest(SOURCES, Intake(), commits, HttpIngestSettings(wrong_token_s=0.0))
     task = asyncio.create_task(commits.run())
     scope_headers = [(k.encode(), v.encode("latin-1")) for k, v in headers.items()]
-    transport = httpx.ASGITransport(door.app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://door") as http:
+    transport = httpx.ASGITransport(ingest.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://ingest") as http:
         request = http.build_request("POST", path, content=body)
         request.headers = httpx.Headers([*request.headers.raw, *scope_headers])
         answer = await http.send(request)

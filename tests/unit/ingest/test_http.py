@@ -1,4 +1,4 @@
-"""The HTTP door: every status, what is kept and what is not, and 200 only when durable."""
+"""The HTTP ingest: every status, what is kept and what is not, and 200 only when durable."""
 
 import asyncio
 import contextlib
@@ -14,10 +14,10 @@ from alerts.notify.secrets import Secret
 from ingest.commit import GroupCommit
 from ingest.decoders.base import Context
 from ingest.decoders.halo import TEMPLATE
-from ingest.http_door import DoorSettings, HttpDoor
+from ingest.http import HttpIngest, HttpIngestSettings
 from ingest.http_sources import HttpSource
+from ingest.intake import Intake, IntakeConfig, OutcomeKind
 from ingest.message import Message
-from ingest.pipeline import Intake, IntakeConfig, OutcomeKind
 from storage.errors import StorageUnavailableError
 from storage.registry import Registry, Room, Sensor
 
@@ -56,7 +56,7 @@ SOURCES = [
         signature=Secret("other-secret-000"),
     ),
 ]
-QUICK = DoorSettings(body_s=0.2, commit_s=0.2, wrong_token_s=0.0, most_waiting=3)
+QUICK = HttpIngestSettings(body_s=0.2, commit_s=0.2, wrong_token_s=0.0, most_waiting=3)
 
 
 class World:
@@ -72,7 +72,7 @@ class World:
         self.monotonic = 0.0
         self.intake = Intake(IntakeConfig(context=Context(registry=REGISTRY)))
         self.commits = GroupCommit(self.write, first_retry_s=0.001)
-        self.door = HttpDoor(
+        self.ingest = HttpIngest(
             SOURCES,
             self.intake,
             self.commits,
@@ -92,10 +92,10 @@ class World:
         headers = dict(headers or {})
         if token:
             headers["authorization"] = f"Bearer {token}"
-        transport = httpx.ASGITransport(self.door.app, client=(client, 1))
+        transport = httpx.ASGITransport(self.ingest.app, client=(client, 1))
 
         async def post():
-            async with httpx.AsyncClient(transport=transport, base_url="http://door") as http:
+            async with httpx.AsyncClient(transport=transport, base_url="http://ingest") as http:
                 return await http.post(path, content=content, headers=headers)
 
         return asyncio.create_task(post())
@@ -149,7 +149,7 @@ async def test_accepted_then_duplicate(world):
     assert (again.status_code, again.json()["outcome"]) == (200, "duplicate")
     assert len(world.readings) == 1
     assert world.intake.counters["accepted", "", "halo"] == 1
-    assert world.door.answers == {("halo", 200): 2}
+    assert world.ingest.answers == {("halo", 200): 2}
 
 
 async def test_sensor_from_the_path(world):
@@ -222,7 +222,7 @@ async def test_no_token_no_trace(world, headers, detail):
     assert answer.headers["www-authenticate"].startswith("Basic ")
     assert (world.readings, world.letters) == ([], [])
     assert sum(world.intake.counters.values()) == 0
-    assert world.door.answers == {("", 401): 1}
+    assert world.ingest.answers == {("", 401): 1}
 
 
 async def test_a_token_in_the_query_is_none(world):
@@ -231,8 +231,8 @@ async def test_a_token_in_the_query_is_none(world):
 
 
 async def test_basic(world):
-    transport = httpx.ASGITransport(world.door.app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://door") as http:
+    transport = httpx.ASGITransport(world.ingest.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://ingest") as http:
         good = await http.post("/ingest/halo", content=halo(), auth=("halo", TOKENS["halo"]))
         other = await http.post("/ingest/halo", content=halo(), auth=("diy", TOKENS["halo"]))
     assert (good.status_code, other.status_code) == (200, 401)
@@ -268,8 +268,8 @@ async def test_nothing_else_is_here(world):
     assert (await world.post("/ingest/tasmota", b"{}")).status_code == 404
     assert (await world.post("/")).status_code == 404
     assert (await world.post("/ingest/halo/x/y")).status_code == 404
-    transport = httpx.ASGITransport(world.door.app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://door") as http:
+    transport = httpx.ASGITransport(world.ingest.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://ingest") as http:
         answer = await http.get("/ingest/halo")
     assert answer.status_code == 405
     assert answer.headers["allow"] == "POST"
@@ -430,7 +430,7 @@ async def test_signed_webhook(world):
     (reading,) = world.readings
     assert (reading.sensor, reading.events) == ("JQ9E-R9CG-RF6X", ("vendor_vape",))
     assert reading.values == {"vape_index": 38.7}
-    assert world.door.answers == {("cloud", 200): 1}
+    assert world.ingest.answers == {("cloud", 200): 1}
 
 
 @pytest.mark.parametrize(
@@ -451,7 +451,7 @@ async def test_signature_that_does_not_count(world, change):
 async def test_signature_of_another_body(world):
     answer = await world.post("/ingest/verkada", alert(), headers=signed(b"{}"))
     assert answer.status_code == 401
-    assert world.door.answers == {("", 401): 1}
+    assert world.ingest.answers == {("", 401): 1}
 
 
 async def test_a_replay_is_a_duplicate_even_without_a_time_of_its_own(world):
@@ -499,7 +499,7 @@ async def test_a_witness_sees_what_authentic_senders_say_while_the_disk_refuses(
     def witness(message, decoder, permits):
         seen.append((message.payload, decoder, permits("b2", "b2")))
 
-    world.door._witness = witness
+    world.ingest._witness = witness
     world.full = True
     first = asyncio.create_task(world.native())
     async with asyncio.timeout(5):
