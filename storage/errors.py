@@ -12,7 +12,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from enum import StrEnum
+from typing import Final
 
 
 class StorageReason(StrEnum):
@@ -69,3 +71,28 @@ class SchemaTooOldError(StorageError):
     """The file was written by an older program, and not by the service upgraded yet."""
 
     reason = StorageReason.SCHEMA_TOO_OLD
+
+
+_TRANSIENT_CODES: Final = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_INTERRUPT,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+"""Primary result codes of a disk that is full, locked, slow or not writable at the moment."""
+
+
+def is_transient(error: BaseException) -> bool:
+    """Return whether the same work can succeed later without a person repairing anything."""
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorcode", 0) & 0xFF in _TRANSIENT_CODES
+    if isinstance(error.__cause__, sqlite3.Error):
+        return is_transient(error.__cause__)
+    return isinstance(error, StorageUnavailableError) and not isinstance(error, StorageCorruptError)

@@ -25,11 +25,12 @@ from storage.sqlite import connect, transaction
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
     from dashboards.grafana import Change, Mark
     from plumewatch.config.outbound_settings import GrafanaTarget
     from plumewatch.service.app import Service
+    from storage.retrying import Retrying
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class Annotator:
     ----------
     service : Service
         Whose incidents these are, and whose counters say what came of it.
-    until_stored : callable
+    run_until_stored : callable
         Runs blocking work in the detector's thread, again and again while the disk refuses.
     clock : callable
         Unix seconds.
@@ -66,7 +67,7 @@ class Annotator:
         self,
         service: Service,
         target: GrafanaTarget,
-        until_stored: Callable[[str, Callable[[], None]], Awaitable[None]],
+        run_until_stored: Retrying,
         clock: Callable[[], float],
         *,
         first_pause_s: float = _FIRST_PAUSE_S,
@@ -74,7 +75,7 @@ class Annotator:
     ) -> None:
         self._service = service
         self._grafana = Grafana(target.url, target.token.reveal())
-        self._until_stored = until_stored
+        self._run_until_stored = run_until_stored
         self._clock = clock
         self._first_pause_s = first_pause_s
         self._pace_s = pace_s
@@ -137,7 +138,7 @@ class Annotator:
                 annotated.note(tx, done)
                 annotated.forget(tx, self._clock() - SINCE_S)
 
-        await self._until_stored("annotations", note)
+        await self._run_until_stored("annotations", note)
         counters = self._service.counters
         for change in changes:
             if _refusal(change):

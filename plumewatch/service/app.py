@@ -76,6 +76,7 @@ from storage import firmware, state
 from storage.errors import StorageError
 from storage.journal import Journal
 from storage.lease import Lease
+from storage.retrying import RunUntilStored
 from storage.sqlite import transaction
 from storage.timeseries.writer import RECORD_REASON, SeriesWriter, WriterSettings
 
@@ -96,7 +97,6 @@ T = TypeVar("T")
 
 _BATCH: Final = 2000
 _TICK_S: Final = 1.0
-_RETRY_S: Final = 1.0
 _LAST_ANSWERS_S: Final = 1.0
 """How long the commits go on after the stop, for HTTP requests that wait for their answer."""
 _COMMIT_PACE_S: Final = 0.005
@@ -190,7 +190,7 @@ class Service:
             broker=broker_settings(config),
             topics=topic_filters(config, heard.mappings),
             heard=heard,
-            refusing=lambda: self.counters.failing.get("incidents", ""),
+            refusing=lambda: self.run_until_stored.failing.get("incidents", ""),
             in_detector=partial(self.in_thread, "detector"),
             clock=clock,
             on_alerts=self._observer.on_alerts,
@@ -232,6 +232,7 @@ class Service:
             name: ThreadPoolExecutor(1, thread_name_prefix=f"plumewatch-{name}")
             for name in ("journal", "detector", "series")
         }
+        self.run_until_stored = RunUntilStored(partial(self.in_thread, "detector"))
         self.writer = SeriesWriter(
             "the series",
             self.series,
@@ -265,6 +266,7 @@ class Service:
             writer=self.writer,
             records=self.records,
             counters=self.counters,
+            retrying=self.run_until_stored,
             latencies=self.latencies,
             watch=lambda: self._watch,
             database=self.paths.state,
@@ -278,13 +280,13 @@ class Service:
         )
         shifts = policy.roster.shifts if policy.roster else ()
         self.on_duty = partial(duty_between, config, shifts)
-        self.house = Housekeeping(self, self._until_stored, clock)
-        self.outward = Outward(self, self._until_stored, self._wake_outbox, clock)
+        self.house = Housekeeping(self, self.run_until_stored, clock)
+        self.outward = Outward(self, self.run_until_stored, self._wake_outbox, clock)
         self.auditor = Auditor(
             self.engine,
             clock,
             self.counters.forgotten,
-            partial(self._until_stored, "audit", self._decided),
+            partial(self.run_until_stored, "audit", self._decided),
             self._on_change,
         )
 
@@ -481,7 +483,7 @@ class Service:
         if dead_letters:
             await self.commits.commit((), dead_letters)
         if events:
-            alerts = await self._until_stored(
+            alerts = await self.run_until_stored(
                 "incidents", self._decided, watch.admit, events, self._clock()
             )
             self._tell(events, alerts)
@@ -491,7 +493,7 @@ class Service:
 
         Readings are taken in meanwhile, from the first moment on.
         """
-        watch = await self._until_stored("state of the detectors", self._new_watch)
+        watch = await self.run_until_stored("state of the detectors", self._new_watch)
         self._watch, committed = watch, self._committed
         self.ready.set()
         ticked = time.monotonic()
@@ -500,7 +502,7 @@ class Service:
             self.counters.beat = began = time.monotonic()
             await self._followed_clock(watch)
             watch.hearing = self.source.state.connected and not self.commits.failing
-            entries, position = await self._until_stored(
+            entries, position = await self.run_until_stored(
                 "journal for the detector", self.journal.read, watch.position, _BATCH
             )
             if position == watch.position:
@@ -512,7 +514,7 @@ class Service:
                 continue
             events = await self.in_thread("detector", watch.step, [e.reading for e in entries])
             self.memory.undecided = (events, position)
-            alerts = await self._until_stored(
+            alerts = await self.run_until_stored(
                 "incidents", self._decided, watch.commit, events, position, self._clock()
             )
             self.memory.undecided = None
@@ -527,7 +529,7 @@ class Service:
             if time.monotonic() - ticked >= _TICK_S:  # readings may come without a pause
                 ticked, now = time.monotonic(), await self._followed_clock(watch)
                 self._tell(
-                    [], await self._until_stored("incidents", self._decided, watch.on_time, now)
+                    [], await self.run_until_stored("incidents", self._decided, watch.on_time, now)
                 )
             if len(entries) < _BATCH:
                 await asyncio.sleep(max(began + _DETECT_PACE_S - time.monotonic(), 0.0))
@@ -545,7 +547,7 @@ class Service:
                 abs(step),
             )
             self.house.clock_set(now)
-            await self._until_stored("incidents", self._decided, watch.move_deadlines, now, step)
+            await self.run_until_stored("incidents", self._decided, watch.move_deadlines, now, step)
             self._on_change()
         return now
 
@@ -554,7 +556,7 @@ class Service:
         now = await self._followed_clock(watch)
         events = await self.in_thread("detector", watch.listen, now)
         work = partial(watch.commit, events, watch.position) if events else watch.on_time
-        self._tell(events, await self._until_stored("incidents", self._decided, work, now))
+        self._tell(events, await self.run_until_stored("incidents", self._decided, work, now))
 
     def _decided(self, work: Callable[..., T], *arguments: object) -> T:
         """Carry over what was decided in memory before anything else is."""
@@ -595,22 +597,6 @@ class Service:
     async def _tell_building(self) -> None:
         if self._state is not None:
             await self.outward.run(self._state)
-
-    async def _until_stored(self, what: str, work: Callable[..., T], *arguments: object) -> T:
-        """Read or commit again and again while the disk refuses, saying so once."""
-        while True:
-            try:
-                done = await self.in_thread("detector", work, *arguments)
-            except (sqlite3.OperationalError, StorageError) as error:
-                if what not in self.counters.failing:
-                    log.error("%s: the disk refuses, trying on: %s", what, error)  # noqa: TRY400 - one line
-                self.counters.failing[what] = str(error)
-                self.counters.beat = time.monotonic()
-                await asyncio.sleep(_RETRY_S)
-                continue
-            if self.counters.failing.pop(what, None) is not None:
-                log.warning("%s: the disk takes part again", what)
-            return done
 
     async def _audit(self) -> None:
         await self._opened()

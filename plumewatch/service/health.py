@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from plumewatch.service.observer import Counters
     from storage.journal import Journal
     from storage.reading import Reading
+    from storage.retrying import RunUntilStored
     from storage.timeseries.records import Record
     from storage.timeseries.writer import SeriesWriter
 
@@ -97,7 +98,7 @@ class Health:
         Unix seconds.
     monotonic : callable
         Seconds.
-    source, commits, intake, journal, writer, records, counters, latencies
+    source, commits, intake, journal, writer, records, counters, retrying, latencies
         Of the service.
     watch : callable
         Returns the `Watch`, None before it is open.
@@ -124,6 +125,7 @@ class Health:
         writer: SeriesWriter[Reading],
         records: SeriesWriter[Record],
         counters: Counters,
+        retrying: RunUntilStored,
         latencies: Latencies,
         watch: Callable[[], Watch | None],
         database: Path,
@@ -138,6 +140,7 @@ class Health:
         self._writer = writer
         self._records = records
         self._counters = counters
+        self._retrying = retrying
         self._latencies = latencies
         self._watch = watch
         self._database = database
@@ -171,7 +174,8 @@ class Health:
             self._groups = (self._commits.groups, now)
         elif now - since > STALLED_S:
             return False
-        return now - self._counters.beat <= STALLED_S
+        beat = max(self._counters.beat, self._retrying.last_failure)
+        return now - beat <= STALLED_S
 
     def _broker(self) -> Part:
         state = self._source.state
@@ -198,7 +202,7 @@ class Health:
         return Part("clocks", ok=not says, says=says or "readings come in time")
 
     def _disk(self) -> Part:
-        failing = {**self._counters.failing}
+        failing = {**self._retrying.failing}
         if self._commits.failing:
             failing["journal"] = self._commits.failing
         says = "; ".join(f"{what}: {why}" for what, why in sorted(failing.items()))

@@ -16,7 +16,7 @@ import contextlib
 import logging
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from alerts.outbound import series_records as series_due
 from plumewatch.service.sensor_counts import save_counts
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
     from alerts.consumer.detection_consumer import Watch
     from plumewatch.service.app import Service
+    from storage.retrying import Retrying
     from storage.timeseries.records import Record
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 EVERY_S: Final = 60.0
 FASTEST: Final = 10.0
@@ -79,29 +79,22 @@ class RetentionClock:
         return at
 
 
-class Stubborn(Protocol):
-    """Does blocking work again and again while the disk refuses (`Service.until_stored`)."""
-
-    async def __call__(self, what: str, work: Callable[..., T], *arguments: object) -> T:
-        """Return what ``work(*arguments)`` returns."""
-
-
 class Housekeeping:
     """Keeps the house of a service.
 
     Parameters
     ----------
-    until_stored : Stubborn
+    run_until_stored : Retrying
         Runs work on the state database.
     clock : callable
         Unix seconds.
     """
 
     def __init__(
-        self, service: Service, until_stored: Stubborn, clock: Callable[[], float]
+        self, service: Service, run_until_stored: Retrying, clock: Callable[[], float]
     ) -> None:
         self._service = service
-        self._until_stored = until_stored
+        self._run_until_stored = run_until_stored
         self._clock = clock
         self._measured = Measured(service, service.on_duty)
         self._retention = RetentionClock(None)
@@ -131,12 +124,12 @@ class Housekeeping:
     async def run(self, watch: Watch, connection: sqlite3.Connection) -> None:
         """Do all of it once a minute, the first time at once, until cancelled."""
         service = self._service
-        stored = await self._until_stored("measurements", Stored.read, connection)
+        stored = await self._run_until_stored("measurements", Stored.read, connection)
         await self._add(connection, self._measured.introduced(self._clock(), watch.lives(), stored))
         while True:
-            snapshot_at = await self._until_stored("snapshot", watch.save_snapshot)
+            snapshot_at = await self._run_until_stored("snapshot", watch.save_snapshot)
             counts = service.intake.tally.snapshot()
-            await self._until_stored("counts", save_counts, connection, counts)
+            await self._run_until_stored("counts", save_counts, connection, counts)
             with contextlib.suppress(StorageError):
                 await self.delete(connection, snapshot_at)
             await asyncio.sleep(EVERY_S)
@@ -146,16 +139,16 @@ class Housekeeping:
         """Let samples of sensors and service wait for the series."""
         service = self._service
         service.health.lateness.sample(service.registry.sensors, service.intake.tally)
-        stored = await self._until_stored("measurements", Stored.read, connection)
+        stored = await self._run_until_stored("measurements", Stored.read, connection)
         outbox: dict[str, Any] = dict(
-            await self._until_stored("measurements", self._service.health.outbox)
+            await self._run_until_stored("measurements", self._service.health.outbox)
         )
         records = self._measured.records(self._clock(), watch.lives(), stored, outbox)
         await self._add(connection, records)
 
     async def _add(self, connection: sqlite3.Connection, records: list[Record]) -> None:
         until = self._measured.duty_until
-        lost = await self._until_stored("measurements", self._wait, connection, records, until)
+        lost = await self._run_until_stored("measurements", self._wait, connection, records, until)
         if lost:
             log.warning("the series is away for long: %d samples of before are given up", lost)
             self._service.counters.samples_dropped += lost
@@ -175,7 +168,7 @@ class Housekeeping:
         now = self._clock()
         old_at = self._retention.follow(now, elapsed)
         self._tell()
-        await self._until_stored("retention clock", _save_clock, connection, old_at)
+        await self._run_until_stored("retention clock", _save_clock, connection, old_at)
         stored = await service.in_thread("series", service.series.position)
         keep = service.config.journal
         prune = partial(
@@ -187,7 +180,7 @@ class Housekeeping:
         )
         while (pruned := await service.in_thread("journal", prune)).rows:
             service.counters.deleted_unread += pruned.unread
-        held = await self._until_stored("holds", holds.earliest, connection)
+        held = await self._run_until_stored("holds", holds.earliest, connection)
         if held is not None:
             old_at = min(old_at, held + service.config.timeseries.raw_days * _DAY_S)
         while await service.in_thread("series", service.series.tidy, now, old_at):

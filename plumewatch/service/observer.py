@@ -66,5 +66,4 @@ class Counters:
     annotations_set_aside: int = 0
     annotations_failing: str = ""
     forgotten: Counter[str] = field(default_factory=Counter)
-    failing: dict[str, str] = field(default_factory=dict)
     latency_s: deque[float] = field(default_factory=lambda: deque(maxlen=1000))

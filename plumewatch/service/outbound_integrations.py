@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from plumewatch.service.app import Service
-    from plumewatch.service.maintenance import Stubborn
+    from storage.retrying import Retrying
 
 _LOOK_AGAIN_S: Final = 5.0
 
@@ -28,7 +28,7 @@ class Outward:
     ----------
     service : Service
         Whose configuration, engine, rooms and changes these are.
-    until_stored : callable
+    run_until_stored : callable
         Runs blocking work in the detector's thread, again and again while the disk refuses.
     wake_outbox : asyncio.Event
         Set when there is something to send.
@@ -39,12 +39,12 @@ class Outward:
     def __init__(
         self,
         service: Service,
-        until_stored: Stubborn,
+        run_until_stored: Retrying,
         wake_outbox: asyncio.Event,
         clock: Callable[[], float],
     ) -> None:
         self._service = service
-        self._until_stored = until_stored
+        self._run_until_stored = run_until_stored
         self._wake_outbox = wake_outbox
         self._clock = clock
 
@@ -73,14 +73,14 @@ class Outward:
             if target is not None:
                 from plumewatch.service.annotator import Annotator  # noqa: PLC0415 - an extra
 
-                annotator = Annotator(service, target, self._until_stored, self._clock)
+                annotator = Annotator(service, target, self._run_until_stored, self._clock)
                 group.create_task(annotator.run(state), name="annotations")
 
     async def _tell_webhooks(self, state: sqlite3.Connection) -> None:
         await self._service.ready.wait()
         seen = -1
         while True:
-            if await self._until_stored("webhooks", lambda: self._enqueue(state)):
+            if await self._run_until_stored("webhooks", lambda: self._enqueue(state)):
                 self._wake_outbox.set()
             seen = await self._service.changes.after(seen, _LOOK_AGAIN_S)
 

@@ -43,7 +43,7 @@ def pipeline_status(service: Service, watch: Watch | None) -> PipelineStatus:
             **_annotations(service),
             "events": counters.events,
             "alerts": counters.alerts,
-            **{f"failing: {what}": 1 for what in sorted(counters.failing)},
+            **{f"failing: {what}": 1 for what in sorted(service.run_until_stored.failing)},
             **({"failing: journal": 1} if service.commits.failing else {}),
             **({"failing: series": 1} if service.writer.state.failing else {}),
             **({"failing: records of the series": 1} if service.records.state.failing else {}),

@@ -32,6 +32,7 @@ class Parts:
         self.writer = SimpleNamespace(state=WriterState())
         self.records = SimpleNamespace(state=WriterState())
         self.counters = Counters(started=NOW, beat=self.monotonic)
+        self.retrying = SimpleNamespace(failing={}, last_failure=0.0)
         self.watch = SimpleNamespace(position=0, model_version="plume-2")
         self.letters = {"bad_json": 2}
         self.journal = SimpleNamespace(
@@ -50,6 +51,7 @@ class Parts:
             writer=self.writer,
             records=self.records,
             counters=self.counters,
+            retrying=self.retrying,
             latencies=self.latencies,
             watch=lambda: self.watch,
             database=folder / "no-state.db",

@@ -56,7 +56,7 @@ def test_without_canaries(parts):
 
 def test_a_disk_that_refuses(parts):
     parts.commits.failing = "disk is full"
-    parts.counters.failing["incidents"] = "locked"
+    parts.retrying.failing["incidents"] = "locked"
     assert parts.failing() == [("journal", "incidents: locked; journal: disk is full")]
 
 

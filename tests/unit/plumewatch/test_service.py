@@ -227,7 +227,7 @@ async def test_a_journal_that_cannot_be_read_for_a_while(config):
         await service._commit(readings, [])
         await until(lambda: service.writer.state.stored == len(readings))
         await until(lambda: service._notifier.sent)
-        await until(lambda: service.counters.failing == {})
+        await until(lambda: service.run_until_stored.failing == {})
 
 
 async def test_the_start_goes_on_with_what_can_be_read_of_a_damaged_state(config):

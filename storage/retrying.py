@@ -1,0 +1,68 @@
+"""Work on a database that is repeated while the disk is full, locked or slow."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import time
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+
+from storage.errors import StorageError, is_transient
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from storage.timeseries.writer import InThread
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+RETRY_S: Final = 1.0
+
+
+class Retrying(Protocol):
+    """Runs blocking work on a database until it succeeds (`RunUntilStored`)."""
+
+    async def __call__(self, what: str, work: Callable[..., T], *arguments: object) -> T:
+        """Return what ``work(*arguments)`` returns.
+
+        Transient errors of the disk are retried; every other error is raised. `what` names the
+        work in health, in the metrics and in the log.
+        """
+
+
+class RunUntilStored:
+    """`Retrying` in one thread, with what fails at the moment.
+
+    Attributes
+    ----------
+    failing : dict of str to str
+        Why work fails at the moment, by name of the work.
+    last_failure : float
+        When work last failed, monotonic seconds.
+    """
+
+    def __init__(self, in_thread: InThread, *, retry_s: float = RETRY_S) -> None:
+        self.failing: dict[str, str] = {}
+        self.last_failure = float("-inf")
+        self._in_thread = in_thread
+        self._retry_s = retry_s
+
+    async def __call__(self, what: str, work: Callable[..., T], *arguments: object) -> T:
+        """Return what ``work(*arguments)`` returns, once the disk lets it succeed."""
+        while True:
+            try:
+                done = await self._in_thread(work, *arguments)
+            except (sqlite3.Error, StorageError) as error:
+                if not is_transient(error):
+                    raise
+                if what not in self.failing:
+                    log.error("%s: the disk refuses, retrying: %s", what, error)  # noqa: TRY400 - one line
+                self.failing[what] = str(error)
+                self.last_failure = time.monotonic()
+                await asyncio.sleep(self._retry_s)
+                continue
+            if self.failing.pop(what, None) is not None:
+                log.warning("%s: stored again", what)
+            return done
