@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from alerts.duty.roster import Receiver, Roster
 from alerts.errors import PolicyError
-from alerts.escalation.timings import Pace
+from alerts.escalation.timings import EscalationTimings
 from alerts.notify.secrets import Secret
 from alerts.routing.matchers import Matcher, MatchOp, all_match
 from alerts.routing.muting import InhibitRule
@@ -160,7 +160,7 @@ class AlertPolicy:
         The school's time zone, IANA name.
     page_url : str
         Where staff reach the staff page, without a trailing slash; empty leaves links out.
-    pace : Pace
+    timings : EscalationTimings
         How fast the next people are asked.
     inhibit : tuple of InhibitRule
         Incidents that explain others, so that those are not told meanwhile.
@@ -184,7 +184,7 @@ class AlertPolicy:
     expire_s: float = 3600.0
     zone: str = "UTC"
     page_url: str = ""
-    pace: Pace = field(default_factory=Pace)
+    timings: EscalationTimings = field(default_factory=EscalationTimings)
     inhibit: tuple[InhibitRule, ...] = BUILT_IN_INHIBITIONS
     webhooks: tuple[Webhook, ...] = ()
 
@@ -217,7 +217,7 @@ class AlertPolicy:
             faults.append(f"page_url: {self.page_url!r} must start with http:// or https://")
         if self.page_url.endswith("/"):
             faults.append(f"page_url: {self.page_url!r} must not end with a slash")
-        faults += self.pace.faults()
+        faults += self.timings.faults()
         faults += [
             f"inhibit: rule {number} lets tamper mute vape or smoke, which nothing may"
             for number, rule in enumerate(self.inhibit, 1)

@@ -24,7 +24,7 @@ import time
 from pathlib import Path
 
 from alerts.access import schema as access
-from alerts.escalation.timings import Pace
+from alerts.escalation.timings import EscalationTimings
 from alerts.incidents import schema
 from alerts.incidents.engine import AlertEngine
 from alerts.notify.answer_links import with_answer_link
@@ -83,9 +83,11 @@ async def measure(  # noqa: PLR0915 - one story from start to end
         (Sensor(f"s{n}", f"r{n}") for n in range(total)),
     )
     target = (Secret(f"json://127.0.0.1:{port}/"),)
-    calm = Pace(notices_per_hour=1000, storm_rooms=999)  # every alert by itself
+    calm = EscalationTimings(notices_per_hour=1000, storm_rooms=999)  # every alert by itself
     policy = AlertPolicy(
-        staff=(StaffMember("a", "A", targets=target),), pace=calm, page_url="https://page.example"
+        staff=(StaffMember("a", "A", targets=target),),
+        timings=calm,
+        page_url="https://page.example",
     )
     engine = AlertEngine(registry, policy)
     database = folder / "state.db"

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from alert_latency import an_event
 
-from alerts.escalation.timings import Pace
+from alerts.escalation.timings import EscalationTimings
 from alerts.incidents import schema
 from alerts.incidents.engine import AlertEngine
 from alerts.notify.apprise_notifier import AppriseNotifier, NotifySettings
@@ -96,8 +96,8 @@ async def measure(manner: str, alerts: int, folder: Path) -> None:
         (Room(f"r{n}", f"Room {n}", "1", "Main", "School") for n in range(alerts)),
         (Sensor(f"s{n}", f"r{n}") for n in range(alerts)),
     )
-    calm = Pace(notices_per_hour=1000, storm_rooms=999)  # every alert by itself
-    engine = AlertEngine(registry, AlertPolicy(staff=staff, pace=calm))
+    calm = EscalationTimings(notices_per_hour=1000, storm_rooms=999)  # every alert by itself
+    engine = AlertEngine(registry, AlertPolicy(staff=staff, timings=calm))
     database = folder / f"{manner}.db"
     db = sqlite.connect(database)
     sqlite.migrate(db, schema.COMPONENT, schema.SCRIPTS)

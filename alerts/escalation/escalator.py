@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from alerts.escalation.steps import EscalationStep
     from alerts.incidents.incident import Incident
     from alerts.incidents.mutes import Holds
-    from alerts.notify.notice_writer import Teller
+    from alerts.notify.notice_writer import NoticeWriter
     from alerts.policy import AlertPolicy
     from storage.registry import Registry
 
@@ -26,11 +26,11 @@ class Escalator:
     """Asks people, one ring after the other."""
 
     def __init__(
-        self, registry: Registry, policy: AlertPolicy, teller: Teller, holds: Holds
+        self, registry: Registry, policy: AlertPolicy, notices: NoticeWriter, holds: Holds
     ) -> None:
         self._registry = registry
         self._policy = policy
-        self._teller = teller
+        self._notices = notices
         self._holds = holds
 
     def begin(self, tx: sqlite3.Connection, incident: Incident, now: float) -> None:
@@ -44,7 +44,7 @@ class Escalator:
             rings or (Ring("nobody", ()),),
             incident.severity,
             now,
-            self._policy.pace,
+            self._policy.timings,
             seq=seq + 1,
             first_round=round_ + 1,
         )
@@ -79,10 +79,10 @@ class Escalator:
     def await_word(self, tx: sqlite3.Connection, incident: Incident, at: float) -> None:
         """Write down when whoever has an incident is reminded, and when the others are asked."""
         seq, round_ = escalation.last_round(tx, incident.id)
-        pace = self._policy.pace
+        timings = self._policy.timings
         escalation.add(
             tx,
-            escalation.after_acknowledgement(incident.id, at, pace, seq=seq + 1, round_=round_),
+            escalation.after_acknowledgement(incident.id, at, timings, seq=seq + 1, round_=round_),
         )
 
     def undeliverable(self, tx: sqlite3.Connection, incident_id: str, now: float) -> None:
@@ -98,13 +98,13 @@ class Escalator:
     ) -> None:
         people = [candidate.person for candidate in due.ring.people]
         waited = "" if due.seq == 1 else self._waited(incident)
-        heard = self._teller.page(tx, incident, people, now, round_=due.round, note=waited)
+        heard = self._notices.page(tx, incident, people, now, round_=due.round, note=waited)
         following = escalation.next_of(tx, incident.id, after=due.seq)
         last = following is None or following.action is not Action.TELL
         if not heard and last and _unheard_of(tx, incident):
             # everybody is away by their own wish: that never swallows an incident
             everyone = [c.person for ring in escalation.chain(tx, incident.id) for c in ring.people]
-            heard = self._teller.page(tx, incident, everyone, now, note=waited, calmly=False)
+            heard = self._notices.page(tx, incident, everyone, now, note=waited, throttle=False)
         escalation.finish(tx, due, now, f"{heard} told")
         if heard:
             what = "paged" if due.seq == 1 else "escalated"
@@ -124,13 +124,13 @@ class Escalator:
         return f"{holder} took it and has not said what it was."
 
     def _remind(self, tx: sqlite3.Connection, incident: Incident, now: float) -> None:
-        pace = self._policy.pace
-        silent, left = round(pace.acknowledged_for_s / 60), round(pace.reminded_for_s / 60)
+        timings = self._policy.timings
+        silent, left = round(timings.acknowledged_for_s / 60), round(timings.reminded_for_s / 60)
         note = (
             f"No word for {silent} min: what did you find? If it goes on, others are told again in"
             f" {left} min."
         )
-        reminded = self._teller.remind(tx, incident, now, note)
+        reminded = self._notices.remind(tx, incident, now, note)
         what = "reminded" if reminded else "nobody to remind"
         repository.note(tx, incident.id, now, what, incident.acknowledged_by)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from alerts.incidents.throttling import Held, QuietHours
 
 
-class Foreseen(NamedTuple):
+class PreviewStep(NamedTuple):
     """One step.
 
     Attributes
@@ -36,11 +36,11 @@ class Foreseen(NamedTuple):
     held: Mapping[str, Held]
 
 
-def foreseen(
+def escalation_preview(
     steps: Sequence[EscalationStep],
     severity: Severity,
     quiet: Callable[[str], Sequence[QuietHours]],
-) -> Iterator[Foreseen]:
+) -> Iterator[PreviewStep]:
     """Yield the steps as `alerts.escalation.escalator` will run them if nobody answers.
 
     A ring in which nobody hears does not wait; the next comes at once. If nobody of the whole chain
@@ -67,13 +67,13 @@ def foreseen(
         reached = reached or len(held) < len(people) or any(not h.divert for h in held.values())
         if step.action is Action.TELL and last and not reached:
             held = {}
-        yield Foreseen(step, due, held)
+        yield PreviewStep(step, due, held)
         nobody = len(held) == len(people) > 0
         if nobody and following is not None and not last and following.round == step.round:
             earlier += following.due_at - step.due_at
 
 
-def said_of(held: Held, zone: ZoneInfo) -> str:
+def quiet_words(held: Held, zone: ZoneInfo) -> str:
     """Say what quiet hours do to a notice."""
     until = datetime.fromtimestamp(held.until, UTC).astimezone(zone)
     what = "passed over" if held.divert else "told then"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Sequence
 
-    from alerts.escalation.timings import Pace
+    from alerts.escalation.timings import EscalationTimings
     from alerts.incidents.severity import Severity
 
 
@@ -70,7 +70,7 @@ def plan(
     rings: Sequence[Ring],
     severity: Severity,
     at: float,
-    pace: Pace,
+    timings: EscalationTimings,
     *,
     seq: int = 1,
     first_round: int = 1,
@@ -88,12 +88,12 @@ def plan(
     seq, first_round : int
         Numbers of the first step and of the first round.
     """
-    wait = pace.wait_s(severity)
+    wait = timings.wait_s(severity)
     steps: list[EscalationStep] = []
     due = at
-    for round_ in range(first_round, first_round + pace.rounds_of(severity)):
+    for round_ in range(first_round, first_round + timings.rounds_of(severity)):
         if steps:
-            due = max(due, steps[-1].due_at + pace.repeat_after_s)
+            due = max(due, steps[-1].due_at + timings.repeat_after_s)
         for ring in rings:
             steps.append(EscalationStep(incident, seq + len(steps), round_, Action.TELL, due, ring))
             due += wait
@@ -104,11 +104,11 @@ def plan(
 
 
 def after_acknowledgement(
-    incident: str, at: float, pace: Pace, *, seq: int, round_: int
+    incident: str, at: float, timings: EscalationTimings, *, seq: int, round_: int
 ) -> list[EscalationStep]:
     """Return reminder and new beginning, should whoever has it not be heard of."""
-    remind = at + pace.acknowledged_for_s
-    reopen = remind + pace.reminded_for_s
+    remind = at + timings.acknowledged_for_s
+    reopen = remind + timings.reminded_for_s
     return [
         EscalationStep(incident, seq, round_, Action.REMIND, remind, _NOBODY),
         EscalationStep(incident, seq + 1, round_, Action.REOPEN, reopen, _NOBODY),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
-from alerts.escalation.preview import foreseen, said_of
+from alerts.escalation.preview import escalation_preview, quiet_words
 from alerts.escalation.steps import Action, after_acknowledgement, plan
 from alerts.escalation.timings import STORM_S
 from alerts.incidents.incident import Rules
@@ -37,7 +37,7 @@ def timeline(policy: AlertPolicy, room: Room, kind: EventKind, at: float) -> lis
     lines += _unanswered(policy, room, kind, severity, at)
     lines.append("If somebody takes it:")
     lines.append(_at(0.0, "nobody else is asked; those told hear who has it"))
-    remind, reopen = after_acknowledgement("", 0.0, policy.pace, seq=1, round_=1)
+    remind, reopen = after_acknowledgement("", 0.0, policy.timings, seq=1, round_=1)
     lines.append(_at(remind.due_at, "no word from them: a reminder"))
     lines.append(_at(reopen.due_at, "still no word: all of the above again, from the first"))
     lines.append("In between:")
@@ -53,8 +53,8 @@ def _unanswered(
         return [_at(0.0, "nobody: there is no staff")]
     zone = ZoneInfo(policy.zone)
     lines = []
-    for step, due_at, held in foreseen(
-        plan("", rings, severity, at, policy.pace), severity, policy.quiet_of
+    for step, due_at, held in escalation_preview(
+        plan("", rings, severity, at, policy.timings), severity, policy.quiet_of
     ):
         after_s = due_at - at
         if step.action is Action.END:
@@ -65,12 +65,12 @@ def _unanswered(
         again = f" (round {step.round})" if step.round > 1 else ""
         lines.append(_at(after_s, f"{step.ring.name}: {names or 'nobody'}{again}"))
         lines += [
-            _at("", f"{policy.name_of(person)}: {said_of(until, zone)}")
+            _at("", f"{policy.name_of(person)}: {quiet_words(until, zone)}")
             for person, until in held.items()
         ]
         second = [p for p in people if p not in held and _has_second(policy, p)]
         if second and step.round == 1:
-            after = after_s + policy.pace.fallback_after_s
+            after = after_s + policy.timings.fallback_after_s
             names = ", ".join(map(policy.name_of, second))
             lines.append(_at(after, f"{names}: the next channel, where the first has not taken it"))
     return lines
@@ -82,16 +82,18 @@ def _has_second(policy: AlertPolicy, person: str) -> bool:
 
 
 def _calm(policy: AlertPolicy, kind: EventKind) -> list[str]:
-    pace = policy.pace
+    timings = policy.timings
     rules = Rules(policy.quiet_s, policy.silent_s, policy.cooldown_s)
     quiet = cooldown_s(kind, 0, rules)
     return [
         _at(quiet, "after a delivered notice: until then the same room and kind stay quiet,"),
         _at("", "unless it is more severe; what still goes on then is told"),
         _at(policy.quiet_s, "after the last detection has ended: over, nobody is asked any more"),
-        _at(pace.gather_s, "in a storm: so often further rooms of a floor come, together, once"),
-        _at("", f"{pace.storm_rooms} were told one by one within {_clock(STORM_S)}"),
-        _at(3600.0, f"holds {pace.notices_per_hour} notices a person at most; what comes beyond"),
+        _at(timings.gather_s, "in a storm: so often further rooms of a floor come, together, once"),
+        _at("", f"{timings.storm_rooms} were told one by one within {_clock(STORM_S)}"),
+        _at(
+            3600.0, f"holds {timings.notices_per_hour} notices a person at most; what comes beyond"
+        ),
         _at("", "is one notice, except what is critical"),
     ]
 

@@ -15,11 +15,11 @@ STORM_S: Final = 300.0
 """How far back pages of other rooms make a storm."""
 
 _WAIT: Final = {Severity.INFO: 4.0, Severity.WARNING: 1.0, Severity.CRITICAL: 0.5}
-"""How long a ring has to answer, as a multiple of `Pace.escalate_after_s`."""
+"""How long a ring has to answer, as a multiple of `EscalationTimings.escalate_after_s`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class EscalationTimings:
     """Times of telling, all in seconds.
 
     Attributes

@@ -59,7 +59,7 @@ from alerts.incidents.severity import repeat_window_s
 from alerts.incidents.stuck_incidents import Forgotten, find_forgotten
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import NoticeReason
-from alerts.notify.notice_writer import Teller
+from alerts.notify.notice_writer import NoticeWriter
 from detection.events import EventKind, EventPhase
 from storage.registry import Room
 
@@ -145,9 +145,9 @@ class AlertEngine:
         self.replay = replay
         self._rules = Rules(policy.quiet_s, policy.silent_s, policy.cooldown_s)
         self._zone = ZoneInfo(policy.zone)
-        self._teller = Teller(registry, policy)
+        self._notices = NoticeWriter(registry, policy)
         self._holds = Holds(registry, policy)
-        self._escalator = Escalator(registry, policy, self._teller, self._holds)
+        self._escalator = Escalator(registry, policy, self._notices, self._holds)
 
     def on_events(
         self, tx: sqlite3.Connection, events: Iterable[Event], now: float
@@ -181,7 +181,7 @@ class AlertEngine:
             if due.action is Action.REOPEN:
                 incident, _ = self._apply(tx, incident, AckExpired(now), now)
             self._escalator.run(tx, incident, due, now)
-        self._teller.flush(tx, now)
+        self._notices.flush(tx, now)
         return records
 
     def next_deadline(self, tx: sqlite3.Connection) -> float | None:
@@ -328,12 +328,12 @@ class AlertEngine:
 
     def fall_back(self, tx: sqlite3.Connection, row_id: int, now: float) -> None:
         """Tell the person of a row of the outbox on their next channel, if they have one."""
-        self._teller.fall_back(tx, row_id, now)
+        self._notices.fall_back(tx, row_id, now)
 
     def fall_back_due(self, tx: sqlite3.Connection, now: float) -> None:
         """Do so for every row whose channel has had its time."""
         for row_id in outbox_rows.fallbacks_due(tx, now):
-            self._teller.fall_back(tx, row_id, now)
+            self._notices.fall_back(tx, row_id, now)
 
     def undeliverable(self, tx: sqlite3.Connection, incident_id: str, now: float) -> None:
         """Ask the next people now if a notice was given up and nobody else hears of it."""
@@ -496,7 +496,7 @@ class AlertEngine:
     def _carry_out(  # noqa: C901 - one arm an effect
         self, tx: sqlite3.Connection, result: Step, now: float
     ) -> list[AlertRecord]:
-        incident, teller = result.incident, self._teller
+        incident, notices = result.incident, self._notices
         records: list[AlertRecord] = []
         for effect in result.effects:
             match effect:
@@ -510,14 +510,16 @@ class AlertEngine:
                         outbox_rows.cancel_unsent(tx, incident.id, effect.why, effect.at)
                         throttling.cancel(tx, incident.id, effect.at)
                 case Risen():
-                    teller.page_held(tx, incident, effect.at)
+                    notices.page_deferred(tx, incident, effect.at)
                 case TimeAcknowledgement():
                     self._escalator.await_word(tx, incident, effect.at)
                 case TellHandedOver():
-                    teller.hand_over(tx, incident, effect.by, effect.at)
+                    notices.hand_over(tx, incident, effect.by, effect.at)
                 case TellTaken() | TellWithdrawn() | TellRecovered():
                     only = effect.only if isinstance(effect, TellTaken) else ""
-                    teller.follow_up(tx, incident, _BECAME[type(effect)], effect.at, only=only)
+                    notices.notify_outcome(
+                        tx, incident, _BECAME[type(effect)], effect.at, only=only
+                    )
                 case StartCooldown():
                     repository.start_cooldown(
                         tx, incident.kind, incident.room, effect.until, effect.severity

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from alerts.duty.shifts import ClockHours
-    from alerts.escalation.timings import Pace
+    from alerts.escalation.timings import EscalationTimings
     from storage.registry import Room
 
 HOUR_S: Final = 3600.0
@@ -87,7 +87,7 @@ def decide(
     room: Room,
     severity: Severity,
     at: float,
-    pace: Pace,
+    timings: EscalationTimings,
     place: Callable[[str], Room],
 ) -> Held | None:
     """Return what keeps a page from leaving now; None if nothing does.
@@ -105,29 +105,31 @@ def decide(
     """
     critical = severity is Severity.CRITICAL
     if not critical:
-        held = quiet_until(quiet, at) or _over_budget(tx, person, at, pace)
+        held = quiet_until(quiet, at) or _over_budget(tx, person, at, timings)
         if held is not None:
             return held
-    if not _storm(tx, person, room, at, pace, place):
+    if not _storm(tx, person, room, at, timings, place):
         return None
     if not critical:
-        return Held(Cause.STORM, at + pace.gather_s)
+        return Held(Cause.STORM, at + timings.gather_s)
     row = tx.execute(
         "SELECT max(done_at) AS at FROM held_notice WHERE person = ? AND cause = 'storm'"
         " AND done_at > ?",
-        (person, at - pace.gather_s),
+        (person, at - timings.gather_s),
     ).fetchone()
-    return Held(Cause.STORM, at if row["at"] is None else row["at"] + pace.gather_s)
+    return Held(Cause.STORM, at if row["at"] is None else row["at"] + timings.gather_s)
 
 
-def _over_budget(tx: sqlite3.Connection, person: str, at: float, pace: Pace) -> Held | None:
+def _over_budget(
+    tx: sqlite3.Connection, person: str, at: float, timings: EscalationTimings
+) -> Held | None:
     rows = tx.execute(
         "SELECT min(created_at) AS at FROM outbox WHERE person = ? AND created_at > ?"
         " AND status NOT IN ('cancelled', 'failed') GROUP BY incident, reason"
         " ORDER BY at DESC LIMIT ?",
-        (person, at - HOUR_S, pace.notices_per_hour),
+        (person, at - HOUR_S, timings.notices_per_hour),
     ).fetchall()
-    if len(rows) < pace.notices_per_hour:
+    if len(rows) < timings.notices_per_hour:
         return None
     return Held(Cause.BUDGET, rows[-1]["at"] + HOUR_S)
 
@@ -137,7 +139,7 @@ def _storm(
     person: str,
     room: Room,
     at: float,
-    pace: Pace,
+    timings: EscalationTimings,
     place: Callable[[str], Room],
 ) -> bool:
     if not room.building:
@@ -151,7 +153,7 @@ def _storm(
     others = [place(row["room"]) for row in rows]
     building = [o for o in others if (o.site, o.building) == (room.site, room.building)]
     floor = [o for o in building if o.floor == room.floor]
-    return len(floor) >= pace.storm_rooms or len(building) >= 2 * pace.storm_rooms
+    return len(floor) >= timings.storm_rooms or len(building) >= 2 * timings.storm_rooms
 
 
 def hold(

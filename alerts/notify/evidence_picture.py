@@ -195,7 +195,7 @@ def _until(facts: EvidenceFacts) -> float:
 
 
 def _shown(facts: EvidenceFacts, time: NDArray[np.float64]) -> tuple[float, float]:
-    """Time axis: the event, and around it enough to see that it is one, at the sensor's pace."""
+    """Time axis: the event, and around it enough to see that it is one, at the sensor's timings."""
     until = _until(facts)
     interval = float(np.median(np.diff(time))) if time.size > 1 else 5.0
     lasted = until - facts.onset

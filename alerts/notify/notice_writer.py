@@ -86,7 +86,7 @@ def digest_lines(incidents: Sequence[tuple[str, Incident]], zone: str) -> str:
     )
 
 
-class Teller:
+class NoticeWriter:
     """Writes notices."""
 
     def __init__(self, registry: Registry, policy: AlertPolicy) -> None:
@@ -102,7 +102,7 @@ class Teller:
         *,
         round_: int = 1,
         note: str = "",
-        calmly: bool = True,
+        throttle: bool = True,
     ) -> int:
         """Tell people of an incident, each once a round.
 
@@ -114,7 +114,7 @@ class Teller:
             How often the chain has begun.
         note : str
             What comes before the evidence.
-        calmly : bool
+        throttle : bool
             Let what is in `alerts.incidents.throttling` decide when; else all are told now.
 
         Returns
@@ -124,7 +124,7 @@ class Teller:
         """
         heard = 0
         for member in filter(None, map(self._policy.member, people)):
-            held = self._decide(tx, member, incident, at) if calmly and member.targets else None
+            held = self._decide(tx, member, incident, at) if throttle and member.targets else None
             if held is None:
                 heard += self._page_now(tx, incident, member, at, round_, note)
             elif not held.divert:
@@ -136,9 +136,9 @@ class Teller:
         self, tx: sqlite3.Connection, member: StaffMember, incident: Incident, at: float
     ) -> Held | None:
         place = partial(place_of, self._registry)
-        room, pace = place(incident.room), self._policy.pace
+        room, timings = place(incident.room), self._policy.timings
         return throttling.decide(
-            tx, member.id, member.quiet, room, incident.severity, at, pace, place
+            tx, member.id, member.quiet, room, incident.severity, at, timings, place
         )
 
     def _page_now(
@@ -153,10 +153,10 @@ class Teller:
         notice = self._notice(tx, incident, NoticeReason.OPENED, note=note)
         return self._tell(tx, notice, member, at, "" if round_ == 1 else str(round_))
 
-    def page_held(self, tx: sqlite3.Connection, incident: Incident, at: float) -> None:
+    def page_deferred(self, tx: sqlite3.Connection, incident: Incident, at: float) -> None:
         """Tell those at once who would hear of an incident later."""
         for person, round_ in throttling.release(tx, incident.id, at):
-            self.page(tx, incident, (person,), at, round_=round_, calmly=False)
+            self.page(tx, incident, (person,), at, round_=round_, throttle=False)
 
     def flush(self, tx: sqlite3.Connection, now: float) -> None:
         """Tell what has waited long enough, one notice a person and cause."""
@@ -233,7 +233,7 @@ class Teller:
     def _holder(self, incident: Incident) -> StaffMember | None:
         return self._policy.member(incident.acknowledged_by)
 
-    def follow_up(
+    def notify_outcome(
         self,
         tx: sqlite3.Connection,
         incident: Incident,
@@ -255,7 +255,7 @@ class Teller:
         if reason is NoticeReason.TAKEN:
             by = self._policy.name_of(incident.acknowledged_by)
             occasion = str(escalation.last_round(tx, incident.id)[0])  # grows each time it is taken
-        told = outbox_rows.told(tx, incident.id)
+        told = outbox_rows.people_notified(tx, incident.id)
         notice = self._notice(tx, incident, reason, by=by)
         for person, target, channel in told:
             has_it = by and by == self._policy.name_of(person)
@@ -310,7 +310,7 @@ class Teller:
             now=at,
             expires_at=expires_at,
             occasion=occasion,
-            fallback_at=at + self._policy.pace.fallback_after_s if further else None,
+            fallback_at=at + self._policy.timings.fallback_after_s if further else None,
         )
 
     def _notice(

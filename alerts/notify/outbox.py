@@ -144,7 +144,7 @@ def has_notices(tx: sqlite3.Connection, incident: str) -> bool:
     return tx.execute("SELECT 1 FROM outbox WHERE incident = ?", (incident,)).fetchone() is not None
 
 
-def told(tx: sqlite3.Connection, incident: str) -> list[tuple[str, str, str]]:
+def people_notified(tx: sqlite3.Connection, incident: str) -> list[tuple[str, str, str]]:
     """Return who got a page of an incident, alone or with others: person, target and channel."""
     rows = tx.execute(
         f"SELECT person, target, channel, max(id) FROM (SELECT * FROM outbox WHERE incident = ?1"  # noqa: S608 - a constant

@@ -25,7 +25,7 @@ from starlette.staticfiles import StaticFiles
 
 from alerts.page.guard import SecurityHeaders
 from alerts.page.live import LivePages
-from alerts.page.page_context import Desk
+from alerts.page.page_context import PageContext
 from alerts.page.sign_in import SignInPages
 from alerts.page.views.air import AirPages
 from alerts.page.views.answer import AnswerPages
@@ -49,13 +49,13 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from alerts.page.page_context import Pages
+    from alerts.page.page_context import PageGroup
     from alerts.page.settings import StaffPageSettings
 
 _LOG: Final = logging.getLogger(__name__)
 _HERE: Final = Path(__file__).parent
 
-PAGES: Final[tuple[type[Pages], ...]] = (
+PAGES: Final[tuple[type[PageGroup], ...]] = (
     BoardPages,
     IncidentPages,
     DutyPages,
@@ -86,8 +86,8 @@ def create_app(settings: StaffPageSettings) -> Starlette:
         Serve it on loopback unless the school says otherwise, then with
         ``open_reading=False``.
     """
-    desk = Desk(settings, (link for pages in PAGES for link in pages.nav))
-    errors = _Errors(desk)
+    context = PageContext(settings, (link for pages in PAGES for link in pages.nav))
+    errors = _Errors(context)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -96,11 +96,11 @@ def create_app(settings: StaffPageSettings) -> Starlette:
         yield
         if settings.reports is not None:
             await settings.reports.close()
-        desk.threads.close()
+        context.threads.close()
 
     return Starlette(
         routes=[
-            *(route for pages in PAGES for route in pages(desk).routes()),
+            *(route for pages in PAGES for route in pages(context).routes()),
             Mount("/static", StaticFiles(directory=_HERE / "static")),
         ],
         middleware=[
@@ -120,8 +120,8 @@ def create_app(settings: StaffPageSettings) -> Starlette:
 class _Errors:
     """What a person reads when something does not work."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, context: PageContext) -> None:
+        self._context = context
 
     async def on_http_error(self, request: Request, error: Exception) -> Response:
         """Say what was wrong in a sentence."""
@@ -134,8 +134,8 @@ class _Errors:
             detail = {404: "There is nothing here.", 405: "That does not work this way."}.get(
                 status, HTTPStatus(status).phrase
             )
-        session = await self._desk.session(request)
-        response = self._desk.render(
+        session = await self._context.session(request)
+        response = self._context.render(
             request, "error.html", session, status_code=status, detail=detail
         )
         response.headers.update(headers or {})
@@ -145,4 +145,4 @@ class _Errors:
         """Say that the state cannot be read at the moment."""
         _LOG.warning("page %s: %s", request.url.path, error or type(error).__name__)
         detail = "The state database cannot be read at the moment. Alerts go on without this page."
-        return self._desk.render(request, "error.html", None, status_code=503, detail=detail)
+        return self._context.render(request, "error.html", None, status_code=503, detail=detail)

@@ -14,7 +14,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from alerts.access.limits import address_key
-from alerts.page.page_context import Pages
+from alerts.page.page_context import PageGroup
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.routing import BaseRoute
 
-    from alerts.page.page_context import Desk
+    from alerts.page.page_context import PageContext
 
 _TICK_S: Final = 5.0
 """Readings change all the time; so often at least a page is told to look."""
@@ -35,11 +35,11 @@ _MOST_OF_ONE: Final = 20
 """Streams of one address, below what the server takes of connections from one."""
 
 
-class LivePages(Pages):
+class LivePages(PageGroup):
     """The stream."""
 
-    def __init__(self, desk: Desk) -> None:
-        super().__init__(desk)
+    def __init__(self, context: PageContext) -> None:
+        super().__init__(context)
         self._open: Counter[str] = Counter()
 
     def routes(self) -> list[BaseRoute]:
@@ -48,7 +48,7 @@ class LivePages(Pages):
 
     async def live(self, request: Request) -> Response:
         """Tell of changes until the browser leaves or its session ends; 204 where too many do."""
-        await self._desk.may_read(request)
+        await self._context.may_read(request)
         address = address_key(request.client.host if request.client else "")
         if self._open.total() >= _MOST or self._open[address] >= _MOST_OF_ONE:
             return Response(status_code=204)  # tells the browser not to try again
@@ -59,7 +59,7 @@ class LivePages(Pages):
         )
 
     async def _stream(self, request: Request, address: str) -> AsyncIterator[str]:
-        changes = self._desk.settings.changes
+        changes = self._context.settings.changes
         self._open[address] += 1
         try:
             yield "retry: 3000\n\n"
@@ -76,4 +76,6 @@ class LivePages(Pages):
             self._open[address] -= 1
 
     async def _may_stay(self, request: Request) -> bool:
-        return self._desk.settings.open_reading or await self._desk.session(request) is not None
+        return (
+            self._context.settings.open_reading or await self._context.session(request) is not None
+        )

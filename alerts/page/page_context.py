@@ -1,7 +1,7 @@
 """What every page is given: who asks and may they, reading off the loop, writing, rendering.
 
-Pages that belong together are a subclass of `Pages`: the routes they answer and, where people
-should find them, links in the navigation. They are there by one line in `alerts.page.app.PAGES`.
+Pages that belong together are a subclass of `PageGroup`: the routes they serve and, where people
+should find them, links in the navigation. One line in `alerts.page.app.PAGES` adds them.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class NavLink:
         return path == self.path or path.startswith(self.below or ("\0",))
 
 
-class Desk:
+class PageContext:
     """Shared by all pages.
 
     Parameters
@@ -254,14 +254,14 @@ class Desk:
         return self._templates.TemplateResponse(request, template, content, status_code=status_code)
 
 
-class Pages(ABC):
+class PageGroup(ABC):
     """Some pages that belong together."""
 
     nav: ClassVar[tuple[NavLink, ...]] = ()
     """Where people find them; empty for pages that others lead to."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, context: PageContext) -> None:
+        self._context = context
 
     @abstractmethod
     def routes(self) -> Sequence[BaseRoute]:

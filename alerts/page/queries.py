@@ -207,7 +207,7 @@ def incidents(
             "SELECT i.*,"
             " (SELECT count(*) FROM alert_event e WHERE e.incident = i.id) AS detections,"
             " i.paged AND i.status = 'open' AND NOT EXISTS (SELECT 1 FROM outbox o"
-            "  WHERE o.incident = i.id AND o.status IN ('due', 'leased', 'sent')) AS untold"
+            "  WHERE o.incident = i.id AND o.status IN ('due', 'leased', 'sent')) AS not_notified"
             " FROM incident i WHERE (? = 0 OR i.status <> 'resolved') AND (? = '' OR i.room = ?)"
             " ORDER BY CASE i.status WHEN 'open' THEN 0 WHEN 'notified' THEN 0"
             " WHEN 'acknowledged' THEN 1 ELSE 2 END,"

@@ -24,7 +24,7 @@ from alerts.access.passwords import (
 )
 from alerts.access.roles import Right
 from alerts.page.guard import same_origin
-from alerts.page.page_context import Pages, form_of, text_of
+from alerts.page.page_context import PageGroup, form_of, text_of
 from storage import audit
 from storage.audit import AuditKind
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
     from alerts.page.guard import Session
-    from alerts.page.page_context import Desk
+    from alerts.page.page_context import PageContext
     from alerts.policy import StaffMember
 
 _LOG: Final = logging.getLogger(__name__)
@@ -47,11 +47,11 @@ _MOST_WAITING: Final = 8
 _WRONG: Final = "Name and password do not fit together."
 
 
-class SignInPages(Pages):
+class SignInPages(PageGroup):
     """The form, the way out, and the account of who is signed in."""
 
-    def __init__(self, desk: Desk) -> None:
-        super().__init__(desk)
+    def __init__(self, context: PageContext) -> None:
+        super().__init__(context)
         self._limit = TryLimit()
         self._hashing = ThreadPoolExecutor(1, thread_name_prefix="plumewatch-password")
         self._waiting = 0
@@ -72,7 +72,7 @@ class SignInPages(Pages):
         """Ask who it is; start a session of its own, whatever cookie came along."""
         after = _inside(request.query_params.get("next", "/"))
         if request.method == "GET":
-            session = await self._desk.session(request)
+            session = await self._context.session(request)
             return self._form(request, after, session=session)
         if not same_origin(request):
             raise HTTPException(403, "The form did not come from this page.")
@@ -80,9 +80,9 @@ class SignInPages(Pages):
         after = _inside(text_of(form, "after"))
         account = " ".join(text_of(form, "account").split())[:80]
         if self._one_click(request):
-            member = self._desk.member(account)
+            member = self._context.member(account)
         else:
-            wait = self._limit.take(_client(request), account, self._desk.settings.clock())
+            wait = self._limit.take(_client(request), account, self._context.settings.clock())
             if wait > 0:
                 return self._too_often(request, after, account, wait)
             member = await self._known(account, text_of(form, "password"))
@@ -96,14 +96,14 @@ class SignInPages(Pages):
 
     async def sign_out(self, request: Request) -> Response:
         """End the session."""
-        session, _ = await self._desk.may_act(request)
-        identity = request.cookies.get(self._desk.cookie, "")
+        session, _ = await self._context.may_act(request)
+        identity = request.cookies.get(self._context.cookie, "")
 
         def end(tx: sqlite3.Connection) -> None:
             sessions.end(tx, identity)
             self._audit(tx, AuditKind.SIGN_OUT, session.person, request)
 
-        await self._desk.write(end)
+        await self._context.write(end)
         return self._out()
 
     async def _refused(self, request: Request, account: str) -> None:
@@ -113,7 +113,7 @@ class SignInPages(Pages):
         """
         member = self._member(account)
         actor = "unknown" if member is None else member.id
-        await self._desk.write(
+        await self._context.write(
             lambda tx: self._audit(tx, AuditKind.SIGN_IN_REFUSED, actor, request)
         )
 
@@ -125,27 +125,27 @@ class SignInPages(Pages):
         request: Request,
         **detail: str,
     ) -> None:
-        now = self._desk.settings.clock()
+        now = self._context.settings.clock()
         audit.append(tx, kind, actor, {"address": _client(request), **detail}, now)
 
     async def _known(self, account: str, password: str) -> StaffMember | None:
         """Staff member whose account and password these are."""
         member = self._member(account)
         person = "" if member is None else member.id
-        kept = await self._desk.read(lambda db: password_hash(db, person))
-        hasher = self._desk.settings.hasher
+        kept = await self._context.read(lambda db: password_hash(db, person))
+        hasher = self._context.settings.hasher
         if not await self._hash(lambda: hasher.fits(kept, password)):
             return None
         if member is not None and kept is not None and hasher.is_outdated(kept):
-            now = self._desk.settings.clock()
+            now = self._context.settings.clock()
             renewed = await self._hash(lambda: hasher.hash(password))
-            await self._desk.write(lambda tx: keep_hash(tx, member.id, renewed, now))
+            await self._context.write(lambda tx: keep_hash(tx, member.id, renewed, now))
         return member
 
     def _member(self, account: str) -> StaffMember | None:
         """Staff member by id, or by a name that only one has."""
         wanted = account.casefold()
-        staff = self._desk.settings.engine.policy.staff
+        staff = self._context.settings.engine.policy.staff
         by_id = [m for m in staff if m.id.casefold() == wanted]
         found = by_id or [m for m in staff if m.name.casefold() == wanted]
         return found[0] if len(found) == 1 else None
@@ -166,19 +166,19 @@ class SignInPages(Pages):
     async def _start(
         self, request: Request, member: StaffMember, after: str, kind: AuditKind
     ) -> Response:
-        settings = self._desk.settings
-        before, now = request.cookies.get(self._desk.cookie, ""), settings.clock()
+        settings = self._context.settings
+        before, now = request.cookies.get(self._context.cookie, ""), settings.clock()
 
         def renew(tx: sqlite3.Connection) -> str:
             sessions.end(tx, before)
             self._audit(tx, kind, member.id, request)
             return sessions.start(tx, member.id, now, settings.session_s)
 
-        identity = await self._desk.write(renew)
+        identity = await self._context.write(renew)
         _LOG.info("%s signed in from %s", member.id, _client(request))
         response = RedirectResponse(after, 303)
         response.set_cookie(
-            self._desk.cookie,
+            self._context.cookie,
             identity,
             max_age=int(settings.session_s),
             httponly=True,
@@ -190,15 +190,15 @@ class SignInPages(Pages):
     def _out(self) -> Response:
         response = RedirectResponse("/", 303)
         response.delete_cookie(
-            self._desk.cookie,
+            self._context.cookie,
             httponly=True,
             samesite="strict",
-            secure=self._desk.settings.secure_cookie,
+            secure=self._context.settings.secure_cookie,
         )
         return response
 
     def _one_click(self, request: Request) -> bool:
-        return self._desk.settings.one_click and _client(request) in {"127.0.0.1", "::1"}
+        return self._context.settings.one_click and _client(request) in {"127.0.0.1", "::1"}
 
     def _too_often(self, request: Request, after: str, account: str, wait: float) -> Response:
         minutes = math.ceil(wait / 60)
@@ -218,8 +218,8 @@ class SignInPages(Pages):
         *,
         session: Session | None = None,
     ) -> Response:
-        staff = self._desk.settings.engine.policy.staff
-        return self._desk.render(
+        staff = self._context.settings.engine.policy.staff
+        return self._context.render(
             request,
             "sign_in.html",
             session,
@@ -234,12 +234,12 @@ class SignInPages(Pages):
 
     async def account(self, request: Request) -> Response:
         """Show who is signed in, and to administrators everybody."""
-        return await self._account(request, await self._desk.signed_in(request))
+        return await self._account(request, await self._context.signed_in(request))
 
     async def password(self, request: Request) -> Response:
         """Change one's own password; this browser stays signed in, with a new session."""
-        session, form = await self._desk.may_act(request)
-        settings, now = self._desk.settings, self._desk.settings.clock()
+        session, form = await self._context.may_act(request)
+        settings, now = self._context.settings, self._context.settings.clock()
         wait = self._limit.take(_client(request), session.person, now)
         if wait > 0:
             return await self._account(
@@ -254,13 +254,13 @@ class SignInPages(Pages):
         if fault:
             return await self._account(request, session, fault, 400)
         kept = await self._hash(lambda: settings.hasher.hash(new))
-        await self._desk.write(lambda tx: set_password(tx, member.id, kept, now))
+        await self._context.write(lambda tx: set_password(tx, member.id, kept, now))
         _LOG.info("%s changed their password", member.id)
         return await self._start(request, member, "/account?changed=yes", AuditKind.PASSWORD)
 
     async def end_all(self, request: Request) -> Response:
         """Sign oneself, or as an administrator anybody, out everywhere."""
-        session, form = await self._desk.may_act(request)
+        session, form = await self._context.may_act(request)
         person = text_of(form, "person")
         if person != session.person and not session.may(Right.ACCOUNTS):
             raise HTTPException(403, "Only administrators sign others out.")
@@ -269,7 +269,7 @@ class SignInPages(Pages):
             sessions.end_all(tx, person)
             self._audit(tx, AuditKind.SIGN_OUT, session.person, request, person=person[:80])
 
-        await self._desk.write(end_all)
+        await self._context.write(end_all)
         _LOG.info(
             "%s signed %.64s out everywhere", session.person, person.encode("ascii", "replace")
         )
@@ -278,15 +278,15 @@ class SignInPages(Pages):
     async def _account(
         self, request: Request, session: Session, error: str = "", status: int = 200
     ) -> Response:
-        now = self._desk.settings.clock()
-        counts, passwords = await self._desk.read(
+        now = self._context.settings.clock()
+        counts, passwords = await self._context.read(
             lambda db: (sessions.counts(db, now), with_password(db))
         )
         rows: list[Any] = []
         if session.may(Right.ACCOUNTS):
-            staff = self._desk.settings.engine.policy.staff
+            staff = self._context.settings.engine.policy.staff
             rows = [(m, passwords.get(m.id), counts.get(m.id, 0)) for m in staff]
-        return self._desk.render(
+        return self._context.render(
             request,
             "account.html",
             session,

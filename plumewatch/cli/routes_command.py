@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from alerts.duty.gaps import gaps
-from alerts.escalation.preview import foreseen, said_of
+from alerts.escalation.preview import escalation_preview, quiet_words
 from alerts.escalation.steps import plan
 from alerts.incidents.severity import Severity, grade
 from alerts.policy import PAGED
@@ -17,14 +17,14 @@ from ingest.decoders import DECODERS
 from plumewatch.cli.exit_codes import DONE, UsageError, told
 from plumewatch.cli.format_time import moment_of
 from plumewatch.config.model import load
-from plumewatch.config.settings import pace_of, quiet_hours
+from plumewatch.config.settings import escalation_timings, quiet_hours
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from alerts.duty.gaps import Gap
-    from alerts.escalation.preview import Foreseen
+    from alerts.escalation.preview import PreviewStep
     from plumewatch.cli.printer import Printer
     from plumewatch.config.model import PlumewatchConfig
     from storage.registry import Room
@@ -41,7 +41,7 @@ class _Answer:
     at: datetime
     labels: Mapping[str, str]
     receivers: Mapping[str, str]
-    rings: tuple[Foreseen, ...]
+    rings: tuple[PreviewStep, ...]
     no_address: tuple[str, ...]
 
 
@@ -154,7 +154,7 @@ def _answer(config: PlumewatchConfig, labels: Mapping[str, str], at: datetime) -
     roster = config.roster()
     rings = roster.candidates(labels, at)
     severity = Severity(labels["severity"])
-    steps = plan("", rings, severity, at.timestamp(), pace_of(config)) if rings else []
+    steps = plan("", rings, severity, at.timestamp(), escalation_timings(config)) if rings else []
     quiet = quiet_hours(config)
     routes = roster.routes(labels)
     on_duty = [one for node in routes for one in roster.on_duty(node.receiver, at)]
@@ -163,7 +163,9 @@ def _answer(config: PlumewatchConfig, labels: Mapping[str, str], at: datetime) -
         at,
         labels,
         {node.receiver: node.why() for node in routes},
-        tuple(foreseen(steps, severity, lambda person: quiet.get(person, ())))[: len(rings)],
+        tuple(escalation_preview(steps, severity, lambda person: quiet.get(person, ())))[
+            : len(rings)
+        ],
         tuple(dict.fromkeys(left_out)),
     )
 
@@ -182,7 +184,9 @@ def _fields(answer: _Answer, config: PlumewatchConfig) -> dict[str, Any]:
                     {
                         "person": c.person,
                         "why": c.why,
-                        "quiet": said_of(held[c.person], config.zone()) if c.person in held else "",
+                        "quiet": quiet_words(held[c.person], config.zone())
+                        if c.person in held
+                        else "",
                     }
                     for c in step.ring.people
                 ],
@@ -208,7 +212,9 @@ def _lines(answer: _Answer, config: PlumewatchConfig) -> Iterator[str]:
         when = f"after {after_s:g} s if nobody answers" if after_s else "at once"
         yield f"{number}. {step.ring.name}, {when}"
         for one in step.ring.people:
-            quiet = f"; {said_of(held[one.person], config.zone())}" if one.person in held else ""
+            quiet = (
+                f"; {quiet_words(held[one.person], config.zone())}" if one.person in held else ""
+            )
             yield f"   {one.person} ({names[one.person]}): {one.why}{quiet}"
     if not answer.rings:
         yield "nobody: there is no staff"

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from alerts.duty.shifts import ClockHours
 from alerts.duty.wall_time import DAY_MIN, minutes
 from alerts.errors import CalendarError, MatcherError, PolicyError, SecretError
-from alerts.escalation.timings import Pace
+from alerts.escalation.timings import EscalationTimings
 from alerts.incidents.throttling import QuietHours
 from alerts.notify.guarded_http import fault_of_url
 from alerts.notify.secrets import load_secret
@@ -153,7 +153,7 @@ def alert_policy(config: PlumewatchConfig) -> AlertPolicy:
             cooldown_s=config.alerts.cooldown_s,
             zone=config.timezone,
             page_url=page_url(config),
-            pace=pace_of(config),
+            timings=escalation_timings(config),
             inhibit=(*BUILT_IN_INHIBITIONS, *inhibit),
         )
     except (PolicyError, CalendarError) as error:
@@ -165,10 +165,10 @@ def alert_policy(config: PlumewatchConfig) -> AlertPolicy:
         ) from error
 
 
-def pace_of(config: PlumewatchConfig) -> Pace:
+def escalation_timings(config: PlumewatchConfig) -> EscalationTimings:
     """How fast the next people are asked; what a school does not set follows what it does."""
-    usual, wait = Pace(), config.alerts.escalate_after_s
-    return Pace(
+    usual, wait = EscalationTimings(), config.alerts.escalate_after_s
+    return EscalationTimings(
         escalate_after_s=wait,
         repeat_after_s=max(usual.repeat_after_s, wait),
         gather_s=min(usual.gather_s, wait / 2),

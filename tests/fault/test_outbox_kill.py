@@ -12,7 +12,7 @@ from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from alerts.escalation.timings import Pace
+from alerts.escalation.timings import EscalationTimings
 from alerts.incidents import schema
 from alerts.incidents.engine import AlertEngine
 from alerts.notify.secrets import Secret
@@ -21,7 +21,7 @@ from detection.events import Event, EventKind, EventPhase
 from storage import sqlite
 from storage.registry import Registry, Room, Sensor
 
-PACE = Pace(notices_per_hour=1000, storm_rooms=999)  # every one by itself
+TIMINGS = EscalationTimings(notices_per_hour=1000, storm_rooms=999)  # every one by itself
 ROOT = Path(__file__).parents[2]
 COUNT = 120
 KILLS = 5
@@ -81,7 +81,7 @@ def test_killed_pump_loses_nothing_and_repeats_little(tmp_path):
         (Room(f"r{n}", f"R{n}", "1", "Main", "School") for n in range(COUNT)),
         (Sensor(f"s{n}", f"r{n}") for n in range(COUNT)),
     )
-    policy = AlertPolicy(staff=(StaffMember("a", "A", targets=(Secret(url),)),), pace=PACE)
+    policy = AlertPolicy(staff=(StaffMember("a", "A", targets=(Secret(url),)),), timings=TIMINGS)
     now = time.time()
     with sqlite.transaction(db) as tx:
         AlertEngine(registry, policy).on_events(

@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 )
 
 from alerts.consumer.detection_consumer import CONSUMER, Watch
-from alerts.escalation.timings import Pace
+from alerts.escalation.timings import EscalationTimings
 from alerts.incidents import repository, schema
 from alerts.incidents.engine import AlertEngine
 from alerts.incidents.incident import Status
@@ -47,7 +47,7 @@ REGISTRY = Registry.of(
     (Sensor(s, f"room-{s}") for s in "ab"),
 )
 # One notice an incident: nobody is reminded, asked again, or told of several rooms together.
-PACE = Pace(
+TIMINGS = EscalationTimings(
     rounds=1,
     escalate_after_s=3600.0,
     repeat_after_s=86_400.0,
@@ -58,7 +58,7 @@ PACE = Pace(
 POLICY = AlertPolicy(
     staff=(StaffMember("ap", "AP", targets=(Secret("json://127.0.0.1:9/x"),)),),
     expire_s=86_400.0,
-    pace=PACE,
+    timings=TIMINGS,
 )
 sensors = st.sampled_from(["a", "b"])
 

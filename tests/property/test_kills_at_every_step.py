@@ -13,7 +13,7 @@ from collections import Counter
 import pytest
 
 from alerts.duty.roster import Receiver, Roster
-from alerts.escalation.timings import Pace
+from alerts.escalation.timings import EscalationTimings
 from alerts.incidents import schema, silences
 from alerts.incidents.engine import AlertEngine
 from alerts.incidents.incident import Verdict
@@ -43,7 +43,7 @@ POLICY = AlertPolicy(
         BUILT_IN_ROUTES,
         {r: Receiver(r, ("lee",), catch_all=("fox",)) for r in ("staff", "facilities")},
     ),
-    pace=Pace(escalate_after_s=60, rounds=1, storm_rooms=2, acknowledged_for_s=120),
+    timings=EscalationTimings(escalate_after_s=60, rounds=1, storm_rooms=2, acknowledged_for_s=120),
 )
 DOWN = "ntfy-"
 """Lee's first channel never takes anything: every page goes by the second."""

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
-from alerts.page.page_context import NavLink, Pages
+from alerts.page.page_context import NavLink, PageGroup
 from alerts.page.views.history import SPANS, span_of
 from detection.guidelines import GUIDELINES
 from detection.quantities import QUANTITIES
@@ -50,7 +50,7 @@ class Cell(NamedTuple):
     words: str = ""
 
 
-class AirPages(Pages):
+class AirPages(PageGroup):
     """Air quality."""
 
     nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/air", "Air"),)
@@ -61,16 +61,16 @@ class AirPages(Pages):
 
     async def page(self, request: Request) -> Response:
         """Show all rooms."""
-        desk = self._desk
-        session = await desk.may_read(request)
+        context = self._context
+        session = await context.may_read(request)
         span = span_of(request, "week")
         quantity = request.query_params.get("quantity", "pm25")
         if quantity not in _SHOWN:
             raise HTTPException(400, f"There is no such quantity; there are {', '.join(_SHOWN)}.")
-        now = desk.settings.clock()
-        days, hours, changes = await desk.threads.run(self._load, span, quantity, now)
+        now = context.settings.clock()
+        days, hours, changes = await context.threads.run(self._load, span, quantity, now)
         shown = [key for key in _SHOWN if any(key in cells for _, cells in days)]
-        return desk.render(
+        return context.render(
             request,
             "air.html",
             session,
@@ -87,9 +87,9 @@ class AirPages(Pages):
         )
 
     def _load(self, span: str, quantity: str, now: float) -> tuple[Any, Any, Any]:
-        desk = self._desk
-        series, rooms = desk.settings.series, list(desk.registry.rooms.values())
-        zone = ZoneInfo(desk.settings.engine.policy.zone)
+        context = self._context
+        series, rooms = context.settings.series, list(context.registry.rooms.values())
+        zone = ZoneInfo(context.settings.engine.policy.zone)
         days, hours = [], []
         for room in rooms:
             means = day_means(series, self._sensors(room), now)
@@ -103,14 +103,14 @@ class AirPages(Pages):
         return days, hours, changes
 
     def _sensors(self, room: Room) -> list[str]:
-        return [sensor.id for sensor in self._desk.registry.sensors_in(room.id)]
+        return [sensor.id for sensor in self._context.registry.sensors_in(room.id)]
 
     def _by_hour(
         self, room: Room, quantity: str, start: float, end: float, zone: ZoneInfo
     ) -> dict[int, float]:
         found: defaultdict[int, list[float]] = defaultdict(list)
         for sensor in self._sensors(room):
-            times, values = self._desk.settings.series.readings(
+            times, values = self._context.settings.series.readings(
                 sensor, start, end, _QUARTER_S, "mean", [quantity]
             )
             for at, value in zip(times, values.get(quantity, ()), strict=False):

@@ -27,7 +27,7 @@ from alerts.errors import FeedbackError
 from alerts.incidents.incident import Status, Verdict
 from alerts.notify.notice import KIND_WORDS
 from alerts.page import queries as reading
-from alerts.page.page_context import Pages, form_of, text_of
+from alerts.page.page_context import PageGroup, form_of, text_of
 from storage.errors import StorageError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
     from alerts.access.action_tokens import Grant
-    from alerts.page.page_context import Desk
+    from alerts.page.page_context import PageContext
 
 _LOG: Final = logging.getLogger(__name__)
 _CHANNELS: Final = frozenset({"link", "ntfy"})
@@ -49,11 +49,11 @@ _ANYWHERE: Final = {"Access-Control-Allow-Origin": "*"}
 _OVER: Final = "This link has run out. Sign in to answer."
 
 
-class AnswerPages(Pages):
+class AnswerPages(PageGroup):
     """The page behind the links in notices, and what its buttons do."""
 
-    def __init__(self, desk: Desk) -> None:
-        super().__init__(desk)
+    def __init__(self, context: PageContext) -> None:
+        super().__init__(context)
         self._limit = TryLimit()
 
     def routes(self) -> list[BaseRoute]:
@@ -68,7 +68,7 @@ class AnswerPages(Pages):
 
     async def page(self, request: Request) -> Response:
         """Show the page; it is the same whoever asks."""
-        return self._desk.render(request, "answer.html", None)
+        return self._context.render(request, "answer.html", None)
 
     async def look(self, request: Request) -> Response:
         """Say what a token is for; changes nothing."""
@@ -78,7 +78,7 @@ class AnswerPages(Pages):
     async def acknowledge(self, request: Request) -> Response:
         """Take the incident in the name of the token's person, once."""
         form, token, grant = await self._granted(request, Action.ACKNOWLEDGE)
-        settings, now = self._desk.settings, self._desk.settings.clock()
+        settings, now = self._context.settings, self._context.settings.clock()
 
         def take(tx: sqlite3.Connection) -> str:
             again = action_tokens.find(tx, token)
@@ -89,27 +89,27 @@ class AnswerPages(Pages):
                 action_tokens.use(tx, token, now)
             return action_tokens.issue(tx, grant.incident, grant.person, Action.FEEDBACK, now)
 
-        feedback = await self._desk.write(take)
+        feedback = await self._context.write(take)
         return await self._said(grant, feedback=feedback)
 
     async def arrive(self, request: Request) -> Response:
         """Say, in the name of the token's person, that they are there."""
         form, token, grant = await self._granted(request, Action.FEEDBACK)
-        now = self._desk.settings.clock()
+        now = self._context.settings.clock()
 
         def say(tx: sqlite3.Connection) -> None:
-            self._desk.settings.engine.arrive(
+            self._context.settings.engine.arrive(
                 tx, grant.incident, grant.person, now, channel=_channel(form)
             )
             action_tokens.use(tx, token, now)
 
-        await self._desk.write(say)
+        await self._context.write(say)
         return await self._said(grant)
 
     async def feedback(self, request: Request) -> Response:
         """Say what was found, in the name of the token's person."""
         form, token, grant = await self._granted(request, Action.FEEDBACK)
-        now = self._desk.settings.clock()
+        now = self._context.settings.clock()
         try:
             verdict = Verdict(text_of(form, "verdict"))
         except ValueError:
@@ -117,13 +117,13 @@ class AnswerPages(Pages):
         cause = text_of(form, "cause") if verdict is Verdict.FALSE_ALARM else ""
 
         def say(tx: sqlite3.Connection) -> None:
-            self._desk.settings.engine.feedback(
+            self._context.settings.engine.feedback(
                 tx, grant.incident, grant.person, verdict, now, cause=cause
             )
             action_tokens.use(tx, token, now)
 
         try:
-            await self._desk.write(say)
+            await self._context.write(say)
         except FeedbackError as error:
             raise HTTPException(400, f"{error}.".capitalize()) from None
         return await self._said(grant)
@@ -143,11 +143,11 @@ class AnswerPages(Pages):
         token = text_of(form, "token").strip()
         if not token:
             raise HTTPException(400, "Press the button on the page that the link opens.")
-        now = self._desk.settings.clock()
+        now = self._context.settings.clock()
         grant = None
         if len(token) <= _MAX_TOKEN:
-            grant = await self._desk.read(lambda db: action_tokens.find(db, token))
-        member = None if grant is None else self._desk.member(grant.person)
+            grant = await self._context.read(lambda db: action_tokens.find(db, token))
+        member = None if grant is None else self._context.member(grant.person)
         if grant is None or member is None or (action is not None and grant.action is not action):
             address = request.client.host if request.client else ""
             wait = self._limit.take(address, "", now)
@@ -158,7 +158,7 @@ class AnswerPages(Pages):
             raise HTTPException(403, "This link does not work. Sign in to answer.")
         if now >= grant.expires_at or not may(member.role, Right.ANSWER):
             raise HTTPException(403, _OVER)
-        session = await self._desk.session(request)
+        session = await self._context.session(request)
         if session is not None and session.person != grant.person:
             raise HTTPException(
                 403, f"This link is for {member.name}. You are {session.name}: answer as yourself."
@@ -167,12 +167,12 @@ class AnswerPages(Pages):
 
     async def _said(self, grant: Grant, **more: str) -> Response:
         """Where the incident stands, in the words of the page."""
-        found = await self._desk.threads.run(
-            reading.incident, self._desk.settings.database, grant.incident
+        found = await self._context.threads.run(
+            reading.incident, self._context.settings.database, grant.incident
         )
         if found is None:
             raise HTTPException(404, "There is no such incident.")
-        shown = self._desk.named([found])[0]
+        shown = self._context.named([found])[0]
         by = shown["acknowledged_by"]
         why = shown["events"][0]["why"]["sentence"] if shown["events"] else ""
         answer: dict[str, Any] = {
@@ -180,16 +180,16 @@ class AnswerPages(Pages):
             "room": shown["room_name"],
             "place": shown["place"],
             "what": KIND_WORDS.get(shown["kind"], shown["kind"]),
-            "since": self._desk.times.when(shown["onset"]),
+            "since": self._context.times.when(shown["onset"]),
             "why": why,
             "mine": by == grant.person,
-            "taken_by": self._desk.name_of(by) if by else "",
+            "taken_by": self._context.name_of(by) if by else "",
             "here": grant.person in shown["there"],
-            "first_there": self._desk.name_of(shown["there"][0]) if shown["there"] else "",
+            "first_there": self._context.name_of(shown["there"][0]) if shown["there"] else "",
             "awaited": shown["awaited"],
             "over": shown["status"] == Status.RESOLVED.value,
             "verdict": shown["verdict"] or "",
-            "you": self._desk.name_of(grant.person),
+            "you": self._context.name_of(grant.person),
             **more,
         }
         return JSONResponse(answer, headers=_ANYWHERE)

@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from alerts.page import queries as reading
-from alerts.page.page_context import NavLink, Pages
+from alerts.page.page_context import NavLink, PageGroup
 from alerts.page.views import charts
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _ROOM_WINDOW_S: Final = 1800.0
 
 
-class BoardPages(Pages):
+class BoardPages(PageGroup):
     """Rooms now."""
 
     nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/", "Rooms", ("/rooms/",)),)
@@ -37,67 +37,67 @@ class BoardPages(Pages):
 
     async def board(self, request: Request) -> Response:
         """Rooms now, and what needs somebody."""
-        session = await self._desk.may_read(request)
-        return self._desk.render(request, "board.html", session, **await self._content())
+        session = await self._context.may_read(request)
+        return self._context.render(request, "board.html", session, **await self._content())
 
     async def partial(self, request: Request) -> Response:
         """Return the part of the board that changes."""
-        session = await self._desk.may_read(request)
-        return self._desk.render(request, "board_content.html", session, **await self._content())
+        session = await self._context.may_read(request)
+        return self._context.render(request, "board_content.html", session, **await self._content())
 
     async def room(self, request: Request) -> Response:
         """Show one room: the air of the last 30 minutes and its incidents."""
-        desk = self._desk
-        session = await desk.may_read(request)
+        context = self._context
+        session = await context.may_read(request)
         room = self._room(request)
         states = await self._states()
-        recent = await desk.threads.run(
-            lambda: reading.incidents(desk.settings.database, room=room.id, limit=10)
+        recent = await context.threads.run(
+            lambda: reading.incidents(context.settings.database, room=room.id, limit=10)
         )
-        return desk.render(
+        return context.render(
             request,
             "room.html",
             session,
             state=next(s for s in states if s.room.id == room.id),
-            sensors=desk.registry.sensors_in(room.id),
-            incidents=desk.named(recent),
+            sensors=context.registry.sensors_in(room.id),
+            incidents=context.named(recent),
         )
 
     async def series(self, request: Request) -> Response:
         """Return the last 30 minutes of a room as JSON."""
-        await self._desk.may_read(request)
+        await self._context.may_read(request)
         room = self._room(request)
-        now = self._desk.settings.clock()
-        return await charts.series(self._desk, room.id, now - _ROOM_WINDOW_S, now)
+        now = self._context.settings.clock()
+        return await charts.series(self._context, room.id, now - _ROOM_WINDOW_S, now)
 
     async def _content(self) -> dict[str, Any]:
-        settings = self._desk.settings
+        settings = self._context.settings
         states = await self._states()
-        open_incidents = await self._desk.threads.run(
+        open_incidents = await self._context.threads.run(
             lambda: reading.incidents(settings.database, only_open=True)
         )
         levels = [s.level for s in states]
         return {
             "buildings": reading.board(states),
-            "open_incidents": self._desk.named(open_incidents),
+            "open_incidents": self._context.named(open_incidents),
             "counts": {level: levels.count(level) for level in dict.fromkeys(levels)},
             "reachable": any(m.targets for m in settings.engine.policy.staff),
         }
 
     async def _states(self) -> list[reading.RoomState]:
-        settings = self._desk.settings
-        latest = await self._desk.threads.run(settings.series.latest)
-        return await self._desk.threads.run(
+        settings = self._context.settings
+        latest = await self._context.threads.run(settings.series.latest)
+        return await self._context.threads.run(
             reading.rooms,
             settings.database,
-            self._desk.registry,
+            self._context.registry,
             latest,
             settings.clock(),
             settings.intervals(),
         )
 
     def _room(self, request: Request) -> Room:
-        room = self._desk.registry.rooms.get(request.path_params["id"])
+        room = self._context.registry.rooms.get(request.path_params["id"])
         if room is None:
             raise HTTPException(404, "There is no such room.")
         return room

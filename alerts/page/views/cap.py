@@ -10,14 +10,14 @@ from starlette.routing import Route
 
 from alerts.outbound.cap import cap_message
 from alerts.page import queries as reading
-from alerts.page.page_context import Pages
+from alerts.page.page_context import PageGroup
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.routing import BaseRoute
 
 
-class CapPages(Pages):
+class CapPages(PageGroup):
     """The messages."""
 
     def routes(self) -> list[BaseRoute]:
@@ -26,7 +26,7 @@ class CapPages(Pages):
 
     async def one(self, request: Request) -> Response:
         """Return the newest message of an incident that staff were told of."""
-        settings = self._desk.settings
+        settings = self._context.settings
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             if settings.cap_token is None or not settings.cap_token.matches(token.strip()):
@@ -34,8 +34,8 @@ class CapPages(Pages):
                     401, "This token does not open it.", {"WWW-Authenticate": "Bearer"}
                 )
         else:
-            await self._desk.signed_in(request)
-        found = await self._desk.threads.run(
+            await self._context.signed_in(request)
+        found = await self._context.threads.run(
             reading.incident, settings.database, request.path_params["id"]
         )
         if found is None or not found["paged"]:
@@ -43,10 +43,10 @@ class CapPages(Pages):
         url = settings.engine.policy.page_url
         message = cap_message(
             found,
-            self._desk.registry.rooms.get(found["room"]),
+            self._context.registry.rooms.get(found["room"]),
             sender=settings.cap_sender,
             school=settings.school,
-            zone=self._desk.times.zone,
+            zone=self._context.times.zone,
             link=f"{url}/incidents/{found['id']}" if url else "",
         )
         return Response(message, media_type="application/cap+xml")

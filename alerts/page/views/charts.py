@@ -14,7 +14,7 @@ from detection.quantities import QUANTITIES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from alerts.page.page_context import Desk
+    from alerts.page.page_context import PageContext
 
 _MAX_POINTS: Final = 1500
 _CHARTS: Final = (
@@ -25,7 +25,7 @@ _CHARTS: Final = (
 
 
 async def series(
-    desk: Desk, room: str, start: float, end: float, extra: Sequence[str] = ()
+    context: PageContext, room: str, start: float, end: float, extra: Sequence[str] = ()
 ) -> JSONResponse:
     """Return readings of a room's sensors with its events as marks.
 
@@ -36,9 +36,9 @@ async def series(
     extra : sequence of str
         Further sensors.
     """
-    ids = dict.fromkeys([*(s.id for s in desk.registry.sensors_in(room)), *extra])
-    read = desk.settings.series.window
-    columns = {i: await desk.threads.run(read, i, start, end) for i in ids}
+    ids = dict.fromkeys([*(s.id for s in context.registry.sensors_in(room)), *extra])
+    read = context.settings.series.window
+    columns = {i: await context.threads.run(read, i, start, end) for i in ids}
     charts = []
     for title, keys in _CHARTS:
         for key in keys:
@@ -52,11 +52,11 @@ async def series(
                 label = QUANTITIES[key].label if key != "rh" else title
                 charts.append({"title": label, "unit": unit, "lines": lines})
                 break
-    return await marked(desk, room, start, end, charts)
+    return await marked(context, room, start, end, charts)
 
 
 async def marked(
-    desk: Desk, room: str, start: float, end: float, charts: list[dict[str, Any]]
+    context: PageContext, room: str, start: float, end: float, charts: list[dict[str, Any]]
 ) -> JSONResponse:
     """Return charts of a room with its events as marks.
 
@@ -67,12 +67,12 @@ async def marked(
     charts : list of dict
         Each with ``title``, ``unit``, and ``lines`` of ``sensor``, ``times``, ``values``.
     """
-    marks = await desk.threads.run(
-        lambda: reading.room_events(desk.settings.database, room, start, end)
+    marks = await context.threads.run(
+        lambda: reading.room_events(context.settings.database, room, start, end)
     )
     for mark in marks:
         mark["words"] = KIND_WORDS.get(mark["kind"], mark["kind"])
-    zone = desk.settings.engine.policy.zone
+    zone = context.settings.engine.policy.zone
     return JSONResponse(
         {"start": start, "end": end, "zone": zone, "charts": charts, "marks": marks}
     )

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from alerts.access.roles import Right
-from alerts.page.page_context import Pages
+from alerts.page.page_context import PageGroup
 from storage import dead_letters
 from storage import sqlite as database
 
@@ -31,7 +31,7 @@ _T = TypeVar("_T")
 _PAGE: Final = 50
 
 
-class DeadLetterPages(Pages):
+class DeadLetterPages(PageGroup):
     """The list and the single message."""
 
     def routes(self) -> list[BaseRoute]:
@@ -49,7 +49,7 @@ class DeadLetterPages(Pages):
                 db, reason=reason, source=source, before=before, limit=_PAGE + 1
             )
         )
-        return self._desk.render(
+        return self._context.render(
             request,
             "dead_letters.html",
             session,
@@ -67,7 +67,7 @@ class DeadLetterPages(Pages):
         found = await self._read(lambda db: dead_letters.buried(db, number))
         if found is None:
             raise HTTPException(404, "There is no such message, or not any more.")
-        return self._desk.render(
+        return self._context.render(
             request,
             "dead_letter.html",
             session,
@@ -76,19 +76,19 @@ class DeadLetterPages(Pages):
         )
 
     async def _may_look(self, request: Request) -> Session:
-        session = await self._desk.signed_in(request, Right.SENSORS)
-        if self._desk.settings.journal is None:
+        session = await self._context.signed_in(request, Right.SENSORS)
+        if self._context.settings.journal is None:
             raise HTTPException(404, "There is nothing here.")
         return session
 
     async def _read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        path = self._desk.settings.journal
+        path = self._context.settings.journal
 
         def read() -> _T:
             with closing(database.connect(str(path), read_only=True)) as db:
                 return work(db)
 
-        return await self._desk.threads.run(read)
+        return await self._context.threads.run(read)
 
 
 def _whole(text: str) -> int:

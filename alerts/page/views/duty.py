@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from starlette.routing import Route
 
-from alerts.page.page_context import NavLink, Pages
+from alerts.page.page_context import NavLink, PageGroup
 from alerts.routing.labels import incident_labels
 from detection.events import EventKind
 
@@ -24,7 +24,7 @@ _ASKED: Final = (
 _ON_DUTY: Final = frozenset({"nearest", "next nearest"})
 
 
-class DutyPages(Pages):
+class DutyPages(PageGroup):
     """The duty page."""
 
     nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/duty", "Duty"),)
@@ -35,13 +35,13 @@ class DutyPages(Pages):
 
     async def show(self, request: Request) -> Response:
         """Show people on duty, then rooms that share a chain of people, once."""
-        session = await self._desk.signed_in(request)
-        policy, now = self._desk.settings.engine.policy, self._desk.settings.clock()
+        session = await self._context.signed_in(request)
+        policy, now = self._context.settings.engine.policy, self._context.settings.clock()
         on_duty: dict[str, str] = {}
         asked: list[dict[str, Any]] = []
         for words, kind, severity in _ASKED:
             chains: dict[tuple[Ring, ...], list[str]] = {}
-            for room in self._desk.registry.rooms.values():
+            for room in self._context.registry.rooms.values():
                 labels = incident_labels(room, kind=kind.value, severity=severity, sensor="")
                 rings = policy.rings(labels, now)
                 for ring in rings:
@@ -50,13 +50,13 @@ class DutyPages(Pages):
                             on_duty.setdefault(found.person, found.why)
                 chains.setdefault(rings, []).append(room.id)
             asked.append({"words": words, "chains": chains})
-        return self._desk.render(
+        return self._context.render(
             request,
             "duty.html",
             session,
             on_duty=on_duty,
             unreachable=[m for m in policy.staff if not m.targets],
             asked=asked,
-            rooms=self._desk.registry.rooms,
+            rooms=self._context.registry.rooms,
             now=now,
         )

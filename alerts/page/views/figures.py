@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from alerts.notify.notice import KIND_WORDS
-from alerts.page.page_context import NavLink, Pages
+from alerts.page.page_context import NavLink, PageGroup
 from alerts.page.rendering import VERDICT_WORDS
 from alerts.page.views.history import SPANS, span_of
 from reports import kpis, read
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _MOST_PARTS: Final = 4
 
 
-class FigurePages(Pages):
+class FigurePages(PageGroup):
     """Alerts by hour and cause."""
 
     nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/figures", "Figures"),)
@@ -51,16 +51,16 @@ class FigurePages(Pages):
 
     async def page(self, request: Request) -> Response:
         """Show key figures, causes and rooms, and what the charts show as a table."""
-        desk = self._desk
-        session, span = await desk.may_read(request), span_of(request, "week")
-        end = desk.settings.clock()
+        context = self._context
+        session, span = await context.may_read(request), span_of(request, "week")
+        end = context.settings.clock()
         start = end - SPANS[span]
-        zone = ZoneInfo(desk.settings.engine.policy.zone)
-        chosen = await desk.threads.run(self._figures, start, end, zone)
-        load = await desk.threads.run(self._load, chosen, start, end)
+        zone = ZoneInfo(context.settings.engine.policy.zone)
+        chosen = await context.threads.run(self._figures, start, end, zone)
+        load = await context.threads.run(self._load, chosen, start, end)
         response = kpis.response(chosen.incidents, end)
         rooms = Counter((row.room_id, row.room) for row in chosen.incidents)
-        return desk.render(
+        return context.render(
             request,
             "figures.html",
             session,
@@ -76,19 +76,19 @@ class FigurePages(Pages):
             ],
             load=load,
             rooms=rooms.most_common(20),
-            known=desk.registry.rooms,
+            known=context.registry.rooms,
             kinds=Counter(row.kind for row in chosen.incidents).most_common(),
             suppressed=[row for row in chosen.incidents if row.suppressed_by][-20:],
         )
 
     async def series(self, request: Request) -> Response:
         """Return counts by hour of the day and by day as JSON."""
-        desk = self._desk
-        await desk.may_read(request)
+        context = self._context
+        await context.may_read(request)
         span = span_of(request, "week")
-        end = desk.settings.clock()
-        zone = ZoneInfo(desk.settings.engine.policy.zone)
-        chosen = await desk.threads.run(self._figures, end - SPANS[span], end, zone)
+        end = context.settings.clock()
+        zone = ZoneInfo(context.settings.engine.policy.zone)
+        chosen = await context.threads.run(self._figures, end - SPANS[span], end, zone)
         rows = chosen.incidents
 
         def local(row: IncidentRow) -> datetime:
@@ -103,12 +103,12 @@ class FigurePages(Pages):
         return JSONResponse({"charts": charts if rows else []})
 
     def _figures(self, start: float, end: float, zone: ZoneInfo) -> kpis.Chosen:
-        settings = self._desk.settings
-        return figures(settings.database, settings.series, self._desk.registry, start, end, zone)
+        settings = self._context.settings
+        return figures(settings.database, settings.series, self._context.registry, start, end, zone)
 
     def _load(self, chosen: kpis.Chosen, start: float, end: float) -> kpis.Load:
         """Compute the load of notices on days with school, on which people are on duty."""
-        settings = self._desk.settings
+        settings = self._context.settings
         rows = [row for row in chosen.incidents if settings.school_day(row.opened_at)]
         ids = {row.id for row in rows}
         notices = [notice for notice in chosen.notices if notice.incident in ids]

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from alerts.notify.notice import KIND_WORDS
-from alerts.page.page_context import Pages
+from alerts.page.page_context import PageGroup
 from alerts.page.views.charts import marked
 from detection.quantities import QUANTITIES
 from storage.timeseries.records import CLASSES
@@ -59,7 +59,7 @@ _MOST_LINES: Final = 4
 """As many as the charts have colours."""
 
 
-class HistoryPages(Pages):
+class HistoryPages(PageGroup):
     """Room history."""
 
     nav: ClassVar = ()
@@ -73,28 +73,28 @@ class HistoryPages(Pages):
 
     async def page(self, request: Request) -> Response:
         """Show the charts, and what to choose."""
-        session = await self._desk.may_read(request)
+        session = await self._context.may_read(request)
         room, span = self._room(request), span_of(request)
-        return self._desk.render(
+        return self._context.render(
             request, "history.html", session, room=room, span=span, spans=tuple(SPANS)
         )
 
     async def series(self, request: Request) -> Response:
         """Return readings, class probabilities and events of the span as JSON."""
-        desk = self._desk
-        await desk.may_read(request)
+        context = self._context
+        await context.may_read(request)
         room, span = self._room(request), span_of(request)
-        end = desk.settings.clock()
+        end = context.settings.clock()
         start = end - SPANS[span]
-        charts = await desk.threads.run(self._charts, room.id, start, end, _INTERVALS[span])
-        return await marked(desk, room.id, start, end, charts)
+        charts = await context.threads.run(self._charts, room.id, start, end, _INTERVALS[span])
+        return await marked(context, room.id, start, end, charts)
 
     def _charts(self, room: str, start: float, end: float, every_s: float) -> list[dict[str, Any]]:
-        series = self._desk.settings.series
+        series = self._context.settings.series
         keys = [key for group in _CHANNELS for key in group]
         found = {
             sensor.id: series.readings(sensor.id, start, end, every_s, "mean", keys)
-            for sensor in self._desk.registry.sensors_in(room)
+            for sensor in self._context.registry.sensors_in(room)
         }
         charts = []
         for group in _CHANNELS:
@@ -119,9 +119,9 @@ class HistoryPages(Pages):
 
         0 in calm air; nothing in intervals other than those `measured`.
         """
-        series = self._desk.settings.series
+        series = self._context.settings.series
         highest: dict[str, dict[float, float]] = {kind: {} for kind in CLASSES}
-        for sensor in self._desk.registry.sensors_in(room):
+        for sensor in self._context.registry.sensors_in(room):
             for record in series.records("detection", start, end, sensor=sensor.id):
                 at = record.time // every_s * every_s
                 for kind, points in highest.items():
@@ -146,7 +146,7 @@ class HistoryPages(Pages):
         return {"title": title, "unit": "%", "lines": lines, "gaps": True}
 
     def _room(self, request: Request) -> Room:
-        room = self._desk.registry.rooms.get(request.path_params["id"])
+        room = self._context.registry.rooms.get(request.path_params["id"])
         if room is None:
             raise HTTPException(404, "There is no such room.")
         return room

@@ -14,7 +14,7 @@ from alerts.errors import FeedbackError, UnknownStaffError
 from alerts.incidents.incident import ActionClass, Verdict
 from alerts.notify.pictures import IncidentPictures
 from alerts.page import queries as reading
-from alerts.page.page_context import NavLink, Pages, text_of
+from alerts.page.page_context import NavLink, PageGroup, text_of
 from alerts.page.views import charts
 
 if TYPE_CHECKING:
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
 
     from alerts.incidents.incident import Incident
     from alerts.page.guard import Session
-    from alerts.page.page_context import Desk
+    from alerts.page.page_context import PageContext
 
 _BEFORE_S: Final = 300.0
 _AFTER_S: Final = 600.0
 _CHANNEL: Final = "staff page"
 
 
-class IncidentPages(Pages):
+class IncidentPages(PageGroup):
     """Open and recent incidents."""
 
     nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/incidents", "Incidents", ("/incidents/",)),)
 
-    def __init__(self, desk: Desk) -> None:
-        super().__init__(desk)
-        settings = desk.settings
+    def __init__(self, context: PageContext) -> None:
+        super().__init__(context)
+        settings = context.settings
         self._pictures = IncidentPictures(
-            settings.database, desk.registry, settings.series, settings.engine.policy.zone
+            settings.database, context.registry, settings.series, settings.engine.policy.zone
         )
 
     def routes(self) -> list[BaseRoute]:
@@ -65,19 +65,19 @@ class IncidentPages(Pages):
 
     async def index(self, request: Request) -> Response:
         """Open and recent incidents."""
-        session = await self._desk.may_read(request)
+        session = await self._context.may_read(request)
         recent = await self._recent()
-        return self._desk.render(request, "incidents.html", session, incidents=recent)
+        return self._context.render(request, "incidents.html", session, incidents=recent)
 
     async def partial(self, request: Request) -> Response:
         """Return the list of incidents alone."""
-        session = await self._desk.may_read(request)
+        session = await self._context.may_read(request)
         recent = await self._recent()
-        return self._desk.render(request, "incident_list.html", session, incidents=recent)
+        return self._context.render(request, "incident_list.html", session, incidents=recent)
 
     async def one(self, request: Request) -> Response:
         """Show one incident: what, where, why, who, and the buttons."""
-        session = await self._desk.may_read(request)
+        session = await self._context.may_read(request)
         return await self._page(request, session)
 
     async def _page(
@@ -93,15 +93,15 @@ class IncidentPages(Pages):
         found = await self._incident(request)
         others = [
             m
-            for m in self._desk.settings.engine.policy.staff
+            for m in self._context.settings.engine.policy.staff
             if m.targets and m.id != found["acknowledged_by"] and may(m.role, Right.ANSWER)
         ]
-        return self._desk.render(
+        return self._context.render(
             request,
             "incident.html",
             session,
             status_code=status,
-            incident=self._desk.named([found])[0],
+            incident=self._context.named([found])[0],
             error=error,
             note=note,
             askable=askable,
@@ -110,14 +110,14 @@ class IncidentPages(Pages):
 
     async def series(self, request: Request) -> Response:
         """Return the air around an incident as JSON."""
-        await self._desk.may_read(request)
+        await self._context.may_read(request)
         found = await self._incident(request)
         last = max((e["end"] or e["last_heard"] for e in found["events"]), default=found["onset"])
         start = found["onset"] - _BEFORE_S
         end = min(max(last, found["onset"]) + _AFTER_S, start + 6 * 3600.0)
-        end = min(end, max(self._desk.settings.clock(), last))
+        end = min(end, max(self._context.settings.clock(), last))
         extra = [e["sensor"] for e in found["events"]]
-        return await charts.series(self._desk, found["room"], start, end, extra)
+        return await charts.series(self._context, found["room"], start, end, extra)
 
     async def evidence_svg(self, request: Request) -> Response:
         """Return the evidence picture of an incident, for the page and for print."""
@@ -130,8 +130,8 @@ class IncidentPages(Pages):
     async def _picture(
         self, request: Request, make: Callable[[str], str | bytes | None], media_type: str
     ) -> Response:
-        await self._desk.may_read(request)
-        picture = await self._desk.threads.run(make, request.path_params["id"])
+        await self._context.may_read(request)
+        picture = await self._context.threads.run(make, request.path_params["id"])
         if picture is None:
             raise HTTPException(404, "There is no such incident.")
         return Response(picture, media_type=media_type)
@@ -140,41 +140,41 @@ class IncidentPages(Pages):
 
     async def acknowledge(self, request: Request) -> Response:
         """Take an incident."""
-        return await self._word(request, self._desk.settings.engine.acknowledge)
+        return await self._word(request, self._context.settings.engine.acknowledge)
 
     async def arrive(self, request: Request) -> Response:
         """Say that one is there."""
-        return await self._word(request, self._desk.settings.engine.arrive)
+        return await self._word(request, self._context.settings.engine.arrive)
 
     async def resolve(self, request: Request) -> Response:
         """Say that it is over."""
-        return await self._word(request, self._desk.settings.engine.resolve)
+        return await self._word(request, self._context.settings.engine.resolve)
 
     async def _word(self, request: Request, hear: Callable[..., Incident]) -> Response:
         """Let the engine hear who says something that needs no more words."""
-        session, _ = await self._desk.may_act(request, Right.ANSWER)
-        incident_id, now = request.path_params["id"], self._desk.settings.clock()
-        await self._desk.write(
+        session, _ = await self._context.may_act(request, Right.ANSWER)
+        incident_id, now = request.path_params["id"], self._context.settings.clock()
+        await self._context.write(
             lambda tx: hear(tx, incident_id, session.person, now, channel=_CHANNEL)
         )
         return _back_to(incident_id)
 
     async def feedback(self, request: Request) -> Response:
         """Say what it was."""
-        session, form = await self._desk.may_act(request, Right.ANSWER)
+        session, form = await self._context.may_act(request, Right.ANSWER)
         incident_id = request.path_params["id"]
-        now = self._desk.settings.clock()
+        now = self._context.settings.clock()
         try:
             verdict = Verdict(text_of(form, "verdict"))
         except ValueError:
             raise HTTPException(400, "There is no such answer.") from None
         cause = text_of(form, "cause") if verdict is Verdict.FALSE_ALARM else ""
-        note, fault, askable = self._desk.free_text(form, "note")
+        note, fault, askable = self._context.free_text(form, "note")
         if fault:
             return await self._page(request, session, fault, 400, note=note, askable=askable)
         try:
-            await self._desk.write(
-                lambda tx: self._desk.settings.engine.feedback(
+            await self._context.write(
+                lambda tx: self._context.settings.engine.feedback(
                     tx, incident_id, session.person, verdict, now, cause=cause, note=note
                 )
             )
@@ -184,16 +184,16 @@ class IncidentPages(Pages):
 
     async def followed(self, request: Request) -> Response:
         """Say what followed, and the number of the case in a system of the school."""
-        session, form = await self._desk.may_act(request, Right.ANSWER)
-        incident_id, now = request.path_params["id"], self._desk.settings.clock()
+        session, form = await self._context.may_act(request, Right.ANSWER)
+        incident_id, now = request.path_params["id"], self._context.settings.clock()
         said = text_of(form, "action")
         if said not in {"", *ActionClass}:
             raise HTTPException(400, "There is no such answer.")
         action = ActionClass(said) if said else None
         number = text_of(form, "case_number").strip()
         try:
-            await self._desk.write(
-                lambda tx: self._desk.settings.engine.followed(
+            await self._context.write(
+                lambda tx: self._context.settings.engine.followed(
                     tx, incident_id, session.person, action, now, case_number=number
                 )
             )
@@ -204,12 +204,12 @@ class IncidentPages(Pages):
 
     async def hand_over(self, request: Request) -> Response:
         """Let somebody else have it."""
-        session, form = await self._desk.may_act(request, Right.ANSWER)
-        incident_id, now = request.path_params["id"], self._desk.settings.clock()
+        session, form = await self._context.may_act(request, Right.ANSWER)
+        incident_id, now = request.path_params["id"], self._context.settings.clock()
         to = text_of(form, "to")
         try:
-            await self._desk.write(
-                lambda tx: self._desk.settings.engine.hand_over(
+            await self._context.write(
+                lambda tx: self._context.settings.engine.hand_over(
                     tx, incident_id, session.person, to, now, channel=_CHANNEL
                 )
             )
@@ -221,16 +221,18 @@ class IncidentPages(Pages):
     # rows
 
     async def _incident(self, request: Request) -> dict[str, Any]:
-        found = await self._desk.threads.run(
-            reading.incident, self._desk.settings.database, request.path_params["id"]
+        found = await self._context.threads.run(
+            reading.incident, self._context.settings.database, request.path_params["id"]
         )
         if found is None:
             raise HTTPException(404, "There is no such incident.")
         return found
 
     async def _recent(self) -> list[dict[str, Any]]:
-        read = self._desk.threads.run
-        return self._desk.named(await read(lambda: reading.incidents(self._desk.settings.database)))
+        read = self._context.threads.run
+        return self._context.named(
+            await read(lambda: reading.incidents(self._context.settings.database))
+        )
 
 
 def _back_to(incident_id: str) -> Response:

@@ -11,7 +11,7 @@ from starlette.responses import FileResponse, RedirectResponse
 from starlette.routing import Route
 
 from alerts.access.roles import Right
-from alerts.page.page_context import NavLink, Pages, text_of
+from alerts.page.page_context import NavLink, PageGroup, text_of
 from alerts.page.views.report_jobs import TooManyJobsError
 from reports.names import ABOUT, FORMATS, file_name
 from reports.periods import KINDS, PeriodError
@@ -71,7 +71,7 @@ def _check_intervention(typed: Mapping[str, str], first: date, last: date) -> No
         )
 
 
-class ReportPages(Pages):
+class ReportPages(PageGroup):
     """The form, the list, and the files."""
 
     nav: ClassVar[tuple[NavLink, ...]] = (
@@ -89,18 +89,18 @@ class ReportPages(Pages):
 
     async def index(self, request: Request) -> Response:
         """Show the form and the person's reports."""
-        session = await self._desk.signed_in(request, Right.REPORTS)
+        session = await self._context.signed_in(request, Right.REPORTS)
         return self._page(request, session, {})
 
     async def partial(self, request: Request) -> Response:
         """Return the list alone."""
-        session = await self._desk.signed_in(request, Right.REPORTS)
+        session = await self._context.signed_in(request, Right.REPORTS)
         jobs = self._jobs().of(session.person)
-        return self._desk.render(request, "report_list.html", session, jobs=jobs)
+        return self._context.render(request, "report_list.html", session, jobs=jobs)
 
     async def ask(self, request: Request) -> Response:
         """Begin a report."""
-        session, form = await self._desk.may_act(request, Right.REPORTS)
+        session, form = await self._context.may_act(request, Right.REPORTS)
         typed = {key: " ".join(text_of(form, key).split())[:80] for key in _FIELDS}
         if typed["name"] not in ABOUT or typed["kind"] not in FORMATS:
             raise HTTPException(400, "There is no such report.")
@@ -121,7 +121,7 @@ class ReportPages(Pages):
 
     async def file(self, request: Request) -> Response:
         """Return a report that is ready, to who asked for it."""
-        session = await self._desk.signed_in(request, Right.REPORTS)
+        session = await self._context.signed_in(request, Right.REPORTS)
         job = self._jobs().find(request.path_params["id"], session.person)
         if job is None or job.state != "ready":
             raise HTTPException(404, "There is no such report, or not any more.")
@@ -139,7 +139,7 @@ class ReportPages(Pages):
         kind = typed["span"] or _DAYS
         if kind in KINDS:
             try:
-                period = self._desk.settings.times.period(kind, typed[kind])
+                period = self._context.settings.times.period(kind, typed[kind])
             except PeriodError as error:
                 said = str(error)
                 raise ValueError(f"{said[0].upper()}{said[1:]}.") from error
@@ -155,7 +155,7 @@ class ReportPages(Pages):
         return {"start": str(days[0]), "end": str(days[1])}, days[0], days[1]
 
     def _jobs(self) -> ReportJobs:
-        jobs = self._desk.settings.reports
+        jobs = self._context.settings.reports
         if jobs is None:
             raise HTTPException(404, "This service makes no reports.")
         return jobs
@@ -168,7 +168,7 @@ class ReportPages(Pages):
         error: str = "",
         status: int = 200,
     ) -> Response:
-        settings = self._desk.settings
+        settings = self._context.settings
         today = datetime.fromtimestamp(settings.clock(), UTC).astimezone(
             ZoneInfo(settings.engine.policy.zone)
         )
@@ -190,7 +190,7 @@ class ReportPages(Pages):
             "end": today.date().isoformat(),
         }
         rooms = settings.engine.registry.rooms.values()
-        return self._desk.render(
+        return self._context.render(
             request,
             "reports.html",
             session,

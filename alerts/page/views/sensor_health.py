@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from starlette.routing import Route
 
-from alerts.page.page_context import Pages
+from alerts.page.page_context import PageGroup
 from alerts.page.views.history import SPANS, span_of
 from storage import firmware, sqlite
 
@@ -39,7 +39,7 @@ _DRIFT_S: Final = 86_400.0
 _CHANGES: Final = 20
 
 
-class SensorHealthPages(Pages):
+class SensorHealthPages(PageGroup):
     """Last seen, gaps, battery, drift, faults, tampering, firmware."""
 
     nav: ClassVar = ()
@@ -50,13 +50,13 @@ class SensorHealthPages(Pages):
 
     async def page(self, request: Request) -> Response:
         """Show all sensors, those that need a visit first."""
-        desk = self._desk
-        session, span = await desk.may_read(request), span_of(request)
-        now = desk.settings.clock()
-        versions, changes = await desk.threads.run(self._firmware)
-        lives = desk.settings.pipeline().sensors
-        rows = await desk.threads.run(self._rows, now - SPANS[span], now, versions, lives)
-        return desk.render(
+        context = self._context
+        session, span = await context.may_read(request), span_of(request)
+        now = context.settings.clock()
+        versions, changes = await context.threads.run(self._firmware)
+        lives = context.settings.pipeline().sensors
+        rows = await context.threads.run(self._rows, now - SPANS[span], now, versions, lives)
+        return context.render(
             request,
             "sensor_health.html",
             session,
@@ -73,7 +73,7 @@ class SensorHealthPages(Pages):
 
     def _firmware(self) -> tuple[dict[str, Firmware], list[Firmware]]:
         """Return what each sensor runs, and what changed last."""
-        with closing(sqlite.connect(self._desk.settings.database, read_only=True)) as db:
+        with closing(sqlite.connect(self._context.settings.database, read_only=True)) as db:
             return firmware.current(db), firmware.changes(db, _CHANGES)
 
     def _rows(
@@ -83,10 +83,10 @@ class SensorHealthPages(Pages):
         versions: Mapping[str, Firmware],
         lives: Mapping[str, SensorStatus],
     ) -> list[dict[str, Any]]:
-        desk = self._desk
-        unlike = firmware.unlike_others(desk.registry.sensors.values(), versions)
-        series = desk.settings.series
-        found = series.sums("sensor_health", _SUMMED, start, end, desk.registry.sensors)
+        context = self._context
+        unlike = firmware.unlike_others(context.registry.sensors.values(), versions)
+        series = context.settings.series
+        found = series.sums("sensor_health", _SUMMED, start, end, context.registry.sensors)
         totals = {name: dict(zip(_SUMMED, sums, strict=True)) for name, sums in found.items()}
         newest: dict[str, Record] = {
             record.sensor: record
@@ -94,7 +94,7 @@ class SensorHealthPages(Pages):
         }
         latest = series.latest()
         rows = []
-        for sensor in desk.registry.sensors.values():
+        for sensor in context.registry.sensors.values():
             record, seen = newest.get(sensor.id), latest.get(sensor.id)
             fields: Mapping[str, Any] = record.fields if record else {}
             values = seen.values if seen else {}
@@ -103,7 +103,7 @@ class SensorHealthPages(Pages):
             rows.append(
                 {
                     "sensor": sensor,
-                    "room": desk.registry.rooms.get(sensor.room),
+                    "room": context.registry.rooms.get(sensor.room),
                     "state": life.state
                     if (life := lives.get(sensor.id))
                     else fields.get("state", "not looked at yet"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from starlette.routing import Route
 
 from alerts.page import queries as reading
-from alerts.page.page_context import NavLink, Pages
+from alerts.page.page_context import NavLink, PageGroup
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _STRANGERS: Final = 20
 
 
-class SensorPages(Pages):
+class SensorPages(PageGroup):
     """All sensors."""
 
     nav: ClassVar[tuple[NavLink, ...]] = (
@@ -34,20 +34,20 @@ class SensorPages(Pages):
 
     async def index(self, request: Request) -> Response:
         """Sensors, strangers among them, and what was refused or not delivered."""
-        desk = self._desk
-        session = await desk.may_read(request)
-        latest = await desk.threads.run(desk.settings.series.latest)
-        now = desk.settings.clock()
-        delivery = await desk.threads.run(reading.status, desk.settings.database, now)
-        return desk.render(
+        context = self._context
+        session = await context.may_read(request)
+        latest = await context.threads.run(context.settings.series.latest)
+        now = context.settings.clock()
+        delivery = await context.threads.run(reading.status, context.settings.database, now)
+        return context.render(
             request,
             "sensors.html",
             session,
-            pipeline=desk.settings.pipeline(),
+            pipeline=context.settings.pipeline(),
             most=sys.maxsize if "all" in request.query_params else _STRANGERS,
             delivery=delivery,
             sensors=[
-                (s, desk.registry.rooms.get(s.room), latest.get(s.id))
-                for s in desk.registry.sensors.values()
+                (s, context.registry.rooms.get(s.room), latest.get(s.id))
+                for s in context.registry.sensors.values()
             ],
         )

@@ -13,7 +13,7 @@ from alerts.errors import SilenceError
 from alerts.incidents import silences
 from alerts.incidents.silences import MAX_REASON
 from alerts.notify.notice import KIND_WORDS
-from alerts.page.page_context import NavLink, Pages, text_of
+from alerts.page.page_context import NavLink, PageGroup, text_of
 from alerts.routing.matchers import Matcher, MatchOp, parse_matchers
 from storage.registry import floor_name
 
@@ -41,7 +41,7 @@ _LASTING: Final = {
 _LATER: Final = {"0": "now", "1": "in 1 hour", "4": "in 4 hours", "12": "in 12 hours"}
 
 
-class SilencePages(Pages):
+class SilencePages(PageGroup):
     """The list of silences, adding one and ending one."""
 
     nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/silences", "Silences"),)
@@ -56,13 +56,13 @@ class SilencePages(Pages):
 
     async def index(self, request: Request) -> Response:
         """Show silences that are not over, or ended lately."""
-        return await self._page(request, await self._desk.may_read(request), {})
+        return await self._page(request, await self._context.may_read(request), {})
 
     async def add(self, request: Request) -> Response:
         """Put one on record, in the name of who asks."""
-        session, form = await self._desk.may_act(request, Right.SILENCE)
-        now = self._desk.settings.clock()
-        reason, fault, askable = self._desk.free_text(form, "reason")
+        session, form = await self._context.may_act(request, Right.SILENCE)
+        now = self._context.settings.clock()
+        reason, fault, askable = self._context.free_text(form, "reason")
         typed = {
             "reason": reason,
             "askable": askable,
@@ -74,7 +74,7 @@ class SilencePages(Pages):
         ends = starts + _HOUR_S * _choice(form, "hours", _LASTING)
         conditions = self._conditions(session, form)
         try:
-            await self._desk.write(
+            await self._context.write(
                 lambda tx: silences.add(
                     tx,
                     matchers=[str(condition) for condition in conditions],
@@ -92,11 +92,13 @@ class SilencePages(Pages):
 
     async def end(self, request: Request) -> Response:
         """End one early."""
-        session, _ = await self._desk.may_act(request, Right.SILENCE)
-        number, now = request.path_params["id"], self._desk.settings.clock()
+        session, _ = await self._context.may_act(request, Right.SILENCE)
+        number, now = request.path_params["id"], self._context.settings.clock()
         try:
-            await self._desk.write(
-                lambda tx: self._desk.settings.engine.end_silence(tx, number, session.person, now)
+            await self._context.write(
+                lambda tx: self._context.settings.engine.end_silence(
+                    tx, number, session.person, now
+                )
             )
         except SilenceError:
             raise HTTPException(404, "There is no such silence.") from None
@@ -121,7 +123,7 @@ class SilencePages(Pages):
 
     def _places(self) -> dict[str, tuple[str, list[tuple[str, str]]]]:
         """Places that can be chosen, by key: words and conditions of each."""
-        rooms = self._desk.registry.rooms.values()
+        rooms = self._context.registry.rooms.values()
         found: dict[str, tuple[str, list[tuple[str, str]]]] = {}
         for r in rooms:
             where = ", ".join(part for part in (r.name, floor_name(r.floor), r.building) if part)
@@ -141,7 +143,7 @@ class SilencePages(Pages):
         for condition in (c for text in silence.matchers for c in parse_matchers(text)):
             value = condition.value
             if condition.op is MatchOp.EQUAL and condition.name == "room":
-                room = self._desk.registry.rooms.get(value)
+                room = self._context.registry.rooms.get(value)
                 said.append(room.name if room else value)
             elif condition.op is MatchOp.EQUAL and condition.name == "floor":
                 said.append(floor_name(value))
@@ -161,11 +163,11 @@ class SilencePages(Pages):
         error: str = "",
         status: int = 200,
     ) -> Response:
-        now = self._desk.settings.clock()
-        found = await self._desk.read(lambda db: silences.listed(db, now))
+        now = self._context.settings.clock()
+        found = await self._context.read(lambda db: silences.listed(db, now))
         may = session is not None and session.may(Right.SILENCE)
         wide = session is not None and session.may(Right.ACCOUNTS)
-        return self._desk.render(
+        return self._context.render(
             request,
             "silences.html",
             session,

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from alerts.access.roles import Right
 from alerts.consumer import threshold_adjustments as level_moves
 from alerts.errors import LevelMoveError
-from alerts.page.page_context import Pages
+from alerts.page.page_context import PageGroup
 from storage import sqlite
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def probability(log_odds: float) -> float:
     return 1.0 / (1.0 + math.exp(-log_odds))
 
 
-class LevelPages(Pages):
+class LevelPages(PageGroup):
     """The list of levels and moves, and taking one back."""
 
     def routes(self) -> list[BaseRoute]:
@@ -53,19 +53,19 @@ class LevelPages(Pages):
 
     async def show(self, request: Request) -> Response:
         """Show levels by sensor, and the newest moves."""
-        session = await self._desk.may_read(request)
+        session = await self._context.may_read(request)
         return await self._page(request, session)
 
     async def undo(self, request: Request) -> Response:
         """Take a move back."""
-        session, form = await self._desk.may_act(request, Right.SENSORS)
+        session, form = await self._context.may_act(request, Right.SENSORS)
         given = form.get("reason", "")
         reason = " ".join(given.split())[:_MAX_REASON] if isinstance(given, str) else ""
-        seq, now = request.path_params["seq"], self._desk.settings.clock()
+        seq, now = request.path_params["seq"], self._context.settings.clock()
         if not reason:
             return await self._page(request, session, "Please say why; it stays on record.", 400)
         try:
-            await self._desk.write(
+            await self._context.write(
                 lambda tx: level_moves.undo(tx, seq, session.person, now, reason),
             )
         except LevelMoveError as error:
@@ -75,9 +75,9 @@ class LevelPages(Pages):
     async def _page(
         self, request: Request, session: Session | None, error: str = "", status: int = 200
     ) -> Response:
-        reports, moves = await self._desk.threads.run(self._load)
-        registry = self._desk.settings.engine.registry
-        return self._desk.render(
+        reports, moves = await self._context.threads.run(self._load)
+        registry = self._context.settings.engine.registry
+        return self._context.render(
             request,
             "levels.html",
             session,
@@ -94,5 +94,5 @@ class LevelPages(Pages):
         )
 
     def _load(self) -> tuple[dict[str, Any], list[level_moves.LevelMove]]:
-        with closing(sqlite.connect(self._desk.settings.database, read_only=True)) as db:
+        with closing(sqlite.connect(self._context.settings.database, read_only=True)) as db:
             return level_moves.levels(db), level_moves.latest(db, limit=_MOVES)

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from alerts.access.roles import Right
-from alerts.page.page_context import Pages
+from alerts.page.page_context import PageGroup
 from storage import dead_letters
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _MAX_TOPIC = 1024
 
 
-class UnmatchedPages(Pages):
+class UnmatchedPages(PageGroup):
     """The page of one unmatched topic."""
 
     def routes(self) -> list[BaseRoute]:
@@ -34,12 +34,14 @@ class UnmatchedPages(Pages):
 
     async def one(self, request: Request) -> Response:
         """Show what was sent under a topic, and the mapping that it suggests."""
-        session = await self._desk.signed_in(request, Right.SENSORS)
+        session = await self._context.signed_in(request, Right.SENSORS)
         topic = request.query_params.get("topic", "")
-        found = self._desk.settings.suggest_mapping(topic) if 0 < len(topic) <= _MAX_TOPIC else None
+        found = (
+            self._context.settings.suggest_mapping(topic) if 0 < len(topic) <= _MAX_TOPIC else None
+        )
         if found is None:
             raise HTTPException(404, "Nothing unread was heard under this topic, or not any more.")
-        return self._desk.render(
+        return self._context.render(
             request,
             "unmatched.html",
             session,

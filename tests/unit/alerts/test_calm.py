@@ -10,12 +10,12 @@ import pytest
 
 from alerts.duty.roster import Receiver, Roster
 from alerts.duty.shifts import ClockHours
-from alerts.escalation.timings import Pace
+from alerts.escalation.timings import EscalationTimings
 from alerts.incidents import repository
 from alerts.incidents.throttling import QuietHours, quiet_until
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import render
-from alerts.notify.notice_writer import Teller
+from alerts.notify.notice_writer import NoticeWriter
 from alerts.notify.secrets import Secret
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember, channel_of
 from detection.events import EventKind, EventPhase
@@ -24,7 +24,7 @@ from tests.support.timeline import Timeline
 
 ZONE = ZoneInfo("America/New_York")
 ALL_WEEK = frozenset(range(7))
-PACE = Pace(escalate_after_s=600, repeat_after_s=3600, rounds=1, notices_per_hour=6)
+TIMINGS = EscalationTimings(escalate_after_s=600, repeat_after_s=3600, rounds=1, notices_per_hour=6)
 FLOORS = Registry.of(
     [Room(f"r{n}", f"Room {n}", "2" if n < 9 else "3", "North", "School") for n in range(18)],
     [Sensor(f"s{n}", f"r{n}") for n in range(18)],
@@ -40,12 +40,12 @@ def member(name, *targets, quiet=()):
     return StaffMember(name, name.title(), "staff", tuple(map(Secret, urls)), quiet)
 
 
-def a_school(*staff, pace=PACE, first=1):
+def a_school(*staff, timings=TIMINGS, first=1):
     """A staff of whom the first so many are asked first, the others next."""
     ids = [m.id for m in staff]
     receiver = Receiver("staff", tuple(ids[:first]), catch_all=tuple(ids[first:]))
     roster = Roster(BUILT_IN_ROUTES, {"staff": receiver, "facilities": receiver})
-    policy = AlertPolicy(staff=staff, roster=roster, pace=pace, zone=ZONE.key)
+    policy = AlertPolicy(staff=staff, roster=roster, timings=timings, zone=ZONE.key)
     return Timeline(FLOORS, policy)
 
 
@@ -77,7 +77,7 @@ def test_a_storm_of_a_floor_comes_together_after_the_first_few(make_event):
 
 
 def test_a_storm_over_floors_is_that_of_the_building(make_event):
-    school = a_school(member("lee"), pace=Pace(storm_rooms=2, notices_per_hour=20))
+    school = a_school(member("lee"), timings=EscalationTimings(storm_rooms=2, notices_per_hour=20))
     for n, sensor in enumerate(["s0", "s9", "s1", "s10", "s2", "s11"]):
         puff(school, make_event, n, sensor)
     school.run(60)
@@ -100,7 +100,7 @@ def test_smoke_in_a_storm_waits_for_nothing(make_event):
 
 def test_beyond_the_budget_of_an_hour_the_rest_comes_together(make_event):
     """Throttles: six notices an hour, then one for all others, and smoke gets through."""
-    school = a_school(member("lee"), pace=replace(PACE, storm_rooms=5))
+    school = a_school(member("lee"), timings=replace(TIMINGS, storm_rooms=5))
     for n in range(9):
         puff(school, make_event, 310 * n, f"s{n}")
         over(school, make_event, 310 * n + 30, 310 * n, f"s{n}")
@@ -248,10 +248,10 @@ def test_whoever_was_not_told_yet_comes_before_those_who_were(make_event):
     with school.transaction() as tx:
         school.engine.on_events(tx, [make_event(school.start, "s0")], school.start)
         incident = repository.load(tx, school.id(1))
-        teller = Teller(FLOORS, school.policy)
+        notices = NoticeWriter(FLOORS, school.policy)
         for n in range(2, 302):
-            teller.page(tx, incident, ["lee"], school.start, round_=n, calmly=False)
-        teller.page(tx, incident, ["fox"], school.start, calmly=False)
+            notices.page(tx, incident, ["lee"], school.start, round_=n, throttle=False)
+        notices.page(tx, incident, ["fox"], school.start, throttle=False)
         rows = outbox_rows.lease(
             tx, school.start, owner="t", lease_s=60, limit=3, free=lambda _channel: 9
         )

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from alerts.duty.roster import Receiver, Roster
-from alerts.escalation.timings import Pace
+from alerts.escalation.timings import EscalationTimings
 from alerts.incidents import silences
 from alerts.incidents.incident import Verdict
 from alerts.notify.secrets import Secret
@@ -18,7 +18,7 @@ from detection.events import EventKind, EventPhase
 from tests.support.timeline import Timeline
 
 BOYS, GIRLS = "Boys N2", "Girls N1"
-PACE = Pace(escalate_after_s=60, repeat_after_s=300, rounds=2)
+TIMINGS = EscalationTimings(escalate_after_s=60, repeat_after_s=300, rounds=2)
 
 
 def person(name, role="staff"):
@@ -38,7 +38,7 @@ ROSTER = Roster(
 @pytest.fixture
 def school(registry):
     """A staff of three: Lee is asked first, then the others."""
-    return Timeline(registry, AlertPolicy(staff=STAFF, roster=ROSTER, pace=PACE))
+    return Timeline(registry, AlertPolicy(staff=STAFF, roster=ROSTER, timings=TIMINGS))
 
 
 @pytest.fixture
@@ -210,14 +210,16 @@ def test_over_while_down(school, say):
 def test_an_empty_ring_does_not_wait(registry, make_event):
     """escalationgap: who cannot be reached is passed over at once."""
     silent = StaffMember("lee", "Lee", "staff", ())
-    school = Timeline(registry, AlertPolicy(staff=(silent, STAFF[1]), roster=ROSTER, pace=PACE))
+    school = Timeline(
+        registry, AlertPolicy(staff=(silent, STAFF[1]), roster=ROSTER, timings=TIMINGS)
+    )
     school.push(0, make_event(school.start))
     school.run(30).want(("fox", "opened", BOYS, 0, 1))
 
 
 def test_nobody_at_all_is_a_logged_end(registry, make_event):
     """Missinguser: nobody can be told, and that is on record instead of lost."""
-    school = Timeline(registry, AlertPolicy(staff=(), pace=PACE))
+    school = Timeline(registry, AlertPolicy(staff=(), timings=TIMINGS))
     school.push(0, make_event(school.start))
     school.run(400).want()
     assert school.history() == ["opened", "nobody to tell", "severity", "nobody answered"]
@@ -236,7 +238,9 @@ def test_the_chain_is_that_of_the_opening(school, say):
 
 def replaced(school):
     new = StaffMember("new", "New", "staff", (Secret("ntfy://127.0.0.1:9/new"),))
-    return replace(school.policy, staff=(*STAFF, new), pace=Pace(escalate_after_s=600))
+    return replace(
+        school.policy, staff=(*STAFF, new), timings=EscalationTimings(escalate_after_s=600)
+    )
 
 
 def test_what_is_critical_waits_half_as_long(school, say):
@@ -351,7 +355,7 @@ def test_a_push_that_fails_comes_later_and_delays_nobody(registry, make_event):
         StaffMember("lee", "Lee", targets=(Secret("ntfy://a.example/lee"),)),
         StaffMember("fox", "Fox", targets=(Secret("ntfy://b.example/fox"),)),
     )
-    school = Timeline(registry, AlertPolicy(staff=ring, pace=PACE))
+    school = Timeline(registry, AlertPolicy(staff=ring, timings=TIMINGS))
     school.down.add(channel_of(ring[0].targets[0]))
     school.push(0, make_event(school.start))
     school.at(20, lambda _tx, _now: school.down.clear())
@@ -372,7 +376,7 @@ def test_an_update_that_nobody_needs_any_more_is_not_sent(registry, make_event):
     """Statusupdatescancel: "Fox has it" is worth nothing once it is over."""
     ring = (person("lee"), person("fox"))
     roster = Roster(BUILT_IN_ROUTES, {"staff": Receiver("staff", ("lee", "fox"))})
-    school = Timeline(registry, AlertPolicy(staff=ring, roster=roster, pace=PACE))
+    school = Timeline(registry, AlertPolicy(staff=ring, roster=roster, timings=TIMINGS))
     school.push(0, make_event(school.start))
     school.at(5, lambda _tx, _now: school.down.add(channel_of(ring[0].targets[0])))
     school.ack(6, "fox")
@@ -425,7 +429,7 @@ def test_rules_of_a_school(registry, make_event, both):
     """AlwaysInhibiting: what fulfils both sides is not muted by what does too."""
     side = 'kind=~"vape|smoke"' if both else 'kind="smoke"'
     rule = InhibitRule(parse_matchers(side), parse_matchers('kind=~"vape|smoke"'), ("room",))
-    policy = AlertPolicy(staff=STAFF, roster=ROSTER, pace=PACE, inhibit=(rule,))
+    policy = AlertPolicy(staff=STAFF, roster=ROSTER, timings=TIMINGS, inhibit=(rule,))
     school = Timeline(registry, policy)
     school.push(0, make_event(school.start, kind=EventKind.SMOKE))
     school.push(5, make_event(school.start + 5))

@@ -11,7 +11,7 @@ from itertools import pairwise
 import pytest
 
 from alerts.duty.roster import Receiver, Roster
-from alerts.escalation.timings import Pace
+from alerts.escalation.timings import EscalationTimings
 from alerts.notify.secrets import Secret
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember, channel_of
 from detection.events import EventKind, EventPhase
@@ -30,7 +30,7 @@ def school(registry):
         AlertPolicy(
             staff=(lee,),
             roster=Roster(BUILT_IN_ROUTES, people),
-            pace=Pace(repeat_after_s=REPEAT_S, rounds=2),
+            timings=EscalationTimings(repeat_after_s=REPEAT_S, rounds=2),
             quiet_s=1.0,
         ),
     )

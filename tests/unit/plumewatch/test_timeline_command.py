@@ -90,7 +90,7 @@ def test_pairs_that_contradict_each_other_are_refused(school):
 def test_any_wait_that_may_be_set_goes_with_the_rest(school, seconds):
     path = school(f"acknowledged_for_s = {max(60, seconds)}")
     path.write_text(path.read_text().replace("_after_s = 120", f"_after_s = {seconds}"))
-    assert alert_policy(load(path)).pace.escalate_after_s == seconds
+    assert alert_policy(load(path)).timings.escalate_after_s == seconds
 
 
 def test_quiet_hours_and_inhibition_arrive(school):

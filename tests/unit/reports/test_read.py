@@ -5,7 +5,7 @@ from datetime import UTC
 import pytest
 
 from alerts.duty.roster import Receiver, Roster
-from alerts.escalation.timings import Pace
+from alerts.escalation.timings import EscalationTimings
 from alerts.incidents.incident import ActionClass, Verdict
 from alerts.notify.secrets import Secret
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember, channel_of
@@ -33,8 +33,8 @@ ROSTER = Roster(
 
 @pytest.fixture
 def school():
-    pace = Pace(escalate_after_s=60, repeat_after_s=300, rounds=1)
-    return Timeline(REGISTRY, AlertPolicy(staff=STAFF, roster=ROSTER, pace=pace))
+    timings = EscalationTimings(escalate_after_s=60, repeat_after_s=300, rounds=1)
+    return Timeline(REGISTRY, AlertPolicy(staff=STAFF, roster=ROSTER, timings=timings))
 
 
 def vape(school, t, name="e1", kind=EventKind.VAPE, until=None):

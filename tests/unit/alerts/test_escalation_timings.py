@@ -6,7 +6,7 @@ import pytest
 
 from alerts.duty.roster import Candidate, Ring
 from alerts.escalation.steps import Action, plan
-from alerts.escalation.timings import Pace
+from alerts.escalation.timings import EscalationTimings
 from alerts.incidents.severity import Severity
 
 RINGS = tuple(Ring(name, (Candidate(name, ""),)) for name in ("near", "next", "lead"))
@@ -27,7 +27,7 @@ RINGS = tuple(Ring(name, (Candidate(name, ""),)) for name in ("near", "next", "l
     ],
 )
 def test_faults(settings, named):
-    assert [fault.partition(":")[0] for fault in Pace(**settings).faults()] == named
+    assert [fault.partition(":")[0] for fault in EscalationTimings(**settings).faults()] == named
 
 
 @pytest.mark.parametrize(
@@ -39,12 +39,14 @@ def test_faults(settings, named):
     ],
 )
 def test_when_each_ring_is_told(severity, due):
-    steps = plan("i", RINGS, severity, 0.0, Pace(rounds=2))
+    steps = plan("i", RINGS, severity, 0.0, EscalationTimings(rounds=2))
     assert [s.due_at for s in steps] == due
     assert [s.action for s in steps] == [*[Action.TELL] * (len(due) - 1), Action.END]
     assert [s.seq for s in steps] == list(range(1, len(due) + 1))
 
 
 def test_numbers_go_on_where_a_chain_begins_again():
-    steps = plan("i", RINGS[:1], Severity.WARNING, 50.0, Pace(rounds=1), seq=8, first_round=3)
+    steps = plan(
+        "i", RINGS[:1], Severity.WARNING, 50.0, EscalationTimings(rounds=1), seq=8, first_round=3
+    )
     assert [(s.seq, s.round, s.due_at) for s in steps] == [(8, 3, 50.0), (9, 3, 140.0)]
