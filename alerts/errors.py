@@ -8,7 +8,7 @@
     +-- UnknownIncidentError      permanent: no incident has this id
     +-- UnknownStaffError         permanent: no member of staff that can be reached has this id
     +-- FeedbackError             permanent: verdict and cause do not fit, or the note is too long
-    +-- LevelMoveError            permanent: there is no such move, or it cannot be taken back
+    +-- ThresholdAdjustmentError  permanent: no such adjustment, or it cannot be undone
     +-- MatcherError              permanent: a condition on labels cannot be read
     +-- CalendarError             permanent: a calendar of shifts cannot be read
     +-- SilenceError              permanent: there is no such silence, or it may not be like that
@@ -32,7 +32,7 @@ class AlertReason(StrEnum):
     UNKNOWN_INCIDENT = "unknown_incident"
     UNKNOWN_STAFF = "unknown_staff"
     FEEDBACK = "feedback"
-    LEVEL_MOVE = "level_move"
+    THRESHOLD_ADJUSTMENT = "level_move"
     MATCHER = "matcher"
     CALENDAR = "calendar"
     SILENCE = "silence"
@@ -89,10 +89,10 @@ class FeedbackError(AlertError):
     reason = AlertReason.FEEDBACK
 
 
-class LevelMoveError(AlertError):
+class ThresholdAdjustmentError(AlertError):
     """There is no such move of a level, or it cannot be taken back."""
 
-    reason = AlertReason.LEVEL_MOVE
+    reason = AlertReason.THRESHOLD_ADJUSTMENT
 
 
 class MatcherError(AlertError):

@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING
 import load_rig as rig
 import node_red
 
-from alerts.consumer.detection_consumer import Watch
+from alerts.consumer.detection_consumer import DetectionConsumer
 from alerts.incidents import schema
 from alerts.incidents.engine import AlertEngine
 from alerts.policy import AlertPolicy
@@ -134,7 +134,7 @@ def stages(sensors: int, group: int, batch: int) -> list[tuple[str, float]]:
         database = connect(folder / "state.db")
         migrate(database, "state", state.SCRIPTS)
         migrate(database, "alerts", schema.SCRIPTS)
-        watch = Watch(database, AlertEngine(Registry(), AlertPolicy()), may_alert)
+        watch = DetectionConsumer(database, AlertEngine(Registry(), AlertPolicy()), may_alert)
         timed(
             f"detector step and commit, batches of {batch}",
             lambda: [watch.process(p, 1, p[-1].received) for p in parts(readings, batch)],

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from alerts.consumer.detection_consumer import Watch
+from alerts.consumer.detection_consumer import DetectionConsumer
 from alerts.incidents import schema
 from alerts.incidents.engine import AlertEngine
 from detection.events import EventPhase
@@ -124,7 +124,7 @@ def judged(
         migrate(connection, "state", state.SCRIPTS)
         migrate(connection, "alerts", schema.SCRIPTS)
         engine = AlertEngine(registry or Registry(), policy, replay=True)
-        watch = Watch(connection, engine, may_alert, budgets=budgets)
+        watch = DetectionConsumer(connection, engine, may_alert, budgets=budgets)
         while batch := list(islice(readings, _BATCH)):
             result.readings += len(batch)
             result.replaced += sum("time_replaced" in reading.flags for reading in batch)

@@ -1,6 +1,6 @@
 """From readings to incidents: the one path that production, replay, demo and tests share.
 
-`Watch` takes journalled readings in order, steps the detectors, hands their events to the alert
+`DetectionConsumer` reads the journal in order, steps the detectors, hands their events to the alert
 engine, and commits events, incidents, outbox and the position in the journal in one transaction.
 
 Detector state is a pure function of the readings, so it is written less often than the position: a
@@ -50,7 +50,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 import numpy as np
 
-from alerts.consumer import threshold_adjustments as level_moves
+from alerts.consumer import threshold_adjustments
 from alerts.consumer.outages import ended, forgotten
 from alerts.consumer.reorder import Reorder
 from alerts.consumer.sensor_thresholds import WatchedLevels
@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from alerts.consumer.threshold_adjustments import LevelMove
+    from alerts.consumer.threshold_adjustments import ThresholdAdjustment
     from alerts.incidents.engine import AlertEngine, AlertRecord
     from detection.class_samples import ClassSample, ClassSamples
     from detection.events import Event
@@ -88,7 +88,7 @@ SET_BACK_S: Final = 60.0
 """A reading that was received so long before the last one: the clock was set back in between."""
 
 
-class Watched(NamedTuple):
+class BatchResult(NamedTuple):
     """What one batch led to."""
 
     events: list[Event]
@@ -105,7 +105,7 @@ class _Snapshot(msgspec.Struct):
     received: float = float("-inf")
 
 
-class Watch:
+class DetectionConsumer:
     """Step detectors and incidents through the journal.
 
     Parameters
@@ -203,7 +203,7 @@ class Watch:
                 start = stored.position
             except SnapshotError:
                 pass  # the readings before are stepped again instead
-        moves = deque(level_moves.placed(self._connection, self._levels.applied))
+        moves = deque(threshold_adjustments.placed_after(self._connection, self._levels.applied))
         self.position = start
         self._repeat([], heard, moves)
         while self.position < committed:
@@ -219,7 +219,9 @@ class Watch:
         if self._samples is not None:
             self._samples.take()  # those of readings that were committed before
 
-    def _repeat(self, entries: Sequence[JournalEntry], heard: int, moves: deque[LevelMove]) -> None:
+    def _repeat(
+        self, entries: Sequence[JournalEntry], heard: int, moves: deque[ThresholdAdjustment]
+    ) -> None:
         """Step committed entries up to `position` again, and apply moves at their places."""
         done = 0
         while moves and (place := moves[0].position or 0) <= self.position:
@@ -230,10 +232,10 @@ class Watch:
         self._detect([entry.reading for entry in entries[done:]])
         self._hear([entry.reading for entry in entries if entry.offset > heard])
 
-    def process(self, readings: Sequence[Reading], position: int, now: float | None) -> Watched:
+    def process(self, readings: Sequence[Reading], position: int, now: float | None) -> BatchResult:
         """Take a batch in and commit all that follows from it: `step`, then `commit`."""
         events = self.step(readings)
-        return Watched(events, self.commit(events, position, now))
+        return BatchResult(events, self.commit(events, position, now))
 
     def commit(
         self, events: Sequence[Event], position: int, now: float | None
@@ -262,7 +264,7 @@ class Watch:
                 self._save_liveness(tx, position)
             if self._by_clock:
                 state.set_snapshot(tx, CONSUMER, self._snapshot(position))
-            moves = level_moves.place(tx, position)
+            moves = threshold_adjustments.place_pending(tx, position)
             if self._samples is not None:
                 self._sampled += self._samples.take()
                 series_due.append(tx, series_due.detections(self._sampled))
@@ -304,12 +306,12 @@ class Watch:
         """Let time alone do what it does: resolve incidents, release held ones, move levels."""
         due = self._engine.next_deadline(self._connection)
         idle = due is None or due > now
-        waiting = not self._ahead and level_moves.waiting(self._connection)
+        waiting = not self._ahead and threshold_adjustments.has_pending(self._connection)
         if idle and not waiting and not self._moved:
             return []
         with transaction(self._connection) as tx:
             alerts = [] if idle else self._engine.on_time(tx, now)
-            moves = level_moves.place(tx, self.position) if waiting else []
+            moves = threshold_adjustments.place_pending(tx, self.position) if waiting else []
             told = self._levels.save(tx)
         self._moved = False
         self.stirred = self.stirred or not idle
@@ -317,7 +319,7 @@ class Watch:
         self._move(moves)
         return alerts
 
-    def _move(self, moves: Sequence[LevelMove]) -> None:
+    def _move(self, moves: Sequence[ThresholdAdjustment]) -> None:
         self._levels.apply(moves)
         self._moved = self._moved or bool(moves)
 
@@ -356,12 +358,12 @@ class Watch:
             )
         )
 
-    def fork(self, connection: sqlite3.Connection) -> Watch:
+    def fork(self, connection: sqlite3.Connection) -> DetectionConsumer:
         """Return a watch that goes on from here over another state database.
 
         It has the same detectors, engine and levels, and does not follow silence.
         """
-        twin = Watch(connection, self._engine, self._may_alert)
+        twin = DetectionConsumer(connection, self._engine, self._may_alert)
         twin._restore(self._body())
         twin.position = self.position
         return twin
@@ -432,7 +434,7 @@ class Watch:
         self._forgotten = []
         return events + self._liveness.on_time(now, hearing=self.hearing)
 
-    def take_unjudged(self) -> Counter[str]:
+    def drain_skipped_counts(self) -> Counter[str]:
         """Return `unjudged` and begin it anew."""
         taken, self.unjudged = self.unjudged, Counter()
         return taken

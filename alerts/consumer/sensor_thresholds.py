@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from alerts.consumer import threshold_adjustments as level_moves
+from alerts.consumer import threshold_adjustments
 
 if TYPE_CHECKING:
     import sqlite3
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from alerts.consumer.threshold_adjustments import LevelMove
+    from alerts.consumer.threshold_adjustments import ThresholdAdjustment
     from detection.budgets import AlertBudgets
     from detection.detector import Detector
 
@@ -47,7 +47,7 @@ class WatchedLevels:
         for sensor in dict.fromkeys((*detector.names, *self._budgets.own, *self._budgets.moved)):
             self._budgets.give(levels, detector.sensor_row(sensor), sensor)
 
-    def apply(self, moves: Iterable[LevelMove]) -> None:
+    def apply(self, moves: Iterable[ThresholdAdjustment]) -> None:
         """Apply moves that have their place; in order, each once."""
         for move in moves:
             self.applied = move.seq
@@ -65,7 +65,9 @@ class WatchedLevels:
             return None
         levels, names = self._detector.levels, self._detector.names
         rows = levels.changed()[:_SAVED_AT_ONCE]
-        level_moves.save_levels(tx, [(names[row], levels.explain(row)) for row in rows.tolist()])
+        threshold_adjustments.save_thresholds(
+            tx, [(names[row], levels.explain(row)) for row in rows.tolist()]
+        )
         return rows
 
     def mark_saved(self, rows: NDArray[np.intp] | None) -> None:

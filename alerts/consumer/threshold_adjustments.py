@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from alerts.errors import LevelMoveError
+from alerts.errors import ThresholdAdjustmentError
 from alerts.incidents import repository
 from alerts.incidents.incident import Record, Verdict
 from detection.decision_levels import FEEDBACK, LevelReport
@@ -40,7 +40,7 @@ _SENSOR_AT_FAULT: Final = "sensor"
 
 
 @dataclass(frozen=True, slots=True)
-class LevelMove:
+class ThresholdAdjustment:
     """One move of a sensor's level.
 
     Attributes
@@ -81,12 +81,14 @@ class LevelMove:
     position: int | None
 
 
-def on_feedback(tx: sqlite3.Connection, incident: Incident, said: Feedback) -> LevelMove | None:
+def adjust_from_feedback(
+    tx: sqlite3.Connection, incident: Incident, said: Feedback
+) -> ThresholdAdjustment | None:
     """Move the level of the sensor that alerted, if this answer is new and says something of it.
 
     Returns
     -------
-    LevelMove or None
+    ThresholdAdjustment or None
         The new move; None if the answer moves nothing, or only took an earlier one back.
     """
     alert = _alert(tx, incident)
@@ -124,7 +126,7 @@ def on_feedback(tx: sqlite3.Connection, incident: Incident, said: Feedback) -> L
     )
 
 
-def by_test(
+def adjust_from_test(
     tx: sqlite3.Connection,
     *,
     incident: str,
@@ -133,7 +135,7 @@ def by_test(
     who: str,
     at: float,
     reason: str,
-) -> LevelMove:
+) -> ThresholdAdjustment:
     """Move a sensor's level to where a staged test showed it has to be; settles no cluster.
 
     Parameters
@@ -155,12 +157,12 @@ def by_test(
         reason=reason,
         event_time=at,
         settled=None,
-        step=to - moved(tx, sensor),
+        step=to - current_adjustment(tx, sensor),
         undoes=None,
     )
 
 
-def moved(tx: sqlite3.Connection, sensor: str) -> float:
+def current_adjustment(tx: sqlite3.Connection, sensor: str) -> float:
     """Part of a sensor's level that people moved so far, log-odds."""
     row = tx.execute(
         'SELECT "to" FROM level_move WHERE sensor = ? ORDER BY seq DESC LIMIT 1', (sensor,)
@@ -168,21 +170,23 @@ def moved(tx: sqlite3.Connection, sensor: str) -> float:
     return 0.0 if row is None else float(row[0])
 
 
-def undo(tx: sqlite3.Connection, seq: int, who: str, at: float, reason: str) -> LevelMove:
+def undo(tx: sqlite3.Connection, seq: int, who: str, at: float, reason: str) -> ThresholdAdjustment:
     """Take a move back by a move of its own.
 
     Raises
     ------
-    LevelMoveError
+    ThresholdAdjustmentError
         If there is no such move, it was taken back before, or is itself a taking back.
     """
     move = _one(tx, "SELECT * FROM level_moves WHERE seq = ?", seq)
     if move is None:
-        raise LevelMoveError(f"there is no move {seq}")
+        raise ThresholdAdjustmentError(f"there is no move {seq}")
     if move.undoes is not None:
-        raise LevelMoveError(f"move {seq} took move {move.undoes} back; answer the incident anew")
+        raise ThresholdAdjustmentError(
+            f"move {seq} took move {move.undoes} back; answer the incident anew"
+        )
     if move.undone:
-        raise LevelMoveError(f"move {seq} was taken back before")
+        raise ThresholdAdjustmentError(f"move {seq} was taken back before")
     return _add(
         tx,
         at=at,
@@ -200,7 +204,7 @@ def undo(tx: sqlite3.Connection, seq: int, who: str, at: float, reason: str) -> 
 
 def latest(
     tx: sqlite3.Connection, *, sensor: str = "", incident: str = "", limit: int = 50
-) -> list[LevelMove]:
+) -> list[ThresholdAdjustment]:
     """Return moves, newest first; of one sensor or one incident if it is named."""
     return _all(
         tx,
@@ -214,7 +218,7 @@ def latest(
     )
 
 
-def place(tx: sqlite3.Connection, position: int) -> list[LevelMove]:
+def place_pending(tx: sqlite3.Connection, position: int) -> list[ThresholdAdjustment]:
     """Give the moves that wait their place behind a journal position, and return them in order."""
     unplaced = _all(
         tx,
@@ -227,14 +231,14 @@ def place(tx: sqlite3.Connection, position: int) -> list[LevelMove]:
     return unplaced
 
 
-def placed(tx: sqlite3.Connection, after: int) -> list[LevelMove]:
+def placed_after(tx: sqlite3.Connection, after: int) -> list[ThresholdAdjustment]:
     """Return moves numbered above `after` that have their place, in order."""
     return _all(
         tx, "SELECT * FROM level_moves WHERE seq > ? AND position IS NOT NULL ORDER BY seq", after
     )
 
 
-def waiting(tx: sqlite3.Connection) -> bool:
+def has_pending(tx: sqlite3.Connection) -> bool:
     """Whether a move has no place yet."""
     row = tx.execute(
         "SELECT coalesce((SELECT max(seq) FROM level_move), 0)"
@@ -243,7 +247,7 @@ def waiting(tx: sqlite3.Connection) -> bool:
     return bool(row[0])
 
 
-def save_levels(tx: sqlite3.Connection, reports: Iterable[tuple[str, LevelReport]]) -> None:
+def save_thresholds(tx: sqlite3.Connection, reports: Iterable[tuple[str, LevelReport]]) -> None:
     """Store the levels of sensors as they are now, for people to see."""
     tx.executemany(
         "INSERT OR REPLACE INTO sensor_level VALUES (?,?,?,?,?,?,?,?,?,?)",
@@ -265,7 +269,7 @@ def save_levels(tx: sqlite3.Connection, reports: Iterable[tuple[str, LevelReport
     )
 
 
-def levels(tx: sqlite3.Connection) -> dict[str, LevelReport]:
+def load_thresholds(tx: sqlite3.Connection) -> dict[str, LevelReport]:
     """Levels by sensor as last stored."""
     found: dict[str, LevelReport] = {}
     for row in tx.execute("SELECT * FROM sensor_level ORDER BY sensor"):
@@ -300,8 +304,8 @@ def _add(
     settled: bool | None,
     step: float,
     undoes: int | None,
-) -> LevelMove:
-    before = moved(tx, sensor)
+) -> ThresholdAdjustment:
+    before = current_adjustment(tx, sensor)
     after = min(max(before + step, -FEEDBACK), FEEDBACK)
     cursor = tx.execute(
         "INSERT INTO level_move (at, who, sensor, incident, verdict, reason, event_time, settled,"
@@ -314,7 +318,7 @@ def _add(
     if undoes is not None:
         what, detail = "level moved back", f"{detail}, undoes {undoes}: {reason}"
     repository.add_history(tx, incident, Record(at, who, what, detail))
-    return LevelMove(
+    return ThresholdAdjustment(
         seq=seq,
         at=at,
         who=who,
@@ -332,15 +336,15 @@ def _add(
     )
 
 
-def _one(tx: sqlite3.Connection, sql: str, *arguments: object) -> LevelMove | None:
+def _one(tx: sqlite3.Connection, sql: str, *arguments: object) -> ThresholdAdjustment | None:
     return next(iter(_all(tx, sql, *arguments)), None)
 
 
-def _all(tx: sqlite3.Connection, sql: str, *arguments: object) -> list[LevelMove]:
+def _all(tx: sqlite3.Connection, sql: str, *arguments: object) -> list[ThresholdAdjustment]:
     moves = []
     for row in tx.execute(sql, arguments):
         fields = dict(row)
         fields["settled"] = None if fields["settled"] is None else bool(fields["settled"])
         fields["undone"] = bool(fields["undone"])
-        moves.append(LevelMove(**fields))
+        moves.append(ThresholdAdjustment(**fields))
     return moves

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from alerts.escalation.steps import EscalationStep
     from alerts.incidents.incident import Incident
-    from alerts.incidents.mutes import Holds
+    from alerts.incidents.mutes import Mutes
     from alerts.notify.notice_writer import NoticeWriter
     from alerts.policy import AlertPolicy
     from storage.registry import Registry
@@ -26,12 +26,12 @@ class Escalator:
     """Asks people, one ring after the other."""
 
     def __init__(
-        self, registry: Registry, policy: AlertPolicy, notices: NoticeWriter, holds: Holds
+        self, registry: Registry, policy: AlertPolicy, notices: NoticeWriter, mutes: Mutes
     ) -> None:
         self._registry = registry
         self._policy = policy
         self._notices = notices
-        self._holds = holds
+        self._mutes = mutes
 
     def begin(self, tx: sqlite3.Connection, incident: Incident, now: float) -> None:
         """Write the chain down and tell its first ring; a chain that was written down is kept."""
@@ -61,7 +61,7 @@ class Escalator:
         escalation.shift(tx, incident.id, now - due.due_at)
         match due.action:
             case Action.TELL:
-                muted = self._holds.muted(tx, incident, now)
+                muted = self._mutes.muted(tx, incident, now)
                 if muted is None:
                     self._tell(tx, incident, due, now)
                 else:
@@ -136,4 +136,6 @@ class Escalator:
 
 
 def _unheard_of(tx: sqlite3.Connection, incident: Incident) -> bool:
-    return not outbox_rows.has_notices(tx, incident.id) and not throttling.waits(tx, incident.id)
+    return not outbox_rows.has_notices(tx, incident.id) and not throttling.is_deferred(
+        tx, incident.id
+    )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
     from alerts.escalation.steps import EscalationStep
-    from alerts.incidents.throttling import Held, QuietHours
+    from alerts.incidents.throttling import Deferral, QuietHours
 
 
 class PreviewStep(NamedTuple):
@@ -27,13 +27,13 @@ class PreviewStep(NamedTuple):
     ----------
     due_at : float
         When it runs, Unix seconds.
-    held : mapping of str to Held
+    held : mapping of str to Deferral
         Whose quiet hours keep them from being told, by person.
     """
 
     step: EscalationStep
     due_at: float
-    held: Mapping[str, Held]
+    held: Mapping[str, Deferral]
 
 
 def escalation_preview(
@@ -57,7 +57,7 @@ def escalation_preview(
     reached = False
     for k, step in enumerate(steps):
         due = step.due_at - earlier
-        held: dict[str, Held] = {}
+        held: dict[str, Deferral] = {}
         people = [candidate.person for candidate in step.ring.people]
         if severity is not Severity.CRITICAL:
             found = ((person, quiet_until(quiet(person), due)) for person in people)
@@ -73,7 +73,7 @@ def escalation_preview(
             earlier += following.due_at - step.due_at
 
 
-def quiet_words(held: Held, zone: ZoneInfo) -> str:
+def quiet_words(held: Deferral, zone: ZoneInfo) -> str:
     """Say what quiet hours do to a notice."""
     until = datetime.fromtimestamp(held.until, UTC).astimezone(zone)
     what = "passed over" if held.divert else "told then"

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from zoneinfo import ZoneInfo
 
 from alerts.access.roles import Right, may
-from alerts.consumer import threshold_adjustments as level_moves
+from alerts.consumer import threshold_adjustments
 from alerts.errors import UnknownIncidentError, UnknownStaffError
 from alerts.escalation import steps as escalation
 from alerts.escalation.escalator import Escalator
@@ -41,8 +41,9 @@ from alerts.incidents.incident import (
     Page,
     Record,
     Resolved,
-    Risen,
     Rules,
+    ScheduleAckDeadline,
+    SeverityRaised,
     StartCooldown,
     Status,
     Stop,
@@ -51,12 +52,11 @@ from alerts.incidents.incident import (
     TellTaken,
     TellWithdrawn,
     Tick,
-    TimeAcknowledgement,
 )
 from alerts.incidents.lifecycle import follows, step
-from alerts.incidents.mutes import Holds
+from alerts.incidents.mutes import Mutes
 from alerts.incidents.severity import repeat_window_s
-from alerts.incidents.stuck_incidents import Forgotten, find_forgotten
+from alerts.incidents.stuck_incidents import StuckKind, find_stuck
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import NoticeReason
 from alerts.notify.notice_writer import NoticeWriter
@@ -69,7 +69,7 @@ if TYPE_CHECKING:
 
     from alerts.incidents.incident import ActionClass, Input, Step, Verdict
     from alerts.incidents.silences import Silence
-    from alerts.incidents.stuck_incidents import Finding
+    from alerts.incidents.stuck_incidents import StuckItem
     from alerts.notify.notice import Notice
     from alerts.policy import AlertPolicy
     from detection.events import Event
@@ -146,8 +146,8 @@ class AlertEngine:
         self._rules = Rules(policy.quiet_s, policy.silent_s, policy.cooldown_s)
         self._zone = ZoneInfo(policy.zone)
         self._notices = NoticeWriter(registry, policy)
-        self._holds = Holds(registry, policy)
-        self._escalator = Escalator(registry, policy, self._notices, self._holds)
+        self._mutes = Mutes(registry, policy)
+        self._escalator = Escalator(registry, policy, self._notices, self._mutes)
 
     def on_events(
         self, tx: sqlite3.Connection, events: Iterable[Event], now: float
@@ -174,7 +174,7 @@ class AlertEngine:
         return records
 
     def on_time(self, tx: sqlite3.Connection, now: float) -> list[AlertRecord]:
-        """Resolve what has gone quiet, tell what outlasted its hold, ask the next people."""
+        """Resolve what has gone quiet, tell what outlasted its mute, ask the next people."""
         records = self._settle(tx, now, now)
         while (due := escalation.first_due(tx, now)) is not None:
             incident = self._load(tx, due.incident)
@@ -291,7 +291,7 @@ class AlertEngine:
         said = Feedback(by, verdict, now, cause, note)
         incident = self._hear(tx, incident_id, said, now)
         repository.add_feedback(tx, incident_id, said)
-        level_moves.on_feedback(tx, incident, said)
+        threshold_adjustments.adjust_from_feedback(tx, incident, said)
         return incident
 
     def followed(
@@ -339,21 +339,21 @@ class AlertEngine:
         """Ask the next people now if a notice was given up and nobody else hears of it."""
         self._escalator.undeliverable(tx, incident_id, now)
 
-    def audit(self, tx: sqlite3.Connection, now: float) -> list[Finding]:
+    def check_stuck(self, tx: sqlite3.Connection, now: float) -> list[StuckItem]:
         """Look whether anything was forgotten, and let incidents go on that were.
 
         Returns
         -------
-        list of Finding
+        list of StuckItem
             What was found; what is late only a running service mends.
         """
-        found = find_forgotten(tx, now)
+        found = find_stuck(tx, now)
         for finding in found:
-            if finding.what not in (Forgotten.NO_STEP, Forgotten.NO_REMINDER):
+            if finding.what not in (StuckKind.NO_STEP, StuckKind.NO_REMINDER):
                 continue
             incident = self._load(tx, finding.subject)
-            repository.note(tx, incident.id, now, "auditor", finding.what.value)
-            if finding.what is Forgotten.NO_STEP:
+            repository.note(tx, incident.id, now, "stuck incident check", finding.what.value)
+            if finding.what is StuckKind.NO_STEP:
                 self._escalator.begin(tx, incident, now)
             else:
                 self._escalator.await_word(tx, incident, now)
@@ -396,8 +396,8 @@ class AlertEngine:
         self, tx: sqlite3.Connection, incident: Incident, at: float, now: float
     ) -> list[AlertRecord]:
         held = incident.held_until is not None
-        hold = self._holds.of(tx, incident, incident.severity_at(at), at) if held else None
-        _, records = self._apply(tx, incident, Tick(at, hold), now)
+        mute = self._mutes.of(tx, incident, incident.severity_at(at), at) if held else None
+        _, records = self._apply(tx, incident, Tick(at, mute), now)
         return records
 
     def _room(self, event: Event) -> Room | None:
@@ -453,14 +453,14 @@ class AlertEngine:
         """Join what is open, or open; with what keeps that from being told."""
         if incident is not None:
             untold = incident.status is Status.OPEN and not incident.paged
-            hold = self._holds.of(tx, incident, incident.severity_at(at), at) if untold else None
-            return Detected(event, at, None, hold)
+            mute = self._mutes.of(tx, incident, incident.severity_at(at), at) if untold else None
+            return Detected(event, at, None, mute)
         since = at - repeat_window_s(event.kind)
         new = NewIncident(
             self._new_id(tx, at), room.id, repository.repeats(tx, event.kind, room.id, since)
         )
         opened = step(None, Detected(event, at, new), self._rules).incident
-        return Detected(event, at, new, self._holds.of(tx, opened, opened.severity, at))
+        return Detected(event, at, new, self._mutes.of(tx, opened, opened.severity, at))
 
     def _store(
         self,
@@ -509,9 +509,9 @@ class AlertEngine:
                     if effect.unsent:
                         outbox_rows.cancel_unsent(tx, incident.id, effect.why, effect.at)
                         throttling.cancel(tx, incident.id, effect.at)
-                case Risen():
+                case SeverityRaised():
                     notices.page_deferred(tx, incident, effect.at)
-                case TimeAcknowledgement():
+                case ScheduleAckDeadline():
                     self._escalator.await_word(tx, incident, effect.at)
                 case TellHandedOver():
                     notices.hand_over(tx, incident, effect.by, effect.at)

@@ -207,7 +207,7 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
+class Mute:
     """What keeps an incident from being told.
 
     Attributes
@@ -238,13 +238,13 @@ class NewIncident:
 class Detected:
     """The detector said something that belongs to this incident, or opens it.
 
-    `hold` is what keeps an incident that nobody was told of from being told at `at`.
+    `mute` is what keeps an incident that nobody was told of from being told at `at`.
     """
 
     event: Event
     at: float
     new: NewIncident | None = None
-    hold: Hold | None = None
+    mute: Mute | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,10 +356,10 @@ class Followed:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Time passed; `hold` as in `Detected`."""
+    """Time passed; `mute` as in `Detected`."""
 
     at: float
-    hold: Hold | None = None
+    mute: Mute | None = None
 
 
 Input = (
@@ -385,7 +385,7 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Risen:
+class SeverityRaised:
     """It is more severe than when people were told: what calmed notices down no longer may."""
 
     at: float
@@ -422,7 +422,7 @@ class TellRecovered:
 
 
 @dataclass(frozen=True, slots=True)
-class TimeAcknowledgement:
+class ScheduleAckDeadline:
     """Whoever has it must be heard of before too long."""
 
     at: float
@@ -462,12 +462,12 @@ class Record:
 
 Effect = (
     Page
-    | Risen
+    | SeverityRaised
     | TellTaken
     | TellHandedOver
     | TellWithdrawn
     | TellRecovered
-    | TimeAcknowledgement
+    | ScheduleAckDeadline
     | Stop
     | StartCooldown
     | EndCooldown

@@ -49,7 +49,8 @@ from alerts.incidents.incident import (
     Page,
     Record,
     Resolved,
-    Risen,
+    ScheduleAckDeadline,
+    SeverityRaised,
     StartCooldown,
     Status,
     Step,
@@ -58,13 +59,12 @@ from alerts.incidents.incident import (
     TellRecovered,
     TellTaken,
     TellWithdrawn,
-    TimeAcknowledgement,
 )
 from alerts.incidents.severity import HEALTH, grade
 from detection.events import EventKind, EventPhase
 
 if TYPE_CHECKING:
-    from alerts.incidents.incident import ActionClass, Effect, Hold, Input, NewIncident, Rules, Tick
+    from alerts.incidents.incident import ActionClass, Effect, Input, Mute, NewIncident, Rules, Tick
     from detection.events import Event
 
 _MOST_DAMPED: Final = 6
@@ -170,12 +170,12 @@ def _resolve_due(kind: EventKind, detections: tuple[Detection, ...], rules: Rule
     )
 
 
-def _held(at: float, hold: Hold) -> Record:
-    return Record(at, SYSTEM, "held", hold.why)
+def _held(at: float, mute: Mute) -> Record:
+    return Record(at, SYSTEM, "held", mute.why)
 
 
 def _open(given: Detected, new: NewIncident, rules: Rules) -> Step:
-    event, at, hold = given.event, given.at, given.hold
+    event, at, mute = given.event, given.at, given.mute
     detection = _detection(event, at)
     lasted = at - event.onset if detection.running else 0.0
     incident = Incident(
@@ -190,14 +190,14 @@ def _open(given: Detected, new: NewIncident, rules: Rules) -> Step:
         detections=(detection,),
         severity=grade(event.kind, event.confidence, lasted, new.repeats),
         repeats=new.repeats,
-        paged=hold is None,
-        held_until=None if hold is None else hold.until,
-        suppressed_by="" if hold is None else hold.by,
+        paged=mute is None,
+        held_until=None if mute is None else mute.until,
+        suppressed_by="" if mute is None else mute.by,
         resolve_due=_resolve_due(event.kind, (detection,), rules),
     )
     said = f"{event.sensor}, confidence {event.confidence:.2f}, {incident.severity}"
     opened = Record(at, SYSTEM, "opened", said)
-    return Step(incident, (opened, Page(detection, at) if hold is None else _held(at, hold)))
+    return Step(incident, (opened, Page(detection, at) if mute is None else _held(at, mute)))
 
 
 def _detected(incident: Incident, given: Detected, rules: Rules) -> Step:
@@ -238,9 +238,9 @@ def _detected(incident: Incident, given: Detected, rules: Rules) -> Step:
     speaks = before is None and now.running and untold and free
     risen = _risen(following, at, told=not speaks)
     following, effects = risen.incident, [*effects, *risen.effects]
-    if speaks and given.hold is not None:
-        following = replace(following, held_until=given.hold.until, suppressed_by=given.hold.by)
-        effects.append(_held(at, given.hold))
+    if speaks and given.mute is not None:
+        following = replace(following, held_until=given.mute.until, suppressed_by=given.mute.by)
+        effects.append(_held(at, given.mute))
     elif speaks:
         following = replace(following, paged=True, held_until=None, suppressed_by="")
         effects.append(Page(now, at))
@@ -257,7 +257,7 @@ def _risen(incident: Incident, at: float, *, told: bool) -> Step:
     if incident.held_until is not None:
         return Step(replace(following, held_until=min(incident.held_until, at)), (record,))
     waiting = incident.paged and incident.status is not Status.ACKNOWLEDGED
-    return Step(following, (record, Risen(at)) if told and waiting else (record,))
+    return Step(following, (record, SeverityRaised(at)) if told and waiting else (record,))
 
 
 def _withdrawn(incident: Incident, at: float) -> Step:
@@ -327,7 +327,7 @@ def _taken(incident: Incident, by: str, record: Record) -> Step:
         (
             record,
             Stop("acknowledged", record.at, unsent=True),
-            TimeAcknowledgement(record.at),
+            ScheduleAckDeadline(record.at),
             TellTaken(record.at),
         ),
     )
@@ -343,7 +343,7 @@ def _arrived(incident: Incident, given: Arrived) -> Step:
     if not incident.is_open or (incident.status is Status.ACKNOWLEDGED and incident.verdict):
         return Step(following, (record,))
     if incident.status is Status.ACKNOWLEDGED:  # a word of it: the reminder waits anew
-        waits = (Stop("arrived", given.at, unsent=False), TimeAcknowledgement(given.at))
+        waits = (Stop("arrived", given.at, unsent=False), ScheduleAckDeadline(given.at))
         return Step(following, (record, *waits))
     taken = _taken(following, given.by, Record(given.at, given.by, "acknowledged", detail))
     return Step(taken.incident, (*taken.effects, record))
@@ -427,7 +427,7 @@ def _change(before: ActionClass | str | None, now: ActionClass | str | None) -> 
 def _tick(incident: Incident, given: Tick) -> Step:
     if not incident.is_open:
         return Step(incident)
-    at, hold = given.at, given.hold
+    at, mute = given.at, given.mute
     if at >= incident.resolve_due:
         why = "nothing heard any more" if incident.running else "quiet"
         return _over(incident, Record(at, SYSTEM, "resolved", why), unsent=incident.kind in HEALTH)
@@ -438,10 +438,10 @@ def _tick(incident: Incident, given: Tick) -> Step:
     running = [d for d in incident.detections if d.running]
     if not running:
         return Step(replace(incident, held_until=None), effects)
-    if hold is not None:
-        if hold.by != incident.suppressed_by:
-            effects = (*effects, _held(at, hold))
-        return Step(replace(incident, held_until=hold.until, suppressed_by=hold.by), effects)
+    if mute is not None:
+        if mute.by != incident.suppressed_by:
+            effects = (*effects, _held(at, mute))
+        return Step(replace(incident, held_until=mute.until, suppressed_by=mute.by), effects)
     held_by = incident.suppressed_by
     following = replace(incident, held_until=None, paged=True, suppressed_by="")
     record = Record(at, SYSTEM, "released", f"still going on after the {held_by}")

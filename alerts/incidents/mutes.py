@@ -1,9 +1,8 @@
-"""What keeps an incident from being told: a silence, another incident, a cooldown.
+"""What keeps an incident from notifying people: a silence, another incident, a cooldown.
 
-A hold ends at a moment, and then is looked at again. Nothing is dropped: what is held is recorded
-with what holds it, and told at the end if it is still going on. A silence and an incident that
-explains others hold the steps of an escalation too; the cooldown is about new incidents alone, and
-what is more severe than what people were told of breaks it.
+A mute has an end; the incident is then checked again. A muted incident is recorded with the cause,
+and people are notified at the end if it is still going on. A silence and an inhibiting incident
+also mute escalation steps; a cooldown mutes new incidents only, and not more severe ones.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from alerts.incidents import repository, silences
-from alerts.incidents.incident import Hold
+from alerts.incidents.incident import Mute
 from alerts.notify.notice_writer import labels_of
 from alerts.routing.matchers import all_match
 from alerts.routing.muting import inhibited_by
@@ -28,7 +27,7 @@ _LOOK_AGAIN_S: Final = 15.0
 """After this, an incident that another one explains is looked at again."""
 
 
-class Holds:
+class Mutes:
     """Looks for what holds an incident."""
 
     def __init__(self, registry: Registry, policy: AlertPolicy) -> None:
@@ -37,7 +36,7 @@ class Holds:
 
     def of(
         self, tx: sqlite3.Connection, incident: Incident, severity: Severity, at: float
-    ) -> Hold | None:
+    ) -> Mute | None:
         """Return what keeps an incident of a severity from being told; None if nothing does."""
         muted = self.muted(tx, incident, at)
         if muted is not None:
@@ -45,14 +44,14 @@ class Holds:
         cooldown = repository.cooldown(tx, incident.kind, incident.room)
         if cooldown is None or cooldown[0] <= at or severity.rank > cooldown[1].rank:
             return None
-        return Hold(cooldown[0], "cooldown", "cooldown after the last notice")
+        return Mute(cooldown[0], "cooldown", "cooldown after the last notice")
 
-    def muted(self, tx: sqlite3.Connection, incident: Incident, at: float) -> Hold | None:
+    def muted(self, tx: sqlite3.Connection, incident: Incident, at: float) -> Mute | None:
         """Return the silence or the other incident that mutes one; None if none does."""
         labels = labels_of(incident, self._registry)
         silence = silences.muting(tx, labels, at)
         if silence is not None:
-            return Hold(silence.ends_at, silence.key, f"{silence.key} by {silence.owner}")
+            return Mute(silence.ends_at, silence.key, f"{silence.key} by {silence.owner}")
         rules = [rule for rule in self._policy.inhibit if all_match(rule.target, labels)]
         if not rules:
             return None
@@ -61,4 +60,4 @@ class Holds:
         if source is None:
             return None
         what = f"{source['kind']} in {source['room']}"
-        return Hold(at + _LOOK_AGAIN_S, what, f"explained by {what}")
+        return Mute(at + _LOOK_AGAIN_S, what, f"explained by {what}")

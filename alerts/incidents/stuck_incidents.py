@@ -1,50 +1,52 @@
-"""Looks every half minute whether anybody or anything was forgotten.
+"""Find incidents and notices that are stuck, every half minute, whatever the reason.
 
-What has to hold, whatever happened before: an incident that nobody took has a step of its
-escalation before it, or its end is on record; one that somebody has will be asked about; a notice
-is final or due, and what is due is not late. Each is one query over an index of what is open, so
-it costs the same however long the history is. `alerts.incidents.engine` mends what can be mended.
+An open incident that nobody acknowledged has a pending escalation step or finished its escalation;
+an acknowledged one has a reminder ahead; a notice is final or due, and nothing due is late. Each
+check is one query over an index of open rows, so its cost does not grow with the history.
+`AlertEngine.check_stuck` restarts incidents that have no step.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+import logging
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from storage.sqlite import transaction
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections import Counter
+    from collections.abc import Awaitable, Callable
+
+    from alerts.incidents.engine import AlertEngine
+
+log = logging.getLogger(__name__)
 
 EVERY_S: Final = 30.0
 LATE_S: Final = 60.0
-"""What is due for longer than this is late."""
+"""Anything due for longer than this is late."""
 
 
-class Forgotten(StrEnum):
-    """What was found."""
+class StuckKind(StrEnum):
+    """What is stuck; the label of a metric."""
 
     NO_STEP = "incident without a next step"
     NO_REMINDER = "acknowledged incident without a reminder"
     LATE_NOTICE = "notice that is late"
     LATE_STEP = "step that is late"
-    LATE_HELD = "held notice that is late"
+    LATE_DEFERRED = "held notice that is late"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was forgotten.
+class StuckItem(NamedTuple):
+    """One stuck incident or notice; `subject` is its id."""
 
-    Attributes
-    ----------
-    subject : str
-        Id of the incident, or number of the notice.
-    """
-
-    what: Forgotten
+    what: StuckKind
     subject: str
 
 
-_NEXT: Final = (
+_PENDING: Final = (
     "EXISTS (SELECT 1 FROM escalation_step s WHERE s.incident = i.id AND s.done_at IS NULL)"
 )
 _ENDED: Final = (
@@ -52,24 +54,71 @@ _ENDED: Final = (
     " WHERE s.incident = i.id ORDER BY s.seq DESC LIMIT 1)"
 )
 QUERIES: Final = {
-    Forgotten.NO_STEP: "SELECT i.id FROM incident i WHERE i.status <> 'resolved'"  # noqa: S608 - constants
-    f" AND i.status <> 'acknowledged' AND i.paged AND NOT {_NEXT} AND NOT coalesce({_ENDED}, 0)",
-    Forgotten.NO_REMINDER: "SELECT i.id FROM incident i WHERE i.status <> 'resolved'"  # noqa: S608
-    f" AND i.status = 'acknowledged' AND i.verdict IS NULL AND NOT {_NEXT}",
-    Forgotten.LATE_NOTICE: "SELECT id FROM outbox WHERE status IN ('due', 'leased')"
+    StuckKind.NO_STEP: "SELECT i.id FROM incident i WHERE i.status <> 'resolved'"  # noqa: S608 - constants
+    f" AND i.status <> 'acknowledged' AND i.paged AND NOT {_PENDING} AND NOT coalesce({_ENDED}, 0)",
+    StuckKind.NO_REMINDER: "SELECT i.id FROM incident i WHERE i.status <> 'resolved'"  # noqa: S608
+    f" AND i.status = 'acknowledged' AND i.verdict IS NULL AND NOT {_PENDING}",
+    StuckKind.LATE_NOTICE: "SELECT id FROM outbox WHERE status IN ('due', 'leased')"
     " AND due_at < :late AND (status = 'due' OR lease_until < :late)",
-    Forgotten.LATE_STEP: "SELECT incident FROM escalation_step"
+    StuckKind.LATE_STEP: "SELECT incident FROM escalation_step"
     " WHERE done_at IS NULL AND due_at < :late",
-    Forgotten.LATE_HELD: "SELECT incident FROM held_notice"
+    StuckKind.LATE_DEFERRED: "SELECT incident FROM held_notice"
     " WHERE done_at IS NULL AND due_at < :late",
 }
-"""What finds each; `late` is a moment, Unix seconds."""
 
 
-def find_forgotten(tx: sqlite3.Connection, now: float) -> list[Finding]:
-    """Return everything that is forgotten, in the order of `Forgotten`."""
+def find_stuck(tx: sqlite3.Connection, now: float) -> list[StuckItem]:
+    """Return everything that is stuck at `now`, Unix seconds, in the order of `StuckKind`."""
     return [
-        Finding(what, str(row[0]))
+        StuckItem(what, str(row[0]))
         for what, query in QUERIES.items()
         for row in tx.execute(query, {"late": now - LATE_S})
     ]
+
+
+class StuckIncidentCheck:
+    """Run `AlertEngine.check_stuck` regularly; log and count each stuck item once while it lasts.
+
+    Parameters
+    ----------
+    run_until_stored : callable
+        Runs work on the state database, again while the disk refuses.
+    on_found : callable
+        Called when incidents were restarted.
+    """
+
+    def __init__(
+        self,
+        engine: AlertEngine,
+        clock: Callable[[], float],
+        counter: Counter[str],
+        run_until_stored: Callable[[Callable[[], list[StuckItem]]], Awaitable[list[StuckItem]]],
+        on_found: Callable[[], None],
+    ) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._counter = counter
+        self._run_until_stored = run_until_stored
+        self._on_found = on_found
+        self._known: frozenset[StuckItem] = frozenset()
+
+    async def run(self, state: sqlite3.Connection) -> None:
+        """Check until cancelled."""
+        while True:
+            await asyncio.sleep(EVERY_S)
+            self.report(await self._run_until_stored(lambda: self.check(state)))
+
+    def check(self, state: sqlite3.Connection) -> list[StuckItem]:
+        """Check once, in the thread of the database."""
+        with transaction(state) as tx:
+            return self._engine.check_stuck(tx, self._clock())
+
+    def report(self, found: list[StuckItem]) -> None:
+        """Log and count what was not known yet."""
+        fresh = [item for item in found if item not in self._known]
+        self._known = frozenset(found)
+        for item in fresh:
+            log.error("stuck: %s, %s", item.what, item.subject)
+            self._counter[item.what] += 1
+        if fresh:
+            self._on_found()

@@ -57,7 +57,7 @@ class QuietHours:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class Deferral:
     """What decides that a notice waits; `until` is infinite for who is passed over."""
 
     cause: Cause
@@ -65,18 +65,18 @@ class Held:
     divert: bool = False
 
 
-def quiet_until(quiet: Sequence[QuietHours], at: float) -> Held | None:
+def quiet_until(quiet: Sequence[QuietHours], at: float) -> Deferral | None:
     """End of the quiet hours that hold a moment; None outside.
 
     Hours that touch are one; of those that overlap the one that ends last counts.
     """
     moment = datetime.fromtimestamp(at, UTC)
-    found: Held | None = None
+    found: Deferral | None = None
     for one in quiet:
         for span in one.hours.between(moment, moment):
             ends = span.end.timestamp()
             if span.holds(moment) and (found is None or ends > found.until):
-                found = Held(Cause.QUIET, ends, one.divert)
+                found = Deferral(Cause.QUIET, ends, one.divert)
     return found
 
 
@@ -89,7 +89,7 @@ def decide(
     at: float,
     timings: EscalationTimings,
     place: Callable[[str], Room],
-) -> Held | None:
+) -> Deferral | None:
     """Return what keeps a page from leaving now; None if nothing does.
 
     Parameters
@@ -111,18 +111,18 @@ def decide(
     if not _storm(tx, person, room, at, timings, place):
         return None
     if not critical:
-        return Held(Cause.STORM, at + timings.gather_s)
+        return Deferral(Cause.STORM, at + timings.gather_s)
     row = tx.execute(
         "SELECT max(done_at) AS at FROM held_notice WHERE person = ? AND cause = 'storm'"
         " AND done_at > ?",
         (person, at - timings.gather_s),
     ).fetchone()
-    return Held(Cause.STORM, at if row["at"] is None else row["at"] + timings.gather_s)
+    return Deferral(Cause.STORM, at if row["at"] is None else row["at"] + timings.gather_s)
 
 
 def _over_budget(
     tx: sqlite3.Connection, person: str, at: float, timings: EscalationTimings
-) -> Held | None:
+) -> Deferral | None:
     rows = tx.execute(
         "SELECT min(created_at) AS at FROM outbox WHERE person = ? AND created_at > ?"
         " AND status NOT IN ('cancelled', 'failed') GROUP BY incident, reason"
@@ -131,7 +131,7 @@ def _over_budget(
     ).fetchall()
     if len(rows) < timings.notices_per_hour:
         return None
-    return Held(Cause.BUDGET, rows[-1]["at"] + HOUR_S)
+    return Deferral(Cause.BUDGET, rows[-1]["at"] + HOUR_S)
 
 
 def _storm(
@@ -156,8 +156,8 @@ def _storm(
     return len(floor) >= timings.storm_rooms or len(building) >= 2 * timings.storm_rooms
 
 
-def hold(
-    tx: sqlite3.Connection, person: str, incident: str, round_: int, held: Held, now: float
+def defer(
+    tx: sqlite3.Connection, person: str, incident: str, round_: int, held: Deferral, now: float
 ) -> None:
     """Let a page wait; one that waits already stays as it is."""
     tx.execute(
@@ -204,7 +204,7 @@ def sent(
     )
 
 
-def postpone(tx: sqlite3.Connection, person: str, cause: Cause, held: Held) -> None:
+def postpone(tx: sqlite3.Connection, person: str, cause: Cause, held: Deferral) -> None:
     """Let what waited for one cause wait for another."""
     tx.execute(
         "UPDATE held_notice SET cause = ?, due_at = ?"
@@ -232,7 +232,7 @@ def cancel(tx: sqlite3.Connection, incident: str, now: float) -> None:
     )
 
 
-def waits(tx: sqlite3.Connection, incident: str) -> bool:
+def is_deferred(tx: sqlite3.Connection, incident: str) -> bool:
     """Whether anybody will be told of an incident later."""
     row = tx.execute(
         "SELECT 1 FROM held_notice WHERE incident = ? AND done_at IS NULL", (incident,)

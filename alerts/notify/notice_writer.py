@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from alerts.incidents.incident import Incident
     from alerts.incidents.repository import Running
-    from alerts.incidents.throttling import Held
+    from alerts.incidents.throttling import Deferral
     from alerts.policy import AlertPolicy, StaffMember
     from storage.registry import Registry
 
@@ -128,13 +128,13 @@ class NoticeWriter:
             if held is None:
                 heard += self._page_now(tx, incident, member, at, round_, note)
             elif not held.divert:
-                throttling.hold(tx, member.id, incident.id, round_, held, at)
+                throttling.defer(tx, member.id, incident.id, round_, held, at)
                 heard += held.cause is Cause.STORM
         return heard
 
     def _decide(
         self, tx: sqlite3.Connection, member: StaffMember, incident: Incident, at: float
-    ) -> Held | None:
+    ) -> Deferral | None:
         place = partial(place_of, self._registry)
         room, timings = place(incident.room), self._policy.timings
         return throttling.decide(

@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from alerts.consumer import threshold_adjustments as level_moves
+from alerts.consumer import threshold_adjustments
 from alerts.notify.pictures import IncidentPictures
 from detection.events import EventKind
 from detection.quantities import COLUMNS
@@ -191,7 +191,7 @@ def _as_then(
     config: PlumewatchConfig, series: Series, sensors: set[str], onset: float
 ) -> AlertBudgets:
     with closing(connect(DataPaths(config.data_dir).state, read_only=True)) as db:
-        reports = level_moves.levels(db)
+        reports = threshold_adjustments.load_thresholds(db)
     moved = {}
     for sensor in sensors & reports.keys():
         health = series.records("sensor_health", onset - _LEVEL_S, onset, sensor=sensor)

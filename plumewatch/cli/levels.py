@@ -8,8 +8,8 @@ from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from alerts.consumer import threshold_adjustments as level_moves
-from alerts.errors import LevelMoveError
+from alerts.consumer import threshold_adjustments
+from alerts.errors import ThresholdAdjustmentError
 from alerts.page.views.thresholds import probability
 from ingest.decoders import DECODERS
 from plumewatch.cli.audit_command import machine_user
@@ -38,7 +38,7 @@ def run_levels(config_path: Path, printer: Printer) -> int:
     """
 
     def show(config: PlumewatchConfig, state: sqlite3.Connection) -> int:
-        found = level_moves.levels(state)
+        found = threshold_adjustments.load_thresholds(state)
         registry = config.registry()
 
         def row(sensor: str) -> tuple[Mapping[str, object], Sequence[object]]:
@@ -76,9 +76,11 @@ def run_moves(config_path: Path, printer: Printer, *, sensor: str, limit: int) -
     """
 
     def show(config: PlumewatchConfig, state: sqlite3.Connection) -> int:
-        moves = level_moves.latest(state, sensor=sensor, limit=limit)
+        moves = threshold_adjustments.latest(state, sensor=sensor, limit=limit)
 
-        def row(move: level_moves.LevelMove) -> tuple[Mapping[str, object], Sequence[object]]:
+        def row(
+            move: threshold_adjustments.ThresholdAdjustment,
+        ) -> tuple[Mapping[str, object], Sequence[object]]:
             why = f"takes back {move.undoes}: {move.reason}" if move.undoes else move.reason
             cells = (
                 move.seq,
@@ -100,7 +102,7 @@ def run_moves(config_path: Path, printer: Printer, *, sensor: str, limit: int) -
     return with_data(config_path, lambda paths: paths.state, show)
 
 
-@told(refused=(LevelMoveError,))
+@told(refused=(ThresholdAdjustmentError,))
 def run_undo(
     config_path: Path, seq: int, printer: Printer, *, reason: str, who: str, now: float
 ) -> int:
@@ -135,7 +137,7 @@ def run_undo(
     name = " ".join(who.split())[:60] or machine_user()
     try:
         with closing(connect(path)) as connection, transaction(connection) as tx:
-            move = level_moves.undo(tx, seq, name, now, why)
+            move = threshold_adjustments.undo(tx, seq, name, now, why)
     except (StorageError, sqlite3.Error) as error:
         sys.stderr.write(f"{path}: {error}\n")
         return UNREACHABLE

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from alerts.consumer import threshold_adjustments as level_moves
+from alerts.consumer import threshold_adjustments
 from detection.budgets import AlertBudgets
 from detection.model import Model, ModelError
 from ingest.broker import connected, new_client
@@ -168,7 +168,7 @@ def _moved(config: PlumewatchConfig) -> dict[str, float]:
     with closing(connect(path, read_only=True)) as db:
         db.row_factory = sqlite3.Row
         try:
-            return {move.sensor: move.after for move in level_moves.placed(db, 0)}
+            return {move.sensor: move.after for move in threshold_adjustments.placed_after(db, 0)}
         except sqlite3.Error as error:
             raise translated(error, path) from error
 

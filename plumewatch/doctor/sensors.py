@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from alerts.consumer.threshold_adjustments import levels
+from alerts.consumer.threshold_adjustments import load_thresholds
 from plumewatch.config.paths import DataPaths
 from plumewatch.doctor.finding import Finding, fine, warn
 from plumewatch.doctor.holder import holder
@@ -112,7 +112,7 @@ def interval_findings(intervals: Mapping[str, float]) -> Iterator[Finding]:
 
 def _budgets(config: PlumewatchConfig, db: sqlite3.Connection) -> Iterator[Finding]:
     """Budgets of false alarms that cannot be kept."""
-    found = levels(db)
+    found = load_thresholds(db)
     for sensor in config.sensor:
         report = found.get(sensor.id)
         if report is None or report.within_budget:

@@ -17,9 +17,10 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from alerts.consumer.detection_consumer import CONSUMER, Watch
+from alerts.consumer.detection_consumer import CONSUMER, DetectionConsumer
 from alerts.incidents.clock_step import ClockSteps
 from alerts.incidents.engine import AlertEngine
+from alerts.incidents.stuck_incidents import StuckIncidentCheck
 from alerts.notify.answer_links import with_answer_link
 from alerts.notify.apprise_notifier import AppriseNotifier, NotifySettings
 from alerts.notify.pictures import IncidentPictures, NoticePictures
@@ -67,7 +68,6 @@ from plumewatch.service.outbound_integrations import Outward
 from plumewatch.service.pipeline_status import pipeline_status
 from plumewatch.service.sensor_counts import restore_counts, save_counts
 from plumewatch.service.staff_page import staff_page
-from plumewatch.service.stuck_check import Auditor
 from plumewatch.service.supervisor import ServiceError, lasting
 from plumewatch.service.upgrade import copy_before_upgrade
 from plumewatch.service.watchdog import Watchdog
@@ -115,7 +115,7 @@ _ENDED_FIRST: Final = (
     "series records",
     "housekeeping",
     "memory",
-    "auditor",
+    "stuck incident check",
     "building",
 )
 _DEDUPE_WINDOW: Final = 512
@@ -218,13 +218,13 @@ class Service:
             self.intake,
             self.commits,
             receive_clock or clock,
-            self.memory.hear,
+            self.memory.ingest_unstored,
         )
         self._own_lease = lease is None
         self._lease = lease or Lease(self.paths.lock)
         self._standby = standby
         self._state: sqlite3.Connection | None = None
-        self._watch: Watch | None = None
+        self._watch: DetectionConsumer | None = None
         self._steps = ClockSteps()
         self._committed = asyncio.Event()
         self._wake_outbox = asyncio.Event()
@@ -282,7 +282,7 @@ class Service:
         self.on_duty = partial(duty_between, config, shifts)
         self.house = Housekeeping(self, self.run_until_stored, clock)
         self.outward = Outward(self, self.run_until_stored, self._wake_outbox, clock)
-        self.auditor = Auditor(
+        self.stuck_check = StuckIncidentCheck(
             self.engine,
             clock,
             self.counters.forgotten,
@@ -364,7 +364,7 @@ class Service:
                         ("lease", hold_lease(self._lease, self.paths.root)),
                         ("watchdog", self.watchdog.run()),
                         ("memory", self._stand_by_in_memory(pump)),
-                        ("auditor", self._audit()),
+                        ("stuck incident check", self._check_stuck()),
                         ("building", self._tell_building()),
                     )
                 }
@@ -413,12 +413,12 @@ class Service:
         except (StorageError, sqlite3.Error) as error:
             raise ServiceError(f"storage: {error}") from error
 
-    def _new_watch(self) -> Watch:
+    def _new_watch(self) -> DetectionConsumer:
         """Return to where the last one left off: some seconds of work after a kill."""
         if self._state is None:
             raise ServiceError("the service is not open")
         silence = LivenessSettings(missed=self.config.alerts.offline_after)
-        watch = Watch(
+        watch = DetectionConsumer(
             self._state,
             self.engine,
             may_alert,
@@ -518,7 +518,7 @@ class Service:
                 "incidents", self._decided, watch.commit, events, position, self._clock()
             )
             self.memory.undecided = None
-            self.intake.tally.add_unjudged(watch.take_unjudged())
+            self.intake.tally.add_unjudged(watch.drain_skipped_counts())
             self.counters.readings_detected += len(entries)
             if entries:  # none if all were corrupt
                 self.counters.detected_received = entries[-1].reading.received
@@ -534,7 +534,7 @@ class Service:
             if len(entries) < _BATCH:
                 await asyncio.sleep(max(began + _DETECT_PACE_S - time.monotonic(), 0.0))
 
-    async def _followed_clock(self, watch: Watch) -> float:
+    async def _followed_clock(self, watch: DetectionConsumer) -> float:
         """Return the time, after deadlines were moved along if the machine's clock was set."""
         now = self._clock()
         if self._clock is not time.time:
@@ -551,7 +551,7 @@ class Service:
             self._on_change()
         return now
 
-    async def _pass_time(self, watch: Watch) -> None:
+    async def _pass_time(self, watch: DetectionConsumer) -> None:
         """Nothing arrives: notice who is silent, resolve what is over."""
         now = await self._followed_clock(watch)
         events = await self.in_thread("detector", watch.listen, now)
@@ -561,7 +561,7 @@ class Service:
     def _decided(self, work: Callable[..., T], *arguments: object) -> T:
         """Carry over what was decided in memory before anything else is."""
         if self._state is not None:
-            self.memory.give_back(self._state)
+            self.memory.write_back(self._state)
         return work(*arguments)
 
     async def _stand_by_in_memory(self, pump: OutboxPump) -> None:
@@ -598,16 +598,16 @@ class Service:
         if self._state is not None:
             await self.outward.run(self._state)
 
-    async def _audit(self) -> None:
+    async def _check_stuck(self) -> None:
         await self._opened()
         if self._state is not None:
-            await self.auditor.run(self._state)
+            await self.stuck_check.run(self._state)
 
     async def _keep_house(self) -> None:
         if self._state is not None:
             await self.house.run(await self._opened(), self._state)
 
-    async def _opened(self) -> Watch:
+    async def _opened(self) -> DetectionConsumer:
         await self.ready.wait()
         if self._watch is None:
             raise ServiceError("the service is not open")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from alerts.consumer.detection_consumer import Watch
+    from alerts.consumer.detection_consumer import DetectionConsumer
     from alerts.incidents.engine import AlertRecord
     from alerts.notify.pump import DeliveryOutcome
     from ingest.commit import GroupCommit
@@ -101,7 +101,7 @@ class Health:
     source, commits, intake, journal, writer, records, counters, retrying, latencies
         Of the service.
     watch : callable
-        Returns the `Watch`, None before it is open.
+        Returns the `DetectionConsumer`, None before it is open.
     database : Path
         The state database.
     queue_limit : int
@@ -127,7 +127,7 @@ class Health:
         counters: Counters,
         retrying: RunUntilStored,
         latencies: Latencies,
-        watch: Callable[[], Watch | None],
+        watch: Callable[[], DetectionConsumer | None],
         database: Path,
         queue_limit: int,
     ) -> None:
@@ -353,7 +353,7 @@ class Health:
         yield _total("alerts", "Alerts.", self._counters.alerts)
         tried = [({"outcome": k}, float(n)) for k, n in sorted(self._latencies.deliveries.items())]
         forgotten = [({"what": k}, float(n)) for k, n in sorted(self._counters.forgotten.items())]
-        said = "Incidents and notices that the auditor found forgotten."
+        said = "Incidents and notices that a regular check found stuck."
         yield Family("plumewatch_forgotten_total", "counter", said, forgotten)
         said = "Attempts to deliver a notice."
         yield Family("plumewatch_deliveries_total", "counter", said, tried)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
-    from alerts.consumer.detection_consumer import Watch
+    from alerts.consumer.detection_consumer import DetectionConsumer
     from plumewatch.service.app import Service
     from storage.retrying import Retrying
     from storage.timeseries.records import Record
@@ -121,7 +121,7 @@ class Housekeeping:
         """
         self._retention.follow(now, 0.0)
 
-    async def run(self, watch: Watch, connection: sqlite3.Connection) -> None:
+    async def run(self, watch: DetectionConsumer, connection: sqlite3.Connection) -> None:
         """Do all of it once a minute, the first time at once, until cancelled."""
         service = self._service
         stored = await self._run_until_stored("measurements", Stored.read, connection)
@@ -135,7 +135,7 @@ class Housekeeping:
             await asyncio.sleep(EVERY_S)
             await self.measure(watch, connection)
 
-    async def measure(self, watch: Watch, connection: sqlite3.Connection) -> None:
+    async def measure(self, watch: DetectionConsumer, connection: sqlite3.Connection) -> None:
         """Let samples of sensors and service wait for the series."""
         service = self._service
         service.health.lateness.sample(service.registry.sensors, service.intake.tally)

@@ -48,7 +48,7 @@ from storage.errors import StorageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from alerts.consumer.detection_consumer import Watch
+    from alerts.consumer.detection_consumer import DetectionConsumer
     from alerts.incidents.engine import AlertEngine, AlertRecord
     from alerts.notify.apprise_notifier import Notifier
     from detection.events import Event
@@ -130,12 +130,14 @@ class MemoryAlerts:
         self._grace_s = grace_s
         self._thread: ThreadPoolExecutor | None = None
         self._memory: sqlite3.Connection | None = None
-        self._twin: Watch | None = None
+        self._twin: DetectionConsumer | None = None
         self._wake = asyncio.Event()
         self._live: list[Reading] = []
         self._intake = Intake(_apart(heard))
 
-    async def run(self, watch: Watch, disk: sqlite3.Connection, pump: OutboxPump) -> None:
+    async def run(
+        self, watch: DetectionConsumer, disk: sqlite3.Connection, pump: OutboxPump
+    ) -> None:
         """Stand by and take over, until cancelled.
 
         Parameters
@@ -162,7 +164,7 @@ class MemoryAlerts:
             log.warning("the disk takes part again; %d alerts left from memory so far", self.alerts)
             since = None
 
-    def hear(
+    def ingest_unstored(
         self,
         message: Message,
         decoder: str = "",
@@ -173,7 +175,7 @@ class MemoryAlerts:
             self._live += self._intake.on_message(message, decoder, permits).readings
             self._live += self._intake.on_time(message.received)
 
-    def give_back(self, disk: sqlite3.Connection) -> None:
+    def write_back(self, disk: sqlite3.Connection) -> None:
         """Carry over what was decided in memory, in the detector's thread.
 
         To be called before the detectors commit anything, so that the disk never decides again what
@@ -191,7 +193,7 @@ class MemoryAlerts:
     def _why(self) -> str:
         return self._commits.failing or self._refusing()
 
-    async def _take_over(self, watch: Watch, disk: sqlite3.Connection) -> None:
+    async def _take_over(self, watch: DetectionConsumer, disk: sqlite3.Connection) -> None:
         loop = asyncio.get_running_loop()
         with ThreadPoolExecutor(1, thread_name_prefix="plumewatch-memory") as thread:
             self._thread = thread
@@ -227,7 +229,9 @@ class MemoryAlerts:
                 self._live.clear()
 
     @staticmethod
-    def _forked(watch: Watch, disk: sqlite3.Connection) -> tuple[sqlite3.Connection, Watch]:
+    def _forked(
+        watch: DetectionConsumer, disk: sqlite3.Connection
+    ) -> tuple[sqlite3.Connection, DetectionConsumer]:
         memory = copy_state(disk)
         return memory, watch.fork(memory)
 
@@ -253,7 +257,7 @@ class MemoryAlerts:
         while True:
             if self._commits.failing:
                 with suppress(BrokerError):
-                    await tap(self._broker, self._topics, self.hear, self._clock)
+                    await tap(self._broker, self._topics, self.ingest_unstored, self._clock)
             await asyncio.sleep(_TAP_AGAIN_S if self._commits.failing else _POLL_S)
 
     def _show(self, readings: Sequence[Reading], now: float) -> list[AlertRecord]:

@@ -46,7 +46,7 @@ class Counters:
     annotations_failing : str
         Why it cannot be at the moment; empty if it can.
     forgotten : Counter of str
-        What the auditor found, by what it is.
+        Stuck incidents and notices, by kind.
     """
 
     started: float

@@ -11,12 +11,12 @@ from plumewatch.service.unmatched import unmatched_topics
 from storage.errors import StorageError
 
 if TYPE_CHECKING:
-    from alerts.consumer.detection_consumer import Watch
+    from alerts.consumer.detection_consumer import DetectionConsumer
     from plumewatch.service.app import Service
     from storage.journal import Journal
 
 
-def pipeline_status(service: Service, watch: Watch | None) -> PipelineStatus:
+def pipeline_status(service: Service, watch: DetectionConsumer | None) -> PipelineStatus:
     """Return what ingest and the consumers count."""
     source, counters = service.source.state, service.counters
     outcomes: dict[str, int] = {}

@@ -10,7 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from alerts.consumer import threshold_adjustments as level_moves
+from alerts.consumer import threshold_adjustments
 from alerts.outbound import series_records as series_due
 from alerts.outbound.series_records import standing
 from detection.liveness import SensorLife, SensorState
@@ -79,7 +79,7 @@ class Stored:
         """
         return cls(
             standing(connection),
-            level_moves.levels(connection),
+            threshold_adjustments.load_thresholds(connection),
             firmware.current(connection),
             series_due.waiting(connection),
         )

@@ -10,7 +10,7 @@ import json
 
 import pytest
 
-from alerts.consumer.detection_consumer import Watch
+from alerts.consumer.detection_consumer import DetectionConsumer
 from alerts.incidents import schema
 from alerts.incidents.engine import AlertEngine
 from alerts.notify.secrets import Secret
@@ -74,7 +74,7 @@ class School:
         )
         policy = AlertPolicy(staff=staff, zone="UTC", page_url="https://plumewatch.example")
         self.intake = Intake(IntakeConfig(context=Context(registry=REGISTRY)))
-        self.watch = Watch(self.state, AlertEngine(REGISTRY, policy), may_alert)
+        self.watch = DetectionConsumer(self.state, AlertEngine(REGISTRY, policy), may_alert)
         self.watch.open(lambda _after, _limit: ([], 0))
         self.alerts, self.position, self.stored = [], 0, []
 

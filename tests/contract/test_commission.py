@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alerts.consumer import threshold_adjustments as level_moves
+from alerts.consumer import threshold_adjustments
 from alerts.incidents import silences
 from detection.quantities import COLUMNS
 from plumewatch.cli.commission.command import run_commission
@@ -167,7 +167,7 @@ def test_a_room_whose_sensor_sees_the_puff(site, commissioned, monkeypatch, tmp_
     with state(site) as db:
         (silence,) = silences.listed(db, START + LENGTH)
         assert silence.ends_at <= START + LENGTH + 10
-        assert level_moves.latest(db) == []
+        assert threshold_adjustments.latest(db) == []
 
 
 def test_a_puff_that_is_seen_and_not_told(commissioned, monkeypatch):
@@ -211,18 +211,18 @@ def test_the_level_is_set_on_record_and_taken_back(site, commissioned, monkeypat
     (moved,) = [f for f in said if f.get("move")]
     assert moved["moved"] == wanted
     with state(site) as db, transaction(db) as tx:
-        (move,) = level_moves.latest(tx)
+        (move,) = threshold_adjustments.latest(tx)
         assert (move.sensor, move.after, move.reason) == ("n2-boys-1", wanted, "staged test")
         row = tx.execute("SELECT status, verdict, suppressed_by FROM incident").fetchone()
         assert tuple(row) == ("resolved", "test", "staged test")
-        assert level_moves.undo(tx, move.seq, "me", START, "wrong").after == 0.0
+        assert threshold_adjustments.undo(tx, move.seq, "me", START, "wrong").after == 0.0
 
 
 def test_the_level_stays_if_it_is_said_so(site, commissioned, monkeypatch):
     level_that_helps(monkeypatch, -0.5)
     assert commissioned(simulated(monkeypatch, seed=3), set_level=False)[0] == 0
     with state(site) as db:
-        assert level_moves.latest(db) == []
+        assert threshold_adjustments.latest(db) == []
 
 
 class TestAskedLevel:

@@ -5,8 +5,7 @@ import re
 import tomllib
 from pathlib import Path
 
-from alerts.incidents import silences, throttling
-from alerts.incidents import stuck_incidents as forgotten
+from alerts.incidents import silences, stuck_incidents, throttling
 from alerts.incidents.severity import LONG_S, REPEATED, UNSURE
 from detection.device_events import BATTERY_LOW
 from plumewatch.cli.printer import Printer
@@ -50,4 +49,4 @@ def test_the_settings_are_valid(tmp_path):
 def test_numbers_are_those_of_the_code():
     assert (LONG_S, REPEATED, UNSURE) == (120.0, 2, 0.7)
     assert (silences.LONGEST_S, silences.LONGEST_WIDE_S) == (14 * 86_400.0, 4 * 3600.0)
-    assert (forgotten.EVERY_S, BATTERY_LOW, throttling.HOUR_S) == (30.0, 15.0, 3600.0)
+    assert (stuck_incidents.EVERY_S, BATTERY_LOW, throttling.HOUR_S) == (30.0, 15.0, 3600.0)

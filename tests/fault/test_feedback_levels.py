@@ -9,14 +9,14 @@ import time
 import httpx
 import pytest
 
-from alerts.consumer import threshold_adjustments as level_moves
+from alerts.consumer import threshold_adjustments
 from alerts.incidents.incident import Verdict
 from storage.sqlite import connect
 from tests.support.broker import Mosquitto
 from tests.support.plumes import readings_of_puff
 from tests.support.service import Publisher, ServiceProcess, eventually, run_command
 
-UP = level_moves.STEPS[Verdict.FALSE_ALARM]
+UP = threshold_adjustments.STEPS[Verdict.FALSE_ALARM]
 
 
 @pytest.fixture
@@ -27,7 +27,9 @@ def broker():
 
 def moves(service):
     with contextlib.closing(connect(service.folder / "data/state.db", read_only=True)) as found:
-        return [(m.seq, m.after, m.position is not None) for m in level_moves.latest(found)]
+        return [
+            (m.seq, m.after, m.position is not None) for m in threshold_adjustments.latest(found)
+        ]
 
 
 def shown(service, sensor="n2-boys-1"):

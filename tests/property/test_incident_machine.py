@@ -13,7 +13,7 @@ from alerts.errors import FeedbackError, UnknownIncidentError
 from alerts.incidents import repository, schema, silences
 from alerts.incidents.engine import AlertEngine
 from alerts.incidents.incident import ActionClass, Verdict
-from alerts.incidents.stuck_incidents import Forgotten, find_forgotten
+from alerts.incidents.stuck_incidents import StuckKind, find_stuck
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.secrets import Secret
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember
@@ -238,8 +238,8 @@ class IncidentMachine(RuleBasedStateMachine):
     @invariant()
     def nobody_is_forgotten(self):
         """By its own queries and without its mending: nothing is ever without a next step."""
-        late = {Forgotten.LATE_NOTICE, Forgotten.LATE_STEP, Forgotten.LATE_HELD}
-        assert [f for f in find_forgotten(self.db, self.now) if f.what not in late] == []
+        late = {StuckKind.LATE_NOTICE, StuckKind.LATE_STEP, StuckKind.LATE_DEFERRED}
+        assert [f for f in find_stuck(self.db, self.now) if f.what not in late] == []
 
     @invariant()
     def steps_end_with_their_incident(self):

@@ -22,7 +22,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from alerts.consumer.detection_consumer import CONSUMER, Watch
+from alerts.consumer.detection_consumer import CONSUMER, DetectionConsumer
 from alerts.escalation.timings import EscalationTimings
 from alerts.incidents import repository, schema
 from alerts.incidents.engine import AlertEngine
@@ -95,7 +95,7 @@ class JournalMachine(RuleBasedStateMachine):
         migrate(self.state, "state", state.SCRIPTS)
         migrate(self.state, "alerts", schema.SCRIPTS)
         self.engine = AlertEngine(REGISTRY, POLICY)
-        self.watch = Watch(self.state, self.engine, may_alert)
+        self.watch = DetectionConsumer(self.state, self.engine, may_alert)
         self.watch.open(self.journal.read)
         with transaction(self.state) as tx:  # as the pump does at its start
             outbox_rows.release_leases(tx, "the next pump", self.now())

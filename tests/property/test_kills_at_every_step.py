@@ -203,7 +203,7 @@ def play(path, kill=""):
             program.commit(lambda tx, what=what, now=now: what(program.engine, tx, now), now)
     sql = "SELECT id, status, severity, arrived_at, resolved_by FROM incident"
     states = [tuple(r) for r in program.db.execute(sql)]
-    forgotten = program.engine.audit(program.db, START + 420)
+    forgotten = program.engine.check_stuck(program.db, START + 420)
     sql = "SELECT detail FROM incident_history WHERE what = 'held'"
     held = {row["detail"] for row in program.db.execute(sql)}
     program.db.close()

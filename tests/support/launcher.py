@@ -103,8 +103,7 @@ def _acknowledge_half(die: Any) -> None:
 
 
 def _owner(path: str) -> Any:
-    from alerts.consumer import detection_consumer as watch
-    from alerts.consumer import threshold_adjustments as level_moves
+    from alerts.consumer import detection_consumer, threshold_adjustments
     from alerts.notify import outbox as outbox_rows
     from alerts.notify.apprise_notifier import AppriseNotifier
     from alerts.notify.pump import OutboxPump
@@ -114,10 +113,10 @@ def _owner(path: str) -> Any:
     from storage.timeseries.sqlite import SqliteSeries
 
     known = (
-        level_moves,
+        threshold_adjustments,
         outbox_rows,
         state,
-        watch.Watch,
+        detection_consumer.DetectionConsumer,
         AppriseNotifier,
         OutboxPump,
         Link,
@@ -155,20 +154,20 @@ POINTS: Mapping[str, Any] = {
     "series: before": _at("SqliteSeries", "write", "before"),
     "series: all written, not committed": functools.partial(_in_commit, "series.db"),
     "series: after": _at("SqliteSeries", "write", "after"),
-    "detector: before the step": _at("Watch", "step", "before"),
-    "detector: after the step, nothing committed": _at("Watch", "step", "after"),
-    "incident: notice written, not committed": _at("outbox_rows", "add_notice", "after"),
+    "detector: before the step": _at("DetectionConsumer", "step", "before"),
+    "detector: after the step, nothing committed": _at("DetectionConsumer", "step", "after"),
+    "incident: notice written, not committed": _at("outbox", "add_notice", "after"),
     "incidents: position written, not committed": _at("state", "set_position", "after"),
-    "incidents: all written, not committed": _at("level_moves", "place", "after"),
-    "incidents: after": _at("Watch", "commit", "after"),
-    "snapshot: before": _at("Watch", "save_snapshot", "before"),
+    "incidents: all written, not committed": _at("threshold_adjustments", "place_pending", "after"),
+    "incidents: after": _at("DetectionConsumer", "commit", "after"),
+    "snapshot: before": _at("DetectionConsumer", "save_snapshot", "before"),
     "snapshot: written, not committed": _at("state", "set_snapshot", "after"),
-    "snapshot: after": _at("Watch", "save_snapshot", "after"),
-    "lease: taken, not committed": _at("outbox_rows", "lease", "after"),
+    "snapshot: after": _at("DetectionConsumer", "save_snapshot", "after"),
+    "lease: taken, not committed": _at("outbox", "lease", "after"),
     "lease: after": _at("AppriseNotifier", "send", "before"),
     "send: after, nothing marked": _at("AppriseNotifier", "send", "after"),
     "mark: before": _at("OutboxPump", "_write_mark", "before"),
-    "mark: written, not committed": _at("outbox_rows", "sent", "after"),
+    "mark: written, not committed": _at("outbox", "sent", "after"),
     "mark: after": _at("OutboxPump", "_write_mark", "after"),
 }
 """Where a process may be made to die; each is given the function that ends it."""

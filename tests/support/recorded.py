@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from alerts.consumer.detection_consumer import Watch
+from alerts.consumer.detection_consumer import DetectionConsumer
 from alerts.incidents import schema
 from alerts.incidents.engine import AlertEngine
 from alerts.policy import AlertPolicy
@@ -95,7 +95,7 @@ def of_the_service(readings, budgets: AlertBudgets | None = None):
     migrate(connection, "state", state.SCRIPTS)
     migrate(connection, "alerts", schema.SCRIPTS)
     engine = AlertEngine(registry(), AlertPolicy(), replay=True)
-    watch = Watch(connection, engine, may_alert, budgets=budgets)
+    watch = DetectionConsumer(connection, engine, may_alert, budgets=budgets)
     events = []
     for at in range(0, len(readings), 4000):
         batch = readings[at : at + 4000]

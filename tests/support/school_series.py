@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import structs
 
-from alerts.consumer.detection_consumer import Watch
+from alerts.consumer.detection_consumer import DetectionConsumer
 from alerts.incidents.engine import AlertEngine
 from alerts.incidents.incident import Verdict
 from alerts.notify import outbox as outbox_rows
@@ -192,7 +192,7 @@ def _judged(
     with transaction(connection) as tx:
         audit.append(tx, audit.AuditKind.START, "service", {}, start)
     engine = AlertEngine(registry, policy)
-    watch = Watch(connection, engine, may_alert, samples=ClassSamples(), versions=True)
+    watch = DetectionConsumer(connection, engine, may_alert, samples=ClassSamples(), versions=True)
     late = {sensor for sensor, *_ in _LATE}
     feed = (r for r in readings if r.sensor not in late or r.time < end - 7_200.0)
     done, told = 0, 0

@@ -14,8 +14,8 @@ from starlette.responses import RedirectResponse
 from starlette.routing import Route
 
 from alerts.access.roles import Right
-from alerts.consumer import threshold_adjustments as level_moves
-from alerts.errors import LevelMoveError
+from alerts.consumer import threshold_adjustments
+from alerts.errors import ThresholdAdjustmentError
 from alerts.page.page_context import PageGroup
 from storage import sqlite
 
@@ -66,9 +66,9 @@ class LevelPages(PageGroup):
             return await self._page(request, session, "Please say why; it stays on record.", 400)
         try:
             await self._context.write(
-                lambda tx: level_moves.undo(tx, seq, session.person, now, reason),
+                lambda tx: threshold_adjustments.undo(tx, seq, session.person, now, reason),
             )
-        except LevelMoveError as error:
+        except ThresholdAdjustmentError as error:
             return await self._page(request, session, f"{error}.".capitalize(), 409)
         return RedirectResponse("/levels", 303)
 
@@ -93,6 +93,8 @@ class LevelPages(PageGroup):
             error=error,
         )
 
-    def _load(self) -> tuple[dict[str, Any], list[level_moves.LevelMove]]:
+    def _load(self) -> tuple[dict[str, Any], list[threshold_adjustments.ThresholdAdjustment]]:
         with closing(sqlite.connect(self._context.settings.database, read_only=True)) as db:
-            return level_moves.levels(db), level_moves.latest(db, limit=_MOVES)
+            return threshold_adjustments.load_thresholds(db), threshold_adjustments.latest(
+                db, limit=_MOVES
+            )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
-from alerts.consumer import threshold_adjustments as level_moves
+from alerts.consumer import threshold_adjustments
 from alerts.errors import SilenceError
 from alerts.incidents import silences, staged_test
 from alerts.incidents.engine import AlertEngine
@@ -221,7 +221,7 @@ def _judged(
     for sensor in sensors:
         mine = [r for r in readings if r.sensor == sensor and r.time < end]
         during = [r for r in mine if r.time >= start]
-        moved = level_moves.moved(db, sensor)
+        moved = threshold_adjustments.current_adjustment(db, sensor)
         found.append(
             _Found(
                 sensor,
@@ -377,7 +377,7 @@ def _set_levels(
             puff = next(t for t in timings if t.step.vaping)
             day = datetime.fromtimestamp(at, UTC).astimezone(config.zone()).strftime("%Y%m%d")
             incident = staged_test.staged(tx, one.sensor, room_of[one.sensor], puff.start, who, day)
-        move = level_moves.by_test(
+        move = threshold_adjustments.adjust_from_test(
             tx,
             incident=incident,
             sensor=one.sensor,

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from alerts.consumer.detection_consumer import SET_BACK_S, Watch
+from alerts.consumer.detection_consumer import SET_BACK_S, DetectionConsumer
 from alerts.consumer.reorder import Reorder
 from alerts.incidents import schema
 from alerts.incidents.clock_step import ClockSteps, move_deadlines
@@ -38,7 +38,7 @@ def database():
     made.close()
 
 
-class Watched:
+class BatchResult:
     """A watch over a list that stands for the journal."""
 
     def __init__(self, database, registry, policy, silence=None):
@@ -48,7 +48,7 @@ class Watched:
         self.open()
 
     def open(self):
-        self.watch = Watch(self.database, self.engine, may_alert, self.silence)
+        self.watch = DetectionConsumer(self.database, self.engine, may_alert, self.silence)
         self.watch.open(self.read)
 
     def read(self, after, limit):
@@ -90,7 +90,7 @@ def set_back_by_an_hour():
 
 
 def test_a_puff_after_the_clock_was_set_back_alerts(database, registry, policy):
-    watched = Watched(database, registry, policy)
+    watched = BatchResult(database, registry, policy)
     watched.arrive(set_back_by_an_hour())
     assert [kind for kind, _ in watched.alerts] == [EventKind.VAPE]
     assert 150 <= watched.alerts[0][1] - START <= 180
@@ -104,9 +104,9 @@ def test_any_split_and_any_crash_give_the_same(database, registry, policy, batch
     whole = connect(":memory:")
     migrate(whole, "state", state.SCRIPTS)
     migrate(whole, schema.COMPONENT, schema.SCRIPTS)
-    expected = Watched(whole, registry, policy)
+    expected = BatchResult(whole, registry, policy)
     expected.arrive(set_back_by_an_hour(), 50)
-    watched = Watched(database, registry, policy)
+    watched = BatchResult(database, registry, policy)
     watched.arrive(set_back_by_an_hour(), batch, crash and batch > 1)
     assert watched.events == expected.events
     assert watched.alerts == expected.alerts
@@ -114,7 +114,7 @@ def test_any_split_and_any_crash_give_the_same(database, registry, policy, batch
 
 
 def test_an_episode_that_runs_is_ended(database, registry, policy):
-    watched = Watched(database, registry, policy)
+    watched = BatchResult(database, registry, policy)
     cut = [r for r in readings_of_puff("s1", START) if r.time < START + 165]
     watched.arrive(on_our_clock(cut, 3600.0))
     assert watched.alerts
@@ -126,7 +126,7 @@ def test_an_episode_that_runs_is_ended(database, registry, policy):
 
 def test_seconds_are_left_alone(database, registry, policy):
     """What was read in them is passed over; nothing is forgotten for it."""
-    watched = Watched(database, registry, policy)
+    watched = BatchResult(database, registry, policy)
     quiet = readings_of_puff("s1", START - 300, top=0.0)
     watched.arrive(on_our_clock(quiet, SET_BACK_S - 5))
     watched.arrive(on_our_clock(readings_of_puff("s1", START), 0.0, 1000))
@@ -149,7 +149,7 @@ def test_what_waits_for_an_earlier_one_passes_when_the_clock_is_set_back():
 
 def test_silence_is_noticed_by_the_clock_as_it_is_now(database, registry, policy):
     """Without following it, nobody would be silent until the clock is where it was."""
-    watched = Watched(database, registry, policy, LivenessSettings())
+    watched = BatchResult(database, registry, policy, LivenessSettings())
     watched.arrive(on_our_clock(readings_of_puff("s1", START - 300, top=0.0), 3600.0))
     told = []
     for k in range(60):
@@ -158,7 +158,7 @@ def test_silence_is_noticed_by_the_clock_as_it_is_now(database, registry, policy
 
 
 def test_deadlines_move_and_what_happened_stays(database, registry, policy):
-    watched = Watched(database, registry, policy)
+    watched = BatchResult(database, registry, policy)
     watched.arrive(readings_of_puff("s1", START))
 
     def rows(query):
@@ -187,7 +187,7 @@ def test_deadlines_move_and_what_happened_stays(database, registry, policy):
 
 @pytest.mark.parametrize("step", [3600.0, -3600.0, 1e9, 600.0])
 def test_what_is_due_by_the_new_time_already_stays(database, registry, policy, step):
-    watched = Watched(database, registry, policy)
+    watched = BatchResult(database, registry, policy)
     watched.arrive(readings_of_puff("s1", START))
     (rows,) = database.execute("SELECT count(*) FROM outbox").fetchone()
     assert rows >= 1

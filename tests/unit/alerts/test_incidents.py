@@ -16,7 +16,7 @@ from alerts.incidents.incident import (
     Feedback,
     Followed,
     HandedOver,
-    Hold,
+    Mute,
     NewIncident,
     Page,
     Record,
@@ -35,7 +35,7 @@ from alerts.incidents.severity import Severity
 from detection.events import EventKind, EventPhase
 
 RULES = Rules(quiet_s=120.0, silent_s=1800.0, cooldown_s=300.0)
-TAKEN = ["Stop", "TimeAcknowledgement", "TellTaken"]
+TAKEN = ["Stop", "ScheduleAckDeadline", "TellTaken"]
 A, U, E, W = EventPhase.ALERTED, EventPhase.UPDATED, EventPhase.ENDED, EventPhase.WITHDRAWN
 
 
@@ -46,7 +46,7 @@ def play(make_event):
     def run(*script, cooldown_until=None):
         incident, effects = None, []
         new = NewIncident("i1", "n2-boys")
-        cooldown = Hold(cooldown_until or 0.0, "cooldown", "")
+        cooldown = Mute(cooldown_until or 0.0, "cooldown", "")
         for word, at, *rest in script:
             if isinstance(word, EventPhase):
                 sensor = rest[0] if rest else "s1"
@@ -98,10 +98,10 @@ def kinds(effects):
         ([(A, 1000), (E, 1030), ("tick", 1150)], Status.RESOLVED, ["Page", "Stop"]),
         ([(A, 1000), (E, 1030), (A, 1100, "s2"), ("tick", 1113)], Status.OPEN, ["Page"]),
         ([(A, 1000), ("tick", 1113)], Status.OPEN, ["Page"]),
-        ([(A, 1000), ("tick", 1114)], Status.OPEN, ["Page", "Risen"]),
-        ([(A, 1000), ("tick", 1114), ("tick", 2799)], Status.OPEN, ["Page", "Risen"]),
+        ([(A, 1000), ("tick", 1114)], Status.OPEN, ["Page", "SeverityRaised"]),
+        ([(A, 1000), ("tick", 1114), ("tick", 2799)], Status.OPEN, ["Page", "SeverityRaised"]),
         ([(A, 1000), ("tick", 2800)], Status.RESOLVED, ["Page", "Stop"]),
-        ([(A, 1000), (U, 2000), ("tick", 2800)], Status.OPEN, ["Page", "Risen"]),
+        ([(A, 1000), (U, 2000), ("tick", 2800)], Status.OPEN, ["Page", "SeverityRaised"]),
         (
             [(A, 1000), (W, 1010)],
             Status.RESOLVED,
@@ -143,13 +143,13 @@ def test_lives(play, script, status, effects):
         (
             [(A, 1000), ("ack", 1010), ("here", 1060)],
             ["acknowledged", "arrived"],
-            ["Page", *TAKEN, "Stop", "TimeAcknowledgement"],
+            ["Page", *TAKEN, "Stop", "ScheduleAckDeadline"],
             1060,
         ),
         (
             [(A, 1000), ("ack", 1010), ("here", 1060, "Fox"), ("here", 1070)],
             ["acknowledged", "arrived", "arrived as well"],
-            ["Page", *TAKEN] + 2 * ["Stop", "TimeAcknowledgement"],
+            ["Page", *TAKEN] + 2 * ["Stop", "ScheduleAckDeadline"],
             1060,
         ),
         (  # what was said already is not asked for again
@@ -358,17 +358,17 @@ def test_a_held_incident_that_grows_is_looked_at_again_at_once(play):
     freed = step(incident, Tick(1114), RULES)
     assert freed.incident.severity is Severity.CRITICAL
     assert kinds(freed.effects) == ["Page"]
-    silenced = step(incident, Tick(1114, Hold(9000.0, "silence 3", "by Lee")), RULES)
+    silenced = step(incident, Tick(1114, Mute(9000.0, "silence 3", "by Lee")), RULES)
     assert kinds(silenced.effects) == []
     assert silenced.incident.held_until == 9000.0
 
 
 def test_a_hold_that_goes_on_as_something_else_is_said(play):
     incident, _ = play((A, 1000), cooldown_until=1100.0)
-    silenced = step(incident, Tick(1100, Hold(1200.0, "silence 3", "silence 3 by Lee")), RULES)
+    silenced = step(incident, Tick(1100, Mute(1200.0, "silence 3", "silence 3 by Lee")), RULES)
     assert silenced.incident.held_until == 1200.0
     assert silenced.effects == (Record(1100, "plumewatch", "held", "silence 3 by Lee"),)
-    grown = step(silenced.incident, Tick(1200, Hold(1300.0, "silence 3", "")), RULES)
+    grown = step(silenced.incident, Tick(1200, Mute(1300.0, "silence 3", "")), RULES)
     assert grown.effects == (Record(1200, "plumewatch", "severity", "from warning to critical"),)
 
 

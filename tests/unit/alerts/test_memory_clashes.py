@@ -78,11 +78,11 @@ def test_memory_is_carried_over_before_the_disk_decides_while_the_journal_still_
         memory._memory, memory._thread, memory.active = copy_state(disk), thread, True
         decide(engine, memory._memory, make_event())
         assert send_all(engine, memory._memory, 1001.0) >= 1
-        memory.give_back(disk)
+        memory.write_back(disk)
         assert decide(engine, disk, make_event(), now=1002.0) == []
         assert send_all(engine, disk, 1003.0) == 0  # nobody is told twice
         assert memory.active  # readings are still refused, so alerts go on from memory
         commits.failing = ""
-        memory.give_back(disk)
+        memory.write_back(disk)
         assert not memory.active
         memory._memory.close()

@@ -148,7 +148,7 @@ def test_steps_taken_in_memory_are_taken(disk, engine, make_event):
     assert everything(disk) == everything(memory)
     reasons = disk.execute("SELECT reason FROM outbox WHERE incident = ?", (alert.incident,))
     assert "opened:2" in {row["reason"] for row in reasons}
-    assert engine.audit(disk, 2000.0) == engine.audit(memory, 2000.0)
+    assert engine.check_stuck(disk, 2000.0) == engine.check_stuck(memory, 2000.0)
     memory.close()
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from alerts.consumer import threshold_adjustments as level_moves
+from alerts.consumer import threshold_adjustments
 from alerts.incidents.incident import Verdict
 from alerts.policy import AlertPolicy, StaffMember
 from detection.decision_levels import LevelReport
@@ -37,7 +37,7 @@ async def open_page(database, registry, policy, make_event):
 
 def save(page, **reports):
     with sqlite.transaction(page.db) as tx:
-        level_moves.save_levels(tx, reports.items())
+        threshold_adjustments.save_thresholds(tx, reports.items())
 
 
 async def undo(page, seq=1, reason="a drill", **form):
@@ -73,7 +73,7 @@ async def test_a_move_is_taken_back_with_a_reason_once(open_page):
     assert "Please say why" in answer.text
     assert (await undo(page)).status_code == 303
     assert page.changes == [1, 1]
-    newest = level_moves.latest(page.db)[0]
+    newest = threshold_adjustments.latest(page.db)[0]
     assert (newest.who, newest.undoes, newest.reason) == ("fm", 1, "a drill")
     text = (await page.client.get("/levels")).text
     assert "taken back" in text
@@ -82,7 +82,7 @@ async def test_a_move_is_taken_back_with_a_reason_once(open_page):
     assert again.status_code == 409
     assert "Move 1 was taken back before." in again.text
     assert (await undo(page, seq=77)).status_code == 409
-    assert len(level_moves.latest(page.db)) == 2
+    assert len(threshold_adjustments.latest(page.db)) == 2
 
 
 async def test_without_sign_in_token_or_role_nothing_is_taken_back(open_page):
@@ -94,5 +94,5 @@ async def test_without_sign_in_token_or_role_nothing_is_taken_back(open_page):
     assert (await undo(page)).status_code == 403
     await page.sign_in("b")
     assert (await undo(page, form_token="wrong")).status_code == 403
-    assert len(level_moves.latest(page.db)) == 1
+    assert len(threshold_adjustments.latest(page.db)) == 1
     assert (await undo(page)).status_code == 303

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from alerts.consumer.detection_consumer import Watch
+from alerts.consumer.detection_consumer import DetectionConsumer
 from alerts.incidents.engine import AlertEngine
 from alerts.incidents.incident import Verdict
 from alerts.policy import AlertPolicy
@@ -50,7 +50,7 @@ def one_incident(folder):
         prepare_state(db)
         note_start(db, config, START)
         engine = AlertEngine(config.registry(), AlertPolicy())
-        watch = Watch(db, engine, may_alert)
+        watch = DetectionConsumer(db, engine, may_alert)
         found = []
         for k in range(0, len(readings), 7):
             batch = readings[k : k + 7]

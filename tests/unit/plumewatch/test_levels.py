@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from alerts.consumer import threshold_adjustments as level_moves
+from alerts.consumer import threshold_adjustments
 from alerts.incidents import schema
 from alerts.incidents.engine import AlertEngine
 from alerts.incidents.incident import Verdict
@@ -65,7 +65,7 @@ def stored(config_path):
     )
     (record,) = engine.on_events(connection, [event], NOW)
     engine.feedback(connection, record.incident, "Lee", Verdict.FALSE_ALARM, NOW, cause="spray")
-    level_moves.save_levels(connection, [("s1", RAISED), ("s2", BOUND)])
+    threshold_adjustments.save_thresholds(connection, [("s1", RAISED), ("s2", BOUND)])
     connection.close()
     return config_path
 

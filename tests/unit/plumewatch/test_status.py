@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from alerts.consumer.detection_consumer import Watch
+from alerts.consumer.detection_consumer import DetectionConsumer
 from alerts.incidents import schema
 from alerts.incidents.engine import AlertEngine
 from alerts.policy import AlertPolicy
@@ -64,7 +64,9 @@ def stored(config_path):
     migrate(connection, "state", state.SCRIPTS)
     migrate(connection, schema.COMPONENT, schema.SCRIPTS)
     registry = config.registry()
-    watch = Watch(connection, AlertEngine(registry, AlertPolicy()), may_alert, LivenessSettings())
+    watch = DetectionConsumer(
+        connection, AlertEngine(registry, AlertPolicy()), may_alert, LivenessSettings()
+    )
     watch.step(readings)
     watch._ahead = False
     watch.save_snapshot()

@@ -5,8 +5,8 @@ import sqlite3
 import numpy as np
 import pytest
 
-from alerts.consumer import threshold_adjustments as level_moves
-from alerts.consumer.detection_consumer import Watch
+from alerts.consumer import threshold_adjustments
+from alerts.consumer.detection_consumer import DetectionConsumer
 from alerts.incidents import schema
 from alerts.incidents.engine import AlertEngine
 from alerts.incidents.incident import Verdict
@@ -18,7 +18,7 @@ from storage.journal import Journal
 from storage.sqlite import connect, migrate, transaction
 from tests.support.plumes import START, readings_of_puff
 
-UP = level_moves.STEPS[Verdict.FALSE_ALARM]
+UP = threshold_adjustments.STEPS[Verdict.FALSE_ALARM]
 SIZE = 40
 
 
@@ -41,7 +41,7 @@ class Site:
         self.open.append(self.state)
         migrate(self.state, "state", state.SCRIPTS)
         migrate(self.state, schema.COMPONENT, schema.SCRIPTS)
-        self.watch = Watch(self.state, self.engine, may_alert, budgets=self.budgets)
+        self.watch = DetectionConsumer(self.state, self.engine, may_alert, budgets=self.budgets)
         self.watch.open(self.journal.read)
 
     def process(self, before_commit=lambda: None):
@@ -64,7 +64,7 @@ class Site:
     def undo(self, seq):
         page = connect(self.folder / "state.db")
         with transaction(page) as tx:
-            level_moves.undo(tx, seq, "Keeper", START + 950.0, "a drill")
+            threshold_adjustments.undo(tx, seq, "Keeper", START + 950.0, "a drill")
         page.close()
 
     def feedback(self, sensor="s1"):
@@ -169,7 +169,7 @@ def test_a_move_waits_for_a_commit_and_counts_once(make_site):
         site.start()
         assert site.feedback() == UP
         assert site.watch.on_time(0.0) == []
-    assert [m.position for m in level_moves.latest(site.state)] == [9 * SIZE]
+    assert [m.position for m in threshold_adjustments.latest(site.state)] == [9 * SIZE]
 
 
 def test_a_disk_that_refuses_leaves_the_move_waiting(make_site):
@@ -197,7 +197,7 @@ def test_without_readings_time_alone_places_a_move_and_shows_it(make_site):
         pass
     site.watch.save_snapshot()
     site.answer(Verdict.FALSE_ALARM, "spray")
-    assert level_moves.levels(site.state)["s1"].feedback == 0.0
+    assert threshold_adjustments.load_thresholds(site.state)["s1"].feedback == 0.0
     levels = site.watch._detectors.plumes.levels
     row = site.watch._detectors.plumes.sensor_row("s1")
     assert np.isnan(levels._state[row, _Column.SETTLED])
@@ -205,7 +205,7 @@ def test_without_readings_time_alone_places_a_move_and_shows_it(make_site):
     assert site.feedback() == UP
     assert levels._state[row, _Column.SETTLED] == 0.0
     site.watch.on_time(START + 1001.0)
-    assert level_moves.levels(site.state)["s1"].feedback == UP
+    assert threshold_adjustments.load_thresholds(site.state)["s1"].feedback == UP
     site.start()
     assert site.feedback() == UP
 
@@ -230,10 +230,10 @@ def test_budgets_of_the_school(make_site):
     while site.process():
         pass
     site.watch.save_snapshot()
-    found = level_moves.levels(site.state)
+    found = threshold_adjustments.load_thresholds(site.state)
     assert {s: found[s].budget for s in ("s1", "s3")} == {"s1": 2.0, "s3": 0.5}
     site.budgets = None
     site.start()
     site.watch.save_snapshot()
-    assert level_moves.levels(site.state)["s1"].budget == BUDGET
-    assert level_moves.levels(site.state)["s3"].budget == BUDGET
+    assert threshold_adjustments.load_thresholds(site.state)["s1"].budget == BUDGET
+    assert threshold_adjustments.load_thresholds(site.state)["s3"].budget == BUDGET

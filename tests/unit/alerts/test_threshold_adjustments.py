@@ -4,14 +4,17 @@ import sqlite3
 
 import pytest
 
-from alerts.consumer import threshold_adjustments as level_moves
-from alerts.errors import LevelMoveError
+from alerts.consumer import threshold_adjustments
+from alerts.errors import ThresholdAdjustmentError
 from alerts.incidents.engine import AlertEngine
 from alerts.incidents.incident import Verdict
 from detection.decision_levels import FEEDBACK, LevelReport
 from detection.events import EventKind
 
-UP, DOWN = level_moves.STEPS[Verdict.FALSE_ALARM], level_moves.STEPS[Verdict.CONFIRMED]
+UP, DOWN = (
+    threshold_adjustments.STEPS[Verdict.FALSE_ALARM],
+    threshold_adjustments.STEPS[Verdict.CONFIRMED],
+)
 
 
 @pytest.fixture
@@ -34,7 +37,7 @@ def answer(tx, engine):
         engine.feedback(tx, incident, "Ms. Lee", verdict, now, cause=cause)
         return [
             (m.sensor, m.reason, m.before, m.after, m.settled, m.undoes)
-            for m in reversed(level_moves.latest(tx))
+            for m in reversed(threshold_adjustments.latest(tx))
         ]
 
     return say
@@ -44,7 +47,7 @@ def test_a_false_alarm_raises_the_level_of_the_sensor_that_alerted(tx, incident_
     incident = incident_of()
     (move,) = answer(incident, Verdict.FALSE_ALARM, "spray")
     assert move == ("s1", "false alarm: spray", 0.0, UP, False, None)
-    found = level_moves.latest(tx, incident=incident)[0]
+    found = threshold_adjustments.latest(tx, incident=incident)[0]
     assert (found.who, found.at, found.event_time) == ("Ms. Lee", 2000.0, 1000.0)
     assert (found.position, found.undone) == (None, False)
     history = tx.execute(
@@ -98,17 +101,19 @@ def test_a_faulty_sensor_is_repaired_not_answered_by_a_level(incident_of, answer
 def test_moves_stay_within_bounds_and_are_taken_back_by_what_they_moved(tx, incident_of, answer):
     for k in range(5):
         answer(incident_of(1000.0 + 4000.0 * k), Verdict.FALSE_ALARM, "spray", 1e5)
-    after = [m.after for m in reversed(level_moves.latest(tx, sensor="s1"))]
+    after = [m.after for m in reversed(threshold_adjustments.latest(tx, sensor="s1"))]
     assert after == [UP, 2 * UP, FEEDBACK, FEEDBACK, FEEDBACK]
-    assert level_moves.undo(tx, 5, "Mr. Day", 2e5, "it was a drill").after == FEEDBACK
-    assert level_moves.undo(tx, 1, "Mr. Day", 2e5, "it was a drill").after == FEEDBACK - UP
+    assert threshold_adjustments.undo(tx, 5, "Mr. Day", 2e5, "it was a drill").after == FEEDBACK
+    assert (
+        threshold_adjustments.undo(tx, 1, "Mr. Day", 2e5, "it was a drill").after == FEEDBACK - UP
+    )
 
 
 def test_sensors_move_apart(tx, incident_of, answer):
     answer(incident_of(), Verdict.FALSE_ALARM, "spray")
     answer(incident_of(3000.0, sensor="s3"), Verdict.CONFIRMED, now=4000.0)
-    assert {m.sensor: m.after for m in level_moves.latest(tx)} == {"s1": UP, "s3": DOWN}
-    assert [m.sensor for m in level_moves.latest(tx, sensor="s3")] == ["s3"]
+    assert {m.sensor: m.after for m in threshold_adjustments.latest(tx)} == {"s1": UP, "s3": DOWN}
+    assert [m.sensor for m in threshold_adjustments.latest(tx, sensor="s3")] == ["s3"]
 
 
 def test_only_alerts_that_a_level_decided_move_one(tx, engine, make_event, incident_of, answer):
@@ -122,47 +127,50 @@ def test_only_alerts_that_a_level_decided_move_one(tx, engine, make_event, incid
 
 def test_a_move_is_taken_back_once_and_only_a_move(tx, incident_of, answer):
     answer(incident_of(), Verdict.FALSE_ALARM, "spray")
-    level_moves.undo(tx, 1, "Mr. Day", 3000.0, "wrong room")
-    assert level_moves.latest(tx)[1].undone
+    threshold_adjustments.undo(tx, 1, "Mr. Day", 3000.0, "wrong room")
+    assert threshold_adjustments.latest(tx)[1].undone
     for seq, said in ((1, "taken back before"), (2, "took move 1 back"), (7, "no move 7")):
-        with pytest.raises(LevelMoveError, match=said):
-            level_moves.undo(tx, seq, "Mr. Day", 3000.0, "again")
-    assert len(level_moves.latest(tx)) == 2
+        with pytest.raises(ThresholdAdjustmentError, match=said):
+            threshold_adjustments.undo(tx, seq, "Mr. Day", 3000.0, "again")
+    assert len(threshold_adjustments.latest(tx)) == 2
 
 
 def test_after_taking_back_the_same_answer_moves_again(tx, incident_of, answer):
     incident = incident_of()
     answer(incident, Verdict.FALSE_ALARM, "spray")
-    level_moves.undo(tx, 1, "Mr. Day", 3000.0, "wrong room")
+    threshold_adjustments.undo(tx, 1, "Mr. Day", 3000.0, "wrong room")
     assert answer(incident, Verdict.FALSE_ALARM, "spray")[-1][2:4] == (0.0, UP)
 
 
 @pytest.mark.parametrize("table", ["level_move", "level_move_place"])
 def test_moves_cannot_be_changed_or_deleted(tx, incident_of, answer, table):
     answer(incident_of(), Verdict.FALSE_ALARM, "spray")
-    level_moves.place(tx, 5)
+    threshold_adjustments.place_pending(tx, 5)
     for sql in (f"UPDATE {table} SET seq = 9", f"DELETE FROM {table}"):  # noqa: S608
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):
             tx.execute(sql)
 
 
 def test_moves_wait_for_their_place(tx, incident_of, answer):
-    assert not level_moves.waiting(tx)
+    assert not threshold_adjustments.has_pending(tx)
     answer(incident_of(), Verdict.FALSE_ALARM, "spray")
-    assert level_moves.waiting(tx)
-    assert level_moves.placed(tx, 0) == []
-    assert [m.seq for m in level_moves.place(tx, 70)] == [1]
-    assert not level_moves.waiting(tx)
+    assert threshold_adjustments.has_pending(tx)
+    assert threshold_adjustments.placed_after(tx, 0) == []
+    assert [m.seq for m in threshold_adjustments.place_pending(tx, 70)] == [1]
+    assert not threshold_adjustments.has_pending(tx)
     answer(incident_of(5000.0), Verdict.CONFIRMED, now=6000.0)
-    assert [m.seq for m in level_moves.place(tx, 90)] == [2]
-    assert level_moves.place(tx, 99) == []
-    assert [(m.seq, m.position) for m in level_moves.placed(tx, 0)] == [(1, 70), (2, 90)]
-    assert [m.seq for m in level_moves.placed(tx, 1)] == [2]
+    assert [m.seq for m in threshold_adjustments.place_pending(tx, 90)] == [2]
+    assert threshold_adjustments.place_pending(tx, 99) == []
+    assert [(m.seq, m.position) for m in threshold_adjustments.placed_after(tx, 0)] == [
+        (1, 70),
+        (2, 90),
+    ]
+    assert [m.seq for m in threshold_adjustments.placed_after(tx, 1)] == [2]
 
 
 def test_levels_are_stored_as_they_are(tx):
     full = LevelReport(2.3, 1.8, 1.0, 0.9, 0.2, 0.4, 0.25, 3.5, 120.0)
     young = LevelReport(1.8, 1.8, 0.5, None, None, None, 0.0, 0.1, 3.0)
-    level_moves.save_levels(tx, [("s2", young), ("s1", young)])
-    level_moves.save_levels(tx, [("s1", full)])
-    assert level_moves.levels(tx) == {"s1": full, "s2": young}
+    threshold_adjustments.save_thresholds(tx, [("s2", young), ("s1", young)])
+    threshold_adjustments.save_thresholds(tx, [("s1", full)])
+    assert threshold_adjustments.load_thresholds(tx) == {"s1": full, "s2": young}

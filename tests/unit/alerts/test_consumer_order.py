@@ -5,7 +5,7 @@ import random
 import msgspec
 import pytest
 
-from alerts.consumer.detection_consumer import CONSUMER, Watch
+from alerts.consumer.detection_consumer import CONSUMER, DetectionConsumer
 from alerts.consumer.reorder import HOLD_S
 from alerts.incidents import schema
 from alerts.incidents.engine import AlertEngine
@@ -31,7 +31,7 @@ class Replayed:
         self.open()
 
     def open(self):
-        self.watch = Watch(self.database, self.engine, may_alert)
+        self.watch = DetectionConsumer(self.database, self.engine, may_alert)
         self.watch.open(self.read)
 
     def read(self, after, limit):

@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from alerts.consumer.detection_consumer import Watch
+from alerts.consumer.detection_consumer import DetectionConsumer
 from alerts.incidents import schema
 from alerts.incidents.engine import AlertEngine
 from detection.liveness import LivenessSettings, SensorState
@@ -35,7 +35,7 @@ class House:
         migrate(self.state, "state", state.SCRIPTS)
         migrate(self.state, schema.COMPONENT, schema.SCRIPTS)
         engine = AlertEngine(self.registry, self.policy)
-        self.watch = Watch(self.state, engine, may_alert, LivenessSettings())
+        self.watch = DetectionConsumer(self.state, engine, may_alert, LivenessSettings())
         self.watch.open(self.journal.read)
 
     def put(self, *readings):
@@ -214,7 +214,7 @@ def test_without_settings_nobody_is_silent(tmp_path, registry, policy):
     connection = connect(tmp_path / "state.db")
     migrate(connection, "state", state.SCRIPTS)
     migrate(connection, schema.COMPONENT, schema.SCRIPTS)
-    watch = Watch(connection, AlertEngine(registry, policy), may_alert)
+    watch = DetectionConsumer(connection, AlertEngine(registry, policy), may_alert)
     watch.process([Reading("s1", START, START, {"pm25": 4.0})], 1, START)
     assert watch.listen(START + 86_400.0) == []
     assert watch.lives() == {}

@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from alerts.consumer.detection_consumer import CONSUMER, Watch
+from alerts.consumer.detection_consumer import CONSUMER, DetectionConsumer
 from alerts.incidents import schema
 from alerts.incidents.engine import AlertEngine
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
@@ -37,7 +37,9 @@ class Site:
         self.left.append(self.state)
         migrate(self.state, "state", state.SCRIPTS)
         migrate(self.state, schema.COMPONENT, schema.SCRIPTS)
-        self.watch = Watch(self.state, AlertEngine(self.registry, self.policy), may_alert)
+        self.watch = DetectionConsumer(
+            self.state, AlertEngine(self.registry, self.policy), may_alert
+        )
         self.watch.open(self.journal.read)
 
     def crash(self):

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from alerts.consumer.detection_consumer import Watch
+from alerts.consumer.detection_consumer import DetectionConsumer
 from alerts.incidents import schema
 from alerts.incidents.engine import AlertEngine
 from alerts.incidents.incident import Verdict
@@ -251,7 +251,7 @@ class TestWatch:
     """Class probabilities commit with the batch that they are of."""
 
     def watch(self, db, engine, read=lambda *_: ([], 0)):
-        made = Watch(db, engine, may_alert, samples=ClassSamples())
+        made = DetectionConsumer(db, engine, may_alert, samples=ClassSamples())
         made.open(read)
         return made
 

@@ -1,12 +1,12 @@
-"""What the auditor finds, what it mends, and what it costs."""
+"""What the check finds, what it restarts, and what it costs."""
 
 from __future__ import annotations
 
 import pytest
 
-from alerts.incidents import stuck_incidents as forgotten
+from alerts.incidents import stuck_incidents
 from alerts.incidents.engine import AlertEngine
-from alerts.incidents.stuck_incidents import Finding, Forgotten
+from alerts.incidents.stuck_incidents import StuckItem, StuckKind
 from detection.events import EventKind, EventPhase
 
 
@@ -21,7 +21,7 @@ def test_nothing_is_found_where_all_is_well(tx, engine, make_event):
     taken, over, _ = engine.on_events(tx, events, 1000.0)
     engine.acknowledge(tx, taken.incident, "ap", 1001.0)
     engine.resolve(tx, over.incident, "ap", 1001.0)
-    assert engine.audit(tx, 1030.0) == []
+    assert engine.check_stuck(tx, 1030.0) == []
 
 
 @pytest.mark.parametrize("answered", [False, True])
@@ -30,12 +30,14 @@ def test_an_incident_without_a_future_gets_one(tx, engine, make_event, answered)
     if answered:
         engine.acknowledge(tx, record.incident, "ap", 1001.0)
     tx.execute("DELETE FROM escalation_step")
-    what = Forgotten.NO_REMINDER if answered else Forgotten.NO_STEP
-    assert engine.audit(tx, 1030.0) == [Finding(what, record.incident)]
-    assert engine.audit(tx, 1060.0) == []
+    what = StuckKind.NO_REMINDER if answered else StuckKind.NO_STEP
+    assert engine.check_stuck(tx, 1030.0) == [StuckItem(what, record.incident)]
+    assert engine.check_stuck(tx, 1060.0) == []
     steps = [r["action"] for r in tx.execute("SELECT action FROM escalation_step ORDER BY seq")]
     assert steps == (["remind", "reopen"] if answered else ["tell", "tell", "tell", "end"])
-    history = tx.execute("SELECT detail FROM incident_history WHERE what = 'auditor'").fetchall()
+    history = tx.execute(
+        "SELECT detail FROM incident_history WHERE what = 'stuck incident check'"
+    ).fetchall()
     assert [r["detail"] for r in history] == [what.value]
 
 
@@ -45,17 +47,17 @@ def test_a_logged_end_is_an_end(tx, engine, make_event):
     engine.on_time(tx, 5000.0)
     tx.execute("UPDATE outbox SET status = 'sent'")
     assert tx.execute("SELECT status FROM incident").fetchone()["status"] == "open"
-    assert engine.audit(tx, 5030.0) == []
+    assert engine.check_stuck(tx, 5030.0) == []
 
 
 def test_what_is_late_is_named(tx, engine, make_event):
     (record,) = engine.on_events(tx, [make_event()], 1000.0)
-    found = engine.audit(tx, 1000.0 + 700)
+    found = engine.check_stuck(tx, 1000.0 + 700)
     assert found == [
-        Finding(Forgotten.LATE_NOTICE, "1"),
-        Finding(Forgotten.LATE_STEP, record.incident),
+        StuckItem(StuckKind.LATE_NOTICE, "1"),
+        StuckItem(StuckKind.LATE_STEP, record.incident),
     ]
-    assert engine.audit(tx, 1000.0 + 60) == []
+    assert engine.check_stuck(tx, 1000.0 + 60) == []
 
 
 def test_the_queries_read_indexes_of_what_is_open(tx, engine, make_event):
@@ -63,7 +65,7 @@ def test_the_queries_read_indexes_of_what_is_open(tx, engine, make_event):
     engine.on_events(tx, [make_event()], 1000.0)
     over = make_event(1000.0, phase=EventPhase.ENDED, end=1010.0)
     engine.on_events(tx, [over], 1010.0)
-    for query in forgotten.QUERIES.values():
+    for query in stuck_incidents.QUERIES.values():
         plan = [r["detail"] for r in tx.execute("EXPLAIN QUERY PLAN " + query, {"late": 0.0})]
         walks = [line for line in plan if line.startswith("SCAN") and "USING" not in line]
         assert not walks, (query, plan)
