@@ -16,6 +16,7 @@ from grafana_api.grafana_face import GrafanaFace
 from requests.exceptions import Timeout, TooManyRedirects
 
 from dashboards.queries import DATA_SOURCE_UID
+from storage.bounded_call import BoundedCallError, BoundedThreads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -25,6 +26,8 @@ _FOLDER: Final = "Plumewatch"
 _TAG: Final = "plumewatch"
 _INCIDENT: Final = "incident:"
 _TIMEOUT_S: Final = 15.0
+_DEADLINE_S: Final = 60.0
+"""For a request up to the last byte of its answer."""
 _MOST_MARKS: Final = 5_000
 _LATER: Final = frozenset({408, 429})
 """Status codes of a server that would take the same at another time."""
@@ -159,6 +162,7 @@ class Grafana:
         path = parts.path.strip("/")
         self._url = url
         self._token = token
+        self._threads = BoundedThreads("grafana", 4)
         self._face = GrafanaFace(
             auth=token,
             host=host,
@@ -352,7 +356,7 @@ class Grafana:
     def _asked(self, kind: type[Any], call: Any, *given: Any, **named: Any) -> Any:
         """Ask for an object or a list of objects, and translate what the library raises."""
         try:
-            answer = call(*given, **named)
+            answer = self._threads.call(lambda: call(*given, **named), _DEADLINE_S)
         except GrafanaUnauthorizedError as error:
             raise Forbidden(f"{self._url}: the token is not accepted") from error
         except GrafanaClientError as error:
@@ -369,8 +373,8 @@ class Grafana:
             raise Unreachable(
                 f"{self._url}: it leads to another address; give that of the Grafana itself"
             ) from error
-        except Timeout as error:
-            raise Unreachable(f"{self._url}: no answer in {_TIMEOUT_S:g} s") from error
+        except (Timeout, BoundedCallError) as error:
+            raise Unreachable(f"{self._url}: no complete answer in time") from error
         except (ValueError, TypeError) as error:  # the library trips over other shapes
             raise Unreachable(f"{self._url}: what answers there is no Grafana") from error
         except OSError as error:

@@ -5,12 +5,12 @@ What apprise does that shapes this module:
 - one object throttles between sends, so each send gets a fresh object with one target;
 - it follows redirects, so a public address could lead a POST to an internal one: switched off;
 - its time-outs are per socket read, so a server that drips a byte at a time holds a call for
-  minutes; and its calls share one pool of threads. Here each channel has a lane of its own
-  (`alerts.notify.lane`): a hung provider delays only itself, and never the exit;
+  minutes; and its calls share one pool of threads. Here each channel has threads of its own
+  (`storage.bounded_call`): a hung provider delays only itself, and never the exit;
 - it logs addresses, which are secrets: its log, and urllib3's while it sends, go nowhere.
 
 Where a notice may go is an allow-list of schemes, and each connection is checked at the moment it
-is made (`alerts.notify.connections`), so neither a name that resolves inwards, nor one
+is made (`alerts.notify.guarded_http`), so neither a name that resolves inwards, nor one
 that changes its mind after a check, reaches a machine inside. Link-local addresses, where clouds
 keep their metadata, are refused always. Behind an HTTP proxy the proxy's address is what counts.
 
@@ -26,9 +26,12 @@ says it in the body (Telegram, Discord).
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import json
 import logging
 import re
+import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
@@ -38,13 +41,13 @@ from apprise.attachment.memory import AttachMemory
 
 from alerts.errors import NotifyError, NotifyReason, PermanentNotifyError, TransientNotifyError
 from alerts.notify.answer_links import answer_of
-from alerts.notify.connections import guarded, install_guard
-from alerts.notify.lane import Lane
+from alerts.notify.guarded_http import guarded
 from alerts.notify.notice import Priority, render
 from alerts.policy import SELF_HOSTED, channel_of
+from storage.bounded_call import BoundedThreads, BusyError, DeadlineExceededError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from alerts.notify.notice import Notice
     from alerts.notify.secrets import Secret
@@ -179,15 +182,16 @@ class AppriseNotifier:
 
     def __init__(self, settings: NotifySettings | None = None) -> None:
         self._settings = settings or NotifySettings()
-        self._lanes: dict[str, Lane] = {}
-        install_guard()
+        self._threads: dict[str, BoundedThreads] = {}
+        self._picture_threads: dict[str, BoundedThreads] = {}
+        _prepare_apprise()
 
     def __repr__(self) -> str:
         return f"AppriseNotifier({self._settings!r})"
 
     def busy_channels(self) -> frozenset[str]:
-        """Channels whose threads are all taken."""
-        return frozenset(name for name, lane in self._lanes.items() if lane.full)
+        """Channels whose threads are all in use."""
+        return frozenset(name for name, threads in self._threads.items() if threads.full)
 
     def takes_picture(self, target: Secret) -> bool:
         """Whether the service behind a target takes attachments."""
@@ -216,14 +220,55 @@ class AppriseNotifier:
         faults = check_target(target, self._settings)
         if faults:
             raise faults[0]
-        lane = self._lanes.setdefault(channel_of(target), Lane(self._settings.threads_per_channel))
+        threads = self._threads_of(self._threads, target)
         call = _Call(target, notice, self._settings, timeout_s)
         if picture is None or not self.takes_picture(target):
-            await lane.run(call.text, timeout_s)
+            await send_bounded(threads, call.text, timeout_s)
         elif target.reveal().partition("://")[0].lower() in _ONE_REQUEST:
-            await lane.run(lambda: call.together(picture), timeout_s)
+            await send_bounded(threads, lambda: call.together(picture), timeout_s)
         else:
-            await lane.run(call.text, timeout_s, after=lambda: call.picture_after(picture))
+            await send_bounded(threads, call.text, timeout_s)
+            with contextlib.suppress(BusyError):  # the picture is left out
+                pictures = self._threads_of(self._picture_threads, target)
+                pictures.start(lambda: call.picture_after(picture))
+
+    def _threads_of(self, pool: dict[str, BoundedThreads], target: Secret) -> BoundedThreads:
+        threads = BoundedThreads("notify", self._settings.threads_per_channel)
+        return pool.setdefault(channel_of(target), threads)
+
+
+async def send_bounded(threads: BoundedThreads, work: Callable[[], None], timeout_s: float) -> None:
+    """Run a blocking send within `timeout_s` seconds.
+
+    Raises
+    ------
+    NotifyError
+        What `work` raises; any other error as ``LIBRARY``, without its text. ``BUSY`` if all
+        threads are in use, ``TIMEOUT`` after `timeout_s`.
+    """
+    try:
+        await threads.run(work, timeout_s)
+    except NotifyError:
+        raise
+    except BusyError as error:
+        raise TransientNotifyError(NotifyReason.BUSY, str(error)) from None
+    except DeadlineExceededError as error:
+        raise TransientNotifyError(NotifyReason.TIMEOUT, str(error)) from None
+    except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
+        raise TransientNotifyError(NotifyReason.LIBRARY, type(error).__name__) from None
+
+
+@functools.cache
+def _prepare_apprise() -> None:
+    """Load its plug-ins and keep its log, which contains addresses, to its own capture."""
+    logger = logging.getLogger("apprise")
+    logger.addHandler(logging.NullHandler())
+    logger.propagate = False
+    logger.setLevel(logging.DEBUG)
+    with warnings.catch_warnings():
+        # its mail plug-in imports a module that Python has since dropped
+        warnings.simplefilter("ignore", DeprecationWarning)
+        apprise.Apprise.instantiate("json://localhost")  # loads all plug-ins, once
 
 
 def check_target(target: Secret, settings: NotifySettings | None = None) -> list[NotifyError]:
@@ -234,7 +279,7 @@ def check_target(target: Secret, settings: NotifySettings | None = None) -> list
     list of NotifyError
         Empty if the target may be tried.
     """
-    install_guard()
+    _prepare_apprise()
     settings = settings or NotifySettings()
     url = target.reveal()
     scheme, separator, _ = url.partition("://")
@@ -266,7 +311,7 @@ def check_target(target: Secret, settings: NotifySettings | None = None) -> list
 
 def server_of(target: Secret) -> tuple[str, int] | None:
     """Host and port that a notice to a target goes to; None if they are not known."""
-    install_guard()
+    _prepare_apprise()
     scheme, _, _ = target.reveal().partition("://")
     service = _service(target.reveal())
     if service is None:

@@ -1,26 +1,33 @@
-"""One HTTP request to an address that a school wrote down, without being led elsewhere.
+"""One HTTP request to an address from the configuration, with checks of where it leads.
 
-https, or plain http into one's own network where that is allowed; no user name in the address, no
-redirect followed, no link-local address ever, each connection judged as it is made
-(`connections`). The whole takes at most `total_s`, however slowly the server drips. Errors
-name no part of the address: an address is a secret.
+The address is https, or plain http to a private address where that is allowed; it holds no user
+name; redirects are not followed. Errors contain no part of the address: an address is a secret.
+
+The address of the peer is checked at the moment of the connection. An audit hook on
+``socket.connect`` sees every connection of the process and checks those of threads inside
+`guarded`, so a name that resolves to a private address, or that changes after an earlier check,
+reaches no internal machine. Link-local addresses, where clouds keep their metadata, are always
+refused. An audit hook cannot be removed; it is installed once a process.
+
+The caller limits the time of the whole exchange (`storage.bounded_call`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
-import socket
+import ipaddress
+import logging
 import ssl
+import sys
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from alerts.notify.connections import guarded, install_guard
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 _LONGEST_WAIT_S: Final = 86_400.0
 
@@ -30,25 +37,94 @@ class RequestError(Exception):
 
 
 class ForbiddenRequestError(RequestError):
-    """The address may not be asked."""
+    """The address is not allowed."""
+
+
+class _ForbiddenAddressError(OSError):
+    """A connection that the guard refused."""
+
+
+class _Guard(threading.local):
+    """What the current thread may connect to; active only in threads that send."""
+
+    active = False
+    allow_private = False
+    private_only = False
+    refused = False
+
+
+_GUARD: Final = _Guard()
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server answered.
+    """The answer of a server.
 
     Attributes
     ----------
     retry_after_s : float or None
-        How long it asks to be left alone; None if it does not say so in seconds.
+        Seconds in ``Retry-After``; None without one.
     """
 
     status: int
     retry_after_s: float | None
 
 
+@contextlib.contextmanager
+def guarded(*, allow_private: bool, private_only: bool) -> Iterator[_Guard]:
+    """Check all connections of this thread inside; the guard says whether one was refused."""
+    _install_guard()
+    _GUARD.allow_private = allow_private
+    _GUARD.private_only = private_only
+    _GUARD.refused = False
+    _GUARD.active = True
+    try:
+        yield _GUARD
+    finally:
+        _GUARD.active = False
+
+
+@functools.cache
+def _install_guard() -> None:
+    for name in ("urllib3.connectionpool", "urllib3.util.retry", "urllib3.connection"):
+        logging.getLogger(name).addFilter(lambda _record: not _GUARD.active)
+    sys.addaudithook(_audit)
+
+
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
+    if event != "socket.connect" or not _GUARD.active:
+        return
+    address = arguments[1]
+    host = address[0] if isinstance(address, tuple) else None
+    if not may_connect(host):
+        _GUARD.refused = True
+        raise _ForbiddenAddressError("address refused")
+
+
+def may_connect(host: object) -> bool:
+    """Whether the calling thread, which is inside `guarded`, may connect to an address."""
+    if not isinstance(host, str):
+        return False
+    try:
+        ip = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False  # a name at this point would be resolved out of our sight
+    if isinstance(ip, ipaddress.IPv6Address):
+        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+        if inner is None and ip in ipaddress.ip_network("64:ff9b::/96"):
+            inner = ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)
+        ip = inner or ip
+    if ip.is_link_local or ip.is_multicast or ip.is_unspecified:
+        return False
+    if ip.is_reserved and not ip.is_loopback:
+        return False
+    if not ip.is_global:
+        return _GUARD.allow_private
+    return not _GUARD.private_only
+
+
 def fault_of_url(url: str, *, allow_private: bool) -> str:
-    """Say why an address cannot be asked; empty if it may be tried.
+    """Return why an address is not allowed; empty if it is.
 
     Examples
     --------
@@ -61,11 +137,11 @@ def fault_of_url(url: str, *, allow_private: bool) -> str:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        return "is no address"
+        return "is not a valid address"
     if parts.scheme not in {"https", "http"} or not parts.hostname or port == 0:
         return "must be an https address"
     if parts.username is not None or any(c <= " " or c > "~" for c in url):
-        return "must hold no user name and nothing but visible ASCII"
+        return "must contain no user name and only visible ASCII characters"
     if parts.scheme == "http" and not allow_private:
         return "without TLS is for private addresses, with alerts.allow_private_targets"
     return ""
@@ -79,32 +155,30 @@ def request(
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
     timeout_s: float = 10.0,
-    total_s: float = 15.0,
 ) -> Answer:
-    """Ask once; blocks.
+    """Send one request and return the answer; blocks.
 
     Parameters
     ----------
     allow_private : bool
         Whether it may lead to an address that is not public.
-    timeout_s, total_s : float
-        For each step on the network, and for all together.
+    timeout_s : float
+        For each step on the network.
 
     Raises
     ------
     ForbiddenRequestError
-        If the address may not be asked, or leads where it may not.
+        If the address, or the one that it leads to, is not allowed.
     RequestError
-        If nothing answers in time.
+        If there is no answer.
     """
     fault = fault_of_url(url, allow_private=allow_private)
     if fault:
         raise ForbiddenRequestError(fault)
-    install_guard()
     parts = urlsplit(url)
     plain = parts.scheme == "http"
     host = parts.hostname or ""
-    link = (
+    connection = (
         http.client.HTTPConnection(host, parts.port, timeout=timeout_s)
         if plain
         else http.client.HTTPSConnection(
@@ -112,32 +186,19 @@ def request(
         )
     )
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    late = threading.Event()
-    cut = threading.Timer(total_s, _cut, (link, late))
-    cut.daemon = True
-    with guarded(allow_private=allow_private, private_only=plain) as guard:
-        cut.start()
+    all_headers = {"User-Agent": "plumewatch", **(headers or {})}
+    with (
+        guarded(allow_private=allow_private, private_only=plain) as guard,
+        contextlib.closing(connection),
+    ):
         try:
-            sent = {"User-Agent": "plumewatch", **(headers or {})}
-            link.request(method, target, body=body, headers=sent)
-            answer = link.getresponse()
-            if late.is_set():  # what was cut off reads like an answer that ends
-                raise RequestError("does not answer in time")
-            return Answer(answer.status, _seconds(answer.getheader("Retry-After")))
-        except (OSError, http.client.HTTPException, AttributeError) as error:
-            # a connection that was cut in the middle has no socket any more: AttributeError
+            connection.request(method, target, body=body, headers=all_headers)
+            answer = connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
             if guard.refused:
                 raise ForbiddenRequestError("leads to an address that is not allowed") from None
             raise RequestError(f"cannot be reached: {type(error).__name__}") from None
-        finally:
-            cut.cancel()
-            link.close()
-
-
-def _cut(link: http.client.HTTPConnection, late: threading.Event) -> None:
-    late.set()
-    with contextlib.suppress(OSError, AttributeError):
-        link.sock.shutdown(socket.SHUT_RDWR)
+        return Answer(answer.status, _seconds(answer.getheader("Retry-After")))
 
 
 def _seconds(text: str | None) -> float | None:

@@ -1,7 +1,6 @@
 """Whether the services behind addresses answer, without a notice being sent to them.
 
-A connection is made and closed. What may be connected to is held
-to the same rules as a notice.
+A connection is made and closed, under the same rules as a notice.
 """
 
 from __future__ import annotations
@@ -11,7 +10,8 @@ import socket
 from typing import TYPE_CHECKING, Final
 
 from alerts.notify.apprise_notifier import NotifySettings, check_target, server_of
-from alerts.notify.connections import guarded
+from alerts.notify.guarded_http import guarded
+from storage.bounded_call import BoundedThreads, DeadlineExceededError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from alerts.notify.secrets import Secret
 
 _TIMEOUT_S: Final = 5.0
-_AT_ONCE: Final = 8
+_DEADLINE_S: Final = 30.0
 
 
 async def why_unreachable(
@@ -35,15 +35,17 @@ async def why_unreachable(
     """
     settings = settings or NotifySettings()
     servers = [None if check_target(target, settings) else server_of(target) for target in targets]
-    turns = asyncio.Semaphore(_AT_ONCE)
-
-    async def tried(host: str, port: int) -> str:
-        async with turns:
-            return await asyncio.to_thread(_why, host, port, settings)
-
     wanted = sorted({server for server in servers if server is not None})
-    said = dict(zip(wanted, await asyncio.gather(*(tried(*s) for s in wanted)), strict=True))
-    return ["" if server is None else said[server] for server in servers]
+    threads = BoundedThreads("reachability", len(wanted))
+
+    async def connect(host: str, port: int) -> str:
+        try:
+            return await threads.run(lambda: _why(host, port, settings), _DEADLINE_S)
+        except DeadlineExceededError as error:
+            return f"port {port}: {error}"
+
+    faults = dict(zip(wanted, await asyncio.gather(*(connect(*s) for s in wanted)), strict=True))
+    return ["" if server is None else faults[server] for server in servers]
 
 
 def _why(host: str, port: int, settings: NotifySettings) -> str:

@@ -36,10 +36,10 @@ from typing import TYPE_CHECKING, Final
 from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
 from alerts.notify import guarded_http
 from alerts.notify import outbox as outbox_rows
-from alerts.notify.connections import install_guard
-from alerts.notify.lane import Lane
+from alerts.notify.apprise_notifier import send_bounded
 from alerts.notify.notice import Notice, NoticeReason, Priority
 from alerts.policy import target_id
+from storage.bounded_call import BoundedThreads
 from storage.registry import Room
 
 if TYPE_CHECKING:
@@ -196,12 +196,11 @@ class WebhookNotifier:
         self._webhooks = webhooks
         self._allow_private = allow_private
         self._clock = clock
-        self._lanes = {hook.url: Lane(threads_per_hook) for hook in webhooks}
-        install_guard()
+        self._threads = {hook.url: BoundedThreads("webhook", threads_per_hook) for hook in webhooks}
 
     def busy_channels(self) -> frozenset[str]:
         """Channels that take no further notice, those of webhooks with them."""
-        full = {_channel(hook) for hook in self._webhooks if self._lanes[hook.url].full}
+        full = {_channel(hook) for hook in self._webhooks if self._threads[hook.url].full}
         return self._others.busy_channels() | full
 
     def takes_picture(self, target: Secret) -> bool:
@@ -225,8 +224,8 @@ class WebhookNotifier:
         if hook is None or notice.reason is not NoticeReason.CHANGED:
             await self._others.send(target, notice, timeout_s=timeout_s, picture=picture)
             return
-        lane = self._lanes[hook.url]
-        await lane.run(lambda: self._post(hook, notice, timeout_s), timeout_s)
+        threads = self._threads[hook.url]
+        await send_bounded(threads, lambda: self._post(hook, notice, timeout_s), timeout_s)
 
     def _hook(self, target: Secret) -> Webhook | None:
         return next((h for h in self._webhooks if h.url == target), None)
@@ -248,7 +247,6 @@ class WebhookNotifier:
                 headers=headers,
                 allow_private=self._allow_private,
                 timeout_s=min(timeout_s, 10.0),
-                total_s=timeout_s,
             )
         except guarded_http.ForbiddenRequestError as error:
             raise PermanentNotifyError(NotifyReason.FORBIDDEN_ADDRESS, str(error)) from None

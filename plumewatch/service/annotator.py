@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from alerts.outbound import annotated
 from alerts.outbound.annotated import Settled
 from dashboards.grafana import Grafana, GrafanaError
-from plumewatch.own_thread import in_own_thread
 from plumewatch.service.incident_marks import incident_marks
+from storage.bounded_call import BoundedThreads
 from storage.sqlite import connect, transaction
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ _BATCH: Final = 50
 _PACE_S: Final = 2.0
 """An incident changes several times in its first seconds."""
 _LOOK_AGAIN_S: Final = 60.0
+_DEADLINE_S: Final = 900.0
+"""Of one batch; each request has a deadline of its own."""
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 5.0, 300.0
 
 
@@ -75,6 +77,7 @@ class Annotator:
     ) -> None:
         self._service = service
         self._grafana = Grafana(target.url, target.token.reveal())
+        self._threads = BoundedThreads("annotations", 1)
         self._run_until_stored = run_until_stored
         self._clock = clock
         self._first_pause_s = first_pause_s
@@ -112,12 +115,12 @@ class Annotator:
     async def _write(self, state: sqlite3.Connection) -> bool:
         """Write what is due, some of it; whether anything was."""
         counters = self._service.counters
-        due = await in_own_thread("annotations", self._due)
+        due = await self._threads.run(self._due, _DEADLINE_S)
         counters.annotations_waiting = len(due)
         if not due:
             return False
         batch = due[:_BATCH]
-        changes, error = await in_own_thread("annotations", lambda: self._annotate(batch))
+        changes, error = await self._threads.run(lambda: self._annotate(batch), _DEADLINE_S)
         if changes:
             await self._note(state, batch, changes)
         if error is not None:

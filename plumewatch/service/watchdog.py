@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from alerts.notify.guarded_http import RequestError, request
-from plumewatch.own_thread import in_own_thread
+from storage.bounded_call import BoundedCallError, BoundedThreads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,6 +34,7 @@ _STARTING_S: Final = 30.0
 """For so long nobody is told that the broker has not answered yet."""
 _PING_TIMEOUT_S: Final = 10.0
 _PING_TOTAL_S: Final = 30.0
+_PING_THREADS: Final = BoundedThreads("ping", 4)
 
 
 class PingError(Exception):
@@ -90,9 +91,7 @@ def ping(url: str, *, allow_private: bool, timeout_s: float = _PING_TIMEOUT_S) -
         If it is refused, cannot be reached, or answers with anything but 2xx.
     """
     try:
-        answer = request(
-            "GET", url, allow_private=allow_private, timeout_s=timeout_s, total_s=_PING_TOTAL_S
-        )
+        answer = request("GET", url, allow_private=allow_private, timeout_s=timeout_s)
     except RequestError as error:
         raise PingError(str(error)) from None
     if not 200 <= answer.status < 300:
@@ -175,9 +174,7 @@ class Watchdog:
             await asyncio.sleep(max(self.every_s - (self.monotonic() - began), 1.0))
 
     async def _ping(self, url: Secret) -> None:
-        error = await _fetched(
-            lambda: ping(url.reveal(), allow_private=self.allow_private), _PING_TOTAL_S
-        )
+        error = await _fetched(lambda: ping(url.reveal(), allow_private=self.allow_private))
         if error is not None and not self._failing:
             log.warning("the watchdog's address %s", error)
         elif error is None and self._failing:
@@ -185,15 +182,14 @@ class Watchdog:
         self._failing = error is not None
 
 
-async def _fetched(work: Callable[[], None], timeout_s: float) -> PingError | None:
+async def _fetched(work: Callable[[], None]) -> PingError | None:
     """Return what went wrong; None if nothing did."""
     try:
-        async with asyncio.timeout(timeout_s):
-            await in_own_thread("ping", work)
+        await _PING_THREADS.run(work, _PING_TOTAL_S)
     except PingError as error:
         return error
-    except TimeoutError:
+    except BoundedCallError:
         return PingError("does not answer in time")
-    except Exception as caught:  # noqa: BLE001 - told like any other
+    except Exception as caught:  # noqa: BLE001 - reported like any other
         return PingError(f"failed: {type(caught).__name__}")
     return None

@@ -20,7 +20,6 @@ all else, no answer    `StorageUnavailableError`
 
 from __future__ import annotations
 
-import base64
 import email.utils
 import time
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
+from storage.bounded_call import BoundedCallError, BoundedThreads
 from storage.errors import BatchRefusedError, StorageUnavailableError
 
 if TYPE_CHECKING:
@@ -36,8 +36,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _TIMEOUT_MS: Final = (5_000, 30_000)
-_WHOLE_S: Final = 60.0
-"""For a request up to the last byte of its answer, however often a byte comes."""
+_DEADLINE_S: Final = 60.0
+"""For a request up to the last byte of its answer."""
+_THREADS: Final = 8
 _REFUSED: Final = frozenset({400, 413, 422})
 _SKEW_S: Final = 60.0
 _UNITS: Final = ((86_400, "days"), (3600, "h"), (60, "min"))
@@ -149,6 +150,7 @@ class InfluxHttp:
             raise ValueError("the URL of InfluxDB must be http[s]://host[:port], without a user")
         self._client: Any = None
         self._server: Server | None = None
+        self._threads = BoundedThreads("influx", _THREADS)
         self.skew_s = 0.0
 
     def close(self) -> None:
@@ -312,24 +314,25 @@ class InfluxHttp:
         import urllib3  # noqa: PLC0415 - only who uses it pays for it
         from influxdb_client.rest import ApiException  # noqa: PLC0415
 
-        from storage.timeseries.whole_time import within  # noqa: PLC0415
+        headers = {"Content-Type": content_type}
 
-        headers = {"Content-Type": content_type, **self._authorization()}
+        def exchange() -> tuple[int, Sequence[tuple[str, str]], bytes]:
+            found = self._opened().call_api(
+                path,
+                method,
+                query_params=list(query.items()),
+                header_params=headers,
+                body=body or None if method == "GET" else body or b"\n",
+                _preload_content=False,
+                _return_http_data_only=True,
+            )
+            return found.status, list(found.headers.items()), found.data
+
         try:
-            with within(_WHOLE_S):
-                found = self._opened().call_api(
-                    path,
-                    method,
-                    query_params=list(query.items()),
-                    header_params=headers,
-                    body=body or None if method == "GET" else body or b"\n",
-                    _preload_content=False,
-                    _return_http_data_only=True,
-                )
-                return found.status, list(found.headers.items()), found.data
+            return self._threads.call(exchange, _DEADLINE_S)
         except ApiException as error:
             raise self._translated(error) from error
-        except (urllib3.exceptions.HTTPError, TimeoutError) as error:
+        except (urllib3.exceptions.HTTPError, BoundedCallError) as error:
             self._server = None  # what comes back may be another version
             raise StorageUnavailableError(
                 f"{self.settings.url} does not answer: {_why(error)}"
@@ -368,32 +371,23 @@ class InfluxHttp:
             words = "has a full disk"
         return f"{url} {words}{detail}"
 
-    def _authorization(self) -> dict[str, str]:
-        settings = self.settings
-        if not settings.secret:
-            return {}
-        if settings.username:
-            pair = f"{settings.username}:{settings.secret}".encode()
-            return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
-        return {"Authorization": f"Token {settings.secret}"}
-
     def _opened(self) -> Any:
         client = self._client
         if client is None:
-            from influxdb_client._sync import api_client  # noqa: PLC0415
-            from influxdb_client.configuration import Configuration  # noqa: PLC0415
+            # imported here as only who uses it pays for it
+            from influxdb_client.client.influxdb_client import InfluxDBClient  # noqa: PLC0415
 
-            from storage.timeseries.whole_time import heed  # noqa: PLC0415
-
-            configuration: Any = Configuration()  # type: ignore[no-untyped-call]
-            configuration.host = self.settings.url.rstrip("/")
-            configuration.timeout = _TIMEOUT_MS
-            configuration.ssl_ca_cert = str(self.settings.ca_file or "") or None
-            client = self._client = api_client.ApiClient(  # type: ignore[no-untyped-call]
-                configuration, retries=False
+            settings = self.settings
+            basic = bool(settings.username and settings.secret)
+            client = self._client = InfluxDBClient(
+                settings.url,
+                token=f"{settings.username}:{settings.secret}" if basic else settings.secret,
+                auth_basic=basic,
+                timeout=_TIMEOUT_MS,
+                retries=False,
+                ssl_ca_cert=str(settings.ca_file or "") or None,
             )
-            heed(client.rest_client.pool_manager)
-        return client
+        return client.api_client
 
 
 def _ahead_s(date: str, now: float) -> float:

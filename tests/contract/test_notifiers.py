@@ -9,7 +9,7 @@ import logging
 import pytest
 
 from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
-from alerts.notify import connections
+from alerts.notify import guarded_http
 from alerts.notify.apprise_notifier import (
     AppriseNotifier,
     NotifySettings,
@@ -192,10 +192,10 @@ async def test_private_addresses_are_refused_unless_allowed(provider):
 )
 def test_which_addresses_may_be_reached(address, closed, opened):
     for allow, expected in ((False, closed), (True, opened)):
-        with connections.guarded(allow_private=allow, private_only=False):
-            assert connections.may_connect(address) is expected
-    with connections.guarded(allow_private=True, private_only=True):
-        assert connections.may_connect(address) is (opened and not closed)
+        with guarded_http.guarded(allow_private=allow, private_only=False):
+            assert guarded_http.may_connect(address) is expected
+    with guarded_http.guarded(allow_private=True, private_only=True):
+        assert guarded_http.may_connect(address) is (opened and not closed)
 
 
 def test_other_threads_are_not_guarded(provider):

@@ -164,7 +164,7 @@ class Course:
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     monkeypatch.setattr(influx_http, "_TIMEOUT_MS", (5_000, 10_000))
-    monkeypatch.setattr(influx_http, "_WHOLE_S", 3.0)
+    monkeypatch.setattr(influx_http, "_DEADLINE_S", 3.0)
     made = []
 
     def make(script=(), **options):

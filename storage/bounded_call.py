@@ -1,0 +1,116 @@
+"""Blocking calls to the network: a bounded number of threads, and one deadline for each call.
+
+The time-outs of HTTP libraries apply to each read of a socket, so a server that sends one byte now
+and then can hold a call for hours. Here each call runs in a thread of its own, and the caller stops
+waiting at the deadline, whatever the call is doing. An abandoned call keeps its place until it
+ends, so a peer that hangs delays only its own calls. The threads are daemons: they never delay the
+end of the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+
+class BoundedCallError(Exception):
+    """The call did not start, or did not end in time."""
+
+
+class BusyError(BoundedCallError):
+    """All threads are in use."""
+
+
+class DeadlineExceededError(BoundedCallError):
+    """The call did not end before its deadline."""
+
+
+class BoundedThreads:
+    """Threads for the calls to one peer; safe to use from any thread.
+
+    Parameters
+    ----------
+    name : str
+        Peer, for the names of the threads.
+    threads : int
+        Calls at once, abandoned ones included.
+    """
+
+    def __init__(self, name: str, threads: int) -> None:
+        self._name = name
+        self._threads = threads
+        self._running = 0
+        self._lock = threading.Lock()
+
+    @property
+    def full(self) -> bool:
+        """Whether all threads are in use."""
+        return self._running >= self._threads
+
+    def start(self, work: Callable[[], T]) -> Future[T]:
+        """Start a call that nobody has to wait for, or raise `BusyError`."""
+        with self._lock:
+            if self.full:
+                raise BusyError(f"all {self._threads} threads are in use")
+            self._running += 1
+        future: Future[T] = Future()
+        future.set_running_or_notify_cancel()
+
+        def body() -> None:
+            try:
+                result = work()
+            except BaseException as error:  # noqa: BLE001 - raised again where it is awaited
+                self._release()
+                future.set_exception(error)
+            else:
+                self._release()
+                future.set_result(result)
+
+        try:
+            threading.Thread(target=body, name=f"plumewatch-{self._name}", daemon=True).start()
+        except RuntimeError:  # the system has no thread left
+            self._release()
+            raise
+        return future
+
+    def call(self, work: Callable[[], T], deadline_s: float) -> T:
+        """Return the result of ``work()``, blocking up to `deadline_s` seconds.
+
+        Raises `BusyError`, `DeadlineExceededError`, or what `work` raises.
+        """
+        future = self.start(work)
+        try:
+            return future.result(deadline_s)
+        except TimeoutError:
+            if future.done():
+                raise
+            raise _exceeded(deadline_s) from None
+
+    async def run(self, work: Callable[[], T], deadline_s: float) -> T:
+        """Await the result of ``work()`` for up to `deadline_s` seconds.
+
+        Raises `BusyError`, `DeadlineExceededError`, or what `work` raises.
+        """
+        future = asyncio.wrap_future(self.start(work))
+        try:
+            async with asyncio.timeout(deadline_s) as deadline:
+                return await future
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            raise _exceeded(deadline_s) from None
+
+    def _release(self) -> None:
+        with self._lock:
+            self._running -= 1
+
+
+def _exceeded(deadline_s: float) -> DeadlineExceededError:
+    return DeadlineExceededError(f"no complete answer in {deadline_s:g} s")

@@ -1,0 +1,116 @@
+"""Blocking calls in a bounded number of threads, each with a deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
+from alerts.notify import guarded_http
+from alerts.notify.apprise_notifier import send_bounded
+from storage.bounded_call import BoundedThreads, BusyError, DeadlineExceededError
+
+
+async def eventually(condition):
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - threads, not tasks
+            await asyncio.sleep(0.01)
+
+
+async def test_a_call_that_hangs_is_abandoned_and_keeps_its_place_until_it_ends():
+    threads, release = BoundedThreads("test", 1), threading.Event()
+    with pytest.raises(DeadlineExceededError, match=r"no complete answer in 0\.01 s"):
+        await threads.run(release.wait, 0.01)
+    assert threads.full
+    with pytest.raises(BusyError, match="all 1 threads are in use"):
+        await threads.run(lambda: None, 10.0)
+    release.set()
+    await eventually(lambda: not threads.full)
+    assert await threads.run(lambda: 7, 10.0) == 7
+    assert not threads.full
+
+
+def test_the_same_for_a_caller_that_blocks():
+    threads, release = BoundedThreads("test", 1), threading.Event()
+    with pytest.raises(DeadlineExceededError):
+        threads.call(release.wait, 0.01)
+    with pytest.raises(BusyError):
+        threads.call(lambda: None, 10.0)
+    release.set()
+    assert BoundedThreads("test", 1).call(lambda: 7, 10.0) == 7
+
+
+def time_out():
+    raise TimeoutError("a read of the socket")
+
+
+async def test_an_error_of_the_call_is_raised_as_it_is():
+    threads = BoundedThreads("test", 1)
+    with pytest.raises(TimeoutError, match="a read of the socket"):
+        threads.call(time_out, 10.0)
+    with pytest.raises(TimeoutError, match="a read of the socket"):
+        await threads.run(time_out, 10.0)
+    assert not threads.full
+
+
+async def test_the_deadline_covers_an_answer_that_comes_byte_by_byte():
+    threads = BoundedThreads("test", 1)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        stop = threading.Event()
+
+        def drip():
+            link, _ = server.accept()
+            with link:
+                link.sendall(b"HTTP/1.1 200 OK\r\n")
+                while not stop.wait(0.05):
+                    link.sendall(b"X-A: b\r\n")
+
+        thread = threading.Thread(target=drip, daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        with pytest.raises(DeadlineExceededError):
+            await threads.run(lambda: guarded_http.request("GET", url, allow_private=True), 0.5)
+        assert threads.full
+        stop.set()
+        thread.join(5)
+        await eventually(lambda: not threads.full)
+
+
+def test_an_abandoned_call_does_not_delay_the_end_of_the_process():
+    program = (
+        "import threading\n"
+        "from storage.bounded_call import BoundedThreads\n"
+        "BoundedThreads('test', 1).start(threading.Event().wait)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], timeout=30, check=False)
+    assert done.returncode == 0
+
+
+async def test_a_notifier_reports_each_outcome_without_the_text_of_the_library():
+    threads, release = BoundedThreads("test", 1), threading.Event()
+
+    def refuse():
+        raise PermanentNotifyError(NotifyReason.REFUSED, "HTTP 410")
+
+    def fail():
+        message = "https://secret.example/token"
+        raise ValueError(message)
+
+    with pytest.raises(PermanentNotifyError, match="410"):
+        await send_bounded(threads, refuse, 10.0)
+    with pytest.raises(TransientNotifyError, match="ValueError") as failed:
+        await send_bounded(threads, fail, 10.0)
+    assert failed.value.reason is NotifyReason.LIBRARY
+    assert "secret" not in str(failed.value)
+    with pytest.raises(TransientNotifyError) as late:
+        await send_bounded(threads, release.wait, 0.01)
+    assert late.value.reason is NotifyReason.TIMEOUT
+    with pytest.raises(TransientNotifyError) as busy:
+        await send_bounded(threads, lambda: None, 10.0)
+    assert busy.value.reason is NotifyReason.BUSY
+    release.set()
