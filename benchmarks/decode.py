@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from ingest.decoders import DECODERS, find
-from ingest.decoders.base import Context
+from ingest.decoding import Context
 from ingest.intake import Intake, IntakeConfig
 from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.schema import MappingConfig

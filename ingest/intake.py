@@ -22,7 +22,7 @@ gives it a room. Messages under topics of no decoder, and those that every mappi
 passes on, are rejected and listed the same way (`Intake.unmatched`). Both lists are bounded; what
 was heard longest ago is forgotten first.
 
-Formats of one value a topic are joined by windows (`ingest.decoders.state`). A window closes with
+Formats of one value a topic are joined by windows (`ingest.states`). A window closes with
 a later message or with `Intake.on_time`, which the service calls at `Intake.next_deadline`;
 before it stops it calls `Intake.flush`. A value that waits in a window is at most one window old
 and is lost by a crash; the devices that speak so publish without acknowledgement anyway.
@@ -38,8 +38,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from ingest.decoders import DECODERS
-from ingest.decoders.base import Context, topic_matches
-from ingest.decoders.state import States
+from ingest.decoding import Context, topic_matches
 from ingest.dedupe import Dedupe
 from ingest.errors import DecodeError, GuardError, MessageRefusedError, Reason, one_line
 from ingest.firmware import FirmwareNews
@@ -47,6 +46,7 @@ from ingest.integrity import DISPUTED, Integrity
 from ingest.message import Message
 from ingest.routes import Routes
 from ingest.sequence import Sequences
+from ingest.states import States
 from ingest.tally import ReadingTally
 from ingest.validation import check_size, check_topic, fold_id
 from storage.journal_records import DeadLetter
@@ -54,7 +54,7 @@ from storage.journal_records import DeadLetter
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from ingest.decoders.base import Decoder
+    from ingest.decoding import Decoder
     from storage.reading import Reading
 
 

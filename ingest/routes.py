@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ingest.decoders import DECODERS, find
-from ingest.decoders.base import Decoder, topic_matches
+from ingest.decoding import Decoder, topic_matches
 from ingest.errors import DecodeError
 from ingest.validation import fold_id, sensor_id
 from storage.registry import Registry

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Final
 
 from ingest.decoders import (
     airgradient,
-    decentlab,
-    elsys,
     esphome,
     generic,
     ha_discovery,
@@ -22,9 +20,7 @@ from ingest.decoders import (
     homie,
     influx,
     kaiterra,
-    lorawan,
     meraki,
-    milesight,
     native,
     polled,
     qingping,
@@ -37,7 +33,8 @@ from ingest.decoders import (
     verkada,
     zigbee2mqtt,
 )
-from ingest.decoders.base import Context, Decoder, topic_matches
+from ingest.decoders.lorawan import decentlab, elsys, milesight, servers
+from ingest.decoding import Context, Decoder, topic_matches
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,8 +45,8 @@ DECODERS: Final[Mapping[str, Decoder]] = {
     "native": native.DECODER,
     "tasmota": tasmota.DECODER,
     "airgradient": airgradient.DECODER,
-    "chirpstack": lorawan.CHIRPSTACK,
-    "tts": lorawan.TTS,
+    "chirpstack": servers.CHIRPSTACK,
+    "tts": servers.TTS,
     "zigbee2mqtt": zigbee2mqtt.DECODER,
     "meraki": meraki.DECODER,
     "ruuvi": ruuvi.DECODER,
@@ -61,8 +58,8 @@ DECODERS: Final[Mapping[str, Decoder]] = {
     "ha_discovery": ha_discovery.DECODER,
     "shelly": shelly.DECODER,
     "esphome": esphome.DECODER,
-    "loriot": lorawan.LORIOT,
-    "milesight_gateway": lorawan.MILESIGHT_GATEWAY,
+    "loriot": servers.LORIOT,
+    "milesight_gateway": servers.MILESIGHT_GATEWAY,
     "milesight": milesight.DECODER,
     "decentlab": decentlab.DECODER,
     "elsys": elsys.DECODER,

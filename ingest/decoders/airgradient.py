@@ -28,12 +28,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoders.base import Decoder, load_object
+from ingest.decoding import Decoder, load_object
 from ingest.errors import PayloadError, Reason
 from ingest.validation import build_reading, check_values, number, sensor_id
 
 if TYPE_CHECKING:
-    from ingest.decoders.base import Context
+    from ingest.decoding import Context
     from ingest.message import Message
     from storage.reading import Reading
 

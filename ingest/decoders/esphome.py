@@ -24,13 +24,13 @@ import math
 import re
 from typing import TYPE_CHECKING, Final
 
-from ingest.decoders.base import Decoder, availability, decode_text, state_reading
-from ingest.decoders.names import conversion, quantity_of
+from ingest.decoding import Decoder, availability, decode_text, state_reading
 from ingest.errors import PayloadError, Reason
+from ingest.names import conversion, quantity_of
 from ingest.validation import number, sensor_id
 
 if TYPE_CHECKING:
-    from ingest.decoders.base import Context
+    from ingest.decoding import Context
     from ingest.message import Message
     from storage.reading import Reading
 

@@ -25,13 +25,13 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
-from ingest.decoders.base import Decoder, load_object, stamp_of
-from ingest.decoders.names import measured
+from ingest.decoding import Decoder, load_object, stamp_of
 from ingest.errors import PayloadError, Reason
+from ingest.names import measured
 from ingest.validation import build_reading, number, sensor_id
 
 if TYPE_CHECKING:
-    from ingest.decoders.base import Context
+    from ingest.decoding import Context
     from ingest.message import Message
     from storage.reading import Reading
 

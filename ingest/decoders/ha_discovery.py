@@ -15,12 +15,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoders.base import Decoder, dict_of, list_of, load_object, text_of
-from ingest.decoders.names import quantity_of, unit_of
+from ingest.decoding import Decoder, dict_of, list_of, load_object, text_of
 from ingest.errors import PayloadError, Reason
+from ingest.names import quantity_of, unit_of
 
 if TYPE_CHECKING:
-    from ingest.decoders.base import Context
+    from ingest.decoding import Context
     from ingest.message import Message
     from ingest.validation import Limits
     from storage.reading import Reading

@@ -23,12 +23,12 @@ import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoders.base import Decoder, dict_of, load_object, text_of
+from ingest.decoding import Decoder, dict_of, load_object, text_of
 from ingest.errors import PayloadError, Reason
 from ingest.validation import build_reading, number, parse_time, sensor_id
 
 if TYPE_CHECKING:
-    from ingest.decoders.base import Context
+    from ingest.decoding import Context
     from ingest.message import Message
     from storage.reading import Reading
 

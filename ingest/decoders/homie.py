@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoders.base import (
+from ingest.decoding import (
     Decoder,
     decode_text,
     dict_of,
@@ -22,12 +22,12 @@ from ingest.decoders.base import (
     state_reading,
     text_of,
 )
-from ingest.decoders.names import quantity_of
 from ingest.errors import PayloadError, Reason
+from ingest.names import quantity_of
 from ingest.validation import number, sensor_id
 
 if TYPE_CHECKING:
-    from ingest.decoders.base import Context
+    from ingest.decoding import Context
     from ingest.message import Message
     from storage.reading import Reading
 

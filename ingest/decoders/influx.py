@@ -11,13 +11,13 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ingest.decoders.base import Decoder, stamp_of
-from ingest.decoders.names import measured
+from ingest.decoding import Decoder, stamp_of
 from ingest.errors import PayloadError, Reason
+from ingest.names import measured
 from ingest.validation import build_reading, sensor_id
 
 if TYPE_CHECKING:
-    from ingest.decoders.base import Context
+    from ingest.decoding import Context
     from ingest.message import Message
     from storage.reading import Reading
 

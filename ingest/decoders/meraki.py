@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ingest.decoders.base import Decoder, load_object, stamp_of
+from ingest.decoding import Decoder, load_object, stamp_of
 from ingest.errors import PayloadError, Reason
 from ingest.validation import number, sensor_id
 
 if TYPE_CHECKING:
-    from ingest.decoders.base import Context
+    from ingest.decoding import Context
     from ingest.message import Message
     from storage.reading import Reading
 

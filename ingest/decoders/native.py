@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from detection.quantities import QUANTITIES
-from ingest.decoders.base import Decoder, availability, decode_text, load_object
+from ingest.decoding import Decoder, availability, decode_text, load_object
 from ingest.errors import PayloadError, Reason
 from ingest.firmware import version_of
 from ingest.validation import (
@@ -46,7 +46,7 @@ from storage.reading import DEVICE_EVENTS, Reading
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ingest.decoders.base import Context
+    from ingest.decoding import Context
     from ingest.message import Message
 
 _PREFIX: Final = "plumewatch/v1/"

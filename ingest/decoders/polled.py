@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoders.base import Decoder, dict_of, load_object, stamp_of
+from ingest.decoding import Decoder, dict_of, load_object, stamp_of
 from ingest.validation import build_reading, number, sensor_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ingest.decoders.base import Context
+    from ingest.decoding import Context
     from ingest.message import Message
     from storage.reading import Reading
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoders.base import (
+from ingest.decoding import (
     Decoder,
     dict_of,
     list_of,
@@ -19,12 +19,12 @@ from ingest.decoders.base import (
     stamp_of,
     text_of,
 )
-from ingest.decoders.names import quantity_of
 from ingest.errors import PayloadError, Reason
+from ingest.names import quantity_of
 from ingest.validation import build_reading, number, sensor_id
 
 if TYPE_CHECKING:
-    from ingest.decoders.base import Context
+    from ingest.decoding import Context
     from ingest.message import Message
     from storage.reading import Reading
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoders.base import (
+from ingest.decoders.lorawan.frames import refuse
+from ingest.decoding import (
     Decoder,
     availability,
     gateway_states,
@@ -21,12 +22,11 @@ from ingest.decoders.base import (
     stamp_of,
     text_of,
 )
-from ingest.decoders.frames import refuse
 from ingest.errors import PayloadError, Reason
 from ingest.validation import build_reading, fold_id, number, sensor_id
 
 if TYPE_CHECKING:
-    from ingest.decoders.base import Context
+    from ingest.decoding import Context
     from ingest.message import Message
     from storage.reading import Reading
 

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoders.base import Decoder, dict_of, list_of, load_object
+from ingest.decoding import Decoder, dict_of, list_of, load_object
 from ingest.errors import PayloadError, Reason
 from ingest.validation import above, build_reading, number, sensor_id
 
 if TYPE_CHECKING:
-    from ingest.decoders.base import Context
+    from ingest.decoding import Context
     from ingest.message import Message
     from storage.reading import Reading
 

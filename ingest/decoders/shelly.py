@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoders.base import (
+from ingest.decoding import (
     Decoder,
     availability,
     decode_text,
@@ -23,7 +23,7 @@ from ingest.errors import PayloadError, Reason
 from ingest.validation import build_reading, sensor_id
 
 if TYPE_CHECKING:
-    from ingest.decoders.base import Context
+    from ingest.decoding import Context
     from ingest.message import Message
     from storage.reading import Reading
 

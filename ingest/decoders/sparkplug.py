@@ -18,15 +18,15 @@ import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoders.base import Decoder, gateway_states, stamp_of
-from ingest.decoders.names import quantity_of
+from ingest.decoding import Decoder, gateway_states, stamp_of
 from ingest.errors import PayloadError, Reason
+from ingest.names import quantity_of
 from ingest.validation import build_reading, sensor_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ingest.decoders.base import Context
+    from ingest.decoding import Context
     from ingest.message import Message
     from storage.reading import Reading
 

@@ -31,12 +31,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoders.base import Decoder, availability, decode_text, dict_of, load_object
+from ingest.decoding import Decoder, availability, decode_text, dict_of, load_object
 from ingest.errors import PayloadError, Reason
 from ingest.validation import above, build_reading, number, parse_time, sensor_id
 
 if TYPE_CHECKING:
-    from ingest.decoders.base import Context
+    from ingest.decoding import Context
     from ingest.message import Message
     from storage.reading import Reading
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoders.base import (
+from ingest.decoding import (
     Decoder,
     availability,
     decode_text,
@@ -32,12 +32,12 @@ from ingest.decoders.base import (
     state_reading,
     text_of,
 )
-from ingest.decoders.names import measured
 from ingest.errors import PayloadError, Reason
+from ingest.names import measured
 from ingest.validation import build_reading, sensor_id
 
 if TYPE_CHECKING:
-    from ingest.decoders.base import Context
+    from ingest.decoding import Context
     from ingest.message import Message
     from storage.reading import Reading
 

@@ -24,20 +24,20 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
-from ingest.decoders.base import Decoder, decode_text, gateway_states, load_json, state_reading
-from ingest.decoders.names import conversion, unit_of
+from ingest.decoding import Decoder, decode_text, gateway_states, load_json, state_reading
 from ingest.errors import GuardError, PayloadError, Reason
 from ingest.firmware import version_of
 from ingest.mapping.schema import MAX_ITEMS, cross_faults
 from ingest.mapping.times import read_time
 from ingest.mapping.topics import TopicFilter
 from ingest.mapping.view import ABSENT, View, frame_of, parse, same, step_through
+from ingest.names import conversion, unit_of
 from ingest.validation import build_reading, check_size, number, sensor_id, settle_time
 
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-    from ingest.decoders.base import Context
+    from ingest.decoding import Context
     from ingest.mapping.schema import (
         AvailabilityConfig,
         FieldConfig,

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoders.base import Context
+from ingest.decoding import Context
 from ingest.errors import DecodeError
 from ingest.message import Message
 from ingest.validation import Limits, check_size, check_topic
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import tzinfo
 
-    from ingest.decoders.base import Decoder
+    from ingest.decoding import Decoder
     from ingest.mapping.schema import ExampleConfig
     from storage.reading import Reading
 

@@ -14,11 +14,11 @@ from zoneinfo import available_timezones
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
 
 from detection.quantities import QUANTITIES
-from ingest.decoders.names import conversion, units_for
 from ingest.errors import Reason
 from ingest.firmware import MAX_VERSION, version_of
 from ingest.mapping.times import check_form
 from ingest.mapping.topics import TopicFilter
+from ingest.names import conversion, units_for
 from storage.reading import DEVICE_EVENTS
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Propose a mapping for a topic from sample payloads; a person approves it by pasting it.
 
-Quantities are guessed by well-known names (`ingest.decoders.names`). A unit that the name or the
+Quantities are guessed by well-known names (`ingest.names`). A unit that the name or the
 payload states is taken; any other is a guess and said so. What could be several quantities (a
 ``tvoc`` without unit) is left out, with the choices in comments. Home Assistant discovery messages
 among the samples tell quantities and units (`ingest.mapping.suggest_ha`).
@@ -17,13 +17,13 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final
 
 from detection.quantities import QUANTITIES
-from ingest.decoders.names import conversion, quantity_of, unit_in_name, unit_of, units_for
 from ingest.errors import DecodeError
 from ingest.firmware import version_of
 from ingest.mapping.draft import Draft, Entry, SuggestError, toml_value
 from ingest.mapping.schema import Pick
 from ingest.mapping.suggest_topic import Named, named_topic, slug
 from ingest.mapping.view import parse
+from ingest.names import conversion, quantity_of, unit_in_name, unit_of, units_for
 from ingest.validation import Limits, number, parse_time
 
 if TYPE_CHECKING:

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ingest.decoders.ha_discovery import Suggestion
 from ingest.decoders.ha_discovery import suggest as read_discovery
-from ingest.decoders.names import conversion, unit_of, units_for
 from ingest.errors import DecodeError
 from ingest.mapping.draft import Draft, Entry, SuggestError, toml_value
 from ingest.mapping.suggest import suggest
 from ingest.mapping.suggest_topic import named_topic, slug
 from ingest.mapping.topics import TopicFilter
+from ingest.names import conversion, unit_of, units_for
 from ingest.validation import Limits
 
 if TYPE_CHECKING:

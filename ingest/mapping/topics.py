@@ -26,7 +26,7 @@ class TopicFilter:
     Attributes
     ----------
     pattern : str
-        The filter as in `ingest.decoders.base.topic_matches`: captures are ``+`` or ``#``.
+        The filter as in `ingest.decoding.topic_matches`: captures are ``+`` or ``#``.
     captures : tuple of str
         Names, in order.
 

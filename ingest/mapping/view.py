@@ -13,7 +13,7 @@ import struct
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
-from ingest.decoders.base import decode_text, load_json
+from ingest.decoding import decode_text, load_json
 from ingest.errors import PayloadError, Reason
 from ingest.mapping.schema import Pick
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from datetime import tzinfo
     from pathlib import Path
 
-    from ingest.decoders.base import Context
+    from ingest.decoding import Context
     from ingest.errors import Reason
     from ingest.message import Message
     from plumewatch.config.model import PlumewatchConfig
@@ -145,7 +145,7 @@ def run_decode(
     from datetime import UTC  # noqa: PLC0415 - keeps the command line fast to start
 
     from ingest.decoders import DECODERS  # noqa: PLC0415
-    from ingest.decoders.base import Context  # noqa: PLC0415
+    from ingest.decoding import Context  # noqa: PLC0415
     from ingest.errors import DecodeError, PayloadError, Reason  # noqa: PLC0415
     from ingest.intake import decode_message  # noqa: PLC0415
     from ingest.message import Message  # noqa: PLC0415

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ingest.decoders import subscriptions
-from ingest.decoders.base import Context
+from ingest.decoding import Context
 from ingest.intake import IntakeConfig
 from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.examples import differences
@@ -13,7 +13,7 @@ from ingest.routes import Routes
 from plumewatch.config.model import ConfigError, Fault
 
 if TYPE_CHECKING:
-    from ingest.decoders.base import Decoder
+    from ingest.decoding import Decoder
     from plumewatch.config.model import PlumewatchConfig
 
 

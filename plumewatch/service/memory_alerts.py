@@ -39,10 +39,10 @@ from typing import TYPE_CHECKING, Final
 
 from alerts.consumer.memory_state import apply_changes, copy_state, settle_changes, take_changes
 from alerts.notify.pump import OutboxPump
-from ingest.decoders.state import States
 from ingest.errors import BrokerError
 from ingest.intake import Intake
 from ingest.mqtt import tap
+from ingest.states import States
 from storage.errors import StorageError
 
 if TYPE_CHECKING:

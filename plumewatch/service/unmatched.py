@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from alerts.page.settings import MappingSuggestion, UnmatchedTopic
-from ingest.decoders.state import States
 from ingest.intake import likely_decoders
 from ingest.mapping.draft import SuggestError, toml_value
 from ingest.mapping.suggest_ha import suggest_any
 from ingest.message import Message
+from ingest.states import States
 
 if TYPE_CHECKING:
     from ingest.intake import Intake

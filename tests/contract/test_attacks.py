@@ -15,7 +15,7 @@ from alerts.incidents import schema
 from alerts.incidents.engine import AlertEngine
 from alerts.notify.secrets import Secret
 from alerts.policy import AlertPolicy, StaffMember
-from ingest.decoders.base import Context
+from ingest.decoding import Context
 from ingest.intake import Intake, IntakeConfig
 from ingest.integrity import BROKER
 from ingest.message import Message

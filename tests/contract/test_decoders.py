@@ -21,7 +21,7 @@ import pytest
 
 from detection.quantities import QUANTITIES
 from ingest.decoders import DECODERS, find, subscriptions
-from ingest.decoders.base import Context, topic_matches
+from ingest.decoding import Context, topic_matches
 from ingest.errors import DecodeError, Reason
 from ingest.intake import decode_message
 from ingest.message import Message

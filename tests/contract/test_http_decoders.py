@@ -9,7 +9,7 @@ import pytest
 from alerts.notify.secrets import Secret
 from ingest.commit import GroupCommit
 from ingest.decoders import DECODERS
-from ingest.decoders.base import Context, topic_matches
+from ingest.decoding import Context, topic_matches
 from ingest.http import HttpIngest
 from ingest.http_sources import HTTP_DECODERS, HttpSource
 from ingest.intake import Intake, IntakeConfig

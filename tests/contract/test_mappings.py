@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from detection.quantities import QUANTITIES
-from ingest.decoders.base import Context
+from ingest.decoding import Context
 from ingest.errors import DecodeError, Reason
 from ingest.firmware import version_of
 from ingest.intake import Intake, IntakeConfig, OutcomeKind, decode_message

@@ -33,7 +33,7 @@ import pytest
 
 from detection.quantities import QUANTITIES
 from ingest.decoders import DECODERS, find, ha_discovery, influx, sparkplug
-from ingest.decoders.base import Context
+from ingest.decoding import Context
 from ingest.errors import DecodeError
 from ingest.intake import decode_message
 from ingest.message import Message

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from ingest.decoders.base import Context
+from ingest.decoding import Context
 from ingest.http_sources import HTTP_DECODERS
 from ingest.intake import decode_message
 from ingest.message import Message

@@ -19,7 +19,7 @@ import aiomqtt
 import pytest
 from typer.testing import CliRunner
 
-from ingest.decoders.base import Context
+from ingest.decoding import Context
 from ingest.intake import decode_message
 from ingest.message import Message
 from plumewatch.cli.main import app

@@ -21,8 +21,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from detection.quantities import QUANTITIES
-from ingest.decoders.base import Context
-from ingest.decoders.names import conversion, units_for
+from ingest.decoding import Context
 from ingest.errors import DecodeError
 from ingest.firmware import version_of
 from ingest.intake import Intake, IntakeConfig, decode_message
@@ -34,6 +33,7 @@ from ingest.mapping.suggest_ha import suggest_any
 from ingest.mapping.times import check_form, read_time
 from ingest.mapping.topics import TopicFilter
 from ingest.message import Message
+from ingest.names import conversion, units_for
 from ingest.routes import Routes
 from storage.reading import DEVICE_EVENTS
 

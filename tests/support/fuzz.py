@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from detection.quantities import QUANTITIES
-from ingest.decoders.base import Context
+from ingest.decoding import Context
 from ingest.errors import DecodeError
 from ingest.intake import decode_message
 from ingest.message import Message

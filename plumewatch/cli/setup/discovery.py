@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ingest.broker import connected, new_client
 from ingest.decoders import DECODERS
-from ingest.decoders.base import Context
-from ingest.decoders.state import States
+from ingest.decoding import Context
 from ingest.errors import DecodeError, Reason
 from ingest.intake import decode_message, likely_decoders
 from ingest.mapping.draft import SuggestError
 from ingest.mapping.suggest_ha import suggest_any
 from ingest.message import Message
+from ingest.states import States
 from ingest.validation import fold_id
 from plumewatch.config.intake_settings import routes
 from plumewatch.config.model import ConfigError, parse

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from ingest.decoders import DECODERS
-from ingest.decoders.base import Context
+from ingest.decoding import Context
 from ingest.intake import Intake, IntakeConfig, OutcomeKind
 from ingest.message import Message
 from storage.registry import Registry, Room, Sensor

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.decoders.base import Context
-from ingest.decoders.state import States
+from ingest.decoding import Context
 from ingest.firmware import MAX_VERSION, version_of
 from ingest.intake import Intake, IntakeConfig
 from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.schema import MappingConfig
 from ingest.message import Message
+from ingest.states import States
 from ingest.validation import may_alert
 from storage.registry import Registry, Room, Sensor
 

@@ -12,8 +12,8 @@ import pytest
 
 from alerts.notify.secrets import Secret
 from ingest.commit import GroupCommit
-from ingest.decoders.base import Context
 from ingest.decoders.halo import TEMPLATE
+from ingest.decoding import Context
 from ingest.http import HttpIngest, HttpIngestSettings
 from ingest.http_sources import HttpSource
 from ingest.intake import Intake, IntakeConfig, OutcomeKind

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ingest import intake as intake_module
-from ingest.decoders.base import Context, Decoder
+from ingest.decoding import Context, Decoder
 from ingest.intake import Intake, IntakeConfig, OutcomeKind, decode_message
 from ingest.message import Message
 from storage.registry import Registry, Room, Sensor

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from ingest.decoders.names import measured, quantity_of, unit_of
+from ingest.names import measured, quantity_of, unit_of
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ingest.decoders import subscriptions
-from ingest.decoders.base import Context
+from ingest.decoding import Context
 from ingest.intake import Intake, IntakeConfig, OutcomeKind
 from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.schema import MappingConfig

@@ -2,10 +2,10 @@
 
 import pytest
 
-from ingest.decoders.base import Context
-from ingest.decoders.state import Bounded, Joiner, States
+from ingest.decoding import Context
 from ingest.intake import Intake, IntakeConfig, OutcomeKind
 from ingest.message import Message
+from ingest.states import Bounded, Joiner, States
 from ingest.validation import Limits
 from storage.registry import Registry, Room, Sensor
 

@@ -5,7 +5,7 @@ import json
 import msgspec
 import pytest
 
-from ingest.decoders.base import Context
+from ingest.decoding import Context
 from ingest.intake import Intake, IntakeConfig
 from ingest.message import Message
 from ingest.tally import ReadingTally

@@ -6,10 +6,10 @@ import time
 import pytest
 
 from ingest.decoders import DECODERS
-from ingest.decoders.names import _look_up as look_up
-from ingest.decoders.names import quantity_of
 from ingest.intake import Intake
 from ingest.message import Message
+from ingest.names import _look_up as look_up
+from ingest.names import quantity_of
 
 NOW = 1_790_000_000.0
 SIZE = 65_536

@@ -2,9 +2,9 @@
 
 import json
 
-from ingest.decoders.state import States
 from ingest.intake import Intake, IntakeConfig
 from ingest.message import Message
+from ingest.states import States
 from plumewatch.service.unmatched import suggestion_for
 
 NOW = 1_790_000_000.0

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ingest.decoders.base import Context
+from ingest.decoding import Context
 from ingest.errors import DecodeError
 from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.schema import MappingConfig

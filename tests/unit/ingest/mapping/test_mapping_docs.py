@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from detection.quantities import QUANTITIES
-from ingest.decoders.names import conversion, units_for
 from ingest.mapping import schema
+from ingest.names import conversion, units_for
 from plumewatch.cli.main import app
 from plumewatch.cli.starter import STARTER
 

@@ -18,9 +18,9 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from ingest.decoders.base import text_of
-from ingest.decoders.frames import Frame
-from ingest.decoders.names import measured
+from ingest.decoders.lorawan.frames import Frame
+from ingest.decoding import text_of
+from ingest.names import measured
 from ingest.validation import above, number
 
 _FAULT: Final = frozenset({0, 1, 2, "collection error", "lower range error", "over range error"})

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from ingest.decoders.frames import Codec, Frame, Models, bare_frames, refuse
+from ingest.decoders.lorawan.frames import Codec, Frame, Models, bare_frames, refuse
 from ingest.validation import check_values
 
 _VALUES: Final[dict[int, tuple[str, int, float, bool]]] = {

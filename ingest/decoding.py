@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from ingest.decoders.state import States
 from ingest.errors import PayloadError, Reason
+from ingest.states import States
 from ingest.validation import Limits, build_reading, check_json, fold_id, parse_time
 from storage.registry import Registry
 

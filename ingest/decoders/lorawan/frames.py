@@ -16,14 +16,14 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from ingest.decoders.base import Decoder
+from ingest.decoding import Decoder
 from ingest.errors import PayloadError, Reason
 from ingest.validation import build_reading, check_values, sensor_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ingest.decoders.base import Context
+    from ingest.decoding import Context
     from ingest.message import Message
     from storage.reading import Reading
 

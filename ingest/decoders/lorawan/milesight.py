@@ -45,7 +45,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from ingest.decoders.frames import Codec, Frame, Models, bare_frames, refuse
+from ingest.decoders.lorawan.frames import Codec, Frame, Models, bare_frames, refuse
 
 _VALUES: Final[dict[int, tuple[str, int, float, float, float, bool]]] = {
     0x00: ("battery", 1, 1, 0, 100, False),

@@ -18,7 +18,7 @@ import re
 import struct
 from typing import Final
 
-from ingest.decoders.frames import Codec, Frame, Models, bare_frames, refuse
+from ingest.decoders.lorawan.frames import Codec, Frame, Models, bare_frames, refuse
 from ingest.validation import above
 
 

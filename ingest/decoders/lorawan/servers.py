@@ -38,8 +38,10 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoders import decentlab, elsys, milesight
-from ingest.decoders.base import (
+from ingest.decoders.lorawan import decentlab, elsys, milesight
+from ingest.decoders.lorawan.decoded import decoded_frame
+from ingest.decoders.lorawan.frames import read_frame, readings_of
+from ingest.decoding import (
     Decoder,
     dict_of,
     list_of,
@@ -48,14 +50,12 @@ from ingest.decoders.base import (
     stamp_of,
     text_of,
 )
-from ingest.decoders.decoded import decoded_frame
-from ingest.decoders.frames import read_frame, readings_of
 from ingest.errors import PayloadError, Reason
 from ingest.validation import build_reading, sensor_id
 
 if TYPE_CHECKING:
-    from ingest.decoders.base import Context
-    from ingest.decoders.frames import Codec
+    from ingest.decoders.lorawan.frames import Codec
+    from ingest.decoding import Context
     from ingest.message import Message
     from storage.reading import Reading
 

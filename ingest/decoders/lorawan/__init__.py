@@ -1,0 +1,1 @@
+"""LoRaWAN: envelopes of network servers, and codecs of the frames inside."""
