@@ -17,9 +17,20 @@ from pydantic import BaseModel
 
 from plumewatch.cli.commands.options import EXIT_CODES, examples_of
 from plumewatch.cli.main import app
-from plumewatch.config import duty as duty_config
 from plumewatch.config import model as config
-from plumewatch.config import outbound as outbound_config
+from plumewatch.config.sections import (
+    alerts,
+    broker,
+    duty,
+    ingest,
+    monitoring,
+    outbound,
+    reports,
+    rooms,
+    staff,
+    storage,
+    web,
+)
 from tests.support.health_parts import Parts
 
 if TYPE_CHECKING:
@@ -29,7 +40,10 @@ __all__ = ["commands", "decisions", "metrics", "retention", "settings"]
 
 Schema = dict[str, Any]
 
-_MODULES: Final = (config, duty_config, outbound_config)
+_MODULES: Final = (
+    *(config, broker, web, rooms, staff, duty, alerts, ingest, storage, reports, outbound),
+    monitoring,
+)
 _CLASSES: Final = {
     found.__name__: found
     for module in _MODULES
@@ -252,8 +266,8 @@ _BY_HAND: Final = "`plumewatch retention apply`"
 
 def retention() -> list[str]:
     """Make a row for all that is stored: how long it is kept by default, and who deletes it."""
-    series, service = config.TimeseriesConfig(), "the service, or the InfluxDB"
-    incident_days = config.RetentionConfig().incident_days
+    series, service = storage.TimeseriesConfig(), "the service, or the InfluxDB"
+    incident_days = storage.RetentionConfig().incident_days
     rows = [
         ("readings", "timeseries.raw_days", series.raw_days, service),
         (
@@ -268,7 +282,7 @@ def retention() -> list[str]:
             series.quarter_hour_days,
             service,
         ),
-        ("journal", "journal.keep_days", config.JournalConfig().keep_days, "the service"),
+        ("journal", "journal.keep_days", storage.JournalConfig().keep_days, "the service"),
         (
             "incidents with notices and answers",
             "retention.incident_days",

@@ -9,8 +9,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from plumewatch.cli.format_time import SpanError
-from plumewatch.config.duty_settings import timetable_of
 from plumewatch.config.paths import DataPaths
+from plumewatch.config.roster import timetable_of
 from plumewatch.config.timeseries_settings import opened_series
 from plumewatch.service.data_folder import opened_state
 from reports import read

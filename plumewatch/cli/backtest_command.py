@@ -18,13 +18,12 @@ import polars as pl
 from detection.decision_levels import BUDGET
 from detection.events import EventKind
 from detection.model import Model, ModelError
-from ingest.decoders import DECODERS
 from plumewatch.cli.backtest_report import Backtest, backtest_page
 from plumewatch.cli.exit_codes import DONE, REFUSED, USAGE, UsageError, told
 from plumewatch.cli.progress import progress
-from plumewatch.config.model import load
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import alert_budgets
+from plumewatch.config.sharding import load_shard
 from reports.read import incidents
 from scale.backtest import Variant, on_processes, tasks_of
 from scale.compare import Answer
@@ -91,7 +90,7 @@ def run_backtest(
         staff or the cluster cannot be reached.
     """
     _check(asked)
-    config = None if config_path is None else load(config_path, decoders=frozenset(DECODERS))
+    config = None if config_path is None else load_shard(config_path)
     histories = [History(folder) for folder in folders]
     variants = _variants(asked, config)
     began = time.monotonic()

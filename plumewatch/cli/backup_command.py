@@ -17,12 +17,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ingest.decoders import DECODERS
 from ingest.errors import RefusedError
 from plumewatch.cli.exit_codes import DONE, REFUSED, UNREACHABLE, USAGE, told
 from plumewatch.cli.progress import busy
-from plumewatch.config.model import load
 from plumewatch.config.paths import DataPaths
+from plumewatch.config.sharding import load_shard
 from plumewatch.config.timeseries_settings import series_kept_from
 from storage.backup import MANIFEST, back_up, verify
 from storage.errors import StorageError
@@ -54,7 +53,7 @@ def run_backup(config_path: Path, target: Path, printer: Printer, now: float) ->
         0 done, 1 the target exists or the copy is not sound, 2 bad configuration, 3 there is no
         data folder or it cannot be copied.
     """
-    config = load(config_path, decoders=frozenset(DECODERS))
+    config = load_shard(config_path)
     root = config.data_dir
     series_from = series_kept_from(config, now)
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
@@ -123,7 +122,7 @@ def run_restore(
                 word = "sound" if sound else "not sound"
                 printer.say(f"{source} is {word}; nothing was changed", sound=sound, restored=None)
                 return DONE if sound else REFUSED
-            root = load(config_path, decoders=frozenset(DECODERS)).data_dir
+            root = load_shard(config_path).data_dir
             return _restore(folder, root, printer, now, force=force)
     except OSError as error:
         sys.stderr.write(f"{source}: {error.strerror or error}\n")

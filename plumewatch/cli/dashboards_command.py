@@ -182,10 +182,9 @@ def _translated() -> Iterator[None]:
 
 
 def _loaded(path: Path) -> PlumewatchConfig:
-    from ingest.decoders import DECODERS  # noqa: PLC0415
-    from plumewatch.config.model import load  # noqa: PLC0415
+    from plumewatch.config.sharding import load_shard  # noqa: PLC0415
 
-    return load(path, decoders=frozenset(DECODERS))
+    return load_shard(path)
 
 
 def _settings(config: PlumewatchConfig) -> DashboardSettings:

@@ -261,11 +261,11 @@ def decode_command(
         return USAGE
     if config_path is None:
         return run_decode(topic or "", data, out, err, asked)
-    from ingest.decoders import DECODERS  # noqa: PLC0415
-    from plumewatch.config.model import ConfigError, load  # noqa: PLC0415
+    from plumewatch.config.faults import ConfigError  # noqa: PLC0415
+    from plumewatch.config.sharding import load_shard  # noqa: PLC0415
 
     try:
-        config = load(config_path, decoders=frozenset(DECODERS))
+        config = load_shard(config_path)
         return run_decode(topic or "", data, out, err, asked, config)
     except ConfigError as error:
         err.write(f"{error}\n")

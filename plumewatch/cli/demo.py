@@ -30,7 +30,7 @@ from rich.table import Table
 from rich.text import Text
 
 from detection.events import EventPhase, evidence_sentence
-from plumewatch.config.model import PlumewatchConfig, parse
+from plumewatch.config.load import parse
 from plumewatch.service.app import Service
 from plumewatch.service.observer import Observer
 from plumewatch.service.supervisor import ServiceError
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from alerts.notify.pump import DeliveryOutcome
     from detection.events import Event
     from plumewatch.cli.printer import Printer
+    from plumewatch.config.model import PlumewatchConfig
 
 SPEED: Final = 20.0
 _SEED: Final = 11

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Final, ParamSpec
 
 from ingest.errors import RefusedError
+from plumewatch.config.faults import ConfigError
 from storage.errors import StorageError
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def told(
     """Make a command say in one line on standard error why it ends, and return the exit code.
 
     `UnreachableError` and storage that cannot be read or written end with `UNREACHABLE`,
-    `UsageError` with `USAGE`, `RefusedError` with `REFUSED`.
+    `UsageError` and `ConfigError` with `USAGE`, `RefusedError` with `REFUSED`.
 
     Parameters
     ----------
@@ -46,7 +47,7 @@ def told(
         Errors of other packages that mean bad usage, or refused input.
     """
     ends: tuple[tuple[tuple[type[Exception], ...], int], ...] = (
-        ((UsageError, *usage), USAGE),
+        ((UsageError, ConfigError, *usage), USAGE),
         ((RefusedError, *refused), REFUSED),
         ((UnreachableError, StorageError, sqlite3.Error), UNREACHABLE),
     )

@@ -11,7 +11,6 @@ from alerts.consumer import threshold_adjustments
 from alerts.notify.pictures import IncidentPictures
 from detection.events import EventKind
 from detection.quantities import COLUMNS
-from ingest.decoders import DECODERS
 from ingest.files.readings_export import slices
 from plumewatch.cli.audit_command import on_record
 from plumewatch.cli.exit_codes import DONE, REFUSED, USAGE, told
@@ -19,9 +18,9 @@ from plumewatch.cli.format_time import said
 from plumewatch.cli.output_file import check_output
 from plumewatch.cli.progress import busy, progress
 from plumewatch.cli.replay_command import replay_policy
-from plumewatch.config.model import load
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import alert_budgets
+from plumewatch.config.sharding import load_shard
 from plumewatch.config.timeseries_settings import opened_series
 from plumewatch.replay import judged
 from plumewatch.report_facts import calendar_of
@@ -66,7 +65,7 @@ def run_file(
     """
     kind = out.suffix.lower()
     try:
-        config = load(config_path, decoders=frozenset(DECODERS))
+        config = load_shard(config_path)
         found = _found(config, incident)
         if found is None:
             return _no(incident)
@@ -131,7 +130,7 @@ def run_rerun(config_path: Path, incident: str, printer: Printer, now: float) ->
         0 the same verdict, 1 another one, or it cannot be judged again, 2 bad configuration, 3
         state or series cannot be read.
     """
-    config = load(config_path, decoders=frozenset(DECODERS))
+    config = load_shard(config_path)
     found = _found(config, incident)
     if found is None:
         return _no(incident)

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 from alerts.consumer import threshold_adjustments
 from alerts.errors import ThresholdAdjustmentError
 from alerts.page.views.thresholds import probability
-from ingest.decoders import DECODERS
 from plumewatch.cli.audit_command import machine_user
 from plumewatch.cli.exit_codes import DONE, UNREACHABLE, USAGE, told
 from plumewatch.cli.status import moment, with_data
-from plumewatch.config.model import PlumewatchConfig, load
 from plumewatch.config.paths import DataPaths
+from plumewatch.config.sharding import load_shard
 from storage.errors import StorageError
 from storage.sqlite import connect, transaction
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
     from detection.decision_levels import LevelReport
     from plumewatch.cli.printer import Printer
+    from plumewatch.config.model import PlumewatchConfig
 
 
 def run_levels(config_path: Path, printer: Printer) -> int:
@@ -125,7 +125,7 @@ def run_undo(
         0 done, 1 there is no such move or it was taken back before, 2 no reason or a bad
         configuration, 3 there is no data folder of a service.
     """
-    config = load(config_path, decoders=frozenset(DECODERS))
+    config = load_shard(config_path)
     path = DataPaths(config.data_dir).state
     if not path.exists():
         sys.stderr.write(f"{path}: has `plumewatch run` been started with this configuration?\n")

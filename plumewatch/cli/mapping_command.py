@@ -68,16 +68,17 @@ def run_suggest(
     int
         0 done, 1 nothing is understood, 2 a file or the configuration cannot be read.
     """
-    from ingest.decoders import DECODERS, find  # noqa: PLC0415 - keeps the command line fast to start
+    from ingest.decoders import find  # noqa: PLC0415 - keeps the command line fast to start
     from ingest.mapping.draft import SuggestError  # noqa: PLC0415
     from ingest.mapping.suggest_ha import suggest_any  # noqa: PLC0415
-    from plumewatch.config.model import ConfigError, load  # noqa: PLC0415
+    from plumewatch.config.faults import ConfigError  # noqa: PLC0415
+    from plumewatch.config.sharding import load_shard  # noqa: PLC0415
 
     zone = None
     samples = samples_of(stdin) if stdin is not None else []
     try:
         if config is not None:
-            zone = load(config, decoders=frozenset(DECODERS)).zone()
+            zone = load_shard(config).zone()
         for file in files:
             with file.open("rb") as opened:
                 samples += samples_of(opened.read(_MAX_FILE))
@@ -110,13 +111,13 @@ def run_test(path: Path, printer: Printer) -> int:
     int
         0 all pass, 1 one fails, 2 the configuration has faults.
     """
-    from ingest.decoders import DECODERS  # noqa: PLC0415
     from ingest.mapping.decoder import compile_mapping  # noqa: PLC0415
     from ingest.mapping.examples import differences  # noqa: PLC0415
-    from plumewatch.config.model import ConfigError, load  # noqa: PLC0415
+    from plumewatch.config.faults import ConfigError  # noqa: PLC0415
+    from plumewatch.config.sharding import load_shard  # noqa: PLC0415
 
     try:
-        config = load(path, decoders=frozenset(DECODERS))
+        config = load_shard(path)
     except ConfigError as error:
         printer.err.write(f"{error}\n")
         return USAGE

@@ -9,8 +9,8 @@ from alerts.errors import PolicyError
 from alerts.policy import AlertPolicy
 from plumewatch.cli.exit_codes import DONE, USAGE, told
 from plumewatch.cli.progress import progress
-from plumewatch.config.model import PlumewatchConfig, load
 from plumewatch.config.settings import alert_budgets
+from plumewatch.config.sharding import load_shard
 from plumewatch.replay import replay, write_alerts, write_events
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plumewatch.cli.printer import Printer
+    from plumewatch.config.model import PlumewatchConfig
     from plumewatch.replay import Replayed
 
 
@@ -48,7 +49,7 @@ def run_replay(
         if not folder.is_dir():
             sys.stderr.write(f"{folder}: no such folder to write into\n")
             return USAGE
-    config = None if config_path is None else load(config_path)
+    config = None if config_path is None else load_shard(config_path)
     policy = replay_policy(config)
     bar = progress()
     total = sum(path.stat().st_size for path in readings)

@@ -10,14 +10,13 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ingest.decoders import DECODERS
 from plumewatch.cli.audit_command import on_record
 from plumewatch.cli.exit_codes import DONE, USAGE, told
 from plumewatch.cli.format_time import SpanError, moment_of
 from plumewatch.cli.output_file import check_output
 from plumewatch.cli.progress import progress
-from plumewatch.config.model import load
 from plumewatch.config.paths import DataPaths
+from plumewatch.config.sharding import load_shard
 from plumewatch.report_facts import Place, gathered, times_of
 from plumewatch.service.data_folder import opened_state
 from reports.facts import days_of
@@ -102,7 +101,7 @@ def run_report(config_path: Path, options: ReportOptions, printer: Printer, now:
     """
     path = options.path()
     try:
-        config = load(config_path, decoders=frozenset(DECODERS))
+        config = load_shard(config_path)
         with progress() as bar:
             task = bar.add_task("reading", total=None)
             facts = make_report(

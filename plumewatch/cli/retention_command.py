@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from alerts.incidents import retention
 from alerts.incidents.free_text import cleaned, findings, words_known
-from ingest.decoders import DECODERS
 from plumewatch.cli.audit_command import machine_user
 from plumewatch.cli.exit_codes import DONE, REFUSED, told
 from plumewatch.cli.format_time import SpanError, moment_of, said
 from plumewatch.cli.progress import progress
-from plumewatch.config.model import load
 from plumewatch.config.paths import DataPaths
+from plumewatch.config.sharding import load_shard
 from plumewatch.service.data_folder import opened_state
 from storage import audit, holds
 from storage.audit import AuditKind
@@ -285,6 +284,6 @@ def _state(config: PlumewatchConfig) -> Iterator[sqlite3.Connection]:
 def _with_state(
     config_path: Path, work: Callable[[PlumewatchConfig, sqlite3.Connection], int]
 ) -> int:
-    config = load(config_path, decoders=frozenset(DECODERS))
+    config = load_shard(config_path)
     with _state(config) as db:
         return work(config, db)

@@ -13,11 +13,10 @@ from alerts.incidents.severity import Severity, grade
 from alerts.policy import PAGED
 from alerts.routing.labels import LABELS, SEVERITIES, incident_labels
 from detection.events import EventKind
-from ingest.decoders import DECODERS
 from plumewatch.cli.exit_codes import DONE, UsageError, told
 from plumewatch.cli.format_time import moment_of
-from plumewatch.config.model import load
 from plumewatch.config.settings import escalation_timings, quiet_hours
+from plumewatch.config.sharding import load_shard
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -62,7 +61,7 @@ def run_test(config_path: Path, written: list[str], printer: Printer, *, at: str
     int
         0 done, 2 bad configuration or usage.
     """
-    config = load(config_path, decoders=frozenset(DECODERS))
+    config = load_shard(config_path)
     when = moment_of(at, config.zone()) if at else datetime.now(UTC).timestamp()
     labels = _labels(config, written)
     answer = _answer(config, labels, datetime.fromtimestamp(when, UTC))
@@ -86,7 +85,7 @@ def run_gaps(config_path: Path, printer: Printer, *, start: str, days: int) -> i
     int
         0 done, 2 bad configuration or usage.
     """
-    config = load(config_path, decoders=frozenset(DECODERS))
+    config = load_shard(config_path)
     first = moment_of(start, config.zone()) if start else datetime.now(UTC).timestamp()
     roster = config.roster()
     begin, end = (datetime.fromtimestamp(first + n * 86_400, UTC) for n in (0, days))

@@ -20,13 +20,12 @@ import msgspec
 import polars as pl
 
 from alerts.consumer.reorder import Reorder
-from ingest.decoders import DECODERS
 from ingest.files.recordings import read_recordings
 from ingest.validation import may_alert
 from plumewatch.cli.exit_codes import DONE, USAGE, UsageError, told
 from plumewatch.cli.progress import progress
-from plumewatch.config.model import load
 from plumewatch.config.paths import DataPaths
+from plumewatch.config.sharding import load_shard
 from scale.errors import HistoryError
 from scale.history import HistoryWriter, Landed, frame_of
 from storage.journal_reader import JournalReader
@@ -208,7 +207,7 @@ def run_segments(
         is not there or does not answer.
     """
     path = asked.config_path
-    config = None if path is None else load(path, decoders=frozenset(DECODERS))
+    config = None if path is None else load_shard(path)
     if config is None and not asked.recordings:
         sys.stderr.write("--config FILE: whose journal to land; or --recording FILE\n")
         return USAGE

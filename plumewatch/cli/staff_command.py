@@ -17,12 +17,12 @@ from alerts.access.passwords import (
     set_password,
     with_password,
 )
-from ingest.decoders import DECODERS
 from plumewatch.cli.audit_command import machine_user
 from plumewatch.cli.exit_codes import DONE, REFUSED, UNREACHABLE, USAGE
 from plumewatch.cli.status import moment
-from plumewatch.config.model import ConfigError, load
+from plumewatch.config.faults import ConfigError
 from plumewatch.config.paths import DataPaths
+from plumewatch.config.sharding import load_shard
 from plumewatch.service.data_folder import opened_state
 from storage import audit
 from storage.audit import AuditKind
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plumewatch.cli.printer import Printer
-    from plumewatch.config.model import PlumewatchConfig, StaffConfig
+    from plumewatch.config.model import PlumewatchConfig
+    from plumewatch.config.sections.staff import StaffConfig
 
 T = TypeVar("T")
 
@@ -171,7 +172,7 @@ def without_password(config: PlumewatchConfig) -> list[str]:
 
 def _config(path: Path) -> PlumewatchConfig | None:
     try:
-        return load(path, decoders=frozenset(DECODERS))
+        return load_shard(path)
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         return None

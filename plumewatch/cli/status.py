@@ -9,10 +9,9 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from ingest.decoders import DECODERS
 from plumewatch.cli.exit_codes import DONE, REFUSED, UNREACHABLE, told
-from plumewatch.config.model import PlumewatchConfig, load
 from plumewatch.config.paths import DataPaths
+from plumewatch.config.sharding import load_shard
 from plumewatch.service.sensor_counts import stored_statuses
 from storage.dead_letters import Buried, buried, buried_counts, find_buried, visible
 from storage.errors import StorageError
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from alerts.page.settings import SensorStatus
     from plumewatch.cli.printer import Printer
+    from plumewatch.config.model import PlumewatchConfig
 
 
 def run_status(config_path: Path, printer: Printer) -> int:
@@ -139,7 +139,7 @@ def with_data(
     int
         What `show` returned; 2 bad configuration, 3 there is no such database.
     """
-    config = load(config_path, decoders=frozenset(DECODERS))
+    config = load_shard(config_path)
     try:
         with closing(connect(file(DataPaths(config.data_dir)), read_only=True)) as connection:
             return show(config, connection)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from ingest.decoders import DECODERS
 from plumewatch.cli.exit_codes import DONE, UNREACHABLE, USAGE, told
 from plumewatch.cli.progress import progress
-from plumewatch.config.model import load
 from plumewatch.config.paths import DataPaths
+from plumewatch.config.sharding import load_shard
 from plumewatch.config.timeseries_settings import influx_settings, retention_of
 from storage.errors import StorageUnavailableError
 from storage.timeseries.influx_http import InfluxHttp
@@ -39,7 +38,7 @@ def run_setup(path: Path, printer: Printer, now: float, reader_file: Path | None
     int
         0 done, 2 the configuration has faults, 3 the server does not answer or refuses.
     """
-    config = load(path, decoders=frozenset(DECODERS))
+    config = load_shard(path)
     settings = influx_settings(config)
     retention = retention_of(config)
     if settings is None:

@@ -22,13 +22,12 @@ from alerts.consumer import threshold_adjustments
 from detection.budgets import AlertBudgets
 from detection.model import Model, ModelError
 from ingest.broker import connected, new_client
-from ingest.decoders import DECODERS
 from ingest.event_messages import EVENT_TOPIC
 from plumewatch.cli.exit_codes import DONE, REFUSED, USAGE, UsageError, told
 from plumewatch.cli.kafka_readings import kafka_readings
-from plumewatch.config.model import load
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import alert_budgets, broker_settings
+from plumewatch.config.sharding import load_shard
 from plumewatch.config.timeseries_settings import influx_settings
 from scale.errors import ScaleError
 from scale.history import History
@@ -150,7 +149,7 @@ def _checked(asked: StreamOptions) -> _Checked:
     settings |= dict(word.split("=", 1) for word in asked.conf)
     if path is None:
         return _Checked(None, AlertBudgets(), model, None, None, settings)
-    config = load(path, decoders=frozenset(DECODERS))
+    config = load_shard(path)
     influx = influx_settings(config) if asked.series else None
     if asked.series and influx is None:
         raise UsageError("--series: the configuration names no InfluxDB (timeseries.url)")

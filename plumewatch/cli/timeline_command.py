@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from alerts.escalation.timeline import timeline
 from detection.events import EventKind
-from ingest.decoders import DECODERS
 from plumewatch.cli.exit_codes import DONE, told
-from plumewatch.config.model import ConfigError, Fault, load
+from plumewatch.config.faults import ConfigError, ConfigFault
 from plumewatch.config.settings import alert_policy
+from plumewatch.config.sharding import load_shard
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +40,7 @@ def run_timeline(config_path: Path, printer: Printer, *, room: str, kind: str, a
     int
         0 done, 2 bad configuration, or no such room, kind or time.
     """
-    config = load(config_path, decoders=frozenset(DECODERS))
+    config = load_shard(config_path)
     policy = alert_policy(config)
     where, moment = _asked(config, policy, room, kind, at)
     for line in timeline(policy, where, EventKind(kind), moment):
@@ -56,16 +56,16 @@ def _asked(
     faults = []
     if room and room not in rooms:
         allowed = "one of " + ", ".join(sorted(rooms)[:20])
-        faults.append(Fault(path="--room", value=repr(room), allowed=allowed))
+        faults.append(ConfigFault("--room", repr(room), allowed))
     if kind not in kinds:
-        faults.append(Fault(path="--kind", value=repr(kind), allowed=f"one of {', '.join(kinds)}"))
+        faults.append(ConfigFault("--kind", repr(kind), f"one of {', '.join(kinds)}"))
     moment = time.time()
     try:
         if at:
             local = datetime.fromisoformat(at)
             moment = (local if local.tzinfo else local.replace(tzinfo=config.zone())).timestamp()
     except ValueError:
-        faults.append(Fault(path="--at", value=repr(at), allowed="such as 2026-09-07T10:05"))
+        faults.append(ConfigFault("--at", repr(at), "such as 2026-09-07T10:05"))
     if faults:
         raise ConfigError(faults)
     return rooms[room] if room else next(iter(rooms.values())), moment

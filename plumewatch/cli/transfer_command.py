@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, Final, Self, TypeVar
 import msgspec
 
 from detection.quantities import QUANTITIES
-from ingest.decoders import DECODERS
 from ingest.files.csv_rows import Layout
 from plumewatch.cli.audit_command import on_record
 from plumewatch.cli.exit_codes import DONE, REFUSED, UNREACHABLE, USAGE, told
 from plumewatch.cli.format_time import SpanError, moment_of, said
 from plumewatch.cli.output_file import check_output
 from plumewatch.cli.progress import busy, progress
-from plumewatch.config.model import load
 from plumewatch.config.paths import DataPaths
+from plumewatch.config.sharding import load_shard
 from plumewatch.config.timeseries_settings import opened_series, retention_of
 from storage.audit import AuditKind
 from storage.dead_letters import find_buried, forget
@@ -82,7 +81,7 @@ def run_export(
     """
     path = out or Path(f"readings.{kind}")
     try:
-        config = load(config_path, decoders=frozenset(DECODERS))
+        config = load_shard(config_path)
         first = moment_of(start, config.zone()) if start else None
         last = moment_of(end, config.zone(), end=True) if end else None
         _check_export(config, path, first, last, sensors, force=force)
@@ -227,7 +226,7 @@ def run_import(
             sys.stderr.write(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}\n")
             return USAGE
     try:
-        config = load(config_path, decoders=frozenset(DECODERS))
+        config = load_shard(config_path)
         with (
             opened_series(config) as series,
             progress() as bar,
@@ -325,7 +324,7 @@ def run_retry(config_path: Path, printer: Printer) -> int:
         0 all are stored, 1 some are refused again, 2 bad configuration, 3 the store or the data
         folder does not answer.
     """
-    config = load(config_path, decoders=frozenset(DECODERS))
+    config = load_shard(config_path)
     journal = DataPaths(config.data_dir).journal
     connect(journal, read_only=True).close()  # not made anew
     with opened_series(config) as series, busy("storing again"):

@@ -19,7 +19,7 @@ from alerts.duty.wall_time import clock, uncovered
 from alerts.policy import PAGED
 from alerts.routing.labels import SEVERITIES
 from alerts.routing.tree import chosen, nodes
-from plumewatch.config.http_faults import Found
+from plumewatch.config.faults import ConfigFault
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -28,18 +28,16 @@ if TYPE_CHECKING:
     from alerts.duty.roster import Roster
     from alerts.duty.shifts import Shift
     from alerts.routing.tree import Route
-    from plumewatch.config.duty import DutySections
+    from plumewatch.config.model import PlumewatchConfig
 
 _MONDAY: Final = date(2001, 1, 1)
 """Of the week that stands for every week."""
 
 
-def dead_ends(
-    sections: DutySections, roster: Roster, places: Iterable[Mapping[str, str]]
-) -> Iterator[Found]:
-    """Yield routes that nothing reaches, then periods without anybody on duty."""
-    if sections.routing is not None:
-        yield from _unreachable(roster.root, places)
+def coverage_gaps(config: PlumewatchConfig, roster: Roster) -> Iterator[ConfigFault]:
+    """Find routes that no incident reaches, then periods without anybody on duty."""
+    if config.routing is not None:
+        yield from _unreachable(roster.root, _places(config))
     seen: set[str] = set()
     for where, receiver, _ in nodes(roster.root):
         if receiver not in seen:
@@ -47,11 +45,28 @@ def dead_ends(
             yield from _empty(_path(where), receiver, roster)
 
 
+def _places(config: PlumewatchConfig) -> Iterator[Mapping[str, str]]:
+    """Return the labels of every room with each of its sensors."""
+    sensors: dict[str, list[str]] = {}
+    for sensor in config.sensor:
+        sensors.setdefault(sensor.room, []).append(sensor.id)
+    for room in config.room:
+        for sensor_id in sensors.get(room.id, [""]):
+            yield {
+                "site": room.site or config.site,
+                "building": room.building,
+                "floor": room.floor,
+                "room": room.id,
+                "room_type": room.kind,
+                "sensor": sensor_id,
+            }
+
+
 def _path(where: tuple[int, ...]) -> str:
     return ".".join(["routing", *(f"routes.{i}" for i in where)])
 
 
-def _unreachable(root: Route, places: Iterable[Mapping[str, str]]) -> Iterator[Found]:
+def _unreachable(root: Route, places: Iterable[Mapping[str, str]]) -> Iterator[ConfigFault]:
     """Try every place, kind and severity, as far as conditions tell them apart."""
     asked = {matcher.name for *_, node in nodes(root) for matcher in node.matchers}
     apart = {frozenset((k, v) for k, v in place.items() if k in asked) for place in places}
@@ -67,7 +82,7 @@ def _unreachable(root: Route, places: Iterable[Mapping[str, str]]) -> Iterator[F
     for where, receiver, node in nodes(root):
         if id(node) in dead:
             said = ", ".join(map(str, node.matchers))
-            yield Found(
+            yield ConfigFault(
                 _path(where),
                 f"{said} to {receiver!r}",
                 "must be reachable: no known room and kind gets there, for no place fits or a"
@@ -75,7 +90,7 @@ def _unreachable(root: Route, places: Iterable[Mapping[str, str]]) -> Iterator[F
             )
 
 
-def _empty(path: str, receiver: str, roster: Roster) -> Iterator[Found]:
+def _empty(path: str, receiver: str, roster: Roster) -> Iterator[ConfigFault]:
     """Periods that no shift of a receiver covers, in any week or on a special date."""
     shifts = [shift for shift in roster.shifts if shift.receiver == receiver]
     if not shifts or any(isinstance(shift.hours, CalendarHours) for shift in shifts):
@@ -97,7 +112,7 @@ def _empty(path: str, receiver: str, roster: Roster) -> Iterator[Found]:
                     hours = "-".join(clock(t, alone.zone) for t in (gap.start, gap.end))
                     gaps.setdefault(f"period {period.name} ({hours})", []).append(said)
         for what, when in gaps.items():
-            yield Found(
+            yield ConfigFault(
                 path,
                 f"{receiver!r} has nobody on duty in {what} of {bells.id!r} on {', '.join(when)}",
                 "must have a [[shift]] then",

@@ -9,14 +9,15 @@ from ingest.decoders import DECODERS
 from ingest.http_sources import HttpSource
 from ingest.mapping.decoder import PREFIX
 from ingest.mapping.topics import TopicFilter
-from plumewatch.config.model import ConfigError, Fault
+from plumewatch.config.faults import ConfigError, ConfigFault
 from plumewatch.config.settings import secret_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from alerts.notify.secrets import Secret
-    from plumewatch.config.model import HttpConfig, PlumewatchConfig, SourceConfig
+    from plumewatch.config.model import PlumewatchConfig
+    from plumewatch.config.sections.ingest import HttpConfig, SourceConfig
 
 SHORTEST_SECRET: Final = 16
 """Characters of a token or signing secret; anyone on the network may guess at them."""
@@ -31,7 +32,7 @@ def http_sources(config: PlumewatchConfig) -> tuple[HttpSource, ...]:
         With every secret that cannot be read, is too short or is another source's too, and with
         a certificate that cannot be used.
     """
-    faults: list[Fault] = []
+    faults: list[ConfigFault] = []
     sources = [_source(i, config, faults) for i in range(len(config.ingest.source))]
     faults.extend(_shared_secrets(sources))
     if sources:
@@ -41,7 +42,7 @@ def http_sources(config: PlumewatchConfig) -> tuple[HttpSource, ...]:
     return tuple(sources)
 
 
-def _shared_secrets(sources: Sequence[HttpSource]) -> Iterator[Fault]:
+def _shared_secrets(sources: Sequence[HttpSource]) -> Iterator[ConfigFault]:
     seen: dict[str, int] = {}
     for i, source in enumerate(sources):
         for secret in (source.token, source.signature):
@@ -50,24 +51,24 @@ def _shared_secrets(sources: Sequence[HttpSource]) -> Iterator[Fault]:
             first = seen.setdefault(secret.reveal(), i)
             if first != i:
                 allowed = f"must be its own, but is also of ingest.source.{first}"
-                yield Fault(path=f"ingest.source.{i}", value="a secret", allowed=allowed)
+                yield ConfigFault(f"ingest.source.{i}", "a secret", allowed)
 
 
-def _certificate_faults(http: HttpConfig) -> Iterator[Fault]:
+def _certificate_faults(http: HttpConfig) -> Iterator[ConfigFault]:
     if http.cert_file is None or http.key_file is None:
         return
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_cert_chain(http.cert_file, http.key_file, password="")
     except (OSError, ValueError) as error:
-        yield Fault(
-            path="ingest.http.cert_file",
-            value=f"{http.cert_file}, {http.key_file}",
-            allowed=f"must be a certificate and its key, unencrypted, in PEM ({error})",
+        yield ConfigFault(
+            "ingest.http.cert_file",
+            f"{http.cert_file}, {http.key_file}",
+            f"must be a certificate and its key, unencrypted, in PEM ({error})",
         )
 
 
-def _source(index: int, config: PlumewatchConfig, faults: list[Fault]) -> HttpSource:
+def _source(index: int, config: PlumewatchConfig, faults: list[ConfigFault]) -> HttpSource:
     written = config.ingest.source[index]
     own = (
         frozenset(written.sensors)
@@ -94,7 +95,9 @@ def _topic(decoder: str, config: PlumewatchConfig) -> str:
     return patterns[0] if patterns else "+"
 
 
-def _secret(index: int, written: SourceConfig, which: str, faults: list[Fault]) -> Secret | None:
+def _secret(
+    index: int, written: SourceConfig, which: str, faults: list[ConfigFault]
+) -> Secret | None:
     files = {"token": written.token_file, "signature": written.signature_file}
     names = {"token": written.token_env, "signature": written.signature_env}
     if not files[which] and not names[which]:
@@ -108,5 +111,5 @@ def _secret(index: int, written: SourceConfig, which: str, faults: list[Fault]) 
     length = len(secret.reveal())
     if length < SHORTEST_SECRET:
         allowed = f"at least {SHORTEST_SECRET} random characters, as `openssl rand -hex 24` gives"
-        faults.append(Fault(path=path, value=f"{length} characters", allowed=allowed))
+        faults.append(ConfigFault(path, f"{length} characters", allowed))
     return secret

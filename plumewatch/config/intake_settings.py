@@ -10,7 +10,7 @@ from ingest.intake import IntakeConfig
 from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.examples import differences
 from ingest.routes import Routes
-from plumewatch.config.model import ConfigError, Fault
+from plumewatch.config.faults import ConfigError, ConfigFault
 
 if TYPE_CHECKING:
     from ingest.decoding import Decoder
@@ -26,15 +26,15 @@ def mapping_decoders(config: PlumewatchConfig) -> tuple[Decoder, ...]:
         With every example that does not give what it says.
     """
     decoders: list[Decoder] = []
-    faults: list[Fault] = []
+    faults: list[ConfigFault] = []
     for i, mapping in enumerate(config.mapping):
         decoder = compile_mapping(mapping)
         decoders.append(decoder)
         faults += [
-            Fault(
-                path=f"mapping.{i}.example.{k}",
-                value=said,
-                allowed=f"mapping {mapping.name!r} and its example must agree",
+            ConfigFault(
+                f"mapping.{i}.example.{k}",
+                said,
+                f"mapping {mapping.name!r} and its example must agree",
             )
             for k, said in differences(decoder, mapping.example, config.zone())
         ]
@@ -76,8 +76,8 @@ def intake_config(config: PlumewatchConfig, *, dedupe_window: int) -> IntakeConf
         routes=_routes(config),
         mappings=mapping_decoders(config),
         dedupe_window=dedupe_window,
-        elsewhere=config.elsewhere,
-        takes_strangers=config.takes_strangers,
+        elsewhere=config.other_shards,
+        takes_strangers=config.accepts_unregistered,
     )
 
 

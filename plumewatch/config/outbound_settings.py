@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from alerts.notify.guarded_http import fault_of_url
 from alerts.outbound.webhooks import fault_of_secret
 from alerts.policy import Webhook
-from plumewatch.config.model import ConfigError, Fault
+from plumewatch.config.faults import ConfigError, ConfigFault
 from plumewatch.config.settings import secret_of
 
 if TYPE_CHECKING:
@@ -23,13 +23,13 @@ def webhooks(config: PlumewatchConfig) -> tuple[Webhook, ...]:
     ConfigError
         With every fault of every webhook; no address and no secret is in it.
     """
-    faults: list[Fault] = []
+    faults: list[ConfigFault] = []
     found: list[Webhook] = []
     names: set[str] = set()
     for i, hook in enumerate(config.outbound.webhook):
         place = f"outbound.webhook.{i}"
         if hook.name in names:
-            fault = Fault(path=f"{place}.name", value=repr(hook.name), allowed="must be unique")
+            fault = ConfigFault(f"{place}.name", repr(hook.name), "must be unique")
             faults.append(fault)
         names.add(hook.name)
         try:
@@ -44,7 +44,7 @@ def webhooks(config: PlumewatchConfig) -> tuple[Webhook, ...]:
             ("secret", "the secret", fault_of_secret(secret.reveal())),
         ):
             if fault_text:
-                faults.append(Fault(path=f"{place}.{name}", value=value, allowed=fault_text))
+                faults.append(ConfigFault(f"{place}.{name}", value, fault_text))
         found.append(Webhook(hook.name, url, secret, frozenset(k.value for k in hook.kinds)))
     if faults:
         raise ConfigError(faults)
@@ -71,13 +71,13 @@ def grafana_target(config: PlumewatchConfig) -> GrafanaTarget | None:
     if not asked.token_file and not asked.token_env:
         if asked.url:
             allowed = "needs token_file or token_env beside it"
-            raise ConfigError([Fault(path=f"{place}.url", value=repr(asked.url), allowed=allowed)])
+            raise ConfigError([ConfigFault(f"{place}.url", repr(asked.url), allowed)])
         return None
     token = secret_of(f"{place}.token", file=asked.token_file, env=asked.token_env)
     url = asked.url or config.web.grafana_url
     fault = _fault_of_grafana(url, token)
     if fault:
-        raise ConfigError([Fault(path=place, value=repr(url), allowed=fault)])
+        raise ConfigError([ConfigFault(place, repr(url), fault)])
     return GrafanaTarget(url, token)
 
 

@@ -20,21 +20,18 @@ from alerts.routing.muting import InhibitRule
 from detection.budgets import AlertBudgets
 from ingest.broker import BrokerSettings
 from ingest.subscriptions import Subscriptions
-from plumewatch.config.duty_settings import weekdays
-from plumewatch.config.model import ConfigError, Fault
+from plumewatch.config.faults import ConfigError, ConfigFault
+from plumewatch.config.roster import weekdays
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
     from alerts.notify.secrets import Secret
     from alerts.routing.matchers import Matcher
-    from plumewatch.config.model import (
-        InhibitConfig,
-        PlumewatchConfig,
-        QuietHoursConfig,
-        StaffConfig,
-    )
+    from plumewatch.config.model import PlumewatchConfig
     from plumewatch.config.paths import DataPaths
+    from plumewatch.config.sections.alerts import InhibitConfig
+    from plumewatch.config.sections.staff import QuietHoursConfig, StaffConfig
 
 
 def broker_settings(config: PlumewatchConfig) -> BrokerSettings:
@@ -56,10 +53,10 @@ def broker_settings(config: PlumewatchConfig) -> BrokerSettings:
         try:
             tls = ssl.create_default_context(cafile=broker.ca_file)
         except OSError as error:
-            fault = Fault(
-                path="broker.ca_file",
-                value=str(broker.ca_file),
-                allowed=f"must be a readable certificate file ({error})",
+            fault = ConfigFault(
+                "broker.ca_file",
+                str(broker.ca_file),
+                f"must be a readable certificate file ({error})",
             )
             raise ConfigError([fault]) from error
     return BrokerSettings(
@@ -114,7 +111,7 @@ def ping_url(config: PlumewatchConfig) -> Secret | None:
     url = secret_of(place, file=watchdog.ping_url_file, env=watchdog.ping_url_env)
     fault = fault_of_url(url.reveal(), allow_private=config.alerts.allow_private_targets)
     if fault:
-        raise ConfigError([Fault(path=place, value="the address", allowed=fault)])
+        raise ConfigError([ConfigFault(place, "the address", fault)])
     return url
 
 
@@ -141,7 +138,7 @@ def alert_policy(config: PlumewatchConfig) -> AlertPolicy:
     ConfigError
         With every address that cannot be read.
     """
-    faults: list[Fault] = []
+    faults: list[ConfigFault] = []
     staff = [_member(i, person, config.zone(), faults) for i, person in enumerate(config.staff)]
     inhibit = [_rule(i, rule, faults) for i, rule in enumerate(config.inhibit)]
     if faults:
@@ -159,7 +156,7 @@ def alert_policy(config: PlumewatchConfig) -> AlertPolicy:
     except (PolicyError, CalendarError) as error:
         raise ConfigError(
             [
-                Fault(path="alerts", value=line, allowed="see `plumewatch timeline`")
+                ConfigFault("alerts", line, "see `plumewatch timeline`")
                 for line in str(error).split("\n")
             ]
         ) from error
@@ -178,7 +175,9 @@ def escalation_timings(config: PlumewatchConfig) -> EscalationTimings:
     )
 
 
-def _member(index: int, person: StaffConfig, zone: ZoneInfo, faults: list[Fault]) -> StaffMember:
+def _member(
+    index: int, person: StaffConfig, zone: ZoneInfo, faults: list[ConfigFault]
+) -> StaffMember:
     targets: list[Secret] = []
     for k, target in enumerate(person.notify):
         try:
@@ -205,7 +204,7 @@ def _quiet(found: QuietHoursConfig, zone: ZoneInfo) -> QuietHours:
     return QuietHours(hours, divert=found.then == "divert")
 
 
-def _rule(index: int, found: InhibitConfig, faults: list[Fault]) -> InhibitRule:
+def _rule(index: int, found: InhibitConfig, faults: list[ConfigFault]) -> InhibitRule:
     sides = []
     for name, texts in (("source", found.source), ("target", found.target)):
         matchers: list[Matcher] = []
@@ -214,10 +213,10 @@ def _rule(index: int, found: InhibitConfig, faults: list[Fault]) -> InhibitRule:
                 matchers += parse_matchers(text)
             except MatcherError as error:
                 path = f"inhibit.{index}.{name}"
-                faults.append(Fault(path=path, value=repr(text)[:80], allowed=str(error)))
+                faults.append(ConfigFault(path, repr(text)[:80], str(error)))
         names = {matcher.name for matcher in matchers} | set(found.equal)
         faults += [
-            Fault(path=f"inhibit.{index}", value=repr(n), allowed=f"one of {', '.join(LABELS)}")
+            ConfigFault(f"inhibit.{index}", repr(n), f"one of {', '.join(LABELS)}")
             for n in sorted(names - set(LABELS))
         ]
         sides.append(tuple(matchers))
@@ -236,4 +235,4 @@ def secret_of(what: str, *, file: object, env: str) -> Secret:
         return load_secret(what, file=str(file) if file else None, env=env or None)
     except SecretError as error:
         place, _, reason = str(error).partition(": ")
-        raise ConfigError([Fault(path=place, value="unreadable", allowed=reason)]) from error
+        raise ConfigError([ConfigFault(place, "unreadable", reason)]) from error

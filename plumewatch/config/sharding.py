@@ -17,7 +17,12 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
+from plumewatch.config.faults import ConfigError, ConfigFault
+from plumewatch.config.load import load
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from plumewatch.config.model import PlumewatchConfig
 
 VARIABLE: Final = "PLUMEWATCH_SHARD"
@@ -59,15 +64,17 @@ class ProcessShard:
         return zlib.crc32(f"{site}/{building}".encode()) % self.count == self.index
 
 
-def of_environment() -> ProcessShard | None:
-    """Return the shard of ``PLUMEWATCH_SHARD``; None without it.
+def load_shard(path: Path, shard: str = "") -> PlumewatchConfig:
+    """Read a configuration file; return the part of a shard, by default ``PLUMEWATCH_SHARD``.
 
-    Raises
-    ------
-    ShardError
+    Raises `ConfigError` with every fault found.
     """
-    text = os.environ.get(VARIABLE, "")
-    return ProcessShard.of(text) if text else None
+    config, text = load(path), shard or os.environ.get(VARIABLE, "")
+    try:
+        return part_of(config, ProcessShard.of(text)) if text else config
+    except ShardError as error:
+        fault = ConfigFault(VARIABLE, str(error), "one of the processes of a school")
+        raise ConfigError([fault]) from error
 
 
 def part_of(config: PlumewatchConfig, shard: ProcessShard) -> PlumewatchConfig:
@@ -102,7 +109,8 @@ def part_of(config: PlumewatchConfig, shard: ProcessShard) -> PlumewatchConfig:
             ),
         }
     )
-    others = (s for s in config.sensor if s.room not in own)
-    elsewhere = frozenset(name for s in others for name in (s.id, *s.aliases))
-    part.leave(elsewhere, takes_strangers=shard.index == 0)
+    others = frozenset(
+        name for s in config.sensor if s.room not in own for name in (s.id, *s.aliases)
+    )
+    part.set_other_shards(others, accepts_unregistered=shard.index == 0)
     return part

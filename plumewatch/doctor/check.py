@@ -7,11 +7,10 @@ import time
 from typing import TYPE_CHECKING
 
 from alerts.notify.apprise_notifier import NotifySettings, check_target
-from ingest.decoders import DECODERS
 from plumewatch.cli.exit_codes import USAGE
+from plumewatch.config.faults import ConfigError, ConfigFault
 from plumewatch.config.http_settings import http_sources
 from plumewatch.config.intake_settings import mapping_decoders
-from plumewatch.config.model import ConfigError, Fault, load
 from plumewatch.config.outbound_settings import cap_token, grafana_target, webhooks
 from plumewatch.config.settings import (
     alert_policy,
@@ -19,6 +18,7 @@ from plumewatch.config.settings import (
     metrics_token,
     ping_url,
 )
+from plumewatch.config.sharding import load_shard
 from plumewatch.config.timeseries_settings import influx_settings
 from plumewatch.doctor.broker import broker_findings
 from plumewatch.doctor.finding import fault, fine, tell
@@ -60,7 +60,7 @@ def run_check(path: Path, printer: Printer, now: float | None = None) -> int:
     """
     now = time.time() if now is None else now
     try:
-        config = load(path, decoders=frozenset(DECODERS))
+        config = load_shard(path)
         check_secrets(config)
     except ConfigError as error:
         for found in error.faults:
@@ -101,7 +101,7 @@ def check_secrets(config: PlumewatchConfig) -> None:
     ConfigError
         With every fault found.
     """
-    faults: list[Fault] = []
+    faults: list[ConfigFault] = []
     secrets = (broker_settings, alert_policy, metrics_token, ping_url, webhooks, cap_token)
     for read in (*secrets, grafana_target, mapping_decoders, http_sources, influx_settings):
         try:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ingest.http import Witness
     from ingest.http_sources import HttpSource
     from ingest.intake import Intake
-    from plumewatch.config.model import HttpConfig
+    from plumewatch.config.sections.ingest import HttpConfig
 
 log = logging.getLogger(__name__)
 

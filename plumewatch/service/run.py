@@ -11,17 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 import sys
 from typing import TYPE_CHECKING, Final
 
 from alerts.errors import AlertError
-from ingest.decoders import DECODERS
 from plumewatch.cli.exit_codes import DONE, UNREACHABLE, USAGE
-from plumewatch.config.model import ConfigError, Fault, PlumewatchConfig, load
+from plumewatch.config.faults import ConfigError, ConfigFault
 from plumewatch.config.paths import DataPaths
-from plumewatch.config.sharding import VARIABLE
+from plumewatch.config.sharding import load_shard
 from plumewatch.doctor.check import check_secrets
 from plumewatch.service.app import Service
 from plumewatch.service.supervisor import ServiceError
@@ -30,6 +28,8 @@ from storage.lease import Lease
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from plumewatch.config.model import PlumewatchConfig
+
 log = logging.getLogger(__name__)
 
 _STOP: Final = (signal.SIGINT, signal.SIGTERM)
@@ -37,13 +37,11 @@ _STOP: Final = (signal.SIGINT, signal.SIGTERM)
 
 def run_service(config_path: Path, *, standby: bool = False, shard: str = "") -> int:
     """Run ``plumewatch run``: 0 stopped on request, 2 bad configuration, 3 cannot serve."""
-    if shard:
-        os.environ[VARIABLE] = shard  # for every reading of the configuration
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     try:
-        running = Running(config_path, standby=standby)
+        running = Running(config_path, standby=standby, shard=shard)
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         return USAGE
@@ -65,6 +63,8 @@ class Running:
         The configuration.
     standby : bool
         As of `Service`.
+    shard : str
+        Such as ``"0/2"``; empty for the whole school.
 
     Raises
     ------
@@ -72,9 +72,9 @@ class Running:
         With every fault found.
     """
 
-    def __init__(self, path: Path, *, standby: bool = False) -> None:
-        self._path = path
-        config = _read(path)
+    def __init__(self, path: Path, *, standby: bool = False, shard: str = "") -> None:
+        self._path, self._shard = path, shard
+        config = _read(path, shard)
         self._lease = Lease(DataPaths(config.data_dir).lock)
         self._service = Service(config, standby=standby, lease=self._lease)
         self._next: Service | None = None
@@ -133,7 +133,7 @@ class Running:
     async def _read_again(self) -> None:
         now = self._service.config
         try:
-            fresh = await asyncio.to_thread(_read, self._path, now.data_dir)
+            fresh = await asyncio.to_thread(_read, self._path, self._shard, now.data_dir)
             service = Service(fresh, lease=self._lease)
         except ConfigError as error:
             log.error("the configuration stays as it was: %s", "; ".join(map(str, error.faults)))  # noqa: TRY400 - one line
@@ -144,7 +144,7 @@ class Running:
         self._over.set()
 
 
-def _read(path: Path, data_dir: Path | None = None) -> PlumewatchConfig:
+def _read(path: Path, shard: str, data_dir: Path | None = None) -> PlumewatchConfig:
     """Read a configuration and its secrets; `data_dir` is where it has to stay, if anywhere.
 
     Raises
@@ -152,9 +152,9 @@ def _read(path: Path, data_dir: Path | None = None) -> PlumewatchConfig:
     ConfigError
         With every fault found.
     """
-    config = load(path, decoders=frozenset(DECODERS))
+    config = load_shard(path, shard)
     if data_dir not in (None, config.data_dir):
         allowed = f"must stay {data_dir} while the service runs"
-        raise ConfigError([Fault(path="data_dir", value=str(config.data_dir), allowed=allowed)])
+        raise ConfigError([ConfigFault("data_dir", str(config.data_dir), allowed)])
     check_secrets(config)
     return config

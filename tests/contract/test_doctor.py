@@ -16,7 +16,7 @@ import pytest
 from alerts.consumer.detection_consumer import LIVENESS
 from detection.liveness import Liveness
 from plumewatch.cli.printer import Printer
-from plumewatch.config.model import load
+from plumewatch.config.load import load
 from plumewatch.doctor import check
 from plumewatch.doctor.broker import file_findings
 from plumewatch.doctor.certificates import CertificateError, expiry, expiry_of_file

@@ -9,7 +9,7 @@ import pytest
 from plumewatch.cli.printer import Printer
 from plumewatch.cli.report_command import ReportOptions, run_report
 from plumewatch.cli.storage_command import run_setup
-from plumewatch.config.model import load
+from plumewatch.config.load import load
 from plumewatch.config.timeseries_settings import opened_series
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.influx import Influxd, influxql

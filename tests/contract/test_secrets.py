@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ingest.decoders import DECODERS
-from plumewatch.config.model import _PATH_KEYS, PlumewatchConfig, load
+from plumewatch.config.load import load
+from plumewatch.config.model import PlumewatchConfig
 from plumewatch.config.settings import alert_policy, broker_settings, metrics_token, ping_url
 from plumewatch.config.timeseries_settings import influx_settings
 from tests.support.service import ServiceProcess, eventually, run_command
@@ -84,6 +84,10 @@ def clean(text):
     assert not [mark for mark in MARKS if mark in text], text
 
 
+def path_of(schema):
+    return any(one.get("format") == "path" for one in (schema, *schema.get("anyOf", ())))
+
+
 def secret_keys(schema):
     """Section and key of every file of a secret that a configuration may name."""
 
@@ -97,7 +101,7 @@ def secret_keys(schema):
                 waiting.append((schema["$defs"][name], section))
             continue
         for key, value in part.get("properties", {}).items():
-            if key in _PATH_KEYS - NO_SECRETS:
+            if path_of(value) and key not in NO_SECRETS:
                 found.add(f"{section}.{key}")
             waiting.append((value, section or key))
         waiting += [(inner, section) for inner in part.get("anyOf", ())]
@@ -124,7 +128,7 @@ def test_commands_print_none(service):
 
 
 def test_no_object_of_the_configuration_shows_one(service):
-    config = load(service.config, decoders=frozenset(DECODERS))
+    config = load(service.config)
     built = [broker_settings(config), metrics_token(config), ping_url(config)]
     built += [alert_policy(config), influx_settings(config), config]
     for each in built:

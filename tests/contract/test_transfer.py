@@ -20,7 +20,7 @@ from ingest.files.recordings import read_recordings
 from plumewatch.cli.main import app
 from plumewatch.cli.printer import Printer
 from plumewatch.cli.storage_command import run_setup
-from plumewatch.config.model import load
+from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.timeseries_settings import series_of
 from storage.journal import Journal

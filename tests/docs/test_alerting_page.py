@@ -11,7 +11,7 @@ from detection.device_events import BATTERY_LOW
 from plumewatch.cli.printer import Printer
 from plumewatch.cli.starter import STARTER
 from plumewatch.cli.timeline_command import run_timeline
-from plumewatch.config.model import parse
+from plumewatch.config.load import parse
 from plumewatch.config.settings import alert_policy
 
 PAGE = (Path(__file__).parents[2] / "docs/alerting.md").read_text(encoding="utf-8")

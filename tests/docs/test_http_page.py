@@ -11,7 +11,7 @@ from ingest.http_sources import HTTP_DECODERS
 from ingest.intake import decode_message
 from ingest.message import Message
 from plumewatch.cli.main import app
-from plumewatch.config.model import parse
+from plumewatch.config.load import parse
 
 PAGE = (Path(__file__).parents[2] / "docs/http.md").read_text(encoding="utf-8")
 

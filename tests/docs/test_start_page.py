@@ -24,7 +24,7 @@ from ingest.intake import decode_message
 from ingest.message import Message
 from plumewatch.cli.main import app
 from plumewatch.cli.starter import STARTER
-from plumewatch.config.model import parse
+from plumewatch.config.load import parse
 from tests.support.broker import free_port
 
 ROOT = Path(__file__).parents[2]

@@ -18,8 +18,7 @@ import pytest
 import yaml
 
 from deploy.try_install import Root
-from ingest.decoders import DECODERS
-from plumewatch.config.model import parse
+from plumewatch.config.load import parse
 from tests.support.service import eventually
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -102,7 +101,7 @@ def test_secrets_are_files_that_the_script_makes_once_and_nobody_else_may_enter(
 
 def test_the_configuration_of_the_service_fits_the_other_containers(tmp_path):
     tree = tomllib.loads((DEPLOY / "compose/plumewatch.toml").read_text())
-    config = parse(tree, base=tmp_path, decoders=frozenset(DECODERS))
+    config = parse(tree, base=tmp_path)
     assert config.broker.host in SERVICES
     assert config.timeseries.url == "http://influxdb:8086"
     assert config.timeseries.org == SERVICES["influxdb"]["environment"]["DOCKER_INFLUXDB_INIT_ORG"]

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 
 from alerts.notify.apprise_notifier import RecordingNotifier
-from plumewatch.config.model import parse
+from plumewatch.config.load import parse
 from plumewatch.service.app import Service
 from tests.support.broker import free_port
 

@@ -18,15 +18,15 @@ from alerts.errors import SilenceError
 from alerts.incidents import silences, staged_test
 from alerts.incidents.engine import AlertEngine
 from detection.quantities import QUANTITIES
-from ingest.decoders import DECODERS
 from plumewatch.cli.audit_command import machine_user
 from plumewatch.cli.commission.trial import STEPS, Timing, interval_of, responses
 from plumewatch.cli.commission.verdict import asked_level
 from plumewatch.cli.exit_codes import DONE, REFUSED, UNREACHABLE, USAGE
 from plumewatch.cli.progress import progress
-from plumewatch.config.model import ConfigError, Fault, load
+from plumewatch.config.faults import ConfigError, ConfigFault
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import alert_policy
+from plumewatch.config.sharding import load_shard
 from plumewatch.doctor.holder import holder
 from plumewatch.service.data_folder import prepare_state
 from storage.errors import StorageError
@@ -114,7 +114,7 @@ def run_commission(
     """
     clock = clock or MachineClock()
     try:
-        config = load(config_path, decoders=frozenset(DECODERS))
+        config = load_shard(config_path)
         sensors = _sensors(config, room)
         engine = AlertEngine(config.registry(), alert_policy(config))
     except ConfigError as error:
@@ -148,11 +148,11 @@ def _sensors(config: PlumewatchConfig, room: str) -> list[str]:
     rooms = config.registry().rooms
     if room not in rooms:
         allowed = "one of " + ", ".join(sorted(rooms)[:20])
-        raise ConfigError([Fault(path="ROOM", value=repr(room), allowed=allowed)])
+        raise ConfigError([ConfigFault("ROOM", repr(room), allowed)])
     found = [sensor.id for sensor in config.sensor if sensor.room == room]
     if not found:
         allowed = f"needs a [[sensor]] with room = {room!r}"
-        raise ConfigError([Fault(path="ROOM", value=repr(room), allowed=allowed)])
+        raise ConfigError([ConfigFault("ROOM", repr(room), allowed)])
     return found
 
 

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from alerts.notify.apprise_notifier import NotifySettings, check_target
 from alerts.notify.secrets import Secret
 from ingest.errors import BrokerError
-from plumewatch.config.model import ConfigError, Fault, WebConfig
+from plumewatch.config.faults import ConfigError, ConfigFault
+from plumewatch.config.sections.web import WebConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,9 +115,9 @@ def read_answers(path: Path) -> Answers:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         why = error.strerror or "unreadable"
-        raise ConfigError([Fault(path=str(path), value=why, allowed="a file")]) from error
+        raise ConfigError([ConfigFault(str(path), why, "a file")]) from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError([Fault(path=str(path), value=str(error), allowed="TOML")]) from error
+        raise ConfigError([ConfigFault(str(path), str(error), "TOML")]) from error
     base = path.resolve().parent
     for key in ("password_file", "ca_file"):
         if isinstance(tree.get(key), str):
@@ -129,7 +130,7 @@ def read_answers(path: Path) -> Answers:
     except ValidationError as error:
         raise ConfigError(
             [
-                Fault(
+                ConfigFault(
                     path=".".join(map(str, found["loc"])),
                     value="missing" if found["type"] == "missing" else "not taken",
                     allowed=_said(found["type"], str(found["msg"])),

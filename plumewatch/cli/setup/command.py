@@ -14,7 +14,6 @@ from pydantic import ValidationError
 from alerts.notify.apprise_notifier import AppriseNotifier, NotifySettings
 from alerts.notify.trial_notices import send_trials
 from ingest.broker import BrokerSettings
-from ingest.decoders import DECODERS
 from ingest.errors import BrokerError
 from plumewatch.cli.exit_codes import DONE, REFUSED, UNREACHABLE, USAGE
 from plumewatch.cli.progress import progress
@@ -31,8 +30,9 @@ from plumewatch.cli.setup.answers import (
 from plumewatch.cli.setup.broker_files import new_password
 from plumewatch.cli.setup.discovery import heard_on, listen, reach
 from plumewatch.cli.setup.site_files import heard_air, next_steps, rooms_for, written
-from plumewatch.config.model import ConfigError, Fault, load
+from plumewatch.config.faults import ConfigError, ConfigFault
 from plumewatch.config.settings import alert_policy, secret_of
+from plumewatch.config.sharding import load_shard
 from plumewatch.doctor.check import run_check
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def _broker(answers: Answers) -> BrokerSettings:
         context = ssl.create_default_context(cafile=answers.ca_file) if tls else None
     except OSError as error:
         allowed = f"a readable certificate file ({error})"
-        fault = Fault(path="ca_file", value=str(answers.ca_file), allowed=allowed)
+        fault = ConfigFault("ca_file", str(answers.ca_file), allowed)
         raise ConfigError([fault]) from error
     return BrokerSettings(
         host=host, port=port, username=answers.username, password=password, tls=context
@@ -214,7 +214,7 @@ def _asked_after(
 def _finish(folder: Path, answers: Answers, printer: Printer) -> int:
     path = folder / "plumewatch.toml"
     try:
-        config = load(path, decoders=frozenset(DECODERS))
+        config = load_shard(path)
     except ConfigError as error:
         printer.err.write(f"{error}\n")
         return USAGE
@@ -254,7 +254,7 @@ def run_trial(path: Path, person: str, printer: Printer) -> int:
         0 all were taken, 2 bad configuration or nobody has this id, 3 one was not taken.
     """
     try:
-        config = load(path, decoders=frozenset(DECODERS))
+        config = load_shard(path)
         known = [member.id for member in alert_policy(config).staff]
     except ConfigError as error:
         printer.err.write(f"{error}\n")

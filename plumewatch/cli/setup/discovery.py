@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest.broker import connected, new_client
-from ingest.decoders import DECODERS
 from ingest.decoding import Context
 from ingest.errors import DecodeError, Reason
 from ingest.intake import decode_message, likely_decoders
@@ -23,8 +22,9 @@ from ingest.mapping.suggest_ha import suggest_any
 from ingest.message import Message
 from ingest.states import States
 from ingest.validation import fold_id
+from plumewatch.config.faults import ConfigError
 from plumewatch.config.intake_settings import routes
-from plumewatch.config.model import ConfigError, parse
+from plumewatch.config.load import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -197,7 +197,7 @@ def _propose(
         return
     try:
         text = suggest_any(topic, samples, received=float(round(received)), zone=context.zone)
-        parse({**_DRAFT, **tomllib.loads(text)}, base=Path(), decoders=frozenset(DECODERS))
+        parse({**_DRAFT, **tomllib.loads(text)}, base=Path())
     except (SuggestError, ConfigError) as error:
         found.unread[topic] = str(error).partition("\n")[0]
         return
@@ -208,7 +208,7 @@ def _order(found: Heard) -> Routes:
     tree: dict[str, Any] = {**_DRAFT, "route": found.routes, "mapping": []}
     for text in found.mappings:
         tree["mapping"] += tomllib.loads(text)["mapping"]
-    return routes(parse(tree, base=Path(), decoders=frozenset(DECODERS)))
+    return routes(parse(tree, base=Path()))
 
 
 def _collect(found: Heard, messages: Sequence[Message], order: Routes, context: Context) -> None:

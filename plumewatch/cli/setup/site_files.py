@@ -13,7 +13,7 @@ from ingest.mapping.draft import toml_value
 from plumewatch.cli.setup import broker_files
 from plumewatch.cli.setup.answers import address
 from plumewatch.cli.setup.rooms import distinct, guessed, id_of, place_of
-from plumewatch.config.model import WebConfig
+from plumewatch.config.sections.web import WebConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

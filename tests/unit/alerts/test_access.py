@@ -7,7 +7,7 @@ from alerts.access import passwords, sessions
 from alerts.access.limits import TryLimit
 from alerts.access.passwords import Hasher, fault_of, generated
 from alerts.access.roles import RIGHTS, Right, who_may
-from plumewatch.config.model import StaffConfig
+from plumewatch.config.sections.staff import StaffConfig
 
 CHEAP = Hasher(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
 

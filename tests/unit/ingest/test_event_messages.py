@@ -12,7 +12,7 @@ from ingest.intake import OutcomeKind
 from ingest.message import Message
 from ingest.validation import Limits
 from plumewatch.cli.stream_command import _publish
-from plumewatch.config.model import parse
+from plumewatch.config.load import parse
 from storage.registry import Registry, Room, Sensor
 from tests.support.broker import Mosquitto
 from tests.support.in_process import one_room, running, until

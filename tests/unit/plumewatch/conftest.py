@@ -13,7 +13,7 @@ from alerts.incidents.incident import Verdict
 from alerts.policy import AlertPolicy
 from ingest.validation import may_alert
 from plumewatch.cli.audit_command import note_start
-from plumewatch.config.model import load
+from plumewatch.config.load import load
 from plumewatch.service.data_folder import prepare_state
 from storage.sqlite import connect, transaction
 from storage.timeseries.sqlite import SqliteSeries

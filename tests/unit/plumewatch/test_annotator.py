@@ -5,7 +5,8 @@ import time
 import pytest
 
 from dashboards.grafana import Grafana
-from plumewatch.config.model import ConfigError, parse
+from plumewatch.config.faults import ConfigError
+from plumewatch.config.load import parse
 from plumewatch.doctor.check import check_secrets
 from plumewatch.service.annotator import Annotator
 from plumewatch.service.incident_marks import incident_marks

@@ -15,7 +15,7 @@ import pytest
 
 from plumewatch.cli.backup_command import run_backup, run_restore
 from plumewatch.cli.printer import Printer
-from plumewatch.config.model import load
+from plumewatch.config.load import load
 from storage.backup import MANIFEST, verify
 from storage.journal import Journal
 from storage.lease import Lease

@@ -7,7 +7,8 @@ import pytest
 
 from alerts.notify.secrets import Secret
 from plumewatch.cli.starter import STARTER
-from plumewatch.config.model import ConfigError, load, parse
+from plumewatch.config.faults import ConfigError
+from plumewatch.config.load import load, parse
 from plumewatch.config.settings import alert_policy, broker_settings, metrics_token, page_url
 
 GOOD = {
@@ -19,12 +20,12 @@ GOOD = {
 }
 
 
-def faults_of(change=None, decoders=frozenset(), **more):
+def faults_of(change=None, **more):
     tree = copy.deepcopy(GOOD) | more
     if change is not None:
         change(tree)
     with pytest.raises(ConfigError) as refused:
-        parse(tree, base=Path("/srv"), decoders=decoders)
+        parse(tree, base=Path("/srv"))
     return {fault.path: fault for fault in refused.value.faults}
 
 
@@ -56,7 +57,6 @@ def test_all_faults_at_once():
         ],
         staff=[{"id": "x", "name": "X", "role": "principal", "notify": [{}]}],
         metrics={"token_file": "t", "token_env": "T"},
-        decoders=frozenset({"native"}),
     )
     assert sorted(faults) == [
         "broker.password",
@@ -123,13 +123,11 @@ def test_unknown_room():
     assert fault.allowed == "must be the id of a [[room]]: N2-boys"
 
 
-def test_unknown_decoder_only_where_they_are_known():
-    sensor = [{"id": "s", "room": "N2-boys", "decoder": "morse"}]
-    parse(GOOD | {"sensor": sensor}, base=Path("/srv"))
+def test_unknown_decoder():
     fault = only(
-        faults_of(sensor=sensor, decoders=frozenset({"native", "tasmota"})), "sensor.0.decoder"
+        faults_of(sensor=[{"id": "s", "room": "N2-boys", "decoder": "morse"}]), "sensor.0.decoder"
     )
-    assert fault.allowed == "must be empty or one of: native, tasmota"
+    assert fault.allowed.startswith("must be empty or one of: airgradient, awair")
 
 
 @pytest.mark.parametrize("target", [{}, {"url_file": "a", "url_env": "b"}])

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from ingest.decoders import DECODERS
+from plumewatch.config.faults import ConfigError
 from plumewatch.config.intake_settings import intake_config, mapping_decoders, routes, topic_filters
-from plumewatch.config.model import ConfigError, parse
+from plumewatch.config.load import parse
 
 MAPPING = {
     "version": 1,
@@ -33,7 +34,7 @@ NAMES = frozenset(DECODERS)
 
 
 def parsed(**more):
-    return parse({**copy.deepcopy(GOOD), **more}, base=Path("/srv"), decoders=NAMES)
+    return parse({**copy.deepcopy(GOOD), **more}, base=Path("/srv"))
 
 
 def faults_of(**more):

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from plumewatch.config.model import ConfigError, parse
+from plumewatch.config.faults import ConfigError
+from plumewatch.config.load import parse
 
 BASE = """
 site = "Northfield"
@@ -249,7 +250,7 @@ def test_shifts_of_a_role_take_the_place_of_always():
                 "[[holiday]]",
                 f'[[bells]]\nid = "half"\ndays = ["tue"]\n{LATE.replace("late", "2")}\n[[holiday]]',
             ),
-            "rings on tue in bells.0 too",
+            "is on tue in bells.0 too",
         ),
         (("[[holiday]]", f"{FALL}[[holiday]]"), None),
         (("[[holiday]]", f"{FALL}{SPRING}[[holiday]]"), None),

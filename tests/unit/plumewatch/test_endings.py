@@ -17,7 +17,7 @@ from plumewatch.cli.exit_codes import (
     told,
 )
 from plumewatch.cli.format_time import SpanError
-from plumewatch.config.model import ConfigError, Fault
+from plumewatch.config.faults import ConfigError, ConfigFault
 from storage.errors import StorageUnavailableError
 
 
@@ -34,7 +34,7 @@ class _OddModelError(_ModelError):
     [
         (UsageError("either or"), USAGE),
         (SpanError("no day"), USAGE),
-        (ConfigError([Fault(path="a", value="1", allowed="2")]), USAGE),
+        (ConfigError([ConfigFault(path="a", value="1", allowed="2")]), USAGE),
         (RefusedError("no recording"), REFUSED),
         (_ModelError("no model"), REFUSED),
         (_OddModelError("odd"), USAGE),

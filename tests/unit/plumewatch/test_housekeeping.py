@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from plumewatch.config.model import parse
+from plumewatch.config.load import parse
 from plumewatch.service.maintenance import FASTEST, Housekeeping, RetentionClock
 from storage import holds
 from storage.reading import Reading

@@ -9,9 +9,10 @@ import pytest
 from ingest.intake import Intake
 from ingest.message import Message
 from plumewatch.cli.printer import Printer
+from plumewatch.config.faults import ConfigError
 from plumewatch.config.http_settings import http_sources
 from plumewatch.config.intake_settings import intake_config
-from plumewatch.config.model import ConfigError, parse
+from plumewatch.config.load import parse
 from plumewatch.doctor.check import check_secrets, run_check
 from storage.lease import Lease
 from tests.support.broker import free_port

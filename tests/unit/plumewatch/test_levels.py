@@ -14,7 +14,8 @@ from detection.decision_levels import BUDGET, LevelReport
 from detection.events import Event, EventKind, EventPhase
 from plumewatch.cli.levels import run_levels, run_moves, run_undo
 from plumewatch.cli.printer import Printer
-from plumewatch.config.model import ConfigError, load
+from plumewatch.config.faults import ConfigError
+from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
 from plumewatch.doctor.sensors import sensor_findings
 from storage.sqlite import connect, migrate

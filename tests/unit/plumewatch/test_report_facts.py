@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from plumewatch.config.model import load
+from plumewatch.config.load import load
 from plumewatch.report_facts import (
     Place,
     calendar_of,

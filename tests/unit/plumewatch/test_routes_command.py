@@ -9,7 +9,7 @@ import pytest
 from plumewatch.cli.printer import Printer
 from plumewatch.cli.routes_command import run_gaps, run_test
 from plumewatch.cli.starter import STARTER
-from plumewatch.config.model import load
+from plumewatch.config.load import load
 from plumewatch.doctor.people import duty_findings
 
 PAGE = (Path(__file__).parents[3] / "docs/routing.md").read_text(encoding="utf-8")

@@ -6,9 +6,9 @@ import pytest
 
 from ingest.intake import ELSEWHERE, Intake
 from ingest.message import Message
+from plumewatch.config.faults import ConfigError
 from plumewatch.config.intake_settings import intake_config
-from plumewatch.config.model import ConfigError, load
-from plumewatch.config.sharding import VARIABLE, ProcessShard, ShardError
+from plumewatch.config.sharding import VARIABLE, ProcessShard, ShardError, load_shard
 from plumewatch.service.app import Service
 from scale.history import bucket_of
 
@@ -34,7 +34,7 @@ def school(tmp_path, monkeypatch):
 
     def part(shard):
         monkeypatch.setenv(VARIABLE, shard)
-        return load(path)
+        return load_shard(path)
 
     return part
 
@@ -47,10 +47,10 @@ def test_each_sensor_belongs_to_the_process_of_its_building(school):
     for index, names in enumerate(owned):
         assert all(bucket_of(f"Lincoln High/{SENSORS[n]}", 2) == index for n in names)
         assert {room.id for room in parts[index].room} == {f"r-{n}" for n in names}
-        assert {n for n in parts[index].elsewhere if "Tasmota" not in n} == set(SENSORS) - names
+        assert {n for n in parts[index].other_shards if "Tasmota" not in n} == set(SENSORS) - names
     assert [p.data_dir.name for p in parts] == ["shard-0-of-2", "shard-1-of-2"]
     assert len({(p.broker.client_id, p.web.port, p.ingest.http.port) for p in parts}) == 2
-    assert [p.takes_strangers for p in parts] == [True, False]
+    assert [p.accepts_unregistered for p in parts] == [True, False]
     assert all(
         Service(p).registry.sensors.keys() == names for p, names in zip(parts, owned, strict=True)
     )
@@ -76,7 +76,7 @@ def taken(intake):
 def test_together_they_take_in_what_one_process_does(school):
     parts = [Intake(intake_config(school(f"{k}/3"), dedupe_window=256)) for k in range(3)]
     one = school("0/1")
-    assert one.elsewhere == frozenset()
+    assert one.other_shards == frozenset()
     whole, outcomes = taken(Intake(intake_config(one, dedupe_window=256)))
     found = [taken(intake) for intake in parts]
     assert sorted(r for readings, _ in found for r in readings) == whole
@@ -92,7 +92,7 @@ def test_together_they_take_in_what_one_process_does(school):
 
 def test_a_sensor_of_another_process_is_refused_at_the_http_ingest(school):
     part = school("0/2")
-    foreign = min(n for n in part.elsewhere if "Tasmota" not in n)
+    foreign = min(n for n in part.other_shards if "Tasmota" not in n)
     intake = Intake(intake_config(part, dedupe_window=256))
     message = Message(f"plumewatch/v1/{foreign}/reading", b'{"time": 1789387200, "pm25": 4}', AT)
     outcome = intake.on_message(message, "native", lambda *_: True)

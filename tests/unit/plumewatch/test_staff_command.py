@@ -10,7 +10,7 @@ from alerts.access.passwords import Hasher, password_hash
 from plumewatch.cli.printer import Printer
 from plumewatch.cli.staff_command import run_list, run_password, run_sign_out, without_password
 from plumewatch.cli.starter import STARTER
-from plumewatch.config.model import load
+from plumewatch.config.load import load
 from storage.sqlite import connect, transaction
 
 PASSWORD = "seven blue kettles"

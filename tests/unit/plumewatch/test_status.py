@@ -15,7 +15,7 @@ from ingest.tally import ReadingTally
 from ingest.validation import may_alert
 from plumewatch.cli.printer import Printer
 from plumewatch.cli.status import run_dead_letters, run_status
-from plumewatch.config.model import load
+from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
 from plumewatch.service.sensor_counts import save_counts
 from storage import firmware, state

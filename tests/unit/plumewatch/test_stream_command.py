@@ -10,7 +10,7 @@ from ingest.intake import Intake
 from plumewatch.cli.kafka_readings import landed_messages
 from plumewatch.cli.main import app
 from plumewatch.config.intake_settings import intake_config
-from plumewatch.config.model import load
+from plumewatch.config.load import load
 from scale.history import SCHEMA
 from tests.support.recorded import config_text, registry
 

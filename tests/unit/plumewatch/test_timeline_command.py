@@ -7,7 +7,8 @@ import pytest
 from plumewatch.cli.printer import Printer
 from plumewatch.cli.starter import STARTER
 from plumewatch.cli.timeline_command import run_timeline
-from plumewatch.config.model import ConfigError, load
+from plumewatch.config.faults import ConfigError
+from plumewatch.config.load import load
 from plumewatch.config.settings import alert_policy
 
 SCHOOL = """

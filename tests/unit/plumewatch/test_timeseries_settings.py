@@ -6,7 +6,8 @@ import pytest
 
 from plumewatch.cli.printer import Printer
 from plumewatch.cli.starter import STARTER
-from plumewatch.config.model import ConfigError, load, parse
+from plumewatch.config.faults import ConfigError
+from plumewatch.config.load import load, parse
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.timeseries_settings import influx_settings, said_of_server, series_of
 from plumewatch.doctor.check import run_check

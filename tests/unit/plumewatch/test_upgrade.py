@@ -15,7 +15,7 @@ from unittest import mock
 
 import pytest
 
-from plumewatch.config.model import parse
+from plumewatch.config.load import parse
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.timeseries_settings import opened_series
 from plumewatch.service import upgrade

@@ -10,7 +10,7 @@ import pytest
 
 from plumewatch.cli.printer import Printer
 from plumewatch.cli.report_command import ReportOptions, make_report, run_report
-from plumewatch.config.model import load
+from plumewatch.config.load import load
 from reports.read import recorded_from
 from storage.sqlite import connect
 from tests.support.school_year import moment

@@ -19,7 +19,7 @@ import pytest
 from alerts.page.views.report_jobs import Order
 from plumewatch.cli.printer import Printer
 from plumewatch.cli.report_command import ReportOptions, run_report
-from plumewatch.config.model import load
+from plumewatch.config.load import load
 from plumewatch.report_facts import Place, gathered
 from reports import tables
 from reports.files import REPORTS

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003 - pydantic reads it
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from detection.events import EventKind  # noqa: TC001 - pydantic reads it
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from detection.events import EventKind
+from plumewatch.config.sections.common import FilePath, Url
 
 
-class MqttOutConfig(_Section):
+class MqttOutConfig(BaseModel, extra="forbid", frozen=True):
     """Room states on the broker that readings come from."""
 
     enabled: bool = False
@@ -23,16 +19,16 @@ class MqttOutConfig(_Section):
     """Prefix of Home Assistant's discovery; empty for none."""
 
 
-class WebhookConfig(_Section):
+class WebhookConfig(BaseModel, extra="forbid", frozen=True):
     """One system that is told of incidents by signed messages."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,40}$")]
     """Names it in logs."""
-    url_file: Path | None = None
+    url_file: FilePath | None = None
     """File with its address."""
     url_env: str = ""
     """Environment variable with it instead."""
-    secret_file: Path | None = None
+    secret_file: FilePath | None = None
     """File with the secret that signs, `whsec_` and base64 of 24 to 64 bytes."""
     secret_env: str = ""
     """Environment variable with it instead."""
@@ -40,29 +36,29 @@ class WebhookConfig(_Section):
     """Kinds of incidents it hears of; all that staff are told of if empty."""
 
 
-class CapConfig(_Section):
+class CapConfig(BaseModel, extra="forbid", frozen=True):
     """Who may fetch incidents as CAP messages, and in whose name they are."""
 
     sender: Annotated[str, Field(pattern=r"^[^\s,<&]{1,120}$")] = "plumewatch"
     """Identifies the sender, unique in the world."""
-    token_file: Path | None = None
+    token_file: FilePath | None = None
     """File with the bearer token of whoever fetches them."""
     token_env: str = ""
     """Environment variable with it instead."""
 
 
-class GrafanaConfig(_Section):
+class GrafanaConfig(BaseModel, extra="forbid", frozen=True):
     """The Grafana that incidents are written into as annotations."""
 
-    url: Annotated[str, Field(pattern=r"^(https?://[^\s/]+(/[^\s]*)?)?$")] = ""
+    url: Url = ""
     """Its address as this machine reaches it; `web.grafana_url` if empty."""
-    token_file: Path | None = None
+    token_file: FilePath | None = None
     """File with the token of a service account, role Editor; without one nothing is written."""
     token_env: str = ""
     """Environment variable with it instead."""
 
 
-class OutboundConfig(_Section):
+class OutboundConfig(BaseModel, extra="forbid", frozen=True):
     """What goes out to the building."""
 
     mqtt: MqttOutConfig = MqttOutConfig()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from alerts.duty.bells import WEEKDAYS, Bells, Period, Timetable
 from alerts.duty.calendar import MAX_CALENDAR_BYTES, CalendarHours
@@ -22,27 +22,20 @@ if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
     from alerts.duty.shifts import Hours
-    from plumewatch.config.duty import (
+    from plumewatch.config.sections.duty import (
         BellsConfig,
         DutySections,
         OverrideConfig,
         RoutingNodeConfig,
         ShiftConfig,
+        ZoneConfig,
     )
+    from plumewatch.config.sections.staff import StaffConfig
 
 ALL_PERIODS = "*"
 
 
-class Person(NamedTuple):
-    """What the roster needs to know of a member of staff."""
-
-    id: str
-    name: str
-    role: str
-    reachable: bool
-
-
-def roster_of(sections: DutySections, staff: Sequence[Person], zone: ZoneInfo) -> Roster:
+def roster_of(sections: DutySections, staff: Sequence[StaffConfig], zone: ZoneInfo) -> Roster:
     """Make the roster of sections without faults (`plumewatch.config.duty_faults`).
 
     Raises
@@ -74,16 +67,19 @@ def roster_of(sections: DutySections, staff: Sequence[Person], zone: ZoneInfo) -
         root=routes_of(sections),
         receivers=_receivers(sections, staff),
         shifts=shifts,
-        zones=ZoneMap(
-            tuple(Zone(z.id, z.building, z.floor, z.site, tuple(z.next)) for z in sections.zones)
-        ),
+        zones=ZoneMap(tuple(map(zone_of, sections.zones))),
         timetable=timetable,
         everyone=tuple(person.id for person in staff),
-        reachable=frozenset(person.id for person in staff if person.reachable),
+        reachable=frozenset(person.id for person in staff if person.notify),
     )
 
 
-def names_of(staff: Sequence[Person]) -> dict[str, str]:
+def zone_of(entry: ZoneConfig) -> Zone:
+    """Return a zone as the roster has it."""
+    return Zone(entry.id, entry.building, entry.floor, entry.site, tuple(entry.next))
+
+
+def names_of(staff: Sequence[StaffConfig]) -> dict[str, str]:
     """Ids and names in lower case, to ids; a name that two people have is nobody's."""
     found: dict[str, str] = {}
     shared: set[str] = set()
@@ -116,7 +112,7 @@ def _route(node: RoutingNodeConfig) -> Route:
     )
 
 
-def _receivers(sections: DutySections, staff: Sequence[Person]) -> dict[str, Receiver]:
+def _receivers(sections: DutySections, staff: Sequence[StaffConfig]) -> dict[str, Receiver]:
     """Roles, which hear by their shifts if they have any, and what is written."""
     rostered = {shift.receiver for shift in sections.shift}
     found = role_receivers((person.id, person.role) for person in staff)

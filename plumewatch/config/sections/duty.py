@@ -2,45 +2,28 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
-from pathlib import Path  # noqa: TC003 - the same
-from typing import Annotated, Literal
+from datetime import datetime
+from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
+from pydantic import BaseModel, ConfigDict, Field, Strict
 
-from alerts.duty.wall_time import DAY_MIN, minutes
+from plumewatch.config.sections.common import (
+    Date,
+    Days,
+    EndTime,
+    FilePath,
+    Id,
+    Name,
+    WallTime,
+)
 
-
-def _start(text: str) -> str:
-    minutes(text)
-    return text
-
-
-def _end(text: str) -> str:
-    minutes(text, latest=DAY_MIN)
-    return text
-
-
-Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
-Name = Annotated[str, Field(min_length=1, max_length=80)]
-Days = Annotated[
-    list[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]],
-    Field(min_length=1, max_length=7),
-]
-Date = Annotated[date, Strict()]
-WallTime = Annotated[str, AfterValidator(_start)]
-EndTime = Annotated[str, AfterValidator(_end)]
 People = Annotated[list[str], Field(max_length=1000)]
 Matchers = Annotated[
     list[Annotated[str, Field(max_length=2000)]], Field(min_length=1, max_length=32)
 ]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class RoutingNodeConfig(_Section):
+class RoutingNodeConfig(BaseModel, extra="forbid", frozen=True):
     """One route below the root; without a receiver of its own it has that of the route above."""
 
     matchers: Matchers
@@ -53,7 +36,7 @@ class RoutingNodeConfig(_Section):
     """Routes below it, which narrow it."""
 
 
-class RoutingConfig(_Section):
+class RoutingConfig(BaseModel, extra="forbid", frozen=True):
     """The root: who hears of what no route takes."""
 
     receiver: str | None = None
@@ -62,7 +45,7 @@ class RoutingConfig(_Section):
     """Asked in order; the first that fits wins."""
 
 
-class ReceiverConfig(_Section):
+class ReceiverConfig(BaseModel, extra="forbid", frozen=True):
     """A group that routes name: people who always hear, or those of its shifts."""
 
     id: Id
@@ -75,7 +58,7 @@ class ReceiverConfig(_Section):
     """Told last; `people` if left out."""
 
 
-class ZoneConfig(_Section):
+class ZoneConfig(BaseModel, extra="forbid", frozen=True):
     """A floor, or a building; `next` are the zones one stair or passage away."""
 
     id: Id
@@ -90,7 +73,7 @@ class ZoneConfig(_Section):
     """Zones one stair or passage away; holds both ways."""
 
 
-class PeriodConfig(_Section):
+class PeriodConfig(BaseModel, extra="forbid", frozen=True):
     """A lesson, break or lunch."""
 
     name: Name
@@ -101,7 +84,7 @@ class PeriodConfig(_Section):
     """Where it ends; that minute is not in it."""
 
 
-class BellsConfig(_Section):
+class BellsConfig(BaseModel, extra="forbid", frozen=True):
     """The periods of the days of a week, or of special dates."""
 
     id: Id
@@ -118,7 +101,7 @@ class BellsConfig(_Section):
     """Its periods."""
 
 
-class HolidayConfig(_Section):
+class HolidayConfig(BaseModel, extra="forbid", frozen=True):
     """Days without lessons, both ends included."""
 
     name: Name
@@ -129,7 +112,7 @@ class HolidayConfig(_Section):
     """Last day; the first if left out."""
 
 
-class TermConfig(_Section):
+class TermConfig(BaseModel, extra="forbid", frozen=True):
     """A term of a school year, by which reports are asked for; both days included."""
 
     name: Name
@@ -140,7 +123,7 @@ class TermConfig(_Section):
     """Last day."""
 
 
-class TurnsConfig(_Section):
+class TurnsConfig(BaseModel, extra="forbid", frozen=True):
     """People take turns of so many days, handing over at a wall time."""
 
     since: Date
@@ -151,7 +134,7 @@ class TurnsConfig(_Section):
     """Length of a turn."""
 
 
-class ShiftConfig(_Section):
+class ShiftConfig(BaseModel, extra="forbid", frozen=True):
     """Who is on duty where, for a receiver: in lesson periods, by the clock, or by a calendar."""
 
     id: Id
@@ -168,7 +151,7 @@ class ShiftConfig(_Section):
     """Time of day it begins, instead of periods."""
     end: EndTime | None = None
     """Time of day it ends; not after the start means the next day."""
-    calendar_file: Path | None = None
+    calendar_file: FilePath | None = None
     """iCalendar file, instead of periods and times."""
     days: Days | None = None
     """Days on which it begins; every day if left out."""
@@ -182,7 +165,7 @@ class ShiftConfig(_Section):
     """Its people one after the other instead of all at once."""
 
 
-class OverrideConfig(_Section):
+class OverrideConfig(BaseModel, extra="forbid", frozen=True):
     """A change to a shift for a while: somebody more, somebody less, or one for another."""
 
     shift: str
@@ -197,8 +180,10 @@ class OverrideConfig(_Section):
     """Who goes."""
 
 
-class DutySections(_Section):
+class DutySections(BaseModel):
     """All sections about who hears; part of the whole configuration."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     routing: RoutingConfig | None = None
     """Who hears of what."""

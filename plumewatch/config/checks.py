@@ -1,0 +1,193 @@
+"""Checks between entries of a configuration: ids, references, secrets, mappings, HTTP ingest."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+from ingest.decoders import DECODERS
+from ingest.http_sources import HTTP_DECODERS, SIGNED_DECODERS
+from ingest.mapping.decoder import PREFIX
+from ingest.mapping.schema import cross_faults as mapping_faults
+from ingest.mapping.schema import field_faults
+from ingest.mapping.topics import TopicFilter
+from plumewatch.config.duty_checks import duty_faults
+from plumewatch.config.faults import ConfigFault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from plumewatch.config.draft import Draft
+    from plumewatch.config.sections.ingest import SourceConfig
+
+_SECRETS: Final = (
+    ("broker", "password"),
+    ("metrics", "token"),
+    ("timeseries", "token"),
+    ("watchdog", "ping_url"),
+)
+_NAMES: Final = frozenset(DECODERS)
+
+
+def cross_faults(draft: Draft) -> Iterator[ConfigFault]:
+    """Find the faults between entries; those of one key are pydantic's."""
+    yield from _repeated_ids(draft)
+    yield from _sensor_faults(draft)
+    yield from _secret_faults(draft)
+    yield from _mapping_faults(draft)
+    yield from _decoder_faults(draft)
+    yield from _source_faults(draft)
+    yield from _retention_faults(draft)
+    yield from duty_faults(draft)
+
+
+def _unique(path: str, name: str, seen: dict[str, str]) -> Iterator[ConfigFault]:
+    """Find a name that an earlier entry has; `seen` holds their paths."""
+    if name and seen.setdefault(name, path) != path:
+        yield ConfigFault(path, repr(name), f"must be unique, but is also {seen[name]}")
+
+
+def _repeated_ids(draft: Draft) -> Iterator[ConfigFault]:
+    config = draft.config
+    ids: dict[str, list[str]] = {
+        "room": [room.id for room in config.room],
+        "sensor": [sensor.id for sensor in config.sensor],
+        "staff": [person.id for person in config.staff],
+        "receiver": [receiver.id for receiver in config.receiver],
+        "zone": [zone.id for zone in config.zones],
+        "bells": [bells.id for bells in config.bells],
+        "shift": [shift.id for shift in config.shift],
+    }
+    for section, found in ids.items():
+        seen: dict[str, str] = {}
+        for i, name in enumerate(found):
+            yield from _unique(f"{section}.{i}.id", name, seen)
+
+
+def _mapping_names(draft: Draft) -> frozenset[str]:
+    return frozenset(PREFIX + mapping.name for mapping in draft.config.mapping if mapping.name)
+
+
+def _sensor_faults(draft: Draft) -> Iterator[ConfigFault]:
+    config = draft.config
+    rooms = {room.id for room in config.room if room.id}
+    decoders = _NAMES | _mapping_names(draft)
+    names = {sensor.id for sensor in config.sensor}
+    for path, sensor in draft.tables("sensor", config.sensor):
+        if sensor.room and sensor.room not in rooms:
+            allowed = "must be the id of a [[room]]: " + ", ".join(sorted(rooms)[:20])
+            yield ConfigFault(f"{path}.room", repr(sensor.room), allowed)
+        if sensor.decoder and sensor.decoder not in decoders:
+            allowed = "must be empty or one of: " + ", ".join(sorted(decoders))
+            yield ConfigFault(f"{path}.decoder", repr(sensor.decoder), allowed)
+        for k, alias in enumerate(sensor.aliases):
+            if alias in names:
+                allowed = "must not be the id or alias of a sensor already"
+                yield ConfigFault(f"{path}.aliases.{k}", repr(alias), allowed)
+            names.add(alias)
+
+
+def _secret_faults(draft: Draft) -> Iterator[ConfigFault]:
+    for path, person in draft.tables("staff", draft.config.staff):
+        for place, target in draft.valid(f"{path}.notify", person.notify):
+            if bool(target.url_file) == bool(target.url_env):
+                value = "both or neither of url_file and url_env"
+                yield ConfigFault(place, value, "exactly one of them")
+    for section, name in _SECRETS:
+        yield from _two_secrets(section, getattr(draft.config, section), name)
+
+
+def _two_secrets(path: str, section: object, name: str) -> Iterator[ConfigFault]:
+    keys = (f"{name}_file", f"{name}_env")
+    if all(getattr(section, key) for key in keys):
+        yield ConfigFault(path, " and ".join(keys), "at most one of them")
+
+
+def _mapping_faults(draft: Draft) -> Iterator[ConfigFault]:
+    """Find faults inside a mapping, repeated names, and mappings that no message reaches."""
+    names: dict[str, str] = {}
+    catch_all: dict[str, str] = {}
+    for path, mapping in draft.tables("mapping", draft.config.mapping):
+        if not draft.is_valid(path):
+            fields = draft.valid(f"{path}.field", mapping.field)
+            found = [fault for place, field in fields for fault in field_faults(place, field)]
+            yield from (
+                ConfigFault(at, value, f"must be {allowed}") for at, value, allowed in found
+            )
+            continue
+        for at, value, allowed in mapping_faults(mapping):
+            yield ConfigFault(f"{path}.{at}", value, f"must be {allowed}")
+        yield from _unique(f"{path}.name", mapping.name, names)
+        pattern = TopicFilter(mapping.topic).pattern
+        if pattern in catch_all:
+            allowed = (
+                f"is never reached: {catch_all[pattern]} has no `when` and takes every message of"
+                " these topics; give that one conditions, or place it behind this one"
+            )
+            yield ConfigFault(f"{path}.topic", repr(mapping.topic), allowed)
+        elif not mapping.when:
+            catch_all[pattern] = path
+
+
+def _decoder_faults(draft: Draft) -> Iterator[ConfigFault]:
+    """Find unknown decoders of topics; `ingest.decoders` cannot name a mapping."""
+    config, every = draft.config, _NAMES | _mapping_names(draft)
+    named = [(f"ingest.decoders.{i}", n, _NAMES) for i, n in enumerate(config.ingest.decoders)]
+    named += [(f"route.{i}.decoder", r.decoder, every) for i, r in enumerate(config.route)]
+    for path, name, known in named:
+        if name and name not in known:
+            allowed = "must be one of: " + ", ".join(sorted(known))
+            yield ConfigFault(path, repr(name), allowed)
+
+
+def _source_faults(draft: Draft) -> Iterator[ConfigFault]:
+    """Find faults of HTTP ingest: of its senders, its certificate and its port."""
+    config = draft.config
+    # one message of a mapping that joins several has no outcome to answer with
+    answering = {PREFIX + m.name for m in config.mapping if m.name and m.join_s is None}
+    decoders = HTTP_DECODERS | answering
+    sensors = {sensor.id for sensor in config.sensor}
+    names: dict[str, str] = {}
+    for path, source in draft.tables("ingest.source", config.ingest.source):
+        yield from _unique(f"{path}.name", source.name, names)
+        if source.decoder and source.decoder not in decoders:
+            allowed = "must be one of: " + ", ".join(sorted(decoders))
+            yield ConfigFault(f"{path}.decoder", repr(source.decoder), allowed)
+        yield from _source_secret_faults(path, source)
+        for k, sensor in enumerate(source.sensors):
+            if sensor not in sensors:
+                allowed = "must be the id of a [[sensor]]"
+                yield ConfigFault(f"{path}.sensors.{k}", repr(sensor), allowed)
+    http = config.ingest.http
+    if bool(http.cert_file) != bool(http.key_file):
+        value = "one of cert_file and key_file"
+        yield ConfigFault("ingest.http", value, "both or neither of them")
+    if "port" in http.model_fields_set and http.port == config.web.port:
+        allowed = "must not be the port of the staff page"
+        yield ConfigFault("ingest.http.port", repr(http.port), allowed)
+
+
+def _source_secret_faults(path: str, source: SourceConfig) -> Iterator[ConfigFault]:
+    yield from _two_secrets(path, source, "token")
+    yield from _two_secrets(path, source, "signature")
+    signs = bool(source.signature_file or source.signature_env)
+    if signs and source.decoder not in SIGNED_DECODERS:
+        allowed = "only senders that sign: " + ", ".join(sorted(SIGNED_DECODERS))
+        yield ConfigFault(f"{path}.signature", "given", allowed)
+    elif not signs and not (source.token_file or source.token_env):
+        yield ConfigFault(path, "neither token_file nor token_env", "exactly one of them")
+
+
+def _retention_faults(draft: Draft) -> Iterator[ConfigFault]:
+    """Find data that would be deleted before what is computed from it."""
+    series = draft.config.timeseries
+    days: list[tuple[str, float]] = [
+        ("journal.keep_days", draft.config.journal.keep_days),
+        ("timeseries.raw_days", series.raw_days),
+        ("timeseries.minute_days", series.minute_days),
+        ("timeseries.quarter_hour_days", series.quarter_hour_days),
+    ]
+    valid = [(path, kept) for path, kept in days if draft.is_valid(path)]
+    for (shorter, least), (longer, most) in pairwise(valid):
+        if least > most:
+            yield ConfigFault(longer, f"{most:g}", f"at least {shorter}, {least:g}")

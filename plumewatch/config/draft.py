@@ -1,0 +1,47 @@
+"""A configuration that may still have faults, as the checks between its entries see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING, Self, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from plumewatch.config.model import PlumewatchConfig
+
+_Entry = TypeVar("_Entry")
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """The valid part of a configuration, and the paths that have or contain a fault.
+
+    A key with a fault has its default in `config`; one without a default is None or empty.
+    """
+
+    config: PlumewatchConfig
+    _wrong: frozenset[str] = frozenset()
+    _faulty: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, config: PlumewatchConfig, places: Iterable[Sequence[int | str]]) -> Self:
+        """Note the places of faults, as pydantic gives them."""
+        above = [list(accumulate(map(str, place), "{}.{}".format)) for place in places]
+        wrong = frozenset(paths[-1] for paths in above if paths)
+        return cls(config, wrong, frozenset(path for paths in above for path in paths))
+
+    def is_valid(self, *paths: str) -> bool:
+        """Return whether no fault is at or below these paths."""
+        return self._faulty.isdisjoint(paths)
+
+    def tables(self, path: str, entries: Iterable[_Entry]) -> Iterator[tuple[str, _Entry]]:
+        """Return the entries that are tables, perhaps with faults inside, and their paths."""
+        placed = ((f"{path}.{i}", entry) for i, entry in enumerate(entries))
+        return ((place, entry) for place, entry in placed if place not in self._wrong)
+
+    def valid(self, path: str, entries: Iterable[_Entry]) -> Iterator[tuple[str, _Entry]]:
+        """Return the entries without a fault of their own, and their paths."""
+        placed = ((f"{path}.{i}", entry) for i, entry in enumerate(entries))
+        return ((place, entry) for place, entry in placed if place not in self._faulty)

@@ -1,0 +1,297 @@
+"""Checks between the entries of routing, zones, bells, shifts and overrides."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING, Final
+from zoneinfo import ZoneInfo
+
+from alerts.duty.zones import ZoneMap
+from alerts.errors import CalendarError, MatcherError
+from alerts.routing.labels import LABELS
+from alerts.routing.matchers import parse_matchers
+from plumewatch.config.coverage_gaps import coverage_gaps
+from plumewatch.config.faults import ConfigFault
+from plumewatch.config.roster import ALL_PERIODS, hours_of, moment, names_of, timetable_of, zone_of
+from plumewatch.config.sections.duty import DutySections
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+    from datetime import date
+
+    from plumewatch.config.draft import Draft
+    from plumewatch.config.sections.duty import (
+        BellsConfig,
+        RoutingConfig,
+        RoutingNodeConfig,
+        ShiftConfig,
+    )
+
+_MOST_HOLIDAYS: Final = 366
+_RECEIVER: Final = "the id of a [[receiver]] or a role that somebody has"
+_STAFF: Final = "the id of a [[staff]]"
+_OF_COVERAGE: Final = (
+    *(field.alias or name for name, field in DutySections.model_fields.items()),
+    *("timezone", "room", "sensor", "staff"),
+)
+
+
+def duty_faults(draft: Draft) -> Iterator[ConfigFault]:
+    """Find the faults of routing and duty; if there are none, the gaps in their coverage."""
+    config = draft.config
+    people = {person.id for person in config.staff}
+    receivers = {r.id for r in config.receiver} | {p.role for p in config.staff}
+    found = [
+        *_routing_faults(config.routing, receivers),
+        *_receiver_faults(draft, people),
+        *_zone_faults(draft),
+        *_bells_faults(draft),
+        *_holiday_faults(draft),
+        *_term_faults(draft),
+        *_shift_faults(draft, people, receivers),
+        *_override_faults(draft, people),
+    ]
+    yield from found
+    if found or not draft.is_valid(*_OF_COVERAGE):
+        return
+    try:
+        roster = config.roster()
+    except CalendarError:
+        return  # a fault of its shift
+    yield from coverage_gaps(config, roster)
+
+
+def _unknown(
+    path: str, names: Iterable[str | None], known: Collection[str | None], what: str
+) -> Iterator[ConfigFault]:
+    """Find names that refer to nothing."""
+    for name in names:
+        if name is not None and name not in known:
+            allowed = f"must be {what}: {_some(known) or 'there is none'}"
+            yield ConfigFault(path, repr(name), allowed)
+
+
+def _some(names: Iterable[str | None]) -> str:
+    known = sorted(filter(None, names))
+    return ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")
+
+
+def _order(path: str, first: date | None, last: date | None) -> Iterator[ConfigFault]:
+    if first and last and first > last:
+        yield ConfigFault(f"{path}.last", str(last), f"must not be before first, {first}")
+
+
+def _routing_faults(
+    routing: RoutingConfig | None, receivers: Collection[str]
+) -> Iterator[ConfigFault]:
+    if routing is None:
+        return
+    if not routing.receiver:
+        allowed = "must name the receiver of what no route takes"
+        yield ConfigFault("routing.receiver", "missing", allowed)
+    else:
+        yield from _unknown("routing.receiver", [routing.receiver], receivers, _RECEIVER)
+    for path, node in _nodes("routing", routing):
+        yield from _unknown(f"{path}.receiver", [node.receiver], receivers, _RECEIVER)
+        for k, text in enumerate(node.matchers):
+            yield from _matcher_faults(f"{path}.matchers.{k}", text)
+
+
+def _nodes(
+    path: str, parent: RoutingConfig | RoutingNodeConfig
+) -> Iterator[tuple[str, RoutingNodeConfig]]:
+    for i, node in enumerate(parent.routes):
+        yield f"{path}.routes.{i}", node
+        yield from _nodes(f"{path}.routes.{i}", node)
+
+
+def _matcher_faults(path: str, text: str) -> Iterator[ConfigFault]:
+    try:
+        matchers = parse_matchers(text)
+    except MatcherError as error:
+        yield ConfigFault(path, repr(text), f'must be conditions such as kind="vape": {error}')
+        return
+    if not matchers:
+        yield ConfigFault(path, repr(text), "must have at least one condition")
+    yield from _unknown(path, (matcher.name for matcher in matchers), LABELS, "a label")
+
+
+def _receiver_faults(draft: Draft, people: Collection[str]) -> Iterator[ConfigFault]:
+    config = draft.config
+    rostered = {shift.receiver for shift in config.shift}
+    buildings = {room.building for room in config.room}
+    routing = config.routing
+    named: set[str | None] | None = {"staff", "facilities"}
+    if routing is not None:
+        named = {routing.receiver, *(node.receiver for _, node in _nodes("routing", routing))}
+    if not draft.is_valid("routing") or (routing is not None and not routing.receiver):
+        named = None
+    for path, entry in draft.valid("receiver", config.receiver):
+        yield from _unknown(f"{path}.people", entry.people, people, _STAFF)
+        yield from _unknown(f"{path}.catch_all", entry.catch_all, people, _STAFF)
+        yield from _unknown(f"{path}.leads", entry.leads, buildings, "a building of a [[room]]")
+        for building, leads in entry.leads.items():
+            yield from _unknown(f"{path}.leads.{building}", leads, people, _STAFF)
+        if entry.people and entry.id in rostered:
+            allowed = "must be left out: people without a shift are paged by leads or catch_all"
+            yield ConfigFault(f"{path}.people", "given beside a [[shift]]", allowed)
+        if not entry.people and entry.id not in rostered:
+            allowed = "must name people, or a [[shift]] must name this receiver"
+            yield ConfigFault(f"{path}.people", "nobody", allowed)
+        if not entry.people and not entry.catch_all:
+            allowed = "must name at least one person, who is paged if nobody on duty is near"
+            yield ConfigFault(f"{path}.catch_all", "nobody", allowed)
+        if named is not None and entry.id not in named:
+            allowed = "must be named by a route; none leads to it"
+            yield ConfigFault(f"{path}.id", repr(entry.id), allowed)
+
+
+def _zone_faults(draft: Draft) -> Iterator[ConfigFault]:
+    config = draft.config
+    ids = {zone.id for zone in config.zones}
+    places: dict[tuple[str, str, str], str] = {}
+    zones = list(draft.valid("zone", config.zones))
+    for path, entry in zones:
+        yield from _unknown(
+            f"{path}.next", entry.next, ids - {entry.id}, "the id of another [[zone]]"
+        )
+        place = (entry.site, entry.building, entry.floor)
+        if places.setdefault(place, path) != path:
+            value = repr(", ".join(part for part in place if part))
+            allowed = f"must be a place of its own, but is also {places[place]}"
+            yield ConfigFault(path, value, allowed)
+    if not zones or len(zones) < len(config.zones):
+        return  # a zone with a fault may be the one of a room
+    zone_map = ZoneMap(tuple(zone_of(zone) for _, zone in zones))
+    for _, room in draft.valid("room", config.room):
+        labels = {"site": room.site or config.site, "building": room.building, "floor": room.floor}
+        if zone_map.of(labels) is None:
+            where = ", ".join(filter(None, (room.building, room.floor)))
+            allowed = f"must lie in a [[zone]], as there are zones; none is {where!r}"
+            yield ConfigFault("zone", f"room {room.id!r}", allowed)
+
+
+def _bells_faults(draft: Draft) -> Iterator[ConfigFault]:
+    rung: dict[tuple[str, str], str] = {}
+    for path, entry in draft.valid("bells", draft.config.bells):
+        if bool(entry.days) == bool(entry.dates):
+            yield ConfigFault(path, "both or neither of days and dates", "exactly one of them")
+        yield from _order(path, entry.first, entry.last)
+        if entry.dates and (entry.first or entry.last):
+            yield ConfigFault(path, "first or last beside dates", "must be left out")
+        yield from _period_faults(path, entry)
+        if not entry.first and not entry.last:
+            for day, name in product(entry.days or (), {p.name for p in entry.periods}):
+                other = rung.setdefault((day, name), path)
+                if other != path:
+                    allowed = (
+                        f"is on {day} in {other} too; give it another name, or both first and last"
+                    )
+                    yield ConfigFault(f"{path}.periods", repr(name), allowed)
+
+
+def _period_faults(path: str, entry: BellsConfig) -> Iterator[ConfigFault]:
+    names: set[str] = set()
+    for k, period in enumerate(entry.periods):
+        where = f"{path}.periods.{k}"
+        if period.start >= period.end:
+            allowed = "a period must start before it ends, on the same day"
+            yield ConfigFault(where, f"{period.start}-{period.end}", allowed)
+        if period.name in names:
+            yield ConfigFault(f"{where}.name", repr(period.name), "must be unique in its schedule")
+        names.add(period.name)
+
+
+def _holiday_faults(draft: Draft) -> Iterator[ConfigFault]:
+    for path, holiday in draft.valid("holiday", draft.config.holiday):
+        yield from _order(path, holiday.first, holiday.last)
+        if holiday.last and (holiday.last - holiday.first).days > _MOST_HOLIDAYS:
+            yield ConfigFault(path, repr(holiday.name), f"at most {_MOST_HOLIDAYS} days")
+
+
+def _term_faults(draft: Draft) -> Iterator[ConfigFault]:
+    terms = list(draft.valid("term", draft.config.term))
+    for k, (path, term) in enumerate(terms):
+        yield from _order(path, term.first, term.last)
+        for other, earlier in terms[:k]:
+            if term.name.casefold() == earlier.name.casefold():
+                yield ConfigFault(f"{path}.name", repr(term.name), f"must not be that of {other}")
+            if term.first <= earlier.last and earlier.first <= term.last:
+                value = f"{term.first} to {term.last}"
+                yield ConfigFault(path, value, f"must not overlap {other}")
+
+
+def _shift_faults(
+    draft: Draft, people: Collection[str], receivers: Collection[str]
+) -> Iterator[ConfigFault]:
+    config = draft.config
+    zones = {zone.id for zone in config.zones}
+    periods = {period.name for bells in config.bells for period in bells.periods}
+    for path, entry in draft.valid("shift", config.shift):
+        yield from _unknown(f"{path}.receiver", [entry.receiver], receivers, _RECEIVER)
+        yield from _unknown(f"{path}.people", entry.people, people, _STAFF)
+        yield from _unknown(f"{path}.zones", entry.zones, zones, "the id of a [[zone]]")
+        named = (name for name in entry.periods if name != ALL_PERIODS)
+        what = f"a period of a [[bells]], or {ALL_PERIODS!r} for all"
+        yield from _unknown(f"{path}.periods", named, periods, what)
+        if ALL_PERIODS in entry.periods and not periods:
+            yield ConfigFault(f"{path}.periods", repr(ALL_PERIODS), "there must be a [[bells]]")
+        yield from _order(path, entry.first, entry.last)
+        yield from _hours_faults(draft, path, entry)
+        if entry.turns and len(set(entry.people)) < 2:
+            value = f"{len(entry.people)} people"
+            yield ConfigFault(f"{path}.turns", value, "at least two take turns")
+
+
+def _hours_faults(draft: Draft, path: str, entry: ShiftConfig) -> Iterator[ConfigFault]:
+    by_clock = entry.start is not None or entry.end is not None
+    ways = sum((bool(entry.periods), by_clock, entry.calendar_file is not None))
+    if ways != 1:
+        value = f"{ways} of periods, start and end, calendar_file"
+        yield ConfigFault(path, value, "exactly one of them")
+        return
+    if by_clock and (entry.start is None or entry.end is None):
+        yield ConfigFault(path, "one of start and end", "both of them")
+    if entry.on_holidays and not by_clock:
+        yield ConfigFault(f"{path}.on_holidays", "true", "only beside start and end")
+    if entry.calendar_file is None:
+        if not entry.people:
+            yield ConfigFault(f"{path}.people", "nobody", "must name at least one person")
+        return
+    if entry.days:
+        yield ConfigFault(f"{path}.days", "given", "the calendar says the days")
+    staff = [person for person in draft.config.staff if person.id and person.name]
+    try:
+        hours_of(entry, timetable_of(DutySections(), _zone(draft)), names_of(staff))
+    except CalendarError as error:
+        for line in str(error).split("\n"):
+            yield ConfigFault(f"{path}.calendar_file", entry.calendar_file.name, line)
+
+
+def _zone(draft: Draft) -> ZoneInfo:
+    return draft.config.zone() if draft.config.timezone else ZoneInfo("UTC")
+
+
+def _override_faults(draft: Draft, people: Collection[str]) -> Iterator[ConfigFault]:
+    config, zone = draft.config, _zone(draft)
+    ids = {shift.id for shift in config.shift}
+    shifts = {s.id: s for _, s in draft.valid("shift", config.shift) if not s.calendar_file}
+    overrides = list(draft.valid("override", config.override))
+    added = {(entry.shift, entry.add) for _, entry in overrides}
+    for path, entry in overrides:
+        shift, gone = shifts.get(entry.shift), entry.remove
+        known = gone in people and (entry.shift, gone) not in added
+        if shift and known and gone not in shift.people:
+            allowed = f"must be of the shift: {_some(shift.people)}"
+            yield ConfigFault(f"{path}.remove", repr(gone), allowed)
+        yield from _unknown(f"{path}.shift", [entry.shift], ids, "the id of a [[shift]]")
+        for key, person in (("add", entry.add), ("remove", entry.remove)):
+            yield from _unknown(f"{path}.{key}", [person or None], people, _STAFF)
+        if not entry.add and not entry.remove:
+            yield ConfigFault(path, "neither add nor remove", "at least one of them")
+        if entry.add and entry.add == entry.remove:
+            allowed = "must be somebody else than remove"
+            yield ConfigFault(f"{path}.add", repr(entry.add), allowed)
+        if moment(entry.start, zone) >= moment(entry.end, zone):
+            allowed = f"must be after start, {entry.start}"
+            yield ConfigFault(f"{path}.end", str(entry.end), allowed)

@@ -1,0 +1,132 @@
+"""Read a configuration file: TOML, parsed once into frozen models, all faults reported at once.
+
+Where a file has faults of type or bounds, the tables around them are still built from what is
+valid (`Draft`), so that the checks between entries run on the same models either way.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args, get_origin
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from plumewatch.config.checks import cross_faults
+from plumewatch.config.draft import Draft
+from plumewatch.config.faults import ConfigError, ConfigFault
+from plumewatch.config.model import CONFIG_VERSION, DATA_DIR, PlumewatchConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_MAX_CONFIG_BYTES: Final = 4_000_000
+_REPLACED: Final = MappingProxyType(
+    {
+        f"web.token_{kind}": "replaced by passwords of staff: `plumewatch staff password ID`"
+        for kind in ("file", "env")
+    }
+)
+"""Keys of earlier versions, and what replaced them."""
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def load(path: Path) -> PlumewatchConfig:
+    """Read and check a configuration file; relative paths in it start at its folder.
+
+    Raises `ConfigError` with every fault found.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        value = error.strerror or "unreadable"
+        fault = ConfigFault(str(path), value, "must be a readable TOML file")
+        raise ConfigError([fault]) from error
+    if len(raw) > _MAX_CONFIG_BYTES:
+        raise ConfigError([ConfigFault(str(path), "too large", "at most 4 MB")])
+    try:
+        tree = tomllib.loads(raw.decode("utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        fault = ConfigFault(str(path), str(error), "must be valid TOML in UTF-8")
+        raise ConfigError([fault]) from error
+    return parse(tree, base=path.resolve().parent)
+
+
+def parse(tree: Mapping[str, Any], *, base: Path) -> PlumewatchConfig:
+    """Check a configuration as `tomllib` returns it; relative paths start at `base`.
+
+    Raises `ConfigError` with every fault found.
+    """
+    tree = {"data_dir": str(DATA_DIR), **tree}  # the default starts at `base` too
+    faults: list[ConfigFault] = []
+    try:
+        draft = Draft(PlumewatchConfig.model_validate(tree, context=base))
+    except ValidationError as error:
+        errors = error.errors(include_url=False)
+        faults += map(_fault, errors)
+        draft = Draft.of(_valid_part(PlumewatchConfig, tree, base), [e["loc"] for e in errors])
+    faults += cross_faults(draft)
+    if faults:
+        raise ConfigError(faults)
+    return draft.config
+
+
+def _valid_part(model: type[_Model], table: object, base: Path) -> _Model:
+    """Build a table from its valid keys; a faulty one has its default, or is None or empty."""
+    written = table if isinstance(table, dict) else {}
+    values: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        key = field.alias or name
+        if key in written:
+            annotation: Any = field.rebuild_annotation()
+            try:
+                values[key] = TypeAdapter(annotation).validate_python(written[key], context=base)
+            except ValidationError:
+                values |= _valid_tables(key, field.annotation, written[key], base)
+        if key not in values and field.is_required():
+            values[key] = [] if get_origin(field.annotation) is list else None
+    return model.model_construct(**values)
+
+
+def _valid_tables(key: str, annotation: Any, written: object, base: Path) -> dict[str, Any]:
+    """Build the valid part of a table, or of each of several; nothing for other values."""
+    inner = next((t for t in (annotation, *get_args(annotation)) if _is_model(t)), None)
+    if inner is None:
+        return {}
+    if get_origin(annotation) is not list:
+        return {key: _valid_part(inner, written, base)}
+    tables = written if isinstance(written, list) else []
+    return {key: [_valid_table(inner, table, base) for table in tables]}
+
+
+def _valid_table(model: type[_Model], table: object, base: Path) -> _Model:
+    try:
+        return model.model_validate(table, context=base)
+    except ValidationError:
+        return _valid_part(model, table, base)
+
+
+def _is_model(annotation: object) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _fault(error: Any) -> ConfigFault:
+    """Translate a fault that pydantic found."""
+    path = ".".join(map(str, error["loc"])) or "(top level)"
+    kind, value = error["type"], repr(error["input"])[:80]
+    if kind == "less_than_equal" and path == "config_version":
+        allowed = f"at most {CONFIG_VERSION} here: this file is for a newer Plumewatch"
+        return ConfigFault(path, value, allowed)
+    if kind == "extra_forbidden" and path in _REPLACED:
+        return ConfigFault(path, "key of an earlier version", _REPLACED[path])
+    if kind == "extra_forbidden":
+        return ConfigFault(path, "unknown key", "see `plumewatch init` for all keys")
+    allowed = str(error["msg"]).replace("Input should", "should")
+    if kind == "missing":
+        value, allowed = "missing", "must be given"
+    elif kind == "value_error":
+        allowed = f"must be {error['ctx']['error']}"
+    elif kind == "model_type":
+        allowed = "must be a table: { key = value, ... }"
+    return ConfigFault(path, value, allowed)

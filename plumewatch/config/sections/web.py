@@ -1,0 +1,20 @@
+"""The staff page."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+from plumewatch.config.sections.common import Port, Url
+
+
+class WebConfig(BaseModel, extra="forbid", frozen=True):
+    """The staff page."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; with another than loopback, reading needs a sign-in."""
+    port: Port = 8420
+    """TCP port."""
+    public_url: Url = ""
+    """What links in notices start with; with it, reading needs a sign-in."""
+    grafana_url: Url = ""
+    """Where pages of rooms and incidents lead for their dashboards."""
