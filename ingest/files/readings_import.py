@@ -35,10 +35,10 @@ from ingest.errors import DecodeError, RefusedError
 from ingest.files.csv_rows import HeaderError, RowError, RowReader, opened_csv
 from ingest.files.readings_export import slices
 from ingest.validation import fold_id, sensor_id
-from storage.timeseries.halving import store_halving
 from storage.timeseries.influx import InfluxSeries
 from storage.timeseries.resolution import MINUTE, QUARTER_HOUR, Retention
 from storage.timeseries.sqlite import SqliteSeries
+from storage.timeseries.writer import bisect_rejected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -162,7 +162,7 @@ class Importer:
                 self._send(gathered, self._series)
         else:
             for batch in _batches(rows):
-                self._keep(store_halving(self._series.add, batch), len(batch))
+                self._keep(bisect_rejected(self._series.add, batch), len(batch))
             self._average(self._series)
         return self.result
 
@@ -235,9 +235,10 @@ class Importer:
         flags = tuple(dict.fromkeys((*reading.flags, _HISTORY)))
         return msgspec.structs.replace(reading, sensor=name, received=self._now, flags=flags)
 
-    def _keep(self, refused: Sequence[tuple[Reading, BatchRefusedError]], count: int) -> None:
-        self.result.stored += count - len(refused)
-        for reading, error in refused:
+    def _keep(self, rejected: Iterable[tuple[Reading, BatchRefusedError]], count: int) -> None:
+        self.result.stored += count
+        for reading, error in rejected:
+            self.result.stored -= 1
             self._leave_out(f"{reading.sensor} at {reading.time:.3f}", str(error))
 
     def _leave_out(self, where: str, why: str) -> None:
@@ -265,12 +266,12 @@ class Importer:
 
         for found in slices(gathered, first, last, on_time):
             for batch in _batches(iter(found)):
-                self._keep(store_halving(series.add, batch), len(batch))
+                self._keep(bisect_rejected(series.add, batch), len(batch))
         for level in (MINUTE, QUARTER_HOUR):
             kept_from = (self._now - self._retention.keep_s(level) + _MARGIN_S) * _NS
             rows = (row for row in gathered.averages(level) if row[1] >= kept_from)
             for k, averages in enumerate(_batches(rows)):
-                for (sensor, at, _), error in store_halving(
+                for (sensor, at, _), error in bisect_rejected(
                     partial(series.add_averages, level), averages
                 ):
                     where = f"average of {level.step_s} s of {sensor} at {at / _NS:.0f}"

@@ -27,10 +27,9 @@ from storage.dead_letters import find_buried, forget
 from storage.errors import StorageError
 from storage.reading import Reading
 from storage.sqlite import connect, translated
-from storage.timeseries.halving import store_halving
 from storage.timeseries.records import Record
 from storage.timeseries.resolution import QUARTER_HOUR
-from storage.timeseries.writer import REASON, RECORD_REASON
+from storage.timeseries.writer import REASON, RECORD_REASON, bisect_rejected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -376,7 +375,7 @@ def _again(
         for number, letter in letters:
             with suppress(msgspec.MsgspecError):  # one whose content was cut
                 found[number] = msgspec.json.decode(letter.payload, type=kind)
-        bad = {id(item) for item, _ in store_halving(store, list(found.values()))}
+        bad = {id(item) for item, _ in bisect_rejected(store, list(found.values()))}
         done = [number for number, item in found.items() if id(item) not in bad]
         forget(connection, done)
         stored += len(done)

@@ -14,9 +14,9 @@ Order of operations
    a crash, so writing twice must change nothing there.
 3. `StorageUnavailableError` (the store or the journal): the same again after a pause that doubles
    with jitter, and is never shorter than the store asks for (``Retry-After``).
-4. `BatchRefusedError`: the batch is halved until the refused readings stand alone. Each of these
-   becomes a dead letter ``series_refused``, durable before the cursor passes it; all others are
-   stored, in order.
+4. `BatchRefusedError`: the batch is halved until each refused reading is alone
+   (`bisect_rejected`). Each of these becomes a dead letter ``series_refused``, durable before the
+   cursor passes it; all others are stored, in order.
 
 Before the first batch the store is asked whether it is what the configuration says and takes what
 it is given (`SeriesStore.greet`), so that a wrong token is known at the start, not at the first
@@ -47,7 +47,7 @@ from storage.errors import BatchRefusedError, StorageError
 from storage.journal_records import DeadLetter
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +72,32 @@ class Stored(Protocol):
 
 S = TypeVar("S", bound=Stored)
 S_contra = TypeVar("S_contra", bound=Stored, contravariant=True)
+
+
+def bisect_rejected(
+    store: Callable[[Sequence[T]], None], batch: Sequence[T]
+) -> Iterator[tuple[T, BatchRefusedError]]:
+    """Store a batch in order, and yield each item that the store refuses for good.
+
+    A refused batch is halved until each refused item is alone. What follows an item is stored only
+    when the iteration goes on. `store` must have no further effect when it is called again.
+
+    Raises
+    ------
+    StorageUnavailableError
+        From `store`; some of the batch may be stored.
+    """
+    try:
+        store(batch)
+    except BatchRefusedError as error:
+        if len(batch) < 2:
+            if not batch:
+                raise
+            yield batch[0], error
+            return
+        half = len(batch) // 2
+        yield from bisect_rejected(store, batch[:half])
+        yield from bisect_rejected(store, batch[half:])
 
 
 class InThread(Protocol):
@@ -256,26 +282,23 @@ class SeriesWriter(Generic[S]):
             await self._write(entries, behind)
         return behind - position
 
-    async def _write(self, entries: Sequence[tuple[int, S]], behind: int) -> None:
-        """Write entries in order; those refused for good are buried one by one."""
-        waiting = [(entries, behind)]
-        while waiting:
-            part, end = waiting.pop()
-            try:
-                await self._in_thread(self._store.write, [item for _, item in part], end)
-            except BatchRefusedError as error:
-                if len(part) > 1:
-                    half = len(part) // 2
-                    waiting += [(part[half:], end), (part[:half], part[half - 1][0])]
-                    continue
-                if not part:
-                    raise
-                await self._refused(part[0], error)
-                await self._in_thread(self._store.write, [], end)
-            else:
-                self.state.stored += len(part)
-                self._in_a_row = 0 if part else self._in_a_row
-                self._recovered()
+    async def _write(self, entries: Sequence[tuple[int, S]], cursor: int) -> None:
+        """Write entries in order; each one refused for good becomes a dead letter."""
+
+        def store(part: Sequence[tuple[int, S]]) -> None:
+            end = cursor if not part or part[-1] is entries[-1] else part[-1][0]
+            self._store.write([item for _, item in part], end)
+            self.state.stored += len(part)
+            self.state.position = end
+            self._in_a_row = 0 if part else self._in_a_row
+            self._recovered()
+
+        rejected = bisect_rejected(store, entries)
+        while found := await self._in_thread(next, rejected, None):
+            entry, error = found
+            await self._refused(entry, error)
+            end = cursor if entry is entries[-1] else entry[0]
+            await self._in_thread(self._store.write, [], end)
             self.state.position = end
 
     async def _refused(self, entry: tuple[int, S], error: BatchRefusedError) -> None:
