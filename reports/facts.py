@@ -1,116 +1,33 @@
-"""Everything a report is made from, gathered once."""
+"""Facts of a report, gathered once from state database and time series."""
 
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
+from reports import read
 from reports.kpis import Chosen, Kpis, chosen, kpis
-from reports.periods import SchoolTimes
-from reports.rows import AIR, place_of
+from reports.rows import AIR, SensorDay, place_of
+from reports.school import Place, days_of
 from reports.suppress import Published, published
+from storage import firmware
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from zoneinfo import ZoneInfo
+    import sqlite3
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import date
 
     from reports.periods import Period
-    from reports.rows import DutySpan, IncidentRow, NoticeRow, SensorDay, StagedTest
+    from reports.rows import DutySpan, IncidentRow, NoticeRow, StagedTest
+    from reports.school import Calendar, School, Shift
     from storage.firmware import Firmware
     from storage.registry import Registry
+    from storage.timeseries import Series
 
-_SATURDAY: Final = 5
-_MORNING, _AFTERNOON = 8, 15
-
-
-def days_of(start: float, end: float, zone: ZoneInfo) -> list[date]:
-    """Local days that ``[start, end)`` touches, Unix seconds."""
-    first = datetime.fromtimestamp(start, zone).date()
-    last = datetime.fromtimestamp(max(start, end - 1e-3), zone).date()
-    return [first + timedelta(days=k) for k in range((last - first).days + 1)]
-
-
-def natural(text: str) -> tuple[int, str]:
-    """Order names by the number in them, those without one last."""
-    digits = "".join(c for c in text if c.isdigit())
-    return int(digits[:6] or 10**6), text
-
-
-def weekdays(days: Iterable[date]) -> frozenset[date]:
-    """Days from Monday to Friday."""
-    return frozenset(day for day in days if day.weekday() < _SATURDAY)
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Lesson:
-    """One lesson period of a day, Unix seconds, half-open."""
-
-    start: float
-    end: float
-    name: str
-
-
-@dataclass(frozen=True)
-class Calendar:
-    """Which days have school, and which lesson it is when.
-
-    Attributes
-    ----------
-    lessons : tuple of Lesson
-        In order; empty if the school has not said when its bells ring.
-    times : SchoolTimes
-        Its terms and school years.
-    """
-
-    zone: ZoneInfo
-    school_days: frozenset[date]
-    lessons: tuple[Lesson, ...] = ()
-    times: SchoolTimes = field(default_factory=SchoolTimes)
-
-    @cached_property
-    def _starts(self) -> list[float]:
-        return [lesson.start for lesson in self.lessons]
-
-    def period(self, moment: float) -> str:
-        """Name of the lesson period; ``"between"`` outside; without lessons the clock hour."""
-        if not self.lessons:
-            return f"{self.local(moment):%H}:00"
-        k = bisect_right(self._starts, moment) - 1
-        inside = k >= 0 and moment < self.lessons[k].end
-        return self.lessons[k].name if inside else "between"
-
-    def periods(self, start: float, end: float, seen: Iterable[str]) -> list[str]:
-        """Names of all lesson periods of a window, and of those `seen`, in their order.
-
-        Without lessons, the clock hours from 8 to 15.
-        """
-        found = {*seen}
-        if self.lessons:
-            inside = [lesson for lesson in self.lessons if lesson.start < end > start < lesson.end]
-            found |= {lesson.name for lesson in inside}
-            within = any(each.start <= start and end <= each.end for each in inside)
-            found |= set() if within else {"between"}
-        else:
-            first, last = math.floor(start / 3600.0), math.ceil(end / 3600.0)
-            hours = {self.local(k * 3600.0).hour for k in range(first, min(last, first + 48))}
-            found |= {f"{hour:02d}:00" for hour in hours if _MORNING <= hour <= _AFTERNOON}
-        return sorted(found, key=natural)
-
-    def bounds(self, day: date) -> tuple[float, float]:
-        """Beginning of a day and of the following one at the school, Unix seconds."""
-        start, end = (
-            datetime.combine(day + timedelta(days=k), time(), tzinfo=self.zone) for k in (0, 1)
-        )
-        return start.timestamp(), end.timestamp()
-
-    def local(self, moment: float) -> datetime:
-        """Moment on the school's clock."""
-        return datetime.fromtimestamp(moment, UTC).astimezone(self.zone)
+_FIELDS: Final = ("online_s", "period_s", "received", "missing")
 
 
 @dataclass(frozen=True)
@@ -119,30 +36,22 @@ class Facts:
 
     Attributes
     ----------
-    school : str
-        Name of site or district.
     place : str
-        What of it, in words; empty for all.
+        Part of the school; empty for all of it.
     start, end, now : float
-        Window, half-open, and the moment of the report, Unix seconds.
-    registry : Registry
-        Rooms and sensors of the places.
-    roles : mapping of str to str
-        Role of each member of staff, by id.
-    codes : mapping of str to str
-        Code of the state for each kind of incident.
+        Window, half-open, and time of the report, Unix seconds.
     staged : tuple of StagedTest
-        Tests staff staged in the window, if they say.
+        Tests that staff staged in the window, if they list them.
     firmware : mapping of str to Firmware
         What sensors run now, by sensor.
     deleted_before : float
-        Incidents opened before it were deleted by retention, but for those held; -inf if none were.
+        Retention deleted incidents opened before it, except those on legal hold; -inf if none.
     recorded_from : float
-        Since when all incidents are on record; inf if there is no record.
+        All incidents since then are on record; inf if there is no record.
     period : Period or None
-        What the window is called, if it was asked for by a name.
+        Name of the window, if it was requested by name.
     before : Facts or None
-        The period before it, as far as it is on record; None if nothing of it is.
+        The period before, as far as it is on record.
     """
 
     school: str
@@ -166,7 +75,7 @@ class Facts:
     before: Facts | None = None
 
     def whole_days(self) -> list[date]:
-        """Days with school that are wholly inside the window and over."""
+        """Return the school days that are over and entirely inside the window."""
         end = min(self.end, self.now)
         return [
             day
@@ -177,7 +86,7 @@ class Facts:
         ]
 
     def missing(self) -> str:
-        """Say what of the window is no longer there; empty if nothing is."""
+        """Return a note on what retention deleted of the window; empty if nothing."""
         if self.deleted_before <= self.start:
             return ""
         day = self.calendar.local(min(self.deleted_before, self.end))
@@ -185,15 +94,15 @@ class Facts:
 
     @cached_property
     def shifts(self) -> Mapping[str, str]:
-        """Shift of whom was told first of an incident, by its id; not of those without one."""
+        """Shift of the person notified first of an incident, by its id; without a shift, none."""
         local = self.calendar.local
         spans: defaultdict[tuple[str, date], list[DutySpan]] = defaultdict(list)
         for span in self.duty:
             for day in {local(span.start).date(), local(span.end - 1e-3).date()}:
                 spans[span.person, day].append(span)
-        told = [n for n in self.notices if n.delivered_at is not None]
-        told.sort(key=lambda n: n.delivered_at or 0.0, reverse=True)
-        first = {notice.incident: notice for notice in told}
+        delivered = [n for n in self.notices if n.delivered_at is not None]
+        delivered.sort(key=lambda n: n.delivered_at or 0.0, reverse=True)
+        first = {notice.incident: notice for notice in delivered}
         found = {}
         for incident, notice in first.items():
             at = notice.created_at
@@ -205,7 +114,7 @@ class Facts:
 
     @cached_property
     def chosen(self) -> Chosen:
-        """What figures are computed over."""
+        """Rows that the key figures count."""
         return chosen(
             self.incidents,
             self.notices,
@@ -216,12 +125,12 @@ class Facts:
 
     @cached_property
     def air(self) -> list[IncidentRow]:
-        """The incidents that somebody has to walk to."""
+        """Counted incidents of vaping and smoke."""
         return [row for row in self.chosen.incidents if row.kind in AIR]
 
     @cached_property
     def published(self) -> Published:
-        """What may be shown of them by room and lesson period, and what sums."""
+        """Counts by room and lesson period without those too small to publish."""
         counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
         for row in self.air:
             counts[place_of(row.room, row.building)][self.calendar.period(row.opened_at)] += 1
@@ -233,5 +142,86 @@ class Facts:
 
     @cached_property
     def kpis(self) -> Kpis:
-        """All key figures."""
+        """All key figures of the window."""
         return kpis(self.chosen, self.duty, self.now, self.recorded_from)
+
+
+def gather(
+    school: School,
+    db: sqlite3.Connection,
+    place: Place,
+    start: float,
+    end: float,
+    now: float,
+    *,
+    series: Series | None = None,
+    shifts: Sequence[Shift] = (),
+    on_day: Callable[[int, int], None] = lambda _done, _of: None,
+) -> Facts:
+    """Read all that a report of a window, Unix seconds, needs; blocks.
+
+    Raises `PlaceError`; `StorageError` and `sqlite3.Error` if state or series cannot be read.
+
+    Parameters
+    ----------
+    series : Series, optional
+        Source of the availability of sensors, which takes longest to read.
+    shifts : sequence of Shift
+        Those at the place; none leave duty out.
+    on_day : callable
+        Progress: days read, of how many.
+    """
+    here = school.at(place)
+    over = min(end, now)
+    incidents = read.incidents(db, school.registry, start, end)
+    notices = read.notices(db, school.roles, start, end)
+    if place != Place():
+        incidents = [row for row in incidents if row.room_id in here.registry.rooms]
+        ids = {row.id for row in incidents}
+        notices = [notice for notice in notices if notice.incident in ids]
+    facts = Facts(
+        school=school.name,
+        start=start,
+        end=end,
+        now=now,
+        registry=here.registry,
+        calendar=school.calendar(start, over),  # a day in the future is no school day yet
+        incidents=tuple(incidents),
+        notices=tuple(notices),
+        duty=tuple(school.duty(shifts, start, over)) if shifts else (),
+        roles=school.roles,
+        codes=school.codes,
+        place=str(place),
+        firmware={} if series is None else firmware.current(db),
+        deleted_before=read.deleted_before(db),
+        recorded_from=read.recorded_from(db),
+    )
+    if series is None:
+        return facts
+    return replace(facts, sensor_days=tuple(_sensor_days(series, facts, on_day)))
+
+
+def _sensor_days(
+    series: Series, facts: Facts, on_day: Callable[[int, int], None]
+) -> Iterator[SensorDay]:
+    """Yield the availability of each sensor on each day.
+
+    A day is expected whole, from the sensor's first record in the window on: while the service did
+    not run, nobody watched. Of the first day, only the time on record is expected.
+    """
+    days = days_of(facts.start, facts.end, facts.calendar.zone)
+    known: set[str] = set()
+    for k, day in enumerate(days, start=1):
+        start, end = facts.calendar.bounds(day)
+        start, end = max(start, facts.start), min(end, facts.end, facts.now)
+        if start < end:
+            found = series.sums("sensor_health", _FIELDS, start, end, facts.registry.sensors)
+            for sensor in facts.registry.sensors:
+                online_s, period_s, received, missing = found.get(sensor, (0.0,) * len(_FIELDS))
+                if sensor in found or sensor in known:
+                    expected = end - start if sensor in known else period_s
+                    yield SensorDay(
+                        sensor, day, min(online_s, expected), expected, int(received), int(missing)
+                    )
+            known.update(found)
+        on_day(k, len(days))

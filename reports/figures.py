@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from reports import kpis
-from reports.facts import days_of
+from reports.school import days_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -14,15 +14,14 @@ import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from reports.safe_text import inert, shown
-from reports.words import seconds
+from reports.text import duration, inert, shown
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from reports.facts import Calendar
+    from reports.school import Calendar
     from storage.reading import Reading
     from storage.registry import Registry
 
@@ -147,7 +146,7 @@ def view(found: IncidentFile, calendar: Calendar, picture: str, readings: int) -
             f"{row['kind']}, {row['confidence']:.2f}, {row['severity']}",
         ),
         ("First evidence", at(row["onset"])),
-        ("Opened", f"{at(row['opened_at'])}, {seconds(row['opened_at'] - row['onset'])} later"),
+        ("Opened", f"{at(row['opened_at'])}, {duration(row['opened_at'] - row['onset'])} later"),
         ("First notice delivered", at(row["notified_at"])),
         ("Acknowledged", f"{at(row['acknowledged_at'])} {row['acknowledged_by']}"),
         ("Arrived", f"{at(row['arrived_at'])} {first_there}"),

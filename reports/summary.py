@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import polars as pl
 
 from reports import charts, kpis
-from reports.facts import days_of, natural
 from reports.figures import Figure, change_at, figures
 from reports.rows import AIR, CONFIRMED, FALSE, NOTHING, place_of
+from reports.school import days_of, natural
 from reports.suppress import LEAST, SMALL, WITHHELD
 from reports.tables import VERSION, Column, frame, grouped, groups
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from reports.drawing import svg
-from reports.safe_text import shown
 from reports.tables import VERSION
-from reports.words import seconds, times_said
+from reports.text import duration, median_basis, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +56,7 @@ def _number(value: float | None, unit: str) -> str:
     if value is None:
         return "—"
     if unit == "s":
-        return seconds(value)
+        return duration(value)
     if unit == "share":
         return f"{100 * value:.1f} %"
     return f"{value:,.0f}" if value == round(value) else f"{value:,.2f}"
@@ -67,7 +66,7 @@ def _said(figure: Figure) -> tuple[str, str]:
     """Figure and what it rests on, in words."""
     values = figure.values
     if "median" in values:
-        return seconds(values["median"]), times_said(values)
+        return duration(values["median"]), median_basis(values)
     value = _number(values["value"], figure.unit)
     if "dispersion" in values:
         return f"× {value}", _change_said(values)
@@ -272,7 +271,7 @@ def _printed(name: str, value: Any) -> str:
         return ""
     if name.endswith("_local"):
         return _clock(value)
-    return seconds(value) if name.endswith("_s") else _cell(value)
+    return duration(value) if name.endswith("_s") else _cell(value)
 
 
 def _clock(stamp: str) -> str:

@@ -1,6 +1,6 @@
 """Tables as files: CSV, XLSX, JSON, Parquet. Each is written whole or not at all.
 
-The same rows in every format. Texts are inert in CSV and XLSX (`reports.safe_text`); XLSX cells are
+The same rows in every format. Texts are inert in CSV and XLSX (`reports.text`); XLSX cells are
 typed, none is a formula. JSON is ASCII and Parquet is typed: there texts are as they are.
 """
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import polars as pl
 
-from reports.safe_text import inert
+from reports.text import inert
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -90,7 +90,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def _inert(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return every text as `safe_text.inert` writes it; empty ones as missing."""
+    """Return every text as `reports.text.inert` writes it; empty ones as missing."""
     changed = []
     for name, kind in frame.schema.items():
         if kind != pl.String:

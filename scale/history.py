@@ -3,10 +3,11 @@
 Layout
 ------
 ``bucket=B/day=YYYY-MM-DD/part-N.parquet`` below one folder (the hive layout: Spark, polars and
-DuckDB read as it is). All sensors of a building are in one bucket (`bucket_of`), so a bucket can be
-judged by itself, common air included. Within a bucket, parts in order of their paths hold readings
-in order of `position`, a running number without repetition. The day is that of the receipt in UTC;
-where a clock was set back it stays, so that the order of the paths remains that of the positions.
+DuckDB read as it is). All sensors of a building are in one bucket (`storage.registry.shard_of`), so
+a bucket can be judged by itself, common air included. Within a bucket, parts in order of their
+paths hold readings in order of `position`, a running number without repetition. The day is that of
+the receipt in UTC; it never goes back, whatever the clock does, so that the order of the paths
+remains that of the positions.
 
 Order of operations
 -------------------
@@ -29,19 +30,21 @@ import fcntl
 import json
 import os
 import re
-import zlib
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 import polars as pl
 
 from detection.quantities import COLUMNS
+from ingest.validation import may_alert
 from scale.errors import HistoryError
 from storage.reading import Reading
+from storage.registry import shard_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from storage.registry import Registry
 
 PLACE: Final = ("site", "building", "floor", "room", "model")
 SCHEMA: Final = pl.Schema(
@@ -70,17 +73,6 @@ _BUCKET: Final = re.compile(r"bucket=(\d+)\Z")
 _ROW_GROUP: Final = 250_000
 
 
-def bucket_of(building: str, buckets: int) -> int:
-    """Bucket of a building, by site and name: their CRC-32, so that it is the same in any program.
-
-    Examples
-    --------
-    >>> bucket_of("Lincoln High/North", 16)
-    10
-    """
-    return zlib.crc32(building.encode()) % buckets
-
-
 class Landed(NamedTuple):
     """A reading with its place.
 
@@ -96,6 +88,15 @@ class Landed(NamedTuple):
     reading: Reading
     place: tuple[str, str, str, str, str]
     judged: bool
+
+
+def landed(reading: Reading, registry: Registry) -> Landed:
+    """Return a reading with its place, and whether detectors are shown it."""
+    sensor, room = registry.sensors.get(reading.sensor), registry.room_of(reading.sensor)
+    if sensor is None or room is None:
+        return Landed(reading, ("", "", "", "", ""), may_alert(reading))
+    where = (room.site, room.building, room.floor, room.id, sensor.model)
+    return Landed(reading, where, may_alert(reading))
 
 
 def frame_of(rows: Sequence[Landed]) -> pl.DataFrame:
@@ -338,7 +339,7 @@ def bucket_keys(frame: pl.DataFrame, buckets: int) -> pl.Series:
     key = frame.select(
         pl.when(pl.col("room") == "").then(pl.col("sensor")).otherwise(building)
     ).to_series()
-    of = {name: bucket_of(name, buckets) for name in key.unique()}
+    of = {name: shard_of(name, buckets) for name in key.unique()}
     return key.replace_strict(of, return_dtype=pl.Int64())
 
 

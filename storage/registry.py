@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,19 @@ def floor_name(floor: str) -> str:
     ('floor 2', '2nd floor', '')
     """
     return floor if not floor or "floor" in floor.lower() else f"floor {floor}"
+
+
+def shard_of(building: str, count: int) -> int:
+    """Return the number of the part, of `count`, to which a building (``site/name``) belongs.
+
+    It is the CRC-32 of the text, so that every program divides a school in the same way.
+
+    Examples
+    --------
+    >>> shard_of("Lincoln High/North", 16)
+    10
+    """
+    return zlib.crc32(building.encode()) % count
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,6 @@ import polars as pl
 from detection.decision_levels import BUDGET
 from detection.events import EventKind
 from detection.model import Model, ModelError
-from plumewatch.cli.backtest_report import Backtest, backtest_page
 from plumewatch.cli.exit_codes import DONE, REFUSED, USAGE, UsageError, told
 from plumewatch.cli.progress import progress
 from plumewatch.config.paths import DataPaths
@@ -29,6 +28,7 @@ from scale.backtest import Variant, on_processes, tasks_of
 from scale.compare import Answer
 from scale.errors import ScaleError
 from scale.history import History
+from scale.report import Backtest, backtest_page
 from storage.sqlite import connect, translated
 
 if TYPE_CHECKING:

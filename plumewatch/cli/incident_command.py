@@ -19,11 +19,11 @@ from plumewatch.cli.output_file import check_output
 from plumewatch.cli.progress import busy, progress
 from plumewatch.cli.replay_command import replay_policy
 from plumewatch.config.paths import DataPaths
+from plumewatch.config.report_settings import school_of
 from plumewatch.config.settings import alert_budgets
 from plumewatch.config.sharding import load_shard
 from plumewatch.config.timeseries_settings import opened_series
 from plumewatch.replay import judged
-from plumewatch.report_facts import calendar_of
 from plumewatch.service.data_folder import opened_state
 from reports.documents import pdf
 from reports.incident_file import bundle, gather, parts, view
@@ -76,7 +76,7 @@ def run_file(
                 DataPaths(config.data_dir).state, config.registry(), series, config.timezone
             )
             picture = pictures.svg(incident) or ""
-        calendar = calendar_of(config, *found.span)
+        calendar = school_of(config).calendar(*found.span)
         with busy("drawing"):
             made = pdf("incident", view(found, calendar, picture, len(readings)))
         on_record(config, AuditKind.EXPORT, {"incident": incident, "format": kind[1:]}, now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import date
 from itertools import accumulate
@@ -16,15 +17,17 @@ from plumewatch.cli.format_time import SpanError, moment_of
 from plumewatch.cli.output_file import check_output
 from plumewatch.cli.progress import progress
 from plumewatch.config.paths import DataPaths
+from plumewatch.config.report_settings import school_of, shifts_at
 from plumewatch.config.sharding import load_shard
-from plumewatch.report_facts import Place, gathered, times_of
+from plumewatch.config.timeseries_settings import opened_series
 from plumewatch.service.data_folder import opened_state
-from reports.facts import days_of
+from reports.facts import gather
 from reports.files import REPORTS, ReportTooLongError, write_report
 from reports.names import FORMATS, file_name
 from reports.periods import KINDS, PeriodError
 from reports.read import recorded_from
 from reports.rows import StagedTest
+from reports.school import Place, PlaceError, days_of
 from reports.suppress import TooFewError
 from storage.audit import AuditKind
 from storage.errors import StorageError
@@ -172,18 +175,27 @@ def make_report(
         raise StorageError(f"{state}: `plumewatch run` was never started here")
     earlier = _before(config, period, now) if options.name == "summary" else None
     spans = [(start, end), *([] if earlier is None else [_on_record(config, earlier)])]
-    facts, *before = (
-        gathered(
-            config,
-            Place(options.site, options.building),
-            *span,
-            now,
-            with_sensors=REPORTS[options.name].with_sensors,
-            with_duty=REPORTS[options.name].with_duty,
-            on_day=on_its_day,
-        )
-        for span, on_its_day in zip(spans, _in_turn(on_day, config, spans), strict=True)
-    )
+    place, report = Place(options.site, options.building), REPORTS[options.name]
+    with ExitStack() as stack:
+        db = stack.enter_context(opened_state(state))
+        series = stack.enter_context(opened_series(config)) if report.with_sensors else None
+        shifts = shifts_at(config, place) if report.with_duty else ()
+        try:
+            facts, *before = (
+                gather(
+                    school_of(config),
+                    db,
+                    place,
+                    *span,
+                    now,
+                    series=series,
+                    shifts=shifts,
+                    on_day=on_its_day,
+                )
+                for span, on_its_day in zip(spans, _in_turn(on_day, config, spans), strict=True)
+            )
+        except PlaceError as error:
+            raise SpanError(str(error)) from error
     facts = replace(
         facts,
         staged=tuple(t for t in staged if start <= t.at < end),
@@ -236,7 +248,7 @@ def window(config: PlumewatchConfig, options: ReportOptions) -> tuple[float, flo
         raise SpanError(f"{said} given: ask for exactly one of {_WAYS}")
     for kind, text in named.items():
         try:
-            period = times_of(config).period(kind, text)
+            period = school_of(config).times.period(kind, text)
         except PeriodError as error:
             raise SpanError(f"{_flag(kind)}: {error}") from error
         return (*_moments(config, period), period)
@@ -264,7 +276,7 @@ def _moments(config: PlumewatchConfig, period: Period) -> tuple[float, float]:
 
 def _before(config: PlumewatchConfig, period: Period | None, now: float) -> Period | None:
     """Return the period before a named one; None if there is none, or nothing of it on record."""
-    earlier = None if period is None else times_of(config).before(period)
+    earlier = None if period is None else school_of(config).times.before(period)
     if earlier is None:
         return None
     since, end = _on_record(config, earlier)

@@ -21,13 +21,12 @@ import polars as pl
 
 from alerts.consumer.reorder import Reorder
 from ingest.files.recordings import read_recordings
-from ingest.validation import may_alert
 from plumewatch.cli.exit_codes import DONE, USAGE, UsageError, told
 from plumewatch.cli.progress import progress
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.sharding import load_shard
 from scale.errors import HistoryError
-from scale.history import HistoryWriter, Landed, frame_of
+from scale.history import HistoryWriter, frame_of, landed
 from storage.journal_reader import JournalReader
 from storage.registry import Registry
 
@@ -153,15 +152,6 @@ def _cursor(writer: HistoryWriter, source: str) -> _Cursor:
 
 def _joined(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
     return pl.concat(frames) if frames else frame_of([])
-
-
-def landed(reading: Reading, registry: Registry) -> Landed:
-    """Return a reading with its place, and whether detectors are shown it."""
-    sensor, room = registry.sensors.get(reading.sensor), registry.room_of(reading.sensor)
-    if sensor is None or room is None:
-        return Landed(reading, ("", "", "", "", ""), may_alert(reading))
-    where = (room.site, room.building, room.floor, room.id, sensor.model)
-    return Landed(reading, where, may_alert(reading))
 
 
 @dataclass(frozen=True, slots=True)

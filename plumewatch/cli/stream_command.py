@@ -15,6 +15,7 @@ import sqlite3
 import sys
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,14 +24,16 @@ from detection.budgets import AlertBudgets
 from detection.model import Model, ModelError
 from ingest.broker import connected, new_client
 from ingest.event_messages import EVENT_TOPIC
+from ingest.intake import Intake
 from plumewatch.cli.exit_codes import DONE, REFUSED, USAGE, UsageError, told
-from plumewatch.cli.kafka_readings import kafka_readings
+from plumewatch.config.intake_settings import intake_config
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import alert_budgets, broker_settings
 from plumewatch.config.sharding import load_shard
 from plumewatch.config.timeseries_settings import influx_settings
 from scale.errors import ScaleError
 from scale.history import History
+from scale.kafka import kafka_readings
 from scale.sinks import EventFiles
 from storage.sqlite import connect, translated
 
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from storage.timeseries.influx_http import InfluxSettings
 
 _PUBLISH_S: Final = 30.0
+_DEDUPE_WINDOW: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +176,11 @@ def _moved(config: PlumewatchConfig) -> dict[str, float]:
             raise translated(error, path) from error
 
 
+def _intake(config: PlumewatchConfig) -> Intake:
+    """Make the intake of one executor."""
+    return Intake(intake_config(config, dedupe_window=_DEDUPE_WINDOW))
+
+
 def _run(
     asked: StreamOptions,
     checked: _Checked,
@@ -194,7 +203,13 @@ def _run(
     often = {"processingTime": f"{asked.seconds} seconds"}
     trigger: dict[str, Any] = {"availableNow": True} if asked.once else often
     if asked.kafka and checked.config is not None:
-        readings = kafka_readings(spark, asked.kafka, asked.topic, checked.config)
+        readings = kafka_readings(
+            spark,
+            asked.kafka,
+            asked.topic,
+            partial(_intake, checked.config),
+            checked.config.registry(),
+        )
     else:
         readings = readings_of_history(spark, asked.history, asked.files)
     said = detect(readings, asked.shards, checked.budgets, checked.model)

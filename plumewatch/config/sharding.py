@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import os
 import re
-import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
 from plumewatch.config.faults import ConfigError, ConfigFault
 from plumewatch.config.load import load
+from storage.registry import shard_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,8 +60,8 @@ class ProcessShard:
         return cls(int(found[1]), int(found[2]))
 
     def has(self, site: str, building: str) -> bool:
-        """Whether a building is its own: CRC-32 of site and name, the same in every program."""
-        return zlib.crc32(f"{site}/{building}".encode()) % self.count == self.index
+        """Whether a building belongs to this process."""
+        return shard_of(f"{site}/{building}", self.count) == self.index
 
 
 def load_shard(path: Path, shard: str = "") -> PlumewatchConfig:

@@ -42,6 +42,7 @@ from plumewatch.config.http_settings import http_sources
 from plumewatch.config.intake_settings import intake_config, topic_filters
 from plumewatch.config.outbound_settings import webhooks
 from plumewatch.config.paths import DataPaths
+from plumewatch.config.report_settings import school_of
 from plumewatch.config.settings import (
     alert_budgets,
     alert_policy,
@@ -51,7 +52,6 @@ from plumewatch.config.settings import (
 )
 from plumewatch.config.timeseries_settings import series_kept_from, series_of
 from plumewatch.doctor.check import warn_of_silence
-from plumewatch.report_facts import duty_between, school_day_of
 from plumewatch.service.data_folder import (
     StandbyEndedError,
     hold_lease,
@@ -242,7 +242,8 @@ class Service:
             clock,
             settings=WriterSettings(pace_s=_SERIES_PACE_S),
         )
-        self.school_day = school_day_of(config)
+        school = school_of(config)
+        self.school_day = school.has_school
         self._due = DueRecords(self.paths.state, self.series, self.school_day)
         self.records = SeriesWriter(
             "records of the series",
@@ -279,7 +280,7 @@ class Service:
             config.alerts.allow_private_targets,
         )
         shifts = policy.roster.shifts if policy.roster else ()
-        self.on_duty = partial(duty_between, config, shifts)
+        self.on_duty = partial(school.duty, shifts)
         self.house = Housekeeping(self, self.run_until_stored, clock)
         self.outward = Outward(self, self.run_until_stored, self._wake_outbox, clock)
         self.stuck_check = StuckIncidentCheck(

@@ -10,8 +10,8 @@ from alerts.page.app import create_app
 from alerts.page.settings import StaffPageSettings
 from alerts.page.views.report_jobs import ReportJobs
 from plumewatch.config.outbound_settings import cap_token
+from plumewatch.config.report_settings import school_of
 from plumewatch.config.settings import metrics_token, page_hosts
-from plumewatch.report_facts import times_of
 from plumewatch.service.health_page import HealthPages
 from plumewatch.service.unmatched import suggestion_for
 from plumewatch.service.web_server import WebServer, is_loopback
@@ -63,7 +63,7 @@ def staff_page(
             clock=clock,
             cap_sender=config.outbound.cap.sender,
             cap_token=cap_token(config),
-            times=times_of(config),
+            times=school_of(config).times,
             journal=paths.journal,
             reports=ReportJobs(
                 paths.reports,

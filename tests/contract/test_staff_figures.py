@@ -16,7 +16,7 @@ from dashboards.build import built
 from dashboards.frame import DashboardSettings, room_dashboard
 from reports import kpis, read
 from reports.figures import times_of_response
-from reports.words import seconds, times_said
+from reports.text import duration, median_basis
 from storage import firmware
 from storage.sqlite import connect
 from storage.timeseries.sqlite import SqliteSeries
@@ -112,8 +112,8 @@ async def test_a_figure_is_the_same_in_panel_page_and_report(page, url, school, 
     assert f"Confirmed {100 * outcome.confirmed_rate.value:.0f} %" in said
     assert f"False alarms a sensor and week {weekly:.2f}" in said
     (acked,) = (f for f in times_of_response(response) if f.key == "time_to_acknowledge")
-    assert "of" in times_said(acked.values)
-    assert f"{acked.label} {seconds(acked.main)} {times_said(acked.values)}" in said
+    assert "of" in median_basis(acked.values)
+    assert f"{acked.label} {duration(acked.main)} {median_basis(acked.values)}" in said
     assert f"Not acknowledged {response.acknowledge.unacknowledged}" in said
 
 

@@ -21,9 +21,8 @@ import psutil
 import pytest
 
 from detection.budgets import AlertBudgets
-from plumewatch.cli.segments_command import landed
 from scale.backtest import Variant, judge, tasks_of
-from scale.history import History, HistoryWriter, frame_of
+from scale.history import History, HistoryWriter, frame_of, landed
 from scale.shard import Shard
 from tests.support.recorded import config_text, of_the_service, recorded, registry
 

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reports import tables
-from reports.facts import Calendar, Facts
+from reports.facts import Facts
 from reports.rows import IncidentRow, NoticeRow
+from reports.school import Calendar
 from reports.summary import summary
 from reports.suppress import LEAST, SMALL, TooFewError, published
 from storage.registry import Registry

@@ -22,7 +22,7 @@ from alerts.page.views.history import SPANS, span_of
 from reports import kpis, read
 from reports.figures import times_of_response
 from reports.rows import SensorDay
-from reports.words import seconds, times_said
+from reports.text import duration, median_basis
 from storage import sqlite
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class FigurePages(PageGroup):
             outcome=kpis.outcome(chosen.incidents, chosen.sensor_days),
             response=response,
             times=[
-                (figure.label, seconds(figure.main), times_said(figure.values))
+                (figure.label, duration(figure.main), median_basis(figure.values))
                 for figure in times_of_response(response)
                 if "median" in figure.values
             ],

@@ -52,7 +52,7 @@ def test_the_page_says_what_versions_would_have_alerted(history, unlike, tmp_pat
     assert {row["kind"] for row in shipped} == {"vape"}
     page = out.read_text()
     assert f"<td>{len(shipped)}</td>" in page
-    assert "without a configuration there are no answers of staff" in page
+    assert "feedback from staff needs a configuration" in page
 
     config = config_of(tmp_path)
     row = next(r for r in shipped if not r["explained_by"])

@@ -11,8 +11,8 @@ from alerts.policy import AlertPolicy
 from plumewatch.cli.format_time import said
 from plumewatch.cli.incident_command import run_file, run_rerun
 from plumewatch.cli.printer import Printer
+from plumewatch.config.report_settings import school_of
 from plumewatch.replay import replay
-from plumewatch.report_facts import calendar_of
 from reports.incident_file import gather, view
 from storage import audit
 from storage.sqlite import connect
@@ -67,7 +67,7 @@ def test_a_sheet_says_what_the_decision_rested_on_and_what_was_known_in_the_end(
 
     def sheet():
         found = gather(site.db, site.config.registry(), {}, site.id)
-        return view(found, calendar_of(site.config, *found.span), "", 0)
+        return view(found, school_of(site.config).calendar(*found.span), "", 0)
 
     assert sheet()["evidence"] == [
         f"At the decision: {first}",

@@ -10,7 +10,7 @@ from plumewatch.config.faults import ConfigError
 from plumewatch.config.intake_settings import intake_config
 from plumewatch.config.sharding import VARIABLE, ProcessShard, ShardError, load_shard
 from plumewatch.service.app import Service
-from scale.history import bucket_of
+from storage.registry import shard_of
 
 SENSORS = {"n-1": "North", "n-2": "North", "s-1": "South", "g-1": "Gym", "a-1": "Annex"}
 AT = 1_789_387_200.0
@@ -45,7 +45,7 @@ def test_each_sensor_belongs_to_the_process_of_its_building(school):
     assert owned[0] | owned[1] == set(SENSORS)
     assert not owned[0] & owned[1]
     for index, names in enumerate(owned):
-        assert all(bucket_of(f"Lincoln High/{SENSORS[n]}", 2) == index for n in names)
+        assert all(shard_of(f"Lincoln High/{SENSORS[n]}", 2) == index for n in names)
         assert {room.id for room in parts[index].room} == {f"r-{n}" for n in names}
         assert {n for n in parts[index].other_shards if "Tasmota" not in n} == set(SENSORS) - names
     assert [p.data_dir.name for p in parts] == ["shard-0-of-2", "shard-1-of-2"]

@@ -7,11 +7,11 @@ import pytest
 from typer.testing import CliRunner
 
 from ingest.intake import Intake
-from plumewatch.cli.kafka_readings import landed_messages
 from plumewatch.cli.main import app
 from plumewatch.config.intake_settings import intake_config
 from plumewatch.config.load import load
 from scale.history import SCHEMA
+from scale.kafka import landed_messages
 from tests.support.recorded import config_text, registry
 
 AT = 1_789_387_200.0
@@ -70,4 +70,4 @@ def test_messages_from_kafka_become_rows_with_their_place(config, caplog):
     assert frame["judged"].to_list() == [True, False, True]
     assert frame["room"].to_list() == [room.id, "", room.id]
     assert frame["model"].to_list() == [sensor.model, "", sensor.model]
-    assert "refused: 1" in caplog.text
+    assert "rejected: 1" in caplog.text

@@ -20,13 +20,17 @@ from alerts.page.views.report_jobs import Order
 from plumewatch.cli.printer import Printer
 from plumewatch.cli.report_command import ReportOptions, run_report
 from plumewatch.config.load import load
-from plumewatch.report_facts import Place, gathered
+from plumewatch.config.report_settings import school_of, shifts_at
+from plumewatch.config.timeseries_settings import opened_series
+from plumewatch.service.data_folder import opened_state
 from reports import tables
+from reports.facts import gather
 from reports.files import REPORTS
 from reports.names import ABOUT, FORMATS
-from reports.safe_text import original
+from reports.school import Place
 from reports.summary import COLUMNS, summary
 from reports.suppress import without_small
+from reports.text import original
 from storage import audit
 from storage.sqlite import connect
 from tests.support.school_year import config_text, moment
@@ -39,7 +43,12 @@ SHEET = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 @pytest.fixture(scope="module")
 def facts(school):
     config = load(school / "plumewatch.toml")
-    return gathered(config, Place(), START, END, END)
+    with (
+        opened_state(school / "plumewatch-data/state.db") as db,
+        opened_series(config) as series,
+    ):
+        shifts = shifts_at(config, Place())
+        return gather(school_of(config), db, Place(), START, END, END, series=series, shifts=shifts)
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ import polars as pl
 import pytest
 
 from scale.errors import HistoryError
-from scale.history import SCHEMA, History, HistoryWriter, Landed, bucket_of, frame_of
+from scale.history import SCHEMA, History, HistoryWriter, Landed, frame_of
 from storage.reading import Reading
+from storage.registry import shard_of
 from tests.support.recorded import recorded
 
 
@@ -52,7 +53,7 @@ def test_a_building_is_in_one_bucket_in_order(history):
         frame = pl.concat([History.read(part) for part in parts])
         assert frame["position"].is_sorted()
         names = frame["building"].unique()
-        assert {bucket_of(f"Lincoln High/{name}", 2) for name in names} == {bucket}
+        assert {shard_of(f"Lincoln High/{name}", 2) for name in names} == {bucket}
 
 
 def test_days_follow_the_receipt_and_never_go_back(tmp_path):

@@ -1,4 +1,4 @@
-"""From the configuration: days with school, lessons, who was on duty."""
+"""School days, lessons and hours on duty, from the configuration."""
 
 from datetime import UTC, date, datetime
 from itertools import pairwise
@@ -6,16 +6,10 @@ from itertools import pairwise
 import pytest
 
 from plumewatch.config.load import load
-from plumewatch.report_facts import (
-    Place,
-    calendar_of,
-    duty_between,
-    duty_of,
-    school_day_of,
-    shifts_at,
-)
+from plumewatch.config.report_settings import school_of, shifts_at
 from reports.kpis import duty_hours
 from reports.kpis import load as load_of
+from reports.school import Place
 from tests.support.school_year import ZONE, config_text, moment
 
 BELLS = """
@@ -59,14 +53,14 @@ def at(day, hour, minute=0):
 
 def test_without_bells_school_is_on_weekdays_that_are_no_holidays(tmp_path):
     holidays = BELLS.partition("[[holiday]]")
-    calendar = calendar_of(config_of(tmp_path, "[[holiday]]" + holidays[2]), START, END)
+    calendar = school_of(config_of(tmp_path, "[[holiday]]" + holidays[2])).calendar(START, END)
     assert len(calendar.school_days) == 8
     assert date(2026, 10, 29) not in calendar.school_days
     assert calendar.period(at((10, 27), 8, 10)) == "08:00"
 
 
 def test_with_bells_school_is_when_they_ring(tmp_path):
-    calendar = calendar_of(config_of(tmp_path, BELLS), START, END)
+    calendar = school_of(config_of(tmp_path, BELLS)).calendar(START, END)
     assert len(calendar.school_days) == 8
     assert len(calendar.lessons) == 16
     for moment_, period in (
@@ -83,7 +77,7 @@ def test_with_bells_school_is_when_they_ring(tmp_path):
 
 @pytest.mark.parametrize("more", [BELLS, "[[holiday]]" + BELLS.partition("[[holiday]]")[2]])
 def test_a_moment_is_on_a_day_with_school_or_not(tmp_path, more):
-    has_school = school_day_of(config_of(tmp_path, more))
+    has_school = school_of(config_of(tmp_path, more)).has_school
     found = [has_school(at((10, day), 23, 59)) for day in (27, 28, 29, 30, 31)]
     assert found == [True, True, False, False, False]
     assert has_school(at((11, 2), 0)) > has_school(at((11, 1), 23, 59))  # the clocks are set back
@@ -91,8 +85,7 @@ def test_a_moment_is_on_a_day_with_school_or_not(tmp_path, more):
 
 def test_hours_on_duty_are_those_of_the_shifts_once_a_person(tmp_path):
     config = config_of(tmp_path, BELLS + SHIFTS)
-    calendar = calendar_of(config, START, END)
-    duty = list(duty_of(config.roster().shifts, calendar, START, END))
+    duty = list(school_of(config).duty(config.roster().shifts, START, END))
     assert {span.person for span in duty} == {"ap", "dean"}
     # 8 school days: ap 7:30-9:30, dean the same and to 9:45 in period 2
     assert load_of([], [], duty, START).per_duty_hour.whole == pytest.approx(8 * (2.0 + 2.25))
@@ -100,19 +93,19 @@ def test_hours_on_duty_are_those_of_the_shifts_once_a_person(tmp_path):
 
 def test_hours_on_duty_of_pieces_are_those_of_the_whole(tmp_path):
     config = config_of(tmp_path, BELLS + SHIFTS)
-    shifts = config.roster().shifts
-    whole = duty_hours(duty_between(config, shifts, START, END))
+    school, shifts = school_of(config), config.roster().shifts
+    whole = duty_hours(school.duty(shifts, START, END))
     edges = [START, *(START + k * 31_000.7 for k in range(1, 39)), END]
-    pieces = [duty_hours(duty_between(config, shifts, *ends)) for ends in pairwise(edges)]
+    pieces = [duty_hours(school.duty(shifts, *ends)) for ends in pairwise(edges)]
     assert sum(pieces) == pytest.approx(whole)
     assert 0.0 in pieces
     noon = at((10, 26), 8, 30)  # ap and dean are there, dean by two shifts
-    assert duty_hours(duty_between(config, shifts, noon, noon + 60.0)) == pytest.approx(2 / 60)
+    assert duty_hours(school.duty(shifts, noon, noon + 60.0)) == pytest.approx(2 / 60)
 
 
 def test_who_has_no_shift_has_no_hours(tmp_path):
     config = config_of(tmp_path, BELLS)
-    assert duty_between(config, config.roster().shifts, START, END) == ()
+    assert not list(school_of(config).duty(config.roster().shifts, START, END))
 
 
 def test_hours_on_duty_of_a_place_are_those_of_its_zones(tmp_path):
@@ -128,10 +121,9 @@ floor = "2"
 """
     shifts = SHIFTS.replace('people = ["ap", "dean"]', 'people = ["ap"]\nzones = ["n1"]')
     config = config_of(tmp_path, BELLS + more + shifts)
-    calendar = calendar_of(config, START, END)
 
     def shifts_of(place):
-        found = duty_of(shifts_at(config, place), calendar, START, END)
+        found = school_of(config).duty(shifts_at(config, place), START, END)
         return {span.shift for span in found}
 
     duty = {
@@ -148,6 +140,6 @@ name = "Fall"
 first = 2026-08-24
 last = 2026-10-30
 """
-    times = calendar_of(config_of(tmp_path, term), START, END).times
+    times = school_of(config_of(tmp_path, term)).calendar(START, END).times
     assert (times.term(date(2026, 10, 30)), times.term(date(2026, 10, 31))) == ("Fall", "")
     assert times.school_year(date(2026, 10, 31)) == "2026/27"

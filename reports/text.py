@@ -1,0 +1,103 @@
+r"""Text of reports: durations in words, and names that act nowhere they are shown.
+
+A spreadsheet takes a cell that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line end for a
+formula; a terminal obeys control characters; a bidirectional override changes the order of words.
+CSV and XLSX files hold what `inert` returns, PDF and HTML what `shown` returns:
+
+- a character that is not printable becomes ``\xNN``, ``\uNNNN`` or ``\UNNNNNNNN``, a backslash two;
+- `inert` also puts ``'`` before text that begins like a formula, or with ``'`` itself.
+
+`original` reverses `inert`. JSON and Parquet files hold text unchanged: it does not act there.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_FORMULA: Final = ("=", "+", "-", "@", "'", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+_ESCAPE: Final = re.compile(r"\\(?:\\|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}|[nrt])")
+
+
+def shown(text: str) -> str:
+    r"""Return printable text of one line.
+
+    Examples
+    --------
+    >>> shown("a\u202eb\x1b[2J \\")
+    'a\\u202eb\\x1b[2J \\\\'
+    """
+    if text.isprintable() and "\\" not in text:
+        return text
+    return "".join(
+        c if c.isprintable() and c != "\\" else c.encode("unicode_escape").decode("ascii")
+        for c in text
+    )
+
+
+def inert(text: str) -> str:
+    """Return text that no spreadsheet takes for a formula.
+
+    Examples
+    --------
+    >>> inert("=cmd|' /C calc'!A0"), inert("Boys' room")
+    ("'=cmd|' /C calc'!A0", "Boys' room")
+    """
+    return f"'{shown(text)}" if text.startswith(_FORMULA) else shown(text)
+
+
+def original(text: str) -> str:
+    r"""Return the text that `inert` was given.
+
+    Examples
+    --------
+    >>> original("'=1+1"), original("a\\u202eb")
+    ('=1+1', 'a\u202eb')
+    """
+    bare = text.removeprefix("'")
+    return _ESCAPE.sub(lambda found: found[0].encode().decode("unicode_escape"), bare)
+
+
+def duration(seconds: float | None) -> str:
+    """Write a span of time for people.
+
+    Examples
+    --------
+    >>> duration(4.25), duration(75.0), duration(7300.0), duration(None)
+    ('4.2 s', '1 min 15 s', '2 h 1 min', '—')
+    """
+    if seconds is None:
+        return "—"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def median_basis(values: Mapping[str, float | None]) -> str:
+    """Describe the basis of a median, and how many incidents without a time it leaves out.
+
+    `values` are those of a `reports.figures.Figure` that is a time.
+
+    Examples
+    --------
+    >>> one = {"median": 255.0, "p90": 255.0, "mean": 255.0, "n": 1.0}
+    >>> median_basis(one)
+    'median; p90 4 min 15 s, mean 4 min 15 s, n = 1'
+    >>> median_basis(one | {"notified": 42.0, "unacknowledged": 41.0, "median_all": None})
+    'median; p90 4 min 15 s, mean 4 min 15 s, n = 1; 41 of 42 never, median with those: never'
+    """
+    text = f"median; p90 {duration(values['p90'])}, mean {duration(values['mean'])}"
+    text += f", n = {values['n']:.0f}"
+    if values.get("notified"):
+        text += f"; {values['unacknowledged']:.0f} of {values['notified']:.0f} never"
+        middle = values["median_all"]
+        text += f", median with those: {'never' if middle is None else duration(middle)}"
+    return text
