@@ -23,8 +23,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
+from detection.alert_thresholds import AlertThresholds
 from detection.batch import ReadingBatch
-from detection.decision_levels import DecisionLevels
 from detection.detector import Detector
 from detection.episodes import EpisodeColumn
 from detection.motion import QuietColumn
@@ -110,7 +110,7 @@ def main() -> int:
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()},"
         f" numpy {np.__version__}, one core used"
     )
-    levels = DecisionLevels(0.0)
+    levels = AlertThresholds(0.0)
     levels.add()
     state = 8 * (QuietColumn.WIDTH + EpisodeColumn.WIDTH)
     state += sum(array.nbytes for array in levels.arrays().values())

@@ -29,7 +29,7 @@ import numpy as np
 import polars as pl
 import psutil
 
-from detection.budgets import AlertBudgets
+from detection.alert_thresholds import AlertBudgets
 from detection.quantities import COLUMNS
 from scale.backtest import Variant, on_processes, tasks_of
 from scale.blocks import pack

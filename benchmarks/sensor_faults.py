@@ -31,9 +31,9 @@ import numpy as np
 from alerts.policy import AlertPolicy
 from detection.batch import ReadingBatch
 from detection.events import EventKind, EventPhase
+from detection.minute_detectors import MinuteDetectors
 from detection.minutes import CHANNELS
 from detection.quantities import COLUMN_INDEX, COLUMNS, QUANTITIES
-from detection.slow import SlowDetectors
 from plumewatch.replay import replay
 from sensor_sim.attacks_at_sensor import BlownAt, Covered
 from sensor_sim.school import random_school
@@ -85,7 +85,7 @@ def days(seed: int, rooms: int, count: int, nuisance: float = 1.0) -> list[list[
 _TRUTHS: list[Truth] = []
 
 
-def watch(slow: SlowDetectors, traces: Sequence[DeviceTrace]) -> list[Event]:
+def watch(slow: MinuteDetectors, traces: Sequence[DeviceTrace]) -> list[Event]:
     """Show the traces of a day to the detectors, in order of arrival."""
     rows = [np.full(t.sent.size, slow.row(t.sensor), np.int32) for t in traces]
     time = np.concatenate([np.minimum(t.time, t.sent) for t in traces])
@@ -209,7 +209,7 @@ def faults(seeds: int, rooms: int) -> None:
     for seed in range(501, 501 + seeds):
         traces = days(seed, rooms, _LEARN_DAYS + 1)
         sensors += len(traces[0])
-        slow = SlowDetectors(place)
+        slow = MinuteDetectors(place)
         healthy = [event for day in traces[:-1] for event in watch(slow, day)]
         state = slow.snapshot()
         last = watch(slow, traces[-1])
@@ -219,7 +219,7 @@ def faults(seeds: int, rooms: int) -> None:
         known = {event.id for event in last}
         for name, (fault, expected) in _FAULTS.items():
             rng = np.random.default_rng(seed)
-            branch = SlowDetectors.restore(state, place)
+            branch = MinuteDetectors.restore(state, place)
             hit: dict[str, float] = {}
             for event in watch(branch, [fault(trace, rng) for trace in traces[-1]]):
                 if event.kind is EventKind.AMBIENT or event.id in known:
@@ -251,7 +251,7 @@ def ambient(seeds: int) -> None:
         hits = events = wrong = building_days = 0
         for seed in range(601, 601 + seeds):
             traces = outdoors(seed, often)
-            slow = SlowDetectors(place)
+            slow = MinuteDetectors(place)
             alerts = [e for day in traces for e in watch(slow, day) if e.kind is EventKind.AMBIENT]
             building_days += 2 * len(traces)
             spans = {t.session: (t.start, t.end) for t in _TRUTHS if t.kind == "ambient"}

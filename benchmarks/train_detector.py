@@ -44,8 +44,7 @@ from detection.batch import ReadingBatch
 from detection.detector import Detector
 from detection.episodes import FACTS
 from detection.episodes import EpisodeColumn as E
-from detection.forest import Forest
-from detection.model import KINDS, Model
+from detection.model import KINDS, Forest, Model
 from detection.quantities import COLUMN_INDEX
 from sensor_sim.school import random_school
 from sensor_sim.simulate import simulate

@@ -32,9 +32,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from detection.errors import SnapshotError
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from detection.minutes import fine, grown
-from detection.tracking import SnapshotError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

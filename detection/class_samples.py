@@ -50,7 +50,7 @@ class ClassSample(NamedTuple):
     probabilities: Mapping[str, float]
 
 
-class ClassSamples:
+class ClassSampler:
     """Takes samples of one detector after another.
 
     Parameters
@@ -75,7 +75,7 @@ class ClassSamples:
         self._samples.clear()
         detector.collect = self._collect
 
-    def take(self) -> list[ClassSample]:
+    def drain(self) -> list[ClassSample]:
         """Return what was taken since the last call, in the order of the readings."""
         taken, self._samples = self._samples, []
         return taken

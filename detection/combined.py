@@ -2,8 +2,8 @@
 
 The service, a replay, a back-test and a cluster judge readings by this one object, so that on the
 same readings they say the same. `detection.detector` follows plumes, `detection.device_events` what
-devices report of themselves, `detection.slow` faults of sensors and the air that rooms share, which
-explains some of the rest.
+devices report of themselves, `detection.minute_detectors` sensor faults and the air that rooms
+share, which explains some of the rest.
 
 Any split of a stream into batches gives the same events. Sensors of different buildings do not
 depend on each other, but for one thing: the minutes of the slow detectors close with the first
@@ -21,8 +21,8 @@ import numpy as np
 from detection.batch import ReadingBatch
 from detection.detector import Detector
 from detection.device_events import DeviceEvents
+from detection.minute_detectors import MinuteDetectors
 from detection.quantities import COLUMN_INDEX, COLUMNS
-from detection.slow import SlowDetectors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -91,7 +91,7 @@ class CombinedDetector:
         self.plumes = Detector(model)
         self.watermark = float("-inf")
         self._devices = DeviceEvents()
-        self._slow = SlowDetectors(place)
+        self._slow = MinuteDetectors(place)
         self._known: tuple[Sequence[str], NDArray[np.int32], NDArray[np.int32]] | None = None
 
     def step(self, stream: Stream) -> list[Event]:
@@ -154,7 +154,7 @@ class CombinedDetector:
         restored = cls(place, model)
         restored.plumes = Detector.restore(state.plumes, model)
         restored._devices = DeviceEvents.restore(state.devices)
-        restored._slow = SlowDetectors.restore(state.slow, place)
+        restored._slow = MinuteDetectors.restore(state.slow, place)
         restored.watermark = state.watermark
         return restored
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from detection.alert_thresholds import AlertThresholds
 from detection.channels import CHANNEL_INDEX, CHANNELS, FINE, OPENERS, RISE, VOC, channel_matrix
-from detection.decision_levels import DecisionLevels
 from detection.episodes import SESSION_S, begin_pulses, facts, follow, open_episodes
 from detection.episodes import EpisodeColumn as E
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
@@ -77,7 +77,7 @@ class Detector:
         self._model = model or Model.shipped()
         self._state = Tracker()
         self._rows: dict[str, int] = {}
-        self.levels = DecisionLevels(self._model.level)
+        self.levels = AlertThresholds(self._model.level)
         self.collect: Callable[..., None] | None = None
 
     @property

@@ -14,9 +14,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from detection.errors import SnapshotError
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from detection.quantities import QUANTITIES
-from detection.tracking import SnapshotError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

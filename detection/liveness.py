@@ -38,8 +38,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from detection.errors import SnapshotError
 from detection.events import Event, EventKind, EventPhase
-from detection.tracking import SnapshotError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from detection.errors import SnapshotError
 from detection.quantities import COLUMN_INDEX, QUANTITIES
-from detection.tracking import SnapshotError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -37,11 +37,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from detection import fault_signs as signs_of
+from detection.errors import SnapshotError
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from detection.fault_signs import CHANNEL_STATE, DAY_S, FAULTS, SENSOR_STATE, SPIKE, WHOLE, Signs
 from detection.minutes import CHANNEL_INDEX, CHANNELS, grown
 from detection.quantities import QUANTITIES
-from detection.tracking import SnapshotError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -14,9 +14,10 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from detection.alert_thresholds import AlertThresholds
 from detection.channels import FLOOR
-from detection.decision_levels import DecisionLevels
 from detection.episodes import EpisodeColumn as E
+from detection.errors import SnapshotError
 from detection.motion import BLOCK, MOST, Motion, Q, Rooms, advance
 from detection.single import advance_one
 
@@ -26,10 +27,6 @@ if TYPE_CHECKING:
 FORMAT: Final = 6
 _IN_PLACE: Final = 24
 """From so many neighbouring sensors on, moving them where they lie is cheaper than a copy."""
-
-
-class SnapshotError(ValueError):
-    """A snapshot is not one, or of another format."""
 
 
 @dataclass(slots=True)
@@ -60,7 +57,7 @@ class Tracker:
         self.names.append(name)
         return row
 
-    def snapshot(self, model_version: str, levels: DecisionLevels) -> bytes:
+    def snapshot(self, model_version: str, levels: AlertThresholds) -> bytes:
         """Versioned bytes from which `restore` makes the same state."""
         n = len(self.names)
         out = io.BytesIO()
@@ -77,7 +74,7 @@ class Tracker:
         return out.getvalue()
 
     @classmethod
-    def restore(cls, body: bytes, model_level: float) -> tuple[Tracker, DecisionLevels]:
+    def restore(cls, body: bytes, model_level: float) -> tuple[Tracker, AlertThresholds]:
         """State and decision levels of a snapshot.
 
         Raises
@@ -91,7 +88,7 @@ class Tracker:
                     raise SnapshotError(f"snapshot format {stored['format']}, expected {FORMAT}")
                 names = [str(name) for name in stored["names"]]
                 quiet, episode = stored["quiet"], stored["episode"]
-                levels = DecisionLevels.from_arrays(stored, model_level)
+                levels = AlertThresholds.from_arrays(stored, model_level)
         except (KeyError, ValueError, OSError, EOFError, BadZipFile) as error:
             raise SnapshotError(f"no detector snapshot: {error}") from error
         shapes = ((len(names), Q.WIDTH), (len(names), E.WIDTH))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from alerts.incidents.engine import AlertRecord
     from alerts.policy import AlertPolicy
-    from detection.budgets import AlertBudgets
+    from detection.alert_thresholds import AlertBudgets
     from detection.events import Event
     from storage.reading import Reading
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from detection.budgets import AlertBudgets
+from detection.alert_thresholds import AlertBudgets
 from detection.events import EventPhase
 from detection.model import Model
 from scale.history import History

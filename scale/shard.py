@@ -15,10 +15,10 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from detection.budgets import AlertBudgets
+from detection.alert_thresholds import AlertBudgets
 from detection.combined import CombinedDetector, CombinedState, Stream
+from detection.errors import SnapshotError
 from detection.quantities import COLUMNS
-from detection.tracking import SnapshotError
 
 if TYPE_CHECKING:
     from detection.ambient import Place

@@ -8,8 +8,8 @@ snapshot is stored with the position it belongs to, and on opening, the readings
 and committed position are stepped again with their events discarded. Any split of the readings into
 batches gives the same events, so a crash anywhere changes nothing but the time it takes to repeat.
 
-Beside the detector of plumes, `detection.slow` finds faults of sensors and air that rises in all
-rooms of a building. A vape event that such air explains is marked, recorded and alerts nobody.
+Beside the plume detector, `detection.minute_detectors` finds sensor faults and air that rises in
+all rooms of a building. A vape event that such air explains is marked, recorded and alerts nobody.
 
 Readings that must never alert (late, retained, simulated, history, unknown sensor) are stored by
 the series and not shown to the detectors.
@@ -56,12 +56,12 @@ from alerts.consumer.reorder import Reorder
 from alerts.consumer.sensor_thresholds import WatchedLevels
 from alerts.incidents.clock_step import move_deadlines
 from alerts.outbound import series_records as series_due
-from detection.budgets import AlertBudgets
+from detection.alert_thresholds import AlertBudgets
 from detection.combined import CombinedDetector, CombinedState, Stream
+from detection.errors import SnapshotError
 from detection.events import EventKind
 from detection.liveness import Liveness
 from detection.quantities import COLUMN_INDEX, COLUMNS
-from detection.tracking import SnapshotError
 from storage import firmware, state
 from storage.sqlite import transaction
 
@@ -71,7 +71,7 @@ if TYPE_CHECKING:
 
     from alerts.consumer.threshold_adjustments import ThresholdAdjustment
     from alerts.incidents.engine import AlertEngine, AlertRecord
-    from detection.class_samples import ClassSample, ClassSamples
+    from detection.class_samples import ClassSample, ClassSampler
     from detection.events import Event
     from detection.liveness import LivenessSettings, SensorLife
     from storage.journal_records import JournalEntry
@@ -118,7 +118,7 @@ class DetectionConsumer:
         When silence of a registered sensor counts; without it none does.
     budgets : AlertBudgets, optional
         Tolerable false alarms of the sensors.
-    samples : ClassSamples, optional
+    samples : ClassSampler, optional
         Takes class probabilities for the series; they are committed with their batch.
     versions : bool
         Note which firmware sensors tell; the database is migrated for `storage.firmware` and
@@ -142,7 +142,7 @@ class DetectionConsumer:
         may_alert: Callable[[Reading], bool],
         silence: LivenessSettings | None = None,
         budgets: AlertBudgets | None = None,
-        samples: ClassSamples | None = None,
+        samples: ClassSampler | None = None,
         *,
         versions: bool = False,
     ) -> None:
@@ -217,7 +217,7 @@ class DetectionConsumer:
         self._ahead = False
         self.unjudged.clear()
         if self._samples is not None:
-            self._samples.take()  # those of readings that were committed before
+            self._samples.drain()  # those of readings that were committed before
 
     def _repeat(
         self, entries: Sequence[JournalEntry], heard: int, moves: deque[ThresholdAdjustment]
@@ -266,7 +266,7 @@ class DetectionConsumer:
                 state.set_snapshot(tx, CONSUMER, self._snapshot(position))
             moves = threshold_adjustments.place_pending(tx, position)
             if self._samples is not None:
-                self._sampled += self._samples.take()
+                self._sampled += self._samples.drain()
                 series_due.append(tx, series_due.detections(self._sampled))
             if self._told:
                 self._note_firmware(tx)

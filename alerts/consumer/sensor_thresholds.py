@@ -1,6 +1,6 @@
 """The levels inside the watch's detector: their budgets, the moves of people, what is shown.
 
-Names here, rows in `detection.decision_levels`. The watch says when: a move is applied once, at its
+Names here, rows in `detection.alert_thresholds`. The watch says when: a move is applied once, at its
 place between the readings.
 """
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from alerts.consumer.threshold_adjustments import ThresholdAdjustment
-    from detection.budgets import AlertBudgets
+    from detection.alert_thresholds import AlertBudgets
     from detection.detector import Detector
 
 _SAVED_AT_ONCE: Final = 5000
@@ -53,7 +53,7 @@ class WatchedLevels:
             self.applied = move.seq
             if self._detector is not None:
                 row = self._detector.sensor_row(move.sensor)
-                self._detector.levels.settle(row, move.event_time, vaping=move.settled)
+                self._detector.levels.label_cluster(row, move.event_time, vaping=move.settled)
                 self._detector.levels.set_feedback(row, move.after)
 
     def save(self, tx: sqlite3.Connection) -> NDArray[np.intp] | None:
@@ -73,4 +73,4 @@ class WatchedLevels:
     def mark_saved(self, rows: NDArray[np.intp] | None) -> None:
         """Do not save these again until they change."""
         if self._detector is not None and rows is not None:
-            self._detector.levels.mark_told(rows)
+            self._detector.levels.mark_reported(rows)

@@ -2,7 +2,7 @@
 
 A false alarm raises the sensor's level by `STEPS`, a confirmed alert lowers it half as far, since a
 right alert is what is expected; both settle what the cluster behind the alert was
-(`detection.decision_levels`). The part of a level that people moved stays within `FEEDBACK`.
+(`detection.alert_thresholds`). The part of a level that people moved stays within `FEEDBACK`.
 
 Every move is a row that nobody can change or delete: sensor, incident, from, to, who, when, why. An
 incident moves its sensor's level once: the same answer again moves nothing, another answer first
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 from alerts.errors import ThresholdAdjustmentError
 from alerts.incidents import repository
 from alerts.incidents.incident import Record, Verdict
-from detection.decision_levels import FEEDBACK, LevelReport
+from detection.alert_thresholds import FEEDBACK, ThresholdReport
 from detection.events import EventKind
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ def has_pending(tx: sqlite3.Connection) -> bool:
     return bool(row[0])
 
 
-def save_thresholds(tx: sqlite3.Connection, reports: Iterable[tuple[str, LevelReport]]) -> None:
+def save_thresholds(tx: sqlite3.Connection, reports: Iterable[tuple[str, ThresholdReport]]) -> None:
     """Store the levels of sensors as they are now, for people to see."""
     tx.executemany(
         "INSERT OR REPLACE INTO sensor_level VALUES (?,?,?,?,?,?,?,?,?,?)",
@@ -269,13 +269,13 @@ def save_thresholds(tx: sqlite3.Connection, reports: Iterable[tuple[str, LevelRe
     )
 
 
-def load_thresholds(tx: sqlite3.Connection) -> dict[str, LevelReport]:
+def load_thresholds(tx: sqlite3.Connection) -> dict[str, ThresholdReport]:
     """Levels by sensor as last stored."""
-    found: dict[str, LevelReport] = {}
+    found: dict[str, ThresholdReport] = {}
     for row in tx.execute("SELECT * FROM sensor_level ORDER BY sensor"):
         fields = dict(row)
         sensor = fields.pop("sensor")
-        found[sensor] = LevelReport(**fields)
+        found[sensor] = ThresholdReport(**fields)
     return found
 
 

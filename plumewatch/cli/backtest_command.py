@@ -15,9 +15,10 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from detection.decision_levels import BUDGET
+from detection.alert_thresholds import BUDGET
 from detection.events import EventKind
-from detection.model import Model, ModelError
+from detection.errors import ModelError
+from detection.model import Model
 from plumewatch.cli.exit_codes import DONE, REFUSED, USAGE, UsageError, told
 from plumewatch.cli.progress import progress
 from plumewatch.config.paths import DataPaths

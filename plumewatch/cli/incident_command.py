@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from datetime import tzinfo
     from pathlib import Path
 
-    from detection.budgets import AlertBudgets
+    from detection.alert_thresholds import AlertBudgets
     from detection.events import Event
     from plumewatch.cli.printer import Printer
     from plumewatch.config.model import PlumewatchConfig

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from detection.decision_levels import LevelReport
+    from detection.alert_thresholds import ThresholdReport
     from plumewatch.cli.printer import Printer
     from plumewatch.config.model import PlumewatchConfig
 
@@ -149,7 +149,7 @@ def run_undo(
     return DONE
 
 
-def _cells(report: LevelReport | None) -> tuple[str, ...]:
+def _cells(report: ThresholdReport | None) -> tuple[str, ...]:
     if report is None:
         return ("nothing judged yet", "", "", "", "", "", "")
     over = "" if report.within_budget else " (over)"

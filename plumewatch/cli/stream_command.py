@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from alerts.consumer import threshold_adjustments
-from detection.budgets import AlertBudgets
-from detection.model import Model, ModelError
+from detection.alert_thresholds import AlertBudgets
+from detection.errors import ModelError
+from detection.model import Model
 from ingest.broker import connected, new_client
 from ingest.event_messages import EVENT_TOPIC
 from ingest.intake import Intake

@@ -17,7 +17,7 @@ from alerts.policy import BUILT_IN_INHIBITIONS, AlertPolicy, StaffMember
 from alerts.routing.labels import LABELS
 from alerts.routing.matchers import parse_matchers
 from alerts.routing.muting import InhibitRule
-from detection.budgets import AlertBudgets
+from detection.alert_thresholds import AlertBudgets
 from ingest.broker import BrokerSettings
 from ingest.subscriptions import Subscriptions
 from plumewatch.config.faults import ConfigError, ConfigFault

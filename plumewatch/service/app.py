@@ -28,7 +28,7 @@ from alerts.notify.pump import OutboxPump
 from alerts.outbound.series_records import DueRecords, mark_all
 from alerts.outbound.webhooks import WebhookNotifier
 from alerts.page.changes import Changes
-from detection.class_samples import ClassSamples
+from detection.class_samples import ClassSampler
 from detection.liveness import LivenessSettings
 from ingest.canary import CanarySettings
 from ingest.commit import GroupCommit
@@ -425,7 +425,7 @@ class Service:
             may_alert,
             silence,
             alert_budgets(self.config),
-            ClassSamples(),
+            ClassSampler(),
             versions=True,
         )
 

@@ -16,8 +16,8 @@ import msgspec
 
 from alerts.consumer.detection_consumer import LIVENESS
 from alerts.page.settings import SensorStatus
+from detection.errors import SnapshotError
 from detection.liveness import Liveness, SensorLife, SensorState
-from detection.tracking import SnapshotError
 from ingest.tally import ReadingTally
 from storage import firmware, state
 from storage.sqlite import transaction

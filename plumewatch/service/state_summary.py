@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from alerts.outbound.series_records import Standing
-    from detection.decision_levels import LevelReport
+    from detection.alert_thresholds import ThresholdReport
     from plumewatch.service.app import Service
     from reports.rows import DutySpan
     from storage.firmware import Firmware
@@ -65,7 +65,7 @@ class Stored:
     """
 
     standing: Mapping[str, Standing] = field(default_factory=dict)
-    levels: Mapping[str, LevelReport] = field(default_factory=dict)
+    levels: Mapping[str, ThresholdReport] = field(default_factory=dict)
     versions: Mapping[str, Firmware] = field(default_factory=dict)
     waiting: int = 0
 

@@ -36,7 +36,7 @@ import polars as pl
 import pyarrow as pa
 from pyspark.sql.streaming import StatefulProcessor
 
-from detection.budgets import AlertBudgets
+from detection.alert_thresholds import AlertBudgets
 from detection.model import Model
 from scale.blocks import pack, shards_of, unpack
 from scale.history import SCHEMA

@@ -20,7 +20,7 @@ import polars as pl
 import psutil
 import pytest
 
-from detection.budgets import AlertBudgets
+from detection.alert_thresholds import AlertBudgets
 from scale.backtest import Variant, judge, tasks_of
 from scale.history import History, HistoryWriter, frame_of, landed
 from scale.shard import Shard

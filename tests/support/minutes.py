@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from detection.batch import ReadingBatch
+from detection.minute_detectors import MinuteDetectors
 from detection.quantities import COLUMN_INDEX, COLUMNS
-from detection.slow import SlowDetectors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -64,7 +64,7 @@ class Air:
         """Which readings are from `begin_s` to before `end_s`."""
         return (self.time >= begin_s) & (self.time < end_s)
 
-    def batch(self, slow: SlowDetectors) -> ReadingBatch:
+    def batch(self, slow: MinuteDetectors) -> ReadingBatch:
         """All readings in order of time, sensors interleaved."""
         n, m = self.time.size, len(self.values)
         values = np.full((n, m, len(COLUMNS)), np.nan)
@@ -83,7 +83,7 @@ def slow_of(sensor: str) -> tuple[str, str] | None:
 
 
 def said(
-    slow: SlowDetectors, batch: ReadingBatch, cuts: Iterable[int] = (), *, restart: bool = False
+    slow: MinuteDetectors, batch: ReadingBatch, cuts: Iterable[int] = (), *, restart: bool = False
 ) -> list[Event]:
     """Events of a batch, cut at these rows; with `restart` through a snapshot at each cut."""
     events: list[Event] = []
@@ -95,5 +95,5 @@ def said(
             events += slow.on_time(float(batch.time[a:b].max()))
         slow.mark([])
         if restart:
-            slow = SlowDetectors.restore(slow.snapshot(), slow_of)
+            slow = MinuteDetectors.restore(slow.snapshot(), slow_of)
     return events

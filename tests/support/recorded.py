@@ -12,7 +12,7 @@ from alerts.consumer.detection_consumer import DetectionConsumer
 from alerts.incidents import schema
 from alerts.incidents.engine import AlertEngine
 from alerts.policy import AlertPolicy
-from detection.budgets import AlertBudgets
+from detection.alert_thresholds import AlertBudgets
 from detection.quantities import COLUMNS
 from ingest.validation import may_alert
 from sensor_sim.school import random_school

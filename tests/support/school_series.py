@@ -26,7 +26,7 @@ from alerts.notify import outbox as outbox_rows
 from alerts.notify.secrets import Secret
 from alerts.outbound import series_records as series_due
 from alerts.policy import AlertPolicy, StaffMember
-from detection.class_samples import ClassSamples
+from detection.class_samples import ClassSampler
 from detection.events import Event, EventKind, EventPhase
 from ingest.files.recordings import read_recordings
 from ingest.validation import may_alert
@@ -192,7 +192,7 @@ def _judged(
     with transaction(connection) as tx:
         audit.append(tx, audit.AuditKind.START, "service", {}, start)
     engine = AlertEngine(registry, policy)
-    watch = DetectionConsumer(connection, engine, may_alert, samples=ClassSamples(), versions=True)
+    watch = DetectionConsumer(connection, engine, may_alert, samples=ClassSampler(), versions=True)
     late = {sensor for sensor, *_ in _LATE}
     feed = (r for r in readings if r.sensor not in late or r.time < end - 7_200.0)
     done, told = 0, 0

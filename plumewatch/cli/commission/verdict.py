@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from detection.decision_levels import FEEDBACK
+from detection.alert_thresholds import FEEDBACK
 from detection.events import EventKind
 from plumewatch.cli.replay_command import replay_policy
 from plumewatch.config.settings import alert_budgets

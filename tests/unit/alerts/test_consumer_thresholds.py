@@ -10,8 +10,7 @@ from alerts.consumer.detection_consumer import DetectionConsumer
 from alerts.incidents import schema
 from alerts.incidents.engine import AlertEngine
 from alerts.incidents.incident import Verdict
-from detection.budgets import AlertBudgets
-from detection.decision_levels import BUDGET, _Column
+from detection.alert_thresholds import BUDGET, AlertBudgets, _Column
 from ingest.validation import may_alert
 from storage import state
 from storage.journal import Journal

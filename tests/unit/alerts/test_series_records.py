@@ -11,7 +11,7 @@ from alerts.incidents.engine import AlertEngine
 from alerts.incidents.incident import Verdict
 from alerts.notify import outbox as outbox_rows
 from alerts.outbound import series_records as series_due
-from detection.class_samples import ClassSamples
+from detection.class_samples import ClassSampler
 from detection.events import EventKind, EventPhase
 from ingest.validation import may_alert
 from storage import state
@@ -251,7 +251,7 @@ class TestWatch:
     """Class probabilities commit with the batch that they are of."""
 
     def watch(self, db, engine, read=lambda *_: ([], 0)):
-        made = DetectionConsumer(db, engine, may_alert, samples=ClassSamples())
+        made = DetectionConsumer(db, engine, may_alert, samples=ClassSampler())
         made.open(read)
         return made
 

@@ -8,7 +8,7 @@ from alerts.consumer import threshold_adjustments
 from alerts.errors import ThresholdAdjustmentError
 from alerts.incidents.engine import AlertEngine
 from alerts.incidents.incident import Verdict
-from detection.decision_levels import FEEDBACK, LevelReport
+from detection.alert_thresholds import FEEDBACK, ThresholdReport
 from detection.events import EventKind
 
 UP, DOWN = (
@@ -169,8 +169,8 @@ def test_moves_wait_for_their_place(tx, incident_of, answer):
 
 
 def test_levels_are_stored_as_they_are(tx):
-    full = LevelReport(2.3, 1.8, 1.0, 0.9, 0.2, 0.4, 0.25, 3.5, 120.0)
-    young = LevelReport(1.8, 1.8, 0.5, None, None, None, 0.0, 0.1, 3.0)
+    full = ThresholdReport(2.3, 1.8, 1.0, 0.9, 0.2, 0.4, 0.25, 3.5, 120.0)
+    young = ThresholdReport(1.8, 1.8, 0.5, None, None, None, 0.0, 0.1, 3.0)
     threshold_adjustments.save_thresholds(tx, [("s2", young), ("s1", young)])
     threshold_adjustments.save_thresholds(tx, [("s1", full)])
     assert threshold_adjustments.load_thresholds(tx) == {"s1": full, "s2": young}

@@ -5,13 +5,13 @@ import pytest
 from alerts.consumer import threshold_adjustments
 from alerts.incidents.incident import Verdict
 from alerts.policy import AlertPolicy, StaffMember
-from detection.decision_levels import LevelReport
+from detection.alert_thresholds import ThresholdReport
 from storage import sqlite
 from tests.unit.alerts.test_web import Page
 
-RAISED = LevelReport(2.2, 1.8, 1.0, 0.8, 0.19, 0.4, 0.25, 3.5, 120.0)
-OVER = LevelReport(3.3, 1.8, 1.0, 4.0, -0.07, 0.1, 0.0, 3.5, 120.0)
-YOUNG = LevelReport(1.8, 1.8, 1.0, None, None, None, 0.0, 0.1, 2.0)
+RAISED = ThresholdReport(2.2, 1.8, 1.0, 0.8, 0.19, 0.4, 0.25, 3.5, 120.0)
+OVER = ThresholdReport(3.3, 1.8, 1.0, 4.0, -0.07, 0.1, 0.0, 3.5, 120.0)
+YOUNG = ThresholdReport(1.8, 1.8, 1.0, None, None, None, 0.0, 0.1, 2.0)
 
 
 @pytest.fixture

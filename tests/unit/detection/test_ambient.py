@@ -5,7 +5,7 @@ import pytest
 
 from detection.ambient import LEAST_ROOMS
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
-from detection.slow import SlowDetectors
+from detection.minute_detectors import MinuteDetectors
 from tests.support.minutes import START, Air, said, slow_of
 
 HOUR = 3600.0
@@ -41,7 +41,7 @@ def air_of(sensors=ROOMS, hours=5.0, every_s=20.0):
 
 
 def ambient_of(air, **kwargs):
-    slow = SlowDetectors(slow_of)
+    slow = MinuteDetectors(slow_of)
     events = said(slow, air.batch(slow), **kwargs)
     return [e for e in events if e.kind is EventKind.AMBIENT]
 
@@ -122,7 +122,7 @@ def test_absent_values_and_gaps():
 
 
 def test_the_common_excess_is_known_while_it_lasts():
-    slow = SlowDetectors(slow_of)
+    slow = MinuteDetectors(slow_of)
     slow.row("elsewhere")
     air = smoke(air_of(), ROOMS)
     batch = air.batch(slow)
@@ -158,7 +158,7 @@ def vape(sensor, at, excess, *, onset=None, phase=EventPhase.ALERTED, evidence=N
 @pytest.fixture
 def during():
     """Detectors half an hour into smoke that took ten minutes to come."""
-    slow = SlowDetectors(slow_of)
+    slow = MinuteDetectors(slow_of)
     air = smoke(air_of(hours=3.0), ROOMS, ramp=600.0)
     batch = air.batch(slow)
     cut = int(np.searchsorted(batch.time, START + FROM + 1500))
@@ -200,7 +200,7 @@ def test_what_is_not_explained(during, event):
 
 
 def test_a_strong_event_always_alerts():
-    slow = SlowDetectors(slow_of)
+    slow = MinuteDetectors(slow_of)
     air = smoke(air_of(hours=3.0), ROOMS, top=900.0, ramp=600.0)
     slow.step(air.batch(slow))
     assert explained(slow, vape("n-b-1", AT, 29.9), vape("n-c-1", AT, 30.0)) == [True, False]
@@ -224,5 +224,5 @@ def test_an_explained_event_stays_so_until_it_rises_above(during):
 
 def test_explained_survives_a_restart(during):
     assert explained(during, vape("n-b-1", AT, 8.0)) == [True]
-    again = SlowDetectors.restore(during.snapshot(), slow_of)
+    again = MinuteDetectors.restore(during.snapshot(), slow_of)
     assert explained(again, vape("n-b-1", AT + 30, 8.0, phase=EventPhase.ENDED)) == [True]

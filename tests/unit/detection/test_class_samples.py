@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from detection.batch import ReadingBatch
-from detection.class_samples import ClassSamples
+from detection.class_samples import ClassSampler
 from detection.detector import Detector
 from detection.events import EventPhase
 from detection.quantities import COLUMN_INDEX, COLUMNS
@@ -32,19 +32,19 @@ def run(readings, samples=None, step=10_000):
     events, taken = [], []
     for k in range(0, len(readings), step):
         events += detector.step(batch_of(detector, readings[k : k + step]))
-        taken += samples.take() if samples else []
+        taken += samples.drain() if samples else []
     return events, taken
 
 
 def test_events_are_the_same_with_and_without():
     plain, _ = run(merged())
-    watched, taken = run(merged(), ClassSamples())
+    watched, taken = run(merged(), ClassSampler())
     assert plain == watched
     assert taken
 
 
 def test_samples_are_thinned_and_sum_to_one():
-    _, taken = run(merged(), ClassSamples(every_s=10.0))
+    _, taken = run(merged(), ClassSampler(every_s=10.0))
     for sensor in ("s1", "s2"):
         mine = [s for s in taken if s.sensor == sensor]
         times = [s.time for s in mine]
@@ -60,7 +60,7 @@ def test_samples_are_thinned_and_sum_to_one():
 
 
 def test_a_sample_at_the_alert_says_what_the_alert_says():
-    events, taken = run(readings_of_puff("s1"), ClassSamples(every_s=0.0))
+    events, taken = run(readings_of_puff("s1"), ClassSampler(every_s=0.0))
     (alert,) = [e for e in events if e.phase is EventPhase.ALERTED and e.kind == "vape"]
     (sample,) = [s for s in taken if s.time == alert.time]
     assert sample.probabilities["vape"] == pytest.approx(alert.confidence, abs=1e-4)
@@ -70,21 +70,21 @@ def test_a_sample_at_the_alert_says_what_the_alert_says():
 
 @pytest.mark.parametrize("step", [1, 7, 100])
 def test_any_split_gives_the_same(step):
-    assert run(merged(), ClassSamples(), step) == run(merged(), ClassSamples())
+    assert run(merged(), ClassSampler(), step) == run(merged(), ClassSampler())
 
 
 def test_calm_air_gives_none():
     calm = readings_of_puff("s1", top=0.0)
-    assert run(calm, ClassSamples())[1] == []
+    assert run(calm, ClassSampler())[1] == []
 
 
 def test_a_restored_detector_is_listened_to():
     readings = readings_of_puff("s1")
-    first, samples = Detector(), ClassSamples()
+    first, samples = Detector(), ClassSampler()
     samples.adopt(first)
     first.step(batch_of(first, readings[:70]))
     second = Detector.restore(first.snapshot())
     samples.adopt(second)
-    assert samples.take() == []  # of the one before
+    assert samples.drain() == []  # of the one before
     second.step(batch_of(second, readings[70:]))
-    assert {s.sensor for s in samples.take()} == {"s1"}
+    assert {s.sensor for s in samples.drain()} == {"s1"}

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from detection.combined import CombinedDetector, CombinedState, Stream
+from detection.errors import SnapshotError
 from detection.quantities import COLUMNS
-from detection.tracking import SnapshotError
 from tests.support.recorded import of_the_service, recorded, registry
 
 SLOW = ("ambient-1", "faults-1")

@@ -6,12 +6,11 @@ import pytest
 from detection.batch import ReadingBatch
 from detection.detector import GAP_S, JUDGED_S, SILENT_S, Detector
 from detection.episodes import FACTS
+from detection.errors import SnapshotError
 from detection.events import EventKind, EventPhase
-from detection.forest import Forest
-from detection.model import KINDS, Model
+from detection.model import KINDS, Forest, Model
 from detection.motion import WARM_UP_S
 from detection.quantities import COLUMN_INDEX, COLUMNS
-from detection.tracking import SnapshotError
 from tests.support.streams import events_of, fresh
 
 PM25, PM1, PM10 = (COLUMN_INDEX[k] for k in ("pm25", "pm1", "pm10"))

@@ -3,8 +3,8 @@
 import pytest
 
 from detection.device_events import BATTERY_HELD_S, FAULT_AFTER_S, HELD_S, DeviceEvents
+from detection.errors import SnapshotError
 from detection.events import EventKind, EventPhase
-from detection.tracking import SnapshotError
 
 T = 1_790_000_000.0
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from detection.forest import Forest
+from detection.model import Forest
 
 
 def stump(column, threshold, left, right, n_facts, *, unknown_left):

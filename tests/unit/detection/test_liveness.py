@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from detection.errors import SnapshotError
 from detection.events import EventKind, EventPhase
 from detection.liveness import UNLEARNT_S, Liveness, LivenessSettings, SensorState
-from detection.tracking import SnapshotError
 
 ALERTED, UPDATED, ENDED = EventPhase.ALERTED, EventPhase.UPDATED, EventPhase.ENDED
 FIVE = {f"s{n}": 5.0 for n in range(5)}

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from detection.batch import ReadingBatch
+from detection.errors import SnapshotError
 from detection.minutes import CHANNEL_INDEX, CHANNELS, Minutes, fine, grown
 from detection.quantities import COLUMN_INDEX, COLUMNS
-from detection.tracking import SnapshotError
 
 PM25 = CHANNEL_INDEX["pm25"]
 

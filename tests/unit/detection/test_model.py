@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from detection.episodes import FACTS
-from detection.forest import Forest
-from detection.model import KINDS, SETTLED_S, Model, ModelError
+from detection.errors import ModelError
+from detection.model import KINDS, SETTLED_S, Forest, Model
 
 
 def test_the_shipped_model_fits_the_program():

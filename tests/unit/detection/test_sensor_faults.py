@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from detection.errors import SnapshotError
 from detection.events import EventKind, EventPhase, evidence_sentence
-from detection.slow import SlowDetectors
-from detection.tracking import SnapshotError
+from detection.minute_detectors import MinuteDetectors
 from tests.support.minutes import DAY_S, START, Air, said, slow_of
 
 HOUR = 3600.0
@@ -13,7 +13,7 @@ FROM = DAY_S + 10 * HOUR
 
 
 def watch(air, **kwargs):
-    slow = SlowDetectors(slow_of)
+    slow = MinuteDetectors(slow_of)
     return said(slow, air.batch(slow), **kwargs)
 
 
@@ -247,7 +247,7 @@ def test_a_silent_sensor_ends_its_fault():
     air = Air(["n-a-1", "n-b-1"], 2 * DAY_S)
     columns = air.values["n-a-1"]
     columns["pm25"][air.at(FROM, FROM + 3 * HOUR)] = 4.0
-    slow = SlowDetectors(slow_of)
+    slow = MinuteDetectors(slow_of)
     batch = air.batch(slow)
     gone = (batch.sensor == 0) & (batch.time >= START + FROM + 3 * HOUR)
     keep = ~gone
@@ -271,11 +271,11 @@ def test_a_fault_of_one_sensor_changes_nothing_for_another():
 def test_shift_in_time_shifts_the_events():
     air = Air(["n-a-1"], 2 * DAY_S)
     air.values["n-a-1"]["pm25"][air.at(FROM, FROM + 3 * HOUR)] = 4.0
-    slow = SlowDetectors(slow_of)
+    slow = MinuteDetectors(slow_of)
     batch = air.batch(slow)
     later = type(batch)(batch.sensor, batch.time + 7 * DAY_S, batch.values)
     first = said(slow, batch)
-    again = SlowDetectors(slow_of)
+    again = MinuteDetectors(slow_of)
     again.row("n-a-1")
     second = said(again, later)
     assert first
@@ -285,7 +285,7 @@ def test_shift_in_time_shifts_the_events():
 def test_snapshot_in_the_middle_of_a_fault():
     air = Air(["n-a-1", "n-b-1"], 2 * DAY_S)
     air.values["n-a-1"]["pm25"][air.at(FROM, FROM + 4 * HOUR)] = 4.0
-    slow = SlowDetectors(slow_of)
+    slow = MinuteDetectors(slow_of)
     batch = air.batch(slow)
     cut = int(np.searchsorted(batch.time, START + FROM + 3 * HOUR))
     whole = watch(air)
@@ -296,4 +296,4 @@ def test_snapshot_in_the_middle_of_a_fault():
 @pytest.mark.parametrize("body", [b"", b"garbage", b"PK\x03\x04"])
 def test_garbage_is_no_snapshot(body):
     with pytest.raises(SnapshotError):
-        SlowDetectors.restore(body, slow_of)
+        MinuteDetectors.restore(body, slow_of)

@@ -10,7 +10,7 @@ from alerts.incidents import schema
 from alerts.incidents.engine import AlertEngine
 from alerts.incidents.incident import Verdict
 from alerts.policy import AlertPolicy
-from detection.decision_levels import BUDGET, LevelReport
+from detection.alert_thresholds import BUDGET, ThresholdReport
 from detection.events import Event, EventKind, EventPhase
 from plumewatch.cli.levels import run_levels, run_moves, run_undo
 from plumewatch.cli.printer import Printer
@@ -41,8 +41,8 @@ false_alarms_per_week = 0.5
 id = "s3"
 room = "r"
 """
-RAISED = LevelReport(2.2, 1.8, 2.0, 1.8, 0.19, 0.4, 0.25, 3.5, 120.0)
-BOUND = LevelReport(3.3, 1.8, 0.5, 4.0, 0.7, 0.8, 0.0, 3.5, 120.0)
+RAISED = ThresholdReport(2.2, 1.8, 2.0, 1.8, 0.19, 0.4, 0.25, 3.5, 120.0)
+BOUND = ThresholdReport(3.3, 1.8, 0.5, 4.0, 0.7, 0.8, 0.0, 3.5, 120.0)
 
 
 @pytest.fixture

@@ -2,10 +2,10 @@
 
 import pytest
 
-from detection.budgets import AlertBudgets
+from detection.alert_thresholds import AlertBudgets
+from detection.errors import SnapshotError
 from detection.events import EventPhase
 from detection.model import Model
-from detection.tracking import SnapshotError
 from scale.backtest import Alert, Variant, judge, on_processes, tasks_of
 from scale.compare import Answer, alerts_of, differences, repeated
 from scale.errors import HistoryError

@@ -13,9 +13,9 @@ from zipfile import BadZipFile
 import numpy as np
 
 from detection.ambient import Ambient
+from detection.errors import SnapshotError
 from detection.minutes import Minutes
 from detection.sensor_faults import SensorFaults
-from detection.tracking import SnapshotError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -30,7 +30,7 @@ FORMAT: Final = 1
 _PARTS: Final = ("minutes", "faults", "ambient")
 
 
-class SlowDetectors:
+class MinuteDetectors:
     """Sensor faults and ambient air over one stream of readings.
 
     Parameters
@@ -40,7 +40,7 @@ class SlowDetectors:
 
     Examples
     --------
-    >>> slow = SlowDetectors(lambda sensor: ("North", sensor))
+    >>> slow = MinuteDetectors(lambda sensor: ("North", sensor))
     >>> slow.row("n2-boys-1"), slow.common()
     (0, array([0.]))
     """
@@ -109,7 +109,7 @@ class SlowDetectors:
         return out.getvalue()
 
     @classmethod
-    def restore(cls, body: bytes, place: Callable[[str], Place | None]) -> SlowDetectors:
+    def restore(cls, body: bytes, place: Callable[[str], Place | None]) -> MinuteDetectors:
         """Follow on from a snapshot.
 
         Raises

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detection.decision_levels import FEEDBACK, LOWER, UPPER, DecisionLevels
+from detection.alert_thresholds import FEEDBACK, LOWER, UPPER, AlertThresholds
 
 MODEL = 1.8
 SLOTS = 1000
@@ -26,7 +26,7 @@ STREAMS = st.builds(
 
 
 def fresh(n, budget=1.0):
-    levels = DecisionLevels(MODEL, budget=budget)
+    levels = AlertThresholds(MODEL, budget=budget)
     for _ in range(n):
         levels.add()
     return levels
@@ -63,7 +63,7 @@ def test_cuts_neighbours_and_snapshots_change_nothing(first, second, cut):
             take(apart, rows[i : i + 1], time[i : i + 1], dt[i : i + 1], score[i : i + 1])
         take(alone, rows[:1], time[:1], dt[:1], score[:1])
         if k == cut:
-            apart = DecisionLevels.from_arrays(apart.arrays(), MODEL)
+            apart = AlertThresholds.from_arrays(apart.arrays(), MODEL)
     same(together, apart)
     assert together.explain(0) == alone.explain(0)
 
@@ -84,7 +84,7 @@ def test_levels_are_bounded_and_fall_with_the_budget(stream, budget, factor, mov
         if k in moved:
             for row in (0, 1):
                 levels.set_feedback(row, moved[k])
-                levels.settle(row, time[0], vaping=moved[k] < 0.0)
+                levels.label_cluster(row, time[0], vaping=moved[k] < 0.0)
         offset = levels.offset(rows)
         assert ((offset >= -LOWER) & (offset <= UPPER)).all()
         assert offset[1] <= offset[0]

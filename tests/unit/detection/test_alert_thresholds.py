@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from detection.decision_levels import (
+from detection.alert_thresholds import (
     BASE_RATE,
     BUDGET,
     FEEDBACK,
@@ -11,7 +11,7 @@ from detection.decision_levels import (
     LOWER,
     UPPER,
     WEEK_S,
-    DecisionLevels,
+    AlertThresholds,
 )
 
 MODEL = 1.8
@@ -20,7 +20,7 @@ DAY = 86_400.0
 
 
 def fresh(budget=BUDGET, n=1):
-    levels = DecisionLevels(MODEL, budget=budget)
+    levels = AlertThresholds(MODEL, budget=budget)
     for _ in range(n):
         levels.add()
     return levels
@@ -185,15 +185,15 @@ def test_feedback_settles_what_a_cluster_was_and_can_be_taken_back(running):
     times = [(1000.0, 2.0), (1060.0, 2.5)]
     for levels in (plain, told):
         run(levels, times, 1100.0 if running else 8000.0, every_s=90.0)
-    assert told.settle(0, 1060.0, vaping=False)
-    assert not told.settle(0, 500_000.0, vaping=False)
+    assert told.label_cluster(0, 1060.0, vaping=False)
+    assert not told.label_cluster(0, 500_000.0, vaping=False)
     for levels in (plain, told):
         run(levels, [], 12_000.0, start=8000.0)
     assert counted(told) == [0.0, 1.0, 0.0]
     assert counted(plain) == [1.0, 0.0, 0.0]
-    assert told.settle(0, 1060.0, vaping=True)
+    assert told.label_cluster(0, 1060.0, vaping=True)
     assert counted(told) == [0.0, 0.0, 1.0]
-    assert told.settle(0, 1060.0, vaping=None)
+    assert told.label_cluster(0, 1060.0, vaping=None)
     assert counted(told) == counted(plain)
 
 
@@ -209,7 +209,7 @@ def test_a_confirmed_room_and_a_room_of_false_alarms_part():
                 weak = [(start + 34_000.0 + 9000.0 * k, -3.0) for k in range(3)]
                 run(levels, sorted(strong + weak), start + DAY, start=start)
                 for time, _ in strong:
-                    assert levels.settle(0, time, vaping=vaping)
+                    assert levels.label_cluster(0, time, vaping=vaping)
         seen[vaping] = levels.explain(0)
     assert seen[True].level < MODEL < 2.2 < seen[False].level
     assert seen[False].expected <= 0.5
@@ -221,7 +221,7 @@ def test_a_budget_that_cannot_be_met_stops_at_the_bound_and_says_so():
     noisy = [(t, 6.0) for t in np.arange(600.0, 2 * WEEK_S, 7200.0)]
     run(levels, noisy, 2 * WEEK_S)
     for time, _ in noisy[-6:]:
-        levels.settle(0, time, vaping=False)
+        levels.label_cluster(0, time, vaping=False)
     report = levels.explain(0)
     assert report.level == MODEL + UPPER
     assert not report.within_budget
@@ -245,16 +245,16 @@ def test_a_new_budget_takes_effect_at_once_and_the_same_changes_nothing():
 @pytest.mark.parametrize("bad", [{"budget": 0.0}, {"base_rate": 0.0}, {"base_rate": 1.0}])
 def test_settings_that_mean_nothing_are_refused(bad):
     with pytest.raises(ValueError, match="base rate"):
-        DecisionLevels(MODEL, **bad)
+        AlertThresholds(MODEL, **bad)
 
 
 def test_arrays_of_another_format_are_refused():
     stored = fresh().arrays()
     stored["levels_counts"] = stored["levels_counts"][:, :, :-1]
     with pytest.raises(ValueError, match="shapes"):
-        DecisionLevels.from_arrays(stored, MODEL)
+        AlertThresholds.from_arrays(stored, MODEL)
     with pytest.raises(KeyError):
-        DecisionLevels.from_arrays({}, MODEL)
+        AlertThresholds.from_arrays({}, MODEL)
 
 
 def test_input_is_only_read_and_an_empty_part_is_fine():
@@ -281,6 +281,6 @@ def test_changed_rows_are_told_until_they_were_marked():
     levels.set_feedback(2, 0.25)
     levels.watch(ROW, np.array([10.0]), np.array([0.0]))
     assert levels.changed().tolist() == [0, 2]
-    levels.mark_told(np.array([0]))
+    levels.mark_reported(np.array([0]))
     assert levels.changed().tolist() == [2]
-    assert DecisionLevels.from_arrays(levels.arrays(), MODEL).changed().tolist() == []
+    assert AlertThresholds.from_arrays(levels.arrays(), MODEL).changed().tolist() == []

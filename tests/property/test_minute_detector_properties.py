@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from detection.batch import ReadingBatch
 from detection.events import EventPhase
-from detection.slow import SlowDetectors
+from detection.minute_detectors import MinuteDetectors
 from tests.support.minutes import DAY_S, Air, said, slow_of
 
 SENSORS = [f"n-{room}-1" for room in "abcd"]
@@ -31,14 +31,14 @@ def stream():
     for x in air.values[SENSORS[2]].values():
         x[air.at(20 * HOUR, 27.5 * HOUR)] = np.nan
     air.values[SENSORS[3]]["rh"][air.at(27 * HOUR, 34 * HOUR)] = 100.0
-    batch = air.batch(SlowDetectors(slow_of))
+    batch = air.batch(MinuteDetectors(slow_of))
     heard = ~np.isnan(batch.values).all(axis=1)
     batch = ReadingBatch(batch.sensor[heard], batch.time[heard], batch.values[heard])
     return batch, ordered(fresh(), batch)
 
 
 def fresh():
-    slow = SlowDetectors(slow_of)
+    slow = MinuteDetectors(slow_of)
     for sensor in SENSORS:
         slow.row(sensor)
     return slow

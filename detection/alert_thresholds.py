@@ -41,8 +41,9 @@ probabilities are in the room at hand, which is what feedback corrects.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import floor, isnan
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -141,7 +142,7 @@ _RECENT_WIDTH: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
-class LevelReport:
+class ThresholdReport:
     """A sensor's level, and what it costs.
 
     Attributes
@@ -186,7 +187,7 @@ class LevelReport:
         return self.level >= self.model_level + UPPER - 1e-9
 
 
-class DecisionLevels:
+class AlertThresholds:
     """Decision levels of many sensors, one row each.
 
     Parameters
@@ -200,7 +201,7 @@ class DecisionLevels:
 
     Examples
     --------
-    >>> levels = DecisionLevels(1.8)
+    >>> levels = AlertThresholds(1.8)
     >>> levels.add()
     0
     >>> levels.offset(np.array([0]))
@@ -261,7 +262,7 @@ class DecisionLevels:
         *,
         base_rate: float = BASE_RATE,
         budget: float = BUDGET,
-    ) -> DecisionLevels:
+    ) -> AlertThresholds:
         """Levels kept by `arrays`.
 
         Raises
@@ -369,7 +370,7 @@ class DecisionLevels:
         """Return the rows whose level was set since they were last passed to `mark_told`."""
         return np.flatnonzero(self._changed[: self._n])
 
-    def mark_told(self, rows: NDArray[np.intp]) -> None:
+    def mark_reported(self, rows: NDArray[np.intp]) -> None:
         """Leave rows out of `changed` until they change again."""
         self._changed[rows] = False
 
@@ -384,7 +385,7 @@ class DecisionLevels:
         self._state[row, C.FEEDBACK] = min(max(moved, -FEEDBACK), FEEDBACK)
         self._set(np.array([row]))
 
-    def settle(self, row: int, time: float, *, vaping: bool | None) -> bool:
+    def label_cluster(self, row: int, time: float, *, vaping: bool | None) -> bool:
         """Say what the cluster around a time was; None takes back what was said.
 
         Parameters
@@ -415,11 +416,11 @@ class DecisionLevels:
         self._set(np.array([row]))
         return True
 
-    def explain(self, row: int) -> LevelReport:
+    def explain(self, row: int) -> ThresholdReport:
         """Level of a sensor and what it costs in sensitivity."""
         state = self._state[row]
         offset = float(self.offset(np.array([row], np.int32))[0])
-        return LevelReport(
+        return ThresholdReport(
             level=self.model_level + offset,
             model_level=self.model_level,
             budget=float(state[C.BUDGET]),
@@ -507,6 +508,35 @@ class DecisionLevels:
             state[:, column] = np.where(seen, lost, np.nan)
         self._state[rows] = state
         self._changed[rows] = True
+
+
+@dataclass(frozen=True, slots=True)
+class AlertBudgets:
+    """Tolerable false alarms a week.
+
+    Attributes
+    ----------
+    default : float
+        Of a sensor that has none of its own.
+    own : mapping of str to float
+        By sensor.
+    moved : mapping of str to float
+        How far a sensor's level is moved from the start, log-odds, to judge again at the level that
+        held once; empty in a service, whose levels are moved by feedback.
+    """
+
+    default: float = BUDGET
+    own: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    moved: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+    def give(self, levels: AlertThresholds, row: int, sensor: str) -> None:
+        """Give a sensor's level its budget, and its move if it has one; again changes nothing."""
+        levels.set_budget(row, self.own.get(sensor, self.default))
+        moved = self.moved.get(sensor)
+        if moved is not None:
+            moved = min(max(moved, -FEEDBACK), FEEDBACK)
+            if levels.explain(row).feedback != moved:
+                levels.set_feedback(row, moved)
 
 
 def _unread(capacity: int) -> NDArray[np.float64]:

@@ -1,0 +1,16 @@
+"""Errors of detection.
+
+::
+
+    ValueError
+    ├── SnapshotError   bytes are no snapshot of this format: rebuild from readings
+    └── ModelError      a model file is damaged, or made for other facts
+"""
+
+
+class SnapshotError(ValueError):
+    """Bytes that are not a snapshot, or a snapshot of another format."""
+
+
+class ModelError(ValueError):
+    """A file that is not a model, or a model trained on other facts."""
