@@ -1,7 +1,7 @@
 """The levels inside the watch's detector: their budgets, the moves of people, what is shown.
 
-Names here, rows in `detection.alert_thresholds`. The watch says when: a move is applied once, at its
-place between the readings.
+Names here, rows in `detection.alert_thresholds`. The consumer says when: a move is applied once, at
+its place between the readings.
 """
 
 from __future__ import annotations

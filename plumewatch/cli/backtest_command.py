@@ -16,8 +16,8 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from detection.alert_thresholds import BUDGET
-from detection.events import EventKind
 from detection.errors import ModelError
+from detection.events import EventKind
 from detection.model import Model
 from plumewatch.cli.exit_codes import DONE, REFUSED, USAGE, UsageError, told
 from plumewatch.cli.progress import progress

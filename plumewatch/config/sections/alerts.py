@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from detection.decision_levels import BUDGET
+from detection.alert_thresholds import BUDGET
 from plumewatch.config.sections.common import FalseAlarms
 
 
