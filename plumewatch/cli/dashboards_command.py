@@ -189,11 +189,10 @@ def _loaded(path: Path) -> PlumewatchConfig:
 
 def _settings(config: PlumewatchConfig) -> DashboardSettings:
     from dashboards.frame import DashboardSettings  # noqa: PLC0415
-    from plumewatch.config.settings import page_url  # noqa: PLC0415
 
     registry = config.registry()
     sensors = tuple((sensor.id, sensor.room) for sensor in registry.sensors.values())
-    return DashboardSettings(config.timezone, page_url(config), tuple(registry.rooms), sensors)
+    return DashboardSettings(config.timezone, config.web.url, tuple(registry.rooms), sensors)
 
 
 def _secret(path: Path) -> str:

@@ -157,7 +157,7 @@ def run_decode(
     order = Routes()
     names = list(DECODERS)
     if config is not None:
-        from plumewatch.config.intake_settings import routes  # noqa: PLC0415
+        from plumewatch.config.ingest_settings import routes  # noqa: PLC0415
 
         order = routes(config)
         names += [f"mapping:{mapping.name}" for mapping in config.mapping]

@@ -27,7 +27,7 @@ from ingest.broker import connected, new_client
 from ingest.event_messages import EVENT_TOPIC
 from ingest.intake import Intake
 from plumewatch.cli.exit_codes import DONE, REFUSED, USAGE, UsageError, told
-from plumewatch.config.intake_settings import intake_config
+from plumewatch.config.ingest_settings import intake_config
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import alert_budgets, broker_settings
 from plumewatch.config.sharding import load_shard

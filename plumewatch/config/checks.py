@@ -5,6 +5,9 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
+from alerts.errors import MatcherError
+from alerts.routing.labels import LABELS
+from alerts.routing.matchers import parse_matchers
 from ingest.decoders import DECODERS
 from ingest.http_sources import HTTP_DECODERS, SIGNED_DECODERS
 from ingest.mapping.decoder import PREFIX
@@ -37,6 +40,8 @@ def cross_faults(draft: Draft) -> Iterator[ConfigFault]:
     yield from _mapping_faults(draft)
     yield from _decoder_faults(draft)
     yield from _source_faults(draft)
+    yield from _outbound_faults(draft)
+    yield from _inhibit_faults(draft)
     yield from _retention_faults(draft)
     yield from duty_faults(draft)
 
@@ -176,6 +181,29 @@ def _source_secret_faults(path: str, source: SourceConfig) -> Iterator[ConfigFau
         yield ConfigFault(f"{path}.signature", "given", allowed)
     elif not signs and not (source.token_file or source.token_env):
         yield ConfigFault(path, "neither token_file nor token_env", "exactly one of them")
+
+
+def _outbound_faults(draft: Draft) -> Iterator[ConfigFault]:
+    outbound, names = draft.config.outbound, dict[str, str]()
+    for path, hook in draft.tables("outbound.webhook", outbound.webhook):
+        yield from _unique(f"{path}.name", hook.name, names)
+    grafana = outbound.grafana
+    if grafana.url and not (grafana.token_file or grafana.token_env):
+        allowed = "needs token_file or token_env beside it"
+        yield ConfigFault("outbound.grafana.url", repr(grafana.url), allowed)
+
+
+def _inhibit_faults(draft: Draft) -> Iterator[ConfigFault]:
+    for path, rule in draft.valid("inhibit", draft.config.inhibit):
+        names = set(rule.equal)
+        for side, texts in (("source", rule.source), ("target", rule.target)):
+            for text in texts:
+                try:
+                    names |= {matcher.name for matcher in parse_matchers(text)}
+                except MatcherError as error:
+                    yield ConfigFault(f"{path}.{side}", repr(text)[:80], str(error))
+        for name in sorted(names - set(LABELS)):
+            yield ConfigFault(path, repr(name), f"one of {', '.join(LABELS)}")
 
 
 def _retention_faults(draft: Draft) -> Iterator[ConfigFault]:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from plumewatch.config.paths import DataPaths
-from plumewatch.config.settings import secret_of
+from plumewatch.config.secrets import read_secret
 from plumewatch.service.upgrade import refuse_older
 from storage.errors import StorageUnavailableError
 from storage.registry import Registry
@@ -36,17 +36,13 @@ def influx_settings(config: PlumewatchConfig) -> InfluxSettings | None:
     wanted = config.timeseries
     if not wanted.url:
         return None
-    secret = ""
-    if wanted.token_file or wanted.token_env:
-        secret = secret_of(
-            "timeseries.token", file=wanted.token_file, env=wanted.token_env
-        ).reveal()
+    token = read_secret(config, "timeseries.token")
     return InfluxSettings(
         wanted.url.rstrip("/"),
         wanted.database,
         org=wanted.org,
         username=wanted.username,
-        secret=secret,
+        secret="" if token is None else token.reveal(),
         ca_file=wanted.ca_file,
     )
 

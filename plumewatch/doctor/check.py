@@ -8,18 +8,9 @@ from typing import TYPE_CHECKING
 
 from alerts.notify.apprise_notifier import NotifySettings, check_target
 from plumewatch.cli.exit_codes import USAGE
-from plumewatch.config.faults import ConfigError, ConfigFault
-from plumewatch.config.http_settings import http_sources
-from plumewatch.config.intake_settings import mapping_decoders
-from plumewatch.config.outbound_settings import cap_token, grafana_target, webhooks
-from plumewatch.config.settings import (
-    alert_policy,
-    broker_settings,
-    metrics_token,
-    ping_url,
-)
+from plumewatch.config.faults import ConfigError
+from plumewatch.config.settings import check_settings
 from plumewatch.config.sharding import load_shard
-from plumewatch.config.timeseries_settings import influx_settings
 from plumewatch.doctor.broker import broker_findings
 from plumewatch.doctor.finding import fault, fine, tell
 from plumewatch.doctor.machine import clock_findings, series_findings, store_findings
@@ -61,7 +52,7 @@ def run_check(path: Path, printer: Printer, now: float | None = None) -> int:
     now = time.time() if now is None else now
     try:
         config = load_shard(path)
-        check_secrets(config)
+        check_settings(config)
     except ConfigError as error:
         for found in error.faults:
             what_to_do = f"change {found.path} in {path}"
@@ -91,25 +82,6 @@ def _findings(config: PlumewatchConfig, now: float) -> Iterator[Finding]:
     yield page_finding(config)
     yield from http_ingest_findings(config, now)
     yield from grafana_findings(config, now)
-
-
-def check_secrets(config: PlumewatchConfig) -> None:
-    """Read every secret and certificate, and try every example of a mapping.
-
-    Raises
-    ------
-    ConfigError
-        With every fault found.
-    """
-    faults: list[ConfigFault] = []
-    secrets = (broker_settings, alert_policy, metrics_token, ping_url, webhooks, cap_token)
-    for read in (*secrets, grafana_target, mapping_decoders, http_sources, influx_settings):
-        try:
-            read(config)
-        except ConfigError as error:
-            faults.extend(error.faults)
-    if faults:
-        raise ConfigError(faults)
 
 
 def warn_of_silence(config: PlumewatchConfig, policy: AlertPolicy) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from plumewatch.config.outbound_settings import grafana_target
+from plumewatch.config.settings import grafana_target
 from plumewatch.doctor.finding import Finding, fault, fine
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from alerts.notify.apprise_notifier import NotifySettings, check_target
 from alerts.notify.reachability import why_unreachable
 from plumewatch.cli.routes_command import all_incidents
 from plumewatch.cli.staff_command import without_password
-from plumewatch.config.http_settings import http_sources
+from plumewatch.config.ingest_settings import http_sources
 from plumewatch.config.settings import alert_policy, quiet_hours
 from plumewatch.doctor.broker import certificate_finding
 from plumewatch.doctor.finding import Finding, fault, fine, warn

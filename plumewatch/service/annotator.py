@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from dashboards.grafana import Change, Mark
-    from plumewatch.config.outbound_settings import GrafanaTarget
+    from plumewatch.config.settings import GrafanaTarget
     from plumewatch.service.app import Service
     from storage.retrying import Retrying
 

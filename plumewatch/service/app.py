@@ -36,11 +36,10 @@ from ingest.errors import BrokerError
 from ingest.event_messages import EVENT_TOPICS, EventIntake
 from ingest.intake import Intake
 from ingest.mqtt import MqttSource
+from ingest.subscriptions import Subscriptions
 from ingest.validation import may_alert
 from plumewatch.cli.audit_command import note_start
-from plumewatch.config.http_settings import http_sources
-from plumewatch.config.intake_settings import intake_config, topic_filters
-from plumewatch.config.outbound_settings import webhooks
+from plumewatch.config.ingest_settings import http_sources, intake_config, topic_filters
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.report_settings import school_of
 from plumewatch.config.settings import (
@@ -48,7 +47,7 @@ from plumewatch.config.settings import (
     alert_policy,
     broker_settings,
     ping_url,
-    session_topics,
+    webhooks,
 )
 from plumewatch.config.timeseries_settings import series_kept_from, series_of
 from plumewatch.doctor.check import warn_of_silence
@@ -202,7 +201,7 @@ class Service:
             self.commits.commit,
             receive_clock or clock,
             CanarySettings() if config.broker.canary else None,
-            session_topics(config, self.paths),
+            Subscriptions(self.paths.subscriptions, config.broker.session),
         )
         self.events = EventIntake(self.registry, heard.context.limits)
         self.event_source = MqttSource(

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from alerts.notify.notice import KIND_WORDS
 from dashboards.grafana import Mark
-from plumewatch.config.settings import page_url
 
 if TYPE_CHECKING:
     import sqlite3
@@ -31,7 +30,7 @@ def incident_marks(config: PlumewatchConfig, db: sqlite3.Connection, since: floa
                 row["opened_at"],
                 row["resolved_at"] or row["opened_at"],
                 f"{KIND_WORDS.get(row['kind'], row['kind'])}: {room.name if room else row['room']}"
-                f" ({verdict}) {page_url(config)}/incidents/{row['id']}",
+                f" ({verdict}) {config.web.url}/incidents/{row['id']}",
                 (row["kind"], f"room:{row['room']}"),
             )
         )

@@ -6,8 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from alerts.outbound.webhooks import enqueue, webhooks_waiting
-from plumewatch.config.outbound_settings import grafana_target
-from plumewatch.config.settings import broker_settings
+from plumewatch.config.settings import broker_settings, grafana_target
 from plumewatch.service.room_publisher import RoomPublisher
 from storage.sqlite import transaction
 

@@ -19,8 +19,8 @@ from alerts.errors import AlertError
 from plumewatch.cli.exit_codes import DONE, UNREACHABLE, USAGE
 from plumewatch.config.faults import ConfigError, ConfigFault
 from plumewatch.config.paths import DataPaths
+from plumewatch.config.settings import check_settings
 from plumewatch.config.sharding import load_shard
-from plumewatch.doctor.check import check_secrets
 from plumewatch.service.app import Service
 from plumewatch.service.supervisor import ServiceError
 from storage.lease import Lease
@@ -156,5 +156,5 @@ def _read(path: Path, shard: str, data_dir: Path | None = None) -> PlumewatchCon
     if data_dir not in (None, config.data_dir):
         allowed = f"must stay {data_dir} while the service runs"
         raise ConfigError([ConfigFault("data_dir", str(config.data_dir), allowed)])
-    check_secrets(config)
+    check_settings(config)
     return config

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 from alerts.page.app import create_app
 from alerts.page.settings import StaffPageSettings
 from alerts.page.views.report_jobs import ReportJobs
-from plumewatch.config.outbound_settings import cap_token
 from plumewatch.config.report_settings import school_of
-from plumewatch.config.settings import metrics_token, page_hosts
+from plumewatch.config.secrets import read_secret
 from plumewatch.service.health_page import HealthPages
 from plumewatch.service.unmatched import suggestion_for
 from plumewatch.service.web_server import WebServer, is_loopback
@@ -57,12 +56,12 @@ def staff_page(
             open_reading=local and not config.web.public_url,
             one_click=local and not config.web.public_url and service.one_click,
             secure_cookie=config.web.public_url.startswith("https://"),
-            hosts=page_hosts(config),
+            hosts=config.web.hosts,
             school=config.site,
             grafana_url=config.web.grafana_url.rstrip("/"),
             clock=clock,
             cap_sender=config.outbound.cap.sender,
-            cap_token=cap_token(config),
+            cap_token=read_secret(config, "outbound.cap.token"),
             times=school_of(config).times,
             journal=paths.journal,
             reports=ReportJobs(
@@ -73,5 +72,7 @@ def staff_page(
             ),
         )
     )
-    pages = HealthPages(app, service.health, metrics_token(config), on_loopback=local)
+    pages = HealthPages(
+        app, service.health, read_secret(config, "metrics.token"), on_loopback=local
+    )
     return WebServer(pages, config.web.host, config.web.port)

@@ -12,7 +12,8 @@ import pytest
 
 from plumewatch.config.load import load
 from plumewatch.config.model import PlumewatchConfig
-from plumewatch.config.settings import alert_policy, broker_settings, metrics_token, ping_url
+from plumewatch.config.secrets import read_secret
+from plumewatch.config.settings import alert_policy, broker_settings, ping_url
 from plumewatch.config.timeseries_settings import influx_settings
 from tests.support.service import ServiceProcess, eventually, run_command
 
@@ -129,7 +130,7 @@ def test_commands_print_none(service):
 
 def test_no_object_of_the_configuration_shows_one(service):
     config = load(service.config)
-    built = [broker_settings(config), metrics_token(config), ping_url(config)]
+    built = [broker_settings(config), read_secret(config, "metrics.token"), ping_url(config)]
     built += [alert_policy(config), influx_settings(config), config]
     for each in built:
         clean(f"{each!r} {each} {vars(each) if hasattr(each, '__dict__') else ''}")

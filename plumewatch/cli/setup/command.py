@@ -31,7 +31,8 @@ from plumewatch.cli.setup.broker_files import new_password
 from plumewatch.cli.setup.discovery import heard_on, listen, reach
 from plumewatch.cli.setup.site_files import heard_air, next_steps, rooms_for, written
 from plumewatch.config.faults import ConfigError, ConfigFault
-from plumewatch.config.settings import alert_policy, secret_of
+from plumewatch.config.secrets import secret_from
+from plumewatch.config.settings import alert_policy
 from plumewatch.config.sharding import load_shard
 from plumewatch.doctor.check import run_check
 
@@ -129,7 +130,7 @@ def _broker(answers: Answers) -> BrokerSettings:
     host, port, tls = address(answers.broker)
     password = answers.password
     if answers.password_file is not None:
-        password = secret_of("password", file=answers.password_file, env="").reveal()
+        password = secret_from("password", file=answers.password_file).reveal()
     try:
         context = ssl.create_default_context(cafile=answers.ca_file) if tls else None
     except OSError as error:

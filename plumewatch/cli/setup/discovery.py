@@ -23,7 +23,7 @@ from ingest.message import Message
 from ingest.states import States
 from ingest.validation import fold_id
 from plumewatch.config.faults import ConfigError
-from plumewatch.config.intake_settings import routes
+from plumewatch.config.ingest_settings import routes
 from plumewatch.config.load import parse
 
 if TYPE_CHECKING:

@@ -36,3 +36,8 @@ class BrokerConfig(BaseModel, extra="forbid", frozen=True):
     max_queued_messages: Annotated[int, Field(ge=1, le=1_000_000_000)] = 1_000_000
     """What the broker keeps for the service at most, as its own configuration says; a warning
     comes before it is full."""
+
+    @property
+    def session(self) -> str:
+        """Name of its session at the broker."""
+        return f"{self.client_id}@{self.host}:{self.port}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from pydantic import BaseModel
 
 from plumewatch.config.sections.common import Port, Url
@@ -18,3 +20,14 @@ class WebConfig(BaseModel, extra="forbid", frozen=True):
     """What links in notices start with; with it, reading needs a sign-in."""
     grafana_url: Url = ""
     """Where pages of rooms and incidents lead for their dashboards."""
+
+    @property
+    def url(self) -> str:
+        """Where staff reach the page, without a trailing slash."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Host names under which the page answers."""
+        public = urlsplit(self.public_url).hostname or self.host
+        return tuple(sorted({"127.0.0.1", "localhost", "[::1]", self.host, public}))

@@ -7,7 +7,7 @@ import pytest
 from dashboards.grafana import Grafana
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.load import parse
-from plumewatch.doctor.check import check_secrets
+from plumewatch.config.settings import check_settings
 from plumewatch.service.annotator import Annotator
 from plumewatch.service.incident_marks import incident_marks
 from plumewatch.service.metrics import exposition
@@ -188,5 +188,5 @@ def test_what_is_wrong_is_said_at_the_start(config, tmp_path, outbound, sentence
     (tmp_path / "token").write_text(TOKEN)
     raw = config.model_dump(mode="json", by_alias=True) | {"outbound": {"grafana": outbound}}
     with pytest.raises(ConfigError, match=sentence) as caught:
-        check_secrets(parse(raw, base=tmp_path))
+        check_settings(parse(raw, base=tmp_path))
     assert TOKEN not in str(caught.value)

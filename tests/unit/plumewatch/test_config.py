@@ -9,7 +9,8 @@ from alerts.notify.secrets import Secret
 from plumewatch.cli.starter import STARTER
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.load import load, parse
-from plumewatch.config.settings import alert_policy, broker_settings, metrics_token, page_url
+from plumewatch.config.secrets import read_secret
+from plumewatch.config.settings import alert_policy, broker_settings
 
 GOOD = {
     "site": "Northfield High School",
@@ -219,7 +220,7 @@ class TestSecrets:
         assert settings.password == "hunter2"
         policy = alert_policy(config)
         assert policy.staff[0].targets == (Secret("json://127.0.0.1/s3cret"),)
-        token = metrics_token(config)
+        token = read_secret(config, "metrics.token")
         shown = repr((settings, policy, token, config))
         assert not any(s in shown for s in ("hunter2", "s3cret", "tok3n"))
 
@@ -231,9 +232,9 @@ class TestSecrets:
 
 def test_page_url():
     config = parse(GOOD, base=Path("/srv"))
-    assert page_url(config) == "http://127.0.0.1:8420"
+    assert config.web.url == "http://127.0.0.1:8420"
     config = parse(GOOD | {"web": {"public_url": "https://x.example/p/"}}, base=Path("/srv"))
-    assert page_url(config) == "https://x.example/p"
+    assert config.web.url == "https://x.example/p"
     assert "web.public_url" in faults_of(web={"public_url": "ftp://x"})
 
 

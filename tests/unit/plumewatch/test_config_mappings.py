@@ -7,7 +7,7 @@ import pytest
 
 from ingest.decoders import DECODERS
 from plumewatch.config.faults import ConfigError
-from plumewatch.config.intake_settings import intake_config, mapping_decoders, routes, topic_filters
+from plumewatch.config.ingest_settings import intake_config, mapping_decoders, routes, topic_filters
 from plumewatch.config.load import parse
 
 MAPPING = {

@@ -10,10 +10,10 @@ from ingest.intake import Intake
 from ingest.message import Message
 from plumewatch.cli.printer import Printer
 from plumewatch.config.faults import ConfigError
-from plumewatch.config.http_settings import http_sources
-from plumewatch.config.intake_settings import intake_config
+from plumewatch.config.ingest_settings import http_sources, intake_config
 from plumewatch.config.load import parse
-from plumewatch.doctor.check import check_secrets, run_check
+from plumewatch.config.settings import check_settings
+from plumewatch.doctor.check import run_check
 from storage.lease import Lease
 from tests.support.broker import free_port
 from tests.support.certificates import certificate
@@ -132,7 +132,7 @@ def test_secrets_that_do_not_serve(tmp_path, secret):
         base=tmp_path,
     )
     with pytest.raises(ConfigError) as refused:
-        check_secrets(config)
+        check_settings(config)
     faults = {f.path: f for f in refused.value.faults}
     assert sorted(faults) == [
         "ingest.http.cert_file",

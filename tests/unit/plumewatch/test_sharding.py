@@ -7,7 +7,7 @@ import pytest
 from ingest.intake import ELSEWHERE, Intake
 from ingest.message import Message
 from plumewatch.config.faults import ConfigError
-from plumewatch.config.intake_settings import intake_config
+from plumewatch.config.ingest_settings import intake_config
 from plumewatch.config.sharding import VARIABLE, ProcessShard, ShardError, load_shard
 from plumewatch.service.app import Service
 from storage.registry import shard_of

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from ingest.intake import Intake
 from plumewatch.cli.main import app
-from plumewatch.config.intake_settings import intake_config
+from plumewatch.config.ingest_settings import intake_config
 from plumewatch.config.load import load
 from scale.history import SCHEMA
 from scale.kafka import landed_messages

@@ -1,0 +1,146 @@
+"""What ingest takes from the configuration: mappings, topics, and the senders of HTTP ingest."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING, Final
+
+from ingest.decoders import DECODERS, subscriptions
+from ingest.decoding import Context
+from ingest.http_sources import HttpSource
+from ingest.intake import IntakeConfig
+from ingest.mapping.decoder import PREFIX, compile_mapping
+from ingest.mapping.examples import differences
+from ingest.mapping.topics import TopicFilter
+from ingest.routes import Routes
+from plumewatch.config.faults import ConfigError, ConfigFault
+from plumewatch.config.secrets import SecretReader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from alerts.notify.secrets import Secret
+    from ingest.decoding import Decoder
+    from plumewatch.config.model import PlumewatchConfig
+    from plumewatch.config.sections.ingest import HttpConfig
+
+SHORTEST_SECRET: Final = 16
+"""Characters of a token or signing secret, so that nobody on the network guesses it."""
+
+
+def mapping_decoders(config: PlumewatchConfig) -> tuple[Decoder, ...]:
+    """Compile the mappings; raises `ConfigError` with every example that a mapping fails."""
+    decoders = tuple(map(compile_mapping, config.mapping))
+    faults = [
+        ConfigFault(
+            f"mapping.{i}.example.{k}",
+            difference,
+            f"mapping {mapping.name!r} and its example must agree",
+        )
+        for i, (mapping, decoder) in enumerate(zip(config.mapping, decoders, strict=True))
+        for k, difference in differences(decoder, mapping.example, config.zone())
+    ]
+    if faults:
+        raise ConfigError(faults)
+    return decoders
+
+
+def _routes(config: PlumewatchConfig) -> tuple[tuple[str, str], ...]:
+    return tuple((route.topic, route.decoder) for route in config.route)
+
+
+def _aliases(config: PlumewatchConfig) -> dict[str, str]:
+    return {alias: sensor.id for sensor in config.sensor for alias in sensor.aliases}
+
+
+def routes(config: PlumewatchConfig) -> Routes:
+    """Return the order of decoders of every topic; raises as `mapping_decoders`."""
+    return Routes(_routes(config), mapping_decoders(config), config.registry(), _aliases(config))
+
+
+def intake_config(config: PlumewatchConfig, *, dedupe_window: int) -> IntakeConfig:
+    """Return the configuration of the intake; raises as `mapping_decoders`."""
+    return IntakeConfig(
+        context=Context(zone=config.zone(), registry=config.registry()),
+        aliases=_aliases(config),
+        routes=_routes(config),
+        mappings=mapping_decoders(config),
+        dedupe_window=dedupe_window,
+        elsewhere=config.other_shards,
+        takes_strangers=config.accepts_unregistered,
+    )
+
+
+def topic_filters(config: PlumewatchConfig, mappings: tuple[Decoder, ...]) -> tuple[str, ...]:
+    """Return the MQTT topic filters to subscribe to."""
+    more = [pattern for mapping in mappings for pattern in mapping.topics]
+    more += [route.topic for route in config.route]
+    return subscriptions(tuple(config.ingest.decoders), (*more, *config.ingest.topics))
+
+
+def http_sources(config: PlumewatchConfig) -> tuple[HttpSource, ...]:
+    """Return the senders of HTTP ingest with their secrets; none if it is off.
+
+    Raises `ConfigError` with every secret that cannot be read, is too short or shared by two
+    senders, and with a certificate that cannot be used.
+    """
+    reader = SecretReader(config)
+    sources = tuple(_source(i, config, reader) for i in range(len(config.ingest.source)))
+    reader.faults += _shared_secrets(sources)
+    if sources:
+        reader.faults += _certificate_faults(config.ingest.http)
+    reader.check()
+    return sources
+
+
+def _source(index: int, config: PlumewatchConfig, reader: SecretReader) -> HttpSource:
+    source, path = config.ingest.source[index], f"ingest.source.{index}"
+    own = [sensor.id for sensor in config.sensor if sensor.decoder == source.decoder]
+    return HttpSource(
+        name=source.name,
+        decoder=source.decoder,
+        sensors=frozenset(source.sensors or own),
+        token=_long_secret(f"{path}.token", reader),
+        signature=_long_secret(f"{path}.signature", reader),
+        strangers=not source.sensors,
+        rate_per_s=source.rate_per_s,
+        topic=_topic(source.decoder, config),
+    )
+
+
+def _topic(decoder: str, config: PlumewatchConfig) -> str:
+    for mapping in config.mapping:
+        if decoder == PREFIX + mapping.name:
+            return TopicFilter(mapping.topic).pattern
+    return next(iter(DECODERS[decoder].topics), "+")
+
+
+def _long_secret(path: str, reader: SecretReader) -> Secret | None:
+    secret = reader.read(path)
+    length = SHORTEST_SECRET if secret is None else len(secret.reveal())
+    if length < SHORTEST_SECRET:
+        allowed = f"at least {SHORTEST_SECRET} random characters, as `openssl rand -hex 24` gives"
+        reader.faults.append(ConfigFault(path, f"{length} characters", allowed))
+    return secret
+
+
+def _shared_secrets(sources: Sequence[HttpSource]) -> Iterator[ConfigFault]:
+    seen: dict[str, int] = {}
+    for i, source in enumerate(sources):
+        for secret in filter(None, (source.token, source.signature)):
+            first = seen.setdefault(secret.reveal(), i)
+            if first != i:
+                allowed = f"must differ from that of ingest.source.{first}"
+                yield ConfigFault(f"ingest.source.{i}", "a secret", allowed)
+
+
+def _certificate_faults(http: HttpConfig) -> Iterator[ConfigFault]:
+    if http.cert_file is None or http.key_file is None:
+        return
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(http.cert_file, http.key_file, password="")
+    except (OSError, ValueError) as error:
+        allowed = f"must be a certificate and its key, unencrypted, in PEM ({error})"
+        value = f"{http.cert_file}, {http.key_file}"
+        yield ConfigFault("ingest.http.cert_file", value, allowed)

@@ -1,0 +1,75 @@
+"""Secrets that a configuration names, read from their file or environment variable.
+
+A secret at the path ``metrics.token`` is what the keys ``token_file`` or ``token_env`` of
+``[metrics]`` lead to. No message contains a secret.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from alerts.errors import SecretError
+from alerts.notify.secrets import load_secret
+from plumewatch.config.faults import ConfigError, ConfigFault
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from alerts.notify.secrets import Secret
+    from plumewatch.config.model import PlumewatchConfig
+
+
+def read_secret(config: PlumewatchConfig, path: str) -> Secret | None:
+    """Return the secret at a path; None if none is configured.
+
+    Raises `ConfigError` if it cannot be read.
+    """
+    reader = SecretReader(config)
+    secret = reader.read(path)
+    reader.check()
+    return secret
+
+
+def secret_from(path: str, *, file: Path | None, env: str = "") -> Secret:
+    """Read a secret from its file or variable; raises `ConfigError` if it cannot be read."""
+    try:
+        return load_secret(path, file=file, env=env)
+    except SecretError as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        raise ConfigError([ConfigFault(path, "unreadable", reason)]) from error
+
+
+class SecretReader:
+    """Reads several secrets and collects all faults."""
+
+    def __init__(self, config: PlumewatchConfig) -> None:
+        self.faults: list[ConfigFault] = []
+        self._config = config
+
+    def read(self, path: str) -> Secret | None:
+        """Return the secret at a path; None if none is configured or it cannot be read."""
+        section: Any = self._config
+        *tables, name = path.split(".")
+        for key in tables:
+            section = section[int(key)] if key.isdigit() else getattr(section, key)
+        file, env = getattr(section, f"{name}_file"), getattr(section, f"{name}_env")
+        if not file and not env:
+            return None
+        try:
+            return secret_from(path, file=file, env=env)
+        except ConfigError as error:
+            self.faults += error.faults
+            return None
+
+    def require(self, path: str) -> Secret | None:
+        """Return the secret at a path; a fault if none is configured."""
+        before, secret = len(self.faults), self.read(path)
+        if secret is None and len(self.faults) == before:
+            name = path.rpartition(".")[2]
+            self.faults.append(ConfigFault(path, "missing", f"give {name}_file or {name}_env"))
+        return secret
+
+    def check(self) -> None:
+        """Raise `ConfigError` with the faults, if there are any."""
+        if self.faults:
+            raise ConfigError(self.faults)
