@@ -1,9 +1,10 @@
-"""Payload decoders: one module a format, one line each in the literal table `DECODERS`.
+"""Payload decoders: one line a format in the literal table `DECODERS`.
 
+A format is a table (``ingest/formats/<name>.toml``) where a mapping can say it, else a module here.
 A decoder turns one `Message` into readings that are already validated; it raises nothing but
 `DecodeError`; what a format must remember lives in `Context.states`. Being in the table *is*
-being tested: the contract tests and the fuzz target run over it. See `base` for the row and
-`ingest.validation` for the rules that hold for all formats.
+being tested: the contract tests and the fuzz target run over it. See `ingest.decoding` for the row
+and `ingest.validation` for the rules that hold for all formats.
 """
 
 from __future__ import annotations
@@ -19,21 +20,17 @@ from ingest.decoders import (
     halo,
     homie,
     influx,
-    kaiterra,
-    meraki,
     native,
-    polled,
     qingping,
     ruuvi,
-    sensecap,
     sensorcommunity,
     shelly,
     sparkplug,
     tasmota,
-    verkada,
     zigbee2mqtt,
 )
 from ingest.decoders.lorawan import decentlab, elsys, milesight, servers
+from ingest.decoders.tables import load_format
 from ingest.decoding import Context, Decoder, topic_matches
 
 if TYPE_CHECKING:
@@ -48,11 +45,11 @@ DECODERS: Final[Mapping[str, Decoder]] = {
     "chirpstack": servers.CHIRPSTACK,
     "tts": servers.TTS,
     "zigbee2mqtt": zigbee2mqtt.DECODER,
-    "meraki": meraki.DECODER,
+    "meraki": load_format("meraki"),
     "ruuvi": ruuvi.DECODER,
     "qingping": qingping.DECODER,
-    "kaiterra": kaiterra.DECODER,
-    "sensecap": sensecap.DECODER,
+    "kaiterra": load_format("kaiterra"),
+    "sensecap": load_format("sensecap"),
     "sparkplug": sparkplug.DECODER,
     "homie": homie.DECODER,
     "ha_discovery": ha_discovery.DECODER,
@@ -65,10 +62,10 @@ DECODERS: Final[Mapping[str, Decoder]] = {
     "elsys": elsys.DECODER,
     "influx": influx.DECODER,
     "sensorcommunity": sensorcommunity.DECODER,
-    "purpleair": polled.PURPLEAIR,
-    "awair": polled.AWAIR,
-    "unifi": polled.UNIFI,
-    "verkada": verkada.DECODER,
+    "purpleair": load_format("purpleair"),
+    "awair": load_format("awair"),
+    "unifi": load_format("unifi"),
+    "verkada": load_format("verkada"),
     "halo": halo.DECODER,
     "generic": generic.DECODER,
 }

@@ -12,9 +12,9 @@ carries a unit other than the field's is a fault; what is no number is a fault; 
 fault; then the exact conversion to the unit of the table, whose own range is checked by
 `build_reading`. Never is anything 0 that was not sent as 0.
 
-A firmware is held to the bounds of `ingest.firmware`, as in every format. A message under the topic
-of the mapping that says nothing else describes its sensor; under another (a route, HTTP, whose
-senders speak for one sensor each) it is refused like any other that measured nothing.
+A message under the topic of the mapping that says nothing but a firmware describes its sensor;
+under another (a route, HTTP, whose senders speak for one sensor each) it is refused like any other
+that measured nothing.
 """
 
 from __future__ import annotations
@@ -24,23 +24,42 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
-from ingest.decoding import Decoder, decode_text, gateway_states, load_json, state_reading
+from ingest.decoding import (
+    Decoder,
+    decode_text,
+    gateway_states,
+    load_json,
+    state_reading,
+)
 from ingest.errors import GuardError, PayloadError, Reason
 from ingest.firmware import version_of
-from ingest.mapping.schema import MAX_ITEMS, cross_faults
+from ingest.mapping.schema import FormatConfig, cross_faults
+from ingest.mapping.source import (
+    ABSENT,
+    View,
+    all_test,
+    condition_test,
+    frame_of,
+    getter,
+    parse,
+    same,
+    step_through,
+)
 from ingest.mapping.times import read_time
 from ingest.mapping.topics import TopicFilter
-from ingest.mapping.view import ABSENT, View, frame_of, parse, same, step_through
 from ingest.names import conversion, unit_of
 from ingest.validation import build_reading, check_size, number, sensor_id, settle_time
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from datetime import tzinfo
 
     from ingest.decoding import Context
     from ingest.mapping.schema import (
         AvailabilityConfig,
         FieldConfig,
+        IdentityConfig,
+        MappingBody,
         MappingConfig,
         TimeConfig,
     )
@@ -52,125 +71,184 @@ PREFIX: Final = "mapping:"
 """What the name of a mapping starts with, where decoders are named."""
 
 _MAX_SEQ: Final = 2**63 - 1
-_NOTHING: Final = "nothing measured and nothing to report"
 _OF_NUMBERS: Final = "0123456789+-.eE"
 
 
 def compile_mapping(config: MappingConfig) -> Decoder:
-    """Return the decoder of a mapping, called ``mapping:<name>``.
-
-    Raises
-    ------
-    ValueError
-        The mapping contradicts itself (`schema.cross_faults`).
-    """
+    """Return the decoder of a mapping, called ``mapping:<name>``; ValueError for contradictions."""
     for place, value, allowed in cross_faults(config):
         raise ValueError(f"{place}: {value}: must be {allowed}")
-    mapped = _Mapped(config)
-    topics = [mapped.topic.pattern]
-    if mapped.alive is not None:
-        topics.append(mapped.alive.pattern)
+    mapped = _Mapped(PREFIX + config.name, [config.topic], config)
     return Decoder(
         name=PREFIX + config.name,
-        topics=tuple(topics),
+        topics=mapped.patterns,
         decode=mapped.decode,
         summary=f"mapping {config.name} of the configuration",
     )
 
 
+def compile_format(name: str, tree: dict[str, Any]) -> Callable[[Message, Context], list[Reading]]:
+    """Return the decode function of a format that ships as a table (`FormatConfig`)."""
+    config = FormatConfig.model_validate(tree)
+    mappings = [_Mapped(name, config.topics, body) for body in config.mapping]
+
+    def decode(message: Message, context: Context) -> list[Reading]:
+        unreadable: PayloadError | None = None
+        for mapped in mappings:
+            try:
+                return mapped.decode(message, context)
+            except GuardError as error:
+                if isinstance(error.__cause__, PayloadError):
+                    unreadable = error.__cause__
+        if unreadable is not None:
+            raise unreadable
+        if mappings[0].needs_topic and mappings[0].captures(message.topic) is None:
+            raise PayloadError(Reason.UNKNOWN_TOPIC, f"not a topic of {name}")
+        if config.otherwise == "accept":
+            return []
+        raise PayloadError(Reason.NO_MEASUREMENT, f"no message of {name} that measures anything")
+
+    return decode
+
+
 class _Field:
     """One field, with its factors ready."""
 
-    __slots__ = ("_addend", "_config", "_factor", "_unit", "quantity")
+    __slots__ = ("_addend", "_config", "_factor", "_is_exact", "_read", "_unit", "_when", "key")
 
     def __init__(self, config: FieldConfig) -> None:
-        self._config = config
-        self.quantity = config.quantity
-        self._unit = unit_of(config.unit)
         factors = conversion(config.quantity, config.unit)
         if factors is None:
             raise ValueError(f"{config.unit!r} is no unit of {config.quantity}")
         self._factor, self._addend = factors
+        self._config = config
+        self._unit = unit_of(config.unit)
+        self._read = getter(config)
+        self._when = all_test(config.when)
+        scaled = (config.scale, config.offset, *factors) != (1, 0, 1, 0)
+        self._is_exact = not scaled and config.range is None
+        special = config.when or config.skip or config.missing or config.values or config.outer
+        path = config.path or []
+        one_key = len(path) == 1 and type(path[0]) is str
+        self.key = path[0] if one_key and self._is_exact and not special else None
+        """Key of a field whose numbers are taken as they are; None for any other field."""
 
     def value(self, view: View) -> object:
-        """Value in the unit of the table; None for a fault; `ABSENT` if there is none.
-
-        Raises
-        ------
-        PayloadError
-            `bad_frame`: the frame ends before the field.
-        """
-        config = self._config
-        if not view.all_hold(config.when):
+        """Return the value in the unit of the table, None for a fault, `ABSENT` for none."""
+        if self._when is not None and not self._when(view):
             return ABSENT
-        raw = view.get(config)
+        raw = self._read(view)
+        config = self._config
         if raw is ABSENT and config.at is not None:
             raise PayloadError(
-                Reason.BAD_FRAME, f"the frame ends before {self.quantity} at {config.at.offset}"
+                Reason.BAD_FRAME, f"the frame ends before {config.quantity} at {config.at.offset}"
             )
         if raw is ABSENT or (raw is None and config.null == "skip"):
             return ABSENT
-        if any(same(raw, sentinel) for sentinel in config.missing):
-            return None
-        plain = self._number(raw)
-        if plain is None or not math.isfinite(plain):
-            return None
+        if config.skip and any(same(raw, one) for one in config.skip):
+            return ABSENT
+        is_missing = config.missing and any(same(raw, sentinel) for sentinel in config.missing)
+        plain = None if is_missing else self._number(raw)
+        if plain is None or not math.isfinite(plain) or self._is_exact:
+            return plain
         value = plain * config.scale + config.offset
-        if config.range is not None and not config.range[0] <= value <= config.range[1]:
-            return None
-        return round(value * self._factor + self._addend, 6)
+        bounds = config.range
+        inside = bounds is None or bounds[0] <= value <= bounds[1]
+        return round(value * self._factor + self._addend, 6) if inside else None
 
     def _number(self, raw: object) -> float | None:
-        values = self._config.values
-        if values:
+        words = self._config.values
+        if words:
             key = str(raw).lower() if type(raw) is bool else str(raw)
-            return values.get(key) if type(raw) in (str, int, bool) and len(key) <= 128 else None
+            return words.get(key) if type(raw) in (str, int, bool) and len(key) <= 128 else None
         if type(raw) is str:
-            said = raw.strip().lstrip(_OF_NUMBERS)
-            if said and unit_of(said) != self._unit:
+            behind = raw.strip().lstrip(_OF_NUMBERS)
+            if behind and unit_of(behind) != self._unit:
                 return None
         return number(raw)
+
+
+class _Name:
+    """A name made of parts, joined by ``:``."""
+
+    def __init__(self, parts: Sequence[IdentityConfig]) -> None:
+        self._parts = [(part, getter(part)) for part in parts]
+
+    def find(self, view: View, topic: str) -> str:
+        """Return the name, empty if a part is absent or null; PayloadError if it is no name."""
+        found: list[str] = []
+        for part, read in self._parts:
+            value = part.fixed or (topic if part.topic else read(view))
+            if value is ABSENT or value is None or value == "":
+                return ""
+            if type(value) is int and abs(value) < 2**63:
+                value = str(value)
+            if type(value) is not str:
+                break
+            found.append(value.lower() if part.lower else value)
+        else:
+            return sensor_id(":".join(found))
+        raise PayloadError(Reason.BAD_ID, "no name of the device where the mapping says")
 
 
 class _Mapped:
     """A compiled mapping; holds no memory."""
 
-    def __init__(self, config: MappingConfig) -> None:
-        self.config = config
-        self.topic = TopicFilter(config.topic)
-        self.alive = TopicFilter(config.availability.topic) if config.availability else None
-        self._fields = [_Field(field) for field in config.field]
-        self._gateway = f"{PREFIX}{config.name} "
-        self._zone: tzinfo | None = None
-        if config.time is not None and config.time.zone not in ("site", "none"):
-            self._zone = ZoneInfo(config.time.zone)
+    def __init__(self, name: str, topics: Sequence[str], config: MappingBody) -> None:
+        self._name = name
+        self._config = config
+        self._topics = [TopicFilter(topic) for topic in topics]
+        alive = config.availability
+        self._alive = TopicFilter(alive.topic) if alive else None
+        filters = [*self._topics, *([self._alive] if self._alive else [])]
+        self.patterns = tuple(topic.pattern for topic in filters)
+        self.needs_topic = not any(part.topic for part in config.sensor_or)
+        self._when = all_test(config.when)
+        self._fields = [(field.quantity, _Field(field)) for field in config.field]
+        self._names = [_Name(config.sensor), *(_Name([part]) for part in config.sensor_or)]
+        self._gateway = _Name(config.gateway) if config.gateway else None
+        times = [config.time] if config.time else []
+        self._times = [(t, getter(t), _zone(t)) for t in (*times, *config.time_or)]
+        self._seq = getter(config.seq) if config.seq else None
+        self._firmware = getter(config.firmware) if config.firmware else None
+        self._firmware_when = all_test(config.firmware.when) if config.firmware else None
+        self._events = [(e.event, all_test(e.when), condition_test(e)) for e in config.event]
+        self._flags = [(flag, condition_test(flag)) for flag in config.flag]
+        whole = any(s.path == [] for s in (*config.field, *config.event))
+        self._must_nest = config.format == "json" and not whole
+
+    def captures(self, topic: str) -> dict[str, str] | None:
+        """Return what the topic filter captures; None if the topic is of another format."""
+        for known in self._topics:
+            found = known.match(topic)
+            if found is not None:
+                return found
+        return None
 
     def decode(self, message: Message, context: Context) -> list[Reading]:
         """Decode one message."""
-        captures = self.topic.match(message.topic)
-        if captures is not None:
-            return self._readings(captures, message, context)
-        found = self.config.availability
-        captures = self.alive.match(message.topic) if self.alive is not None else None
-        if captures is not None and found is not None:
-            return self._availability(found, captures, message, context)
-        return self._readings({}, message, context)
+        captures = self.captures(message.topic)
+        if captures is None and self._alive is not None and self._config.availability is not None:
+            found = self._alive.match(message.topic)
+            if found is not None:
+                return self._availability(self._config.availability, found, message, context)
+        return self._readings(captures or {}, message, context)
 
     def _readings(
         self, captures: dict[str, str], message: Message, context: Context
     ) -> list[Reading]:
-        config = self.config
+        config = self._config
         check_size(message.payload, config.max_bytes)
         try:
-            content = parse(config.format, message.payload, context.limits)
+            content = self._parsed(message, context)
             frame = self._frame(content, message) if config.each is None else None
         except PayloadError as error:
             if config.when:
-                raise GuardError(f"not of mapping {config.name}: {error.detail}") from error
+                raise GuardError(f"not of mapping {self._name}: {error.detail}") from error
             raise
         view = View(captures, content, frame)
-        if not view.all_hold(config.when):
-            raise GuardError(f"a condition of mapping {config.name} does not hold")
+        if self._when is not None and not self._when(view):
+            raise GuardError(f"a condition of mapping {self._name} does not hold")
         if message.retained and config.retained == "drop":
             return []
         if config.each is None:
@@ -181,15 +259,16 @@ class _Mapped:
         self, captures: dict[str, str], content: object, message: Message, context: Context
     ) -> list[Reading]:
         """Return readings of the devices in a message; one that is broken does not stop others."""
-        found = step_through(content, self.config.each.path if self.config.each else ())
+        each = self._config.each
+        found = step_through(content, each.path) if each else ABSENT
         if type(found) is list:
             items: list[tuple[Any, Any]] = list(enumerate(found))
         elif type(found) is dict:
             items = list(found.items())
         else:
             raise PayloadError(Reason.NO_MEASUREMENT, "no devices where the mapping says")
-        if len(items) > MAX_ITEMS:
-            raise PayloadError(Reason.TOO_MANY_KEYS, f"more than {MAX_ITEMS} devices")
+        if each and len(items) > each.most:
+            raise PayloadError(Reason.TOO_MANY_KEYS, f"more than {each.most} devices")
         readings: list[Reading] = []
         first: PayloadError | None = None
         for key, item in items:
@@ -198,30 +277,38 @@ class _Mapped:
                 view = View(names, item, self._frame(item, message), content)
                 readings += self._of_one(view, message, context)
             except PayloadError as error:
-                first = first or error
+                if first is None or error.reason is not Reason.NO_MEASUREMENT:
+                    first = error
         if not readings and first is not None:
             raise first
         return readings
 
+    def _parsed(self, message: Message, context: Context) -> object:
+        content = parse(self._config.format, message.payload, context.limits)
+        if self._must_nest and type(content) not in (dict, list):
+            raise PayloadError(Reason.WRONG_TYPE, "neither a JSON object nor a list")
+        return content
+
     def _frame(self, content: object, message: Message) -> bytes | None:
-        if self.config.binary is not None:
-            return frame_of(self.config.binary, content, message.payload)
-        return message.payload if self.config.format == "raw" else None
+        if self._config.binary is not None:
+            return frame_of(self._config.binary, content, message.payload)
+        return message.payload if self._config.format == "raw" else None
 
     def _of_one(self, view: View, message: Message, context: Context) -> list[Reading]:
         """Return the readings of one device."""
-        flags = self._flags(view)
-        if flags is None:
+        flags = [flag for flag, holds in self._flags if holds(view)]
+        if any(flag.drop for flag in flags):
             return []
-        sensor = self._sensor(view, context)
+        names = [flag.flag for flag in flags]
+        sensor = self._sensor(view, message, context)
         stamp, limits = self._time(view, message, context)
         raw = self._measured(view)
-        events, faults = self._events(view)
-        firmware = self._firmware(view)
+        events, faults = self._noted(view)
+        firmware = self._version(view)
         if not raw and not events and not faults:
             self._describe(sensor, None if flags else firmware, message, context)
             return []
-        if self.config.join_s is None:
+        if self._config.join_s is None:
             return [
                 build_reading(
                     sensor,
@@ -231,8 +318,8 @@ class _Mapped:
                     raw,
                     events=events,
                     faults=faults,
-                    flags=flags,
-                    seq=self._seq(view),
+                    flags=names,
+                    seq=self._sequence(view),
                     firmware=firmware,
                 )
             ]
@@ -243,93 +330,94 @@ class _Mapped:
             context.limits,
             {**raw, **dict.fromkeys(faults)},
             events=tuple(events),
-            flags=tuple(flags),
+            flags=tuple(names),
             firmware=firmware,
-            window_s=self.config.join_s,
+            window_s=self._config.join_s,
         )
 
-    def _firmware(self, view: View) -> object:
+    def _measured(self, view: View) -> dict[str, object]:
+        """Return values and faults (None) by quantity; the first field that applies counts."""
+        raw: dict[str, object] = {}
+        content = view.content
+        members = content if type(content) is dict else {}
+        for quantity, field in self._fields:
+            if quantity in raw:
+                continue
+            value = members.get(field.key) if field.key is not None else None
+            if type(value) is not float and type(value) is not int:  # no fast path for it
+                value = field.value(view)
+            if value is not ABSENT:
+                raw[quantity] = value
+        return raw
+
+    def _version(self, view: View) -> object:
         """Return what the device calls its firmware, as sent; None if it says nothing of it."""
-        config = self.config.firmware
-        if config is None or not view.all_hold(config.when):
+        if self._firmware is None or (self._firmware_when and not self._firmware_when(view)):
             return None
-        said = view.get(config)
-        return None if said is ABSENT else said
+        found = self._firmware(view)
+        return None if found is ABSENT else found
 
     def _describe(self, sensor: str, firmware: object, message: Message, context: Context) -> None:
-        """Remember the version of a message that measured nothing.
-
-        Raises
-        ------
-        PayloadError
-            `no_measurement`: it says none either, or may not be believed.
-        """
+        """Remember the version of a message that measured nothing, or refuse the message."""
         version = version_of(firmware)
         if version is None:
             raise PayloadError(
                 Reason.NO_MEASUREMENT, "nothing measured, and a firmware that is no version"
             )
-        if not version or self.topic.match(message.topic) is None:
-            raise PayloadError(Reason.NO_MEASUREMENT, _NOTHING)
+        if not version or self.captures(message.topic) is None:
+            raise PayloadError(Reason.NO_MEASUREMENT, "nothing measured and nothing to report")
         context.states.describe(sensor, version)
 
-    def _flags(self, view: View) -> list[str] | None:
-        """Quality flags; None if one of them says to ignore the message."""
-        held = [flag for flag in self.config.flag if view.holds(flag)]
-        return None if any(flag.drop for flag in held) else [flag.flag for flag in held]
-
-    def _sensor(self, view: View, context: Context) -> str:
-        """Name of the sensor; it is remembered as heard behind its gateway."""
-        sensor = sensor_id(view.name(self.config.sensor))
-        if self.config.gateway is not None:
-            gateway = sensor_id(view.name(self.config.gateway))
-            context.states.child(self._gateway + gateway, sensor)
+    def _sensor(self, view: View, message: Message, context: Context) -> str:
+        """Return the name of the sensor, which is remembered as heard behind its gateway."""
+        for name in self._names:
+            sensor = name.find(view, message.topic)
+            if sensor:
+                break
+        else:
+            raise PayloadError(Reason.BAD_ID, "no name of the device where the mapping says")
+        if self._gateway is not None:
+            context.states.child(self._gateway_key(view, message.topic), sensor)
         return sensor
 
-    def _measured(self, view: View) -> dict[str, object]:
-        """Values and faults (None) by quantity; the first field that applies counts."""
-        raw: dict[str, object] = {}
-        for field in self._fields:
-            value = ABSENT if field.quantity in raw else field.value(view)
-            if value is not ABSENT:
-                raw[field.quantity] = value
-        return raw
+    def _gateway_key(self, view: View, topic: str) -> str:
+        gateway = self._gateway.find(view, topic) if self._gateway is not None else ""
+        if not gateway:
+            raise PayloadError(Reason.BAD_ID, "no name of the gateway where the mapping says")
+        return f"{self._name} {gateway}"
 
     def _time(self, view: View, message: Message, context: Context) -> tuple[float | None, Limits]:
         """Return the device's time and the limits it is held to; it is checked here already."""
-        time = self.config.time
-        if time is None:
-            return None, context.limits
-        most = min(time.max_skew_s, context.limits.max_skew_s)
-        limits = replace(context.limits, max_skew_s=most)
-        stamp = self._stamp(time, view, message, context)
-        _, flag = settle_time(stamp, message.received, limits)
-        return (math.nan if flag == "time_replaced" else stamp), limits
+        limits = context.limits
+        for time, read, own_zone in self._times:
+            value = read(view)
+            if value is ABSENT or value is None:
+                continue
+            zone = context.zone if time.zone == "site" else own_zone
+            stamp = math.nan
+            for form in time.formats:
+                found = read_time(value, form, message.received, zone)
+                if found is not None and math.isfinite(found):
+                    stamp = found
+                    break
+            if time.max_skew_s < limits.max_skew_s:
+                limits = replace(limits, max_skew_s=time.max_skew_s)
+            _, flag = settle_time(stamp, message.received, limits)
+            return (math.nan if flag == "time_replaced" else stamp), limits
+        return None, limits
 
-    def _stamp(
-        self, time: TimeConfig, view: View, message: Message, context: Context
-    ) -> float | None:
-        value = view.get(time)
-        if value is ABSENT or value is None:
-            return None
-        zone = {"site": context.zone, "none": None}.get(time.zone, self._zone)
-        for form in time.formats:
-            stamp = read_time(value, form, message.received, zone)
-            if stamp is not None and math.isfinite(stamp):
-                return stamp
-        return math.nan
-
-    def _events(self, view: View) -> tuple[list[str], list[str]]:
+    def _noted(self, view: View) -> tuple[list[str], list[str]]:
+        """Return device events and quantities with a fault."""
         events: list[str] = []
         faults: list[str] = []
-        for entry in self.config.event:
-            if view.all_hold(entry.when) and view.holds(entry):
-                kind, _, quantity = entry.event.partition(":")
+        for name, when, holds in self._events:
+            if (when is None or when(view)) and holds(view):
+                kind, _, quantity = name.partition(":")
                 (faults if quantity else events).append(quantity or kind)
         return events, faults
 
-    def _seq(self, view: View) -> int | None:
-        value: Any = view.get(self.config.seq) if self.config.seq is not None else None
+    def _sequence(self, view: View) -> int | None:
+        value = self._seq(view) if self._seq is not None else None
         return value if type(value) is int and 0 <= value <= _MAX_SEQ else None
 
     def _availability(
@@ -351,8 +439,12 @@ class _Mapped:
         if not word:
             raise PayloadError(Reason.MALFORMED, "availability is none of the words of the mapping")
         view = View(captures, None)
-        if found.scope == "device":
-            sensor = sensor_id(view.name(self.config.sensor))
-            return [state_reading(sensor, word, message, context)]
-        gateway = sensor_id(view.name(self.config.gateway or []))
-        return gateway_states(self._gateway + gateway, gateway, word, message, context)
+        if found.scope == "gateway":
+            key = self._gateway_key(view, message.topic)
+            return gateway_states(key, key.partition(" ")[2], word, message, context)
+        sensor = self._names[0].find(view, message.topic)
+        return [state_reading(sensor, word, message, context)]
+
+
+def _zone(time: TimeConfig) -> tzinfo | None:
+    return None if time.zone in ("site", "none") else ZoneInfo(time.zone)

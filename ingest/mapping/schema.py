@@ -50,17 +50,26 @@ class Pick(_Part):
     equals: Annotated[Any, PlainValidator(_scalar)]
 
 
-def _segment(value: object) -> str | int | Pick:
+class Ends(_Part):
+    """The first key of an object that ends with a text."""
+
+    ends: Annotated[str, Field(min_length=1, max_length=_MAX_KEY)]
+
+
+def _segment(value: object) -> str | int | Pick | Ends:
     if isinstance(value, str) and len(value) <= _MAX_KEY:
         return value
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 256:
         return value
     if isinstance(value, dict) and set(value) == {"where", "equals"}:
         return Pick.model_validate(value)
-    if isinstance(value, Pick):
+    if isinstance(value, dict) and set(value) == {"ends"}:
+        return Ends.model_validate(value)
+    if isinstance(value, Pick | Ends):
         return value
     raise ValueError(
-        "a key (text), a place in a list (0 to 255) or { where = KEY, equals = VALUE }"
+        "a key (text), a place in a list (0 to 255), { where = KEY, equals = VALUE }"
+        " or { ends = TEXT }"
     )
 
 
@@ -149,9 +158,11 @@ class SourceConfig(_Part):
 
 
 class IdentityConfig(SourceConfig):
-    """A source, or a fixed text."""
+    """A source, a fixed text, or the whole topic."""
 
     fixed: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    topic: bool = False
+    lower: bool = False
 
 
 class ConditionConfig(SourceConfig):
@@ -185,6 +196,7 @@ class EachConfig(_Part):
     """
 
     path: Path
+    most: Annotated[int, Field(ge=1, le=1_000)] = MAX_ITEMS
 
 
 class TimeConfig(SourceConfig):
@@ -206,6 +218,7 @@ class FieldConfig(SourceConfig):
     offset: Finite = 0.0
     range: Annotated[list[Finite], Field(min_length=2, max_length=2)] | None = None
     missing: Annotated[list[AnyScalar], Field(max_length=32)] = []
+    skip: Annotated[list[AnyScalar], Field(max_length=32)] = []
     values: Annotated[
         dict[Annotated[str, Field(max_length=_MAX_KEY)], Finite], Field(max_length=64)
     ] = {}
@@ -267,20 +280,19 @@ class ExampleConfig(_Part):
     nothing: bool = False
 
 
-class MappingConfig(_Part):
-    """One mapping; `version` is the version of this form."""
+class MappingBody(_Part):
+    """What a message must hold and where its parts are."""
 
-    version: Literal[1]
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
-    topic: Topic
     format: Literal["json", "text", "pairs", "form", "raw"] = "json"
     max_bytes: Annotated[int, Field(ge=1, le=65_536)] = 65_536
     when: Conditions = []
     each: EachConfig | None = None
     binary: BinaryConfig | None = None
     sensor: Identity
+    sensor_or: Annotated[list[IdentityConfig], Field(max_length=4)] = []
     gateway: Identity | None = None
     time: TimeConfig | None = None
+    time_or: Annotated[list[TimeConfig], Field(max_length=4)] = []
     seq: SourceConfig | None = None
     firmware: FirmwareConfig | None = None
     field: Annotated[list[FieldConfig], Field(max_length=64)] = []
@@ -289,7 +301,28 @@ class MappingConfig(_Part):
     retained: Literal["store", "drop"] = "store"
     join_s: Annotated[float, Field(ge=0.1, le=5)] | None = None
     availability: AvailabilityConfig | None = None
+
+
+class MappingConfig(MappingBody):
+    """One mapping of a school's configuration; `version` is the version of this form."""
+
+    version: Literal[1]
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
+    topic: Topic
     example: Annotated[list[ExampleConfig], Field(min_length=1, max_length=16)]
+
+
+class FormatConfig(_Part):
+    """A format that ships with Plumewatch (``ingest/formats/<name>.toml``).
+
+    Its mappings are tried in order. `otherwise` says what becomes of a message whose conditions
+    none of them meets: it is accepted, with nothing to store, or rejected.
+    """
+
+    summary: str
+    topics: list[Topic] = []
+    otherwise: Literal["accept", "reject"] = "reject"
+    mapping: Annotated[list[MappingBody], Field(min_length=1)]
 
 
 Found: TypeAlias = "tuple[str, str, str]"
@@ -308,8 +341,8 @@ def cross_faults(mapping: MappingConfig) -> Iterator[Found]:
     for i, field in enumerate(mapping.field):
         yield from field_faults(f"field.{i}", field)
     for place, condition in _conditions(mapping):
-        said = (condition.equals, condition.one_of, condition.type, condition.present)
-        if sum(part is not None for part in said) != 1:
+        tests = (condition.equals, condition.one_of, condition.type, condition.present)
+        if sum(part is not None for part in tests) != 1:
             yield place, "a condition", "exactly one of equals, one_of, type, present"
     yield from _binary_faults(mapping)
     yield from _availability_faults(mapping)
@@ -328,13 +361,12 @@ def _each_faults(mapping: MappingConfig, captures: set[str]) -> Iterator[Found]:
 
 def _sources(mapping: MappingConfig) -> Iterator[tuple[str, SourceConfig]]:
     yield from ((f"sensor.{i}", part) for i, part in enumerate(mapping.sensor))
+    yield from ((f"sensor_or.{i}", part) for i, part in enumerate(mapping.sensor_or))
     yield from ((f"gateway.{i}", part) for i, part in enumerate(mapping.gateway or ()))
-    if mapping.time is not None:
-        yield "time", mapping.time
-    if mapping.seq is not None:
-        yield "seq", mapping.seq
-    if mapping.firmware is not None:
-        yield "firmware", mapping.firmware
+    yield from ((f"time_or.{i}", part) for i, part in enumerate(mapping.time_or))
+    for name in ("time", "seq", "firmware"):
+        if (part := getattr(mapping, name)) is not None:
+            yield name, part
     yield from ((f"field.{i}", part) for i, part in enumerate(mapping.field))
     yield from _conditions(mapping)
 
@@ -344,12 +376,12 @@ def _conditions(mapping: MappingConfig) -> Iterator[tuple[str, ConditionConfig]]
     yield from ((f"event.{i}", part) for i, part in enumerate(mapping.event))
     yield from ((f"flag.{i}", part) for i, part in enumerate(mapping.flag))
     inner = [
-        *((f"field.{i}", part.when) for i, part in enumerate(mapping.field)),
-        *((f"event.{i}", part.when) for i, part in enumerate(mapping.event)),
-        ("firmware", mapping.firmware.when if mapping.firmware is not None else []),
+        *((f"field.{i}.when", part.when) for i, part in enumerate(mapping.field)),
+        *((f"event.{i}.when", part.when) for i, part in enumerate(mapping.event)),
+        ("firmware.when", mapping.firmware.when if mapping.firmware is not None else []),
     ]
     for place, conditions in inner:
-        yield from ((f"{place}.when.{k}", c) for k, c in enumerate(conditions))
+        yield from ((f"{place}.{k}", c) for k, c in enumerate(conditions))
 
 
 def _source_faults(
@@ -358,8 +390,8 @@ def _source_faults(
     ways = [source.path is not None, source.capture is not None, source.at is not None]
     words = "path, capture, at"
     if isinstance(source, IdentityConfig):
-        ways.append(source.fixed is not None)
-        words += ", fixed"
+        ways += [source.fixed is not None, source.topic]
+        words += ", fixed, topic"
     if sum(ways) != 1:
         yield place, "no source or several", f"exactly one of {words}"
     if source.capture is not None and source.capture not in captures:

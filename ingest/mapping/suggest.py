@@ -21,8 +21,8 @@ from ingest.errors import DecodeError
 from ingest.firmware import version_of
 from ingest.mapping.draft import Draft, Entry, SuggestError, toml_value
 from ingest.mapping.schema import Pick
+from ingest.mapping.source import parse
 from ingest.mapping.suggest_topic import Named, named_topic, slug
-from ingest.mapping.view import parse
 from ingest.names import conversion, quantity_of, unit_in_name, unit_of, units_for
 from ingest.validation import Limits, number, parse_time
 

@@ -21,6 +21,7 @@ import pytest
 
 from detection.quantities import QUANTITIES
 from ingest.decoders import DECODERS, find, subscriptions
+from ingest.decoders.tables import FORMATS
 from ingest.decoding import Context, topic_matches
 from ingest.errors import DecodeError, Reason
 from ingest.intake import decode_message
@@ -81,6 +82,10 @@ def test_every_decoder_has_golden_cases(name):
 
 def test_no_golden_folder_without_decoder():
     assert {p.name for p in GOLDEN.iterdir()} == set(DECODERS)
+
+
+def test_every_format_that_ships_is_in_the_table():
+    assert {path.stem for path in FORMATS.glob("*.toml")} <= set(DECODERS)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""One message as a mapping sees it: captures, parsed content, frame; and what stands where.
+"""Parse a payload for a mapping, and compile the places and conditions that a mapping names.
 
 Parsing is bounded before it starts (`ingest.validation.check_json`, sizes). Reading a source costs
 at most its path times `_MAX_ITEMS`; nothing is evaluated.
@@ -15,18 +15,12 @@ from urllib.parse import parse_qsl
 
 from ingest.decoding import decode_text, load_json
 from ingest.errors import PayloadError, Reason
-from ingest.mapping.schema import Pick
+from ingest.mapping.schema import Ends, Pick
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from ingest.mapping.schema import (
-        AtConfig,
-        BinaryConfig,
-        ConditionConfig,
-        IdentityConfig,
-        SourceConfig,
-    )
+    from ingest.mapping.schema import AtConfig, BinaryConfig, ConditionConfig, SourceConfig
     from ingest.validation import Limits
 
 ABSENT: Final = object()
@@ -102,19 +96,12 @@ def frame_of(binary: BinaryConfig, content: object, payload: bytes) -> bytes:
 
 
 class View:
-    """One message: where to find what a mapping names.
+    """One message: captures of its topic, parsed content, frame.
 
-    Parameters
-    ----------
-    content : object
-        As `parse` gives it.
-    frame : bytes, optional
-        As `frame_of` gives it.
-    outer : object, optional
-        The whole message, if `content` is one of several devices in it.
+    `outer` is the whole message, if `content` is one of several devices in it.
     """
 
-    __slots__ = ("_captures", "_content", "_frame", "_outer")
+    __slots__ = ("captures", "content", "frame", "outer")
 
     def __init__(
         self,
@@ -123,56 +110,79 @@ class View:
         frame: bytes | None = None,
         outer: object = None,
     ) -> None:
-        self._captures = captures
-        self._content = content
-        self._frame = frame
-        self._outer = outer
+        self.captures = captures
+        self.content = content
+        self.frame = frame
+        self.outer = outer
 
-    def get(self, source: SourceConfig) -> Any:
-        """Return what stands at a source; `ABSENT` if nothing does."""
-        if source.capture is not None:
-            return self._captures.get(source.capture, ABSENT)
-        if source.at is not None:
-            return ABSENT if self._frame is None else _read(self._frame, source.at)
-        return step_through(self._outer if source.outer else self._content, source.path or ())
 
-    def holds(self, condition: ConditionConfig) -> bool:
-        """Whether a condition holds."""
-        return holds(condition, self.get(condition))
+if TYPE_CHECKING:
+    Getter = Callable[[View], Any]
+    Test = Callable[[View], bool]
 
-    def all_hold(self, conditions: Iterable[ConditionConfig]) -> bool:
-        """Whether every condition holds."""
-        return all(self.holds(condition) for condition in conditions)
 
-    def name(self, parts: Sequence[IdentityConfig]) -> str:
-        """Return the parts of a name joined by ``:``.
+def getter(source: SourceConfig) -> Getter:
+    """Return a function that reads a source in a view; it gives `ABSENT` if nothing is there."""
+    capture, at, path = source.capture, source.at, tuple(source.path or ())
+    if capture is not None:
+        return lambda view: view.captures.get(capture, ABSENT)
+    if at is not None:
+        return lambda view: ABSENT if view.frame is None else _read(view.frame, at)
+    if source.outer:
+        return lambda view: step_through(view.outer, path)
+    if len(path) == 1 and type(path[0]) is str:
+        key = path[0]
 
-        Raises
-        ------
-        PayloadError
-            `bad_id`: a part is absent, or neither text nor a whole number.
-        """
-        found: list[str] = []
-        for part in parts:
-            value = part.fixed if part.fixed is not None else self.get(part)
-            if type(value) is int and abs(value) < 2**63:
-                value = str(value)
-            if type(value) is not str or not value:
-                raise PayloadError(Reason.BAD_ID, "no name of the device where the mapping says")
-            found.append(value)
-        return ":".join(found)
+        def member(view: View) -> Any:
+            content = view.content
+            return content.get(key, ABSENT) if type(content) is dict else ABSENT
+
+        return member
+    return lambda view: step_through(view.content, path)
+
+
+def condition_test(condition: ConditionConfig) -> Test:
+    """Return a function that says whether a condition holds of a view."""
+    read = getter(condition)
+    wanted = condition.one_of or [condition.equals]
+    if condition.present is not None:
+        present = condition.present
+        return lambda view: (read(view) is not ABSENT) is present
+    if condition.type is not None:
+        types = _TYPES[condition.type]
+        return lambda view: type(read(view)) in types
+
+    def is_wanted(view: View) -> bool:
+        value = read(view)
+        return any(same(value, one) for one in wanted)
+
+    return is_wanted
+
+
+def all_test(conditions: Sequence[ConditionConfig]) -> Test | None:
+    """Return a function that says whether all conditions hold; None if there are none."""
+    tests = [condition_test(condition) for condition in conditions]
+    if len(tests) == 1:
+        return tests[0]
+    return (lambda view: all(test(view) for test in tests)) if tests else None
 
 
 def step_through(value: object, path: Iterable[Any]) -> Any:
     """Return what stands at a path of nested content; `ABSENT` if nothing does."""
     for step in path:
         if type(value) is dict:
-            value = value.get(step, ABSENT) if type(step) is str else ABSENT
+            value = value.get(step, ABSENT) if type(step) is str else _member(value, step)
         elif type(value) is list:
             value = _item(value, step)
         else:
             return ABSENT
     return value
+
+
+def _member(members: dict[str, Any], step: object) -> Any:
+    if isinstance(step, Ends):
+        return next((v for key, v in members.items() if key.endswith(step.ends)), ABSENT)
+    return ABSENT
 
 
 def _item(items: list[Any], step: object) -> Any:
@@ -216,14 +226,3 @@ _TYPES: Final = {
     "boolean": (bool,),
     "null": (type(None),),
 }
-
-
-def holds(condition: ConditionConfig, value: object) -> bool:
-    """Whether a condition holds of a value."""
-    if condition.present is not None:
-        return (value is not ABSENT) is condition.present
-    if condition.type is not None:
-        return type(value) in _TYPES[condition.type]
-    if condition.one_of is not None:
-        return any(same(value, wanted) for wanted in condition.one_of)
-    return same(value, condition.equals)
