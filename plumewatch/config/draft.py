@@ -36,10 +36,14 @@ class Draft:
         """Return whether no fault is at or below these paths."""
         return self._faulty.isdisjoint(paths)
 
+    def is_table(self, path: str) -> bool:
+        """Return whether the value at a path is a table, perhaps with faults inside."""
+        return path not in self._wrong
+
     def tables(self, path: str, entries: Iterable[_Entry]) -> Iterator[tuple[str, _Entry]]:
         """Return the entries that are tables, perhaps with faults inside, and their paths."""
         placed = ((f"{path}.{i}", entry) for i, entry in enumerate(entries))
-        return ((place, entry) for place, entry in placed if place not in self._wrong)
+        return ((place, entry) for place, entry in placed if self.is_table(place))
 
     def valid(self, path: str, entries: Iterable[_Entry]) -> Iterator[tuple[str, _Entry]]:
         """Return the entries without a fault of their own, and their paths."""

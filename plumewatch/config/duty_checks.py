@@ -42,7 +42,7 @@ def duty_faults(draft: Draft) -> Iterator[ConfigFault]:
     people = {person.id for person in config.staff}
     receivers = {r.id for r in config.receiver} | {p.role for p in config.staff}
     found = [
-        *_routing_faults(config.routing, receivers),
+        *_routing_faults(draft, receivers),
         *_receiver_faults(draft, people),
         *_zone_faults(draft),
         *_bells_faults(draft),
@@ -81,10 +81,9 @@ def _order(path: str, first: date | None, last: date | None) -> Iterator[ConfigF
         yield ConfigFault(f"{path}.last", str(last), f"must not be before first, {first}")
 
 
-def _routing_faults(
-    routing: RoutingConfig | None, receivers: Collection[str]
-) -> Iterator[ConfigFault]:
-    if routing is None:
+def _routing_faults(draft: Draft, receivers: Collection[str]) -> Iterator[ConfigFault]:
+    routing = draft.config.routing
+    if routing is None or not draft.is_table("routing"):
         return
     if not routing.receiver:
         allowed = "must name the receiver of what no route takes"

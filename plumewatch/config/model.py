@@ -36,37 +36,37 @@ class PlumewatchConfig(DutySections, BaseModel):
     """The whole configuration."""
 
     config_version: Annotated[int, Field(ge=1, le=CONFIG_VERSION)] = CONFIG_VERSION
-    """Version of the form of this file; one without it is of the first."""
+    """Version of the file format; 1 if left out."""
     site: Name
     """Name of the school."""
     timezone: TimeZone
-    """IANA name, such as America/New_York; local times and days are by it."""
+    """IANA time zone of local times and days, such as America/New_York."""
     data_dir: FilePath = DATA_DIR
-    """Where journal, incidents and the embedded time series are kept."""
+    """Folder of the journal, incidents and the embedded time series."""
     broker: BrokerConfig = BrokerConfig()
     """The MQTT broker that sensors publish to."""
     web: WebConfig = WebConfig()
     """The staff page."""
     ingest: IngestConfig = IngestConfig()
-    """Formats, topics, and HTTP ingest."""
+    """Formats, topics and HTTP ingest."""
     journal: JournalConfig = JournalConfig()
-    """How long accepted readings are kept for their readers."""
+    """How long accepted readings are kept for their consumers."""
     timeseries: TimeseriesConfig = TimeseriesConfig()
     """Where readings are stored, and for how long."""
     detection: DetectionConfig = DetectionConfig()
-    """How many false alarms are tolerable."""
+    """How many false alarms are acceptable."""
     alerts: AlertsConfig = AlertsConfig()
-    """When staff are told, and what keeps notices few."""
+    """When staff are notified, and what limits notices."""
     outbound: OutboundConfig = OutboundConfig()
-    """Other systems in the building."""
+    """Other systems of the building."""
     metrics: MetricsConfig = MetricsConfig()
     """Who may read `/metrics`."""
     reports: ReportsConfig = ReportsConfig()
-    """What reports add."""
+    """Contents of reports."""
     retention: RetentionConfig = RetentionConfig()
     """How long incidents are kept."""
     watchdog: WatchdogConfig = WatchdogConfig()
-    """An address outside that misses the service."""
+    """An external service that alerts when Plumewatch is down."""
     room: Annotated[list[RoomConfig], Field(min_length=1, max_length=10_000)]
     """Rooms."""
     sensor: Annotated[list[SensorConfig], Field(min_length=1, max_length=100_000)]
@@ -74,11 +74,11 @@ class PlumewatchConfig(DutySections, BaseModel):
     staff: Annotated[list[StaffConfig], Field(max_length=10_000)] = []
     """Members of staff."""
     mapping: Annotated[list[MappingConfig], Field(max_length=MAX_MAPPINGS)] = []
-    """Formats of devices that no decoder knows."""
+    """Formats of devices without a decoder."""
     route: Annotated[list[RouteConfig], Field(max_length=256)] = []
-    """Decoders of topics that you chose."""
+    """Decoders of user-defined topics."""
     inhibit: Annotated[list[InhibitConfig], Field(max_length=64)] = []
-    """What explains what."""
+    """Incidents that suppress others."""
 
     _other_shards: frozenset[str] = PrivateAttr(default=frozenset())
     _accepts_unregistered: bool = PrivateAttr(default=True)

@@ -11,40 +11,41 @@ from plumewatch.config.sections.common import FalseAlarms
 
 
 class DetectionConfig(BaseModel, extra="forbid", frozen=True):
-    """How many false alarms are tolerable; sensors set their levels by it."""
+    """How many false alarms are acceptable; sets the alert thresholds."""
 
     false_alarms_per_sensor_week: FalseAlarms = BUDGET
-    """False alarms a week and sensor that are tolerable; each sets its level by it."""
+    """Acceptable false alarms per sensor and week; each sensor adjusts its alert threshold to it.
+    """
 
 
 class AlertsConfig(BaseModel, extra="forbid", frozen=True):
-    """When staff are told."""
+    """When staff are notified."""
 
     cooldown_s: Annotated[float, Field(ge=0, le=3600)] = 300.0
-    """After a delivered notice the same room and kind stay quiet so long."""
+    """Seconds after a delivered notice without another one for the same room and kind."""
     escalate_after_s: Annotated[float, Field(ge=30, le=3600)] = 90.0
-    """Without an answer the next people are told after it; half for critical, four times for
-    info."""
+    """Seconds without an acknowledgement until the next people are paged; half for critical, four
+    times for info."""
     acknowledged_for_s: Annotated[float, Field(ge=60, le=86_400)] = 600.0
-    """Without word of what was found, whoever took it is reminded after it."""
+    """Seconds after an acknowledgement until the responder is reminded to report an outcome."""
     notices_per_hour: Annotated[int, Field(ge=2, le=1000)] = 12
-    """Beyond it a person gets the rest as one notice, except what is critical."""
+    """Most notices per person and hour; further ones are combined, except critical ones."""
     storm_rooms: Annotated[int, Field(ge=1, le=1000)] = 3
-    """Rooms of a floor that are told one by one; further ones come together."""
+    """Rooms of a floor that are notified one by one; further ones are combined."""
     offline_after: Annotated[int, Field(ge=2, le=100)] = 3
-    """Intervals without a reading until a sensor is offline, never less than a minute."""
+    """Missed intervals until a sensor counts as offline; at least one minute."""
     allow_private_targets: bool = False
-    """Whether notices and webhooks may go to addresses of private networks."""
+    """Allow notices and webhooks to addresses of private networks."""
     pictures: bool = True
-    """Whether alerts carry the evidence picture."""
+    """Attach the evidence picture to alerts."""
 
 
 class InhibitConfig(BaseModel, extra="forbid", frozen=True):
-    """Incidents that explain others, which then are not told meanwhile."""
+    """Incidents that explain others, which are not notified meanwhile."""
 
     source: Annotated[list[str], Field(min_length=1, max_length=8)]
     """Matchers of the incidents that explain."""
     target: Annotated[list[str], Field(min_length=1, max_length=8)]
-    """Matchers of the incidents that are not told while one of those goes on."""
+    """Matchers of the incidents that are suppressed while a source incident is open."""
     equal: Annotated[list[str], Field(max_length=8)] = []
-    """Labels that must be alike in both."""
+    """Labels that must be equal in both."""

@@ -13,29 +13,29 @@ class BrokerConfig(BaseModel, extra="forbid", frozen=True):
     """The MQTT broker."""
 
     host: Annotated[str, Field(min_length=1, max_length=255)] = "127.0.0.1"
-    """Name or address."""
+    """Host name or address."""
     port: Port = 1883
-    """TCP port; with TLS usually 8883."""
+    """TCP port; usually 8883 with TLS."""
     client_id: Id = "plumewatch"
-    """Names the persistent session: one service an id."""
+    """Client id of the persistent session; one service per id."""
     username: str = ""
-    """Account of the service at the broker; without it none is sent."""
+    """Account of the service at the broker; empty for none."""
     password_file: FilePath | None = None
-    """File with its password."""
+    """File with the password."""
     password_env: str = ""
-    """Environment variable with its password instead."""
+    """Environment variable to read it from instead."""
     tls: bool = False
-    """Whether to speak TLS."""
+    """Connect with TLS."""
     ca_file: FilePath | None = None
     """Certificates to trust instead of the system's."""
     config_file: FilePath | None = None
-    """Configuration of a Mosquitto on this machine, for `plumewatch check` to read."""
+    """Mosquitto configuration on this machine, for `plumewatch check` to read."""
     canary: bool = True
-    """Whether to publish and await a message of its own every 10 s; false for brokers that
-    disconnect who publishes without a right."""
+    """Publish and await a test message every 10 s; set to false if the broker disconnects clients
+    that publish without permission."""
     max_queued_messages: Annotated[int, Field(ge=1, le=1_000_000_000)] = 1_000_000
-    """What the broker keeps for the service at most, as its own configuration says; a warning
-    comes before it is full."""
+    """Most messages that the broker queues for the service, as its own configuration says; a
+    warning comes before the queue is full."""
 
     @property
     def session(self) -> str:

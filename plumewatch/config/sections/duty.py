@@ -24,173 +24,174 @@ Matchers = Annotated[
 
 
 class RoutingNodeConfig(BaseModel, extra="forbid", frozen=True):
-    """One route below the root; without a receiver of its own it has that of the route above."""
+    """One route below the root."""
 
     matchers: Matchers
-    """Conditions that must all hold."""
+    """Conditions that must all match."""
     receiver: str | None = None
-    """Who hears: a role, or the id of a `[[receiver]]`; that of the route above if left out."""
+    """Who is notified: a role, or the id of a `[[receiver]]`; that of the route above if left out.
+    """
     goes_on: Annotated[bool, Field(alias="continue")] = False
-    """Whether the routes after it are asked too."""
+    """Also try the routes after it."""
     routes: Annotated[list[RoutingNodeConfig], Field(max_length=1000)] = []
     """Routes below it, which narrow it."""
 
 
 class RoutingConfig(BaseModel, extra="forbid", frozen=True):
-    """The root: who hears of what no route takes."""
+    """The root route, for incidents that match no other."""
 
     receiver: str | None = None
-    """Who hears of what no route takes; must be given."""
+    """Receiver of incidents that match no other route; must be given."""
     routes: Annotated[list[RoutingNodeConfig], Field(max_length=1000)] = []
-    """Asked in order; the first that fits wins."""
+    """Routes in order; the first match wins."""
 
 
 class ReceiverConfig(BaseModel, extra="forbid", frozen=True):
-    """A group that routes name: people who always hear, or those of its shifts."""
+    """A group that routes name: fixed people, or those of its shifts."""
 
     id: Id
-    """What routes and shifts call it."""
+    """Id in routes and shifts."""
     people: People = []
-    """Ids of staff who always hear; if empty, those of its shifts."""
+    """Ids of staff who are always notified; if empty, those of its shifts."""
     leads: dict[str, People] = {}
-    """Told when nobody on duty answers, by name of the building."""
+    """Paged if nobody on duty acknowledges, by name of the building."""
     catch_all: People = []
-    """Told last; `people` if left out."""
+    """Paged last; `people` if left out."""
 
 
 class ZoneConfig(BaseModel, extra="forbid", frozen=True):
-    """A floor, or a building; `next` are the zones one stair or passage away."""
+    """A floor or a building."""
 
     id: Id
-    """What shifts call it."""
+    """Id in shifts."""
     building: Name
     """Name of the building."""
     floor: Annotated[str, Field(max_length=80)] = ""
-    """Name of the floor; all floors without a zone of their own if left out."""
+    """Name of the floor; if left out, all floors without a zone of their own."""
     site: Annotated[str, Field(max_length=80)] = ""
-    """The school, if there are several."""
+    """Name of the school, if there are several."""
     next: Annotated[list[str], Field(max_length=100)] = []
-    """Zones one stair or passage away; holds both ways."""
+    """Zones one stair or passage away, in both directions."""
 
 
 class PeriodConfig(BaseModel, extra="forbid", frozen=True):
     """A lesson, break or lunch."""
 
     name: Name
-    """What shifts and reports call it."""
+    """Name in shifts and reports."""
     start: WallTime
-    """First minute, time of day."""
+    """Time of day when it starts."""
     end: EndTime
-    """Where it ends; that minute is not in it."""
+    """Time of day when it ends, exclusive."""
 
 
 class BellsConfig(BaseModel, extra="forbid", frozen=True):
-    """The periods of the days of a week, or of special dates."""
+    """The periods of some weekdays, or of special dates."""
 
     id: Id
-    """Names the schedule."""
+    """Id of the schedule."""
     days: Days | None = None
-    """Days of the week on which it holds; every day if left out."""
+    """Weekdays of the schedule; every day if left out."""
     dates: Annotated[list[Date], Field(max_length=400)] = []
-    """Dates on which it holds instead of all others."""
+    """Dates with this schedule instead of all others."""
     first: Date | None = None
-    """First day on which it holds."""
+    """First day of the schedule."""
     last: Date | None = None
-    """Last day on which it holds."""
+    """Last day of the schedule."""
     periods: Annotated[list[PeriodConfig], Field(min_length=1, max_length=60)]
-    """Its periods."""
+    """Periods of the day."""
 
 
 class HolidayConfig(BaseModel, extra="forbid", frozen=True):
-    """Days without lessons, both ends included."""
+    """Days without lessons."""
 
     name: Name
-    """For whoever reads the file."""
+    """Name, for whoever reads the file."""
     first: Date
     """First day."""
     last: Date | None = None
-    """Last day; the first if left out."""
+    """Last day, inclusive; `first` if left out."""
 
 
 class TermConfig(BaseModel, extra="forbid", frozen=True):
-    """A term of a school year, by which reports are asked for; both days included."""
+    """A term of the school year, for reports."""
 
     name: Name
-    """What reports call it, such as `Fall 2026`; each its own."""
+    """Unique name in reports, such as `Fall 2026`."""
     first: Date
     """First day."""
     last: Date
-    """Last day."""
+    """Last day, inclusive."""
 
 
 class TurnsConfig(BaseModel, extra="forbid", frozen=True):
-    """People take turns of so many days, handing over at a wall time."""
+    """A rotation: people take turns."""
 
     since: Date
     """Day of the first turn."""
     at: WallTime = "00:00"
-    """Time of day of the hand-over."""
+    """Time of day of the handover."""
     days: Annotated[int, Field(ge=1, le=366)] = 7
-    """Length of a turn."""
+    """Days per turn."""
 
 
 class ShiftConfig(BaseModel, extra="forbid", frozen=True):
     """Who is on duty where, for a receiver: in lesson periods, by the clock, or by a calendar."""
 
     id: Id
-    """Names it in overrides and explanations."""
+    """Id in overrides and explanations."""
     receiver: str
-    """Whose shift it is."""
+    """Receiver that it belongs to."""
     people: People = []
     """Ids of staff."""
     zones: Annotated[list[str], Field(max_length=1000)] = []
-    """Where they are; everywhere if left out."""
+    """Zones where they are; everywhere if left out."""
     periods: Annotated[list[Name], Field(max_length=60)] = []
     """Lesson periods by name; `["*"]` for all."""
     start: WallTime | None = None
-    """Time of day it begins, instead of periods."""
+    """Time of day when it starts, instead of periods."""
     end: EndTime | None = None
-    """Time of day it ends; not after the start means the next day."""
+    """Time of day when it ends; at or before the start means the next day."""
     calendar_file: FilePath | None = None
     """iCalendar file, instead of periods and times."""
     days: Days | None = None
-    """Days on which it begins; every day if left out."""
+    """Days on which it starts; every day if left out."""
     on_holidays: bool = False
-    """Whether a shift by times of day runs on holidays."""
+    """Also run on holidays; only with times of day."""
     first: Date | None = None
     """First day."""
     last: Date | None = None
     """Last day."""
     turns: TurnsConfig | None = None
-    """Its people one after the other instead of all at once."""
+    """Rotation: one person at a time instead of all."""
 
 
 class OverrideConfig(BaseModel, extra="forbid", frozen=True):
-    """A change to a shift for a while: somebody more, somebody less, or one for another."""
+    """A temporary change of a shift: add a person, remove one, or both."""
 
     shift: str
-    """Which shift is changed."""
+    """Id of the shift."""
     start: Annotated[datetime, Strict()]
-    """From when, at the school."""
+    """Start, in school time."""
     end: Annotated[datetime, Strict()]
-    """Until when."""
+    """End."""
     add: str = ""
-    """Who comes."""
+    """Id of the person who joins."""
     remove: str = ""
-    """Who goes."""
+    """Id of the person who leaves."""
 
 
 class DutySections(BaseModel):
-    """All sections about who hears; part of the whole configuration."""
+    """Routing and duty; part of the whole configuration."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     routing: RoutingConfig | None = None
-    """Who hears of what."""
+    """Who is notified of what."""
     receiver: Annotated[list[ReceiverConfig], Field(max_length=1000)] = []
     """Groups that routes name."""
     zones: Annotated[list[ZoneConfig], Field(max_length=10_000, alias="zone")] = []
-    """Where people and rooms are near each other."""
+    """Zones and their neighbors."""
     bells: Annotated[list[BellsConfig], Field(max_length=100)] = []
     """Lesson periods."""
     holiday: Annotated[list[HolidayConfig], Field(max_length=400)] = []

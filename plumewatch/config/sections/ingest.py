@@ -16,53 +16,54 @@ class HttpConfig(BaseModel, extra="forbid", frozen=True):
     """Where HTTP ingest listens, if there is a source."""
 
     host: Annotated[str, Field(min_length=1, max_length=255)] = "127.0.0.1"
-    """Address to listen on; with the default only this machine reaches it."""
+    """Address to listen on; the default is reachable from this machine only."""
     port: Port = 8421
     """TCP port."""
     cert_file: FilePath | None = None
-    """Certificate for https, with its chain; without it http is spoken."""
+    """Certificate for HTTPS, with its chain; plain HTTP without one."""
     key_file: FilePath | None = None
-    """Its key."""
+    """Private key of the certificate."""
 
 
 class SourceConfig(BaseModel, extra="forbid", frozen=True):
-    """One sender at HTTP ingest; its secrets are in files or environment variables."""
+    """One sender of HTTP ingest. Its secrets are in files or environment variables."""
 
     name: Id
-    """User name of HTTP Basic; appears in logs and dead letters."""
+    """User name for HTTP Basic; appears in logs and dead letters."""
     decoder: Annotated[str, Field(min_length=1, max_length=64)]
-    """Format, or `mapping:NAME`; it posts to `/ingest/DECODER`."""
+    """Format, or `mapping:NAME`; the sender posts to `/ingest/DECODER`."""
     token_file: FilePath | None = None
     """File with its token, 16 characters or more."""
     token_env: str = ""
-    """Environment variable with it instead."""
+    """Environment variable to read it from instead."""
     signature_file: FilePath | None = None
     """File with the shared secret of Verkada's webhook."""
     signature_env: str = ""
-    """Environment variable with it instead."""
+    """Environment variable to read it from instead."""
     sensors: Annotated[list[Id], Field(max_length=10_000)] = []
-    """Ids that it may speak for; if empty, the sensors of its decoder."""
+    """Ids that it may send readings of; if empty, all sensors with its decoder."""
     rate_per_s: Annotated[float, Field(ge=0.1, le=10_000)] = 50.0
-    """Messages a second over time; twice as many at once."""
+    """Messages per second over time; bursts may have twice as many."""
 
 
 class IngestConfig(BaseModel, extra="forbid", frozen=True):
-    """What is listened to."""
+    """Formats, topics and HTTP ingest."""
 
     decoders: Annotated[list[str], Field(max_length=64)] = []
     """Formats to subscribe to; all if empty."""
     topics: Annotated[list[MqttFilter], Field(max_length=64)] = []
-    """Topics to listen to besides; what nothing reads is on the staff page."""
+    """Further topics to subscribe to; messages that no format reads are listed on the staff page.
+    """
     events: bool = False
-    """Take events in that were detected elsewhere (`plumewatch stream --publish`)."""
+    """Accept events detected by other programs (`plumewatch stream --publish`)."""
     http: HttpConfig = HttpConfig()
     """Where sensors without MQTT post."""
     source: Annotated[list[SourceConfig], Field(max_length=1_000)] = []
-    """Who posts."""
+    """Senders of HTTP ingest."""
 
 
 class RouteConfig(BaseModel, extra="forbid", frozen=True):
-    """Topics that one decoder or mapping reads, for formats whose topic the user chooses."""
+    """Topics that one decoder or mapping reads, for formats with a user-defined topic."""
 
     topic: MqttFilter
     """MQTT topic filter."""

@@ -10,20 +10,20 @@ from plumewatch.config.sections.common import FilePath
 
 
 class MetricsConfig(BaseModel, extra="forbid", frozen=True):
-    """Who may read the numbers beside this machine itself."""
+    """Who may read `/metrics` from other machines."""
 
     token_file: FilePath | None = None
-    """File with the bearer token of whoever scrapes from elsewhere."""
+    """File with the bearer token for scraping from other machines."""
     token_env: str = ""
-    """Environment variable with it instead."""
+    """Environment variable to read it from instead."""
 
 
 class WatchdogConfig(BaseModel, extra="forbid", frozen=True):
-    """An address outside that misses us when we are gone."""
+    """An external service that alerts when the pings stop."""
 
     ping_url_file: FilePath | None = None
-    """File with the address to ping while every part works."""
+    """File with the address to ping while all parts work."""
     ping_url_env: str = ""
-    """Environment variable with it instead."""
+    """Environment variable to read it from instead."""
     ping_every_s: Annotated[float, Field(ge=10, le=3600)] = 60.0
     """Seconds between pings."""

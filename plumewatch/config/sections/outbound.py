@@ -14,58 +14,59 @@ class MqttOutConfig(BaseModel, extra="forbid", frozen=True):
     """Room states on the broker that readings come from."""
 
     enabled: bool = False
-    """Whether states of rooms are published."""
+    """Publish the states of rooms."""
     home_assistant: Annotated[str, Field(pattern=r"^[A-Za-z0-9_/-]{0,64}$")] = "homeassistant"
-    """Prefix of Home Assistant's discovery; empty for none."""
+    """Prefix of Home Assistant discovery; empty for none."""
 
 
 class WebhookConfig(BaseModel, extra="forbid", frozen=True):
-    """One system that is told of incidents by signed messages."""
+    """One system that receives incidents as signed messages."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,40}$")]
-    """Names it in logs."""
+    """Name in logs."""
     url_file: FilePath | None = None
     """File with its address."""
     url_env: str = ""
-    """Environment variable with it instead."""
+    """Environment variable to read it from instead."""
     secret_file: FilePath | None = None
-    """File with the secret that signs, `whsec_` and base64 of 24 to 64 bytes."""
+    """File with the signing secret, `whsec_` and base64 of 24 to 64 bytes."""
     secret_env: str = ""
-    """Environment variable with it instead."""
+    """Environment variable to read it from instead."""
     kinds: Annotated[list[EventKind], Field(max_length=20)] = []
-    """Kinds of incidents it hears of; all that staff are told of if empty."""
+    """Kinds of incidents to send; all that staff are notified of if empty."""
 
 
 class CapConfig(BaseModel, extra="forbid", frozen=True):
-    """Who may fetch incidents as CAP messages, and in whose name they are."""
+    """Who may fetch incidents as CAP messages, and their sender."""
 
     sender: Annotated[str, Field(pattern=r"^[^\s,<&]{1,120}$")] = "plumewatch"
-    """Identifies the sender, unique in the world."""
+    """Globally unique id of the sender."""
     token_file: FilePath | None = None
-    """File with the bearer token of whoever fetches them."""
+    """File with the bearer token for fetching them."""
     token_env: str = ""
-    """Environment variable with it instead."""
+    """Environment variable to read it from instead."""
 
 
 class GrafanaConfig(BaseModel, extra="forbid", frozen=True):
-    """The Grafana that incidents are written into as annotations."""
+    """The Grafana that shows incidents as annotations."""
 
     url: Url = ""
-    """Its address as this machine reaches it; `web.grafana_url` if empty."""
+    """Its address from this machine; `web.grafana_url` if empty."""
     token_file: FilePath | None = None
-    """File with the token of a service account, role Editor; without one nothing is written."""
+    """File with the token of a service account with the role Editor; without one nothing is
+    written."""
     token_env: str = ""
-    """Environment variable with it instead."""
+    """Environment variable to read it from instead."""
 
 
 class OutboundConfig(BaseModel, extra="forbid", frozen=True):
-    """What goes out to the building."""
+    """Integrations with other systems of the building."""
 
     mqtt: MqttOutConfig = MqttOutConfig()
-    """States of rooms over MQTT."""
+    """Room states over MQTT."""
     webhook: Annotated[list[WebhookConfig], Field(max_length=32)] = []
-    """Systems that are told by signed messages."""
+    """Systems that receive signed messages."""
     grafana: GrafanaConfig = GrafanaConfig()
-    """Incidents as annotations, written by the service itself."""
+    """Incidents as Grafana annotations."""
     cap: CapConfig = CapConfig()
     """Messages of the Common Alerting Protocol."""

@@ -10,36 +10,36 @@ from plumewatch.config.sections.common import FalseAlarms, Id, Name
 
 
 class RoomConfig(BaseModel, extra="forbid", frozen=True):
-    """One room; building and floor are names a person would say."""
+    """One room. Use the names that people say."""
 
     id: Id
-    """Names it in commands, topics and reports."""
+    """Id in commands, topics and reports."""
     name: Name
-    """First words of every alert; say it as a person would."""
+    """Name of the room; every alert starts with it."""
     building: Name
-    """As a person would say it; rooms of one building share air and storms."""
+    """Name of the building; rooms of one building share air and storms."""
     floor: Annotated[str, Field(max_length=80)] = ""
-    """The same; rooms of one floor share storms."""
+    """Name of the floor; rooms of one floor share storms."""
     site: Annotated[str, Field(max_length=80)] = ""
-    """The school, where one service watches several; `site` at the top if left out."""
+    """Name of the school, if one service monitors several; the top-level `site` if left out."""
     kind: Annotated[str, Field(min_length=1, max_length=40)] = "restroom"
-    """Kind of room, label `room_type` of routes."""
+    """Kind of room, label `room_type` in routes."""
 
 
 class SensorConfig(BaseModel, extra="forbid", frozen=True):
-    """One sensor and where it hangs."""
+    """One sensor and its room."""
 
     id: Id
     """Name under which it publishes: native or Tasmota topic, serial number, EUI."""
     room: Id
     """Id of its `[[room]]`."""
     model: Annotated[str, Field(max_length=40)] = ""
-    """Free text; of LoRaWAN devices it names the codec of their frames."""
+    """Free text; for LoRaWAN devices, the codec of their frames."""
     decoder: str = ""
-    """Format, or `mapping:NAME`, where the topic does not tell it."""
+    """Format, or `mapping:NAME`, if the topic does not determine it."""
     aliases: Annotated[list[Name], Field(max_length=8)] = []
     """Other names under which it publishes."""
     interval_s: Annotated[float, Field(ge=0.5, le=3600)] = 5.0
-    """Seconds between its readings; silence is measured by it."""
+    """Seconds between readings; determines when the sensor counts as offline."""
     false_alarms_per_week: FalseAlarms | None = None
-    """Budget of this sensor; `detection.false_alarms_per_sensor_week` if left out."""
+    """False alarm budget of this sensor; `detection.false_alarms_per_sensor_week` if left out."""

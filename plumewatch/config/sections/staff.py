@@ -10,37 +10,40 @@ from plumewatch.config.sections.common import Days, EndTime, FilePath, Id, Name,
 
 
 class TargetConfig(BaseModel, extra="forbid", frozen=True):
-    """Where notices go: an Apprise URL, kept in a file or an environment variable."""
+    """Where notices go: an Apprise URL in a file or an environment variable."""
 
     url_file: FilePath | None = None
     """File with the Apprise URL."""
     url_env: str = ""
-    """Environment variable with it instead."""
+    """Environment variable to read it from instead."""
 
 
 class QuietHoursConfig(BaseModel, extra="forbid", frozen=True):
-    """When a person is told of what is critical alone; an end not after the start is next day."""
+    """Hours in which a person receives critical notices only.
+
+    An end at or before the start is on the next day.
+    """
 
     start: WallTime
-    """First minute, time of day at the school."""
+    """Time of day at the school when they start."""
     end: EndTime
-    """Where it ends."""
+    """Time of day when they end."""
     days: Days | None = None
-    """Days on which it starts; every day if left out."""
+    """Days on which they start; every day if left out."""
     then: Literal["hold", "divert"] = "hold"
-    """`hold`: what is not critical waits for the end. `divert`: others are asked."""
+    """`hold`: other notices wait until the end. `divert`: other people are paged."""
 
 
 class StaffConfig(BaseModel, extra="forbid", frozen=True):
-    """One member of staff, by role and duty name rather than by person where you can."""
+    """One member of staff."""
 
     id: Id
-    """Names the person in shifts, commands and the audit log; signs in with it."""
+    """Id in shifts, commands and the audit log, and for sign-in."""
     name: Name
-    """What others read: better a duty than a person's name."""
+    """Name that others see; prefer a duty to a person's name."""
     role: Literal["staff", "facilities", "analyst", "admin"] = "staff"
-    """What the person may do on the staff page, and a receiver of that name."""
+    """Permissions on the staff page; also a receiver of that name."""
     notify: Annotated[list[TargetConfig], Field(max_length=8)] = []
-    """Channels in order: the first is tried first, the next if it does not take a notice."""
+    """Channels in order of preference; if one fails, the next is tried."""
     quiet_hours: Annotated[list[QuietHoursConfig], Field(max_length=14)] = []
-    """When only what is critical is told."""
+    """Hours with critical notices only."""

@@ -13,13 +13,13 @@ class WebConfig(BaseModel, extra="forbid", frozen=True):
     """The staff page."""
 
     host: str = "127.0.0.1"
-    """Address to listen on; with another than loopback, reading needs a sign-in."""
+    """Address to listen on; reading needs a sign-in unless it is loopback."""
     port: Port = 8420
     """TCP port."""
     public_url: Url = ""
-    """What links in notices start with; with it, reading needs a sign-in."""
+    """Address that links in notices start with; if set, reading needs a sign-in."""
     grafana_url: Url = ""
-    """Where pages of rooms and incidents lead for their dashboards."""
+    """Grafana that room and incident pages link to."""
 
     @property
     def url(self) -> str:
