@@ -1,6 +1,6 @@
 "use strict";
-// The token is behind the # of the address, which no server and no log sees. It is posted to look,
-// which changes nothing, and to take the incident, or say more, only when a person presses a button.
+// The token is in the fragment of the address, which no server and no log sees. Loading the page posts
+// it to /answer/look, which changes nothing; it acknowledges or reports only when a person presses a button.
 document.addEventListener("DOMContentLoaded", () => {
   const element = (id) => document.getElementById(id);
   const token = location.hash.slice(1);
@@ -30,16 +30,16 @@ document.addEventListener("DOMContentLoaded", () => {
     element("what").textContent = `${body.what} since ${body.since}${body.place ? ` · ${body.place}` : ""}`;
     element("why").textContent = body.why;
     element("more").href = `/incidents/${encodeURIComponent(body.incident)}`;
-    element("more").textContent = body.verdict ? "Sign in to say what followed" : "Sign in to see all of it";
-    const taken = body.mine ? `You have it, ${body.you}.` : body.taken_by ? `${body.taken_by} has it.` : "";
-    const first = body.first_there && !body.here ? `${body.first_there} is there.` : "";
-    const here = body.here ? "You are there." : first;
-    const over = body.over ? "It is over." : "";
-    const verdict = body.verdict ? `Answer: ${verdicts[body.verdict]}.` : "";
+    element("more").textContent = body.verdict ? "Sign in to record the follow-up" : "Sign in for details";
+    const taken = body.mine ? `You're responding, ${body.you}.` : body.taken_by ? `${body.taken_by} is responding.` : "";
+    const first = body.first_there && !body.here ? `${body.first_there} is on site.` : "";
+    const here = body.here ? "You're on site." : first;
+    const over = body.over ? "The incident is resolved." : "";
+    const verdict = body.verdict ? `Finding: ${verdicts[body.verdict]}.` : "";
     say("said", [taken, here, over, verdict].filter(Boolean).join(" "));
     if (body.feedback) feedback = body.feedback;
     element("take").hidden = Boolean(feedback);
-    element("take").querySelector("button").textContent = body.mine ? "Go on" : "I take it";
+    element("take").querySelector("button").textContent = body.mine ? "Continue" : "I'm responding";
     element("arrive").hidden = !feedback || body.here || !body.awaited || Boolean(body.verdict);
     element("found").hidden = !feedback;
     element("found").classList.toggle("next", element("arrive").hidden && !body.verdict);
@@ -73,7 +73,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
   if (!token) {
     element("take").hidden = true;
-    say("wrong", "This link is not complete. Open it from the notice again, or sign in.");
+    say("wrong", "This link is incomplete. Open it from the notice again, or sign in.");
   } else {
     act("/answer/look", { token });
   }

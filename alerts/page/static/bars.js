@@ -1,5 +1,5 @@
 "use strict";
-// counts as stacked bars; what they show stands below them as a table too
+// counts as stacked bars; the tables below them show the same numbers
 (() => {
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const tones = ["--line-1", "--line-2", "--line-3", "--line-4"];
@@ -58,7 +58,7 @@
         if (answer.redirected || !answer.ok) throw new Error(String(answer.status));
         const { charts } = await answer.json();
         for (const chart of charts) draw(box, chart);
-        if (!charts.length) box.append(element("p", "calm", "No incident in this time."));
+        if (!charts.length) box.append(element("p", "info", "No incidents in this period."));
         box.dataset.drawn = "yes";
       } catch {
         document.getElementById("stale").hidden = false;

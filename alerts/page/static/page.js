@@ -2,7 +2,7 @@
 (() => {
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const lines = ["--line-1", "--line-2", "--line-3", "--line-4"];
-  const dashes = [[], [10, 6], [2, 5], [12, 5, 2, 5]]; // beyond four lines colour alone does not tell
+  const dashes = [[], [10, 6], [2, 5], [12, 5, 2, 5]]; // beyond four lines color alone is not enough
   const tone = (kind) =>
     style({ vape: "--alarm", smoke: "--alarm", tamper: "--attention", sensor_fault: "--attention" }[kind] || "--notable");
 
@@ -24,7 +24,7 @@
     return [times, ...columns];
   };
 
-  // each kind has a number and a strip of its own at the top: shades overlap, and colours look alike
+  // each kind has its own number and strip at the top: shades overlap, and colors look alike
   const numbered = (marks) => new Map([...new Set(marks.map((m) => m.words))].map((words, k) => [words, k + 1]));
 
   const marking = (marks, numbers) => ({
@@ -68,7 +68,7 @@
     box.plots = [];
     box.replaceChildren();
     if (!body.charts.length) {
-      box.append(element("p", "calm empty", "No readings in this time."));
+      box.append(element("p", "info empty", "No readings in this period."));
       return;
     }
     const numbers = numbered(body.marks);
@@ -88,7 +88,7 @@
       const plotted = element("div");
       plotted.setAttribute("role", "img");
       plotted.setAttribute("aria-label",
-        `${chart.title}: from ${Math.min(...values).toFixed(0)} to ${Math.max(...values).toFixed(0)} ${chart.unit}, last ${last.toFixed(0)}`
+        `${chart.title}: from ${Math.min(...values).toFixed(0)} to ${Math.max(...values).toFixed(0)} ${chart.unit}, latest ${last.toFixed(0)}`
         + (kinds.length ? `; marked: ${kinds.join(", ")}` : ""));
       figure.append(plotted);
       box.append(figure);
@@ -112,7 +112,7 @@
     });
     if (numbers.size) {
       const key = [...numbers].map(([words, number]) => `${number} ${words}`);
-      box.append(element("p", "fine marks", `Shaded, by the number at the top: ${key.join(", ")}`));
+      box.append(element("p", "fine marks", `Shaded events, numbered at the top: ${key.join(", ")}`));
     }
     box.dataset.drawn = "yes";
   };
@@ -122,7 +122,7 @@
     if (note) note.hidden = !old;
   };
 
-  // the server says that something changed; what it is, each part then asks for
+  // the server only says that something changed; each part of the page then fetches its own content
   const listen = () => {
     if (!document.querySelector("[hx-trigger*=live], .charts[data-live]")) return;
     const renew = () => htmx.trigger(document.body, "live");
