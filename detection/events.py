@@ -103,12 +103,20 @@ class Event:
             object.__setattr__(self, "id", digest)
 
 
-_KIND_NAMES: Final = {
+KIND_NAMES: Final = {
     "vape": "vaping",
+    "smoke": "smoke",
+    "spray": "spray",
+    "steam": "steam",
     "voc": "cleaner or solvent",
-    "ambient": "building-wide air",
+    "dust": "dust",
+    "ambient": "building-wide air change",
+    "tamper": "tampering",
     "sensor_fault": "sensor fault",
+    "offline": "sensor offline",
+    "integrity": "forged or flooded messages",
 }
+"""Kinds of event as people name them after a probability: 90 % likely vaping."""
 _SHORT_LABELS: Final = {"rh": "humidity"}
 
 
@@ -124,14 +132,15 @@ def evidence_sentence(event: Event) -> str:
     >>> e = Event("s1", EventKind.VAPE, EventPhase.ALERTED, 0.0, 6.0, 6.0, None, 0.97,
     ...           {"vape": 0.97, "spray": 0.02}, {"pm25": ChannelEvidence(4, 176, 6, 14.0)}, "m1")
     >>> evidence_sentence(e)
-    'PM2.5 rose from 4 to 180 µg/m³ in 6 s, fell by half in 14 s: vaping 0.97, spray 0.02'
+    'PM2.5 rose from 4 to 180 µg/m³ in 6 s, fell by half in 14 s: 97 % likely vaping, 2 % spray'
     """
     parts = [_movement(key, evidence) for key, evidence in event.evidence.items()]
     if event.detail:
         parts.append(event.detail)
     ranked = sorted(event.probabilities.items(), key=lambda kv: -kv[1])[:2]
-    odds = ", ".join(f"{_KIND_NAMES.get(k, k)} {p:.2f}" for k, p in ranked if p >= 0.005)
-    return "; ".join(parts) + (f": {odds}" if odds else "")
+    odds = [f"{100 * p:.0f} % {KIND_NAMES.get(kind, kind)}" for kind, p in ranked if p >= 0.005]
+    likely = ", ".join(odds).replace(" % ", " % likely ", 1)
+    return "; ".join(parts) + (f": {likely}" if likely else "")
 
 
 def _movement(key: str, evidence: ChannelEvidence) -> str:

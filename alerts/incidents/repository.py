@@ -7,7 +7,7 @@ gives it. None of them begins or commits.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from alerts.incidents.incident import (
     SYSTEM,
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
     from alerts.incidents.incident import Feedback
     from detection.events import Event
+
+
+ARRIVED: Final = ("arrived", "arrived as well")
+"""History lines of a person who is on site."""
 
 
 class Running(NamedTuple):
@@ -229,9 +233,8 @@ def note(tx: sqlite3.Connection, incident: str, at: float, what: str, detail: st
 def arrived(tx: sqlite3.Connection, incident: str, person: str) -> bool:
     """Whether a person has said that they are there, and that counted."""
     said = tx.execute(
-        "SELECT 1 FROM incident_history WHERE incident = ? AND who = ?"
-        " AND what IN ('arrived', 'arrived as well')",
-        (incident, person),
+        "SELECT 1 FROM incident_history WHERE incident = ? AND who = ? AND what IN (?, ?)",
+        (incident, person, *ARRIVED),
     )
     return said.fetchone() is not None
 

@@ -455,7 +455,7 @@ def _with_buttons(url: str, scheme: str, notice: Notice) -> str:
         return url
     take = {
         "action": "http",
-        "label": "I take it",
+        "label": "I'm responding",
         "url": address,
         "method": "POST",
         "headers": {"Content-Type": "application/x-www-form-urlencoded"},

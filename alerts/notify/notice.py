@@ -1,7 +1,7 @@
-"""The words of a notice: what an adult reads on a lock screen.
+"""Wording of a notice: what an adult reads on a lock screen.
 
-First the place, then what and since when, then one reason. Texts are cut to what each channel
-shows; nothing here knows a student, and no text holds an address of a target.
+First the place, then what and since when, then the evidence. Texts are cut to what each channel
+shows. No text identifies a student or contains the address of a target.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from storage.registry import floor_name
 
 
 class NoticeReason(StrEnum):
-    """Why somebody is told; part of the outbox key, so each is told once."""
+    """Why a person is notified; part of the outbox key, so that each is sent once."""
 
     OPENED = "opened"
     HANDED_OVER = "handed_over"
@@ -32,7 +32,7 @@ class NoticeReason(StrEnum):
 
     @property
     def asks(self) -> bool:
-        """Whether it asks somebody to do something, and so is loud."""
+        """Whether it asks for a response, and so is loud."""
         return self in (NoticeReason.OPENED, NoticeReason.HANDED_OVER, NoticeReason.REMINDER)
 
 
@@ -56,13 +56,13 @@ KIND_WORDS: Final = {
     "tamper": "Sensor tampered with",
     "sensor_fault": "Sensor fault",
     "offline": "Sensor offline",
-    "integrity": "Messages are forged or flooded",
+    "integrity": "Forged or flooded messages",
 }
-"""What people call each kind of event."""
+"""Each kind of event as a title."""
 
 
 class Notice(msgspec.Struct, frozen=True):
-    """What one person is told, before it is cut to their channel.
+    """A notice to one person, before it is cut to their channel.
 
     Attributes
     ----------
@@ -74,18 +74,16 @@ class Notice(msgspec.Struct, frozen=True):
         Onset, Unix seconds.
     evidence : str
         One sentence.
-    zone : str
-        The school's time zone.
     link : str
         Staff page of the incident; empty leaves it out.
     by : str
-        Name of whoever did what is told: took it, handed it over.
+        Name of the person who acknowledged or handed over.
     note : str
-        What comes before the evidence, such as that nobody has answered yet.
+        Precedes the evidence, such as that nobody has responded yet.
     headline : str
         Title of a digest; empty otherwise.
     incidents : tuple of str
-        All that a digest tells of; empty for a notice of one.
+        Those of a digest; empty otherwise.
     """
 
     incident: str
@@ -107,7 +105,7 @@ class Notice(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class _Limits:
-    """Characters a channel shows of title and body."""
+    """Characters of title and body that a channel shows."""
 
     title: int
     body: int
@@ -125,7 +123,7 @@ _LIMITS: Final = {
 
 
 def clock_text(moment: float, zone: str) -> str:
-    """Wall clock at the school.
+    """Write the time of day at the school.
 
     Examples
     --------
@@ -136,12 +134,7 @@ def clock_text(moment: float, zone: str) -> str:
 
 
 def render(notice: Notice, scheme: str = "") -> tuple[str, str]:
-    """Title and body for one kind of channel.
-
-    Parameters
-    ----------
-    scheme : str
-        Scheme of the target's URL, such as ``"twilio"``.
+    """Return title and body for a channel by the scheme of its URL, such as ``"twilio"``.
 
     Examples
     --------
@@ -158,8 +151,8 @@ def render(notice: Notice, scheme: str = "") -> tuple[str, str]:
     place = ", ".join(part for part in (notice.room, floor, notice.building) if part)
     what = KIND_WORDS.get(notice.kind, notice.kind)
     when = clock_text(notice.since, notice.zone)
-    did, evidence = _saying(notice, what, when)
-    title = notice.headline or f"{place}: {did}"
+    state, evidence = _state(notice, what, when)
+    title = notice.headline or f"{place}: {state}"
     evidence = " ".join(part for part in (notice.note, evidence) if part)
     room_for_text = limits.body - (len(notice.link) + 1 if notice.link else 0)
     lines = [_cut(evidence, max(room_for_text, 20))]
@@ -168,27 +161,28 @@ def render(notice: Notice, scheme: str = "") -> tuple[str, str]:
     return _cut(title, limits.title), "\n".join(line for line in lines if line)
 
 
-def _saying(notice: Notice, what: str, when: str) -> tuple[str, str]:
-    """Return what the title says after the place, and the reason below it."""
-    evidence, past = notice.evidence, f"{what.lower()} at {when}"
+def _state(notice: Notice, what: str, when: str) -> tuple[str, str]:
+    """Return what the title says after the place, and the text below it."""
+    evidence = notice.evidence
+    past, ongoing = f"{what.lower()} at {when}", f"{what.lower()} since {when}"
     match notice.reason:
         case NoticeReason.WITHDRAWN:
-            said = f"taken back, {past}"
-            evidence = evidence or "What followed spoke against it. Nothing to do."
+            state = f"withdrawn, {past}"
+            evidence = evidence or "Later readings ruled it out. No action needed."
         case NoticeReason.TAKEN:
-            said, evidence = f"{notice.by} has it, {past}", "Nothing to do."
+            state, evidence = f"{notice.by} is responding, {past}", "No action needed."
         case NoticeReason.RECOVERED:
-            said, evidence = f"over, {past}", "Nothing to do."
+            state, evidence = f"resolved, {past}", "No action needed."
         case NoticeReason.HANDED_OVER:
-            said = f"yours now, {what.lower()} since {when}"
-            evidence = f"{notice.by} hands it over. {evidence}"
+            state = f"handed over to you, {ongoing}"
+            evidence = f"{notice.by} handed it over to you. {evidence}"
         case NoticeReason.REMINDER:
-            said = f"still yours, {what.lower()} since {when}"
+            state = f"reminder, {ongoing}"
         case NoticeReason.TEST:
-            said = "test notice"
+            state = "test notice"
         case _:
-            said = f"{what} since {when}"
-    return said, evidence
+            state = f"{what} since {when}"
+    return state, evidence
 
 
 def _cut(text: str, limit: int) -> str:

@@ -2,8 +2,7 @@
 
 Phone first. It loads nothing from other machines, runs no inline script, and works without script
 except for charts and live refresh. Reading may be open on loopback; every action needs a session,
-a form token and a POST from our own page. A GET changes nothing, so link scanners may fetch what
-they like.
+a form token and a POST from our own page. A GET changes nothing, so link scanners are harmless.
 """
 
 from __future__ import annotations
@@ -30,7 +29,6 @@ from alerts.page.sign_in import SignInPages
 from alerts.page.views.air import AirPages
 from alerts.page.views.answer import AnswerPages
 from alerts.page.views.board import BoardPages
-from alerts.page.views.cap import CapPages
 from alerts.page.views.dead_letters import DeadLetterPages
 from alerts.page.views.duty import DutyPages
 from alerts.page.views.figures import FigurePages
@@ -40,8 +38,7 @@ from alerts.page.views.reports import ReportPages
 from alerts.page.views.sensor_health import SensorHealthPages
 from alerts.page.views.sensors import SensorPages
 from alerts.page.views.silences import SilencePages
-from alerts.page.views.thresholds import LevelPages
-from alerts.page.views.unmatched import UnmatchedPages
+from alerts.page.views.thresholds import ThresholdPages
 from storage.errors import StorageError
 
 if TYPE_CHECKING:
@@ -66,26 +63,17 @@ PAGES: Final[tuple[type[PageGroup], ...]] = (
     SensorPages,
     HistoryPages,
     SensorHealthPages,
-    UnmatchedPages,
-    LevelPages,
+    ThresholdPages,
     DeadLetterPages,
     SignInPages,
     AnswerPages,
-    CapPages,
     LivePages,
 )
-"""Every page there is, in the order of the navigation."""
+"""All pages, in the order of the navigation."""
 
 
 def create_app(settings: StaffPageSettings) -> Starlette:
-    """Build the staff page.
-
-    Returns
-    -------
-    Starlette
-        Serve it on loopback unless the school says otherwise, then with
-        ``open_reading=False``.
-    """
+    """Build the staff page; serve it beyond loopback only with ``open_reading=False``."""
     context = PageContext(settings, (link for pages in PAGES for link in pages.nav))
     errors = _Errors(context)
 
@@ -118,21 +106,21 @@ def create_app(settings: StaffPageSettings) -> Starlette:
 
 
 class _Errors:
-    """What a person reads when something does not work."""
+    """Error pages."""
 
     def __init__(self, context: PageContext) -> None:
         self._context = context
 
     async def on_http_error(self, request: Request, error: Exception) -> Response:
-        """Say what was wrong in a sentence."""
-        status = error.status_code if isinstance(error, HTTPException) else 500
-        headers = error.headers if isinstance(error, HTTPException) else None
-        if status in {302, 303, 307}:
+        """Show what is wrong in a sentence, or redirect."""
+        if not isinstance(error, HTTPException):
+            raise error
+        status, headers, detail = error.status_code, error.headers, error.detail
+        if status == HTTPStatus.SEE_OTHER:
             return Response(status_code=status, headers=headers)
-        detail = error.detail if isinstance(error, HTTPException) else ""
-        if not detail or detail == HTTPStatus(status).phrase:
-            detail = {404: "There is nothing here.", 405: "That does not work this way."}.get(
-                status, HTTPStatus(status).phrase
+        if detail == HTTPStatus(status).phrase:
+            detail = {404: "This page does not exist.", 405: "This address needs a form."}.get(
+                status, detail
             )
         session = await self._context.session(request)
         response = self._context.render(
@@ -142,7 +130,7 @@ class _Errors:
         return response
 
     async def on_storage_error(self, request: Request, error: Exception) -> Response:
-        """Say that the state cannot be read at the moment."""
+        """Report that the state database cannot be read."""
         _LOG.warning("page %s: %s", request.url.path, error or type(error).__name__)
-        detail = "The state database cannot be read at the moment. Alerts go on without this page."
+        detail = "The database cannot be read right now. Alerts are still sent without this page."
         return self._context.render(request, "error.html", None, status_code=503, detail=detail)

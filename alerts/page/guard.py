@@ -1,4 +1,4 @@
-"""What keeps the page to itself: the session as pages see it, same origin, headers."""
+"""Session, same-origin check and security headers."""
 
 from __future__ import annotations
 
@@ -45,13 +45,7 @@ _HEADERS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One signed-in person, as a page sees them.
-
-    Attributes
-    ----------
-    form_token : str
-        What its forms carry.
-    """
+    """A signed-in person; `form_token` is in every form of the session."""
 
     person: str
     name: str
@@ -68,12 +62,12 @@ class Session:
 
 
 def cookie_name(*, secure: bool) -> str:
-    """Name of the cookie; over https one that no other host can set."""
+    """Return the name of the cookie; over https one that no other host can set."""
     return "__Host-plumewatch" if secure else "plumewatch_session"
 
 
 def same_origin(request: Request) -> bool:
-    """Whether a POST comes from our own page, by what the browser itself says."""
+    """Whether a POST comes from our own page, by the headers that browsers set."""
     if request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
         return False
     origin = request.headers.get("origin")
@@ -81,7 +75,7 @@ def same_origin(request: Request) -> bool:
 
 
 class SecurityHeaders:
-    """Adds the headers that keep the page to itself; nothing but static files is cached."""
+    """Adds security headers; only static files may be cached."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

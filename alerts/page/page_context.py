@@ -1,4 +1,4 @@
-"""What every page is given: who asks and may they, reading off the loop, writing, rendering.
+"""What every page shares: session and rights, reading off the loop, writing, rendering.
 
 Pages that belong together are a subclass of `PageGroup`: the routes they serve and, where people
 should find them, links in the navigation. One line in `alerts.page.app.PAGES` adds them.
@@ -10,7 +10,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Final, NoReturn, ParamSpec, TypeVar
 from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
@@ -21,7 +21,7 @@ from alerts.access import sessions
 from alerts.access.roles import Right, who_may
 from alerts.errors import UnknownIncidentError
 from alerts.incidents.free_text import cleaned, findings, words_known
-from alerts.page import queries as reading
+from alerts.page import queries
 from alerts.page.guard import Session, cookie_name, same_origin
 from alerts.page.rendering import Times, environment
 from storage import sqlite
@@ -29,6 +29,7 @@ from storage import sqlite
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
 
     from starlette.datastructures import FormData
     from starlette.requests import Request
@@ -36,12 +37,13 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
     from alerts.page.settings import StaffPageSettings
-    from alerts.policy import StaffMember
+    from storage.registry import Room
 
 _T = TypeVar("_T")
+_P = ParamSpec("_P")
 _MAX_FORM_BYTES: Final = 10_000
 _FORM_S: Final = 10.0
-"""Longest that a form may take to come."""
+"""Longest time a form may take to arrive."""
 _MAX_FREE_TEXT: Final = 1000
 _MAX_COOKIE: Final = 100
 
@@ -52,14 +54,10 @@ class NavLink:
 
     Attributes
     ----------
-    path : str
-        Where it leads.
-    label : str
-        One word.
     below : tuple of str
-        Beginnings of further paths at which it is the current one.
+        Prefixes of further paths for which it is the current entry.
     right : Right, optional
-        Shown only to who has it; None is everybody.
+        Who sees it; None for everyone.
     """
 
     path: str
@@ -73,90 +71,60 @@ class NavLink:
 
 
 class PageContext:
-    """Shared by all pages.
-
-    Parameters
-    ----------
-    nav : iterable of NavLink
-        In the order in which they are shown.
-    """
+    """Shared by all pages."""
 
     def __init__(self, settings: StaffPageSettings, nav: Iterable[NavLink]) -> None:
         self.settings = settings
+        self.engine = settings.engine
+        self.policy = settings.engine.policy
         self.registry = settings.engine.registry
-        self.threads = reading.Threads()
-        self.times = Times(settings)
+        self.threads = queries.Threads()
+        self.times = Times(settings.clock, self.policy.zone)
+        self.cookie = cookie_name(secure=settings.secure_cookie)
         self._templates = Jinja2Templates(
             env=environment(settings, self.times, nav=tuple(nav), Right=Right)
         )
 
-    # who asks
-
-    @property
-    def cookie(self) -> str:
-        """Name of the session's cookie."""
-        return cookie_name(secure=self.settings.secure_cookie)
+    # session and rights
 
     async def session(self, request: Request) -> Session | None:
-        """Session behind a request; None without one."""
+        """Return the session behind a request; None without one."""
         identity = request.cookies.get(self.cookie)
         if not identity or len(identity) > _MAX_COOKIE:
             return None
-        now = self.settings.clock()
-        row = await self.read(lambda db: sessions.find(db, identity, now))
-        member = None if row is None else self.member(row.person)
+        row = await self.read(sessions.find, identity, self.settings.clock())
+        member = None if row is None else self.policy.member(row.person)
         if member is None:
             return None
         return Session(member.id, member.name, member.role, sessions.form_token(identity))
 
     async def may_read(self, request: Request) -> Session | None:
-        """Session of who reads, None where reading is open; others go to the sign-in."""
+        """Return the session of a reader, None where reading is open; others go to the sign-in."""
         session = await self.session(request)
         if session is None and not self.settings.open_reading:
             self._to_sign_in(request)
         return session
 
     async def signed_in(self, request: Request, right: Right | None = None) -> Session:
-        """Session of a request; those without one go to the sign-in.
-
-        Raises
-        ------
-        HTTPException
-            403 if the person's role lacks the right.
-        """
+        """Return the session of a request; raise 403 if its role lacks the right."""
         session = await self.session(request)
         if session is None:
             self._to_sign_in(request)
-        return _with_right(session, right)
+        if right is not None and not session.may(right):
+            raise HTTPException(403, f"This is for the roles {who_may(right)}.")
+        return session
 
     async def may_act(
         self, request: Request, right: Right | None = None
     ) -> tuple[Session, FormData]:
-        """Session and form of an action that our own page sent, or refuse it.
-
-        Raises
-        ------
-        HTTPException
-            403 if it came from elsewhere, or the person's role lacks the right.
-        """
+        """Return session and form of an action; raise 403 if it is not from our page or allowed."""
         if not same_origin(request):
-            raise HTTPException(403, "The form did not come from this page.")
-        session = await self.session(request)
-        if session is None:
-            self._to_sign_in(request)
+            raise HTTPException(403, "This form was not sent from this page.")
+        session = await self.signed_in(request, right)
         form = await form_of(request)
         if not session.allows(text_of(form, "form_token")):
-            raise HTTPException(403, "The form is too old. Go back, reload and try again.")
-        return _with_right(session, right), form
-
-    def member(self, person: str) -> StaffMember | None:
-        """Staff member of an id; None if the configuration has none, or not any more."""
-        return next((m for m in self.settings.engine.policy.staff if m.id == person), None)
-
-    def name_of(self, person: str) -> str:
-        """Name of a staff member; what was given if there is none of this id."""
-        member = self.member(person)
-        return person if member is None else member.name
+            raise HTTPException(403, "This form has expired. Go back, reload and try again.")
+        return session, form
 
     def _to_sign_in(self, request: Request) -> NoReturn:
         path = request.url.path
@@ -172,17 +140,26 @@ class PageContext:
 
     # rows
 
-    async def read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+    async def read(
+        self,
+        work: Callable[Concatenate[sqlite3.Connection, _P], _T],
+        *args: _P.args,
+        **kwargs: _P.kwargs,
+    ) -> _T:
         """Read the state database in a thread."""
+        return await self.read_from(self.settings.database, lambda db: work(db, *args, **kwargs))
 
-        def reading_it() -> _T:
-            with closing(sqlite.connect(self.settings.database, read_only=True)) as db:
+    async def read_from(self, path: Path, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Read a database in a thread."""
+
+        def connect_and_read() -> _T:
+            with closing(sqlite.connect(path, read_only=True)) as db:
                 return work(db)
 
-        return await self.threads.run(reading_it)
+        return await self.threads.run(connect_and_read)
 
     async def write(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Do something to the state database in one transaction, then tell the service."""
+        """Change the state database in one transaction, then wake the service."""
 
         def commit() -> _T:
             with (
@@ -199,6 +176,13 @@ class PageContext:
         self.settings.on_change()
         return done
 
+    async def incident(self, incident_id: str) -> dict[str, Any]:
+        """Return one incident with the names of its place; raise 404 if there is none."""
+        found = await self.read(queries.incident, incident_id)
+        if found is None:
+            raise HTTPException(404, "There is no such incident.")
+        return self.named([found])[0]
+
     def named(self, incidents: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Add the names of the place to each incident."""
         for found in incidents:
@@ -208,38 +192,48 @@ class PageContext:
             found["known_room"] = room is not None
         return incidents
 
+    def room(self, request: Request) -> Room:
+        """Return the room of a path; raise 404 if it is not registered."""
+        room = self.registry.rooms.get(request.path_params["id"])
+        if room is None:
+            raise HTTPException(404, "There is no such room.")
+        return room
+
     def free_text(self, form: FormData, name: str) -> tuple[str, str, bool]:
-        """Take free text that names nobody, as far as a program can tell.
+        """Check that a field of free text names nobody.
 
         Parameters
         ----------
         form : FormData
-            A field ``no_name`` says that what looks like a name is none.
-        name : str
-            Of the field.
+            A field ``no_name`` confirms that what looks like a name is none.
 
         Returns
         -------
         text : str
             Cleaned.
         fault : str
-            Why it cannot be taken, as a sentence; empty if it can.
+            Why it is not accepted, as a sentence; empty if it is.
         askable : bool
-            Whether the person may say that it is no name.
+            Whether the person may confirm that it is no name.
         """
         text = cleaned(text_of(form, name))
-        staff = (m.name for m in self.settings.engine.policy.staff)
-        known = words_known(self.registry.rooms.values(), staff, self.settings.school)
+        known = words_known(
+            self.registry.rooms.values(), (m.name for m in self.policy.staff), self.settings.school
+        )
         found = findings(text[:_MAX_FREE_TEXT], known)
         certain = [f.text for f in found if f.certain]
         asked = [f.text for f in found if not f.certain]
         if certain:
-            return text, f"Leave out what names a person: {', '.join(certain)}.", False
+            return (
+                text,
+                f"Leave out anything that identifies a person: {', '.join(certain)}.",
+                False,
+            )
         if asked and text_of(form, "no_name") != "yes":
-            return text, f"Is this a name? {', '.join(asked)}. Names do not belong here.", True
+            return text, f"Is this a name? {', '.join(asked)}. Do not enter names here.", True
         return text, "", bool(asked)
 
-    # what people see
+    # responses
 
     def render(
         self,
@@ -249,40 +243,27 @@ class PageContext:
         status_code: int = 200,
         **content: Any,
     ) -> Response:
-        """Fill a template for a person."""
+        """Fill a template."""
         content.update(session=session, path=request.url.path)
         return self._templates.TemplateResponse(request, template, content, status_code=status_code)
 
 
 class PageGroup(ABC):
-    """Some pages that belong together."""
+    """Pages that belong together."""
 
     nav: ClassVar[tuple[NavLink, ...]] = ()
-    """Where people find them; empty for pages that others lead to."""
+    """Their links in the navigation; empty for pages that others link to."""
 
     def __init__(self, context: PageContext) -> None:
         self._context = context
 
     @abstractmethod
     def routes(self) -> Sequence[BaseRoute]:
-        """Return what they answer."""
-
-
-def _with_right(session: Session, right: Right | None) -> Session:
-    if right is not None and not session.may(right):
-        raise HTTPException(403, f"This is for the roles {who_may(right)}.")
-    return session
+        """Return the routes they serve."""
 
 
 async def form_of(request: Request) -> FormData:
-    """Read a form that is small.
-
-    Raises
-    ------
-    HTTPException
-        413 if it is large, or its length is not given; 408 if it does not come, 400 if its sender
-        goes away.
-    """
+    """Read a small form; raise 413, 408 or 400 if it is large, slow or cut off."""
     length = request.headers.get("content-length", "")
     if not length.isdigit() or int(length) > _MAX_FORM_BYTES:
         raise HTTPException(413, "The form is too large.")
@@ -290,12 +271,24 @@ async def form_of(request: Request) -> FormData:
         async with asyncio.timeout(_FORM_S):
             return await request.form(max_files=0, max_fields=20, max_part_size=5000)
     except TimeoutError:
-        raise HTTPException(408, "The form did not come in time.") from None
+        raise HTTPException(408, "The form did not arrive in time.") from None
     except ClientDisconnect:
-        raise HTTPException(400, "The form ended early.") from None
+        raise HTTPException(400, "The form was cut off.") from None
 
 
 def text_of(form: FormData, name: str) -> str:
-    """Text of a field; empty if there is none."""
+    """Return the text of a field; empty if there is none."""
     value = form.get(name, "")
     return value if isinstance(value, str) else ""
+
+
+def sentence(text: object) -> str:
+    """Write the message of an error as a sentence.
+
+    Examples
+    --------
+    >>> sentence("there is no such move")
+    'There is no such move.'
+    """
+    words = str(text)
+    return f"{words[:1].upper()}{words[1:]}."

@@ -1,23 +1,24 @@
-"""What the page shows, read from the state database over short read-only connections."""
+"""Read model of the staff page: rows of the state database as templates and JSON need them.
+
+Every function takes a connection with named columns, as `storage.sqlite.connect` gives it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from alerts.incidents import repository
+from alerts.notify import outbox
 from alerts.notify.notice import KIND_WORDS
 from detection.quantities import QUANTITIES
-from storage import sqlite
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from storage.registry import Registry, Room
     from storage.timeseries import LatestReading
@@ -26,10 +27,6 @@ _T = TypeVar("_T")
 _VOC: Final = ("tvoc_ppb", "tvoc_ugm3", "voc_index", "voc_raw")
 _AIR: Final = (("pm25", "pm10", "pm1", "n03"), _VOC, ("rh",))
 _EVENT_SHOWN_S: Final = 180.0
-_TAKINGS: Final = frozenset({"acknowledged", "handed over"})
-"""What the history says where somebody took an incident."""
-_ARRIVALS: Final = frozenset({"arrived", "arrived as well"})
-"""What it says where somebody was there, and that counted."""
 
 
 class Threads:
@@ -40,19 +37,13 @@ class Threads:
         self._timeout_s = timeout_s
 
     async def run(self, work: Callable[..., _T], *arguments: Any) -> _T:
-        """Run something that blocks.
-
-        Raises
-        ------
-        TimeoutError
-            If it takes too long; the thread runs on.
-        """
+        """Run a blocking call; raise TimeoutError after the deadline, while the thread runs on."""
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(self._timeout_s):
             return await loop.run_in_executor(self._pool, work, *arguments)
 
     def close(self) -> None:
-        """Take no more work."""
+        """Accept no more work."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
@@ -63,20 +54,16 @@ class RoomState:
     Attributes
     ----------
     level : str
-        ``alarm``, ``taken``, ``attention``, ``notable``, ``clear``, ``silent`` or ``none``; each
-        has a colour, an icon and words of its own.
-    text : str
-        What is the matter, in words.
-    since : float or None
-        Since when.
+        ``alarm``, ``responding``, ``attention``, ``notable``, ``ok``, ``silent`` or ``none``; each
+        has its own color, icon and words.
     incident : str
-        Id of the incident that needs somebody; empty if there is none.
+        Id of the incident that needs a response; empty if there is none.
     air : tuple of (label, value, unit)
         Newest values.
     seen : float or None
         Event time of the newest reading.
-    taken_by : str
-        Who takes the incident; empty if nobody does.
+    responder : str
+        Who acknowledged the incident; empty if nobody did.
     """
 
     room: Room
@@ -86,35 +73,33 @@ class RoomState:
     incident: str
     air: tuple[tuple[str, str, str], ...]
     seen: float | None
-    taken_by: str = ""
+    responder: str = ""
 
 
 def rooms(
-    database: Path,
+    db: sqlite3.Connection,
     registry: Registry,
     latest: Mapping[str, LatestReading],
     now: float,
-    intervals: Mapping[str, float] | None = None,
+    intervals: Mapping[str, float],
 ) -> list[RoomState]:
-    """State of every registered room, in registry order.
+    """Return the state of every registered room, in registry order.
 
-    `intervals` are the seconds between reports as learnt, by sensor; without one the registered
+    `intervals` are the learned seconds between reports, by sensor; without one, the registered
     interval counts.
     """
-    intervals = intervals or {}
-    with closing(sqlite.connect(database, read_only=True)) as db:
-        open_rows = _rows(
-            db,
-            "SELECT id, kind, room, status, onset, acknowledged_by FROM incident"
-            " WHERE status <> 'resolved' ORDER BY onset",
-        )
-        running = _rows(
-            db,
-            "SELECT room, kind, onset FROM alert_event WHERE onset > ? AND last_heard > ?"
-            " AND phase IN ('alerted', 'updated') AND incident IS NULL ORDER BY onset",
-            now - 3600.0,
-            now - _EVENT_SHOWN_S,
-        )
+    open_rows = _rows(
+        db,
+        "SELECT id, kind, room, status, onset, acknowledged_by FROM incident"
+        " WHERE status <> 'resolved' ORDER BY onset",
+    )
+    running = _rows(
+        db,
+        "SELECT room, kind, onset FROM alert_event WHERE onset > ? AND last_heard > ?"
+        " AND phase IN ('alerted', 'updated') AND incident IS NULL ORDER BY onset",
+        now - 3600.0,
+        now - _EVENT_SHOWN_S,
+    )
     return [
         _room_state(
             room,
@@ -144,8 +129,7 @@ def _room_state(
     )
     air = () if newest is None else _air(newest.values)
     seen = None if newest is None else newest.time
-    level, text, since, incident_id = "clear", "No detection", None, ""
-    taken_by = ""
+    level, text, since, incident_id, responder = "ok", "OK", None, "", ""
     patience = max((4 * intervals.get(s.id, s.interval_s) for s in sensors), default=0.0)
     if not sensors:
         level, text = "none", "No sensor"
@@ -159,12 +143,12 @@ def _room_state(
     ranked = sorted(open_rows, key=_rank)
     if ranked:
         first = ranked[0]
-        level = ("alarm", "attention", "taken")[_rank(first)]
+        level = ("alarm", "attention", "responding")[_rank(first)]
         text = KIND_WORDS.get(first["kind"], first["kind"])
         since, incident_id = first["onset"], first["id"]
-        if level == "taken":
-            taken_by = first["acknowledged_by"]
-    return RoomState(room, level, text, since, incident_id, air, seen, taken_by)
+        if level == "responding":
+            responder = first["acknowledged_by"]
+    return RoomState(room, level, text, since, incident_id, air, seen, responder)
 
 
 def _rank(row: Mapping[str, Any]) -> int:
@@ -198,68 +182,67 @@ def board(
 
 
 def incidents(
-    database: Path, *, only_open: bool = False, room: str = "", limit: int = 50
+    db: sqlite3.Connection, *, only_open: bool = False, room: str = "", limit: int = 50
 ) -> list[dict[str, Any]]:
-    """Incidents, newest first, those that need somebody before all others."""
-    with closing(sqlite.connect(database, read_only=True)) as db:
-        return _rows(
-            db,
-            "SELECT i.*,"
-            " (SELECT count(*) FROM alert_event e WHERE e.incident = i.id) AS detections,"
-            " i.paged AND i.status = 'open' AND NOT EXISTS (SELECT 1 FROM outbox o"
-            "  WHERE o.incident = i.id AND o.status IN ('due', 'leased', 'sent')) AS not_notified"
-            " FROM incident i WHERE (? = 0 OR i.status <> 'resolved') AND (? = '' OR i.room = ?)"
-            " ORDER BY CASE i.status WHEN 'open' THEN 0 WHEN 'notified' THEN 0"
-            " WHEN 'acknowledged' THEN 1 ELSE 2 END,"
-            " i.status <> 'resolved' AND i.kind IN ('vape', 'smoke') DESC, i.onset DESC LIMIT ?",
-            int(only_open),
-            room,
-            room,
-            limit,
-        )
+    """Return incidents, newest first, those that need a response before all others."""
+    return _rows(
+        db,
+        "SELECT i.*,"
+        " (SELECT count(*) FROM alert_event e WHERE e.incident = i.id) AS detections,"
+        " i.paged AND i.status = 'open' AND NOT EXISTS (SELECT 1 FROM outbox o"
+        "  WHERE o.incident = i.id AND o.status IN ('due', 'leased', 'sent')) AS not_notified"
+        " FROM incident i WHERE (? = 0 OR i.status <> 'resolved') AND (? = '' OR i.room = ?)"
+        " ORDER BY CASE i.status WHEN 'open' THEN 0 WHEN 'notified' THEN 0"
+        " WHEN 'acknowledged' THEN 1 ELSE 2 END,"
+        " i.status <> 'resolved' AND i.kind IN ('vape', 'smoke') DESC, i.onset DESC LIMIT ?",
+        int(only_open),
+        room,
+        room,
+        limit,
+    )
 
 
-def incident(database: Path, incident_id: str) -> dict[str, Any] | None:
+def incident(db: sqlite3.Connection, incident_id: str) -> dict[str, Any] | None:
     """Return one incident with detections, history and notices; None if there is none."""
-    with closing(sqlite.connect(database, read_only=True)) as db:
-        found = _rows(db, "SELECT * FROM incident WHERE id = ?", incident_id)
-        if not found:
-            return None
-        known = repository.load(db, incident_id)
-        events = _rows(
-            db,
-            "SELECT * FROM alert_event WHERE incident = ? ORDER BY onset, id LIMIT 100",
-            incident_id,
-        )
-        history = _rows(
-            db, "SELECT * FROM incident_history WHERE incident = ? ORDER BY seq", incident_id
-        )
-        notices = _rows(
-            db,
-            "SELECT person, channel, reason, status, attempts, last_error, finished_at FROM outbox"
-            " WHERE incident = ? ORDER BY id",
-            incident_id,
-        )
+    known = repository.load(db, incident_id)
+    if known is None:
+        return None
+    found = _rows(db, "SELECT * FROM incident WHERE id = ?", incident_id)[0]
+    events = _rows(
+        db,
+        "SELECT * FROM alert_event WHERE incident = ? ORDER BY onset, id LIMIT 100",
+        incident_id,
+    )
+    history = _rows(
+        db, "SELECT * FROM incident_history WHERE incident = ? ORDER BY seq", incident_id
+    )
+    notices = _rows(
+        db,
+        "SELECT person, channel, reason, status, attempts, last_error, finished_at FROM outbox"
+        " WHERE incident = ? ORDER BY id",
+        incident_id,
+    )
     for event in events:
-        of_decision = event["decided_sentence"] is not None  # not in rows of older versions
-        event["now"] = _word(event)
-        event["why"] = _word(event, "decided_") if of_decision else event["now"]
-    takings = (row["at"] for row in reversed(history) if row["what"] in _TAKINGS)
-    taken_at = next(takings, found[0]["acknowledged_at"])
-    there = [row["who"] for row in history if row["what"] in _ARRIVALS]
+        decided = event["decided_sentence"] is not None  # absent in rows of older versions
+        event["now"] = _evidence(event)
+        event["why"] = _evidence(event, "decided_") if decided else event["now"]
+    responders = (
+        r["at"] for r in reversed(history) if r["what"] in ("acknowledged", "handed over")
+    )
+    arrived = [r["who"] for r in history if r["what"] in repository.ARRIVED]
     return {
-        **found[0],
+        **found,
         "events": events,
         "history": history,
         "notices": notices,
-        "taken_at": taken_at,
-        "there": list(dict.fromkeys(there)),
-        "awaited": known is not None and known.awaited,
+        "taken_at": next(responders, found["acknowledged_at"]),
+        "there": list(dict.fromkeys(arrived)),
+        "awaited": known.awaited,
     }
 
 
-def _word(event: Mapping[str, Any], which: str = "") -> dict[str, Any]:
-    """Return what an event rested on: at its last word, or with ``decided_`` at its first."""
+def _evidence(event: Mapping[str, Any], which: str = "") -> dict[str, Any]:
+    """Return the evidence of an event: of its last update, or with ``decided_`` of its first."""
     odds = json.loads(event[f"{which}probabilities"])
     evidence = json.loads(event[f"{which}evidence"])
     return {
@@ -271,40 +254,30 @@ def _word(event: Mapping[str, Any], which: str = "") -> dict[str, Any]:
 
 
 def room_events(
-    database: Path, room: str, start: float, end: float, *, incident_id: str = ""
+    db: sqlite3.Connection, room: str, start: float, end: float
 ) -> list[dict[str, Any]]:
-    """Events of a room that touch a window, for marks in a chart."""
-    with closing(sqlite.connect(database, read_only=True)) as db:
-        return _rows(
-            db,
-            'SELECT kind, phase, onset, coalesce("end", last_heard) AS "end", incident'
-            " FROM alert_event WHERE room = ? AND onset <= ?"
-            " AND coalesce(\"end\", last_heard) >= ? AND (? = '' OR incident = ?)"
-            " ORDER BY onset LIMIT 200",
-            room,
-            end,
-            start,
-            incident_id,
-            incident_id,
-        )
+    """Return the events of a room that touch a window, for marks in a chart."""
+    return _rows(
+        db,
+        'SELECT kind, phase, onset, coalesce("end", last_heard) AS "end", incident'
+        " FROM alert_event WHERE room = ? AND onset <= ?"
+        ' AND coalesce("end", last_heard) >= ? ORDER BY onset LIMIT 200',
+        room,
+        end,
+        start,
+    )
 
 
-def status(database: Path, now: float) -> dict[str, Any]:
-    """Outbox by status, age of the oldest due notice, and open incidents."""
-    with closing(sqlite.connect(database, read_only=True)) as db:
-        outbox = {
-            r["status"]: r["n"]
-            for r in _rows(db, "SELECT status, count(*) AS n FROM outbox GROUP BY status")
-        }
-        oldest = _rows(
-            db,
-            "SELECT min(created_at) AS at FROM outbox WHERE status IN ('due', 'leased')",
-        )[0]["at"]
-        count = _rows(db, "SELECT count(*) AS n FROM incident WHERE status <> 'resolved'")
+def status(db: sqlite3.Connection, now: float) -> dict[str, Any]:
+    """Return outbox rows by status, age of the oldest due notice, and open incidents."""
+    oldest, count = db.execute(
+        "SELECT (SELECT min(created_at) FROM outbox WHERE status IN ('due', 'leased')),"
+        " (SELECT count(*) FROM incident WHERE status <> 'resolved')"
+    ).fetchone()
     return {
-        "outbox": outbox,
+        "outbox": outbox.backlog(db),
         "oldest_due_s": None if oldest is None else max(now - oldest, 0.0),
-        "open_incidents": count[0]["n"],
+        "open_incidents": count,
     }
 
 

@@ -12,9 +12,12 @@ import jinja2
 
 from alerts.incidents.incident import FALSE_CAUSES, MAX_CASE_NUMBER, MAX_NOTE
 from alerts.notify.notice import KIND_WORDS
+from detection.events import KIND_NAMES
 from storage.registry import floor_name
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from alerts.page.settings import StaffPageSettings
 
 _HERE: Final = Path(__file__).parent
@@ -24,63 +27,84 @@ VERDICT_WORDS: Final = {
     "nothing_found": "Nothing found",
     "test": "Test",
 }
-ACTION_WORDS: Final = {
-    "none": "Nothing",
-    "referral": "Referral",
-    "nurse": "Nurse",
-    "facilities": "Facilities",
-}
-"""What followed, by class."""
-STATUS_WORDS: Final = {
-    "open": "Open",
-    "notified": "Staff told",
-    "acknowledged": "Taken",
-    "resolved": "Over",
-}
-_NOTED_WORDS: Final = {
-    "clock": "wrong clock",
-    "fault": "faulty value",
-    "unjudged": "out of order",
-    "disputed": "perhaps forged",
-    "cached": "repeated by a bridge",
-    "simulated": "console test",
-    "maintenance": "while cleaning itself",
-    "undecoded": "not decoded by the network server",
-    "bad_firmware": "firmware version refused",
+_WORDS: Final = {
+    "verdict_words": VERDICT_WORDS,
+    "status_words": {
+        "open": "Open",
+        "notified": "Staff notified",
+        "acknowledged": "Acknowledged",
+        "resolved": "Resolved",
+    },
+    "action_words": {
+        "none": "Nothing",
+        "referral": "Referral",
+        "nurse": "Nurse",
+        "facilities": "Facilities",
+    },
+    "notice_words": {
+        "opened": "alert",
+        "handed_over": "hand-over",
+        "reminder": "reminder",
+        "taken": "acknowledged",
+        "recovered": "resolved",
+        "digest": "summary",
+        "withdrawn": "withdrawn",
+        "test": "test",
+        "changed": "change",
+    },
+    "delivery_words": {
+        "sent": "sent",
+        "due": "waiting",
+        "leased": "being sent",
+        "failed": "failed",
+        "cancelled": "no longer needed",
+    },
+    "noted_words": {
+        "clock": "wrong clock",
+        "fault": "faulty value",
+        "unjudged": "out of order",
+        "disputed": "possibly forged",
+        "cached": "repeated by a bridge",
+        "simulated": "console test",
+        "maintenance": "during self-cleaning",
+        "undecoded": "not decoded by the network server",
+        "bad_firmware": "firmware version rejected",
+    },
 }
 
 
 class Times:
-    """Moments in the school's own words."""
+    """Writes moments in the school's time zone."""
 
-    def __init__(self, settings: StaffPageSettings) -> None:
-        self._now = settings.clock
-        self.zone = ZoneInfo(settings.engine.policy.zone)
+    def __init__(self, clock: Callable[[], float], zone: str) -> None:
+        self._now = clock
+        self.zone = ZoneInfo(zone)
 
     def clock(self, moment: float) -> str:
-        """Wall clock with seconds."""
-        return self._local(moment).strftime("%H:%M:%S")
+        """Write the time of day with seconds."""
+        return self.local(moment).strftime("%H:%M:%S")
 
     def when(self, moment: float) -> str:
-        """Wall clock, with the day where it is not today."""
-        local, today = self._local(moment), self._local(self._now())
-        if local.date() == today.date():
+        """Write the time of day, with the date unless it is today."""
+        local = self.local(moment)
+        if local.date() == self.local(self._now()).date():
             return local.strftime("%H:%M")
-        return local.strftime("%a %-d %b %H:%M")
+        return local.strftime("%a, %b %-d, %H:%M")
 
     def ago(self, moment: float) -> str:
-        """How long ago, in the largest unit that fits."""
-        return _span(max(self._now() - moment, 0.0))
+        """Write the time since then, in the largest unit that fits."""
+        return _duration(max(self._now() - moment, 0.0))
 
     def ahead(self, moment: float) -> str:
-        """How long until then, in the largest unit that fits."""
-        return _span(max(moment - self._now(), 0.0))
+        """Write the time until then, in the largest unit that fits."""
+        return _duration(max(moment - self._now(), 0.0))
 
-    def _local(self, moment: float) -> datetime:
+    def local(self, moment: float) -> datetime:
+        """Return a moment, Unix seconds, as the school's local time."""
         return datetime.fromtimestamp(moment, UTC).astimezone(self.zone)
 
 
-def _span(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
             return f"{seconds / size:.0f} {unit}"
@@ -88,13 +112,7 @@ def _span(seconds: float) -> str:
 
 
 def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jinja2.Environment:
-    """Make the environment of all templates.
-
-    Parameters
-    ----------
-    **shared
-        Further names that every template knows.
-    """
+    """Create the environment of all templates; `shared` are further names that all of them know."""
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE / "templates"),
         autoescape=True,
@@ -102,7 +120,6 @@ def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jin
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    names = {m.id: m.name for m in settings.engine.policy.staff}
     made.filters.update(
         clock=times.clock,
         when=times.when,
@@ -111,19 +128,17 @@ def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jin
         iso=lambda t: datetime.fromtimestamp(t, UTC).isoformat(),
         path=lambda text: quote(text, safe=""),
         floor_name=floor_name,
-        person=lambda known: names.get(known, known),
+        person=settings.engine.policy.name_of,
     )
     made.globals.update(
         school=settings.school,
         kind_words=KIND_WORDS,
-        verdict_words=VERDICT_WORDS,
-        status_words=STATUS_WORDS,
-        action_words=ACTION_WORDS,
-        noted_words=_NOTED_WORDS,
+        kind_names=KIND_NAMES,
         causes=FALSE_CAUSES,
         max_note=MAX_NOTE,
         max_case_number=MAX_CASE_NUMBER,
         grafana_url=settings.grafana_url,
+        **_WORDS,
         **shared,
     )
     return made

@@ -1,4 +1,4 @@
-"""What the staff page is given: where to read, whom to tell, how to guard."""
+"""Settings of the staff page, and the status that it shows of the pipeline."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class QuarantinedSensor:
-    """A sensor that sends and is not registered; `decoder` is empty where it is not known."""
+    """A sensor that sends without being registered; `decoder` is empty if unknown."""
 
     sensor: str
     first_seen: float
@@ -34,7 +34,7 @@ class QuarantinedSensor:
 
 @dataclass(frozen=True, slots=True)
 class SensorStatus:
-    """A registered sensor as the pipeline knows it.
+    """A registered sensor as the pipeline sees it.
 
     Attributes
     ----------
@@ -43,11 +43,11 @@ class SensorStatus:
     heard : float or None
         Receive time of its last live reading, Unix seconds.
     interval_s : float
-        Seconds between its reports, registered or learnt.
+        Seconds between its reports, registered or learned.
     counts : mapping of str to int
-        What was noted about its readings, without zeros.
+        Data problems of its readings, without zeros.
     firmware : str
-        What it says it runs; empty if it does not say.
+        Version that it reports; empty if it reports none.
     """
 
     state: str
@@ -59,7 +59,7 @@ class SensorStatus:
 
 @dataclass(frozen=True, slots=True)
 class UnmatchedTopic:
-    """A topic that no decoder and no mapping reads."""
+    """A topic that neither a decoder nor a mapping reads."""
 
     topic: str
     first_seen: float
@@ -69,18 +69,18 @@ class UnmatchedTopic:
 
 @dataclass(frozen=True, slots=True)
 class MappingSuggestion:
-    """What an unmatched topic suggests to a person.
+    """Configuration suggested for an unmatched topic.
 
     Attributes
     ----------
     sample : bytes
         Beginning of the last payload.
     mapping : str
-        TOML to approve; empty if there is none.
+        Mapping in TOML; empty if there is none.
     reason : str
         Why there is none, as the end of a sentence.
     route : str
-        TOML that gives the topic to a decoder that reads it; empty if none does.
+        TOML that routes the topic to a decoder that reads it; empty if none does.
     """
 
     sample: bytes
@@ -91,7 +91,7 @@ class MappingSuggestion:
 
 @dataclass(frozen=True, slots=True)
 class PipelineStatus:
-    """What the pipeline counts, by name; shown as it is."""
+    """Counters and sensors of the pipeline."""
 
     counters: Mapping[str, int] = field(default_factory=dict)
     dead_letters: Mapping[str, int] = field(default_factory=dict)
@@ -104,56 +104,36 @@ class PipelineStatus:
 class StaffPageSettings:
     """Everything `create_app` needs.
 
+    The callables run in the event loop and must be quick.
+
     Attributes
     ----------
-    database : Path
-        The state database, already migrated.
-    engine : AlertEngine
-        Takes acknowledgements and feedback; its registry and policy say what there is to show.
     on_change : callable
-        Called in the event loop after the page committed rows.
-    changes : Changes
-        Told whenever what the pages show changes.
-    pipeline : callable
-        Returns a `PipelineStatus`; called in the event loop, must be quick.
+        Called after the page committed rows.
     suggest_mapping : callable
-        Returns the `MappingSuggestion` of an unmatched topic, None if it is none; called in the
-        event loop, must be quick.
+        Returns the suggestion for an unmatched topic; None if the topic is not unmatched.
     intervals : callable
-        Returns the seconds between reports as learnt, by sensor; called in the event loop.
+        Returns the learned seconds between reports, by sensor.
     on_duty : callable
         Returns who was on duty when between two moments, Unix seconds.
     school_day : callable
-        Whether a moment, Unix seconds, is on a day with school.
+        Whether a moment, Unix seconds, is on a school day.
     open_reading : bool
-        Whether pages may be read without signing in; for loopback only. Actions never may.
+        Whether pages may be read without signing in, for loopback only. Actions never may.
     one_click : bool
-        Whether people on this machine sign in as anybody, without a password; for the demo only.
-    hasher : Hasher
-        Of passwords.
+        Whether people on this machine sign in as anyone without a password, for the demo only.
     secure_cookie : bool
-        Whether the page is reached over https, so that its cookie never travels without.
+        Whether the page is reached over https, so that its cookie is only sent over https.
     hosts : tuple of str
-        Host names under which the page answers; others are refused, so that a foreign page
-        cannot reach it through a name of its own.
+        Host names under which the page answers; others are refused (DNS rebinding).
     grafana_url : str
-        Where the Grafana with our dashboards is, without a trailing slash; empty for no links.
-    school : str
-        Name in the head of the page.
-    session_s : float
-        How long a sign-in lasts.
-    cap_sender : str
-        In whose name CAP messages are.
+        Where Grafana with our dashboards is, without a trailing slash; empty for no links.
     cap_token : Secret or None
-        What a system that fetches them holds; None lets only people do so.
+        Bearer token of systems that fetch CAP messages; None allows only signed-in people.
     reports : ReportJobs or None
-        Makes reports; None for no such page.
-    times : SchoolTimes
-        What the school calls its times, for reports.
+        None for no page of reports.
     journal : Path or None
-        The journal's file, for the pages of refused messages; None for no such pages.
-    clock : callable
-        Unix seconds.
+        The journal's file, for the pages of rejected messages; None for no such pages.
     """
 
     database: Path

@@ -1,4 +1,4 @@
-"""Signing in and out, and what people do with their own account."""
+"""Sign-in, sign-out and accounts."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ if TYPE_CHECKING:
 _LOG: Final = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _MOST_WAITING: Final = 8
-"""Passwords that wait to be compared; each takes a tenth of a second of the one thread."""
-_WRONG: Final = "Name and password do not fit together."
+"""Passwords waiting to be compared; each takes 0.1 s of the one thread."""
+_WRONG: Final = "Wrong name or password."
 
 
 class SignInPages(PageGroup):
-    """The form, the way out, and the account of who is signed in."""
+    """The sign-in form, and the account of who is signed in."""
 
     def __init__(self, context: PageContext) -> None:
         super().__init__(context)
@@ -57,7 +57,7 @@ class SignInPages(PageGroup):
         self._waiting = 0
 
     def routes(self) -> list[BaseRoute]:
-        """Return what they answer."""
+        """Return the routes they serve."""
         return [
             Route("/sign-in", self.sign_in, methods=["GET", "POST"]),
             Route("/sign-out", self.sign_out, methods=["POST"]),
@@ -66,25 +66,25 @@ class SignInPages(PageGroup):
             Route("/account/sign-out-everywhere", self.end_all, methods=["POST"]),
         ]
 
-    # in and out
+    # sign-in and sign-out
 
     async def sign_in(self, request: Request) -> Response:
-        """Ask who it is; start a session of its own, whatever cookie came along."""
+        """Show the form; start a new session, whatever cookie was sent."""
         after = _inside(request.query_params.get("next", "/"))
         if request.method == "GET":
             session = await self._context.session(request)
             return self._form(request, after, session=session)
         if not same_origin(request):
-            raise HTTPException(403, "The form did not come from this page.")
+            raise HTTPException(403, "This form was not sent from this page.")
         form = await form_of(request)
         after = _inside(text_of(form, "after"))
         account = " ".join(text_of(form, "account").split())[:80]
         if self._one_click(request):
-            member = self._context.member(account)
+            member = self._context.policy.member(account)
         else:
             wait = self._limit.take(_client(request), account, self._context.settings.clock())
             if wait > 0:
-                return self._too_often(request, after, account, wait)
+                return self._too_many(request, after, account, wait)
             member = await self._known(account, text_of(form, "password"))
             if member is not None:
                 self._limit.succeeded(_client(request), account)
@@ -107,9 +107,9 @@ class SignInPages(PageGroup):
         return self._out()
 
     async def _refused(self, request: Request, account: str) -> None:
-        """Keep that somebody failed; of what was typed only the account, and only if there is one.
+        """Audit a failed sign-in, with the account only if it exists.
 
-        A password is typed into the wrong field now and then.
+        People sometimes type a password into the wrong field.
         """
         member = self._member(account)
         actor = "unknown" if member is None else member.id
@@ -129,10 +129,10 @@ class SignInPages(PageGroup):
         audit.append(tx, kind, actor, {"address": _client(request), **detail}, now)
 
     async def _known(self, account: str, password: str) -> StaffMember | None:
-        """Staff member whose account and password these are."""
+        """Return the staff member with this account and password."""
         member = self._member(account)
         person = "" if member is None else member.id
-        kept = await self._context.read(lambda db: password_hash(db, person))
+        kept = await self._context.read(password_hash, person)
         hasher = self._context.settings.hasher
         if not await self._hash(lambda: hasher.fits(kept, password)):
             return None
@@ -143,18 +143,20 @@ class SignInPages(PageGroup):
         return member
 
     def _member(self, account: str) -> StaffMember | None:
-        """Staff member by id, or by a name that only one has."""
+        """Return a staff member by id, or by a unique name."""
         wanted = account.casefold()
-        staff = self._context.settings.engine.policy.staff
+        staff = self._context.policy.staff
         by_id = [m for m in staff if m.id.casefold() == wanted]
         found = by_id or [m for m in staff if m.name.casefold() == wanted]
         return found[0] if len(found) == 1 else None
 
     async def _hash(self, work: Callable[[], _T]) -> _T:
-        """Run in the one thread that compares passwords, so that no flood takes the memory."""
+        """Run in the one thread that compares passwords, which bounds the memory of a flood."""
         if self._waiting >= _MOST_WAITING:
             raise HTTPException(
-                429, "Too many people sign in at this moment. Try again.", {"Retry-After": "5"}
+                429,
+                "Too many people are signing in. Try again in a few seconds.",
+                {"Retry-After": "5"},
             )
         self._waiting += 1
         try:
@@ -200,10 +202,10 @@ class SignInPages(PageGroup):
     def _one_click(self, request: Request) -> bool:
         return self._context.settings.one_click and _client(request) in {"127.0.0.1", "::1"}
 
-    def _too_often(self, request: Request, after: str, account: str, wait: float) -> Response:
+    def _too_many(self, request: Request, after: str, account: str, wait: float) -> Response:
         minutes = math.ceil(wait / 60)
-        said = f"{math.ceil(wait)} seconds" if wait <= 90 else f"{minutes} minutes"
-        error = f"Too many failed tries. Wait {said}."
+        duration = f"{math.ceil(wait)} seconds" if wait <= 90 else f"{minutes} minutes"
+        error = f"Too many failed attempts. Wait {duration}."
         response = self._form(request, after, account, error, 429)
         response.headers["Retry-After"] = str(math.ceil(wait))
         return response
@@ -218,7 +220,7 @@ class SignInPages(PageGroup):
         *,
         session: Session | None = None,
     ) -> Response:
-        staff = self._context.settings.engine.policy.staff
+        staff = self._context.policy.staff
         return self._context.render(
             request,
             "sign_in.html",
@@ -233,21 +235,21 @@ class SignInPages(PageGroup):
     # the account
 
     async def account(self, request: Request) -> Response:
-        """Show who is signed in, and to administrators everybody."""
+        """Show who is signed in, and to administrators all staff."""
         return await self._account(request, await self._context.signed_in(request))
 
     async def password(self, request: Request) -> Response:
-        """Change one's own password; this browser stays signed in, with a new session."""
+        """Change a password; this browser stays signed in with a new session."""
         session, form = await self._context.may_act(request)
         settings, now = self._context.settings, self._context.settings.clock()
         wait = self._limit.take(_client(request), session.person, now)
         if wait > 0:
             return await self._account(
-                request, session, "Too many failed tries. Wait a while.", 429
+                request, session, "Too many failed attempts. Wait a few minutes.", 429
             )
         member = await self._known(session.person, text_of(form, "old"))
         if member is None:
-            return await self._account(request, session, "This is not your password now.", 403)
+            return await self._account(request, session, "The current password is wrong.", 403)
         self._limit.succeeded(_client(request), session.person)
         new = text_of(form, "new")
         fault = fault_of(new, (member.id, member.name, settings.school))
@@ -259,11 +261,11 @@ class SignInPages(PageGroup):
         return await self._start(request, member, "/account?changed=yes", AuditKind.PASSWORD)
 
     async def end_all(self, request: Request) -> Response:
-        """Sign oneself, or as an administrator anybody, out everywhere."""
+        """Sign a person out everywhere; others only as an administrator."""
         session, form = await self._context.may_act(request)
         person = text_of(form, "person")
         if person != session.person and not session.may(Right.ACCOUNTS):
-            raise HTTPException(403, "Only administrators sign others out.")
+            raise HTTPException(403, "Only administrators can sign others out.")
 
         def end_all(tx: sqlite3.Connection) -> None:
             sessions.end_all(tx, person)
@@ -284,7 +286,7 @@ class SignInPages(PageGroup):
         )
         rows: list[Any] = []
         if session.may(Right.ACCOUNTS):
-            staff = self._context.settings.engine.policy.staff
+            staff = self._context.policy.staff
             rows = [(m, passwords.get(m.id), counts.get(m.id, 0)) for m in staff]
         return self._context.render(
             request,
@@ -296,7 +298,7 @@ class SignInPages(PageGroup):
             shortest=SHORTEST,
             one_click=self._one_click(request),
             error=error,
-            done="Your password is changed." if "changed" in request.query_params else "",
+            done="Your password has been changed." if "changed" in request.query_params else "",
         )
 
 
@@ -305,6 +307,6 @@ def _client(request: Request) -> str:
 
 
 def _inside(path: str) -> str:
-    """Return a path on this page; the start if it leads elsewhere."""
+    """Return a path if it is on this site; otherwise the start page."""
     inside = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
     return path if inside and "\\" not in path else "/"

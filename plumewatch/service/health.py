@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from alerts.page import queries as reading
+from alerts.page import queries
 from ingest.tally import Noted
 from plumewatch import __version__
 from plumewatch.service.lateness import Lateness
 from plumewatch.service.metrics import Family, Histogram
+from storage import sqlite
 from storage.errors import StorageError
 
 if TYPE_CHECKING:
@@ -247,7 +249,8 @@ class Health:
     def outbox(self) -> Mapping[str, Any]:
         """Read the outbox and open incidents; blocks, empty where the disk refuses."""
         try:
-            return reading.status(self._database, self._clock())
+            with closing(sqlite.connect(self._database, read_only=True)) as db:
+                return queries.status(db, self._clock())
         except (StorageError, sqlite3.Error):
             return {}
 

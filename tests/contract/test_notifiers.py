@@ -324,7 +324,7 @@ async def test_the_button_of_ntfy_posts_the_token_in_its_body(provider):
         take, see = json.loads(headers["X-Actions"])
         assert take == {
             "action": "http",
-            "label": "I take it",
+            "label": "I'm responding",
             "url": "https://plumewatch.example/answer",
             "method": "POST",
             "headers": {"Content-Type": "application/x-www-form-urlencoded"},

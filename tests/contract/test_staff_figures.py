@@ -106,11 +106,11 @@ async def test_a_figure_is_the_same_in_panel_page_and_report(page, url, school, 
     assert by_hour == pytest.approx(load.value)
     async with page:
         said = text_of((await page.get("/figures?span=week")).text)
-    assert f"Notices a person and hour on duty, on days with school {by_hour:.2f}" in said
-    assert "Reports leave out days without school" in said
+    assert f"Notices per person per duty hour, on school days {by_hour:.2f}" in said
+    assert "Reports exclude days without school" in said
     assert f"Incidents {outcome.incidents}" in said
     assert f"Confirmed {100 * outcome.confirmed_rate.value:.0f} %" in said
-    assert f"False alarms a sensor and week {weekly:.2f}" in said
+    assert f"False alarms per sensor per week {weekly:.2f}" in said
     (acked,) = (f for f in times_of_response(response) if f.key == "time_to_acknowledge")
     assert "of" in median_basis(acked.values)
     assert f"{acked.label} {duration(acked.main)} {median_basis(acked.values)}" in said
@@ -154,7 +154,7 @@ async def test_history_of_a_room(page, school):
         assert (await page.get("/rooms/nowhere/history")).status_code == 404
     titles = [chart["title"] for chart in body["charts"]]
     assert titles[0] == "PM2.5"
-    assert {"VOC index", "Relative humidity", "What the detector took it for"} <= set(titles)
+    assert {"VOC index", "Relative humidity", "Detector probability"} <= set(titles)
     for chart in body["charts"]:
         for line in chart["lines"]:
             assert len(line["times"]) == len(line["values"]) > 0
@@ -187,7 +187,7 @@ async def test_air_page(page):
     assert "main-2-girls" in said
     assert "CO2 by hour of the day" in said
     assert "above the US standard" in said
-    assert "Air changes an hour, at most" in said
+    assert "Air changes per hour, upper bound" in said
 
 
 async def test_sensor_health_page_puts_what_is_wrong_first(page, school):
@@ -199,7 +199,7 @@ async def test_sensor_health_page_puts_what_is_wrong_first(page, school):
     ]
     rows, changed = tables
     heads = [text_of(head) for head in re.findall(r"<thead>.*?</thead>", html, re.DOTALL)]
-    assert "Never came" in heads[0]
+    assert "Missing" in heads[0]
     assert "Wrong clock" not in heads[0], "no sensor had one"
     assert len(rows) == len(school.registry.sensors)
     assert {rows[0].split()[0], rows[1].split()[0]} == {SILENT, "gym-1-locker-b"}
@@ -208,7 +208,7 @@ async def test_sensor_health_page_puts_what_is_wrong_first(page, school):
     assert "PM2.5 frozen" in silent
     assert "tampered with" in next(row for row in rows if row.startswith("gym-1-locker-b"))
     assert "-71 dBm" in next(row for row in rows if row.startswith("main-2-boys-b"))
-    unlike = [row for row in rows if "others of its model run another" in row]
+    unlike = [row for row in rows if "differs from others of this model" in row]
     assert [row.split()[0] for row in unlike] == [UPDATED]
     assert all(FIRMWARE["b"] in row for row in rows if row.split()[0].endswith("-b"))
     (change,) = changed
@@ -262,7 +262,7 @@ async def test_counts_by_hour_and_day_sum_to_the_incidents(page, school, embedde
         assert sum(sum(part["counts"]) for part in chart["parts"]) == len(chosen.incidents)
         assert all(len(part["counts"]) == len(chart["bins"]) for part in chart["parts"])
     assert {part["name"] for part in charts[1]["parts"]} >= {"Confirmed", "False alarm"}
-    for expected in ("Vaping likely", "spray", "steam", "Kept from people"):
+    for expected in ("Vaping likely", "spray", "steam", "Suppressed"):
         assert expected in html
 
 
@@ -273,7 +273,7 @@ def test_bars_have_no_more_parts_than_colours():
         ("a", [10]),
         ("b", [9]),
         ("c", [8]),
-        ("Others", [7 + 6 + 5]),
+        ("Other", [7 + 6 + 5]),
     ]
     few = _stacks("t", ["x"], rows[:34], lambda _: "x", str)
     assert [p["name"] for p in few["parts"]] == ["a", "b", "c", "d"]
@@ -294,10 +294,10 @@ async def test_empty_pages_say_so(tmp_path, school):
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             said = (await client.get("/figures")).text
-            assert "No incident in this time." in said
+            assert "No incidents in this period." in said
             assert "Confirmed none yet With feedback none yet" in text_of(said)
             assert (await client.get("/figures/series")).json() == {"charts": []}
-            assert "No readings of it in this time." in (await client.get("/air")).text
+            assert "No readings in this period." in (await client.get("/air")).text
             assert "never" in text_of((await client.get("/sensor-health")).text)
             history = (await client.get("/rooms/main-1-boys/history/series")).json()
             assert history["charts"] == []

@@ -350,7 +350,7 @@ def test_acknowledge_and_answer_by_clicks(site, browser):
     assert site.load().acknowledged_by == "lee"
     wait_for(browser, lambda: "taken by Ms. Lee" in find(browser, ".hero").text)
     assert site.changes == 2  # the sign-in, the acknowledgement
-    assert next_step(browser) == "I am here"
+    assert next_step(browser) == "I'm here"
     shoot(browser, "incident-taken")
     find(browser, "#arrive").click()
     wait_for(browser, lambda: "Ms. Lee there at" in find(browser, ".hero").text)
@@ -509,7 +509,7 @@ def test_answer_from_a_notice_without_signing_in(site, browser):
     browser.get(link)
     wait_for(browser, lambda: "Boys N2" in find(browser, "#room").text)
     assert "Vaping likely since" in find(browser, "#what").text
-    assert find(browser, "#more").text == "Sign in to see all of it"
+    assert find(browser, "#more").text == "Sign in for details"
     assert judged_by_axe(browser) == []
     assert fits(browser)
     shoot(browser, "answer")
@@ -524,12 +524,12 @@ def test_answer_from_a_notice_without_signing_in(site, browser):
     assert site.load().status is not Status.ACKNOWLEDGED
 
     find(browser, "#take button").send_keys("\ue007")  # the enter key
-    wait_for(browser, lambda: "You have it, Ms. Lee." in find(browser, "#said").text)
+    wait_for(browser, lambda: "You're responding, Ms. Lee." in find(browser, "#said").text)
     assert site.load().acknowledged_by == "lee"
     shoot(browser, "answer-taken")
     browser.get("about:blank")
     browser.get(link)  # as from a phone that was locked on the way
-    wait_for(browser, lambda: "You have it, Ms. Lee." in find(browser, "#said").text)
+    wait_for(browser, lambda: "You're responding, Ms. Lee." in find(browser, "#said").text)
     assert find(browser, "#take button").text == "Go on"
     find(browser, "#take button").send_keys("\ue007")
     wait_for(browser, lambda: find(browser, "#arrive button").is_displayed())

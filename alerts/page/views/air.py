@@ -1,6 +1,6 @@
-"""Air quality by room: today against published values, by hour of the day, and how fast it clears.
+"""Air quality by room: 24-hour averages against guidelines, by hour of day, and air changes.
 
-The published values are those of the Grafana dashboards, told in words.
+The guideline values are those of the Grafana dashboards.
 """
 
 from __future__ import annotations
@@ -37,13 +37,7 @@ _BY_KEY: Final = {guideline.quantity: guideline for guideline in GUIDELINES}
 
 
 class Cell(NamedTuple):
-    """One number of a table, and what is to be said of it.
-
-    Attributes
-    ----------
-    band : int
-        0 within the published values, 1 and more above; drawn darker and said.
-    """
+    """One number of a table; `band` is 0 within the guideline, 1 or more above it."""
 
     value: float | None
     band: int = 0
@@ -56,7 +50,7 @@ class AirPages(PageGroup):
     nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/air", "Air"),)
 
     def routes(self) -> list[BaseRoute]:
-        """Return what they answer."""
+        """Return the routes they serve."""
         return [Route("/air", self.page)]
 
     async def page(self, request: Request) -> Response:
@@ -66,7 +60,9 @@ class AirPages(PageGroup):
         span = span_of(request, "week")
         quantity = request.query_params.get("quantity", "pm25")
         if quantity not in _SHOWN:
-            raise HTTPException(400, f"There is no such quantity; there are {', '.join(_SHOWN)}.")
+            raise HTTPException(
+                400, f"There is no such quantity. Choose one of: {', '.join(_SHOWN)}."
+            )
         now = context.settings.clock()
         days, hours, changes = await context.threads.run(self._load, span, quantity, now)
         shown = [key for key in _SHOWN if any(key in cells for _, cells in days)]
@@ -89,14 +85,14 @@ class AirPages(PageGroup):
     def _load(self, span: str, quantity: str, now: float) -> tuple[Any, Any, Any]:
         context = self._context
         series, rooms = context.settings.series, list(context.registry.rooms.values())
-        zone = ZoneInfo(context.settings.engine.policy.zone)
+        zone = ZoneInfo(context.policy.zone)
         days, hours = [], []
         for room in rooms:
             means = day_means(series, self._sensors(room), now)
-            days.append((room, {key: _judged(key, value) for key, value in means.items()}))
+            days.append((room, {key: _cell(key, value) for key, value in means.items()}))
             found = self._by_hour(room, quantity, now - SPANS[span], now, zone)
             if found:
-                hours.append((room, [_judged(quantity, found.get(hour)) for hour in range(24)]))
+                hours.append((room, [_cell(quantity, found.get(hour)) for hour in range(24)]))
         records = series.records("event", now - SPANS[span], now)
         bounds = [(room, most_air_changes(records, room.id)) for room in rooms]
         changes = [(room, *bound) for room, bound in bounds if bound is not None]
@@ -122,18 +118,7 @@ class AirPages(PageGroup):
 
 
 def day_means(series: Any, sensors: list[str], now: float) -> dict[str, float]:
-    """Means of the last 24 hours over the quarters of an hour of all sensors of a room.
-
-    Parameters
-    ----------
-    now : float
-        Unix seconds.
-
-    Returns
-    -------
-    dict of str to float
-        Quantities that were reported.
-    """
+    """Return 24-hour means by quantity, over the quarter-hour means of all sensors of a room."""
     found: defaultdict[str, list[float]] = defaultdict(list)
     for sensor in sensors:
         _, values = series.readings(sensor, now - _DAY_S, now, _QUARTER_S, "mean", _SHOWN)
@@ -143,18 +128,10 @@ def day_means(series: Any, sensors: list[str], now: float) -> dict[str, float]:
 
 
 def most_air_changes(records: Any, room: str) -> tuple[float, int] | None:
-    """Bound from above how often the air of a room is changed an hour, by its slowest plumes.
+    """Return an upper bound of a room's air changes per hour, and the number of plumes.
 
-    Parameters
-    ----------
-    records : iterable of Record
-        Events.
-
-    Returns
-    -------
-    tuple of float and int, or None
-        Changes an hour, and the number of plumes; None with fewer than five that faded. Mixing and
-        settling speed fading up, so it is the tenth percentile, as InfluxQL ranks it.
+    None with fewer than five plumes that faded. Mixing and settling also remove particles, so the
+    bound is the tenth percentile of the fading rates, ranked as InfluxQL ranks.
     """
     rates = sorted(
         3600.0 * math.log(2.0) / float(record.fields["fine_half_s"])
@@ -167,7 +144,7 @@ def most_air_changes(records: Any, room: str) -> tuple[float, int] | None:
     return (rates[rank - 1], len(rates)) if rank else None
 
 
-def _judged(key: str, value: float | None) -> Cell:
+def _cell(key: str, value: float | None) -> Cell:
     guideline = _BY_KEY.get(key)
     if value is None or guideline is None:
         return Cell(value)
@@ -176,6 +153,6 @@ def _judged(key: str, value: float | None) -> Cell:
 
 
 def _with_readings(hours: Sequence[tuple[Room, Sequence[Cell]]]) -> range:
-    """Return the hours of the day from the first to the last of which any room has a mean."""
+    """Return the hours of the day from the first to the last with a mean in any room."""
     found = [k for _, cells in hours for k, cell in enumerate(cells) if cell.value is not None]
     return range(min(found), max(found) + 1) if found else range(0)

@@ -1,11 +1,14 @@
-"""Answering from a phone, by the token of a notice and without signing in.
+"""Responding from a phone, with the token of a notice and without signing in.
 
-``GET /answer`` shows one page for everybody and knows no token: that is behind the ``#``, where
-script finds it. ``POST /answer/look`` says what the token is for and changes nothing. ``POST
-/answer`` takes the incident and gives a token for what is said from there: ``POST /answer/arrive``
-takes that, that its person is there, and ``POST /answer/feedback``, what was found. All of it is in
-the body, ``token=...``, as a form, which is also what the button of an ntfy notice sends. See
-`alerts.access.action_tokens` for what a token may do.
+``GET /answer`` shows the same page to everyone; the token is in the fragment of the address, where
+only the page's script reads it. Each POST sends ``token=...`` as a form, which is also what the
+button of an ntfy notice does:
+
+- ``/answer/look`` says what the token is for and changes nothing;
+- ``/answer`` acknowledges the incident and returns a second token, for
+- ``/answer/arrive``, that the person is on site, and ``/answer/feedback``, what was found.
+
+`alerts.access.action_tokens` says what a token may do.
 """
 
 from __future__ import annotations
@@ -24,10 +27,10 @@ from alerts.access.action_tokens import Action
 from alerts.access.limits import TryLimit
 from alerts.access.roles import Right, may
 from alerts.errors import FeedbackError
-from alerts.incidents.incident import Status, Verdict
+from alerts.incidents.incident import Status
 from alerts.notify.notice import KIND_WORDS
-from alerts.page import queries as reading
-from alerts.page.page_context import PageGroup, form_of, text_of
+from alerts.page.page_context import PageGroup, form_of, sentence, text_of
+from alerts.page.views.incidents import verdict_of
 from storage.errors import StorageError
 
 if TYPE_CHECKING:
@@ -45,19 +48,19 @@ _LOG: Final = logging.getLogger(__name__)
 _CHANNELS: Final = frozenset({"link", "ntfy"})
 _MAX_TOKEN: Final = 64
 _ANYWHERE: Final = {"Access-Control-Allow-Origin": "*"}
-"""The button of a notice may be pressed in a web app of another address; no cookie goes along."""
-_OVER: Final = "This link has run out. Sign in to answer."
+"""A notice's button may be pressed in a web app of another origin; no cookie is sent along."""
+_EXPIRED: Final = "This link has expired. Sign in to respond."
 
 
 class AnswerPages(PageGroup):
-    """The page behind the links in notices, and what its buttons do."""
+    """The page behind the links in notices, and the actions of its buttons."""
 
     def __init__(self, context: PageContext) -> None:
         super().__init__(context)
         self._limit = TryLimit()
 
     def routes(self) -> list[BaseRoute]:
-        """Return what they answer."""
+        """Return the routes they serve."""
         return [
             Route("/answer", self.page),
             Route("/answer", _in_json(self.acknowledge), methods=["POST"]),
@@ -67,77 +70,68 @@ class AnswerPages(PageGroup):
         ]
 
     async def page(self, request: Request) -> Response:
-        """Show the page; it is the same whoever asks."""
+        """Show the page, the same for everyone."""
         return self._context.render(request, "answer.html", None)
 
     async def look(self, request: Request) -> Response:
-        """Say what a token is for; changes nothing."""
+        """Say what a token is for, without changing anything."""
         _, _, grant = await self._granted(request)
-        return await self._said(grant)
+        return await self._state(grant)
 
     async def acknowledge(self, request: Request) -> Response:
-        """Take the incident in the name of the token's person, once."""
+        """Acknowledge the incident for the token's person, once."""
         form, token, grant = await self._granted(request, Action.ACKNOWLEDGE)
-        settings, now = self._context.settings, self._context.settings.clock()
+        engine, now = self._context.engine, self._context.settings.clock()
 
-        def take(tx: sqlite3.Connection) -> str:
+        def acknowledge(tx: sqlite3.Connection) -> str:
             again = action_tokens.find(tx, token)
             if again is None or again.used_at is None:
-                settings.engine.acknowledge(
-                    tx, grant.incident, grant.person, now, channel=_channel(form)
-                )
+                engine.acknowledge(tx, grant.incident, grant.person, now, channel=_channel(form))
                 action_tokens.use(tx, token, now)
             return action_tokens.issue(tx, grant.incident, grant.person, Action.FEEDBACK, now)
 
-        feedback = await self._context.write(take)
-        return await self._said(grant, feedback=feedback)
+        feedback = await self._context.write(acknowledge)
+        return await self._state(grant, feedback=feedback)
 
     async def arrive(self, request: Request) -> Response:
-        """Say, in the name of the token's person, that they are there."""
+        """Record that the token's person is on site."""
         form, token, grant = await self._granted(request, Action.FEEDBACK)
         now = self._context.settings.clock()
 
-        def say(tx: sqlite3.Connection) -> None:
-            self._context.settings.engine.arrive(
+        def record(tx: sqlite3.Connection) -> None:
+            self._context.engine.arrive(
                 tx, grant.incident, grant.person, now, channel=_channel(form)
             )
             action_tokens.use(tx, token, now)
 
-        await self._context.write(say)
-        return await self._said(grant)
+        await self._context.write(record)
+        return await self._state(grant)
 
     async def feedback(self, request: Request) -> Response:
-        """Say what was found, in the name of the token's person."""
+        """Record what the token's person found."""
         form, token, grant = await self._granted(request, Action.FEEDBACK)
         now = self._context.settings.clock()
-        try:
-            verdict = Verdict(text_of(form, "verdict"))
-        except ValueError:
-            raise HTTPException(400, "There is no such answer.") from None
-        cause = text_of(form, "cause") if verdict is Verdict.FALSE_ALARM else ""
+        verdict, cause = verdict_of(form)
 
-        def say(tx: sqlite3.Connection) -> None:
-            self._context.settings.engine.feedback(
+        def record(tx: sqlite3.Connection) -> None:
+            self._context.engine.feedback(
                 tx, grant.incident, grant.person, verdict, now, cause=cause
             )
             action_tokens.use(tx, token, now)
 
         try:
-            await self._context.write(say)
+            await self._context.write(record)
         except FeedbackError as error:
-            raise HTTPException(400, f"{error}.".capitalize()) from None
-        return await self._said(grant)
+            raise HTTPException(400, sentence(error)) from None
+        return await self._state(grant)
 
     async def _granted(
         self, request: Request, action: Action | None = None
     ) -> tuple[FormData, str, Grant]:
-        """Form, token and what it grants.
+        """Return form, token and what it grants.
 
-        Raises
-        ------
-        HTTPException
-            400 without a token, 403 with one that is unknown, expired, for something else, or of
-            another person than who is signed in, 429 after too many of those.
+        Raises 400 without a token, 403 with one that is unknown, expired, for another action or of
+        another person than who is signed in, and 429 after too many of those.
         """
         form = await form_of(request)
         token = text_of(form, "token").strip()
@@ -146,33 +140,28 @@ class AnswerPages(PageGroup):
         now = self._context.settings.clock()
         grant = None
         if len(token) <= _MAX_TOKEN:
-            grant = await self._context.read(lambda db: action_tokens.find(db, token))
-        member = None if grant is None else self._context.member(grant.person)
+            grant = await self._context.read(action_tokens.find, token)
+        member = None if grant is None else self._context.policy.member(grant.person)
         if grant is None or member is None or (action is not None and grant.action is not action):
             address = request.client.host if request.client else ""
             wait = self._limit.take(address, "", now)
-            if wait > 0:  # so that the log stays readable; a good token is never guessed
+            if wait > 0:  # keeps the log readable; a valid token cannot be guessed
                 after = {"Retry-After": str(math.ceil(wait))}
-                raise HTTPException(429, "Too many links that do not work. Wait a while.", after)
+                raise HTTPException(429, "Too many invalid links. Wait a few minutes.", after)
             _LOG.warning("a token from %s was refused", address)
-            raise HTTPException(403, "This link does not work. Sign in to answer.")
+            raise HTTPException(403, "This link is not valid. Sign in to respond.")
         if now >= grant.expires_at or not may(member.role, Right.ANSWER):
-            raise HTTPException(403, _OVER)
+            raise HTTPException(403, _EXPIRED)
         session = await self._context.session(request)
         if session is not None and session.person != grant.person:
             raise HTTPException(
-                403, f"This link is for {member.name}. You are {session.name}: answer as yourself."
+                403, f"This link is for {member.name}, but you are signed in as {session.name}."
             )
         return form, token, grant
 
-    async def _said(self, grant: Grant, **more: str) -> Response:
-        """Where the incident stands, in the words of the page."""
-        found = await self._context.threads.run(
-            reading.incident, self._context.settings.database, grant.incident
-        )
-        if found is None:
-            raise HTTPException(404, "There is no such incident.")
-        shown = self._context.named([found])[0]
+    async def _state(self, grant: Grant, **more: str) -> Response:
+        """Return the state of the incident, in the words of the page."""
+        shown = await self._context.incident(grant.incident)
         by = shown["acknowledged_by"]
         why = shown["events"][0]["why"]["sentence"] if shown["events"] else ""
         answer: dict[str, Any] = {
@@ -183,20 +172,22 @@ class AnswerPages(PageGroup):
             "since": self._context.times.when(shown["onset"]),
             "why": why,
             "mine": by == grant.person,
-            "taken_by": self._context.name_of(by) if by else "",
+            "taken_by": self._context.policy.name_of(by) if by else "",
             "here": grant.person in shown["there"],
-            "first_there": self._context.name_of(shown["there"][0]) if shown["there"] else "",
+            "first_there": self._context.policy.name_of(shown["there"][0])
+            if shown["there"]
+            else "",
             "awaited": shown["awaited"],
             "over": shown["status"] == Status.RESOLVED.value,
             "verdict": shown["verdict"] or "",
-            "you": self._context.name_of(grant.person),
+            "you": self._context.policy.name_of(grant.person),
             **more,
         }
         return JSONResponse(answer, headers=_ANYWHERE)
 
 
 def _in_json(handler: Callable[[Request], Awaitable[Response]]) -> Any:
-    """Answer with JSON, also to what is refused."""
+    """Answer with JSON, errors included."""
 
     async def answer(request: Request) -> Response:
         try:
@@ -205,9 +196,9 @@ def _in_json(handler: Callable[[Request], Awaitable[Response]]) -> Any:
             headers = {**_ANYWHERE, **(error.headers or {})}
             return JSONResponse({"error": error.detail}, error.status_code, headers=headers)
         except (StorageError, sqlite3.Error, TimeoutError) as error:
-            _LOG.warning("an answer could not be stored: %s", error or type(error).__name__)
-            said = "This could not be stored just now. Try again in a moment."
-            return JSONResponse({"error": said}, 503, headers={**_ANYWHERE, "Retry-After": "5"})
+            _LOG.warning("a response could not be stored: %s", error or type(error).__name__)
+            message = "Your response could not be stored. Try again in a moment."
+            return JSONResponse({"error": message}, 503, headers={**_ANYWHERE, "Retry-After": "5"})
 
     return answer
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
-from alerts.page import queries as reading
+from alerts.page import queries
 from alerts.page.page_context import NavLink, PageGroup
 from alerts.page.views import charts
 
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.routing import BaseRoute
-
-    from storage.registry import Room
 
 _ROOM_WINDOW_S: Final = 1800.0
 
@@ -27,7 +24,7 @@ class BoardPages(PageGroup):
     nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/", "Rooms", ("/rooms/",)),)
 
     def routes(self) -> list[BaseRoute]:
-        """Return what they answer."""
+        """Return the routes they serve."""
         return [
             Route("/", self.board),
             Route("/partials/board", self.partial),
@@ -36,7 +33,7 @@ class BoardPages(PageGroup):
         ]
 
     async def board(self, request: Request) -> Response:
-        """Rooms now, and what needs somebody."""
+        """Show open incidents and all rooms."""
         session = await self._context.may_read(request)
         return self._context.render(request, "board.html", session, **await self._content())
 
@@ -49,55 +46,36 @@ class BoardPages(PageGroup):
         """Show one room: the air of the last 30 minutes and its incidents."""
         context = self._context
         session = await context.may_read(request)
-        room = self._room(request)
-        states = await self._states()
-        recent = await context.threads.run(
-            lambda: reading.incidents(context.settings.database, room=room.id, limit=10)
-        )
+        room = context.room(request)
         return context.render(
             request,
             "room.html",
             session,
-            state=next(s for s in states if s.room.id == room.id),
+            state=next(s for s in await self._states() if s.room.id == room.id),
             sensors=context.registry.sensors_in(room.id),
-            incidents=context.named(recent),
+            incidents=context.named(await context.read(queries.incidents, room=room.id, limit=10)),
         )
 
     async def series(self, request: Request) -> Response:
         """Return the last 30 minutes of a room as JSON."""
         await self._context.may_read(request)
-        room = self._room(request)
         now = self._context.settings.clock()
+        room = self._context.room(request)
         return await charts.series(self._context, room.id, now - _ROOM_WINDOW_S, now)
 
     async def _content(self) -> dict[str, Any]:
-        settings = self._context.settings
-        states = await self._states()
-        open_incidents = await self._context.threads.run(
-            lambda: reading.incidents(settings.database, only_open=True)
-        )
-        levels = [s.level for s in states]
+        context, states = self._context, await self._states()
         return {
-            "buildings": reading.board(states),
-            "open_incidents": self._context.named(open_incidents),
-            "counts": {level: levels.count(level) for level in dict.fromkeys(levels)},
-            "reachable": any(m.targets for m in settings.engine.policy.staff),
+            "buildings": queries.board(states),
+            "open_incidents": context.named(await context.read(queries.incidents, only_open=True)),
+            "silent_rooms": sum(s.level == "silent" for s in states),
+            "reachable": any(m.targets for m in context.policy.staff),
         }
 
-    async def _states(self) -> list[reading.RoomState]:
+    async def _states(self) -> list[queries.RoomState]:
         settings = self._context.settings
         latest = await self._context.threads.run(settings.series.latest)
-        return await self._context.threads.run(
-            reading.rooms,
-            settings.database,
-            self._context.registry,
-            latest,
-            settings.clock(),
-            settings.intervals(),
+        intervals = settings.intervals()
+        return await self._context.read(
+            queries.rooms, self._context.registry, latest, settings.clock(), intervals
         )
-
-    def _room(self, request: Request) -> Room:
-        room = self._context.registry.rooms.get(request.path_params["id"])
-        if room is None:
-            raise HTTPException(404, "There is no such room.")
-        return room

@@ -1,4 +1,4 @@
-"""Readings of a room as the charts of the page take them."""
+"""Readings of a room in the form that the charts of the page need."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.responses import JSONResponse
 
 from alerts.notify.notice import KIND_WORDS
-from alerts.page import queries as reading
+from alerts.page import queries
 from detection.quantities import QUANTITIES
 
 if TYPE_CHECKING:
@@ -27,15 +27,7 @@ _CHARTS: Final = (
 async def series(
     context: PageContext, room: str, start: float, end: float, extra: Sequence[str] = ()
 ) -> JSONResponse:
-    """Return readings of a room's sensors with its events as marks.
-
-    Parameters
-    ----------
-    start, end : float
-        Unix seconds.
-    extra : sequence of str
-        Further sensors.
-    """
+    """Return readings of a room's sensors, and of the `extra` ones, with its events as marks."""
     ids = dict.fromkeys([*(s.id for s in context.registry.sensors_in(room)), *extra])
     read = context.settings.series.window
     columns = {i: await context.threads.run(read, i, start, end) for i in ids}
@@ -60,26 +52,19 @@ async def marked(
 ) -> JSONResponse:
     """Return charts of a room with its events as marks.
 
-    Parameters
-    ----------
-    start, end : float
-        Unix seconds.
-    charts : list of dict
-        Each with ``title``, ``unit``, and ``lines`` of ``sensor``, ``times``, ``values``.
+    Each chart has ``title``, ``unit``, and ``lines`` of ``sensor``, ``times``, ``values``.
     """
-    marks = await context.threads.run(
-        lambda: reading.room_events(context.settings.database, room, start, end)
-    )
+    marks = await context.read(queries.room_events, room, start, end)
     for mark in marks:
         mark["words"] = KIND_WORDS.get(mark["kind"], mark["kind"])
-    zone = context.settings.engine.policy.zone
+    zone = context.policy.zone
     return JSONResponse(
         {"start": start, "end": end, "zone": zone, "charts": charts, "marks": marks}
     )
 
 
 def _thinned(times: Iterable[float], values: Iterable[float]) -> dict[str, list[float | None]]:
-    """At most `_MAX_POINTS` points; of each step the largest value, so that peaks stay."""
+    """Thin to `_MAX_POINTS` points, the largest of each step, so that peaks stay."""
     pairs = [(float(t), float(v)) for t, v in zip(times, values, strict=True) if math.isfinite(v)]
     step = max(math.ceil(len(pairs) / _MAX_POINTS), 1)
     if step > 1:

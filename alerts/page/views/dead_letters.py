@@ -1,12 +1,10 @@
-"""Pages of refused messages, for those who look after the sensors.
+"""Pages of rejected messages, for people who look after the sensors.
 
-What a message held is somebody else's text: these pages are never open without signing in, show it
-escaped, and are bounded.
+A payload is untrusted text: these pages always need a sign-in, escape it, and are bounded.
 """
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from starlette.exceptions import HTTPException
@@ -15,7 +13,6 @@ from starlette.routing import Route
 from alerts.access.roles import Right
 from alerts.page.page_context import PageGroup
 from storage import dead_letters
-from storage import sqlite as database
 
 if TYPE_CHECKING:
     import sqlite3
@@ -25,22 +22,21 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.routing import BaseRoute
 
-    from alerts.page.guard import Session
 
 _T = TypeVar("_T")
 _PAGE: Final = 50
 
 
 class DeadLetterPages(PageGroup):
-    """The list and the single message."""
+    """The list and one message."""
 
     def routes(self) -> list[BaseRoute]:
-        """Return what they answer."""
+        """Return the routes they serve."""
         return [Route("/dead-letters", self.index), Route("/dead-letters/{id}", self.one)]
 
     async def index(self, request: Request) -> Response:
         """Show the newest, by reason and source."""
-        session = await self._may_look(request)
+        session = await self._context.signed_in(request, Right.SENSORS)
         asked = request.query_params
         reason, source = asked.get("reason", "")[:64], asked.get("source", "")[:256]
         before = _whole(asked.get("before", "0"))
@@ -61,12 +57,12 @@ class DeadLetterPages(PageGroup):
         )
 
     async def one(self, request: Request) -> Response:
-        """Show one message with what it held."""
-        session = await self._may_look(request)
+        """Show one message with its payload."""
+        session = await self._context.signed_in(request, Right.SENSORS)
         number = _whole(request.path_params["id"])
         found = await self._read(lambda db: dead_letters.buried(db, number))
         if found is None:
-            raise HTTPException(404, "There is no such message, or not any more.")
+            raise HTTPException(404, "There is no such message. It may have been deleted.")
         return self._context.render(
             request,
             "dead_letter.html",
@@ -75,22 +71,13 @@ class DeadLetterPages(PageGroup):
             payload=dead_letters.visible(found.letter.payload),
         )
 
-    async def _may_look(self, request: Request) -> Session:
-        session = await self._context.signed_in(request, Right.SENSORS)
-        if self._context.settings.journal is None:
-            raise HTTPException(404, "There is nothing here.")
-        return session
-
     async def _read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        path = self._context.settings.journal
-
-        def read() -> _T:
-            with closing(database.connect(str(path), read_only=True)) as db:
-                return work(db)
-
-        return await self._context.threads.run(read)
+        journal = self._context.settings.journal
+        if journal is None:
+            raise HTTPException(404, "This page does not exist.")
+        return await self._context.read_from(journal, work)
 
 
 def _whole(text: str) -> int:
-    """Return a number of a row; 0 for anything that is none."""
+    """Return a row number; 0 if it is not one."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0

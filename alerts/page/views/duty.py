@@ -1,4 +1,4 @@
-"""Who is on duty now, and who would be told if something happened in a room."""
+"""Who is on duty now, and who would be notified of an incident in each room."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from alerts.duty.roster import Ring
 
-_ASKED: Final = (
+_CASES: Final = (
     ("Vaping", EventKind.VAPE, "critical"),
     ("Sensor tampered with", EventKind.TAMPER, "warning"),
 )
@@ -30,16 +30,16 @@ class DutyPages(PageGroup):
     nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/duty", "Duty"),)
 
     def routes(self) -> list[BaseRoute]:
-        """Return what they answer."""
+        """Return the routes they serve."""
         return [Route("/duty", self.show)]
 
     async def show(self, request: Request) -> Response:
-        """Show people on duty, then rooms that share a chain of people, once."""
+        """Show people on duty, then each chain of people with the rooms that share it."""
         session = await self._context.signed_in(request)
-        policy, now = self._context.settings.engine.policy, self._context.settings.clock()
+        policy, now = self._context.policy, self._context.settings.clock()
         on_duty: dict[str, str] = {}
-        asked: list[dict[str, Any]] = []
-        for words, kind, severity in _ASKED:
+        cases: list[dict[str, Any]] = []
+        for words, kind, severity in _CASES:
             chains: dict[tuple[Ring, ...], list[str]] = {}
             for room in self._context.registry.rooms.values():
                 labels = incident_labels(room, kind=kind.value, severity=severity, sensor="")
@@ -49,14 +49,14 @@ class DutyPages(PageGroup):
                         for found in ring.people:
                             on_duty.setdefault(found.person, found.why)
                 chains.setdefault(rings, []).append(room.id)
-            asked.append({"words": words, "chains": chains})
+            cases.append({"words": words, "chains": chains})
         return self._context.render(
             request,
             "duty.html",
             session,
             on_duty=on_duty,
             unreachable=[m for m in policy.staff if not m.targets],
-            asked=asked,
+            cases=cases,
             rooms=self._context.registry.rooms,
             now=now,
         )

@@ -1,7 +1,7 @@
-"""Figures of alerts: how many, right and prompt, by hour, day, cause and room.
+"""Alert statistics: key figures, and incidents by hour, day, cause and room.
 
-The key figures are those of `reports.kpis`, over incidents of all days: reports are about days with
-school. Notices an hour on duty are of days with school here too.
+The key figures are those of `reports.kpis` over all days, where reports cover school days; notices
+per duty hour cover school days here too.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections import Counter
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Final
-from zoneinfo import ZoneInfo
 
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -28,6 +27,7 @@ from storage import sqlite
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
+    from zoneinfo import ZoneInfo
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -41,21 +41,21 @@ _MOST_PARTS: Final = 4
 
 
 class FigurePages(PageGroup):
-    """Alerts by hour and cause."""
+    """Key figures, causes and charts."""
 
-    nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/figures", "Figures"),)
+    nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/figures", "Statistics"),)
 
     def routes(self) -> list[BaseRoute]:
-        """Return what they answer."""
+        """Return the routes they serve."""
         return [Route("/figures", self.page), Route("/figures/series", self.series)]
 
     async def page(self, request: Request) -> Response:
-        """Show key figures, causes and rooms, and what the charts show as a table."""
+        """Show key figures, kinds, causes, rooms and suppressed incidents."""
         context = self._context
         session, span = await context.may_read(request), span_of(request, "week")
         end = context.settings.clock()
         start = end - SPANS[span]
-        zone = ZoneInfo(context.settings.engine.policy.zone)
+        zone = context.times.zone
         chosen = await context.threads.run(self._figures, start, end, zone)
         load = await context.threads.run(self._load, chosen, start, end)
         response = kpis.response(chosen.incidents, end)
@@ -87,7 +87,7 @@ class FigurePages(PageGroup):
         await context.may_read(request)
         span = span_of(request, "week")
         end = context.settings.clock()
-        zone = ZoneInfo(context.settings.engine.policy.zone)
+        zone = context.times.zone
         chosen = await context.threads.run(self._figures, end - SPANS[span], end, zone)
         rows = chosen.incidents
 
@@ -120,15 +120,7 @@ class FigurePages(PageGroup):
 def figures(
     database: Path, series: Series, registry: Registry, start: float, end: float, zone: ZoneInfo
 ) -> kpis.Chosen:
-    """Choose incidents and notices of a span, tests left out, and how long sensors were on line.
-
-    Parameters
-    ----------
-    database : Path
-        State database.
-    start, end : float
-        Unix seconds, half-open.
-    """
+    """Return incidents and notices of a span, without tests, and how long sensors were online."""
     with closing(sqlite.connect(database, read_only=True)) as db:
         rows = read.incidents(db, registry, start, end)
         notices = read.notices(db, {}, start, end)
@@ -140,7 +132,7 @@ def figures(
 def sensor_time(
     series: Series, start: float, end: float, zone: ZoneInfo, sensors: Iterable[str]
 ) -> list[SensorDay]:
-    """Return how long each sensor was on line in a span, as one row dated with its last day."""
+    """Return how long each sensor was online in a span, as one row dated with its last day."""
     day = datetime.fromtimestamp(end, UTC).astimezone(zone).date()
     wanted = ("online_s", "period_s", "received", "missing")
     found = series.sums("sensor_health", wanted, start, end, sensors)
@@ -165,9 +157,9 @@ def _stacks(
     bin_of: Callable[[IncidentRow], str],
     part_of: Callable[[IncidentRow], str],
 ) -> dict[str, Any]:
-    """Count by bin, one list a part, the most frequent part first.
+    """Count by bin, one list for each part, the most frequent part first.
 
-    There are as many colours as `_MOST_PARTS`; where there are more parts, the rarest are one.
+    There are `_MOST_PARTS` colors; beyond that the rarest parts are merged.
     """
     counts = Counter((part_of(row), bin_of(row)) for row in rows)
     totals: Counter[str] = Counter()
@@ -178,5 +170,5 @@ def _stacks(
     parts = [{"name": part, "counts": [counts[part, name] for name in bins]} for part in kept]
     if rest := ordered[len(kept) :]:
         summed = [sum(counts[part, name] for part in rest) for name in bins]
-        parts.append({"name": "Others", "counts": summed})
+        parts.append({"name": "Other", "counts": summed})
     return {"title": title, "bins": bins, "parts": parts}

@@ -1,9 +1,9 @@
-"""The history of one room: all its channels over a day, a week or a month."""
+"""The history of one room: all its quantities over a day, a week or a month."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
@@ -19,10 +19,8 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.routing import BaseRoute
 
-    from storage.registry import Room
-
 SPANS: Final = {"day": 86_400.0, "week": 7 * 86_400.0, "month": 30 * 86_400.0}
-"""Spans that people choose from, seconds."""
+"""Spans to choose from, in seconds."""
 _INTERVALS: Final = {"day": 120.0, "week": 900.0, "month": 3_600.0}
 _CHANNELS: Final = (
     ("pm25", "pm1", "pm4", "pm10"),
@@ -37,20 +35,14 @@ _CHANNELS: Final = (
     ("pressure",),
     ("light",),
 )
-"""One chart each; of several quantities the first that a sensor of the room has."""
+"""One chart each; of several quantities the first that the room's sensors report."""
 
 
 def span_of(request: Request, default: str = "day") -> str:
-    """Name of the span a page was asked for.
-
-    Raises
-    ------
-    HTTPException
-        400 if there is no such span.
-    """
+    """Return the name of the requested span; raise 400 if there is no such span."""
     name = request.query_params.get("span", default)
     if name not in SPANS:
-        raise HTTPException(400, f"There is no such span; there are {', '.join(SPANS)}.")
+        raise HTTPException(400, f"There is no such span. Choose one of: {', '.join(SPANS)}.")
     return name
 
 
@@ -62,19 +54,17 @@ _MOST_LINES: Final = 4
 class HistoryPages(PageGroup):
     """Room history."""
 
-    nav: ClassVar = ()
-
     def routes(self) -> list[BaseRoute]:
-        """Return what they answer."""
+        """Return the routes they serve."""
         return [
             Route("/rooms/{id}/history", self.page),
             Route("/rooms/{id}/history/series", self.series),
         ]
 
     async def page(self, request: Request) -> Response:
-        """Show the charts, and what to choose."""
+        """Show the charts."""
         session = await self._context.may_read(request)
-        room, span = self._room(request), span_of(request)
+        room, span = self._context.room(request), span_of(request)
         return self._context.render(
             request, "history.html", session, room=room, span=span, spans=tuple(SPANS)
         )
@@ -83,7 +73,7 @@ class HistoryPages(PageGroup):
         """Return readings, class probabilities and events of the span as JSON."""
         context = self._context
         await context.may_read(request)
-        room, span = self._room(request), span_of(request)
+        room, span = self._context.room(request), span_of(request)
         end = context.settings.clock()
         start = end - SPANS[span]
         charts = await context.threads.run(self._charts, room.id, start, end, _INTERVALS[span])
@@ -115,9 +105,9 @@ class HistoryPages(PageGroup):
     def _chances(
         self, room: str, start: float, end: float, every_s: float, measured: set[float]
     ) -> dict[str, Any]:
-        """Highest probability of the likely classes in each interval, percent.
+        """Return the highest probability of the likely classes in each interval, in percent.
 
-        0 in calm air; nothing in intervals other than those `measured`.
+        0 at baseline; None outside of the intervals that were `measured`.
         """
         series = self._context.settings.series
         highest: dict[str, dict[float, float]] = {kind: {} for kind in CLASSES}
@@ -142,14 +132,8 @@ class HistoryPages(PageGroup):
             }
             for kind in likely[:_MOST_LINES]
         ]
-        title = "What the detector took it for"
+        title = "Detector probability"
         return {"title": title, "unit": "%", "lines": lines, "gaps": True}
-
-    def _room(self, request: Request) -> Room:
-        room = self._context.registry.rooms.get(request.path_params["id"])
-        if room is None:
-            raise HTTPException(404, "There is no such room.")
-        return room
 
 
 def _points(times: Any, values: Any) -> dict[str, list[float]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
@@ -13,13 +13,15 @@ from alerts.access.roles import Right, may
 from alerts.errors import FeedbackError, UnknownStaffError
 from alerts.incidents.incident import ActionClass, Verdict
 from alerts.notify.pictures import IncidentPictures
-from alerts.page import queries as reading
-from alerts.page.page_context import NavLink, PageGroup, text_of
+from alerts.outbound.cap import cap_message
+from alerts.page import queries
+from alerts.page.page_context import NavLink, PageGroup, sentence, text_of
 from alerts.page.views import charts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from starlette.datastructures import FormData
     from starlette.requests import Request
     from starlette.routing import BaseRoute
 
@@ -41,11 +43,11 @@ class IncidentPages(PageGroup):
         super().__init__(context)
         settings = context.settings
         self._pictures = IncidentPictures(
-            settings.database, context.registry, settings.series, settings.engine.policy.zone
+            settings.database, context.registry, settings.series, context.policy.zone
         )
 
     def routes(self) -> list[BaseRoute]:
-        """Return what they answer."""
+        """Return the routes they serve."""
         return [
             Route("/incidents", self.index),
             Route("/partials/incidents", self.partial),
@@ -53,32 +55,33 @@ class IncidentPages(PageGroup):
             Route("/incidents/{id}/series", self.series),
             Route("/incidents/{id}/evidence.svg", self.evidence_svg),
             Route("/incidents/{id}/evidence.png", self.evidence_png),
+            Route("/incidents/{id}/cap.xml", self.cap),
             Route("/incidents/{id}/acknowledge", self.acknowledge, methods=["POST"]),
             Route("/incidents/{id}/arrive", self.arrive, methods=["POST"]),
             Route("/incidents/{id}/hand-over", self.hand_over, methods=["POST"]),
             Route("/incidents/{id}/resolve", self.resolve, methods=["POST"]),
             Route("/incidents/{id}/feedback", self.feedback, methods=["POST"]),
-            Route("/incidents/{id}/followed", self.followed, methods=["POST"]),
+            Route("/incidents/{id}/followed", self.follow_up, methods=["POST"]),
         ]
 
     # what people see
 
     async def index(self, request: Request) -> Response:
-        """Open and recent incidents."""
-        session = await self._context.may_read(request)
-        recent = await self._recent()
-        return self._context.render(request, "incidents.html", session, incidents=recent)
+        """Show open and recent incidents."""
+        return await self._list(request, "incidents.html")
 
     async def partial(self, request: Request) -> Response:
         """Return the list of incidents alone."""
+        return await self._list(request, "incident_list.html")
+
+    async def _list(self, request: Request, template: str) -> Response:
         session = await self._context.may_read(request)
-        recent = await self._recent()
-        return self._context.render(request, "incident_list.html", session, incidents=recent)
+        recent = self._context.named(await self._context.read(queries.incidents))
+        return self._context.render(request, template, session, incidents=recent)
 
     async def one(self, request: Request) -> Response:
-        """Show one incident: what, where, why, who, and the buttons."""
-        session = await self._context.may_read(request)
-        return await self._page(request, session)
+        """Show one incident: what, where, evidence, people, and the buttons."""
+        return await self._page(request, await self._context.may_read(request))
 
     async def _page(
         self,
@@ -90,10 +93,10 @@ class IncidentPages(PageGroup):
         note: str = "",
         askable: bool = False,
     ) -> Response:
-        found = await self._incident(request)
+        found = await self._context.incident(request.path_params["id"])
         others = [
             m
-            for m in self._context.settings.engine.policy.staff
+            for m in self._context.policy.staff
             if m.targets and m.id != found["acknowledged_by"] and may(m.role, Right.ANSWER)
         ]
         return self._context.render(
@@ -101,7 +104,7 @@ class IncidentPages(PageGroup):
             "incident.html",
             session,
             status_code=status,
-            incident=self._context.named([found])[0],
+            incident=found,
             error=error,
             note=note,
             askable=askable,
@@ -111,7 +114,7 @@ class IncidentPages(PageGroup):
     async def series(self, request: Request) -> Response:
         """Return the air around an incident as JSON."""
         await self._context.may_read(request)
-        found = await self._incident(request)
+        found = await self._context.incident(request.path_params["id"])
         last = max((e["end"] or e["last_heard"] for e in found["events"]), default=found["onset"])
         start = found["onset"] - _BEFORE_S
         end = min(max(last, found["onset"]) + _AFTER_S, start + 6 * 3600.0)
@@ -120,11 +123,11 @@ class IncidentPages(PageGroup):
         return await charts.series(self._context, found["room"], start, end, extra)
 
     async def evidence_svg(self, request: Request) -> Response:
-        """Return the evidence picture of an incident, for the page and for print."""
+        """Return the evidence picture of an incident as SVG, for the page and for print."""
         return await self._picture(request, self._pictures.svg, "image/svg+xml")
 
     async def evidence_png(self, request: Request) -> Response:
-        """Return the evidence picture of an incident as pixels, to send on."""
+        """Return the evidence picture of an incident as PNG, to forward."""
         return await self._picture(request, self._pictures.png, "image/png")
 
     async def _picture(
@@ -136,103 +139,111 @@ class IncidentPages(PageGroup):
             raise HTTPException(404, "There is no such incident.")
         return Response(picture, media_type=media_type)
 
+    async def cap(self, request: Request) -> Response:
+        """Return the newest CAP message of a notified incident, to staff or to a bearer token."""
+        context, settings = self._context, self._context.settings
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            await context.signed_in(request)
+        elif settings.cap_token is None or not settings.cap_token.matches(token.strip()):
+            raise HTTPException(401, "This token is not valid.", {"WWW-Authenticate": "Bearer"})
+        found = await context.incident(request.path_params["id"])
+        if not found["paged"]:
+            raise HTTPException(404, "There is no such incident.")
+        url = context.policy.page_url
+        message = cap_message(
+            found,
+            context.registry.rooms.get(found["room"]),
+            sender=settings.cap_sender,
+            school=settings.school,
+            zone=context.times.zone,
+            link=f"{url}/incidents/{found['id']}" if url else "",
+        )
+        return Response(message, media_type="application/cap+xml")
+
     # what people do
 
     async def acknowledge(self, request: Request) -> Response:
-        """Take an incident."""
-        return await self._word(request, self._context.settings.engine.acknowledge)
+        """Acknowledge an incident."""
+        return await self._act(request, self._context.engine.acknowledge)
 
     async def arrive(self, request: Request) -> Response:
-        """Say that one is there."""
-        return await self._word(request, self._context.settings.engine.arrive)
+        """Record that a person is on site."""
+        return await self._act(request, self._context.engine.arrive)
 
     async def resolve(self, request: Request) -> Response:
-        """Say that it is over."""
-        return await self._word(request, self._context.settings.engine.resolve)
+        """Resolve an incident."""
+        return await self._act(request, self._context.engine.resolve)
 
-    async def _word(self, request: Request, hear: Callable[..., Incident]) -> Response:
-        """Let the engine hear who says something that needs no more words."""
+    async def _act(self, request: Request, action: Callable[..., Incident]) -> Response:
         session, _ = await self._context.may_act(request, Right.ANSWER)
         incident_id, now = request.path_params["id"], self._context.settings.clock()
         await self._context.write(
-            lambda tx: hear(tx, incident_id, session.person, now, channel=_CHANNEL)
+            lambda tx: action(tx, incident_id, session.person, now, channel=_CHANNEL)
         )
         return _back_to(incident_id)
 
     async def feedback(self, request: Request) -> Response:
-        """Say what it was."""
+        """Record what was found."""
         session, form = await self._context.may_act(request, Right.ANSWER)
-        incident_id = request.path_params["id"]
-        now = self._context.settings.clock()
-        try:
-            verdict = Verdict(text_of(form, "verdict"))
-        except ValueError:
-            raise HTTPException(400, "There is no such answer.") from None
-        cause = text_of(form, "cause") if verdict is Verdict.FALSE_ALARM else ""
+        incident_id, now = request.path_params["id"], self._context.settings.clock()
+        verdict, cause = verdict_of(form)
         note, fault, askable = self._context.free_text(form, "note")
         if fault:
             return await self._page(request, session, fault, 400, note=note, askable=askable)
         try:
             await self._context.write(
-                lambda tx: self._context.settings.engine.feedback(
+                lambda tx: self._context.engine.feedback(
                     tx, incident_id, session.person, verdict, now, cause=cause, note=note
                 )
             )
         except FeedbackError as error:
-            return await self._page(request, session, f"{error}.", 400, note=note)
+            return await self._page(request, session, sentence(error), 400, note=note)
         return _back_to(incident_id)
 
-    async def followed(self, request: Request) -> Response:
-        """Say what followed, and the number of the case in a system of the school."""
+    async def follow_up(self, request: Request) -> Response:
+        """Record the action taken, and the case number in a system of the school."""
         session, form = await self._context.may_act(request, Right.ANSWER)
         incident_id, now = request.path_params["id"], self._context.settings.clock()
-        said = text_of(form, "action")
-        if said not in {"", *ActionClass}:
-            raise HTTPException(400, "There is no such answer.")
-        action = ActionClass(said) if said else None
+        chosen = text_of(form, "action")
+        if chosen not in {"", *ActionClass}:
+            raise HTTPException(400, "Choose an action from the list.")
+        action = ActionClass(chosen) if chosen else None
         number = text_of(form, "case_number").strip()
         try:
             await self._context.write(
-                lambda tx: self._context.settings.engine.followed(
+                lambda tx: self._context.engine.followed(
                     tx, incident_id, session.person, action, now, case_number=number
                 )
             )
         except FeedbackError as error:
-            said = f"{error}."
-            return await self._page(request, session, said[0].upper() + said[1:], 400)
+            return await self._page(request, session, sentence(error), 400)
         return _back_to(incident_id)
 
     async def hand_over(self, request: Request) -> Response:
-        """Let somebody else have it."""
+        """Hand an incident over to someone else."""
         session, form = await self._context.may_act(request, Right.ANSWER)
         incident_id, now = request.path_params["id"], self._context.settings.clock()
         to = text_of(form, "to")
         try:
             await self._context.write(
-                lambda tx: self._context.settings.engine.hand_over(
+                lambda tx: self._context.engine.hand_over(
                     tx, incident_id, session.person, to, now, channel=_CHANNEL
                 )
             )
         except UnknownStaffError:
-            error = "Choose somebody who can be reached and may answer."
+            error = "Choose someone who can be notified and may respond."
             return await self._page(request, session, error, 400)
         return _back_to(incident_id)
 
-    # rows
 
-    async def _incident(self, request: Request) -> dict[str, Any]:
-        found = await self._context.threads.run(
-            reading.incident, self._context.settings.database, request.path_params["id"]
-        )
-        if found is None:
-            raise HTTPException(404, "There is no such incident.")
-        return found
-
-    async def _recent(self) -> list[dict[str, Any]]:
-        read = self._context.threads.run
-        return self._context.named(
-            await read(lambda: reading.incidents(self._context.settings.database))
-        )
+def verdict_of(form: FormData) -> tuple[Verdict, str]:
+    """Return verdict and cause of a form; raise 400 if there is no such verdict."""
+    try:
+        verdict = Verdict(text_of(form, "verdict"))
+    except ValueError:
+        raise HTTPException(400, "Choose one of the answers.") from None
+    return verdict, text_of(form, "cause") if verdict is Verdict.FALSE_ALARM else ""
 
 
 def _back_to(incident_id: str) -> Response:

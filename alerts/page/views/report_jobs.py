@@ -1,7 +1,7 @@
-"""Reports that are being made for people, and those that lie ready for a while.
+"""Report jobs: in progress, and finished ones for an hour.
 
-Each is made by a program of its own at low priority, so that a long one delays no alert; here is
-only what is known of it. Files are the person's who asked, and go after an hour.
+Each runs in a process of its own at low priority, so that a long report delays no alert. A file is
+only for the person who requested it.
 """
 
 from __future__ import annotations
@@ -29,23 +29,11 @@ _LONGEST_S: Final = 900.0
 
 
 class TooManyJobsError(Exception):
-    """As many reports as may be are being made."""
+    """The limit of reports in progress is reached."""
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What is to be made.
-
-    Attributes
-    ----------
-    config : str
-        The configuration as JSON.
-    fields : dict of str to str
-        What was asked for, as the command line names it.
-    person : str
-        For the audit log.
-    now : float
-        Unix seconds.
-    """
+    """Input of the report process: `config` as JSON, `fields` as the command line names them."""
 
     config: str
     fields: dict[str, str]
@@ -56,22 +44,9 @@ class Order(msgspec.Struct, frozen=True):
 
 @dataclass
 class Job:
-    """One report.
+    """One report: `done` of `of` days are read, `state` is making, ready or failed.
 
-    Attributes
-    ----------
-    id : str
-        Unguessable.
-    person : str
-        Id of who asked.
-    name : str
-        Of the file, for people.
-    asked_at : float
-        Unix seconds.
-    done, of : int
-        Days read, of how many; 0 of 0 while it begins.
-    state : str
-        ``"making"``, ``"ready"`` or ``"failed"``.
+    The id cannot be guessed.
     """
 
     id: str
@@ -87,19 +62,15 @@ class Job:
 
 
 class ReportJobs:
-    """Starts them and remembers them.
+    """Starts report processes and follows them.
 
     Parameters
     ----------
     folder : Path
-        For the files; what is in it is of an earlier run and goes.
+        For the files; emptied at the start.
     command : sequence of str
-        Program that reads an `Order` from its standard input, as JSON, writes the file named there,
+        Program that reads an `Order` as JSON from its standard input, writes the file named there,
         and prints lines ``{"done": 3, "of": 70}`` or ``{"error": "..."}``.
-    config : str
-        The configuration, for the order.
-    clock : callable
-        Unix seconds.
     """
 
     def __init__(
@@ -116,10 +87,7 @@ class ReportJobs:
         self._jobs: dict[str, Job] = {}
 
     def open(self) -> None:
-        """Make the folder, or empty it; nobody else of this machine may look in.
-
-        Where the disk refuses, the page is there all the same, and reports fail.
-        """
+        """Create or empty the folder, private to this user; if the disk fails, reports fail."""
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             for path in self._folder.iterdir():
@@ -128,20 +96,15 @@ class ReportJobs:
             _LOG.warning("%s: %s", self._folder, error.strerror)
 
     async def close(self) -> None:
-        """Stop what is being made."""
+        """Stop the reports in progress."""
         tasks = [job.task for job in self._jobs.values() if job.task and not job.task.done()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def start(self, fields: Mapping[str, str], person: str, name: str) -> Job:
-        """Begin a report; returns at once.
-
-        Raises
-        ------
-        TooManyJobsError
-        """
-        self._forget()
+        """Start a report in the background; raise TooManyJobsError at the limit."""
+        self._delete_expired()
         running = [job for job in self._jobs.values() if job.state == "making"]
         if len(running) >= _AT_ONCE or len(self._jobs) >= _MOST:
             raise TooManyJobsError
@@ -154,17 +117,17 @@ class ReportJobs:
         return job
 
     def of(self, person: str) -> list[Job]:
-        """Jobs of a person, newest first."""
-        self._forget()
+        """Return the jobs of a person, newest first."""
+        self._delete_expired()
         return [job for job in reversed(self._jobs.values()) if job.person == person]
 
     def find(self, key: str, person: str) -> Job | None:
-        """Job of a person; None if there is none of this id, or it is another's."""
-        self._forget()
+        """Return a job of a person; None if it does not exist or is another's."""
+        self._delete_expired()
         job = self._jobs.get(key)
         return job if job is not None and job.person == person else None
 
-    def _forget(self) -> None:
+    def _delete_expired(self) -> None:
         old = self._clock() - KEPT_S
         for job in [j for j in self._jobs.values() if j.state != "making" and j.asked_at < old]:
             job.path.unlink(missing_ok=True)
@@ -175,12 +138,14 @@ class ReportJobs:
             async with asyncio.timeout(_LONGEST_S):
                 await self._follow(job, order)
         except TimeoutError:
-            job.error = "It took longer than a quarter of an hour."
+            job.error = "The report took longer than 15 minutes."
         except OSError as error:
-            job.error = f"It could not be begun: {error.strerror}."
+            job.error = f"The report could not be started: {error.strerror}."
         finally:
             job.state = "ready" if not job.error and job.path.exists() else "failed"
-            job.error = job.error or ("" if job.state == "ready" else "It could not be made.")
+            job.error = job.error or (
+                "" if job.state == "ready" else "The report could not be created."
+            )
 
     async def _follow(self, job: Job, order: bytes) -> None:
         process = await asyncio.create_subprocess_exec(
@@ -194,9 +159,9 @@ class ReportJobs:
                 process.stdin.write(order)
                 process.stdin.close()
                 async for line in process.stdout:
-                    said = json.loads(line)
-                    job.done, job.of = said.get("done", job.done), said.get("of", job.of)
-                    job.error = said.get("error", job.error)
+                    report = json.loads(line)
+                    job.done, job.of = report.get("done", job.done), report.get("of", job.of)
+                    job.error = report.get("error", job.error)
                 await process.wait()
         finally:
             with contextlib.suppress(ProcessLookupError):

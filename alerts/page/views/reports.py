@@ -1,17 +1,16 @@
-"""Reports for those who may have them: a form, what is being made, what lies ready."""
+"""Reports: the form, reports in progress, and finished files."""
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final
-from zoneinfo import ZoneInfo
 
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, RedirectResponse
 from starlette.routing import Route
 
 from alerts.access.roles import Right
-from alerts.page.page_context import NavLink, PageGroup, text_of
+from alerts.page.page_context import NavLink, PageGroup, sentence, text_of
 from alerts.page.views.report_jobs import TooManyJobsError
 from reports.names import ABOUT, FORMATS, file_name
 from reports.periods import KINDS, PeriodError
@@ -46,40 +45,34 @@ _YEARS: Final = 4
 
 
 def _check_intervention(typed: Mapping[str, str], first: date, last: date) -> None:
-    """Say what is wrong with the day to compare at.
-
-    Raises
-    ------
-    ValueError
-        The message is for people.
-    """
+    """Raise ValueError, with a message for people, if the day to compare at is not valid."""
     if not typed["intervention"]:
         return
     if typed["name"] != "summary":
         raise ValueError(
-            "Before and after are compared in the summary alone: choose the summary, or leave the"
-            " day to compare at empty."
+            "Only the summary compares before and after. Choose the summary, or leave the"
+            " comparison date empty."
         )
     try:
         day = date.fromisoformat(typed["intervention"])
     except ValueError:
-        raise ValueError("The day to compare at is not a date.") from None
+        raise ValueError("The comparison date is not a date.") from None
     if not first < day <= last:
         raise ValueError(
-            f"The day to compare at has to be after {first:%-d %B %Y} and not after"
-            f" {last:%-d %B %Y}: otherwise there is nothing before it, or after."
+            f"The comparison date must be after {first:%B %-d, %Y} and not later than"
+            f" {last:%B %-d, %Y}, so that there are days before and after it."
         )
 
 
 class ReportPages(PageGroup):
-    """The form, the list, and the files."""
+    """The form, the list and the files."""
 
     nav: ClassVar[tuple[NavLink, ...]] = (
         NavLink("/reports", "Reports", ("/reports/",), Right.REPORTS),
     )
 
     def routes(self) -> list[BaseRoute]:
-        """Return what they answer."""
+        """Return the routes they serve."""
         return [
             Route("/reports", self.index),
             Route("/reports", self.ask, methods=["POST"]),
@@ -99,7 +92,7 @@ class ReportPages(PageGroup):
         return self._context.render(request, "report_list.html", session, jobs=jobs)
 
     async def ask(self, request: Request) -> Response:
-        """Begin a report."""
+        """Start a report."""
         session, form = await self._context.may_act(request, Right.REPORTS)
         typed = {key: " ".join(text_of(form, key).split())[:80] for key in _FIELDS}
         if typed["name"] not in ABOUT or typed["kind"] not in FORMATS:
@@ -115,8 +108,8 @@ class ReportPages(PageGroup):
         try:
             self._jobs().start(fields | asked, session.person, title)
         except TooManyJobsError:
-            said = "Two reports are being made already. Wait for one of them."
-            return self._page(request, session, typed, said, 429)
+            message = "Two reports are already in progress. Wait for one of them to finish."
+            return self._page(request, session, typed, message, 429)
         return RedirectResponse("/reports", 303)
 
     async def file(self, request: Request) -> Response:
@@ -124,40 +117,36 @@ class ReportPages(PageGroup):
         session = await self._context.signed_in(request, Right.REPORTS)
         job = self._jobs().find(request.path_params["id"], session.person)
         if job is None or job.state != "ready":
-            raise HTTPException(404, "There is no such report, or not any more.")
+            raise HTTPException(404, "There is no such report. It may have expired.")
         kind = job.name.rpartition(".")[2]
         return FileResponse(job.path, media_type=_MEDIA[kind], filename=job.name)
 
     def _window(self, typed: Mapping[str, str]) -> tuple[dict[str, str], date, date]:
-        """Fields of the time that was chosen, its first day and its last.
+        """Return the chosen period, its first day and its last.
 
-        Raises
-        ------
-        ValueError
-            If it is no time; the message is for people.
+        Raises ValueError, with a message for people, if it is not valid.
         """
         kind = typed["span"] or _DAYS
         if kind in KINDS:
             try:
                 period = self._context.settings.times.period(kind, typed[kind])
             except PeriodError as error:
-                said = str(error)
-                raise ValueError(f"{said[0].upper()}{said[1:]}.") from error
+                raise ValueError(sentence(error)) from error
             return {kind: period.name}, period.first, period.last
         try:
             days = [datetime.fromisoformat(typed[key]).date() for key in ("start", "end")]
         except ValueError:
-            raise ValueError("Please choose both days.") from None
+            raise ValueError("Choose both days.") from None
         if days[0] > days[1]:
             raise ValueError("The first day is after the last.")
         if days[1] - days[0] > _LONGEST:
-            raise ValueError("That is longer than ten years.")
+            raise ValueError("The period is longer than ten years.")
         return {"start": str(days[0]), "end": str(days[1])}, days[0], days[1]
 
     def _jobs(self) -> ReportJobs:
         jobs = self._context.settings.reports
         if jobs is None:
-            raise HTTPException(404, "This service makes no reports.")
+            raise HTTPException(404, "This service does not create reports.")
         return jobs
 
     def _page(
@@ -169,9 +158,7 @@ class ReportPages(PageGroup):
         status: int = 200,
     ) -> Response:
         settings = self._context.settings
-        today = datetime.fromtimestamp(settings.clock(), UTC).astimezone(
-            ZoneInfo(settings.engine.policy.zone)
-        )
+        today = self._context.times.local(settings.clock())
         last_week, last_month = (today - timedelta(days=days) for days in (7, today.day))
         years = [
             settings.times.school_year((today - timedelta(days=365 * k)).date())
@@ -189,7 +176,7 @@ class ReportPages(PageGroup):
             "start": (today - timedelta(weeks=_WEEKS)).date().isoformat(),
             "end": today.date().isoformat(),
         }
-        rooms = settings.engine.registry.rooms.values()
+        rooms = self._context.registry.rooms.values()
         return self._context.render(
             request,
             "reports.html",

@@ -1,15 +1,14 @@
-"""Sensor health: which sensors can be relied on, and which need a visit."""
+"""Sensor health: which sensors are reliable, and which need attention."""
 
 from __future__ import annotations
 
-from contextlib import closing
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.routing import Route
 
 from alerts.page.page_context import PageGroup
 from alerts.page.views.history import SPANS, span_of
-from storage import firmware, sqlite
+from storage import firmware
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +32,7 @@ _SUMMED: Final = (
     "faulty",
     "clock_faults",
 )
-_NOTED: Final = {"missing": "Never came", "late": "Late", "clock_faults": "Wrong clock"}
+_NOTED: Final = {"missing": "Missing", "late": "Late", "clock_faults": "Wrong clock"}
 """Sums that are shown only where a sensor has any."""
 _DRIFT_S: Final = 86_400.0
 _CHANGES: Final = 20
@@ -42,20 +41,20 @@ _CHANGES: Final = 20
 class SensorHealthPages(PageGroup):
     """Last seen, gaps, battery, drift, faults, tampering, firmware."""
 
-    nav: ClassVar = ()
-
     def routes(self) -> list[BaseRoute]:
-        """Return what they answer."""
+        """Return the routes they serve."""
         return [Route("/sensor-health", self.page)]
 
     async def page(self, request: Request) -> Response:
-        """Show all sensors, those that need a visit first."""
+        """Show all sensors, those that need attention first."""
         context = self._context
         session, span = await context.may_read(request), span_of(request)
         now = context.settings.clock()
-        versions, changes = await context.threads.run(self._firmware)
-        lives = context.settings.pipeline().sensors
-        rows = await context.threads.run(self._rows, now - SPANS[span], now, versions, lives)
+        versions, changes = await context.read(
+            lambda db: (firmware.current(db), firmware.changes(db, _CHANGES))
+        )
+        statuses = context.settings.pipeline().sensors
+        rows = await context.threads.run(self._rows, now - SPANS[span], now, versions, statuses)
         return context.render(
             request,
             "sensor_health.html",
@@ -71,17 +70,12 @@ class SensorHealthPages(PageGroup):
             spans=tuple(SPANS),
         )
 
-    def _firmware(self) -> tuple[dict[str, Firmware], list[Firmware]]:
-        """Return what each sensor runs, and what changed last."""
-        with closing(sqlite.connect(self._context.settings.database, read_only=True)) as db:
-            return firmware.current(db), firmware.changes(db, _CHANGES)
-
     def _rows(
         self,
         start: float,
         end: float,
         versions: Mapping[str, Firmware],
-        lives: Mapping[str, SensorStatus],
+        statuses: Mapping[str, SensorStatus],
     ) -> list[dict[str, Any]]:
         context = self._context
         unlike = firmware.unlike_others(context.registry.sensors.values(), versions)
@@ -104,9 +98,9 @@ class SensorHealthPages(PageGroup):
                 {
                     "sensor": sensor,
                     "room": context.registry.rooms.get(sensor.room),
-                    "state": life.state
-                    if (life := lives.get(sensor.id))
-                    else fields.get("state", "not looked at yet"),
+                    "state": status.state
+                    if (status := statuses.get(sensor.id))
+                    else fields.get("state", "not checked yet"),
                     "seen": seen.time if seen else None,
                     "online": _share(sums, "online_s", "period_s"),
                     "received": _share(sums, "received", "expected"),

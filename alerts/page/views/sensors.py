@@ -1,26 +1,34 @@
-"""The page of sensors: registered, strangers, and what was refused or not delivered."""
+"""Pages of sensors: registered and unregistered ones, rejected messages, and unmatched topics.
+
+An unmatched topic is one that no decoder reads. Its page suggests a mapping to copy into the
+configuration, and changes nothing. What an unregistered device sent is untrusted text: shown
+escaped, only to people who look after the sensors.
+"""
 
 from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
-from alerts.page import queries as reading
+from alerts.access.roles import Right
+from alerts.notify import outbox
 from alerts.page.page_context import NavLink, PageGroup
+from storage import dead_letters
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.routing import BaseRoute
 
-
-_STRANGERS: Final = 20
+_SHOWN: Final = 20
+_MAX_TOPIC: Final = 1024
 
 
 class SensorPages(PageGroup):
-    """All sensors."""
+    """All sensors, and one unmatched topic."""
 
     nav: ClassVar[tuple[NavLink, ...]] = (
         NavLink(
@@ -29,25 +37,41 @@ class SensorPages(PageGroup):
     )
 
     def routes(self) -> list[BaseRoute]:
-        """Return what they answer."""
-        return [Route("/sensors", self.index)]
+        """Return the routes they serve."""
+        return [Route("/sensors", self.index), Route("/unmatched", self.unmatched)]
 
     async def index(self, request: Request) -> Response:
-        """Sensors, strangers among them, and what was refused or not delivered."""
+        """Show registered and unregistered sensors, and counts of messages and notices."""
         context = self._context
         session = await context.may_read(request)
         latest = await context.threads.run(context.settings.series.latest)
-        now = context.settings.clock()
-        delivery = await context.threads.run(reading.status, context.settings.database, now)
         return context.render(
             request,
             "sensors.html",
             session,
             pipeline=context.settings.pipeline(),
-            most=sys.maxsize if "all" in request.query_params else _STRANGERS,
-            delivery=delivery,
+            most=sys.maxsize if "all" in request.query_params else _SHOWN,
+            notices=await context.read(outbox.backlog),
             sensors=[
                 (s, context.registry.rooms.get(s.room), latest.get(s.id))
                 for s in context.registry.sensors.values()
             ],
+        )
+
+    async def unmatched(self, request: Request) -> Response:
+        """Show the last message of an unmatched topic, and the mapping that it suggests."""
+        session = await self._context.signed_in(request, Right.SENSORS)
+        topic = request.query_params.get("topic", "")
+        found = None
+        if 0 < len(topic) <= _MAX_TOPIC:
+            found = self._context.settings.suggest_mapping(topic)
+        if found is None:
+            raise HTTPException(404, "No unmatched message was received on this topic recently.")
+        return self._context.render(
+            request,
+            "unmatched.html",
+            session,
+            topic=topic,
+            found=found,
+            sample=dead_letters.visible(found.sample),
         )

@@ -1,4 +1,4 @@
-"""Silences: what is kept back now, later and lately, by whom, why and until when."""
+"""Silences: active, pending and recently ended ones; creating and ending them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from alerts.errors import SilenceError
 from alerts.incidents import silences
 from alerts.incidents.silences import MAX_REASON
 from alerts.notify.notice import KIND_WORDS
-from alerts.page.page_context import NavLink, PageGroup, text_of
+from alerts.page.page_context import NavLink, PageGroup, sentence, text_of
 from alerts.routing.matchers import Matcher, MatchOp, parse_matchers
 from storage.registry import floor_name
 
@@ -42,12 +42,12 @@ _LATER: Final = {"0": "now", "1": "in 1 hour", "4": "in 4 hours", "12": "in 12 h
 
 
 class SilencePages(PageGroup):
-    """The list of silences, adding one and ending one."""
+    """The list of silences, and the actions on them."""
 
     nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/silences", "Silences"),)
 
     def routes(self) -> list[BaseRoute]:
-        """Return what they answer."""
+        """Return the routes they serve."""
         return [
             Route("/silences", self.index),
             Route("/silences", self.add, methods=["POST"]),
@@ -55,11 +55,11 @@ class SilencePages(PageGroup):
         ]
 
     async def index(self, request: Request) -> Response:
-        """Show silences that are not over, or ended lately."""
+        """Show silences that are active, pending or recently ended."""
         return await self._page(request, await self._context.may_read(request), {})
 
     async def add(self, request: Request) -> Response:
-        """Put one on record, in the name of who asks."""
+        """Create a silence."""
         session, form = await self._context.may_act(request, Right.SILENCE)
         now = self._context.settings.clock()
         reason, fault, askable = self._context.free_text(form, "reason")
@@ -72,12 +72,12 @@ class SilencePages(PageGroup):
             return await self._page(request, session, typed, fault, 400)
         starts = now + _HOUR_S * _choice(form, "later", _LATER)
         ends = starts + _HOUR_S * _choice(form, "hours", _LASTING)
-        conditions = self._conditions(session, form)
+        matchers = self._matchers(session, form)
         try:
             await self._context.write(
                 lambda tx: silences.add(
                     tx,
-                    matchers=[str(condition) for condition in conditions],
+                    matchers=[str(m) for m in matchers],
                     owner=session.person,
                     reason=reason,
                     starts_at=starts,
@@ -86,43 +86,35 @@ class SilencePages(PageGroup):
                 )
             )
         except SilenceError as error:
-            said = " ".join(f"{line.capitalize()}." for line in str(error).splitlines())
-            return await self._page(request, session, typed, said, 400)
+            faults = " ".join(sentence(line) for line in str(error).splitlines())
+            return await self._page(request, session, typed, faults, 400)
         return RedirectResponse("/silences", 303)
 
     async def end(self, request: Request) -> Response:
-        """End one early."""
+        """End a silence early."""
         session, _ = await self._context.may_act(request, Right.SILENCE)
         number, now = request.path_params["id"], self._context.settings.clock()
         try:
             await self._context.write(
-                lambda tx: self._context.settings.engine.end_silence(
-                    tx, number, session.person, now
-                )
+                lambda tx: self._context.engine.end_silence(tx, number, session.person, now)
             )
         except SilenceError:
             raise HTTPException(404, "There is no such silence.") from None
         return RedirectResponse("/silences", 303)
 
-    def _conditions(self, session: Session, form: FormData) -> list[Matcher]:
-        """Conditions of what was chosen.
-
-        Raises
-        ------
-        HTTPException
-            400 for what cannot be chosen, 403 for the whole school by who may not.
-        """
+    def _matchers(self, session: Session, form: FormData) -> list[Matcher]:
+        """Return the matchers of a choice; raise 400 or 403 if it is not valid or not allowed."""
         place, kind = text_of(form, "place"), text_of(form, "kind")
         places = self._places()
         if place not in places or kind not in {*KIND_WORDS, _ALL}:
             raise HTTPException(400, "Choose a place and a kind from the lists.")
         if place == _SCHOOL and not session.may(Right.ACCOUNTS):
-            raise HTTPException(403, "Only administrators silence the whole school.")
+            raise HTTPException(403, "Only administrators may silence the whole school.")
         wanted = [*places[place][1], *([] if kind == _ALL else [("kind", kind)])]
         return [Matcher(name, MatchOp.EQUAL, value) for name, value in wanted]
 
     def _places(self) -> dict[str, tuple[str, list[tuple[str, str]]]]:
-        """Places that can be chosen, by key: words and conditions of each."""
+        """Return the places to choose from, by key: name and matchers of each."""
         rooms = self._context.registry.rooms.values()
         found: dict[str, tuple[str, list[tuple[str, str]]]] = {}
         for r in rooms:
@@ -130,30 +122,30 @@ class SilencePages(PageGroup):
             found[f"room {r.id}"] = (where, [("room", r.id)])
         for b, f in dict.fromkeys((r.building, r.floor) for r in rooms if r.floor):
             where = ", ".join(part for part in (floor_name(f), b) if part)
-            conditions = [("floor", f), *([("building", b)] if b else [])]
-            found[f"floor {f} of {b}"] = (_sentence(where), conditions)
+            matchers = [("floor", f), *([("building", b)] if b else [])]
+            found[f"floor {f} of {b}"] = (_capital(where), matchers)
         for b in dict.fromkeys(r.building for r in rooms if r.building):
             found[f"building {b}"] = (f"All of {b}", [("building", b)])
         found[_SCHOOL] = ("The whole school", [])
         return found
 
     def _words(self, silence: Silence) -> str:
-        """Say what a silence mutes."""
-        said = []
-        for condition in (c for text in silence.matchers for c in parse_matchers(text)):
-            value = condition.value
-            if condition.op is MatchOp.EQUAL and condition.name == "room":
+        """Describe what a silence matches."""
+        words = []
+        for matcher in (m for text in silence.matchers for m in parse_matchers(text)):
+            value = matcher.value
+            if matcher.op is MatchOp.EQUAL and matcher.name == "room":
                 room = self._context.registry.rooms.get(value)
-                said.append(room.name if room else value)
-            elif condition.op is MatchOp.EQUAL and condition.name == "floor":
-                said.append(floor_name(value))
-            elif condition.op is MatchOp.EQUAL and condition.name == "kind":
-                said.append(KIND_WORDS.get(value, value).lower())
-            elif condition.op is MatchOp.EQUAL:
-                said.append(value)
+                words.append(room.name if room else value)
+            elif matcher.op is MatchOp.EQUAL and matcher.name == "floor":
+                words.append(floor_name(value))
+            elif matcher.op is MatchOp.EQUAL and matcher.name == "kind":
+                words.append(KIND_WORDS.get(value, value).lower())
+            elif matcher.op is MatchOp.EQUAL:
+                words.append(value)
             else:
-                said.append(str(condition))
-        return _sentence(", ".join(said) or "everything")
+                words.append(str(matcher))
+        return _capital(", ".join(words) or "everything")
 
     async def _page(
         self,
@@ -164,7 +156,7 @@ class SilencePages(PageGroup):
         status: int = 200,
     ) -> Response:
         now = self._context.settings.clock()
-        found = await self._context.read(lambda db: silences.listed(db, now))
+        found = await self._context.read(silences.listed, now)
         may = session is not None and session.may(Right.SILENCE)
         wide = session is not None and session.may(Right.ACCOUNTS)
         return self._context.render(
@@ -187,9 +179,9 @@ class SilencePages(PageGroup):
 def _choice(form: FormData, name: str, choices: dict[str, str]) -> float:
     given = text_of(form, name)
     if given not in choices:
-        raise HTTPException(400, "Choose from the lists.")
+        raise HTTPException(400, "Choose a value from the list.")
     return float(given)
 
 
-def _sentence(words: str) -> str:
+def _capital(words: str) -> str:
     return words[:1].upper() + words[1:]

@@ -199,7 +199,7 @@ async def test_somebody_else_who_is_signed_in_does_not_answer_in_its_persons_nam
     await page.sign_in("fm")
     answer = await press(page, token)
     assert answer.status_code == 403
-    assert "for A. Principal. You are F. Manager" in answer.json()["error"]
+    assert "for A. Principal, but you are signed in as F. Manager" in answer.json()["error"]
     assert repository.load(page.db, incident).acknowledged_by == ""
     page.client.cookies.clear()
     await page.sign_in("ap")
@@ -214,7 +214,7 @@ async def test_it_runs_out_and_goes_with_its_person(open_page, make_event, polic
     page.now += 100.0
     answer = await press(page, short)
     assert answer.status_code == 403
-    assert "has run out" in answer.json()["error"]
+    assert "has expired" in answer.json()["error"]
     for staff in (
         tuple(m for m in policy.staff if m.id != "ap"),
         tuple(replace(m, role="analyst") if m.id == "ap" else m for m in policy.staff),
@@ -239,7 +239,7 @@ async def test_after_the_end_it_is_answered_and_recorded_and_changes_nothing(ope
 async def test_unknown_tokens(open_page, token):
     answer = await press(open_page(), token)
     assert answer.status_code == 403
-    assert "does not work" in answer.json()["error"]
+    assert "is not valid" in answer.json()["error"]
 
 
 async def test_guessing_is_stopped_and_good_links_are_not_counted(open_page, make_event):

@@ -49,13 +49,13 @@ async def undo(page, seq=1, reason="a drill", **form):
 async def test_what_a_level_is_and_costs(open_page):
     page = open_page()
     text = (await page.client.get("/levels")).text
-    assert text.count("nothing judged yet") == 3
+    assert text.count("No data yet") == 3
     save(page, s1=RAISED, s2=OVER, s3=YOUNG)
     text = (await page.client.get("/levels")).text
-    assert "<td>0.90</td>" in text
+    assert "<td>90 %</td>" in text
     assert "19 %" in text
     assert "+0.25" in text
-    assert "4.0 <b>over</b>" in text
+    assert "4.0 <b>over the limit</b>" in text
     assert "7 % more found" in text
     assert "learning" in text
     assert "Ms. &lt;Lee&gt;" in text
@@ -67,17 +67,17 @@ async def test_what_a_level_is_and_costs(open_page):
 async def test_a_move_is_taken_back_with_a_reason_once(open_page):
     page = open_page()
     await page.sign_in("fm")
-    assert "Take back" in (await page.client.get("/levels")).text
+    assert "Revert" in (await page.client.get("/levels")).text
     answer = await undo(page, reason="  ")
     assert answer.status_code == 400
-    assert "Please say why" in answer.text
+    assert "Please give a reason" in answer.text
     assert (await undo(page)).status_code == 303
     assert page.changes == [1, 1]
     newest = threshold_adjustments.latest(page.db)[0]
     assert (newest.who, newest.undoes, newest.reason) == ("fm", 1, "a drill")
     text = (await page.client.get("/levels")).text
-    assert "taken back" in text
-    assert "takes back 1: a drill" in text
+    assert "reverted" in text
+    assert "reverts no. 1: a drill" in text
     again = await undo(page, form_token=await page.form_token("/levels"))
     assert again.status_code == 409
     assert "Move 1 was taken back before." in again.text

@@ -35,12 +35,12 @@ async def test_hand_over_to_somebody_who_can_be_reached(open_page, make_event):
     for to in ("an", "nobody", ""):
         answer = await act(page, f"{url}/hand-over", to=to)
         assert answer.status_code == 400
-        assert "Choose somebody who can be reached" in answer.text
+        assert "Choose someone who can be notified" in answer.text
     page.now += 120
     assert (await act(page, f"{url}/hand-over", to="fm")).status_code == 303
     assert repository.load(page.db, incident).acknowledged_by == "fm"
     handed = datetime.fromtimestamp(page.now, UTC).astimezone(ZoneInfo("America/New_York"))
-    assert f"taken by F. Manager at {handed:%H:%M:%S}" in (await page.client.get(url)).text
+    assert f"acknowledged by F. Manager at {handed:%H:%M:%S}" in (await page.client.get(url)).text
 
 
 async def test_nobody_is_handed_what_they_cannot_answer(open_page, make_event, policy):
@@ -87,7 +87,7 @@ async def test_a_note_with_a_number_is_refused_and_kept_in_the_form(open_page, m
     form = {"verdict": "confirmed", "note": "seen, id 123456 <b>"}
     answer = await act(page, f"/incidents/{incident}/feedback", **form, no_name="yes")
     assert answer.status_code == 400
-    assert "Leave out what names a person: 123456." in answer.text
+    assert "Leave out anything that identifies a person: 123456." in answer.text
     assert 'value="seen, id 123456 &lt;b&gt;"' in answer.text
     assert repository.load(page.db, incident).verdict is None
 
@@ -172,13 +172,13 @@ async def test_one_that_begins_later(open_page):
         ({"reason": "x" * 201}, 400, "at most 200"),
         ({"reason": "student 123456"}, 400, "123456"),
         ({"reason": "for Ethan"}, 400, "Is this a name? Ethan."),
-        ({"place": "room nowhere"}, 400, "from the lists"),
-        ({"kind": "noise"}, 400, "from the lists"),
-        ({"kind": ""}, 400, "from the lists"),
-        ({"hours": "9999"}, 400, "from the lists"),
-        ({"later": "-5"}, 400, "from the lists"),
-        ({"place": ""}, 400, "from the lists"),
-        ({"place": "school"}, 403, "Only administrators silence the whole school"),
+        ({"place": "room nowhere"}, 400, "from the list"),
+        ({"kind": "noise"}, 400, "from the list"),
+        ({"kind": ""}, 400, "from the list"),
+        ({"hours": "9999"}, 400, "from the list"),
+        ({"later": "-5"}, 400, "from the list"),
+        ({"place": ""}, 400, "from the list"),
+        ({"place": "school"}, 403, "Only administrators may silence the whole school"),
     ],
 )
 async def test_silences_that_are_refused(open_page, change, status, said):
@@ -246,8 +246,8 @@ async def test_who_is_on_duty_and_who_would_be_told(open_page):
     shown = (await page.client.get("/duty")).text
     assert "<b>A. Principal</b>" in shown
     assert "Boys N2" in shown
-    assert "Told of: vaping" in shown
-    assert "never told: An Analyst, Ad Min" in shown
+    assert "Who is notified: vaping" in shown
+    assert "never notified: An Analyst, Ad Min" in shown
 
 
 async def test_nobody_on_duty_is_said(database, registry):

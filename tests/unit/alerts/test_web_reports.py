@@ -134,13 +134,13 @@ async def test_times_are_asked_for_in_one_way(open_page, chosen, name, fields):
         ({"span": "week", "week": "36"}, "&#39;36&#39; is no week; a week is like 2026-W47"),
         ({"span": "month"}, "&#39;&#39; is no month"),
         ({"span": "term", "term": "Spring"}, "There is no term &#39;Spring&#39;; there is"),
-        ({"span": "days", "end": ""}, "Please choose both days."),
+        ({"span": "days", "end": ""}, "Choose both days."),
         ({"span": "days", "end": "2026-08-31"}, "The first day is after the last."),
-        ({"span": "days", "start": "2016-08-01"}, "That is longer than ten years."),
-        ({"span": "days", "intervention": "2026-09-03"}, "in the summary alone: choose"),
+        ({"span": "days", "start": "2016-08-01"}, "The period is longer than ten years."),
+        ({"span": "days", "intervention": "2026-09-03"}, "Only the summary compares"),
         (
             {"span": "days", "name": "summary", "intervention": "2026-09-01"},
-            "has to be after 1 September 2026 and not after 7 September 2026",
+            "must be after September 1, 2026 and not later than September 7, 2026",
         ),
         ({"span": "days", "name": "summary", "intervention": "soon"}, "is not a date"),
     ],
@@ -180,7 +180,7 @@ async def test_the_report_of_another_person_is_not_there(open_page):
     assert (await page.client.get(link)).status_code == 303
     await page.sign_in("ad")
     assert (await page.client.get(link)).status_code == 404
-    assert "None asked for lately" in (await page.client.get("/reports")).text
+    assert "No recent reports" in (await page.client.get("/reports")).text
 
 
 async def test_it_goes_after_an_hour(open_page):
@@ -229,7 +229,7 @@ async def test_a_third_one_waits_and_the_end_stops_all(open_page):
 @pytest.mark.parametrize(
     ("fields", "status", "said"),
     [
-        ({"start": ""}, 400, "choose both days"),
+        ({"start": ""}, 400, "Choose both days"),
         ({"start": "2026-10-01"}, 400, "after the last"),
         ({"name": "../../etc/passwd"}, 400, "no such report"),
         ({"kind": "exe"}, 400, "no such report"),

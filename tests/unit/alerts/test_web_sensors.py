@@ -33,7 +33,7 @@ async def test_state_interval_and_what_was_noted(open_page):
     assert "late 1,200" in text
     assert "readings 900" not in text
     assert "Offline</span> since" in text
-    assert "wrong clock 3, firmware version refused 1" in text
+    assert "wrong clock 3, firmware version rejected 1" in text
     assert "Never heard" in text
     assert '<span class="fine">floor 2, North</span></td>' in text
 
@@ -47,7 +47,7 @@ async def test_unknown_sensors_by_name_and_format(open_page):
         await open_page(pipeline=lambda: PipelineStatus(quarantine=unknown)).client.get("/sensors")
     ).text
     assert "n2-&lt;new&gt;</th><td>tasmota</td>" in text
-    assert "joined</th><td>not known</td>" in text
+    assert "joined</th><td>unknown</td>" in text
     assert "1,200" in text
 
 
@@ -56,7 +56,7 @@ async def test_a_flood_of_names_leaves_the_registered_in_sight(open_page):
     page = open_page(pipeline=lambda: PipelineStatus(quarantine=unknown))
     text = (await page.client.get("/sensors")).text
     assert text.count("ghost-") == 20
-    assert "The 20 heard last of 1,000." in text
+    assert "Showing the 20 most recent of 1,000." in text
     assert (await page.client.get("/sensors?all=yes")).text.count("ghost-") == 1_000
 
 

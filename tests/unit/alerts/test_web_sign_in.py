@@ -66,7 +66,7 @@ async def test_by_id_or_name(open_page, account):
 async def test_all_that_is_wrong_is_answered_alike(open_page, account, password):
     answer = await open_page().sign_in(account, password)
     assert answer.status_code == 403
-    assert "Name and password do not fit together." in answer.text
+    assert "Wrong name or password." in answer.text
     assert "set-cookie" not in answer.headers
 
 
@@ -187,7 +187,7 @@ async def test_analysts_read_and_change_nothing(open_page, make_event):
     incident = page.incident(make_event)
     await page.sign_in("an")
     shown = (await page.client.get(f"/incidents/{incident}")).text
-    assert "does not answer" in shown
+    assert "not respond to them" in shown
     assert 'id="acknowledge"' not in shown
     before = repository.load(page.db, incident)
     for action, form in (("acknowledge", {}), ("feedback", {"verdict": "confirmed"})):
@@ -204,7 +204,7 @@ async def test_a_password_is_changed_and_ends_the_other_sessions(open_page):
     await page.sign_in()
     assert "signed in on 2 browsers" in (await page.client.get("/account")).text
     for old, new, status, said in (
-        ("wrong", NEW, 403, "not your password"),
+        ("wrong", NEW, 403, "password is wrong"),
         (PASSWORD, "short", 400, "at least 12"),
         (PASSWORD, "a. principal 12", 400, "principal"),
     ):
@@ -213,7 +213,9 @@ async def test_a_password_is_changed_and_ends_the_other_sessions(open_page):
         assert said in answer.text
     answer = await act(page, "/account/password", old=PASSWORD, new=NEW)
     assert answer.status_code == 303
-    assert "Your password is changed" in (await page.client.get(answer.headers["location"])).text
+    assert (
+        "Your password has been changed" in (await page.client.get(answer.headers["location"])).text
+    )
     async with another_browser(page, Cookie=f"plumewatch_session={elsewhere}") as thief:
         assert "Sign in" in (await thief.get("/")).text
     page.client.cookies.clear()

@@ -103,7 +103,7 @@ def test_a_decoder_that_reads_any_telling_name_is_not_offered():
 async def test_no_suggestion_says_why(open_page, topic, said):
     response = await shown(await signed_in(open_page()), topic)
     assert response.status_code == 200
-    assert "There is none" in response.text
+    assert "No suggestion" in response.text
     assert said in response.text
     assert "<textarea" not in response.text
 

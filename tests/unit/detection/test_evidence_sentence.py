@@ -35,7 +35,7 @@ def test_what_moved_and_what_did_not():
     )
     assert said == (
         "PM2.5 rose from 4 to 180 µg/m³ in 6 s, fell by half in 14 s; VOC index hardly moved;"
-        " humidity steady: vaping 0.97, spray 0.02"
+        " humidity steady: 97 % likely vaping, 2 % spray"
     )
 
 
