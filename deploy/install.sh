@@ -84,6 +84,8 @@ command -v "$python" >/dev/null || refuse "$python is not there; name a Python 3
 "$python" -c 'import ensurepip, venv' 2>/dev/null ||
     refuse "$python cannot make virtual environments; on Debian: apt-get install python3-venv"
 command -v useradd >/dev/null || refuse 'useradd is not there; on Debian: apt-get install passwd'
+command -v sqlite3 >/dev/null ||
+    say 'the program sqlite3 is not there: a damaged database is then recovered in part only; on Debian: apt-get install sqlite3'
 mkdir -p $HOME_OF_PROGRAM
 free_mb=$(df -Pm $HOME_OF_PROGRAM | awk 'NR == 2 { print $4 }')
 [ "$free_mb" -ge 1500 ] || refuse "$HOME_OF_PROGRAM has $free_mb MB left; 1500 are needed"

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from storage.errors import StorageCorruptError, StorageError, StorageUnavailableError
 from storage.repair import finish_repair, salvage, swap
+from storage.schema_damage import refuse_damaged_schema
 from storage.sqlite import connect, transaction, translated
-from storage.table_list import refuse_damaged_list
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,7 +120,7 @@ class DatabaseFile:
         write = connect(self.path)
         try:
             if isinstance(self.path, Path):
-                refuse_damaged_list(write, self._prepare, self.path)
+                refuse_damaged_schema(write, self._prepare, self.path)
             self._prepare(write)
             read = write if str(self.path) == ":memory:" else connect(self.path)
         except sqlite3.Error as error:

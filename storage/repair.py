@@ -1,14 +1,12 @@
-"""A damaged SQLite file: set aside whole, what can be read of it goes on in a new one.
+"""A damaged SQLite file: set aside whole; a new file goes on with what can be recovered.
 
-Why
----
-A flipped byte or a torn page makes SQLite refuse some pages of a file for good. Whoever needs one
-of them would fail the same way for ever, so a service could neither go on nor start again.
+A flipped byte or a torn page makes SQLite refuse some pages for good, so a service could neither
+go on nor start again.
 
 Order of operations
 -------------------
 1. ``NAME.salvaging`` is built beside the file: the tables as the program makes them, then every row
-   of the old file that can be read. Nothing of the old file is changed.
+   that can be recovered. Nothing of the old file is changed.
 2. It is renamed to ``NAME.salvaged``: from here on it is complete.
 3. The old file moves to ``NAME.corrupt-K`` with its write-ahead log, for a person to look at.
 4. ``NAME.salvaged`` becomes ``NAME``.
@@ -16,20 +14,19 @@ Order of operations
 A crash before step 2 begins again, one after it goes on at step 3 (`finish_repair`, called before
 a file is opened).
 
-How rows are found
-------------------
-A damaged page costs the rows on it and no others (`storage.readable_rows`).
-
-A file that SQLite will not even open is read over a copy: the bytes of its header that are the same
-in every file of ours are put right, and so is its length. If that is not enough, or a row of the
-list of tables is damaged, the list is replaced by that of the new file, with the root pages that
-can still be read from the old one, and for the others those of the new file, where files of the
-same making have them (`storage.table_list`).
+How rows are recovered
+----------------------
+The ``.recover`` command of the ``sqlite3`` program reads every page of the file, so damage costs
+only the rows on the damaged pages. Rows of pages that no table refers to any more come without the
+name of their table: they go to the table with their root page, else to the only one whose columns
+fit. Where tables are missing from what it writes, it reads a copy, with a correct header and the
+program's own description of the tables. Without the program ``sqlite3``, tables are read from both
+ends up to the damage.
 
 What it is not
 --------------
-No check of what was read: records have checksums of their own where that matters
-(`storage.journal`). And no repair of hardware: a disk that flips bytes wants replacing.
+No check of the contents: records have checksums where that matters (`storage.journal`). No repair
+of hardware: replace a disk that flips bytes.
 """
 
 from __future__ import annotations
@@ -39,16 +36,20 @@ import logging
 import os
 import shutil
 import sqlite3
+import subprocess
 from collections.abc import Callable
 from contextlib import closing
-from typing import TYPE_CHECKING
+from itertools import groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import quote
 
 from storage.errors import StorageUnavailableError
-from storage.readable_rows import by_rowid, from_both_ends
+from storage.schema_damage import is_damage, schema_rows
 from storage.sqlite import connect, translated
-from storage.table_list import PAGE, damaged_row, graft_tables
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 Prepare = Callable[[sqlite3.Connection], None]
@@ -56,17 +57,20 @@ Prepare = Callable[[sqlite3.Connection], None]
 
 log = logging.getLogger(__name__)
 
-_LOGS = ("-wal", "-shm")
-_HEADER = (
+_PAGE: Final = 4096
+_BEHIND_KEY: Final = 1_000
+_LOGS: Final = ("-wal", "-shm")
+_HEADER: Final = (
     (0, b"SQLite format 3\0"),
-    (16, PAGE.to_bytes(2, "big") + b"\x02\x02\x00\x40\x20\x20"),  # page size, WAL, fractions
+    (16, _PAGE.to_bytes(2, "big") + b"\x02\x02\x00\x40\x20\x20"),  # page size, WAL, fractions
     (44, (4).to_bytes(4, "big")),  # schema format
     (56, (1).to_bytes(4, "big")),  # UTF-8
 )
+_PYTHON_TYPES: Final = {"INTEGER": (int,), "REAL": (int, float), "TEXT": (str,), "BLOB": (bytes,)}
 
 
 def salvage(path: Path, prepare: Prepare, complete: Prepare = lambda _: None) -> dict[str, int]:
-    """Build the file that replaces a damaged one (steps 1 and 2).
+    """Build the file that replaces a damaged one (steps 1 and 2); return the rows by table.
 
     Parameters
     ----------
@@ -77,11 +81,6 @@ def salvage(path: Path, prepare: Prepare, complete: Prepare = lambda _: None) ->
     complete : callable
         Called with the new file when all rows are in it.
 
-    Returns
-    -------
-    dict of str to int
-        Rows saved, by table.
-
     Raises
     ------
     StorageUnavailableError
@@ -90,8 +89,7 @@ def salvage(path: Path, prepare: Prepare, complete: Prepare = lambda _: None) ->
     building = _beside(path, "salvaging")
     _remove(building)
     try:
-        with closing(sqlite3.connect(building, isolation_level=None)) as new:
-            new.execute("PRAGMA journal_mode=OFF")  # nobody reads it before it is complete
+        with closing(_scratch(building)) as new:
             new.row_factory = sqlite3.Row
             prepare(new)
             new.execute("BEGIN")
@@ -105,22 +103,19 @@ def salvage(path: Path, prepare: Prepare, complete: Prepare = lambda _: None) ->
         raise translated(error, building) from error
     except OSError as error:
         raise StorageUnavailableError(f"{building}: {error.strerror}") from error
-    log.error("%s is damaged; saved of it: %s", path, saved)
+    log.error("%s is damaged; rows recovered: %s", path, saved)
     return saved
 
 
 def swap(path: Path) -> Path:
     """Put the salvaged file in place of the damaged one (steps 3 and 4); nobody may have it open.
 
-    Returns
-    -------
-    Path
-        Where the damaged file is now.
+    Returns where the damaged file is now.
 
     Raises
     ------
     StorageUnavailableError
-        If a file cannot be renamed; `finish_repair` goes on with it.
+        If a file cannot be renamed; `finish_repair` continues.
     """
     number = 1
     while (aside := _beside(path, f"corrupt-{number}")).exists():
@@ -133,18 +128,12 @@ def swap(path: Path) -> Path:
         _sync(path.parent)
     except OSError as error:
         raise StorageUnavailableError(f"{path}: {error.strerror}") from error
-    log.error("%s goes on with what was saved; the damaged file is %s", path, aside)
+    log.error("%s goes on with the recovered rows; the damaged file is %s", path, aside)
     return aside
 
 
 def finish_repair(path: Path) -> None:
-    """Finish the repair of a file that a crash interrupted, if there was one.
-
-    Raises
-    ------
-    StorageUnavailableError
-        If a file cannot be renamed.
-    """
+    """Finish the repair of a file that a crash interrupted; raises as `swap`."""
     if _beside(path, "salvaged").exists():
         swap(path)
 
@@ -166,95 +155,247 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def _scratch(path: Path) -> sqlite3.Connection:
+    """Open a file that nobody reads before it is complete."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode=OFF")
+    connection.execute("PRAGMA synchronous=OFF")
+    return connection
+
+
 def _copy(path: Path, new: sqlite3.Connection) -> dict[str, int]:
-    patched = _beside(path, "salvaging-header")
+    """Copy all rows that can be recovered; return their number by table."""
+    recovered, corrected = _beside(path, "recovered"), _beside(path, "salvaging-copy")
     try:
-        source = _readable(path, patched, _beside(path, "salvaging"), new)
-        if source is None:
-            return {}
-        with closing(source):
-            saved = {table: _copy_table(source, new, table) for table in _tables(new)}
-            _copy_sequences(source, new)
-            return saved
+        program = shutil.which("sqlite3")
+        if program is None:
+            log.error(
+                "%s: without the program sqlite3 only rows before and behind the damage are"
+                " recovered; install it (apt-get install sqlite3)",
+                path,
+            )
+            return _copy_readable(path, new)
+        if not _recover(program, path, recovered, new):
+            _correct(path, corrected, new)
+            _recover(program, corrected, recovered, new)
+        with closing(sqlite3.connect(recovered)) as source:
+            return _copy_recovered(source, new)
     finally:
-        _remove(patched)
+        _remove(recovered)
+        _remove(corrected)
 
 
-def _readable(
-    path: Path, patched: Path, fresh: Path, own: sqlite3.Connection
-) -> sqlite3.Connection | None:
-    """Open the damaged file, or a copy with its header or list of tables put right.
+def _recover(program: str, path: Path, target: Path, own: sqlite3.Connection) -> bool:
+    """Make a file by what ``.recover`` writes; return whether it has all tables of the program."""
+    uri = f"file:{quote(str(path))}?mode=ro"
+    arguments = (program, "-readonly", uri, ".recover --ignore-freelist")
+    _remove(target)
+    with (
+        closing(_scratch(target)) as made,
+        subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process,  # noqa: S603 - no shell
+    ):
+        statement = ""
+        for line in process.stdout or ():
+            statement += line.decode("utf-8", "replace")
+            if not sqlite3.complete_statement(statement):
+                continue
+            try:
+                made.execute(statement)
+            except sqlite3.Error as error:
+                if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DISK_ERRORS:
+                    process.kill()
+                    raise
+            statement = ""
+        if made.in_transaction:
+            made.execute("COMMIT")
+        return set(_tables(own)) <= set(_tables(made))
 
-    Parameters
-    ----------
-    path, patched : Path
-        The damaged file, and where the copy goes.
-    fresh : Path
-        A file with the tables as the program makes them.
-    own : sqlite3.Connection
-        The same, open.
 
-    Returns
-    -------
-    sqlite3.Connection or None
-        None if even that cannot be read.
-    """
-    if source := _as_it_is(path, own, read_only=True):
-        return source
+_DISK_ERRORS: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM)
+
+
+def _correct(path: Path, copy: Path, own: sqlite3.Connection) -> None:
+    """Copy a file, with the header of all our files and the statements of the program's tables."""
     for suffix in ("", "-wal"):
         with contextlib.suppress(FileNotFoundError):
-            shutil.copyfile(path.with_name(path.name + suffix), f"{patched}{suffix}")
-    if not patched.exists():
-        return None
-    pages = -(-patched.stat().st_size // PAGE)
-    with patched.open("r+b") as file:
-        file.truncate(pages * PAGE)
+            shutil.copyfile(path.with_name(path.name + suffix), f"{copy}{suffix}")
+    with copy.open("r+b") as file:
+        pages = -(-file.seek(0, os.SEEK_END) // _PAGE)
+        file.truncate(pages * _PAGE)
         for offset, constant in (*_HEADER, (28, pages.to_bytes(4, "big"))):
             file.seek(offset)
             file.write(constant)
-    if source := _as_it_is(patched, own):
-        return source
-    with contextlib.suppress(sqlite3.Error, StorageUnavailableError):
-        graft_tables(patched, fresh)
-        return connect(patched)
-    return None
+    with contextlib.suppress(sqlite3.Error), closing(sqlite3.connect(copy)) as schema, schema:
+        schema.execute("PRAGMA writable_schema=ON")  # what cannot be parsed is no error
+        for name, row in schema_rows(schema).items():
+            ours = schema_rows(own).get(name)
+            if ours is not None and is_damage(row.statement, ours.statement):
+                schema.execute(
+                    "UPDATE sqlite_master SET sql = ? WHERE name = ?",
+                    (ours.statement.decode(), name),
+                )
 
 
-def _as_it_is(
-    path: Path, own: sqlite3.Connection, *, read_only: bool = False
-) -> sqlite3.Connection | None:
-    """Open a file whose list of tables needs no replacement; None if it does."""
-    with contextlib.suppress(StorageUnavailableError):
-        source = connect(path, read_only=read_only)
-        if not damaged_row(source, own):
-            return source
-        source.close()
-    return None
+class _Layout(NamedTuple):
+    """How the rows of a table or index are stored.
+
+    Attributes
+    ----------
+    columns : tuple of sqlite3.Row
+        Rows of ``pragma table_xinfo`` in the order in which a record stores them.
+    """
+
+    name: str
+    root: int
+    is_index: bool
+    has_rowid: bool
+    columns: tuple[sqlite3.Row, ...]
+
+    def fits(self, rowid: object, values: Sequence[object]) -> bool:
+        """Return whether a record can be a row of this table."""
+        if len(values) != len(self.columns) or (rowid is not None) is not self.has_rowid:
+            return False
+        for column, value in zip(self.columns, values, strict=True):
+            is_rowid = self.has_rowid and column["pk"] and column["type"] == "INTEGER"
+            kinds = _PYTHON_TYPES.get(column["type"], (object,))
+            if value is None and not is_rowid and column["notnull"]:
+                return False
+            if value is not None and not isinstance(value, kinds):
+                return False
+        return True
 
 
-def _tables(new: sqlite3.Connection) -> list[str]:
-    rows = new.execute(
+def _layouts(new: sqlite3.Connection) -> list[_Layout]:
+    """Return the layouts of all tables and of their indexes."""
+    roots = {name: row.root for name, row in schema_rows(new).items()}
+    found = []
+    for table in _tables(new):
+        columns = new.execute(f"PRAGMA table_info({table})").fetchall()
+        has_rowid = _has_rowid(new, table)
+        if not has_rowid:  # the key is stored first
+            columns.sort(key=lambda column: column["pk"] or _BEHIND_KEY)
+        found.append(_Layout(table, roots[table], False, has_rowid, tuple(columns)))  # noqa: FBT003
+        by_name = {column["name"]: column for column in columns}
+        rowid = {"name": "rowid", "type": "INTEGER", "notnull": 1, "pk": 0}
+        for index in new.execute(f"PRAGMA index_list({table})").fetchall():
+            parts = new.execute(f"PRAGMA index_xinfo({index['name']})").fetchall()
+            stored = tuple(by_name.get(part["name"], rowid) for part in parts)
+            if root := roots.get(index["name"]):
+                found.append(_Layout(index["name"], root, True, False, stored))  # noqa: FBT003
+    return found
+
+
+def _copy_recovered(source: sqlite3.Connection, new: sqlite3.Connection) -> dict[str, int]:
+    layouts = _layouts(new)
+    tables = {layout.name: layout for layout in layouts if not layout.is_index}
+    saved = dict.fromkeys(tables, 0)
+    theirs = _tables(source)
+    for name in theirs:
+        if name.startswith("lost_and_found"):
+            continue
+        columns = [row[1] for row in source.execute(f'PRAGMA table_info("{name}")')]
+        layout = tables.get(name) or next(
+            (
+                table
+                for table in tables.values()
+                if table.name not in theirs and is_damage(name.encode(), table.name.encode())
+            ),
+            None,
+        )
+        if layout is not None:
+            rows = _renamed(source.execute(f'SELECT * FROM "{name}"'), columns, layout)  # noqa: S608 - a quoted name
+            saved[layout.name] += _insert(new, layout, rows)
+    _copy_sequences(source, new)
+    for name in theirs:
+        if name.startswith("lost_and_found"):
+            lost = source.execute(f"SELECT * FROM {name} ORDER BY pgno")  # noqa: S608 - a name of `.recover`
+            for _, page in groupby(lost, key=itemgetter(1)):
+                records = list(page)
+                if layout := _layout_of(records, layouts):
+                    saved[layout.name] += _insert(new, layout, _values(records, layout))
+    return saved
+
+
+def _renamed(
+    rows: Iterable[Sequence[Any]], columns: Sequence[str], layout: _Layout
+) -> Iterator[list[Any]]:
+    """Yield rows in the order of the layout; a column with a damaged name goes by its place."""
+    names = [column["name"] for column in layout.columns]
+    unknown = [k for k, name in enumerate(columns) if name not in names]
+    places = [
+        columns.index(name) if name in columns else unknown.pop(0) if unknown else None
+        for name in names
+    ]
+    for row in rows:
+        yield [None if place is None else row[place] for place in places]
+
+
+def _layout_of(page: Sequence[Sequence[Any]], layouts: Sequence[_Layout]) -> _Layout | None:
+    """Return the table of a page that no table refers to; None if it is not certain."""
+    root, _, count, rowid, *values = page[0]
+    by_root = [layout for layout in layouts if layout.root == root]
+    fitting = [layout for layout in by_root if layout.fits(rowid, values[:count])] or [
+        layout
+        for layout in layouts
+        if all(layout.fits(row[3], row[4 : 4 + row[2]]) for row in page)
+    ]
+    return fitting[0] if len(fitting) == 1 and not fitting[0].is_index else None
+
+
+def _values(page: Iterable[Sequence[Any]], layout: _Layout) -> Iterator[list[Any]]:
+    for _, _, count, rowid, *values in page:
+        yield [
+            rowid if value is None and layout.has_rowid and column["pk"] else value
+            for column, value in zip(layout.columns, values[:count], strict=True)
+        ]
+
+
+def _insert(new: sqlite3.Connection, layout: _Layout, rows: Iterable[Sequence[Any]]) -> int:
+    columns = ", ".join(f'"{column["name"]}"' for column in layout.columns)
+    marks = ", ".join("?" * len(layout.columns))
+    statement = f"INSERT OR IGNORE INTO {layout.name} ({columns}) VALUES ({marks})"  # noqa: S608 - names of our schema
+    saved = 0
+    for row in rows:
+        with contextlib.suppress(sqlite3.IntegrityError):  # garbage that no table would take
+            saved += new.execute(statement, row).rowcount
+    return saved
+
+
+def _copy_readable(path: Path, new: sqlite3.Connection) -> dict[str, int]:
+    """Copy what plain statements read from both ends of each table."""
+    saved = {}
+    try:
+        source = connect(path, read_only=True)
+    except StorageUnavailableError:
+        return {}
+    with closing(source):
+        for layout in _layouts(new):
+            if layout.is_index:
+                continue
+            saved[layout.name] = 0
+            names = [f'"{column["name"]}"' for column in layout.columns]
+            keys = [f'"{column["name"]}"' for column in layout.columns if column["pk"]]
+            keys = ["rowid"] if layout.has_rowid else keys
+            for direction in ("ASC", "DESC"):
+                order = ", ".join(f"{key} {direction}" for key in keys)
+                statement = f"SELECT {', '.join(names)} FROM {layout.name} ORDER BY {order}"  # noqa: S608 - names of our schema
+                try:
+                    saved[layout.name] += _insert(
+                        new, layout, map(tuple, source.execute(statement))
+                    )
+                except (sqlite3.DatabaseError, UnicodeDecodeError):
+                    continue
+                break
+        _copy_sequences(source, new)
+    return saved
+
+
+def _tables(connection: sqlite3.Connection) -> list[str]:
+    rows = connection.execute(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
         " AND name <> 'schema_version'"
     )
     return [str(row[0]) for row in rows]
-
-
-def _copy_table(source: sqlite3.Connection, new: sqlite3.Connection, table: str) -> int:
-    info = new.execute(f"PRAGMA table_info({table})").fetchall()
-    columns = ", ".join(f'"{row["name"]}"' for row in info)
-    key = ", ".join(f'"{r["name"]}"' for r in sorted(info, key=lambda r: r["pk"]) if r["pk"])
-    insert = f"INSERT OR IGNORE INTO {table} ({columns}) VALUES ({', '.join('?' * len(info))})"  # noqa: S608 - names of our schema
-    saved = 0
-    rows = (
-        by_rowid(source, f"SELECT rowid, {columns} FROM {table}")  # noqa: S608
-        if _has_rowid(new, table)
-        else from_both_ends(source, f"SELECT {columns} FROM {table} ORDER BY ", key)  # noqa: S608
-    )
-    for row in rows:
-        with contextlib.suppress(sqlite3.IntegrityError):  # garbage that no table would take
-            saved += new.execute(insert, row).rowcount
-    return saved
 
 
 def _has_rowid(new: sqlite3.Connection, table: str) -> bool:
@@ -263,7 +404,7 @@ def _has_rowid(new: sqlite3.Connection, table: str) -> bool:
 
 
 def _copy_sequences(source: sqlite3.Connection, new: sqlite3.Connection) -> None:
-    """Let keys that are never used again stay so."""
+    """Keep used-up keys unused."""
     with contextlib.suppress(sqlite3.DatabaseError):
         for name, last in source.execute("SELECT name, seq FROM sqlite_sequence").fetchall():
             new.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?", (last, name))

@@ -13,8 +13,8 @@ from plumewatch.service.upgrade import STATE_SCRIPTS, refuse_older
 from storage.errors import StorageCorruptError, StorageUnavailableError
 from storage.lease import BEAT_S, WATCH_S
 from storage.repair import finish_repair, salvage, swap
+from storage.schema_damage import refuse_damaged_schema
 from storage.sqlite import connect, migrate, translated
-from storage.table_list import refuse_damaged_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -152,7 +152,7 @@ def _opened(path: Path) -> sqlite3.Connection:
     try:
         found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found == "ok":
-            refuse_damaged_list(connection, prepare_state, path)
+            refuse_damaged_schema(connection, prepare_state, path)
             prepare_state(connection)
             return connection
     except sqlite3.Error as error:

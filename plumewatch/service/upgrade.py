@@ -33,8 +33,8 @@ from storage.errors import (
     StorageCorruptError,
     StorageUnavailableError,
 )
+from storage.schema_damage import VERSIONS
 from storage.sqlite import connect, translated
-from storage.table_list import VERSIONS
 from storage.timeseries import sqlite as series
 
 if TYPE_CHECKING:

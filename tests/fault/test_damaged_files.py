@@ -1,6 +1,8 @@
 """Flipped bytes and torn ends in real files: what can be read goes on, what cannot is counted."""
 
 import contextlib
+import errno
+import os
 import random
 import re
 import sqlite3
@@ -96,14 +98,42 @@ def test_damaged_pages_cost_what_is_on_them(tmp_path, chosen):
         assert journal.repairs == 0
 
 
-def test_a_damaged_root_is_a_gap_of_all(tmp_path):
+def test_a_damaged_index_page_loses_no_row(tmp_path):
+    """The pages below it belong to no table any more, and are recognized by their columns."""
     path = tmp_path / "journal.db"
     filled(path)
     damage(path, (leaves(path, "journal")[1] - 1) * PAGE, b"\xa5" * PAGE)
     with Journal(path) as journal:
+        assert accounted(journal) == (list(range(1, COUNT + 1)), [])
+        assert journal.repairs == 1
+        assert journal.commit(readings(COUNT, 2)) == COUNT + 2
+
+
+def test_damage_to_all_pages_of_a_table_is_a_gap_of_all(tmp_path):
+    path = tmp_path / "journal.db"
+    filled(path)
+    pages, root = leaves(path, "journal")
+    for page in (*pages, root):
+        damage(path, (page - 1) * PAGE, b"\xa5" * PAGE)
+    with Journal(path) as journal:
         assert accounted(journal) == ([], list(range(1, COUNT + 1)))
         assert journal.read(0, 10) == ([], COUNT)  # who reads is not behind what is gone
         assert journal.commit(readings(COUNT, 2)) == COUNT + 2
+
+
+def test_without_the_program_sqlite3_rows_before_and_behind_the_damage_are_saved(
+    tmp_path, monkeypatch, caplog
+):
+    path = tmp_path / "journal.db"
+    filled(path)
+    pages, _ = leaves(path, "journal")
+    damage(path, (pages[9] - 1) * PAGE, b"\xa5" * PAGE)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with Journal(path) as journal:
+        _, missing = accounted(journal)
+        assert 0 < len(missing) < 100
+        assert journal.repairs == 1
+    assert "apt-get install sqlite3" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -134,7 +164,7 @@ def test_a_long_list_of_tables_is_damaged(tmp_path, where):
 
     def prepare(database):
         for k in range(tables):
-            database.execute(f"CREATE TABLE t{k} (word TEXT NOT NULL) STRICT -- {'x' * 200}")
+            database.execute(f"CREATE TABLE t{k} (word TEXT NOT NULL /* {'x' * 200} */) STRICT")
 
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
         prepare(database)
@@ -337,7 +367,7 @@ def test_a_crash_in_a_repair(tmp_path, monkeypatch, step):
     journal.open()
     with monkeypatch.context() as patch:
         if step == "salvaging":
-            patch.setattr(repair, "_copy_sequences", crash)
+            patch.setattr("os.fsync", crash)
         elif step == "salvaged":
             patch.setattr("storage.database_file.swap", crash)
         patch.setattr(type(path), "rename", rename)
@@ -358,12 +388,12 @@ def test_a_repair_that_finds_no_room_is_tried_again(tmp_path, monkeypatch):
     with Journal(path) as journal:
         with monkeypatch.context() as patch:
 
-            def full(*_):
-                raise sqlite3.OperationalError("database or disk is full")
+            def full(_):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-            patch.setattr(repair, "_copy", full)
+            patch.setattr("os.fsync", full)
             for _ in range(2):
-                with pytest.raises(StorageUnavailableError, match="disk is full"):
+                with pytest.raises(StorageUnavailableError, match="No space left"):
                     journal.read(0, 10 * COUNT)
         assert journal.repairs == 0
         held, _ = accounted(journal)
@@ -385,6 +415,25 @@ def test_the_series_is_filled_again_from_the_journal(tmp_path):
         assert series.position() in (0, COUNT + 500)
         series.write(readings(0, COUNT), COUNT)  # as the consumer does from position 0
         assert series.count() == COUNT + 500
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_damaged_index_page_of_the_series_costs_the_rows_on_it_alone(tmp_path, which):
+    path = tmp_path / "series.db"
+    count = 12_002
+    with SqliteSeries(path) as series:
+        series.write(readings(0, count), count)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        found = connection.execute(
+            "SELECT pageno FROM dbstat WHERE name = 'reading' AND pagetype = 'internal'"
+            " ORDER BY path"
+        ).fetchall()
+    damage(path, (found[which][0] - 1) * PAGE, b"\xa5" * PAGE)
+    with SqliteSeries(path) as series:
+        for n in range(5):
+            series.window(f"s{n}", START, START + count)
+        assert series.repairs == 1
+        assert series.count() > count - 100
 
 
 def test_incidents_are_saved_from_a_damaged_state(tmp_path):
