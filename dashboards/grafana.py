@@ -8,7 +8,7 @@ dashboards is overwritten, and said before (`compare`).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlsplit
 
 from grafana_api.grafana_api import GrafanaClientError, GrafanaException, GrafanaUnauthorizedError
@@ -28,7 +28,7 @@ _INCIDENT: Final = "incident:"
 _TIMEOUT_S: Final = 15.0
 _DEADLINE_S: Final = 60.0
 """For a request up to the last byte of its answer."""
-_MOST_MARKS: Final = 5_000
+_MOST_ANNOTATIONS: Final = 5_000
 _LATER: Final = frozenset({408, 429})
 """Status codes of a server that would take the same at another time."""
 _THEIRS: Final = frozenset({"id", "version"})
@@ -106,32 +106,15 @@ class DataSource:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """An incident as an annotation.
+class Annotation(Protocol):
+    """An incident as an annotation."""
 
-    Attributes
-    ----------
-    incident : str
-        Its id.
-    start, end : float
-        Unix seconds.
-    """
-
-    incident: str
-    start: float
-    end: float
-    text: str
-    tags: tuple[str, ...] = ()
+    @property
+    def incident(self) -> str:
+        """Id of the incident."""
 
     def body(self) -> dict[str, Any]:
-        """Return it as Grafana keeps it: times in milliseconds."""
-        return {
-            "time": round(self.start * 1000),
-            "timeEnd": round(self.end * 1000),
-            "text": self.text,
-            "tags": sorted({_TAG, f"{_INCIDENT}{self.incident}", *self.tags}),
-        }
+        """Return it as Grafana keeps it, tagged ``plumewatch`` and ``incident:<id>``."""
 
 
 class Grafana:
@@ -253,14 +236,16 @@ class Grafana:
         self._asked(dict, self._face.datasource.update_datasource, there["id"], body)
         return Change(what, "changed" if differs else "unchanged", ", ".join(differs))
 
-    def annotate(self, marks: Iterable[Mark], start: float, end: float) -> Iterator[Change]:
+    def annotate(
+        self, annotations: Iterable[Annotation], start: float, end: float
+    ) -> Iterator[Change]:
         """Write the incidents of a span as annotations; those there are brought up to date.
 
         One that is refused does not keep the others from being written.
 
         Parameters
         ----------
-        marks : iterable of Mark
+        annotations : iterable of Annotation
             Beginning in ``[start, end]``.
         start, end : float
             Unix seconds.
@@ -268,7 +253,7 @@ class Grafana:
         Yields
         ------
         Change
-            Of each mark, in order, as soon as it is written or refused.
+            Of each annotation, in order, as soon as it is written or refused.
 
         Raises
         ------
@@ -276,10 +261,10 @@ class Grafana:
             `Forbidden` or `Unreachable`, or `Refused` if it does not list what it has.
         """
         there = self._annotations(start, end)
-        for mark in marks:
-            what = f"annotation of incident {mark.incident}"
+        for annotation in annotations:
+            what = f"annotation of incident {annotation.incident}"
             try:
-                outcome = self._annotated(mark, there.get(mark.incident))
+                outcome = self._annotated(annotation, there.get(annotation.incident))
             except Forbidden:
                 raise
             except Refused as error:
@@ -296,7 +281,7 @@ class Grafana:
             time_to=round(end * 1000),
             ann_type=None,
             tags=[_TAG],
-            limit=_MOST_MARKS,
+            limit=_MOST_ANNOTATIONS,
         )
         return {
             tag.removeprefix(_INCIDENT): one
@@ -305,9 +290,9 @@ class Grafana:
             if tag.startswith(_INCIDENT)
         }
 
-    def _annotated(self, mark: Mark, found: Mapping[str, Any] | None) -> str:
+    def _annotated(self, annotation: Annotation, found: Mapping[str, Any] | None) -> str:
         """Write one incident, of which this was found; what was done."""
-        body = mark.body()
+        body = annotation.body()
         if found is not None and all(_as_kept(key, found.get(key)) == body[key] for key in body):
             return "unchanged"
         given = {

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from grafana_foundation_sdk.cog.builder import Builder
+from grafana_foundation_sdk.models.dashboard import AnnotationQuery
+
 from dashboards.frame import ROOM_UID, frame
 from dashboards.lines import dashed
-from dashboards.marks import EventMarks
 from dashboards.panels import (
     BLUE,
     KIND_COLOURS,
@@ -21,7 +23,7 @@ from dashboards.panels import (
     transformed,
     unit_of,
 )
-from dashboards.queries import DETECTION, EVENT, IN_TIME, READINGS, InfluxQl
+from dashboards.queries import DATA_SOURCE, DETECTION, EVENT, IN_TIME, READINGS, InfluxQl
 from detection.quantities import QUANTITIES
 from storage.timeseries.records import CLASSES
 
@@ -105,7 +107,7 @@ def build(settings: DashboardSettings) -> Dashboard:
     )
     for name, kinds, colour in marks:
         made.annotation(
-            EventMarks(
+            _DetectionMarks(
                 name,
                 'SELECT "sentence", "kind", "end" * 1000 AS "until"'
                 f" FROM {EVENT} WHERE {IN_TIME} AND ({kinds})",
@@ -176,3 +178,30 @@ def _events(settings: DashboardSettings) -> object:
             leads_to=link("Incident", "${staff_page}/incidents/${__value.raw:percentencode}"),
         )
     return panel
+
+
+class _DetectionMarks(Builder[AnnotationQuery], AnnotationQuery):
+    """Detections of some kinds in the charts, read by the data source; people can hide them.
+
+    `question` is InfluxQL with ``sentence``, ``kind`` and ``until``, the end in milliseconds.
+    """
+
+    def __init__(self, name: str, question: str, colour: str) -> None:
+        super().__init__(name=name, datasource=DATA_SOURCE, icon_color=colour, enable=True)
+        self.question = question
+
+    def build(self) -> AnnotationQuery:
+        """Return itself."""
+        return self
+
+    def to_json(self) -> dict[str, object]:
+        """Return it with what the data source needs and the SDK does not know."""
+        return {
+            **super().to_json(),
+            "query": self.question,
+            "rawQuery": True,
+            "titleColumn": "kind",
+            "textColumn": "sentence",
+            "tagsColumn": "kind",
+            "timeEndColumn": "until",
+        }

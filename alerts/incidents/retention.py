@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from storage.holds import Hold
 
 _KEPT: Final = "level_move"
-_UNLINKED: Final = ("action_token", "incident_change")
+_UNLINKED: Final = ("action_token", "change_feed")
 """Tables that name an incident without a foreign key."""
 
 

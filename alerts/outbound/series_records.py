@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
+from alerts.incidents import change_feed
 from storage.sqlite import connect, transaction, translated
 from storage.timeseries.records import CLASSES, Record
 
@@ -68,9 +69,19 @@ CREATE TRIGGER series_due_notice AFTER UPDATE OF status ON outbox BEGIN {_ITS_IN
 INSERT INTO series_due (measurement, key) SELECT 'event', id FROM alert_event ORDER BY onset;
 INSERT INTO series_due (measurement, key) SELECT 'incident', id FROM incident ORDER BY opened_at;
 """  # noqa: S608 - constants
-SCRIPTS: Final[tuple[str, ...]] = (_V1,)
+_V2: Final = """
+DROP TRIGGER series_due_new_incident;
+DROP TRIGGER series_due_incident;
+DROP TRIGGER series_due_new_event;
+DROP TRIGGER series_due_event;
+DROP TRIGGER series_due_feedback;
+DROP TRIGGER series_due_notice;
+INSERT INTO change_cursor SELECT 'series records', coalesce(max(seq), 0) FROM change_feed;
+"""
+SCRIPTS: Final[tuple[str, ...]] = (_V1, _V2)
 """Script k leads from schema k to k + 1. Published scripts never change."""
 
+READER: Final = "series records"
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODER: Final = msgspec.msgpack.Decoder(Record)
 _ROWS: Final = 20_000
@@ -107,16 +118,37 @@ def detections(samples: Iterable[ClassSample]) -> list[Record]:
 
 
 def mark_all(tx: sqlite3.Connection) -> None:
-    """Let all events and incidents wait, for a series that has none of them yet."""
+    """Queue all events and incidents, for a series that has none of them yet."""
     tx.execute(
         "INSERT OR IGNORE INTO series_due (measurement, key)"
         " SELECT 'event', id FROM alert_event UNION ALL SELECT 'incident', id FROM incident"
     )
 
 
+def collect_changes(tx: sqlite3.Connection) -> None:
+    """Read the change feed: queue each event and incident that changed, once, at the end."""
+    changes = change_feed.read(tx, READER)
+    if changes is None:
+        mark_all(tx)
+        change_feed.advance(tx, READER, change_feed.head(tx))
+    elif changes:
+        keys = dict.fromkeys(
+            key
+            for change in changes
+            for key in (("event", change.event), ("incident", change.incident))
+            if key[1] is not None
+        )
+        tx.executemany("DELETE FROM series_due WHERE measurement = ? AND key = ?", keys)
+        tx.executemany("INSERT INTO series_due (measurement, key) VALUES (?, ?)", keys)
+        change_feed.advance(tx, READER, changes[-1].seq)
+
+
 def waiting(connection: sqlite3.Connection) -> int:
-    """Count what waits."""
-    return int(connection.execute("SELECT count(*) FROM series_due").fetchone()[0])
+    """Count the records that wait for the series."""
+    queued = int(connection.execute("SELECT count(*) FROM series_due").fetchone()[0])
+    changes = change_feed.read(connection, READER) or ()
+    changed = {("event", c.event) for c in changes} | {("incident", c.incident) for c in changes}
+    return queued + sum(key is not None for _, key in changed)
 
 
 def bound(tx: sqlite3.Connection, limit: int) -> int:
@@ -214,6 +246,9 @@ class DueRecords:
         """
         try:
             db = self._opened()
+            if change_feed.read(db, READER, limit=1) != []:
+                with transaction(db) as tx:
+                    collect_changes(tx)
             rows = db.execute(
                 "SELECT seq, measurement, key, body FROM series_due WHERE seq > ?"
                 " ORDER BY seq LIMIT ?",

@@ -2,14 +2,12 @@
 
 What happens
 ------------
-Triggers record every change of an incident that staff are told of, in the transaction that makes
-it, whoever does. `enqueue` turns what was recorded into rows of the outbox, one a webhook, and
-deletes it in the same transaction: a crash repeats that or none of it. The pump then sends, with
-its leases, waits and attempts on record. A receiver sees a change at least once, under one
-``webhook-id`` however often it is sent.
+`enqueue` reads the change feed and adds one row a webhook to the outbox, in the transaction that
+moves its cursor. The pump then sends, with its leases, pauses and recorded attempts. A receiver
+gets a change at least once, under one ``webhook-id`` however often it is sent.
 
-Changes older than an hour as they are found are not sent: they come from a database that was
-rebuilt, and a fan that starts for yesterday helps nobody.
+Changes that are more than an hour old are not sent: they come from a rebuilt database, and a fan
+that starts for yesterday helps nobody.
 
 The scheme
 ----------
@@ -34,6 +32,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
+from alerts.incidents import change_feed
 from alerts.notify import guarded_http
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.apprise_notifier import send_bounded
@@ -41,15 +40,19 @@ from alerts.notify.notice import Notice, NoticeReason, Priority
 from alerts.policy import target_id
 from storage.bounded_call import BoundedThreads
 from storage.registry import Room
+from storage.sqlite import transaction
 
 if TYPE_CHECKING:
+    import asyncio
     import sqlite3
     from collections.abc import Callable
 
+    from alerts.incidents.change_feed import ChangeSignal
     from alerts.notify.apprise_notifier import Notifier
     from alerts.notify.secrets import Secret
     from alerts.policy import AlertPolicy, Webhook
     from storage.registry import Registry
+    from storage.retrying import Retrying
 
 COMPONENT: Final = "outbound"
 _V1: Final = """
@@ -75,41 +78,90 @@ WHEN new.paged = 1 AND new.status = 'resolved' AND old.status <> 'resolved'
 BEGIN INSERT INTO incident_change (incident, what, at)
     SELECT new.id, iif(new.withdrawn_at IS NULL, 'resolved', 'withdrawn'), new.resolved_at; END;
 """
-SCRIPTS: Final[tuple[str, ...]] = (_V1,)
+_V2: Final = """
+DROP TRIGGER incident_change_told;
+DROP TRIGGER incident_change_released;
+DROP TRIGGER incident_change_taken;
+DROP TRIGGER incident_change_over;
+INSERT INTO change_cursor SELECT 'webhooks', coalesce(max(seq), 0) FROM change_feed;
+INSERT INTO change_feed (incident, what, at)
+    SELECT incident, what, at FROM incident_change ORDER BY seq;
+DROP TABLE incident_change;
+"""
+SCRIPTS: Final[tuple[str, ...]] = (_V1, _V2)
 """Script k leads from schema k to k + 1. Published scripts never change."""
 
+READER: Final = "webhooks"
+_CHANGES: Final = ("opened", "acknowledged", "resolved", "withdrawn")
 _LATEST_S: Final = 3600.0
 _KEPT_TRYING_S: Final = 86_400.0
 _BATCH: Final = 500
+_LOOK_AGAIN_S: Final = 5.0
+
+
+class WebhookWriter:
+    """Puts changes of incidents into the outbox, one row a webhook, until cancelled."""
+
+    def __init__(
+        self,
+        policy: AlertPolicy,
+        registry: Registry,
+        school: str,
+        changes: ChangeSignal,
+        wake_outbox: asyncio.Event,
+        run_until_stored: Retrying,
+        clock: Callable[[], float],
+    ) -> None:
+        self._policy = policy
+        self._registry = registry
+        self._school = school
+        self._changes = changes
+        self._wake_outbox = wake_outbox
+        self._run_until_stored = run_until_stored
+        self._clock = clock
+
+    async def run(self, state: sqlite3.Connection) -> None:
+        """Read the change feed after every change; `state` is used in its own thread."""
+        seen = -1
+        while True:
+            if await self._run_until_stored("webhooks", self._enqueue, state):
+                self._wake_outbox.set()
+            seen = await self._changes.wait_beyond(seen, _LOOK_AGAIN_S)
+
+    def _enqueue(self, state: sqlite3.Connection) -> int:
+        if change_feed.read(state, READER, limit=1) == []:
+            return 0
+        with transaction(state) as tx:
+            return enqueue(tx, self._policy, self._registry, self._school, self._clock())
 
 
 def enqueue(
     tx: sqlite3.Connection, policy: AlertPolicy, registry: Registry, school: str, now: float
 ) -> int:
-    """Put what changed into the outbox; how many rows that makes."""
-    rows = tx.execute(
-        "SELECT c.seq, c.what, c.at, i.id, i.kind, i.room, i.severity, i.confidence, i.onset,"
-        " (SELECT coalesce(decided_sentence, sentence) FROM alert_event WHERE incident = i.id"
-        " ORDER BY onset LIMIT 1) AS why"
-        " FROM incident_change c JOIN incident i ON i.id = c.incident ORDER BY c.seq LIMIT ?",
-        (_BATCH,),
-    ).fetchall()
+    """Put what changed into the outbox; return how many rows that makes."""
+    changes = change_feed.read(tx, READER, limit=_BATCH)
+    if changes is None:
+        change_feed.advance(tx, READER, change_feed.head(tx))
+        return 0
     count = 0
-    for row in rows:
-        if now - row["at"] > _LATEST_S:
+    for change in changes:
+        if change.what not in _CHANGES or change.at is None or now - change.at > _LATEST_S:
+            continue
+        row = tx.execute(
+            "SELECT ? AS seq, ? AS what, ? AS at, id, kind, room, severity, confidence, onset,"
+            " (SELECT coalesce(decided_sentence, sentence) FROM alert_event WHERE incident = i.id"
+            " ORDER BY onset LIMIT 1) AS why FROM incident i WHERE id = ?",
+            (change.seq, change.what, change.at, change.incident),
+        ).fetchone()
+        if row is None:
             continue
         room = registry.rooms.get(row["room"]) or Room(row["room"], row["room"], "", "", "")
         for hook in policy.webhooks:
             if not hook.kinds or row["kind"] in hook.kinds:
                 count += _add(tx, hook, row, room, policy, school, now)
-    if rows:
-        tx.execute("DELETE FROM incident_change WHERE seq <= ?", (rows[-1]["seq"],))
+    if changes:
+        change_feed.advance(tx, READER, changes[-1].seq)
     return count
-
-
-def webhooks_waiting(db: sqlite3.Connection) -> bool:
-    """Whether a change was recorded that is not in the outbox yet."""
-    return db.execute("SELECT 1 FROM incident_change LIMIT 1").fetchone() is not None
 
 
 def _add(

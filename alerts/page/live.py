@@ -65,7 +65,7 @@ class LivePages(PageGroup):
             yield "retry: 3000\n\n"
             seen, said = changes.count, 0
             while not changes.closed:
-                count = await changes.after(seen, _TICK_S)
+                count = await changes.wait_beyond(seen, _TICK_S)
                 said += 1
                 if said % _CHECK_EVERY == 0 and not await self._may_stay(request):
                     return

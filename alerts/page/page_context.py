@@ -172,7 +172,7 @@ class PageContext:
             done = await self.threads.run(commit)
         except UnknownIncidentError:
             raise HTTPException(404, "There is no such incident.") from None
-        self.settings.changes.tell()
+        self.settings.changes.notify()
         self.settings.on_change()
         return done
 

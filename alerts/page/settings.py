@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from alerts.access.passwords import Hasher
-from alerts.page.changes import Changes
+from alerts.incidents.change_feed import ChangeSignal
 from reports.periods import SchoolTimes
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class StaffPageSettings:
     engine: AlertEngine
     series: Series
     on_change: Callable[[], None] = lambda: None
-    changes: Changes = field(default_factory=Changes)
+    changes: ChangeSignal = field(default_factory=ChangeSignal)
     pipeline: Callable[[], PipelineStatus] = PipelineStatus
     suggest_mapping: Callable[[str], MappingSuggestion | None] = lambda _: None
     intervals: Callable[[], Mapping[str, float]] = dict

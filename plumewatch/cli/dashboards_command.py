@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from alerts.outbound.grafana_annotations import Annotation
     from dashboards.frame import DashboardSettings
-    from dashboards.grafana import Change, DataSource, Grafana, Mark
+    from dashboards.grafana import Change, DataSource, Grafana
     from plumewatch.cli.printer import Printer
     from plumewatch.config.model import PlumewatchConfig
 
@@ -101,7 +102,7 @@ def run_push(
             _tell(printer, change)
         if days:
             since = now - 86_400.0 * days
-            _annotate(printer, server.annotate(_marks(loaded, since), since, now))
+            _annotate(printer, server.annotate(_annotations(loaded, since), since, now))
     return DONE
 
 
@@ -218,10 +219,10 @@ def _source(config: PlumewatchConfig, reader_file: Path) -> DataSource:
     return DataSource(series.url.rstrip("/"), series.database, user, password)
 
 
-def _marks(config: PlumewatchConfig, since: float) -> list[Mark]:
+def _annotations(config: PlumewatchConfig, since: float) -> list[Annotation]:
     """Incidents since a moment; none if the service has not run yet."""
+    from alerts.outbound.grafana_annotations import incident_annotations  # noqa: PLC0415
     from plumewatch.config.paths import DataPaths  # noqa: PLC0415
-    from plumewatch.service.incident_marks import incident_marks  # noqa: PLC0415
     from storage.errors import StorageError  # noqa: PLC0415
     from storage.sqlite import connect  # noqa: PLC0415
 
@@ -230,6 +231,6 @@ def _marks(config: PlumewatchConfig, since: float) -> list[Mark]:
         return []
     try:
         with closing(connect(database, read_only=True)) as db:
-            return incident_marks(config, db, since)
+            return incident_annotations(db, config.registry().rooms, config.web.url, since)
     except (StorageError, sqlite3.Error) as error:
         raise UnreachableError(f"incidents cannot be read: {error}") from error

@@ -18,6 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from alerts.consumer.detection_consumer import CONSUMER, DetectionConsumer
+from alerts.incidents.change_feed import ChangeSignal
 from alerts.incidents.clock_step import ClockSteps
 from alerts.incidents.engine import AlertEngine
 from alerts.incidents.stuck_incidents import StuckIncidentCheck
@@ -27,7 +28,6 @@ from alerts.notify.pictures import IncidentPictures, NoticePictures
 from alerts.notify.pump import OutboxPump
 from alerts.outbound.series_records import DueRecords, mark_all
 from alerts.outbound.webhooks import WebhookNotifier
-from alerts.page.changes import Changes
 from detection.class_samples import ClassSampler
 from detection.liveness import LivenessSettings
 from ingest.canary import CanarySettings
@@ -63,7 +63,7 @@ from plumewatch.service.http_server import HttpServer
 from plumewatch.service.maintenance import Housekeeping
 from plumewatch.service.memory_alerts import MemoryAlerts
 from plumewatch.service.observer import Counters, Observer
-from plumewatch.service.outbound_integrations import Outward
+from plumewatch.service.outbound_integrations import OutboundIntegrations
 from plumewatch.service.pipeline_status import pipeline_status
 from plumewatch.service.sensor_counts import restore_counts, save_counts
 from plumewatch.service.staff_page import staff_page
@@ -115,7 +115,7 @@ _ENDED_FIRST: Final = (
     "housekeeping",
     "memory",
     "stuck incident check",
-    "building",
+    "outbound integrations",
 )
 _DEDUPE_WINDOW: Final = 512
 """Above the broker's window (`max_inflight_messages`): all of it may come again after a crash."""
@@ -141,8 +141,8 @@ class Service:
 
     Attributes
     ----------
-    changes : Changes
-        Told whenever what the staff page shows changes.
+    changes : ChangeSignal
+        Notified whenever incidents, or what the staff page shows, change.
     ready : asyncio.Event
         Set once the detectors are where they left off, and readings are judged as they come.
     """
@@ -161,7 +161,7 @@ class Service:
     ) -> None:
         self.config = config
         self.one_click = one_click
-        self.changes = Changes()
+        self.changes = ChangeSignal()
         self.paths = DataPaths(config.data_dir)
         self.registry = config.registry()
         self.counters = Counters(started=clock())
@@ -281,13 +281,24 @@ class Service:
         shifts = policy.roster.shifts if policy.roster else ()
         self.on_duty = partial(school.duty, shifts)
         self.house = Housekeeping(self, self.run_until_stored, clock)
-        self.outward = Outward(self, self.run_until_stored, self._wake_outbox, clock)
+        self.outbound = OutboundIntegrations(
+            config,
+            self.engine,
+            self.paths.state,
+            self.changes,
+            self.counters,
+            self.ready,
+            self._wake_outbox,
+            self.run_until_stored,
+            clock,
+        )
+        self.changes.wakes += [self._wake_outbox, self.records.wake]
         self.stuck_check = StuckIncidentCheck(
             self.engine,
             clock,
             self.counters.forgotten,
             partial(self.run_until_stored, "audit", self._decided),
-            self._on_change,
+            self.changes.notify,
         )
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -334,7 +345,7 @@ class Service:
         try:
             web = staff_page(
                 self,
-                on_change=self._on_change,
+                on_change=self.changes.notify,
                 intervals=self._intervals,
                 clock=self._clock,
             )
@@ -365,7 +376,7 @@ class Service:
                         ("watchdog", self.watchdog.run()),
                         ("memory", self._stand_by_in_memory(pump)),
                         ("stuck incident check", self._check_stuck()),
-                        ("building", self._tell_building()),
+                        ("outbound integrations", self._publish_outbound()),
                     )
                 }
                 await stop.wait()
@@ -548,7 +559,7 @@ class Service:
             )
             self.house.clock_set(now)
             await self.run_until_stored("incidents", self._decided, watch.move_deadlines, now, step)
-            self._on_change()
+            self.changes.notify()
         return now
 
     async def _pass_time(self, watch: DetectionConsumer) -> None:
@@ -574,7 +585,7 @@ class Service:
             return
         if self._watch is not None:
             self._watch.stirred = False
-        self._on_change()
+        self.changes.notify()
         self.counters.events += len(events)
         self.counters.alerts += len(alerts)
         for alert in alerts:
@@ -585,18 +596,11 @@ class Service:
     def _on_delivery(self, outcome: DeliveryOutcome) -> None:
         self.latencies.on_delivery(outcome, self._clock())
         self._observer.on_delivery(outcome)
-        self.changes.tell()
-        self.records.wake.set()
+        self.changes.notify()
 
-    def _on_change(self) -> None:
-        """Incidents changed: there may be something to send, and something to store."""
-        self._wake_outbox.set()
-        self.changes.tell()
-        self.records.wake.set()
-
-    async def _tell_building(self) -> None:
+    async def _publish_outbound(self) -> None:
         if self._state is not None:
-            await self.outward.run(self._state)
+            await self.outbound.run(self._state)
 
     async def _check_stuck(self) -> None:
         await self._opened()

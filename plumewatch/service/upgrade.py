@@ -22,8 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 from alerts.access import schema as access
 from alerts.incidents import schema
-from alerts.outbound import annotated, webhooks
-from alerts.outbound import series_records as series_due
+from alerts.outbound import grafana_annotations, series_records, webhooks
 from plumewatch import __version__
 from storage import audit, firmware, holds, journal_records, state
 from storage.backup import back_up
@@ -49,10 +48,10 @@ STATE_SCRIPTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         schema.COMPONENT: schema.SCRIPTS,
         access.COMPONENT: access.SCRIPTS,
         webhooks.COMPONENT: webhooks.SCRIPTS,
-        annotated.COMPONENT: annotated.SCRIPTS,
+        grafana_annotations.COMPONENT: grafana_annotations.SCRIPTS,
         audit.COMPONENT: audit.SCRIPTS,
         holds.COMPONENT: holds.SCRIPTS,
-        series_due.COMPONENT: series_due.SCRIPTS,
+        series_records.COMPONENT: series_records.SCRIPTS,
         firmware.COMPONENT: firmware.SCRIPTS,
     }
 )

@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from alerts.incidents import schema
+from alerts.outbound.grafana_annotations import Annotation
 from dashboards.build import DASHBOARDS
-from dashboards.grafana import Grafana, Mark, Refused, Unreachable
+from dashboards.grafana import Grafana, Refused, Unreachable
 from dashboards.queries import DATA_SOURCE_UID
 from plumewatch.cli.dashboards_command import run_build, run_diff, run_push
 from plumewatch.cli.printer import Printer
@@ -291,11 +292,11 @@ def test_the_api_is_left_to_one_place(grafana):
         (change,) = server.annotate([mark], 0.0, 10.0)
         return change.outcome
 
-    assert outcome(Mark("a", 5.0, 6.0, "x")) == "created"
-    assert outcome(Mark("a", 5.0, 6.0, "x")) == "unchanged"
-    assert outcome(Mark("a", 5.0, 7.0, "x")) == "changed"
+    assert outcome(Annotation("a", 5.0, 6.0, "x")) == "created"
+    assert outcome(Annotation("a", 5.0, 6.0, "x")) == "unchanged"
+    assert outcome(Annotation("a", 5.0, 7.0, "x")) == "changed"
     grafana.put_annotations = lambda *_: (404, {"message": "Could not find annotation"})
-    assert outcome(Mark("a", 5.0, 8.0, "x")) == "created"  # deleted after it was listed
+    assert outcome(Annotation("a", 5.0, 8.0, "x")) == "created"  # deleted after it was listed
     with pytest.raises(Refused, match="no data source"):
         server.data_source(None)
     with pytest.raises(Unreachable):

@@ -20,6 +20,7 @@ from alerts.access import schema as access
 from alerts.access.action_tokens import Action
 from alerts.access.passwords import Hasher
 from alerts.incidents import repository, schema
+from alerts.incidents.change_feed import ChangeSignal
 from alerts.incidents.engine import AlertEngine
 from alerts.incidents.incident import Status, Verdict
 from alerts.notify.secrets import Secret
@@ -29,7 +30,6 @@ from alerts.page import (
     StaffPageSettings,
     create_app,
 )
-from alerts.page.changes import Changes
 from alerts.page.views.report_jobs import ReportJobs
 from alerts.policy import AlertPolicy, StaffMember
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
@@ -154,7 +154,7 @@ class Site:
         )
         self.incident = record.incident
         self.series = FakeSeries(self.now - 300, Path(folder) / "series.db")
-        self.live = Changes()
+        self.live = ChangeSignal()
         app = create_app(
             StaffPageSettings(
                 changes=self.live,

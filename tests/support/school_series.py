@@ -24,7 +24,7 @@ from alerts.incidents.engine import AlertEngine
 from alerts.incidents.incident import Verdict
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.secrets import Secret
-from alerts.outbound import series_records as series_due
+from alerts.outbound import series_records
 from alerts.policy import AlertPolicy, StaffMember
 from detection.class_samples import ClassSampler
 from detection.events import Event, EventKind, EventPhase
@@ -233,7 +233,7 @@ def _judged(
         def record(self, records: list[Record]) -> None:
             found.extend(records)
 
-    due = series_due.DueRecords(database, Kept(), partial(_school_day, start))
+    due = series_records.DueRecords(database, Kept(), partial(_school_day, start))
     after = 0
     while True:
         entries, position = due.read(after, 1_000)

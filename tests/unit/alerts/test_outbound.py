@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
-from alerts.incidents import silences
+from alerts.incidents import change_feed, silences
 from alerts.incidents.engine import AlertEngine
 from alerts.incidents.incident import Verdict
 from alerts.notify.apprise_notifier import RecordingNotifier
@@ -29,7 +29,6 @@ from alerts.outbound.webhooks import (
     enqueue,
     fault_of_secret,
     signature,
-    webhooks_waiting,
 )
 from alerts.page import queries as reading
 from alerts.policy import Webhook, target_id
@@ -112,7 +111,7 @@ def test_states_name_no_person_and_what_is_silenced_stays_inside(engine, db, reg
         )
     happen(engine, db, make_event(NOW - 5))
     assert json.loads(room_states(db, registry)["n2-boys"])["state"] == "clear"
-    assert not webhooks_waiting(db)
+    assert put_out(engine, db) == 0
     happen(engine, db, make_event(NOW - 5, sensor="s3"))
     (incident,) = [r["id"] for r in db.execute("SELECT id FROM incident WHERE paged")]
     with sqlite.transaction(db) as tx:
@@ -295,7 +294,6 @@ def put_out(engine, db, now=NOW):
 
 def test_every_change_is_put_out_once(engine, db, make_event):
     (record,) = happen(engine, db, make_event(NOW - 5))
-    assert webhooks_waiting(db)
     assert put_out(engine, db) == 1
     assert put_out(engine, db) == 0
     with sqlite.transaction(db) as tx:
@@ -335,14 +333,14 @@ def test_what_is_taken_back_says_so_and_old_changes_are_dropped(engine, db, make
     assert [reason.split(":")[1] for reason, _, _ in rows_of(db)] == ["opened", "withdrawn"]
     happen(engine, db, make_event(NOW - 5, sensor="s3"))
     assert put_out(engine, db, NOW + 7200) == 0
-    assert not webhooks_waiting(db)
+    assert change_feed.read(db, webhooks.READER) == []
 
 
 def test_without_webhooks_nothing_piles_up(registry, policy, db, make_event):
     engine = AlertEngine(registry, policy)
     happen(engine, db, make_event(NOW - 5))
     assert put_out(engine, db) == 0
-    assert not webhooks_waiting(db)
+    assert change_feed.read(db, webhooks.READER) == []
 
 
 def test_rows_name_no_address_and_a_webhook_that_is_gone_is_not_called(engine, db, make_event):

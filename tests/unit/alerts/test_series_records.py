@@ -10,7 +10,7 @@ from alerts.incidents import schema
 from alerts.incidents.engine import AlertEngine
 from alerts.incidents.incident import Verdict
 from alerts.notify import outbox as outbox_rows
-from alerts.outbound import series_records as series_due
+from alerts.outbound import series_records
 from detection.class_samples import ClassSampler
 from detection.events import EventKind, EventPhase
 from ingest.validation import may_alert
@@ -32,7 +32,7 @@ def path(tmp_path):
     connection = connect(found)
     migrate(connection, "state", state.SCRIPTS)
     migrate(connection, schema.COMPONENT, schema.SCRIPTS)
-    migrate(connection, series_due.COMPONENT, series_due.SCRIPTS)
+    migrate(connection, series_records.COMPONENT, series_records.SCRIPTS)
     connection.close()
     return found
 
@@ -52,7 +52,7 @@ def series(tmp_path):
 
 @pytest.fixture
 def due(path, series):
-    found = series_due.DueRecords(path, series, lambda moment: moment < HOLIDAY)
+    found = series_records.DueRecords(path, series, lambda moment: moment < HOLIDAY)
     yield found
     found.close()
 
@@ -143,7 +143,7 @@ def test_an_incident_from_alert_to_feedback(db, due, engine, series, make_event)
 
     assert series.records("incident", NOW - 1, NOW + 1) == [checked(last)]
     assert series.records("event", NOW - 10, NOW) == [checked(last_event)]
-    assert series_due.waiting(db) == 0
+    assert series_records.waiting(db) == 0
 
 
 def test_every_field_that_is_made_is_in_the_table(db, due, engine, make_event):
@@ -158,11 +158,11 @@ def test_what_changes_often_waits_once_and_behind(db, due, engine, make_event):
     told(db, engine, event)
     for k in range(1, 5):
         told(db, engine, replace(event, phase=EventPhase.UPDATED, time=NOW + k), NOW + k)
-    assert series_due.waiting(db) == 2
+    assert series_records.waiting(db) == 2
     entries, behind = due.read(0, 100)
     told(db, engine, replace(event, phase=EventPhase.WITHDRAWN, time=NOW + 9), NOW + 9)
     due.write([e.record for e in entries], behind)
-    assert series_due.waiting(db) == 2  # it changed while it was being written
+    assert series_records.waiting(db) == 2  # it changed while it was being written
     (again,) = [r for r in drain(due) if r.measurement == "event"]
     assert again.fields["withdrawn"] == 1.0
 
@@ -180,7 +180,7 @@ def test_a_crash_between_series_and_deletion_writes_again(db, due, engine, serie
     entries, _ = due.read(0, 100)
     series.record([e.record for e in entries])
     before = series.records("event", 0, NOW + 1)
-    assert series_due.waiting(db) == 2
+    assert series_records.waiting(db) == 2
     drain(due)
     assert series.records("event", 0, NOW + 1) == before
 
@@ -196,41 +196,41 @@ def test_a_series_that_does_not_take_them(db, due, engine, make_event, error, mo
     monkeypatch.setattr(due._series, "record", refuse)
     with pytest.raises(type(error)):
         due.write([e.record for e in entries], behind)
-    assert series_due.waiting(db) == 2
+    assert series_records.waiting(db) == 2
 
 
 def test_a_damaged_or_vanished_one_is_passed(db, due):
     with transaction(db) as tx:
-        series_due.append(tx, [Record("pipeline", NOW, {"ready": 1.0})])
+        series_records.append(tx, [Record("pipeline", NOW, {"ready": 1.0})])
         tx.execute("INSERT INTO series_due (measurement, body) VALUES ('pipeline', x'00ff')")
         tx.execute("INSERT INTO series_due (measurement, key) VALUES ('incident', 'gone')")
     assert len(drain(due)) == 1
-    assert series_due.waiting(db) == 0
+    assert series_records.waiting(db) == 0
 
 
 def test_samples_over_the_bound_are_given_up_and_incidents_never(db, engine, make_event):
     told(db, engine, make_event(NOW))
     with transaction(db) as tx:
-        series_due.append(tx, [Record("pipeline", NOW + k, {"ready": 1.0}) for k in range(50)])
-        assert series_due.bound(tx, 100) == 0
-        assert series_due.bound(tx, 12) == 40
-        assert series_due.waiting(tx) == 12
-        assert series_due.bound(tx, 0) == 10
-        assert series_due.bound(tx, 0) == 0
-        assert series_due.waiting(tx) == 2
+        series_records.append(tx, [Record("pipeline", NOW + k, {"ready": 1.0}) for k in range(50)])
+        assert series_records.bound(tx, 100) == 0
+        assert series_records.bound(tx, 12) == 40
+        assert series_records.waiting(tx) == 12
+        assert series_records.bound(tx, 0) == 10
+        assert series_records.bound(tx, 0) == 0
+        assert series_records.waiting(tx) == 2
 
 
 def test_those_of_before_wait_when_the_tables_are_made(tmp_path, engine, make_event):
     connection = connect(tmp_path / "old.db")
     migrate(connection, schema.COMPONENT, schema.SCRIPTS)
     told(connection, engine, make_event(NOW))
-    migrate(connection, series_due.COMPONENT, series_due.SCRIPTS)
-    assert series_due.waiting(connection) == 2
+    migrate(connection, series_records.COMPONENT, series_records.SCRIPTS)
+    assert series_records.waiting(connection) == 2
     with transaction(connection) as tx:
         tx.execute("DELETE FROM series_due")
-        series_due.mark_all(tx)
-        series_due.mark_all(tx)
-    assert series_due.waiting(connection) == 2
+        series_records.mark_all(tx)
+        series_records.mark_all(tx)
+    assert series_records.waiting(connection) == 2
     connection.close()
 
 
@@ -238,13 +238,13 @@ def test_what_stands(db, engine, make_event):
     told(db, engine, make_event(NOW, kind=EventKind.SENSOR_FAULT, detail="pm25 is frozen"))
     told(db, engine, make_event(NOW, sensor="s2", kind=EventKind.TAMPER))
     told(db, engine, make_event(NOW, sensor="s3", kind=EventKind.VAPE))
-    assert series_due.standing(db) == {
+    assert series_records.standing(db) == {
         "s1": (1, False, "pm25 is frozen"),
         "s2": (0, True, ""),
     }
     over = make_event(NOW, sensor="s2", kind=EventKind.TAMPER, phase=EventPhase.ENDED, end=NOW + 1)
     told(db, engine, over)
-    assert series_due.standing(db).keys() == {"s1"}
+    assert series_records.standing(db).keys() == {"s1"}
 
 
 class TestWatch:
@@ -257,7 +257,7 @@ class TestWatch:
 
     def detections(self, db):
         rows = db.execute("SELECT body FROM series_due WHERE body IS NOT NULL ORDER BY seq")
-        return [series_due._DECODER.decode(row[0]) for row in rows]
+        return [series_records._DECODER.decode(row[0]) for row in rows]
 
     def test_they_wait_once_whatever_the_disk_does(self, db, path, engine):
         watch = self.watch(db, engine)

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from alerts.access import sessions
+from alerts.incidents.change_feed import ChangeSignal
 from alerts.page import live
-from alerts.page.changes import Changes
 from storage import sqlite
 from tests.unit.alerts.test_web import Page
 
@@ -50,7 +50,7 @@ class Stream:
 async def page(database, registry, policy, monkeypatch):
     monkeypatch.setattr(live, "_TICK_S", 0.05)
     monkeypatch.setattr(live, "_PACE_S", 0.0)
-    changed = Changes()
+    changed = ChangeSignal()
     page = Page(database, registry, policy, open_reading=False, changes=changed)
     page.changed = changed
     yield page
@@ -124,10 +124,10 @@ async def test_it_ends_when_the_service_stops(page):
 
 
 async def test_who_waits_is_woken_and_who_is_late_does_not_wait():
-    changes = Changes()
-    waiting = [asyncio.create_task(changes.after(0, 10.0)) for _ in range(3)]
+    changes = ChangeSignal()
+    waiting = [asyncio.create_task(changes.wait_beyond(0, 10.0)) for _ in range(3)]
     await asyncio.sleep(0)
-    changes.tell()
+    changes.notify()
     assert await asyncio.gather(*waiting) == [1, 1, 1]
-    assert await changes.after(0, 10.0) == 1
-    assert await changes.after(1, 0.01) == 1
+    assert await changes.wait_beyond(0, 10.0) == 1
+    assert await changes.wait_beyond(1, 0.01) == 1

@@ -1,16 +1,17 @@
 """Incidents reach a Grafana by themselves, once, and never at the cost of an alert."""
 
 import time
+from contextlib import closing, contextmanager
 
 import pytest
 
+from alerts.outbound.grafana_annotations import Annotator, incident_annotations
 from dashboards.grafana import Grafana
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.load import parse
 from plumewatch.config.settings import check_settings
-from plumewatch.service.annotator import Annotator
-from plumewatch.service.incident_marks import incident_marks
 from plumewatch.service.metrics import exposition
+from storage.sqlite import connect, transaction
 from tests.support.fake_grafana import TOKEN, FakeGrafana
 from tests.support.in_process import running, until
 from tests.support.influx import FakeServer
@@ -46,20 +47,22 @@ async def test_incidents_are_annotated_and_brought_up_to_date(annotated, grafana
         (incident,) = [t.partition(":")[2] for t in first["tags"] if t.startswith("incident:")]
         assert f"/incidents/{incident}" in first["text"]
         assert "(no feedback)" in first["text"]
-        with service._state as tx:
+        with state_of(service) as tx:
             tx.execute("UPDATE incident SET verdict = 'confirmed' WHERE id = ?", (incident,))
-        service.changes.tell()
+        service.changes.notify()
         await until(lambda: "(confirmed)" in grafana.annotations[1]["text"])
         await until(lambda: service.pipeline().counters["annotations that wait"] == 0)
         assert service.pipeline().counters["annotations written into the Grafana"] >= 2
         assert len(grafana.annotations) == 1
-        marks = incident_marks(annotated, service._state, 0.0)
+        rooms, url = annotated.registry().rooms, annotated.web.url
+        with state_of(service) as tx:
+            found = incident_annotations(tx, rooms, url, 0.0)
     grafana.writes.clear()
     server = Grafana(grafana.url, TOKEN)  # as `dashboards push` does beside it
-    assert [c.outcome for c in server.annotate(marks, 0.0, time.time())] == ["unchanged"]
+    assert [c.outcome for c in server.annotate(found, 0.0, time.time())] == ["unchanged"]
     async with running(annotated) as service:  # and a service that begins anew
         await until(lambda: service.changes.count >= 0 and service.ready.is_set())
-        service.changes.tell()
+        service.changes.notify()
         await service.house.measure(service._watch, service._state)
         assert grafana.writes == []
 
@@ -89,18 +92,25 @@ async def test_what_was_written_before_a_crash_is_found(annotated, grafana):
     async with running(annotated) as service:
         await service._commit(readings_of_puff(start=time.time() - 300), [])
         await until(lambda: service.counters.annotations)
-        with service._state as tx:
-            tx.execute("DELETE FROM annotation")  # as if it had not been noted
-        service.changes.tell()
-        noted = "SELECT count(*) FROM annotation"
-        await until(lambda: service._state.execute(noted).fetchone()[0] == 1)
+        with state_of(service) as tx:
+            tx.execute("DELETE FROM annotation")  # as if neither was stored
+            tx.execute("DELETE FROM change_cursor WHERE reader = 'annotations'")
+        service.changes.notify()
+        await until(lambda: service.counters.annotations == 2)
     assert len(grafana.annotations) == 1
+
+
+@contextmanager
+def state_of(service):
+    """A transaction on the state database, beside the service."""
+    with closing(connect(service.paths.state)) as db, transaction(db) as tx:
+        yield tx
 
 
 def opened(service, *incidents):
     """Put incidents into the state, one after another, and say so."""
     start = time.time() - 600.0
-    with service._state as tx:
+    with state_of(service) as tx:
         for k, incident in enumerate(incidents):
             tx.execute(
                 "INSERT INTO incident (id, kind, room, sensor, status, onset, opened_at,"
@@ -109,7 +119,7 @@ def opened(service, *incidents):
                 " 1e11)",
                 (incident, incident, start + k, start + k),
             )
-    service.changes.tell()
+    service.changes.notify()
 
 
 def written(grafana):
@@ -151,9 +161,9 @@ async def test_what_is_refused_for_good_is_set_aside_and_the_others_go_on(
         assert len(grafana.writes) == 1
         assert service.counters.annotations_refused == 0
         del grafana.refused["i2"]
-        with service._state as tx:
+        with state_of(service) as tx:
             tx.execute("UPDATE incident SET verdict = 'confirmed' WHERE id = 'i2'")
-        service.changes.tell()
+        service.changes.notify()
         await until(lambda: service.counters.annotations == 2)
         await until(lambda: service.counters.annotations_set_aside == 0)
     assert written(grafana) == ["i1", "i3", "i4", "i2"]

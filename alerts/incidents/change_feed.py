@@ -1,0 +1,135 @@
+"""The change feed: an append-only log of what happened to incidents, in the state database.
+
+Design
+------
+Triggers append an entry in the transaction that changes an incident, one of its events, its
+feedback or the status of one of its notices, whichever code makes the change. Readers have a name
+and a stored cursor: the number of the last entry they are done with. A reader moves its cursor in
+the transaction in which it stores what follows from the entries, so a crash repeats both or
+neither.
+
+A reader without a cursor (it is new, or the feed was cut behind it) looks at the incidents
+themselves once, then begins at the head. `prune` deletes entries that every cursor has passed, and
+entries beyond `MAX_ENTRIES`; a reader that was further behind than that loses its cursor.
+
+Readers: webhooks, records of the time series, Grafana annotations. Room states and live pages
+rebuild everything when they start, so their cursor is in memory: a count of `ChangeSignal`, the
+in-process wake-up that tells all readers to look.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Collection
+
+MAX_ENTRIES: Final = 200_000
+"""Weeks of a large school; a reader that is further behind starts again from the incidents."""
+
+
+class Change(NamedTuple):
+    """One entry.
+
+    Attributes
+    ----------
+    incident, event : str or None
+        Ids of what changed.
+    what : str
+        ``opened``, ``acknowledged``, ``resolved`` or ``withdrawn`` for an incident that people are
+        notified of, with the time in `at`; ``changed`` for everything else.
+    """
+
+    seq: int
+    incident: str | None
+    event: str | None
+    what: str
+    at: float | None
+
+
+def read(
+    db: sqlite3.Connection, reader: str, what: Collection[str] = (), limit: int = -1
+) -> list[Change] | None:
+    """Return the entries behind a reader's cursor, of some kinds if named; None without one."""
+    row = db.execute("SELECT position FROM change_cursor WHERE reader = ?", (reader,)).fetchone()
+    if row is None:
+        return None
+    marks = f"AND what IN ({', '.join('?' * len(what))})" if what else ""
+    rows = db.execute(
+        "SELECT seq, incident, event, what, at FROM change_feed"  # noqa: S608 - question marks
+        f" WHERE seq > ? {marks} ORDER BY seq LIMIT ?",
+        (row["position"], *what, limit),
+    )
+    return [Change(*row) for row in rows]
+
+
+def head(db: sqlite3.Connection) -> int:
+    """Return the number of the newest entry; 0 if there was never one."""
+    row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'change_feed'").fetchone()
+    return 0 if row is None else int(row["seq"])
+
+
+def advance(tx: sqlite3.Connection, reader: str, position: int) -> None:
+    """Store that a reader is done with everything up to `position`."""
+    tx.execute("INSERT OR REPLACE INTO change_cursor VALUES (?, ?)", (reader, position))
+
+
+def prune(tx: sqlite3.Connection, live: Collection[str], max_entries: int = MAX_ENTRIES) -> None:
+    """Delete entries that all `live` readers have read, and the oldest beyond `max_entries`.
+
+    Cursors of readers that are not live, or that are behind the bound, are deleted.
+    """
+    newest = head(tx)
+    marks = ", ".join("?" * len(live))
+    tx.execute(
+        f"DELETE FROM change_cursor WHERE reader NOT IN ({marks}) OR position < ?",  # noqa: S608
+        (*live, newest - max_entries),
+    )
+    tx.execute(
+        "DELETE FROM change_feed"
+        " WHERE seq <= coalesce((SELECT min(position) FROM change_cursor), ?1)",
+        (newest,),
+    )
+
+
+@dataclass(slots=True)
+class ChangeSignal:
+    """Wakes the readers of this process after a change.
+
+    Attributes
+    ----------
+    wakes : list of asyncio.Event
+        Set on every change, for parts that wait for more than changes.
+    closed : bool
+        Whether no change follows any more, so that nobody waits on.
+    """
+
+    count: int = 0
+    closed: bool = False
+    wakes: list[asyncio.Event] = field(default_factory=list)
+    _next: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def notify(self) -> None:
+        """Tell all readers to look."""
+        self.count += 1
+        for wake in (self._next, *self.wakes):
+            wake.set()
+        self._next = asyncio.Event()
+
+    def close(self) -> None:
+        """Wake everybody for the last time."""
+        self.closed = True
+        self.notify()
+
+    async def wait_beyond(self, seen: int, timeout_s: float) -> int:
+        """Wait until there are more changes than `seen`, or the time is over; return the count."""
+        if self.count == seen:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._next.wait()
+            except TimeoutError:
+                pass
+        return self.count

@@ -1,0 +1,293 @@
+"""Incidents as annotations of a Grafana, written by the service; a reader of the change feed.
+
+Never in the way of alerting: incidents are read through a connection of its own, the Grafana is
+called in a thread of its own, and its failures change only counters and one line of the log. A
+Grafana that is away or rejects the token is tried again after a pause that doubles; what changed
+meanwhile is then written once, in order, as it is by then. An annotation that it refuses for good
+is set aside with the reason until its incident changes; those behind it go on.
+
+The table keeps what was last written of each incident, so that a change that does not show in the
+annotation is not sent, and a reader without a cursor finds what is missing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from contextlib import closing
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+
+from alerts.incidents import change_feed
+from alerts.notify.notice import KIND_WORDS
+from storage.bounded_call import BoundedThreads
+from storage.sqlite import connect, transaction
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from alerts.incidents.change_feed import ChangeSignal
+    from storage.registry import Room
+    from storage.retrying import Retrying
+
+log = logging.getLogger(__name__)
+
+COMPONENT: Final = "annotations"
+_V1: Final = """
+CREATE TABLE annotation (
+    incident TEXT PRIMARY KEY,
+    opened_at REAL NOT NULL,
+    body TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+_V2: Final = """
+ALTER TABLE annotation ADD COLUMN refused TEXT NOT NULL DEFAULT '';
+"""
+SCRIPTS: Final[tuple[str, ...]] = (_V1, _V2)
+"""Script k leads from schema k to k + 1. Published scripts never change."""
+
+READER: Final = "annotations"
+SINCE_S: Final = 31 * 86_400.0
+"""Incidents that were opened longer ago are not written any more."""
+_BATCH: Final = 50
+_PACE_S: Final = 2.0
+"""An incident changes several times in its first seconds."""
+_LOOK_AGAIN_S: Final = 60.0
+_DEADLINE_S: Final = 900.0
+"""Of one batch; each request has a deadline of its own."""
+_FIRST_PAUSE_S, _LAST_PAUSE_S = 5.0, 300.0
+
+
+class Annotation(NamedTuple):
+    """One incident in a chart; times are Unix seconds."""
+
+    incident: str
+    start: float
+    end: float
+    text: str
+    tags: tuple[str, ...] = ()
+
+    def body(self) -> dict[str, Any]:
+        """Return it as Grafana keeps it: times in milliseconds."""
+        return {
+            "time": round(self.start * 1000),
+            "timeEnd": round(self.end * 1000),
+            "text": self.text,
+            "tags": sorted({"plumewatch", f"incident:{self.incident}", *self.tags}),
+        }
+
+
+class Outcome(Protocol):
+    """What the Grafana did with one annotation."""
+
+    @property
+    def outcome(self) -> str:
+        """``refused``, or what was done."""
+
+    @property
+    def detail(self) -> str:
+        """Why it was refused."""
+
+
+class AnnotationClient(Protocol):
+    """Writes annotations (`dashboards.grafana.Grafana`); blocks."""
+
+    def annotate(
+        self, annotations: Iterable[Annotation], start: float, end: float
+    ) -> Iterable[Outcome]:
+        """Write annotations that begin in a span; yield the outcome of each, in order."""
+
+
+class AnnotationCounters(Protocol):
+    """Counts what was written; shown in metrics and on the staff page."""
+
+    annotations: int
+    annotation_failures: int
+    annotations_waiting: int
+    annotations_refused: int
+    annotations_set_aside: int
+    annotations_failing: str
+
+
+def incident_annotations(
+    db: sqlite3.Connection, rooms: Mapping[str, Room], page_url: str, since: float
+) -> list[Annotation]:
+    """Return the incidents opened since a moment, Unix seconds; no person is named."""
+    found = []
+    for row in db.execute(
+        "SELECT id, kind, room, opened_at, resolved_at, verdict FROM incident"
+        " WHERE opened_at >= ? ORDER BY opened_at",
+        (since,),
+    ):
+        room = rooms.get(row["room"])
+        verdict = (row["verdict"] or "no feedback").replace("_", " ")
+        found.append(
+            Annotation(
+                row["id"],
+                row["opened_at"],
+                row["resolved_at"] or row["opened_at"],
+                f"{KIND_WORDS.get(row['kind'], row['kind'])}: {room.name if room else row['room']}"
+                f" ({verdict}) {page_url}/incidents/{row['id']}",
+                (row["kind"], f"room:{row['room']}"),
+            )
+        )
+    return found
+
+
+class _Due(NamedTuple):
+    annotations: list[Annotation]
+    position: int
+    """Of the feed, once all of them are written."""
+
+
+class Annotator:
+    """Write annotations until cancelled.
+
+    Parameters
+    ----------
+    database : Path
+        The state database.
+    page_url : str
+        Base of links to the staff page.
+    run_until_stored : Retrying
+        Runs work in the thread of the state database.
+    first_pause_s, pace_s : float
+        Pause after the first failure, and between two batches.
+    """
+
+    def __init__(
+        self,
+        client: AnnotationClient,
+        database: Path,
+        rooms: Mapping[str, Room],
+        page_url: str,
+        changes: ChangeSignal,
+        counters: AnnotationCounters,
+        run_until_stored: Retrying,
+        clock: Callable[[], float],
+        *,
+        first_pause_s: float = _FIRST_PAUSE_S,
+        pace_s: float = _PACE_S,
+    ) -> None:
+        self._client = client
+        self._database = database
+        self._rooms = rooms
+        self._page_url = page_url
+        self._changes = changes
+        self._counters = counters
+        self._threads = BoundedThreads("annotations", 1)
+        self._run_until_stored = run_until_stored
+        self._clock = clock
+        self._first_pause_s = first_pause_s
+        self._pace_s = pace_s
+
+    async def run(self, state: sqlite3.Connection) -> None:
+        """Write what is due after every change; `state` is used in the thread of the database."""
+        counters = self._counters
+        seen, pause = -1, self._first_pause_s
+        while True:
+            try:
+                any_due = await self._write(state)
+            except Exception as error:  # noqa: BLE001 - whatever it is, alerting goes on
+                if not counters.annotations_failing:
+                    log.warning("incidents are not annotated: %s", error)
+                counters.annotations_failing = str(error)
+                counters.annotation_failures += 1
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LAST_PAUSE_S)
+                continue
+            if counters.annotations_failing:
+                log.warning("incidents are annotated again")
+            counters.annotations_failing, pause = "", self._first_pause_s
+            await asyncio.sleep(self._pace_s)
+            if not any_due:
+                seen = await self._changes.wait_beyond(seen, _LOOK_AGAIN_S)
+
+    async def _write(self, state: sqlite3.Connection) -> bool:
+        """Write a batch of what is due; return whether anything was."""
+        due = await self._threads.run(self._due, _DEADLINE_S)
+        if due is None:
+            return False
+        batch = due.annotations[:_BATCH]
+        outcomes: list[Outcome] = []
+        try:
+            if batch:
+                await self._threads.run(partial(self._annotate, batch, outcomes), _DEADLINE_S)
+        finally:
+            all_done = len(outcomes) == len(due.annotations)
+            position = due.position if all_done else None
+            await self._store(state, batch, list(outcomes), position)
+        return bool(batch)
+
+    async def _store(
+        self,
+        state: sqlite3.Connection,
+        batch: Sequence[Annotation],
+        outcomes: Sequence[Outcome],
+        position: int | None,
+    ) -> None:
+        """Store the outcomes of a batch, or of its first, and the cursor if all is done."""
+        done = [
+            (one.incident, one.start, json.dumps(one.body()), _refusal(outcome))
+            for one, outcome in zip(batch, outcomes, strict=False)
+        ]
+
+        def store() -> None:
+            with transaction(state) as tx:
+                tx.executemany("INSERT OR REPLACE INTO annotation VALUES (?, ?, ?, ?)", done)
+                tx.execute("DELETE FROM annotation WHERE opened_at < ?", (self._clock() - SINCE_S,))
+                if position is not None:
+                    change_feed.advance(tx, READER, position)
+
+        if done or position is not None:
+            await self._run_until_stored("annotations", store)
+        for outcome in outcomes:
+            if _refusal(outcome):
+                log.warning("%s; set aside until the incident changes", outcome)
+                self._counters.annotations_refused += 1
+            else:
+                self._counters.annotations += 1
+        self._counters.annotations_waiting -= len(done)
+
+    def _due(self) -> _Due | None:
+        """Return the incidents whose annotation differs from what was last written."""
+        with closing(connect(self._database, read_only=True)) as db:
+            changes = change_feed.read(db, READER)
+            before = {
+                row["incident"]: row
+                for row in db.execute("SELECT incident, body, refused FROM annotation")
+            }
+            self._counters.annotations_set_aside = sum(bool(r["refused"]) for r in before.values())
+            if changes == []:
+                self._counters.annotations_waiting = 0
+                return None
+            position = changes[-1].seq if changes else change_feed.head(db)
+            since = self._clock() - SINCE_S
+            found = incident_annotations(db, self._rooms, self._page_url, since)
+        changed: Collection[str | None] = (
+            [one.incident for one in found] if changes is None else {c.incident for c in changes}
+        )
+        due = [
+            one
+            for one in found
+            if one.incident in changed
+            and (
+                one.incident not in before or before[one.incident]["body"] != json.dumps(one.body())
+            )
+        ]
+        self._counters.annotations_waiting = len(due)
+        return _Due(due, position)
+
+    def _annotate(self, batch: Sequence[Annotation], outcomes: list[Outcome]) -> None:
+        """Write a batch; `outcomes` has those before an error."""
+        starts = [one.start for one in batch]
+        for outcome in self._client.annotate(batch, min(starts) - 1.0, max(starts) + 1.0):
+            outcomes.append(outcome)  # noqa: PERF402 - those before an error count
+
+
+def _refusal(outcome: Outcome) -> str:
+    """Return why it was refused; empty if it was not."""
+    return (outcome.detail or outcome.outcome) if outcome.outcome == "refused" else ""

@@ -1,0 +1,118 @@
+"""Publish the state of every room, retained, whenever it changes.
+
+States are read from the database each time and only differences are sent, so nothing waits here
+that a crash could lose: a new connection sends all of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import closing
+from typing import TYPE_CHECKING, Final, Protocol
+
+from alerts.outbound.home_assistant import discovery
+from alerts.outbound.room_states import AVAILABILITY, room_states, state_topic
+from storage.bounded_call import BoundedCallError, BoundedThreads
+from storage.errors import StorageError
+from storage.sqlite import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+    from alerts.incidents.change_feed import ChangeSignal
+    from storage.registry import Registry
+
+log = logging.getLogger(__name__)
+
+_LOOK_S: Final = 5.0
+_READ_S: Final = 60.0
+_FIRST_RETRY_S: Final = 1.0
+_LAST_RETRY_S: Final = 30.0
+_SEND_S: Final = 10.0
+
+
+class Publish(Protocol):
+    """Publishes a retained message at QoS 1."""
+
+    async def __call__(self, topic: str, payload: str, timeout_s: float) -> None:
+        """Return once the broker has it."""
+
+
+class RoomPublisher:
+    """Room states over a broker connection of their own.
+
+    Parameters
+    ----------
+    connect_broker : callable
+        Opens a session whose will publishes ``offline`` to `AVAILABILITY`; raises `OSError` when
+        it cannot be opened or is lost.
+    database : Path
+        The state database.
+    home_assistant : str
+        Prefix of Home Assistant's discovery; empty for none.
+    """
+
+    def __init__(
+        self,
+        connect_broker: Callable[[], AbstractAsyncContextManager[Publish]],
+        database: Path,
+        registry: Registry,
+        changes: ChangeSignal,
+        home_assistant: str,
+    ) -> None:
+        self._connect_broker = connect_broker
+        self._database = database
+        self._registry = registry
+        self._changes = changes
+        self._prefix = home_assistant
+        self._threads = BoundedThreads("room states", 1)
+
+    async def run(self) -> None:
+        """Publish until cancelled, reconnecting after errors. Readings do not depend on it."""
+        pause = _FIRST_RETRY_S
+        while True:
+            try:
+                await self._session()
+            except OSError as error:
+                if pause == _FIRST_RETRY_S:
+                    log.warning("room states are not published: %s", error)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LAST_RETRY_S)
+
+    async def _session(self) -> None:
+        async with self._connect_broker() as publish:
+            sent: dict[str, str] = {}
+            fixed = {AVAILABILITY: "online"}
+            if self._prefix:
+                fixed |= discovery(self._registry, self._prefix)
+            await _publish(publish, fixed, sent)
+            seen = -1
+            try:
+                while True:
+                    await _publish(publish, await self._states(), sent)
+                    seen = await self._changes.wait_beyond(seen, _LOOK_S)
+            except asyncio.CancelledError:
+                await publish(AVAILABILITY, "offline", 1.0)
+                raise
+
+    async def _states(self) -> dict[str, str]:
+        try:
+            states = await self._threads.run(self._read, _READ_S)
+        except (StorageError, BoundedCallError) as error:
+            log.warning("room states stay as they are: %s", error)
+            return {}
+        return {state_topic(room): state for room, state in states.items()}
+
+    def _read(self) -> dict[str, str]:
+        with closing(connect(self._database, read_only=True)) as db:
+            return room_states(db, self._registry)
+
+
+async def _publish(publish: Publish, wanted: dict[str, str], sent: dict[str, str]) -> None:
+    for topic, payload in wanted.items():
+        if sent.get(topic) != payload:
+            await publish(topic, payload, _SEND_S)
+            sent[topic] = payload
