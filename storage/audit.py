@@ -79,12 +79,8 @@ class Entry(NamedTuple):
 class Verified(NamedTuple):
     """What `verify` found.
 
-    Attributes
-    ----------
-    head : str
-        Hash of the newest entry; empty if there is none.
-    fault : str
-        What is wrong, and at which entry first; empty if nothing is.
+    `head`: hash of the newest entry; empty if there is none. `fault`: what is wrong, and at which
+    entry first; empty if nothing is.
     """
 
     entries: int
@@ -101,21 +97,12 @@ def append(
 ) -> Entry:
     """Add an entry; it is there if and only if the transaction commits.
 
-    Parameters
-    ----------
-    tx : sqlite3.Connection
-        In a transaction on the state database.
-    actor : str
-        Id of a member of staff, or the account of the machine.
-    detail : mapping
-        What it was about; no secret, nobody but staff.
-    at : float
-        Unix seconds.
+    - `tx`: in a transaction on the state database.
+    - `actor`: id of a member of staff, or the account of the machine.
+    - `detail`: what it was about; no secret, nobody but staff.
+    - `at`: Unix seconds.
 
-    Raises
-    ------
-    ValueError
-        If the detail is longer than 4000 characters as JSON.
+    Raises `ValueError` if the detail is longer than 4000 characters as JSON.
     """
     text = json.dumps(dict(detail), sort_keys=True, allow_nan=False)
     if len(text) > _LONGEST:
@@ -138,12 +125,8 @@ def entries(db: sqlite3.Connection, limit: int = -1) -> Iterator[Entry]:
 def verify(db: sqlite3.Connection, known: str = "") -> Verified:
     """Compute the chain anew.
 
-    Parameters
-    ----------
-    db : sqlite3.Connection
-        State database.
-    known : str
-        A hash that an earlier `verify` printed; it must still be in the chain.
+    `db`: state database. `known`: A hash that an earlier `verify` printed; it must still be in
+    the chain.
     """
     previous, count, seen = "", 0, not known
     for row in db.execute("SELECT * FROM audit ORDER BY seq"):

@@ -69,24 +69,16 @@ def back_up(
 ) -> None:
     """Copy the databases of a data folder into a new folder.
 
-    Parameters
-    ----------
-    folder : Path
-        Data folder; a service may run on it.
-    target : Path
-        The folder to make; it must not exist.
-    made : str
-        When, for the manifest.
-    series_from : float
-        Unix seconds; readings that are older, by their own time and by their receipt, may have been
-        deleted from the series.
-    idle : bool
-        No service runs on the folder, so nothing is deleted meanwhile and schemas may be old.
+    - `folder`: data folder; a service may run on it.
+    - `target`: the folder to make; it must not exist.
+    - `made`: when, for the manifest.
+    - `series_from`: Unix seconds; readings that are older, by their own time and by their
+      receipt, may have been deleted from the series.
+    - `idle`: no service runs on the folder, so nothing is deleted meanwhile and schemas may be
+      old.
 
-    Raises
-    ------
-    StorageUnavailableError
-        If something cannot be read or written; there is no `target` then.
+    Raises `StorageUnavailableError` if something cannot be read or written; there is no `target`
+    then.
     """
     partial = target.with_name(f".{target.name}.partial")
     try:
@@ -122,10 +114,7 @@ def back_up(
 def verify(folder: Path) -> Iterator[Proof]:
     """Check a copy; nothing in it is changed.
 
-    Yields
-    ------
-    Proof
-        One a file or rule, as it is found out.
+    Yields one a file or rule, as it is found out.
     """
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))

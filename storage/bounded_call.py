@@ -35,12 +35,7 @@ class DeadlineExceededError(BoundedCallError):
 class BoundedThreads:
     """Threads for the calls to one peer; safe to use from any thread.
 
-    Parameters
-    ----------
-    name : str
-        Peer, for the names of the threads.
-    threads : int
-        Calls at once, abandoned ones included.
+    `name`: peer, for the names of the threads. `threads`: calls at once, abandoned ones included.
     """
 
     def __init__(self, name: str, threads: int) -> None:

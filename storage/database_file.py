@@ -30,19 +30,11 @@ T = TypeVar("T")
 class DatabaseFile:
     """A file that is read and written through functions of a connection.
 
-    Parameters
-    ----------
-    path : Path or str
-        The file; ``":memory:"`` for one that is not kept.
-    prepare : callable
-        Makes or migrates the tables.
-    complete : callable, optional
-        Called with a rebuilt file before it is taken into use.
+    - `path`: the file; ``":memory:"`` for one that is not kept.
+    - `prepare`: makes or migrates the tables.
+    - `complete`: called with a rebuilt file before it is taken into use.
 
-    Attributes
-    ----------
-    repairs : int
-        Times that the file was set aside and rebuilt since the start.
+    `repairs`: times that the file was set aside and rebuilt since the start.
     """
 
     def __init__(
@@ -60,12 +52,8 @@ class DatabaseFile:
     def open(self) -> None:
         """Open the file, creating, migrating or repairing it.
 
-        Raises
-        ------
-        StorageUnavailableError
-            If the file cannot be created or written.
-        SchemaTooNewError
-            If a newer program wrote it.
+        Raises `StorageUnavailableError` if the file cannot be created or written. Raises
+        `SchemaTooNewError` if a newer program wrote it.
         """
         if isinstance(self.path, Path):
             finish_repair(self.path)
@@ -84,10 +72,7 @@ class DatabaseFile:
     def found(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """Return what a query on the readers' connection returns.
 
-        Raises
-        ------
-        StorageUnavailableError
-            If the disk refuses or the file is not open.
+        Raises `StorageUnavailableError` if the disk refuses or the file is not open.
         """
 
         def run() -> T:
@@ -99,10 +84,8 @@ class DatabaseFile:
     def written(self, change: Callable[[sqlite3.Connection], T]) -> T:
         """Commit a change in a transaction of its own and return what it returns.
 
-        Raises
-        ------
-        StorageUnavailableError
-            If the disk refuses or the file is not open; nothing of the change is kept.
+        Raises `StorageUnavailableError` if the disk refuses or the file is not open; nothing of
+        the change is kept.
         """
 
         def run() -> T:
@@ -174,12 +157,8 @@ class KeptInFile:
     def open(self) -> None:
         """Open the file, creating, migrating or repairing it.
 
-        Raises
-        ------
-        StorageUnavailableError
-            If the file cannot be created or written.
-        SchemaTooNewError
-            If a newer program wrote it.
+        Raises `StorageUnavailableError` if the file cannot be created or written. Raises
+        `SchemaTooNewError` if a newer program wrote it.
         """
         self._file.open()
 

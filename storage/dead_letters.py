@@ -45,18 +45,11 @@ def find_buried(
 ) -> list[Buried]:
     """Return dead letters, newest first.
 
-    Parameters
-    ----------
-    connection : sqlite3.Connection
-        Of the journal's file.
-    reason : str
-        Only those refused for it; empty for all.
-    source : str
-        Only those of this decoder, or whose topic begins with it; empty for all.
-    before : int
-        Only those with a smaller number; 0 for all.
-    limit : int
-        At most this many, and never more than `MOST`.
+    - `connection`: of the journal's file.
+    - `reason`: only those refused for it; empty for all.
+    - `source`: only those of this decoder, or whose topic begins with it; empty for all.
+    - `before`: only those with a smaller number; 0 for all.
+    - `limit`: at most this many, and never more than `MOST`.
     """
     rows = connection.execute(
         f"SELECT {_COLUMNS} FROM dead_letter"  # noqa: S608 - names of columns
@@ -71,9 +64,7 @@ def find_buried(
 def forget(connection: sqlite3.Connection, numbers: Iterable[int]) -> None:
     """Delete dead letters: what they held has come to where it belongs.
 
-    Raises
-    ------
-    sqlite3.Error
+    Raises `sqlite3.Error`.
     """
     with transaction(connection) as tx:
         tx.executemany("DELETE FROM dead_letter WHERE id = ?", [(n,) for n in numbers])
@@ -103,10 +94,7 @@ def visible(payload: bytes, most: int = 4_096) -> str:
     What is no UTF-8 is shown as ``\xNN``, what is unprintable as its escape, a backslash doubled,
     so that no two payloads look the same.
 
-    Parameters
-    ----------
-    most : int
-        Bytes shown; a cut is marked with an ellipsis.
+    `most`: bytes shown; a cut is marked with an ellipsis.
 
     Examples
     --------

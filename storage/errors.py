@@ -36,10 +36,7 @@ class StorageError(Exception):
 class StorageUnavailableError(StorageError):
     """The disk or the database refuses at the moment; the same call may succeed later.
 
-    Attributes
-    ----------
-    retry_after_s : float or None
-        How long the store asks to be left alone; None if it does not say.
+    `retry_after_s`: how long the store asks to be left alone; None if it does not say.
     """
 
     reason = StorageReason.UNAVAILABLE

@@ -46,14 +46,9 @@ _TOLD: Final = (
 class Firmware(NamedTuple):
     """What a sensor runs.
 
-    Attributes
-    ----------
-    version : str
-        As the device says it.
-    since : float
-        Receipt of the first reading that told it, Unix seconds.
-    before : str
-        What it ran until then; empty if that is not known.
+    - `version`: as the device says it.
+    - `since`: receipt of the first reading that told it, Unix seconds.
+    - `before`: what it ran until then; empty if that is not known.
     """
 
     sensor: str

@@ -37,12 +37,7 @@ SCRIPTS: Final[tuple[str, ...]] = (_V1,)
 class Hold(NamedTuple):
     """One hold that stands.
 
-    Attributes
-    ----------
-    room : str
-        Id of a room; empty is everywhere.
-    start, end : float
-        Half-open, Unix seconds.
+    `room`: id of a room; empty is everywhere. `start`, `end`: half-open, Unix seconds.
     """
 
     id: int

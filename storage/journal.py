@@ -77,17 +77,8 @@ _SLICE = 20_000
 class Journal(KeptInFile):
     """The journal in one SQLite file.
 
-    Parameters
-    ----------
-    path : Path or str
-        The file; ``":memory:"`` for a journal that is not kept.
-    clock : callable
-        Unix seconds, for the time of gaps.
-
-    Attributes
-    ----------
-    corrupt_records : int
-        Records quarantined since the start.
+    `path`: the file; ``":memory:"`` for a journal that is not kept. `clock`: Unix seconds, for
+    the time of gaps. `corrupt_records`: records quarantined since the start.
     """
 
     def __init__(self, path: Path | str, clock: Callable[[], float] = time.time) -> None:
@@ -101,15 +92,8 @@ class Journal(KeptInFile):
     def commit(self, readings: Sequence[Reading], dead_letters: Sequence[DeadLetter] = ()) -> int:
         """Append one group durably.
 
-        Returns
-        -------
-        int
-            The last offset in the journal after the commit.
-
-        Raises
-        ------
-        StorageUnavailableError
-            If the disk refuses; nothing of the group is then kept and nothing may be acknowledged.
+        Returns the last offset in the journal after the commit. Raises `StorageUnavailableError`
+        if the disk refuses; nothing of the group is then kept and nothing may be acknowledged.
         """
         rows = []
         for reading in readings:
@@ -127,19 +111,9 @@ class Journal(KeptInFile):
     def read(self, after: int, limit: int) -> tuple[list[JournalEntry], int]:
         """Read what follows a position.
 
-        Parameters
-        ----------
-        after : int
-            Offset already done with; 0 to start.
-        limit : int
-            At most this many rows.
-
-        Returns
-        -------
-        entries : list of JournalEntry
-            In order; corrupt rows are left out and quarantined.
-        position : int
-            The offset to continue behind: past corrupt rows and gaps too.
+        `after`: offset already done with; 0 to start. `limit`: at most this many rows. Returns
+        `entries`, in order; corrupt rows are left out and quarantined; `position`, the offset to
+        continue behind: past corrupt rows and gaps too.
         """
         rows = self._rows(after, limit)
         if not rows and (last := self.last_offset()) > after:
@@ -186,10 +160,7 @@ class Journal(KeptInFile):
         would take its next readings for read. Never goes back. What is passed over is a gap
         `lost`.
 
-        Raises
-        ------
-        StorageUnavailableError
-            If the disk refuses.
+        Raises `StorageUnavailableError` if the disk refuses.
         """
 
         def skip(tx: sqlite3.Connection) -> None:
@@ -217,21 +188,14 @@ class Journal(KeptInFile):
     ) -> Pruned:
         """Delete one slice of the oldest readings; call again until it deletes nothing.
 
-        Parameters
-        ----------
-        read_by_all : int
-            The smallest position over all consumers. Nothing behind it is deleted for age.
-        received_before : float
-            Unix seconds; what is older and read by all is deleted.
-        max_bytes : float
-            Size of what the file holds from which on the oldest are deleted whatever their age.
-        spare : int, optional
-            Nothing behind it is deleted even for size; `read_by_all` by default.
+        - `read_by_all`: the smallest position over all consumers. Nothing behind it is deleted
+          for age.
+        - `received_before`: Unix seconds; what is older and read by all is deleted.
+        - `max_bytes`: size of what the file holds from which on the oldest are deleted whatever
+          their age.
+        - `spare`: nothing behind it is deleted even for size; `read_by_all` by default.
 
-        Raises
-        ------
-        StorageUnavailableError
-            If the disk refuses.
+        Raises `StorageUnavailableError` if the disk refuses.
         """
         spare = read_by_all if spare is None else max(spare, read_by_all)
 

@@ -22,10 +22,7 @@ if TYPE_CHECKING:
 class JournalReader:
     """The journal, read alone; the service may write to it meanwhile.
 
-    Raises
-    ------
-    StorageUnavailableError
-        If there is none.
+    Raises `StorageUnavailableError` if there is none.
     """
 
     def __init__(self, path: Path) -> None:
@@ -51,12 +48,8 @@ class JournalReader:
     def read(self, after: int, limit: int) -> tuple[list[JournalEntry], int]:
         """Read what follows an offset, as `Journal.read`.
 
-        Returns
-        -------
-        entries : list of JournalEntry
-            In order, without damaged records.
-        position : int
-            The offset to continue behind; `after` if there is nothing.
+        Returns `entries`, in order, without damaged records; `position`, the offset to continue
+        behind; `after` if there is nothing.
         """
         rows = self._rows(
             "SELECT offset, crc, body FROM journal WHERE offset > ? ORDER BY offset LIMIT ?",

@@ -53,22 +53,13 @@ SCRIPTS: Final[tuple[str, ...]] = (
 class DeadLetter(msgspec.Struct, frozen=True):
     """A refused message, kept with its reason for a person to look at.
 
-    Attributes
-    ----------
-    received : float
-        Unix seconds.
-    topic : str
-        Printable, cut to 256 characters.
-    reason : str
-        From a closed set.
-    detail : str
-        One line for people.
-    decoder : str
-        Decoder that refused it; empty if none was reached.
-    size : int
-        Bytes of the whole payload.
-    payload : bytes
-        Its beginning.
+    - `received`: Unix seconds.
+    - `topic`: printable, cut to 256 characters.
+    - `reason`: from a closed set.
+    - `detail`: one line for people.
+    - `decoder`: decoder that refused it; empty if none was reached.
+    - `size`: bytes of the whole payload.
+    - `payload`: its beginning.
     """
 
     received: float
@@ -90,16 +81,11 @@ class JournalEntry(NamedTuple):
 class Gap(NamedTuple):
     """Offsets that hold no reading.
 
-    Attributes
-    ----------
-    first, last : int
-        Both included.
-    at : float
-        When it was noticed, Unix seconds; 0 if before that was noted.
-    why : str
-        `retention`: deleted as the journal is kept for so long, or so large; `unread`: part of that
-        which some consumer had not read; `corrupt`: a record failed its checksum; `damaged`: a page
-        could not be read; `lost`: the end of the journal was missing.
+    - `first`, `last`: both included.
+    - `at`: when it was noticed, Unix seconds; 0 if before that was noted.
+    - `why`: `retention`: deleted as the journal is kept for so long, or so large; `unread`: part
+      of that which some consumer had not read; `corrupt`: a record failed its checksum;
+      `damaged`: a page could not be read; `lost`: the end of the journal was missing.
     """
 
     first: int
@@ -111,12 +97,7 @@ class Gap(NamedTuple):
 class Pruned(NamedTuple):
     """What one slice of retention deleted.
 
-    Attributes
-    ----------
-    rows : int
-        Readings deleted.
-    unread : int
-        Of these, what some consumer had not read.
+    `rows`: readings deleted. `unread`: of these, what some consumer had not read.
     """
 
     rows: int

@@ -48,12 +48,8 @@ _LENGTH: Final = 512
 class Holder(NamedTuple):
     """Who holds a lease.
 
-    Attributes
-    ----------
-    pid : int
-        0 if the file does not say.
-    since, beat : float
-        Unix seconds: when it was taken, when it was renewed last.
+    `pid`: 0 if the file does not say. `since`, `beat`: Unix seconds: when it was taken, when it
+    was renewed last.
     """
 
     host: str
@@ -72,14 +68,9 @@ class Holder(NamedTuple):
 class Lease:
     """A lease to be taken, renewed and given back.
 
-    Parameters
-    ----------
-    path : Path
-        The file; its folder must exist.
-    clock, monotonic : callable
-        Unix seconds; seconds of a clock that is never set.
-    host : str
-        Name of this host.
+    - `path`: the file; its folder must exist.
+    - `clock`, `monotonic`: Unix seconds; seconds of a clock that is never set.
+    - `host`: name of this host.
     """
 
     def __init__(
@@ -109,16 +100,9 @@ class Lease:
     def take(self) -> Holder | None:
         """Take the lease if nobody holds it.
 
-        Returns
-        -------
-        Holder or None
-            Who holds it; None if it is ours now. A row of another host that is being watched
-            counts as a holder; ask again later.
-
-        Raises
-        ------
-        StorageUnavailableError
-            If the file cannot be made.
+        Returns who holds it; None if it is ours now. A row of another host that is being watched
+        counts as a holder; ask again later. Raises `StorageUnavailableError` if the file cannot
+        be made.
         """
         try:
             file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -190,10 +174,7 @@ class Lease:
 def holder_of(path: Path) -> Holder | None:
     """Return who holds the lease of a file without taking it; None if nobody of this host does.
 
-    Raises
-    ------
-    StorageUnavailableError
-        If the file is there and cannot be opened.
+    Raises `StorageUnavailableError` if the file is there and cannot be opened.
     """
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -28,27 +28,16 @@ _ABOUT_LINK: Final = frozenset({"online", "offline"})
 class Reading(msgspec.Struct, frozen=True, omit_defaults=True):
     """One accepted reading, in the form the journal keeps.
 
-    Attributes
-    ----------
-    sensor : str
-        Sensor id.
-    time : float
-        Event time, Unix seconds.
-    received : float
-        When it reached us, Unix seconds.
-    values : dict of str to float
-        Quantity key to value; a missing quantity is absent, never 0.
-    events : tuple of str
-        Device events (`DEVICE_EVENTS`).
-    faults : tuple of str
-        Keys of quantities the device reported as faulty or out of range.
-    flags : tuple of str
-        Quality flags: `no_time` (receive time stands in), `late`, `retained`, `simulated`,
-        `history`, `unknown_sensor`, ...
-    seq : int or None
-        The device's own sequence number.
-    firmware : str
-        What the device calls its firmware, where that is news; else empty.
+    - `sensor`: sensor id.
+    - `time`: event time, Unix seconds.
+    - `received`: when it reached us, Unix seconds.
+    - `values`: quantity key to value; a missing quantity is absent, never 0.
+    - `events`: device events (`DEVICE_EVENTS`).
+    - `faults`: keys of quantities the device reported as faulty or out of range.
+    - `flags`: quality flags: `no_time` (receive time stands in), `late`, `retained`, `simulated`,
+      `history`, `unknown_sensor`, .
+    - `seq`: the device's own sequence number.
+    - `firmware`: what the device calls its firmware, where that is news; else empty.
     """
 
     sensor: str

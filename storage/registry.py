@@ -38,14 +38,9 @@ def shard_of(building: str, count: int) -> int:
 class Room:
     """A room and where it is; every part is a name a person would say.
 
-    Attributes
-    ----------
-    id : str
-        Stable key, such as ``"N2-boys"``.
-    name, floor, building, site : str
-        For people; floor may be empty in a one-floor building.
-    kind : str
-        Room type, such as ``"restroom"``.
+    - `id`: stable key, such as ``"N2-boys"``.
+    - `name`, `floor`, `building`, `site`: for people; floor may be empty in a one-floor building.
+    - `kind`: room type, such as ``"restroom"``.
     """
 
     id: str
@@ -65,18 +60,11 @@ class Room:
 class Sensor:
     """A sensor as the school registered it.
 
-    Attributes
-    ----------
-    id : str
-        Name under which readings arrive, or the alias given for it.
-    room : str
-        Room id.
-    model : str
-        Hardware, such as ``"sen55"``; empty if unknown.
-    decoder : str
-        Key of `ingest.decoders.DECODERS`; empty means: by topic.
-    interval_s : float
-        Seconds between readings as configured on the device.
+    - `id`: name under which readings arrive, or the alias given for it.
+    - `room`: room id.
+    - `model`: hardware, such as ``"sen55"``; empty if unknown.
+    - `decoder`: key of `ingest.decoders.DECODERS`; empty means: by topic.
+    - `interval_s`: seconds between readings as configured on the device.
     """
 
     id: str

@@ -72,19 +72,11 @@ _PYTHON_TYPES: Final = {"INTEGER": (int,), "REAL": (int, float), "TEXT": (str,),
 def salvage(path: Path, prepare: Prepare, complete: Prepare = lambda _: None) -> dict[str, int]:
     """Build the file that replaces a damaged one (steps 1 and 2); return the rows by table.
 
-    Parameters
-    ----------
-    path : Path
-        The damaged file; it may be open.
-    prepare : callable
-        Makes the tables in the new file.
-    complete : callable
-        Called with the new file when all rows are in it.
+    - `path`: the damaged file; it may be open.
+    - `prepare`: makes the tables in the new file.
+    - `complete`: called with the new file when all rows are in it.
 
-    Raises
-    ------
-    StorageUnavailableError
-        If the new file cannot be written; nothing has changed then.
+    Raises `StorageUnavailableError` if the new file cannot be written; nothing has changed then.
     """
     building = _beside(path, "salvaging")
     _remove(building)
@@ -112,10 +104,7 @@ def swap(path: Path) -> Path:
 
     Returns where the damaged file is now.
 
-    Raises
-    ------
-    StorageUnavailableError
-        If a file cannot be renamed; `finish_repair` continues.
+    Raises `StorageUnavailableError` if a file cannot be renamed; `finish_repair` continues.
     """
     number = 1
     while (aside := _beside(path, f"corrupt-{number}")).exists():
@@ -239,10 +228,7 @@ def _correct(path: Path, copy: Path, own: sqlite3.Connection) -> None:
 class _Layout(NamedTuple):
     """How the rows of a table or index are stored.
 
-    Attributes
-    ----------
-    columns : tuple of sqlite3.Row
-        Rows of ``pragma table_xinfo`` in the order in which a record stores them.
+    `columns`: rows of ``pragma table_xinfo`` in the order in which a record stores them.
     """
 
     name: str

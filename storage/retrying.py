@@ -35,12 +35,8 @@ class Retrying(Protocol):
 class RunUntilStored:
     """`Retrying` in one thread, with what fails at the moment.
 
-    Attributes
-    ----------
-    failing : dict of str to str
-        Why work fails at the moment, by name of the work.
-    last_failure : float
-        When work last failed, monotonic seconds.
+    `failing`: why work fails at the moment, by name of the work. `last_failure`: when work last
+    failed, monotonic seconds.
     """
 
     def __init__(self, in_thread: InThread, *, retry_s: float = RETRY_S) -> None:

@@ -67,10 +67,7 @@ class Series(SeriesReader, Protocol):
     def open(self) -> None:
         """Open what it needs on this machine; no network.
 
-        Raises
-        ------
-        StorageUnavailableError
-        SchemaTooNewError
+        Raises `StorageUnavailableError`, `SchemaTooNewError`.
         """
 
     def close(self) -> None:
@@ -92,11 +89,7 @@ class Series(SeriesReader, Protocol):
     def add(self, readings: Sequence[Reading]) -> None:
         """Store readings that are not from the journal; those there already change nothing.
 
-        Raises
-        ------
-        StorageUnavailableError
-        BatchRefusedError
-            As `write`.
+        Raises `StorageUnavailableError`. Raises `BatchRefusedError` as `write`.
         """
 
     def readings(
@@ -114,31 +107,17 @@ class Series(SeriesReader, Protocol):
         resolution`): each minute then weighs the same, and intervals are lengthened to whole ones
         of what is kept.
 
-        Parameters
-        ----------
-        start, end : float
-            Unix seconds, half-open: ``[start, end)``.
-        every_s : float
-            Length of an interval, seconds, at least a millisecond; intervals begin at multiples of
-            it since 1970.
-
-        Returns
-        -------
-        time : ndarray of float64
-            Beginnings of the intervals that hold a value, Unix seconds, ascending.
-        values : mapping of str to ndarray of float64
-            Quantities that occur at least once; NaN where absent.
+        `start`, `end`: Unix seconds, half-open: ``[start, end)``. `every_s`: length of an
+        interval, seconds, at least a millisecond; intervals begin at multiples of it since 1970.
+        Returns `time`, beginnings of the intervals that hold a value, Unix seconds, ascending;
+        `values`, quantities that occur at least once; NaN where absent.
         """
 
     def record(self, records: Sequence[Record]) -> None:
         """Store records beside readings (`storage.timeseries.records`); those there are replaced.
 
-        Raises
-        ------
-        StorageUnavailableError
-            Nothing may be taken for stored; the same call may succeed later.
-        BatchRefusedError
-            At least one of them is refused for good.
+        Raises `StorageUnavailableError`: nothing may be taken for stored; the same call may
+        succeed later. Raises `BatchRefusedError`: at least one of them is refused for good.
         """
 
     def records(
@@ -146,14 +125,9 @@ class Series(SeriesReader, Protocol):
     ) -> list[Record]:
         """Return the records of a measurement in ``[start, end)``, by time.
 
-        Parameters
-        ----------
-        measurement : str
-            One of `storage.timeseries.records.MEASUREMENTS`.
-        start, end : float
-            Unix seconds.
-        sensor, room : str
-            Only of this one; a measurement that is not about such has none.
+        - `measurement`: one of `storage.timeseries.records.MEASUREMENTS`.
+        - `start`, `end`: Unix seconds.
+        - `sensor`, `room`: only of this one; a measurement that is not about such has none.
         """
 
     def sums(
@@ -166,16 +140,10 @@ class Series(SeriesReader, Protocol):
     ) -> Mapping[str, tuple[float, ...]]:
         """Add fields up over the records of each sensor in ``[start, end)``.
 
-        Parameters
-        ----------
-        measurement : str
-            One that is about sensors.
-        fields : sequence of str
-            Numbers; what a record lacks adds nothing.
-        start, end : float
-            Unix seconds.
-        sensors : iterable of str
-            Those without a record are not in the result.
+        - `measurement`: one that is about sensors.
+        - `fields`: numbers; what a record lacks adds nothing.
+        - `start`, `end`: Unix seconds.
+        - `sensors`: those without a record are not in the result.
         """
 
     def between(self, start: float, end: float, sensors: Collection[str] = ()) -> list[Reading]:
@@ -198,27 +166,14 @@ class Series(SeriesReader, Protocol):
     ) -> Mapping[str, Coverage]:
         """Count readings in ``[start, end)`` against what sensors should have sent.
 
-        Parameters
-        ----------
-        start, end : float
-            Unix seconds.
-        intervals : mapping of str to float
-            Seconds between readings of each sensor.
+        `start`, `end`: Unix seconds. `intervals`: seconds between readings of each sensor.
         """
 
     def tidy(self, now: float, old_at: float | None = None) -> bool:
         """Make averages that are due, delete what is kept long enough; whether there is more.
 
-        Parameters
-        ----------
-        now : float
-            Unix seconds.
-        old_at : float, optional
-            Moment by which is judged what is old enough; `now` by default.
-
-        Raises
-        ------
-        StorageUnavailableError
+        `now`: Unix seconds. `old_at`: moment by which is judged what is old enough; `now` by
+        default. Raises `StorageUnavailableError`.
         """
 
     def unaveraged(self) -> int:

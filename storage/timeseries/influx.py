@@ -83,16 +83,10 @@ _ALL: Final = ", ".join(f'"{key}"' for key in COLUMNS)
 class InfluxSeries(KeptInFile):
     """Readings in one database (bucket) of an InfluxDB.
 
-    Parameters
-    ----------
-    registry : Registry
-        Where the tags come from.
-    cursor : Path or str
-        File that keeps the position in the journal.
-    retention : Retention, optional
-        As set up on the server.
-    clock : callable
-        Unix seconds; decides which resolution still has what is asked for.
+    - `registry`: where the tags come from.
+    - `cursor`: file that keeps the position in the journal.
+    - `retention`: as set up on the server.
+    - `clock`: Unix seconds; decides which resolution still has what is asked for.
     """
 
     def __init__(
@@ -125,10 +119,8 @@ class InfluxSeries(KeptInFile):
     def check_set_up(self) -> None:
         """Look whether there is a place for averages and what is kept as long as they.
 
-        Raises
-        ------
-        StorageUnavailableError
-            With the sentence that says what is missing; readings are taken all the same.
+        Raises `StorageUnavailableError` with the sentence that says what is missing; readings are
+        taken all the same.
         """
         for level in (MINUTE, QUARTER_HOUR):
             self.http.query(f'SELECT "n" FROM {self._at(level, level.measurement)} LIMIT 1')  # noqa: S608 - names of ours
@@ -140,17 +132,9 @@ class InfluxSeries(KeptInFile):
     def write(self, readings: Sequence[Reading], behind: int) -> None:
         """Store readings, then the journal position behind them.
 
-        Parameters
-        ----------
-        behind : int
-            Journal offset of the last reading of the batch.
-
-        Raises
-        ------
-        StorageUnavailableError
-            See `storage.timeseries.influx_http`.
-        BatchRefusedError
-            At least one of them is refused for good; the position has not moved.
+        `behind`: journal offset of the last reading of the batch. Raises
+        `StorageUnavailableError`: see `storage.timeseries.influx_http`. Raises
+        `BatchRefusedError`: at least one of them is refused for good; the position has not moved.
         """
         self._send(readings)
 
@@ -323,10 +307,7 @@ class InfluxSeries(KeptInFile):
     ) -> None:
         """Store averages that were made elsewhere (`storage.timeseries.sqlite`).
 
-        Raises
-        ------
-        StorageUnavailableError
-        BatchRefusedError
+        Raises `StorageUnavailableError`, `BatchRefusedError`.
         """
         lines = self._encoder.averages(level.measurement, rows)
         if lines:
@@ -364,9 +345,7 @@ class InfluxSeries(KeptInFile):
     def tidy(self, now: float, old_at: float | None = None) -> bool:  # noqa: ARG002 - it deletes by itself
         """Make averages that are due where the server makes none; whether there is more.
 
-        Raises
-        ------
-        StorageUnavailableError
+        Raises `StorageUnavailableError`.
         """
         if not self._folds():
             return False
@@ -479,15 +458,8 @@ def _by_sensor(found: Iterable[dict[str, Any]]) -> Iterator[tuple[str, list[list
 def _joined(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
     """Join rows of one microsecond: what the earlier received lacks is filled from the later.
 
-    Parameters
-    ----------
-    rows : iterable of sequence
-        Nanoseconds, values, time of receipt.
-
-    Returns
-    -------
-    list of list
-        Nanoseconds of whole microseconds, ascending, and values.
+    `rows`: nanoseconds, values, time of receipt. Returns nanoseconds of whole microseconds,
+    ascending, and values.
     """
     ordered = sorted(rows, key=lambda row: (row[0] // 1000, row[-1] or 0.0, row[0]))
     found: list[list[Any]] = []

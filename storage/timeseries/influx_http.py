@@ -49,20 +49,12 @@ _NOTHING_TO_WRITE: Final = ("requires points", "no points", "empty", "missing li
 class InfluxSettings:
     """Where the series is kept.
 
-    Attributes
-    ----------
-    url : str
-        Scheme, host and port.
-    database : str
-        Database of 1.x and 3, bucket of 2.x.
-    org : str
-        Organisation, for 2.x.
-    username : str
-        For 1.x; `secret` is then the password.
-    secret : str
-        Token or password; empty where none is needed.
-    ca_file : Path, optional
-        Certificates to trust instead of the system's.
+    - `url`: scheme, host and port.
+    - `database`: database of 1.x and 3, bucket of 2.x.
+    - `org`: organisation, for 2.x.
+    - `username`: for 1.x; `secret` is then the password.
+    - `secret`: token or password; empty where none is needed.
+    - `ca_file`: certificates to trust instead of the system's.
     """
 
     url: str
@@ -137,10 +129,8 @@ def retry_after_s(text: str | None, now: float) -> float | None:
 class InfluxHttp:
     """Requests to one server, over the HTTP layer of `influxdb_client`; safe from many threads.
 
-    Attributes
-    ----------
-    skew_s : float
-        How far the server's clock is ahead of ours, by the second, as it said when it was asked.
+    `skew_s`: how far the server's clock is ahead of ours, by the second, as it said when it was
+    asked.
     """
 
     def __init__(self, settings: InfluxSettings) -> None:
@@ -160,10 +150,8 @@ class InfluxHttp:
     def server(self) -> Server:
         """Ask the server once what it is.
 
-        Raises
-        ------
-        StorageUnavailableError
-            If it does not answer, or is no InfluxDB of a known generation.
+        Raises `StorageUnavailableError` if it does not answer, or is no InfluxDB of a known
+        generation.
         """
         if self._server is None:
             self._server = self._probe()
@@ -172,15 +160,8 @@ class InfluxHttp:
     def greet(self) -> str:
         """Ask whether version, database and rights fit; nothing is written.
 
-        Returns
-        -------
-        str
-            What it is, and how far its clock is off if that is more than a minute.
-
-        Raises
-        ------
-        StorageUnavailableError
-            With the sentence that says what does not fit.
+        Returns what it is, and how far its clock is off if that is more than a minute. Raises
+        `StorageUnavailableError` with the sentence that says what does not fit.
         """
         self._server = None
         server = self.server()
@@ -204,16 +185,8 @@ class InfluxHttp:
     def write(self, lines: bytes, policy: str = "") -> None:
         """Send lines.
 
-        Parameters
-        ----------
-        policy : str
-            Retention policy of 1.x; on 2.x and 3 the bucket or database ``NAME/policy``.
-
-        Raises
-        ------
-        StorageUnavailableError
-        BatchRefusedError
-            See the module.
+        `policy`: retention policy of 1.x; on 2.x and 3 the bucket or database ``NAME/policy``.
+        Raises `StorageUnavailableError`. Raises `BatchRefusedError`: see the module.
         """
         server, name = self.server(), self.settings.database
         dialect = server.dialect
@@ -229,14 +202,7 @@ class InfluxHttp:
     def query(self, statement: str, *, change: bool = False) -> list[dict[str, Any]]:
         """Return the series that an InfluxQL statement finds; times are nanoseconds.
 
-        Parameters
-        ----------
-        change : bool
-            Whether it changes something on the server.
-
-        Raises
-        ------
-        StorageUnavailableError
+        `change`: whether it changes something on the server. Raises `StorageUnavailableError`.
         """
         query = {"db": self.settings.database, "epoch": "ns"}
         try:
@@ -265,10 +231,7 @@ class InfluxHttp:
     ) -> dict[str, Any]:
         """Call the JSON interface of 2.x.
 
-        Raises
-        ------
-        StorageUnavailableError
-        BatchRefusedError
+        Raises `StorageUnavailableError`, `BatchRefusedError`.
         """
         content = msgspec.json.encode(body) if body is not None else b""
         _, _, answer = self._call(method, path, query, content, "application/vnd.influx; utf-8")
@@ -277,10 +240,7 @@ class InfluxHttp:
     def check_write(self) -> None:
         """Try whether writing would be allowed, without writing anything.
 
-        Raises
-        ------
-        StorageUnavailableError
-            With the sentence that says what does not fit.
+        Raises `StorageUnavailableError` with the sentence that says what does not fit.
         """
         try:
             self.write(b"\n")

@@ -20,22 +20,9 @@ _BYTES: Final = 24
 def make_reader(http: InfluxHttp) -> tuple[str, str]:
     """Make it, or give it a new password.
 
-    Parameters
-    ----------
-    http : InfluxHttp
-        With the right to make accounts; database or buckets exist.
-
-    Returns
-    -------
-    secret : str
-        Token of 2.x, password of 1.x.
-    sentence : str
-        What it is good for.
-
-    Raises
-    ------
-    StorageUnavailableError
-        With the sentence that says what is not possible.
+    `http`: with the right to make accounts; database or buckets exist. Returns `secret`, token of
+    2.x, password of 1.x; `sentence`, what it is good for. Raises `StorageUnavailableError` with
+    the sentence that says what is not possible.
     """
     try:
         major = http.server().major

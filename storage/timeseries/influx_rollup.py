@@ -73,15 +73,8 @@ def oldest_stale(db: sqlite3.Connection, start_ns: int) -> int | None:
 def fold(http: InfluxHttp, level: Level, start: float, end: float) -> None:
     """Make the averages of a span: the server aggregates, the answer is written back.
 
-    Parameters
-    ----------
-    start, end : float
-        Unix seconds, multiples of the level's step.
-
-    Raises
-    ------
-    StorageUnavailableError
-    BatchRefusedError
+    `start`, `end`: Unix seconds, multiples of the level's step. Raises `StorageUnavailableError`,
+    `BatchRefusedError`.
     """
     tags = ", ".join(f'"{tag}"' for tag in TAGS)
     found = http.query(

@@ -41,22 +41,9 @@ _HOUR_S: Final = 3600
 def set_up(http: InfluxHttp, retention: Retention, now: float) -> Iterator[tuple[str, float]]:
     """Make database, retention and averages, as far as they are not there.
 
-    Parameters
-    ----------
-    http : InfluxHttp
-        With the right to change things.
-    now : float
-        Unix seconds.
-
-    Yields
-    ------
-    tuple of str and float
-        What was done, and how far it is, 0 to 1.
-
-    Raises
-    ------
-    StorageUnavailableError
-        With the sentence that says what is not possible.
+    `http`: with the right to change things. `now`: Unix seconds. Yields what was done, and how
+    far it is, 0 to 1. Raises `StorageUnavailableError` with the sentence that says what is not
+    possible.
     """
     try:
         major = http.server().major
@@ -73,9 +60,7 @@ def set_up(http: InfluxHttp, retention: Retention, now: float) -> Iterator[tuple
 def fold(http: InfluxHttp, level: Level, start: float, end: float) -> None:
     """Make the averages of a span of 1.x anew, up to whole ones.
 
-    Raises
-    ------
-    StorageUnavailableError
+    Raises `StorageUnavailableError`.
     """
     first = math.floor(start / level.step_s) * level.step_s
     last = math.ceil(end / level.step_s) * level.step_s
@@ -159,10 +144,7 @@ def _set_up_2(http: InfluxHttp, retention: Retention) -> Iterator[tuple[str, flo
 def organisation(http: InfluxHttp) -> str:
     """Return the id of the organisation that the settings name.
 
-    Raises
-    ------
-    StorageUnavailableError
-        Also if there is none of this name.
+    Raises `StorageUnavailableError`: also if there is none of this name.
     """
     org = http.settings.org
     found = http.request("GET", "/api/v2/orgs", {"org": org}).get("orgs") or []
@@ -174,9 +156,7 @@ def organisation(http: InfluxHttp) -> str:
 def bucket_id(http: InfluxHttp, org_id: str, name: str) -> str:
     """Return the id of a bucket; empty if there is none of this name.
 
-    Raises
-    ------
-    StorageUnavailableError
+    Raises `StorageUnavailableError`.
     """
     try:
         answer = http.request("GET", "/api/v2/buckets", {"orgID": org_id, "name": name})

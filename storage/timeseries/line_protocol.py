@@ -92,10 +92,7 @@ class Slots:
     Different readings of one sensor and microsecond get the same slot by chance once in a thousand;
     the later then takes the next that is free among those remembered.
 
-    Parameters
-    ----------
-    remembered : int
-        Moments kept in memory, oldest forgotten first.
+    `remembered`: moments kept in memory, oldest forgotten first.
     """
 
     def __init__(self, remembered: int = _REMEMBERED) -> None:
@@ -135,10 +132,7 @@ class LineEncoder:
     ) -> bytes:
         """Return one line an average of a registered sensor; of others none are kept.
 
-        Parameters
-        ----------
-        rows : iterable of (str, int, mapping)
-            Sensor, nanoseconds, fields.
+        `rows`: sensor, nanoseconds, fields.
         """
         named, reading = measurement.encode(), READING.encode()
         return b"\n".join(

@@ -35,10 +35,7 @@ class RecordEncoder:
     def by_policy(self, records: Iterable[Record]) -> dict[str, bytes]:
         """Return the lines of records, in order, by the retention policy they go to.
 
-        Raises
-        ------
-        RecordError
-            If one does not fit its measurement.
+        Raises `RecordError` if one does not fit its measurement.
         """
         lines: dict[str, list[str]] = {}
         for record in records:
@@ -80,10 +77,7 @@ class RecordEncoder:
 def record_of(measurement: str, row: Mapping[str, Any]) -> Record:
     """Return the record that a point of InfluxDB holds.
 
-    Parameters
-    ----------
-    row : mapping
-        ``time`` in nanoseconds, tags and fields by name; None where absent.
+    `row`: ``time`` in nanoseconds, tags and fields by name; None where absent.
     """
     table = MEASUREMENTS[measurement]
     fields = {f.name: f.type(row[f.name]) for f in table.fields if row.get(f.name) is not None}

@@ -64,10 +64,7 @@ _INSERTS: Final = {name: _insert(table) for name, table in MEASUREMENTS.items()}
 def store(tx: sqlite3.Connection, records: Iterable[Record]) -> None:
     """Write records in order; one that is there is replaced.
 
-    Raises
-    ------
-    RecordError
-        If one does not fit its measurement.
+    Raises `RecordError` if one does not fit its measurement.
     """
     for record in map(checked, records):
         table = MEASUREMENTS[record.measurement]

@@ -44,12 +44,8 @@ class Field(NamedTuple):
 class Measurement(NamedTuple):
     """One kind of record.
 
-    Attributes
-    ----------
-    time : str
-        What its time is.
-    kept : Level or None
-        It is kept as long as these averages; None: as long as readings.
+    `time`: what its time is. `kept`: it is kept as long as these averages; None: as long as
+    readings.
     """
 
     name: str
@@ -68,16 +64,10 @@ class Measurement(NamedTuple):
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     """One row of a measurement.
 
-    Attributes
-    ----------
-    time : float
-        Unix seconds, exact to the microsecond.
-    fields : dict of str to float or str
-        What is absent is not stored; never NaN.
-    sensor, room, kind : str
-        What it is about; empty if it is about none.
-    id : str
-        Of what it describes, if that changes; empty for a sample.
+    - `time`: Unix seconds, exact to the microsecond.
+    - `fields`: what is absent is not stored; never NaN.
+    - `sensor`, `room`, `kind`: what it is about; empty if it is about none.
+    - `id`: of what it describes, if that changes; empty for a sample.
     """
 
     measurement: str
@@ -297,10 +287,8 @@ _TYPES: Final = {m.name: {f.name: f.type for f in m.fields} for m in MEASUREMENT
 def checked(record: Record) -> Record:
     """Return a record as it is stored: known fields of their types, what is no number left out.
 
-    Raises
-    ------
-    RecordError
-        If its measurement, a key or a field is not in the table, or a field has the wrong type.
+    Raises `RecordError` if its measurement, a key or a field is not in the table, or a field has
+    the wrong type.
     """
     types = _TYPES.get(record.measurement)
     if types is None:
@@ -324,10 +312,7 @@ def checked(record: Record) -> Record:
 def summable(name: str, fields: Sequence[str]) -> Sequence[str]:
     """Check that a measurement is about sensors and has these numbers.
 
-    Raises
-    ------
-    RecordError
-        If not: a fault of the program.
+    Raises `RecordError` if not: a fault of the program.
     """
     table = MEASUREMENTS[name]
     numbers = {f.name for f in table.fields if f.type is float}

@@ -85,19 +85,11 @@ def select_rolled(level: Level, aggregate: str, keys: Iterable[str]) -> str:
 def tidy(tx: sqlite3.Connection, now: float, retention: Retention, old_at: float) -> bool:
     """Make some averages that are due, delete some of what is kept long enough.
 
-    Parameters
-    ----------
-    tx : sqlite3.Connection
-        In a transaction.
-    now : float
-        Unix seconds.
-    old_at : float
-        Moment by which is judged what is old enough, Unix seconds.
+    - `tx`: in a transaction.
+    - `now`: Unix seconds.
+    - `old_at`: moment by which is judged what is old enough, Unix seconds.
 
-    Returns
-    -------
-    bool
-        Whether there is more to do.
+    Returns whether there is more to do.
     """
     over = int((now - _SETTLED_S) * _NS) // _QUARTER_NS
     first_kept = int((old_at - retention.keep_s(None)) * _NS) // _QUARTER_NS

@@ -81,12 +81,8 @@ _UPSERT = (
 class SqliteSeries(KeptInFile):
     """Readings by sensor and time in one SQLite file.
 
-    Parameters
-    ----------
-    path : Path or str
-        The file; ``":memory:"`` for a series that is not kept.
-    clock : callable
-        Unix seconds; decides which resolution still has what is asked for.
+    `path`: the file; ``":memory:"`` for a series that is not kept. `clock`: Unix seconds; decides
+    which resolution still has what is asked for.
     """
 
     def __init__(
@@ -113,15 +109,8 @@ class SqliteSeries(KeptInFile):
     def write(self, readings: Sequence[Reading], behind: int) -> None:
         """Store readings and the journal position behind them, in one transaction.
 
-        Parameters
-        ----------
-        behind : int
-            Journal offset of the last reading of the batch.
-
-        Raises
-        ------
-        StorageUnavailableError
-            If the disk refuses; nothing of the batch is then stored.
+        `behind`: journal offset of the last reading of the batch. Raises
+        `StorageUnavailableError` if the disk refuses; nothing of the batch is then stored.
         """
         self._store(readings, behind)
 
@@ -160,10 +149,7 @@ class SqliteSeries(KeptInFile):
     def record(self, records: Sequence[Record]) -> None:
         """Store records beside readings, in one transaction; one that is there is replaced.
 
-        Raises
-        ------
-        StorageUnavailableError
-            If the disk refuses; nothing of them is then stored.
+        Raises `StorageUnavailableError` if the disk refuses; nothing of them is then stored.
         """
         self._file.written(lambda tx: record_tables.store(tx, records))
 
@@ -214,17 +200,8 @@ class SqliteSeries(KeptInFile):
     ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
         """Return all readings of one sensor in a closed interval of event time.
 
-        Parameters
-        ----------
-        start, end : float
-            Unix seconds.
-
-        Returns
-        -------
-        time : ndarray of float64, shape (n,)
-            Unix seconds, increasing; empty for an unknown sensor.
-        values : dict of str to ndarray of float64, shape (n,)
-            Quantities that occur at least once; NaN where absent.
+        `start`, `end`: Unix seconds. Returns `time`, Unix seconds, increasing; empty for an
+        unknown sensor; `values`, quantities that occur at least once; NaN where absent.
         """
         chosen = ", ".join(COLUMNS)
         rows = self._file.found(
@@ -300,9 +277,7 @@ class SqliteSeries(KeptInFile):
     def averages(self, level: Level) -> Iterator[tuple[str, int, dict[str, float]]]:
         """Averages of all sensors: sensor, nanoseconds, fields with ``n``; in no order.
 
-        Raises
-        ------
-        StorageUnavailableError
+        Raises `StorageUnavailableError`.
         """
         names = ["n", *(f"{key}{suffix}" for key in COLUMNS for suffix in ("", "_min", "_max"))]
         statement = f"SELECT time, {', '.join(names)} FROM {level.measurement}"  # noqa: S608 - names from tables
@@ -350,10 +325,7 @@ class SqliteSeries(KeptInFile):
     def tidy(self, now: float, old_at: float | None = None) -> bool:
         """Make averages that are due, delete what is kept long enough; whether there is more.
 
-        Raises
-        ------
-        StorageUnavailableError
-            If the disk refuses.
+        Raises `StorageUnavailableError` if the disk refuses.
         """
         old_at = now if old_at is None else old_at
         return self._file.written(lambda tx: rollup.tidy(tx, now, self._retention, old_at))

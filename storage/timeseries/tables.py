@@ -78,10 +78,7 @@ def coverages(
 def every_ns(every_s: float) -> int:
     """Length of an interval in whole milliseconds, given in nanoseconds.
 
-    Raises
-    ------
-    ValueError
-        If it is shorter than a millisecond.
+    Raises `ValueError` if it is shorter than a millisecond.
     """
     if not every_s >= 0.001 or math.isinf(every_s):
         raise ValueError(f"an interval of {every_s} s is not possible; at least 0.001 s")
@@ -91,10 +88,7 @@ def every_ns(every_s: float) -> int:
 def quantities_of(keys: Iterable[str]) -> tuple[str, ...]:
     """Check quantities before they become part of a statement.
 
-    Raises
-    ------
-    ValueError
-        If one is not known.
+    Raises `ValueError` if one is not known.
     """
     found = tuple(keys)
     strange = [k for k in found if k not in COLUMN_INDEX]
@@ -106,16 +100,10 @@ def quantities_of(keys: Iterable[str]) -> tuple[str, ...]:
 def split_at(first: int, last: int, stale: int | None, step: int, level_s: int) -> tuple[int, int]:
     """Where averages end and readings take over, and where the averages begin.
 
-    Parameters
-    ----------
-    first, last : int
-        What is asked for, nanoseconds, half-open.
-    stale : int or None
-        From where on the averages cannot be relied on.
-    step : int
-        Length of the intervals asked for, nanoseconds: none is split.
-    level_s : int
-        Length of the averages, seconds.
+    - `first`, `last`: what is asked for, nanoseconds, half-open.
+    - `stale`: from where on the averages cannot be relied on.
+    - `step`: length of the intervals asked for, nanoseconds: none is split.
+    - `level_s`: length of the averages, seconds.
     """
     whole = last if stale is None else stale // step * step
     split = min(max(whole, first), last)

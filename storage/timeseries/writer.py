@@ -82,10 +82,7 @@ def bisect_rejected(
     A refused batch is halved until each refused item is alone. What follows an item is stored only
     when the iteration goes on. `store` must have no further effect when it is called again.
 
-    Raises
-    ------
-    StorageUnavailableError
-        From `store`; some of the batch may be stored.
+    Raises `StorageUnavailableError`: from `store`; some of the batch may be stored.
     """
     try:
         store(batch)
@@ -113,34 +110,21 @@ class SeriesStore(Protocol[S_contra]):
     def greet(self) -> str:
         """Ask the store whether it can be written and read; say what it is.
 
-        Raises
-        ------
-        StorageUnavailableError
-            With the sentence that says what does not fit.
+        Raises `StorageUnavailableError` with the sentence that says what does not fit.
         """
 
     def position(self) -> int:
         """Journal offset up to which readings are stored for good.
 
-        Raises
-        ------
-        StorageUnavailableError
+        Raises `StorageUnavailableError`.
         """
 
     def write(self, items: Sequence[S_contra], behind: int, /) -> None:
         """Store readings, then or together with it the position behind them.
 
-        Parameters
-        ----------
-        items : sequence
-            May be empty: the position moves on alone.
-
-        Raises
-        ------
-        StorageUnavailableError
-            Nothing may be taken for stored; the same call may succeed later.
-        BatchRefusedError
-            At least one of them is refused for good; the position has not moved.
+        `items`: may be empty: the position moves on alone. Raises `StorageUnavailableError`:
+        nothing may be taken for stored; the same call may succeed later. Raises
+        `BatchRefusedError`: at least one of them is refused for good; the position has not moved.
         """
 
 
@@ -148,20 +132,14 @@ class SeriesStore(Protocol[S_contra]):
 class WriterSettings:
     """How a writer works.
 
-    Attributes
-    ----------
-    batch : int
-        Readings in one write.
-    first_pause_s, last_pause_s : float
-        Wait after the first failure, doubled after each, up to the second.
-    refused_in_a_row : int
-        Refused readings without an accepted one between after which a pause is made.
-    pace_s : float
-        Shortest time between the beginnings of two batches that are not full.
-    gather_s : float
-        Wait after a quiet moment has ended, for what is to come soon after.
-    origin, reason : str
-        Where a refused reading came from and why it is one, in its dead letter.
+    - `batch`: readings in one write.
+    - `first_pause_s`, `last_pause_s`: wait after the first failure, doubled after each, up to the
+      second.
+    - `refused_in_a_row`: refused readings without an accepted one between after which a pause is
+      made.
+    - `pace_s`: shortest time between the beginnings of two batches that are not full.
+    - `gather_s`: wait after a quiet moment has ended, for what is to come soon after.
+    - `origin`, `reason`: where a refused reading came from and why it is one, in its dead letter.
     """
 
     batch: int = 2_000
@@ -178,14 +156,9 @@ class WriterSettings:
 class WriterState:
     """What a writer counts and shows; only ever written by it.
 
-    Attributes
-    ----------
-    stored, refused : int
-        Readings since the start.
-    failing : str
-        Why nothing can be written at the moment; empty if it can.
-    position : int
-        Journal offset up to which the store has everything.
+    - `stored`, `refused`: readings since the start.
+    - `failing`: why nothing can be written at the moment; empty if it can.
+    - `position`: journal offset up to which the store has everything.
     """
 
     stored: int = 0
@@ -197,20 +170,12 @@ class WriterState:
 class SeriesWriter(Generic[S]):
     """Fill one store.
 
-    Parameters
-    ----------
-    name : str
-        Of the store, for people.
-    read : callable
-        `Journal.read`, or one like it.
-    bury : callable
-        ``await bury(dead_letters)`` returns once they are durable.
-    in_thread : callable
-        ``await in_thread(function, *arguments)`` where `store` and `read` may block.
-    clock : callable
-        Unix seconds.
-    sleep : callable
-        `asyncio.sleep`.
+    - `name`: of the store, for people.
+    - `read`: `Journal.read`, or one like it.
+    - `bury`: ``await bury(dead_letters)`` returns once they are durable.
+    - `in_thread`: ``await in_thread(function, *arguments)`` where `store` and `read` may block.
+    - `clock`: Unix seconds.
+    - `sleep`: `asyncio.sleep`.
     """
 
     def __init__(
