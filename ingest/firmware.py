@@ -23,7 +23,7 @@ MAX_VERSION: Final = 64
 """Characters of a version."""
 BAD_FIRMWARE: Final = "bad_firmware"
 """Flag of readings whose device names a firmware that is no version."""
-_NO_NEWS: Final = frozenset({"late", "history", "simulated", "disputed", "unknown_sensor"})
+_NO_NEWS: Final = frozenset({"late", "history", "simulated", "unknown_sensor"})
 """Flags of readings that do not say what a sensor runs now."""
 
 

@@ -42,12 +42,11 @@ from ingest.decoding import Context, topic_matches
 from ingest.dedupe import Dedupe
 from ingest.errors import DecodeError, GuardError, MessageRefusedError, Reason, one_line
 from ingest.firmware import FirmwareNews
-from ingest.integrity import DISPUTED, Integrity
+from ingest.integrity import Integrity
 from ingest.message import Message
+from ingest.reading_counts import ReadingCounts
 from ingest.routes import Routes
-from ingest.sequence import Sequences
 from ingest.states import States
-from ingest.tally import ReadingTally
 from ingest.validation import check_size, check_topic, fold_id
 from storage.journal_records import DeadLetter
 
@@ -290,8 +289,8 @@ class Intake:
         Unknown sensors by id, heard longest ago first.
     unmatched : OrderedDict of str to Quarantined
         Topics of no decoder, heard longest ago first.
-    tally : ReadingTally
-        What was noted about the readings of each registered sensor.
+    reading_counts : ReadingCounts
+        Counts of readings, for each registered sensor.
     firmware : FirmwareNews
         Which version each sensor told last.
     """
@@ -301,10 +300,9 @@ class Intake:
         self.counters: Counter[tuple[str, str, str]] = Counter()
         self.quarantine: OrderedDict[str, Quarantined] = OrderedDict()
         self.unmatched: OrderedDict[str, Quarantined] = OrderedDict()
-        self.tally = ReadingTally()
+        self.reading_counts = ReadingCounts()
         self.firmware = FirmwareNews()
         self._integrity = Integrity()
-        self._sequences = Sequences()
         self._elsewhere = {form for n in self.config.elsewhere for form in (n, fold_id(n))}
         self._dedupe = Dedupe(self.config.dedupe_window, self.config.dedupe_sensors)
         sensors = self.config.context.registry.sensors
@@ -331,7 +329,6 @@ class Intake:
         self._dedupe.restore(tail)
         registered = self.config.context.registry.sensors
         tail = [reading for reading in tail if reading.sensor in registered]
-        self._sequences.restore(tail)
         self._integrity.restore(tail)
         self.firmware.hear(tail)
 
@@ -406,7 +403,7 @@ class Intake:
         """
         context = self.config.context
         closed = self._closed(context.states.joiner.on_time(now, context.limits))
-        return (*closed, *self._integrity.take())
+        return (*closed, *self._integrity.take_findings())
 
     def flush(self) -> tuple[Reading, ...]:
         """Return the readings of all open join windows, to be journalled before stopping."""
@@ -458,21 +455,15 @@ class Intake:
         return Outcome(OutcomeKind.ACCEPTED, ELSEWHERE)
 
     def _new(self, reading: Reading, *, delivered_again: bool = False) -> Reading | None:
-        """Count a reading; None if it is known, flagged if somebody else may have sent it."""
+        """Count a reading; None if it is known."""
         new = self._dedupe.is_new(reading, duplicate=delivered_again)
         if reading.sensor in self.config.context.registry.sensors:
+            self.reading_counts.add(reading, duplicate=not new)
             if not new:
                 self._integrity.on_repeated(reading, delivered_again=delivered_again)
-            elif self._integrity.on_reading(reading):
-                reading = msgspec.structs.replace(reading, flags=(*reading.flags, DISPUTED))
-        self._tally(reading, new=new)
+            elif missing := self._integrity.on_reading(reading):
+                self.reading_counts.add_missing(reading.sensor, missing)
         return reading if new else None
-
-    def _tally(self, reading: Reading, *, new: bool) -> None:
-        if reading.sensor in self.config.context.registry.sensors:
-            self.tally.note(reading, duplicate=not new)
-            if new and (missing := self._sequences.on_reading(reading)):
-                self.tally.add_missing(reading.sensor, missing)
 
     def _named_in(self, topic: str) -> str | None:
         """Return the registered sensor that a level of a topic names; None if none does."""
@@ -527,7 +518,7 @@ class Intake:
             while len(heard) >= self.config.quarantine_size:
                 heard.popitem(last=False)
             if heard is self.quarantine:
-                self._integrity.on_stranger(message.received)
+                self._integrity.on_unregistered(message.received)
             heard[name] = Quarantined(
                 name, topic, decoder, message.received, message.received, 1, sample
             )

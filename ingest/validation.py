@@ -29,7 +29,6 @@ Quality flags a reading can carry. All but the first five keep it from alerting:
 ``cached``         a bridge repeated an old value: stored only
 ``maintenance``    taken while the device cleaned or calibrated itself: stored only
 ``unknown_sensor``  not in the registry: stored and shown, never alerted on
-``disputed``       perhaps of somebody else (`ingest.integrity`): stored only
 =================  ===============================================================
 """
 
@@ -61,7 +60,6 @@ SILENT_FLAGS: Final = frozenset(
         "cached",
         "maintenance",
         "unknown_sensor",
-        "disputed",
     }
 )
 """Flags of readings that are stored but must never alert."""

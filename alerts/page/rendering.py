@@ -63,7 +63,6 @@ _WORDS: Final = {
         "clock": "wrong clock",
         "fault": "faulty value",
         "unjudged": "out of order",
-        "disputed": "possibly forged",
         "cached": "repeated by a bridge",
         "simulated": "console test",
         "maintenance": "during self-cleaning",

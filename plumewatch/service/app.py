@@ -415,7 +415,7 @@ class Service:
             self.counters.last_offset = self.journal.last_offset()
             self.counters.detected_received = self._clock()
             self.counters.beat = time.monotonic()
-            restore_counts(self._state, self.intake.tally, self.registry)
+            restore_counts(self._state, self.intake.reading_counts, self.registry)
             self.intake.firmware.restore(firmware.versions(self._state))
             self.house.open(self._state)
             if self.series.position() == 0:  # it has none of them
@@ -453,7 +453,7 @@ class Service:
             with contextlib.suppress(sqlite3.Error):
                 self._watch.save_snapshot()
                 if self._state is not None:
-                    save_counts(self._state, self.intake.tally.snapshot())
+                    save_counts(self._state, self.intake.reading_counts.snapshot())
         if self._state is not None:
             self._state.close()
         self._due.close()
@@ -529,7 +529,7 @@ class Service:
                 "incidents", self._decided, watch.commit, events, position, self._clock()
             )
             self.memory.undecided = None
-            self.intake.tally.add_unjudged(watch.drain_skipped_counts())
+            self.intake.reading_counts.add_skipped(watch.drain_skipped_counts())
             self.counters.readings_detected += len(entries)
             if entries:  # none if all were corrupt
                 self.counters.detected_received = entries[-1].reading.received

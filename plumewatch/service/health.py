@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from alerts.page import queries
-from ingest.tally import Noted
+from ingest.reading_counts import CountKind
 from plumewatch import __version__
 from plumewatch.service.lateness import Lateness
 from plumewatch.service.metrics import Family, Histogram
@@ -239,7 +239,7 @@ class Health:
             "messages dropped by the broker": state.broker_dropped,
             **({} if state.broker_stored is None else {"messages held": state.broker_stored}),
             "broker queue near its limit": int(self.queue_near_limit()),
-            "readings that never came": self._intake.tally.total(Noted.MISSING),
+            "readings that never came": self._intake.reading_counts.total(CountKind.MISSING),
         }
 
     def queue_near_limit(self) -> bool:
@@ -304,7 +304,7 @@ class Health:
             yield _gauge("canary_round_trip_seconds", said, canary.round_trip_s)
 
     def _of_readings(self) -> Iterator[Family]:
-        state, counters, tally = self._source.state, self._counters, self._intake.tally
+        state, counters, tally = self._source.state, self._counters, self._intake.reading_counts
         yield _total("messages_received", "MQTT messages received.", state.received)
         yield _total("messages_acknowledged", "MQTT messages acknowledged.", state.acknowledged)
         said = "QoS 0 messages dropped because more came than can be stored."
@@ -315,7 +315,7 @@ class Health:
         ]
         said = "Messages by what became of them; refused ones with the reason."
         yield Family("plumewatch_messages_total", "counter", said, outcomes)
-        noted = [({"noted": noted.value}, float(tally.total(noted))) for noted in Noted]
+        noted = [({"noted": noted.value}, float(tally.total(noted))) for noted in CountKind]
         said = (
             "Readings of registered sensors by what was noted; missing: sequence gaps;"
             " bad_firmware: their version was refused."

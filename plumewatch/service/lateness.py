@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from ingest.tally import Noted
+from ingest.reading_counts import CountKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ingest.tally import ReadingTally
+    from ingest.reading_counts import ReadingCounts
 
 SAMPLES: Final = 15
 """Samples looked back on, one a minute."""
@@ -35,12 +35,12 @@ class Lateness:
         self.late = self.heard = 0
         self._samples: deque[dict[str, tuple[int, int]]] = deque(maxlen=SAMPLES + 1)
 
-    def sample(self, sensors: Iterable[str], tally: ReadingTally) -> None:
+    def sample(self, sensors: Iterable[str], tally: ReadingCounts) -> None:
         """Take what was counted so far, once a minute."""
         now = {}
         for sensor in sensors:
             counts = tally.of(sensor)
-            now[sensor] = (counts.get(Noted.READINGS, 0), counts.get(Noted.LATE, 0))
+            now[sensor] = (counts.get(CountKind.READINGS, 0), counts.get(CountKind.LATE, 0))
         self._samples.append(now)
         if len(self._samples) <= SAMPLES:
             return

@@ -128,7 +128,7 @@ class Housekeeping:
         await self._add(connection, self._measured.introduced(self._clock(), watch.lives(), stored))
         while True:
             snapshot_at = await self._run_until_stored("snapshot", watch.save_snapshot)
-            counts = service.intake.tally.snapshot()
+            counts = service.intake.reading_counts.snapshot()
             await self._run_until_stored("counts", save_counts, connection, counts)
             with contextlib.suppress(StorageError):
                 await self.delete(connection, snapshot_at)
@@ -138,7 +138,7 @@ class Housekeeping:
     async def measure(self, watch: DetectionConsumer, connection: sqlite3.Connection) -> None:
         """Let samples of sensors and service wait for the series."""
         service = self._service
-        service.health.lateness.sample(service.registry.sensors, service.intake.tally)
+        service.health.lateness.sample(service.registry.sensors, service.intake.reading_counts)
         stored = await self._run_until_stored("measurements", Stored.read, connection)
         outbox: dict[str, Any] = dict(
             await self._run_until_stored("measurements", self._service.health.outbox)

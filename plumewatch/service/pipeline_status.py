@@ -58,7 +58,7 @@ def pipeline_status(service: Service, watch: DetectionConsumer | None) -> Pipeli
         sensors=sensor_statuses(
             service.registry,
             watch.lives() if watch else {},
-            service.intake.tally,
+            service.intake.reading_counts,
             service.intake.firmware.known,
         ),
     )

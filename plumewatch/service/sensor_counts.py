@@ -18,7 +18,7 @@ from alerts.consumer.detection_consumer import LIVENESS
 from alerts.page.settings import SensorStatus
 from detection.errors import SnapshotError
 from detection.liveness import Liveness, SensorLife, SensorState
-from ingest.tally import ReadingTally
+from ingest.reading_counts import ReadingCounts
 from storage import firmware, state
 from storage.sqlite import transaction
 
@@ -33,7 +33,7 @@ _COUNTS: Final = "sensor counts"
 def sensor_statuses(
     registry: Registry,
     lives: Mapping[str, SensorLife],
-    tally: ReadingTally,
+    tally: ReadingCounts,
     versions: Mapping[str, str],
 ) -> dict[str, SensorStatus]:
     """Join life, counts and firmware of every registered sensor, in registry order."""
@@ -51,12 +51,14 @@ def sensor_statuses(
 
 
 def save_counts(connection: sqlite3.Connection, body: bytes) -> None:
-    """Store what `ReadingTally.snapshot` returned."""
+    """Store what `ReadingCounts.snapshot` returned."""
     with transaction(connection) as tx:
         state.set_snapshot(tx, _COUNTS, state.Snapshot(0, "", body))
 
 
-def restore_counts(connection: sqlite3.Connection, tally: ReadingTally, registry: Registry) -> None:
+def restore_counts(
+    connection: sqlite3.Connection, tally: ReadingCounts, registry: Registry
+) -> None:
     """Count on from what is stored; from zero if nothing, or nothing readable, is."""
     stored = state.snapshot(connection, _COUNTS)
     if stored is None:
@@ -69,7 +71,7 @@ def restore_counts(connection: sqlite3.Connection, tally: ReadingTally, registry
 
 def stored_statuses(connection: sqlite3.Connection, registry: Registry) -> dict[str, SensorStatus]:
     """Return the statuses of the last snapshot of a service."""
-    tally = ReadingTally()
+    tally = ReadingCounts()
     restore_counts(connection, tally, registry)
     lives: Mapping[str, SensorLife] = {}
     stored = state.snapshot(connection, LIVENESS)

@@ -14,7 +14,7 @@ from alerts.consumer import threshold_adjustments
 from alerts.outbound import series_records as series_due
 from alerts.outbound.series_records import standing
 from detection.liveness import SensorLife, SensorState
-from ingest.tally import Noted
+from ingest.reading_counts import CountKind
 from plumewatch import __version__
 from reports.kpis import duty_hours
 from storage import firmware
@@ -40,13 +40,13 @@ _DUTY_BACK_S: Final = 62 * 86_400.0
 """Hours on duty are counted back over a time without the service no longer than so."""
 
 _NOTED: Final = {
-    "received": Noted.READINGS,
-    "missing": Noted.MISSING,
-    "duplicates": Noted.DUPLICATE,
-    "late": Noted.LATE,
-    "clock_faults": Noted.CLOCK,
-    "faulty": Noted.FAULT,
-    "unjudged": Noted.UNJUDGED,
+    "received": CountKind.READINGS,
+    "missing": CountKind.MISSING,
+    "duplicates": CountKind.DUPLICATE,
+    "late": CountKind.LATE,
+    "clock_faults": CountKind.CLOCK,
+    "faulty": CountKind.FAULT,
+    "unjudged": CountKind.UNJUDGED,
 }
 
 
@@ -234,7 +234,7 @@ class Measured:
                 "acknowledged": source.acknowledged,
                 "dropped": source.dropped_qos0,
                 "broker_dropped": source.broker_dropped,
-                "missing": service.intake.tally.total(Noted.MISSING),
+                "missing": service.intake.reading_counts.total(CountKind.MISSING),
                 "detected": counters.readings_detected,
                 "stored": service.writer.state.stored,
                 "refused": service.writer.state.refused + service.records.state.refused,
@@ -252,7 +252,7 @@ class Measured:
         }
 
     def _tallies(self) -> dict[str, dict[str, int]]:
-        tally = self._service.intake.tally
+        tally = self._service.intake.reading_counts
         return {name: tally.of(name) for name in self._service.registry.sensors}
 
     def _sensors(self, now: float, lives: Mapping[str, SensorLife], stored: Stored) -> list[Record]:

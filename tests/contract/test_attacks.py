@@ -1,8 +1,9 @@
 """Every attack of the simulator through intake, journal, detectors and incident rules.
 
 Two rooms of one school. Somebody attacks the sensor of one; meanwhile somebody vapes in the other.
-The attack becomes an `integrity` incident and never a vape alert, and the other room's alert comes
-at the moment at which it comes without any attack.
+The attack becomes an `integrity` incident, and the other room's alert comes at the moment at which
+it comes without any attack. Suspicion never keeps a reading from alerting: a plume forged under the
+name of a sensor is judged as any other, and the incident says that it has two senders.
 """
 
 import itertools
@@ -128,10 +129,11 @@ def undisturbed(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ON_THE_WIRE)
-def test_an_attack_is_told_as_one_and_neither_alerts_nor_silences(name, school, undisturbed):
+def test_an_attack_is_an_integrity_incident_and_silences_no_other_room(name, school, undisturbed):
     attack, victim = ON_THE_WIRE[name]
     attacked = school().hear(apply_to_messages(honest(), [attack]))
-    assert attacked.told("vape") == undisturbed
+    assert [a for a in attacked.told("vape") if a[0] == VAPED] == undisturbed
+    assert {sensor for sensor, _ in attacked.told("vape")} <= {VAPED, victim}
     assert {sensor for sensor, _ in attacked.told("integrity")} == {victim}
     assert attacked.people_told() == {"fm"}
 
@@ -139,11 +141,11 @@ def test_an_attack_is_told_as_one_and_neither_alerts_nor_silences(name, school, 
 def test_all_attacks_at_once(school, undisturbed):
     attacks = [attack for attack, _ in ON_THE_WIRE.values()]
     attacked = school().hear(apply_to_messages(honest(), attacks))
-    assert attacked.told("vape") == undisturbed
+    assert [a for a in attacked.told("vape") if a[0] == VAPED] == undisturbed
     assert {sensor for sensor, _ in attacked.told("integrity")} == {QUIET, BROKER}
 
 
-def test_what_is_forged_under_the_name_of_a_sensor_does_not_mute_it(school, undisturbed):
+def test_what_is_forged_under_the_name_of_a_sensor_is_found_and_all_of_it_kept(school):
     """Forged plume, floods, garbage and an `offline` under the name of the vaped room's sensor."""
     attacks = [
         Spoof(VAPED, AT, every_s=0.2, duration_s=120),
@@ -152,10 +154,10 @@ def test_what_is_forged_under_the_name_of_a_sensor_does_not_mute_it(school, undi
     gone = WireMessage(f"plumewatch/v1/{VAPED}/status", b"offline", 1, True, AT + 19.0)
     messages = [*apply_to_messages(honest(), attacks), gone]
     attacked = school().hear(sorted(messages, key=lambda m: m.sent))
-    assert attacked.told("vape") == undisturbed
     assert {sensor for sensor, _ in attacked.told("integrity")} == {VAPED}
-    forged = [r for r in attacked.stored if r.sensor == VAPED and "disputed" in r.flags]
-    assert len(forged) >= 600  # all of the forged plume, kept for who looks into it
+    from_sensor = [r for r in attacked.stored if r.sensor == VAPED and r.values]
+    assert len(from_sensor) >= len([m for m in honest() if VAPED in m.topic]) + 600
+    assert all(map(may_alert, from_sensor))
 
 
 def test_a_claim_inside_a_message_is_not_believed(school):

@@ -68,7 +68,7 @@ def test_what_is_no_version_costs_no_reading_and_no_alert():
         assert reading.firmware == ""
         assert may_alert(reading)
     assert i.firmware.known == {"b2": "1 2"}
-    assert i.tally.of("b2") == {"readings": 9, "bad_firmware": 8}
+    assert i.reading_counts.of("b2") == {"readings": 9, "bad_firmware": 8}
 
 
 def test_news_is_told_after_a_restart_only_if_it_is():
@@ -126,7 +126,7 @@ def test_a_mapping_tells_versions_as_every_format_does():
         [],
         ["1.1"],
     ]
-    assert i.tally.of("b2") == {"readings": 4, "bad_firmware": 1}
+    assert i.reading_counts.of("b2") == {"readings": 4, "bad_firmware": 1}
     assert i.on_message(Message("diy/b2/state", b'{"fw": 2}', NOW)).dead_letter is not None
     assert i.firmware.known == {"b2": "1.1"}
 

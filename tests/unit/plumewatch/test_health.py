@@ -71,11 +71,11 @@ def reading(sensor, flags=()):
 
 def test_a_clock_that_makes_everything_late(parts):
     """Late readings never alert, so that all of them are must not go unnoticed."""
-    tally, sensors = parts.intake.tally, ("a", "b", "c")
+    tally, sensors = parts.intake.reading_counts, ("a", "b", "c")
 
     def minute(*late):
         for sensor in sensors:
-            tally.note(reading(sensor, ("late",) if sensor in late else ()))
+            tally.add(reading(sensor, ("late",) if sensor in late else ()))
         parts.health.lateness.sample(sensors, tally)
 
     for _ in range(SAMPLES):
@@ -210,7 +210,7 @@ async def test_metrics(parts):
     parts.intake.counters["rejected", "bad_json", "native"] = 3
     parts.state.received = 7
     refused = Reading("s1", NOW, NOW, {"pm25": 4.0}, flags=("bad_firmware",))
-    parts.intake.tally.note(refused)
+    parts.intake.reading_counts.add(refused)
     async with client(parts) as http:
         answer = await http.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")

@@ -11,7 +11,7 @@ from alerts.incidents import schema
 from alerts.incidents.engine import AlertEngine
 from alerts.policy import AlertPolicy
 from detection.liveness import LivenessSettings
-from ingest.tally import ReadingTally
+from ingest.reading_counts import ReadingCounts
 from ingest.validation import may_alert
 from plumewatch.cli.printer import Printer
 from plumewatch.cli.status import run_dead_letters, run_status
@@ -70,10 +70,10 @@ def stored(config_path):
     watch.step(readings)
     watch._ahead = False
     watch.save_snapshot()
-    tally = ReadingTally()
+    tally = ReadingCounts()
     for reading in readings:
-        tally.note(reading)
-    tally.add_unjudged({"s1": 2, "s2": 1})
+        tally.add(reading)
+    tally.add_skipped({"s1": 2, "s2": 1})
     save_counts(connection, tally.snapshot())
     migrate(connection, firmware.COMPONENT, firmware.SCRIPTS)
     with transaction(connection) as tx:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from storage.reading import Reading
 
 
-class Noted(StrEnum):
+class CountKind(StrEnum):
     """Closed set of what is counted a sensor."""
 
     READINGS = "readings"
@@ -36,63 +36,61 @@ class Noted(StrEnum):
     FAULT = "fault"
     UNJUDGED = "unjudged"
     MISSING = "missing"
-    DISPUTED = "disputed"
 
 
 _OF_FLAG: Final = {
-    "time_replaced": Noted.CLOCK,
-    "clock_skew": Noted.CLOCK,
-    "late": Noted.LATE,
-    "retained": Noted.RETAINED,
-    "history": Noted.BACKFILL,
-    "cached": Noted.CACHED,
-    "simulated": Noted.SIMULATED,
-    "maintenance": Noted.MAINTENANCE,
-    "codec_error": Noted.UNDECODED,
-    BAD_FIRMWARE: Noted.BAD_FIRMWARE,
-    "disputed": Noted.DISPUTED,
+    "time_replaced": CountKind.CLOCK,
+    "clock_skew": CountKind.CLOCK,
+    "late": CountKind.LATE,
+    "retained": CountKind.RETAINED,
+    "history": CountKind.BACKFILL,
+    "cached": CountKind.CACHED,
+    "simulated": CountKind.SIMULATED,
+    "maintenance": CountKind.MAINTENANCE,
+    "codec_error": CountKind.UNDECODED,
+    BAD_FIRMWARE: CountKind.BAD_FIRMWARE,
 }
 """What a quality flag counts as. `no_time` is the rule of some formats and no news, and readings of
 unknown sensors are not counted here."""
 
 
-class ReadingTally:
-    """Counts by sensor and `Noted`; only ever grows."""
+class ReadingCounts:
+    """Counts by sensor and `CountKind`; only ever grows."""
 
     def __init__(self) -> None:
         self._counts: dict[str, dict[str, int]] = {}
 
-    def note(self, reading: Reading, *, duplicate: bool = False) -> None:
+    def add(self, reading: Reading, *, duplicate: bool = False) -> None:
         """Count one reading of a registered sensor; a duplicate counts as nothing else.
 
         What a board says of itself alone, such as its battery, is no reading of the sensor.
         """
         counts = self._counts.get(reading.sensor)
         if counts is None:
-            counts = self._counts[reading.sensor] = dict.fromkeys(Noted, 0)
+            counts = self._counts[reading.sensor] = dict.fromkeys(CountKind, 0)
         if duplicate:
-            counts[Noted.DUPLICATE] += 1
+            counts[CountKind.DUPLICATE] += 1
             return
-        counts[Noted.READINGS] += reading.measured
+        counts[CountKind.READINGS] += reading.measured
         if reading.faults:
-            counts[Noted.FAULT] += 1
+            counts[CountKind.FAULT] += 1
         if reading.flags:
-            for noted in {_OF_FLAG[flag] for flag in reading.flags if flag in _OF_FLAG}:
-                counts[noted] += 1
+            for kind in {_OF_FLAG[flag] for flag in reading.flags if flag in _OF_FLAG}:
+                counts[kind] += 1
 
-    def add_unjudged(self, readings: Mapping[str, int]) -> None:
+    def add_skipped(self, readings: Mapping[str, int]) -> None:
         """Count readings that the detectors could not use, by sensor."""
         for sensor, n in readings.items():
             if sensor in self._counts:
-                self._counts[sensor][Noted.UNJUDGED] += n
+                self._counts[sensor][CountKind.UNJUDGED] += n
 
     def add_missing(self, sensor: str, readings: int) -> None:
-        """Count readings that never came, of a sensor of which one was noted."""
-        self._counts[sensor][Noted.MISSING] += readings
+        """Count readings that never came, of a sensor of which one was kind."""
+        self._counts[sensor][CountKind.MISSING] += readings
 
-    def total(self, noted: Noted) -> int:
+    def total(self, kind: CountKind) -> int:
         """Sum over all sensors."""
-        return sum(counts[noted] for counts in self._counts.values())
+        return sum(counts[kind] for counts in self._counts.values())
 
     def of(self, sensor: str) -> dict[str, int]:
         """Return what was counted of a sensor, without zeros."""
@@ -113,4 +111,4 @@ class ReadingTally:
         stored = msgspec.json.decode(body, type=dict[str, dict[str, int]])
         for sensor, counts in stored.items():
             if sensor in registered:
-                self._counts[sensor] = {noted: counts.get(noted, 0) for noted in Noted}
+                self._counts[sensor] = {kind: counts.get(kind, 0) for kind in CountKind}

@@ -8,7 +8,7 @@ import pytest
 from ingest.decoding import Context
 from ingest.intake import Intake, IntakeConfig
 from ingest.message import Message
-from ingest.tally import ReadingTally
+from ingest.reading_counts import ReadingCounts
 from ingest.validation import SILENT_FLAGS
 from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
@@ -30,8 +30,8 @@ def send(intake, content, sensor="s1", received=NOW, **more):
 def test_clean_readings(intake):
     for k in range(3):
         send(intake, {"time": NOW + k, "pm25": 4.0}, received=NOW + k)
-    assert intake.tally.of("s1") == {"readings": 3}
-    assert intake.tally.of("s2") == {}
+    assert intake.reading_counts.of("s1") == {"readings": 3}
+    assert intake.reading_counts.of("s2") == {}
 
 
 @pytest.mark.parametrize(
@@ -48,19 +48,19 @@ def test_clean_readings(intake):
 )
 def test_noteworthy(intake, content, more, noted):
     send(intake, content, **more)
-    assert intake.tally.of("s1") == {"readings": 1, noted: 1}
+    assert intake.reading_counts.of("s1") == {"readings": 1, noted: 1}
 
 
 def test_duplicates_are_no_readings(intake):
     for _ in range(3):
         send(intake, {"time": NOW, "pm25": 4.0})
-    assert intake.tally.of("s1") == {"readings": 1, "duplicate": 2}
+    assert intake.reading_counts.of("s1") == {"readings": 1, "duplicate": 2}
 
 
 def test_backfill_and_cached():
-    tally = ReadingTally()
-    tally.note(Reading("s1", NOW, NOW, {"pm25": 1.0}, flags=("history", "late")))
-    tally.note(Reading("s1", NOW, NOW, {"pm25": 1.0}, flags=("cached", "no_time")))
+    tally = ReadingCounts()
+    tally.add(Reading("s1", NOW, NOW, {"pm25": 1.0}, flags=("history", "late")))
+    tally.add(Reading("s1", NOW, NOW, {"pm25": 1.0}, flags=("cached", "no_time")))
     assert tally.of("s1") == {"readings": 2, "backfill": 1, "late": 1, "cached": 1}
 
 
@@ -68,8 +68,8 @@ def test_backfill_and_cached():
     "flag", [*sorted(SILENT_FLAGS), "bad_firmware", "clock_skew", "codec_error"]
 )
 def test_every_flag_that_silences_or_tells_of_trouble_is_counted(flag):
-    tally = ReadingTally()
-    tally.note(Reading("s1", NOW, NOW, {"pm25": 1.0}, flags=(flag,)))
+    tally = ReadingCounts()
+    tally.add(Reading("s1", NOW, NOW, {"pm25": 1.0}, flags=(flag,)))
     counted = {k for k in tally.of("s1") if k != "readings"}
     assert len(counted) == (0 if flag == "unknown_sensor" else 1)
 
@@ -93,15 +93,15 @@ def test_one_far_future_stamp_leaves_the_others_as_they_are(intake):
 
 def test_strangers_are_not_counted(intake):
     send(intake, {"time": NOW, "pm25": 4.0}, sensor="stranger")
-    assert intake.tally.of("stranger") == {}
-    assert json.loads(intake.tally.snapshot()) == {}
+    assert intake.reading_counts.of("stranger") == {}
+    assert json.loads(intake.reading_counts.snapshot()) == {}
 
 
 def test_counts_go_on_after_a_restart(intake):
     send(intake, {"time": NOW, "pm25": 4.0})
     send(intake, {"time": NOW, "pm25": 4.0}, sensor="s2")
-    following = ReadingTally()
-    following.restore(intake.tally.snapshot(), {"s1": None})
+    following = ReadingCounts()
+    following.restore(intake.reading_counts.snapshot(), {"s1": None})
     assert following.of("s1") == {"readings": 1}
     assert following.of("s2") == {}
     with pytest.raises(msgspec.MsgspecError):
@@ -119,6 +119,6 @@ def test_counts_go_on_after_a_restart(intake):
     ],
 )
 def test_what_a_board_says_of_itself_is_no_reading(more, readings):
-    tally = ReadingTally()
-    tally.note(Reading("s1", NOW, NOW, **more))
+    tally = ReadingCounts()
+    tally.add(Reading("s1", NOW, NOW, **more))
     assert tally.of("s1").get("readings", 0) == readings
