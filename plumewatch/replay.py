@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from contextlib import closing
 from dataclasses import asdict
 from itertools import islice
@@ -17,6 +16,7 @@ from detection.events import EventPhase
 from ingest.files.recordings import read_recordings
 from ingest.validation import may_alert
 from storage import state
+from storage.atomic_write import atomic_write
 from storage.registry import Registry
 from storage.sqlite import connect, migrate
 
@@ -172,16 +172,11 @@ def write_events(path: Path, result: Replayed) -> None:
 
 
 def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Write a CSV whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(header)
-            writer.writerows(rows)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Write a CSV file completely or not at all."""
+    with atomic_write(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
 
 
 def _number(value: float) -> str:

@@ -1,7 +1,6 @@
-"""Charts of the summary as drawings: they read in grey, and their numbers are printed in them.
+"""Charts of reports as drawings, readable in gray and with their numbers printed in them.
 
-Shades differ in lightness alone, so that a grey print and a colour-blind reader lose nothing; what
-a shade means is also a number in the same place.
+Shades differ in lightness only, so that a gray print and a color-blind reader lose nothing.
 """
 
 from __future__ import annotations
@@ -29,14 +28,9 @@ def stacked(
     notes: Sequence[str],
     parts: Sequence[tuple[str, Sequence[int]]],
 ) -> Drawing:
-    """Draw a bar a label, of stacked parts, with the total above it and a note below.
+    """Draw one bar per label of at most three parts, from the bottom up, with its total.
 
-    Parameters
-    ----------
-    labels, notes : sequence of str
-        Below each bar, in two lines.
-    parts : sequence of (name, counts)
-        From the bottom up, at most three.
+    Label and note are in two lines below each bar.
     """
     totals = [sum(counts[k] for _, counts in parts) for k in range(len(labels))]
     top, bottom, left = 30.0, 142.0, 8.0
@@ -63,8 +57,10 @@ def stacked(
         items.append(_bar(x, 4.0, 10.0, 10.0, shade))
         items.append(Words(x + 14, 13.0, name, 10.0, _INK))
         x += 30 + 6.2 * len(name)
-    said = "; ".join(f"{label}: {total}" for label, total in zip(labels, totals, strict=True))
-    return Drawing(_WIDTH, bottom + 28, title, said or "nothing", tuple(items))
+    description = "; ".join(
+        f"{label}: {total}" for label, total in zip(labels, totals, strict=True)
+    )
+    return Drawing(_WIDTH, bottom + 28, title, description or "no data", tuple(items))
 
 
 def _bar(x: float, y: float, width: float, height: float, fill: str) -> Polygon:
@@ -79,13 +75,7 @@ def heat_map(
     columns: Sequence[str],
     counts: Sequence[Sequence[int | str]],
 ) -> Drawing:
-    """Draw a table of counts, darker where more, each count printed in its cell.
-
-    Parameters
-    ----------
-    counts : sequence of sequences of int or str
-        A text stands in place of a count that is not said.
-    """
+    """Draw a table of counts, darker for more; text replaces a count that is not published."""
     margin, top = 140.0, 18.0
     pitch = min(70.0, (_WIDTH - margin - 4) / max(len(columns), 1))
     tall = 14.0
@@ -107,12 +97,12 @@ def heat_map(
             text = cut(str(n), pitch, _SMALL) if n else "·"
             ink = "#ffffff" if share > 0.5 else _INK if n else _SOFT
             items.append(Words(x + pitch / 2, y + 10.5, text, _SMALL, ink, "middle"))
-    said = f"{len(rows)} by {len(columns)}, at most {most}"
-    return Drawing(_WIDTH, top + tall * max(len(rows), 1) + 4, title, said, tuple(items))
+    description = f"{len(rows)} by {len(columns)}, at most {most}"
+    return Drawing(_WIDTH, top + tall * max(len(rows), 1) + 4, title, description, tuple(items))
 
 
 def _shade(share: float) -> str:
-    """From nearly white to dark blue, lightness falling evenly."""
+    """Return a color from nearly white to dark blue, with evenly falling lightness."""
     light, dark = (0xF2, 0xF4, 0xF7), (0x1B, 0x3A, 0x5C)
     return "#" + "".join(
         f"{round(a + (b - a) * share):02x}" for a, b in zip(light, dark, strict=True)
@@ -120,7 +110,7 @@ def _shade(share: float) -> str:
 
 
 def bars(title: str, names: Sequence[str], counts: Sequence[int | str]) -> Drawing:
-    """Draw a bar a name, its count at its end; where that is not said, the text in its place."""
+    """Draw one bar per name; text replaces a count that is not published."""
     margin, tall = 190.0, 16.0
     most = max((n for n in counts if isinstance(n, int)), default=0) or 1
     items: list[Item] = []
@@ -131,12 +121,14 @@ def bars(title: str, names: Sequence[str], counts: Sequence[int | str]) -> Drawi
         if long:
             items.append(_bar(margin, y + 2, long, tall - 4, SHADES[1]))
         items.append(Words(margin + long + 5, y + 11, str(count), 10.0, _INK))
-    said = "; ".join(f"{name}: {n}" for name, n in zip(names, counts, strict=True))
-    return Drawing(_WIDTH, 6 + tall * max(len(names), 1), title, said or "nothing", tuple(items))
+    description = "; ".join(f"{name}: {n}" for name, n in zip(names, counts, strict=True))
+    return Drawing(
+        _WIDTH, 6 + tall * max(len(names), 1), title, description or "no data", tuple(items)
+    )
 
 
 def change(title: str, ratio: float, low: float, high: float) -> Drawing:
-    """Draw a ratio with its interval on a logarithmic axis, 1 being no change."""
+    """Draw a ratio with its interval on a logarithmic axis; 1 is no change."""
     least, most = min(low, 0.5) / 1.2, max(high, 2.0) * 1.2
     left, right, y = 20.0, _WIDTH - 20.0, 26.0
 
@@ -155,5 +147,5 @@ def change(title: str, ratio: float, low: float, high: float) -> Drawing:
     items += [Line(((x(v), y - 5), (x(v), y + 5)), _INK, 2.0) for v in (low, high)]
     at = x(ratio)
     items.append(Polygon(((at - 5, y), (at, y - 6), (at + 5, y), (at, y + 6)), SHADES[0], _INK))
-    said = f"times {ratio:.2f}, 95 % interval {low:.2f} to {high:.2f}"
-    return Drawing(_WIDTH, 64, title, said, tuple(items))
+    description = f"times {ratio:.2f}, 95 % interval {low:.2f} to {high:.2f}"
+    return Drawing(_WIDTH, 64, title, description, tuple(items))

@@ -1,195 +1,289 @@
-"""The key figures of a summary, each with what it rests on and what it was in the period before."""
+"""The key figures that reports, staff page and dashboards show: one table.
+
+`reports.kpis` computes them from rows. Where `KeyFigure.series` is given, Grafana computes the same
+number from records of the time series (`storage.timeseries.records`): the InfluxQL is here, beside
+the Python, and a contract test compares both over one data set.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from reports import kpis
+from reports.kpis import Acknowledgement, BeforeAfter, Rate, Times
 from reports.school import days_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from datetime import date
 
     from reports.facts import Facts
-    from reports.kpis import BeforeAfter, Rate, Response, Times
-    from reports.rows import IncidentRow
+    from reports.kpis import Response
+
+    Value = float | Rate | Times | Acknowledgement | BeforeAfter
 
 
-class Figure(NamedTuple):
+class Select(NamedTuple):
+    """InfluxQL over one measurement: what to select, and a condition on its fields."""
+
+    measurement: str
+    expression: str
+    where: str = ""
+
+
+class KeyFigure(NamedTuple):
     """One key figure.
 
     Attributes
     ----------
-    values : dict of str to float or None
-        By measure; ``"value"`` first. ``"period_before"`` is the main one in the period before.
+    path : str
+        Attribute of its part of `reports.kpis.Kpis`.
+    unit : str
+        Of the number; ``"share"`` for a ratio from 0 to 1.
+    is_sampled : bool
+        Whether it is a share of counts, which has an interval.
+    series : tuple of Select
+        The same over the time series; of two, the first by the second.
     """
 
-    @property
-    def main(self) -> float | None:
-        """What is shown first."""
-        return self.values["median" if "median" in self.values else "value"]
+    key: str
+    label: str
+    path: str
+    unit: str = ""
+    is_sampled: bool = False
+    series: tuple[Select, ...] = ()
+
+
+class Figure(NamedTuple):
+    """A computed figure: `values` by measure, the main one first.
+
+    Its ``"period_before"`` is the main value in the period before.
+    """
 
     key: str
     label: str
     unit: str
     values: dict[str, float | None]
 
+    @property
+    def main(self) -> float | None:
+        """The value to show first."""
+        return self.values["median" if "median" in self.values else "value"]
+
+
+_YES: Final = 'sum("confirmed")'
+_JUDGED: Final = f'({_YES} + sum("false_alarm"))'
+_COUNT: Final = 'count("confidence")'
+
+INCIDENTS: Final = KeyFigure(
+    "incidents", "Incidents", "incidents", series=(Select("incident", _COUNT),)
+)
+OUTCOME: Final = (
+    KeyFigure("confirmed", "Confirmed", "confirmed"),
+    KeyFigure("false_alarms", "False alarms", "false"),
+    KeyFigure("nothing_found", "Nothing found", "nothing_found"),
+    KeyFigure("unknown", "Unknown: no feedback", "unknown"),
+    KeyFigure("withdrawn", "Withdrawn by the detector", "withdrawn"),
+    KeyFigure("suppressed", "Suppressed", "suppressed"),
+    KeyFigure(
+        "confirmed_rate",
+        "Confirmed, of confirmed and false alarms",
+        "confirmed_rate",
+        "share",
+        is_sampled=True,
+        series=(Select("incident", f"{_YES} / {_JUDGED}"),),
+    ),
+    KeyFigure(
+        "feedback_rate",
+        "Confirmed or false alarm by staff, of all",
+        "feedback_rate",
+        "share",
+        is_sampled=True,
+        series=(Select("incident", f"{_JUDGED} / {_COUNT}"),),
+    ),
+    KeyFigure(
+        "false_alarms_per_sensor_week",
+        "False alarms per sensor-week online",
+        "false_per_sensor_week",
+        "1/week",
+        series=(
+            Select("incident", 'sum("false_alarm")'),
+            Select("sensor_health", 'sum("online_s") / 604800'),
+        ),
+    ),
+)
+RESPONSE: Final = (
+    KeyFigure(
+        "time_to_detect",
+        "From first evidence to incident",
+        "detect",
+        "s",
+        series=(Select("incident", 'median("detected_s")'),),
+    ),
+    KeyFigure(
+        "time_to_notify",
+        "From incident to first notice",
+        "notify",
+        "s",
+        series=(Select("incident", 'median("notified_s")'),),
+    ),
+    KeyFigure(
+        "time_to_acknowledge",
+        "From first notice to acknowledgement",
+        "acknowledge",
+        "s",
+        series=(Select("incident", 'median("acknowledged_s")'),),
+    ),
+    KeyFigure(
+        "acknowledged_in_5_min",
+        "Acknowledged within 5 minutes",
+        "acknowledge.within_5_min",
+        "share",
+        is_sampled=True,
+    ),
+    KeyFigure(
+        "time_to_arrive",
+        "From first notice to arrival",
+        "arrive",
+        "s",
+        series=(Select("incident", 'median("arrived_s")'),),
+    ),
+    KeyFigure("time_to_resolve", "From incident to resolution", "resolve", "s"),
+    KeyFigure("escalated", "Escalated to the second step", "escalated", "share", is_sampled=True),
+    KeyFigure(
+        "missed", "Not acknowledged before escalation ended", "missed", "share", is_sampled=True
+    ),
+)
+LOAD: Final = (
+    KeyFigure("notices", "Notices delivered", "notices"),
+    KeyFigure("notices_undelivered", "Notices not delivered", "undelivered"),
+    KeyFigure(
+        "notices_per_duty_hour",
+        "Notices per person-hour on duty",
+        "per_duty_hour",
+        "1/h",
+        series=(
+            Select("incident", 'sum("notices")', '"school_day" = 1'),
+            Select("pipeline", 'sum("duty_s") / 3600', '"duty_s" > 0'),
+        ),
+    ),
+    KeyFigure("duplicates", "Repeated notices per incident", "duplicates"),
+    KeyFigure("hours_with_notices", "Person-hours with a notice", "budget.hours"),
+    KeyFigure("hours_over_12", "of them with more than 12", "budget.over"),
+    KeyFigure("hours_of_flood", "of them with 30 or more", "budget.flood"),
+    KeyFigure("worst_hour", "Most notices to one person in an hour", "budget.worst"),
+)
+SENSORS: Final = (
+    KeyFigure("sensors", "Sensors", "sensors"),
+    KeyFigure("availability", "Sensor-minutes online / expected", "availability", "share"),
+    KeyFigure("completeness", "Readings received / sent", "completeness", "share"),
+    KeyFigure("offline_detect", "From last reading to offline incident", "offline_detect", "s"),
+)
+KEY_FIGURES: Final = {f.key: f for f in (INCIDENTS, *OUTCOME, *RESPONSE, *LOAD, *SENSORS)}
+_DETECTION: Final = KeyFigure(
+    "detection_rate", "Staged tests detected", "", "share", is_sampled=True
+)
+
+
+def figures(facts: Facts, intervention: BeforeAfter | None = None) -> Iterator[Figure]:
+    """Yield all key figures, with those of the period before if that is on record."""
+    if facts.before is None:
+        yield from _figures(facts, intervention)
+        return
+    before = {figure.key: figure.main for figure in _figures(facts.before)}
+    for figure in _figures(facts, intervention):
+        if before.get(figure.key) is not None:
+            figure.values["period_before"] = before[figure.key]
+        yield figure
+    yield _computed(
+        KeyFigure(
+            "change_from_before",
+            "Vaping and smoke per school day, as a multiple of the period before",
+            "",
+        ),
+        kpis.before_after(_daily(facts.before), _daily(facts)),
+    )
+
 
 def change_at(facts: Facts, day: date) -> BeforeAfter:
     """Compare the whole school days before a day with those from it on."""
-    counts = dict(zip(facts.whole_days(), _daily(facts, facts.air), strict=True))
+    counts = dict(zip(facts.whole_days(), _daily(facts), strict=True))
     return kpis.before_after(
         [n for each, n in counts.items() if each < day],
         [n for each, n in counts.items() if each >= day],
     )
 
 
-def figures(facts: Facts, change: BeforeAfter | None = None) -> Iterable[Figure]:
-    """Yield all key figures, beside those of the period before if that is on record.
-
-    Parameters
-    ----------
-    change : BeforeAfter, optional
-        At a day of intervention.
-    """
-    if facts.before is None:
-        yield from _figures(facts, len(facts.air), change)
-    else:
-        yield from _compared(facts, facts.before, change)
+def response_times(response: Response) -> Iterator[Figure]:
+    """Yield the figures of `RESPONSE` that are times."""
+    return (figure for figure in _of(RESPONSE, response) if "median" in figure.values)
 
 
-def _compared(facts: Facts, before: Facts, change: BeforeAfter | None) -> Iterable[Figure]:
-    """Set beside each figure what it was in the period before."""
-    air, earlier = facts.air, before.air
-    then = {figure.key: figure.main for figure in _figures(before, len(earlier), None)}
-    for figure in _figures(facts, len(air), change):
-        was = then.get(figure.key)
-        more: dict[str, float | None] = {} if was is None else {"period_before": was}
-        yield figure._replace(values=figure.values | more)
-    found = kpis.before_after(_daily(before, earlier), _daily(facts, air))
-    title = "Vaping and smoke a school day, as a multiple of the period before"
-    yield _change_figure("change_from_before", title, found)
-
-
-def _daily(facts: Facts, rows: Iterable[IncidentRow]) -> list[int]:
-    """Count incidents on each whole school day."""
-    counts = Counter(facts.calendar.local(row.opened_at).date() for row in rows)
+def _daily(facts: Facts) -> list[int]:
+    """Count incidents of vaping and smoke on each whole school day."""
+    counts = Counter(facts.calendar.local(row.opened_at).date() for row in facts.air)
     return [counts[day] for day in facts.whole_days()]
 
 
-def _figures(facts: Facts, air: int, change: BeforeAfter | None) -> Iterable[Figure]:
+def _figures(facts: Facts, intervention: BeforeAfter | None = None) -> Iterator[Figure]:
     found = facts.kpis
-    days = sum(
-        day in facts.calendar.school_days
-        for day in days_of(facts.start, facts.end, facts.calendar.zone)
+    days = days_of(facts.start, facts.end, facts.calendar.zone)
+    counts = (
+        ("school_days", "School days in the window", len(facts.calendar.school_days & {*days})),
+        ("incidents", INCIDENTS.label, found.outcome.incidents),
+        ("incidents_air", "Vaping and smoke", len(facts.air)),
+        ("tests_left_out", "Tests, not counted", found.tests),
+        ("off_days_left_out", "On days without school, not counted", found.off_days),
     )
-    outcome, response, load, sensors = found.outcome, found.response, found.load, found.sensors
-
-    def count(key: str, label: str, value: float) -> Figure:
-        return Figure(key, label, "", {"value": float(value)})
-
-    yield count("school_days", "School days in the window", days)
-    yield count("incidents", "Incidents", outcome.incidents)
-    yield count("incidents_air", "Vaping and smoke", air)
-    yield count("tests_left_out", "Tests left out", found.tests)
-    yield count("off_days_left_out", "Left out as on days without school", found.off_days)
-    yield count("confirmed", "Confirmed", outcome.confirmed)
-    yield count("false_alarms", "False alarms", outcome.false)
-    yield count("nothing_found", "Nothing found", outcome.nothing_found)
-    yield count("unknown", "Unknown, as nobody said", outcome.unknown)
-    yield count("withdrawn", "Taken back by the detector", outcome.withdrawn)
-    yield count("suppressed", "Kept from being told", outcome.suppressed)
-    yield _share("confirmed_rate", "Confirmed, of confirmed and false", outcome.confirmed_rate)
-    yield _share("feedback_rate", "With a yes or no by staff, of all", outcome.feedback_rate)
-    yield _ratio(
-        "false_alarms_per_sensor_week",
-        "False alarms a sensor and week online",
-        "1/week",
-        outcome.false_per_sensor_week,
-    )
-    yield from times_of_response(response)
-    yield _share("escalated", "Reached the second step of escalation", response.escalated)
-    yield _share("missed", "Not acknowledged before escalation ended", response.missed)
-    yield count("notices", "Notices delivered", load.notices)
-    yield count("notices_undelivered", "Notices not delivered", load.undelivered)
-    yield _ratio(
-        "notices_per_duty_hour", "Notices a person and hour on duty", "1/h", load.per_duty_hour
-    )
-    yield _ratio("duplicates", "Repeated notices an incident", "", load.duplicates)
-    budget = load.budget
-    yield count("hours_with_notices", "Hours of a person with a notice", budget.hours)
-    yield count("hours_over_12", "of them with more than 12", budget.over)
-    yield count("hours_of_flood", "of them with 30 or more", budget.flood)
-    yield count("worst_hour", "Most notices to one person in an hour", budget.worst)
-    yield count("sensors", "Sensors", sensors.sensors)
-    yield _ratio(
-        "availability", "Sensor-minutes online, of expected", "share", sensors.availability
-    )
-    yield _ratio("completeness", "Readings received, of sent", "share", sensors.completeness)
-    yield _times("offline_detect", "From last word to the offline notice", sensors.offline_detect)
+    for key, label, count in counts:
+        yield _computed(KeyFigure(key, label, ""), count)
+    yield from _of(OUTCOME, found.outcome)
+    yield from _of(RESPONSE, found.response)
+    yield from _of(LOAD, found.load)
+    yield from _of(SENSORS, found.sensors)
     if facts.staged:
-        yield _share(
-            "detection_rate",
-            "Staged tests that were found",
-            kpis.detection_rate(facts.staged, facts.incidents),
-        )
-    if change is not None:
-        title = "Vaping and smoke a school day, after as a multiple of before"
-        yield _change_figure("change", title, change)
+        yield _computed(_DETECTION, kpis.detection_rate(facts.staged, facts.incidents))
+    if intervention is not None:
+        label = "Vaping and smoke per school day, after as a multiple of before"
+        yield _computed(KeyFigure("change", label, ""), intervention)
 
 
-def times_of_response(response: Response) -> Iterable[Figure]:
-    """Yield how long things took, and what share was acknowledged in time."""
-    acked = response.acknowledge
-    yield _times("time_to_detect", "From first evidence to the incident", response.detect)
-    yield _times("time_to_notify", "From incident to first notice", response.notify)
-    acknowledge = _times(
-        "time_to_acknowledge", "From first notice to acknowledgement", acked.acknowledged
-    )
-    acknowledge.values.update(
-        notified=float(acked.notified),
-        unacknowledged=float(acked.unacknowledged),
-        median_all=acked.median_all_s,
-        p90_all=acked.p90_all_s,
-    )
-    yield acknowledge
-    yield _share("acknowledged_in_5_min", "Acknowledged in 5 minutes", acked.within_5_min)
-    yield _times("time_to_arrive", "From first notice to arrival", response.arrive)
-    yield _times("time_to_resolve", "From incident to its end", response.resolve)
+def _of(table: Iterable[KeyFigure], part: object) -> Iterator[Figure]:
+    return (_computed(figure, attrgetter(figure.path)(part)) for figure in table)
 
 
-def _change_figure(key: str, label: str, change: BeforeAfter) -> Figure:
-    values = {
-        "value": change.change,
-        "low": change.low,
-        "high": change.high,
-        "before": change.before.value,
-        "before_days": change.before.whole,
-        "after": change.after.value,
-        "after_days": change.after.whole,
-        "dispersion": change.dispersion,
-    }
-    return Figure(key, label, "", values)
+def _computed(figure: KeyFigure, value: Value) -> Figure:
+    return Figure(figure.key, figure.label, figure.unit, _values(value, figure.is_sampled))
 
 
-def _share(key: str, label: str, rate: Rate) -> Figure:
-    low, high = rate.interval() or (None, None)
-    values = {"value": rate.value, "part": rate.part, "of": rate.whole, "low": low, "high": high}
-    return Figure(key, label, "share", values)
-
-
-def _ratio(key: str, label: str, unit: str, rate: Rate) -> Figure:
-    """Return a ratio without an interval; a share of what is measured, not sampled, has none."""
-    return Figure(key, label, unit, {"value": rate.value, "part": rate.part, "of": rate.whole})
-
-
-def _times(key: str, label: str, times: Times) -> Figure:
-    values = {
-        "median": times.median_s,
-        "p90": times.p90_s,
-        "mean": times.mean_s,
-        "n": float(times.n),
-    }
-    return Figure(key, label, "s", values)
+def _values(value: Value, is_sampled: bool) -> dict[str, float | None]:  # noqa: FBT001
+    if isinstance(value, Rate):
+        values = {"value": value.value, "part": value.part, "of": value.whole}
+        if is_sampled:
+            values["low"], values["high"] = value.interval() or (None, None)
+        return values
+    if isinstance(value, Times):
+        n = float(value.n)
+        return {"median": value.median_s, "p90": value.p90_s, "mean": value.mean_s, "n": n}
+    if isinstance(value, Acknowledgement):
+        return {
+            **_values(value.acknowledged, is_sampled),
+            "notified": float(value.notified),
+            "unacknowledged": float(value.unacknowledged),
+            "median_all": value.median_all_s,
+            "p90_all": value.p90_all_s,
+        }
+    if isinstance(value, BeforeAfter):
+        return {
+            "value": value.change,
+            "low": value.low,
+            "high": value.high,
+            "before": value.before.value,
+            "before_days": value.before.whole,
+            "after": value.after.value,
+            "after_days": value.after.whole,
+            "dispersion": value.dispersion,
+        }
+    return {"value": float(value)}

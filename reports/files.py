@@ -1,34 +1,46 @@
-"""Which reports there are, and how each is written in each format."""
+"""Reports as files: CSV, XLSX, JSON and Parquet for machines, PDF and HTML for people.
+
+A file is complete or not written at all, and has the same rows in every format. Text in CSV and
+XLSX does nothing (`reports.text`), and no XLSX cell is a formula. JSON (ASCII) and Parquet hold
+text unchanged.
+"""
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import polars as pl
 
 from reports import tables
 from reports.documents import html, pdf
 from reports.summary import COLUMNS, summary
+from reports.text import inert
 from reports.view import summary_view, table_view
-from reports.write import MOST_IN_SHEET, WRITERS, Sheet, Title, whole
+from storage.atomic_write import atomic_write
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import date
     from pathlib import Path
 
     from reports.documents import Template
     from reports.facts import Facts
-    from reports.tables import Table
+    from reports.tables import Column, Table
 
-_MOST_PRINTED: Final = 5000
-"""Rows of a printed table; 5,000 are some 150 pages."""
+_MOST_ROWS: Final = {"xlsx": 1_048_575, "pdf": 5000, "html": 5000}
+"""Rows of a sheet below its header; 5,000 printed rows are some 150 pages."""
+_SLICE: Final = 2000
+_WIDEST: Final = 40
 
 
 class ReportTooLongError(ValueError):
-    """A format does not hold so many rows; the message says which do."""
+    """A format cannot hold so many rows; the message says which can."""
 
 
 class Report(NamedTuple):
-    """One report: its table if it is one, and whether it needs the sensors' days, and duty."""
+    """One report: its table if it is one, and whether it needs sensor days and duty."""
 
     table: Table | None
     with_sensors: bool
@@ -41,62 +53,154 @@ REPORTS: Final = {
     "response": Report(tables.response, with_sensors=False, with_duty=True),
     "sensors": Report(tables.sensors, with_sensors=True, with_duty=False),
 }
-"""How each report of `reports.names.ABOUT` is made."""
+"""Contents of each report of `reports.names.ABOUT`."""
+
+
+class Sheet(NamedTuple):
+    """One table to write, with what the file says of itself and of its columns."""
+
+    name: str
+    about: Mapping[str, str | int]
+    columns: Sequence[Column]
+    frame: pl.DataFrame
 
 
 def write_report(
     name: str, facts: Facts, path: Path, kind: str, *, intervention: date | None = None
 ) -> None:
-    """Write a report, whole or not at all.
+    """Write a report of `REPORTS` in a format of `reports.names.FORMATS`; replaces `path`.
 
-    Parameters
-    ----------
-    name : str
-        Of `REPORTS`.
-    path : Path
-        Replaced if it exists.
-    kind : str
-        Of `reports.names.FORMATS`.
-    intervention : date, optional
-        See `reports.summary.summary`.
-
-    Raises
-    ------
-    ReportTooLongError
-    TooFewError
-        See `reports.suppress`.
-    OSError
+    Raises `ReportTooLongError`, `TooFewError` (see `reports.suppress`) or `OSError`.
     """
     table = REPORTS[name].table
-    with whole(path) as partial:
+    view: Mapping[str, Any]
+    with atomic_write(path) as draft:
         if table is None:
             made = summary(facts, intervention)
-            if kind in WRITERS:
-                WRITERS[kind](Sheet(_title(name, facts), COLUMNS, made.table()), partial)
-            else:
-                _document("summary", summary_view(made), partial, kind)
-            return
-        found = table.frame(facts)
-        most = {"xlsx": MOST_IN_SHEET, "pdf": _MOST_PRINTED, "html": _MOST_PRINTED}.get(kind)
-        if most is not None and found.height > most:
-            raise ReportTooLongError(
-                f"{found.height} rows; {kind} holds {most}: take csv, parquet or json, or a"
-                " shorter window"
-            )
-        if kind in WRITERS:
-            WRITERS[kind](Sheet(_title(name, facts), table.columns, found), partial)
+            template: Template = "summary"
+            sheet = Sheet(name, _about(name, facts), COLUMNS, made.table())
+            view = {} if kind in WRITERS else summary_view(made)
         else:
-            _document("table", table_view(facts, name, table.about, found), partial, kind)
+            template, frame = "table", table.frame(facts)
+            most = _MOST_ROWS.get(kind, frame.height)
+            if frame.height > most:
+                raise ReportTooLongError(
+                    f"{frame.height} rows; {kind} holds {most}: use csv, parquet or json, or a"
+                    " shorter window"
+                )
+            sheet = Sheet(name, _about(name, facts), table.columns, frame)
+            view = {} if kind in WRITERS else table_view(facts, name, table.about, frame)
+        if kind in WRITERS:
+            WRITERS[kind](sheet, draft)
+        elif kind == "pdf":
+            draft.write_bytes(pdf(template, view))
+        else:
+            draft.write_text(html(template, view), encoding="utf-8")
 
 
-def _title(name: str, facts: Facts) -> Title:
-    period = facts.period.title if facts.period else ""
-    window = facts.start, facts.end, facts.now
-    return Title(name, tables.VERSION, facts.school, facts.place, *window, period)
+def _about(name: str, facts: Facts) -> dict[str, str | int]:
+    return {
+        "schema": f"plumewatch.{name}",
+        "version": tables.VERSION,
+        "school": facts.school,
+        "place": facts.place,
+        "period": facts.period.title if facts.period else "",
+        "from": _iso(facts.start),
+        "to": _iso(facts.end),
+        "made": _iso(facts.now),
+    }
 
 
-def _document(template: Template, view: Mapping[str, Any], path: Path, kind: str) -> None:
-    if kind == "pdf":
-        path.write_bytes(pdf(template, view))
-    else:
-        path.write_text(html(template, view), encoding="utf-8")
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _with_iso_times(frame: pl.DataFrame) -> pl.DataFrame:
+    """Write times as ISO 8601 in UTC with ``Z``."""
+    times = [name for name, kind in frame.schema.items() if isinstance(kind, pl.Datetime)]
+    return frame.with_columns(pl.col(times).dt.strftime("%Y-%m-%dT%H:%M:%S%.3fZ"))
+
+
+def _inert(frame: pl.DataFrame) -> pl.DataFrame:
+    """Write times as text and every text as `reports.text.inert`; empty text as missing."""
+    frame = _with_iso_times(frame)
+    changed = []
+    for name, kind in frame.schema.items():
+        if kind != pl.String:
+            continue
+        values = frame[name].unique().drop_nulls().to_list()
+        other = {text: safe for text in values if (safe := inert(text)) != text}
+        column = pl.col(name).replace("", None)
+        changed.append(column.replace(other) if other else column)
+    return frame.with_columns(changed)
+
+
+def _csv(sheet: Sheet, path: Path) -> None:
+    _inert(sheet.frame).write_csv(path)
+
+
+def _parquet(sheet: Sheet, path: Path) -> None:
+    sheet.frame.write_parquet(path, metadata={k: str(v) for k, v in sheet.about.items()})
+
+
+def _json(sheet: Sheet, path: Path) -> None:
+    head = {**sheet.about, "columns": {column.name: column.about for column in sheet.columns}}
+    with path.open("w", encoding="ascii") as file:
+        file.write(json.dumps(head)[:-1] + ', "rows": [')
+        before = "\n"
+        for part in _with_iso_times(sheet.frame).iter_slices(_SLICE):
+            for row in part.iter_rows(named=True):
+                file.write(before + json.dumps(row, default=str))
+                before = ",\n"
+        file.write("\n]}\n")
+
+
+def _xlsx(sheet: Sheet, path: Path) -> None:
+    import xlsxwriter  # noqa: PLC0415 - slow to load, and for this alone
+
+    options = {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
+    book = xlsxwriter.Workbook(str(path), {**options, "strings_to_numbers": False})
+    made = datetime.fromisoformat(str(sheet.about["made"])).replace(tzinfo=None)
+    book.set_properties({"title": f"plumewatch {sheet.name}", "created": made})
+    bold, day = book.add_format({"bold": True}), book.add_format({"num_format": "yyyy-mm-dd"})
+    page = book.add_worksheet(sheet.name[:31])
+    frame = _inert(sheet.frame)
+    for k, (name, kind) in enumerate(frame.schema.items()):
+        width = min(_WIDEST, max(len(name) + 2, 10, _longest(frame[name])))
+        page.set_column(k, k, width, day if kind == pl.Date else None)
+        page.write_string(0, k, name, bold)
+    page.freeze_panes(1, 0)
+    page.autofilter(0, 0, frame.height, frame.width - 1)
+    by_kind = {
+        pl.String: page.write_string,
+        pl.Boolean: page.write_boolean,
+        pl.Date: page.write_datetime,
+    }
+    writers = [by_kind.get(kind.base_type(), page.write_number) for kind in frame.dtypes]
+    for row, values in enumerate(frame.iter_rows(), start=1):
+        for k, value in enumerate(values):
+            if value is not None:
+                writers[k](row, k, value)
+    about = book.add_worksheet("about")
+    about.set_column(0, 0, 30)
+    about.set_column(1, 1, 90)
+    lines = [*sheet.about.items(), *((c.name, c.about) for c in sheet.columns)]
+    for row, (name, text) in enumerate(lines):
+        about.write_string(row, 0, name, bold)
+        about.write_string(row, 1, inert(str(text)))
+    book.close()
+
+
+def _longest(column: pl.Series) -> int:
+    """Return the length of the longest text of a column, and one; 0 if it holds none."""
+    longest = column.str.len_chars().max() if column.dtype == pl.String else None
+    return longest + 1 if isinstance(longest, int) else 0
+
+
+WRITERS: Final[dict[str, Callable[[Sheet, Path], None]]] = {
+    "csv": _csv,
+    "json": _json,
+    "parquet": _parquet,
+    "xlsx": _xlsx,
+}
+"""Formats for machines."""

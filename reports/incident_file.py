@@ -1,7 +1,7 @@
-"""The file of one incident: what happened, what was measured, who was told, what they did.
+"""The file of one incident: history, evidence, notices and feedback.
 
-Times are Unix seconds in the facts; in what is shown they are on the school's clock, to the second.
-Staff are named by their ids and roles; a note is free text of theirs and is shown as it is.
+Times are Unix seconds in the JSON and local in the document. Staff are named by id and role; a note
+is free text of theirs and is shown unchanged.
 """
 
 from __future__ import annotations
@@ -27,25 +27,18 @@ if TYPE_CHECKING:
 
 VERSION: Final = 1
 AROUND_S: Final = 1800.0
-"""Raw readings are shown from so long before the first evidence until so long after the end."""
+"""Time around an incident whose raw readings belong to it."""
 _MOMENT: Final = (1980, 1, 1, 0, 0, 0)
-"""Time of every entry of a bundle, so that the same incident gives the same bytes."""
+"""Time stamp of every entry of a bundle, so that one incident always gives the same bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class IncidentFile:
-    """All that is stored of an incident.
+    """Everything stored about an incident.
 
-    Attributes
-    ----------
-    incident : dict
-        Its row, with the names of its place.
-    events, history, notices, attempts, feedback, steps : tuple of dict
-        Rows that belong to it, in order.
-    started_with : dict or None
-        Version of the program and hash of the configuration that were running, from the audit log.
-    sensors : tuple of str
-        Of the room, and those that are in it.
+    `incident` is its row with the names of its place; `started_with` has the version of the program
+    and the hash of the configuration then running, from the audit log; `sensors` are those of the
+    room and of its events.
     """
 
     incident: dict[str, Any]
@@ -60,7 +53,7 @@ class IncidentFile:
 
     @property
     def span(self) -> tuple[float, float]:
-        """From when until when raw readings belong to it, Unix seconds."""
+        """Time span of its raw readings, Unix seconds."""
         ends = [e["end"] or e["last_heard"] for e in self.events]
         last = max([self.incident["opened_at"], *ends])
         return self.incident["onset"] - AROUND_S, last + AROUND_S
@@ -84,15 +77,7 @@ _PARTS: Final = {
 def gather(
     db: sqlite3.Connection, registry: Registry, roles: Mapping[str, str], incident: str
 ) -> IncidentFile | None:
-    """Read an incident; None if there is none of this id.
-
-    Parameters
-    ----------
-    db : sqlite3.Connection
-        State database.
-    roles : mapping of str to str
-        Role of each member of staff, by id.
-    """
+    """Read an incident from the state database; None if there is none of this id."""
     row = db.execute("SELECT * FROM incident WHERE id = ?", (incident,)).fetchone()
     if row is None:
         return None
@@ -118,17 +103,7 @@ def gather(
 
 
 def view(found: IncidentFile, calendar: Calendar, picture: str, readings: int) -> dict[str, Any]:
-    """Return what the page of an incident shows.
-
-    Parameters
-    ----------
-    calendar : Calendar
-        For the school's clock.
-    picture : str
-        Evidence as SVG.
-    readings : int
-        Raw readings in the bundle.
-    """
+    """Return the content of its document, with the evidence as SVG and the number of readings."""
     row = found.incident
 
     def at(moment: float | None) -> str:
@@ -151,11 +126,11 @@ def view(found: IncidentFile, calendar: Calendar, picture: str, readings: int) -
         ("Acknowledged", f"{at(row['acknowledged_at'])} {row['acknowledged_by']}"),
         ("Arrived", f"{at(row['arrived_at'])} {first_there}"),
         ("Closed", f"{at(row['resolved_at'])} {row['resolved_by']}"),
-        ("Outcome", row["verdict"] or "unknown: nobody said"),
-        ("What followed", row["action"] or "unknown: nobody said"),
+        ("Outcome", row["verdict"] or "unknown: no feedback"),
+        ("Follow-up", row["action"] or "unknown: no feedback"),
         ("Case number", row["case_number"] or "—"),
-        ("Taken back by the detector", at(row["withdrawn_at"])),
-        ("Kept from being told by", row["suppressed_by"] or "nothing"),
+        ("Withdrawn by the detector", at(row["withdrawn_at"])),
+        ("Suppressed by", row["suppressed_by"] or "—"),
         ("Detector", ", ".join(sorted({e["model_version"] for e in found.events})) or "—"),
         ("Program and configuration", _started(started)),
         ("Raw readings in the bundle", f"{readings}, of {', '.join(found.sensors)}"),
@@ -189,35 +164,35 @@ def view(found: IncidentFile, calendar: Calendar, picture: str, readings: int) -
         "channels": [
             [e["sensor"], when, key, *_moved(*values)]
             for e in found.events
-            for when, which in _words_of(e)
-            for key, values in json.loads(e[f"{which}evidence"]).items()
+            for when, prefix in _stages(e)
+            for key, values in json.loads(e[f"{prefix}evidence"]).items()
         ],
-        "odds": [
+        "probabilities": [
             [e["sensor"], when, kind, f"{p:.3f}"]
             for e in found.events
-            for when, which in _words_of(e)
+            for when, prefix in _stages(e)
             for kind, p in sorted(
-                json.loads(e[f"{which}probabilities"]).items(), key=lambda kp: -kp[1]
+                json.loads(e[f"{prefix}probabilities"]).items(), key=lambda kp: -kp[1]
             )
         ],
     }
 
 
-def _words_of(event: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Return when something was said of an event, and the columns that hold what it rested on.
+def _stages(event: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return the stages of an event whose evidence is stored, and the prefix of their columns.
 
-    Rows of older versions have only the last word.
+    Rows of older versions have only the end.
     """
-    last = (("last word", ""),)
-    return last if event["decided_sentence"] is None else (("decision", "decided_"), *last)
+    end = (("end", ""),)
+    return end if event["decided_sentence"] is None else (("decision", "decided_"), *end)
 
 
 def _why(event: Mapping[str, Any]) -> list[str]:
-    """Why it was decided, and what was known in the end, if that is something else."""
-    words = {when: event[f"{which}sentence"] for when, which in _words_of(event)}
-    if len(set(words.values())) == 1:
+    """Return the reason for the decision, and that at the end if it differs."""
+    reasons = {when: event[f"{prefix}sentence"] for when, prefix in _stages(event)}
+    if len(set(reasons.values())) == 1:
         return [event["sentence"]]
-    return [f"At the {when}: {sentence}" for when, sentence in words.items()]
+    return [f"At the {when}: {sentence}" for when, sentence in reasons.items()]
 
 
 def _started(started: Mapping[str, Any]) -> str:
@@ -229,7 +204,7 @@ def _started(started: Mapping[str, Any]) -> str:
 def _moved(
     base: float, excess: float, rise_s: float | None, decay_s: float | None
 ) -> tuple[str, ...]:
-    """Say how a channel moved; one that did not rise has no times.
+    """Describe the change of a channel; one that did not rise has no times.
 
     Examples
     --------
@@ -253,19 +228,7 @@ def parts(
     readings: Sequence[Reading],
     columns: Sequence[str],
 ) -> dict[str, bytes]:
-    """Return the files of a bundle by name.
-
-    Parameters
-    ----------
-    pdf : bytes
-        Its page.
-    picture : str
-        Evidence as SVG.
-    readings : sequence of Reading
-        Raw, around it.
-    columns : sequence of str
-        Quantities, in order.
-    """
+    """Return the files of a bundle by name; `columns` are the quantities in order."""
     facts = {
         "schema": f"plumewatch.incident/{VERSION}",
         **{
@@ -300,7 +263,7 @@ def _csv(header: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
 
 
 def _readings(readings: Iterable[Reading], columns: Sequence[str]) -> bytes:
-    """Write readings as ``plumewatch replay`` takes them."""
+    """Write readings in the format of ``plumewatch replay``."""
     found = list(readings)
     used = [key for key in columns if any(key in reading.values for reading in found)]
     rows = [

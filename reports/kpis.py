@@ -1,22 +1,22 @@
-"""Key figures of alerting, computed here and nowhere else.
+"""Key figures of alerting: the one place that computes them.
 
-Pure functions over `reports.rows`. Reports, pages and dashboards show what these return. Every
-figure brings the count it rests on; a ratio without a denominator is None, never 0. Test alarms and
-days without school are left out by `chosen` before anything is counted, and their number is kept.
+Pure functions over `reports.rows`; `reports.figures` lists what reports, staff page and dashboards
+show of them. Every figure comes with its basis, the count behind it; a ratio without a denominator
+is None, never 0. `chosen` leaves out tests and days without school first, and counts them.
 
-Notices nobody acknowledged have no time to acknowledgement. They are never dropped: they are
-counted beside the times, they are in the denominator of the rate within five minutes, and
-`Acknowledgement.median_all_s` and `p90_all_s` rank them after every acknowledged one.
+Incidents nobody acknowledged have no time to acknowledgement, but they are never dropped: they are
+counted beside the times, they are in the denominator of the share within five minutes, and
+`Acknowledgement.median_all_s` and `p90_all_s` rank them last.
 
-Alarms an hour and person: ANSI/ISA-18.2 counts the operator's alarms over a period against bands;
-here the period is a clock hour and the bands are six, twelve and thirty.
+Notices per person and hour follow ANSI/ISA-18.2, which counts the alarms of an operator over a
+period against bands; here the period is a clock hour and the bands are 6, 12 and 30.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Final
@@ -31,23 +31,23 @@ if TYPE_CHECKING:
 
 ACKNOWLEDGED_WITHIN_S: Final = 300.0
 STAGED_S: Final = 300.0
-"""Longest time from a staged test to its first evidence."""
+"""Longest delay from a staged test to its first evidence."""
 STAGED_EARLY_S: Final = 60.0
-"""How much earlier than a staged test its first evidence may be: people write whole minutes."""
+"""Tolerance before a staged test: people write down whole minutes."""
 FINE_PER_HOUR, CEILING_PER_HOUR, FLOOD_PER_HOUR = 6, 12, 30
 _Z95: Final = NormalDist().inv_cdf(0.975)
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A ratio with what it rests on."""
+    """A ratio with its basis."""
 
     part: float
     whole: float
 
     @property
     def value(self) -> float | None:
-        """The ratio; None if there is nothing to divide by."""
+        """The ratio; None if `whole` is 0."""
         return self.part / self.whole if self.whole else None
 
     def interval(self) -> tuple[float, float] | None:
@@ -69,7 +69,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Spans of time in seconds: how many, mean, median and 90th percentile; None without any."""
+    """Summary of spans of time, seconds; None if there are none."""
 
     n: int
     mean_s: float | None
@@ -78,19 +78,9 @@ class Times:
 
 
 def quantile(ordered: Sequence[float], share: float) -> float | None:
-    """Return the quantile of ascending values, linear between neighbours (Hyndman & Fan type 7).
+    """Return the quantile of ascending values, linear between neighbors (Hyndman & Fan type 7).
 
-    Parameters
-    ----------
-    ordered : sequence of float
-        Ascending; may end in infinities.
-    share : float
-        0 to 1.
-
-    Returns
-    -------
-    float or None
-        None without values, or where it falls among the infinite ones.
+    None without values, or if it falls among infinite ones.
 
     Examples
     --------
@@ -110,7 +100,7 @@ def quantile(ordered: Sequence[float], share: float) -> float | None:
 
 
 def times(spans: Iterable[float]) -> Times:
-    """Sum up spans of time, seconds."""
+    """Summarize spans of time, seconds."""
     ordered = sorted(spans)
     mean = math.fsum(ordered) / len(ordered) if ordered else None
     return Times(len(ordered), mean, quantile(ordered, 0.5), quantile(ordered, 0.9))
@@ -118,12 +108,9 @@ def times(spans: Iterable[float]) -> Times:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What figures are computed over, and how much was left out.
+    """Rows that figures count, and how many incidents are left out.
 
-    Attributes
-    ----------
-    tests, off_days : int
-        Incidents left out as tests, and as opened on a day without school.
+    `tests` are left out as tests, `off_days` because they opened on a day without school.
     """
 
     incidents: tuple[IncidentRow, ...]
@@ -140,27 +127,22 @@ def chosen(
     school_days: Collection[date] | None,
     zone: tzinfo,
 ) -> Chosen:
-    """Leave out tests, and all that was on a day without school.
-
-    Parameters
-    ----------
-    school_days : collection of date or None
-        Days with school; None counts every day.
-    zone : tzinfo
-        The school's.
-    """
-    kept: list[IncidentRow] = []
+    """Leave out tests and everything on days without school; None counts every day."""
+    counted: list[IncidentRow] = []
     tests = off_days = 0
     for row in incidents:
         if row.verdict == TEST:
             tests += 1
-        elif school_days is not None and _day(row.opened_at, zone) not in school_days:
+        elif (
+            school_days is not None
+            and datetime.fromtimestamp(row.opened_at, zone).date() not in school_days
+        ):
             off_days += 1
         else:
-            kept.append(row)
-    ids = {row.id for row in kept}
+            counted.append(row)
+    ids = {row.id for row in counted}
     return Chosen(
-        tuple(kept),
+        tuple(counted),
         tuple(n for n in notices if n.incident in ids),
         tuple(s for s in sensor_days if school_days is None or s.day in school_days),
         tests,
@@ -168,25 +150,20 @@ def chosen(
     )
 
 
-def _day(moment: float, zone: tzinfo) -> date:
-    return datetime.fromtimestamp(moment, zone).date()
-
-
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
-    """Times from the first notice delivered to the first acknowledgement.
+    """Time from the first notice delivered to the first acknowledgement.
 
     Attributes
     ----------
     acknowledged : Times
-        Of those acknowledged. One that was acknowledged on the page while its first notice was
-        still under way counts as 0.
+        Of the acknowledged; 0 if somebody did so on the page before the notice arrived.
     notified, unacknowledged : int
-        Incidents somebody was told of, and those among them nobody acknowledged.
+        Incidents with a notice delivered, and those of them nobody acknowledged.
     within_5_min : Rate
-        Acknowledged within five minutes, of all notified.
+        Of all notified.
     median_all_s, p90_all_s : float or None
-        Over all notified, the unacknowledged ranked last; None where the quantile falls among them.
+        Over all notified, unacknowledged ranked last; None if the quantile falls among those.
     """
 
     acknowledged: Times
@@ -199,18 +176,17 @@ class Acknowledgement:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """How fast things went.
+    """Response times.
 
     Attributes
     ----------
     detect, notify, arrive, resolve : Times
-        From first evidence to opening; from opening to the first notice delivered; from that to
-        the first arrival; from opening to closing.
+        First evidence to opening; opening to first notice delivered; that notice to first arrival;
+        opening to closing.
     escalated : Rate
-        Incidents that reached step 2 of their escalation or beyond, of all.
+        Incidents that reached escalation step 2, of all.
     missed : Rate
-        Incidents nobody acknowledged before the last step of their escalation was due, of those
-        that have one.
+        Incidents not acknowledged before their escalation ended, of those whose end is due.
     """
 
     detect: Times
@@ -223,19 +199,11 @@ class Response:
 
 
 def response(incidents: Sequence[IncidentRow], now: float = math.inf) -> Response:
-    """Compute times of response.
-
-    Parameters
-    ----------
-    incidents : sequence of IncidentRow
-        From `chosen`.
-    now : float
-        An escalation that ends later is not judged yet, Unix seconds.
-    """
-    told = [(row, row.notified_at) for row in incidents if row.notified_at is not None]
+    """Compute response times; an escalation that ends after `now` is not judged yet."""
+    notified = [(row, row.notified_at) for row in incidents if row.notified_at is not None]
     waits = [
         math.inf if row.acknowledged_at is None else max(0.0, row.acknowledged_at - at)
-        for row, at in told
+        for row, at in notified
     ]
     waits.sort()
     acked = [wait for wait in waits if math.isfinite(wait)]
@@ -248,16 +216,16 @@ def response(incidents: Sequence[IncidentRow], now: float = math.inf) -> Respons
     ]
     return Response(
         detect=times(row.opened_at - row.first_evidence_at for row in incidents),
-        notify=times(at - row.opened_at for row, at in told),
+        notify=times(at - row.opened_at for row, at in notified),
         acknowledge=Acknowledgement(
             acknowledged=times(acked),
-            notified=len(told),
+            notified=len(notified),
             unacknowledged=len(waits) - len(acked),
-            within_5_min=Rate(quick, len(told)),
+            within_5_min=Rate(quick, len(notified)),
             median_all_s=quantile(waits, 0.5),
             p90_all_s=quantile(waits, 0.9),
         ),
-        arrive=times(row.arrived_at - at for row, at in told if row.arrived_at is not None),
+        arrive=times(row.arrived_at - at for row, at in notified if row.arrived_at is not None),
         resolve=times(r.closed_at - r.opened_at for r in incidents if r.closed_at is not None),
         escalated=Rate(sum(row.level >= 2 for row in incidents), len(incidents)),
         missed=Rate(sum(judged), len(judged)),
@@ -266,7 +234,7 @@ def response(incidents: Sequence[IncidentRow], now: float = math.inf) -> Respons
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What incidents turned out to be.
+    """Verdicts of staff.
 
     Attributes
     ----------
@@ -276,10 +244,8 @@ class Outcome:
         Confirmed, of confirmed and false.
     feedback_rate : Rate
         Confirmed and false, of all.
-    withdrawn, suppressed : int
-        Taken back by the detector; kept from being told.
     causes : mapping of str to int
-        False alarms by cause, most first.
+        False alarms by cause, most frequent first.
     false_per_sensor_week : Rate
         False alarms times seven, of sensor-days online.
     """
@@ -298,17 +264,9 @@ class Outcome:
 
 
 def outcome(incidents: Sequence[IncidentRow], sensor_days: Iterable[SensorDay]) -> Outcome:
-    """Compute what incidents turned out to be, and false alarms for the time sensors were online.
-
-    Parameters
-    ----------
-    incidents : sequence of IncidentRow
-        From `chosen`.
-    sensor_days : iterable of SensorDay
-        Of the same days and places.
-    """
-    said = Counter(row.verdict for row in incidents)
-    confirmed, false, nothing = said[CONFIRMED], said[FALSE], said[NOTHING]
+    """Count verdicts, and false alarms over the time that sensors were online."""
+    verdicts = Counter(row.verdict for row in incidents)
+    confirmed, false, nothing = verdicts[CONFIRMED], verdicts[FALSE], verdicts[NOTHING]
     causes = Counter(row.cause or "other" for row in incidents if row.verdict == FALSE)
     online_days = math.fsum(day.online_s for day in sensor_days) / 86_400.0
     return Outcome(
@@ -328,16 +286,10 @@ def outcome(incidents: Sequence[IncidentRow], sensor_days: Iterable[SensorDay]) 
 
 @dataclass(frozen=True, slots=True)
 class AlarmBudget:
-    """Clock hours of persons by the notices that were delivered to them.
+    """Person-hours with at least one notice, by how many notices they had.
 
-    Attributes
-    ----------
-    hours : int
-        Hours in which a person got at least one.
-    fine, busy, over, flood : int
-        Hours with at most 6, more than 6 up to 12, more than 12, and among those 30 or more.
-    worst : int
-        Most in one hour to one person.
+    At most 6 is `fine`, up to 12 `busy`, more `over`; 30 or more of those `flood`. `worst` is the
+    most notices to one person in one hour.
     """
 
     hours: int
@@ -349,7 +301,7 @@ class AlarmBudget:
 
 
 def alarm_budget(notices: Iterable[NoticeRow]) -> AlarmBudget:
-    """Count delivered notices by person and clock hour (UTC) against the bands."""
+    """Count delivered notices by person and clock hour (UTC)."""
     hourly = Counter(
         (notice.person, notice.delivered_at // 3600)
         for notice in notices
@@ -368,17 +320,14 @@ def alarm_budget(notices: Iterable[NoticeRow]) -> AlarmBudget:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What staff were sent.
+    """Notices that staff got.
 
     Attributes
     ----------
-    notices, undelivered : int
-        Delivered, and not.
     per_duty_hour : Rate
         Delivered, of person-hours on duty.
     duplicates : Rate
-        Notices delivered to a person who had one of the same incident for the same reason, of
-        incidents.
+        Delivered again to a person for the same incident and reason, of incidents.
     """
 
     notices: int
@@ -394,17 +343,7 @@ def load(
     duty: Iterable[DutySpan],
     recorded_from: float,
 ) -> Load:
-    """Compute the load of notices.
-
-    Parameters
-    ----------
-    incidents, notices : sequence of rows
-        From `chosen`.
-    duty : iterable of DutySpan
-        Overlapping spans of one person count once.
-    recorded_from : float
-        Since when there is a record of notices, Unix seconds; hours before are not counted.
-    """
+    """Compute the load of notices; hours on duty before `recorded_from` do not count."""
     sent = [notice for notice in notices if notice.delivered_at is not None]
     once = {(notice.incident, notice.person, notice.reason) for notice in sent}
     return Load(
@@ -417,10 +356,7 @@ def load(
 
 
 def duty_hours(duty: Iterable[DutySpan], since: float = -math.inf) -> float:
-    """Add up the hours of persons on duty since a moment.
-
-    What one person has twice at once counts once.
-    """
+    """Add up person-hours on duty since a moment; overlapping spans of a person count once."""
     spans: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
     for span in duty:
         spans[span.person].append((span.start, span.end))
@@ -435,18 +371,18 @@ def duty_hours(duty: Iterable[DutySpan], since: float = -math.inf) -> float:
 
 @dataclass(frozen=True, slots=True)
 class SensorTime:
-    """How sensors were.
+    """Availability of sensors.
 
     Attributes
     ----------
     sensors : int
-        With at least one day.
+        Sensors with at least one day.
     availability : Rate
         Minutes online, of minutes expected.
     completeness : Rate
         Readings received, of received and missing.
     offline_detect : Times
-        From a sensor's last word to the incident that says so.
+        From the last reading of a sensor to its offline incident.
     """
 
     sensors: int
@@ -457,13 +393,7 @@ class SensorTime:
 
 
 def sensor_time(days: Sequence[SensorDay], incidents: Iterable[IncidentRow] = ()) -> SensorTime:
-    """Compute uptime and completeness.
-
-    Parameters
-    ----------
-    incidents : iterable of IncidentRow
-        Those of kind ``"offline"`` give the delay until an outage is seen.
-    """
+    """Compute availability, completeness, and the delay until an outage is seen."""
     online = math.fsum(day.online_s for day in days)
     received = sum(day.received for day in days)
     return SensorTime(
@@ -479,18 +409,10 @@ def sensor_time(days: Sequence[SensorDay], incidents: Iterable[IncidentRow] = ()
 
 @dataclass(frozen=True, slots=True)
 class BeforeAfter:
-    """Incidents a school day before and after a date, and how sure the change is.
+    """Incidents per school day before and after a date.
 
-    Attributes
-    ----------
-    before, after : Rate
-        Incidents, of school days.
-    change : float or None
-        Rate after, as a multiple of the rate before.
-    low, high : float or None
-        95 % interval of `change`.
-    dispersion : float
-        Variance of the daily counts as a multiple of a Poisson's, at least 1.
+    `change` is the rate after as a multiple of that before, `low` to `high` its 95 % interval,
+    `dispersion` the variance of daily counts as a multiple of a Poisson's, at least 1.
     """
 
     before: Rate
@@ -498,7 +420,7 @@ class BeforeAfter:
     change: float | None = None
     low: float | None = None
     high: float | None = None
-    dispersion: float = field(default=1.0)
+    dispersion: float = 1.0
 
 
 def before_after(before: Sequence[int], after: Sequence[int]) -> BeforeAfter:
@@ -507,12 +429,7 @@ def before_after(before: Sequence[int], after: Sequence[int]) -> BeforeAfter:
     Quasi-Poisson (McCullagh & Nelder 1989, section 6.2): the log of the ratio of the rates is
     normal with variance ``dispersion (1 / n before + 1 / n after)``; the dispersion is Pearson's
     chi-square over both periods by its degrees of freedom. We never take it below 1, and add one
-    half to both counts where one is zero. A difference is no proof of its cause.
-
-    Parameters
-    ----------
-    before, after : sequence of int
-        Incidents of each school day.
+    half to both counts where one is zero. A difference does not prove its cause.
     """
     rates = Rate(sum(before), len(before)), Rate(sum(after), len(after))
     if not before or not after or not any((*before, *after)):
@@ -531,16 +448,11 @@ def before_after(before: Sequence[int], after: Sequence[int]) -> BeforeAfter:
 
 
 def detection_rate(tests: Iterable[StagedTest], incidents: Iterable[IncidentRow]) -> Rate:
-    """Staged tests that were found, of all: the only way to know what is missed.
+    """Return the share of staged tests detected: the only way to know what is missed.
 
-    Found is an incident of vaping in the room whose first evidence is from `STAGED_EARLY_S` before
-    the test to `STAGED_S` after it, tests and days without school included. One incident finds one
-    test.
-
-    Parameters
-    ----------
-    incidents : iterable of IncidentRow
-        Of the same time.
+    A vaping incident in the room detects a test if its first evidence is from `STAGED_EARLY_S`
+    before the test to `STAGED_S` after it; one incident detects one test. Tests and days without
+    school count.
     """
     vaping: defaultdict[str, list[float]] = defaultdict(list)
     for row in incidents:
@@ -574,17 +486,7 @@ def kpis(
     now: float = math.inf,
     recorded_from: float = -math.inf,
 ) -> Kpis:
-    """Compute all key figures.
-
-    Parameters
-    ----------
-    duty : iterable of DutySpan
-        Of the same window.
-    now : float
-        See `response`.
-    recorded_from : float
-        See `load`.
-    """
+    """Compute all key figures; see `response` for `now`, `load` for `recorded_from`."""
     incidents, notices, days = selection.incidents, selection.notices, selection.sensor_days
     return Kpis(
         tests=selection.tests,

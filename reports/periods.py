@@ -1,8 +1,8 @@
-"""Spans that a school has names for: weeks, months, terms and school years.
+"""Named periods: weeks, months, terms and school years.
 
-A week is that of ISO 8601, from Monday. Terms are what the school says they are. A school year
-begins with a month, July unless the school says another, and is derived from the day alone, whether
-terms are known or not: ``2026/27``, or ``2026`` where it begins with January.
+A week is that of ISO 8601, from Monday. Terms come from the configuration. A school year begins
+with a month, by default July, whether terms are known or not: ``2026/27``, or ``2026`` if it begins
+with January.
 """
 
 from __future__ import annotations
@@ -13,19 +13,18 @@ from datetime import date, timedelta
 from typing import Final
 
 KINDS: Final = ("week", "month", "term", "school_year")
-"""Kinds of span with a name."""
 
 _DAY: Final = timedelta(days=1)
 _LAST_YEAR: Final = 2261
 
 
 class PeriodError(ValueError):
-    """What was written names no span; the message says what is allowed."""
+    """A text names no period; the message says what is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A part of a school year, both days included."""
+    """A part of a school year; both days are included."""
 
     name: str
     first: date
@@ -34,15 +33,7 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A span with a name, both days included.
-
-    Attributes
-    ----------
-    kind : str
-        Of `KINDS`.
-    name : str
-        As it is asked for.
-    """
+    """A period with its name; `kind` is one of `KINDS`, both days are included."""
 
     kind: str
     name: str
@@ -51,7 +42,7 @@ class Period:
 
     @property
     def title(self) -> str:
-        """Its name for people.
+        """Name of the period for people.
 
         Examples
         --------
@@ -69,48 +60,27 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class SchoolTimes:
-    """What a school calls its times.
-
-    Attributes
-    ----------
-    terms : tuple of Term
-        None overlaps another, in any order.
-    first_month : int
-        Month with which a school year begins, 1 to 12.
-    """
+    """Terms of a school, in any order, and the month with which its school year begins."""
 
     terms: tuple[Term, ...] = ()
     first_month: int = 7
 
     def term(self, day: date) -> str:
-        """Name of the term of a day; empty outside of all."""
+        """Return the term of a day; empty outside of all."""
         return next((t.name for t in self.terms if t.first <= day <= t.last), "")
 
     def school_year(self, day: date) -> str:
-        """Name of the school year of a day.
+        """Return the school year of a day.
 
         Examples
         --------
-        >>> SchoolTimes().school_year(date(2027, 6, 30)), SchoolTimes().school_year(
-        ...     date(2027, 7, 1)
-        ... )
-        ('2026/27', '2027/28')
-        >>> SchoolTimes(first_month=1).school_year(date(2027, 6, 30))
-        '2027'
+        >>> [SchoolTimes().school_year(date(2027, month, 1)) for month in (6, 7)]
+        ['2026/27', '2027/28']
         """
         return self._year(day).name
 
     def period(self, kind: str, text: str) -> Period:
-        """Return the span of a name.
-
-        Parameters
-        ----------
-        kind : str
-            Of `KINDS`.
-
-        Raises
-        ------
-        PeriodError
+        """Return the period of a name; raises `PeriodError`.
 
         Examples
         --------
@@ -128,7 +98,7 @@ class SchoolTimes:
         return self._school_year(text.strip())
 
     def before(self, period: Period) -> Period | None:
-        """Return the span of the same kind before one; None if no term is known before a term."""
+        """Return the previous period of the same kind; None before the first term."""
         day = period.first - _DAY
         match period.kind:
             case "week":

@@ -1,6 +1,6 @@
-"""Rows of the state database as rows of reports. Reads, and never writes.
+"""Rows of reports from the state database, which is only read.
 
-The one place that knows how incidents and notices are stored.
+The one place in reports that knows how incidents and notices are stored.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from storage.registry import Registry
 
-    _Troubles = Mapping[tuple[str, int], Iterable[tuple[float, float, str, str]]]
+    _Faults = Mapping[tuple[str, int], Iterable[tuple[float, float, str, str]]]
 
 _ACKNOWLEDGED: Final = ("acknowledged", "handed over")
 _DAY_S: Final = 86_400.0
@@ -27,7 +27,7 @@ _RUNNING: Final = ("alerted", "updated")
 
 
 def deleted_before(db: sqlite3.Connection) -> float:
-    """Return before when incidents were deleted by retention; -inf if none were."""
+    """Return the time before which retention deleted incidents; -inf if it did not."""
     row = db.execute(
         "SELECT max(detail ->> 'opened_before') AS at FROM audit"
         " WHERE kind = 'retention' AND detail ->> 'count' > 0"
@@ -36,9 +36,9 @@ def deleted_before(db: sqlite3.Connection) -> float:
 
 
 def recorded_from(db: sqlite3.Connection) -> float:
-    """Return since when all incidents are on record; inf if there is no record.
+    """Return the time since which all incidents are on record; inf if there is no record.
 
-    That is the first start of the service, or the first incident, or the last deletion.
+    It is the first start of the service, the first incident, or the last deletion.
     """
     row = db.execute(
         "SELECT (SELECT min(at) FROM audit WHERE kind = 'start') AS started,"
@@ -51,27 +51,13 @@ def recorded_from(db: sqlite3.Connection) -> float:
 def incidents(
     db: sqlite3.Connection, registry: Registry, start: float, end: float
 ) -> list[IncidentRow]:
-    """Return the incidents that were opened in ``[start, end)``, in that order.
-
-    Parameters
-    ----------
-    db : sqlite3.Connection
-        State database, with rows by name.
-    registry : Registry
-        Names of the places.
-    start, end : float
-        Unix seconds.
-
-    Raises
-    ------
-    sqlite3.Error
-    """
+    """Return the incidents opened in ``[start, end)``, Unix seconds, in that order."""
     window = (start, end)
-    answered = _acknowledged(db, window)
-    said = _causes(db, window)
+    acknowledgements = _acknowledgements(db, window)
+    causes = _causes(db, window)
     chains = _chains(db, window)
-    heard = _detections(db, window)
-    troubles = _troubles(db, window)
+    detections = _detections(db, window)
+    faults = _faults(db, window)
     found = []
     for row in db.execute(
         "SELECT * FROM incident WHERE opened_at >= ? AND opened_at < ? ORDER BY opened_at, id",
@@ -79,7 +65,7 @@ def incidents(
     ):
         key = row["id"]
         room = registry.rooms.get(row["room"])
-        acknowledged = answered.get(key, (row["acknowledged_at"], row["acknowledged_by"]))
+        acknowledged = acknowledgements.get(key, (row["acknowledged_at"], row["acknowledged_by"]))
         level, chain_end = chains.get(key, (int(row["notified_at"] is not None), None))
         found.append(
             IncidentRow(
@@ -99,7 +85,7 @@ def incidents(
                 chain_end_at=chain_end,
                 level=level,
                 verdict=row["verdict"] or "",
-                cause=said.get(key, ""),
+                cause=causes.get(key, ""),
                 suppressed_by=row["suppressed_by"],
                 withdrawn=row["withdrawn_at"] is not None,
                 confidence=row["confidence"],
@@ -109,8 +95,8 @@ def incidents(
                 responder=acknowledged[1] if acknowledged[0] is not None else "",
                 action=row["action"],
                 case_number=row["case_number"],
-                sensor_health=_health(troubles, row["sensor"], row["opened_at"], key),
-                **heard.get(key, {}),
+                sensor_health=_health(faults, row["sensor"], row["opened_at"], key),
+                **detections.get(key, {}),
             )
         )
     return found
@@ -119,14 +105,9 @@ def incidents(
 def notices(
     db: sqlite3.Connection, roles: Mapping[str, str], start: float, end: float
 ) -> list[NoticeRow]:
-    """Return the notices of the incidents that were opened in ``[start, end)``.
+    """Return the notices of the incidents opened in ``[start, end)``, Unix seconds.
 
-    Parameters
-    ----------
-    roles : mapping of str to str
-        Role of each member of staff, by id; others have left.
-    start, end : float
-        Unix seconds.
+    `roles` has the role of each member of staff; others have left.
     """
     rows = db.execute(
         "SELECT o.incident, o.person, o.channel, o.reason, o.created_at, o.status, o.finished_at"
@@ -148,10 +129,10 @@ def notices(
     ]
 
 
-def _acknowledged(
+def _acknowledgements(
     db: sqlite3.Connection, window: tuple[float, float]
 ) -> dict[str, tuple[float, str]]:
-    """First acknowledgement of each incident, with who."""
+    """Return time and person of the first acknowledgement of each incident."""
     found: dict[str, tuple[float, str]] = {}
     for incident, at, who in db.execute(
         "SELECT h.incident, h.at, h.who FROM incident i"
@@ -165,7 +146,7 @@ def _acknowledged(
 
 
 def _causes(db: sqlite3.Connection, window: tuple[float, float]) -> dict[str, str]:
-    """Cause that the last feedback of each incident gives."""
+    """Return the cause in the last feedback of each incident."""
     rows = db.execute(
         "SELECT f.incident, f.cause FROM incident i"
         " JOIN incident_feedback f ON f.incident = i.id"
@@ -178,9 +159,9 @@ def _causes(db: sqlite3.Connection, window: tuple[float, float]) -> dict[str, st
 def _chains(
     db: sqlite3.Connection, window: tuple[float, float]
 ) -> dict[str, tuple[int, float | None]]:
-    """Highest step carried out and end of the escalation of each incident that has one.
+    """Return the highest step carried out and the end of each incident's escalation.
 
-    Steps that an answer made needless are ended before they are due.
+    Steps that an answer made unnecessary are done before they are due.
     """
     return {
         incident: (level, end)
@@ -195,8 +176,8 @@ def _chains(
     }
 
 
-def _troubles(db: sqlite3.Connection, window: tuple[float, float]) -> _Troubles:
-    """Return what was the matter with each sensor on each day (UTC) of a window."""
+def _faults(db: sqlite3.Connection, window: tuple[float, float]) -> _Faults:
+    """Return the faults of each sensor on each day (UTC) of a window."""
     found: defaultdict[tuple[str, int], list[tuple[float, float, str, str]]] = defaultdict(list)
     for row in db.execute(
         "SELECT sensor, alerted, iif(phase IN ('alerted', 'updated'), 9e999, coalesce(\"end\","
@@ -205,22 +186,22 @@ def _troubles(db: sqlite3.Connection, window: tuple[float, float]) -> _Troubles:
         " AND alerted < ? AND until > ?",
         (window[1], window[0]),
     ):
-        trouble = (row["alerted"], row["until"], row["kind"], row["incident"])
-        first, last = max(trouble[0], window[0]), min(trouble[1], window[1])
+        fault = (row["alerted"], row["until"], row["kind"], row["incident"])
+        first, last = max(fault[0], window[0]), min(fault[1], window[1])
         for day in range(int(first // _DAY_S), int(last // _DAY_S) + 1):
-            found[row["sensor"], day].append(trouble)
+            found[row["sensor"], day].append(fault)
     return found
 
 
-def _health(troubles: _Troubles, sensor: str, at: float, incident: str) -> str:
-    """Say what was the matter at a moment, other than what an incident is itself about."""
-    today = troubles.get((sensor, int(at // _DAY_S)), ())
-    what = {kind for begin, end, kind, own in today if begin <= at < end and own != incident}
-    return " ".join(sorted(what)) or "ok"
+def _health(faults: _Faults, sensor: str, at: float, incident: str) -> str:
+    """Return the faults of a sensor at a time, without that of the incident itself."""
+    today = faults.get((sensor, int(at // _DAY_S)), ())
+    kinds = {kind for begin, end, kind, own in today if begin <= at < end and own != incident}
+    return " ".join(sorted(kinds)) or "ok"
 
 
 def _detections(db: sqlite3.Connection, window: tuple[float, float]) -> dict[str, dict[str, Any]]:
-    """Join what the detections of each incident say."""
+    """Combine the detections of each incident."""
     decode = msgspec.json.Decoder(dict[str, list[float | None]]).decode
     found: dict[str, dict[str, Any]] = {}
     for row in db.execute(
@@ -229,7 +210,7 @@ def _detections(db: sqlite3.Connection, window: tuple[float, float]) -> dict[str
         " WHERE i.opened_at >= ? AND i.opened_at < ? ORDER BY e.rowid",
         window,
     ):
-        told = found.setdefault(
+        own = found.setdefault(
             row["incident"],
             {
                 "model_version": row["model_version"],
@@ -239,16 +220,16 @@ def _detections(db: sqlite3.Connection, window: tuple[float, float]) -> dict[str
                 "peaks": {},
             },
         )
-        told["masked"] |= bool(row["masked"])
-        told["thc_likely"] |= bool(row["thc_likely"])
+        own["masked"] |= bool(row["masked"])
+        own["thc_likely"] |= bool(row["thc_likely"])
         if row["phase"] in _RUNNING:
-            told["over_at"] = None
-        elif told["over_at"] is not None and row["end"] is not None:
-            told["over_at"] = max(told["over_at"], row["end"])
+            own["over_at"] = None
+        elif own["over_at"] is not None and row["end"] is not None:
+            own["over_at"] = max(own["over_at"], row["end"])
         for channel, peak in _peaks(decode(row["evidence"])):
-            told["peaks"][channel] = max(peak, told["peaks"].get(channel, peak))
-    for told in found.values():
-        told["over_at"] = told["over_at"] or None
+            own["peaks"][channel] = max(peak, own["peaks"].get(channel, peak))
+    for own in found.values():
+        own["over_at"] = own["over_at"] or None
     return found
 
 

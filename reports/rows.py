@@ -1,6 +1,6 @@
-"""What figures are computed from: one row an incident, a notice, a sensor and day, a span of duty.
+"""Rows that figures are computed from: incidents, notices, sensor days, spans of duty.
 
-Times are Unix seconds; None where the thing did not happen. No row names anybody but staff.
+Times are Unix seconds, None if it did not happen. No row names anybody but staff.
 """
 
 from __future__ import annotations
@@ -13,54 +13,48 @@ if TYPE_CHECKING:
     from datetime import date
 
 CONFIRMED, FALSE, NOTHING, TEST = "confirmed", "false_alarm", "nothing_found", "test"
-"""What an adult may say an incident was; empty while nobody said."""
+"""Verdicts of staff; empty without feedback."""
 AIR: Final = ("vape", "smoke")
-"""What somebody has to walk to; the rest is about sensors, sprays and buildings."""
+"""Kinds of incident that need somebody on site."""
 
 
 def place_of(room: str, building: str) -> str:
-    """Name a room where there may be several buildings."""
+    """Name a room of a school that may have several buildings."""
     return ", ".join(part for part in (room, building) if part)
 
 
 @dataclass(frozen=True, slots=True)
 class IncidentRow:
-    """One incident, as its last word is.
+    """One incident in its latest state.
 
     Attributes
     ----------
     room, floor, building, site : str
-        Names for people, as registered now; `room` is the id where the room is no longer known.
-    first_evidence_at, opened_at : float
-        Onset in the air; when the incident was opened.
+        Names as registered now; `room` is the id if the room is no longer registered.
+    first_evidence_at : float
+        Onset in the air.
     notified_at, acknowledged_at, arrived_at, closed_at : float or None
-        First notice delivered, first acknowledgement, first arrival, end.
+        First notice delivered, first acknowledgement, first arrival, resolution.
     chain_end_at : float or None
-        When the last step of its escalation was, or will be, due.
+        Due time of the last escalation step.
     level : int
-        Highest step of escalation that was carried out: 1 the first people told, 0 nobody.
-    verdict, cause : str
-        Last feedback and the cause of a false alarm; empty without.
+        Highest escalation step carried out: 1 the first people notified, 0 nobody.
     suppressed_by : str
-        What kept it from being told; empty if nothing did.
-    withdrawn : bool
-        Whether the detector took it back.
+        Reason why no notice was sent; empty if one was.
     confidence : float
         Highest, 0 to 1.
-    room_id, location : str
-        Id of the room, and its kind, such as ``"restroom"``.
-    masked, thc_likely : bool
-        What the detector said beside the kind, of any of its detections.
+    location : str
+        Kind of the room, such as ``"restroom"``.
     over_at : float or None
-        When the last of its detections ended; None while one goes on.
+        End of the last of its detections; None while one continues.
     peaks : mapping of str to float
         Highest value of each channel of the evidence, in the unit of the quantity.
     responder : str
-        Id of who acknowledged first.
+        Id of the person who acknowledged first.
     action, case_number : str
-        Class of what followed, and number of the case in a system of the school; empty without.
+        Class of follow-up, and case number in a system of the school; empty without.
     sensor_health : str
-        Of its sensor when it was opened: ``"ok"``, or what was the matter, joined by spaces.
+        At the opening: ``"ok"``, or the faults of the sensor, separated by spaces.
     """
 
     id: str
@@ -99,15 +93,7 @@ class IncidentRow:
 
 @dataclass(frozen=True, slots=True)
 class NoticeRow:
-    """One notice to one target of one person.
-
-    Attributes
-    ----------
-    incident, person, role, channel, reason : str
-        Whose, through what, and why they were told; the role is that of the configuration now.
-    delivered_at : float or None
-        When the provider took it; None if none did.
-    """
+    """One notice to one target of a person; `role` is that of the configuration now."""
 
     incident: str
     person: str
@@ -120,17 +106,10 @@ class NoticeRow:
 
 @dataclass(frozen=True, slots=True)
 class SensorDay:
-    """How one sensor was on one local day.
+    """Availability of one sensor on one local day.
 
-    Attributes
-    ----------
-    day : date
-        At the school.
-    online_s, expected_s : float
-        Seconds alive, and seconds in which it was looked at and registered.
-    received, missing : int
-        Readings that came, and those its own numbers (`seq`) say never did; of sensors without
-        numbers those its interval says.
+    `expected_s` are the seconds in which it was registered and watched; `missing` are the readings
+    not received, by its sequence numbers or else by its interval.
     """
 
     sensor: str
@@ -143,7 +122,7 @@ class SensorDay:
 
 @dataclass(frozen=True, slots=True)
 class StagedTest:
-    """Aerosol that staff let out on purpose, in the room of this id at this time, Unix seconds."""
+    """Aerosol released by staff as a test."""
 
     at: float
     room_id: str
@@ -151,7 +130,7 @@ class StagedTest:
 
 @dataclass(frozen=True, slots=True)
 class DutySpan:
-    """A span in which a person was on duty, Unix seconds, half-open, and by which shift."""
+    """A half-open span in which a person was on duty."""
 
     person: str
     start: float

@@ -1,6 +1,6 @@
-"""The summary: what a principal reads on one page, and the tables behind it.
+"""The summary: one page for a principal, and the tables behind it.
 
-One object, from which PDF, HTML and all tables are written, so that none can say another number.
+PDF, HTML and all tables are written from one object, so that they agree.
 """
 
 from __future__ import annotations
@@ -21,30 +21,38 @@ from reports.suppress import LEAST, SMALL, WITHHELD
 from reports.tables import VERSION, Column, frame, grouped, groups
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from reports.drawing import Drawing
     from reports.facts import Facts
     from reports.kpis import BeforeAfter
     from reports.rows import IncidentRow
 
+    Rows = tuple[tuple[str, tuple[float | None, ...]], ...]
+
 _BY_DAY_S: Final = 31.5 * 86_400.0
-"""Longest window whose days are shown one by one, with an hour for clocks that are put back."""
+"""Longest window shown day by day, with an hour for clocks that are set back."""
 _TOP: Final = 10
 _DRAWN: Final = 30
+_DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_IN_UNIT: Final = (
+    *("value", "mean", "median", "p90", "low", "high", "median_all", "p90_all"),
+    "period_before",
+)
+"""Measures of a figure that are in its unit; the others are counts."""
 
 COLUMNS: Final = (
     Column("schema_version", pl.Int64, "version of these columns"),
     Column("section", pl.String, "`figures`, or the table of the summary"),
     Column("item", pl.String, "row of that table"),
     Column("measure", pl.String, "column of that table"),
-    Column("value", pl.Float64, "number; empty where there is none, or it is not shown"),
+    Column("value", pl.Float64, "number; empty if there is none or it is not published"),
     Column("unit", pl.String, "of the number"),
     Column(
         "note",
         pl.String,
-        f"`{SMALL}` where a count is too small to be shown, `{WITHHELD}` where a larger one would"
-        " give such a count away",
+        f"`{SMALL}` if a count is too small to publish, `{WITHHELD}` if a larger one would reveal"
+        " such a count",
     ),
 )
 """Columns of the summary as one table."""
@@ -53,30 +61,26 @@ COLUMNS: Final = (
 class Grid(NamedTuple):
     """One table of the summary.
 
-    Attributes
-    ----------
-    key, title, head : str
-        `head` is above the names of the rows.
-    rows : tuple of (name, values)
-        Values None where not known, or hidden.
-    about : str
-        A sentence below the title.
-    notes : mapping of (str, str) to str
-        By row and column, what stands in place of a hidden value.
+    `columns` are name and unit; `head` names the rows; a value is None if it is unknown or hidden,
+    and `notes` says by row and column what to show instead.
     """
 
     key: str
     title: str
     head: str
     columns: tuple[tuple[str, str], ...]
-    rows: tuple[tuple[str, tuple[float | None, ...]], ...]
+    rows: Rows
     about: str = ""
     notes: Mapping[tuple[str, str], str] = MappingProxyType({})
+
+    def cell(self, row: str, column: str, value: float | None) -> int | str:
+        """Return a count, or what to show instead."""
+        return self.notes.get((row, column), "") if value is None else int(value)
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Everything a summary says."""
+    """Content of a summary."""
 
     facts: Facts
     figures: tuple[Figure, ...]
@@ -97,49 +101,17 @@ class Summary:
                 for (column, unit), value in zip(grid.columns, values, strict=True):
                     note = grid.notes.get((name, column), "")
                     rows.append((VERSION, grid.key, name, column, value, unit, note))
-        columns = zip(*rows, strict=True) if rows else ((),) * len(COLUMNS)
-        return frame(
-            COLUMNS,
-            {c.name: list(values) for c, values in zip(COLUMNS, columns, strict=True)},
-        )
-
-
-_IN_UNIT: Final = (
-    *("value", "mean", "median", "p90", "low", "high", "median_all", "p90_all"),
-    "period_before",
-)
+        names = [column.name for column in COLUMNS]
+        return frame(COLUMNS, (dict(zip(names, row, strict=True)) for row in rows))
 
 
 def summary(facts: Facts, intervention: date | None = None) -> Summary:
-    """Make the summary.
+    """Make the summary; compare school days before and from `intervention` on if it is given.
 
-    Parameters
-    ----------
-    intervention : date, optional
-        Compare the school days before this day with those from it on.
-
-    Raises
-    ------
-    TooFewError
-        If any sum would give a hidden count away.
+    Raises `TooFewError` if any sum would reveal a hidden count.
     """
     facts.published.check()
-    rows = facts.chosen.incidents
-    grids = {
-        grid.key: grid
-        for grid in (
-            *_times_of(facts, rows),
-            _hours(facts),
-            _periods(facts),
-            _rooms(facts),
-            _kinds(rows),
-            _causes(facts),
-            _actions(rows),
-            *_responses(facts, rows),
-            _load(facts),
-            _sensors(facts),
-        )
-    }
+    grids = {grid.key: grid for grid in _grids(facts)}
     change = None if intervention is None else change_at(facts, intervention)
     return Summary(
         facts,
@@ -151,57 +123,81 @@ def summary(facts: Facts, intervention: date | None = None) -> Summary:
     )
 
 
-def _times_of(facts: Facts, rows: Sequence[IncidentRow]) -> Iterable[Grid]:
-    yield _over_time(facts, rows, ("weeks", "week"), _week)
+def _grids(facts: Facts) -> Iterator[Grid]:
+    yield _over_time(facts, "week", _week)
     if facts.end - facts.start <= _BY_DAY_S:
-        yield _over_time(facts, rows, ("days", "day"), str)
+        yield _over_time(facts, "day", str)
+    yield _hours(facts)
+    yield _periods(facts)
+    yield _rooms(facts)
+    yield _kinds(facts)
+    causes = facts.kpis.outcome.causes
+    yield Grid(
+        "false_causes",
+        "Causes of false alarms, by feedback",
+        "cause",
+        _columns("false_alarms"),
+        _counted(causes),
+    )
+    actions = Counter(
+        row.action or "not said" for row in facts.chosen.incidents if row.verdict == CONFIRMED
+    )
+    yield Grid(
+        "actions",
+        "Follow-up of confirmed incidents",
+        "action",
+        _columns("incidents"),
+        _counted(dict(sorted(actions.items(), key=lambda found: (-found[1], found[0])))),
+        "Classes reported by staff; none names anybody.",
+    )
+    ways = groups(facts)
+    for by in ("period", "shift"):
+        if by in ways:
+            yield _response(facts, by, grouped(facts.chosen.incidents, ways[by]))
+    yield _load(facts)
+    yield _sensors(facts)
 
 
-def _over_time(
-    facts: Facts,
-    rows: Sequence[IncidentRow],
-    names: tuple[str, str],
-    name_of: Callable[[date], str],
-) -> Grid:
-    """Count incidents by weeks or days; `names` are those of the grid and of one row of it."""
+def _columns(*names: str) -> tuple[tuple[str, str], ...]:
+    """Return columns without a unit."""
+    return tuple((name, "") for name in names)
+
+
+def _counted(counts: Mapping[str, int]) -> Rows:
+    return tuple((name, (float(n),)) for name, n in counts.items())
+
+
+def _over_time(facts: Facts, head: str, name_of: Callable[[date], str]) -> Grid:
+    """Count incidents by week or by day."""
     calendar = facts.calendar
     days: Counter[str] = Counter()
     for day in days_of(facts.start, facts.end, calendar.zone):
         days[name_of(day)] += day in calendar.school_days
     kinds: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for row in rows:
+    for row in facts.chosen.incidents:
         span = name_of(calendar.local(row.opened_at).date())
         kinds[span][row.kind if row.kind in AIR else "other"] += 1
     found = []
     for span, school in days.items():
         counts = [kinds[span][kind] for kind in (*AIR, "other")]
-        total = sum(counts)
         each = sum(counts[: len(AIR)]) / school if school else None
-        found.append((span, (float(school), *map(float, counts), float(total), each)))
-    key, head = names
+        found.append((span, (float(school), *map(float, counts), float(sum(counts)), each)))
     return Grid(
-        key,
+        f"{head}s",
         f"Incidents by {head}",
         head,
         (
-            ("school_days", ""),
-            *((kind, "") for kind in (*AIR, "other")),
-            ("incidents", ""),
+            *_columns("school_days", *AIR, "other", "incidents"),
             ("vape_and_smoke_per_school_day", "1/day"),
         ),
         tuple(found),
-        "Beside them the days with school: a short week is no quiet week."
-        if head == "week"
-        else "",
+        "A short week has fewer school days: compare the rates." if head == "week" else "",
     )
 
 
 def _week(day: date) -> str:
     year, week, _ = day.isocalendar()
     return f"{year}-W{week:02d}"
-
-
-_DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
 def _hours(facts: Facts) -> Grid:
@@ -211,207 +207,145 @@ def _hours(facts: Facts) -> Grid:
     hours = sorted({at.hour for at in local})
     span = range(hours[0], hours[-1] + 1) if hours else range(0)
     used = sorted({*range(5), *(at.weekday() for at in local)})
+    hidden = f"Not published: it would reveal counts below {LEAST} of a room in a lesson period."
     return Grid(
         "hour_by_weekday",
         "Vaping and smoke by hour and weekday",
         "hour",
-        tuple((_DAYS[day], "") for day in used),
+        _columns(*(_DAYS[day] for day in used)),
         tuple((f"{hour:02d}:00", tuple(float(counts[hour, day]) for day in used)) for hour in span),
-        "" if by_period else _NOT_BY_PERIOD,
+        "" if by_period else hidden,
     )
 
 
-_NOT_BY_PERIOD: Final = (
-    f"Not shown: counts below {LEAST} of a room in a lesson period could be worked out from it."
-)
-
-
 def _periods(facts: Facts) -> Grid:
-    shown = facts.published
+    found = facts.published
     return Grid(
         "period_by_room",
         "Vaping and smoke by room and period",
         "room",
-        tuple((period, "") for period in shown.periods),
+        _columns(*found.periods),
         tuple(
             (room, tuple(None if n is None else float(n) for n in cells))
-            for room, cells in shown.cells.items()
+            for room, cells in found.cells.items()
         ),
-        f"Counts below {LEAST} are not shown, so that none points at a child."
-        + (f" The {_DRAWN} rooms with most." if len(shown.cells) > _DRAWN else ""),
-        shown.notes,
+        f"Counts below {LEAST} are not published, so that none identifies a student."
+        + (f" The {_DRAWN} rooms with most." if len(found.cells) > _DRAWN else ""),
+        found.notes,
     )
 
 
 def _rooms(facts: Facts) -> Grid:
-    groups = grouped(facts.air, lambda row: place_of(row.room, row.building))
-    shown = facts.published
+    by_room = grouped(facts.air, lambda row: place_of(row.room, row.building))
+    published = facts.published
     columns = ("incidents", "confirmed", "false_alarms", "unknown")
-    first = list(shown.totals)[:_TOP]
+    first = list(published.totals)[:_TOP]
+    hidden = {room for room in first if published.totals[room] is None}
     return Grid(
         "rooms",
         "Rooms with most vaping and smoke",
         "room",
-        tuple((column, "") for column in columns),
+        _columns(*columns),
         tuple(
             (
                 room,
                 (None,) * len(columns)
-                if shown.totals[room] is None
-                else _verdicts(groups[room], (CONFIRMED, FALSE, "")),
+                if room in hidden
+                else _verdicts(by_room[room], (CONFIRMED, FALSE, "")),
             )
             for room in first
         ),
         f"At most {_TOP}.",
-        {
-            (room, column): shown.notes[room, ""]
-            for room in first
-            if shown.totals[room] is None
-            for column in columns
-        },
+        {(room, column): published.notes[room, ""] for room in hidden for column in columns},
     )
 
 
-def _most(counts: Counter[str]) -> list[tuple[str, int]]:
-    return sorted(counts.items(), key=lambda found: (-found[1], found[0]))
-
-
 def _verdicts(rows: Sequence[IncidentRow], verdicts: Sequence[str]) -> tuple[float, ...]:
-    said = Counter(row.verdict for row in rows)
-    return (float(len(rows)), *(float(said[verdict]) for verdict in verdicts))
+    counts = Counter(row.verdict for row in rows)
+    return (float(len(rows)), *(float(counts[verdict]) for verdict in verdicts))
 
 
-def _kinds(rows: Sequence[IncidentRow]) -> Grid:
-    groups = grouped(rows, lambda row: row.kind)
+def _kinds(facts: Facts) -> Grid:
     return Grid(
         "kinds",
         "Kinds of incident",
         "kind",
-        tuple(
-            (name, "")
-            for name in (
-                *("incidents", "confirmed", "false_alarms", "nothing_found", "unknown"),
-                *("withdrawn", "suppressed"),
-            )
+        _columns(
+            *("incidents", "confirmed", "false_alarms", "nothing_found", "unknown"),
+            *("withdrawn", "suppressed"),
         ),
         tuple(
             (
                 kind,
                 (
-                    *_verdicts(own, (CONFIRMED, FALSE, NOTHING, "")),
-                    float(sum(row.withdrawn for row in own)),
-                    float(sum(bool(row.suppressed_by) for row in own)),
+                    *_verdicts(rows, (CONFIRMED, FALSE, NOTHING, "")),
+                    float(sum(row.withdrawn for row in rows)),
+                    float(sum(bool(row.suppressed_by) for row in rows)),
                 ),
             )
-            for kind, own in groups.items()
+            for kind, rows in grouped(facts.chosen.incidents, lambda row: row.kind).items()
         ),
     )
 
 
-def _causes(facts: Facts) -> Grid:
-    return Grid(
-        "false_causes",
-        "Causes of false alarms, as staff said",
-        "cause",
-        (("false_alarms", ""),),
-        tuple((cause, (float(n),)) for cause, n in facts.kpis.outcome.causes.items()),
-    )
-
-
-def _actions(rows: Sequence[IncidentRow]) -> Grid:
-    said = Counter(row.action or "not said" for row in rows if row.verdict == CONFIRMED)
-    return Grid(
-        "actions",
-        "What followed confirmed incidents",
-        "action",
-        (("incidents", ""),),
-        tuple((action, (float(n),)) for action, n in _most(said)),
-        "Classes, as staff said; none names anybody.",
-    )
-
-
-def _responses(facts: Facts, rows: Sequence[IncidentRow]) -> Iterable[Grid]:
-    """Yield times of response by lesson period and, where there are any, by shift."""
-    ways = groups(facts)
-    for by in ("period", "shift"):
-        if by in ways:
-            yield _response(facts, by, grouped(rows, ways[by]))
-
-
 def _response(facts: Facts, by: str, parts: Mapping[str, Sequence[IncidentRow]]) -> Grid:
     found = []
-    for name, own in sorted(parts.items(), key=lambda item: natural(item[0])):
-        times = kpis.response(own, facts.now)
-        result = times.acknowledge
-        found.append(
-            (
-                name,
-                (
-                    float(result.notified),
-                    float(result.unacknowledged),
-                    result.within_5_min.part,
-                    result.acknowledged.median_s,
-                    result.acknowledged.p90_s,
-                    result.median_all_s,
-                    times.arrive.median_s,
-                ),
-            )
+    for name, rows in sorted(parts.items(), key=lambda item: natural(item[0])):
+        response = kpis.response(rows, facts.now)
+        acknowledge = response.acknowledge
+        values = (
+            float(acknowledge.notified),
+            float(acknowledge.unacknowledged),
+            acknowledge.within_5_min.part,
+            acknowledge.acknowledged.median_s,
+            acknowledge.acknowledged.p90_s,
+            acknowledge.median_all_s,
+            response.arrive.median_s,
         )
+        found.append((name, values))
     return Grid(
         f"response_by_{by}",
         f"Acknowledgement and arrival by {by}",
         by,
         (
-            ("notified", ""),
-            ("unacknowledged", ""),
-            ("within_5_min", ""),
-            ("median", "s"),
-            ("p90", "s"),
-            ("median_all", "s"),
-            ("median_arrival", "s"),
+            *_columns("notified", "unacknowledged", "within_5_min"),
+            *((name, "s") for name in ("median", "p90", "median_all", "median_arrival")),
         ),
         tuple(found),
         "Times are over the acknowledged; median all ranks the unacknowledged last."
-        + (" The shift is that of whom was told first." if by == "shift" else ""),
+        + (" The shift is that of the person notified first." if by == "shift" else ""),
     )
 
 
 def _load(facts: Facts) -> Grid:
     chosen = facts.chosen
-    roles = {*facts.roles.values(), *(notice.role for notice in chosen.notices)}
     found = []
-    for role in sorted(roles):
+    for role in sorted({*facts.roles.values(), *(notice.role for notice in chosen.notices)}):
         notices = [notice for notice in chosen.notices if notice.role == role]
         duty = [span for span in facts.duty if facts.roles.get(span.person, "left") == role]
         load = kpis.load(chosen.incidents, notices, duty, facts.recorded_from)
         if notices or duty:
-            found.append(
-                (
-                    role,
-                    (
-                        float(load.notices),
-                        float(load.undelivered),
-                        load.per_duty_hour.whole,
-                        load.per_duty_hour.value,
-                        float(load.budget.over),
-                        float(load.budget.worst),
-                    ),
-                )
+            values = (
+                float(load.notices),
+                float(load.undelivered),
+                load.per_duty_hour.whole,
+                load.per_duty_hour.value,
+                float(load.budget.over),
+                float(load.budget.worst),
             )
+            found.append((role, values))
     return Grid(
         "notices_by_role",
         "Notices by role",
         "role",
         (
-            ("delivered", ""),
-            ("undelivered", ""),
+            *_columns("delivered", "undelivered"),
             ("person_hours_on_duty", "h"),
             ("per_person_hour", "1/h"),
-            ("hours_over_12", ""),
-            ("worst_hour", ""),
+            *_columns("hours_over_12", "worst_hour"),
         ),
         tuple(found),
-        "More than 12 notices an hour to one person are too many to act on; 30 are a flood.",
+        "Nobody can act on more than 12 notices an hour; 30 are a flood.",
     )
 
 
@@ -428,24 +362,25 @@ def _sensors(facts: Facts) -> Grid:
     found.sort(key=lambda item: (1.0 if item[1][0] is None else item[1][0], item[0]))
     return Grid(
         "sensors",
-        "Sensors that were away most",
+        "Sensors with lowest availability",
         "sensor",
         (("availability", "share"), ("completeness", "share"), ("online_days", "days")),
         tuple(found[:_TOP]),
-        f"At most {_TOP}; all of them are in the report of sensors.",
+        f"At most {_TOP}; the report of sensors has all.",
     )
 
 
 def _drawings(grids: dict[str, Grid], change: BeforeAfter | None) -> dict[str, Drawing]:
-    hours, periods, rooms = (grids[k] for k in ("hour_by_weekday", "period_by_room", "rooms"))
+    rooms, periods = grids["rooms"], grids["period_by_room"]
+    over_time = grids.get("days", grids["weeks"])
     found = {
-        **(_days_drawn(grids["days"]) if "days" in grids else _weeks_drawn(grids["weeks"])),
-        "hour_by_weekday": _heat(hours),
+        over_time.key: _stacked(over_time),
+        "hour_by_weekday": _heat(grids["hour_by_weekday"]),
         "period_by_room": _heat(periods._replace(rows=periods.rows[:_DRAWN])),
         "rooms": charts.bars(
             rooms.title,
             [name for name, _ in rooms.rows],
-            [_count(rooms, name, "incidents", values[0]) for name, values in rooms.rows],
+            [rooms.cell(name, "incidents", values[0]) for name, values in rooms.rows],
         ),
     }
     if change is not None and change.change and change.low and change.high:
@@ -455,37 +390,27 @@ def _drawings(grids: dict[str, Grid], change: BeforeAfter | None) -> dict[str, D
     return found
 
 
-def _weeks_drawn(grid: Grid) -> dict[str, Drawing]:
-    names = [name[-3:] for name, _ in grid.rows]
-    notes = [f"{values[0]:.0f} d" for _, values in grid.rows]
-    return {grid.key: charts.stacked(grid.title, names, notes, _parts(grid))}
-
-
-def _days_drawn(grid: Grid) -> dict[str, Drawing]:
-    days = [date.fromisoformat(name) for name, _ in grid.rows]
-    names = [f"{day:%a}"[: 3 if len(days) <= _TOP else 2] for day in days]
-    notes = [
-        f"{day.day}" if values[0] else "—" for day, (_, values) in zip(days, grid.rows, strict=True)
-    ]
-    return {grid.key: charts.stacked(grid.title, names, notes, _parts(grid))}
-
-
-def _parts(grid: Grid) -> list[tuple[str, list[int]]]:
-    return [
+def _stacked(grid: Grid) -> Drawing:
+    """Draw incidents by day or week above the day of the month or the number of school days."""
+    school_days = [values[0] or 0.0 for _, values in grid.rows]
+    if grid.key == "weeks":
+        labels = [name[-3:] for name, _ in grid.rows]
+        notes = [f"{n:.0f} d" for n in school_days]
+    else:
+        days = [date.fromisoformat(name) for name, _ in grid.rows]
+        labels = [f"{day:%a}"[: 3 if len(days) <= _TOP else 2] for day in days]
+        notes = [f"{day.day}" if n else "—" for day, n in zip(days, school_days, strict=True)]
+    parts = [
         (name, [int(values[k] or 0) for _, values in grid.rows])
-        for name, k in (("vaping", 1), ("smoke", 2), ("other", 3))
+        for k, name in enumerate(("vaping", "smoke", "other"), start=1)
     ]
+    return charts.stacked(grid.title, labels, notes, parts)
 
 
 def _heat(grid: Grid) -> Drawing:
     names = [name for name, _ in grid.columns]
     counts = [
-        [_count(grid, row, column, n) for column, n in zip(names, values, strict=True)]
+        [grid.cell(row, column, n) for column, n in zip(names, values, strict=True)]
         for row, values in grid.rows
     ]
     return charts.heat_map(grid.title, [name for name, _ in grid.rows], names, counts)
-
-
-def _count(grid: Grid, row: str, column: str, value: float | None) -> int | str:
-    """Count, or what stands in its place."""
-    return grid.notes.get((row, column), "") if value is None else int(value)

@@ -1,17 +1,17 @@
-"""Counts small enough to point at somebody are not shown, nor what they could be worked out from.
+"""Small-count suppression: no published number reveals a count that could identify somebody.
 
-Of a table of rooms by lesson periods, every count below `LEAST` is hidden, zeros too. What else is
-published of the same incidents are sums of it: the totals of rooms, the totals of periods (by hour,
-by period, by shift), and the number of all. `published` withholds as few of these as leave every
-hidden count of at least one with a second value that fits all the rest, in this order: one more
-count of a room with a single hidden one; totals of the rooms that give a count away; totals of all
-rooms; everything by period. Where even the number of all gives one away, nothing may be shown.
+In a table of rooms by lesson periods, every count below `LEAST` is hidden, zeros too. Reports also
+publish sums of it: totals of rooms, totals of periods (by hour, period or shift), and the total.
+`published` withholds as few of these as leave every hidden count of at least one with a second
+value that fits all the rest, in this order: one more count of a room with a single hidden one;
+totals of rooms that reveal a count; totals of all rooms; everything by period. If even the total
+reveals one, nothing may be published.
 
 Whether a hidden count has a second value is decided exactly, as in Gusfield, "A graph theoretic
 approach to statistical data security" (SIAM J. Comput. 17, 1988): rooms and periods are the nodes
 of a network, counts its flow, and a count can be another one if and only if its edge is on a cycle
-along which the flow can change within the bounds a reader knows. We add to it the totals that are
-withheld, as edges. A reader who reasons about why a total was withheld is not considered.
+along which the flow can change within the bounds a reader knows. We add withheld totals as edges.
+A reader who reasons about why a total was withheld is not considered.
 """
 
 from __future__ import annotations
@@ -24,34 +24,29 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 LEAST: Final = 5
-"""Smallest count of a room in a lesson period that is shown."""
+"""Smallest count of a room in a lesson period that is published."""
 SMALL: Final = f"<{LEAST}"
-"""Stands in place of a count below `LEAST`."""
+"""Replaces a count below `LEAST`."""
 WITHHELD: Final = "not shown"
-"""Stands in place of a larger one from which a smaller could be worked out."""
+"""Replaces a larger count that would reveal a smaller one."""
 
 
 class TooFewError(ValueError):
-    """Any sum over what was asked for would give a hidden count away."""
+    """Any sum over the requested window would reveal a hidden count."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """What may be shown of counts by room and period.
+    """Counts by room and period that may be published; None is hidden.
 
     Attributes
     ----------
-    cells : dict of str to tuple of int or None
-        By room, in the order in which rooms may be listed: by what is shown of them, then by name.
-        None is hidden.
-    totals : dict of str to int or None
-        By room; None is withheld.
+    cells, totals : dict
+        By room, in an order that reveals nothing: by what is published, then by name.
     notes : dict of (str, str) to str
-        `SMALL` or `WITHHELD` by room and period of what is hidden; the period is empty for totals.
-    by_period : bool
-        Whether sums by period or hour may be shown.
-    whole : bool
-        Whether the number of all may.
+        `SMALL` or `WITHHELD` by room and period of a hidden count; the period is empty for totals.
+    by_period, whole : bool
+        Whether sums by period or hour may be published, and whether the total may.
     """
 
     periods: tuple[str, ...]
@@ -62,25 +57,19 @@ class Published:
     whole: bool = True
 
     def check(self) -> None:
-        """Refuse what nothing may be shown of.
-
-        Raises
-        ------
-        TooFewError
-        """
+        """Raise `TooFewError` if nothing may be published."""
         if not self.whole:
             raise TooFewError(
-                f"fewer than {LEAST} incidents of a room in a lesson period could be worked out"
-                " from any sum over so little: take a longer time, or more rooms"
+                f"any total over so few incidents would reveal a count below {LEAST} of a room in a"
+                " lesson period: choose a longer time, or more rooms"
             )
 
 
 def without_small(counts: Sequence[int]) -> list[int | None]:
-    """Hide the small counts of one room, so that its total does not give one away.
+    """Hide the counts of a room below `LEAST`, zeros too.
 
-    Everything below `LEAST` is hidden, zeros too: which of the hidden cells is empty is not said.
-    If that leaves a single cell hidden, the smallest of the others goes with it, so that the room's
-    total can be shown.
+    If that hides a single cell, the smallest of the others is hidden as well, so that the total of
+    the room can be published.
 
     Examples
     --------
@@ -97,15 +86,7 @@ def without_small(counts: Sequence[int]) -> list[int | None]:
 
 
 def published(periods: Sequence[str], counts: Mapping[str, Sequence[int]]) -> Published:
-    """Decide what may be shown.
-
-    Parameters
-    ----------
-    periods : sequence of str
-        All that are listed, those without any incident too.
-    counts : mapping of str to sequence of int
-        By room, one a period; each room has at least one incident.
-    """
+    """Decide which counts, one per period for each room with an incident, may be published."""
     cells = {room: tuple(without_small(row)) for room, row in counts.items()}
     table = [(tuple(row), cells[room]) for room, row in counts.items()]
     shown, by_period, whole = _withhold(table)
@@ -144,7 +125,7 @@ _Rows = list[tuple[tuple[int, ...], tuple[int | None, ...]]]
 
 
 def _withhold(table: _Rows) -> tuple[list[bool], bool, bool]:
-    """Return whether each room's total, sums by period, and the number of all may be shown."""
+    """Return whether each room's total, sums by period, and the total may be published."""
     shown = [True] * len(table)
     while exposed := _exposed(table, shown, by_period=True):
         if not any(shown[i] for i in exposed):
@@ -162,7 +143,7 @@ def _withhold(table: _Rows) -> tuple[list[bool], bool, bool]:
 
 
 class _Edge(NamedTuple):
-    """What a reader does not know: a number from `low` to `high`, flowing from `start` to `to`."""
+    """A number hidden from a reader, from `low` to `high`, that flows from `start` to `to`."""
 
     start: int
     to: int
@@ -172,7 +153,7 @@ class _Edge(NamedTuple):
 
 
 def _exposed(table: _Rows, shown: Sequence[bool], *, by_period: bool) -> set[int]:
-    """Rooms of which a hidden count of 1 to `LEAST` - 1 is the only one that fits."""
+    """Return the rooms with a hidden count of 1 to `LEAST` - 1 that only one value fits."""
     rooms, periods = len(table), len(table[0][0]) if table else 0
     source, sink = rooms + periods, rooms + periods + 1
     hidden = [
@@ -206,12 +187,12 @@ def _exposed(table: _Rows, shown: Sequence[bool], *, by_period: bool) -> set[int
 
 
 def _bounds(count: int, least: int) -> tuple[float, float]:
-    """Return what a reader knows of a number from what stands in its place."""
+    """Return the bounds of a number that a reader knows from its replacement."""
     return (least, LEAST - 1) if count < LEAST else (LEAST, math.inf)
 
 
 def _reaches(arcs: Sequence[int], start: int, to: int) -> bool:
-    """Whether there is a way along arcs other than the direct one; sets of nodes are bits."""
+    """Return whether a path other than the direct arc exists; sets of nodes are bits."""
     seen = 1 << start
     front = arcs[start] & ~(1 << to)
     while front:

@@ -1,7 +1,7 @@
-"""The tables of reports: their columns, documented and versioned, and how they are filled.
+"""The tables of reports: documented, versioned columns, and their values.
 
-A column is never renamed, moved or given another meaning under one `VERSION`; new ones are added
-at the end. ``docs/report-files.md`` is written from here.
+No column is renamed, moved or changed in meaning within one `VERSION`; new ones are added at the
+end. ``docs/report-files.md`` is generated from here.
 """
 
 from __future__ import annotations
@@ -17,20 +17,18 @@ from reports.rows import AIR, CONFIRMED, place_of
 from storage.firmware import unlike_others
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
 
     from reports.facts import Facts
-    from reports.kpis import Times
-    from reports.rows import IncidentRow
+    from reports.rows import IncidentRow, SensorDay
 
 VERSION: Final = 1
-"""Version of all tables."""
-
 MOMENT: Final = pl.Datetime("ms", "UTC")
 
 
 class Column(NamedTuple):
-    """One column: name, type, and what it holds, with its unit."""
+    """One column: name, type, and meaning with its unit."""
 
     name: str
     kind: pl.DataType | type[pl.DataType]
@@ -38,37 +36,29 @@ class Column(NamedTuple):
 
 
 class Table(NamedTuple):
-    """One table.
-
-    Attributes
-    ----------
-    fill : callable
-        Values of all columns but the first, by name.
-    """
+    """One table; `rows` yields the values of all columns but the first."""
 
     name: str
     about: str
     columns: tuple[Column, ...]
-    fill: Callable[[Facts], Mapping[str, Sequence[Any]]]
+    rows: Callable[[Facts], Iterable[Mapping[str, Any]]]
 
     def frame(self, facts: Facts) -> pl.DataFrame:
         """Fill the table."""
-        values = dict(self.fill(facts))
-        rows = len(next(iter(values.values())))
-        values["schema_version"] = [VERSION] * rows
-        return frame(self.columns, values)
+        return frame(self.columns, ({"schema_version": VERSION, **r} for r in self.rows(facts)))
 
 
-def frame(columns: Sequence[Column], values: Mapping[str, Sequence[Any]]) -> pl.DataFrame:
-    """Return columns in order with their types; moments are given in Unix seconds."""
+def frame(columns: Sequence[Column], rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
+    """Return typed columns in order; times are given in Unix seconds."""
+    values = [*rows]
     made = []
-    for column in columns:
-        found = values[column.name]
-        if column.kind == MOMENT:
+    for name, kind, _ in columns:
+        found = [row[name] for row in values]
+        if kind == MOMENT:
             whole = [None if at is None else round(at * 1000) for at in found]
-            made.append(pl.Series(column.name, whole, pl.Int64).cast(MOMENT))
+            made.append(pl.Series(name, whole, pl.Int64).cast(MOMENT))
         else:
-            made.append(pl.Series(column.name, found, column.kind))
+            made.append(pl.Series(name, found, kind))
     return pl.DataFrame(made)
 
 
@@ -133,83 +123,77 @@ _INCIDENTS: Final = (
         )
     ),
     *(Column(name, _NUMBER, f"{about}, seconds") for name, (_, _, about) in _SPANS.items()),
-    Column("people_notified", _WHOLE, "who got at least one notice"),
+    Column("people_notified", _WHOLE, "with at least one notice delivered"),
     Column("notices", _WHOLE, "delivered"),
-    Column("notices_undelivered", _WHOLE, "given up, cancelled or waiting"),
-    Column("escalation_level", _WHOLE, "highest step carried out; 0 nobody was told"),
+    Column("notices_undelivered", _WHOLE, "failed, canceled or waiting"),
+    Column("escalation_level", _WHOLE, "highest step carried out; 0: nobody notified"),
     Column("responder_role", _TEXT, "role of who acknowledged first"),
     Column("outcome", _TEXT, "`confirmed`, `false_alarm`, `nothing_found`, `test`, `unknown`"),
-    Column("false_cause", _TEXT, "of a false alarm, as said in the feedback"),
-    Column("withdrawn", _YES, "the detector took it back"),
-    Column("suppressed_by", _TEXT, "what kept it from being told"),
+    Column("false_cause", _TEXT, "of a false alarm, by feedback"),
+    Column("withdrawn", _YES, "by the detector"),
+    Column("suppressed_by", _TEXT, "reason why no notice was sent"),
     Column("state_code", _TEXT, "from `[reports.state_codes]`, of confirmed incidents only"),
-    Column("action", _TEXT, "`none`, `referral`, `nurse`, `facilities`; empty: nobody said"),
-    Column("case_number", _TEXT, "of the case in a system of the school, as staff gave it"),
+    Column("action", _TEXT, "`none`, `referral`, `nurse`, `facilities`; empty: no feedback"),
+    Column("case_number", _TEXT, "in a system of the school, as entered by staff"),
     Column("school_year", _TEXT, "of the date, such as `2026/27`"),
     Column("term", _TEXT, "of the date, as in the configuration; empty outside of all"),
     Column("sensor_health", _TEXT, "at the opening: `ok`, or `offline`, `sensor_fault`, `tamper`"),
 )
 
 
-def _incidents(facts: Facts) -> dict[str, list[Any]]:
-    rows, calendar = facts.incidents, facts.calendar
-    local = [calendar.local(row.opened_at) for row in rows]
-    sent: defaultdict[str, list[bool]] = defaultdict(list)
+_COPIED: Final = (
+    *("id", "site", "building", "floor", "room_id", "room", "location", "kind", "masked"),
+    *("thc_likely", "severity", "confidence", "sensor", "model_version", "withdrawn"),
+    *("suppressed_by", "action", "case_number", "sensor_health"),
+)
+
+
+def _incidents(facts: Facts) -> Iterator[dict[str, Any]]:
+    calendar = facts.calendar
+    delivered: Counter[str] = Counter()
+    undelivered: Counter[str] = Counter()
     people: defaultdict[str, set[str]] = defaultdict(set)
     for notice in facts.notices:
-        sent[notice.incident].append(notice.delivered_at is not None)
-        if notice.delivered_at is not None:
+        if notice.delivered_at is None:
+            undelivered[notice.incident] += 1
+        else:
+            delivered[notice.incident] += 1
             people[notice.incident].add(notice.person)
-    models = {sensor.id: sensor.model for sensor in facts.registry.sensors.values()}
-    found: dict[str, list[Any]] = {
-        name: [getattr(row, name) for row in rows]
-        for name in (
-            *("id", "site", "building", "floor", "room_id", "room", "location", "kind", "masked"),
-            *("thc_likely", "severity", "confidence", "sensor", "model_version", "withdrawn"),
-            *("suppressed_by", "action", "case_number", "sensor_health"),
-        )
-    }
-    for name, (channel, _) in _PEAKS.items():
-        found[name] = [_rounded(row.peaks.get(channel)) for row in rows]
-    for name, (key, _) in _MOMENTS.items():
-        moments = [getattr(row, key) for row in rows]
-        found[f"{name}_utc"] = moments
-        found[f"{name}_local"] = [
-            "" if at is None else calendar.local(round(at, 3)).isoformat(timespec="milliseconds")
-            for at in moments
-        ]
-    days = {at.date() for at in local}
-    years = {day: calendar.times.school_year(day) for day in days}
-    terms = {day: calendar.times.term(day) for day in days}
-    for name, (begin, end, _) in _SPANS.items():
-        found[name] = [_span(getattr(row, begin), getattr(row, end)) for row in rows]
-    return {
-        **found,
-        "date": [at.date() for at in local],
-        "weekday": [f"{at:%A}" for at in local],
-        "hour": [at.hour for at in local],
-        "period": [calendar.period(row.opened_at) for row in rows],
-        "school_year": [years[at.date()] for at in local],
-        "term": [terms[at.date()] for at in local],
-        "school_day": [at.date() in calendar.school_days for at in local],
-        "sensor_model": [models.get(row.sensor, "") for row in rows],
-        "people_notified": [len(people[row.id]) for row in rows],
-        "notices": [sum(sent[row.id]) for row in rows],
-        "notices_undelivered": [len(sent[row.id]) - sum(sent[row.id]) for row in rows],
-        "escalation_level": [row.level for row in rows],
-        "responder_role": [
-            facts.roles.get(row.responder, "left") if row.responder else "" for row in rows
-        ],
-        "outcome": [row.verdict or "unknown" for row in rows],
-        "false_cause": [row.cause for row in rows],
-        "state_code": [
-            facts.codes.get(row.kind, "") if row.verdict == CONFIRMED else "" for row in rows
-        ],
-    }
+    for row in facts.incidents:
+        local = calendar.local(row.opened_at)
+        day, sensor = local.date(), facts.registry.sensors.get(row.sensor)
+        values = {name: getattr(row, name) for name in _COPIED}
+        for name, (channel, _) in _PEAKS.items():
+            values[name] = _rounded(row.peaks.get(channel))
+        for name, (key, _) in _MOMENTS.items():
+            at = values[f"{name}_utc"] = getattr(row, key)
+            values[f"{name}_local"] = "" if at is None else _iso(calendar.local(round(at, 3)))
+        for name, (begin, end, _) in _SPANS.items():
+            first, last = getattr(row, begin), getattr(row, end)
+            values[name] = None if first is None or last is None else round(last - first, 3)
+        yield {
+            **values,
+            "date": day,
+            "weekday": f"{local:%A}",
+            "hour": local.hour,
+            "period": calendar.period(row.opened_at),
+            "school_year": calendar.times.school_year(day),
+            "term": calendar.times.term(day),
+            "school_day": day in calendar.school_days,
+            "sensor_model": sensor.model if sensor else "",
+            "people_notified": len(people[row.id]),
+            "notices": delivered[row.id],
+            "notices_undelivered": undelivered[row.id],
+            "escalation_level": row.level,
+            "responder_role": facts.roles.get(row.responder, "left") if row.responder else "",
+            "outcome": row.verdict or "unknown",
+            "false_cause": row.cause,
+            "state_code": facts.codes.get(row.kind, "") if row.verdict == CONFIRMED else "",
+        }
 
 
-def _span(begin: float | None, end: float | None) -> float | None:
-    return None if begin is None or end is None else round(end - begin, 3)
+def _iso(local: datetime) -> str:
+    return local.isoformat(timespec="milliseconds")
 
 
 _RESPONSE: Final = (
@@ -218,17 +202,17 @@ _RESPONSE: Final = (
         "by",
         _TEXT,
         "`all`, `kind`, `building`, `weekday`, `hour`, `period`, `severity`,"
-        " and, where shifts are configured, `shift`: that of whom was told first",
+        " and, if shifts are configured, `shift`: of the person notified first",
     ),
-    Column("value", _TEXT, "which of them"),
-    Column("incidents", _WHOLE, "on school days, tests left out"),
-    Column("notified", _WHOLE, "somebody was told of"),
+    Column("value", _TEXT, "name of the group"),
+    Column("incidents", _WHOLE, "on school days, without tests"),
+    Column("notified", _WHOLE, "with a notice delivered"),
     Column("acknowledged", _WHOLE, "of the notified"),
     Column("unacknowledged", _WHOLE, "of the notified"),
     Column("acknowledged_within_5_min", _WHOLE, "of the notified"),
     *(
         Column(f"{span}_{figure}", _WHOLE if figure == "n" else _NUMBER, about)
-        for span, said in (
+        for span, meaning in (
             ("detect", "time to detect"),
             ("notify", "time to notify"),
             ("acknowledge", "time to acknowledge, over the acknowledged"),
@@ -236,25 +220,22 @@ _RESPONSE: Final = (
             ("resolve", "time to resolve"),
         )
         for figure, about in (
-            ("n", f"{said}: how many"),
-            ("mean_s", f"{said}: mean, seconds"),
-            ("median_s", f"{said}: median, seconds"),
-            ("p90_s", f"{said}: 90th percentile, seconds"),
+            ("n", f"{meaning}: count"),
+            ("mean_s", f"{meaning}: mean, seconds"),
+            ("median_s", f"{meaning}: median, seconds"),
+            ("p90_s", f"{meaning}: 90th percentile, seconds"),
         )
     ),
     Column("acknowledge_median_all_s", _NUMBER, "median, unacknowledged ranked last; seconds"),
     Column("acknowledge_p90_all_s", _NUMBER, "90th percentile of the same"),
     Column("escalated", _WHOLE, "incidents that reached step 2 or beyond"),
     Column("missed", _WHOLE, "not acknowledged before the escalation ended"),
-    Column("missed_of", _WHOLE, "incidents whose escalation has an end that is judged"),
+    Column("missed_of", _WHOLE, "incidents whose escalation is over"),
 )
 
 
 def groups(facts: Facts) -> dict[str, Callable[[IncidentRow], str]]:
-    """Ways to group incidents, by name; by the shift of whom was told first, if there are any.
-
-    None by time of the day where a hidden count could be worked out from it.
-    """
+    """Return the ways to group incidents, by name, without those that reveal a hidden count."""
     calendar, shifts = facts.calendar, facts.shifts
     found: dict[str, Callable[[IncidentRow], str]] = {
         "all": lambda _: "all",
@@ -275,46 +256,48 @@ def groups(facts: Facts) -> dict[str, Callable[[IncidentRow], str]]:
 def grouped(
     rows: Iterable[IncidentRow], key: Callable[[IncidentRow], str]
 ) -> dict[str, list[IncidentRow]]:
-    """Rows by group, groups in order of their names."""
+    """Return rows by group, groups in order of name."""
     found: defaultdict[str, list[IncidentRow]] = defaultdict(list)
     for row in rows:
         found[key(row)].append(row)
     return dict(sorted(found.items()))
 
 
-def _response(facts: Facts) -> dict[str, list[Any]]:
+def _response(facts: Facts) -> Iterator[dict[str, Any]]:
     facts.published.check()
-    found: defaultdict[str, list[Any]] = defaultdict(list)
-    for column in _RESPONSE[1:]:
-        found[column.name] = []
     for by, key in groups(facts).items():
         parts = grouped(facts.chosen.incidents, key)
-        for value, rows in (parts or ({"all": []} if by == "all" else {})).items():
+        if by == "all" and not parts:
+            parts = {"all": []}
+        for value, rows in parts.items():
             result = kpis.response(rows, facts.now)
-            acked = result.acknowledge
-            found["by"].append(by)
-            found["value"].append(value)
-            found["incidents"].append(len(rows))
-            found["notified"].append(acked.notified)
-            found["acknowledged"].append(acked.acknowledged.n)
-            found["unacknowledged"].append(acked.unacknowledged)
-            found["acknowledged_within_5_min"].append(int(acked.within_5_min.part))
-            spans: dict[str, Times] = {
+            acknowledge = result.acknowledge
+            spans = {
                 "detect": result.detect,
                 "notify": result.notify,
-                "acknowledge": acked.acknowledged,
+                "acknowledge": acknowledge.acknowledged,
                 "arrive": result.arrive,
                 "resolve": result.resolve,
             }
-            for name, times in spans.items():
-                for figure in ("n", "mean_s", "median_s", "p90_s"):
-                    found[f"{name}_{figure}"].append(_rounded(getattr(times, figure)))
-            found["acknowledge_median_all_s"].append(_rounded(acked.median_all_s))
-            found["acknowledge_p90_all_s"].append(_rounded(acked.p90_all_s))
-            found["escalated"].append(int(result.escalated.part))
-            found["missed"].append(int(result.missed.part))
-            found["missed_of"].append(int(result.missed.whole))
-    return found
+            yield {
+                "by": by,
+                "value": value,
+                "incidents": len(rows),
+                "notified": acknowledge.notified,
+                "acknowledged": acknowledge.acknowledged.n,
+                "unacknowledged": acknowledge.unacknowledged,
+                "acknowledged_within_5_min": int(acknowledge.within_5_min.part),
+                **{
+                    f"{name}_{figure}": _rounded(getattr(times, figure))
+                    for name, times in spans.items()
+                    for figure in ("n", "mean_s", "median_s", "p90_s")
+                },
+                "acknowledge_median_all_s": _rounded(acknowledge.median_all_s),
+                "acknowledge_p90_all_s": _rounded(acknowledge.p90_all_s),
+                "escalated": int(result.escalated.part),
+                "missed": int(result.missed.part),
+                "missed_of": int(result.missed.whole),
+            }
 
 
 def _rounded(value: float | None) -> float | None:
@@ -330,41 +313,40 @@ _SENSORS: Final = (
     Column("floor", _TEXT, "name"),
     Column("room_id", _TEXT, "as in the configuration"),
     Column("room", _TEXT, "name"),
-    Column("days", _WHOLE, "days with school that are counted"),
+    Column("days", _WHOLE, "school days that count"),
     Column("online_days", _NUMBER, "days online on them"),
     Column("availability", _NUMBER, "minutes online of minutes expected, 0 to 1"),
     Column("received", _WHOLE, "readings"),
-    Column("missing", _WHOLE, "readings that its own numbers say never came"),
+    Column("missing", _WHOLE, "readings missing by its sequence numbers"),
     Column("completeness", _NUMBER, "received of received and missing, 0 to 1"),
     Column(
         "incidents",
         _WHOLE,
-        "it opened, on school days, tests left out; empty, as are those of them, where a count too"
-        " small to be shown could be worked out from it",
+        "it opened, on school days, without tests; empty, like the next three, if it would reveal a"
+        " count too small to publish",
     ),
     Column("confirmed", _WHOLE, "of them"),
     Column("false_alarms", _WHOLE, "of them"),
     Column("false_alarms_per_week", _NUMBER, "false alarms × 7 / days online"),
-    Column("offline_incidents", _WHOLE, "times it was found offline"),
-    Column("tamper_incidents", _WHOLE, "times it was tampered with"),
-    Column("fault_incidents", _WHOLE, "times it was found faulty"),
-    Column("firmware", _TEXT, "version that it says it runs, at the moment of the report"),
-    Column("firmware_before", _TEXT, "version that it said before"),
-    Column("firmware_since_utc", MOMENT, "when the present one was first heard of, UTC"),
+    Column("offline_incidents", _WHOLE, "outages"),
+    Column("tamper_incidents", _WHOLE, "tampering"),
+    Column("fault_incidents", _WHOLE, "faults"),
+    Column("firmware", _TEXT, "version that it reports, at the time of the report"),
+    Column("firmware_before", _TEXT, "version that it reported before"),
+    Column("firmware_since_utc", MOMENT, "first report of the present version, UTC"),
     Column("firmware_differs", _YES, "most sensors of its model run another"),
 )
 
 
-def _sensors(facts: Facts) -> dict[str, list[Any]]:
+def _sensors(facts: Facts) -> Iterator[dict[str, Any]]:
     facts.published.check()
     totals = facts.published.totals
-    days: defaultdict[str, list[Any]] = defaultdict(list)
+    days: defaultdict[str, list[SensorDay]] = defaultdict(list)
     for day in facts.chosen.sensor_days:
         days[day.sensor].append(day)
     opened: defaultdict[str, list[IncidentRow]] = defaultdict(list)
     for row in facts.chosen.incidents:
         opened[row.sensor].append(row)
-    found: dict[str, list[Any]] = {column.name: [] for column in _SENSORS[1:]}
     known = facts.registry.sensors
     unlike = unlike_others(known.values(), facts.firmware)
     for sensor in [*known, *sorted(opened.keys() - known.keys())]:
@@ -373,7 +355,7 @@ def _sensors(facts: Facts) -> dict[str, list[Any]]:
         time = kpis.sensor_time(days[sensor])
         result = kpis.outcome(own, days[sensor])
         kinds = Counter(row.kind for row in own)
-        told = facts.firmware.get(sensor)
+        firmware = facts.firmware.get(sensor)
         values = {
             "sensor": sensor,
             "model": known[sensor].model if sensor in known else "",
@@ -395,21 +377,19 @@ def _sensors(facts: Facts) -> dict[str, list[Any]]:
             "offline_incidents": kinds["offline"],
             "tamper_incidents": kinds["tamper"],
             "fault_incidents": kinds["sensor_fault"],
-            "firmware": told.version if told else None,
-            "firmware_before": told.before or None if told else None,
-            "firmware_since_utc": told.since if told else None,
-            "firmware_differs": sensor in unlike if told else None,
+            "firmware": firmware.version if firmware else None,
+            "firmware_before": firmware.before or None if firmware else None,
+            "firmware_since_utc": firmware.since if firmware else None,
+            "firmware_differs": sensor in unlike if firmware else None,
         }
         places = {place_of(row.room, row.building) for row in own if row.kind in AIR}
         if any(totals[place] is None for place in places):
             values |= dict.fromkeys(_NOT_OF_FEW)
-        for name, value in values.items():
-            found[name].append(value)
-    return found
+        yield values
 
 
 _NOT_OF_FEW: Final = ("incidents", "confirmed", "false_alarms", "false_alarms_per_week")
-"""Empty where the total of the room would give away a count that is not shown."""
+"""Empty if the total of the room would reveal an unpublished count."""
 
 incidents: Final = Table("incidents", ABOUT["incidents"], _INCIDENTS, _incidents)
 response: Final = Table("response", ABOUT["response"], _RESPONSE, _response)

@@ -14,7 +14,6 @@ a formula begins with an apostrophe; Parquet has it as it is.
 from __future__ import annotations
 
 import gzip
-import os
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, Final, Literal, cast
 
@@ -23,6 +22,7 @@ from polars.io.plugins import register_io_source
 
 from detection.quantities import COLUMNS
 from ingest.files.csv_rows import FORMULA
+from storage.atomic_write import atomic_write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -143,7 +143,7 @@ def export_readings(
             if wanted:
                 yield _frame(wanted, registry)
 
-    with _whole(path) as partial:
+    with atomic_write(path) as partial:
         if kind == "parquet":
             _sink(frames, partial)
         else:
@@ -212,17 +212,6 @@ def _write_csv(frame: pl.DataFrame, file: IO[bytes], *, header: bool) -> None:
     frame.with_columns(inert).write_csv(
         file, include_header=header, datetime_format="%Y-%m-%dT%H:%M:%S%.6fZ"
     )
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """Give a name beside `path`, renamed to it at the end if nothing goes wrong."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from plumewatch.replay import judged
 from plumewatch.service.data_folder import opened_state
 from reports.documents import pdf
 from reports.incident_file import bundle, gather, parts, view
-from reports.write import whole
+from storage.atomic_write import atomic_write
 from storage.audit import AuditKind
 from storage.errors import StorageError
 from storage.sqlite import connect
@@ -80,7 +80,7 @@ def run_file(
         with busy("drawing"):
             made = pdf("incident", view(found, calendar, picture, len(readings)))
         on_record(config, AuditKind.EXPORT, {"incident": incident, "format": kind[1:]}, now)
-        with whole(out) as partial:
+        with atomic_write(out) as partial:
             if kind == ".pdf":
                 partial.write_bytes(made)
             else:

@@ -15,7 +15,7 @@ from alerts.page.views.figures import _stacks, figures
 from dashboards.build import built
 from dashboards.frame import DashboardSettings, room_dashboard
 from reports import kpis, read
-from reports.figures import times_of_response
+from reports.figures import response_times
 from reports.text import duration, median_basis
 from storage import firmware
 from storage.sqlite import connect
@@ -111,7 +111,7 @@ async def test_a_figure_is_the_same_in_panel_page_and_report(page, url, school, 
     assert f"Incidents {outcome.incidents}" in said
     assert f"Confirmed {100 * outcome.confirmed_rate.value:.0f} %" in said
     assert f"False alarms per sensor per week {weekly:.2f}" in said
-    (acked,) = (f for f in times_of_response(response) if f.key == "time_to_acknowledge")
+    (acked,) = (f for f in response_times(response) if f.key == "time_to_acknowledge")
     assert "of" in median_basis(acked.values)
     assert f"{acked.label} {duration(acked.main)} {median_basis(acked.values)}" in said
     assert f"Not acknowledged {response.acknowledge.unacknowledged}" in said

@@ -158,7 +158,7 @@ def test_ordinary_weeks_keep_their_totals():
 def test_nothing_is_shown_where_any_sum_says_it(counts):
     facts = facts_of(counts)
     for make in (summary, tables.response.frame, tables.sensors.frame):
-        with pytest.raises(TooFewError, match="take a longer time"):
+        with pytest.raises(TooFewError, match="choose a longer time"):
             make(facts)
 
 

@@ -19,7 +19,7 @@ from alerts.page.page_context import NavLink, PageGroup
 from alerts.page.rendering import VERDICT_WORDS
 from alerts.page.views.history import SPANS, span_of
 from reports import kpis, read
-from reports.figures import times_of_response
+from reports.figures import response_times
 from reports.rows import SensorDay
 from reports.text import duration, median_basis
 from storage import sqlite
@@ -71,8 +71,7 @@ class FigurePages(PageGroup):
             response=response,
             times=[
                 (figure.label, duration(figure.main), median_basis(figure.values))
-                for figure in times_of_response(response)
-                if "median" in figure.values
+                for figure in response_times(response)
             ],
             load=load,
             rooms=rooms.most_common(20),

@@ -109,7 +109,7 @@ def test_uptime_of_the_week_before_is_beside_it_in_words(make, school):
     said = f"{100 * share:.1f} %"
     tile, row = (
         page[found.end() : found.end() + 200]
-        for found in re.finditer("Sensor-minutes online, of expected", page)
+        for found in re.finditer("Sensor-minutes online / expected", page)
     )
     assert f"; before {said}" in tile
     assert f"<td>{said}</td>" in row

@@ -212,7 +212,7 @@ def test_the_principal_reads_one_page(write):
     ).stdout
     assert "Incidents by day" in first  # three weeks
     assert "Vaping and smoke by hour and weekday" in first
-    assert "A change after a date is no proof of its cause" in first
+    assert "A change after a date does not prove its cause" in first
     assert "Detail" not in first
 
 
