@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.secrets import read_secret
 from plumewatch.service.upgrade import refuse_older
-from storage.errors import StorageUnavailableError
-from storage.registry import Registry
 from storage.timeseries.influx import InfluxSeries
 from storage.timeseries.influx_http import InfluxSettings
 from storage.timeseries.resolution import Retention
@@ -92,31 +90,3 @@ def opened_series(config: PlumewatchConfig) -> Iterator[Series]:
         yield series
     finally:
         series.close()
-
-
-class Said(NamedTuple):
-    """What was found out about the server."""
-
-    ok: bool
-    sentence: str
-    warning: bool = False
-
-
-def said_of_server(settings: InfluxSettings) -> list[Said]:
-    """Ask the server whether version, database, rights and set-up fit; nothing is written.
-
-    A clock that is off and a set-up that is missing are warnings: readings are taken all the same.
-    """
-    series = InfluxSeries(settings, Registry(), ":memory:")
-    try:
-        found = [Said(ok=True, sentence=series.greet())]
-        found[0] = found[0]._replace(warning=bool(series.http.said_of_clock()))
-        try:
-            series.check_set_up()
-        except StorageUnavailableError as error:
-            found.append(Said(ok=True, sentence=str(error), warning=True))
-    except StorageUnavailableError as error:
-        found = [Said(ok=False, sentence=str(error))]
-    finally:
-        series.close()
-    return found

@@ -1,5 +1,5 @@
-"""What `plumewatch check` looks at, a module for each part of a site.
+"""The checks of `plumewatch check`, one module for each part of a site.
 
-Each yields a `Finding`: what was seen, and where something is wrong, what exactly to do about it.
-Nothing is changed and no notice is sent.
+Each returns `CheckResult`: what it saw and, if something is wrong, what to do. Nothing is changed
+and no notice is sent.
 """

@@ -1,7 +1,6 @@
-"""When TLS certificates expire: of files, and of servers, trusted or not.
+"""When TLS certificates of files and servers expire, trusted or not.
 
-Only the validity is read, by walking over the outermost DER elements (X.690, RFC 5280 section 4.1):
-a certificate that has expired already is refused by every client, and still says when.
+Only the validity is read, from the outermost DER elements (X.690, RFC 5280 section 4.1).
 """
 
 from __future__ import annotations
@@ -11,9 +10,16 @@ import ssl
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from plumewatch.doctor.result import fault, ok, warning
+
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from plumewatch.doctor.result import CheckResult
+
+_DAY_S: Final = 86_400.0
+_SOON_DAYS: Final = 30.0
+_TIMEOUT_S: Final = 5.0
 _UTC_TIME: Final = 0x17
 _END: Final = "-----END CERTIFICATE-----"
 
@@ -22,24 +28,35 @@ class CertificateError(Exception):
     """There is no certificate, or it cannot be read."""
 
 
+def check_file(part: str, path: Path, now: float) -> CheckResult:
+    """Check when a certificate in a file expires."""
+    try:
+        return _validity(part, str(path), expiry_of_file(path), now)
+    except CertificateError as error:
+        remedy = "give a file in PEM, as in: openssl x509 -in FILE -noout -dates"
+        return warning(part, str(error), remedy)
+
+
+def check_server(part: str, host: str, port: int, now: float) -> CheckResult:
+    """Check when the certificate of a server expires."""
+    try:
+        return _validity(part, f"{host}:{port}", _expiry_of_server(host, port), now)
+    except CertificateError as error:
+        return warning(part, str(error), "check that the port is the one of the TLS listener")
+
+
+def _validity(part: str, owner: str, expires: float, now: float) -> CheckResult:
+    days = (expires - now) / _DAY_S
+    renew = f"renew the certificate of {owner} and restart the server that uses it"
+    if days <= 0:
+        return fault(part, f"{owner} expired {-days:.0f} days ago", renew)
+    if days < _SOON_DAYS:
+        return warning(part, f"{owner} expires in {days:.0f} days", renew)
+    return ok(part, f"{owner} is valid for {days:.0f} days")
+
+
 def expiry(der: bytes) -> float:
-    """Return when a certificate expires (``notAfter``).
-
-    Parameters
-    ----------
-    der : bytes
-        The certificate in DER.
-
-    Returns
-    -------
-    float
-        Unix seconds.
-
-    Raises
-    ------
-    CertificateError
-        If it is none.
-    """
+    """Return when a DER certificate expires (``notAfter``), Unix seconds."""
     try:
         certificate = _elements(_elements(der)[0][1])
         fields = _elements(certificate[0][1])
@@ -67,13 +84,7 @@ def _elements(data: bytes) -> list[tuple[int, bytes]]:
 
 
 def expiry_of_file(path: Path) -> float:
-    """Return when the first of a file's certificates that expires does so, Unix seconds.
-
-    Raises
-    ------
-    CertificateError
-        If there is none in PEM, or the file cannot be read.
-    """
+    """Return when the first certificate of a PEM file expires, Unix seconds."""
     try:
         text = path.read_text(encoding="ascii")
         pems = [part[part.index("-----BEGIN CERTIFICATE-----") :] for part in text.split(_END)[:-1]]
@@ -82,20 +93,13 @@ def expiry_of_file(path: Path) -> float:
         raise CertificateError(f"{path}: no certificate in PEM can be read") from error
 
 
-def expiry_of_server(host: str, port: int, timeout_s: float = 5.0) -> float:
-    """Return when the certificate that a server shows expires, trusted or not; Unix seconds.
-
-    Raises
-    ------
-    CertificateError
-        If nobody answers, or not in TLS.
-    """
+def _expiry_of_server(host: str, port: int) -> float:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # it is only looked at
+    context.verify_mode = ssl.CERT_NONE  # only its dates are read
     try:
         with (
-            socket.create_connection((host, port), timeout=timeout_s) as plain,
+            socket.create_connection((host, port), timeout=_TIMEOUT_S) as plain,
             context.wrap_socket(plain, server_hostname=host) as link,
         ):
             shown = link.getpeercert(binary_form=True)

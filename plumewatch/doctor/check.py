@@ -1,36 +1,33 @@
-"""``plumewatch check``: all faults of a configuration, then whether what it names answers."""
+"""``plumewatch check``: all faults of a configuration, then whether what it names works."""
 
 from __future__ import annotations
 
 import logging
+import sqlite3
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from alerts.notify.apprise_notifier import NotifySettings, check_target
-from plumewatch.cli.exit_codes import USAGE
+from plumewatch.cli.exit_codes import DONE, UNREACHABLE, USAGE
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.settings import check_settings
 from plumewatch.config.sharding import load_shard
-from plumewatch.doctor.broker import broker_findings
-from plumewatch.doctor.finding import fault, fine, tell
-from plumewatch.doctor.machine import clock_findings, series_findings, store_findings
-from plumewatch.doctor.outward import grafana_findings
-from plumewatch.doctor.people import (
-    duty_findings,
-    http_ingest_findings,
-    notifier_findings,
-    page_finding,
-)
-from plumewatch.doctor.sensors import sensor_findings
+from plumewatch.doctor.broker import check_broker
+from plumewatch.doctor.machine import check_clock, check_store
+from plumewatch.doctor.people import check_duty, check_http_ingest, check_notifiers, check_page
+from plumewatch.doctor.result import State, fault, ok
+from plumewatch.doctor.sensors import check_sensors
+from plumewatch.doctor.servers import check_grafana, check_series
+from storage.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from alerts.policy import AlertPolicy
     from plumewatch.cli.printer import Printer
     from plumewatch.config.model import PlumewatchConfig
-    from plumewatch.doctor.finding import Finding
+    from plumewatch.doctor.result import CheckResult
 
 log = logging.getLogger(__name__)
 
@@ -38,16 +35,8 @@ log = logging.getLogger(__name__)
 def run_check(path: Path, printer: Printer, now: float | None = None) -> int:
     """Check a configuration and what it names.
 
-    Parameters
-    ----------
-    now : float, optional
-        Unix seconds.
-
-    Returns
-    -------
-    int
-        0 all well, 2 the configuration has faults, 3 something it names does not answer or loses
-        data.
+    Return 0 if all is well, 2 if the configuration has faults, 3 if a part does not work or
+    loses data.
     """
     now = time.time() if now is None else now
     try:
@@ -55,33 +44,51 @@ def run_check(path: Path, printer: Printer, now: float | None = None) -> int:
         check_settings(config)
     except ConfigError as error:
         for found in error.faults:
-            what_to_do = f"change {found.path} in {path}"
-            tell(fault(found.path, f"{found.value}: {found.allowed}", what_to_do), printer)
+            sentence = f"{found.value}: {found.allowed}"
+            fault(found.path, sentence, f"change {found.path} in {path}").print(printer)
         return USAGE
-    said = (
+    sentence = (
         f"{path} has {len(config.room)} rooms, {len(config.sensor)} sensors,"
         f" {len(config.staff)} staff and no faults"
     )
-    tell(fine("configuration", said), printer)
-    well = True
-    for finding in _findings(config, now):
-        tell(finding, printer)
-        well = well and finding.ok
-    return 0 if well else 3
+    ok("configuration", sentence).print(printer)
+    if config.mapping:
+        names = ", ".join(mapping.name for mapping in config.mapping)
+        count = sum(len(mapping.example) for mapping in config.mapping)
+        sentence = f"{len(config.mapping)} in the order {names}; their {count} examples pass"
+        ok("mappings", sentence).print(printer)
+    code = DONE
+    for check in _CHECKS:
+        for result in _results(check, config, now):
+            result.print(printer)
+            code = UNREACHABLE if result.state is State.FAULT else code
+    return code
 
 
-def _findings(config: PlumewatchConfig, now: float) -> Iterator[Finding]:
-    yield from _mappings(config)
-    yield from broker_findings(config, now)
-    yield from store_findings(config)
-    yield from series_findings(config)
-    yield from clock_findings(config, now)
-    yield from sensor_findings(config, now)
-    yield from duty_findings(config, now)
-    yield from notifier_findings(config)
-    yield page_finding(config)
-    yield from http_ingest_findings(config, now)
-    yield from grafana_findings(config, now)
+def _results(
+    check: Callable[[PlumewatchConfig, float], Iterable[CheckResult]],
+    config: PlumewatchConfig,
+    now: float,
+) -> Iterator[CheckResult]:
+    """Run one check; files that it cannot read are a fault of the store."""
+    try:
+        yield from check(config, now)
+    except (StorageError, sqlite3.Error) as error:
+        yield fault("store", str(error), f"ls -l {config.data_dir}: this account must read it")
+
+
+_CHECKS: Final = (
+    check_broker,
+    check_store,
+    check_series,
+    check_clock,
+    check_sensors,
+    check_duty,
+    check_notifiers,
+    check_page,
+    check_http_ingest,
+    check_grafana,
+)
 
 
 def warn_of_silence(config: PlumewatchConfig, policy: AlertPolicy) -> None:
@@ -93,13 +100,3 @@ def warn_of_silence(config: PlumewatchConfig, policy: AlertPolicy) -> None:
     for member, target in targets:
         for wrong in check_target(target, settings):
             log.warning("notices to %s will fail: %s", member.id, wrong)
-
-
-def _mappings(config: PlumewatchConfig) -> Iterator[Finding]:
-    count = sum(len(mapping.example) for mapping in config.mapping)
-    if config.mapping:
-        yield fine(
-            "mappings",
-            f"{len(config.mapping)} in the order"
-            f" {', '.join(m.name for m in config.mapping)}; their {count} examples pass",
-        )

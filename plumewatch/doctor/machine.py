@@ -1,4 +1,4 @@
-"""The machine: room on the disk, databases that this program can read, clocks."""
+"""The machine: disk space, databases and clock."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from plumewatch.config.paths import DataPaths
-from plumewatch.config.timeseries_settings import influx_settings, said_of_server
-from plumewatch.doctor.finding import Finding, fault, fine, warn
-from plumewatch.doctor.holder import holder
+from plumewatch.doctor.result import fault, ok, warning
 from plumewatch.service.upgrade import NEWEST
 from storage.errors import StorageCorruptError, StorageError
+from storage.lease import holder_of
 from storage.reading import Reading
 from storage.sqlite import connect
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plumewatch.config.model import PlumewatchConfig
+    from plumewatch.doctor.result import CheckResult
 
 _LEAST_GB: Final = 1.0
 _READING_BYTES: Final = 160.0
@@ -37,8 +37,9 @@ _OFF_S: Final = 60.0
 _BEHIND_S: Final = 5.0
 
 
-def store_findings(config: PlumewatchConfig) -> Iterator[Finding]:
-    """Look at the data folder: may it be written, is there room, can its files be read."""
+def check_store(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
+    """Check whether the data folder can be written, has room, and has readable files."""
+    del now
     paths = DataPaths(config.data_dir)
     root = paths.root
     try:
@@ -58,18 +59,18 @@ def store_findings(config: PlumewatchConfig) -> Iterator[Finding]:
     space = os.statvfs(root)
     free = space.f_bavail * space.f_frsize
     yield _room(config, free / 1e9)
-    running = holder(config)
+    running = holder_of(paths.lock)
     if running is not None:
-        yield fine("service", f"{root} is in use by {running}")
+        yield ok("service", f"{root} is in use by {running}")
     for path in (paths.journal, paths.state, paths.series):
         if path.exists():
             yield from _database(path)
 
 
-def _room(config: PlumewatchConfig, free_gb: float) -> Finding:
+def _room(config: PlumewatchConfig, free_gb: float) -> CheckResult:
     root, kept = config.data_dir, config.timeseries
-    said = f"{root} is writable, {free_gb:.0f} GB are free"
-    days = "timeseries.raw_days and journal.max_mb say how much is kept"
+    space = f"{root} is writable, {free_gb:.0f} GB are free"
+    days = "timeseries.raw_days and journal.max_mb limit what is kept"
     if free_gb < _LEAST_GB:
         return fault(
             "store",
@@ -82,15 +83,15 @@ def _room(config: PlumewatchConfig, free_gb: float) -> Finding:
     have = sum(p.stat().st_size for p in root.glob("*.db*") if p.is_file())
     more_gb = (series + journal - have) / 1e9
     if more_gb > free_gb - _LEAST_GB:
-        return warn(
+        return warning(
             "store",
-            f"{said}; {len(config.sensor)} sensors come to {more_gb:.0f} GB more",
+            f"{space}; {len(config.sensor)} sensors need {more_gb:.0f} GB more",
             f"a larger disk, or keep less: {days}",
         )
-    return fine("store", said)
+    return ok("store", space)
 
 
-def _database(path: Path) -> Iterator[Finding]:
+def _database(path: Path) -> Iterator[CheckResult]:
     try:
         with closing(connect(path, read_only=True)) as db:
             found = db.execute("SELECT component, version FROM schema_version").fetchall()
@@ -98,8 +99,8 @@ def _database(path: Path) -> Iterator[Finding]:
         yield fault(
             "store",
             str(error),
-            "start the service: it sets the file aside and goes on with what can be read; or stop"
-            " it and plumewatch restore BACKUP",
+            "start the service: it sets the file aside and continues with what can be read; or stop"
+            " it and run plumewatch restore BACKUP",
         )
         return
     except (StorageError, sqlite3.Error) as error:
@@ -118,60 +119,28 @@ def _database(path: Path) -> Iterator[Finding]:
         )
 
 
-def series_findings(config: PlumewatchConfig) -> Iterator[Finding]:
-    """Ask the time-series database, if it is a server, for version, rights and retention."""
-    settings = influx_settings(config)
-    if settings is None:
-        return
-    for said in said_of_server(settings):
-        if said.ok and not said.warning:
-            yield fine("time series", said.sentence)
-        elif said.ok:
-            what_to_do = (
-                "set both clocks by NTP: timedatectl set-ntp true"
-                if "clock" in said.sentence
-                else "plumewatch storage setup"
-            )
-            yield warn("time series", said.sentence, what_to_do)
-        else:
-            yield fault(
-                "time series",
-                said.sentence,
-                f"systemctl status influxdb; timeseries.url, database and token must be"
-                f" those of it: curl -i {config.timeseries.url.rstrip('/')}/ping",
-            )
-
-
-def is_synchronised() -> bool | None:
-    """Whether the kernel takes this machine's clock for synchronised; None if it cannot say."""
+def is_synchronized() -> bool | None:
+    """Return whether the kernel considers this clock synchronized; None if unknown."""
     try:
         # a zeroed struct timex only asks; 512 bytes are more than any architecture has
-        said = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512))
+        state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512))
     except (OSError, AttributeError):
         return None
-    return None if said < 0 else said != _TIME_ERROR
+    return None if state < 0 else state != _TIME_ERROR
 
 
-def clock_findings(
+def check_clock(
     config: PlumewatchConfig,
     now: float,
-    synchronised: Callable[[], bool | None] = is_synchronised,
-) -> Iterator[Finding]:
-    """Compare the clock with what was received before, and with those of the sensors.
-
-    Parameters
-    ----------
-    now : float
-        Unix seconds.
-    synchronised : callable
-        Whether the machine's clock is kept by NTP.
-    """
+    synchronized: Callable[[], bool | None] = is_synchronized,
+) -> Iterator[CheckResult]:
+    """Compare the clock with NTP, the newest readings and the clocks of the sensors."""
     stored = _newest(DataPaths(config.data_dir).journal)
     newest = max((reading.received for reading in stored), default=0.0)
     if newest > now + _BEHIND_S:
         yield fault(
             "clock",
-            f"this machine says {_said(now)}, and a reading was received at {_said(newest)}",
+            f"this machine says {_time(now)}, and a reading was received at {_time(newest)}",
             "set it: timedatectl set-ntp true; if it was ahead before, leave it as it is now",
         )
     off = {
@@ -189,24 +158,24 @@ def clock_findings(
         )
     else:
         for sensor, by in sorted(wrong.items()):
-            yield warn(
+            yield warning(
                 f"clock: {sensor}",
                 f"its readings are stamped {_by(by)}, and late ones never alert",
                 "set NTP on the device, or let it send no time",
             )
-    kept = synchronised()
+    kept = synchronized()
     if kept is False:
-        yield warn(
+        yield warning(
             "clock",
-            "nothing keeps this machine's clock right",
+            "no program keeps this machine's clock right",
             "timedatectl set-ntp true, or install chrony",
         )
     elif newest <= now + _BEHIND_S and not wrong:
-        yield fine("clock", f"{_said(now)}{', kept by NTP' if kept else ''}")
+        yield ok("clock", f"{_time(now)}{', kept by NTP' if kept else ''}")
 
 
 def _newest(path: Path) -> Sequence[Reading]:
-    """Read the newest readings of a journal; none where that is not possible."""
+    """Return the newest readings of a journal; none if it cannot be read (see `check_store`)."""
     if not path.exists():
         return []
     decoder = msgspec.msgpack.Decoder(Reading)
@@ -217,10 +186,10 @@ def _newest(path: Path) -> Sequence[Reading]:
             ).fetchall()
         return [decoder.decode(row["body"]) for row in rows]
     except (StorageError, sqlite3.Error, msgspec.MsgspecError):
-        return []  # said with the store
+        return []
 
 
-def _said(at: float) -> str:
+def _time(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 

@@ -1,4 +1,4 @@
-"""The people: whether anybody is on duty, can be reached, and can open the page."""
+"""The people: whether they are on duty, can be reached and can open the page; HTTP senders."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from alerts.notify.reachability import why_unreachable
 from plumewatch.cli.routes_command import all_incidents
 from plumewatch.cli.staff_command import without_password
 from plumewatch.config.ingest_settings import http_sources
+from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import alert_policy, quiet_hours
-from plumewatch.doctor.broker import certificate_finding
-from plumewatch.doctor.finding import Finding, fault, fine, warn
-from plumewatch.doctor.holder import holder
+from plumewatch.doctor.certificates import check_file
+from plumewatch.doctor.result import CheckResult, fault, ok, warning
 from plumewatch.service.web_server import is_loopback
+from storage.lease import holder_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,146 +29,129 @@ if TYPE_CHECKING:
     from plumewatch.config.model import PlumewatchConfig
 
 _LOOK_AHEAD: Final = timedelta(days=14)
-_TARGET = "`notify` of the [[staff]] block: one Apprise URL in a file of its own"
+_TARGET = "`notify` of the [[staff]] block: one Apprise URL per file"
 
 
-def duty_findings(config: PlumewatchConfig, now: float) -> Iterator[Finding]:
-    """Look for lesson periods of the next days in which nobody on duty would hear."""
+def check_duty(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
+    """Find lesson periods of the next days in which nobody on duty would be notified."""
     if not config.bells:
         return
-    begin = datetime.fromtimestamp(now, UTC)
-    found = list(
-        gaps(
-            config.roster(),
-            all_incidents(config),
-            begin,
-            begin + _LOOK_AHEAD,
-            quiet_hours(config),
-        )
-    )
+    begin, days = datetime.fromtimestamp(now, UTC), _LOOK_AHEAD.days
+    incidents, quiet = all_incidents(config), quiet_hours(config)
+    found = list(gaps(config.roster(), incidents, begin, begin + _LOOK_AHEAD, quiet))
     if not found:
-        yield fine(
-            "duty",
-            f"somebody is on duty in every lesson period of the next {_LOOK_AHEAD.days} days",
-        )
+        yield ok("duty", f"somebody is on duty in every lesson period of the next {days} days")
         return
-    rooms = len({gap.room for gap in found})
-    first = found[0]
-    local = first.start.astimezone(config.zone())
-    yield warn(
+    times, rooms = len({gap.start for gap in found}), len({gap.room for gap in found})
+    first = found[0].start.astimezone(config.zone())
+    yield warning(
         "duty",
-        f"nobody on duty would hear at {len({gap.start for gap in found})} times of the next"
-        f" {_LOOK_AHEAD.days} days in {rooms} rooms; first {local:%a %Y-%m-%d %H:%M}, {first.room}",
-        "plumewatch routes gaps lists them; a [[shift]] for those periods, or the missing"
-        " addresses of who is on duty",
+        f"nobody on duty would be notified at {times} times of the next {days} days in {rooms}"
+        f" rooms; first {first:%a %Y-%m-%d %H:%M}, {found[0].room}",
+        "plumewatch routes gaps lists them; add a [[shift]] for those periods, or the missing"
+        " addresses of the people on duty",
     )
 
 
-def notifier_findings(config: PlumewatchConfig) -> Iterator[Finding]:
-    """Try whether the services of all addresses answer; nothing is sent."""
+def check_notifiers(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
+    """Check whether the servers of all addresses answer; nothing is sent."""
+    del now
     settings = NotifySettings(allow_private=config.alerts.allow_private_targets)
-    policy = alert_policy(config)
-    reachable = [member for member in policy.staff if member.targets]
+    reachable = [member for member in alert_policy(config).staff if member.targets]
     if not reachable:
         yield fault(
             "notifiers",
-            "no member of staff has an address, so nobody would be told;"
-            " give at least one `notify`",
-            'such as notify = [{ url_file = "secrets/ap-north" }] in a [[staff]] block',
+            "no member of staff has an address, so nobody would be notified",
+            'add notify = [{ url_file = "secrets/ap-north" }] to a [[staff]] block',
         )
-    targets = [(member, target) for member in reachable for target in member.targets]
-    answers = asyncio.run(why_unreachable([target for _, target in targets], settings))
-    silent = {id(target): why for (_, target), why in zip(targets, answers, strict=True) if why}
+    targets = [target for member in reachable for target in member.targets]
+    answers = iter(asyncio.run(why_unreachable(targets, settings)))
     for member in reachable:
-        yield _of_member(member, settings, silent)
+        yield _member(member, settings, [next(answers) for _ in member.targets])
 
 
-def _of_member(member: StaffMember, settings: NotifySettings, silent: dict[int, str]) -> Finding:
+def _member(member: StaffMember, settings: NotifySettings, answers: Sequence[str]) -> CheckResult:
+    """Judge the addresses of one person; `answers` says why each is unreachable, or nothing."""
     part, count = f"notifiers: {member.id}", len(member.targets)
-    wrong = [said for target in member.targets for said in check_target(target, settings)]
+    wrong = [str(found) for target in member.targets for found in check_target(target, settings)]
     if wrong:
-        return fault(part, "; ".join(map(str, wrong)), _TARGET)
-    away = [silent[id(target)] for target in member.targets if id(target) in silent]
-    if len(away) == count:
+        return fault(part, "; ".join(wrong), _TARGET)
+    unreachable = [why for why in answers if why]
+    if len(unreachable) == count:
         return fault(
             part,
-            f"cannot be reached: {'; '.join(away)}",
-            f"the network and the firewall of this machine, and the host in {_TARGET}",
+            f"cannot be reached: {'; '.join(unreachable)}",
+            f"check the network and firewall of this machine, and the host in {_TARGET}",
         )
-    if away:
-        return warn(
+    if unreachable:
+        return warning(
             part,
-            f"{len(away)} of {count} addresses cannot be reached: {'; '.join(away)}",
-            f"the host in {_TARGET}",
+            f"{len(unreachable)} of {count} addresses cannot be reached: {'; '.join(unreachable)}",
+            f"check the host in {_TARGET}",
         )
-    return fine(part, f"{_addresses(member.targets)} of an allowed kind (nothing was sent)")
+    addresses = f"{count} address{'es' if count > 1 else ''}"
+    return ok(part, f"{addresses} of an allowed kind (nothing was sent)")
 
 
-def _addresses(targets: Sequence[object]) -> str:
-    return f"{len(targets)} address{'es' if len(targets) > 1 else ''}"
-
-
-def page_finding(config: PlumewatchConfig) -> Finding:
-    """Look at the staff page: its port, where links lead, who can sign in."""
-    where = f"{config.web.host}:{config.web.port}"
-    taken = _taken(config, "staff page", config.web.host, config.web.port)
+def check_page(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
+    """Check the staff page: its port, where links lead, who can sign in."""
+    del now
+    web, part = config.web, "staff page"
+    taken = _taken(config, part, web.host, web.port)
     if taken is not None:
-        return taken
-    without = without_password(config)
-    missing = f"; without a password: {', '.join(without)} (plumewatch staff password ID)"
-    missing = missing if without else ""
-    told = any(person.notify for person in config.staff)
-    if told and is_loopback(config.web.host) and not config.web.public_url:
-        return warn(
-            "staff page",
-            f"{where} is free; links in notices lead there, where no phone comes: public_url is"
-            f" not given{missing}",
-            'web.public_url = "https://..." of the proxy before it (docs/staff-page.md)',
+        yield taken
+        return
+    missing = ", ".join(without_password(config))
+    missing = f"; without a password: {missing} (plumewatch staff password ID)" if missing else ""
+    free = f"{web.host}:{web.port} is free"
+    if any(p.notify for p in config.staff) and is_loopback(web.host) and not web.public_url:
+        yield warning(
+            part,
+            f"{free}; links in notices lead there, where no phone can reach it: public_url is not"
+            f" set{missing}",
+            'web.public_url = "https://..." of the proxy in front of it (docs/staff-page.md)',
         )
-    return fine("staff page", f"{where} is free{missing}")
+    else:
+        yield ok(part, f"{free}{missing}")
 
 
-def http_ingest_findings(config: PlumewatchConfig, now: float) -> Iterator[Finding]:
-    """Look at the HTTP ingest: its port, its certificate, who may post."""
-    http = config.ingest.http
-    sources = http_sources(config)
+def check_http_ingest(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
+    """Check HTTP ingest: its port, its certificate, and its senders."""
+    http, sources, part = config.ingest.http, http_sources(config), "http ingest"
     if not sources:
         return
-    taken = _taken(config, "http ingest", http.host, http.port)
     free = f"{http.host}:{http.port} is free"
+    taken = _taken(config, part, http.host, http.port)
     if taken is not None:
         yield taken
     elif http.cert_file is None and not is_loopback(http.host):
-        yield warn(
-            "http ingest",
+        yield warning(
+            part,
             f"{free}; without TLS, so tokens can be read on the network",
             "ingest.http.cert_file and key_file, or host 127.0.0.1 behind a proxy with TLS",
         )
     else:
-        yield fine("http ingest", free)
+        yield ok(part, free)
     if http.cert_file is not None:
-        yield certificate_finding("http ingest certificate", http.cert_file, now)
+        yield check_file("http ingest certificate", http.cert_file, now)
     for source in sources:
-        mine = ", ".join(sorted(source.sensors)[:5]) + ", ..." * (len(source.sensors) > 5)
-        none = f"no sensor yet: give one [[sensor]] decoder = {source.decoder!r}"
-        yield fine(
-            f"http source: {source.name}",
-            f"POST /ingest/{source.decoder}, speaks for {mine or none}",
-        )
+        sensors = ", ".join(sorted(source.sensors)[:5]) + ", ..." * (len(source.sensors) > 5)
+        sensors = sensors or f"no sensor yet: give one [[sensor]] decoder = {source.decoder!r}"
+        sentence = f"POST /ingest/{source.decoder}, readings of {sensors}"
+        yield ok(f"http source: {source.name}", sentence)
 
 
-def _taken(config: PlumewatchConfig, part: str, host: str, port: int) -> Finding | None:
-    """Say why an address cannot be listened on; None if it can be."""
+def _taken(config: PlumewatchConfig, part: str, host: str, port: int) -> CheckResult | None:
+    """Return why nobody can listen on an address; None if the service can."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with socket.create_server((host, port), family=family):
             return None
     except OSError as error:
-        if error.errno == errno.EADDRINUSE and holder(config) is not None:
-            return fine(part, f"{host}:{port} is in use, as it should be while the service runs")
-        why = os.strerror(error.errno or 0)
+        if error.errno == errno.EADDRINUSE and holder_of(DataPaths(config.data_dir).lock):
+            return ok(part, f"{host}:{port} is in use, as expected while the service runs")
         return fault(
             part,
-            f"cannot listen on {host}:{port}: {why}",
-            f"who has it: ss -ltnp 'sport = :{port}'; another port, or an address of this machine",
+            f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}",
+            f"find the program: ss -ltnp 'sport = :{port}'; or use another port or address",
         )

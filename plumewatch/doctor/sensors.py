@@ -1,4 +1,4 @@
-"""The sensors: which are silent, report too seldom to see a puff, or alarm too often."""
+"""The sensors: which are silent, report too rarely to see a puff, or exceed their budget."""
 
 from __future__ import annotations
 
@@ -8,92 +8,82 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from alerts.consumer.threshold_adjustments import load_thresholds
 from plumewatch.config.paths import DataPaths
-from plumewatch.doctor.finding import Finding, fine, warn
-from plumewatch.doctor.holder import holder
+from plumewatch.doctor.result import CheckResult, ok, warning
 from plumewatch.service.sensor_counts import stored_statuses
 from storage.errors import StorageError
+from storage.lease import holder_of
 from storage.sqlite import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from alerts.page.settings import SensorStatus
+    from detection.alert_thresholds import ThresholdReport
     from plumewatch.config.model import PlumewatchConfig
 
 T = TypeVar("T")
 _SEEN_WELL_S: Final = 10.0
-"""A puff lasts some thirty seconds at the sensor: three readings of it."""
+"""A puff lasts about 30 s at the sensor: three readings of it."""
 _PUFF_S: Final = 30.0
 _LEAST_SILENCE_S: Final = 60.0
-_NEVER: Final = "was never heard, as of a look up to a minute ago"
+_NEVER: Final = "has never reported, as of up to a minute ago"
 _LISTED: Final = 8
 
 
-def sensor_findings(config: PlumewatchConfig, now: float) -> Iterator[Finding]:
-    """Look at what the service has stored of its sensors.
-
-    Parameters
-    ----------
-    now : float
-        Unix seconds.
-    """
-    statuses = _stored(config, lambda db: stored_statuses(db, config.registry())) or {}
+def check_sensors(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
+    """Check what the service stored about its sensors: silence, intervals, budgets."""
+    statuses = _stored(config, lambda db: stored_statuses(db, config.registry()))
     if statuses:
         yield from _silence(config, statuses, now)
-    learnt = {name: found.interval_s for name, found in statuses.items()}
-    yield from interval_findings(learnt or {s.id: s.interval_s for s in config.sensor})
-    yield from _stored(config, lambda db: list(_budgets(config, db))) or ()
+    measured = {name: found.interval_s for name, found in statuses.items()}
+    yield from check_intervals(measured or {s.id: s.interval_s for s in config.sensor})
+    yield from _budgets(config, _stored(config, load_thresholds))
 
 
-def _stored(config: PlumewatchConfig, read: Callable[[sqlite3.Connection], T]) -> T | None:
-    """Read from the state database; None where there is none, or one of an older version."""
+def _stored(
+    config: PlumewatchConfig, read: Callable[[sqlite3.Connection], Mapping[str, T]]
+) -> Mapping[str, T]:
+    """Read the state database; nothing from one that `check_store` reports, or an older one."""
     path = DataPaths(config.data_dir).state
     if not path.exists():
-        return None
+        return {}
     try:
         with closing(connect(path, read_only=True)) as db:
             return read(db)
     except (StorageError, sqlite3.Error):
-        return None  # what is damaged is said with the store
+        return {}
 
 
 def _silence(
     config: PlumewatchConfig, statuses: Mapping[str, SensorStatus], now: float
-) -> Iterator[Finding]:
-    heard = {name: s.heard for name, s in statuses.items() if s.heard is not None}
-    if holder(config) is None:  # the newest reading is as long as the service listened
-        now = max(heard.values(), default=now)
-    quiet = {}
+) -> Iterator[CheckResult]:
+    latest = {name: s.heard for name, s in statuses.items() if s.heard is not None}
+    if holder_of(DataPaths(config.data_dir).lock) is None:
+        now = max(latest.values(), default=now)  # the service is not running: when it stopped
+    silent = []
     for name, status in statuses.items():
-        allowed = max(config.alerts.offline_after * status.interval_s, _LEAST_SILENCE_S)
-        if name not in heard or now - heard[name] > allowed:
-            quiet[name] = heard.get(name)
-    for name, at in list(quiet.items())[:_LISTED]:
-        since = _NEVER if at is None else f"has been silent for {_span(now - at)}"
-        yield warn(
+        allowed_s = max(config.alerts.offline_after * status.interval_s, _LEAST_SILENCE_S)
+        if name not in latest or now - latest[name] > allowed_s:
+            silent.append(name)
+    for name in silent[:_LISTED]:
+        yield warning(
             f"sensor: {name}",
-            since,
-            f"its power, its network, and that it publishes as {name!r}: mosquitto_sub -v -t '#';"
-            " plumewatch dead-letters; plumewatch status",
+            f"silent for {_span(now - latest[name])}" if name in latest else _NEVER,
+            f"check its power, its network, and that it publishes as {name!r}: mosquitto_sub -v"
+            " -t '#'; plumewatch dead-letters; plumewatch status",
         )
-    if len(quiet) > _LISTED:
-        yield warn(
+    if len(silent) > _LISTED:
+        yield warning(
             "sensors",
-            f"{len(quiet) - _LISTED} further ones are silent too",
+            f"{len(silent) - _LISTED} more are silent",
             "plumewatch status; many at once share a gateway, a switch or the broker's account",
         )
-    if statuses and not quiet:
-        yield fine("sensors", f"all {len(statuses)} report")
+    if statuses and not silent:
+        yield ok("sensors", f"all {len(statuses)} report")
 
 
-def interval_findings(intervals: Mapping[str, float]) -> Iterator[Finding]:
-    """Say which sensors report too seldom to see a puff rise and fall.
-
-    Parameters
-    ----------
-    intervals : mapping of str to float
-        Seconds between reports, by sensor.
-    """
+def check_intervals(intervals: Mapping[str, float]) -> Iterator[CheckResult]:
+    """Find sensors whose interval, s, is too long to see a puff rise and fall."""
     for least, most, what in (
         (_PUFF_S, float("inf"), "a puff lasts some 30 s at the sensor, so most are missed"),
         (_SEEN_WELL_S, _PUFF_S, "one or two readings of a puff: many are missed, alerts are late"),
@@ -102,7 +92,7 @@ def interval_findings(intervals: Mapping[str, float]) -> Iterator[Finding]:
         if slow:
             longest = max(intervals[name] for name in slow)
             listed = ", ".join(slow[:_LISTED]) + ", ..." * (len(slow) > _LISTED)
-            yield warn(
+            yield warning(
                 "interval",
                 f"{listed}: a reading each {longest:.0f} s; {what}",
                 "1 to 10 s on the device (docs/devices.md says where), and interval_s of its"
@@ -110,20 +100,21 @@ def interval_findings(intervals: Mapping[str, float]) -> Iterator[Finding]:
             )
 
 
-def _budgets(config: PlumewatchConfig, db: sqlite3.Connection) -> Iterator[Finding]:
-    """Budgets of false alarms that cannot be kept."""
-    found = load_thresholds(db)
-    for sensor in config.sensor:
-        report = found.get(sensor.id)
+def _budgets(
+    config: PlumewatchConfig, thresholds: Mapping[str, ThresholdReport]
+) -> Iterator[CheckResult]:
+    """Find sensors whose false alarm budget cannot be met."""
+    for sensor in (sensor.id for sensor in config.sensor):
+        report = thresholds.get(sensor)
         if report is None or report.within_budget:
             continue
-        why = "at the highest level allowed" if report.at_bound else "as feedback lowered its level"
-        yield warn(
-            f"level: {sensor.id}",
-            f"{report.expected:.1f} false alarms a week are to be expected {why},"
-            f" {report.budget:g} are tolerable",
-            "find what sets it off (the causes of its incidents on the staff page), move it, or"
-            f" tolerate more: false_alarms_per_week = {report.expected:.1f}",
+        why = "at the highest threshold" if report.at_bound else "as feedback lowered its threshold"
+        yield warning(
+            f"level: {sensor}",
+            f"{report.expected:.1f} false alarms a week are expected {why}, the budget is"
+            f" {report.budget:g}",
+            "find what triggers it (the causes of its incidents on the staff page), move it, or"
+            f" accept more: false_alarms_per_week = {report.expected:.1f}",
         )
 
 

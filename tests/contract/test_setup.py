@@ -31,7 +31,7 @@ from plumewatch.cli.setup.command import run_setup, run_trial
 from plumewatch.cli.setup.discovery import listen
 from plumewatch.cli.setup.site_files import free_page_port
 from plumewatch.config.load import load
-from plumewatch.doctor.mosquitto_file import read_mosquitto
+from plumewatch.doctor.mosquitto import read_mosquitto
 from tests.support.broker import Mosquitto, free_port
 from tests.support.certificates import certificate
 from tests.support.provider import Provider

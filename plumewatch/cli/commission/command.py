@@ -27,9 +27,9 @@ from plumewatch.config.faults import ConfigError, ConfigFault
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import alert_policy
 from plumewatch.config.sharding import load_shard
-from plumewatch.doctor.holder import holder
 from plumewatch.service.data_folder import prepare_state
 from storage.errors import StorageError
+from storage.lease import holder_of
 from storage.reading import Reading
 from storage.sqlite import connect, transaction
 
@@ -120,7 +120,7 @@ def run_commission(
     except ConfigError as error:
         printer.err.write(f"{error}\n")
         return USAGE
-    if holder(config) is None:
+    if holder_of(DataPaths(config.data_dir).lock) is None:
         printer.err.write("no service takes readings in: start it first, `plumewatch run`\n")
         return UNREACHABLE
     where = config.registry().rooms[room]

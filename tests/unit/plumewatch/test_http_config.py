@@ -192,9 +192,9 @@ def test_check_covers_http_ingest(tmp_path, secret):
     _, said = checked(tmp_path, CONFIG.format(host="127.0.0.1", **ports))
     assert said == [
         f"ok    http ingest: 127.0.0.1:{port} is free",
-        "ok    http source: halo: POST /ingest/halo, speaks for b2",
+        "ok    http source: halo: POST /ingest/halo, readings of b2",
         (
-            "ok    http source: other: POST /ingest/awair, speaks for no sensor yet:"
+            "ok    http source: other: POST /ingest/awair, readings of no sensor yet:"
             " give one [[sensor]] decoder = 'awair'"
         ),
     ]
@@ -210,7 +210,7 @@ def test_check_covers_http_ingest(tmp_path, secret):
         _, said = checked(tmp_path, CONFIG.format(host="127.0.0.1", **ports))
         lease.release()
     assert said[0] == (
-        f"ok    http ingest: 127.0.0.1:{port} is in use, as it should be while the service runs"
+        f"ok    http ingest: 127.0.0.1:{port} is in use, as expected while the service runs"
     )
 
 

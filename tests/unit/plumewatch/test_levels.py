@@ -17,7 +17,8 @@ from plumewatch.cli.printer import Printer
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
-from plumewatch.doctor.sensors import sensor_findings
+from plumewatch.doctor.result import State
+from plumewatch.doctor.sensors import check_sensors
 from storage.sqlite import connect, migrate
 
 NOW = 1_790_000_000.0
@@ -72,7 +73,7 @@ def stored(config_path):
 
 
 def budgets(config):
-    return [f for f in sensor_findings(config, NOW) if f.part.startswith("level")]
+    return [f for f in check_sensors(config, NOW) if f.part.startswith("level")]
 
 
 def run(command, *arguments, as_json=False, **options):
@@ -136,11 +137,10 @@ def test_without_a_data_folder(config_path, capsys):
 
 def test_check_warns_of_a_budget_that_cannot_be_kept(stored):
     (finding,) = budgets(load(stored))
-    assert finding.ok
-    assert finding.warning
+    assert finding.state is State.WARNING
     assert finding.part == "level: s2"
     assert "4.0 false alarms a week" in finding.sentence
-    assert "at the highest level allowed, 0.5 are tolerable" in finding.sentence
+    assert "at the highest threshold, the budget is 0.5" in finding.sentence
 
 
 def test_check_says_nothing_before_there_is_a_service(config_path):

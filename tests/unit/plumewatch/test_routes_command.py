@@ -10,7 +10,8 @@ from plumewatch.cli.printer import Printer
 from plumewatch.cli.routes_command import run_gaps, run_test
 from plumewatch.cli.starter import STARTER
 from plumewatch.config.load import load
-from plumewatch.doctor.people import duty_findings
+from plumewatch.doctor.people import check_duty
+from plumewatch.doctor.result import State
 
 PAGE = (Path(__file__).parents[3] / "docs/routing.md").read_text(encoding="utf-8")
 NOW = 1_788_789_900.0  # Monday, 2026-09-07, 10:05 at the school
@@ -137,12 +138,12 @@ def test_when_follows_from_the_severity(config, severity, times):
 
 
 def test_check_warns_of_gaps_to_come(config):
-    (found,) = duty_findings(load(config), NOW)
-    assert (found.part, found.warning) == ("duty", False)
+    (found,) = check_duty(load(config), NOW)
+    assert (found.part, found.state) == ("duty", State.OK)
     text = STARTER.replace('people = ["monitor-1"]', 'people = ["monitor-1"]\nlast = 2020-01-01')
     config.write_text(text)
-    (found,) = duty_findings(load(config), NOW)
-    assert found.warning
+    (found,) = check_duty(load(config), NOW)
+    assert found.state is State.WARNING
     assert "in 2 rooms; first" in found.sentence
 
 

@@ -9,8 +9,10 @@ from plumewatch.cli.starter import STARTER
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.load import load, parse
 from plumewatch.config.paths import DataPaths
-from plumewatch.config.timeseries_settings import influx_settings, said_of_server, series_of
+from plumewatch.config.timeseries_settings import influx_settings, series_of
 from plumewatch.doctor.check import run_check
+from plumewatch.doctor.result import State, ok
+from plumewatch.doctor.servers import check_series
 from storage.timeseries.influx import InfluxSeries
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.broker import free_port
@@ -65,30 +67,25 @@ def test_faults(tmp_path, written, path):
     assert [fault.path for fault in caught.value.faults] == [path]
 
 
-def test_what_is_said_of_a_server(tmp_path):
+def checked(tmp_path, **timeseries):
+    return list(check_series(config_of(tmp_path, **timeseries), 0.0))
+
+
+def test_check_of_a_server(tmp_path):
     with Influxd(tmp_path) as server:
         influxql(server.url, "CREATE DATABASE plumewatch")
-        good = influx_settings(config_of(tmp_path, url=server.url))
-        takes, not_set_up = said_of_server(good)
-        assert takes == (
-            True,
-            (
-                f"{server.url} is InfluxDB 1.x (1.6.7~rc0); database 'plumewatch' takes readings"
-                " and answers"
-            ),
-            False,
-        )
-        assert (not_set_up.ok, not_set_up.warning) == (True, True)
+        accepts, not_set_up = checked(tmp_path, url=server.url)
+        sentence = "InfluxDB 1.x (1.6.7~rc0); database 'plumewatch' takes readings and answers"
+        assert accepts == ok("time series", f"{server.url} is {sentence}")
+        assert not_set_up.state is State.WARNING
         assert "run `plumewatch storage setup`" in not_set_up.sentence
         for name in ("m1", "m15"):
             policy = f'CREATE RETENTION POLICY "{name}" ON plumewatch DURATION INF REPLICATION 1'
             influxql(server.url, policy)
-        assert said_of_server(good) == [takes]
-        (said,) = said_of_server(
-            influx_settings(config_of(tmp_path, url=server.url, database="other"))
-        )
-        assert not said.ok
-        assert "has no database 'other'" in said.sentence
+        assert checked(tmp_path, url=server.url) == [accepts]
+        (missing,) = checked(tmp_path, url=server.url, database="other")
+        assert missing.state is State.FAULT
+        assert "has no database 'other'" in missing.sentence
 
 
 @pytest.mark.parametrize(
@@ -106,8 +103,8 @@ def test_what_does_not_fit_on_newer_ones(tmp_path, version, status, body, said):
         return status, {}, body
 
     with FakeServer(answer) as server:
-        (found,) = said_of_server(influx_settings(config_of(tmp_path, url=server.url)))
-    assert not found.ok
+        (found,) = checked(tmp_path, url=server.url)
+    assert found.state is State.FAULT
     assert said in found.sentence
 
 

@@ -1,0 +1,55 @@
+"""The result of a check: which part, its state, and the remedy."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from plumewatch.cli.printer import Printer
+
+
+class State(StrEnum):
+    """State of a part, as `plumewatch check` prints it."""
+
+    OK = "ok"
+    WARNING = "warn"
+    FAULT = "FAULT"
+
+
+class CheckResult(NamedTuple):
+    """What a check saw of one part; `remedy` is empty only if it is OK."""
+
+    part: str
+    state: State
+    sentence: str
+    remedy: str = ""
+
+    def print(self, printer: Printer) -> None:
+        """Print one line, and the remedy below it."""
+        remedy = f"\n      do: {self.remedy}" if self.remedy else ""
+        fields: dict[str, object] = {
+            "part": self.part,
+            "ok": self.state is not State.FAULT,
+            "finding": self.sentence,
+        }
+        if self.state is State.WARNING:
+            fields["warning"] = True
+        if self.remedy:
+            fields["remedy"] = self.remedy
+        printer.say(f"{self.state:5} {self.part}: {self.sentence}{remedy}", **fields)
+
+
+def ok(part: str, sentence: str) -> CheckResult:
+    """Return the result of a part that works."""
+    return CheckResult(part, State.OK, sentence)
+
+
+def warning(part: str, sentence: str, remedy: str) -> CheckResult:
+    """Return the result of a part that works but needs attention."""
+    return CheckResult(part, State.WARNING, sentence, remedy)
+
+
+def fault(part: str, sentence: str, remedy: str) -> CheckResult:
+    """Return the result of a part that does not work or loses data."""
+    return CheckResult(part, State.FAULT, sentence, remedy)
