@@ -36,7 +36,7 @@ from storage.errors import StorageUnavailableError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from storage.journal_records import DeadLetter
+    from storage.journal import DeadLetter
     from storage.reading import Reading
 
     Write = Callable[[Sequence[Reading], Sequence[DeadLetter]], Awaitable[None]]

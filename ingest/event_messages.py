@@ -17,7 +17,7 @@ from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from ingest.errors import DecodeError, MessageRefusedError, Reason, one_line
 from ingest.intake import Outcome, OutcomeKind
 from ingest.validation import check_json, check_size, check_topic
-from storage.journal_records import DeadLetter
+from storage.journal import DeadLetter
 
 if TYPE_CHECKING:
     from ingest.message import Message

@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 
     from ingest.commit import GroupCommit
     from ingest.intake import Intake, Outcome
-    from storage.journal_records import DeadLetter
+    from storage.journal import DeadLetter
 
     Witness = Callable[[Message, str, Callable[[str, str | None], bool]], None]
 

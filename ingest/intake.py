@@ -48,7 +48,7 @@ from ingest.reading_counts import ReadingCounts
 from ingest.routes import Routes
 from ingest.states import States
 from ingest.validation import check_size, check_topic, fold_id
-from storage.journal_records import DeadLetter
+from storage.journal import DeadLetter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from ingest.broker import BrokerSettings
     from ingest.intake import Outcome
     from ingest.subscriptions import Subscriptions
-    from storage.journal_records import DeadLetter
+    from storage.journal import DeadLetter
     from storage.reading import Reading
 
 log = logging.getLogger(__name__)

@@ -32,14 +32,11 @@ import json
 import os
 import shutil
 import sqlite3
-import zlib
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import msgspec
-
 from storage.errors import StorageError, StorageUnavailableError
-from storage.reading import Reading
+from storage.journal import decode_record
 from storage.sqlite import connect, translated
 from storage.timeseries.line_protocol import to_ns
 from storage.timeseries.writer import REASON as REFUSED
@@ -53,7 +50,6 @@ JOURNAL: Final = "journal.db"
 SERIES: Final = "series.db"
 _ATTEMPTS: Final = 3
 _FORMAT: Final = 1
-_DECODER: Final = msgspec.msgpack.Decoder(Reading)
 
 
 class Proof(NamedTuple):
@@ -214,23 +210,13 @@ def _offsets(path: Path) -> Proof:
         ):
             absent += _uncovered(behind + 1, offset - 1, gaps)
             behind, held = offset, held + 1
-            unsound += _decoded(crc, body) is None
+            unsound += decode_record(crc, body) is None
         absent += _uncovered(behind + 1, last, gaps)
     said = f"offsets 1 to {last:,}: {held:,} readings, the others are accounted for by"
     said += f" {len(gaps)} gap{'s' * (len(gaps) != 1)}"
     if absent or unsound:
         said = f"{absent:,} offsets hold nothing and no gap says why; {unsound:,} unsound records"
     return Proof("conservation", ok=not absent and not unsound, sentence=said)
-
-
-def _decoded(crc: object, body: object) -> Reading | None:
-    """Return the reading of a record; None if the record is not sound."""
-    if not isinstance(body, bytes) or zlib.crc32(body) != crc:
-        return None
-    try:
-        return _DECODER.decode(body)
-    except msgspec.MsgspecError:
-        return None
 
 
 def _uncovered(first: int, last: int, gaps: Sequence[tuple[int, int]]) -> int:
@@ -287,7 +273,7 @@ def _stored(journal_path: Path, series_path: Path, series_from: float) -> Proof:
         for offset, crc, body in journal.execute(
             "SELECT offset, crc, body FROM journal WHERE offset <= ?", (position,)
         ):
-            reading = _decoded(crc, body)
+            reading = decode_record(crc, body)
             if reading is None:
                 continue  # told by the rule of conservation
             if max(reading.time, reading.received) < series_from:

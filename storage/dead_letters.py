@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from storage.journal_records import DeadLetter
+from storage.journal import DeadLetter
 from storage.sqlite import transaction
 
 if TYPE_CHECKING:

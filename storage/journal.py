@@ -49,21 +49,20 @@ sensor): those read from it. The checksum is no signature.
 from __future__ import annotations
 
 import logging
+import sqlite3
 import time
 import zlib
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import msgspec
 
 from storage.database_file import DatabaseFile, KeptInFile
 from storage.errors import StorageUnavailableError
-from storage.journal_records import SCRIPTS, DeadLetter, Gap, JournalEntry, Pruned
 from storage.reading import Reading
-from storage.sqlite import migrate
+from storage.sqlite import connect, migrate, translated
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
@@ -72,6 +71,113 @@ log = logging.getLogger(__name__)
 _MAX_DEAD_LETTERS = 100_000
 _SLICE = 20_000
 """Rows deleted in one transaction."""
+_DECODER: Final = msgspec.msgpack.Decoder(Reading)
+_SELECT: Final = "SELECT offset, crc, body FROM journal WHERE offset > ? ORDER BY offset LIMIT ?"
+
+
+SCRIPTS: Final[tuple[str, ...]] = (
+    """
+    CREATE TABLE journal (
+        offset INTEGER PRIMARY KEY AUTOINCREMENT,
+        received REAL NOT NULL,
+        crc INTEGER NOT NULL,
+        body BLOB NOT NULL
+    );
+    CREATE TABLE dead_letter (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        received REAL NOT NULL,
+        topic TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        detail TEXT NOT NULL,
+        decoder TEXT NOT NULL,
+        size INTEGER NOT NULL,
+        payload BLOB NOT NULL
+    );
+    CREATE INDEX dead_letter_reason ON dead_letter (reason, received);
+    """,
+    """
+    CREATE TABLE gap (
+        why TEXT NOT NULL,
+        first INTEGER NOT NULL,
+        last INTEGER NOT NULL,
+        at REAL NOT NULL,
+        PRIMARY KEY (why, first)
+    );
+    INSERT INTO gap SELECT iif(before = 0, 'retention', 'corrupt'), before + 1, offset - 1, 0
+        FROM (
+            SELECT offset, lag(offset, 1, 0) OVER (ORDER BY offset) AS before FROM (
+                SELECT offset FROM journal
+                UNION ALL SELECT seq + 1 FROM sqlite_sequence WHERE name = 'journal'
+            )
+        )
+        WHERE offset > before + 1;
+    """,
+)
+"""Script k leads from schema k to k + 1. Published scripts never change."""
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """A refused message, kept with its reason for a person to look at.
+
+    - `received`: Unix seconds.
+    - `topic`: printable, cut to 256 characters.
+    - `reason`: from a closed set.
+    - `detail`: one line for people.
+    - `decoder`: decoder that refused it; empty if none was reached.
+    - `size`: bytes of the whole payload.
+    - `payload`: its beginning.
+    """
+
+    received: float
+    topic: str
+    reason: str
+    detail: str
+    decoder: str
+    size: int
+    payload: bytes
+
+
+class JournalEntry(NamedTuple):
+    """A reading and its place in the journal."""
+
+    offset: int
+    reading: Reading
+
+
+class Gap(NamedTuple):
+    """Offsets that hold no reading.
+
+    - `first`, `last`: both included.
+    - `at`: when it was noticed, Unix seconds; 0 if before that was noted.
+    - `why`: `retention`: deleted as the journal is kept for so long, or so large; `unread`: part
+      of that which some consumer had not read; `corrupt`: a record failed its checksum;
+      `damaged`: a page could not be read; `lost`: the end of the journal was missing.
+    """
+
+    first: int
+    last: int
+    at: float
+    why: str
+
+
+class Pruned(NamedTuple):
+    """What one slice of retention deleted.
+
+    `rows`: readings deleted. `unread`: of these, what some consumer had not read.
+    """
+
+    rows: int
+    unread: int
+
+
+def decode_record(crc: object, body: object) -> Reading | None:
+    """Return the reading of a record; None if the record is damaged."""
+    if not isinstance(body, bytes) or zlib.crc32(body) != crc:
+        return None
+    try:
+        return _DECODER.decode(body)
+    except msgspec.MsgspecError:
+        return None
 
 
 class Journal(KeptInFile):
@@ -86,7 +192,6 @@ class Journal(KeptInFile):
         self.corrupt_records = 0
         self._clock = clock
         self._encoder = msgspec.msgpack.Encoder()
-        self._decoder = msgspec.msgpack.Decoder(Reading)
         self._file = DatabaseFile(path, _prepare, self._note_damage)
 
     def commit(self, readings: Sequence[Reading], dead_letters: Sequence[DeadLetter] = ()) -> int:
@@ -121,24 +226,16 @@ class Journal(KeptInFile):
             if not rows:
                 return [], last
         entries: list[JournalEntry] = []
-        decode = self._decoder.decode
         for offset, crc, body in rows:
-            if isinstance(body, bytes) and zlib.crc32(body) == crc:
-                try:
-                    entries.append(JournalEntry(offset, decode(body)))
-                    continue
-                except msgspec.MsgspecError:
-                    pass
-            self._quarantine(offset, body if isinstance(body, bytes) else b"")
+            reading = decode_record(crc, body)
+            if reading is not None:
+                entries.append(JournalEntry(offset, reading))
+            else:
+                self._quarantine(offset, body if isinstance(body, bytes) else b"")
         return entries, (rows[-1][0] if rows else after)
 
     def _rows(self, after: int, limit: int) -> list[tuple[int, int, object]]:
-        return self._file.found(
-            lambda db: db.execute(
-                "SELECT offset, crc, body FROM journal WHERE offset > ? ORDER BY offset LIMIT ?",
-                (after, limit),
-            ).fetchall()
-        )
+        return self._file.found(lambda db: db.execute(_SELECT, (after, limit)).fetchall())
 
     def last_offset(self) -> int:
         """Offset of the newest reading ever written; 0 if none."""
@@ -348,3 +445,47 @@ class Journal(KeptInFile):
 
 def _prepare(connection: sqlite3.Connection) -> None:
     migrate(connection, "journal", SCRIPTS)
+
+
+class JournalReader:
+    """The journal of a service, read by another process; nothing is written.
+
+    A damaged record is left out; the service itself quarantines it. Raises
+    `StorageUnavailableError` if there is no journal.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection = connect(path, read_only=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def span(self) -> tuple[int, int]:
+        """Return offset of the oldest reading that is kept, and of the newest ever written."""
+        row = self._rows(
+            "SELECT (SELECT min(offset) FROM journal),"
+            " (SELECT seq FROM sqlite_sequence WHERE name = 'journal')"
+        )[0]
+        last = int(row[1] or 0)
+        return (last + 1 if row[0] is None else int(row[0])), last
+
+    def read(self, after: int, limit: int) -> tuple[list[JournalEntry], int]:
+        """Read what follows an offset, as `Journal.read`.
+
+        Returns `entries`, in order, without damaged records; `position`, the offset to continue
+        behind; `after` if there is nothing.
+        """
+        rows = self._rows(_SELECT, after, limit)
+        found = ((offset, decode_record(crc, body)) for offset, crc, body in rows)
+        entries = [JournalEntry(offset, reading) for offset, reading in found if reading]
+        return entries, (rows[-1][0] if rows else after)
+
+    def _rows(self, question: str, *values: int) -> list[tuple[int, int, object]]:
+        try:
+            return self._connection.execute(question, values).fetchall()
+        except sqlite3.Error as error:
+            raise translated(error, self._path) from error

@@ -74,7 +74,7 @@ if TYPE_CHECKING:
     from detection.class_samples import ClassSample, ClassSampler
     from detection.events import Event
     from detection.liveness import LivenessSettings, SensorLife
-    from storage.journal_records import JournalEntry
+    from storage.journal import JournalEntry
     from storage.reading import Reading
 
 CONSUMER: Final = "detector"

@@ -27,7 +27,7 @@ from plumewatch.config.paths import DataPaths
 from plumewatch.config.sharding import load_shard
 from scale.errors import HistoryError
 from scale.history import HistoryWriter, frame_of, landed
-from storage.journal_reader import JournalReader
+from storage.journal import JournalReader
 from storage.registry import Registry
 
 if TYPE_CHECKING:

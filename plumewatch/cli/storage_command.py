@@ -12,8 +12,7 @@ from plumewatch.config.sharding import load_shard
 from plumewatch.config.timeseries_settings import influx_settings, retention_of
 from storage.errors import StorageUnavailableError
 from storage.timeseries.influx_http import InfluxHttp
-from storage.timeseries.influx_reader import make_reader
-from storage.timeseries.influx_setup import set_up
+from storage.timeseries.influx_setup import make_reader, set_up
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -88,7 +88,7 @@ if TYPE_CHECKING:
     from alerts.page.settings import PipelineStatus
     from detection.events import Event
     from plumewatch.config.model import PlumewatchConfig
-    from storage.journal_records import DeadLetter, JournalEntry
+    from storage.journal import DeadLetter, JournalEntry
     from storage.reading import Reading
 
 log = logging.getLogger(__name__)

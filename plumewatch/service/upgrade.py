@@ -24,7 +24,7 @@ from alerts.access import schema as access
 from alerts.incidents import schema
 from alerts.outbound import grafana_annotations, series_records, webhooks
 from plumewatch import __version__
-from storage import audit, firmware, holds, journal_records, state
+from storage import audit, firmware, holds, journal, state
 from storage.backup import back_up
 from storage.errors import (
     SchemaTooNewError,
@@ -59,7 +59,7 @@ STATE_SCRIPTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 
 NEWEST: Final[Mapping[str, int]] = MappingProxyType(
     {
-        "journal": len(journal_records.SCRIPTS),
+        "journal": len(journal.SCRIPTS),
         **{component: len(scripts) for component, scripts in STATE_SCRIPTS.items()},
         "series": len(series.SCRIPTS),
         "records": 1,

@@ -29,11 +29,17 @@ from storage.database_file import DatabaseFile, KeptInFile
 from storage.errors import BatchRefusedError, StorageUnavailableError
 from storage.sqlite import migrate
 from storage.state import SCRIPTS, position, set_position
-from storage.timeseries import StoredEvent, influx_rollup
+from storage.timeseries import StoredEvent, rollup
 from storage.timeseries.influx_http import InfluxHttp, quoted
 from storage.timeseries.influx_setup import LAG_S
-from storage.timeseries.line_protocol import QUARANTINE, READING, LineEncoder, to_ns
-from storage.timeseries.record_lines import RecordEncoder, record_of
+from storage.timeseries.line_protocol import (
+    QUARANTINE,
+    READING,
+    LineEncoder,
+    RecordEncoder,
+    record_of,
+    to_ns,
+)
 from storage.timeseries.records import MEASUREMENTS, summable
 from storage.timeseries.resolution import (
     MINUTE,
@@ -151,7 +157,7 @@ class InfluxSeries(KeptInFile):
 
     def _mark(self, tx: sqlite3.Connection, readings: Sequence[Reading]) -> None:
         if readings and self._folds():
-            influx_rollup.mark(tx, readings)
+            rollup.mark_quarters(tx, (r.time for r in readings))
 
     def _send(self, readings: Sequence[Reading]) -> None:
         if not readings:
@@ -349,13 +355,13 @@ class InfluxSeries(KeptInFile):
         """
         if not self._folds():
             return False
-        due = self._file.found(lambda db: influx_rollup.due(db, now))
+        due = self._file.found(lambda db: rollup.due_quarters(db, now))
         for quarter in due:
             start = quarter * QUARTER_HOUR.step_s
             if start > now - self._retention.keep_s(None) + _MARGIN_S:
                 for level in (MINUTE, QUARTER_HOUR):
-                    influx_rollup.fold(self.http, level, start, start + QUARTER_HOUR.step_s)
-            self._file.written(partial(influx_rollup.clear, quarter=quarter))
+                    rollup.fold(self.http, level, start, start + QUARTER_HOUR.step_s)
+            self._file.written(partial(rollup.clear_quarter, quarter=quarter))
         return bool(due)
 
     def unaveraged(self) -> int:
@@ -388,7 +394,7 @@ class InfluxSeries(KeptInFile):
         """From where on averages cannot be relied on, nanoseconds."""
         if not self._folds():
             return to_ns(now - LAG_S)
-        return self._file.found(lambda db: influx_rollup.oldest_stale(db, first))
+        return self._file.found(lambda db: rollup.oldest_stale_quarter(db, first))
 
     def _at(self, level: Level | None, measurement: str) -> str:
         """Where a measurement is that is kept as long as these averages."""
@@ -473,4 +479,4 @@ def _joined(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
 
 def _prepare(connection: sqlite3.Connection) -> None:
     migrate(connection, "state", SCRIPTS)
-    migrate(connection, "averages", (influx_rollup.SCRIPT,))
+    migrate(connection, "averages", (rollup.QUARTERS_SCRIPT,))

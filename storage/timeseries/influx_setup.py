@@ -4,7 +4,7 @@
 and continuous queries make them; what is there already is averaged at once. 2.x: three buckets
 (``NAME``, ``NAME/m1``, ``NAME/m15``), mapped so that InfluxQL sees them as policies of one
 database, and two tasks. 3: three databases of these names; the service makes the averages
-(`storage.timeseries.influx_rollup`), here those of what is there already.
+(`storage.timeseries.rollup`), here those of what is there already.
 
 A database that holds anything of others is left alone: shortening its retention would delete it.
 """
@@ -12,28 +12,29 @@ A database that holds anything of others is left alone: shortening its retention
 from __future__ import annotations
 
 import math
+import secrets
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from detection.quantities import COLUMNS
 from storage.errors import BatchRefusedError, StorageError, StorageUnavailableError
-from storage.timeseries.influx_rollup import FOLDED
-from storage.timeseries.influx_rollup import fold as fold_from_here
+from storage.timeseries.influx_http import InfluxHttp, quoted
 from storage.timeseries.line_protocol import QUARANTINE, READING, TAGS
 from storage.timeseries.records import MEASUREMENTS
 from storage.timeseries.resolution import MINUTE, QUARTER_HOUR
+from storage.timeseries.rollup import FOLDED, LEVELS
+from storage.timeseries.rollup import fold as fold_from_here
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from storage.timeseries.influx_http import InfluxHttp
     from storage.timeseries.resolution import Level, Retention
 
 LAG_S: Final = 3600.0
 """Averages older than this are complete; the server makes those of two hours again and again."""
 _DAY_S: Final = 86_400
-_LEVELS: Final = (MINUTE, QUARTER_HOUR)
 _OURS: Final = frozenset(
-    {READING, QUARANTINE, *MEASUREMENTS, *(level.measurement for level in _LEVELS)}
+    {READING, QUARANTINE, *MEASUREMENTS, *(level.measurement for level in LEVELS)}
 )
 _HOUR_S: Final = 3600
 
@@ -97,7 +98,7 @@ def _set_up_1(http: InfluxHttp, retention: Retention, now: float) -> Iterator[tu
     _policy(http, "ALTER", str(default), retention.raw_days)
     yield f"readings are kept for {retention.raw_days} days", 0.0
     there = {row[0] for row in policies}
-    for level in _LEVELS:
+    for level in LEVELS:
         days = round(retention.keep_s(level) / _DAY_S)
         _policy(http, "ALTER" if level.name in there else "CREATE", level.name, days)
         query = f"plumewatch_{level.name}"
@@ -110,7 +111,7 @@ def _set_up_1(http: InfluxHttp, retention: Retention, now: float) -> Iterator[tu
         yield f"averages of {level.step_s // 60} min are made and kept for {days} days", 0.0
     days = retention.raw_days
     for k in range(days):
-        for level in _LEVELS:
+        for level in LEVELS:
             fold(http, level, now - (days - k) * _DAY_S, now - (days - k - 1) * _DAY_S)
         yield "averages of what is there already", (k + 1) / days
 
@@ -130,14 +131,14 @@ def _set_up_2(http: InfluxHttp, retention: Retention) -> Iterator[tuple[str, flo
     bucket = _bucket(http, org_id, name, retention.raw_days)
     _map(http, org_id, bucket, "autogen")
     yield f"bucket {name!r}, readings are kept for {retention.raw_days} days", 0.0
-    for k, level in enumerate(_LEVELS):
+    for k, level in enumerate(LEVELS):
         days = round(retention.keep_s(level) / _DAY_S)
         bucket = _bucket(http, org_id, f"{name}/{level.name}", days)
         _map(http, org_id, bucket, level.name)
         _task(http, org_id, level)
         yield (
             f"averages of {level.step_s // 60} min are made and kept for {days} days",
-            (k + 1) / len(_LEVELS),
+            (k + 1) / len(LEVELS),
         )
 
 
@@ -241,7 +242,7 @@ def task_flux(name: str, bucket: str, level: Level) -> str:
 
 def _set_up_3(http: InfluxHttp, retention: Retention, now: float) -> Iterator[tuple[str, float]]:
     name = http.settings.database
-    for level in (None, *_LEVELS):
+    for level in (None, *LEVELS):
         days = round(retention.keep_s(level) / _DAY_S)
         database = f"{name}/{level.name}" if level else name
         wanted = {"db": database, "retention_period": f"{days}d"}
@@ -262,7 +263,74 @@ def _set_up_3(http: InfluxHttp, retention: Retention, now: float) -> Iterator[tu
         first = now // _HOUR_S * _HOUR_S - hours * _HOUR_S
         for k in range(hours + 1):
             start = first + k * _HOUR_S
-            for level in _LEVELS:
+            for level in LEVELS:
                 fold_from_here(http, level, start, start + _HOUR_S)
             yield "averages of what is there already", k / hours
     yield "the service makes the averages", 1.0
+
+
+_BYTES: Final = 24
+
+
+def make_reader(http: InfluxHttp) -> tuple[str, str]:
+    """Make it, or give it a new password.
+
+    `http`: with the right to make accounts; database or buckets exist. Returns `secret`, token of
+    2.x, password of 1.x; `sentence`, what it is good for. Raises `StorageUnavailableError` with
+    the sentence that says what is not possible.
+    """
+    try:
+        major = http.server().major
+        if major == 1:
+            return _user(http)
+        if major == 2:
+            return _token(http)
+    except BatchRefusedError as error:
+        raise StorageUnavailableError(str(error)) from error
+    raise StorageUnavailableError(
+        "InfluxDB 3 Core has tokens of administrators only; with Enterprise make one by"
+        f" `influxdb3 create token --permission 'db:{http.settings.database}:read'`, the same for"
+        f" its databases /{MINUTE.name} and /{QUARTER_HOUR.name}"
+    )
+
+
+def _user(http: InfluxHttp) -> tuple[str, str]:
+    name, password = f"{http.settings.database}_reader", secrets.token_urlsafe(_BYTES)
+    users = {row[0] for s in http.query("SHOW USERS") for row in s.get("values") or ()}
+    verb = "SET PASSWORD FOR" if name in users else "CREATE USER"
+    word = "=" if name in users else "WITH PASSWORD"
+    http.query(f'{verb} "{name}" {word} {quoted(password)}', change=True)
+    http.query(f'GRANT READ ON "{http.settings.database}" TO "{name}"', change=True)
+    anybody = InfluxHttp(replace(http.settings, username="", secret=""))
+    try:
+        anybody.query("SHOW DATABASES")
+    except StorageUnavailableError:
+        return password, f"user {name!r} may read {http.settings.database!r} and nothing else"
+    finally:
+        anybody.close()
+    return password, (
+        f"user {name!r} may read {http.settings.database!r}; but this server asks nobody for a"
+        " password: set auth-enabled = true in its configuration"
+    )
+
+
+def _token(http: InfluxHttp) -> tuple[str, str]:
+    org_id, name = organisation(http), http.settings.database
+    permissions: list[dict[str, Any]] = []
+    for bucket in (name, f"{name}/{MINUTE.name}", f"{name}/{QUARTER_HOUR.name}"):
+        found = bucket_id(http, org_id, bucket)
+        if not found:
+            raise StorageUnavailableError(
+                f"{http.settings.url} has no bucket {bucket!r}; `plumewatch storage setup` makes it"
+            )
+        resource = {"type": "buckets", "id": found, "orgID": org_id}
+        permissions.append({"action": "read", "resource": resource})
+    wanted = {
+        "orgID": org_id,
+        "description": f"plumewatch: dashboards may read {name}",
+        "permissions": permissions,
+    }
+    token = str(http.request("POST", "/api/v2/authorizations", {}, wanted).get("token") or "")
+    if not token:
+        raise StorageUnavailableError(f"{http.settings.url} made no token")
+    return token, f"the token may read bucket {name!r} with its averages and nothing else"

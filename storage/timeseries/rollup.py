@@ -1,35 +1,42 @@
-"""Averages of a minute and of 15 minutes in the embedded store, and what is deleted when.
+"""Averages of a minute and of 15 minutes, made where the readings are.
 
 Order of operations
 -------------------
-Whoever writes a reading marks its quarter of an hour as stale, in the same transaction. A quarter
-that is over is computed anew from its readings, and the mark removed, in one transaction: readings
-that come late, twice or after a crash give the right averages in the end. Averages of more readings
-than are still there are kept as they are.
+Whoever writes a reading marks its quarter of an hour as stale, in the same transaction (for an
+InfluxDB 3, in the small file that keeps the cursor). A quarter that is over is computed again from
+all its readings, and then the mark is removed: readings that come late, twice or after a crash give
+the right averages in the end.
 
-Readings are deleted by whole quarters, when both their event time and their receipt are older than
-they are kept, and never before their averages are made.
+The embedded store does both in one transaction, and keeps averages of more readings than are still
+there. It deletes readings by whole quarters, when their event time and their receipt are older than
+they are kept, and never before their averages are made. InfluxDB 1.x and 2.x make averages by
+themselves (`storage.timeseries.influx_setup`); for 3 the server aggregates and the answer is
+written back (`fold`), which a crash repeats without effect.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from detection.quantities import COLUMNS
-from storage.timeseries import record_tables
+from storage.timeseries.line_protocol import READING, TAGS, average_fields, head, to_ns
 from storage.timeseries.resolution import MINUTE, QUARTER_HOUR
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
+    from storage.timeseries.influx_http import InfluxHttp
     from storage.timeseries.resolution import Level, Retention
 
+LEVELS: Final = (MINUTE, QUARTER_HOUR)
+ROWS: Final = 5_000
+"""Rows deleted in one transaction."""
 _NS: Final = 1_000_000_000
 _QUARTER_NS: Final = QUARTER_HOUR.step_s * _NS
 _SETTLED_S: Final = 60.0
 _BUCKETS: Final = 100
-_ROWS: Final = 5_000
+_QUARTERS: Final = 20
 _ROLLED = ", ".join(f"{k} REAL, {k}_min REAL, {k}_max REAL" for k in COLUMNS)
 _TABLES: Final = "".join(
     f"""
@@ -41,7 +48,7 @@ _TABLES: Final = "".join(
         PRIMARY KEY (sensor, time)
     ) WITHOUT ROWID;
     """
-    for level in (MINUTE, QUARTER_HOUR)
+    for level in LEVELS
 )
 _MARKS: Final = """
     CREATE TABLE stale (
@@ -52,8 +59,14 @@ _MARKS: Final = """
     INSERT INTO stale SELECT DISTINCT sensor, time / 900000000000 FROM reading;
     """
 SCRIPT: Final = _TABLES + _MARKS
+QUARTERS_SCRIPT: Final = "CREATE TABLE stale (quarter INTEGER PRIMARY KEY);"
+"""Marks of all sensors together, for an InfluxDB 3."""
 _AGGREGATES: Final = ", ".join(f"avg({k}), min({k}), max({k})" for k in COLUMNS)
 _IN_ROLLED: Final = {"mean": "avg({0})", "min": "min({0}_min)", "max": "max({0}_max)"}
+FOLDED: Final = ", ".join(
+    f'mean("{k}") AS "{k}", min("{k}") AS "{k}_min", max("{k}") AS "{k}_max"' for k in COLUMNS
+)
+"""Fields of an average in InfluxQL, besides the number of readings."""
 
 
 def mark(tx: sqlite3.Connection, moments: Iterable[tuple[int, int]]) -> None:
@@ -63,7 +76,7 @@ def mark(tx: sqlite3.Connection, moments: Iterable[tuple[int, int]]) -> None:
 
 
 def oldest_stale(connection: sqlite3.Connection, sensor: str, start_ns: int) -> int | None:
-    """Find where the oldest stale quarter from a moment on begins, nanoseconds; None if none is."""
+    """Return where the oldest stale quarter of a sensor from a moment on begins, nanoseconds."""
     row = connection.execute(
         "SELECT min(quarter) FROM stale WHERE sensor = (SELECT id FROM sensor WHERE name = ?)"
         " AND quarter >= ?",
@@ -73,7 +86,7 @@ def oldest_stale(connection: sqlite3.Connection, sensor: str, start_ns: int) -> 
 
 
 def select_rolled(level: Level, aggregate: str, keys: Iterable[str]) -> str:
-    """Return the statement that aggregates averages; as that over readings, with its parameters."""
+    """Return the statement that aggregates averages; its parameters are those over readings."""
     chosen = ", ".join(_IN_ROLLED[aggregate].format(key) for key in keys)
     return (
         f"SELECT time / ? * ? AS begins, {chosen} FROM {level.measurement}"  # noqa: S608 - names from tables
@@ -83,22 +96,16 @@ def select_rolled(level: Level, aggregate: str, keys: Iterable[str]) -> str:
 
 
 def tidy(tx: sqlite3.Connection, now: float, retention: Retention, old_at: float) -> bool:
-    """Make some averages that are due, delete some of what is kept long enough.
+    """Make some averages that are due and delete some old rows; return whether there is more.
 
-    - `tx`: in a transaction.
-    - `now`: Unix seconds.
-    - `old_at`: moment by which is judged what is old enough, Unix seconds.
-
-    Returns whether there is more to do.
+    What is old enough is judged at `old_at`. Times are Unix seconds.
     """
-    over = int((now - _SETTLED_S) * _NS) // _QUARTER_NS
-    first_kept = int((old_at - retention.keep_s(None)) * _NS) // _QUARTER_NS
     due = tx.execute(
         "SELECT sensor, quarter FROM stale WHERE quarter < ? ORDER BY quarter LIMIT ?",
-        (over, _BUCKETS),
+        (_over(now), _BUCKETS),
     ).fetchall()
     for sensor, quarter in due:
-        for level in (MINUTE, QUARTER_HOUR):
+        for level in LEVELS:
             step = level.step_s * _NS
             tx.execute(
                 f"INSERT OR REPLACE INTO {level.measurement}"  # noqa: S608 - names from tables
@@ -111,26 +118,87 @@ def tidy(tx: sqlite3.Connection, now: float, retention: Retention, old_at: float
         tx.execute("DELETE FROM stale WHERE sensor = ? AND quarter = ?", (sensor, quarter))
     if len(due) == _BUCKETS:
         return True
-    deleted = _delete(tx, "reading", first_kept * _QUARTER_NS, old_at - retention.keep_s(None))
-    for level in (MINUTE, QUARTER_HOUR):
-        before = int((old_at - retention.keep_s(level)) * _NS)
-        deleted += _delete(tx, level.measurement, before, None)
-    return record_tables.delete_old(tx, old_at, retention) + deleted >= _ROWS
+    received_before = old_at - retention.keep_s(None)
+    first_kept = int(received_before * _NS) // _QUARTER_NS
+    deleted = _delete(tx, "reading", first_kept * _QUARTER_NS, received_before)
+    for level in LEVELS:
+        deleted += _delete(tx, level.measurement, int((old_at - retention.keep_s(level)) * _NS))
+    return deleted >= ROWS
+
+
+def _over(now: float) -> int:
+    """Return the first quarter that is not over."""
+    return int((now - _SETTLED_S) * _NS) // _QUARTER_NS
 
 
 def _delete(
-    tx: sqlite3.Connection, table: str, before_ns: int, received_before: float | None
+    tx: sqlite3.Connection, table: str, before_ns: int, received_before: float | None = None
 ) -> int:
-    """Delete up to some thousand rows; how many they were."""
     deleted = 0
+    older, bounds = "time < ?", [float(before_ns)]
+    if received_before is not None:
+        older, bounds = "time < ? AND received < ?", [before_ns, received_before]
     for (sensor,) in tx.execute("SELECT id FROM sensor").fetchall():
-        older = "time < ?" if received_before is None else "time < ? AND received < ?"
-        bounds = (before_ns,) if received_before is None else (before_ns, received_before)
         deleted += tx.execute(
             f"DELETE FROM {table} WHERE sensor = ? AND time IN (SELECT time FROM {table}"  # noqa: S608 - names from tables
             f" WHERE sensor = ? AND {older} LIMIT ?)",
-            (sensor, sensor, *bounds, _ROWS - deleted),
+            (sensor, sensor, *bounds, ROWS - deleted),
         ).rowcount
-        if deleted >= _ROWS:
+        if deleted >= ROWS:
             break
     return deleted
+
+
+def mark_quarters(tx: sqlite3.Connection, times: Iterable[float]) -> None:
+    """Mark the quarters of event times, Unix seconds, as stale for all sensors."""
+    quarters = {to_ns(time) // _QUARTER_NS for time in times}
+    tx.executemany("INSERT OR IGNORE INTO stale VALUES (?)", [(q,) for q in sorted(quarters)])
+
+
+def due_quarters(db: sqlite3.Connection, now: float) -> list[int]:
+    """Return some stale quarters that are over, oldest first."""
+    rows = db.execute(
+        "SELECT quarter FROM stale WHERE quarter < ? ORDER BY quarter LIMIT ?",
+        (_over(now), _QUARTERS),
+    )
+    return [int(row[0]) for row in rows]
+
+
+def clear_quarter(tx: sqlite3.Connection, quarter: int) -> None:
+    """Remove a mark."""
+    tx.execute("DELETE FROM stale WHERE quarter = ?", (quarter,))
+
+
+def oldest_stale_quarter(db: sqlite3.Connection, start_ns: int) -> int | None:
+    """Return where the oldest stale quarter from a moment on begins, nanoseconds."""
+    row = db.execute(
+        "SELECT min(quarter) FROM stale WHERE quarter >= ?", (start_ns // _QUARTER_NS,)
+    ).fetchone()
+    return None if row[0] is None else int(row[0]) * _QUARTER_NS
+
+
+def fold(http: InfluxHttp, level: Level, start: float, end: float) -> None:
+    """Make the averages of a span: the server aggregates, and the answer is written back.
+
+    `start` and `end` are Unix seconds, multiples of the step. Raises `StorageUnavailableError` or
+    `BatchRefusedError`.
+    """
+    tags = ", ".join(f'"{tag}"' for tag in TAGS)
+    found = http.query(
+        f'SELECT {FOLDED}, count("received") AS "n" FROM "{READING}"'  # noqa: S608 - names from tables
+        f" WHERE time >= {to_ns(start)} AND time < {to_ns(end)}"
+        f" GROUP BY time({level.step_s}s), {tags} fill(none)"
+    )
+    lines = [line for series in found for line in _average_lines(level, series)]
+    if lines:
+        http.write("\n".join(lines).encode(), level.name)
+
+
+def _average_lines(level: Level, series: dict[str, Any]) -> Iterator[str]:
+    columns = series["columns"]
+    for values in series["values"]:
+        row = {**dict(zip(columns, values, strict=True)), **series.get("tags", {})}
+        fields = {k: row[k] for k in columns if k not in ("time", *TAGS) and row[k] is not None}
+        if row.get("n"):
+            place = head(level.measurement, {tag: str(row.get(tag) or "") for tag in TAGS})
+            yield f"{place} {average_fields(fields)} {row['time']}"

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import time
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from detection.quantities import COLUMNS
 from storage.database_file import DatabaseFile, KeptInFile
 from storage.sqlite import migrate
 from storage.state import SCRIPTS as STATE_SCRIPTS
 from storage.state import position, set_position
-from storage.timeseries import StoredEvent, record_tables, rollup
+from storage.timeseries import StoredEvent, rollup
 from storage.timeseries.line_protocol import to_ns
+from storage.timeseries.records import MEASUREMENTS, Record, checked, summable
 from storage.timeseries.resolution import Retention, choose, stretched
 from storage.timeseries.tables import (
     columns,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
     from storage.reading import Reading
     from storage.timeseries import Aggregate, Coverage, LatestReading
-    from storage.timeseries.records import Record
+    from storage.timeseries.records import Measurement
     from storage.timeseries.resolution import Level
 
 _COLUMNS_DDL = ", ".join(f"{key} REAL" for key in COLUMNS)
@@ -151,14 +152,14 @@ class SqliteSeries(KeptInFile):
 
         Raises `StorageUnavailableError` if the disk refuses; nothing of them is then stored.
         """
-        self._file.written(lambda tx: record_tables.store(tx, records))
+        self._file.written(lambda tx: _store_records(tx, records))
 
     def records(
         self, measurement: str, start: float, end: float, *, sensor: str = "", room: str = ""
     ) -> list[Record]:
         """Return what a measurement holds; see `storage.timeseries.Series`."""
         return self._file.found(
-            lambda db: record_tables.select(db, measurement, start, end, sensor=sensor, room=room)
+            lambda db: _select_records(db, measurement, start, end, sensor=sensor, room=room)
         )
 
     def sums(
@@ -170,9 +171,7 @@ class SqliteSeries(KeptInFile):
         sensors: Iterable[str],
     ) -> dict[str, tuple[float, ...]]:
         """Add fields up by sensor; see `storage.timeseries.Series`."""
-        return self._file.found(
-            lambda db: record_tables.sums(db, measurement, fields, start, end, sensors)
-        )
+        return self._file.found(lambda db: _sums(db, measurement, fields, start, end, sensors))
 
     def latest(self) -> Mapping[str, LatestReading]:
         """Newest reading of every sensor that has one.
@@ -328,7 +327,12 @@ class SqliteSeries(KeptInFile):
         Raises `StorageUnavailableError` if the disk refuses.
         """
         old_at = now if old_at is None else old_at
-        return self._file.written(lambda tx: rollup.tidy(tx, now, self._retention, old_at))
+
+        def work(tx: sqlite3.Connection) -> bool:
+            more = rollup.tidy(tx, now, self._retention, old_at)
+            return more or _delete_old_records(tx, old_at, self._retention) >= rollup.ROWS
+
+        return self._file.written(work)
 
     def unaveraged(self) -> int:
         """Return the number of quarters of an hour of sensors that wait for `tidy`."""
@@ -353,10 +357,139 @@ class SqliteSeries(KeptInFile):
 def _prepare(connection: sqlite3.Connection) -> None:
     migrate(connection, "state", STATE_SCRIPTS)
     migrate(connection, "series", SCRIPTS)
-    migrate(connection, "records", (record_tables.SCRIPT,))
-    record_tables.grow(connection)
+    migrate(connection, "records", (_RECORDS_SCRIPT,))
+    _add_columns(connection)
 
 
 def _begin_again(rebuilt: sqlite3.Connection) -> None:
     """Have a rebuilt series read again what the journal still has."""
     set_position(rebuilt, _CONSUMER, 0)
+
+
+_SQL_TYPE: Final = {float: "REAL", str: "TEXT"}
+
+
+_RECORDS_SCRIPT: Final = """
+    CREATE TABLE detection (
+        sensor TEXT NOT NULL, time INTEGER NOT NULL, PRIMARY KEY (sensor, time)
+    ) WITHOUT ROWID;
+    CREATE INDEX detection_time ON detection (time);
+    CREATE TABLE event (id TEXT PRIMARY KEY, time INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE INDEX event_time ON event (time);
+    CREATE TABLE incident (id TEXT PRIMARY KEY, time INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE INDEX incident_time ON incident (time);
+    CREATE TABLE sensor_health (
+        sensor TEXT NOT NULL, time INTEGER NOT NULL, PRIMARY KEY (sensor, time)
+    ) WITHOUT ROWID;
+    CREATE INDEX sensor_health_time ON sensor_health (time);
+    CREATE TABLE pipeline (time INTEGER PRIMARY KEY) WITHOUT ROWID;
+    """
+"""Tables with their keys; `_add_columns` adds a column a field."""
+
+
+def _add_columns(connection: sqlite3.Connection) -> None:
+    """Add the columns of keys and fields that the program knows and the tables lack."""
+    for table in MEASUREMENTS.values():
+        there = {row["name"] for row in connection.execute(f"PRAGMA table_info({table.name})")}
+        wanted: dict[str, str] = dict.fromkeys(table.keys, "TEXT NOT NULL DEFAULT ''")
+        wanted |= {f.name: _SQL_TYPE[f.type] for f in table.fields}
+        for name, kind in wanted.items():  # in order, so that all files have the same words
+            if name not in there:
+                connection.execute(f'ALTER TABLE {table.name} ADD COLUMN "{name}" {kind}')
+
+
+def _columns_of(table: Measurement) -> list[str]:
+    return ["time", *table.keys, *(f.name for f in table.fields)]
+
+
+def _insert(table: Measurement) -> str:
+    columns = [f'"{column}"' for column in _columns_of(table)]
+    marks = ", ".join("?" * len(columns))
+    return f"INSERT OR REPLACE INTO {table.name} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608 - names from the table of measurements
+
+
+_RECORD_INSERTS: Final = {name: _insert(table) for name, table in MEASUREMENTS.items()}
+
+
+def _store_records(tx: sqlite3.Connection, records: Iterable[Record]) -> None:
+    """Write records in order; one that is there is replaced.
+
+    Raises `RecordError` if one does not fit its measurement.
+    """
+    for record in map(checked, records):
+        table = MEASUREMENTS[record.measurement]
+        keys = [getattr(record, key) for key in table.keys]
+        fields = [record.fields.get(f.name) for f in table.fields]
+        tx.execute(_RECORD_INSERTS[table.name], (to_ns(record.time), *keys, *fields))
+
+
+def _select_records(
+    connection: sqlite3.Connection,
+    name: str,
+    start: float,
+    end: float,
+    *,
+    sensor: str = "",
+    room: str = "",
+) -> list[Record]:
+    """Return the records of a measurement in ``[start, end)``, of a sensor or room, by time."""
+    table = MEASUREMENTS[name]
+    asked = {key: text for key, text in (("sensor", sensor), ("room", room)) if text}
+    if not asked.keys() <= set(table.keys):
+        return []
+    where = "".join(f" AND {key} = ?" for key in asked)
+    quoted = ", ".join(f'"{c}"' for c in _columns_of(table))
+    rows = connection.execute(
+        f"SELECT {quoted} FROM {name} WHERE time >= ? AND time < ?{where} ORDER BY time",  # noqa: S608 - names from the table of measurements
+        (to_ns(start), to_ns(end), *asked.values()),
+    ).fetchall()
+    return [_record(table, row) for row in rows]
+
+
+def _sums(
+    connection: sqlite3.Connection,
+    name: str,
+    fields: Sequence[str],
+    start: float,
+    end: float,
+    sensors: Iterable[str],
+) -> dict[str, tuple[float, ...]]:
+    """Add fields up over the records of each sensor in ``[start, end)``."""
+    totals = ", ".join(f'total("{field}")' for field in summable(name, fields))
+    statement = f"SELECT count(*), {totals} FROM {name} WHERE sensor = ? AND time >= ? AND time < ?"  # noqa: S608 - names from the table of measurements
+    window = (to_ns(start), to_ns(end))
+    found = {}
+    for sensor in sensors:
+        count, *rest = connection.execute(statement, (sensor, *window)).fetchone()
+        if count:
+            found[sensor] = tuple(rest)
+    return found
+
+
+def _record(table: Measurement, row: Sequence[Any]) -> Record:
+    time, *values = row
+    keys = dict(zip(table.keys, values, strict=False))
+    fields = {
+        f.name: value
+        for f, value in zip(table.fields, values[len(table.keys) :], strict=True)
+        if value is not None
+    }
+    return Record(table.name, time / _NS, fields, **keys, id=str(fields.get("id", "")))
+
+
+def _key(table: Measurement) -> tuple[str, ...]:
+    return ("id",) if table.has_id else ("sensor", "time") if table.keys else ("time",)
+
+
+def _delete_old_records(tx: sqlite3.Connection, now: float, retention: Retention) -> int:
+    """Delete some of what is kept long enough; how many rows."""
+    deleted = 0
+    for table in MEASUREMENTS.values():
+        before = to_ns(now - retention.keep_s(table.kept))
+        key = ", ".join(_key(table))
+        deleted += tx.execute(
+            f"DELETE FROM {table.name} WHERE ({key}) IN"  # noqa: S608 - names from the table of measurements
+            f" (SELECT {key} FROM {table.name} WHERE time < ? LIMIT ?)",
+            (before, rollup.ROWS),
+        ).rowcount
+    return deleted

@@ -44,7 +44,7 @@ from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 import msgspec
 
 from storage.errors import BatchRefusedError, StorageError
-from storage.journal_records import DeadLetter
+from storage.journal import DeadLetter
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence

@@ -18,8 +18,7 @@ from storage.errors import StorageUnavailableError
 from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
 from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
-from storage.timeseries.line_protocol import TAGS, LineEncoder, tag_value, to_ns
-from storage.timeseries.record_lines import RecordEncoder
+from storage.timeseries.line_protocol import TAGS, LineEncoder, RecordEncoder, tag_value, to_ns
 from storage.timeseries.records import Record
 from tests.support.influx import FakeServer, Influxd, VictoriaMetrics, influxql, v2_facade
 

@@ -16,8 +16,7 @@ from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
 from storage.timeseries.influx import InfluxSeries
 from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
-from storage.timeseries.influx_reader import make_reader
-from storage.timeseries.influx_setup import set_up
+from storage.timeseries.influx_setup import make_reader, set_up
 from storage.timeseries.resolution import Retention
 from tests.support.influx import FakeServer, Influxd, influxql, v2_facade
 

@@ -23,8 +23,7 @@ from plumewatch.cli.storage_command import run_setup
 from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.timeseries_settings import series_of
-from storage.journal import Journal
-from storage.journal_records import DeadLetter
+from storage.journal import DeadLetter, Journal
 from storage.reading import Reading
 from storage.timeseries.writer import REASON, RECORD_REASON
 from tests.support.influx import Influxd, influxql

@@ -12,8 +12,7 @@ import pytest
 from alerts.incidents import schema
 from storage import repair, state
 from storage.errors import SchemaTooNewError, StorageError, StorageUnavailableError
-from storage.journal import Journal
-from storage.journal_records import DeadLetter
+from storage.journal import DeadLetter, Journal
 from storage.reading import Reading
 from storage.repair import salvage
 from storage.sqlite import connect, migrate

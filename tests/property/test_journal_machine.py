@@ -34,8 +34,7 @@ from detection.events import Event, EventKind, EventPhase
 from ingest.validation import may_alert
 from storage import state
 from storage.backup import back_up, verify
-from storage.journal import Journal
-from storage.journal_records import DeadLetter
+from storage.journal import DeadLetter, Journal
 from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
 from storage.sqlite import connect, migrate, transaction

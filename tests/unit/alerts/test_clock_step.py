@@ -13,7 +13,7 @@ from detection.events import EventKind
 from detection.liveness import LivenessSettings
 from ingest.validation import may_alert
 from storage import state
-from storage.journal_records import JournalEntry
+from storage.journal import JournalEntry
 from storage.reading import Reading
 from storage.sqlite import connect, migrate, transaction
 from tests.support.plumes import START, readings_of_puff

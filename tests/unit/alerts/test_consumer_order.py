@@ -11,7 +11,7 @@ from alerts.incidents import schema
 from alerts.incidents.engine import AlertEngine
 from ingest.validation import may_alert
 from storage import state
-from storage.journal_records import JournalEntry
+from storage.journal import JournalEntry
 from storage.sqlite import connect, migrate
 from tests.support.plumes import readings_of_puff
 

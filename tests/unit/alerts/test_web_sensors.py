@@ -4,8 +4,7 @@ import pytest
 
 from alerts.page.settings import PipelineStatus, QuarantinedSensor, SensorStatus
 from alerts.policy import AlertPolicy, StaffMember
-from storage.journal import Journal
-from storage.journal_records import DeadLetter
+from storage.journal import DeadLetter, Journal
 from tests.unit.alerts.test_web import NOW
 
 HOSTILE = b"<script>alert(1)</script>\x1b[2J\xff"

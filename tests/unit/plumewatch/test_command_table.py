@@ -15,8 +15,7 @@ from typer.testing import CliRunner
 
 from plumewatch.cli.commands.options import examples_of
 from plumewatch.cli.main import app
-from storage.journal import Journal
-from storage.journal_records import DeadLetter
+from storage.journal import DeadLetter, Journal
 from tests.support.broker import free_port
 from tests.support.plumes import readings_of_puff
 from tests.unit.plumewatch.conftest import NOW, one_incident

@@ -19,8 +19,7 @@ from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
 from plumewatch.service.sensor_counts import save_counts
 from storage import firmware, state
-from storage.journal import Journal
-from storage.journal_records import DeadLetter
+from storage.journal import DeadLetter, Journal
 from storage.reading import Reading
 from storage.sqlite import connect, migrate, transaction
 

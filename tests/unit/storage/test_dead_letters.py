@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.dead_letters import MOST, buried, buried_counts, find_buried, visible
-from storage.journal import Journal
-from storage.journal_records import DeadLetter
+from storage.journal import DeadLetter, Journal
 from storage.sqlite import connect
 
 

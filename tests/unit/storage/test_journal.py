@@ -14,8 +14,7 @@ import pytest
 
 from storage import journal as module
 from storage.errors import SchemaTooNewError, StorageError, StorageUnavailableError
-from storage.journal import Journal
-from storage.journal_records import DeadLetter
+from storage.journal import DeadLetter, Journal
 from storage.reading import Reading
 
 

@@ -7,8 +7,7 @@ import msgspec
 import pytest
 
 from storage import journal as module
-from storage.journal import Journal
-from storage.journal_records import SCRIPTS
+from storage.journal import SCRIPTS, Journal
 from storage.sqlite import connect, migrate
 
 
