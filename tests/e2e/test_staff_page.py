@@ -292,14 +292,14 @@ def wait_for(browser, condition):
 
 
 def fits(browser):
-    """Nothing sticks out sideways."""
+    """Whether nothing overflows sideways."""
     return browser.execute_script(
         "return document.documentElement.scrollWidth <= window.innerWidth"
     )
 
 
 def stacked_fit(browser):
-    """Tables that become cards on a phone have nothing to scroll for, at any width."""
+    """Whether tables that become cards on a phone need no scrolling, at any width."""
     return browser.execute_script(
         "const found = [...document.querySelectorAll('.scroll:has(.stacked)')];"
         "return found.length && found.every((e) => e.scrollWidth <= e.clientWidth)"
@@ -323,7 +323,7 @@ def test_acknowledge_and_answer_by_clicks(site, browser):
         "Boys N2": "alarm",
         "Girls N2": "notable",
         "Boys N1": "attention",
-        "Girls N1": "clear",
+        "Girls N1": "ok",
         "Locker room A": "silent",
         "Locker room B": "silent",
     }
@@ -339,7 +339,7 @@ def test_acknowledge_and_answer_by_clicks(site, browser):
     wait_for(browser, lambda: browser.current_url == f"{site.url}/incidents/{site.incident}")
     wait_for(browser, lambda: texts(browser, ".charts[data-drawn] figcaption"))
     assert ", ".join(texts(browser, ".charts figcaption, .charts .marks")).startswith(
-        "PM2.5, µg/m³, VOC index, Humidity, %, Shaded, by the number at the top: 1 "
+        "PM2.5, µg/m³, VOC index, Humidity, %, Shaded events, numbered at the top: 1 "
     )
     time.sleep(0.3)
     shoot(browser, "incident")
@@ -348,12 +348,12 @@ def test_acknowledge_and_answer_by_clicks(site, browser):
     find(browser, "#acknowledge").click()
     wait_for(browser, lambda: site.load().status is Status.ACKNOWLEDGED)
     assert site.load().acknowledged_by == "lee"
-    wait_for(browser, lambda: "taken by Ms. Lee" in find(browser, ".hero").text)
+    wait_for(browser, lambda: "acknowledged by Ms. Lee" in find(browser, ".hero").text)
     assert site.changes == 2  # the sign-in, the acknowledgement
     assert next_step(browser) == "I'm here"
     shoot(browser, "incident-taken")
     find(browser, "#arrive").click()
-    wait_for(browser, lambda: "Ms. Lee there at" in find(browser, ".hero").text)
+    wait_for(browser, lambda: "Ms. Lee arrived at" in find(browser, ".hero").text)
     assert next_step(browser) == "Confirmed"
     shoot(browser, "incident-there")
 
@@ -372,7 +372,7 @@ def test_acknowledge_and_answer_by_clicks(site, browser):
     find(browser, ".followed option[value=referral]").click()
     find(browser, "input[name=case_number]").send_keys("26/114")
     find(browser, "#followed").click()
-    wait_for(browser, lambda: "followed by: referral" in find(browser, ".hero").text)
+    wait_for(browser, lambda: "action: referral" in find(browser, ".hero").text)
     assert site.load().case_number == "26/114"
     assert fits(browser)
     shoot(browser, "incident-followed")
@@ -463,7 +463,7 @@ def test_the_board_refreshes_itself_and_keeps_the_focus(site, browser):
     browser.execute_script("document.querySelector('a[href=\"/rooms/n1-girls\"]').focus()")
     with sqlite.transaction(site.db) as tx:
         site.engine.acknowledge(tx, site.incident, "Mr. Fox", time.time())
-    wait_for(browser, lambda: "taken by Mr. Fox" in find(browser, "#board").text)
+    wait_for(browser, lambda: "Mr. Fox is responding" in find(browser, "#board").text)
     focused = browser.execute_script("return document.activeElement.getAttribute('href')")
     assert focused == "/rooms/n1-girls"
 
@@ -530,13 +530,13 @@ def test_answer_from_a_notice_without_signing_in(site, browser):
     browser.get("about:blank")
     browser.get(link)  # as from a phone that was locked on the way
     wait_for(browser, lambda: "You're responding, Ms. Lee." in find(browser, "#said").text)
-    assert find(browser, "#take button").text == "Go on"
+    assert find(browser, "#take button").text == "Continue"
     find(browser, "#take button").send_keys("\ue007")
     wait_for(browser, lambda: find(browser, "#arrive button").is_displayed())
     browser.execute_script("document.querySelector('#arrive button').click()")
     assert site.load().arrived_at is None
     find(browser, "#arrive button").click()
-    wait_for(browser, lambda: "You are there." in find(browser, "#said").text)
+    wait_for(browser, lambda: "You're on site." in find(browser, "#said").text)
     assert site.load().arrived_at
     assert not find(browser, "#arrive").is_displayed()
     shoot(browser, "answer-there")
@@ -544,9 +544,9 @@ def test_answer_from_a_notice_without_signing_in(site, browser):
     wait_for(browser, lambda: "needs a cause" in find(browser, "#wrong").text)
     find(browser, "#found option[value=spray]").click()
     find(browser, "#found button[value=false_alarm]").click()
-    wait_for(browser, lambda: "Answer: False alarm." in find(browser, "#said").text)
+    wait_for(browser, lambda: "Finding: False alarm." in find(browser, "#said").text)
     assert site.load().verdict is Verdict.FALSE_ALARM
-    assert find(browser, "#more").text == "Sign in to say what followed"
+    assert find(browser, "#more").text == "Sign in to record the follow-up"
     assert find(browser, "#more").get_attribute("href") == f"{site.url}/incidents/{site.incident}"
     assert judged_by_axe(browser) == []
     shoot(browser, "answered")
@@ -561,7 +561,7 @@ def test_a_form_submitted_past_the_script_takes_nothing(site, browser):
 
 
 def test_links_that_do_not_work_say_so(site, browser):
-    for end, said in (("", "not complete"), ("#nonsense", "does not work")):
+    for end, said in (("", "incomplete"), ("#nonsense", "is not valid")):
         browser.get("about:blank")
         browser.get(f"{site.url}/answer{end}")
         wait_for(browser, lambda said=said: said in find(browser, "#wrong").text)
@@ -591,7 +591,7 @@ def test_a_silence_by_keyboard_alone(site, browser):
     shoot(browser, "silence-asked")
     browser.execute_script("arguments[0].focus()", find(browser, "#add input[name=reason]"))
     press(Keys.END, Keys.HOME, *[Keys.DELETE] * 6, Keys.ENTER)
-    wait_for(browser, lambda: "2 h to go" in find(browser, "#list").text)
+    wait_for(browser, lambda: "2 h left" in find(browser, "#list").text)
     assert "Boys N2, vaping likely" in find(browser, "#list").text
     assert "Mr. Fox" in find(browser, "#list").text
     assert fits(browser)
@@ -604,12 +604,12 @@ def test_take_hand_over_and_end(site, browser):
     browser.get(f"{site.url}/sign-in?next=/incidents/{site.incident}")
     sign_in(browser)
     find(browser, "#acknowledge").click()
-    wait_for(browser, lambda: "taken by Ms. Lee" in find(browser, ".hero").text)
+    wait_for(browser, lambda: "acknowledged by Ms. Lee" in find(browser, ".hero").text)
     find(browser, "select[name=to] option[value=fox]").click()
     find(browser, "#hand-over").click()
-    wait_for(browser, lambda: "taken by Mr. Fox" in find(browser, ".hero").text)
+    wait_for(browser, lambda: "acknowledged by Mr. Fox" in find(browser, ".hero").text)
     assert site.load().acknowledged_by == "fox"
     find(browser, "#resolve").click()
     wait_for(browser, lambda: site.load().status is Status.RESOLVED)
-    wait_for(browser, lambda: "over since" in find(browser, ".hero").text)
+    wait_for(browser, lambda: "resolved at" in find(browser, ".hero").text)
     assert fits(browser)
