@@ -1,15 +1,15 @@
-"""Shifts from an iCalendar file (RFC 5545): when, and where the events say so, who.
+"""Shifts from an iCalendar file (RFC 5545): when, and if the events name people, who.
 
-Reading and recurrence are the libraries' (`icalendar`, `recurring_ical_events`). Defined here:
+Parsing and recurrence are the libraries' (`icalendar`, `recurring_ical_events`). Defined here:
 
-- a time without a zone, and a whole day, are in the school's own zone;
-- a cancelled event does not happen, one without length is nobody's;
+- a time without a zone, and a whole day, are in the school's time zone;
+- cancelled events and events without duration are ignored;
 - the summary of an event names its people by id or name, separated by commas, unless the shift
-  has people of its own; nothing else of an event is read;
+  has its own people; nothing else of an event is read;
 - rules that recur more often than daily or never, and calendars beyond `MAX_EVENTS`, are refused,
-  so that no calendar keeps us busy for long.
+  which bounds the work.
 
-Expanding costs up to a millisecond an event, so it is done by the week and kept.
+Expanding takes up to a millisecond per event, so it is done by the week and cached.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import icalendar
 import recurring_ical_events
 
-from alerts.duty.wall_time import Span, instant
+from alerts.duty.timetable import Span, instant
 from alerts.errors import CalendarError
 
 if TYPE_CHECKING:
@@ -39,22 +39,14 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class CalendarHours:
-    """The events of a calendar as hours of a shift.
+    """The events of a calendar as hours of a shift; raises CalendarError with all faults.
 
     Parameters
     ----------
     raw : bytes
         The file, UTF-8, at most `MAX_CALENDAR_BYTES`.
-    zone : ZoneInfo
-        Of the school.
     names : mapping of str to str, optional
-        Id and name of every member of staff, in lower case, to the id; None if the shift has people
-        of its own and summaries are only shown.
-
-    Raises
-    ------
-    CalendarError
-        With every fault, one a line.
+        Id and name of all staff, in lower case, to the id; None if the shift has its own people.
     """
 
     def __init__(
@@ -74,10 +66,10 @@ class CalendarHours:
             self._query = recurring_ical_events.of(calendar)
             self._expand(0)
         except (ValueError, LookupError, TypeError, ArithmeticError) as error:
-            raise CalendarError(f"a recurrence cannot be worked out: {error}") from error
+            raise CalendarError(f"a recurrence cannot be expanded: {error}") from error
 
     def between(self, start: datetime, end: datetime) -> Iterator[Span]:
-        """Spans that touch [start, end], each once."""
+        """Yield the spans that touch [start, end], each once."""
         first, last = ((moment - _EPOCH) // _WEEK for moment in (start, end))
         found = {span: None for week in range(first, last + 1) for span in self._week(week)}
         yield from sorted(
@@ -86,7 +78,7 @@ class CalendarHours:
         )
 
     def _expand(self, week: int) -> tuple[Span, ...]:
-        """Spans that touch a week; a day more on both sides covers every zone."""
+        """Return the spans that touch a week; a day more on both sides covers every zone."""
         start = _EPOCH + week * _WEEK
         day = timedelta(days=1)
         found = []
@@ -108,11 +100,11 @@ class CalendarHours:
         return minute + timedelta(seconds=value.second)
 
     def _people(self, summary: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Split a summary into ids of staff and names that nobody has."""
+        """Split a summary into staff ids and unknown names."""
         names = self._names or {}
-        said = [part.strip() for part in summary.split(",")]
-        known = tuple(names[name.lower()] for name in said if name.lower() in names)
-        return known, tuple(name for name in said if name.lower() not in names)
+        listed = [part.strip() for part in summary.split(",")]
+        known = tuple(names[name.lower()] for name in listed if name.lower() in names)
+        return known, tuple(name for name in listed if name.lower() not in names)
 
     def _faults(self, event: Any) -> Iterator[str]:
         summary = str(event.get("SUMMARY", ""))
@@ -129,7 +121,7 @@ class CalendarHours:
         for name in ("DTSTART", "DTEND"):
             zone = event[name].params.get("TZID") if name in event else None
             if zone and getattr(event[name].dt, "tzinfo", None) is None:
-                yield f"{where}: {name} is in the time zone {zone!r}, which is not known"
+                yield f"{where}: {name} is in the time zone {zone!r}, which is unknown"
         if begins.year < _EARLIEST:
             yield f"{where}: begins before {_EARLIEST}"
         elif self._moment(ends) < self._moment(begins):
@@ -141,8 +133,8 @@ class CalendarHours:
         if self._names is not None and not cancelled:
             unknown = self._people(summary)[1]
             if unknown:
-                said = ", ".join(map(repr, unknown))
-                yield f"{where}: {said} is no id or name of one of the staff"
+                names = ", ".join(map(repr, unknown))
+                yield f"{where}: {names} is not the id or unique name of a staff member"
 
 
 def _parsed(raw: bytes) -> icalendar.Calendar:
@@ -151,14 +143,14 @@ def _parsed(raw: bytes) -> icalendar.Calendar:
     try:
         found = icalendar.Calendar.from_ical(raw)
     except (ValueError, LookupError, TypeError) as error:
-        raise CalendarError(f"is no iCalendar file: {str(error)[:200]}") from error
+        raise CalendarError(f"is not an iCalendar file: {str(error)[:200]}") from error
     if not isinstance(found, icalendar.Calendar):
-        raise CalendarError("is no iCalendar file: it does not begin with VCALENDAR")
+        raise CalendarError("is not an iCalendar file: it does not begin with VCALENDAR")
     return found
 
 
 def _rule_faults(rule: Any) -> Iterator[str]:
-    """Refuse what cannot be worked out in bounded time."""
+    """Refuse rules that cannot be expanded in bounded time."""
     often = [str(v) for v in rule.get("FREQ", []) if str(v).upper() in _TOO_OFTEN]
     several = [key for key in _SEVERAL_A_DAY if len(rule.get(key, [])) > 1]
     if "FREQ" not in rule:

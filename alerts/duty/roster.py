@@ -1,20 +1,20 @@
-"""From the labels of an incident and an instant to people, nearest first.
+"""Who is notified of an incident at an instant, nearest first.
 
-`Roster.candidates` asks the tree of routes which receivers hear, then who of them is on duty, then
-how far they are: those nearest, those next nearest, the lead of the building, the catch-all. Each
-is a ring; a ring without anybody who can be reached is left out, and a person is in one ring only.
-If that leaves no ring, everybody who can be reached is one: an empty schedule never swallows an
-incident.
+`Roster.candidates` takes the receivers of the matching routes, then their people on duty, then the
+distance: nearest, next nearest, the lead of the building, the catch-all. Each is a ring. A ring
+without a reachable person is left out, and a person is in one ring only. Without any ring,
+everyone reachable is one: an empty schedule never swallows an incident. Positions come from the
+schedule and are never measured.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from alerts.duty.bells import Timetable
 from alerts.duty.shifts import OnDuty
-from alerts.duty.zones import ZoneMap
+from alerts.duty.timetable import Timetable
 from alerts.routing.tree import chosen
 
 if TYPE_CHECKING:
@@ -26,6 +26,74 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Zone:
+    """A floor, or a building.
+
+    Attributes
+    ----------
+    floor : str
+        Empty for all floors of the building that are not zones of their own.
+    site : str
+        Empty for any.
+    neighbours : tuple of str
+        Zones one stair or passage away, in both directions.
+    """
+
+    id: str
+    building: str
+    floor: str = ""
+    site: str = ""
+    neighbours: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneMap:
+    """All zones as a graph; distances are steps between neighbors."""
+
+    zones: tuple[Zone, ...] = ()
+    _next: Mapping[str, frozenset[str]] = field(init=False, repr=False, compare=False)
+    _of_building: Mapping[str, tuple[Zone, ...]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Connect neighbors both ways; sort zones by building."""
+        joined: dict[str, set[str]] = {zone.id: set() for zone in self.zones}
+        for zone in self.zones:
+            for other in zone.neighbours:
+                joined[zone.id].add(other)
+                joined.setdefault(other, set()).add(zone.id)
+        object.__setattr__(self, "_next", {k: frozenset(v) for k, v in joined.items()})
+        buildings: dict[str, tuple[Zone, ...]] = {}
+        for zone in self.zones:
+            buildings[zone.building] = (*buildings.get(zone.building, ()), zone)
+        object.__setattr__(self, "_of_building", buildings)
+
+    def of(self, labels: Mapping[str, str]) -> str | None:
+        """Return the zone of an incident: of its floor, else of its building; None without one."""
+        building = self._of_building.get(labels.get("building", ""), ())
+        place = [z for z in building if not z.site or z.site == labels.get("site", "")]
+        exact = [z for z in place if z.floor == labels.get("floor", "")]
+        whole = [z for z in place if not z.floor]
+        return next((zone.id for zone in (*exact, *whole)), None)
+
+    def steps(self, start: str) -> dict[str, int]:
+        """Return the distance from a zone to every reachable zone."""
+        found = {start: 0}
+        waiting = deque([start])
+        while waiting:
+            here = waiting.popleft()
+            for there in sorted(self._next.get(here, ())):
+                if there not in found:
+                    found[there] = found[here] + 1
+                    waiting.append(there)
+        return found
+
+    def nearest(self, steps: Mapping[str, int], zones: Iterable[str]) -> int | None:
+        """Return the distance to the nearest of the zones; 0 without zones; None if unreachable."""
+        named = tuple(zones)
+        return min((steps[z] for z in named if z in steps), default=0 if not named else None)
+
+
+@dataclass(frozen=True, slots=True)
 class Receiver:
     """A group that routes name.
 
@@ -34,9 +102,9 @@ class Receiver:
     people : tuple of str
         Always on duty, everywhere; for a group without shifts.
     leads : mapping of str to tuple of str
-        People to tell of a building, by its name, when nobody on duty answers.
+        By building, whom to notify when nobody on duty responds.
     catch_all : tuple of str
-        People to tell last.
+        Whom to notify last.
     """
 
     id: str
@@ -47,7 +115,7 @@ class Receiver:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A person who may be told, and why that one."""
+    """A person to notify, and why."""
 
     person: str
     why: str
@@ -55,15 +123,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Ring:
-    """People who are told at once; the next ring only if none of them answers.
-
-    Attributes
-    ----------
-    name : str
-        ``"nearest"``, ``"next nearest"``, ``"building lead"``, ``"catch-all"`` or ``"everybody"``.
-    people : tuple of Candidate
-        Never empty.
-    """
+    """People who are notified together; the next ring only if none of them responds."""
 
     name: str
     people: tuple[Candidate, ...]
@@ -71,18 +131,14 @@ class Ring:
 
 @dataclass(frozen=True, slots=True)
 class Roster:
-    """Everything that decides who hears.
+    """Everything that decides who is notified.
 
     Attributes
     ----------
-    receivers : mapping of str to Receiver
-        All that the tree names.
-    timetable : Timetable
-        What the bells say.
     everyone : tuple of str
         All staff, in order.
     reachable : frozenset of str
-        Staff with an address. If nobody has one, nobody is left out for it.
+        Staff with an address; empty if nobody has one, and then everyone counts as reachable.
     """
 
     root: Route
@@ -94,14 +150,14 @@ class Roster:
     reachable: frozenset[str] = frozenset()
 
     def routes(self, labels: Mapping[str, str]) -> tuple[Chosen, ...]:
-        """Nodes of the tree that answer, each receiver once."""
+        """Return the matching routes, each receiver once."""
         first: dict[str, Chosen] = {}
         for node in chosen(self.root, labels):
             first.setdefault(node.receiver, node)
         return tuple(first.values())
 
     def on_duty(self, receiver: str, at: datetime) -> tuple[OnDuty, ...]:
-        """Who of a receiver is on duty, reachable or not; a person may be in several zones."""
+        """Return who of a receiver is on duty, reachable or not, perhaps in several zones."""
         always = tuple(
             OnDuty(person, (), f"{receiver}, always on duty")
             for person in self.receivers[receiver].people
@@ -116,10 +172,7 @@ class Roster:
     def near(
         self, on_duty: Iterable[OnDuty], labels: Mapping[str, str]
     ) -> dict[int, list[Candidate]]:
-        """People on duty who are not out of reach, by steps from the incident, fewest first.
-
-        Each person once, where nearest.
-        """
+        """Return people on duty by distance from the incident, nearest first, each person once."""
         start = self.zones.of(labels)
         steps = {} if start is None else self.zones.steps(start)
         found: list[tuple[int, Candidate]] = []
@@ -136,24 +189,13 @@ class Roster:
         return rings
 
     def candidates(self, labels: Mapping[str, str], at: datetime) -> tuple[Ring, ...]:
-        """Who is told, in what order.
-
-        Parameters
-        ----------
-        labels : mapping of str to str
-            Of the incident, see `alerts.routing.labels`.
-        at : datetime
-            Aware.
-
-        Returns
-        -------
-        tuple of Ring
-            Never empty while there is any staff.
-        """
+        """Return who is notified, in order; never empty while there is any staff."""
         receivers = [self.receivers[node.receiver] for node in self.routes(labels)]
         near = self.near((one for r in receivers for one in self.on_duty(r.id, at)), labels)
-        heard = [ring for ring in near.values() if any(self.can_hear(c.person) for c in ring)]
-        by_distance = list(zip(heard, _NAMES, strict=False))
+        reachable = [
+            ring for ring in near.values() if any(self.is_reachable(c.person) for c in ring)
+        ]
+        by_distance = list(zip(reachable, _NAMES, strict=False))
         building = labels.get("building", "")
         leads = [
             Candidate(person, f"{receiver.id}, lead of {building}")
@@ -165,27 +207,25 @@ class Roster:
             for receiver in receivers
             for person in receiver.catch_all
         ]
-        rest = [
-            Candidate(person, "nobody of the receivers can be reached") for person in self.everyone
-        ]
+        rest = [Candidate(person, "no receiver can be reached") for person in self.everyone]
         planned = [*by_distance, (leads, "building lead"), (last, "catch-all")]
-        return self._rings(planned) or self._rings([(rest, "everybody")])
+        return self._rings(planned) or self._rings([(rest, "everyone")])
 
     def _rings(self, planned: Sequence[tuple[list[Candidate], str]]) -> tuple[Ring, ...]:
-        told: set[str] = set()
+        placed: set[str] = set()
         rings = []
         for people, name in planned:
             fresh: dict[str, Candidate] = {}
             for candidate in people:
-                if self.can_hear(candidate.person) and candidate.person not in told:
+                if self.is_reachable(candidate.person) and candidate.person not in placed:
                     fresh.setdefault(candidate.person, candidate)
-            told |= fresh.keys()
+            placed |= fresh.keys()
             if fresh:
                 rings.append(Ring(name, tuple(fresh.values())))
         return tuple(rings)
 
-    def can_hear(self, person: str) -> bool:
-        """Tell whether a person has an address, or nobody has."""
+    def is_reachable(self, person: str) -> bool:
+        """Whether a person has an address, or nobody has."""
         return not self.reachable or person in self.reachable
 
 

@@ -1,8 +1,7 @@
-"""Shifts: who is on duty where, when; turns, and what is changed for a while.
+"""Shifts: who is on duty where and when, in turns, with overrides.
 
-When a shift runs is said in one of three ways, each a class with `between(start, end)`: by lesson
-periods, by clock hours, or by a calendar. A shift that runs past midnight belongs to the day on
-which it started.
+The hours of a shift are lesson periods, clock hours or a calendar, each a class with
+`between(start, end)`. A shift that runs past midnight belongs to the day on which it started.
 """
 
 from __future__ import annotations
@@ -11,8 +10,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Protocol
 
-from alerts.duty.bells import Timetable, days_around
-from alerts.duty.wall_time import DAY_MIN, Span, clock, instant, wall
+from alerts.duty.timetable import DAY_MIN, Span, Timetable, clock, days_around, instant, wall
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,30 +19,22 @@ if TYPE_CHECKING:
 
 
 class Hours(Protocol):
-    """When a shift runs."""
+    """The hours of a shift."""
 
     def between(self, start: datetime, end: datetime) -> Iterable[Span]:
-        """Spans that touch [start, end]."""
+        """Return the spans that touch [start, end]."""
 
 
 @dataclass(frozen=True, slots=True)
 class LessonHours:
-    """During lesson periods, whenever the bells of the day put them.
-
-    Attributes
-    ----------
-    weekdays : frozenset of int
-        Monday is 0.
-    periods : frozenset of str
-        Names; empty for all.
-    """
+    """Lesson periods by the bell schedule of the day; without names, all periods."""
 
     timetable: Timetable
     weekdays: frozenset[int]
     periods: frozenset[str] = frozenset()
 
     def between(self, start: datetime, end: datetime) -> Iterator[Span]:
-        """Spans that touch [start, end]; none on holidays."""
+        """Return the spans that touch [start, end]; none on holidays."""
         for day in days_around(start, end, self.timetable.zone):
             if day.weekday() not in self.weekdays:
                 continue
@@ -62,9 +52,9 @@ class ClockHours:
     start, end : int
         Minutes after midnight; equal ones are a whole day.
     weekdays : frozenset of int
-        Days on which it starts, Monday is 0.
+        Days on which they start, Monday is 0.
     off : frozenset of date
-        Dates on which it does not start.
+        Dates on which they do not start.
     """
 
     zone: ZoneInfo
@@ -74,7 +64,7 @@ class ClockHours:
     off: frozenset[date] = frozenset()
 
     def between(self, start: datetime, end: datetime) -> Iterator[Span]:
-        """Spans that touch [start, end]."""
+        """Return the spans that touch [start, end]."""
         last = self.end if self.end > self.start else self.end + DAY_MIN
         label = f"{wall(self.start)}-{'24:00' if self.end == DAY_MIN else wall(self.end)}"
         for day in days_around(start, end, self.zone):
@@ -86,17 +76,7 @@ class ClockHours:
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """People of a shift take turns, handing over at a wall time every so many days.
-
-    Attributes
-    ----------
-    since : date
-        Day on which the first person begins.
-    at : int
-        Minutes after midnight of the hand-over.
-    days : int
-        Length of a turn.
-    """
+    """A rotation: every `days` from `since`, handed over `at` minutes after midnight."""
 
     zone: ZoneInfo
     since: date
@@ -104,11 +84,11 @@ class Turns:
     days: int = 7
 
     def hand_over(self, number: int) -> datetime:
-        """When the turn of this number begins; the first is 0, those before are negative."""
+        """Return when a turn begins; the first is number 0."""
         return instant(self.zone, self.since, self.at + number * self.days * DAY_MIN)
 
     def number(self, at: datetime) -> int:
-        """Which turn it is at an instant; a hand-over belongs to the following turn."""
+        """Return the number of the turn at an instant; a hand-over begins the next one."""
         found = (at.astimezone(self.zone).date() - self.since).days // self.days
         while at < self.hand_over(found):
             found -= 1
@@ -121,9 +101,8 @@ class Turns:
 class Override:
     """A change to a shift over the half-open interval [start, end).
 
-    With both people it replaces one by the other wherever that one would be on duty; with `add`
-    alone somebody is on duty for the whole interval, whatever the hours; with `remove` alone
-    somebody is not.
+    With both people, one replaces the other wherever that one would be on duty; with `add` alone a
+    person is on duty for the whole interval, whatever the hours; with `remove` alone, is not.
     """
 
     shift: str
@@ -135,15 +114,7 @@ class Override:
 
 @dataclass(frozen=True, slots=True)
 class OnDuty:
-    """One person, on duty now, and by what.
-
-    Attributes
-    ----------
-    zones : tuple of str
-        Where, by the roster; empty is everywhere.
-    why : str
-        For people.
-    """
+    """A person on duty, in which zones (empty is everywhere), and why."""
 
     person: str
     zones: tuple[str, ...]
@@ -157,13 +128,13 @@ class Shift:
     Attributes
     ----------
     people : tuple of str
-        All at once, or in turns.
+        All together, or in turns.
     zones : tuple of str
         Empty is everywhere.
     first, last : date or None
-        Outside of these dates it does not start.
+        Dates outside of which it does not start.
     overrides : tuple of Override
-        Applied one after the other, so a later one may change an earlier one.
+        Applied in order, so a later one may change an earlier one.
     """
 
     id: str
@@ -178,7 +149,7 @@ class Shift:
     overrides: tuple[Override, ...] = ()
 
     def spans(self, start: datetime, end: datetime) -> Iterator[Span]:
-        """When it runs by its hours, touching [start, end], without what is changed."""
+        """Return its spans that touch [start, end], without overrides."""
         for span in self.hours.between(start, end):
             day = span.start.astimezone(self.zone).date()
             early = self.first is not None and day < self.first
@@ -187,20 +158,20 @@ class Shift:
                 yield span
 
     def on_duty(self, at: datetime) -> tuple[OnDuty, ...]:
-        """Who is on duty at an instant, each person once."""
+        """Return who is on duty at an instant, each person once."""
         found: dict[str, str] = {}
         for span in self.spans(at, at):
-            if span.holds(at):
-                said = f"shift {self.id}, {span.label} until {clock(span.end, self.zone)}"
+            if span.contains(at):
+                why = f"shift {self.id}, {span.label} until {clock(span.end, self.zone)}"
                 for person in self._whose(span, at):
-                    found.setdefault(person, said)
+                    found.setdefault(person, why)
         for change in self.overrides:
             if change.start <= at < change.end:
                 found = _changed(found, change, self)
         return tuple(OnDuty(person, self.zones, why) for person, why in found.items())
 
     def edges(self, start: datetime, end: datetime) -> Iterator[datetime]:
-        """Instants within (start, end) at which who is on duty may change."""
+        """Yield the instants within (start, end) at which the people on duty may change."""
         edges = [(span.start, span.end) for span in self.spans(start, end)]
         edges += [(change.start, change.end) for change in self.overrides]
         for moment in chain.from_iterable(edges):

@@ -75,7 +75,7 @@ def quiet_until(quiet: Sequence[QuietHours], at: float) -> Deferral | None:
     for one in quiet:
         for span in one.hours.between(moment, moment):
             ends = span.end.timestamp()
-            if span.holds(moment) and (found is None or ends > found.until):
+            if span.contains(moment) and (found is None or ends > found.until):
                 found = Deferral(Cause.QUIET, ends, one.divert)
     return found
 

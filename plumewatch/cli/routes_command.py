@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from alerts.duty.gaps import gaps
+from alerts.duty.coverage import coverage_gaps
 from alerts.escalation.preview import escalation_preview, quiet_words
 from alerts.escalation.steps import plan
 from alerts.incidents.severity import Severity, grade
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from alerts.duty.gaps import Gap
+    from alerts.duty.coverage import CoverageGap
     from alerts.escalation.preview import PreviewStep
     from plumewatch.cli.printer import Printer
     from plumewatch.config.model import PlumewatchConfig
@@ -90,7 +90,7 @@ def run_gaps(config_path: Path, printer: Printer, *, start: str, days: int) -> i
     roster = config.roster()
     begin, end = (datetime.fromtimestamp(first + n * 86_400, UTC) for n in (0, days))
     lessons = sum(1 for _ in roster.timetable.lessons(begin, end))
-    found = list(gaps(roster, all_incidents(config), begin, end, quiet_hours(config)))
+    found = list(coverage_gaps(roster, all_incidents(config), begin, end, quiet_hours(config)))
     for gap in found:
         printer.say(_gap_line(gap, config), **_gap_fields(gap))
     if printer.as_json:
@@ -157,7 +157,7 @@ def _answer(config: PlumewatchConfig, labels: Mapping[str, str], at: datetime) -
     quiet = quiet_hours(config)
     routes = roster.routes(labels)
     on_duty = [one for node in routes for one in roster.on_duty(node.receiver, at)]
-    left_out = (one.person for one in on_duty if not roster.can_hear(one.person))
+    left_out = (one.person for one in on_duty if not roster.is_reachable(one.person))
     return _Answer(
         at,
         labels,
@@ -230,7 +230,7 @@ def all_incidents(config: PlumewatchConfig) -> Iterable[Mapping[str, str]]:
     )
 
 
-def _gap_fields(gap: Gap) -> dict[str, Any]:
+def _gap_fields(gap: CoverageGap) -> dict[str, Any]:
     return {
         "room": gap.room,
         "start": gap.start.isoformat(),
@@ -244,7 +244,7 @@ def _gap_fields(gap: Gap) -> dict[str, Any]:
     }
 
 
-def _gap_line(gap: Gap, config: PlumewatchConfig) -> str:
+def _gap_line(gap: CoverageGap, config: PlumewatchConfig) -> str:
     start, end = (moment.astimezone(config.zone()) for moment in (gap.start, gap.end))
     who = ", ".join(c.person for c in gap.instead.people) if gap.instead else "nobody"
     instead = f"{gap.instead.name} ({who})" if gap.instead else who

@@ -6,7 +6,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
-from alerts.duty.zones import ZoneMap
+from alerts.duty.roster import ZoneMap
 from alerts.errors import CalendarError, MatcherError
 from alerts.routing.labels import LABELS
 from alerts.routing.matchers import parse_matchers

@@ -5,12 +5,10 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from alerts.duty.bells import WEEKDAYS, Bells, Period, Timetable
 from alerts.duty.calendar import MAX_CALENDAR_BYTES, CalendarHours
-from alerts.duty.roster import Receiver, Roster
+from alerts.duty.roster import Receiver, Roster, Zone, ZoneMap
 from alerts.duty.shifts import ClockHours, LessonHours, Override, Shift, Turns
-from alerts.duty.wall_time import DAY_MIN, instant, minutes
-from alerts.duty.zones import Zone, ZoneMap
+from alerts.duty.timetable import DAY_MIN, WEEKDAYS, Bells, Period, Timetable, instant, minutes
 from alerts.errors import CalendarError
 from alerts.policy import BUILT_IN_ROUTES, role_receivers
 from alerts.routing.matchers import parse_matchers

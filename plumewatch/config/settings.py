@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from alerts.duty.shifts import ClockHours
-from alerts.duty.wall_time import DAY_MIN, minutes
+from alerts.duty.timetable import DAY_MIN, minutes
 from alerts.errors import CalendarError, PolicyError
 from alerts.escalation.timings import EscalationTimings
 from alerts.incidents.throttling import QuietHours

@@ -9,7 +9,7 @@ import socket
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from alerts.duty.gaps import gaps
+from alerts.duty.coverage import coverage_gaps
 from alerts.notify.apprise_notifier import NotifySettings, check_target
 from alerts.notify.reachability import why_unreachable
 from plumewatch.cli.routes_command import all_incidents
@@ -38,7 +38,7 @@ def check_duty(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
         return
     begin, days = datetime.fromtimestamp(now, UTC), _LOOK_AHEAD.days
     incidents, quiet = all_incidents(config), quiet_hours(config)
-    found = list(gaps(config.roster(), incidents, begin, begin + _LOOK_AHEAD, quiet))
+    found = list(coverage_gaps(config.roster(), incidents, begin, begin + _LOOK_AHEAD, quiet))
     if not found:
         yield ok("duty", f"somebody is on duty in every lesson period of the next {days} days")
         return

@@ -9,7 +9,7 @@ from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, Field, Strict, ValidationInfo
 
-from alerts.duty.wall_time import DAY_MIN, minutes
+from alerts.duty.timetable import DAY_MIN, minutes
 
 
 def _start(text: str) -> str:

@@ -146,10 +146,10 @@ def test_shifts_of_a_role_take_the_place_of_always():
         ),
         (("matchers = ['kind=~\"tamper|offline\"']", "matchers = []"), "routing.routes.0.matchers"),
         (("'kind=~\"tamper|offline\"'", "'kind=vap'"), 'routing.routes.0: kind="vap" to'),
-        (("'kind=~\"tamper|offline\"'", "'building=Gim'"), "no known room and kind gets there"),
+        (("'kind=~\"tamper|offline\"'", "'building=Gim'"), "no registered room and kind gets here"),
         (
             ("'kind=~\"tamper|offline\"'", "'floor=2', 'floor=3'"),
-            "no known room and kind gets there",
+            "no registered room and kind gets here",
         ),
         (('leads = { North = ["kim"] }', 'leads = { Nort = ["kim"] }'), "receiver.0.leads: 'Nort'"),
         (
@@ -369,10 +369,10 @@ def test_a_calendar_beside_the_configuration(tmp_path):
     assert roster.shifts[0].hours is not None
     (tmp_path / "hall.ics").write_text(CALENDAR.replace("Ms Lopez", "Ms Lopes"))
     (fault,) = faults(text, folder=tmp_path)
-    assert fault.startswith("shift.0.calendar_file: hall.ics: event 'Ms Lopes': 'Ms Lopes' is no")
+    assert fault.startswith("shift.0.calendar_file: hall.ics: event 'Ms Lopes': 'Ms Lopes' is not")
     (tmp_path / "hall.ics").write_text(CALENDAR)
     (fault,) = faults(text, folder=tmp_path, base=BASE.replace('"Kim"', '"MS LOPEZ"'))
-    assert "'Ms Lopez' is no id or name of one" in fault  # two have that name
+    assert "'Ms Lopez' is not the id or unique name" in fault  # two have that name
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.duty.bells import Bells, Period, Timetable
-from alerts.duty.gaps import gaps
-from alerts.duty.roster import Receiver, Roster
+from alerts.duty.coverage import coverage_gaps, weekly_gaps
+from alerts.duty.roster import Receiver, Roster, Zone, ZoneMap
 from alerts.duty.shifts import ClockHours, LessonHours, Override, Shift
-from alerts.duty.zones import Zone, ZoneMap
+from alerts.duty.timetable import Bells, Period, Timetable
 from alerts.routing.matchers import parse_matchers
 from alerts.routing.tree import Route
 
@@ -141,7 +140,7 @@ def test_who_has_no_address_is_passed_over():
 
 def test_if_nobody_of_the_receivers_has_an_address_everybody_who_has_is_told():
     found = roster(reachable=frozenset({"nurse", "custodian"}))
-    assert told(found) == [("everybody", ["custodian", "nurse"])]
+    assert told(found) == [("everyone", ["custodian", "nurse"])]
 
 
 def test_why_is_said():
@@ -236,7 +235,7 @@ def gaps_of(found, *rooms, days=2):
     start = datetime(2026, 9, 7, 4, tzinfo=UTC)
     return [
         (f"{gap.start.astimezone(ZONE):%a %H:%M}-{gap.end.astimezone(ZONE):%H:%M}", gap)
-        for gap in gaps(found, incidents, start, start.replace(day=7 + days))
+        for gap in coverage_gaps(found, incidents, start, start.replace(day=7 + days))
     ]
 
 
@@ -274,3 +273,32 @@ def test_somebody_without_an_address_is_as_good_as_nobody_and_is_named():
 
 def test_no_bells_no_gaps():
     assert gaps_of(roster(), ("North", "2")) == []
+
+
+@pytest.mark.parametrize(
+    ("shifts", "expected"),
+    [
+        ([(0, 60)], []),
+        ([(-10, 70)], []),
+        ([(10, 20), (20, 30)], ["10:00-10:10", "10:30-11:00"]),
+        ([(40, 50), (0, 45)], ["10:50-11:00"]),
+        ([(0, 50), (10, 20)], ["10:50-11:00"]),
+        ([(60, 90), (-20, 0)], ["10:00-11:00"]),
+    ],
+)
+def test_parts_of_a_period_that_no_shift_covers_in_any_week(shifts, expected):
+    timetable = Timetable(ZONE, (Bells("usual", (Period("1", 600, 660),), frozenset({0})),))
+    found = Roster(
+        Route("staff"),
+        {"staff": Receiver("staff")},
+        shifts=tuple(
+            Shift(
+                f"{k}", "staff", ("lee",), ClockHours(ZONE, 600 + a, 600 + b, frozenset({0})), ZONE
+            )
+            for k, (a, b) in enumerate(shifts)
+        ),
+        timetable=timetable,
+    )
+    assert weekly_gaps(found, "staff") == [
+        ("usual", f"period 1 ({hours})", ("mon",)) for hours in expected
+    ]

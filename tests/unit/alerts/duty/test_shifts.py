@@ -7,9 +7,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from alerts.duty.bells import WEEKDAYS, Bells, Period, Timetable
 from alerts.duty.shifts import ClockHours, LessonHours, Override, Shift, Turns
-from alerts.duty.wall_time import minutes
+from alerts.duty.timetable import WEEKDAYS, Bells, Period, Timetable, minutes
 
 ZONE = ZoneInfo("UTC")
 CHICAGO = ZoneInfo("America/Chicago")

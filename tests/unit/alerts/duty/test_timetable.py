@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.duty.wall_time import DAY_MIN, Span, instant, minutes, uncovered
+from alerts.duty.timetable import DAY_MIN, Span, instant, minutes
 
 CHICAGO = ZoneInfo("America/Chicago")
 SPRING, FALL = date(2020, 3, 8), date(2020, 11, 1)
@@ -68,7 +68,7 @@ def test_every_instant_of_a_day_of_touching_periods_is_in_exactly_one():
         spans = [Span(a, b, "") for a, b in pairwise(edges)]
         at = edges[0]
         while at < edges[-1]:
-            assert sum(span.holds(at) for span in spans) == 1
+            assert sum(span.contains(at) for span in spans) == 1
             at += timedelta(minutes=5)
 
 
@@ -78,25 +78,3 @@ def test_every_instant_of_a_day_of_touching_periods_is_in_exactly_one():
 def test_what_is_no_wall_time(text):
     with pytest.raises(ValueError, match="00:00 to 23:59"):
         minutes(text)
-
-
-@pytest.mark.parametrize(
-    ("parts", "expected"),
-    [
-        ([], [(0, 60)]),
-        ([(0, 60)], []),
-        ([(-10, 70)], []),
-        ([(10, 20), (20, 30)], [(0, 10), (30, 60)]),
-        ([(40, 50), (0, 45)], [(50, 60)]),
-        ([(0, 50), (10, 20)], [(50, 60)]),
-        ([(60, 90), (-20, 0)], [(0, 60)]),
-    ],
-)
-def test_what_nobody_covers(parts, expected):
-    zero = utc(2026, 9, 7, 10)
-
-    def span(start, end):
-        return Span(zero + timedelta(minutes=start), zero + timedelta(minutes=end), "")
-
-    found = uncovered(span(0, 60), [span(*part) for part in parts])
-    assert found == tuple(span(*gap) for gap in expected)

@@ -1,0 +1,175 @@
+"""Lesson periods in which nobody on duty would be notified, on dates or in any week."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from functools import cache
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from alerts.duty.calendar import CalendarHours
+from alerts.duty.shifts import ClockHours, LessonHours
+from alerts.duty.timetable import WEEKDAYS, Timetable, clock
+from alerts.incidents.severity import Severity
+from alerts.incidents.throttling import quiet_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from alerts.duty.roster import Ring, Roster
+    from alerts.duty.shifts import OnDuty, Shift
+    from alerts.duty.timetable import Span
+    from alerts.incidents.throttling import QuietHours
+
+_MONDAY: Final = date(2001, 1, 1)
+"""Of the week that stands for every week."""
+
+
+@dataclass(frozen=True, slots=True)
+class CoverageGap:
+    """A period, or part of one, in which nobody on duty would be notified.
+
+    Attributes
+    ----------
+    kinds : tuple of str
+        Kinds of incidents in this room to which it applies.
+    receivers : tuple of str
+        Receivers of these incidents.
+    start, end : datetime
+        Half-open, UTC.
+    no_address : tuple of str
+        People on duty in reach without an address.
+    quiet : tuple of str
+        People on duty in reach who have quiet hours.
+    instead : Ring or None
+        Who is notified instead; None if there is no staff.
+    """
+
+    room: str
+    kinds: tuple[str, ...]
+    receivers: tuple[str, ...]
+    start: datetime
+    end: datetime
+    period: str
+    no_address: tuple[str, ...]
+    quiet: tuple[str, ...]
+    instead: Ring | None
+
+
+def coverage_gaps(
+    roster: Roster,
+    incidents: Iterable[Mapping[str, str]],
+    start: datetime,
+    end: datetime,
+    quiet: Mapping[str, Sequence[QuietHours]] | None = None,
+) -> Iterator[CoverageGap]:
+    """Yield the gaps of all lesson periods that touch [start, end), in order of time.
+
+    Parameters
+    ----------
+    incidents : iterable of mapping of str to str
+        Labels of possible incidents, at least room and kind; kinds of a room with the same
+        receivers are one gap.
+    quiet : mapping of str to sequence of QuietHours, optional
+        By person, hours in which only critical incidents are notified.
+    """
+    hours = quiet or {}
+    routed: dict[tuple[str, tuple[str, ...]], list[Mapping[str, str]]] = {}
+    for labels in incidents:
+        receivers = tuple(node.receiver for node in roster.routes(labels))
+        routed.setdefault((labels["room"], receivers), []).append(labels)
+
+    @cache
+    def on_duty(receiver: str, at: datetime) -> tuple[OnDuty, ...]:
+        return roster.on_duty(receiver, at)
+
+    for lesson in sorted(roster.timetable.lessons(start, end), key=lambda span: span.start):
+        for at, until in _stretches(roster.shifts, lesson, hours):
+            away = {p for p, found in hours.items() if quiet_until(found, at.timestamp())}
+            for (room, receivers), alike in routed.items():
+                people = (one for receiver in receivers for one in on_duty(receiver, at))
+                names = [c.person for ring in roster.near(people, alike[0]).values() for c in ring]
+                reachable = [name for name in names if roster.is_reachable(name)]
+                if any(name not in away for name in reachable):
+                    continue
+                missed = [
+                    labels
+                    for labels in alike
+                    if not reachable or labels.get("severity") != Severity.CRITICAL.value
+                ]
+                if not missed:
+                    continue
+                yield CoverageGap(
+                    room=room,
+                    kinds=tuple(dict.fromkeys(labels["kind"] for labels in missed)),
+                    receivers=receivers,
+                    start=at,
+                    end=until,
+                    period=lesson.label,
+                    no_address=tuple(name for name in names if name not in reachable),
+                    quiet=tuple(reachable),
+                    instead=next(iter(roster.candidates(missed[0], at)), None),
+                )
+
+
+class WeeklyGap(NamedTuple):
+    """A part of a lesson period without anybody on duty, on days of the week or special dates."""
+
+    schedule: str
+    period: str
+    days: tuple[str, ...]
+
+
+def weekly_gaps(roster: Roster, receiver: str) -> list[WeeklyGap]:
+    """Return the gaps that a receiver with shifts has in any week or on special dates.
+
+    Terms, holidays and overrides are left out, and so are receivers with a calendar.
+    """
+    shifts = [shift for shift in roster.shifts if shift.receiver == receiver]
+    if not shifts or any(isinstance(shift.hours, CalendarHours) for shift in shifts):
+        return []
+    found: dict[tuple[str, str], list[str]] = {}
+    for bells in roster.timetable.bells:
+        timetable = Timetable(roster.timetable.zone, (replace(bells, first=None, last=None),))
+        usual = [_usual(shift, timetable) for shift in shifts]
+        days = (
+            sorted(bells.dates - roster.timetable.holidays)
+            if bells.dates
+            else _week(bells.weekdays)
+        )
+        for day in days:
+            name = str(day) if bells.dates else WEEKDAYS[day.weekday()]
+            for period in timetable.periods_on(day):
+                for at, until in _stretches(usual, timetable.span(day, period), {}):
+                    if not any(shift.on_duty(at) for shift in usual):
+                        hours = "-".join(clock(t, timetable.zone) for t in (at, until))
+                        key = (bells.id, f"period {period.name} ({hours})")
+                        found.setdefault(key, []).append(name)
+    return [WeeklyGap(*key, tuple(days)) for key, days in found.items()]
+
+
+def _week(weekdays: Iterable[int]) -> list[date]:
+    return [_MONDAY + timedelta(days=n) for n in sorted(weekdays)]
+
+
+def _usual(shift: Shift, timetable: Timetable) -> Shift:
+    """Return a shift as it is in any week, by one bell schedule."""
+    hours = shift.hours
+    if isinstance(hours, LessonHours):
+        hours = replace(hours, timetable=timetable)
+    elif isinstance(hours, ClockHours):
+        hours = replace(hours, off=frozenset())
+    return replace(shift, hours=hours, first=None, last=None, turns=None, overrides=())
+
+
+def _stretches(
+    shifts: Iterable[Shift], lesson: Span, quiet: Mapping[str, Sequence[QuietHours]]
+) -> Iterator[tuple[datetime, datetime]]:
+    """Yield parts of a period in which people on duty and quiet hours do not change."""
+    edges = {e for shift in shifts for e in shift.edges(lesson.start, lesson.end)}
+    for one in (one for found in quiet.values() for one in found):
+        for span in one.hours.between(lesson.start, lesson.end):
+            edges |= {e for e in (span.start, span.end) if lesson.start < e < lesson.end}
+    yield from pairwise([lesson.start, *sorted(edges), lesson.end])

@@ -1,0 +1,181 @@
+"""Wall-clock times of a school as instants, its bell schedules and holidays.
+
+A school day has wall times; an instant is unique. The two differ where clocks are set:
+
+- a skipped wall time is the instant at which the clocks jump: 02:30 of a spring night is 03:00;
+- a repeated wall time is its first occurrence.
+
+So wall times never run backwards, and spans that touch on the clock face touch as instants: a day
+that is covered on paper is covered in fact, with neither gap nor overlap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+from zoneinfo import ZoneInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DAY_MIN: Final = 1440
+"""Minutes of a day by the clock face."""
+WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+"""Names of the days, in the order of `date.weekday`."""
+_UTC: Final = ZoneInfo("UTC")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A half-open interval [start, end) in UTC with a label, such as ``"period 3"``.
+
+    `people` are those of a calendar event that names them; None for those of the shift.
+    """
+
+    start: datetime
+    end: datetime
+    label: str
+    people: tuple[str, ...] | None = None
+
+    def contains(self, at: datetime) -> bool:
+        """Whether an instant lies within."""
+        return self.start <= at < self.end
+
+
+def minutes(text: str, *, latest: int = DAY_MIN - 1) -> int:
+    """Return the minutes after midnight of ``HH:MM``; raise ValueError beyond `latest` minutes.
+
+    Examples
+    --------
+    >>> minutes("07:45"), minutes("24:00", latest=DAY_MIN)
+    (465, 1440)
+    """
+    hours, colon, rest = text.partition(":")
+    if len(text) == 5 and colon and (hours + rest).isascii() and (hours + rest).isdecimal():
+        found = int(hours) * 60 + int(rest)
+        if int(rest) < 60 and found <= latest:
+            return found
+    raise ValueError(f"a wall time from 00:00 to {latest // 60:02}:{latest % 60:02}")
+
+
+def wall(after_midnight: int) -> str:
+    """Write minutes after midnight as a wall time.
+
+    Examples
+    --------
+    >>> wall(465), wall(1440 + 90)
+    ('07:45', '01:30')
+    """
+    return f"{after_midnight // 60 % 24:02}:{after_midnight % 60:02}"
+
+
+def clock(at: datetime, zone: ZoneInfo) -> str:
+    """Write the wall time of an instant in a zone."""
+    return at.astimezone(zone).strftime("%H:%M")
+
+
+@lru_cache(maxsize=16_384)
+def instant(zone: ZoneInfo, day: date, after_midnight: int) -> datetime:
+    """Return the instant, in UTC, at which clocks show so many minutes after midnight of `day`.
+
+    Minutes are of the clock face, not elapsed; 1440 and more are of the following day.
+
+    Examples
+    --------
+    >>> chicago = ZoneInfo("America/Chicago")
+    >>> instant(chicago, date(2020, 3, 8), 150).astimezone(chicago).strftime("%H:%M")
+    '03:00'
+    """
+    shown = datetime(day.year, day.month, day.day) + timedelta(minutes=after_midnight)  # noqa: DTZ001 - a wall time
+    first = shown.replace(tzinfo=zone).astimezone(UTC)
+    if first.astimezone(zone).replace(tzinfo=None) == shown:
+        return first
+    early = shown.replace(tzinfo=zone, fold=1).astimezone(UTC)
+    offset = early.astimezone(zone).utcoffset()
+    low, high = 0, round((first - early).total_seconds())
+    while high - low > 1:  # the clocks jump between `early` and `first`
+        middle = (low + high) // 2
+        same = (early + timedelta(seconds=middle)).astimezone(zone).utcoffset() == offset
+        low, high = (middle, high) if same else (low, middle)
+    return early + timedelta(seconds=high)
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A lesson or break, such as ``"3"`` or ``"lunch"``, in minutes after midnight."""
+
+    name: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bells:
+    """A bell schedule.
+
+    Attributes
+    ----------
+    weekdays : frozenset of int
+        Days of the week on which it applies, Monday is 0.
+    dates : frozenset of date
+        Special days, on which it replaces all weekly schedules.
+    first, last : date or None
+        The term outside of which it does not apply.
+    """
+
+    id: str
+    periods: tuple[Period, ...]
+    weekdays: frozenset[int] = frozenset()
+    dates: frozenset[date] = frozenset()
+    first: date | None = None
+    last: date | None = None
+
+    def applies_weekly(self, day: date) -> bool:
+        """Whether it applies to a date by its day of the week."""
+        early = self.first is not None and day < self.first
+        late = self.last is not None and day > self.last
+        return day.weekday() in self.weekdays and not early and not late
+
+
+@dataclass(frozen=True, slots=True)
+class Timetable:
+    """All bell schedules of a school, and the holidays, which have no periods."""
+
+    zone: ZoneInfo = _UTC
+    bells: tuple[Bells, ...] = ()
+    holidays: frozenset[date] = frozenset()
+
+    def periods_on(self, day: date) -> tuple[Period, ...]:
+        """Return the periods of a date: none on holidays, else of the special day or the week."""
+        if day in self.holidays:
+            return ()
+        special = [b for b in self.bells if day in b.dates]
+        schedules = special or [b for b in self.bells if b.applies_weekly(day)]
+        return tuple(period for b in schedules for period in b.periods)
+
+    def lessons(self, start: datetime, end: datetime) -> Iterator[Span]:
+        """Yield periods that touch [start, end), day by day."""
+        for day in days_around(start, end, self.zone):
+            for period in self.periods_on(day):
+                span = self.span(day, period)
+                if span.start < end and span.end > start:
+                    yield span
+
+    def span(self, day: date, period: Period) -> Span:
+        """Return a period of a date as instants."""
+        return Span(
+            instant(self.zone, day, period.start),
+            instant(self.zone, day, period.end),
+            f"period {period.name}",
+        )
+
+
+def days_around(start: datetime, end: datetime, zone: ZoneInfo) -> Iterator[date]:
+    """Yield the local dates of [start, end] and the one before, for what began overnight."""
+    day = start.astimezone(zone).date() - timedelta(days=1)
+    last = end.astimezone(zone).date()
+    while day <= last:
+        yield day
+        day += timedelta(days=1)
