@@ -22,12 +22,9 @@ _TIMEOUT_S: Final = 10.0
 class BrokerSettings:
     """How to reach the broker.
 
-    Attributes
-    ----------
-    client_id : str
-        Names the persistent session: keep it, and never run two services with the same one.
-    username, password : str
-        Empty for none. The password never appears in `repr`.
+    `client_id`: names the persistent session: keep it, and never run two services with the same
+    one.
+    `username`, `password`: empty for none. The password never appears in `repr`.
     """
 
     host: str = "127.0.0.1"
@@ -64,10 +61,7 @@ async def connected(client: aiomqtt.Client, settings: BrokerSettings) -> AsyncIt
     aiomqtt leaves the socket of an attempt open that was not answered in time. A broker that only
     stood still would take that connection later, beside the one that followed.
 
-    Raises
-    ------
-    BrokerError
-        When the connection cannot be made or ends.
+    Raises `BrokerError`: when the connection cannot be made or ends.
     """
     try:
         async with client:
@@ -86,10 +80,7 @@ async def connected(client: aiomqtt.Client, settings: BrokerSettings) -> AsyncIt
 async def probe(settings: BrokerSettings) -> None:
     """Connect and disconnect, to see whether it can be done.
 
-    Raises
-    ------
-    BrokerError
-        With one sentence that says why not.
+    Raises `BrokerError`: with one sentence that says why not.
     """
     client = new_client(settings, f"{settings.client_id}-check", clean=True)
     async with connected(client, settings):

@@ -32,15 +32,10 @@ _REFUSED: Final = 128
 class BrokerFacts:
     """What a broker says and does.
 
-    Attributes
-    ----------
-    version : str
-        Empty if it does not say.
-    dropped, stored : int or None
-        Messages dropped since its start, and held now.
-    keeps_for_absent : bool or None
-        Whether a QoS 1 message reached a session that was away when it was published; None where
-        we may not publish or read the trial's topic.
+    `version`: empty if it does not say.
+    `dropped`, `stored`: messages dropped since its start, and held now.
+    `keeps_for_absent`: whether a QoS 1 message reached a session that was away when it was
+    published; None where we may not publish or read the trial's topic.
     """
 
     version: str = ""
@@ -52,17 +47,7 @@ class BrokerFacts:
 async def examine(settings: BrokerSettings, *, trial: bool) -> BrokerFacts:
     """Look at a broker.
 
-    Parameters
-    ----------
-    settings : BrokerSettings
-        The sessions used are named after `client_id`, never the service's own.
-    trial : bool
-        Try whether messages wait for a session that is away.
-
-    Raises
-    ------
-    BrokerError
-        With one sentence that says why it cannot be reached.
+    Raises `BrokerError`: with one sentence that says why it cannot be reached.
     """
     name = f"{settings.client_id}-check"
     client = new_client(settings, name, clean=True)

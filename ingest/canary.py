@@ -30,14 +30,9 @@ _OUTSTANDING: Final = 64
 class CanarySettings:
     """How often, and how long silence may last.
 
-    Attributes
-    ----------
-    every_s : float
-        Time between canaries.
-    silent_after_s : float
-        Time without any arrival after which a cure is tried.
-    last_wait_s : float
-        Longest time between cures that do not help.
+    `every_s`: time between canaries.
+    `silent_after_s`: time without any arrival after which a cure is tried.
+    `last_wait_s`: longest time between cures that do not help.
     """
 
     every_s: float = 10.0
@@ -47,10 +42,7 @@ class CanarySettings:
     def __post_init__(self) -> None:
         """Check that silence is judged by more than one canary.
 
-        Raises
-        ------
-        ValueError
-            If not.
+        Raises `ValueError`: if not.
         """
         if not 0 < 2 * self.every_s <= self.silent_after_s <= self.last_wait_s:
             raise ValueError("0 < 2 every_s <= silent_after_s <= last_wait_s must hold")
@@ -71,17 +63,9 @@ def canary_topic(client_id: str) -> str:
 class Canary:
     """Follow canaries over the connections of one service.
 
-    Parameters
-    ----------
-    nonce : str
-        Told apart from canaries of an earlier process, which a persistent session may deliver.
-
-    Attributes
-    ----------
-    round_trip_s : float or None
-        Of the canary that came back last.
-    silent : bool
-        Whether nothing arrives although it should; stays until something does.
+    `nonce`: told apart from canaries of an earlier process, which a persistent session may deliver.
+    `round_trip_s`: of the canary that came back last.
+    `silent`: whether nothing arrives although it should; stays until something does.
     """
 
     def __init__(self, settings: CanarySettings, nonce: str) -> None:
@@ -136,13 +120,7 @@ class Canary:
         return f"{self._nonce} {self.sent}".encode()
 
     def on_time(self, now: float, *, waiting: bool) -> Cure | None:
-        """Return what to do about silence; None if there is none.
-
-        Parameters
-        ----------
-        waiting : bool
-            Whether delivered messages wait for their acknowledgement.
-        """
+        """Return what to do about silence; None if there is none."""
         if waiting:
             self._heard = now
             return None

@@ -60,22 +60,12 @@ class _Entry:
 class GroupCommit:
     """Commit what was accepted, in the order in which it was taken in.
 
-    Parameters
-    ----------
-    write : callable
-        ``await write(readings, dead_letters)`` returns once both are durable, or raises
-        `StorageUnavailableError` and has kept neither.
-    first_retry_s, last_retry_s : float
-        Pauses between attempts while the disk refuses; they double.
-    pace_s : float
-        Shortest time between the beginnings of two commits.
-
-    Attributes
-    ----------
-    failing : str
-        Why the disk refuses at the moment; empty if it does not.
-    groups : int
-        Groups committed.
+    `write`: ``await write(readings, dead_letters)`` returns once both are durable, or raises
+    `StorageUnavailableError` and has kept neither.
+    `first_retry_s`, `last_retry_s`: pauses between attempts while the disk refuses; they double.
+    `pace_s`: shortest time between the beginnings of two commits.
+    `failing`: why the disk refuses at the moment; empty if it does not.
+    `groups`: groups committed.
     """
 
     def __init__(
@@ -108,14 +98,7 @@ class GroupCommit:
     def enter(
         self, readings: Sequence[Reading], letters: Sequence[DeadLetter] = ()
     ) -> asyncio.Future[None]:
-        """Queue readings and dead letters; never blocks.
-
-        Returns
-        -------
-        asyncio.Future
-            Done once they and everything entered before are durable; cancelled if that will not
-            be known any more because the service stops.
-        """
+        """Queue readings and dead letters; never blocks."""
         settled = asyncio.get_running_loop().create_future()
         if self._closed:
             settled.cancel()

@@ -37,16 +37,10 @@ _LONG_INT: Final = 300
 class Context:
     """What a decoder may know besides the message.
 
-    Attributes
-    ----------
-    zone : tzinfo
-        The site's time zone, for devices that print local time without offset.
-    limits : Limits
-        Bounds on what is believed.
-    registry : Registry
-        Registered sensors; a sensor's `model` names its codec where bytes alone do not.
-    states : States
-        Memory of the formats that need one.
+    `zone`: the site's time zone, for devices that print local time without offset.
+    `limits`: bounds on what is believed.
+    `registry`: registered sensors; a sensor's `model` names its codec where bytes alone do not.
+    `states`: memory of the formats that need one.
     """
 
     zone: tzinfo = UTC
@@ -116,10 +110,7 @@ def _levels_match(want: list[str], have: list[str]) -> bool:
 def decode_text(payload: bytes) -> str:
     """Return the payload as stripped text.
 
-    Raises
-    ------
-    PayloadError
-        `malformed`: no UTF-8, or longer than 256 bytes.
+    Raises `PayloadError`: `malformed`: no UTF-8, or longer than 256 bytes.
     """
     if len(payload) > 256:
         raise PayloadError(Reason.MALFORMED, f"a bare value of {len(payload)} bytes")
@@ -138,26 +129,7 @@ def _parse_int(digits: str) -> float | int:
 def load_json(payload: bytes, limits: Limits, *, repair_commas: bool = False) -> Any:
     """Parse JSON after its depth and number of members were bounded.
 
-    Parameters
-    ----------
-    payload : bytes
-        UTF-8 JSON.
-    limits : Limits
-        Bounds of depth and members.
-    repair_commas : bool
-        Drop a comma before a closing bracket, for firmware known to print one.
-
-    Returns
-    -------
-    object
-        The value; numbers may be NaN or infinite.
-
-    Raises
-    ------
-    MessageRefusedError
-        `too_deep`, `too_many_keys`.
-    PayloadError
-        `malformed`.
+    Raises `MessageRefusedError`: `too_deep`, `too_many_keys`. Raises `PayloadError`: `malformed`.
     """
     check_json(payload, limits)
     try:
@@ -179,12 +151,8 @@ def load_json(payload: bytes, limits: Limits, *, repair_commas: bool = False) ->
 def load_object(payload: bytes, limits: Limits, *, repair_commas: bool = False) -> dict[str, Any]:
     """Parse JSON whose outermost value must be an object.
 
-    Raises
-    ------
-    MessageRefusedError
-        `too_deep`, `too_many_keys`.
-    PayloadError
-        `malformed`, or `wrong_type` for a list, text or number.
+    Raises `MessageRefusedError`: `too_deep`, `too_many_keys`. Raises `PayloadError`: `malformed`,
+    or `wrong_type` for a list, text or number.
     """
     value = load_json(payload, limits, repair_commas=repair_commas)
     if type(value) is not dict:
@@ -240,10 +208,7 @@ def gateway_states(
 def same_device(named: str, sensor: str) -> None:
     """Refuse a payload that names another device than its topic.
 
-    Raises
-    ------
-    PayloadError
-        `id_mismatch`.
+    Raises `PayloadError`: `id_mismatch`.
     """
     if fold_id(named) != fold_id(sensor):
         raise PayloadError(Reason.ID_MISMATCH, f"topic is of {sensor!r}, payload says {named!r}")

@@ -67,12 +67,8 @@ class Dedupe:
 
     What comes in order of time costs O(1), anything else one search of the window.
 
-    Parameters
-    ----------
-    window : int
-        Readings remembered per sensor.
-    sensors : int
-        Sensors remembered; the one heard longest ago is forgotten first.
+    `window`: readings remembered per sensor.
+    `sensors`: sensors remembered; the one heard longest ago is forgotten first.
     """
 
     def __init__(self, window: int = 256, sensors: int = 10_000) -> None:
@@ -87,15 +83,7 @@ class Dedupe:
         return len(self._seen)
 
     def is_new(self, reading: Reading, *, duplicate: bool = False) -> bool:
-        """Remember a reading; False if it was accepted before.
-
-        Parameters
-        ----------
-        reading : Reading
-            A validated reading.
-        duplicate : bool
-            The message carried MQTT's DUP flag.
-        """
+        """Remember a reading; False if it was accepted before."""
         if reading.flags and not _NO_TIME.isdisjoint(reading.flags):
             said = (tuple(reading.values.items()), reading.seq, reading.events, reading.faults)
             known = not self._of(reading.sensor).add(hash(said), None, self._window)

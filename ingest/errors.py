@@ -61,12 +61,8 @@ def one_line(text: str, length: int = _DETAIL_LENGTH) -> str:
 class DecodeError(Exception):
     """A message that is refused.
 
-    Parameters
-    ----------
-    reason : Reason
-        Why, from the closed set.
-    detail : str
-        One line for people; control characters are made visible, long text is cut.
+    `reason`: why, from the closed set.
+    `detail`: one line for people; control characters are made visible, long text is cut.
     """
 
     def __init__(self, reason: Reason, detail: str) -> None:

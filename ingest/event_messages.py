@@ -63,10 +63,7 @@ class _Event(msgspec.Struct, forbid_unknown_fields=True):
 def read_event(payload: bytes) -> Event:
     """Read one word on an event.
 
-    Raises
-    ------
-    MessageRefusedError
-        If it is none, or its id is not that of what it says.
+    Raises `MessageRefusedError`: if it is none, or its id is not that of what it says.
     """
     try:
         read = msgspec.json.decode(payload, type=_Event)
@@ -89,10 +86,7 @@ def read_event(payload: bytes) -> Event:
 class EventIntake:
     """Decide each message's one outcome, as `ingest.intake.Intake` does for readings.
 
-    Parameters
-    ----------
-    registry : Registry
-        Events of other sensors are refused.
+    `registry`: events of other sensors are refused.
     """
 
     def __init__(self, registry: Registry, limits: Limits) -> None:

@@ -30,12 +30,6 @@ _NO_NEWS: Final = frozenset({"late", "history", "simulated", "unknown_sensor"})
 def version_of(said: object) -> str | None:
     r"""Return what a device calls its firmware, on one line.
 
-    Returns
-    -------
-    str or None
-        Empty if it said nothing; None if no version can be made of it: no text, more than
-        `MAX_VERSION` characters, or any that are not printable ASCII.
-
     Examples
     --------
     >>> version_of(" 14.2.0(tasmota) "), version_of(None), version_of("1.0\x00")
@@ -75,15 +69,7 @@ class FirmwareNews:
                 self._known[reading.sensor] = reading.firmware
 
     def on_reading(self, reading: Reading, described: str = "") -> Reading:
-        """Return a reading with its version if that is news, and without it if not.
-
-        Parameters
-        ----------
-        reading : Reading
-            Under the name that it has in the registry.
-        described : str
-            Version that somebody else says its sensor has.
-        """
+        """Return a reading with its version if that is news, and without it if not."""
         version = reading.firmware or described
         if not version:
             return reading

@@ -92,18 +92,11 @@ _QUIET_S: Final = 60.0
 class HttpIngestSettings:
     """Bounds of HTTP ingest.
 
-    Attributes
-    ----------
-    body_s : float
-        Time for the whole body to arrive.
-    commit_s : float
-        How long an answer waits for the disk before it is 503.
-    wrong_token_s : float
-        How long the answer to a wrong token is held back.
-    retry_after_s : int
-        What 503 asks for.
-    most_waiting : int
-        Messages that may wait for the disk; more are not taken in.
+    `body_s`: time for the whole body to arrive.
+    `commit_s`: how long an answer waits for the disk before it is 503.
+    `wrong_token_s`: how long the answer to a wrong token is held back.
+    `retry_after_s`: what 503 asks for.
+    `most_waiting`: messages that may wait for the disk; more are not taken in.
     """
 
     body_s: float = 10.0
@@ -137,26 +130,14 @@ class _RefusedError(Exception):
 class HttpIngest:
     """HTTP ingest; `app` is its application.
 
-    Parameters
-    ----------
-    sources : sequence of HttpSource
-        Who may post; names and tokens are unique.
-    intake : Intake
-        Shared with MQTT.
-    commits : GroupCommit
-        Shared with MQTT.
-    clock : callable
-        Unix seconds: receive time, and the time of signatures.
-    monotonic : callable
-        Seconds, for rates.
-    witness : callable, optional
-        ``witness(message, decoder, permits)`` sees what an authentic sender says while the disk
-        refuses; the answer is 503 all the same. Without it nothing is read then.
-
-    Attributes
-    ----------
-    answers : Counter of (str, int) to int
-        Answers by source (empty if it was not known) and status.
+    `sources`: who may post; names and tokens are unique.
+    `intake`: shared with MQTT.
+    `commits`: shared with MQTT.
+    `clock`: unix seconds: receive time, and the time of signatures.
+    `monotonic`: seconds, for rates.
+    `witness`: ``witness(message, decoder, permits)`` sees what an authentic sender says while the
+    disk refuses; the answer is 503 all the same. Without it nothing is read then.
+    `answers`: answers by source (empty if it was not known) and status.
     """
 
     def __init__(

@@ -74,25 +74,15 @@ class HiddenText(Protocol):
 class HttpSource:
     """One sender.
 
-    Attributes
-    ----------
-    name : str
-        For counters, dead letters and the user name of HTTP Basic.
-    decoder : str
-        One of `HTTP_DECODERS`, or ``mapping:<name>``; its place is ``/ingest/<decoder>``.
-    sensors : frozenset of str
-        Registered ids it may speak for.
-    token : HiddenText or None
-        None only for a source that signs.
-    signature : HiddenText or None
-        Shared secret of its signatures; None if it does not sign.
-    strangers : bool
-        Whether it may also name sensors that nobody registered.
-    rate_per_s : float
-        Messages a second over time; twice as many at once.
-    topic : str
-        Topic filter of the format, in which the sensor of the request's path takes the place of
-        every open level.
+    `name`: for counters, dead letters and the user name of HTTP Basic.
+    `decoder`: one of `HTTP_DECODERS`, or ``mapping:<name>``; its place is ``/ingest/<decoder>``.
+    `sensors`: registered ids it may speak for.
+    `token`: none only for a source that signs.
+    `signature`: shared secret of its signatures; None if it does not sign.
+    `strangers`: whether it may also name sensors that nobody registered.
+    `rate_per_s`: messages a second over time; twice as many at once.
+    `topic`: topic filter of the format, in which the sensor of the request's path takes the place
+    of every open level.
     """
 
     name: str
@@ -116,17 +106,7 @@ class HttpSource:
         return "/".join(levels) if sensor else ""
 
     def permits(self, named: str, known: str | None, addressed: str = "") -> bool:
-        """Whether a reading may be this source's.
-
-        Parameters
-        ----------
-        named : str
-            Sensor id as the message has it.
-        known : str or None
-            The registered sensor that is; None for a stranger.
-        addressed : str
-            Sensor id of the request's path, which the message must not contradict.
-        """
+        """Whether a reading may be this source's."""
         same = fold_id(addressed) in (fold_id(named), fold_id(known or named))
         if addressed and not same and not _is_part(named, (addressed,)):
             return False

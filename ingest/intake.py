@@ -68,17 +68,11 @@ class OutcomeKind(StrEnum):
 class Outcome(msgspec.Struct, frozen=True):
     """What became of one message.
 
-    Attributes
-    ----------
-    kind : OutcomeKind
-        Accepted, rejected or duplicate.
-    decoder : str
-        Name of the decoder; empty if none was reached.
-    readings : tuple of Reading
-        To be journalled before the message is acknowledged; empty unless accepted. They may be
-        of other sensors and earlier messages too, whose join windows this message closed.
-    dead_letter : DeadLetter or None
-        Set if and only if rejected.
+    `kind`: accepted, rejected or duplicate.
+    `decoder`: name of the decoder; empty if none was reached.
+    `readings`: to be journalled before the message is acknowledged; empty unless accepted. They may
+    be of other sensors and earlier messages too, whose join windows this message closed.
+    `dead_letter`: set if and only if rejected.
     """
 
     kind: OutcomeKind
@@ -91,20 +85,12 @@ class Outcome(msgspec.Struct, frozen=True):
 class Quarantined:
     """Something heard that nobody registered.
 
-    Attributes
-    ----------
-    name : str
-        Sensor id, or topic.
-    topic : str
-        Topic heard last.
-    decoder : str
-        Decoder that understood it; empty for an unmatched topic.
-    first_seen, last_seen : float
-        Receive times, Unix seconds.
-    count : int
-        Messages heard.
-    sample : bytes
-        Beginning of the last payload.
+    `name`: sensor id, or topic.
+    `topic`: topic heard last.
+    `decoder`: decoder that understood it; empty for an unmatched topic.
+    `first_seen`, `last_seen`: receive times, Unix seconds.
+    `count`: messages heard.
+    `sample`: beginning of the last payload.
     """
 
     name: str
@@ -120,32 +106,19 @@ class Quarantined:
 class IntakeConfig:
     """Bounds of the intake.
 
-    Attributes
-    ----------
-    context : Context
-        Time zone, limits and registry.
-    aliases : mapping of str to str
-        Name under which a device reports to the registered sensor id.
-    routes : tuple of (str, str)
-        Topic filter and decoder, for formats whose topic the user chooses. Filters are as in
-        `Decoder.topics`; the order of decoders is that of `ingest.routes`.
-    mappings : tuple of Decoder
-        Compiled mappings (`ingest.mapping`), in the order in which they are asked.
-    accept_unknown : bool
-        Treat unregistered sensors as registered (replay, simulation).
-    quarantine_size : int
-        Unknown sensors and unmatched topics listed, each.
-    dead_letter_bytes : int
-        Payload bytes kept in a dead letter.
-    sample_bytes : int
-        Payload bytes kept in the quarantine lists.
-    dedupe_window, dedupe_sensors : int
-        As in `Dedupe`.
-    elsewhere : frozenset of str
-        Names of sensors that another process takes in.
-    takes_strangers : bool
-        Take in sensors that are not registered, and list topics that nobody reads; otherwise
-        another process does.
+    `context`: time zone, limits and registry.
+    `aliases`: name under which a device reports to the registered sensor id.
+    `routes`: topic filter and decoder, for formats whose topic the user chooses. Filters are as in
+    `Decoder.topics`; the order of decoders is that of `ingest.routes`.
+    `mappings`: compiled mappings (`ingest.mapping`), in the order in which they are asked.
+    `accept_unknown`: treat unregistered sensors as registered (replay, simulation).
+    `quarantine_size`: unknown sensors and unmatched topics listed, each.
+    `dead_letter_bytes`: payload bytes kept in a dead letter.
+    `sample_bytes`: payload bytes kept in the quarantine lists.
+    `dedupe_window`, `dedupe_sensors`: as in `Dedupe`.
+    `elsewhere`: names of sensors that another process takes in.
+    `takes_strangers`: take in sensors that are not registered, and list topics that nobody reads;
+    otherwise another process does.
     """
 
     context: Context = field(default_factory=Context)
@@ -175,21 +148,7 @@ def decode_message(
 ) -> list[Reading]:
     """Decode and validate one message, without registry, duplicates or counters.
 
-    Parameters
-    ----------
-    message : Message
-        What arrived.
-    context : Context
-        Time zone, limits, registry.
-    decoder : str
-        Name of a decoder or mapping; empty means: by topic.
-    routes : Routes, optional
-        Routes and mappings beside the table.
-
-    Raises
-    ------
-    DecodeError
-        The message is refused.
+    Raises `DecodeError`: the message is refused.
     """
     check_topic(message.topic, context.limits)
     candidates = _candidates(message.topic, decoder, routes or Routes())
@@ -197,13 +156,7 @@ def decode_message(
 
 
 def _candidates(topic: str, decoder: str, routes: Routes) -> tuple[Decoder, ...]:
-    """Return the decoders to ask, in order: one if it is named, else those of the topic.
-
-    Raises
-    ------
-    MessageRefusedError
-        `unknown_topic`: there is none.
-    """
+    """Return the decoders to ask, in order: one if it is named, else those of the topic."""
     if not decoder:
         found = routes.of(topic)
         if not found:
@@ -249,13 +202,6 @@ def likely_decoders(message: Message, context: Context) -> tuple[str, ...]:
     A suggestion for a person, in the order of the table; nothing is decoded by it. Decoders that go
     by telling names alone are no sign of a device: of them only `generic` is named, if no other
     finds as much.
-
-    Parameters
-    ----------
-    message : Message
-        What arrived.
-    context : Context
-        Time zone, limits, registry; its states are not touched.
     """
     found: dict[str, int] = {}
     for name in DECODERS:
@@ -275,24 +221,13 @@ def likely_decoders(message: Message, context: Context) -> tuple[str, ...]:
 class Intake:
     """Decode, validate, resolve, de-duplicate and count messages.
 
-    Parameters
-    ----------
-    config : IntakeConfig, optional
-        Registry, time zone and bounds.
-
-    Attributes
-    ----------
-    counters : Counter of (str, str, str) to int
-        Messages by (outcome, reason, decoder); reason is empty unless rejected. Their sum is
-        the number of messages.
-    quarantine : OrderedDict of str to Quarantined
-        Unknown sensors by id, heard longest ago first.
-    unmatched : OrderedDict of str to Quarantined
-        Topics of no decoder, heard longest ago first.
-    reading_counts : ReadingCounts
-        Counts of readings, for each registered sensor.
-    firmware : FirmwareNews
-        Which version each sensor told last.
+    `config`: registry, time zone and bounds.
+    `counters`: messages by (outcome, reason, decoder); reason is empty unless rejected. Their sum
+    is the number of messages.
+    `quarantine`: unknown sensors by id, heard longest ago first.
+    `unmatched`: topics of no decoder, heard longest ago first.
+    `reading_counts`: counts of readings, for each registered sensor.
+    `firmware`: which version each sensor told last.
     """
 
     def __init__(self, config: IntakeConfig | None = None) -> None:
@@ -338,18 +273,7 @@ class Intake:
         decoder: str = "",
         permits: Callable[[str, str | None], bool] | None = None,
     ) -> Outcome:
-        """Return what becomes of a message; never raises.
-
-        Parameters
-        ----------
-        message : Message
-            What arrived.
-        decoder : str
-            Decoder or mapping to use; empty means: by topic.
-        permits : callable, optional
-            ``(sensor as named, registered id or None) -> bool``: whether the sender may speak for
-            it. A message with any reading that it may not send is rejected as `not_allowed`.
-        """
+        """Return what becomes of a message; never raises."""
         asked: list[str] = []
         context = self.config.context
         if permits is None and self._elsewhere and self._names_another(message.topic):

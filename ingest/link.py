@@ -31,10 +31,7 @@ _PIECE: Final = 32_768
 class Link:
     """The reading and acknowledging side of a paho client that is not connected yet.
 
-    Parameters
-    ----------
-    client : paho.mqtt.client.Client
-        Driven by an event loop that calls its `loop_read` when the socket is readable.
+    `client`: driven by an event loop that calls its `loop_read` when the socket is readable.
     """
 
     def __init__(self, client: PahoClient) -> None:
@@ -62,13 +59,7 @@ class Link:
                 return code
 
     def _take(self, bufsize: int) -> bytes:
-        """Return some bytes, of at most one piece of the socket until `_read` is called anew.
-
-        Raises
-        ------
-        BlockingIOError
-            If there are none now.
-        """
+        """Return some bytes, of at most one piece of the socket until `_read` is called anew."""
         if self._at == len(self._piece):
             if self._asked:
                 raise BlockingIOError

@@ -80,19 +80,12 @@ _JOIN_POLL_S: Final = 0.2
 class SourceState:
     """What the intake loop counts and shows; only ever written by it.
 
-    Attributes
-    ----------
-    connected : bool
-        Connected, with the topics subscribed to.
-    refused_topics : tuple of str
-        Topic filters that the broker lets us not subscribe to.
-    subscribed_anew, reconnected : int
-        Cures of silence.
-    broker_dropped : int
-        Messages that the broker has dropped for any of its clients since the service started, as
-        far as it tells.
-    broker_stored : int or None
-        Messages that the broker holds, retained ones too; None if it does not tell.
+    `connected`: connected, with the topics subscribed to.
+    `refused_topics`: topic filters that the broker lets us not subscribe to.
+    `subscribed_anew`, `reconnected`: cures of silence.
+    `broker_dropped`: messages that the broker has dropped for any of its clients since the service
+    started, as far as it tells.
+    `broker_stored`: messages that the broker holds, retained ones too; None if it does not tell.
     """
 
     connected: bool = False
@@ -215,23 +208,15 @@ class Decides(Protocol):
 class MqttSource:
     """The service's end of the broker connection.
 
-    Parameters
-    ----------
-    topics : sequence of str
-        Topic filters to subscribe to at QoS 1.
-    intake : Decides
-        Decides the outcome of each message.
-    commit : callable
-        ``await commit(readings, dead_letters)`` returns once both, and all that was committed
-        before, are durable (`GroupCommit.commit`).
-    clock : callable
-        Unix seconds, for the receive time.
-    canary : CanarySettings, optional
-        Without it no canary is sent, silence is not noticed, and the broker's own counts are not
-        read.
-    held : Subscriptions, optional
-        Remembers what the session is subscribed to; without it, topics that are not wanted any more
-        are heard on.
+    `topics`: topic filters to subscribe to at QoS 1.
+    `intake`: decides the outcome of each message.
+    `commit`: ``await commit(readings, dead_letters)`` returns once both, and all that was committed
+    before, are durable (`GroupCommit.commit`).
+    `clock`: unix seconds, for the receive time.
+    `canary`: without it no canary is sent, silence is not noticed, and the broker's own counts are
+    not read.
+    `held`: remembers what the session is subscribed to; without it, topics that are not wanted any
+    more are heard on.
     """
 
     def __init__(
@@ -258,10 +243,8 @@ class MqttSource:
     async def run(self) -> None:
         """Connect, take in, reconnect with growing pauses; until cancelled.
 
-        Raises
-        ------
-        BrokerError
-            Only where trying again cannot help: the broker refuses user or password.
+        Raises `BrokerError`: only where trying again cannot help: the broker refuses user or
+        password.
         """
         asyncio.get_running_loop().set_exception_handler(forgive_cut)
         pause = _FIRST_RETRY_S
@@ -354,13 +337,7 @@ class MqttSource:
             raise error
 
     async def _send_canaries(self, client: aiomqtt.Client, arrivals: Arrivals) -> None:
-        """Send canaries and cure silence, until there is nothing for it but a new connection.
-
-        Raises
-        ------
-        BrokerError
-            Then.
-        """
+        """Send canaries and cure silence, until there is nothing for it but a new connection."""
         canary = self.canary
         if canary is None:
             await asyncio.Event().wait()
@@ -418,10 +395,7 @@ async def tap(
     At QoS 0 and without a session of its own: nothing is acknowledged, nothing is promised, and no
     window closes.
 
-    Raises
-    ------
-    BrokerError
-        When the connection cannot be made or ends.
+    Raises `BrokerError`: when the connection cannot be made or ends.
     """
     client = new_client(settings, f"{settings.client_id}-tap", clean=True)
     Link(client._client)  # noqa: SLF001 - it keeps itself in place

@@ -225,18 +225,6 @@ def conversion(quantity: str, unit: str) -> tuple[float, float] | None:
     Exact conversions inside one quantity only: ppb, µg/m³, index and rating are different
     quantities.
 
-    Parameters
-    ----------
-    quantity : str
-        Key of the table of quantities.
-    unit : str
-        In any spelling `unit_of` knows; an index has the unit ``index``.
-
-    Returns
-    -------
-    (float, float) or None
-        None if the unit is unknown or does not measure this quantity.
-
     Examples
     --------
     >>> conversion("n03", "#/0.1L"), conversion("tvoc_ppb", "ppm"), conversion("tvoc_ppb", "ug/m3")
@@ -267,18 +255,6 @@ def unit_in_name(name: str) -> str | None:
 
 def quantity_of(name: str, unit: str | None = None) -> Meaning | None:
     """Return what a name means.
-
-    Parameters
-    ----------
-    name : str
-        The device's key.
-    unit : str, optional
-        Unit as the device spells it; None if it gives none.
-
-    Returns
-    -------
-    Meaning or None
-        None if the name is unknown, ambiguous, or does not fit the unit.
 
     Examples
     --------
@@ -362,13 +338,6 @@ def measured(
     The first of several names for one quantity counts, and one that is certain as a whole before
     one of which only the first word and the unit are (``temp_SOIL``). A null or the text "nan" is a
     fault of its quantity (NaN); a value that is neither number nor the text of one is left out.
-
-    Parameters
-    ----------
-    content : mapping of str to object
-        Names and values as sent; values may be texts with a unit (``"30.11 °C"``).
-    units : mapping of str to str, optional
-        Units of names, where known from elsewhere.
     """
     raw: dict[str, object] = {}
     led: list[tuple[Meaning, object]] = []

@@ -103,10 +103,7 @@ class ReadingCounts:
     def restore(self, body: bytes, registered: Mapping[str, object]) -> None:
         """Count on from a snapshot, for the sensors that are still registered.
 
-        Raises
-        ------
-        msgspec.MsgspecError
-            If the bytes are none.
+        Raises `msgspec.MsgspecError`: if the bytes are none.
         """
         stored = msgspec.json.decode(body, type=dict[str, dict[str, int]])
         for sensor, counts in stored.items():

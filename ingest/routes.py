@@ -30,16 +30,10 @@ _MAX_LEVELS: Final = 16
 class Routes:
     """The order of decoders for every topic; memory is bounded.
 
-    Parameters
-    ----------
-    routes : iterable of (str, str)
-        Topic filter and name of a decoder or mapping.
-    mappings : iterable of Decoder
-        Compiled mappings.
-    registry : Registry, optional
-        Sensors that name their decoder.
-    aliases : mapping of str to str, optional
-        Other names of sensors.
+    `routes`: topic filter and name of a decoder or mapping.
+    `mappings`: compiled mappings.
+    `registry`: sensors that name their decoder.
+    `aliases`: other names of sensors.
     """
 
     def __init__(

@@ -67,17 +67,9 @@ class _Open:
 class Joiner:
     """Join single values into readings; pure, driven by receive times.
 
-    Parameters
-    ----------
-    window_s : float
-        Longest time between the first and the last value of one reading.
-    sensors : int
-        Windows open at the same time; the oldest is closed beyond that.
-
-    Attributes
-    ----------
-    topics : Bounded of str
-        By sensor, the topic of its last value.
+    `window_s`: longest time between the first and the last value of one reading.
+    `sensors`: windows open at the same time; the oldest is closed beyond that.
+    `topics`: by sensor, the topic of its last value.
     """
 
     def __init__(self, window_s: float = _WINDOW_S, sensors: int = 4_096) -> None:
@@ -175,22 +167,13 @@ def _same(one: float | None, other: float | None) -> bool:
 class States:
     """Memory of the decoders of one service.
 
-    Attributes
-    ----------
-    joiner : Joiner
-        Open windows.
-    units : Bounded of dict
-        Units by property, by device (key: decoder and device).
-    hints : Bounded of str
-        Unit by state topic, from discovery.
-    firmware : Bounded of str
-        Version of what runs there, by sensor id as decoded, or by topic, from descriptions.
-    told : Bounded of list
-        Discovery messages by state topic.
-    children : Bounded of list
-        Sensor ids heard behind a gateway (key: decoder and gateway).
-    last : Bounded of dict
-        What a device said last (key: decoder and device).
+    `joiner`: open windows.
+    `units`: units by property, by device (key: decoder and device).
+    `hints`: unit by state topic, from discovery.
+    `firmware`: version of what runs there, by sensor id as decoded, or by topic, from descriptions.
+    `told`: discovery messages by state topic.
+    `children`: sensor ids heard behind a gateway (key: decoder and gateway).
+    `last`: what a device said last (key: decoder and device).
     """
 
     def __init__(self, window_s: float = _WINDOW_S) -> None:

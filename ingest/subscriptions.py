@@ -30,12 +30,8 @@ class _Held(msgspec.Struct, frozen=True):
 class Subscriptions:
     """The filters of one session.
 
-    Parameters
-    ----------
-    path : Path
-        The file; its folder must exist when something is remembered.
-    session : str
-        Names broker and client; what was held in another one does not count.
+    `path`: the file; its folder must exist when something is remembered.
+    `session`: names broker and client; what was held in another one does not count.
     """
 
     def __init__(self, path: Path, session: str) -> None:

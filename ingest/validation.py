@@ -105,25 +105,15 @@ _NUMBER: Final = re.compile(r"[+-]?(?:\d{1,32}(?:\.\d{0,32})?|\.\d{1,32})(?:[eE]
 class Limits:
     """Bounds on what is believed.
 
-    Attributes
-    ----------
-    payload_bytes : int
-        Largest payload that is looked at.
-    topic_length : int
-        Longest topic, characters.
-    json_depth : int
-        Deepest nesting of a JSON payload.
-    json_members : int
-        Most members of all objects of one payload together.
-    description_bytes, description_members : int
-        The same for a bridge's description of its devices (`Decoder.descriptions`), which is
-        large by nature and rare.
-    max_skew_s : float
-        How far a device's clock may run ahead before receive time stands in.
-    late_after_s : float
-        Age on arrival from which a reading is stored but not alerted on.
-    earliest : float
-        Unix seconds; an older time stamp (of a clock that was set once) is refused.
+    `payload_bytes`: largest payload that is looked at.
+    `topic_length`: longest topic, characters.
+    `json_depth`: deepest nesting of a JSON payload.
+    `json_members`: most members of all objects of one payload together.
+    `description_bytes`, `description_members`: the same for a bridge's description of its devices
+    (`Decoder.descriptions`), which is large by nature and rare.
+    `max_skew_s`: how far a device's clock may run ahead before receive time stands in.
+    `late_after_s`: age on arrival from which a reading is stored but not alerted on.
+    `earliest`: unix seconds; an older time stamp (of a clock that was set once) is refused.
     """
 
     payload_bytes: int = 65_536
@@ -148,10 +138,7 @@ def may_alert(reading: Reading) -> bool:
 def check_topic(topic: str, limits: Limits) -> None:
     """Refuse a topic that is too long or no printable text.
 
-    Raises
-    ------
-    MessageRefusedError
-        `bad_topic`.
+    Raises `MessageRefusedError`: `bad_topic`.
     """
     if len(topic) > limits.topic_length:
         raise MessageRefusedError(Reason.BAD_TOPIC, f"topic of {len(topic)} characters")
@@ -162,10 +149,7 @@ def check_topic(topic: str, limits: Limits) -> None:
 def check_size(payload: bytes, most: int) -> None:
     """Refuse a payload of more than `most` bytes.
 
-    Raises
-    ------
-    MessageRefusedError
-        `too_large`.
+    Raises `MessageRefusedError`: `too_large`.
     """
     if len(payload) > most:
         raise MessageRefusedError(
@@ -179,10 +163,7 @@ def check_json(payload: bytes, limits: Limits) -> None:
     Members are counted by their colons, so those inside text count too: the bound is an upper
     bound on purpose.
 
-    Raises
-    ------
-    MessageRefusedError
-        `too_deep` or `too_many_keys`.
+    Raises `MessageRefusedError`: `too_deep` or `too_many_keys`.
     """
     if payload.count(b":") > limits.json_members:
         raise MessageRefusedError(
@@ -209,10 +190,8 @@ def sensor_id(name: object) -> str:
     every other character outside ``A-Z a-z 0-9 _ . : -`` becomes ``_``. Case is kept; the
     registry compares without it.
 
-    Raises
-    ------
-    PayloadError
-        `bad_id`: no text, empty, without a letter or digit, or longer than 64 characters.
+    Raises `PayloadError`: `bad_id`: no text, empty, without a letter or digit, or longer than 64
+    characters.
 
     Examples
     --------
@@ -312,16 +291,6 @@ def _local(moment: datetime, zone: tzinfo, received: float) -> float:
 def parse_time(value: object, received: float, zone: tzinfo | None = None) -> float | None:
     """Seconds of a time stamp in any form devices use; None if it is unusable.
 
-    Parameters
-    ----------
-    value : object
-        Unix seconds, ms, µs or ns as number or text; ISO 8601 text (any number of fraction
-        digits); a few near-ISO texts.
-    received : float
-        Receive time, Unix seconds, to tell apart the two readings of a repeated local hour.
-    zone : tzinfo, optional
-        Zone of texts without offset. Without it such texts are unusable.
-
     Examples
     --------
     >>> parse_time("1970-01-02T00:00:00Z", 0.0)
@@ -373,27 +342,7 @@ def _seconds(moment: datetime, received: float, zone: tzinfo | None) -> float | 
 def settle_time(stamp: float | None, received: float, limits: Limits) -> tuple[float, str]:
     """Decide the event time of a reading.
 
-    Parameters
-    ----------
-    stamp : float or None
-        The device's time, Unix seconds; NaN if it sent one that cannot be used, None if it sent
-        none.
-    received : float
-        Receive time, Unix seconds.
-    limits : Limits
-        Allowed skew and age.
-
-    Returns
-    -------
-    time : float
-        Event time, Unix seconds.
-    flag : str
-        Quality flag, empty if the device's time stands and is fresh.
-
-    Raises
-    ------
-    PayloadError
-        `bad_time`: a clock that was set, but stands before `Limits.earliest`.
+    Raises `PayloadError`: `bad_time`: a clock that was set, but stands before `Limits.earliest`.
     """
     if stamp is None:
         return received, "no_time"
@@ -409,22 +358,7 @@ def settle_time(stamp: float | None, received: float, limits: Limits) -> tuple[f
 
 
 def check_values(raw: Mapping[str, object]) -> tuple[dict[str, float], list[str]]:
-    """Sort what was measured into valid values and faults.
-
-    Parameters
-    ----------
-    raw : mapping of str to object
-        Quantity key to what the device said. Keys that are no quantity are ignored; None means
-        a fault here (leave a missing quantity out).
-
-    Returns
-    -------
-    values : dict of str to float
-        Finite values inside the range of their quantity.
-    faults : list of str
-        Keys of quantities whose value was none of that: NaN, infinite, out of range, a number
-        that stands for no value, boolean, text, null.
-    """
+    """Sort what was measured into valid values and faults."""
     values: dict[str, float] = {}
     faults: list[str] = []
     for key, value in raw.items():
@@ -468,32 +402,8 @@ def build_reading(
 ) -> Reading:
     """Validate what a decoder found and return it as a reading.
 
-    Parameters
-    ----------
-    sensor : str
-        Normalised id (`sensor_id`).
-    stamp : float or None
-        As in `settle_time`.
-    message : Message
-        Where it came from.
-    limits : Limits
-        Bounds of time.
-    raw : mapping of str to object
-        Values, as in `check_values`; here, the text of a number is that number.
-    events, faults, flags : iterable of str
-        What the decoder found; unknown events are dropped.
-    seq : int, optional
-        The device's sequence number.
-    state : bool
-        The message reports a state (online, offline) and is retained by design, so `retained`
-        does not mark it.
-    firmware : object
-        What the device calls its firmware, as sent; alone it makes no reading.
-
-    Raises
-    ------
-    PayloadError
-        `bad_time`, or `no_measurement` when there is neither value nor event nor fault.
+    Raises `PayloadError`: `bad_time`, or `no_measurement` when there is neither value nor event nor
+    fault.
     """
     time, time_flag = settle_time(stamp, message.received, limits)
     if str in map(type, raw.values()):

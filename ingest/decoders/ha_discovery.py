@@ -66,21 +66,13 @@ _STEP: Final = re.compile(r"\.(\w+)|\[\s*(?:'([^']*)'|\"([^\"]*)\"|(\d+))\s*\]")
 class Suggestion:
     """What one discovery message says about a topic.
 
-    Attributes
-    ----------
-    state_topic : str
-        Topic that carries the value.
-    path : tuple of str
-        Where in its JSON the value stands; empty if the payload is the value itself, None if
-        the template is more than a path.
-    availability : tuple of str
-        Topics of birth and will.
-    quantity : str
-        Quantity of the table, empty if unknown.
-    unit : str
-        Unit as sent.
-    firmware : str
-        Version of the device behind the topic, empty if it does not say.
+    `state_topic`: topic that carries the value.
+    `path`: where in its JSON the value stands; empty if the payload is the value itself, None if
+    the template is more than a path.
+    `availability`: topics of birth and will.
+    `quantity`: quantity of the table, empty if unknown.
+    `unit`: unit as sent.
+    `firmware`: version of the device behind the topic, empty if it does not say.
     """
 
     state_topic: str
@@ -94,10 +86,7 @@ class Suggestion:
 def suggest(payload: bytes, limits: Limits) -> Suggestion:
     """Return what a discovery message says.
 
-    Raises
-    ------
-    DecodeError
-        No JSON object, or without state topic.
+    Raises `DecodeError`: no JSON object, or without state topic.
     """
     content = _expanded(load_object(payload, limits))
     topic = text_of(content.get("state_topic"))

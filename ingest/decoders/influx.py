@@ -50,10 +50,7 @@ def _plain(text: str) -> str:
 def parse_lines(payload: bytes) -> list[Point]:
     """Parse line protocol.
 
-    Raises
-    ------
-    PayloadError
-        `malformed`, or `too_many_keys` for more than 512 lines.
+    Raises `PayloadError`: `malformed`, or `too_many_keys` for more than 512 lines.
     """
     try:
         text = payload.decode("utf-8")

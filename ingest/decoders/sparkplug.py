@@ -42,18 +42,11 @@ _DEATHS: Final = frozenset({"NDEATH", "DDEATH"})
 class Metric:
     """One metric of a Sparkplug payload.
 
-    Attributes
-    ----------
-    name : str
-        Empty in data that uses aliases.
-    alias, timestamp, datatype : int or None
-        As sent; `timestamp` in ms.
-    historical, null : bool
-        Flags of the metric.
-    value : object
-        Number, boolean or text; None if there is none.
-    unit : str
-        Engineering unit.
+    `name`: empty in data that uses aliases.
+    `alias`, `timestamp`, `datatype`: as sent; `timestamp` in ms.
+    `historical`, `null`: flags of the metric.
+    `value`: number, boolean or text; None if there is none.
+    `unit`: engineering unit.
     """
 
     name: str = ""
@@ -114,10 +107,7 @@ def _fields(data: bytes) -> Iterator[tuple[int, int, Any]]:
 def parse(data: bytes) -> Payload:
     """Read a Sparkplug B payload.
 
-    Raises
-    ------
-    PayloadError
-        `malformed`, or `too_many_keys` for more than 512 metrics.
+    Raises `PayloadError`: `malformed`, or `too_many_keys` for more than 512 metrics.
     """
     payload = Payload()
     for number, wire, value in _fields(data):

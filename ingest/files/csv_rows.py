@@ -42,18 +42,12 @@ class RowError(ValueError):
 class Layout:
     """How a file names and writes things.
 
-    Attributes
-    ----------
-    names : mapping of str to str
-        Header by what it is: ``time``, ``sensor`` or a quantity; others have their own names.
-    sensor : str
-        Sensor of all rows, of a file without such a column; empty for none.
-    zone : tzinfo, optional
-        Of times that name none; without it such times are refused.
-    time_format : str
-        As of `datetime.strptime`; empty for Unix seconds and ISO 8601.
-    words : bool
-        Whether columns ``events``, ``faults`` and ``flags`` are read, as an export writes them.
+    `names`: header by what it is: ``time``, ``sensor`` or a quantity; others have their own names.
+    `sensor`: sensor of all rows, of a file without such a column; empty for none.
+    `zone`: of times that name none; without it such times are refused.
+    `time_format`: as of `datetime.strptime`; empty for Unix seconds and ISO 8601.
+    `words`: whether columns ``events``, ``faults`` and ``flags`` are read, as an export writes
+    them.
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
@@ -66,9 +60,7 @@ class Layout:
 class RowReader:
     """Reads the rows below one header.
 
-    Raises
-    ------
-    HeaderError
+    Raises `HeaderError`.
     """
 
     def __init__(self, header: list[str], layout: Layout | None = None) -> None:
@@ -109,9 +101,7 @@ class RowReader:
     def reading(self, row: list[str]) -> Reading:
         """Return the reading of a row; values that are not finite or out of range are faults.
 
-        Raises
-        ------
-        RowError
+        Raises `RowError`.
         """
         if len(row) != self._width:
             raise RowError(f"{len(row)} cells, the header has {self._width}")
@@ -189,15 +179,8 @@ def opened_csv(
 ) -> Iterator[Iterator[list[str]]]:
     """Open a ``.csv`` or ``.csv.gz`` and give its rows.
 
-    Parameters
-    ----------
-    on_bytes : callable
-        Told how many bytes of the file (as stored) have been read since it was told last.
-
-    Raises
-    ------
-    ValueError
-        In one sentence, if it is no text or no whole file; also while rows are read.
+    Raises `ValueError`: in one sentence, if it is no text or no whole file; also while rows are
+    read.
     """
     try:
         with path.open("rb") as stored, _text(stored, gzipped=path.suffix == ".gz") as text:

@@ -63,23 +63,7 @@ def slices(
 ) -> Iterator[list[Reading]]:
     """Read a span slice by slice.
 
-    Parameters
-    ----------
-    start, end : float
-        Unix seconds, half-open.
-    on_time : callable
-        Told up to where it is read, Unix seconds.
-    sensors : collection of str
-        Only these; all if empty.
-
-    Yields
-    ------
-    list of Reading
-        In time order; none is empty.
-
-    Raises
-    ------
-    StorageUnavailableError
+    Raises `StorageUnavailableError`.
     """
     at, length = start, 600.0
     while at < end:
@@ -108,30 +92,8 @@ def export_readings(
 ) -> int:
     """Write the readings of a span to a file.
 
-    Parameters
-    ----------
-    registry : Registry
-        Where sensors hang; those that are not registered have no place.
-    start, end : float
-        Unix seconds, half-open.
-    path : Path
-        Replaced if it exists; a CSV that ends in ``.gz`` is compressed.
-    sensors : frozenset of str
-        Only these; all if empty.
-    on_time : callable
-        Progress, Unix seconds.
-
-    Returns
-    -------
-    int
-        Readings written.
-
-    Raises
-    ------
-    StorageUnavailableError
-        If the store does not answer; there is no file then.
-    OSError
-        If the file cannot be written.
+    Raises `StorageUnavailableError`: if the store does not answer; there is no file then. Raises
+    `OSError`: if the file cannot be written.
     """
     count = 0
 

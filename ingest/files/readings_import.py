@@ -76,14 +76,9 @@ class LeftOut(NamedTuple):
 class Imported:
     """What became of the rows.
 
-    Attributes
-    ----------
-    stored : int
-        Readings that the store has, or averages of them.
-    averaged : int
-        Of these, readings that are older than the store keeps readings.
-    strangers : Counter of str
-        Readings by sensor that is not registered.
+    `stored`: readings that the store has, or averages of them.
+    `averaged`: of these, readings that are older than the store keeps readings.
+    `strangers`: readings by sensor that is not registered.
     """
 
     stored: int = 0
@@ -95,18 +90,11 @@ class Imported:
 class Importer:
     """Imports CSV files into an open store.
 
-    Parameters
-    ----------
-    aliases : mapping of str to str
-        Further names of registered sensors.
-    now : float
-        Unix seconds.
-    folder : Path
-        Where readings are gathered on their way into an InfluxDB.
-    on_progress : callable
-        Told what is done and what share of it, 0 to 1.
-    on_left_out : callable
-        Told each row that is left out.
+    `aliases`: further names of registered sensors.
+    `now`: unix seconds.
+    `folder`: where readings are gathered on their way into an InfluxDB.
+    `on_progress`: told what is done and what share of it, 0 to 1.
+    `on_left_out`: told each row that is left out.
     """
 
     def __init__(
@@ -134,20 +122,9 @@ class Importer:
     def run(self, paths: Sequence[Path], layout: Layout) -> Imported:
         """Import files.
 
-        Parameters
-        ----------
-        paths : sequence of Path
-            ``.csv`` or ``.csv.gz``.
-        layout : Layout
-            How they are written.
-
-        Raises
-        ------
-        ImportRefusedError
-            If one cannot be read, or its header lacks something; rows before are imported.
-        StorageUnavailableError
-            If the store does not take part; what is stored by then changes nothing when it is
-            imported again.
+        Raises `ImportRefusedError`: if one cannot be read, or its header lacks something; rows
+        before are imported. Raises `StorageUnavailableError`: if the store does not take part; what
+        is stored by then changes nothing when it is imported again.
         """
         rows = self._rows(paths, layout)
         if isinstance(self._series, InfluxSeries):
@@ -201,13 +178,7 @@ class Importer:
                 self._leave_out(f"{path}: line {line}", str(error))
 
     def _settled(self, reading: Reading) -> Reading:
-        """Return a reading as it is stored.
-
-        Raises
-        ------
-        RowError
-            If nothing could be kept of it.
-        """
+        """Return a reading as it is stored."""
         name = self._names.get(fold_id(reading.sensor), reading.sensor)
         age = self._now - reading.time
         if age < -_AHEAD_S:

@@ -43,20 +43,7 @@ def read_recordings(
 ) -> Iterator[Reading]:
     """Read all files, merged in time order.
 
-    Parameters
-    ----------
-    on_bytes : callable
-        Told how many bytes of the files (as stored) have been read since it was told last.
-
-    Yields
-    ------
-    Reading
-        Validated; values that are not finite or out of range are faults.
-
-    Raises
-    ------
-    RecordingError
-        With file, line and what is allowed.
+    Raises `RecordingError`: with file, line and what is allowed.
     """
     streams = [_on_one_clock(_read_one(path, on_bytes)) for path in paths]
     if len(streams) == 1:

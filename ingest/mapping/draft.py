@@ -92,14 +92,9 @@ class Entry:
 class Draft:
     """What was understood so far.
 
-    Attributes
-    ----------
-    head : Entry
-        Keys of the mapping itself.
-    samples : list of (str, bytes)
-        Topics and payloads that become examples.
-    questions : list of str
-        Commented lines for what a person has to decide.
+    `head`: keys of the mapping itself.
+    `samples`: topics and payloads that become examples.
+    `questions`: commented lines for what a person has to decide.
     """
 
     head: Entry
@@ -112,17 +107,7 @@ class Draft:
     def text(self, received: float, zone: tzinfo = UTC) -> str:
         """Return the mapping as TOML, with examples that pass.
 
-        Parameters
-        ----------
-        received : float
-            Receive time of samples without a time of their own, Unix seconds.
-        zone : tzinfo
-            Zone of the site.
-
-        Raises
-        ------
-        SuggestError
-            No sample can be read by it.
+        Raises `SuggestError`: no sample can be read by it.
         """
         shown = [self._example(topic, payload, received, zone) for topic, payload in self.samples]
         examples = [entry for entry in shown if entry is not None]

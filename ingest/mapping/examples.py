@@ -39,10 +39,7 @@ def differences(
 def read_example(decoder: Decoder, example: ExampleConfig, zone: tzinfo = UTC) -> list[Reading]:
     """Return the readings of an example.
 
-    Raises
-    ------
-    DecodeError
-        The message is refused.
+    Raises `DecodeError`: the message is refused.
     """
     payload = (
         bytes.fromhex(example.payload_hex)

@@ -35,10 +35,7 @@ _FLOATS: Final = {"f32": "f", "f64": "d"}
 def parse(form: str, payload: bytes, limits: Limits) -> Any:
     """Return the content of a payload: a JSON value, a text, or names and texts.
 
-    Raises
-    ------
-    DecodeError
-        Not of this form.
+    Raises `DecodeError`: not of this form.
     """
     if form == "json":
         return load_json(payload, limits)
@@ -67,10 +64,7 @@ def parse(form: str, payload: bytes, limits: Limits) -> Any:
 def frame_of(binary: BinaryConfig, content: object, payload: bytes) -> bytes:
     """Return the frame of a message.
 
-    Raises
-    ------
-    PayloadError
-        `bad_frame`: not there, not in this encoding, too short or too long.
+    Raises `PayloadError`: `bad_frame`: not there, not in this encoding, too short or too long.
     """
     if binary.encoding == "raw":
         frame = payload

@@ -68,25 +68,7 @@ def suggest(
 ) -> str:
     """Return a mapping as TOML whose own examples pass.
 
-    Parameters
-    ----------
-    topic : str
-        Topic of the samples; it may already name its captures (``site/{room}/{id}/state``).
-    samples : sequence of bytes
-        Payloads.
-    received : float
-        When they arrived, Unix seconds.
-    name : str
-        Name of the mapping; made from the topic by default.
-    zone : tzinfo
-        Zone of the site, for local time stamps.
-    hints : dict, optional
-        Quantity and unit by path, where they are known from elsewhere.
-
-    Raises
-    ------
-    SuggestError
-        Nothing in it is understood.
+    Raises `SuggestError`: nothing in it is understood.
     """
     usable = [s for s in samples[:_MAX_SAMPLES] if 0 < len(s) <= _MAX_SAMPLE]
     if not usable:

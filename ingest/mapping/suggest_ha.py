@@ -52,17 +52,7 @@ def suggest_any(
 ) -> str:
     """Return a mapping as TOML from payloads, discovery messages, or both.
 
-    Parameters
-    ----------
-    topic : str
-        Topic of the payloads; of discovery messages alone it is not needed and may be empty.
-    received, name, zone
-        As in `suggest`.
-
-    Raises
-    ------
-    SuggestError
-        Nothing in it is understood.
+    Raises `SuggestError`: nothing in it is understood.
     """
     told: list[Suggestion] = []
     payloads: list[bytes] = []

@@ -23,18 +23,11 @@ _OF_NAMES: Final = ("sensor", "device", "id", "node", "name", "mac", "serial")
 class Named:
     """A filter, where in it the sensor is named, and a topic that it matches.
 
-    Attributes
-    ----------
-    capture : str
-        Capture that names the sensor; empty if none does.
-    fixed : str
-        Name of the one sensor, if no capture names it.
-    why : str
-        Why this level, for the comment.
-    weak : bool
-        A key of the payload that names the device is better.
-    example : str
-        A topic that the filter matches.
+    `capture`: capture that names the sensor; empty if none does.
+    `fixed`: name of the one sensor, if no capture names it.
+    `why`: why this level, for the comment.
+    `weak`: A key of the payload that names the device is better.
+    `example`: A topic that the filter matches.
     """
 
     filter: str
@@ -61,19 +54,7 @@ def slug(text: str) -> str:
 def named_topic(topic: str, ids: Iterable[str] | None, metric: int = -1) -> Named:
     """Return a filter for a topic.
 
-    Parameters
-    ----------
-    topic : str
-        A topic, or a filter with captures already.
-    ids : iterable of str, optional
-        What the payload says the device is called.
-    metric : int
-        Place of the level that says what is measured; it becomes ``{metric}``.
-
-    Raises
-    ------
-    SuggestError
-        No filter can be made of it.
+    Raises `SuggestError`: no filter can be made of it.
     """
     levels = topic.split("/")
     if {"+", "#"} & set(levels):

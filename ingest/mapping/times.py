@@ -25,10 +25,7 @@ _MAX_TEXT: Final = 64
 def check_form(form: str) -> str:
     """Return a form that can be read.
 
-    Raises
-    ------
-    ValueError
-        A noun phrase: what is allowed.
+    Raises `ValueError`: A noun phrase: what is allowed.
     """
     if form in UNIX or form in ("iso8601", "unix"):
         return form
@@ -53,17 +50,6 @@ def check_form(form: str) -> str:
 
 def read_time(value: object, form: str, received: float, zone: tzinfo | None) -> float | None:
     """Return Unix seconds of a time stamp, None if it is not of this form.
-
-    Parameters
-    ----------
-    value : object
-        As the device sent it.
-    form : str
-        As `check_form` allows.
-    received : float
-        Receive time, Unix seconds, to tell apart the two readings of a repeated local hour.
-    zone : tzinfo, optional
-        Zone of texts without offset; without it such texts are unusable.
 
     Examples
     --------

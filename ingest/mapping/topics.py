@@ -18,22 +18,10 @@ _CAPTURE: Final = re.compile(r"\{([a-z][a-z0-9_]{0,31})(\+?)\}")
 class TopicFilter:
     """A parsed topic filter.
 
-    Parameters
-    ----------
-    text : str
-        As a person wrote it.
-
-    Attributes
-    ----------
-    pattern : str
-        The filter as in `ingest.decoding.topic_matches`: captures are ``+`` or ``#``.
-    captures : tuple of str
-        Names, in order.
-
-    Raises
-    ------
-    ValueError
-        A noun phrase: what is allowed.
+    `text`: as a person wrote it.
+    `pattern`: the filter as in `ingest.decoding.topic_matches`: captures are ``+`` or ``#``.
+    `captures`: names, in order.
+    Raises `ValueError`: A noun phrase: what is allowed.
 
     Examples
     --------
@@ -93,10 +81,7 @@ class TopicFilter:
 def mqtt_filter(text: str) -> str:
     """Return a topic filter of MQTT, in which a `#` may also stand inside (one or more levels).
 
-    Raises
-    ------
-    ValueError
-        A noun phrase: what is allowed.
+    Raises `ValueError`: A noun phrase: what is allowed.
 
     Examples
     --------

@@ -47,10 +47,7 @@ def _words(data: bytes, layout: tuple[int, ...]) -> list[tuple[int, ...] | None]
 def pm_frame(data: bytes) -> Frame:
     """Read a frame of a DL-PM.
 
-    Raises
-    ------
-    PayloadError
-        `bad_frame`.
+    Raises `PayloadError`: `bad_frame`.
     """
     _, particles, climate, pressure = _words(data, (1, 10, 2, 1))
     frame = Frame()
@@ -72,10 +69,7 @@ def pm_frame(data: bytes) -> Frame:
 def iam_frame(data: bytes) -> Frame:
     """Read a frame of a DL-IAM.
 
-    Raises
-    ------
-    PayloadError
-        `bad_frame`.
+    Raises `PayloadError`: `bad_frame`.
     """
     _, climate, pressure, light, co2, _, voc = _words(data, (1, 2, 1, 2, 3, 1, 1))
     frame = Frame()

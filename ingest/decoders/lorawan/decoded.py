@@ -46,15 +46,7 @@ _MAX_NAME: Final = 64
 
 
 def decoded_frame(decoded: dict[str, Any], units: dict[str, str] | None = None) -> Frame:
-    """Read a decoded object.
-
-    Parameters
-    ----------
-    decoded : dict
-        As the network server sent it; may be empty.
-    units : dict, optional
-        Units of members that are known from the device's model.
-    """
+    """Read a decoded object."""
     members = {_CAMEL.sub("_", k).lower(): v for k, v in decoded.items() if len(k) <= _MAX_NAME}
     if "vaping_index" in members or "vaping_index_alarm" in members:
         units = {"tvoc": "ug/m3"}

@@ -50,10 +50,7 @@ _SILENT: Final = {
 def elsys_frame(data: bytes) -> Frame:
     """Read a frame of an Elsys sensor.
 
-    Raises
-    ------
-    PayloadError
-        `bad_frame`: unknown type, or cut off.
+    Raises `PayloadError`: `bad_frame`: unknown type, or cut off.
     """
     frame = Frame()
     at = 0
@@ -76,10 +73,8 @@ def elsys_frame(data: bytes) -> Frame:
 def guessed_frame(data: bytes) -> Frame:
     """Read a frame of a device that is not known to be of Elsys.
 
-    Raises
-    ------
-    PayloadError
-        `bad_frame`: as `elsys_frame`, or without a possible temperature and humidity.
+    Raises `PayloadError`: `bad_frame`: as `elsys_frame`, or without a possible temperature and
+    humidity.
     """
     frame = elsys_frame(data)
     values, faults = check_values(frame.raw)

@@ -34,16 +34,10 @@ MAX_FRAME: Final = 256
 class Frame:
     """What one frame says.
 
-    Attributes
-    ----------
-    raw : dict
-        Quantity key to value; None or out of range is a fault.
-    events, faults : list of str
-        As in a reading.
-    history : list of (float, dict)
-        Unix seconds and values of records the device kept from before.
-    firmware : object
-        What it calls its firmware; None if it says nothing of it.
+    `raw`: quantity key to value; None or out of range is a fault.
+    `events`, `faults`: as in a reading.
+    `history`: unix seconds and values of records the device kept from before.
+    `firmware`: what it calls its firmware; None if it says nothing of it.
     """
 
     raw: dict[str, object] = field(default_factory=dict)
@@ -85,21 +79,7 @@ def _impossible(frame: Frame) -> int:
 def read_frame(data: bytes, model: str, codecs: Iterable[Codec], models: Models) -> Frame:
     """Read a frame by the codec of its model, else by the codec that it fits best.
 
-    Parameters
-    ----------
-    data : bytes
-        The frame.
-    model : str
-        Name of the model; may be empty or of no known model.
-    codecs : iterable of Codec
-        Those to try without a model, the likeliest first.
-    models : Models
-        Codecs by model.
-
-    Raises
-    ------
-    PayloadError
-        `bad_frame`.
+    Raises `PayloadError`: `bad_frame`.
     """
     if not 0 < len(data) <= MAX_FRAME:
         raise refuse(f"a frame of {len(data)} bytes")
@@ -172,15 +152,7 @@ def readings_of(
 
 
 def bare_frames(name: str, codecs: tuple[Codec, ...], models: Models, summary: str) -> Decoder:
-    """Make the decoder of frames that come without an envelope; the topic names the sensor.
-
-    Parameters
-    ----------
-    name, summary : str
-        See `Decoder`.
-    models : Models
-        See `read_frame`.
-    """
+    """Make the decoder of frames that come without an envelope; the topic names the sensor."""
 
     def decode(message: Message, context: Context) -> list[Reading]:
         sensor = sensor_id(message.topic)

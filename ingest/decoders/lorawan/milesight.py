@@ -118,10 +118,7 @@ class _Bytes:
 def gs601_frame(data: bytes) -> Frame:
     """Read a frame of a GS601.
 
-    Raises
-    ------
-    PayloadError
-        `bad_frame`: unknown identifier or alarm type, or cut off.
+    Raises `PayloadError`: `bad_frame`: unknown identifier or alarm type, or cut off.
     """
     frame = Frame()
     raw = frame.raw
@@ -218,17 +215,7 @@ _HISTORY: Final = (3, 5, 12, 16, 18)
 def am_frame(data: bytes, *, is_am100: bool = False) -> Frame:
     """Read a frame of an AM100, AM300 or GS301.
 
-    Parameters
-    ----------
-    data : bytes
-        The frame.
-    is_am100 : bool
-        It is known to be of the AM100 series.
-
-    Raises
-    ------
-    PayloadError
-        `bad_frame`: unknown channel, or cut off.
+    Raises `PayloadError`: `bad_frame`: unknown channel, or cut off.
     """
     frame = Frame()
     rest = _Bytes(data)
@@ -300,11 +287,8 @@ def _fits(body: bytes, size: int) -> bool:
 def guessed_frame(data: bytes) -> Frame:
     """Read a frame of a device that is not known to be a GS601.
 
-    Raises
-    ------
-    PayloadError
-        `bad_frame`: as `gs601_frame`, or the presence report of an AM300, which would be PM2.5 of
-        0 or 256 µg/m³ and nothing else.
+    Raises `PayloadError`: `bad_frame`: as `gs601_frame`, or the presence report of an AM300, which
+    would be PM2.5 of 0 or 256 µg/m³ and nothing else.
     """
     if data in _PRESENCE:
         raise refuse("a frame that may be of another device")
