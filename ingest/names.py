@@ -12,7 +12,9 @@ Units at the end of a name (``pm25_ug_m3``, ``rco2 (ppm)``) count as the unit.
 from __future__ import annotations
 
 import re
+import tomllib
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from detection.quantities import QUANTITIES
@@ -21,94 +23,13 @@ from ingest.validation import number
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_UNITS: Final = {
-    "µg/m³": "ug/m3",
-    "μg/m³": "ug/m3",
-    "μg/m3": "ug/m3",
-    "µg/m3": "ug/m3",
-    "ug/m³": "ug/m3",
-    "ug/m3": "ug/m3",
-    "ugm3": "ug/m3",
-    "ug_m3": "ug/m3",
-    "µg⋅m⁻³": "ug/m3",
-    "μg⋅m⁻³": "ug/m3",
-    "mg/m³": "mg/m3",
-    "mgm3": "mg/m3",
-    "mg_m3": "mg/m3",
-    "mg/m3": "mg/m3",
-    "ppb": "ppb",
-    "ppm": "ppm",
-    "°c": "degC",
-    "degc": "degC",
-    "c": "degC",
-    "celsius": "degC",
-    "°f": "degF",
-    "degf": "degF",
-    "f": "degF",
-    "fahrenheit": "degF",
-    "k": "K",
-    "%": "%",
-    "%rh": "%",
-    "pct": "%",
-    "percent": "%",
-    "hpa": "hPa",
-    "mbar": "hPa",
-    "pa": "Pa",
-    "kpa": "kPa",
-    "inhg": "inHg",
-    "mmhg": "mmHg",
-    "lx": "lx",
-    "lux": "lx",
-    "dbm": "dBm",
-    "µg/m^3": "ug/m3",
-    "ug/m^3": "ug/m3",
-    "1⋅cm⁻³": "/cm3",
-    "#/cm³": "/cm3",
-    "#/cm3": "/cm3",
-    "1/cm³": "/cm3",
-    "1/cm3": "/cm3",
-    "/cm³": "/cm3",
-    "/cm3": "/cm3",
-    "#/l": "/L",
-    "1/l": "/L",
-    "/l": "/L",
-    "#/0.1l": "/dL",
-    "#/dl": "/dL",
-    "/0.1l": "/dL",
-    "/dl": "/dL",
-    "ticks": "ticks",
-    "v": "V",
-    "mv": "mV",
-    "index": "index",
-    "": "",
-}
-
+_TABLE: Final = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+_UNITS: Final = {"": ""} | {text: unit for unit, texts in _TABLE["units"].items() for text in texts}
 _CONVERT: Final[Mapping[str, Mapping[str, tuple[float, float]]]] = {
-    "ug/m3": {"ug/m3": (1, 0), "mg/m3": (1000, 0), "": (1, 0)},
-    "ppb": {"ppb": (1, 0), "ppm": (1000, 0)},
-    "ppm": {"ppm": (1, 0), "ppb": (0.001, 0), "": (1, 0)},
-    "index": {"index": (1, 0), "": (1, 0)},
-    "%": {"%": (1, 0), "": (1, 0)},
-    "degC": {
-        "degC": (1, 0),
-        "": (1, 0),
-        "degF": (1 / 1.8, -32 / 1.8),
-        "K": (1, -273.15),
-    },
-    "hPa": {
-        "hPa": (1, 0),
-        "": (1, 0),
-        "Pa": (0.01, 0),
-        "kPa": (10, 0),
-        "inHg": (33.863_886_67, 0),
-        "mmHg": (1.333_223_68, 0),
-    },
-    "lx": {"lx": (1, 0)},
-    "dBm": {"dBm": (1, 0), "": (1, 0)},
-    "/cm3": {"/cm3": (1, 0), "/L": (0.001, 0), "/dL": (0.01, 0)},
-    "ticks": {"ticks": (1, 0)},
+    own: {unit: (factor, addend) for unit, (factor, addend) in units.items()}
+    for own, units in _TABLE["convert"].items()
 }
-
+_WORDS: Final = {word: quantity for quantity, words in _TABLE["words"].items() for word in words}
 _UNIT_IN_NAME: Final = re.compile(
     r"[\s_.(\[]+(ug_?/?m3|µg/m³|μg/m³|mg_?/?m3|mg/m³|ppb|ppm|pct|percent|%rh|%|celsius|fahrenheit"
     r"|deg_?[cf]|°?[cf]|hpa|kpa|pa|lux|lx|dbm|mv|v|index)[)\]]?$",
@@ -120,58 +41,6 @@ _PM: Final = re.compile(
     r"(?:_?m|_?um(?=_))?(?:_(?:mass|weight))?(?:_?concentration)?(?:_atm)?$"
 )
 _PM_OF: Final = ("pm10", "pm1", "pm25", "pm4")
-_WORDS: Final[Mapping[str, tuple[str, str]]] = {
-    "temperature": ("temp", "degC"),
-    "temp": ("temp", "degC"),
-    "tmp": ("temp", "degC"),
-    "tempc": ("temp", "degC"),
-    "rtemp": ("temp", "degC"),
-    "air_temperature": ("temp", "degC"),
-    "current_temp": ("temp", "degC"),
-    "humidity": ("rh", "%"),
-    "relative_humidity": ("rh", "%"),
-    "relativehumidity": ("rh", "%"),
-    "air_humidity": ("rh", "%"),
-    "current_humidity": ("rh", "%"),
-    "rh": ("rh", "%"),
-    "hum": ("rh", "%"),
-    "humid": ("rh", "%"),
-    "rhum": ("rh", "%"),
-    "rhumid": ("rh", "%"),
-    "co2": ("co2", "ppm"),
-    "rco2": ("co2", "ppm"),
-    "carbon_dioxide": ("co2", "ppm"),
-    "carbondioxide": ("co2", "ppm"),
-    "co2_concentration": ("co2", "ppm"),
-    "co": ("co", "ppm"),
-    "carbon_monoxide": ("co", "ppm"),
-    "pressure": ("pressure", "hPa"),
-    "barometric_pressure": ("pressure", "hPa"),
-    "air_pressure": ("pressure", "hPa"),
-    "voc_index": ("voc_index", "index"),
-    "tvoc_index": ("voc_index", "index"),
-    "vocindex": ("voc_index", "index"),
-    "nox_index": ("nox_index", "index"),
-    "noxindex": ("nox_index", "index"),
-    "nox": ("nox_index", "index"),
-    "vape_index": ("vape_index", "index"),
-    "vaping_index": ("vape_index", "index"),
-    "vapingindex": ("vape_index", "index"),
-    "cigarette_index": ("vape_index", "index"),
-    "illuminance": ("light", "lx"),
-    "illuminance_lux": ("light", "lx"),
-    "illumination": ("light", "lx"),
-    "light": ("light", "lx"),
-    "luminosity": ("light", "lx"),
-    "lux": ("light", "lx"),
-    "rssi": ("rssi", "dBm"),
-    "signal": ("rssi", "dBm"),
-    "wifi_signal": ("rssi", "dBm"),
-    "wifi_signal_strength": ("rssi", "dBm"),
-    "battery": ("battery", "%"),
-    "battery_level": ("battery", "%"),
-    "batterylevel": ("battery", "%"),
-}
 _VOC: Final = re.compile(r"(?:^|_)r?t?vocs?(?:_concentration)?$|^total_voc$|^volatile_organic_.*")
 _ELSEWHERE: Final = frozenset(
     {"min", "max", "dew", "alarm", "threshold", "offset", "target", "setpoint", "cpu", "chip"}
@@ -307,26 +176,25 @@ def _known(key: str, unit: str | None, *, whole: bool = True) -> Meaning | None:
     match = _PM.search(key) if whole else None
     if match:
         quantity = _PM_OF[next(i for i, g in enumerate(match.groups()) if g)]
-        return _fit(quantity, "ug/m3", unit)
+        return _fit(quantity, unit)
     if _VOC.search(key):
         if unit in ("ppb", "ppm"):
-            return _fit("tvoc_ppb", "ppb", unit)
+            return _fit("tvoc_ppb", unit)
         if unit in ("ug/m3", "mg/m3"):
-            return _fit("tvoc_ugm3", "ug/m3", unit)
-        return _fit("voc_index", "index", unit) if unit == "index" else None
-    entry = _WORDS.get(key) if whole or len(key) > 6 or key in _SHORT else None
-    if not unit and key in _NEED_UNIT:
+            return _fit("tvoc_ugm3", unit)
+        return _fit("voc_index", unit) if unit == "index" else None
+    if (not unit and key in _NEED_UNIT) or not (whole or len(key) > 6 or key in _SHORT):
         return None
-    return _fit(entry[0], entry[1], unit) if entry else None
+    return _fit(_WORDS[key], unit) if key in _WORDS else None
 
 
 _SHORT: Final = frozenset({"co2", "rtemp", "rhumid"})
 
 
-def _fit(quantity: str, own: str, unit: str | None) -> Meaning | None:
+def _fit(quantity: str, unit: str | None) -> Meaning | None:
     if unit is None:
         return Meaning(quantity, 1, 0)
-    factors = _CONVERT[own].get(unit)
+    factors = _CONVERT[_own_unit(quantity)].get(unit)
     return None if factors is None else Meaning(quantity, *factors)
 
 

@@ -9,42 +9,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from ingest.decoders.lorawan.frames import Codec, Frame, Models, bare_frames, refuse
+from ingest.decoders.lorawan.frames import Codec, Frame, Models, bare_frames, refuse, table
 from ingest.validation import check_values
 
-_VALUES: Final[dict[int, tuple[str, int, float, bool]]] = {
-    0x01: ("temp", 2, 10, True),
-    0x02: ("rh", 1, 1, False),
-    0x04: ("light", 2, 1, False),
-    0x06: ("co2", 2, 1, False),
-    0x14: ("pressure", 4, 1000, False),
-    0x1C: ("tvoc_ppb", 2, 1, False),
-}
-_SILENT: Final = {
-    0x03: 3,
-    0x05: 1,
-    0x07: 2,
-    0x08: 2,
-    0x09: 6,
-    0x0A: 2,
-    0x0B: 4,
-    0x0C: 2,
-    0x0D: 1,
-    0x0E: 2,
-    0x0F: 1,
-    0x10: 4,
-    0x11: 1,
-    0x12: 1,
-    0x13: 65,
-    0x15: 2,
-    0x16: 2,
-    0x17: 4,
-    0x18: 2,
-    0x19: 2,
-    0x1A: 1,
-    0x1B: 4,
-    0x3D: 4,
-}
+_VALUES: Final = table("elsys", "values")
+_SKIPPED: Final = table("elsys", "skipped")
 
 
 def elsys_frame(data: bytes) -> Frame:
@@ -58,7 +27,7 @@ def elsys_frame(data: bytes) -> Frame:
         kind = data[at]
         at += 1
         entry = _VALUES.get(kind)
-        length = entry[1] if entry else _SILENT.get(kind)
+        length = entry[1] if entry else _SKIPPED.get(kind)
         if length is None:
             raise refuse(f"unknown type {kind:#04x}")
         part = data[at : at + length]

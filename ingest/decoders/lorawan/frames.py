@@ -11,10 +11,12 @@ are not.
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from ingest.decoding import Decoder
 from ingest.errors import PayloadError, Reason
@@ -28,6 +30,14 @@ if TYPE_CHECKING:
     from storage.reading import Reading
 
 MAX_FRAME: Final = 256
+_TABLES: Final[dict[str, dict[str, dict[str, Any]]]] = tomllib.loads(
+    Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
+)
+
+
+def table(device: str, kind: str) -> dict[int, Any]:
+    """Return a table of ``frames.toml`` by identifier."""
+    return {int(ident, 16): entry for ident, entry in _TABLES[device][kind].items()}
 
 
 @dataclass(slots=True)

@@ -45,43 +45,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from ingest.decoders.lorawan.frames import Codec, Frame, Models, bare_frames, refuse
+from ingest.decoders.lorawan.frames import Codec, Frame, Models, bare_frames, refuse, table
 
-_VALUES: Final[dict[int, tuple[str, int, float, float, float, bool]]] = {
-    0x00: ("battery", 1, 1, 0, 100, False),
-    0x01: ("vape_index", 1, 1, 0, 100, False),
-    0x03: ("pm1", 2, 1, 0, 1000, False),
-    0x05: ("pm25", 2, 1, 0, 1000, False),
-    0x07: ("pm10", 2, 1, 0, 1000, False),
-    0x09: ("temp", 2, 10, -20, 60, True),
-    0x0B: ("rh", 2, 10, 0, 100, False),
-    0x0D: ("tvoc_ugm3", 2, 1, 0, 2000, False),
-}
-"""GS601: id to quantity, length, divisor, lowest, highest, signed."""
-_ALARMS: Final = {
-    0x02: 0x01,
-    0x04: 0x03,
-    0x06: 0x05,
-    0x08: 0x07,
-    0x0A: 0x09,
-    0x0C: 0x0B,
-    0x0E: 0x0D,
-}
-"""GS601: id of an alarm to id of its value."""
-_SILENT: Final = {
-    0x11: 1,
-    0x12: 1,
-    **dict.fromkeys(range(0x20, 0x2B), 8),
-    0x2B: 4,
-    0xDF: 2,
-    0xDB: 8,
-    0xD9: 2,
-    0xC8: 1,
-    0xCF: 2,
-    0xEE: 0,
-}
-"""GS601: id to length of what is no measurement."""
-
+_VALUES: Final = table("gs601", "values")
+_ALARMS: Final = {ident: int(value, 16) for ident, value in table("gs601", "alarms").items()}
+_SKIPPED: Final = table("gs601", "skipped")
 _VERSIONS: Final = 0xDA
 """GS601: two bytes of hardware version, six of firmware version."""
 
@@ -134,8 +102,8 @@ def gs601_frame(data: bytes) -> Frame:
             at += length
             value = int.from_bytes(part, "little", signed=signed) / divisor
             raw[quantity] = value if low <= value <= high else None
-        elif ident in _SILENT:
-            at += _SILENT[ident]
+        elif ident in _SKIPPED:
+            at += _SKIPPED[ident]
         elif ident == _VERSIONS:
             frame.firmware = _version(data[at + 2 : at + 8])
             at += 8
@@ -175,38 +143,10 @@ def _gs601_state(frame: Frame, ident: int, data: bytes, at: int) -> int:
     return at
 
 
-_CHANNELS: Final[dict[tuple[int, int], tuple[str, int, float, bool]]] = {
-    (0x01, 0x75): ("battery", 1, 1, False),
-    (0x02, 0x67): ("temp", 2, 10, True),
-    (0x03, 0x67): ("temp", 2, 10, True),
-    (0x03, 0x68): ("rh", 1, 2, False),
-    (0x04, 0x68): ("rh", 1, 2, False),
-    (0x07, 0x7D): ("co2", 2, 1, False),
-    (0x08, 0xE6): ("tvoc_ugm3", 2, 1, False),
-    (0x09, 0x73): ("pressure", 2, 10, False),
-    (0x0B, 0x7D): ("pm25", 2, 1, False),
-    (0x0C, 0x7D): ("pm10", 2, 1, False),
-}
-_CHANNELS_SILENT: Final = {
-    (0x04, 0x7D): 2,
-    (0x05, 0x7D): 2,
-    (0x06, 0x7D): 2,
-    (0x05, 0x00): 1,
-    (0x06, 0xCB): 1,
-    (0x0A, 0x7D): 2,
-    (0x0D, 0x7D): 2,
-    (0x0E, 0x01): 1,
-    (0xFF, 0x01): 1,
-    (0xFF, 0x08): 6,
-    (0xFF, 0x09): 2,
-    (0xFF, 0x0F): 1,
-    (0xFF, 0x16): 8,
-    (0xFF, 0x18): 2,
-    (0xFF, 0xFE): 1,
-    (0xFF, 0xFF): 2,
-}
-_POWER_ON: Final = (0xFF, 0x0B)
-_SOFTWARE: Final = (0xFF, 0x0A)
+_CHANNELS: Final = table("am", "values")
+_CHANNELS_SKIPPED: Final = table("am", "skipped")
+_POWER_ON: Final = 0xFF0B
+_SOFTWARE: Final = 0xFF0A
 _PRESENCE: Final = (b"\x05\x00\x00", b"\x05\x00\x01")
 _HISTORY: Final = (3, 5, 12, 16, 18)
 """Bytes of a history record after its time."""
@@ -221,33 +161,33 @@ def am_frame(data: bytes, *, is_am100: bool = False) -> Frame:
     rest = _Bytes(data)
     tvoc: int | None = None
     while rest:
-        channel = (rest.number(1), rest.number(1))
+        channel = int.from_bytes(rest.take(2), "big")
         if channel in _CHANNELS:
             quantity, length, divisor, signed = _CHANNELS[channel]
             frame.raw[quantity] = rest.number(length, signed=signed) / divisor
-        elif channel == (0x08, 0x7D):
+        elif channel == 0x087D:
             tvoc = rest.number(2)
-        elif channel == (0x05, 0x6A):
+        elif channel == 0x056A:
             rest.take(2)
             is_am100 = True
-        elif channel == (0x06, 0x65):
+        elif channel == 0x0665:
             frame.raw["light"] = rest.number(2)
             rest.take(4)
             is_am100 = True
         elif channel in (_POWER_ON, _SOFTWARE):
             _am_start(frame, rest, channel)
-        elif channel in ((0x20, 0xCE), (0x21, 0xCE)):
-            _am_history(frame, rest, ugm3=channel[0] == 0x21)
-        elif channel in _CHANNELS_SILENT:
-            rest.take(_CHANNELS_SILENT[channel])
+        elif channel in (0x20CE, 0x21CE):
+            _am_history(frame, rest, ugm3=channel == 0x21CE)
+        elif channel in _CHANNELS_SKIPPED:
+            rest.take(_CHANNELS_SKIPPED[channel])
         else:
-            raise refuse(f"unknown channel {channel[0]:#04x} {channel[1]:#04x}")
+            raise refuse(f"unknown channel {channel >> 8:#04x} {channel & 0xFF:#04x}")
     if tvoc is not None and is_am100:
         frame.raw["tvoc_ppb"] = tvoc
     return frame
 
 
-def _am_start(frame: Frame, rest: _Bytes, channel: tuple[int, int]) -> None:
+def _am_start(frame: Frame, rest: _Bytes, channel: int) -> None:
     if channel == _POWER_ON:
         rest.take(1)
         frame.events.append("restart")
