@@ -1,5 +1,5 @@
-"""Grafana dashboards as code, over the measurements of an InfluxDB of the site.
+"""Grafana dashboards as code, over the measurements of an InfluxDB.
 
-`dashboards.build.DASHBOARDS` lists them; `build` makes their JSON, which is committed under `json/`
-and read by Grafana's file provisioning; `dashboards.grafana` pushes it through Grafana's HTTP API.
+`dashboards.build` makes their JSON, which is committed under `json/` for Grafana's file
+provisioning; `dashboards.grafana` pushes it through Grafana's HTTP API.
 """

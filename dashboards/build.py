@@ -9,7 +9,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 from dashboards import air, alerts, now, pipeline, room, sensors
 from dashboards.frame import ROOM_UID
-from dashboards.lines import tell_apart
+from dashboards.lines import distinguish
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,17 +27,13 @@ DASHBOARDS: Final[Mapping[str, Callable[[DashboardSettings], Dashboard]]] = {
     "alerts": alerts.build,
     "pipeline": pipeline.build,
 }
-"""Name of the file to what makes it."""
-
+"""Builder of each dashboard, by the name of its file."""
 
 _OF_INTERVALS: Final = ("auto", "auto_count", "auto_min")
 
 
 def built(settings: DashboardSettings) -> dict[str, dict[str, Any]]:
-    """Make all dashboards, as Grafana stores them.
-
-    Panels are numbered in the order in which they stand, so that a link to one stays good.
-    """
+    """Make all dashboards as Grafana stores them, panels numbered in order."""
     made = {}
     for name, build in DASHBOARDS.items():
         body: dict[str, Any] = json.loads(JSONEncoder().encode(build(settings).build()))
@@ -46,33 +42,18 @@ def built(settings: DashboardSettings) -> dict[str, dict[str, Any]]:
         for variable in body["templating"]["list"]:
             for extra in _OF_INTERVALS:  # the SDK writes them for every kind of variable
                 variable.pop(extra, None)
-        tell_apart(body, settings.numbers(one_room=body["uid"] == ROOM_UID))
+        distinguish(body, settings.numbers(one_room=body["uid"] == ROOM_UID))
         made[name] = body
     return made
 
 
 def text_of(body: Mapping[str, Any]) -> str:
-    """Write a dashboard as its file holds it."""
+    """Return the text of the file of a dashboard."""
     return json.dumps(body, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def write(folder: Path, settings: DashboardSettings) -> dict[str, bool]:
-    """Write the files that differ from what is there.
-
-    Parameters
-    ----------
-    folder : Path
-        Made if it is not there.
-
-    Returns
-    -------
-    dict of str to bool
-        Name of the file to whether it was written.
-
-    Raises
-    ------
-    OSError
-    """
+    """Write the files that differ; return by name whether each was written."""
     folder.mkdir(parents=True, exist_ok=True)
     written = {}
     for name, body in built(settings).items():

@@ -1,4 +1,4 @@
-"""What is around the panels of every dashboard: variables, links, time zone."""
+"""The frame around the panels of every dashboard: variables, links, time zone."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from grafana_foundation_sdk.models.dashboard import (
     VariableSort,
 )
 
-from dashboards.panels import VERMILLION
-from dashboards.queries import DATA_SOURCE, PLACE_TAGS, READINGS
+from dashboards.panels import VERMILLION, link
+from dashboards.queries import DATA_SOURCE, PLACE_TAGS, READINGS, in_place
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,16 +38,16 @@ _EVERYTHING: Final = ".*"
 
 @dataclass(frozen=True, slots=True)
 class DashboardSettings:
-    """What differs from school to school.
+    """Differences between schools.
 
     Attributes
     ----------
     zone : str
-        IANA name of its time zone; days and hours are those of it.
+        IANA name of the time zone.
     page_url : str
-        Where people reach the staff page, without a slash at the end; empty for no links to it.
+        Address of the staff page, without a slash at the end; empty for no links to it.
     rooms : tuple of str
-        Ids in the order in which their lines get colours and dashes; empty if they are not known.
+        Ids in the order in which their lines get colors and dashes; empty if unknown.
     sensors : tuple of (str, str)
         Id and room of each sensor, in the same way.
     """
@@ -58,7 +58,7 @@ class DashboardSettings:
     sensors: tuple[tuple[str, str], ...] = ()
 
     def numbers(self, *, one_room: bool) -> dict[str, dict[str, int]]:
-        """Return, by tag, the number of each room and sensor; within its room, if it is one."""
+        """Return, by tag, the number of each room and sensor; for one room, within the room."""
         counts: Counter[str] = Counter()
         sensors = {}
         for sensor, room in self.sensors:
@@ -81,22 +81,16 @@ def frame(
     one_room: bool = False,
     incidents: bool = True,
 ) -> Dashboard:
-    """Make a dashboard of rows of panels.
+    """Make a dashboard of rows of panels, each row with a heading.
 
     Parameters
     ----------
-    rows : sequence of tuple
-        Heading, and panels from left to right.
-    since : str
-        How far it looks back at first, such as ``now-6h``.
-    refresh : str
-        How often it asks again.
-    places : bool
-        Whether it is about places, and has the variables for them.
-    one_room : bool
-        Whether it is about a single room.
+    since, refresh : str
+        First time range, such as ``now-6h``; interval between queries.
+    places, one_room : bool
+        Whether it has variables for places, and whether it is about a single room.
     incidents : bool
-        Whether charts show the annotations that `plumewatch dashboards push` writes.
+        Whether charts show the incidents that the service writes as annotations.
     """
     made = (
         Dashboard(title)
@@ -141,7 +135,7 @@ def frame(
 
 
 def _incidents(*, one_room: bool) -> AnnotationQuery:
-    """Annotations of incidents, as `dashboards.grafana` writes them; of the room, if it is one."""
+    """Show annotations of incidents, as `dashboards.grafana` writes them."""
     tags = [TAG, "room:${room}"] if one_room else [TAG]
     return (
         AnnotationQuery()
@@ -154,8 +148,7 @@ def _incidents(*, one_room: bool) -> AnnotationQuery:
 
 
 def _place(tag: str, larger: Sequence[str], *, one: bool) -> QueryVariable:
-    within = " AND ".join(f'"{name}" =~ /^${{{name}:regex}}$/' for name in larger)
-    where = f" WHERE {within}" if within else ""
+    where = f" WHERE {in_place(larger)}" if larger else ""
     variable = (
         QueryVariable(tag)
         .label(tag.capitalize())
@@ -176,5 +169,20 @@ def _place(tag: str, larger: Sequence[str], *, one: bool) -> QueryVariable:
 
 
 def room_dashboard(room: str) -> str:
-    """Address of the dashboard of a room; `room` may be a variable of Grafana."""
+    """Return the address of the dashboard of a room; `room` may be a Grafana variable."""
     return f"/d/{ROOM_UID}?var-room={room}"
+
+
+def room_link() -> DashboardLink:
+    """Link a cell with the id of a room to its dashboard."""
+    return link("Room history", room_dashboard("${__value.raw:percentencode}"))
+
+
+def page_link(settings: DashboardSettings, title: str, path: str) -> DashboardLink | None:
+    """Link to the staff page, if its address is known."""
+    return link(title, "${staff_page}" + path) if settings.page_url else None
+
+
+def incident_link(settings: DashboardSettings) -> DashboardLink | None:
+    """Link a cell with the id of an incident to its page."""
+    return page_link(settings, "Incident", "/incidents/${__value.raw:percentencode}")

@@ -1,11 +1,9 @@
-"""Lines that are told apart by more than their colour.
+"""Lines that differ by more than their color.
 
-Grafana's colours for any colour vision are five; a sixth line has the colour of the first. So lines
-get dashes too: quantities, whose names are known, always; rooms and sensors where the configuration
-of the school is known. Each has its colour and its dashes in every chart, whatever else is shown;
-on the dashboard of a room, those of its number there. The first five are solid, the next five
-dashed, then dotted, and so on; the thirty-first is as the first. Bars, which have no dashes, get
-lighter instead, twenty of them.
+Grafana's palette for any color vision has five colors, so lines get dashes too: quantities always;
+rooms and sensors if the configuration of the school is known. A room or sensor has the same color
+and dashes in every chart (on the dashboard of a room, by its number there). The first five are
+solid, the next five dashed, then dotted, and so on for thirty lines; bars get lighter instead.
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
 
     from grafana_foundation_sdk.builders import timeseries
 
-_COLOURS: Final = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE)
+_COLORS: Final = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE)
 _DASHES: Final[tuple[tuple[int, ...], ...]] = (
     (),
     (10, 6),
@@ -42,8 +40,8 @@ def _style(number: int) -> dict[str, Any]:
 def dashed(panel: timeseries.Panel, names: Iterable[str]) -> timeseries.Panel:
     """Give lines whose name is one of these, or ends in one, dashes of their own.
 
-    Lines of several sensors repeat the names; their colours go on from sensor to sensor, so that
-    two of the same colour have different dashes.
+    Lines of several sensors repeat the names with other colors, so that two of the same color have
+    different dashes.
     """
     for number, name in enumerate(names):
         ending = f"/(^| ){re.escape(name)}$/"
@@ -51,15 +49,10 @@ def dashed(panel: timeseries.Panel, names: Iterable[str]) -> timeseries.Panel:
     return panel
 
 
-def tell_apart(dashboard: Mapping[str, Any], numbers: Mapping[str, Mapping[str, int]]) -> None:
-    """Give every line of a known name its colour and dashes; changes the dashboard.
+def distinguish(dashboard: Mapping[str, Any], numbers: Mapping[str, Mapping[str, int]]) -> None:
+    """Give every line of a known name its color and dashes; changes the dashboard.
 
-    Parameters
-    ----------
-    dashboard : mapping
-        As Grafana stores it.
-    numbers : mapping of str to mapping of str to int
-        Tag, such as ``room``, to the values that it can have, and the number of each.
+    `numbers` has, by tag such as ``room``, the values that it can have, and the number of each.
     """
     for panel in dashboard["panels"]:
         if panel["type"] != "timeseries":
@@ -74,11 +67,11 @@ def tell_apart(dashboard: Mapping[str, Any], numbers: Mapping[str, Mapping[str, 
 
 
 def _override(number: int, name: str, *, is_bars: bool) -> dict[str, Any]:
-    group, colour = divmod(number, len(_COLOURS))
-    told = (
+    group, color = divmod(number, len(_COLORS))
+    style = (
         {"id": "custom.fillOpacity", "value": _OPACITY[group % len(_OPACITY)]}
         if is_bars
         else {"id": "custom.lineStyle", "value": _style(group)}
     )
-    fixed = {"id": "color", "value": {"mode": "fixed", "fixedColor": _COLOURS[colour]}}
-    return {"matcher": {"id": "byName", "options": name}, "properties": [fixed, told]}
+    fixed = {"id": "color", "value": {"mode": "fixed", "fixedColor": _COLORS[color]}}
+    return {"matcher": {"id": "byName", "options": name}, "properties": [fixed, style]}

@@ -1,13 +1,14 @@
-"""Panels with the manners that all dashboards share.
+"""Panels with the conventions that all dashboards share.
 
-Units come from `detection.quantities` and are spelled for Grafana here alone. Colours are those of
-Okabe and Ito, which people with any colour vision tell apart (https://jfly.uni-koeln.de/color/);
-no state is told by colour alone. Every panel says what it shows, and what it means if it is empty.
+Units come from `detection.quantities` and are translated for Grafana here only. Colors are those of
+Okabe and Ito, distinct with any color vision (https://jfly.uni-koeln.de/color/); no state is shown
+by color alone. Every panel describes what it shows, and what an empty one means.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
 
 from grafana_foundation_sdk.builders import bargauge, stat, table, timeseries
 from grafana_foundation_sdk.builders.common import (
@@ -35,7 +36,7 @@ from dashboards.queries import DATA_SOURCE
 from detection.quantities import QUANTITIES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from grafana_foundation_sdk.models.dashboard import FieldColorModeId, ValueMapping
 
@@ -50,6 +51,7 @@ ORANGE: Final = "#E69F00"
 VERMILLION: Final = "#D55E00"
 PURPLE: Final = "#CC79A7"
 GREY: Final = "#8E8E8E"
+TRANSPARENT: Final = "transparent"
 
 _GROUNDS: Final = {
     ORANGE: "#F5C04F",
@@ -58,10 +60,10 @@ _GROUNDS: Final = {
     SKY: "#8CCBF0",
     GREY: "#C4C4C4",
 }
-"""Colours behind text: Grafana writes almost black on a light ground and almost white on any other,
+"""Colors behind text: Grafana writes almost black on a light ground and almost white on any other,
 and only on these is the contrast 4.5 or more. The worse the darker."""
 
-KIND_COLOURS: Final = {
+KIND_COLORS: Final = {
     "vape": VERMILLION,
     "smoke": "#000000",
     "spray": PURPLE,
@@ -79,15 +81,15 @@ KIND_COLOURS: Final = {
 _READABLE: Final = 260
 """Least width of a column of sentences; on a phone it scrolls rather than being a word wide."""
 
-_SPOKEN: Final = {
+_LABELS: Final = {
     "sensor_fault": "sensor fault",
     "false_alarm": "false alarm",
     "nothing_found": "nothing found",
 }
-"""Stored words of two parts, as people read them."""
+"""Labels of stored codes with two words."""
 
-_COLOURS: Final = cast("FieldColorModeId", "palette-colorblind")
-"""Grafana's own palette for lines whose names are not known beforehand; newer than the SDK."""
+_PALETTE: Final = cast("FieldColorModeId", "palette-colorblind")
+"""Grafana's palette for lines whose names are not known beforehand; newer than the SDK."""
 
 _UNITS: Final = {
     "µg/m³": "conμgm3",
@@ -104,17 +106,24 @@ _UNITS: Final = {
 }
 """Unit of a quantity to Grafana's name of it."""
 
+_SEVERITY: Final = (TRANSPARENT, ORANGE, VERMILLION, PURPLE)
 
-_SEVERITY: Final = ("transparent", ORANGE, VERMILLION, PURPLE)
+Bands = list[tuple[float, str]]
+"""Values from which a band begins, and its color."""
+Words = Mapping[str | None, tuple[str, str]]
+"""Text and color shown in place of a value; None stands for no value."""
+Step = tuple[str, Mapping[str, object]]
+"""Name and options of a transformation that Grafana makes of an answer."""
+_P = TypeVar("_P", timeseries.Panel, stat.Panel, bargauge.Panel, table.Panel)
 
 
-def bands_of(guideline: Guideline) -> list[tuple[float, str]]:
-    """Values from which a published band begins, and its colour; the lowest is left out."""
+def bands_of(guideline: Guideline) -> Bands:
+    """Return the bands of a guideline without the lowest."""
     return [(band.start, _SEVERITY[band.severity]) for band in guideline.bands[1:]]
 
 
 def unit_of(quantity: str) -> str:
-    """Grafana's name of the unit of a quantity.
+    """Return Grafana's name of the unit of a quantity.
 
     Examples
     --------
@@ -124,41 +133,40 @@ def unit_of(quantity: str) -> str:
     return _UNITS[QUANTITIES[quantity].unit]
 
 
-def _bands(steps: Sequence[tuple[float, str]], first: str) -> ThresholdsConfig:
-    """Colours from values on; `first` below all of them."""
-    return (
-        ThresholdsConfig()
-        .mode(ThresholdsMode.ABSOLUTE)
-        .steps([Threshold(value=None, color=first), *(Threshold(v, c) for v, c in steps)])
-    )
+def _thresholds(bands: Bands, first: str) -> ThresholdsConfig:
+    """Return the colors of bands, with `first` below all of them."""
+    steps = [Threshold(value=None, color=first), *(Threshold(v, c) for v, c in bands)]
+    return ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(steps)
 
 
-def _behind_text(steps: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
-    return [(value, _GROUNDS.get(colour, colour)) for value, colour in steps]
+def _behind_text(bands: Bands) -> Bands:
+    return [(value, _GROUNDS.get(color, color)) for value, color in bands]
 
 
-_P = TypeVar("_P", timeseries.Panel, stat.Panel, bargauge.Panel, table.Panel)
+def _mappings(words: Words) -> list[ValueMapping]:
+    found: list[ValueMapping] = []
+    results = {
+        value: ValueMappingResult(text=text, color=_GROUNDS.get(color, color), index=index)
+        for index, (value, (text, color)) in enumerate(words.items())
+    }
+    found.append(ValueMap({value: r for value, r in results.items() if value is not None}))
+    if None in results:
+        options = DashboardSpecialValueMapOptions(SpecialValueMatch.NULL, results[None])
+        found.append(SpecialValueMap(options))
+    return found
 
 
-def _begun(
-    panel: _P,
-    words: tuple[str, str, str],
-    queries: Sequence[InfluxQl],
-    width: int,
-    height: int,
+def _panel(
+    panel: _P, text: tuple[str, str, str], queries: Iterable[InfluxQl], size: tuple[int, int]
 ) -> _P:
-    """Set what every panel has; words are its title, what it shows, and what empty means."""
-    title, about, empty = words
-    panel.title(title).description(about).no_value(empty)
-    panel.datasource(DATA_SOURCE).targets(_asked(queries))
-    panel.span(width).height(height)
-    return panel
-
-
-def _asked(queries: Sequence[InfluxQl]) -> list[Any]:
-    for ref, query in zip("ABCDEFGH", queries, strict=False):
+    """Set what every panel has: title, description and text if empty, queries, size."""
+    title, about, empty = text
+    targets = list(queries)
+    for ref, query in zip("ABCDEFGH", targets, strict=False):
         query.ref = ref
-    return list(queries)
+    panel.title(title).description(about).no_value(empty)
+    panel.datasource(DATA_SOURCE).targets(cast("list[Any]", targets))
+    return panel.span(size[0]).height(size[1])
 
 
 def chart(
@@ -166,42 +174,43 @@ def chart(
     about: str,
     *queries: InfluxQl,
     unit: str = "none",
-    bands: Sequence[tuple[float, str]] = (),
+    bands: Bands | None = None,
+    colors: Mapping[str, str] | None = None,
     empty: str = "no readings in this time",
-    stacked: bool = False,
     as_bars: bool = False,
+    stacked: bool = False,
+    points: bool = False,
     least: str = "",
     low: float | None = None,
     high: float | None = None,
+    gap_ms: float = 3_600_000,
     width: int = 12,
     height: int = 8,
 ) -> timeseries.Panel:
-    """Lines or bars over time.
+    """Make a chart of lines or, also for `stacked`, of bars over time.
 
     Parameters
     ----------
-    title, about : str
-        What it shows, and how to read it.
-    unit : str
-        Grafana's.
-    bands : sequence of tuple
-        Values from which a band begins, and its colour; drawn as dashed lines.
-    empty : str
-        What people read if there is nothing.
+    bands : list of tuple, optional
+        Drawn as dashed lines.
+    colors : mapping of str to str, optional
+        Of lines with a known name.
     least : str
         Shortest interval, such as ``15m``.
     low, high : float, optional
         Ends of the axis.
+    gap_ms : float
+        Longest gap that a line bridges.
     width, height : int
         Of 24 columns; in units of the grid.
     """
     panel = (
-        _begun(timeseries.Panel(), (title, about, empty), queries, width, height)
+        _panel(timeseries.Panel(), (title, about, empty), queries, (width, height))
         .unit(unit)
-        .color_scheme(FieldColor().mode(_COLOURS))
+        .color_scheme(FieldColor().mode(_PALETTE))
         .line_width(2)
-        .span_nulls(3_600_000)
-        .show_points(common.VisibilityMode.AUTO)
+        .span_nulls(gap_ms)
+        .show_points(common.VisibilityMode.ALWAYS if points else common.VisibilityMode.AUTO)
         .legend(
             VizLegendOptions()
             .display_mode(common.LegendDisplayMode.LIST)
@@ -215,10 +224,10 @@ def chart(
         )
     )
     if bands:
-        panel.thresholds(_bands(bands, "transparent")).thresholds_style(
+        panel.thresholds(_thresholds(bands, TRANSPARENT)).thresholds_style(
             GraphThresholdsStyleConfig().mode(common.GraphThresholdsStyleMode.DASHED)
         )
-    if as_bars:
+    if as_bars or stacked:
         panel.draw_style(common.GraphDrawStyle.BARS).fill_opacity(80).line_width(1)
         panel.bar_alignment(common.BarAlignment.AFTER)  # an interval begins at its time stamp
         panel.show_points(common.VisibilityMode.NEVER)
@@ -231,50 +240,50 @@ def chart(
         panel.min(low)
     if high is not None:
         panel.max(high)
-    return panel
+    return colored(panel, colors or {})
 
 
-def coloured(panel: _P, colours: Mapping[str, str]) -> _P:
-    """Give lines or values of known names their colours, and the names people read."""
-    for name, colour in colours.items():
+def colored(panel: _P, colors: Mapping[str, str]) -> _P:
+    """Give lines or values of known names their colors and labels."""
+    for name, color in colors.items():
         panel.override_by_name(
             name,
             [
-                DynamicConfigValue("color", {"mode": "fixed", "fixedColor": colour}),
-                DynamicConfigValue("displayName", _SPOKEN.get(name, name)),
+                DynamicConfigValue("color", {"mode": "fixed", "fixedColor": color}),
+                DynamicConfigValue("displayName", _LABELS.get(name, name)),
             ],
         )
     return panel
 
 
-def figure(
+def number(
     title: str,
     about: str,
     *queries: InfluxQl,
     unit: str = "none",
     decimals: int | None = None,
-    bands: Sequence[tuple[float, str]] = (),
+    bands: Bands | None = None,
     words: Words | None = None,
     empty: str = "0",
     width: int = 4,
     height: int = 4,
 ) -> stat.Panel:
-    """One number, large; with bands its ground is coloured from their values on."""
+    """Make a panel of one large number; bands color its ground."""
     panel = (
-        _begun(stat.Panel(), (title, about, empty), queries, width, height)
+        _panel(stat.Panel(), (title, about, empty), queries, (width, height))
         .unit(unit)
         .color_mode(
             common.BigValueColorMode.BACKGROUND_SOLID if bands else common.BigValueColorMode.NONE
         )
         .graph_mode(common.BigValueGraphMode.NONE)
         .text_mode(common.BigValueTextMode.VALUE)
-        .thresholds(_bands(_behind_text(bands), BLUE))
+        .thresholds(_thresholds(_behind_text(bands or []), BLUE))
         .reduce_options(ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(False))
     )
     if decimals is not None:
         panel.decimals(decimals)
     if words is not None:
-        panel.mappings(words.mappings())
+        panel.mappings(_mappings(words))
     return panel
 
 
@@ -284,21 +293,21 @@ def bars(
     *queries: InfluxQl,
     unit: str = "none",
     decimals: int | None = None,
-    bands: Sequence[tuple[float, str]] = (),
+    bands: Bands | None = None,
     empty: str = "no readings in this time",
     high: float | None = None,
     values: bool = False,
     width: int = 8,
     height: int = 8,
 ) -> bargauge.Panel:
-    """One bar for each line of the answer, or with `values` for each of its rows."""
+    """Make one bar per line of the answer, or with `values` per row."""
     panel = (
-        _begun(bargauge.Panel(), (title, about, empty), queries, width, height)
+        _panel(bargauge.Panel(), (title, about, empty), queries, (width, height))
         .unit(unit)
         .orientation(common.VizOrientation.HORIZONTAL)
         .display_mode(common.BarGaugeDisplayMode.BASIC)
         .value_mode(common.BarGaugeValueMode.TEXT)
-        .thresholds(_bands(bands, BLUE))
+        .thresholds(_thresholds(bands or [], BLUE))
         .min(0)
         .reduce_options(ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(values))
     )
@@ -309,112 +318,96 @@ def bars(
     return panel
 
 
+class Column(NamedTuple):
+    """One column of a table.
+
+    `title` replaces the name; a name that begins with ``^`` is a pattern. Bands or words color the
+    cells; a column that wraps holds sentences.
+    """
+
+    name: str
+    width: int | None = None
+    title: str = ""
+    unit: str = ""
+    decimals: int | None = None
+    bands: Bands | None = None
+    words: Words | None = None
+    link: DashboardLink | None = None
+    wraps: bool = False
+
+    def override(self) -> list[DynamicConfigValue]:
+        """Return what Grafana overrides for this column."""
+        found: dict[str, Any] = {}
+        if self.unit:
+            found["unit"] = self.unit
+        if self.decimals is not None:
+            found["decimals"] = self.decimals
+        if self.bands:
+            found["thresholds"] = _thresholds(_behind_text(self.bands), TRANSPARENT).build()
+        if self.words is not None:
+            found["mappings"] = _mappings(self.words)
+        if self.bands or self.words is not None:
+            found["custom.cellOptions"] = {"type": "color-background", "mode": "basic"}
+        if self.link is not None:
+            found["links"] = [self.link.build()]
+        if self.width is not None:
+            found["custom.width"] = self.width
+        if self.wraps:
+            found |= {"custom.wrapText": True, "custom.minWidth": _READABLE}
+        return [DynamicConfigValue(key, value) for key, value in found.items()]
+
+
 def grid(
     title: str,
     about: str,
     *queries: InfluxQl,
+    columns: Sequence[Column],
+    steps: Sequence[Step] = (),
     empty: str = "nothing in this time",
     narrowest: int = 70,
     width: int = 24,
     height: int = 8,
 ) -> table.Panel:
-    """Rows and columns; a cell without a value is empty, `empty` is for a table without rows."""
-    return (
-        _begun(table.Panel(), (title, about, empty), queries, width, height)
+    """Make a table of columns in this order, after transformations.
+
+    A cell without a value is empty; `empty` is for a table without rows. If a column is a pattern,
+    all columns stay as they are.
+    """
+    labels = {
+        key: ValueMappingResult(text=t, index=k) for k, (key, t) in enumerate(_LABELS.items())
+    }
+    panel = (
+        _panel(table.Panel(), (title, about, empty), queries, (width, height))
         .override_by_regexp(
             ".*",
             [
                 DynamicConfigValue("noValue", ""),
-                DynamicConfigValue("mappings", _spoken()),
+                DynamicConfigValue("mappings", [ValueMap(labels)]),
             ],
         )
         .min_width(narrowest)
-        .thresholds(_bands((), "transparent"))
+        .thresholds(_thresholds([], TRANSPARENT))
         .show_header(True)
     )
+    has_pattern = any(column.name.startswith("^") for column in columns)
+    transformed(panel, *steps, *(() if has_pattern else _only(columns)))
+    for column in columns:
+        is_pattern = column.name.startswith("^")
+        override = panel.override_by_regexp if is_pattern else panel.override_by_name
+        if properties := column.override():
+            override(column.title or column.name, properties)
+    return panel
 
 
-def _spoken() -> list[ValueMapping]:
-    said = enumerate(_SPOKEN.items())
-    return [ValueMap({key: ValueMappingResult(text=text, index=k) for k, (key, text) in said})]
-
-
-class Words:
-    """Texts and colours in place of values.
-
-    Parameters
-    ----------
-    said : mapping of str to tuple
-        Value to text and colour.
-    absent : tuple of str and str, optional
-        The same for no value.
-    """
-
-    def __init__(
-        self, said: Mapping[str, tuple[str, str]], absent: tuple[str, str] | None = None
-    ) -> None:
-        self._said = said
-        self._absent = absent
-
-    def mappings(self) -> list[ValueMapping]:
-        """Return them as Grafana stores them."""
-        found: list[ValueMapping] = [
-            ValueMap(
-                {
-                    value: ValueMappingResult(
-                        text=text, color=_GROUNDS.get(colour, colour), index=index
-                    )
-                    for index, (value, (text, colour)) in enumerate(self._said.items())
-                }
-            )
-        ]
-        if self._absent is not None:
-            text, colour = self._absent
-            result = ValueMappingResult(
-                text=text, color=_GROUNDS.get(colour, colour), index=len(self._said)
-            )
-            options = DashboardSpecialValueMapOptions(SpecialValueMatch.NULL, result)
-            found.append(SpecialValueMap(options))
-        return found
-
-
-def column(
-    panel: table.Panel,
-    name: str,
-    *,
-    unit: str = "",
-    decimals: int | None = None,
-    bands: Sequence[tuple[float, str]] = (),
-    words: Words | None = None,
-    leads_to: DashboardLink | None = None,
-    wide: int | None = None,
-    wrapped: bool = False,
-    regex: bool = False,
-) -> table.Panel:
-    """Say how a column of a table looks; with bands or words its cells are coloured."""
-    said: list[DynamicConfigValue] = []
-    if unit:
-        said.append(DynamicConfigValue("unit", unit))
-    if decimals is not None:
-        said.append(DynamicConfigValue("decimals", decimals))
-    if bands:
-        said.append(
-            DynamicConfigValue("thresholds", _bands(_behind_text(bands), "transparent").build())
-        )
-    if words is not None:
-        said.append(DynamicConfigValue("mappings", words.mappings()))
-    if bands or words is not None:
-        cells = {"type": "color-background", "mode": "basic"}
-        said.append(DynamicConfigValue("custom.cellOptions", cells))
-    if leads_to is not None:
-        said.append(DynamicConfigValue("links", [leads_to.build()]))
-    if wide is not None:
-        said.append(DynamicConfigValue("custom.width", wide))
-    if wrapped:
-        said.append(DynamicConfigValue("custom.wrapText", True))
-        said.append(DynamicConfigValue("custom.minWidth", _READABLE))
-    override = panel.override_by_regexp if regex else panel.override_by_name
-    return override(name, said)
+def _only(columns: Sequence[Column]) -> list[Step]:
+    """Keep these columns, in this order."""
+    names = [column.name for column in columns]
+    order = {
+        "excludeByName": {},
+        "indexByName": {name: index for index, name in enumerate(names)},
+        "renameByName": {column.name: column.title for column in columns if column.title},
+    }
+    return [("filterFieldsByName", {"include": {"names": names}}), ("organize", order)]
 
 
 def link(title: str, url: str) -> DashboardLink:
@@ -422,26 +415,36 @@ def link(title: str, url: str) -> DashboardLink:
     return DashboardLink(title).url(url).target_blank(False)
 
 
-def transformed(panel: Any, *steps: tuple[str, Mapping[str, object]]) -> Any:
-    """Let Grafana reshape the answer in steps: name of the transformation and its options."""
+def transformed(panel: Any, *steps: Step) -> Any:
+    """Let Grafana transform the answer in steps."""
     return panel.transformations([DataTransformerConfig(name, options=o) for name, o in steps])
 
 
-def ordered(*names: str) -> list[tuple[str, dict[str, Any]]]:
-    """Order rows by these columns, the first above all; Grafana sorts by one column a step."""
+def joined(by: str) -> Step:
+    """Join answers by a column."""
+    return ("joinByField", {"byField": by, "mode": "outer"})
+
+
+def ordered(*names: str) -> list[Step]:
+    """Order rows by columns, the first above all; Grafana sorts by one column a step."""
     return [("sortBy", {"sort": [{"field": name}]}) for name in reversed(names)]
 
 
-def only(*names: str, renamed: Mapping[str, str] | None = None) -> list[tuple[str, dict[str, Any]]]:
-    """Keep these columns, in this order."""
-    return [
-        ("filterFieldsByName", {"include": {"names": list(names)}}),
-        (
-            "organize",
-            {
-                "excludeByName": {},
-                "indexByName": {name: index for index, name in enumerate(names)},
-                "renameByName": dict(renamed or {}),
-            },
-        ),
-    ]
+def grouped(by: Sequence[str], field: str, calculation: str) -> Step:
+    """Group rows by columns and aggregate a field."""
+    fields: dict[str, Any] = {name: {"operation": "groupby", "aggregations": []} for name in by}
+    fields[field] = {"operation": "aggregate", "aggregations": [calculation]}
+    return ("groupBy", {"fields": fields})
+
+
+def divided(first: str, second: str, alias: str) -> Step:
+    """Divide one column by another."""
+    return (
+        "calculateField",
+        {
+            "mode": "binary",
+            "alias": alias,
+            "binary": {"left": first, "operator": "/", "right": second},
+            "replaceFields": False,
+        },
+    )

@@ -2,133 +2,163 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dashboards.frame import frame
-from dashboards.panels import ORANGE, VERMILLION, Words, chart, figure, grid, only, transformed
-from dashboards.queries import PIPELINE, InfluxQl
+from dashboards.panels import ORANGE, TRANSPARENT, VERMILLION, Column, chart, grid, number
+from dashboards.queries import PIPELINE, over_time, rows, single
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
+    from grafana_foundation_sdk.builders import timeseries
     from grafana_foundation_sdk.builders.dashboard import Dashboard
 
     from dashboards.frame import DashboardSettings
+    from dashboards.panels import Bands
+
+_NEWEST: Final = "time > now() - 10m"
+_ABOUT_NEWEST: Final = "As last written, every minute."
+_NUMBERS: Final[tuple[tuple[str, str, str, Bands], ...]] = (
+    ("Detector lag", "detector_lag_s", "s", [(10, ORANGE), (60, VERMILLION)]),
+    ("Series lag", "series_lag", "suffix:readings", [(10_000, ORANGE)]),
+    ("Notices waiting", "outbox", "none", [(10, ORANGE)]),
+    ("Dead letters kept", "dead_letters", "none", []),
+    ("Sensors alive", "sensors_alive", "none", []),
+)
 
 
 def build(settings: DashboardSettings) -> Dashboard:
     """Make the dashboard."""
-    ready = Words({"1": ("ready", "transparent"), "0": ("not ready", VERMILLION)})
+    ready = number(
+        "Service",
+        "Whether every part works, as last written, every minute.",
+        single('last("ready")', PIPELINE, _NEWEST),
+        words={"1": ("ready", TRANSPARENT), "0": ("not ready", VERMILLION)},
+        empty="no record for 10 minutes",
+    )
     numbers = [
-        figure(
-            "Service",
-            "Whether every part works, as last written, every minute.",
-            InfluxQl(f'SELECT last("ready") FROM {PIPELINE} WHERE time > now() - 10m'),
-            words=ready,
-            empty="no word for 10 minutes",
-        ),
-        _newest("Detector behind", "detector_lag_s", "s", [(10, ORANGE), (60, VERMILLION)]),
-        _newest("Series behind", "series_lag", "suffix:readings", [(10_000, ORANGE)]),
-        _newest("Notices waiting", "outbox", "none", [(10, ORANGE)]),
-        _newest("Dead letters kept", "dead_letters", "none"),
-        _newest("Sensors alive", "sensors_alive", "none"),
+        number(
+            title,
+            _ABOUT_NEWEST,
+            single(f'last("{field}")', PIPELINE, _NEWEST),
+            unit=unit,
+            decimals=0,
+            bands=bands,
+            empty="no record for 10 minutes",
+        )
+        for title, field, unit, bands in _NUMBERS
     ]
     flow = [
-        _rates(
-            "Messages a second",
-            "Received from the broker, and what became of them.",
-            {
-                "received": "messages",
-                "accepted": "accepted",
-                "refused": "rejected",
-                "known already": "duplicates",
-            },
+        _chart(
+            "Messages per second",
+            "Received from the broker, and their outcome.",
+            _rates(
+                {
+                    "received": "messages",
+                    "accepted": "accepted",
+                    "rejected": "rejected",
+                    "duplicates": "duplicates",
+                }
+            ),
         ),
-        _rates(
-            "Readings a second",
+        _chart(
+            "Readings per second",
             "Through the detector, and into the series.",
-            {"detector": "detected", "series": "stored"},
+            _rates({"detector": "detected", "series": "stored"}),
         ),
-        _totals(
-            "Lost or refused",
-            "Must stay empty: dropped by the broker, refused by the series, deleted before the"
-            " series had them, or never sent by the sensor's own numbers.",
-            {
-                "QoS 0 dropped": "dropped",
-                "dropped by the broker": "broker_dropped",
-                "refused by the series": "refused",
-                "deleted unread": "deleted_unread",
-                "never came": "missing",
-            },
+        _chart(
+            "Lost or rejected",
+            "Should stay empty: dropped by the broker, rejected by the series, deleted before the"
+            " series had them, or missing by the sequence numbers of the sensor.",
+            _aggregates(
+                "sum",
+                {
+                    "QoS 0 dropped": "dropped",
+                    "dropped by the broker": "broker_dropped",
+                    "rejected by the series": "refused",
+                    "deleted unread": "deleted_unread",
+                    "missing": "missing",
+                },
+            ),
+            as_bars=True,
         ),
-        _totals(
+        _chart(
             "Alerts and notices",
-            "Events, alerts, notices delivered and attempts that failed.",
-            {
-                "events": "events",
-                "alerts": "alerts",
-                "delivered": "delivered",
-                "failed attempts": "delivery_failures",
-            },
+            "Events, alerts, notices delivered and failed attempts.",
+            _aggregates(
+                "sum",
+                {
+                    "events": "events",
+                    "alerts": "alerts",
+                    "delivered": "delivered",
+                    "failed attempts": "delivery_failures",
+                },
+            ),
+            as_bars=True,
         ),
-        _totals(
+        _chart(
             "Annotations",
-            "Incidents written into this Grafana, refused by it for good, attempts that failed,"
-            " and what waits; nothing where outbound.grafana is not set.",
+            "Incidents written into this Grafana, rejected by it, failed attempts, and those"
+            " waiting; nothing if outbound.grafana is not set.",
             {
-                "written": "annotations",
-                "refused": "annotations_refused",
-                "failed attempts": "annotation_failures",
+                **_aggregates(
+                    "sum",
+                    {
+                        "written": "annotations",
+                        "rejected": "annotations_refused",
+                        "failed attempts": "annotation_failures",
+                    },
+                ),
+                **_aggregates("max", {"waiting": "annotations_waiting"}),
             },
-            {"waiting": "annotations_waiting"},
+            as_bars=True,
         ),
     ]
     lags = [
-        _levels(
-            "Readings and records behind",
-            "Readings that detector and series have not seen yet, records that wait.",
-            {"detector": "detector_lag", "series": "series_lag", "records": "records_waiting"},
-            "none",
+        _chart(
+            "Lag in readings and records",
+            "Readings that detector and series have not processed yet, records that wait.",
+            _aggregates(
+                "max",
+                {"detector": "detector_lag", "series": "series_lag", "records": "records_waiting"},
+            ),
         ),
-        _levels(
+        _chart(
             "Journal and broker",
             "Mean time of a commit to the disk; round trip of a message through the broker.",
-            {"commit": "commit_ms", "round trip": "canary_ms"},
-            "ms",
+            _aggregates("max", {"commit": "commit_ms", "round trip": "canary_ms"}),
+            unit="ms",
         ),
-        _levels(
+        _chart(
             "Outbox",
             "Age of the oldest notice that waits.",
-            {"oldest notice": "outbox_oldest_s"},
-            "s",
+            _aggregates("max", {"oldest notice": "outbox_oldest_s"}),
+            unit="s",
         ),
-        _levels(
+        _chart(
             "Dead letters",
-            "Refused messages that are kept; the staff page shows each with its reason.",
-            {"dead letters": "dead_letters"},
-            "none",
+            "Rejected messages that are kept; the staff page shows each with its reason.",
+            _aggregates("max", {"dead letters": "dead_letters"}),
         ),
     ]
-    failing = grid(
-        "What did not work",
+    failures = grid(
+        "Failures",
         "Minutes in which a part was not ready, and why.",
-        InfluxQl(
-            f'SELECT "failing", "version" FROM {PIPELINE} WHERE $timeFilter AND "ready" = 0',
-            table=True,
-        ),
-        empty="everything worked in this time",
+        rows('"failing", "version"', PIPELINE, where='$timeFilter AND "ready" = 0'),
+        columns=[Column(name) for name in ("Time", "failing", "version")],
+        empty="no failure in this time",
     )
-    transformed(failing, *only("Time", "failing", "version"))
     return frame(
         settings,
         "plumewatch-pipeline",
         "Plumewatch: pipeline",
         "The service itself: rates, lags, journal, dead letters.",
         [
-            ("At a glance", numbers),
+            ("At a glance", [ready, *numbers]),
             ("Flow", flow),
             ("Lags", lags),
-            ("Failures", [failing]),
+            ("Failures", [failures]),
         ],
         since="now-6h",
         refresh="1m",
@@ -137,39 +167,16 @@ def build(settings: DashboardSettings) -> Dashboard:
     )
 
 
-def _newest(title: str, field: str, unit: str, bands: Sequence[tuple[float, str]] = ()) -> object:
-    return figure(
-        title,
-        "As last written, every minute.",
-        InfluxQl(f'SELECT last("{field}") FROM {PIPELINE} WHERE time > now() - 10m'),
-        unit=unit,
-        decimals=0,
-        bands=bands,
-        empty="no word for 10 minutes",
-    )
+def _rates(fields: Mapping[str, str]) -> dict[str, str]:
+    return {name: f'sum("{field}") / sum("period_s")' for name, field in fields.items()}
 
 
-def _question(what: Mapping[str, str]) -> InfluxQl:
-    chosen = ", ".join(f'{expression} AS "{name}"' for name, expression in what.items())
-    return InfluxQl(
-        f"SELECT {chosen} FROM {PIPELINE} WHERE $timeFilter GROUP BY time($__interval) fill(none)",
-        alias="$col",
-    )
+def _aggregates(function: str, fields: Mapping[str, str]) -> dict[str, str]:
+    return {name: f'{function}("{field}")' for name, field in fields.items()}
 
 
-def _rates(title: str, about: str, fields: Mapping[str, str]) -> object:
-    what = {name: f'sum("{field}") / sum("period_s")' for name, field in fields.items()}
-    return chart(title, about, _question(what), least="1m", low=0)
-
-
-def _totals(
-    title: str, about: str, fields: Mapping[str, str], highest: Mapping[str, str] = {}
-) -> object:
-    what = {name: f'sum("{field}")' for name, field in fields.items()}
-    what |= {name: f'max("{field}")' for name, field in highest.items()}
-    return chart(title, about, _question(what), as_bars=True, least="1m", low=0)
-
-
-def _levels(title: str, about: str, fields: Mapping[str, str], unit: str) -> object:
-    what = {name: f'max("{field}")' for name, field in fields.items()}
-    return chart(title, about, _question(what), unit=unit, least="1m", low=0)
+def _chart(
+    title: str, about: str, what: Mapping[str, str], *, unit: str = "none", as_bars: bool = False
+) -> timeseries.Panel:
+    query = over_time(what, PIPELINE, where="$timeFilter")
+    return chart(title, about, query, unit=unit, as_bars=as_bars, least="1m", low=0)

@@ -1,61 +1,69 @@
-"""Questions to the series, in InfluxQL, as Grafana sends them.
+"""InfluxQL queries of the panels, as Grafana sends them.
 
-Every question names its measurement by retention policy alone, so the database is that of the data
-source. Places come from template variables, always in Grafana's format ``:regex``, which escapes
-whatever stands in a variable, slashes too: text from the address of a page can neither end the
-pattern nor the statement. Measurements, fields and keys are those of `storage.timeseries.records`.
+A query names its measurement with its retention policy, so the database is that of the data source.
+Places come from template variables, always in Grafana's format ``:regex``, which escapes whatever a
+variable holds, slashes too: text from the address of a page can end neither the pattern nor the
+statement. Measurements, fields and keys are those of `storage.timeseries.records`.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
 
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.cog.variants import Dataquery
 from grafana_foundation_sdk.models.dashboard import DataSourceRef
 
+from reports.figures import KEY_FIGURES
 from storage.timeseries.line_protocol import READING
 from storage.timeseries.records import MEASUREMENTS
 from storage.timeseries.resolution import QUARTER_HOUR
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 DATA_SOURCE_UID: Final = "plumewatch-series"
 DATA_SOURCE: Final = DataSourceRef(type_val="influxdb", uid=DATA_SOURCE_UID)
 
 PLACE_TAGS: Final = ("site", "building", "floor", "room")
-"""Tags that say where, from large to small: each is a variable, chosen within the one before."""
+"""Tags that name a place, from large to small: each is a variable, chosen within the one before."""
 
-PLACE: Final = " AND ".join(f'"{tag}" =~ /^${{{tag}:regex}}$/' for tag in PLACE_TAGS)
-"""Only what the variables choose."""
 
+def in_place(tags: Sequence[str]) -> str:
+    """Return the condition that these tags are what their variables choose."""
+    return " AND ".join(f'"{tag}" =~ /^${{{tag}:regex}}$/' for tag in tags)
+
+
+PLACE: Final = in_place(PLACE_TAGS)
 IN_TIME: Final = f"$timeFilter AND {PLACE}"
-"""The same, in the time range of the dashboard."""
+"""The chosen places in the time range of the dashboard."""
+LAST_DAY: Final = f"time > now() - 1d AND {PLACE}"
+LAST_QUARTER: Final = f"time > now() - 15m AND {PLACE}"
 
 
-def _kept(measurement: str) -> str:
+def _source(measurement: str) -> str:
     level = MEASUREMENTS[measurement].kept
     return f'"{level.name}"."{measurement}"' if level else f'"{measurement}"'
 
 
 READINGS: Final = f'"{READING}"'
 AVERAGES: Final = f'"{QUARTER_HOUR.name}"."{QUARTER_HOUR.measurement}"'
-DETECTION: Final = _kept("detection")
-EVENT: Final = _kept("event")
-INCIDENT: Final = _kept("incident")
-HEALTH: Final = _kept("sensor_health")
-PIPELINE: Final = _kept("pipeline")
+DETECTION: Final = _source("detection")
+EVENT: Final = _source("event")
+INCIDENT: Final = _source("incident")
+HEALTH: Final = _source("sensor_health")
+PIPELINE: Final = _source("pipeline")
+
+NO_TEST: Final = '"test" = 0'
+COUNTED: Final = f"{IN_TIME} AND {NO_TEST}"
+"""Incidents that figures count: without tests."""
 
 
 class InfluxQl(Builder[Dataquery], Dataquery):
-    """One question of a panel.
+    """One query of a panel.
 
-    Parameters
-    ----------
-    query : str
-        InfluxQL with Grafana's variables.
-    alias : str
-        Name of a line, such as ``$tag_room``; empty for the name of its column.
-    table : bool
-        Whether the answer is rows; else lines over time.
+    `alias` names a line, such as ``$tag_room``; a `table` is rows, otherwise lines over time.
     """
 
     def __init__(self, query: str, *, alias: str = "", table: bool = False) -> None:
@@ -69,7 +77,7 @@ class InfluxQl(Builder[Dataquery], Dataquery):
         return self
 
     def to_json(self) -> dict[str, object]:
-        """Return it as the InfluxDB data source of Grafana stores it."""
+        """Return it as Grafana's InfluxDB data source stores it."""
         return {
             "alias": self.alias,
             "datasource": DATA_SOURCE,
@@ -78,3 +86,79 @@ class InfluxQl(Builder[Dataquery], Dataquery):
             "refId": self.ref,
             "resultFormat": "table" if self.table else "time_series",
         }
+
+
+Selected = str | Mapping[str, str]
+"""One expression, or expressions by the name of their column."""
+
+
+def select(what: Selected, source: str, where: str = "", *by: str) -> str:
+    """Return a SELECT statement, grouped by tags; `source` may be a statement in parentheses."""
+    if not isinstance(what, str):
+        what = ", ".join(f'{expression} AS "{name}"' for name, expression in what.items())
+    groups = ", ".join(f'"{tag}"' for tag in by)
+    condition = f" WHERE {where}" if where else ""
+    return f"SELECT {what} FROM {source}{condition}{f' GROUP BY {groups}' if by else ''}"
+
+
+def last(*fields: str) -> dict[str, str]:
+    """Select the newest value of fields under their own names."""
+    return {field: f'last("{field}")' for field in fields}
+
+
+def single(what: Selected, source: str, where: str = IN_TIME) -> InfluxQl:
+    """Ask for one number."""
+    return InfluxQl(select(what, source, where))
+
+
+def by_tag(what: str, source: str, tag: str, where: str = IN_TIME) -> InfluxQl:
+    """Ask for one number per value of a tag."""
+    return InfluxQl(select(what, source, where, tag), alias=f"$tag_{tag}")
+
+
+def over_time(
+    what: Selected,
+    source: str,
+    tag: str = "",
+    *,
+    where: str = IN_TIME,
+    every: str = "$__interval",
+    fill: str = "none",
+    zone: str = "",
+    alias: str = "",
+    table: bool = False,
+) -> InfluxQl:
+    """Ask for lines over time, one per value of a tag or one per column; or for a table of them."""
+    tags = f', "{tag}"' if tag else ""
+    local = f" tz('{zone}')" if zone else ""
+    return InfluxQl(
+        f"{select(what, source, where)} GROUP BY time({every}){tags} fill({fill}){local}",
+        alias="" if table else alias or (f"$tag_{tag}" if tag else "$col"),
+        table=table,
+    )
+
+
+def rows(what: Selected, source: str, *by: str, where: str = IN_TIME) -> InfluxQl:
+    """Ask for rows of a table."""
+    return InfluxQl(select(what, source, where, *by), table=True)
+
+
+def listed(fields: Sequence[str], source: str, where: str = IN_TIME) -> InfluxQl:
+    """Ask for records, newest first."""
+    names = ", ".join(f'"{field}"' for field in fields)
+    return InfluxQl(f"{select(names, source, where)} ORDER BY time DESC", table=True)
+
+
+def key_figure(key: str, *, whole_school: bool = False) -> list[InfluxQl]:
+    """Ask for a figure of `reports.figures`; of two answers, the first is divided by the second."""
+    selects = KEY_FIGURES[key].series
+    made = []
+    for number, (measurement, expression, condition) in enumerate(selects):
+        parts = ["$timeFilter"]
+        parts += [PLACE] * (not whole_school)
+        parts += [NO_TEST] * (measurement == "incident")
+        parts += [condition] * bool(condition)
+        what: Selected = expression if len(selects) == 1 else {"ab"[number]: expression}
+        query = select(what, _source(measurement), " AND ".join(parts))
+        made.append(InfluxQl(query, table=len(selects) > 1))
+    return made

@@ -7,27 +7,33 @@ from typing import TYPE_CHECKING, Final
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models.dashboard import AnnotationQuery
 
-from dashboards.frame import ROOM_UID, frame
+from dashboards.frame import ROOM_UID, frame, incident_link
 from dashboards.lines import dashed
 from dashboards.panels import (
     BLUE,
-    KIND_COLOURS,
+    KIND_COLORS,
     ORANGE,
     VERMILLION,
+    Column,
     chart,
-    coloured,
-    column,
     grid,
-    link,
-    only,
-    transformed,
     unit_of,
 )
-from dashboards.queries import DATA_SOURCE, DETECTION, EVENT, IN_TIME, READINGS, InfluxQl
+from dashboards.queries import (
+    DATA_SOURCE,
+    DETECTION,
+    EVENT,
+    IN_TIME,
+    READINGS,
+    listed,
+    over_time,
+    select,
+)
 from detection.quantities import QUANTITIES
 from storage.timeseries.records import CLASSES
 
 if TYPE_CHECKING:
+    from grafana_foundation_sdk.builders import table, timeseries
     from grafana_foundation_sdk.builders.dashboard import Dashboard
 
     from dashboards.frame import DashboardSettings
@@ -47,87 +53,66 @@ _CHANNELS: Final = (
     ("Light", ("light",), "light"),
 )
 _NOT_FROM_ZERO: Final = frozenset({"temp", "pressure", "voc_raw"})
-_CALM_MS: Final = 90_000
-"""Without a probability for so long the air was calm: nothing is drawn across."""
+_GAP_MS: Final = 90_000
+"""Longer without a probability, the air was at its baseline: no line bridges it."""
+_MARKS: Final = (
+    ("Vaping, smoke", ("vape", "smoke"), VERMILLION),
+    ("Tampering, faults", ("tamper", "sensor_fault"), ORANGE),
+    ("Other air", ("spray", "steam", "voc", "dust"), BLUE),
+)
 
 
 def build(settings: DashboardSettings) -> Dashboard:
     """Make the dashboard."""
-    channels = [_channel(*channel) for channel in _CHANNELS]
-    chances = ", ".join(f'mean("{kind}") AS "{kind}"' for kind in CLASSES)
-    probabilities = coloured(
-        chart(
-            "What the detector took it for",
-            "Class probabilities while something is in the air; they sum to 1. Nothing where the"
-            " air is calm.",
-            InfluxQl(
-                f"SELECT {chances} FROM {DETECTION} WHERE {IN_TIME}"
-                " GROUP BY time($__interval) fill(null)",
-                alias="$col",
-            ),
-            unit="percentunit",
-            empty="calm in this time",
-            least="20s",
-            low=0,
-            high=1,
-        ),
-        KIND_COLOURS,
+    probabilities = chart(
+        "Class probabilities",
+        "Of the detector while something is in the air; they sum to 1. Nothing while the air is at"
+        " its baseline.",
+        over_time({kind: f'mean("{kind}")' for kind in CLASSES}, DETECTION, fill="null"),
+        unit="percentunit",
+        colors=KIND_COLORS,
+        empty="air at its baseline in this time",
+        least="20s",
+        low=0,
+        high=1,
+        gap_ms=_GAP_MS,
     )
-    dashed(probabilities, CLASSES).span_nulls(_CALM_MS)
     score = chart(
         "Log-odds of vaping",
-        "What is compared with the level of the sensor; an alert needs it to stay above.",
-        InfluxQl(
-            f'SELECT max("score") FROM {DETECTION} WHERE {IN_TIME}'
-            ' GROUP BY time($__interval), "sensor" fill(null)',
-            alias="$tag_sensor",
-        ),
-        empty="calm in this time",
+        "Compared with the alert threshold of the sensor; an alert needs it to stay above.",
+        over_time('max("score")', DETECTION, "sensor", fill="null"),
+        empty="air at its baseline in this time",
         least="20s",
+        gap_ms=_GAP_MS,
     )
-    score.span_nulls(_CALM_MS)
     made = frame(
         settings,
         ROOM_UID,
         "Plumewatch: room",
         "All channels of a room around a time, what was detected, and the evidence.",
-        [("Detections", [probabilities, score, _events(settings)]), ("Air", channels)],
+        [
+            ("Detections", [dashed(probabilities, CLASSES), score, _events(settings)]),
+            ("Air", [_channel(*channel) for channel in _CHANNELS]),
+        ],
         since="now-1h",
         refresh="30s",
         one_room=True,
     )
-    marks = (
-        ("Vaping, smoke", "\"kind\" = 'vape' OR \"kind\" = 'smoke'", VERMILLION),
-        ("Tampering, faults", "\"kind\" = 'tamper' OR \"kind\" = 'sensor_fault'", ORANGE),
-        (
-            "Other air",
-            " OR ".join(f"\"kind\" = '{kind}'" for kind in ("spray", "steam", "voc", "dust")),
-            BLUE,
-        ),
-    )
-    for name, kinds, colour in marks:
-        made.annotation(
-            _DetectionMarks(
-                name,
-                'SELECT "sentence", "kind", "end" * 1000 AS "until"'
-                f" FROM {EVENT} WHERE {IN_TIME} AND ({kinds})",
-                colour,
-            )
-        )
+    for name, kinds, color in _MARKS:
+        which = " OR ".join(f"\"kind\" = '{kind}'" for kind in kinds)
+        fields = '"sentence", "kind", "end" * 1000 AS "until"'
+        query = select(fields, EVENT, f"{IN_TIME} AND ({which})")
+        made.annotation(_DetectionMarks(name, query, color))
     return made
 
 
-def _channel(title: str, keys: tuple[str, ...], unit: str) -> object:
-    chosen = ", ".join(f'mean("{key}") AS "{QUANTITIES[key].label}"' for key in keys)
+def _channel(title: str, keys: tuple[str, ...], unit: str) -> timeseries.Panel:
+    labels = {QUANTITIES[key].label: f'mean("{key}")' for key in keys}
     several = len(keys) > 1
     panel = chart(
         title,
-        f"{', '.join(QUANTITIES[key].label for key in keys)}, mean of each interval, by sensor.",
-        InfluxQl(
-            f"SELECT {chosen} FROM {READINGS} WHERE {IN_TIME}"
-            ' GROUP BY time($__interval), "sensor" fill(none)',
-            alias="$tag_sensor $col" if several else "$tag_sensor",
-        ),
+        f"{', '.join(labels)}, mean of each interval, by sensor.",
+        over_time(labels, READINGS, "sensor", alias="$tag_sensor $col" if several else ""),
         unit=unit_of(unit),
         empty="no sensor here reports this, or none did in this time",
         least="5s",
@@ -135,70 +120,49 @@ def _channel(title: str, keys: tuple[str, ...], unit: str) -> object:
         width=8,
         height=7,
     )
-    return dashed(panel, [QUANTITIES[key].label for key in keys]) if several else panel
+    return dashed(panel, labels) if several else panel
 
 
-def _events(settings: DashboardSettings) -> object:
-    panel = grid(
+def _events(settings: DashboardSettings) -> table.Panel:
+    link = incident_link(settings)
+    return grid(
         "Events and their evidence",
-        "What the detectors said, newest first: how far which channel rose above what it was"
-        " before, and how fast. Click an incident for its page, with all of the evidence.",
-        InfluxQl(
-            'SELECT "kind", "sensor", "confidence", "duration_s", "sentence",'
-            f' "incident" FROM {EVENT} WHERE {IN_TIME} ORDER BY time DESC',
-            table=True,
-        ),
-        empty="nothing was detected in this time",
+        "What the detectors reported, newest first: how far and how fast each channel rose above"
+        " its baseline. Click an incident for its page, with all of the evidence.",
+        listed(("kind", "sensor", "confidence", "duration_s", "sentence", "incident"), EVENT),
+        columns=[
+            Column("Time", 170),
+            Column("kind", 100),
+            Column("sensor", 120),
+            Column("confidence", 100, unit="percentunit", decimals=0),
+            Column("duration_s", 100, title="duration", unit="s", decimals=0),
+            Column("incident", 130 if link else None, link=link),
+            Column("sentence", wraps=True),
+        ],
+        empty="no event in this time",
         height=9,
     )
-    transformed(
-        panel,
-        *only(
-            "Time",
-            "kind",
-            "sensor",
-            "confidence",
-            "duration_s",
-            "incident",
-            "sentence",
-            renamed={"duration_s": "duration"},
-        ),
-    )
-    column(panel, "confidence", unit="percentunit", decimals=0, wide=100)
-    column(panel, "duration", unit="s", decimals=0, wide=100)
-    column(panel, "Time", wide=170)
-    column(panel, "kind", wide=100)
-    column(panel, "sensor", wide=120)
-    column(panel, "sentence", wrapped=True)
-    if settings.page_url:
-        column(
-            panel,
-            "incident",
-            wide=130,
-            leads_to=link("Incident", "${staff_page}/incidents/${__value.raw:percentencode}"),
-        )
-    return panel
 
 
 class _DetectionMarks(Builder[AnnotationQuery], AnnotationQuery):
-    """Detections of some kinds in the charts, read by the data source; people can hide them.
+    """Detections of some kinds in the charts; people can hide them.
 
-    `question` is InfluxQL with ``sentence``, ``kind`` and ``until``, the end in milliseconds.
+    The InfluxQL returns ``sentence``, ``kind`` and ``until``, the end in milliseconds.
     """
 
-    def __init__(self, name: str, question: str, colour: str) -> None:
-        super().__init__(name=name, datasource=DATA_SOURCE, icon_color=colour, enable=True)
-        self.question = question
+    def __init__(self, name: str, query: str, color: str) -> None:
+        super().__init__(name=name, datasource=DATA_SOURCE, icon_color=color, enable=True)
+        self.query = query
 
     def build(self) -> AnnotationQuery:
         """Return itself."""
         return self
 
     def to_json(self) -> dict[str, object]:
-        """Return it with what the data source needs and the SDK does not know."""
+        """Return it with the keys that the data source needs and the SDK does not know."""
         return {
             **super().to_json(),
-            "query": self.question,
+            "query": self.query,
             "rawQuery": True,
             "titleColumn": "kind",
             "textColumn": "sentence",

@@ -1,33 +1,52 @@
-"""*Sensor health*: which sensors can be relied on, and which need a visit."""
+"""*Sensor health*: which sensors are reliable, and which need a visit."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from dashboards.frame import frame, room_dashboard
+from dashboards.frame import frame, room_link
 from dashboards.panels import (
     GREY,
     ORANGE,
+    TRANSPARENT,
     VERMILLION,
-    Words,
+    Column,
     bars,
     chart,
-    column,
-    figure,
     grid,
-    link,
-    only,
+    grouped,
+    joined,
+    number,
     transformed,
     unit_of,
 )
-from dashboards.queries import AVERAGES, EVENT, HEALTH, IN_TIME, PLACE, READINGS, InfluxQl
+from dashboards.queries import (
+    AVERAGES,
+    EVENT,
+    HEALTH,
+    IN_TIME,
+    LAST_DAY,
+    PLACE,
+    READINGS,
+    by_tag,
+    last,
+    listed,
+    over_time,
+    rows,
+    select,
+    single,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from grafana_foundation_sdk.builders import bargauge, stat, table
     from grafana_foundation_sdk.builders.dashboard import Dashboard
 
     from dashboards.frame import DashboardSettings
+    from dashboards.panels import Bands
+
+_ONLINE: Final = 'sum("online_s") / sum("period_s")'
+_RECEIVED: Final = 'sum("received") / sum("expected")'
+_NO_FIRMWARE: Final = "no sensor here reports its firmware"
 
 
 def build(settings: DashboardSettings) -> Dashboard:
@@ -36,89 +55,58 @@ def build(settings: DashboardSettings) -> Dashboard:
         _number("Alive", "Registered sensors that are alive.", "online", 'sum("online")'),
         _number(
             "Faulty",
-            "Sensors with a fault that stands.",
+            "Sensors with an active fault.",
             "faults",
             'count("faults")',
-            ' WHERE "faults" > 0',
+            '"faults" > 0',
             [(1, ORANGE)],
         ),
         _number(
             "Tampered with",
-            "Sensors with tampering that stands.",
+            "Sensors with active tampering.",
             "tamper",
             'sum("tamper")',
             bands=[(1, ORANGE)],
         ),
-        figure(
-            "Time on line",
-            "Share of the time range in which sensors were alive.",
-            InfluxQl(f'SELECT sum("online_s") / sum("period_s") FROM {HEALTH} WHERE {IN_TIME}'),
-            unit="percentunit",
-            decimals=1,
-            empty="nothing known",
-            width=6,
-        ),
-        figure(
+        _share("Time online", "Share of the time range in which sensors were alive.", _ONLINE),
+        _share(
             "Readings received",
-            "Of those that came and those that the intervals of the sensors had room for.",
-            InfluxQl(f'SELECT sum("received") / sum("expected") FROM {HEALTH} WHERE {IN_TIME}'),
-            unit="percentunit",
-            decimals=1,
-            empty="nothing known",
-            width=6,
+            "Received / expected readings, by the intervals of the sensors.",
+            _RECEIVED,
         ),
     ]
-    overview = [_table()]
     gaps = [
         chart(
-            "Time on line by sensor",
+            "Time online by sensor",
             "Share of each interval in which a sensor was alive; a gap below 100 % is an outage.",
-            InfluxQl(
-                f'SELECT sum("online_s") / sum("period_s") AS "on line" FROM {HEALTH}'
-                f' WHERE {IN_TIME} GROUP BY time($__interval), "sensor" fill(none)',
-                alias="$tag_sensor",
-            ),
+            over_time({"online": _ONLINE}, HEALTH, "sensor"),
             unit="percentunit",
             least="5m",
             low=0,
             high=1,
         ),
         chart(
-            "Readings that never came",
-            "By the numbers that sensors give their readings.",
-            InfluxQl(
-                f'SELECT sum("missing") FROM {HEALTH} WHERE {IN_TIME}'
-                ' GROUP BY time($__interval), "sensor" fill(none)',
-                alias="$tag_sensor",
-            ),
-            as_bars=True,
+            "Missing readings",
+            "By the sequence numbers of the sensors.",
+            over_time('sum("missing")', HEALTH, "sensor"),
             stacked=True,
             least="5m",
             low=0,
         ),
         bars(
             "Readings received, by sensor",
-            "Of those that came and those that its interval had room for, in the time range.",
-            InfluxQl(
-                f'SELECT sum("received") / sum("expected") FROM {HEALTH} WHERE {IN_TIME}'
-                ' GROUP BY "sensor"',
-                alias="$tag_sensor",
-            ),
+            "Received / expected readings, by the interval of the sensor, in the time range.",
+            by_tag(_RECEIVED, HEALTH, "sensor"),
             unit="percentunit",
             decimals=0,
             high=1,
-            width=8,
         ),
         chart(
             "Battery",
             "Of sensors that have one.",
-            InfluxQl(
-                f'SELECT min("battery") FROM {READINGS} WHERE {IN_TIME}'
-                ' GROUP BY time($__interval), "sensor" fill(none)',
-                alias="$tag_sensor",
-            ),
+            over_time('min("battery")', READINGS, "sensor"),
             unit=unit_of("battery"),
-            bands=[(20, "transparent")],
+            bands=[(20, TRANSPARENT)],
             empty="no sensor here has a battery",
             least="15m",
             low=0,
@@ -128,45 +116,40 @@ def build(settings: DashboardSettings) -> Dashboard:
         chart(
             "Signal strength",
             "Of sensors that report it; below -85 dBm readings get lost.",
-            InfluxQl(
-                f'SELECT mean("rssi") FROM {READINGS} WHERE {IN_TIME}'
-                ' GROUP BY time($__interval), "sensor" fill(none)',
-                alias="$tag_sensor",
-            ),
+            over_time('mean("rssi")', READINGS, "sensor"),
             unit=unit_of("rssi"),
             empty="no sensor here reports it",
             least="15m",
             width=8,
         ),
     ]
-    drift = [
-        chart(
-            "Drift: the cleanest air of each day",
-            "Lowest PM2.5 of each day by sensor. All rooms of a school breathe the same outdoor"
-            " air at night: a sensor that moves away from the others is dusty or worn.",
-            InfluxQl(
-                f'SELECT min("pm25_min") FROM {AVERAGES} WHERE time > now() - 30d AND {PLACE}'
-                f" GROUP BY time(1d), \"sensor\" fill(none) tz('{settings.zone}')",
-                alias="$tag_sensor",
-            ),
-            unit=unit_of("pm25"),
-            low=0,
-            width=24,
-        ).time_from("30d"),
-        _faults(),
-    ]
-    versions = [_firmware(), _versions()]
+    drift = chart(
+        "Drift: the cleanest air of each day",
+        "Lowest PM2.5 of each day by sensor. All rooms of a school breathe the same outdoor air at"
+        " night: a sensor that moves away from the others is dusty or worn.",
+        over_time(
+            'min("pm25_min")',
+            AVERAGES,
+            "sensor",
+            where=f"time > now() - 30d AND {PLACE}",
+            every="1d",
+            zone=settings.zone,
+        ),
+        unit=unit_of("pm25"),
+        low=0,
+        width=24,
+    ).time_from("30d")
     return frame(
         settings,
         "plumewatch-sensors",
         "Plumewatch: sensor health",
-        "Last seen, gaps, battery, drift, firmware; what is frozen, dusty or tampered with.",
+        "Last seen, gaps, battery, drift, firmware; frozen, dusty and tampered sensors.",
         [
             ("At a glance", numbers),
-            ("Sensors", overview),
+            ("Sensors", [_sensors()]),
             ("Gaps, power and signal", gaps),
-            ("Drift, faults and tampering", drift),
-            ("Firmware", versions),
+            ("Drift, faults and tampering", [drift, _faults()]),
+            ("Firmware", [_firmware(), _versions()]),
         ],
         since="now-24h",
         refresh="1m",
@@ -174,168 +157,141 @@ def build(settings: DashboardSettings) -> Dashboard:
 
 
 def _number(
-    title: str,
-    about: str,
-    field: str,
-    what: str,
-    where: str = "",
-    bands: Sequence[tuple[float, str]] = (),
-) -> object:
-    """One number over the newest word of every sensor."""
-    newest = (
-        f'SELECT last("{field}") AS "{field}" FROM {HEALTH}'
-        f' WHERE time > now() - 1d AND {PLACE} GROUP BY "sensor"'
+    title: str, about: str, field: str, what: str, where: str = "", bands: Bands | None = None
+) -> stat.Panel:
+    """Make one number over the newest record of every sensor."""
+    newest = select(last(field), HEALTH, LAST_DAY, "sensor")
+    return number(title, about, single(what, f"({newest})", where), bands=bands)
+
+
+def _share(title: str, about: str, what: str) -> stat.Panel:
+    return number(
+        title,
+        about,
+        single(what, HEALTH),
+        unit="percentunit",
+        decimals=1,
+        empty="unknown",
+        width=6,
     )
-    return figure(title, about, InfluxQl(f"SELECT {what} FROM ({newest}){where}"), bands=bands)
 
 
-def _table() -> object:
-    panel = grid(
+def _sensors() -> table.Panel:
+    states = {
+        "alive": ("alive", TRANSPARENT),
+        "silent": ("silent", ORANGE),
+        "offline": ("offline", VERMILLION),
+        "never heard": ("never seen", GREY),
+    }
+    return grid(
         "Sensors",
-        "As last looked at, every five minutes; readings are those of the time range.",
-        InfluxQl(
-            'SELECT last("state") AS "state", last("last_seen") * 1000 AS "last seen",'
-            ' last("fault") AS "fault", last("tamper") AS "tamper"'
-            f' FROM {HEALTH} WHERE time > now() - 1d AND {PLACE} GROUP BY "room", "sensor"',
-            table=True,
+        "State at the last check, every five minutes; readings are those of the time range.",
+        rows(
+            {
+                "state": 'last("state")',
+                "last seen": 'last("last_seen") * 1000',
+                "fault": 'last("fault")',
+                "tamper": 'last("tamper")',
+            },
+            HEALTH,
+            "room",
+            "sensor",
+            where=LAST_DAY,
         ),
-        InfluxQl(
-            'SELECT sum("received") / sum("expected") AS "received", sum("missing") AS "missing"'
-            f" FROM {HEALTH} WHERE {IN_TIME}"
-            ' GROUP BY "sensor"',
-            table=True,
+        rows({"received": _RECEIVED, "missing": 'sum("missing")'}, HEALTH, "sensor"),
+        rows(
+            {"battery": 'last("battery")', "signal": 'last("rssi")'},
+            READINGS,
+            "sensor",
+            where=LAST_DAY,
         ),
-        InfluxQl(
-            'SELECT last("battery") AS "battery", last("rssi") AS "signal"'
-            f' FROM {READINGS} WHERE time > now() - 1d AND {PLACE} GROUP BY "sensor"',
-            table=True,
-        ),
+        steps=[joined("sensor")],
+        columns=[
+            Column("room", 125, link=room_link()),
+            Column("sensor", 135),
+            Column("state", 95, words=states),
+            Column("last seen", 130, unit="dateTimeFromNow"),
+            Column("battery", 75, unit=unit_of("battery"), decimals=0),
+            Column("signal", 80, unit=unit_of("rssi"), decimals=0),
+            Column("received", 85, unit="percentunit", decimals=0),
+            Column("missing", 80),
+            Column("tamper", 95, words={"0": ("no", TRANSPARENT), "1": ("tampered", ORANGE)}),
+            Column("fault", wraps=True),
+        ],
         empty="no sensor known",
         height=10,
     )
-    transformed(
-        panel,
-        ("joinByField", {"byField": "sensor", "mode": "outer"}),
-        *only(
-            "room",
-            "sensor",
-            "state",
-            "last seen",
-            "battery",
-            "signal",
-            "received",
-            "missing",
-            "tamper",
-            "fault",
-        ),
-    )
-    states = {
-        "alive": ("alive", "transparent"),
-        "silent": ("silent", ORANGE),
-        "offline": ("offline", VERMILLION),
-        "never heard": ("never heard", GREY),
-    }
-    column(panel, "state", words=Words(states))
-    column(panel, "tamper", words=Words({"0": ("no", "transparent"), "1": ("tampered", ORANGE)}))
-    column(panel, "last seen", unit="dateTimeFromNow", wide=130)
-    column(panel, "received", unit="percentunit", decimals=0)
-    column(panel, "battery", unit=unit_of("battery"), decimals=0)
-    column(panel, "signal", unit=unit_of("rssi"), decimals=0)
-    column(panel, "fault", wrapped=True)
-    for name, wide in (("room", 125), ("sensor", 135), ("state", 95), ("tamper", 95)):
-        column(panel, name, wide=wide)
-    for name, wide in (("battery", 75), ("signal", 80), ("received", 85), ("missing", 80)):
-        column(panel, name, wide=wide)
-    return column(
-        panel,
-        "room",
-        leads_to=link("History of the room", room_dashboard("${__value.raw:percentencode}")),
-    )
 
 
-def _firmware() -> object:
-    panel = grid(
-        "Firmware by sensor",
-        "What each sensor says it runs, since when and after what; a sensor that differs runs"
-        " another version than most of its model.",
-        InfluxQl(
-            'SELECT last("firmware") AS "firmware", last("firmware_differs") AS "of its model",'
-            ' last("firmware_since") * 1000 AS "since", last("firmware_before") AS "before"'
-            f" FROM {HEALTH} WHERE time > now() - 1d AND {PLACE}"
-            ' GROUP BY "room", "sensor", "model"',
-            table=True,
-        ),
-        empty="no sensor here says what it runs",
-        width=16,
-        height=9,
-    )
-    transformed(
-        panel,
-        *only("room", "sensor", "model", "firmware", "of its model", "since", "before"),
-    )
-    column(
-        panel,
-        "of its model",
-        words=Words({"0": ("as others", "transparent"), "1": ("differs", ORANGE)}),
-        wide=105,
-    )
-    column(panel, "since", unit="dateTimeAsIso", wide=165)
-    for name in ("room", "sensor", "model"):
-        column(panel, name, wide=125)
-    return panel
-
-
-def _versions() -> object:
-    panel = bars(
-        "Sensors by version",
-        "How many sensors run each version.",
-        InfluxQl(
-            'SELECT last("firmware") AS "firmware", last("online") AS "online"'
-            f' FROM {HEALTH} WHERE time > now() - 1d AND {PLACE} GROUP BY "sensor"',
-            table=True,
-        ),
-        empty="no sensor here says what it runs",
-        values=True,
-        width=8,
-    )
-    by_version = {
-        "fields": {
-            "firmware": {"operation": "groupby", "aggregations": []},
-            "online": {"operation": "aggregate", "aggregations": ["count"]},
-        }
-    }
-    return transformed(panel, ("groupBy", by_version))
-
-
-def _faults() -> object:
-    panel = grid(
+def _faults() -> table.Panel:
+    kinds = ("sensor_fault", "tamper", "offline", "firmware")
+    which = " OR ".join(f"\"kind\" = '{kind}'" for kind in kinds)
+    return grid(
         "Faults, outages, tampering, new firmware",
         "Frozen, missing, saturated, noisy, dusty, covered or blown at; tampering; outages;"
         " firmware that changed.",
-        InfluxQl(
-            'SELECT "room", "sensor", "kind", "detail", "phase", "duration_s"'
-            f" FROM {EVENT} WHERE {IN_TIME} AND (\"kind\" = 'sensor_fault' OR \"kind\" = 'tamper'"
-            " OR \"kind\" = 'offline' OR \"kind\" = 'firmware') ORDER BY time DESC",
-            table=True,
+        listed(
+            ("room", "sensor", "kind", "detail", "phase", "duration_s"),
+            EVENT,
+            f"{IN_TIME} AND ({which})",
         ),
-        empty="nothing of this in this time",
+        columns=[
+            Column("Time", 165),
+            Column("room", 115),
+            Column("sensor", 130),
+            Column("kind", 110),
+            Column("detail", wraps=True),
+            Column("phase", 80),
+            Column("duration_s", 90, title="duration", unit="s", decimals=0),
+        ],
+        empty="none in this time",
     )
-    transformed(
-        panel,
-        *only(
-            "Time",
+
+
+def _firmware() -> table.Panel:
+    return grid(
+        "Firmware by sensor",
+        "The version that each sensor reports, since when, and the one before; a sensor that"
+        " differs runs another version than most of its model.",
+        rows(
+            {
+                "firmware": 'last("firmware")',
+                "of its model": 'last("firmware_differs")',
+                "since": 'last("firmware_since") * 1000',
+                "before": 'last("firmware_before")',
+            },
+            HEALTH,
             "room",
             "sensor",
-            "kind",
-            "detail",
-            "phase",
-            "duration_s",
-            renamed={"duration_s": "duration"},
+            "model",
+            where=LAST_DAY,
         ),
+        columns=[
+            Column("room", 125),
+            Column("sensor", 125),
+            Column("model", 125),
+            Column("firmware"),
+            Column(
+                "of its model",
+                105,
+                words={"0": ("as others", TRANSPARENT), "1": ("differs", ORANGE)},
+            ),
+            Column("since", 165, unit="dateTimeAsIso"),
+            Column("before"),
+        ],
+        empty=_NO_FIRMWARE,
+        width=16,
+        height=9,
     )
-    for name, wide in (("Time", 165), ("room", 115), ("sensor", 130), ("kind", 110)):
-        column(panel, name, wide=wide)
-    for name, wide in (("phase", 80), ("duration", 90)):
-        column(panel, name, wide=wide)
-    column(panel, "detail", wrapped=True)
-    return column(panel, "duration", unit="s", decimals=0)
+
+
+def _versions() -> bargauge.Panel:
+    panel = bars(
+        "Sensors by version",
+        "How many sensors run each version.",
+        rows(last("firmware", "online"), HEALTH, "sensor", where=LAST_DAY),
+        empty=_NO_FIRMWARE,
+        values=True,
+    )
+    transformed(panel, grouped(["firmware"], "online", "count"))
+    return panel

@@ -218,7 +218,7 @@ def change_at(facts: Facts, day: date) -> BeforeAfter:
 
 def response_times(response: Response) -> Iterator[Figure]:
     """Yield the figures of `RESPONSE` that are times."""
-    return (figure for figure in _of(RESPONSE, response) if "median" in figure.values)
+    return (figure for figure in computed(RESPONSE, response) if "median" in figure.values)
 
 
 def _daily(facts: Facts) -> list[int]:
@@ -239,10 +239,10 @@ def _figures(facts: Facts, intervention: BeforeAfter | None = None) -> Iterator[
     )
     for key, label, count in counts:
         yield _computed(KeyFigure(key, label, ""), count)
-    yield from _of(OUTCOME, found.outcome)
-    yield from _of(RESPONSE, found.response)
-    yield from _of(LOAD, found.load)
-    yield from _of(SENSORS, found.sensors)
+    yield from computed(OUTCOME, found.outcome)
+    yield from computed(RESPONSE, found.response)
+    yield from computed(LOAD, found.load)
+    yield from computed(SENSORS, found.sensors)
     if facts.staged:
         yield _computed(_DETECTION, kpis.detection_rate(facts.staged, facts.incidents))
     if intervention is not None:
@@ -250,7 +250,8 @@ def _figures(facts: Facts, intervention: BeforeAfter | None = None) -> Iterator[
         yield _computed(KeyFigure("change", label, ""), intervention)
 
 
-def _of(table: Iterable[KeyFigure], part: object) -> Iterator[Figure]:
+def computed(table: Iterable[KeyFigure], part: object) -> Iterator[Figure]:
+    """Yield the figures of a table from their part of `reports.kpis.Kpis`."""
     return (_computed(figure, attrgetter(figure.path)(part)) for figure in table)
 
 

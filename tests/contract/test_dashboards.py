@@ -178,7 +178,12 @@ def test_text_on_colours_can_be_read():
                 low, high = sorted((luminance(colour), luminance(text_on(colour))))
                 assert (high + 0.05) / (low + 0.05) >= 4.5, (panel["title"], colour)
                 checked.add(panel["title"])
-    assert {"Rooms", "Open incidents", "Highest PM2.5 now", "False a week"} <= checked
+    assert {
+        "Rooms",
+        "Incidents open now",
+        "Highest PM2.5 now",
+        "False alarms per sensor-week",
+    } <= checked
 
 
 def test_rooms_are_ordered_by_building_floor_and_room():
@@ -235,14 +240,14 @@ def test_lines_of_rooms_and_sensors_are_told_apart_without_colour_alone():
             assert len(set(told[:20])) == 20
             assert len({given[name]["color"] for name in names}) == 5
             checked.add(panel["title"])
-    assert {"PM2.5 by room", "Time on line by sensor", "Log-odds of vaping", "Humidity"} <= checked
+    assert {"PM2.5 by room", "Time online by sensor", "Log-odds of vaping", "Humidity"} <= checked
 
 
 def test_in_the_dashboard_of_a_room_its_first_sensors_are_solid():
     sensors = tuple((f"s{k}", f"room {k // 2}") for k in range(12))
     made = built(DashboardSettings(sensors=sensors))
     looks = {}
-    for name, title in (("room", "Humidity"), ("sensors", "Time on line by sensor")):
+    for name, title in (("room", "Humidity"), ("sensors", "Time online by sensor")):
         panel = next(p for p in grafana.panels(made[name]) if p["title"] == title)
         looks[name] = [styles(panel)[f"s{k}"] for k in (0, 1, 10, 11)]
     assert looks["room"][:2] == looks["room"][2:]
