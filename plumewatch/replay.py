@@ -130,7 +130,7 @@ def judged(
             result.replaced += sum("time_replaced" in reading.flags for reading in batch)
             watched = watch.process(batch, result.readings, now=None)
             result.add(watched.events, watched.alerts)
-        result.unjudged = watch.unjudged.total()
+        result.unjudged = watch.skipped.total()
     return result
 
 

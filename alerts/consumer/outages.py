@@ -1,8 +1,8 @@
-"""Outages that are on record and of which nobody knows any more.
+"""Outages that are open on record but lost from the state of liveness.
 
-An incident of a silent sensor ends by the sensor's return alone. If the state of liveness is lost,
-or a newer program cannot read it, the record says that an outage goes on and nobody would ever end
-it. Then it ends when the service opens; a sensor that is still silent is told anew.
+Only the sensor's return ends the incident of a silent sensor. If the state of liveness is lost, or
+a newer program cannot read it, nothing would ever end an open outage. It then ends when the service
+opens; a sensor that is still silent opens a new one.
 """
 
 from __future__ import annotations
@@ -17,16 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 
-def forgotten(connection: sqlite3.Connection, standing: Collection[str]) -> list[Event]:
-    """Return the outages that are running on record and not among `standing`, oldest first.
-
-    Parameters
-    ----------
-    connection : sqlite3.Connection
-        State database.
-    standing : collection of str
-        Event ids of the outages that `detection.liveness` follows.
-    """
+def lost_outages(connection: sqlite3.Connection, followed: Collection[str]) -> list[Event]:
+    """Return the open outages whose event ids are not among `followed`, oldest first."""
     rows = connection.execute(
         "SELECT id, sensor, onset, alerted, model_version, detail FROM alert_event"
         " WHERE kind = ? AND phase IN (?, ?) ORDER BY onset",
@@ -34,27 +26,22 @@ def forgotten(connection: sqlite3.Connection, standing: Collection[str]) -> list
     ).fetchall()
     return [
         Event(
-            sensor=row["sensor"],
             kind=EventKind.OFFLINE,
             phase=EventPhase.UPDATED,
-            onset=row["onset"],
-            alerted=row["alerted"],
             peak_time=row["onset"],
             end=None,
             confidence=1.0,
             probabilities={EventKind.OFFLINE.value: 1.0},
             evidence={},
-            model_version=row["model_version"],
-            detail=row["detail"],
             time=row["alerted"],
-            id=row["id"],
+            **row,
         )
-        for row in rows
-        if row["id"] not in standing
+        for row in map(dict, rows)
+        if row["id"] not in followed
     ]
 
 
-def ended(event: Event, at: float) -> Event:
-    """End an outage of which nothing more is known."""
-    detail = f"{event.detail}; its state was lost, it is judged anew"
+def end_outage(event: Event, at: float) -> Event:
+    """Return the end of a lost outage."""
+    detail = f"{event.detail}; its state was lost, the sensor is checked again"
     return replace(event, phase=EventPhase.ENDED, end=at, time=at, detail=detail)

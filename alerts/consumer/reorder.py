@@ -1,21 +1,18 @@
-"""Readings of one sensor in the order it took them, where messages overtook each other.
+"""Put the readings of one sensor in order where messages overtook each other.
 
 The detectors judge a sensor's readings in order of time and cannot use one that comes behind a
-later one. Messages do overtake each other: after a reconnection the broker delivers again what was
-not acknowledged, and gateways have several ways. Where a device numbers its readings, a gap in the
-numbers shows that something is missing *before* it is too late, so what came too early waits, for
-at most `HOLD_S`, until the gap is filled.
+later one. After a reconnection the broker delivers again what was not acknowledged, and gateways
+have several routes. If a device numbers its readings, a gap shows that one is missing *before* it
+is too late, so the reading behind the gap waits, for at most `MAX_WAIT_S`, until the gap is filled.
 
-What is in order never waits. A reading that is lost for good costs its successors `HOLD_S` once,
-and a sensor that loses readings again and again costs nothing more: after `TRIES` gaps in a row
-that nothing filled, its gaps are taken for losses, until one of its readings does come out of
-order. Without numbers nothing waits, since nothing shows.
+Readings in order never wait. A lost reading costs its successors `MAX_WAIT_S` once; after
+`MAX_UNFILLED_GAPS` gaps in a row that nothing filled, gaps count as losses until one of the
+sensor's readings does come out of order. Without numbers nothing waits. A reading that comes behind
+a later one all the same passes at once and the consumer counts it as skipped. A number that goes
+back while time goes on is a counter that started again.
 
-What comes behind a later reading all the same passes at once and is counted by the watch as
-unjudged. A number that goes back while time goes on is a counter that began anew.
-
-`Reorder` never reads a clock: time is the receive time of readings and an argument, so what it
-lets pass is a function of the readings alone, however they are split into batches.
+Time is the receive time of readings, and an argument: what passes is a function of the readings
+alone, however they are split into batches.
 """
 
 from __future__ import annotations
@@ -30,72 +27,72 @@ from storage.reading import Reading  # noqa: TC001 - msgspec reads the annotatio
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-HOLD_S: Final = 1.0
-"""Longest wait of a reading that came too early, in seconds of receive time."""
-MAX_HELD: Final = 64
-"""Readings of one sensor that wait at most; beyond it the gap is taken for a loss."""
-TRIES: Final = 3
-"""Gaps in a row that nothing filled, after which gaps are taken for losses."""
+MAX_WAIT_S: Final = 1.0
+"""Longest wait of a reading behind a gap, seconds of receive time."""
+MAX_WAITING: Final = 64
+"""Readings of one sensor that wait at most; beyond it the gap counts as a loss."""
+MAX_UNFILLED_GAPS: Final = 3
+"""Gaps in a row that nothing filled, after which gaps count as losses."""
 _MAX_JUMP: Final = 1_000_000
 _UNORDERED: Final = frozenset({"no_time", "time_replaced", "unknown_sensor"})
 
 
-class _Line(msgspec.Struct):
+class _SensorQueue(msgspec.Struct, rename={"waiting": "held", "unfilled_gaps": "in_vain"}):
     """One sensor: the newest that passed, and what waits, in order of the numbers."""
 
     seq: int
     time: float
-    held: list[Reading] = []
-    in_vain: int = 0
+    waiting: list[Reading] = []
+    unfilled_gaps: int = 0
 
     @property
     def deadline(self) -> float:
-        """When the gap before the first that waits is taken for a loss."""
-        return min(reading.received for reading in self.held) + HOLD_S
+        """When the gap before the first waiting reading counts as a loss."""
+        return min(reading.received for reading in self.waiting) + MAX_WAIT_S
 
 
-class _State(msgspec.Struct):
+class _State(msgspec.Struct, rename={"queues": "lines"}):
     now: float
-    lines: dict[str, _Line]
+    queues: dict[str, _SensorQueue]
 
 
 class Reorder:
     """Put the readings of each sensor in order; O(1) for those that are."""
 
     def __init__(self) -> None:
-        self._lines: dict[str, _Line] = {}
-        self._waiting: dict[str, _Line] = {}
+        self._queues: dict[str, _SensorQueue] = {}
+        self._waiting: dict[str, _SensorQueue] = {}
         self._now = float("-inf")
 
     def on_reading(self, reading: Reading) -> list[Reading]:
-        """Take one reading, in the order of arrival; return those that may pass now."""
+        """Add one reading, in the order of arrival; return those that may pass now."""
         passed = self.on_time(reading.received) if self._waiting else []
         self._now = max(self._now, reading.received)
         seq = reading.seq
         if seq is None or not _UNORDERED.isdisjoint(reading.flags):
             return [*passed, reading]
-        line = self._lines.get(reading.sensor)
-        if line is None:
-            self._lines[reading.sensor] = _Line(seq, reading.time)
+        queue = self._queues.get(reading.sensor)
+        if queue is None:
+            self._queues[reading.sensor] = _SensorQueue(seq, reading.time)
             return [*passed, reading]
-        jump = seq - line.seq
-        newest = line.held[-1].time if line.held else line.time
+        jump = seq - queue.seq
+        newest = queue.waiting[-1].time if queue.waiting else queue.time
         if jump > _MAX_JUMP or (jump < 0 and reading.time > newest):
-            passed += self._all(reading.sensor, line)
-            line.seq, line.time = seq, reading.time
+            passed += self._pass_all(reading.sensor, queue)
+            queue.seq, queue.time = seq, reading.time
         elif jump <= 0:
             if jump < 0:
-                line.in_vain = 0
+                queue.unfilled_gaps = 0
         elif jump == 1:
-            if line.held:
-                line.in_vain = 0
-            return [*passed, *self._onwards(reading, line)]
+            if queue.waiting:
+                queue.unfilled_gaps = 0
+            return [*passed, *self._pass_with_followers(reading, queue)]
         else:
-            insort(line.held, reading, key=_number)
-            self._waiting[reading.sensor] = line
-            line.in_vain += len(line.held) > MAX_HELD
-            if line.in_vain >= TRIES or len(line.held) > MAX_HELD:
-                passed += self._all(reading.sensor, line)
+            insort(queue.waiting, reading, key=_number)
+            self._waiting[reading.sensor] = queue
+            queue.unfilled_gaps += len(queue.waiting) > MAX_WAITING
+            if queue.unfilled_gaps >= MAX_UNFILLED_GAPS or len(queue.waiting) > MAX_WAITING:
+                passed += self._pass_all(reading.sensor, queue)
             return passed
         return [*passed, reading]
 
@@ -104,20 +101,20 @@ class Reorder:
         self._now = max(self._now, now)
         passed: list[Reading] = []
         while due := [
-            (line.deadline, name)
-            for name, line in self._waiting.items()
-            if line.deadline <= self._now
+            (queue.deadline, name)
+            for name, queue in self._waiting.items()
+            if queue.deadline <= self._now
         ]:
             _, name = min(due)
-            line = self._waiting[name]
-            line.in_vain += 1
-            passed += self._onwards(line.held.pop(0), line)
-            if not line.held:
+            queue = self._waiting[name]
+            queue.unfilled_gaps += 1
+            passed += self._pass_with_followers(queue.waiting.pop(0), queue)
+            if not queue.waiting:
                 self._waiting.pop(name, None)
         return passed
 
     def set_back(self, now: float) -> list[Reading]:
-        """Let all pass, and go on at `now`: the clock of the receipt was set back."""
+        """Let all pass, and go on at `now`: the receive clock was set back."""
         self._now = float("inf")
         passed = self.on_time(self._now)
         self._now = now
@@ -125,47 +122,41 @@ class Reorder:
 
     def next_deadline(self) -> float | None:
         """When `on_time` lets something pass; None if nothing waits."""
-        return min((line.deadline for line in self._waiting.values()), default=None)
+        return min((queue.deadline for queue in self._waiting.values()), default=None)
 
     def snapshot(self) -> bytes:
         """Everything, as MessagePack."""
-        return msgspec.msgpack.encode(_State(self._now, self._lines))
+        return msgspec.msgpack.encode(_State(self._now, self._queues))
 
     @classmethod
     def restore(cls, body: bytes) -> Reorder:
-        """Go on from a snapshot; from nothing if it is empty.
-
-        Raises
-        ------
-        msgspec.MsgspecError
-            If it is none.
-        """
+        """Go on from a snapshot, or from nothing if it is empty; raises `msgspec.MsgspecError`."""
         made = cls()
         if body:
             found = msgspec.msgpack.decode(body, type=_State)
-            made._now, made._lines = found.now, found.lines
-            made._waiting = {name: line for name, line in found.lines.items() if line.held}
+            made._now, made._queues = found.now, found.queues
+            made._waiting = {name: queue for name, queue in found.queues.items() if queue.waiting}
         return made
 
-    def _onwards(self, reading: Reading, line: _Line) -> Sequence[Reading]:
-        """Let a reading pass, and those that waited for it alone."""
+    def _pass_with_followers(self, reading: Reading, queue: _SensorQueue) -> Sequence[Reading]:
+        """Let a reading pass, and those that waited for it only."""
         passed = [reading]
-        line.seq, line.time = _number(reading), reading.time
+        queue.seq, queue.time = _number(reading), reading.time
         filled = False
-        while line.held and _number(line.held[0]) <= line.seq + 1:
+        while queue.waiting and _number(queue.waiting[0]) <= queue.seq + 1:
             filled = True
-            follower = line.held.pop(0)
-            line.seq, line.time = _number(follower), follower.time
+            follower = queue.waiting.pop(0)
+            queue.seq, queue.time = _number(follower), follower.time
             passed.append(follower)
-        if filled and not line.held:
+        if filled and not queue.waiting:
             self._waiting.pop(reading.sensor, None)
         return passed
 
-    def _all(self, sensor: str, line: _Line) -> list[Reading]:
-        passed, line.held = line.held, []
+    def _pass_all(self, sensor: str, queue: _SensorQueue) -> list[Reading]:
+        passed, queue.waiting = queue.waiting, []
         self._waiting.pop(sensor, None)
         if passed:
-            line.seq, line.time = _number(passed[-1]), passed[-1].time
+            queue.seq, queue.time = _number(passed[-1]), passed[-1].time
         return passed
 
 

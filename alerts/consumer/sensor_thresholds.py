@@ -1,7 +1,7 @@
-"""The levels inside the watch's detector: their budgets, the moves of people, what is shown.
+"""Alert thresholds inside the detector: sensors by name, adjustments by people, what is shown.
 
-Names here, rows in `detection.alert_thresholds`. The consumer says when: a move is applied once, at
-its place between the readings.
+The arithmetic is in `detection.alert_thresholds`. The consumer applies each adjustment once, at its
+place between the readings.
 """
 
 from __future__ import annotations
@@ -24,53 +24,47 @@ if TYPE_CHECKING:
 _SAVED_AT_ONCE: Final = 5000
 
 
-class WatchedLevels:
-    """Levels of one detector after another.
+class SensorThresholds:
+    """Thresholds of one detector after another.
 
     Attributes
     ----------
-    applied : int
-        Number of the last move that the detector's state holds; 0 for none.
+    last_adjustment : int
+        Number of the last adjustment that the detector's state holds; 0 for none.
     """
+
+    _detector: Detector
 
     def __init__(self, budgets: AlertBudgets) -> None:
         self._budgets = budgets
-        self._detector: Detector | None = None
-        self.applied = 0
+        self.last_adjustment = 0
 
-    def adopt(self, detector: Detector, applied: int = 0) -> None:
-        """Give a new or restored detector its budgets; it holds the moves up to `applied`."""
-        self.applied = applied
+    def adopt(self, detector: Detector, last_adjustment: int = 0) -> None:
+        """Set the budgets of a new or restored detector, which holds some adjustments."""
+        self.last_adjustment = last_adjustment
         self._detector = detector
-        levels = detector.levels
-        levels.budget = self._budgets.default
+        thresholds = detector.levels
+        thresholds.budget = self._budgets.default
         for sensor in dict.fromkeys((*detector.names, *self._budgets.own, *self._budgets.moved)):
-            self._budgets.give(levels, detector.sensor_row(sensor), sensor)
+            self._budgets.give(thresholds, detector.sensor_row(sensor), sensor)
 
-    def apply(self, moves: Iterable[ThresholdAdjustment]) -> None:
-        """Apply moves that have their place; in order, each once."""
-        for move in moves:
-            self.applied = move.seq
-            if self._detector is not None:
-                row = self._detector.sensor_row(move.sensor)
-                self._detector.levels.label_cluster(row, move.event_time, vaping=move.settled)
-                self._detector.levels.set_feedback(row, move.after)
+    def apply(self, adjustments: Iterable[ThresholdAdjustment]) -> None:
+        """Apply placed adjustments, in order, each once."""
+        for one in adjustments:
+            self.last_adjustment = one.seq
+            row = self._detector.sensor_row(one.sensor)
+            self._detector.levels.label_cluster(row, one.event_time, vaping=one.settled)
+            self._detector.levels.set_feedback(row, one.after)
 
-    def save(self, tx: sqlite3.Connection) -> NDArray[np.intp] | None:
-        """Store levels that were set anew, not too many at once; return their rows.
-
-        Pass the rows to `mark_saved` when the transaction is committed.
-        """
-        if self._detector is None:
-            return None
-        levels, names = self._detector.levels, self._detector.names
-        rows = levels.changed()[:_SAVED_AT_ONCE]
+    def save(self, tx: sqlite3.Connection) -> NDArray[np.intp]:
+        """Store thresholds that changed, a bounded number; return their rows for `mark_saved`."""
+        thresholds, names = self._detector.levels, self._detector.names
+        rows = thresholds.changed()[:_SAVED_AT_ONCE]
         threshold_adjustments.save_thresholds(
-            tx, [(names[row], levels.explain(row)) for row in rows.tolist()]
+            tx, [(names[row], thresholds.explain(row)) for row in rows.tolist()]
         )
         return rows
 
-    def mark_saved(self, rows: NDArray[np.intp] | None) -> None:
-        """Do not save these again until they change."""
-        if self._detector is not None and rows is not None:
-            self._detector.levels.mark_reported(rows)
+    def mark_saved(self, rows: NDArray[np.intp]) -> None:
+        """Skip these in `save` until they change; call it when the transaction is committed."""
+        self._detector.levels.mark_reported(rows)

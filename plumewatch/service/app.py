@@ -18,6 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from alerts.consumer.detection_consumer import CONSUMER, DetectionConsumer
+from alerts.consumer.memory_alerts import MemoryAlerts
 from alerts.incidents.change_feed import ChangeSignal
 from alerts.incidents.clock_step import ClockSteps
 from alerts.incidents.engine import AlertEngine
@@ -61,13 +62,13 @@ from plumewatch.service.data_folder import (
 from plumewatch.service.health import Health, Latencies
 from plumewatch.service.http_server import HttpServer
 from plumewatch.service.maintenance import Housekeeping
-from plumewatch.service.memory_alerts import MemoryAlerts
 from plumewatch.service.observer import Counters, Observer
 from plumewatch.service.outbound_integrations import OutboundIntegrations
 from plumewatch.service.pipeline_status import pipeline_status
 from plumewatch.service.sensor_counts import restore_counts, save_counts
 from plumewatch.service.staff_page import staff_page
 from plumewatch.service.supervisor import ServiceError, lasting
+from plumewatch.service.unstored_intake import UnstoredIntake
 from plumewatch.service.upgrade import copy_before_upgrade
 from plumewatch.service.watchdog import Watchdog
 from plumewatch.service.web_server import PortInUseError
@@ -184,15 +185,20 @@ class Service:
         self.memory = MemoryAlerts(
             engine=self.engine,
             notifier=self._notifier,
-            commits=self.commits,
-            journal=self.journal,
-            broker=broker_settings(config),
-            topics=topic_filters(config, heard.mappings),
-            heard=heard,
-            refusing=lambda: self.run_until_stored.failing.get("incidents", ""),
+            readings=self.commits,
+            read_journal=self.journal.read,
+            state_failing=lambda: self.run_until_stored.failing.get("incidents", ""),
             in_detector=partial(self.in_thread, "detector"),
             clock=clock,
             on_alerts=self._observer.on_alerts,
+        )
+        self.unstored = UnstoredIntake(
+            heard,
+            broker_settings(config),
+            topic_filters(config, heard.mappings),
+            lambda: bool(self.commits.failing),
+            self.memory.ingest_unstored,
+            clock,
         )
         self.source = MqttSource(
             broker_settings(config),
@@ -217,7 +223,7 @@ class Service:
             self.intake,
             self.commits,
             receive_clock or clock,
-            self.memory.ingest_unstored,
+            self.unstored.on_message,
         )
         self._own_lease = lease is None
         self._lease = lease or Lease(self.paths.lock)
@@ -428,15 +434,15 @@ class Service:
         """Return to where the last one left off: some seconds of work after a kill."""
         if self._state is None:
             raise ServiceError("the service is not open")
-        silence = LivenessSettings(missed=self.config.alerts.offline_after)
+        liveness = LivenessSettings(missed=self.config.alerts.offline_after)
         watch = DetectionConsumer(
             self._state,
             self.engine,
             may_alert,
-            silence,
+            liveness,
             alert_budgets(self.config),
             ClassSampler(),
-            versions=True,
+            record_firmware=True,
         )
 
         def read(after: int, limit: int) -> tuple[list[JournalEntry], int]:
@@ -495,7 +501,7 @@ class Service:
             await self.commits.commit((), dead_letters)
         if events:
             alerts = await self.run_until_stored(
-                "incidents", self._decided, watch.admit, events, self._clock()
+                "incidents", self._decided, watch.commit_external, events, self._clock()
             )
             self._tell(events, alerts)
 
@@ -512,7 +518,6 @@ class Service:
             committed.clear()
             self.counters.beat = began = time.monotonic()
             await self._followed_clock(watch)
-            watch.hearing = self.source.state.connected and not self.commits.failing
             entries, position = await self.run_until_stored(
                 "journal for the detector", self.journal.read, watch.position, _BATCH
             )
@@ -523,7 +528,8 @@ class Service:
                 if not committed.is_set():
                     await self._pass_time(watch)
                 continue
-            events = await self.in_thread("detector", watch.step, [e.reading for e in entries])
+            step = partial(watch.step, broker_healthy=self._broker_healthy())
+            events = await self.in_thread("detector", step, [e.reading for e in entries])
             self.memory.undecided = (events, position)
             alerts = await self.run_until_stored(
                 "incidents", self._decided, watch.commit, events, position, self._clock()
@@ -539,9 +545,7 @@ class Service:
             self._tell(events, alerts)
             if time.monotonic() - ticked >= _TICK_S:  # readings may come without a pause
                 ticked, now = time.monotonic(), await self._followed_clock(watch)
-                self._tell(
-                    [], await self.run_until_stored("incidents", self._decided, watch.on_time, now)
-                )
+                await self._apply_time(watch, now)
             if len(entries) < _BATCH:
                 await asyncio.sleep(max(began + _DETECT_PACE_S - time.monotonic(), 0.0))
 
@@ -565,9 +569,23 @@ class Service:
     async def _pass_time(self, watch: DetectionConsumer) -> None:
         """Nothing arrives: notice who is silent, resolve what is over."""
         now = await self._followed_clock(watch)
-        events = await self.in_thread("detector", watch.listen, now)
-        work = partial(watch.commit, events, watch.position) if events else watch.on_time
-        self._tell(events, await self.run_until_stored("incidents", self._decided, work, now))
+        check = partial(watch.check_silence, broker_healthy=self._broker_healthy())
+        events = await self.in_thread("detector", check, now)
+        if events:
+            alerts = await self.run_until_stored(
+                "incidents", self._decided, watch.commit, events, watch.position, now
+            )
+            self._tell(events, alerts)
+        else:
+            await self._apply_time(watch, now)
+
+    async def _apply_time(self, watch: DetectionConsumer, now: float) -> None:
+        result = await self.run_until_stored("incidents", self._decided, watch.on_time, now)
+        self._tell([], result.alerts, state_changed=result.state_changed)
+
+    def _broker_healthy(self) -> bool:
+        """Whether readings can arrive and be stored."""
+        return self.source.state.connected and not self.commits.failing
 
     def _decided(self, work: Callable[..., T], *arguments: object) -> T:
         """Carry over what was decided in memory before anything else is."""
@@ -577,14 +595,17 @@ class Service:
 
     async def _stand_by_in_memory(self, pump: OutboxPump) -> None:
         if self._state is not None:
-            await self.memory.run(await self._opened(), self._state, pump)
+            await self.memory.run(await self._opened(), self._state, pump, self.unstored.listen)
 
-    def _tell(self, events: Sequence[Event], alerts: Sequence[AlertRecord]) -> None:
-        stirred = self._watch is not None and self._watch.stirred
-        if not events and not alerts and not stirred:
+    def _tell(
+        self,
+        events: Sequence[Event],
+        alerts: Sequence[AlertRecord],
+        *,
+        state_changed: bool = False,
+    ) -> None:
+        if not events and not alerts and not state_changed:
             return
-        if self._watch is not None:
-            self._watch.stirred = False
         self.changes.notify()
         self.counters.events += len(events)
         self.counters.alerts += len(alerts)

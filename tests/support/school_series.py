@@ -192,7 +192,9 @@ def _judged(
     with transaction(connection) as tx:
         audit.append(tx, audit.AuditKind.START, "service", {}, start)
     engine = AlertEngine(registry, policy)
-    watch = DetectionConsumer(connection, engine, may_alert, samples=ClassSampler(), versions=True)
+    watch = DetectionConsumer(
+        connection, engine, may_alert, sampler=ClassSampler(), record_firmware=True
+    )
     late = {sensor for sensor, *_ in _LATE}
     feed = (r for r in readings if r.sensor not in late or r.time < end - 7_200.0)
     done, told = 0, 0

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from alerts.consumer.detection_consumer import SET_BACK_S, DetectionConsumer
+from alerts.consumer.detection_consumer import CLOCK_SET_BACK_S, DetectionConsumer
 from alerts.consumer.reorder import Reorder
 from alerts.incidents import schema
 from alerts.incidents.clock_step import ClockSteps, move_deadlines
@@ -94,7 +94,7 @@ def test_a_puff_after_the_clock_was_set_back_alerts(database, registry, policy):
     watched.arrive(set_back_by_an_hour())
     assert [kind for kind, _ in watched.alerts] == [EventKind.VAPE]
     assert 150 <= watched.alerts[0][1] - START <= 180
-    assert not watched.watch.unjudged
+    assert not watched.watch.skipped
     assert watched.watch.watermark < START + 600
 
 
@@ -128,9 +128,9 @@ def test_seconds_are_left_alone(database, registry, policy):
     """What was read in them is passed over; nothing is forgotten for it."""
     watched = BatchResult(database, registry, policy)
     quiet = readings_of_puff("s1", START - 300, top=0.0)
-    watched.arrive(on_our_clock(quiet, SET_BACK_S - 5))
+    watched.arrive(on_our_clock(quiet, CLOCK_SET_BACK_S - 5))
     watched.arrive(on_our_clock(readings_of_puff("s1", START), 0.0, 1000))
-    assert 20 <= watched.watch.unjudged["s1"] <= 40
+    assert 20 <= watched.watch.skipped["s1"] <= 40
     assert [kind for kind, _ in watched.alerts] == [EventKind.VAPE]
 
 
@@ -153,7 +153,7 @@ def test_silence_is_noticed_by_the_clock_as_it_is_now(database, registry, policy
     watched.arrive(on_our_clock(readings_of_puff("s1", START - 300, top=0.0), 3600.0))
     told = []
     for k in range(60):
-        told += watched.watch.listen(START + 10.0 * k)
+        told += watched.watch.check_silence(START + 10.0 * k)
     assert [event.kind for event in told] == [EventKind.OFFLINE]
 
 

@@ -55,7 +55,7 @@ class House:
                         if s not in self.off
                     )
                 )
-            events = self.watch.listen(self.now)
+            events = self.watch.check_silence(self.now)
             if events:
                 self.watch.commit(events, self.watch.position, self.now)
             else:
@@ -122,7 +122,7 @@ def test_restart_forgets_no_outage_and_announces_none(house, orderly):
 def test_end_before_the_commit_tells_it_after_the_restart(house):
     house.off = {"s3"}
     house.run(80)
-    while not house.watch.listen(house.now):
+    while not house.watch.check_silence(house.now):
         house.now += 1
     house.start()
     house.run(200)
@@ -132,7 +132,7 @@ def test_end_before_the_commit_tells_it_after_the_restart(house):
 def test_refused_commit_is_repeated(house):
     house.off = {"s3"}
     house.run(80)
-    while not (events := house.watch.listen(house.now)):
+    while not (events := house.watch.check_silence(house.now)):
         house.now += 1
     before = house.watch.save_snapshot()
     assert before <= house.watch.position
@@ -201,13 +201,13 @@ def test_readings_behind_what_was_received_are_counted(house):
     for k in range(10):
         house.put(Reading("s1", house.now - 30 - k, house.now, {"pm25": 4.0}))
     house.run(50)
-    assert house.watch.unjudged == {"s1": 10}
+    assert house.watch.skipped == {"s1": 10}
 
 
 def test_a_stamp_ahead_costs_no_more_than_the_reading_of_its_own_moment(house):
     house.put(Reading("s1", house.now + 200, house.now, {"pm25": 4.0}))
     house.run(50)
-    assert house.watch.unjudged == {"s1": 1}
+    assert house.watch.skipped == {"s1": 1}
 
 
 def test_without_settings_nobody_is_silent(tmp_path, registry, policy):
@@ -216,6 +216,6 @@ def test_without_settings_nobody_is_silent(tmp_path, registry, policy):
     migrate(connection, schema.COMPONENT, schema.SCRIPTS)
     watch = DetectionConsumer(connection, AlertEngine(registry, policy), may_alert)
     watch.process([Reading("s1", START, START, {"pm25": 4.0})], 1, START)
-    assert watch.listen(START + 86_400.0) == []
+    assert watch.check_silence(START + 86_400.0) == []
     assert watch.lives() == {}
     connection.close()

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from alerts.consumer.detection_consumer import CONSUMER, DetectionConsumer
-from alerts.consumer.reorder import HOLD_S
+from alerts.consumer.reorder import MAX_WAIT_S
 from alerts.incidents import schema
 from alerts.incidents.engine import AlertEngine
 from ingest.validation import may_alert
@@ -46,7 +46,7 @@ class Replayed:
             self.keep(self.watch.step(arrived), position, arrived[-1].received)
 
     def listen(self, now):
-        self.keep(self.watch.listen(now), self.watch.position, now)
+        self.keep(self.watch.check_silence(now), self.watch.position, now)
 
     def keep(self, events, position, now):
         self.events += [(e.kind, e.phase, e.time, e.onset, e.end, e.confidence) for e in events]
@@ -95,7 +95,7 @@ def test_any_order_within_the_window_gives_the_same_events(make, in_order, seed,
     site.arrive(shuffled(seed), batch)
     assert site.events == in_order.events
     assert site.alerts == in_order.alerts
-    assert not site.watch.unjudged
+    assert not site.watch.skipped
 
 
 def test_a_crash_with_readings_that_wait_changes_nothing(make, in_order):
@@ -128,7 +128,7 @@ def test_a_loss_delays_an_alert_by_the_hold_where_nothing_else_arrives(make, in_
     site = make()
     site.arrive(readings)
     assert site.alerts == []
-    site.listen(decides.received + HOLD_S)
+    site.listen(decides.received + MAX_WAIT_S)
     before = site.alerts.copy()
     assert len(before) == 1
     assert state.snapshot(site.database, CONSUMER).position == len(readings)

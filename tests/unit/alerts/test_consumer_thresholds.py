@@ -167,7 +167,7 @@ def test_a_move_waits_for_a_commit_and_counts_once(make_site):
     for _ in range(3):
         site.start()
         assert site.feedback() == UP
-        assert site.watch.on_time(0.0) == []
+        assert site.watch.on_time(0.0).alerts == []
     assert [m.position for m in threshold_adjustments.latest(site.state)] == [9 * SIZE]
 
 

@@ -8,11 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from alerts.consumer.memory_alerts import MemoryAlerts
 from alerts.consumer.memory_state import apply_changes, copy_state, take_changes
 from alerts.incidents.engine import AlertEngine
 from alerts.notify import outbox as outbox_rows
-from ingest.intake import IntakeConfig
-from plumewatch.service.memory_alerts import MemoryAlerts
 from storage import sqlite, state
 
 
@@ -64,12 +63,9 @@ def test_memory_is_carried_over_before_the_disk_decides_while_the_journal_still_
     memory = MemoryAlerts(
         engine=engine,
         notifier=None,
-        commits=commits,
-        journal=None,
-        broker=None,
-        topics=(),
-        heard=IntakeConfig(),
-        refusing=lambda: "",
+        readings=commits,
+        read_journal=None,
+        state_failing=lambda: "",
         in_detector=None,
         clock=lambda: 1000.0,
         on_alerts=lambda _: None,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.consumer.reorder import HOLD_S, MAX_HELD, TRIES, Reorder
+from alerts.consumer.reorder import MAX_UNFILLED_GAPS, MAX_WAIT_S, MAX_WAITING, Reorder
 from storage.reading import Reading
 
 T = 1_790_000_000.0
@@ -42,34 +42,34 @@ def test_a_gap_that_is_filled(order):
 def test_two_gaps(order):
     assert passed(order, 2, 4) == []
     assert passed(order, 1) == [1, 2]
-    assert order.next_deadline() == T + HOLD_S
+    assert order.next_deadline() == T + MAX_WAIT_S
     assert passed(order, 3) == [3, 4]
 
 
 def test_a_gap_is_a_loss_after_a_while(order):
     assert passed(order, 2, 3) == []
-    assert order.on_time(T + HOLD_S - 0.01) == []
-    assert [r.seq for r in order.on_time(T + HOLD_S)] == [2, 3]
+    assert order.on_time(T + MAX_WAIT_S - 0.01) == []
+    assert [r.seq for r in order.on_time(T + MAX_WAIT_S)] == [2, 3]
     assert passed(order, 1) == [1]  # too late: the watch counts it
 
 
 def test_time_passes_with_the_readings_of_others(order):
     assert passed(order, 2) == []
-    assert passed(order, 7, sensor="s2", received=T + HOLD_S) == [2, 7]
+    assert passed(order, 7, sensor="s2", received=T + MAX_WAIT_S) == [2, 7]
 
 
 def test_no_reading_waits_longer_than_the_hold(order):
     assert passed(order, 5) == []
-    assert passed(order, 3, received=T + 0.9 * HOLD_S) == []
-    assert [r.seq for r in order.on_time(T + HOLD_S)] == [3, 5]
+    assert passed(order, 3, received=T + 0.9 * MAX_WAIT_S) == []
+    assert [r.seq for r in order.on_time(T + MAX_WAIT_S)] == [3, 5]
 
 
 def test_a_sensor_that_loses_readings_soon_waits_no_more(order):
     now, seq = T, 0
-    for _ in range(TRIES):
+    for _ in range(MAX_UNFILLED_GAPS):
         seq += 2
         assert passed(order, seq, received=now) == []
-        now += HOLD_S
+        now += MAX_WAIT_S
         assert [r.seq for r in order.on_time(now)] == [seq]
     assert passed(order, seq + 2, received=now) == [seq + 2]
     assert passed(order, seq + 1, received=now) == [seq + 1]  # out of order after all
@@ -78,9 +78,9 @@ def test_a_sensor_that_loses_readings_soon_waits_no_more(order):
 
 def test_a_filled_gap_begins_the_tries_anew(order):
     now, seq = T, 0
-    for _ in range(3 * TRIES):
+    for _ in range(3 * MAX_UNFILLED_GAPS):
         assert passed(order, seq + 2, received=now) == []
-        now += HOLD_S
+        now += MAX_WAIT_S
         order.on_time(now)
         assert passed(order, seq + 4, received=now) == []
         assert passed(order, seq + 3, received=now) == [seq + 3, seq + 4]
@@ -88,11 +88,11 @@ def test_a_filled_gap_begins_the_tries_anew(order):
 
 
 def test_nothing_overtakes_what_waits_when_waiting_ends(order):
-    order._lines["s1"].in_vain = TRIES - 1
+    order._queues["s1"].unfilled_gaps = MAX_UNFILLED_GAPS - 1
     assert passed(order, 3) == []
     assert passed(order, 6, received=T + 0.5) == []
-    assert [r.seq for r in order.on_time(T + HOLD_S)] == [3]
-    assert passed(order, 8, received=T + HOLD_S) == [6, 8]
+    assert [r.seq for r in order.on_time(T + MAX_WAIT_S)] == [3]
+    assert passed(order, 8, received=T + MAX_WAIT_S) == [6, 8]
 
 
 def test_a_counter_that_begins_anew(order):
@@ -102,8 +102,8 @@ def test_a_counter_that_begins_anew(order):
 
 
 def test_what_waits_is_bounded(order):
-    got = passed(order, *range(2, 2 * MAX_HELD + 4, 2))
-    assert got == list(range(2, 2 * MAX_HELD + 4, 2))
+    got = passed(order, *range(2, 2 * MAX_WAITING + 4, 2))
+    assert got == list(range(2, 2 * MAX_WAITING + 4, 2))
     assert order.next_deadline() is None
 
 

@@ -251,7 +251,7 @@ class TestWatch:
     """Class probabilities commit with the batch that they are of."""
 
     def watch(self, db, engine, read=lambda *_: ([], 0)):
-        made = DetectionConsumer(db, engine, may_alert, samples=ClassSampler())
+        made = DetectionConsumer(db, engine, may_alert, sampler=ClassSampler())
         made.open(read)
         return made
 

@@ -67,7 +67,7 @@ def stored(config_path):
         connection, AlertEngine(registry, AlertPolicy()), may_alert, LivenessSettings()
     )
     watch.step(readings)
-    watch._ahead = False
+    watch._uncommitted.stepped = False
     watch.save_snapshot()
     tally = ReadingCounts()
     for reading in readings:
