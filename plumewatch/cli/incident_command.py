@@ -22,9 +22,8 @@ from plumewatch.config.paths import DataPaths
 from plumewatch.config.report_settings import school_of
 from plumewatch.config.settings import alert_budgets
 from plumewatch.config.sharding import load_shard
-from plumewatch.config.timeseries_settings import opened_series
 from plumewatch.replay import judged
-from plumewatch.service.data_folder import opened_state
+from plumewatch.service.data_folder import opened_series, opened_state
 from reports.documents import pdf
 from reports.incident_file import bundle, gather, parts, view
 from storage.atomic_write import atomic_write

@@ -19,8 +19,7 @@ from plumewatch.cli.progress import progress
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.report_settings import school_of, shifts_at
 from plumewatch.config.sharding import load_shard
-from plumewatch.config.timeseries_settings import opened_series
-from plumewatch.service.data_folder import opened_state
+from plumewatch.service.data_folder import opened_series, opened_state
 from reports.facts import gather
 from reports.files import REPORTS, ReportTooLongError, write_report
 from reports.names import FORMATS, file_name

@@ -21,7 +21,8 @@ from plumewatch.cli.output_file import check_output
 from plumewatch.cli.progress import busy, progress
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.sharding import load_shard
-from plumewatch.config.timeseries_settings import opened_series, retention_of
+from plumewatch.config.timeseries_settings import retention_of
+from plumewatch.service.data_folder import opened_series
 from storage.audit import AuditKind
 from storage.dead_letters import find_buried, forget
 from storage.errors import StorageError

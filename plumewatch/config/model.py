@@ -85,34 +85,28 @@ class PlumewatchConfig(DutySections, BaseModel):
 
     @property
     def other_shards(self) -> frozenset[str]:
-        """Ids and aliases of the sensors of other processes (`plumewatch.config.sharding`)."""
+        """Ids and aliases of sensors of other shards (`plumewatch.config.sharding`)."""
         return self._other_shards
 
     @property
     def accepts_unregistered(self) -> bool:
-        """Whether this process accepts sensors that are not registered."""
+        """Whether this shard accepts sensors that are not registered."""
         return self._accepts_unregistered
 
     def set_other_shards(self, sensors: frozenset[str], *, accepts_unregistered: bool) -> None:
-        """Leave these sensors, and perhaps all unregistered ones, to other processes."""
+        """Leave these sensors, and perhaps unregistered ones, to other shards."""
         self._other_shards, self._accepts_unregistered = sensors, accepts_unregistered
 
     def zone(self) -> ZoneInfo:
-        """Time zone of the school."""
+        """Return the time zone of the school."""
         return ZoneInfo(self.timezone)
 
     def roster(self) -> Roster:
-        """Who hears of an incident.
-
-        Raises
-        ------
-        CalendarError
-            If a calendar cannot be read any more.
-        """
+        """Return who is notified of an incident; raises `CalendarError`."""
         return roster_of(self, self.staff, self.zone())
 
     def registry(self) -> Registry:
-        """Rooms and sensors, for every other part."""
+        """Return the registry of rooms and sensors."""
         return Registry.of(
             (
                 Room(r.id, r.name, r.floor, r.building, r.site or self.site, r.kind)

@@ -1,4 +1,4 @@
-"""From what a school writes about who hears to the roster that decides it."""
+"""Build the roster, which decides who is notified, from the sections of routing and duty."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from alerts.errors import CalendarError
 from alerts.policy import BUILT_IN_ROUTES, role_receivers
 from alerts.routing.matchers import parse_matchers
 from alerts.routing.tree import Route
+from plumewatch.config.sections.duty import RoutingConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
     from zoneinfo import ZoneInfo
 
     from alerts.duty.shifts import Hours
     from plumewatch.config.sections.duty import (
         BellsConfig,
         DutySections,
-        OverrideConfig,
         RoutingNodeConfig,
         ShiftConfig,
+        TurnsConfig,
         ZoneConfig,
     )
     from plumewatch.config.sections.staff import StaffConfig
@@ -34,17 +34,13 @@ ALL_PERIODS = "*"
 
 
 def roster_of(sections: DutySections, staff: Sequence[StaffConfig], zone: ZoneInfo) -> Roster:
-    """Make the roster of sections without faults (`plumewatch.config.duty_faults`).
-
-    Raises
-    ------
-    CalendarError
-        If a calendar cannot be read.
-    """
+    """Return the roster of sections without faults; raises `CalendarError`."""
     timetable = timetable_of(sections, zone)
-    changes: dict[str, list[Override]] = {}
+    overrides: dict[str, list[Override]] = {}
     for entry in sections.override:
-        changes.setdefault(entry.shift, []).append(_override(entry, zone))
+        start, end = moment(entry.start, zone), moment(entry.end, zone)
+        change = Override(entry.shift, start, end, entry.add, entry.remove)
+        overrides.setdefault(entry.shift, []).append(change)
     names = names_of(staff)
     shifts = tuple(
         Shift(
@@ -54,15 +50,15 @@ def roster_of(sections: DutySections, staff: Sequence[StaffConfig], zone: ZoneIn
             hours=hours_of(entry, timetable, names),
             zone=zone,
             zones=tuple(entry.zones),
-            turns=_turns(entry, zone),
+            turns=_turns(entry.turns, zone),
             first=entry.first,
             last=entry.last,
-            overrides=tuple(changes.get(entry.id, ())),
+            overrides=tuple(overrides.get(entry.id, ())),
         )
         for entry in sections.shift
     )
     return Roster(
-        root=routes_of(sections),
+        root=BUILT_IN_ROUTES if sections.routing is None else _route(sections.routing),
         receivers=_receivers(sections, staff),
         shifts=shifts,
         zones=ZoneMap(tuple(map(zone_of, sections.zones))),
@@ -72,13 +68,17 @@ def roster_of(sections: DutySections, staff: Sequence[StaffConfig], zone: ZoneIn
     )
 
 
+def _turns(turns: TurnsConfig | None, zone: ZoneInfo) -> Turns | None:
+    return None if turns is None else Turns(zone, turns.since, minutes(turns.at), turns.days)
+
+
 def zone_of(entry: ZoneConfig) -> Zone:
-    """Return a zone as the roster has it."""
+    """Return a zone of the roster."""
     return Zone(entry.id, entry.building, entry.floor, entry.site, tuple(entry.next))
 
 
 def names_of(staff: Sequence[StaffConfig]) -> dict[str, str]:
-    """Ids and names in lower case, to ids; a name that two people have is nobody's."""
+    """Return ids by id and name in lower case, without names that two people share."""
     found: dict[str, str] = {}
     shared: set[str] = set()
     for person in staff:
@@ -88,30 +88,16 @@ def names_of(staff: Sequence[StaffConfig]) -> dict[str, str]:
     return {key: person for key, person in found.items() if key not in shared}
 
 
-def routes_of(sections: DutySections) -> Route:
-    """Make the tree of routes; the built-in one if none is written.
-
-    Raises
-    ------
-    MatcherError
-        If a condition cannot be read.
-    """
-    if sections.routing is None:
-        return BUILT_IN_ROUTES
-    return Route(sections.routing.receiver, routes=tuple(map(_route, sections.routing.routes)))
-
-
-def _route(node: RoutingNodeConfig) -> Route:
-    return Route(
-        node.receiver,
-        tuple(matcher for text in node.matchers for matcher in parse_matchers(text)),
-        node.goes_on,
-        tuple(map(_route, node.routes)),
-    )
+def _route(node: RoutingConfig | RoutingNodeConfig) -> Route:
+    routes = tuple(map(_route, node.routes))
+    if isinstance(node, RoutingConfig):
+        return Route(node.receiver, routes=routes)
+    matchers = tuple(matcher for text in node.matchers for matcher in parse_matchers(text))
+    return Route(node.receiver, matchers, node.goes_on, routes)
 
 
 def _receivers(sections: DutySections, staff: Sequence[StaffConfig]) -> dict[str, Receiver]:
-    """Roles, which hear by their shifts if they have any, and what is written."""
+    """Return the configured receivers, and one per role, with its shifts if it has any."""
     rostered = {shift.receiver for shift in sections.shift}
     found = role_receivers((person.id, person.role) for person in staff)
     for role in rostered & found.keys():
@@ -127,7 +113,7 @@ def _receivers(sections: DutySections, staff: Sequence[StaffConfig]) -> dict[str
 
 
 def timetable_of(sections: DutySections, zone: ZoneInfo) -> Timetable:
-    """Bell schedules and holidays."""
+    """Return bell schedules and holidays."""
     holidays = (
         entry.first + timedelta(days=n)
         for entry in sections.holiday
@@ -150,21 +136,19 @@ def _bells(entry: BellsConfig) -> Bells:
 
 
 def weekdays(days: Sequence[str] | None) -> frozenset[int]:
-    """Numbers of days of the week, Monday is 0; every day if none is named."""
+    """Return weekday numbers, Monday is 0; every day for None."""
     return frozenset(map(WEEKDAYS.index, WEEKDAYS if days is None else days))
 
 
 def hours_of(entry: ShiftConfig, timetable: Timetable, names: dict[str, str]) -> Hours:
-    """When a shift runs.
-
-    Raises
-    ------
-    CalendarError
-        If its calendar cannot be read.
-    """
+    """Return when a shift runs; raises `CalendarError`."""
     days = weekdays(entry.days)
     if entry.calendar_file is not None:
-        raw = _read(entry.calendar_file)
+        try:
+            with entry.calendar_file.open("rb") as file:
+                raw = file.read(MAX_CALENDAR_BYTES + 1)
+        except OSError as error:
+            raise CalendarError(f"cannot be read: {error.strerror}") from error
         return CalendarHours(raw, timetable.zone, names=None if entry.people else names)
     if entry.start is not None and entry.end is not None:
         return ClockHours(
@@ -178,28 +162,8 @@ def hours_of(entry: ShiftConfig, timetable: Timetable, names: dict[str, str]) ->
     return LessonHours(timetable, days, named)
 
 
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_CALENDAR_BYTES + 1)
-    except OSError as error:
-        raise CalendarError(f"cannot be read: {error.strerror}") from error
-
-
-def _turns(entry: ShiftConfig, zone: ZoneInfo) -> Turns | None:
-    turns = entry.turns
-    if turns is None:
-        return None
-    return Turns(zone, turns.since, minutes(turns.at), turns.days)
-
-
-def _override(entry: OverrideConfig, zone: ZoneInfo) -> Override:
-    start, end = moment(entry.start, zone), moment(entry.end, zone)
-    return Override(entry.shift, start, end, entry.add, entry.remove)
-
-
 def moment(written: datetime, zone: ZoneInfo) -> datetime:
-    """Instant that somebody wrote: with an offset, or as wall time of the school."""
+    """Return a time with an offset, or else in the school's time zone, as UTC."""
     if written.tzinfo is not None:
         return written.astimezone(UTC)
     day = date(written.year, written.month, written.day)

@@ -1,12 +1,11 @@
 """One school on several processes: each has the buildings whose names hash to it.
 
-``plumewatch run --shard 0/2`` beside ``--shard 1/2`` on one configuration. A process has rooms and
-sensors of its own buildings, a data folder, a session at the broker and ports of its own. It hears
-all topics and passes over messages whose topic names a sensor of another process, before they are
-decoded; Mosquitto's shared subscriptions would hand out messages in turn, and no sensor would stay
-with one process. Sensors that nobody registered, and topics that nobody reads, belong to shard 0.
-
-Other commands see a shard's part with ``PLUMEWATCH_SHARD=0/2`` in their environment.
+``plumewatch run --shard 0/2`` runs beside ``--shard 1/2`` on one configuration. Each process has
+the rooms and sensors of its buildings, and its own data folder, broker session and ports. It
+subscribes to all topics and drops messages of other processes' sensors before decoding them: with
+Mosquitto's shared subscriptions, messages of one sensor would reach several processes. Shard 0 also
+has unregistered sensors and topics that no format reads. Other commands use the shard that
+``PLUMEWATCH_SHARD=0/2`` in their environment names.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _PORTS_APART: Final = 10
 
 
 class ShardError(ValueError):
-    """What is written is no shard, or there is nothing in it."""
+    """The text names no shard, or the shard has no sensor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +42,14 @@ class ProcessShard:
 
     @classmethod
     def of(cls, text: str) -> Self:
-        """Read ``INDEX/COUNT``.
-
-        Raises
-        ------
-        ShardError
-
-        Examples
-        --------
-        >>> ProcessShard.of("0/2")
-        ProcessShard(index=0, count=2)
-        """
+        """Read ``INDEX/COUNT``; raises `ShardError`."""
         found = _WRITTEN.fullmatch(text)
         if not found or not 0 <= int(found[1]) < int(found[2]) <= 64:
             raise ShardError(f"{text!r}: INDEX/COUNT, as in 0/2 and 1/2; at most 64")
         return cls(int(found[1]), int(found[2]))
 
     def has(self, site: str, building: str) -> bool:
-        """Whether a building belongs to this process."""
+        """Return whether a building belongs to this process."""
         return shard_of(f"{site}/{building}", self.count) == self.index
 
 
@@ -78,13 +67,7 @@ def load_shard(path: Path, shard: str = "") -> PlumewatchConfig:
 
 
 def part_of(config: PlumewatchConfig, shard: ProcessShard) -> PlumewatchConfig:
-    """Return the configuration of one process of several.
-
-    Raises
-    ------
-    ShardError
-        If it would have no sensor.
-    """
+    """Return the configuration of one process; raises `ShardError` if it has no sensor."""
     registry = config.registry()
     own = {room.id for room in registry.rooms.values() if shard.has(room.site, room.building)}
     sensors = [sensor for sensor in config.sensor if sensor.room in own]

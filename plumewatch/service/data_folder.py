@@ -9,6 +9,8 @@ import time
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
+from plumewatch.config.paths import DataPaths
+from plumewatch.config.timeseries_settings import series_of
 from plumewatch.service.upgrade import STATE_SCRIPTS, refuse_older
 from storage.errors import StorageCorruptError, StorageUnavailableError
 from storage.lease import BEAT_S, WATCH_S
@@ -20,8 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from plumewatch.config.model import PlumewatchConfig
     from storage.journal import Journal
     from storage.lease import Lease
+    from storage.timeseries import Series
 
 log = logging.getLogger(__name__)
 
@@ -192,3 +196,22 @@ def prepare_state(connection: sqlite3.Connection) -> None:
     """
     for component, scripts in STATE_SCRIPTS.items():
         migrate(connection, component, scripts)
+
+
+@contextmanager
+def opened_series(config: PlumewatchConfig) -> Iterator[Series]:
+    """Open the time series of a configuration and check that they can be used.
+
+    Raises `ConfigError` if a secret cannot be read, `StorageError` if the store cannot be used.
+    """
+    config.data_dir.mkdir(parents=True, exist_ok=True)
+    paths = DataPaths(config.data_dir)
+    for path in (paths.series, paths.influx):
+        refuse_older(path)
+    series = series_of(config, paths)
+    series.open()
+    try:
+        series.greet()
+        yield series
+    finally:
+        series.close()

@@ -10,7 +10,7 @@ from plumewatch.cli.printer import Printer
 from plumewatch.cli.report_command import ReportOptions, run_report
 from plumewatch.cli.storage_command import run_setup
 from plumewatch.config.load import load
-from plumewatch.config.timeseries_settings import opened_series
+from plumewatch.service.data_folder import opened_series
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.influx import Influxd, influxql
 from tests.support.school_year import config_text, fill_health, fill_state, moment

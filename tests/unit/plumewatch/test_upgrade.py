@@ -17,9 +17,8 @@ import pytest
 
 from plumewatch.config.load import parse
 from plumewatch.config.paths import DataPaths
-from plumewatch.config.timeseries_settings import opened_series
 from plumewatch.service import upgrade
-from plumewatch.service.data_folder import open_state, opened_state, prepare_state
+from plumewatch.service.data_folder import open_state, opened_series, opened_state, prepare_state
 from plumewatch.service.upgrade import NEWEST, copy_before_upgrade, refuse_older, schemas
 from storage.errors import SchemaTooNewError, SchemaTooOldError, StorageUnavailableError
 from storage.journal import Journal

@@ -21,8 +21,7 @@ from plumewatch.cli.printer import Printer
 from plumewatch.cli.report_command import ReportOptions, run_report
 from plumewatch.config.load import load
 from plumewatch.config.report_settings import school_of, shifts_at
-from plumewatch.config.timeseries_settings import opened_series
-from plumewatch.service.data_folder import opened_state
+from plumewatch.service.data_folder import opened_series, opened_state
 from reports import tables
 from reports.facts import gather
 from reports.files import REPORTS
