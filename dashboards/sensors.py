@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from grafana_foundation_sdk.builders.dashboard import Dashboard
 
     from dashboards.frame import DashboardSettings
-    from dashboards.panels import Bands
+    from dashboards.panels import Bands, Words
 
 _ONLINE: Final = 'sum("online_s") / sum("period_s")'
 _RECEIVED: Final = 'sum("received") / sum("expected")'
@@ -177,7 +177,7 @@ def _share(title: str, about: str, what: str) -> stat.Panel:
 
 
 def _sensors() -> table.Panel:
-    states = {
+    states: Words = {
         "alive": ("alive", TRANSPARENT),
         "silent": ("silent", ORANGE),
         "offline": ("offline", VERMILLION),
