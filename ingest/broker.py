@@ -1,18 +1,46 @@
-"""The broker: how it is reached, and in one sentence why not."""
+"""The broker: how it is reached, what a session of it holds, and what can be learned from it.
+
+Reading and acknowledging in large pieces
+-----------------------------------------
+paho asks the kernel for every message four times or more and sends each acknowledgement by itself.
+Every such call releases the interpreter's lock and has to win it back from the threads that store
+and detect, which costs more than all the rest of a message. `Link` puts a buffer before paho's
+reads, filled once each time the socket is readable, and sends the acknowledgements of a group as
+one piece. What paho makes of the bytes is untouched, and so is their order.
+
+Subscriptions
+-------------
+A persistent session keeps every subscription that was ever made in it, and a client cannot ask
+which these are. So they are remembered in a small file, before they are made; those that are not
+wanted any more are then given up. A file that is missing or cannot be written costs no more than
+messages of topics that nobody wants.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import logging
+import os
+import secrets
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import aiomqtt
+import msgspec
+from paho.mqtt.enums import MessageType, MQTTErrorCode
 
+from ingest.canary import CANARY_TOPICS
 from ingest.errors import BrokerError, BrokerReason
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
+    from pathlib import Path
+
+    from paho.mqtt.client import Client as PahoClient
+
+log = logging.getLogger(__name__)
 
 _TIMEOUT_S: Final = 10.0
 """For each answer of the broker."""
@@ -77,16 +105,6 @@ async def connected(client: aiomqtt.Client, settings: BrokerSettings) -> AsyncIt
             gone.exception()
 
 
-async def probe(settings: BrokerSettings) -> None:
-    """Connect and disconnect, to see whether it can be done.
-
-    Raises `BrokerError`: with one sentence that says why not.
-    """
-    client = new_client(settings, f"{settings.client_id}-check", clean=True)
-    async with connected(client, settings):
-        pass
-
-
 def _translated(error: aiomqtt.MqttError, settings: BrokerSettings) -> BrokerError:
     where = f"broker {settings.host}:{settings.port}"
     text = str(error)
@@ -102,3 +120,208 @@ def _translated(error: aiomqtt.MqttError, settings: BrokerSettings) -> BrokerErr
     elif "code:128" in detail:  # the library's number for any broken connection
         detail = "connection lost"
     return BrokerError(BrokerReason.UNREACHABLE, f"{where} is not reachable: {detail}")
+
+
+class _Remembered(msgspec.Struct, frozen=True):
+    session: str
+    filters: tuple[str, ...]
+
+
+class Subscriptions:
+    """The filters of one session.
+
+    `path`: the file; its folder must exist when something is remembered.
+    `session`: names broker and client; what was held in another one does not count.
+    """
+
+    def __init__(self, path: Path, session: str) -> None:
+        self._path = path
+        self._session = session
+
+    def current(self) -> tuple[str, ...]:
+        """Return the filters that the session may hold."""
+        with contextlib.suppress(OSError, msgspec.MsgspecError):
+            found = msgspec.json.decode(self._path.read_bytes(), type=_Remembered)
+            if found.session == self._session:
+                return found.filters
+        return ()
+
+    def remember(self, filters: Iterable[str]) -> None:
+        """Replace what is remembered."""
+        wanted = _Remembered(self._session, tuple(sorted(set(filters))))
+        if wanted.filters == self.current():
+            return
+        fresh = self._path.with_name(self._path.name + ".new")
+        try:
+            fresh.write_bytes(msgspec.json.encode(wanted))
+            os.replace(fresh, self._path)  # noqa: PTH105 - atomic
+        except OSError as error:
+            log.warning("cannot remember the subscriptions: %s: %s", self._path, error.strerror)
+
+
+_PIECE: Final = 32_768
+"""Bytes taken from the socket at once: some 150 readings, a few milliseconds of work."""
+
+
+class Link:
+    """The reading and acknowledging side of a paho client that is not connected yet.
+
+    `client`: driven by an event loop that calls its `loop_read` when the socket is readable.
+    """
+
+    def __init__(self, client: PahoClient) -> None:
+        self._client = client
+        self._receive = client._sock_recv  # noqa: SLF001 - all reads of paho go through it
+        self._loop_read = client.loop_read
+        self._piece = b""
+        self._at = 0
+        self._asked = False
+        client._sock_recv = self._take  # type: ignore[method-assign]  # noqa: SLF001
+        client.loop_read = self._read  # type: ignore[method-assign]
+
+    def acknowledge(self, packet_ids: Iterable[int]) -> None:
+        """Send PUBACKs in this order, as one piece."""
+        acks = b"".join(b"\x40\x02" + packet_id.to_bytes(2) for packet_id in packet_ids)
+        if acks:
+            self._client._packet_queue(MessageType.PUBACK, acks, 0, 1)  # noqa: SLF001
+
+    def _read(self, max_packets: int = 1) -> MQTTErrorCode:
+        """Handle all packets of one piece."""
+        self._asked = False
+        while True:
+            code = self._loop_read(max_packets)
+            if code != MQTTErrorCode.MQTT_ERR_SUCCESS or self._at == len(self._piece):
+                return code
+
+    def _take(self, bufsize: int) -> bytes:
+        """Return some bytes, of at most one piece of the socket until `_read` is called anew."""
+        if self._at == len(self._piece):
+            if self._asked:
+                raise BlockingIOError
+            self._asked = True
+            self._piece, self._at = b"", 0
+            self._piece = self._receive(_PIECE)
+        taken = self._piece[self._at : self._at + bufsize]
+        self._at += len(taken)
+        return taken
+
+
+def ignore_cut_connection(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Handle what no task awaited: a connection that was cut before it could be written to.
+
+    aiomqtt asks to be told when a socket can be written to a turn of the loop after it looked at
+    it. If the connection is cut in between, its descriptor is gone; the connection is mended by
+    the way of all lost connections, and a stack of calls in the log would say nothing more. All
+    else is reported as ever.
+    """
+    cut = isinstance(context.get("exception"), (OSError, ValueError))
+    if cut and "add_writer" in context.get("message", ""):
+        log.debug("the connection was cut before it could be written to")
+        return
+    loop.default_exception_handler(context)
+
+
+_VERSION: Final = "$SYS/broker/version"
+DROPPED: Final = "$SYS/broker/publish/messages/dropped"
+STORED: Final = "$SYS/broker/store/messages/count"
+_SYS_WAIT_S: Final = 1.0
+_TRIAL_WAIT_S: Final = 3.0
+REFUSED_CODE: Final = 0x80
+"""From this code on a subscription is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerFacts:
+    """What a broker says and does.
+
+    `version`: empty if it does not say.
+    `dropped`, `stored`: messages dropped since its start, and held now.
+    `keeps_for_absent`: whether a QoS 1 message reached a session that was away when it was
+    published; None where we may not publish or read the trial's topic.
+    """
+
+    version: str = ""
+    dropped: int | None = None
+    stored: int | None = None
+    keeps_for_absent: bool | None = None
+
+
+async def examine(settings: BrokerSettings, *, trial: bool) -> BrokerFacts:
+    """Look at a broker.
+
+    Raises `BrokerError`: with one sentence that says why it cannot be reached.
+    """
+    name = f"{settings.client_id}-check"
+    client = new_client(settings, name, clean=True)
+    async with connected(client, settings):
+        answers = await _collected(client, (_VERSION, DROPPED, STORED))
+    kept = await _kept(settings, f"{name}-trial") if trial else None
+    return BrokerFacts(
+        answers.get(_VERSION, ""), _number(answers.get(DROPPED)), _number(answers.get(STORED)), kept
+    )
+
+
+async def _collected(client: aiomqtt.Client, topics: tuple[str, ...]) -> dict[str, str]:
+    """Read retained messages, as many as come."""
+    answers: dict[str, str] = {}
+    try:
+        async with asyncio.timeout(_SYS_WAIT_S):
+            for topic in topics:
+                await client.subscribe(topic)
+            async for message in client.messages:
+                answers[str(message.topic)] = _text(message.payload)
+                if len(answers) == len(topics):
+                    break
+    except TimeoutError:
+        pass  # no Mosquitto, or no right to read them
+    return answers
+
+
+async def _kept(settings: BrokerSettings, name: str) -> bool | None:
+    """Try it: publish to a session while it is away, then see whether it gets the message."""
+    topic = CANARY_TOPICS + name
+    here, gone = (f"{word} {secrets.token_hex(8)}" for word in ("here", "away"))
+    try:
+        away = new_client(settings, name, clean=False)
+        async with connected(away, settings):
+            granted = await away.subscribe(topic, qos=1)
+            if any(is_refused(code) for code in granted or ()):
+                return None
+            await away.publish(topic, here, qos=1)
+            if not await _arrives(away, here):
+                return None
+        other = new_client(settings, f"{name}-sender", clean=True)
+        async with connected(other, settings):
+            await other.publish(topic, gone, qos=1)
+        back = new_client(settings, name, clean=False)
+        async with connected(back, settings):
+            return await _arrives(back, gone)
+    finally:
+        ended = new_client(settings, name, clean=True)
+        async with connected(ended, settings):
+            pass  # a clean session ends the one that was kept
+
+
+async def _arrives(client: aiomqtt.Client, wanted: str) -> bool:
+    try:
+        async with asyncio.timeout(_TRIAL_WAIT_S):
+            async for message in client.messages:
+                if _text(message.payload) == wanted:
+                    return True
+    except TimeoutError:
+        pass
+    return False
+
+
+def is_refused(code: object) -> bool:
+    """Whether the code of a subscription is a refusal."""
+    number = getattr(code, "value", code)
+    return isinstance(number, int) and number >= REFUSED_CODE
+
+
+def _text(payload: object) -> str:
+    return payload.decode("utf-8", "replace") if isinstance(payload, bytes) else str(payload)
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isdigit() else None

@@ -62,7 +62,7 @@ class FirmwareNews:
         """Know what each sensor told last, besides what is known already."""
         self._known = {**known, **self._known}
 
-    def hear(self, tail: Iterable[Reading]) -> None:
+    def read_tail(self, tail: Iterable[Reading]) -> None:
         """Know what the tail of the journal tells, oldest first."""
         for reading in tail:
             if reading.firmware:

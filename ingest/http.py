@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     from ingest.intake import Intake, Outcome
     from storage.journal import DeadLetter
 
-    Witness = Callable[[Message, str, Callable[[str, str | None], bool]], None]
+    OnUnstored = Callable[[Message, str, Callable[[str, str | None], bool]], None]
 
 log = logging.getLogger(__name__)
 
@@ -135,8 +135,8 @@ class HttpIngest:
     `commits`: shared with MQTT.
     `clock`: unix seconds: receive time, and the time of signatures.
     `monotonic`: seconds, for rates.
-    `witness`: ``witness(message, decoder, permits)`` sees what an authentic sender says while the
-    disk refuses; the answer is 503 all the same. Without it nothing is read then.
+    `on_unstored`: ``on_unstored(message, decoder, permits)`` gets what an authentic sender sends
+    while the disk refuses; the answer is 503 all the same. Without it nothing is read then.
     `answers`: answers by source (empty if it was not known) and status.
     """
 
@@ -149,7 +149,7 @@ class HttpIngest:
         *,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
-        witness: Witness | None = None,
+        on_unstored: OnUnstored | None = None,
     ) -> None:
         self.answers: Counter[tuple[str, int]] = Counter()
         self._settings = settings or HttpIngestSettings()
@@ -157,7 +157,7 @@ class HttpIngest:
         self._commits = commits
         self._clock = clock
         self._monotonic = monotonic
-        self._witness = witness
+        self._on_unstored = on_unstored
         self._sources: dict[str, list[HttpSource]] = {}
         for source in sources:
             self._sources.setdefault(source.decoder, []).append(source)
@@ -248,7 +248,7 @@ class HttpIngest:
 
     def _check_room(self) -> None:
         if self._commits.failing:
-            if self._witness is None:
+            if self._on_unstored is None:
                 raise self._later("the disk refuses")
             return
         if self._commits.waiting >= self._settings.most_waiting:
@@ -286,9 +286,9 @@ class HttpIngest:
         return bytes(body)
 
     def _show(self, source: HttpSource, sensor: str, body: bytes) -> None:
-        """Let the witness see a message that cannot be stored; its sender will repeat it."""
-        if self._witness is not None:
-            self._witness(
+        """Show a message that cannot be stored; its sender will repeat it."""
+        if self._on_unstored is not None:
+            self._on_unstored(
                 Message(source.topic_of(sensor), body, self._clock()),
                 source.decoder,
                 lambda named, known: source.permits(named, known, addressed=sensor),

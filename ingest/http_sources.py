@@ -79,7 +79,7 @@ class HttpSource:
     `sensors`: registered ids it may speak for.
     `token`: none only for a source that signs.
     `signature`: shared secret of its signatures; None if it does not sign.
-    `strangers`: whether it may also name sensors that nobody registered.
+    `accepts_unregistered`: whether it may also name sensors that nobody registered.
     `rate_per_s`: messages a second over time; twice as many at once.
     `topic`: topic filter of the format, in which the sensor of the request's path takes the place
     of every open level.
@@ -90,7 +90,7 @@ class HttpSource:
     sensors: frozenset[str] = frozenset()
     token: HiddenText | None = field(default=None, repr=False)
     signature: HiddenText | None = field(default=None, repr=False)
-    strangers: bool = False
+    accepts_unregistered: bool = False
     rate_per_s: float = 50.0
     topic: str = "+"
 
@@ -112,7 +112,7 @@ class HttpSource:
             return False
         if known is not None:
             return known in self.sensors
-        return self.strangers or _is_part(named, self.sensors)
+        return self.accepts_unregistered or _is_part(named, self.sensors)
 
 
 def _is_part(named: str, wholes: Iterable[str]) -> bool:

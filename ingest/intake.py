@@ -116,8 +116,8 @@ class IntakeConfig:
     `dead_letter_bytes`: payload bytes kept in a dead letter.
     `sample_bytes`: payload bytes kept in the quarantine lists.
     `dedupe_window`, `dedupe_sensors`: as in `Dedupe`.
-    `elsewhere`: names of sensors that another process takes in.
-    `takes_strangers`: take in sensors that are not registered, and list topics that nobody reads;
+    `other_shards`: names of sensors that another process takes in.
+    `accepts_unregistered`: accept sensors that are not registered, and list topics of no decoder;
     otherwise another process does.
     """
 
@@ -131,11 +131,11 @@ class IntakeConfig:
     sample_bytes: int = 4_096
     dedupe_window: int = 256
     dedupe_sensors: int = 10_000
-    elsewhere: frozenset[str] = frozenset()
-    takes_strangers: bool = True
+    other_shards: frozenset[str] = frozenset()
+    accepts_unregistered: bool = True
 
 
-ELSEWHERE: Final = "elsewhere"
+OTHER_SHARD: Final = "elsewhere"
 """Stands for the decoder of messages that another process takes in."""
 _TOPIC_KEPT: Final = 256
 _BY_NAMES: Final = frozenset({"native", "generic", "zigbee2mqtt"})
@@ -238,7 +238,7 @@ class Intake:
         self.reading_counts = ReadingCounts()
         self.firmware = FirmwareNews()
         self._integrity = Integrity()
-        self._elsewhere = {form for n in self.config.elsewhere for form in (n, fold_id(n))}
+        self._other_shards = {form for n in self.config.other_shards for form in (n, fold_id(n))}
         self._dedupe = Dedupe(self.config.dedupe_window, self.config.dedupe_sensors)
         sensors = self.config.context.registry.sensors
         folded = {fold_id(name): name for name in reversed(tuple(sensors))}
@@ -265,7 +265,7 @@ class Intake:
         registered = self.config.context.registry.sensors
         tail = [reading for reading in tail if reading.sensor in registered]
         self._integrity.restore(tail)
-        self.firmware.hear(tail)
+        self.firmware.read_tail(tail)
 
     def on_message(
         self,
@@ -276,8 +276,8 @@ class Intake:
         """Return what becomes of a message; never raises."""
         asked: list[str] = []
         context = self.config.context
-        if permits is None and self._elsewhere and self._names_another(message.topic):
-            return self._pass_over()
+        if permits is None and self._other_shards and self._names_another(message.topic):
+            return self._leave_to_other_shard()
         try:
             check_topic(message.topic, context.limits)
             candidates = _candidates(message.topic, decoder, self._routes)
@@ -294,7 +294,7 @@ class Intake:
         fresh: list[Reading] = []
         own = [reading for reading in readings if self._is_own(reading.sensor)]
         if len(own) < len(readings) and not own:
-            return self._pass_over()
+            return self._leave_to_other_shard()
         states = context.states
         for reading in own:
             settled = self._settle(reading, message, name)
@@ -351,8 +351,8 @@ class Intake:
     ) -> Outcome:
         """Reject what no decoder reads, and list its topic if none was even asked."""
         unread = not asked and error.reason is Reason.UNKNOWN_TOPIC
-        if unread and not self.config.takes_strangers:
-            return self._pass_over()
+        if unread and not self.config.accepts_unregistered:
+            return self._leave_to_other_shard()
         if unread or isinstance(error, GuardError):
             self._note(self.unmatched, message.topic, message, "")
         name = asked[-1] if asked else decoder
@@ -361,22 +361,22 @@ class Intake:
     def _names_another(self, topic: str) -> bool:
         """Whether a level of a topic is a sensor of another process, and none is one of ours."""
         levels = topic.split("/")
-        return not self._elsewhere.isdisjoint(levels) and self._names.keys().isdisjoint(levels)
+        return not self._other_shards.isdisjoint(levels) and self._names.keys().isdisjoint(levels)
 
     def _is_own(self, sensor: str) -> bool:
         """Whether this process takes a sensor in, and not another."""
-        if not self._elsewhere and self.config.takes_strangers:
+        if not self._other_shards and self.config.accepts_unregistered:
             return True
         if self._resolve(sensor) is not None:
             return True
-        if sensor in self._elsewhere or fold_id(sensor) in self._elsewhere:
+        if sensor in self._other_shards or fold_id(sensor) in self._other_shards:
             return False
-        return self.config.takes_strangers
+        return self.config.accepts_unregistered
 
-    def _pass_over(self) -> Outcome:
+    def _leave_to_other_shard(self) -> Outcome:
         """Leave a message to the process that has its sensor; it is acknowledged like any other."""
-        self.counters[OutcomeKind.ACCEPTED.value, "", ELSEWHERE] += 1
-        return Outcome(OutcomeKind.ACCEPTED, ELSEWHERE)
+        self.counters[OutcomeKind.ACCEPTED.value, "", OTHER_SHARD] += 1
+        return Outcome(OutcomeKind.ACCEPTED, OTHER_SHARD)
 
     def _new(self, reading: Reading, *, delivered_again: bool = False) -> Reading | None:
         """Count a reading; None if it is known."""

@@ -26,7 +26,7 @@ Bounds
 Unacknowledged QoS 1 messages are bounded by the broker (`max_inflight_messages`). QoS 0 messages
 have no window: beyond `MAX_UNACKNOWLEDGED_QOS0` waiting, the newest is dropped and counted.
 
-This module, `ingest.broker` and `ingest.link` alone touch the client underneath aiomqtt (manual
+This module and `ingest.broker` alone touch the client underneath aiomqtt (manual
 acknowledgement, its own callback, large reads): aiomqtt 2 acknowledges a message before the caller
 has seen it.
 """
@@ -45,10 +45,17 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import aiomqtt
 
-from ingest.broker import connected, new_client
+from ingest.broker import (
+    DROPPED,
+    STORED,
+    Link,
+    connected,
+    ignore_cut_connection,
+    is_refused,
+    new_client,
+)
 from ingest.canary import CANARY_TOPICS, Canary, CanarySettings, Cure, canary_topic
 from ingest.errors import BrokerError, BrokerReason
-from ingest.link import Link, forgive_cut
 from ingest.message import Message
 
 if TYPE_CHECKING:
@@ -57,9 +64,8 @@ if TYPE_CHECKING:
     from paho.mqtt.client import Client as PahoClient
     from paho.mqtt.client import MQTTMessage
 
-    from ingest.broker import BrokerSettings
+    from ingest.broker import BrokerSettings, Subscriptions
     from ingest.intake import Outcome
-    from ingest.subscriptions import Subscriptions
     from storage.journal import DeadLetter
     from storage.reading import Reading
 
@@ -69,9 +75,6 @@ MAX_GROUP: Final = 500
 MAX_UNACKNOWLEDGED_QOS0: Final = 20_000
 _FIRST_RETRY_S: Final = 0.5
 _LAST_RETRY_S: Final = 30.0
-_REFUSED_BY_BROKER: Final = 0x80
-_DROPPED: Final = "$SYS/broker/publish/messages/dropped"
-_STORED: Final = "$SYS/broker/store/messages/count"
 _JOIN_POLL_S: Final = 0.2
 """How often to look whether a join window is over while nothing arrives."""
 
@@ -106,9 +109,9 @@ class SourceState:
         if not payload.isdigit() or len(payload) > 18:
             return
         count = int(payload)
-        if topic == _STORED:
+        if topic == STORED:
             self.broker_stored = count
-        elif topic == _DROPPED:
+        elif topic == DROPPED:
             before, self._broker_total = self._broker_total, count
             if before is None or count == before:
                 return
@@ -215,8 +218,8 @@ class MqttSource:
     `clock`: unix seconds, for the receive time.
     `canary`: without it no canary is sent, silence is not noticed, and the broker's own counts are
     not read.
-    `held`: remembers what the session is subscribed to; without it, topics that are not wanted any
-    more are heard on.
+    `subscriptions`: remembers what the session is subscribed to; without it, messages of topics
+    that are not wanted any more go on to arrive.
     """
 
     def __init__(
@@ -227,7 +230,7 @@ class MqttSource:
         commit: Callable[[Sequence[Reading], Sequence[DeadLetter]], Awaitable[None]],
         clock: Callable[[], float],
         canary: CanarySettings | None = None,
-        held: Subscriptions | None = None,
+        subscriptions: Subscriptions | None = None,
     ) -> None:
         self.state = SourceState()
         self.canary = None if canary is None else Canary(canary, secrets.token_hex(8))
@@ -237,7 +240,7 @@ class MqttSource:
         self._intake = intake
         self._commit = commit
         self._clock = clock
-        self._held = held
+        self._subscriptions = subscriptions
         self._jitter = random.Random()  # noqa: S311 - spreads reconnects, hides nothing
 
     async def run(self) -> None:
@@ -246,7 +249,7 @@ class MqttSource:
         Raises `BrokerError`: only where trying again cannot help: the broker refuses user or
         password.
         """
-        asyncio.get_running_loop().set_exception_handler(forgive_cut)
+        asyncio.get_running_loop().set_exception_handler(ignore_cut_connection)
         pause = _FIRST_RETRY_S
         while True:
             before = self.state.connections
@@ -284,25 +287,31 @@ class MqttSource:
         filters = [(topic, 1) for topic in self._topics]
         if self.canary is not None:
             filters.append((canary_topic(self._settings.client_id), 1))
-        wanted = [topic for topic, _ in filters]
-        held = self._held.held() if self._held is not None else ()
-        if self._held is not None:
-            self._held.remember([*held, *wanted])
-        granted = await client.subscribe(filters)
-        if self._held is not None:
-            if stale := [topic for topic in held if topic not in wanted]:
-                await client.unsubscribe(stale)
-            self._held.remember(wanted)
+        granted = await self._replace_subscriptions(client, filters)
         refused = tuple(
-            topic
-            for (topic, _), code in zip(filters, granted, strict=False)
-            if isinstance(code, int) and code >= _REFUSED_BY_BROKER
+            topic for (topic, _), code in zip(filters, granted, strict=False) if is_refused(code)
         )
         if refused and refused != self.state.refused_topics:
             log.warning("the broker refuses the subscription to %s", ", ".join(refused))
         self.state.refused_topics = refused
         if self.canary is not None:
-            await client.subscribe([(_DROPPED, 0), (_STORED, 0)])
+            await client.subscribe([(DROPPED, 0), (STORED, 0)])
+
+    async def _replace_subscriptions(
+        self, client: aiomqtt.Client, filters: list[tuple[str, int]]
+    ) -> Sequence[object]:
+        """Subscribe, and give up what the session is subscribed to from before."""
+        wanted = [topic for topic, _ in filters]
+        known = self._subscriptions
+        if known is None:
+            return await client.subscribe(filters) or ()
+        before = known.current()
+        known.remember([*before, *wanted])
+        granted = await client.subscribe(filters)
+        if stale := [topic for topic in before if topic not in wanted]:
+            await client.unsubscribe(stale)
+        known.remember(wanted)
+        return granted or ()
 
     async def _take_in(self, client: aiomqtt.Client, link: Link, arrivals: Arrivals) -> None:
         gone = client._disconnected  # noqa: SLF001 - the one place that says so
@@ -384,7 +393,7 @@ class MqttSource:
         await self._commit(readings, letters)
 
 
-async def tap(
+async def live_messages(
     settings: BrokerSettings,
     topics: Sequence[str],
     on_message: Callable[[Message], None],

@@ -7,12 +7,12 @@
   time of its first value. The topic that a sensor's last value came under is kept.
 - `units`, `hints`: units learnt from descriptions (``bridge/devices``, discovery, births).
 - `firmware`: versions from descriptions (`ingest.firmware`).
-- `told`: discovery messages by the topic they are about, for suggesting a mapping of it.
+- `discoveries`: discovery messages by the topic they are about, for suggesting a mapping of it.
 - `children`: devices heard behind a gateway, so that the gateway's will speaks for all of them.
 
 All tables are bounded; what was used longest ago is forgotten first. `snapshot` and `restore`
 carry everything over a restart except open windows, which the service closes first
-(`Joiner.close`), and `told`, which the broker retains.
+(`Joiner.close`), and `discoveries`, which the broker retains.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ class States:
     `units`: units by property, by device (key: decoder and device).
     `hints`: unit by state topic, from discovery.
     `firmware`: version of what runs there, by sensor id as decoded, or by topic, from descriptions.
-    `told`: discovery messages by state topic.
+    `discoveries`: discovery messages by state topic.
     `children`: sensor ids heard behind a gateway (key: decoder and gateway).
     `last`: what a device said last (key: decoder and device).
     """
@@ -181,15 +181,15 @@ class States:
         self.units: Bounded[dict[str, Any]] = Bounded(4_096)
         self.hints: Bounded[str] = Bounded(16_384)
         self.firmware: Bounded[str] = Bounded(16_384)
-        self.told: Bounded[list[bytes]] = Bounded(256)
+        self.discoveries: Bounded[list[bytes]] = Bounded(256)
         self.children: Bounded[list[str]] = Bounded(256)
         self.last: Bounded[dict[str, Any]] = Bounded(4_096)
 
-    def tell(self, topic: str, discovery: bytes) -> None:
+    def remember_discovery(self, topic: str, discovery: bytes) -> None:
         """Remember a discovery message about a topic; one that is long is not."""
-        said = self.told.get(topic, [])
+        said = self.discoveries.get(topic, [])
         if len(discovery) <= 2_048 and discovery not in said:
-            self.told[topic] = [*said[-15:], discovery]
+            self.discoveries[topic] = [*said[-15:], discovery]
 
     def describe(self, place: str, firmware: object) -> None:
         """Remember what a description calls the firmware of a sensor, or of one behind a topic.

@@ -144,7 +144,7 @@ def decode(message: Message, context: Context) -> list[Reading]:
         return []
     found = suggest(message.payload, context.limits)
     if len(found.state_topic) <= _MAX_TOPIC:
-        context.states.tell(found.state_topic, message.payload)
+        context.states.remember_discovery(found.state_topic, message.payload)
         context.states.describe(found.state_topic, found.firmware)
         if found.unit and unit_of(found.unit) is not None:
             context.states.hints[found.state_topic] = found.unit

@@ -57,7 +57,7 @@ _EARLIEST: Final = 946_684_800.0  # 2000: before, a clock was not set
 _AHEAD_S: Final = 86_400.0
 _FOR_EVER: Final = Retention(36_500, 36_500, 36_500)
 _NS: Final = 1_000_000_000
-_STRANGERS: Final = 1_000
+_MOST_UNREGISTERED: Final = 1_000
 _HISTORY: Final = "history"
 
 
@@ -78,13 +78,13 @@ class Imported:
 
     `stored`: readings that the store has, or averages of them.
     `averaged`: of these, readings that are older than the store keeps readings.
-    `strangers`: readings by sensor that is not registered.
+    `unregistered`: readings by sensor that is not registered.
     """
 
     stored: int = 0
     averaged: int = 0
     left_out: int = 0
-    strangers: Counter[str] = field(default_factory=Counter)
+    unregistered: Counter[str] = field(default_factory=Counter)
 
 
 class Importer:
@@ -189,18 +189,18 @@ class Importer:
             days = self._retention.quarter_hour_days
             raise RowError(f"time: older than anything is kept ({days} days)")
         only_averages = age > self._retention.keep_s(None) - _MARGIN_S
-        stranger = name not in self._registered
-        if only_averages and stranger and isinstance(self._series, InfluxSeries):
+        is_unregistered = name not in self._registered
+        if only_averages and is_unregistered and isinstance(self._series, InfluxSeries):
             raise RowError(
                 f"sensor: {name} is not registered, and of readings this old InfluxDB keeps"
                 " averages of registered sensors only"
             )
-        if stranger:
-            self.result.strangers[name] += 1
-            if len(self.result.strangers) > _STRANGERS:
+        if is_unregistered:
+            self.result.unregistered[name] += 1
+            if len(self.result.unregistered) > _MOST_UNREGISTERED:
                 raise ImportRefusedError(
-                    f"more than {_STRANGERS} sensors that are not registered, such as {name}:"
-                    " is it the right column?"
+                    f"more than {_MOST_UNREGISTERED} sensors that are not registered, such as"
+                    f" {name}: is it the right column?"
                 )
         self.result.averaged += only_averages
         flags = tuple(dict.fromkeys((*reading.flags, _HISTORY)))

@@ -1,6 +1,6 @@
 """A mapping in the making, and its text: TOML with what is a guess said in comments.
 
-The text is made of data that a stranger may have sent. Keys, texts and comments are written with
+The text is made of data that anybody may have sent. Keys, texts and comments are written with
 every character that is not printable, quotes and backslashes escaped, so that a payload can
 neither end its string nor hide anything from the person who reads it.
 """

@@ -5,8 +5,8 @@ payload states is taken; any other is a guess and said so. What could be several
 ``tvoc`` without unit) is left out, with the choices in comments. Home Assistant discovery messages
 among the samples tell quantities and units (`ingest.mapping.suggest_ha`).
 
-The samples are a stranger's: their size, depth and number of values are bounded, nothing of them
-is executed, and what is written is escaped (`ingest.mapping.draft`).
+The samples may come from anybody: their size, depth and number of values are bounded, nothing of
+them is executed, and what is written is escaped (`ingest.mapping.draft`).
 """
 
 from __future__ import annotations

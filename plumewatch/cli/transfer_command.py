@@ -298,11 +298,11 @@ def _tell_import(result: Imported, config: PlumewatchConfig, printer: Printer) -
             f" min are kept for {kept.minute_days} days, those of 15 min for"
             f" {kept.quarter_hour_days}"
         )
-    if result.strangers:
-        names = ", ".join(name for name, _ in result.strangers.most_common(5))
-        more = ", ..." if len(result.strangers) > 5 else ""
+    if result.unregistered:
+        names = ", ".join(name for name, _ in result.unregistered.most_common(5))
+        more = ", ..." if len(result.unregistered) > 5 else ""
         lines.append(
-            f"{result.strangers.total()} are of {len(result.strangers)} sensors that are not"
+            f"{result.unregistered.total()} are of {len(result.unregistered)} sensors that are not"
             f" registered ({names}{more}): make [[sensor]] entries, or aliases, and import again"
         )
     printer.sum_up(
@@ -310,7 +310,7 @@ def _tell_import(result: Imported, config: PlumewatchConfig, printer: Printer) -
         stored=result.stored,
         left_out=result.left_out,
         averaged=result.averaged,
-        not_registered=dict(result.strangers),
+        not_registered=dict(result.unregistered),
     )
 
 

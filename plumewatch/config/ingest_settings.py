@@ -66,8 +66,8 @@ def intake_config(config: PlumewatchConfig, *, dedupe_window: int) -> IntakeConf
         routes=_routes(config),
         mappings=mapping_decoders(config),
         dedupe_window=dedupe_window,
-        elsewhere=config.other_shards,
-        takes_strangers=config.accepts_unregistered,
+        other_shards=config.other_shards,
+        accepts_unregistered=config.accepts_unregistered,
     )
 
 
@@ -102,7 +102,7 @@ def _source(index: int, config: PlumewatchConfig, reader: SecretReader) -> HttpS
         sensors=frozenset(source.sensors or own),
         token=_long_secret(f"{path}.token", reader),
         signature=_long_secret(f"{path}.signature", reader),
-        strangers=not source.sensors,
+        accepts_unregistered=not source.sensors,
         rate_per_s=source.rate_per_s,
         topic=_topic(source.decoder, config),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from ingest.broker_facts import examine
+from ingest.broker import examine
 from ingest.errors import BrokerError, BrokerReason
 from plumewatch.cli.progress import busy
 from plumewatch.config.settings import broker_settings
@@ -17,7 +17,7 @@ from plumewatch.service.web_server import is_loopback
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ingest.broker_facts import BrokerFacts
+    from ingest.broker import BrokerFacts
     from plumewatch.config.model import PlumewatchConfig
     from plumewatch.doctor.result import CheckResult
 

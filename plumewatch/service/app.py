@@ -31,13 +31,13 @@ from alerts.outbound.series_records import DueRecords, mark_all
 from alerts.outbound.webhooks import WebhookNotifier
 from detection.class_samples import ClassSampler
 from detection.liveness import LivenessSettings
+from ingest.broker import Subscriptions
 from ingest.canary import CanarySettings
 from ingest.commit import GroupCommit
 from ingest.errors import BrokerError
 from ingest.event_messages import EVENT_TOPICS, EventIntake
 from ingest.intake import Intake
 from ingest.mqtt import MqttSource
-from ingest.subscriptions import Subscriptions
 from ingest.validation import may_alert
 from plumewatch.cli.audit_command import note_start
 from plumewatch.config.ingest_settings import http_sources, intake_config, topic_filters

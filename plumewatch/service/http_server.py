@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ingest.commit import GroupCommit
-    from ingest.http import Witness
+    from ingest.http import OnUnstored
     from ingest.http_sources import HttpSource
     from ingest.intake import Intake
     from plumewatch.config.sections.ingest import HttpConfig
@@ -30,7 +30,7 @@ class HttpServer:
     ----------
     clock : callable
         Unix seconds.
-    witness : callable
+    on_unstored : callable
         As in `HttpIngest`.
     """
 
@@ -41,11 +41,11 @@ class HttpServer:
         intake: Intake,
         commits: GroupCommit,
         clock: Callable[[], float],
-        witness: Witness,
+        on_unstored: OnUnstored,
     ) -> None:
         self._config = config
         self._sources = sources
-        self._ingest = HttpIngest(sources, intake, commits, clock=clock, witness=witness)
+        self._ingest = HttpIngest(sources, intake, commits, clock=clock, on_unstored=on_unstored)
         self._server: WebServer | None = None
 
     def open(self) -> None:

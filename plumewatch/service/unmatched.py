@@ -37,7 +37,7 @@ def suggestion_for(intake: Intake, topic: str) -> MappingSuggestion | None:
         f"[[route]]\ntopic = {toml_value(topic)}\ndecoder = {toml_value(name)}\n\n"
         for name in likely[:3]
     )
-    told = intake.config.context.states.told.get(topic, [])
+    told = intake.config.context.states.discoveries.get(topic, [])
     try:
         text = suggest_any(
             topic, [heard.sample, *told], received=float(round(heard.last_seen)), zone=context.zone

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from ingest.errors import BrokerError
 from ingest.intake import Intake
-from ingest.mqtt import tap
+from ingest.mqtt import live_messages
 from ingest.states import States
 
 if TYPE_CHECKING:
@@ -70,5 +70,5 @@ class UnstoredIntake:
         while True:
             if self._is_failing():
                 with suppress(BrokerError):  # the session that stores logs it
-                    await tap(self._broker, self._topics, self.on_message, self._clock)
+                    await live_messages(self._broker, self._topics, self.on_message, self._clock)
             await asyncio.sleep(_TAP_AGAIN_S if self._is_failing() else _POLL_S)

@@ -15,7 +15,7 @@ import pytest
 
 from alerts.consumer.detection_consumer import LIVENESS
 from detection.liveness import Liveness
-from ingest.broker_facts import BrokerFacts
+from ingest.broker import BrokerFacts
 from plumewatch.cli.printer import Printer
 from plumewatch.config.load import load
 from plumewatch.doctor import check

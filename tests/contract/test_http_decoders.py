@@ -47,7 +47,9 @@ async def test_posted(name, case):
     async def write(readings, _letters):
         kept.extend(readings)
 
-    source = HttpSource("all", name, token=Secret(TOKEN), strangers=True, topic=place_of(name))
+    source = HttpSource(
+        "all", name, token=Secret(TOKEN), accepts_unregistered=True, topic=place_of(name)
+    )
     context = Context(zone=ZoneInfo(case.get("zone", "UTC")))
     commits = GroupCommit(write)
     ingest = HttpIngest(

@@ -16,7 +16,7 @@ from ingest.intake import Intake
 
 TOKEN = "token-of-the-fuzzer"
 SOURCES = [
-    HttpSource("g", "generic", token=Secret(TOKEN), strangers=True, rate_per_s=1e9),
+    HttpSource("g", "generic", token=Secret(TOKEN), accepts_unregistered=True, rate_per_s=1e9),
     HttpSource("v", "verkada", signature=Secret("secret-of-the-fuzzer"), rate_per_s=1e9),
 ]
 ANSWERS = {200, 400, 401, 403, 404, 413, 415, 422, 429}

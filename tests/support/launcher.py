@@ -88,7 +88,7 @@ def _in_commit(file: str, die: Any) -> None:
 
 def _acknowledge_half(die: Any) -> None:
     """Die when half of a group's acknowledgements have reached the socket."""
-    from ingest.link import Link
+    from ingest.broker import Link
 
     original = Link.acknowledge
 
@@ -107,7 +107,7 @@ def _owner(path: str) -> Any:
     from alerts.notify import outbox as outbox_rows
     from alerts.notify.apprise_notifier import AppriseNotifier
     from alerts.notify.pump import OutboxPump
-    from ingest.link import Link
+    from ingest.broker import Link
     from storage import state
     from storage.journal import Journal
     from storage.timeseries.sqlite import SqliteSeries

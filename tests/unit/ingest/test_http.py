@@ -39,7 +39,7 @@ SOURCES = [
         "native",
         frozenset({"b2"}),
         Secret(TOKENS["native"]),
-        strangers=True,
+        accepts_unregistered=True,
         rate_per_s=9e3,
         topic="plumewatch/v1/+/reading",
     ),
@@ -493,13 +493,13 @@ async def test_odd_paths_do_no_harm(world):
     assert all(letter.topic.isprintable() for letter in world.letters)
 
 
-async def test_a_witness_sees_what_authentic_senders_say_while_the_disk_refuses(world):
+async def test_what_authentic_senders_send_is_shown_while_the_disk_refuses(world):
     seen = []
 
-    def witness(message, decoder, permits):
+    def on_unstored(message, decoder, permits):
         seen.append((message.payload, decoder, permits("b2", "b2")))
 
-    world.ingest._witness = witness
+    world.ingest._on_unstored = on_unstored
     world.full = True
     first = asyncio.create_task(world.native())
     async with asyncio.timeout(5):

@@ -146,7 +146,7 @@ def test_a_source_with_sensors(named, known, addressed, allowed):
 
 
 def test_a_source_without_sensors_may_name_strangers():
-    source = HttpSource("s", "halo", sensors=frozenset({"b2"}), strangers=True)
+    source = HttpSource("s", "halo", sensors=frozenset({"b2"}), accepts_unregistered=True)
     assert source.permits("stranger", None)
     assert not source.permits("b3", "b3")
     assert not source.permits("stranger", None, "b2")

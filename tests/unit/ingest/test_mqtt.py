@@ -9,12 +9,11 @@ import pytest
 
 from ingest import broker as ingest_broker
 from ingest import mqtt
-from ingest.broker import BrokerSettings, probe
+from ingest.broker import BrokerSettings, Subscriptions, examine
 from ingest.commit import GroupCommit
 from ingest.errors import BrokerError, BrokerReason
 from ingest.intake import Intake, IntakeConfig
 from ingest.mqtt import Arrivals, MqttSource, SourceState
-from ingest.subscriptions import Subscriptions
 from storage.errors import StorageUnavailableError
 from tests.support.broker import Mosquitto, free_port
 from tests.support.service import Publisher
@@ -115,7 +114,7 @@ def source_of(broker, disk, topics=(TOPIC,), held=None):
     intake = Intake(IntakeConfig(accept_unknown=True))
     settings = BrokerSettings(port=broker.port, client_id="under-test")
     commits = GroupCommit(disk.commit, first_retry_s=0.01)
-    source = MqttSource(settings, topics, intake, commits.commit, time.time, held=held)
+    source = MqttSource(settings, topics, intake, commits.commit, time.time, subscriptions=held)
 
     async def run():
         async with asyncio.TaskGroup() as group:
@@ -191,7 +190,7 @@ async def test_topics_that_are_not_wanted_any_more_are_given_up(broker, tmp_path
         send(publisher, [3])
         await until(lambda: 3 in disk.kept)
     assert disk.kept == [1, 3]
-    assert held.held() == (TOPIC,)
+    assert held.current() == (TOPIC,)
     await ended(task)
 
 
@@ -243,10 +242,10 @@ async def test_joined_values_are_acknowledged_once_their_reading_is_kept(broker)
 
 
 async def test_probe(broker):
-    await probe(BrokerSettings(port=broker.port))
+    await examine(BrokerSettings(port=broker.port), trial=False)
     port = free_port()
     with pytest.raises(BrokerError, match=f"127.0.0.1:{port} is not reachable") as refused:
-        await probe(BrokerSettings(port=port))
+        await examine(BrokerSettings(port=port), trial=False)
     assert refused.value.reason is BrokerReason.UNREACHABLE
 
 
@@ -286,14 +285,14 @@ async def mute():
 async def test_a_broker_that_never_answers_is_said_and_let_go(mute, monkeypatch):
     monkeypatch.setattr(ingest_broker, "_TIMEOUT_S", 0.1)
     with pytest.raises(BrokerError, match="is not reachable: no answer within 0 s"):
-        await probe(BrokerSettings(port=mute.port))
+        await examine(BrokerSettings(port=mute.port), trial=False)
     await mute.ended.wait()
     assert mute.received.startswith(b"\x10")
     assert mute.received.endswith(b"\xe0\x00")  # DISCONNECT, should it only have stood still
 
 
 async def test_given_up_while_it_connects_nothing_goes_on(mute, caplog):
-    attempt = asyncio.create_task(probe(BrokerSettings(port=mute.port)))
+    attempt = asyncio.create_task(examine(BrokerSettings(port=mute.port), trial=False))
     await mute.begun.wait()
     attempt.cancel()
     await asyncio.wait((attempt,))

@@ -111,9 +111,9 @@ def test_sources(tmp_path, secret, monkeypatch):
     )
     halo, diy, cloud = http_sources(config)
     assert halo.token.matches("0123456789abcdef")
-    assert (halo.sensors, halo.strangers) == (frozenset({"b2", "b4"}), True)
+    assert (halo.sensors, halo.accepts_unregistered) == (frozenset({"b2", "b4"}), True)
     assert diy.token.matches("fedcba9876543210")
-    assert (diy.sensors, diy.strangers) == (frozenset({"b3"}), False)
+    assert (diy.sensors, diy.accepts_unregistered) == (frozenset({"b3"}), False)
     assert cloud.token is None
     assert cloud.signature.matches("x" * 20)
     assert "0123456789abcdef" not in repr((halo, diy, cloud)) + repr(config)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ingest.intake import ELSEWHERE, Intake
+from ingest.intake import OTHER_SHARD, Intake
 from ingest.message import Message
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.ingest_settings import intake_config
@@ -86,7 +86,7 @@ def test_together_they_take_in_what_one_process_does(school):
     assert refused == [int(outcome.dead_letter is not None) for outcome in outcomes]
     for intake in parts:
         assert sum(intake.counters.values()) == len(messages())
-        assert intake.counters["accepted", "", ELSEWHERE] > 0
+        assert intake.counters["accepted", "", OTHER_SHARD] > 0
     assert [list(intake.quarantine) for intake in parts] == [["stranger"], [], []]
 
 

@@ -58,8 +58,8 @@ def test_a_topic_that_was_not_heard():
 def test_what_is_told_is_bounded():
     states = States()
     for n in range(1_000):
-        states.tell(f"t/{n}", b"{}")
-        states.tell("own", str(n).encode())
-    states.tell("own", b"x" * 4_000)
-    assert len(states.told) == 256
-    assert states.told["own"] == [str(n).encode() for n in range(984, 1_000)]
+        states.remember_discovery(f"t/{n}", b"{}")
+        states.remember_discovery("own", str(n).encode())
+    states.remember_discovery("own", b"x" * 4_000)
+    assert len(states.discoveries) == 256
+    assert states.discoveries["own"] == [str(n).encode() for n in range(984, 1_000)]

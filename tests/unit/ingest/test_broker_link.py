@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
-from ingest.broker import BrokerSettings
+from ingest.broker import BrokerSettings, Link, ignore_cut_connection
 from ingest.intake import Intake, IntakeConfig
-from ingest.link import Link, forgive_cut
 from ingest.mqtt import MqttSource
 from tests.support.broker import Mosquitto
 from tests.support.certificates import certificate
@@ -161,7 +160,7 @@ async def test_a_burst_over_tls(tmp_path):
 
 async def test_a_cut_before_it_could_be_written_to_is_no_stack_in_the_log(caplog):
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(forgive_cut)
+    loop.set_exception_handler(ignore_cut_connection)
     gone = socket.socket()
     number = gone.fileno()
     gone.close()
