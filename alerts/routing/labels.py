@@ -1,4 +1,4 @@
-"""The labels by which an incident is routed, silenced and inhibited."""
+"""Labels by which an incident is routed, silenced and inhibited."""
 
 from __future__ import annotations
 
@@ -10,24 +10,13 @@ if TYPE_CHECKING:
     from storage.registry import Room
 
 LABELS: Final = ("site", "building", "floor", "room", "room_type", "kind", "severity", "sensor")
-"""All there are; a condition on another is a mistake."""
+"""All labels; a matcher on another name is a mistake."""
 SEVERITIES: Final = tuple(severity.value for severity in Severity)
 """Values of the label `severity`, mildest first."""
 
 
 def incident_labels(room: Room, *, kind: str, severity: str, sensor: str) -> dict[str, str]:
-    """Labels of an incident; what is not known is absent, which equals empty.
-
-    Parameters
-    ----------
-    room : Room
-        Where it is; an outage of several sensors is a place with an id and no more.
-    kind : str
-        Such as ``"vape"``.
-    severity : str
-        One of `SEVERITIES`.
-    sensor : str
-        The one that decided it.
+    """Return the labels of an incident; unknown ones are absent, which equals empty.
 
     Examples
     --------
@@ -39,14 +28,5 @@ def incident_labels(room: Room, *, kind: str, severity: str, sensor: str) -> dic
     {'building': 'North', 'room': 'N2', 'room_type': 'restroom', 'kind': 'vape',
      'severity': 'warning', 'sensor': 's1'}
     """
-    given = (
-        room.site,
-        room.building,
-        room.floor,
-        room.id,
-        room.kind,
-        kind,
-        severity,
-        sensor,
-    )
-    return {name: value for name, value in zip(LABELS, given, strict=True) if value}
+    values = (room.site, room.building, room.floor, room.id, room.kind, kind, severity, sensor)
+    return {name: value for name, value in zip(LABELS, values, strict=True) if value}

@@ -1,26 +1,39 @@
 r"""Conditions on labels, written as in Alertmanager: ``kind=~"vape|smoke"``, ``floor!="2"``.
 
-Grammar, as Alertmanager's UTF-8 parser has it: matchers separated by commas, a trailing comma and
-surrounding braces are allowed; names and values are words or stand in double quotes. A word holds
-anything but white space and ``{ } ! = ~ , \ " ' ```; within quotes the escapes of Go's strings
-hold (``\n \t \" \\ \x41 \u00e4`` and so on).
+Matchers are separated by commas; a trailing comma and surrounding braces are allowed. Names and
+values are words or in double quotes. A word is anything but white space and ``{}!=~,\"'```; within
+quotes ``\" \\ \n \t`` are escapes. Patterns are RE2 and match the whole value, in time linear in
+its length.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import re2
 
 from alerts.errors import MatcherError
-from alerts.routing.regex import whole_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+MAX_PATTERN: Final = 1000
+"""Characters of a pattern."""
+_RESERVED: Final = re.compile(r"[\s{}!=~,\\\"'`]")
+_TOKEN: Final = re.compile(
+    r"""\s*(?:(?P<op>=~|!~|!=|=)|(?P<mark>[{},])|"(?P<quoted>(?:[^"\\\n]|\\.)*)"
+    |(?P<word>[^\s{}!=~,\\"'`]+)|(?P<end>$))""",
+    re.VERBOSE,
+)
+_ESCAPES: Final = {"n": "\n", "t": "\t", "\\": "\\", '"': '"'}
 
 
 class MatchOp(StrEnum):
-    """What is asked of a value."""
+    """How a value is compared."""
 
     EQUAL = "="
     NOT_EQUAL = "!="
@@ -30,19 +43,9 @@ class MatchOp(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Matcher:
-    """One condition on one label.
+    """One condition on one label; an absent label has the empty value.
 
-    Attributes
-    ----------
-    name : str
-        Of the label. A label that is absent has the empty value.
-    value : str
-        Compared as it is, or an RE2 pattern for the whole value.
-
-    Raises
-    ------
-    MatcherError
-        If the name is empty, the operator unknown, or the pattern no RE2 pattern.
+    Raises MatcherError for an empty name, an unknown operator or an invalid pattern.
 
     Examples
     --------
@@ -58,206 +61,130 @@ class Matcher:
     def __post_init__(self) -> None:
         """Compile the pattern."""
         if not self.name:
-            raise MatcherError("a label has a name")
+            raise MatcherError("a label needs a name")
         try:
             op = MatchOp(self.op)
         except ValueError as error:
             allowed = " ".join(MatchOp)
-            raise MatcherError(f"{self.op!r} is no operator; there are {allowed}") from error
-        if op in (MatchOp.REGEX, MatchOp.NOT_REGEX):
-            test = whole_value(self.value)
-        else:
-            test = self.value.__eq__
+            raise MatcherError(f"{self.op!r} is not an operator; use one of {allowed}") from error
+        pattern = op in (MatchOp.REGEX, MatchOp.NOT_REGEX)
         object.__setattr__(self, "op", op)
-        object.__setattr__(self, "_test", test)
+        object.__setattr__(self, "_test", _compiled(self.value) if pattern else self.value.__eq__)
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Tell whether the labels fulfil the condition."""
+        """Whether the labels fulfill the condition."""
         wanted = self.op in (MatchOp.EQUAL, MatchOp.REGEX)
         return bool(self._test(labels.get(self.name, ""))) is wanted
 
     def __str__(self) -> str:
-        """As it would be written."""
-        name = self.name if not any(map(_reserved, self.name)) else _quoted(self.name)
+        """Write it as in a configuration."""
+        name = _quoted(self.name) if _RESERVED.search(self.name) else self.name
         return f"{name}{self.op}{_quoted(self.value)}"
 
 
+@lru_cache(maxsize=4096)
+def _compiled(pattern: str) -> Callable[[str], bool]:
+    """Compile an RE2 pattern into a test of the whole value."""
+    if len(pattern) > MAX_PATTERN:
+        raise MatcherError(f"a regular expression has at most {MAX_PATTERN} characters")
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        compiled = re2.compile(pattern, options)
+    except re2.error as error:
+        cause = error.args[0] if error.args else "invalid"
+        text = cause.decode("utf-8", "replace") if isinstance(cause, bytes) else str(cause)
+        raise MatcherError(f"{pattern!r} is not a regular expression (RE2): {text}") from error
+    return lambda value: compiled.fullmatch(value) is not None
+
+
 def all_match(matchers: Iterable[Matcher], labels: Mapping[str, str]) -> bool:
-    """Tell whether the labels fulfil every condition; true of no condition."""
+    """Whether the labels fulfill every condition; true without conditions."""
     return all(matcher.matches(labels) for matcher in matchers)
 
 
 def parse_matchers(text: str) -> tuple[Matcher, ...]:
-    """Read matchers, separated by commas, in braces or without.
-
-    Raises
-    ------
-    MatcherError
-        With the column, counted from 1, and what was expected there.
+    """Read matchers, in braces or without; raise MatcherError with the column, from 1.
 
     Examples
     --------
     >>> [str(m) for m in parse_matchers('{kind=~"vape|smoke", floor!=2}')]
     ['kind=~"vape|smoke"', 'floor!="2"']
     """
-    tokens = _Tokens(text)
-    braces = tokens.accept("{") is not None
+    tokens = _tokens(text)
+    token = next(tokens)
+    braces = token.kind == "{"
+    if braces:
+        token = next(tokens)
     found: list[Matcher] = []
-    while not tokens.ended and tokens.peek != "}":
-        column = tokens.column
-        name = tokens.word("a label name")
-        op = tokens.operator()
-        value = tokens.word("a value")
+    while token.kind not in ("end", "}"):
+        name, op = token.expect("word"), next(tokens).expect("op")
+        value = next(tokens).expect("word", "a value")
         try:
-            found.append(Matcher(name, op, value))
+            found.append(Matcher(name.text, MatchOp(op.text), value.text))
         except MatcherError as error:
-            raise MatcherError(f"column {column}: {error}") from error
-        if tokens.accept(",") is None:
+            raise MatcherError(f"column {name.column}: {error}") from error
+        token = next(tokens)
+        if token.kind != ",":
             break
-    if braces and tokens.accept("}") is None:
-        raise tokens.expected("a comma or a closing brace" if found else "a closing brace")
-    if not tokens.ended:
-        raise tokens.expected("a comma" if found and tokens.peek != "}" else "the end")
+        token = next(tokens)
+    if braces:
+        token.expect("}", "a comma or a closing brace" if found else "a closing brace")
+        token = next(tokens)
+    token.expect("end", "a comma" if found and token.kind != "}" else "the end")
     return tuple(found)
 
 
-_SPACE: Final = frozenset(
-    "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
-    "\u2028\u2029\u202f\u205f\u3000"
-)
-_RESERVED: Final = frozenset("{}!=~,\\\"'`")
-_ESCAPES: Final = {
-    "a": "\a",
-    "b": "\b",
-    "f": "\f",
-    "n": "\n",
-    "r": "\r",
-    "t": "\t",
-    "v": "\v",
-    "\\": "\\",
-    '"': '"',
-}
-_HEX: Final = {"x": 2, "u": 4, "U": 8}
+class _Token(NamedTuple):
+    """A word, an operator (op), a mark by itself, the end, or something else."""
+
+    kind: str
+    text: str
+    column: int
+
+    def expect(self, kind: str, what: str = "") -> _Token:
+        if self.kind == kind:
+            return self
+        what = what or {"word": "a label name", "op": "one of = != =~ !~"}[kind]
+        here = "the end" if self.kind == "end" else repr(self.text)
+        raise MatcherError(f"column {self.column}: expected {what}, found {here}")
 
 
-def _reserved(char: str) -> bool:
-    return char in _RESERVED or char in _SPACE
+def _tokens(text: str) -> Iterator[_Token]:
+    """Yield words, operators and marks, then the end again and again."""
+    at = 0
+    while True:
+        match = _TOKEN.match(text, at)
+        if match is None:
+            at += len(text[at:]) - len(text[at:].lstrip())
+            if text[at] == '"':
+                raise MatcherError(f"column {at + 1}: the quote is not closed on its line")
+            yield _Token("other", text[at], at + 1)
+            return
+        kind = match.lastgroup or "end"
+        value, column = match[kind], match.start(kind) + 1
+        if kind == "quoted":
+            kind, value, column = "word", _unescaped(value, column), column - 1
+        yield _Token(value if kind == "mark" else kind, value, column)
+        at = match.end()
 
 
-class _Tokens:
-    """Reads a text from left to right; white space between tokens is skipped."""
+def _unescaped(text: str, column: int) -> str:
+    def escape(found: re.Match[str]) -> str:
+        if found[1] not in _ESCAPES:
+            raise MatcherError(f"column {column + found.start()}: there is no escape {found[0]}")
+        return _ESCAPES[found[1]]
 
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._at = 0
-        self._skip()
-
-    @property
-    def ended(self) -> bool:
-        return self._at >= len(self._text)
-
-    @property
-    def peek(self) -> str:
-        return self._text[self._at : self._at + 1]
-
-    @property
-    def column(self) -> int:
-        return self._at + 1
-
-    def _skip(self) -> None:
-        while self.peek and self.peek in _SPACE:
-            self._at += 1
-
-    def accept(self, wanted: str) -> str | None:
-        if not self._text.startswith(wanted, self._at):
-            return None
-        self._at += len(wanted)
-        self._skip()
-        return wanted
-
-    def expected(self, what: str) -> MatcherError:
-        here = repr(self.peek) if self.peek else "the end"
-        return MatcherError(f"column {self.column}: expected {what}, found {here}")
-
-    def operator(self) -> MatchOp:
-        for op in (MatchOp.REGEX, MatchOp.NOT_REGEX, MatchOp.NOT_EQUAL, MatchOp.EQUAL):
-            if self.accept(op.value) is not None:
-                return op
-        raise self.expected("one of = != =~ !~")
-
-    def word(self, what: str) -> str:
-        if self.peek == '"':
-            return self._quoted_word()
-        start = self._at
-        while self.peek and not _reserved(self.peek):
-            self._at += 1
-        if self._at == start:
-            raise self.expected(what)
-        found = self._text[start : self._at]
-        self._skip()
-        return found
-
-    def _quoted_word(self) -> str:
-        start = self._at
-        self._at += 1
-        out = bytearray()
-        while self.peek != '"':
-            if self.ended:
-                raise MatcherError(f"column {start + 1}: the quote is never closed")
-            if self.peek == "\n":
-                raise MatcherError(f"column {self.column}: a line break in quotes is written \\n")
-            out += self._escaped() if self.peek == "\\" else self._char()
-        self._at += 1
-        self._skip()
-        try:
-            return out.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise MatcherError(f"column {start + 1}: the quoted text is not UTF-8") from error
-
-    def _char(self) -> bytes:
-        char = self.peek
-        self._at += 1
-        try:
-            return char.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise MatcherError(f"column {self._at}: not valid Unicode") from error
-
-    def _escaped(self) -> bytes:
-        """One escape of a Go string; octal and two hexadecimal digits are bytes."""
-        column = self.column
-        kind = self._text[self._at + 1 : self._at + 2]
-        self._at += 2
-        if kind in _ESCAPES:
-            return _ESCAPES[kind].encode()
-        if kind in _HEX:
-            digits = self._digits(_HEX[kind], "0123456789abcdefABCDEF")
-            number = int(digits, 16) if digits else -1
-        else:
-            self._at -= 1
-            digits = self._digits(3, "01234567")
-            number = int(digits, 8) if digits else -1
-        try:
-            if kind in ("u", "U"):
-                return chr(number).encode("utf-8")
-            return bytes([number])
-        except (ValueError, OverflowError) as error:  # also of a surrogate
-            raise MatcherError(f"column {column}: no such escape in quotes") from error
-
-    def _digits(self, count: int, allowed: str) -> str:
-        found = self._text[self._at : self._at + count]
-        if len(found) != count or any(c not in allowed for c in found):
-            return ""
-        self._at += count
-        return found
+    return re.sub(r"\\(.)", escape, text, flags=re.DOTALL)
 
 
 def _quoted(text: str) -> str:
-    r"""Write a value in quotes so that it reads back as the same.
+    r"""Write a value in quotes so that it is read back unchanged.
 
     Examples
     --------
     >>> print(_quoted('O"Neil'))
     "O\"Neil"
     """
-    known = {char: f"\\{key}" for key, char in _ESCAPES.items()}
-    return '"' + "".join(known.get(char, char) for char in text) + '"'
+    escapes = {char: f"\\{key}" for key, char in _ESCAPES.items()}
+    return '"' + "".join(escapes.get(char, char) for char in text) + '"'

@@ -1,7 +1,4 @@
-"""What keeps an incident from being told: silences, and incidents that explain it (inhibition).
-
-Both only say so; whoever asks records it. Nothing is dropped here.
-"""
+"""What mutes an incident: silences, and incidents that explain it (inhibition)."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class SilenceState(StrEnum):
-    """Where in its life a silence is; only an active one silences."""
+    """State of a silence; only an active one mutes."""
 
     PENDING = "pending"
     ACTIVE = "active"
@@ -25,7 +22,7 @@ class SilenceState(StrEnum):
 
 
 def silence_state(starts_at: float, ends_at: float, now: float) -> SilenceState:
-    """State of a silence over the half-open interval [starts_at, ends_at), Unix seconds.
+    """Return the state of a silence over the half-open interval [starts_at, ends_at).
 
     Examples
     --------
@@ -38,27 +35,18 @@ def silence_state(starts_at: float, ends_at: float, now: float) -> SilenceState:
 
 
 def check_silence(matchers: Iterable[Matcher]) -> None:
-    """Refuse conditions that would silence everything.
-
-    Raises
-    ------
-    MatcherError
-        If there is no condition, or none that an absent label fails.
-    """
+    """Raise MatcherError for matchers that would silence everything."""
     if all(matcher.matches({}) for matcher in matchers):
         raise MatcherError(
-            'a silence needs a condition that an absent label fails, such as room="N2-boys"'
+            'a silence needs a matcher that does not match an absent label, such as room="N2-boys"'
         )
 
 
 @dataclass(frozen=True, slots=True)
 class InhibitRule:
-    """While an incident fulfils `source`, those that fulfil `target` are not told.
+    """While an incident matches `source`, those that match `target` are muted.
 
-    Attributes
-    ----------
-    equal : tuple of str
-        Labels in which both must agree; absent in both is agreement.
+    Both must agree in the labels `equal`; absent in both is agreement.
     """
 
     source: tuple[Matcher, ...]
@@ -66,10 +54,7 @@ class InhibitRule:
     equal: tuple[str, ...] = ()
 
     def inhibits(self, source: Mapping[str, str], target: Mapping[str, str]) -> bool:
-        """Tell whether one incident keeps the other from being told.
-
-        One that fulfils both sides is not inhibited by another that does too, nor by itself.
-        """
+        """Whether one incident mutes another; not if both match both sides, nor itself."""
         if not all_match(self.target, target) or not all_match(self.source, source):
             return False
         if any(source.get(name, "") != target.get(name, "") for name in self.equal):
@@ -82,20 +67,11 @@ def inhibited_by(
     labels: Mapping[str, str],
     others: Iterable[Mapping[str, str]],
 ) -> Mapping[str, str] | None:
-    """Labels of the first running incident that inhibits this one; None if none does.
+    """Return the labels of the first running incident that inhibits this one; None without one.
 
-    Parameters
-    ----------
-    labels : mapping
-        Of the incident in question, which may be among `others`.
-    others : iterable of mapping
-        Of all running incidents, silenced and inhibited ones too.
+    `others` are all running incidents, muted ones and perhaps this one included.
     """
     running = tuple(others)
-    for rule in rules:
-        if not all_match(rule.target, labels):
-            continue
-        for other in running:
-            if rule.inhibits(other, labels):
-                return other
-    return None
+    return next(
+        (other for rule in rules for other in running if rule.inhibits(other, labels)), None
+    )

@@ -1,4 +1,8 @@
-"""A tree of routes: from the labels of an incident to the receivers that hear of it."""
+"""A tree of routes: from the labels of an incident to its receivers.
+
+The semantics are those of Alertmanager 0.28: the first matching child wins unless it continues, and
+a node without a matching child answers itself.
+"""
 
 from __future__ import annotations
 
@@ -13,85 +17,67 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A node: who hears of what fulfils all conditions and no child takes.
+    """A node of the tree.
 
     Attributes
     ----------
     receiver : str or None
-        None to take that of the parent; the root has one.
+        None for that of the parent; the root has one.
     matchers : tuple of Matcher
-        All must hold; none holds of everything.
-    goes_on : bool
-        Siblings after this one are asked too, as if it had not matched (``continue``).
-    routes : tuple of Route
-        Children, asked in order.
+        All must match.
+    continues : bool
+        Whether siblings after this one are tried even if it matches (``continue``).
     """
 
     receiver: str | None
     matchers: tuple[Matcher, ...] = ()
-    goes_on: bool = False
+    continues: bool = False
     routes: tuple[Route, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A node that answered.
-
-    Attributes
-    ----------
-    path : tuple of Route
-        From the root to the node itself.
-    """
+    """A node that matched, with the path from the root to it."""
 
     receiver: str
     path: tuple[Route, ...]
 
     def why(self) -> str:
-        """Say which conditions led here.
+        """Say which matchers led here.
 
         Examples
         --------
         >>> Chosen("staff", (Route("staff"),)).why()
-        'no route fits, so the default receiver'
+        'no route matches: default receiver'
         """
-        said = [str(m) for route in self.path for m in route.matchers]
-        return "route " + ", ".join(said) if said else "no route fits, so the default receiver"
+        matchers = [str(m) for route in self.path for m in route.matchers]
+        return "route " + ", ".join(matchers) if matchers else "no route matches: default receiver"
 
 
 def chosen(root: Route, labels: Mapping[str, str]) -> tuple[Chosen, ...]:
-    """Nodes that answer for these labels, depth first, at least one.
+    """Return the nodes that match, depth first, at least one; a receiver may occur repeatedly.
 
-    A receiver may answer more than once, as in Alertmanager.
-
-    Parameters
-    ----------
-    root : Route
-        With a receiver and without conditions: it takes everything.
-
-    Raises
-    ------
-    ValueError
-        If the root has no receiver, or has conditions.
+    Raises ValueError if the root has no receiver, or has matchers.
     """
     if not root.receiver or root.matchers:
-        raise ValueError("the root has a receiver and no conditions")
-    return tuple(_answers(root, (), "", labels))
+        raise ValueError("the root route needs a receiver and no matchers")
+    return tuple(_matching(root, (), "", labels))
 
 
-def _answers(
+def _matching(
     route: Route, above: tuple[Route, ...], inherited: str, labels: Mapping[str, str]
 ) -> Iterator[Chosen]:
     receiver = route.receiver or inherited
     path = (*above, route)
-    answered = False
+    matched = False
     for child in route.routes:
         if not all_match(child.matchers, labels):
             continue
-        answered = True
-        yield from _answers(child, path, receiver, labels)
-        if not child.goes_on:
+        matched = True
+        yield from _matching(child, path, receiver, labels)
+        if not child.continues:
             break
-    if not answered:
+    if not matched:
         yield Chosen(receiver, path)
 
 

@@ -93,7 +93,7 @@ def _route(node: RoutingConfig | RoutingNodeConfig) -> Route:
     if isinstance(node, RoutingConfig):
         return Route(node.receiver, routes=routes)
     matchers = tuple(matcher for text in node.matchers for matcher in parse_matchers(text))
-    return Route(node.receiver, matchers, node.goes_on, routes)
+    return Route(node.receiver, matchers, node.continues, routes)
 
 
 def _receivers(sections: DutySections, staff: Sequence[StaffConfig]) -> dict[str, Receiver]:

@@ -51,7 +51,7 @@ def reference(root, labels):
     for nodes, earlier in flat(root):
         fits = all(all_match(node.matchers, labels) for node in nodes[1:])
         taken = any(
-            all_match(sibling.matchers, labels) and not sibling.goes_on
+            all_match(sibling.matchers, labels) and not sibling.continues
             for siblings in earlier
             for sibling in siblings
         )

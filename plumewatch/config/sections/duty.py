@@ -31,7 +31,7 @@ class RoutingNodeConfig(BaseModel, extra="forbid", frozen=True):
     receiver: str | None = None
     """Who is notified: a role, or the id of a `[[receiver]]`; that of the route above if left out.
     """
-    goes_on: Annotated[bool, Field(alias="continue")] = False
+    continues: Annotated[bool, Field(alias="continue")] = False
     """Also try the routes after it."""
     routes: Annotated[list[RoutingNodeConfig], Field(max_length=1000)] = []
     """Routes below it, which narrow it."""

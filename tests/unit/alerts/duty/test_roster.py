@@ -43,7 +43,7 @@ def roster(*shifts, **more):
             "hall",
             routes=(
                 Route("facilities", parse_matchers('kind="tamper"')),
-                Route("nurse", parse_matchers('kind="smoke"'), goes_on=True),
+                Route("nurse", parse_matchers('kind="smoke"'), continues=True),
                 Route("hall", parse_matchers('kind="smoke"')),
             ),
         ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from alerts.errors import MatcherError
-from alerts.routing.matchers import Matcher, MatchOp, all_match, parse_matchers
+from alerts.routing.matchers import MAX_PATTERN, Matcher, MatchOp, all_match, parse_matchers
 
 OPS = ("=", "!=", "=~", "!~")
 SHAPES = ("{{{0}}}", "{{{0},}}", "{0}", "{0},", " {{ {0} }} ", "{{\n{0}\t,\r}}")
@@ -19,10 +19,7 @@ WORDS = [
     ('"north"', "north"),
     ('"two words"', "two words"),
     ('""', ""),
-    (r'"\xf0\x9f\x9a\xbb"', "🚻"),
-    (r'"\U0001f6bb"', "🚻"),
-    (r'"\u00e4\303\244"', "ää"),
-    (r'"a\n\t\r\a\b\f\v"', "a\n\t\r\a\b\f\v"),
+    (r'"a\n\t"', "a\n\t"),
     (r'"\"bar\""', '"bar"'),
     (r'"bar\\"', "bar\\"),
     ('"{}!=~,\'`"', "{}!=~,'`"),
@@ -79,7 +76,7 @@ def test_several_matchers_hold_together(text, quote):
         ("{kind=vape},", "column 12: expected a comma|column 12: expected the end"),
         ("kind=vape,,", "column 11: expected a label name"),
         ("kind=vape floor=2", "column 11: expected a comma"),
-        ('{kind=:"vape"}', "column 8: expected a comma or a closing brace, found '\"'"),
+        ('{kind=:"vape"}', "column 8: expected a comma or a closing brace, found 'vape'"),
         ("kind", "column 5: expected one of = != =~ !~, found the end"),
         ("kind!", "column 5: expected one of"),
         ("kind~x", "column 5: expected one of"),
@@ -89,18 +86,12 @@ def test_several_matchers_hold_together(text, quote):
         ("=vape", "column 1: expected a label name"),
         ("kind=va\\pe", "column 8: expected a comma, found"),
         ("kind='vape'", 'column 6: expected a value, found "\'"'),
-        ('kind="vape', "column 6: the quote is never closed"),
-        ('kind="vape\\"', "column 6: the quote is never closed"),
-        ('kind="va\npe"', "column 9: a line break in quotes"),
-        ('kind="va\\wpe"', "column 9: no such escape"),
-        ('kind="\\xf"', "column 7: no such escape"),
-        ('kind="\\400"', "column 7: no such escape"),
-        ('kind="\\ud800"', "column 7: no such escape"),
-        ('kind="\\U00110000"', "column 7: no such escape"),
-        ('kind="\\\'"', "column 7: no such escape"),
-        ('kind="\\xf0\\x9f"', "column 6: the quoted text is not UTF-8"),
-        ('kind="\\u00e4\\344"', "column 6: the quoted text is not UTF-8"),
-        ('""=x', "column 1: a label has a name"),
+        ('kind="vape', "column 6: the quote is not closed"),
+        ('kind="vape\\"', "column 6: the quote is not closed"),
+        ('kind="va\npe"', "column 6: the quote is not closed"),
+        ('kind="va\\wpe"', "column 9: there is no escape"),
+        ('kind="\\xf0"', "column 7: there is no escape"),
+        ('""=x', "column 1: a label needs a name"),
         ("kind=~(", "column 1: .*missing"),
     ],
 )
@@ -130,8 +121,93 @@ def test_an_absent_label_equals_an_empty_value(text, absent, empty, other):
 
 
 @pytest.mark.parametrize(
-    ("name", "op", "match"), [("", "=", "has a name"), ("kind", "==", "no operator")]
+    ("name", "op", "match"), [("", "=", "needs a name"), ("kind", "==", "not an operator")]
 )
 def test_a_matcher_that_cannot_be(name, op, match):
     with pytest.raises(MatcherError, match=match):
         Matcher(name, op, "x")
+
+
+def matched(pattern, value):
+    return Matcher("room", MatchOp.REGEX, pattern).matches({"room": value})
+
+
+@pytest.mark.parametrize(
+    ("pattern", "value", "matches"),
+    [
+        ("N2", "N2", True),
+        ("N2", "N2-boys", False),
+        ("boys", "N2-boys", False),
+        ("N2|N2-boys", "N2-boys", True),
+        ("N2$|x", "N2\n", False),  # `$` is the end of the value, not before a line break
+        (r"N2\z", "N2", True),
+        (r"\AN2", "N2", True),
+        ("", "", True),
+        ("", "x", False),
+        (".*", "a\nb", False),  # a dot is no line break
+        ("(?s).*", "a\nb", True),
+        ("(?m)a$\nb", "a\nb", True),
+        ("(?i)süd", "SÜD", True),
+        ("(?i)k", "\u212a", True),  # Kelvin folds to k
+        (r"\d", "٣", False),  # digits and words are ASCII
+        (r"\pN", "٣", True),
+        (r"\w+", "Süd", False),
+        (r"\pL+", "Süd", True),
+        (r"\p{Greek}", "α", True),
+        (r"\P{Greek}", "a", True),
+        (r"[[:alpha:]]+", "Süd", False),
+        (r"\s", "\v", False),  # the vertical tab is no white space
+        (r"\Qa.b\E", "a.b", True),
+        (r"\Qa.b\E", "axb", False),
+        (r"\Q\C\E", r"\C", True),
+        (r"\\C", r"\C", True),
+        (r"a{,2}", "a{,2}", True),  # no repetition: it has no lower bound
+        (r"a{2}", "aa", True),
+        (r"(?P<n>a)(?:b)", "ab", True),
+        (r"\x{1F6BB}\x41\101", "🚻AA", True),
+        (r"(?U)a+", "aaa", True),
+        (r"^^a$$", "a", True),
+    ],
+)
+def test_what_re2_means(pattern, value, matches):
+    assert matched(pattern, value) is matches
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "(",
+        "a)|(?:b",  # would escape from a group around it
+        "[",
+        "*",
+        "a**",
+        "a++",
+        r"\1",
+        r"\Z",
+        r"\h",
+        r"\N",
+        "(?=a)",
+        "(?<!a)",
+        "(?>a)",
+        "(?x)a",
+        "(?#a)",
+        "(?(1)a)",
+        r"\p{Nonsense}",
+        r"[a-\d]",
+        "a{1001}",
+        "(a{1000}){1000}",
+        "a" * (MAX_PATTERN + 1),
+    ],
+)
+def test_what_is_refused(pattern):
+    with pytest.raises(MatcherError, match="regular expression"):
+        Matcher("room", MatchOp.REGEX, pattern)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "pattern", ["(a*)*b", "(a|aa)+b", "(.*)*x", "(a?){80}a{80}", "(?:(?:a+)+)+b", r"(\w+\s?)*x"]
+)
+def test_no_pattern_can_keep_us_busy(pattern):
+    """A backtracking engine needs longer than the world is old for these."""
+    assert not matched(pattern, "a" * 5_000 + "!")

@@ -8,8 +8,8 @@ from alerts.routing.matchers import parse_matchers
 from alerts.routing.tree import Chosen, Route, chosen, nodes
 
 
-def route(text, receiver=None, *routes, goes_on=False):
-    return Route(receiver, parse_matchers(text), goes_on, routes)
+def route(text, receiver=None, *routes, continues=False):
+    return Route(receiver, parse_matchers(text), continues, routes)
 
 
 TREE = Route(
@@ -19,7 +19,7 @@ TREE = Route(
             'building="North",severity!="info"',
             "north",
             route('kind="tamper"', "facilities"),
-            route('kind="vape"', "hall", goes_on=True),
+            route('kind="vape"', "hall", continues=True),
             route('kind=~"vap.*",room=~".*"', "nurse"),
         ),
         route('building=~"Gym|Annex"', "gym"),
@@ -57,14 +57,14 @@ def test_who_answers(labels, receivers):
 
 def test_one_that_goes_on_lets_its_siblings_answer_too():
     everything = Route(
-        "a", routes=(route('x=""', "b", goes_on=True), route('x=""', "b"), route('x=""', "c"))
+        "a", routes=(route('x=""', "b", continues=True), route('x=""', "b"), route('x=""', "c"))
     )
     assert [node.receiver for node in chosen(everything, {})] == ["b", "b"]
 
 
 def test_going_on_only_matters_among_siblings():
     tree = Route(
-        "a", routes=(route("x=1", "b", route("y=1", "c", goes_on=True)), route("x=1", "d"))
+        "a", routes=(route("x=1", "b", route("y=1", "c", continues=True)), route("x=1", "d"))
     )
     assert [node.receiver for node in chosen(tree, {"x": "1", "y": "1"})] == ["c"]
 
@@ -72,7 +72,7 @@ def test_going_on_only_matters_among_siblings():
 def test_the_way_to_a_node_says_why():
     (node,) = chosen(TREE, {"room_type": "locker", "kind": "vape", "floor": "2"})
     assert node.why() == 'route room_type="locker", kind="vape", floor="2"'
-    assert chosen(TREE, {})[0].why() == "no route fits, so the default receiver"
+    assert chosen(TREE, {})[0].why() == "no route matches: default receiver"
     assert isinstance(node, Chosen)
 
 
