@@ -1,4 +1,4 @@
-"""Runs the steps of an escalation: tell the next ring, remind, begin anew, or say it is over."""
+"""Runs the steps of an escalation: notify the next ring, remind, reopen or end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Escalator:
-    """Asks people, one ring after the other."""
+    """Notifies people, one ring after the other."""
 
     def __init__(
         self, registry: Registry, policy: AlertPolicy, notices: NoticeWriter, mutes: Mutes
@@ -34,7 +34,7 @@ class Escalator:
         self._mutes = mutes
 
     def begin(self, tx: sqlite3.Connection, incident: Incident, now: float) -> None:
-        """Write the chain down and tell its first ring; a chain that was written down is kept."""
+        """Store the chain, or repeat a stored one, and notify its first ring."""
         rings = escalation.chain(tx, incident.id) or self._policy.rings(
             labels_of(incident, self._registry), now
         )
@@ -51,33 +51,33 @@ class Escalator:
         escalation.add(tx, steps)
         while (due := escalation.next_of(tx, incident.id)) is not None and due.due_at <= now:
             self.run(tx, incident, due, now)
-        if _unheard_of(tx, incident):
-            repository.note(tx, incident.id, now, "nobody to tell", "nobody has a channel")
+        if _nobody_notified(tx, incident):
+            repository.note(tx, incident.id, now, "nobody notified", "nobody has an address")
 
     def run(
         self, tx: sqlite3.Connection, incident: Incident, due: EscalationStep, now: float
     ) -> None:
-        """Run a step that is due; those behind it keep their distance."""
+        """Run a step that is due; later ones keep their distance to it."""
         escalation.shift(tx, incident.id, now - due.due_at)
         match due.action:
-            case Action.TELL:
+            case Action.NOTIFY:
                 muted = self._mutes.muted(tx, incident, now)
                 if muted is None:
-                    self._tell(tx, incident, due, now)
+                    self._notify(tx, incident, due, now)
                 else:
                     escalation.shift(tx, incident.id, muted.until - now)
             case Action.END:
-                escalation.finish(tx, due, now, "nobody answered")
-                repository.note(tx, incident.id, now, "nobody answered", "everybody was told")
+                escalation.finish(tx, due, now, "no response")
+                repository.note(tx, incident.id, now, "no response", "everyone was notified")
             case Action.REMIND:
                 escalation.finish(tx, due, now, "reminded")
                 self._remind(tx, incident, now)
             case Action.REOPEN:
-                escalation.finish(tx, due, now, "no word")
+                escalation.finish(tx, due, now, "no answer")
                 self.begin(tx, incident, now)
 
-    def await_word(self, tx: sqlite3.Connection, incident: Incident, at: float) -> None:
-        """Write down when whoever has an incident is reminded, and when the others are asked."""
+    def await_answer(self, tx: sqlite3.Connection, incident: Incident, at: float) -> None:
+        """Schedule the reminder to the responder, and the reopening."""
         seq, round_ = escalation.last_round(tx, incident.id)
         timings = self._policy.timings
         escalation.add(
@@ -86,56 +86,56 @@ class Escalator:
         )
 
     def undeliverable(self, tx: sqlite3.Connection, incident_id: str, now: float) -> None:
-        """Ask the next people now if a notice was given up and nobody else hears of it."""
+        """Notify the next ring now if a notice failed and no other is on its way."""
         following = escalation.next_of(tx, incident_id)
-        if following is None or following.action is not Action.TELL:
+        if following is None or following.action is not Action.NOTIFY:
             return
         if not outbox_rows.is_on_its_way(tx, incident_id):
             escalation.shift(tx, incident_id, min(now - following.due_at, 0.0))
 
-    def _tell(
+    def _notify(
         self, tx: sqlite3.Connection, incident: Incident, due: EscalationStep, now: float
     ) -> None:
         people = [candidate.person for candidate in due.ring.people]
-        waited = "" if due.seq == 1 else self._waited(incident)
-        heard = self._notices.page(tx, incident, people, now, round_=due.round, note=waited)
+        note = "" if due.seq == 1 else self._no_response(incident)
+        notified = self._notices.page(tx, incident, people, now, round_=due.round, note=note)
         following = escalation.next_of(tx, incident.id, after=due.seq)
-        last = following is None or following.action is not Action.TELL
-        if not heard and last and _unheard_of(tx, incident):
-            # everybody is away by their own wish: that never swallows an incident
+        last = following is None or following.action is not Action.NOTIFY
+        if not notified and last and _nobody_notified(tx, incident):
+            # quiet hours of everyone never swallow an incident
             everyone = [c.person for ring in escalation.chain(tx, incident.id) for c in ring.people]
-            heard = self._notices.page(tx, incident, everyone, now, note=waited, throttle=False)
-        escalation.finish(tx, due, now, f"{heard} told")
-        if heard:
+            notified = self._notices.page(tx, incident, everyone, now, note=note, throttle=False)
+        escalation.finish(tx, due, now, f"{notified} notified")
+        if notified:
             what = "paged" if due.seq == 1 else "escalated"
             reasons = "; ".join(f"{c.person} ({c.why})" for c in due.ring.people)
             repository.note(tx, incident.id, now, what, f"{due.ring.name}: {reasons}")
             return
         if due.ring.people:
-            passed = f"{due.ring.name}: {', '.join(people)} (quiet hours, budget or no address)"
-            repository.note(tx, incident.id, now, "nobody told now", passed)
+            skipped = f"{due.ring.name}: {', '.join(people)} (quiet hours, budget or no address)"
+            repository.note(tx, incident.id, now, "nobody notified now", skipped)
         if following is not None and not last and following.round == due.round:
             escalation.shift(tx, incident.id, now - following.due_at)
 
-    def _waited(self, incident: Incident) -> str:
+    def _no_response(self, incident: Incident) -> str:
         if not incident.acknowledged_by:
-            return "Nobody has answered yet."
-        holder = self._policy.name_of(incident.acknowledged_by)
-        return f"{holder} took it and has not said what it was."
+            return "Nobody has responded yet."
+        responder = self._policy.name_of(incident.acknowledged_by)
+        return f"{responder} acknowledged but has not reported what they found."
 
     def _remind(self, tx: sqlite3.Connection, incident: Incident, now: float) -> None:
         timings = self._policy.timings
         silent, left = round(timings.acknowledged_for_s / 60), round(timings.reminded_for_s / 60)
         note = (
-            f"No word for {silent} min: what did you find? If it goes on, others are told again in"
-            f" {left} min."
+            f"No report for {silent} min: what did you find? Without an answer, others are notified"
+            f" again in {left} min."
         )
         reminded = self._notices.remind(tx, incident, now, note)
-        what = "reminded" if reminded else "nobody to remind"
+        what = "reminded" if reminded else "could not remind"
         repository.note(tx, incident.id, now, what, incident.acknowledged_by)
 
 
-def _unheard_of(tx: sqlite3.Connection, incident: Incident) -> bool:
+def _nobody_notified(tx: sqlite3.Connection, incident: Incident) -> bool:
     return not outbox_rows.has_notices(tx, incident.id) and not throttling.is_deferred(
         tx, incident.id
     )

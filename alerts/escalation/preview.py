@@ -1,4 +1,4 @@
-"""What will become of the steps of a chain, as far as the settings alone tell.
+"""What the configuration leads to: who will be notified when, as far as it is known beforehand.
 
 Quiet hours are known beforehand; budgets and storms are not, so they are left out.
 """
@@ -6,34 +6,35 @@ Quiet hours are known beforehand; budgets and storms are not, so they are left o
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+from zoneinfo import ZoneInfo
 
-from alerts.escalation.steps import Action
-from alerts.incidents.severity import Severity
+from alerts.escalation.steps import Action, after_acknowledgement, plan
+from alerts.escalation.timings import STORM_S
+from alerts.incidents.incident import Rules
+from alerts.incidents.lifecycle import cooldown_s
+from alerts.incidents.severity import Severity, grade
 from alerts.incidents.throttling import quiet_until
+from alerts.routing.labels import incident_labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from zoneinfo import ZoneInfo
 
     from alerts.escalation.steps import EscalationStep
     from alerts.incidents.throttling import Deferral, QuietHours
+    from alerts.policy import AlertPolicy
+    from detection.events import EventKind
+    from storage.registry import Room
+
+_CONFIDENT: Final = 0.9
 
 
 class PreviewStep(NamedTuple):
-    """One step.
-
-    Attributes
-    ----------
-    due_at : float
-        When it runs, Unix seconds.
-    held : mapping of str to Deferral
-        Whose quiet hours keep them from being told, by person.
-    """
+    """A step, when it runs, and whose quiet hours defer it, by person."""
 
     step: EscalationStep
     due_at: float
-    held: Mapping[str, Deferral]
+    deferred: Mapping[str, Deferral]
 
 
 def escalation_preview(
@@ -41,40 +42,116 @@ def escalation_preview(
     severity: Severity,
     quiet: Callable[[str], Sequence[QuietHours]],
 ) -> Iterator[PreviewStep]:
-    """Yield the steps as `alerts.escalation.escalator` will run them if nobody answers.
+    """Yield the steps as `alerts.escalation.escalator` will run them if nobody responds.
 
-    A ring in which nobody hears does not wait; the next comes at once. If nobody of the whole chain
-    hears, now or later, its last ring is everybody, quiet hours or not.
-
-    Parameters
-    ----------
-    steps : sequence of EscalationStep
-        From `alerts.escalation.steps.plan`.
-    quiet : callable
-        Quiet hours of a person.
+    A ring in which nobody is notified does not wait. If nobody of the whole chain would be
+    notified, its last ring is notified despite quiet hours.
     """
     earlier = 0.0
     reached = False
     for k, step in enumerate(steps):
         due = step.due_at - earlier
-        held: dict[str, Deferral] = {}
+        deferred: dict[str, Deferral] = {}
         people = [candidate.person for candidate in step.ring.people]
         if severity is not Severity.CRITICAL:
             found = ((person, quiet_until(quiet(person), due)) for person in people)
-            held = {person: until for person, until in found if until is not None}
+            deferred = {person: until for person, until in found if until is not None}
         following = steps[k + 1] if k + 1 < len(steps) else None
-        last = following is None or following.action is not Action.TELL
-        reached = reached or len(held) < len(people) or any(not h.divert for h in held.values())
-        if step.action is Action.TELL and last and not reached:
-            held = {}
-        yield PreviewStep(step, due, held)
-        nobody = len(held) == len(people) > 0
+        last = following is None or following.action is not Action.NOTIFY
+        reached |= len(deferred) < len(people) or any(not d.divert for d in deferred.values())
+        if step.action is Action.NOTIFY and last and not reached:
+            deferred = {}
+        yield PreviewStep(step, due, deferred)
+        nobody = len(deferred) == len(people) > 0
         if nobody and following is not None and not last and following.round == step.round:
             earlier += following.due_at - step.due_at
 
 
-def quiet_words(held: Deferral, zone: ZoneInfo) -> str:
+def quiet_words(deferral: Deferral, zone: ZoneInfo) -> str:
     """Say what quiet hours do to a notice."""
-    until = datetime.fromtimestamp(held.until, UTC).astimezone(zone)
-    what = "passed over" if held.divert else "told then"
+    until = datetime.fromtimestamp(deferral.until, UTC).astimezone(zone)
+    what = "skipped" if deferral.divert else "notified then"
     return f"quiet hours until {until:%a %H:%M}, {what}"
+
+
+def timeline(policy: AlertPolicy, room: Room, kind: EventKind, at: float) -> list[str]:
+    """Return what follows an alert at a moment, with and without a response, one line each."""
+    severity = grade(kind, _CONFIDENT, 0.0, 0)
+    remind, reopen = after_acknowledgement("", 0.0, policy.timings, seq=1, round_=1)
+    return [
+        f"An alert of {kind} in {room.name}: {severity}. If nobody responds:",
+        *_without_response(policy, room, kind, severity, at),
+        "If somebody acknowledges:",
+        _line(0.0, "nobody else is notified; those notified learn who is responding"),
+        _line(remind.due_at, "no answer: the responder is reminded"),
+        _line(reopen.due_at, "still no answer: all of the above again, from the first step"),
+        "In between:",
+        *_throttling(policy, kind),
+    ]
+
+
+def _without_response(
+    policy: AlertPolicy, room: Room, kind: EventKind, severity: Severity, at: float
+) -> list[str]:
+    labels = incident_labels(room, kind=kind.value, severity=severity.value, sensor="")
+    rings = policy.rings(labels, at)
+    if not rings:
+        return [_line(0.0, "nobody: there is no staff")]
+    zone = ZoneInfo(policy.zone)
+    lines = []
+    steps = plan("", rings, severity, at, policy.timings)
+    for step, due_at, deferred in escalation_preview(steps, severity, policy.quiet_of):
+        after_s = due_at - at
+        if step.action is Action.END:
+            lines.append(_line(after_s, "recorded: nobody responded"))
+            continue
+        people = [c.person for c in step.ring.people if c.person not in deferred]
+        names = ", ".join(map(policy.name_of, people))
+        again = f" (round {step.round})" if step.round > 1 else ""
+        lines.append(_line(after_s, f"{step.ring.name}: {names or 'nobody'}{again}"))
+        lines += [
+            _line("", f"{policy.name_of(person)}: {quiet_words(deferral, zone)}")
+            for person, deferral in deferred.items()
+        ]
+        fallback = [m.name for m in map(policy.member, people) if m and len(m.targets) > 1]
+        if fallback and step.round == 1:
+            after = after_s + policy.timings.fallback_after_s
+            names = ", ".join(fallback)
+            lines.append(_line(after, f"{names}: second channel, if the first has not delivered"))
+    return lines
+
+
+def _throttling(policy: AlertPolicy, kind: EventKind) -> list[str]:
+    timings = policy.timings
+    cooldown = cooldown_s(kind, 0, Rules(policy.quiet_s, policy.silent_s, policy.cooldown_s))
+    return [
+        _line(cooldown, "after a delivered notice: until then the same room and kind stay quiet,"),
+        _line("", "unless more severe; what is still ongoing then is notified"),
+        _line(policy.quiet_s, "after the last detection has ended: resolved, no more notices"),
+        _line(
+            timings.gather_s, "in a storm: further rooms of a floor are combined this often, once"
+        ),
+        _line("", f"{timings.storm_rooms} were notified one by one within {_clock(STORM_S)}"),
+        _line(3600.0, f"at most {timings.notices_per_hour} notices per person; the rest is"),
+        _line("", "combined into one, except critical ones"),
+    ]
+
+
+def _line(seconds: float | str, what: str) -> str:
+    shown = seconds if isinstance(seconds, str) else _clock(seconds)
+    return f"  {shown:>8}  {what}"
+
+
+def _clock(seconds: float) -> str:
+    """Write a duration.
+
+    Examples
+    --------
+    >>> _clock(95.0), _clock(3600.0)
+    ('1:35', '1:00:00')
+    """
+    whole = round(seconds)
+    hours, minutes = divmod(whole // 60, 60)
+    if hours:
+        return f"{hours}:{minutes:02}:{whole % 60:02}"
+    return f"{minutes}:{whole % 60:02}"

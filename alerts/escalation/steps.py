@@ -1,15 +1,13 @@
-"""Who is told next if nobody answers: steps with deadlines, as rows.
+"""Steps of an escalation: who is notified next if nobody responds, as rows with deadlines.
 
-When people are first told of an incident, the whole chain is written down: which ring of people is
-told when, round after round, and when it ends. What the settings or the roster say later changes
-nothing of it. An acknowledgement ends these steps and writes two others: a reminder to whoever has
-it, and then, if there still is no word, the same chain again.
+When people are first notified of an incident, the whole chain is stored: which ring of people is
+notified when, round after round, and when it ends. Later changes of the configuration do not affect
+it. An acknowledgement ends these steps and adds two: a reminder to the responder, and then, if
+there is still no answer, the same chain again.
 
-A step that comes late, because the program was down, runs once as soon as it can, and those behind
-it move back by as much: none is skipped, and people keep the time they had to answer. A ring in
-which nobody can be told does not wait: the next one comes at once.
-
-Pure planning, and the rows; `alerts.incidents.engine` runs them.
+A step that is late because the program was down runs once as soon as possible, and later ones move
+back by as much: none is skipped, and people keep their time to respond. A ring in which nobody can
+be notified does not wait. `alerts.escalation.escalator` runs the steps.
 """
 
 from __future__ import annotations
@@ -35,7 +33,7 @@ _NOBODY: Final = Ring("", ())
 class Action(StrEnum):
     """What a step does."""
 
-    TELL = "tell"
+    NOTIFY = "tell"
     END = "end"
     REMIND = "remind"
     REOPEN = "reopen"
@@ -43,18 +41,9 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EscalationStep:
-    """One step of an incident's escalation.
+    """One step of an incident's escalation; `seq` and `round` count from 1.
 
-    Attributes
-    ----------
-    seq : int
-        From 1, in the order they run.
-    round : int
-        How often the chain has begun, from 1.
-    due_at : float
-        Unix seconds.
-    ring : Ring
-        Whom a `TELL` tells; without people for the others.
+    `ring` are the people of a `NOTIFY`, and empty otherwise.
     """
 
     incident: str
@@ -75,19 +64,7 @@ def plan(
     seq: int = 1,
     first_round: int = 1,
 ) -> list[EscalationStep]:
-    """Return the steps of a chain that begins now.
-
-    Parameters
-    ----------
-    rings : sequence of Ring
-        Nearest first; at least one.
-    severity : Severity
-        Decides how long each ring has, and how often the chain repeats.
-    at : float
-        When the first ring is told, Unix seconds.
-    seq, first_round : int
-        Numbers of the first step and of the first round.
-    """
+    """Return the steps of a chain that begins `at`, with at least one ring, nearest first."""
     wait = timings.wait_s(severity)
     steps: list[EscalationStep] = []
     due = at
@@ -95,7 +72,9 @@ def plan(
         if steps:
             due = max(due, steps[-1].due_at + timings.repeat_after_s)
         for ring in rings:
-            steps.append(EscalationStep(incident, seq + len(steps), round_, Action.TELL, due, ring))
+            steps.append(
+                EscalationStep(incident, seq + len(steps), round_, Action.NOTIFY, due, ring)
+            )
             due += wait
     steps.append(
         EscalationStep(incident, seq + len(steps), steps[-1].round, Action.END, due, _NOBODY)
@@ -106,7 +85,7 @@ def plan(
 def after_acknowledgement(
     incident: str, at: float, timings: EscalationTimings, *, seq: int, round_: int
 ) -> list[EscalationStep]:
-    """Return reminder and new beginning, should whoever has it not be heard of."""
+    """Return the reminder and the reopening, in case the responder gives no answer."""
     remind = at + timings.acknowledged_for_s
     reopen = remind + timings.reminded_for_s
     return [
@@ -116,7 +95,7 @@ def after_acknowledgement(
 
 
 def add(tx: sqlite3.Connection, steps: Iterable[EscalationStep]) -> None:
-    """Write steps down."""
+    """Store steps."""
     tx.executemany(
         "INSERT INTO escalation_step (incident, seq, round, action, due_at, ring)"
         " VALUES (?,?,?,?,?,?)",
@@ -125,7 +104,7 @@ def add(tx: sqlite3.Connection, steps: Iterable[EscalationStep]) -> None:
 
 
 def first_due(tx: sqlite3.Connection, now: float) -> EscalationStep | None:
-    """Return the first step that is due by `now`; None if none is."""
+    """Return the first step that is due by `now`; None without one."""
     row = tx.execute(
         "SELECT * FROM escalation_step WHERE done_at IS NULL AND due_at <= ?"
         " ORDER BY due_at, incident, seq LIMIT 1",
@@ -135,7 +114,7 @@ def first_due(tx: sqlite3.Connection, now: float) -> EscalationStep | None:
 
 
 def next_deadline(tx: sqlite3.Connection) -> float | None:
-    """When the next step is due; None if none is."""
+    """Return when the next step is due; None without one."""
     row = tx.execute(
         "SELECT min(due_at) AS at FROM escalation_step WHERE done_at IS NULL"
     ).fetchone()
@@ -143,7 +122,7 @@ def next_deadline(tx: sqlite3.Connection) -> float | None:
 
 
 def next_of(tx: sqlite3.Connection, incident: str, *, after: int = 0) -> EscalationStep | None:
-    """Return the next step of an incident behind a number; None if it has none left."""
+    """Return the next step of an incident after a number; None without one."""
     row = tx.execute(
         "SELECT * FROM escalation_step WHERE incident = ? AND seq > ? AND done_at IS NULL"
         " ORDER BY seq LIMIT 1",
@@ -153,7 +132,7 @@ def next_of(tx: sqlite3.Connection, incident: str, *, after: int = 0) -> Escalat
 
 
 def finish(tx: sqlite3.Connection, step: EscalationStep, now: float, outcome: str) -> None:
-    """Mark a step as run, with what came of it."""
+    """Mark a step as run, with its outcome."""
     tx.execute(
         "UPDATE escalation_step SET done_at = ?, outcome = ?"
         " WHERE incident = ? AND seq = ? AND done_at IS NULL",
@@ -162,7 +141,7 @@ def finish(tx: sqlite3.Connection, step: EscalationStep, now: float, outcome: st
 
 
 def shift(tx: sqlite3.Connection, incident: str, by_s: float) -> None:
-    """Move the steps of an incident that have not run, later or earlier."""
+    """Move the pending steps of an incident, later or earlier."""
     tx.execute(
         "UPDATE escalation_step SET due_at = due_at + ? WHERE incident = ? AND done_at IS NULL",
         (by_s, incident),
@@ -170,7 +149,7 @@ def shift(tx: sqlite3.Connection, incident: str, by_s: float) -> None:
 
 
 def stop(tx: sqlite3.Connection, incident: str, why: str, now: float) -> int:
-    """End the steps of an incident that have not run; their number."""
+    """End the pending steps of an incident; return their number."""
     return tx.execute(
         "UPDATE escalation_step SET done_at = ?, outcome = ?"
         " WHERE incident = ? AND done_at IS NULL",
@@ -179,7 +158,7 @@ def stop(tx: sqlite3.Connection, incident: str, why: str, now: float) -> int:
 
 
 def last_round(tx: sqlite3.Connection, incident: str) -> tuple[int, int]:
-    """Highest step number and round of an incident; zeros if it has none."""
+    """Return the highest step number and round of an incident; zeros without steps."""
     row = tx.execute(
         "SELECT coalesce(max(seq), 0) AS seq, coalesce(max(round), 0) AS round"
         " FROM escalation_step WHERE incident = ?",
@@ -189,7 +168,7 @@ def last_round(tx: sqlite3.Connection, incident: str) -> tuple[int, int]:
 
 
 def chain(tx: sqlite3.Connection, incident: str) -> tuple[Ring, ...]:
-    """Rings of an incident as they were when its chain was written down; empty if it never was."""
+    """Return the stored rings of an incident; empty if none are stored."""
     rows = tx.execute(
         "SELECT ring FROM escalation_step WHERE incident = ? AND round = 1 AND action = 'tell'"
         " ORDER BY seq",

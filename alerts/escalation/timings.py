@@ -1,8 +1,4 @@
-"""How fast the next people are asked, and how calmly anybody is told: the times of alerting.
-
-Few knobs, each with a default; pairs that contradict each other are refused together, with what
-would be right.
-"""
+"""Timings of escalation and throttling; contradicting pairs are refused."""
 
 from __future__ import annotations
 
@@ -12,38 +8,37 @@ from typing import Final
 from alerts.incidents.severity import Severity
 
 STORM_S: Final = 300.0
-"""How far back pages of other rooms make a storm."""
+"""How far back pages of other rooms count for a storm."""
 
 _WAIT: Final = {Severity.INFO: 4.0, Severity.WARNING: 1.0, Severity.CRITICAL: 0.5}
-"""How long a ring has to answer, as a multiple of `EscalationTimings.escalate_after_s`."""
+"""How long a ring has to respond, as a multiple of `EscalationTimings.escalate_after_s`."""
 
 
 @dataclass(frozen=True, slots=True)
 class EscalationTimings:
-    """Times of telling, all in seconds.
+    """Timings, in seconds unless named otherwise.
 
     Attributes
     ----------
     escalate_after_s : float
-        How long a ring of people has to answer until the next one is told: half of it for what is
-        critical, four times for what is info.
+        How long a ring has to respond before the next is notified: half of it for critical
+        incidents, four times as long for info.
     repeat_after_s : float
-        After the last ring the chain begins again, at the earliest so long after its last step.
+        The chain repeats this long after its last step, at the earliest.
     rounds : int
-        How often the chain runs in all; what is info runs it once.
+        How often the chain runs in all; once for info.
     acknowledged_for_s : float
-        How long an acknowledgement is enough; then whoever has it is reminded.
+        How long after an acknowledgement the responder is reminded.
     reminded_for_s : float
-        How long the reminder has; then the chain begins again.
+        How long after the reminder the chain begins again.
     fallback_after_s : float
-        A person who has a second channel is told there if the first has not taken the notice by
-        then; at once if it refuses.
+        When a person's second channel is tried if the first has not delivered; at once if the
+        first refuses.
     notices_per_hour : int
-        So many notices a person gets within an hour; what comes beyond is gathered into one, except
-        what is critical.
+        Notices of a person per hour; the rest is combined into one, except critical ones.
     storm_rooms : int
         After pages of so many rooms of a floor within `STORM_S`, or of twice as many of a building,
-        a person gets those of further rooms together, every `gather_s`.
+        those of further rooms are combined every `gather_s`.
     """
 
     escalate_after_s: float = 90.0
@@ -57,15 +52,15 @@ class EscalationTimings:
     gather_s: float = 30.0
 
     def wait_s(self, severity: Severity) -> float:
-        """Seconds a ring has to answer."""
+        """Return the seconds that a ring has to respond."""
         return self.escalate_after_s * _WAIT[severity]
 
     def rounds_of(self, severity: Severity) -> int:
-        """How often the chain runs."""
+        """Return how often the chain runs."""
         return 1 if severity is Severity.INFO else self.rounds
 
     def faults(self) -> list[str]:
-        """Everything that is out of range or contradicts something else, one line each."""
+        """Return what is out of range or contradicts something else, one line each."""
         ranges = (
             ("escalate_after_s", self.escalate_after_s, 30.0, 3600.0),
             ("repeat_after_s", self.repeat_after_s, 60.0, 86_400.0),
@@ -85,25 +80,25 @@ class EscalationTimings:
         if self.acknowledged_for_s < self.escalate_after_s:
             faults.append(
                 f"acknowledged_for_s: {self.acknowledged_for_s:g} is shorter than escalate_after_s"
-                f" ({self.escalate_after_s:g}): whoever takes an incident would be reminded before"
-                " the next people would have been told"
+                f" ({self.escalate_after_s:g}): a responder would be reminded before the next"
+                " people would be notified"
             )
         if self.gather_s > self.escalate_after_s / 2:
             faults.append(
                 f"gather_s: {self.gather_s:g} is more than half of escalate_after_s"
-                f" ({self.escalate_after_s:g}): the next people would be told before the first have"
-                " heard"
+                f" ({self.escalate_after_s:g}): the next people would be notified before the first"
+                " are"
             )
         if self.storm_rooms >= self.notices_per_hour:
             faults.append(
                 f"storm_rooms: {self.storm_rooms} is not below notices_per_hour"
-                f" ({self.notices_per_hour}): the notices of an hour would be spent before rooms"
-                " are told together"
+                f" ({self.notices_per_hour}): the notices of an hour would be used up before rooms"
+                " are combined"
             )
         if self.repeat_after_s < self.escalate_after_s:
             faults.append(
                 f"repeat_after_s: {self.repeat_after_s:g} is shorter than escalate_after_s"
-                f" ({self.escalate_after_s:g}): the first people would be told again before the"
-                " last have had their time"
+                f" ({self.escalate_after_s:g}): the first people would be notified again before"
+                " the last had time to respond"
             )
         return faults

@@ -356,7 +356,7 @@ class AlertEngine:
             if finding.what is StuckKind.NO_STEP:
                 self._escalator.begin(tx, incident, now)
             else:
-                self._escalator.await_word(tx, incident, now)
+                self._escalator.await_answer(tx, incident, now)
         return found
 
     def end_silence(self, tx: sqlite3.Connection, silence_id: int, by: str, now: float) -> Silence:
@@ -512,7 +512,7 @@ class AlertEngine:
                 case SeverityRaised():
                     notices.page_deferred(tx, incident, effect.at)
                 case ScheduleAckDeadline():
-                    self._escalator.await_word(tx, incident, effect.at)
+                    self._escalator.await_answer(tx, incident, effect.at)
                 case TellHandedOver():
                     notices.hand_over(tx, incident, effect.by, effect.at)
                 case TellTaken() | TellWithdrawn() | TellRecovered():

@@ -6,7 +6,7 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from alerts.escalation.timeline import timeline
+from alerts.escalation.preview import timeline
 from detection.events import EventKind
 from plumewatch.cli.exit_codes import DONE, told
 from plumewatch.config.faults import ConfigError, ConfigFault

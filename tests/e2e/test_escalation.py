@@ -66,7 +66,7 @@ def test_a_step_that_came_due_while_the_service_was_dead_runs_once(school):
     rows(service, "UPDATE escalation_step SET due_at = due_at - 100 WHERE done_at IS NULL")
     service.start()
     (push,) = eventually(lambda: second.pushes, lambda: f"a push:\n{service.log}")
-    assert push["message"].startswith("Nobody has answered yet.")
+    assert push["message"].startswith("Nobody has responded yet.")
     assert len(first.pushes) == 1
     waits = "SELECT count(*) FROM escalation_step WHERE done_at IS NULL AND due_at > "
     assert rows(service, waits + str(time.time()))[0][0] >= 1  # the next keep their distance

@@ -119,7 +119,7 @@ def test_an_empty_role_never_swallows(tx, registry, policy, make_event):
 def test_nobody_at_all_is_written_down(tx, registry, make_event):
     engine = AlertEngine(registry, AlertPolicy(staff=(StaffMember("x", "X"),)))
     (record,) = engine.on_events(tx, [make_event()], 1000.0)
-    assert "nobody to tell" in history(tx, record.incident)
+    assert "nobody notified" in history(tx, record.incident)
 
 
 def test_a_second_channel_is_a_row_of_its_own_once_the_first_has_had_its_time(

@@ -73,7 +73,7 @@ def test_nobody_answers(school, say):
         "severity",
         "escalated",
         "escalated",
-        "nobody answered",
+        "no response",
     ]
 
 
@@ -222,7 +222,7 @@ def test_nobody_at_all_is_a_logged_end(registry, make_event):
     school = Timeline(registry, AlertPolicy(staff=(), timings=TIMINGS))
     school.push(0, make_event(school.start))
     school.run(400).want()
-    assert school.history() == ["opened", "nobody to tell", "severity", "nobody answered"]
+    assert school.history() == ["opened", "nobody notified", "severity", "no response"]
 
 
 def test_the_chain_is_that_of_the_opening(school, say):
@@ -260,7 +260,7 @@ def test_a_device_is_for_facilities_alone_and_its_return_for_those_told(school, 
         ("fay", "opened", BOYS, 0, 1),
         ("fay", "recovered", BOYS, 1020, 1021),
     )
-    assert school.history()[:3] == ["opened", "paged", "nobody answered"]
+    assert school.history()[:3] == ["opened", "paged", "no response"]
 
 
 def test_a_person_resolves(school, say):

@@ -41,7 +41,7 @@ def test_faults(settings, named):
 def test_when_each_ring_is_told(severity, due):
     steps = plan("i", RINGS, severity, 0.0, EscalationTimings(rounds=2))
     assert [s.due_at for s in steps] == due
-    assert [s.action for s in steps] == [*[Action.TELL] * (len(due) - 1), Action.END]
+    assert [s.action for s in steps] == [*[Action.NOTIFY] * (len(due) - 1), Action.END]
     assert [s.seq for s in steps] == list(range(1, len(due) + 1))
 
 

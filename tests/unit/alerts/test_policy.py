@@ -161,4 +161,4 @@ def test_withdrawn_notice_is_calm():
     notice = msgspec.structs.replace(NOTICE, reason=NoticeReason.WITHDRAWN, evidence="")
     title, body = render(notice)
     assert title == "Boys N2, floor 2, North: withdrawn, vaping likely at 10:05:00"
-    assert body.startswith("What followed spoke against it.")
+    assert body.startswith("Later readings ruled it out.")

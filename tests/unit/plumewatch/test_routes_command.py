@@ -150,7 +150,7 @@ def test_check_warns_of_gaps_to_come(config):
 QUIET = 'quiet_hours = [{{ start = "10:00", end = "12:00", then = "{then}" }}]'
 
 
-@pytest.mark.parametrize(("then", "said"), [("divert", "passed over"), ("hold", "told then")])
+@pytest.mark.parametrize(("then", "said"), [("divert", "skipped"), ("hold", "notified then")])
 def test_quiet_hours_count(config, then, said):
     """Monitors are quiet: the lead is asked at once, and that is a gap."""
     text = STARTER

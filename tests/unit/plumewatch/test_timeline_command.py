@@ -59,16 +59,16 @@ def test_the_settings_show_in_the_timeline(school):
     code, text = printed(path, room="N2-boys", at="2026-09-07T10:05")
     assert code == 0
     assert text.splitlines()[:7] == [
-        "An alert of vape in Boys' restroom: warning. If nobody answers:",
+        "An alert of vape in Boys' restroom: warning. If nobody responds:",
         "      0:00  nearest: Ms. Lee",
-        "      0:10  Ms. Lee: the next channel, where the first has not taken it",
+        "      0:10  Ms. Lee: second channel, if the first has not delivered",
         "     10:00  nearest: Ms. Lee (round 2)",
         "     20:00  nearest: Ms. Lee (round 3)",
-        "     22:00  on record: nobody answered",
-        "If somebody takes it:",
+        "     22:00  recorded: nobody responded",
+        "If somebody acknowledges:",
     ]
-    assert "     15:00  no word from them: a reminder" in text
-    assert "holds 5 notices a person at most" in text
+    assert "     15:00  no answer: the responder is reminded" in text
+    assert "at most 5 notices per person" in text
 
 
 def test_what_is_asked_for_wrongly_is_named_at_once(school, capsys):
