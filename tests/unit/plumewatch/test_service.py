@@ -274,4 +274,4 @@ async def test_what_time_alone_decides_is_sent_without_waiting_for_the_pump(conf
         with contextlib.closing(connect(service.paths.state)) as state:
             state.execute("UPDATE escalation_step SET due_at = due_at - 1000 WHERE done_at IS NULL")
         await until(lambda: len(service._notifier.sent) == 2)
-        assert service._notifier.sent[1].body.startswith("Nobody has answered yet.")
+        assert service._notifier.sent[1].body.startswith("Nobody has responded yet.")
