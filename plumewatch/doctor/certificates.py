@@ -5,12 +5,13 @@ Only the validity is read, from the outermost DER elements (X.690, RFC 5280 sect
 
 from __future__ import annotations
 
-import socket
 import ssl
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from plumewatch.doctor.result import fault, ok, warning
+from storage.bounded_call import BoundedCallError, BoundedThreads
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,15 +95,9 @@ def expiry_of_file(path: Path) -> float:
 
 
 def _expiry_of_server(host: str, port: int) -> float:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # only its dates are read
+    fetch = partial(ssl.get_server_certificate, (host, port), timeout=_TIMEOUT_S)
     try:
-        with (
-            socket.create_connection((host, port), timeout=_TIMEOUT_S) as plain,
-            context.wrap_socket(plain, server_hostname=host) as link,
-        ):
-            shown = link.getpeercert(binary_form=True)
-    except (OSError, ValueError) as error:
+        pem = BoundedThreads("certificate", threads=1).call(fetch, 2 * _TIMEOUT_S)
+    except (OSError, ValueError, BoundedCallError) as error:
         raise CertificateError(f"{host}:{port} does not answer in TLS: {error}") from error
-    return expiry(shown or b"")
+    return expiry(ssl.PEM_cert_to_DER_cert(pem))

@@ -14,9 +14,14 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from plumewatch.config.paths import DataPaths
-from plumewatch.doctor.result import fault, ok, warning
-from plumewatch.service.upgrade import NEWEST
-from storage.errors import StorageCorruptError, StorageError
+from plumewatch.doctor.result import fault, ok, span, warning
+from plumewatch.service.upgrade import refuse_older
+from storage.errors import (
+    SchemaTooNewError,
+    SchemaTooOldError,
+    StorageCorruptError,
+    StorageError,
+)
 from storage.lease import holder_of
 from storage.reading import Reading
 from storage.sqlite import connect
@@ -93,8 +98,12 @@ def _room(config: PlumewatchConfig, free_gb: float) -> CheckResult:
 
 def _database(path: Path) -> Iterator[CheckResult]:
     try:
-        with closing(connect(path, read_only=True)) as db:
-            found = db.execute("SELECT component, version FROM schema_version").fetchall()
+        refuse_older(path)
+    except SchemaTooOldError:
+        return  # the service upgrades it at its next start
+    except SchemaTooNewError as error:
+        remedy = "pip install --upgrade plumewatch, or restore a backup from before the upgrade"
+        yield fault("store", str(error), remedy)
     except StorageCorruptError as error:
         yield fault(
             "store",
@@ -102,21 +111,8 @@ def _database(path: Path) -> Iterator[CheckResult]:
             "start the service: it sets the file aside and continues with what can be read; or stop"
             " it and run plumewatch restore BACKUP",
         )
-        return
     except (StorageError, sqlite3.Error) as error:
         yield fault("store", f"{path}: {error}", f"ls -l {path}: this account must read it")
-        return
-    newer = [
-        f"{name} {version}, known up to {NEWEST[name]}"
-        for name, version in found
-        if version > NEWEST.get(name, version)
-    ]
-    if newer:
-        yield fault(
-            "store",
-            f"{path} was written by a newer program: {'; '.join(newer)}",
-            "pip install --upgrade plumewatch, or restore a backup from before the upgrade",
-        )
 
 
 def is_synchronized() -> bool | None:
@@ -176,8 +172,6 @@ def check_clock(
 
 def _newest(path: Path) -> Sequence[Reading]:
     """Return the newest readings of a journal; none if it cannot be read (see `check_store`)."""
-    if not path.exists():
-        return []
     decoder = msgspec.msgpack.Decoder(Reading)
     try:
         with closing(connect(path, read_only=True)) as db:
@@ -194,6 +188,4 @@ def _time(at: float) -> str:
 
 
 def _by(seconds: float) -> str:
-    size = abs(seconds)
-    span = f"{size:.0f} s" if size < 600 else f"{size / 60:.0f} min"
-    return f"{span} {'ahead' if seconds > 0 else 'behind'}"
+    return f"{span(abs(seconds))} {'ahead' if seconds > 0 else 'behind'}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from plumewatch.doctor.result import CheckResult, fault, ok, warning
+from plumewatch.doctor.result import CheckResult, fault, ok, span, warning
 from plumewatch.service.web_server import is_loopback
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def _queue_limits(config: PlumewatchConfig, file: MosquittoFile) -> Iterator[Che
         report = fault if kept_s < _HOUR_S else warning
         yield report(
             PART,
-            f"{name} keeps {messages:,.0f} messages, {_span(kept_s)} of this school's readings;"
+            f"{name} keeps {messages:,.0f} messages, {span(kept_s)} of this school's readings;"
             " then the newest are dropped",
             f"{name} {day}, a day of {len(config.sensor)} sensors",
         )
@@ -177,9 +177,3 @@ def _openings(file: MosquittoFile) -> Iterator[CheckResult]:
             "max_packet_size is not set: a client may send megabytes at once",
             "max_packet_size 65536",
         )
-
-
-def _span(seconds: float) -> str:
-    if seconds < 2 * _HOUR_S:
-        return f"{seconds / 60:.0f} minutes"
-    return f"{seconds / _HOUR_S:.0f} hours"

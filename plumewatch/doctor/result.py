@@ -53,3 +53,15 @@ def warning(part: str, sentence: str, remedy: str) -> CheckResult:
 def fault(part: str, sentence: str, remedy: str) -> CheckResult:
     """Return the result of a part that does not work or loses data."""
     return CheckResult(part, State.FAULT, sentence, remedy)
+
+
+def span(seconds: float) -> str:
+    """Return a duration in the unit that suits it.
+
+    >>> span(90), span(4_980), span(86_400)
+    ('90 s', '83 min', '24 h')
+    """
+    for unit_s, most_s, unit in ((1, 600, "s"), (60, 7_200, "min"), (3_600, 172_800, "h")):
+        if seconds < most_s:
+            return f"{seconds / unit_s:.0f} {unit}"
+    return f"{seconds / 86_400:.0f} days"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from alerts.consumer.threshold_adjustments import load_thresholds
 from plumewatch.config.paths import DataPaths
-from plumewatch.doctor.result import CheckResult, ok, warning
+from plumewatch.doctor.result import CheckResult, ok, span, warning
 from plumewatch.service.sensor_counts import stored_statuses
 from storage.errors import StorageError
 from storage.lease import holder_of
@@ -68,7 +68,7 @@ def _silence(
     for name in silent[:_LISTED]:
         yield warning(
             f"sensor: {name}",
-            f"silent for {_span(now - latest[name])}" if name in latest else _NEVER,
+            f"silent for {span(now - latest[name])}" if name in latest else _NEVER,
             f"check its power, its network, and that it publishes as {name!r}: mosquitto_sub -v"
             " -t '#'; plumewatch dead-letters; plumewatch status",
         )
@@ -116,9 +116,3 @@ def _budgets(
             "find what triggers it (the causes of its incidents on the staff page), move it, or"
             f" accept more: false_alarms_per_week = {report.expected:.1f}",
         )
-
-
-def _span(seconds: float) -> str:
-    if seconds < 7_200:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3_600:.0f} h" if seconds < 172_800 else f"{seconds / 86_400:.0f} days"

@@ -139,8 +139,8 @@ class TestBroker:
         ("text", "said", "is_fault"),
         [
             ("", "persistence is off", True),
-            ("persistence true", "1,000 messages, 83 minutes", False),
-            ("persistence true\nmax_queued_messages 200", "200 messages, 17 minutes", True),
+            ("persistence true", "1,000 messages, 83 min", False),
+            ("persistence true\nmax_queued_messages 200", "200 messages, 17 min", True),
             ("persistence true\nmax_queued_bytes 10000", "max_queued_bytes keeps 20", True),
             (
                 "persistence true\nmax_queued_messages 900000",
@@ -309,7 +309,8 @@ class TestStore:
         code, found = checked()
         assert code == 3
         (line,) = troubles(found, "store")
-        assert "newer program: alerts 99" in line["finding"]
+        assert "newer version" in line["finding"]
+        assert "alerts 99" in line["finding"]
 
     def test_too_small_a_disk(self, checked, monkeypatch):
         class Space:
