@@ -1,63 +1,23 @@
-"""What must not be in free text: numbers that name a person, addresses, names.
+"""Free text of notes and reasons: about the place and the air, never about a person.
 
-Notes and reasons are about the place and the air. `cleaned` takes out what cannot be seen,
-`findings` says what stands against the rest. Numbers of six digits and more, mail addresses and
-handles are always refused: they are identifiers, whoever they belong to. Words that look like a
-name are asked about, since a program cannot know them: they may be the name of a corridor.
-
-What it finds: a title before a capitalised word, a word after "named", "student" and the like, two
-capitalised words in a row, and common given names of the United States. What it does not find:
-surnames alone, rare names, nicknames, initials, and whoever is described without a name ("the tall
-one from 8b"). It is a reminder, not a guarantee.
+Numbers of six digits and more, e-mail addresses and handles identify somebody and are refused. A
+program cannot tell names from other words: the warning beside the field does that.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from alerts.incidents.given_names import GIVEN_NAMES, GIVEN_NAMES_THAT_ARE_WORDS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from storage.registry import Room
-
-_FEWEST_DIGITS: Final = 6
-_NUMBER: Final = re.compile(r"\+?\d(?:[\s().\-/_]{0,2}\d){5,}")
-_MAIL: Final = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+|@\w{2,}")
-_WORD: Final = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
-_TITLES: Final = frozenset({"mr", "mrs", "ms", "miss", "mx", "master", "coach"})
-_POINTERS: Final = frozenset(
-    {"named", "called", "student", "pupil", "kid", "boy", "girl", "freshman", "senior", "junior"}
+_IDENTIFIER: Final = re.compile(
+    r"\+?\d(?:[\s().\-/_]{0,2}\d){5,}|[\w.+-]+@[\w-]+(?:\.[\w-]+)+|@\w{2,}"
 )
 
 
-@dataclass(frozen=True, slots=True)
-class FreeTextFinding:
-    """Something in a text that may name a person.
-
-    Attributes
-    ----------
-    text : str
-        What was found.
-    certain : bool
-        Whether it is refused; otherwise a person may say that it is no name.
-    """
-
-    text: str
-    certain: bool
-
-
 def cleaned(text: str) -> str:
-    r"""Text without what cannot be seen, white space made single.
+    r"""Return text in composed form, without invisible characters, white space made single.
 
-    Controls, direction marks and private characters go; composed forms are used.
-
-    Examples
-    --------
     >>> cleaned("  hair\nspray\u202e by  the sink ")
     'hair spray by the sink'
     """
@@ -66,69 +26,10 @@ def cleaned(text: str) -> str:
     return " ".join(seen.split())
 
 
-def findings(text: str, known: Iterable[str] = ()) -> list[FreeTextFinding]:
-    """Find what may name a person.
+def identifiers(text: str) -> list[str]:
+    """Return the numbers and addresses in a cleaned text that may identify a person.
 
-    Parameters
-    ----------
-    text : str
-        Cleaned.
-    known : iterable of str
-        Names of places and staff, whose words are no finding.
-
-    Examples
-    --------
-    >>> [f.text for f in findings("Jordan Smith, id 4471-882, was there")]
-    ['4471-882', 'Jordan Smith']
-    >>> findings("sprayed by the cleaning cart at 10:05", ["Boys' restroom"])
-    []
+    >>> identifiers("id 4471-882, mail kid@school.example, room 214")
+    ['4471-882', 'kid@school.example']
     """
-    found = [
-        FreeTextFinding(match.group(), certain=True)
-        for match in (*_NUMBER.finditer(text), *_MAIL.finditer(text))
-    ]
-    fine = {word.casefold() for name in known for word in _WORD.findall(name)}
-    found += [FreeTextFinding(name, certain=False) for name in _names(text, fine)]
-    return list({f.text: f for f in found}.values())
-
-
-def words_known(rooms: Iterable[Room], staff: Iterable[str], school: str) -> frozenset[str]:
-    """Names of places and staff: `known` of `findings`."""
-    places = {part for r in rooms for part in (r.name, r.floor, r.building, r.site)}
-    return frozenset({*places, *staff, school})
-
-
-def _names(text: str, fine: set[str]) -> Iterator[str]:
-    words = [(m.group(), m.start(), m.end()) for m in _WORD.finditer(text)]
-    taken = -1
-    for k, (word, start, end) in enumerate(words):
-        if k <= taken or word.casefold() in fine:
-            continue
-        before = words[k - 1][0].casefold() if k else ""
-        pointed = before in _TITLES or before.removesuffix("s") in _POINTERS
-        after = words[k + 1] if k + 1 < len(words) else None
-        begins = start == 0 or text[max(start - 3, 0) : start].rstrip().endswith((".", "!", "?"))
-        pair = (
-            after is not None
-            and _is_name(word)
-            and _is_name(after[0])
-            and after[0].casefold() not in fine
-            and text[end : after[1]].strip(" .") == ""
-            and word.casefold() not in _POINTERS
-        )
-        if pair and after is not None and (not begins or _is_given(word, begins=False)):
-            taken = k + 1
-            yield text[start : after[2]]
-        elif (pointed and _is_name(word)) or _is_given(word, begins=begins):
-            yield word
-
-
-def _is_name(word: str) -> bool:
-    return word[0].isupper() and word[1:].islower()
-
-
-def _is_given(word: str, *, begins: bool) -> bool:
-    low = word.casefold().removesuffix("'s").removesuffix("’s")
-    if low in GIVEN_NAMES:
-        return True
-    return not begins and word[0].isupper() and low in GIVEN_NAMES_THAT_ARE_WORDS
+    return list(dict.fromkeys(match.group() for match in _IDENTIFIER.finditer(text)))

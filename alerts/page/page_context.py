@@ -20,7 +20,7 @@ from starlette.templating import Jinja2Templates
 from alerts.access import sessions
 from alerts.access.roles import Right, who_may
 from alerts.errors import UnknownIncidentError
-from alerts.incidents.free_text import cleaned, findings, words_known
+from alerts.incidents.free_text import cleaned, identifiers
 from alerts.page import queries
 from alerts.page.guard import Session, cookie_name, same_origin
 from alerts.page.rendering import Times, environment
@@ -199,39 +199,13 @@ class PageContext:
             raise HTTPException(404, "There is no such room.")
         return room
 
-    def free_text(self, form: FormData, name: str) -> tuple[str, str, bool]:
-        """Check that a field of free text names nobody.
-
-        Parameters
-        ----------
-        form : FormData
-            A field ``no_name`` confirms that what looks like a name is none.
-
-        Returns
-        -------
-        text : str
-            Cleaned.
-        fault : str
-            Why it is not accepted, as a sentence; empty if it is.
-        askable : bool
-            Whether the person may confirm that it is no name.
-        """
+    def free_text(self, form: FormData, name: str) -> tuple[str, str]:
+        """Return a cleaned field of free text, and why it is refused; empty if it is not."""
         text = cleaned(text_of(form, name))
-        known = words_known(
-            self.registry.rooms.values(), (m.name for m in self.policy.staff), self.settings.school
-        )
-        found = findings(text[:_MAX_FREE_TEXT], known)
-        certain = [f.text for f in found if f.certain]
-        asked = [f.text for f in found if not f.certain]
-        if certain:
-            return (
-                text,
-                f"Leave out anything that identifies a person: {', '.join(certain)}.",
-                False,
-            )
-        if asked and text_of(form, "no_name") != "yes":
-            return text, f"Is this a name? {', '.join(asked)}. Do not enter names here.", True
-        return text, "", bool(asked)
+        found = identifiers(text[:_MAX_FREE_TEXT])
+        if found:
+            return text, f"Leave out anything that identifies a person: {', '.join(found)}."
+        return text, ""
 
     # responses
 

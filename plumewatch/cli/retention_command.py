@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from alerts.incidents import retention
-from alerts.incidents.free_text import cleaned, findings, words_known
+from alerts.incidents.free_text import cleaned, identifiers
 from plumewatch.cli.audit_command import machine_user
 from plumewatch.cli.exit_codes import DONE, REFUSED, told
 from plumewatch.cli.format_time import SpanError, moment_of, said
@@ -146,7 +146,7 @@ def run_hold(
     reason : str
         Stays on record for ever, so it is refused where it may name a person.
     no_name : bool
-        Whoever asks says that what looks like a name or a number of a person is none.
+        The numbers and addresses in the reason identify nobody.
 
     Returns
     -------
@@ -162,7 +162,7 @@ def run_hold(
         if not why:
             raise SpanError("--reason: please say why; it stays on record")
         if not no_name:
-            _check_names_nobody(config, why)
+            _check_names_nobody(why)
         if room and room not in config.registry().rooms:
             raise SpanError(f"--room {room!r}: no room of the configuration has this id")
         with transaction(db) as tx:
@@ -186,14 +186,12 @@ def run_hold(
     return _with_state(config_path, place)
 
 
-def _check_names_nobody(config: PlumewatchConfig, reason: str) -> None:
-    staff = (member.name for member in config.staff)
-    known = words_known(config.registry().rooms.values(), staff, config.site)
-    found = [finding.text for finding in findings(reason, known)]
+def _check_names_nobody(reason: str) -> None:
+    found = identifiers(reason)
     if found:
         raise SpanError(
-            f"--reason: does this name a person? {', '.join(found)}. Names and numbers of persons"
-            " do not belong here; if it is none, add --no-name"
+            f"--reason: does this identify a person? {', '.join(found)}. Names and numbers of"
+            " persons do not belong here; if it identifies nobody, add --no-name"
         )
 
 

@@ -188,9 +188,9 @@ class IncidentPages(PageGroup):
         session, form = await self._context.may_act(request, Right.ANSWER)
         incident_id, now = request.path_params["id"], self._context.settings.clock()
         verdict, cause = verdict_of(form)
-        note, fault, askable = self._context.free_text(form, "note")
+        note, fault = self._context.free_text(form, "note")
         if fault:
-            return await self._page(request, session, fault, 400, note=note, askable=askable)
+            return await self._page(request, session, fault, 400, note=note)
         try:
             await self._context.write(
                 lambda tx: self._context.engine.feedback(

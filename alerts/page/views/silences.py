@@ -62,10 +62,9 @@ class SilencePages(PageGroup):
         """Create a silence."""
         session, form = await self._context.may_act(request, Right.SILENCE)
         now = self._context.settings.clock()
-        reason, fault, askable = self._context.free_text(form, "reason")
+        reason, fault = self._context.free_text(form, "reason")
         typed = {
             "reason": reason,
-            "askable": askable,
             **{name: text_of(form, name) for name in ("place", "kind", "hours", "later")},
         }
         if fault:

@@ -159,7 +159,7 @@ def retention_hold(
     *,
     no_name: Annotated[
         bool,
-        typer.Option("--no-name", help="What looks like a name in the reason is none."),
+        typer.Option("--no-name", help="Numbers and addresses in the reason identify nobody."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
