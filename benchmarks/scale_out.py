@@ -32,13 +32,12 @@ import psutil
 from detection.alert_thresholds import AlertBudgets
 from detection.quantities import COLUMNS
 from scale.backtest import Variant, on_processes, tasks_of
-from scale.blocks import pack
 from scale.history import History, HistoryWriter
-from scale.shard import Shard
+from scale.shard import Shard, pack
 from scale.sinks import EventFiles
 from scale.spark.batch import on_spark
 from scale.spark.session import session
-from scale.spark.stream import detect, readings_of_history, started
+from scale.spark.stream import detect, readings_of_history, start_events
 from sensor_sim.school import random_school
 from sensor_sim.simulate import simulate
 
@@ -130,7 +129,7 @@ def of_stream(spark: SparkSession, folder: Path, history: History, buckets: int)
     )
     files = EventFiles(folder / "events")
     began, used = time.monotonic(), of_family()
-    query = started(said, files.take, str(folder / "state"), {"availableNow": True})
+    query = start_events(said, files.write, str(folder / "state"), {"availableNow": True})
     query.awaitTermination()
     readings = sum(progress["numInputRows"] for progress in query.recentProgress)
     rate("stream, Spark local[2]", readings, time.monotonic() - began, of_family() - used)

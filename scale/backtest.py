@@ -1,8 +1,8 @@
-"""Judge history again: what versions of the detector would have said.
+"""Back-tests: what versions of the detector would have alerted.
 
-One task a bucket, each by itself, in order of time; a task reads every part once and shows it to
-all versions. Tasks run over the cores of this machine (`on_processes`) or of a cluster
-(`scale.spark.batch.on_spark`); either calls `judge`, so the result is the same.
+Each bucket is one independent task in order of time, which reads every part once for all versions.
+Tasks run on the cores of this machine (`on_processes`) or of a cluster
+(`scale.spark.batch.on_spark`); both call `judge`, so the result is the same.
 """
 
 from __future__ import annotations
@@ -30,25 +30,17 @@ if TYPE_CHECKING:
     from detection.events import Event
 
 _BLOCK: Final = 50_000
-"""Readings shown to the detectors at once: tens of each sensor, which share what a call costs."""
+"""Readings judged at once: tens of each sensor, which share the cost of a call."""
 _LOOK_S: Final = 0.2
 ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
-"""Set to 1 where every process has one core to itself."""
+"""Set to 1 if every process has one core to itself."""
 
 
 class Variant(msgspec.Struct, frozen=True):
-    """One version of the detector, as it would have been run.
+    """One version of the detector.
 
-    Attributes
-    ----------
-    name : str
-        What reports call it.
-    budget : float
-        Tolerable false alarms a sensor-week.
-    model : bytes
-        Model file; empty for the one shipped.
-    own, moved : dict of str to float
-        As of `AlertBudgets`.
+    `budget` is tolerable false alarms per sensor-week; `model` a model file, empty for the shipped
+    one; `own` and `moved` are those of `AlertBudgets`.
     """
 
     name: str
@@ -59,14 +51,9 @@ class Variant(msgspec.Struct, frozen=True):
 
 
 class Task(msgspec.Struct, frozen=True):
-    """What one core is given: a bucket and the versions.
+    """One bucket, by its parts in order, and the versions to judge it.
 
-    Attributes
-    ----------
-    parts : list of str
-        Paths, in order.
-    kinds : list of str
-        Kinds of event to return in full; all if empty. Others are counted.
+    `kinds` are the kinds of event to return, all if empty; others are counted.
     """
 
     name: str
@@ -76,10 +63,9 @@ class Task(msgspec.Struct, frozen=True):
 
 
 class Alert(msgspec.Struct):
-    """One event that a version said, with its last word.
+    """The final state of an event of one version; times are Unix seconds of event time.
 
-    Times are Unix seconds of event time. `explained_by` is what else accounts for it: such an event
-    alerts nobody.
+    An event with another cause, `explained_by`, alerts nobody.
     """
 
     variant: int
@@ -97,20 +83,10 @@ class Alert(msgspec.Struct):
 
 
 class Judged(msgspec.Struct):
-    """What a task found.
+    """Result of a task.
 
-    Attributes
-    ----------
-    readings : int
-        Shown to the detectors, once each.
-    sensor_days : float
-        Sum over sensors of the hours in which each was heard, days.
-    first, last : float
-        Event time of the first and last reading by position, Unix seconds.
-    models : list of str
-        Version of each variant's model.
-    others : list of dict of str to int
-        By variant, events of other kinds.
+    `sensor_days` sums the hours in which each sensor reported; `first` and `last` are event times
+    of readings; `models` and `others` (events of other kinds, counted) are by variant.
     """
 
     name: str
@@ -126,7 +102,7 @@ class Judged(msgspec.Struct):
 def tasks_of(
     histories: Iterable[History], variants: Sequence[Variant], kinds: Collection[str] = ()
 ) -> list[Task]:
-    """Return a task for each bucket, the largest first, so that no core ends long after others."""
+    """Return one task per bucket, the largest first, so that all cores finish together."""
     tasks = [
         Task(f"{history.folder}/{bucket}", [str(p) for p in parts], [*variants], sorted(kinds))
         for history in histories
@@ -136,19 +112,9 @@ def tasks_of(
 
 
 def judge(task: Task, on_bytes: Callable[[int], None] = lambda _: None) -> Judged:
-    """Show a bucket to the versions, in order of time.
+    """Judge a bucket by all versions; `on_bytes` gets the size of each part when it is done.
 
-    Parameters
-    ----------
-    on_bytes : callable
-        Told the size of each part when it is done.
-
-    Raises
-    ------
-    HistoryError
-        If a part cannot be read.
-    ModelError
-        If a model file is none.
+    Raises `HistoryError` or `ModelError` if a part or model cannot be read.
     """
     streams = Streams()
     shards = []
@@ -157,7 +123,7 @@ def judge(task: Task, on_bytes: Callable[[int], None] = lambda _: None) -> Judge
         shards.append(Shard(budgets, _model(variant), streams))
     found: list[dict[str, Alert]] = [{} for _ in shards]
     others: list[Counter[str]] = [Counter() for _ in shards]
-    heard, hours = dict[str, float](), 0
+    seen, hours = dict[str, float](), 0
     readings, first, last = 0, float("inf"), float("-inf")
     for path in task.parts:
         frame = History.read(Path(path))
@@ -172,8 +138,8 @@ def judge(task: Task, on_bytes: Callable[[int], None] = lambda _: None) -> Judge
             first, last = min(first, frame["time"][0]), max(last, frame["time"][-1])
             spans = frame.select("sensor", (frame["time"] // 3600.0).alias("hour")).unique()
             for sensor, hour in spans.sort("hour").iter_rows():
-                if hour > heard.get(sensor, -1.0):
-                    heard[sensor] = hour
+                if hour > seen.get(sensor, -1.0):
+                    seen[sensor] = hour
                     hours += 1
         on_bytes(_size(path))
     return Judged(
@@ -196,7 +162,7 @@ def _note(
     others: Counter[str],
     kinds: Collection[str],
 ) -> None:
-    """Keep the last word on an event."""
+    """Keep the latest state of an event."""
     kind = event.kind.value
     if kinds and kind not in kinds:
         others[kind] += event.phase is EventPhase.ALERTED
@@ -235,26 +201,10 @@ def _size(path: str) -> int:
 def on_processes(
     tasks: Sequence[Task], processes: int, on_bytes: Callable[[int], None] = lambda _: None
 ) -> list[Judged]:
-    """Run tasks over the cores of this machine.
-
-    Parameters
-    ----------
-    on_bytes : callable
-        Progress, in bytes of the parts.
-
-    Returns
-    -------
-    list of Judged
-        In the order of the tasks.
-
-    Raises
-    ------
-    HistoryError, ModelError
-        As `judge`.
-    """
+    """Run tasks on the cores of this machine, with the errors of `judge`."""
     context = multiprocessing.get_context("spawn")
     done = context.Value("q", 0)
-    told = 0
+    reported = 0
     with (
         _single_threads(),
         ProcessPoolExecutor(
@@ -268,8 +218,8 @@ def on_processes(
                 ended, waiting = wait(waiting, _LOOK_S, FIRST_COMPLETED)
                 for future in ended:
                     future.result()
-                on_bytes(done.value - told)
-                told = done.value
+                on_bytes(done.value - reported)
+                reported = done.value
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -294,7 +244,7 @@ def _judge_shared(task: Task) -> Judged:
 
 @contextmanager
 def _single_threads() -> Iterator[None]:
-    """Let every process that is started within use one core."""
+    """Limit processes started within to one core each."""
     before = {name: os.environ.get(name) for name in ONE_THREAD}
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
     try:

@@ -1,7 +1,7 @@
-"""Hold what versions of the detector would have said against each other, and against people.
+"""Compare the alerts of detector versions with each other, and with the verdicts of staff.
 
-An alert is an event that would have told somebody: not one that the air of the building explains.
-One that was withdrawn later has told somebody all the same.
+An alert is an event that would have notified somebody: not one that the air of the whole building
+explains, but also one that was withdrawn later.
 """
 
 from __future__ import annotations
@@ -16,18 +16,11 @@ if TYPE_CHECKING:
     from scale.backtest import Alert
 
 SAME_S: Final = 120.0
-"""Two alerts of one sensor whose onsets are not further apart are of the same thing: puffs further
-apart are two sessions."""
+"""Two alerts of one sensor with onsets this close are the same session."""
 
 
 class Answer(NamedTuple):
-    """What staff said of an incident.
-
-    Attributes
-    ----------
-    start, end : float
-        From its first evidence to its end, Unix seconds.
-    """
+    """Verdict of staff on an incident, from its first evidence to its end, Unix seconds."""
 
     room: str
     kind: str
@@ -37,7 +30,7 @@ class Answer(NamedTuple):
 
 
 class Differences(NamedTuple):
-    """Alerts of two versions: in both (as the first said them), and in one alone."""
+    """Alerts of two versions: in both (as in the first), and in one only."""
 
     both: list[Alert]
     only_first: list[Alert]
@@ -45,19 +38,13 @@ class Differences(NamedTuple):
 
 
 def alerts_of(alerts: Iterable[Alert], variant: int) -> list[Alert]:
-    """Return the alerts of a version that would have told somebody, by onset."""
-    told = (a for a in alerts if a.variant == variant and not a.explained_by)
-    return sorted(told, key=lambda a: (a.onset, a.sensor, a.kind))
+    """Return the alerts of a version, by onset."""
+    found = (a for a in alerts if a.variant == variant and not a.explained_by)
+    return sorted(found, key=lambda a: (a.onset, a.sensor, a.kind))
 
 
 def differences(first: Sequence[Alert], second: Sequence[Alert]) -> Differences:
-    """Pair the alerts of two versions, by sensor and kind, the nearest in order of onset.
-
-    Parameters
-    ----------
-    first, second : sequence of Alert
-        By onset.
-    """
+    """Pair the alerts of two versions, sorted by onset, with the nearest of the same kind."""
     waiting: defaultdict[tuple[str, str], list[Alert]] = defaultdict(list)
     for alert in second:
         waiting[alert.sensor, alert.kind].append(alert)
@@ -75,10 +62,10 @@ def differences(first: Sequence[Alert], second: Sequence[Alert]) -> Differences:
 
 
 def repeated(alerts: Iterable[Alert], answers: Sequence[Answer]) -> list[bool]:
-    """Say of each incident that staff answered whether these alerts would have raised it.
+    """Return for each answered incident whether one of the alerts would have raised it.
 
-    An alert of the same kind in the same room counts, with its onset from `SAME_S` before the first
-    evidence until the end of the incident.
+    Such an alert has the same kind and room, and an onset from `SAME_S` before the first evidence
+    to the end of the incident.
     """
     onsets: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
     for alert in alerts:

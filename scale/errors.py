@@ -1,15 +1,15 @@
-"""What can go wrong at scale.
+"""Errors at scale, all permanent.
 
 ScaleError
-    HistoryError    a folder is no history, or holds another one
+    HistoryError    a folder holds no history, or another one
 """
 
 from __future__ import annotations
 
 
 class ScaleError(Exception):
-    """Something at scale cannot be done; the message says what and where."""
+    """A permanent fault; the message says what and where."""
 
 
 class HistoryError(ScaleError):
-    """A folder is no history, or not of the layout that is asked for."""
+    """A folder holds no history, or one of another layout."""

@@ -1,9 +1,9 @@
-"""History: readings as Parquet, divided by building, in the order in which they are judged.
+"""History: readings as Parquet files, divided by building, in the order of judgment.
 
 Layout
 ------
-``bucket=B/day=YYYY-MM-DD/part-N.parquet`` below one folder (the hive layout: Spark, polars and
-DuckDB read as it is). All sensors of a building are in one bucket (`storage.registry.shard_of`), so
+``bucket=B/day=YYYY-MM-DD/part-N.parquet`` below one folder (the hive layout of Spark, polars and
+DuckDB). All sensors of a building are in one bucket (`storage.registry.shard_of`), so
 a bucket can be judged by itself, common air included. Within a bucket, parts in order of their
 paths hold readings in order of `position`, a running number without repetition. The day is that of
 the receipt in UTC; it never goes back, whatever the clock does, so that the order of the paths
@@ -12,15 +12,12 @@ remains that of the positions.
 Order of operations
 -------------------
 `HistoryWriter.commit` writes the parts of one group below ``_staging``, syncs them, then replaces
-``_writer.json``, which names them and holds the caller's cursor: from then on the group counts.
-Then the parts are renamed to their places. A crash before the replacement leaves files that the
-next writer deletes; one after it leaves renames that the next writer makes. So each reading is
-there once, whatever happens, and a reader sees whole parts only. One writer a folder: a second one
-is refused by a lock on ``_writer.lock``.
+``_writer.json``, which names them and holds the caller's cursor: that commits the group. Then it
+renames the parts to their places. After a crash before the replacement the next writer deletes the
+staged files; after a later one it completes the renames. So each reading is there once, and a
+reader sees complete parts only. A lock on ``_writer.lock`` allows one writer per folder.
 
-What it is not
---------------
-No table format: nothing is changed or deleted in it but by hand, a day at a time.
+It is not a table format: parts are changed or deleted by hand only, a day at a time.
 """
 
 from __future__ import annotations
@@ -61,10 +58,9 @@ SCHEMA: Final = pl.Schema(
         "flags": pl.String(),
     }
 )
-"""Columns of a part. Times are Unix seconds as the journal has them, to the last bit; the place is
-empty for a sensor that is not registered; words are separated by spaces, and null where there are
-none; what is not `judged` (late, retained, of an unknown sensor, ...) is kept and not shown to
-detectors."""
+"""Columns of a part. Times are Unix seconds, bit for bit those of the journal; the place is empty
+for an unregistered sensor; words are separated by spaces, null if none; detectors skip readings
+that are not `judged` (late, retained, of an unregistered sensor, ...)."""
 
 _STATE: Final = "_writer.json"
 _LOCK: Final = "_writer.lock"
@@ -74,16 +70,7 @@ _ROW_GROUP: Final = 250_000
 
 
 class Landed(NamedTuple):
-    """A reading with its place.
-
-    Attributes
-    ----------
-    place : tuple of str
-        Site, building, floor and id of the room, and the sensor's model; empty strings for a sensor
-        that is not registered.
-    judged : bool
-        Whether detectors are shown it.
-    """
+    """A reading with its place and model (`PLACE`), and whether detectors judge it."""
 
     reading: Reading
     place: tuple[str, str, str, str, str]
@@ -91,7 +78,7 @@ class Landed(NamedTuple):
 
 
 def landed(reading: Reading, registry: Registry) -> Landed:
-    """Return a reading with its place, and whether detectors are shown it."""
+    """Return a reading with its place."""
     sensor, room = registry.sensors.get(reading.sensor), registry.room_of(reading.sensor)
     if sensor is None or room is None:
         return Landed(reading, ("", "", "", "", ""), may_alert(reading))
@@ -131,30 +118,24 @@ def readings_of(frame: pl.DataFrame) -> list[Reading]:
 
 
 class HistoryWriter:
-    """Appends to a history; see the module for what it promises.
+    """Appends to a history, as the module promises.
+
+    Raises `HistoryError` if the folder holds something else, has another number of buckets, or
+    another writer.
 
     Parameters
     ----------
-    folder : Path
-        Made if it is not there.
     buckets : int, optional
-        How many buckets the history must have.
+        Required number of buckets.
     default : int
-        How many a new one has if that is not said; an old one keeps its number.
+        Number of buckets of a new history if none is required.
 
     Attributes
     ----------
     position : int
-        Number of the last reading that counts; 0 if none.
+        Number of the last committed reading; 0 if none.
     cursor : bytes
-        What the caller committed last; empty if nothing.
-
-    Raises
-    ------
-    HistoryError
-        If the folder holds something else, has another number of buckets, or another writer.
-    OSError
-        If it cannot be written.
+        Last committed cursor of the caller.
     """
 
     def __init__(self, folder: Path, buckets: int | None = None, default: int = 2) -> None:
@@ -164,7 +145,7 @@ class HistoryWriter:
         self._day = ""
         self.buckets = default if buckets is None else buckets
         folder.mkdir(parents=True, exist_ok=True)
-        self._hold()
+        self._take_lock()
         try:
             self._recover(buckets)
         except BaseException:
@@ -178,24 +159,13 @@ class HistoryWriter:
         self.close()
 
     def close(self) -> None:
-        """Let another writer have the folder."""
+        """Release the folder."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None
 
     def commit(self, frame: pl.DataFrame, cursor: bytes) -> list[Path]:
-        """Append one group durably, together with the caller's cursor.
-
-        Parameters
-        ----------
-        frame : polars.DataFrame
-            Of `SCHEMA` without `position`, in the order in which it is judged (`frame_of`).
-
-        Returns
-        -------
-        list of Path
-            The parts written.
-        """
+        """Append one group (`frame_of`) and the caller's cursor durably; return the new parts."""
         days = pl.from_epoch(frame["received"].floor().cast(pl.Int64), "s").dt.strftime("%Y-%m-%d")
         frame = frame.select(
             pl.int_range(self.position + 1, self.position + 1 + frame.height).alias("position"),
@@ -223,7 +193,7 @@ class HistoryWriter:
         self._save(pending)
         return self._place(pending)
 
-    def _hold(self) -> None:
+    def _take_lock(self) -> None:
         self._lock = (self._folder / _LOCK).open("w", encoding="utf-8")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -248,9 +218,9 @@ class HistoryWriter:
                     " another number needs another folder"
                 )
         elif any(self._folder.glob("bucket=*")):
-            raise HistoryError(f"{self._folder}: has buckets, but no {_STATE} to go on from")
-        elif (stranger := next(_strangers(self._folder), None)) is not None:
-            raise HistoryError(f"{self._folder}: holds {stranger.name!r}; choose an empty folder")
+            raise HistoryError(f"{self._folder}: has buckets, but no {_STATE} to continue from")
+        elif (other := next(_other_files(self._folder), None)) is not None:
+            raise HistoryError(f"{self._folder}: holds {other.name!r}; choose an empty folder")
         self._place(pending)
         staging = self._folder / _STAGING
         for draft in staging.glob("*") if staging.is_dir() else ():
@@ -288,13 +258,7 @@ class HistoryWriter:
 
 
 class History:
-    """A history that is there, to be read.
-
-    Raises
-    ------
-    HistoryError
-        If there are no buckets in it.
-    """
+    """An existing history; raises `HistoryError` if there are no buckets in it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -316,12 +280,9 @@ class History:
 
     @staticmethod
     def read(part: Path) -> pl.DataFrame:
-        """Return the readings of a part that detectors are shown.
+        """Return the judged readings of a part.
 
-        Raises
-        ------
-        HistoryError
-            If it cannot be read, or lacks a column.
+        Raises `HistoryError` if it cannot be read, or lacks a column.
         """
         try:
             frame = pl.read_parquet(part, hive_partitioning=False, glob=False)
@@ -334,7 +295,7 @@ class History:
 
 
 def bucket_keys(frame: pl.DataFrame, buckets: int) -> pl.Series:
-    """Bucket of each reading: that of its building; of a sensor without one, of its name."""
+    """Return the bucket of each reading: of its building, or else of its sensor."""
     building = pl.concat_str("site", "building", separator="/")
     key = frame.select(
         pl.when(pl.col("room") == "").then(pl.col("sensor")).otherwise(building)
@@ -343,7 +304,7 @@ def bucket_keys(frame: pl.DataFrame, buckets: int) -> pl.Series:
     return key.replace_strict(of, return_dtype=pl.Int64())
 
 
-def _strangers(folder: Path) -> Iterator[Path]:
+def _other_files(folder: Path) -> Iterator[Path]:
     known = {_STATE, _LOCK, _STAGING, str(Path(_STATE).with_suffix(".draft"))}
     return (path for path in folder.iterdir() if path.name not in known)
 

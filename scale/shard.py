@@ -1,14 +1,14 @@
 """The detectors of one shard: the buildings whose readings come together.
 
-A shard is judged by the same `detection.combined` as everything else; here readings come as frames
-of `scale.history.SCHEMA`, which name their place, so that no registry is needed. Readings not newer
-than their sensor's last change nothing, so a frame that comes again does no harm to the detector of
-plumes; what devices report of themselves (tamper, faults) counts again, so sources give each
-reading once.
+A shard uses the same `detection.combined` as the service; its readings are frames of
+`scale.history.SCHEMA`, which name their place, so that it needs no registry. The plume detector
+ignores readings that are not newer than the last of their sensor, but tamper and faults reported by
+a device count again: a source must deliver each reading once.
 """
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -19,8 +19,11 @@ from detection.alert_thresholds import AlertBudgets
 from detection.combined import CombinedDetector, CombinedState, Stream
 from detection.errors import SnapshotError
 from detection.quantities import COLUMNS
+from scale.history import SCHEMA, bucket_keys
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from detection.ambient import Place
     from detection.events import Event
     from detection.model import Model
@@ -39,14 +42,9 @@ class _Snapshot(msgspec.Struct):
 
 
 class Streams:
-    """Turns frames of readings into streams, and remembers the sensors and where they are.
+    """Turns frames of readings into streams, and remembers sensors and their places.
 
-    Attributes
-    ----------
-    names : list of str
-        All sensors so far; grows in place.
-    places : dict
-        Building and room of the sensors that have one.
+    `names` are all sensors so far; `places` has building and room of those registered.
     """
 
     def __init__(self) -> None:
@@ -85,16 +83,10 @@ class Streams:
 
 
 class Shard:
-    """Judge the readings of a shard.
+    """Detectors of one shard.
 
-    Parameters
-    ----------
-    budgets : AlertBudgets, optional
-        Tolerable false alarms of the sensors.
-    model : Model, optional
-        Parameters of the detector of plumes; those shipped by default.
-    streams : Streams, optional
-        Shared by the shards that judge the same readings; one of its own by default.
+    By default it has the shipped model, and `streams` of its own; shards that judge the same
+    readings share them.
     """
 
     def __init__(
@@ -110,17 +102,11 @@ class Shard:
 
     @property
     def model_version(self) -> str:
-        """Version of the parameters of the detector of plumes."""
+        """Version of the model of the plume detector."""
         return self.detectors.plumes.model_version
 
     def step(self, stream: Stream) -> list[Event]:
-        """Take readings in, as `CombinedDetector.step`.
-
-        Parameters
-        ----------
-        stream : Stream
-            Made by `streams`.
-        """
+        """Judge readings of `streams`, as `CombinedDetector.step`."""
         plumes = self.detectors.plumes
         plumes.levels.budget = self._budgets.default
         if self._budgets.own or self._budgets.moved:
@@ -131,7 +117,7 @@ class Shard:
         return self.detectors.step(stream)
 
     def snapshot(self) -> bytes:
-        """State as versioned bytes."""
+        """Return the state as versioned bytes."""
         return msgspec.msgpack.encode(
             _Snapshot(FORMAT, self.model_version, self.streams.places, *self.detectors.state())
         )
@@ -140,12 +126,9 @@ class Shard:
     def restore(
         cls, body: bytes, budgets: AlertBudgets | None = None, model: Model | None = None
     ) -> Shard:
-        """Follow on from a snapshot.
+        """Continue from a snapshot.
 
-        Raises
-        ------
-        SnapshotError
-            If the bytes are no snapshot of this format, or of another model.
+        Raises `SnapshotError` for another format or model.
         """
         shard = cls(budgets, model)
         try:
@@ -166,3 +149,26 @@ class Shard:
         for row, name in enumerate(plumes.names):
             shard._budgets.give(plumes.levels, row, name)
         return shard
+
+
+def shards_of(frame: pl.DataFrame, shards: int) -> Iterator[tuple[int, pl.DataFrame]]:
+    """Divide the judged readings of a frame of `SCHEMA` by shard, in order."""
+    judged = frame if frame["judged"].all() else frame.filter("judged")
+    numbered = judged.with_columns(shard=bucket_keys(judged, shards))
+    for (shard,), part in numbered.partition_by("shard", as_dict=True, include_key=False).items():
+        yield int(shard), part
+
+
+def pack(frame: pl.DataFrame) -> bytes:
+    """Return a frame of `SCHEMA` as an Arrow stream without empty columns: one value to shuffle."""
+    kept = [name for name in frame.columns if frame[name].null_count() < frame.height]
+    out = io.BytesIO()
+    frame.select(kept).write_ipc_stream(out, compression="lz4")
+    return out.getvalue()
+
+
+def unpack(blocks: Iterable[bytes]) -> pl.DataFrame:
+    """Return the readings of blocks as a frame of `SCHEMA`, in the order of their receipt."""
+    frames = [pl.read_ipc_stream(io.BytesIO(block)) for block in blocks]
+    whole = pl.concat([pl.DataFrame(schema=SCHEMA), *frames], how="diagonal")
+    return whole.sort("received", "position", maintain_order=True)

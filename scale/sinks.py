@@ -1,4 +1,4 @@
-"""Where a stream leaves what it says and reads: files of events, points in an InfluxDB."""
+"""Sinks of a stream: files of events, points in an InfluxDB."""
 
 from __future__ import annotations
 
@@ -22,53 +22,34 @@ _KINDS: Final = {name: pl.Float64() if name == "time" else pl.String() for name 
 
 
 class EventFiles:
-    """Writes the events of each trigger to a Parquet file named after it, whole or not at all.
+    """Writes the events of each trigger to a Parquet file named after it, complete or not at all.
 
-    The same trigger again replaces its file, so the folder holds each word once.
-
-    Parameters
-    ----------
-    folder : Path
-        Made if it is not there.
+    A repeated trigger replaces its file, so the folder holds each event state once.
     """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
 
-    def take(self, said: Sequence[tuple[object, ...]], number: int) -> None:
-        """Write the events of a trigger; a trigger that said nothing leaves no file."""
+    def write(self, events: Sequence[tuple[object, ...]], number: int) -> None:
+        """Write the events of a trigger; without events there is no file."""
         path = self._folder / f"trigger-{number:012d}.parquet"
-        if not said:
+        if not events:
             path.unlink(missing_ok=True)
             return
         draft = path.with_name(f"_{path.name}.draft")
         with draft.open("wb") as file:
-            pl.DataFrame(said, schema=_KINDS, orient="row").write_parquet(file)
+            pl.DataFrame(events, schema=_KINDS, orient="row").write_parquet(file)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
 
 
 def write_points(settings: InfluxSettings, frame: pl.DataFrame) -> int:
-    """Write readings to an InfluxDB as the service does; the same again lands on itself.
+    """Write readings of `scale.history.SCHEMA` as the service does; return how many.
 
-    Parameters
-    ----------
-    frame : polars.DataFrame
-        Of `scale.history.SCHEMA`.
-
-    Returns
-    -------
-    int
-        Readings written.
-
-    Raises
-    ------
-    StorageUnavailableError
-        If the server does not take them.
-    BatchRefusedError
-        If it refuses them for good.
+    Writing them again changes nothing. Raises `StorageUnavailableError`, or `BatchRefusedError` if
+    the server rejects them permanently.
     """
     for part in frame.partition_by("site"):
         places = part.select("sensor", *PLACE).unique(maintain_order=True).rows(named=True)

@@ -118,7 +118,7 @@ def run_stream(asked: StreamOptions) -> int:
     """
     checked = _checked(asked)
     files = EventFiles(asked.events)
-    sinks: list[Callable[[Sequence[Any], int], None]] = [files.take]
+    sinks: list[Callable[[Sequence[Any], int], None]] = [files.write]
     if checked.broker is not None:
         broker = checked.broker
         sinks.append(lambda said, _number: asyncio.run(_publish(broker, said)))
@@ -190,9 +190,9 @@ def _run(
     from scale.spark.session import session  # noqa: PLC0415 - an extra
     from scale.spark.stream import (  # noqa: PLC0415
         detect,
-        points_started,
         readings_of_history,
-        started,
+        start_events,
+        start_points,
     )
 
     def sink(said: Sequence[Any], number: int) -> None:
@@ -215,10 +215,10 @@ def _run(
         readings = readings_of_history(spark, asked.history, asked.files)
     said = detect(readings, asked.shards, checked.budgets, checked.model)
     try:
-        queries = [started(said, sink, f"{asked.checkpoint}/detect", trigger)]
+        queries = [start_events(said, sink, f"{asked.checkpoint}/detect", trigger)]
         if checked.influx is not None:
             where = f"{asked.checkpoint}/points"
-            queries.append(points_started(readings, checked.influx, where, trigger))
+            queries.append(start_points(readings, checked.influx, where, trigger))
 
         def stop(*_: object) -> None:
             for query in queries:

@@ -1,4 +1,4 @@
-"""Back-tests on a cluster: one Spark task a bucket, each calling `scale.backtest.judge`."""
+"""Back-tests on a cluster: one Spark task per bucket, which calls `scale.backtest.judge`."""
 
 from __future__ import annotations
 
@@ -27,24 +27,10 @@ def on_spark(
     on_bytes: Callable[[int], None] = lambda _: None,
     spark: SparkSession | None = None,
 ) -> list[Judged]:
-    """Run tasks on a cluster; parts must be readable under their paths from its executors.
+    """Run tasks on a cluster whose executors can read the parts under their paths.
 
-    Parameters
-    ----------
-    on_bytes : callable
-        Progress, in bytes of the parts, as tasks end.
-    spark : SparkSession, optional
-        Used and left running instead of one of its own.
-
-    Returns
-    -------
-    list of Judged
-        In the order of the tasks.
-
-    Raises
-    ------
-    ScaleError
-        If the cluster refuses or a task fails.
+    A given session is used and left running. Raises `ScaleError` if the cluster rejects the tasks
+    or one fails.
     """
     used = spark or session(master, "plumewatch-backtest")
     try:
@@ -61,19 +47,19 @@ def _collected(
 ) -> list[Judged]:
     rows = [(k, msgspec.msgpack.encode(task)) for k, task in enumerate(tasks)]
     context = spark.sparkContext
-    # A partition a task, so that each is scheduled, and tried again, by itself.
+    # One partition per task, so that each is scheduled and retried by itself.
     frame = spark.createDataFrame(context.parallelize(rows, len(rows)), "at int, task binary")
     found = frame.mapInPandas(_judge, "at int, judged binary")
     tracker = context.statusTracker()
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(found.collect)
-        told = 0
+        reported = 0
         while not wait([future], _LOOK_S).done:
             stages = [tracker.getStageInfo(k) for k in tracker.getActiveStageIds()]
             done = max((s.numCompletedTasks for s in stages if s is not None), default=0)
-            on_bytes(_bytes(tasks[told:done]))
-            told = max(told, done)
-        on_bytes(_bytes(tasks[told:]))
+            on_bytes(_bytes(tasks[reported:done]))
+            reported = max(reported, done)
+        on_bytes(_bytes(tasks[reported:]))
         collected = sorted(future.result())
     return [msgspec.msgpack.decode(row.judged, type=Judged) for row in collected]
 

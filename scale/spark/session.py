@@ -1,4 +1,4 @@
-"""A Spark session as the parts here need it."""
+"""The Spark session of back-tests and streams."""
 
 from __future__ import annotations
 
@@ -24,23 +24,18 @@ SETTINGS: Final[Mapping[str, str]] = {
     "spark.ui.showConsoleProgress": "false",
     **{f"spark.executorEnv.{name}": "1" for name in ONE_THREAD},
 }
-"""What differs from Spark's own: times are Unix seconds, a task uses one core, state is in RocksDB
-and a trigger writes its changes alone. A `spark-submit` may set them otherwise."""
+"""Times are Unix seconds, a task uses one core, state is in RocksDB, and a trigger writes only its
+changes. A `spark-submit` may change them."""
 
 
 def session(master: str, name: str, settings: Mapping[str, str] | None = None) -> SparkSession:
-    """Return a session; the one that runs already if there is one.
+    """Return the running session, or a new one with `settings` added to `SETTINGS`.
 
-    Parameters
-    ----------
-    master : str
-        Such as ``local[2]`` or ``spark://host:7077``; empty for that of `spark-submit`.
-    settings : mapping of str to str, optional
-        Added to `SETTINGS`.
+    An empty `master` is that of `spark-submit`.
     """
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if master.startswith("local"):
-        # Executors are threads of the JVM here, and their workers inherit what is set.
+        # Executors are threads of this JVM, and their workers inherit the environment.
         for variable in ONE_THREAD:
             os.environ.setdefault(variable, "1")
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")

@@ -2,26 +2,26 @@
 
 Way of a reading
 ----------------
-1. `packed` turns readings into one block a shard and task (`scale.blocks`), before the shuffle: a
-   shard is a hash of the building, of some thousand sensors, since many sensors in one pass cost
-   hardly more than few.
-2. `ShardProcessor` judges the blocks of a trigger in the order of their receipt, by the same
+1. `pack_readings` turns readings into one block per shard and task (`scale.shard`), before the
+   shuffle. A shard is a hash of the building with some thousand sensors, as many sensors in one
+   pass cost hardly more than few.
+2. `ShardProcessor` judges the blocks of a trigger in the order of their receipt, with the same
    `scale.shard` as a back-test.
-3. The caller's sink gets the events of a trigger on the driver, with the trigger's number: after a
-   failure the same number may come again with the same events.
+3. The caller's sink gets the events of a trigger on the driver, with the number of the trigger;
+   after a failure, the same number may come again with the same events.
 
 State
 -----
-State of a shard, in RocksDB: a snapshot, the blocks since, and a token. The token is a hash over
-all that was judged, so it names the state. A Python worker keeps the shards it judged in memory;
-one whose token is that of the store goes on from there, any other is made anew from snapshot and
-blocks. So a trigger writes the readings it got, and a snapshot only when the blocks since have
-grown as large; nothing depends on which worker, executor or driver goes on.
+RocksDB has for each shard a snapshot, the blocks since, and a token: a hash over all judged
+readings, which identifies the state. A Python worker keeps its shards in memory; one whose token is
+that of the store continues, any other is rebuilt from snapshot and blocks. So a trigger writes the
+readings it got, and a snapshot only when the blocks since have grown as large; any worker, executor
+or driver can continue.
 
 Checkpoint
 ----------
 The number of shards is part of the state and cannot change; executors and cores can. A new model
-needs a new checkpoint, which reads the history before it for its warm-up.
+needs a new checkpoint, which reads earlier history for its warm-up.
 """
 
 from __future__ import annotations
@@ -38,9 +38,8 @@ from pyspark.sql.streaming import StatefulProcessor
 
 from detection.alert_thresholds import AlertBudgets
 from detection.model import Model
-from scale.blocks import pack, shards_of, unpack
 from scale.history import SCHEMA
-from scale.shard import Shard
+from scale.shard import Shard, pack, shards_of, unpack
 from scale.sinks import write_points
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ if TYPE_CHECKING:
     from storage.timeseries.influx_http import InfluxSettings
 
 _ROWS: Final = 500_000
-"""Readings of one task that are packed together."""
+"""Readings of one task packed together."""
 _LEAST: Final = 1 << 16
 _KEPT: Final = 64
 """Shards that a Python worker keeps in memory."""
@@ -61,21 +60,13 @@ _TYPES: Final = {"Int64": "long", "Float64": "double", "String": "string", "Bool
 COLUMNS: Final = ", ".join(f"`{name}` {_TYPES[str(kind)]}" for name, kind in SCHEMA.items())
 """`scale.history.SCHEMA` as Spark writes it."""
 _PACKED: Final = "shard int, block binary"
-_SAID: Final = (
+_EVENT_ROW: Final = (
     "shard int, id string, sensor string, kind string, phase string, time double, event string"
 )
 
 
-class Said(NamedTuple):
-    """One word on an event, as a sink gets it.
-
-    Attributes
-    ----------
-    time : float
-        Event time at which it was said, Unix seconds.
-    event : str
-        The whole event as JSON.
-    """
+class EventRow(NamedTuple):
+    """One state of an event for a sink, with the complete event as JSON."""
 
     id: str
     sensor: str
@@ -86,14 +77,9 @@ class Said(NamedTuple):
 
 
 def readings_of_history(spark: SparkSession, folder: str, files: int | None = None) -> DataFrame:
-    """Return a history that grows as a stream of rows of `scale.history.SCHEMA`, in its order.
+    """Return a growing history (path or URL) as a stream of rows of `SCHEMA`, in order.
 
-    Parameters
-    ----------
-    folder : str
-        Path or URL.
-    files : int, optional
-        Parts in one trigger at most, so that a long history does not come at once.
+    A trigger reads at most `files` parts.
     """
     reader = spark.readStream.schema(COLUMNS).option("recursiveFileLookup", "true")
     if files is not None:
@@ -101,8 +87,8 @@ def readings_of_history(spark: SparkSession, folder: str, files: int | None = No
     return reader.parquet(folder)
 
 
-def packed(readings: DataFrame, shards: int) -> DataFrame:
-    """Return readings, rows of `scale.history.SCHEMA`, as blocks by shard."""
+def pack_readings(readings: DataFrame, shards: int) -> DataFrame:
+    """Return rows of `SCHEMA` as blocks by shard."""
 
     def pack_all(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         held: list[pa.RecordBatch] = []
@@ -122,7 +108,7 @@ def packed(readings: DataFrame, shards: int) -> DataFrame:
 def _blocks(batches: Sequence[pa.RecordBatch], shards: int) -> pa.RecordBatch:
     frame = pl.from_arrow(pa.Table.from_batches(batches))
     if not isinstance(frame, pl.DataFrame):
-        raise TypeError("readings are no table")
+        raise TypeError("readings are not a table")
     divided = [(shard, pack(part)) for shard, part in shards_of(frame, shards)]
     return pa.RecordBatch.from_arrays(
         [
@@ -134,17 +120,11 @@ def _blocks(batches: Sequence[pa.RecordBatch], shards: int) -> pa.RecordBatch:
 
 
 _live: OrderedDict[bytes, Shard] = OrderedDict()
-"""Shards that this worker judged, by token."""
+"""Shards of this worker, by token."""
 
 
 class ShardProcessor(StatefulProcessor):  # type: ignore[misc] # the library's types are not read
-    """Judges the blocks of one shard.
-
-    Parameters
-    ----------
-    model : bytes
-        Model file; empty for the one shipped.
-    """
+    """Judges the blocks of one shard; an empty `model` is the shipped one."""
 
     def __init__(self, budgets: AlertBudgets, model: bytes) -> None:
         self._given = (budgets.default, dict(budgets.own), dict(budgets.moved))
@@ -161,13 +141,13 @@ class ShardProcessor(StatefulProcessor):  # type: ignore[misc] # the library's t
     def handleInputRows(  # noqa: N802 - the library's name
         self, key: Any, rows: Iterator[pd.DataFrame], _timers: Any
     ) -> Iterator[pd.DataFrame]:
-        """Judge the blocks of a trigger, and return what is said."""
+        """Judge the blocks of a trigger, and return the events."""
         frame = unpack(block for part in rows for block in part["block"])
         if not frame.height:
             return
         token, size, since = self._head.get() or (self._seed(int(key[0])), 0, 0)
         shard = _live.pop(bytes(token), None) or self._restored()
-        said = shard.step(shard.streams.of(frame))
+        events = shard.step(shard.streams.of(frame))
         block = pack(frame)
         token = hashlib.blake2b(bytes(token) + block, digest_size=16).digest()
         since += len(block)
@@ -182,10 +162,10 @@ class ShardProcessor(StatefulProcessor):  # type: ignore[misc] # the library's t
         _live[token] = shard
         if len(_live) > _KEPT:
             _live.popitem(last=False)
-        yield _said_frame(int(key[0]), said)
+        yield _event_frame(int(key[0]), events)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Release nothing: the store owns the state."""
 
     def _seed(self, shard: int) -> bytes:
         text = msgspec.msgpack.encode((shard, *self._given))
@@ -203,78 +183,62 @@ class ShardProcessor(StatefulProcessor):  # type: ignore[misc] # the library's t
         return shard
 
 
-def _said_frame(shard: int, events: Sequence[Event]) -> pd.DataFrame:
-    rows = [(shard, e.id, e.sensor, e.kind.value, e.phase.value, e.time, _json(e)) for e in events]
-    return pd.DataFrame(rows, columns=["shard", *Said._fields])
-
-
-def _json(event: Event) -> str:
-    return msgspec.json.encode(event).decode()
+def _event_frame(shard: int, events: Sequence[Event]) -> pd.DataFrame:
+    json = msgspec.json.encode
+    rows = [
+        (shard, e.id, e.sensor, e.kind.value, e.phase.value, e.time, json(e).decode())
+        for e in events
+    ]
+    return pd.DataFrame(rows, columns=["shard", *EventRow._fields])
 
 
 def detect(readings: DataFrame, shards: int, budgets: AlertBudgets, model: bytes) -> DataFrame:
-    """Return what is said of a stream of readings.
-
-    Parameters
-    ----------
-    readings : DataFrame
-        A stream of rows of `scale.history.SCHEMA`; each reading once.
-    model : bytes
-        Model file; empty for the one shipped.
-    """
+    """Return the events of a stream of rows of `SCHEMA`, each reading once."""
     return (
-        packed(readings, shards)
+        pack_readings(readings, shards)
         .groupBy("shard")
         .transformWithStateInPandas(
             statefulProcessor=ShardProcessor(budgets, model),
-            outputStructType=_SAID,
+            outputStructType=_EVENT_ROW,
             outputMode="Update",
             timeMode="None",
         )
     )
 
 
-def started(
-    said: DataFrame,
-    sink: Callable[[list[Said], int], None],
+def start_events(
+    events: DataFrame,
+    sink: Callable[[list[EventRow], int], None],
     checkpoint: str,
     trigger: Mapping[str, Any],
 ) -> StreamingQuery:
-    """Start the stream.
+    """Start the stream of `detect` with a trigger of `DataStreamWriter.trigger`.
 
-    Parameters
-    ----------
-    said : DataFrame
-        From `detect`.
-    sink : callable
-        Told the events of a trigger, in order of time, and its number. It is called again with the
-        same number if it or the driver fails before the trigger is committed.
-    checkpoint : str
-        Where state and position are kept.
-    trigger : mapping
-        As of `DataStreamWriter.trigger`, such as ``{"processingTime": "3 seconds"}``.
+    `sink` gets the events of a trigger in order of time, and its number; again with the same number
+    if it or the driver fails before the trigger is committed.
     """
 
     def take(batch: DataFrame, number: int) -> None:
-        rows = batch.select(*Said._fields).collect()
-        sink(sorted((Said(*row) for row in rows), key=lambda s: (s.time, s.id, s.phase)), number)
+        rows = [EventRow(*row) for row in batch.select(*EventRow._fields).collect()]
+        sink(sorted(rows, key=lambda row: (row.time, row.id, row.phase)), number)
 
-    return (
-        said.writeStream.foreachBatch(take)
-        .outputMode("update")
-        .option("checkpointLocation", checkpoint)
-        .trigger(**trigger)
-        .start()
-    )
+    return _start(events.writeStream.outputMode("update"), take, checkpoint, trigger)
 
 
-def points_started(
+def _start(
+    writer: Any, take: Callable[[DataFrame, int], None], checkpoint: str, trigger: Mapping[str, Any]
+) -> StreamingQuery:
+    writer = writer.foreachBatch(take).option("checkpointLocation", checkpoint)
+    return writer.trigger(**trigger).start()
+
+
+def start_points(
     readings: DataFrame, settings: InfluxSettings, checkpoint: str, trigger: Mapping[str, Any]
 ) -> StreamingQuery:
-    """Start writing a stream of readings to an InfluxDB; see `scale.sinks.write_points`.
+    """Start writing a stream of readings to an InfluxDB (`scale.sinks.write_points`).
 
-    It is a stream of its own, so that a database that is away holds up no alert. A trigger that
-    fails is tried again, and lands on itself.
+    It is a separate stream, so that an unreachable database delays no alert. A failed trigger is
+    retried; writing it again changes nothing.
     """
 
     def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -287,9 +251,4 @@ def points_started(
     def take(batch: DataFrame, _number: int) -> None:
         batch.mapInArrow(write, "written long").agg({"written": "sum"}).collect()
 
-    return (
-        readings.writeStream.foreachBatch(take)
-        .option("checkpointLocation", checkpoint)
-        .trigger(**trigger)
-        .start()
-    )
+    return _start(readings.writeStream, take, checkpoint, trigger)

@@ -110,7 +110,7 @@ def test_another_number_of_buckets_needs_another_folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("notes.txt", "choose an empty folder"), ("bucket=1", "to go on from")]
+    ("name", "said"), [("notes.txt", "choose an empty folder"), ("bucket=1", "to continue from")]
 )
 def test_a_folder_of_something_else_is_left_alone(tmp_path, name, said):
     (tmp_path / name).mkdir()

@@ -3,8 +3,8 @@
 import polars as pl
 
 from scale import sinks
-from scale.blocks import pack, shards_of, unpack
 from scale.history import History, bucket_keys, readings_of
+from scale.shard import pack, shards_of, unpack
 from scale.sinks import EVENT_COLUMNS, EventFiles, write_points
 from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
 from storage.timeseries.line_protocol import LineEncoder
@@ -17,14 +17,14 @@ def word(k):
 
 def test_the_same_trigger_again_replaces_its_file(tmp_path):
     files = EventFiles(tmp_path / "events")
-    files.take([word(1), word(2)], 0)
-    files.take([word(3)], 1)
-    files.take([word(1), word(2)], 0)
-    files.take([], 2)
+    files.write([word(1), word(2)], 0)
+    files.write([word(3)], 1)
+    files.write([word(1), word(2)], 0)
+    files.write([], 2)
     found = pl.concat([pl.read_parquet(p) for p in sorted((tmp_path / "events").iterdir())])
     assert found.columns == list(EVENT_COLUMNS)
     assert found["id"].to_list() == ["id1", "id2", "id3"]
-    files.take([], 1)
+    files.write([], 1)
     assert [p.name for p in (tmp_path / "events").iterdir()] == ["trigger-000000000000.parquet"]
 
 
