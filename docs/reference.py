@@ -194,17 +194,11 @@ def _number(value: float) -> str:
 def metrics() -> list[str]:
     """Make a row for each metric of `/metrics`."""
     parts = Parts(Path("nowhere"))
-    parts.intake.counters["rejected", "bad_json", "native"] = 1
-    parts.state.broker_stored = 0
-    parts.counters.forgotten["incident"] = 1
-    parts.latencies.deliveries["sent"] = 1
-    outbox = {"outbox": {}, "oldest_due_s": None, "open_incidents": 0}
     rows = []
-    for family in parts.health.families(outbox):
-        labels = ", ".join(
-            f"`{label}`" for label in (family.samples[0][0] if family.samples else ())
-        )
-        rows.append(f"| `{family.name}` | {family.kind} | {labels} | {family.help} |")
+    for meter in parts.meters.meters:
+        if meter.name:
+            labels = ", ".join(f"`{label}`" for label in meter.labels)
+            rows.append(f"| `{meter.metric}` | {meter.kind} | {labels} | {meter.help} |")
     return ["| metric | kind | labels | |", "|---|---|---|---|", *rows]
 
 

@@ -65,6 +65,20 @@ class ReadingQueue(Protocol):
         """Return the readings that wait for the disk, in order of arrival."""
 
 
+class Detection(Protocol):
+    """What is taken over: detection over the state database on the disk."""
+
+    undecided: tuple[Sequence[Event], int] | None
+    """What was detected, up to which journal offset, and could not be committed yet."""
+
+    @property
+    def position(self) -> int:
+        """Journal offset up to which readings are judged."""
+
+    def fork(self, connection: sqlite3.Connection) -> DetectionConsumer:
+        """Return a consumer that goes on from here over another state database."""
+
+
 class MemoryAlerts:
     """Takes over alerting while the disk refuses.
 
@@ -87,8 +101,6 @@ class MemoryAlerts:
         Whether alerts leave from memory at the moment.
     alerts : int
         Alerts decided in memory since the start.
-    undecided : tuple of (events, position) or None
-        What the detectors decided and could not commit yet; set by the service.
     """
 
     def __init__(
@@ -106,7 +118,6 @@ class MemoryAlerts:
     ) -> None:
         self.active = False
         self.alerts = 0
-        self.undecided: tuple[Sequence[Event], int] | None = None
         self._engine = engine
         self._notifier = notifier
         self._readings = readings
@@ -124,7 +135,7 @@ class MemoryAlerts:
 
     async def run(
         self,
-        consumer: DetectionConsumer,
+        detection: Detection,
         disk: sqlite3.Connection,
         pump: OutboxPump,
         listen: Listen,
@@ -151,7 +162,7 @@ class MemoryAlerts:
             log.error("the disk refuses; alerts leave from memory, nothing is stored: %s", failing)
             pump.held = True
             try:
-                await self._take_over(consumer, disk, listen)
+                await self._take_over(detection, disk, listen)
             finally:
                 pump.held = False
             log.warning("the disk works again; %d alerts left from memory so far", self.alerts)
@@ -176,15 +187,15 @@ class MemoryAlerts:
         return self._readings.failing or self._state_failing()
 
     async def _take_over(
-        self, consumer: DetectionConsumer, disk: sqlite3.Connection, listen: Listen
+        self, detection: Detection, disk: sqlite3.Connection, listen: Listen
     ) -> None:
         loop = asyncio.get_running_loop()
         with ThreadPoolExecutor(1, thread_name_prefix="plumewatch-memory") as thread:
             self._thread = thread
             try:
-                memory, self._twin = await self._in_detector(_fork, consumer, disk)
+                memory, self._twin = await self._in_detector(_fork, detection, disk)
                 self._memory, self.active = memory, True
-                events, position = self.undecided or ((), consumer.position)
+                events, position = detection.undecided or ((), detection.position)
                 pump = OutboxPump(
                     memory,
                     self._engine,
@@ -271,7 +282,7 @@ class MemoryAlerts:
 
 
 def _fork(
-    consumer: DetectionConsumer, disk: sqlite3.Connection
+    detection: Detection, disk: sqlite3.Connection
 ) -> tuple[sqlite3.Connection, DetectionConsumer]:
     memory = copy_state(disk)
-    return memory, consumer.fork(memory)
+    return memory, detection.fork(memory)

@@ -16,6 +16,7 @@ import asyncio
 import json
 import logging
 from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
@@ -101,15 +102,16 @@ class AnnotationClient(Protocol):
         """Write annotations that begin in a span; yield the outcome of each, in order."""
 
 
-class AnnotationCounters(Protocol):
+@dataclass(slots=True)
+class AnnotationCounters:
     """Counts what was written; shown in metrics and on the staff page."""
 
-    annotations: int
-    annotation_failures: int
-    annotations_waiting: int
-    annotations_refused: int
-    annotations_set_aside: int
-    annotations_failing: str
+    annotations: int = 0
+    annotation_failures: int = 0
+    annotations_waiting: int = 0
+    annotations_refused: int = 0
+    annotations_set_aside: int = 0
+    annotations_failing: str = ""
 
 
 def incident_annotations(

@@ -32,7 +32,7 @@ from rich.text import Text
 from detection.events import EventPhase, evidence_sentence
 from plumewatch.config.load import parse
 from plumewatch.service.app import Service
-from plumewatch.service.observer import Observer
+from plumewatch.service.detection_loop import Observer
 from plumewatch.service.supervisor import ServiceError
 from sensor_sim.wire import wire_identity
 from storage.registry import Registry
@@ -187,8 +187,8 @@ class _Demo:
                     simulator.terminate()
                     await simulator.wait()
         self._line(
-            f"demo ended: {service.counters.readings_detected} readings,"
-            f" {service.counters.events} events, {service.counters.alerts} alerts,"
+            f"demo ended: {service.detection.counts.readings} readings,"
+            f" {service.detection.counts.events} events, {service.detection.counts.alerts} alerts,"
             f" {self._pushes} pushes received",
             ended=True,
             **self._counts(service),
@@ -341,9 +341,9 @@ class _Demo:
             self._console.print(shown)
 
     def _counts(self, service: Service) -> dict[str, object]:
-        counters = service.counters
+        counters = service.detection.counts
         return {
-            "readings": counters.readings_detected,
+            "readings": counters.readings,
             "events": counters.events,
             "alerts": counters.alerts,
             "pushes": self._pushes,
@@ -359,7 +359,7 @@ class _Demo:
         with screen or contextlib.nullcontext():
             turn = 0
             while not stop.is_set():
-                self._rate.append((time.monotonic(), service.counters.readings_detected))
+                self._rate.append((time.monotonic(), service.detection.counts.readings))
                 if screen is not None:
                     screen.update(self._screen(service), refresh=True)
                 elif turn % 10 == 0:
@@ -378,7 +378,7 @@ class _Demo:
         kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(self._kinds.items())) or "none yet"
         return (
             f"{self._readings_per_s():.0f} readings/s, {len(service.registry.rooms)} rooms,"
-            f" events: {kinds}; alerts: {service.counters.alerts}; pushes: {self._pushes};"
+            f" events: {kinds}; alerts: {service.detection.counts.alerts}; pushes: {self._pushes};"
             f" staff page http://127.0.0.1:{self._port}"
         )
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from plumewatch.cli.exit_codes import DONE, REFUSED, UNREACHABLE, told
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.sharding import load_shard
-from plumewatch.service.sensor_counts import stored_statuses
+from plumewatch.service.sensor_status import stored_statuses
 from storage.dead_letters import Buried, buried, buried_counts, find_buried, visible
 from storage.errors import StorageError
 from storage.sqlite import connect

@@ -127,7 +127,7 @@ def open_state(path: Path) -> sqlite3.Connection:
         return _opened(path)
 
 
-def meet_journal(journal: Journal, read: int) -> None:
+def reconcile_journal(journal: Journal, read: int) -> None:
     """Let a journal that ends before what was read of it go on behind that.
 
     Parameters

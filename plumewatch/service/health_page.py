@@ -18,13 +18,14 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from plumewatch.service.metrics import CONTENT_TYPE, exposition
+from plumewatch.service.meters import CONTENT_TYPE
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from alerts.notify.secrets import Secret
     from plumewatch.service.health import Health
+    from plumewatch.service.meters import Meters
 
 _PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 _LOCAL_NAMES: Final = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -43,10 +44,17 @@ class HealthPages:
     """
 
     def __init__(
-        self, app: ASGIApp, health: Health, token: Secret | None, *, on_loopback: bool
+        self,
+        app: ASGIApp,
+        health: Health,
+        meters: Meters,
+        token: Secret | None,
+        *,
+        on_loopback: bool,
     ) -> None:
         self._app = app
         self._health = health
+        self._meters = meters
         self._token = token
         self._on_loopback = on_loopback
 
@@ -71,8 +79,8 @@ class HealthPages:
             return self._readiness(detailed=trusted)
         if not trusted:
             return Response(status_code=401, headers={"www-authenticate": "Bearer"})
-        outbox = await asyncio.to_thread(self._health.outbox)
-        return PlainTextResponse(exposition(self._health.families(outbox)), media_type=CONTENT_TYPE)
+        await asyncio.to_thread(self._meters.refresh)
+        return PlainTextResponse(self._meters.exposition(), media_type=CONTENT_TYPE)
 
     def _readiness(self, *, detailed: bool) -> Response:
         parts = self._health.parts()

@@ -1,38 +1,42 @@
-"""What the service does once a minute: snapshots, measurements of itself, deletion of what is old.
+"""What the service does once a minute: snapshots, measurements of itself, deletion of old data.
 
 Deletion has a clock of its own
 -------------------------------
-A clock that is set years ahead by mistake would make everything old at once. So what is old enough
-is judged by a clock that follows ours at most `FASTEST` times as fast, over restarts too: a mistake
-that is put right within a day costs nothing, and after a summer without the service deletion has
-caught up in days. A clock that is set back is followed at once. For the series it stands still
+A clock that is set years ahead by mistake would make everything old at once. So age is judged by a
+clock that follows ours at most `FASTEST` times as fast, over restarts too: a mistake that is
+corrected within a day costs nothing, and after a summer without the service deletion has caught up
+in days. A clock that is set back is followed at once. For the series the deletion clock stops
 before the first legal hold is old (`storage.holds`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
+import sqlite3
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from alerts.outbound import series_records as series_due
-from plumewatch.service.sensor_counts import save_counts
-from plumewatch.service.state_summary import Measured, Stored
+from plumewatch.service.sensor_status import save_counts
+from plumewatch.service.state_summary import Stored
 from storage import holds, state
-from storage.errors import StorageError
+from storage.errors import StorageError, is_transient
 from storage.sqlite import transaction
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable
 
-    from alerts.consumer.detection_consumer import DetectionConsumer
-    from plumewatch.service.app import Service
+    from ingest.reading_counts import ReadingCounts
+    from plumewatch.config.model import PlumewatchConfig
+    from plumewatch.service.detection_loop import DetectionLoop
+    from plumewatch.service.state_summary import Measured
+    from storage.journal import Journal
     from storage.retrying import Retrying
+    from storage.timeseries import Series
     from storage.timeseries.records import Record
+    from storage.timeseries.writer import InThread
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +45,7 @@ FASTEST: Final = 10.0
 MAX_WAITING: Final = 1_000_000
 """Samples that wait for the series at most: some days of a large school."""
 _DAY_S: Final = 86_400.0
-_TOLD_DAYS: Final = 7
+_WARN_DAYS: Final = 7
 _CLOCK: Final = "retention clock"
 _DUTY: Final = "hours on duty"
 
@@ -65,7 +69,7 @@ class RetentionClock:
         self.behind_s = 0.0
 
     def follow(self, now: float, elapsed_s: float) -> float:
-        """Return what it says when the other says `now`, `elapsed_s` after the last time.
+        """Return its time when the other is at `now`, `elapsed_s` after the last call.
 
         Examples
         --------
@@ -79,27 +83,48 @@ class RetentionClock:
         return at
 
 
-class Housekeeping:
-    """Keeps the house of a service.
+class Deletion:
+    """Deletes what need not be kept of journal and series.
 
     Parameters
     ----------
-    run_until_stored : Retrying
-        Runs work on the state database.
+    in_journal, in_series : InThread
+        Run work in the threads of their databases.
     clock : callable
         Unix seconds.
+
+    Attributes
+    ----------
+    unread : int
+        Readings deleted from the journal before the series had them.
+    failures : int
+        Times that the disk or the store did not let it delete.
     """
 
     def __init__(
-        self, service: Service, run_until_stored: Retrying, clock: Callable[[], float]
+        self,
+        config: PlumewatchConfig,
+        journal: Journal,
+        series: Series,
+        run_until_stored: Retrying,
+        in_journal: InThread,
+        in_series: InThread,
+        clock: Callable[[], float],
     ) -> None:
-        self._service = service
+        self.unread = 0
+        self.failures = 0
+        self._config = config
+        self._journal = journal
+        self._series = series
         self._run_until_stored = run_until_stored
+        self._in_journal = in_journal
+        self._in_series = in_series
         self._clock = clock
-        self._measured = Measured(service, service.on_duty)
         self._retention = RetentionClock(None)
-        self._beat = 0.0
-        self._told = False
+        self._last = 0.0
+        self._failing = False
+        self._warned = False
+        self._state: sqlite3.Connection
 
     @property
     def held_back_days(self) -> int:
@@ -110,93 +135,166 @@ class Housekeeping:
         """Begin where the last service left off."""
         stored = state.snapshot(connection, _CLOCK)
         self._retention = RetentionClock(None if stored is None else float(stored.body))
-        counted = state.snapshot(connection, _DUTY)
-        self._measured.begin(self._clock(), None if counted is None else float(counted.body))
-        self._beat = time.monotonic()
+        self._last = time.monotonic()
+        self._state = connection
 
     def clock_set(self, now: float) -> None:
-        """Follow a clock set back at once: what it stamps is not to be old once it is right.
+        """Follow a clock set back at once: what it stamps is not old once the clock is right.
 
         A clock that is set ahead is followed as slowly as ever.
         """
         self._retention.follow(now, 0.0)
 
-    async def run(self, watch: DetectionConsumer, connection: sqlite3.Connection) -> None:
-        """Do all of it once a minute, the first time at once, until cancelled."""
-        service = self._service
-        stored = await self._run_until_stored("measurements", Stored.read, connection)
-        await self._add(connection, self._measured.introduced(self._clock(), watch.lives(), stored))
-        while True:
-            snapshot_at = await self._run_until_stored("snapshot", watch.save_snapshot)
-            counts = service.intake.reading_counts.snapshot()
-            await self._run_until_stored("counts", save_counts, connection, counts)
-            with contextlib.suppress(StorageError):
-                await self.delete(connection, snapshot_at)
-            await asyncio.sleep(EVERY_S)
-            await self.measure(watch, connection)
+    async def try_delete(self, snapshot_at: int) -> None:
+        """Delete as `delete` does; while disk or store refuse, count that and leave it."""
+        try:
+            await self.delete(snapshot_at)
+        except (StorageError, sqlite3.Error) as error:
+            if not is_transient(error):
+                raise
+            if not self._failing:
+                log.warning("old data cannot be deleted, trying again every minute: %s", error)
+            self._failing = True
+            self.failures += 1
+        else:
+            self._failing = False
 
-    async def measure(self, watch: DetectionConsumer, connection: sqlite3.Connection) -> None:
-        """Let samples of sensors and service wait for the series."""
-        service = self._service
-        service.health.lateness.sample(service.registry.sensors, service.intake.reading_counts)
-        stored = await self._run_until_stored("measurements", Stored.read, connection)
-        outbox: dict[str, Any] = dict(
-            await self._run_until_stored("measurements", self._service.health.outbox)
-        )
-        records = self._measured.records(self._clock(), watch.lives(), stored, outbox)
-        await self._add(connection, records)
+    async def delete(self, snapshot_at: int) -> None:
+        """Delete what is old, slice by slice between the commits.
 
-    async def _add(self, connection: sqlite3.Connection, records: list[Record]) -> None:
-        until = self._measured.duty_until
-        lost = await self._run_until_stored("measurements", self._wait, connection, records, until)
-        if lost:
-            log.warning("the series is away for long: %d samples of before are given up", lost)
-            self._service.counters.samples_dropped += lost
-        self._service.records.wake.set()
-
-    @staticmethod
-    def _wait(connection: sqlite3.Connection, records: list[Record], duty_until: float) -> int:
-        with transaction(connection) as tx:
-            series_due.append(tx, records)
-            state.set_snapshot(tx, _DUTY, state.Snapshot(0, "", repr(duty_until).encode()))
-            return series_due.bound(tx, MAX_WAITING)
-
-    async def delete(self, connection: sqlite3.Connection, snapshot_at: int) -> None:
-        """Delete what need not be kept, slice by slice between the commits."""
-        service = self._service
-        elapsed, self._beat = time.monotonic() - self._beat, time.monotonic()
+        Parameters
+        ----------
+        snapshot_at : int
+            Journal offset of the detectors' stored snapshot; later readings are kept.
+        """
+        elapsed, self._last = time.monotonic() - self._last, time.monotonic()
         now = self._clock()
         old_at = self._retention.follow(now, elapsed)
-        self._tell()
-        await self._run_until_stored("retention clock", _save_clock, connection, old_at)
-        stored = await service.in_thread("series", service.series.position)
-        keep = service.config.journal
+        self._warn()
+        await self._run_until_stored("retention clock", _save_clock, self._state, old_at)
+        stored = await self._in_series(self._series.position)
+        keep = self._config.journal
         prune = partial(
-            service.journal.prune,
+            self._journal.prune,
             read_by_all=min(snapshot_at, stored),
             received_before=old_at - keep.keep_days * _DAY_S,
             max_bytes=keep.max_mb * 1_000_000,
             spare=snapshot_at,
         )
-        while (pruned := await service.in_thread("journal", prune)).rows:
-            service.counters.deleted_unread += pruned.unread
-        held = await self._run_until_stored("holds", holds.earliest, connection)
+        while (pruned := await self._in_journal(prune)).rows:
+            self.unread += pruned.unread
+        held = await self._run_until_stored("holds", holds.earliest, self._state)
         if held is not None:
-            old_at = min(old_at, held + service.config.timeseries.raw_days * _DAY_S)
-        while await service.in_thread("series", service.series.tidy, now, old_at):
+            old_at = min(old_at, held + self._config.timeseries.raw_days * _DAY_S)
+        while await self._in_series(self._series.tidy, now, old_at):
             pass
 
-    def _tell(self) -> None:
+    def _warn(self) -> None:
         days = self.held_back_days
-        far = days >= _TOLD_DAYS  # a service that was off for a weekend is nothing to tell
-        if far and not self._told:
+        far = days >= _WARN_DAYS  # a service that was off for a weekend is normal
+        if far and not self._warned:
             log.warning(
                 "the clock is %d days ahead of when old readings were last deleted: if it is wrong,"
                 " set it right; deletion follows it in %d days",
                 days,
                 -(-days // (FASTEST - 1)),
             )
-        self._told = far
+        self._warned = far
+
+
+class Maintenance:
+    """Runs the work of every minute.
+
+    Parameters
+    ----------
+    sample : callable
+        Called before each measurement, in the event loop.
+    refresh : callable
+        `Meters.refresh`.
+    wake_records : callable
+        Called when samples wait for the series.
+    clock : callable
+        Unix seconds.
+
+    Attributes
+    ----------
+    samples_dropped : int
+        Samples given up because the series was away for too long.
+    """
+
+    def __init__(
+        self,
+        detection: DetectionLoop,
+        summary: Measured,
+        deletion: Deletion,
+        tally: ReadingCounts,
+        run_until_stored: Retrying,
+        *,
+        sample: Callable[[], None],
+        refresh: Callable[[], None],
+        wake_records: Callable[[], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self.samples_dropped = 0
+        self._detection = detection
+        self._summary = summary
+        self._deletion = deletion
+        self._tally = tally
+        self._run_until_stored = run_until_stored
+        self._sample = sample
+        self._refresh = refresh
+        self._wake_records = wake_records
+        self._clock = clock
+        self._state: sqlite3.Connection
+
+    def open(self, connection: sqlite3.Connection) -> None:
+        """Begin where the last service left off."""
+        self._state = connection
+        self._deletion.open(connection)
+        counted = state.snapshot(connection, _DUTY)
+        self._summary.begin(self._clock(), None if counted is None else float(counted.body))
+
+    async def run_maintenance(self) -> None:
+        """Do all of it once a minute, the first time at once, until cancelled."""
+        stored = await self._run_until_stored("measurements", Stored.read, self._state)
+        lives = self._detection.lives()
+        await self._add(self._summary.introduced(self._clock(), lives, stored))
+        while True:
+            snapshot_at = await self.save()
+            await self._deletion.try_delete(snapshot_at)
+            await asyncio.sleep(EVERY_S)
+            await self.measure()
+
+    async def save(self) -> int:
+        """Store the detectors' state and the counts; return the journal offset of the state."""
+        snapshot_at = await self._run_until_stored("snapshot", self._detection.save_snapshot)
+        await self._run_until_stored("counts", save_counts, self._state, self._tally.snapshot())
+        return snapshot_at
+
+    async def measure(self) -> None:
+        """Let samples of sensors and service wait for the series."""
+        self._sample()
+        stored = await self._run_until_stored("measurements", Stored.read, self._state)
+        await self._run_until_stored("measurements", self._refresh)
+        lives = self._detection.lives()
+        await self._add(self._summary.records(self._clock(), lives, stored))
+
+    async def _add(self, records: list[Record]) -> None:
+        until = self._summary.duty_until
+        lost = await self._run_until_stored("measurements", _append, self._state, records, until)
+        if lost:
+            log.warning(
+                "the series has been away too long: %d of the oldest samples are given up", lost
+            )
+            self.samples_dropped += lost
+        self._wake_records()
+
+
+def _append(connection: sqlite3.Connection, records: list[Record], duty_until: float) -> int:
+    with transaction(connection) as tx:
+        series_due.append(tx, records)
+        state.set_snapshot(tx, _DUTY, state.Snapshot(0, "", repr(duty_until).encode()))
+        return series_due.bound(tx, MAX_WAITING)
 
 
 def _save_clock(connection: sqlite3.Connection, at: float) -> None:

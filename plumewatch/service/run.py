@@ -105,7 +105,11 @@ class Running:
             try:
                 await self._service.run(self._over)
             except (ServiceError, AlertError) as error:
-                if before is None or self._ending or self._service.source.state.connections:
+                if (
+                    before is None
+                    or self._ending
+                    or self._service.ingestion.source.state.connections
+                ):
                     raise
                 log.error("cannot run with the new configuration, back to the old one: %s", error)  # noqa: TRY400 - one line
                 self._next, before = self._of(before), None
@@ -139,7 +143,7 @@ class Running:
             log.error("the configuration stays as it was: %s", "; ".join(map(str, error.faults)))  # noqa: TRY400 - one line
             return
         log.info("beginning anew with the configuration of %s", self._path)
-        self._service.watchdog.reloading = True
+        self._service.monitoring.watchdog.reloading = True
         self._next = service
         self._over.set()
 

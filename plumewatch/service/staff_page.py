@@ -1,60 +1,77 @@
-"""The staff page of a service, with its health pages, on its port."""
+"""The staff page of a service with its health pages, and what it shows of the pipeline."""
 
 from __future__ import annotations
 
+import logging
 import sys
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from alerts.page.app import create_app
-from alerts.page.settings import StaffPageSettings
+from alerts.page.settings import (
+    MappingSuggestion,
+    StaffPageSettings,
+)
 from alerts.page.views.report_jobs import ReportJobs
+from ingest.intake import likely_decoders
+from ingest.mapping.draft import SuggestError, toml_value
+from ingest.mapping.suggest_ha import suggest_any
+from ingest.message import Message
+from ingest.states import States
+from plumewatch.config.paths import DataPaths
 from plumewatch.config.report_settings import school_of
 from plumewatch.config.secrets import read_secret
 from plumewatch.service.health_page import HealthPages
-from plumewatch.service.unmatched import suggestion_for
 from plumewatch.service.web_server import WebServer, is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from plumewatch.service.app import Service
+    from ingest.intake import Intake
+    from plumewatch.config.model import PlumewatchConfig
+    from plumewatch.service.alerting import Alerting
+    from plumewatch.service.monitoring import Monitoring
+    from storage.timeseries import Series
+
+log = logging.getLogger(__name__)
 
 
 def staff_page(
-    service: Service,
-    *,
-    on_change: Callable[[], None],
-    intervals: Callable[[], Mapping[str, float]],
+    config: PlumewatchConfig,
+    alerting: Alerting,
+    monitoring: Monitoring,
+    series: Series,
+    suggest_mapping: Callable[[str], MappingSuggestion | None],
     clock: Callable[[], float],
+    *,
+    one_click: bool,
 ) -> WebServer:
-    """Make the page and take its port.
-
-    Parameters
-    ----------
-    on_change, intervals, clock : callable
-        As in `StaffPageSettings`.
+    """Make the page and take its port; `one_click` only works on this machine.
 
     Raises
     ------
     PortInUseError
+        If the port cannot be had.
     """
-    config, paths = service.config, service.paths
+    engine, school = alerting.engine, school_of(config)
+    paths = DataPaths(config.data_dir)
+    shifts = engine.policy.roster.shifts if engine.policy.roster else ()
     local = is_loopback(config.web.host)
     app = create_app(
         StaffPageSettings(
             database=paths.state,
-            engine=service.engine,
-            series=service.series,
-            on_change=on_change,
-            changes=service.changes,
-            pipeline=service.pipeline,
-            intervals=intervals,
-            on_duty=service.on_duty,
-            school_day=service.school_day,
-            suggest_mapping=partial(suggestion_for, service.intake),
+            engine=engine,
+            series=series,
+            on_change=alerting.changes.notify,
+            changes=alerting.changes,
+            pipeline=monitoring.pipeline,
+            intervals=monitoring.intervals,
+            on_duty=partial(school.duty, shifts),
+            school_day=school.has_school,
+            suggest_mapping=suggest_mapping,
             open_reading=local and not config.web.public_url,
-            one_click=local and not config.web.public_url and service.one_click,
+            one_click=local and not config.web.public_url and one_click,
             secure_cookie=config.web.public_url.startswith("https://"),
             hosts=config.web.hosts,
             school=config.site,
@@ -62,7 +79,7 @@ def staff_page(
             clock=clock,
             cap_sender=config.outbound.cap.sender,
             cap_token=read_secret(config, "outbound.cap.token"),
-            times=school_of(config).times,
+            times=school.times,
             journal=paths.journal,
             reports=ReportJobs(
                 paths.reports,
@@ -73,6 +90,37 @@ def staff_page(
         )
     )
     pages = HealthPages(
-        app, service.health, read_secret(config, "metrics.token"), on_loopback=local
+        app,
+        monitoring.health,
+        monitoring.meters,
+        read_secret(config, "metrics.token"),
+        on_loopback=local,
     )
-    return WebServer(pages, config.web.host, config.web.port)
+    return WebServer("staff page", pages, config.web.host, config.web.port)
+
+
+def suggestion_for(intake: Intake, topic: str) -> MappingSuggestion | None:
+    """Return what the last payload under an unmatched topic suggests; None if there is none.
+
+    A discovery message about the topic tells what its names and units do not.
+    """
+    heard = intake.unmatched.get(topic)
+    if heard is None:
+        return None
+    context = replace(intake.config.context, states=States())
+    message = Message(topic, heard.sample, heard.last_seen)
+    likely = [name for name in likely_decoders(message, context) if name != "generic"]
+    route = "".join(
+        f"[[route]]\ntopic = {toml_value(topic)}\ndecoder = {toml_value(name)}\n\n"
+        for name in likely[:3]
+    )
+    told = intake.config.context.states.discoveries.get(topic, [])
+    try:
+        text = suggest_any(
+            topic, [heard.sample, *told], received=float(round(heard.last_seen)), zone=context.zone
+        )
+    except SuggestError as error:
+        cut = len(heard.sample) >= intake.config.sample_bytes
+        reason = f"{error}; only the beginning of the payload was kept" if cut else str(error)
+        return MappingSuggestion(heard.sample, "", reason, route.strip())
+    return MappingSuggestion(heard.sample, text, "", route.strip())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from alerts.consumer import threshold_adjustments
 from alerts.outbound import series_records as series_due
@@ -22,13 +22,16 @@ from storage.timeseries.records import Record
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from alerts.outbound.series_records import Standing
     from detection.alert_thresholds import ThresholdReport
-    from plumewatch.service.app import Service
+    from ingest.reading_counts import ReadingCounts
+    from plumewatch.service.health import Part
+    from plumewatch.service.meters import Meters
     from reports.rows import DutySpan
     from storage.firmware import Firmware
+    from storage.registry import Sensor
 
     OnDuty = Callable[[float, float], Iterable[DutySpan]]
 
@@ -99,8 +102,18 @@ class Measured:
         Up to when hours on duty are counted, Unix seconds.
     """
 
-    def __init__(self, service: Service, on_duty: OnDuty) -> None:
-        self._service = service
+    def __init__(
+        self,
+        sensors: Mapping[str, Sensor],
+        tally: ReadingCounts,
+        meters: Meters,
+        parts: Callable[[], Sequence[Part]],
+        on_duty: OnDuty,
+    ) -> None:
+        self._sensors_known = sensors
+        self._tally = tally
+        self._meters = meters
+        self._parts = parts
         self._on_duty = on_duty
         self.duty_until = 0.0
         self._since = 0.0
@@ -119,7 +132,7 @@ class Measured:
         last = now if duty_until is None else min(duty_until, now)
         self.duty_until = max(last, now - _DUTY_BACK_S)
         self._since = self._health_since = self._health_due = now
-        self._totals = self._sums()
+        self._totals = self._meters.record("counter")
         self._counts = self._tallies()
 
     def introduced(
@@ -136,7 +149,6 @@ class Measured:
         now: float,
         lives: Mapping[str, SensorLife],
         stored: Stored,
-        outbox: Mapping[str, Any],
     ) -> list[Record]:
         """Return what is due, for the time since the last call.
 
@@ -144,15 +156,13 @@ class Measured:
         ----------
         now : float
             Unix seconds.
-        outbox : mapping
-            From `Health.outbox`.
         """
         elapsed = max(now - self._since, 0.0)
         found = self._missed_duty(now)
         for name, life in lives.items():
             if life.state is SensorState.ALIVE:
                 self._online_s[name] += elapsed
-        found.append(self._pipeline(now, elapsed, lives, stored, outbox))
+        found.append(self._pipeline(now, elapsed, lives, stored))
         if now >= self._health_due or now < self._health_since:
             self._health_due = (now // HEALTH_EVERY_S + 1) * HEALTH_EVERY_S
             found += self._sensors(now, lives, stored)
@@ -180,87 +190,35 @@ class Measured:
         elapsed: float,
         lives: Mapping[str, SensorLife],
         stored: Stored,
-        outbox: Mapping[str, Any],
     ) -> Record:
-        service = self._service
-        sums = self._sums()
-        added = {key: sums[key] - self._totals.get(key, 0.0) for key in sums}
-        self._totals = sums
+        totals = self._meters.record("counter")
+        added = {key: totals[key] - self._totals.get(key, 0.0) for key in totals}
+        self._totals = totals
         spent = added.pop("commit_s")
-        behind, behind_s = service.health.lag()
-        parts = service.health.parts()
-        last = service.counters.last_offset
         fields: dict[str, float | str] = {
             "period_s": elapsed,
             **added,
-            "detector_lag": float(behind),
-            "detector_lag_s": behind_s,
-            "series_lag": float(max(last - service.writer.state.position, 0)),
+            **self._meters.record("gauge"),
             "records_waiting": float(stored.waiting),
-            "annotations_waiting": float(service.counters.annotations_waiting),
             "duty_s": self._duty_s(now),
-            "sensors": float(len(service.registry.sensors)),
+            "sensors": float(len(self._sensors_known)),
             "sensors_alive": float(sum(s.state is SensorState.ALIVE for s in lives.values())),
-            "ready": float(all(part.ok for part in parts)),
-            **{f"ready_{part.name}": float(part.ok) for part in parts},
-            "failing": "; ".join(f"{p.name}: {p.says}" for p in parts if not p.ok),
+            "failing": "; ".join(f"{p.name}: {p.says}" for p in self._parts() if not p.ok),
             "version": __version__,
         }
         if added["commits"]:
             fields["commit_ms"] = 1000.0 * spent / added["commits"]
-        if service.source.canary is not None and service.source.canary.round_trip_s is not None:
-            fields["canary_ms"] = 1000.0 * service.source.canary.round_trip_s
-        if outbox:
-            fields["outbox"] = float(sum(outbox["outbox"].get(s, 0) for s in ("due", "leased")))
-            fields["outbox_oldest_s"] = float(outbox["oldest_due_s"] or 0.0)
-            fields["open_incidents"] = float(outbox["open_incidents"])
         return Record("pipeline", now, fields)
 
-    def _sums(self) -> dict[str, float]:
-        """Everything that only ever grows."""
-        service = self._service
-        source, counters, latencies = service.source.state, service.counters, service.latencies
-        outcomes: defaultdict[str, int] = defaultdict(int)
-        for (outcome, _, _), count in service.intake.counters.items():
-            outcomes[outcome] += count
-        deliveries = latencies.deliveries
-        return {
-            key: float(value)
-            for key, value in {
-                "messages": source.received,
-                "accepted": outcomes["accepted"],
-                "rejected": outcomes["rejected"],
-                "duplicates": outcomes["duplicate"],
-                "acknowledged": source.acknowledged,
-                "dropped": source.dropped_qos0,
-                "broker_dropped": source.broker_dropped,
-                "missing": service.intake.reading_counts.total(CountKind.MISSING),
-                "detected": counters.readings_detected,
-                "stored": service.writer.state.stored,
-                "refused": service.writer.state.refused + service.records.state.refused,
-                "deleted_unread": counters.deleted_unread,
-                "events": counters.events,
-                "alerts": counters.alerts,
-                "delivered": deliveries["sent"],
-                "delivery_failures": deliveries["failed"] + deliveries["retried"],
-                "annotations": counters.annotations,
-                "annotation_failures": counters.annotation_failures,
-                "annotations_refused": counters.annotations_refused,
-                "commits": latencies.commit.count,
-                "commit_s": latencies.commit.sum,
-            }.items()
-        }
-
     def _tallies(self) -> dict[str, dict[str, int]]:
-        tally = self._service.intake.reading_counts
-        return {name: tally.of(name) for name in self._service.registry.sensors}
+        return {name: self._tally.of(name) for name in self._sensors_known}
 
     def _sensors(self, now: float, lives: Mapping[str, SensorLife], stored: Stored) -> list[Record]:
         period = max(now - self._health_since, 0.0)
         counts, self._counts = self._counts, self._tallies()
-        unlike = firmware.unlike_others(self._service.registry.sensors.values(), stored.versions)
+        unlike = firmware.unlike_others(self._sensors_known.values(), stored.versions)
         found = []
-        for sensor in self._service.registry.sensors.values():
+        for sensor in self._sensors_known.values():
             name = sensor.id
             life = lives.get(name) or SensorLife(SensorState.NEVER, None, sensor.interval_s, 0)
             before, after = counts.get(name, {}), self._counts[name]

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import sqlite3
 import subprocess
 import time
 
@@ -13,7 +12,8 @@ import pytest
 from storage.journal import Journal
 from storage.reading import Reading
 from tests.support.broker import Mosquitto
-from tests.support.in_process import one_room, running, until
+from tests.support.disk import Disk
+from tests.support.in_process import one_room, running, state_database, store, until
 from tests.support.plumes import readings_of_puff
 from tests.support.service import Publisher, Receiver, ServiceProcess, eventually
 
@@ -24,88 +24,75 @@ def config(tmp_path, monkeypatch):
     return one_room(tmp_path)
 
 
-@contextlib.asynccontextmanager
-async def hurried(config):
-    async with running(config) as service:
-        service.memory._grace_s = 0.1
-        service.commits._pauses = (0.05, 0.1)
-        yield service
-
-
-def fill_up(connection):
-    """Let a database grow no further than it is."""
-    connection.execute("PRAGMA max_page_count = 1")
-
-
-def make_room(connection):
-    connection.execute("PRAGMA max_page_count = 1000000000")
+@pytest.fixture
+def disk(monkeypatch):
+    return Disk(monkeypatch)
 
 
 def rows(service, query):
-    with contextlib.closing(sqlite3.connect(service.paths.state)) as found:
-        return [tuple(row) for row in found.execute(query)]
+    with state_database(service) as db:
+        return [tuple(row) for row in db.execute(query)]
 
 
 @pytest.mark.parametrize("full", ["journal", "state", "both"])
-async def test_an_alert_leaves_from_memory_and_only_once(config, full):
-    async with hurried(config) as service:
+async def test_an_alert_leaves_from_memory_and_only_once(config, disk, full):
+    async with running(config) as service:
         now = time.time() - 400
-        await service._commit([Reading("n2-boys-1", now, now, {"pm25": 4.0})], [])
-        await until(lambda: service._watch.position == 1)
-        journal, state = service.journal._file._write, service._state
+        await store(service, [Reading("n2-boys-1", now, now, {"pm25": 4.0})])
+        await until(lambda: service.detection.position == 1)
         if full in ("journal", "both"):
-            fill_up(journal)
-        if full in ("state", "both"):  # it has room in its pages, so it is made read-only
-            state.execute("PRAGMA query_only = ON")
+            disk.fill("journal.db")
+        if full in ("state", "both"):
+            disk.lock("state.db")  # it has room in its pages
         puff = readings_of_puff(start=time.time() - 300)
-        settled = service.commits.enter(puff)
-        await until(lambda: service._notifier.sent)
-        assert service.memory.active
+        settled = service.ingestion.commits.enter(puff)
+        await until(lambda: service.alerting.notifier.sent)
+        assert service.alerting.memory.active
         assert rows(service, "SELECT * FROM incident") == []
         if full != "state":
             assert not settled.done()
             assert service.journal.last_offset() == 1
-            assert service.commits.failing
-        make_room(journal)
-        state.execute("PRAGMA query_only = OFF")
+            assert service.ingestion.commits.failing
+        disk.free("journal.db")
+        disk.free("state.db")
         async with asyncio.timeout(20):
             await settled
-        await until(lambda: not service.memory.active)
-        await until(lambda: service._watch.position == 1 + len(puff))
+        await until(lambda: not service.alerting.memory.active)
+        await until(lambda: service.detection.position == 1 + len(puff))
         await until(lambda: rows(service, "SELECT 1 FROM outbox WHERE status = 'sent'"))
         await until(lambda: service.series.position() == 1 + len(puff))
         ((incident, status),) = rows(service, "SELECT id, status FROM incident")
         assert status in ("notified", "resolved")
         said = [row[0] for row in rows(service, "SELECT what FROM incident_history ORDER BY seq")]
         assert said.count("notified") == 1
-        assert len(service._notifier.sent) == 1
-        assert service._notifier.sent[0].notice.incident == incident
+        assert len(service.alerting.notifier.sent) == 1
+        assert service.alerting.notifier.sent[0].notice.incident == incident
         assert service.series.count() == 1 + len(puff)
 
 
-async def test_the_state_is_loud_and_goes_away(config, caplog):
-    async with hurried(config) as service:
-        fill_up(service.journal._file._write)
+async def test_the_state_is_loud_and_goes_away(config, disk, caplog):
+    async with running(config) as service:
+        disk.fill("journal.db")
         puff = readings_of_puff(start=time.time() - 300)
-        settled = service.commits.enter(puff)
-        await until(lambda: service.memory.active)
-        counters = service.pipeline().counters
+        settled = service.ingestion.commits.enter(puff)
+        await until(lambda: service.alerting.memory.active)
+        counters = service.monitoring.pipeline().counters
         assert counters["failing: journal"] == 1
         assert counters["alerting from memory"] == 1
-        make_room(service.journal._file._write)
+        disk.free("journal.db")
         await settled
-        await until(lambda: not service.memory.active)
-        assert "failing: journal" not in service.pipeline().counters
-        assert "alerting from memory" not in service.pipeline().counters
+        await until(lambda: not service.alerting.memory.active)
+        assert "failing: journal" not in service.monitoring.pipeline().counters
+        assert "alerting from memory" not in service.monitoring.pipeline().counters
     said = [r.levelname for r in caplog.records if "from memory, nothing is stored" in r.message]
     assert said == ["ERROR"]
 
 
-async def test_stopped_while_the_disk_is_full(config):
-    async with hurried(config) as service:
-        fill_up(service.journal._file._write)
-        settled = service.commits.enter(readings_of_puff(start=time.time() - 300))
-        await until(lambda: service.memory.active)
+async def test_stopped_while_the_disk_is_full(config, disk):
+    async with running(config) as service:
+        disk.fill("journal.db")
+        settled = service.ingestion.commits.enter(readings_of_puff(start=time.time() - 300))
+        await until(lambda: service.alerting.memory.active)
     assert settled.cancelled()
     with Journal(service.paths.journal) as journal:
         assert journal.last_offset() == 0

@@ -12,7 +12,7 @@ import pytest
 from storage.reading import Reading
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.broker import Mosquitto
-from tests.support.in_process import one_room, running, until
+from tests.support.in_process import one_room, running, store, until
 from tests.support.plumes import readings_of_puff
 from tests.support.service import Publisher, Receiver, ServiceProcess, eventually
 
@@ -125,12 +125,12 @@ async def test_a_store_that_hangs_delays_no_alert(config, monkeypatch):
     async with running(config) as service:
         try:
             for k in range(0, len(readings), 10):
-                await service._commit(readings[k : k + 10], [])
-            await until(lambda: service._notifier.sent)
-            await until(lambda: service.counters.readings_detected == len(readings))
+                await store(service, readings[k : k + 10])
+            await until(lambda: service.alerting.notifier.sent)
+            await until(lambda: service.detection.counts.readings == len(readings))
             assert service.series.count() == 0
-            await until(lambda: service.latencies.notice.count == 1)
-            assert service.health.moves()
+            await until(lambda: service.alerting.deliveries.latency.count == 1)
+            assert service.monitoring.health.moves()
         finally:
             go_on.set()
         await until(lambda: service.series.count() == len(readings))

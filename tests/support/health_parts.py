@@ -1,15 +1,18 @@
-"""Stand-ins for the parts of a service that works, for what looks at its health."""
+"""Stand-ins for the parts of a service that works, for what looks at its health and numbers."""
 
 from __future__ import annotations
 
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+from alerts.outbound.grafana_annotations import AnnotationCounters
 from ingest.canary import Canary, CanarySettings
 from ingest.intake import Intake
 from ingest.mqtt import SourceState
-from plumewatch.service.health import Health, Latencies
-from plumewatch.service.observer import Counters
+from plumewatch.service import pipeline_meters as declared
+from plumewatch.service.detection_loop import DetectionCounts
+from plumewatch.service.health import Health, OutboxState
+from plumewatch.service.meters import Histogram, Meters
 from storage.errors import StorageUnavailableError
 from storage.timeseries.writer import WriterState
 
@@ -20,10 +23,11 @@ NOW = 1_790_000_000.0
 
 
 class Parts:
-    """Look at `health`; change a part to see what it makes of it."""
+    """Look at `health` and `meters`; change a part to see what they make of it."""
 
     def __init__(self, folder: Path) -> None:
-        self.now, self.monotonic = NOW, 1000.0
+        self.monotonic = 1000.0
+        self.lag = (0, 0.0)
         self.state = SourceState(connected=True)
         self.canary = Canary(CanarySettings(), "me")
         self.canary.on_connected(self.monotonic)
@@ -31,31 +35,58 @@ class Parts:
         self.commits = SimpleNamespace(failing="", waiting=0, groups=0)
         self.writer = SimpleNamespace(state=WriterState())
         self.records = SimpleNamespace(state=WriterState())
-        self.counters = Counters(started=NOW, beat=self.monotonic)
         self.retrying = SimpleNamespace(failing={}, last_failure=0.0)
-        self.watch = SimpleNamespace(position=0, model_version="plume-2")
+        self.detection = SimpleNamespace(
+            beat=self.monotonic,
+            counts=DetectionCounts(),
+            lag=lambda: self.lag,
+            last_offset=0,
+            model_version="plume-2",
+        )
         self.letters = {"bad_json": 2}
         self.journal = SimpleNamespace(
-            dead_letter_counts=self.dead_letters, bytes_used=lambda: 4096, corrupt_records=0
+            dead_letter_counts=self.dead_letters,
+            bytes_used=lambda: 4096,
+            corrupt_records=0,
+            repairs=0,
         )
-        self.latencies = Latencies()
+        self.deliveries = declared.Deliveries()
+        self.stuck: dict[str, int] = {}
         self.intake = Intake()
         self.source = SimpleNamespace(state=self.state, canary=self.canary)
+        self.outbox = OutboxState(folder / "no-state.db", lambda: NOW)
         self.health = Health(
-            clock=lambda: self.now,
             monotonic=lambda: self.monotonic,
             source=self.source,
             commits=self.commits,
-            intake=self.intake,
-            journal=self.journal,
             writer=self.writer,
             records=self.records,
-            counters=self.counters,
             retrying=self.retrying,
-            latencies=self.latencies,
-            watch=lambda: self.watch,
-            database=folder / "no-state.db",
+            detection=self.detection,
             queue_limit=1000,
+        )
+        self.meters = Meters(
+            (
+                *declared.service_meters(self.health, NOW, lambda: self.detection.model_version),
+                *declared.broker_meters(self.source, self.health, 1000),
+                *declared.intake_meters(self.source, self.intake, {}),
+                *declared.storage_meters(
+                    journal=self.journal,
+                    series=SimpleNamespace(repairs=0),
+                    writer=self.writer,
+                    records=self.records,
+                    detection=self.detection,
+                    deletion=SimpleNamespace(unread=0, held_back_days=0, failures=0),
+                    samples_dropped=lambda: 0,
+                    commits=Histogram((1.0,)),
+                ),
+                *declared.alert_meters(
+                    self.detection, SimpleNamespace(active=False), self.stuck, self.deliveries
+                ),
+                *declared.annotation_meters(AnnotationCounters(), shown=True),
+                *declared.outbox_meters(self.outbox),
+            ),
+            self.outbox.refresh,
         )
 
     def dead_letters(self):

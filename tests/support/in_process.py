@@ -8,9 +8,8 @@ import contextlib
 from alerts.notify.apprise_notifier import RecordingNotifier
 from plumewatch.config.load import parse
 from plumewatch.service.app import Service
+from storage.sqlite import connect
 from tests.support.broker import free_port
-
-__all__ = ["one_room", "running", "until"]
 
 
 def one_room(base):
@@ -44,6 +43,18 @@ async def running(config, **options):
         stop.set()
         async with asyncio.timeout(60):
             await task
+
+
+async def store(service, readings):
+    """Let a running service accept readings, as if they had arrived; returns once durable."""
+    await service.ingestion.commits.commit(readings)
+
+
+@contextlib.contextmanager
+def state_database(service):
+    """Open the state database beside the service; for reading and for short transactions."""
+    with contextlib.closing(connect(service.paths.state)) as db:
+        yield db
 
 
 async def until(met):

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["POINTS", "SABOTAGE", "ForkedService", "Launcher", "set_clock"]
 
 ROOT = Path(__file__).parents[2]
-_HOUSEKEEPING_S = 0.3
+_MAINTENANCE_S = 0.3
 _LAST_RETRY_S = 2.0
 _BROKER_TIMEOUT_S = 3.0
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
@@ -215,11 +215,11 @@ def _child(order: Mapping[str, Any], clock: _Clock) -> None:
         os.dup2(file, number)
     os.dup2(1, 2)
     from ingest import broker, mqtt
-    from plumewatch.service import maintenance as housekeeping
+    from plumewatch.service import maintenance
     from plumewatch.service import run as running
 
     for module, name, seconds in (
-        (housekeeping, "EVERY_S", _HOUSEKEEPING_S),
+        (maintenance, "EVERY_S", _MAINTENANCE_S),
         (mqtt, "_LAST_RETRY_S", _LAST_RETRY_S),
         (broker, "_TIMEOUT_S", _BROKER_TIMEOUT_S),
     ):

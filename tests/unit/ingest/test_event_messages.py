@@ -1,6 +1,7 @@
 """Events from elsewhere: read whole or refused, and an alert each once whatever comes again."""
 
 import json
+import time
 from types import SimpleNamespace
 
 import msgspec
@@ -13,9 +14,10 @@ from ingest.message import Message
 from ingest.validation import Limits
 from plumewatch.cli.stream_command import _publish
 from plumewatch.config.load import parse
+from plumewatch.config.settings import broker_settings
 from storage.registry import Registry, Room, Sensor
 from tests.support.broker import Mosquitto
-from tests.support.in_process import one_room, running, until
+from tests.support.in_process import one_room, running, state_database, until
 
 REGISTRY = Registry.of([Room("r", "Boys", "2", "North", "S")], [Sensor("n2-boys-1", "r")])
 AT = 1_789_387_200.0
@@ -89,17 +91,18 @@ async def test_an_event_that_comes_again_is_one_incident(tmp_path, monkeypatch):
         tree["ingest"]["events"] = True
         config = parse({k: v for k, v in tree.items() if v}, base=tmp_path)
         async with running(config) as service:
-            now = service._clock()
-            await until(lambda: service.event_source.state.connected)
+            now = time.time()
+            await until(lambda: service.ingestion.event_source.state.connected)
             first = event(now - 8.0)
             ended = event(now - 8.0, EventPhase.ENDED)
             words = [first, first, ended, first, event(now - 8.0, sensor="stranger"), ended]
             said = [SimpleNamespace(sensor=w.sensor, event=msgspec.json.encode(w)) for w in words]
-            await _publish(service.event_source._settings, said)
-            await until(lambda: service.event_source.state.acknowledged == len(words))
-            rows = service._state.execute("SELECT id, phase, incident FROM alert_event").fetchall()
+            await _publish(broker_settings(config), said)
+            await until(lambda: service.ingestion.event_source.state.acknowledged == len(words))
+            with state_database(service) as db:
+                rows = db.execute("SELECT id, phase FROM alert_event").fetchall()
+                (count,) = db.execute("SELECT count(*) FROM incident").fetchone()
             assert [(row[0], row[1]) for row in rows] == [(first.id, "ended")]
-            (count,) = service._state.execute("SELECT count(*) FROM incident").fetchone()
             assert count == 1
-            assert service.counters.alerts == 1
+            assert service.detection.counts.alerts == 1
             assert service.journal.dead_letter_counts() == {"unknown_device": 1}

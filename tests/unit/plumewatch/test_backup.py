@@ -21,7 +21,7 @@ from storage.journal import Journal
 from storage.lease import Lease
 from storage.reading import Reading
 from tests.support.broker import free_port
-from tests.support.in_process import running, until
+from tests.support.in_process import running, store, until
 from tests.support.plumes import readings_of_puff
 
 NOW = 1_790_000_000.0
@@ -55,9 +55,9 @@ async def used(config_file):
     """A data folder with a puff in it, whose service has ended."""
     async with running(load(config_file)) as service:
         readings = readings_of_puff(start=time.time() - 300)
-        await service._commit(readings, [])
-        await until(lambda: service.writer.state.stored == len(readings))
-        await until(lambda: service._watch.position == len(readings))
+        await store(service, readings)
+        await until(lambda: service.writers.readings.state.stored == len(readings))
+        await until(lambda: service.detection.position == len(readings))
     return config_file
 
 
@@ -109,7 +109,7 @@ async def test_backups_of_a_service_under_load_are_sound(config_file, tmp_path):
                 batch = [
                     Reading("n2-boys-1", next(moments), now, {"pm25": 4.0}) for _ in range(100)
                 ]
-                await service._commit(batch, [])
+                await store(service, batch)
 
         traffic = asyncio.create_task(busy())
         for n in range(3):
@@ -124,7 +124,7 @@ async def test_backups_of_a_service_under_load_are_sound(config_file, tmp_path):
     async with running(load(config_file)) as service:
         last = service.journal.last_offset()
         assert 0 < last <= count
-        await until(lambda: service._watch.position == last)
+        await until(lambda: service.detection.position == last)
         await until(lambda: service.series.position() == last)
         assert service.series.count() == last
 

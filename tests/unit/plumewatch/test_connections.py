@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import time
 
 import pytest
@@ -9,8 +10,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from plumewatch.service import connections, web_server
-from plumewatch.service.web_server import PortInUseError, WebServer
+from plumewatch.service.web_server import ConnectionBounds, PortInUseError, WebServer
 
 POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n"
 
@@ -21,9 +21,9 @@ async def take(request):
 
 
 @contextlib.asynccontextmanager
-async def serving():
+async def serving(bounds):
     app = Starlette(routes=[Route("/", take, methods=["POST"])])
-    server = WebServer(app, "127.0.0.1", 0)
+    server = WebServer("page", app, "127.0.0.1", 0, bounds=bounds)
     task = asyncio.create_task(server.serve())
     try:
         yield server.port
@@ -33,10 +33,7 @@ async def serving():
             await task
 
 
-@pytest.fixture
-def quick(monkeypatch):
-    monkeypatch.setattr(web_server, "_HEAD_S", 0.2)
-    monkeypatch.setattr(web_server, "_PER_ADDRESS", 3)
+QUICK = ConnectionBounds(per_address=3, head_s=0.2)
 
 
 async def connected(port):
@@ -58,15 +55,15 @@ async def close(*writers):
             await writer.wait_closed()
 
 
-async def test_a_connection_that_says_nothing(quick):
-    async with serving() as port:
+async def test_a_connection_that_says_nothing():
+    async with serving(QUICK) as port:
         reader, writer = await connected(port)
         assert await ended(reader) == b""
         await close(writer)
 
 
-async def test_a_head_that_comes_a_byte_at_a_time(quick):
-    async with serving() as port:
+async def test_a_head_that_comes_a_byte_at_a_time():
+    async with serving(QUICK) as port:
         reader, writer = await connected(port)
         began = time.monotonic()
         with contextlib.suppress(ConnectionError):
@@ -80,8 +77,8 @@ async def test_a_head_that_comes_a_byte_at_a_time(quick):
         await close(writer)
 
 
-async def test_the_next_request_on_a_connection_has_the_same_deadline(quick):
-    async with serving() as port:
+async def test_the_next_request_on_a_connection_has_the_same_deadline():
+    async with serving(QUICK) as port:
         reader, writer = await connected(port)
         writer.write(POST + b"ok" + b"POST / HT")
         answer = await ended(reader)
@@ -90,8 +87,8 @@ async def test_the_next_request_on_a_connection_has_the_same_deadline(quick):
         await close(writer)
 
 
-async def test_a_request_under_way_may_take_longer(quick):
-    async with serving() as port:
+async def test_a_request_under_way_may_take_longer():
+    async with serving(QUICK) as port:
         reader, writer = await connected(port)
         writer.write(POST + b"o")
         await asyncio.sleep(0.5)
@@ -102,10 +99,10 @@ async def test_a_request_under_way_may_take_longer(quick):
         await close(writer)
 
 
-async def test_an_address_has_its_share(quick, monkeypatch):
-    monkeypatch.setattr(connections, "_is_loopback", lambda _: False)
-    monkeypatch.setattr(web_server, "_HEAD_S", 60.0)  # so that only its share can end one
-    async with serving() as port:
+async def test_an_address_has_its_share():
+    # nothing but its share can end one
+    bounds = ConnectionBounds(per_address=3, head_s=60.0, exempt_loopback=False)
+    async with serving(bounds) as port:
         opened = [await connected(port) for _ in range(3)]
         more, writer = await connected(port)
         assert await ended(more) in (b"", None)
@@ -122,8 +119,8 @@ async def test_an_address_has_its_share(quick, monkeypatch):
         await close(writer, *(w for _, w in opened))
 
 
-async def test_this_machine_may_have_more(quick):
-    async with serving() as port:
+async def test_this_machine_may_have_more():
+    async with serving(QUICK) as port:
         opened = [await connected(port) for _ in range(10)]
         for reader, writer in opened:
             writer.write(POST + b"ok")
@@ -134,7 +131,7 @@ async def test_this_machine_may_have_more(quick):
 
 
 def test_a_port_that_is_taken():
-    first = WebServer(Starlette(), "127.0.0.1", 0)
-    with pytest.raises(PortInUseError, match=f"cannot listen on 127.0.0.1:{first.port}"):
-        WebServer(Starlette(), "127.0.0.1", first.port)
-    first._socket.close()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(PortInUseError, match=f"page: cannot listen on 127.0.0.1:{port}"):
+            WebServer("page", Starlette(), "127.0.0.1", port)

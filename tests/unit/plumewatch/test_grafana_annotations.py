@@ -1,7 +1,6 @@
 """Incidents reach a Grafana by themselves, once, and never at the cost of an alert."""
 
 import time
-from contextlib import closing, contextmanager
 
 import pytest
 
@@ -10,10 +9,9 @@ from dashboards.grafana import Grafana
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.load import parse
 from plumewatch.config.settings import check_settings
-from plumewatch.service.metrics import exposition
-from storage.sqlite import connect, transaction
+from storage.sqlite import transaction
 from tests.support.fake_grafana import TOKEN, FakeGrafana
-from tests.support.in_process import running, until
+from tests.support.in_process import running, state_database, store, until
 from tests.support.influx import FakeServer
 from tests.support.plumes import readings_of_puff
 
@@ -41,76 +39,72 @@ def annotated(config, grafana, tmp_path, monkeypatch):
 
 async def test_incidents_are_annotated_and_brought_up_to_date(annotated, grafana):
     async with running(annotated) as service:
-        await service._commit(readings_of_puff(start=time.time() - 300), [])
+        await store(service, readings_of_puff(start=time.time() - 300))
         await until(lambda: grafana.annotations)
         (first,) = grafana.annotations.values()
         (incident,) = [t.partition(":")[2] for t in first["tags"] if t.startswith("incident:")]
         assert f"/incidents/{incident}" in first["text"]
         assert "(no feedback)" in first["text"]
-        with state_of(service) as tx:
+        with state_database(service) as db, transaction(db) as tx:
             tx.execute("UPDATE incident SET verdict = 'confirmed' WHERE id = ?", (incident,))
-        service.changes.notify()
+        service.alerting.changes.notify()
         await until(lambda: "(confirmed)" in grafana.annotations[1]["text"])
-        await until(lambda: service.pipeline().counters["annotations that wait"] == 0)
-        assert service.pipeline().counters["annotations written into the Grafana"] >= 2
+        await until(lambda: service.alerting.outbound.counters.annotations_waiting == 0)
+        assert service.alerting.outbound.counters.annotations >= 2
         assert len(grafana.annotations) == 1
         rooms, url = annotated.registry().rooms, annotated.web.url
-        with state_of(service) as tx:
+        with state_database(service) as db, transaction(db) as tx:
             found = incident_annotations(tx, rooms, url, 0.0)
     grafana.writes.clear()
     server = Grafana(grafana.url, TOKEN)  # as `dashboards push` does beside it
     assert [c.outcome for c in server.annotate(found, 0.0, time.time())] == ["unchanged"]
     async with running(annotated) as service:  # and a service that begins anew
-        await until(lambda: service.changes.count >= 0 and service.ready.is_set())
-        service.changes.notify()
-        await service.house.measure(service._watch, service._state)
+        await until(lambda: service.alerting.changes.count >= 0 and service.ready.is_set())
+        service.alerting.changes.notify()
+        await service.monitoring.maintenance.measure()
         assert grafana.writes == []
 
 
 async def test_a_grafana_that_is_away_delays_nothing_and_gets_all_of_it(annotated, grafana, caplog):
     grafana.status = 500
     async with running(annotated) as service:
-        await service._commit(readings_of_puff(start=time.time() - 300), [])
-        await until(lambda: service._notifier.sent)
-        await until(lambda: service.counters.annotation_failures >= 3)
-        counters = service.pipeline().counters
+        await store(service, readings_of_puff(start=time.time() - 300))
+        await until(lambda: service.alerting.notifier.sent)
+        await until(lambda: service.alerting.outbound.counters.annotation_failures >= 3)
+        counters = service.monitoring.pipeline().counters
         assert counters["failing: annotations"] == 1
-        assert counters["annotations that wait"] == 1
-        assert service.health.ready() is False  # there is no broker
-        assert [p.name for p in service.health.parts() if not p.ok] == ["broker", "canary"]
+        assert counters["Incidents not written into the Grafana yet"] == 1
+        assert service.monitoring.health.ready() is False  # there is no broker
+        assert [p.name for p in service.monitoring.health.parts() if not p.ok] == [
+            "broker",
+            "canary",
+        ]
         assert caplog.text.count("incidents are not annotated") == 1
     assert grafana.annotations == {}
     grafana.status = 200
     async with running(annotated) as service:
-        await until(lambda: grafana.annotations and service.counters.annotations)
-        assert service.counters.annotations_failing == ""
+        await until(lambda: grafana.annotations and service.alerting.outbound.counters.annotations)
+        assert service.alerting.outbound.counters.annotations_failing == ""
     assert len(grafana.annotations) == 1
     assert TOKEN not in caplog.text
 
 
 async def test_what_was_written_before_a_crash_is_found(annotated, grafana):
     async with running(annotated) as service:
-        await service._commit(readings_of_puff(start=time.time() - 300), [])
-        await until(lambda: service.counters.annotations)
-        with state_of(service) as tx:
+        await store(service, readings_of_puff(start=time.time() - 300))
+        await until(lambda: service.alerting.outbound.counters.annotations)
+        with state_database(service) as db, transaction(db) as tx:
             tx.execute("DELETE FROM annotation")  # as if neither was stored
             tx.execute("DELETE FROM change_cursor WHERE reader = 'annotations'")
-        service.changes.notify()
-        await until(lambda: service.counters.annotations == 2)
+        service.alerting.changes.notify()
+        await until(lambda: service.alerting.outbound.counters.annotations == 2)
     assert len(grafana.annotations) == 1
-
-
-@contextmanager
-def state_of(service):
-    """A transaction on the state database, beside the service."""
-    with closing(connect(service.paths.state)) as db, transaction(db) as tx:
-        yield tx
 
 
 def opened(service, *incidents):
     """Put incidents into the state, one after another, and say so."""
     start = time.time() - 600.0
-    with state_of(service) as tx:
+    with state_database(service) as db, transaction(db) as tx:
         for k, incident in enumerate(incidents):
             tx.execute(
                 "INSERT INTO incident (id, kind, room, sensor, status, onset, opened_at,"
@@ -119,7 +113,7 @@ def opened(service, *incidents):
                 " 1e11)",
                 (incident, incident, start + k, start + k),
             )
-    service.changes.notify()
+    service.alerting.changes.notify()
 
 
 def written(grafana):
@@ -139,15 +133,15 @@ async def test_what_is_refused_for_good_is_set_aside_and_the_others_go_on(
     grafana.refused["i2"] = status, f"bad text, said Bearer {TOKEN}"
     async with running(annotated) as service:
         opened(service, "i1", "i2", "i3")
-        await until(lambda: service.counters.annotations == 2)
-        await until(lambda: service.counters.annotations_set_aside == 1)
+        await until(lambda: service.alerting.outbound.counters.annotations == 2)
+        await until(lambda: service.alerting.outbound.counters.annotations_set_aside == 1)
         assert written(grafana) == ["i1", "i3"]
-        counters = service.pipeline().counters
-        assert counters["annotations that wait"] == 0
-        assert counters["annotations set aside, as the Grafana refused them"] == 1
-        assert counters["attempts to annotate that failed"] == 0
+        counters = service.monitoring.pipeline().counters
+        assert counters["Incidents not written into the Grafana yet"] == 0
+        assert counters["Incidents whose last annotation it refused, until they change"] == 1
+        assert counters["Attempts to annotate that failed"] == 0
         assert "failing: annotations" not in counters
-        exposed = exposition(service.health.families({}))
+        exposed = service.monitoring.meters.exposition()
         assert "plumewatch_annotations_refused_total 1" in exposed
         assert "plumewatch_annotations_set_aside 1" in exposed
     said = f"annotation of incident i2: refused ({grafana.url}: bad text, said Bearer ****)"
@@ -155,17 +149,17 @@ async def test_what_is_refused_for_good_is_set_aside_and_the_others_go_on(
     assert TOKEN not in caplog.text
     grafana.writes.clear()
     async with running(annotated) as service:  # a service that begins anew knows
-        await until(lambda: service.counters.annotations_set_aside == 1)
+        await until(lambda: service.alerting.outbound.counters.annotations_set_aside == 1)
         opened(service, "i4")
-        await until(lambda: service.counters.annotations == 1)
+        await until(lambda: service.alerting.outbound.counters.annotations == 1)
         assert len(grafana.writes) == 1
-        assert service.counters.annotations_refused == 0
+        assert service.alerting.outbound.counters.annotations_refused == 0
         del grafana.refused["i2"]
-        with state_of(service) as tx:
+        with state_database(service) as db, transaction(db) as tx:
             tx.execute("UPDATE incident SET verdict = 'confirmed' WHERE id = 'i2'")
-        service.changes.notify()
-        await until(lambda: service.counters.annotations == 2)
-        await until(lambda: service.counters.annotations_set_aside == 0)
+        service.alerting.changes.notify()
+        await until(lambda: service.alerting.outbound.counters.annotations == 2)
+        await until(lambda: service.alerting.outbound.counters.annotations_set_aside == 0)
     assert written(grafana) == ["i1", "i3", "i4", "i2"]
 
 
@@ -174,14 +168,14 @@ async def test_what_it_may_take_later_is_waited_for_in_order(annotated, grafana,
     grafana.refused |= {"i1": (400, "bad text"), "i3": (status, "not now")}
     async with running(annotated) as service:
         opened(service, "i1", "i2", "i3", "i4")
-        await until(lambda: service.counters.annotation_failures >= 3)
+        await until(lambda: service.alerting.outbound.counters.annotation_failures >= 3)
         assert written(grafana) == ["i2"]
-        assert service.counters.annotations_failing
-        assert service.pipeline().counters["annotations that wait"] == 2
+        assert service.alerting.outbound.counters.annotations_failing
+        assert service.alerting.outbound.counters.annotations_waiting == 2
         del grafana.refused["i3"]
-        await until(lambda: service.counters.annotations == 3)
+        await until(lambda: service.alerting.outbound.counters.annotations == 3)
         assert written(grafana) == ["i2", "i3", "i4"]
-        assert service.counters.annotations_refused == 1
+        assert service.alerting.outbound.counters.annotations_refused == 1
     assert caplog.text.count("annotation of incident i1: refused") == 1
 
 

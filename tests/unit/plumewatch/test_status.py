@@ -17,7 +17,7 @@ from plumewatch.cli.printer import Printer
 from plumewatch.cli.status import run_dead_letters, run_status
 from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
-from plumewatch.service.sensor_counts import save_counts
+from plumewatch.service.sensor_status import save_counts
 from storage import firmware, state
 from storage.journal import DeadLetter, Journal
 from storage.reading import Reading

@@ -18,7 +18,7 @@ async def client_of(request):
 @pytest.fixture
 async def server():
     app = Starlette(routes=[Route("/", client_of)])
-    server = WebServer(app, "127.0.0.1", 0)
+    server = WebServer("page", app, "127.0.0.1", 0)
     running = asyncio.create_task(server.serve())
     yield server
     server.stop()

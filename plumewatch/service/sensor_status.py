@@ -1,13 +1,14 @@
-"""What is known and counted of each sensor, kept over restarts.
+"""State, counts and firmware of each sensor, stored over restarts.
 
-The counts live in the intake, the state of life in the watch; both are stored with the detectors'
-snapshot once a minute, so a crash loses at most a minute of counts. Firmware is in the state
-database at once (`storage.firmware`). `plumewatch status` reads what
-is stored, while the service runs or not.
+The intake counts and the detection consumer follows which sensors are alive; both are stored with
+the detectors' snapshot once a minute, so a crash loses at most a minute of counts. Firmware is in
+the state database at once (`storage.firmware`). `plumewatch status` reads what is stored, whether
+or not the service runs.
 """
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from storage.registry import Registry
+
+log = logging.getLogger(__name__)
 
 _COUNTS: Final = "sensor counts"
 
@@ -59,14 +62,14 @@ def save_counts(connection: sqlite3.Connection, body: bytes) -> None:
 def restore_counts(
     connection: sqlite3.Connection, tally: ReadingCounts, registry: Registry
 ) -> None:
-    """Count on from what is stored; from zero if nothing, or nothing readable, is."""
+    """Continue the stored counts; from zero if there are none, or none that can be read."""
     stored = state.snapshot(connection, _COUNTS)
     if stored is None:
         return
     try:
         tally.restore(stored.body, registry.sensors)
-    except msgspec.MsgspecError:
-        return
+    except msgspec.MsgspecError as error:
+        log.warning("counts of the sensors begin at zero, what is stored is damaged: %s", error)
 
 
 def stored_statuses(connection: sqlite3.Connection, registry: Registry) -> dict[str, SensorStatus]:
@@ -82,6 +85,6 @@ def stored_statuses(connection: sqlite3.Connection, registry: Registry) -> dict[
         except SnapshotError:
             lives = {}
     versions: Mapping[str, str] = {}
-    with suppress(sqlite3.OperationalError):  # written by an older program, which noted none
+    with suppress(sqlite3.OperationalError):  # no table yet: written by an older program
         versions = firmware.versions(connection)
     return sensor_statuses(registry, lives, tally, versions)

@@ -8,12 +8,12 @@ import time
 import pytest
 
 from plumewatch.config.load import parse
-from plumewatch.service.maintenance import FASTEST, Housekeeping, RetentionClock
+from plumewatch.service.maintenance import FASTEST, Maintenance, RetentionClock
 from storage import holds
 from storage.reading import Reading
 from storage.sqlite import transaction
 from storage.timeseries.records import checked
-from tests.support.in_process import running, until
+from tests.support.in_process import running, state_database, store, until
 from tests.support.plumes import readings_of_puff
 
 DAY = 86_400.0
@@ -47,10 +47,10 @@ async def test_samples_of_sensors_and_service_reach_the_series(config):
     async with running(config) as service:
         began = time.time()
         readings = readings_of_puff(start=began - 300)
-        await service._commit(readings, [])
-        await until(lambda: service.writer.state.stored == len(readings))
-        await until(lambda: service._notifier.sent)
-        await service.house.measure(service._watch, service._state)
+        await store(service, readings)
+        await until(lambda: service.writers.readings.state.stored == len(readings))
+        await until(lambda: service.alerting.notifier.sent)
+        await service.monitoring.maintenance.measure()
         await until(lambda: service.series.records("pipeline", began, time.time() + 1))
         (sample,) = service.series.records("pipeline", began, time.time() + 1)
         fields = sample.fields
@@ -72,7 +72,7 @@ async def test_samples_of_sensors_and_service_reach_the_series(config):
         await until(
             lambda: service.series.records("incident", began - 300, end)[0].fields.get("notices")
         )
-        await service.house.measure(service._watch, service._state)
+        await service.monitoring.maintenance.measure()
         await until(lambda: len(service.series.records("pipeline", began, time.time() + 1)) == 2)
         second = service.series.records("pipeline", began, time.time() + 1)[1].fields
         assert (second["detected"], second["alerts"]) == (0.0, 0.0)  # of this period alone
@@ -81,7 +81,7 @@ async def test_samples_of_sensors_and_service_reach_the_series(config):
 
 async def test_sensors_have_their_place_in_the_series_from_the_start_on(config, monkeypatch):
     """Dashboards take building and floor of a room from here, also of one that is silent."""
-    monkeypatch.setattr(Housekeeping, "measure", lambda *_: asyncio.Event().wait())  # not due
+    monkeypatch.setattr(Maintenance, "measure", lambda *_: asyncio.Event().wait())  # not due
     began = time.time()
 
     def known(service):
@@ -108,7 +108,7 @@ async def test_hours_on_duty_are_counted_while_nothing_runs(config, tmp_path):
     async def counted(hours):
         async with running(config, clock=clock(hours)) as service:
             now = clock(hours)()
-            await service.house.measure(service._watch, service._state)
+            await service.monitoring.maintenance.measure()
             await until(lambda: service.series.records("pipeline", now, now + 999.0))
             return service.series.records("pipeline", monday, now + 999.0), now
 
@@ -130,11 +130,11 @@ async def test_a_change_of_firmware_is_on_record(config):
         return Reading("n2-boys-1", at, at, {"pm25": 4.0}, firmware=version)
 
     async with running(config) as service:
-        await service._commit([told(0, "1.0"), told(1)], [])
-        await until(lambda: service.counters.readings_detected == 2)
-        await service._commit([told(2, "1.1"), told(3, "1.1")], [])
-        await until(lambda: service.counters.readings_detected == 4)
-        await service.house.measure(service._watch, service._state)
+        await store(service, [told(0, "1.0"), told(1)])
+        await until(lambda: service.detection.counts.readings == 2)
+        await store(service, [told(2, "1.1"), told(3, "1.1")])
+        await until(lambda: service.detection.counts.readings == 4)
+        await service.monitoring.maintenance.measure()
         await until(
             lambda: len(service.series.records("sensor_health", began, time.time() + 1)) > 1
         )
@@ -147,9 +147,9 @@ async def test_a_change_of_firmware_is_on_record(config):
         assert (event.kind, event.sensor, event.room) == ("firmware", "n2-boys-1", "r")
         assert event.fields["sentence"] == "firmware 1.0 → 1.1"
     async with running(config) as service:  # told again, it is no news
-        assert service.pipeline().sensors["n2-boys-1"].firmware == "1.1"
-        await service._commit([told(4, "1.1")], [])
-        await until(lambda: service.counters.readings_detected == 1)
+        assert service.monitoring.pipeline().sensors["n2-boys-1"].firmware == "1.1"
+        await store(service, [told(4, "1.1")])
+        await until(lambda: service.detection.counts.readings == 1)
         assert len(service.series.records("event", began, time.time() + 1)) == 1
 
 
@@ -162,17 +162,17 @@ async def test_records_that_wait_over_a_restart(config, monkeypatch):
     began = time.time()
     async with running(config) as service:
         monkeypatch.setattr(service.series, "record", away)
-        await service._commit(readings_of_puff(start=began - 300), [])
-        await until(lambda: service._notifier.sent)
-        await until(lambda: service.records.state.failing)
-        assert service.health.parts()[-1].says == "the series is away"
+        await store(service, readings_of_puff(start=began - 300))
+        await until(lambda: service.alerting.notifier.sent)
+        await until(lambda: service.writers.records.state.failing)
+        assert service.monitoring.health.parts()[-1].says == "the series is away"
     async with running(config) as service:
         await until(lambda: service.series.records("incident", began - 300, time.time()))
         assert service.series.records("detection", began - 300, time.time())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0.2):
                 await asyncio.Event().wait()
-        assert service.records.state.failing == ""
+        assert service.writers.records.state.failing == ""
 
 
 async def test_a_clock_that_is_set_ahead_deletes_nothing(config, caplog):
@@ -187,14 +187,14 @@ async def test_a_clock_that_is_set_ahead_deletes_nothing(config, caplog):
         ahead[0] = jump
         async with running(config, clock=clock) as service:
             if not jump:
-                await service._commit(readings, [])
-                await until(lambda: service.writer.state.stored == len(readings))
-            snapshot = await service.in_thread("detector", service._watch.save_snapshot)
+                await store(service, readings)
+                await until(lambda: service.writers.readings.state.stored == len(readings))
+            snapshot = await service.monitoring.maintenance.save()
             with caplog.at_level(logging.WARNING):
-                await service.house.delete(service._state, snapshot)
+                await service.monitoring.deletion.delete(snapshot)
             assert service.series.count() == len(readings)
             assert service.journal.last_offset() - service.journal.first_offset() == 4
-            held = service.pipeline().counters["days that deletion waits for the clock"]
+            held = service.monitoring.deletion.held_back_days
             assert held == pytest.approx(jump / DAY, abs=1)
     assert sum("set it right" in r.message for r in caplog.records) == 2
 
@@ -208,12 +208,12 @@ async def test_readings_that_are_held_outlive_their_days(config):
     ]
     async with running(config) as service:
         service.series.add(readings)
-        with transaction(service._state) as tx:
+        with state_database(service) as db, transaction(db) as tx:
             number = holds.place(tx, "", (old - DAY, old + DAY), "a claim", "fm", time.time())
-        snapshot = await service.in_thread("detector", service._watch.save_snapshot)
-        await service.house.delete(service._state, snapshot)
+        snapshot = await service.monitoring.maintenance.save()
+        await service.monitoring.deletion.delete(snapshot)
         assert service.series.span() == (old, old + 3)
-        with transaction(service._state) as tx:
+        with state_database(service) as db, transaction(db) as tx:
             holds.release(tx, number, "fm", time.time())
-        await service.house.delete(service._state, snapshot)
+        await service.monitoring.deletion.delete(snapshot)
         assert service.series.count() == 0

@@ -1,0 +1,329 @@
+"""Consumer of the journal in production: steps detectors and incidents, and lets time pass.
+
+Readings are taken in from the first moment on, also while the detectors return to where the last
+service left them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+
+from alerts.consumer.detection_consumer import DetectionConsumer
+from detection.class_samples import ClassSampler
+from detection.liveness import LivenessSettings
+from ingest.validation import may_alert
+from plumewatch.config.settings import alert_budgets
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Mapping, Sequence
+
+    from alerts.incidents.clock_step import ClockSteps
+    from alerts.incidents.engine import AlertEngine, AlertRecord
+    from alerts.notify.pump import DeliveryOutcome
+    from detection.events import Event
+    from detection.liveness import SensorLife
+    from plumewatch.config.model import PlumewatchConfig
+    from storage.journal import JournalEntry
+    from storage.retrying import Retrying
+    from storage.timeseries.writer import InThread
+
+    Read = Callable[[int, int], tuple[list[JournalEntry], int]]
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_BATCH: Final = 2000
+_TICK_S: Final = 1.0
+_PACE_S: Final = 0.02
+"""Readings that arrive one by one are gathered for so long: a batch costs much, a reading little.
+After a quiet moment nothing waits."""
+
+
+@dataclass(slots=True)
+class Observer:
+    """Callbacks in the event loop, for the demo's screen and for tests."""
+
+    on_events: Callable[[Sequence[Event]], None] = lambda _: None
+    on_alerts: Callable[[Sequence[AlertRecord]], None] = lambda _: None
+    on_delivery: Callable[[DeliveryOutcome], None] = lambda _: None
+
+
+@dataclass(slots=True)
+class DetectionCounts:
+    """What was detected since the start."""
+
+    readings: int = 0
+    events: int = 0
+    alerts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionHooks:
+    """What the loop asks of others and tells them; called in the event loop unless noted.
+
+    Attributes
+    ----------
+    broker_healthy : callable
+        Whether silence of sensors can be theirs.
+    on_alert : callable
+        Called with an alert and when the first reading of its batch was received, Unix seconds.
+    on_change : callable
+        Called when incidents changed.
+    on_clock_set : callable
+        Called with the new time after the machine's clock was set.
+    on_skipped : callable
+        Called with the number of readings that the detectors skipped, by sensor.
+    """
+
+    broker_healthy: Callable[[], bool]
+    on_alert: Callable[[AlertRecord, float], None]
+    on_change: Callable[[], None]
+    on_clock_set: Callable[[float], None]
+    on_skipped: Callable[[Mapping[str, int]], None]
+
+
+class Commit(Protocol):
+    """Commits decisions to the state database (`Alerting.commit`)."""
+
+    async def __call__(self, work: Callable[..., T], *arguments: object) -> T:
+        """Return what ``work(*arguments)`` returns, once it is durable."""
+
+
+def new_consumer(
+    config: PlumewatchConfig, engine: AlertEngine, state: sqlite3.Connection
+) -> DetectionConsumer:
+    """Return a consumer as configured, which is not open yet."""
+    return DetectionConsumer(
+        state,
+        engine,
+        may_alert,
+        LivenessSettings(missed=config.alerts.offline_after),
+        alert_budgets(config),
+        ClassSampler(),
+        record_firmware=True,
+    )
+
+
+class DetectionLoop:
+    """Drives one `DetectionConsumer`.
+
+    Parameters
+    ----------
+    new_consumer : callable
+        Returns a consumer of the state database that is not open yet.
+    read : callable
+        `Journal.read`.
+    in_thread : InThread
+        Runs work in the thread of the state database.
+    clock : callable
+        Unix seconds.
+    steps : ClockSteps, optional
+        Notices that the machine's clock was set; without it deadlines stay.
+
+    Attributes
+    ----------
+    ready : asyncio.Event
+        Set once the detectors are where they left off, and readings are judged as they arrive.
+    last_offset : int
+        Offset of the newest durable reading.
+    beat : float
+        When the loop last made progress, monotonic seconds.
+    undecided : tuple of (events, position) or None
+        What was detected and is not committed yet.
+    """
+
+    def __init__(
+        self,
+        new_consumer: Callable[[sqlite3.Connection], DetectionConsumer],
+        read: Read,
+        run_until_stored: Retrying,
+        commit: Commit,
+        in_thread: InThread,
+        hooks: DetectionHooks,
+        observer: Observer,
+        clock: Callable[[], float],
+        steps: ClockSteps | None,
+        ready: asyncio.Event,
+    ) -> None:
+        self.counts = DetectionCounts()
+        self.ready = ready
+        self.last_offset = 0
+        self.beat = 0.0
+        self.undecided: tuple[Sequence[Event], int] | None = None
+        self._new_consumer = new_consumer
+        self._read = read
+        self._run_until_stored = run_until_stored
+        self._commit = commit
+        self._in_thread = in_thread
+        self._hooks = hooks
+        self._observer = observer
+        self._clock = clock
+        self._steps = steps
+        self._connection: sqlite3.Connection | None = None
+        self._consumer: DetectionConsumer | None = None
+        self._stored = asyncio.Event()
+        self._detected_received = self._behind_since = 0.0
+
+    @property
+    def position(self) -> int:
+        """Journal offset up to which readings are judged; 0 before it is ready."""
+        return self._consumer.position if self._consumer else 0
+
+    @property
+    def model_version(self) -> str:
+        """Version of the detector's model; empty before it is ready."""
+        return self._consumer.model_version if self._consumer else ""
+
+    def lives(self) -> Mapping[str, SensorLife]:
+        """Return the state of life of each sensor; empty before it is ready."""
+        return self._consumer.lives() if self._consumer else {}
+
+    def lag(self) -> tuple[int, float]:
+        """Return how many readings detection is behind the journal, and for how many seconds."""
+        behind = max(self.last_offset - self.position, 0)
+        since = max(self._behind_since, self._detected_received)
+        return behind, max(self._clock() - since, 0.0) if behind else 0.0
+
+    def open(self, connection: sqlite3.Connection, last_offset: int) -> None:
+        """Begin with an open state database and journal."""
+        self._connection = connection
+        self.last_offset = last_offset
+        self._detected_received = self._clock()
+        self.beat = time.monotonic()
+
+    def on_stored(self, last_offset: int) -> None:
+        """Wake up: the journal has grown."""
+        if self._consumer is not None and self.position >= self.last_offset:
+            self._behind_since = self._clock()
+        self.last_offset = last_offset
+        self._stored.set()
+
+    def save_snapshot(self) -> int:
+        """Store the detectors' state and return its position; blocks, in the database's thread."""
+        return self._consumer.save_snapshot() if self._consumer else 0
+
+    def fork(self, connection: sqlite3.Connection) -> DetectionConsumer:
+        """Return a consumer that goes on from here over another state database."""
+        return self._opened().fork(connection)
+
+    async def admit(self, events: Sequence[Event]) -> None:
+        """Commit events that were detected elsewhere."""
+        await self.ready.wait()
+        alerts = await self._commit(self._opened().commit_external, events, self._clock())
+        self._report(events, alerts)
+
+    async def run(self) -> None:
+        """Judge readings as they become durable, until cancelled."""
+        consumer = await self._run_until_stored("state of the detectors", self._new)
+        self._consumer = consumer
+        self.ready.set()
+        ticked = time.monotonic()
+        while True:
+            self._stored.clear()
+            self.beat = began = time.monotonic()
+            await self._time(consumer)
+            entries, position = await self._run_until_stored(
+                "journal for the detector", self._read, consumer.position, _BATCH
+            )
+            if position == consumer.position:
+                await self._wait(consumer)
+                continue
+            await self._judge(consumer, entries, position)
+            if time.monotonic() - ticked >= _TICK_S:  # readings may arrive without a pause
+                ticked, now = time.monotonic(), await self._time(consumer)
+                await self._apply_time(consumer, now)
+            if len(entries) < _BATCH:
+                await asyncio.sleep(max(began + _PACE_S - time.monotonic(), 0.0))
+
+    def _new(self) -> DetectionConsumer:
+        """Return to where the last consumer left off: some seconds of work after a kill."""
+
+        def read(after: int, limit: int) -> tuple[list[JournalEntry], int]:
+            self.beat = time.monotonic()
+            return self._read(after, limit)
+
+        if self._connection is None:
+            raise RuntimeError("the state database is not open")
+        consumer = self._new_consumer(self._connection)
+        consumer.open(read)
+        return consumer
+
+    def _opened(self) -> DetectionConsumer:
+        if self._consumer is None:
+            raise RuntimeError("detection is not ready")
+        return self._consumer
+
+    async def _judge(
+        self, consumer: DetectionConsumer, entries: Sequence[JournalEntry], position: int
+    ) -> None:
+        step = partial(consumer.step, broker_healthy=self._hooks.broker_healthy())
+        events = await self._in_thread(step, [entry.reading for entry in entries])
+        self.undecided = (events, position)
+        alerts = await self._commit(consumer.commit, events, position, self._clock())
+        self.undecided = None
+        self._hooks.on_skipped(consumer.drain_skipped_counts())
+        self.counts.readings += len(entries)
+        if entries:  # none if all were corrupt
+            self._detected_received = entries[-1].reading.received
+            for alert in alerts:
+                self._hooks.on_alert(alert, entries[0].reading.received)
+        self._report(events, alerts)
+
+    async def _wait(self, consumer: DetectionConsumer) -> None:
+        """Wait for readings; if none arrive, notice who is silent and resolve what is over."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_TICK_S):
+                await self._stored.wait()
+        if self._stored.is_set():
+            return
+        now = await self._time(consumer)
+        check = partial(consumer.check_silence, broker_healthy=self._hooks.broker_healthy())
+        events = await self._in_thread(check, now)
+        if events:
+            alerts = await self._commit(consumer.commit, events, consumer.position, now)
+            self._report(events, alerts)
+        else:
+            await self._apply_time(consumer, now)
+
+    async def _apply_time(self, consumer: DetectionConsumer, now: float) -> None:
+        result = await self._commit(consumer.on_time, now)
+        self._report([], result.alerts, state_changed=result.state_changed)
+
+    async def _time(self, consumer: DetectionConsumer) -> float:
+        """Return the time, after deadlines were moved along if the machine's clock was set."""
+        now = self._clock()
+        step = self._steps.look(now, time.monotonic()) if self._steps else 0.0
+        if step:
+            log.warning(
+                "the clock was set %s by %.0f s: what waits for a time moves along",
+                "ahead" if step > 0 else "back",
+                abs(step),
+            )
+            self._hooks.on_clock_set(now)
+            await self._commit(consumer.move_deadlines, now, step)
+            self._hooks.on_change()
+        return now
+
+    def _report(
+        self,
+        events: Sequence[Event],
+        alerts: Sequence[AlertRecord],
+        *,
+        state_changed: bool = False,
+    ) -> None:
+        if not events and not alerts and not state_changed:
+            return
+        self._hooks.on_change()
+        self.counts.events += len(events)
+        self.counts.alerts += len(alerts)
+        for alert in alerts:
+            log.info("alert: %s by %s, incident %s", alert.kind, alert.sensor, alert.incident)
+        self._observer.on_events(events)
+        self._observer.on_alerts(alerts)

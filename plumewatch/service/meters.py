@@ -1,0 +1,210 @@
+"""Numbers of the service: each is declared once, and reaches metrics, page and series from there.
+
+A part counts in its own state; a `Meter` says how to read the number and where it is shown:
+``/metrics``, the staff page, the ``pipeline`` records of the series. The text format of Prometheus
+is small enough to write here: no registry, no background thread.
+
+References
+----------
+https://prometheus.io/docs/instrumenting/exposition_formats/ (text format 0.0.4) and
+https://prometheus.io/docs/practices/naming/ (base units, ``_total``, ``_info``).
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from bisect import bisect_left
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from storage.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+log = logging.getLogger(__name__)
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Histogram:
+    """Counts of durations by upper bound.
+
+    Parameters
+    ----------
+    bounds : sequence of float
+        Upper bounds in seconds, ascending; longer durations count in ``+Inf``.
+
+    Examples
+    --------
+    >>> waits = Histogram((0.1, 1.0))
+    >>> for seconds in (0.05, 0.1, 0.5, 7.0):
+    ...     waits.observe(seconds)
+    >>> waits.cumulative()
+    [('0.1', 2), ('1', 3), ('+Inf', 4)]
+    """
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = tuple(bounds)
+        self.sum = 0.0
+        self._counts = [0] * (len(self.bounds) + 1)
+
+    @property
+    def count(self) -> int:
+        """How many durations were observed."""
+        return sum(self._counts)
+
+    def observe(self, seconds: float) -> None:
+        """Count one duration; a negative one, of a clock that was set back, counts as 0."""
+        seconds = max(seconds, 0.0)
+        self._counts[bisect_left(self.bounds, seconds)] += 1
+        self.sum += seconds
+
+    def cumulative(self) -> list[tuple[str, int]]:
+        """Return the counts at or below each bound."""
+        total, found = 0, []
+        for bound, count in zip((*self.bounds, float("inf")), self._counts, strict=True):
+            total += count
+            found.append(("+Inf" if bound == float("inf") else f"{bound:g}", total))
+        return found
+
+
+Value = float | Histogram | Mapping[str, float] | Mapping[tuple[str, ...], float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """One number of the service, or one a combination of labels.
+
+    Attributes
+    ----------
+    name : str
+        Metric in ``/metrics``, with its unit and without prefix and ``_total``; empty if it is not
+        exported.
+    read : callable
+        Returns the number, a mapping from label values to numbers, a histogram, or None while
+        there is nothing to show.
+    kind : str
+        A counter only grows: a record of the series holds its growth, of a gauge its value.
+    page, record : str
+        Name on the staff page and field of the ``pipeline`` records, both with ``{label}`` for the
+        value of a label; numbers of the same name are added up. Empty if it is not shown there.
+    """
+
+    name: str
+    help: str
+    read: Callable[[], Value]
+    kind: Literal["counter", "gauge", "histogram"] = "gauge"
+    labels: tuple[str, ...] = ()
+    page: str = ""
+    record: str = ""
+
+    @property
+    def metric(self) -> str:
+        """Name of the metric as exported."""
+        return f"plumewatch_{self.name}" + ("_total" if self.kind == "counter" else "")
+
+
+class Meters:
+    """All meters of a service.
+
+    Parameters
+    ----------
+    refresh : callable
+        Reads what meters need from disk; may block.
+    """
+
+    def __init__(self, meters: Iterable[Meter], refresh: Callable[[], None]) -> None:
+        self.meters = tuple(meters)
+        self.refresh = refresh
+        self._unreadable: set[str] = set()
+
+    def exposition(self) -> str:
+        """Return all metrics as Prometheus reads them."""
+        exported = (meter for meter in self.meters if meter.name)
+        return exposition((meter, self._value(meter)) for meter in exported)
+
+    def value(self, name: str) -> float:
+        """Return the sum over all labels of a metric, by its exported name."""
+        meter = next(m for m in self.meters if m.name and m.metric == name)
+        return sum(value for _, value in _samples(meter, self._value(meter)))
+
+    def page(self) -> dict[str, int]:
+        """Return the numbers of the staff page."""
+        shown = (meter for meter in self.meters if meter.page)
+        return {name: round(value) for name, value in self._sums((m, m.page) for m in shown)}
+
+    def record(self, kind: Literal["counter", "gauge"]) -> dict[str, float]:
+        """Return the counters or the gauges of the ``pipeline`` records."""
+        shown = (meter for meter in self.meters if meter.record and meter.kind == kind)
+        return dict(self._sums((meter, meter.record) for meter in shown))
+
+    def _sums(self, shown: Iterable[tuple[Meter, str]]) -> Iterable[tuple[str, float]]:
+        sums: dict[str, float] = {}
+        for meter, name in shown:
+            for labels, value in _samples(meter, self._value(meter)):
+                key = name.format_map(labels)
+                sums[key] = sums.get(key, 0.0) + value
+        return sums.items()
+
+    def _value(self, meter: Meter) -> Value:
+        what = meter.name or meter.page
+        try:
+            value = meter.read()
+        except (StorageError, sqlite3.Error) as error:
+            if what not in self._unreadable:
+                log.warning("%s cannot be read: %s", what, error)
+            self._unreadable.add(what)
+            return None
+        self._unreadable.discard(what)
+        return value
+
+
+def exposition(meters: Iterable[tuple[Meter, Value]]) -> str:
+    r"""Write meters as Prometheus reads them; those without a sample are left out.
+
+    Examples
+    --------
+    >>> ups = Meter("ups", "Ups.", lambda: None, "counter", ("by",))
+    >>> print(exposition([(ups, {'a"b': 3})]), end="")
+    # HELP plumewatch_ups_total Ups.
+    # TYPE plumewatch_ups_total counter
+    plumewatch_ups_total{by="a\"b"} 3
+    """
+    lines: list[str] = []
+    for meter, value in meters:
+        if body := list(_lines(meter, value)):
+            text = meter.help.replace("\\", "\\\\").replace("\n", "\\n")
+            lines += [f"# HELP {meter.metric} {text}", f"# TYPE {meter.metric} {meter.kind}", *body]
+    return "".join(line + "\n" for line in lines)
+
+
+def _lines(meter: Meter, value: Value) -> Iterator[str]:
+    if isinstance(value, Histogram):
+        for bound, count in value.cumulative():
+            yield f'{meter.metric}_bucket{{le="{bound}"}} {count}'
+        yield f"{meter.metric}_sum {_number(value.sum)}"
+        yield f"{meter.metric}_count {value.count}"
+        return
+    for labels, sample in _samples(meter, value):
+        pairs = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels.items())
+        yield f"{meter.metric}{f'{{{pairs}}}' if pairs else ''} {_number(sample)}"
+
+
+def _samples(meter: Meter, value: Value) -> list[tuple[dict[str, str], float]]:
+    if value is None or isinstance(value, Histogram):
+        return []
+    if not isinstance(value, Mapping):
+        return [({}, float(value))]
+    keyed = ((key if isinstance(key, tuple) else (key,), n) for key, n in value.items())
+    return [(dict(zip(meter.labels, key, strict=True)), float(n)) for key, n in keyed]
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value.is_integer() else repr(value)

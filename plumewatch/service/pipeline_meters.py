@@ -1,0 +1,306 @@
+"""Declarations of the service's meters, in the order in which readings become notices.
+
+To add a number, count it in its part and add one row here; ``make docs`` renews the table of
+metrics. No label names a room, a sensor or a person: numbers are sums over the school.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final
+
+from ingest.reading_counts import CountKind
+from plumewatch import __version__
+from plumewatch.service.meters import Histogram, Meter, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from alerts.consumer.memory_alerts import MemoryAlerts
+    from alerts.incidents.engine import AlertRecord
+    from alerts.notify.pump import DeliveryOutcome
+    from alerts.outbound.grafana_annotations import AnnotationCounters
+    from ingest.intake import Intake
+    from ingest.mqtt import MqttSource
+    from plumewatch.service.detection_loop import DetectionLoop
+    from plumewatch.service.health import Health, OutboxState
+    from plumewatch.service.maintenance import Deletion
+    from storage.journal import Journal
+    from storage.reading import Reading
+    from storage.timeseries import Series
+    from storage.timeseries.records import Record
+    from storage.timeseries.writer import SeriesWriter
+
+_PENDING: Final = 1_000
+_NOTICE_BOUNDS_S: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+Read = Callable[[], Value]
+
+
+def counter(
+    name: str,
+    text: str,
+    read: Read,
+    record: str = "",
+    *,
+    labels: tuple[str, ...] = (),
+    page: str | None = None,
+) -> Meter:
+    """Declare a number that only grows; without `page`, one without labels has `text` there."""
+    return Meter(name, text, read, "counter", labels, _page(text, labels, page), record)
+
+
+def gauge(
+    name: str,
+    text: str,
+    read: Read,
+    record: str = "",
+    *,
+    labels: tuple[str, ...] = (),
+    page: str | None = None,
+) -> Meter:
+    """Declare a number that goes up and down; as `counter`."""
+    return Meter(name, text, read, "gauge", labels, _page(text, labels, page), record)
+
+
+def _page(text: str, labels: tuple[str, ...], page: str | None) -> str:
+    if page is not None:
+        return page
+    return "" if labels else text.rstrip(".")
+
+
+def service_meters(
+    health: Health, started: float, model_version: Callable[[], str]
+) -> Iterator[Meter]:
+    """Return the meters of the program and its readiness."""
+    version, part = ("version",), ("part",)
+    yield gauge("build_info", "Version of the program.", lambda: {__version__: 1}, labels=version)
+
+    def model() -> Value:
+        return {model_version(): 1} if model_version() else None
+
+    yield gauge("model_info", "Version of the detector's model.", model, labels=version)
+    text = "When the service started, Unix seconds."
+    yield gauge("start_time_seconds", text, lambda: started, page="")
+
+    def ready() -> Value:
+        return {part.name: part.ok for part in health.parts()}
+
+    text = "Whether a part of the service works."
+    yield gauge("ready", text, ready, "ready_{part}", labels=part, page="ready: {part}")
+    yield gauge("", "", health.ready, "ready")
+
+    def failing() -> Value:
+        return dict.fromkeys(health.failing(), 1)
+
+    yield gauge("", "", failing, labels=("what",), page="failing: {what}")
+
+
+def broker_meters(source: MqttSource, health: Health, queue_limit: int) -> Iterator[Meter]:
+    """Return the meters of the connection to the broker."""
+    state, canary = source.state, source.canary
+    yield gauge("broker_connected", "Whether the broker is connected.", lambda: state.connected)
+    text = "Connections made to the broker."
+    yield counter("broker_connections", text, lambda: state.connections)
+
+    def silences() -> Value:
+        return {"subscribing": state.subscribed_anew, "connecting": state.reconnected}
+
+    text = "Cures of a connection on which nothing arrived."
+    page = "Silences ended by {by}"
+    yield counter("broker_silences", text, silences, labels=("by",), page=page)
+    text = "Messages that the broker says it dropped."
+    yield counter("broker_dropped_messages", text, lambda: state.broker_dropped, "broker_dropped")
+    text = "Messages that the broker says it holds."
+    yield gauge("broker_stored_messages", text, lambda: state.broker_stored)
+    text = "Messages that the broker keeps at most, as configured."
+    yield gauge("broker_queue_limit_messages", text, lambda: queue_limit)
+    yield gauge("", "Broker queue near its limit", health.queue_near_limit)
+    if canary is None:
+        return
+    yield counter("canaries_sent", "Canaries published.", lambda: canary.sent)
+    yield counter("canaries_returned", "Canaries that came back.", lambda: canary.returned)
+    text = "Round trip of the last canary through the broker."
+    yield gauge("canary_round_trip_seconds", text, lambda: canary.round_trip_s, page="")
+
+    def round_trip_ms() -> Value:
+        return None if canary.round_trip_s is None else 1000.0 * canary.round_trip_s
+
+    yield gauge("", "Canary round trip, ms", round_trip_ms, "canary_ms")
+
+
+def intake_meters(
+    source: MqttSource, intake: Intake, http_answers: Mapping[tuple[str, int], int]
+) -> Iterator[Meter]:
+    """Return the meters of messages and the readings in them."""
+    state, tally = source.state, intake.reading_counts
+    yield counter(
+        "messages_received", "MQTT messages received.", lambda: state.received, "messages"
+    )
+    text = "MQTT messages acknowledged."
+    yield counter("messages_acknowledged", text, lambda: state.acknowledged, "acknowledged")
+    text = "QoS 0 messages dropped because more came than can be stored."
+    yield counter("messages_dropped", text, lambda: state.dropped_qos0, "dropped")
+
+    def messages() -> Value:
+        return dict[tuple[str, ...], float](sorted(intake.counters.items()))
+
+    labels = ("outcome", "reason", "decoder")
+    text = "Messages by what became of them; refused ones with the reason."
+    yield counter("messages", text, messages, labels=labels, page="Messages {outcome}")
+
+    def outcome(name: str) -> Value:
+        return sum(n for (found, _, _), n in intake.counters.items() if found == name)
+
+    yield counter("", "", lambda: outcome("accepted"), "accepted")
+    yield counter("", "", lambda: outcome("rejected"), "rejected")
+    yield counter("", "", lambda: outcome("duplicate"), "duplicates")
+    text = (
+        "Readings of registered sensors by what was noted; missing: sequence gaps;"
+        " bad_firmware: their version was refused."
+    )
+
+    def noted() -> Value:
+        return {noted.value: tally.total(noted) for noted in CountKind}
+
+    yield counter("readings", text, noted, labels=("noted",))
+    yield counter("", "Readings that never came", lambda: tally.total(CountKind.MISSING), "missing")
+
+    def answers() -> Value:
+        found: dict[tuple[str, ...], float] = {}
+        for (name, status), n in http_answers.items():
+            found[name, str(status)] = n
+        return found
+
+    page = "HTTP answers {status}"
+    yield counter("", "", answers, labels=("source", "status"), page=page)
+
+
+def storage_meters(
+    *,
+    journal: Journal,
+    series: Series,
+    writer: SeriesWriter[Reading],
+    records: SeriesWriter[Record],
+    detection: DetectionLoop,
+    deletion: Deletion,
+    samples_dropped: Callable[[], int],
+    commits: Histogram,
+) -> Iterator[Meter]:
+    """Return the meters of the journal and its consumers."""
+    text = "Readings that went through the detector."
+    yield counter("readings_detected", text, lambda: detection.counts.readings, "detected")
+    yield counter(
+        "readings_stored", "Readings in the series.", lambda: writer.state.stored, "stored"
+    )
+    text = "Readings that the time-series store refused."
+    yield counter("readings_refused_by_store", text, lambda: writer.state.refused, "refused")
+    yield counter("", "Records in the series", lambda: records.state.stored)
+    yield counter("", "Records that the series refused", lambda: records.state.refused, "refused")
+    text = "Readings deleted from the journal before the store had them."
+    yield counter("readings_deleted_unread", text, lambda: deletion.unread, "deleted_unread")
+    yield counter("", "Samples given up while the series was away", samples_dropped)
+    yield gauge("", "Days that deletion waits for the clock", lambda: deletion.held_back_days)
+    yield counter("", "Attempts to delete old data that failed", lambda: deletion.failures)
+
+    def dead_letters() -> Value:
+        return dict(sorted(journal.dead_letter_counts().items()))
+
+    yield gauge("dead_letters", "Refused messages kept.", dead_letters, labels=("reason",))
+    yield gauge("journal_bytes", "What the journal holds; max_mb bounds it.", journal.bytes_used)
+    text = "Records of the journal that were corrupt."
+    yield counter("journal_corrupt_records", text, lambda: journal.corrupt_records)
+    yield counter("", "Databases rebuilt", lambda: journal.repairs + series.repairs)
+
+    def lag() -> Value:
+        unstored = max(detection.last_offset - writer.state.position, 0)
+        return {"detector": detection.lag()[0], "series": unstored}
+
+    text = "Readings that a consumer is behind the journal."
+    yield gauge("journal_lag_readings", text, lag, "{consumer}_lag", labels=("consumer",))
+    text = "How long the oldest reading waits for the detector."
+    yield gauge("detector_lag_seconds", text, lambda: detection.lag()[1], "detector_lag_s")
+    text = "Time of a commit of the journal, with its fsync."
+    yield Meter("commit_duration_seconds", text, lambda: commits, "histogram")
+    yield counter("", "", lambda: commits.count, "commits")
+    yield counter("", "", lambda: commits.sum, "commit_s")
+
+
+def alert_meters(
+    detection: DetectionLoop,
+    memory: MemoryAlerts,
+    stuck: Mapping[str, int],
+    deliveries: Deliveries,
+) -> Iterator[Meter]:
+    """Return the meters of events, alerts and notices; `stuck` counts what was found stuck."""
+    counts, outcomes = detection.counts, deliveries.outcomes
+    yield counter("events", "Events of the detector.", lambda: counts.events, "events")
+    yield counter("alerts", "Alerts.", lambda: counts.alerts, "alerts")
+    yield gauge("", "", lambda: 1 if memory.active else None, page="alerting from memory")
+    text = "Incidents and notices that a regular check found stuck."
+    yield counter("forgotten", text, lambda: dict(sorted(stuck.items())), labels=("what",))
+    text = "Attempts to deliver a notice."
+    yield counter("deliveries", text, lambda: dict(sorted(outcomes.items())), labels=("outcome",))
+    yield counter("", "", lambda: outcomes["sent"], "delivered")
+    yield counter("", "", lambda: outcomes["failed"] + outcomes["retried"], "delivery_failures")
+    text = "From the receipt of the deciding reading, at most, to the first delivered notice."
+    yield Meter("reading_to_notice_seconds", text, lambda: deliveries.latency, "histogram")
+
+
+def annotation_meters(counts: AnnotationCounters, *, shown: bool) -> Iterator[Meter]:
+    """Return the meters of annotations; on the page only if they are configured."""
+    page = None if shown else ""
+    text = "Incidents written into the Grafana as annotations, or updated there."
+    yield counter("annotations", text, lambda: counts.annotations, "annotations", page=page)
+    text, failures = "Attempts to annotate that failed.", "annotation_failures"
+    yield counter(failures, text, lambda: counts.annotation_failures, failures, page=page)
+    text, waiting = "Incidents not written into the Grafana yet.", "annotations_waiting"
+    yield gauge(waiting, text, lambda: counts.annotations_waiting, waiting, page=page)
+    text, refused = "Annotations that the Grafana refused for good.", "annotations_refused"
+    yield counter(refused, text, lambda: counts.annotations_refused, refused, page=page)
+    text = "Incidents whose last annotation it refused, until they change."
+    yield gauge("annotations_set_aside", text, lambda: counts.annotations_set_aside, page=page)
+    if shown:
+        flag = "failing: annotations"
+        yield gauge("", "", lambda: 1 if counts.annotations_failing else None, page=flag)
+
+
+def outbox_meters(outbox: OutboxState) -> Iterator[Meter]:
+    """Return the meters of what waits in the state database."""
+    text = "Notices that wait or are being sent."
+    yield gauge("outbox_depth_notices", text, lambda: outbox.waiting, "outbox")
+    text = "Age of the oldest of them."
+    yield gauge("outbox_oldest_seconds", text, lambda: outbox.oldest_s, "outbox_oldest_s", page="")
+    text = "Incidents that are not over."
+    yield gauge("open_incidents", text, lambda: outbox.open_incidents, "open_incidents")
+
+
+class Deliveries:
+    """Outcomes of attempts to deliver, and the time from a reading to the first notice."""
+
+    def __init__(self) -> None:
+        self.latency = Histogram(_NOTICE_BOUNDS_S)
+        self.outcomes: Counter[str] = Counter()
+        self._decided: dict[str, float] = {}
+
+    @property
+    def pending(self) -> int:
+        """Alerts whose first notice is not delivered yet."""
+        return len(self._decided)
+
+    def on_alert(self, alert: AlertRecord, received: float) -> None:
+        """Note when the reading that decided an alert was received, Unix seconds."""
+        while len(self._decided) >= _PENDING:
+            del self._decided[next(iter(self._decided))]
+        self._decided.setdefault(alert.incident, received)
+
+    def on_delivery(self, outcome: DeliveryOutcome, now: float) -> None:
+        """Count an attempt; the first that succeeds ends the time of its incident."""
+        if outcome.error is None:
+            self.outcomes["sent"] += 1
+            decided = self._decided.pop(outcome.incident, None)
+            if decided is not None:
+                self.latency.observe(now - decided)
+        else:
+            self.outcomes["failed" if outcome.final else "retried"] += 1

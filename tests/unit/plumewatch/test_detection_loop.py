@@ -1,0 +1,110 @@
+"""How far detection is behind, and what it asks of others, with a consumer that decides nothing."""
+
+import asyncio
+import contextlib
+import sqlite3
+from types import SimpleNamespace
+
+import pytest
+
+from alerts.consumer.detection_consumer import TimeResult
+from plumewatch.service.detection_loop import DetectionHooks, DetectionLoop, Observer
+from storage.reading import Reading
+from tests.support.in_process import until
+
+NOW = 1_790_000_000.0
+
+
+class FakeConsumer:
+    """Takes every batch and detects nothing."""
+
+    def __init__(self):
+        self.position = 0
+        self.model_version = "plume-2"
+
+    def open(self, read):
+        pass
+
+    def step(self, _readings, **_options):
+        return []
+
+    def commit(self, _events, position, _now):
+        self.position = position
+        return []
+
+    def drain_skipped_counts(self):
+        return {}
+
+    def check_silence(self, _now, **_options):
+        return []
+
+    def on_time(self, _now):
+        return TimeResult([], state_changed=False)
+
+
+class Bench:
+    """A loop over a list of entries, at a time that the test sets."""
+
+    def __init__(self):
+        self.now = NOW
+        self.entries = []
+        hooks = DetectionHooks(
+            broker_healthy=lambda: True,
+            on_alert=lambda *_: None,
+            on_change=lambda: None,
+            on_clock_set=lambda _: None,
+            on_skipped=lambda _: None,
+        )
+        self.loop = DetectionLoop(
+            lambda _: FakeConsumer(),
+            lambda after, _limit: (self.entries[after:], len(self.entries)),
+            self.named,
+            self.run,
+            self.run,
+            hooks,
+            Observer(),
+            lambda: self.now,
+            None,
+            asyncio.Event(),
+        )
+
+    async def run(self, work, *arguments):
+        return work(*arguments)
+
+    async def named(self, _what, work, *arguments):
+        return work(*arguments)
+
+    def store(self, n):
+        reading = Reading("s1", self.now, self.now, {"pm25": 4.0})
+        self.entries += [SimpleNamespace(reading=reading)] * n
+        self.loop.on_stored(len(self.entries))
+
+
+@pytest.fixture
+def bench():
+    with contextlib.closing(sqlite3.connect(":memory:")) as db:
+        bench = Bench()
+        bench.loop.open(db, 0)
+        yield bench
+
+
+def test_lag_before_it_is_ready(bench):
+    bench.store(400)
+    bench.now += 7.0
+    assert bench.loop.lag() == (400, 7.0)
+
+
+async def test_a_first_reading_after_a_quiet_hour_is_no_lag(bench):
+    task = asyncio.create_task(bench.loop.run())
+    await bench.loop.ready.wait()
+    bench.store(3)
+    await until(lambda: bench.loop.position == 3)
+    assert bench.loop.lag() == (0, 0.0)
+    bench.now += 3600.0
+    bench.store(1)
+    bench.now += 0.1
+    assert bench.loop.lag() == (1, pytest.approx(0.1))
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    assert bench.loop.counts.readings == 3

@@ -1,0 +1,80 @@
+"""Numbers are declared once and shown everywhere; the text format is what Prometheus reads."""
+
+import re
+
+import pytest
+
+from plumewatch.service.meters import Histogram, Meter, Meters
+from storage.errors import StorageUnavailableError
+
+LINE = re.compile(
+    r"# (HELP|TYPE) [a-z_]+ .+"
+    r'|[a-z_]+(\{([a-z]+="([^"\\\n]|\\["\\n])*",?)*\})? (-?[0-9.e+-]+)'
+)
+
+
+def exposition(*meters):
+    return Meters(meters, lambda: None).exposition()
+
+
+def test_labels_are_escaped():
+    meter = Meter("x", "A\nB\\", lambda: {'a\\b"c\nd': 2}, "counter", ("reason",))
+    text = exposition(meter)
+    assert text == (
+        "# HELP plumewatch_x_total A\\nB\\\\\n# TYPE plumewatch_x_total counter\n"
+        'plumewatch_x_total{reason="a\\\\b\\"c\\nd"} 2\n'
+    )
+    assert all(LINE.fullmatch(line) for line in text.splitlines())
+
+
+def test_a_meter_without_samples_is_left_out():
+    assert exposition(Meter("x", "X.", dict, "counter", ("what",))) == ""
+    assert exposition(Meter("x", "X.", lambda: None)) == ""
+
+
+@pytest.mark.parametrize(("value", "text"), [(3.0, "3"), (0.25, "0.25"), (1e-9, "1e-09"), (0, "0")])
+def test_numbers(value, text):
+    assert exposition(Meter("x", "X.", lambda: value)).endswith(f"\nplumewatch_x {text}\n")
+
+
+def test_histogram():
+    waits = Histogram((0.1, 1))
+    for seconds in (-5.0, 0.1, 0.2, 5.0):
+        waits.observe(seconds)
+    text = exposition(Meter("w_seconds", "W.", lambda: waits, "histogram"))
+    assert text.splitlines()[2:] == [
+        'plumewatch_w_seconds_bucket{le="0.1"} 2',
+        'plumewatch_w_seconds_bucket{le="1"} 3',
+        'plumewatch_w_seconds_bucket{le="+Inf"} 4',
+        "plumewatch_w_seconds_sum 5.3",
+        "plumewatch_w_seconds_count 4",
+    ]
+    assert waits.count == 4
+
+
+def test_one_declaration_reaches_metrics_page_and_records():
+    found = {("accepted", "native"): 2, ("accepted", "tasmota"): 3, ("rejected", "native"): 1}
+    labels = ("outcome", "decoder")
+    meters = Meters(
+        (
+            Meter("m", "M.", lambda: found, "counter", labels, "messages {outcome}", "{outcome}"),
+            Meter("depth", "D.", lambda: 7, page="Depth", record="depth"),
+            Meter("hidden", "H.", lambda: 1),
+        ),
+        lambda: None,
+    )
+    assert meters.page() == {"messages accepted": 5, "messages rejected": 1, "Depth": 7}
+    assert meters.record("counter") == {"accepted": 5.0, "rejected": 1.0}
+    assert meters.record("gauge") == {"depth": 7.0}
+    assert meters.value("plumewatch_m_total") == 6.0
+
+
+def test_a_number_that_cannot_be_read_leaves_the_others(caplog):
+    def read():
+        raise StorageUnavailableError("disk I/O error")
+
+    meters = Meters((Meter("x", "X.", read), Meter("y", "Y.", lambda: 1)), lambda: None)
+    for _ in range(3):
+        assert "plumewatch_y 1" in meters.exposition()
+        assert "plumewatch_x" not in meters.exposition()
+    assert caplog.text.count("x cannot be read: disk I/O error") == 1
