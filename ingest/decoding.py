@@ -14,6 +14,7 @@ import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, tzinfo
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 _DECODE: Final = msgspec.json.Decoder(strict=True).decode
 _TRAILING_COMMA: Final = re.compile(rb'("(?:[^"\\]|\\.)*+(?:"|\\?\Z))|,(?=\s*[}\]])', re.DOTALL)
 _LONG_INT: Final = 300
+_MAX_TEXT: Final = 4_096
+_PAIR: Final = re.compile(r"([^\s=,;]{1,64})=([^\s,;]{0,64})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +186,34 @@ def availability(text: str) -> str | None:
     if word in {"offline", "false", "0", "disconnected", "down"}:
         return "offline"
     return None
+
+
+def state_word(text: str) -> str:
+    """Return `online` or `offline` for a will or birth text; anything else is malformed."""
+    word = availability(text)
+    if word is None:
+        raise PayloadError(Reason.MALFORMED, "neither online nor offline")
+    return word
+
+
+def load_pairs(payload: bytes, *, form: bool) -> dict[str, str]:
+    """Return names and texts of a URL-encoded form, or of ``key=value`` text."""
+    if len(payload) > _MAX_TEXT:
+        raise PayloadError(Reason.MALFORMED, f"text of {len(payload)} bytes")
+    try:
+        text = payload.decode("utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise PayloadError(Reason.MALFORMED, "not UTF-8 text") from error
+    if form:
+        try:
+            return dict(parse_qsl(text, strict_parsing=True, max_num_fields=128))
+        except ValueError as error:
+            raise PayloadError(Reason.MALFORMED, "a form that is broken") from error
+    words = text.replace(",", " ").replace(";", " ").split()
+    pairs = [_PAIR.fullmatch(word) for word in words]
+    if not words or not all(pairs):
+        raise PayloadError(Reason.MALFORMED, "no key=value text")
+    return {found[1]: found[2] for found in pairs if found}
 
 
 def state_reading(

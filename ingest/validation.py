@@ -268,6 +268,14 @@ def above(total: float, below: float) -> float:
     return 0.0 if -0.05 <= rest < 0 else rest
 
 
+def counts_above(total: float | None, below: Mapping[str, float | None]) -> dict[str, object]:
+    """Return counts larger than a diameter (by quantity) from those of all sizes and up to it."""
+    if total is None:
+        return {}
+    found = {quantity: above(total, n) for quantity, n in below.items() if n is not None}
+    return {"n03": total, **found}
+
+
 def _from_unix(value: float) -> float | None:
     """Seconds from a Unix time in s, ms, µs or ns, told apart by magnitude."""
     if not math.isfinite(value):
@@ -315,7 +323,7 @@ def _parse_text(text: str, received: float, zone: tzinfo | None) -> float | None
     if len(text) < 15:
         return None
     try:
-        return _seconds(datetime.fromisoformat(text), received, zone)
+        return unix_seconds(datetime.fromisoformat(text), received, zone)
     except ValueError:
         return _near_iso(digits.upper(), received, zone)
 
@@ -326,11 +334,12 @@ def _near_iso(text: str, received: float, zone: tzinfo | None) -> float | None:
             moment = datetime.strptime(text, form)  # noqa: DTZ007 - the zone follows
         except ValueError:
             continue
-        return _seconds(moment, received, zone)
+        return unix_seconds(moment, received, zone)
     return None
 
 
-def _seconds(moment: datetime, received: float, zone: tzinfo | None) -> float | None:
+def unix_seconds(moment: datetime, received: float, zone: tzinfo | None) -> float | None:
+    """Return Unix seconds of a moment; None if it has no zone and none is given."""
     try:
         if moment.tzinfo is not None:
             return moment.timestamp()

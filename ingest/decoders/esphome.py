@@ -24,9 +24,9 @@ import math
 import re
 from typing import TYPE_CHECKING, Final
 
-from ingest.decoding import Decoder, availability, decode_text, state_reading
+from ingest.decoding import Decoder, decode_text, state_reading, state_word
 from ingest.errors import PayloadError, Reason
-from ingest.names import conversion, quantity_of
+from ingest.names import Meaning, conversion, quantity_of
 from ingest.validation import number, sensor_id
 
 if TYPE_CHECKING:
@@ -73,19 +73,11 @@ def decode(message: Message, context: Context) -> list[Reading]:
 def _status(levels: list[str], text: str, message: Message, context: Context) -> list[Reading]:
     if levels and levels[0] in _NO_NODES:
         return []
-    word = availability(text)
-    if word is None:
-        raise PayloadError(Reason.MALFORMED, "status is neither online nor offline")
-    return [state_reading(_node(levels), word, message, context)]
+    return [state_reading(_node(levels), state_word(text), message, context)]
 
 
 def _value(sensor: str, name: str, text: str, message: Message, context: Context) -> list[Reading]:
-    hint = context.states.hints.get(message.topic)
-    count = _COUNT.search(name.lower())
-    if count:
-        return _particles(sensor, count, hint, text, message, context)
-    unit = hint or _OWN_UNIT.get(name.rpartition("_")[2])
-    meaning = quantity_of(name, unit) or (quantity_of(name) if unit else None)
+    meaning = _meaning(name, context.states.hints.get(message.topic))
     if meaning is None:
         return []
     plain = number(text)
@@ -96,28 +88,15 @@ def _value(sensor: str, name: str, text: str, message: Message, context: Context
     return context.states.joiner.add(sensor, None, message, context.limits, raw)
 
 
-def _particles(
-    sensor: str,
-    found: re.Match[str],
-    hint: str | None,
-    text: str,
-    message: Message,
-    context: Context,
-) -> list[Reading]:
-    quantity = _COUNT_OF[found.group(1)]
+def _meaning(name: str, hint: str | None) -> Meaning | None:
+    """Return what an object measures, by its id and the unit of its discovery message."""
+    count = _COUNT.search(name.lower())
+    if count is None:
+        unit = hint or _OWN_UNIT.get(name.rpartition("_")[2])
+        return quantity_of(name, unit) or (quantity_of(name) if unit else None)
+    quantity = _COUNT_OF[count.group(1)]
     factors = conversion(quantity, hint or _PER_DL)
-    if factors is None:
-        mass = quantity_of(f"pm_{found.group(1)}", hint)
-        if mass is None:
-            return []
-        quantity, factors = mass.quantity, (mass.scale, mass.offset)
-    plain = number(text)
-    if plain is None:
-        raise PayloadError(Reason.WRONG_TYPE, "a sensor's state is no number")
-    scale, offset = factors
-    value = round(plain * scale + offset, 6) if math.isfinite(plain) else None
-    raw: dict[str, object] = {quantity: value}
-    return context.states.joiner.add(sensor, None, message, context.limits, raw)
+    return Meaning(quantity, *factors) if factors else quantity_of(f"pm_{count.group(1)}", hint)
 
 
 def _node(levels: list[str]) -> str:

@@ -21,11 +21,9 @@ names; all may share one topic.
 from __future__ import annotations
 
 import math
-import re
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qsl
 
-from ingest.decoding import Decoder, load_object, stamp_of
+from ingest.decoding import Decoder, load_object, load_pairs, stamp_of
 from ingest.errors import PayloadError, Reason
 from ingest.names import measured
 from ingest.validation import build_reading, number, sensor_id
@@ -49,17 +47,15 @@ _TIME: Final = ("time", "timestamp", "ts", "datetime", "unix")
 _FIRMWARE: Final = ("firmware", "firmware_version", "fw_version", "sw_version")
 _WILLS: Final = ("online", "offline")
 _DEPTH: Final = 4
-_PAIR: Final = re.compile(r"([A-Za-z_][\w.]{0,63})=(\S{1,64})")
 
 
 def decode(message: Message, context: Context) -> list[Reading]:
     """Decode one message."""
-    first = message.payload.lstrip()[:1]
-    content = (
-        load_object(message.payload, context.limits)
-        if first in (b"{", b"[", b'"')
-        else _pairs(message.payload)
-    )
+    payload = message.payload.strip()
+    if payload[:1] in (b"{", b"[", b'"'):
+        content = load_object(message.payload, context.limits)
+    else:
+        content = load_pairs(payload, form=b"&" in payload and b" " not in payload)
     flat: dict[str, Any] = {}
     _flatten(content, flat, _DEPTH)
     lower = {key.lower(): value for key, value in reversed(flat.items())}
@@ -109,25 +105,6 @@ def _flatten(content: dict[str, Any], flat: dict[str, Any], depth: int) -> None:
                 _flatten(value, flat, depth - 1)
         else:
             flat.setdefault(key, value)
-
-
-def _pairs(payload: bytes) -> dict[str, Any]:
-    if len(payload) > 4096:
-        raise PayloadError(Reason.MALFORMED, "neither JSON nor key=value text")
-    try:
-        text = payload.decode("utf-8").strip()
-    except UnicodeDecodeError as error:
-        raise PayloadError(Reason.MALFORMED, "not UTF-8 text") from error
-    if "&" in text and " " not in text:
-        try:
-            return dict(parse_qsl(text, strict_parsing=True, max_num_fields=128))
-        except ValueError as error:
-            raise PayloadError(Reason.MALFORMED, "a form that is broken") from error
-    words = text.replace(",", " ").replace(";", " ").split()
-    pairs = [_PAIR.fullmatch(word) for word in words]
-    if not words or not all(pairs):
-        raise PayloadError(Reason.MALFORMED, "neither JSON nor key=value text")
-    return {m[1]: m[2] for m in pairs if m}
 
 
 DECODER: Final = Decoder(

@@ -23,9 +23,9 @@ import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoding import Decoder, dict_of, load_object, text_of
+from ingest.decoding import Decoder, dict_of, load_object, stamp_of, text_of
 from ingest.errors import PayloadError, Reason
-from ingest.validation import build_reading, number, parse_time, sensor_id
+from ingest.validation import build_reading, number, sensor_id
 
 if TYPE_CHECKING:
     from ingest.decoding import Context
@@ -118,8 +118,7 @@ def _stamp(parts: dict[str, Any], message: Message, context: Context) -> float |
         text = datetime(*numbers[:6]).isoformat() if len(numbers) == 6 else ""  # type: ignore[arg-type]  # noqa: DTZ001
     except (ValueError, OverflowError):
         text = ""
-    stamp = parse_time(text, message.received, context.zone)
-    return float("nan") if stamp is None else stamp
+    return stamp_of(text, message, context.zone)
 
 
 DECODER: Final = Decoder(

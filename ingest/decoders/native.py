@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from detection.quantities import QUANTITIES
-from ingest.decoding import Decoder, availability, decode_text, load_object
+from ingest.decoding import Decoder, decode_text, load_object, state_reading, state_word
 from ingest.errors import PayloadError, Reason
 from ingest.firmware import version_of
 from ingest.validation import (
@@ -67,12 +67,8 @@ def decode(message: Message, context: Context) -> list[Reading]:
     """Decode one native message."""
     sensor, kind = _address(message.topic)
     if kind == "status":
-        word = availability(decode_text(message.payload))
-        if word is None:
-            raise PayloadError(Reason.MALFORMED, "status is neither online nor offline")
-        return [
-            build_reading(sensor, None, message, context.limits, {}, events=(word,), state=True)
-        ]
+        word = state_word(decode_text(message.payload))
+        return [state_reading(sensor, word, message, context)]
     if kind not in ("reading", ""):
         raise PayloadError(Reason.UNKNOWN_TOPIC, "a native topic ends in /reading or /status")
     payload = message.payload

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Final
 from ingest.decoders.lorawan.frames import refuse
 from ingest.decoding import (
     Decoder,
-    availability,
     gateway_states,
     load_object,
     same_device,
     stamp_of,
+    state_word,
     text_of,
 )
 from ingest.errors import PayloadError, Reason
@@ -51,9 +51,7 @@ def decode(message: Message, context: Context) -> list[Reading]:
     content = load_object(message.payload, context.limits)
     levels = message.topic.split("/")
     if levels[-1] == "gw_status" or set(content) == {"state"}:
-        word = availability(text_of(content.get("state")))
-        if word is None:
-            raise PayloadError(Reason.MALFORMED, "gateway state is neither online nor offline")
+        word = state_word(text_of(content.get("state")))
         gateway = "/".join(levels[:-1]) if levels[-1] == "gw_status" else message.topic
         return gateway_states(
             f"ruuvi {gateway}", sensor_id(gateway or "ruuvi"), word, message, context

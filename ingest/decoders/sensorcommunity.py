@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ingest.decoding import Decoder, dict_of, list_of, load_object
 from ingest.errors import PayloadError, Reason
-from ingest.validation import above, build_reading, number, sensor_id
+from ingest.validation import build_reading, counts_above, number, sensor_id
 
 if TYPE_CHECKING:
     from ingest.decoding import Context
@@ -50,11 +50,11 @@ def decode(message: Message, context: Context) -> list[Reading]:
     return readings
 
 
-def _values(content: dict[str, Any]) -> dict[str, object]:
+def _values(content: dict[str, Any]) -> dict[str, float | None]:
     items = list_of(content.get("sensordatavalues"))
     if len(items) > _MAX_VALUES:
         raise PayloadError(Reason.TOO_MANY_KEYS, f"{len(items)} values in one message")
-    values: dict[str, object] = {}
+    values: dict[str, float | None] = {}
     for item in map(dict_of, items):
         kind = item.get("value_type")
         if type(kind) is str:
@@ -64,22 +64,19 @@ def _values(content: dict[str, Any]) -> dict[str, object]:
     return values
 
 
-def _particles(prefix: str, values: dict[str, object]) -> dict[str, object]:
+def _particles(prefix: str, values: dict[str, float | None]) -> dict[str, object]:
     lead = f"{prefix}_" if prefix else ""
-    raw = {q: values[lead + key] for key, q in _MASS.items() if lead + key in values}
+    raw: dict[str, object] = {
+        q: values[lead + key] for key, q in _MASS.items() if lead + key in values
+    }
     if prefix == "HPM" and "pm10" in raw and "pm25" in raw:
         raw["pm10"], raw["pm25"] = raw["pm25"], raw["pm10"]
-    total = values.get(lead + "N10")
-    if type(total) is float:
-        raw["n03"] = total
-        for key, quantity in _UP_TO.items():
-            below = values.get(lead + key)
-            if type(below) is float:
-                raw[quantity] = above(total, below)
+    below = {quantity: values.get(lead + key) for key, quantity in _UP_TO.items()}
+    raw.update(counts_above(values.get(lead + "N10"), below))
     return raw
 
 
-def _climate(values: dict[str, object]) -> dict[str, object]:
+def _climate(values: dict[str, float | None]) -> dict[str, object]:
     raw: dict[str, object] = {}
     for prefix in _CLIMATE:
         lead = f"{prefix}_" if prefix else ""

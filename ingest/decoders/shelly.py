@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ingest.decoding import (
     Decoder,
-    availability,
     decode_text,
     dict_of,
     load_object,
     stamp_of,
     state_reading,
+    state_word,
     text_of,
 )
-from ingest.errors import PayloadError, Reason
 from ingest.validation import build_reading, sensor_id
 
 if TYPE_CHECKING:
@@ -32,9 +31,7 @@ def decode(message: Message, context: Context) -> list[Reading]:
     """Decode one message."""
     levels = message.topic.split("/")
     if levels[-1] == "online":
-        word = availability(decode_text(message.payload))
-        if word is None:
-            raise PayloadError(Reason.MALFORMED, "online is neither true nor false")
+        word = state_word(decode_text(message.payload))
         return [state_reading(_id("/".join(levels[:-1])), word, message, context)]
     content = load_object(message.payload, context.limits)
     if len(levels) > 2 and levels[-2] == "status":

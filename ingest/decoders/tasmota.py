@@ -31,9 +31,18 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoding import Decoder, availability, decode_text, dict_of, load_object
+from ingest.decoding import (
+    Decoder,
+    availability,
+    decode_text,
+    dict_of,
+    load_object,
+    stamp_of,
+    state_reading,
+    state_word,
+)
 from ingest.errors import PayloadError, Reason
-from ingest.validation import above, build_reading, number, parse_time, sensor_id
+from ingest.validation import build_reading, counts_above, number, sensor_id
 
 if TYPE_CHECKING:
     from ingest.decoding import Context
@@ -85,18 +94,11 @@ def decode(message: Message, context: Context) -> list[Reading]:
     kind = levels[-1]
     sensor = _identity(levels)
     if kind == "LWT":
-        word = availability(decode_text(message.payload))
-        if word is None:
-            raise PayloadError(Reason.MALFORMED, "LWT is neither Online nor Offline")
-        return [
-            build_reading(sensor, None, message, context.limits, {}, events=(word,), state=True)
-        ]
+        return [state_reading(sensor, state_word(decode_text(message.payload)), message, context)]
     text = message.payload[:16].strip()
-    if kind not in _REPORTS and text[:1] not in (b"{", b"[") and availability(_ascii(text)):
-        word = availability(_ascii(text)) or ""
-        return [
-            build_reading(sensor, None, message, context.limits, {}, events=(word,), state=True)
-        ]
+    word = availability(text.decode("ascii", "replace"))
+    if word and kind not in _REPORTS and text[:1] not in (b"{", b"["):
+        return [state_reading(sensor, word, message, context)]
     content = load_object(message.payload, context.limits, repair_commas=True)
     inner = content.get("StatusSNS")
     if type(inner) is dict:
@@ -108,10 +110,6 @@ def decode(message: Message, context: Context) -> list[Reading]:
     if kind == "STATE":
         return [_state(sensor, content, message, context)]
     return _report(sensor, content, message, context)
-
-
-def _ascii(text: bytes) -> str:
-    return text.decode("ascii", "replace")
 
 
 def _identity(levels: list[str]) -> str:
@@ -134,7 +132,7 @@ def _report(
     sensor: str, content: dict[str, Any], message: Message, context: Context
 ) -> list[Reading]:
     own, children = _measured(content)
-    stamp = _time(content, message, context)
+    stamp = stamp_of(content.get("Epoch", content.get("Time")), message, context.zone)
     if not content:
         raise PayloadError(Reason.NO_MEASUREMENT, "an empty report")
     events = ["tamper"] if "ON" in (content.get("Switch1"), content.get("Tamper")) else []
@@ -190,14 +188,6 @@ def _measured(
     return own, children
 
 
-def _time(content: dict[str, Any], message: Message, context: Context) -> float | None:
-    value = content.get("Epoch", content.get("Time"))
-    if value is None:
-        return None
-    stamp = parse_time(value, message.received, context.zone)
-    return float("nan") if stamp is None else stamp
-
-
 def _driver(
     driver: str, part: dict[str, Any], *, fahrenheit: bool, hpa: float | None
 ) -> dict[str, object]:
@@ -211,13 +201,8 @@ def _driver(
         raw["temp"] = _celsius(value) if fahrenheit else number(value)
     if "Pressure" in part and hpa is not None:
         raw["pressure"] = _scaled(part["Pressure"], hpa)
-    total = number(part.get("NCPM10"))
-    if total is not None:
-        raw["n03"] = total
-        for key, quantity in _UP_TO.items():
-            below = number(part.get(key))
-            if below is not None:
-                raw[quantity] = above(total, below)
+    below = {quantity: number(part.get(key)) for key, quantity in _UP_TO.items()}
+    raw.update(counts_above(number(part.get("NCPM10")), below))
     return raw
 
 

@@ -30,6 +30,7 @@ from ingest.decoding import (
     load_object,
     stamp_of,
     state_reading,
+    state_word,
     text_of,
 )
 from ingest.errors import PayloadError, Reason
@@ -73,10 +74,7 @@ def _word(message: Message, context: Context) -> str:
         text = text_of(load_object(message.payload, context.limits).get("state"))
     else:
         text = decode_text(message.payload)
-    word = availability(text)
-    if word is None:
-        raise PayloadError(Reason.MALFORMED, "availability is neither online nor offline")
-    return word
+    return state_word(text)
 
 
 def _bridge(rest: list[str], message: Message, context: Context) -> list[Reading]:

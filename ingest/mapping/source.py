@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
 import struct
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qsl
 
-from ingest.decoding import decode_text, load_json
+from ingest.decoding import decode_text, load_json, load_pairs
 from ingest.errors import PayloadError, Reason
 from ingest.mapping.schema import Ends, Pick
 
@@ -28,7 +26,6 @@ ABSENT: Final = object()
 
 _MAX_ITEMS: Final = 256
 _MAX_TEXT: Final = 4_096
-_PAIR: Final = re.compile(r"([^\s=,;]{1,64})=([^\s,;]{0,64})")
 _FLOATS: Final = {"f32": "f", "f64": "d"}
 
 
@@ -43,22 +40,7 @@ def parse(form: str, payload: bytes, limits: Limits) -> Any:
         return decode_text(payload)
     if form == "raw":
         return None
-    if len(payload) > _MAX_TEXT:
-        raise PayloadError(Reason.MALFORMED, f"text of {len(payload)} bytes")
-    try:
-        text = payload.decode("utf-8").strip()
-    except UnicodeDecodeError as error:
-        raise PayloadError(Reason.MALFORMED, "not UTF-8 text") from error
-    if form == "form":
-        try:
-            return dict(parse_qsl(text, strict_parsing=True, max_num_fields=128))
-        except ValueError as error:
-            raise PayloadError(Reason.MALFORMED, "a form that is broken") from error
-    words = text.replace(",", " ").replace(";", " ").split()
-    pairs = [_PAIR.fullmatch(word) for word in words]
-    if not words or not all(pairs):
-        raise PayloadError(Reason.MALFORMED, "no key=value text")
-    return {found[1]: found[2] for found in pairs if found}
+    return load_pairs(payload, form=form == "form")
 
 
 def frame_of(binary: BinaryConfig, content: object, payload: bytes) -> bytes:

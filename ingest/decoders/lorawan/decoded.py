@@ -21,7 +21,7 @@ from typing import Any, Final
 from ingest.decoders.lorawan.frames import Frame
 from ingest.decoding import text_of
 from ingest.names import measured
-from ingest.validation import above, number
+from ingest.validation import counts_above, number
 
 _FAULT: Final = frozenset({0, 1, 2, "collection error", "lower range error", "over range error"})
 _ALARM_OF: Final[dict[str, tuple[str, str, frozenset[object]]]] = {
@@ -41,7 +41,7 @@ _ALARM_OF: Final[dict[str, tuple[str, str, frozenset[object]]]] = {
 _MASKED: Final = frozenset({33, "interference alarm trigger"})
 _TAMPERED: Final = frozenset({1, "triggered", "trigger"})
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_UP_TO: Final = (("pm0_5", "n05"), ("pm1_0", "n10"), ("pm2_5", "n25"))
+_UP_TO: Final = {"pm0_5": "n05", "pm1_0": "n10", "pm2_5": "n25"}
 _MAX_NAME: Final = 64
 
 
@@ -115,11 +115,5 @@ def _counts(frame: Frame, members: dict[str, Any]) -> None:
         value = members.get(f"{size}_number_concentration")
         return number(value.get("value") if type(value) is dict else value)
 
-    total = up_to("pm10")
-    if total is None:
-        return
-    frame.raw["n03"] = total
-    for size, quantity in _UP_TO:
-        below = up_to(size)
-        if below is not None:
-            frame.raw[quantity] = above(total, below)
+    below = {quantity: up_to(size) for size, quantity in _UP_TO.items()}
+    frame.raw.update(counts_above(up_to("pm10"), below))
