@@ -4,28 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from dashboards import panels, queries
 from dashboards.frame import frame
-from dashboards.panels import (
-    BLUE,
-    SKY,
-    TRANSPARENT,
-    Column,
-    bands_of,
-    bars,
-    chart,
-    grid,
-    grouped,
-    unit_of,
-)
-from dashboards.queries import (
-    AVERAGES,
-    EVENT,
-    IN_TIME,
-    LAST_DAY,
-    by_tag,
-    over_time,
-    select,
-)
 from detection.guidelines import CO2, HUMIDITY, PM25_DAY, TVOC
 
 if TYPE_CHECKING:
@@ -33,7 +13,6 @@ if TYPE_CHECKING:
     from grafana_foundation_sdk.builders.dashboard import Dashboard
 
     from dashboards.frame import DashboardSettings
-    from dashboards.panels import Bands
     from detection.guidelines import Guideline
 
 _HALF_S_TO_ACH: Final = 2495.3
@@ -58,30 +37,40 @@ def build(settings: DashboardSettings) -> Dashboard:
     ]
     hours = [
         _hours(
-            settings, "PM2.5 by room and hour of the day", "pm25", [(5, SKY), *bands_of(PM25_DAY)]
+            settings,
+            "PM2.5 by room and hour of the day",
+            "pm25",
+            [(5, panels.SKY), *panels.bands_of(PM25_DAY)],
         ),
-        _hours(settings, "CO2 by room and hour of the day", "co2", [(800, SKY), *bands_of(CO2)]),
+        _hours(
+            settings,
+            "CO2 by room and hour of the day",
+            "co2",
+            [(800, panels.SKY), *panels.bands_of(CO2)],
+        ),
     ]
-    faded = f'{IN_TIME} AND "withdrawn" = 0'
-    changes = select(
-        {"ach": f'{_HALF_S_TO_ACH} / "fine_half_s"'}, EVENT, f'{faded} AND "fine_half_s" > 0'
+    faded = f'{queries.IN_TIME} AND "withdrawn" = 0'
+    changes = queries.select(
+        {"ach": f'{_HALF_S_TO_ACH} / "fine_half_s"'},
+        queries.EVENT,
+        f'{faded} AND "fine_half_s" > 0',
     )
     ventilation = [
-        bars(
+        panels.bars(
             "Air changes per hour, at most",
             "By the slowest tenth of plumes: ln 2 over the half-life of the rise in fine particles."
             " Mixing and settling shorten it, so this is an upper bound of the air changes, and a"
             " loose one with few plumes. Restrooms are usually designed for 6 to 15: a room below"
             " that has a weak fan.",
-            by_tag('percentile("ach", 10)', f"({changes})", "room", ""),
+            queries.by_tag('percentile("ach", 10)', f"({changes})", "room", ""),
             decimals=1,
             empty="fewer than five plumes faded in this time",
             width=12,
         ),
-        chart(
+        panels.chart(
             "Half-life of plumes",
             "Each plume of the time range; a rise over weeks shows that the fan weakens.",
-            over_time('mean("fine_half_s")', EVENT, "room", where=faded),
+            queries.over_time('mean("fine_half_s")', queries.EVENT, "room", where=faded),
             unit="s",
             empty="no plume faded in this time",
             least="15m",
@@ -107,13 +96,16 @@ def build(settings: DashboardSettings) -> Dashboard:
 
 def _day(title: str, guideline: Guideline, high: float) -> bargauge.Panel:
     key = guideline.quantity
-    return bars(
+    return panels.bars(
         title,
         f"Mean of the last 24 hours by room. {guideline.said}",
-        by_tag(f'mean("{key}")', AVERAGES, "room", LAST_DAY),
-        unit=unit_of(key),
+        queries.by_tag(f'mean("{key}")', queries.AVERAGES, "room", queries.LAST_DAY),
+        unit=panels.unit_of(key),
         decimals=0,
-        bands=[(at, BLUE if color == TRANSPARENT else color) for at, color in bands_of(guideline)],
+        bands=[
+            (at, panels.BLUE if color == panels.TRANSPARENT else color)
+            for at, color in panels.bands_of(guideline)
+        ],
         high=high,
         empty=_NONE,
     )
@@ -121,22 +113,24 @@ def _day(title: str, guideline: Guideline, high: float) -> bargauge.Panel:
 
 def _history(title: str, key: str, guideline: Guideline | None) -> timeseries.Panel:
     basis = guideline.said if guideline else "There is no published value for it in this unit."
-    return chart(
+    return panels.chart(
         title,
         f"Mean of each interval by room. {basis}",
-        over_time(f'mean("{key}")', AVERAGES, "room"),
-        unit=unit_of(key),
-        bands=bands_of(guideline) if guideline else None,
+        queries.over_time(f'mean("{key}")', queries.AVERAGES, "room"),
+        unit=panels.unit_of(key),
+        bands=panels.bands_of(guideline) if guideline else None,
         empty=_NONE,
         least="15m",
         low=0,
     )
 
 
-def _hours(settings: DashboardSettings, title: str, key: str, bands: Bands) -> table.Panel:
+def _hours(settings: DashboardSettings, title: str, key: str, bands: panels.Bands) -> table.Panel:
     matrix = {"columnField": "Time", "rowField": "room", "valueField": "air (mean)"}
-    query = over_time({"air": f'mean("{key}")'}, AVERAGES, "room", every="1h", table=True)
-    return grid(
+    query = queries.over_time(
+        {"air": f'mean("{key}")'}, queries.AVERAGES, "room", every="1h", table=True
+    )
+    return panels.grid(
         title,
         f"Mean over the days of the time range; hours of {settings.zone}.",
         query,
@@ -145,12 +139,12 @@ def _hours(settings: DashboardSettings, title: str, key: str, bands: Bands) -> t
                 "formatTime",
                 {"timeField": "Time", "outputFormat": "HH", "timezone": settings.zone},
             ),
-            grouped(["Time", "room"], "air", "mean"),
+            panels.grouped(["Time", "room"], "air", "mean"),
             ("sortBy", {"sort": [{"field": "Time"}]}),
             ("groupingToMatrix", {**matrix, "emptyValue": "null"}),
             ("organize", {"renameByName": {"room\\Time": "room"}}),
         ],
-        columns=[Column(r"^\d\d$", decimals=0, bands=bands), Column("room", 120)],
+        columns=[panels.Column(r"^\d\d$", decimals=0, bands=bands), panels.Column("room", 120)],
         empty=_NONE,
         narrowest=40,
         height=9,

@@ -6,43 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from grafana_foundation_sdk.models import common
 
+from dashboards import panels, queries
 from dashboards.frame import frame, incident_link, room_link
-from dashboards.panels import (
-    BLUE,
-    GREEN,
-    GREY,
-    KIND_COLORS,
-    ORANGE,
-    SKY,
-    VERMILLION,
-    Column,
-    bars,
-    chart,
-    colored,
-    divided,
-    grid,
-    grouped,
-    number,
-    transformed,
-)
-from dashboards.queries import (
-    COUNTED,
-    EVENT,
-    HEALTH,
-    IN_TIME,
-    INCIDENT,
-    LAST_DAY,
-    PIPELINE,
-    by_tag,
-    key_figure,
-    last,
-    listed,
-    over_time,
-    rows,
-    select,
-    single,
-)
-from reports.figures import KEY_FIGURES
+from reports.figures import IN_SERIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,68 +17,69 @@ if TYPE_CHECKING:
     from grafana_foundation_sdk.builders.dashboard import Dashboard
 
     from dashboards.frame import DashboardSettings
-    from dashboards.panels import Bands, Step
 
-_CONCATENATED: Final[Step] = ("concatenate", {"frameNameMode": "drop"})
+_CONCATENATED: Final[panels.Step] = ("concatenate", {"frameNameMode": "drop"})
 _NO_INCIDENT: Final = "no incident in this time"
 
 
 def build(settings: DashboardSettings) -> Dashboard:
     """Make the dashboard."""
     numbers = [
-        number(
+        panels.number(
             "Incidents",
             "In the time range, on all days, without tests. Reports leave out days without school"
             " too, also in the figures beside it.",
-            *key_figure("incidents"),
+            *queries.key_figure("incidents"),
             decimals=0,
             width=6,
         ),
-        number(
+        panels.number(
             "Confirmed",
             "Confirmed, of the incidents that staff confirmed or called a false alarm. Without"
             " feedback an incident counts for neither.",
-            *key_figure("confirmed_rate"),
+            *queries.key_figure("confirmed_rate"),
             unit="percentunit",
             decimals=0,
             empty="no feedback",
             width=6,
         ),
-        number(
+        panels.number(
             "Feedback",
             "Incidents that staff confirmed or called a false alarm, of all.",
-            *key_figure("feedback_rate"),
+            *queries.key_figure("feedback_rate"),
             unit="percentunit",
             decimals=0,
             empty="no incident",
             width=6,
         ),
         _false_alarms(),
-        number(
+        panels.number(
             "Time to notify",
             "From opening an incident to the first notice delivered; median.",
-            *key_figure("time_to_notify"),
+            *queries.key_figure("time_to_notify"),
             unit="s",
             decimals=1,
             empty="nobody notified",
             width=6,
         ),
-        number(
+        panels.number(
             "Not acknowledged",
             "Incidents that staff were notified of and nobody acknowledged.",
-            single(
-                'count("confidence")', INCIDENT, f'{COUNTED} AND "paged" = 1 AND "acknowledged" = 0'
+            queries.single(
+                'count("confidence")',
+                queries.INCIDENT,
+                f'{queries.COUNTED} AND "paged" = 1 AND "acknowledged" = 0',
             ),
             decimals=0,
-            bands=[(1, ORANGE)],
+            bands=[(1, panels.ORANGE)],
             width=6,
         ),
         _notices(),
-        number(
+        panels.number(
             "Hours on duty, whole school",
             "Of all persons together, by the shifts, on school days. The chosen place does not"
             " matter here.",
-            single('sum("duty_s") / 3600', PIPELINE, "$timeFilter"),
+            queries.single('sum("duty_s") / 3600', queries.PIPELINE, "$timeFilter"),
             decimals=1,
             empty="unknown",
             width=6,
@@ -140,22 +107,22 @@ def _by_day(
     title: str,
     about: str,
     what: str | Mapping[str, str],
-    source: str = INCIDENT,
+    source: str = queries.INCIDENT,
     tag: str = "",
     *,
-    where: str = COUNTED,
+    where: str = queries.COUNTED,
     colors: Mapping[str, str],
     stacked: bool = True,
     unit: str = "none",
-    bands: Bands | None = None,
+    bands: panels.Bands | None = None,
     empty: str = _NO_INCIDENT,
     width: int = 8,
 ) -> timeseries.Panel:
     """Make a chart with one value per local day."""
-    return chart(
+    return panels.chart(
         title,
         about,
-        over_time(what, source, tag, where=where, every="1d", zone=settings.zone),
+        queries.over_time(what, source, tag, where=where, every="1d", zone=settings.zone),
         unit=unit,
         bands=bands,
         colors=colors,
@@ -168,14 +135,18 @@ def _by_day(
 
 
 def _causes(settings: DashboardSettings) -> list[timeseries.Panel | bargauge.Panel]:
-    false_alarms = bars(
+    false_alarms = panels.bars(
         "Causes of false alarms",
         "By feedback of staff.",
-        rows('"cause", "confidence"', INCIDENT, where=f'{COUNTED} AND "false_alarm" = 1'),
+        queries.rows(
+            '"cause", "confidence"',
+            queries.INCIDENT,
+            where=f'{queries.COUNTED} AND "false_alarm" = 1',
+        ),
         empty="no false alarm in this time",
         values=True,
     )
-    transformed(false_alarms, grouped(["cause"], "confidence", "count"))
+    panels.transformed(false_alarms, panels.grouped(["cause"], "confidence", "count"))
     return [
         _by_day(
             settings,
@@ -183,7 +154,7 @@ def _causes(settings: DashboardSettings) -> list[timeseries.Panel | bargauge.Pan
             "Days of the school.",
             'count("confidence")',
             tag="kind",
-            colors=KIND_COLORS,
+            colors=panels.KIND_COLORS,
             width=12,
         ),
         _by_day(
@@ -195,7 +166,11 @@ def _causes(settings: DashboardSettings) -> list[timeseries.Panel | bargauge.Pan
                 "false alarm": 'sum("false_alarm")',
                 "nothing found": 'sum("nothing_found")',
             },
-            colors={"confirmed": BLUE, "false alarm": ORANGE, "nothing found": GREY},
+            colors={
+                "confirmed": panels.BLUE,
+                "false alarm": panels.ORANGE,
+                "nothing found": panels.GREY,
+            },
             width=12,
         ),
         _by_day(
@@ -203,17 +178,17 @@ def _causes(settings: DashboardSettings) -> list[timeseries.Panel | bargauge.Pan
             "Events per day, by kind",
             "Events of the detectors, also those that notify nobody.",
             'count("confidence")',
-            EVENT,
+            queries.EVENT,
             "kind",
-            where=f'{IN_TIME} AND "withdrawn" = 0',
-            colors=KIND_COLORS,
+            where=f'{queries.IN_TIME} AND "withdrawn" = 0',
+            colors=panels.KIND_COLORS,
             empty="no event in this time",
         ),
         false_alarms,
-        bars(
+        panels.bars(
             "Incidents by room",
             "In the time range, without tests.",
-            by_tag('count("confidence")', INCIDENT, "room", COUNTED),
+            queries.by_tag('count("confidence")', queries.INCIDENT, "room", queries.COUNTED),
             empty=_NO_INCIDENT,
         ),
     ]
@@ -221,7 +196,7 @@ def _causes(settings: DashboardSettings) -> list[timeseries.Panel | bargauge.Pan
 
 def _response(settings: DashboardSettings) -> list[timeseries.Panel]:
     def median(key: str) -> str:
-        return KEY_FIGURES[key].series[0].expression
+        return IN_SERIES[key][0].expression
 
     return [
         _by_day(
@@ -236,10 +211,10 @@ def _response(settings: DashboardSettings) -> list[timeseries.Panel]:
                 "p90": 'percentile("acknowledged_s", 90)',
                 "arrival": median("time_to_arrive"),
             },
-            colors={"median": BLUE, "p90": VERMILLION, "arrival": GREEN},
+            colors={"median": panels.BLUE, "p90": panels.VERMILLION, "arrival": panels.GREEN},
             stacked=False,
             unit="s",
-            bands=[(300, ORANGE)],
+            bands=[(300, panels.ORANGE)],
             empty="nobody acknowledged one in this time",
         ),
         _by_day(
@@ -250,21 +225,21 @@ def _response(settings: DashboardSettings) -> list[timeseries.Panel]:
                 "to the opening": median("time_to_detect"),
                 "to the notice": median("time_to_notify"),
             },
-            colors={"to the opening": BLUE, "to the notice": SKY},
+            colors={"to the opening": panels.BLUE, "to the notice": panels.SKY},
             stacked=False,
             unit="s",
         ),
-        chart(
+        panels.chart(
             "Notices per hour and person notified",
             "Notices delivered in an hour over the people who got one. ISA-18.2 calls 6 an hour"
             " manageable, 12 the most, and 30 a flood.",
-            over_time(
+            queries.over_time(
                 {"notices": 'sum("notices") / max("people")'},
-                INCIDENT,
-                where=f'{COUNTED} AND "people" > 0',
+                queries.INCIDENT,
+                where=f'{queries.COUNTED} AND "people" > 0',
                 every="1h",
             ),
-            bands=[(6, SKY), (12, ORANGE), (30, VERMILLION)],
+            bands=[(6, panels.SKY), (12, panels.ORANGE), (30, panels.VERMILLION)],
             empty="no notice in this time",
             as_bars=True,
             low=0,
@@ -274,45 +249,47 @@ def _response(settings: DashboardSettings) -> list[timeseries.Panel]:
 
 
 def _false_alarms() -> stat.Panel:
-    newest = select(last("budget"), HEALTH, LAST_DAY, "sensor")
-    panel = number(
+    newest = queries.newest("budget", queries.HEALTH)
+    panel = panels.number(
         "False alarms per sensor-week",
         "Incidents that staff called a false alarm, over the weeks in which sensors were online."
         " The staff page has the budget of each sensor under Levels.",
-        *key_figure("false_alarms_per_sensor_week"),
-        rows({"budget": 'mean("budget")'}, f"({newest})", where=""),
+        *queries.key_figure("false_alarms_per_sensor_week"),
+        queries.rows({"budget": 'mean("budget")'}, newest, where=""),
         decimals=2,
-        bands=[(1, ORANGE)],
+        bands=[(1, panels.ORANGE)],
         empty="no sensor online",
         width=6,
     )
-    transformed(
+    panels.transformed(
         panel,
         _CONCATENATED,
-        divided("a", "b", "a week"),
-        divided("a week", "budget", "times the budget"),
+        panels.divided("a", "b", "a week"),
+        panels.divided("a week", "budget", "times the budget"),
         ("filterFieldsByName", {"include": {"names": ["a week", "times the budget"]}}),
     )
-    return colored(panel.text_mode(common.BigValueTextMode.VALUE_AND_NAME), {"a week": BLUE})
+    return panels.colored(
+        panel.text_mode(common.BigValueTextMode.VALUE_AND_NAME), {"a week": panels.BLUE}
+    )
 
 
 def _notices() -> stat.Panel:
-    panel = number(
+    panel = panels.number(
         "Notices per person-hour, whole school",
         "Notices delivered, of incidents in the time range that opened on a school day, without"
         " tests, per hour that a person was on duty: as in reports. ISA-18.2 calls 6 manageable."
         " Both are of the whole school, as people are on duty in more than one building: a report"
         " of a building divides by the hours of its own people.",
-        *key_figure("notices_per_duty_hour", whole_school=True),
+        *queries.key_figure("notices_per_duty_hour", whole_school=True),
         decimals=2,
-        bands=[(6, ORANGE)],
+        bands=[(6, panels.ORANGE)],
         empty="nobody was on duty by a shift",
         width=6,
     )
-    transformed(
+    panels.transformed(
         panel,
         _CONCATENATED,
-        divided("a", "b", "an hour"),
+        panels.divided("a", "b", "an hour"),
         ("filterFieldsByName", {"include": {"names": ["an hour"]}}),
     )
     return panel
@@ -322,32 +299,32 @@ def _lists(settings: DashboardSettings) -> list[table.Panel]:
     columns = {
         column.name: column
         for column in (
-            Column("Time", 165),
-            Column("id", 125, link=incident_link(settings)),
-            Column("room", 135, link=room_link()),
-            Column("kind", 110),
-            Column("confidence", 100, unit="percentunit", decimals=0),
-            Column("status", 120),
-            Column("suppressed_by", title="suppressed by", wraps=True),
-            Column("verdict"),
-            Column("cause"),
+            panels.Column("Time", 165),
+            panels.Column("id", 125, link=incident_link(settings)),
+            panels.Column("room", 135, link=room_link()),
+            panels.Column("kind", 110),
+            panels.Column("confidence", 100, unit="percentunit", decimals=0),
+            panels.Column("status", 120),
+            panels.Column("suppressed_by", title="suppressed by", wraps=True),
+            panels.Column("verdict"),
+            panels.Column("cause"),
         )
     }
     suppressed = ("id", "room", "kind", "status", "suppressed_by")
     every = ("id", "room", "kind", "confidence", "status", "verdict", "cause")
     return [
-        grid(
+        panels.grid(
             "Suppressed incidents",
             "Incidents on record that notified nobody: cooldowns, silences, other explanations.",
-            listed(suppressed, INCIDENT, f'{IN_TIME} AND "suppressed" = 1'),
+            queries.listed(suppressed, queries.INCIDENT, f'{queries.IN_TIME} AND "suppressed" = 1'),
             columns=[columns[name] for name in ("Time", *suppressed)],
             empty="nothing was suppressed in this time",
             height=6,
         ),
-        grid(
+        panels.grid(
             "All incidents",
             "Click one for its page, with the evidence and the history.",
-            listed(every, INCIDENT),
+            queries.listed(every, queries.INCIDENT),
             columns=[columns[name] for name in ("Time", *every)],
             empty=_NO_INCIDENT,
             height=9,

@@ -1,8 +1,8 @@
-"""Bring a Grafana to what the code says, through its HTTP API; what fits already is left alone.
+"""Push dashboards and annotations to a Grafana through its HTTP API.
 
-The same again changes nothing: dashboards are compared by what is in them, annotations by the
-incident they are of. Nothing that is not ours is touched; what a person changed in one of our
-dashboards is overwritten, and said before (`compare`).
+Only differences are written: dashboards are compared by content, annotations by incident. Nothing
+else in the Grafana changes; manual changes to our dashboards are overwritten, and `compare` lists
+them before.
 """
 
 from __future__ import annotations
@@ -27,51 +27,44 @@ _TAG: Final = "plumewatch"
 _INCIDENT: Final = "incident:"
 _TIMEOUT_S: Final = 15.0
 _DEADLINE_S: Final = 60.0
-"""For a request up to the last byte of its answer."""
+"""Of a request, up to the last byte of its answer."""
 _MOST_ANNOTATIONS: Final = 5_000
 _LATER: Final = frozenset({408, 429})
-"""Status codes of a server that would take the same at another time."""
+"""Status codes of a request to repeat later."""
 _THEIRS: Final = frozenset({"id", "version"})
-"""What Grafana counts by itself."""
+"""Keys that Grafana counts by itself."""
 
 
 class GrafanaError(Exception):
-    """What may come of asking a Grafana.
+    """A failed request.
 
     ::
 
         GrafanaError
-        +-- Refused         permanent: the same would be refused again
-        |   +-- Forbidden   whatever is asked, until the token is another
+        +-- Refused         permanent: the same request would fail again
+        |   +-- Forbidden   every request fails with this token
         +-- Unreachable     transient
     """
 
 
 class Refused(GrafanaError):  # noqa: N818 - the outcome, as everywhere
-    """The server answered, and said no."""
+    """Grafana rejected the request."""
 
 
 class Forbidden(Refused):
-    """The token is not accepted, or does not have the right."""
+    """The token is not accepted, or has not the permission."""
 
 
 class Unreachable(GrafanaError):  # noqa: N818
-    """No answer, one that is no answer of a Grafana, or that it cannot at the moment."""
+    """No answer, an answer of something else, or a temporary failure."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What was done, or with `Grafana.compare` would be.
+    """One change made, or found by `Grafana.compare`.
 
-    Attributes
-    ----------
-    what : str
-        Such as ``"dashboard now"``.
-    outcome : str
-        ``created``, ``changed`` or ``unchanged``; of `Grafana.compare` ``missing`` or ``differs``;
-        of `Grafana.annotate` ``refused``.
-    detail : str
-        Which panels, or why it is refused, if it is known.
+    `outcome` is ``created``, ``changed`` or ``unchanged``; of `compare` also ``missing`` or
+    ``differs``, of `annotate` ``refused``. `detail` names panels or the reason.
     """
 
     what: str
@@ -79,13 +72,13 @@ class Change:
     detail: str = ""
 
     def __str__(self) -> str:
-        """Say it in a line."""
+        """Return it as one line."""
         return f"{self.what}: {self.outcome}{f' ({self.detail})' if self.detail else ''}"
 
 
 @dataclass(frozen=True, slots=True)
 class DataSource:
-    """The series, through an account that may only read."""
+    """The time series, through a read-only account."""
 
     url: str
     database: str
@@ -93,7 +86,7 @@ class DataSource:
     password: str
 
     def body(self) -> dict[str, Any]:
-        """Return it as Grafana's API takes it."""
+        """Return the body for Grafana's API."""
         return {
             "uid": DATA_SOURCE_UID,
             "name": "Plumewatch series",
@@ -114,23 +107,14 @@ class Annotation(Protocol):
         """Id of the incident."""
 
     def body(self) -> dict[str, Any]:
-        """Return it as Grafana keeps it, tagged ``plumewatch`` and ``incident:<id>``."""
+        """Return the body for the API, tagged ``plumewatch`` and ``incident:<id>``."""
 
 
 class Grafana:
-    """One Grafana, as somebody with a token sees it.
+    """One Grafana, through a service account.
 
-    Parameters
-    ----------
-    url : str
-        ``http[s]://host[:port][/path]``.
-    token : str
-        Of a service account with the role Editor; Admin to make the data source.
-
-    Raises
-    ------
-    ValueError
-        If the address is none.
+    Its role is Editor, or Admin to create the data source. Raises `ValueError` for an address that
+    is not ``http[s]://host[:port][/path]``.
     """
 
     def __init__(self, url: str, token: str) -> None:
@@ -157,31 +141,16 @@ class Grafana:
         self._face.api.s.max_redirects = 0
 
     def check(self) -> None:
-        """Make sure that a Grafana answers there, so that a 404 means that something is missing.
-
-        Raises
-        ------
-        GrafanaError
-        """
-        health = self._found(self._face.api.GET, "/health")
+        """Check that a Grafana answers, so that a later 404 means something is missing."""
+        health = self._get(self._face.api.GET, "/health")
         if health is None or "database" not in health:
             raise Unreachable(f"{self._url}: what answers there is no Grafana")
 
     def push(self, dashboards: Mapping[str, Mapping[str, Any]]) -> Iterator[Change]:
-        """Write the folder and the dashboards that differ.
-
-        Parameters
-        ----------
-        dashboards : mapping
-            From `dashboards.build.built`.
-
-        Raises
-        ------
-        GrafanaError
-        """
+        """Write the folder and the dashboards of `dashboards.build.built` that differ."""
         yield self._folder()
         for name, wanted in dashboards.items():
-            change = self._compared(name, wanted)
+            change = self._compare(name, wanted)
             if change.outcome != "unchanged":
                 body = {
                     "dashboard": {**wanted, "id": None},
@@ -189,35 +158,27 @@ class Grafana:
                     "message": "plumewatch dashboards push",
                     "overwrite": True,
                 }
-                self._asked(dict, self._face.dashboard.update_dashboard, body)
+                self._request(dict, self._face.dashboard.update_dashboard, body)
             yield change
 
     def compare(self, dashboards: Mapping[str, Mapping[str, Any]]) -> Iterator[Change]:
-        """Say what is not as it should be; nothing is written.
-
-        Raises
-        ------
-        GrafanaError
-        """
-        listed = self._asked(list, self._face.datasource.list_datasources)
+        """List the differences and write nothing."""
+        listed = self._request(list, self._face.datasource.list_datasources)
         there = any(d.get("uid") == DATA_SOURCE_UID for d in listed)
         yield Change("data source", "unchanged" if there else "missing")
-        found = self._found(self._face.folder.get_folder, FOLDER_UID)
+        found = self._get(self._face.folder.get_folder, FOLDER_UID)
         yield Change("folder", "missing" if found is None else "unchanged")
         said = {"created": "missing", "changed": "differs"}
         for name, wanted in dashboards.items():
-            change = self._compared(name, wanted)
+            change = self._compare(name, wanted)
             yield replace(change, outcome=said.get(change.outcome, change.outcome))
 
     def data_source(self, wanted: DataSource | None) -> Change:
-        """Make or change the data source; with None only say whether it is there.
+        """Create or change the data source; with None only check that it exists.
 
-        Raises
-        ------
-        GrafanaError
-            Also if it is not there and None was given.
+        Raises `Refused` if None was given and it is missing.
         """
-        listed = self._asked(list, self._face.datasource.list_datasources)
+        listed = self._request(list, self._face.datasource.list_datasources)
         there = next((d for d in listed if d.get("uid") == DATA_SOURCE_UID), None)
         what = "data source"
         if wanted is None:
@@ -229,42 +190,26 @@ class Grafana:
             return Change(what, "unchanged")
         body = wanted.body()
         if there is None:
-            self._asked(dict, self._face.datasource.create_datasource, body)
+            self._request(dict, self._face.datasource.create_datasource, body)
             return Change(what, "created")
         # the secret cannot be read back, so it is always written; only the rest is a change
         differs = [k for k in ("url", "user", "jsonData") if there.get(k) != body[k]]
-        self._asked(dict, self._face.datasource.update_datasource, there["id"], body)
+        self._request(dict, self._face.datasource.update_datasource, there["id"], body)
         return Change(what, "changed" if differs else "unchanged", ", ".join(differs))
 
     def annotate(
         self, annotations: Iterable[Annotation], start: float, end: float
     ) -> Iterator[Change]:
-        """Write the incidents of a span as annotations; those there are brought up to date.
+        """Create or update the annotations of incidents that begin in a span, Unix seconds.
 
-        One that is refused does not keep the others from being written.
-
-        Parameters
-        ----------
-        annotations : iterable of Annotation
-            Beginning in ``[start, end]``.
-        start, end : float
-            Unix seconds.
-
-        Yields
-        ------
-        Change
-            Of each annotation, in order, as soon as it is written or refused.
-
-        Raises
-        ------
-        GrafanaError
-            `Forbidden` or `Unreachable`, or `Refused` if it does not list what it has.
+        Yields each change in order; a refused annotation does not stop the others. Raises
+        `Forbidden` or `Unreachable`, or `Refused` if the existing ones cannot be listed.
         """
         there = self._annotations(start, end)
         for annotation in annotations:
             what = f"annotation of incident {annotation.incident}"
             try:
-                outcome = self._annotated(annotation, there.get(annotation.incident))
+                outcome = self._annotate(annotation, there.get(annotation.incident))
             except Forbidden:
                 raise
             except Refused as error:
@@ -273,8 +218,8 @@ class Grafana:
                 yield Change(what, outcome)
 
     def _annotations(self, start: float, end: float) -> dict[str, dict[str, Any]]:
-        """Return the annotations of incidents that are there, by incident."""
-        listed = self._asked(
+        """Return the existing annotations by incident."""
+        listed = self._request(
             list,
             self._face.annotations.get_annotation,
             time_from=max(round(start * 1000), 1),
@@ -290,8 +235,8 @@ class Grafana:
             if tag.startswith(_INCIDENT)
         }
 
-    def _annotated(self, annotation: Annotation, found: Mapping[str, Any] | None) -> str:
-        """Write one incident, of which this was found; what was done."""
+    def _annotate(self, annotation: Annotation, found: Mapping[str, Any] | None) -> str:
+        """Create or update one annotation; return the outcome."""
         body = annotation.body()
         if found is not None and all(_as_kept(key, found.get(key)) == body[key] for key in body):
             return "unchanged"
@@ -303,21 +248,21 @@ class Grafana:
         }
         if found is not None:
             update = self._face.annotations.update_annotation
-            if self._found(update, found["id"], **given) is not None:
+            if self._get(update, found["id"], **given) is not None:
                 return "changed"
             # somebody has just deleted it
-        self._asked(dict, self._face.annotations.add_annotation, **given)
+        self._request(dict, self._face.annotations.add_annotation, **given)
         return "created"
 
     def _folder(self) -> Change:
-        if self._found(self._face.folder.get_folder, FOLDER_UID) is not None:
+        if self._get(self._face.folder.get_folder, FOLDER_UID) is not None:
             return Change("folder", "unchanged")
-        self._asked(dict, self._face.folder.create_folder, _FOLDER, FOLDER_UID)
+        self._request(dict, self._face.folder.create_folder, _FOLDER, FOLDER_UID)
         return Change("folder", "created")
 
-    def _compared(self, name: str, wanted: Mapping[str, Any]) -> Change:
+    def _compare(self, name: str, wanted: Mapping[str, Any]) -> Change:
         what = f"dashboard {name}"
-        found = self._found(self._face.dashboard.get_dashboard, wanted["uid"])
+        found = self._get(self._face.dashboard.get_dashboard, wanted["uid"])
         if found is None:
             return Change(what, "created")
         kept = found.get("dashboard")
@@ -329,17 +274,17 @@ class Grafana:
             return Change(what, "unchanged")
         return Change(what, "changed", ", ".join(_differing(there, ours)))
 
-    def _found(self, call: Any, *given: Any, **named: Any) -> Any:
-        """Ask for something that need not be there: None if it is not."""
+    def _get(self, call: Any, *given: Any, **named: Any) -> Any:
+        """Request something; None if it does not exist."""
         try:
-            return self._asked(dict, call, *given, **named)
+            return self._request(dict, call, *given, **named)
         except Refused as error:
             if isinstance(error.__cause__, GrafanaException) and error.__cause__.status_code == 404:
                 return None
             raise
 
-    def _asked(self, kind: type[Any], call: Any, *given: Any, **named: Any) -> Any:
-        """Ask for an object or a list of objects, and translate what the library raises."""
+    def _request(self, kind: type[Any], call: Any, *given: Any, **named: Any) -> Any:
+        """Request an object or a list of objects, and translate the errors of the library."""
         try:
             answer = self._threads.call(lambda: call(*given, **named), _DEADLINE_S)
         except GrafanaUnauthorizedError as error:
@@ -371,12 +316,12 @@ class Grafana:
 
 
 def _plain(text: object) -> str:
-    """Words of a server in one line, without what a terminal would obey."""
+    """Return text of a server as one line without control characters."""
     return "".join(c if c.isprintable() else " " for c in " ".join(str(text).split()))[:300]
 
 
 def _cause(error: BaseException) -> str:
-    """Name the error at the bottom: what the system said, not what wrapped it."""
+    """Name the root cause."""
     while (below := error.__cause__ or error.__context__) is not None:
         error = below
     return _plain(getattr(error, "strerror", None) or type(error).__name__)
@@ -387,7 +332,7 @@ def _as_kept(key: str, value: Any) -> Any:
 
 
 def _differing(there: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[str]:
-    """Name the panels that differ, and what else does."""
+    """Yield the panels and other keys that differ."""
     panels = [
         {panel.get("title", ""): panel for panel in body.get("panels", ())}
         for body in (there, ours)

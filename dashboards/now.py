@@ -4,39 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from dashboards import panels, queries
 from dashboards.frame import frame, incident_link, page_link, room_link
-from dashboards.panels import (
-    BLUE,
-    GREY,
-    KIND_COLORS,
-    ORANGE,
-    TRANSPARENT,
-    VERMILLION,
-    Column,
-    bands_of,
-    chart,
-    grid,
-    joined,
-    number,
-    ordered,
-    unit_of,
-)
-from dashboards.queries import (
-    EVENT,
-    HEALTH,
-    IN_TIME,
-    INCIDENT,
-    LAST_DAY,
-    LAST_QUARTER,
-    NO_TEST,
-    PLACE,
-    READINGS,
-    last,
-    over_time,
-    rows,
-    select,
-    single,
-)
 from detection.guidelines import CO2, PM25_DAY
 
 if TYPE_CHECKING:
@@ -45,9 +14,11 @@ if TYPE_CHECKING:
 
     from dashboards.frame import DashboardSettings
 
-OPEN: Final = f'time > now() - 7d AND {PLACE} AND "open" = 1 AND {NO_TEST}'
+OPEN: Final = f'time > now() - 7d AND {queries.PLACE} AND "open" = 1 AND {queries.NO_TEST}'
 """Open incidents; none stays open for a week."""
-_SENSORS: Final = select(last("online"), HEALTH, LAST_DAY, "building", "floor", "room", "sensor")
+_SENSORS: Final = queries.select(
+    queries.last("online"), queries.HEALTH, queries.LAST_DAY, "building", "floor", "room", "sensor"
+)
 _AIR: Final = {
     "PM2.5": "pm25",
     "CO2": "co2",
@@ -56,42 +27,48 @@ _AIR: Final = {
     "Humidity": "rh",
     "Temp.": "temp",
 }
-_BANDS: Final = {"pm25": bands_of(PM25_DAY), "co2": bands_of(CO2)}
+_BANDS: Final = {"pm25": panels.bands_of(PM25_DAY), "co2": panels.bands_of(CO2)}
 
 
 def build(settings: DashboardSettings) -> Dashboard:
     """Make the dashboard."""
     numbers = [
-        number(
+        panels.number(
             "Incidents open now",
             "Incidents that are not resolved, without tests.",
-            single('sum("open")', INCIDENT, OPEN),
-            bands=[(1, VERMILLION)],
+            queries.single('sum("open")', queries.INCIDENT, OPEN),
+            bands=[(1, panels.VERMILLION)],
         ),
-        number(
+        panels.number(
             "Not acknowledged",
             "Open incidents that staff were notified of and nobody has acknowledged.",
-            single('sum("open")', INCIDENT, f'{OPEN} AND "paged" = 1 AND "acknowledged" = 0'),
-            bands=[(1, VERMILLION)],
+            queries.single(
+                'sum("open")', queries.INCIDENT, f'{OPEN} AND "paged" = 1 AND "acknowledged" = 0'
+            ),
+            bands=[(1, panels.VERMILLION)],
         ),
-        number(
+        panels.number(
             "Sensors silent",
             "Registered sensors that were not alive at the last check (every five minutes).",
-            single('count("online") - sum("online")', f"({_SENSORS})", ""),
-            bands=[(1, ORANGE)],
+            queries.single('count("online") - sum("online")', f"({_SENSORS})", ""),
+            bands=[(1, panels.ORANGE)],
             empty="no sensor known",
         ),
-        number(
+        panels.number(
             "Tampering",
             "Sensors with an active report of tampering.",
-            single('sum("tamper")', f"({select(last('tamper'), HEALTH, LAST_DAY, 'sensor')})", ""),
-            bands=[(1, ORANGE)],
+            queries.single('sum("tamper")', queries.newest("tamper", queries.HEALTH), ""),
+            bands=[(1, panels.ORANGE)],
         ),
-        number(
+        panels.number(
             "Highest PM2.5 now",
             "Highest of the newest readings of all rooms, colored as in the table below.",
-            single('max("pm25")', f"({select(last('pm25'), READINGS, LAST_QUARTER, 'room')})", ""),
-            unit=unit_of("pm25"),
+            queries.single(
+                'max("pm25")',
+                queries.newest("pm25", queries.READINGS, "room", queries.LAST_QUARTER),
+                "",
+            ),
+            unit=panels.unit_of("pm25"),
             decimals=0,
             bands=_BANDS["pm25"],
             empty="no reading",
@@ -99,19 +76,24 @@ def build(settings: DashboardSettings) -> Dashboard:
         ),
     ]
     air = [
-        chart(
+        panels.chart(
             "PM2.5 by room",
             "Highest value of each interval, so that a short plume is not averaged away.",
-            over_time('max("pm25")', READINGS, "room"),
-            unit=unit_of("pm25"),
+            queries.over_time('max("pm25")', queries.READINGS, "room"),
+            unit=panels.unit_of("pm25"),
             least="30s",
             low=0,
         ),
-        chart(
+        panels.chart(
             "Events by kind",
             "Events of the detectors, whether or not they alerted anybody.",
-            over_time('count("confidence")', EVENT, "kind", where=f'{IN_TIME} AND "withdrawn" = 0'),
-            colors=KIND_COLORS,
+            queries.over_time(
+                'count("confidence")',
+                queries.EVENT,
+                "kind",
+                where=f'{queries.IN_TIME} AND "withdrawn" = 0',
+            ),
+            colors=panels.KIND_COLORS,
             empty="no events in this time",
             stacked=True,
             least="10m",
@@ -134,46 +116,46 @@ def build(settings: DashboardSettings) -> Dashboard:
 
 
 def _rooms(settings: DashboardSettings) -> table.Panel:
-    ok = ("OK", TRANSPARENT)
-    return grid(
+    ok = ("OK", panels.TRANSPARENT)
+    return panels.grid(
         "Rooms",
         "One row per room: open incidents, whether all its sensors are alive, and the newest"
         " reading of the last 15 minutes. Click a room for its history.",
-        rows(
+        queries.rows(
             {name: f'last("{key}")' for name, key in _AIR.items()},
-            READINGS,
+            queries.READINGS,
             "room",
-            where=LAST_QUARTER,
+            where=queries.LAST_QUARTER,
         ),
-        rows({"incidents": 'sum("open")'}, INCIDENT, "room", where=OPEN),
-        rows(
+        queries.rows({"incidents": 'sum("open")'}, queries.INCIDENT, "room", where=OPEN),
+        queries.rows(
             {"sensors": 'min("online")'}, f"({_SENSORS})", "building", "floor", "room", where=""
         ),  # of silent rooms, too
-        steps=[joined("room"), *ordered("building", "floor", "room")],
+        steps=[panels.joined("room"), *panels.ordered("building", "floor", "room")],
         columns=[
-            Column("building", 110, link=page_link(settings, "Staff page", "/")),
-            Column("floor", 70),
-            Column("room", 170, link=room_link()),
-            Column(
+            panels.Column("building", 110, link=page_link(settings, "Staff page", "/")),
+            panels.Column("floor", 70),
+            panels.Column("room", 170, link=room_link()),
+            panels.Column(
                 "incidents",
                 90,
                 words={
                     "0": ok,
-                    "1": ("1 open", VERMILLION),
-                    "2": ("2 open", VERMILLION),
+                    "1": ("1 open", panels.VERMILLION),
+                    "2": ("2 open", panels.VERMILLION),
                     None: ok,
                 },
             ),
-            Column(
+            panels.Column(
                 "sensors",
                 words={
-                    "1": ("alive", TRANSPARENT),
-                    "0": ("silent", ORANGE),
-                    None: ("unknown", GREY),
+                    "1": ("alive", panels.TRANSPARENT),
+                    "0": ("silent", panels.ORANGE),
+                    None: ("unknown", panels.GREY),
                 },
             ),
             *(
-                Column(name, unit=unit_of(key), decimals=0, bands=_BANDS.get(key))
+                panels.Column(name, unit=panels.unit_of(key), decimals=0, bands=_BANDS.get(key))
                 for name, key in _AIR.items()
             ),
         ],
@@ -183,20 +165,20 @@ def _rooms(settings: DashboardSettings) -> table.Panel:
 
 
 def _open(settings: DashboardSettings) -> table.Panel:
-    return grid(
+    return panels.grid(
         "Open incidents",
         "Whether somebody has acknowledged them. Click an incident to acknowledge it.",
-        rows('"id", "room", "kind", "status"', INCIDENT, where=OPEN),
+        queries.rows('"id", "room", "kind", "status"', queries.INCIDENT, where=OPEN),
         columns=[
-            Column("id", 115, link=incident_link(settings)),
-            Column("room", 120),
-            Column("kind", 70),
-            Column(
+            panels.Column("id", 115, link=incident_link(settings)),
+            panels.Column("room", 120),
+            panels.Column("kind", 70),
+            panels.Column(
                 "status",
                 words={
-                    "open": ("open", VERMILLION),
-                    "notified": ("staff notified", VERMILLION),
-                    "acknowledged": ("acknowledged", BLUE),
+                    "open": ("open", panels.VERMILLION),
+                    "notified": ("staff notified", panels.VERMILLION),
+                    "acknowledged": ("acknowledged", panels.BLUE),
                 },
             ),
         ],

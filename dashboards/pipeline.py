@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from dashboards import panels, queries
 from dashboards.frame import frame
-from dashboards.panels import ORANGE, TRANSPARENT, VERMILLION, Column, chart, grid, number
-from dashboards.queries import PIPELINE, over_time, rows, single
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,14 +14,13 @@ if TYPE_CHECKING:
     from grafana_foundation_sdk.builders.dashboard import Dashboard
 
     from dashboards.frame import DashboardSettings
-    from dashboards.panels import Bands
 
 _NEWEST: Final = "time > now() - 10m"
 _ABOUT_NEWEST: Final = "As last written, every minute."
-_NUMBERS: Final[tuple[tuple[str, str, str, Bands], ...]] = (
-    ("Detector lag", "detector_lag_s", "s", [(10, ORANGE), (60, VERMILLION)]),
-    ("Series lag", "series_lag", "suffix:readings", [(10_000, ORANGE)]),
-    ("Notices waiting", "outbox", "none", [(10, ORANGE)]),
+_NUMBERS: Final[tuple[tuple[str, str, str, panels.Bands], ...]] = (
+    ("Detector lag", "detector_lag_s", "s", [(10, panels.ORANGE), (60, panels.VERMILLION)]),
+    ("Series lag", "series_lag", "suffix:readings", [(10_000, panels.ORANGE)]),
+    ("Notices waiting", "outbox", "none", [(10, panels.ORANGE)]),
     ("Dead letters kept", "dead_letters", "none", []),
     ("Sensors alive", "sensors_alive", "none", []),
 )
@@ -30,18 +28,18 @@ _NUMBERS: Final[tuple[tuple[str, str, str, Bands], ...]] = (
 
 def build(settings: DashboardSettings) -> Dashboard:
     """Make the dashboard."""
-    ready = number(
+    ready = panels.number(
         "Service",
         "Whether every part works, as last written, every minute.",
-        single('last("ready")', PIPELINE, _NEWEST),
-        words={"1": ("ready", TRANSPARENT), "0": ("not ready", VERMILLION)},
+        queries.single('last("ready")', queries.PIPELINE, _NEWEST),
+        words={"1": ("ready", panels.TRANSPARENT), "0": ("not ready", panels.VERMILLION)},
         empty="no record for 10 minutes",
     )
     numbers = [
-        number(
+        panels.number(
             title,
             _ABOUT_NEWEST,
-            single(f'last("{field}")', PIPELINE, _NEWEST),
+            queries.single(f'last("{field}")', queries.PIPELINE, _NEWEST),
             unit=unit,
             decimals=0,
             bands=bands,
@@ -142,11 +140,11 @@ def build(settings: DashboardSettings) -> Dashboard:
             _aggregates("max", {"dead letters": "dead_letters"}),
         ),
     ]
-    failures = grid(
+    failures = panels.grid(
         "Failures",
         "Minutes in which a part was not ready, and why.",
-        rows('"failing", "version"', PIPELINE, where='$timeFilter AND "ready" = 0'),
-        columns=[Column(name) for name in ("Time", "failing", "version")],
+        queries.rows('"failing", "version"', queries.PIPELINE, where='$timeFilter AND "ready" = 0'),
+        columns=[panels.Column(name) for name in ("Time", "failing", "version")],
         empty="no failure in this time",
     )
     return frame(
@@ -178,5 +176,5 @@ def _aggregates(function: str, fields: Mapping[str, str]) -> dict[str, str]:
 def _chart(
     title: str, about: str, what: Mapping[str, str], *, unit: str = "none", as_bars: bool = False
 ) -> timeseries.Panel:
-    query = over_time(what, PIPELINE, where="$timeFilter")
-    return chart(title, about, query, unit=unit, as_bars=as_bars, least="1m", low=0)
+    query = queries.over_time(what, queries.PIPELINE, where="$timeFilter")
+    return panels.chart(title, about, query, unit=unit, as_bars=as_bars, least="1m", low=0)

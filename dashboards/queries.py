@@ -15,7 +15,7 @@ from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.cog.variants import Dataquery
 from grafana_foundation_sdk.models.dashboard import DataSourceRef
 
-from reports.figures import KEY_FIGURES
+from reports.figures import IN_SERIES
 from storage.timeseries.line_protocol import READING
 from storage.timeseries.records import MEASUREMENTS
 from storage.timeseries.resolution import QUARTER_HOUR
@@ -106,6 +106,11 @@ def last(*fields: str) -> dict[str, str]:
     return {field: f'last("{field}")' for field in fields}
 
 
+def newest(field: str, source: str, tag: str = "sensor", where: str = LAST_DAY) -> str:
+    """Return the newest value of a field per value of a tag, as the source of another query."""
+    return f"({select(last(field), source, where, tag)})"
+
+
 def single(what: Selected, source: str, where: str = IN_TIME) -> InfluxQl:
     """Ask for one number."""
     return InfluxQl(select(what, source, where))
@@ -151,7 +156,7 @@ def listed(fields: Sequence[str], source: str, where: str = IN_TIME) -> InfluxQl
 
 def key_figure(key: str, *, whole_school: bool = False) -> list[InfluxQl]:
     """Ask for a figure of `reports.figures`; of two answers, the first is divided by the second."""
-    selects = KEY_FIGURES[key].series
+    selects = IN_SERIES[key]
     made = []
     for number, (measurement, expression, condition) in enumerate(selects):
         parts = ["$timeFilter"]

@@ -7,28 +7,9 @@ from typing import TYPE_CHECKING, Final
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models.dashboard import AnnotationQuery
 
+from dashboards import panels, queries
 from dashboards.frame import ROOM_UID, frame, incident_link
 from dashboards.lines import dashed
-from dashboards.panels import (
-    BLUE,
-    KIND_COLORS,
-    ORANGE,
-    VERMILLION,
-    Column,
-    chart,
-    grid,
-    unit_of,
-)
-from dashboards.queries import (
-    DATA_SOURCE,
-    DETECTION,
-    EVENT,
-    IN_TIME,
-    READINGS,
-    listed,
-    over_time,
-    select,
-)
 from detection.quantities import QUANTITIES
 from storage.timeseries.records import CLASSES
 
@@ -56,31 +37,33 @@ _NOT_FROM_ZERO: Final = frozenset({"temp", "pressure", "voc_raw"})
 _GAP_MS: Final = 90_000
 """Longer without a probability, the air was at its baseline: no line bridges it."""
 _MARKS: Final = (
-    ("Vaping, smoke", ("vape", "smoke"), VERMILLION),
-    ("Tampering, faults", ("tamper", "sensor_fault"), ORANGE),
-    ("Other air", ("spray", "steam", "voc", "dust"), BLUE),
+    ("Vaping, smoke", ("vape", "smoke"), panels.VERMILLION),
+    ("Tampering, faults", ("tamper", "sensor_fault"), panels.ORANGE),
+    ("Other air", ("spray", "steam", "voc", "dust"), panels.BLUE),
 )
 
 
 def build(settings: DashboardSettings) -> Dashboard:
     """Make the dashboard."""
-    probabilities = chart(
+    probabilities = panels.chart(
         "Class probabilities",
         "Of the detector while something is in the air; they sum to 1. Nothing while the air is at"
         " its baseline.",
-        over_time({kind: f'mean("{kind}")' for kind in CLASSES}, DETECTION, fill="null"),
+        queries.over_time(
+            {kind: f'mean("{kind}")' for kind in CLASSES}, queries.DETECTION, fill="null"
+        ),
         unit="percentunit",
-        colors=KIND_COLORS,
+        colors=panels.KIND_COLORS,
         empty="air at its baseline in this time",
         least="20s",
         low=0,
         high=1,
         gap_ms=_GAP_MS,
     )
-    score = chart(
+    score = panels.chart(
         "Log-odds of vaping",
         "Compared with the alert threshold of the sensor; an alert needs it to stay above.",
-        over_time('max("score")', DETECTION, "sensor", fill="null"),
+        queries.over_time('max("score")', queries.DETECTION, "sensor", fill="null"),
         empty="air at its baseline in this time",
         least="20s",
         gap_ms=_GAP_MS,
@@ -101,7 +84,7 @@ def build(settings: DashboardSettings) -> Dashboard:
     for name, kinds, color in _MARKS:
         which = " OR ".join(f"\"kind\" = '{kind}'" for kind in kinds)
         fields = '"sentence", "kind", "end" * 1000 AS "until"'
-        query = select(fields, EVENT, f"{IN_TIME} AND ({which})")
+        query = queries.select(fields, queries.EVENT, f"{queries.IN_TIME} AND ({which})")
         made.annotation(_DetectionMarks(name, query, color))
     return made
 
@@ -109,11 +92,13 @@ def build(settings: DashboardSettings) -> Dashboard:
 def _channel(title: str, keys: tuple[str, ...], unit: str) -> timeseries.Panel:
     labels = {QUANTITIES[key].label: f'mean("{key}")' for key in keys}
     several = len(keys) > 1
-    panel = chart(
+    panel = panels.chart(
         title,
         f"{', '.join(labels)}, mean of each interval, by sensor.",
-        over_time(labels, READINGS, "sensor", alias="$tag_sensor $col" if several else ""),
-        unit=unit_of(unit),
+        queries.over_time(
+            labels, queries.READINGS, "sensor", alias="$tag_sensor $col" if several else ""
+        ),
+        unit=panels.unit_of(unit),
         empty="no sensor here reports this, or none did in this time",
         least="5s",
         low=None if unit in _NOT_FROM_ZERO else 0,
@@ -125,19 +110,21 @@ def _channel(title: str, keys: tuple[str, ...], unit: str) -> timeseries.Panel:
 
 def _events(settings: DashboardSettings) -> table.Panel:
     link = incident_link(settings)
-    return grid(
+    return panels.grid(
         "Events and their evidence",
         "What the detectors reported, newest first: how far and how fast each channel rose above"
         " its baseline. Click an incident for its page, with all of the evidence.",
-        listed(("kind", "sensor", "confidence", "duration_s", "sentence", "incident"), EVENT),
+        queries.listed(
+            ("kind", "sensor", "confidence", "duration_s", "sentence", "incident"), queries.EVENT
+        ),
         columns=[
-            Column("Time", 170),
-            Column("kind", 100),
-            Column("sensor", 120),
-            Column("confidence", 100, unit="percentunit", decimals=0),
-            Column("duration_s", 100, title="duration", unit="s", decimals=0),
-            Column("incident", 130 if link else None, link=link),
-            Column("sentence", wraps=True),
+            panels.Column("Time", 170),
+            panels.Column("kind", 100),
+            panels.Column("sensor", 120),
+            panels.Column("confidence", 100, unit="percentunit", decimals=0),
+            panels.Column("duration_s", 100, title="duration", unit="s", decimals=0),
+            panels.Column("incident", 130 if link else None, link=link),
+            panels.Column("sentence", wraps=True),
         ],
         empty="no event in this time",
         height=9,
@@ -151,7 +138,7 @@ class _DetectionMarks(Builder[AnnotationQuery], AnnotationQuery):
     """
 
     def __init__(self, name: str, query: str, color: str) -> None:
-        super().__init__(name=name, datasource=DATA_SOURCE, icon_color=color, enable=True)
+        super().__init__(name=name, datasource=queries.DATA_SOURCE, icon_color=color, enable=True)
         self.query = query
 
     def build(self) -> AnnotationQuery:

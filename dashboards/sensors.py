@@ -4,45 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from dashboards import panels, queries
 from dashboards.frame import frame, room_link
-from dashboards.panels import (
-    GREY,
-    ORANGE,
-    TRANSPARENT,
-    VERMILLION,
-    Column,
-    bars,
-    chart,
-    grid,
-    grouped,
-    joined,
-    number,
-    transformed,
-    unit_of,
-)
-from dashboards.queries import (
-    AVERAGES,
-    EVENT,
-    HEALTH,
-    IN_TIME,
-    LAST_DAY,
-    PLACE,
-    READINGS,
-    by_tag,
-    last,
-    listed,
-    over_time,
-    rows,
-    select,
-    single,
-)
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.builders import bargauge, stat, table
     from grafana_foundation_sdk.builders.dashboard import Dashboard
 
     from dashboards.frame import DashboardSettings
-    from dashboards.panels import Bands, Words
 
 _ONLINE: Final = 'sum("online_s") / sum("period_s")'
 _RECEIVED: Final = 'sum("received") / sum("expected")'
@@ -59,14 +28,14 @@ def build(settings: DashboardSettings) -> Dashboard:
             "faults",
             'count("faults")',
             '"faults" > 0',
-            [(1, ORANGE)],
+            [(1, panels.ORANGE)],
         ),
         _number(
             "Tampered with",
             "Sensors with active tampering.",
             "tamper",
             'sum("tamper")',
-            bands=[(1, ORANGE)],
+            bands=[(1, panels.ORANGE)],
         ),
         _share("Time online", "Share of the time range in which sensors were alive.", _ONLINE),
         _share(
@@ -76,66 +45,66 @@ def build(settings: DashboardSettings) -> Dashboard:
         ),
     ]
     gaps = [
-        chart(
+        panels.chart(
             "Time online by sensor",
             "Share of each interval in which a sensor was alive; a gap below 100 % is an outage.",
-            over_time({"online": _ONLINE}, HEALTH, "sensor"),
+            queries.over_time({"online": _ONLINE}, queries.HEALTH, "sensor"),
             unit="percentunit",
             least="5m",
             low=0,
             high=1,
         ),
-        chart(
+        panels.chart(
             "Missing readings",
             "By the sequence numbers of the sensors.",
-            over_time('sum("missing")', HEALTH, "sensor"),
+            queries.over_time('sum("missing")', queries.HEALTH, "sensor"),
             stacked=True,
             least="5m",
             low=0,
         ),
-        bars(
+        panels.bars(
             "Readings received, by sensor",
             "Received / expected readings, by the interval of the sensor, in the time range.",
-            by_tag(_RECEIVED, HEALTH, "sensor"),
+            queries.by_tag(_RECEIVED, queries.HEALTH, "sensor"),
             unit="percentunit",
             decimals=0,
             high=1,
         ),
-        chart(
+        panels.chart(
             "Battery",
             "Of sensors that have one.",
-            over_time('min("battery")', READINGS, "sensor"),
-            unit=unit_of("battery"),
-            bands=[(20, TRANSPARENT)],
+            queries.over_time('min("battery")', queries.READINGS, "sensor"),
+            unit=panels.unit_of("battery"),
+            bands=[(20, panels.TRANSPARENT)],
             empty="no sensor here has a battery",
             least="15m",
             low=0,
             high=100,
             width=8,
         ),
-        chart(
+        panels.chart(
             "Signal strength",
             "Of sensors that report it; below -85 dBm readings get lost.",
-            over_time('mean("rssi")', READINGS, "sensor"),
-            unit=unit_of("rssi"),
+            queries.over_time('mean("rssi")', queries.READINGS, "sensor"),
+            unit=panels.unit_of("rssi"),
             empty="no sensor here reports it",
             least="15m",
             width=8,
         ),
     ]
-    drift = chart(
+    drift = panels.chart(
         "Drift: the cleanest air of each day",
         "Lowest PM2.5 of each day by sensor. All rooms of a school breathe the same outdoor air at"
         " night: a sensor that moves away from the others is dusty or worn.",
-        over_time(
+        queries.over_time(
             'min("pm25_min")',
-            AVERAGES,
+            queries.AVERAGES,
             "sensor",
-            where=f"time > now() - 30d AND {PLACE}",
+            where=f"time > now() - 30d AND {queries.PLACE}",
             every="1d",
             zone=settings.zone,
         ),
-        unit=unit_of("pm25"),
+        unit=panels.unit_of("pm25"),
         low=0,
         width=24,
     ).time_from("30d")
@@ -157,18 +126,23 @@ def build(settings: DashboardSettings) -> Dashboard:
 
 
 def _number(
-    title: str, about: str, field: str, what: str, where: str = "", bands: Bands | None = None
+    title: str,
+    about: str,
+    field: str,
+    what: str,
+    where: str = "",
+    bands: panels.Bands | None = None,
 ) -> stat.Panel:
     """Make one number over the newest record of every sensor."""
-    newest = select(last(field), HEALTH, LAST_DAY, "sensor")
-    return number(title, about, single(what, f"({newest})", where), bands=bands)
+    newest = queries.newest(field, queries.HEALTH)
+    return panels.number(title, about, queries.single(what, newest, where), bands=bands)
 
 
 def _share(title: str, about: str, what: str) -> stat.Panel:
-    return number(
+    return panels.number(
         title,
         about,
-        single(what, HEALTH),
+        queries.single(what, queries.HEALTH),
         unit="percentunit",
         decimals=1,
         empty="unknown",
@@ -177,46 +151,52 @@ def _share(title: str, about: str, what: str) -> stat.Panel:
 
 
 def _sensors() -> table.Panel:
-    states: Words = {
-        "alive": ("alive", TRANSPARENT),
-        "silent": ("silent", ORANGE),
-        "offline": ("offline", VERMILLION),
-        "never heard": ("never seen", GREY),
+    states: panels.Words = {
+        "alive": ("alive", panels.TRANSPARENT),
+        "silent": ("silent", panels.ORANGE),
+        "offline": ("offline", panels.VERMILLION),
+        "never heard": ("never seen", panels.GREY),
     }
-    return grid(
+    return panels.grid(
         "Sensors",
         "State at the last check, every five minutes; readings are those of the time range.",
-        rows(
+        queries.rows(
             {
                 "state": 'last("state")',
                 "last seen": 'last("last_seen") * 1000',
                 "fault": 'last("fault")',
                 "tamper": 'last("tamper")',
             },
-            HEALTH,
+            queries.HEALTH,
             "room",
             "sensor",
-            where=LAST_DAY,
+            where=queries.LAST_DAY,
         ),
-        rows({"received": _RECEIVED, "missing": 'sum("missing")'}, HEALTH, "sensor"),
-        rows(
+        queries.rows(
+            {"received": _RECEIVED, "missing": 'sum("missing")'}, queries.HEALTH, "sensor"
+        ),
+        queries.rows(
             {"battery": 'last("battery")', "signal": 'last("rssi")'},
-            READINGS,
+            queries.READINGS,
             "sensor",
-            where=LAST_DAY,
+            where=queries.LAST_DAY,
         ),
-        steps=[joined("sensor")],
+        steps=[panels.joined("sensor")],
         columns=[
-            Column("room", 125, link=room_link()),
-            Column("sensor", 135),
-            Column("state", 95, words=states),
-            Column("last seen", 130, unit="dateTimeFromNow"),
-            Column("battery", 75, unit=unit_of("battery"), decimals=0),
-            Column("signal", 80, unit=unit_of("rssi"), decimals=0),
-            Column("received", 85, unit="percentunit", decimals=0),
-            Column("missing", 80),
-            Column("tamper", 95, words={"0": ("no", TRANSPARENT), "1": ("tampered", ORANGE)}),
-            Column("fault", wraps=True),
+            panels.Column("room", 125, link=room_link()),
+            panels.Column("sensor", 135),
+            panels.Column("state", 95, words=states),
+            panels.Column("last seen", 130, unit="dateTimeFromNow"),
+            panels.Column("battery", 75, unit=panels.unit_of("battery"), decimals=0),
+            panels.Column("signal", 80, unit=panels.unit_of("rssi"), decimals=0),
+            panels.Column("received", 85, unit="percentunit", decimals=0),
+            panels.Column("missing", 80),
+            panels.Column(
+                "tamper",
+                95,
+                words={"0": ("no", panels.TRANSPARENT), "1": ("tampered", panels.ORANGE)},
+            ),
+            panels.Column("fault", wraps=True),
         ],
         empty="no sensor known",
         height=10,
@@ -226,58 +206,58 @@ def _sensors() -> table.Panel:
 def _faults() -> table.Panel:
     kinds = ("sensor_fault", "tamper", "offline", "firmware")
     which = " OR ".join(f"\"kind\" = '{kind}'" for kind in kinds)
-    return grid(
+    return panels.grid(
         "Faults, outages, tampering, new firmware",
         "Frozen, missing, saturated, noisy, dusty, covered or blown at; tampering; outages;"
         " firmware that changed.",
-        listed(
+        queries.listed(
             ("room", "sensor", "kind", "detail", "phase", "duration_s"),
-            EVENT,
-            f"{IN_TIME} AND ({which})",
+            queries.EVENT,
+            f"{queries.IN_TIME} AND ({which})",
         ),
         columns=[
-            Column("Time", 165),
-            Column("room", 115),
-            Column("sensor", 130),
-            Column("kind", 110),
-            Column("detail", wraps=True),
-            Column("phase", 80),
-            Column("duration_s", 90, title="duration", unit="s", decimals=0),
+            panels.Column("Time", 165),
+            panels.Column("room", 115),
+            panels.Column("sensor", 130),
+            panels.Column("kind", 110),
+            panels.Column("detail", wraps=True),
+            panels.Column("phase", 80),
+            panels.Column("duration_s", 90, title="duration", unit="s", decimals=0),
         ],
         empty="none in this time",
     )
 
 
 def _firmware() -> table.Panel:
-    return grid(
+    return panels.grid(
         "Firmware by sensor",
         "The version that each sensor reports, since when, and the one before; a sensor that"
         " differs runs another version than most of its model.",
-        rows(
+        queries.rows(
             {
                 "firmware": 'last("firmware")',
                 "of its model": 'last("firmware_differs")',
                 "since": 'last("firmware_since") * 1000',
                 "before": 'last("firmware_before")',
             },
-            HEALTH,
+            queries.HEALTH,
             "room",
             "sensor",
             "model",
-            where=LAST_DAY,
+            where=queries.LAST_DAY,
         ),
         columns=[
-            Column("room", 125),
-            Column("sensor", 125),
-            Column("model", 125),
-            Column("firmware"),
-            Column(
+            panels.Column("room", 125),
+            panels.Column("sensor", 125),
+            panels.Column("model", 125),
+            panels.Column("firmware"),
+            panels.Column(
                 "of its model",
                 105,
-                words={"0": ("as others", TRANSPARENT), "1": ("differs", ORANGE)},
+                words={"0": ("as others", panels.TRANSPARENT), "1": ("differs", panels.ORANGE)},
             ),
-            Column("since", 165, unit="dateTimeAsIso"),
-            Column("before"),
+            panels.Column("since", 165, unit="dateTimeAsIso"),
+            panels.Column("before"),
         ],
         empty=_NO_FIRMWARE,
         width=16,
@@ -286,12 +266,14 @@ def _firmware() -> table.Panel:
 
 
 def _versions() -> bargauge.Panel:
-    panel = bars(
+    panel = panels.bars(
         "Sensors by version",
         "How many sensors run each version.",
-        rows(last("firmware", "online"), HEALTH, "sensor", where=LAST_DAY),
+        queries.rows(
+            queries.last("firmware", "online"), queries.HEALTH, "sensor", where=queries.LAST_DAY
+        ),
         empty=_NO_FIRMWARE,
         values=True,
     )
-    transformed(panel, grouped(["firmware"], "online", "count"))
+    panels.transformed(panel, panels.grouped(["firmware"], "online", "count"))
     return panel

@@ -1,8 +1,7 @@
 """The key figures that reports, staff page and dashboards show: one table.
 
-`reports.kpis` computes them from rows. Where `KeyFigure.series` is given, Grafana computes the same
-number from records of the time series (`storage.timeseries.records`): the InfluxQL is here, beside
-the Python, and a contract test compares both over one data set.
+`reports.kpis` computes them from rows. Grafana computes those of `IN_SERIES` from records of the
+time series (`storage.timeseries.records`); a contract test compares both over one data set.
 """
 
 from __future__ import annotations
@@ -34,26 +33,16 @@ class Select(NamedTuple):
 
 
 class KeyFigure(NamedTuple):
-    """One key figure.
+    """One key figure; `path` is its attribute in a part of `reports.kpis.Kpis`.
 
-    Attributes
-    ----------
-    path : str
-        Attribute of its part of `reports.kpis.Kpis`.
-    unit : str
-        Of the number; ``"share"`` for a ratio from 0 to 1.
-    is_sampled : bool
-        Whether it is a share of counts, which has an interval.
-    series : tuple of Select
-        The same over the time series; of two, the first by the second.
+    The unit ``"share"`` is a ratio of counts from 0 to 1, which has an interval; ``"measured"`` is
+    one of times or readings, which has none.
     """
 
     key: str
     label: str
     path: str
     unit: str = ""
-    is_sampled: bool = False
-    series: tuple[Select, ...] = ()
 
 
 class Figure(NamedTuple):
@@ -73,13 +62,7 @@ class Figure(NamedTuple):
         return self.values["median" if "median" in self.values else "value"]
 
 
-_YES: Final = 'sum("confirmed")'
-_JUDGED: Final = f'({_YES} + sum("false_alarm"))'
-_COUNT: Final = 'count("confidence")'
-
-INCIDENTS: Final = KeyFigure(
-    "incidents", "Incidents", "incidents", series=(Select("incident", _COUNT),)
-)
+INCIDENTS: Final = KeyFigure("incidents", "Incidents", "incidents")
 OUTCOME: Final = (
     KeyFigure("confirmed", "Confirmed", "confirmed"),
     KeyFigure("false_alarms", "False alarms", "false"),
@@ -88,87 +71,37 @@ OUTCOME: Final = (
     KeyFigure("withdrawn", "Withdrawn by the detector", "withdrawn"),
     KeyFigure("suppressed", "Suppressed", "suppressed"),
     KeyFigure(
-        "confirmed_rate",
-        "Confirmed, of confirmed and false alarms",
-        "confirmed_rate",
-        "share",
-        is_sampled=True,
-        series=(Select("incident", f"{_YES} / {_JUDGED}"),),
+        "confirmed_rate", "Confirmed, of confirmed and false alarms", "confirmed_rate", "share"
     ),
     KeyFigure(
-        "feedback_rate",
-        "Confirmed or false alarm by staff, of all",
-        "feedback_rate",
-        "share",
-        is_sampled=True,
-        series=(Select("incident", f"{_JUDGED} / {_COUNT}"),),
+        "feedback_rate", "Confirmed or false alarm by staff, of all", "feedback_rate", "share"
     ),
     KeyFigure(
         "false_alarms_per_sensor_week",
         "False alarms per sensor-week online",
         "false_per_sensor_week",
         "1/week",
-        series=(
-            Select("incident", 'sum("false_alarm")'),
-            Select("sensor_health", 'sum("online_s") / 604800'),
-        ),
     ),
 )
 RESPONSE: Final = (
-    KeyFigure(
-        "time_to_detect",
-        "From first evidence to incident",
-        "detect",
-        "s",
-        series=(Select("incident", 'median("detected_s")'),),
-    ),
-    KeyFigure(
-        "time_to_notify",
-        "From incident to first notice",
-        "notify",
-        "s",
-        series=(Select("incident", 'median("notified_s")'),),
-    ),
-    KeyFigure(
-        "time_to_acknowledge",
-        "From first notice to acknowledgement",
-        "acknowledge",
-        "s",
-        series=(Select("incident", 'median("acknowledged_s")'),),
-    ),
+    KeyFigure("time_to_detect", "From first evidence to incident", "detect", "s"),
+    KeyFigure("time_to_notify", "From incident to first notice", "notify", "s"),
+    KeyFigure("time_to_acknowledge", "From first notice to acknowledgement", "acknowledge", "s"),
     KeyFigure(
         "acknowledged_in_5_min",
         "Acknowledged within 5 minutes",
         "acknowledge.within_5_min",
         "share",
-        is_sampled=True,
     ),
-    KeyFigure(
-        "time_to_arrive",
-        "From first notice to arrival",
-        "arrive",
-        "s",
-        series=(Select("incident", 'median("arrived_s")'),),
-    ),
+    KeyFigure("time_to_arrive", "From first notice to arrival", "arrive", "s"),
     KeyFigure("time_to_resolve", "From incident to resolution", "resolve", "s"),
-    KeyFigure("escalated", "Escalated to the second step", "escalated", "share", is_sampled=True),
-    KeyFigure(
-        "missed", "Not acknowledged before escalation ended", "missed", "share", is_sampled=True
-    ),
+    KeyFigure("escalated", "Escalated to the second step", "escalated", "share"),
+    KeyFigure("missed", "Not acknowledged before escalation ended", "missed", "share"),
 )
 LOAD: Final = (
     KeyFigure("notices", "Notices delivered", "notices"),
     KeyFigure("notices_undelivered", "Notices not delivered", "undelivered"),
-    KeyFigure(
-        "notices_per_duty_hour",
-        "Notices per person-hour on duty",
-        "per_duty_hour",
-        "1/h",
-        series=(
-            Select("incident", 'sum("notices")', '"school_day" = 1'),
-            Select("pipeline", 'sum("duty_s") / 3600', '"duty_s" > 0'),
-        ),
-    ),
+    KeyFigure("notices_per_duty_hour", "Notices per person-hour on duty", "per_duty_hour", "1/h"),
     KeyFigure("duplicates", "Repeated notices per incident", "duplicates"),
     KeyFigure("hours_with_notices", "Person-hours with a notice", "budget.hours"),
     KeyFigure("hours_over_12", "of them with more than 12", "budget.over"),
@@ -177,14 +110,31 @@ LOAD: Final = (
 )
 SENSORS: Final = (
     KeyFigure("sensors", "Sensors", "sensors"),
-    KeyFigure("availability", "Sensor-minutes online / expected", "availability", "share"),
-    KeyFigure("completeness", "Readings received / sent", "completeness", "share"),
+    KeyFigure("availability", "Sensor-minutes online / expected", "availability", "measured"),
+    KeyFigure("completeness", "Readings received / sent", "completeness", "measured"),
     KeyFigure("offline_detect", "From last reading to offline incident", "offline_detect", "s"),
 )
-KEY_FIGURES: Final = {f.key: f for f in (INCIDENTS, *OUTCOME, *RESPONSE, *LOAD, *SENSORS)}
-_DETECTION: Final = KeyFigure(
-    "detection_rate", "Staged tests detected", "", "share", is_sampled=True
-)
+_DETECTION: Final = KeyFigure("detection_rate", "Staged tests detected", "", "share")
+
+_JUDGED: Final = '(sum("confirmed") + sum("false_alarm"))'
+IN_SERIES: Final = {
+    "incidents": (Select("incident", 'count("confidence")'),),
+    "confirmed_rate": (Select("incident", f'sum("confirmed") / {_JUDGED}'),),
+    "feedback_rate": (Select("incident", f'{_JUDGED} / count("confidence")'),),
+    "false_alarms_per_sensor_week": (
+        Select("incident", 'sum("false_alarm")'),
+        Select("sensor_health", 'sum("online_s") / 604800'),
+    ),
+    "time_to_detect": (Select("incident", 'median("detected_s")'),),
+    "time_to_notify": (Select("incident", 'median("notified_s")'),),
+    "time_to_acknowledge": (Select("incident", 'median("acknowledged_s")'),),
+    "time_to_arrive": (Select("incident", 'median("arrived_s")'),),
+    "notices_per_duty_hour": (
+        Select("incident", 'sum("notices")', '"school_day" = 1'),
+        Select("pipeline", 'sum("duty_s") / 3600', '"duty_s" > 0'),
+    ),
+}
+"""The same figures over the time series, by key; of two answers, the first by the second."""
 
 
 def figures(facts: Facts, intervention: BeforeAfter | None = None) -> Iterator[Figure]:
@@ -256,21 +206,22 @@ def computed(table: Iterable[KeyFigure], part: object) -> Iterator[Figure]:
 
 
 def _computed(figure: KeyFigure, value: Value) -> Figure:
-    return Figure(figure.key, figure.label, figure.unit, _values(value, figure.is_sampled))
+    unit = "share" if figure.unit == "measured" else figure.unit
+    values = _values(value)
+    if isinstance(value, Rate) and figure.unit == "share":
+        values["low"], values["high"] = value.interval() or (None, None)
+    return Figure(figure.key, figure.label, unit, values)
 
 
-def _values(value: Value, is_sampled: bool) -> dict[str, float | None]:  # noqa: FBT001
+def _values(value: Value) -> dict[str, float | None]:
     if isinstance(value, Rate):
-        values = {"value": value.value, "part": value.part, "of": value.whole}
-        if is_sampled:
-            values["low"], values["high"] = value.interval() or (None, None)
-        return values
+        return {"value": value.value, "part": value.part, "of": value.whole}
     if isinstance(value, Times):
         n = float(value.n)
         return {"median": value.median_s, "p90": value.p90_s, "mean": value.mean_s, "n": n}
     if isinstance(value, Acknowledgement):
         return {
-            **_values(value.acknowledged, is_sampled),
+            **_values(value.acknowledged),
             "notified": float(value.notified),
             "unacknowledged": float(value.unacknowledged),
             "median_all": value.median_all_s,
