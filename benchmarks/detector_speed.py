@@ -24,11 +24,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 
 from detection.alert_thresholds import AlertThresholds
+from detection.baselines import WIDTH
 from detection.batch import ReadingBatch
 from detection.detector import Detector
-from detection.episodes import EpisodeColumn
-from detection.motion import QuietColumn
-from detection.tracking import Tracker
+from detection.episodes import EPISODE
 from sensor_sim.school import random_school
 from sensor_sim.simulate import simulate
 
@@ -77,8 +76,7 @@ class Stream:
 
     def busy(self) -> float:
         """Share of the sensors that are in an episode."""
-        tracker, _ = Tracker.restore(self.detector.snapshot(), 0.0)
-        return float((tracker.episode[:, EpisodeColumn.PHASE] != 0).mean())
+        return self.detector.episodes_running / len(self.detector.names)
 
 
 def show(label: str, stream: Stream, calls: Callable[[int], Iterable[np.ndarray]]) -> None:
@@ -112,7 +110,7 @@ def main() -> int:
     )
     levels = AlertThresholds(0.0)
     levels.add()
-    state = 8 * (QuietColumn.WIDTH + EpisodeColumn.WIDTH)
+    state = 8 * WIDTH + EPISODE.itemsize
     state += sum(array.nbytes for array in levels.arrays().values())
     print(f"state of a sensor: {state} bytes")
     table = prepared()

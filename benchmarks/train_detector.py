@@ -29,7 +29,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 # Sums over threads depend on how many there are.
@@ -42,15 +42,14 @@ from benchmarks.detection_bench.scoring import WEAK_UG_M3, is_visible, window
 from benchmarks.detection_bench.worlds import HELD_OUT, family_of
 from detection.batch import ReadingBatch
 from detection.detector import Detector
-from detection.episodes import FACTS
-from detection.episodes import EpisodeColumn as E
+from detection.facts import FACTS
 from detection.model import KINDS, Forest, Model
 from detection.quantities import COLUMN_INDEX
 from sensor_sim.school import random_school
 from sensor_sim.simulate import simulate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -189,11 +188,41 @@ def world(
     return out
 
 
+class _Collector:
+    """Keep the facts of pulses, thinned, and those of episodes."""
+
+    def __init__(self, seed: int) -> None:
+        self.begin = np.zeros(0)
+        self.kept: list[tuple[NDArray[Any], ...]] = []
+        self._draw = np.random.default_rng(seed)
+
+    def on_facts(
+        self,
+        names: Sequence[str],  # noqa: ARG002 - rows are enough
+        rows: NDArray[np.int32],
+        time: NDArray[np.float64],
+        episodes: NDArray[np.void],
+        facts: NDArray[np.float64],
+        is_pulse: NDArray[np.bool_],
+        is_asked: NDArray[np.bool_],
+    ) -> None:
+        """Take the facts of a round."""
+        n = facts[:, AGE] / np.maximum(facts[:, INTERVAL], 1.0)
+        share = np.minimum(1.0, PER_PULSE / np.maximum(n, 1.0))
+        thin = is_asked | (self._draw.random(rows.size) < share)
+        thin &= time > self.begin[rows] + LEAD_S
+        if thin.any():
+            onsets = np.column_stack([episodes["pulse_onset"], episodes["onset"]])
+            columns = (rows, time, onsets, facts.astype(np.float32), is_pulse, is_asked)
+            self.kept.append(tuple(a[thin] for a in columns))
+
+
 def lesson(arguments: tuple[tuple[int, ...], int, float]) -> Lesson:
     """Facts of some schools with their labels, thinned."""
     seeds, rooms, hours = arguments
-    detector = Detector(Model("untrained"))
     watched: list[_Watched] = []
+    collector = _Collector(seeds[0])
+    detector = Detector(Model("untrained"), collector)
     columns: list[tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]] = []
     for seed in seeds:
         for sensor, time, values in world(seed, rooms, hours):
@@ -202,27 +231,14 @@ def lesson(arguments: tuple[tuple[int, ...], int, float]) -> Lesson:
             watched.append(sensor)
     sensor, time, values = (np.concatenate(c) for c in zip(*columns, strict=True))
     del columns
-    begin = np.array([w.time[0] for w in watched])
-    draw = np.random.default_rng(seeds[0])
-    kept: list[tuple[NDArray[np.float64], ...]] = []
-
-    def collect(rows, time, episode, facts, weighed, asked):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
-        n = facts[:, AGE] / np.maximum(facts[:, INTERVAL], 1.0)
-        thin = asked | (draw.random(rows.size) < np.minimum(1.0, PER_PULSE / np.maximum(n, 1.0)))
-        thin &= time > begin[rows] + LEAD_S
-        if thin.any():
-            onsets = episode[:, [E.PULSE_ONSET, E.ONSET]]
-            columns = (rows, time, onsets, facts.astype(np.float32), weighed, asked)
-            kept.append(tuple(a[thin] for a in columns))
-
-    detector.collect = collect
+    begin = collector.begin = np.array([w.time[0] for w in watched])
     # By time of day: schools of several days are read side by side.
     order = np.argsort(time - begin[sensor], kind="stable")
     with np.errstate(all="ignore"):
         for at in range(0, order.size, 100_000):
             part = order[at : at + 100_000]
             detector.step(ReadingBatch(sensor[part], time[part], values[part]))
-    return _labelled(watched, *(np.concatenate(a) for a in zip(*kept, strict=True)))
+    return _labelled(watched, *(np.concatenate(a) for a in zip(*collector.kept, strict=True)))
 
 
 def _labelled(

@@ -41,8 +41,7 @@ probabilities are in the room at hand, which is what feedback corrects.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from math import floor, isnan
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -54,6 +53,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
 
 BUDGET: Final = 1.0
 """Default budget, false alarms a sensor-week. With ten restrooms an adult then walks for nothing
@@ -90,55 +91,70 @@ _TOGETHER: Final = 1000
 """Sensors whose levels are set in one go: as many as stay in the processor's cache."""
 _RECENT: Final = 8
 """Clusters that feedback can still name."""
-_UNTOLD, _NUISANCE, _VAPING = 0, 1, 2
-"""Clusters that nobody spoke of, and those of which people said what they were."""
+_UNLABELED, _NUISANCE, _VAPING = 0, 1, 2
+"""Clusters without a label, and those that people labeled."""
 _MIDDLES: Final = (np.arange(_BINS) - _MODEL + 0.5) * STEP
 _MIDDLES[0] -= _BELOW
 _MIDDLES.flags.writeable = False
 """Score of each bin less the model's level."""
 
 
-class _Column:
-    """Columns of the state of a sensor."""
+@dataclass(frozen=True, slots=True)
+class _State:
+    """State of `n` sensors; every other field is a row of `block`, shape (15, n)."""
 
-    (
-        WATCHED,
-        HOUR,
-        FIRST,
-        LAST,
-        HIGHEST,
-        SETTLED,
-        FADED,
-        LEVEL,
-        FEEDBACK,
-        BUDGET,
-        EXPECTED,
-        LOST,
-        LOST_LOWEST,
-        NEXT,
-        PHASE,
-    ) = range(15)
-    """Time read; hour of the last setting; first and last time, highest score and settled
-    probability of the running cluster; time read when counts were last faded; offset by budget and
-    by feedback; budget; expected false alarms a week and shares of vaping lost at the level; place
-    for the next recent cluster; when in the hour the level is set."""
-    WIDTH = 15
+    block: Floats
+    read_s: Floats
+    """Time for which the sensor was read."""
+    hour: Floats
+    """Hour in which the threshold was last set."""
+    first: Floats
+    last: Floats
+    """Event times of the running cluster, Unix seconds."""
+    highest: Floats
+    """Highest score of the running cluster."""
+    label: Floats
+    """What people called the running cluster: 1 vaping, 0 nuisance; NaN without a word."""
+    faded_at: Floats
+    """`read_s` when the counts last faded."""
+    by_budget: Floats
+    by_feedback: Floats
+    """Offset of the threshold, log-odds, by budget and by feedback."""
+    budget: Floats
+    expected: Floats
+    """Expected false alarms a week at the threshold."""
+    lost: Floats
+    lost_lowest: Floats
+    """Share of vaping lost against the model's threshold, and against the lowest one."""
+    next_slot: Floats
+    """Where the next recent cluster is kept."""
+    phase_s: Floats
+    """When in the hour the threshold is set."""
+
+    @classmethod
+    def of(cls, block: Floats) -> _State:
+        """Name the rows of a block."""
+        return cls(block, *block)
+
+    @classmethod
+    def unread(cls, n: int) -> _State:
+        """Return the state of sensors that have not been read."""
+        state = cls.of(np.zeros((_STATE_WIDTH, n)))
+        unknown = (state.hour, state.first, state.last, state.highest, state.label)
+        for column in (*unknown, state.expected, state.lost, state.lost_lowest, state.phase_s):
+            column[:] = np.nan
+        return state
+
+    def take(self, rows: NDArray[Any]) -> _State:
+        """Return a copy of some sensors."""
+        return _State.of(self.block[:, rows])
 
 
-C = _Column
-_UNKNOWN_AT_FIRST: Final = [
-    C.HOUR,
-    C.FIRST,
-    C.LAST,
-    C.HIGHEST,
-    C.SETTLED,
-    C.EXPECTED,
-    C.LOST,
-    C.LOST_LOWEST,
-    C.PHASE,
-]
-_START, _END, _BIN, _TOLD, _WHEN = range(5)
-_RECENT_WIDTH: Final = 5
+_STATE_WIDTH: Final = len(fields(_State)) - 1
+_CLUSTER: Final = np.dtype(
+    [(name, np.float64) for name in ("start", "end", "bin", "label", "read_s")]
+)
+"""A finished cluster that a label can still name; `read_s` of the sensor when it ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +170,7 @@ class ThresholdReport:
     expected : float or None
         Expected false alarms a week at this level; None while too little was seen.
     lost : float or None
-        Share of the expected vaping that the model's level would have told and this one does not;
+        Share of the expected vaping that the model's threshold finds and this one does not;
         negative where this one tells more. None while no vaping was seen.
     lost_lowest : float or None
         The same against the lowest level the bounds allow.
@@ -218,9 +234,9 @@ class AlertThresholds:
         self._base_odds = base_rate / (1.0 - base_rate)
         self._base_rate = base_rate
         self._n = 0
-        self._state = _unread(0)
+        self._state = _State.unread(0)
         self._counts = np.zeros((0, 3, _BINS), np.float32)
-        self._recent = np.zeros((0, _RECENT, _RECENT_WIDTH))
+        self._recent = np.zeros((0, _RECENT), _CLUSTER)
         self._changed = np.zeros(0, bool)
 
     def __len__(self) -> int:
@@ -229,29 +245,26 @@ class AlertThresholds:
 
     def add(self) -> int:
         """Append a sensor and return its row."""
-        if self._n == self._state.shape[0]:
-            more = max(16, self._n)
-            state = _unread(self._n + more)
-            state[: self._n] = self._state
-            self._state = state
+        have = self._changed.size
+        if self._n == have:
+            more = max(16, have)
+            block = [self._state.block, _State.unread(more).block]
+            self._state = _State.of(np.concatenate(block, axis=1))
             self._counts = np.concatenate([self._counts, np.zeros((more, 3, _BINS), np.float32)])
-            self._recent = np.concatenate(
-                [self._recent, np.full((more, _RECENT, _RECENT_WIDTH), np.nan)]
-            )
+            self._recent = np.concatenate([self._recent, _no_clusters(more)])
             self._changed = np.concatenate([self._changed, np.zeros(more, bool)])
         row = self._n
         self._n += 1
-        self._state[row, _UNKNOWN_AT_FIRST] = np.nan
-        self._state[row, C.BUDGET] = self.budget
+        self._state.budget[row] = self.budget
         return row
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Arrays under which a snapshot keeps the levels."""
         n = self._n
         return {
-            "levels_state": self._state[:n].copy(),
+            "levels_state": self._state.block[:, :n].T.copy(),
             "levels_counts": self._counts[:n].copy(),
-            "levels_recent": self._recent[:n].copy(),
+            "levels_recent": self._recent[:n].view(np.float64).reshape(n, _RECENT, -1),
         }
 
     @classmethod
@@ -276,19 +289,18 @@ class AlertThresholds:
         state, counts = stored["levels_state"], stored["levels_counts"]
         recent = stored["levels_recent"]
         n = state.shape[0]
-        shapes = ((n, C.WIDTH), (n, 3, _BINS), (n, _RECENT, _RECENT_WIDTH))
+        shapes = ((n, _STATE_WIDTH), (n, 3, _BINS), (n, _RECENT, len(_CLUSTER)))
         if (state.shape, counts.shape, recent.shape) != shapes:
             raise ValueError(f"levels of shapes {state.shape}, {counts.shape}, {recent.shape}")
         levels._n = n
-        levels._state = np.array(state, np.float64, order="F")
+        levels._state = _State.of(np.array(state.T, np.float64, order="C"))
         levels._counts = counts.astype(np.float32)
-        levels._recent = recent.astype(np.float64)
+        clusters = np.array(recent, np.float64, order="C")
+        levels._recent = clusters.view(_CLUSTER).reshape(n, _RECENT)
         levels._changed = np.zeros(n, bool)
         return levels
 
-    def watch(
-        self, rows: NDArray[np.int32], time: NDArray[np.float64], dt: NDArray[np.float64]
-    ) -> None:
+    def watch(self, rows: NDArray[np.int32], time: Floats, dt: Floats) -> None:
         """Let time be read, and set the levels that are due; before `observe` of these readings.
 
         Parameters
@@ -301,42 +313,31 @@ class AlertThresholds:
         if not rows.size:
             return
         first, last = int(rows[0]), int(rows[-1])
-        if first == last and self._still(first, float(time[0]), float(dt[0])):
-            return
         here = slice(first, last + 1) if last - first == rows.size - 1 else rows
-        self._state[:, C.WATCHED][here] += np.clip(dt, 0.0, _LONGEST_STEP_S)
-        hour = time - self._state[:, C.PHASE][here]
+        self._state.read_s[here] += np.clip(dt, 0.0, _LONGEST_STEP_S)
+        hour = time - self._state.phase_s[here]
         hour /= 3600.0
         np.floor(hour, out=hour)
-        due = hour != self._state[:, C.HOUR][here]  # not known at the first reading: due
+        due = hour != self._state.hour[here]  # not known at the first reading: due
         if not np.count_nonzero(due):
             return
         rows, time, hour = rows[due], time[due], hour[due]
         new = np.isnan(hour)
         if new.any():
-            self._state[rows[new], C.PHASE] = (time[new] * 617.0) % 3600.0
+            self._state.phase_s[rows[new]] = (time[new] * 617.0) % 3600.0
             self._changed[rows[new]] = True
-            hour = np.floor((time - self._state[rows, C.PHASE]) / 3600.0)
-        self._close(rows[(time - self._state[rows, C.LAST]) >= CLUSTER_S])
-        self._state[rows, C.HOUR] = hour
+            hour = np.floor((time - self._state.phase_s[rows]) / 3600.0)
+        self._close(rows[(time - self._state.last[rows]) >= CLUSTER_S])
+        self._state.hour[rows] = hour
         rows = rows[~new]
         for part in range(0, rows.size, _TOGETHER):
             self._set(rows[part : part + _TOGETHER])
 
-    def _still(self, row: int, time: float, dt: float) -> bool:
-        """Let time be read of one sensor, unless its level is due; the same in plain numbers."""
-        state = self._state[row]
-        phase = float(state[C.PHASE])
-        if isnan(phase) or floor((time - phase) / 3600.0) != state[C.HOUR]:
-            return False
-        state[C.WATCHED] += min(max(dt, 0.0), _LONGEST_STEP_S)
-        return True
-
     def observe(
         self,
         rows: NDArray[np.int32],
-        time: NDArray[np.float64],
-        score: NDArray[np.float64],
+        time: Floats,
+        score: Floats,
     ) -> None:
         """Take in readings that were weighed.
 
@@ -349,25 +350,22 @@ class AlertThresholds:
         score : ndarray of float64, shape (n,)
             Log-odds of vaping.
         """
-        state = self._state[rows]
-        fresh = ~(time - state[:, C.LAST] < CLUSTER_S)
+        fresh = ~(time - self._state.last[rows] < CLUSTER_S)
         if fresh.any():
             self._close(rows[fresh])
-            state = self._state[rows]
-            state[fresh, C.FIRST] = time[fresh]
-            state[fresh, C.HIGHEST] = -np.inf
-        state[:, C.LAST] = time
-        state[:, C.HIGHEST] = np.fmax(state[:, C.HIGHEST], score)
-        self._state[rows] = state
+            self._state.first[rows[fresh]] = time[fresh]
+            self._state.highest[rows[fresh]] = -np.inf
+        self._state.last[rows] = time
+        self._state.highest[rows] = np.fmax(self._state.highest[rows], score)
 
-    def offset(self, rows: NDArray[np.int32]) -> NDArray[np.float64]:
+    def offset(self, rows: NDArray[np.int32]) -> Floats:
         """Return what to add to the model's level, log-odds, within -`LOWER` and `UPPER`."""
-        both = self._state[rows, C.LEVEL] + self._state[rows, C.FEEDBACK]
-        offset: NDArray[np.float64] = np.minimum(np.maximum(both, -LOWER), UPPER)
+        both = self._state.by_budget[rows] + self._state.by_feedback[rows]
+        offset: Floats = np.minimum(np.maximum(both, -LOWER), UPPER)
         return offset
 
     def changed(self) -> NDArray[np.intp]:
-        """Return the rows whose level was set since they were last passed to `mark_told`."""
+        """Return the rows whose level was set since `mark_reported`."""
         return np.flatnonzero(self._changed[: self._n])
 
     def mark_reported(self, rows: NDArray[np.intp]) -> None:
@@ -376,13 +374,13 @@ class AlertThresholds:
 
     def set_budget(self, row: int, budget: float) -> None:
         """Give a sensor a budget, false alarms a week; another one sets its level anew at once."""
-        if budget != self._state[row, C.BUDGET]:
-            self._state[row, C.BUDGET] = budget
+        if budget != self._state.budget[row]:
+            self._state.budget[row] = budget
             self._set(np.array([row]))
 
     def set_feedback(self, row: int, moved: float) -> None:
         """Set the part of a level that feedback moves, log-odds, held within `FEEDBACK`."""
-        self._state[row, C.FEEDBACK] = min(max(moved, -FEEDBACK), FEEDBACK)
+        self._state.by_feedback[row] = min(max(moved, -FEEDBACK), FEEDBACK)
         self._set(np.array([row]))
 
     def label_cluster(self, row: int, time: float, *, vaping: bool | None) -> bool:
@@ -398,115 +396,118 @@ class AlertThresholds:
         bool
             Whether the cluster is still known: only the latest that came near a level are.
         """
-        state = self._state[row]
-        settled = np.nan if vaping is None else float(vaping)
-        if state[C.FIRST] <= time <= state[C.LAST]:
-            state[C.SETTLED] = settled
+        state = self._state
+        label = np.nan if vaping is None else float(vaping)
+        if state.first[row] <= time <= state.last[row]:
+            state.label[row] = label
             return True
         recent = self._recent[row]
-        found = np.flatnonzero((recent[:, _START] <= time) & (time <= recent[:, _END]))
+        found = np.flatnonzero((recent["start"] <= time) & (time <= recent["end"]))
         if not found.size:
             return False
         cluster = recent[found[0]]
-        counts = self._counts[row, :, int(cluster[_BIN])]
-        weight = np.exp(-(state[C.FADED] - cluster[_WHEN]) / MEMORY_S)
-        counts[_kind(cluster[_TOLD])] -= min(weight, counts[_kind(cluster[_TOLD])])
-        counts[_kind(settled)] += weight
-        cluster[_TOLD] = settled
+        counts = self._counts[row, :, int(cluster["bin"])]
+        weight = np.exp(-(state.faded_at[row] - cluster["read_s"]) / MEMORY_S)
+        before = _kind(cluster["label"])
+        counts[before] -= min(weight, counts[before])
+        counts[_kind(label)] += weight
+        cluster["label"] = label
         self._set(np.array([row]))
         return True
 
     def explain(self, row: int) -> ThresholdReport:
-        """Level of a sensor and what it costs in sensitivity."""
-        state = self._state[row]
+        """Return the threshold of a sensor and what it costs in sensitivity."""
+        state = self._state
         offset = float(self.offset(np.array([row], np.int32))[0])
         return ThresholdReport(
             level=self.model_level + offset,
             model_level=self.model_level,
-            budget=float(state[C.BUDGET]),
-            expected=_known(state[C.EXPECTED]),
-            lost=_known(state[C.LOST]),
-            lost_lowest=_known(state[C.LOST_LOWEST]),
-            feedback=float(state[C.FEEDBACK]),
-            weeks=float(state[C.WATCHED] / WEEK_S),
+            budget=float(state.budget[row]),
+            expected=_known(state.expected[row]),
+            lost=_known(state.lost[row]),
+            lost_lowest=_known(state.lost_lowest[row]),
+            feedback=float(state.by_feedback[row]),
+            weeks=float(state.read_s[row] / WEEK_S),
             clusters=float(self._counts[row].sum(dtype=np.float64)),
         )
 
     def _close(self, rows: NDArray[np.int32]) -> None:
         """Count the running clusters of distinct sensors, where there is one."""
-        rows = rows[~np.isnan(self._state[rows, C.FIRST])]
+        rows = rows[~np.isnan(self._state.first[rows])]
         if not rows.size:
             return
-        state, counts = self._state[rows], self._counts[rows]
-        fade = np.exp(-(state[:, C.WATCHED] - state[:, C.FADED]) / MEMORY_S)
+        state, counts = self._state.take(rows), self._counts[rows]
+        fade = np.exp(-(state.read_s - state.faded_at) / MEMORY_S)
         counts *= fade[:, None, None].astype(np.float32)
-        at = _MODEL + np.floor((state[:, C.HIGHEST] - self.model_level) / STEP)
+        at = _MODEL + np.floor((state.highest - self.model_level) / STEP)
         bins = np.clip(at, 0, _BINS - 1).astype(np.intp)
-        told = state[:, C.SETTLED]
-        kind = np.where(np.isnan(told), _UNTOLD, np.where(told > 0.0, _VAPING, _NUISANCE))
+        label = state.label
+        kind = np.where(np.isnan(label), _UNLABELED, np.where(label > 0.0, _VAPING, _NUISANCE))
         counts[np.arange(rows.size), kind, bins] += 1.0
         self._counts[rows] = counts
         k = np.flatnonzero(bins >= _LOWEST)
-        place = state[k, C.NEXT].astype(np.intp)
-        self._recent[rows[k], place] = np.column_stack(
-            [state[k, C.FIRST], state[k, C.LAST], bins[k], told[k], state[k, C.WATCHED]]
-        )
-        state[k, C.NEXT] = (place + 1) % _RECENT
-        state[:, C.FADED] = state[:, C.WATCHED]
-        state[:, [C.FIRST, C.HIGHEST, C.SETTLED]] = np.nan
-        self._state[rows] = state
+        place = state.next_slot[k].astype(np.intp)
+        ended = np.zeros(k.size, _CLUSTER)
+        ended["start"], ended["end"], ended["bin"] = state.first[k], state.last[k], bins[k]
+        ended["label"], ended["read_s"] = label[k], state.read_s[k]
+        self._recent[rows[k], place] = ended
+        state.next_slot[k] = (place + 1) % _RECENT
+        state.faded_at[:] = state.read_s
+        for column in (state.first, state.highest, state.label):
+            column[:] = np.nan
+        self._state.block[:, rows] = state.block
 
-    def _chances(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _chances(self, counts: Floats) -> Floats:
         """Probability of vaping at each score, by the share of vaping in each sensor's stream."""
         total = counts.sum(axis=(1, 2)) + SHARE_CLUSTERS
-        told = counts[:, _VAPING].sum(axis=1) + SHARE_CLUSTERS * self._base_rate
+        labeled = counts[:, _VAPING].sum(axis=1) + SHARE_CLUSTERS * self._base_rate
         odds = np.exp(self.model_level + _MIDDLES)
         shift = np.ones(counts.shape[0])
         least, most = np.exp(SHIFT)
         for _ in range(_SHARE_ROUNDS):
             raised = odds * shift[:, None]
-            share = (told + (counts[:, _UNTOLD] * (raised / (1.0 + raised))).sum(axis=1)) / total
+            share = (
+                labeled + (counts[:, _UNLABELED] * (raised / (1.0 + raised))).sum(axis=1)
+            ) / total
             share = np.minimum(share, 1.0 - 1e-9)
             shift = np.clip(share / (1.0 - share) / self._base_odds, least, most)
         raised = odds * shift[:, None]
-        chances: NDArray[np.float64] = raised / (1.0 + raised)
+        chances: Floats = raised / (1.0 + raised)
         return chances
 
     def _set(self, rows: NDArray[Any]) -> None:
         """Set the levels of distinct sensors by what was counted."""
-        state = self._state[rows]
+        state = self._state.take(rows)
         counts = self._counts[rows].astype(np.float64)
-        weeks = (MEMORY_S / WEEK_S) * -np.expm1(-state[:, C.WATCHED] / MEMORY_S)
-        fade = np.exp(-(state[:, C.WATCHED] - state[:, C.FADED]) / MEMORY_S)
-        learned = (state[:, C.WATCHED] >= LEARN_S) & (
-            counts.sum(axis=(1, 2)) * fade >= LEARN_CLUSTERS
-        )
+        weeks = (MEMORY_S / WEEK_S) * -np.expm1(-state.read_s / MEMORY_S)
+        fade = np.exp(-(state.read_s - state.faded_at) / MEMORY_S)
+        learned = (state.read_s >= LEARN_S) & (counts.sum(axis=(1, 2)) * fade >= LEARN_CLUSTERS)
         expected = np.zeros((rows.size, _BINS))
         chance = self._chances(counts)
-        nuisance = counts[:, _NUISANCE] + (1.0 - chance) * counts[:, _UNTOLD]
+        nuisance = counts[:, _NUISANCE] + (1.0 - chance) * counts[:, _UNLABELED]
         expected[:, 1:] = expected_above(nuisance[:, 1:])
         expected *= (fade / np.maximum(weeks, 1e-9))[:, None]
-        budget = state[:, C.BUDGET]
+        budget = state.budget
         tolerable = expected[:, _LOWEST : _HIGHEST + 1] <= budget[:, None]
         tolerable[:, -1] = True
         at = _LOWEST + np.argmax(tolerable, axis=1)
-        due = budget * state[:, C.WATCHED] / WEEK_S
+        due = budget * state.read_s / WEEK_S
         asked = (budget > BUDGET) | (counts[:, _VAPING].sum(axis=1) * fade >= CONFIRMED)
         lowest = np.where(asked, -LOWER * np.clip(due - 1.0, 0.0, 1.0), 0.0)
         level = np.maximum((at - _MODEL) * STEP, lowest)
-        state[:, C.LEVEL] = np.where(learned, level, 0.0)
-        offset = np.clip(state[:, C.LEVEL] + state[:, C.FEEDBACK], -LOWER, UPPER)
+        state.by_budget[:] = np.where(learned, level, 0.0)
+        offset = np.clip(state.by_budget + state.by_feedback, -LOWER, UPPER)
         place = np.ceil(offset / STEP - 1e-9).astype(np.intp) + _MODEL
         each = np.arange(rows.size)
-        state[:, C.EXPECTED] = np.where(learned, expected[each, place], np.nan)
-        vaping = counts[:, _VAPING] + chance * counts[:, _UNTOLD]
+        state.expected[:] = np.where(learned, expected[each, place], np.nan)
+        vaping = counts[:, _VAPING] + chance * counts[:, _UNLABELED]
         vaping = np.cumsum(vaping[:, ::-1], axis=1)[:, ::-1] * fade[:, None]
-        for column, bin_ in ((C.LOST, _MODEL), (C.LOST_LOWEST, _LOWEST)):
+        for column, bin_ in ((state.lost, _MODEL), (state.lost_lowest, _LOWEST)):
             reference = vaping[:, bin_]
             seen = learned & (reference >= 1.0)
             lost = 1.0 - vaping[each, place] / np.maximum(reference, 1.0)
-            state[:, column] = np.where(seen, lost, np.nan)
-        self._state[rows] = state
+            column[:] = np.where(seen, lost, np.nan)
+        self._state.block[:, rows] = state.block
         self._changed[rows] = True
 
 
@@ -539,13 +540,15 @@ class AlertBudgets:
                 levels.set_feedback(row, moved)
 
 
-def _unread(capacity: int) -> NDArray[np.float64]:
-    """State of sensors that have not been read; in Fortran order, as columns are read alone."""
-    return np.zeros((C.WIDTH, capacity)).T
+def _no_clusters(n: int) -> NDArray[np.void]:
+    empty: NDArray[np.void] = np.zeros((n, _RECENT), _CLUSTER)
+    for name in _CLUSTER.names or ():
+        empty[name] = np.nan
+    return empty
 
 
-def _kind(told: float) -> int:
-    return _UNTOLD if np.isnan(told) else _VAPING if told > 0.0 else _NUISANCE
+def _kind(label: float) -> int:
+    return _UNLABELED if np.isnan(label) else _VAPING if label > 0.0 else _NUISANCE
 
 
 def _known(value: float) -> float | None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from detection.ambient import Place
+    from detection.detector import PulseObserver
     from detection.events import Event
     from detection.model import Model
 
@@ -87,8 +88,13 @@ class CombinedDetector:
         Newest event time seen, Unix seconds; minus infinity before the first reading.
     """
 
-    def __init__(self, place: Callable[[str], Place | None], model: Model | None = None) -> None:
-        self.plumes = Detector(model)
+    def __init__(
+        self,
+        place: Callable[[str], Place | None],
+        model: Model | None = None,
+        observer: PulseObserver | None = None,
+    ) -> None:
+        self.plumes = Detector(model, observer)
         self.watermark = float("-inf")
         self._devices = DeviceEvents()
         self._slow = MinuteDetectors(place)
@@ -143,6 +149,7 @@ class CombinedDetector:
         state: CombinedState,
         place: Callable[[str], Place | None],
         model: Model | None = None,
+        observer: PulseObserver | None = None,
     ) -> CombinedDetector:
         """Follow on from `state`.
 
@@ -151,8 +158,8 @@ class CombinedDetector:
         SnapshotError
             If a part is no snapshot of this format.
         """
-        restored = cls(place, model)
-        restored.plumes = Detector.restore(state.plumes, model)
+        restored = cls(place, model, observer)
+        restored.plumes = Detector.restore(state.plumes, model, observer)
         restored._devices = DeviceEvents.restore(state.devices)
         restored._slow = MinuteDetectors.restore(state.slow, place)
         restored.watermark = state.watermark

@@ -1,70 +1,124 @@
-"""The streaming detector: readings in, events out, no clock and no I/O.
+"""The plume detector: readings in, events out, no clock and no I/O.
 
-Each reading moves its sensor's baselines on (`detection.tracking`). A clear rise opens an episode,
-whose facts are followed (`detection.episodes`) and weighed by the model (`detection.model`); this
-module says when to speak. `vape` is said once per episode, as soon as its log-odds pass the
-sensor's decision level; it is withdrawn if what follows contradicts it. Other kinds are said when
-they are clear, or when the episode ends.
+Each reading moves its sensor's baselines on (`detection.baselines`). A clear rise opens an episode
+(`detection.episodes`), whose facts (`detection.facts`) are judged by the model (`detection.model`);
+this module decides when to alert. `vape` is alerted once per episode, as soon as its log-odds pass
+the sensor's alert threshold; it is withdrawn if what follows contradicts it. Other kinds are
+alerted when they are clear, or when the episode ends.
 
 Time is the time of the readings: when they stop, so does the detector, until `on_time` says how
 late it is. Any split of a stream into batches gives the same events. A sensor is not judged before
-it has been read for `WARM_UP_S`; readings not newer than a sensor's last are ignored.
+it has reported for `WARM_UP_S`; readings not newer than a sensor's last are ignored.
 """
 
 from __future__ import annotations
 
+import io
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
+from zipfile import BadZipFile
 
 import numpy as np
+from scipy.special import expit
 
 from detection.alert_thresholds import AlertThresholds
+from detection.baselines import WIDTH, BaselineTracker
 from detection.channels import CHANNEL_INDEX, CHANNELS, FINE, OPENERS, RISE, VOC, channel_matrix
-from detection.episodes import SESSION_S, begin_pulses, facts, follow, open_episodes
-from detection.episodes import EpisodeColumn as E
+from detection.episodes import (
+    EPISODE,
+    SESSION_S,
+    Phase,
+    begin_pulses,
+    episodes_of,
+    follow,
+    open_episodes,
+)
+from detection.errors import SnapshotError
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
+from detection.facts import facts
 from detection.model import KINDS, Model
-from detection.motion import Q
-from detection.tracking import Tracker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from detection.baselines import Change
     from detection.batch import ReadingBatch
-    from detection.motion import Motion
+    from detection.episodes import Episodes
+
+    Floats = NDArray[np.float64]
+    Flags = NDArray[np.bool_]
 
 GAP_S: Final = 900.0
+"""After a longer silence a sensor starts over: its old baselines mean nothing."""
 SILENT_S: Final = 300.0
+"""After a longer silence an episode has ended."""
 LONGEST_S: Final = 3600.0
 QUIET_S: Final = 45.0
+"""An episode has ended when all channels have been back for so long."""
 JUDGED_S: Final = 240.0
-"""A pulse is weighed this long; what it is shows within minutes."""
+"""A pulse is judged for so long; what it is shows within minutes."""
 WITHDRAW_S: Final = 30.0
-STAYS_S: Final = 240.0
-_STAYS_FROM_S: Final = 90.0
-_STAYS_SHARE: Final = 0.6
-_IDLE, _WATCHING, _SAID = 0.0, 1.0, 2.0
+PERSISTS_S: Final = 240.0
+"""Vaping is withdrawn if so long after the alert its aerosol has persisted as no vapor does."""
+_PERSISTS_FROM_S: Final = 90.0
+_PERSISTS_SHARE: Final = 0.6
 _RH = CHANNEL_INDEX["rh"]
 _FINE_COLUMNS = tuple(CHANNEL_INDEX[k] for k in ("pm25", "pm1", "pm10", "n03"))
-_VAPE, _SMOKE = 0, 1
-_COVER: Final = 0.6
-"""Probability of another kind from which vaping that is said beside it counts as masked."""
+_VAPE, _SMOKE = KINDS.index(EventKind.VAPE), KINDS.index(EventKind.SMOKE)
+_MASK_PROBABILITY: Final = 0.6
+"""Probability of another kind from which vaping beside it counts as masked."""
 _THC_FROM_S: Final = 20.0
-_THC_LIKELY: Final = 0.85
-"""Log-odds, and seconds since the peak from which an aerosol shows whether it stays."""
-_CLEAR: Final = 0.7
-_CLEAR_SMOKE: Final = 0.85
+"""Seconds since the peak from which an aerosol shows whether it persists."""
+_THC_LOG_ODDS: Final = 0.85
+_CLEAR: Final = dict.fromkeys(range(len(KINDS)), 0.7) | {_SMOKE: 0.85}
+"""Probability from which another kind is clear, and seconds an episode must have lasted."""
+_CLEAR_AFTER_S: Final = dict.fromkeys(range(len(KINDS)), 60.0) | {_SMOKE: 120.0}
+_FORMAT: Final = 7
+_FORMAT_MATRICES: Final = 6
+"""Snapshot format that kept baselines by sensor and episodes as a matrix."""
+
+
+class PulseObserver(Protocol):
+    """Sees the facts of every pulse and episode that is judged."""
+
+    def on_facts(
+        self,
+        names: Sequence[str],
+        rows: NDArray[np.int32],
+        time: Floats,
+        episodes: Episodes,
+        facts: Floats,
+        is_pulse: Flags,
+        is_asked: Flags,
+    ) -> None:
+        """Take one row a judged reading: of a recent pulse, or of an episode asked what it is."""
+
+
+@dataclass(slots=True)
+class _Round:
+    """One reading each of distinct sensors, in ascending order of rows."""
+
+    at: NDArray[np.intp]
+    rows: NDArray[np.int32]
+    time: Floats
+    dt: Floats
+    x: Floats
+    episode: Episodes
+    events: list[tuple[int, Event]]
 
 
 class Detector:
-    """Detect events in the readings of many sensors.
+    """Detect plumes in the readings of many sensors.
 
     Parameters
     ----------
     model : Model, optional
-        Parameters; those shipped by default.
+        The shipped one by default.
+    observer : PulseObserver, optional
+        Sees what is judged; events are the same with or without it.
 
     Examples
     --------
@@ -73,12 +127,14 @@ class Detector:
     (0, 1)
     """
 
-    def __init__(self, model: Model | None = None) -> None:
+    def __init__(self, model: Model | None = None, observer: PulseObserver | None = None) -> None:
         self._model = model or Model.shipped()
-        self._state = Tracker()
+        self._observer = observer
         self._rows: dict[str, int] = {}
+        self._baselines = BaselineTracker()
+        self._episodes: Episodes = np.zeros(16, EPISODE)
+        self.names: list[str] = []
         self.levels = AlertThresholds(self._model.level)
-        self.collect: Callable[..., None] | None = None
 
     @property
     def model_version(self) -> str:
@@ -86,503 +142,483 @@ class Detector:
         return self._model.version
 
     @property
-    def names(self) -> list[str]:
-        """Names of the sensors, by row."""
-        return self._state.names
+    def episodes_running(self) -> int:
+        """Number of sensors in an episode."""
+        return self._running_rows().size
 
     def sensor_row(self, sensor: str) -> int:
-        """Row of a sensor in batches; a new sensor gets the next one."""
+        """Return the row of a sensor in batches; a new sensor gets the next one."""
         row = self._rows.get(sensor)
         if row is None:
-            row = self._rows[sensor] = self._state.add(sensor)
+            row = self._rows[sensor] = len(self.names)
+            self.names.append(sensor)
             self.levels.add()
+            self._baselines.reserve(row + 1)
+            if row == self._episodes.size:
+                self._episodes = np.concatenate([self._episodes, np.zeros(row, EPISODE)])
         return row
 
     def snapshot(self) -> bytes:
-        """State as versioned bytes."""
-        return self._state.snapshot(self.model_version, self.levels)
+        """Return the state as versioned bytes."""
+        n = len(self.names)
+        out = io.BytesIO()
+        np.savez(
+            out,
+            allow_pickle=False,
+            format=np.array(_FORMAT),
+            model_version=np.array(self.model_version),
+            names=np.array(self.names, dtype=np.str_),
+            baselines=self._baselines.state.block[:, :n],
+            episodes=self._episodes[:n],
+            **self.levels.arrays(),
+        )
+        return out.getvalue()
 
     @classmethod
-    def restore(cls, body: bytes, model: Model | None = None) -> Detector:
-        """Detector that continues where `snapshot` was taken.
+    def restore(
+        cls, body: bytes, model: Model | None = None, observer: PulseObserver | None = None
+    ) -> Detector:
+        """Return a detector that continues where `snapshot` was taken.
 
         Raises
         ------
         SnapshotError
-            If the bytes are no snapshot of this format.
+            If the bytes are no snapshot of a supported format.
         """
-        detector = cls(model)
-        detector._state, detector.levels = Tracker.restore(body, detector._model.level)
-        detector._rows = {name: row for row, name in enumerate(detector._state.names)}
+        detector = cls(model, observer)
+        try:
+            with np.load(io.BytesIO(body), allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+            names = [str(name) for name in arrays["names"]]
+            baselines, episodes = _state_of(arrays)
+            levels = AlertThresholds.from_arrays(arrays, detector._model.level)
+        except (KeyError, ValueError, OSError, EOFError, BadZipFile) as error:
+            raise SnapshotError(f"no detector snapshot: {error}") from error
+        n = len(names)
+        if (baselines.shape, episodes.shape, len(levels)) != ((WIDTH, n), (n,), n):
+            raise SnapshotError(f"snapshot of shapes {baselines.shape}, {episodes.shape}")
+        if names:
+            detector.names, detector.levels, detector._episodes = names, levels, episodes
+            detector._baselines = BaselineTracker(baselines)
+            detector._rows = {name: row for row, name in enumerate(names)}
         return detector
 
     def step(self, batch: ReadingBatch) -> list[Event]:
-        """Take readings in and return what is now known.
+        """Return the events that readings decide, in order of the readings.
 
         Parameters
         ----------
         batch : ReadingBatch
             In any order over sensors; of one sensor in order of time. NaN means absent. The arrays
             are not written to.
-
-        Returns
-        -------
-        list of Event
-            In order of the readings that decided them.
         """
-        said: list[tuple[int, Event]] = []
+        events: list[tuple[int, Event]] = []
         sensor, time, x = batch.sensor, batch.time, channel_matrix(batch.values)
         if sensor.size == 1 or (sensor[1:] > sensor[:-1]).all():
-            self._step_round(np.arange(sensor.size), sensor, time, x, said)
+            self._step_round(np.arange(sensor.size), sensor, time, x, events)
         else:
             for at in _rounds(sensor):
-                self._step_round(at, sensor[at], time[at], x.T.take(at, axis=1).T, said)
-        said.sort(key=lambda item: item[0])
-        return [event for _, event in said]
+                self._step_round(at, sensor[at], time[at], x.T.take(at, axis=1).T, events)
+        events.sort(key=lambda item: item[0])
+        return [event for _, event in events]
 
     def on_time(self, now: float) -> list[Event]:
-        """Close the episodes of sensors that have fallen silent.
-
-        Parameters
-        ----------
-        now : float
-            Unix seconds on the clock of the readings.
-        """
-        n = len(self._state.names)
-        running = self._state.episode[:n, E.PHASE] != _IDLE
-        late = now - self._state.quiet[:n, Q.TIME] > SILENT_S
-        rows = np.flatnonzero(running & late).tolist()
-        return [event for row in rows if (event := self._close_silent(row)) is not None]
+        """End the episodes of sensors that have gone silent; `now` on the readings' clock."""
+        rows = self._running_rows()
+        late = now - self._baselines.state.time[rows] > SILENT_S
+        return self._end_silent(rows[late])
 
     def set_back(self, now: float) -> list[Event]:
-        """Begin anew with the sensors that were read later than `now`; return what that ends.
+        """Restart the sensors with readings later than `now`, and return what that ends.
 
         For readings on a clock that was set back: they would all be too old.
-
-        Parameters
-        ----------
-        now : float
-            Unix seconds, on the clock as it is now.
         """
-        n = len(self._state.names)
-        rows = np.flatnonzero(self._state.quiet[:n, Q.TIME] > now)
-        running = rows[self._state.episode[rows, E.PHASE] != _IDLE].tolist()
-        ended = [event for row in running if (event := self._close_silent(row)) is not None]
-        self._state.restart(rows, np.full(rows.size, now))
+        rows = np.flatnonzero(self._baselines.state.time[: len(self.names)] > now)
+        ended = self._end_silent(rows[self._episodes["phase"][rows] != Phase.IDLE])
+        self._baselines.restart(rows, np.full(rows.size, now))
         return ended
 
     def next_deadline(self) -> float | None:
-        """When `on_time` next has something to do, if no reading comes."""
-        n = len(self._state.names)
-        waiting = self._state.quiet[:n, Q.TIME][self._state.episode[:n, E.PHASE] != _IDLE]
+        """Return when `on_time` next has something to do, if no reading comes."""
+        waiting = self._baselines.state.time[self._running_rows()]
         return float(waiting.min()) + SILENT_S if waiting.size else None
+
+    def _running_rows(self) -> NDArray[np.intp]:
+        return np.flatnonzero(self._episodes["phase"][: len(self.names)] != Phase.IDLE)
 
     def _step_round(
         self,
         at: NDArray[np.intp],
         rows: NDArray[np.int32],
-        time: NDArray[np.float64],
-        x: NDArray[np.float64],
-        said: list[tuple[int, Event]],
+        time: Floats,
+        x: Floats,
+        events: list[tuple[int, Event]],
     ) -> None:
-        """One reading each of distinct sensors, in ascending order of rows."""
-        dt = time - self._state.quiet[rows, Q.TIME]
+        """Take one reading each of distinct sensors, in ascending order of rows."""
+        dt = time - self._baselines.state.time[rows]
         if not (dt.size and dt.min() > 0.0 and dt.max() <= SILENT_S):
             keep = ~(dt <= 0)
             at, rows, time, x, dt = at[keep], rows[keep], time[keep], x[keep], dt[keep]
             if not rows.size:
                 return
-            dt = self._restart(at, rows, time, dt, said)
+            dt = self._restart_after_gaps(at, rows, time, dt, events)
 
         self.levels.watch(rows, time, dt)
-        moved = self._state.advance(rows, time, dt, x)
-        if moved is None:
+        in_episode = self._episodes["phase"][rows] != Phase.IDLE
+        change = self._baselines.advance(rows, in_episode, time, dt, x)
+        if change is None:
             return
-        b = moved.reading
-        at, rows, time, x, dt = at[b], rows[b], time[b], x[b], dt[b]
-        interval = self._state.quiet[:, Q.INTERVAL][rows]
-        episode = self._state.episode[rows]
-        o = moved.opening.nonzero()[0]
+        b = change.reading
+        episode = self._episodes[rows[b]]
+        here = _Round(at[b], rows[b], time[b], dt[b], x[b], episode, events)
+        o = change.opens.nonzero()[0]
         if o.size:
             opened = episode[o]
-            open_episodes(opened, time[o], dt[o], x[o], moved.last[o], moved.base[o])
+            open_episodes(
+                opened, here.time[o], here.dt[o], here.x[o], change.last[o], change.baseline[o]
+            )
             episode[o] = opened
-        self._pulses(episode, time, dt, x, moved)
-        follow(episode, time, x)
-        self._judge(at, rows, time, dt, x, interval, moved, episode, said)
-        self._state.episode[rows] = episode
+        _begin_pulses(here, change)
+        follow(episode, here.time, here.x)
+        self._judge(here, change)
+        self._episodes[here.rows] = episode
 
-    @staticmethod
-    def _pulses(
-        episode: NDArray[np.float64],
-        time: NDArray[np.float64],
-        dt: NDArray[np.float64],
-        x: NDArray[np.float64],
-        moved: Motion,
-    ) -> None:
-        """Begin a pulse where fine particles rise anew."""
-        fine = x[:, FINE]
-        peak, low = episode[:, E.PEAK], episode[:, E.TROUGH]
-        pulses = episode[:, E.PULSES]
-        first = moved.pulse & (pulses == 0)
-        trough = low + episode[:, E.PULSE_BASE]
-        # After a deep fall a small rise is a new puff; after a shallow one it must be larger.
-        share = np.where(low < 0.25 * peak, 0.1, 0.3)
-        least = np.maximum(np.maximum(4.0, 5.0 * moved.fine_noise), share * peak)
-        again = (pulses > 0) & (low < 0.6 * peak) & (fine - trough > least)
-        begin = np.flatnonzero(first | again)
-        if not begin.size:
-            return
-        floor = np.where(first, np.minimum(moved.local, moved.last[:, FINE]), trough)
-        floor = np.where(np.isnan(floor), moved.local, floor)
-        part = episode[begin]
-        begin_pulses(part, time[begin], dt[begin], x[begin], moved.last[begin], floor[begin])
-        episode[begin] = part
-
-    def _judge(
-        self,
-        at: NDArray[np.intp],
-        rows: NDArray[np.int32],
-        time: NDArray[np.float64],
-        dt: NDArray[np.float64],
-        x: NDArray[np.float64],
-        interval: NDArray[np.float64],
-        moved: Motion,
-        episode: NDArray[np.float64],
-        said: list[tuple[int, Event]],
-    ) -> None:
-        """Weigh the pulses, speak, and end what is over."""
-        age = time - episode[:, E.PULSE_ONSET]
-        weighed = (episode[:, E.PULSES] > 0) & (age <= JUDGED_S) & ~np.isnan(x[:, FINE])
-        over = self._over(time, x, episode)
-        stage, before = _stage(np.array([time, time - dt]) - episode[:, E.ONSET])
-        asked = (over | (stage > before)) & (episode[:, E.PHASE] == _WATCHING)
-        moment, earlier = _moment(np.array([age, age - dt]))
-        due = weighed & (moment > earlier)
-        w = np.flatnonzero((due if self.collect is None else weighed) | asked)
-        vape = np.zeros(rows.size, np.bool_)
+    def _judge(self, here: _Round, change: Change) -> None:
+        """Judge the pulses, alert, and end what is over."""
+        episode, time, dt, x = here.episode, here.time, here.dt, here.x
+        age = time - episode["pulse_onset"]
+        is_pulse = (episode["pulses"] > 0) & (age <= JUDGED_S) & ~np.isnan(x[:, FINE])
+        over = _is_over(here)
+        stage, stage_before = _stage(np.array([time, time - dt]) - episode["onset"])
+        asked = (over | (stage > stage_before)) & (episode["phase"] == Phase.OPEN)
+        moment, moment_before = _moment(np.array([age, age - dt]))
+        due = is_pulse & (moment > moment_before)
+        w = np.flatnonzero((due if self._observer is None else is_pulse) | asked)
+        vape = np.zeros(here.rows.size, np.bool_)
         if w.size:
             f = facts(
                 episode[w],
                 time[w],
                 x[w],
-                moved.fine_noise[w],
-                interval[w],
-                moved.last[w, FINE],
+                change.fine_noise[w],
+                self._baselines.state.interval[here.rows[w]],
+                change.last[w, FINE],
                 dt[w],
-                moved.over[w],
+                change.over[w],
             )
-            if self.collect is not None:
-                self.collect(rows[w], time[w], episode[w], f, weighed[w], asked[w])
-            v = due[w]
-            vape[w[v]] = self._weigh(rows[w[v]], time[w[v]], episode, w[v], f[v])
-            episode[vape, E.LAST_VAPE] = time[vape]
-        self._end_sessions(at, rows, time, dt, episode, said)
+            if self._observer is not None:
+                self._observer.on_facts(
+                    self.names, here.rows[w], time[w], episode[w], f, is_pulse[w], asked[w]
+                )
+            d = due[w]
+            vape[w[d]] = self._passes_threshold(here, w[d], f[d])
+            episode["last_vape_at"][vape] = time[vape]
+        self._end_sessions(here)
         if vape.any():
-            kind, pulses = episode[:, E.KIND], episode[:, E.PULSES]
-            silent = (episode[:, E.PHASE] == _WATCHING) | (kind != _VAPE)
-            told = (kind == _VAPE) & (pulses == episode[:, E.SAID_PULSE])
-            vape &= silent & (episode[:, E.BARRED] == 0.0) & ~told
+            is_vape = episode["kind"] == _VAPE
+            silent = (episode["phase"] == Phase.OPEN) | ~is_vape
+            alerted_before = is_vape & (episode["pulses"] == episode["alerted_pulse"])
+            vape &= silent & ~episode["vape_ruled_out"] & ~alerted_before
         speak = np.flatnonzero((vape | asked)[w]) if w.size else w
         if speak.size:
             chances = possible(self._model.kind_probabilities(f[speak]), episode[w[speak]])
             for k, i in enumerate(w[speak].tolist()):
-                if vape[i] and episode[i, E.PHASE] == _SAID:
-                    ended = self._end(rows[i], episode[i], float(time[i]))
-                    said.extend((int(at[i]), event) for event in ended)
-                    episode[i, E.MASKED] = 1.0
-                self._speak(i, at, rows, time, episode, chances[k], vape[i], over[i], said)
-        for i in self._taken_back(time, dt, x, episode, weighed).tolist():
-            event = self._event(rows[i], episode[i], EventPhase.WITHDRAWN, time[i], float(time[i]))
-            said.append((int(at[i]), event))
-            episode[i, E.PHASE] = _WATCHING
+                if vape[i] and episode["phase"][i] == Phase.ALERTED:
+                    self._end(here, i)
+                    episode["is_masked"][i] = True
+                self._alert(here, i, chances[k], is_vape=bool(vape[i]), is_over=bool(over[i]))
+        for i in self._contradicted(here, is_pulse).tolist():
+            self._emit(here, i, EventPhase.WITHDRAWN, end=float(time[i]))
+            episode["phase"][i] = Phase.OPEN
         for i in np.flatnonzero(over).tolist():
-            ended = self._end(rows[i], episode[i], float(time[i]))
-            said.extend((int(at[i]), event) for event in ended)
-            episode[i, E.PHASE] = _IDLE
-            if time[i] - episode[i, E.ONSET] > LONGEST_S:
+            self._end(here, i)
+            episode["phase"][i] = Phase.IDLE
+            if time[i] - episode["onset"][i] > LONGEST_S:
                 known = ~np.isnan(x[i])
-                base = self._state.quiet[rows[i], Q.BASE]
-                base[known] = x[i][known]
+                self._baselines.state.baseline[known, here.rows[i]] = x[i][known]
 
-    def _weigh(
-        self,
-        rows: NDArray[np.int32],
-        time: NDArray[np.float64],
-        episode: NDArray[np.float64],
-        weighed: NDArray[np.intp],
-        f: NDArray[np.float64],
-    ) -> NDArray[np.bool_]:
-        """Score pulses, and return whether each is surely enough vaping."""
-        if not rows.size:
+    def _passes_threshold(self, here: _Round, due: NDArray[np.intp], f: Floats) -> Flags:
+        """Score pulses, and return whether each passes its sensor's alert threshold."""
+        if not due.size:
             return np.zeros(0, np.bool_)
+        episode, rows, time = here.episode, here.rows[due], here.time[due]
         score = self._model.vape_score(f)
-        episode[weighed, E.SCORE] = score
+        episode["log_odds"][due] = score
         self.levels.observe(rows, time, score)
-        # Vaping that was said and hardly evaporates is weighed as of a THC cartridge.
-        said = (episode[weighed, E.PHASE] == _SAID) & (episode[weighed, E.KIND] == _VAPE)
-        if said.any():
-            said &= time - episode[weighed, E.PEAK_AT] >= _THC_FROM_S
-            episode[weighed[said], E.THC] = self._model.thc_score(f[said])
-        enough: NDArray[np.bool_] = score >= self._model.level + self.levels.offset(rows)
-        return enough
+        # Alerted vaping that hardly evaporates is scored as of a THC cartridge.
+        alerted = (episode["phase"][due] == Phase.ALERTED) & (episode["kind"][due] == _VAPE)
+        if alerted.any():
+            alerted &= time - episode["peak_at"][due] >= _THC_FROM_S
+            episode["thc_log_odds"][due[alerted]] = self._model.thc_score(f[alerted])
+        passes: Flags = score >= self._model.level + self.levels.offset(rows)
+        return passes
 
-    def _end_sessions(
-        self,
-        at: NDArray[np.intp],
-        rows: NDArray[np.int32],
-        time: NDArray[np.float64],
-        dt: NDArray[np.float64],
-        episode: NDArray[np.float64],
-        said: list[tuple[int, Event]],
-    ) -> None:
+    def _end_sessions(self, here: _Round) -> None:
         """End vaping that has not been seen for a while, though other things go on in the room.
 
         The next session of a busy hour is an event of its own.
         """
-        s = _vaping_said(episode)
+        episode, s = here.episode, _alerted_vaping(here.episode)
         if not s.size:
             return
-        over = (time[s] - dt[s] - episode[s, E.ALERTED] > STAYS_S) & (
-            time[s] - episode[s, E.LAST_VAPE] > SESSION_S
+        over = (here.time[s] - here.dt[s] - episode["alerted"][s] > PERSISTS_S) & (
+            here.time[s] - episode["last_vape_at"][s] > SESSION_S
         )
         for i in s[over].tolist():
-            end = float(episode[i, E.LAST_VAPE])
-            event = self._event(rows[i], episode[i], EventPhase.ENDED, time[i], end)
-            said.append((int(at[i]), event))
-            episode[i, E.PHASE] = _WATCHING
-            episode[i, E.FIRST_PULSE_AT] = np.nan
-            episode[i, E.SESSION_AT] = episode[i, E.PULSE_ONSET]
-            episode[i, E.LOW] = np.inf
-            episode[i, E.MASKED] = 0.0
+            self._emit(here, i, EventPhase.ENDED, end=float(episode["last_vape_at"][i]))
+            episode["phase"][i] = Phase.OPEN
+            episode["first_pulse_onset"][i] = np.nan
+            episode["session_onset"][i] = episode["pulse_onset"][i]
+            episode["least_share"][i] = np.inf
+            episode["is_masked"][i] = False
 
-    def _taken_back(
-        self,
-        time: NDArray[np.float64],
-        dt: NDArray[np.float64],
-        x: NDArray[np.float64],
-        episode: NDArray[np.float64],
-        weighed: NDArray[np.bool_],
-    ) -> NDArray[np.intp]:
-        """Which of what was called vaping is not, by its score, or stays as no vapour would."""
-        s = _vaping_said(episode)
+    def _contradicted(self, here: _Round, is_pulse: Flags) -> NDArray[np.intp]:
+        """Return which alerted vaping is none, by its score or because it persists."""
+        s = _alerted_vaping(here.episode)
         if not s.size:
             return s
-        e, since = episode[s], time[s] - episode[s, E.ALERTED]
-        unlike = (
-            weighed[s]
-            & (e[:, E.PULSES] == e[:, E.SAID_PULSE])
-            & (e[:, E.SCORE] < self._model.withdraw_level)
+        e, time = here.episode[s], here.time[s]
+        since = time - e["alerted"]
+        unlikely = (
+            is_pulse[s]
+            & (e["pulses"] == e["alerted_pulse"])
+            & (e["log_odds"] < self._model.withdraw_level)
             & (since >= WITHDRAW_S)
         )
-        calm = e[:, E.CALM][:, FINE]
-        highest = np.maximum(e[:, E.HIGHEST][:, FINE] - calm, 4.0)
-        share = (x[s, FINE] - calm) / highest
-        low = np.where(since >= _STAYS_FROM_S, np.fmin(e[:, E.LOW], share), np.inf)
-        episode[s, E.LOW] = low
-        due = (since >= STAYS_S) & (since - dt[s] < STAYS_S)
-        stays = due & (low > _STAYS_SHARE) & np.isfinite(low)
-        episode[s[stays], E.BARRED] = 1.0
-        back: NDArray[np.intp] = s[unlike | stays]
-        return back
+        baseline = e["baseline"][:, FINE]
+        highest = np.maximum(e["highest"][:, FINE] - baseline, 4.0)
+        share = (here.x[s, FINE] - baseline) / highest
+        least = np.where(since >= _PERSISTS_FROM_S, np.fmin(e["least_share"], share), np.inf)
+        here.episode["least_share"][s] = least
+        due = (since >= PERSISTS_S) & (since - here.dt[s] < PERSISTS_S)
+        persists = due & (least > _PERSISTS_SHARE) & np.isfinite(least)
+        here.episode["vape_ruled_out"][s[persists]] = True
+        return s[unlikely | persists]
 
-    def _speak(
-        self,
-        i: int,
-        at: NDArray[np.intp],
-        rows: NDArray[np.int32],
-        time: NDArray[np.float64],
-        episode: NDArray[np.float64],
-        chances: NDArray[np.float64],
-        vape: np.bool_,
-        over: np.bool_,
-        said: list[tuple[int, Event]],
+    def _alert(
+        self, here: _Round, i: int, chances: Floats, *, is_vape: bool, is_over: bool
     ) -> None:
-        """Say vaping when its score allows, another kind when it is clear or all is over.
+        """Alert vaping when its score allows, another kind when it is clear or all is over.
 
-        What looks most like vaping, though not surely enough to be said, is called nothing else.
-        What has been shown to stay as no vapour does is weighed among the other kinds.
+        What looks most like vaping, but not surely enough to be alerted, is called nothing else.
+        What has been shown to persist as no vapor does is judged among the other kinds.
         """
-        if vape:
+        e = here.episode[i : i + 1]
+        if is_vape:
             kind = _VAPE
-            if chances[1:].max() >= _COVER:
-                episode[i, E.MASKED] = 1.0
-            episode[i, E.THC] = -np.inf
+            if chances[1:].max() >= _MASK_PROBABILITY:
+                e["is_masked"] = True
+            e["thc_log_odds"] = -np.inf
             # Pulses before it may have been of what it is masked by.
-            alone = episode[i, E.MASKED] == 1.0
-            episode[i, E.SAID_ONSET] = episode[i, E.PULSE_ONSET if alone else E.SESSION_AT]
-            odds = 1.0 / (1.0 + np.exp(-episode[i, E.SCORE]))
-            rest = chances[1:] / max(float(chances[1:].sum()), 1e-12)
-            chances = np.concatenate([[odds], (1.0 - odds) * rest])
+            e["alerted_onset"] = e["pulse_onset" if e["is_masked"][0] else "session_onset"]
+            vape = 1.0 / (1.0 + np.exp(-e["log_odds"][0]))
+            others = chances[1:] / max(float(chances[1:].sum()), 1e-12)
+            chances = np.concatenate([[vape], (1.0 - vape) * others])
         else:
-            if episode[i, E.BARRED] == 1.0:
+            if e["vape_ruled_out"][0]:
                 chances[_VAPE] = 0.0
                 chances /= max(float(chances.sum()), 1e-12)
             kind = int(np.argmax(chances))
-            if kind == _VAPE:
+            is_clear = chances[kind] >= _CLEAR[kind]
+            is_old = here.time[i] - e["onset"][0] >= _CLEAR_AFTER_S[kind]
+            if kind == _VAPE or not (is_over or (is_clear and is_old)):
                 return
-            clear = chances[kind] >= (_CLEAR_SMOKE if kind == _SMOKE else _CLEAR)
-            old = time[i] - episode[i, E.ONSET] >= (120.0 if kind == _SMOKE else 60.0)
-            if not (clear and old) and not over:
+            if kind == _SMOKE and is_over and not is_clear:
                 return
-            if over and not clear and kind == _SMOKE:
-                return
-        episode[i, E.PHASE] = _SAID
-        episode[i, E.KIND] = kind
-        episode[i, E.ALERTED] = time[i]
-        episode[i, E.SAID_PULSE] = episode[i, E.PULSES]
-        episode[i, E.CONFIDENCE] = chances[kind]
-        episode[i, E.CHANCES] = chances / max(float(chances.sum()), 1e-12)
-        said.append((int(at[i]), self._event(rows[i], episode[i], EventPhase.ALERTED, time[i])))
+        e["phase"] = Phase.ALERTED
+        e["kind"] = kind
+        e["alerted"] = here.time[i]
+        e["alerted_pulse"] = e["pulses"]
+        e["confidence"] = chances[kind]
+        e["probabilities"] = chances / max(float(chances.sum()), 1e-12)
+        self._emit(here, i, EventPhase.ALERTED)
 
-    def _over(
-        self,
-        time: NDArray[np.float64],
-        x: NDArray[np.float64],
-        episode: NDArray[np.float64],
-    ) -> NDArray[np.bool_]:
-        """Whether all channels have been back for a while, or it has lasted too long."""
-        calm = episode[:, E.CALM][:, OPENERS]
-        highest = episode[:, E.HIGHEST][:, OPENERS] - calm
-        out = x[:, OPENERS] - calm > np.maximum(RISE[OPENERS], 0.25 * highest)
-        back = ~out.any(axis=1)
-        since = episode[:, E.QUIET_SINCE]
-        since = np.where(back, np.where(np.isnan(since), time, since), np.nan)
-        episode[:, E.QUIET_SINCE] = since
-        over: NDArray[np.bool_] = (time - since >= QUIET_S) | (
-            time - episode[:, E.ONSET] > LONGEST_S
-        )
-        return over
-
-    def _restart(
+    def _restart_after_gaps(
         self,
         at: NDArray[np.intp],
         rows: NDArray[np.int32],
-        time: NDArray[np.float64],
-        dt: NDArray[np.float64],
-        said: list[tuple[int, Event]],
-    ) -> NDArray[np.float64]:
-        """End episodes across a silence; begin anew after a gap: old baselines say nothing."""
-        silent = (dt > SILENT_S) & (self._state.episode[rows, E.PHASE] != _IDLE)
+        time: Floats,
+        dt: Floats,
+        events: list[tuple[int, Event]],
+    ) -> Floats:
+        """End episodes across a silence; restart after a gap; return the time steps."""
+        silent = (dt > SILENT_S) & (self._episodes["phase"][rows] != Phase.IDLE)
         for i in np.flatnonzero(silent).tolist():
-            event = self._close_silent(int(rows[i]))
-            if event is not None:
-                said.append((int(at[i]), event))
+            events.extend((int(at[i]), event) for event in self._end_silent(rows[i : i + 1]))
         fresh = ~(dt <= GAP_S)
-        self._state.restart(rows[fresh], time[fresh])
+        self._baselines.restart(rows[fresh], time[fresh])
         return np.where(fresh, 0.0, dt)
 
-    def _close_silent(self, row: int) -> Event | None:
-        """End an episode whose sensor fell silent: the same by `step` and by `on_time`."""
-        said_at = float(self._state.quiet[row, Q.TIME]) + SILENT_S
-        ended = self._end(row, self._state.episode[row], said_at)
-        self._state.episode[row, E.PHASE] = _IDLE
-        return ended[-1] if ended else None
+    def _end_silent(self, rows: NDArray[np.integer]) -> list[Event]:
+        """End the episodes of silent sensors: the same by `step` and by `on_time`."""
+        ended = []
+        for row in rows.tolist():
+            last, episode = float(self._baselines.state.time[row]), self._episodes[row]
+            if episode["phase"] == Phase.ALERTED:
+                end = last if np.isnan(episode["back_since"]) else float(episode["back_since"])
+                ended.append(self._event(row, episode, EventPhase.ENDED, last + SILENT_S, end))
+            episode["phase"] = Phase.IDLE
+        return ended
 
-    def _end(self, row: int, episode: NDArray[np.float64], said_at: float) -> list[Event]:
-        """End the event of an episode, if one was said."""
-        if episode[E.PHASE] != _SAID:
-            return []
-        quiet_since = float(episode[E.QUIET_SINCE])
-        last = float(self._state.quiet[row, Q.TIME])
-        end = last if np.isnan(quiet_since) else quiet_since
-        return [self._event(row, episode, EventPhase.ENDED, said_at, end)]
+    def _end(self, here: _Round, i: int) -> None:
+        """Emit the end of an episode's event, if one was alerted."""
+        episode = here.episode[i]
+        if episode["phase"] == Phase.ALERTED:
+            back_since = float(episode["back_since"])
+            self._emit(
+                here, i, EventPhase.ENDED, end=here.time[i] if np.isnan(back_since) else back_since
+            )
+
+    def _emit(self, here: _Round, i: int, phase: EventPhase, end: float | None = None) -> None:
+        end = None if end is None else float(end)
+        event = self._event(int(here.rows[i]), here.episode[i], phase, float(here.time[i]), end)
+        here.events.append((int(here.at[i]), event))
 
     def _event(
-        self,
-        row: int,
-        episode: NDArray[np.float64],
-        phase: EventPhase,
-        time: float,
-        end: float | None = None,
+        self, row: int, episode: np.void, phase: EventPhase, time: float, end: float | None
     ) -> Event:
-        kind = KINDS[int(episode[E.KIND])]
-        confidence = float(episode[E.CONFIDENCE])
-        vape = kind is EventKind.VAPE
-        peak_at = float(episode[E.PEAK_AT])
+        kind = KINDS[int(episode["kind"])]
+        is_vape = kind is EventKind.VAPE
+        peak_at, alerted = float(episode["peak_at"]), float(episode["alerted"])
         return Event(
-            sensor=self._state.names[row],
+            sensor=self.names[row],
             kind=kind,
             phase=phase,
-            onset=float(episode[E.SAID_ONSET if vape else E.ONSET]),
-            alerted=float(episode[E.ALERTED]),
-            peak_time=float(episode[E.ALERTED]) if np.isnan(peak_at) else peak_at,
+            onset=float(episode["alerted_onset" if is_vape else "onset"]),
+            alerted=alerted,
+            peak_time=alerted if np.isnan(peak_at) else peak_at,
             end=end,
-            confidence=round(confidence, 4),
+            confidence=round(float(episode["confidence"]), 4),
             probabilities={
-                k.value: round(float(p), 4) for k, p in zip(KINDS, episode[E.CHANCES], strict=True)
+                k.value: round(float(p), 4)
+                for k, p in zip(KINDS, episode["probabilities"], strict=True)
             },
-            evidence=self._evidence(episode, pulse=vape),
-            masked=bool(vape and episode[E.MASKED] == 1.0),
-            thc_likely=bool(vape and episode[E.THC] >= _THC_LIKELY),
+            evidence=_evidence(episode, pulse=is_vape),
+            masked=is_vape and bool(episode["is_masked"]),
+            thc_likely=is_vape and bool(episode["thc_log_odds"] >= _THC_LOG_ODDS),
             model_version=self.model_version,
-            time=float(time),
+            time=time,
         )
 
-    @staticmethod
-    def _evidence(episode: NDArray[np.float64], *, pulse: bool) -> dict[str, ChannelEvidence]:
-        """How the channels moved: over the pulse that was judged, or over the whole episode."""
-        start = episode[E.PULSE_ONSET] if pulse else episode[E.ONSET]
-        calm = episode[E.BEFORE] if pulse else episode[E.CALM]
-        later = episode[E.HIGHEST_AT] >= start
-        top = np.where(later, episode[E.HIGHEST], episode[E.AT_PEAK])
-        when = np.where(later, episode[E.HIGHEST_AT], episode[E.PEAK_AT])
-        half = float(episode[E.HALF_AT])
-        evidence: dict[str, ChannelEvidence] = {}
-        known = ~np.isnan(calm) & ~np.isnan(top)
-        fine = next((column for column in _FINE_COLUMNS if known[column]), None)
-        gas = next((column for column in VOC if known[column]), None)
-        for column in (fine, gas, _RH):
-            if column is None or not known[column]:
-                continue
-            sign = -1.0 if CHANNELS[column] == "voc_raw" else 1.0
-            evidence[CHANNELS[column]] = ChannelEvidence(
-                baseline=round(sign * float(calm[column]), 3),
-                peak_excess=round(sign * float(top[column] - calm[column]), 3),
-                rise_s=round(float(when[column] - start), 3),
-                decay_s=None if column != fine or np.isnan(half) else round(half, 3),
-            )
-        return evidence
 
+def possible(chances: Floats, episodes: Episodes) -> Floats:
+    """Set the probabilities of kinds to zero that the sensor could not have seen.
 
-def possible(chances: NDArray[np.float64], episode: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Probabilities with those kinds at zero that the sensor could not have seen.
-
-    The rest is left as it is, so that a kind is not called clear for want of channels alone.
+    The others stay as they are, so that a kind is not called clear for lack of channels alone.
     """
-    calm = episode[:, E.CALM]
+    baseline = episodes["baseline"]
     chances = chances.copy()
-    chances[np.isnan(calm[:, VOC]).all(axis=1), KINDS.index(EventKind.VOC)] = 0.0
-    chances[np.isnan(calm[:, _RH]), KINDS.index(EventKind.STEAM)] = 0.0
+    chances[np.isnan(baseline[:, VOC]).all(axis=1), KINDS.index(EventKind.VOC)] = 0.0
+    chances[np.isnan(baseline[:, _RH]), KINDS.index(EventKind.STEAM)] = 0.0
     return chances
 
 
-def _vaping_said(episode: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Rows of which vaping is said now."""
-    said = (episode[:, E.PHASE] == _SAID) & (episode[:, E.KIND] == _VAPE)
-    rows: NDArray[np.intp] = said.nonzero()[0]
+def probabilities(log_odds: Floats, kinds: Floats) -> Floats:
+    """Return the probability of each kind: of vaping by its log-odds, the others share the rest."""
+    vape = expit(log_odds)
+    others = kinds[:, 1:]
+    total = others.sum(axis=1)
+    share = others / np.where(total > 0.0, total, 1.0)[:, None]
+    share[total <= 0.0] = 1.0 / others.shape[1]
+    return np.column_stack([vape, (1.0 - vape)[:, None] * share])
+
+
+def _begin_pulses(here: _Round, change: Change) -> None:
+    """Begin a pulse where fine particles rise anew."""
+    episode, fine = here.episode, here.x[:, FINE]
+    peak, low, pulses = episode["peak"], episode["trough"], episode["pulses"]
+    first = change.has_pulse & (pulses == 0)
+    trough = low + episode["pulse_base"]
+    # After a deep fall a small rise is a new puff; after a shallow one it must be larger.
+    share = np.where(low < 0.25 * peak, 0.1, 0.3)
+    least = np.maximum(np.maximum(4.0, 5.0 * change.fine_noise), share * peak)
+    again = (pulses > 0) & (low < 0.6 * peak) & (fine - trough > least)
+    begin = np.flatnonzero(first | again)
+    if not begin.size:
+        return
+    floor = np.where(first, np.minimum(change.local, change.last[:, FINE]), trough)
+    floor = np.where(np.isnan(floor), change.local, floor)
+    part = episode[begin]
+    begin_pulses(
+        part, here.time[begin], here.dt[begin], here.x[begin], change.last[begin], floor[begin]
+    )
+    episode[begin] = part
+
+
+def _is_over(here: _Round) -> Flags:
+    """Return whether all channels have been back for a while, or it has lasted too long."""
+    episode, time = here.episode, here.time
+    baseline = episode["baseline"][:, OPENERS]
+    highest = episode["highest"][:, OPENERS] - baseline
+    out = here.x[:, OPENERS] - baseline > np.maximum(RISE[OPENERS], 0.25 * highest)
+    since = episode["back_since"]
+    since = np.where(out.any(axis=1), np.nan, np.where(np.isnan(since), time, since))
+    episode["back_since"] = since
+    over: Flags = (time - since >= QUIET_S) | (time - episode["onset"] > LONGEST_S)
+    return over
+
+
+def _evidence(episode: np.void, *, pulse: bool) -> dict[str, ChannelEvidence]:
+    """Return how the channels moved: over the pulse that was judged, or the whole episode."""
+    start = episode["pulse_onset" if pulse else "onset"]
+    before = episode["before_pulse" if pulse else "baseline"]
+    later = episode["highest_at"] >= start
+    top = np.where(later, episode["highest"], episode["at_peak"])
+    when = np.where(later, episode["highest_at"], episode["peak_at"])
+    half = float(episode["half_s"])
+    evidence: dict[str, ChannelEvidence] = {}
+    known = ~np.isnan(before) & ~np.isnan(top)
+    fine = next((column for column in _FINE_COLUMNS if known[column]), None)
+    gas = next((column for column in VOC if known[column]), None)
+    for column in (fine, gas, _RH):
+        if column is None or not known[column]:
+            continue
+        sign = -1.0 if CHANNELS[column] == "voc_raw" else 1.0
+        evidence[CHANNELS[column]] = ChannelEvidence(
+            baseline=round(sign * float(before[column]), 3),
+            peak_excess=round(sign * float(top[column] - before[column]), 3),
+            rise_s=round(float(when[column] - start), 3),
+            decay_s=None if column != fine or np.isnan(half) else round(half, 3),
+        )
+    return evidence
+
+
+def _state_of(arrays: Mapping[str, NDArray[Any]]) -> tuple[Floats, Episodes]:
+    """Return baselines and episodes of a snapshot."""
+    found = int(arrays["format"])
+    if found == _FORMAT and arrays["episodes"].dtype == EPISODE:
+        return np.ascontiguousarray(arrays["baselines"]), arrays["episodes"].copy()
+    if found == _FORMAT_MATRICES:
+        return np.ascontiguousarray(arrays["quiet"].T), episodes_of(arrays["episode"])
+    raise SnapshotError(f"snapshot format {found}, expected {_FORMAT}")
+
+
+def _alerted_vaping(episode: Episodes) -> NDArray[np.intp]:
+    """Return the rows in which vaping is alerted now."""
+    alerted = (episode["phase"] == Phase.ALERTED) & (episode["kind"] == _VAPE)
+    rows: NDArray[np.intp] = alerted.nonzero()[0]
     return rows
 
 
-def _stage(age: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How often an episode has been asked what it is: at 30 s, and at each doubling."""
-    stage: NDArray[np.float64] = np.floor(np.log2(np.maximum(age, 15.0) / 15.0))
+def _stage(age: Floats) -> Floats:
+    """Return how often an episode has been asked what it is: at 30 s, and at each doubling."""
+    stage: Floats = np.floor(np.log2(np.maximum(age, 15.0) / 15.0))
     return stage
 
 
-def _moment(age: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How often a pulse has been weighed: at each reading at first, ever more seldom later.
+def _moment(age: Floats) -> Floats:
+    """Return how often a pulse has been judged: each reading at first, ever more seldom later.
 
     About eight times a doubling of its age, whatever the interval of the sensor.
     """
-    moment: NDArray[np.float64] = np.floor(8.0 * np.log2(np.maximum(age, 0.0) / 8.0 + 1.0))
+    moment: Floats = np.floor(8.0 * np.log2(np.maximum(age, 0.0) / 8.0 + 1.0))
     return moment
 
 
 def _rounds(sensor: NDArray[np.int32]) -> list[NDArray[np.intp]]:
     """Split positions so that no sensor occurs twice in a part, keeping each sensor's order.
 
-    Within a part sensors ascend, so that neighbours can be moved on together.
+    Within a part sensors ascend, so that neighbors can be moved on together.
 
     Examples
     --------

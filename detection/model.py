@@ -17,9 +17,9 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from detection.episodes import FACTS
 from detection.errors import ModelError
 from detection.events import EventKind
+from detection.facts import FACTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -171,7 +171,7 @@ class DetectionConsumer:
         self._connection = connection
         self._engine = engine
         self._may_alert = may_alert
-        self._detectors = CombinedDetector(self._place)
+        self._detectors = CombinedDetector(self._place, observer=sampler)
         self._reorder = Reorder()
         self._thresholds = SensorThresholds(budgets or AlertBudgets())
         self._sampler = sampler
@@ -420,7 +420,7 @@ class DetectionConsumer:
         except msgspec.MsgspecError as error:
             raise SnapshotError(f"no snapshot: {error}") from error
         parts = CombinedState(found.detector, found.devices, found.slow, found.watermark)
-        self._detectors = CombinedDetector.restore(parts, self._place)
+        self._detectors = CombinedDetector.restore(parts, self._place, observer=self._sampler)
         self._reorder = reorder
         self._arrivals.newest_received = found.newest_received
         self._adopt(self._detectors, found.last_adjustment)
@@ -428,7 +428,7 @@ class DetectionConsumer:
     def _adopt(self, detectors: CombinedDetector, last_adjustment: int = 0) -> None:
         self._thresholds.adopt(detectors.plumes, last_adjustment)
         if self._sampler is not None:
-            self._sampler.adopt(detectors.plumes)
+            self._sampler.reset()
 
     def _save_liveness(self, tx: sqlite3.Connection, position: int) -> None:
         if self._liveness is not None:

@@ -26,9 +26,7 @@ def merged():
 
 
 def run(readings, samples=None, step=10_000):
-    detector = Detector()
-    if samples is not None:
-        samples.adopt(detector)
+    detector = Detector(observer=samples)
     events, taken = [], []
     for k in range(0, len(readings), step):
         events += detector.step(batch_of(detector, readings[k : k + step]))
@@ -78,13 +76,13 @@ def test_calm_air_gives_none():
     assert run(calm, ClassSampler())[1] == []
 
 
-def test_a_restored_detector_is_listened_to():
+def test_a_restored_detector_is_sampled():
     readings = readings_of_puff("s1")
-    first, samples = Detector(), ClassSampler()
-    samples.adopt(first)
+    samples = ClassSampler()
+    first = Detector(observer=samples)
     first.step(batch_of(first, readings[:70]))
-    second = Detector.restore(first.snapshot())
-    samples.adopt(second)
+    second = Detector.restore(first.snapshot(), observer=samples)
+    samples.reset()
     assert samples.drain() == []  # of the one before
     second.step(batch_of(second, readings[70:]))
     assert {s.sensor for s in samples.drain()} == {"s1"}

@@ -3,13 +3,13 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from detection.baselines import WARM_UP_S
 from detection.batch import ReadingBatch
 from detection.detector import GAP_S, JUDGED_S, SILENT_S, Detector
-from detection.episodes import FACTS
 from detection.errors import SnapshotError
 from detection.events import EventKind, EventPhase
+from detection.facts import FACTS
 from detection.model import KINDS, Forest, Model
-from detection.motion import WARM_UP_S
 from detection.quantities import COLUMN_INDEX, COLUMNS
 from tests.support.streams import events_of, fresh
 
@@ -189,13 +189,13 @@ def test_a_long_plume_is_weighed_ever_more_seldom(monkeypatch):
 def test_the_highest_pulse_is_known_of_an_episode_that_began_with_gas_alone():
     highest = []
 
-    def collect(_rows, _time, _episode, facts, weighed, _asked):
-        if weighed[0]:
-            highest.append(np.expm1(facts[0, FACTS.index("log_highest_pulse")]))
+    class Observer:
+        def on_facts(self, _names, _rows, _time, _episodes, facts, is_pulse, _is_asked):
+            if is_pulse[0]:
+                highest.append(np.expm1(facts[0, FACTS.index("log_highest_pulse")]))
 
-    detector = Detector()
+    detector = Detector(observer=Observer())
     detector.sensor_row("s")
-    detector.collect = collect
     time, values = with_puffs(400, 260.0)
     values[:, COLUMN_INDEX["voc_index"]] = np.where(time < 200.0, 100.0, 250.0)
     detector.step(batch_of(time, values))

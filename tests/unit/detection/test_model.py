@@ -3,8 +3,8 @@ import io
 import numpy as np
 import pytest
 
-from detection.episodes import FACTS
 from detection.errors import ModelError
+from detection.facts import FACTS
 from detection.model import KINDS, SETTLED_S, Forest, Model
 
 

@@ -8,10 +8,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from detection.baselines import WARM_UP_S
 from detection.batch import ReadingBatch
 from detection.detector import GAP_S, Detector
 from detection.events import EventKind, EventPhase
-from detection.motion import WARM_UP_S
 from detection.quantities import COLUMN_INDEX, COLUMNS
 from tests.support.streams import events_of, fresh
 

@@ -3,18 +3,17 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from detection.baselines import BLOCK, WARM_UP_S, BaselineTracker, Change
 from detection.channels import CHANNEL_INDEX, CHANNELS, FINE, FLOOR, OPENERS, RISE
-from detection.motion import BLOCK, WARM_UP_S, Motion, Q
-from detection.tracking import Tracker
 
 K = len(CHANNELS)
 N = BLOCK + 90
 
 
 def tracker_of(n, time=0.0):
-    tracker = Tracker()
-    rows = np.array([tracker.add(f"s{k}") for k in range(n)])
-    tracker.restart(rows, np.full(n, time))
+    tracker = BaselineTracker()
+    tracker.reserve(n)
+    tracker.restart(np.arange(n), np.full(n, time))
     return tracker
 
 
@@ -29,20 +28,22 @@ def air(rng, n, rounds):
 
 
 def run(tracker, x, dt, parts_of):
-    """Advance in parts; return what was seen of the sensors in an episode, in order of sensors."""
-    time, seen = np.zeros(x.shape[1]), []
+    """Advance in parts; return what changed of the sensors in an episode, in order of sensors."""
+    n = x.shape[1]
+    time, seen, in_episode = np.zeros(n), [], np.zeros(n, bool)
     for k, values in enumerate(x):
         time = time + dt[k]
         for rows in parts_of(k):
-            moved = tracker.advance(rows, time[rows], dt[k, rows], values[rows])
-            if moved is None:
+            change = tracker.advance(rows, in_episode[rows], time[rows], dt[k, rows], values[rows])
+            if change is None:
                 continue
-            sensors = rows[moved.reading]
+            sensors = rows[change.reading]
             for i, sensor in enumerate(sensors.tolist()):
-                row = (moved.base[i], moved.last[i], moved.over[i])
-                flags = [moved.opening[i], moved.pulse[i], moved.fine_noise[i], moved.local[i]]
+                row = (change.baseline[i], change.last[i], change.over[i])
+                flags = [change.opens[i], change.has_pulse[i]]
+                flags += [change.fine_noise[i], change.local[i]]
                 seen.append((k, sensor, np.concatenate([*row, flags])))
-            tracker.episode[sensors, 0] = 1.0
+            in_episode[sensors] = True
     return sorted(seen, key=lambda item: item[:2])
 
 
@@ -61,7 +62,7 @@ def test_any_split_leaves_the_same_bits():
     whole, split = tracker_of(N), tracker_of(N)
     seen = run(whole, x, dt, lambda _: [np.arange(N)])
     seen_split = run(split, x, dt, lambda _: pieces(rng, N))
-    np.testing.assert_array_equal(split.quiet, whole.quiet)
+    np.testing.assert_array_equal(split.state.block[:, :N], whole.state.block[:, :N])
     assert len(seen) > N
     assert [item[:2] for item in seen_split] == [item[:2] for item in seen]
     for a, b in zip(seen_split, seen, strict=True):
@@ -69,7 +70,7 @@ def test_any_split_leaves_the_same_bits():
 
 
 def test_where_few_have_no_reading_the_same_bits_are_left():
-    """Neighbours are moved on where they lie, and what lies among them is left as it was."""
+    """Neighbors move in place, and those without a reading stay as they were."""
     rng = np.random.default_rng(13)
     x = air(rng, N, 80)
     dt = rng.choice([1.0, 2.0, 5.0], (80, N))
@@ -82,82 +83,79 @@ def test_where_few_have_no_reading_the_same_bits_are_left():
         return [np.flatnonzero(~late), np.flatnonzero(late)]
 
     seen_split = run(split, x, dt, most_and_the_rest)
-    np.testing.assert_array_equal(split.quiet, whole.quiet)
+    np.testing.assert_array_equal(split.state.block[:, :N], whole.state.block[:, :N])
     assert [item[:2] for item in seen_split] == [item[:2] for item in seen]
     for a, b in zip(seen_split, seen, strict=True):
         np.testing.assert_array_equal(a[2], b[2])
 
 
-def test_one_at_a_time_leaves_the_same_bits():
-    """One sensor is moved on in plain numbers, many by array operations."""
+@pytest.mark.parametrize("n", [1, 23, 24, 64])
+def test_one_at_a_time_leaves_the_same_bits(n):
     rng = np.random.default_rng(12)
-    n = 64
     x = air(rng, n, 150)
     dt = rng.choice([1.0, 2.0, 5.0], (150, n))
     dt[0] = 0.0
     whole, single = tracker_of(n), tracker_of(n)
     seen = run(whole, x, dt, lambda _: [np.arange(n)])
     seen_single = run(single, x, dt, lambda _: [np.array([row]) for row in rng.permutation(n)])
-    np.testing.assert_array_equal(single.quiet, whole.quiet)
-    assert len(seen) > n
+    np.testing.assert_array_equal(single.state.block, whole.state.block)
     assert [item[:2] for item in seen_single] == [item[:2] for item in seen]
     for a, b in zip(seen_single, seen, strict=True):
         np.testing.assert_array_equal(a[2], b[2])
 
 
 def advanced(values, dt=1.0):
-    """State of one sensor and what was last seen, after values of the fine signal."""
-    tracker, moved = tracker_of(1), None
+    """State of one sensor and what changed last, after values of the fine signal."""
+    tracker, change, in_episode = tracker_of(1), None, np.zeros(1, bool)
     for k, value in enumerate(values):
         x = np.full((1, K), np.nan)
         x[0, FINE] = value
-        step = 0.0 if k == 0 else dt
-        moved = tracker.advance(np.array([0]), np.array([k * dt]), np.array([step]), x)
-        if moved is not None:
-            tracker.episode[0, 0] = 1.0
-    return tracker.quiet[0], moved
+        step = np.array([0.0 if k == 0 else dt])
+        change = tracker.advance(np.array([0]), in_episode, np.array([k * dt]), step, x)
+        in_episode |= change is not None
+    return tracker.state, change
 
 
 def test_the_first_value_is_the_baseline():
-    state, moved = advanced([7.0])
-    assert state[Q.BASE][FINE] == state[Q.LOCAL] == 7.0
-    assert np.isnan(np.delete(state[Q.BASE], FINE)).all()
-    assert state[Q.INTERVAL] == 0.0
-    assert state[Q.COUNT] == 1.0
-    np.testing.assert_array_equal(state[Q.NOISE], 2.0 * FLOOR)
-    assert moved is None
+    state, change = advanced([7.0])
+    assert state.baseline[FINE, 0] == state.local[0] == 7.0
+    assert np.isnan(np.delete(state.baseline[:, 0], FINE)).all()
+    assert state.interval[0] == 0.0
+    assert state.count[0] == 1.0
+    np.testing.assert_array_equal(state.noise[:, 0], 2.0 * FLOOR)
+    assert change is None
 
 
 def test_a_baseline_falls_fast_and_rises_slowly():
     # Once warm: one step of 1 s of 10 µg/m³, down with 20 s and up with 900 s.
     down, _ = advanced([10.0] * 2000 + [0.0])
-    assert 10.0 - down[Q.BASE][FINE] == pytest.approx(10.0 / 21.0)
-    up, moved = advanced([10.0] * 2000 + [12.0])
-    assert moved is None
-    assert up[Q.BASE][FINE] - 10.0 == pytest.approx(2.0 / 901.0)
-    assert up[Q.LOCAL] - 10.0 == pytest.approx(2.0 / 46.0)
+    assert 10.0 - down.baseline[FINE, 0] == pytest.approx(10.0 / 21.0)
+    up, change = advanced([10.0] * 2000 + [12.0])
+    assert change is None
+    assert up.baseline[FINE, 0] - 10.0 == pytest.approx(2.0 / 901.0)
+    assert up.local[0] - 10.0 == pytest.approx(2.0 / 46.0)
 
 
 def test_a_baseline_is_held_in_an_episode():
-    state, moved = advanced([10.0] * 2000 + [110.0])
-    assert moved.opening.tolist() == moved.pulse.tolist() == [True]
-    assert moved.base[0, FINE] == moved.last[0, FINE] == moved.local[0] == 10.0
-    assert state[Q.BASE][FINE] - 10.0 == pytest.approx(100.0 / 5401.0)
-    assert state[Q.NOISE][0] == FLOOR[0]
+    state, change = advanced([10.0] * 2000 + [110.0])
+    assert change.opens.tolist() == change.has_pulse.tolist() == [True]
+    assert change.baseline[0, FINE] == change.last[0, FINE] == change.local[0] == 10.0
+    assert state.baseline[FINE, 0] - 10.0 == pytest.approx(100.0 / 5401.0)
+    assert state.noise[0, 0] == FLOOR[0]
 
 
 def test_nothing_opens_before_the_warm_up_has_passed():
     _, too_early = advanced([10.0] * (int(WARM_UP_S) - 1) + [110.0])
     assert too_early is None
-    _, moved = advanced([10.0] * int(WARM_UP_S) + [110.0])
-    assert moved is not None
+    _, change = advanced([10.0] * int(WARM_UP_S) + [110.0])
+    assert change is not None
 
 
 def test_a_missing_value_changes_no_level():
     before, _ = advanced([10.0, 11.0, 12.0])
     after, _ = advanced([10.0, 11.0, 12.0, np.nan])
-    for block in (Q.LEVELS, Q.NOISE, Q.LAST, Q.SMOOTHED):
-        np.testing.assert_array_equal(after[block], before[block])
+    for name in ("levels", "noise", "last", "smoothed"):
+        np.testing.assert_array_equal(getattr(after, name)[..., 0], getattr(before, name)[..., 0])
 
 
 def test_every_channel_that_can_open_an_episode_does():
@@ -165,13 +163,13 @@ def test_every_channel_that_can_open_an_episode_does():
     assert np.isfinite(RISE[OPENERS]).all()
     assert np.isinf(np.delete(RISE, OPENERS)).all()
     for channel in range(K)[OPENERS]:
-        tracker, moved = tracker_of(1), None
+        tracker, change = tracker_of(1), None
         for k in range(200):
             x = np.full((1, K), np.nan)
             x[0, channel] = 50.0 + (10.0 * RISE[channel] if k == 199 else 0.0)
             dt = np.array([float(k > 0)])
-            moved = tracker.advance(np.array([0]), np.array([float(k)]), dt, x)
-        assert moved is not None, CHANNELS[channel]
+            change = tracker.advance(np.array([0]), np.zeros(1, bool), np.array([float(k)]), dt, x)
+        assert change is not None, CHANNELS[channel]
 
 
 def test_any_voc_channel_feeds_the_bank_by_the_same_priority():
@@ -181,9 +179,8 @@ def test_any_voc_channel_feeds_the_bank_by_the_same_priority():
         x = np.full((1, K), np.nan)
         for key in keys:
             x[0, CHANNEL_INDEX[key]] = 100.0
-        tracker.advance(np.array([0]), np.zeros(1), np.zeros(1), x)
-        bank = tracker.quiet[0, Q.SMOOTHED].reshape(7, 5)
-        smoothed[keys] = bank[3, 0]
+        tracker.advance(np.array([0]), np.zeros(1, bool), np.zeros(1), np.zeros(1), x)
+        smoothed[keys] = tracker.state.smoothed[3, 0, 0]
     assert smoothed["voc_index",] == pytest.approx(0.27 * np.log(100.0 / 405.0))
     assert smoothed["tvoc_ppb",] == smoothed["voc_index", "tvoc_ppb"] == pytest.approx(np.log2(500))
     assert smoothed["tvoc_ppb", "voc_raw"] == pytest.approx(100.0 / 870.0)
@@ -191,7 +188,7 @@ def test_any_voc_channel_feeds_the_bank_by_the_same_priority():
 
 def test_parts_are_joined_in_order():
     parts = [
-        Motion(
+        Change(
             np.array([k]),
             *(np.array([bool(k)]) for _ in range(2)),
             *(np.array([float(k)]) for _ in range(2)),
@@ -199,6 +196,6 @@ def test_parts_are_joined_in_order():
         )
         for k in range(3)
     ]
-    joined = Motion.join(parts)
+    joined = Change.join(parts)
     assert joined.reading.tolist() == joined.local.tolist() == [0, 1, 2]
     assert joined.over.shape == (3, 2)
