@@ -289,7 +289,7 @@ class AlertThresholds:
         state, counts = stored["levels_state"], stored["levels_counts"]
         recent = stored["levels_recent"]
         n = state.shape[0]
-        shapes = ((n, _STATE_WIDTH), (n, 3, _BINS), (n, _RECENT, len(_CLUSTER)))
+        shapes = ((n, _STATE_WIDTH), (n, 3, _BINS), (n, _RECENT, len(_CLUSTER.names or ())))
         if (state.shape, counts.shape, recent.shape) != shapes:
             raise ValueError(f"levels of shapes {state.shape}, {counts.shape}, {recent.shape}")
         levels._n = n

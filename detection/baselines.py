@@ -211,8 +211,9 @@ class ScratchPool:
                 size = math.prod(shape) * n
                 parts.append(self._numbers[start : start + size].reshape(*shape, n))
                 start += size
+            excess, rising, spare, gain, over = parts
             unknown = self._flags[: K * n].reshape(K, n)
-            scratch = self._cut[n] = Scratch(*parts, unknown)
+            scratch = self._cut[n] = Scratch(excess, rising, spare, gain, over, unknown)
         return scratch
 
 

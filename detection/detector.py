@@ -393,7 +393,8 @@ class Detector:
         due = (since >= PERSISTS_S) & (since - here.dt[s] < PERSISTS_S)
         persists = due & (least > _PERSISTS_SHARE) & np.isfinite(least)
         here.episode["vape_ruled_out"][s[persists]] = True
-        return s[unlikely | persists]
+        contradicted: NDArray[np.intp] = s[unlikely | persists]
+        return contradicted
 
     def _alert(
         self, here: _Round, i: int, chances: Floats, *, is_vape: bool, is_over: bool
