@@ -1,17 +1,12 @@
-"""A message of our own that goes the way of every reading, to see whether that way is open.
+"""A message of our own that takes the way of every reading, to see whether that way is open.
 
-A connection can be up and silent: a session that lost its subscriptions, a window that waits for an
-acknowledgement which was lost. The socket does not show it. So the service publishes a canary to a
-topic that it is subscribed to, at QoS 1 through the same session and window as the readings, and
-takes the time until it comes back. It is no reading and reaches no journal.
-
-If neither the canary nor anything else arrives for `CanarySettings.silent_after_s`, the
-subscription is made anew; if that brings nothing within the same time, the connection is. A cure
-that did not help is tried again after twice as long, up to `CanarySettings.last_wait_s`: a broker
-that lets nobody publish the canary must not cost a reconnect every minute of a quiet night.
-
-Silence of our own making is none: while something that was delivered waits for the disk, the
-broker's window may be closed by us, and the clock stands still.
+A connection can be up and silent: a session that lost its subscriptions, a window that waits for a
+lost acknowledgement. So the service publishes a canary to a topic that it is subscribed to, at QoS
+1 through the same session and window as the readings, and takes the time until it comes back. If
+nothing arrives for `CanarySettings.silent_after_s`, the subscription is renewed; if that brings
+nothing within the same time, the connection is. A remedy that did not help is tried again after
+twice as long, up to `CanarySettings.last_wait_s`. While something waits for the disk, the broker's
+window may be closed by us, and the clock stands still.
 
 `Canary` never sleeps, logs or reads a clock; `now` is monotonic, in seconds.
 """

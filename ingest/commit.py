@@ -1,25 +1,18 @@
-"""One group commit for MQTT and HTTP: what was taken in first is durable first.
+"""One group commit for MQTT and HTTP: what was accepted first is durable first.
 
 Why one
 -------
-MQTT and HTTP both feed one `Intake`, whose duplicate window learns of a reading before it is
-on the disk. So *duplicate* may only be said once the first copy is durable, whichever way
-it came. Every outcome therefore enters one queue, at once after `Intake.on_message` and without
-an await in between; a group is committed in that order, and an entry is settled only when
-everything before it is. A duplicate enters as an entry without content.
+Both feed one `Intake`, whose duplicate window knows a reading before it is on the disk. So a
+duplicate may only be acknowledged once the first copy is durable, whichever way it came. Every
+outcome enters one queue, at once after `Intake.on_message`; a group is committed in that order, and
+an entry is settled only when everything before it is. A duplicate is an entry without content.
 
 Order of operations
 -------------------
-While a commit waits for the disk the next group gathers, so the size of groups follows the load by
-itself; and no commit begins within `pace_s` of the last one, so that a school whose sensors report
-one by one all the time does not cost a commit each. A group is never given up: when the disk
-refuses, the same group is tried again, `failing` says why, and nothing behind it is settled. A
-caller that cannot hold its senders back otherwise must look at `failing` and `waiting` before it
-takes more.
-
-Bounds
-------
-None of its own: MQTT is bounded by the broker's window, the HTTP ingest by what it lets wait.
+While a commit waits for the disk the next group gathers; no commit begins within `pace_s` of the
+last one. A group is never given up: when the disk refuses, the same group is tried again, `failing`
+says why, and nothing behind it is settled. The queue has no bound of its own: MQTT is bounded by
+the broker's window, HTTP ingest looks at `failing` and `waiting`.
 """
 
 from __future__ import annotations

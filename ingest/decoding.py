@@ -111,10 +111,7 @@ def _levels_match(want: list[str], have: list[str]) -> bool:
 
 
 def decode_text(payload: bytes) -> str:
-    """Return the payload as stripped text.
-
-    Raises `PayloadError`: `malformed`: no UTF-8, or longer than 256 bytes.
-    """
+    """Return the payload as stripped text."""
     if len(payload) > 256:
         raise PayloadError(Reason.MALFORMED, f"a bare value of {len(payload)} bytes")
     try:
@@ -130,10 +127,7 @@ def _parse_int(digits: str) -> float | int:
 
 
 def load_json(payload: bytes, limits: Limits, *, repair_commas: bool = False) -> Any:
-    """Parse JSON after its depth and number of members were bounded.
-
-    Raises `MessageRefusedError`: `too_deep`, `too_many_keys`. Raises `PayloadError`: `malformed`.
-    """
+    """Parse JSON after its depth and number of members were bounded."""
     check_json(payload, limits)
     try:
         return _DECODE(payload)
@@ -152,11 +146,7 @@ def load_json(payload: bytes, limits: Limits, *, repair_commas: bool = False) ->
 
 
 def load_object(payload: bytes, limits: Limits, *, repair_commas: bool = False) -> dict[str, Any]:
-    """Parse JSON whose outermost value must be an object.
-
-    Raises `MessageRefusedError`: `too_deep`, `too_many_keys`. Raises `PayloadError`: `malformed`,
-    or `wrong_type` for a list, text or number.
-    """
+    """Parse JSON whose outermost value must be an object."""
     value = load_json(payload, limits, repair_commas=repair_commas)
     if type(value) is not dict:
         raise PayloadError(
@@ -237,10 +227,7 @@ def gateway_states(
 
 
 def same_device(named: str, sensor: str) -> None:
-    """Refuse a payload that names another device than its topic.
-
-    Raises `PayloadError`: `id_mismatch`.
-    """
+    """Refuse a payload that names another device than its topic."""
     if fold_id(named) != fold_id(sensor):
         raise PayloadError(Reason.ID_MISMATCH, f"topic is of {sensor!r}, payload says {named!r}")
 

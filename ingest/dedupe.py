@@ -1,16 +1,10 @@
 """Which readings were already accepted.
 
-A reading with a time stamp of its own is known by (time, seq, which quantities it carries)
-within a bounded window per sensor: brokers redeliver, gateways forward twice, and a restart
-brings back what was journalled but not acknowledged. Formats that spread one moment over several
-messages (same time, other quantities) are not duplicates of each other.
-
-A reading without a usable time stamp has nothing to be told by: two equal readings in a row are
-ordinary. It is held against what the others said only if the broker itself says DUP.
-
-Not a promise of exactly-once: a duplicate that comes back after `window` newer readings of its
-sensor, or of a sensor forgotten for `sensors` others, is accepted again. Consumers key on
-(sensor, time).
+A reading with a time stamp of its own is known by time, seq and the quantities it carries within a
+bounded window per sensor. Formats that spread one moment over several messages are not duplicates
+of each other. A reading without a usable time stamp is a duplicate only if the broker itself says
+DUP. A duplicate that comes back after `window` newer readings of its sensor is accepted again:
+consumers key on (sensor, time).
 """
 
 from __future__ import annotations

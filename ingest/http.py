@@ -1,33 +1,27 @@
-"""HTTP in: ``POST /ingest/<decoder>[/<sensor>]``, for sensors that have no MQTT.
+"""HTTP ingest: ``POST /ingest/<decoder>[/<sensor>]``, for sensors that have no MQTT.
 
-The answer *is* the acknowledgement. 200 means: accepted, or accepted before, and durable. The
-message goes through the same `Intake` and the same `GroupCommit` as MQTT's, so what is written
-there about order, duplicates and a disk that refuses holds here too.
+The answer is the acknowledgement: 200 means accepted, or accepted before, and durable. The message
+goes through the same `Intake` and `GroupCommit` as MQTT's.
 
 ====  ======================================================================================
 200   ``{"outcome": "accepted" | "duplicate", "readings": n}``, fsynced
-400   no HTTP body we can read, or `malformed`: dead-lettered
-401   no token, a wrong one, or a signature that is not right or not of this time
-403   `not_allowed`: a sensor that this source may not speak for; dead-lettered
+400   no HTTP body that can be read, or `malformed`: dead-lettered
+401   no token, a wrong one, or a signature that is wrong or not of this time
+403   `not_allowed`: a sensor that this source may not write for; dead-lettered
 404   no source is configured for this decoder
 408   the body did not arrive within `HttpIngestSettings.body_s`
-413   body too large: not read on
+413   body too large
 415   a content type that no decoder reads, or a compressed body
-422   refused by the decoder, with its reason; dead-lettered
-429   too many messages of this source, or too many wrong tokens from this address
-503   cannot be stored now, or not known whether it was: send it again later
+422   rejected by the decoder, with its reason; dead-lettered
+429   too many messages of this source, or wrong tokens from this address (``Retry-After``)
+503   not stored, or not known whether it was: send it again later (``Retry-After``)
 ====  ======================================================================================
 
-429 and 503 say in ``Retry-After`` when. A sender that got 503, or no answer, sends the message
-again; if it carries a time of its own, the second copy is a duplicate.
-
-What is checked before anything is kept: address, token, type and length from the head of the
-request; then the body, bounded in size and time; then signature and rate; only then the intake. An
-unauthenticated request stores nothing, not even a dead letter. While the disk refuses or too many
-messages wait for it, nothing is taken in.
+Checked in this order: address, token, type and length; the body, bounded in size and time;
+signature and rate; the intake. An unauthenticated request stores nothing, not even a dead letter.
 
 Privacy: a vendor's webhook may carry what is none of our business (`_FOREIGN`). Of its messages
-that measured nothing the dead letter keeps the size and no content.
+that measured nothing, the dead letter keeps the size and no content.
 """
 
 from __future__ import annotations

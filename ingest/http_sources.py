@@ -1,17 +1,13 @@
-"""Who may post at the HTTP ingest, for which sensors, and how often; pure.
+"""Who may post over HTTP, for which sensors, and how often; pure.
 
-A *source* is one sender with one token: a vendor's webhook, a sensor, a script. It speaks one
-format, and for its own sensors only: those it lists or, if it lists none, those registered with
-its decoder. Under the names of others it is refused; a name that nobody registered is let through
-to the quarantine only where the source lists no sensors, because it can alert nobody there.
+A source is one sender with one token. It speaks one format, for its own sensors only: those it
+lists or, if it lists none, those registered with its decoder. Only a source that lists none may
+also name sensors that nobody registered, because they can alert nobody.
 
 Verkada signs its webhook (``Verkada-Signature: <Unix seconds>|<hex>``, HMAC-SHA256 of the raw body,
 ``|`` and the same seconds; apidocs.verkada.com/reference/securing-webhooks). A signature counts for
-`SIGNATURE_WINDOW_S` around its time; seen again inside it, the message is taken as a redelivery.
-
-Guessing is slowed by address: `Guesses` makes an address wait after a few wrong tokens. An
-address from which a right one came lately never waits, so that a guesser behind the same router
-cannot silence a sensor.
+`SIGNATURE_WINDOW_S`; seen again, the message is a redelivery. An address waits after a few wrong
+tokens, unless a right one came from it lately: a guesser behind the same router silences no sensor.
 """
 
 from __future__ import annotations

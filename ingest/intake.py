@@ -1,31 +1,24 @@
 """The intake: one message in, exactly one outcome out.
 
-`Intake` is pure: it never sleeps, logs, reads a clock or touches the network. The service feeds
-it messages, journals what it accepts, dead-letters what it rejects, and acknowledges either.
-
-Every message ends as exactly one of
+`Intake` is pure: it never sleeps, logs, reads a clock or touches the network. Every message ends as
+exactly one of
 
 ``ACCEPTED``
-    its readings are to be journalled; there are none if the message only adds to what a decoder
+    its readings are to be journaled; there are none if the message only adds to what a decoder
     remembers (a description, a value that waits in a join window);
 ``DUPLICATE``
     everything it says was accepted before; acknowledge, store nothing;
 ``REJECTED``
     a dead letter says why; acknowledge, store the dead letter.
 
-No input makes `Intake.on_message` raise: a decoder that fails on a message nobody foresaw is a
-rejection with reason `decoder_failed`, so that one message never stops the others.
+Nothing makes `Intake.on_message` raise: a decoder that fails is a rejection (`decoder_failed`).
 
-A sensor that is not in the registry is *quarantined*: its readings are accepted and stored with
-the flag `unknown_sensor`, never alerted on, and it is listed (`Intake.quarantine`) until someone
-gives it a room. Messages under topics of no decoder, and those that every mapping of their topic
-passes on, are rejected and listed the same way (`Intake.unmatched`). Both lists are bounded; what
-was heard longest ago is forgotten first.
+Readings of a sensor that is not in the registry are stored with the flag `unknown_sensor`, never
+alerted on, and listed (`Intake.quarantine`); topics of no decoder are rejected and listed
+(`Intake.unmatched`). Both lists are bounded.
 
-Formats of one value a topic are joined by windows (`ingest.states`). A window closes with
-a later message or with `Intake.on_time`, which the service calls at `Intake.next_deadline`;
-before it stops it calls `Intake.flush`. A value that waits in a window is at most one window old
-and is lost by a crash; the devices that speak so publish without acknowledgement anyway.
+A join window (`ingest.states`) closes with a later message or with `Intake.on_time`; before the
+service stops it calls `Intake.flush`. A value in an open window is lost by a crash.
 """
 
 from __future__ import annotations

@@ -5,30 +5,19 @@ Order of operations
 The broker delivers at QoS 1 into a persistent session. Arrivals queue in `Arrivals`; the intake
 loop takes a group, decides each message's one outcome (`ingest.intake.Intake`), waits until
 readings and dead letters of the group are durable (`ingest.commit.GroupCommit`), and only then
-sends the PUBACKs, in receive order and on the connection that delivered them. While it waits the
-next group gathers, so the group size follows the load by itself.
-
-A group is never given up: when the disk refuses, the same group is tried again and nothing is
-acknowledged, so the broker's window closes and the broker keeps what follows.
-
-Formats that send one value a topic are joined into readings over a short window; their messages,
-and those that came after them, are acknowledged once the window is closed and committed.
-
-Silence
--------
-Beside the readings goes a canary (`ingest.canary`). It is acknowledged in its place like any
-message, is no reading, and what it finds is cured here: a new subscription, then a new connection.
-The broker's own count of dropped messages (`$SYS/broker/publish/messages/dropped`) and of stored
-ones is read where the broker lets us; that is Mosquitto, and a right to read `$SYS/#`.
+sends the PUBACKs, in receive order and on the connection that delivered them. A group is never
+given up: when the disk refuses, the same group is tried again, the broker's window closes and the
+broker keeps what follows. Messages of a join window, and those that came after them, are
+acknowledged once the window is closed and committed. A canary (`ingest.canary`) is acknowledged in
+its place.
 
 Bounds
 ------
 Unacknowledged QoS 1 messages are bounded by the broker (`max_inflight_messages`). QoS 0 messages
 have no window: beyond `MAX_UNACKNOWLEDGED_QOS0` waiting, the newest is dropped and counted.
 
-This module and `ingest.broker` alone touch the client underneath aiomqtt (manual
-acknowledgement, its own callback, large reads): aiomqtt 2 acknowledges a message before the caller
-has seen it.
+This module and `ingest.broker` alone touch the client underneath aiomqtt (manual acknowledgement,
+its own callback, large reads): aiomqtt 2 acknowledges before the caller has seen the message.
 """
 
 from __future__ import annotations

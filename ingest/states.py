@@ -1,18 +1,12 @@
 """What some formats need to remember between messages, in one explicit, bounded object.
 
-- `Joiner`: formats that send one value a topic (ESPHome, Homie, Meraki, SenseCAP, Zigbee2MQTT in
-  attribute mode). Values of one sensor that arrive within a window are one reading. A window
-  opens with its first value and closes when it is over, when a quantity comes a second time, or
-  when the device's own time stamp changes. Its time is the device's time stamp, or the receive
-  time of its first value. The topic that a sensor's last value came under is kept.
-- `units`, `hints`: units learnt from descriptions (``bridge/devices``, discovery, births).
-- `firmware`: versions from descriptions (`ingest.firmware`).
-- `discoveries`: discovery messages by the topic they are about, for suggesting a mapping of it.
-- `children`: devices heard behind a gateway, so that the gateway's will speaks for all of them.
+`Joiner` makes one reading of the values of one sensor that arrive within a window. A window opens
+with its first value and closes when it is over, when a quantity comes a second time, or when the
+device's own time stamp changes. Its time is the device's, or the receive time of its first value.
 
-All tables are bounded; what was used longest ago is forgotten first. `snapshot` and `restore`
-carry everything over a restart except open windows, which the service closes first
-(`Joiner.close`), and `discoveries`, which the broker retains.
+All tables are bounded; what was used longest ago is forgotten first. `snapshot` and `restore` carry
+everything over a restart except open windows, which the service closes first, and discovery
+messages, which the broker retains.
 """
 
 from __future__ import annotations

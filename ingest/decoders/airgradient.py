@@ -1,27 +1,9 @@
 """AirGradient ONE, Open Air and DIY monitors (``airgradient/readings/<serialno>``).
 
-The firmware publishes the JSON of its local API every 60 s: QoS 0, not retained, no time stamp,
-no will. What is measured where:
-
-=================================  ===============  ==========================================
-key                                quantity         remark
-=================================  ===============  ==========================================
-``pm01 pm02 pm10``                 pm1 pm25 pm10    ``pm02`` is PM2.5; the ``Standard`` and
-                                                    ``Compensated`` variants are not used
-``pm003Count`` ... ``pm10Count``   n03 ... n100     sent per dL, /100 gives per cm³
-``rco2``                           co2
-``atmp``, ``rhum``                 temp, rh         raw, as the neighbouring PM sensor's
-``tvocIndex``, ``tvocRaw``         voc_index, raw
-``noxIndex``                       nox_index
-``wifi``                           rssi
-``firmware``                       its version
-=================================  ===============  ==========================================
-
-Open Air nests its particle channels under ``channels."1"`` and ``"2"``: the mean of what the two
-report is taken, and what a channel does not send, or only as a fault, is left out. Invalid values
-are omitted by current firmware; old builds print ``atmp 0.00, rhum 0`` for a dead sensor (both are
-then faults) and internal -1 or -1000 (out of range, so faults as well). A ``bootCount`` or
-``boot`` of 0, or lower than the last one heard, is a restart.
+``pm02`` is PM2.5; counts are per dL; ``Standard`` and ``Compensated`` variants are not used. Open
+Air nests its particle channels under ``channels``: the mean of what they report is taken. Invalid
+values are omitted by current firmware; old builds print ``atmp 0.00, rhum 0`` for a dead sensor, -1
+or -1000 (faults). A ``bootCount`` or ``boot`` of 0, or lower than the last one, is a restart.
 """
 
 from __future__ import annotations

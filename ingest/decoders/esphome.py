@@ -1,21 +1,11 @@
 """ESPHome firmware: one bare value a topic, joined into readings by a window.
 
-``<node>/sensor/<object>/state`` carries a number as text, ``nan`` or ``None`` for no value (a
-fault); ``<node>/binary_sensor/<object>/state`` carries ``ON`` or ``OFF``; ``<node>/status`` is
-birth and will. A node prefix of two levels is understood as well.
-
-What an object measures is told by its id (``pm_2_5``, ``bathroom_temperature``), and by the unit
-of its Home Assistant discovery message if one was seen before. ESPHome's own names settle two
-that are open elsewhere: ``voc`` is Sensirion's VOC index and ``tvoc`` is ppb. A binary sensor
-whose id contains ``tamper`` is the tamper contact.
-
-Counts of a Plantower sensor are called ``pm_0_3um`` to ``pm_10_0um``: particles larger than that
-in 0.1 L, unless discovery names another unit of counts. Where discovery says µg/m³, somebody has
-called a mass so. ``pmc_0_5`` and its like are left out: of an SPS30 they count up to a diameter in
-1 cm³, of a PMSA003I above it in 0.1 L, and the id does not tell which.
-
-ESPHome retains states by default. What the broker replays at subscription is flagged `retained`
-and never alerts; what arrives live is not.
+``<node>/sensor/<object>/state`` carries a number as text, ``nan`` or ``None`` for a fault;
+``<node>/binary_sensor/<object>/state`` carries ``ON`` or ``OFF``; ``<node>/status`` is birth and
+will. What an object measures follows from its id and the unit of its discovery message. ``voc`` is
+Sensirion's VOC index and ``tvoc`` is ppb; ``pm_0_3um`` to ``pm_10_0um`` are particles larger than
+that in 0.1 L, unless discovery names another unit. ``pmc_0_5`` and its like are left out: the id
+does not tell whether they count up to or above a diameter.
 """
 
 from __future__ import annotations

@@ -1,21 +1,14 @@
 """Any JSON, ``key=value`` text or form whose names say what they are.
 
-For DIY devices that are no other format, under a topic or HTTP source that the configuration
-gives to this decoder; never by topic alone. Names are understood by `names`: what could be two
-quantities is none. Objects are searched to a depth of four.
+For DIY devices, under a topic or HTTP source that the configuration gives to this decoder; never by
+topic alone. What could be two quantities is none (`names`). Objects are searched to a depth of
+four.
 
-Identity: the first of ``sensor_id``, ``device_id``, ``device``, ``sensor``, ``mac``, ``serial``,
-``serialno``, ``id`` that is text, else the topic. Time: ``time``, ``timestamp``, ``ts``,
-``datetime``, ``unix``; local texts are in the zone of the site. A number that is no plausible Unix
-time counts from boot (milliseconds, as many boards do) and is replaced by the receive time. After
-some weeks such a counter passes through numbers that are plausible; so once a device was seen to
-count, its numbers are taken for times again only when one is close to the receive time.
-
-``firmware``, ``firmware_version``, ``fw_version`` or ``sw_version`` is the version of what runs
-there.
-
-``status`` with the word ``online`` or ``offline`` is birth and will, of the device that the message
-names; all may share one topic.
+The device is named by the first of `_IDENTITY` that is text, else by the topic. A number that is no
+plausible Unix time counts from boot and is replaced by the receive time; such a counter passes
+through plausible numbers after some weeks, so the numbers of a device that was seen to count are
+times again only when one is close to the receive time. ``status`` with ``online`` or ``offline`` is
+birth and will.
 """
 
 from __future__ import annotations

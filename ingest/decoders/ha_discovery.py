@@ -84,10 +84,7 @@ class Suggestion:
 
 
 def suggest(payload: bytes, limits: Limits) -> Suggestion:
-    """Return what a discovery message says.
-
-    Raises `DecodeError`: no JSON object, or without state topic.
-    """
+    """Return what a discovery message says."""
     content = _expanded(load_object(payload, limits))
     topic = text_of(content.get("state_topic"))
     if not topic:

@@ -1,20 +1,10 @@
-"""HALO Smart Sensor: whatever template the integrator typed into it, and ours.
+"""HALO Smart Sensor: text in which the device replaced the keywords of a template.
 
-HALO pushes text in which the device replaced its keywords. These shapes are understood:
-
-- our templates (`TEMPLATE`, `HEARTBEAT`), to be pasted into the device's external and heartbeat
-  messages;
-- ``{"event": {"Device": {"Name", "Mac", "Ip"}, "ID", "Source", "Value", "Status", "Date",
-  "Time"}}`` and ``{"sensorName", "macAddress", "eventType", "localEventDate", "localEventTime"}``
-  as other integrators publish them, and the names of the keywords themselves, in any case
-  (``{"EID", "SOURCE", "MAC", "DATE", "TIME"}``);
-- the alert text ``VAPE1 value 107.4 exceeded 100 at 2019-3-8 13:22:12``.
-
-Values are texts, date and time local to the site and unpadded. Vape and THC become `vendor_vape`,
-masking `vendor_interference`, smoking `vendor_burning`, tamper `tamper`, heartbeat `online`; events
-of sound and motion are not ours and refused as `no_measurement`. The event's value is on the
-vendor's own scale and not stored. A template whose keywords were not replaced is refused as
-`malformed`.
+Our templates (`TEMPLATE`, `HEARTBEAT`), JSON as other integrators publish it (`_NAMES`), and the
+alert text ``VAPE1 value 107.4 exceeded 100 at 2019-3-8 13:22:12`` are understood. Values are texts,
+date and time local and unpadded. Vape and THC are `vendor_vape`, masking `vendor_interference`,
+smoking `vendor_burning`, tamper `tamper`, heartbeat `online`; sound and motion are refused. The
+value is on the vendor's own scale and not stored.
 """
 
 from __future__ import annotations

@@ -48,10 +48,7 @@ def _plain(text: str) -> str:
 
 
 def parse_lines(payload: bytes) -> list[Point]:
-    """Parse line protocol.
-
-    Raises `PayloadError`: `malformed`, or `too_many_keys` for more than 512 lines.
-    """
+    """Parse line protocol."""
     try:
         text = payload.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -105,10 +105,7 @@ def _fields(data: bytes) -> Iterator[tuple[int, int, Any]]:
 
 
 def parse(data: bytes) -> Payload:
-    """Read a Sparkplug B payload.
-
-    Raises `PayloadError`: `malformed`, or `too_many_keys` for more than 512 metrics.
-    """
+    """Read a Sparkplug B payload."""
     payload = Payload()
     for number, wire, value in _fields(data):
         if number == 1 and wire == 0:

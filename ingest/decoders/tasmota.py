@@ -1,29 +1,17 @@
 """Tasmota (``tele/<topic>/SENSOR``, ``STATUS8``, ``STATUS10``, ``LWT``, ``STATE``, ``INFO1``).
 
-One nested object per driver. A key means what it means *in its driver*: ``TVOC`` is ppb on
-SGP30, CCS811, iAQ-Core and ENS16x, but the VOC index on SGP4X; on any other driver its unit is
-unknown and it is ignored, and so is ``NOx`` on any but Sensirion's. ``eCO2`` is an estimate from
-VOC and never taken as CO2. ``Gas`` of a BME680 is a resistance and ignored. Particle counts:
-``PB...`` are particles above a diameter per 0.1 L (/100 gives per cm³); SPS30's ``NCPM...`` count
-from 0.3 µm *up to* a diameter, so the differences to ``NCPM10`` are taken.
+One nested object per driver. A key means what it means in its driver: ``TVOC`` is ppb on SGP30,
+CCS811, iAQ-Core and ENS16x, but the VOC index on SGP4X; on any other its unit is unknown and it is
+ignored. ``eCO2`` is an estimate from VOC, and ``Gas`` of a BME680 a resistance: both ignored.
+``PB...`` are particles above a diameter per 0.1 L; SPS30's ``NCPM...`` count up to a diameter.
 
-- **Identity** is the MQTT topic between prefix and ``SENSOR``. Objects with a suffix (``-1``,
-  ``-0x44``, ``-52680f``; with SetOption64 after ``_``) are devices of their own:
-  ``<topic>:<object>``. Objects without suffix are one device; if two of them measure the same
-  quantity, the first one counts.
-- **Time** is local without offset, in the zone of the site (`Context.zone`), unless it carries
-  an offset (SetOption52) or ``Epoch`` is present. Before NTP it stands in 1970: receive time
-  stands in, flag `time_replaced`.
-- **Units** of temperature and pressure stand beside the objects (``TempUnit``,
-  ``PressureUnit``).
-- ``null`` is the firmware's NaN: a fault of that quantity. A SEN5X without humidity prints a
-  comma too many, which is forgiven.
-- ``Switch1`` or a switch called ``Tamper`` that is ``ON`` is the tamper contact.
-- ``INFO1``, after a boot, and ``STATUS2``, on request, tell the version of the firmware, which is
-  that of the children too.
-- A report without any of our quantities (switches at rest, an unknown driver, a PMS5003 that
-  died and vanished from it) and ``STATE`` say that the device is alive: `online`. A fan-cleaning
-  notice (``CFAN``) does too, with the flag `maintenance`, which the next 10 s bear as well.
+- The MQTT topic between prefix and ``SENSOR`` names the device. Objects with a suffix (``-1``,
+  ``-0x44``) are devices of their own, ``<topic>:<object>``; the others are one device.
+- Time is local without offset, in the zone of the site, unless it has one or ``Epoch`` is present.
+- ``null`` is the firmware's NaN: a fault. A comma too many of a SEN5X is forgiven.
+- ``Switch1`` or ``Tamper`` that is ``ON`` is the tamper contact.
+- A report without any of our quantities and ``STATE`` are `online`. A fan-cleaning notice
+  (``CFAN``) has the flag `maintenance`, and so have the next 10 s.
 """
 
 from __future__ import annotations

@@ -1,16 +1,11 @@
-"""Zigbee2MQTT: flat JSON a device, and what makes its values old news.
+"""Zigbee2MQTT: flat JSON a device (``zigbee2mqtt/<friendly name>``), with repeated old values.
 
-``zigbee2mqtt/<friendly name>`` (the name may contain ``/`` and any letter). By default the bridge
-repeats *all* cached values with every new one, and at its start. A message is therefore flagged
-`cached`, stored and never alerted on, if it is the first one of a device after the bridge came
-up, if its ``last_seen`` did not move, or if no quantity differs from the device's last message.
+By default the bridge repeats all cached values with every new one, and at its start. A message is
+flagged `cached` and never alerted on if it is the first one of a device after the bridge came up,
+if its ``last_seen`` did not move, or if no quantity differs from the device's last message.
 
-``voc`` is ppb or µg/m³ depending on device and version: it is taken only with the unit that
-``bridge/devices`` states for it. ``last_seen`` is the time if the bridge sends it.
-``software_build_id`` in ``bridge/devices`` is the version of a device's firmware.
-``.../availability`` and ``bridge/state`` are plain words or ``{"state": ...}``; when the bridge is
-gone, so is every device heard behind it. In attribute mode (one bare value a topic) values are
-joined by a window.
+``voc`` is ppb or µg/m³ by device and version: it is taken only with the unit in ``bridge/devices``.
+When the bridge is gone, so is every device behind it. In attribute mode values are joined.
 """
 
 from __future__ import annotations

@@ -1,22 +1,12 @@
 """``plumewatch import``: a school's old readings into the store, whichever it is.
 
-Constraints
------------
-Nothing of an old file is shown to the detectors or told to anybody: it goes into the series, not
-into the journal, with the flag ``history``. Importing a file again changes nothing, nor does one of
-readings that the store has already. A row that
-cannot be read is left out with its line and reason, all others are imported. Memory holds a batch.
+Old readings go into the series with the flag ``history``, not into the journal, so nothing is
+detected in them. Importing a file again changes nothing. A row that cannot be read is left out with
+its line and reason. Memory holds a batch. Times are taken as they are written.
 
-The embedded store takes rows as they come and makes their averages at once. A readings database of
-InfluxDB keeps readings for `raw_days` and refuses older ones, so there averages have to be made
-here: the rows are gathered in a store of their own beside the data (`storage.timeseries.sqlite`, in
-any order, twice or not), averaged there, and what the server still keeps is sent: readings, and
-averages of 1 and 15 minutes. A minute in which the server has readings already, and the file others
-of the same sensor, then has the averages of the file.
-
-What it is not
---------------
-No merging of clocks: times are taken as they are written.
+The embedded store averages rows as they come. InfluxDB keeps readings for `raw_days` and refuses
+older ones, so rows are gathered in a store beside the data, averaged there, and what the server
+still keeps is sent: readings, and averages of 1 and 15 minutes.
 """
 
 from __future__ import annotations

@@ -1,20 +1,13 @@
-"""A mapping as a row like those of the table of decoders.
+"""The decoder of a mapping.
 
 Order of a message: topic and size; the form of the payload; the conditions (`when`), of which one
-that does not hold raises `GuardError`, so that the next mapping or decoder may read it; the policy
-for retained messages and flags; identity, time, fields, events; then `build_reading` of
-`ingest.validation` or a join window, as for every other format. What does not parse under the topic
-of a mapping with conditions is not of that mapping either. A mapping that is named for a message
-(route, HTTP) reads it under any topic; captures are then empty.
+that does not hold raises `GuardError`, so that the next mapping or decoder may read it; retained
+messages and flags; identity, time, fields, events; then `build_reading` or a join window. What does
+not parse under the topic of a mapping with conditions is not of that mapping either. A mapping that
+is named for a message (route, HTTP) reads it under any topic; captures are then empty.
 
-A field: a null is a fault (or skipped, `null`); a sentinel (`missing`) is a fault; a text that
-carries a unit other than the field's is a fault; what is no number is a fault; outside `range` is a
-fault; then the exact conversion to the unit of the table, whose own range is checked by
-`build_reading`. Never is anything 0 that was not sent as 0.
-
-A message under the topic of the mapping that says nothing but a firmware describes its sensor;
-under another (a route, HTTP, whose senders speak for one sensor each) it is refused like any other
-that measured nothing.
+A field is a fault if it is null (unless `null` says skip), a sentinel (`missing`), no number, a
+text with another unit, or outside `range`. Nothing is 0 that was not sent as 0.
 """
 
 from __future__ import annotations

@@ -30,10 +30,7 @@ _FLOATS: Final = {"f32": "f", "f64": "d"}
 
 
 def parse(form: str, payload: bytes, limits: Limits) -> Any:
-    """Return the content of a payload: a JSON value, a text, or names and texts.
-
-    Raises `DecodeError`: not of this form.
-    """
+    """Return the content of a payload: a JSON value, a text, or names and texts."""
     if form == "json":
         return load_json(payload, limits)
     if form == "text":
@@ -44,10 +41,7 @@ def parse(form: str, payload: bytes, limits: Limits) -> Any:
 
 
 def frame_of(binary: BinaryConfig, content: object, payload: bytes) -> bytes:
-    """Return the frame of a message.
-
-    Raises `PayloadError`: `bad_frame`: not there, not in this encoding, too short or too long.
-    """
+    """Return the frame of a message."""
     if binary.encoding == "raw":
         frame = payload
     else:

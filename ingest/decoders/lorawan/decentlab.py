@@ -45,10 +45,7 @@ def _words(data: bytes, layout: tuple[int, ...]) -> list[tuple[int, ...] | None]
 
 
 def pm_frame(data: bytes) -> Frame:
-    """Read a frame of a DL-PM.
-
-    Raises `PayloadError`: `bad_frame`.
-    """
+    """Read a frame of a DL-PM."""
     _, particles, climate, pressure = _words(data, (1, 10, 2, 1))
     frame = Frame()
     if particles:
@@ -67,10 +64,7 @@ def pm_frame(data: bytes) -> Frame:
 
 
 def iam_frame(data: bytes) -> Frame:
-    """Read a frame of a DL-IAM.
-
-    Raises `PayloadError`: `bad_frame`.
-    """
+    """Read a frame of a DL-IAM."""
     _, climate, pressure, light, co2, _, voc = _words(data, (1, 2, 1, 2, 3, 1, 1))
     frame = Frame()
     if climate:

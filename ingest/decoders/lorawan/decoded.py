@@ -1,15 +1,11 @@
-"""What a network server's own codec made of a frame: the decoded object of a LoRaWAN envelope.
+"""The decoded object of a LoRaWAN envelope: what a network server's own codec made of a frame.
 
-The object is whatever somebody's codec says, so members are taken by their names only
-(`names.measured`), with three conventions on top that several published codecs share:
+Members are taken by their names only (`names.measured`), with these conventions on top:
 
 - ``{"value": x, "unit": u}`` is a value with its unit (Decentlab);
-- a GS601's alarms come as an object or a word, in four published spellings: numbers
-  (``{"type": 17, "alarm_trigger": {"vaping_index": 55}}``), words (``{"type": "over range
-  error"}``), members alone (``{"alarm_trigger": {...}}``), and camel case
-  (``"temperatureAlarm": "OVER_RANGE_ERROR"``). A fault type makes the quantity a fault, and never
-  an alarm; values inside the alarm count where the object has none itself;
-- ``firmware_version``, in any spelling, is the version of what runs on the device;
+- alarms of a GS601 come as numbers (``{"type": 17, "alarm_trigger": {...}}``), words, members alone
+  or in camel case. A fault type makes the quantity a fault, and never an alarm; values inside the
+  alarm count where the object has none itself;
 - Decentlab's number concentrations go up to a diameter, so differences are taken.
 """
 

@@ -17,10 +17,7 @@ _SKIPPED: Final = table("elsys", "skipped")
 
 
 def elsys_frame(data: bytes) -> Frame:
-    """Read a frame of an Elsys sensor.
-
-    Raises `PayloadError`: `bad_frame`: unknown type, or cut off.
-    """
+    """Read a frame of an Elsys sensor."""
     frame = Frame()
     at = 0
     while at < len(data):
@@ -40,11 +37,7 @@ def elsys_frame(data: bytes) -> Frame:
 
 
 def guessed_frame(data: bytes) -> Frame:
-    """Read a frame of a device that is not known to be of Elsys.
-
-    Raises `PayloadError`: `bad_frame`: as `elsys_frame`, or without a possible temperature and
-    humidity.
-    """
+    """Read a frame of a device that is not known to be of Elsys."""
     frame = elsys_frame(data)
     values, faults = check_values(frame.raw)
     if faults or not values.keys() >= {"temp", "rh"}:

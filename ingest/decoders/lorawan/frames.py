@@ -87,10 +87,7 @@ def _impossible(frame: Frame) -> int:
 
 
 def read_frame(data: bytes, model: str, codecs: Iterable[Codec], models: Models) -> Frame:
-    """Read a frame by the codec of its model, else by the codec that it fits best.
-
-    Raises `PayloadError`: `bad_frame`.
-    """
+    """Read a frame by the codec of its model, else by the codec that it fits best."""
     if not 0 < len(data) <= MAX_FRAME:
         raise refuse(f"a frame of {len(data)} bytes")
     known = codec_of(model, models) if model else None

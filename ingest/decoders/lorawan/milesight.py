@@ -1,13 +1,10 @@
 """Milesight sensors by their bytes: GS601 vape detector, AM100/AM300 series, GS301.
 
-Written from the field tables of the user guides. Little-endian throughout.
+Written from the field tables of the user guides (`frames.toml`). Little-endian throughout.
 
-**GS601** (port 85): one-byte identifiers without a type. A value that the device cannot measure
-is *replaced* by an alarm object of type 0, 1 or 2 (collection error, under range, over range):
-the quantity is then a fault, and never an alarm. Alarm frames may come alone:
+**GS601** (port 85): one-byte identifiers without a type. A value that the device cannot measure is
+replaced by an alarm of type 0, 1 or 2: a fault, never an alarm. Alarm frames may come alone:
 
-====  =========================  ====================================================
-id    types                      meaning here
 ====  =========================  ====================================================
 02    10 / 11 + index            released / `vendor_vape`, the index is kept
 02    20 / 21                    masking ended / `vendor_interference`
@@ -16,28 +13,13 @@ id    types                      meaning here
 10    20 / 21                    normal / `tamper`
 ====  =========================  ====================================================
 
-Its data sheet's ranges are narrower than the table's: PM up to 1,000 µg/m³, TVOC up to 2,000,
-temperature -20 to 60 °C; all-ones is out of range and a fault.
+After a join a device reports its versions: DA (GS601) is two bytes of hardware and six of firmware,
+FF 0A (AM100, AM300) two of firmware, in hexadecimal digits: 01 14 is v1.14.
 
-After a join a device tells its versions: DA (GS601) is two bytes of hardware and six of firmware,
-FF 0A (AM100, AM300) two bytes of firmware. Each byte is a number in hexadecimal digits: 01 14 is
-v1.14.
-
-**AM100, AM300, GS301**: channel and type. TVOC (08 7D) is ppb on AM107, which is known by its
-model or by its activity or light channel (05 6A, 06 65) in the same frame; on AM300 it is a rating
-whose scale depends on the firmware, which is no quantity here, so it is ignored. 08 E6 is µg/m³.
-Gases of GS301 (NH3, H2S) and formaldehyde and ozone of AM319 are no quantities here and ignored.
-History records (20 CE, 21 CE) become readings with the flag `history` if their time is plausible.
-Their length tells the model:
-
-=====  =======================================================================
-bytes  after the time of four bytes
-=====  =======================================================================
-3, 5   AM102: temperature, humidity (one byte); AM103: CO2 after them
-12     AM307: temperature, humidity (two bytes), two states, CO2, TVOC, pressure
-16     AM308: PM2.5 and PM10 after these
-18     AM319: and a gas
-=====  =======================================================================
+**AM100, AM300, GS301**: channel and type. TVOC (08 7D) is ppb on AM107, which is known by its model
+or by its activity or light channel in the same frame; on AM300 it is a rating, and ignored. History
+records (20 CE, 21 CE) are readings with the flag `history`; their length after the time tells the
+model: 3 (AM102), 5 (AM103), 12 (AM307), 16 (AM308), 18 (AM319).
 """
 
 from __future__ import annotations
@@ -84,10 +66,7 @@ class _Bytes:
 
 
 def gs601_frame(data: bytes) -> Frame:
-    """Read a frame of a GS601.
-
-    Raises `PayloadError`: `bad_frame`: unknown identifier or alarm type, or cut off.
-    """
+    """Read a frame of a GS601."""
     frame = Frame()
     raw = frame.raw
     size = len(data)
@@ -153,10 +132,7 @@ _HISTORY: Final = (3, 5, 12, 16, 18)
 
 
 def am_frame(data: bytes, *, is_am100: bool = False) -> Frame:
-    """Read a frame of an AM100, AM300 or GS301.
-
-    Raises `PayloadError`: `bad_frame`: unknown channel, or cut off.
-    """
+    """Read a frame of an AM100, AM300 or GS301."""
     frame = Frame()
     rest = _Bytes(data)
     tvoc: int | None = None
@@ -225,11 +201,7 @@ def _fits(body: bytes, size: int) -> bool:
 
 
 def guessed_frame(data: bytes) -> Frame:
-    """Read a frame of a device that is not known to be a GS601.
-
-    Raises `PayloadError`: `bad_frame`: as `gs601_frame`, or the presence report of an AM300, which
-    would be PM2.5 of 0 or 256 µg/m³ and nothing else.
-    """
+    """Read a frame of a device that is not known to be a GS601."""
     if data in _PRESENCE:
         raise refuse("a frame that may be of another device")
     return gs601_frame(data)

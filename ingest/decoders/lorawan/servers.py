@@ -1,32 +1,15 @@
 """LoRaWAN network servers: ChirpStack v4, The Things Stack v3, LORIOT, Milesight gateways.
 
-The envelope gives identity, time and sequence; the frame inside is read by `frames` from its
-bytes, whether or not the server decoded it too: **the bytes win**. Only if no codec of ours reads
-them is the server's decoded object used, by the names of its members (`names.measured`).
-
-===================  =================================  =====================================
-envelope             sensor                             time
-===================  =================================  =====================================
-ChirpStack           ``deviceInfo.devEui``              ``time``; if it differs from the
-                                                        network server's ``nsTime`` by more
-                                                        than the allowed skew, the latter,
-                                                        with the flag `clock_skew`
-The Things Stack     ``end_device_ids.dev_eui``, else   ``received_at``
-                     ``device_id``
-LORIOT               ``EUI``                            ``ts``
-Milesight gateway    ``devEUI`` in any spelling, or     ``time``
-                     ``sensor``
-===================  =================================  =====================================
+The envelope gives identity (an EUI, in lower case), time, and the frame counter as sequence number.
+The frame inside is read by its bytes, whether or not the server decoded it too. Only if no codec of
+ours reads them, the server's decoded object is used (`decoded`). The time of ChirpStack is
+``time``, or ``nsTime`` (flag `clock_skew`) if the two differ by more than the allowed skew.
 
 The JSON of a Milesight gateway is the integrator's to choose: the frame may be base64 or hex, and
-without ``object`` its outermost members are taken as the decoded object.
-
-EUIs become lower case. The frame counter is the sequence number. ``simulated: true`` (a test from
-the console) is flagged and never alerts. A join, a status report and a codec error of the server
-are signs of life (`online`; `codec_error` flags the last one); receipts of downlinks are
-understood and not stored.
-
-A payload that is no JSON, under a ChirpStack or Things topic, is taken as the bare frame.
+without ``object`` its outermost members are taken as the decoded object. ``simulated: true`` is
+flagged and never alerts. A join, a status report and a codec error of the server (`codec_error`)
+are `online`; receipts of downlinks are not stored. A payload that is no JSON, under a ChirpStack or
+Things topic, is the bare frame.
 """
 
 from __future__ import annotations
