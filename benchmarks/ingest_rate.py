@@ -117,7 +117,7 @@ def stages(sensors: int, group: int, batch: int) -> list[tuple[str, float]]:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         with Journal(folder / "unsynced.db") as journal:
-            journal._file._write.execute("PRAGMA synchronous=OFF")  # type: ignore[union-attr]  # noqa: SLF001 - for comparison only
+            journal._write_connection.execute("PRAGMA synchronous=OFF")  # type: ignore[union-attr]  # noqa: SLF001 - for comparison only
             timed(
                 f"journal commit, not fsynced, groups of {group}",
                 lambda: [journal.commit(part) for part in parts(readings, group)],

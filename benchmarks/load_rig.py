@@ -372,8 +372,8 @@ class Watcher:
         for journal, of_state, series in self._open:
             row = journal.execute("SELECT max(offset) FROM journal").fetchone()
             taken[0] += int(row[0] or 0)
-            taken[1] += state.position(of_state, "detector")
-            taken[2] += state.position(series, "series")
+            taken[1] += state.cursor(of_state, "detector")
+            taken[2] += state.cursor(series, "series")
         return Progress(time.monotonic(), *taken)
 
     def close(self) -> None:

@@ -155,7 +155,7 @@ def course(options: argparse.Namespace, folder: Path) -> Iterator[tuple[Course, 
         migrate(database, "state", state.SCRIPTS)
         migrate(database, "alerts", schema.SCRIPTS)
         with transaction(database) as tx:
-            state.set_position(tx, CONSUMER, count)
+            state.set_cursor(tx, CONSUMER, count)
         database.close()
         with SqliteSeries(made.data / "series.db"):
             pass

@@ -1,28 +1,22 @@
-"""Copies of all databases of a service, made while it runs, and the proof that a copy is whole.
+"""Copies of all databases of a service, made while it runs, and the check that a copy is complete.
 
 Order of operations
 -------------------
-Each file is copied by SQLite's online backup in one read transaction, so writers go on meanwhile.
-Files of consumers come first and the journal last: a copied cursor can then never be ahead of the
-copied journal. Retention may have deleted in between what a copied cursor had not read; that is
-looked for, and the copies are made again.
-
-A copy is built under another name and renamed when it is complete and on the disk, so what has the
-right name is whole.
+Each file is copied by SQLite's online backup in one read transaction, so writers continue. Files of
+consumers come first and the journal last: a copied cursor is never ahead of the copied journal.
+Retention may have deleted meanwhile what a copied cursor had not read; then the copies are made
+again. A copy is built under another name and renamed when it is complete and on the disk.
 
 What `verify` proves
 --------------------
 - the files are those of the manifest, byte for byte, and SQLite finds no fault in them;
-- every offset of the journal that was ever given out holds a reading with the right checksum, or a
-  gap says why not;
+- every offset of the journal holds a reading with the right checksum, or a gap says why not;
 - no cursor and no snapshot is ahead of the journal, and none waits for readings that are gone
   without a gap;
-- every reading of the journal behind the cursor of the series is in the series, or a dead letter
-  says that the series refused it, or it is older than the series keeps readings.
+- every reading of the journal behind the cursor of the series is in the series, was refused (a dead
+  letter says so), or is older than the series keeps readings.
 
-What it is not
---------------
-No replication: what was accepted after the copy began is not in it. Secrets are not copied.
+What was accepted after the copy began is not in it, nor are secrets.
 """
 
 from __future__ import annotations
@@ -63,18 +57,11 @@ class Proof(NamedTuple):
 def back_up(
     folder: Path, target: Path, made: str, series_from: float = 0.0, *, idle: bool = False
 ) -> None:
-    """Copy the databases of a data folder into a new folder.
+    """Copy the databases of a data folder into the new folder `target`.
 
-    - `folder`: data folder; a service may run on it.
-    - `target`: the folder to make; it must not exist.
-    - `made`: when, for the manifest.
-    - `series_from`: Unix seconds; readings that are older, by their own time and by their
-      receipt, may have been deleted from the series.
-    - `idle`: no service runs on the folder, so nothing is deleted meanwhile and schemas may be
-      old.
-
-    Raises `StorageUnavailableError` if something cannot be read or written; there is no `target`
-    then.
+    Readings older than `series_from`, by event time and receipt, may be missing from the series.
+    With `idle` no service runs on the folder. Raises `StorageUnavailableError` if something cannot
+    be read or written; there is no `target` then.
     """
     partial = target.with_name(f".{target.name}.partial")
     try:
@@ -108,10 +95,7 @@ def back_up(
 
 
 def verify(folder: Path) -> Iterator[Proof]:
-    """Check a copy; nothing in it is changed.
-
-    Yields one a file or rule, as it is found out.
-    """
+    """Check a copy without changing it; yield a result for each file and rule."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         files = {str(name): dict(found) for name, found in manifest["files"].items()}

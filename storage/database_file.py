@@ -1,9 +1,8 @@
 """One SQLite file with a writer, readers, and a way out of damage.
 
-Readers share a second connection, one at a time, so that a consumer in another thread never waits
-for the fsync of a commit. A file that turns out to be damaged, when it is opened or in the middle
-of work, is set aside and rebuilt from what can be read (`storage.repair`); the work that met the
-damage is then done again.
+Readers share a second connection, one at a time, so a consumer in another thread never waits for
+the fsync of a commit. A file that turns out to be damaged, when it is opened or later, is set aside
+and rebuilt from what can be recovered (`storage.repair`); the failed work is then repeated.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from storage.errors import StorageCorruptError, StorageError, StorageUnavailableError
 from storage.repair import finish_repair, salvage, swap
@@ -20,7 +19,6 @@ from storage.sqlite import connect, transaction, translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
     from storage.repair import Prepare
 
@@ -32,9 +30,8 @@ class DatabaseFile:
 
     - `path`: the file; ``":memory:"`` for one that is not kept.
     - `prepare`: makes or migrates the tables.
-    - `complete`: called with a rebuilt file before it is taken into use.
-
-    `repairs`: times that the file was set aside and rebuilt since the start.
+    - `complete`: called with a rebuilt file before it is used.
+    - `repairs`: times that the file was set aside and rebuilt since the start.
     """
 
     def __init__(
@@ -44,55 +41,68 @@ class DatabaseFile:
         self.repairs = 0
         self._prepare = prepare
         self._complete = complete
-        self._write: sqlite3.Connection | None = None
-        self._read: sqlite3.Connection | None = None
+        self._write_connection: sqlite3.Connection | None = None
+        self._read_connection: sqlite3.Connection | None = None
         self._reading = threading.RLock()
         self._writing = threading.RLock()
 
     def open(self) -> None:
         """Open the file, creating, migrating or repairing it.
 
-        Raises `StorageUnavailableError` if the file cannot be created or written. Raises
-        `SchemaTooNewError` if a newer program wrote it.
+        Raises `StorageUnavailableError` if it cannot be created or written, `SchemaTooNewError` if
+        a newer program wrote it.
         """
         if isinstance(self.path, Path):
             finish_repair(self.path)
         try:
             self._connect()
         except StorageCorruptError:
-            self._mend(self.repairs)
+            self._repair(self.repairs)
 
     def close(self) -> None:
         """Close both connections; safe to call twice."""
-        for connection in (self._read, self._write):
+        for connection in (self._read_connection, self._write_connection):
             if connection is not None:
                 connection.close()
-        self._read = self._write = None
+        self._read_connection = self._write_connection = None
 
-    def found(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        """Return what a query on the readers' connection returns.
+    def __enter__(self) -> Self:
+        """Open on entry."""
+        self.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close on exit."""
+        self.close()
+
+    def query(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Return what `work` returns on the connection of the readers.
 
         Raises `StorageUnavailableError` if the disk refuses or the file is not open.
         """
 
         def run() -> T:
             with self._reading:
-                return query(self._opened(self._read))
+                return work(self._opened(self._read_connection))
 
-        return self._mended(run)
+        return self._repaired(run)
 
-    def written(self, change: Callable[[sqlite3.Connection], T]) -> T:
-        """Commit a change in a transaction of its own and return what it returns.
+    def rows(self, statement: str, *parameters: Any) -> list[sqlite3.Row]:
+        """Return the rows of a statement; raises as `query`."""
+        return self.query(lambda db: db.execute(statement, parameters).fetchall())
 
-        Raises `StorageUnavailableError` if the disk refuses or the file is not open; nothing of
-        the change is kept.
+    def change(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` in a transaction of its own and return what it returns.
+
+        Raises `StorageUnavailableError` if the disk refuses or the file is not open; nothing of the
+        change is kept.
         """
 
         def run() -> T:
-            with self._writing, transaction(self._opened(self._write)) as tx:
-                return change(tx)
+            with self._writing, transaction(self._opened(self._write_connection)) as tx:
+                return work(tx)
 
-        return self._mended(run)
+        return self._repaired(run)
 
     def _opened(self, connection: sqlite3.Connection | None) -> sqlite3.Connection:
         if connection is None:
@@ -112,15 +122,15 @@ class DatabaseFile:
         except StorageError:
             write.close()
             raise
-        self._write, self._read = write, read
+        self._write_connection, self._read_connection = write, read
 
-    def _mended(self, work: Callable[[], T]) -> T:
-        """Do it; where the file turns out to be damaged, mend the file and do it again."""
+    def _repaired(self, work: Callable[[], T]) -> T:
+        """Run `work`; if the file is damaged, repair it and run `work` again."""
         before = self.repairs
         try:
             return self._translated(work)
         except StorageCorruptError:
-            self._mend(before)
+            self._repair(before)
         return self._translated(work)
 
     def _translated(self, work: Callable[[], T]) -> T:
@@ -129,8 +139,8 @@ class DatabaseFile:
         except sqlite3.Error as error:
             raise translated(error, self.path) from error
 
-    def _mend(self, before: int) -> None:
-        """Go on in a new file with all that can be read; nothing if another thread just did."""
+    def _repair(self, before: int) -> None:
+        """Rebuild the file, unless another thread has just done so."""
         if not isinstance(self.path, Path):
             return
         with self._writing:
@@ -142,40 +152,3 @@ class DatabaseFile:
                 swap(self.path)
                 self._connect()
             self.repairs += 1
-
-
-class KeptInFile:
-    """What is kept in one `DatabaseFile`, which `__init__` of the subclass makes."""
-
-    _file: DatabaseFile
-
-    @property
-    def repairs(self) -> int:
-        """Times that the file was set aside and rebuilt since the start."""
-        return self._file.repairs
-
-    def open(self) -> None:
-        """Open the file, creating, migrating or repairing it.
-
-        Raises `StorageUnavailableError` if the file cannot be created or written. Raises
-        `SchemaTooNewError` if a newer program wrote it.
-        """
-        self._file.open()
-
-    def close(self) -> None:
-        """Close it; safe to call twice."""
-        self._file.close()
-
-    def __enter__(self) -> Self:
-        """Open on entry."""
-        self.open()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close on exit."""
-        self.close()

@@ -23,7 +23,7 @@ MOST: Final = 1_000
 _COLUMNS: Final = "id, received, topic, reason, detail, decoder, size, payload"
 
 
-class Buried(NamedTuple):
+class StoredDeadLetter(NamedTuple):
     """A dead letter and its number."""
 
     id: int
@@ -35,21 +35,18 @@ class Buried(NamedTuple):
         return self.letter.decoder or self.letter.topic
 
 
-def find_buried(
+def find_dead_letters(
     connection: sqlite3.Connection,
     *,
     reason: str = "",
     source: str = "",
     before: int = 0,
     limit: int = 100,
-) -> list[Buried]:
-    """Return dead letters, newest first.
+) -> list[StoredDeadLetter]:
+    """Return up to `limit` dead letters (at most `MOST`), newest first.
 
-    - `connection`: of the journal's file.
-    - `reason`: only those refused for it; empty for all.
-    - `source`: only those of this decoder, or whose topic begins with it; empty for all.
-    - `before`: only those with a smaller number; 0 for all.
-    - `limit`: at most this many, and never more than `MOST`.
+    `source` is a decoder or the beginning of a topic; `before` selects smaller numbers. Empty and 0
+    select all.
     """
     rows = connection.execute(
         f"SELECT {_COLUMNS} FROM dead_letter"  # noqa: S608 - names of columns
@@ -58,28 +55,25 @@ def find_buried(
         " AND (?3 = 0 OR id < ?3) ORDER BY id DESC LIMIT ?4",
         (reason, source, before, max(1, min(limit, MOST))),
     )
-    return [Buried(int(row[0]), DeadLetter(*tuple(row)[1:])) for row in rows]
+    return [StoredDeadLetter(int(row[0]), DeadLetter(*tuple(row)[1:])) for row in rows]
 
 
-def forget(connection: sqlite3.Connection, numbers: Iterable[int]) -> None:
-    """Delete dead letters: what they held has come to where it belongs.
-
-    Raises `sqlite3.Error`.
-    """
+def delete_dead_letters(connection: sqlite3.Connection, numbers: Iterable[int]) -> None:
+    """Delete dead letters whose content has been stored."""
     with transaction(connection) as tx:
         tx.executemany("DELETE FROM dead_letter WHERE id = ?", [(n,) for n in numbers])
 
 
-def buried(connection: sqlite3.Connection, number: int) -> Buried | None:
+def get_dead_letter(connection: sqlite3.Connection, number: int) -> StoredDeadLetter | None:
     """Return one dead letter; None if there is none of this number, or not any more."""
     row = connection.execute(
         f"SELECT {_COLUMNS} FROM dead_letter WHERE id = ?",  # noqa: S608 - names of columns
         (number,),
     ).fetchone()
-    return None if row is None else Buried(int(row[0]), DeadLetter(*tuple(row)[1:]))
+    return None if row is None else StoredDeadLetter(int(row[0]), DeadLetter(*tuple(row)[1:]))
 
 
-def buried_counts(connection: sqlite3.Connection) -> dict[tuple[str, str], int]:
+def count_dead_letters(connection: sqlite3.Connection) -> dict[tuple[str, str], int]:
     """Count the kept dead letters by reason and decoder (empty if none was reached)."""
     rows = connection.execute(
         "SELECT reason, decoder, count(*) FROM dead_letter GROUP BY reason, decoder"
@@ -89,12 +83,10 @@ def buried_counts(connection: sqlite3.Connection) -> dict[tuple[str, str], int]:
 
 
 def visible(payload: bytes, most: int = 4_096) -> str:
-    r"""Return a payload as printable text of one line.
+    r"""Return a payload as printable text of one line, cut after `most` bytes.
 
-    What is no UTF-8 is shown as ``\xNN``, what is unprintable as its escape, a backslash doubled,
-    so that no two payloads look the same.
-
-    `most`: bytes shown; a cut is marked with an ellipsis.
+    Bytes that are no UTF-8 are shown as ``\xNN``, unprintable characters as their escape, and a
+    backslash is doubled, so no two payloads look the same.
 
     Examples
     --------

@@ -44,12 +44,7 @@ _TOLD: Final = (
 
 
 class Firmware(NamedTuple):
-    """What a sensor runs.
-
-    - `version`: as the device says it.
-    - `since`: receipt of the first reading that told it, Unix seconds.
-    - `before`: what it ran until then; empty if that is not known.
-    """
+    """Version that a sensor reports, since when (Unix seconds), and the one before, if known."""
 
     sensor: str
     version: str
@@ -109,9 +104,8 @@ def changes(connection: sqlite3.Connection, limit: int = 50) -> list[Firmware]:
 def unlike_others(sensors: Iterable[Sensor], told: Mapping[str, Firmware]) -> set[str]:
     """Return the sensors that run another version than most of their model.
 
-    Of versions that are equally frequent the one that was heard first last counts as that of the
-    model: it is the one that sensors are being brought to. Sensors without a model or without a
-    version are compared with none.
+    Of equally frequent versions the one that appeared last counts as that of the model: sensors are
+    being brought to it. Sensors without a model or version are not compared.
     """
     models: defaultdict[str, list[Firmware]] = defaultdict(list)
     for sensor in sensors:

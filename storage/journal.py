@@ -2,48 +2,32 @@
 
 What it promises
 ----------------
-*Accepted* means: the transaction that holds the reading returned from a SQLite commit in WAL mode
-with `synchronous=FULL`, so the bytes were fsynced. Only then may anyone acknowledge. A crash of
-the process at any point leaves the journal at the last commit; a power cut the same, as far as the
-disk honours fsync.
-
-Every offset that was ever given out holds a reading, or a `gap` says why not: a reading is never
-merely absent (`storage.backup` adds this up).
+*Accepted* means: the transaction with the reading returned from a SQLite commit in WAL mode with
+`synchronous=FULL`, so the bytes were fsynced. Only then may anyone acknowledge. Every offset that
+was ever given out holds a reading, or a `gap` says why not (`storage.backup` checks this).
 
 Format
 ------
 One row a reading: `offset` (strictly increasing, never reused), `received` (Unix seconds), `crc`
-(CRC-32 of the body) and `body` (MessagePack of `storage.reading.Reading`). Dead letters, with their
-reason, are committed together with the readings of the same group, so that each message has exactly
-one durable outcome. The schema has a version and grows by scripts (`storage.sqlite.migrate`); a
-file of a newer program is refused.
+(CRC-32 of the body) and `body` (MessagePack of `storage.reading.Reading`). Dead letters are
+committed with the readings of the same group, so each message has exactly one durable outcome.
 
 Order of operations
 -------------------
-`commit(readings, dead_letters)` writes one group in one transaction: group commit spreads the cost
-of fsync. Consumers call `read(after, limit)` with their own stored position, a cursor; cursors live
-with the consumer's own data (`storage.state`, `storage.timeseries`), in the same transaction as the
-effects, so that a crash repeats work and loses none.
+`commit` writes one group in one transaction. Consumers call `read(after, limit)` with their own
+stored cursor, which is in the same transaction as its effects (`storage.state`), so a crash repeats
+work and loses none.
 
-Retention
----------
-`prune` deletes from the oldest end, in slices that do not hold up commits: what is older than the
-retention and read by all; and, when the file is larger than its bound, the oldest whatever its age.
-What a slow consumer has not read is only deleted for size, with a gap `unread` and a warning. What
-the caller spares (the detectors' snapshot) is never passed.
+`prune` deletes from the oldest end, in slices that do not delay commits: what is older than the
+retention and read by all, and, when the file is too large, the oldest whatever its age. What a slow
+consumer has not read is only deleted for size, with a gap `unread` and a warning.
 
 Damage
 ------
-A record whose checksum or form is wrong is not handed out: it is moved to the dead letters with
-reason `corrupt_record`, its gap is `corrupt`, and reading goes on behind it. Where SQLite cannot
-read a page, the file is set aside whole and what can be read goes on in a new one
-(`storage.repair`); offsets lost with the page become a gap `damaged`. Commits lost from the end (a
-torn log, a backup) are noticed by cursors that are ahead: `continue_behind` leaves a gap `lost`.
-
-What it is not
---------------
-No message queue (no leases, no acknowledgement per reading) and no time series (no lookup by
-sensor): those read from it. The checksum is no signature.
+A record with a wrong checksum becomes a dead letter with the reason `corrupt_record` and a gap
+`corrupt`, and reading goes on behind it. Offsets on a page that cannot be read become a gap
+`damaged` (`storage.repair`). Commits lost from the end (a torn log, a backup) are noticed by
+cursors that are ahead: `continue_behind` leaves a gap `lost`.
 """
 
 from __future__ import annotations
@@ -57,7 +41,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import msgspec
 
-from storage.database_file import DatabaseFile, KeptInFile
+from storage.database_file import DatabaseFile
 from storage.errors import StorageUnavailableError
 from storage.reading import Reading
 from storage.sqlite import connect, migrate, translated
@@ -117,15 +101,10 @@ SCRIPTS: Final[tuple[str, ...]] = (
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """A refused message, kept with its reason for a person to look at.
+    """A refused message, kept with its reason.
 
-    - `received`: Unix seconds.
-    - `topic`: printable, cut to 256 characters.
-    - `reason`: from a closed set.
-    - `detail`: one line for people.
-    - `decoder`: decoder that refused it; empty if none was reached.
-    - `size`: bytes of the whole payload.
-    - `payload`: its beginning.
+    The topic is printable and cut to 256 characters, `decoder` is empty if none was reached, `size`
+    is that of the whole payload, and `payload` its beginning.
     """
 
     received: float
@@ -145,13 +124,11 @@ class JournalEntry(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """Offsets that hold no reading.
+    """Offsets that hold no reading, both included.
 
-    - `first`, `last`: both included.
-    - `at`: when it was noticed, Unix seconds; 0 if before that was noted.
-    - `why`: `retention`: deleted as the journal is kept for so long, or so large; `unread`: part
-      of that which some consumer had not read; `corrupt`: a record failed its checksum;
-      `damaged`: a page could not be read; `lost`: the end of the journal was missing.
+    `why` is `retention` (deleted for age or size), `unread` (the part that some consumer had not
+    read), `corrupt` (a wrong checksum), `damaged` (an unreadable page) or `lost` (the end was
+    missing). `at` is 0 for gaps older than this record.
     """
 
     first: int
@@ -161,10 +138,7 @@ class Gap(NamedTuple):
 
 
 class Pruned(NamedTuple):
-    """What one slice of retention deleted.
-
-    `rows`: readings deleted. `unread`: of these, what some consumer had not read.
-    """
+    """Readings that one slice of retention deleted, and how many of them some consumer missed."""
 
     rows: int
     unread: int
@@ -180,11 +154,10 @@ def decode_record(crc: object, body: object) -> Reading | None:
         return None
 
 
-class Journal(KeptInFile):
-    """The journal in one SQLite file.
+class Journal(DatabaseFile):
+    """The journal in one SQLite file (``":memory:"`` for one that is not kept).
 
-    `path`: the file; ``":memory:"`` for a journal that is not kept. `clock`: Unix seconds, for
-    the time of gaps. `corrupt_records`: records quarantined since the start.
+    `corrupt_records` counts the records quarantined since the start.
     """
 
     def __init__(self, path: Path | str, clock: Callable[[], float] = time.time) -> None:
@@ -192,13 +165,13 @@ class Journal(KeptInFile):
         self.corrupt_records = 0
         self._clock = clock
         self._encoder = msgspec.msgpack.Encoder()
-        self._file = DatabaseFile(path, _prepare, self._note_damage)
+        super().__init__(path, _prepare, self._note_damage)
 
     def commit(self, readings: Sequence[Reading], dead_letters: Sequence[DeadLetter] = ()) -> int:
-        """Append one group durably.
+        """Append one group durably and return the last offset.
 
-        Returns the last offset in the journal after the commit. Raises `StorageUnavailableError`
-        if the disk refuses; nothing of the group is then kept and nothing may be acknowledged.
+        Raises `StorageUnavailableError` if the disk refuses: nothing is kept, nothing may be
+        acknowledged.
         """
         rows = []
         for reading in readings:
@@ -208,17 +181,15 @@ class Journal(KeptInFile):
         def append(tx: sqlite3.Connection) -> int:
             tx.executemany("INSERT INTO journal (received, crc, body) VALUES (?, ?, ?)", rows)
             if dead_letters:
-                self._bury(tx, dead_letters)
+                self._write_dead_letters(tx, dead_letters)
             return self._last(tx)
 
-        return self._file.written(append)
+        return self.change(append)
 
     def read(self, after: int, limit: int) -> tuple[list[JournalEntry], int]:
-        """Read what follows a position.
+        """Return up to `limit` entries behind an offset, and the cursor to continue behind.
 
-        `after`: offset already done with; 0 to start. `limit`: at most this many rows. Returns
-        `entries`, in order; corrupt rows are left out and quarantined; `position`, the offset to
-        continue behind: past corrupt rows and gaps too.
+        Corrupt records are left out and quarantined; the cursor is past them and past gaps.
         """
         rows = self._rows(after, limit)
         if not rows and (last := self.last_offset()) > after:
@@ -235,11 +206,11 @@ class Journal(KeptInFile):
         return entries, (rows[-1][0] if rows else after)
 
     def _rows(self, after: int, limit: int) -> list[tuple[int, int, object]]:
-        return self._file.found(lambda db: db.execute(_SELECT, (after, limit)).fetchall())
+        return self.query(lambda db: db.execute(_SELECT, (after, limit)).fetchall())
 
     def last_offset(self) -> int:
         """Offset of the newest reading ever written; 0 if none."""
-        return self._file.found(self._last)
+        return self.query(self._last)
 
     def first_offset(self) -> int:
         """Offset of the oldest reading still kept; one past the last if none is."""
@@ -248,16 +219,13 @@ class Journal(KeptInFile):
             row = db.execute("SELECT min(offset) FROM journal").fetchone()
             return int(row[0]) if row[0] is not None else self._last(db) + 1
 
-        return self._file.found(first)
+        return self.query(first)
 
     def continue_behind(self, offset: int) -> None:
-        """Give out no offset up to and including `offset` any more.
+        """Give out no offset up to and including `offset` any more; never goes back.
 
         For a journal that was restored from a backup or begun anew: consumers that are further
-        would take its next readings for read. Never goes back. What is passed over is a gap
-        `lost`.
-
-        Raises `StorageUnavailableError` if the disk refuses.
+        would skip its next readings. The offsets passed over become a gap `lost`.
         """
 
         def skip(tx: sqlite3.Connection) -> None:
@@ -268,7 +236,7 @@ class Journal(KeptInFile):
             tx.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('journal', ?)", (offset,))
             self._add_gap(tx, last + 1, offset, "lost")
 
-        self._file.written(skip)
+        self.change(skip)
 
     def tail(self, count: int) -> list[Reading]:
         """Return the newest `count` readings in order, to rebuild the duplicate window."""
@@ -278,23 +246,18 @@ class Journal(KeptInFile):
     def prune(
         self,
         *,
-        read_by_all: int,
+        min_cursor: int,
         received_before: float,
         max_bytes: float = float("inf"),
         spare: int | None = None,
     ) -> Pruned:
         """Delete one slice of the oldest readings; call again until it deletes nothing.
 
-        - `read_by_all`: the smallest position over all consumers. Nothing behind it is deleted
-          for age.
-        - `received_before`: Unix seconds; what is older and read by all is deleted.
-        - `max_bytes`: size of what the file holds from which on the oldest are deleted whatever
-          their age.
-        - `spare`: nothing behind it is deleted even for size; `read_by_all` by default.
-
-        Raises `StorageUnavailableError` if the disk refuses.
+        Readings up to `min_cursor`, the smallest cursor of all consumers, that were received before
+        `received_before` are deleted; above `max_bytes` the oldest are, whatever their age, but
+        nothing behind `spare` (by default `min_cursor`).
         """
-        spare = read_by_all if spare is None else max(spare, read_by_all)
+        spare = min_cursor if spare is None else max(spare, min_cursor)
 
         def delete(tx: sqlite3.Connection) -> Pruned:
             upto, n = 0, 0
@@ -304,7 +267,7 @@ class Journal(KeptInFile):
                 " ORDER BY offset LIMIT ?",
                 (_SLICE,),
             ):
-                aged = offset <= read_by_all and received < received_before
+                aged = offset <= min_cursor and received < received_before
                 if not aged and (n >= excess or offset > spare):
                     break
                 upto, n = offset, n + 1
@@ -313,7 +276,7 @@ class Journal(KeptInFile):
             unread = tx.execute(
                 "SELECT count(*), max(?1, (SELECT coalesce(max(last), 0) FROM gap"
                 " WHERE why = 'retention')) FROM journal WHERE offset > ?1 AND offset <= ?2",
-                (read_by_all, upto),
+                (min_cursor, upto),
             ).fetchone()
             tx.execute("DELETE FROM journal WHERE offset <= ?", (upto,))
             tx.execute("DELETE FROM gap WHERE last <= ? AND why <> 'unread'", (upto,))
@@ -325,22 +288,22 @@ class Journal(KeptInFile):
                 self._add_gap(tx, unread[1] + 1, upto, "unread")
             return Pruned(n, int(unread[0]))
 
-        return self._file.written(delete)
+        return self.change(delete)
 
     def bytes_used(self) -> int:
         """Size of what the file holds; deleted rows leave room in it that is used again."""
-        return self._file.found(self._size)
+        return self.query(self._size)
 
     def gaps(self) -> list[Gap]:
         """Return the offsets that hold no reading, and why, in order."""
-        rows = self._file.found(
+        rows = self.query(
             lambda db: db.execute("SELECT first, last, at, why FROM gap ORDER BY first").fetchall()
         )
         return [Gap(*row) for row in rows]
 
     def dead_letter_counts(self) -> dict[str, int]:
         """Count the kept dead letters by reason."""
-        rows = self._file.found(
+        rows = self.query(
             lambda db: db.execute(
                 "SELECT reason, count(*) FROM dead_letter GROUP BY reason"
             ).fetchall()
@@ -349,7 +312,7 @@ class Journal(KeptInFile):
 
     def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
         """Return the newest dead letters, newest first."""
-        rows = self._file.found(
+        rows = self.query(
             lambda db: db.execute(
                 "SELECT received, topic, reason, detail, decoder, size, payload FROM dead_letter"
                 " ORDER BY id DESC LIMIT ?",
@@ -395,7 +358,9 @@ class Journal(KeptInFile):
         first, last = tx.execute("SELECT min(offset), max(offset) FROM journal").fetchone()
         return 0 if first is None else 1 + excess / self._size(tx) * (last - first + 1)
 
-    def _bury(self, connection: sqlite3.Connection, letters: Sequence[DeadLetter]) -> None:
+    def _write_dead_letters(
+        self, connection: sqlite3.Connection, letters: Sequence[DeadLetter]
+    ) -> None:
         connection.executemany(
             "INSERT INTO dead_letter (received, topic, reason, detail, decoder, size, payload)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -407,10 +372,10 @@ class Journal(KeptInFile):
         )
 
     def _quarantine(self, offset: int, body: bytes) -> None:
-        """Move a corrupt record to the dead letters; counted once, whoever meets it first.
+        """Move a corrupt record to the dead letters, and count it once.
 
-        Where the disk refuses the move, the record is counted and passed all the same: it must
-        not stop its readers.
+        If the disk refuses the move, the record is counted and passed: it must not stop its
+        consumers.
         """
         letter = DeadLetter(
             self._clock(),
@@ -426,11 +391,11 @@ class Journal(KeptInFile):
             moved = tx.execute("DELETE FROM journal WHERE offset = ?", (offset,)).rowcount
             if moved:
                 self._add_gap(tx, offset, offset, "corrupt")
-                self._bury(tx, [letter])
+                self._write_dead_letters(tx, [letter])
             return moved
 
         try:
-            self.corrupt_records += self._file.written(move)
+            self.corrupt_records += self.change(move)
         except StorageUnavailableError:
             self.corrupt_records += 1
 
@@ -448,10 +413,9 @@ def _prepare(connection: sqlite3.Connection) -> None:
 
 
 class JournalReader:
-    """The journal of a service, read by another process; nothing is written.
+    """The journal of a service, read by another process; damaged records are left out.
 
-    A damaged record is left out; the service itself quarantines it. Raises
-    `StorageUnavailableError` if there is no journal.
+    Raises `StorageUnavailableError` if there is no journal.
     """
 
     def __init__(self, path: Path) -> None:
@@ -474,11 +438,7 @@ class JournalReader:
         return (last + 1 if row[0] is None else int(row[0])), last
 
     def read(self, after: int, limit: int) -> tuple[list[JournalEntry], int]:
-        """Read what follows an offset, as `Journal.read`.
-
-        Returns `entries`, in order, without damaged records; `position`, the offset to continue
-        behind; `after` if there is nothing.
-        """
+        """Return up to `limit` entries behind an offset, and the cursor, as `Journal.read`."""
         rows = self._rows(_SELECT, after, limit)
         found = ((offset, decode_record(crc, body)) for offset, crc, body in rows)
         entries = [JournalEntry(offset, reading) for offset, reading in found if reading]

@@ -1,23 +1,16 @@
-"""The lease on a data folder: one service at a time, and anybody can see which.
+"""The lease on a data folder: one service at a time, and everybody can see which.
 
-Two parts in one file
----------------------
-The *lock* (`flock` on the file) decides. The kernel holds it for the process and lets go of it
-however the process ends: a `kill -9` leaves nothing behind, and no time-out takes it from a service
-that is merely slow.
+The *lock* (`flock` on the file) decides. The kernel releases it however the process ends, and no
+time-out takes it from a slow service.
 
 The *row* (one line of JSON in the file: host, process, since, beat) says who it is. The holder
-writes it anew every few seconds, in place and with the same length, which works on a full disk too.
-Where the lock does not reach, as between hosts on some network file systems, the row decides in
-addition: a row of another host whose beat still changes is a holder. It is watched for `WATCH_S`
-before it is taken for left over, by the clock of the watcher alone.
+writes it every few seconds, in place and with the same length, which works on a full disk too.
+Where the lock does not reach, as between hosts on some network file systems, the row decides: a row
+of another host whose beat still changes is a holder. It is watched for `WATCH_S` before it counts
+as left over.
 
-A holder whose file was deleted or taken over learns of it at its next `beat` and has to stop.
-
-What it is not
---------------
-No fence against a process that hangs and comes back: it still holds the lock, so nobody takes over
-while it hangs. No election between machines.
+A holder whose file was deleted or taken over learns of it at its next `beat` and must stop. A
+process that hangs and comes back still has the lock; this is no election between machines.
 """
 
 from __future__ import annotations
@@ -46,11 +39,7 @@ _LENGTH: Final = 512
 
 
 class Holder(NamedTuple):
-    """Who holds a lease.
-
-    `pid`: 0 if the file does not say. `since`, `beat`: Unix seconds: when it was taken, when it
-    was renewed last.
-    """
+    """Who holds a lease; `pid` is 0 if the file does not say, times are Unix seconds."""
 
     host: str
     pid: int
@@ -66,12 +55,7 @@ class Holder(NamedTuple):
 
 
 class Lease:
-    """A lease to be taken, renewed and given back.
-
-    - `path`: the file; its folder must exist.
-    - `clock`, `monotonic`: Unix seconds; seconds of a clock that is never set.
-    - `host`: name of this host.
-    """
+    """A lease to take, renew and release; `monotonic` is a clock that is never set."""
 
     def __init__(
         self,
@@ -98,11 +82,9 @@ class Lease:
         return bool(holder.pid) and holder.host != self._host
 
     def take(self) -> Holder | None:
-        """Take the lease if nobody holds it.
+        """Take the lease if it is free; return its holder, or None if it is ours now.
 
-        Returns who holds it; None if it is ours now. A row of another host that is being watched
-        counts as a holder; ask again later. Raises `StorageUnavailableError` if the file cannot
-        be made.
+        A row of another host that is being watched counts as a holder; try again later.
         """
         try:
             file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -172,10 +154,7 @@ class Lease:
 
 
 def holder_of(path: Path) -> Holder | None:
-    """Return who holds the lease of a file without taking it; None if nobody of this host does.
-
-    Raises `StorageUnavailableError` if the file is there and cannot be opened.
-    """
+    """Return who holds the lease of a file, without taking it; None if nobody of this host does."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -26,18 +26,13 @@ _ABOUT_LINK: Final = frozenset({"online", "offline"})
 
 
 class Reading(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One accepted reading, in the form the journal keeps.
+    """One accepted reading, in the form that the journal keeps.
 
-    - `sensor`: sensor id.
-    - `time`: event time, Unix seconds.
-    - `received`: when it reached us, Unix seconds.
-    - `values`: quantity key to value; a missing quantity is absent, never 0.
-    - `events`: device events (`DEVICE_EVENTS`).
-    - `faults`: keys of quantities the device reported as faulty or out of range.
-    - `flags`: quality flags: `no_time` (receive time stands in), `late`, `retained`, `simulated`,
-      `history`, `unknown_sensor`, .
-    - `seq`: the device's own sequence number.
-    - `firmware`: what the device calls its firmware, where that is news; else empty.
+    `time` is its event time and `received` its receipt, Unix seconds. A missing quantity is absent
+    from `values`, never 0. `faults` are the quantities that the device reports as faulty. `flags`
+    are `no_time` (the receipt replaces the event time), `late`, `retained`, `simulated`, `history`
+    and `unknown_sensor`. `seq` is the sequence number of the device. `firmware` is set when it is
+    news.
     """
 
     sensor: str

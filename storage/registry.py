@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def floor_name(floor: str) -> str:
-    """Say a floor as people do, whether it is registered as a number or as words.
+    """Return a floor as people say it, whether it is registered as a number or as words.
 
     Examples
     --------
@@ -22,9 +22,7 @@ def floor_name(floor: str) -> str:
 
 
 def shard_of(building: str, count: int) -> int:
-    """Return the number of the part, of `count`, to which a building (``site/name``) belongs.
-
-    It is the CRC-32 of the text, so that every program divides a school in the same way.
+    """Return the shard, of `count`, of a building (``site/name``): the CRC-32 of the text.
 
     Examples
     --------
@@ -36,12 +34,7 @@ def shard_of(building: str, count: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """A room and where it is; every part is a name a person would say.
-
-    - `id`: stable key, such as ``"N2-boys"``.
-    - `name`, `floor`, `building`, `site`: for people; floor may be empty in a one-floor building.
-    - `kind`: room type, such as ``"restroom"``.
-    """
+    """A room and its place; every part but the id is a name that people use."""
 
     id: str
     name: str
@@ -60,11 +53,8 @@ class Room:
 class Sensor:
     """A sensor as the school registered it.
 
-    - `id`: name under which readings arrive, or the alias given for it.
-    - `room`: room id.
-    - `model`: hardware, such as ``"sen55"``; empty if unknown.
-    - `decoder`: key of `ingest.decoders.DECODERS`; empty means: by topic.
-    - `interval_s`: seconds between readings as configured on the device.
+    `id` is the name of its readings or the alias for it; `decoder` is empty for one by topic, and
+    `interval_s` the time between readings as configured on the device.
     """
 
     id: str

@@ -34,9 +34,8 @@ def translated(error: sqlite3.Error, path: Path | str) -> StorageUnavailableErro
 def connect(path: Path | str, *, read_only: bool = False) -> sqlite3.Connection:
     """Open a database for use from any one thread at a time.
 
-    `path`: the file, or ``":memory:"``. `read_only`: open without the right to write; the file
-    must exist. Raises `StorageUnavailableError` if the file cannot be opened or created. Raises
-    `StorageCorruptError` if it is damaged or no database.
+    A `read_only` file must exist. Raises `StorageUnavailableError` if it cannot be opened or
+    created, `StorageCorruptError` if it is damaged or no database.
     """
     in_memory = str(path) == ":memory:"
     mode = "ro" if read_only else "rwc"
@@ -83,9 +82,8 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
 def migrate(connection: sqlite3.Connection, component: str, scripts: Sequence[str]) -> None:
     """Bring the tables of one component to the newest schema, one transaction a step.
 
-    `component`: owner of the tables, such as ``"alerts"``. `scripts`: script k (from 0) leads
-    from schema k to k + 1. Published scripts never change. Raises `SchemaTooNewError` if the file
-    was written by a newer program.
+    Script k (from 0) leads from schema k to k + 1; published scripts never change. Raises
+    `SchemaTooNewError` if a newer program wrote the file.
     """
     connection.execute(
         "CREATE TABLE IF NOT EXISTS schema_version"

@@ -38,13 +38,13 @@ class Snapshot(NamedTuple):
     body: bytes
 
 
-def position(connection: sqlite3.Connection, name: str) -> int:
+def cursor(connection: sqlite3.Connection, name: str) -> int:
     """Journal offset up to which the effects of consumer `name` are committed; 0 at first."""
     row = connection.execute("SELECT position FROM consumer WHERE name = ?", (name,)).fetchone()
     return int(row[0]) if row else 0
 
 
-def set_position(connection: sqlite3.Connection, name: str, offset: int) -> None:
+def set_cursor(connection: sqlite3.Connection, name: str, offset: int) -> None:
     """Move consumer `name`; call inside the transaction that holds the effects."""
     connection.execute(
         "INSERT INTO consumer VALUES (?, ?)"

@@ -202,7 +202,7 @@ class DetectionConsumer:
 
     def open(self, read: Callable[[int, int], tuple[list[JournalEntry], int]]) -> None:
         """Return to where the last committed batch ended; `read` is `Journal.read`."""
-        committed = state.position(self._connection, CONSUMER)
+        committed = state.cursor(self._connection, CONSUMER)
         stored = state.snapshot(self._connection, CONSUMER)
         liveness_at = self._restore_liveness()
         if self._liveness is not None:
@@ -298,7 +298,7 @@ class DetectionConsumer:
             pending.samples += self._sampler.drain()
         with transaction(self._connection) as tx:
             alerts = self._decide(tx, events, now)
-            state.set_position(tx, CONSUMER, position)
+            state.set_cursor(tx, CONSUMER, position)
             if any(event.kind is EventKind.OFFLINE for event in events):
                 self._save_liveness(tx, position)
             if pending.by_clock:

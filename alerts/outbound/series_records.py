@@ -218,11 +218,11 @@ class DueRecords:
             self._connection.close()
             self._connection = None
 
-    def greet(self) -> str:
+    def check_connection(self) -> str:
         """Say where records go; the readings' writer asks the series."""
         return f"what waits for it is in {self._database}"
 
-    def position(self) -> int:
+    def cursor(self) -> int:
         """Return 0: what is stored waits no more."""
         return 0
 

@@ -13,7 +13,7 @@ from plumewatch.cli.exit_codes import DONE, REFUSED, UNREACHABLE, told
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.sharding import load_shard
 from plumewatch.service.sensor_status import stored_statuses
-from storage.dead_letters import Buried, buried, buried_counts, find_buried, visible
+from storage.dead_letters import StoredDeadLetter, get_dead_letter, count_dead_letters, find_dead_letters, visible
 from storage.errors import StorageError
 from storage.sqlite import connect
 
@@ -89,19 +89,19 @@ def run_dead_letters(
 
     def show(config: PlumewatchConfig, journal: sqlite3.Connection) -> int:
         if number is not None:
-            found = buried(journal, number)
+            found = get_dead_letter(journal, number)
             if found is None:
                 sys.stderr.write(f"no refused message {number}, or not any more\n")
                 return REFUSED
             _one(found, config, printer)
             return DONE
-        letters = find_buried(journal, reason=reason, source=source, limit=limit)
+        letters = find_dead_letters(journal, reason=reason, source=source, limit=limit)
         if not printer.as_json:
             printer.table(
                 ("Reason", "Decoder", "Messages"),
                 (
                     ({}, (why, decoder or "none reached", f"{n:,}"))
-                    for (why, decoder), n in buried_counts(journal).items()
+                    for (why, decoder), n in count_dead_letters(journal).items()
                 ),
             )
             printer.say("")
@@ -148,13 +148,13 @@ def with_data(
         return UNREACHABLE
 
 
-def _one(found: Buried, config: PlumewatchConfig, printer: Printer) -> None:
+def _one(found: StoredDeadLetter, config: PlumewatchConfig, printer: Printer) -> None:
     fields = _fields(found)
     shown = {**fields, "received": moment(found.letter.received, config)}
     printer.say("\n".join(f"{key:<9}{value}" for key, value in shown.items()), **fields)
 
 
-def _fields(found: Buried) -> dict[str, Any]:
+def _fields(found: StoredDeadLetter) -> dict[str, Any]:
     letter = found.letter
     return {
         "id": found.id,

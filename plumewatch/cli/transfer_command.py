@@ -24,7 +24,7 @@ from plumewatch.config.sharding import load_shard
 from plumewatch.config.timeseries_settings import retention_of
 from plumewatch.service.data_folder import opened_series
 from storage.audit import AuditKind
-from storage.dead_letters import find_buried, forget
+from storage.dead_letters import delete_dead_letters, find_dead_letters
 from storage.errors import StorageError
 from storage.reading import Reading
 from storage.sqlite import connect, translated
@@ -370,7 +370,7 @@ def _again(
     store: Callable[[Sequence[T]], None],
 ) -> tuple[int, int]:
     stored = refused = before = 0
-    while letters := find_buried(connection, reason=reason, before=before, limit=500):
+    while letters := find_dead_letters(connection, reason=reason, before=before, limit=500):
         before = letters[-1].id
         found: dict[int, T] = {}
         for number, letter in letters:
@@ -378,7 +378,7 @@ def _again(
                 found[number] = msgspec.json.decode(letter.payload, type=kind)
         bad = {id(item) for item, _ in bisect_rejected(store, list(found.values()))}
         done = [number for number, item in found.items() if id(item) not in bad]
-        forget(connection, done)
+        delete_dead_letters(connection, done)
         stored += len(done)
         refused += len(letters) - len(done)
     return stored, refused

@@ -28,8 +28,8 @@ def check_series(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
         return
     series = InfluxSeries(settings, Registry(), ":memory:")
     try:
-        sentence = series.greet()
-        if series.http.said_of_clock():
+        sentence = series.check_connection()
+        if series.http.clock_difference():
             yield warning(_SERIES, sentence, "set both clocks by NTP: timedatectl set-ntp true")
         else:
             yield ok(_SERIES, sentence)

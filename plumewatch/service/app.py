@@ -191,7 +191,7 @@ class Service:
             self.series.open()
             opened = self._state = open_state(self.paths.state)
             note_start(opened, self.config, now)
-            read = max(self.series.position(), state.position(opened, CONSUMER))
+            read = max(self.series.cursor(), state.cursor(opened, CONSUMER))
             reconcile_journal(self.journal, read)
             self.ingestion.restore()
             restore_counts(opened, intake.reading_counts, self.registry)

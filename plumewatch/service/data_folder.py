@@ -211,7 +211,7 @@ def opened_series(config: PlumewatchConfig) -> Iterator[Series]:
     series = series_of(config, paths)
     series.open()
     try:
-        series.greet()
+        series.check_connection()
         yield series
     finally:
         series.close()

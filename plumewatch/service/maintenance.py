@@ -172,11 +172,11 @@ class Deletion:
         old_at = self._retention.follow(now, elapsed)
         self._warn()
         await self._run_until_stored("retention clock", _save_clock, self._state, old_at)
-        stored = await self._in_series(self._series.position)
+        stored = await self._in_series(self._series.cursor)
         keep = self._config.journal
         prune = partial(
             self._journal.prune,
-            read_by_all=min(snapshot_at, stored),
+            min_cursor=min(snapshot_at, stored),
             received_before=old_at - keep.keep_days * _DAY_S,
             max_bytes=keep.max_mb * 1_000_000,
             spare=snapshot_at,

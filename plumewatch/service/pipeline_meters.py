@@ -214,7 +214,7 @@ def storage_meters(
     yield counter("", "Databases rebuilt", lambda: journal.repairs + series.repairs)
 
     def lag() -> Value:
-        unstored = max(detection.last_offset - writer.state.position, 0)
+        unstored = max(detection.last_offset - writer.state.cursor, 0)
         return {"detector": detection.lag()[0], "series": unstored}
 
     text = "Readings that a consumer is behind the journal."

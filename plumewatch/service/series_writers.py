@@ -73,7 +73,7 @@ class SeriesWriters:
 
     def open(self, state: sqlite3.Connection) -> None:
         """Begin with an open store; a new one is given every record again."""
-        if self.series.position() == 0:
+        if self.series.cursor() == 0:
             with transaction(state) as tx:
                 mark_all(tx)
 

@@ -77,10 +77,10 @@ class Series(SeriesReader, Protocol):
     def repairs(self) -> int:
         """Times that a file of it was set aside and rebuilt since the start."""
 
-    def greet(self) -> str:
+    def check_connection(self) -> str:
         """Ask whether it can be written and read; see `writer.SeriesStore`."""
 
-    def position(self) -> int:
+    def cursor(self) -> int:
         """Journal offset up to which readings are stored for good."""
 
     def write(self, readings: Sequence[Reading], behind: int) -> None:

@@ -1,18 +1,12 @@
 """Readings in an InfluxDB of the site.
 
-Constraints
------------
-The position in the journal is kept in a small SQLite file on this machine, moved only after the
-server has said that a batch is stored. A crash between the two writes the batch again, which lands
-on itself (`storage.timeseries.line_protocol`). Opening touches the file alone: a server that is
-away or set up wrong keeps readings waiting in the journal and stops nothing else.
+The cursor is in a small SQLite file on this machine, and moves only after the server has stored a
+batch. A crash between the two writes the batch again, onto itself (`storage.timeseries.
+line_protocol`). Opening needs that file alone: while the server is away or set up wrong, readings
+wait in the journal. Retries are for `storage.timeseries.writer`.
 
-Two readings of one sensor and microsecond are two points here; queries join them as the embedded
-store does, the earlier one first. Aggregates count both.
-
-What it is not
---------------
-Nothing is buffered or retried here; `storage.timeseries.writer` does both, from the journal.
+Two readings of one sensor and microsecond are two points here. Queries join them as the embedded
+store does, the earlier one first; aggregates count both.
 """
 
 from __future__ import annotations
@@ -25,10 +19,10 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from detection.quantities import COLUMNS
-from storage.database_file import DatabaseFile, KeptInFile
+from storage import state
+from storage.database_file import DatabaseFile
 from storage.errors import BatchRefusedError, StorageUnavailableError
 from storage.sqlite import migrate
-from storage.state import SCRIPTS, position, set_position
 from storage.timeseries import StoredEvent, rollup
 from storage.timeseries.influx_http import InfluxHttp, quoted
 from storage.timeseries.influx_setup import LAG_S
@@ -86,13 +80,11 @@ _SAID: Final = '"events", "faults", "flags"'
 _ALL: Final = ", ".join(f'"{key}"' for key in COLUMNS)
 
 
-class InfluxSeries(KeptInFile):
-    """Readings in one database (bucket) of an InfluxDB.
+class InfluxSeries(DatabaseFile):
+    """Readings in one database (bucket) of an InfluxDB; see `storage.timeseries.Series`.
 
-    - `registry`: where the tags come from.
-    - `cursor`: file that keeps the position in the journal.
-    - `retention`: as set up on the server.
-    - `clock`: Unix seconds; decides which resolution still has what is asked for.
+    The tags come from the registry, `cursor` is the file of the cursor, and `retention` is as set
+    up on the server.
     """
 
     def __init__(
@@ -111,49 +103,43 @@ class InfluxSeries(KeptInFile):
         self._registry = registry
         self._encoder = LineEncoder(registry)
         self._records = RecordEncoder(registry)
-        self._file = DatabaseFile(cursor, _prepare)
+        super().__init__(cursor, _prepare)
 
     def close(self) -> None:
-        """Close the file of the position and the connections; safe to call twice."""
+        """Close the file and the connections; safe to call twice."""
         super().close()
         self.http.close()
 
-    def greet(self) -> str:
-        """Ask the server what it is and whether it fits; see `InfluxHttp.greet`."""
-        return self.http.greet()
+    def check_connection(self) -> str:
+        """Check the server; see `InfluxHttp.check_connection`."""
+        return self.http.check_connection()
 
     def check_set_up(self) -> None:
-        """Look whether there is a place for averages and what is kept as long as they.
+        """Check that there is a place for averages.
 
-        Raises `StorageUnavailableError` with the sentence that says what is missing; readings are
-        taken all the same.
+        Raises `StorageUnavailableError` with what is missing; readings are accepted all the same.
         """
         for level in (MINUTE, QUARTER_HOUR):
             self.http.query(f'SELECT "n" FROM {self._at(level, level.measurement)} LIMIT 1')  # noqa: S608 - names of ours
 
-    def position(self) -> int:
-        """Journal offset up to which readings are stored there."""
-        return self._file.found(lambda db: position(db, _CONSUMER))
+    def cursor(self) -> int:
+        """Return the journal offset up to which readings are stored."""
+        return self.query(lambda db: state.cursor(db, _CONSUMER))
 
     def write(self, readings: Sequence[Reading], behind: int) -> None:
-        """Store readings, then the journal position behind them.
-
-        `behind`: journal offset of the last reading of the batch. Raises
-        `StorageUnavailableError`: see `storage.timeseries.influx_http`. Raises
-        `BatchRefusedError`: at least one of them is refused for good; the position has not moved.
-        """
+        """Store readings, then the cursor behind them."""
         self._send(readings)
 
         def store(tx: sqlite3.Connection) -> None:
             self._mark(tx, readings)
-            set_position(tx, _CONSUMER, behind)
+            state.set_cursor(tx, _CONSUMER, behind)
 
-        self._file.written(store)
+        self.change(store)
 
     def add(self, readings: Sequence[Reading]) -> None:
-        """Store readings that are not from the journal; see `storage.timeseries.Series`."""
+        """Store readings that are not from the journal."""
         self._send(readings)
-        self._file.written(lambda tx: self._mark(tx, readings))
+        self.change(lambda tx: self._mark(tx, readings))
 
     def _mark(self, tx: sqlite3.Connection, readings: Sequence[Reading]) -> None:
         if readings and self._folds():
@@ -175,14 +161,14 @@ class InfluxSeries(KeptInFile):
             raise
 
     def record(self, records: Sequence[Record]) -> None:
-        """Store records beside readings; see `storage.timeseries.Series`."""
+        """Store records beside readings."""
         for policy, lines in self._records.by_policy(records).items():
             self.http.write(lines, policy)
 
     def records(
         self, measurement: str, start: float, end: float, *, sensor: str = "", room: str = ""
     ) -> list[Record]:
-        """Return what a measurement holds; see `storage.timeseries.Series`."""
+        """Return the records of a measurement, by time."""
         table = MEASUREMENTS[measurement]
         asked = {key: text for key, text in (("sensor", sensor), ("room", room)) if text}
         if not asked.keys() <= set(table.keys):
@@ -211,7 +197,7 @@ class InfluxSeries(KeptInFile):
         end: float,
         sensors: Iterable[str],
     ) -> dict[str, tuple[float, ...]]:
-        """Add fields up by sensor; see `storage.timeseries.Series`."""
+        """Add fields up by sensor."""
         totals = ", ".join(f'sum("{field}")' for field in summable(measurement, fields))
         place = self._at(MEASUREMENTS[measurement].kept, measurement)
         found = self.http.query(
@@ -255,7 +241,7 @@ class InfluxSeries(KeptInFile):
         aggregate: Aggregate = "mean",
         quantities: Sequence[str] = COLUMNS,
     ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
-        """Aggregate readings over intervals of equal length; see `storage.timeseries.Series`."""
+        """Aggregate readings over intervals of equal length."""
         keys, _ = quantities_of(quantities), every_ns(every_s)
         measurement, mine = self._place(sensor)
         now = self._clock()
@@ -278,7 +264,7 @@ class InfluxSeries(KeptInFile):
         return columns(rows, keys)
 
     def between(self, start: float, end: float, sensors: Collection[str] = ()) -> list[Reading]:
-        """Return readings of these sensors, or all; see `storage.timeseries.Series`."""
+        """Return the readings of these sensors, or of all."""
         found: dict[str, list[list[Any]]] = {}
         for measurement, name in ((READING, "sensor"), (QUARANTINE, "name")):
             asked = " OR ".join(f'"{name}" = {quoted(sensor)}' for sensor in sensors)
@@ -311,10 +297,7 @@ class InfluxSeries(KeptInFile):
     def add_averages(
         self, level: Level, rows: Iterable[tuple[str, int, Mapping[str, float]]]
     ) -> None:
-        """Store averages that were made elsewhere (`storage.timeseries.sqlite`).
-
-        Raises `StorageUnavailableError`, `BatchRefusedError`.
-        """
+        """Store averages that were made by `storage.timeseries.sqlite`."""
         lines = self._encoder.averages(level.measurement, rows)
         if lines:
             self.http.write(lines, level.name)
@@ -349,24 +332,21 @@ class InfluxSeries(KeptInFile):
         return coverages(received, start, end, intervals)
 
     def tidy(self, now: float, old_at: float | None = None) -> bool:  # noqa: ARG002 - it deletes by itself
-        """Make averages that are due where the server makes none; whether there is more.
-
-        Raises `StorageUnavailableError`.
-        """
+        """Make averages that are due where the server makes none; return whether there is more."""
         if not self._folds():
             return False
-        due = self._file.found(lambda db: rollup.due_quarters(db, now))
+        due = self.query(lambda db: rollup.due_quarters(db, now))
         for quarter in due:
             start = quarter * QUARTER_HOUR.step_s
             if start > now - self._retention.keep_s(None) + _MARGIN_S:
                 for level in (MINUTE, QUARTER_HOUR):
                     rollup.fold(self.http, level, start, start + QUARTER_HOUR.step_s)
-            self._file.written(partial(rollup.clear_quarter, quarter=quarter))
+            self.change(partial(rollup.clear_quarter, quarter=quarter))
         return bool(due)
 
     def unaveraged(self) -> int:
         """Return the number of quarters of an hour that wait for `tidy`."""
-        row = self._file.found(lambda db: db.execute("SELECT count(*) FROM stale").fetchone())
+        row = self.query(lambda db: db.execute("SELECT count(*) FROM stale").fetchone())
         return int(row[0])
 
     def count(self) -> int:
@@ -394,7 +374,7 @@ class InfluxSeries(KeptInFile):
         """From where on averages cannot be relied on, nanoseconds."""
         if not self._folds():
             return to_ns(now - LAG_S)
-        return self._file.found(lambda db: rollup.oldest_stale_quarter(db, first))
+        return self.query(lambda db: rollup.oldest_stale_quarter(db, first))
 
     def _at(self, level: Level | None, measurement: str) -> str:
         """Where a measurement is that is kept as long as these averages."""
@@ -446,9 +426,9 @@ def _numbers(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
 
 
 def _by_sensor(found: Iterable[dict[str, Any]]) -> Iterator[tuple[str, list[list[Any]]]]:
-    """Rows by sensor of a statement that groups by it.
+    """Yield the rows of each sensor of a statement that groups by it.
 
-    1.x and 2.x name the sensor of each series; 3 gives one series, with the sensor as a column.
+    1.x and 2.x name the sensor of each series; 3 gives one series with the sensor as a column.
     """
     rows: dict[str, list[list[Any]]] = {}
     for series in found:
@@ -462,10 +442,9 @@ def _by_sensor(found: Iterable[dict[str, Any]]) -> Iterator[tuple[str, list[list
 
 
 def _joined(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
-    """Join rows of one microsecond: what the earlier received lacks is filled from the later.
+    """Join rows (nanoseconds, values, receipt) of one microsecond, in ascending order.
 
-    `rows`: nanoseconds, values, time of receipt. Returns nanoseconds of whole microseconds,
-    ascending, and values.
+    What the earlier received lacks is filled from the later.
     """
     ordered = sorted(rows, key=lambda row: (row[0] // 1000, row[-1] or 0.0, row[0]))
     found: list[list[Any]] = []
@@ -478,5 +457,5 @@ def _joined(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
-    migrate(connection, "state", SCRIPTS)
+    migrate(connection, "state", state.SCRIPTS)
     migrate(connection, "averages", (rollup.QUARTERS_SCRIPT,))

@@ -1,19 +1,18 @@
 """HTTP to an InfluxDB of any generation, and what its answers mean.
 
-The generation is asked for once (``/ping``, then ``/health``) and decides three things (`Dialect`):
-the write path, the names of its parameters, and how the secret is sent. Everything is read through
-InfluxQL on ``/query``, which 1.x and 3 have and 2.x answers for every bucket of a name by virtual
-mapping.
+The generation is requested once (``/ping``, then ``/health``) and decides the write path, the names
+of its parameters, and how the secret is sent (`Dialect`). Everything is read through InfluxQL on
+``/query``, which 1.x and 3 have and 2.x answers for every bucket of a name by virtual mapping.
 
-What an answer to a write means
--------------------------------
 =====================  =========================================================================
-2xx                    stored (by default each is on the server's disk before it answers)
-400, 413, 422          refused for what is in it, perhaps only in part: `BatchRefusedError`, and
-                       whoever wrote halves the batch. What was stored is stored again, onto itself
+answer to a write      meaning
+=====================  =========================================================================
+2xx                    stored (by default on the server's disk before it answers)
+400, 413, 422          refused for its content, perhaps in part: `BatchRefusedError`. What was
+                       stored is stored again, onto itself
 429, 503               not now: `StorageUnavailableError` with ``Retry-After``
-401, 403, 404          token, right, database: nothing is wrong with the readings, so they are kept
-                       (`StorageUnavailableError` with a sentence) until somebody puts it right
+401, 403, 404          token, right, database: readings are kept (`StorageUnavailableError`) until
+                       somebody corrects it
 all else, no answer    `StorageUnavailableError`
 =====================  =========================================================================
 """
@@ -49,12 +48,9 @@ _NOTHING_TO_WRITE: Final = ("requires points", "no points", "empty", "missing li
 class InfluxSettings:
     """Where the series is kept.
 
-    - `url`: scheme, host and port.
-    - `database`: database of 1.x and 3, bucket of 2.x.
-    - `org`: organisation, for 2.x.
-    - `username`: for 1.x; `secret` is then the password.
-    - `secret`: token or password; empty where none is needed.
-    - `ca_file`: certificates to trust instead of the system's.
+    `database` is the bucket of 2.x, which also needs `org`. With a `username` (1.x), `secret` is
+    the password, else a token; empty where none is needed. `ca_file` replaces the system's
+    certificates.
     """
 
     url: str
@@ -127,10 +123,9 @@ def retry_after_s(text: str | None, now: float) -> float | None:
 
 
 class InfluxHttp:
-    """Requests to one server, over the HTTP layer of `influxdb_client`; safe from many threads.
+    """Requests to one server through the client library; safe from many threads.
 
-    `skew_s`: how far the server's clock is ahead of ours, by the second, as it said when it was
-    asked.
+    `skew_s` is how far the server's clock is ahead of ours, to the second.
     """
 
     def __init__(self, settings: InfluxSettings) -> None:
@@ -148,7 +143,7 @@ class InfluxHttp:
         self._client = None
 
     def server(self) -> Server:
-        """Ask the server once what it is.
+        """Return what the server is; it is asked once.
 
         Raises `StorageUnavailableError` if it does not answer, or is no InfluxDB of a known
         generation.
@@ -157,11 +152,10 @@ class InfluxHttp:
             self._server = self._probe()
         return self._server
 
-    def greet(self) -> str:
-        """Ask whether version, database and rights fit; nothing is written.
+    def check_connection(self) -> str:
+        """Check version, database and rights without writing; return what the server is.
 
-        Returns what it is, and how far its clock is off if that is more than a minute. Raises
-        `StorageUnavailableError` with the sentence that says what does not fit.
+        Raises `StorageUnavailableError` with what is wrong.
         """
         self._server = None
         server = self.server()
@@ -170,10 +164,10 @@ class InfluxHttp:
         dialect, name = server.dialect, self.settings.database
         return (
             f"{self.settings.url} is {dialect.name} ({server.version}); {dialect.holds} {name!r}"
-            f" takes readings and answers{self.said_of_clock()}"
+            f" takes readings and answers{self.clock_difference()}"
         )
 
-    def said_of_clock(self) -> str:
+    def clock_difference(self) -> str:
         """Say how far the server's clock is off; empty if it agrees with ours to a minute."""
         off = abs(self.skew_s)
         if off < _SKEW_S:
@@ -183,10 +177,9 @@ class InfluxHttp:
         return f"; its clock is {off / size:.0f} {unit} {where} ours: set one of them right"
 
     def write(self, lines: bytes, policy: str = "") -> None:
-        """Send lines.
+        """Send lines to a retention policy (1.x) or to the database ``NAME/policy`` (2.x and 3).
 
-        `policy`: retention policy of 1.x; on 2.x and 3 the bucket or database ``NAME/policy``.
-        Raises `StorageUnavailableError`. Raises `BatchRefusedError`: see the module.
+        Raises `StorageUnavailableError` or `BatchRefusedError`.
         """
         server, name = self.server(), self.settings.database
         dialect = server.dialect
@@ -200,10 +193,7 @@ class InfluxHttp:
         self._call("POST", dialect.write_path, query, lines, "text/plain; charset=utf-8")
 
     def query(self, statement: str, *, change: bool = False) -> list[dict[str, Any]]:
-        """Return the series that an InfluxQL statement finds; times are nanoseconds.
-
-        `change`: whether it changes something on the server. Raises `StorageUnavailableError`.
-        """
+        """Return the series that an InfluxQL statement finds; times are nanoseconds."""
         query = {"db": self.settings.database, "epoch": "ns"}
         try:
             if change:  # in the body, as it may hold a password
@@ -229,19 +219,13 @@ class InfluxHttp:
     def request(
         self, method: str, path: str, query: Mapping[str, str], body: object = None
     ) -> dict[str, Any]:
-        """Call the JSON interface of 2.x.
-
-        Raises `StorageUnavailableError`, `BatchRefusedError`.
-        """
+        """Call the JSON interface of 2.x and 3."""
         content = msgspec.json.encode(body) if body is not None else b""
         _, _, answer = self._call(method, path, query, content, "application/vnd.influx; utf-8")
         return msgspec.json.decode(answer, type=dict[str, Any]) if answer.strip() else {}
 
     def check_write(self) -> None:
-        """Try whether writing would be allowed, without writing anything.
-
-        Raises `StorageUnavailableError` with the sentence that says what does not fit.
-        """
+        """Check that writing would be allowed, without writing anything."""
         try:
             self.write(b"\n")
         except BatchRefusedError as error:

@@ -1,12 +1,10 @@
 """Retention and averages on the server, set up once and again after every change.
 
-1.x: the default retention policy is shortened to that of readings, two more keep the averages,
-and continuous queries make them; what is there already is averaged at once. 2.x: three buckets
-(``NAME``, ``NAME/m1``, ``NAME/m15``), mapped so that InfluxQL sees them as policies of one
-database, and two tasks. 3: three databases of these names; the service makes the averages
-(`storage.timeseries.rollup`), here those of what is there already.
-
-A database that holds anything of others is left alone: shortening its retention would delete it.
+1.x: the default retention policy gets the length of readings, two more keep the averages, and
+continuous queries make them; existing readings are averaged at once. 2.x: three buckets (``NAME``,
+``NAME/m1``, ``NAME/m15``), mapped so that InfluxQL sees them as policies of one database, and two
+tasks. 3: three databases of these names; the service makes the averages (`storage.timeseries.
+rollup`). A database with data of others is left alone: a shorter retention would delete it.
 """
 
 from __future__ import annotations
@@ -40,11 +38,10 @@ _HOUR_S: Final = 3600
 
 
 def set_up(http: InfluxHttp, retention: Retention, now: float) -> Iterator[tuple[str, float]]:
-    """Make database, retention and averages, as far as they are not there.
+    """Make database, retention and averages, as far as they are missing.
 
-    `http`: with the right to change things. `now`: Unix seconds. Yields what was done, and how
-    far it is, 0 to 1. Raises `StorageUnavailableError` with the sentence that says what is not
-    possible.
+    Yields what was done, and the progress from 0 to 1. Needs the right to change things. Raises
+    `StorageUnavailableError` with what is not possible.
     """
     try:
         major = http.server().major
@@ -59,10 +56,7 @@ def set_up(http: InfluxHttp, retention: Retention, now: float) -> Iterator[tuple
 
 
 def fold(http: InfluxHttp, level: Level, start: float, end: float) -> None:
-    """Make the averages of a span of 1.x anew, up to whole ones.
-
-    Raises `StorageUnavailableError`.
-    """
+    """Make the averages of a span of 1.x again."""
     first = math.floor(start / level.step_s) * level.step_s
     last = math.ceil(end / level.step_s) * level.step_s
     http.query(
@@ -143,10 +137,7 @@ def _set_up_2(http: InfluxHttp, retention: Retention) -> Iterator[tuple[str, flo
 
 
 def organisation(http: InfluxHttp) -> str:
-    """Return the id of the organisation that the settings name.
-
-    Raises `StorageUnavailableError`: also if there is none of this name.
-    """
+    """Return the id of the organisation in the settings, or raise `StorageUnavailableError`."""
     org = http.settings.org
     found = http.request("GET", "/api/v2/orgs", {"org": org}).get("orgs") or []
     if not found:
@@ -155,10 +146,7 @@ def organisation(http: InfluxHttp) -> str:
 
 
 def bucket_id(http: InfluxHttp, org_id: str, name: str) -> str:
-    """Return the id of a bucket; empty if there is none of this name.
-
-    Raises `StorageUnavailableError`.
-    """
+    """Return the id of a bucket; empty if there is none of this name."""
     try:
         answer = http.request("GET", "/api/v2/buckets", {"orgID": org_id, "name": name})
     except StorageUnavailableError as error:
@@ -273,11 +261,10 @@ _BYTES: Final = 24
 
 
 def make_reader(http: InfluxHttp) -> tuple[str, str]:
-    """Make it, or give it a new password.
+    """Make an account for dashboards that may only read, or give it a new password.
 
-    `http`: with the right to make accounts; database or buckets exist. Returns `secret`, token of
-    2.x, password of 1.x; `sentence`, what it is good for. Raises `StorageUnavailableError` with
-    the sentence that says what is not possible.
+    Returns the token of 2.x or the password of 1.x, and what it is good for. Raises
+    `StorageUnavailableError` with what is not possible.
     """
     try:
         major = http.server().major

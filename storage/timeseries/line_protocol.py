@@ -1,25 +1,17 @@
-"""Readings as InfluxDB's line protocol.
+"""Readings and records as InfluxDB's line protocol, and records back.
 
-Constraints
------------
-- Times are nanoseconds, always, so no precision parameter can be forgotten on the other side.
-- Tags come from the registry alone (`TAGS`), so there are never more series than registered
-  sensors; a sensor that moves to another room begins one more. Readings of sensors that are not
-  registered go to the measurement ``quarantine``, one series, with the name as a field.
+- Times are nanoseconds. Tags come from the registry alone (`TAGS`), and for records from the closed
+  set of kinds, so the number of series is bounded. What is not registered has its name as a field
+  (readings: measurement ``quarantine``).
 - A field never changes type: quantities and ``received`` are floats, all else strings. Numbers are
-  written by JSON's encoder, in the fewest digits that read back the same: it is several times
-  faster than `repr`, and a key of a quantity needs no escape in either.
-- What is not a finite number is not written. ``received`` always is, so no line is ever empty.
-- Two different readings of one sensor and microsecond never share a nanosecond: event time is
-  exact to the microsecond, and the last three digits (`Slots`) are made from what the reading
-  says. The same reading written again therefore lands on itself.
-
-What it is not
---------------
-No general encoder. Servers do not agree on a backslash in a tag that stands before a comma, an
-equals sign, a space, another backslash or the end: 1.x takes it as it is, VictoriaMetrics as an
-escape. So it is left out, and control characters become spaces (`tag_value`). Strings of fields
-take everything.
+  written by the JSON encoder, in the fewest digits that read back the same: several times faster
+  than `repr`. What is not finite is not written; ``received`` always is, so no line is empty.
+- Two different readings of one sensor and microsecond never share a nanosecond: the last three
+  digits (`Slots`) are made from the content, so the same reading written again lands on itself. The
+  same holds for records with an id.
+- Servers disagree on a backslash in a tag before a comma, an equals sign, a space, another
+  backslash or the end, so it is left out; control characters become spaces (`tag_value`). Strings
+  of fields may contain anything.
 
 Source: InfluxDB line protocol reference; https://github.com/influxdata/influxdb/issues/9966 on line
 breaks in tags.
@@ -88,12 +80,10 @@ def field_text(text: str) -> str:
 
 
 class Slots:
-    """Last three digits of the nanoseconds, by what a reading says.
+    """Last three digits of the nanoseconds, from the content of a reading.
 
     Different readings of one sensor and microsecond get the same slot by chance once in a thousand;
-    the later then takes the next that is free among those remembered.
-
-    `remembered`: moments kept in memory, oldest forgotten first.
+    the later then takes the next free one among the moments `remembered`.
     """
 
     def __init__(self, remembered: int = _REMEMBERED) -> None:
@@ -131,10 +121,7 @@ class LineEncoder:
     def averages(
         self, measurement: str, rows: Iterable[tuple[str, int, Mapping[str, float]]]
     ) -> bytes:
-        """Return one line an average of a registered sensor; of others none are kept.
-
-        `rows`: sensor, nanoseconds, fields.
-        """
+        """Return one line for each average (sensor, nanoseconds, fields) of a registered sensor."""
         named, reading = measurement.encode(), READING.encode()
         return b"\n".join(
             [
@@ -209,7 +196,7 @@ class RecordEncoder:
         self._registry = registry
 
     def by_policy(self, records: Iterable[Record]) -> dict[str, bytes]:
-        """Return the lines of records, in order, by the retention policy they go to.
+        """Return the lines of records, in order, by retention policy.
 
         Raises `RecordError` if one does not fit its measurement.
         """
@@ -251,10 +238,7 @@ class RecordEncoder:
 
 
 def record_of(measurement: str, row: Mapping[str, Any]) -> Record:
-    """Return the record that a point of InfluxDB holds.
-
-    `row`: ``time`` in nanoseconds, tags and fields by name; None where absent.
-    """
+    """Return the record of a row: ``time`` in nanoseconds, keys and fields by name."""
     table = MEASUREMENTS[measurement]
     fields = {f.name: f.type(row[f.name]) for f in table.fields if row.get(f.name) is not None}
     keys = {key: str(row.get(key) or "") for key in table.keys}

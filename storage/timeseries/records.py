@@ -1,11 +1,8 @@
-"""What the series holds beside readings: the one table of its other measurements.
+"""Records beside readings: the table of the other measurements (``measurements.toml``).
 
-Every other module takes names, fields, types and how long they are kept from here;
-`docs/measurements.md` is written from it. A field is a number or a text and never changes between
-the two. Numbers that answer yes or no are 1 and 0, so that they can be summed.
-
-A record that is written again replaces itself: those of one `id` (with the field `id`) are one row
-however often its fields change, those without one are one row a sensor and moment.
+Every other module uses the names, types and retention of that table, and `docs/measurements.md` is
+made from it. Records of one `id` are one row however often their fields change; those without are
+one row for each sensor and moment.
 """
 
 from __future__ import annotations
@@ -44,11 +41,7 @@ class Field(NamedTuple):
 
 
 class Measurement(NamedTuple):
-    """One kind of record.
-
-    `time`: what its time is. `kept`: it is kept as long as these averages; None: as long as
-    readings.
-    """
+    """One kind of record, kept as long as the averages `kept`; None: as long as readings."""
 
     name: str
     about: str
@@ -64,12 +57,10 @@ class Measurement(NamedTuple):
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One row of a measurement.
+    """One row of a measurement, at a Unix time exact to the microsecond.
 
-    - `time`: Unix seconds, exact to the microsecond.
-    - `fields`: what is absent is not stored; never NaN.
-    - `sensor`, `room`, `kind`: what it is about; empty if it is about none.
-    - `id`: of what it describes, if that changes; empty for a sample.
+    `sensor`, `room` and `kind` are what it is about; `id` is that of something that changes, and
+    empty for a sample. Absent fields are not stored.
     """
 
     measurement: str
@@ -106,10 +97,9 @@ _TYPES: Final = {m.name: {f.name: f.type for f in m.fields} for m in MEASUREMENT
 
 
 def checked(record: Record) -> Record:
-    """Return a record as it is stored: known fields of their types, what is no number left out.
+    """Return a record as it is stored, without numbers that are not finite.
 
-    Raises `RecordError` if its measurement, a key or a field is not in the table, or a field has
-    the wrong type.
+    Raises `RecordError` if its measurement, keys or fields are not in the table.
     """
     types = _TYPES.get(record.measurement)
     if types is None:
@@ -131,10 +121,7 @@ def checked(record: Record) -> Record:
 
 
 def summable(name: str, fields: Sequence[str]) -> Sequence[str]:
-    """Check that a measurement is about sensors and has these numbers.
-
-    Raises `RecordError` if not: a fault of the program.
-    """
+    """Return fields that are numbers of a measurement about sensors, or raise `RecordError`."""
     table = MEASUREMENTS[name]
     numbers = {f.name for f in table.fields if f.type is float}
     if not fields or "sensor" not in table.keys or set(fields) - numbers:

@@ -33,10 +33,10 @@ def columns(
 
 
 def merged(rows: Sequence[Sequence[Any]], keys: Sequence[str]) -> LatestReading:
-    """Newest value of each quantity over rows of one sensor, newest first.
+    """Return the newest value of each quantity over rows of one sensor, newest first.
 
-    Devices that spread their quantities over several messages are shown whole: a quantity that the
-    newest lacks comes from one at most two minutes older.
+    Devices may spread their quantities over several messages: a quantity that the newest lacks
+    comes from one at most two minutes older.
     """
     newest = rows[0][0]
     values: dict[str, float] = {}
@@ -50,7 +50,7 @@ def merged(rows: Sequence[Sequence[Any]], keys: Sequence[str]) -> LatestReading:
 
 
 def words(text: str | None) -> tuple[str, ...]:
-    """Return what was joined by spaces."""
+    """Split what was joined by spaces."""
     return tuple(text.split()) if text else ()
 
 
@@ -68,7 +68,7 @@ def reading_of(sensor: str, row: Sequence[Any]) -> Reading:
 def coverages(
     received: Mapping[str, int], start: float, end: float, intervals: Mapping[str, float]
 ) -> dict[str, Coverage]:
-    """Set counts against the readings that the intervals make one expect."""
+    """Compare counts with the readings that the intervals let expect."""
     return {
         sensor: Coverage(max(0.0, end - start) / interval, received.get(sensor, 0))
         for sensor, interval in intervals.items()
@@ -76,20 +76,14 @@ def coverages(
 
 
 def every_ns(every_s: float) -> int:
-    """Length of an interval in whole milliseconds, given in nanoseconds.
-
-    Raises `ValueError` if it is shorter than a millisecond.
-    """
+    """Return an interval in nanoseconds, rounded to milliseconds; `ValueError` if it is shorter."""
     if not every_s >= 0.001 or math.isinf(every_s):
         raise ValueError(f"an interval of {every_s} s is not possible; at least 0.001 s")
     return round(every_s * 1000) * 1_000_000
 
 
 def quantities_of(keys: Iterable[str]) -> tuple[str, ...]:
-    """Check quantities before they become part of a statement.
-
-    Raises `ValueError` if one is not known.
-    """
+    """Check quantities before they become part of a statement; `ValueError` for unknown ones."""
     found = tuple(keys)
     strange = [k for k in found if k not in COLUMN_INDEX]
     if strange or not found:
@@ -98,12 +92,11 @@ def quantities_of(keys: Iterable[str]) -> tuple[str, ...]:
 
 
 def split_at(first: int, last: int, stale: int | None, step: int, level_s: int) -> tuple[int, int]:
-    """Where averages end and readings take over, and where the averages begin.
+    """Return where averages end and readings begin, and where the averages begin.
 
-    - `first`, `last`: what is asked for, nanoseconds, half-open.
-    - `stale`: from where on the averages cannot be relied on.
-    - `step`: length of the intervals asked for, nanoseconds: none is split.
-    - `level_s`: length of the averages, seconds.
+    `first` and `last` are the span requested, `stale` is from where on averages are not up to date,
+    and `step` the interval, none of which is split; nanoseconds. `level_s` is the length of the
+    averages.
     """
     whole = last if stale is None else stale // step * step
     split = min(max(whole, first), last)

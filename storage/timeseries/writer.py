@@ -1,35 +1,23 @@
-"""The consumer that fills a time-series store from the journal, or from what else waits for it.
+"""The consumer that fills a time-series store from the journal.
 
 Constraints
 -----------
-Nothing is lost while the store is away for an hour or a week, and memory stays flat meanwhile: what
-waits is the journal on the disk, of which one batch at a time is held. One reading that a store
-refuses neither stops the others nor is dropped without a word.
+Nothing is lost while the store is away for an hour or a week, and memory stays flat: what waits is
+the journal on the disk, of which one batch at a time is in memory. A reading that a store refuses
+neither stops the others nor is dropped silently.
 
 Order of operations
 -------------------
-1. A batch is read behind the store's own durable cursor (`SeriesStore.position`).
-2. It is written with the cursor behind it. A store that keeps both in one transaction has each
-   reading once; one that cannot keeps its cursor after the write and is given readings again after
-   a crash, so writing twice must change nothing there.
-3. `StorageUnavailableError` (the store or the journal): the same again after a pause that doubles
-   with jitter, and is never shorter than the store asks for (``Retry-After``).
-4. `BatchRefusedError`: the batch is halved until each refused reading is alone
-   (`bisect_rejected`). Each of these becomes a dead letter ``series_refused``, durable before the
-   cursor passes it; all others are stored, in order.
-
-Before the first batch the store is asked whether it is what the configuration says and takes what
-it is given (`SeriesStore.greet`), so that a wrong token is known at the start, not at the first
-reading.
-
-A store that refuses one after the other is more likely set up wrong than fed badly: after
-`refused_in_a_row` of them, a pause as in 3 comes before the next, so that a mistake that is soon
-put right costs few dead letters.
-
-What it is not
---------------
-No buffer in memory and no dropping of the oldest: how far a store may fall behind is decided by the
-retention of the journal alone.
+1. Before the first batch, the store checks its connection, so a wrong token is known at the start.
+2. A batch is read behind the store's own durable cursor.
+3. It is written with the cursor behind it. A store that keeps both in one transaction has each
+   reading once. Any other keeps its cursor after the write and gets readings again after a crash,
+   so writing twice must change nothing there.
+4. `StorageUnavailableError`: the same again after a pause that doubles with jitter, and is never
+   shorter than ``Retry-After``.
+5. `BatchRefusedError`: the batch is halved until each refused reading is alone (`bisect_rejected`).
+   Each becomes a dead letter ``series_refused``, durable before the cursor passes it. After
+   `refused_in_a_row` of them there is a pause as in 4: the store is probably set up wrong.
 """
 
 from __future__ import annotations
@@ -79,10 +67,8 @@ def bisect_rejected(
 ) -> Iterator[tuple[T, BatchRefusedError]]:
     """Store a batch in order, and yield each item that the store refuses for good.
 
-    A refused batch is halved until each refused item is alone. What follows an item is stored only
-    when the iteration goes on. `store` must have no further effect when it is called again.
-
-    Raises `StorageUnavailableError`: from `store`; some of the batch may be stored.
+    A refused batch is halved until each refused item is alone. What follows it is stored only when
+    the iteration goes on. Calling `store` again must change nothing.
     """
     try:
         store(batch)
@@ -107,24 +93,21 @@ class InThread(Protocol):
 class SeriesStore(Protocol[S_contra]):
     """Where readings are written; may block, is called from one thread at a time."""
 
-    def greet(self) -> str:
-        """Ask the store whether it can be written and read; say what it is.
+    def check_connection(self) -> str:
+        """Check that the store can be written and read, and return what it is.
 
-        Raises `StorageUnavailableError` with the sentence that says what does not fit.
+        Raises `StorageUnavailableError` with what is wrong.
         """
 
-    def position(self) -> int:
-        """Journal offset up to which readings are stored for good.
-
-        Raises `StorageUnavailableError`.
-        """
+    def cursor(self) -> int:
+        """Return the journal offset up to which readings are durably stored."""
 
     def write(self, items: Sequence[S_contra], behind: int, /) -> None:
-        """Store readings, then or together with it the position behind them.
+        """Store readings, then or together with it the cursor behind them.
 
-        `items`: may be empty: the position moves on alone. Raises `StorageUnavailableError`:
-        nothing may be taken for stored; the same call may succeed later. Raises
-        `BatchRefusedError`: at least one of them is refused for good; the position has not moved.
+        Without items the cursor moves alone. Raises `StorageUnavailableError` if nothing counts as
+        stored and the same call may succeed later, `BatchRefusedError` if one of the items is
+        refused for good and the cursor has not moved.
         """
 
 
@@ -132,14 +115,11 @@ class SeriesStore(Protocol[S_contra]):
 class WriterSettings:
     """How a writer works.
 
-    - `batch`: readings in one write.
-    - `first_pause_s`, `last_pause_s`: wait after the first failure, doubled after each, up to the
-      second.
-    - `refused_in_a_row`: refused readings without an accepted one between after which a pause is
-      made.
+    - `first_pause_s`, `last_pause_s`: pause after the first failure, and the longest.
+    - `refused_in_a_row`: refused readings without an accepted one between, before a pause.
     - `pace_s`: shortest time between the beginnings of two batches that are not full.
-    - `gather_s`: wait after a quiet moment has ended, for what is to come soon after.
-    - `origin`, `reason`: where a refused reading came from and why it is one, in its dead letter.
+    - `gather_s`: wait for more after an idle time.
+    - `origin`, `reason`: of the dead letter of a refused reading.
     """
 
     batch: int = 2_000
@@ -154,28 +134,19 @@ class WriterSettings:
 
 @dataclass(slots=True)
 class WriterState:
-    """What a writer counts and shows; only ever written by it.
-
-    - `stored`, `refused`: readings since the start.
-    - `failing`: why nothing can be written at the moment; empty if it can.
-    - `position`: journal offset up to which the store has everything.
-    """
+    """Counters of a writer, why it cannot write at the moment, and the cursor of its store."""
 
     stored: int = 0
     refused: int = 0
     failing: str = ""
-    position: int = 0
+    cursor: int = 0
 
 
 class SeriesWriter(Generic[S]):
-    """Fill one store.
+    """Fill one store, from `Journal.read` or a function like it.
 
-    - `name`: of the store, for people.
-    - `read`: `Journal.read`, or one like it.
-    - `bury`: ``await bury(dead_letters)`` returns once they are durable.
-    - `in_thread`: ``await in_thread(function, *arguments)`` where `store` and `read` may block.
-    - `clock`: Unix seconds.
-    - `sleep`: `asyncio.sleep`.
+    ``await write_dead_letters(letters)`` returns once they are durable; `store` and `read` may
+    block and run through `in_thread`.
     """
 
     def __init__(
@@ -183,7 +154,7 @@ class SeriesWriter(Generic[S]):
         name: str,
         store: SeriesStore[S],
         read: Callable[[int, int], tuple[Sequence[tuple[int, S]], int]],
-        bury: Callable[[Sequence[DeadLetter]], Awaitable[None]],
+        write_dead_letters: Callable[[Sequence[DeadLetter]], Awaitable[None]],
         in_thread: InThread,
         clock: Callable[[], float],
         *,
@@ -195,7 +166,7 @@ class SeriesWriter(Generic[S]):
         self._name = name
         self._store = store
         self._read = read
-        self._bury = bury
+        self._write_dead_letters = write_dead_letters
         self._in_thread = in_thread
         self._clock = clock
         self._settings = settings or WriterSettings()
@@ -206,7 +177,7 @@ class SeriesWriter(Generic[S]):
 
     async def run(self) -> None:
         """Write until cancelled; set `wake` when the journal has grown."""
-        await self._greet()
+        await self._check_connection()
         while True:
             self.wake.clear()
             began = time.monotonic()
@@ -225,12 +196,12 @@ class SeriesWriter(Generic[S]):
                 if rest > 0:
                     await self._sleep(rest)
 
-    async def _greet(self) -> None:
+    async def _check_connection(self) -> None:
         """Return once the store answers as it should."""
         while True:
             try:
-                self.state.position = await self._in_thread(self._store.position)
-                said = await self._in_thread(self._store.greet)
+                self.state.cursor = await self._in_thread(self._store.cursor)
+                said = await self._in_thread(self._store.check_connection)
             except StorageError as error:
                 await self._wait(error)
                 continue
@@ -240,8 +211,8 @@ class SeriesWriter(Generic[S]):
 
     async def _advance(self) -> int:
         """Read and write one batch; how many places of the journal it was."""
-        position = await self._in_thread(self._store.position)
-        self.state.position = position
+        position = await self._in_thread(self._store.cursor)
+        self.state.cursor = position
         entries, behind = await self._in_thread(self._read, position, self._settings.batch)
         if behind > position:
             await self._write(entries, behind)
@@ -254,7 +225,7 @@ class SeriesWriter(Generic[S]):
             end = cursor if not part or part[-1] is entries[-1] else part[-1][0]
             self._store.write([item for _, item in part], end)
             self.state.stored += len(part)
-            self.state.position = end
+            self.state.cursor = end
             self._in_a_row = 0 if part else self._in_a_row
             self._recovered()
 
@@ -264,7 +235,7 @@ class SeriesWriter(Generic[S]):
             await self._refused(entry, error)
             end = cursor if entry is entries[-1] else entry[0]
             await self._in_thread(self._store.write, [], end)
-            self.state.position = end
+            self.state.cursor = end
 
     async def _refused(self, entry: tuple[int, S], error: BatchRefusedError) -> None:
         if self._in_a_row and self._in_a_row % self._settings.refused_in_a_row == 0:
@@ -280,7 +251,7 @@ class SeriesWriter(Generic[S]):
             len(body),
             body[:4096],
         )
-        await self._bury([letter])
+        await self._write_dead_letters([letter])
         if self.state.refused == 0:
             log.warning("%s refuses a reading, now a dead letter: %s", self._name, error)
         self.state.refused += 1

@@ -56,7 +56,7 @@ def series(request, tmp_path):
 
 
 def test_empty(series):
-    assert series.position() == 0
+    assert series.cursor() == 0
     assert series.latest() == {}
     assert series.count() == 0
     for sensor in ("s", "nobody"):
@@ -73,9 +73,9 @@ def test_empty(series):
 
 def test_position_moves_with_what_is_written_and_alone(series):
     series.write([Reading("s", T, T, {"pm25": 1.0})], 7)
-    assert series.position() == 7
+    assert series.cursor() == 7
     series.write([], 9)
-    assert series.position() == 9
+    assert series.cursor() == 9
     assert series.count() == 1
 
 
@@ -251,7 +251,7 @@ def test_what_is_added_does_not_move_the_position(series):
     series.write([Reading("s", T, T, {"pm25": 1.0})], 7)
     series.add([Reading("s", T + 1, T, {"pm25": 2.0}), Reading("s2", T, T, {"rh": 40.0})])
     series.add([])
-    assert series.position() == 7
+    assert series.cursor() == 7
     assert [r.sensor for r in series.between(T, T + 9)] == ["s", "s2", "s"]
 
 

@@ -411,7 +411,7 @@ def test_the_series_is_filled_again_from_the_journal(tmp_path):
         for n in range(5):
             series.window(f"s{n}", START, START + COUNT)
         assert series.repairs == 1
-        assert series.position() in (0, COUNT + 500)
+        assert series.cursor() in (0, COUNT + 500)
         series.write(readings(0, COUNT), COUNT)  # as the consumer does from position 0
         assert series.count() == COUNT + 500
 
@@ -453,7 +453,7 @@ def test_incidents_are_saved_from_a_damaged_state(tmp_path):
                 " VALUES (?, 0, 1, 'plumewatch', 'opened', '')",
                 (f"20261101-{n:03d}",),
             )
-        state.set_position(connection, "detector", 77)
+        state.set_cursor(connection, "detector", 77)
         connection.execute("COMMIT")
     damage(path, (leaves(path, "incident")[0][3] - 1) * PAGE, b"\0" * PAGE)
 
@@ -466,5 +466,5 @@ def test_incidents_are_saved_from_a_damaged_state(tmp_path):
     assert 430 < saved["incident"] < 500
     assert saved["incident_history"] == 500
     with contextlib.closing(connect(path)) as connection:
-        assert state.position(connection, "detector") == 77
+        assert state.cursor(connection, "detector") == 77
         assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"

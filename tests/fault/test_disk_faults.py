@@ -100,13 +100,13 @@ def _check(folder, acknowledged, count):
         assert set(stored.values()) <= {1}, f"cut {count}: stored twice"
         assert [e.reading.seq for e in entries] == list(range(len(entries))), f"cut {count}"
     with SqliteSeries(folder / "series.db") as series:
-        assert series.position() <= end, f"cut {count}: the series is ahead of the journal"
-        assert series.count() == series.position(), f"cut {count}"
+        assert series.cursor() <= end, f"cut {count}: the series is ahead of the journal"
+        assert series.count() == series.cursor(), f"cut {count}"
         assert series.repairs == 0, f"cut {count}"
     with contextlib.closing(connect(folder / "state.db")) as found:
         assert found.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
         with contextlib.suppress(Exception):  # the tables may not be made yet
-            assert state.position(found, "detector") <= end, f"cut {count}"
+            assert state.cursor(found, "detector") <= end, f"cut {count}"
     return len(acknowledged)
 
 

@@ -60,7 +60,7 @@ async def test_an_alert_leaves_from_memory_and_only_once(config, disk, full):
         await until(lambda: not service.alerting.memory.active)
         await until(lambda: service.detection.position == 1 + len(puff))
         await until(lambda: rows(service, "SELECT 1 FROM outbox WHERE status = 'sent'"))
-        await until(lambda: service.series.position() == 1 + len(puff))
+        await until(lambda: service.series.cursor() == 1 + len(puff))
         ((incident, status),) = rows(service, "SELECT id, status FROM incident")
         assert status in ("notified", "resolved")
         said = [row[0] for row in rows(service, "SELECT what FROM incident_history ORDER BY seq")]

@@ -58,7 +58,7 @@ async def test_kills_in_the_middle_of_a_load(tmp_path):
             )
             task = asyncio.create_task(writer.run())
             async with asyncio.timeout(100):
-                while series.position() < COUNT:  # noqa: ASYNC110 - it tells nobody
+                while series.cursor() < COUNT:  # noqa: ASYNC110 - it tells nobody
                     await asyncio.sleep(0.02)
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -111,7 +111,7 @@ async def test_a_password_that_is_wrong_and_then_right(course, tmp_path):
             root.query("SET PASSWORD FOR p = 'mine'", change=True)
             await c.until(lambda: len(c.said) > 1)  # it has no rights yet
             root.query("GRANT ALL ON air TO p", change=True)
-            await c.until(lambda: c.series.position() == COUNT)
+            await c.until(lambda: c.series.cursor() == COUNT)
         assert "does not accept the token or password" in c.said[0]
         assert "the token or user has no right to database 'air'" in c.said[1]
         assert all("\n" not in said and "mine" not in said for said in c.said)
@@ -125,7 +125,7 @@ async def test_a_database_that_is_made_later(course, tmp_path):
         async with c.running():
             await c.until(lambda: c.said)
             influxql(server.url, "CREATE DATABASE air")
-            await c.until(lambda: c.series.position() == COUNT)
+            await c.until(lambda: c.series.cursor() == COUNT)
         (said,) = c.said
         assert said.startswith(f"{server.url} has no database 'air' (database not found")
         assert said.endswith("; `plumewatch storage setup` makes it")
@@ -139,7 +139,7 @@ async def test_a_schema_of_another_program(course, tmp_path):
         InfluxHttp(settings).write(b'reading,sensor=other co2="many" %d000000000' % NOW)
         c = course(settings)
         async with c.running():
-            await c.until(lambda: c.series.position() == COUNT)
+            await c.until(lambda: c.series.cursor() == COUNT)
         assert c.journal.dead_letter_counts() == {"series_refused": COUNT}
         assert all("field type conflict" in said for said in c.said)  # and it made pauses
         assert len(c.said) >= 1
@@ -159,7 +159,7 @@ async def test_a_clock_or_retention_that_does_not_fit(course, tmp_path):
         async with c.running():
             await c.until(lambda: c.said)
             influxql(server.url, "ALTER RETENTION POLICY autogen ON air DURATION 30d DEFAULT")
-            await c.until(lambda: c.series.position() == 9000)
+            await c.until(lambda: c.series.cursor() == 9000)
         assert "takes readings of now for older than it keeps them: its clock is wrong" in c.said[0]
         assert c.writer.state.refused == 0
         assert c.stored() == all_of(c)
@@ -184,13 +184,13 @@ async def test_a_full_disk(course, small_disk):
         c = course(InfluxSettings(server.url, "air"), count=6000)
         filler = small_disk / "filler"
         async with c.running():
-            await c.until(lambda: c.series.position() >= 1000)
+            await c.until(lambda: c.series.cursor() >= 1000)
             filler.write_bytes(bytes(max(0, shutil.disk_usage(small_disk).free - 8192)))
             await c.until(lambda: c.said)
             filler.unlink()
             server.end()
             await asyncio.to_thread(server.start)
-            await c.until(lambda: c.series.position() == 6000)
+            await c.until(lambda: c.series.cursor() == 6000)
         assert "has a full disk" in c.said[0]
         assert c.writer.state.refused == 0
         assert c.stored() == all_of(c)

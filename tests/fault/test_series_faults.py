@@ -114,7 +114,7 @@ class Course:
             influx_http.InfluxSettings(f"http://127.0.0.1:{port}"), REGISTRY, folder / "cursor.db"
         )
         self.series.open()
-        self.series.greet = lambda: "greeted"  # the faults are for writes
+        self.series.check_connection = lambda: "greeted"  # the faults are for writes
         self.pauses = []
         self.writer = SeriesWriter(
             "the series",
@@ -148,7 +148,7 @@ class Course:
         task = asyncio.create_task(self.writer.run())
         try:
             async with asyncio.timeout(within_s):
-                while self.writer.state.position < self.sent:
+                while self.writer.state.cursor < self.sent:
                     assert not task.done()
                     await asyncio.sleep(0.005)
         finally:
@@ -260,15 +260,15 @@ async def test_an_hour_without_a_server_costs_disk_and_no_memory(run):
 async def test_a_crash_between_server_and_cursor_repeats_and_adds_nothing(run):
     server, course = run()
     course.commit(100)
-    keep = course.series._file.written
+    keep = course.series.change
 
     def killed(_change):
         raise KeyboardInterrupt
 
-    course.series._file.written = killed
+    course.series.change = killed
     with pytest.raises(KeyboardInterrupt):
         course.series.write([e.reading for e in course.journal.read(0, 50)[0]], 50)
-    course.series._file.written = keep
-    assert course.series.position() == 0
+    course.series.change = keep
+    assert course.series.cursor() == 0
     await course.drain()
     assert len(server.points) == 100

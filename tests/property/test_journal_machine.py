@@ -130,7 +130,7 @@ class JournalMachine(RuleBasedStateMachine):
 
     @rule(limit=st.integers(1, 10))
     def store(self, limit):
-        entries, position = self.journal.read(self.series.position(), limit)
+        entries, position = self.journal.read(self.series.cursor(), limit)
         if position != self.stored:
             self.series.write([e.reading for e in entries], position)
             self.stored = position
@@ -156,21 +156,21 @@ class JournalMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.kept)
     @rule(share=st.floats(0, 1))
     def prune(self, share):
-        read_by_all = min(self.stored, self.watched)
+        min_cursor = min(self.stored, self.watched)
         before = START + share * (self.clock + 1)
-        gone = [o for o, r in self.kept.items() if o <= read_by_all and r.received < before]
-        assert self.journal.prune(read_by_all=read_by_all, received_before=before) == (len(gone), 0)
+        gone = [o for o, r in self.kept.items() if o <= min_cursor and r.received < before]
+        assert self.journal.prune(min_cursor=min_cursor, received_before=before) == (len(gone), 0)
         self.forget(gone)
 
     @precondition(lambda self: self.kept)
     @rule()
     def prune_for_size(self):
         """The bound cannot be kept, so all goes that is not spared: the detector's part."""
-        read_by_all = min(self.stored, self.watched)
+        min_cursor = min(self.stored, self.watched)
         gone = [o for o in self.kept if o <= self.watched]
-        unread = [o for o in gone if o > read_by_all]
+        unread = [o for o in gone if o > min_cursor]
         pruned = self.journal.prune(
-            read_by_all=read_by_all, received_before=0.0, max_bytes=1, spare=self.watched
+            min_cursor=min_cursor, received_before=0.0, max_bytes=1, spare=self.watched
         )
         assert pruned == (len(gone), len(unread))
         self.forget(gone)
@@ -186,7 +186,7 @@ class JournalMachine(RuleBasedStateMachine):
     @rule(which=st.floats(0, 1, exclude_max=True))
     def a_record_rots(self, which):
         offset = sorted(self.kept)[int(which * len(self.kept))]
-        self.journal._file.written(
+        self.journal.change(
             lambda tx: tx.execute("UPDATE journal SET crc = crc + 1 WHERE offset = ?", (offset,))
         )
         self.journal.read(offset - 1, 1)
@@ -281,8 +281,8 @@ class JournalMachine(RuleBasedStateMachine):
         assert self.journal.last_offset() == len(self.all)
         assert self.journal.first_offset() == min(self.kept, default=len(self.all) + 1)
         assert sum(self.journal.dead_letter_counts().values()) == self.letters
-        assert self.series.position() == self.stored
-        assert self.watch.position == state.position(self.state, CONSUMER) == self.watched
+        assert self.series.cursor() == self.stored
+        assert self.watch.position == state.cursor(self.state, CONSUMER) == self.watched
         passed = [o for o in self.lost_to_series if o <= self.stored]
         assert self.series.count() == self.stored - len(passed)  # each once, none invented
         held = {o for gap in self.journal.gaps() for o in range(gap.first, gap.last + 1)}

@@ -72,7 +72,7 @@ def _in_commit(file: str, die: Any) -> None:
     """Die when all changes of a transaction are made and COMMIT is not said yet."""
     from storage.database_file import DatabaseFile
 
-    original = DatabaseFile.written
+    original = DatabaseFile.change
 
     def written(self: Any, change: Any) -> Any:
         def changed(tx: Any) -> Any:
@@ -83,7 +83,7 @@ def _in_commit(file: str, die: Any) -> None:
 
         return original(self, changed)
 
-    DatabaseFile.written = written
+    DatabaseFile.change = written
 
 
 def _acknowledge_half(die: Any) -> None:
@@ -157,7 +157,7 @@ POINTS: Mapping[str, Any] = {
     "detector: before the step": _at("DetectionConsumer", "step", "before"),
     "detector: after the step, nothing committed": _at("DetectionConsumer", "step", "after"),
     "incident: notice written, not committed": _at("outbox", "add_notice", "after"),
-    "incidents: position written, not committed": _at("state", "set_position", "after"),
+    "incidents: position written, not committed": _at("state", "set_cursor", "after"),
     "incidents: all written, not committed": _at("threshold_adjustments", "place_pending", "after"),
     "incidents: after": _at("DetectionConsumer", "commit", "after"),
     "snapshot: before": _at("DetectionConsumer", "save_snapshot", "before"),

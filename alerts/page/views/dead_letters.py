@@ -41,7 +41,7 @@ class DeadLetterPages(PageGroup):
         reason, source = asked.get("reason", "")[:64], asked.get("source", "")[:256]
         before = _whole(asked.get("before", "0"))
         found = await self._read(
-            lambda db: dead_letters.find_buried(
+            lambda db: dead_letters.find_dead_letters(
                 db, reason=reason, source=source, before=before, limit=_PAGE + 1
             )
         )
@@ -51,7 +51,7 @@ class DeadLetterPages(PageGroup):
             session,
             letters=found[:_PAGE],
             more=found[_PAGE - 1].id if len(found) > _PAGE else None,
-            counts=await self._read(dead_letters.buried_counts),
+            counts=await self._read(dead_letters.count_dead_letters),
             reason=reason,
             source=source,
         )
@@ -60,7 +60,7 @@ class DeadLetterPages(PageGroup):
         """Show one message with its payload."""
         session = await self._context.signed_in(request, Right.SENSORS)
         number = _whole(request.path_params["id"])
-        found = await self._read(lambda db: dead_letters.buried(db, number))
+        found = await self._read(lambda db: dead_letters.get_dead_letter(db, number))
         if found is None:
             raise HTTPException(404, "There is no such message. It may have been deleted.")
         return self._context.render(

@@ -69,7 +69,7 @@ class Site:
     def rows(self):
         tables = ("incident", "outbox")
         counts = {t: self.state.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in tables}  # noqa: S608
-        return counts | {"position": state.position(self.state, CONSUMER)}
+        return counts | {"position": state.cursor(self.state, CONSUMER)}
 
     def result(self):
         return self.events, self.alerts, self.rows()
@@ -292,7 +292,7 @@ def test_position_passes_corrupt_and_pruned_entries(make_site, readings, whole):
     for _ in range(4):
         site.process(50)
     site.stop()
-    site.journal.prune(read_by_all=200, received_before=float("inf"))
+    site.journal.prune(min_cursor=200, received_before=float("inf"))
     site.start()
     assert site.watch.position == 200
     while site.process(50):

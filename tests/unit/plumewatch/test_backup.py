@@ -125,7 +125,7 @@ async def test_backups_of_a_service_under_load_are_sound(config_file, tmp_path):
         last = service.journal.last_offset()
         assert 0 < last <= count
         await until(lambda: service.detection.position == last)
-        await until(lambda: service.series.position() == last)
+        await until(lambda: service.series.cursor() == last)
         assert service.series.count() == last
 
 
@@ -214,7 +214,7 @@ def test_a_consumer_that_waits_for_deleted_readings_is_found_unless_a_gap_says_s
     (folder,) = (tmp_path / "b").iterdir()
     spoil(folder, "series.db", "UPDATE consumer SET position = 5")
     with Journal(folder / "journal.db") as journal:
-        journal.prune(read_by_all=10, received_before=float("inf"))
+        journal.prune(min_cursor=10, received_before=float("inf"))
     spoil(folder, "journal.db", "PRAGMA journal_mode=DELETE")
     (fault,) = [proof for proof in verify(folder) if not proof.ok]
     assert (fault.part, fault.sentence) == (

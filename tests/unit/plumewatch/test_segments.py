@@ -78,7 +78,7 @@ def test_what_the_journal_deleted_before_is_said(site, tmp_path):
     out = tmp_path / "history"
     commit(site, [reading(k) for k in range(1, 6)])
     with Journal(tmp_path / "plumewatch-data" / "journal.db") as journal:
-        journal.prune(read_by_all=3, received_before=AT + 3.5)
+        journal.prune(min_cursor=3, received_before=AT + 3.5)
     found = run(out, "-c", site)
     assert found.exit_code == 0
     assert "2 readings landed" in found.stderr
@@ -89,7 +89,7 @@ def test_damaged_records_are_left_out_and_left_where_they_are(site, tmp_path):
     out = tmp_path / "history"
     commit(site, [reading(1), reading(2), reading(3)])
     with Journal(tmp_path / "plumewatch-data" / "journal.db") as journal:
-        journal._file.written(lambda tx: tx.execute("UPDATE journal SET crc = 1 WHERE offset = 2"))
+        journal.change(lambda tx: tx.execute("UPDATE journal SET crc = 1 WHERE offset = 2"))
     assert run(out, "-c", site).exit_code == 0
     assert rows(out)["time"].to_list() == [AT + 1, AT + 3]
     with Journal(tmp_path / "plumewatch-data" / "journal.db") as journal:

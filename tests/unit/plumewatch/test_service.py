@@ -65,7 +65,7 @@ async def test_readings_are_stored_while_the_detectors_return_to_where_they_were
     try:
         await until(lambda: service.detection.beat)  # it is open
         await service.ingestion.commits.commit(readings)
-        await until(lambda: service.series.position() == len(readings))
+        await until(lambda: service.series.cursor() == len(readings))
         assert not service.ready.is_set()
         assert service.detection.lag()[0] == len(readings)
         assert service.alerting.notifier.sent == []
@@ -102,7 +102,7 @@ async def test_a_stop_while_they_do_keeps_what_was_stored(config, monkeypatch):
 
 async def test_a_batch_of_corrupt_records_ends_nothing(config):
     async with running(config) as service:
-        await until(lambda: service.series.position() == 0)
+        await until(lambda: service.series.cursor() == 0)
         service.journal.commit(puff()[:5])
         with contextlib.closing(sqlite3.connect(service.paths.journal)) as other, other:
             other.execute("UPDATE journal SET crc = 0")
@@ -260,7 +260,7 @@ async def test_the_journal_is_pruned_behind_all_its_readers(config, monkeypatch)
         readings = [Reading("n2-boys-1", old + k, old + k, {"pm25": 4.0}) for k in range(20)]
         await store(service, readings)
         await until(lambda: service.detection.position == 20)
-        await until(lambda: service.series.position() == 20)
+        await until(lambda: service.series.cursor() == 20)
         await service.monitoring.deletion.delete(15)
         assert service.journal.first_offset() == 16
         assert service.monitoring.deletion.unread == 0

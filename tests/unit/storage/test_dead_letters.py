@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.dead_letters import MOST, buried, buried_counts, find_buried, visible
+from storage.dead_letters import (
+    MOST,
+    count_dead_letters,
+    find_dead_letters,
+    get_dead_letter,
+    visible,
+)
 from storage.journal import DeadLetter, Journal
 from storage.sqlite import connect
 
@@ -35,29 +41,29 @@ def numbers(found):
 
 
 def test_newest_first_and_bounded(db):
-    assert numbers(find_buried(db)) == [7, 6, 5, 4, 3, 2, 1]
-    assert numbers(find_buried(db, limit=2)) == [7, 6]
-    assert numbers(find_buried(db, before=3)) == [2, 1]
-    assert numbers(find_buried(db, limit=0)) == [7]
-    assert len(find_buried(db, limit=10 * MOST)) == 7
+    assert numbers(find_dead_letters(db)) == [7, 6, 5, 4, 3, 2, 1]
+    assert numbers(find_dead_letters(db, limit=2)) == [7, 6]
+    assert numbers(find_dead_letters(db, before=3)) == [2, 1]
+    assert numbers(find_dead_letters(db, limit=0)) == [7]
+    assert len(find_dead_letters(db, limit=10 * MOST)) == 7
 
 
 def test_by_reason_and_source(db):
-    assert numbers(find_buried(db, reason="bad_time")) == [7]
-    assert numbers(find_buried(db, source="tasmota")) == [7]
-    assert numbers(find_buried(db, source="a%b")) == [6]
-    assert numbers(find_buried(db, source="%")) == []
-    assert numbers(find_buried(db, reason="bad_time", source="native")) == []
-    assert find_buried(db, source="a%b")[0].source == "a%b/c"
+    assert numbers(find_dead_letters(db, reason="bad_time")) == [7]
+    assert numbers(find_dead_letters(db, source="tasmota")) == [7]
+    assert numbers(find_dead_letters(db, source="a%b")) == [6]
+    assert numbers(find_dead_letters(db, source="%")) == []
+    assert numbers(find_dead_letters(db, reason="bad_time", source="native")) == []
+    assert find_dead_letters(db, source="a%b")[0].source == "a%b/c"
 
 
 def test_one(db):
-    assert buried(db, 3).letter == letter(2)
-    assert buried(db, 99) is None
+    assert get_dead_letter(db, 3).letter == letter(2)
+    assert get_dead_letter(db, 99) is None
 
 
 def test_counts(db):
-    assert buried_counts(db) == {
+    assert count_dead_letters(db) == {
         ("malformed", "native"): 5,
         ("bad_time", "tasmota"): 1,
         ("unknown_topic", ""): 1,

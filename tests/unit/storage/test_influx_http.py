@@ -155,11 +155,11 @@ def test_a_clock_that_is_off_is_said(ahead, said):
 
     with FakeServer(answer) as server:
         client = http(server.url)
-        sentence = client.greet()
+        sentence = client.check_connection()
     assert "is InfluxDB 1.x (1.8.10)" in sentence
     assert said in sentence
     assert ("clock" in sentence) is bool(said)
-    assert client.said_of_clock() in sentence
+    assert client.clock_difference() in sentence
 
 
 def test_a_statement_that_changes_something_is_not_in_the_address():
@@ -250,7 +250,7 @@ def test_a_type_conflict_is_refused_and_the_position_stays(influxd, series):
     bad = Reading("s", T + 9, T, {"co2": 400.0})
     with pytest.raises(BatchRefusedError, match=r"type conflict.*dropped=1"):
         series.write([READINGS[0], bad], 7)
-    assert series.position() == 5
+    assert series.cursor() == 5
 
 
 def test_readings_beyond_retention_are_refused_and_those_of_now_kept(influxd, tmp_path):
@@ -265,7 +265,7 @@ def test_readings_beyond_retention_are_refused_and_those_of_now_kept(influxd, tm
             store.write([recent], 1)
         with pytest.raises(BatchRefusedError):  # together they are told apart by halving
             store.write([recent, Reading("s", 1.0, 1.0, {"pm25": 1.0})], 2)
-        assert store.position() == 0
+        assert store.cursor() == 0
 
 
 def test_a_database_that_is_not_there(influxd, tmp_path):
@@ -274,7 +274,7 @@ def test_a_database_that_is_not_there(influxd, tmp_path):
         for work in (lambda: store.write(READINGS, 5), store.latest, store.http.check_write):
             with pytest.raises(StorageUnavailableError, match="no database 'nowhere'"):
                 work()
-        assert store.position() == 0
+        assert store.cursor() == 0
 
 
 def test_a_wrong_password_keeps_readings(tmp_path):
@@ -293,7 +293,7 @@ def test_a_wrong_password_keeps_readings(tmp_path):
             with InfluxSeries(settings, REGISTRY, tmp_path / f"{user}.db") as store:
                 with pytest.raises(StorageUnavailableError, match=said):
                     store.write(READINGS, 5)
-                assert store.position() == 0
+                assert store.cursor() == 0
 
 
 def test_victoria_metrics_reads_the_lines_as_well(tmp_path):

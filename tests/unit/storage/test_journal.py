@@ -104,9 +104,9 @@ def test_kept_without_a_close(path, make_readings):
 def test_prune_takes_only_what_is_old_and_read(journal, make_readings):
     readings = make_readings(6)
     journal.commit(readings)
-    assert journal.prune(read_by_all=6, received_before=readings[2].received) == (2, 0)
+    assert journal.prune(min_cursor=6, received_before=readings[2].received) == (2, 0)
     assert journal.first_offset() == 3
-    assert journal.prune(read_by_all=4, received_before=readings[5].received + 1) == (2, 0)
+    assert journal.prune(min_cursor=4, received_before=readings[5].received + 1) == (2, 0)
     assert [e.offset for e in journal.read(0, 10)[0]] == [5, 6]
     assert journal.read(0, 1)[1] == 5
 
@@ -114,12 +114,12 @@ def test_prune_takes_only_what_is_old_and_read(journal, make_readings):
 def test_offsets_are_never_reused(path, make_readings):
     with Journal(path) as journal:
         journal.commit(make_readings(3))
-        assert journal.prune(read_by_all=3, received_before=float("inf")) == (3, 0)
+        assert journal.prune(min_cursor=3, received_before=float("inf")) == (3, 0)
         assert journal.last_offset() == 3
         assert journal.first_offset() == 4
         assert journal.tail(10) == []
         assert journal.commit(make_readings(1)) == 4
-        journal.prune(read_by_all=4, received_before=float("inf"))
+        journal.prune(min_cursor=4, received_before=float("inf"))
     with Journal(path) as journal:
         assert journal.commit(make_readings(2)) == 6
         assert [e.offset for e in journal.read(0, 10)[0]] == [5, 6]
@@ -195,7 +195,7 @@ def test_a_corrupt_record_is_passed_even_when_it_cannot_be_moved(path, make_read
         def full(_):
             raise StorageUnavailableError("disk full")
 
-        monkeypatch.setattr(journal._file, "written", full)
+        monkeypatch.setattr(journal, "change", full)
         entries, position = journal.read(0, 10)
         assert ([e.offset for e in entries], position) == ([2], 2)
         assert journal.corrupt_records == 1
@@ -236,7 +236,7 @@ def test_nothing_of_a_refused_group_is_kept(path, make_readings):
 def test_in_memory(make_readings):
     with Journal(":memory:") as journal:
         journal.commit(make_readings(3))
-        journal._file.written(lambda tx: tx.execute("UPDATE journal SET crc = 0 WHERE offset = 2"))
+        journal.change(lambda tx: tx.execute("UPDATE journal SET crc = 0 WHERE offset = 2"))
         assert [e.offset for e in journal.read(0, 10)[0]] == [1, 3]
         assert journal.corrupt_records == 1
 

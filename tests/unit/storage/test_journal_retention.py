@@ -24,7 +24,7 @@ def gaps(journal):
 def prune(journal, **options):
     """Prune until nothing more goes; rows and unread rows deleted."""
     rows = unread = 0
-    options = {"read_by_all": 0, "received_before": 0.0, **options}
+    options = {"min_cursor": 0, "received_before": 0.0, **options}
     while (done := journal.prune(**options)).rows:
         rows, unread = rows + done.rows, unread + done.unread
     return rows, unread
@@ -33,15 +33,15 @@ def prune(journal, **options):
 def test_slices_add_up(journal, make_readings, monkeypatch):
     monkeypatch.setattr(module, "_SLICE", 7)
     journal.commit(make_readings(100))
-    assert prune(journal, read_by_all=80, received_before=float("inf")) == (80, 0)
+    assert prune(journal, min_cursor=80, received_before=float("inf")) == (80, 0)
     assert gaps(journal) == [("retention", 1, 80)]
     assert journal.gaps()[0].at == 77.0
-    assert prune(journal, read_by_all=80, received_before=float("inf")) == (0, 0)
+    assert prune(journal, min_cursor=80, received_before=float("inf")) == (0, 0)
 
 
 def test_age_never_passes_the_slowest_reader(journal, make_readings):
     journal.commit(make_readings(50))
-    assert prune(journal, read_by_all=10, received_before=float("inf"), spare=50) == (10, 0)
+    assert prune(journal, min_cursor=10, received_before=float("inf"), spare=50) == (10, 0)
     assert journal.first_offset() == 11
 
 
@@ -53,7 +53,7 @@ def filled(journal, make_readings, count=4000):
 
 def test_size_takes_the_oldest_that_all_have_read_whatever_its_age(journal, make_readings):
     size = filled(journal, make_readings)
-    rows, unread = prune(journal, read_by_all=4000, max_bytes=size / 2)
+    rows, unread = prune(journal, min_cursor=4000, max_bytes=size / 2)
     assert unread == 0
     assert 1900 < rows < 2500
     assert journal.bytes_used() <= size / 2
@@ -62,7 +62,7 @@ def test_size_takes_the_oldest_that_all_have_read_whatever_its_age(journal, make
 
 def test_size_passes_a_slow_reader_only_with_a_word(journal, make_readings, caplog):
     size = filled(journal, make_readings)
-    rows, unread = prune(journal, read_by_all=1000, max_bytes=size / 2, spare=4000)
+    rows, unread = prune(journal, min_cursor=1000, max_bytes=size / 2, spare=4000)
     assert unread == rows - 1000
     found = gaps(journal)
     assert ("retention", 1, rows) in found
@@ -75,22 +75,22 @@ def test_size_passes_a_slow_reader_only_with_a_word(journal, make_readings, capl
 
 def test_size_never_passes_what_is_spared(journal, make_readings):
     filled(journal, make_readings)
-    assert prune(journal, read_by_all=1000, max_bytes=1) == (1000, 0)
-    assert prune(journal, read_by_all=1000, max_bytes=1, spare=1500) == (500, 500)
+    assert prune(journal, min_cursor=1000, max_bytes=1) == (1000, 0)
+    assert prune(journal, min_cursor=1000, max_bytes=1, spare=1500) == (500, 500)
     assert journal.first_offset() == 1501
 
 
 def test_dead_letters_alone_make_no_reading_go(journal, make_readings):
     journal.commit(make_readings(1))
-    assert prune(journal, read_by_all=1, max_bytes=1) == (1, 0)
-    assert prune(journal, read_by_all=1, max_bytes=1) == (0, 0)
+    assert prune(journal, min_cursor=1, max_bytes=1) == (1, 0)
+    assert prune(journal, min_cursor=1, max_bytes=1) == (0, 0)
 
 
 def test_room_is_used_again(journal, make_readings):
     size = filled(journal, make_readings)
     file = journal.path.stat().st_size
     for _ in range(5):
-        prune(journal, read_by_all=10**9, max_bytes=size / 2)
+        prune(journal, min_cursor=10**9, max_bytes=size / 2)
         journal.commit(make_readings(1500))
     assert journal.path.stat().st_size <= 1.2 * max(file, size)
 

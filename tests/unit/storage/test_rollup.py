@@ -22,14 +22,14 @@ class Bench:
         self.series = SqliteSeries(path, RETENTION, lambda: self.now)
 
     def write(self, *readings):
-        self.series.write(readings, self.series.position() + len(readings))
+        self.series.write(readings, self.series.cursor() + len(readings))
 
     def tidy(self):
         while self.series.tidy(self.now):
             pass
 
     def rows(self, table):
-        return self.series._file.found(
+        return self.series.query(
             lambda db: db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
         )
 

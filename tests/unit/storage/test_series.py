@@ -32,7 +32,7 @@ def everything(series):
 
 
 def test_empty(series):
-    assert series.position() == 0
+    assert series.cursor() == 0
     assert series.latest() == {}
     assert series.count() == 0
     time, values = series.window("nobody", 0, 4e9)
@@ -79,7 +79,7 @@ def test_a_second_reading_of_the_same_moment_fills_what_is_empty(series):
     series.write([Reading("s", T, T, {"pm25": 2.0, "rh": 40.0}, ("tamper",), ("co",))], 2)
     assert series.count() == 1
     assert series.latest()["s"].values == {"pm25": 1.0, "rh": 40.0}
-    row = series._file.found(
+    row = series.query(
         lambda db: db.execute("SELECT events, faults, flags FROM reading").fetchone()
     )
     assert tuple(row) == ("online", "co", None)
@@ -96,7 +96,7 @@ def test_repeats_change_nothing(series, make_readings):
     series.write(make_readings(5), 5)
     series.write(make_readings(2), 5)
     assert everything(series) == before
-    assert series.position() == 5
+    assert series.cursor() == 5
 
 
 def test_latest_is_by_event_time(series, make_readings):
@@ -118,13 +118,13 @@ def test_rows_and_position_are_one_transaction(tmp_path, make_readings):
     later = make_readings(3, sensor="new", first=2)
     with pytest.raises(StorageUnavailableError, match="disk is full"):
         series.write(later, 5)
-    assert series.position() == 2
+    assert series.cursor() == 2
     assert series.count() == 2
     assert "new" not in series.latest()
     with contextlib.closing(sqlite3.connect(path)) as other, other:
         other.execute("DROP TRIGGER full")
     series.write(later, 5)
-    assert (series.position(), series.count()) == (5, 5)
+    assert (series.cursor(), series.count()) == (5, 5)
     assert series.latest()["new"].time == T + 4
     series.close()
 
@@ -133,14 +133,14 @@ def test_kept_over_a_restart(tmp_path, make_readings):
     for run in (0, 3):
         series = SqliteSeries(tmp_path / "series.db")
         series.open()
-        assert series.position() == run
+        assert series.cursor() == run
         series.write(make_readings(3, first=run), run + 3)
         series.close()
         series.close()
     with pytest.raises(StorageUnavailableError, match="not open"):
         series.count()
     with pytest.raises(StorageUnavailableError, match="not open"):
-        series.position()
+        series.cursor()
 
 
 def test_a_newer_file_is_refused(tmp_path):

@@ -25,10 +25,10 @@ class FakeStore:
         self.calls = 0
         self.largest = 0
 
-    def greet(self):
+    def check_connection(self):
         return "a fake"
 
-    def position(self):
+    def cursor(self):
         return self.cursor
 
     def write(self, readings, behind):
@@ -114,13 +114,13 @@ async def test_the_store_is_asked_before_anything_is_read(bench):
     b = bench(store)
     seen = []
 
-    def greet():
+    def check_connection():
         seen.append((b.writer.state.failing, store.calls))
         if said:
             raise said.pop(0)
         return "a fake"
 
-    store.greet = greet
+    store.check_connection = check_connection
     await b.until(lambda: len(seen) == 3 and not b.writer.state.failing)  # nothing to write yet
     assert seen == [("", 0), ("the token is wrong", 0), ("away", 0)]
     assert len(b.pauses) == 2
@@ -270,7 +270,7 @@ async def test_a_dead_letter_that_cannot_be_kept_stops_the_cursor(bench):
             raise refusals.pop()
         await bury(letters)
 
-    b.writer._bury = refusing
+    b.writer._write_dead_letters = refusing
     await b.until(lambda: b.store.cursor == 3)
     assert b.store.kept == [0, 2]
     assert len(b.journal.dead_letters()) == 1
@@ -299,8 +299,8 @@ async def test_the_embedded_store_falls_behind_and_catches_up(bench, tmp_path):
 
         series.write = write
         await b.until(lambda: b.writer.state.stored == 40)
-        assert series.count() == series.position() == 40
-        b.journal.prune(read_by_all=40, received_before=T + 1e9)
+        assert series.count() == series.cursor() == 40
+        b.journal.prune(min_cursor=40, received_before=T + 1e9)
         b.commit(40, 10)
         await b.until(lambda: b.writer.state.stored == 50)
-        assert series.count() == series.position() == 50
+        assert series.count() == series.cursor() == 50

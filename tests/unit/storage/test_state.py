@@ -16,23 +16,23 @@ def database():
 
 
 def test_positions_start_at_zero_and_are_apart(database):
-    assert state.position(database, "detector") == 0
-    state.set_position(database, "detector", 5)
-    state.set_position(database, "detector", 9)
-    state.set_position(database, "series", 2)
-    assert state.position(database, "detector") == 9
-    assert state.position(database, "series") == 2
+    assert state.cursor(database, "detector") == 0
+    state.set_cursor(database, "detector", 5)
+    state.set_cursor(database, "detector", 9)
+    state.set_cursor(database, "series", 2)
+    assert state.cursor(database, "detector") == 9
+    assert state.cursor(database, "series") == 2
 
 
 def test_a_position_goes_with_its_effects(database):
     def failing():
         with transaction(database) as tx:
-            state.set_position(tx, "detector", 5)
+            state.set_cursor(tx, "detector", 5)
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         failing()
-    assert state.position(database, "detector") == 0
+    assert state.cursor(database, "detector") == 0
 
 
 def test_snapshots_replace_each_other(database):
