@@ -21,7 +21,7 @@ class FakeStore:
         self.poison = set(poison)
         self.failures = list(failures)
         self.kept = []
-        self.cursor = 0
+        self.stored_to = 0
         self.calls = 0
         self.largest = 0
 
@@ -29,7 +29,7 @@ class FakeStore:
         return "a fake"
 
     def cursor(self):
-        return self.cursor
+        return self.stored_to
 
     def write(self, readings, behind):
         self.calls += 1
@@ -40,7 +40,7 @@ class FakeStore:
         if bad:
             raise BatchRefusedError(f"field type conflict at {len(bad)}")
         self.kept += [r.seq for r in readings]
-        self.cursor = behind
+        self.stored_to = behind
 
 
 class Bench:
@@ -102,7 +102,7 @@ def bench(tmp_path):
 async def test_everything_in_order_in_bounded_batches(bench):
     b = bench(FakeStore())
     b.commit(0, 100)
-    await b.until(lambda: b.store.cursor == 100)
+    await b.until(lambda: b.store.cursor() == 100)
     assert b.store.kept == list(range(100))
     assert b.store.largest == 16
     assert (b.writer.state.stored, b.writer.state.refused, b.pauses) == (100, 0, [])
@@ -125,7 +125,7 @@ async def test_the_store_is_asked_before_anything_is_read(bench):
     assert seen == [("", 0), ("the token is wrong", 0), ("away", 0)]
     assert len(b.pauses) == 2
     b.commit(0, 3)
-    await b.until(lambda: store.cursor == 3)
+    await b.until(lambda: store.cursor() == 3)
 
 
 async def test_what_comes_soon_after_a_quiet_moment_is_gathered(bench):
@@ -143,7 +143,7 @@ async def test_what_comes_soon_after_a_quiet_moment_is_gathered(bench):
         for _ in range(20):  # it has looked, and waits
             await asyncio.sleep(0)
         b.commit(0, 3)
-        while b.store.cursor < 5:  # noqa: ASYNC110 - the condition is a counter
+        while b.store.cursor() < 5:  # noqa: ASYNC110 - the condition is a counter
             await asyncio.sleep(0)
     task.cancel()
     assert b.store.kept == [0, 1, 2, 3, 4]
@@ -154,7 +154,7 @@ async def test_what_comes_soon_after_a_quiet_moment_is_gathered(bench):
 async def test_refused_items_of_another_origin_say_so(bench):
     b = bench(FakeStore([1]), settings=WriterSettings(origin="record", reason="record_refused"))
     b.commit(0, 3)
-    await b.until(lambda: b.store.cursor == 3)
+    await b.until(lambda: b.store.cursor() == 3)
     (letter,) = b.journal.dead_letters()
     assert (letter.topic, letter.reason) == ("record/2/s", "record_refused")
 
@@ -165,7 +165,7 @@ async def test_it_wakes_when_the_journal_grows(bench):
     for first in range(0, 50, 10):
         b.commit(first, 10)
         async with asyncio.timeout(10):
-            while b.store.cursor < first + 10:  # noqa: ASYNC110 - the condition is a counter
+            while b.store.cursor() < first + 10:  # noqa: ASYNC110 - the condition is a counter
                 await asyncio.sleep(0)
     task.cancel()
     assert b.store.kept == list(range(50))
@@ -174,7 +174,7 @@ async def test_it_wakes_when_the_journal_grows(bench):
 async def test_it_rests_after_a_batch_that_is_not_full_and_never_in_a_backlog(bench):
     b = bench(FakeStore(), settings=WriterSettings(batch=16, pace_s=60.0))
     b.commit(0, 40)
-    await b.until(lambda: b.store.cursor == 40 and b.pauses)
+    await b.until(lambda: b.store.cursor() == 40 and b.pauses)
     assert b.store.calls == 3
     (rest,) = b.pauses
     assert 0 < rest <= 60
@@ -187,7 +187,7 @@ async def test_refused_readings_are_found_and_buried_and_all_others_stored(bench
     poison = list(poison)
     b = bench(FakeStore(poison))
     b.commit(0, 100)
-    await b.until(lambda: b.store.cursor == 100)
+    await b.until(lambda: b.store.cursor() == 100)
     assert b.store.kept == [k for k in range(100) if k not in poison]
     letters = b.journal.dead_letters()[::-1]
     assert [letter.topic for letter in letters] == [f"journal/{k + 1}/s" for k in poison]
@@ -201,14 +201,14 @@ async def test_refused_readings_are_found_and_buried_and_all_others_stored(bench
 async def test_a_poison_point_costs_few_writes(bench):
     b = bench(FakeStore([700]), settings=WriterSettings(batch=1024))
     b.commit(0, 1024)
-    await b.until(lambda: b.store.cursor == 1024)
+    await b.until(lambda: b.store.cursor() == 1024)
     assert b.store.calls <= 2 * 10 + 2
 
 
 async def test_pauses_double_and_end(bench):
     b = bench(FakeStore(failures=[StorageUnavailableError("away")] * 9))
     b.commit(0, 3)
-    await b.until(lambda: b.store.cursor == 3)
+    await b.until(lambda: b.store.cursor() == 3)
     assert b.store.kept == [0, 1, 2]
     bounds = [1, 2, 4, 8, 16, 32, 60, 60, 60]
     assert all(top / 2 <= pause <= top for pause, top in zip(b.pauses, bounds, strict=True)), (
@@ -222,7 +222,7 @@ async def test_what_the_store_asks_for_is_waited(bench, wish, pause):
     busy = StorageUnavailableError("429", retry_after_s=wish)
     b = bench(FakeStore(failures=[busy]))
     b.commit(0, 3)
-    await b.until(lambda: b.store.cursor == 3)
+    await b.until(lambda: b.store.cursor() == 3)
     assert b.pauses == [pause]
 
 
@@ -245,14 +245,14 @@ async def test_an_error_of_the_journal_is_retried(bench):
 
     b.writer._read = read
     b.commit(0, 3)
-    await b.until(lambda: b.store.cursor == 3)
+    await b.until(lambda: b.store.cursor() == 3)
     assert len(b.pauses) == 2
 
 
 async def test_a_store_that_refuses_everything_is_given_time(bench):
     b = bench(FakeStore(range(100)), settings=WriterSettings(batch=16, refused_in_a_row=10))
     b.commit(0, 100)
-    await b.until(lambda: b.store.cursor == 100)
+    await b.until(lambda: b.store.cursor() == 100)
     assert b.writer.state.refused == 100
     assert len(b.pauses) == 9
     assert len(b.journal.dead_letters()) == 100
@@ -266,12 +266,12 @@ async def test_a_dead_letter_that_cannot_be_kept_stops_the_cursor(bench):
 
     async def refusing(letters):
         if refusals:
-            assert b.store.cursor == 1
+            assert b.store.cursor() == 1
             raise refusals.pop()
         await bury(letters)
 
     b.writer._write_dead_letters = refusing
-    await b.until(lambda: b.store.cursor == 3)
+    await b.until(lambda: b.store.cursor() == 3)
     assert b.store.kept == [0, 2]
     assert len(b.journal.dead_letters()) == 1
     assert len(b.pauses) == 3
@@ -281,8 +281,8 @@ async def test_cancelled_anywhere_it_goes_on_at_the_cursor(bench):
     b = bench(FakeStore([40]), settings=WriterSettings(batch=7))
     b.commit(0, 100)
     for calls in range(1, 40, 3):
-        await b.until(lambda n=calls: b.store.calls >= n or b.store.cursor == 100)
-    await b.until(lambda: b.store.cursor == 100)
+        await b.until(lambda n=calls: b.store.calls >= n or b.store.cursor() == 100)
+    await b.until(lambda: b.store.cursor() == 100)
     assert b.store.kept == [k for k in range(100) if k != 40]
 
 
