@@ -13,7 +13,13 @@ from plumewatch.cli.exit_codes import DONE, REFUSED, UNREACHABLE, told
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.sharding import load_shard
 from plumewatch.service.sensor_status import stored_statuses
-from storage.dead_letters import StoredDeadLetter, get_dead_letter, count_dead_letters, find_dead_letters, visible
+from storage.dead_letters import (
+    StoredDeadLetter,
+    count_dead_letters,
+    find_dead_letters,
+    get_dead_letter,
+    visible,
+)
 from storage.errors import StorageError
 from storage.sqlite import connect
 
