@@ -10,13 +10,15 @@ from alerts.consumer.detection_consumer import DetectionConsumer
 from alerts.incidents import schema
 from alerts.incidents.engine import AlertEngine
 from alerts.incidents.incident import Verdict
-from detection.alert_thresholds import BUDGET, AlertBudgets, _Column
+from detection.alert_thresholds import BUDGET, AlertBudgets
 from ingest.validation import may_alert
 from storage import state
 from storage.journal import Journal
 from storage.sqlite import connect, migrate, transaction
 from tests.support.plumes import START, readings_of_puff
 
+LABEL = 5
+"""Column of a sensor's stored threshold state that holds the label of its running cluster."""
 UP = threshold_adjustments.STEPS[Verdict.FALSE_ALARM]
 SIZE = 40
 
@@ -199,10 +201,10 @@ def test_without_readings_time_alone_places_a_move_and_shows_it(make_site):
     assert threshold_adjustments.load_thresholds(site.state)["s1"].feedback == 0.0
     levels = site.watch._detectors.plumes.levels
     row = site.watch._detectors.plumes.sensor_row("s1")
-    assert np.isnan(levels._state[row, _Column.SETTLED])
+    assert np.isnan(levels.arrays()["levels_state"][row, LABEL])
     site.watch.on_time(START + 1000.0)
     assert site.feedback() == UP
-    assert levels._state[row, _Column.SETTLED] == 0.0
+    assert levels.arrays()["levels_state"][row, LABEL] == 0.0
     site.watch.on_time(START + 1001.0)
     assert threshold_adjustments.load_thresholds(site.state)["s1"].feedback == UP
     site.start()
