@@ -3,15 +3,15 @@
 ::
 
     AlertError
-    +-- PolicyError               permanent: the settings contradict themselves
+    +-- PolicyError               permanent: the settings contradict each other
     +-- SecretError               permanent: a secret cannot be read
     +-- UnknownIncidentError      permanent: no incident has this id
-    +-- UnknownStaffError         permanent: no member of staff that can be reached has this id
+    +-- UnknownStaffError         permanent: no reachable staff member has this id
     +-- FeedbackError             permanent: verdict and cause do not fit, or the note is too long
     +-- ThresholdAdjustmentError  permanent: no such adjustment, or it cannot be undone
-    +-- MatcherError              permanent: a condition on labels cannot be read
+    +-- MatcherError              permanent: a matcher cannot be read
     +-- CalendarError             permanent: a calendar of shifts cannot be read
-    +-- SilenceError              permanent: there is no such silence, or it may not be like that
+    +-- SilenceError              permanent: no such silence, or it is not allowed
     +-- NotifyError
         +-- PermanentNotifyError  the same notice to the same target fails again
         +-- TransientNotifyError  the same notice may succeed after `retry_after_s`
@@ -39,7 +39,7 @@ class AlertReason(StrEnum):
 
 
 class NotifyReason(StrEnum):
-    """Closed set of reasons why a notice was not handed over."""
+    """Closed set of reasons why a notice was not delivered."""
 
     BAD_TARGET = "bad_target"
     FORBIDDEN_SCHEME = "forbidden_scheme"
@@ -60,13 +60,13 @@ class AlertError(Exception):
 
 
 class PolicyError(AlertError):
-    """The settings contradict themselves; the message lists all faults."""
+    """The settings contradict each other; the message lists all faults."""
 
     reason = AlertReason.POLICY
 
 
 class SecretError(AlertError):
-    """A secret cannot be read from where the settings say it is."""
+    """A secret cannot be read from its configured place."""
 
     reason = AlertReason.SECRET
 
@@ -78,25 +78,25 @@ class UnknownIncidentError(AlertError):
 
 
 class UnknownStaffError(AlertError):
-    """No member of staff that can be reached has this id."""
+    """No reachable staff member has this id."""
 
     reason = AlertReason.UNKNOWN_STAFF
 
 
 class FeedbackError(AlertError):
-    """Verdict, cause and note, or what followed, do not fit together."""
+    """Verdict, cause, note or follow-up do not fit together."""
 
     reason = AlertReason.FEEDBACK
 
 
 class ThresholdAdjustmentError(AlertError):
-    """There is no such move of a level, or it cannot be taken back."""
+    """There is no such threshold adjustment, or it cannot be reverted."""
 
     reason = AlertReason.THRESHOLD_ADJUSTMENT
 
 
 class MatcherError(AlertError):
-    """A condition on labels cannot be read."""
+    """A matcher cannot be read."""
 
     reason = AlertReason.MATCHER
 
@@ -114,15 +114,7 @@ class SilenceError(AlertError):
 
 
 class NotifyError(AlertError):
-    """A notice was not handed over.
-
-    Attributes
-    ----------
-    reason : NotifyReason
-        Why, from the closed set.
-    retry_after_s : float or None
-        How long the provider asked us to wait; None if it did not say.
-    """
+    """A notice was not delivered; `retry_after_s` is the wait that the provider asked for."""
 
     def __init__(
         self, reason: NotifyReason, detail: str = "", *, retry_after_s: float | None = None

@@ -1,8 +1,4 @@
-"""Who is told of what, and how calmly: the settings of alerting.
-
-Few knobs. Each pair that could contradict another is checked when the policy is made, and all
-faults are reported at once.
-"""
+"""Settings of alerting: who is notified of what, and the limits of incidents."""
 
 from __future__ import annotations
 
@@ -14,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from alerts.duty.roster import Receiver, Roster
 from alerts.errors import PolicyError
 from alerts.escalation.timings import EscalationTimings
-from alerts.notify.secrets import Secret
+from alerts.notify.targets import target_id
 from alerts.routing.matchers import Matcher, MatchOp, all_match
 from alerts.routing.muting import InhibitRule
 from alerts.routing.tree import Route
@@ -25,15 +21,11 @@ if TYPE_CHECKING:
 
     from alerts.duty.roster import Ring
     from alerts.incidents.throttling import QuietHours
+    from alerts.notify.secrets import Secret
 
 
 STAFF: Final = "staff"
 FACILITIES: Final = "facilities"
-
-SELF_HOSTED: Final = frozenset(
-    {"json", "jsons", "ntfy", "ntfys", "gotify", "gotifys", "mmost", "mmosts", "mailto", "mailtos"}
-)
-"""Schemes whose address names a server that may be anybody's."""
 
 PAGED: Final = frozenset(
     {
@@ -46,9 +38,9 @@ PAGED: Final = frozenset(
         EventKind.INTEGRITY,
     }
 )
-"""Kinds of which somebody is told; all others are recorded."""
+"""Kinds of which people are notified; all others are only recorded."""
 
-_OF_THE_BUILDING: Final = (
+_FACILITIES_KINDS: Final = (
     EventKind.AMBIENT,
     EventKind.TAMPER,
     EventKind.SENSOR_FAULT,
@@ -57,9 +49,9 @@ _OF_THE_BUILDING: Final = (
 )
 BUILT_IN_ROUTES: Final = Route(
     STAFF,
-    routes=(Route(FACILITIES, (Matcher("kind", MatchOp.REGEX, "|".join(_OF_THE_BUILDING)),)),),
+    routes=(Route(FACILITIES, (Matcher("kind", MatchOp.REGEX, "|".join(_FACILITIES_KINDS)),)),),
 )
-"""Who hears of what unless a school writes its own routes."""
+"""Routes unless a school configures its own."""
 
 BUILT_IN_INHIBITIONS: Final = (
     InhibitRule(
@@ -68,39 +60,21 @@ BUILT_IN_INHIBITIONS: Final = (
         equal=("sensor",),
     ),
 )
-"""A sensor that is silent is not said to be broken as well."""
-
-
-def target_id(target: Secret) -> str:
-    """Name a target in rows and logs without its address: scheme and fingerprint.
-
-    Examples
-    --------
-    >>> from alerts.secrets import Secret
-    >>> target_id(Secret("ntfys://ntfy.example/restrooms"))
-    'ntfys-7acde264aa74'
-    """
-    scheme, sep, _ = target.reveal().partition("://")
-    known = scheme.lower() if sep and scheme.isalnum() and len(scheme) <= 16 else "invalid"
-    return f"{known}-{target.fingerprint()}"
+"""An offline sensor is not reported as faulty too."""
 
 
 @dataclass(frozen=True, slots=True)
 class StaffMember:
-    """An adult who may be told.
+    """An adult who may be notified.
 
     Attributes
     ----------
-    id : str
-        Stable key, for rows and logs.
-    name : str
-        For people on the staff page.
     role : str
-        ``"staff"``, ``"facilities"`` or another; a receiver of that name has all of the role.
+        ``"staff"``, ``"facilities"`` or another; a receiver of that name has everyone of the role.
     targets : tuple of Secret
-        Addresses of their channels, one URL each, the first tried first.
+        Addresses of their channels, one URL each, in the order in which they are tried.
     quiet : tuple of QuietHours
-        When they are not told of what can wait.
+        When they are notified only of critical incidents.
     """
 
     id: str
@@ -112,15 +86,7 @@ class StaffMember:
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """Another system that hears of incidents.
-
-    Attributes
-    ----------
-    url, secret : Secret
-        Where it listens, and what its messages are signed with.
-    kinds : frozenset of str
-        Of which it hears; empty for all that staff are told of.
-    """
+    """A system that receives incidents, signed with `secret`; without `kinds`, all that page."""
 
     name: str
     url: Secret
@@ -129,48 +95,35 @@ class Webhook:
 
     @property
     def id(self) -> str:
-        """Return how rows name it; no member of staff can be called so."""
+        """Return its name in rows, which no staff id can equal."""
         return f"webhook/{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class AlertPolicy:
-    """The rules an incident lives by.
+    """Settings of alerting; raises PolicyError with all faults, one a line.
 
     Attributes
     ----------
     roster : Roster or None
-        Who hears; None for everybody of a role, by `BUILT_IN_ROUTES`.
-    pages : frozenset of EventKind
-        Kinds of which somebody is told.
+        Who is notified; None for everyone of a role, by `BUILT_IN_ROUTES`.
     min_confidence : float
-        Below it a detection is recorded and opens nothing, until an update lifts it.
+        Below it a detection is recorded and opens no incident, until an update raises it.
     quiet_s : float
-        Seconds without any running detection after which an incident resolves.
+        Seconds without an active detection after which an incident resolves.
     silent_s : float
-        Seconds without any word about a detection after which it counts as over.
+        Seconds without an update after which a detection counts as ended.
     cooldown_s : float
         Seconds after a delivered notice in which a new incident of the same kind and room is
-        recorded but held; one that is still going on at the end is then told once.
+        deferred; one that is still ongoing at the end is then notified once.
     late_s : float
-        A first word older than this on arrival is stored and never pages.
+        A first detection older than this on arrival is stored and never pages.
     expire_s : float
-        Seconds after which an undelivered notice is given up.
+        Seconds after which an undelivered notice is dropped.
     zone : str
         The school's time zone, IANA name.
     page_url : str
-        Where staff reach the staff page, without a trailing slash; empty leaves links out.
-    timings : EscalationTimings
-        How fast the next people are asked.
-    inhibit : tuple of InhibitRule
-        Incidents that explain others, so that those are not told meanwhile.
-    webhooks : tuple of Webhook
-        Other systems that hear of incidents.
-
-    Raises
-    ------
-    PolicyError
-        With all faults, one a line.
+        Address of the staff page, without a trailing slash; empty for no links.
     """
 
     staff: tuple[StaffMember, ...] = ()
@@ -189,7 +142,7 @@ class AlertPolicy:
     webhooks: tuple[Webhook, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check everything and report all of it."""
+        """Check everything."""
         faults = [
             f"{name}: {value} is not in {low}..{high}"
             for name, value, low, high in (
@@ -212,14 +165,16 @@ class AlertPolicy:
         try:
             ZoneInfo(self.zone)
         except (ZoneInfoNotFoundError, ValueError, OSError):
-            faults.append(f"zone: {self.zone!r} is no time zone; use a name like America/New_York")
+            faults.append(
+                f"zone: {self.zone!r} is not a time zone; use a name like America/New_York"
+            )
         if self.page_url and not self.page_url.startswith(("http://", "https://")):
             faults.append(f"page_url: {self.page_url!r} must start with http:// or https://")
         if self.page_url.endswith("/"):
             faults.append(f"page_url: {self.page_url!r} must not end with a slash")
         faults += self.timings.faults()
         faults += [
-            f"inhibit: rule {number} lets tamper mute vape or smoke, which nothing may"
+            f"inhibit: rule {number} lets tamper mute vape or smoke, which is not allowed"
             for number, rule in enumerate(self.inhibit, 1)
             if _tamper_mutes(rule)
         ]
@@ -227,39 +182,29 @@ class AlertPolicy:
             raise PolicyError("\n".join(faults))
 
     def rings(self, labels: Mapping[str, str], at: float) -> tuple[Ring, ...]:
-        """Who is told of an incident, nearest first; see `Roster.candidates`.
-
-        Parameters
-        ----------
-        labels : mapping of str to str
-            Of the incident, see `alerts.routing.labels`.
-        at : float
-            Unix seconds.
-        """
+        """Return who is notified of an incident with these labels, nearest first."""
         roster = self.roster or _by_role(self.staff)
         return roster.candidates(labels, datetime.fromtimestamp(at, UTC))
 
     def member(self, person: str) -> StaffMember | None:
-        """Return a member of staff by id; None if there is none."""
+        """Return a staff member by id; None without one."""
         return next((m for m in self.staff if m.id == person), None)
 
     def name_of(self, person: str) -> str:
-        """Name for people; what was given where it is no id."""
+        """Return the name of a staff member; the id itself if it is unknown."""
         member = self.member(person)
         return person if member is None else member.name
 
     def quiet_of(self, person: str) -> tuple[QuietHours, ...]:
-        """Return the quiet hours of a person; none of who is no member of staff."""
+        """Return the quiet hours of a person."""
         member = self.member(person)
         return () if member is None else member.quiet
 
     def target_of(self, person: str, target: str) -> Secret | None:
-        """Address behind a row's person and target id; None if the settings no longer have it."""
+        """Return the address of a row's person and target; None if no longer configured."""
         for member in self.staff:
             if member.id == person:
-                for secret in member.targets:
-                    if target_id(secret) == target:
-                        return secret
+                return next((t for t in member.targets if target_id(t) == target), None)
         for hook in self.webhooks:
             if hook.id == person and target_id(hook.url) == target:
                 return hook.url
@@ -267,7 +212,7 @@ class AlertPolicy:
 
 
 def _tamper_mutes(rule: InhibitRule) -> bool:
-    """Whether whoever covers a sensor could keep its room quiet."""
+    """Whether covering a sensor could keep its room quiet."""
 
     def may(matchers: tuple[Matcher, ...], kind: EventKind) -> bool:
         return all_match((m for m in matchers if m.name == "kind"), {"kind": kind.value})
@@ -277,7 +222,7 @@ def _tamper_mutes(rule: InhibitRule) -> bool:
 
 
 def role_receivers(people: Iterable[tuple[str, str]]) -> dict[str, Receiver]:
-    """Make a receiver of everybody of a role, for each; `people` are pairs of id and role."""
+    """Make a receiver of everyone of a role, for each role; `people` are pairs of id and role."""
     roles: dict[str, list[str]] = {STAFF: [], FACILITIES: []}
     for person, role in people:
         roles.setdefault(role, []).append(person)
@@ -291,17 +236,3 @@ def _by_role(staff: tuple[StaffMember, ...]) -> Roster:
         everyone=tuple(m.id for m in staff),
         reachable=frozenset(m.id for m in staff if m.targets),
     )
-
-
-def channel_of(target: Secret) -> str:
-    """Name the provider behind a target, so that a slow one delays only itself.
-
-    Cloud services are named by their scheme; where the address names a server of one's own, two
-    servers are two channels, told apart by a fingerprint.
-    """
-    scheme, _, rest = target.reveal().partition("://")
-    name = scheme.lower()
-    if name not in SELF_HOSTED:
-        return target_id(target).partition("-")[0]
-    server = rest.partition("/")[0].partition("?")[0].rpartition("@")[2].lower()
-    return f"{name}-{Secret(server or name).fingerprint()[:6]}"

@@ -28,7 +28,7 @@ from alerts.escalation.timings import EscalationTimings
 from alerts.incidents import schema
 from alerts.incidents.engine import AlertEngine
 from alerts.notify.answer_links import with_answer_link
-from alerts.notify.apprise_notifier import AppriseNotifier, NotifySettings
+from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings
 from alerts.notify.pictures import IncidentPictures, NoticePictures
 from alerts.notify.pump import OutboxPump
 from alerts.notify.secrets import Secret

@@ -25,7 +25,7 @@ from alert_latency import an_event
 from alerts.escalation.timings import EscalationTimings
 from alerts.incidents import schema
 from alerts.incidents.engine import AlertEngine
-from alerts.notify.apprise_notifier import AppriseNotifier, NotifySettings
+from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings
 from alerts.notify.pump import OutboxPump
 from alerts.notify.secrets import Secret
 from alerts.policy import AlertPolicy, StaffMember

@@ -1,13 +1,11 @@
-"""Tokens in notices: one person may do one thing about one incident, for a while.
+"""Tokens in notices: one person may do one thing about one incident, for a limited time.
 
-A token is 128 random bits, kept as a hash. It travels through push services and mail, so it is of
-low power: it takes an incident, or says what is said from there (that its person has arrived, what
-was found), in the name of the person it was sent to, and leads nowhere else. Using it twice does
-the thing once. It is not a sign-in.
+A token is 128 random bits, stored as a hash. It passes through push services and mail, so it has
+little power: it acknowledges an incident, or reports arrival and feedback, for the person it was
+sent to. Using it twice acts once. It is not a sign-in.
 
-Links carry it behind the ``#``, which browsers send to no server and no proxy logs; buttons carry
-it in the body of a POST. A GET does nothing, and a form that something submits without a press of
-the button holds no token.
+Links carry it in the fragment, which browsers never send; buttons carry it in the body of a POST. A
+GET does nothing, and a form submitted without pressing its button contains no token.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
 
 LIFETIME_S: Final = 12 * 3600.0
 _REMEMBERED_S: Final = 7 * 86_400.0
-"""How long an expired token is known, so that its bearer is told so."""
+"""How long an expired token is remembered, to say that it has expired."""
 
 
 class Action(StrEnum):
@@ -35,15 +33,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What the bearer of a token may do.
-
-    Attributes
-    ----------
-    expires_at : float
-        Unix seconds.
-    used_at : float or None
-        When it was first used.
-    """
+    """What the bearer of a token may do, and when it was first used."""
 
     incident: str
     person: str
@@ -60,7 +50,7 @@ def issue(
     now: float,
     lifetime_s: float = LIFETIME_S,
 ) -> str:
-    """Make a token, to be sent to its person and nobody else."""
+    """Create a token, to be sent only to its person."""
     tx.execute("DELETE FROM action_token WHERE expires_at <= ?", (now - _REMEMBERED_S,))
     token = secrets.token_urlsafe(16)
     tx.execute(

@@ -1,9 +1,9 @@
-"""How often somebody may be wrong: by address, by account, and all together.
+"""Rate limits of failed attempts: by address, by account, and in total.
 
-A try counts before it is judged, so that many at once are no way around; one that succeeds is
-forgotten. Who guesses at one account, or from many addresses, can keep others from signing in
-meanwhile: not where somebody has signed in before, since an address that has is held to its own
-bounds alone; not from what they are signed in to already, nor from the buttons in their notices.
+An attempt counts before it is checked, so that parallel ones are no way around; a successful one is
+removed. Guessing at one account, or from many addresses, can keep others from signing in, except
+from addresses that have signed in before, which only have their own limits. Existing sessions and
+the buttons of notices are not affected.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _MOST_KEYS: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class _Bound:
-    """At most `tries` in `window_s`."""
+    """At most `tries` in `window_s` seconds."""
 
     tries: int
     window_s: float
@@ -30,7 +30,7 @@ _ALL: Final = (_Bound(60, 60.0),)
 
 
 def address_key(address: str) -> str:
-    """Name what counts as one address: of IPv6 the network, since a host has many of those.
+    """Return the key of an address: for IPv6 its /64 network, since a host has many addresses.
 
     Examples
     --------
@@ -48,20 +48,14 @@ def address_key(address: str) -> str:
 
 @dataclass(slots=True)
 class TryLimit:
-    """Counts tries; forgets at a restart, which an attacker cannot cause."""
+    """Counts attempts, in memory: an attacker cannot cause a restart."""
 
     _tries: dict[str, deque[float]] = field(default_factory=dict)
     _proven: dict[str, None] = field(default_factory=dict)
-    """Addresses somebody has signed in from, the latest last."""
+    """Addresses with a successful sign-in, the latest last."""
 
     def take(self, address: str, account: str, now: float) -> float:
-        """Count a try that may be made now.
-
-        Returns
-        -------
-        float
-            0.0 if it may; else the seconds to wait, and nothing is counted.
-        """
+        """Count an attempt and return 0.0, or return the seconds to wait."""
         keys = self._keys(address, account)
         wait = max(self._wait(key, bounds, now) for key, bounds in keys.items())
         if wait > 0:
@@ -74,7 +68,7 @@ class TryLimit:
         return 0.0
 
     def succeeded(self, address: str, account: str) -> None:
-        """Forget the wrong tries of this account and the last one of its address."""
+        """Remove the attempts of this account and the last one of its address."""
         for key in self._keys(address, account):
             if key.startswith("account "):
                 self._tries.pop(key, None)

@@ -1,11 +1,11 @@
-"""Passwords of staff: what is allowed, and how they are kept.
+"""Passwords of staff.
 
-Kept is an Argon2id hash with the parameters of RFC 9106, section 4, second choice (64 MiB, 3
-passes, 4 lanes). A person without a password costs a guess the same time as one with it. A new
-password ends every session of its person.
+Stored is an Argon2id hash with the parameters of RFC 9106, section 4, second choice (64 MiB, 3
+passes, 4 lanes). A guess takes as long for a person without a password. A new password ends every
+session of its person.
 
-A password is 12 to 128 characters of any kind and must not be easy to guess by who knows the
-school: NIST SP 800-63B asks for length and against lists and context, not for character classes.
+A password has 12 to 128 characters of any kind and must not be guessable from names of the school:
+NIST SP 800-63B asks for length and checks against lists and context, not for character classes.
 """
 
 from __future__ import annotations
@@ -45,39 +45,36 @@ _SYLLABLES: Final = tuple(c + v for c in "bdfgklmnprstvz" for v in "aeiou")
 
 
 def fault_of(password: str, context: Iterable[str] = ()) -> str:
-    """Say why a password cannot be taken, as a sentence; empty if it can.
+    """Say why a password is not accepted, as a sentence; empty if it is.
 
-    Parameters
-    ----------
-    context : iterable of str
-        Names that somebody who knows the person would try: id, name, school.
+    `context` are names that others would try: id, name, school.
 
     Examples
     --------
     >>> fault_of("short")
-    'A password has at least 12 characters.'
+    'A password needs at least 12 characters.'
     >>> fault_of("northfield-2026", ["Northfield High"])
-    'Without "northfield" too little of this password is left.'
+    'This password is too easy to guess: it is mostly "northfield".'
     >>> fault_of("seven blue kettles")
     ''
     """
     text = _normal(password)
     if len(text) < SHORTEST:
-        return f"A password has at least {SHORTEST} characters."
+        return f"A password needs at least {SHORTEST} characters."
     if len(text) > LONGEST:
-        return f"A password has at most {LONGEST} characters."
+        return f"A password can have at most {LONGEST} characters."
     if len(set(text)) < _FEWEST_DIFFERENT:
-        return f"A password has at least {_FEWEST_DIFFERENT} different characters."
+        return f"A password needs at least {_FEWEST_DIFFERENT} different characters."
     words = {w for name in context for w in _normal(name).casefold().split() if len(w) > 3}
     rest = text.casefold()
     for word in (*sorted(words, key=len, reverse=True), *_COMMON):
         if word in rest and len(rest.replace(word, "")) < SHORTEST - 4:
-            return f'Without "{word}" too little of this password is left.'
+            return f'This password is too easy to guess: it is mostly "{word}".'
     return ""
 
 
 def generated() -> str:
-    """Make a password that can be read out: 8 groups of 2 syllables, 98 bits.
+    """Generate a password that can be read out: 8 groups of 2 syllables, 98 bits.
 
     Examples
     --------
@@ -88,24 +85,18 @@ def generated() -> str:
 
 
 class Hasher:
-    """Hashes and compares; each takes a tenth of a second and 64 MiB, so call it in a thread.
-
-    Parameters
-    ----------
-    argon2 : PasswordHasher, optional
-        With other parameters than the standard's.
-    """
+    """Hashes and verifies; each takes 0.1 s and 64 MiB, so call it in a thread."""
 
     def __init__(self, argon2: PasswordHasher | None = None) -> None:
         self._argon2 = argon2 or PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY)
         self._nobody = self._argon2.hash(secrets.token_urlsafe(16))
 
     def hash(self, password: str) -> str:
-        """Return what is kept of a password."""
+        """Return the hash of a password."""
         return self._argon2.hash(_normal(password))
 
-    def fits(self, kept: str | None, password: str) -> bool:
-        """Compare a password with what is kept; None, for nobody, takes as long and never fits."""
+    def verifies(self, kept: str | None, password: str) -> bool:
+        """Verify a password against a hash; None takes as long and never verifies."""
         try:
             self._argon2.verify(kept or self._nobody, _normal(password[: 4 * LONGEST]))
         except (VerificationError, InvalidHashError):
@@ -118,30 +109,24 @@ class Hasher:
 
 
 def set_password(tx: sqlite3.Connection, person: str, kept: str, now: float) -> int:
-    """Keep the hash of a new password and sign its person out everywhere.
-
-    Returns
-    -------
-    int
-        Sessions that ended.
-    """
+    """Store a new password hash and end all sessions of its person; return their number."""
     keep_hash(tx, person, kept, now)
     return sessions.end_all(tx, person)
 
 
 def keep_hash(tx: sqlite3.Connection, person: str, kept: str, now: float) -> None:
-    """Keep another hash of the same password."""
+    """Store another hash of the same password."""
     tx.execute("INSERT OR REPLACE INTO staff_password VALUES (?, ?, ?)", (person, kept, now))
 
 
 def password_hash(db: sqlite3.Connection, person: str) -> str | None:
-    """Return what is kept of a person's password; None if they have none."""
+    """Return the password hash of a person; None without one."""
     row = db.execute("SELECT hash FROM staff_password WHERE person = ?", (person,)).fetchone()
     return None if row is None else str(row["hash"])
 
 
 def with_password(db: sqlite3.Connection) -> dict[str, float]:
-    """Persons who have a password, and since when."""
+    """Return the people who have a password, and since when."""
     return {r["person"]: r["set_at"] for r in db.execute("SELECT * FROM staff_password")}
 
 

@@ -1,4 +1,4 @@
-"""What each role may do. Whoever is signed in may read; the rest is a right."""
+"""Rights by role. Everyone who is signed in may read."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
 
 
 class Right(StrEnum):
-    """Something that not everybody may do."""
+    """Something that only some roles may do."""
 
     ANSWER = "answer"
-    """Take an incident, hand it over, say what was found."""
+    """Acknowledge an incident, hand it over, report what was found."""
     SILENCE = "silence"
-    """Keep notices back for a while."""
+    """Silence notices for a while."""
     SENSORS = "sensors"
-    """See what strangers sent, move levels back."""
+    """See messages of unregistered sensors, revert thresholds."""
     REPORTS = "reports"
-    """Have reports made."""
+    """Create reports."""
     ACCOUNTS = "accounts"
     """Sign others out."""
 
@@ -33,7 +33,7 @@ RIGHTS: Final[Mapping[str, frozenset[Right]]] = MappingProxyType(
         "admin": frozenset(Right),
     }
 )
-"""Rights by role; a role that is not here has none."""
+"""Rights by role; other roles have none."""
 
 
 def may(role: str, right: Right) -> bool:
@@ -42,7 +42,7 @@ def may(role: str, right: Right) -> bool:
 
 
 def who_may(right: Right) -> str:
-    """Roles that have a right, as people say it.
+    """List the roles that have a right.
 
     Examples
     --------

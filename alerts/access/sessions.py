@@ -1,9 +1,9 @@
-"""Signed-in browsers, by the hash of what their cookie holds.
+"""Sessions of signed-in browsers, by the hash of their cookie.
 
-A session is new at every sign-in and bound to one person; its role is looked up at each request, so
-a person who leaves the configuration is out at once. The form token of a session follows from the
-cookie and is stored nowhere. Sessions outlive a restart and end by themselves, by signing out here
-or everywhere, and by a new password.
+A session is new at every sign-in and bound to one person; the role is looked up at each request, so
+removing a person from the configuration signs them out at once. The form token is derived from the
+cookie and never stored. Sessions survive a restart; they end by expiry, by signing out, and by a
+new password.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     import sqlite3
 
 _MOST_OF_ONE: Final = 20
-"""Sessions of one person; at more, the oldest ends."""
+"""Sessions of one person; beyond that the oldest ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionRow:
-    """Whose session it is and until when."""
+    """A session of a person."""
 
     person: str
     started_at: float
@@ -31,13 +31,7 @@ class SessionRow:
 
 
 def start(tx: sqlite3.Connection, person: str, now: float, lifetime_s: float) -> str:
-    """Sign a person in.
-
-    Returns
-    -------
-    str
-        256 random bits for their cookie.
-    """
+    """Start a session; return 256 random bits for the cookie."""
     tx.execute("DELETE FROM staff_session WHERE expires_at <= ?", (now,))
     tx.execute(
         "DELETE FROM staff_session WHERE hash IN (SELECT hash FROM staff_session"
@@ -53,7 +47,7 @@ def start(tx: sqlite3.Connection, person: str, now: float, lifetime_s: float) ->
 
 
 def find(db: sqlite3.Connection, identity: str, now: float) -> SessionRow | None:
-    """Session behind a cookie; None if it is unknown or over."""
+    """Return the session of a cookie; None if it is unknown or has expired."""
     row = db.execute(
         "SELECT person, started_at, expires_at FROM staff_session"
         " WHERE hash = ? AND expires_at > ?",
@@ -68,12 +62,12 @@ def end(tx: sqlite3.Connection, identity: str) -> None:
 
 
 def end_all(tx: sqlite3.Connection, person: str) -> int:
-    """Sign a person out everywhere; how many sessions that were."""
+    """End all sessions of a person; return their number."""
     return tx.execute("DELETE FROM staff_session WHERE person = ?", (person,)).rowcount
 
 
 def counts(db: sqlite3.Connection, now: float) -> dict[str, int]:
-    """Sessions by person."""
+    """Count the sessions by person."""
     rows = db.execute(
         "SELECT person, count(*) FROM staff_session WHERE expires_at > ? GROUP BY person", (now,)
     )
@@ -81,7 +75,7 @@ def counts(db: sqlite3.Connection, now: float) -> dict[str, int]:
 
 
 def form_token(identity: str) -> str:
-    """Token of the forms of a session, which only its own pages can hold."""
+    """Return the token of the forms of a session, which only its own pages contain."""
     return hmac.new(identity.encode(), b"plumewatch form", hashlib.sha256).hexdigest()
 
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from alerts.consumer.detection_consumer import DetectionConsumer
     from alerts.incidents.engine import AlertEngine, AlertRecord
-    from alerts.notify.apprise_notifier import Notifier
+    from alerts.notify.channels.apprise_notifier import Notifier
     from detection.events import Event
     from storage.journal import JournalEntry
     from storage.reading import Reading

@@ -1,7 +1,7 @@
-"""The link in a notice that asks somebody: theirs alone, made as the notice is sent.
+"""Personal links in notices that ask for a response, created as the notice is sent.
 
-The token exists in the notice and nowhere else: rows of the outbox keep the plain link, so a copy
-of the database takes no incident. A notice that is sent again has a new one, and both work.
+The token is only in the notice: rows of the outbox have the plain link, so a copy of the database
+acknowledges nothing. A notice that is sent again has a new token, and both work.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _INCIDENTS: Final = "/incidents/"
 
 
 def with_answer_link(tx: sqlite3.Connection, row: OutboxRow, now: float) -> OutboxRow:
-    """Give a notice that asks for somebody the link with which this person answers."""
+    """Give a notice that asks for a response the personal link of its recipient."""
     notice = row.notice
     base, found, _ = notice.link.partition(_INCIDENTS)
     if not found or not notice.reason.asks:
@@ -34,7 +34,7 @@ def with_answer_link(tx: sqlite3.Connection, row: OutboxRow, now: float) -> Outb
 
 
 def answer_of(link: str) -> tuple[str, str]:
-    """Address and token of an answer link, for a button; empty if it is none.
+    """Return address and token of a personal link, for a button; empty for other links.
 
     Examples
     --------

@@ -1,12 +1,11 @@
-"""The evidence picture: what the air did around an event, small enough for a phone.
+"""The evidence picture: the air around an event, small enough for a phone.
 
-Fine particles (or what the sensor has in their place), VOC and humidity as stacked panels over one
-time axis in the school's own time. The level before is a thin broken line; onset, alert and end are
-told apart by the pattern of their lines and the shape of their heads, so that neither a grey print
-nor a colour-blind reader loses anything. Gaps in the readings are gaps in the line. A channel that
-moved little keeps a scale on which little looks little.
+Fine particles (or what the sensor has instead), VOC and humidity as stacked panels over one time
+axis in the school's time zone. The baseline is a thin dashed line; onset, alert and end differ in
+line pattern and head shape, so that gray prints and color-blind readers lose nothing. Gaps in the
+readings are gaps in the line. A quantity that moved little keeps a scale that shows so.
 
-Pure: facts and arrays in, a `Drawing` out; nothing here reads a clock, a file or a database.
+Pure: facts and arrays in, a `Drawing` out.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ PANELS: Final = (
     ("tvoc_ppb", "tvoc_ugm3", "voc_index", "voc_raw"),
     ("rh",),
 )
-"""Quantities of each panel, the first that a sensor has is shown: particles, VOC, humidity."""
+"""Quantities of each panel, of which the first that a sensor has is shown."""
 
 _LEAST_SPAN: Final = {
     "tvoc_ppb": 200.0,
@@ -43,7 +42,7 @@ _LEAST_SPAN: Final = {
     "voc_raw": 400.0,
     "rh": 10.0,
 }
-"""Height of a panel in its quantity's unit when hardly anything moves; 20 for particles."""
+"""Smallest height of a panel in the unit of its quantity; 20 for particles."""
 
 _AROUND_S: Final = 1800.0
 _LONGEST_S: Final = 4 * 3600.0
@@ -65,50 +64,30 @@ _DATA: Final = "#0b5a86"
 _ALERT: Final = "#b3162b"
 
 _STEPS_S: Final = (
-    1,
-    2,
-    5,
-    10,
-    15,
-    30,
-    60,
-    120,
-    300,
-    600,
-    900,
-    1800,
-    3600,
-    7200,
-    14400,
-    43200,
-    86400,
+    *(1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800),
+    *(3600, 7200, 14_400, 43_200, 86_400),
 )
+"""Distances of time marks."""
 
 
 @dataclass(frozen=True, slots=True)
 class EvidenceFacts:
-    """What is known of an event.
+    """Facts of an event; times are event time in Unix seconds.
 
     Attributes
     ----------
     kind : str
         Key of `alerts.notify.notice.KIND_WORDS`.
-    room, place, sensor : str
-        Names for people; place is floor and building.
-    onset, alerted : float
-        Event time, Unix seconds.
+    place : str
+        Floor and building.
     end : float or None
-        None while it goes on.
+        None while it is ongoing.
     until : float
-        Event time up to which anything is known of it, Unix seconds.
+        Time of the last update.
     sentence : str
-        The evidence in words: what a screen reader says in place of the picture.
-    zone : str
-        The school's time zone, IANA name.
+        The evidence in words, for screen readers.
     baselines : mapping of str to float
-        Level before the onset by quantity, in its unit.
-    withdrawn : bool
-        Whether the detector took it back.
+        By quantity, in its unit.
     """
 
     kind: str
@@ -126,9 +105,9 @@ class EvidenceFacts:
 
     @property
     def what(self) -> str:
-        """Kind in words, and whether it still stands."""
+        """Return the kind in words, and whether it was withdrawn."""
         words = KIND_WORDS.get(self.kind, self.kind)
-        return f"{words}, taken back" if self.withdrawn else words
+        return f"{words}, withdrawn" if self.withdrawn else words
 
 
 class _Panel(NamedTuple):
@@ -151,20 +130,20 @@ class _Axis(NamedTuple):
 
 
 def fetch_span(facts: EvidenceFacts) -> tuple[float, float]:
-    """From when to when readings may be of use to `draw`, Unix seconds."""
+    """Return the span of readings that `draw` may use, Unix seconds."""
     return facts.onset - _AROUND_S, _until(facts) + _AROUND_S
 
 
 def draw(facts: EvidenceFacts, time: ArrayLike, values: Mapping[str, ArrayLike]) -> Drawing:
-    """Lay the picture out.
+    """Draw the picture.
 
     Parameters
     ----------
     time : array_like, shape (n,)
         Event times, Unix seconds, ascending; may be empty.
     values : mapping of str to array_like, shape (n,)
-        Readings by quantity in its unit; NaN where absent. Quantities that are not shown are
-        ignored, channels that never report leave their panel out.
+        Readings by quantity in its unit; NaN where absent. A quantity without readings has no
+        panel.
 
     Returns
     -------
@@ -215,7 +194,7 @@ def _panels(
 ) -> list[_Panel]:
     panels = []
     for group in PANELS:
-        # what the detector judged by comes before what the sensor has besides
+        # quantities that the detector used come first
         for key in sorted(group, key=lambda k: k not in facts.baselines):
             if key not in values:
                 continue
@@ -229,14 +208,14 @@ def _panels(
 
 def _head(facts: EvidenceFacts) -> list[Item]:
     local = datetime.fromtimestamp(facts.onset, UTC).astimezone(ZoneInfo(facts.zone))
-    day = f"{local.day} {local:%b %Y}"
+    day = f"{local:%b %-d, %Y}"
     where = ", ".join(part for part in (facts.room, facts.place) if part)
     about = f"{facts.what} · {day} · sensor {facts.sensor}"
     items: list[Item] = [
         Words(12, 21, cut(where, _WIDTH - 24, 15.5), 15, _INK, bold=True),
         Words(12, 38, cut(about, _WIDTH - 24, 12), 12, _FINE),
     ]
-    end = "going on" if facts.end is None else f"end {clock_text(facts.end, facts.zone)}"
+    end = "ongoing" if facts.end is None else f"end {clock_text(facts.end, facts.zone)}"
     texts = (
         f"onset {clock_text(facts.onset, facts.zone)}",
         f"alert {clock_text(facts.alerted, facts.zone)}",
@@ -254,11 +233,14 @@ def _head(facts: EvidenceFacts) -> list[Item]:
 
 
 def _mark(name: str, x: float, top: float, bottom: float) -> list[Item]:
-    """Draw a vertical line with a head; pattern and shape say which, the colour only repeats it."""
+    """Draw a vertical line with a head; pattern and shape distinguish them without color."""
     if name == "onset":
         head = ((x - 4.5, bottom), (x + 4.5, bottom), (x, bottom - 7))
         line = Line(((x, top), (x, bottom)), _INK, 1.2, (4, 3))
-        return [line, Polygon(head, "#ffffff", _INK, 1.2)]  # below: the alert's head is near
+        return [
+            line,
+            Polygon(head, "#ffffff", _INK, 1.2),
+        ]  # at the bottom: the alert's head is near
     if name == "alert":
         head = ((x - 5, top), (x + 5, top), (x, top + 8))
         return [Line(((x, top), (x, bottom)), _ALERT, 1.8), Polygon(head, _ALERT, _ALERT)]
@@ -308,17 +290,17 @@ def _dot(x: float, y: float) -> Polygon:
 
 
 def _levels(facts: EvidenceFacts, panel: _Panel, base: float | None) -> str:
-    """Say the level before and the farthest from it since the onset."""
+    """Return the baseline and the value farthest from it since the onset."""
     since = panel.values[panel.time >= facts.onset]
     if since.size == 0:
-        return "" if base is None else f"before {_figure(panel.key, base)}"
+        return "" if base is None else f"baseline {_figure(panel.key, base)}"
     if base is None:
         return f"highest {_figure(panel.key, float(since.max()))}"
     far = float(since[np.argmax(np.abs(since - base))])
     before, then = _figure(panel.key, base), _figure(panel.key, far)
     if before == then:
         return f"steady at {before}"
-    return f"before {before}, {'highest' if far > base else 'lowest'} {then}"
+    return f"baseline {before}, {'highest' if far > base else 'lowest'} {then}"
 
 
 def _figure(key: str, value: float) -> str:
@@ -336,7 +318,7 @@ def _short(value: float) -> str:
 
 
 def _ticks(panel: _Panel, base: float | None) -> list[float]:
-    """Three to five round values that enclose all readings and the level before."""
+    """Return three to five round values that enclose all readings and the baseline."""
     low, high = float(panel.values.min()), float(panel.values.max())
     if base is not None:
         low, high = min(low, base), max(high, base)
@@ -358,7 +340,7 @@ def _ticks(panel: _Panel, base: float | None) -> list[float]:
 
 
 def _pieces(panel: _Panel) -> list[list[tuple[float, float]]]:
-    """Cut the line where readings are missing, and thin what is denser than the page."""
+    """Cut the line at gaps in the readings, and thin it to the resolution of the page."""
     time, values = panel.time, panel.values
     if time.size == 0:
         return []
@@ -374,7 +356,7 @@ def _pieces(panel: _Panel) -> list[list[tuple[float, float]]]:
 
 
 def _extremes(values: NDArray[np.float64], share: int) -> NDArray[np.intp]:
-    """Pick the lowest and highest of each `share` values in a row, so that peaks stay."""
+    """Return the indices of the lowest and highest of each `share` values, so that peaks stay."""
     if share <= 2:
         return np.arange(values.size)
     chosen = {0, values.size - 1}
@@ -403,12 +385,12 @@ def _time_axis(facts: EvidenceFacts, x: _Axis, bottom: float) -> list[Item]:
             items.append(Words(px, y + 16, text if step < 60 else text[:5], 11, _FINE, "middle"))
     foot = bottom + _FOOT - 9
     items.append(Line(((12, foot - 4), (39, foot - 4)), _FINE, 1.0, (7, 3)))
-    items.append(Words(45, foot, "level before", 11, _FINE))
+    items.append(Words(45, foot, "baseline", 11, _FINE))
     items.append(Words(_RIGHT, foot, _zone_words(zone, facts.onset), 11, _FINE, "end"))
     return items
 
 
 def _zone_words(zone: ZoneInfo, moment: float) -> str:
-    """Name the school's time as its clock says it."""
+    """Name the school's time zone."""
     name = datetime.fromtimestamp(moment, UTC).astimezone(zone).tzname() or ""
     return f"time: {name}" if name.isalpha() else f"time: {zone.key}"

@@ -1,8 +1,7 @@
 """Who gets which notice of an incident: rows of the outbox, in the caller's transaction.
 
-One notice for a person, an incident and an occasion, whatever happens: the occasion is the reason
-for telling and, where that can come again, its number or its moment. Those who were told hear what
-became of it; nobody else does.
+There is at most one notice for a person, an incident and an occasion: the reason and, where it can
+recur, its number or time. Only people who were notified learn the outcome.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from alerts.incidents.severity import Severity
 from alerts.incidents.throttling import Cause
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import KIND_WORDS, Notice, NoticeReason, Priority, clock_text
-from alerts.policy import channel_of, target_id
+from alerts.notify.targets import channel_of, target_id
 from alerts.routing.labels import incident_labels
 from storage.registry import Room, floor_name
 
@@ -30,10 +29,10 @@ if TYPE_CHECKING:
     from alerts.policy import AlertPolicy, StaffMember
     from storage.registry import Registry
 
-_BECAUSE: Final = {
+_DIGEST_NOTES: Final = {
     Cause.QUIET: "During your quiet hours:",
-    Cause.BUDGET: "You had many notices within the hour, so these come together:",
-    Cause.STORM: "Many rooms at a time:",
+    Cause.BUDGET: "You had many notices within the hour, so these are combined:",
+    Cause.STORM: "Many rooms at once:",
 }
 _LOUDNESS: Final = {
     Severity.INFO: Priority.NORMAL,
@@ -43,7 +42,7 @@ _LOUDNESS: Final = {
 
 
 def labels_of(incident: Incident | Running, registry: Registry) -> dict[str, str]:
-    """Labels by which an incident is routed and silenced."""
+    """Return the labels by which an incident is routed and silenced."""
     return incident_labels(
         place_of(registry, incident.room),
         kind=incident.kind.value,
@@ -53,18 +52,12 @@ def labels_of(incident: Incident | Running, registry: Registry) -> dict[str, str
 
 
 def place_of(registry: Registry, room: str) -> Room:
-    """Room of an incident; an outage of several sensors is a place of its own."""
+    """Return the room of an incident; an outage of several sensors is its own place."""
     return registry.rooms.get(room) or Room(room, room, "", "", "", kind="")
 
 
 def digest_headline(incidents: Sequence[Incident], rooms: Sequence[Room]) -> str:
-    """Say in one line what several incidents have in common.
-
-    Parameters
-    ----------
-    rooms : sequence of Room
-        The rooms of all of them, each once.
-    """
+    """Summarize several incidents, with all their rooms, in one line."""
     kinds = {i.kind.value for i in incidents}
     words = KIND_WORDS.get(kinds.pop(), "alerts") if len(kinds) == 1 else "alerts"
     if len(rooms) == 1:
@@ -78,10 +71,10 @@ def digest_headline(incidents: Sequence[Incident], rooms: Sequence[Room]) -> str
 
 
 def digest_lines(incidents: Sequence[tuple[str, Incident]], zone: str) -> str:
-    """Name each incident with its room, kind and time; those that are over say so."""
+    """List incidents with room, kind and time."""
     return "; ".join(
         f"{room} {KIND_WORDS.get(i.kind.value, i.kind.value).lower()}"
-        f" {clock_text(i.onset, zone)[:5]}" + ("" if i.is_open else " (over)")
+        f" {clock_text(i.onset, zone)[:5]}" + ("" if i.is_open else " (resolved)")
         for room, i in incidents
     )
 
@@ -104,33 +97,19 @@ class NoticeWriter:
         note: str = "",
         throttle: bool = True,
     ) -> int:
-        """Tell people of an incident, each once a round.
+        """Notify people of an incident, each once a round; return how many of them right away.
 
-        Parameters
-        ----------
-        at : float
-            Unix seconds.
-        round_ : int
-            How often the chain has begun.
-        note : str
-            What comes before the evidence.
-        throttle : bool
-            Let what is in `alerts.incidents.throttling` decide when; else all are told now.
-
-        Returns
-        -------
-        int
-            How many of them will have heard within moments.
+        With `throttle`, `alerts.incidents.throttling` may defer a notice.
         """
-        heard = 0
+        notified = 0
         for member in filter(None, map(self._policy.member, people)):
             held = self._decide(tx, member, incident, at) if throttle and member.targets else None
             if held is None:
-                heard += self._page_now(tx, incident, member, at, round_, note)
+                notified += self._page_now(tx, incident, member, at, round_, note)
             elif not held.divert:
                 throttling.defer(tx, member.id, incident.id, round_, held, at)
-                heard += held.cause is Cause.STORM
-        return heard
+                notified += held.cause is Cause.STORM
+        return notified
 
     def _decide(
         self, tx: sqlite3.Connection, member: StaffMember, incident: Incident, at: float
@@ -151,15 +130,15 @@ class NoticeWriter:
         note: str,
     ) -> bool:
         notice = self._notice(tx, incident, NoticeReason.OPENED, note=note)
-        return self._tell(tx, notice, member, at, "" if round_ == 1 else str(round_))
+        return self._notify(tx, notice, member, at, "" if round_ == 1 else str(round_))
 
     def page_deferred(self, tx: sqlite3.Connection, incident: Incident, at: float) -> None:
-        """Tell those at once who would hear of an incident later."""
+        """Notify people at once whose notices of an incident are deferred."""
         for person, round_ in throttling.release(tx, incident.id, at):
             self.page(tx, incident, (person,), at, round_=round_, throttle=False)
 
     def flush(self, tx: sqlite3.Connection, now: float) -> None:
-        """Tell what has waited long enough, one notice a person and cause."""
+        """Send deferred notices that are due, one for each person and cause."""
         while (found := throttling.due(tx, now)) is not None:
             person, cause, waiting = found
             member = self._policy.member(person)
@@ -173,13 +152,13 @@ class NoticeWriter:
             sent_with, sent_as = "", "nothing left"
             if member is not None and len(left) == 1 and left[0][0].is_open:
                 incident, round_ = left[0]
-                note = "It waited for the end of your quiet hours." if cause is Cause.QUIET else ""
+                note = "Deferred until the end of your quiet hours." if cause is Cause.QUIET else ""
                 self._page_now(tx, incident, member, now, round_, note)
                 sent_with, sent_as = incident.id, "opened"
             elif member is not None and left:
                 incidents = list({i.id: i for i, _ in left}.values())
                 notice, occasion = self._digest(incidents, cause), f"{now:.0f} {cause}"
-                self._tell(tx, notice, member, now, occasion)
+                self._notify(tx, notice, member, now, occasion)
                 sent_with, sent_as = notice.incident, f"{notice.reason.value}:{occasion}"
             throttling.sent(tx, person, cause, now, sent_with=sent_with, sent_as=sent_as)
 
@@ -199,13 +178,13 @@ class NoticeWriter:
             zone=zone,
             link=url,
             priority=_LOUDNESS[max((i.severity for i in incidents), key=lambda s: s.rank)],
-            note=_BECAUSE[cause],
+            note=_DIGEST_NOTES[cause],
             headline=digest_headline(incidents, list(rooms.values())),
             incidents=tuple(i.id for i in incidents),
         )
 
     def fall_back(self, tx: sqlite3.Connection, row_id: int, now: float) -> None:
-        """Tell the person of a row of the outbox on their next channel, if they have one."""
+        """Notify the person of an outbox row on their next channel, if they have one."""
         found = outbox_rows.take_fallback(tx, row_id)
         member = None if found is None else self._policy.member(found.person)
         if found is None or member is None:
@@ -220,17 +199,17 @@ class NoticeWriter:
             repository.note(tx, notice.incident, now, "next channel", detail)
 
     def hand_over(self, tx: sqlite3.Connection, incident: Incident, by: str, at: float) -> bool:
-        """Tell whoever has it now that it was handed over by somebody."""
-        giver = self._policy.name_of(by)
-        notice = self._notice(tx, incident, NoticeReason.HANDED_OVER, by=giver)
-        return self._tell(tx, notice, self._holder(incident), at, f"{at:.0f}")
+        """Notify the new responder of a hand-over."""
+        previous = self._policy.name_of(by)
+        notice = self._notice(tx, incident, NoticeReason.HANDED_OVER, by=previous)
+        return self._notify(tx, notice, self._responder(incident), at, f"{at:.0f}")
 
     def remind(self, tx: sqlite3.Connection, incident: Incident, at: float, note: str) -> bool:
-        """Remind whoever has it; whether they can be."""
+        """Remind the responder; return whether they can be notified."""
         notice = self._notice(tx, incident, NoticeReason.REMINDER, note=note)
-        return self._tell(tx, notice, self._holder(incident), at, f"{at:.0f}")
+        return self._notify(tx, notice, self._responder(incident), at, f"{at:.0f}")
 
-    def _holder(self, incident: Incident) -> StaffMember | None:
+    def _responder(self, incident: Incident) -> StaffMember | None:
         return self._policy.member(incident.acknowledged_by)
 
     def notify_outcome(
@@ -242,24 +221,20 @@ class NoticeWriter:
         *,
         only: str = "",
     ) -> None:
-        """Tell those who were told what became of it, on the channel that reached them.
+        """Notify people of the outcome, on the channel that delivered the page.
 
-        Parameters
-        ----------
-        reason : NoticeReason
-            `TAKEN`, `WITHDRAWN` or `RECOVERED`.
-        only : str
-            Just this person of them; empty for all. Who has it is never told that they have.
+        The reason is `TAKEN`, `WITHDRAWN` or `RECOVERED`. `only` limits it to one person; the
+        responder is never told that they respond.
         """
         by, occasion = "", ""
         if reason is NoticeReason.TAKEN:
             by = self._policy.name_of(incident.acknowledged_by)
             occasion = str(escalation.last_round(tx, incident.id)[0])  # grows each time it is taken
-        told = outbox_rows.people_notified(tx, incident.id)
+        notified = outbox_rows.people_notified(tx, incident.id)
         notice = self._notice(tx, incident, reason, by=by)
-        for person, target, channel in told:
-            has_it = by and by == self._policy.name_of(person)
-            if has_it or (only and person != only):
+        for person, target, channel in notified:
+            responds = by and by == self._policy.name_of(person)
+            if responds or (only and person != only):
                 continue
             outbox_rows.add_notice(
                 tx,
@@ -272,7 +247,7 @@ class NoticeWriter:
                 occasion=occasion,
             )
 
-    def _tell(
+    def _notify(
         self,
         tx: sqlite3.Connection,
         notice: Notice,
@@ -280,7 +255,7 @@ class NoticeWriter:
         at: float,
         occasion: str,
     ) -> bool:
-        """Tell a person on their first channel; whether they will hear of it."""
+        """Notify a person on their first channel; return whether they can be notified."""
         if member is None or not member.targets:
             return False
         if outbox_rows.shares_target(tx, notice, member.id, target_id(member.targets[0])):

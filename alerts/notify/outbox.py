@@ -1,7 +1,6 @@
 """Rows of the outbox, read and written inside the caller's transaction.
 
-A row is one notice on one channel of one person. Functions on a `sqlite3.Connection` with
-`row_factory = sqlite3.Row`, as `storage.sqlite.connect` gives it. None of them begins or commits.
+A row is one notice on one channel of one person. Connections have `row_factory = sqlite3.Row`.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
 _REASON: Final = "substr(reason, 1, instr(reason || ':', ':') - 1)"
-"""Reason of a row of the outbox without its occasion."""
+"""Reason of a row without its occasion."""
 _CANCELLED: Final = json.dumps(
     [r.value for r in NoticeReason if r.asks] + [NoticeReason.TAKEN.value]
 )
@@ -28,7 +27,7 @@ _CANCELLED: Final = json.dumps(
 
 @dataclass(frozen=True, slots=True)
 class Fallback:
-    """What a person is to be told on the channel after `target`."""
+    """A notice that goes to the channel after `target`."""
 
     person: str
     target: str
@@ -66,10 +65,10 @@ def add_notice(
     occasion: str = "",
     fallback_at: float | None = None,
 ) -> bool:
-    """Put a notice into the outbox unless this person has it already; whether it was added.
+    """Add a notice unless this person has it already; return whether it was added.
 
-    `occasion` tells a reason that comes again from its first time; `fallback_at` is when the
-    person's next channel is tried if this one has not taken it.
+    `occasion` distinguishes repetitions of a reason; `fallback_at` is when the person's next
+    channel is tried if this one has not delivered.
     """
     reason = f"{notice.reason.value}:{occasion}" if occasion else notice.reason.value
     cursor = tx.execute(
@@ -95,7 +94,7 @@ def add_notice(
 
 
 def shares_target(tx: sqlite3.Connection, notice: Notice, person: str, target: str) -> bool:
-    """Whether somebody else is told the same at the same address."""
+    """Whether another person gets the same notice at the same address."""
     row = tx.execute(
         f"SELECT 1 FROM outbox WHERE incident = ? AND {_REASON} = ? AND target = ? AND person <> ?",  # noqa: S608 - a constant
         (notice.incident, notice.reason.value, target, person),
@@ -104,7 +103,7 @@ def shares_target(tx: sqlite3.Connection, notice: Notice, person: str, target: s
 
 
 def fallbacks_due(tx: sqlite3.Connection, now: float) -> list[int]:
-    """Rows whose person is told on their next channel by now."""
+    """Return the rows whose next channel is due."""
     rows = tx.execute(
         "SELECT id FROM outbox WHERE fallback_at IS NOT NULL AND fallback_at <= ? ORDER BY id",
         (now,),
@@ -113,7 +112,7 @@ def fallbacks_due(tx: sqlite3.Connection, now: float) -> list[int]:
 
 
 def take_fallback(tx: sqlite3.Connection, row_id: int) -> Fallback | None:
-    """Return what the next channel is to say, once; None if the person has no further one."""
+    """Return the notice for the next channel, once; None if there is none."""
     row = tx.execute(
         "SELECT * FROM outbox WHERE id = ? AND fallback_at IS NOT NULL", (row_id,)
     ).fetchone()
@@ -131,7 +130,7 @@ def take_fallback(tx: sqlite3.Connection, row_id: int) -> Fallback | None:
 
 
 def is_on_its_way(tx: sqlite3.Connection, incident: str) -> bool:
-    """Whether anybody was told of an incident, or may still be by what is in the outbox."""
+    """Whether a notice of an incident was sent or is pending."""
     row = tx.execute(
         "SELECT 1 FROM outbox WHERE incident = ? AND status IN ('due', 'leased', 'sent')",
         (incident,),
@@ -140,12 +139,12 @@ def is_on_its_way(tx: sqlite3.Connection, incident: str) -> bool:
 
 
 def has_notices(tx: sqlite3.Connection, incident: str) -> bool:
-    """Whether anything about an incident was ever put into the outbox."""
+    """Whether the outbox has any row of an incident."""
     return tx.execute("SELECT 1 FROM outbox WHERE incident = ?", (incident,)).fetchone() is not None
 
 
 def people_notified(tx: sqlite3.Connection, incident: str) -> list[tuple[str, str, str]]:
-    """Return who got a page of an incident, alone or with others: person, target and channel."""
+    """Return person, target and channel of everyone who got a page, alone or in a digest."""
     rows = tx.execute(
         f"SELECT person, target, channel, max(id) FROM (SELECT * FROM outbox WHERE incident = ?1"  # noqa: S608 - a constant
         f" AND {_REASON} = ?2 AND status = 'sent' UNION SELECT o.* FROM held_notice h"
@@ -158,10 +157,9 @@ def people_notified(tx: sqlite3.Connection, incident: str) -> list[tuple[str, st
 
 
 def cancel_unsent(tx: sqlite3.Connection, incident: str, why: str, now: float) -> int:
-    """Cancel what is waiting of an incident and asks for somebody, or says who has it.
+    """Cancel pending notices of an incident that ask for a response or name the responder.
 
-    Those being sent run on. One whose lease ran out, as the program that sent it is gone, is
-    waiting too.
+    Those being sent continue, unless their lease has expired.
     """
     tx.execute("UPDATE outbox SET fallback_at = NULL WHERE incident = ?", (incident,))
     return tx.execute(
@@ -181,20 +179,10 @@ def lease(
     limit: int,
     free: Callable[[str], int],
 ) -> list[OutboxRow]:
-    """Take due notices for one attempt each; a lease that ran out is due again.
+    """Lease due notices for one attempt each; one with an expired lease is due again.
 
-    Louder ones go first; of those as loud, whoever has been told least within the hour.
-
-    Parameters
-    ----------
-    owner : str
-        Who takes them.
-    lease_s : float
-        How long an attempt may take before another may try.
-    limit : int
-        At most so many over all channels.
-    free : callable
-        How many a channel takes at the moment; the others wait.
+    Louder ones are first, then those of people with the fewest notices within the hour. `limit` is
+    over all channels, and `free` returns how many a channel takes at the moment.
     """
     due = tx.execute(
         "SELECT *, row_number() OVER (PARTITION BY person, priority ORDER BY due_at, id)"
@@ -251,7 +239,7 @@ def lease(
 
 
 def release_leases(tx: sqlite3.Connection, owner: str, now: float) -> int:
-    """Let leases of a program that is gone run out at once; their number."""
+    """Expire the leases of previous programs at once; return their number."""
     return tx.execute(
         "UPDATE outbox SET lease_until = ? WHERE status = 'leased' AND lease_owner <> ?"
         " AND lease_until > ?",
@@ -260,10 +248,7 @@ def release_leases(tx: sqlite3.Connection, owner: str, now: float) -> int:
 
 
 def sent(tx: sqlite3.Connection, row: OutboxRow, now: float) -> bool:
-    """Mark a notice as handed over; whether this is news.
-
-    What waits for the same person on other channels is cancelled.
-    """
+    """Mark a notice as sent and cancel it on other channels; return False if it was already."""
     _finish_attempt(tx, row, now, "sent", "", "", None)
     same = "incident = ? AND person = ? AND reason = (SELECT reason FROM outbox WHERE id = ?)"
     tx.execute(
@@ -271,7 +256,7 @@ def sent(tx: sqlite3.Connection, row: OutboxRow, now: float) -> bool:
         (row.incident, row.person, row.id),
     )
     tx.execute(
-        "UPDATE outbox SET status = 'cancelled', last_error = 'told on another channel',"  # noqa: S608 - a constant
+        "UPDATE outbox SET status = 'cancelled', last_error = 'delivered on another channel',"  # noqa: S608 - a constant
         f" finished_at = ? WHERE {same} AND id <> ? AND status = 'due'",
         (now, row.incident, row.person, row.id, row.id),
     )
@@ -295,7 +280,7 @@ def retry(
     detail: str,
     retry_after_s: float | None,
 ) -> None:
-    """Mark an attempt as failed for now; the notice is due again at `due_at`."""
+    """Mark an attempt as failed; the notice is due again at `due_at`."""
     _finish_attempt(tx, row, now, "retry", reason, detail, retry_after_s)
     tx.execute(
         "UPDATE outbox SET status = 'due', due_at = ?, lease_until = NULL, last_error = ?"
@@ -305,7 +290,7 @@ def retry(
 
 
 def fail(tx: sqlite3.Connection, row: OutboxRow, now: float, *, reason: str, detail: str) -> None:
-    """Give a notice up."""
+    """Mark a notice as failed for good."""
     _finish_attempt(tx, row, now, "failed", reason, detail, None)
     tx.execute(
         "UPDATE outbox SET status = 'failed', finished_at = ?, lease_until = NULL, last_error = ?"
@@ -317,7 +302,7 @@ def fail(tx: sqlite3.Connection, row: OutboxRow, now: float, *, reason: str, det
 def next_outbox_deadline(
     tx: sqlite3.Connection, busy_channels: Collection[str] = ()
 ) -> float | None:
-    """When the next notice or fallback is due, or the next lease runs out."""
+    """Return when the next notice or fallback is due, or the next lease expires."""
     busy = json.dumps(sorted(busy_channels))
     row = tx.execute(
         "SELECT min(CASE status WHEN 'due' THEN due_at ELSE lease_until END) AS at,"

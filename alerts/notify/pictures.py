@@ -1,12 +1,11 @@
-"""Evidence pictures of incidents: read the facts and the readings, draw, in time or not at all.
+"""Evidence pictures of incidents, in time or not at all.
 
-A picture never holds a notice back: `NoticePictures.of` gives what is ready within its deadline
-and otherwise None, and the notice goes without. Drawing runs in one thread of its own with a short
-queue, never in the event loop. Several notices of one incident share one picture.
+A picture never delays a notice: `NoticePictures.of` returns what is ready within its deadline and
+otherwise None. Drawing runs in one thread with a short queue. Notices of one incident share one
+picture.
 
-The time series is a reader of the journal like the detector, and may be a moment behind it: the
-thread gives it `settle_s` to catch up with the reading that decided the alert, then draws what
-there is.
+The time series reads the journal on its own and may be behind the detector: the thread waits up to
+`settle_s` for the reading that decided the alert, then draws what there is.
 """
 
 from __future__ import annotations
@@ -42,15 +41,7 @@ _POLL_S: Final = 0.02
 
 @dataclass(frozen=True, slots=True)
 class IncidentPictures:
-    """Draws the evidence of an incident; blocks, for a thread of the caller.
-
-    Attributes
-    ----------
-    database : Path
-        State database.
-    zone : str
-        The school's time zone, IANA name.
-    """
+    """Draws the evidence of an incident; blocks."""
 
     database: Path
     registry: Registry
@@ -58,22 +49,15 @@ class IncidentPictures:
     zone: str
 
     def svg(self, incident_id: str) -> str | None:
-        """Return the picture as SVG; None if there is no such incident."""
+        """Return the picture as SVG; None without such an incident."""
         found = self._draw(incident_id, 0.0)
         return None if found is None else drawing.svg(found)
 
     def png(self, incident_id: str, *, settle_s: float = 0.0) -> bytes | None:
-        """Return the picture as PNG; None if there is no such incident.
+        """Return the picture as PNG; None without such an incident.
 
-        Parameters
-        ----------
-        settle_s : float
-            How long to wait for the series to reach the alert.
-
-        Raises
-        ------
-        ImportError
-            If what draws PNG is not installed.
+        Waits up to `settle_s` for the series to reach the alert. Raises ImportError if the drawing
+        library is not installed.
         """
         found = self._draw(incident_id, settle_s)
         return None if found is None else drawing.png(found)
@@ -91,7 +75,7 @@ class IncidentPictures:
         return len(self.series.window(sensor, moment - 0.001, moment + 60.0)[0]) > 0
 
     def _facts(self, incident_id: str) -> EvidenceFacts | None:
-        """Facts of the detection that spoke first, of those that still stand if any does."""
+        """Return the facts of the first detection, preferring one that is not withdrawn."""
         with closing(sqlite.connect(self.database, read_only=True)) as db:
             row = db.execute(
                 "SELECT e.*, i.room AS place FROM alert_event e JOIN incident i ON i.id ="
@@ -123,19 +107,9 @@ class IncidentPictures:
 
 
 class NoticePictures:
-    """Pictures for notices: ready in time, or none.
+    """Pictures for notices, ready within `within_s` seconds or None.
 
-    Parameters
-    ----------
-    within_s : float
-        Longest that a notice waits for its picture.
-    settle_s : float
-        Longest wait for the series, inside `within_s`.
-
-    Attributes
-    ----------
-    counters : Counter
-        ``made``, ``late``, ``failed``, ``left out`` (too many at once).
+    Counts ``made``, ``late``, ``failed`` and ``left out`` (too many at once).
     """
 
     def __init__(
@@ -149,18 +123,18 @@ class NoticePictures:
         self.counters: Counter[str] = Counter()
 
     def open(self) -> None:
-        """Start the thread and let it import what it will need."""
+        """Start the thread and import the drawing library in it."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="plumewatch-picture")
         self._thread.submit(drawing.warm_up)
 
     def close(self) -> None:
-        """Take no more work; a picture in the making is let go."""
+        """Accept no more work; abandon a picture in progress."""
         if self._thread is not None:
             self._thread.shutdown(wait=False, cancel_futures=True)
             self._thread = None
 
     async def of(self, incident_id: str) -> bytes | None:
-        """PNG of an incident if it is ready in time; never raises for want of one."""
+        """Return the PNG of an incident if it is ready in time; never raises."""
         making = self._making.get(incident_id)
         if making is None:
             if self._thread is None or len(self._making) >= _QUEUE:

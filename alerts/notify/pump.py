@@ -2,17 +2,16 @@
 
 Three steps, two commits: (1) due rows are leased and committed, (2) each is sent, (3) its outcome
 is committed. A crash between 2 and 3 sends that notice once more after the restart: at most one
-duplicate per notice in flight. A crash elsewhere repeats nothing and loses nothing. Leases of a
-program that is gone run out at the next start.
+duplicate per notice in flight. A crash elsewhere repeats and loses nothing. Leases of a previous
+program expire at the next start.
 
-The pump wakes when it is told that rows were committed, when a row falls due, and when a channel
-gets a free thread; channels that are full are left out of the lease, so a hung provider never
-holds back another. Whoever has a second channel is told there when the first refuses, or has not
-taken the notice within some seconds; the one that takes it first ends the others. A failed attempt
-is due again after a doubling wait with jitter, or after what the provider asked for if that is
-longer; a notice that nobody wants any more, or that is too old, ends instead.
+The pump wakes when rows are committed, when a row is due, and when a channel has a free thread.
+Full channels are left out of the lease, so a hung provider never delays another. A second channel
+is tried when the first refuses or has not delivered within seconds; the first delivery cancels the
+others. A failed attempt is due again after a doubling wait with jitter, or after the provider's
+``Retry-After`` if that is longer, unless the notice is obsolete or too old.
 
-This is not an exactly-once queue, and it is for one pump per database.
+This is not an exactly-once queue, and there is one pump per database.
 """
 
 from __future__ import annotations
@@ -41,36 +40,24 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from alerts.incidents.engine import AlertEngine
-    from alerts.notify.apprise_notifier import Notifier
+    from alerts.notify.channels.apprise_notifier import Notifier
     from alerts.notify.outbox import OutboxRow
     from alerts.notify.secrets import Secret
 
     Personal = Callable[[sqlite3.Connection, OutboxRow, float], OutboxRow]
 
 _AFTER_STEP_S: Final = 2.0
-"""After the clock was set, until due times have moved along (`alerts.incidents.clock_step`)."""
+"""Wait after the clock was set, until due times are moved (`alerts.incidents.clock_step`)."""
 _LOG: Final = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
 class PumpSettings:
-    """How hard the pump works.
+    """Limits and waits of the pump.
 
-    Attributes
-    ----------
-    max_in_flight : int
-        Sends at once over all channels.
-    per_channel : int
-        Sends at once to one provider.
-    send_timeout_s : float
-        Deadline of one send.
-    lease_s : float
-        How long a row stays taken; longer than a send and its mark.
-    first_retry_s, max_retry_s : float
-        Wait after the first failure, doubled after each, up to the second.
-    idle_s : float
-        Longest sleep, in case a wake-up was missed.
+    `lease_s` is longer than a send and storing its outcome; `idle_s` is the longest sleep, in case
+    a wake-up is missed.
     """
 
     max_in_flight: int = 32
@@ -82,19 +69,14 @@ class PumpSettings:
     idle_s: float = 15.0
 
     def __post_init__(self) -> None:
-        """Refuse a lease that ends before its send.
-
-        Raises
-        ------
-        ValueError
-        """
+        """Refuse a lease that ends before its send."""
         if self.lease_s <= self.send_timeout_s:
             raise ValueError("lease_s must be longer than send_timeout_s")
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryOutcome:
-    """What came of one attempt, for counters and the terminal."""
+    """Outcome of one attempt, for counters and the terminal."""
 
     incident: str
     person: str
@@ -107,10 +89,10 @@ class DeliveryOutcome:
 
 
 class Pictures(Protocol):
-    """Where evidence pictures come from."""
+    """Source of evidence pictures."""
 
     async def of(self, incident_id: str) -> bytes | None:
-        """PNG of an incident, within a short bound of its own; None to go without."""
+        """Return the PNG of an incident within its own short deadline; None to send without."""
 
 
 def backoff_s(
@@ -119,10 +101,10 @@ def backoff_s(
     uniform: Callable[[float, float], float],
     retry_after_s: float | None = None,
 ) -> float:
-    """Seconds to wait after failed attempt number `attempt` (from 1).
+    """Return the seconds to wait after failed attempt number `attempt` (from 1).
 
-    Half of the doubled wait is fixed and half random, so that notices that failed together do not
-    come back together. A provider's own wish is a lower bound.
+    Half of the doubled wait is random, so that notices that failed together are not retried
+    together. The provider's ``Retry-After`` is a lower bound.
 
     Examples
     --------
@@ -135,35 +117,25 @@ def backoff_s(
 
 
 class OutboxPump:
-    """Sends what the outbox holds.
+    """Sends the notices of the outbox.
 
     Parameters
     ----------
     database : Path or sqlite3.Connection
-        The state database, to which the pump opens a connection of its own; or a connection that
-        it shares, with `thread`, and leaves open.
-    engine : AlertEngine
-        Learns of deliveries.
+        The state database; or a shared connection, used only in `thread` and left open.
     wake : asyncio.Event
-        Set by whoever committed new rows.
-    clock : callable
-        Unix seconds.
-    rng : random.Random
-        For jitter.
+        Set after new rows are committed.
     on_outcome : callable, optional
-        Told of each attempt, in the event loop.
+        Called with each outcome, in the event loop.
     pictures : Pictures, optional
-        Asked for the evidence picture of an alert, on its first attempt alone: one that failed
-        with it is tried again without.
+        Evidence pictures of alerts, for the first attempt only: a retry goes without.
     personal : callable, optional
-        Makes a leased notice its person's own, in the transaction of the lease.
-    thread : ThreadPoolExecutor, optional
-        The one thread in which a shared connection is used.
+        Personalizes a leased notice in the transaction of the lease.
 
     Attributes
     ----------
     held : bool
-        While it is set no notice is taken; those in flight are marked.
+        While set, no notice is leased; outcomes of those in flight are still stored.
     """
 
     def __init__(
@@ -200,21 +172,18 @@ class OutboxPump:
         self._stopping = False
         self._connection: sqlite3.Connection | None = None
         self._thread: ThreadPoolExecutor | None = None
-        self._trouble = False
+        self._failing = False
         self.counters: Counter[str] = Counter()
 
     def stop(self) -> None:
-        """Take no further notices; `run` returns when those in flight are marked."""
+        """Lease no further notices; `run` returns once those in flight have outcomes."""
         self._stopping = True
         self._wake.set()
 
     async def run(self) -> None:
-        """Pump until `stop`; a cancelled pump leaves its leases to the next one.
+        """Pump until `stop`; the leases of a cancelled pump expire at the next start.
 
-        Raises
-        ------
-        StorageUnavailableError
-            If the database cannot be opened.
+        Raises StorageUnavailableError if the database cannot be opened.
         """
         self._thread = self._given_thread or ThreadPoolExecutor(
             1, thread_name_prefix="plumewatch-outbox"
@@ -241,7 +210,7 @@ class OutboxPump:
             return
 
     async def _round(self, group: asyncio.TaskGroup) -> float:
-        """Lease what is due and start sending it; seconds until the next round."""
+        """Lease and start sending what is due; return the seconds until the next round."""
         room = self._settings.max_in_flight - self._in_flight.total()
         if room <= 0 or self.held:
             return 1.0 if self.held else self._settings.idle_s
@@ -251,13 +220,13 @@ class OutboxPump:
         try:
             rows, deadline = await self._in_thread(self._lease, room, now)
         except sqlite3.OperationalError as error:
-            if not self._trouble:
+            if not self._failing:
                 _LOG.warning("outbox cannot be read, retrying each second: %s", error)
-                self._trouble = True
+                self._failing = True
             return 1.0
-        if self._trouble:
+        if self._failing:
             _LOG.warning("outbox can be read again")
-            self._trouble = False
+            self._failing = False
         for row in rows:
             self._in_flight[row.channel] += 1
             self._expiry[row.id] = time.monotonic() + row.expires_at - now
@@ -279,7 +248,7 @@ class OutboxPump:
         except Exception as caught:  # noqa: BLE001 - one bad notice must not stop the others
             error = TransientNotifyError(NotifyReason.LIBRARY, type(caught).__name__)
         try:
-            final = await self._mark(row, error)
+            final = await self._store_outcome(row, error)
         finally:
             self._in_flight[row.channel] -= 1
             self._expiry.pop(row.id, None)
@@ -329,13 +298,13 @@ class OutboxPump:
             return None
         return await self._pictures.of(row.incident)
 
-    async def _mark(self, row: OutboxRow, error: NotifyError | None) -> bool:
-        """Commit the outcome, again and again while the disk refuses: a lost mark sends twice."""
+    async def _store_outcome(self, row: OutboxRow, error: NotifyError | None) -> bool:
+        """Commit the outcome, with retries while the disk fails: a lost outcome sends twice."""
         for _ in range(int(self._settings.lease_s)):
             try:
-                return await self._in_thread(self._write_mark, row, error)
-            except sqlite3.OperationalError as trouble:
-                _LOG.warning("outcome of notice %d cannot be stored: %s", row.id, trouble)
+                return await self._in_thread(self._write_outcome, row, error)
+            except sqlite3.OperationalError as failure:
+                _LOG.warning("outcome of notice %d cannot be stored: %s", row.id, failure)
                 await asyncio.sleep(1.0)
         _LOG.error("outcome of notice %d is lost; it may be sent again", row.id)
         return False
@@ -372,17 +341,17 @@ class OutboxPump:
                 rows = [self._personal(tx, row, now) for row in rows]
         return rows, deadline
 
-    def _write_mark(self, row: OutboxRow, error: NotifyError | None) -> bool:
+    def _write_outcome(self, row: OutboxRow, error: NotifyError | None) -> bool:
         now = self._clock()
         with sqlite.transaction(self._db) as tx:
             if error is None:
                 if outbox_rows.sent(tx, row, now):
                     self._engine.delivered(tx, row, now)
                 return True
-            unwanted = self._unwanted(tx, row)
-            if not unwanted:
+            obsolete = self._obsolete(tx, row)
+            if not obsolete:
                 self._engine.fall_back(tx, row.id, now)
-            if isinstance(error, TransientNotifyError) and not unwanted:
+            if isinstance(error, TransientNotifyError) and not obsolete:
                 wait = backoff_s(
                     row.attempt, self._settings, self._rng.uniform, error.retry_after_s
                 )
@@ -401,12 +370,12 @@ class OutboxPump:
             detail = f"{row.person} by {row.channel}: {error.reason}"
             record = Record(now, "plumewatch", "notice failed", detail)
             repository.add_history(tx, row.incident, record)
-            if not unwanted and row.notice.reason is NoticeReason.OPENED:
+            if not obsolete and row.notice.reason is NoticeReason.OPENED:
                 self._engine.undeliverable(tx, row.incident, now)
             return True
 
-    def _unwanted(self, tx: sqlite3.Connection, row: OutboxRow) -> bool:
-        """Whether what asked for somebody was overtaken by an answer or by the end."""
+    def _obsolete(self, tx: sqlite3.Connection, row: OutboxRow) -> bool:
+        """Whether a notice that asks for a response is overtaken by one, or by a withdrawal."""
         if not row.notice.reason.asks:
             return False
         incident = repository.load(tx, row.incident)

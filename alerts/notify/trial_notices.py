@@ -1,4 +1,4 @@
-"""A notice to everybody, that says it is a test: the proof that addresses are right."""
+"""Test notices to all addresses of staff."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from alerts.notify.notice import Notice, NoticeReason, Priority
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from alerts.notify.apprise_notifier import Notifier
+    from alerts.notify.channels.apprise_notifier import Notifier
     from alerts.notify.secrets import Secret
     from alerts.policy import StaffMember
 
@@ -21,17 +21,7 @@ _TIMEOUT_S: Final = 15.0
 
 @dataclass(frozen=True, slots=True)
 class TrialNotice:
-    """What came of one.
-
-    Attributes
-    ----------
-    person : str
-        Id.
-    number : int
-        Which of their addresses, from 1.
-    error : NotifyError or None
-        None if it was taken.
-    """
+    """Outcome of a test notice to a person's address `number`, from 1; no error if it was sent."""
 
     person: str
     number: int
@@ -41,15 +31,7 @@ class TrialNotice:
 async def send_trials(
     notifier: Notifier, staff: Iterable[StaffMember], site: str, zone: str, now: float
 ) -> list[TrialNotice]:
-    """Send one to each address of each member of staff, all at once.
-
-    Parameters
-    ----------
-    site, zone : str
-        Of the school.
-    now : float
-        Unix seconds.
-    """
+    """Send a test notice to each address of all staff, concurrently."""
     notice = Notice(
         incident="test",
         reason=NoticeReason.TEST,
@@ -58,10 +40,10 @@ async def send_trials(
         floor="",
         building=site,
         since=now,
-        evidence="Nothing happened: alerts of Plumewatch will come here.",
+        evidence="This is a test. Plumewatch alerts will arrive here.",
         zone=zone,
         priority=Priority.NORMAL,
-        headline=f"Test of alerts, {site}",
+        headline=f"Test notice, {site}",
     )
 
     async def sent(person: str, number: int, target: Secret) -> TrialNotice:

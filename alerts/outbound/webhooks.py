@@ -35,9 +35,9 @@ from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyErr
 from alerts.incidents import change_feed
 from alerts.notify import guarded_http
 from alerts.notify import outbox as outbox_rows
-from alerts.notify.apprise_notifier import send_bounded
+from alerts.notify.channels.apprise_notifier import send_bounded
 from alerts.notify.notice import Notice, NoticeReason, Priority
-from alerts.policy import target_id
+from alerts.notify.targets import target_id
 from storage.bounded_call import BoundedThreads
 from storage.registry import Room
 from storage.sqlite import transaction
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from alerts.incidents.change_feed import ChangeSignal
-    from alerts.notify.apprise_notifier import Notifier
+    from alerts.notify.channels.apprise_notifier import Notifier
     from alerts.notify.secrets import Secret
     from alerts.policy import AlertPolicy, Webhook
     from storage.registry import Registry

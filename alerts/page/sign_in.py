@@ -134,7 +134,7 @@ class SignInPages(PageGroup):
         person = "" if member is None else member.id
         kept = await self._context.read(password_hash, person)
         hasher = self._context.settings.hasher
-        if not await self._hash(lambda: hasher.fits(kept, password)):
+        if not await self._hash(lambda: hasher.verifies(kept, password)):
             return None
         if member is not None and kept is not None and hasher.is_outdated(kept):
             now = self._context.settings.clock()

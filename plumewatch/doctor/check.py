@@ -7,7 +7,7 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING, Final
 
-from alerts.notify.apprise_notifier import NotifySettings, check_target
+from alerts.notify.channels.apprise_notifier import NotifySettings, check_target
 from plumewatch.cli.exit_codes import DONE, UNREACHABLE, USAGE
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.settings import check_settings

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from alerts.duty.coverage import coverage_gaps
-from alerts.notify.apprise_notifier import NotifySettings, check_target
-from alerts.notify.reachability import why_unreachable
+from alerts.notify.channels.apprise_notifier import NotifySettings, check_target
+from alerts.notify.channels.reachability import why_unreachable
 from plumewatch.cli.routes_command import all_incidents
 from plumewatch.cli.staff_command import without_password
 from plumewatch.config.ingest_settings import http_sources

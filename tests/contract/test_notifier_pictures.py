@@ -15,7 +15,7 @@ import pytest
 from msgspec import structs
 
 from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
-from alerts.notify.apprise_notifier import SCHEMES, AppriseNotifier, NotifySettings
+from alerts.notify.channels.apprise_notifier import SCHEMES, AppriseNotifier, NotifySettings
 from alerts.notify.notice import Notice, NoticeReason
 from alerts.notify.secrets import Secret
 from tests.support.provider import OK, Provider, answer
@@ -160,7 +160,7 @@ async def test_where_they_travel_apart_a_lost_picture_is_only_logged(provider, c
     provider.answers = [POSTED, answer(status)]
     with caplog.at_level(logging.WARNING, "alerts.notify"):
         await send(mattermost_url(provider))
-        await eventually(lambda: "not taken" in caplog.text)
+        await eventually(lambda: "refused by" in caplog.text)
     assert len(provider.requests) == 2
     assert b"PM2.5 rose" not in provider.requests[1][2]
 

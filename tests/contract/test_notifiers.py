@@ -10,7 +10,7 @@ import pytest
 
 from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
 from alerts.notify import guarded_http
-from alerts.notify.apprise_notifier import (
+from alerts.notify.channels.apprise_notifier import (
     AppriseNotifier,
     NotifySettings,
     RecordingNotifier,

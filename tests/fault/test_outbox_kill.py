@@ -29,7 +29,7 @@ CHILD = """
 import asyncio, sys
 from pathlib import Path
 from alerts.incidents.engine import AlertEngine
-from alerts.notify.apprise_notifier import AppriseNotifier, NotifySettings
+from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings
 from alerts.notify.pump import OutboxPump, PumpSettings
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.notify.secrets import Secret

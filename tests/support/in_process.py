@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from alerts.notify.apprise_notifier import RecordingNotifier
+from alerts.notify.channels.apprise_notifier import RecordingNotifier
 from plumewatch.config.load import parse
 from plumewatch.service.app import Service
 from storage.sqlite import connect

@@ -105,7 +105,7 @@ def _acknowledge_half(die: Any) -> None:
 def _owner(path: str) -> Any:
     from alerts.consumer import detection_consumer, threshold_adjustments
     from alerts.notify import outbox as outbox_rows
-    from alerts.notify.apprise_notifier import AppriseNotifier
+    from alerts.notify.channels.apprise_notifier import AppriseNotifier
     from alerts.notify.pump import OutboxPump
     from ingest.broker import Link
     from storage import state
@@ -240,7 +240,7 @@ def _warm_up() -> None:
     import uvicorn.protocols.websockets.auto  # noqa: F401
 
     import plumewatch.service.run  # noqa: F401
-    from alerts.notify.apprise_notifier import check_target
+    from alerts.notify.channels.apprise_notifier import check_target
     from alerts.notify.secrets import Secret
     from detection.detector import Detector
 

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import ValidationError
 
-from alerts.notify.apprise_notifier import AppriseNotifier, NotifySettings
+from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings
 from alerts.notify.trial_notices import send_trials
 from ingest.broker import BrokerSettings
 from ingest.errors import BrokerError

@@ -44,20 +44,20 @@ def test_the_hash_is_argon2id_with_64_mib_and_never_the_password():
     kept = hasher.hash("seven blue kettles")
     assert kept.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
     assert "kettles" not in kept
-    assert hasher.fits(kept, "seven blue kettles")
-    assert not hasher.fits(kept, "seven blue kettle")
+    assert hasher.verifies(kept, "seven blue kettles")
+    assert not hasher.verifies(kept, "seven blue kettle")
     assert hasher.is_outdated(CHEAP.hash("seven blue kettles"))
     assert not hasher.is_outdated(kept)
 
 
 def test_nobody_has_no_password_and_broken_hashes_fit_nothing():
-    assert not CHEAP.fits(None, "seven blue kettles")
-    assert not CHEAP.fits("not a hash", "seven blue kettles")
-    assert not CHEAP.fits("", "")
+    assert not CHEAP.verifies(None, "seven blue kettles")
+    assert not CHEAP.verifies("not a hash", "seven blue kettles")
+    assert not CHEAP.verifies("", "")
 
 
 def test_the_same_text_in_another_encoding_is_the_same_password():
-    assert CHEAP.fits(CHEAP.hash("caf\u00e9 with twelve"), "cafe\u0301 with twelve")
+    assert CHEAP.verifies(CHEAP.hash("caf\u00e9 with twelve"), "cafe\u0301 with twelve")
 
 
 def test_a_new_password_ends_all_sessions_of_its_person(tx):

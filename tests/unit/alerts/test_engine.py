@@ -14,7 +14,8 @@ from alerts.incidents.incident import Incident, Status, Verdict
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import Notice, NoticeReason
 from alerts.notify.secrets import Secret
-from alerts.policy import AlertPolicy, StaffMember, channel_of
+from alerts.notify.targets import channel_of
+from alerts.policy import AlertPolicy, StaffMember
 from detection.events import EventKind, EventPhase
 from storage import sqlite
 from storage.registry import Registry

@@ -11,7 +11,8 @@ from alerts.escalation.timings import EscalationTimings
 from alerts.incidents import silences
 from alerts.incidents.incident import Verdict
 from alerts.notify.secrets import Secret
-from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember, channel_of
+from alerts.notify.targets import channel_of
+from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember
 from alerts.routing.matchers import parse_matchers
 from alerts.routing.muting import InhibitRule
 from detection.events import EventKind, EventPhase

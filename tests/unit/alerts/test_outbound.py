@@ -17,9 +17,10 @@ from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyErr
 from alerts.incidents import change_feed, silences
 from alerts.incidents.engine import AlertEngine
 from alerts.incidents.incident import Verdict
-from alerts.notify.apprise_notifier import RecordingNotifier
+from alerts.notify.channels.apprise_notifier import RecordingNotifier
 from alerts.notify.notice import Notice, NoticeReason
 from alerts.notify.secrets import Secret
+from alerts.notify.targets import target_id
 from alerts.outbound import webhooks
 from alerts.outbound.cap import NAMESPACE, cap_message, fault_of_sender
 from alerts.outbound.home_assistant import discovery
@@ -31,7 +32,7 @@ from alerts.outbound.webhooks import (
     signature,
 )
 from alerts.page import queries as reading
-from alerts.policy import Webhook, target_id
+from alerts.policy import Webhook
 from detection.events import EventKind, EventPhase
 from ingest.mapping.topics import mqtt_filter
 from storage import sqlite

@@ -13,7 +13,7 @@ from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyErr
 from alerts.incidents.engine import AlertEngine
 from alerts.incidents.incident import Status
 from alerts.incidents.repository import load
-from alerts.notify.apprise_notifier import RecordingNotifier
+from alerts.notify.channels.apprise_notifier import RecordingNotifier
 from alerts.notify.pictures import IncidentPictures, NoticePictures
 from alerts.notify.pump import OutboxPump, PumpSettings
 from alerts.notify.secrets import Secret

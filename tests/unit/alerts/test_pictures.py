@@ -53,7 +53,7 @@ def test_facts_come_from_the_incident(source, incident, make_event):
     text = source.svg(found)
     for part in ("Boys N2, floor 2, North", "sensor s1", "onset 10:05:00", "alert 10:05:06"):
         assert part in text, part
-    assert "going on" in text
+    assert "ongoing" in text
     assert "PM2.5 rose from 4 to 180 µg/m³ in 6 s" in text
     assert source.png(found).startswith(b"\x89PNG")
 
@@ -64,7 +64,7 @@ def test_the_end_and_the_withdrawal_show(source, incident, make_event):
     (found,) = incident(event, ended)
     assert "end 10:06:30" in source.svg(found)
     incident(make_event(ONSET + 6, onset=ONSET, phase=EventPhase.WITHDRAWN, time=ONSET + 95))
-    assert "taken back" in source.svg(found)
+    assert "withdrawn" in source.svg(found)
 
 
 def test_a_detection_that_stands_goes_before_one_taken_back(source, incident, make_event):

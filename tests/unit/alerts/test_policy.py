@@ -8,7 +8,8 @@ import pytest
 from alerts.errors import PolicyError, SecretError
 from alerts.notify.notice import Notice, NoticeReason, render
 from alerts.notify.secrets import Secret, load_secret
-from alerts.policy import AlertPolicy, StaffMember, channel_of, target_id
+from alerts.notify.targets import channel_of, target_id
+from alerts.policy import AlertPolicy, StaffMember
 from detection.events import EventKind
 
 

@@ -17,7 +17,8 @@ from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import render
 from alerts.notify.notice_writer import NoticeWriter
 from alerts.notify.secrets import Secret
-from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember, channel_of
+from alerts.notify.targets import channel_of
+from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember
 from detection.events import EventKind, EventPhase
 from storage.registry import Registry, Room, Sensor
 from tests.support.timeline import Timeline
@@ -73,7 +74,7 @@ def test_a_storm_of_a_floor_comes_together_after_the_first_few(make_event):
     assert notified.fetchone()[0] == 8
     title, body = render(school.notices[-1])
     assert title == "5 rooms on floor 2, North: vaping likely"
-    assert body.startswith("Many rooms at a time: Room 3 vaping likely ")
+    assert body.startswith("Many rooms at once: Room 3 vaping likely ")
 
 
 def test_a_storm_over_floors_is_that_of_the_building(make_event):
@@ -112,7 +113,7 @@ def test_beyond_the_budget_of_an_hour_the_rest_comes_together(make_event):
     assert digest.at == 3600  # the first of the six is an hour old
     notice = school.notices[-1]
     assert len(notice.incidents) == 3
-    assert render(notice)[1].count("(over)") == 3
+    assert render(notice)[1].count("(resolved)") == 3
 
 
 def test_what_becomes_critical_while_it_waits_leaves_at_once(make_event):
@@ -161,8 +162,8 @@ def test_quiet_hours_hold_until_their_end_and_then_say_it_once(make_event):
     title, body = render(school.notices[-1])
     assert title == "2 rooms on floor 2, North: vaping likely"
     assert body == (
-        "During your quiet hours: Room 0 vaping likely 10:04 (over);"
-        " Room 1 vaping likely 10:04 (over)"
+        "During your quiet hours: Room 0 vaping likely 10:04 (resolved);"
+        " Room 1 vaping likely 10:04 (resolved)"
     )
 
 

@@ -13,7 +13,8 @@ import pytest
 from alerts.duty.roster import Receiver, Roster
 from alerts.escalation.timings import EscalationTimings
 from alerts.notify.secrets import Secret
-from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember, channel_of
+from alerts.notify.targets import channel_of
+from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember
 from detection.events import EventKind, EventPhase
 from tests.support.timeline import Timeline
 

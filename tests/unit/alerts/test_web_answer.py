@@ -15,7 +15,7 @@ from alerts.incidents import repository
 from alerts.incidents.engine import AlertEngine
 from alerts.incidents.incident import ActionClass, Status, Verdict
 from alerts.notify.answer_links import answer_of, with_answer_link
-from alerts.notify.apprise_notifier import RecordingNotifier
+from alerts.notify.channels.apprise_notifier import RecordingNotifier
 from alerts.notify.pump import OutboxPump
 from alerts.policy import AlertPolicy
 from storage import sqlite

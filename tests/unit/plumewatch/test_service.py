@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from alerts.notify.apprise_notifier import RecordingNotifier
+from alerts.notify.channels.apprise_notifier import RecordingNotifier
 from alerts.notify.pump import OutboxPump, PumpSettings
 from plumewatch.service.app import Service
 from plumewatch.service.detection_loop import new_consumer

@@ -54,7 +54,7 @@ def set_it(config, person="ap-north", source=None, answers=(), *, generate=False
 
 def test_from_standard_input_and_signed_out_everywhere(config, state):
     assert set_it(config) == (0, "password of ap-north set\n")
-    assert Hasher().fits(password_hash(state, "ap-north"), PASSWORD)
+    assert Hasher().verifies(password_hash(state, "ap-north"), PASSWORD)
     with transaction(state) as tx:
         identity = sessions.start(tx, "ap-north", NOW, 100.0)
     assert set_it(config) == (0, "password of ap-north set; 1 of their sessions ended\n")
@@ -65,14 +65,14 @@ def test_asked_twice_on_a_terminal(config, state, capsys):
     assert set_it(config, source=Terminal(), answers=(PASSWORD, PASSWORD))[0] == 0
     assert set_it(config, source=Terminal(), answers=(PASSWORD, "other"))[0] == 1
     assert "not the same" in capsys.readouterr().err
-    assert Hasher().fits(password_hash(state, "ap-north"), PASSWORD)
+    assert Hasher().verifies(password_hash(state, "ap-north"), PASSWORD)
 
 
 def test_one_is_made(config, state):
     code, said = set_it(config, generate=True)
     first, made = said.splitlines()
     assert (code, first) == (0, "password of ap-north set")
-    assert Hasher().fits(password_hash(state, "ap-north"), made)
+    assert Hasher().verifies(password_hash(state, "ap-north"), made)
 
 
 @pytest.mark.parametrize(

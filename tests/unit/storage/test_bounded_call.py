@@ -12,7 +12,7 @@ import pytest
 
 from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
 from alerts.notify import guarded_http
-from alerts.notify.apprise_notifier import send_bounded
+from alerts.notify.channels.apprise_notifier import send_bounded
 from storage.bounded_call import BoundedThreads, BusyError, DeadlineExceededError
 
 

@@ -1,26 +1,25 @@
-"""Hand a notice to one person's channel, through apprise, and say what came of it.
+"""Deliver a notice to one channel of one person through apprise.
 
-What apprise does that shapes this module:
+Properties of apprise that shape this module:
 
 - one object throttles between sends, so each send gets a fresh object with one target;
 - it follows redirects, so a public address could lead a POST to an internal one: switched off;
 - its time-outs are per socket read, so a server that drips a byte at a time holds a call for
   minutes; and its calls share one pool of threads. Here each channel has threads of its own
   (`storage.bounded_call`): a hung provider delays only itself, and never the exit;
-- it logs addresses, which are secrets: its log, and urllib3's while it sends, go nowhere.
+- it logs addresses, which are secrets: its log, and urllib3's during a send, are discarded.
 
 Where a notice may go is an allow-list of schemes, and each connection is checked at the moment it
 is made (`alerts.notify.guarded_http`), so neither a name that resolves inwards, nor one
 that changes its mind after a check, reaches a machine inside. Link-local addresses, where clouds
 keep their metadata, are refused always. Behind an HTTP proxy the proxy's address is what counts.
 
-A notice may carry a picture, from memory. Where text and picture travel in one request
-(`_ONE_REQUEST`), a provider that refuses it gets the text alone, once, in the same attempt; any
-other failure is the notice's own. Where they travel apart, the text goes first and decides the
-outcome; what becomes of the picture is logged and changes nothing, so it never sends text twice.
+Where text and picture are one request (`_ONE_REQUEST`), a provider that refuses it gets the text
+alone, once, in the same attempt. Elsewhere the text is sent first and decides the outcome; a failed
+picture is only logged, so text is never sent twice.
 
-Apprise gives no receipt and no response headers: ``Retry-After`` is known only where a provider
-says it in the body (Telegram, Discord).
+Apprise returns no receipt and no response headers: ``Retry-After`` is known only if a provider
+sends it in the body (Telegram, Discord).
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ from alerts.errors import NotifyError, NotifyReason, PermanentNotifyError, Trans
 from alerts.notify.answer_links import answer_of
 from alerts.notify.guarded_http import guarded
 from alerts.notify.notice import Priority, render
-from alerts.policy import SELF_HOSTED, channel_of
+from alerts.notify.targets import SELF_HOSTED, channel_of
 from storage.bounded_call import BoundedThreads, BusyError, DeadlineExceededError
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ if TYPE_CHECKING:
 SCHEMES: Final = SELF_HOSTED | frozenset(
     {"pover", "tgram", "slack", "discord", "twilio", "workflows", "gchat", "wxteams"}
 )
-"""Schemes of apprise that may be used; every other one is refused."""
+"""Schemes of apprise that are allowed."""
 
 _BANNED_OPTIONS: Final = frozenset(
     {"attach", "cto", "optional", "redirect", "retry", "rto", "verify", "wait"}
@@ -80,36 +79,28 @@ _MAX_RETRY_AFTER_S: Final = 900.0
 _ONE_REQUEST: Final = frozenset(
     {"json", "jsons", "ntfy", "ntfys", "pover", "tgram", "mailto", "mailtos"}
 )
-"""Schemes under which text and picture are one request."""
+"""Schemes with text and picture in one request."""
 _LOG: Final = logging.getLogger(__name__)
 
 
 class Notifier(Protocol):
-    """Whatever hands notices over."""
+    """Delivers notices."""
 
     async def send(
         self, target: Secret, notice: Notice, *, timeout_s: float, picture: bytes | None = None
     ) -> None:
-        """Hand one notice to one target, with a PNG where the target takes one.
-
-        Raises
-        ------
-        PermanentNotifyError
-            The same notice to the same target fails again.
-        TransientNotifyError
-            It may succeed later.
-        """
+        """Deliver a notice, with a PNG if the target takes one; raise NotifyError if it fails."""
 
     def takes_picture(self, target: Secret) -> bool:
-        """Whether a picture given to `send` would reach the person."""
+        """Whether the target takes pictures."""
 
     def busy_channels(self) -> frozenset[str]:
-        """Channels that take no further notice at the moment."""
+        """Return the channels that take no further notice at the moment."""
 
 
 @dataclass(frozen=True, slots=True)
 class SentNotice:
-    """What a `RecordingNotifier` was given."""
+    """A notice that a `RecordingNotifier` delivered."""
 
     target: Secret
     notice: Notice
@@ -120,17 +111,10 @@ class SentNotice:
 
 @dataclass(slots=True)
 class RecordingNotifier:
-    """A notifier for tests and rehearsals: keeps what it was given.
+    """A notifier for tests and rehearsals that records notices.
 
-    Attributes
-    ----------
-    script : list of NotifyError or None
-        What the next sends do, in order: raise, or succeed for None. When it is used up, sends
-        succeed.
-    sent : list of SentNotice
-        What was handed over.
-    attempts : int
-        Sends so far, failed ones included.
+    `script` are the outcomes of the next sends, in order: an error, or None for success. After
+    that, sends succeed.
     """
 
     script: list[NotifyError | None] = field(default_factory=list)
@@ -140,7 +124,7 @@ class RecordingNotifier:
     async def send(
         self, target: Secret, notice: Notice, *, timeout_s: float, picture: bytes | None = None
     ) -> None:
-        """Follow the script, then record; a time-out of zero or less runs out at once."""
+        """Follow the script, then record; a deadline of zero or less has passed."""
         self.attempts += 1
         await asyncio.sleep(0)
         outcome = self.script.pop(0) if self.script else None
@@ -152,25 +136,20 @@ class RecordingNotifier:
         self.sent.append(SentNotice(target, notice, *render(notice, scheme), picture))
 
     def takes_picture(self, target: Secret) -> bool:  # noqa: ARG002 - all do
-        """All do."""
+        """Take every picture."""
         return True
 
     def busy_channels(self) -> frozenset[str]:
-        """None ever is."""
+        """Return no channels."""
         return frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class NotifySettings:
-    """Where notices may go and how many at once.
+    """Where notices may go, and how many sends at a time a provider gets.
 
-    Attributes
-    ----------
-    allow_private : bool
-        Let targets be in this machine or its network, and over plain http there. Link-local
-        addresses stay refused.
-    threads_per_channel : int
-        Sends at once to one provider.
+    `allow_private` permits targets on this machine or its network, and plain http there.
+    Link-local addresses are always refused.
     """
 
     allow_private: bool = False
@@ -178,7 +157,7 @@ class NotifySettings:
 
 
 class AppriseNotifier:
-    """Hands notices over through apprise."""
+    """Delivers notices through apprise."""
 
     def __init__(self, settings: NotifySettings | None = None) -> None:
         self._settings = settings or NotifySettings()
@@ -190,7 +169,7 @@ class AppriseNotifier:
         return f"AppriseNotifier({self._settings!r})"
 
     def busy_channels(self) -> frozenset[str]:
-        """Channels whose threads are all in use."""
+        """Return the channels whose threads are all in use."""
         return frozenset(name for name, threads in self._threads.items() if threads.full)
 
     def takes_picture(self, target: Secret) -> bool:
@@ -202,20 +181,11 @@ class AppriseNotifier:
     async def send(
         self, target: Secret, notice: Notice, *, timeout_s: float, picture: bytes | None = None
     ) -> None:
-        """Hand one notice to one target within `timeout_s` seconds.
+        """Deliver a notice within `timeout_s` seconds.
 
-        Parameters
-        ----------
-        picture : bytes, optional
-            A PNG; left out where the service takes none.
-
-        Raises
-        ------
-        PermanentNotifyError
-            Unknown or forbidden scheme, address refused, target malformed, or the provider says
-            no (4xx other than 408, 425 and 429).
-        TransientNotifyError
-            Time-out, connection failure, 408, 425, 429, 5xx, or all threads of the channel taken.
+        Raises PermanentNotifyError for a bad target or a refusal (4xx other than 408, 425 and 429),
+        and TransientNotifyError for a time-out, a connection failure, 408, 425, 429, 5xx, or when
+        all threads of the channel are in use.
         """
         faults = check_target(target, self._settings)
         if faults:
@@ -272,13 +242,7 @@ def _prepare_apprise() -> None:
 
 
 def check_target(target: Secret, settings: NotifySettings | None = None) -> list[NotifyError]:
-    """All faults of a target that show without sending; names no part of the address.
-
-    Returns
-    -------
-    list of NotifyError
-        Empty if the target may be tried.
-    """
+    """Return all faults of a target that show without sending, without any part of the address."""
     _prepare_apprise()
     settings = settings or NotifySettings()
     url = target.reveal()
@@ -310,7 +274,7 @@ def check_target(target: Secret, settings: NotifySettings | None = None) -> list
 
 
 def server_of(target: Secret) -> tuple[str, int] | None:
-    """Host and port that a notice to a target goes to; None if they are not known."""
+    """Return host and port behind a target; None if unknown."""
     _prepare_apprise()
     scheme, _, _ = target.reveal().partition("://")
     service = _service(target.reveal())
@@ -343,7 +307,7 @@ def _asset() -> apprise.AppriseAsset:
 
 
 def _service(url: str) -> Any:
-    """Return apprise's object for a target; None if it does not understand the address."""
+    """Return apprise's object for a target; None if the address is malformed."""
     try:
         return apprise.Apprise.instantiate(url, asset=_asset(), suppress_exceptions=True)
     except Exception:  # noqa: BLE001 - a plug-in may raise anything on a malformed address
@@ -351,7 +315,7 @@ def _service(url: str) -> Any:
 
 
 def _is_plain(service: Any, scheme: str) -> bool:
-    """Whether a target on somebody's server is reached without encryption."""
+    """Whether a self-hosted target is reached without encryption."""
     if scheme not in SELF_HOSTED or getattr(service, "mode", "") == "cloud":
         return False
     return not service.secure
@@ -371,7 +335,7 @@ def _attaches(service: Any, scheme: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """Sends in the calling thread; blocks up to the provider's slowness."""
+    """Sends in the calling thread; blocks."""
 
     target: Secret
     notice: Notice
@@ -379,11 +343,11 @@ class _Call:
     timeout_s: float
 
     def text(self) -> None:
-        """Send the words alone."""
+        """Send the text alone."""
         self._send(*render(self.notice, self._scheme), None)
 
     def together(self, picture: bytes) -> None:
-        """Send words and picture in one request; the words alone if that is refused."""
+        """Send text and picture in one request; the text alone if that is refused."""
         title, body = render(self.notice, self._scheme)
         try:
             self._send(title, body, picture)
@@ -394,7 +358,7 @@ class _Call:
             self._send(title, body, None)
 
     def picture_after(self, picture: bytes) -> None:
-        """Send the picture behind words that have arrived; a failure is only logged."""
+        """Send the picture after the text; a failure is only logged."""
         try:
             self._send("", "", picture)
         except NotifyError as error:
@@ -406,7 +370,7 @@ class _Call:
 
     def _log_refusal(self, error: NotifyError) -> None:
         incident, channel = self.notice.incident, channel_of(self.target)
-        _LOG.warning("picture of incident %s not taken by %s: %s", incident, channel, error)
+        _LOG.warning("picture of incident %s refused by %s: %s", incident, channel, error)
 
     def _send(self, title: str, body: str, picture: bytes | None) -> None:
         url, scheme = self.target.reveal(), self._scheme
@@ -439,21 +403,18 @@ class _Call:
         if attempts and all(a.status == apprise.AppriseResultStatus.SUCCESS for a in attempts):
             return
         if guard.refused:
-            raise PermanentNotifyError(NotifyReason.FORBIDDEN_ADDRESS, "the address is inside")
-        raise _translated(entry.message for r in result.results for entry in r.logs())
+            raise PermanentNotifyError(
+                NotifyReason.FORBIDDEN_ADDRESS, "the address is inside this network"
+            )
+        raise _error_of(entry.message for r in result.results for entry in r.logs())
 
 
 def _with_buttons(url: str, scheme: str, notice: Notice) -> str:
-    """Address of a target with the buttons that its notice gets; ntfy's can answer by themselves.
-
-    References
-    ----------
-    https://docs.ntfy.sh/publish/#action-buttons
-    """
+    """Add the buttons of a notice to an ntfy address (docs.ntfy.sh/publish/#action-buttons)."""
     address, token = answer_of(notice.link)
     if scheme not in {"ntfy", "ntfys"} or not token:
         return url
-    take = {
+    respond = {
         "action": "http",
         "label": "I'm responding",
         "url": address,
@@ -462,13 +423,13 @@ def _with_buttons(url: str, scheme: str, notice: Notice) -> str:
         "body": urlencode({"token": token, "via": "ntfy"}),
         "clear": True,
     }
-    see = {"action": "view", "label": "Open", "url": notice.link}
-    actions = json.dumps([take, see], separators=(",", ":"))
+    view = {"action": "view", "label": "Open", "url": notice.link}
+    actions = json.dumps([respond, view], separators=(",", ":"))
     return f"{url}{'&' if '?' in url else '?'}actions={quote(actions, safe='')}"
 
 
 def _decorate(service: Any, scheme: str, notice: Notice) -> None:
-    """Use what a channel has beyond text: loudness, a tap that opens the incident, fields."""
+    """Set priority, link and fields of channels that have them."""
     if scheme in {"ntfy", "ntfys"}:
         service.priority = _NTFY_PRIORITY[notice.priority]
         service.click = notice.link or None
@@ -491,8 +452,8 @@ def _decorate(service: Any, scheme: str, notice: Notice) -> None:
         }
 
 
-def _translated(messages: Iterable[str]) -> NotifyError:
-    """Read the outcome out of apprise's own log lines; keeps none of their text."""
+def _error_of(messages: Iterable[str]) -> NotifyError:
+    """Return the error that apprise's own log lines describe, without their text."""
     status = 0
     retry_after: float | None = None
     timed_out = False

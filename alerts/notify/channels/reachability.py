@@ -9,7 +9,7 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING, Final
 
-from alerts.notify.apprise_notifier import NotifySettings, check_target, server_of
+from alerts.notify.channels.apprise_notifier import NotifySettings, check_target, server_of
 from alerts.notify.guarded_http import guarded
 from storage.bounded_call import BoundedThreads, DeadlineExceededError
 
@@ -25,13 +25,9 @@ _DEADLINE_S: Final = 30.0
 async def why_unreachable(
     targets: Sequence[Secret], settings: NotifySettings | None = None
 ) -> list[str]:
-    """Try the servers of targets, each once.
+    """Return for each target why its server does not answer, each server tried once.
 
-    Returns
-    -------
-    list of str
-        For each target why its server does not answer; empty where it does, where its address is
-        faulty anyway (`check_target`), or where no server is known of it.
+    Empty if it answers, if the address is faulty (`check_target`), or if its server is unknown.
     """
     settings = settings or NotifySettings()
     servers = [None if check_target(target, settings) else server_of(target) for target in targets]
@@ -56,10 +52,10 @@ def _why(host: str, port: int, settings: NotifySettings) -> str:
                     return ""
             except OSError:
                 if guard.refused:
-                    return f"port {port}: an address inside this network, which is not allowed"
+                    return f"port {port}: the address is inside this network, which is not allowed"
                 raise
     except socket.gaierror:
-        return f"port {port}: no such host is known here"
+        return f"port {port}: unknown host"
     except TimeoutError:
         return f"port {port}: no answer within {_TIMEOUT_S:.0f} s"
     except OSError as error:

@@ -1,0 +1,1 @@
+"""Channels that deliver notices: apprise, a recording one for tests, and reachability checks."""

@@ -1,0 +1,43 @@
+"""Addresses of channels: their id in rows and logs, and the provider behind them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from alerts.notify.secrets import Secret
+
+SELF_HOSTED: Final = frozenset(
+    {"json", "jsons", "ntfy", "ntfys", "gotify", "gotifys", "mmost", "mmosts", "mailto", "mailtos"}
+)
+"""Schemes whose address names a server of one's own."""
+
+
+def scheme_of(target: Secret) -> str:
+    """Return the scheme of an address in lower case."""
+    return target.reveal().partition("://")[0].lower()
+
+
+def target_id(target: Secret) -> str:
+    """Name an address in rows and logs without revealing it: scheme and fingerprint.
+
+    Examples
+    --------
+    >>> target_id(Secret("ntfys://ntfy.example/restrooms"))
+    'ntfys-7acde264aa74'
+    """
+    scheme, sep, _ = target.reveal().partition("://")
+    known = scheme.lower() if sep and scheme.isalnum() and len(scheme) <= 16 else "invalid"
+    return f"{known}-{target.fingerprint()}"
+
+
+def channel_of(target: Secret) -> str:
+    """Name the provider behind an address, so that a slow one delays only itself.
+
+    A cloud service is named by its scheme, a server of one's own by scheme and a fingerprint.
+    """
+    scheme, _, rest = target.reveal().partition("://")
+    name = scheme.lower()
+    if name not in SELF_HOSTED:
+        return target_id(target).partition("-")[0]
+    server = rest.partition("/")[0].partition("?")[0].rpartition("@")[2].lower()
+    return f"{name}-{Secret(server or name).fingerprint()[:6]}"
