@@ -12,7 +12,7 @@ from alerts.incidents.change_feed import ChangeSignal
 from alerts.incidents.engine import AlertEngine
 from alerts.incidents.stuck_incidents import StuckIncidentCheck
 from alerts.notify.answer_links import with_answer_link
-from alerts.notify.apprise_notifier import AppriseNotifier, NotifySettings
+from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings
 from alerts.notify.pictures import IncidentPictures, NoticePictures
 from alerts.notify.pump import OutboxPump
 from alerts.outbound.grafana_annotations import AnnotationCounters
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterator
 
-    from alerts.notify.apprise_notifier import Notifier
+    from alerts.notify.channels.apprise_notifier import Notifier
     from alerts.notify.pump import DeliveryOutcome
     from plumewatch.config.model import PlumewatchConfig
     from plumewatch.config.paths import DataPaths

@@ -48,7 +48,7 @@ from storage.retrying import RunUntilStored
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from alerts.notify.apprise_notifier import Notifier
+    from alerts.notify.channels.apprise_notifier import Notifier
     from detection.events import Event
     from plumewatch.config.model import PlumewatchConfig
     from plumewatch.service.web_server import WebServer
