@@ -7,6 +7,7 @@ valid (`Draft`), so that the checks between entries run on the same models eithe
 from __future__ import annotations
 
 import tomllib
+from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args, get_origin
 
@@ -79,14 +80,20 @@ def _valid_part(model: type[_Model], table: object, base: Path) -> _Model:
     for name, field in model.model_fields.items():
         key = field.alias or name
         if key in written:
-            annotation: Any = field.rebuild_annotation()
             try:
-                values[key] = TypeAdapter(annotation).validate_python(written[key], context=base)
+                values[key] = _adapter(model, name).validate_python(written[key], context=base)
             except ValidationError:
                 values |= _valid_tables(key, field.annotation, written[key], base)
         if key not in values and field.is_required():
             values[key] = [] if get_origin(field.annotation) is list else None
     return model.model_construct(**values)
+
+
+@cache
+def _adapter(model: type[BaseModel], name: str) -> TypeAdapter[Any]:
+    """Return the validator of one key of a table."""
+    annotation: Any = model.model_fields[name].rebuild_annotation()
+    return TypeAdapter(annotation)
 
 
 def _valid_tables(key: str, annotation: Any, written: object, base: Path) -> dict[str, Any]:

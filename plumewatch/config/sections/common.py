@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import available_timezones
@@ -10,6 +11,8 @@ from zoneinfo import available_timezones
 from pydantic import AfterValidator, Field, Strict, ValidationInfo
 
 from alerts.duty.timetable import DAY_MIN, minutes
+
+_time_zones = cache(available_timezones)
 
 
 def _start(text: str) -> str:
@@ -23,7 +26,7 @@ def _end(text: str) -> str:
 
 
 def _time_zone(name: str) -> str:
-    if name not in available_timezones():
+    if name not in _time_zones():
         raise ValueError("a time zone of the IANA list, such as America/New_York")
     return name
 

@@ -145,15 +145,6 @@ def test_both_sources_of_a_secret(section, name):
     assert only(faults_of(**{section: both}), section).allowed == "at most one of them"
 
 
-@pytest.mark.parametrize(
-    "junk",
-    [{"room": 7}, {"sensor": {"id": "s"}}, {"staff": [[1]]}, {"broker": []}, {"room": [None]},
-     {"room": [{"id": 7}]}, {"staff": [{"id": "a", "name": "b", "notify": "x"}]}],
-)  # fmt: skip
-def test_junk_is_a_fault_and_no_traceback(junk):
-    assert faults_of(**junk)
-
-
 def test_paths_are_relative_to_the_file(tmp_path):
     (tmp_path / "conf").mkdir()
     path = tmp_path / "conf/plumewatch.toml"

@@ -148,15 +148,6 @@ def test_aliases_are_of_one_sensor():
     assert sorted(faults_of(sensor=sensors)) == ["sensor.0.aliases.1", "sensor.1.aliases.0"]
 
 
-@pytest.mark.parametrize(
-    "junk", [{"mapping": 7}, {"mapping": [7]}, {"mapping": [{}]}, {"route": {}}, {"route": [None]},
-             {"ingest": {"decoders": 7}}, {"ingest": 7}, {"mapping": [{"name": 7, "topic": []}]},
-             {"sensor": [{"id": "s", "room": "r", "aliases": 7}]}]
-)  # fmt: skip
-def test_junk_is_a_fault_and_no_traceback(junk):
-    assert faults_of(**junk)
-
-
 def test_examples_that_fail_are_all_named():
     wrong = copy.deepcopy(MAPPING)
     wrong["example"] *= 2

@@ -375,26 +375,6 @@ def test_a_calendar_beside_the_configuration(tmp_path):
     assert "'Ms Lopez' is not the id or unique name" in fault  # two have that name
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "routing = 1",
-        "routing = []",
-        "shift = 3",
-        "zone = [1]",
-        "[[bells]]\nperiods = 1",
-        "[[shift]]",
-        "[[receiver]]\nid = 1",
-        "[[override]]\nstart = 1",
-        "[[zone]]\nid = []",
-    ],
-)
-def test_wrong_types_are_told_and_nothing_breaks(text):
-    assert faults(text, base=BASE if text.startswith("[[") else "") or True
-    with pytest.raises(ConfigError):
-        parse({**tomllib.loads(BASE), **tomllib.loads(text)}, base=Path())
-
-
 def test_a_bad_time_zone_hides_no_fault():
     base = BASE.replace("America/New_York", "Mars/Olympus")
     found = faults(changed(('add = "kim"', 'add = "x"')), base=base)

@@ -1,0 +1,142 @@
+"""A wrong type anywhere in a configuration is a fault of that key, and never a traceback."""
+
+import copy
+import tomllib
+from datetime import UTC, datetime
+from itertools import cycle
+from pathlib import Path
+
+import pytest
+
+from plumewatch.config.faults import ConfigError
+from plumewatch.config.load import parse
+
+FULL = tomllib.loads("""
+site = "Northfield"
+timezone = "America/New_York"
+broker = { port = 1883, password_env = "X" }
+timeseries = { raw_days = 30 }
+journal = { keep_days = 7 }
+alerts = { cooldown_s = 300 }
+[[room]]
+id = "N2"
+name = "Boys"
+building = "North"
+[[sensor]]
+id = "s1"
+room = "N2"
+decoder = "mapping:acme"
+aliases = ["Tasmota-1"]
+[[staff]]
+id = "kim"
+name = "Kim"
+notify = [{ url_env = "A" }]
+quiet_hours = [{ start = "17:00", end = "07:00", days = ["mon"] }]
+[[staff]]
+id = "lee"
+name = "Lee"
+[[mapping]]
+version = 1
+name = "acme"
+topic = "acme/{id}/state"
+sensor = { capture = "id" }
+field = [{ quantity = "pm25", unit = "ug/m3", path = ["pm"] }]
+example = [{ topic = "acme/a/state", payload = '{"pm": 7}', sensor = "a", values = { pm25 = 7 } }]
+[[route]]
+topic = "lora/+/up"
+decoder = "milesight"
+[ingest]
+decoders = ["airgradient"]
+topics = ["site/#"]
+http = { port = 9000 }
+source = [{ name = "a", decoder = "halo", token_env = "T", sensors = ["s1"] }]
+[outbound]
+grafana = { url = "http://x", token_env = "G" }
+webhook = [{ name = "w", url_env = "U", secret_env = "S", kinds = ["vape"] }]
+[[inhibit]]
+source = ['kind="smoke"']
+target = ['kind="vape"']
+equal = ["room"]
+[routing]
+receiver = "hall"
+routes = [{ matchers = ['kind=~"tamper|offline"'], receiver = "staff" }]
+[[receiver]]
+id = "hall"
+leads = { North = ["kim"] }
+catch_all = ["kim"]
+[[zone]]
+id = "north"
+building = "North"
+[[bells]]
+id = "regular"
+days = ["mon"]
+periods = [{ name = "1", start = "08:00", end = "09:00" }]
+[[holiday]]
+name = "Labor Day"
+first = 2026-09-07
+[[term]]
+name = "Fall"
+first = 2026-08-24
+last = 2026-12-18
+[[shift]]
+id = "day"
+receiver = "hall"
+people = ["kim", "lee"]
+zones = ["north"]
+periods = ["*"]
+turns = { since = 2026-09-07 }
+[[override]]
+shift = "day"
+start = 2026-09-08T08:00:00
+end = 2026-09-08T09:00:00
+remove = "lee"
+""")
+WRONG = (-7, [], {}, "", [{}], [7], "x", [[]], {"x": 1}, datetime(2026, 1, 1, tzinfo=UTC))
+
+
+def places(tree, above=()):
+    for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
+        yield (*above, key)
+        if isinstance(value, dict | list):
+            yield from places(value, (*above, key))
+
+
+def changed(place, change):
+    tree = copy.deepcopy(FULL)
+    parent = tree
+    for key in place[:-1]:
+        parent = parent[key]
+    change(parent, place[-1])
+    return tree
+
+
+def faults_of(tree):
+    try:
+        parse(tree, base=Path())
+    except ConfigError as error:
+        return error.faults
+    return []
+
+
+def test_the_full_configuration_has_no_fault():
+    assert parse(FULL, base=Path()).roster().shifts
+
+
+def test_a_date_is_a_fault_at_its_own_path_wherever_it_does_not_belong():
+    for place in places(FULL):
+        if place[-1] in ("first", "last", "since", "start", "end"):
+            continue
+        tree = changed(place, lambda parent, key: parent.__setitem__(key, WRONG[-1]))
+        paths = [fault.path for fault in faults_of(tree)]
+        own = place[:2] if place[0] == "mapping" else place  # a source there may be a list of them
+        assert any(path.startswith(".".join(map(str, own))) for path in paths), (place, paths)
+
+
+@pytest.mark.parametrize("first", range(2))
+def test_any_wrong_value_or_missing_key_is_reported_or_accepted(first):
+    wrong = cycle(WRONG[first:] + WRONG[:first])
+    for place in places(FULL):
+        value = next(wrong)
+        faults_of(changed(place, lambda parent, key, value=value: parent.__setitem__(key, value)))
+    for place in list(places(FULL))[first::2]:
+        faults_of(changed(place, lambda parent, key: parent.__delitem__(key)))
