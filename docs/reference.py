@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import typer
 from pydantic import BaseModel
 
-from plumewatch.cli.commands.options import EXIT_CODES, examples_of
 from plumewatch.cli.main import app
+from plumewatch.cli.options import EXIT_CODES, examples_of
 from plumewatch.config import model as config
 from plumewatch.config.sections import (
     alerts,

@@ -9,17 +9,21 @@ word that comes again, in any order, is known, and whoever publishes may do so a
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Protocol
 
 import msgspec
 
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
+from ingest.broker import connected, new_client
 from ingest.errors import DecodeError, MessageRefusedError, Reason, one_line
 from ingest.intake import Outcome, OutcomeKind
 from ingest.validation import check_json, check_size, check_topic
 from storage.journal import DeadLetter
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ingest.broker import BrokerSettings
     from ingest.message import Message
     from ingest.validation import Limits
     from storage.reading import Reading
@@ -29,6 +33,7 @@ EVENT_TOPIC: Final = "plumewatch/events/"
 EVENT_TOPICS: Final = (f"{EVENT_TOPIC}+",)
 _NAME: Final = "event"
 _KEPT_BYTES: Final = 4096
+_PUBLISH_S: Final = 30.0
 _Text = Annotated[str, msgspec.Meta(max_length=500)]
 _Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 
@@ -138,3 +143,26 @@ class EventIntake:
         if event.sensor not in self._registry.sensors:
             raise MessageRefusedError(Reason.UNKNOWN_DEVICE, f"no sensor {event.sensor!r}")
         return event
+
+
+class EventMessage(Protocol):
+    """An event of a cluster, as it is published."""
+
+    @property
+    def sensor(self) -> str:
+        """Id of the sensor."""
+
+    @property
+    def event(self) -> bytes:
+        """The event as JSON."""
+
+
+async def publish_events(settings: BrokerSettings, events: Sequence[EventMessage]) -> None:
+    """Publish events at QoS 1, in order, and wait until the broker has them."""
+    if not events:
+        return
+    client = new_client(settings, f"{settings.client_id}-stream", clean=True)
+    async with connected(client, settings):
+        for message in events:
+            topic = EVENT_TOPIC + message.sensor
+            await client.publish(topic, message.event, qos=1, timeout=_PUBLISH_S)

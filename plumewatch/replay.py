@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from alerts.consumer.detection_consumer import DetectionConsumer
 from alerts.incidents import schema
 from alerts.incidents.engine import AlertEngine
+from alerts.policy import AlertPolicy
 from detection.events import EventPhase
 from ingest.files.recordings import read_recordings
 from ingest.validation import may_alert
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from alerts.incidents.engine import AlertRecord
-    from alerts.policy import AlertPolicy
     from detection.alert_thresholds import AlertBudgets
     from detection.events import Event
+    from plumewatch.config.model import PlumewatchConfig
     from storage.reading import Reading
 
 ALERT_COLUMNS = ("sensor", "alerted", "kind", "onset", "confidence", "incident")
@@ -43,6 +44,13 @@ EVENT_COLUMNS = (
     "evidence",
 )
 _BATCH = 4000
+
+
+def replay_policy(config: PlumewatchConfig | None) -> AlertPolicy:
+    """Return the alert rules for recorded readings: the school's, or the defaults."""
+    if config is None:
+        return AlertPolicy()
+    return AlertPolicy(cooldown_s=config.alerts.cooldown_s, zone=config.timezone)
 
 
 class Replayed:

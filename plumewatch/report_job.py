@@ -15,9 +15,9 @@ from pathlib import Path
 import msgspec
 
 from alerts.page.views.report_jobs import Order
-from plumewatch.cli.format_time import SpanError
-from plumewatch.cli.report_command import ReportOptions, make_report
 from plumewatch.config.model import PlumewatchConfig
+from plumewatch.errors import UsageError
+from plumewatch.report_request import ReportRequest, make_report
 from reports.files import ReportTooLongError
 from reports.suppress import TooFewError
 from storage.errors import StorageError
@@ -29,7 +29,7 @@ def main() -> int:
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
     config = PlumewatchConfig.model_validate_json(order.config)
     asked = defaultdict(str, order.fields)
-    options = ReportOptions(
+    request = ReportRequest(
         name=asked["name"],
         start=asked["start"],
         end=asked["end"],
@@ -46,12 +46,12 @@ def main() -> int:
     try:
         make_report(
             config,
-            options,
+            request,
             order.now,
             who=order.person,
             on_day=lambda done, of: _say({"done": done, "of": of}),
         )
-    except (SpanError, ReportTooLongError, TooFewError) as error:
+    except (UsageError, ReportTooLongError, TooFewError) as error:
         _say({"error": str(error)})
         return 1
     except (StorageError, sqlite3.Error, OSError):

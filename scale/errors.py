@@ -6,8 +6,10 @@ ScaleError
 
 from __future__ import annotations
 
+from ingest.errors import RefusedError
 
-class ScaleError(Exception):
+
+class ScaleError(RefusedError):
     """A permanent fault; the message says what and where."""
 
 

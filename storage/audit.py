@@ -17,8 +17,10 @@ hash that `verify` printed somewhere else, and ask later whether it is still in 
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import json
+import os
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -86,6 +88,15 @@ class Verified(NamedTuple):
     entries: int
     head: str
     fault: str
+
+
+def machine_user() -> str:
+    """Name the account of this machine, as the actor of an entry."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        name = f"user {os.getuid()}"
+    return f"{name} on the command line"
 
 
 def append(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import settings
 
 from detection.model import Model
-from plumewatch.cli.segments_command import land_recordings
+from plumewatch.landing import land_recordings
 from scale.history import HistoryWriter
 from tests.support.recorded import recorded, registry
 

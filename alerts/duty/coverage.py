@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from alerts.duty.calendar import CalendarHours
 from alerts.duty.shifts import ClockHours, LessonHours
 from alerts.duty.timetable import WEEKDAYS, Timetable, clock
-from alerts.incidents.severity import Severity
+from alerts.incidents.severity import Severity, grade
 from alerts.incidents.throttling import quiet_until
+from alerts.policy import PAGED
+from alerts.routing.labels import incident_labels
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from alerts.duty.shifts import OnDuty, Shift
     from alerts.duty.timetable import Span
     from alerts.incidents.throttling import QuietHours
+    from storage.registry import Room
 
 _MONDAY: Final = date(2001, 1, 1)
 """Of the week that stands for every week."""
@@ -56,6 +59,15 @@ class CoverageGap:
     no_address: tuple[str, ...]
     quiet: tuple[str, ...]
     instead: Ring | None
+
+
+def paged_incidents(rooms: Iterable[Room]) -> list[Mapping[str, str]]:
+    """Return the labels of an incident of every kind that pages, in every room."""
+    return [
+        incident_labels(room, kind=kind, severity=grade(kind, 1.0, 0.0, 0).value, sensor="")
+        for room in rooms
+        for kind in sorted(PAGED)
+    ]
 
 
 def coverage_gaps(

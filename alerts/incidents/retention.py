@@ -12,12 +12,16 @@ import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from storage import audit, holds
+from storage.sqlite import transaction
+
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator
 
     from storage.holds import Hold
 
+_BATCH: Final = 500
 _KEPT: Final = "level_move"
 _UNLINKED: Final = ("action_token", "change_feed")
 """Tables that name an incident without a foreign key."""
@@ -73,6 +77,32 @@ def due(db: sqlite3.Connection, before: float, holds: Iterable[Hold]) -> Due:
             old.append(row["id"])
     first = db.execute("SELECT min(opened_at) AS at FROM incident").fetchone()["at"]
     return Due(tuple(old), held, not_over, first)
+
+
+def delete_due(
+    db: sqlite3.Connection, before: float, who: str, now: float
+) -> Iterator[tuple[int, int]]:
+    """Delete the incidents that are due, 500 in a transaction, each recorded in the audit log.
+
+    Yields how many were looked at so far, and how many of this transaction were deleted.
+    """
+    planned = due(db, before, holds.active(db)).old
+    for k in range(0, len(planned), _BATCH):
+        batch = planned[k : k + _BATCH]
+        with transaction(db) as tx:
+            still_due = frozenset(due(tx, before, holds.active(tx)).old)
+            chosen = [incident for incident in batch if incident in still_due]
+            rows = delete(tx, chosen)
+            detail: dict[str, str | float | None] = {
+                "class": "incidents",
+                "count": len(chosen),
+                "first": chosen[0] if chosen else "",
+                "last": chosen[-1] if chosen else "",
+                "opened_before": before,
+                "rows": json.dumps(rows),
+            }
+            audit.append(tx, audit.AuditKind.RETENTION, who, detail, now)
+        yield k + len(batch), len(chosen)
 
 
 def delete(tx: sqlite3.Connection, incidents: Iterable[str]) -> dict[str, int]:

@@ -1,216 +1,155 @@
-"""``plumewatch decode``: what a message means, exactly as the service would understand it.
+"""`plumewatch decode`, `mapping` and `http-template`: what a message means to the service.
 
-One JSON line a reading on standard output::
+``decode`` prints one JSON line a reading on standard output::
 
     {"sensor": "b2", "time": 1767225600.0, "values": {"pm25": 7.1}, "events": [], "faults": []}
 
-``time`` is Unix seconds (the receive time, now, if the message has none that can be used).
-``faults`` holds one ``fault:<quantity>`` for each quantity that the device sent as NaN, null, out
-of range, of the wrong type, or reported as broken; its value is absent. With ``--flags`` a line has
-the quality flags too. A refused message prints one line ``rejected: <reason>: <detail>`` on
-standard error.
+``time`` is Unix seconds (the receive time, now, if the message has no usable time). ``faults`` has
+one ``fault:<quantity>`` for each quantity that the device sent as NaN, null, out of range, of the
+wrong type, or reported as broken; its value is absent. ``--flags`` adds the quality flags. A
+refused message prints one line ``rejected: <reason>: <detail>`` on standard error.
 
 With ``--lines`` the file is a sequence of messages, one ``<topic> <payload>`` a line, as
-``mosquitto_sub -v`` prints them: what a format remembers between messages then counts (values that
-are joined, units from descriptions, births). A refused line does not stop the others.
+``mosquitto_sub -v`` prints them: then what a format remembers between messages counts (joined
+values, units from descriptions, births). A refused line does not stop the others.
 
-Two things differ from the service, because a sample may be years old and from any site: time
-stamps from 2001 on are shown as sent, and no sensor is unknown. With a configuration its mappings,
-routes, registry and zone count; without one only the table of decoders.
+Two things differ from the service, because a sample may be years old and from any site: time stamps
+from 2001 on are shown as sent, and every sensor is accepted. With a configuration its mappings,
+routes, registry and time zone count; without one only the table of decoders.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import json
 import re
+import sys
 import time
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, TextIO
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path  # noqa: TC003 - typer reads it
+from typing import TYPE_CHECKING, Annotated, Final
 
-import msgspec
+import typer
 
-from plumewatch.cli.exit_codes import DONE, REFUSED, USAGE
+from ingest.errors import DecodeError, PayloadError, Reason, RefusedError
+from plumewatch.cli.exit_codes import REFUSED, exit_codes
+from plumewatch.cli.options import CONFIG, ConfigOption, JsonOption, group, manual
+from plumewatch.cli.printer import Printer
+from plumewatch.cli.site import Site
+from plumewatch.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import tzinfo
-    from pathlib import Path
 
     from ingest.decoding import Context
-    from ingest.errors import Reason
     from ingest.message import Message
-    from plumewatch.config.model import PlumewatchConfig
-    from storage.reading import Reading
+    from ingest.routes import Routes
 
+app = typer.Typer()
+mapping_app = group("Formats of devices without a decoder, described in the configuration.")
+app.add_typer(mapping_app, name="mapping")
+
+_MOST_TO_DECODE: Final = 64 * 1024 * 1024
+_MOST_OF_A_SAMPLE: Final = 4_000_000
 _OLDEST_SAMPLE: Final = 1_000_000_000.0
-_LOOKED_AT: Final = 65_536
-_LINES: Final = 8
+_BYTES_TO_RECOGNIZE: Final = 65_536
+_LINES_TO_RECOGNIZE: Final = 8
 
 
-def read_payload(data: bytes, *, is_hex: bool = False, is_base64: bool = False) -> bytes:
-    """Return the payload from its file form.
+@app.command(
+    epilog=manual(
+        "plumewatch decode --topic plumewatch/v1/b2/reading payload.json",
+        "plumewatch decode --topic lora/as-17/up --decoder milesight --hex frame.txt",
+        "mosquitto_sub -h 192.0.2.10 -v -t 'tele/#' -C 50 | plumewatch decode --lines",
+    )
+)
+@exit_codes
+def decode(
+    topic: Annotated[str | None, typer.Option("--topic", help="MQTT topic of the message.")] = None,
+    file: Annotated[Path | None, typer.Argument(help="Payload; standard input without it.")] = None,
+    *,
+    lines: Annotated[
+        bool,
+        typer.Option("--lines", help="Instead of --topic: a topic and a payload a line."),
+    ] = False,
+    is_hex: Annotated[bool, typer.Option("--hex", help="The payload is hex digits.")] = False,
+    is_base64: Annotated[bool, typer.Option("--base64", help="The payload is base64.")] = False,
+    decoder: Annotated[
+        str | None,
+        typer.Option("--decoder", help="Decoder, or mapping:NAME, instead of the topic's."),
+    ] = None,
+    retained: Annotated[
+        bool, typer.Option("--retained", help="As delivered from the broker's store.")
+    ] = False,
+    flags: Annotated[bool, typer.Option("--flags", help="Show quality flags too.")] = False,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Whose mappings and routes count too.")
+    ] = None,
+    as_json: Annotated[  # noqa: ARG001 - it is JSON anyway
+        bool, typer.Option("--json", help="As without it: one JSON line a reading.")
+    ] = False,
+) -> int | None:
+    """Print what a message means, one JSON line a reading."""
+    from ingest.intake import decode_message
+    from ingest.message import Message
 
-    Parameters
-    ----------
-    data : bytes
-        Content of the file or of standard input.
-    is_hex, is_base64 : bool
-        The file holds the payload as hex digits or base64; white space, and between hex digits
-        also ``:``, ``-``, ``,`` and ``0x``, are ignored.
-
-    Raises
-    ------
-    ValueError
-        Not hex or not base64.
-    """
-    if is_hex:
-        text = re.sub(rb"0[xX]|[\s:,-]", b"", data)
+    if is_hex and is_base64:
+        raise UsageError("give --hex or --base64, not both")
+    if lines == (topic is not None):
+        raise UsageError("give --topic, or --lines for a file whose lines begin with the topic")
+    with nullcontext(sys.stdin.buffer) if file is None else file.open("rb") as source:
+        data = source.read(_MOST_TO_DECODE + 1)
+    if len(data) > _MOST_TO_DECODE:
+        raise RefusedError(f"rejected: too_large: more than {_MOST_TO_DECODE} bytes")
+    context, routes = _context(config, decoder)
+    received, code, readings = time.time(), None, []
+    for place, name, text in _messages(topic or "", data, lines=lines):
+        message = None
         try:
-            return binascii.unhexlify(text)
-        except binascii.Error as error:
-            raise ValueError("not pairs of hex digits") from error
-    if is_base64:
-        text = re.sub(rb"\s", b"", data).translate(bytes.maketrans(b"-_", b"+/"))
-        try:
-            return base64.b64decode(text + b"=" * (-len(text) % 4), validate=True)
-        except binascii.Error as error:
-            raise ValueError("not base64") from error
-    return data
-
-
-@dataclass(frozen=True, slots=True)
-class DecodeOptions:
-    """How to decode and what to show.
-
-    Attributes
-    ----------
-    decoder : str or None
-        Name of a decoder; None means: by topic.
-    lines : bool
-        The payload is a sequence of lines ``<topic> <payload>``.
-    is_hex, is_base64 : bool
-        As in `read_payload`; of each line's payload with `lines`.
-    retained : bool
-        The messages come from the broker's store.
-    flags : bool
-        Show the quality flags.
-    now : float or None
-        Receive time, Unix seconds; the clock by default.
-    zone : tzinfo or None
-        Zone of devices that print local time; that of the configuration, else UTC, by default.
-    """
-
-    decoder: str | None = None
-    lines: bool = False
-    is_hex: bool = False
-    is_base64: bool = False
-    retained: bool = False
-    flags: bool = False
-    now: float | None = None
-    zone: tzinfo | None = None
-
-
-def run_decode(
-    topic: str,
-    data: bytes,
-    out: TextIO,
-    err: TextIO,
-    options: DecodeOptions | None = None,
-    config: PlumewatchConfig | None = None,
-) -> int:
-    """Decode the content of a file and print its readings.
-
-    Parameters
-    ----------
-    topic : str
-        Topic under which it arrived; ignored with `DecodeOptions.lines`.
-    data : bytes
-        Content of the file.
-    out, err : text streams
-        Standard output and error.
-    config : PlumewatchConfig, optional
-        Whose mappings, routes and registry count.
-
-    Returns
-    -------
-    int
-        0 decoded, 1 refused, 2 no such decoder.
-
-    Raises
-    ------
-    ConfigError
-        An example of a mapping fails.
-    """
-    from datetime import UTC  # noqa: PLC0415 - keeps the command line fast to start
-
-    from ingest.decoders import DECODERS  # noqa: PLC0415
-    from ingest.decoding import Context  # noqa: PLC0415
-    from ingest.errors import DecodeError, PayloadError, Reason  # noqa: PLC0415
-    from ingest.intake import decode_message  # noqa: PLC0415
-    from ingest.message import Message  # noqa: PLC0415
-    from ingest.routes import Routes  # noqa: PLC0415
-    from ingest.validation import Limits  # noqa: PLC0415
-
-    asked = options or DecodeOptions()
-    context = Context(zone=asked.zone or UTC, limits=Limits(earliest=_OLDEST_SAMPLE))
-    order = Routes()
-    names = list(DECODERS)
-    if config is not None:
-        from plumewatch.config.ingest_settings import routes  # noqa: PLC0415
-
-        order = routes(config)
-        names += [f"mapping:{mapping.name}" for mapping in config.mapping]
-        zone = asked.zone or config.zone()
-        context = replace(context, zone=zone, registry=config.registry())
-    if asked.decoder and order.named(asked.decoder) is None:
-        err.write(f"no decoder {asked.decoder!r}; there are: {', '.join(names)}\n")
-        return USAGE
-    code = DONE
-    received = time.time() if asked.now is None else asked.now
-    readings: list[Reading] = []
-    for place, name, text in _messages(topic, data, lines=asked.lines):
-        try:
-            payload = read_payload(text, is_hex=asked.is_hex, is_base64=asked.is_base64)
-        except ValueError as error:
-            err.write(f"rejected: {Reason.MALFORMED}: {place}{error}\n")
-            code = REFUSED
-            continue
-        message = Message(name, payload, received, retained=asked.retained)
-        try:
-            found = decode_message(message, context, asked.decoder or "", order)
-            if not asked.lines:
+            payload = _payload(text, is_hex=is_hex, is_base64=is_base64)
+            message = Message(name, payload, received, retained=retained)
+            found = decode_message(message, context, decoder or "", routes)
+            if not lines:
                 found += context.states.joiner.close(context.limits)
                 if not found:
                     raise PayloadError(Reason.NO_MEASUREMENT, _nothing(name))
             readings += found
         except DecodeError as error:
-            more = _advice(message, context, error.reason, asked)
-            err.write(f"rejected: {error.reason}: {place}{error.detail}{more}\n")
+            advice = ""
+            if message is not None:
+                advice = _advice(message, context, error, decoder, lines=lines)
+            sys.stderr.write(f"rejected: {error.reason}: {place}{error.detail}{advice}\n")
             code = REFUSED
     readings += context.states.joiner.close(context.limits)
+    printer = Printer(as_json=True)
     for reading in readings:
-        shown = reading.to_wire()
-        if asked.flags:
-            shown["flags"] = list(reading.flags)
-        out.write(msgspec.json.encode(shown).decode() + "\n")
+        printer.object(reading.to_wire() | ({"flags": list(reading.flags)} if flags else {}))
     return code
 
 
-def _advice(message: Message, context: Context, reason: Reason, asked: DecodeOptions) -> str:
-    """Return how a refused message may be read: as lines, or by a decoder of other topics."""
-    if not asked.lines and _is_sequence(message.payload):
-        return "; its lines begin with topics: give --lines instead of --topic"
-    return "" if asked.decoder else _who_reads(message, context, reason)
+def _context(config: Path | None, decoder: str | None) -> tuple[Context, Routes]:
+    """Return what is known without messages: of the school, or of the decoders alone."""
+    from datetime import UTC
 
+    from ingest.decoders import DECODERS
+    from ingest.decoding import Context
+    from ingest.routes import Routes
+    from ingest.validation import Limits
 
-def _who_reads(message: Message, context: Context, reason: Reason) -> str:
-    """Return which decoders read a message under a topic that is nobody's."""
-    from ingest.errors import Reason  # noqa: PLC0415 - keeps the command line fast to start
-    from ingest.intake import likely_decoders  # noqa: PLC0415
+    context = Context(zone=UTC, limits=Limits(earliest=_OLDEST_SAMPLE))
+    routes, names = Routes(), list(DECODERS)
+    if config is not None:
+        from plumewatch.config.ingest_settings import routes as configured_routes
 
-    likely = likely_decoders(message, context) if reason is Reason.UNKNOWN_TOPIC else ()
-    return f"; read by --decoder {' or '.join(likely)}" if likely else ""
+        school = Site.load(config).config
+        routes = configured_routes(school)
+        names += [f"mapping:{mapping.name}" for mapping in school.mapping]
+        context = replace(context, zone=school.zone(), registry=school.registry())
+    if decoder and routes.named(decoder) is None:
+        raise UsageError(f"no decoder {decoder!r}; there are: {', '.join(names)}")
+    return context, routes
 
 
 def _messages(topic: str, data: bytes, *, lines: bool) -> Iterator[tuple[str, str, bytes]]:
@@ -224,49 +163,167 @@ def _messages(topic: str, data: bytes, *, lines: bool) -> Iterator[tuple[str, st
             yield f"line {number}: ", name.decode("utf-8", "surrogateescape"), payload
 
 
-def _is_sequence(payload: bytes) -> bool:
-    """Whether every line of a payload begins with a topic of some decoder."""
-    from ingest.decoders import find  # noqa: PLC0415 - keeps the command line fast to start
+def _payload(data: bytes, *, is_hex: bool, is_base64: bool) -> bytes:
+    """Read a payload written as hex digits or base64; separators and white space are ignored."""
+    try:
+        if is_hex:
+            return binascii.unhexlify(re.sub(rb"0[xX]|[\s:,-]", b"", data))
+        if is_base64:
+            text = re.sub(rb"\s", b"", data).translate(bytes.maketrans(b"-_", b"+/"))
+            return base64.b64decode(text + b"=" * (-len(text) % 4), validate=True)
+    except binascii.Error as error:
+        written = "pairs of hex digits" if is_hex else "base64"
+        raise PayloadError(Reason.MALFORMED, f"not {written}") from error
+    return data
 
-    names = [line.partition(b" ")[0] for line in payload[:_LOOKED_AT].splitlines()[:_LINES]]
-    return bool(names) and all(find(n.decode("utf-8", "replace")) is not None for n in names)
+
+def _advice(
+    message: Message, context: Context, error: DecodeError, decoder: str | None, *, lines: bool
+) -> str:
+    """Return how a refused message may be read: as lines, or by a decoder of other topics."""
+    from ingest.decoders import find
+    from ingest.intake import likely_decoders
+
+    head = message.payload[:_BYTES_TO_RECOGNIZE].splitlines()[:_LINES_TO_RECOGNIZE]
+    topics = [line.partition(b" ")[0].decode("utf-8", "replace") for line in head]
+    if not lines and topics and all(find(topic) is not None for topic in topics):
+        return "; its lines begin with topics: give --lines instead of --topic"
+    if decoder or error.reason is not Reason.UNKNOWN_TOPIC:
+        return ""
+    likely = likely_decoders(message, context)
+    return f"; read by --decoder {' or '.join(likely)}" if likely else ""
 
 
 def _nothing(topic: str) -> str:
     """Return why an understood message gives no reading."""
-    from ingest.decoders import find  # noqa: PLC0415 - keeps the command line fast to start
+    from ingest.decoders import find
 
-    said = "understood, but nothing to store"
-    decoder = find(topic)
-    if decoder is not None and decoder.name == "ha_discovery":
-        return f"{said}: a hint; plumewatch mapping suggest --topic {topic} FILE shows it"
-    return said
+    found = find(topic)
+    if found is not None and found.name == "ha_discovery":
+        return (
+            "understood, but nothing to store: a description; plumewatch mapping suggest"
+            f" --topic {topic} FILE shows it"
+        )
+    return "understood, but nothing to store"
 
 
-def decode_command(
-    topic: str | None,
-    data: bytes,
-    out: TextIO,
-    err: TextIO,
-    options: DecodeOptions | None = None,
-    config_path: Path | None = None,
-) -> int:
-    """Decode the content of a file; parameters as in `run_decode`."""
-    asked = options or DecodeOptions()
-    if asked.is_hex and asked.is_base64:
-        err.write("give --hex or --base64, not both\n")
-        return USAGE
-    if asked.lines == (topic is not None):
-        err.write("give --topic, or --lines for a file whose lines begin with the topic\n")
-        return USAGE
-    if config_path is None:
-        return run_decode(topic or "", data, out, err, asked)
-    from plumewatch.config.faults import ConfigError  # noqa: PLC0415
-    from plumewatch.config.sharding import load_shard  # noqa: PLC0415
+@mapping_app.command(
+    "suggest",
+    epilog=manual("plumewatch mapping suggest --topic site/n2/as-17/state sample.json"),
+)
+@exit_codes
+def mapping_suggest(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Payloads, one a line or one a file; standard input without any."),
+    ] = None,
+    topic: Annotated[
+        str, typer.Option("--topic", help="MQTT topic of the payloads, or with {captures}.")
+    ] = "",
+    name: Annotated[str, typer.Option("--name", help="Name of the mapping.")] = "",
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Whose time zone local times are in.")
+    ] = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Propose a mapping (TOML) from payloads or Home Assistant discovery messages."""
+    import tomllib
 
+    from ingest.decoders import find
+    from ingest.mapping.draft import SuggestError
+    from ingest.mapping.suggest_ha import suggest_any
+
+    samples = [] if files else samples_of(sys.stdin.buffer.read())
+    zone = {} if config is None else {"zone": Site.load(config).config.zone()}
+    for file in files or ():
+        with file.open("rb") as opened:
+            samples += samples_of(opened.read(_MOST_OF_A_SAMPLE))
     try:
-        config = load_shard(config_path)
-        return run_decode(topic or "", data, out, err, asked, config)
-    except ConfigError as error:
-        err.write(f"{error}\n")
-        return USAGE
+        text = suggest_any(topic, samples, received=float(round(time.time())), name=name, **zone)
+    except SuggestError as error:
+        raise RefusedError(f"no suggestion: {error}") from error
+    known = find(topic) if topic else None
+    if known is not None and known.name != "ha_discovery":
+        sys.stderr.write(
+            f"decoder {known.name!r} reads this topic already; a mapping comes before it\n"
+        )
+    Printer(as_json=as_json).say(text.removesuffix("\n"), **tomllib.loads(text))
+
+
+def samples_of(data: bytes) -> list[bytes]:
+    r"""Return the payloads in a file: all of it if it is one JSON value or no text, else its lines.
+
+    Examples
+    --------
+    >>> samples_of(b'{"a": 1}\n{"a": 2}\n'), samples_of(b'{\n"a": 1\n}\n')
+    ([b'{"a": 1}', b'{"a": 2}'], [b'{\n"a": 1\n}'])
+    """
+    content = data.strip(b"\r\n")
+    try:
+        json.loads(content.decode("utf-8"))
+    except UnicodeDecodeError:
+        return [data]
+    except (ValueError, RecursionError):
+        lines = (line.strip(b"\r") for line in content.split(b"\n"))
+        return [line for line in lines if line.strip()]
+    return [content]
+
+
+@mapping_app.command("test", epilog=manual("plumewatch mapping test --json"))
+@exit_codes
+def mapping_test(config: ConfigOption = CONFIG, *, as_json: JsonOption = False) -> int | None:
+    """Run the examples of every mapping of a configuration."""
+    from ingest.mapping.decoder import compile_mapping
+    from ingest.mapping.examples import differences
+
+    school, printer, code = Site.load(config).config, Printer(as_json=as_json), None
+    for i, mapping in enumerate(school.mapping):
+        found = list(differences(compile_mapping(mapping), mapping.example, school.zone()))
+        for k, difference in found:
+            place, code = f"mapping.{i}.example.{k}", REFUSED
+            text = f"FAULT {mapping.name}: {place}: {difference}"
+            printer.say(text, mapping=mapping.name, ok=False, example=place, finding=difference)
+        if not found:
+            count = len(mapping.example)
+            text = f"ok    {mapping.name}: {count} examples pass"
+            printer.say(text, mapping=mapping.name, ok=True, examples=count)
+    if not school.mapping and not as_json:
+        printer.say(f"{config} has no [[mapping]]")
+    return code
+
+
+@app.command(
+    "http-template",
+    epilog=manual("plumewatch http-template halo --url https://plumewatch.example.org:8421"),
+)
+@exit_codes
+def http_template(
+    decoder: Annotated[str, typer.Argument(help="Format of the device, such as halo.")] = "halo",
+    url: Annotated[
+        str, typer.Option("--url", help="Where the device reaches HTTP ingest.")
+    ] = "http://127.0.0.1:8421",
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Print what to paste into a device that posts over HTTP."""
+    from urllib.parse import urlsplit
+
+    from ingest.decoders.halo import HEARTBEAT, TEMPLATE
+
+    if decoder != "halo":
+        raise UsageError(f"no template for {decoder!r}; there are: halo")
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc or "@" in parts.netloc:
+        raise UsageError(f"{url!r}: must be http:// or https:// with a host, and no user")
+    path = f"{parts.path.rstrip('/')}/ingest/{decoder}"
+    post = f"POST:{parts.scheme}://%USER%:%PSWD%@{parts.netloc}{path}?[JSONBODY]"
+    printer = Printer(as_json=as_json)
+    for name, text in (
+        ("Set String", post + TEMPLATE),
+        ("Reset String", post + TEMPLATE.replace("true", "false")),
+        ("Heartbeat String", post + HEARTBEAT),
+        ("User", "the name of the [[ingest.source]]"),
+        ("Password", "its token"),
+    ):
+        printer.say(f"{name}\t{text}", name=name, text=text)

@@ -1,4 +1,4 @@
-"""How a command ends: an exit code, and in one line why."""
+"""Exit codes of the commands, and the decorator that turns an error into one line and a code."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import sqlite3
 import sys
 from typing import TYPE_CHECKING, Final, ParamSpec
 
+from alerts.errors import PolicyError, ThresholdAdjustmentError
 from ingest.errors import RefusedError
 from plumewatch.config.faults import ConfigError
+from plumewatch.errors import UnreachableError, UsageError
 from storage.errors import StorageError
 
 if TYPE_CHECKING:
@@ -20,48 +22,42 @@ REFUSED: Final = 1
 USAGE: Final = 2
 """Bad usage or configuration."""
 UNREACHABLE: Final = 3
-"""A service that is needed is not reachable, or the disk refuses."""
+"""A required service is not reachable, or the disk fails."""
 
 P = ParamSpec("P")
 
 
-class UsageError(Exception):
-    """The command or the configuration asks for what there is not; the message says what is."""
+_CODES: Final[dict[type[Exception], int]] = {
+    UsageError: USAGE,
+    ConfigError: USAGE,
+    PolicyError: USAGE,
+    OSError: USAGE,
+    RefusedError: REFUSED,
+    ThresholdAdjustmentError: REFUSED,
+    UnreachableError: UNREACHABLE,
+    StorageError: UNREACHABLE,
+    sqlite3.Error: UNREACHABLE,
+}
 
 
-class UnreachableError(Exception):
-    """A service that is needed does not answer, or cannot say; the message says which and why."""
+def exit_codes(command: Callable[P, int | None]) -> Callable[P, None]:
+    """Make a command end with its exit code; print an expected error as one line on stderr."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            code = command(*args, **kwargs) or DONE
+        except BrokenPipeError:
+            raise
+        except tuple(_CODES) as error:
+            sys.stderr.write(f"{_message(error)}\n")
+            code = next(code for kind, code in _CODES.items() if isinstance(error, kind))
+        sys.exit(code)
+
+    return run
 
 
-def told(
-    *, usage: tuple[type[Exception], ...] = (), refused: tuple[type[Exception], ...] = ()
-) -> Callable[[Callable[P, int]], Callable[P, int]]:
-    """Make a command say in one line on standard error why it ends, and return the exit code.
-
-    `UnreachableError` and storage that cannot be read or written end with `UNREACHABLE`,
-    `UsageError` and `ConfigError` with `USAGE`, `RefusedError` with `REFUSED`.
-
-    Parameters
-    ----------
-    usage, refused : tuple of exception types
-        Errors of other packages that mean bad usage, or refused input.
-    """
-    ends: tuple[tuple[tuple[type[Exception], ...], int], ...] = (
-        ((UsageError, ConfigError, *usage), USAGE),
-        ((RefusedError, *refused), REFUSED),
-        ((UnreachableError, StorageError, sqlite3.Error), UNREACHABLE),
-    )
-    all_of_them = tuple(kind for kinds, _ in ends for kind in kinds)
-
-    def telling(command: Callable[P, int]) -> Callable[P, int]:
-        @functools.wraps(command)
-        def run(*args: P.args, **kwargs: P.kwargs) -> int:
-            try:
-                return command(*args, **kwargs)
-            except all_of_them as error:
-                sys.stderr.write(f"{error}\n")
-                return next(code for kinds, code in ends if isinstance(error, kinds))
-
-        return run
-
-    return telling
+def _message(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)

@@ -1,8 +1,4 @@
-"""The command line: one table of groups, and the way in.
-
-Exit codes: 0 done, 1 the input was refused, 2 bad usage or configuration, 3 a service that is
-needed is not reachable.
-"""
+"""The command line: one table of commands, and the entry point."""
 
 from __future__ import annotations
 
@@ -12,12 +8,26 @@ from typing import Annotated, Final
 import typer
 
 from plumewatch import __version__
-from plumewatch.cli.commands import data, history, past, people, recorded, sensors, start
+from plumewatch.cli import (
+    backup,
+    commission,
+    dashboards,
+    decode,
+    people,
+    replay,
+    reports,
+    retention,
+    run,
+    scale,
+    sensors,
+    storage,
+)
+from plumewatch.cli.setup import command as setup
 
 app = typer.Typer(
     name="plumewatch",
     help="Vape-sensor telemetry and alerting for schools.",
-    epilog="A command says more with --help, and answers programs with --json."
+    epilog="For details of a command: --help. For output that programs read: --json."
     " Completion: plumewatch --install-completion",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -26,13 +36,13 @@ app = typer.Typer(
 )
 
 _PANELS: Final = {
-    "Start": start.app,
-    "Sensors": sensors.app,
-    "People": people.app,
-    "What happened": past.app,
-    "Data": data.app,
-    "Recorded and simulated air": recorded.app,
-    "History": history.app,
+    "Start": (setup.app, run.app, commission.app),
+    "Sensors": (sensors.app, decode.app),
+    "People": (people.app,),
+    "What happened": (reports.app, retention.app),
+    "Data": (backup.app, storage.app, dashboards.app),
+    "Recorded and simulated air": (replay.app,),
+    "History": (scale.app,),
 }
 """All commands, by the heading under which `plumewatch --help` lists them."""
 
@@ -54,16 +64,17 @@ def _root(
     pass
 
 
-for heading, group in _PANELS.items():
-    for command in group.registered_commands:
-        command.rich_help_panel = heading
-    for subgroup in group.registered_groups:
-        subgroup.rich_help_panel = heading
-    app.add_typer(group)
+for heading, modules in _PANELS.items():
+    for module in modules:
+        for command in module.registered_commands:
+            command.rich_help_panel = heading
+        for group in module.registered_groups:
+            group.rich_help_panel = heading
+        app.add_typer(module)
 
 
 def main() -> None:
-    """Run the command line; a broken pipe or Ctrl-C is no traceback."""
+    """Run the command line; a closed pipe or Ctrl-C prints no traceback."""
     try:
         app()
     except KeyboardInterrupt:

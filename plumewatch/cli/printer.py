@@ -5,31 +5,33 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from typing import TYPE_CHECKING, TextIO
+from contextlib import contextmanager
+from io import StringIO
+from typing import TYPE_CHECKING, Final, TextIO
 
-from plumewatch.cli.table_text import table_text
+from rich.box import Box
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from rich.progress import Progress
+
+_NARROWEST: Final = 16
+_BOX: Final = Box("    \n    \n ─  \n    \n    \n    \n    \n    \n")
 
 
 class Printer:
-    """Where a command says what it found and did.
-
-    Parameters
-    ----------
-    out : text file
-        Standard output by default.
-    as_json : bool
-        One JSON object a line instead of text.
-    err : text file
-        Standard error by default.
+    """Output of a command.
 
     Examples
     --------
-    >>> Printer(sys.stdout).say("2 holds stand", holds=2)
-    2 holds stand
-    >>> Printer(sys.stdout, as_json=True).say("2 holds stand", holds=2)
+    >>> Printer(sys.stdout).say("2 active holds", holds=2)
+    2 active holds
+    >>> Printer(sys.stdout, as_json=True).say("2 active holds", holds=2)
     {"holds": 2}
     """
 
@@ -48,7 +50,7 @@ class Printer:
             self.out.write(f"{text}\n")
 
     def sum_up(self, text: str, /, **fields: object) -> None:
-        """Print what was done where the result itself is a file: for people on standard error."""
+        """Print what was done where the result is a file: for people on standard error."""
         if self.as_json:
             self.object(fields)
         else:
@@ -61,22 +63,119 @@ class Printer:
     ) -> None:
         """Print rows, each with its fields for JSON and its cells for people.
 
-        On a terminal they fit its width, as a table or in paragraphs; anywhere else a row is a
-        line, as wide as it is. Nothing is cut off.
-
-        Parameters
-        ----------
-        columns : sequence of str
-            Headers of the cells.
+        On a terminal they fit its width, as a table or, where words would break, as paragraphs. In
+        a pipe a row is one line of any width. Nothing is cut off.
         """
         if self.as_json:
             for fields, _ in rows:
                 self.object(fields)
             return
         width = shutil.get_terminal_size().columns if self.out.isatty() else None
-        for line in table_text(columns, (cells for _, cells in rows), width):
+        for line in table_lines(columns, (cells for _, cells in rows), width):
             self.out.write(f"{line}\n")
 
     def object(self, fields: Mapping[str, object]) -> None:
         """Print one JSON object on a line of its own."""
         self.out.write(json.dumps(fields, ensure_ascii=False, default=str) + "\n")
+
+
+def table_lines(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], width: int | None
+) -> list[str]:
+    r"""Return the lines of a table at most `width` columns wide; of any width if that is None.
+
+    Only the widest column wraps, between words and to about two lines. Where that is not enough,
+    each row is a paragraph.
+
+    Examples
+    --------
+    >>> rows = [("n2-boys", "Boys' restroom, 2nd floor", "alive")]
+    >>> print("\n".join(table_lines(("Sensor", "Room", "State"), rows, 34)))
+    Sensor   Room             State
+    ──────── ──────────────── ─────
+    n2-boys  Boys' restroom,  alive
+             2nd floor
+    >>> print("\n".join(table_lines(("Sensor", "Room", "State"), rows, 27)))
+    Sensor n2-boys
+      Room: Boys' restroom,
+        2nd floor
+      State: alive
+    """
+    cells = [[*map(_plain, row), *[""] * (len(columns) - len(row))] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
+    if width is not None:
+        widest = max(range(len(widths)), key=widths.__getitem__)
+        natural = widths[widest]
+        spare = width - sum(widths) - 2 * (len(widths) - 1)
+        widths[widest] += min(0, spare)
+        words = (word for row in (columns, *cells) for word in row[widest].split())
+        if widths[widest] < max(natural // 2, *map(cell_len, words)):
+            return [line for row in cells for line in _paragraph(columns, row, width)]
+    table = Table(box=_BOX, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="")
+    for name, column_width in zip(columns, widths, strict=True):
+        table.add_column(name, width=column_width, overflow="fold")
+    for row in cells:
+        table.add_row(*map(Text, row))
+    out = StringIO()
+    console = Console(file=out, color_system=None, width=sum(widths) + 2 * len(widths))
+    console.print(table, highlight=False)
+    return [line.rstrip() for line in out.getvalue().splitlines()]
+
+
+def _plain(cell: object) -> str:
+    """Replace what a terminal would obey by a space."""
+    return "".join(c if c.isprintable() else " " for c in str(cell))
+
+
+def _paragraph(columns: Sequence[str], row: Sequence[str], width: int) -> list[str]:
+    """Write a row as its first cell, and below it the other cells that are not empty."""
+    width = max(width, _NARROWEST)
+    lines = _wrap(f"{columns[0]} {row[0]}", width, "")
+    joined = ""
+    for name, cell in zip(columns[1:], row[1:], strict=True):
+        if not cell.strip():
+            continue
+        item = f"{name}: {cell}" if name else cell
+        if joined and cell_len(f"{joined}   {item}") <= width:
+            joined = lines[-1] = f"{joined}   {item}"
+            continue
+        wrapped = _wrap(item, width - 2, "  ")
+        joined = f"  {wrapped[0]}" if len(wrapped) == 1 else ""
+        lines += [f"  {line}" for line in wrapped]
+    return lines
+
+
+def _wrap(text: str, width: int, indent: str) -> list[str]:
+    """Wrap between words, and words that are wider than a line; indent all lines but the first."""
+    console = Console(file=StringIO(), width=width - len(indent))
+    first, *rest = (line.plain.rstrip() for line in Text(text).wrap(console, console.width))
+    return [first, *(indent + line for line in rest)]
+
+
+def progress() -> Progress:
+    """Return a progress bar on standard error; it shows nothing where that is not a terminal."""
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+
+
+@contextmanager
+def busy(what: str) -> Iterator[None]:
+    """Show that something of unknown length is being done."""
+    with progress() as bar:
+        bar.add_task(what, total=None)
+        yield

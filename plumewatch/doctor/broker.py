@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from ingest.broker import examine
 from ingest.errors import BrokerError, BrokerReason
-from plumewatch.cli.progress import busy
+from plumewatch.cli.printer import busy
 from plumewatch.config.settings import broker_settings
 from plumewatch.doctor.certificates import check_file, check_server
 from plumewatch.doctor.mosquitto import PART, SHIPPED, check_mosquitto, read_mosquitto

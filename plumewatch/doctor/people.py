@@ -6,21 +6,24 @@ import asyncio
 import errno
 import os
 import socket
+import sqlite3
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from alerts.duty.coverage import coverage_gaps
+from alerts.access.passwords import with_password
+from alerts.duty.coverage import coverage_gaps, paged_incidents
 from alerts.notify.channels.apprise_notifier import NotifySettings, check_target
 from alerts.notify.channels.reachability import why_unreachable
-from plumewatch.cli.routes_command import all_incidents
-from plumewatch.cli.staff_command import without_password
 from plumewatch.config.ingest_settings import http_sources
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import alert_policy, quiet_hours
 from plumewatch.doctor.certificates import check_file
 from plumewatch.doctor.result import CheckResult, fault, ok, warning
 from plumewatch.service.web_server import is_loopback
+from storage.errors import StorageError
 from storage.lease import holder_of
+from storage.sqlite import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,7 +40,7 @@ def check_duty(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     if not config.bells:
         return
     begin, days = datetime.fromtimestamp(now, UTC), _LOOK_AHEAD.days
-    incidents, quiet = all_incidents(config), quiet_hours(config)
+    incidents, quiet = paged_incidents(config.registry().rooms.values()), quiet_hours(config)
     found = list(coverage_gaps(config.roster(), incidents, begin, begin + _LOOK_AHEAD, quiet))
     if not found:
         yield ok("duty", f"somebody is on duty in every lesson period of the next {days} days")
@@ -155,3 +158,13 @@ def _taken(config: PlumewatchConfig, part: str, host: str, port: int) -> CheckRe
             f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}",
             f"find the program: ss -ltnp 'sport = :{port}'; or use another port or address",
         )
+
+
+def without_password(config: PlumewatchConfig) -> list[str]:
+    """Return the ids of staff who cannot sign in yet."""
+    path = DataPaths(config.data_dir).state
+    have: dict[str, float] = {}
+    if path.exists():
+        with suppress(StorageError, sqlite3.Error), closing(connect(path, read_only=True)) as db:
+            have = with_password(db)  # not there if a version without passwords wrote it
+    return [m.id for m in config.staff if m.id not in have]

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from alerts.consumer.detection_consumer import CONSUMER
 from alerts.incidents.clock_step import ClockSteps
-from plumewatch.cli.audit_command import note_start
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.timeseries_settings import series_kept_from
 from plumewatch.doctor.check import warn_of_silence
@@ -24,6 +23,7 @@ from plumewatch.service.data_folder import (
     hold_lease,
     open_state,
     reconcile_journal,
+    record_start,
     take_lease,
 )
 from plumewatch.service.detection_loop import (
@@ -190,7 +190,7 @@ class Service:
             self.journal.open()
             self.series.open()
             opened = self._state = open_state(self.paths.state)
-            note_start(opened, self.config, now)
+            record_start(opened, self.config, now)
             read = max(self.series.cursor(), state.cursor(opened, CONSUMER))
             reconcile_journal(self.journal, read)
             self.ingestion.restore()

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import sqlite3
 import time
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
+from detection.model import Model
+from plumewatch import __version__
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.timeseries_settings import series_of
 from plumewatch.service.upgrade import STATE_SCRIPTS, refuse_older
+from storage import audit
+from storage.audit import AuditKind
 from storage.errors import StorageCorruptError, StorageUnavailableError
 from storage.lease import BEAT_S, WATCH_S
 from storage.repair import finish_repair, salvage, swap
 from storage.schema_damage import refuse_damaged_schema
-from storage.sqlite import connect, migrate, translated
+from storage.sqlite import connect, migrate, transaction, translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -215,3 +220,14 @@ def opened_series(config: PlumewatchConfig) -> Iterator[Series]:
         yield series
     finally:
         series.close()
+
+
+def record_start(state: sqlite3.Connection, config: PlumewatchConfig, now: float) -> None:
+    """Record in the audit log what the service runs with; the configuration by its hash."""
+    detail = {
+        "version": __version__,
+        "model": Model.shipped().version,
+        "config_sha256": hashlib.sha256(config.model_dump_json().encode()).hexdigest(),
+    }
+    with transaction(state) as tx:
+        audit.append(tx, AuditKind.START, "service", detail, now)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import random
 from contextlib import closing
@@ -14,12 +13,16 @@ import pytest
 
 from alerts.consumer import threshold_adjustments
 from alerts.incidents import silences
+from detection.commissioning import (
+    STEPS,
+    CommissioningResult,
+    Detected,
+    Timing,
+    find_adjustment,
+    median_interval,
+    responses,
+)
 from detection.quantities import COLUMNS
-from plumewatch.cli.commission.command import run_commission
-from plumewatch.cli.commission.trial import STEPS, Timing, interval_of, responses
-from plumewatch.cli.commission.verdict import Asked, Said, asked_level
-from plumewatch.cli.printer import Printer
-from plumewatch.cli.replay_command import run_replay
 from plumewatch.service.data_folder import prepare_state
 from sensor_sim import simulate as simulator
 from sensor_sim.schedule import _make
@@ -30,6 +33,7 @@ from storage.lease import Lease
 from storage.reading import Reading
 from storage.sqlite import connect, transaction
 from tests.support.broker import free_port
+from tests.support.command import plumewatch
 
 START = 1_790_000_000.0
 BEFORE_S = 1200.0
@@ -124,16 +128,14 @@ def site(tmp_path):
 
 
 @pytest.fixture
-def commissioned(site, capsys):
-    def commissioned(readings, **options):
-        told = []
+def commissioned(site, monkeypatch):
+    def commissioned(readings, *words):
         service = Service(site.parent / "plumewatch-data", readings)
-        with closing(service.journal):
-            code = run_commission(
-                site, "r", Printer(as_json=True), ready=told.append, clock=service, **options
-            )
-        said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-        return code, said, told
+        with closing(service.journal), monkeypatch.context() as patched:
+            patched.setattr("time.time", service.now)
+            patched.setattr("time.sleep", service.wait)
+            ran = plumewatch("commission", "r", "--json", "-c", site, *words)
+        return ran.code, ran.objects, ran.err.splitlines()
 
     return commissioned
 
@@ -156,13 +158,13 @@ def test_a_room_whose_sensor_sees_the_puff(site, commissioned, monkeypatch, tmp_
     assert pm["seen"]
     assert pm["delay_s"] < vape["late_s"] + 2
     verdict = next(f for f in said if "says" in f)
-    assert f"tells a puff in the farthest stall after {vape['late_s']:.0f} s" in verdict["says"]
+    assert f"detects a puff in the farthest stall after {vape['late_s']:.0f} s" in verdict["says"]
     record = next(f["record"] for f in said if "record" in f)
     rows = (Path(record) / "readings.csv").read_text().splitlines()
     assert len(rows) > 700
     alerts = tmp_path / "alerts.csv"
-    printer = Printer()
-    assert run_replay([Path(record) / "readings.csv"], alerts, None, site, printer) == 0
+    words = (Path(record) / "readings.csv", "--alerts", alerts, "--config", site)
+    assert plumewatch("replay", *words).code == 0
     assert "vape" in alerts.read_text()
     with state(site) as db:
         (silence,) = silences.listed(db, START + LENGTH)
@@ -192,20 +194,20 @@ def test_a_sensor_that_sends_nothing(commissioned):
     assert any(f.get("heard") is False for f in said)
 
 
-def level_that_helps(monkeypatch, wanted):
-    """Let the puff be told at one level only, as the detector says where it is near."""
+def threshold_that_helps(monkeypatch, wanted):
+    """Let the puff be detected with one adjustment only, as where it is nearly detected."""
 
-    def asked(config, sensor, readings, timings, moved):
-        late = (Said("vape", 9.0, 0.8, withdrawn=False),)
-        said = {t.step.name: late if t.step.vaping else () for t in timings}
-        return Asked(wanted, right=True, said=said)
+    def find(detect, timings, current):
+        late = (Detected("vape", 9.0, 0.8, withdrawn=False),)
+        found = {t.step.name: late if t.step.is_vaping else () for t in timings}
+        return CommissioningResult(wanted, is_right=True, detections=found)
 
-    monkeypatch.setattr("plumewatch.cli.commission.command.asked_level", asked)
+    monkeypatch.setattr("detection.commissioning.find_adjustment", find)
 
 
 @pytest.mark.parametrize("wanted", [-0.5, 0.25])
 def test_the_level_is_set_on_record_and_taken_back(site, commissioned, monkeypatch, wanted):
-    level_that_helps(monkeypatch, wanted)
+    threshold_that_helps(monkeypatch, wanted)
     code, said, _ = commissioned(simulated(monkeypatch, seed=3))
     assert code == 0
     (moved,) = [f for f in said if f.get("move")]
@@ -219,33 +221,31 @@ def test_the_level_is_set_on_record_and_taken_back(site, commissioned, monkeypat
 
 
 def test_the_level_stays_if_it_is_said_so(site, commissioned, monkeypatch):
-    level_that_helps(monkeypatch, -0.5)
-    assert commissioned(simulated(monkeypatch, seed=3), set_level=False)[0] == 0
+    threshold_that_helps(monkeypatch, -0.5)
+    assert commissioned(simulated(monkeypatch, seed=3), "--no-level")[0] == 0
     with state(site) as db:
         assert threshold_adjustments.latest(db) == []
 
 
-class TestAskedLevel:
-    """Which level comes out right is found by trying them in order."""
+class TestAdjustment:
+    """Which adjustment comes out right is found by trying them in order."""
 
     timings = tuple(Timing(s, START + 60 * k, START + 60 * k + 60) for k, s in enumerate(STEPS))
 
-    def asked(self, monkeypatch, told_at, false_at, moved=0.0):
-        """Puffs are told up to one level, deodorant is vaping up to another."""
+    def found(self, detected_at, false_at, current=0.0):
+        """Puffs are detected up to one adjustment, deodorant is vaping up to another."""
 
-        def said_of(config, readings, timings, levels):
-            (level,) = levels.values()
-            vape = (Said("vape", 9.0, 0.8, withdrawn=False),)
-            said = {t.step.name: () for t in timings}
-            said["puff"] = vape if level <= told_at else ()
-            said["deodorant"] = vape if level <= false_at else ()
-            return said
+        def detect(adjustment):
+            vape = (Detected("vape", 9.0, 0.8, withdrawn=False),)
+            found = {t.step.name: () for t in self.timings}
+            found["puff"] = vape if adjustment <= detected_at else ()
+            found["deodorant"] = vape if adjustment <= false_at else ()
+            return found
 
-        monkeypatch.setattr("plumewatch.cli.commission.verdict.said_of", said_of)
-        return asked_level(None, "s", [], self.timings, moved)
+        return find_adjustment(detect, self.timings, current)
 
     @pytest.mark.parametrize(
-        ("told_at", "false_at", "moved", "right"),
+        ("detected_at", "false_at", "moved", "right"),
         [
             (0.0, -1.0, 0.0, True),
             (-0.4, -1.0, -0.5, True),
@@ -255,9 +255,9 @@ class TestAskedLevel:
             (-0.5, 0.5, 0.0, False),  # both are wrong
         ],
     )
-    def test_the_smallest_move_that_is_right(self, monkeypatch, told_at, false_at, moved, right):
-        found = self.asked(monkeypatch, told_at, false_at)
-        assert (found.moved, found.right) == (moved, right)
+    def test_the_smallest_adjustment_that_is_right(self, detected_at, false_at, moved, right):
+        found = self.found(detected_at, false_at)
+        assert (found.adjustment, found.is_right) == (moved, right)
 
 
 class TestResponses:
@@ -269,7 +269,7 @@ class TestResponses:
             at = k * every
             since = at - 60 - delay
             plume = top * math.exp(-since / efold) if since >= 0 else 0.0
-            yield Reading("s", at, at, {"pm25": round(4 + rng.gauss(0, 0.2) + plume, 2)})
+            yield at, {"pm25": round(4 + rng.gauss(0, 0.2) + plume, 2)}
 
     def test_by_hand(self):
         (found,) = responses(list(self.readings(7, 50)), self.timings)["puff"]
@@ -284,7 +284,7 @@ class TestResponses:
         assert (found.seen, found.delay_s, found.fall_s) == (False, None, None)
 
     def test_a_sensor_that_warms_up_sees_nothing_by_it(self):
-        rising = [Reading("s", t, t, {"voc_index": round(1.2 * t)}) for t in range(110)]
+        rising = [(t, {"voc_index": round(1.2 * t)}) for t in range(110)]
         (found,) = responses(rising, self.timings)["puff"]
         assert found.peak > 50
         assert not found.seen
@@ -293,22 +293,22 @@ class TestResponses:
         (found,) = responses(list(self.readings(7, 50, efold=1e9)), self.timings)["puff"]
         assert found.fall_s is None
 
-    @pytest.mark.parametrize("readings", [[], [Reading("s", 70.0, 70.0, {"pm25": 9.0})]])
+    @pytest.mark.parametrize("readings", [[], [(70.0, {"pm25": 9.0})]])
     def test_too_little(self, readings):
         assert responses(readings, self.timings) == {"puff": []}
-        assert interval_of(readings) is None
+        assert median_interval(readings) is None
 
 
 class TestUsage:
     def test_no_such_room(self, site, capsys):
-        assert run_commission(site, "x", Printer(), ready=print) == 2
+        assert plumewatch("commission", "x", "-c", site).code == 2
         assert "ROOM: 'x': one of empty, r" in capsys.readouterr().err
 
     def test_no_sensor_there(self, site, capsys):
-        assert run_commission(site, "empty", Printer(), ready=print) == 2
+        assert plumewatch("commission", "empty", "-c", site).code == 2
         assert "needs a [[sensor]]" in capsys.readouterr().err
 
     def test_no_service(self, tmp_path, capsys):
         (tmp_path / "plumewatch.toml").write_text(CONFIG.format(port=free_port()))
-        assert run_commission(tmp_path / "plumewatch.toml", "r", Printer(), ready=print) == 3
+        assert plumewatch("commission", "r", "-c", tmp_path / "plumewatch.toml").code == 3
         assert "start it first" in capsys.readouterr().err

@@ -1,7 +1,6 @@
 """`plumewatch dashboards` against a server with the documented paths of Grafana's HTTP API."""
 
 import copy
-import io
 import json
 import sys
 
@@ -13,9 +12,8 @@ from alerts.outbound.grafana_annotations import Annotation
 from dashboards.build import DASHBOARDS
 from dashboards.grafana import Grafana, Refused, Unreachable
 from dashboards.queries import DATA_SOURCE_UID
-from plumewatch.cli.dashboards_command import run_build, run_diff, run_push
-from plumewatch.cli.printer import Printer
 from storage.sqlite import connect, migrate, transaction
+from tests.support.command import plumewatch
 from tests.support.fake_grafana import TOKEN, FakeGrafana
 from tests.support.influx import FakeServer
 
@@ -78,18 +76,14 @@ def files(tmp_path):
 
 
 def push(grafana, files, capsys, reader="reader", days=7.0):
-    reader_file = files / reader if reader else None
-    with (files / "out").open("w") as out:
-        code = run_push(
-            grafana.url,
-            files / "token",
-            files / "plumewatch.toml",
-            Printer(out),
-            reader_file=reader_file,
-            days=days,
-            now=NOW,
-        )
-    return code, (files / "out").read_text().splitlines(), capsys.readouterr().err
+    options = ["--days", days, *(["--reader-file", files / reader] if reader else [])]
+    ran = in_grafana("push", grafana.url, files, *options)
+    return ran.code, ran.out.splitlines(), ran.err
+
+
+def in_grafana(command, url, files, *options):
+    where = ("--url", url, "--token-file", files / "token", "-c", files / "plumewatch.toml")
+    return plumewatch("dashboards", command, *where, *options, now=NOW)
 
 
 def test_push_makes_everything_and_again_changes_nothing(grafana, files, capsys):
@@ -97,7 +91,7 @@ def test_push_makes_everything_and_again_changes_nothing(grafana, files, capsys)
     assert code == 0
     assert said[:2] == ["data source: created", "folder: created"]
     assert said[2:-1] == [f"dashboard {name}: created" for name in DASHBOARDS]
-    assert said[-1] == "annotations of incidents: created (2 new, 0 changed, 0 as they were)"
+    assert said[-1] == "annotations of incidents: created (2 new, 0 changed, 0 unchanged)"
     assert len(grafana.dashboards) == len(DASHBOARDS)
     now = grafana.dashboards["plumewatch-now"]
     assert now["timezone"] == "Europe/Berlin"
@@ -128,19 +122,17 @@ def test_what_people_changed_is_said_and_put_back(grafana, files, capsys):
     panel = next(p for p in grafana.dashboards["plumewatch-now"]["panels"] if p["type"] == "stat")
     panel["fieldConfig"]["defaults"]["unit"] = "bytes"
     grafana.dashboards["plumewatch-now"]["refresh"] = "1h"
-    with (files / "out").open("w") as out:
-        code = run_diff(grafana.url, files / "token", files / "plumewatch.toml", Printer(out))
-    said = (files / "out").read_text()
-    assert code == 1
+    ran = in_grafana("diff", grafana.url, files)
+    said = ran.out
+    assert ran.code == 1
     assert f"dashboard now: differs ({panel['title']}, refresh)" in said
     assert said.count("unchanged") == len(DASHBOARDS) + 1  # data source and folder
     grafana.writes.clear()
-    code, _, _ = push(grafana, files, capsys, reader="")
+    push(grafana, files, capsys, reader="")
     assert grafana.writes == [("POST", "/grafana/api/dashboards/db")]
     ours["version"] += 1
     assert grafana.dashboards["plumewatch-now"] == ours
-    with (files / "out").open("w") as out:
-        assert run_diff(grafana.url, files / "token", files / "plumewatch.toml", Printer(out)) == 0
+    assert in_grafana("diff", grafana.url, files).code == 0
 
 
 def test_an_incident_that_goes_on_is_brought_up_to_date(grafana, files, capsys):
@@ -162,7 +154,7 @@ def test_a_refused_annotation_is_said_and_the_others_are_written(grafana, files,
     code, said, complaint = push(grafana, files, capsys)
     assert code == 1
     assert complaint == f"annotation of incident i1: refused ({grafana.url}: bad  [31m text)\n"
-    counts = "1 new, 0 changed, 0 as they were, 1 refused"
+    counts = "1 new, 0 changed, 0 unchanged, 1 refused"
     assert said[-1] == f"annotations of incidents: refused ({counts})"
     assert ["incident:i2" in one["tags"] for one in grafana.annotations.values()] == [True]
 
@@ -209,32 +201,31 @@ def test_incidents_that_cannot_be_read_are_said_to_be_that(grafana, files, capsy
     code, said, complaint = push(grafana, files, capsys)
     assert code == 3
     assert said[-1].startswith("dashboard ")
-    assert complaint.startswith("incidents cannot be read: ")
+    assert "state.db" in complaint
     assert complaint.count("\n") == 1
 
 
 def test_without_the_extra_every_command_says_what_to_install(grafana, files, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "dashboards.grafana", None)
     monkeypatch.setitem(sys.modules, "dashboards.build", None)
-    printer = Printer(io.StringIO())
-    assert run_build(files / "made", None, printer) == 2
-    assert run_diff(grafana.url, files / "token", files / "plumewatch.toml", printer) == 2
     said = "the dashboards are an extra: pip install 'plumewatch[dashboards]'\n"
-    assert capsys.readouterr().err == said * 2
+    assert plumewatch("dashboards", "build", "--out", files / "made").err == said
+    assert in_grafana("diff", grafana.url, files).err == said
     assert push(grafana, files, capsys) == (2, [], said)
 
 
 def test_a_refusal_is_no_difference(grafana, files, capsys):
-    arguments = grafana.url, files / "token", files / "plumewatch.toml", Printer(io.StringIO())
-    assert run_diff(*arguments) == 1
-    assert capsys.readouterr().err == ""
+    ran = in_grafana("diff", grafana.url, files)
+    assert (ran.code, ran.err) == (1, "")
     (files / "token").write_text("other")
-    assert run_diff(*arguments) == 3
-    assert "the token is not accepted" in capsys.readouterr().err
+    ran = in_grafana("diff", grafana.url, files)
+    assert ran.code == 3
+    assert "the token is not accepted" in ran.err
     (files / "token").write_text(TOKEN)
     grafana.status = 403
-    assert run_diff(*arguments) == 3
-    assert "does not have the right" in capsys.readouterr().err
+    ran = in_grafana("diff", grafana.url, files)
+    assert ran.code == 3
+    assert "does not have the right" in ran.err
 
 
 @pytest.mark.parametrize("status", [200, 404])
@@ -242,22 +233,21 @@ def test_a_refusal_is_no_difference(grafana, files, capsys):
     "body", [b"[]", b"null", b"{}", b"[1]", b"<h1>\x1b[31mhello</h1>", b"", b'{"message": 7}']
 )
 def test_what_is_no_grafana_is_said_to_be_none(files, capsys, status, body):
-    with FakeServer(lambda *_: (status, {}, body)) as server, (files / "out").open("w") as out:
-        arguments = (server.url, files / "token", files / "plumewatch.toml", Printer(out))
-        code = run_diff(*arguments)
-        pushed = run_push(*arguments, reader_file=files / "reader", days=1.0, now=NOW)
-    assert (code, pushed) == (3, 3)
-    said = capsys.readouterr().err
+    with FakeServer(lambda *_: (status, {}, body)) as server:
+        found = in_grafana("diff", server.url, files)
+        pushed = in_grafana("push", server.url, files, "--reader-file", files / "reader")
+    assert (found.code, pushed.code) == (3, 3)
+    said = found.err + pushed.err
     assert len(said.splitlines()) == 2
     assert said.count("what answers there is no Grafana") == 2
     assert "\x1b" not in said
-    assert (files / "out").read_text() == ""
+    assert found.out + pushed.out == ""
 
 
 def test_diff_says_what_is_missing(grafana, files):
-    with (files / "out").open("w") as out:
-        assert run_diff(grafana.url, files / "token", files / "plumewatch.toml", Printer(out)) == 1
-    said = (files / "out").read_text().splitlines()
+    ran = in_grafana("diff", grafana.url, files)
+    assert ran.code == 1
+    said = ran.out.splitlines()
     assert said[:2] == ["data source: missing", "folder: missing"]
     assert said[2:] == [f"dashboard {name}: missing" for name in DASHBOARDS]
     assert grafana.writes == []
@@ -273,16 +263,16 @@ def test_without_a_data_source_nothing_is_written(grafana, files, capsys):
 def test_build_writes_for_the_school_and_says_what_it_wrote(files, capsys):
     out = files / "made"
     for expected in ("written", "unchanged"):
-        with (files / "out").open("w") as said:
-            assert run_build(out, files / "plumewatch.toml", Printer(said)) == 0
-        lines = (files / "out").read_text().splitlines()
+        ran = plumewatch("dashboards", "build", "--out", out, "-c", files / "plumewatch.toml")
+        assert ran.code == 0
+        lines = ran.out.splitlines()
         assert lines[:-1] == [f"{out / name}.json: {expected}" for name in DASHBOARDS]
         assert lines[-1] == "days and hours of Europe/Berlin; links to https://plumewatch.example"
     assert json.loads((out / "alerts.json").read_text())["timezone"] == "Europe/Berlin"
     (files / "file").write_text("")
-    with (files / "out").open("w") as said:
-        assert run_build(files / "file", None, Printer(said)) == 2
-    assert "file" in capsys.readouterr().err
+    ran = plumewatch("dashboards", "build", "--out", files / "file")
+    assert ran.code == 2
+    assert "file" in ran.err
 
 
 def test_the_api_is_left_to_one_place(grafana):

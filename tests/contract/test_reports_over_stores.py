@@ -1,17 +1,14 @@
 """The same report, whether readings and health of sensors are embedded or in an InfluxDB."""
 
-import io
 from datetime import date
 
 import polars as pl
 import pytest
 
-from plumewatch.cli.printer import Printer
-from plumewatch.cli.report_command import ReportOptions, run_report
-from plumewatch.cli.storage_command import run_setup
 from plumewatch.config.load import load
 from plumewatch.service.data_folder import opened_series
 from storage.timeseries.sqlite import SqliteSeries
+from tests.support.command import plumewatch, report
 from tests.support.influx import Influxd, influxql
 from tests.support.school_year import config_text, fill_health, fill_state, moment
 
@@ -31,7 +28,7 @@ def site(tmp_path_factory):
         influxql(server.url, 'CREATE DATABASE "plumewatch"')
         path = folder / "influx.toml"
         path.write_text(config_text(ROOMS, more=f'[timeseries]\nurl = "{server.url}"'))
-        assert run_setup(path, Printer(io.StringIO()), NOW, None) == 0
+        assert plumewatch("storage", "setup", "-c", path, now=NOW).code == 0
         with SqliteSeries(data / "series.db") as series, opened_series(load(path)) as influx:
             influx.record(series.records("sensor_health", 0.0, NOW))
         yield folder
@@ -42,8 +39,8 @@ def test_the_store_makes_no_difference(site, name):
     found = []
     for store in ("sqlite", "influx"):
         path = site / f"{name}-{store}.parquet"
-        options = ReportOptions(name, str(FIRST), "2026-11-04", "parquet", path)
-        assert run_report(site / f"{store}.toml", options, Printer(), NOW) == 0
+        asked = {"start": FIRST, "end": "2026-11-04", "kind": "parquet", "out": path}
+        assert report(site / f"{store}.toml", name, now=NOW, **asked).code == 0
         found.append(pl.read_parquet(path))
     assert found[0].equals(found[1])
     assert found[0].height >= ROOMS

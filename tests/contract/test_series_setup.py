@@ -1,6 +1,5 @@
 """Retention and averages on the server: 1.x for real, 2.x and 3 by what they are asked to do."""
 
-import io
 import json
 import math
 import time as clock
@@ -8,9 +7,7 @@ import time as clock
 import numpy as np
 import pytest
 
-from plumewatch.cli.printer import Printer
-from plumewatch.cli.starter import STARTER
-from plumewatch.cli.storage_command import run_setup
+from plumewatch.cli.setup.site_files import STARTER
 from storage.errors import StorageUnavailableError
 from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
@@ -18,6 +15,7 @@ from storage.timeseries.influx import InfluxSeries
 from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
 from storage.timeseries.influx_setup import make_reader, set_up
 from storage.timeseries.resolution import Retention
+from tests.support.command import plumewatch
 from tests.support.influx import FakeServer, Influxd, influxql, v2_facade
 
 DAY = 86_400.0
@@ -324,14 +322,18 @@ def test_a_user_of_1x_that_may_only_read(tmp_path):
                 'token_file = "root"\nraw_days = 7\n[detection]',
             )
         )
-        out = io.StringIO()
-        now = clock.time()
-        assert run_setup(config, Printer(out), now, tmp_path / "reader") == 0
-        assert "user 'air_reader' may read 'air' and nothing else" in out.getvalue()
+
+        def setup(reader_file):
+            words = ("-c", config, "--reader-file", reader_file)
+            return plumewatch("storage", "setup", *words)
+
+        first = setup(tmp_path / "reader")
+        assert first.code == 0
+        assert "user 'air_reader' may read 'air' and nothing else" in first.out
         secret = (tmp_path / "reader").read_text().strip()
         assert (tmp_path / "reader").stat().st_mode & 0o777 == 0o600
-        assert secret not in out.getvalue()
-        assert run_setup(config, Printer(out), now, tmp_path / "reader") == 2  # never written over
+        assert secret not in first.out
+        assert setup(tmp_path / "reader").code == 2  # never written over
         reader = InfluxHttp(InfluxSettings(server.url, "air", username="air_reader", secret=secret))
         assert reader.query('SELECT "received" FROM "reading"') == []
         for work in (
@@ -341,7 +343,7 @@ def test_a_user_of_1x_that_may_only_read(tmp_path):
         ):
             with pytest.raises(StorageUnavailableError, match="no right"):
                 work()
-        assert run_setup(config, Printer(out), now, tmp_path / "reader2") == 0  # a new password
+        assert setup(tmp_path / "reader2").code == 0  # a new password
         with pytest.raises(StorageUnavailableError, match="does not accept"):
             reader.query("SHOW DATABASES")
 
@@ -350,8 +352,8 @@ class TestCommand:
     def run(self, tmp_path, timeseries=""):
         path = tmp_path / "plumewatch.toml"
         path.write_text(STARTER.replace("[detection]", f"{timeseries}\n[detection]"))
-        out = io.StringIO()
-        return run_setup(path, Printer(out), 1_790_000_000.0), out.getvalue()
+        ran = plumewatch("storage", "setup", "-c", path, now=1_790_000_000.0)
+        return ran.code, ran.out
 
     def test_embedded(self, tmp_path):
         code, said = self.run(tmp_path)

@@ -22,18 +22,15 @@ from unittest import mock
 
 import paho.mqtt.client as mqtt
 import pytest
-from typer.testing import CliRunner
 
 from ingest.broker import BrokerSettings
-from plumewatch.cli.main import app
-from plumewatch.cli.printer import Printer
-from plumewatch.cli.setup.command import run_setup, run_trial
 from plumewatch.cli.setup.discovery import listen
 from plumewatch.cli.setup.site_files import free_page_port
 from plumewatch.config.load import load
 from plumewatch.doctor.mosquitto import read_mosquitto
 from tests.support.broker import Mosquitto, free_port
 from tests.support.certificates import certificate
+from tests.support.command import plumewatch
 from tests.support.provider import Provider
 
 SHIPPED = Path(__file__).parents[2] / "deploy/mosquitto.conf"
@@ -81,6 +78,10 @@ def publishing(broker, folder):
             ran.terminate()
 
 
+def set_up(folder, answers, *words):
+    return plumewatch("setup", "--folder", folder, "--answers", answers, *words)
+
+
 def test_from_answers_to_a_green_check(tmp_path, capsys):
     provider, folder = Provider(), tmp_path / "site"
     try:
@@ -94,10 +95,9 @@ def test_from_answers_to_a_green_check(tmp_path, capsys):
                 f'name = "Assistant principal"\nurl = "json://127.0.0.1:{provider.port}/ap"\n'
             )
             with publishing(broker, tmp_path):
-                code = run_setup(folder, tmp_path / "answers.toml", Printer(as_json=True), None)
-            printed = capsys.readouterr()
-            said = [json.loads(line) for line in printed.out.splitlines()]
-            assert code == 0, printed
+                ran = set_up(folder, tmp_path / "answers.toml", "--json")
+            said = ran.objects
+            assert ran.code == 0, ran
             config = load(folder / "plumewatch.toml")
             heard(said, config)
             assert [f for f in said if f.get("taken")]
@@ -128,11 +128,10 @@ def test_a_broker_with_tls_to_which_anybody_publishes(tmp_path, capsys):
             client.publish(f"plumewatch/v1/{name}/reading", b'{"pm25":4.2}', 1, retain=True)
         client.publish("plumewatch/v1/n9-9/reading", b" " * 5_000_000, 1, retain=True)
         client.publish("$bombs", b"x").wait_for_publish(10)
-        code = run_setup(folder, tmp_path / "answers.toml", Printer(), None)
+        printed = set_up(folder, tmp_path / "answers.toml")
         client.disconnect()
         client.loop_stop()
-        printed = capsys.readouterr()
-        assert code == 0, printed.out
+        assert printed.code == 0, printed.out
         assert "certfile and keyfile" in printed.out
         config = load(folder / "plumewatch.toml")
         assert {sensor.id for sensor in config.sensor} == set(names)
@@ -148,8 +147,8 @@ def test_a_broker_with_tls_to_which_anybody_publishes(tmp_path, capsys):
         conf = folder / "broker/mosquitto.conf"
         conf.write_text(re.sub(r"certfile .*\nkeyfile .*\n", pair, conf.read_text()))
         installed(broker, folder)
-        check = CliRunner().invoke(app, ["check", "--config", str(folder / "plumewatch.toml")])
-        assert check.exit_code == 0, check.output
+        check = plumewatch("check", "--config", folder / "plumewatch.toml")
+        assert check.code == 0, check.out
 
 
 def test_the_page_gets_a_port_that_is_free(monkeypatch):
@@ -209,11 +208,9 @@ def heard(said, config):
 def closed_to_others(broker, folder, config):
     """The broker with its new files: green, and nobody writes what is not theirs."""
     installed(broker, folder)
-    result = CliRunner().invoke(
-        app, ["check", "--json", "--config", str(folder / "plumewatch.toml")]
-    )
-    found = [json.loads(line) for line in result.stdout.splitlines()]
-    assert result.exit_code == 0, found
+    result = plumewatch("check", "--json", "--config", folder / "plumewatch.toml")
+    found = result.objects
+    assert result.code == 0, found
     assert not [f for f in found if f["part"].startswith("broker") and f.get("warning")]
     rows = (folder / "secrets/device-passwords.csv").read_text().splitlines()[1:]
     accounts = {name: (user, its) for name, user, its in (row.split(",") for row in rows)}
@@ -331,36 +328,37 @@ def test_test_notices_again(tmp_path, capsys, monkeypatch):
         '[[staff]]\nid = "fix"\nname = "F"\nnotify = [{ url_env = "GOOD" }]\n'
     )
     try:
-        assert run_trial(path, "", Printer(as_json=True)) == 3
-        said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        ran = plumewatch("staff", "test", "--json", "-c", path)
+        said = ran.objects
+        assert ran.code == 3
         assert [(f["person"], f["address"], f["taken"]) for f in said] == [
             ("ap", 1, False), ("ap", 2, True), ("fix", 1, True),
         ]  # fmt: skip
-        assert run_trial(path, "fix", Printer()) == 0
+        assert plumewatch("staff", "test", "fix", "-c", path).code == 0
         assert len(provider.requests) == 3
-        assert run_trial(path, "nobody", Printer()) == 2
+        assert plumewatch("staff", "test", "nobody", "-c", path).code == 2
         assert "there is: ap, fix" in capsys.readouterr().err
     finally:
         provider.close()
 
 
 class TestWhatCannotBe:
-    def go(self, tmp_path, text, capsys):
+    def go(self, tmp_path, text):
         path = tmp_path / "answers.toml"
         path.write_text(text)
-        code = run_setup(tmp_path / "site", path, Printer(), None)
-        return code, capsys.readouterr().err
+        ran = set_up(tmp_path / "site", path)
+        return ran.code, ran.err
 
-    def test_no_broker(self, tmp_path, capsys):
-        code, said = self.go(tmp_path, f'site = "S"\nbroker = "127.0.0.1:{free_port()}"', capsys)
+    def test_no_broker(self, tmp_path):
+        code, said = self.go(tmp_path, f'site = "S"\nbroker = "127.0.0.1:{free_port()}"')
         assert code == 3
         assert "is not reachable" in said
         assert not (tmp_path / "site").exists()
 
-    def test_no_sensor(self, tmp_path, capsys):
+    def test_no_sensor(self, tmp_path):
         with Mosquitto() as broker:
             text = f'site = "S"\nlisten_s = 1\nbroker = "127.0.0.1:{broker.port}"'
-            code, said = self.go(tmp_path, text, capsys)
+            code, said = self.go(tmp_path, text)
         assert code == 1
         assert "no sensor was heard" in said
 
@@ -381,28 +379,28 @@ class TestWhatCannotBe:
             ('site = "S"\npassword_file = "none"', "password: unreadable"),
         ],
     )
-    def test_bad_answers(self, tmp_path, capsys, text, said):
-        code, err = self.go(tmp_path, text, capsys)
+    def test_bad_answers(self, tmp_path, text, said):
+        code, err = self.go(tmp_path, text)
         assert code == 2
         assert said in err
         assert "secret" not in err
 
-    def test_files_that_are_there_stay(self, tmp_path, capsys):
+    def test_files_that_are_there_stay(self, tmp_path):
         (tmp_path / "site").mkdir()
         (tmp_path / "site/plumewatch.toml").write_text("mine")
-        code, said = self.go(tmp_path, 'site = "S"', capsys)
+        code, said = self.go(tmp_path, 'site = "S"')
         assert code == 2
         assert "exists already" in said
         assert (tmp_path / "site/plumewatch.toml").read_text() == "mine"
 
-    def test_where_nothing_can_be_written_is_said_at_once(self, tmp_path, capsys):
+    def test_where_nothing_can_be_written_is_said_at_once(self, tmp_path):
         (tmp_path / "site").write_text("a file")
-        code, said = self.go(tmp_path, 'site = "S"\nbroker = "127.0.0.1:1"', capsys)
+        code, said = self.go(tmp_path, 'site = "S"\nbroker = "127.0.0.1:1"')
         assert code == 2
         assert "cannot be written" in said
 
     def test_nobody_to_ask(self, tmp_path, capsys):
-        assert run_setup(tmp_path, None, Printer(), None) == 2
+        assert plumewatch("setup", "--folder", tmp_path).code == 2
         assert "--answers" in capsys.readouterr().err
 
 

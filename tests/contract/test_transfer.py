@@ -12,20 +12,17 @@ from datetime import UTC, datetime
 
 import polars as pl
 import pytest
-from typer.testing import CliRunner
 
 from detection.quantities import COLUMNS, QUANTITIES
 from ingest.files.readings_export import SCHEMA
 from ingest.files.recordings import read_recordings
-from plumewatch.cli.main import app
-from plumewatch.cli.printer import Printer
-from plumewatch.cli.storage_command import run_setup
 from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.timeseries_settings import series_of
 from storage.journal import DeadLetter, Journal
 from storage.reading import Reading
 from storage.timeseries.writer import REASON, RECORD_REASON
+from tests.support.command import plumewatch
 from tests.support.influx import Influxd, influxql
 
 DAY = 86_400.0
@@ -68,15 +65,14 @@ class Site:
         self.config = load(self.path)
         (folder / "data").mkdir()
         if url:
-            assert run_setup(self.path, Printer(io.StringIO()), NOW) == 0
+            assert plumewatch("storage", "setup", "-c", self.path, now=NOW).code == 0
 
     def series(self):
         return series_of(self.config, DataPaths(self.config.data_dir))
 
     def run(self, *arguments):
-        result = CliRunner().invoke(app, [*map(str, arguments), "--config", str(self.path)])
-        assert result.exception is None or isinstance(result.exception, SystemExit), result
-        return result.exit_code, result.stdout + result.stderr
+        ran = plumewatch(*arguments, "--config", self.path)
+        return ran.code, ran.out + ran.err
 
     def write(self, text, name="old.csv"):
         path = self.folder / name
@@ -240,7 +236,7 @@ class TestImport:
             *("--time-format", "%m/%d/%Y %I:%M:%S %p"),
         )
         assert code == 0, said
-        assert "2 readings are stored, 0 rows left out" in said
+        assert "2 readings are stored, 0 rows skipped" in said
         found = stored(site)
         assert [(r.sensor, r.values, r.flags) for r in found] == [
             ("s1", {"pm25": 4.5, "rh": 41.0}, ("history",)),
@@ -266,7 +262,7 @@ class TestImport:
         rejected = site.folder / "rejected.csv"
         code, said = site.run("import", path, "--rejected", rejected)
         assert code == 1
-        assert "2 readings are stored, 7 rows left out" in said
+        assert "2 readings are stored, 7 rows skipped" in said
         listed = {
             int(re.search(r"line (\d+)", row["where"])[1]): row["why"]
             for row in csv.DictReader(io.StringIO(rejected.read_text()))

@@ -1,6 +1,5 @@
 """What docs/alerting.md shows is what the program takes and prints."""
 
-import io
 import re
 import tomllib
 from pathlib import Path
@@ -8,11 +7,10 @@ from pathlib import Path
 from alerts.incidents import silences, stuck_incidents, throttling
 from alerts.incidents.severity import LONG_S, REPEATED, UNSURE
 from detection.device_events import BATTERY_LOW
-from plumewatch.cli.printer import Printer
-from plumewatch.cli.starter import STARTER
-from plumewatch.cli.timeline_command import run_timeline
+from plumewatch.cli.setup.site_files import STARTER
 from plumewatch.config.load import parse
 from plumewatch.config.settings import alert_policy
+from tests.support.command import plumewatch
 
 PAGE = (Path(__file__).parents[2] / "docs/alerting.md").read_text(encoding="utf-8")
 
@@ -24,9 +22,8 @@ def blocks(language):
 def test_the_timeline_is_that_of_the_starter(tmp_path):
     path = tmp_path / "plumewatch.toml"
     path.write_text(STARTER, encoding="utf-8")
-    out = io.StringIO()
-    assert run_timeline(path, Printer(out), room="N2-boys", kind="vape", at="2026-09-07T10:05") == 0
-    assert blocks("text")[0] == out.getvalue()
+    asked = ("--room", "N2-boys", "--kind", "vape", "--at", "2026-09-07T10:05")
+    assert blocks("text")[0] == plumewatch("timeline", "-c", path, *asked).out
 
 
 def test_the_settings_are_valid(tmp_path):

@@ -23,7 +23,7 @@ from ingest.decoding import Context
 from ingest.intake import decode_message
 from ingest.message import Message
 from plumewatch.cli.main import app
-from plumewatch.cli.starter import STARTER
+from plumewatch.cli.setup.site_files import STARTER
 from plumewatch.config.load import parse
 from tests.support.broker import free_port
 

@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import pytest
 
-from plumewatch.cli.transfer_command import retry_refused
 from storage.journal import Journal
 from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
 from storage.timeseries.influx import InfluxSeries
 from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
+from storage.timeseries.retry import retry_refused
 from storage.timeseries.writer import SeriesWriter, WriterSettings
 from tests.support.influx import Influxd, influxql
 

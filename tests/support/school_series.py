@@ -7,7 +7,6 @@ it ends now, because that is where dashboards look.
 
 from __future__ import annotations
 
-import io
 import math
 import time
 from contextlib import closing
@@ -30,8 +29,6 @@ from detection.class_samples import ClassSampler
 from detection.events import Event, EventKind, EventPhase
 from ingest.files.recordings import read_recordings
 from ingest.validation import may_alert
-from plumewatch.cli.printer import Printer
-from plumewatch.cli.simulate import SimulateOptions, run_simulate
 from plumewatch.service.data_folder import prepare_state
 from reports.kpis import duty_hours
 from reports.rows import DutySpan
@@ -39,6 +36,7 @@ from storage import audit, firmware
 from storage.registry import Registry, Room, Sensor
 from storage.sqlite import connect, transaction
 from storage.timeseries.records import Record
+from tests.support.command import plumewatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -118,14 +116,9 @@ def simulated_school(folder: Path, hours: float = 12.0, seed: int = 3) -> Simula
     end = time.time() // 60 * 60
     start = end - hours * 3600.0
     recording = folder / "readings.csv"
-    options = SimulateOptions(
-        seed=seed,
-        days=hours / 24.0,
-        out=recording,
-        start=datetime.fromtimestamp(_SIMULATED, UTC).isoformat(),
-        activity="demo",
-    )
-    assert run_simulate(options, Printer(err=io.StringIO())) == 0
+    simulated = datetime.fromtimestamp(_SIMULATED, UTC).isoformat()
+    options = ("--seed", seed, "--days", hours / 24.0, "--start", simulated, "--activity", "demo")
+    assert plumewatch("simulate", *options, "--out", recording).code == 0
     readings = list(_thinned(read_recordings([recording], lambda _: None), start - _SIMULATED, end))
     registry = _registry({r.sensor for r in readings})
     policy = AlertPolicy(

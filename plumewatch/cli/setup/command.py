@@ -1,132 +1,147 @@
-"""``plumewatch setup``, from the first question to the check."""
+"""`plumewatch init` and `setup`: a configuration from a template, or from a broker with sensors."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import ssl
-import time
-from typing import TYPE_CHECKING, Final
-from zoneinfo import ZoneInfo
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
 
-from pydantic import ValidationError
+import typer
 
-from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings
-from alerts.notify.trial_notices import send_trials
-from ingest.broker import BrokerSettings
-from ingest.errors import BrokerError
-from plumewatch.cli.exit_codes import DONE, REFUSED, UNREACHABLE, USAGE
-from plumewatch.cli.progress import progress
-from plumewatch.cli.setup.answers import (
-    address,
-    ask,
-    in_short,
-    page_address,
-    read_answers,
-    rooms_of,
-    staff_of,
-    until_taken,
-)
-from plumewatch.cli.setup.broker_files import new_password
-from plumewatch.cli.setup.discovery import heard_on, listen, reach
-from plumewatch.cli.setup.site_files import heard_air, next_steps, rooms_for, written
+from ingest.errors import RefusedError
+from plumewatch.cli.exit_codes import DONE, UNREACHABLE, exit_codes
+from plumewatch.cli.options import CONFIG, JsonOption, manual
+from plumewatch.cli.printer import Printer, progress
+from plumewatch.cli.site import Site
 from plumewatch.config.faults import ConfigError, ConfigFault
-from plumewatch.config.secrets import secret_from
-from plumewatch.config.settings import alert_policy
-from plumewatch.config.sharding import load_shard
-from plumewatch.doctor.check import run_check
+from plumewatch.errors import UnreachableError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
+    from ingest.broker import BrokerSettings
     from ingest.message import Message
-    from plumewatch.cli.printer import Printer
-    from plumewatch.cli.setup.answers import Answers, Question
+    from plumewatch.cli.setup.answers import Answers
     from plumewatch.cli.setup.discovery import Heard, HeardSensor
     from plumewatch.cli.setup.rooms import Place
-    from plumewatch.config.model import PlumewatchConfig
+
+app = typer.Typer()
 
 _UNREAD_SHOWN: Final = 5
 _SLOWEST_S: Final = 120.0
 """Who listens for less is told that slow sensors may be missing."""
 
 
-def run_setup(
-    folder: Path, answers_file: Path | None, printer: Printer, question: Question | None
+@app.command(epilog=manual("plumewatch init", "plumewatch init /etc/plumewatch/plumewatch.toml"))
+@exit_codes
+def init(
+    path: Annotated[Path, typer.Argument(help="File to write.")] = CONFIG,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a commented starter configuration."""
+    from plumewatch.cli.setup.site_files import STARTER, SiteFiles
+
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: No such file or directory")
+    SiteFiles(plain={path.name: STARTER}).write(path.parent)
+    Printer(as_json=as_json).say(
+        f"wrote {path}; next: edit it, then `plumewatch check --config {path}`", wrote=path
+    )
+
+
+@app.command(
+    epilog=manual("plumewatch setup", "plumewatch setup --answers answers.toml --folder site")
+)
+@exit_codes
+def setup(
+    folder: Annotated[
+        Path, typer.Option("--folder", help="Where configuration, secrets and accounts go.")
+    ] = Path(),
+    answers: Annotated[
+        Path | None,
+        typer.Option("--answers", help="Answers in TOML (docs/setup.md); asks you without it."),
+    ] = None,
+    *,
+    as_json: JsonOption = False,
 ) -> int:
-    """Set a site up.
+    """Find sensors on a broker, and write configuration and accounts; nine questions at most."""
+    from pydantic import ValidationError
 
-    Parameters
-    ----------
-    folder : Path
-        Where the files go; none of them may be there.
-    answers_file : Path or None
-        Answers; a person is asked without it.
-    question : Question or None
-        Asks a person; needed without a file.
+    from ingest.errors import BrokerError
+    from plumewatch.cli.setup.answers import in_short
 
-    Returns
-    -------
-    int
-        0 set up and the check is green, 1 no sensor was heard, 2 an answer cannot be taken or the
-        files are there, 3 the broker does not answer or the check found faults.
-    """
     try:
-        answers = _answers(answers_file, question)
-        zone = ZoneInfo(answers.timezone)
-        settings = _broker(answers)
-        folder = folder.resolve()
-        _check_free(folder)
-        heard = heard_on(_listened(settings, answers.listen_s), zone)
-        sensors = heard_air(heard)
-        places = _places(answers, sensors, printer)
-        _tell_heard(heard, places, printer)
-        if answers.listen_s < _SLOWEST_S:
-            printer.err.write(
-                f"listened {answers.listen_s:g} s: sensors that report less often may be missing;"
-                " listen_s in a file of --answers makes it longer (docs/setup.md)\n"
-            )
-        if not places:
-            printer.err.write(
-                "no sensor was heard that measures particles or VOC; let them publish to"
-                f" {answers.broker} (docs/devices.md), then plumewatch setup again\n"
-            )
-            return REFUSED
-        if answers_file is None and question is not None:
-            answers, places = _asked_after(answers, sensors, question)
-        password = settings.password or new_password()
-        for path in written(answers, heard, places, password).write(folder):
-            printer.say(f"wrote {path}", wrote=path)
-    except (ConfigError, FileExistsError, ValidationError, ValueError) as error:
-        printer.err.write(f"{in_short(error)}\n")
-        return USAGE
+        return _set_up(folder.resolve(), answers, Printer(as_json=as_json))
+    except (ValidationError, ValueError) as error:
+        raise UsageError(in_short(error)) from error
     except BrokerError as error:
-        printer.err.write(f"{error}\n")
-        return UNREACHABLE
-    except OSError as error:
-        printer.err.write(f"{folder}: {error.strerror or error}\n")
-        return USAGE
+        raise UnreachableError(str(error)) from error
+
+
+def _set_up(folder: Path, answers_file: Path | None, printer: Printer) -> int:
+    """Set a site up; a person is asked without a file of answers."""
+    from zoneinfo import ZoneInfo
+
+    from plumewatch.cli.setup.answers import ask, read_answers
+    from plumewatch.cli.setup.broker_files import new_password
+    from plumewatch.cli.setup.discovery import heard_on, reach
+    from plumewatch.cli.setup.site_files import heard_air, rooms_for, written
+
+    if answers_file is not None:
+        answers = read_answers(answers_file)
+    elif sys.stdin.isatty():
+        answers = ask(question, lambda found: asyncio.run(reach(_broker(found))))
+    else:
+        raise UsageError("--answers FILE is needed where nobody can be asked")
+    settings = _broker(answers)
+    _check_free(folder)
+    heard = heard_on(_listened(settings, answers.listen_s), ZoneInfo(answers.timezone))
+    sensors = heard_air(heard)
+    places = rooms_for(sensors, answers.rooms)
+    _print_sensors(sensors, places, printer)
+    _print_rest(heard, places, printer)
+    if answers.listen_s < _SLOWEST_S:
+        sys.stderr.write(
+            f"listened {answers.listen_s:g} s: sensors that report less often may be missing;"
+            " listen_s in a file of --answers makes it longer (docs/setup.md)\n"
+        )
+    if not places:
+        raise RefusedError(
+            "no sensor was found that measures particles or VOC; let them publish to"
+            f" {answers.broker} (docs/devices.md), then plumewatch setup again"
+        )
+    if answers_file is None:
+        answers, places = _ask_rest(answers, sensors)
+    password = settings.password or new_password()
+    for path in written(answers, heard, places, password).write(folder):
+        printer.say(f"wrote {path}", wrote=path)
     return _finish(folder, answers, printer)
+
+
+def question(text: str, default: str = "", *, hidden: bool = False) -> str:
+    """Ask a person."""
+    asked = typer.prompt(text, default=default, show_default=bool(default), hide_input=hidden)
+    return str(asked).strip()
 
 
 def _check_free(folder: Path) -> None:
     if (folder / "plumewatch.toml").exists():
-        raise FileExistsError(f"{folder}/plumewatch.toml: exists already; another --folder")
+        raise UsageError(f"{folder}/plumewatch.toml: exists already; choose another --folder")
     there = next(path for path in (folder, *folder.parents) if path.exists())
     if not (there.is_dir() and os.access(there, os.W_OK)):
-        raise FileExistsError(f"{folder}: cannot be written; another --folder")
-
-
-def _answers(path: Path | None, question: Question | None) -> Answers:
-    if path is not None:
-        return read_answers(path)
-    if question is None:
-        raise ValueError("--answers FILE is needed where nobody can be asked")
-    return ask(question, lambda answers: asyncio.run(reach(_broker(answers))))
+        raise UsageError(f"{folder}: cannot be written; choose another --folder")
 
 
 def _broker(answers: Answers) -> BrokerSettings:
+    import ssl
+
+    from ingest.broker import BrokerSettings
+    from plumewatch.cli.setup.answers import address
+    from plumewatch.config.secrets import secret_from
+
     host, port, tls = address(answers.broker)
     password = answers.password
     if answers.password_file is not None:
@@ -143,6 +158,8 @@ def _broker(answers: Answers) -> BrokerSettings:
 
 
 def _listened(settings: BrokerSettings, seconds: float) -> Sequence[Message]:
+    from plumewatch.cli.setup.discovery import listen
+
     with progress() as bar:
         task = bar.add_task("listening", total=seconds)
 
@@ -152,36 +169,27 @@ def _listened(settings: BrokerSettings, seconds: float) -> Sequence[Message]:
         return asyncio.run(listen(settings, seconds, on_message))
 
 
-def _places(
-    answers: Answers, sensors: Mapping[str, HeardSensor], printer: Printer
-) -> dict[str, Place]:
-    places = rooms_for(sensors, answers.rooms)
-    printer.table(
-        ("Sensor", "Read by", "Each", "Building", "Floor", "Room"),
-        (
-            (
-                {
-                    "sensor": name,
-                    "decoder": sensors[name].decoder,
-                    "interval_s": sensors[name].interval_s,
-                    "quantities": sorted(sensors[name].quantities),
-                    **place._asdict(),
-                },
-                (name, sensors[name].decoder, _every(sensors[name]), *place),
-            )
-            for name, place in places.items()
-        ),
-    )
-    return places
+def _print_sensors(
+    sensors: Mapping[str, HeardSensor], places: Mapping[str, Place], printer: Printer
+) -> None:
+    rows = []
+    for name, place in places.items():
+        sensor = sensors[name]
+        fields = {
+            "sensor": name,
+            "decoder": sensor.decoder,
+            "interval_s": sensor.interval_s,
+            "quantities": sorted(sensor.quantities),
+            **place._asdict(),
+        }
+        interval = "once" if sensor.interval_s is None else f"{sensor.interval_s:.3g} s"
+        rows.append((fields, (name, sensor.decoder, interval, *place)))
+    printer.table(("Sensor", "Read by", "Interval", "Building", "Floor", "Room"), rows)
 
 
-def _every(sensor: HeardSensor) -> str:
-    return "once" if sensor.interval_s is None else f"{sensor.interval_s:.3g} s"
-
-
-def _tell_heard(heard: Heard, places: Mapping[str, Place], printer: Printer) -> None:
+def _print_rest(heard: Heard, places: Mapping[str, Place], printer: Printer) -> None:
     for name in sorted(heard.sensors.keys() - places.keys()):
-        text = f"{name} measures neither particles nor VOC: left out"
+        text = f"{name} measures neither particles nor VOC: skipped"
         printer.say(text, sensor=name, left_out=True)
     unread = sorted(heard.unread.items())
     for topic, why in unread[:_UNREAD_SHOWN]:
@@ -191,20 +199,23 @@ def _tell_heard(heard: Heard, places: Mapping[str, Place], printer: Printer) -> 
         printer.say(f"and {more} further topics (docs/mappings.md)", unread_more=more)
 
 
-def _asked_after(
-    answers: Answers, sensors: Mapping[str, HeardSensor], question: Question
+def _ask_rest(
+    answers: Answers, sensors: Mapping[str, HeardSensor]
 ) -> tuple[Answers, dict[str, Place]]:
-    """Ask what follows from what was heard: rooms, staff, where the page is, a test."""
+    """Ask what follows from the sensors found: rooms, staff, where the page is, a test."""
+    from plumewatch.cli.setup.answers import page_address, rooms_of, staff_of, until_taken
+    from plumewatch.cli.setup.site_files import rooms_for
+
     places = until_taken(
-        lambda: question("Rooms to put right, sensor=Building/Floor/Room; ...; empty if all are"),
-        lambda said: rooms_for(sensors, rooms_of(said)),
+        lambda: question("Rooms to correct, sensor=Building/Floor/Room; ...; empty if none"),
+        lambda text: rooms_for(sensors, rooms_of(text)),
     )
     staff = until_taken(
-        lambda: question("Who is told, Name[, role] = Apprise address; ...; empty for later"),
+        lambda: question("Who is notified, Name[, role] = Apprise address; ...; empty for later"),
         staff_of,
     )
     public_url = until_taken(
-        lambda: question("Address under which phones reach the staff page; empty for none"),
+        lambda: question("Address at which phones reach the staff page; empty for none"),
         page_address,
     )
     test = question("Send each a test notice now? (yes, no)", "yes") if staff else "no"
@@ -213,55 +224,17 @@ def _asked_after(
 
 
 def _finish(folder: Path, answers: Answers, printer: Printer) -> int:
+    from plumewatch.cli.people import send_test_notices
+    from plumewatch.cli.setup.answers import address
+    from plumewatch.cli.setup.site_files import next_steps
+    from plumewatch.doctor.check import run_check
+
     path = folder / "plumewatch.toml"
-    try:
-        config = load_shard(path)
-    except ConfigError as error:
-        printer.err.write(f"{error}\n")
-        return USAGE
+    config = Site.load(path).config
     if answers.test_notice and config.staff:
-        _try_all(config, printer)
+        send_test_notices(config, printer)
     code = run_check(path, printer)
     if not printer.as_json:
         _, _, tls = address(answers.broker)
         printer.say(next_steps(folder, answers.broker_folder.rstrip("/"), tls=tls))
     return DONE if code == DONE else UNREACHABLE
-
-
-def _try_all(config: PlumewatchConfig, printer: Printer, person: str = "") -> bool:
-    notifier = AppriseNotifier(NotifySettings(allow_private=config.alerts.allow_private_targets))
-    staff = [m for m in alert_policy(config).staff if person in ("", m.id)]
-    tried = send_trials(notifier, staff, config.site, config.timezone, time.time())
-    well = True
-    for found in asyncio.run(tried):
-        well = well and found.error is None
-        outcome = "was taken" if found.error is None else str(found.error)
-        printer.say(
-            f"test notice to {found.person}, address {found.number}: {outcome}",
-            person=found.person,
-            address=found.number,
-            taken=found.error is None,
-            outcome=outcome,
-        )
-    return well
-
-
-def run_trial(path: Path, person: str, printer: Printer) -> int:
-    """Send a test notice to a member of staff, or to all.
-
-    Returns
-    -------
-    int
-        0 all were taken, 2 bad configuration or nobody has this id, 3 one was not taken.
-    """
-    try:
-        config = load_shard(path)
-        known = [member.id for member in alert_policy(config).staff]
-    except ConfigError as error:
-        printer.err.write(f"{error}\n")
-        return USAGE
-    if person and person not in known:
-        there = ", ".join(known) or "nobody"
-        printer.err.write(f"{person!r}: no member of staff has this id; there is: {there}\n")
-        return USAGE
-    return DONE if _try_all(config, printer, person) else UNREACHABLE

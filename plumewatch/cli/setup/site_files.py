@@ -6,6 +6,7 @@ import ipaddress
 import os
 import socket
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -17,12 +18,13 @@ from plumewatch.config.sections.web import WebConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from plumewatch.cli.setup.answers import Answers
     from plumewatch.cli.setup.discovery import Heard, HeardSensor
     from plumewatch.cli.setup.rooms import Place
 
+STARTER: Final = Path(__file__).with_name("starter.toml").read_text(encoding="utf-8")
+"""The commented configuration that `plumewatch init` writes; valid as it is."""
 _AIR: Final = ("pm", "n0", "n1", "n2", "n5", "tvoc", "voc", "vape")
 _DAY_S: Final = 86_400
 _LEAST_QUEUE: Final = 100_000
@@ -74,7 +76,7 @@ class SiteFiles:
         paths |= {folder / name: (text, 0o644) for name, text in self.plain.items()}
         for path in paths:
             if path.exists():
-                raise FileExistsError(f"{path}: exists already; choose another --folder")
+                raise FileExistsError(f"{path}: exists already; choose another name")
         for path, (text, mode) in paths.items():
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:

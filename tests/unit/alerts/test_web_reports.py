@@ -9,7 +9,7 @@ from datetime import date
 import pytest
 
 from alerts.page.views.report_jobs import KEPT_S, ReportJobs
-from plumewatch.cli.report_command import ReportOptions
+from plumewatch.report_request import ReportRequest
 from reports.periods import SchoolTimes, Term
 from tests.unit.alerts.test_web import Page
 
@@ -91,7 +91,7 @@ async def test_a_file_of_one_building_says_so(open_page):
     await ask(page, building="North wing")
     (job,) = page.jobs.of("an")
     assert job.name == "incidents-2026-09-01-2026-09-07-North-wing.csv"
-    asked = ReportOptions("incidents", "2026-09-01", "2026-09-07", building="North wing")
+    asked = ReportRequest("incidents", "2026-09-01", "2026-09-07", building="North wing")
     assert str(asked.path()) == job.name  # the command line calls it the same
 
 

@@ -1,20 +1,19 @@
 """`plumewatch decode` as contracted."""
 
-import io
 import json
 
 import pytest
 
-from plumewatch.cli.decode import DecodeOptions, decode_command, read_payload, run_decode
+from tests.support.command import plumewatch
 
 NOW = 1_790_000_000.0
 TOPIC = "plumewatch/v1/b2/reading"
 
 
-def run(data, topic=TOPIC, **more):
-    out, err = io.StringIO(), io.StringIO()
-    code = decode_command(topic, data, out, err, DecodeOptions(now=NOW, **more))
-    return code, out.getvalue(), err.getvalue()
+def run(data, topic=TOPIC, *options):
+    words = [*(["--topic", topic] if topic else []), *options]
+    ran = plumewatch("decode", *words, now=NOW, stdin=data)
+    return ran.code, ran.out, ran.err
 
 
 def test_one_line_a_reading():
@@ -54,18 +53,18 @@ def test_a_file_of_lines_is_told_from_a_message():
 
 def test_hex_and_base64():
     plain = run(b'{"pm25": 7.5}')
-    assert run(b"7b22706d3235223a20372e357d\n", is_hex=True) == plain
-    assert run(b"eyJwbTI1IjogNy41fQ==\n", is_base64=True) == plain
-    assert run(b"zz", is_hex=True) == (1, "", "rejected: malformed: not pairs of hex digits\n")
-    assert run(b"e", is_base64=True)[0] == 1
-    assert run(b"7b", is_hex=True, is_base64=True)[0] == 2
+    assert run(b"7b22706d3235223a20372e357d\n", TOPIC, "--hex") == plain
+    assert run(b"eyJwbTI1IjogNy41fQ==\n", TOPIC, "--base64") == plain
+    assert run(b"zz", TOPIC, "--hex") == (1, "", "rejected: malformed: not pairs of hex digits\n")
+    assert run(b"e", TOPIC, "--base64")[0] == 1
+    assert run(b"7b", TOPIC, "--hex", "--base64")[0] == 2
 
 
 def test_named_decoder():
-    code, out, _ = run(b'{"wifi":-5,"rco2":600}', topic="lab/1", decoder="airgradient")
+    code, out, _ = run(b'{"wifi":-5,"rco2":600}', "lab/1", "--decoder", "airgradient")
     assert code == 0
     assert json.loads(out)["sensor"] == "lab:1"
-    code, out, err = run(b"{}", decoder="nope")
+    code, out, err = run(b"{}", TOPIC, "--decoder", "nope")
     assert (code, out) == (2, "")
     assert "airgradient" in err
     assert run(b"{}", topic="lab/1")[2] == "rejected: unknown_topic: no decoder for this topic\n"
@@ -88,14 +87,17 @@ def test_unknown_topic_names_who_would_read_it(payload, named):
 
 
 def test_the_clock_is_the_receive_time_by_default():
-    out = io.StringIO()
-    assert run_decode(TOPIC, b'{"pm25": 1}', out, io.StringIO()) == 0
-    assert json.loads(out.getvalue())["time"] > NOW - 1e9
+    (found,) = plumewatch("decode", "--topic", TOPIC, stdin=b'{"pm25": 1}').objects
+    assert found["time"] > NOW - 1e9
 
 
 @pytest.mark.parametrize("text", [b"01 02", b"01:02", b"0x01,0x02", b"01\n02\n"])
 def test_hex_spellings(text):
-    assert read_payload(text, is_hex=True) == b"\x01\x02"
+    body = b'{"pm25": 7.5}'
+    separator = text.replace(b"01", b"").replace(b"02", b"")
+    digits = [b"0x%02x" % byte if b"0x" in text else b"%02x" % byte for byte in body]
+    written = separator.replace(b"0x", b"").strip() or b" "
+    assert run(written.join(digits), TOPIC, "--hex") == run(body)
 
 
 LINES = b"""\
@@ -109,7 +111,7 @@ b/sensor/humidity/state nan
 
 
 def test_lines_are_a_sequence_that_is_remembered_and_joined():
-    code, out, err = run(LINES, topic=None, lines=True)
+    code, out, err = run(LINES, None, "--lines")
     assert (code, err) == (0, "")
     online, joined = (json.loads(line) for line in out.splitlines())
     assert online["events"] == ["online"]
@@ -130,7 +132,7 @@ b/sensor/\xff/state 1
 
 plumewatch/v1/b/reading [7]
 plumewatch/v1/c/reading {"pm25": 1}"""
-    code, out, err = run(data, topic=None, lines=True)
+    code, out, err = run(data, None, "--lines")
     assert code == 1
     assert [json.loads(line)["sensor"] for line in out.splitlines()] == ["c"]
     reasons = [line.split(": ")[1:3] for line in err.splitlines()]
@@ -144,22 +146,25 @@ plumewatch/v1/c/reading {"pm25": 1}"""
 
 def test_lines_of_hex():
     data = b"application/1/device/24e1/event/up 02113c\nx zz\n"
-    code, out, _ = run(data, topic=None, lines=True, is_hex=True)
+    code, out, _ = run(data, None, "--lines", "--hex")
     assert code == 1
     assert json.loads(out)["events"] == ["vendor_vape"]
 
 
 def test_lines_and_topic_exclude_each_other():
-    assert run(b"", lines=True)[0] == 2
-    assert run(b"", topic=None)[0] == 2
-    assert run(b"", topic=None, lines=True) == (0, "", "")
+    assert run(b"", TOPIC, "--lines")[0] == 2
+    assert run(b"", None)[0] == 2
+    assert run(b"", None, "--lines") == (0, "", "")
 
 
 def test_flags_are_shown_if_asked_for():
     body = b'{"pm25": 7.5}'
-    assert json.loads(run(body, flags=True)[1])["flags"] == ["no_time"]
-    assert json.loads(run(body, flags=True, retained=True)[1])["flags"] == ["no_time", "retained"]
-    assert "flags" not in json.loads(run(body, retained=True)[1])
+    assert json.loads(run(body, TOPIC, "--flags")[1])["flags"] == ["no_time"]
+    assert json.loads(run(body, TOPIC, "--flags", "--retained")[1])["flags"] == [
+        "no_time",
+        "retained",
+    ]
+    assert "flags" not in json.loads(run(body, TOPIC, "--retained")[1])
 
 
 def test_a_hint_says_what_shows_it():

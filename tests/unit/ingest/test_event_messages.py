@@ -8,11 +8,10 @@ import msgspec
 import pytest
 
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
-from ingest.event_messages import EVENT_TOPIC, EventIntake, read_event
+from ingest.event_messages import EVENT_TOPIC, EventIntake, publish_events, read_event
 from ingest.intake import OutcomeKind
 from ingest.message import Message
 from ingest.validation import Limits
-from plumewatch.cli.stream_command import _publish
 from plumewatch.config.load import parse
 from plumewatch.config.settings import broker_settings
 from storage.registry import Registry, Room, Sensor
@@ -97,7 +96,7 @@ async def test_an_event_that_comes_again_is_one_incident(tmp_path, monkeypatch):
             ended = event(now - 8.0, EventPhase.ENDED)
             words = [first, first, ended, first, event(now - 8.0, sensor="stranger"), ended]
             said = [SimpleNamespace(sensor=w.sensor, event=msgspec.json.encode(w)) for w in words]
-            await _publish(broker_settings(config), said)
+            await publish_events(broker_settings(config), said)
             await until(lambda: service.ingestion.event_source.state.acknowledged == len(words))
             with state_database(service) as db:
                 rows = db.execute("SELECT id, phase FROM alert_event").fetchall()

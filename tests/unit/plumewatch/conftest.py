@@ -12,9 +12,8 @@ from alerts.incidents.engine import AlertEngine
 from alerts.incidents.incident import Verdict
 from alerts.policy import AlertPolicy
 from ingest.validation import may_alert
-from plumewatch.cli.audit_command import note_start
 from plumewatch.config.load import load
-from plumewatch.service.data_folder import prepare_state
+from plumewatch.service.data_folder import prepare_state, record_start
 from storage.sqlite import connect, transaction
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.in_process import one_room
@@ -48,7 +47,7 @@ def one_incident(folder):
     readings = readings_of_puff("pw-0")
     with closing(connect(data / "state.db")) as db, SqliteSeries(data / "series.db") as series:
         prepare_state(db)
-        note_start(db, config, START)
+        record_start(db, config, START)
         engine = AlertEngine(config.registry(), AlertPolicy())
         watch = DetectionConsumer(db, engine, may_alert)
         found = []

@@ -6,19 +6,16 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from typer.testing import CliRunner
 
-from plumewatch.cli.backtest_command import BacktestOptions, run_backtest
-from plumewatch.cli.main import app
-from plumewatch.cli.printer import Printer
 from plumewatch.service.data_folder import prepare_state
 from scale.history import History, HistoryWriter
 from storage.sqlite import connect, transaction
+from tests.support.command import plumewatch
 from tests.support.recorded import config_text, recorded
 
 
 def run(*words):
-    return CliRunner().invoke(app, ["backtest", *map(str, words)])
+    return plumewatch("backtest", *words)
 
 
 def config_of(folder):
@@ -45,8 +42,8 @@ def answered(folder, room, onset, verdict):
 def test_the_page_says_what_versions_would_have_alerted(history, unlike, tmp_path):
     out, table = tmp_path / "page.html", tmp_path / "alerts.csv"
     first = run(history, "--out", out, "--alerts", table, "--processes", 2)
-    assert first.exit_code == 0, first.stderr
-    assert f"{len(recorded()):,} readings by 1 versions" in first.stderr
+    assert first.code == 0, first.err
+    assert f"{len(recorded()):,} readings by 1 versions" in first.err
     with table.open() as file:
         shipped = list(csv.DictReader(file))
     assert {row["kind"] for row in shipped} == {"vape"}
@@ -59,8 +56,8 @@ def test_the_page_says_what_versions_would_have_alerted(history, unlike, tmp_pat
     answered(tmp_path, row["room"], float(row["onset"]), "confirmed")
     words = ("--model", "shipped", "--model", unlike, "--config", config, "--json")
     second = run(history, "--out", out, "--alerts", table, "--force", *words)
-    assert second.exit_code == 0, second.stderr
-    assert json.loads(second.stdout)["versions"] == 2
+    assert second.code == 0, second.err
+    assert json.loads(second.out)["versions"] == 2
     with table.open() as file:
         both = list(csv.DictReader(file))
     eager = sum(r["version"] == "eager" for r in both)
@@ -86,8 +83,8 @@ def test_the_page_says_what_versions_would_have_alerted(history, unlike, tmp_pat
 )
 def test_faults_are_said_before_anything_is_judged(history, tmp_path, words, code, said):
     found = run(history, "--out", tmp_path / "page.html", *words)
-    assert (found.exit_code, found.stdout) == (code, "")
-    assert said in found.stderr
+    assert (found.code, found.out) == (code, "")
+    assert said in found.err
     assert not (tmp_path / "page.html").exists()
 
 
@@ -95,11 +92,11 @@ def test_files_that_are_there_stay(history, tmp_path):
     out = tmp_path / "page.html"
     out.write_text("mine")
     found = run(history, "--out", out)
-    assert found.exit_code == 2
-    assert "--force writes over it" in found.stderr
+    assert found.code == 2
+    assert "choose another name, or --force" in found.err
     assert out.read_text() == "mine"
-    assert run(history, "--out", tmp_path / "no" / "page.html").exit_code == 2
-    assert run(tmp_path, "--out", tmp_path / "other.html").exit_code == 1
+    assert run(history, "--out", tmp_path / "no" / "page.html").code == 2
+    assert run(tmp_path, "--out", tmp_path / "other.html").code == 1
 
 
 def test_a_history_without_a_judged_reading_is_refused(tmp_path):
@@ -108,15 +105,14 @@ def test_a_history_without_a_judged_reading_is_refused(tmp_path):
 
         writer.commit(frame_of([Landed(recorded()[0], ("",) * 5, judged=False)]), b"")
     assert History(tmp_path / "h").buckets
-    asked = BacktestOptions([], [], ["vape"], tmp_path / "p.html", None, 1, "", force=False)
-    assert run_backtest([tmp_path / "h"], None, asked, Printer()) == 1
+    assert run(tmp_path / "h", "--out", tmp_path / "p.html", "--processes", 1).code == 1
 
 
 def test_a_state_that_cannot_be_read_is_said(history, tmp_path):
     config = config_of(tmp_path)
-    assert run(history, "--out", tmp_path / "p.html", "-c", config).exit_code == 3
+    assert run(history, "--out", tmp_path / "p.html", "-c", config).code == 3
     (tmp_path / "plumewatch-data").mkdir()
     with closing(sqlite3.connect(tmp_path / "plumewatch-data" / "state.db")):
         pass
     found = run(history, "--out", tmp_path / "p.html", "-c", config)
-    assert found.exit_code == 3
+    assert found.code == 3

@@ -13,14 +13,13 @@ import time
 
 import pytest
 
-from plumewatch.cli.backup_command import run_backup, run_restore
-from plumewatch.cli.printer import Printer
 from plumewatch.config.load import load
 from storage.backup import MANIFEST, verify
 from storage.journal import Journal
 from storage.lease import Lease
 from storage.reading import Reading
 from tests.support.broker import free_port
+from tests.support.command import plumewatch
 from tests.support.in_process import running, store, until
 from tests.support.plumes import readings_of_puff
 
@@ -61,24 +60,23 @@ async def used(config_file):
     return config_file
 
 
-def back_up(config_file, target):
-    out = io.StringIO()
-    return run_backup(config_file, target, Printer(out), NOW), out.getvalue()
+def back_up(config_file, target, now=NOW):
+    ran = plumewatch("backup", target, "--config", config_file, now=now)
+    return ran.code, ran.out
 
 
 def test_what_the_series_does_not_keep_any_more_is_not_missed(used, tmp_path):
-    out = io.StringIO()
     later = time.time() + 40 * 86_400
-    assert run_backup(used, tmp_path / "b", Printer(out), later) == 0
+    assert plumewatch("backup", tmp_path / "b", "--config", used, now=later).code == 0
     (folder,) = (tmp_path / "b").iterdir()
     spoil(folder, "series.db", "DELETE FROM reading")
     assert all(proof.ok for proof in verify(folder))
 
 
 def restore(config_file, source, *, only_verify=False, force=False):
-    out = io.StringIO()
-    code = run_restore(config_file, source, Printer(out), NOW, only_verify=only_verify, force=force)
-    return code, out.getvalue()
+    words = ["--verify"] * only_verify + ["--force"] * force
+    ran = plumewatch("restore", source, *words, "--config", config_file, now=NOW)
+    return ran.code, ran.out
 
 
 def spoil(folder, name, statement):
@@ -114,7 +112,7 @@ async def test_backups_of_a_service_under_load_are_sound(config_file, tmp_path):
         traffic = asyncio.create_task(busy())
         for n in range(3):
             target = tmp_path / f"b{n}.tar"
-            code, said = await asyncio.to_thread(back_up, config_file, target)
+            code, said = await asyncio.to_thread(back_up, config_file, target, None)
             assert code == 0, said
         stop.set()
         await traffic
@@ -261,7 +259,7 @@ def test_no_byte_of_an_archive_can_be_flipped_or_cut_off_unnoticed(used, tmp_pat
             said = capsys.readouterr().err.splitlines()
             assert len(said) <= 1
             if said:
-                assert f"{spoilt} is damaged or no archive of a backup (" in said[0]
+                assert f"{spoilt} is damaged or not an archive of a backup (" in said[0]
             refused += code == 1
             assert code == 1 or unpacked(spoilt) == unpacked(tmp_path / name)  # only padding
     assert refused > 25

@@ -242,4 +242,4 @@ class TestCheck:
         found = self.findings(result)
         assert {f["part"] for f in found if not f["ok"]} == {"broker", "store", "notifiers"}
         assert any("not a database" in f["finding"] for f in found)
-        assert any("nobody would be told" in f["finding"] for f in found)
+        assert any("nobody would be notified" in f["finding"] for f in found)

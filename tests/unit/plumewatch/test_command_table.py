@@ -13,8 +13,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from plumewatch.cli.commands.options import examples_of
 from plumewatch.cli.main import app
+from plumewatch.cli.options import examples_of
 from storage.journal import DeadLetter, Journal
 from tests.support.broker import free_port
 from tests.support.plumes import readings_of_puff

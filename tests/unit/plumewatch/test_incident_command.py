@@ -1,28 +1,31 @@
 """The file of one incident, and the same verdict from its stored readings again."""
 
 import hashlib
-import io
 import json
 import subprocess
 import zipfile
 from contextlib import closing
 
 from alerts.policy import AlertPolicy
-from plumewatch.cli.format_time import said
-from plumewatch.cli.incident_command import run_file, run_rerun
-from plumewatch.cli.printer import Printer
 from plumewatch.config.report_settings import school_of
+from plumewatch.format_time import format_time
 from plumewatch.replay import replay
 from reports.incident_file import gather, view
 from storage import audit
 from storage.sqlite import connect
+from tests.support.command import plumewatch
 from tests.unit.plumewatch.conftest import NOTE, NOW
 
 
 def archive(site, name="i.zip"):
     out = site.path.parent / name
-    assert run_file(site.path, site.id, out, Printer(), NOW, force=True) == 0
+    assert incident(site, "file", "--out", out, "--force").code == 0
     return out
+
+
+def incident(site, command, *words, name=""):
+    words = ("incident", command, name or site.id, "--config", site.path, *words)
+    return plumewatch(*words, now=NOW)
 
 
 def test_a_bundle_is_whole_by_its_sums(site, tmp_path):
@@ -96,11 +99,11 @@ def test_the_same_incident_gives_the_same_bytes(site):
 
 
 def test_judged_again_it_is_the_same(site):
-    out = io.StringIO()
-    assert run_rerun(site.path, site.id, Printer(out), NOW) == 0
-    assert "same verdict" in out.getvalue()
+    ran = incident(site, "rerun")
+    assert ran.code == 0
+    assert "same verdict" in ran.out
     onset = site.db.execute("SELECT onset FROM incident").fetchone()[0]
-    assert out.getvalue().count(said(onset, site.config.zone())) == 2  # stored, and again
+    assert ran.out.count(format_time(onset, site.config.zone())) == 2  # stored, and again
     entry = next(audit.entries(site.db))
     assert (entry.kind, json.loads(entry.detail)) == (
         "rerun",
@@ -110,29 +113,30 @@ def test_judged_again_it_is_the_same(site):
 
 def test_another_verdict_is_said(site):
     site.db.execute("UPDATE alert_event SET kind = 'smoke'")
-    out = io.StringIO()
-    assert run_rerun(site.path, site.id, Printer(out), NOW) == 1
-    assert "another verdict" in out.getvalue()
+    ran = incident(site, "rerun")
+    assert ran.code == 1
+    assert "another verdict" in ran.out
 
 
 def test_what_cannot_be_judged_again(site, capsys):
-    assert run_rerun(site.path, "nothing", Printer(io.StringIO()), NOW) == 1
+    assert incident(site, "rerun", name="nothing").code == 1
     assert "no incident 'nothing'" in capsys.readouterr().err
     site.db.execute("UPDATE incident SET kind = 'offline'")
-    assert run_rerun(site.path, site.id, Printer(io.StringIO()), NOW) == 1
-    assert "silence" in capsys.readouterr().err
+    assert incident(site, "rerun").code == 1
+    assert "an outage is detected when it happens" in capsys.readouterr().err
     site.db.execute("UPDATE incident SET kind = 'vape'")
     with closing(connect(site.path.parent / "plumewatch-data/series.db")) as series:
         series.execute("DELETE FROM reading")
-    assert run_rerun(site.path, site.id, Printer(io.StringIO()), NOW) == 1
+    assert incident(site, "rerun").code == 1
     assert "not stored any more" in capsys.readouterr().err
 
 
 def test_where_a_file_cannot_go(site, tmp_path, capsys):
     (tmp_path / "there.pdf").write_text("x")
     for name in ("i.doc", "no/i.zip", "there.pdf"):
-        assert run_file(site.path, site.id, tmp_path / name, Printer(), NOW, force=False) == 2
+        assert incident(site, "file", "--out", tmp_path / name).code == 2
     assert "must end in .pdf or .zip" in capsys.readouterr().err
     assert (tmp_path / "there.pdf").read_text() == "x"
-    assert run_file(site.path, "nothing", tmp_path / "i.pdf", Printer(), NOW, force=False) == 1
+    out = tmp_path / "i.pdf"
+    assert incident(site, "file", "--out", out, name="nothing").code == 1
     assert not (tmp_path / "i.pdf").exists()

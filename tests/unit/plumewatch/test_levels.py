@@ -1,6 +1,5 @@
 """`plumewatch levels`, and what `check` says of budgets: from what a service has stored."""
 
-import io
 import json
 
 import pytest
@@ -12,14 +11,13 @@ from alerts.incidents.incident import Verdict
 from alerts.policy import AlertPolicy
 from detection.alert_thresholds import BUDGET, ThresholdReport
 from detection.events import Event, EventKind, EventPhase
-from plumewatch.cli.levels import run_levels, run_moves, run_undo
-from plumewatch.cli.printer import Printer
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
 from plumewatch.doctor.result import State
 from plumewatch.doctor.sensors import check_sensors
 from storage.sqlite import connect, migrate
+from tests.support.command import plumewatch
 
 NOW = 1_790_000_000.0
 CONFIG = """
@@ -76,19 +74,18 @@ def budgets(config):
     return [f for f in check_sensors(config, NOW) if f.part.startswith("level")]
 
 
-def run(command, *arguments, as_json=False, **options):
-    out = io.StringIO()
-    printer = Printer(out, as_json=as_json)
-    return command(*arguments, printer, **options), out.getvalue()
+def run(path, *words):
+    ran = plumewatch("levels", *words, "--config", path, now=NOW)
+    return ran.code, ran.out
 
 
-def undo(path, seq=1, **options):
-    return run(run_undo, path, seq, **{"reason": "a drill", "who": "", "now": NOW, **options})
+def undo(path, seq=1, *words):
+    return run(path, "undo", seq, *(words or ("--reason", "a drill")))
 
 
 def test_levels_as_json_and_as_a_table(stored, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    code, text = run(run_levels, stored, as_json=True)
+    code, text = run(stored, "--json")
     first, _, last = map(json.loads, text.splitlines())
     assert code == 0
     assert (first["sensor"], first["level"]["expected"], first["level"]["lost"]) == (
@@ -97,39 +94,39 @@ def test_levels_as_json_and_as_a_table(stored, monkeypatch):
         0.19,
     )
     assert last == {"sensor": "s3", "level": None}
-    code, text = run(run_levels, stored)
+    code, text = run(stored)
     assert code == 0
-    for said in ("0.90", "1.8", "19 %", "40 %", "+0.25", "4.0 (over)", "nothing judged yet"):
+    for said in ("0.90", "1.8", "19 %", "40 %", "+0.25", "4.0 (over)", "no data yet"):
         assert said in text
 
 
 def test_moves_are_listed_and_taken_back(stored, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     code, text = undo(stored)
-    assert (code, text) == (0, "move 2 takes move 1 back: s1 +0.25 to +0\n")
-    code, text = run(run_moves, stored, sensor="s1", limit=20, as_json=True)
+    assert (code, text) == (0, "move 2 undoes move 1: s1 +0.25 to +0\n")
+    code, text = run(stored, "moves", "--sensor", "s1", "--json")
     newest, first = map(json.loads, text.splitlines())
     assert code == 0
     assert (newest["undoes"], newest["after"], newest["reason"]) == (1, 0.0, "a drill")
     assert newest["who"].endswith("on the command line")
     assert first["undone"]
-    code, text = run(run_moves, stored, sensor="", limit=20)
+    code, text = run(stored, "moves")
     assert code == 0
-    assert "takes back 1: a drill" in text
-    assert "false alarm: spray (taken back)" in text
-    assert run(run_moves, stored, sensor="s2", limit=20, as_json=True) == (0, "")
+    assert "undoes 1: a drill" in text
+    assert "false alarm: spray (undone)" in text
+    assert run(stored, "moves", "--sensor", "s2", "--json") == (0, "")
 
 
 def test_what_cannot_be_taken_back(stored, capsys):
-    assert undo(stored, who="Keeper")[0] == 0
+    assert undo(stored, 1, "--reason", "a drill", "--who", "Keeper")[0] == 0
     for seq, said in ((1, "taken back before"), (2, "took move 1 back"), (9, "no move 9")):
         assert undo(stored, seq) == (1, "")
         assert said in capsys.readouterr().err
-    assert undo(stored, reason="  ") == (2, "")
+    assert undo(stored, 1, "--reason", "  ") == (2, "")
 
 
 def test_without_a_data_folder(config_path, capsys):
-    assert run(run_levels, config_path, as_json=True) == (3, "")
+    assert run(config_path, "--json") == (3, "")
     assert undo(config_path) == (3, "")
     assert capsys.readouterr().err.count("has `plumewatch run` been started") == 2
     assert undo(config_path.with_name("none.toml")) == (2, "")

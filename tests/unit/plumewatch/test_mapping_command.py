@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from plumewatch.cli.main import app
-from plumewatch.cli.starter import STARTER
+from plumewatch.cli.setup.site_files import STARTER
 from tests.support.broker import free_port
 
 MAPPING = """
@@ -92,7 +92,7 @@ class TestSuggest:
         result = call("mapping", "suggest", "--topic", "tele/b7/SENSOR", input=self.PAYLOAD)
         assert result.exit_code == 0
         assert result.stderr == (
-            "decoder 'tasmota' takes this topic already; a mapping would be asked first\n"
+            "decoder 'tasmota' reads this topic already; a mapping comes before it\n"
         )
 
     @pytest.mark.parametrize("payload", ["", "hello", "{}", '{"tvoc": 3}'])

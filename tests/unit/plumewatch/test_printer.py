@@ -1,13 +1,27 @@
+"""Tables that fit a line, or paragraphs: no word broken that need not be, nothing cut off."""
+
 import io
+from collections import Counter
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from plumewatch.cli.printer import Printer
 
-COLUMNS = ("Sensor", "State", "Last live reading")
-ROWS = [
-    ({}, ("n2-boys-1", "alive", "2026-11-25 13:10:41-05:00")),
-    ({}, ("24e124725c140001", "never heard", "never")),
+COLUMNS = ("Sensor", "State", "Room", "Last live reading", "Reports every", "Firmware", "Counts")
+SENSORS = [
+    (
+        "n1-boys",
+        "alive",
+        "Boys' restroom, 1st floor",
+        "2026-09-14 05:49:38-04:00",
+        "5.95 s",
+        "14.2.0(release-sensors)",
+        "readings 236, unjudged 13",
+    ),
+    ("24e124725c140001", "never heard", "Locker room", "never", "5 s", "", ""),
 ]
 
 
@@ -16,37 +30,96 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.fixture(autouse=True)
-def narrow(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "40")
+def lines(rows, width, columns=COLUMNS):
+    """Print a table to a terminal of a width, or to a pipe."""
+    out = io.StringIO() if width is None else Terminal()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("COLUMNS", str(width or 40))
+        Printer(out).table(columns, [({}, row) for row in rows])
+    return out.getvalue().splitlines()
 
 
-def test_a_terminal_is_kept_to():
-    out = Terminal()
-    Printer(out).table(COLUMNS, ROWS)
-    assert out.getvalue().splitlines() == [
-        "Sensor            State  Last live",
-        "                         reading",
-        "────────────────  ─────  ──────────────",
-        "n2-boys-1         alive  2026-11-25",
-        "                         13:10:41-05:00",
-        "24e124725c140001  never  never",
-        "                  heard",
+@pytest.mark.parametrize("width", [80, None])
+def test_without_rows_there_are_headers(width):
+    assert lines([], width, ("No.", "When")) == ["No.  When", "──── ────"]
+
+
+def test_paragraphs_where_a_line_is_too_short():
+    assert lines(SENSORS, 80) == [
+        "Sensor n1-boys",
+        "  State: alive   Room: Boys' restroom, 1st floor",
+        "  Last live reading: 2026-09-14 05:49:38-04:00   Reports every: 5.95 s",
+        "  Firmware: 14.2.0(release-sensors)   Counts: readings 236, unjudged 13",
+        "Sensor 24e124725c140001",
+        "  State: never heard   Room: Locker room   Last live reading: never",
+        "  Reports every: 5 s",
     ]
 
 
-def test_what_is_no_terminal_gets_a_line_a_row():
-    out = io.StringIO()
-    Printer(out).table(COLUMNS, ROWS)
-    header, _, *rows = out.getvalue().splitlines()
-    assert header.split() == ["Sensor", "State", "Last", "live", "reading"]
-    for line, (_, cells) in zip(rows, ROWS, strict=True):
-        assert line.split() == " ".join(cells).split()
+def test_the_widest_column_wraps():
+    found = lines([row[:3] for row in SENSORS], 47, COLUMNS[:3])
+    assert found == [
+        "Sensor            State        Room",
+        "───────────────── ──────────── ────────────────",
+        "n1-boys           alive        Boys' restroom,",
+        "                               1st floor",
+        "24e124725c140001  never heard  Locker room",
+    ]
+
+
+def test_a_pipe_gets_a_line_a_row():
+    header, _, *rows = lines(SENSORS, None)
+    assert header.split() == " ".join(COLUMNS).split()
     at = header.index("Last")
-    assert [line[at:] for line in rows] == [cells[2] for _, cells in ROWS]
+    for line, row in zip(rows, SENSORS, strict=True):
+        assert line.split() == " ".join(row).split()
+        assert line[at:].startswith(row[3])
 
 
-def test_json_knows_no_width():
+def test_missing_cells_are_empty():
+    assert lines([("a",)], None, ("A", "B")) == lines([("a", "")], 80, ("A", "B"))
+
+
+def test_a_word_wider_than_the_line_goes_on_in_the_next():
+    found = lines([("x" * 40, "y" * 20)], 16, ("A", "B"))
+    assert "".join(found).count("x") == 40
+    assert "".join(found).count("y") == 20
+    assert all(len(line) <= 16 for line in found)
+
+
+@pytest.mark.parametrize("width", [None, 80, 16])
+def test_nothing_moves_the_cursor(width):
+    printed = "\n".join(lines([("a\x1b[2J", "b\nc")], width, ("A", "B")))
+    assert "\x1b" not in printed
+    assert "b c" in printed
+
+
+def test_json_has_no_width():
     out = Terminal()
     Printer(out, as_json=True).table(("A",), [({"a": "x" * 99}, ("x",))])
     assert out.getvalue() == f'{{"a": "{"x" * 99}"}}\n'
+
+
+WORDS = st.lists(
+    st.text(st.characters(categories=["Lu", "Ll", "Nd", "Lo", "Po"]), min_size=1, max_size=30),
+    max_size=6,
+).map(" ".join)
+
+
+@given(
+    rows=st.lists(st.tuples(WORDS, WORDS, WORDS), max_size=4),
+    width=st.one_of(st.none(), st.integers(1, 120)),
+)
+def test_nothing_is_cut_off_and_no_line_is_too_wide(rows, width):
+    found = lines(rows, width, ("A", "B", "C"))
+    printed = Counter("".join(found))
+    given_ = Counter("".join("".join(row) for row in rows))
+    del given_[" "]
+    assert all(printed[sign] >= n for sign, n in given_.items())
+    if width is None:
+        assert len(found) == 2 + len(rows)
+    else:
+        assert max(map(cell_len, found), default=0) <= max(width, 16)
+    table = any(line.startswith("─") for line in found)
+    words = {word for line in found for word in line.split()}
+    assert not table or all(word in words for row in rows for cell in row for word in cell.split())

@@ -1,6 +1,5 @@
 """What is old goes, what is held stays, what is deleted is on record."""
 
-import io
 import json
 import sqlite3
 from contextlib import closing
@@ -9,11 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from plumewatch.cli.printer import Printer
-from plumewatch.cli.report_command import ReportOptions, run_report
-from plumewatch.cli.retention_command import run_apply, run_hold, run_holds, run_plan, run_release
 from storage import audit, holds
 from storage.sqlite import connect
+from tests.support.command import plumewatch
 from tests.support.school_year import config_text, fill_state, moment
 
 FIRST, DAYS = date(2026, 9, 7), 40
@@ -41,14 +38,19 @@ def opened_before(day):
 
 
 def plan(site):
-    out = io.StringIO()
-    assert run_plan(site.path, Printer(out, as_json=True), NOW) == 0
-    return {line["name"]: line for line in map(json.loads, out.getvalue().splitlines())}
+    return {line["name"]: line for line in retention(site, "plan", "--json").objects}
 
 
-def hold(site, **more):
-    asked = {"start": "2026-09-14", "end": "2026-09-20", "room": "", "reason": "a claim", **more}
-    return run_hold(site.path, Printer(io.StringIO()), NOW, **asked)
+def retention(site, *words, code=0):
+    ran = plumewatch("retention", *words, "--config", site.path, now=NOW)
+    assert ran.code == code
+    return ran
+
+
+def hold(site, *words, code=0, **more):
+    asked = {"from": "2026-09-14", "to": "2026-09-20", "room": "", "reason": "a claim", **more}
+    options = [word for name, text in asked.items() for word in (f"--{name}", text)]
+    return retention(site, "hold", *options, *words, code=code)
 
 
 def test_plan_says_what_apply_does(site):
@@ -57,9 +59,8 @@ def test_plan_says_what_apply_does(site):
     assert old > 20 < young
     before = {t: count(site.db, t) for t in ("incident_history", "outbox", "alert_event")}
     assert plan(site)["incidents, notices, answers"]["old"] == old
-    out = io.StringIO()
-    assert run_apply(site.path, Printer(out), NOW) == 0
-    assert out.getvalue() == f"{old} incidents deleted, 0 held, 0 still open\n"
+    found = retention(site, "apply").out
+    assert found == f"{old} incidents deleted, 0 on hold, 0 still open\n"
     assert count(site.db, "incident") == young
     for table, rows in before.items():
         assert 0 < count(site.db, table) < rows
@@ -70,7 +71,7 @@ def test_plan_says_what_apply_does(site):
 
 
 def test_deletions_are_on_record_and_history_stays_append_only(site):
-    assert run_apply(site.path, Printer(io.StringIO()), NOW) == 0
+    retention(site, "apply")
     entry = next(audit.entries(site.db))
     detail = json.loads(entry.detail)
     assert (entry.kind, detail["class"]) == ("retention", "incidents")
@@ -84,13 +85,13 @@ def test_deletions_are_on_record_and_history_stays_append_only(site):
 
 def test_a_report_says_what_was_deleted(site, tmp_path):
     def asked(start, end, out):
-        found = io.StringIO()
-        options = ReportOptions("incidents", start, end, out=tmp_path / out)
-        assert run_report(site.path, options, Printer(err=found), NOW) == 0
-        return found.getvalue()
+        words = ("--from", start, "--to", end, "--out", tmp_path / out, "--config", site.path)
+        ran = plumewatch("report", "incidents", *words, now=NOW)
+        assert ran.code == 0
+        return ran.err
 
     assert "deleted" not in asked("2026-09-01", "2027-08-31", "before.csv")
-    assert run_apply(site.path, Printer(io.StringIO()), NOW) == 0
+    retention(site, "apply")
     before = json.loads(next(audit.entries(site.db)).detail)["opened_before"]
     since = datetime.fromtimestamp(before, UTC)
     assert "were deleted by retention" in asked("2026-09-01", "2027-08-31", "after.csv")
@@ -102,19 +103,15 @@ def test_what_is_held_stays_until_it_is_released(site):
     week = f"opened_at >= {moment(date(2026, 9, 14))} AND {opened_before(date(2026, 9, 21))}"
     ids = [r["id"] for r in site.db.execute(f"SELECT id FROM incident WHERE {week}")]  # noqa: S608 - ours
     assert len(ids) > 5
-    assert hold(site) == 0
+    hold(site)
     assert plan(site)["readings"]["held"].startswith("since 2026-09-14")
-    out = io.StringIO()
-    assert run_apply(site.path, Printer(out), NOW) == 0
-    assert f"{len(ids)} held" in out.getvalue()
+    assert f"{len(ids)} on hold" in retention(site, "apply").out
     assert [r["id"] for r in site.db.execute(f"SELECT id FROM incident WHERE {week}")] == ids  # noqa: S608 - ours
     assert count(site.db, "incident_history", f"incident = '{ids[0]}'") > 0
-    listed = io.StringIO()
-    assert run_holds(site.path, Printer(listed)) == 0
-    assert "a claim" in listed.getvalue()
-    assert run_release(site.path, 1, Printer(io.StringIO()), NOW) == 0
-    assert run_release(site.path, 1, Printer(io.StringIO()), NOW) == 1
-    assert run_apply(site.path, Printer(io.StringIO()), NOW) == 0
+    assert "a claim" in retention(site, "holds").out
+    retention(site, "release", "1")
+    retention(site, "release", "1", code=1)
+    retention(site, "apply")
     assert count(site.db, "incident", week) == 0
     assert [e.kind for e in audit.entries(site.db)][:4] == [
         *("retention", "release", "retention", "hold"),
@@ -122,8 +119,8 @@ def test_what_is_held_stays_until_it_is_released(site):
 
 
 def test_a_hold_of_one_room_keeps_that_room(site):
-    assert hold(site, room="r1") == 0
-    assert run_apply(site.path, Printer(io.StringIO()), NOW) == 0
+    hold(site, room="r1")
+    retention(site, "apply")
     kept = site.db.execute(
         f"SELECT DISTINCT room FROM incident WHERE {opened_before(date(2026, 9, 27))}"  # noqa: S608 - ours
     ).fetchall()
@@ -144,15 +141,14 @@ def test_open_incidents_and_those_that_levels_rest_on(site):
         (second,),
     )
     for _ in range(2):
-        out = io.StringIO()
-        assert run_apply(site.path, Printer(out), NOW) == 0
-        assert "1 still open" in out.getvalue()
+        found = retention(site, "apply").out
+        assert "1 still open" in found
     assert count(site.db, "incident_history", f"incident = '{first}'") > 0
     assert count(site.db, "incident_history", f"incident = '{second}'") == 0
     (row,) = site.db.execute("SELECT * FROM incident WHERE id = ?", (second,))
     bare = ("acknowledged_by", "resolved_by", "action", "case_number")
     assert [row[name] for name in bare] == [""] * 4
-    assert "0 incidents deleted" in out.getvalue()
+    assert "0 incidents deleted" in found
 
 
 @pytest.mark.parametrize(
@@ -160,20 +156,20 @@ def test_open_incidents_and_those_that_levels_rest_on(site):
     [
         ({"reason": " "}, "please say why"),
         ({"room": "nowhere"}, "no room of the configuration"),
-        ({"end": "2026-09-01"}, "not before --to"),
-        ({"start": "soon"}, "is none of"),
+        ({"to": "2026-09-01"}, "not before --to"),
+        ({"from": "soon"}, "is none of"),
         ({"reason": "pupil 4471-882"}, "does this identify a person? 4471-882"),
     ],
 )
 def test_a_hold_that_says_too_little(site, capsys, wrong, said):
-    assert hold(site, **wrong) == 2
+    hold(site, **wrong, code=2)
     assert said in capsys.readouterr().err
     assert holds.active(site.db) == []
 
 
 def test_a_number_may_identify_nobody(site):
-    assert hold(site, reason="Miller Law, file 2026-0412", no_name=True) == 0
-    assert hold(site, reason="leak in Restroom 1") == 0
+    hold(site, "--no-name", reason="Miller Law, file 2026-0412")
+    hold(site, reason="leak in Restroom 1")
     assert next(h.reason for h in holds.active(site.db)) == "Miller Law, file 2026-0412"
 
 

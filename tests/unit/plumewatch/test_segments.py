@@ -1,19 +1,15 @@
 """``plumewatch segments``: the journal lands once, in the order of judging."""
 
 import json
-import threading
 
 import msgspec
 import polars as pl
 import pytest
-from typer.testing import CliRunner
 
-from plumewatch.cli.main import app
-from plumewatch.cli.printer import Printer
-from plumewatch.cli.segments_command import SegmentsOptions, run_segments
 from scale.history import History
 from storage.journal import Journal
 from storage.reading import Reading
+from tests.support.command import plumewatch
 from tests.support.school_year import config_text
 
 AT = 1_789_387_200.0
@@ -37,7 +33,7 @@ def commit(site, readings):
 
 
 def run(*words):
-    return CliRunner().invoke(app, ["segments", *map(str, words)])
+    return plumewatch("segments", *words)
 
 
 def rows(folder):
@@ -51,11 +47,11 @@ def test_what_is_new_lands_once(site, tmp_path):
         site, [reading(1), reading(2, "pw-1"), reading(3, "stranger", flags=("unknown_sensor",))]
     )
     first = run(out, "--config", site)
-    assert (first.exit_code, first.stderr) == (0, "3 readings landed, 3 in all, in 2 buckets\n")
-    assert run(out, "-c", site).stderr == "0 readings landed, 3 in all, in 2 buckets\n"
+    assert (first.code, first.err) == (0, "3 readings landed, 3 in all, in 2 buckets\n")
+    assert run(out, "-c", site).err == "0 readings landed, 3 in all, in 2 buckets\n"
     commit(site, [reading(4)])
     again = run(out, "-c", site, "--json")
-    assert json.loads(again.stdout) == {"landed": 1, "missed": 0, "readings": 4}
+    assert json.loads(again.out) == {"landed": 1, "missed": 0, "readings": 4}
     stored = rows(out)
     assert stored["position"].to_list() == [1, 2, 3, 4]
     assert stored["building"].to_list() == ["North", "South", "", "North"]
@@ -67,10 +63,10 @@ def test_what_is_new_lands_once(site, tmp_path):
 def test_what_overtook_another_waits_over_the_end_of_a_run(site, tmp_path):
     out = tmp_path / "history"
     commit(site, [reading(1, seq=1), reading(3, seq=3)])
-    assert run(out, "-c", site).exit_code == 0
+    assert run(out, "-c", site).code == 0
     assert rows(out)["time"].to_list() == [AT + 1]
     commit(site, [msgspec.structs.replace(reading(2, seq=2), received=AT + 3.5)])
-    assert run(out, "-c", site).exit_code == 0
+    assert run(out, "-c", site).code == 0
     assert rows(out)["time"].to_list() == [AT + 1, AT + 2, AT + 3]
 
 
@@ -80,9 +76,9 @@ def test_what_the_journal_deleted_before_is_said(site, tmp_path):
     with Journal(tmp_path / "plumewatch-data" / "journal.db") as journal:
         journal.prune(min_cursor=3, received_before=AT + 3.5)
     found = run(out, "-c", site)
-    assert found.exit_code == 0
-    assert "2 readings landed" in found.stderr
-    assert "3 readings had been deleted from the journal before" in found.stderr
+    assert found.code == 0
+    assert "2 readings landed" in found.err
+    assert "3 readings had been deleted from the journal before" in found.err
 
 
 def test_damaged_records_are_left_out_and_left_where_they_are(site, tmp_path):
@@ -90,7 +86,7 @@ def test_damaged_records_are_left_out_and_left_where_they_are(site, tmp_path):
     commit(site, [reading(1), reading(2), reading(3)])
     with Journal(tmp_path / "plumewatch-data" / "journal.db") as journal:
         journal.change(lambda tx: tx.execute("UPDATE journal SET crc = 1 WHERE offset = 2"))
-    assert run(out, "-c", site).exit_code == 0
+    assert run(out, "-c", site).code == 0
     assert rows(out)["time"].to_list() == [AT + 1, AT + 3]
     with Journal(tmp_path / "plumewatch-data" / "journal.db") as journal:
         assert journal.corrupt_records == 0
@@ -99,19 +95,19 @@ def test_damaged_records_are_left_out_and_left_where_they_are(site, tmp_path):
 def test_a_journal_that_was_begun_anew_is_not_mixed_with_the_old(site, tmp_path):
     out = tmp_path / "history"
     commit(site, [reading(1), reading(2)])
-    assert run(out, "-c", site).exit_code == 0
+    assert run(out, "-c", site).code == 0
     for path in (tmp_path / "plumewatch-data").glob("journal.db*"):
         path.unlink()
     commit(site, [reading(9)])
     found = run(out, "-c", site)
-    assert found.exit_code == 2
-    assert "the journal ends at 1, and was landed up to 2" in found.stderr
+    assert found.code == 2
+    assert "the journal ends at 1, and was landed up to 2" in found.err
 
 
 def test_recordings_need_a_folder_of_their_own(site, tmp_path):
     out, csv = tmp_path / "history", tmp_path / "old.csv"
     csv.write_text(f"time,sensor,pm25\n{AT},pw-0,4\n{AT + 1},loose,5\n")
-    assert run(out, "--recording", csv, "-c", site).exit_code == 0
+    assert run(out, "--recording", csv, "-c", site).code == 0
     assert rows(out)["room"].to_list() == ["r0", ""]
     assert rows(out)["judged"].to_list() == [True, True]
     commit(site, [reading(1)])
@@ -121,32 +117,30 @@ def test_recordings_need_a_folder_of_their_own(site, tmp_path):
         ((tmp_path / "other",), "--config FILE"),
     ):
         found = run(*words)
-        assert found.exit_code == 2
-        assert said in found.stderr
+        assert found.code == 2
+        assert said in found.err
     csv.write_text("time,sensor,pm25\nyesterday,pw-0,4\n")
-    assert run(tmp_path / "third", "--recording", csv).exit_code == 1
+    assert run(tmp_path / "third", "--recording", csv).code == 1
 
 
 def test_without_a_journal_it_says_so(site, tmp_path):
     found = run(tmp_path / "history", "-c", site)
-    assert found.exit_code == 3
-    assert "journal.db" in found.stderr
+    assert found.code == 3
+    assert "journal.db" in found.err
 
 
-def test_it_goes_on_until_it_is_told_to_stop(site, tmp_path):
+def test_it_repeats_until_it_is_stopped(site, tmp_path, monkeypatch):
     commit(site, [reading(1)])
-    stop = threading.Event()
+    waited = []
 
-    class Waits(threading.Event):
-        def wait(self, timeout=None):
-            assert timeout == 5.0
-            if stop.is_set():
-                return True
-            stop.set()
+    def wait(_event, seconds):
+        waited.append(seconds)
+        if len(waited) == 1:
             commit(site, [reading(2)])
-            return False
+        return len(waited) > 1
 
+    monkeypatch.setattr("threading.Event.wait", wait)
     out = tmp_path / "history"
-    asked = SegmentsOptions(out, site, [], every_s=5.0)
-    assert run_segments(asked, Printer(), Waits()) == 0
+    assert run(out, "-c", site, "--every", 5).code == 0
+    assert waited == [5.0, 5.0]
     assert rows(out)["time"].to_list() == [AT + 1, AT + 2]

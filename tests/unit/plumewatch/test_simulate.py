@@ -6,16 +6,14 @@ import io
 import json
 import threading
 import time
-from dataclasses import replace
 
 import paho.mqtt.client as mqtt
 import pytest
 
-from plumewatch.cli.printer import Printer
-from plumewatch.cli.simulate import DEFAULT_START, SimulateOptions, run_simulate
 from tests.support.broker import Mosquitto, free_port
+from tests.support.command import plumewatch
 
-SHORT = SimulateOptions(school="small", days=0.01, activity="demo")
+MONDAY = 1_789_344_000.0  # 2026-09-14, 0:00 UTC
 SCENARIO = """
 [[buildings]]
 id = "b"
@@ -37,10 +35,15 @@ rate_hz = 50
 """
 
 
-def run(options):
-    text = io.StringIO()
-    code = run_simulate(options, Printer(text, err=text))
-    return code, text.getvalue()
+def run(**options):
+    """Run the command with its options, of which those that are True are flags."""
+    words = []
+    for name, value in {"days": 0.01, "activity": "demo", **options}.items():
+        if value is None:
+            continue
+        words += [f"--{name.replace('_', '-')}", *([] if value is True else [value])]
+    ran = plumewatch("simulate", *words)
+    return ran.code, ran.out + ran.err
 
 
 def rows(path):
@@ -79,14 +82,14 @@ class Subscriber:
 
 def test_a_file_of_readings_and_one_of_truth(tmp_path):
     out, truth = tmp_path / "readings.csv.gz", tmp_path / "truth.csv"
-    code, said = run(replace(SHORT, out=out, truth=truth))
+    code, said = run(out=out, truth=truth)
     assert code == 0
     readings = rows(out)
     assert f"{len(readings):,} readings in" in said
     assert {r["sensor"] for r in readings} >= {"main-1-boys-a", "gym-1-locker-b"}
     times = [float(r["time"]) for r in readings]
     assert times == sorted(times)
-    assert abs(times[0] - DEFAULT_START.timestamp()) < 60
+    assert abs(times[0] - MONDAY) < 60
     assert len(rows(truth)) > 3
     assert not {"kind", "source", "room"} & set(readings[0])
 
@@ -94,7 +97,7 @@ def test_a_file_of_readings_and_one_of_truth(tmp_path):
 def test_a_seed_gives_the_same_bytes_and_another_other_ones(tmp_path):
     files = [tmp_path / f"{i}.csv.gz" for i in range(3)]
     for path, seed in zip(files, (5, 5, 6), strict=True):
-        assert run(replace(SHORT, seed=seed, out=path))[0] == 0
+        assert run(seed=seed, out=path)[0] == 0
     one, same, other = (path.read_bytes() for path in files)
     assert one == same
     assert one != other
@@ -105,11 +108,11 @@ def test_a_scenario_file_with_its_attacks(tmp_path):
     scenario.write_text(SCENARIO)
     out, truth = tmp_path / "readings.csv", tmp_path / "truth.csv"
     code, said = run(
-        SimulateOptions(school=str(scenario), days=0.01, out=out, truth=truth, vape_rate=0)
+        school=str(scenario), days=0.01, out=out, truth=truth, vape_rate=0, activity="ordinary"
     )
     assert code == 0
     assert "no place in a file: Flood" in said
-    begin = DEFAULT_START.timestamp()
+    begin = MONDAY
     dark = [r for r in rows(out) if 120 < float(r["time"]) - begin < 380]
     assert {r["sensor"] for r in dark} == {"t"}
     unplugged = [r for r in rows(truth) if r["source"] == "unplugged"]
@@ -120,9 +123,9 @@ def test_a_scenario_file_with_its_attacks(tmp_path):
 
 def test_publishing_as_fast_as_the_broker_takes_it_with_a_ledger(tmp_path):
     ledger = tmp_path / "ledger.csv"
-    options = replace(SHORT, speed="max", ledger=ledger, truth=tmp_path / "truth.csv")
+    options = {"speed": "max", "ledger": ledger, "truth": tmp_path / "truth.csv"}
     with Mosquitto("max_queued_messages 0") as broker, Subscriber(broker) as everything:
-        code, said = run(replace(options, publish=f"127.0.0.1:{broker.port}"))
+        code, said = run(**options, publish=f"127.0.0.1:{broker.port}")
         assert code == 0
         total = int(said.rsplit("messages to", 1)[0].rsplit(None, 1)[-1].replace(",", ""))
         got = everything.wait_for(total)
@@ -143,9 +146,11 @@ def test_attacks_on_the_wire_are_published(tmp_path):
     scenario.write_text(SCENARIO)
     with Mosquitto("max_queued_messages 0") as broker, Subscriber(broker) as everything:
         code, said = run(
-            SimulateOptions(
-                school=str(scenario), days=0.002, speed="max", publish=f"127.0.0.1:{broker.port}"
-            )
+            school=str(scenario),
+            days=0.002,
+            speed="max",
+            activity="ordinary",
+            publish=f"127.0.0.1:{broker.port}",
         )
         assert code == 0
         total = int(said.rsplit("messages to", 1)[0].rsplit(None, 1)[-1].replace(",", ""))
@@ -158,8 +163,8 @@ def test_live_puts_the_event_times_on_the_wall_clock(start):
     topic = "plumewatch/v1/+/reading"
     with Mosquitto("max_queued_messages 0") as broker, Subscriber(broker, topic) as native:
         before = time.time()
-        options = replace(SHORT, days=0.002, speed="max", live=True, start=start)
-        code, _ = run(replace(options, publish=f"127.0.0.1:{broker.port}"))
+        options = {"days": 0.002, "speed": "max", "live": True, "start": start}
+        code, _ = run(**options, publish=f"127.0.0.1:{broker.port}")
         assert code == 0
         got = native.wait_for(100)
     stamps = [json.loads(m.payload)["time"] for m in got]
@@ -170,7 +175,7 @@ def test_live_puts_the_event_times_on_the_wall_clock(start):
 
 
 def test_no_broker_is_one_sentence_and_exit_3():
-    code, said = run(replace(SHORT, publish=f"127.0.0.1:{free_port()}"))
+    code, said = run(publish=f"127.0.0.1:{free_port()}")
     assert code == 3
     sentence = said.strip().splitlines()[-1]
     assert sentence.startswith("the broker at 127.0.0.1:")
@@ -180,7 +185,7 @@ def test_no_broker_is_one_sentence_and_exit_3():
 
 def test_a_wrong_password_is_one_sentence_and_exit_3():
     with Mosquitto(users={"sim": "right"}) as broker:
-        code, said = run(replace(SHORT, publish=f"mqtt://sim:wr0ng@127.0.0.1:{broker.port}"))
+        code, said = run(publish=f"mqtt://sim:wr0ng@127.0.0.1:{broker.port}")
     assert code == 3
     assert "refuses the user name or password" in said
     assert "wr0ng" not in said
@@ -188,19 +193,17 @@ def test_a_wrong_password_is_one_sentence_and_exit_3():
 
 def test_all_faults_of_the_options_are_listed(tmp_path):
     code, said = run(
-        SimulateOptions(
-            school="tiny",
-            seed=-1,
-            days=0,
-            speed="fast",
-            start="tomorrow",
-            out=tmp_path / "none" / "x.csv",
-            truth=tmp_path / "truth.txt",
-            live=True,
-            activity="wild",
-            vape_rate=-1,
-            patience_s=-1,
-        )
+        school="tiny",
+        seed=-1,
+        days=0,
+        speed="fast",
+        start="tomorrow",
+        out=tmp_path / "none" / "x.csv",
+        truth=tmp_path / "truth.txt",
+        live=True,
+        activity="wild",
+        vape_rate=-1,
+        patience=-1,
     )
     assert code == 2
     lines = said.strip().splitlines()
@@ -236,7 +239,7 @@ def test_all_faults_of_the_options_are_listed(tmp_path):
 def test_bad_usage_is_exit_2(more, said, tmp_path):
     if "out" in more:
         more = {**more, "out": tmp_path / more["out"]}
-    code, text = run(replace(SHORT, **more))
+    code, text = run(**more)
     assert code == 2
     assert said in text
 
@@ -244,7 +247,7 @@ def test_bad_usage_is_exit_2(more, said, tmp_path):
 def test_a_scenario_with_faults_lists_them_and_is_exit_2(tmp_path):
     scenario = tmp_path / "school.toml"
     scenario.write_text('name = ""\nbuildings = []\n')
-    code, said = run(replace(SHORT, school=str(scenario), out=tmp_path / "x.csv"))
+    code, said = run(school=str(scenario), out=tmp_path / "x.csv")
     assert code == 2
     assert "2 faults" in said
     assert "name: '' (allowed: 1 to 80 characters)" in said

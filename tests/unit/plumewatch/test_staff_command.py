@@ -1,17 +1,17 @@
 """`plumewatch staff`: passwords come in by a file or a keyboard, and never out again."""
 
 import io
-import json
+from types import SimpleNamespace
 
 import pytest
 
 from alerts.access import sessions
 from alerts.access.passwords import Hasher, password_hash
-from plumewatch.cli.printer import Printer
-from plumewatch.cli.staff_command import run_list, run_password, run_sign_out, without_password
-from plumewatch.cli.starter import STARTER
+from plumewatch.cli.setup.site_files import STARTER
 from plumewatch.config.load import load
+from plumewatch.doctor.people import without_password
 from storage.sqlite import connect, transaction
+from tests.support.command import plumewatch
 
 PASSWORD = "seven blue kettles"
 NOW = 1_788_789_900.0
@@ -32,24 +32,14 @@ def state(config):
     opened.close()
 
 
+def set_it(config, person="ap-north", typed=f"{PASSWORD}\n", *words):
+    ran = plumewatch("staff", "password", person, "-c", config, *words, now=NOW, stdin=typed)
+    return ran.code, ran.out
+
+
 class Terminal(io.StringIO):
     def isatty(self):
         return True
-
-
-def set_it(config, person="ap-north", source=None, answers=(), *, generate=False):
-    out, said = io.StringIO(), iter(answers)
-    source = io.StringIO(f"{PASSWORD}\n") if source is None else source
-    code = run_password(
-        config,
-        person,
-        NOW,
-        source=source,
-        printer=Printer(out),
-        generate=generate,
-        ask=lambda _: next(said),
-    )
-    return code, out.getvalue()
 
 
 def test_from_standard_input_and_signed_out_everywhere(config, state):
@@ -61,15 +51,18 @@ def test_from_standard_input_and_signed_out_everywhere(config, state):
     assert sessions.find(state, identity, NOW) is None
 
 
-def test_asked_twice_on_a_terminal(config, state, capsys):
-    assert set_it(config, source=Terminal(), answers=(PASSWORD, PASSWORD))[0] == 0
-    assert set_it(config, source=Terminal(), answers=(PASSWORD, "other"))[0] == 1
-    assert "not the same" in capsys.readouterr().err
+def test_asked_twice_on_a_terminal(config, state, capsys, monkeypatch):
+    answers = iter((PASSWORD, PASSWORD, PASSWORD, "other"))
+    monkeypatch.setattr("getpass.getpass", lambda _: next(answers))
+    monkeypatch.setattr("plumewatch.cli.people.sys", SimpleNamespace(stdin=Terminal()))
+    assert set_it(config)[0] == 0
+    assert set_it(config)[0] == 1
+    assert "the two passwords differ" in capsys.readouterr().err
     assert Hasher().verifies(password_hash(state, "ap-north"), PASSWORD)
 
 
 def test_one_is_made(config, state):
-    code, said = set_it(config, generate=True)
+    code, said = set_it(config, "ap-north", "", "--generate")
     first, made = said.splitlines()
     assert (code, first) == (0, "password of ap-north set")
     assert Hasher().verifies(password_hash(state, "ap-north"), made)
@@ -85,7 +78,7 @@ def test_one_is_made(config, state):
     ],
 )
 def test_what_is_refused(config, capsys, person, typed, code, said):
-    assert set_it(config, person, io.StringIO(typed)) == (code, "")
+    assert set_it(config, person, typed) == (code, "")
     assert said in capsys.readouterr().err
     assert without_password(load(config)) == [member.id for member in load(config).staff]
 
@@ -94,8 +87,8 @@ def test_a_configuration_with_faults(tmp_path, capsys):
     path = tmp_path / "plumewatch.toml"
     path.write_text("site = 1")
     assert set_it(path)[0] == 2
-    assert run_sign_out(path, "ap-north", NOW, Printer(io.StringIO())) == 2
-    assert run_list(path, NOW, Printer(io.StringIO(), as_json=True)) == 2
+    assert plumewatch("staff", "sign-out", "ap-north", "-c", path).code == 2
+    assert plumewatch("staff", "list", "--json", "-c", path).code == 2
     assert "site" in capsys.readouterr().err
 
 
@@ -110,17 +103,12 @@ def test_list_and_sign_out(config, state):
     with transaction(state) as tx:
         sessions.start(tx, "ap-north", NOW, 100.0)
         sessions.start(tx, "gone", NOW, 100.0)
-    out = io.StringIO()
-    assert run_list(config, NOW, Printer(out, as_json=True)) == 0
-    first, *others = map(json.loads, out.getvalue().splitlines())
+    first, *others = plumewatch("staff", "list", "--json", "-c", config, now=NOW).objects
     assert (first["id"], first["password_set"], first["sessions"]) == ("ap-north", NOW, 1)
     assert [other["id"] for other in others] == ["monitor-1", "monitor-2", "facilities"]
     assert {(other["password_set"], other["sessions"]) for other in others} == {(None, 0)}
-    out = io.StringIO()
-    assert run_list(config, NOW, Printer(out)) == 0
-    assert "none" in out.getvalue()
+    assert "none" in plumewatch("staff", "list", "-c", config, now=NOW).out
     for person in ("ap-north", "gone"):
-        out = io.StringIO()
-        assert run_sign_out(config, person, NOW, Printer(out)) == 0
-        assert out.getvalue() == "1 sessions ended\n"
+        ended = plumewatch("staff", "sign-out", person, "-c", config, now=NOW)
+        assert (ended.code, ended.out) == (0, "1 sessions ended\n")
     assert without_password(load(config)) == ["monitor-1", "monitor-2", "facilities"]

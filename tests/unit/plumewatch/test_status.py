@@ -1,6 +1,5 @@
 """`status` and `dead-letters` read what a service has stored, whether it runs or not."""
 
-import io
 import json
 from contextlib import closing
 
@@ -13,8 +12,6 @@ from alerts.policy import AlertPolicy
 from detection.liveness import LivenessSettings
 from ingest.reading_counts import ReadingCounts
 from ingest.validation import may_alert
-from plumewatch.cli.printer import Printer
-from plumewatch.cli.status import run_dead_letters, run_status
 from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
 from plumewatch.service.sensor_status import save_counts
@@ -22,6 +19,7 @@ from storage import firmware, state
 from storage.journal import DeadLetter, Journal
 from storage.reading import Reading
 from storage.sqlite import connect, migrate, transaction
+from tests.support.command import plumewatch
 
 NOW = 1_790_000_000.0
 CONFIG = """
@@ -81,14 +79,13 @@ def stored(config_path):
     return config_path
 
 
-def run(command, *arguments, as_json=False, **options):
-    out = io.StringIO()
-    printer = Printer(out, as_json=as_json)
-    return command(*arguments, printer, **options), out.getvalue()
+def run(path, *words):
+    ran = plumewatch(*words, "--config", path)
+    return ran.code, ran.out
 
 
 def test_status_as_json(stored):
-    code, text = run(run_status, stored, as_json=True)
+    code, text = run(stored, "status", "--json")
     assert code == 0
     first, second = map(json.loads, text.splitlines())
     assert first == {
@@ -112,7 +109,7 @@ def test_status_as_json(stored):
 
 
 def test_status_as_a_table(stored):
-    code, text = run(run_status, stored)
+    code, text = run(stored, "status")
     assert code == 0
     assert "never heard" in text
     assert "alive" in text
@@ -123,37 +120,37 @@ def test_status_of_what_an_older_program_wrote(stored):
     (state_db,) = stored.parent.rglob("state.db")
     with closing(connect(state_db)) as connection:
         connection.execute("DROP TABLE sensor_firmware")
-    code, text = run(run_status, stored, as_json=True)
+    code, text = run(stored, "status", "--json")
     assert code == 0
     assert json.loads(text.splitlines()[0])["firmware"] == ""
 
 
 def test_dead_letters(stored):
-    code, text = run(run_dead_letters, stored)
+    code, text = run(stored, "dead-letters")
     assert code == 0
     assert "malformed" in text
-    code, text = run(run_dead_letters, stored, number=1)
+    code, text = run(stored, "dead-letters", 1)
     assert code == 0
     assert "\x1b" not in text
     assert text.splitlines()[-1].split() == ["payload", "\\x1b"]
-    code, text = run(run_dead_letters, stored, reason="bad_time", as_json=True)
+    code, text = run(stored, "dead-letters", "--reason", "bad_time", "--json")
     assert (code, text) == (0, "")
-    code, text = run(run_dead_letters, stored, source="a/", as_json=True)
+    code, text = run(stored, "dead-letters", "--source", "a/", "--json")
     assert json.loads(text)["topic"] == "a/b"
 
 
 def test_number_that_is_not_there(stored, capsys):
-    assert run(run_dead_letters, stored, number=9)[0] == 1
+    assert run(stored, "dead-letters", 9)[0] == 1
     assert "no refused message 9" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [run_status, run_dead_letters])
+@pytest.mark.parametrize("command", ["status", "dead-letters"])
 def test_no_data_yet(config_path, capsys, command):
-    assert run(command, config_path, as_json=True)[0] == 3
+    assert run(config_path, command, "--json")[0] == 3
     assert "has `plumewatch run` been started" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [run_status, run_dead_letters])
+@pytest.mark.parametrize("command", ["status", "dead-letters"])
 def test_bad_configuration(tmp_path, capsys, command):
-    assert run(command, tmp_path / "none.toml", as_json=True)[0] == 2
+    assert run(tmp_path / "none.toml", command, "--json")[0] == 2
     assert "none.toml" in capsys.readouterr().err

@@ -4,14 +4,13 @@ import json
 import pickle
 
 import pytest
-from typer.testing import CliRunner
 
 from ingest.intake import Intake
-from plumewatch.cli.main import app
 from plumewatch.config.ingest_settings import intake_config
 from plumewatch.config.load import load
 from scale.history import SCHEMA
 from scale.kafka import landed_messages
+from tests.support.command import plumewatch
 from tests.support.recorded import config_text, registry
 
 AT = 1_789_387_200.0
@@ -19,7 +18,7 @@ AT = 1_789_387_200.0
 
 def run(folder, *words):
     where = ["--checkpoint", folder / "state", "--events", folder / "events"]
-    return CliRunner().invoke(app, ["stream", *map(str, [*words, *where])])
+    return plumewatch("stream", *words, *where)
 
 
 @pytest.fixture
@@ -46,8 +45,8 @@ def config(tmp_path):
 def test_faults_are_said_before_spark_is_asked(history, config, tmp_path, words, code, said):
     given = {"H": history, "CONFIG": config}
     found = run(tmp_path, *(given.get(word, word) for word in words))
-    assert (found.exit_code, found.stdout) == (code, "")
-    assert said in found.stderr
+    assert (found.code, found.out) == (code, "")
+    assert said in found.err
 
 
 def test_messages_from_kafka_become_rows_with_their_place(config, caplog):

@@ -1,15 +1,12 @@
 from __future__ import annotations
 
-import io
-
 import pytest
 
-from plumewatch.cli.printer import Printer
-from plumewatch.cli.starter import STARTER
-from plumewatch.cli.timeline_command import run_timeline
+from plumewatch.cli.setup.site_files import STARTER
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.load import load
 from plumewatch.config.settings import alert_policy
+from tests.support.command import plumewatch
 
 SCHOOL = """
 site = "Northfield"
@@ -49,9 +46,9 @@ def school(tmp_path, monkeypatch):
 
 
 def printed(path, **asked):
-    out = io.StringIO()
-    code = run_timeline(path, Printer(out), **{"room": "", "kind": "vape", "at": "", **asked})
-    return code, out.getvalue()
+    words = [word for name, value in asked.items() for word in (f"--{name}", value)]
+    ran = plumewatch("timeline", "--config", path, *words)
+    return ran.code, ran.out
 
 
 def test_the_settings_show_in_the_timeline(school):

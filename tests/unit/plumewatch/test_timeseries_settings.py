@@ -5,7 +5,7 @@ import io
 import pytest
 
 from plumewatch.cli.printer import Printer
-from plumewatch.cli.starter import STARTER
+from plumewatch.cli.setup.site_files import STARTER
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.load import load, parse
 from plumewatch.config.paths import DataPaths

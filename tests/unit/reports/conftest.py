@@ -4,8 +4,7 @@ from datetime import date
 
 import pytest
 
-from plumewatch.cli.printer import Printer
-from plumewatch.cli.report_command import ReportOptions, run_report
+from tests.support.command import report as write_report
 from tests.support.school_year import config_text, fill_health, fill_state, moment
 
 FIRST, DAYS, ROOMS = date(2026, 10, 19), 21, 10  # clocks are set back on 1 November
@@ -40,13 +39,9 @@ def write(school):
         key = (name, kind, *sorted(more.items()))
         if key not in made:
             path = school / f"{name}-{len(made)}.{kind}"
-            options = ReportOptions(name, str(FIRST), "2026-11-08", kind, path, **more)
-            assert (
-                run_report(
-                    school / "plumewatch.toml", options, Printer(), moment(FIRST) + 40 * 86_400
-                )
-                == 0
-            )
+            asked = {"start": FIRST, "end": "2026-11-08", "kind": kind, "out": path, **more}
+            now = moment(FIRST) + 40 * 86_400
+            assert write_report(school / "plumewatch.toml", name, now=now, **asked).code == 0
             made[key] = path
         return made[key]
 

@@ -8,11 +8,11 @@ from datetime import timedelta
 import polars as pl
 import pytest
 
-from plumewatch.cli.printer import Printer
-from plumewatch.cli.report_command import ReportOptions, make_report, run_report
 from plumewatch.config.load import load
+from plumewatch.report_request import ReportRequest, make_report
 from reports.read import recorded_from
 from storage.sqlite import connect
+from tests.support.command import report as write_report
 from tests.support.school_year import moment
 from tests.unit.reports.conftest import FIRST
 
@@ -52,8 +52,7 @@ def config(school):
 def make(config, tmp_path):
     def report(name="summary", kind="parquet", **asked):
         path = tmp_path / f"{len(list(tmp_path.iterdir()))}.{kind}"
-        options = ReportOptions(name, kind=kind, out=path, **asked)
-        assert run_report(config, options, Printer(), NOW) == 0
+        assert write_report(config, name, now=NOW, kind=kind, out=path, **asked).code == 0
         return path
 
     return report
@@ -117,8 +116,8 @@ def test_uptime_of_the_week_before_is_beside_it_in_words(make, school):
 
 def test_progress_goes_on_over_the_period_before(config, tmp_path):
     done = []
-    options = ReportOptions("summary", kind="csv", out=tmp_path / "x.csv", week="2026-W45")
-    make_report(load(config), options, NOW, on_day=lambda day, of: done.append((day, of)))
+    request = ReportRequest("summary", kind="csv", out=tmp_path / "x.csv", week="2026-W45")
+    make_report(load(config), request, NOW, on_day=lambda day, of: done.append((day, of)))
     assert done == [(day, 14) for day in range(1, 15)]
 
 
@@ -190,7 +189,7 @@ def test_response_by_shift_adds_up(make):
     ],
 )
 def test_exactly_one_way_to_ask(config, tmp_path, capsys, asked, said):
-    options = ReportOptions("summary", kind="pdf", out=tmp_path / "x.pdf", **asked)
-    assert run_report(config, options, Printer(), NOW) == 2
+    out = tmp_path / "x.pdf"
+    assert write_report(config, "summary", now=NOW, kind="pdf", out=out, **asked).code == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "x.pdf").exists()

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import zipfile
 from contextlib import closing
-from dataclasses import replace
 from datetime import date, datetime
 from xml.etree import ElementTree as ET
 
@@ -17,8 +16,6 @@ import polars as pl
 import pytest
 
 from alerts.page.views.report_jobs import Order
-from plumewatch.cli.printer import Printer
-from plumewatch.cli.report_command import ReportOptions, run_report
 from plumewatch.config.load import load
 from plumewatch.config.report_settings import school_of, shifts_at
 from plumewatch.service.data_folder import opened_series, opened_state
@@ -32,6 +29,7 @@ from reports.suppress import without_small
 from reports.text import original
 from storage import audit
 from storage.sqlite import connect
+from tests.support.command import report as write_report
 from tests.support.school_year import config_text, moment
 from tests.unit.reports.conftest import DAYS, FIRST, NAMES, ROOMS
 
@@ -279,8 +277,8 @@ def test_exports_are_in_the_audit_log(write, state):
 
 def test_part_of_the_school(school, tmp_path, capsys):
     config, out = school / "plumewatch.toml", tmp_path / "i.csv"
-    options = ReportOptions("incidents", str(FIRST), "2026-11-08", out=out, building="North")
-    assert run_report(config, options, Printer(), END) == 0
+    window = {"now": END, "start": FIRST, "end": "2026-11-08"}
+    assert write_report(config, "incidents", **window, out=out, building="North").code == 0
     assert {row["building"] for row in csv_rows(out)} == {"North"}
     for wrong, said in (
         ({"building": "East"}, "there is 'North', 'South'"),
@@ -288,17 +286,16 @@ def test_part_of_the_school(school, tmp_path, capsys):
         ({"kind": "doc"}, "csv, xlsx, pdf"),
         ({"end": "2026-01-01"}, "--from before --to"),
         ({"out": out}, "exists already"),
-        ({"out": tmp_path / "no" / "x.csv"}, "not a file in a folder"),
+        ({"out": tmp_path / "no" / "x.csv"}, "not a file in an existing folder"),
         ({"name": "summary", "intervention": "soon"}, "a date, such as"),
         ({"intervention": "2026-10-05"}, "for the summary alone"),
         ({"name": "summary", "intervention": "2027-10-05"}, "not inside the window"),
         ({"kind": "json"}, "ends in .csv, and --format is json"),
         ({"start": "yesterday"}, "is none of"),
-        ({"end": "9999-12-31"}, "not a moment between"),
+        ({"end": "9999-12-31"}, "not a time between"),
     ):
-        asked = {"name": "incidents", "start": str(FIRST), "end": "2026-11-08"}
-        options = ReportOptions(**{**asked, "out": tmp_path / "x.csv", **wrong})
-        assert run_report(config, options, Printer(), END) == 2
+        asked = {"name": "incidents", **window, "out": tmp_path / "x.csv", **wrong}
+        assert write_report(config, **asked).code == 2
         assert said in capsys.readouterr().err
     assert not (tmp_path / "x.csv").exists()
 
@@ -308,18 +305,17 @@ def test_a_window_without_anything(school, tmp_path):
     for name in REPORTS:
         for kind in FORMATS:
             path = tmp_path / f"{name}.{kind}"
-            options = ReportOptions(name, "2020-01-01", "2020-01-05", kind, path)
-            assert run_report(config, options, Printer(), END) == 0, (name, kind)
+            window = {"start": "2020-01-01", "end": "2020-01-05"}
+            done = write_report(config, name, now=END, **window, kind=kind, out=path)
+            assert done.code == 0, (name, kind)
             assert path.stat().st_size > 0
 
 
 def test_a_service_that_never_ran(tmp_path, capsys):
     config = tmp_path / "plumewatch.toml"
     config.write_text(config_text(1))
-    assert (
-        run_report(config, ReportOptions("incidents", "2026-01-01", "2026-01-02"), Printer(), END)
-        == 3
-    )
+    window = {"start": "2026-01-01", "end": "2026-01-02"}
+    assert write_report(config, "incidents", now=END, **window).code == 3
     assert "never started" in capsys.readouterr().err
 
 
@@ -361,12 +357,12 @@ def test_staged_tests_give_a_detection_rate(school, state, tmp_path, capsys):
     ).fetchone()
     lines = [f"{vape['onset'] - 30},{vape['room']}", "2026-10-24T03:00,r2"]
     tests.write_text("time,room\n" + "\n".join(lines))
-    options = ReportOptions("summary", str(FIRST), "2026-11-08", "json", out, staged=tests)
-    assert run_report(config, options, Printer(), END) == 0
+    asked = {"now": END, "start": FIRST, "end": "2026-11-08", "kind": "json", "out": out}
+    assert write_report(config, "summary", **asked, staged=tests).code == 0
     rows = json.loads(out.read_text())["rows"]
     found = {r["measure"]: r["value"] for r in rows if r["item"] == "detection_rate"}
     assert (found["part"], found["of"]) == (1.0, 2.0)
     for line, said in (("soon,r1", "is none of"), ("2026-10-24,nowhere", "no room 'nowhere'")):
         tests.write_text(f"time,room\n{line}\n")
-        assert run_report(config, replace(options, force=True), Printer(), END) == 2
+        assert write_report(config, "summary", **asked, staged=tests, force=True).code == 2
         assert f"line 2: {said}" in capsys.readouterr().err.replace("'soon' ", "")

@@ -12,7 +12,7 @@ from detection.quantities import QUANTITIES
 from ingest.mapping import schema
 from ingest.names import conversion, units_for
 from plumewatch.cli.main import app
-from plumewatch.cli.starter import STARTER
+from plumewatch.cli.setup.site_files import STARTER
 
 TEXT = (Path(__file__).parents[4] / "docs" / "mappings.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)

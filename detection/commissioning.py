@@ -1,0 +1,259 @@
+"""The commissioning test of a room: its steps, what a sensor showed in each, and the threshold.
+
+A step is compared, quantity by quantity, with the air right before it. The noise is the scatter of
+the quiet minute (median absolute deviation times 1.4826, that of a normal distribution; Rousseeuw
+and Croux 1993). A rise counts as seen above `SEEN` times the noise, above three steps of the
+quantity's resolution, and half as much again as quiet air itself moved; the last is for a sensor
+that still warms up. This is coarse on purpose: it shows whether the sensor reacts and how late;
+what it reacts *to* is for the detector, whose verdict stands beside it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from detection.alert_thresholds import FEEDBACK
+from detection.events import EventKind
+from detection.quantities import QUANTITIES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from detection.events import Event
+
+    Sample = tuple[float, Mapping[str, float]]
+    """Unix seconds, and values by quantity."""
+
+SEEN: Final = 5.0
+"""Times the noise from which a rise counts as seen."""
+_MOVED: Final = 1.5
+_BEFORE_S: Final = 30.0
+_E_FOLD: Final = float(np.exp(-1.0))
+_LATE_S: Final = 30.0
+_ADJUSTMENT: Final = 0.25
+"""As far as one answer of staff moves a threshold, log-odds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing a person does; `seconds` covers it and its trace."""
+
+    name: str
+    instruction: str
+    seconds: float
+    is_vaping: bool = False
+
+
+STEPS: Final = (
+    Step("quiet", "Leave the room alone: door shut, nobody inside, the fan as it usually is.", 60),
+    Step("fan", "Switch the fan or hand dryer on; at the next step off again.", 40),
+    Step("water", "Three strokes of a hand spray with water, a meter from the sensor.", 50),
+    Step(
+        "puff",
+        "In the stall farthest from the sensor: a one-second puff of theatrical glycol fog, or a"
+        " smoke-detector tester.",
+        90,
+        is_vaping=True,
+    ),
+    Step("deodorant", "One second of deodorant or hair spray in the middle of the room.", 60),
+)
+"""Five minutes. What clears fast comes first: deodorant hangs for minutes, glycol does not."""
+
+
+class Timing(NamedTuple):
+    """When a step began and ended, Unix seconds."""
+
+    step: Step
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """How one quantity of one sensor responded to one step, in the quantity's unit.
+
+    `peak` is the highest excess over `baseline`, the median of the half minute before. `delay_s` is
+    from the beginning of the step to the first reading above; `fall_s` from the peak to a third
+    (1/e) of it. Each is None if that did not happen in the step.
+    """
+
+    quantity: str
+    baseline: float
+    peak: float
+    noise: float
+    seen: bool
+    delay_s: float | None
+    fall_s: float | None
+
+
+class Detected(NamedTuple):
+    """An event of the detector during a step, `late_s` after the step began."""
+
+    kind: str
+    late_s: float
+    confidence: float
+    withdrawn: bool
+
+    @property
+    def is_vaping(self) -> bool:
+        """Whether it is a vaping alert that was kept."""
+        return self.kind == EventKind.VAPE.value and not self.withdrawn
+
+
+Detections = dict[str, tuple[Detected, ...]]
+"""What the detector found, by name of the step."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommissioningResult:
+    """The threshold adjustment that a test asks for, and what the detector finds with it.
+
+    `adjustment` is the part of the threshold that people move, log-odds; `is_right` says whether
+    vaping is found in the puff and in nothing else.
+    """
+
+    adjustment: float
+    is_right: bool
+    detections: Detections
+
+
+def responses(samples: Sequence[Sample], timings: Sequence[Timing]) -> dict[str, list[Response]]:
+    """Return how one sensor responded, by the name of the step, without the first, quiet one.
+
+    Samples are in order of time. A quantity that was not measured before and during a step is left
+    out.
+    """
+    times: dict[str, list[float]] = {}
+    values: dict[str, list[float]] = {}
+    for at, measured in samples:
+        for quantity, value in measured.items():
+            times.setdefault(quantity, []).append(at)
+            values.setdefault(quantity, []).append(value)
+    series = {q: (np.array(times[q]), np.array(values[q])) for q in QUANTITIES if q in times}
+    found: dict[str, list[Response]] = {}
+    for timing in timings[1:]:
+        each = (_response(q, *series[q], timings[0], timing) for q in series)
+        found[timing.step.name] = [response for response in each if response is not None]
+    return found
+
+
+def _response(
+    quantity: str,
+    times: NDArray[np.float64],
+    values: NDArray[np.float64],
+    quiet: Timing,
+    timing: Timing,
+) -> Response | None:
+    rest = values[(times >= quiet.start) & (times < quiet.end)]
+    before = values[(times >= timing.start - _BEFORE_S) & (times < timing.start)]
+    during = (times >= timing.start) & (times < timing.end)
+    if rest.size < 2 or before.size == 0 or not during.any():
+        return None
+    noise = 1.4826 * float(np.median(np.abs(rest - np.median(rest))))
+    baseline = float(np.median(before))
+    excess, at = values[during] - baseline, times[during]
+    low, high = np.percentile(rest, (5, 95))
+    threshold = max(SEEN * noise, 3 * QUANTITIES[quantity].resolution, _MOVED * float(high - low))
+    top = int(np.argmax(excess))
+    above = np.flatnonzero(excess > threshold)
+    fallen = np.flatnonzero(excess[top:] <= excess[top] * _E_FOLD)
+    seen = above.size > 0
+    return Response(
+        quantity=quantity,
+        baseline=baseline,
+        peak=float(excess[top]),
+        noise=noise,
+        seen=seen,
+        delay_s=float(at[above[0]] - timing.start) if seen else None,
+        fall_s=float(at[top + fallen[0]] - at[top]) if seen and fallen.size else None,
+    )
+
+
+def median_interval(samples: Iterable[Sample]) -> float | None:
+    """Return the seconds between samples, the median; None if there are too few."""
+    times = sorted({at for at, values in samples if values})
+    return float(np.median([b - a for a, b in pairwise(times)])) if len(times) > 1 else None
+
+
+def detections_by_step(
+    events: Iterable[Event], withdrawn: set[str], timings: Sequence[Timing]
+) -> Detections:
+    """Return the events by the step in which they began; `withdrawn` has ids of events."""
+    found: dict[str, list[Detected]] = {timing.step.name: [] for timing in timings}
+    for event in sorted(events, key=lambda e: e.alerted):
+        timing = next((t for t in timings if t.start <= event.onset < t.end), None)
+        if timing is not None:
+            late_s = event.alerted - timing.start
+            detected = Detected(event.kind.value, late_s, event.confidence, event.id in withdrawn)
+            found[timing.step.name].append(detected)
+    return {name: tuple(each) for name, each in found.items()}
+
+
+def find_adjustment(
+    detect: Callable[[float], Detections], timings: Sequence[Timing], current: float
+) -> CommissioningResult:
+    """Find the smallest adjustment of a threshold with which the test comes out right.
+
+    `detect` runs the detector on the test with an adjustment. A puff that was missed asks for a
+    lower threshold, something else taken for vaping for a higher one. Where both happen, or nothing
+    within the bounds helps, the threshold stays: none can tell the two apart on this sensor.
+    """
+    now = detect(current)
+    missed, false = _wrong(now, timings)
+    if not missed and not false:
+        return CommissioningResult(current, is_right=True, detections=now)
+    if missed != false:
+        step = -_ADJUSTMENT if missed else _ADJUSTMENT
+        adjustment = current + step
+        while abs(adjustment) <= FEEDBACK + 1e-9:
+            found = detect(adjustment)
+            if _wrong(found, timings) == (False, False):
+                return CommissioningResult(adjustment, is_right=True, detections=found)
+            adjustment += step
+    return CommissioningResult(current, is_right=False, detections=now)
+
+
+def _wrong(found: Detections, timings: Sequence[Timing]) -> tuple[bool, bool]:
+    """Whether the puff was missed, and whether anything else was taken for vaping."""
+    vaping = {name: any(event.is_vaping for event in events) for name, events in found.items()}
+    missed = any(t.step.is_vaping and not vaping[t.step.name] for t in timings)
+    false = any(vaping[t.step.name] for t in timings if not t.step.is_vaping)
+    return missed, false
+
+
+def conclusion(
+    sensor: str,
+    interval_s: float,
+    seen: Mapping[str, Sequence[Response]],
+    result: CommissioningResult,
+) -> str:
+    """Return in a sentence what this sensor in this room can see, and how late."""
+    puff = next(step.name for step in STEPS if step.is_vaping)
+    found = [event for event in result.detections[puff] if event.is_vaping]
+    wrong = [
+        name
+        for name, events in result.detections.items()
+        if name != puff and any(event.is_vaping for event in events)
+    ]
+    interval = f"a reading each {interval_s:.3g} s"
+    if wrong:
+        return f"{sensor} takes {' and '.join(wrong)} for vaping, at every threshold allowed"
+    if found:
+        late = found[0].late_s
+        text = f"{sensor} detects a puff in the farthest stall after {late:.0f} s ({interval})"
+        return text + (", which is late: hang it nearer, or away from the vent" * (late > _LATE_S))
+    if any(response.seen for response in seen.get(puff, ())):
+        return (
+            f"{sensor} sees the puff ({interval}), but the detector cannot tell it from other"
+            " things: a shorter interval, or a place nearer to the stalls"
+        )
+    return (
+        f"{sensor} does not see a puff in the farthest stall ({interval}): hang it nearer, away"
+        " from door and vent (docs/placement.md), or add a second one"
+    )

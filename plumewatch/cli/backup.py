@@ -1,0 +1,195 @@
+"""`plumewatch backup` and `restore`.
+
+A backup is a folder of databases with a manifest, or the same in one ``.tar`` or ``.tar.gz`` file.
+Restoring never deletes: what it replaces moves into a folder ``before-restore-...`` beside it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import tarfile
+import tempfile
+import time
+import zlib
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from ingest.errors import RefusedError
+from plumewatch.cli.exit_codes import DONE, REFUSED, exit_codes
+from plumewatch.cli.options import CONFIG, ConfigOption, JsonOption, manual
+from plumewatch.cli.printer import Printer, busy
+from plumewatch.cli.site import Site
+from plumewatch.errors import UnreachableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+app = typer.Typer()
+
+_ARCHIVES: Final = {".tar": "w", ".gz": "w:gz", ".tgz": "w:gz"}
+
+
+@app.command(
+    epilog=manual("plumewatch backup /backups", "plumewatch backup /backups/monday.tar.gz --json")
+)
+@exit_codes
+def backup(
+    target: Annotated[
+        Path, typer.Argument(help="Folder for a new one named by the time; or FILE.tar[.gz].")
+    ],
+    config: ConfigOption = CONFIG,
+    *,
+    as_json: JsonOption = False,
+) -> int:
+    """Copy journal, incidents and series while the service runs, and verify the copy."""
+    from plumewatch.config.timeseries_settings import series_kept_from
+    from storage.backup import back_up
+
+    site, printer, now = Site.load(config), Printer(as_json=as_json), time.time()
+    name = f"plumewatch-{_stamp(now)}"
+    mode = _ARCHIVES.get(target.suffix)
+    path = target if mode else target / name
+    if path.exists():
+        raise RefusedError(f"{path}: exists already; nothing was written")
+    if not site.paths.journal.exists():
+        raise UnreachableError(f"{site.paths.root}: no data of a service here")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".plumewatch-") as scratch:
+            folder = Path(scratch) / name if mode else path
+            with busy("copying"):
+                back_up(site.paths.root, folder, _stamp(now), series_kept_from(site.config, now))
+            sound = _verify(folder, printer)
+            if mode:
+                partial = Path(scratch) / "archive"
+                with busy("packing"), tarfile.open(partial, mode) as archive:  # type: ignore[call-overload]
+                    archive.add(folder, arcname=name)
+                partial.chmod(0o600)
+                partial.rename(path)
+    except OSError as error:
+        raise UnreachableError(f"{path}: {error.strerror or error}") from error
+    printer.say(f"wrote {path}", wrote=path, sound=sound)
+    return DONE if sound else REFUSED
+
+
+@app.command(
+    epilog=manual(
+        "plumewatch restore --verify /backups/plumewatch-20260907T100500Z",
+        "plumewatch restore /backups/monday.tar.gz --force",
+    )
+)
+@exit_codes
+def restore(
+    source: Annotated[Path, typer.Argument(help="What `plumewatch backup` wrote.")],
+    config: ConfigOption = CONFIG,
+    *,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Only verify it; change nothing.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Move existing databases aside.")] = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Verify a backup and put it in place; the service must not run."""
+    printer = Printer(as_json=as_json)
+    with _unpacked(source) as folder:
+        sound = _verify(folder, printer)
+        if verify or not (sound or force):
+            word = "sound" if sound else "not sound"
+            printer.say(f"{source} is {word}; nothing was changed", sound=sound, restored=None)
+            return DONE if sound else REFUSED
+        site = Site.load(config)
+        try:
+            _restore(folder, site, printer, force=force)
+        except OSError as error:
+            raise UnreachableError(f"data folder {site.paths.root}: {error}") from error
+    printer.say(
+        f"restored into {site.paths.root}. What was accepted after the backup was made is not in"
+        " it; passwords of staff are those of then",
+        restored=site.paths.root,
+    )
+    return DONE
+
+
+def _stamp(now: float) -> str:
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+
+
+def _verify(folder: Path, printer: Printer) -> bool:
+    from storage.backup import verify
+
+    sound = True
+    for proof in verify(folder):
+        printer.say(
+            f"{'ok   ' if proof.ok else 'FAULT'} {proof.part}: {proof.sentence}",
+            part=proof.part,
+            ok=proof.ok,
+            finding=proof.sentence,
+        )
+        sound = sound and proof.ok
+    return sound
+
+
+def _restore(folder: Path, site: Site, printer: Printer, *, force: bool) -> None:
+    from storage.lease import Lease
+
+    root = site.paths.root
+    aside = root / f"before-restore-{_stamp(time.time())}"
+    root.mkdir(parents=True, exist_ok=True)
+    lease = Lease(site.paths.lock)
+    holder = lease.take()
+    if holder is not None:
+        raise UnreachableError(f"data folder {root} is in use by {holder}: stop that first")
+    try:
+        present = sorted(p for p in root.glob("*.db*") if p.is_file())
+        if present and not force:
+            raise RefusedError(
+                f"data folder {root} contains {', '.join(p.name for p in present)}; with --force"
+                f" these move to {aside} and the backup takes their place"
+            )
+        if present:
+            text = f"moving {len(present)} files of {root} to {aside}"
+            printer.say(text, moved=len(present), to=aside)
+        with busy("copying"):
+            _put_in_place(folder, root, present, aside)
+    finally:
+        lease.release()
+
+
+def _put_in_place(folder: Path, root: Path, present: list[Path], aside: Path) -> None:
+    """Copy first, so that a full disk changes nothing; then move aside, then rename."""
+    with tempfile.TemporaryDirectory(dir=root, prefix=".restoring-") as scratch:
+        copies = [Path(scratch) / path.name for path in sorted(folder.glob("*.db"))]
+        for copy in copies:
+            shutil.copyfile(folder / copy.name, copy)
+            copy.chmod(0o600)
+        if present:
+            aside.mkdir(mode=0o700)
+        for path in present:
+            path.rename(aside / path.name)
+        for copy in copies:
+            copy.rename(root / copy.name)
+
+
+@contextmanager
+def _unpacked(source: Path) -> Iterator[Path]:
+    """Yield the folder of a backup, whatever form it has."""
+    from storage.backup import MANIFEST
+
+    if source.is_dir():
+        yield source
+        return
+    with tempfile.TemporaryDirectory(prefix="plumewatch-restore-") as scratch:
+        try:
+            with busy("unpacking"), tarfile.open(source) as archive:
+                archive.extractall(scratch, filter="data")
+        except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError) as error:
+            why = str(error).partition("\n")[0].rstrip(":")
+            raise RefusedError(
+                f"{source} is damaged or not an archive of a backup ({why}); nothing was changed"
+            ) from error
+        found = [p.parent for p in Path(scratch).glob(f"*/{MANIFEST}")]
+        yield found[0] if found else Path(scratch)

@@ -1,1 +1,0 @@
-"""`plumewatch commission`: what this sensor in this room can see, and how late, by trying it."""

@@ -1,0 +1,220 @@
+"""`plumewatch dashboards`: Grafana dashboards into files, or into a Grafana."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ingest.errors import RefusedError
+from plumewatch.cli.exit_codes import REFUSED, exit_codes
+from plumewatch.cli.options import CONFIG, ConfigOption, JsonOption, group, manual
+from plumewatch.cli.printer import Printer
+from plumewatch.cli.site import Site
+from plumewatch.errors import UnreachableError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from alerts.outbound.grafana_annotations import Annotation
+    from dashboards.frame import DashboardSettings
+    from dashboards.grafana import Change, DataSource, Grafana
+    from plumewatch.config.model import PlumewatchConfig
+
+app = typer.Typer()
+dashboards_app = group("Grafana dashboards: into files, or into a Grafana.")
+app.add_typer(dashboards_app, name="dashboards")
+
+UrlOption = Annotated[str, typer.Option("--url", help="Address of the Grafana.")]
+TokenOption = Annotated[
+    Path, typer.Option("--token-file", help="File with the token of a service account.")
+]
+
+
+@dashboards_app.command("build", epilog=manual("plumewatch dashboards build --out dashboards"))
+@exit_codes
+def build(
+    out: Annotated[Path, typer.Option("--out", help="Folder of the files.")] = Path("dashboards"),
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="Configuration, for time zone and links."),
+    ] = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the dashboards as files for Grafana's provisioning; without --config, as shipped."""
+    printer = Printer(as_json=as_json)
+    with _translated_errors():
+        from dashboards.build import write
+        from dashboards.frame import DashboardSettings
+
+        settings = DashboardSettings() if config is None else _settings(Site.load(config).config)
+        for name, changed in write(out, settings).items():
+            outcome = "written" if changed else "unchanged"
+            printer.say(f"{out / name}: {outcome}", file=out / name, outcome=outcome)
+    printer.say(
+        f"days and hours of {settings.zone}; links to {settings.page_url}",
+        zone=settings.zone,
+        page_url=settings.page_url,
+    )
+
+
+@dashboards_app.command(
+    "push",
+    epilog=manual("plumewatch dashboards push --url http://127.0.0.1:3000 --token-file token"),
+)
+@exit_codes
+def push(
+    url: UrlOption,
+    token_file: TokenOption,
+    config: ConfigOption = CONFIG,
+    reader_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--reader-file",
+            help="Secret of the account of `storage setup`, to make the data source.",
+        ),
+    ] = None,
+    days: Annotated[
+        float, typer.Option("--days", min=0, max=3660, help="Incidents written as annotations.")
+    ] = 7.0,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Write folder, dashboards and annotations of incidents that differ; prints what changed."""
+    printer = Printer(as_json=as_json)
+    with _translated_errors():
+        from dashboards.build import built
+
+        server, site = _grafana(url, token_file), Site.load(config)
+        source = None if reader_file is None else _source(site.config, reader_file)
+        server.check()
+        _print_change(printer, server.data_source(source))
+        for change in server.push(built(_settings(site.config))):
+            _print_change(printer, change)
+        if days:
+            now = time.time()
+            since = now - 86_400.0 * days
+            _print_annotations(printer, server.annotate(_annotations(site, since), since, now))
+
+
+@dashboards_app.command(
+    "diff",
+    epilog=manual("plumewatch dashboards diff --url http://127.0.0.1:3000 --token-file token"),
+)
+@exit_codes
+def diff(
+    url: UrlOption,
+    token_file: TokenOption,
+    config: ConfigOption = CONFIG,
+    *,
+    as_json: JsonOption = False,
+) -> int | None:
+    """Print what `push` would write; ends with 1 if anything, with 3 if the Grafana refuses."""
+    printer, code = Printer(as_json=as_json), None
+    with _translated_errors(refused=UnreachableError):
+        from dashboards.build import built
+
+        server, site = _grafana(url, token_file), Site.load(config)
+        server.check()
+        for change in server.compare(built(_settings(site.config))):
+            if change.outcome != "unchanged":
+                code = REFUSED
+            _print_change(printer, change)
+    return code
+
+
+@contextmanager
+def _translated_errors(refused: type[Exception] = RefusedError) -> Iterator[None]:
+    """Turn what is not installed, and what a Grafana refuses, into errors of commands."""
+    try:
+        from dashboards.grafana import Refused, Unreachable
+    except ImportError as error:
+        raise UsageError(
+            "the dashboards are an extra: pip install 'plumewatch[dashboards]'"
+        ) from error
+    try:
+        yield
+    except Refused as error:
+        raise refused(str(error)) from error
+    except Unreachable as error:
+        raise UnreachableError(str(error)) from error
+
+
+def _print_change(printer: Printer, change: Change) -> None:
+    detail = {"detail": change.detail} if change.detail else {}
+    printer.say(str(change), what=change.what, outcome=change.outcome, **detail)
+
+
+def _print_annotations(printer: Printer, changes: Iterable[Change]) -> None:
+    """Print how many annotations changed; raises `RefusedError` with those that were refused."""
+    from dashboards.grafana import Change
+
+    outcomes: Counter[str] = Counter()
+    refused: list[str] = []
+    for change in changes:
+        outcomes[change.outcome] += 1
+        if change.outcome == "refused":
+            refused.append(str(change))
+    text = f"{outcomes['created']} new, {outcomes['changed']} changed, "
+    text += f"{outcomes['unchanged']} unchanged"
+    if refused:
+        text += f", {len(refused)} refused"
+    outcome = next((o for o in ("refused", "created", "changed") if outcomes[o]), "unchanged")
+    _print_change(printer, Change("annotations of incidents", outcome, text))
+    if refused:
+        raise RefusedError("\n".join(refused))
+
+
+def _grafana(url: str, token_file: Path) -> Grafana:
+    from dashboards.grafana import Grafana
+
+    token = _secret(token_file)
+    try:
+        return Grafana(url, token)
+    except ValueError as error:
+        raise UsageError(f"--url: {error}") from error
+
+
+def _settings(config: PlumewatchConfig) -> DashboardSettings:
+    from dashboards.frame import DashboardSettings
+
+    registry = config.registry()
+    sensors = tuple((sensor.id, sensor.room) for sensor in registry.sensors.values())
+    return DashboardSettings(config.timezone, config.web.url, tuple(registry.rooms), sensors)
+
+
+def _secret(path: Path) -> str:
+    """Read a file of one word."""
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: must contain text, the token or password") from error
+    if not text or not text.isascii() or len(text.split()) != 1:
+        raise UsageError(f"{path}: must contain one word, the token or password")
+    return text
+
+
+def _source(config: PlumewatchConfig, reader_file: Path) -> DataSource:
+    from dashboards.grafana import DataSource
+
+    series = config.timeseries
+    if not series.url:
+        raise UsageError("timeseries.url is not set: dashboards need an InfluxDB")
+    user, password = f"{series.database}_reader", _secret(reader_file)
+    return DataSource(series.url.rstrip("/"), series.database, user, password)
+
+
+def _annotations(site: Site, since: float) -> list[Annotation]:
+    """Return the incidents since a time; none if the service has not run yet."""
+    from alerts.outbound.grafana_annotations import incident_annotations
+
+    if not site.paths.state.exists():
+        return []
+    with site.read(site.paths.state) as db:
+        rooms = site.config.registry().rooms
+        return incident_annotations(db, rooms, site.config.web.url, since)

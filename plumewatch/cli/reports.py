@@ -1,0 +1,256 @@
+"""`plumewatch report` and `incident`: what happened, as files."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ingest.errors import RefusedError
+from plumewatch.cli.exit_codes import REFUSED, exit_codes
+from plumewatch.cli.options import (
+    CONFIG,
+    ConfigOption,
+    ForceOption,
+    JsonOption,
+    check_output,
+    group,
+    manual,
+)
+from plumewatch.cli.printer import Printer, busy, progress
+from plumewatch.cli.site import Site
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from plumewatch.rerun import Verdict
+    from reports.incident_file import IncidentFile
+
+app = typer.Typer()
+report_app = group("What happened, as files that reconcile.")
+incident_app = group("One incident in full.")
+app.add_typer(report_app, name="report")
+app.add_typer(incident_app, name="incident")
+
+
+def _report_of(name: str, about: str) -> None:
+    examples = (
+        f"plumewatch report {name} --from 2026-09-07 --to 2026-12-18 --format xlsx",
+        f'plumewatch report {name} --month 2026-11 --site "North High" --format pdf',
+    )
+
+    @report_app.command(name, help=about, epilog=manual(*examples))
+    @exit_codes
+    def report(
+        start: Annotated[str, typer.Option("--from", help="First day, or a time.")] = "",
+        end: Annotated[str, typer.Option("--to", help="Last day, or a time.")] = "",
+        week: Annotated[str, typer.Option("--week", help="Instead: a week (2026-W47).")] = "",
+        month: Annotated[str, typer.Option("--month", help="Instead: a month (2026-11).")] = "",
+        term: Annotated[
+            str, typer.Option("--term", help='Instead: a term of the configuration ("Fall 2026").')
+        ] = "",
+        school_year: Annotated[
+            str, typer.Option("--school-year", help="Instead: a school year (2026/27).")
+        ] = "",
+        kind: Annotated[
+            str, typer.Option("--format", help="csv, xlsx, pdf, html, parquet or json.")
+        ] = "csv",
+        out: Annotated[
+            Path | None,
+            typer.Option("--out", help="File; named after report, time and place without it."),
+        ] = None,
+        site: Annotated[str, typer.Option("--site", help="Only this site.")] = "",
+        building: Annotated[str, typer.Option("--building", help="Only this building.")] = "",
+        intervention: Annotated[
+            str, typer.Option("--intervention", help="Summary: compare before and after this day.")
+        ] = "",
+        staged: Annotated[
+            Path | None,
+            typer.Option("--staged", help="Summary: CSV of staged tests, columns time and room."),
+        ] = None,
+        config: ConfigOption = CONFIG,
+        *,
+        force: ForceOption = False,
+        as_json: JsonOption = False,
+    ) -> None:
+        from plumewatch.report_request import ReportRequest, make_report
+        from reports.files import ReportTooLongError
+        from reports.suppress import TooFewError
+
+        request = ReportRequest(
+            name=name,
+            start=start,
+            end=end,
+            kind=kind,
+            out=out,
+            site=site,
+            building=building,
+            intervention=intervention,
+            staged=staged,
+            week=week,
+            month=month,
+            term=term,
+            school_year=school_year,
+        )
+        path, school = request.path(), Site.load(config).config
+        check_output(path, force=force)
+        try:
+            with progress() as bar:
+                task = bar.add_task("reading", total=None)
+                facts = make_report(
+                    school,
+                    request,
+                    time.time(),
+                    on_day=lambda done, of: bar.update(task, completed=done, total=of),
+                )
+        except (ReportTooLongError, TooFewError) as error:
+            raise RefusedError(str(error)) from error
+        counted, missing = facts.chosen, facts.missing()
+        Printer(as_json=as_json).sum_up(
+            f"{path}: {len(facts.incidents)} incidents; {len(counted.incidents)} of them counted in"
+            f" figures, {counted.tests} tests and {counted.off_days} on days without school are not"
+            + (f"\n{missing}" if missing else ""),
+            wrote=path,
+            incidents=len(facts.incidents),
+            counted=len(counted.incidents),
+            tests=counted.tests,
+            off_days=counted.off_days,
+            missing=missing,
+        )
+
+
+_report_of("incidents", "One row an incident.")
+_report_of("summary", "A page to read, then the detail.")
+_report_of("response", "How fast staff were notified and responded, for all and by group.")
+_report_of("sensors", "One row a sensor: uptime, completeness, false alarms.")
+
+
+@incident_app.command(
+    "file", epilog=manual("plumewatch incident file 20260921-001 --out incident.zip")
+)
+@exit_codes
+def incident_file(
+    incident: Annotated[str, typer.Argument(help="Id of the incident.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="FILE.pdf, or FILE.zip with readings and checksums."),
+    ] = None,
+    config: ConfigOption = CONFIG,
+    *,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write timeline, evidence, readings, and who was notified and did what."""
+    from alerts.notify.pictures import IncidentPictures
+    from detection.quantities import COLUMNS
+    from plumewatch.config.report_settings import school_of
+    from reports.documents import pdf
+    from reports.incident_file import bundle, parts, view
+    from storage.atomic_write import atomic_write
+    from storage.audit import AuditKind
+
+    path = out or Path(f"incident-{incident}.zip")
+    site = Site.load(config)
+    found = _gather(site, incident)
+    check_output(path, force=force, suffixes=(".pdf", ".zip"))
+    with site.series() as series:
+        readings = series.between(*found.span, found.sensors)
+        pictures = IncidentPictures(
+            site.paths.state, site.config.registry(), series, site.config.timezone
+        )
+        picture = pictures.svg(incident) or ""
+    calendar = school_of(site.config).calendar(*found.span)
+    with busy("drawing"):
+        document = pdf("incident", view(found, calendar, picture, len(readings)))
+    file_format = path.suffix.lower().removeprefix(".")
+    detail = {"incident": incident, "format": file_format}
+    site.record(AuditKind.EXPORT, detail, time.time())
+    with atomic_write(path) as partial:
+        if file_format == "pdf":
+            partial.write_bytes(document)
+        else:
+            bundle(partial, parts(found, document, picture, readings, COLUMNS))
+    Printer(as_json=as_json).sum_up(
+        f"{path}: {len(readings)} readings, {len(found.notices)} notices",
+        wrote=path,
+        readings=len(readings),
+        notices=len(found.notices),
+    )
+
+
+@incident_app.command("rerun", epilog=manual("plumewatch incident rerun 20260921-001"))
+@exit_codes
+def incident_rerun(
+    incident: Annotated[str, typer.Argument(help="Id of the incident.")],
+    config: ConfigOption = CONFIG,
+    *,
+    as_json: JsonOption = False,
+) -> int | None:
+    """Run the detector again on the readings of an incident; whether the verdict is the same."""
+    from detection.events import EventKind
+    from plumewatch.rerun import rerun
+    from storage.audit import AuditKind
+
+    site, printer = Site.load(config), Printer(as_json=as_json)
+    found = _gather(site, incident)
+    if found.incident["kind"] == EventKind.OFFLINE.value:
+        raise RefusedError("an outage is detected when it happens, not from readings")
+    with site.series() as series, site.read(site.paths.state) as state, progress() as bar:
+        task = bar.add_task("detecting again", total=None)
+        verdicts = rerun(
+            site.config,
+            state,
+            series,
+            found,
+            lambda done, of: bar.update(task, completed=done, total=of),
+        )
+    same = bool(verdicts) and all(verdict.is_same for verdict in verdicts)
+    site.record(AuditKind.RERUN, {"incident": incident, "same": str(same)}, time.time())
+    if not verdicts:
+        sensors = ", ".join(found.sensors)
+        raise RefusedError(f"readings of {sensors} are not stored any more")
+    columns = ("Sensor", "", "Kind", "Onset", "Alerted", "Confidence", "Phase", "Detector")
+    rows = [row for verdict in verdicts for row in _verdict_rows(verdict)]
+    printer.table(columns, [(fields, _verdict_cells(fields, site)) for fields in rows])
+    printer.say("same verdict" if same else "another verdict", same=same)
+    return None if same else REFUSED
+
+
+def _gather(site: Site, incident: str) -> IncidentFile:
+    from reports.incident_file import gather
+
+    roles = {member.id: member.role for member in site.config.staff}
+    with site.state() as db:
+        found = gather(db, site.config.registry(), roles, incident)
+    if found is None:
+        raise RefusedError(f"there is no incident {incident[:80]!r}")
+    return found
+
+
+def _verdict_rows(verdict: Verdict) -> Iterator[dict[str, Any]]:
+    stored, again = verdict.stored, verdict.again
+    names = ("kind", "onset", "alerted", "confidence", "phase")
+    fields = {name: stored[name] for name in names}
+    yield {"sensor": stored["sensor"], "judged": "stored", **fields} | {
+        "detector": stored["model_version"]
+    }
+    found: dict[str, Any] = {"sensor": stored["sensor"], "judged": "again", "kind": None}
+    if again is not None:
+        found |= {name: getattr(again, name) for name in names}
+        found |= {"kind": again.kind.value, "phase": again.phase.value}
+        found["detector"] = again.model_version
+    yield found
+
+
+def _verdict_cells(fields: dict[str, Any], site: Site) -> tuple[object, ...]:
+    first = fields["sensor"] if fields["judged"] == "stored" else ""
+    if fields["kind"] is None:
+        return first, "again", "nothing"
+    times = (site.format_time(fields[name]) for name in ("onset", "alerted"))
+    confidence = f"{fields['confidence']:.3f}"
+    return (
+        *(first, fields["judged"], fields["kind"], *times),
+        *(confidence, fields["phase"], fields["detector"]),
+    )

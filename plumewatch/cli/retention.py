@@ -1,0 +1,256 @@
+"""`plumewatch retention` and `audit`: deletion of old records, legal holds, the audit log."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ingest.errors import RefusedError
+from plumewatch.cli.exit_codes import DONE, REFUSED, exit_codes
+from plumewatch.cli.options import CONFIG, ConfigOption, JsonOption, group, manual
+from plumewatch.cli.printer import Printer, busy, progress
+from plumewatch.cli.site import Site
+from plumewatch.errors import UsageError
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+
+app = typer.Typer()
+retention_app = group("How long records are kept; legal holds.")
+audit_app = group("Who signed in, exported and deleted.")
+app.add_typer(retention_app, name="retention")
+app.add_typer(audit_app, name="audit")
+
+_DAY_S = 86_400.0
+
+
+@retention_app.command("plan", epilog=manual("plumewatch retention plan --json"))
+@exit_codes
+def retention_plan(config: ConfigOption = CONFIG, *, as_json: JsonOption = False) -> None:
+    """Print what is kept for how long, what is due for deletion, and what holds keep."""
+    site = Site.load(config)
+    rows = []
+    with site.state() as db:
+        for name, days, by, old, held in _record_classes(site, db, time.time()):
+            fields = {"name": name, "days": days, "by": by, "old": old, "held": held}
+            kept_for = "ever" if days is None else f"{days:g} days"
+            due = "" if old is None else f"{old:,}"
+            rows.append((fields, (name, kept_for, by, due, held)))
+    columns = ("What", "Kept for", "Deleted by", "Due now", "On hold")
+    Printer(as_json=as_json).table(columns, rows)
+
+
+def _record_classes(
+    site: Site, db: sqlite3.Connection, now: float
+) -> Iterator[tuple[str, float | None, str, int | None, str]]:
+    """Yield name, days (None: for ever), who deletes it, how many are due, and what holds keep."""
+    from alerts.incidents import retention
+    from storage import holds
+
+    kept, days = site.config.timeseries, site.config.retention.incident_days
+    active = holds.active(db)
+    incidents = retention.due(db, now - days * _DAY_S, active)
+    since = holds.earliest(db)
+    readings_held = "" if since is None else f"since {site.format_time(since)}"
+    if kept.url and readings_held:
+        readings_held = "not by holds"
+    by = "the InfluxDB" if kept.url else "the service"
+    yield "readings", kept.raw_days, by, None, readings_held
+    yield "averages of 1 minute, sensor health", kept.minute_days, by, None, readings_held
+    yield "averages of 15 minutes, events", kept.quarter_hour_days, by, None, readings_held
+    journal_days = site.config.journal.keep_days
+    yield "journal", journal_days, "the service", None, "readings are in the series"
+    held = f"{incidents.held} of {incidents.held + len(incidents.old)}" if active else ""
+    yield "incidents, notices, answers", days, "retention apply", len(incidents.old), held
+    yield "audit log, legal holds", None, "nobody", None, ""
+
+
+@retention_app.command("apply", epilog=manual("plumewatch retention apply"))
+@exit_codes
+def retention_apply(config: ConfigOption = CONFIG, *, as_json: JsonOption = False) -> None:
+    """Delete incidents that are due and not on hold; the audit log records it."""
+    from alerts.incidents import retention
+    from storage import holds
+    from storage.audit import machine_user
+
+    site, now = Site.load(config), time.time()
+    before = now - site.config.retention.incident_days * _DAY_S
+    total = 0
+    with site.state() as db, progress() as bar:
+        due = retention.due(db, before, holds.active(db))
+        task = bar.add_task("deleting", total=len(due.old))
+        for done, deleted in retention.delete_due(db, before, machine_user(), now):
+            total += deleted
+            bar.update(task, completed=done)
+    Printer(as_json=as_json).say(
+        f"{total} incidents deleted, {due.held} on hold, {due.open} still open",
+        deleted=total,
+        held=due.held,
+        open=due.open,
+    )
+
+
+@retention_app.command(
+    "hold",
+    epilog=manual(
+        "plumewatch retention hold --from 2026-09-07 --to 2026-09-11 --reason request-17"
+    ),
+)
+@exit_codes
+def retention_hold(
+    start: Annotated[str, typer.Option("--from", help="First day, or a time.")],
+    end: Annotated[str, typer.Option("--to", help="Last day, or a time.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; it is recorded.")],
+    room: Annotated[str, typer.Option("--room", help="Id of the room; all without it.")] = "",
+    config: ConfigOption = CONFIG,
+    *,
+    no_name: Annotated[
+        bool,
+        typer.Option("--no-name", help="Numbers and addresses in the reason identify nobody."),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Keep the records of a time range until the hold is released."""
+    from alerts.incidents.free_text import cleaned
+    from storage import audit, holds
+
+    site, now = Site.load(config), time.time()
+    span = site.parse_time(start), site.parse_time(end, end=True)
+    why = cleaned(reason)[:200]
+    if span[0] >= span[1]:
+        raise UsageError("--from is not before --to")
+    if not why:
+        raise UsageError("--reason: please say why; it is recorded")
+    if not no_name:
+        _refuse_identifiers(why)
+    if room and room not in site.config.registry().rooms:
+        raise UsageError(f"--room {room!r}: no room of the configuration has this id")
+    who = audit.machine_user()
+    with site.transaction() as tx:
+        number = holds.place(tx, room, span, why, who, now)
+        detail: dict[str, str | float | None] = {
+            "hold": number,
+            "room": room,
+            "from": span[0],
+            "to": span[1],
+            "reason": why,
+        }
+        audit.append(tx, audit.AuditKind.HOLD, who, detail, now)
+    Printer(as_json=as_json).say(f"hold {number} placed", placed=number)
+    if site.config.timeseries.url:
+        sys.stderr.write(
+            "readings are in an InfluxDB, which deletes by its own policy: write the files of"
+            " the incidents (`plumewatch incident file`) or export the readings\n"
+        )
+
+
+def _refuse_identifiers(reason: str) -> None:
+    from alerts.incidents.free_text import identifiers
+
+    found = identifiers(reason)
+    if found:
+        raise UsageError(
+            f"--reason: does this identify a person? {', '.join(found)}. Names and numbers of"
+            " persons do not belong here; if it identifies nobody, add --no-name"
+        )
+
+
+@retention_app.command("holds", epilog=manual("plumewatch retention holds"))
+@exit_codes
+def retention_holds(config: ConfigOption = CONFIG, *, as_json: JsonOption = False) -> None:
+    """List the active holds."""
+    from storage import holds
+
+    site = Site.load(config)
+    rooms = site.config.registry().rooms
+    rows = []
+    with site.state() as db:
+        for hold in holds.active(db):
+            known = rooms.get(hold.room)
+            where = f"{known.name} ({known.id})" if known else hold.room or "everywhere"
+            span = (site.format_time(hold.start), site.format_time(hold.end))
+            rows.append((hold._asdict(), (hold.id, where, *span, hold.reason, hold.placed_by)))
+    Printer(as_json=as_json).table(("No.", "Room", "From", "To", "Why", "By"), rows)
+
+
+@retention_app.command("release", epilog=manual("plumewatch retention release 1"))
+@exit_codes
+def retention_release(
+    number: Annotated[int, typer.Argument(help="Number of the hold.")],
+    config: ConfigOption = CONFIG,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Release a hold; both stay on record."""
+    from storage import audit, holds
+
+    now, who = time.time(), audit.machine_user()
+    with Site.load(config).transaction() as tx:
+        if not holds.release(tx, number, who, now):
+            raise RefusedError(f"there is no active hold {number}")
+        audit.append(tx, audit.AuditKind.RELEASE, who, {"hold": number}, now)
+    Printer(as_json=as_json).say(f"hold {number} released", released=number)
+
+
+@audit_app.command("verify", epilog=manual("plumewatch audit verify"))
+@exit_codes
+def audit_verify(
+    config: ConfigOption = CONFIG,
+    known: Annotated[
+        str | None,
+        typer.Option("--head", help="Last hash printed before; it must still be there."),
+    ] = None,
+    *,
+    as_json: JsonOption = False,
+) -> int:
+    """Prove that no entry of the audit log was changed, removed or inserted.
+
+    Without --head, entries cut off at the end are not noticed: keep the last hash elsewhere.
+    """
+    from storage import audit
+
+    if known is not None and not known.strip():
+        raise UsageError("--head is empty; give the hash that an earlier verify printed")
+    site, printer = Site.load(config), Printer(as_json=as_json)
+    with site.read(site.paths.state) as db, busy("computing the chain"):
+        found = audit.verify(db, known or "")
+    if found.fault:
+        printer.say(f"audit log: {found.fault}", whole=False, fault=found.fault)
+        return REFUSED
+    limit = "" if known else "; only --head shows whether newer ones were cut off"
+    printer.say(
+        f"audit log intact: {found.entries} entries; last hash {found.head or 'none'}{limit}",
+        whole=True,
+        entries=found.entries,
+        head=found.head,
+    )
+    return DONE
+
+
+@audit_app.command("list", epilog=manual("plumewatch audit list --limit 5 --json"))
+@exit_codes
+def audit_list(
+    config: ConfigOption = CONFIG,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Largest number.")] = 50,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Print entries of the audit log, newest first."""
+    from storage import audit
+
+    site = Site.load(config)
+    with site.read(site.paths.state) as db:
+        rows = [
+            (
+                {**entry._asdict(), "detail": json.loads(entry.detail)},
+                (entry.seq, site.format_time(entry.at), entry.actor, entry.kind, entry.detail),
+            )
+            for entry in audit.entries(db, limit)
+        ]
+    columns = ("No.", "When", "Who", "What", "Detail")
+    Printer(as_json=as_json).table(columns, rows)

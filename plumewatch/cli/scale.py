@@ -1,0 +1,475 @@
+"""`plumewatch segments`, `backtest` and `stream`: the detector over history, and on Spark.
+
+A stream reads from a history that grows (`plumewatch segments --every`) or from Kafka. Events go to
+Parquet files, always, and with ``--publish`` to the broker, for the alert engine of the service
+that receives them; readings with ``--series`` to the configured InfluxDB. A trigger is committed
+when files and broker have its events. After a failure the last trigger comes again: its file is
+replaced by the same, and the alert engine knows an event by its id.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from ingest.errors import RefusedError
+from plumewatch.cli.exit_codes import exit_codes
+from plumewatch.cli.options import ForceOption, JsonOption, check_output, manual
+from plumewatch.cli.printer import Printer, progress
+from plumewatch.cli.site import Site
+from plumewatch.errors import UsageError
+from scale.errors import HistoryError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ingest.intake import Intake
+    from plumewatch.config.model import PlumewatchConfig
+    from scale.backtest import Judged, Task, Variant
+    from scale.compare import Answer
+    from scale.history import HistoryWriter
+    from storage.registry import Registry
+    from storage.timeseries.influx_http import InfluxSettings
+
+app = typer.Typer()
+
+_SENSORS_A_BUCKET: Final = 1000
+"""A detector processes many sensors in one pass at hardly more cost than few."""
+_SHIPPED: Final = "shipped"
+_DEDUPE_WINDOW: Final = 512
+
+
+@app.command(
+    epilog=manual(
+        "plumewatch segments history --config plumewatch.toml",
+        "plumewatch segments history --recording readings.csv.gz",
+    )
+)
+@exit_codes
+def segments(
+    history: Annotated[Path, typer.Argument(help="Folder; made if it does not exist.")],
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Whose journal and sensor places.")
+    ] = None,
+    recording: Annotated[
+        list[Path] | None,
+        typer.Option("--recording", help="A .csv or .csv.gz instead; may be repeated."),
+    ] = None,
+    buckets: Annotated[
+        int | None,
+        typer.Option(
+            "--buckets",
+            min=1,
+            max=4096,
+            help="Of a new history; one per thousand sensors if left out.",
+        ),
+    ] = None,
+    every: Annotated[
+        float, typer.Option("--every", min=0, help="Repeat at this interval, s; 0 ends.")
+    ] = 0.0,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Land accepted readings as Parquet, each once: for `backtest`, Spark, any other program."""
+    from scale.history import HistoryWriter
+    from storage.registry import Registry
+
+    site = None if config is None else Site.load(config)
+    if site is None and not recording:
+        raise UsageError("--config FILE: whose journal to land; or --recording FILE")
+    registry = Registry() if site is None else site.config.registry()
+    default_buckets = max(2, -(-len(registry.sensors) // _SENSORS_A_BUCKET))
+    printer = Printer(as_json=as_json)
+    try:
+        with HistoryWriter(history, buckets, default_buckets) as writer:
+            if site is None or recording:
+                count = _land_recordings(recording or [], registry, writer)
+                _print_landed(count, 0, writer, printer)
+                return
+            while True:
+                count, missed = _land_journal(site.paths.journal, registry, writer)
+                if count or missed or not every:
+                    _print_landed(count, missed, writer, printer)
+                if not every or threading.Event().wait(every):
+                    return
+    except HistoryError as error:
+        raise UsageError(str(error)) from error
+
+
+def _land_journal(path: Path, registry: Registry, writer: HistoryWriter) -> tuple[int, int]:
+    from plumewatch.landing import land_journal
+    from storage.journal import JournalReader
+
+    with JournalReader(path) as journal, progress() as bar:
+        task = bar.add_task("landing", total=1.0)
+        return land_journal(journal, registry, writer, lambda n: bar.update(task, completed=n))
+
+
+def _land_recordings(paths: Sequence[Path], registry: Registry, writer: HistoryWriter) -> int:
+    from ingest.files.recordings import read_recordings
+    from plumewatch.landing import land_recordings
+
+    with progress() as bar:
+        task = bar.add_task("landing", total=sum(path.stat().st_size for path in paths))
+        readings = read_recordings(paths, lambda n: bar.advance(task, n))
+        return land_recordings(readings, registry, writer)
+
+
+def _print_landed(count: int, missed: int, writer: HistoryWriter, printer: Printer) -> None:
+    text = f"{count} readings landed, {writer.position} in all, in {writer.buckets} buckets"
+    if missed:
+        text += (
+            f"\n{missed} readings had been deleted from the journal before: run this more often, or"
+            " let the journal keep more (journal.keep_days)"
+        )
+    printer.sum_up(text, landed=count, missed=missed, readings=writer.position)
+
+
+@app.command(
+    epilog=manual(
+        "plumewatch backtest history --budget 1 --budget 0.3 --out budgets.html",
+        "plumewatch backtest history --model shipped --model new.npz --out models.html",
+    )
+)
+@exit_codes
+def backtest(
+    history: Annotated[list[Path], typer.Argument(help="Folders that `segments` wrote.")],
+    out: Annotated[Path, typer.Option("--out", help="The page, HTML.")],
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", help="Model file, or shipped; may be repeated."),
+    ] = None,
+    budget: Annotated[
+        list[float] | None,
+        typer.Option("--budget", help="False alarms a sensor-week; may be repeated."),
+    ] = None,
+    kind: Annotated[
+        list[str] | None, typer.Option("--kind", help="Kind of alert; vape if left out.")
+    ] = None,
+    alerts: Annotated[
+        Path | None, typer.Option("--alerts", help="File for all alerts (CSV).")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="Whose budgets, time zone and feedback of staff."),
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option("--processes", min=1, max=1024, help="One per core if left out.")
+    ] = None,
+    spark: Annotated[
+        str, typer.Option("--spark", help="Master of a Spark cluster, such as local[2].")
+    ] = "",
+    *,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run versions of the detector over history, and compare what would have alerted."""
+    from zoneinfo import ZoneInfo
+
+    from detection.events import EventKind
+    from scale.backtest import tasks_of
+    from scale.history import History
+    from scale.report import Backtest, backtest_page
+
+    kinds, known = kind or ["vape"], [found.value for found in EventKind]
+    for name in kinds:
+        if name not in known:
+            raise UsageError(f"--kind {name}: one of {', '.join(known)}")
+    for value in budget or ():
+        if not 0.05 <= value <= 50:
+            raise UsageError(f"--budget {value:g}: 0.05 to 50 false alarms a sensor-week")
+    for path in (out, alerts):
+        if path is not None:
+            check_output(path, force=force)
+    site = None if config is None else Site.load(config)
+    histories = [History(folder) for folder in history]
+    variants = _variants(model or [], budget or [], site)
+    workers = processes or os.cpu_count() or 1
+    began = time.monotonic()
+    results = _judge(tasks_of(histories, variants, kinds), workers, spark)
+    took = time.monotonic() - began
+    results = [result for result in results if result.readings]
+    if not results:
+        raise RefusedError("there is no reading in the history that detectors are shown")
+    where = f"Spark, {spark}" if spark else f"{workers} processes"
+    test = Backtest(
+        variants,
+        results,
+        kinds,
+        None if site is None else _answers(site, results, kinds),
+        ZoneInfo("UTC") if site is None else site.config.zone(),
+        ", ".join(map(str, history)) if site is None else site.config.site,
+        datetime.now(UTC),
+        took,
+        where,
+    )
+    out.write_text(backtest_page(test), encoding="utf-8")
+    if alerts is not None:
+        _write_alerts(alerts, variants, results)
+    readings = sum(result.readings for result in results)
+    rate = readings * len(variants) / max(took, 1e-9)
+    Printer(as_json=as_json).sum_up(
+        f"{out}: {readings:,} readings by {len(variants)} versions in {took:.1f} s"
+        f" ({rate:,.0f}/s, {where})",
+        out=out,
+        readings=readings,
+        versions=len(variants),
+        seconds=took,
+    )
+
+
+def _variants(models: list[str], budgets: list[float], site: Site | None) -> list[Variant]:
+    """Return every model with every budget."""
+    from itertools import product
+
+    from detection.alert_thresholds import AlertBudgets
+    from plumewatch.config.settings import alert_budgets
+    from scale.backtest import Variant
+
+    of_school = AlertBudgets() if site is None else alert_budgets(site.config)
+    models = list(dict.fromkeys(models)) or [_SHIPPED]
+    budgets = list(dict.fromkeys(budgets)) or [of_school.default]
+    variants = []
+    for model, budget in product(models, budgets):
+        names = [Path(model).stem if model != _SHIPPED else model] if len(models) > 1 else []
+        names += [f"budget {budget:g}"] if len(budgets) > 1 or not names else []
+        body = b"" if model == _SHIPPED else _model(Path(model))
+        variants.append(Variant(", ".join(names), budget, body, dict(of_school.own)))
+    names = [variant.name for variant in variants]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise UsageError(f"two models are named {twice[0]!r}: give the files different names")
+    return variants
+
+
+def _model(path: Path) -> bytes:
+    from detection.errors import ModelError
+    from detection.model import Model
+
+    try:
+        body = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"--model {path}: {error.strerror}; a model file, or shipped") from error
+    try:
+        Model.from_bytes(body)
+    except ModelError as error:
+        raise RefusedError(str(error)) from error
+    return body
+
+
+def _judge(tasks: Sequence[Task], processes: int, spark: str) -> list[Judged]:
+    from scale.backtest import on_processes
+
+    total = sum(Path(part).stat().st_size for task in tasks for part in task.parts)
+    with progress() as bar:
+        shown = bar.add_task("detecting", total=total)
+        advance = partial(bar.advance, shown)
+        if not spark:
+            return on_processes(tasks, processes, advance)
+        try:
+            from scale.spark.batch import on_spark
+        except ImportError as error:
+            raise UsageError(f"--spark needs the extra plumewatch[scale]: {error}") from error
+        return on_spark(tasks, spark, advance)
+
+
+def _answers(site: Site, results: Sequence[Judged], kinds: Sequence[str]) -> list[Answer]:
+    """Return the feedback of staff on the incidents in the time of the history."""
+    from reports.read import incidents
+    from scale.compare import Answer
+
+    first = min(result.first for result in results)
+    last = max(result.last for result in results)
+    with site.read(site.paths.state) as db:
+        db.row_factory = sqlite3.Row
+        rows = incidents(db, site.config.registry(), first, last + 1.0)
+    return [
+        Answer(row.room_id, row.kind, row.verdict, row.first_evidence_at, row.closed_at or last)
+        for row in rows
+        if row.verdict and row.kind in kinds
+    ]
+
+
+def _write_alerts(path: Path, variants: Sequence[Variant], results: Sequence[Judged]) -> None:
+    import polars as pl
+
+    names = (
+        *("id", "sensor", "building", "room", "kind", "onset", "alerted", "end", "confidence"),
+        *("withdrawn", "explained_by"),
+    )
+    rows = [
+        {"version": variants[alert.variant].name} | {name: getattr(alert, name) for name in names}
+        for result in results
+        for alert in result.alerts
+    ]
+    rows.sort(key=lambda row: (row["alerted"], row["sensor"], row["kind"], row["version"]))
+    columns = ["version", *names]
+    table = pl.DataFrame(rows, infer_schema_length=None) if rows else pl.DataFrame(schema=columns)
+    table.write_csv(path)
+
+
+@app.command(
+    epilog=manual(
+        "plumewatch stream history --checkpoint state --events events --master 'local[2]' --once",
+        "plumewatch stream --kafka k1:9092 --config plumewatch.toml --checkpoint s --events e",
+    )
+)
+@exit_codes
+def stream(
+    history: Annotated[str, typer.Argument(help="Folder or URL that `segments` fills.")] = "",
+    kafka: Annotated[
+        str, typer.Option("--kafka", help="Servers instead, HOST:PORT,...; needs --config.")
+    ] = "",
+    topic: Annotated[str, typer.Option("--topic", help="Topic of Kafka.")] = "plumewatch",
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="Whose budgets, sensors, broker and InfluxDB."),
+    ] = None,
+    checkpoint: Annotated[
+        str, typer.Option("--checkpoint", help="Folder or URL of state and position.")
+    ] = "checkpoint",
+    events: Annotated[
+        Path, typer.Option("--events", help="Folder for the events, as Parquet.")
+    ] = Path("events"),
+    shards: Annotated[
+        int, typer.Option("--shards", min=1, max=100_000, help="One per thousand sensors or more.")
+    ] = 8,
+    model: Annotated[
+        Path | None, typer.Option("--model", help="Model file instead of the shipped one.")
+    ] = None,
+    master: Annotated[
+        str, typer.Option("--master", help="Of Spark; that of spark-submit if left out.")
+    ] = "",
+    seconds: Annotated[float, typer.Option("--seconds", min=0, help="Between triggers.")] = 3.0,
+    files: Annotated[
+        int | None, typer.Option("--files", min=1, help="Parts in one trigger at most.")
+    ] = None,
+    conf: Annotated[
+        list[str] | None, typer.Option("--conf", help="KEY=VALUE of Spark; may be repeated.")
+    ] = None,
+    *,
+    publish: Annotated[
+        bool, typer.Option("--publish", help="Events to the configured broker too.")
+    ] = False,
+    series: Annotated[
+        bool, typer.Option("--series", help="Readings to the configured InfluxDB too.")
+    ] = False,
+    once: Annotated[bool, typer.Option("--once", help="Process what is there, and end.")] = False,
+) -> None:
+    """Detect on Spark: readings in, events out, each once; needs plumewatch[scale] and Java."""
+    import asyncio
+
+    from ingest.event_messages import publish_events
+    from plumewatch.config.settings import broker_settings
+    from plumewatch.config.timeseries_settings import influx_settings
+    from scale.history import History
+    from scale.sinks import EventFiles
+
+    if bool(history) == bool(kafka):
+        raise UsageError("either HISTORY or --kafka SERVERS")
+    wrong = [word for word in conf or () if "=" not in word]
+    if wrong:
+        raise UsageError(f"--conf {wrong[0]}: KEY=VALUE")
+    if config is None and (kafka or publish or series):
+        raise UsageError("--kafka, --publish and --series need --config")
+    if history and "://" not in history:
+        History(Path(history))
+    body = _model(model) if model else b""
+    site = None if config is None else Site.load(config)
+    influx = influx_settings(site.config) if site and series else None
+    if series and influx is None:
+        raise UsageError("--series: the configuration names no InfluxDB (timeseries.url)")
+    sinks: list[Callable[[Sequence[Any], int], None]] = [EventFiles(events).write]
+    if site and publish:
+        broker = broker_settings(site.config)
+        sinks.append(lambda found, _number: asyncio.run(publish_events(broker, found)))
+    budgets = _current_budgets(site)
+    settings = {"spark.sql.shuffle.partitions": str(shards)}
+    settings |= dict(word.split("=", 1) for word in conf or ())
+    try:
+        from scale.kafka import kafka_readings
+        from scale.spark.session import session
+        from scale.spark.stream import detect, readings_of_history
+    except ImportError as error:
+        raise UsageError(f"this needs the extra plumewatch[scale]: {error}") from error
+    spark = session(master, "plumewatch", settings)
+    spark.sparkContext.setLogLevel("ERROR")
+    interval = {"processingTime": f"{seconds} seconds"}
+    trigger: dict[str, Any] = {"availableNow": True} if once else interval
+    if kafka and site:
+        intake = partial(_intake, site.config)
+        readings = kafka_readings(spark, kafka, topic, intake, site.config.registry())
+    else:
+        readings = readings_of_history(spark, history, files)
+    found = detect(readings, shards, budgets, body)
+    _run_queries(spark, found, readings, sinks, influx, checkpoint, trigger)
+
+
+def _current_budgets(site: Site | None) -> Any:
+    """Return the budgets with current threshold adjustments, if a service runs on this folder."""
+    from dataclasses import replace
+
+    from alerts.consumer.threshold_adjustments import placed_after
+    from detection.alert_thresholds import AlertBudgets
+    from plumewatch.config.settings import alert_budgets
+
+    if site is None:
+        return AlertBudgets()
+    moved = {}
+    if site.paths.state.exists():
+        with site.read(site.paths.state) as db:
+            db.row_factory = sqlite3.Row
+            moved = {move.sensor: move.after for move in placed_after(db, 0)}
+    return replace(alert_budgets(site.config), moved=moved)
+
+
+def _intake(config: PlumewatchConfig) -> Intake:
+    """Make the intake of one executor."""
+    from ingest.intake import Intake
+    from plumewatch.config.ingest_settings import intake_config
+
+    return Intake(intake_config(config, dedupe_window=_DEDUPE_WINDOW))
+
+
+def _run_queries(
+    spark: Any,
+    found: Any,
+    readings: Any,
+    sinks: Sequence[Callable[[Sequence[Any], int], None]],
+    influx: InfluxSettings | None,
+    checkpoint: str,
+    trigger: dict[str, Any],
+) -> None:
+    """Run until SIGTERM, or until all is processed."""
+    import signal
+
+    from scale.spark.stream import start_events, start_points
+
+    def sink(events: Sequence[Any], number: int) -> None:
+        for write in sinks:
+            write(events, number)
+
+    try:
+        queries = [start_events(found, sink, f"{checkpoint}/detect", trigger)]
+        if influx is not None:
+            queries.append(start_points(readings, influx, f"{checkpoint}/points", trigger))
+
+        def stop(*_: object) -> None:
+            for query in queries:
+                query.stop()
+
+        signal.signal(signal.SIGTERM, stop)
+        for query in queries:
+            query.awaitTermination()
+    except Exception as error:
+        raise RefusedError(str(error)) from error
+    finally:
+        spark.stop()

@@ -1,0 +1,340 @@
+"""`plumewatch storage`, `export` and `import`: readings into and out of the store."""
+
+from __future__ import annotations
+
+import csv
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from plumewatch.cli.exit_codes import REFUSED, UNREACHABLE, exit_codes
+from plumewatch.cli.options import (
+    CONFIG,
+    ConfigOption,
+    ForceOption,
+    JsonOption,
+    check_output,
+    group,
+    manual,
+)
+from plumewatch.cli.printer import Printer, busy, progress
+from plumewatch.cli.site import Site
+from plumewatch.errors import UsageError
+from storage.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from typing import Literal
+
+    from ingest.files.readings_import import Imported, LeftOut
+    from storage.timeseries import Series
+    from storage.timeseries.influx_http import InfluxSettings
+
+app = typer.Typer()
+export_app = group("Stored records, as files.")
+storage_app = group("The long-term store of the readings.")
+app.add_typer(export_app, name="export")
+app.add_typer(storage_app, name="storage")
+
+_SHOWN: Final = 20
+_AVERAGES_BACK_S: Final = 3 * 86_400.0
+
+
+@storage_app.command(
+    "setup",
+    epilog=manual("plumewatch storage setup --reader-file deploy/influx-reader"),
+)
+@exit_codes
+def storage_setup(
+    config: ConfigOption = CONFIG,
+    reader_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--reader-file", help="Make an account that may only read; file for its secret."
+        ),
+    ] = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Set up retention and averages where the configuration says readings are stored."""
+    from plumewatch.config.timeseries_settings import influx_settings, retention_of
+    from storage.timeseries.influx_http import InfluxHttp
+    from storage.timeseries.influx_setup import set_up
+
+    site, printer = Site.load(config), Printer(as_json=as_json)
+    settings, retention = influx_settings(site.config), retention_of(site.config)
+    if settings is None:
+        if reader_file is not None:
+            raise UsageError("the embedded store is a file and has no accounts")
+        printer.say(
+            f"readings are kept in {site.paths.series} for {retention.raw_days} days, averages of"
+            f" 1 min for {retention.minute_days} and of 15 min for {retention.quarter_hour_days}"
+            " days; the service does this by itself",
+            store=site.paths.series,
+            raw_days=retention.raw_days,
+            minute_days=retention.minute_days,
+            quarter_hour_days=retention.quarter_hour_days,
+        )
+        return
+    last = ""
+    with progress() as bar:
+        task = bar.add_task("setting up", total=1.0)
+        for sentence, share in set_up(InfluxHttp(settings), retention, time.time()):
+            bar.update(task, completed=share)
+            if sentence != last:
+                printer.say(sentence, done=sentence)
+            last = sentence
+    if reader_file is not None:
+        _make_reader(settings, reader_file, printer)
+
+
+def _make_reader(settings: InfluxSettings, path: Path, printer: Printer) -> None:
+    """Make an account that may only read, and write its secret, for its owner only."""
+    from storage.timeseries.influx_http import InfluxHttp
+    from storage.timeseries.influx_setup import make_reader
+
+    try:
+        path.touch(mode=0o600, exist_ok=False)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}; the secret needs a new file") from error
+    try:
+        secret, sentence = make_reader(InfluxHttp(settings))
+        path.write_text(f"{secret}\n", encoding="utf-8")
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    printer.say(f"{sentence}; its secret is in {path}", done=sentence, secret_file=path)
+
+
+@storage_app.command("retry", epilog=manual("plumewatch storage retry"))
+@exit_codes
+def storage_retry(config: ConfigOption = CONFIG, *, as_json: JsonOption = False) -> int | None:
+    """Store again the readings that the series refused, once the cause is repaired."""
+    from storage.timeseries.retry import retry_refused
+
+    site = Site.load(config)
+    with site.read(site.paths.journal):
+        pass  # it must exist: retrying does not make one
+    with site.series() as series, busy("storing again"):
+        stored, refused = retry_refused(site.paths.journal, series)
+    Printer(as_json=as_json).say(
+        f"{stored} dead letters are stored now, {refused} are refused as before",
+        stored=stored,
+        refused=refused,
+    )
+    return REFUSED if refused else None
+
+
+@export_app.command(
+    "readings",
+    epilog=manual(
+        "plumewatch export readings --from 2026-09-01 --to 2026-09-30 --format parquet",
+        "plumewatch export readings --sensor n2-boys-1 --out boys.csv --force",
+    ),
+)
+@exit_codes
+def export_readings(
+    start: Annotated[
+        str,
+        typer.Option("--from", help="Date, date with time, or Unix seconds; oldest if left out."),
+    ] = "",
+    end: Annotated[
+        str, typer.Option("--to", help="The same; a date includes that day; newest if left out.")
+    ] = "",
+    kind: Annotated[str, typer.Option("--format", help="csv or parquet.")] = "csv",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File; readings.csv or readings.parquet.")
+    ] = None,
+    sensor: Annotated[
+        list[str] | None, typer.Option("--sensor", help="Only of this sensor; may be repeated.")
+    ] = None,
+    config: ConfigOption = CONFIG,
+    *,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write stored readings to a file, in time order, as many as there are."""
+    from ingest.files.readings_export import export_readings as export
+    from storage.audit import AuditKind
+
+    if kind not in ("csv", "parquet"):
+        raise UsageError(f"--format {kind}: csv or parquet")
+    file_format: Literal["csv", "parquet"] = "csv" if kind == "csv" else "parquet"
+    site, now, sensors = Site.load(config), time.time(), sensor or []
+    path = out or Path(f"readings.{kind}")
+    first = site.parse_time(start) if start else None
+    last = site.parse_time(end, end=True) if end else None
+    if first is not None and last is not None and first >= last:
+        raise UsageError("--from is not before --to")
+    known = {one.id for one in site.config.sensor}
+    unknown = [name for name in sensors if name not in known]
+    if unknown:
+        raise UsageError(f"--sensor {unknown[0]}: no sensor of the configuration has this id")
+    check_output(path, force=force)
+    with site.series() as series:
+        asked = {"readings": " ".join(sensors)[:200] or "all", "format": kind}
+        site.record(AuditKind.EXPORT, {**asked, "from": start, "to": end}, now)
+        stored = series.span()
+        first = first if first is not None else stored[0] if stored else now
+        last = last if last is not None else stored[1] + 1e-3 if stored else now
+        begin = max(first, stored[0]) if stored else last
+        with progress() as bar:
+            task = bar.add_task("exporting", total=max(last - begin, 1.0))
+            count = export(
+                series,
+                site.config.registry(),
+                begin,
+                last,
+                path,
+                file_format,
+                sensors=frozenset(sensors),
+                on_time=lambda at: bar.update(task, completed=at - begin),
+            )
+        averaged = first < begin and _has_averages(series, sensors or known, begin)
+    Printer(as_json=as_json).sum_up(f"{path}: {count} readings", wrote=path, readings=count)
+    if averaged:
+        sys.stderr.write(
+            f"readings are kept for {site.config.timeseries.raw_days} days; the oldest is of"
+            f" {site.format_time(begin)}, before it there are only averages\n"
+        )
+
+
+def _has_averages(series: Series, sensors: Collection[str], begin: float) -> bool:
+    """Whether there are averages of the days before the oldest reading."""
+    from storage.timeseries.resolution import QUARTER_HOUR
+
+    step_s = float(QUARTER_HOUR.step_s)
+    until = begin // step_s * step_s
+    return any(
+        series.readings(sensor, until - _AVERAGES_BACK_S, until, step_s)[0].size
+        for sensor in sensors
+    )
+
+
+@app.command(
+    "import",
+    epilog=manual(
+        "plumewatch import old.csv.gz --column pm25='PM2.5 (ug/m3)'",
+        "plumewatch import log.csv --sensor n2-boys-1 --time-format '%m/%d/%Y %H:%M'",
+    ),
+)
+@exit_codes
+def import_readings(
+    files: Annotated[list[Path], typer.Argument(help="Old readings, .csv or .csv.gz.")],
+    config: ConfigOption = CONFIG,
+    column: Annotated[
+        list[str] | None,
+        typer.Option("--column", help="KEY=HEADER, such as pm25='PM2.5 (ug/m3)'; may be repeated."),
+    ] = None,
+    sensor: Annotated[
+        str, typer.Option("--sensor", help="Sensor of files without such a column.")
+    ] = "",
+    time_format: Annotated[
+        str, typer.Option("--time-format", help="Such as '%m/%d/%Y %H:%M'; the school's zone.")
+    ] = "",
+    rejected: Annotated[
+        Path | None, typer.Option("--rejected", help="File for the list of skipped rows.")
+    ] = None,
+    *,
+    as_json: JsonOption = False,
+) -> int | None:
+    """Import old readings into the store; they raise no alerts, and may be imported again."""
+    from ingest.files.csv_rows import Layout
+    from ingest.files.readings_import import Importer
+    from plumewatch.config.timeseries_settings import retention_of
+
+    columns = _columns(column or [])
+    for path in files:
+        if not path.is_file():
+            raise UsageError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}")
+    site = Site.load(config)
+    aliases = {alias: one.id for one in site.config.sensor for alias in one.aliases}
+    try:
+        with ExitStack() as stack:
+            series = stack.enter_context(site.series())
+            bar = stack.enter_context(progress())
+            skipped = _SkippedRows(rejected, stack)
+            task = bar.add_task("reading", total=1.0)
+            importer = Importer(
+                series,
+                site.config.registry(),
+                aliases,
+                retention_of(site.config),
+                time.time(),
+                site.paths.root,
+                lambda what, share: bar.update(task, description=what, completed=share),
+                skipped.add,
+            )
+            layout = Layout(columns, sensor, site.config.zone(), time_format, words=True)
+            result = importer.run(files, layout)
+    except StorageError as error:
+        sys.stderr.write(f"{error}\nimport the same again: what is stored changes nothing\n")
+        return UNREACHABLE
+    _print_import(result, site, Printer(as_json=as_json))
+    return REFUSED if result.left_out else None
+
+
+def _columns(texts: list[str]) -> dict[str, str]:
+    """Read ``KEY=HEADER`` into headers by key."""
+    from detection.quantities import QUANTITIES
+
+    keys = ("time", "sensor", *QUANTITIES)
+    found: dict[str, str] = {}
+    for text in texts:
+        key, sign, header = text.partition("=")
+        if not sign or key not in keys:
+            allowed = ", ".join(keys)
+            raise UsageError(f"--column {text}: must be KEY=HEADER; keys are {allowed}")
+        found[key] = header.strip()
+    return found
+
+
+class _SkippedRows:
+    """Lists skipped rows: all of them in a file, the first of them on standard error."""
+
+    def __init__(self, path: Path | None, stack: ExitStack) -> None:
+        self._writer = None
+        self._count = 0
+        if path is not None:
+            file = stack.enter_context(path.open("w", encoding="utf-8", newline=""))
+            self._writer = csv.writer(file, lineterminator="\n")
+            self._writer.writerow(("where", "why"))
+
+    def add(self, row: LeftOut) -> None:
+        self._count += 1
+        if self._writer is not None:
+            self._writer.writerow(row)
+        if self._count <= _SHOWN:
+            sys.stderr.write(f"skipped: {row.where}: {row.why}\n")
+        elif self._count == _SHOWN + 1 and self._writer is None:
+            sys.stderr.write("skipped: more rows; --rejected FILE lists them all\n")
+
+
+def _print_import(result: Imported, site: Site, printer: Printer) -> None:
+    kept = site.config.timeseries
+    lines = [f"{result.stored} readings are stored, {result.left_out} rows skipped"]
+    if result.averaged:
+        lines.append(
+            f"{result.averaged} of them are older than {kept.raw_days} days: their averages of 1"
+            f" min are kept for {kept.minute_days} days, those of 15 min for"
+            f" {kept.quarter_hour_days}"
+        )
+    unregistered = result.unregistered
+    if unregistered:
+        names = ", ".join(name for name, _ in unregistered.most_common(5))
+        more = ", ..." if len(unregistered) > 5 else ""
+        lines.append(
+            f"{unregistered.total()} are of {len(unregistered)} sensors that are not registered"
+            f" ({names}{more}): make [[sensor]] entries, or aliases, and import again"
+        )
+    printer.sum_up(
+        "\n".join(lines),
+        stored=result.stored,
+        left_out=result.left_out,
+        averaged=result.averaged,
+        not_registered=dict(unregistered),
+    )

@@ -1,0 +1,11 @@
+"""Errors that end a command with an exit code of their own."""
+
+from __future__ import annotations
+
+
+class UsageError(Exception):
+    """Bad usage; the message says what is allowed."""
+
+
+class UnreachableError(Exception):
+    """A required service does not answer; the message says which and why."""

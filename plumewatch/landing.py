@@ -1,0 +1,118 @@
+"""Landing readings as a history of Parquet (`scale.history`), from the journal or recordings.
+
+Readings are landed in the order in which the service detects on them: a reading that overtook
+another of its sensor waits for it here as there (`alerts.consumer.reorder`), and what waits at the
+end of a run is part of the cursor. The cursor is committed with the parts, so each reading of the
+journal is landed once, however often this runs or ends. What the journal deletes before it is
+landed is lost to the history, and is counted.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import polars as pl
+
+from alerts.consumer.reorder import Reorder
+from scale.errors import HistoryError
+from scale.history import frame_of, landed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from scale.history import HistoryWriter
+    from storage.journal import JournalReader
+    from storage.reading import Reading
+    from storage.registry import Registry
+
+_READ: Final = 20_000
+_GROUP: Final = 500_000
+"""Readings committed at once: so many rows are held in memory, as columns."""
+_JOURNAL, _RECORDINGS = "journal", "recordings"
+
+
+class _Cursor(msgspec.Struct):
+    source: str
+    offset: int = 0
+    order: bytes = b""
+
+
+def land_journal(
+    journal: JournalReader,
+    registry: Registry,
+    writer: HistoryWriter,
+    on_progress: Callable[[float], None] = lambda _: None,
+) -> tuple[int, int]:
+    """Land what is new in a journal; `on_progress` gets the share done, 0 to 1.
+
+    Returns how many readings were landed, and how many the journal had deleted before. Raises
+    `HistoryError` if the history was made of something else or the journal is another one.
+    """
+    cursor = _read_cursor(writer, _JOURNAL)
+    order = Reorder.restore(cursor.order)
+    first, last = journal.span()
+    if cursor.offset > last:
+        raise HistoryError(
+            f"the journal ends at {last}, and was landed up to {cursor.offset}: it was restored or"
+            " begun anew; land it into a new folder"
+        )
+    missed = max(0, first - 1 - cursor.offset)
+    start = offset = max(cursor.offset, first - 1)
+    frames: list[pl.DataFrame] = []
+    held = count = 0
+    while True:
+        entries, position = journal.read(offset, _READ)
+        rows = [
+            landed(reading, registry)
+            for entry in entries
+            for reading in order.on_reading(entry.reading)
+        ]
+        if rows:
+            frames.append(frame_of(rows))
+            held += len(rows)
+        at_end = position == offset
+        if held >= _GROUP or (at_end and (held or offset > cursor.offset)):
+            cursor = _Cursor(_JOURNAL, offset if at_end else position, order.snapshot())
+            writer.commit(_concat(frames), msgspec.msgpack.encode(cursor))
+            count += held
+            frames, held = [], 0
+        if at_end:
+            return count, missed
+        offset = position
+        on_progress(min(1.0, (offset - start) / max(last - start, 1)))
+
+
+def land_recordings(readings: Iterable[Reading], registry: Registry, writer: HistoryWriter) -> int:
+    """Land recorded readings, in time order, into a new history; return how many.
+
+    Raises `HistoryError` if there are readings in the history already.
+    """
+    if writer.position:
+        raise HistoryError("recordings need a new folder: this history has readings already")
+    cursor = msgspec.msgpack.encode(_Cursor(_RECORDINGS))
+    source = iter(readings)
+    while batch := list(islice(source, _GROUP)):
+        frames = [
+            frame_of([landed(reading, registry) for reading in batch[at : at + _READ]])
+            for at in range(0, len(batch), _READ)
+        ]
+        writer.commit(_concat(frames), cursor)
+    return writer.position
+
+
+def _read_cursor(writer: HistoryWriter, source: str) -> _Cursor:
+    if not writer.cursor:
+        return _Cursor(source)
+    try:
+        found = msgspec.msgpack.decode(writer.cursor, type=_Cursor)
+    except msgspec.MsgspecError as error:
+        raise HistoryError(f"the history's cursor cannot be read: {error}") from error
+    if found.source != source:
+        raise HistoryError(f"the history was made from {found.source}; choose another folder")
+    return found
+
+
+def _concat(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    return pl.concat(frames) if frames else frame_of([])

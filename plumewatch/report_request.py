@@ -1,0 +1,248 @@
+"""A report that somebody asked for: from the request to a file, and an entry in the audit log."""
+
+from __future__ import annotations
+
+import csv
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import date
+from itertools import accumulate
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from plumewatch.config.paths import DataPaths
+from plumewatch.config.report_settings import school_of, shifts_at
+from plumewatch.errors import UsageError
+from plumewatch.format_time import TimeError, parse_time
+from plumewatch.service.data_folder import opened_series, opened_state
+from reports.facts import gather
+from reports.files import REPORTS, write_report
+from reports.names import FORMATS, file_name
+from reports.periods import KINDS, PeriodError
+from reports.read import recorded_from
+from reports.rows import StagedTest
+from reports.school import Place, PlaceError, days_of
+from storage.audit import AuditKind, append, machine_user
+from storage.errors import StorageError
+from storage.sqlite import transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from plumewatch.config.model import PlumewatchConfig
+    from reports.facts import Facts
+    from reports.periods import Period
+
+_MOST_DAYS: Final = 3660
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRequest:
+    """A report that was asked for, as it was written.
+
+    `start` and `end` are empty if the period is asked for by its name: by `week`, `month`, `term`
+    or `school_year` (`reports.periods`). `staged` is a CSV of staged tests, for the summary.
+    """
+
+    name: str
+    start: str = ""
+    end: str = ""
+    kind: str = "csv"
+    out: Path | None = None
+    site: str = ""
+    building: str = ""
+    intervention: str = ""
+    staged: Path | None = None
+    week: str = ""
+    month: str = ""
+    term: str = ""
+    school_year: str = ""
+
+    def path(self) -> Path:
+        """Return `out`, or a file named after what was asked for."""
+        asked = (getattr(self, kind) for kind in KINDS)
+        when = (*asked, *dict.fromkeys((self.start, self.end)))
+        return self.out or Path(file_name(self.name, self.kind, *when, self.site, self.building))
+
+
+def make_report(
+    config: PlumewatchConfig,
+    request: ReportRequest,
+    now: float,
+    *,
+    who: str = "",
+    on_day: Callable[[int, int], None] = lambda _done, _of: None,
+) -> Facts:
+    """Write a report, and record it in the audit log as of `who`, or this machine's account.
+
+    `on_day` gets progress: days read, of how many. Raises `UsageError` if the request is not
+    possible, `ReportTooLongError` or `TooFewError` if the report may not be written so, else
+    `StorageError`, `sqlite3.Error` or `OSError`.
+    """
+    path = request.path()
+    start, end, period = window(config, request)
+    _check(request, path)
+    day = _intervention(config, request, start, end)
+    staged = () if request.staged is None else tuple(staged_tests(config, request.staged))
+    state = DataPaths(config.data_dir).state
+    if not state.exists():
+        raise StorageError(f"{state}: `plumewatch run` was never started here")
+    earlier = _before(config, period, now) if request.name == "summary" else None
+    spans = [(start, end), *([] if earlier is None else [_recorded_part(config, earlier)])]
+    place, report = Place(request.site, request.building), REPORTS[request.name]
+    with ExitStack() as stack:
+        db = stack.enter_context(opened_state(state))
+        series = stack.enter_context(opened_series(config)) if report.with_sensors else None
+        shifts = shifts_at(config, place) if report.with_duty else ()
+        try:
+            facts, *before = (
+                gather(
+                    school_of(config),
+                    db,
+                    place,
+                    *span,
+                    now,
+                    series=series,
+                    shifts=shifts,
+                    on_day=on_its_day,
+                )
+                for span, on_its_day in zip(spans, _in_turn(on_day, config, spans), strict=True)
+            )
+        except PlaceError as error:
+            raise UsageError(str(error)) from error
+    facts = replace(
+        facts,
+        staged=tuple(t for t in staged if start <= t.at < end),
+        period=period,
+        before=replace(before[0], period=earlier) if before else None,
+    )
+    detail: dict[str, str | float | None] = {
+        "report": request.name,
+        "format": request.kind,
+        "place": facts.place,
+        "period": period.title if period else "",
+        "from": facts.start,
+        "to": facts.end,
+        "incidents": len(facts.incidents),
+    }
+    with opened_state(state) as db, transaction(db) as tx:
+        append(tx, AuditKind.EXPORT, who or machine_user(), detail, now)
+    write_report(request.name, facts, path, request.kind, intervention=day)
+    return facts
+
+
+def _check(request: ReportRequest, path: Path) -> None:
+    if request.name not in REPORTS:
+        raise UsageError(f"no report {request.name!r}; there is {', '.join(REPORTS)}")
+    if request.kind not in FORMATS:
+        raise UsageError(f"--format {request.kind}: {', '.join(FORMATS)}")
+    if request.name != "summary" and (request.intervention or request.staged):
+        raise UsageError("--intervention and --staged are for the summary alone")
+    kind = path.suffix.lower().removeprefix(".")
+    if kind in FORMATS and kind != request.kind:
+        raise UsageError(f"{path}: ends in .{kind}, and --format is {request.kind}")
+
+
+def window(config: PlumewatchConfig, request: ReportRequest) -> tuple[float, float, Period | None]:
+    """Return the window that was asked for, Unix seconds, and the period if it has a name.
+
+    Raises `UsageError` if it is asked for in no way or in several, or is not possible.
+    """
+    zone = config.zone()
+    named = {kind: text for kind in KINDS if (text := getattr(request, kind))}
+    days = {"--from": request.start, "--to": request.end}
+    given = [flag for flag, text in days.items() if text]
+    ways = [" with ".join(given)] * bool(given) + [_flag(kind) for kind in named]
+    if len(ways) != 1:
+        said = " and ".join(ways) or "no time"
+        raise UsageError(f"{said} given: ask for exactly one of {_WAYS}")
+    for kind, text in named.items():
+        try:
+            period = school_of(config).times.period(kind, text)
+        except PeriodError as error:
+            raise UsageError(f"{_flag(kind)}: {error}") from error
+        return (*_times(config, period), period)
+    if len(given) != len(days):
+        raise UsageError(f"{given[0]} is given alone: --from goes with --to")
+    start, end = parse_time(request.start, zone), parse_time(request.end, zone, end=True)
+    if not 0 < end - start <= _MOST_DAYS * 86_400:
+        raise UsageError(
+            f"--from {request.start} --to {request.end}: --from before --to, at most ten years"
+        )
+    return start, end, None
+
+
+def _flag(kind: str) -> str:
+    return f"--{kind.replace('_', '-')}"
+
+
+_WAYS: Final = ", ".join(("--from with --to", *map(_flag, KINDS)))
+
+
+def _times(config: PlumewatchConfig, period: Period) -> tuple[float, float]:
+    zone = config.zone()
+    return parse_time(str(period.first), zone), parse_time(str(period.last), zone, end=True)
+
+
+def _before(config: PlumewatchConfig, period: Period | None, now: float) -> Period | None:
+    """Return the period before a named one; None if there is none, or nothing of it on record."""
+    earlier = None if period is None else school_of(config).times.before(period)
+    if earlier is None:
+        return None
+    since, end = _recorded_part(config, earlier)
+    return earlier if since < min(end, now) else None
+
+
+def _recorded_part(config: PlumewatchConfig, period: Period) -> tuple[float, float]:
+    """Return the part of a period since the record begins, Unix seconds."""
+    start, end = _times(config, period)
+    with opened_state(DataPaths(config.data_dir).state) as db:
+        return max(start, recorded_from(db)), end
+
+
+def _in_turn(
+    on_day: Callable[[int, int], None],
+    config: PlumewatchConfig,
+    spans: Sequence[tuple[float, float]],
+) -> Iterator[Callable[[int, int], None]]:
+    """Yield, for each of several spans, what makes progress over all of its own."""
+    days = [len(days_of(*span, config.zone())) for span in spans]
+    for done in accumulate(days[:-1], initial=0):
+        yield lambda more, _of, done=done: on_day(done + more, sum(days))  # type: ignore[misc]
+
+
+def staged_tests(config: PlumewatchConfig, path: Path) -> Iterator[StagedTest]:
+    """Read staged tests: a CSV with the columns ``time`` and ``room``, the id of the room."""
+    rooms = config.registry().rooms
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"--staged {path}: {error}") from error
+    for number, row in enumerate(rows, start=2):
+        room = row.get("room") or ""
+        if room not in rooms:
+            raise UsageError(
+                f"--staged {path}, line {number}: no room {room[:64]!r}; columns: time, room"
+            )
+        try:
+            yield StagedTest(parse_time(row.get("time") or "", config.zone()), room)
+        except TimeError as error:
+            raise UsageError(f"--staged {path}, line {number}: {error}") from error
+
+
+def _intervention(
+    config: PlumewatchConfig, request: ReportRequest, start: float, end: float
+) -> date | None:
+    if not request.intervention:
+        return None
+    try:
+        day = date.fromisoformat(request.intervention)
+        at = parse_time(request.intervention, config.zone())
+    except ValueError:
+        raise UsageError(
+            f"--intervention {request.intervention[:40]!r}: a date, such as 2026-10-05"
+        ) from None
+    if not start < at < end:
+        raise UsageError(f"--intervention {day}: not inside the window, so nothing to compare")
+    return day

@@ -1,0 +1,43 @@
+"""Where commands may write."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from plumewatch.cli.options import check_output
+from plumewatch.errors import UsageError
+
+
+def test_a_new_name_and_with_force_an_existing_one(tmp_path):
+    path = tmp_path / "r.csv"
+    check_output(path, force=False)
+    path.touch()
+    check_output(path, force=True)
+    with pytest.raises(UsageError, match="--force"):
+        check_output(path, force=False)
+
+
+@pytest.mark.parametrize("what", ["folder", "no folder", "pipe", "link", "broken link", "device"])
+def test_what_is_not_a_file_is_never_replaced(tmp_path, what):
+    path = tmp_path / "r.csv"
+    if what == "folder":
+        path.mkdir()
+    elif what == "no folder":
+        path = tmp_path / "none" / "r.csv"
+    elif what == "pipe":
+        os.mkfifo(path)
+    elif what == "device":
+        path = Path("/dev/null")
+    else:
+        path.symlink_to(tmp_path / "other")
+        if what == "link":
+            (tmp_path / "other").touch()
+    with pytest.raises(UsageError, match="not a"):
+        check_output(path, force=True)
+
+
+def test_suffixes(tmp_path):
+    check_output(tmp_path / "r.PDF", force=False, suffixes=(".pdf", ".zip"))
+    with pytest.raises(UsageError, match=r"must end in \.pdf or \.zip"):
+        check_output(tmp_path / "r.csv", force=False, suffixes=(".pdf", ".zip"))
