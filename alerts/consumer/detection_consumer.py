@@ -134,26 +134,12 @@ class _Uncommitted:
 class DetectionConsumer:
     """Step detectors and incidents through the journal.
 
-    Parameters
-    ----------
-    connection : sqlite3.Connection
-        State database, migrated for ``state`` and ``alerts``.
-    may_alert : callable
-        Whether a reading may be shown to the detectors.
-    liveness : LivenessSettings, optional
-        When a registered sensor counts as silent; without it none does.
-    budgets : AlertBudgets, optional
-        Tolerable false alarms of the sensors.
-    sampler : ClassSampler, optional
-        Takes class probabilities for the series; they are committed with their batch.
-    record_firmware : bool
-        Record the firmware versions that sensors report; needs the tables of `storage.firmware`
-        and `series_records`.
-
-    Attributes
-    ----------
-    position : int
-        In the journal, of the last commit.
+    `connection`: state database, migrated for ``state`` and ``alerts``; `may_alert`: whether a
+    reading may be shown to the detectors; `liveness`: when a registered sensor counts as silent;
+    without it none does; `budgets`: tolerable false alarms of the sensors; `sampler`: takes class
+    probabilities for the series; they are committed with their batch; `record_firmware`: record the
+    firmware versions that sensors report; needs the tables of `storage.firmware` and
+    `series_records`. `position`: in the journal, of the last commit.
     """
 
     def __init__(
@@ -283,15 +269,9 @@ class DetectionConsumer:
     ) -> list[AlertRecord]:
         """Commit what follows from a batch; may be tried again when the disk refuses.
 
-        Parameters
-        ----------
-        events : sequence of Event
-            From `step` or `check_silence`.
-        position : int
-            Journal offset behind the batch.
-        now : float or None
-            Time of the decision, Unix seconds; None decides each event at its own time, as a
-            replay does.
+        `events`: from `step` or `check_silence`; `position`: journal offset behind the batch;
+        `now`: time of the decision, Unix seconds; None decides each event at its own time, as a
+        replay does.
         """
         pending = self._uncommitted
         if self._sampler is not None:

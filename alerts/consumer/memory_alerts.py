@@ -82,25 +82,11 @@ class Detection(Protocol):
 class MemoryAlerts:
     """Takes over alerting while the disk refuses.
 
-    Parameters
-    ----------
-    read_journal : callable
-        `Journal.read`.
-    state_failing : callable
-        Returns why incidents cannot be stored at the moment; empty if they can.
-    in_detector : InThread
-        Runs work in the thread of the state database.
-    on_alerts : callable
-        Called with alerts, in the event loop.
-    grace_s : float
-        How long the disk may refuse before.
-
-    Attributes
-    ----------
-    active : bool
-        Whether alerts leave from memory at the moment.
-    alerts : int
-        Alerts decided in memory since the start.
+    `read_journal`: `Journal.read`; `state_failing`: returns why incidents cannot be stored at the
+    moment; empty if they can; `in_detector`: runs work in the thread of the state database;
+    `on_alerts`: called with alerts, in the event loop; `grace_s`: how long the disk may refuse
+    before. `active`: whether alerts leave from memory at the moment; `alerts`: alerts decided in
+    memory since the start.
     """
 
     def __init__(
@@ -142,14 +128,8 @@ class MemoryAlerts:
     ) -> None:
         """Stand by and take over, until cancelled.
 
-        Parameters
-        ----------
-        disk : sqlite3.Connection
-            The state database, used in the detector's thread.
-        pump : OutboxPump
-            Of the state database; held meanwhile.
-        listen : callable
-            Passes live messages to `ingest_unstored` until cancelled.
+        `disk`: the state database, used in the detector's thread; `pump`: of the state database;
+        held meanwhile; `listen`: passes live messages to `ingest_unstored` until cancelled.
         """
         loop = asyncio.get_running_loop()
         since: float | None = None

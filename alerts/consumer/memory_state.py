@@ -101,15 +101,8 @@ def settle_changes(memory: sqlite3.Connection, changes: Iterable[Change]) -> Non
 def apply_changes(disk: sqlite3.Connection, changes: Iterable[Change]) -> int:
     """Carry changes over in one transaction.
 
-    Returns
-    -------
-    int
-        Changes that were left out, as the disk has another row there.
-
-    Raises
-    ------
-    sqlite3.OperationalError
-        If the disk refuses; nothing is then carried over.
+    Returns changes that were left out, as the disk has another row there. Raises
+    `sqlite3.OperationalError` if the disk refuses; nothing is then carried over.
     """
     left_out = 0
     clashed: set[tuple[str, object]] = set()

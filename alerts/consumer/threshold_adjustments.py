@@ -43,26 +43,12 @@ _SENSOR_AT_FAULT: Final = "sensor"
 class ThresholdAdjustment:
     """One move of a sensor's level.
 
-    Attributes
-    ----------
-    seq : int
-        Number of the move, ascending in time.
-    at : float
-        When it was made, Unix seconds.
-    verdict : str
-        The answer behind it; of an undoing, that of the move undone.
-    event_time : float
-        When the alert was said, event time: inside the cluster that is settled.
-    settled : bool or None
-        Whether that was vaping; None takes back what was said.
-    before, after : float
-        Part of the level that people moved, log-odds.
-    undoes : int or None
-        The move that this one takes back.
-    undone : bool
-        Whether it was taken back.
-    position : int or None
-        Position in the journal behind which it is effective; None while it waits.
+    `seq`: number of the move, ascending in time; `at`: when it was made, Unix seconds; `verdict`:
+    the answer behind it; of an undoing, that of the move undone; `event_time`: when the alert was
+    said, event time: inside the cluster that is settled; `settled`: whether that was vaping; None
+    takes back what was said; `before`, `after`: part of the level that people moved, log-odds;
+    `undoes`: the move that this one takes back; `undone`: whether it was taken back; `position`:
+    position in the journal behind which it is effective; None while it waits.
     """
 
     seq: int
@@ -86,10 +72,7 @@ def adjust_from_feedback(
 ) -> ThresholdAdjustment | None:
     """Move the level of the sensor that alerted, if this answer is new and says something of it.
 
-    Returns
-    -------
-    ThresholdAdjustment or None
-        The new move; None if the answer moves nothing, or only took an earlier one back.
+    Returns the new move; None if the answer moves nothing, or only took an earlier one back.
     """
     alert = _alert(tx, incident)
     if alert is None:
@@ -138,14 +121,8 @@ def adjust_from_test(
 ) -> ThresholdAdjustment:
     """Move a sensor's level to where a staged test showed it has to be; settles no cluster.
 
-    Parameters
-    ----------
-    incident : str
-        The test, on record as an incident.
-    to : float
-        Part of the level that people moved, log-odds; kept within `FEEDBACK`.
-    at : float
-        Unix seconds.
+    `incident`: the test, on record as an incident; `to`: part of the level that people moved,
+    log-odds; kept within `FEEDBACK`.
     """
     return _add(
         tx,
@@ -173,10 +150,8 @@ def current_adjustment(tx: sqlite3.Connection, sensor: str) -> float:
 def undo(tx: sqlite3.Connection, seq: int, who: str, at: float, reason: str) -> ThresholdAdjustment:
     """Take a move back by a move of its own.
 
-    Raises
-    ------
-    ThresholdAdjustmentError
-        If there is no such move, it was taken back before, or is itself a taking back.
+    Raises `ThresholdAdjustmentError` if there is no such move, it was taken back before, or is
+    itself a taking back.
     """
     move = _one(tx, "SELECT * FROM level_moves WHERE seq = ?", seq)
     if move is None:

@@ -34,12 +34,7 @@ class ClockSteps:
     def look(self, wall: float, monotonic: float) -> float:
         """Return by how much it was set since the last look, seconds; 0 if it was not.
 
-        Parameters
-        ----------
-        wall : float
-            Unix seconds.
-        monotonic : float
-            Seconds of a clock that nobody sets, read at the same moment.
+        `monotonic`: seconds of a clock that nobody sets, read at the same moment.
         """
         before, self._ahead = self._ahead, wall - monotonic
         if before is None or abs(self._ahead - before) < STEP_S:
@@ -53,14 +48,8 @@ def move_deadlines(tx: sqlite3.Connection, now: float, by_s: float) -> None:
     The pump does not wait for this: a notice may be due again by the new time already. So due times
     are moved where they are nearer to the old time than to the new one.
 
-    Parameters
-    ----------
-    tx : sqlite3.Connection
-        The state database, in a transaction.
-    now : float
-        Unix seconds, by the clock as it is now.
-    by_s : float
-        How far it was set ahead; negative if back.
+    `tx`: the state database, in a transaction; `now`: unix seconds, by the clock as it is now;
+    `by_s`: how far it was set ahead; negative if back.
     """
     moved = "iif(abs({0} - ?1 + ?2) < abs({0} - ?1), {0} + ?2, {0})"
     tx.execute(

@@ -1,22 +1,22 @@
-"""Events in, rows out: incidents and notices inside the caller's transaction.
+"""Detector events, answers and time into rows: incidents and notices in the caller's transaction.
 
 The consumer of the journal commits detector state, incidents, outbox and cursor together, so a
-crash repeats a batch or none of it. Nothing here opens, commits, sleeps, logs or reads a clock;
-`now` comes with every call. The rules are in `lifecycle`, the rows in `repository`,
-`steps` and `silences`, the words to people in `alerts.notify.notice_writer`; this module
-joins them.
+crash repeats a batch or none of it. Nothing here opens, commits, sleeps, logs or reads a clock:
+`now`, Unix seconds, comes with every call. The rules are in `lifecycle`, the rows in `repository`,
+`steps` and `silences`, the texts in `alerts.notify.notice_writer`.
 
-Within a batch each event is judged at the moment it speaks of, not at the end of the batch:
-incidents that had gone quiet by then are resolved first, so a replay in large batches gives what
-small ones give. Steps of an escalation wait for people, and so run by the clock: never several at
-once because a batch spans their deadlines.
+Within a batch each event is judged at its own moment: incidents that were over by then end first,
+so a replay in large batches gives what small ones give. Escalation steps wait for people and run by
+the clock: never several at once because a batch spans their deadlines.
+
+Methods that take the id of an incident raise `UnknownIncidentError` if there is none.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
 from alerts.access.roles import Right, may
@@ -38,6 +38,10 @@ from alerts.incidents.incident import (
     HandedOver,
     Incident,
     NewIncident,
+    NotifyHandedOver,
+    NotifyRecovered,
+    NotifyTaken,
+    NotifyWithdrawn,
     Page,
     Record,
     Resolved,
@@ -47,10 +51,6 @@ from alerts.incidents.incident import (
     StartCooldown,
     Status,
     Stop,
-    TellHandedOver,
-    TellRecovered,
-    TellTaken,
-    TellWithdrawn,
     Tick,
 )
 from alerts.incidents.lifecycle import follows, step
@@ -70,34 +70,22 @@ if TYPE_CHECKING:
     from alerts.incidents.incident import ActionClass, Input, Step, Verdict
     from alerts.incidents.silences import Silence
     from alerts.incidents.stuck_incidents import StuckItem
-    from alerts.notify.notice import Notice
+    from alerts.notify.outbox import OutboxRow
     from alerts.policy import AlertPolicy
     from detection.events import Event
     from storage.registry import Registry
 
 _REPLAY: Final = "replay"
 _BECAME: Final = {
-    TellTaken: NoticeReason.TAKEN,
-    TellWithdrawn: NoticeReason.WITHDRAWN,
-    TellRecovered: NoticeReason.RECOVERED,
+    NotifyTaken: NoticeReason.TAKEN,
+    NotifyWithdrawn: NoticeReason.WITHDRAWN,
+    NotifyRecovered: NoticeReason.RECOVERED,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class AlertRecord:
-    """One alert that staff would have got; a row of the replay's table of alerts.
-
-    Attributes
-    ----------
-    sensor : str
-        Sensor whose detection decided it.
-    alerted, onset : float
-        Event time of the decision and of the onset, Unix seconds.
-    confidence : float
-        As known at the decision.
-    incident : str
-        Id of the incident.
-    """
+    """One alert; a row of the replay's table of alerts. Times are event time, Unix seconds."""
 
     sensor: str
     alerted: float
@@ -107,36 +95,12 @@ class AlertRecord:
     incident: str
 
 
-class Told(Protocol):
-    """What the engine needs to know of a delivered notice."""
-
-    @property
-    def incident(self) -> str:
-        """Id of the incident."""
-
-    @property
-    def person(self) -> str:
-        """Id of the staff member."""
-
-    @property
-    def channel(self) -> str:
-        """Channel that took it."""
-
-    @property
-    def notice(self) -> Notice:
-        """What was said."""
-
-
 class AlertEngine:
-    """Joins detector events, people's answers and time into incidents.
+    """Joins detector events, answers of people and time into incidents.
 
-    Parameters
-    ----------
-    registry : Registry
-        Which sensor hangs where. Events of unknown sensors are stored and never alerted on.
-    replay : bool
-        Judge recorded data: unknown sensors get a room of their own, nothing is late, no notice
-        is written, and an alert counts as delivered at its decision.
+    Events of unregistered sensors are stored and never alerted on. With `replay`, unregistered
+    sensors get a room of their own, nothing is late, no notice is written, and an alert counts as
+    delivered at its decision.
     """
 
     def __init__(self, registry: Registry, policy: AlertPolicy, *, replay: bool = False) -> None:
@@ -152,30 +116,20 @@ class AlertEngine:
     def on_events(
         self, tx: sqlite3.Connection, events: Iterable[Event], now: float
     ) -> list[AlertRecord]:
-        """Take what the detector said, in its order.
+        """Process events of the detector in order; return the alerts decided here.
 
-        Parameters
-        ----------
-        tx : sqlite3.Connection
-            Inside a transaction of the caller.
-        now : float
-            Unix seconds; in replay the watermark of the readings.
-
-        Returns
-        -------
-        list of AlertRecord
-            Alerts decided here, in order.
+        In replay `now` is the watermark of the readings.
         """
         records: list[AlertRecord] = []
         for event in events:
-            at = _said_at(event, now)
-            records += self._settle(tx, at, now)
+            at = _decided_at(event, now)
+            records += self._pass_time(tx, at, now)
             records += self._on_event(tx, event, at, now)
         return records
 
     def on_time(self, tx: sqlite3.Connection, now: float) -> list[AlertRecord]:
-        """Resolve what has gone quiet, tell what outlasted its mute, ask the next people."""
-        records = self._settle(tx, now, now)
+        """Resolve what is over, page what outlasted its mute, run due escalation steps."""
+        records = self._pass_time(tx, now, now)
         while (due := escalation.first_due(tx, now)) is not None:
             incident = self._load(tx, due.incident)
             if due.action is Action.REOPEN:
@@ -185,7 +139,7 @@ class AlertEngine:
         return records
 
     def next_deadline(self, tx: sqlite3.Connection) -> float | None:
-        """When `on_time` will have something to do; None if never."""
+        """Return when `on_time` will have something to do; None if never."""
         due = (
             repository.next_incident_deadline(tx),
             escalation.next_deadline(tx),
@@ -196,42 +150,26 @@ class AlertEngine:
     def acknowledge(
         self, tx: sqlite3.Connection, incident_id: str, by: str, now: float, *, channel: str = ""
     ) -> Incident:
-        """Record that a person takes an incident; nobody else is asked, those told hear who has it.
+        """Record that a person responds: paging stops, and those who were paged learn who responds.
 
         A second acknowledgement, or one after the end, is recorded and changes nothing else. One
-        that is not followed by any word runs out (`alerts.escalation.timings`).
-
-        Parameters
-        ----------
-        by : str
-            Id of the member of staff; another name where somebody else signed in.
-        now : float
-            Unix seconds.
-        channel : str
-            How they said it, such as ``"ntfy"`` or ``"page"``.
-
-        Raises
-        ------
-        UnknownIncidentError
+        without a later answer expires (`alerts.escalation.timings`). `by` is the id of a member of
+        staff, or another signed-in name; `channel` such as ``"ntfy"`` or ``"page"``.
         """
-        return self._hear(tx, incident_id, Acknowledged(by, now, channel), now)
+        return self._record(tx, incident_id, Acknowledged(by, now, channel), now)
 
     def arrive(
         self, tx: sqlite3.Connection, incident_id: str, by: str, now: float, *, channel: str = ""
     ) -> Incident:
-        """Record that a person is there; it acknowledges what nobody has.
+        """Record that a person is there; that acknowledges an unacknowledged incident.
 
-        Saying it twice is saying it once. Another person's arrival is recorded, the first counts.
-
-        Raises
-        ------
-        UnknownIncidentError
+        A second message of one person changes nothing. Of several people the first arrival counts.
         """
         incident = self._load(tx, incident_id)
         unanswered = incident.status in (Status.OPEN, Status.NOTIFIED)
         if not unanswered and repository.arrived(tx, incident_id, by):
             return incident
-        return self._hear(tx, incident_id, Arrived(by, now, channel), now)
+        return self._record(tx, incident_id, Arrived(by, now, channel), now)
 
     def hand_over(
         self,
@@ -243,29 +181,20 @@ class AlertEngine:
         *,
         channel: str = "",
     ) -> Incident:
-        """Let another member of staff have an incident; they are told, and their time begins.
+        """Hand an incident over to another member of staff, who is notified.
 
-        Raises
-        ------
-        UnknownIncidentError
-        UnknownStaffError
-            If `to` is no member of staff that can be reached and may answer.
+        Raises `UnknownStaffError` if `to` cannot be reached or may not answer.
         """
         member = self.policy.member(to)
         if member is None or not member.targets or not may(member.role, Right.ANSWER):
             raise UnknownStaffError(f"{to[:40]!r} is no member of staff who can have it")
-        return self._hear(tx, incident_id, HandedOver(by, to, now, channel), now)
+        return self._record(tx, incident_id, HandedOver(by, to, now, channel), now)
 
     def resolve(
         self, tx: sqlite3.Connection, incident_id: str, by: str, now: float, *, channel: str = ""
     ) -> Incident:
-        """Record that a person says it is over; nobody is asked any more.
-
-        Raises
-        ------
-        UnknownIncidentError
-        """
-        return self._hear(tx, incident_id, Resolved(by, now, channel), now)
+        """Record that a person ends the incident; paging stops."""
+        return self._record(tx, incident_id, Resolved(by, now, channel), now)
 
     def feedback(
         self,
@@ -278,20 +207,15 @@ class AlertEngine:
         cause: str = "",
         note: str = "",
     ) -> Incident:
-        """Record what a person found; the last word counts, all are kept.
+        """Record what a person found; the last verdict counts, all are kept.
 
-        What was found of an alert of vaping moves its sensor's level (`threshold_adjustments`).
-
-        Raises
-        ------
-        UnknownIncidentError
-        FeedbackError
-            If verdict, cause and note do not fit.
+        The verdict on an alert of vaping adjusts its sensor's alert threshold
+        (`threshold_adjustments`). Raises `FeedbackError` if verdict, cause and note do not fit.
         """
-        said = Feedback(by, verdict, now, cause, note)
-        incident = self._hear(tx, incident_id, said, now)
-        repository.add_feedback(tx, incident_id, said)
-        threshold_adjustments.adjust_from_feedback(tx, incident, said)
+        feedback = Feedback(by, verdict, now, cause, note)
+        incident = self._record(tx, incident_id, feedback, now)
+        repository.add_feedback(tx, incident_id, feedback)
+        threshold_adjustments.adjust_from_feedback(tx, incident, feedback)
         return incident
 
     def followed(
@@ -304,75 +228,61 @@ class AlertEngine:
         *,
         case_number: str = "",
     ) -> Incident:
-        """Record what followed, instead of what was recorded; the history keeps both.
+        """Record the action taken, replacing an earlier one; the history keeps both.
 
-        Raises
-        ------
-        UnknownIncidentError
-        FeedbackError
-            If nobody said yet what it was, or the number of the case could be free text.
+        Raises `FeedbackError` without a verdict, or for a case number that could be free text.
         """
-        return self._hear(tx, incident_id, Followed(by, action, now, case_number), now)
+        return self._record(tx, incident_id, Followed(by, action, now, case_number), now)
 
-    def delivered(self, tx: sqlite3.Connection, told: Told, now: float) -> None:
+    def delivered(self, tx: sqlite3.Connection, row: OutboxRow, now: float) -> None:
         """Record that a notice reached a person; the cooldown starts at the first page."""
-        reason = told.notice.reason
+        reason = row.notice.reason
         if reason in (NoticeReason.OPENED, NoticeReason.DIGEST):
-            for incident_id in told.notice.incidents or (told.incident,):
-                self._hear(tx, incident_id, Delivered(told.person, told.channel, now), now)
+            for incident_id in row.notice.incidents or (row.incident,):
+                self._record(tx, incident_id, Delivered(row.person, row.channel, now), now)
         else:
-            incident = self._load(tx, told.incident)
+            incident = self._load(tx, row.incident)
             repository.note(
-                tx, incident.id, now, "notified", f"{reason}: {told.person} by {told.channel}"
+                tx, incident.id, now, "notified", f"{reason}: {row.person} by {row.channel}"
             )
 
     def fall_back(self, tx: sqlite3.Connection, row_id: int, now: float) -> None:
-        """Tell the person of a row of the outbox on their next channel, if they have one."""
+        """Notify the person of an outbox row on their next channel, if they have one."""
         self._notices.fall_back(tx, row_id, now)
 
     def fall_back_due(self, tx: sqlite3.Connection, now: float) -> None:
-        """Do so for every row whose channel has had its time."""
+        """Fall back for every row whose channel did not deliver in time."""
         for row_id in outbox_rows.fallbacks_due(tx, now):
             self._notices.fall_back(tx, row_id, now)
 
     def undeliverable(self, tx: sqlite3.Connection, incident_id: str, now: float) -> None:
-        """Ask the next people now if a notice was given up and nobody else hears of it."""
+        """Escalate now if a notice failed for good and nobody else was notified."""
         self._escalator.undeliverable(tx, incident_id, now)
 
     def check_stuck(self, tx: sqlite3.Connection, now: float) -> list[StuckItem]:
-        """Look whether anything was forgotten, and let incidents go on that were.
-
-        Returns
-        -------
-        list of StuckItem
-            What was found; what is late only a running service mends.
-        """
+        """Return what is stuck; incidents without a step or a reminder are restarted."""
         found = find_stuck(tx, now)
-        for finding in found:
-            if finding.what not in (StuckKind.NO_STEP, StuckKind.NO_REMINDER):
+        for item in found:
+            if item.what not in (StuckKind.NO_STEP, StuckKind.NO_REMINDER):
                 continue
-            incident = self._load(tx, finding.subject)
-            repository.note(tx, incident.id, now, "stuck incident check", finding.what.value)
-            if finding.what is StuckKind.NO_STEP:
+            incident = self._load(tx, item.subject)
+            repository.note(tx, incident.id, now, "stuck incident check", item.what.value)
+            if item.what is StuckKind.NO_STEP:
                 self._escalator.begin(tx, incident, now)
             else:
                 self._escalator.await_answer(tx, incident, now)
         return found
 
     def end_silence(self, tx: sqlite3.Connection, silence_id: int, by: str, now: float) -> Silence:
-        """End a silence early; what it held and is still going on is told within a second.
-
-        Raises
-        ------
-        SilenceError
-            If there is none of this number.
-        """
+        """End a silence early: people are notified of what is still going on within a second."""
         ended = silences.end(tx, silence_id, by, now)
-        for incident in repository.held_by(tx, ended.key):
+        for incident in repository.suppressed_by(tx, ended.key):
             repository.save(tx, replace(incident, held_until=now))
         return ended
 
-    def _hear(self, tx: sqlite3.Connection, incident_id: str, given: Input, now: float) -> Incident:
+    def _record(
+        self, tx: sqlite3.Connection, incident_id: str, given: Input, now: float
+    ) -> Incident:
         incident, _ = self._apply(tx, self._load(tx, incident_id), given, now)
         return incident
 
@@ -382,7 +292,7 @@ class AlertEngine:
             raise UnknownIncidentError(f"no incident {incident_id[:40]!r}")
         return incident
 
-    def _settle(self, tx: sqlite3.Connection, at: float, now: float) -> list[AlertRecord]:
+    def _pass_time(self, tx: sqlite3.Connection, at: float, now: float) -> list[AlertRecord]:
         """Let time pass over incidents, each at its own deadline, up to `at`."""
         records: list[AlertRecord] = []
         while (incident := repository.first_due(tx, at)) is not None:
@@ -401,7 +311,7 @@ class AlertEngine:
         return records
 
     def _room(self, event: Event) -> Room | None:
-        """Where it happened; several silent sensors, or the broker, are a place of their own."""
+        """Return the room; several silent sensors, or the broker, are a place of their own."""
         room = self.registry.room_of(event.sensor)
         placeless = event.kind in {EventKind.OFFLINE, EventKind.INTEGRITY}
         if room is None and (self.replay or placeless):
@@ -411,14 +321,14 @@ class AlertEngine:
     def _on_event(
         self, tx: sqlite3.Connection, event: Event, at: float, now: float
     ) -> list[AlertRecord]:
-        heard = repository.heard(tx, event.id)
-        if heard is not None and not follows(heard[0], event.phase):
+        known = repository.known_phase(tx, event.id)
+        if known is not None and not follows(known[0], event.phase):
             return []
         room = self._room(event)
         late = not self.replay and now - event.alerted > self.policy.late_s
         incident, given = None, None
-        if heard is not None and heard[1] is not None:
-            incident = self._load(tx, heard[1])
+        if known is not None and known[1] is not None:
+            incident = self._load(tx, known[1])
             given = Detected(event, at)
         elif (
             room is not None
@@ -450,10 +360,10 @@ class AlertEngine:
         room: Room,
         at: float,
     ) -> Detected:
-        """Join what is open, or open; with what keeps that from being told."""
+        """Return the input that joins the open incident or opens one, with what mutes it."""
         if incident is not None:
-            untold = incident.status is Status.OPEN and not incident.paged
-            mute = self._mutes.of(tx, incident, incident.severity_at(at), at) if untold else None
+            unpaged = incident.status is Status.OPEN and not incident.paged
+            mute = self._mutes.of(tx, incident, incident.severity_at(at), at) if unpaged else None
             return Detected(event, at, None, mute)
         since = at - repeat_window_s(event.kind)
         new = NewIncident(
@@ -513,10 +423,10 @@ class AlertEngine:
                     notices.page_deferred(tx, incident, effect.at)
                 case ScheduleAckDeadline():
                     self._escalator.await_answer(tx, incident, effect.at)
-                case TellHandedOver():
+                case NotifyHandedOver():
                     notices.hand_over(tx, incident, effect.by, effect.at)
-                case TellTaken() | TellWithdrawn() | TellRecovered():
-                    only = effect.only if isinstance(effect, TellTaken) else ""
+                case NotifyTaken() | NotifyWithdrawn() | NotifyRecovered():
+                    only = effect.only if isinstance(effect, NotifyTaken) else ""
                     notices.notify_outcome(
                         tx, incident, _BECAME[type(effect)], effect.at, only=only
                     )
@@ -546,6 +456,6 @@ class AlertEngine:
         return record
 
 
-def _said_at(event: Event, now: float) -> float:
-    """Event time at which the detector said it, never after `now`."""
+def _decided_at(event: Event, now: float) -> float:
+    """Return the event time of the detector's report, never after `now`."""
     return min(now, float(event.time))

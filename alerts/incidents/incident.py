@@ -94,42 +94,13 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """Everything the rules need to know of an incident.
+    """Everything the rules need to know of an incident; times are Unix seconds.
 
-    Attributes
-    ----------
-    kind, room : EventKind, str
-        The key under which at most one incident is not resolved.
-    onset, opened_at : float
-        Earliest onset of its detections; when it opened.
-    sensor, confidence : str, float
-        Sensor that opened it; highest confidence so far.
-    severity : Severity
-        Highest so far.
-    repeats : int
-        Earlier incidents of its key when it opened, as `alerts.incidents.severity` counts them.
-    paged : bool
-        Whether the decision to tell people was made.
-    held_until : float or None
-        When what holds it back is looked at again.
-    suppressed_by : str
-        What kept it from being told; empty if nothing did.
-    notified_at, acknowledged_at, resolved_at, withdrawn_at : float or None
-        When each came first.
-    acknowledged_by : str
-        Who has it, or had it last.
-    arrived_at : float or None
-        When the first person said that they are there.
-    resolved_by : str
-        Who ended it: `SYSTEM`, or a person; empty while it is not over.
-    verdict : Verdict or None
-        The last feedback.
-    action : ActionClass or None
-        What followed; None while nobody said.
-    case_number : str
-        Of the case in a system of the school; empty without.
-    resolve_due : float
-        When it resolves unless something is heard; infinite while only an end can resolve it.
+    At most one incident of a `kind` and `room` is open. `confidence` and `severity` are the highest
+    so far; `repeats` counts earlier incidents (`alerts.incidents.severity`). `paged` says that the
+    decision to notify people was made, `suppressed_by` what mutes it until `held_until`.
+    `resolved_by` is `SYSTEM` or a person. It resolves at `resolve_due` unless the detector reports
+    more; that is infinite while only an end can resolve it.
     """
 
     id: str
@@ -210,14 +181,8 @@ class Rules:
 class Mute:
     """What keeps an incident from being told.
 
-    Attributes
-    ----------
-    until : float
-        When to look again, Unix seconds.
-    by : str
-        Short and stable, such as ``"cooldown"`` or ``"silence 7"``.
-    why : str
-        For the history.
+    `until`: when to look again, Unix seconds; `by`: short and stable, such as ``"cooldown"`` or
+    ``"silence 7"``; `why`: for the history.
     """
 
     until: float
@@ -304,10 +269,8 @@ class Resolved:
 class Feedback:
     """A person says what it was.
 
-    Raises
-    ------
-    FeedbackError
-        If a cause is given without, or missing for, a false alarm, or the note is too long.
+    Raises `FeedbackError` if a cause is given without, or missing for, a false alarm, or the note
+    is too long.
     """
 
     by: str
@@ -330,10 +293,7 @@ class Feedback:
 class Followed:
     """A person says what followed, after it was said what it was.
 
-    Raises
-    ------
-    FeedbackError
-        If the number of the case could be free text.
+    Raises `FeedbackError` if the number of the case could be free text.
     """
 
     by: str
@@ -392,7 +352,7 @@ class SeverityRaised:
 
 
 @dataclass(frozen=True, slots=True)
-class TellTaken:
+class NotifyTaken:
     """Tell those who were told, or only one of them, who has it."""
 
     at: float
@@ -400,7 +360,7 @@ class TellTaken:
 
 
 @dataclass(frozen=True, slots=True)
-class TellHandedOver:
+class NotifyHandedOver:
     """Tell the person to whom it was passed on."""
 
     at: float
@@ -408,14 +368,14 @@ class TellHandedOver:
 
 
 @dataclass(frozen=True, slots=True)
-class TellWithdrawn:
+class NotifyWithdrawn:
     """Tell those who were told that the detector took it back."""
 
     at: float
 
 
 @dataclass(frozen=True, slots=True)
-class TellRecovered:
+class NotifyRecovered:
     """Tell those who were told that it is over."""
 
     at: float
@@ -463,10 +423,10 @@ class Record:
 Effect = (
     Page
     | SeverityRaised
-    | TellTaken
-    | TellHandedOver
-    | TellWithdrawn
-    | TellRecovered
+    | NotifyTaken
+    | NotifyHandedOver
+    | NotifyWithdrawn
+    | NotifyRecovered
     | ScheduleAckDeadline
     | Stop
     | StartCooldown

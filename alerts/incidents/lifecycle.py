@@ -46,6 +46,10 @@ from alerts.incidents.incident import (
     Followed,
     HandedOver,
     Incident,
+    NotifyHandedOver,
+    NotifyRecovered,
+    NotifyTaken,
+    NotifyWithdrawn,
     Page,
     Record,
     Resolved,
@@ -55,10 +59,6 @@ from alerts.incidents.incident import (
     Status,
     Step,
     Stop,
-    TellHandedOver,
-    TellRecovered,
-    TellTaken,
-    TellWithdrawn,
 )
 from alerts.incidents.severity import HEALTH, grade
 from detection.events import EventKind, EventPhase
@@ -74,22 +74,10 @@ _LONGEST_COOLDOWN_S: Final = 4 * 3600.0
 def step(incident: Incident | None, given: Input, rules: Rules) -> Step:  # noqa: C901 - one arm an input
     """Apply one input.
 
-    Parameters
-    ----------
-    incident : Incident or None
-        None only for a `Detected` that brings `new`.
-
-    Returns
-    -------
-    Step
-        Inputs that change nothing return the same incident and no effects.
-
-    Raises
-    ------
-    ValueError
-        If there is no incident and the input cannot open one.
-    FeedbackError
-        If it is said what followed before it was said what it was.
+    `incident`: none only for a `Detected` that brings `new`. Returns inputs that change nothing
+    return the same incident and no effects. Raises `ValueError` if there is no incident and the
+    input cannot open one or `FeedbackError` if it is said what followed before it was said what it
+    was.
     """
     if incident is None:
         if isinstance(given, Detected) and given.new is not None:
@@ -274,7 +262,7 @@ def _withdrawn(incident: Incident, at: float) -> Step:
         Stop("withdrawn", at, unsent=True),
     ]
     if incident.paged:
-        effects += [EndCooldown(), TellWithdrawn(at)]
+        effects += [EndCooldown(), NotifyWithdrawn(at)]
     return Step(following, tuple(effects))
 
 
@@ -289,13 +277,13 @@ def _delivered(incident: Incident, given: Delivered, rules: Rules) -> Step:
         Record(given.at, SYSTEM, "notified", f"{given.person} by {given.channel}")
     ]
     if incident.withdrawn_at is not None:
-        effects.append(TellWithdrawn(given.at))  # it was on its way when it was taken back
+        effects.append(NotifyWithdrawn(given.at))  # it was on its way when it was taken back
         return Step(following, tuple(effects))
     if first and incident.is_open:  # a digest of last night mutes nothing this morning
         lasts = cooldown_s(incident.kind, incident.repeats, rules)
         effects.append(StartCooldown(given.at + lasts, incident.severity))
     if incident.status is Status.ACKNOWLEDGED and incident.acknowledged_by != given.person:
-        effects.append(TellTaken(given.at, given.person))
+        effects.append(NotifyTaken(given.at, given.person))
     return Step(following, tuple(effects))
 
 
@@ -328,7 +316,7 @@ def _taken(incident: Incident, by: str, record: Record) -> Step:
             record,
             Stop("acknowledged", record.at, unsent=True),
             ScheduleAckDeadline(record.at),
-            TellTaken(record.at),
+            NotifyTaken(record.at),
         ),
     )
 
@@ -356,7 +344,7 @@ def _handed_over(incident: Incident, given: HandedOver) -> Step:
             incident, (Record(given.at, given.by, "handed over after it was over", detail),)
         )
     taken = _taken(incident, given.to, Record(given.at, given.by, "handed over", detail))
-    return Step(taken.incident, (*taken.effects, TellHandedOver(given.at, given.by)))
+    return Step(taken.incident, (*taken.effects, NotifyHandedOver(given.at, given.by)))
 
 
 def _ack_expired(incident: Incident, at: float) -> Step:
@@ -385,7 +373,7 @@ def _over(incident: Incident, record: Record, *, unsent: bool) -> Step:
     )
     effects: list[Effect] = [record, Stop("resolved", record.at, unsent=unsent)]
     if incident.kind in HEALTH and incident.paged:
-        effects.append(TellRecovered(record.at))
+        effects.append(NotifyRecovered(record.at))
     return Step(following, tuple(effects))
 
 

@@ -1,13 +1,10 @@
-"""Rows of incidents and their events, read and written inside the caller's transaction.
-
-Functions on a `sqlite3.Connection` with `row_factory = sqlite3.Row`, as `storage.sqlite.connect`
-gives it. None of them begins or commits.
-"""
+"""Rows of incidents and their events, read and written inside the caller's transaction."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final, NamedTuple
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from alerts.incidents.incident import (
     SYSTEM,
@@ -23,6 +20,7 @@ from detection.events import EventKind, EventPhase, evidence_sentence
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Callable, Mapping
 
     from alerts.incidents.incident import Feedback
     from detection.events import Event
@@ -30,6 +28,18 @@ if TYPE_CHECKING:
 
 ARRIVED: Final = ("arrived", "arrived as well")
 """History lines of a person who is on site."""
+
+
+_FIELDS: Final = tuple(f.name for f in fields(Incident) if f.name != "detections")
+_READ: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "kind": EventKind,
+    "status": Status,
+    "severity": Severity,
+    "paged": bool,
+    "verdict": lambda value: Verdict(value) if value else None,
+    "action": lambda value: ActionClass(value) if value else None,
+}
+"""How columns become fields that are no plain values."""
 
 
 class Running(NamedTuple):
@@ -57,14 +67,14 @@ def load(tx: sqlite3.Connection, incident_id: str) -> Incident | None:
     return _incident(tx, row) if row else None
 
 
-def heard(tx: sqlite3.Connection, event_id: str) -> tuple[EventPhase, str | None] | None:
-    """Last phase of an event and its incident; None if it was never heard of."""
+def known_phase(tx: sqlite3.Connection, event_id: str) -> tuple[EventPhase, str | None] | None:
+    """Return the last phase of an event and its incident; None if the event is unknown."""
     row = tx.execute("SELECT phase, incident FROM alert_event WHERE id = ?", (event_id,)).fetchone()
     return None if row is None else (EventPhase(row["phase"]), row["incident"])
 
 
 def sentence(tx: sqlite3.Connection, event_id: str) -> str:
-    """Why an event was decided, in one sentence; empty if the event is unknown."""
+    """Return why an event was decided, in one sentence; empty if the event is unknown."""
     row = tx.execute(
         "SELECT coalesce(decided_sentence, sentence) AS why FROM alert_event WHERE id = ?",
         (event_id,),
@@ -72,8 +82,8 @@ def sentence(tx: sqlite3.Connection, event_id: str) -> str:
     return "" if row is None else str(row["why"])
 
 
-def held_by(tx: sqlite3.Connection, key: str) -> list[Incident]:
-    """Incidents that something holds back, by how they name it."""
+def suppressed_by(tx: sqlite3.Connection, key: str) -> list[Incident]:
+    """Return the incidents that a silence or another mute suppresses, by its key."""
     rows = tx.execute(
         "SELECT * FROM incident WHERE held_until IS NOT NULL AND suppressed_by = ? ORDER BY id",
         (key,),
@@ -92,7 +102,7 @@ def first_due(tx: sqlite3.Connection, now: float) -> Incident | None:
 
 
 def next_incident_deadline(tx: sqlite3.Connection) -> float | None:
-    """When time alone changes an incident next."""
+    """Return when time alone changes an incident next."""
     row = tx.execute(
         "SELECT min(next_deadline) AS at FROM incident WHERE next_deadline IS NOT NULL"
     ).fetchone()
@@ -100,58 +110,12 @@ def next_incident_deadline(tx: sqlite3.Connection) -> float | None:
 
 
 def save(tx: sqlite3.Connection, incident: Incident) -> None:
-    """Insert or replace the row of an incident.
-
-    Raises
-    ------
-    sqlite3.IntegrityError
-        If another incident of the same kind and room is open.
-    """
-    i = incident
-    tx.execute(
-        "INSERT INTO incident (id, kind, room, sensor, status, onset, opened_at, confidence, paged,"
-        " held_until, suppressed_by, notified_at, acknowledged_at, acknowledged_by, resolved_at,"
-        " withdrawn_at, verdict, resolve_due, next_deadline, severity, repeats, arrived_at,"
-        " resolved_by, action, case_number)"
-        " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
-        " ON CONFLICT (id) DO UPDATE SET status = excluded.status, onset = excluded.onset,"
-        " confidence = excluded.confidence, paged = excluded.paged,"
-        " held_until = excluded.held_until, suppressed_by = excluded.suppressed_by,"
-        " notified_at = excluded.notified_at, acknowledged_at = excluded.acknowledged_at,"
-        " acknowledged_by = excluded.acknowledged_by, resolved_at = excluded.resolved_at,"
-        " withdrawn_at = excluded.withdrawn_at, verdict = excluded.verdict,"
-        " resolve_due = excluded.resolve_due, next_deadline = excluded.next_deadline,"
-        " severity = excluded.severity, arrived_at = excluded.arrived_at,"
-        " resolved_by = excluded.resolved_by, action = excluded.action,"
-        " case_number = excluded.case_number",
-        (
-            i.id,
-            i.kind.value,
-            i.room,
-            i.sensor,
-            i.status.value,
-            i.onset,
-            i.opened_at,
-            i.confidence,
-            int(i.paged),
-            i.held_until,
-            i.suppressed_by,
-            i.notified_at,
-            i.acknowledged_at,
-            i.acknowledged_by,
-            i.resolved_at,
-            i.withdrawn_at,
-            None if i.verdict is None else i.verdict.value,
-            i.resolve_due,
-            i.next_deadline(),
-            i.severity.value,
-            i.repeats,
-            i.arrived_at,
-            i.resolved_by,
-            i.action or "",
-            i.case_number,
-        ),
-    )
+    """Insert or replace the row of an incident; at most one of a kind and room can be open."""
+    row = {name: getattr(incident, name) for name in _FIELDS}
+    row |= {"action": incident.action or "", "next_deadline": incident.next_deadline()}
+    changed = ", ".join(f"{name} = :{name}" for name in row)
+    if not tx.execute(f"UPDATE incident SET {changed} WHERE id = :id", row).rowcount:  # noqa: S608 - our names
+        _insert(tx, "incident", row)
 
 
 def save_event(
@@ -163,61 +127,56 @@ def save_event(
     late: bool,
     heard_at: float,
 ) -> None:
-    """Store the newest word of an event; its first hearing, lateness and incident stay.
+    """Store the newest phase of an event; its first receipt, lateness and incident stay.
 
-    What the first word rested on stays beside it, in the columns ``decided_...``: it is why
-    somebody was told, and what comes later may be of another puff. Rows of older versions have
-    none.
+    What the decision was based on stays in the columns ``decided_...``: later phases may be of
+    another puff. Rows of older versions have none.
     """
-    evidence = json.dumps(
-        {key: [e.baseline, e.peak_excess, e.rise_s, e.decay_s] for key, e in event.evidence.items()}
+    evidence = {
+        key: [e.baseline, e.peak_excess, e.rise_s, e.decay_s] for key, e in event.evidence.items()
+    }
+    based_on = {
+        "confidence": float(event.confidence),
+        "probabilities": json.dumps({k: float(v) for k, v in event.probabilities.items()}),
+        "evidence": json.dumps(evidence),
+        "sentence": evidence_sentence(event),
+    }
+    newest = {
+        "phase": event.phase.value,
+        "peak_time": float(event.peak_time),
+        "end": None if event.end is None else float(event.end),
+        "masked": int(event.masked),
+        "thc_likely": int(event.thc_likely),
+        "detail": event.detail,
+        "last_heard": heard_at,
+        **based_on,
+    }
+    known = tx.execute(
+        "UPDATE alert_event SET incident = coalesce(incident, :incident), "  # noqa: S608 - our names
+        + ", ".join(f'"{name}" = :{name}' for name in newest)
+        + " WHERE id = :id",
+        {**newest, "incident": incident, "id": event.id},
     )
-    odds = json.dumps({k: float(v) for k, v in event.probabilities.items()})
-    sentence = evidence_sentence(event)
-    tx.execute(
-        "INSERT INTO alert_event (id, sensor, room, incident, kind, phase, onset, alerted,"
-        ' peak_time, "end", confidence, probabilities, evidence, sentence, model_version, masked,'
-        " thc_likely, detail, late, first_heard, last_heard, decided_confidence,"
-        " decided_probabilities, decided_evidence, decided_sentence)"
-        " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
-        " ON CONFLICT (id) DO UPDATE SET incident = coalesce(incident, excluded.incident),"
-        ' phase = excluded.phase, peak_time = excluded.peak_time, "end" = excluded."end",'
-        " confidence = excluded.confidence, probabilities = excluded.probabilities,"
-        " evidence = excluded.evidence, sentence = excluded.sentence, masked = excluded.masked,"
-        " thc_likely = excluded.thc_likely, detail = excluded.detail,"
-        " last_heard = excluded.last_heard",
-        (
-            event.id,
-            event.sensor,
-            room,
-            incident,
-            event.kind.value,
-            event.phase.value,
-            float(event.onset),
-            float(event.alerted),
-            float(event.peak_time),
-            None if event.end is None else float(event.end),
-            float(event.confidence),
-            odds,
-            evidence,
-            sentence,
-            event.model_version,
-            int(event.masked),
-            int(event.thc_likely),
-            event.detail,
-            int(late),
-            heard_at,
-            heard_at,
-            float(event.confidence),
-            odds,
-            evidence,
-            sentence,
-        ),
-    )
+    if known.rowcount:
+        return
+    first = {
+        "id": event.id,
+        "sensor": event.sensor,
+        "room": room,
+        "incident": incident,
+        "kind": event.kind.value,
+        "onset": float(event.onset),
+        "alerted": float(event.alerted),
+        "model_version": event.model_version,
+        "late": int(late),
+        "first_heard": heard_at,
+        **{f"decided_{name}": value for name, value in based_on.items()},
+    }
+    _insert(tx, "alert_event", {**newest, **first})
 
 
 def add_history(tx: sqlite3.Connection, incident: str, record: Record) -> None:
-    """Append one line to the history of an incident."""
+    """Append one entry to the history of an incident."""
     tx.execute(
         "INSERT INTO incident_history SELECT ?, coalesce(max(seq), 0) + 1, ?, ?, ?, ?"
         " FROM incident_history WHERE incident = ?",
@@ -226,12 +185,12 @@ def add_history(tx: sqlite3.Connection, incident: str, record: Record) -> None:
 
 
 def note(tx: sqlite3.Connection, incident: str, at: float, what: str, detail: str) -> None:
-    """Append a line of our own to the history of an incident."""
+    """Append an entry of the system to the history of an incident."""
     add_history(tx, incident, Record(at, SYSTEM, what, detail))
 
 
 def arrived(tx: sqlite3.Connection, incident: str, person: str) -> bool:
-    """Whether a person has said that they are there, and that counted."""
+    """Return whether a person has arrived, in time to count."""
     said = tx.execute(
         "SELECT 1 FROM incident_history WHERE incident = ? AND who = ? AND what IN (?, ?)",
         (incident, person, *ARRIVED),
@@ -279,7 +238,7 @@ def next_number(tx: sqlite3.Connection, day: str) -> int:
 
 
 def repeats(tx: sqlite3.Connection, kind: EventKind, room: str, since: float) -> int:
-    """Count the incidents of a key that opened since then and were not taken back."""
+    """Count the incidents of a key that opened since then and were not withdrawn."""
     row = tx.execute(
         "SELECT count(*) AS n FROM incident"
         " WHERE room = ? AND opened_at >= ? AND kind = ? AND withdrawn_at IS NULL",
@@ -289,7 +248,7 @@ def repeats(tx: sqlite3.Connection, kind: EventKind, room: str, since: float) ->
 
 
 def cooldown(tx: sqlite3.Connection, kind: EventKind, room: str) -> tuple[float, Severity] | None:
-    """End of the cooldown of a key and how severe was what it followed; None without one."""
+    """Return the end of a cooldown and the severity it covers; None without one."""
     row = tx.execute(
         "SELECT until, severity FROM cooldown WHERE kind = ? AND room = ?", (kind.value, room)
     ).fetchone()
@@ -299,7 +258,7 @@ def cooldown(tx: sqlite3.Connection, kind: EventKind, room: str) -> tuple[float,
 def start_cooldown(
     tx: sqlite3.Connection, kind: EventKind, room: str, until: float, severity: Severity
 ) -> None:
-    """Hold new incidents of a key until then; never shortens a cooldown."""
+    """Mute new incidents of a kind and room until then; never shortens a cooldown."""
     tx.execute(
         "INSERT INTO cooldown (kind, room, until, severity) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (kind, room) DO UPDATE SET severity = excluded.severity,"
@@ -309,52 +268,28 @@ def start_cooldown(
 
 
 def end_cooldown(tx: sqlite3.Connection, kind: EventKind, room: str) -> None:
-    """Let the next incident of a key speak at once."""
+    """End the cooldown of a kind and room."""
     tx.execute("DELETE FROM cooldown WHERE kind = ? AND room = ?", (kind.value, room))
 
 
 def _incident(tx: sqlite3.Connection, row: sqlite3.Row) -> Incident:
     detections = tx.execute(
-        'SELECT id, sensor, phase, onset, alerted, "end", confidence, last_heard FROM alert_event'
-        " WHERE incident = ? ORDER BY rowid",
+        'SELECT id AS event_id, sensor, phase, onset, alerted, "end", confidence,'
+        " last_heard AS heard_at FROM alert_event WHERE incident = ? ORDER BY rowid",
         (row["id"],),
-    ).fetchall()
+    )
+    values = {name: _READ[name](row[name]) if name in _READ else row[name] for name in _FIELDS}
     return Incident(
-        id=row["id"],
-        kind=EventKind(row["kind"]),
-        room=row["room"],
-        status=Status(row["status"]),
-        onset=row["onset"],
-        opened_at=row["opened_at"],
-        sensor=row["sensor"],
-        confidence=row["confidence"],
         detections=tuple(
-            Detection(
-                event_id=d["id"],
-                sensor=d["sensor"],
-                phase=EventPhase(d["phase"]),
-                onset=d["onset"],
-                alerted=d["alerted"],
-                end=d["end"],
-                confidence=d["confidence"],
-                heard_at=d["last_heard"],
-            )
-            for d in detections
+            Detection(**{**d, "phase": EventPhase(d["phase"])}) for d in map(dict, detections)
         ),
-        severity=Severity(row["severity"]),
-        repeats=row["repeats"],
-        paged=bool(row["paged"]),
-        held_until=row["held_until"],
-        suppressed_by=row["suppressed_by"],
-        notified_at=row["notified_at"],
-        acknowledged_at=row["acknowledged_at"],
-        acknowledged_by=row["acknowledged_by"],
-        arrived_at=row["arrived_at"],
-        resolved_at=row["resolved_at"],
-        resolved_by=row["resolved_by"],
-        withdrawn_at=row["withdrawn_at"],
-        verdict=None if row["verdict"] is None else Verdict(row["verdict"]),
-        action=ActionClass(row["action"]) if row["action"] else None,
-        case_number=row["case_number"],
-        resolve_due=row["resolve_due"],
+        **values,
+    )
+
+
+def _insert(tx: sqlite3.Connection, table: str, row: Mapping[str, object]) -> None:
+    names = ", ".join(f'"{name}"' for name in row)
+    tx.execute(
+        f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(row))})",  # noqa: S608 - our names
+        tuple(row.values()),
     )

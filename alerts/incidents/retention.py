@@ -30,16 +30,8 @@ _UNLINKED: Final = ("action_token", "change_feed")
 class Due(NamedTuple):
     """What of the incidents is old.
 
-    Attributes
-    ----------
-    old : tuple of str
-        Ids that may be deleted, oldest first.
-    held : int
-        Old ones that a hold keeps.
-    open : int
-        Old ones that are not resolved.
-    oldest : float or None
-        Opening of the oldest incident of all, Unix seconds.
+    `old`: ids that may be deleted, oldest first; `held`: old ones that a hold keeps; `open`: old
+    ones that are not resolved; `oldest`: opening of the oldest incident of all, Unix seconds.
     """
 
     old: tuple[str, ...]
@@ -49,13 +41,7 @@ class Due(NamedTuple):
 
 
 def due(db: sqlite3.Connection, before: float, holds: Iterable[Hold]) -> Due:
-    """Find the incidents that were opened before a moment.
-
-    Parameters
-    ----------
-    before : float
-        Unix seconds.
-    """
+    """Find the incidents that were opened before a moment."""
     standing = list(holds)
     old: list[str] = []
     held = not_over = 0
@@ -108,12 +94,7 @@ def delete_due(
 def delete(tx: sqlite3.Connection, incidents: Iterable[str]) -> dict[str, int]:
     """Delete incidents and all that belongs to them; rows by table.
 
-    Parameters
-    ----------
-    tx : sqlite3.Connection
-        In a transaction on the state database.
-    incidents : iterable of str
-        Ids, all resolved.
+    `tx`: in a transaction on the state database; `incidents`: ids, all resolved.
     """
     chosen = json.dumps(list(incidents))
     deleted: dict[str, int] = {}

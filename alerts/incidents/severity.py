@@ -54,15 +54,9 @@ _BASE: Final[Mapping[EventKind, Severity]] = {
 def grade(kind: EventKind, confidence: float, lasted_s: float, repeats: int) -> Severity:
     """Severity of an incident.
 
-    Parameters
-    ----------
-    confidence : float
-        Highest confidence of its detections, 0 to 1.
-    lasted_s : float
-        Seconds from its onset to now while a detection runs.
-    repeats : int
-        Earlier incidents of the same kind and room within `repeat_window_s` that were not taken
-        back.
+    `confidence`: highest confidence of its detections, 0 to 1; `lasted_s`: seconds from its onset
+    to now while a detection runs; `repeats`: earlier incidents of the same kind and room within
+    `repeat_window_s` that were not taken back.
 
     Examples
     --------

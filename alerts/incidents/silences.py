@@ -38,16 +38,9 @@ _ENDED_SHOWN_S: Final = 86_400.0
 class Silence:
     """One silence.
 
-    Attributes
-    ----------
-    matchers : tuple of str
-        All must match, such as ``('floor="2nd floor"', 'kind="vape"')``.
-    owner, reason : str
-        Who asked for it, and why.
-    created_at, starts_at, ends_at : float
-        Unix seconds; it mutes from its start until just before its end.
-    ended_by : str
-        Who ended it early; empty if nobody did.
+    `matchers`: all must match, such as ``('floor="2nd floor"', 'kind="vape"')``; `owner`, `reason`:
+    who asked for it, and why; `created_at`, `starts_at`, `ends_at`: unix seconds; it mutes from its
+    start until just before its end; `ended_by`: who ended it early; empty if nobody did.
     """
 
     id: int
@@ -81,11 +74,8 @@ def add(
 ) -> Silence:
     """Put a silence on record.
 
-    Raises
-    ------
-    SilenceError
-        With every fault: no matcher or one that cannot be read, no owner, no reason or a long one,
-        an end that is not after the start, has passed, or is too far away.
+    Raises `SilenceError` with every fault: no matcher or one that cannot be read, no owner, no
+    reason or a long one, an end that is not after the start, has passed, or is too far away.
     """
     begins = max(starts_at, now)
     faults = []
@@ -124,10 +114,7 @@ def add(
 def end(tx: sqlite3.Connection, silence_id: int, by: str, now: float) -> Silence:
     """End a silence early; one that has ended already stays as it is.
 
-    Raises
-    ------
-    SilenceError
-        If there is none of this number.
+    Raises `SilenceError` if there is none of this number.
     """
     tx.execute(
         "UPDATE silence SET starts_at = min(starts_at, ?1), ends_at = ?1, ended_by = ?2"

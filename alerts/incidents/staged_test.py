@@ -36,17 +36,8 @@ def marked(
 def staged(tx: sqlite3.Connection, sensor: str, room: str, at: float, who: str, day: str) -> str:
     """Put a test that the detector did not see on record as an incident that is over.
 
-    Parameters
-    ----------
-    at : float
-        When it was staged, Unix seconds.
-    day : str
-        Local date for the incident's id, such as ``20260907``.
-
-    Returns
-    -------
-    str
-        Id of the incident.
+    `at`: when it was staged, Unix seconds; `day`: local date for the incident's id, such as
+    ``20260907``. Returns id of the incident.
     """
     incident = Incident(
         id=f"{day}-{repository.next_number(tx, day):03d}",

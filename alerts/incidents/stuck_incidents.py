@@ -79,12 +79,8 @@ def find_stuck(tx: sqlite3.Connection, now: float) -> list[StuckItem]:
 class StuckIncidentCheck:
     """Run `AlertEngine.check_stuck` regularly; log and count each stuck item once while it lasts.
 
-    Parameters
-    ----------
-    run_until_stored : callable
-        Runs work on the state database, again while the disk refuses.
-    on_found : callable
-        Called when incidents were restarted.
+    `run_until_stored`: runs work on the state database, again while the disk refuses; `on_found`:
+    called when incidents were restarted.
     """
 
     def __init__(

@@ -46,10 +46,7 @@ class Cause(StrEnum):
 class QuietHours:
     """Hours in which a person is told of what is critical alone.
 
-    Attributes
-    ----------
-    divert : bool
-        Whether others are asked instead; else the notice waits for the end of the hours.
+    `divert`: whether others are asked instead; else the notice waits for the end of the hours.
     """
 
     hours: ClockHours
@@ -92,16 +89,7 @@ def decide(
 ) -> Deferral | None:
     """Return what keeps a page from leaving now; None if nothing does.
 
-    Parameters
-    ----------
-    quiet : sequence of QuietHours
-        Of the person.
-    room : Room
-        Where it happens.
-    at : float
-        Unix seconds.
-    place : callable
-        Room of an id.
+    `quiet`: of the person; `room`: where it happens; `place`: room of an id.
     """
     critical = severity is Severity.CRITICAL
     if not critical:

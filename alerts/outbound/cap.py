@@ -61,18 +61,10 @@ def cap_message(
 ) -> bytes:
     """Return the newest message of an incident.
 
-    Parameters
-    ----------
-    incident : mapping
-        As `alerts.page.queries.incident` gives it.
-    room : Room or None
-        None for a place that is not registered.
-    sender : str
-        Who sends it, unique in the world, such as ``plumewatch@northfield.example``.
-    zone : ZoneInfo
-        In which times are written.
-    link : str
-        Page of the incident; empty leaves it out.
+    `incident`: as `alerts.page.queries.incident` gives it; `room`: none for a place that is not
+    registered; `sender`: who sends it, unique in the world, such as
+    ``plumewatch@northfield.example``; `zone`: in which times are written; `link`: page of the
+    incident; empty leaves it out.
     """
     number = _NOT_IN_IDS.sub("-", incident["id"])
     messages = [

@@ -34,10 +34,7 @@ _BINARY: Final = (
 def discovery(registry: Registry, prefix: str = "homeassistant") -> dict[str, str]:
     """Return discovery messages by topic.
 
-    Parameters
-    ----------
-    prefix : str
-        As set in Home Assistant.
+    `prefix`: as set in Home Assistant.
     """
     return {
         topic: json.dumps(content, ensure_ascii=False)

@@ -44,15 +44,9 @@ class Publish(Protocol):
 class RoomPublisher:
     """Room states over a broker connection of their own.
 
-    Parameters
-    ----------
-    connect_broker : callable
-        Opens a session whose will publishes ``offline`` to `AVAILABILITY`; raises `OSError` when
-        it cannot be opened or is lost.
-    database : Path
-        The state database.
-    home_assistant : str
-        Prefix of Home Assistant's discovery; empty for none.
+    `connect_broker`: opens a session whose will publishes ``offline`` to `AVAILABILITY`; raises
+    `OSError` when it cannot be opened or is lost; `database`: the state database; `home_assistant`:
+    prefix of Home Assistant's discovery; empty for none.
     """
 
     def __init__(

@@ -166,10 +166,7 @@ def bound(tx: sqlite3.Connection, limit: int) -> int:
 class Standing(NamedTuple):
     """What is wrong with a sensor and goes on.
 
-    Attributes
-    ----------
-    detail : str
-        What the faults are.
+    `detail`: what the faults are.
     """
 
     faults: int
@@ -198,12 +195,8 @@ def standing(connection: sqlite3.Connection) -> dict[str, Standing]:
 class DueRecords:
     """What waits, as a writer reads it (`storage.timeseries.writer`), and where it goes.
 
-    Parameters
-    ----------
-    database : Path
-        State database, migrated for `COMPONENT`.
-    school_day : callable
-        Whether a moment, Unix seconds, is on a day with school.
+    `database`: state database, migrated for `COMPONENT`; `school_day`: whether a moment, Unix
+    seconds, is on a day with school.
     """
 
     def __init__(self, database: Path, series: Series, school_day: Callable[[float], bool]) -> None:
@@ -229,20 +222,8 @@ class DueRecords:
     def read(self, after: int, limit: int) -> tuple[list[DueEntry], int]:
         """Read what waits, from the oldest on.
 
-        Parameters
-        ----------
-        after : int
-            Place already done with.
-
-        Returns
-        -------
-        entries : list of DueEntry
-        position : int
-            The place behind them, and behind what is not there any more.
-
-        Raises
-        ------
-        StorageUnavailableError
+        `after`: place already done with. Returns the place behind them, and behind what is not
+        there any more. Raises `StorageUnavailableError`.
         """
         try:
             db = self._opened()
@@ -263,10 +244,7 @@ class DueRecords:
     def write(self, records: Sequence[Record], behind: int) -> None:
         """Store records in the series, then delete what waited up to `behind`.
 
-        Raises
-        ------
-        StorageUnavailableError
-        BatchRefusedError
+        Raises `StorageUnavailableError` or `BatchRefusedError`.
         """
         if records:
             self._series.record(records)

@@ -225,14 +225,8 @@ def _add(
 class WebhookNotifier:
     """Sends webhooks itself and leaves everything else to another notifier.
 
-    Parameters
-    ----------
-    allow_private : bool
-        Whether they may be in one's own network.
-    clock : callable
-        Unix seconds, for the signature.
-    threads_per_hook : int
-        Posts at once to one webhook.
+    `allow_private`: whether they may be in one's own network; `clock`: unix seconds, for the
+    signature; `threads_per_hook`: posts at once to one webhook.
     """
 
     def __init__(
@@ -264,13 +258,9 @@ class WebhookNotifier:
     ) -> None:
         """Hand one notice over.
 
-        Raises
-        ------
-        PermanentNotifyError
-            The address is forbidden, or answers 410: it wants no more.
-        TransientNotifyError
-            Anything else but 2xx: what is wrong there may be mended within a day. All its threads
-            taken.
+        Raises `PermanentNotifyError` the address is forbidden, or answers 410: it wants no more or
+        `TransientNotifyError` anything else but 2xx: what is wrong there may be mended within a
+        day. All its threads taken.
         """
         hook = self._hook(target)
         if hook is None or notice.reason is not NoticeReason.CHANGED:

@@ -22,7 +22,7 @@ from storage.registry import Registry
 
 
 @dataclass
-class Told:
+class DeliveredRow:
     incident: str
     person: str
     channel: str
@@ -401,5 +401,5 @@ def test_history_cannot_be_changed(tx, engine, make_event):
 def test_a_test_notice_is_only_noted(tx, engine, make_event):
     (record,) = engine.on_events(tx, [make_event()], 1000.0)
     notice = Notice(record.incident, NoticeReason.TEST, "vape", "", "", "", 0.0, "")
-    engine.delivered(tx, Told(record.incident, "ap", "json", notice), 1001.0)
+    engine.delivered(tx, DeliveredRow(record.incident, "ap", "json", notice), 1001.0)
     assert repository.load(tx, record.incident).status is Status.OPEN

@@ -18,6 +18,7 @@ from alerts.incidents.incident import (
     HandedOver,
     Mute,
     NewIncident,
+    NotifyWithdrawn,
     Page,
     Record,
     Resolved,
@@ -26,7 +27,6 @@ from alerts.incidents.incident import (
     Status,
     Step,
     Stop,
-    TellWithdrawn,
     Tick,
     Verdict,
 )
@@ -35,7 +35,7 @@ from alerts.incidents.severity import Severity
 from detection.events import EventKind, EventPhase
 
 RULES = Rules(quiet_s=120.0, silent_s=1800.0, cooldown_s=300.0)
-TAKEN = ["Stop", "ScheduleAckDeadline", "TellTaken"]
+TAKEN = ["Stop", "ScheduleAckDeadline", "NotifyTaken"]
 A, U, E, W = EventPhase.ALERTED, EventPhase.UPDATED, EventPhase.ENDED, EventPhase.WITHDRAWN
 
 
@@ -92,7 +92,7 @@ def kinds(effects):
         (
             [(A, 1000), ("ack", 1001), ("delivered", 1002)],
             Status.ACKNOWLEDGED,
-            ["Page", *TAKEN, "StartCooldown", "TellTaken"],
+            ["Page", *TAKEN, "StartCooldown", "NotifyTaken"],
         ),
         ([(A, 1000), (E, 1030), ("tick", 1149)], Status.OPEN, ["Page"]),
         ([(A, 1000), (E, 1030), ("tick", 1150)], Status.RESOLVED, ["Page", "Stop"]),
@@ -105,23 +105,23 @@ def kinds(effects):
         (
             [(A, 1000), (W, 1010)],
             Status.RESOLVED,
-            ["Page", "Stop", "EndCooldown", "TellWithdrawn"],
+            ["Page", "Stop", "EndCooldown", "NotifyWithdrawn"],
         ),
         ([(A, 1000), (A, 1001, "s2"), (W, 1010)], Status.OPEN, ["Page"]),
         (
             [(A, 1000), (A, 1001, "s2"), (W, 1010), (W, 1011, "s2")],
             Status.RESOLVED,
-            ["Page", "Stop", "EndCooldown", "TellWithdrawn"],
+            ["Page", "Stop", "EndCooldown", "NotifyWithdrawn"],
         ),
         (
             [(A, 1000), (E, 1010), (W, 1020)],
             Status.RESOLVED,
-            ["Page", "Stop", "EndCooldown", "TellWithdrawn"],
+            ["Page", "Stop", "EndCooldown", "NotifyWithdrawn"],
         ),
         (
             [(A, 1000), (W, 1010), ("delivered", 1011), ("delivered", 1012)],
             Status.RESOLVED,
-            ["Page", "Stop", "EndCooldown", "TellWithdrawn"] + 2 * ["TellWithdrawn"],
+            ["Page", "Stop", "EndCooldown", "NotifyWithdrawn"] + 2 * ["NotifyWithdrawn"],
         ),
         (
             [(A, 1000), ("feedback", 1020, Verdict.CONFIRMED)],
@@ -179,7 +179,7 @@ def test_lives(play, script, status, effects):
         (
             [(A, 1000), ("ack", 1010), (W, 1100), ("here", 1200)],
             ["acknowledged", "arrived after it was over"],
-            ["Page", *TAKEN, "Stop", "EndCooldown", "TellWithdrawn"],
+            ["Page", *TAKEN, "Stop", "EndCooldown", "NotifyWithdrawn"],
             None,
         ),
     ],
@@ -319,7 +319,7 @@ def test_a_resolved_incident_takes_no_new_detection(play, make_event):
 
 def test_effects_name_their_moment(play):
     _, effects = play((A, 1000), (W, 1010))
-    assert TellWithdrawn(1010) in effects
+    assert NotifyWithdrawn(1010) in effects
     assert Stop("withdrawn", 1010, unsent=True) in effects
     assert EndCooldown() in effects
     assert [e.at for e in effects if isinstance(e, Page)] == [1000]
@@ -333,7 +333,7 @@ def test_only_who_has_it_is_not_told_so_when_a_page_crosses(play):
 @pytest.mark.parametrize(
     ("given", "status", "by", "effects"),
     [
-        (HandedOver("lee", "fox", 1010), "acknowledged", "fox", [*TAKEN, "TellHandedOver"]),
+        (HandedOver("lee", "fox", 1010), "acknowledged", "fox", [*TAKEN, "NotifyHandedOver"]),
         (Resolved("lee", 1010), "resolved", "lee", ["Stop"]),
         (AckExpired(1010), "notified", "lee", []),
     ],
