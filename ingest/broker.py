@@ -13,7 +13,7 @@ Subscriptions
 A persistent session keeps every subscription that was ever made in it, and a client cannot ask
 which these are. So they are remembered in a small file, before they are made; those that are not
 wanted any more are then given up. A file that is missing or cannot be written costs no more than
-messages of topics that nobody wants.
+messages of topics that are not wanted.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ async def connected(client: aiomqtt.Client, settings: BrokerSettings) -> AsyncIt
         raise _translated(error, settings) from error
     finally:
         below = client._client  # noqa: SLF001 - it goes on by itself otherwise
-        below.on_disconnect = None  # there is nobody any more to be told
+        below.on_disconnect = None  # nothing waits for it any more
         below.disconnect()  # nothing where there is no connection
         gone = client._disconnected  # noqa: SLF001 - read, or asyncio reports it unread
         if gone.done() and not gone.cancelled():
@@ -209,7 +209,7 @@ class Link:
 def ignore_cut_connection(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Handle what no task awaited: a connection that was cut before it could be written to.
 
-    aiomqtt asks to be told when a socket can be written to a turn of the loop after it looked at
+    aiomqtt waits for a socket to be writable a turn of the loop after it looked at
     it. If the connection is cut in between, its descriptor is gone; the connection is mended by
     the way of all lost connections, and a stack of calls in the log would say nothing more. All
     else is reported as ever.

@@ -58,7 +58,7 @@ def canary_topic(client_id: str) -> str:
 class Canary:
     """Follow canaries over the connections of one service.
 
-    `nonce`: told apart from canaries of an earlier process, which a persistent session may deliver.
+    `nonce`: marks this process, since a persistent session may deliver canaries of an earlier one.
     `round_trip_s`: of the canary that came back last.
     `silent`: whether nothing arrives although it should; stays until something does.
     """

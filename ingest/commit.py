@@ -51,7 +51,7 @@ class _Entry:
 
 
 class GroupCommit:
-    """Commit what was accepted, in the order in which it was taken in.
+    """Commit what was accepted, in the order in which it was accepted.
 
     `write`: ``await write(readings, dead_letters)`` returns once both are durable, or raises
     `StorageUnavailableError` and has kept neither.
@@ -85,7 +85,7 @@ class GroupCommit:
         return len(self._queue) + len(self._group)
 
     def unsettled(self) -> list[Reading]:
-        """Return the readings that wait for the disk, in the order in which they were taken in."""
+        """Return the readings that wait for the disk, in the order in which they were accepted."""
         return [r for entry in (*self._group, *self._queue) for r in entry.readings]
 
     def enter(
@@ -107,7 +107,7 @@ class GroupCommit:
         await self.enter(readings, letters)
 
     async def run(self) -> None:
-        """Commit groups until cancelled; whoever still waits then is cancelled too."""
+        """Commit groups until cancelled; callers that still wait are cancelled too."""
         try:
             while True:
                 while not self._queue:

@@ -62,7 +62,7 @@ class Dedupe:
     What comes in order of time costs O(1), anything else one search of the window.
 
     `window`: readings remembered per sensor.
-    `sensors`: sensors remembered; the one heard longest ago is forgotten first.
+    `sensors`: sensors remembered; the one seen longest ago is forgotten first.
     """
 
     def __init__(self, window: int = 256, sensors: int = 10_000) -> None:
@@ -79,8 +79,8 @@ class Dedupe:
     def is_new(self, reading: Reading, *, duplicate: bool = False) -> bool:
         """Remember a reading; False if it was accepted before."""
         if reading.flags and not _NO_TIME.isdisjoint(reading.flags):
-            said = (tuple(reading.values.items()), reading.seq, reading.events, reading.faults)
-            known = not self._of(reading.sensor).add(hash(said), None, self._window)
+            content = (tuple(reading.values.items()), reading.seq, reading.events, reading.faults)
+            known = not self._of(reading.sensor).add(hash(content), None, self._window)
             return not (known and duplicate)
         return self._of(reading.sensor).add(_key(reading), reading.time, self._window)
 

@@ -1,9 +1,9 @@
 """Events that were detected elsewhere, from MQTT: one message is one word on one event.
 
 A cluster that detects for many schools publishes what it says to ``plumewatch/events/SENSOR``; the
-alert engine takes it as if its own detectors had said it. The topic lies outside those that a
+alert engine takes it as if its own detectors had found it. The topic lies outside those that a
 sensor may write to. The id of an event is made of its sensor, onset, kind and model version, so a
-word that comes again, in any order, is known, and whoever publishes may do so as often as he likes.
+word that comes again, in any order, is known, and it may be published again and again.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class EventIntake:
         """Nothing waits for a time."""
         return ()
 
-    def held_since(self) -> float | None:
+    def waiting_since(self) -> float | None:
         """Nothing is held."""
         return None
 

@@ -2,10 +2,11 @@
 
 A format says it with its measurements (AirGradient), in a frame of its own after a join
 (Milesight), or in a description that somebody else publishes (Zigbee2MQTT, Home Assistant
-discovery). Described versions wait in `States.firmware`, by sensor or by topic, and are told with a
-reading of the sensor, so that a device that is only described is not taken for one that lives.
+discovery). Described versions wait in `States.firmware`, by sensor or by topic, and are reported
+with a reading of the sensor, so that a device that is only described is not taken for one that
+lives.
 
-A reading goes into the journal with a version only if its sensor has not told this one last.
+A reading goes into the journal with a version only if its sensor has not reported this one last.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _NO_NEWS: Final = frozenset({"late", "history", "simulated", "unknown_sensor"})
 """Flags of readings that do not say what a sensor runs now."""
 
 
-def version_of(said: object) -> str | None:
+def version_of(text: object) -> str | None:
     r"""Return what a device calls its firmware, on one line.
 
     Examples
@@ -35,11 +36,11 @@ def version_of(said: object) -> str | None:
     >>> version_of(" 14.2.0(tasmota) "), version_of(None), version_of("1.0\x00")
     ('14.2.0(tasmota)', '', None)
     """
-    if said is None or said == "":
+    if text is None or text == "":
         return ""
-    if type(said) is not str or len(said) > 4 * MAX_VERSION:
+    if type(text) is not str or len(text) > 4 * MAX_VERSION:
         return None
-    version = " ".join(said.split())
+    version = " ".join(text.split())
     fits = len(version) <= MAX_VERSION and version.isascii() and version.isprintable()
     return version if fits else None
 
@@ -55,11 +56,11 @@ class FirmwareNews:
 
     @property
     def known(self) -> Mapping[str, str]:
-        """Version that each sensor told last, by sensor."""
+        """Version that each sensor reported last, by sensor."""
         return self._known
 
     def restore(self, known: Mapping[str, str]) -> None:
-        """Know what each sensor told last, besides what is known already."""
+        """Know what each sensor reported last, besides what is known already."""
         self._known = {**known, **self._known}
 
     def read_tail(self, tail: Iterable[Reading]) -> None:

@@ -79,7 +79,7 @@ _STATUS: Final = {Reason.TOO_LARGE: 413, Reason.NOT_ALLOWED: 403, Reason.MALFORM
 _FOREIGN: Final = frozenset({"halo", "verkada"})
 _LONGEST_HEADER: Final = 1_024
 _QUIET_S: Final = 60.0
-"""A source that keeps sending too much is said again after so long a pause only."""
+"""A source that keeps sending too much is logged again only after this pause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class HttpIngestSettings:
     `commit_s`: how long an answer waits for the disk before it is 503.
     `wrong_token_s`: how long the answer to a wrong token is held back.
     `retry_after_s`: what 503 asks for.
-    `most_waiting`: messages that may wait for the disk; more are not taken in.
+    `most_waiting`: messages that may wait for the disk; more are not accepted.
     """
 
     body_s: float = 10.0

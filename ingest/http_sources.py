@@ -242,7 +242,7 @@ class Guesses:
 
 
 def _kept(table: OrderedDict[str, T], address: str, start: T) -> T:
-    """Entry of an address, made if need be; the address heard longest ago is forgotten first."""
+    """Entry of an address, made if need be; the address seen longest ago is forgotten first."""
     entry = table.get(address)
     if entry is None:
         if len(table) >= _MAX_ADDRESSES:

@@ -63,7 +63,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
     `kind`: accepted, rejected or duplicate.
     `decoder`: name of the decoder; empty if none was reached.
-    `readings`: to be journalled before the message is acknowledged; empty unless accepted. They may
+    `readings`: to be journaled before the message is acknowledged; empty unless accepted. They may
     be of other sensors and earlier messages too, whose join windows this message closed.
     `dead_letter`: set if and only if rejected.
     """
@@ -76,13 +76,13 @@ class Outcome(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Quarantined:
-    """Something heard that nobody registered.
+    """Something seen that nobody registered.
 
     `name`: sensor id, or topic.
-    `topic`: topic heard last.
+    `topic`: topic seen last.
     `decoder`: decoder that understood it; empty for an unmatched topic.
     `first_seen`, `last_seen`: receive times, Unix seconds.
-    `count`: messages heard.
+    `count`: messages seen.
     `sample`: beginning of the last payload.
     """
 
@@ -109,7 +109,7 @@ class IntakeConfig:
     `dead_letter_bytes`: payload bytes kept in a dead letter.
     `sample_bytes`: payload bytes kept in the quarantine lists.
     `dedupe_window`, `dedupe_sensors`: as in `Dedupe`.
-    `other_shards`: names of sensors that another process takes in.
+    `other_shards`: names of sensors that another process handles.
     `accepts_unregistered`: accept sensors that are not registered, and list topics of no decoder;
     otherwise another process does.
     """
@@ -129,7 +129,7 @@ class IntakeConfig:
 
 
 OTHER_SHARD: Final = "elsewhere"
-"""Stands for the decoder of messages that another process takes in."""
+"""Name in place of the decoder, for messages that another process handles."""
 _TOPIC_KEPT: Final = 256
 _BY_NAMES: Final = frozenset({"native", "generic", "zigbee2mqtt"})
 _MARKS: Final = {"awair": b'"score"'}
@@ -164,7 +164,7 @@ def _candidates(topic: str, decoder: str, routes: Routes) -> tuple[Decoder, ...]
 def _first_to_read(
     candidates: tuple[Decoder, ...], message: Message, context: Context, asked: list[str]
 ) -> list[Reading]:
-    """Ask decoders in order until one does not pass the message on; `asked` is told their names."""
+    """Ask decoders in order until one reads the message; add their names to `asked`."""
     *others, last = candidates
     for decoder in others:
         asked.append(decoder.name)
@@ -217,10 +217,10 @@ class Intake:
     `config`: registry, time zone and bounds.
     `counters`: messages by (outcome, reason, decoder); reason is empty unless rejected. Their sum
     is the number of messages.
-    `quarantine`: unknown sensors by id, heard longest ago first.
-    `unmatched`: topics of no decoder, heard longest ago first.
+    `quarantine`: unknown sensors by id, seen longest ago first.
+    `unmatched`: topics of no decoder, seen longest ago first.
     `reading_counts`: counts of readings, for each registered sensor.
-    `firmware`: which version each sensor told last.
+    `firmware`: which version each sensor reported last.
     """
 
     def __init__(self, config: IntakeConfig | None = None) -> None:
@@ -305,16 +305,16 @@ class Intake:
         """When `on_time` has something to do, Unix seconds of receive time; None if never."""
         return self.config.context.states.joiner.next_deadline()
 
-    def held_since(self) -> float | None:
+    def waiting_since(self) -> float | None:
         """Receive time from which on messages wait in a join window; None if none does.
 
         A message received at or after it may hold a value that no returned reading has yet, so it
         must not be acknowledged.
         """
-        return self.config.context.states.joiner.held_since()
+        return self.config.context.states.joiner.waiting_since()
 
     def on_time(self, now: float) -> tuple[Reading, ...]:
-        """Return the readings whose join window is over at `now`, to be journalled.
+        """Return the readings whose join window is over at `now`, to be journaled.
 
         What `Integrity` found since the last call comes with them.
         """
@@ -323,7 +323,7 @@ class Intake:
         return (*closed, *self._integrity.take_findings())
 
     def flush(self) -> tuple[Reading, ...]:
-        """Return the readings of all open join windows, to be journalled before stopping."""
+        """Return the readings of all open join windows, to be journaled before stopping."""
         context = self.config.context
         return self._closed(context.states.joiner.close(context.limits))
 
@@ -426,21 +426,21 @@ class Intake:
         return msgspec.structs.replace(reading, flags=(*reading.flags, "unknown_sensor"))
 
     def _note(
-        self, heard: OrderedDict[str, Quarantined], name: str, message: Message, decoder: str
+        self, seen: OrderedDict[str, Quarantined], name: str, message: Message, decoder: str
     ) -> None:
         topic = one_line(message.topic, _TOPIC_KEPT)
         sample = message.payload[: self.config.sample_bytes]
-        entry = heard.get(name)
+        entry = seen.get(name)
         if entry is None:
-            while len(heard) >= self.config.quarantine_size:
-                heard.popitem(last=False)
-            if heard is self.quarantine:
+            while len(seen) >= self.config.quarantine_size:
+                seen.popitem(last=False)
+            if seen is self.quarantine:
                 self._integrity.on_unregistered(message.received)
-            heard[name] = Quarantined(
+            seen[name] = Quarantined(
                 name, topic, decoder, message.received, message.received, 1, sample
             )
             return
-        heard.move_to_end(name)
+        seen.move_to_end(name)
         if topic:
             entry.topic, entry.decoder, entry.sample = topic, decoder, sample
         entry.last_seen = message.received

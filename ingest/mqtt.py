@@ -104,7 +104,7 @@ class SourceState:
             before, self._broker_total = self._broker_total, count
             if before is None or count == before:
                 return
-            new = count - before if count > before else count  # it began anew
+            new = count - before if count > before else count  # it started from zero
             if self.broker_dropped == 0:
                 log.warning("the broker drops messages: %d more", new)
             self.broker_dropped += new
@@ -193,7 +193,7 @@ class Decides(Protocol):
     def on_time(self, now: float) -> Sequence[Reading]:
         """Return readings that no longer wait at `now`."""
 
-    def held_since(self) -> float | None:
+    def waiting_since(self) -> float | None:
         """Receive time from which on messages wait; None if none does."""
 
 
@@ -233,7 +233,7 @@ class MqttSource:
         self._jitter = random.Random()  # noqa: S311 - spreads reconnects, hides nothing
 
     async def run(self) -> None:
-        """Connect, take in, reconnect with growing pauses; until cancelled.
+        """Connect, receive, reconnect with growing pauses; until cancelled.
 
         Raises `BrokerError`: only where trying again cannot help: the broker refuses user or
         password.
@@ -311,7 +311,7 @@ class MqttSource:
             while not gone.done():
                 await asyncio.wait(
                     (waiting, gone, canary),
-                    timeout=None if self._intake.held_since() is None else _JOIN_POLL_S,
+                    timeout=None if self._intake.waiting_since() is None else _JOIN_POLL_S,
                     return_when=asyncio.FIRST_COMPLETED,
                 )
                 if canary.done():
@@ -351,7 +351,7 @@ class MqttSource:
             waits = bool(self._unacknowledged) or len(arrivals) > 0
             cure = canary.on_time(time.monotonic(), waiting=waits)
             if cure is not None and not known:
-                log.warning("connected, and nothing arrives: subscribing anew, then connecting")
+                log.warning("connected, and nothing arrives: subscribing again, then reconnecting")
             if cure is Cure.SUBSCRIBE:
                 self.state.subscribed_anew += 1
                 await self._subscribe(client)
@@ -363,7 +363,7 @@ class MqttSource:
 
     def _acknowledge(self, link: Link, unacknowledged: deque[_Arrival]) -> None:
         """Acknowledge, oldest first, up to the first message that waits in a join window."""
-        held = self._intake.held_since()
+        held = self._intake.waiting_since()
         done: list[_Arrival] = []
         while unacknowledged:
             if held is not None and unacknowledged[0].message.received >= held:

@@ -117,7 +117,7 @@ class Joiner:
         """When the next window closes, Unix seconds of receive time; None if none is open."""
         return min((window.closes for window in self._open.values()), default=None)
 
-    def held_since(self) -> float | None:
+    def waiting_since(self) -> float | None:
         """When the oldest open window was opened, Unix seconds of receive time."""
         for window in self._open.values():
             return window.opened
@@ -166,8 +166,8 @@ class States:
     `hints`: unit by state topic, from discovery.
     `firmware`: version of what runs there, by sensor id as decoded, or by topic, from descriptions.
     `discoveries`: discovery messages by state topic.
-    `children`: sensor ids heard behind a gateway (key: decoder and gateway).
-    `last`: what a device said last (key: decoder and device).
+    `children`: sensor ids seen behind a gateway (key: decoder and gateway).
+    `last`: what a device known last (key: decoder and device).
     """
 
     def __init__(self, window_s: float = _WINDOW_S) -> None:
@@ -181,9 +181,9 @@ class States:
 
     def remember_discovery(self, topic: str, discovery: bytes) -> None:
         """Remember a discovery message about a topic; one that is long is not."""
-        said = self.discoveries.get(topic, [])
-        if len(discovery) <= 2_048 and discovery not in said:
-            self.discoveries[topic] = [*said[-15:], discovery]
+        known = self.discoveries.get(topic, [])
+        if len(discovery) <= 2_048 and discovery not in known:
+            self.discoveries[topic] = [*known[-15:], discovery]
 
     def describe(self, place: str, firmware: object) -> None:
         """Remember what a description calls the firmware of a sensor, or of one behind a topic.
@@ -195,18 +195,18 @@ class States:
             self.firmware[place] = version
 
     def described(self, sensor: str, topic: str) -> str:
-        """Return the version that descriptions give for a sensor heard under a topic, or none."""
+        """Return the version that descriptions give for a sensor seen under a topic, or none."""
         return self.firmware.get(sensor) or self.firmware.get(
             self.joiner.topics.get(sensor, topic), ""
         )
 
     def child(self, gateway: str, sensor: str) -> None:
-        """Remember that a sensor was heard behind a gateway."""
-        heard = self.children.get(gateway)
-        if heard is None:
-            heard = self.children[gateway] = []
-        if sensor not in heard and len(heard) < 512:
-            heard.append(sensor)
+        """Remember that a sensor was seen behind a gateway."""
+        seen = self.children.get(gateway)
+        if seen is None:
+            seen = self.children[gateway] = []
+        if sensor not in seen and len(seen) < 512:
+            seen.append(sensor)
 
     def snapshot(self) -> bytes:
         """Everything but open windows, as JSON."""

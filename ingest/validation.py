@@ -16,9 +16,9 @@ What is checked, in this order:
 Quality flags a reading can carry. All but the first five keep it from alerting:
 
 =================  ===============================================================
-``no_time``        the message has no time stamp; receive time stands in
+``no_time``        the message has no time stamp; receive time is used
 ``time_replaced``  its time stamp is unusable (clock not set, malformed, no zone,
-                   more than `Limits.max_skew_s` ahead); receive time stands in
+                   more than `Limits.max_skew_s` ahead); receive time is used
 ``clock_skew``     two clocks of the network disagree; the server's was taken
 ``codec_error``    the network server could not decode this device's message
 ``bad_firmware``   what it calls its firmware is no version, and left out
@@ -111,7 +111,7 @@ class Limits:
     `json_members`: most members of all objects of one payload together.
     `description_bytes`, `description_members`: the same for a bridge's description of its devices
     (`Decoder.descriptions`), which is large by nature and rare.
-    `max_skew_s`: how far a device's clock may run ahead before receive time stands in.
+    `max_skew_s`: how far a device's clock may run ahead before receive time is used.
     `late_after_s`: age on arrival from which a reading is stored but not alerted on.
     `earliest`: unix seconds; an older time stamp (of a clock that was set once) is refused.
     """
@@ -277,7 +277,7 @@ def counts_above(total: float | None, below: Mapping[str, float | None]) -> dict
 
 
 def _from_unix(value: float) -> float | None:
-    """Seconds from a Unix time in s, ms, µs or ns, told apart by magnitude."""
+    """Seconds from a Unix time in s, ms, µs or ns, distinguished by magnitude."""
     if not math.isfinite(value):
         return None
     magnitude = abs(value)

@@ -4,9 +4,9 @@
 
     {"time": "2026-09-07T10:05:00.250Z", "seq": 1234, "pm25": 7.1, "rh": 41.2, "events": ["tamper"]}
 
-- ``time``: ISO 8601 *with* zone, or Unix seconds, ms, µs or ns (told apart by magnitude). Absent:
-  receive time stands in, flag `no_time`. A time without zone, in no known form, or a number before
-  `Limits.earliest` (a count since boot): receive time stands in, flag `time_replaced`.
+- ``time``: ISO 8601 *with* zone, or Unix seconds, ms, µs or ns (distinguished by magnitude).
+  Absent: receive time is used, flag `no_time`. A time without zone, in no known form, or a number
+  before `Limits.earliest` (a count since boot): receive time is used, flag `time_replaced`.
 - ``seq``: optional, 0 to 2**63 - 1; anything else is ignored.
 - quantities of the table at top level. ``null`` means missing. Text, booleans, lists, objects and
   numbers that are not finite, out of range or known to stand for no value are a fault of that

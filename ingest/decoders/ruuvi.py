@@ -3,8 +3,8 @@
 ``<prefix><MAC>`` with the default prefix ``ruuvi/<gateway MAC>/``. Formats 5, 6 and E1 of the
 Bluetooth advertisement are read here. VOC and NOx are taken as Sensirion's indices. Format 6
 carries only the end of the MAC, so the topic is the identity. ``ts`` is the time; without NTP
-the gateway sends a counter instead and receive time stands in. ``gw_status`` is the gateway's
-birth and will: when it is gone, so is every sensor heard behind it.
+the gateway sends a counter instead and receive time is used. ``gw_status`` is the gateway's
+birth and will: when it is gone, so is every sensor seen behind it.
 """
 
 from __future__ import annotations

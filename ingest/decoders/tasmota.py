@@ -92,8 +92,8 @@ def decode(message: Message, context: Context) -> list[Reading]:
     if type(inner) is dict:
         content = inner
     if kind in _VERSIONS:
-        told = content.get(_VERSIONS[kind], content)
-        context.states.describe(sensor, dict_of(told).get("Version"))
+        part = content.get(_VERSIONS[kind], content)
+        context.states.describe(sensor, dict_of(part).get("Version"))
         return []
     if kind == "STATE":
         return [_state(sensor, content, message, context)]

@@ -198,13 +198,13 @@ def opened_csv(
 def _counted(
     rows: Iterator[list[str]], stored: IO[bytes], on_bytes: Callable[[int], None]
 ) -> Iterator[list[str]]:
-    told = 0
+    reported = 0
     for count, row in enumerate(rows):
         if count % _TOLD_EVERY == 0:
-            on_bytes(stored.tell() - told)
-            told = stored.tell()
+            on_bytes(stored.tell() - reported)
+            reported = stored.tell()
         yield row
-    on_bytes(stored.tell() - told)
+    on_bytes(stored.tell() - reported)
 
 
 def _text(stored: IO[bytes], *, gzipped: bool) -> io.TextIOWrapper:

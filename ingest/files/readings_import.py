@@ -83,8 +83,8 @@ class Importer:
     `aliases`: further names of registered sensors.
     `now`: unix seconds.
     `folder`: where readings are gathered on their way into an InfluxDB.
-    `on_progress`: told what is done and what share of it, 0 to 1.
-    `on_left_out`: told each row that is left out.
+    `on_progress`: called with what is done and what share of it, 0 to 1.
+    `on_left_out`: called with each row that is left out.
     """
 
     def __init__(

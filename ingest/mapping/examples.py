@@ -31,9 +31,9 @@ def differences(
 ) -> Iterator[tuple[int, str]]:
     """Yield the place of each example that fails, and in one sentence how."""
     for place, example in enumerate(examples):
-        said = difference(decoder, example, zone)
-        if said:
-            yield place, said
+        failure = difference(decoder, example, zone)
+        if failure:
+            yield place, failure
 
 
 def read_example(decoder: Decoder, example: ExampleConfig, zone: tzinfo = UTC) -> list[Reading]:
@@ -59,8 +59,8 @@ def difference(decoder: Decoder, example: ExampleConfig, zone: tzinfo = UTC) -> 
     try:
         readings = read_example(decoder, example, zone)
     except DecodeError as error:
-        said = f"is rejected: {error.reason}: {error.detail}"
-        return "" if error.reason.value == example.rejected else said
+        failure = f"is rejected: {error.reason}: {error.detail}"
+        return "" if error.reason.value == example.rejected else failure
     if example.rejected is not None:
         return f"is not rejected as {example.rejected}"
     if example.nothing or not readings:

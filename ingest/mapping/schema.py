@@ -145,7 +145,7 @@ class AtConfig(_Part):
 
 
 class SourceConfig(_Part):
-    """Where something stands: exactly one of a path, a capture of the topic, a place in the frame.
+    """Where a value is: exactly one of a path, a capture of the topic, a place in the frame.
 
     The empty path is the whole payload. Where a message is of several devices (`EachConfig`), a
     path starts at the device, or with `outer` at the whole message.
@@ -229,7 +229,7 @@ class FieldConfig(SourceConfig):
 class FirmwareConfig(SourceConfig):
     """What the device calls its firmware: a text, held to the bounds of every format.
 
-    A message that says nothing else is told with the next reading of its sensor.
+    A message that says nothing else is reported with the next reading of its sensor.
     """
 
     when: Conditions = []

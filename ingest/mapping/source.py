@@ -138,7 +138,7 @@ def all_test(conditions: Sequence[ConditionConfig]) -> Test | None:
 
 
 def step_through(value: object, path: Iterable[Any]) -> Any:
-    """Return what stands at a path of nested content; `ABSENT` if nothing does."""
+    """Return the value at a path of nested content; `ABSENT` if nothing does."""
     for step in path:
         if type(value) is dict:
             value = value.get(step, ABSENT) if type(step) is str else _member(value, step)

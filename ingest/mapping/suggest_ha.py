@@ -54,18 +54,18 @@ def suggest_any(
 
     Raises `SuggestError`: nothing in it is understood.
     """
-    told: list[Suggestion] = []
+    found: list[Suggestion] = []
     payloads: list[bytes] = []
     for sample in samples[:_MAX_MESSAGES]:
-        found = _discovery(sample)
-        if found is None:
+        suggestion = _discovery(sample)
+        if suggestion is None:
             payloads.append(sample)
         else:
-            told.append(found)
-    if payloads or not told:
-        hints = {t.path: _meant(t) for t in told if t.path and t.state_topic == topic}
+            found.append(suggestion)
+    if payloads or not found:
+        hints = {t.path: _meant(t) for t in found if t.path and t.state_topic == topic}
         known = {path: meant for path, meant in hints.items() if meant is not None}
-        bare = [t for t in told if t.path == () and t.state_topic == topic]
+        bare = [t for t in found if t.path == () and t.state_topic == topic]
         try:
             return suggest(
                 topic, payloads, received=received, name=name, zone=zone, hints=dict(known)
@@ -74,11 +74,11 @@ def suggest_any(
             if not bare:
                 raise
         return _many_topics(bare[:1], name).text(received, zone)
-    ((state, count),) = Counter(t.state_topic for t in told).most_common(1)
-    if count > 1 or told[0].path:
-        draft = _one_topic([t for t in told if t.state_topic == state], name)
+    ((state, count),) = Counter(t.state_topic for t in found).most_common(1)
+    if count > 1 or found[0].path:
+        draft = _one_topic([t for t in found if t.state_topic == state], name)
     else:
-        draft = _many_topics(told, name)
+        draft = _many_topics(found, name)
     return draft.text(received, zone)
 
 
@@ -89,20 +89,20 @@ def _discovery(sample: bytes) -> Suggestion | None:
         return None
 
 
-def _meant(told: Suggestion) -> tuple[str, str] | None:
+def _meant(found: Suggestion) -> tuple[str, str] | None:
     """Quantity and unit of a discovery message; None if it tells no quantity or no fitting unit."""
-    if not told.quantity:
+    if not found.quantity:
         return None
-    unit = unit_of(told.unit) if told.unit else units_for(told.quantity)[0]
-    if not unit or conversion(told.quantity, unit) is None:
+    unit = unit_of(found.unit) if found.unit else units_for(found.quantity)[0]
+    if not unit or conversion(found.quantity, unit) is None:
         return None
-    return told.quantity, unit
+    return found.quantity, unit
 
 
-def _entry(told: Suggestion, meant: tuple[str, str], path: list[str]) -> Entry:
+def _entry(found: Suggestion, meant: tuple[str, str], path: list[str]) -> Entry:
     entry = Entry({"quantity": meant[0], "unit": meant[1], "path": path})
-    said = "as its discovery message says"
-    entry.notes["unit"] = said if told.unit else "guess: the message gives no unit"
+    note = "as its discovery message says"
+    entry.notes["unit"] = note if found.unit else "guess: the message gives no unit"
     return entry
 
 
@@ -112,11 +112,11 @@ def _raw(quantity: str, unit: str) -> float:
     return round((_TYPICAL.get(quantity, 10.0) - addend) / factor, 3)
 
 
-def _one_topic(told: list[Suggestion], name: str) -> Draft:
+def _one_topic(found: list[Suggestion], name: str) -> Draft:
     """One JSON topic with several values."""
-    draft = _started(told[0], name, "json")
+    draft = _started(found[0], name, "json")
     payload: dict[str, Any] = {}
-    for message in told:
+    for message in found:
         meant = _meant(message)
         if meant is None or not message.path or len(draft.fields) >= 32:
             what = toml_value(list(message.path)) if message.path else "a template, or all of it"
@@ -131,13 +131,13 @@ def _one_topic(told: list[Suggestion], name: str) -> Draft:
         inner[message.path[-1]] = _raw(*meant)
         draft.fields.append(_entry(message, meant, list(message.path)))
     _must_have(draft)
-    draft.samples = [(told[0].state_topic, json.dumps(payload).encode())]
+    draft.samples = [(found[0].state_topic, json.dumps(payload).encode())]
     return draft
 
 
-def _many_topics(told: list[Suggestion], name: str) -> Draft:
+def _many_topics(found: list[Suggestion], name: str) -> Draft:
     """Topics of one bare value each, which differ in one level."""
-    topics = [t.state_topic.split("/") for t in told]
+    topics = [t.state_topic.split("/") for t in found]
     alike = [t for t in topics if len(t) == len(topics[0])]
     places = [i for i, words in enumerate(zip(*alike, strict=True)) if len(set(words)) > 1]
     if len(alike) < len(topics) or len(places) > 1:
@@ -145,10 +145,10 @@ def _many_topics(told: list[Suggestion], name: str) -> Draft:
             "the discovery messages are of several devices; give those of one at a time"
         )
     place = places[0] if places else max(len(topics[0]) - 2, 0)
-    draft = _started(told[0], name, "text", place)
+    draft = _started(found[0], name, "text", place)
     draft.head.values["join_s"] = 1.0
     draft.head.notes["join_s"] = "values within this many seconds are one reading"
-    for message in told:
+    for message in found:
         word = message.state_topic.split("/")[place]
         meant = _meant(message)
         if meant is None or message.path != () or len(draft.fields) >= 32:
@@ -163,22 +163,22 @@ def _many_topics(told: list[Suggestion], name: str) -> Draft:
     return draft
 
 
-def _started(told: Suggestion, name: str, form: str, metric: int = -1) -> Draft:
-    if "{" in told.state_topic:
+def _started(found: Suggestion, name: str, form: str, metric: int = -1) -> Draft:
+    if "{" in found.state_topic:
         raise SuggestError("the state topic has braces, which a filter cannot hold")
-    named = named_topic(told.state_topic, None, metric)
+    named = named_topic(found.state_topic, None, metric)
     head = Entry(
-        {"version": 1, "name": slug(name or told.state_topic), "topic": named.filter},
+        {"version": 1, "name": slug(name or found.state_topic), "topic": named.filter},
         {"topic": "guess: which level names the sensor"},
     )
     head.values["format"] = form
     head.values["sensor"] = {"capture": named.capture} if named.capture else {"fixed": named.fixed}
     draft = Draft(head)
     draft.questions.append("The examples are made up from discovery messages: put in real ones.")
-    levels, filtered = told.state_topic.split("/"), named.filter.split("/")
-    if told.availability and "{id}" in filtered:
+    levels, filtered = found.state_topic.split("/"), named.filter.split("/")
+    if found.availability and "{id}" in filtered:
         word = levels[filtered.index("{id}")]
-        will = ["{id}" if level == word else level for level in told.availability[0].split("/")]
+        will = ["{id}" if level == word else level for level in found.availability[0].split("/")]
         with contextlib.suppress(ValueError):
             if will.count("{id}") == 1 and "/".join(will) != named.filter:
                 draft.availability = Entry({"topic": TopicFilter("/".join(will)).text})

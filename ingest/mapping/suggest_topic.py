@@ -84,11 +84,11 @@ def named_topic(topic: str, ids: Iterable[str] | None, metric: int = -1) -> Name
 def _place(levels: list[str], ids: set[str], metric: int) -> tuple[int, str, bool]:
     """Place of the level that names the sensor (-1 for none), why, and whether that is weak."""
     free = [i for i, level in enumerate(levels) if level and i != metric]
-    said = [i for i in free if fold_id(levels[i]) in ids]
+    named = [i for i in free if fold_id(levels[i]) in ids]
     if not free or (len(free) < 2 and metric < 0):
         return -1, "", True
-    if said:
-        return said[-1], "the payload names the device like this level", False
+    if named:
+        return named[-1], "the payload names the device like this level", False
     with_digits = [
         i
         for i in free

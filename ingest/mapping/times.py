@@ -1,6 +1,6 @@
 """Time stamps in the forms that a mapping names.
 
-A form is ``iso8601``, ``unix_s``, ``unix_ms``, ``unix_us``, ``unix_ns``, ``unix`` (told apart by
+A form is ``iso8601``, ``unix_s``, ``unix_ms``, ``unix_us``, ``unix_ns``, ``unix`` (distinguished by
 magnitude), or a pattern of ``strptime`` directives: ``%Y %m %d %H %I %M %S %f %p %z %%``, each at
 most once. Numbers of a pattern may be unpadded (``2019-3-8 13:22:12``); ``%f`` takes any number of
 digits; ``%z`` is ``Z``, ``+hh:mm`` or ``+hhmm``.

@@ -1,7 +1,7 @@
 """LoRaWAN application frames: what a codec returns, and which codec reads a frame.
 
 A codec is strict: an identifier it does not know or a tail that is too short refuses the frame,
-so a frame of another device is told by its being refused. The registered model of the sensor (or
+so a frame of another device is recognized by being refused. The registered model of the sensor (or
 the model the network server names) selects the codec. Without it every codec that suits the port
 is tried, and of those that read the frame to its last byte the first is believed that finds
 something in it and whose values are all possible; if there is none, the one with the fewest that

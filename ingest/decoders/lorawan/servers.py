@@ -137,7 +137,7 @@ def _uplink(
 
 
 def _strongest(gateways: object) -> float | None:
-    """Return the signal at the gateway that heard an uplink best, dBm; None if none tells."""
+    """Return the signal at the gateway that heard an uplink best, dBm; None if none reports it."""
     levels: list[Any] = [dict_of(gateway).get("rssi") for gateway in list_of(gateways)[:64]]
     return max((x for x in levels if type(x) in (int, float) and -200 <= x < 0), default=None)
 

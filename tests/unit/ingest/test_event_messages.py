@@ -54,7 +54,7 @@ def test_what_is_accepted_waits_to_be_taken():
     assert (outcome.kind, outcome.readings) == (OutcomeKind.ACCEPTED, ())
     assert intake.take() == [event()]
     assert intake.take() == []
-    assert (intake.on_time(AT), intake.held_since()) == ((), None)
+    assert (intake.on_time(AT), intake.waiting_since()) == ((), None)
 
 
 @pytest.mark.parametrize(
