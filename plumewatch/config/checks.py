@@ -126,8 +126,8 @@ def _mapping_faults(draft: Draft) -> Iterator[ConfigFault]:
         pattern = TopicFilter(mapping.topic).pattern
         if pattern in catch_all:
             allowed = (
-                f"is never reached: {catch_all[pattern]} has no `when` and takes every message of"
-                " these topics; give that one conditions, or place it behind this one"
+                f"is never reached: {catch_all[pattern]} has no `when` and reads every message of"
+                " these topics; give it conditions, or move it after this one"
             )
             yield ConfigFault(f"{path}.topic", repr(mapping.topic), allowed)
         elif not mapping.when:

@@ -86,7 +86,7 @@ def _routing_faults(draft: Draft, receivers: Collection[str]) -> Iterator[Config
     if routing is None or not draft.is_table("routing"):
         return
     if not routing.receiver:
-        allowed = "must name the receiver of what no route takes"
+        allowed = "must name the receiver of incidents that no route matches"
         yield ConfigFault("routing.receiver", "missing", allowed)
     else:
         yield from _unknown("routing.receiver", [routing.receiver], receivers, _RECEIVER)
@@ -258,7 +258,7 @@ def _hours_faults(draft: Draft, path: str, entry: ShiftConfig) -> Iterator[Confi
             yield ConfigFault(f"{path}.people", "nobody", "must name at least one person")
         return
     if entry.days:
-        yield ConfigFault(f"{path}.days", "given", "the calendar says the days")
+        yield ConfigFault(f"{path}.days", "given", "must be left out: the calendar has the days")
     staff = [person for person in draft.config.staff if person.id and person.name]
     try:
         hours_of(entry, timetable_of(DutySections(), _zone(draft)), names_of(staff))

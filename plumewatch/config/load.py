@@ -75,15 +75,15 @@ def parse(tree: Mapping[str, Any], *, base: Path) -> PlumewatchConfig:
 
 def _valid_part(model: type[_Model], table: object, base: Path) -> _Model:
     """Build a table from its valid keys; a faulty one has its default, or is None or empty."""
-    written = table if isinstance(table, dict) else {}
+    keys = table if isinstance(table, dict) else {}
     values: dict[str, Any] = {}
     for name, field in model.model_fields.items():
         key = field.alias or name
-        if key in written:
+        if key in keys:
             try:
-                values[key] = _adapter(model, name).validate_python(written[key], context=base)
+                values[key] = _adapter(model, name).validate_python(keys[key], context=base)
             except ValidationError:
-                values |= _valid_tables(key, field.annotation, written[key], base)
+                values |= _valid_tables(key, field.annotation, keys[key], base)
         if key not in values and field.is_required():
             values[key] = [] if get_origin(field.annotation) is list else None
     return model.model_construct(**values)
@@ -96,14 +96,14 @@ def _adapter(model: type[BaseModel], name: str) -> TypeAdapter[Any]:
     return TypeAdapter(annotation)
 
 
-def _valid_tables(key: str, annotation: Any, written: object, base: Path) -> dict[str, Any]:
+def _valid_tables(key: str, annotation: Any, value: object, base: Path) -> dict[str, Any]:
     """Build the valid part of a table, or of each of several; nothing for other values."""
     inner = next((t for t in (annotation, *get_args(annotation)) if _is_model(t)), None)
     if inner is None:
         return {}
     if get_origin(annotation) is not list:
-        return {key: _valid_part(inner, written, base)}
-    tables = written if isinstance(written, list) else []
+        return {key: _valid_part(inner, value, base)}
+    tables = value if isinstance(value, list) else []
     return {key: [_valid_table(inner, table, base) for table in tables]}
 
 

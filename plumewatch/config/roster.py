@@ -162,10 +162,10 @@ def hours_of(entry: ShiftConfig, timetable: Timetable, names: dict[str, str]) ->
     return LessonHours(timetable, days, named)
 
 
-def moment(written: datetime, zone: ZoneInfo) -> datetime:
+def moment(local: datetime, zone: ZoneInfo) -> datetime:
     """Return a time with an offset, or else in the school's time zone, as UTC."""
-    if written.tzinfo is not None:
-        return written.astimezone(UTC)
-    day = date(written.year, written.month, written.day)
-    minute = instant(zone, day, written.hour * 60 + written.minute)
-    return minute + timedelta(seconds=written.second)
+    if local.tzinfo is not None:
+        return local.astimezone(UTC)
+    day = date(local.year, local.month, local.day)
+    minute = instant(zone, day, local.hour * 60 + local.minute)
+    return minute + timedelta(seconds=local.second)

@@ -91,8 +91,8 @@ _CHECKS: Final = (
 )
 
 
-def warn_of_silence(config: PlumewatchConfig, policy: AlertPolicy) -> None:
-    """Log at the start what would keep notices from reaching anyone."""
+def log_notifier_problems(config: PlumewatchConfig, policy: AlertPolicy) -> None:
+    """Log what would keep notices from being delivered."""
     settings = NotifySettings(allow_private=config.alerts.allow_private_targets)
     targets = [(member, target) for member in policy.staff for target in member.targets]
     if not targets:

@@ -136,7 +136,7 @@ def check_clock(
     if newest > now + _BEHIND_S:
         yield fault(
             "clock",
-            f"this machine says {_time(now)}, and a reading was received at {_time(newest)}",
+            f"it is {_time(now)} here, but a reading was received at {_time(newest)}",
             "set it: timedatectl set-ntp true; if it was ahead before, leave it as it is now",
         )
     off = {
@@ -163,7 +163,7 @@ def check_clock(
     if kept is False:
         yield warning(
             "clock",
-            "no program keeps this machine's clock right",
+            "this machine's clock is not synchronized",
             "timedatectl set-ntp true, or install chrony",
         )
     elif newest <= now + _BEHIND_S and not wrong:

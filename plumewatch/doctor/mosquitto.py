@@ -1,4 +1,4 @@
-"""The configuration of a Mosquitto: whether it loses readings or lets strangers in."""
+"""The configuration of a Mosquitto: whether it loses readings or accepts unknown clients."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def check_notifiers(config: PlumewatchConfig, now: float) -> Iterator[CheckResul
 
 
 def _member(member: StaffMember, settings: NotifySettings, answers: Sequence[str]) -> CheckResult:
-    """Judge the addresses of one person; `answers` says why each is unreachable, or nothing."""
+    """Check the addresses of one person; `answers` has why each is unreachable, or is empty."""
     part, count = f"notifiers: {member.id}", len(member.targets)
     wrong = [str(found) for target in member.targets for found in check_target(target, settings)]
     if wrong:

@@ -95,7 +95,7 @@ def check_intervals(intervals: Mapping[str, float]) -> Iterator[CheckResult]:
             yield warning(
                 "interval",
                 f"{listed}: a reading each {longest:.0f} s; {what}",
-                "1 to 10 s on the device (docs/devices.md says where), and interval_s of its"
+                "1 to 10 s on the device (see docs/devices.md), and interval_s of its"
                 " [[sensor]]; its own alarms, if it has any, come at once",
             )
 

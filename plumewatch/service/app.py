@@ -16,7 +16,7 @@ from alerts.consumer.detection_consumer import CONSUMER
 from alerts.incidents.clock_step import ClockSteps
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.timeseries_settings import series_kept_from
-from plumewatch.doctor.check import warn_of_silence
+from plumewatch.doctor.check import log_notifier_problems
 from plumewatch.service.alerting import Alerting
 from plumewatch.service.data_folder import (
     StandbyEndedError,
@@ -168,7 +168,7 @@ class Service:
         try:
             state = self._open()
             web = self._listen()
-            warn_of_silence(self.config, self.alerting.engine.policy)
+            log_notifier_problems(self.config, self.alerting.engine.policy)
             tasks = [
                 *self.ingestion.tasks(stop),
                 Task("detector", self.detection.run()),

@@ -1,4 +1,4 @@
-"""`plumewatch check` as a doctor: each trouble is found, with what to do about it."""
+"""`plumewatch check`: each problem is found, with its remedy."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def checked(site, capsys):
     return checked
 
 
-def troubles(found, part):
+def problems(found, part):
     return [f for f in found if f["part"] == part and (not f["ok"] or f.get("warning"))]
 
 
@@ -102,7 +102,7 @@ class TestBroker:
             file = f'config_file = "{broker.directory}/mosquitto.conf"'
             code, found = checked(port=broker.port, broker=file)
         assert code == 3
-        said = " ".join(f["finding"] for f in troubles(found, "broker configuration"))
+        said = " ".join(f["finding"] for f in problems(found, "broker configuration"))
         assert "per_listener_settings true" in said
         assert "allow_anonymous true" in said
         assert "max_packet_size" in said
@@ -113,30 +113,30 @@ class TestBroker:
         assert "was lost" in trial.sentence
         assert "per_listener_settings" in trial.remedy
 
-    def test_one_that_keeps_it(self, checked):
+    def test_one_that_keeps_messages(self, checked):
         with Mosquitto() as broker:
             _, found = checked(port=broker.port)
         said = {f["part"]: f["finding"] for f in found}
         assert "Mosquitto 2" in said["broker"]
         assert said["broker queue"] == "a message was kept for a disconnected session"
 
-    def test_one_where_we_may_not_try(self, checked, tmp_path):
+    def test_one_that_forbids_the_trial(self, checked, tmp_path):
         (tmp_path / "acl").write_text("topic read #\n")
         (tmp_path / "acl").chmod(0o600)
         with Mosquitto(f"acl_file {tmp_path}/acl") as broker:
             _code, found = checked(port=broker.port)
-        (trial,) = troubles(found, "broker queue")
+        (trial,) = problems(found, "broker queue")
         assert trial["ok"]
         assert "plumewatch/canary/#" in trial["remedy"]
 
-    def test_nothing_of_the_trial_stays(self, checked):
+    def test_the_trial_leaves_nothing_behind(self, checked):
         with Mosquitto() as broker:
             checked(port=broker.port)
             broker.save()
             assert b"check-trial" not in (broker.directory / "mosquitto.db").read_bytes()
 
     @pytest.mark.parametrize(
-        ("text", "said", "is_fault"),
+        ("text", "message", "is_fault"),
         [
             ("", "persistence is off", True),
             ("persistence true", "1,000 messages, 83 min", False),
@@ -155,15 +155,15 @@ class TestBroker:
             ("listener 8883", "no acl_file", False),
         ],
     )
-    def test_settings(self, site, tmp_path, text, said, is_fault):
+    def test_settings(self, site, tmp_path, text, message, is_fault):
         (tmp_path / "more").mkdir()
         (tmp_path / "more/site.conf").write_text(text)
         (tmp_path / "mosquitto.conf").write_text("# comment\ninclude_dir more\n")
         file = read_mosquitto(tmp_path / "mosquitto.conf")
-        found = [f for f in check_mosquitto(load(site()), file) if said in f.sentence]
+        found = [f for f in check_mosquitto(load(site()), file) if message in f.sentence]
         assert [f.state is State.FAULT for f in found] == [is_fault]
 
-    def test_the_shipped_settings_are_well(self, site, tmp_path):
+    def test_the_shipped_settings_are_ok(self, site, tmp_path):
         shipped = SHIPPED.read_text()
         path = tmp_path / "mosquitto.conf"
         path.write_text(shipped + "\nacl_file /etc/mosquitto/plumewatch-acl\n")
@@ -172,7 +172,7 @@ class TestBroker:
 
     def test_a_file_that_cannot_be_read(self, checked):
         _, found = checked(broker='config_file = "none.conf"')
-        (trouble,) = troubles(found, "broker configuration")
+        (trouble,) = problems(found, "broker configuration")
         assert "none.conf: No such file" in trouble["finding"]
 
 
@@ -199,7 +199,7 @@ class TestCertificates:
             trusted = f'tls = true\nca_file = "{cert}"'
             code, found = checked(time.time() + 5 * 86_400, port=broker.port, broker=trusted)
         assert code == 3
-        (line,) = troubles(found, "broker certificate")
+        (line,) = problems(found, "broker certificate")
         assert "expired 4 days ago" in line["finding"]
         assert line["remedy"].startswith("renew the certificate")
 
@@ -210,7 +210,7 @@ class TestCertificates:
             warnings.simplefilter("ignore", ResourceWarning)
             _, found = checked(port=broker.port, broker="tls = true")
             gc.collect()  # paho leaves the socket of a failed handshake to the collector
-        (line,) = troubles(found, "broker")
+        (line,) = problems(found, "broker")
         assert "broker.ca_file" in line["remedy"]
 
     def test_as_openssl_reads_it(self, tmp_path):
@@ -222,7 +222,7 @@ class TestCertificates:
         assert expiry_of_file(cert) == ssl.cert_time_to_seconds(said)
 
     @pytest.mark.parametrize("der", [b"", b"0", b"0\x82\xff\xff", b"0\x020\x00", b"\x00" * 40])
-    def test_what_is_none(self, der):
+    def test_invalid_certificates(self, der):
         with pytest.raises(CertificateError):
             expiry(der)
 
@@ -241,7 +241,7 @@ class TestClock:
             stored(tmp_path, readings)
         return list(check_clock(load(path), now, lambda: kept))
 
-    def test_well(self, site, tmp_path):
+    def test_synchronized(self, site, tmp_path):
         readings = [Reading("s1", NOW - 1, NOW - 0.5, {"pm25": 4.0})]
         (found,) = self.found(site, tmp_path, readings)
         assert found.state is State.OK
@@ -270,13 +270,13 @@ class TestClock:
         assert found.state is State.WARNING
         assert found.part == "clock: s2"
 
-    def test_not_kept(self, site, tmp_path):
+    def test_not_synchronized(self, site, tmp_path):
         (found,) = self.found(site, tmp_path, [], kept=False)
         assert found.state is State.WARNING
 
 
 class TestSensors:
-    def test_silent_ones(self, checked, tmp_path):
+    def test_silent_sensors(self, checked, tmp_path):
         lives = Liveness({"s1": 5.0})
         (tmp_path / "plumewatch-data").mkdir()
         with closing(connect(tmp_path / "plumewatch-data/state.db")) as db:
@@ -284,7 +284,7 @@ class TestSensors:
             with transaction(db) as tx:
                 state.set_snapshot(tx, LIVENESS, state.Snapshot(0, "", lives.snapshot()))
         _, found = checked()
-        (line,) = troubles(found, "sensor: s1")
+        (line,) = problems(found, "sensor: s1")
         assert line["finding"].startswith("has never reported, as of")
         assert "mosquitto_sub" in line["remedy"]
 
@@ -296,7 +296,7 @@ class TestSensors:
 
     def test_interval_of_the_configuration(self, checked):
         _, found = checked(interval=60)
-        (line,) = troubles(found, "interval")
+        (line,) = problems(found, "interval")
         assert "s1: a reading each 60 s" in line["finding"]
 
 
@@ -308,7 +308,7 @@ class TestStore:
             db.execute("UPDATE schema_version SET version = 99 WHERE component = 'alerts'")
         code, found = checked()
         assert code == 3
-        (line,) = troubles(found, "store")
+        (line,) = problems(found, "store")
         assert "newer version" in line["finding"]
         assert "alerts 99" in line["finding"]
 
@@ -319,12 +319,12 @@ class TestStore:
         monkeypatch.setattr("os.statvfs", lambda _: Space)
         more = "\n".join(f'[[sensor]]\nid = "x{k}"\nroom = "r"\ninterval_s = 1' for k in range(200))
         _, found = checked(more=more)
-        (line,) = troubles(found, "store")
+        (line,) = problems(found, "store")
         assert "201 sensors need" in line["finding"]
         assert line["ok"]
         Space.f_bavail = 100
         _code, found = checked()
-        (line,) = troubles(found, "store")
+        (line,) = problems(found, "store")
         assert not line["ok"]
         assert "make room" in line["remedy"]
 
@@ -333,7 +333,7 @@ class TestPeople:
     def test_a_notifier_that_does_not_answer(self, checked):
         code, found = checked()
         assert code == 3
-        (line,) = troubles(found, "notifiers: ap")
+        (line,) = problems(found, "notifiers: ap")
         assert "Connection refused" in line["finding"]
 
     def test_gaps(self, checked):
@@ -350,7 +350,7 @@ class TestPeople:
             "start = 2026-09-22T08:00:00\nend = 2026-09-22T10:00:00\n"
         )
         _, found = checked(NOW, more=more)
-        (line,) = troubles(found, "duty")
+        (line,) = problems(found, "duty")
         assert (
             "at 2 times of the next 14 days in 1 rooms; first Tue 2026-09-22 08:00"
             in line["finding"]
@@ -371,7 +371,7 @@ def of_grafana(checked, url):
     return said
 
 
-def test_a_grafana_is_asked_and_not_written_to(checked, monkeypatch):
+def test_grafana_is_checked_without_writing(checked, monkeypatch):
     fake = FakeGrafana()
     monkeypatch.setenv("GRAFANA_TOKEN", TOKEN)
     with FakeServer(fake.answer) as server:
@@ -395,6 +395,6 @@ def test_a_grafana_is_asked_and_not_written_to(checked, monkeypatch):
     assert fake.writes == []
 
 
-def test_without_a_grafana_none_is_asked(checked):
+def test_without_a_grafana_none_is_checked(checked):
     _, found = checked()
     assert "grafana" not in {f["part"] for f in found}

@@ -1,4 +1,4 @@
-"""What a school writes about who hears: routes, receivers, zones, bells, shifts, substitutions."""
+"""Routing and duty: routes, receivers, zones, bells, shifts and overrides."""
 
 from __future__ import annotations
 

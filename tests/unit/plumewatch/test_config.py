@@ -1,4 +1,4 @@
-"""The configuration: every fault at once, each with where, what, and what is allowed."""
+"""The configuration: all faults at once, each with path, value and what is allowed."""
 
 import copy
 from pathlib import Path
@@ -154,14 +154,14 @@ def test_paths_are_relative_to_the_file(tmp_path):
     assert config.broker.password_file == tmp_path / "conf/secrets/broker-password"
 
 
-def test_starter_is_valid_as_it_stands(tmp_path):
+def test_starter_is_valid(tmp_path):
     path = tmp_path / "plumewatch.toml"
     path.write_text(STARTER)
     assert len(load(path).room) == 2
 
 
 @pytest.mark.parametrize(
-    ("raw", "said"),
+    ("raw", "message"),
     [
         (b"site = ", "valid TOML"),
         (b"\xff\xfe", "valid TOML"),
@@ -169,10 +169,10 @@ def test_starter_is_valid_as_it_stands(tmp_path):
         (b"", "must be given"),
     ],
 )
-def test_files_that_are_none(tmp_path, raw, said):
+def test_files_that_are_no_configuration(tmp_path, raw, message):
     path = tmp_path / "plumewatch.toml"
     path.write_bytes(raw)
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         load(path)
 
 
@@ -184,7 +184,7 @@ def test_missing_file_and_folder(tmp_path):
 
 
 class TestSecrets:
-    def test_every_one_that_cannot_be_read_is_named(self, tmp_path, monkeypatch):
+    def test_every_unreadable_secret_is_reported(self, tmp_path, monkeypatch):
         monkeypatch.delenv("AP_URL", raising=False)
         tree = GOOD | {
             "staff": [
@@ -199,7 +199,7 @@ class TestSecrets:
         assert "AP_URL is not set" in first.allowed
         assert "staff.1.notify.0" in second.path
 
-    def test_read_and_hidden(self, tmp_path, monkeypatch):
+    def test_secrets_are_read_and_hidden(self, tmp_path, monkeypatch):
         monkeypatch.setenv("AP_URL", "json://127.0.0.1/s3cret")
         (tmp_path / "pw").write_text("hunter2\n")
         (tmp_path / "token").write_text("tok3n")
@@ -229,17 +229,17 @@ def test_page_url():
     assert "web.public_url" in faults_of(web={"public_url": "ftp://x"})
 
 
-def test_a_file_for_a_newer_program_says_so_beside_all_other_faults():
+def test_a_newer_version_is_reported_with_all_other_faults():
     faults = faults_of(config_version=2, timezone="Mars/Olympus")
     assert sorted(faults) == ["config_version", "timezone"]
     assert faults["config_version"].allowed == "at most 1 here: this file is for a newer Plumewatch"
 
 
-def test_a_key_of_an_earlier_version_says_what_took_its_place():
+def test_a_key_of_an_earlier_version_names_its_replacement():
     fault = only(faults_of(web={"token_file": "token"}), "web.token_file")
     assert fault.value == "key of an earlier version"
     assert "plumewatch staff password ID" in fault.allowed
 
 
-def test_files_without_a_version_are_of_the_first():
+def test_the_version_is_1_if_left_out():
     assert parse(GOOD | {"config_version": 1}, base=Path("/srv")) == parse(GOOD, base=Path("/srv"))

@@ -1,4 +1,4 @@
-"""Mappings, routes, aliases and further topics in the configuration, and what ingest is given."""
+"""Mappings, routes, aliases and topics in the configuration, and the settings of ingest."""
 
 import copy
 from pathlib import Path
@@ -94,7 +94,7 @@ def test_names_of_decoders_and_mappings():
     assert "mapping:acme" not in faults["ingest.decoders.2"]
 
 
-def test_all_faults_of_a_mapping_at_once_with_their_places():
+def test_all_faults_of_a_mapping_at_once():
     broken = copy.deepcopy(MAPPING)
     broken["field"].append({"quantity": "tvoc_ppb", "unit": "ug/m3", "path": ["v"]})
     broken["field"].append({"quantity": "rh", "unit": "%", "capture": "room"})
@@ -115,7 +115,7 @@ def test_all_faults_of_a_mapping_at_once_with_their_places():
     ]
 
 
-def test_a_firmware_is_a_source_and_said_where():
+def test_the_source_of_the_firmware():
     faults = faults_of(mapping=[{**MAPPING, "firmware": "1.0"}])
     assert faults == {"mapping.0.firmware": "must be a table: { key = value, ... }"}
     source = {"capture": "fw", "when": [{"path": ["boot"]}]}
@@ -148,7 +148,7 @@ def test_aliases_are_of_one_sensor():
     assert sorted(faults_of(sensor=sensors)) == ["sensor.0.aliases.1", "sensor.1.aliases.0"]
 
 
-def test_examples_that_fail_are_all_named():
+def test_all_failing_examples_are_reported():
     wrong = copy.deepcopy(MAPPING)
     wrong["example"] *= 2
     wrong["example"][1] = {**wrong["example"][1], "values": {"pm25": 8}}

@@ -1,4 +1,4 @@
-"""What a school writes about who hears: all faults at once, each where it is."""
+"""Routing and duty in the configuration: all faults at once, each at its path."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def changed(*pairs):
     return text
 
 
-def test_the_good_one_becomes_a_roster():
+def test_a_valid_configuration_becomes_a_roster():
     roster = written(GOOD).roster()
     assert [shift.id for shift in roster.shifts] == ["day"]
     assert roster.receivers["hall"].leads == {"North": ("kim",)}
@@ -111,13 +111,13 @@ def test_the_good_one_becomes_a_roster():
     assert len(roster.timetable.holidays) == 1
 
 
-def test_a_configuration_without_any_of_it_tells_by_role():
+def test_without_routing_each_role_is_a_receiver():
     roster = written("").roster()
     assert roster.receivers["staff"].people == ("kim", "lopez")
     assert [node.receiver for node in roster.routes({"kind": "tamper"})] == ["facilities"]
 
 
-def test_shifts_of_a_role_take_the_place_of_always():
+def test_a_role_with_shifts_is_notified_by_shift():
     shift = (
         '[[shift]]\nid = "s"\nreceiver = "staff"\npeople = ["kim"]\nstart = "08:00"\nend = "16:00"'
     )
@@ -213,7 +213,10 @@ def test_shifts_of_a_role_take_the_place_of_always():
             ('periods = ["*"]', 'calendar_file = "none.ics"'),
             "shift.0.calendar_file: none.ics: cannot",
         ),
-        (('periods = ["*"]', 'calendar_file = "none.ics"\ndays = ["mon"]'), "the calendar says"),
+        (
+            ('periods = ["*"]', 'calendar_file = "none.ics"\ndays = ["mon"]'),
+            "the calendar has the days",
+        ),
         (
             ('shift = "day"', 'shift = "dya"'),
             "override.0.shift: 'dya': must be the id of a [[shift]]",
@@ -281,14 +284,14 @@ def test_one_fault(change, fault):
         assert any(fault in line for line in found), found
 
 
-def test_hours_that_miss_a_special_day_are_found():
+def test_a_special_day_without_a_shift_is_reported():
     special = f'[[bells]]\nid = "half"\ndates = [2026-09-09, 2026-09-10]\n{LATE}\n'
     text = changed(('periods = ["*"]', 'periods = ["1", "2"]')) + special
     (fault,) = faults(text)
     assert "period late (11:00-12:00) of 'half' on 2026-09-09, 2026-09-10" in fault
 
 
-def test_faults_of_all_parts_show_together():
+def test_faults_of_all_sections_are_reported_together():
     text = changed(
         ('receiver = "hall"\n[[routing', "[[routing"),
         ('receiver = "facilities"', 'receiver = "nurse"'),
@@ -312,7 +315,7 @@ def test_faults_of_all_parts_show_together():
     }
 
 
-def test_a_route_behind_one_that_takes_all_is_unreachable():
+def test_a_route_after_a_catch_all_is_unreachable():
     text = """
 [routing]
 receiver = "staff"
@@ -362,7 +365,7 @@ END:VCALENDAR
 """
 
 
-def test_a_calendar_beside_the_configuration(tmp_path):
+def test_calendar_files(tmp_path):
     (tmp_path / "hall.ics").write_text(CALENDAR)
     text = changed(('people = ["lopez"]\n', ""), ('periods = ["*"]', 'calendar_file = "hall.ics"'))
     roster = written(text, folder=tmp_path).roster()
@@ -375,7 +378,7 @@ def test_a_calendar_beside_the_configuration(tmp_path):
     assert "'Ms Lopez' is not the id or unique name" in fault  # two have that name
 
 
-def test_a_bad_time_zone_hides_no_fault():
+def test_an_unknown_time_zone_hides_no_other_fault():
     base = BASE.replace("America/New_York", "Mars/Olympus")
     found = faults(changed(('add = "kim"', 'add = "x"')), base=base)
     assert {line.split(":")[0] for line in found} == {"timezone", "override.0.add"}

@@ -111,7 +111,7 @@ def test_sources(tmp_path, secret, monkeypatch):
     assert "0123456789abcdef" not in repr((halo, diy, cloud)) + repr(config)
 
 
-def test_secrets_that_do_not_serve(tmp_path, secret):
+def test_unusable_secrets(tmp_path, secret):
     config = parse(
         tree(
             {"name": "1", "decoder": "halo", "token_file": secret("short", "hunter2")},

@@ -1,4 +1,4 @@
-"""Several processes of one school: every reading is taken in by one, and by one alone."""
+"""Several processes of one school: exactly one accepts each reading."""
 
 import json
 
@@ -67,18 +67,18 @@ def messages():
     return [Message(topic, payload, AT + 20) for topic, payload in made]
 
 
-def taken(intake):
+def accepted(intake):
     outcomes = [intake.on_message(message) for message in messages()]
     readings = [r for outcome in outcomes for r in outcome.readings]
     return sorted((r.sensor, r.time, r.flags) for r in readings), outcomes
 
 
-def test_together_they_take_in_what_one_process_does(school):
+def test_together_they_accept_what_one_process_does(school):
     parts = [Intake(intake_config(school(f"{k}/3"), dedupe_window=256)) for k in range(3)]
     one = school("0/1")
     assert one.other_shards == frozenset()
-    whole, outcomes = taken(Intake(intake_config(one, dedupe_window=256)))
-    found = [taken(intake) for intake in parts]
+    whole, outcomes = accepted(Intake(intake_config(one, dedupe_window=256)))
+    found = [accepted(intake) for intake in parts]
     assert sorted(r for readings, _ in found for r in readings) == whole
     assert len(whole) == 3 * len(SENSORS) + 3
     each = zip(*(of for _, of in found), strict=True)
@@ -90,7 +90,7 @@ def test_together_they_take_in_what_one_process_does(school):
     assert [list(intake.quarantine) for intake in parts] == [["stranger"], [], []]
 
 
-def test_a_sensor_of_another_process_is_refused_at_the_http_ingest(school):
+def test_a_sensor_of_another_process_is_refused_by_http_ingest(school):
     part = school("0/2")
     foreign = min(n for n in part.other_shards if "Tasmota" not in n)
     intake = Intake(intake_config(part, dedupe_window=256))
@@ -101,7 +101,7 @@ def test_a_sensor_of_another_process_is_refused_at_the_http_ingest(school):
 
 
 @pytest.mark.parametrize("text", ["2/2", "-1/2", "1", "0/65", "a/b", "0/2/3"])
-def test_what_is_no_shard_is_refused(school, text):
+def test_invalid_shards_are_refused(school, text):
     with pytest.raises(ShardError, match="INDEX/COUNT"):
         ProcessShard.of(text)
     with pytest.raises(ConfigError, match=VARIABLE):

@@ -1,4 +1,4 @@
-"""The store that a configuration names, and what `check` says of it."""
+"""The store that a configuration names, and its check."""
 
 import io
 
@@ -49,7 +49,7 @@ def test_the_secret_comes_from_a_file_and_does_not_show(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("written", "path"),
+    ("section", "path"),
     [
         ({"url": "http://user:pw@x"}, "timeseries.url"),
         ({"url": "http://x/?token=1"}, "timeseries.url"),
@@ -61,9 +61,9 @@ def test_the_secret_comes_from_a_file_and_does_not_show(tmp_path):
         ({"quarter_hour_days": 100}, "timeseries.quarter_hour_days"),
     ],
 )
-def test_faults(tmp_path, written, path):
+def test_faults(tmp_path, section, path):
     with pytest.raises(ConfigError) as caught:
-        config_of(tmp_path, **written)
+        config_of(tmp_path, **section)
     assert [fault.path for fault in caught.value.faults] == [path]
 
 
@@ -89,14 +89,14 @@ def test_check_of_a_server(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("version", "status", "body", "said"),
+    ("version", "status", "body", "message"),
     [
         ("v2.7.1", 401, b'{"code":"unauthorized","message":"unauthorized access"}', "not accept"),
         ("v2.7.1", 404, b'{"code":"not found","message":"bucket not found"}', "no bucket 'pl"),
         ("3.0.1", 403, b"", "no right to database"),
     ],
 )
-def test_what_does_not_fit_on_newer_ones(tmp_path, version, status, body, said):
+def test_faults_of_newer_servers(tmp_path, version, status, body, message):
     def answer(method, path, *_):
         if path == "/ping":
             return 204, {"X-Influxdb-Version": version}, b""
@@ -105,10 +105,10 @@ def test_what_does_not_fit_on_newer_ones(tmp_path, version, status, body, said):
     with FakeServer(answer) as server:
         (found,) = checked(tmp_path, url=server.url)
     assert found.state is State.FAULT
-    assert said in found.sentence
+    assert message in found.sentence
 
 
-def test_check_says_that_nobody_answers(tmp_path):
+def test_check_reports_a_server_that_does_not_answer(tmp_path):
     path = tmp_path / "plumewatch.toml"
     url = f"http://127.0.0.1:{free_port()}"
     path.write_text(STARTER.replace("[detection]", f'[timeseries]\nurl = "{url}"\n\n[detection]'))
