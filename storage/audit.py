@@ -11,8 +11,8 @@ deleted by retention.
 What it proves
 --------------
 An entry that was changed, removed or put in between breaks the chain, and `verify` says where. Who
-can write the file can also cut the newest entries off, or make the whole chain anew: keep the last
-hash that `verify` printed somewhere else, and ask later whether it is still in the chain.
+can write the file can also cut the newest entries off, or write the whole chain again: keep the
+last hash that `verify` printed elsewhere, and check later that it is still in the chain.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def entries(db: sqlite3.Connection, limit: int = -1) -> Iterator[Entry]:
 
 
 def verify(db: sqlite3.Connection, known: str = "") -> Verified:
-    """Compute the chain anew.
+    """Compute the chain again.
 
     `db`: state database. `known`: A hash that an earlier `verify` printed; it must still be in
     the chain.

@@ -196,11 +196,13 @@ def _offsets(path: Path) -> Proof:
             behind, held = offset, held + 1
             unsound += decode_record(crc, body) is None
         absent += _uncovered(behind + 1, last, gaps)
-    said = f"offsets 1 to {last:,}: {held:,} readings, the others are accounted for by"
-    said += f" {len(gaps)} gap{'s' * (len(gaps) != 1)}"
+    sentence = f"offsets 1 to {last:,}: {held:,} readings, the others are accounted for by"
+    sentence += f" {len(gaps)} gap{'s' * (len(gaps) != 1)}"
     if absent or unsound:
-        said = f"{absent:,} offsets hold nothing and no gap says why; {unsound:,} unsound records"
-    return Proof("conservation", ok=not absent and not unsound, sentence=said)
+        sentence = (
+            f"{absent:,} offsets hold nothing and no gap says why; {unsound:,} unsound records"
+        )
+    return Proof("conservation", ok=not absent and not unsound, sentence=sentence)
 
 
 def _uncovered(first: int, last: int, gaps: Sequence[tuple[int, int]]) -> int:
@@ -219,7 +221,7 @@ def _cursors(folder: Path) -> Iterator[Proof]:
     with closing(connect(folder / JOURNAL, read_only=True)) as journal:
         last = _last(journal)
         gone = journal.execute("SELECT max(last) FROM gap WHERE why = 'retention'").fetchone()[0]
-        told = journal.execute("SELECT first, last FROM gap WHERE why = 'unread'").fetchall()
+        unread = journal.execute("SELECT first, last FROM gap WHERE why = 'unread'").fetchall()
     for path in sorted(folder.glob("*.db")):
         if path.name == JOURNAL:
             continue
@@ -229,8 +231,10 @@ def _cursors(folder: Path) -> Iterator[Proof]:
                 " SELECT name || ' snapshot', position FROM detector_snapshot ORDER BY 1"
             ).fetchall()
         for name, position in found:
-            missed = 0 if name.endswith(" snapshot") else _uncovered(position + 1, gone or 0, told)
-            sentence = f"stands at {position:,} of {last:,}"
+            missed = (
+                0 if name.endswith(" snapshot") else _uncovered(position + 1, gone or 0, unread)
+            )
+            sentence = f"is at {position:,} of {last:,}"
             if position > last:
                 sentence = f"is at {position:,}, ahead of the journal, which ends at {last:,}"
             elif missed:
@@ -259,7 +263,7 @@ def _stored(journal_path: Path, series_path: Path, series_from: float) -> Proof:
         ):
             reading = decode_record(crc, body)
             if reading is None:
-                continue  # told by the rule of conservation
+                continue  # reported by the rule of conservation
             if max(reading.time, reading.received) < series_from:
                 continue
             seen += 1
@@ -268,10 +272,10 @@ def _stored(journal_path: Path, series_path: Path, series_from: float) -> Proof:
                 (sensors.get(reading.sensor), to_ns(reading.time)),
             ).fetchone()
             missing += found is None and offset not in refused
-    said = f"all {seen:,} readings of the journal that it has read are in it"
+    sentence = f"all {seen:,} readings of the journal that it has read are in it"
     if missing:
-        said = f"{missing:,} of {seen:,} readings of the journal that it has read are not in it"
-    return Proof("series", ok=not missing, sentence=said)
+        sentence = f"{missing:,} of {seen:,} readings of the journal that it has read are not in it"
+    return Proof("series", ok=not missing, sentence=sentence)
 
 
 def _sync_folder(folder: Path) -> None:

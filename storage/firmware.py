@@ -1,7 +1,7 @@
 """Which firmware each sensor runs, and what it ran before; in the state database.
 
-A version is noted in the transaction that commits the position in the journal behind the reading
-that told it, so it is there once, whatever crashes. Of each sensor the last `KEPT` are kept: one
+A version is noted in the transaction that commits the cursor in the journal behind the reading
+that reports it, so it is there once, whatever crashes. Of each sensor the last `KEPT` are kept: one
 that names another version every minute fills nothing.
 """
 
@@ -36,7 +36,7 @@ CREATE INDEX sensor_firmware_sensor ON sensor_firmware (sensor, id);
 SCRIPTS: Final[tuple[str, ...]] = (_V1,)
 """Script k leads from schema k to k + 1. Published scripts never change."""
 
-_TOLD: Final = (
+_VERSIONS: Final = (
     "SELECT sensor, version, since,"
     " coalesce(lag(version) OVER (PARTITION BY sensor ORDER BY id), '') AS before, id"
     " FROM sensor_firmware"
@@ -58,7 +58,7 @@ class Firmware(NamedTuple):
 
 
 def note(tx: sqlite3.Connection, sensor: str, version: str, at: float) -> Firmware | None:
-    """Note a version that a sensor told at `at`, Unix seconds; None if it is known."""
+    """Record a version that a sensor reports at `at`, Unix seconds; None if it is known."""
     row = tx.execute(
         "SELECT version FROM sensor_firmware WHERE sensor = ? ORDER BY id DESC LIMIT 1", (sensor,)
     ).fetchone()
@@ -78,9 +78,9 @@ def note(tx: sqlite3.Connection, sensor: str, version: str, at: float) -> Firmwa
 
 
 def current(connection: sqlite3.Connection) -> dict[str, Firmware]:
-    """Return what each sensor runs, by sensor; one that never told is not among them."""
+    """Return what each sensor runs, by sensor; one that never reported is not among them."""
     rows = connection.execute(
-        f"SELECT sensor, version, since, before FROM ({_TOLD})"  # noqa: S608 - a constant
+        f"SELECT sensor, version, since, before FROM ({_VERSIONS})"  # noqa: S608 - a constant
         " GROUP BY sensor HAVING id = max(id)"
     )
     return {row[0]: Firmware(*row) for row in rows}
@@ -88,20 +88,20 @@ def current(connection: sqlite3.Connection) -> dict[str, Firmware]:
 
 def versions(connection: sqlite3.Connection) -> dict[str, str]:
     """Return the version that each sensor runs, by sensor."""
-    return {sensor: told.version for sensor, told in current(connection).items()}
+    return {sensor: each.version for sensor, each in current(connection).items()}
 
 
 def changes(connection: sqlite3.Connection, limit: int = 50) -> list[Firmware]:
     """Return the last changes from one version to another, newest first."""
     rows = connection.execute(
-        f"SELECT sensor, version, since, before FROM ({_TOLD})"  # noqa: S608 - a constant
+        f"SELECT sensor, version, since, before FROM ({_VERSIONS})"  # noqa: S608 - a constant
         " WHERE before <> '' ORDER BY id DESC LIMIT ?",
         (limit,),
     )
     return [Firmware(*row) for row in rows]
 
 
-def unlike_others(sensors: Iterable[Sensor], told: Mapping[str, Firmware]) -> set[str]:
+def unlike_others(sensors: Iterable[Sensor], reported: Mapping[str, Firmware]) -> set[str]:
     """Return the sensors that run another version than most of their model.
 
     Of equally frequent versions the one that appeared last counts as that of the model: sensors are
@@ -109,8 +109,8 @@ def unlike_others(sensors: Iterable[Sensor], told: Mapping[str, Firmware]) -> se
     """
     models: defaultdict[str, list[Firmware]] = defaultdict(list)
     for sensor in sensors:
-        if sensor.model and sensor.id in told:
-            models[sensor.model].append(told[sensor.id])
+        if sensor.model and sensor.id in reported:
+            models[sensor.model].append(reported[sensor.id])
     found = set()
     for run in models.values():
         count = Counter(each.version for each in run)
@@ -120,20 +120,20 @@ def unlike_others(sensors: Iterable[Sensor], told: Mapping[str, Firmware]) -> se
     return found
 
 
-def record(told: Firmware, room: str) -> Record:
+def record(change: Firmware, room: str) -> Record:
     """Return the event, for the series, that a sensor's firmware changed."""
     return Record(
         "event",
-        told.since,
+        change.since,
         {
-            "alerted": told.since,
-            "end": told.since,
+            "alerted": change.since,
+            "end": change.since,
             "phase": "ended",
-            "sentence": told.sentence,
-            "detail": f"{told.before} → {told.version}",
+            "sentence": change.sentence,
+            "detail": f"{change.before} → {change.version}",
         },
-        sensor=told.sensor,
+        sensor=change.sensor,
         room=room,
         kind=CHANGED,
-        id=f"{CHANGED} {told.sensor} {told.since:.3f}",
+        id=f"{CHANGED} {change.sensor} {change.since:.3f}",
     )

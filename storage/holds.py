@@ -35,7 +35,7 @@ SCRIPTS: Final[tuple[str, ...]] = (_V1,)
 
 
 class Hold(NamedTuple):
-    """One hold that stands.
+    """An active hold.
 
     `room`: id of a room; empty is everywhere. `start`, `end`: half-open, Unix seconds.
     """
@@ -52,7 +52,7 @@ class Hold(NamedTuple):
 def place(
     tx: sqlite3.Connection, room: str, span: tuple[float, float], reason: str, who: str, at: float
 ) -> int:
-    """Place a hold; its number."""
+    """Place a hold and return its number."""
     row = tx.execute(
         'INSERT INTO legal_hold (room, start, "end", reason, placed_by, placed_at)'
         " VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
@@ -62,7 +62,7 @@ def place(
 
 
 def release(tx: sqlite3.Connection, number: int, who: str, at: float) -> bool:
-    """Release a hold; whether it stood."""
+    """Release a hold; return whether it was active."""
     return (
         tx.execute(
             "UPDATE legal_hold SET released_by = ?, released_at = ?"
@@ -74,7 +74,7 @@ def release(tx: sqlite3.Connection, number: int, who: str, at: float) -> bool:
 
 
 def active(db: sqlite3.Connection) -> list[Hold]:
-    """Return the holds that stand, by number."""
+    """Return the active holds, by number."""
     rows = db.execute(
         'SELECT id, room, start, "end", reason, placed_by, placed_at FROM legal_hold'
         " WHERE released_at IS NULL ORDER BY id"
@@ -83,7 +83,7 @@ def active(db: sqlite3.Connection) -> list[Hold]:
 
 
 def earliest(db: sqlite3.Connection) -> float | None:
-    """From when on readings are held, Unix seconds; None if none are."""
+    """Return from when on readings are held, Unix seconds; None if none are."""
     row = db.execute(
         "SELECT min(start) AS start FROM legal_hold WHERE released_at IS NULL"
     ).fetchone()

@@ -396,7 +396,10 @@ class Journal(DatabaseFile):
 
         try:
             self.corrupt_records += self.change(move)
-        except StorageUnavailableError:
+        except StorageUnavailableError as error:
+            log.warning(
+                "journal: corrupt record at %d is passed, not quarantined: %s", offset, error
+            )
             self.corrupt_records += 1
 
     @staticmethod

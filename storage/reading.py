@@ -21,7 +21,7 @@ DEVICE_EVENTS = frozenset(
 
 
 _ABOUT_BOARD: Final = frozenset({"rssi", "battery"})
-"""What a board sends on when the sensor behind it is dead."""
+"""What a board still sends when its sensor is dead."""
 _ABOUT_LINK: Final = frozenset({"online", "offline"})
 
 
@@ -48,8 +48,8 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def measured(self) -> bool:
         """Whether the sensor measured or noticed something; its board alone sends the rest."""
-        said = self.events and not any(event in _ABOUT_LINK for event in self.events)
-        return bool(self.values.keys() - _ABOUT_BOARD or self.faults or said)
+        other = self.events and not any(event in _ABOUT_LINK for event in self.events)
+        return bool(self.values.keys() - _ABOUT_BOARD or self.faults or other)
 
     def to_wire(self) -> dict[str, Any]:
         """Return the form `plumewatch decode` prints."""

@@ -22,7 +22,7 @@ _BUSY_TIMEOUT_S = 10.0
 
 
 def translated(error: sqlite3.Error, path: Path | str) -> StorageUnavailableError:
-    """Return the storage error that says what SQLite said about a file."""
+    """Return the storage error of an error of SQLite about a file."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     damaged = code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or any(
         words in str(error) for words in ("unsupported file format", "malformed")
@@ -99,23 +99,13 @@ def migrate(connection: sqlite3.Connection, component: str, scripts: Sequence[st
             f" {len(scripts)}: use the newer program or restore a backup"
         )
     for step in range(version, len(scripts)):
-        with transaction(connection):
-            for statement in _statements(scripts[step]):
-                connection.execute(statement)
-            connection.execute(
-                "INSERT INTO schema_version VALUES (?, ?)"
-                " ON CONFLICT (component) DO UPDATE SET version = excluded.version",
-                (component, step + 1),
+        try:
+            connection.executescript(
+                f"BEGIN IMMEDIATE;\n{scripts[step]};\n"
+                f"INSERT INTO schema_version VALUES ('{component}', {step + 1})"
+                " ON CONFLICT (component) DO UPDATE SET version = excluded.version;\nCOMMIT;"
             )
-
-
-def _statements(script: str) -> Iterator[str]:
-    """Split a script where SQLite itself sees a complete statement."""
-    buffer = ""
-    for line in script.splitlines(keepends=True):
-        buffer += line
-        if sqlite3.complete_statement(buffer):
-            yield buffer
-            buffer = ""
-    if buffer.strip():
-        yield buffer
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise

@@ -1,6 +1,6 @@
-"""The state database: where the detecting consumer stands and what the detector remembers.
+"""The state database: the cursor of the detection consumer and the state of the detector.
 
-Incidents, outbox and these tables share one file, so that the effects of a batch and the position
+Incidents, outbox and these tables share one file, so that the effects of a batch and the cursor
 behind it commit in one transaction. The detector's own state is written less often than the
 position: it is a pure function of the readings, so after a restart the newest snapshot is restored
 and the readings between its position and the committed position are stepped again with their

@@ -34,7 +34,7 @@ class LatestReading(NamedTuple):
 
 
 class StoredEvent(NamedTuple):
-    """What a device said besides its values: device events and quantities it reported faulty."""
+    """Device events of a device, and the quantities it reports as faulty."""
 
     time: float
     sensor: str
@@ -83,8 +83,8 @@ class Series(SeriesReader, Protocol):
     def cursor(self) -> int:
         """Journal offset up to which readings are stored for good."""
 
-    def write(self, readings: Sequence[Reading], behind: int) -> None:
-        """Store readings and the position behind them; see `writer.SeriesStore`."""
+    def write(self, readings: Sequence[Reading], cursor: int) -> None:
+        """Store readings and the cursor behind them; see `writer.SeriesStore`."""
 
     def add(self, readings: Sequence[Reading]) -> None:
         """Store readings that are not from the journal; those there already change nothing.
@@ -152,7 +152,7 @@ class Series(SeriesReader, Protocol):
         Of these sensors only; of all if none is given.
 
         As they were received, but for `Reading.seq`, which is not stored; of one sensor and moment
-        there is one, which joins what several said.
+        there is one, which joins several.
         """
 
     def span(self) -> tuple[float, float] | None:

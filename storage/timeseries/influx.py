@@ -126,13 +126,13 @@ class InfluxSeries(DatabaseFile):
         """Return the journal offset up to which readings are stored."""
         return self.query(lambda db: state.cursor(db, _CONSUMER))
 
-    def write(self, readings: Sequence[Reading], behind: int) -> None:
+    def write(self, readings: Sequence[Reading], cursor: int) -> None:
         """Store readings, then the cursor behind them."""
         self._send(readings)
 
         def store(tx: sqlite3.Connection) -> None:
             self._mark(tx, readings)
-            state.set_cursor(tx, _CONSUMER, behind)
+            state.set_cursor(tx, _CONSUMER, cursor)
 
         self.change(store)
 
@@ -154,7 +154,7 @@ class InfluxSeries(DatabaseFile):
             kept_from = self._clock() - self._retention.keep_s(None) + _MARGIN_S
             if "retention" in str(error) and all(r.time > kept_from for r in readings):
                 raise StorageUnavailableError(
-                    f"{self.http.settings.url} takes readings of now for older than it keeps them:"
+                    f"{self.http.settings.url} refuses current readings as older than it keeps:"
                     " its clock is wrong, or `plumewatch storage setup` was not run after"
                     f" timeseries.raw_days was changed ({error})"
                 ) from error
@@ -383,7 +383,7 @@ class InfluxSeries(DatabaseFile):
         return f'"{self.http.settings.database}"."{level.name}"."{measurement}"'
 
     def _averages(self, now: float) -> list[Level]:
-        """Averages that the server has; asked again now and then while there are none."""
+        """Averages that the server has; checked again now and then while there are none."""
         if not self._levels and now - self._looked >= _LOOK_S:
             self._looked = now
             self._levels = [

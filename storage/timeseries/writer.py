@@ -14,7 +14,8 @@ Order of operations
    reading once. Any other keeps its cursor after the write and gets readings again after a crash,
    so writing twice must change nothing there.
 4. `StorageUnavailableError`: the same again after a pause that doubles with jitter, and is never
-   shorter than ``Retry-After``.
+   shorter than ``Retry-After``. A permanent error (a missing column, a newer schema, damage that
+   repair does not remove) ends the writer.
 5. `BatchRefusedError`: the batch is halved until each refused reading is alone (`bisect_rejected`).
    Each becomes a dead letter ``series_refused``, durable before the cursor passes it. After
    `refused_in_a_row` of them there is a pause as in 4: the store is probably set up wrong.
@@ -31,7 +32,7 @@ from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 import msgspec
 
-from storage.errors import BatchRefusedError, StorageError
+from storage.errors import BatchRefusedError, StorageError, is_transient
 from storage.journal import DeadLetter
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class SeriesStore(Protocol[S_contra]):
     def cursor(self) -> int:
         """Return the journal offset up to which readings are durably stored."""
 
-    def write(self, items: Sequence[S_contra], behind: int, /) -> None:
+    def write(self, items: Sequence[S_contra], cursor: int, /) -> None:
         """Store readings, then or together with it the cursor behind them.
 
         Without items the cursor moves alone. Raises `StorageUnavailableError` if nothing counts as
@@ -201,22 +202,22 @@ class SeriesWriter(Generic[S]):
         while True:
             try:
                 self.state.cursor = await self._in_thread(self._store.cursor)
-                said = await self._in_thread(self._store.check_connection)
+                description = await self._in_thread(self._store.check_connection)
             except StorageError as error:
                 await self._wait(error)
                 continue
             self._recovered()
-            log.info("%s: %s", self._name, said)
+            log.info("%s: %s", self._name, description)
             return
 
     async def _advance(self) -> int:
         """Read and write one batch; how many places of the journal it was."""
-        position = await self._in_thread(self._store.cursor)
-        self.state.cursor = position
-        entries, behind = await self._in_thread(self._read, position, self._settings.batch)
-        if behind > position:
-            await self._write(entries, behind)
-        return behind - position
+        before = await self._in_thread(self._store.cursor)
+        self.state.cursor = before
+        entries, cursor = await self._in_thread(self._read, before, self._settings.batch)
+        if cursor > before:
+            await self._write(entries, cursor)
+        return cursor - before
 
     async def _write(self, entries: Sequence[tuple[int, S]], cursor: int) -> None:
         """Write entries in order; each one refused for good becomes a dead letter."""
@@ -258,6 +259,9 @@ class SeriesWriter(Generic[S]):
         self._in_a_row += 1
 
     async def _wait(self, error: StorageError) -> None:
+        """Pause after a transient error or a refusal; raise a permanent error."""
+        if not (is_transient(error) or isinstance(error, BatchRefusedError)):
+            raise error
         if not self.state.failing:
             log.error("cannot store into %s, trying on: %s", self._name, error)
         self.state.failing = str(error) or type(error).__name__

@@ -160,7 +160,7 @@ async def test_a_clock_or_retention_that_does_not_fit(course, tmp_path):
             await c.until(lambda: c.said)
             influxql(server.url, "ALTER RETENTION POLICY autogen ON air DURATION 30d DEFAULT")
             await c.until(lambda: c.series.cursor() == 9000)
-        assert "takes readings of now for older than it keeps them: its clock is wrong" in c.said[0]
+        assert "refuses current readings as older than it keeps: its clock is wrong" in c.said[0]
         assert c.writer.state.refused == 0
         assert c.stored() == all_of(c)
 

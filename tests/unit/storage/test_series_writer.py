@@ -5,7 +5,12 @@ import contextlib
 
 import pytest
 
-from storage.errors import BatchRefusedError, StorageCorruptError, StorageUnavailableError
+from storage.errors import (
+    BatchRefusedError,
+    SchemaTooNewError,
+    StorageCorruptError,
+    StorageUnavailableError,
+)
 from storage.journal import Journal
 from storage.reading import Reading
 from storage.timeseries.sqlite import SqliteSeries
@@ -234,8 +239,8 @@ async def test_it_says_why_it_is_failing(bench, caplog):
     assert [r.levelname for r in caplog.records] == ["ERROR"]
 
 
-async def test_an_error_of_the_journal_is_retried(bench):
-    errors = [StorageUnavailableError("disk I/O error"), StorageCorruptError("malformed")]
+async def test_a_transient_error_of_the_journal_is_retried(bench):
+    errors = [StorageUnavailableError("disk I/O error"), StorageUnavailableError("locked")]
     b = bench(FakeStore())
 
     def read(after, limit):
@@ -247,6 +252,17 @@ async def test_an_error_of_the_journal_is_retried(bench):
     b.commit(0, 3)
     await b.until(lambda: b.store.cursor() == 3)
     assert len(b.pauses) == 2
+
+
+@pytest.mark.parametrize(
+    "error", [StorageCorruptError("malformed"), SchemaTooNewError("schema 9")], ids=repr
+)
+async def test_a_permanent_error_ends_the_writer(bench, error):
+    b = bench(FakeStore(failures=[error]))
+    b.commit(0, 3)
+    with pytest.raises(type(error)):
+        await b.writer.run()
+    assert b.pauses == []
 
 
 async def test_a_store_that_refuses_everything_is_given_time(bench):
