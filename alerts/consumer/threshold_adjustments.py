@@ -1,16 +1,13 @@
-"""What people say of alerts moves the level of the sensor that gave them, on the record.
+"""Feedback on alerts adjusts the alert threshold of the sensor, on the record.
 
-A false alarm raises the sensor's level by `STEPS`, a confirmed alert lowers it half as far, since a
-right alert is what is expected; both settle what the cluster behind the alert was
-(`detection.alert_thresholds`). The part of a level that people moved stays within `FEEDBACK`.
+A false alarm raises the sensor's threshold by `STEPS`, a confirmed alert lowers it half as far,
+since a right alert is what is expected; both label the cluster behind the alert
+(`detection.alert_thresholds`). The part that people adjusted stays within `FEEDBACK`.
 
-Every move is a row that nobody can change or delete: sensor, incident, from, to, who, when, why. An
-incident moves its sensor's level once: the same answer again moves nothing, another answer first
-takes the earlier move back. A move is taken back by a further row that undoes it, once.
-
-A row takes effect when `detection_consumer` gives it its place between the readings;
-until then it waits. Functions on a connection, inside the caller's transaction, as in
-`alerts.incidents.repository`.
+Every adjustment is a row that nobody can change or delete. An incident adjusts its sensor's
+threshold once: the same answer again changes nothing, another answer first undoes the earlier
+adjustment, by a row of its own. A row takes effect when `detection_consumer` places it between the
+readings.
 """
 
 from __future__ import annotations
@@ -34,21 +31,22 @@ if TYPE_CHECKING:
 STEPS: Final[Mapping[Verdict, float]] = MappingProxyType(
     {Verdict.FALSE_ALARM: 0.25, Verdict.CONFIRMED: -0.125}
 )
-"""How far an answer moves a level, log-odds; other answers move nothing."""
+"""How far an answer adjusts a threshold, log-odds; other answers adjust nothing."""
 _SENSOR_AT_FAULT: Final = "sensor"
-"""Cause that is repaired, not answered by a level."""
+"""Cause that is repaired, not answered by a threshold."""
+_COLUMNS: Final = (
+    'at, who, sensor, incident, verdict, reason, event_time, settled, "from", "to", undoes'
+)
 
 
 @dataclass(frozen=True, slots=True)
 class ThresholdAdjustment:
-    """One move of a sensor's level.
+    """One adjustment; numbers ascend in time, times are Unix seconds.
 
-    `seq`: number of the move, ascending in time; `at`: when it was made, Unix seconds; `verdict`:
-    the answer behind it; of an undoing, that of the move undone; `event_time`: when the alert was
-    said, event time: inside the cluster that is settled; `settled`: whether that was vaping; None
-    takes back what was said; `before`, `after`: part of the level that people moved, log-odds;
-    `undoes`: the move that this one takes back; `undone`: whether it was taken back; `position`:
-    position in the journal behind which it is effective; None while it waits.
+    `settled` labels the cluster at `event_time` as vaping or not; None removes a label. `before`
+    and `after` are the part of the threshold that people adjusted, log-odds. `undoes` is the
+    adjustment that this one undoes. It takes effect behind `position` in the journal; None while it
+    is pending.
     """
 
     seq: int
@@ -68,44 +66,42 @@ class ThresholdAdjustment:
 
 
 def adjust_from_feedback(
-    tx: sqlite3.Connection, incident: Incident, said: Feedback
+    tx: sqlite3.Connection, incident: Incident, feedback: Feedback
 ) -> ThresholdAdjustment | None:
-    """Move the level of the sensor that alerted, if this answer is new and says something of it.
+    """Adjust the threshold of the sensor that alerted, if this answer is new and says something.
 
-    Returns the new move; None if the answer moves nothing, or only took an earlier one back.
+    Returns None if the answer adjusts nothing, or only undid an earlier adjustment.
     """
     alert = _alert(tx, incident)
     if alert is None:
         return None
-    standing = _one(
+    earlier = _one(
         tx,
         "SELECT * FROM level_moves WHERE incident = ? AND undoes IS NULL AND NOT undone"
         " ORDER BY seq DESC LIMIT 1",
         incident.id,
     )
-    step = STEPS.get(said.verdict)
-    at_fault = said.cause == _SENSOR_AT_FAULT
-    if standing is not None:
-        same = standing.verdict == said.verdict.value
-        if same and at_fault == standing.reason.endswith(f": {_SENSOR_AT_FAULT}"):
+    at_fault = feedback.cause == _SENSOR_AT_FAULT
+    if earlier is not None:
+        same = earlier.verdict == feedback.verdict.value
+        if same and at_fault == earlier.reason.endswith(f": {_SENSOR_AT_FAULT}"):
             return None
-        undo(tx, standing.seq, said.by, said.at, "another answer was given")
+        undo(tx, earlier.seq, feedback.by, feedback.at, "another answer was given")
+    step = STEPS.get(feedback.verdict)
     if step is None:
         return None
-    sensor, event_time = alert
-    words = said.verdict.value.replace("_", " ")
+    words = feedback.verdict.value.replace("_", " ")
     return _add(
         tx,
-        at=said.at,
-        who=said.by,
-        sensor=sensor,
+        0.0 if at_fault else step,
+        at=feedback.at,
+        who=feedback.by,
+        sensor=alert[0],
         incident=incident.id,
-        verdict=said.verdict.value,
-        reason=f"{words}: {said.cause}" if said.cause else words,
-        event_time=event_time,
-        settled=said.verdict is Verdict.CONFIRMED,
-        step=0.0 if at_fault else step,
-        undoes=None,
+        verdict=feedback.verdict.value,
+        reason=f"{words}: {feedback.cause}" if feedback.cause else words,
+        event_time=alert[1],
+        settled=feedback.verdict is Verdict.CONFIRMED,
     )
 
 
@@ -119,13 +115,10 @@ def adjust_from_test(
     at: float,
     reason: str,
 ) -> ThresholdAdjustment:
-    """Move a sensor's level to where a staged test showed it has to be; settles no cluster.
-
-    `incident`: the test, on record as an incident; `to`: part of the level that people moved,
-    log-odds; kept within `FEEDBACK`.
-    """
+    """Adjust a threshold to what a staged test needs, log-odds within `FEEDBACK`; label nothing."""
     return _add(
         tx,
+        to - current_adjustment(tx, sensor),
         at=at,
         who=who,
         sensor=sensor,
@@ -134,13 +127,11 @@ def adjust_from_test(
         reason=reason,
         event_time=at,
         settled=None,
-        step=to - current_adjustment(tx, sensor),
-        undoes=None,
     )
 
 
 def current_adjustment(tx: sqlite3.Connection, sensor: str) -> float:
-    """Part of a sensor's level that people moved so far, log-odds."""
+    """Return the part of a sensor's threshold that people adjusted so far, log-odds."""
     row = tx.execute(
         'SELECT "to" FROM level_move WHERE sensor = ? ORDER BY seq DESC LIMIT 1', (sensor,)
     ).fetchone()
@@ -148,22 +139,19 @@ def current_adjustment(tx: sqlite3.Connection, sensor: str) -> float:
 
 
 def undo(tx: sqlite3.Connection, seq: int, who: str, at: float, reason: str) -> ThresholdAdjustment:
-    """Take a move back by a move of its own.
-
-    Raises `ThresholdAdjustmentError` if there is no such move, it was taken back before, or is
-    itself a taking back.
-    """
+    """Undo an adjustment by another one; raises `ThresholdAdjustmentError` if that cannot be."""
     move = _one(tx, "SELECT * FROM level_moves WHERE seq = ?", seq)
     if move is None:
-        raise ThresholdAdjustmentError(f"there is no move {seq}")
+        raise ThresholdAdjustmentError(f"there is no adjustment {seq}")
     if move.undoes is not None:
         raise ThresholdAdjustmentError(
-            f"move {seq} took move {move.undoes} back; answer the incident anew"
+            f"adjustment {seq} undid adjustment {move.undoes}; answer the incident again"
         )
     if move.undone:
-        raise ThresholdAdjustmentError(f"move {seq} was taken back before")
+        raise ThresholdAdjustmentError(f"adjustment {seq} was undone before")
     return _add(
         tx,
+        move.before - move.after,
         at=at,
         who=who,
         sensor=move.sensor,
@@ -172,7 +160,6 @@ def undo(tx: sqlite3.Connection, seq: int, who: str, at: float, reason: str) -> 
         reason=reason,
         event_time=move.event_time,
         settled=None,
-        step=move.before - move.after,
         undoes=move.seq,
     )
 
@@ -180,7 +167,7 @@ def undo(tx: sqlite3.Connection, seq: int, who: str, at: float, reason: str) -> 
 def latest(
     tx: sqlite3.Connection, *, sensor: str = "", incident: str = "", limit: int = 50
 ) -> list[ThresholdAdjustment]:
-    """Return moves, newest first; of one sensor or one incident if it is named."""
+    """Return adjustments, newest first, of one sensor or one incident if it is named."""
     return _all(
         tx,
         "SELECT * FROM level_moves WHERE (? = '' OR sensor = ?) AND (? = '' OR incident = ?)"
@@ -194,7 +181,7 @@ def latest(
 
 
 def place_pending(tx: sqlite3.Connection, position: int) -> list[ThresholdAdjustment]:
-    """Give the moves that wait their place behind a journal position, and return them in order."""
+    """Place the pending adjustments behind a journal position, and return them in order."""
     unplaced = _all(
         tx,
         "SELECT * FROM level_moves WHERE seq > (SELECT coalesce(max(seq), 0) FROM level_move_place)"
@@ -207,14 +194,14 @@ def place_pending(tx: sqlite3.Connection, position: int) -> list[ThresholdAdjust
 
 
 def placed_after(tx: sqlite3.Connection, after: int) -> list[ThresholdAdjustment]:
-    """Return moves numbered above `after` that have their place, in order."""
+    """Return the placed adjustments numbered above `after`, in order."""
     return _all(
         tx, "SELECT * FROM level_moves WHERE seq > ? AND position IS NOT NULL ORDER BY seq", after
     )
 
 
 def has_pending(tx: sqlite3.Connection) -> bool:
-    """Whether a move has no place yet."""
+    """Return whether an adjustment is pending."""
     row = tx.execute(
         "SELECT coalesce((SELECT max(seq) FROM level_move), 0)"
         " > coalesce((SELECT max(seq) FROM level_move_place), 0)"
@@ -223,7 +210,7 @@ def has_pending(tx: sqlite3.Connection) -> bool:
 
 
 def save_thresholds(tx: sqlite3.Connection, reports: Iterable[tuple[str, ThresholdReport]]) -> None:
-    """Store the levels of sensors as they are now, for people to see."""
+    """Store the thresholds of sensors as they are now, for people to see."""
     tx.executemany(
         "INSERT OR REPLACE INTO sensor_level VALUES (?,?,?,?,?,?,?,?,?,?)",
         [
@@ -245,7 +232,7 @@ def save_thresholds(tx: sqlite3.Connection, reports: Iterable[tuple[str, Thresho
 
 
 def load_thresholds(tx: sqlite3.Connection) -> dict[str, ThresholdReport]:
-    """Levels by sensor as last stored."""
+    """Return thresholds by sensor as last stored."""
     found: dict[str, ThresholdReport] = {}
     for row in tx.execute("SELECT * FROM sensor_level ORDER BY sensor"):
         fields = dict(row)
@@ -255,7 +242,7 @@ def load_thresholds(tx: sqlite3.Connection) -> dict[str, ThresholdReport]:
 
 
 def _alert(tx: sqlite3.Connection, incident: Incident) -> tuple[str, float] | None:
-    """Sensor and time of the alert that opened an incident, if a level decided it."""
+    """Return sensor and time of the alert that opened an incident, if a threshold decided it."""
     if incident.kind is not EventKind.VAPE:
         return None
     row = tx.execute(
@@ -268,6 +255,7 @@ def _alert(tx: sqlite3.Connection, incident: Incident) -> tuple[str, float] | No
 
 def _add(
     tx: sqlite3.Connection,
+    step: float,
     *,
     at: float,
     who: str,
@@ -277,15 +265,14 @@ def _add(
     reason: str,
     event_time: float,
     settled: bool | None,
-    step: float,
-    undoes: int | None,
+    undoes: int | None = None,
 ) -> ThresholdAdjustment:
     before = current_adjustment(tx, sensor)
     after = min(max(before + step, -FEEDBACK), FEEDBACK)
+    row = (at, who, sensor, incident, verdict, reason, event_time, settled, before, after, undoes)
     cursor = tx.execute(
-        "INSERT INTO level_move (at, who, sensor, incident, verdict, reason, event_time, settled,"
-        ' "from", "to", undoes) VALUES (?,?,?,?,?,?,?,?,?,?,?)',
-        (at, who, sensor, incident, verdict, reason, event_time, settled, before, after, undoes),
+        f"INSERT INTO level_move ({_COLUMNS}) VALUES ({', '.join('?' * len(row))})",  # noqa: S608 - our names
+        row,
     )
     seq = int(cursor.lastrowid or 0)
     what = "level left as it is" if after == before else "level moved"
@@ -293,22 +280,7 @@ def _add(
     if undoes is not None:
         what, detail = "level moved back", f"{detail}, undoes {undoes}: {reason}"
     repository.add_history(tx, incident, Record(at, who, what, detail))
-    return ThresholdAdjustment(
-        seq=seq,
-        at=at,
-        who=who,
-        sensor=sensor,
-        incident=incident,
-        verdict=verdict,
-        reason=reason,
-        event_time=event_time,
-        settled=settled,
-        before=before,
-        after=after,
-        undoes=undoes,
-        undone=False,
-        position=None,
-    )
+    return ThresholdAdjustment(seq, *row, undone=False, position=None)
 
 
 def _one(tx: sqlite3.Connection, sql: str, *arguments: object) -> ThresholdAdjustment | None:

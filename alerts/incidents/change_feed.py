@@ -34,13 +34,9 @@ MAX_ENTRIES: Final = 200_000
 class Change(NamedTuple):
     """One entry.
 
-    Attributes
-    ----------
-    incident, event : str or None
-        Ids of what changed.
-    what : str
-        ``opened``, ``acknowledged``, ``resolved`` or ``withdrawn`` for an incident that people are
-        notified of, with the time in `at`; ``changed`` for everything else.
+    `incident`, `event`: ids of what changed; `what`: ``opened``, ``acknowledged``, ``resolved`` or
+    ``withdrawn`` for an incident that people are notified of, with the time in `at`; ``changed``
+    for everything else.
     """
 
     seq: int
@@ -99,12 +95,8 @@ def prune(tx: sqlite3.Connection, live: Collection[str], max_entries: int = MAX_
 class ChangeSignal:
     """Wakes the readers of this process after a change.
 
-    Attributes
-    ----------
-    wakes : list of asyncio.Event
-        Set on every change, for parts that wait for more than changes.
-    closed : bool
-        Whether no change follows any more, so that nobody waits on.
+    `wakes`: set on every change, for parts that wait for more than changes; `closed`: whether no
+    change follows any more, so that nobody waits on.
     """
 
     count: int = 0

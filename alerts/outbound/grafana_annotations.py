@@ -148,16 +148,9 @@ class _Due(NamedTuple):
 class Annotator:
     """Write annotations until cancelled.
 
-    Parameters
-    ----------
-    database : Path
-        The state database.
-    page_url : str
-        Base of links to the staff page.
-    run_until_stored : Retrying
-        Runs work in the thread of the state database.
-    first_pause_s, pace_s : float
-        Pause after the first failure, and between two batches.
+    `database`: the state database; `page_url`: base of links to the staff page; `run_until_stored`:
+    runs work in the thread of the state database; `first_pause_s`, `pace_s`: pause after the first
+    failure, and between two batches.
     """
 
     def __init__(

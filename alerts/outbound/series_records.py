@@ -163,7 +163,7 @@ def bound(tx: sqlite3.Connection, limit: int) -> int:
     ).rowcount
 
 
-class Standing(NamedTuple):
+class ActiveFaults(NamedTuple):
     """What is wrong with a sensor and goes on.
 
     `detail`: what the faults are.
@@ -174,7 +174,7 @@ class Standing(NamedTuple):
     detail: str
 
 
-def standing(connection: sqlite3.Connection) -> dict[str, Standing]:
+def active_faults(connection: sqlite3.Connection) -> dict[str, ActiveFaults]:
     """Return the faults and tampering that go on, by sensor."""
     found: dict[str, list[sqlite3.Row]] = {}
     for row in connection.execute(
@@ -183,7 +183,7 @@ def standing(connection: sqlite3.Connection) -> dict[str, Standing]:
     ):
         found.setdefault(row["sensor"], []).append(row)
     return {
-        sensor: Standing(
+        sensor: ActiveFaults(
             sum(row["kind"] == "sensor_fault" for row in rows),
             any(row["kind"] == "tamper" for row in rows),
             "; ".join(row["detail"] for row in rows if row["kind"] == "sensor_fault"),

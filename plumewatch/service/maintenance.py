@@ -18,9 +18,9 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from alerts.outbound import series_records as series_due
+from alerts.outbound import series_records
 from plumewatch.service.sensor_status import save_counts
-from plumewatch.service.state_summary import Stored
+from plumewatch.service.state_summary import StateSummary
 from storage import holds, state
 from storage.errors import StorageError, is_transient
 from storage.sqlite import transaction
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ingest.reading_counts import ReadingCounts
     from plumewatch.config.model import PlumewatchConfig
     from plumewatch.service.detection_loop import DetectionLoop
-    from plumewatch.service.state_summary import Measured
+    from plumewatch.service.state_summary import StateRecorder
     from storage.journal import Journal
     from storage.retrying import Retrying
     from storage.timeseries import Series
@@ -225,7 +225,7 @@ class Maintenance:
     def __init__(
         self,
         detection: DetectionLoop,
-        summary: Measured,
+        summary: StateRecorder,
         deletion: Deletion,
         tally: ReadingCounts,
         run_until_stored: Retrying,
@@ -256,7 +256,7 @@ class Maintenance:
 
     async def run_maintenance(self) -> None:
         """Do all of it once a minute, the first time at once, until cancelled."""
-        stored = await self._run_until_stored("measurements", Stored.read, self._state)
+        stored = await self._run_until_stored("measurements", StateSummary.read, self._state)
         lives = self._detection.lives()
         await self._add(self._summary.introduced(self._clock(), lives, stored))
         while True:
@@ -274,7 +274,7 @@ class Maintenance:
     async def measure(self) -> None:
         """Let samples of sensors and service wait for the series."""
         self._sample()
-        stored = await self._run_until_stored("measurements", Stored.read, self._state)
+        stored = await self._run_until_stored("measurements", StateSummary.read, self._state)
         await self._run_until_stored("measurements", self._refresh)
         lives = self._detection.lives()
         await self._add(self._summary.records(self._clock(), lives, stored))
@@ -292,9 +292,9 @@ class Maintenance:
 
 def _append(connection: sqlite3.Connection, records: list[Record], duty_until: float) -> int:
     with transaction(connection) as tx:
-        series_due.append(tx, records)
+        series_records.append(tx, records)
         state.set_snapshot(tx, _DUTY, state.Snapshot(0, "", repr(duty_until).encode()))
-        return series_due.bound(tx, MAX_WAITING)
+        return series_records.bound(tx, MAX_WAITING)
 
 
 def _save_clock(connection: sqlite3.Connection, at: float) -> None:

@@ -16,7 +16,7 @@ from plumewatch.service.health import Health, OutboxState
 from plumewatch.service.maintenance import Deletion, Maintenance
 from plumewatch.service.meters import Meters
 from plumewatch.service.sensor_status import sensor_statuses
-from plumewatch.service.state_summary import Measured
+from plumewatch.service.state_summary import StateRecorder
 from plumewatch.service.supervisor import Task, after
 from plumewatch.service.watchdog import Watchdog
 from storage.errors import StorageError
@@ -121,7 +121,7 @@ class Monitoring:
 
         self.meters = Meters(meters(), outbox.refresh)
         roster = alerting.engine.policy.roster
-        summary = Measured(
+        summary = StateRecorder(
             registry.sensors,
             tally,
             self.meters,

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from alerts.consumer import threshold_adjustments
-from alerts.outbound import series_records as series_due
-from alerts.outbound.series_records import standing
+from alerts.outbound import series_records
+from alerts.outbound.series_records import active_faults
 from detection.liveness import SensorLife, SensorState
 from ingest.reading_counts import CountKind
 from plumewatch import __version__
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from alerts.outbound.series_records import Standing
+    from alerts.outbound.series_records import ActiveFaults
     from detection.alert_thresholds import ThresholdReport
     from ingest.reading_counts import ReadingCounts
     from plumewatch.service.health import Part
@@ -54,52 +54,37 @@ _NOTED: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StateSummary:
     """What the state database says, read at once.
 
-    Attributes
-    ----------
-    standing : mapping of str to Standing
-        Faults and tampering that go on, by sensor.
-    versions : mapping of str to Firmware
-        By sensor.
-    waiting : int
-        Records that wait for the series.
+    `active_faults`: faults and tampering that go on, by sensor; `versions`: by sensor; `waiting`:
+    records that wait for the series.
     """
 
-    standing: Mapping[str, Standing] = field(default_factory=dict)
+    active_faults: Mapping[str, ActiveFaults] = field(default_factory=dict)
     levels: Mapping[str, ThresholdReport] = field(default_factory=dict)
     versions: Mapping[str, Firmware] = field(default_factory=dict)
     waiting: int = 0
 
     @classmethod
-    def read(cls, connection: sqlite3.Connection) -> Stored:
+    def read(cls, connection: sqlite3.Connection) -> StateSummary:
         """Read it; blocks.
 
-        Raises
-        ------
-        sqlite3.Error
+        Raises `sqlite3.Error`.
         """
         return cls(
-            standing(connection),
+            active_faults(connection),
             threshold_adjustments.load_thresholds(connection),
             firmware.current(connection),
-            series_due.waiting(connection),
+            series_records.waiting(connection),
         )
 
 
-class Measured:
+class StateRecorder:
     """Takes samples of a service.
 
-    Parameters
-    ----------
-    on_duty : callable
-        Returns who was on duty when between two moments, Unix seconds.
-
-    Attributes
-    ----------
-    duty_until : float
-        Up to when hours on duty are counted, Unix seconds.
+    `on_duty`: returns who was on duty when between two moments, Unix seconds. `duty_until`: up to
+    when hours on duty are counted, Unix seconds.
     """
 
     def __init__(
@@ -136,7 +121,7 @@ class Measured:
         self._counts = self._tallies()
 
     def introduced(
-        self, now: float, lives: Mapping[str, SensorLife], stored: Stored
+        self, now: float, lives: Mapping[str, SensorLife], stored: StateSummary
     ) -> list[Record]:
         """Return a first record of each registered sensor, for dashboards to know where it hangs.
 
@@ -148,15 +133,9 @@ class Measured:
         self,
         now: float,
         lives: Mapping[str, SensorLife],
-        stored: Stored,
+        stored: StateSummary,
     ) -> list[Record]:
-        """Return what is due, for the time since the last call.
-
-        Parameters
-        ----------
-        now : float
-            Unix seconds.
-        """
+        """Return what is due, for the time since the last call."""
         elapsed = max(now - self._since, 0.0)
         found = self._missed_duty(now)
         for name, life in lives.items():
@@ -189,7 +168,7 @@ class Measured:
         now: float,
         elapsed: float,
         lives: Mapping[str, SensorLife],
-        stored: Stored,
+        stored: StateSummary,
     ) -> Record:
         totals = self._meters.record("counter")
         added = {key: totals[key] - self._totals.get(key, 0.0) for key in totals}
@@ -213,7 +192,9 @@ class Measured:
     def _tallies(self) -> dict[str, dict[str, int]]:
         return {name: self._tally.of(name) for name in self._sensors_known}
 
-    def _sensors(self, now: float, lives: Mapping[str, SensorLife], stored: Stored) -> list[Record]:
+    def _sensors(
+        self, now: float, lives: Mapping[str, SensorLife], stored: StateSummary
+    ) -> list[Record]:
         period = max(now - self._health_since, 0.0)
         counts, self._counts = self._counts, self._tallies()
         unlike = firmware.unlike_others(self._sensors_known.values(), stored.versions)
@@ -237,7 +218,7 @@ class Measured:
             self._expected[name] = max(self._expected[name], life.expected)
             if life.heard is not None:
                 fields["last_seen"] = life.heard
-            stands = stored.standing.get(name)
+            stands = stored.active_faults.get(name)
             fields["faults"] = float(stands.faults if stands else 0)
             fields["tamper"] = float(bool(stands and stands.tampered))
             if stands and stands.detail:

@@ -238,13 +238,13 @@ def test_what_stands(db, engine, make_event):
     told(db, engine, make_event(NOW, kind=EventKind.SENSOR_FAULT, detail="pm25 is frozen"))
     told(db, engine, make_event(NOW, sensor="s2", kind=EventKind.TAMPER))
     told(db, engine, make_event(NOW, sensor="s3", kind=EventKind.VAPE))
-    assert series_records.standing(db) == {
+    assert series_records.active_faults(db) == {
         "s1": (1, False, "pm25 is frozen"),
         "s2": (0, True, ""),
     }
     over = make_event(NOW, sensor="s2", kind=EventKind.TAMPER, phase=EventPhase.ENDED, end=NOW + 1)
     told(db, engine, over)
-    assert series_records.standing(db).keys() == {"s1"}
+    assert series_records.active_faults(db).keys() == {"s1"}
 
 
 class TestWatch:

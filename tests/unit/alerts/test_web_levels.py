@@ -80,7 +80,7 @@ async def test_a_move_is_taken_back_with_a_reason_once(open_page):
     assert "reverts no. 1: a drill" in text
     again = await undo(page, form_token=await page.form_token("/levels"))
     assert again.status_code == 409
-    assert "Move 1 was taken back before." in again.text
+    assert "Adjustment 1 was undone before." in again.text
     assert (await undo(page, seq=77)).status_code == 409
     assert len(threshold_adjustments.latest(page.db)) == 2
 

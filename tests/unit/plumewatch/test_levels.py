@@ -119,7 +119,7 @@ def test_moves_are_listed_and_taken_back(stored, monkeypatch):
 
 def test_what_cannot_be_taken_back(stored, capsys):
     assert undo(stored, 1, "--reason", "a drill", "--who", "Keeper")[0] == 0
-    for seq, said in ((1, "taken back before"), (2, "took move 1 back"), (9, "no move 9")):
+    for seq, said in ((1, "undone before"), (2, "undid adjustment 1"), (9, "no adjustment 9")):
         assert undo(stored, seq) == (1, "")
         assert said in capsys.readouterr().err
     assert undo(stored, 1, "--reason", "  ") == (2, "")
