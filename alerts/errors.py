@@ -24,20 +24,6 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class AlertReason(StrEnum):
-    """Closed set of reasons outside delivery, for metric labels and log fields."""
-
-    POLICY = "policy"
-    SECRET = "secret"  # noqa: S105 - a label, not a secret
-    UNKNOWN_INCIDENT = "unknown_incident"
-    UNKNOWN_STAFF = "unknown_staff"
-    FEEDBACK = "feedback"
-    THRESHOLD_ADJUSTMENT = "level_move"
-    MATCHER = "matcher"
-    CALENDAR = "calendar"
-    SILENCE = "silence"
-
-
 class NotifyReason(StrEnum):
     """Closed set of reasons why a notice was not delivered."""
 
@@ -62,55 +48,37 @@ class AlertError(Exception):
 class PolicyError(AlertError):
     """The settings contradict each other; the message lists all faults."""
 
-    reason = AlertReason.POLICY
-
 
 class SecretError(AlertError):
     """A secret cannot be read from its configured place."""
-
-    reason = AlertReason.SECRET
 
 
 class UnknownIncidentError(AlertError):
     """No incident has this id."""
 
-    reason = AlertReason.UNKNOWN_INCIDENT
-
 
 class UnknownStaffError(AlertError):
     """No reachable staff member has this id."""
-
-    reason = AlertReason.UNKNOWN_STAFF
 
 
 class FeedbackError(AlertError):
     """Verdict, cause, note or follow-up do not fit together."""
 
-    reason = AlertReason.FEEDBACK
-
 
 class ThresholdAdjustmentError(AlertError):
     """There is no such threshold adjustment, or it cannot be reverted."""
-
-    reason = AlertReason.THRESHOLD_ADJUSTMENT
 
 
 class MatcherError(AlertError):
     """A matcher cannot be read."""
 
-    reason = AlertReason.MATCHER
-
 
 class CalendarError(AlertError):
     """A calendar of shifts cannot be read; the message lists all faults, one a line."""
 
-    reason = AlertReason.CALENDAR
-
 
 class SilenceError(AlertError):
     """There is no such silence, or it has faults; the message lists all."""
-
-    reason = AlertReason.SILENCE
 
 
 class NotifyError(AlertError):

@@ -85,7 +85,6 @@ class DeliveryOutcome:
     attempt: int
     error: NotifyReason | None
     final: bool
-    waited_s: float
 
 
 class Pictures(Protocol):
@@ -240,7 +239,6 @@ class OutboxPump:
 
     async def _deliver(self, row: OutboxRow) -> None:
         error: NotifyError | None = None
-        started = time.monotonic()
         try:
             await self._send(row)
         except NotifyError as caught:
@@ -277,7 +275,6 @@ class OutboxPump:
                     row.attempt,
                     reason,
                     final,
-                    time.monotonic() - started,
                 )
             )
 

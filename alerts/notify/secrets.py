@@ -1,7 +1,7 @@
 """Values that must not show: tokens, and addresses of people's phones.
 
-A `Secret` hides in `repr`, `str`, `format` and refuses to be pickled; only `reveal()` gives the
-value, so that a search for that word finds every place where one leaves its box.
+A `Secret` is masked in `repr`, `str` and `format` and cannot be pickled. Only `reveal()` returns
+the value, so a search for that word finds every use.
 """
 
 from __future__ import annotations
@@ -10,12 +10,9 @@ import hashlib
 import hmac
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import Final, NoReturn
 
 from alerts.errors import SecretError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _MASK: Final = "Secret('****')"
 _MAX_FILE_BYTES: Final = 65_536
@@ -75,45 +72,15 @@ class Secret:
         raise TypeError("a Secret does not leave the process")
 
 
-def load_secret(
-    what: str,
-    *,
-    inline: str | None = None,
-    file: Path | str | None = None,
-    env: str | None = None,
-    environ: Mapping[str, str] | None = None,
-) -> Secret:
-    """Read a secret from exactly one of three places.
+def load_secret(what: str, *, file: Path | str | None = None, env: str | None = None) -> Secret:
+    """Read a secret from a file or an environment variable.
 
-    Parameters
-    ----------
-    what : str
-        Path of the setting, for messages.
-    inline : str, optional
-        The value itself, from the configuration.
-    file : Path or str, optional
-        A file that holds the value; white space around it is dropped.
-    env : str, optional
-        Name of an environment variable.
-    environ : mapping, optional
-        The environment; the process's own by default.
-
-    Raises
-    ------
-    SecretError
-        If none or several are given, or the one given is missing or empty. The message names
-        the place, never the value.
+    Raises SecretError, which names the setting `what` and the place, never the value.
     """
-    given = [name for name, v in (("inline", inline), ("file", file), ("env", env)) if v]
-    if len(given) != 1:
-        raise SecretError(
-            f"{what}: give exactly one of the value, its file or its environment variable,"
-            f" got {', '.join(given) or 'none'}"
-        )
-    if inline:
-        return Secret(inline.strip())
+    if bool(file) == bool(env):
+        raise SecretError(f"{what}: give either its file or its environment variable")
     if env:
-        value = (os.environ if environ is None else environ).get(env, "").strip()
+        value = os.environ.get(env, "").strip()
         if not value:
             raise SecretError(f"{what}: environment variable {env} is not set")
         return Secret(value)

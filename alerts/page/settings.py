@@ -34,20 +34,9 @@ class QuarantinedSensor:
 
 @dataclass(frozen=True, slots=True)
 class SensorStatus:
-    """A registered sensor as the pipeline sees it.
+    """A registered sensor: state in words, last live reading, and data problems by name.
 
-    Attributes
-    ----------
-    state : str
-        In words, such as ``"alive"``.
-    heard : float or None
-        Receive time of its last live reading, Unix seconds.
-    interval_s : float
-        Seconds between its reports, registered or learned.
-    counts : mapping of str to int
-        Data problems of its readings, without zeros.
-    firmware : str
-        Version that it reports; empty if it reports none.
+    `interval_s` is registered or learned; `firmware` is empty if the sensor reports none.
     """
 
     state: str
@@ -69,18 +58,10 @@ class UnmatchedTopic:
 
 @dataclass(frozen=True, slots=True)
 class MappingSuggestion:
-    """Configuration suggested for an unmatched topic.
+    """Configuration suggested for an unmatched topic, in TOML, with a sample of its payload.
 
-    Attributes
-    ----------
-    sample : bytes
-        Beginning of the last payload.
-    mapping : str
-        Mapping in TOML; empty if there is none.
-    reason : str
-        Why there is none, as the end of a sentence.
-    route : str
-        TOML that routes the topic to a decoder that reads it; empty if none does.
+    `mapping` is empty if there is none, and `reason` says why; `route` gives the topic to a decoder
+    that reads it.
     """
 
     sample: bytes

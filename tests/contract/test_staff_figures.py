@@ -273,7 +273,7 @@ async def test_counts_by_hour_and_day_sum_to_the_incidents(page, school, embedde
         assert sum(sum(part["counts"]) for part in chart["parts"]) == len(chosen.incidents)
         assert all(len(part["counts"]) == len(chart["bins"]) for part in chart["parts"])
     assert {part["name"] for part in charts[1]["parts"]} >= {"Confirmed", "False alarm"}
-    for expected in ("Vaping likely", "spray", "steam", "Suppressed"):
+    for expected in ("Vaping likely", "Spray", "Steam", "Suppressed"):
         assert expected in html
 
 

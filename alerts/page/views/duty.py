@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _CASES: Final = (
     ("Vaping", EventKind.VAPE, "critical"),
-    ("Sensor tampered with", EventKind.TAMPER, "warning"),
+    ("Sensor tampering", EventKind.TAMPER, "warning"),
 )
 _ON_DUTY: Final = frozenset({"nearest", "next nearest"})
 

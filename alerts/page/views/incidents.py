@@ -19,6 +19,7 @@ from alerts.page.page_context import NavLink, PageGroup, sentence, text_of
 from alerts.page.views import charts
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable
 
     from starlette.datastructures import FormData
@@ -91,7 +92,6 @@ class IncidentPages(PageGroup):
         status: int = 200,
         *,
         note: str = "",
-        askable: bool = False,
     ) -> Response:
         found = await self._context.incident(request.path_params["id"])
         others = [
@@ -107,7 +107,6 @@ class IncidentPages(PageGroup):
             incident=found,
             error=error,
             note=note,
-            askable=askable,
             others=others,
         )
 
@@ -178,10 +177,11 @@ class IncidentPages(PageGroup):
     async def _act(self, request: Request, action: Callable[..., Incident]) -> Response:
         session, _ = await self._context.may_act(request, Right.ANSWER)
         incident_id, now = request.path_params["id"], self._context.settings.clock()
-        await self._context.write(
-            lambda tx: action(tx, incident_id, session.person, now, channel=_CHANNEL)
+        return await self._store(
+            request,
+            session,
+            lambda tx: action(tx, incident_id, session.person, now, channel=_CHANNEL),
         )
-        return _back_to(incident_id)
 
     async def feedback(self, request: Request) -> Response:
         """Record what was found."""
@@ -191,50 +191,60 @@ class IncidentPages(PageGroup):
         note, fault = self._context.free_text(form, "note")
         if fault:
             return await self._page(request, session, fault, 400, note=note)
-        try:
-            await self._context.write(
-                lambda tx: self._context.engine.feedback(
-                    tx, incident_id, session.person, verdict, now, cause=cause, note=note
-                )
-            )
-        except FeedbackError as error:
-            return await self._page(request, session, sentence(error), 400, note=note)
-        return _back_to(incident_id)
+        return await self._store(
+            request,
+            session,
+            lambda tx: self._context.engine.feedback(
+                tx, incident_id, session.person, verdict, now, cause=cause, note=note
+            ),
+            note,
+        )
 
     async def follow_up(self, request: Request) -> Response:
         """Record the action taken, and the case number in a system of the school."""
         session, form = await self._context.may_act(request, Right.ANSWER)
         incident_id, now = request.path_params["id"], self._context.settings.clock()
-        chosen = text_of(form, "action")
+        chosen, number = text_of(form, "action"), text_of(form, "case_number").strip()
         if chosen not in {"", *ActionClass}:
             raise HTTPException(400, "Choose an action from the list.")
         action = ActionClass(chosen) if chosen else None
-        number = text_of(form, "case_number").strip()
-        try:
-            await self._context.write(
-                lambda tx: self._context.engine.followed(
-                    tx, incident_id, session.person, action, now, case_number=number
-                )
-            )
-        except FeedbackError as error:
-            return await self._page(request, session, sentence(error), 400)
-        return _back_to(incident_id)
+        return await self._store(
+            request,
+            session,
+            lambda tx: self._context.engine.followed(
+                tx, incident_id, session.person, action, now, case_number=number
+            ),
+        )
 
     async def hand_over(self, request: Request) -> Response:
         """Hand an incident over to someone else."""
         session, form = await self._context.may_act(request, Right.ANSWER)
         incident_id, now = request.path_params["id"], self._context.settings.clock()
         to = text_of(form, "to")
+        return await self._store(
+            request,
+            session,
+            lambda tx: self._context.engine.hand_over(
+                tx, incident_id, session.person, to, now, channel=_CHANNEL
+            ),
+        )
+
+    async def _store(
+        self,
+        request: Request,
+        session: Session,
+        work: Callable[[sqlite3.Connection], object],
+        note: str = "",
+    ) -> Response:
+        """Change the incident and show it again, with what is wrong if it is refused."""
         try:
-            await self._context.write(
-                lambda tx: self._context.engine.hand_over(
-                    tx, incident_id, session.person, to, now, channel=_CHANNEL
-                )
-            )
+            await self._context.write(work)
+        except FeedbackError as error:
+            return await self._page(request, session, sentence(error), 400, note=note)
         except UnknownStaffError:
-            error = "Choose someone who can be notified and may respond."
-            return await self._page(request, session, error, 400)
-        return _back_to(incident_id)
+            fault = "Choose someone who can be notified and may respond."
+            return await self._page(request, session, fault, 400)
+        return RedirectResponse(f"/incidents/{quote(request.path_params['id'], safe='')}", 303)
 
 
 def verdict_of(form: FormData) -> tuple[Verdict, str]:
@@ -244,7 +254,3 @@ def verdict_of(form: FormData) -> tuple[Verdict, str]:
     except ValueError:
         raise HTTPException(400, "Choose one of the answers.") from None
     return verdict, text_of(form, "cause") if verdict is Verdict.FALSE_ALARM else ""
-
-
-def _back_to(incident_id: str) -> Response:
-    return RedirectResponse(f"/incidents/{quote(incident_id, safe='')}", 303)

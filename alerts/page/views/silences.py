@@ -38,7 +38,7 @@ _LASTING: Final = {
     "72": "3 days",
     "336": "2 weeks",
 }
-_LATER: Final = {"0": "now", "1": "in 1 hour", "4": "in 4 hours", "12": "in 12 hours"}
+_LATER: Final = {"0": "Now", "1": "In 1 hour", "4": "In 4 hours", "12": "In 12 hours"}
 
 
 class SilencePages(PageGroup):
@@ -170,7 +170,6 @@ class SilencePages(PageGroup):
             later=_LATER,
             max_reason=MAX_REASON,
             typed={"place": "", "kind": "", "hours": "1", "later": "0", "reason": "", **typed},
-            askable=bool(typed.get("askable")),
             error=error,
         )
 
