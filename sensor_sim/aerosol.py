@@ -50,14 +50,9 @@ PM_FRACTION: Final[dict[str, NDArray[np.float64]]] = {
 class Mode:
     """One lognormal mode of a source.
 
-    Attributes
-    ----------
-    mmd_um : float
-        Mass median diameter, µm.
-    gsd : float
-        Geometric standard deviation, > 1.
-    share : float
-        Share of the source's mass, 0-1.
+    - `mmd_um`: mass median diameter, µm.
+    - `gsd`: geometric standard deviation, > 1.
+    - `share`: share of the source's mass, 0-1.
     """
 
     mmd_um: float
@@ -69,19 +64,12 @@ class Mode:
 class Aerosol:
     """What a source releases, per mg of airborne particles.
 
-    Attributes
-    ----------
-    modes : tuple of Mode
-        Size distribution at release.
-    volatile : float
-        Share of the mass that evaporates, 0-1.
-    efold_s : float
-        Time in which the volatile mass falls to 1/e in dry still air, s.
-    density_g_cm3 : float
-        Particle density.
-    sticking_per_h : float
-        Loss to surfaces beyond `deposition_per_h`, 1/h: spray droplets are charged, tacky and
-        thrown at walls (spray products lose 9-10 /h at every size, thaiscience 10990293).
+    - `modes`: size distribution at release.
+    - `volatile`: share of the mass that evaporates, 0-1.
+    - `efold_s`: time in which the volatile mass falls to 1/e in dry still air, s.
+    - `density_g_cm3`: particle density.
+    - `sticking_per_h`: loss to surfaces beyond `deposition_per_h`, 1/h: spray droplets are charged,
+      tacky and thrown at walls (spray products lose 9-10 /h at every size, thaiscience 10990293).
     """
 
     modes: tuple[Mode, ...]
@@ -95,18 +83,10 @@ class Aerosol:
     ) -> NDArray[np.float64]:
         """Particles still in each bin, of 1 mg released at age zero.
 
-        Parameters
-        ----------
-        age_s : ndarray of float, shape (n,)
-            Ages, s, >= 0.
-        evaporation_slowdown : float
-            Factor on all lifetimes, >= 1; see `humidity_slows_evaporation`.
-
-        Returns
-        -------
-        ndarray of float, shape (N_BINS, n)
-            Number of particles in each bin; deposition not included. The sum over bins grows
-            never, mass never either.
+        - `age_s` (n,): ages, s, >= 0.
+        - `evaporation_slowdown`: factor on all lifetimes, >= 1; see `humidity_slows_evaporation`.
+        - Returns (N_BINS, n): Number of particles in each bin; deposition not included. The sum
+          over bins grows never, mass never either.
         """
         out = np.zeros((N_BINS, age_s.size))
         residue = (1.0 - self.volatile) ** (1 / 3)
@@ -161,10 +141,7 @@ def deposition_per_h(diameter_um: NDArray[np.float64], surface: float = 1.0) -> 
     log-log interpolation, beyond 10 µm gravitational settling in 2.5 m of height. `surface`
     multiplies it for furnishing and air speed (1.3-2.6, Thatcher 2002).
 
-    Parameters
-    ----------
-    surface : float
-        Factor, > 0.
+    - `surface`: factor, > 0.
     """
     d = [0.1, 0.2, 0.4, 1.0, 2.5, 5.0, 10.0, 25.0]
     k = [0.35, 0.25, 0.30, 0.6, 1.6, 3.2, 5.2, 25.0]
@@ -179,15 +156,8 @@ def growth_factor(
     kappa-Köhler without the Kelvin term: ``g = (1 + kappa RH / (1 - RH))^(1/3)``; RH is capped
     at 98 %. Jayaratne 2018 saw Plantower counts grow above 75 %RH.
 
-    Parameters
-    ----------
-    kappa : float
-        Hygroscopicity, 0.1-0.4 for indoor background.
-
-    Returns
-    -------
-    float or ndarray of float
-        Ratio to the dry diameter, >= 1.
+    - `kappa`: hygroscopicity, 0.1-0.4 for indoor background.
+    - Returns: Ratio to the dry diameter, >= 1.
     """
     a = np.clip(np.asarray(rh_percent) / 100, 0, 0.98)
     return np.cbrt(1 + kappa * a / (1 - a))

@@ -80,12 +80,8 @@ class Covered:
     humidity stay where they were, humidity rising by the cover's own moisture. What is left of
     the noise is a third of a display step.
 
-    Attributes
-    ----------
-    start, end : float
-        Unix seconds.
-    settle_s : float
-        Time constant, s.
+    - `start`, `end`: Unix seconds.
+    - `settle_s`: time constant, s.
     """
 
     sensor: str
@@ -126,14 +122,9 @@ class BlownAt:
 
     Dust of the case, coarse before fine, and breath: humid, warm, rich in CO2.
 
-    Attributes
-    ----------
-    start : float
-        Unix seconds.
-    duration_s : float
-        Length of the breath, s.
-    dust_ug_m3 : float
-        Rise of PM10 while it lasts; PM2.5 gets 40 % of it, PM1 15 %.
+    - `start`: Unix seconds.
+    - `duration_s`: length of the breath, s.
+    - `dust_ug_m3`: rise of PM10 while it lasts; PM2.5 gets 40 % of it, PM1 15 %.
     """
 
     sensor: str
@@ -185,10 +176,7 @@ class BlownAt:
 class Unplugged:
     """The plug is pulled; the broker says so when the keep-alive runs out; later it boots.
 
-    Attributes
-    ----------
-    start, end : float
-        Unix seconds; `end` infinite is for good.
+    - `start`, `end`: Unix seconds; `end` infinite is for good.
     """
 
     sensor: str
@@ -212,12 +200,8 @@ class Unplugged:
 class RippedOff:
     """Torn off the ceiling: tamper contact, a jolt of dust, and silence after `alive_s`.
 
-    Attributes
-    ----------
-    start : float
-        Unix seconds.
-    alive_s : float
-        How long the cable holds, s.
+    - `start`: Unix seconds.
+    - `alive_s`: how long the cable holds, s.
     """
 
     sensor: str
@@ -248,12 +232,9 @@ class RippedOff:
 class ClockJump:
     """The device's clock is wrong by `offset_s` for a while; it sends at the right time.
 
-    Attributes
-    ----------
-    start, end : float
-        Unix seconds, true time.
-    offset_s : float
-        Error of the clock, s; positive is ahead. Inside the window `time` may run backwards.
+    - `start`, `end`: Unix seconds, true time.
+    - `offset_s`: error of the clock, s; positive is ahead. Inside the window `time` may run
+      backwards.
     """
 
     sensor: str

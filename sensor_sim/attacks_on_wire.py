@@ -41,16 +41,10 @@ def apply_to_messages(
 class GatewayOutage:
     """The uplink of some sensors is down: their messages are lost, or held back and sent at once.
 
-    Attributes
-    ----------
-    sensors : tuple of str
-        Whose uplink; empty is everybody's.
-    start, end : float
-        Unix seconds.
-    flush : bool
-        Whether the gateway holds the messages and sends them when it is back.
-    flush_hz : float
-        How fast it sends them then, messages a second.
+    - `sensors`: whose uplink; empty is everybody's.
+    - `start`, `end`: Unix seconds.
+    - `flush`: whether the gateway holds the messages and sends them when it is back.
+    - `flush_hz`: how fast it sends them then, messages a second.
     """
 
     sensors: tuple[str, ...]
@@ -85,12 +79,8 @@ class GatewayOutage:
 class Replay:
     """Recorded messages of one sensor are published again, byte for byte, later.
 
-    Attributes
-    ----------
-    start, end : float
-        What is recorded, Unix seconds.
-    at : float
-        When the first of it is played, Unix seconds; not before `end`.
+    - `start`, `end`: what is recorded, Unix seconds.
+    - `at`: when the first of it is played, Unix seconds; not before `end`.
     """
 
     sensor: str
@@ -101,10 +91,7 @@ class Replay:
     def __post_init__(self) -> None:
         """Check that nothing is played before it was recorded.
 
-        Raises
-        ------
-        ValueError
-            If it would be.
+        Raises `ValueError` if it would be.
         """
         if self.at < self.end:
             raise ValueError(f"a replay at {self.at} can't come before its end {self.end}")
@@ -126,19 +113,12 @@ class Replay:
 class Spoof:
     """Somebody on the network publishes a made-up plume under the id of another sensor.
 
-    Attributes
-    ----------
-    sensor : str
-        The victim.
-    start : float
-        Unix seconds.
-    wire, model : str
-        Format and model the messages pretend.
-    duration_s, every_s : float
-        How long and how often, s.
-    claims : str
-        Other sensor id inside the payload, where the format has one (`native` only here); empty
-        is none.
+    - `sensor`: the victim.
+    - `start`: Unix seconds.
+    - `wire`, `model`: format and model the messages pretend.
+    - `duration_s`, `every_s`: how long and how often, s.
+    - `claims`: other sensor id inside the payload, where the format has one (`native` only here);
+      empty is none.
     """
 
     sensor: str
@@ -188,16 +168,10 @@ class Spoof:
 class Flood:
     """Readings of sensors that nobody registered, many a second.
 
-    Attributes
-    ----------
-    start, duration_s : float
-        Unix seconds; s.
-    rate_hz : float
-        Messages a second.
-    sensors : int
-        How many made-up ids.
-    retain : bool
-        Whether each is left with the broker.
+    - `start`, `duration_s`: Unix seconds; s.
+    - `rate_hz`: messages a second.
+    - `sensors`: how many made-up ids.
+    - `retain`: whether each is left with the broker.
     """
 
     start: float
@@ -236,14 +210,9 @@ class Flood:
 class Garbage:
     """Payloads that are no readings, or bombs, on the topic of a sensor.
 
-    Attributes
-    ----------
-    start, duration_s : float
-        Unix seconds; s.
-    rate_hz : float
-        Messages a second.
-    big_bytes : int
-        Size of the big ones, bytes.
+    - `start`, `duration_s`: Unix seconds; s.
+    - `rate_hz`: messages a second.
+    - `big_bytes`: size of the big ones, bytes.
     """
 
     sensor: str

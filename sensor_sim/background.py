@@ -64,10 +64,7 @@ _COARSE_MODE: Final = (Mode(4.5, 1.9),)
 def fine_numbers(kappa: float) -> NDArray[np.float64]:
     """Particles in each bin of 1 µg/m³ (dry) of background at each humidity of `RH_TABLE`.
 
-    Returns
-    -------
-    ndarray of float, shape (N_BINS, len(RH_TABLE))
-        /cm³; growth moves particles to larger bins.
+    - Returns (N_BINS, len(RH_TABLE): /cm³; growth moves particles to larger bins.
     """
     out = np.empty((N_BINS, RH_TABLE.size))
     for i, g in enumerate(np.asarray(growth_factor(RH_TABLE, kappa))):
@@ -84,13 +81,7 @@ def coarse_numbers() -> NDArray[np.float64]:
 
 
 class Background:
-    """Slow state of all rooms.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        For the rooms' fixed differences and the first state.
-    """
+    """Slow state of all rooms."""
 
     def __init__(self, rng: np.random.Generator, airs: Sequence[RoomAir]) -> None:
         n = len(airs)
@@ -122,21 +113,10 @@ class Background:
     ) -> NDArray[np.float64]:
         """Advance by minutes.
 
-        Parameters
-        ----------
-        rng : numpy.random.Generator
-            Of this stretch of time.
-        ach : ndarray of float, shape (minutes, rooms)
-            Air changes, 1/h.
-        ambient : ndarray of float, shape (minutes, 2)
-            Building-wide excess outdoors, fine and coarse, µg/m³.
-        hour : ndarray of float, shape (minutes,)
-            Local hour of day.
-
-        Returns
-        -------
-        ndarray of float, shape (minutes + 1, N_SLOW, rooms)
-            State at the start and after each minute.
+        - `ach` (minutes, rooms): air changes, 1/h.
+        - `ambient` (minutes, 2): building-wide excess outdoors, fine and coarse, µg/m³.
+        - `hour` (minutes,): local hour of day.
+        - Returns (minutes + 1, N_SLOW, rooms): State at the start and after each minute.
         """
         minutes, n = ach.shape
         out = np.empty((minutes + 1, N_SLOW, n))

@@ -15,28 +15,16 @@ NO_GAS = (0.0, 0.0, 0.0, 0.0, 0.0)
 class Emission:
     """Releases of one composition, one after the other.
 
-    Attributes
-    ----------
-    times_s : tuple of float
-        Start of each release, s after the session's start.
-    shares : tuple of float
-        Share of the amounts below in each release; sums to one.
-    duration_s : float
-        Length of each release, s; up to 5 s it is taken as a pulse.
-    particles_mg : float
-        Airborne particle mass, mg, over all releases.
-    aerosol : Aerosol or None
-        Its sizes and volatility.
-    gas_mg : tuple of 5 floats
-        Mass of each `sensor_sim.gas.Gas` group, mg.
-    water_g : float
-        Water vapour, g.
-    heat_kj : float
-        Sensible heat, kJ; negative cools.
-    co2_g, co_mg : float
-        Carbon dioxide in g, carbon monoxide in mg.
-    fog : bool
-        The particles are water and live only where the air is close to saturation.
+    - `times_s`: start of each release, s after the session's start.
+    - `shares`: share of the amounts below in each release; sums to one.
+    - `duration_s`: length of each release, s; up to 5 s it is taken as a pulse.
+    - `particles_mg`: airborne particle mass, mg, over all releases.
+    - `aerosol`: its sizes and volatility.
+    - `gas_mg`: mass of each `sensor_sim.gas.Gas` group, mg.
+    - `water_g`: water vapour, g.
+    - `heat_kj`: sensible heat, kJ; negative cools.
+    - `co2_g`, `co_mg`: carbon dioxide in g, carbon monoxide in mg.
+    - `fog`: the particles are water and live only where the air is close to saturation.
     """
 
     times_s: tuple[float, ...]
@@ -56,20 +44,12 @@ class Emission:
 class Session:
     """One happening in one room.
 
-    Attributes
-    ----------
-    source : str
-        Name in `sensor_sim.sources.SOURCES`.
-    kind : str
-        Event kind a perfect detector would say.
-    start : float
-        Unix seconds.
-    end : float
-        End of the last release, Unix seconds.
-    masked_by : str
-        Source run on purpose at the same time; empty if none.
-    puffs : int
-        Releases.
+    - `source`: name in `sensor_sim.sources.SOURCES`.
+    - `kind`: event kind a perfect detector would say.
+    - `start`: Unix seconds.
+    - `end`: end of the last release, Unix seconds.
+    - `masked_by`: source run on purpose at the same time; empty if none.
+    - `puffs`: releases.
     """
 
     id: str

@@ -34,14 +34,9 @@ class SimulationError(Exception):
 class ScenarioFault:
     """One fault of a scenario file.
 
-    Attributes
-    ----------
-    path : str
-        Where, such as ``buildings[0].floors[1].rooms[0].volume_m3``.
-    value : str
-        What stands there.
-    allowed : str
-        What may stand there.
+    - `path`: where, such as ``buildings[0].floors[1].rooms[0].volume_m3``.
+    - `value`: what stands there.
+    - `allowed`: what may stand there.
     """
 
     path: str
@@ -56,12 +51,8 @@ class ScenarioFault:
 class ScenarioError(SimulationError):
     """A scenario file has faults.
 
-    Parameters
-    ----------
-    source : str
-        The file.
-    faults : tuple of ScenarioFault
-        All of them.
+    - `source`: the file.
+    - `faults`: all of them.
     """
 
     reason = SimulationReason.SCENARIO

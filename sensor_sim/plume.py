@@ -66,14 +66,9 @@ _FOG_RH: Final = (92.0, 2.5)
 class Plume:
     """A session's contribution at one inlet.
 
-    Attributes
-    ----------
-    first : int
-        Second of the first column, s after the simulation's start.
-    rows : ndarray of float32, shape (N_ROWS, n)
-        See the module; row by row additive to everything else in the air.
-    active : ndarray of int
-        Rows that are not all zero.
+    - `first`: second of the first column, s after the simulation's start.
+    - `rows` (N_ROWS, n): see the module; row by row additive to everything else in the air.
+    - `active`: rows that are not all zero.
     """
 
     first: int
@@ -153,23 +148,12 @@ def plume_at(
 ) -> Plume | None:
     """Follow a session to a sensor's inlet.
 
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        For lumps and for the unevenness of long releases.
-    air, sensor, place
-        Room, sensor's corner, where it happens.
-    first : int
-        Second of the session's start, s after the simulation's start.
-    ach_per_minute : ndarray of float, shape (minutes,)
-        Air changes from the session's start on, 1/h; the last value is taken to stay.
-    rh, water_g_m3, temp_c : float
-        Air of the room at the start.
-
-    Returns
-    -------
-    Plume or None
-        None where nothing ever reaches the sensor.
+    - `air`, `sensor`, `place`: room, sensor's corner, where it happens.
+    - `first`: second of the session's start, s after the simulation's start.
+    - `ach_per_minute` (minutes,): air changes from the session's start on, 1/h; the last value is
+      taken to stay.
+    - `rh`, `water_g_m3`, `temp_c`: air of the room at the start.
+    - Returns: None where nothing ever reaches the sensor.
     """
     fan_on = bool(ach_per_minute[0] > air.ach_off * 1.5)
     transport = arrival(air, sensor, place, _AGES, fan_on=fan_on)

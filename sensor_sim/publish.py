@@ -68,10 +68,7 @@ class BrokerAddress:
     def parse(cls, text: str) -> BrokerAddress:
         """Read ``[mqtt[s]://][user[:password]@]host[:port]``.
 
-        Raises
-        ------
-        BrokerAddressError
-            If it is none.
+        Raises `BrokerAddressError` if it is none.
 
         Examples
         --------
@@ -107,18 +104,12 @@ class BrokerAddress:
 class PublishSettings:
     """How to publish.
 
-    Attributes
-    ----------
-    speed : float
-        Simulated seconds in a second; ``math.inf`` is as fast as the broker acknowledges.
-    window : int
-        Messages that may wait for an acknowledgement at a time.
-    timeout_s : float
-        How long to wait for a connection or an acknowledgement.
-    patience_s : float
-        How long to keep trying when the broker is not there or goes away; 0 gives up at once.
-    client_id : str or None
-        MQTT client id; the library's random one by default.
+    - `speed`: simulated seconds in a second; ``math.inf`` is as fast as the broker acknowledges.
+    - `window`: messages that may wait for an acknowledgement at a time.
+    - `timeout_s`: how long to wait for a connection or an acknowledgement.
+    - `patience_s`: how long to keep trying when the broker is not there or goes away; 0 gives up at
+      once.
+    - `client_id`: MQTT client id; the library's random one by default.
     """
 
     speed: float = 1.0
@@ -130,10 +121,7 @@ class PublishSettings:
     def __post_init__(self) -> None:
         """Check the ranges.
 
-        Raises
-        ------
-        ValueError
-            If a value is out of its range.
+        Raises `ValueError` if a value is out of its range.
         """
         if not self.speed > 0:
             raise ValueError(f"speed must be above 0, got {self.speed}")
@@ -150,18 +138,11 @@ class PublishSettings:
 class PublishReport:
     """What was published.
 
-    Attributes
-    ----------
-    messages : int
-        Messages done: acknowledged (QoS 1 and 2) or handed to the socket (QoS 0).
-    acknowledged : int
-        Those of them that were acknowledged.
-    repeated : int
-        Messages sent again after the connection broke.
-    simulated_s : float
-        Simulated time between the first and the last message done.
-    wall_s : float
-        Wall-clock time it took.
+    - `messages`: messages done: acknowledged (QoS 1 and 2) or handed to the socket (QoS 0).
+    - `acknowledged`: those of them that were acknowledged.
+    - `repeated`: messages sent again after the connection broke.
+    - `simulated_s`: simulated time between the first and the last message done.
+    - `wall_s`: wall-clock time it took.
     """
 
     messages: int = 0
@@ -178,10 +159,7 @@ class Ledger:
     With a path each entry is a line ``sensor,seq`` and has left the process when `acknowledged`
     returns, so that it survives a kill of the publisher.
 
-    Parameters
-    ----------
-    path : Path, optional
-        File to append to.
+    - `path`: file to append to.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -221,14 +199,9 @@ def live_offset(start: float, duration_s: float, speed: float, now: float) -> fl
     both keep its shape and end in the future, so it ends now-to-be instead: the last reading
     leaves at its own time, the first ones are up to ``duration_s * (1 - 1 / speed)`` late.
 
-    Parameters
-    ----------
-    start, duration_s : float
-        First simulated time, Unix seconds, and simulated length, s.
-    speed : float
-        Simulated seconds in a second, ``math.inf`` allowed.
-    now : float
-        Wall clock, Unix seconds.
+    - `start`, `duration_s`: first simulated time, Unix seconds, and simulated length, s.
+    - `speed`: simulated seconds in a second, ``math.inf`` allowed.
+    - `now`: wall clock, Unix seconds.
 
     Examples
     --------
@@ -257,10 +230,7 @@ class Prefetched:
     So a simulation can compute while what it said is being published. Asking for a message may
     be cancelled and asked again; none is lost.
 
-    Parameters
-    ----------
-    batch : int
-        Messages a batch.
+    - `batch`: messages a batch.
     """
 
     def __init__(self, messages: Iterable[WireMessage], batch: int = 512) -> None:
@@ -291,14 +261,9 @@ class Prefetched:
 class Publisher:
     """Publishes one stream; the shell around the broker connection.
 
-    Parameters
-    ----------
-    ledger : Ledger, optional
-        Where acknowledged messages are entered.
-    on_progress : callable, optional
-        Called with the report and the simulated time after every message done.
-    monotonic, sleep : callable
-        Clock for waits and the wait itself.
+    - `ledger`: where acknowledged messages are entered.
+    - `on_progress`: called with the report and the simulated time after every message done.
+    - `monotonic`, `sleep`: clock for waits and the wait itself.
     """
 
     def __init__(
@@ -328,12 +293,9 @@ class Publisher:
     ) -> PublishReport:
         """Publish all of `messages`.
 
-        Raises
-        ------
-        BrokerUnreachableError
-            If no broker answers, or it goes away, for longer than `patience_s`.
-        BrokerRefusedError
-            If the broker refuses name and password.
+        Raises `BrokerUnreachableError` if no broker answers, or it goes away, for longer than
+        `patience_s`.
+        Raises `BrokerRefusedError` if the broker refuses name and password.
         """
         stream = _asynchronous(messages)
         began = self._monotonic()

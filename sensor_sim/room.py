@@ -33,16 +33,11 @@ _FAN_SHARE = (0.4, 0.3, 0.2, 0.1)
 class RoomAir:
     """Fixed properties of a room.
 
-    Attributes
-    ----------
-    ach_on, ach_off : float
-        Air changes an hour with the exhaust fan on and off.
-    fan : str
-        ``schedule`` (6-20 h), ``occupancy`` (with a 15 min overrun), ``always`` or ``broken``.
-    mixing_s : float
-        Time constant of mixing between the halves with the fan on; 1.6 times that without.
-    surface : float
-        Factor on particle deposition.
+    - `ach_on`, `ach_off`: air changes an hour with the exhaust fan on and off.
+    - `fan`: ``schedule`` (6-20 h), ``occupancy`` (with a 15 min overrun), ``always`` or ``broken``.
+    - `mixing_s`: time constant of mixing between the halves with the fan on; 1.6 times that
+      without.
+    - `surface`: factor on particle deposition.
     """
 
     volume_m3: float
@@ -69,12 +64,8 @@ class RoomAir:
 class SensorPlace:
     """Where a sensor hangs.
 
-    Attributes
-    ----------
-    pocket_m3 : float
-        Air around it that mixes as one, m³.
-    delay_s : float
-        Time constant with which that air follows its half of the room, s.
+    - `pocket_m3`: air around it that mixes as one, m³.
+    - `delay_s`: time constant with which that air follows its half of the room, s.
     """
 
     pocket_m3: float
@@ -90,20 +81,13 @@ class SensorPlace:
 class Place:
     """Where something is released, as seen from the room and its sensors.
 
-    Attributes
-    ----------
-    near_m3 : float
-        Near field, m³.
-    exchange_m3_min : float
-        Air exchange of the near field with its half, m³/min.
-    same_half : bool
-        Whether the sensor hangs over the same half.
-    jet : float
-        Share of that exchange that passes the sensor's pocket directly (rising plume, fan draught).
-    carry_s : float
-        Pure delay before anything reaches the sensor, s.
-    lumpiness : float
-        Log standard deviation of concentration while unmixed.
+    - `near_m3`: near field, m³.
+    - `exchange_m3_min`: air exchange of the near field with its half, m³/min.
+    - `same_half`: whether the sensor hangs over the same half.
+    - `jet`: share of that exchange that passes the sensor's pocket directly (rising plume, fan
+      draught).
+    - `carry_s`: pure delay before anything reaches the sensor, s.
+    - `lumpiness`: log standard deviation of concentration while unmixed.
     """
 
     near_m3: float
@@ -132,12 +116,7 @@ class Place:
     def towards(self, rng: np.random.Generator, near: float) -> Place:
         """Return the same place as one of the room's sensors sees it.
 
-        Parameters
-        ----------
-        rng : numpy.random.Generator
-            Of this release and sensor.
-        near : float
-            Chance that the release is right under the sensor, 0-1.
+        - `near`: chance that the release is right under the sensor, 0-1.
         """
         other = Place.draw(rng)
         if rng.random() < near:
@@ -164,21 +143,13 @@ def zone_concentrations(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Concentration in each zone after a unit release into the near field, without losses.
 
-    Parameters
-    ----------
-    air, sensor, place
-        Room, sensor's corner, place of the release.
-    age_s : ndarray of float, shape (n,)
-        Time since the release, s; zero response before `place.carry_s` is not applied here.
-    fan_on : bool
-        The fan stirs: mixing is 1.6 times slower without.
-
-    Returns
-    -------
-    concentration : ndarray of float, shape (4, n)
-        1/m³ for near field, source's half, other half, sensor's pocket.
-    volume : ndarray of float, shape (4,)
-        m³; ``volume @ concentration`` is 1 at every age.
+    - `air`, `sensor`, `place`: room, sensor's corner, place of the release.
+    - `age_s` (n,): time since the release, s; zero response before `place.carry_s` is not applied
+      here.
+    - `fan_on`: the fan stirs: mixing is 1.6 times slower without.
+    - Returns `concentration` (4, n): 1/m³ for near field, source's half, other half, sensor's
+      pocket.
+    - Returns `volume` (4,): m³; ``volume @ concentration`` is 1 at every age.
     """
     half = max((air.volume_m3 - place.near_m3 - sensor.pocket_m3) / 2, 1.0)
     volume = np.array([place.near_m3, half, half, sensor.pocket_m3])

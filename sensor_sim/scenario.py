@@ -65,16 +65,10 @@ _MAX_BYTES: Final = 4_000_000
 class Scenario:
     """A school that can be simulated, with its rates and its attacks.
 
-    Attributes
-    ----------
-    zone : tzinfo
-        Zone of the clocks of devices that print local time.
-    vape_rate, nuisance_rate : float
-        Factors on how often it happens.
-    activity : str
-        As `sensor_sim.simulate.simulate` takes it.
-    attacks : tuple of BaseModel
-        As configured; `trace_attacks` and `message_attacks` put them on a time axis.
+    - `zone`: zone of the clocks of devices that print local time.
+    - `vape_rate`, `nuisance_rate`: factors on how often it happens.
+    - `activity`: as `sensor_sim.simulate.simulate` takes it.
+    - `attacks`: as configured; `trace_attacks` and `message_attacks` put them on a time axis.
     """
 
     school: School
@@ -110,15 +104,9 @@ class Scenario:
 def load_scenario(path: Path, start: float) -> Scenario:
     """Read a scenario file.
 
-    Parameters
-    ----------
-    start : float
-        Start of the simulation, Unix seconds; decides on daylight saving time.
+    - `start`: start of the simulation, Unix seconds; decides on daylight saving time.
 
-    Raises
-    ------
-    ScenarioError
-        With all faults of the file.
+    Raises `ScenarioError` with all faults of the file.
     """
     try:
         with path.open("rb") as file:

@@ -35,14 +35,9 @@ _MASKS: Final = ("deodorant", "air_freshener", "hair_spray", "perfume", "hot_tap
 class DayPlan:
     """One room on one local day.
 
-    Attributes
-    ----------
-    people : ndarray of float, shape (1440,)
-        Persons in the room, each minute.
-    fan_on : ndarray of bool, shape (1440,)
-        Exhaust fan.
-    sessions : tuple of Session
-        By start.
+    - `people` (1440,): persons in the room, each minute.
+    - `fan_on` (1440,): exhaust fan.
+    - `sessions`: by start.
     """
 
     people: NDArray[np.float64]
@@ -54,14 +49,9 @@ class DayPlan:
 class Ambient:
     """Smoke or dust outdoors that every room sees.
 
-    Attributes
-    ----------
-    start, end : float
-        Unix seconds.
-    fine_ug_m3, coarse_ug_m3 : float
-        Excess outdoors at the plateau.
-    ramp_s : float
-        Time to rise and to fall.
+    - `start`, `end`: Unix seconds.
+    - `fine_ug_m3`, `coarse_ug_m3`: excess outdoors at the plateau.
+    - `ramp_s`: time to rise and to fall.
     """
 
     id: str
@@ -86,16 +76,9 @@ def _span(hours: NDArray[np.float64], low: float, high: float) -> NDArray[np.flo
 def profiles(bells: Bells, weekday: int) -> dict[str, NDArray[np.float64]]:
     """Relative rates over the minutes of a day; the mean over a school day is one.
 
-    Parameters
-    ----------
-    weekday : int
-        Monday is 0.
-
-    Returns
-    -------
-    dict of str to ndarray of float, shape (1440,)
-        ``students``, ``visits``, ``passing``, ``open``, ``custodian``, ``sports``. At weekends a
-        twentieth of visits is left, spread over the day.
+    - `weekday`: monday is 0.
+    - Returns (1440,): ``students``, ``visits``, ``passing``, ``open``, ``custodian``, ``sports``.
+      At weekends a twentieth of visits is left, spread over the day.
     """
     hours = np.arange(MINUTES) / 60
     school = _span(hours, bells.first, bells.last)
@@ -222,19 +205,10 @@ def plan_day(
 ) -> DayPlan:
     """Plan a room's day.
 
-    Parameters
-    ----------
-    school, restroom, air
-        Where.
-    day : int
-        Days since 1970-01-01, local time.
-    vape_rate, nuisance_rate : float
-        Factors on the mean numbers of sessions, >= 0.
-
-    Returns
-    -------
-    DayPlan
-        Depends on nothing but the arguments.
+    - `school`, `restroom`, `air`: where.
+    - `day`: days since 1970-01-01, local time.
+    - `vape_rate`, `nuisance_rate`: factors on the mean numbers of sessions, >= 0.
+    - Returns: Depends on nothing but the arguments.
     """
     weekday = (day + 3) % 7
     rng = stream(seed, "day", restroom.id, day)
@@ -287,12 +261,8 @@ def plan_ambient(
 ) -> tuple[Ambient, ...]:
     """Plan what happens outdoors on a local day: wildfire smoke, mowing.
 
-    Parameters
-    ----------
-    day : int
-        Days since 1970-01-01, local time.
-    activity : {'ordinary', 'hard_restroom', 'demo'}
-        Rates are thirty times higher in the hard benchmark.
+    - `day`: days since 1970-01-01, local time.
+    - `activity`: rates are thirty times higher in the hard benchmark.
     """
     rng = stream(seed, "ambient", day)
     midnight = float(day * DAY_S - school.utc_offset_s)

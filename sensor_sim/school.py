@@ -20,16 +20,10 @@ if TYPE_CHECKING:
 class Device:
     """One device on a restroom's ceiling.
 
-    Attributes
-    ----------
-    id, room : str
-        Sensor id and room id.
-    model : str
-        Key of `sensor_sim.devices.models.MODELS`.
-    wire : str
-        Wire format, key of `sensor_sim.wire.ENCODERS`.
-    interval_s : int
-        Seconds between readings, 1-3600.
+    - `id`, `room`: sensor id and room id.
+    - `model`: key of `sensor_sim.devices.models.MODELS`.
+    - `wire`: wire format, key of `sensor_sim.wire.ENCODERS`.
+    - `interval_s`: seconds between readings, 1-3600.
     """
 
     id: str
@@ -55,12 +49,8 @@ class Device:
 class Restroom:
     """One restroom.
 
-    Attributes
-    ----------
-    use : str
-        ``student``, ``staff`` or ``locker`` (with showers).
-    volume_m3 : float or None
-        15-80; drawn where None.
+    - `use`: ``student``, ``staff`` or ``locker`` (with showers).
+    - `volume_m3`: 15-80; drawn where None.
     """
 
     id: str
@@ -96,18 +86,11 @@ class Building:
 class Bells:
     """The day's plan, in hours of local time.
 
-    Attributes
-    ----------
-    first, last : float
-        First and last bell.
-    period_min, passing_min : float
-        Lesson and class change, minutes.
-    lunch : tuple of 2 floats
-        Start and end of lunch.
-    custodian : tuple of 2 floats
-        Evening cleaning.
-    sports_days : tuple of int
-        Weekdays (Monday 0) with sports in the evening.
+    - `first`, `last`: first and last bell.
+    - `period_min`, `passing_min`: lesson and class change, minutes.
+    - `lunch`: start and end of lunch.
+    - `custodian`: evening cleaning.
+    - `sports_days`: weekdays (Monday 0) with sports in the evening.
     """
 
     first: float = 8.0
@@ -123,10 +106,7 @@ class Bells:
 class School:
     """Buildings, floors, restrooms and devices, and the bell schedule.
 
-    Attributes
-    ----------
-    utc_offset_s : int
-        Local time minus UTC, s.
+    - `utc_offset_s`: local time minus UTC, s.
     """
 
     name: str
@@ -269,24 +249,12 @@ def random_school(
 ) -> School:
     """Draw a school with one sensor a room, for training and benchmarks.
 
-    Parameters
-    ----------
-    n_rooms : int
-        Number of restrooms, >= 1.
-    models : sequence of str, optional
-        Device models to draw from; all by default.
-    intervals : sequence of int, optional
-        Reporting intervals to draw from, s; each model's usual one by default.
+    - `n_rooms`: number of restrooms, >= 1.
+    - `models`: device models to draw from; all by default.
+    - `intervals`: reporting intervals to draw from, s; each model's usual one by default.
+    - Returns: The same for the same arguments.
 
-    Returns
-    -------
-    School
-        The same for the same arguments.
-
-    Raises
-    ------
-    ValueError
-        If `n_rooms` is not positive or a model is unknown.
+    Raises `ValueError` if `n_rooms` is not positive or a model is unknown.
 
     Examples
     --------

@@ -53,14 +53,10 @@ COARSE_PM25: Final = float(PM25_WEIGHT @ coarse_numbers())
 class Chunk:
     """What was published in a stretch of true time.
 
-    Attributes
-    ----------
-    start, end : float
-        Unix seconds; rows have ``start <= sent < end``, in the last chunk also later ones.
-    traces : tuple of DeviceTrace
-        One for each device, in the school's order; may be empty of rows.
-    truths : tuple of Truth
-        Of sessions that ended and peaked in it, one for each sensor of the room.
+    - `start`, `end`: Unix seconds; rows have ``start <= sent < end``, in the last chunk also later
+      ones.
+    - `traces`: one for each device, in the school's order; may be empty of rows.
+    - `truths`: of sessions that ended and peaked in it, one for each sensor of the room.
     """
 
     start: float
@@ -100,32 +96,19 @@ def simulate(
 ) -> Iterator[Chunk]:
     """Simulate a school.
 
-    Parameters
-    ----------
-    seed : int
-        Non-negative.
-    start : float
-        Unix seconds; all devices power up then.
-    duration_s : float
-        Length, s, > 0; rounded up to whole seconds.
-    chunk_s : float
-        Length of a chunk, s, > 0. Regroups the output, changes nothing in it.
-    nuisance_rate, vape_rate : float
-        Factors on the mean numbers of nuisances and of vaping sessions, >= 0.
-    activity : {'ordinary', 'hard_restroom', 'demo'}
-        The school's own days; a hard benchmark, with about 200 nuisances and 14 vaping sessions a
-        room-day round the clock, a third of the vaping masked; or something somewhere in the
-        school about every minute.
+    - `seed`: non-negative.
+    - `start`: Unix seconds; all devices power up then.
+    - `duration_s`: length, s, > 0; rounded up to whole seconds.
+    - `chunk_s`: length of a chunk, s, > 0. Regroups the output, changes nothing in it.
+    - `nuisance_rate`, `vape_rate`: factors on the mean numbers of nuisances and of vaping sessions,
+      >= 0.
+    - `activity`: the school's own days; a hard benchmark, with about 200 nuisances and 14 vaping
+      sessions a room-day round the clock, a third of the vaping masked; or something somewhere in
+      the school about every minute.
+    - Yields: In time order.
 
-    Yields
-    ------
-    Chunk
-        In time order.
-
-    Raises
-    ------
-    ValueError
-        If a length is not positive, a rate or the seed negative, or the activity unknown.
+    Raises `ValueError` if a length is not positive, a rate or the seed negative, or the activity
+    unknown.
 
     Examples
     --------
@@ -238,10 +221,7 @@ class _Engine:
     def advance(self, seconds: int) -> list[Rows]:
         """Simulate the next tile; only its first `seconds` are kept.
 
-        Returns
-        -------
-        list of Rows
-            For each sensor, in the school's order.
+        - Returns: For each sensor, in the school's order.
         """
         tile = self._tile
         begin = self.start + tile * TILE_S

@@ -14,18 +14,13 @@ if TYPE_CHECKING:
 class DeviceTrace:
     """Readings of one device over a stretch of time, as the device itself would know them.
 
-    Attributes
-    ----------
-    sensor, room, model, wire : str
-        Sensor id, room id, hardware model, wire format (key of `sensor_sim.wire.ENCODERS`).
-    time : ndarray of float64, shape (n,)
-        Event time by the device's own clock, Unix seconds, increasing.
-    sent : ndarray of float64, shape (n,)
-        True time of publication, Unix seconds.
-    values : ndarray of float64, shape (n, len(detection.quantities.COLUMNS))
-        NaN where the device has no such channel or no value.
-    events : tuple of (float, str)
-        Device events (`tamper`, `vendor_vape`, `restart`, ...) with the true time.
+    - `sensor`, `room`, `model`, `wire`: sensor id, room id, hardware model, wire format (key of
+      `sensor_sim.wire.ENCODERS`).
+    - `time` (n,): event time by the device's own clock, Unix seconds, increasing.
+    - `sent` (n,): true time of publication, Unix seconds.
+    - `values` (n, len(detection.quantities.COLUMNS): NaN where the device has no such channel or no
+      value.
+    - `events`: device events (`tamper`, `vendor_vape`, `restart`, ...) with the true time.
     """
 
     sensor: str
@@ -42,29 +37,18 @@ class DeviceTrace:
 class Truth:
     """What really happened, as seen from one sensor. Never part of a reading.
 
-    Attributes
-    ----------
-    session : str
-        Id of the happening; the same for every sensor that could see it.
-    source : str
-        Source name, such as ``"nicotine_pod"``.
-    kind : str
-        Event kind a perfect detector would say (`detection.events.EventKind` values).
-    start, end : float
-        First and last release, Unix seconds.
-    arrival : float
-        When the noise-free excess at the sensor's inlet first passed 2 µg/m³ (particles) or the
-        channel's own detection limit (gas, humidity); NaN if never.
-    peak_time : float
-        When that excess was largest.
-    peak_excess : float
-        Largest noise-free excess of PM2.5 at the inlet, µg/m³; 0 for sources without particles.
-    baseline : float
-        PM2.5 at the inlet from everything else at `arrival`, µg/m³.
-    masked_by : str
-        Source that ran at the same time on purpose to hide it; empty if none.
-    puffs : int
-        Releases in the session.
+    - `session`: id of the happening; the same for every sensor that could see it.
+    - `source`: source name, such as ``"nicotine_pod"``.
+    - `kind`: event kind a perfect detector would say (`detection.events.EventKind` values).
+    - `start`, `end`: first and last release, Unix seconds.
+    - `arrival`: when the noise-free excess at the sensor's inlet first passed 2 µg/m³ (particles)
+      or the channel's own detection limit (gas, humidity); NaN if never.
+    - `peak_time`: when that excess was largest.
+    - `peak_excess`: largest noise-free excess of PM2.5 at the inlet, µg/m³; 0 for sources without
+      particles.
+    - `baseline`: PM2.5 at the inlet from everything else at `arrival`, µg/m³.
+    - `masked_by`: source that ran at the same time on purpose to hide it; empty if none.
+    - `puffs`: releases in the session.
     """
 
     session: str

@@ -30,16 +30,10 @@ SEEN_WATER_G_M3: Final = 0.2
 class Seen:
     """A session at one sensor, until its truth can be told.
 
-    Attributes
-    ----------
-    truth : Truth
-        Without its baseline while that is NaN.
-    at : float
-        When the baseline is taken, Unix seconds.
-    own : float
-        PM2.5 of the session itself at that time, µg/m³.
-    done : float
-        From when on all is known, Unix seconds.
+    - `truth`: without its baseline while that is NaN.
+    - `at`: when the baseline is taken, Unix seconds.
+    - `own`: PM2.5 of the session itself at that time, µg/m³.
+    - `done`: from when on all is known, Unix seconds.
     """
 
     truth: Truth
@@ -52,12 +46,8 @@ class Seen:
 class AmbientWatch:
     """One building-wide event as each room has had it.
 
-    Attributes
-    ----------
-    arrival, peak_time : (n_rooms,) array
-        Unix seconds; NaN before.
-    peak, baseline : (n_rooms,) array
-        PM2.5: highest excess, and level before it, µg/m³.
+    - `arrival`, `peak_time`: Unix seconds; NaN before.
+    - `peak`, `baseline`: PM2.5: highest excess, and level before it, µg/m³.
     """
 
     arrival: NDArray[np.float64]

@@ -23,14 +23,9 @@ CO2_CHANNELS: Final = ("co2",)
 class ClimatePart:
     """A humidity and temperature sensor as built in.
 
-    Attributes
-    ----------
-    rh_lag_s, temp_lag_s : tuple of 2 floats
-        Ranges of e-fold lags, s.
-    heating_k : tuple of 2 floats
-        Range of self-heating, K.
-    rh_error, temp_error : float
-        Standard deviation between units, % and °C.
+    - `rh_lag_s`, `temp_lag_s`: ranges of e-fold lags, s.
+    - `heating_k`: range of self-heating, K.
+    - `rh_error`, `temp_error`: standard deviation between units, % and °C.
     """
 
     channels: tuple[str, ...]
@@ -53,12 +48,8 @@ CLIMATE_PARTS: Final[dict[str, ClimatePart]] = {
 class ClimateUnit:
     """One unit.
 
-    Attributes
-    ----------
-    altitude_hpa : float
-        Pressure offset by altitude and unit.
-    co2_lag_s, co2_offset, co2_noise : float
-        Of the NDIR cell, where the device has one.
+    - `altitude_hpa`: pressure offset by altitude and unit.
+    - `co2_lag_s`, `co2_offset`, `co2_noise`: of the NDIR cell, where the device has one.
     """
 
     part: ClimatePart

@@ -15,14 +15,10 @@ if TYPE_CHECKING:
 class Fault:
     """One fault of one unit.
 
-    Attributes
-    ----------
-    kind : str
-        ``gap`` (nothing is sent), ``restart``, ``dead`` (no value) or ``frozen`` (a value stays).
-    channel : str
-        Quantity for ``dead`` and ``frozen``, else empty.
-    start, end : float
-        Unix seconds.
+    - `kind`: ``gap`` (nothing is sent), ``restart``, ``dead`` (no value) or ``frozen`` (a value
+      stays).
+    - `channel`: quantity for ``dead`` and ``frozen``, else empty.
+    - `start`, `end`: Unix seconds.
     """
 
     kind: str
@@ -39,19 +35,10 @@ def plan_faults(
     Network gaps (10 s to 20 min) about one in three days, a restart in ten, a frozen channel in
     forty, a dead one in eighty: priors, for want of a published figure. Units differ fourfold.
 
-    Parameters
-    ----------
-    channels : sequence of str
-        What can freeze or die.
-    block : int
-        Number of the stretch; with the seed and the sensor it decides the draws.
-    start, length_s : float
-        The stretch, Unix seconds and s.
-
-    Returns
-    -------
-    tuple of Fault
-        By start.
+    - `channels`: what can freeze or die.
+    - `block`: number of the stretch; with the seed and the sensor it decides the draws.
+    - `start`, `length_s`: the stretch, Unix seconds and s.
+    - Returns: By start.
     """
     unit = stream(seed, "reliability", sensor).lognormal(0, 0.7)
     rng = stream(seed, "faults", sensor, block)

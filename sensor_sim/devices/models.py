@@ -15,22 +15,14 @@ from sensor_sim.devices.voc import VOC_PARTS
 class DeviceModel:
     """One product.
 
-    Attributes
-    ----------
-    pm, voc, climate : str
-        Part names in `PM_PARTS`, `VOC_PARTS`, `CLIMATE_PARTS`; empty where it has none.
-    co2 : bool
-        Whether it has an NDIR CO2 cell.
-    interval_s : int
-        Usual reporting interval.
-    averages : bool
-        Whether a reading is the mean over the interval (else its last second).
-    wires : tuple of str
-        Wire formats it is met with.
-    keep : tuple of str
-        Channels it reports, where it hides some its parts have; empty for all.
-    vape_index : bool
-        Whether it rates vaping itself and sends event frames.
+    - `pm`, `voc`, `climate`: part names in `PM_PARTS`, `VOC_PARTS`, `CLIMATE_PARTS`; empty where it
+      has none.
+    - `co2`: whether it has an NDIR CO2 cell.
+    - `interval_s`: usual reporting interval.
+    - `averages`: whether a reading is the mean over the interval (else its last second).
+    - `wires`: wire formats it is met with.
+    - `keep`: channels it reports, where it hides some its parts have; empty for all.
+    - `vape_index`: whether it rates vaping itself and sends event frames.
     """
 
     pm: str = ""

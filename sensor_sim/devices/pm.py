@@ -30,33 +30,19 @@ _MASS_CUTS: Final = {"pm1": 1.0, "pm25": 2.5, "pm4": 4.0, "pm10": 10.0}
 class PmPart:
     """A particle sensor.
 
-    Attributes
-    ----------
-    channels : tuple of str
-        Quantities it reports.
-    counted_um, counted : tuple of float
-        Share of particles detected, at these diameters; log-linear between.
-    smear : float
-        Geometric standard deviation of reported against true size.
-    fixed_share : tuple or None
-        For sensors without size resolution: (diameters, PM1/PM2.5, PM2.5/PM10) reported for a
-        particle of that size, instead of `smear`.
-    noise_level, noise_sd : tuple of float
-        Mass noise, 1 s: standard deviation at these levels, µg/m³.
-    count_noise : float
-        Count noise in units of sqrt(count in `count_volume_cm3`).
-    count_volume_cm3 : float
-        Air a count stands for, cm³.
-    step : float
-        Resolution of mass, µg/m³.
-    cap : float
-        Largest mass reported, µg/m³.
-    saturates_at : float
-        Particles /cm³ above 0.3 µm at which coincidence halves the count.
-    lag_s : tuple of 2 floats
-        Range of the e-fold lag of the inlet and internal averaging, s.
-    warm_up_s : tuple of 2 floats
-        Range of the time without a value after power-up, s.
+    - `channels`: quantities it reports.
+    - `counted_um`, `counted`: share of particles detected, at these diameters; log-linear between.
+    - `smear`: geometric standard deviation of reported against true size.
+    - `fixed_share`: for sensors without size resolution: (diameters, PM1/PM2.5, PM2.5/PM10)
+      reported for a particle of that size, instead of `smear`.
+    - `noise_level`, `noise_sd`: mass noise, 1 s: standard deviation at these levels, µg/m³.
+    - `count_noise`: count noise in units of sqrt(count in `count_volume_cm3`).
+    - `count_volume_cm3`: air a count stands for, cm³.
+    - `step`: resolution of mass, µg/m³.
+    - `cap`: largest mass reported, µg/m³.
+    - `saturates_at`: particles /cm³ above 0.3 µm at which coincidence halves the count.
+    - `lag_s`: range of the e-fold lag of the inlet and internal averaging, s.
+    - `warm_up_s`: range of the time without a value after power-up, s.
     """
 
     channels: tuple[str, ...]
@@ -182,16 +168,10 @@ _FINE_BINS: Final = BIN_MID_UM > 0.3
 class PmUnit:
     """One unit of a particle sensor: its own matrix, lag, offset and noise.
 
-    Attributes
-    ----------
-    matrix : ndarray of float32, shape (channels, N_BINS)
-        With this unit's gains.
-    zero : float
-        Offset of mass, µg/m³.
-    noise : float
-        Factor on the part's noise.
-    spikes_per_day : float
-        One-sample artefacts.
+    - `matrix` (channels, N_BINS): with this unit's gains.
+    - `zero`: offset of mass, µg/m³.
+    - `noise`: factor on the part's noise.
+    - `spikes_per_day`: one-sample artefacts.
     """
 
     part: PmPart
@@ -229,17 +209,9 @@ class PmUnit:
     ) -> NDArray[np.float32]:
         """Noise, spikes, quantisation and caps.
 
-        Parameters
-        ----------
-        signal : ndarray of float32, shape (channels, n)
-            Noise-free channel values.
-        averaged_s : int
-            Seconds each value is the mean of.
-
-        Returns
-        -------
-        ndarray of float32, shape of `signal`
-            Non-negative readings.
+        - `signal` (channels, n): noise-free channel values.
+        - `averaged_s`: seconds each value is the mean of.
+        - Returns: Non-negative readings.
         """
         part = self.part
         n_mass = sum(c in _MASS_CUTS for c in part.channels)

@@ -35,16 +35,11 @@ _ABOVE_03: Final = np.array([0, 0, *([1.0] * (N_BINS - 2))], np.float32)
 class Inlet:
     """Air at a device for one stretch, once a second.
 
-    Attributes
-    ----------
-    time : ndarray of float64, shape (n,)
-        Unix seconds.
-    plume : ndarray of float32, shape (N_ROWS, n), or None
-        Sum of all sessions; see `sensor_sim.plume`. None when nothing is going on.
-    slow : ndarray of float32, shape (N_SLOW, n)
-        Background of the room; see `sensor_sim.background`.
-    rh, temp : ndarray of float32, shape (n,)
-        Humidity and temperature with everything in.
+    - `time` (n,): Unix seconds.
+    - `plume` (N_ROWS, n): sum of all sessions; see `sensor_sim.plume`. None when nothing is going
+      on.
+    - `slow` (N_SLOW, n): background of the room; see `sensor_sim.background`.
+    - `rh`, `temp` (n,): humidity and temperature with everything in.
     """
 
     time: NDArray[np.float64]
@@ -123,10 +118,7 @@ class DeviceUnit:
     Index over all devices; `report` samples, adds noise and writes readings. Nothing but the air
     goes in, so no reading can hold what only the simulation knows.
 
-    Parameters
-    ----------
-    start : float
-        Power-up, Unix seconds.
+    - `start`: power-up, Unix seconds.
     """
 
     def __init__(self, device: Device, seed: int, start: float) -> None:
@@ -175,16 +167,8 @@ class DeviceUnit:
     def sense(self, rng: np.random.Generator, air: Inlet) -> NDArray[np.float32]:
         """Signals of all parts, once a second.
 
-        Parameters
-        ----------
-        rng : numpy.random.Generator
-            Of this device and stretch.
-
-        Returns
-        -------
-        ndarray of float32, shape (signals, n)
-            Particle channels; RH, temperature, CO2; TVOC; then three that are never averaged:
-            VOC index (zero yet), raw ticks, NOx index.
+        - Returns (signals, n): Particle channels; RH, temperature, CO2; TVOC; then three that are
+          never averaged: VOC index (zero yet), raw ticks, NOx index.
         """
         n = air.time.size
         out = np.zeros((self._n_pm + 7, n), np.float32)
@@ -248,14 +232,9 @@ class DeviceUnit:
     ) -> Rows:
         """Sample, add noise, apply faults.
 
-        Parameters
-        ----------
-        time : ndarray of float64, shape (n,)
-            Unix seconds, one a second.
-        signals : ndarray of float32
-            From `sense`, with the VOC index filled in.
-        faults : sequence of Fault
-            All that touch this stretch.
+        - `time` (n,): Unix seconds, one a second.
+        - `signals`: from `sense`, with the VOC index filled in.
+        - `faults`: all that touch this stretch.
         """
         sampled, at, averaged, events = self._sample(rng, time, signals)
         values = self._values(rng, sampled, averaged)

@@ -23,18 +23,11 @@ if TYPE_CHECKING:
 class VocPart:
     """A gas sensor.
 
-    Attributes
-    ----------
-    channels : tuple of str
-        Quantities it reports.
-    lag_s : tuple of 2 floats
-        Range of its e-fold, s.
-    hold_s : tuple of int
-        Seconds for which a value stays; a unit has one of these.
-    cap : float
-        Largest value of its TVOC channel.
-    step : float
-        Resolution of its TVOC channel.
+    - `channels`: quantities it reports.
+    - `lag_s`: range of its e-fold, s.
+    - `hold_s`: seconds for which a value stays; a unit has one of these.
+    - `cap`: largest value of its TVOC channel.
+    - `step`: resolution of its TVOC channel.
     """
 
     channels: tuple[str, ...]
@@ -67,22 +60,13 @@ _TICKS_PER_DOUBLING: Final = (710.0, 1030.0)
 class VocUnit:
     """One unit of a gas sensor.
 
-    Attributes
-    ----------
-    answer : ndarray of float32, shape (5,)
-        ppb ethanol-equivalent per ppb of each gas group.
-    clean_raw : float
-        Raw signal in clean air, ticks.
-    ticks : float
-        Ticks per doubling of concentration.
-    half_ppb : float
-        C0, ppb ethanol-equivalent.
-    rh_ticks : float
-        Humidity left uncompensated, ticks per %RH.
-    noise : float
-        Ticks, or relative noise in per mille of a TVOC value.
-    zero_ppb : float
-        What the unit takes for clean air, ppb.
+    - `answer` (5,): ppb ethanol-equivalent per ppb of each gas group.
+    - `clean_raw`: raw signal in clean air, ticks.
+    - `ticks`: ticks per doubling of concentration.
+    - `half_ppb`: C0, ppb ethanol-equivalent.
+    - `rh_ticks`: humidity left uncompensated, ticks per %RH.
+    - `noise`: ticks, or relative noise in per mille of a TVOC value.
+    - `zero_ppb`: what the unit takes for clean air, ppb.
     """
 
     part: VocPart
@@ -125,14 +109,9 @@ class VocUnit:
     ) -> NDArray[np.int32]:
         """Raw ticks of an SGP40/41, once a second.
 
-        Parameters
-        ----------
-        ppb : ndarray of float32, shape (n,)
-            Ethanol-equivalent at the sensing layer.
-        rh : ndarray of float32, shape (n,)
-            Humidity, %.
-        age_days : float
-            Time since the start, for drift.
+        - `ppb` (n,): ethanol-equivalent at the sensing layer.
+        - `rh` (n,): humidity, %.
+        - `age_days`: time since the start, for drift.
         """
         ticks = np.float32(self.clean_raw + self.drift_ticks_day * age_days)
         signal = ticks - np.float32(self.ticks) * np.log2(1 + ppb / np.float32(self.half_ppb))
@@ -145,17 +124,9 @@ class VocUnit:
     ) -> NDArray[np.float32]:
         """TVOC reading of the other parts: above the unit's clean air, with relative noise.
 
-        Parameters
-        ----------
-        ppb : ndarray of float32, shape (n,)
-            Ethanol-equivalent.
-        averaged_s : int
-            Seconds each value is the mean of.
-
-        Returns
-        -------
-        ndarray of float32, shape (n,)
-            ppb, or µg/m³ at 1.9 µg/m³ a ppb (ethanol) where the channel is a mass.
+        - `ppb` (n,): ethanol-equivalent.
+        - `averaged_s`: seconds each value is the mean of.
+        - Returns (n,): ppb, or µg/m³ at 1.9 µg/m³ a ppb (ethanol) where the channel is a mass.
         """
         relative = np.float32(self.noise * 2e-3 / np.sqrt(averaged_s))
         noise = rng.standard_normal(ppb.size, dtype=np.float32)

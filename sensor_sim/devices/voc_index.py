@@ -89,10 +89,7 @@ def _sigmoid(
 class VocIndexPort:
     """State of the algorithm for `n` sensors sampled once a second.
 
-    Parameters
-    ----------
-    n : int
-        Number of sensors.
+    - `n`: number of sensors.
     """
 
     def __init__(self, n: int) -> None:
@@ -119,15 +116,9 @@ class VocIndexPort:
     def process(self, raw: NDArray[np.integer]) -> NDArray[np.int32]:
         """Advance all sensors.
 
-        Parameters
-        ----------
-        raw : ndarray of int, shape (n, time)
-            Raw signal in ticks, one column a second; 0 or 65,000 and more is "no signal".
-
-        Returns
-        -------
-        ndarray of int32, shape (n, time)
-            VOC Index 1-500; 0 in the first 45 s after a start.
+        - `raw` (n, time): raw signal in ticks, one column a second; 0 or 65,000 and more is "no
+          signal".
+        - Returns (n, time): VOC Index 1-500; 0 in the first 45 s after a start.
         """
         out = np.empty(raw.shape, np.int32)
         for j in range(raw.shape[1]):
@@ -246,10 +237,7 @@ class VocIndexPort:
 class VocIndex:
     """VOC Index of `n` sensors, by the compiled original or by the port.
 
-    Parameters
-    ----------
-    n : int
-        Number of sensors.
+    - `n`: number of sensors.
     """
 
     def __init__(self, n: int) -> None:

@@ -24,22 +24,13 @@ __all__ = ["BUILDING_WIDE", "SOURCES", "Source"]
 class Source:
     """One kind of happening.
 
-    Attributes
-    ----------
-    kind : str
-        `detection.events.EventKind` a perfect detector would say.
-    draw : callable
-        Draws one session's emissions.
-    per_day : float
-        Mean number in a student restroom on a school day.
-    when : str
-        Key of `sensor_sim.schedule.PROFILES`: when in the day it happens.
-    hard_weight : float
-        Relative share among the nuisances of the hard benchmark (0 for vaping).
-    near_sensor : float
-        Chance that it happens right under the sensor.
-    spread : float
-        Factor on the near field's volume: a crowd or a mop is not at one point.
+    - `kind`: `detection.events.EventKind` a perfect detector would say.
+    - `draw`: draws one session's emissions.
+    - `per_day`: mean number in a student restroom on a school day.
+    - `when`: key of `sensor_sim.schedule.PROFILES`: when in the day it happens.
+    - `hard_weight`: relative share among the nuisances of the hard benchmark (0 for vaping).
+    - `near_sensor`: chance that it happens right under the sensor.
+    - `spread`: factor on the near field's volume: a crowd or a mop is not at one point.
     """
 
     kind: str

@@ -83,10 +83,7 @@ def wire_identity(wire: str, sensor: str) -> str:
 class Fleet:
     """The devices of a school as they go on the wire; keeps each device's firmware state.
 
-    Parameters
-    ----------
-    network : WireNetwork, optional
-        What the devices share.
+    - `network`: what the devices share.
     """
 
     def __init__(self, network: WireNetwork | None = None) -> None:
@@ -99,10 +96,7 @@ class Fleet:
         A device seen for the first time publishes its connect messages first. Stretches must be
         handed over in order of time.
 
-        Raises
-        ------
-        ValueError
-            If a trace names a wire format that is not in `ENCODERS`.
+        Raises `ValueError` if a trace names a wire format that is not in `ENCODERS`.
         """
         streams = [self._device(trace) for trace in traces]
         yield from heapq.merge(*streams, key=_sent)

@@ -30,17 +30,12 @@ _HEX: Final = re.compile(r"[0-9a-f]+")
 class WireMessage:
     """One MQTT message, as it leaves a device, and when.
 
-    Attributes
-    ----------
-    qos : int
-        Quality of service the real device uses.
-    sent : float
-        True time of publication, Unix seconds; a schedule for the publisher, not part of the wire.
-    sensor : str
-        Id of the sensor that sends it; not part of the wire.
-    seq : int
-        Number of the message among those of its sensor, from 1; not part of the wire unless the
-        format has a sequence number.
+    - `qos`: quality of service the real device uses.
+    - `sent`: true time of publication, Unix seconds; a schedule for the publisher, not part of the
+      wire.
+    - `sensor`: id of the sensor that sends it; not part of the wire.
+    - `seq`: number of the message among those of its sensor, from 1; not part of the wire unless
+      the format has a sequence number.
     """
 
     topic: str
@@ -56,14 +51,9 @@ class WireMessage:
 class WireRow:
     """One reading as the device itself knows it.
 
-    Attributes
-    ----------
-    time : float
-        By the device's own clock, Unix seconds.
-    sent : float
-        True time of publication, Unix seconds.
-    values : mapping of str to float
-        Quantity key to finite value; what the device does not have is absent.
+    - `time`: by the device's own clock, Unix seconds.
+    - `sent`: true time of publication, Unix seconds.
+    - `values`: quantity key to finite value; what the device does not have is absent.
     """
 
     time: float
@@ -75,13 +65,9 @@ class WireRow:
 class WireDevice:
     """Who sends: the id the school gave the sensor, and the hardware.
 
-    Attributes
-    ----------
-    sensor : str
-        Sensor id; part of a topic, so without ``+``, ``#`` and spaces.
-    model : str
-        Hardware model, key of `sensor_sim.devices.models.MODELS`; several parts joined by ``+``
-        are several sensors on one board.
+    - `sensor`: sensor id; part of a topic, so without ``+``, ``#`` and spaces.
+    - `model`: hardware model, key of `sensor_sim.devices.models.MODELS`; several parts joined by
+      ``+`` are several sensors on one board.
     """
 
     sensor: str
@@ -92,16 +78,11 @@ class WireDevice:
 class WireNetwork:
     """What devices of one school share on the wire.
 
-    Attributes
-    ----------
-    zone : tzinfo
-        Zone of the clocks of devices that print local time.
-    application, tenant, gateway : str
-        Of the LoRaWAN network server: application id, tenant id, gateway id (16 hex digits).
-    meraki_network : str
-        Meraki network id.
-    zigbee : list of dict
-        What the Zigbee bridge tells about the devices that have joined so far.
+    - `zone`: zone of the clocks of devices that print local time.
+    - `application`, `tenant`, `gateway`: of the LoRaWAN network server: application id, tenant id,
+      gateway id (16 hex digits).
+    - `meraki_network`: meraki network id.
+    - `zigbee`: what the Zigbee bridge tells about the devices that have joined so far.
     """
 
     zone: tzinfo = UTC

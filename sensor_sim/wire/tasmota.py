@@ -276,10 +276,7 @@ def drivers_of(model: str) -> tuple[str, ...]:
 
     A board that measures temperature and humidity with no part named for it has an SHT3X.
 
-    Raises
-    ------
-    ValueError
-        If no part is a sensor that Tasmota has a driver for here.
+    Raises `ValueError` if no part is a sensor that Tasmota has a driver for here.
 
     Examples
     --------

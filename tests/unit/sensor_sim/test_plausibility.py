@@ -18,11 +18,11 @@ import pytest
 from detection.quantities import COLUMNS
 from sensor_sim.aerosol import BIN_MASS_UG, N_BINS, PM_FRACTION
 from sensor_sim.devices.pm import PmUnit
-from sensor_sim.plausibility import decay, follow, read_by, smoothed, steady_puffing
 from sensor_sim.plume import CO2, GAS, WATER
 from sensor_sim.school import random_school
 from sensor_sim.simulate import simulate
 from sensor_sim.streams import stream
+from tests.support.plausibility import decay, follow, read_by, smoothed, steady_puffing
 
 MONDAY = 20_703 * 86_400.0
 SEEDS = range(60)

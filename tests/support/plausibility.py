@@ -29,12 +29,9 @@ if TYPE_CHECKING:
 class Decay:
     """How an excess falls after its peak.
 
-    Attributes
-    ----------
-    peak : float
-        In the unit of the series.
-    efold_s, tenth_s : float
-        Time from the peak until 1/e and 1/10 of it are left, s; NaN where it never falls so far.
+    - `peak`: in the unit of the series.
+    - `efold_s`, `tenth_s`: time from the peak until 1/e and 1/10 of it are left, s; NaN where it
+      never falls so far.
     """
 
     peak: float
@@ -55,20 +52,12 @@ def follow(
 ) -> Plume | None:
     """Draw a session, a room and a sensor's place, and follow it to the inlet.
 
-    Parameters
-    ----------
-    source : str
-        Key of `sensor_sim.sources.SOURCES`.
-    ach : float
-        Air changes, 1/h, constant.
-    near : float, optional
-        Chance that it happens right under the sensor; the source's own by default.
-    rh, temp_c : float
-        Air of the room, % and °C.
-    single : bool
-        Keep one release of each emission, with its share of the amounts.
-    volume_m3 : float, optional
-        Drawn by default.
+    - `source`: key of `sensor_sim.sources.SOURCES`.
+    - `ach`: air changes, 1/h, constant.
+    - `near`: chance that it happens right under the sensor; the source's own by default.
+    - `rh`, `temp_c`: air of the room, % and °C.
+    - `single`: keep one release of each emission, with its share of the amounts.
+    - `volume_m3`: drawn by default.
     """
     rng = stream(seed, "plausibility", source)
     spec = SOURCES[source]
@@ -108,17 +97,9 @@ def follow(
 def steady_puffing(seed: int, *, volume_m3: float, gap_s: float) -> tuple[float, float]:
     """Mean PM2.5 near a disposable's user and across his half of the room, after ten minutes.
 
-    Parameters
-    ----------
-    volume_m3 : float
-        Room, m³.
-    gap_s : float
-        Time between puffs, s.
-
-    Returns
-    -------
-    near, far : float
-        µg/m³ over the background.
+    - `volume_m3`: room, m³.
+    - `gap_s`: time between puffs, s.
+    - Returns `near, far`: µg/m³ over the background.
     """
     rng = stream(seed, "steady puffing")
     air, sensor = RoomAir.draw(rng, volume_m3), SensorPlace.draw(rng)
@@ -135,12 +116,8 @@ def steady_puffing(seed: int, *, volume_m3: float, gap_s: float) -> tuple[float,
 def read_by(part: str, plume: Plume, *, lag_s: float = 4.0) -> dict[str, NDArray[np.float64]]:
     """Noise-free excess each channel of a particle sensor would report, once a second.
 
-    Parameters
-    ----------
-    part : str
-        Key of `sensor_sim.devices.pm.PM_PARTS`.
-    lag_s : float
-        E-fold of the sensor, s.
+    - `part`: key of `sensor_sim.devices.pm.PM_PARTS`.
+    - `lag_s`: e-fold of the sensor, s.
     """
     keep = np.exp(-1 / lag_s)
     rows = PM_PARTS[part].matrix() @ plume.rows[:N_BINS]
@@ -157,12 +134,8 @@ def smoothed(x: NDArray[np.float64], n: int) -> NDArray[np.float64]:
 def decay(x: NDArray[np.float64], step_s: float) -> Decay:
     """Measure the fall of an excess after its peak, linear between samples.
 
-    Parameters
-    ----------
-    x : ndarray of float, shape (n,)
-        Excess over the background, n >= 1.
-    step_s : float
-        Time between samples, s.
+    - `x` (n,): excess over the background, n >= 1.
+    - `step_s`: time between samples, s.
 
     Examples
     --------
