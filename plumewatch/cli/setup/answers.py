@@ -1,4 +1,4 @@
-"""What a site has to say, at most ten answers: from a file, or from a person who is asked."""
+"""The answers about a site: from a file, or from a person who is asked."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class StaffAnswer(BaseModel):
 
     @field_validator("url")
     @classmethod
-    def _can_be_told(cls, value: str) -> str:
+    def _is_valid_target(cls, value: str) -> str:
         faults = check_target(Secret(value), NotifySettings(allow_private=True)) if value else []
         if faults:
             raise ValueError(f"no address for notices: {faults[0]}")
@@ -104,13 +104,7 @@ def address(text: str) -> tuple[str, int, bool]:
 
 
 def read_answers(path: Path) -> Answers:
-    """Read answers from a TOML file; paths in it are relative to it.
-
-    Raises
-    ------
-    ConfigError
-        With every fault.
-    """
+    """Read answers from a TOML file; paths in it are relative to it. Raises `ConfigError`."""
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -132,8 +126,8 @@ def read_answers(path: Path) -> Answers:
             [
                 ConfigFault(
                     path=".".join(map(str, found["loc"])),
-                    value="missing" if found["type"] == "missing" else "not taken",
-                    allowed=_said(found["type"], str(found["msg"])),
+                    value="missing" if found["type"] == "missing" else "not valid",
+                    allowed=_reason(found["type"], str(found["msg"])),
                 )
                 for found in error.errors(include_url=False, include_input=False)
             ]
@@ -150,25 +144,15 @@ def local_zone() -> str:
 
 
 def ask(question: Question, reach: Callable[[Answers], None]) -> Answers:
-    """Ask for what has to be known before the broker is listened to.
+    """Ask for what has to be known before listening to the broker.
 
-    Parameters
-    ----------
-    reach : callable
-        Connects to the broker once; if that raises `BrokerError`, its questions come again.
-
-    Raises
-    ------
-    ValueError
-        If an answer cannot be taken.
-    BrokerError
-        If the broker does not answer.
+    `reach` connects to the broker once; if that raises `BrokerError`, its questions come again.
     """
-    site = until_taken(lambda: question("Name of the school"), _name)
-    zone = until_taken(lambda: question("Time zone (IANA)", local_zone()), _zone)
+    site = ask_until_valid(lambda: question("Name of the school"), _name)
+    zone = ask_until_valid(lambda: question("Time zone (IANA)", local_zone()), _zone)
 
     def of_broker() -> Answers:
-        broker = until_taken(
+        broker = ask_until_valid(
             lambda: question("MQTT broker, [mqtts://]host[:port]", "127.0.0.1:1883"), _broker
         )
         username = question("Account there that may read everything; empty for none")
@@ -181,17 +165,11 @@ def ask(question: Question, reach: Callable[[Answers], None]) -> Answers:
         reach(answers)
         return answers
 
-    return until_taken(of_broker, reached)
+    return ask_until_valid(of_broker, reached)
 
 
-def until_taken(asked: Callable[[], A], read: Callable[[A], T]) -> T:
-    """Ask again, at most `_TRIES` times, while an answer cannot be taken; says why.
-
-    Raises
-    ------
-    ValueError, BrokerError
-        If the last one cannot be either.
-    """
+def ask_until_valid(asked: Callable[[], A], read: Callable[[A], T]) -> T:
+    """Ask again, at most `_TRIES` times, while an answer is not valid; print why."""
     for _ in range(_TRIES - 1):
         try:
             return read(asked())
@@ -236,13 +214,12 @@ def in_short(error: Exception) -> str:
     if not isinstance(error, ValidationError):
         return str(error)
     return "\n".join(
-        f"{'.'.join(map(str, found['loc']))}: {_said(found['type'], found['msg'])}"
+        f"{'.'.join(map(str, found['loc']))}: {_reason(found['type'], found['msg'])}"
         for found in error.errors(include_url=False, include_input=False)
     )
 
 
-def _said(kind: str, message: str) -> str:
-    """Put the words of a validator as everywhere else."""
+def _reason(kind: str, message: str) -> str:
     known = {"missing": "missing", "extra_forbidden": "no such answer"}
     return known.get(kind, message.removeprefix("Value error, "))
 

@@ -113,18 +113,10 @@ def acl(sensors: Iterable[HeardSensor], accounts: Mapping[str, str], service: st
 
 
 def mosquitto_conf(folder: str, port: int, queued: int, *, tls: bool = False) -> str:
-    """Return the broker's configuration, with the files of `folder`.
+    """Return the broker's configuration; its passwords and rights will be in `folder`.
 
-    Parameters
-    ----------
-    folder : str
-        Where passwords and rights will be.
-    port : int
-        Of the listener: in the network with `tls`, else on loopback.
-    queued : int
-        Messages to keep while the service is away.
-    tls : bool
-        Whether the broker was reached by TLS, as it then must stay.
+    With `tls` the listener is in the network, as the broker was reached so far, else on loopback.
+    It keeps `queued` messages while the service is away.
     """
     listener = _TLS_LISTENER if tls else _LOOPBACK_LISTENER
     return f"""\

@@ -203,18 +203,18 @@ def _ask_rest(
     answers: Answers, sensors: Mapping[str, HeardSensor]
 ) -> tuple[Answers, dict[str, Place]]:
     """Ask what follows from the sensors found: rooms, staff, where the page is, a test."""
-    from plumewatch.cli.setup.answers import page_address, rooms_of, staff_of, until_taken
+    from plumewatch.cli.setup.answers import ask_until_valid, page_address, rooms_of, staff_of
     from plumewatch.cli.setup.site_files import rooms_for
 
-    places = until_taken(
+    places = ask_until_valid(
         lambda: question("Rooms to correct, sensor=Building/Floor/Room; ...; empty if none"),
         lambda text: rooms_for(sensors, rooms_of(text)),
     )
-    staff = until_taken(
+    staff = ask_until_valid(
         lambda: question("Who is notified, Name[, role] = Apprise address; ...; empty for later"),
         staff_of,
     )
-    public_url = until_taken(
+    public_url = ask_until_valid(
         lambda: question("Address at which phones reach the staff page; empty for none"),
         page_address,
     )

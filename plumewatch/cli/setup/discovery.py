@@ -50,17 +50,7 @@ _DRAFT: Final = {
 
 @dataclass(slots=True)
 class HeardSensor:
-    """A sensor that publishes.
-
-    Attributes
-    ----------
-    id : str
-        As the decoder names it.
-    decoder : str
-        What reads it.
-    times : list of float
-        Of its live readings, Unix seconds.
-    """
+    """A sensor that publishes; `times` are those of its live readings, Unix seconds."""
 
     id: str
     decoder: str
@@ -79,16 +69,8 @@ class HeardSensor:
 class Heard:
     """All that publishes.
 
-    Attributes
-    ----------
-    sensors : dict
-        By id.
-    routes : list of dict
-        Topics that name no format, and the decoder that reads them.
-    mappings : list of str
-        TOML of mappings proposed for topics that no decoder reads.
-    unread : dict
-        Topics that nothing reads, with the reason.
+    `routes` are topics that name no format with their decoder, `mappings` TOML that is proposed
+    for topics that no decoder reads, `unread` other topics with the reason.
     """
 
     sensors: dict[str, HeardSensor] = field(default_factory=dict)
@@ -103,12 +85,7 @@ def _client(settings: BrokerSettings) -> aiomqtt.Client:
 
 
 async def reach(settings: BrokerSettings) -> None:
-    """Connect once.
-
-    Raises
-    ------
-    BrokerError
-    """
+    """Connect once; raises `BrokerError`."""
     async with connected(_client(settings), settings):
         pass
 
@@ -118,22 +95,11 @@ async def listen(
     seconds: float,
     on_message: Callable[[int, float], None] = lambda _n, _s: None,
 ) -> list[Message]:
-    """Subscribe to everything for so long.
+    """Subscribe to everything for so long; raises `BrokerError`.
 
-    Parameters
-    ----------
-    on_message : callable
-        Progress: messages so far, and seconds listened.
-
-    Raises
-    ------
-    BrokerError
-
-    Notes
-    -----
-    Anybody may still publish there. What is larger than the service takes is left out, as are
-    topics that would not stay one word in a file of the broker; it ends early at 50,000 messages
-    or 200 MB.
+    `on_message` gets progress: messages so far, and seconds listened. Anybody may still publish
+    there: payloads larger than the service accepts are left out, as are topics that would not stay
+    one word in a file of the broker, and it ends early at 50,000 messages or 200 MB.
     """
     found: list[Message] = []
     largest, held = Context().limits.description_bytes, 0
@@ -160,14 +126,9 @@ async def listen(
 
 
 def heard_on(messages: Sequence[Message], zone: ZoneInfo) -> Heard:
-    """Understand messages: sensors, and what the configuration needs so that they are read.
+    """Return the sensors in messages, and what the configuration needs so that they are read.
 
-    Parameters
-    ----------
-    messages : sequence of Message
-        In the order in which they came.
-    zone : ZoneInfo
-        Of devices that print local time.
+    `zone` is that of devices that send local time.
     """
     found = Heard()
     context = Context(zone=zone)

@@ -60,12 +60,7 @@ def guessed(sensor: str) -> Place:
 
 
 def place_of(text: str) -> Place:
-    """Read ``Building/Floor/Room``, ``Building/Room`` or ``Room``.
-
-    Raises
-    ------
-    ValueError
-        If it is none of these.
+    """Read ``Building/Floor/Room``, ``Building/Room`` or ``Room``; raises `ValueError`.
 
     Examples
     --------

@@ -42,12 +42,9 @@ def heard_air(heard: Heard) -> dict[str, HeardSensor]:
 
 
 def rooms_for(sensors: Mapping[str, HeardSensor], said: Mapping[str, str]) -> dict[str, Place]:
-    """Return where each sensor hangs: as said, else as guessed from its name.
+    """Return where each sensor hangs: as given, else as guessed from its name.
 
-    Raises
-    ------
-    ValueError
-        If what was said is of no sensor that was heard, or is no place.
+    Raises `ValueError` if a given one is not among the sensors found, or is no place.
     """
     strange = sorted(said.keys() - sensors.keys())
     if strange:
@@ -64,14 +61,7 @@ class SiteFiles:
     secret: dict[str, str] = field(default_factory=dict)
 
     def write(self, folder: Path) -> list[Path]:
-        """Write all, none over one that is there; returns the paths.
-
-        Raises
-        ------
-        FileExistsError
-            If one is there; nothing is written then.
-        OSError
-        """
+        """Write all, none over an existing file; return the paths. Raises `OSError`."""
         paths = {folder / name: (text, 0o600) for name, text in self.secret.items()}
         paths |= {folder / name: (text, 0o644) for name, text in self.plain.items()}
         for path in paths:
@@ -89,12 +79,7 @@ def written(
 ) -> SiteFiles:
     """Make all files of a site.
 
-    Parameters
-    ----------
-    places : mapping of str to Place
-        Sensors that are taken, and where they hang.
-    password : str
-        Of the service's account.
+    `places` are the sensors and where they hang, `password` that of the service's account.
     """
     files = SiteFiles()
     service = answers.username or broker_files.SERVICE
@@ -230,17 +215,7 @@ def _staff(answers: Answers, files: SiteFiles) -> str:
 
 
 def next_steps(folder: Path, broker: str, *, tls: bool) -> str:
-    """Say what is left to do by hand.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the site's files.
-    broker : str
-        Folder of the broker's.
-    tls : bool
-        Whether the broker is reached by TLS.
-    """
+    """Return what is left to do by hand, with the folder of the site and of the broker."""
     first = (
         f"put the certfile and keyfile\nthat it has had so far into {folder}/broker/mosquitto.conf"
         " first. Then only the\naccounts written here are known; other users of it need theirs.\n"
