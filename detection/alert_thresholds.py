@@ -155,6 +155,7 @@ _CLUSTER: Final = np.dtype(
     [(name, np.float64) for name in ("start", "end", "bin", "label", "read_s")]
 )
 """A finished cluster that a label can still name; `read_s` of the sensor when it ended."""
+_WIDTH: Final = len(_CLUSTER.names or ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +265,7 @@ class AlertThresholds:
         return {
             "levels_state": self._state.block[:, :n].T.copy(),
             "levels_counts": self._counts[:n].copy(),
-            "levels_recent": self._recent[:n].view(np.float64).reshape(n, _RECENT, -1),
+            "levels_recent": self._recent[:n].view(np.float64).reshape(n, _RECENT, _WIDTH),
         }
 
     @classmethod
@@ -289,7 +290,7 @@ class AlertThresholds:
         state, counts = stored["levels_state"], stored["levels_counts"]
         recent = stored["levels_recent"]
         n = state.shape[0]
-        shapes = ((n, _STATE_WIDTH), (n, 3, _BINS), (n, _RECENT, len(_CLUSTER.names or ())))
+        shapes = ((n, _STATE_WIDTH), (n, 3, _BINS), (n, _RECENT, _WIDTH))
         if (state.shape, counts.shape, recent.shape) != shapes:
             raise ValueError(f"levels of shapes {state.shape}, {counts.shape}, {recent.shape}")
         levels._n = n

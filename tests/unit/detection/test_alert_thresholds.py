@@ -72,6 +72,12 @@ def alerts(levels, streams, weeks):
     return [said[(times // 300.0).astype(int), row] for row, (times, _, _) in enumerate(streams)]
 
 
+def test_thresholds_of_no_sensor_have_a_snapshot():
+    arrays = AlertThresholds(1.0).arrays()
+    restored = AlertThresholds.from_arrays(arrays, 1.0).arrays()
+    assert {k: v.shape for k, v in restored.items()} == {k: v.shape for k, v in arrays.items()}
+
+
 def test_before_enough_was_seen_the_models_level_holds():
     levels = fresh()
     noisy = [(t, 2.0) for t in np.arange(600.0, LEARN_S - 7200.0, 1800.0)]
