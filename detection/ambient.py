@@ -229,7 +229,7 @@ class Ambient:
             del self._buildings[name]
 
     def state(self) -> dict[str, NDArray[np.generic]]:
-        """Arrays from which `restore` continues."""
+        """Return the state as arrays."""
         buildings = {name: asdict(value) for name, value in self._buildings.items()}
         arrays: dict[str, NDArray[np.generic]] = {k: getattr(self, f"_{k}") for k in _ARRAYS}
         return {
@@ -242,13 +242,7 @@ class Ambient:
     def restore(
         cls, stored: Mapping[str, NDArray[np.generic]], place: Callable[[str], Place | None]
     ) -> Ambient:
-        """Follow on from `state`.
-
-        Raises
-        ------
-        SnapshotError
-            If an array is missing or of another shape.
-        """
+        """Restore `state`; raise `SnapshotError` if an array is missing or of another shape."""
         restored = cls(place)
         try:
             restored._grow(stored["base"].shape[0])

@@ -1,7 +1,7 @@
-"""All detectors that look at one stream of readings, in the order in which they are asked.
+"""All detectors of one stream of readings.
 
-The service, a replay, a back-test and a cluster judge readings by this one object, so that on the
-same readings they say the same. `detection.detector` follows plumes, `detection.device_events` what
+The service, a replay, a back-test and a cluster judge readings by this one object, so that the same
+readings give the same events. `detection.detector` follows plumes, `detection.device_events` what
 devices report of themselves, `detection.minute_detectors` sensor faults and the air that rooms
 share, which explains some of the rest.
 

@@ -1,11 +1,8 @@
-"""What devices say of themselves, as events: tamper, a vendor's alarm, a faulty channel, a battery.
+"""Device reports as events: tamper, a vendor's alarm, a faulty channel, a low battery.
 
-What the intake found about their messages (``integrity:...``) comes the same way.
-
-The air is judged by `detection.detector`; here a device's word is taken for what it is. A channel
-is called faulty only after it has been for `FAULT_AFTER_S` and three readings, so that one value
-out of range calls nobody. A battery is low from two reports of `BATTERY_LOW` on, until one of
-`BATTERY_GOOD`: what hovers about the limit is one event, not many.
+Findings of ingest about a sensor's messages (``integrity:...``) come the same way. A channel is
+faulty only after `FAULT_AFTER_S` and three readings, so that one value out of range alerts nobody.
+A battery is low from two reports of `BATTERY_LOW` on, until one of `BATTERY_GOOD`.
 """
 
 from __future__ import annotations
@@ -22,17 +19,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 FAULT_AFTER_S: Final = 120.0
-HELD_S: Final = 600.0
-"""A device's alarm counts as the same one for this long after it was last said."""
+HOLD_S: Final = 600.0
+"""A device's alarm is the same one for this long after its last report."""
 BATTERY_LOW: Final = 15.0
 BATTERY_GOOD: Final = 25.0
 """Charge in %."""
-BATTERY_HELD_S: Final = 3 * 86_400.0
+BATTERY_HOLD_S: Final = 3 * 86_400.0
 """Some devices report their battery once a day."""
 
 _BATTERY: Final = "low_battery"
 _VERSION: Final = "device-1"
-_SAID: Final[Mapping[str, tuple[EventKind, float, str]]] = {
+_REPORTS: Final[Mapping[str, tuple[EventKind, float, str]]] = {
     "tamper": (EventKind.TAMPER, 1.0, "the sensor reports tampering"),
     "vendor_vape": (EventKind.VAPE, 0.6, "the sensor's own vape alarm"),
     "vendor_burning": (EventKind.SMOKE, 0.6, "the sensor's own burning alarm"),
@@ -46,20 +43,20 @@ _SAID: Final[Mapping[str, tuple[EventKind, float, str]]] = {
 
 
 @dataclass(slots=True)
-class _Standing:
-    """One condition a device has reported and not yet ceased to report."""
+class _Active:
+    """A condition that a device still reports."""
 
     onset: float
     last: float
     count: int
-    said: float | None
+    alerted_at: float | None
 
 
 class DeviceEvents:
-    """Follow what devices report; pure, with time as an argument."""
+    """Follow device reports; pure, with time as an argument."""
 
     def __init__(self) -> None:
-        self._standing: dict[tuple[str, str], _Standing] = {}
+        self._active: dict[tuple[str, str], _Active] = {}
 
     def on_reading(
         self,
@@ -69,25 +66,16 @@ class DeviceEvents:
         faults: Sequence[str],
         values: Mapping[str, float],
     ) -> list[Event]:
-        """Take one reading's device events and faults.
+        """Return the events of one reading's reports; unknown names are ignored.
 
-        Parameters
-        ----------
-        time : float
-            Event time, Unix seconds.
-        events : sequence of str
-            Names such as ``"tamper"``; unknown ones and liveness are not events of the air.
-        faults : sequence of str
-            Keys of faulty quantities, with or without the prefix ``fault:``.
-        values : mapping of str to float
-            The reading's values, for evidence.
+        `faults` are keys of faulty quantities, with or without the prefix ``fault:``.
         """
         found: list[Event] = []
         for name in events:
-            if name in _SAID:
+            if name in _REPORTS:
                 key = (sensor, name)
                 self._expire(key, time, found)
-                self._said(key, time, values, found)
+                self._reported(key, time, values, found)
         for name in faults:
             key = (sensor, f"fault:{name.removeprefix('fault:')}")
             self._expire(key, time, found)
@@ -97,70 +85,64 @@ class DeviceEvents:
         return found
 
     def on_time(self, now: float) -> list[Event]:
-        """End what has not been reported for `HELD_S`, or `BATTERY_HELD_S`."""
+        """Return the end of what has not been reported for `HOLD_S`, or `BATTERY_HOLD_S`."""
         ended: list[Event] = []
-        for key in list(self._standing):
+        for key in list(self._active):
             self._expire(key, now, ended)
         return ended
 
     def snapshot(self) -> bytes:
-        """State as bytes from which `restore` continues."""
-        rows = [[*key, s.onset, s.last, s.count, s.said] for key, s in self._standing.items()]
+        """Return the state as bytes."""
+        rows = [[*key, s.onset, s.last, s.count, s.alerted_at] for key, s in self._active.items()]
         return json.dumps(rows).encode()
 
     @classmethod
     def restore(cls, body: bytes) -> DeviceEvents:
-        """Follow on from a snapshot.
-
-        Raises
-        ------
-        SnapshotError
-            If the bytes are none.
-        """
+        """Restore a snapshot; raise `SnapshotError` if it is none."""
         restored = cls()
         try:
             for sensor, name, onset, last, count, said in json.loads(body):
-                restored._standing[sensor, name] = _Standing(onset, last, count, said)
+                restored._active[sensor, name] = _Active(onset, last, count, said)
         except (ValueError, TypeError) as error:
             raise SnapshotError(f"no snapshot of device events: {error}") from error
         return restored
 
     def _expire(self, key: tuple[str, str], now: float, found: list[Event]) -> None:
-        standing = self._standing.get(key)
-        held_s = BATTERY_HELD_S if key[1] == _BATTERY else HELD_S
-        if standing is None or now - standing.last <= held_s:
+        active = self._active.get(key)
+        hold_s = BATTERY_HOLD_S if key[1] == _BATTERY else HOLD_S
+        if active is None or now - active.last <= hold_s:
             return
-        del self._standing[key]
-        if standing.said is not None:
-            said_at = standing.last + held_s
-            found.append(self._event(key, standing, EventPhase.ENDED, said_at, {}))
+        del self._active[key]
+        if active.alerted_at is not None:
+            ended_at = active.last + hold_s
+            found.append(self._event(key, active, EventPhase.ENDED, ended_at, {}))
 
-    def _said(
+    def _reported(
         self,
         key: tuple[str, str],
         time: float,
         values: Mapping[str, float],
         found: list[Event],
     ) -> None:
-        standing = self._standing.get(key)
-        if standing is not None:
-            standing.last = max(standing.last, time)
-            standing.count += 1
+        active = self._active.get(key)
+        if active is not None:
+            active.last = max(active.last, time)
+            active.count += 1
             return
-        standing = self._standing[key] = _Standing(time, time, 1, time)
-        found.append(self._event(key, standing, EventPhase.ALERTED, time, values))
+        active = self._active[key] = _Active(time, time, 1, time)
+        found.append(self._event(key, active, EventPhase.ALERTED, time, values))
 
     def _faulty(self, key: tuple[str, str], time: float, found: list[Event]) -> None:
-        standing = self._standing.get(key)
-        if standing is None:
-            self._standing[key] = _Standing(time, time, 1, None)
+        active = self._active.get(key)
+        if active is None:
+            self._active[key] = _Active(time, time, 1, None)
             return
-        standing.last = max(standing.last, time)
-        standing.count += 1
-        early = standing.count < 3 or time - standing.onset < FAULT_AFTER_S
-        if standing.said is None and not early:
-            standing.said = time
-            found.append(self._event(key, standing, EventPhase.ALERTED, time, {}))
+        active.last = max(active.last, time)
+        active.count += 1
+        early = active.count < 3 or time - active.onset < FAULT_AFTER_S
+        if active.alerted_at is None and not early:
+            active.alerted_at = time
+            found.append(self._event(key, active, EventPhase.ALERTED, time, {}))
 
     def _battery(
         self,
@@ -170,27 +152,27 @@ class DeviceEvents:
         found: list[Event],
     ) -> None:
         self._expire(key, time, found)
-        standing, charge = self._standing.get(key), values["battery"]
-        if standing is None:
+        active, charge = self._active.get(key), values["battery"]
+        if active is None:
             if charge <= BATTERY_LOW:
-                self._standing[key] = _Standing(time, time, 1, None)
+                self._active[key] = _Active(time, time, 1, None)
             return
-        good = charge >= BATTERY_GOOD if standing.said is not None else charge > BATTERY_LOW
+        good = charge >= BATTERY_GOOD if active.alerted_at is not None else charge > BATTERY_LOW
         if good:
-            del self._standing[key]
-            if standing.said is not None:
-                found.append(self._event(key, standing, EventPhase.ENDED, time, values))
+            del self._active[key]
+            if active.alerted_at is not None:
+                found.append(self._event(key, active, EventPhase.ENDED, time, values))
             return
-        standing.last = max(standing.last, time)
-        standing.count += 1
-        if standing.said is None:
-            standing.said = time
-            found.append(self._event(key, standing, EventPhase.ALERTED, time, values))
+        active.last = max(active.last, time)
+        active.count += 1
+        if active.alerted_at is None:
+            active.alerted_at = time
+            found.append(self._event(key, active, EventPhase.ALERTED, time, values))
 
     @staticmethod
     def _event(
         key: tuple[str, str],
-        standing: _Standing,
+        active: _Active,
         phase: EventPhase,
         time: float,
         values: Mapping[str, float],
@@ -206,7 +188,7 @@ class DeviceEvents:
             charge = values.get("battery")
             detail = "the battery is low" if charge is None else f"the battery is at {charge:.0f} %"
         else:
-            kind, confidence, detail = _SAID[name]
+            kind, confidence, detail = _REPORTS[name]
         evidence = {}
         index = values.get("vape_index")
         if kind is EventKind.VAPE and index is not None:
@@ -215,10 +197,10 @@ class DeviceEvents:
             sensor=sensor,
             kind=kind,
             phase=phase,
-            onset=standing.onset,
-            alerted=time if standing.said is None else standing.said,
-            peak_time=standing.onset,
-            end=standing.last if phase is EventPhase.ENDED else None,
+            onset=active.onset,
+            alerted=time if active.alerted_at is None else active.alerted_at,
+            peak_time=active.onset,
+            end=active.last if phase is EventPhase.ENDED else None,
             confidence=confidence,
             probabilities={kind.value: confidence},
             evidence=evidence,

@@ -1,30 +1,27 @@
-"""Which sensors are silent, and when somebody must be told: once an outage, not once a sensor.
+"""Liveness: which sensors are silent, and when an outage is alerted: once, not once a sensor.
 
-A sensor is *alive* while its readings come. It is *silent* after `LivenessSettings.missed`
-reporting intervals without one, and at least `LivenessSettings.least_s`. The interval is the
-registered one, or what the stream itself shows if that is longer: the second largest of the last
-ten gaps between reports (of fewer, the largest), so that one lost report does not stretch it and a
-changed setting is learnt after two. Before three gaps were seen nothing is known, and `UNLEARNT_S`
-has to pass.
+A sensor is *silent* after `LivenessSettings.missed` reporting intervals without a reading, and at
+least `LivenessSettings.least_s`. The interval is the registered one, or a longer one learned from
+the stream: the second largest of the last ten gaps between reports (of fewer, the largest), so that
+one lost report does not stretch it and a changed setting is learned after two. Before three gaps
+were seen, `UNLEARNT_S` has to pass.
 
-A device or its gateway may also say so itself (`online`, `offline`: a will, an availability
-message). `offline` makes it silent at once; `online` takes that word back, and no more: a device
-that is connected and does not measure is silent all the same.
+A device or its gateway may also report `online` or `offline` (a will, an availability message).
+`offline` makes the sensor silent at once; `online` only revokes that report: a device that is
+connected and does not measure is silent all the same.
 
-Silent sensors are *gathered* for a while before they are told: an interval, between
-`GATHER_LEAST_S` and `GATHER_MOST_S`, or `LivenessSettings.least_s` after a device's own word, so
-that a short reconnect is nothing. Those that are then still silent are one *outage*, told as one
-event: of the sensor if it is one, of all together if they are several, since a gateway, a broker
-or a switch is then the likely cause. A sensor that falls silent later and was last heard before
-such an outage began joins it without a word. The event ends when all are back. If some come back
-and others stay away, the outage ends and the others are judged anew.
+Silent sensors are gathered before an alert: for an interval, between `GATHER_LEAST_S` and
+`GATHER_MOST_S`, or for `LivenessSettings.least_s` after a device's own report, so that a short
+reconnect is ignored. Those still silent then are one *outage* and one event: of one sensor, or of
+all together, since a gateway, a broker or a switch is then the likely cause. A sensor that falls
+silent later and was last seen before such an outage began joins it. The event ends when all are
+back. If some return and others do not, the outage ends and the others are judged anew.
 
 Our own silence is not theirs: after a restart, a pause of this process or a lost connection to the
-broker (`hearing`) every allowance begins anew.
+broker (`broker_healthy`) every allowance starts over. A sensor that was never seen is not called
+silent: it may not have been installed yet.
 
-A sensor that was never heard is not called silent: it may not have been installed yet.
-
-All times are receive times, Unix seconds; nothing here reads a clock. An invariant the tests hold:
+All times are receive times, Unix seconds; nothing here reads a clock. Invariant held by tests:
 events open and close in pairs, and a sensor is part of at most one outage.
 """
 
@@ -60,7 +57,7 @@ _VERSION: Final = "liveness-1"
 
 
 class SensorState(StrEnum):
-    """How a sensor is, as far as it can be told from what arrives."""
+    """Liveness of a sensor."""
 
     NEVER = "never heard"
     ALIVE = "alive"
@@ -70,50 +67,36 @@ class SensorState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LivenessSettings:
-    """When silence counts.
-
-    Attributes
-    ----------
-    missed : int
-        Reporting intervals without a reading.
-    least_s : float
-        Seconds of silence at least, whatever the interval.
-
-    Raises
-    ------
-    ValueError
-        If `missed` is below 1 or `least_s` is not positive.
-    """
+    """When silence counts: after `missed` intervals, and at least `least_s` seconds."""
 
     missed: int = 3
     least_s: float = 60.0
 
     def __post_init__(self) -> None:
-        """Check both."""
+        """Check the bounds."""
         if self.missed < 1 or not self.least_s > 0:
             raise ValueError("missed must be at least 1 and least_s positive")
 
 
 @dataclass(frozen=True, slots=True)
 class SensorLife:
-    """What is known of one sensor.
+    """Liveness of one sensor.
 
     Attributes
     ----------
     state : SensorState
-        ``SILENT`` is not told yet; ``OFFLINE`` is part of an outage.
-    heard : float or None
-        Receive time of its last live reading; None if there was none.
+        ``SILENT`` is not alerted yet; ``OFFLINE`` is part of an outage.
+    last_seen : float or None
+        Receive time of its last reading; None if there was none.
     interval_s : float
-        Seconds between reports that are reckoned with: nine of ten come sooner.
+        Expected seconds between reports: nine of ten come sooner.
     expected : int
-        Readings that could have come since the program was started: those that did, and for each
-        longer time between two as many as its median, or the registered interval if that is
-        longer, goes into it. A time in which we could not hear expects none.
+        Readings expected since the program started: those received, and in each longer gap as many
+        as fit the median or the registered interval. None are expected while the broker is away.
     """
 
     state: SensorState
-    heard: float | None
+    last_seen: float | None
     interval_s: float
     expected: int
 
@@ -125,7 +108,7 @@ class _Sensor:
     interval_s: float
     last: float = -math.inf
     report: float = -math.inf
-    said: float | None = None
+    offline_since: float | None = None
     expected: int = 0
     gaps: deque[float] = field(default_factory=lambda: deque(maxlen=_GAPS))
     due: float = math.nan
@@ -146,26 +129,20 @@ class _Sensor:
 
 @dataclass(slots=True)
 class _Outage:
-    """Silence that was told and is not over."""
+    """An alerted outage that is not over."""
 
     name: str
     onset: float
     alerted: float
-    members: dict[str, None]
+    sensors: dict[str, None]
     several: bool
     detail: str
-    back: int = 0
-    first_back: float | None = None
+    returned: int = 0
+    first_return: float | None = None
 
 
 class Liveness:
-    """Follow the registered sensors; pure, with time as an argument.
-
-    Parameters
-    ----------
-    intervals : mapping of str to float
-        Registered sensors and their reporting intervals, seconds. Others are ignored.
-    """
+    """Follow the registered sensors by their reporting intervals in seconds; ignore others."""
 
     def __init__(
         self, intervals: Mapping[str, float], settings: LivenessSettings | None = None
@@ -175,77 +152,58 @@ class Liveness:
         self._heap: list[tuple[float, str]] = []
         self._silent: dict[str, float] = {}
         self._outages: list[_Outage] = []
-        self._of: dict[str, _Outage] = {}
+        self._outage_of: dict[str, _Outage] = {}
         self._now = -math.inf
         self._floor = -math.inf
-        self._hearing = True
+        self._broker_healthy = True
 
-    def on_item(self, sensor: str, received: float, *, alive: bool, word: str = "") -> list[Event]:
-        """Take what arrived of one sensor.
+    def on_item(
+        self, sensor: str, received: float, *, alive: bool, status: str = ""
+    ) -> list[Event]:
+        """Take a message of one sensor; return the end of an outage if it was the last to return.
 
-        Parameters
-        ----------
-        received : float
-            Receive time, Unix seconds.
-        alive : bool
-            Whether it proves that the sensor measures now; a repeated or retained value does not.
-        word : str
-            ``"online"``, ``"offline"`` or empty: what it, or its gateway, says of it.
-
-        Returns
-        -------
-        list of Event
-            The end of an outage, if this was the last sensor of it to come back.
+        `received` is in Unix seconds. `alive` is whether the message proves that the sensor
+        measures now: a repeated or retained value does not. `status` is ``"online"``,
+        ``"offline"`` or empty, as reported by the sensor or its gateway.
         """
         found = self._sensors.get(sensor)
         if found is None:
             return []
         if alive:
             gap = received - max(found.last, self._floor)
-            self._learn(sensor, found, received)
+            self._learn_interval(sensor, found, received)
             found.expected += found.expected_in(gap)
             found.last = max(found.last, received)
-            found.said = None
-            return self._back(sensor, received)
-        if word == "offline":
-            if found.said is None and math.isfinite(found.last):
-                found.said = received
-                if sensor not in self._of:
+            found.offline_since = None
+            return self._on_return(sensor, received)
+        if status == "offline":
+            if found.offline_since is None and math.isfinite(found.last):
+                found.offline_since = received
+                if sensor not in self._outage_of:
                     self._silent.setdefault(sensor, received)
-        elif word == "online" and found.said is not None:
+        elif status == "online" and found.offline_since is not None:
             silent_too = received > self._due(found)
-            found.said = None
+            found.offline_since = None
             if not silent_too:
                 self._schedule(sensor, found)
-                return self._back(sensor, received)
+                return self._on_return(sensor, received)
         return []
 
-    def on_time(self, now: float, *, hearing: bool | None = None) -> list[Event]:
-        """Let time pass.
+    def on_time(self, now: float, *, broker_healthy: bool | None = None) -> list[Event]:
+        """Return the outages that begin, gain sensors or end by `now`, Unix seconds.
 
-        Parameters
-        ----------
-        now : float
-            Time up to which all that arrived was taken in, Unix seconds. A clock that was set back
-            by more than a minute is followed: every allowance begins anew.
-        hearing : bool, optional
-            Whether messages can reach us at all: the broker is connected, the disk takes them.
-            None: as before.
-
-        Returns
-        -------
-        list of Event
-            Outages that begin, gain members or end.
+        `broker_healthy` is whether messages can reach us at all; None means as before. A clock set
+        back by more than a minute is followed: every allowance starts over.
         """
         if self._now - now > _AWAY_S:
             self._set_back(now)
         if now < self._now:
             return []
-        hearing = self._hearing if hearing is None else hearing
-        if now - self._now > _AWAY_S or (hearing and not self._hearing):
+        broker_healthy = self._broker_healthy if broker_healthy is None else broker_healthy
+        if now - self._now > _AWAY_S or (broker_healthy and not self._broker_healthy):
             self._floor = now
             self._silent = dict.fromkeys(self._silent, now)
-        self._now, self._hearing = now, hearing
+        self._now, self._broker_healthy = now, broker_healthy
         while self._heap and self._heap[0][0] <= now:
             due, name = heapq.heappop(self._heap)
             found = self._sensors[name]
@@ -255,78 +213,87 @@ class Liveness:
                 self._schedule(name, found)
                 continue
             found.due = math.nan
-            if name not in self._of:
+            if name not in self._outage_of:
                 self._silent.setdefault(name, now)
-        return [*self._joined(now), *self._told(now), *self._recovered(now)]
+        return [*self._join_outages(now), *self._alert_ripe(now), *self._end_outages(now)]
 
     def _set_back(self, now: float) -> None:
-        """Nothing was heard later than `now`, on the clock as it is now."""
+        """Bound all times by `now`, on the clock as it is now."""
         self._now = self._floor = now
         self._silent = {name: min(since, now) for name, since in self._silent.items()}
         for name, found in self._sensors.items():
             if math.isfinite(found.last):
                 found.last, found.report = min(found.last, now), min(found.report, now)
-                if found.said is not None:
-                    found.said = min(found.said, now)
+                if found.offline_since is not None:
+                    found.offline_since = min(found.offline_since, now)
                 self._schedule(name, found)
         for outage in self._outages:
-            if outage.first_back is not None:
-                outage.first_back = min(outage.first_back, now)
+            if outage.first_return is not None:
+                outage.first_return = min(outage.first_return, now)
 
     def next_deadline(self) -> float | None:
-        """When `on_time` may have something to do, if nothing arrives; None if never."""
-        times = [self._ripe(name, since) for name, since in self._silent.items()]
+        """Return when `on_time` may have something to do, if nothing arrives; None if never."""
+        times = [self._ripe_at(name, since) for name, since in self._silent.items()]
         times += [
-            outage.first_back + self._patience(outage)
+            outage.first_return + self._patience(outage)
             for outage in self._outages
-            if outage.first_back is not None
+            if outage.first_return is not None
         ]
         if self._heap:
             times.append(self._heap[0][0])
         return min(times, default=None)
 
-    def standing(self) -> frozenset[str]:
-        """Ids of the events of the outages that are not over."""
-        said = (self._event(o, EventPhase.UPDATED, o.alerted) for o in self._outages)
-        return frozenset(event.id for event in said)
+    def open_outage_ids(self) -> frozenset[str]:
+        """Return the event ids of the outages that are not over."""
+        events = (self._event(o, EventPhase.UPDATED, o.alerted) for o in self._outages)
+        return frozenset(event.id for event in events)
 
     def lives(self) -> dict[str, SensorLife]:
-        """Return what is known of every registered sensor."""
+        """Return the liveness of every registered sensor."""
         return {
             name: SensorLife(
                 self._state(name, found),
                 found.last if math.isfinite(found.last) else None,
                 found.reports_every(),
-                found.expected + self._overdue(found),
+                found.expected + self._missing_readings(found),
             )
             for name, found in self._sensors.items()
         }
 
-    def _overdue(self, found: _Sensor) -> int:
+    def _missing_readings(self, found: _Sensor) -> int:
         """Return how many readings should have come since the last one."""
-        if not self._hearing or len(found.gaps) < _LEARNT:
+        if not self._broker_healthy or len(found.gaps) < _LEARNT:
             return 0
         return found.expected_in(self._now - max(found.last, self._floor)) - 1
 
     def _state(self, name: str, found: _Sensor) -> SensorState:
-        if name in self._of:
+        if name in self._outage_of:
             return SensorState.OFFLINE
         if name in self._silent:
             return SensorState.SILENT
         return SensorState.ALIVE if math.isfinite(found.last) else SensorState.NEVER
 
     def snapshot(self) -> bytes:
-        """State as bytes from which `restore` continues."""
+        """Return the state as bytes."""
         heard = [
-            [name, s.last, s.report, s.said, [round(gap, 2) for gap in s.gaps]]
+            [name, s.last, s.report, s.offline_since, [round(gap, 2) for gap in s.gaps]]
             for name, s in self._sensors.items()
             if math.isfinite(s.last)
         ]
         outages = [
-            [o.name, o.onset, o.alerted, list(o.members), o.several, o.detail, o.back, o.first_back]
+            [
+                o.name,
+                o.onset,
+                o.alerted,
+                list(o.sensors),
+                o.several,
+                o.detail,
+                o.returned,
+                o.first_return,
+            ]
             for o in self._outages
         ]
-        clock = [self._now, self._floor, self._hearing]
+        clock = [self._now, self._floor, self._broker_healthy]
         return json.dumps([clock, heard, list(self._silent.items()), outages]).encode()
 
     @classmethod
@@ -336,34 +303,28 @@ class Liveness:
         intervals: Mapping[str, float],
         settings: LivenessSettings | None = None,
     ) -> Liveness:
-        """Follow on from a snapshot with the sensors that are registered now.
-
-        Raises
-        ------
-        SnapshotError
-            If the bytes are none.
-        """
+        """Restore a snapshot of the registered sensors; raise `SnapshotError` if it is none."""
         restored = cls(intervals, settings)
         try:
-            (now, floor, hearing), heard, silent, outages = json.loads(body)
+            (now, floor, broker_healthy), heard, silent, outages = json.loads(body)
             restored._now, restored._floor = float(now), float(floor)
-            restored._hearing = bool(hearing)
+            restored._broker_healthy = bool(broker_healthy)
             for name, last, report, said, gaps in heard:
                 found = restored._sensors.get(name)
                 if found is None:
                     continue
-                found.last, found.report, found.said = float(last), float(report), said
+                found.last, found.report, found.offline_since = float(last), float(report), said
                 found.gaps.extend(float(gap) for gap in gaps)
                 restored._schedule(name, found)
-            for name, onset, alerted, members, *rest in outages:
-                known = dict.fromkeys(m for m in members if m in restored._sensors)
+            for name, onset, alerted, sensors, *rest in outages:
+                known = dict.fromkeys(m for m in sensors if m in restored._sensors)
                 restored._open(_Outage(name, onset, alerted, known, *rest))
             restored._silent = {n: float(t) for n, t in silent if n in restored._sensors}
         except (ValueError, TypeError) as error:
             raise SnapshotError(f"no snapshot of liveness: {error}") from error
         return restored
 
-    def _learn(self, name: str, found: _Sensor, received: float) -> None:
+    def _learn_interval(self, name: str, found: _Sensor, received: float) -> None:
         gap = received - found.report
         if gap < _SAME_REPORT_S:
             return
@@ -391,109 +352,111 @@ class Liveness:
 
     def _open(self, outage: _Outage) -> None:
         self._outages.append(outage)
-        self._of.update(dict.fromkeys(outage.members, outage))
+        self._outage_of.update(dict.fromkeys(outage.sensors, outage))
 
-    def _back(self, name: str, at: float) -> list[Event]:
+    def _on_return(self, name: str, at: float) -> list[Event]:
         self._silent.pop(name, None)
-        outage = self._of.pop(name, None)
+        outage = self._outage_of.pop(name, None)
         if outage is None:
             return []
-        del outage.members[name]
-        outage.back += 1
-        if outage.first_back is None:
-            outage.first_back = at
-        return [] if outage.members else [self._end(outage, at)]
+        del outage.sensors[name]
+        outage.returned += 1
+        if outage.first_return is None:
+            outage.first_return = at
+        return [] if outage.sensors else [self._end(outage, at)]
 
-    def _ripe(self, name: str, since: float) -> float:
+    def _ripe_at(self, name: str, since: float) -> float:
         found = self._sensors[name]
-        if found.said is not None:
+        if found.offline_since is not None:
             return since + self.settings.least_s
         return since + min(max(found.reports_every(), GATHER_LEAST_S), GATHER_MOST_S)
 
-    def _joined(self, now: float) -> list[Event]:
+    def _join_outages(self, now: float) -> list[Event]:
         """Let sensors join an outage of several that began after they were last heard."""
         events = []
         for outage in self._outages:
-            if not (outage.several and outage.members) or outage.first_back is not None:
+            if not (outage.several and outage.sensors) or outage.first_return is not None:
                 continue
             until = outage.onset + GATHER_LEAST_S
             more = [n for n in self._silent if self._sensors[n].last <= until]
             if more:
                 for name in more:
                     del self._silent[name]
-                    outage.members[name] = None
-                    self._of[name] = outage
-                outage.detail = self._several(list(outage.members))
+                    outage.sensors[name] = None
+                    self._outage_of[name] = outage
+                outage.detail = self._describe_several(list(outage.sensors))
                 events.append(self._event(outage, EventPhase.UPDATED, now))
         return events
 
-    def _told(self, now: float) -> list[Event]:
-        ripe = {n for n, since in self._silent.items() if self._ripe(n, since) <= now}
+    def _alert_ripe(self, now: float) -> list[Event]:
+        ripe = {n for n, since in self._silent.items() if self._ripe_at(n, since) <= now}
         if not ripe:
             return []
-        names = sorted(n for n in self._silent if n in ripe or self._sensors[n].said is None)
+        names = sorted(
+            n for n in self._silent if n in ripe or self._sensors[n].offline_since is None
+        )
         for name in names:
             del self._silent[name]
         several = len(names) > 1
         outage = _Outage(
             name=f"{len(names)} sensors ({names[0]} and others)" if several else names[0],
-            onset=max(self._fell(name) for name in names),
+            onset=max(self._last_well(name) for name in names),
             alerted=now,
-            members=dict.fromkeys(names),
+            sensors=dict.fromkeys(names),
             several=several,
-            detail=self._several(names) if several else self._one(names[0], now),
+            detail=self._describe_several(names) if several else self._describe_one(names[0], now),
         )
         self._open(outage)
         return [self._event(outage, EventPhase.ALERTED, now)]
 
-    def _recovered(self, now: float) -> list[Event]:
+    def _end_outages(self, now: float) -> list[Event]:
         """End outages of which some are back and others stay away, or nobody is left."""
         events = []
         for outage in list(self._outages):
-            over = outage.first_back is not None and (
-                now >= outage.first_back + self._patience(outage)
+            over = outage.first_return is not None and (
+                now >= outage.first_return + self._patience(outage)
             )
-            if outage.members and not over:
+            if outage.sensors and not over:
                 continue
-            for name in outage.members:
-                del self._of[name]
+            for name in outage.sensors:
+                del self._outage_of[name]
                 self._silent[name] = now
             events.append(self._end(outage, now))
         return events
 
     def _patience(self, outage: _Outage) -> float:
-        return max((self._allowance(self._sensors[name]) for name in outage.members), default=0.0)
+        return max((self._allowance(self._sensors[name]) for name in outage.sensors), default=0.0)
 
-    def _fell(self, name: str) -> float:
+    def _last_well(self, name: str) -> float:
         """When a silent sensor was last known to be well: last reading or its own word."""
         found = self._sensors[name]
-        return found.last if found.said is None else max(found.last, found.said)
+        return found.last if found.offline_since is None else max(found.last, found.offline_since)
 
-    def _one(self, name: str, now: float) -> str:
+    def _describe_one(self, name: str, now: float) -> str:
         found = self._sensors[name]
-        if found.said is not None:
+        if found.offline_since is not None:
             text = "the sensor, or its gateway, says that it is offline"
         else:
             text = (
                 f"no reading for {_span(now - found.last)},"
                 f" it reports every {_span(found.reports_every())}"
             )
-        return text + self._deaf()
+        return text + self._broker_note()
 
-    def _several(self, names: list[str]) -> str:
+    def _describe_several(self, names: list[str]) -> str:
         listed = ", ".join(names[:_NAMED])
         rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        return f"{len(names)} sensors fell silent together: {listed}{rest}{self._deaf()}"
+        return f"{len(names)} sensors fell silent together: {listed}{rest}{self._broker_note()}"
 
-    def _deaf(self) -> str:
-        return "" if self._hearing else "; the broker cannot be reached"
+    def _broker_note(self) -> str:
+        return "" if self._broker_healthy else "; the broker cannot be reached"
 
     def _end(self, outage: _Outage, at: float) -> Event:
         self._outages.remove(outage)
         after = f"after {_span(at - outage.onset)}"
-        if outage.members and outage.back:
-            outage.detail += f"; {outage.back} are back {after}, {len(outage.members)} are not"
-        elif outage.back:
+        if outage.sensors and outage.returned:
+            outage.detail += f"; {outage.returned} are back {after}, {len(outage.sensors)} are not"
+        elif outage.returned:
             outage.detail += f"; back {after}"
         return self._event(outage, EventPhase.ENDED, at)
 
@@ -517,7 +480,7 @@ class Liveness:
 
 
 def _span(seconds: float) -> str:
-    """Say a duration as people do.
+    """Format a duration.
 
     Examples
     --------

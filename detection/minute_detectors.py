@@ -1,4 +1,4 @@
-"""The detectors that look at minutes: faults of sensors, and air that rooms share.
+"""Minute detectors: sensor faults, and air that rooms share.
 
 One object on the path from readings to events (`detection_consumer`); it gathers minutes once for
 both, and its state is one snapshot.
@@ -110,13 +110,7 @@ class MinuteDetectors:
 
     @classmethod
     def restore(cls, body: bytes, place: Callable[[str], Place | None]) -> MinuteDetectors:
-        """Follow on from a snapshot.
-
-        Raises
-        ------
-        SnapshotError
-            If the bytes are no snapshot of this format.
-        """
+        """Restore a snapshot; raise `SnapshotError` if it is none of this format."""
         restored = cls(place)
         try:
             with np.load(io.BytesIO(body), allow_pickle=False) as stored:

@@ -1,4 +1,4 @@
-"""Readings of many sensors, minute by minute: what the slow detectors look at.
+"""Readings of many sensors, minute by minute, for the minute detectors.
 
 Faults of a sensor and common changes of a building's air take minutes to hours to show, so their
 detectors (`detection.sensor_faults`, `detection.ambient`) see one row a sensor and minute: lowest
@@ -63,7 +63,7 @@ _ARRAYS: Final[Mapping[str, float]] = {
 
 @dataclass(frozen=True, slots=True)
 class Minute:
-    """One minute of the stream, of the sensors that were heard in it.
+    """One minute of the stream, of the sensors with readings in it.
 
     Attributes
     ----------
@@ -93,7 +93,7 @@ class Minute:
 
 
 class Minutes:
-    """Gather readings into minutes."""
+    """Collect readings into minutes."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -115,7 +115,7 @@ class Minutes:
         return self._now * MINUTE_S
 
     def row(self, sensor: str) -> int:
-        """Row of a sensor; a new one gets the next."""
+        """Return the row of a sensor; a new one gets the next."""
         row = self._rows.get(sensor)
         if row is None:
             row = self._rows[sensor] = len(self.names)
@@ -123,13 +123,7 @@ class Minutes:
         return row
 
     def step(self, batch: ReadingBatch) -> list[Minute]:
-        """Take readings in and return the minutes they close.
-
-        Parameters
-        ----------
-        batch : ReadingBatch
-            Rows of sensors as given by `row`; in any order over sensors. Not written to.
-        """
+        """Return the minutes that readings close; rows are those of `row`, in any order."""
         self._grow()
         minute = np.maximum.accumulate(np.floor(batch.time / MINUTE_S))
         minute = np.maximum(minute, self._now)
@@ -145,7 +139,7 @@ class Minutes:
         return closed
 
     def state(self) -> dict[str, NDArray[np.generic]]:
-        """Arrays from which `restore` continues."""
+        """Return the state as arrays."""
         self._grow()
         arrays: dict[str, NDArray[np.generic]] = {
             key: getattr(self, f"_{key}").T[: len(self.names)] for key in _ARRAYS
@@ -158,13 +152,7 @@ class Minutes:
 
     @classmethod
     def restore(cls, stored: Mapping[str, NDArray[np.generic]]) -> Minutes:
-        """Follow on from `state`.
-
-        Raises
-        ------
-        SnapshotError
-            If an array is missing or of another shape.
-        """
+        """Restore `state`; raise `SnapshotError` if an array is missing or of another shape."""
         restored = cls()
         try:
             for name in stored["names"]:

@@ -81,7 +81,7 @@ _WORDS: Final[Mapping[int, str]] = {
 
 
 @dataclass(slots=True)
-class _Standing:
+class _Active:
     """A fault that was said and is not over."""
 
     onset: float
@@ -110,7 +110,7 @@ class SensorFaults:
         self._drifting = np.empty(0)
         self._spike = np.empty((0, 2 * len(SPIKE)))
         self._said = np.empty((0, len(FAULTS)))
-        self._standing: dict[tuple[int, int], _Standing] = {}
+        self._active: dict[tuple[int, int], _Active] = {}
         self._day = np.nan
 
     def on_minute(self, minute: Minute, names: Sequence[str]) -> list[Event]:
@@ -154,15 +154,15 @@ class SensorFaults:
     def on_time(self, now: float, names: Sequence[str]) -> list[Event]:
         """End the faults of sensors that have been silent for six hours."""
         ended = []
-        for row, fault in list(self._standing):
+        for row, fault in list(self._active):
             last = float(self._sensor["time"][row])
             if now - last > _SILENT_S:
                 ended.append(self._end(row, fault, names[row], last, last + _SILENT_S))
         return ended
 
     def state(self) -> dict[str, NDArray[np.generic]]:
-        """Arrays from which `restore` continues."""
-        standing = [[*key, asdict(value)] for key, value in self._standing.items()]
+        """Return the state as arrays."""
+        active = [[*key, asdict(value)] for key, value in self._active.items()]
         return {
             **{f"channel.{key}": array for key, array in self._channel.items()},
             **{f"sensor.{key}": array for key, array in self._sensor.items()},
@@ -172,20 +172,14 @@ class SensorFaults:
             "spike": self._spike,
             "said": self._said,
             "day": np.array(self._day),
-            "standing": np.array(json.dumps(standing)),
+            "standing": np.array(json.dumps(active)),
         }
 
     @classmethod
     def restore(
         cls, stored: Mapping[str, NDArray[np.generic]], building: Callable[[str], str | None]
     ) -> SensorFaults:
-        """Follow on from `state`.
-
-        Raises
-        ------
-        SnapshotError
-            If an array is missing or of another shape.
-        """
+        """Restore `state`; raise `SnapshotError` if an array is missing or of another shape."""
         restored = cls(building)
         try:
             n = stored["said"].shape[0]
@@ -201,7 +195,7 @@ class SensorFaults:
             restored._day = float(stored["day"])
             for row, fault, fields in json.loads(str(stored["standing"])):
                 evidence = {k: ChannelEvidence(**v) for k, v in fields.pop("evidence").items()}
-                restored._standing[row, fault] = _Standing(evidence=evidence, **fields)
+                restored._active[row, fault] = _Active(evidence=evidence, **fields)
         except (KeyError, TypeError, ValueError) as error:
             raise SnapshotError(f"no state of sensor faults: {error}") from error
         return restored
@@ -259,27 +253,27 @@ class SensorFaults:
     def _speak(self, signs: Signs, minute: Minute, names: Sequence[str]) -> list[Event]:
         found = []
         at = {row: i for i, row in enumerate(minute.rows.tolist())}
-        for row, fault in list(self._standing):
+        for row, fault in list(self._active):
             i = at.get(row)
             if i is None:
                 continue
-            standing = self._standing[row, fault]
+            active = self._active[row, fault]
             if not signs.shown[i, fault]:
                 found.append(self._end(row, fault, names[row], minute.start, minute.closed))
-            elif minute.closed - standing.updated >= _UPDATE_S:
-                standing.updated = minute.closed
-                standing.detail = self._detail(signs, i, fault, row)
+            elif minute.closed - active.updated >= _UPDATE_S:
+                active.updated = minute.closed
+                active.detail = self._detail(signs, i, fault, row)
                 event = self._event(row, fault, names[row], EventPhase.UPDATED, minute.closed)
                 found.append(event)
         due = signs.shown & (minute.closed - self._said[minute.rows] >= _AGAIN_S)
         for i, fault in np.argwhere(due).tolist():
             row = int(minute.rows[i])
-            if (row, fault) in self._standing:
+            if (row, fault) in self._active:
                 continue
             self._said[row, fault] = minute.closed
             if fault == signs_of.COVERED:
                 self._sensor["cleanest_today"][row] = np.inf
-            self._standing[row, fault] = _Standing(
+            self._active[row, fault] = _Active(
                 onset=max(minute.closed - float(signs.span[i, fault]), 0.0),
                 alerted=minute.closed,
                 updated=minute.closed,
@@ -291,7 +285,7 @@ class SensorFaults:
 
     def _end(self, row: int, fault: int, name: str, end: float, at: float) -> Event:
         event = self._event(row, fault, name, EventPhase.ENDED, at, end)
-        del self._standing[row, fault]
+        del self._active[row, fault]
         return event
 
     def _event(
@@ -303,22 +297,22 @@ class SensorFaults:
         at: float,
         end: float | None = None,
     ) -> Event:
-        standing = self._standing[row, fault]
+        active = self._active[row, fault]
         kind = EventKind.TAMPER if fault in _TAMPER else EventKind.SENSOR_FAULT
         confidence = _CONFIDENCE[fault]
         return Event(
             sensor=name,
             kind=kind,
             phase=phase,
-            onset=standing.onset,
-            alerted=standing.alerted,
-            peak_time=standing.onset,
+            onset=active.onset,
+            alerted=active.alerted,
+            peak_time=active.onset,
             end=end,
             confidence=confidence,
             probabilities={kind.value: confidence},
-            evidence=standing.evidence,
+            evidence=active.evidence,
             model_version=f"{_VERSION}-{FAULTS[fault]}",
-            detail=standing.detail,
+            detail=active.detail,
             time=at,
         )
 
@@ -369,7 +363,7 @@ def _amount(channel: int, value: float) -> str:
 
 
 def _span(seconds: float) -> str:
-    """Say a duration as people do.
+    """Format a duration.
 
     Examples
     --------

@@ -192,7 +192,7 @@ class DetectionConsumer:
         stored = state.snapshot(self._connection, CONSUMER)
         liveness_at = self._restore_liveness()
         if self._liveness is not None:
-            self._lost_outages = lost_outages(self._connection, self._liveness.standing())
+            self._lost_outages = lost_outages(self._connection, self._liveness.open_outage_ids())
         self.position = max(0, committed - _WARM_UP_READINGS)
         if stored is not None and stored.model_version == self.model_version:
             try:
@@ -435,7 +435,7 @@ class DetectionConsumer:
             return []
         events = [end_outage(event, now) for event in self._lost_outages]
         self._lost_outages = []
-        return events + self._liveness.on_time(now, hearing=broker_healthy)
+        return events + self._liveness.on_time(now, broker_healthy=broker_healthy)
 
     def _follow_liveness(self, readings: Sequence[Reading]) -> list[Event]:
         if self._liveness is None:
@@ -445,7 +445,7 @@ class DetectionConsumer:
             word = next((e for e in reading.events if e in ("online", "offline")), "")
             alive = reading.measured and _NO_PROOF.isdisjoint(reading.flags)
             events += self._liveness.on_item(
-                reading.sensor, reading.received, alive=alive, word=word
+                reading.sensor, reading.received, alive=alive, status=word
             )
         return events
 

@@ -45,7 +45,7 @@ def sensor_statuses(
         life = lives.get(sensor.id) or SensorLife(SensorState.NEVER, None, sensor.interval_s, 0)
         statuses[sensor.id] = SensorStatus(
             life.state.value,
-            life.heard,
+            life.last_seen,
             life.interval_s,
             tally.of(sensor.id),
             versions.get(sensor.id, ""),

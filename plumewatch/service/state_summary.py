@@ -216,8 +216,8 @@ class StateRecorder:
                 },
             }
             self._expected[name] = max(self._expected[name], life.expected)
-            if life.heard is not None:
-                fields["last_seen"] = life.heard
+            if life.last_seen is not None:
+                fields["last_seen"] = life.last_seen
             stands = stored.active_faults.get(name)
             fields["faults"] = float(stands.faults if stands else 0)
             fields["tamper"] = float(bool(stands and stands.tampered))

@@ -56,7 +56,7 @@ class Model:
             if self.restarts:
                 self.live = Liveness.restore(self.live.snapshot(), INTERVALS)
         else:
-            self.take(self.live.on_item(step[1], float(self.now), alive=False, word=step[0]))
+            self.take(self.live.on_item(step[1], float(self.now), alive=False, status=step[0]))
         out = [n for n, life in self.live.lives().items() if life.state is SensorState.OFFLINE]
         members = [m for outage in self.live._outages for m in outage.members]
         assert sorted(members) == sorted(set(members)) == sorted(out)
@@ -68,7 +68,7 @@ class Model:
             for name in sorted(alive):
                 if self.now % INTERVALS[name] == 0:
                     self.take(self.live.on_item(name, float(self.now), alive=True))
-            self.take(self.live.on_time(float(self.now), hearing=self.hearing))
+            self.take(self.live.on_time(float(self.now), broker_healthy=self.hearing))
 
 
 @settings(max_examples=60, deadline=None)

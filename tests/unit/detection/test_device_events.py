@@ -2,7 +2,7 @@
 
 import pytest
 
-from detection.device_events import BATTERY_HELD_S, FAULT_AFTER_S, HELD_S, DeviceEvents
+from detection.device_events import BATTERY_HOLD_S, FAULT_AFTER_S, HOLD_S, DeviceEvents
 from detection.errors import SnapshotError
 from detection.events import EventKind, EventPhase
 
@@ -30,12 +30,12 @@ def test_said_once_and_ended_when_it_ceases(name, kind):
     )  # fmt: skip
     assert sum(event.probabilities.values()) <= 1
     assert event.detail
-    assert say(devices, HELD_S, name) == []
-    assert devices.on_time(T + 2 * HELD_S) == []
-    (ended,) = devices.on_time(T + 2 * HELD_S + 1)
-    assert (ended.phase, ended.id, ended.end) == (EventPhase.ENDED, event.id, T + HELD_S)
-    assert ended.time == T + 2 * HELD_S
-    assert devices.on_time(T + 9 * HELD_S) == []
+    assert say(devices, HOLD_S, name) == []
+    assert devices.on_time(T + 2 * HOLD_S) == []
+    (ended,) = devices.on_time(T + 2 * HOLD_S + 1)
+    assert (ended.phase, ended.id, ended.end) == (EventPhase.ENDED, event.id, T + HOLD_S)
+    assert ended.time == T + 2 * HOLD_S
+    assert devices.on_time(T + 9 * HOLD_S) == []
 
 
 def test_ended_by_the_next_report_as_by_time():
@@ -69,7 +69,7 @@ def test_a_fault_is_said_only_after_it_lasted():
     assert event.onset == T
     assert "PM2.5" in event.detail
     assert say(devices, FAULT_AFTER_S + 1, faults=("pm25",)) == []
-    (ended,) = devices.on_time(T + FAULT_AFTER_S + 1 + HELD_S + 1)
+    (ended,) = devices.on_time(T + FAULT_AFTER_S + 1 + HOLD_S + 1)
     assert (ended.phase, ended.id) == (EventPhase.ENDED, event.id)
 
 
@@ -110,7 +110,7 @@ def test_out_of_order_reports_do_not_go_back():
     devices = DeviceEvents()
     say(devices, 100, "tamper")
     assert say(devices, 50, "tamper") == []
-    assert devices.on_time(T + 100 + HELD_S) == []
+    assert devices.on_time(T + 100 + HOLD_S) == []
 
 
 def charges(devices, *said):
@@ -145,6 +145,6 @@ def test_a_low_battery_is_one_event_until_it_is_good_again(said, events):
 def test_a_battery_that_nobody_speaks_of_any_more():
     devices = DeviceEvents()
     assert charges(devices, 10, 9) == [("alerted", "the battery is at 9 %")]
-    assert devices.on_time(T + 600 + BATTERY_HELD_S) == []
-    (ended,) = DeviceEvents.restore(devices.snapshot()).on_time(T + 601 + BATTERY_HELD_S)
+    assert devices.on_time(T + 600 + BATTERY_HOLD_S) == []
+    (ended,) = DeviceEvents.restore(devices.snapshot()).on_time(T + 601 + BATTERY_HOLD_S)
     assert (ended.kind, ended.phase) == (EventKind.SENSOR_FAULT, EventPhase.ENDED)

@@ -32,11 +32,11 @@ class World:
             for k, (name, every) in enumerate(self.every.items()):
                 if name not in self.off and (self.now + k) % every == 0:
                     self.keep(self.live.on_item(name, float(self.now), alive=True))
-            self.keep(self.live.on_time(float(self.now), hearing=self.hearing))
+            self.keep(self.live.on_time(float(self.now), broker_healthy=self.hearing))
         return self
 
     def word(self, name, word):
-        self.keep(self.live.on_item(name, float(self.now), alive=False, word=word))
+        self.keep(self.live.on_item(name, float(self.now), alive=False, status=word))
 
     def restart(self, away=0):
         self.live = Liveness.restore(
@@ -312,7 +312,7 @@ def share_received(every, registered=5.0, lost=(), readings=600, jitter=0.0):
     """Share of the readings of one sensor that came, in a stream that loses some of them."""
     live, rng = Liveness({"s": registered}), np.random.default_rng(1)
     now = 1e9
-    live.on_time(now, hearing=True)
+    live.on_time(now, broker_healthy=True)
     received = 0
     for k in range(readings):
         at = now + every * (k + jitter * rng.uniform(-1, 1))
