@@ -1,18 +1,18 @@
-"""A copy of the alerting state in memory, and what became of it carried back to the disk.
+"""A copy of the alerting state in memory, and its changes carried back to the disk.
 
 While the disk refuses, incidents and notices are decided in a copy of the state database in memory.
-When the disk takes part again, what changed there is carried over: rows that are new, and rows that
-changed there and not on the disk. A row that changed on both sides stays as it is on the disk,
-because there somebody acted on it. Where both sides made a row under one key, that of the disk
-stays, and what hangs on the other is left out with it. Event ids come over too, so that the same
-events, found again in the readings that are stored by then, lead to nothing new.
+When the disk works again, new rows are carried over, and rows that changed in memory but not on the
+disk. A row that changed on both sides stays as on the disk, because somebody acted on it there;
+rows that depend on a row that was left out are left out too. Event ids are carried over as well, so
+the same events, found again in the stored readings, lead to nothing new.
 
-Notices that were in flight when the copy was made are left out of it; whoever sends them marks them
-on the disk.
+Notices that were in flight when the copy was made are not in it; their sender marks them on the
+disk.
 """
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -23,6 +23,8 @@ from storage.sqlite import connect, migrate, transaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+log = logging.getLogger(__name__)
 
 _TABLES: Final = (  # referenced before referring
     "incident",
@@ -58,8 +60,10 @@ class Change(NamedTuple):
 def copy_state(disk: sqlite3.Connection) -> sqlite3.Connection:
     """Return a copy of the state database in memory; an empty one if it cannot be read."""
     memory = connect(":memory:")
-    with suppress(sqlite3.Error):
+    try:
         disk.backup(memory)
+    except sqlite3.Error as error:
+        log.warning("the state cannot be read; alerts from memory start without it: %s", error)
     migrate(memory, "state", state.SCRIPTS)
     migrate(memory, schema.COMPONENT, schema.SCRIPTS)
     in_flight = "SELECT id FROM outbox WHERE status = 'leased'"

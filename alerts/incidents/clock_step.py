@@ -1,9 +1,8 @@
-"""The clock of the machine is set while the service runs: what waits for a time of it moves along.
+"""The clock of the machine is set while the service runs: deadlines move along.
 
-A notice that is due again in four seconds would wait for an hour if the clock is set back by one,
-or be too old to be sent if it is set ahead; a cooldown would end at once or hold a room's alerts
-back. So a step of the wall clock against the monotonic one moves every deadline by as much. Times
-of what has happened stay as they were written.
+Otherwise a notice due in four seconds would wait for an hour after the clock is set back by one, or
+be too old after it is set ahead. A step of the wall clock against the monotonic one moves every
+deadline by as much. Times of what has happened stay as they were written.
 """
 
 from __future__ import annotations

@@ -5,25 +5,22 @@ to do about it. `alerts.incidents.engine` turns the effects into rows of the cal
 
 ::
 
-    OPEN                 --delivered-->             NOTIFIED
-    OPEN, NOTIFIED       --ack-->                   ACKNOWLEDGED
-    ACKNOWLEDGED         --nothing heard of it-->   NOTIFIED
-    any of them  --quiet, a person's word, or every detection taken back-->  RESOLVED
+    OPEN                 --delivered-->               NOTIFIED
+    OPEN, NOTIFIED       --acknowledged-->            ACKNOWLEDGED
+    ACKNOWLEDGED         --acknowledgement expired--> NOTIFIED
+    any of them  --quiet, ended by a person, or every detection withdrawn-->  RESOLVED
 
-Feedback may come at any time, again and again: the last word counts, all are kept. Who arrives
-takes it, unless somebody has it; the first arrival counts. A plume is often gone before anybody can
-be there, so the arrival of somebody who set out counts also after the air has ended the incident;
-after a person's word, or when it was taken back, it is written down and counts no more. What
-followed may be said once it is known what it was, and changed: the history has what it was before.
+Feedback may come at any time: the last verdict counts, all are kept. Who arrives acknowledges an
+unacknowledged incident; the first arrival counts, also that of somebody who set out before the air
+cleared, but not after a person ended the incident or it was withdrawn.
 
-A detection that its detector takes back leaves the incident. When all have left, the incident is
-over and marked withdrawn, unsent pages are cancelled, only those who were told get a quiet word,
-and the cooldown ends: who was told "never mind" must hear of the next one.
+When every detection is withdrawn, the incident is over: unsent pages are cancelled, people who were
+paged get a quiet notice, and the cooldown ends, so that they learn of the next one.
 
-An incident that opens inside a cooldown or a silence, or that another one explains, is recorded and
-held: it is told at the end of that if it is still going on. Cooldowns start at delivery, never at a
-decision, so a notice nobody got cannot mute the next. When an incident becomes more severe, what
-holds it is looked at again at once.
+An incident that opens inside a cooldown or a silence, or that another one explains, is muted:
+people are notified at the end of that if it is still going on. Cooldowns start at delivery, never
+at a decision, so a notice that nobody got cannot mute the next. A rise in severity checks mutes
+again.
 """
 
 from __future__ import annotations
@@ -108,7 +105,7 @@ def step(incident: Incident | None, given: Input, rules: Rules) -> Step:  # noqa
 
 
 def cooldown_s(kind: EventKind, repeats: int, rules: Rules) -> float:
-    """Seconds in which a told incident holds the next of its key.
+    """Return the seconds in which an incident mutes the next of its kind and room.
 
     For the health of a device it doubles with every repetition, so that a sensor that comes and
     goes is told ever more rarely.
@@ -126,7 +123,7 @@ def cooldown_s(kind: EventKind, repeats: int, rules: Rules) -> float:
 
 
 def follows(before: EventPhase, now: EventPhase) -> bool:
-    """Whether a phase may come after another; an end may still be taken back."""
+    """Whether a phase may come after another; an end may still be withdrawn."""
     if before is EventPhase.ENDED:
         return now is EventPhase.WITHDRAWN
     return before is not EventPhase.WITHDRAWN
@@ -148,7 +145,7 @@ def _detection(event: Event, at: float) -> Detection:
 def _resolve_due(kind: EventKind, detections: tuple[Detection, ...], rules: Rules) -> float:
     """Latest of: quiet time after what is over, silence after what is still running.
 
-    A sensor that is offline is not heard of by nature: only its end resolves it.
+    An offline sensor sends nothing: only its return resolves the incident.
     """
     silent_s = math.inf if kind is EventKind.OFFLINE else rules.silent_s
     return max(
@@ -211,8 +208,8 @@ def _detected(incident: Incident, given: Detected, rules: Rules) -> Step:
         detail = event.sensor + (f": {event.detail}" if event.detail else "")
         effects.append(Record(at, SYSTEM, "detection withdrawn", detail))
     if not standing:
-        taken_back = _withdrawn(following, at)
-        return Step(taken_back.incident, (*effects, *taken_back.effects))
+        withdrawn = _withdrawn(following, at)
+        return Step(withdrawn.incident, (*effects, *withdrawn.effects))
     following = replace(
         following,
         onset=min(d.onset for d in standing),
@@ -236,7 +233,7 @@ def _detected(incident: Incident, given: Detected, rules: Rules) -> Step:
 
 
 def _risen(incident: Incident, at: float, *, told: bool) -> Step:
-    """Take over the severity of now; what holds the incident is looked at again."""
+    """Raise the severity to that of now; mutes are then checked again."""
     severity = incident.severity_at(at)
     if severity is incident.severity:
         return Step(incident)
@@ -258,7 +255,7 @@ def _withdrawn(incident: Incident, at: float) -> Step:
         resolved_by=incident.resolved_by or SYSTEM,
     )
     effects: list[Effect] = [
-        Record(at, SYSTEM, "withdrawn", "every detection was taken back"),
+        Record(at, SYSTEM, "withdrawn", "every detection was withdrawn"),
         Stop("withdrawn", at, unsent=True),
     ]
     if incident.paged:
@@ -363,7 +360,7 @@ def _resolved(incident: Incident, given: Resolved) -> Step:
 
 
 def _over(incident: Incident, record: Record, *, unsent: bool) -> Step:
-    """End an incident; of what a device had, those who were told hear that it is over."""
+    """End an incident; of a device's health, those who were paged are notified."""
     following = replace(
         incident,
         status=Status.RESOLVED,
@@ -417,7 +414,7 @@ def _tick(incident: Incident, given: Tick) -> Step:
         return Step(incident)
     at, mute = given.at, given.mute
     if at >= incident.resolve_due:
-        why = "nothing heard any more" if incident.running else "quiet"
+        why = "no news from the detector" if incident.running else "quiet"
         return _over(incident, Record(at, SYSTEM, "resolved", why), unsent=incident.kind in HEALTH)
     risen = _risen(incident, at, told=True)
     incident, effects = risen.incident, risen.effects

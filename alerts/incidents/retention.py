@@ -1,9 +1,9 @@
 """Which incidents are old enough to be deleted, and their deletion with all that belongs to them.
 
-Their history is append-only for everybody else: deletion takes the triggers away and puts them back
-in the same transaction. What belongs to an incident is found by the foreign keys of the tables, so
-a table that is added later is not forgotten. Moves of levels stay, as levels rest on them, and with
-them the bare row of their incident, without who took it and what came of it.
+History is append-only for everybody else: deletion drops the triggers and restores them in the same
+transaction. What belongs to an incident follows from the foreign keys, so a table that is added
+later is included. Threshold adjustments stay, as thresholds depend on them, and with them the bare
+row of their incident, without people and outcome.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""How severe an incident is, out of what it is, how sure that is, how long and how often.
+"""How severe an incident is: from its kind, confidence, duration and repetitions.
 
-Three levels. What follows from one: how loud a notice is, how long the next people are waited
-for, whether quiet hours and the budget of notices let it through, and whether it breaks a cooldown.
+Severity decides how loud a notice is, how long escalation waits, whether quiet hours and the notice
+budget let it through, and whether it breaks a cooldown.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ UNSURE: Final = 0.7
 
 
 class Severity(StrEnum):
-    """Levels, comparable by `rank`."""
+    """Severities, comparable by `rank`."""
 
     INFO = "info"
     WARNING = "warning"

@@ -1,12 +1,12 @@
-"""Silences: what is not told for a while, why, by whom, and until when.
+"""Silences: what people are not notified of for a while, why, by whom, and until when.
 
-One idea for "we know" and for planned work: a silence that begins later is a maintenance window. It
-names what it mutes by matchers over an incident's labels, has an owner, a reason and an end, and
-stays on record when it has ended. What it mutes is recorded and held; what is still going on at its
-end is told once. A silence never changes, it can only be ended early.
+A silence that begins later is a maintenance window. Its matchers name incidents by their labels; it
+has an owner, a reason and an end, and stays on record. What it mutes is recorded; people are
+notified once, at its end, of what is still going on. A silence never changes, it can only be ended
+early.
 
-Bounds are there because a long silence is how a school stops hearing of a place: at most
-`LONGEST_S`, and `LONGEST_WIDE_S` for one that names no place at all.
+A long silence is how a school stops noticing a place, so it lasts at most `LONGEST_S`, or
+`LONGEST_WIDE_S` if it names no place.
 """
 
 from __future__ import annotations

@@ -1,16 +1,16 @@
-"""When a person is told: now, together with other things, or after their quiet hours.
+"""When a person is notified: now, together with other things, or after their quiet hours.
 
-Nothing here drops a notice. What does not go out at once becomes a row that is due at a moment, and
-all such rows of a person and a cause that are waiting by then leave as one notice:
+No notice is dropped. What does not go out at once is a row that is due at a moment; all rows of a
+person and a cause leave as one notice:
 
-- *quiet*: the person's quiet hours, until they end. People whose quiet hours divert are passed over
-  instead, and the next ring of people is asked;
-- *budget*: the person had their notices of this hour; until the oldest of those is an hour old;
+- *quiet*: at the end of the person's quiet hours. People whose quiet hours divert are passed over
+  instead, and the next ring is paged;
+- *budget*: the person had their notices of this hour; when the oldest of those is an hour old;
 - *storm*: many rooms of a floor or a building at a time; after the first few, which never wait, the
   rest comes together every few seconds.
 
-What is critical passes quiet hours and the budget, and what becomes critical while it waits leaves
-at once. An answer takes the rows of an incident away.
+Critical incidents pass quiet hours and the budget, and leave at once when they become critical. An
+answer removes the rows of an incident.
 """
 
 from __future__ import annotations

@@ -1,26 +1,13 @@
-"""What waits to be written into the series beside readings, in the state database.
+"""Records of incidents, events and samples that wait for the series, in the state database.
 
-Why here
---------
-Events, incidents and class probabilities commit with the position in the journal that led to them;
-what waits for the series commits with them too, so that neither a crash nor a series that is away
-for a week loses or invents one.
+They commit with the journal position that led to them, so neither a crash nor a series that is away
+for a week loses or invents one. *Samples* (``detection``, ``sensor_health``, ``pipeline``) wait as
+the record itself. Of *incidents and events* only their keys wait, once each, collected from the
+change feed; the record is made of how they are when it is written.
 
-What waits
-----------
-- *Samples* (``detection``, ``sensor_health``, ``pipeline``): the record itself.
-- *Incidents and events*: only that they changed. Triggers mark them, whoever changes them, and the
-  record is made of how they are when it is written. However often one changes, it waits once.
-
-Order of operations
--------------------
-A batch is read from the oldest on, written into the series, then deleted here. A crash in between
-writes it again, onto itself. What changes meanwhile is marked anew, behind the batch, and stays.
-
-Bound
------
-`bound` deletes the oldest samples over a limit and says how many: while a series is away for
-long, charts get a gap, and incidents and events get none.
+A batch is read from the oldest on, written into the series, then deleted here; a crash in between
+writes it again, onto itself. What changes meanwhile is queued again behind the batch. `bound`
+deletes the oldest samples over a limit: charts get a gap then, incidents and events never do.
 """
 
 from __future__ import annotations
