@@ -32,22 +32,10 @@ _MONDAY: Final = date(2001, 1, 1)
 
 @dataclass(frozen=True, slots=True)
 class CoverageGap:
-    """A period, or part of one, in which nobody on duty would be notified.
+    """A period, or part of one, in which nobody on duty would be notified of some kinds.
 
-    Attributes
-    ----------
-    kinds : tuple of str
-        Kinds of incidents in this room to which it applies.
-    receivers : tuple of str
-        Receivers of these incidents.
-    start, end : datetime
-        Half-open, UTC.
-    no_address : tuple of str
-        People on duty in reach without an address.
-    quiet : tuple of str
-        People on duty in reach who have quiet hours.
-    instead : Ring or None
-        Who is notified instead; None if there is no staff.
+    `no_address` and `quiet` are people on duty in reach who have no address or quiet hours;
+    `instead` is the ring that is notified in their place, None without staff.
     """
 
     room: str

@@ -64,26 +64,9 @@ KIND_WORDS: Final = {
 class Notice(msgspec.Struct, frozen=True):
     """A notice to one person, before it is cut to their channel.
 
-    Attributes
-    ----------
-    kind : str
-        Key of `KIND_WORDS`.
-    room, floor, building : str
-        Names for people; floor and building may be empty.
-    since : float
-        Onset, Unix seconds.
-    evidence : str
-        One sentence.
-    link : str
-        Staff page of the incident; empty leaves it out.
-    by : str
-        Name of the person who acknowledged or handed over.
-    note : str
-        Precedes the evidence, such as that nobody has responded yet.
-    headline : str
-        Title of a digest; empty otherwise.
-    incidents : tuple of str
-        Those of a digest; empty otherwise.
+    `note` precedes the evidence, `by` is who acknowledged or handed over, and `link` is the staff
+    page of the incident. A digest has a `headline` and its `incidents`. Floor, building, link, by,
+    note and headline may be empty.
     """
 
     incident: str

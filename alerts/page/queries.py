@@ -51,19 +51,9 @@ class Threads:
 class RoomState:
     """A room as the board shows it.
 
-    Attributes
-    ----------
-    level : str
-        ``alarm``, ``responding``, ``attention``, ``notable``, ``ok``, ``silent`` or ``none``; each
-        has its own color, icon and words.
-    incident : str
-        Id of the incident that needs a response; empty if there is none.
-    air : tuple of (label, value, unit)
-        Newest values.
-    seen : float or None
-        Event time of the newest reading.
-    responder : str
-        Who acknowledged the incident; empty if nobody did.
+    `level` is ``alarm``, ``responding``, ``attention``, ``notable``, ``ok``, ``silent`` or
+    ``none``, each with its own color, icon and words. `air` are label, value and unit of the newest
+    reading, seen at `seen`. Without an incident, `incident` and `responder` are empty.
     """
 
     room: Room

@@ -17,16 +17,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A node of the tree.
+    """A node of the tree; without a receiver it has that of its parent.
 
-    Attributes
-    ----------
-    receiver : str or None
-        None for that of the parent; the root has one.
-    matchers : tuple of Matcher
-        All must match.
-    continues : bool
-        Whether siblings after this one are tried even if it matches (``continue``).
+    All matchers must match; if it `continues`, later siblings are tried even so.
     """
 
     receiver: str | None
