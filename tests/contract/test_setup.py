@@ -101,7 +101,7 @@ def test_from_answers_to_a_green_check(tmp_path, capsys):
             config = load(folder / "plumewatch.toml")
             heard(said, config)
             assert [f for f in said if f.get("taken")]
-            assert b"Nothing happened" in provider.requests[0][2]
+            assert b"This is a test" in provider.requests[0][2]
             closed_to_others(broker, folder, config)
     finally:
         provider.close()
@@ -273,16 +273,16 @@ def test_a_person_is_asked_on_a_terminal(tmp_path):
             ("Account there", ""),
             ("MQTT broker", f"127.0.0.1:{broker.port}"),
             ("Account there", ""),
-            ("Rooms to put right", "n2-boys-1=South/3rd floor/Boys"),
-            ("Who is told", f"AP = json://127.0.0.1:{provider.port}/ap; Fix, facilities = "),
-            ("Address under which", ""),
+            ("Rooms to correct", "n2-boys-1=South/3rd floor/Boys"),
+            ("Who is notified", f"AP = json://127.0.0.1:{provider.port}/ap; Fix, facilities = "),
+            ("Address at which", ""),
             ("Send each a test", "yes"),
         ]
         code, said = conversation(tmp_path, answers, folder)
     provider.close()
     assert "a time zone of the IANA list" in said
     assert "is not reachable" in said
-    assert "test notice to ap, address 1: was taken" in said
+    assert "test notice to ap, address 1: delivered" in said
     assert code == 0, said
     config = load(folder / "plumewatch.toml")
     assert {(p.name, p.role) for p in config.staff} == {("AP", "staff"), ("Fix", "facilities")}
@@ -360,15 +360,15 @@ class TestWhatCannotBe:
             text = f'site = "S"\nlisten_s = 1\nbroker = "127.0.0.1:{broker.port}"'
             code, said = self.go(tmp_path, text)
         assert code == 1
-        assert "no sensor was heard" in said
+        assert "no sensor was found" in said
 
     @pytest.mark.parametrize(
         ("text", "said"),
         [
             ("", "site: missing"),
-            ('site = "S"\ntimezone = "Mars"', "timezone: not taken"),
-            ('site = "S"\nbroker = "http://x"', "broker: not taken"),
-            ('site = "S"\ncolour = 1', "colour: not taken"),
+            ('site = "S"\ntimezone = "Mars"', "timezone: not valid"),
+            ('site = "S"\nbroker = "http://x"', "broker: not valid"),
+            ('site = "S"\ncolour = 1', "colour: not valid"),
             ('site = "S"\nbrokr = "x"', "brokr: not valid: no such answer"),
             ('site = "S"\npublic_url = "plumewatch"', "public_url: not valid: https://host"),
             (
