@@ -144,7 +144,7 @@ def test_an_incident_that_goes_on_is_brought_up_to_date(grafana, files, capsys):
         )
     database.close()
     _, said, _ = push(grafana, files, capsys, reader="")
-    assert said[-1] == "annotations of incidents: changed (0 new, 1 changed, 1 as they were)"
+    assert said[-1] == "annotations of incidents: changed (0 new, 1 changed, 1 unchanged)"
     assert any("(confirmed)" in a["text"] for a in grafana.annotations.values())
     assert len(grafana.annotations) == 2
 
@@ -172,9 +172,9 @@ def test_a_refused_annotation_is_said_and_the_others_are_written(grafana, files,
         (lambda g, _: setattr(g, "status", 500), 3, "HTTP 500"),
         (lambda g, _: setattr(g, "status", 302), 3, "leads to another address"),
         (lambda _, f: (f / "token").write_text("other"), 1, "the token is not accepted"),
-        (lambda _, f: (f / "token").write_text(""), 2, "must hold one word"),
+        (lambda _, f: (f / "token").write_text(""), 2, "must contain one word"),
         (lambda _, f: (f / "token").unlink(), 2, "token: No such file or directory\n"),
-        (lambda _, f: (f / "token").write_bytes(b"\xff"), 2, "must hold text"),
+        (lambda _, f: (f / "token").write_bytes(b"\xff"), 2, "must contain text"),
         (lambda _, f: (f / "plumewatch.toml").write_text("site = 3"), 2, "timezone"),
         (lambda g, _: setattr(g, "url", "ftp://grafana"), 2, "no address of a Grafana"),
         (lambda g, _: setattr(g, "url", "http://127.0.0.1:9/"), 3, "(Connection refused)"),
