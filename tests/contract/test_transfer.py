@@ -212,7 +212,7 @@ class TestExport:
             (("--from", "2026-09-08", "--to", "2026-09-07"), "--from is not before --to"),
             (("--sensor", "s9"), "no sensor of the configuration"),
             (("--format", "xlsx"), "csv or parquet"),
-            (("--out", "/nowhere/at/all.csv"), "not a file in a folder"),
+            (("--out", "/nowhere/at/all.csv"), "not a file in an existing folder"),
         ],
     )
     def test_bad_usage(self, site, arguments, said):
