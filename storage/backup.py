@@ -1,22 +1,18 @@
 """Copies of all databases of a service, made while it runs, and the check that a copy is complete.
 
-Order of operations
--------------------
 Each file is copied by SQLite's online backup in one read transaction, so writers continue. Files of
-consumers come first and the journal last: a copied cursor is never ahead of the copied journal.
-Retention may have deleted meanwhile what a copied cursor had not read; then the copies are made
-again. A copy is built under another name and renamed when it is complete and on the disk.
+consumers come first and the journal last: a copied cursor is never ahead of the copied journal. If
+retention meanwhile deleted what a copied cursor had not read, the copies are made again. A copy is
+renamed when it is complete and on the disk. It contains no secrets.
 
-What `verify` proves
---------------------
+`verify` proves:
+
 - the files are those of the manifest, byte for byte, and SQLite finds no fault in them;
 - every offset of the journal holds a reading with the right checksum, or a gap says why not;
-- no cursor and no snapshot is ahead of the journal, and none waits for readings that are gone
-  without a gap;
+- no cursor or snapshot is ahead of the journal, and none waits for readings that are gone without a
+  gap;
 - every reading of the journal behind the cursor of the series is in the series, was refused (a dead
   letter says so), or is older than the series keeps readings.
-
-What was accepted after the copy began is not in it, nor are secrets.
 """
 
 from __future__ import annotations

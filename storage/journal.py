@@ -296,28 +296,20 @@ class Journal(DatabaseFile):
 
     def gaps(self) -> list[Gap]:
         """Return the offsets that hold no reading, and why, in order."""
-        rows = self.query(
-            lambda db: db.execute("SELECT first, last, at, why FROM gap ORDER BY first").fetchall()
-        )
+        rows = self.rows("SELECT first, last, at, why FROM gap ORDER BY first")
         return [Gap(*row) for row in rows]
 
     def dead_letter_counts(self) -> dict[str, int]:
         """Count the kept dead letters by reason."""
-        rows = self.query(
-            lambda db: db.execute(
-                "SELECT reason, count(*) FROM dead_letter GROUP BY reason"
-            ).fetchall()
-        )
+        rows = self.rows("SELECT reason, count(*) FROM dead_letter GROUP BY reason")
         return {reason: int(n) for reason, n in rows}
 
     def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
         """Return the newest dead letters, newest first."""
-        rows = self.query(
-            lambda db: db.execute(
-                "SELECT received, topic, reason, detail, decoder, size, payload FROM dead_letter"
-                " ORDER BY id DESC LIMIT ?",
-                (limit,),
-            ).fetchall()
+        rows = self.rows(
+            "SELECT received, topic, reason, detail, decoder, size, payload FROM dead_letter"
+            " ORDER BY id DESC LIMIT ?",
+            limit,
         )
         return [DeadLetter(*row) for row in rows]
 

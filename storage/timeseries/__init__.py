@@ -65,10 +65,7 @@ class Series(SeriesReader, Protocol):
     """A store of readings: what `SeriesWriter` fills, with its queries."""
 
     def open(self) -> None:
-        """Open what it needs on this machine; no network.
-
-        Raises `StorageUnavailableError`, `SchemaTooNewError`.
-        """
+        """Open the files on this machine; no network."""
 
     def close(self) -> None:
         """Close it; safe to call twice."""
@@ -78,19 +75,16 @@ class Series(SeriesReader, Protocol):
         """Times that a file of it was set aside and rebuilt since the start."""
 
     def check_connection(self) -> str:
-        """Ask whether it can be written and read; see `writer.SeriesStore`."""
+        """Check that it can be written and read; see `writer.SeriesStore`."""
 
     def cursor(self) -> int:
-        """Journal offset up to which readings are stored for good."""
+        """Return the journal offset up to which readings are durably stored."""
 
     def write(self, readings: Sequence[Reading], cursor: int) -> None:
         """Store readings and the cursor behind them; see `writer.SeriesStore`."""
 
     def add(self, readings: Sequence[Reading]) -> None:
-        """Store readings that are not from the journal; those there already change nothing.
-
-        Raises `StorageUnavailableError`. Raises `BatchRefusedError` as `write`.
-        """
+        """Store readings that are not from the journal; repeating it changes nothing."""
 
     def readings(
         self,
@@ -101,23 +95,21 @@ class Series(SeriesReader, Protocol):
         aggregate: Aggregate = "mean",
         quantities: Sequence[str] = COLUMNS,
     ) -> tuple[NDArray[np.float64], Mapping[str, NDArray[np.float64]]]:
-        """Aggregate readings over intervals of equal length.
+        """Aggregate readings of ``[start, end)`` over intervals of equal length.
 
-        Of long or old spans, averages are read instead of readings (`storage.timeseries.
-        resolution`): each minute then weighs the same, and intervals are lengthened to whole ones
-        of what is kept.
+        For long or old spans, averages are read instead of readings
+        (`storage.timeseries.resolution`): each minute then has the same weight, and intervals are
+        lengthened to multiples of the averages. Intervals of `every_s` seconds (at least a
+        millisecond) begin at multiples of it since 1970.
 
-        `start`, `end`: Unix seconds, half-open: ``[start, end)``. `every_s`: length of an
-        interval, seconds, at least a millisecond; intervals begin at multiples of it since 1970.
-        Returns `time`, beginnings of the intervals that hold a value, Unix seconds, ascending;
-        `values`, quantities that occur at least once; NaN where absent.
+        Returns the beginnings of the intervals with a value, Unix seconds, ascending; and the
+        quantities that occur at least once, NaN where absent.
         """
 
     def record(self, records: Sequence[Record]) -> None:
-        """Store records beside readings (`storage.timeseries.records`); those there are replaced.
+        """Store records beside readings (`storage.timeseries.records`), replacing equal keys.
 
-        Raises `StorageUnavailableError`: nothing may be taken for stored; the same call may
-        succeed later. Raises `BatchRefusedError`: at least one of them is refused for good.
+        Errors are those of `write`.
         """
 
     def records(
@@ -125,9 +117,7 @@ class Series(SeriesReader, Protocol):
     ) -> list[Record]:
         """Return the records of a measurement in ``[start, end)``, by time.
 
-        - `measurement`: one of `storage.timeseries.records.MEASUREMENTS`.
-        - `start`, `end`: Unix seconds.
-        - `sensor`, `room`: only of this one; a measurement that is not about such has none.
+        `sensor` and `room` select; a measurement that is not about such has none.
         """
 
     def sums(
@@ -138,21 +128,16 @@ class Series(SeriesReader, Protocol):
         end: float,
         sensors: Iterable[str],
     ) -> Mapping[str, tuple[float, ...]]:
-        """Add fields up over the records of each sensor in ``[start, end)``.
+        """Add numeric fields up over the records of each sensor in ``[start, end)``.
 
-        - `measurement`: one that is about sensors.
-        - `fields`: numbers; what a record lacks adds nothing.
-        - `start`, `end`: Unix seconds.
-        - `sensors`: those without a record are not in the result.
+        Sensors without a record are not in the result; what a record lacks adds nothing.
         """
 
     def between(self, start: float, end: float, sensors: Collection[str] = ()) -> list[Reading]:
-        """Return the readings in ``[start, end)``, by time, then sensor.
+        """Return the readings in ``[start, end)`` of some or all sensors, by time, then sensor.
 
-        Of these sensors only; of all if none is given.
-
-        As they were received, but for `Reading.seq`, which is not stored; of one sensor and moment
-        there is one, which joins several.
+        They are as received, but without `Reading.seq`; several of one sensor and moment are
+        joined.
         """
 
     def span(self) -> tuple[float, float] | None:
@@ -164,16 +149,12 @@ class Series(SeriesReader, Protocol):
     def coverage(
         self, start: float, end: float, intervals: Mapping[str, float]
     ) -> Mapping[str, Coverage]:
-        """Count readings in ``[start, end)`` against what sensors should have sent.
-
-        `start`, `end`: Unix seconds. `intervals`: seconds between readings of each sensor.
-        """
+        """Count readings in ``[start, end)`` against what each sensor should have sent."""
 
     def tidy(self, now: float, old_at: float | None = None) -> bool:
-        """Make averages that are due, delete what is kept long enough; whether there is more.
+        """Make averages that are due and delete what is old; return whether there is more.
 
-        `now`: Unix seconds. `old_at`: moment by which is judged what is old enough; `now` by
-        default. Raises `StorageUnavailableError`.
+        What is old enough is judged at `old_at`, by default `now`.
         """
 
     def unaveraged(self) -> int:

@@ -346,8 +346,7 @@ class InfluxSeries(DatabaseFile):
 
     def unaveraged(self) -> int:
         """Return the number of quarters of an hour that wait for `tidy`."""
-        row = self.query(lambda db: db.execute("SELECT count(*) FROM stale").fetchone())
-        return int(row[0])
+        return int(self.rows("SELECT count(*) FROM stale")[0][0])
 
     def count(self) -> int:
         """Return the number of stored points."""
