@@ -9,11 +9,7 @@ from contextlib import contextmanager
 from io import StringIO
 from typing import TYPE_CHECKING, Final, TextIO
 
-from rich.box import Box
 from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,7 +17,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 _NARROWEST: Final = 16
-_BOX: Final = Box("    \n    \n ─  \n    \n    \n    \n    \n    \n")
+_BOX: Final = "    \n    \n ─  \n    \n    \n    \n    \n    \n"
 
 
 class Printer:
@@ -101,6 +97,11 @@ def table_lines(
         2nd floor
       State: alive
     """
+    from rich.box import Box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     cells = [[*map(_plain, row), *[""] * (len(columns) - len(row))] for row in rows]
     widths = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
     if width is not None:
@@ -111,7 +112,9 @@ def table_lines(
         words = (word for row in (columns, *cells) for word in row[widest].split())
         if widths[widest] < max(natural // 2, *map(cell_len, words)):
             return [line for row in cells for line in _paragraph(columns, row, width)]
-    table = Table(box=_BOX, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="")
+    table = Table(
+        box=Box(_BOX), show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style=""
+    )
     for name, column_width in zip(columns, widths, strict=True):
         table.add_column(name, width=column_width, overflow="fold")
     for row in cells:
@@ -147,6 +150,9 @@ def _paragraph(columns: Sequence[str], row: Sequence[str], width: int) -> list[s
 
 def _wrap(text: str, width: int, indent: str) -> list[str]:
     """Wrap between words, and words that are wider than a line; indent all lines but the first."""
+    from rich.console import Console
+    from rich.text import Text
+
     console = Console(file=StringIO(), width=width - len(indent))
     first, *rest = (line.plain.rstrip() for line in Text(text).wrap(console, console.width))
     return [first, *(indent + line for line in rest)]
@@ -154,6 +160,7 @@ def _wrap(text: str, width: int, indent: str) -> list[str]:
 
 def progress() -> Progress:
     """Return a progress bar on standard error; it shows nothing where that is not a terminal."""
+    from rich.console import Console
     from rich.progress import (
         BarColumn,
         Progress,

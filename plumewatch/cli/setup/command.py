@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from pathlib import Path
@@ -83,6 +82,7 @@ def setup(
 
 def _set_up(folder: Path, answers_file: Path | None, printer: Printer) -> int:
     """Set a site up; a person is asked without a file of answers."""
+    import asyncio
     from zoneinfo import ZoneInfo
 
     from plumewatch.cli.setup.answers import ask, read_answers
@@ -158,6 +158,8 @@ def _broker(answers: Answers) -> BrokerSettings:
 
 
 def _listened(settings: BrokerSettings, seconds: float) -> Sequence[Message]:
+    import asyncio
+
     from plumewatch.cli.setup.discovery import listen
 
     with progress() as bar:
