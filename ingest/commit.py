@@ -24,7 +24,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from storage.errors import StorageUnavailableError
+from storage.errors import StorageUnavailableError, is_transient
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -140,6 +140,8 @@ class GroupCommit:
             try:
                 await self._write(readings, letters)
             except StorageUnavailableError as error:
+                if not is_transient(error):
+                    raise
                 if not self.failing:
                     log.error("cannot store readings, acknowledging nothing: %s", error)  # noqa: TRY400 - one line, no traceback
                 self.failing = str(error)

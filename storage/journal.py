@@ -163,6 +163,7 @@ class Journal(DatabaseFile):
     def __init__(self, path: Path | str, clock: Callable[[], float] = time.time) -> None:
         self.path = path
         self.corrupt_records = 0
+        self._newest = 0  # offset, so that a rebuilt file does not fall behind its consumers
         self._clock = clock
         self._encoder = msgspec.msgpack.Encoder()
         super().__init__(path, _prepare, self._note_damage)
@@ -184,7 +185,8 @@ class Journal(DatabaseFile):
                 self._write_dead_letters(tx, dead_letters)
             return self._last(tx)
 
-        return self.change(append)
+        self._newest = self.change(append)
+        return self._newest
 
     def read(self, after: int, limit: int) -> tuple[list[JournalEntry], int]:
         """Return up to `limit` entries behind an offset, and the cursor to continue behind.
@@ -210,7 +212,8 @@ class Journal(DatabaseFile):
 
     def last_offset(self) -> int:
         """Offset of the newest reading ever written; 0 if none."""
-        return self.query(self._last)
+        self._newest = max(self._newest, self.query(self._last))
+        return self._newest
 
     def first_offset(self) -> int:
         """Offset of the oldest reading still kept; one past the last if none is."""
@@ -230,11 +233,9 @@ class Journal(DatabaseFile):
 
         def skip(tx: sqlite3.Connection) -> None:
             last = self._last(tx)
-            if last >= offset:
-                return
-            tx.execute("DELETE FROM sqlite_sequence WHERE name = 'journal'")
-            tx.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('journal', ?)", (offset,))
-            self._add_gap(tx, last + 1, offset, "lost")
+            if last < offset:
+                _set_last(tx, offset)
+                self._add_gap(tx, last + 1, offset, "lost")
 
         self.change(skip)
 
@@ -316,6 +317,9 @@ class Journal(DatabaseFile):
     def _note_damage(self, new: sqlite3.Connection) -> None:
         """Make a gap of every run of offsets that neither a reading nor a gap accounts for."""
         last = self._last(new)
+        if last < self._newest:
+            last = self._newest
+            _set_last(new, last)
         known = new.execute(
             "SELECT offset, offset FROM journal UNION ALL SELECT first, last FROM gap"
             " UNION ALL SELECT ?1 + 1, ?1 + 1 ORDER BY 1",
@@ -444,3 +448,8 @@ class JournalReader:
             return self._connection.execute(question, values).fetchall()
         except sqlite3.Error as error:
             raise translated(error, self._path) from error
+
+
+def _set_last(tx: sqlite3.Connection, offset: int) -> None:
+    tx.execute("DELETE FROM sqlite_sequence WHERE name = 'journal'")
+    tx.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('journal', ?)", (offset,))

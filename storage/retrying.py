@@ -9,9 +9,11 @@ import time
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from storage.errors import StorageError, is_transient
+from storage.sqlite import translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from storage.timeseries.writer import InThread
 
@@ -39,10 +41,11 @@ class RunUntilStored:
     failed, monotonic seconds.
     """
 
-    def __init__(self, in_thread: InThread, *, retry_s: float = RETRY_S) -> None:
+    def __init__(self, in_thread: InThread, path: Path, *, retry_s: float = RETRY_S) -> None:
         self.failing: dict[str, str] = {}
         self.last_failure = float("-inf")
         self._in_thread = in_thread
+        self._path = path
         self._retry_s = retry_s
 
     async def __call__(self, what: str, work: Callable[..., T], *arguments: object) -> T:
@@ -52,6 +55,8 @@ class RunUntilStored:
                 done = await self._in_thread(work, *arguments)
             except (sqlite3.Error, StorageError) as error:
                 if not is_transient(error):
+                    if isinstance(error, sqlite3.Error):
+                        raise translated(error, self._path) from error
                     raise
                 if what not in self.failing:
                     log.error("%s: the disk refuses, retrying: %s", what, error)  # noqa: TRY400 - one line

@@ -89,7 +89,7 @@ class Service:
         in_detector = threads.of("detector")
         observer = observer or Observer()
         self.ready = asyncio.Event()
-        self.run_until_stored = run_until_stored = RunUntilStored(in_detector)
+        self.run_until_stored = run_until_stored = RunUntilStored(in_detector, paths.state)
         self.journal = Journal(paths.journal, clock)
         self.ingestion = ingestion = Ingestion(
             config,

@@ -15,7 +15,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from ingest.errors import BrokerError
-from storage.errors import StorageError
+from storage.errors import (
+    StorageCorruptError,
+    StorageError,
+    StorageUnavailableError,
+    is_transient,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -77,7 +82,7 @@ async def supervise(tasks: Sequence[Task], stop: asyncio.Event) -> None:
             if isinstance(error, ServiceError | BrokerError):
                 raise ServiceError(str(error)) from errors
             if isinstance(error, StorageError | sqlite3.Error):
-                raise ServiceError(f"storage: {error}") from errors
+                raise ServiceError(f"storage: {error}{_remedy(error)}") from errors
         raise
 
 
@@ -89,6 +94,18 @@ async def _watched(task: Task, stop: asyncio.Event) -> None:
         raise
     if not stop.is_set():
         raise ServiceError(f"{task.name} ended by itself")
+
+
+def _remedy(error: StorageError | sqlite3.Error) -> str:
+    """Return what to do about an error that no waiting repairs."""
+    if isinstance(error, StorageCorruptError):
+        return "; the next start repairs what can be read of it"
+    if isinstance(error, StorageUnavailableError) and not is_transient(error):
+        return (
+            "; the database does not fit this version of Plumewatch: restore a backup"
+            " (plumewatch restore), or report this"
+        )
+    return ""
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

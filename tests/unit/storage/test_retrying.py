@@ -2,6 +2,7 @@
 
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -70,7 +71,7 @@ def test_only_a_disk_that_refuses_for_a_while_is_transient(error, transient):
 
 
 async def test_it_repeats_until_the_disk_has_room_and_says_so_meanwhile():
-    run = RunUntilStored(inline, retry_s=0.0)
+    run = RunUntilStored(inline, Path("state.db"), retry_s=0.0)
     seen = []
 
     def work(value):
@@ -86,11 +87,11 @@ async def test_it_repeats_until_the_disk_has_room_and_says_so_meanwhile():
 
 
 async def test_a_permanent_error_is_raised_at_once():
-    run = RunUntilStored(inline, retry_s=0.0)
+    run = RunUntilStored(inline, Path("state.db"), retry_s=0.0)
 
     def work():
         raise sqlite_error(no_column)
 
-    with pytest.raises(sqlite3.OperationalError, match="no such column: b"):
+    with pytest.raises(StorageUnavailableError, match=r"state\.db: no such column: b"):
         await run("counts", work)
     assert run.failing == {}

@@ -1,0 +1,136 @@
+"""An error that no waiting repairs ends the service with a sentence; a full disk is waited for."""
+
+import asyncio
+import contextlib
+import time
+
+import pytest
+from alerts.notify.apprise_notifier import RecordingNotifier
+
+from plumewatch.cli.exit_codes import UNREACHABLE
+from plumewatch.service.app import Service
+from plumewatch.service.supervisor import ServiceError
+from storage import database_file
+from storage.errors import StorageCorruptError
+from storage.reading import Reading
+from storage.sqlite import connect
+from tests.support.disk import Disk
+from tests.support.in_process import one_room, running, state_database, store, until
+from tests.support.service import ServiceProcess, run_command
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    monkeypatch.setenv("AP_URL", "json://127.0.0.1:9/push")
+    return one_room(tmp_path)
+
+
+def reading():
+    now = time.time()
+    return Reading("n2-boys-1", now, now, {"pm25": 4.0})
+
+
+@contextlib.asynccontextmanager
+async def ending(config, match):
+    """Run a service that has to end by itself with a sentence."""
+    service = Service(config, notifier=RecordingNotifier())
+    stop = asyncio.Event()
+    task = asyncio.create_task(service.run(stop))
+    try:
+        async with asyncio.timeout(60):
+            await service.ready.wait()
+            yield service
+            with pytest.raises(ServiceError, match=match):
+                await task
+    finally:
+        stop.set()
+        with contextlib.suppress(ServiceError):
+            await task
+
+
+def break_column(path):
+    with contextlib.closing(connect(path)) as db:
+        db.execute("ALTER TABLE consumer RENAME COLUMN position TO place")
+
+
+async def test_a_missing_column(config):
+    sentence = r"state\.db: no such column: .*does not fit this version of Plumewatch"
+    async with ending(config, sentence) as service:
+        break_column(service.paths.state)
+        await store(service, [reading()])
+
+
+@pytest.mark.parametrize("file", ["state.db", "journal.db", "series.db"])
+async def test_a_newer_schema(config, file):
+    async with running(config) as service:
+        path = service.paths.root / file
+    with contextlib.closing(connect(path)) as db:
+        db.execute("UPDATE schema_version SET version = version + 100")
+    with pytest.raises(ServiceError, match=f"{file} was written by a newer version"):
+        await Service(config, notifier=RecordingNotifier()).run(asyncio.Event())
+
+
+def test_the_process_of_a_newer_schema_says_so_and_ends(tmp_path):
+    service = ServiceProcess(tmp_path, 1)
+    (tmp_path / "data").mkdir()
+    with contextlib.closing(connect(tmp_path / "data/state.db")) as db:
+        db.execute("CREATE TABLE schema_version (component TEXT PRIMARY KEY, version INTEGER)")
+        db.execute("INSERT INTO schema_version VALUES ('state', 100)")
+    done = run_command("run", "--config", str(service.config))
+    assert done.returncode == UNREACHABLE
+    assert "state.db was written by a newer version" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def overwrite(path):
+    """Overwrite every page of a database that is in use, and of its log."""
+    for file in (path, path.with_name(f"{path.name}-wal")):
+        with file.open("r+b") as opened:
+            opened.seek(0)
+            opened.write(b"\xff" * file.stat().st_size)
+
+
+async def test_a_journal_damaged_while_it_runs_is_rebuilt_and_that_is_shown(config):
+    async with running(config) as service:
+        await store(service, [reading()])
+        await until(lambda: service.writers.readings.state.stored == 1)
+        await until(lambda: service.detection.counts.readings == 1)
+        overwrite(service.paths.journal)
+        async with asyncio.timeout(30):
+            await store(service, [reading()])
+        assert service.monitoring.pipeline().counters["Databases rebuilt"] >= 1
+        await until(lambda: service.detection.counts.readings == 2)
+
+
+async def test_a_journal_that_cannot_be_rebuilt(config, monkeypatch):
+    def nothing_readable(path, *_):
+        raise StorageCorruptError(f"{path}: nothing of it can be read")
+
+    async with ending(config, r"journal\.db: nothing of it can be read") as service:
+        await store(service, [reading()])
+        monkeypatch.setattr(database_file, "salvage", nothing_readable)
+        overwrite(service.paths.journal)
+        service.ingestion.commits.enter([reading()])
+
+
+async def test_a_state_without_space_and_with_space_again(config, monkeypatch):
+    disk = Disk(monkeypatch)
+
+    def part():
+        return {part.name: part for part in service.monitoring.health.parts()}["journal"]
+
+    async with running(config) as service:
+        await store(service, [reading()])
+        await until(lambda: service.detection.position == 1)
+        disk.lock("state.db")
+        await store(service, [reading()])
+        await until(lambda: "incidents: " in part().says)
+        assert not part().ok
+        assert not service.monitoring.health.ready()
+        assert service.monitoring.pipeline().counters["failing: incidents"] == 1
+        disk.free("state.db")
+        await until(lambda: part().ok)
+        await until(lambda: service.detection.position == 2)
+        with state_database(service) as db:
+            (position,) = db.execute("SELECT max(position) FROM consumer").fetchone()
+        assert position == 2
