@@ -185,8 +185,6 @@ class SeriesWriter(Generic[S]):
             try:
                 advanced = await self._advance()
             except StorageError as error:
-                if not (is_transient(error) or isinstance(error, BatchRefusedError)):
-                    raise
                 await self._wait(error)
                 continue
             self._recovered()
@@ -206,8 +204,6 @@ class SeriesWriter(Generic[S]):
                 self.state.cursor = await self._in_thread(self._store.cursor)
                 description = await self._in_thread(self._store.check_connection)
             except StorageError as error:
-                if not is_transient(error):
-                    raise
                 await self._wait(error)
                 continue
             self._recovered()

@@ -5,8 +5,8 @@ import contextlib
 import time
 
 import pytest
-from alerts.notify.apprise_notifier import RecordingNotifier
 
+from alerts.notify.channels.apprise_notifier import RecordingNotifier
 from plumewatch.cli.exit_codes import UNREACHABLE
 from plumewatch.service.app import Service
 from plumewatch.service.supervisor import ServiceError
