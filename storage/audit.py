@@ -25,6 +25,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from storage.dead_letters import visible
+from storage.sqlite import schema_scripts
 
 if TYPE_CHECKING:
     import sqlite3
@@ -32,24 +33,7 @@ if TYPE_CHECKING:
 
 COMPONENT: Final = "audit"
 _LONGEST: Final = 4000
-
-_V1: Final = """
-CREATE TABLE audit (
-    seq INTEGER PRIMARY KEY,
-    at REAL NOT NULL,
-    kind TEXT NOT NULL,
-    actor TEXT NOT NULL,
-    detail TEXT NOT NULL,
-    hash TEXT NOT NULL UNIQUE
-) STRICT;
-CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit
-BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
-CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit
-BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
-"""
-
-SCRIPTS: Final[tuple[str, ...]] = (_V1,)
-"""Script k leads from schema k to k + 1. Published scripts never change."""
+SCRIPTS: Final = schema_scripts(__package__, COMPONENT)
 
 
 class AuditKind(StrEnum):

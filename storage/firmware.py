@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from storage.sqlite import schema_scripts
 from storage.timeseries.records import Record
 
 if TYPE_CHECKING:
@@ -22,19 +23,7 @@ COMPONENT: Final = "firmware"
 CHANGED: Final = "firmware"
 """Kind of the event that a version changed."""
 KEPT: Final = 20
-
-_V1: Final = """
-CREATE TABLE sensor_firmware (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    sensor TEXT NOT NULL,
-    version TEXT NOT NULL CHECK (version <> ''),
-    since REAL NOT NULL
-) STRICT;
-CREATE INDEX sensor_firmware_sensor ON sensor_firmware (sensor, id);
-"""
-
-SCRIPTS: Final[tuple[str, ...]] = (_V1,)
-"""Script k leads from schema k to k + 1. Published scripts never change."""
+SCRIPTS: Final = schema_scripts(__package__, COMPONENT)
 
 _VERSIONS: Final = (
     "SELECT sensor, version, since,"

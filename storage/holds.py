@@ -9,29 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from storage.sqlite import schema_scripts
+
 if TYPE_CHECKING:
     import sqlite3
 
 COMPONENT: Final = "holds"
-
-_V1: Final = """
-CREATE TABLE legal_hold (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    room TEXT NOT NULL,
-    start REAL NOT NULL,
-    "end" REAL NOT NULL CHECK ("end" > start),
-    reason TEXT NOT NULL CHECK (reason <> ''),
-    placed_by TEXT NOT NULL,
-    placed_at REAL NOT NULL,
-    released_by TEXT NOT NULL DEFAULT '',
-    released_at REAL
-) STRICT;
-CREATE TRIGGER legal_hold_no_delete BEFORE DELETE ON legal_hold
-BEGIN SELECT RAISE(ABORT, 'holds stay on record'); END;
-"""
-
-SCRIPTS: Final[tuple[str, ...]] = (_V1,)
-"""Script k leads from schema k to k + 1. Published scripts never change."""
+SCRIPTS: Final = schema_scripts(__package__, COMPONENT)
 
 
 class Hold(NamedTuple):

@@ -44,7 +44,7 @@ import msgspec
 from storage.database_file import DatabaseFile
 from storage.errors import StorageUnavailableError
 from storage.reading import Reading
-from storage.sqlite import connect, migrate, translated
+from storage.sqlite import connect, migrate, schema_scripts, translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,47 +57,7 @@ _SLICE = 20_000
 """Rows deleted in one transaction."""
 _DECODER: Final = msgspec.msgpack.Decoder(Reading)
 _SELECT: Final = "SELECT offset, crc, body FROM journal WHERE offset > ? ORDER BY offset LIMIT ?"
-
-
-SCRIPTS: Final[tuple[str, ...]] = (
-    """
-    CREATE TABLE journal (
-        offset INTEGER PRIMARY KEY AUTOINCREMENT,
-        received REAL NOT NULL,
-        crc INTEGER NOT NULL,
-        body BLOB NOT NULL
-    );
-    CREATE TABLE dead_letter (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        received REAL NOT NULL,
-        topic TEXT NOT NULL,
-        reason TEXT NOT NULL,
-        detail TEXT NOT NULL,
-        decoder TEXT NOT NULL,
-        size INTEGER NOT NULL,
-        payload BLOB NOT NULL
-    );
-    CREATE INDEX dead_letter_reason ON dead_letter (reason, received);
-    """,
-    """
-    CREATE TABLE gap (
-        why TEXT NOT NULL,
-        first INTEGER NOT NULL,
-        last INTEGER NOT NULL,
-        at REAL NOT NULL,
-        PRIMARY KEY (why, first)
-    );
-    INSERT INTO gap SELECT iif(before = 0, 'retention', 'corrupt'), before + 1, offset - 1, 0
-        FROM (
-            SELECT offset, lag(offset, 1, 0) OVER (ORDER BY offset) AS before FROM (
-                SELECT offset FROM journal
-                UNION ALL SELECT seq + 1 FROM sqlite_sequence WHERE name = 'journal'
-            )
-        )
-        WHERE offset > before + 1;
-    """,
-)
-"""Script k leads from schema k to k + 1. Published scripts never change."""
+SCRIPTS: Final = schema_scripts(__package__, "journal")
 
 
 class DeadLetter(msgspec.Struct, frozen=True):

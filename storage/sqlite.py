@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import contextmanager
+from importlib import resources
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -79,11 +80,20 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         raise
 
 
+def schema_scripts(package: str, component: str) -> tuple[str, ...]:
+    """Return the schema scripts of a component, ``sql/<component>_<number>.sql``, in order.
+
+    Script k (from 0) leads from schema k to k + 1; published scripts never change.
+    """
+    files = resources.files(package).joinpath("sql").iterdir()
+    named = sorted((f for f in files if f.name.startswith(f"{component}_")), key=lambda f: f.name)
+    return tuple(file.read_text(encoding="utf-8") for file in named)
+
+
 def migrate(connection: sqlite3.Connection, component: str, scripts: Sequence[str]) -> None:
     """Bring the tables of one component to the newest schema, one transaction a step.
 
-    Script k (from 0) leads from schema k to k + 1; published scripts never change. Raises
-    `SchemaTooNewError` if a newer program wrote the file.
+    Raises `SchemaTooNewError` if a newer program wrote the file.
     """
     connection.execute(
         "CREATE TABLE IF NOT EXISTS schema_version"

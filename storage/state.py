@@ -9,25 +9,14 @@ events discarded.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from storage.sqlite import schema_scripts
 
 if TYPE_CHECKING:
     import sqlite3
 
-SCRIPTS = (
-    """
-    CREATE TABLE consumer (
-        name TEXT PRIMARY KEY,
-        position INTEGER NOT NULL
-    );
-    CREATE TABLE detector_snapshot (
-        name TEXT PRIMARY KEY,
-        position INTEGER NOT NULL,
-        model_version TEXT NOT NULL,
-        body BLOB NOT NULL
-    );
-    """,
-)
+SCRIPTS: Final = schema_scripts(__package__, "state")
 
 
 class Snapshot(NamedTuple):

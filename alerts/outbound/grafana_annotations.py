@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from alerts.incidents import change_feed
 from alerts.notify.notice import KIND_WORDS
 from storage.bounded_call import BoundedThreads
-from storage.sqlite import connect, transaction
+from storage.sqlite import connect, schema_scripts, transaction
 
 if TYPE_CHECKING:
     import sqlite3
@@ -37,18 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 COMPONENT: Final = "annotations"
-_V1: Final = """
-CREATE TABLE annotation (
-    incident TEXT PRIMARY KEY,
-    opened_at REAL NOT NULL,
-    body TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
-"""
-_V2: Final = """
-ALTER TABLE annotation ADD COLUMN refused TEXT NOT NULL DEFAULT '';
-"""
-SCRIPTS: Final[tuple[str, ...]] = (_V1, _V2)
-"""Script k leads from schema k to k + 1. Published scripts never change."""
+SCRIPTS: Final = schema_scripts(__package__, COMPONENT)
 
 READER: Final = "annotations"
 SINCE_S: Final = 31 * 86_400.0

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from alerts.incidents import change_feed
-from storage.sqlite import connect, transaction, translated
+from storage.sqlite import connect, schema_scripts, transaction, translated
 from storage.timeseries.records import CLASSES, Record
 
 if TYPE_CHECKING:
@@ -37,36 +37,7 @@ _MARK: Final = """
 """
 _INCIDENT, _EVENT = _MARK.format("incident", "new.id"), _MARK.format("event", "new.id")
 _ITS_INCIDENT: Final = _MARK.format("incident", "new.incident")
-_V1: Final = f"""
-CREATE TABLE series_due (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    measurement TEXT NOT NULL,
-    key TEXT,
-    body BLOB
-) STRICT;
-CREATE UNIQUE INDEX series_due_key ON series_due (measurement, key) WHERE key IS NOT NULL;
-CREATE INDEX alert_event_running ON alert_event (kind) WHERE phase IN ('alerted', 'updated');
-CREATE TRIGGER series_due_new_incident AFTER INSERT ON incident BEGIN {_INCIDENT} END;
-CREATE TRIGGER series_due_incident AFTER UPDATE ON incident BEGIN {_INCIDENT} END;
-CREATE TRIGGER series_due_new_event AFTER INSERT ON alert_event
-    BEGIN {_EVENT} {_ITS_INCIDENT} END;
-CREATE TRIGGER series_due_event AFTER UPDATE ON alert_event BEGIN {_EVENT} {_ITS_INCIDENT} END;
-CREATE TRIGGER series_due_feedback AFTER INSERT ON incident_feedback BEGIN {_ITS_INCIDENT} END;
-CREATE TRIGGER series_due_notice AFTER UPDATE OF status ON outbox BEGIN {_ITS_INCIDENT} END;
-INSERT INTO series_due (measurement, key) SELECT 'event', id FROM alert_event ORDER BY onset;
-INSERT INTO series_due (measurement, key) SELECT 'incident', id FROM incident ORDER BY opened_at;
-"""  # noqa: S608 - constants
-_V2: Final = """
-DROP TRIGGER series_due_new_incident;
-DROP TRIGGER series_due_incident;
-DROP TRIGGER series_due_new_event;
-DROP TRIGGER series_due_event;
-DROP TRIGGER series_due_feedback;
-DROP TRIGGER series_due_notice;
-INSERT INTO change_cursor SELECT 'series records', coalesce(max(seq), 0) FROM change_feed;
-"""
-SCRIPTS: Final[tuple[str, ...]] = (_V1, _V2)
-"""Script k leads from schema k to k + 1. Published scripts never change."""
+SCRIPTS: Final = schema_scripts(__package__, COMPONENT)
 
 READER: Final = "series records"
 _ENCODER: Final = msgspec.msgpack.Encoder()

@@ -40,7 +40,7 @@ from alerts.notify.notice import Notice, NoticeReason, Priority
 from alerts.notify.targets import target_id
 from storage.bounded_call import BoundedThreads
 from storage.registry import Room
-from storage.sqlite import transaction
+from storage.sqlite import schema_scripts, transaction
 
 if TYPE_CHECKING:
     import asyncio
@@ -55,41 +55,7 @@ if TYPE_CHECKING:
     from storage.retrying import Retrying
 
 COMPONENT: Final = "outbound"
-_V1: Final = """
-CREATE TABLE incident_change (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    incident TEXT NOT NULL,
-    what TEXT NOT NULL,
-    at REAL NOT NULL
-) STRICT;
-CREATE TRIGGER incident_change_told AFTER INSERT ON incident WHEN new.paged = 1
-BEGIN INSERT INTO incident_change (incident, what, at)
-    VALUES (new.id, 'opened', new.opened_at); END;
-CREATE TRIGGER incident_change_released AFTER UPDATE ON incident
-WHEN new.paged = 1 AND old.paged = 0 AND new.status <> 'resolved'
-BEGIN INSERT INTO incident_change (incident, what, at)
-    VALUES (new.id, 'opened', coalesce(old.held_until, new.opened_at)); END;
-CREATE TRIGGER incident_change_taken AFTER UPDATE ON incident
-WHEN new.paged = 1 AND new.status = 'acknowledged' AND old.status <> 'acknowledged'
-BEGIN INSERT INTO incident_change (incident, what, at)
-    VALUES (new.id, 'acknowledged', new.acknowledged_at); END;
-CREATE TRIGGER incident_change_over AFTER UPDATE ON incident
-WHEN new.paged = 1 AND new.status = 'resolved' AND old.status <> 'resolved'
-BEGIN INSERT INTO incident_change (incident, what, at)
-    SELECT new.id, iif(new.withdrawn_at IS NULL, 'resolved', 'withdrawn'), new.resolved_at; END;
-"""
-_V2: Final = """
-DROP TRIGGER incident_change_told;
-DROP TRIGGER incident_change_released;
-DROP TRIGGER incident_change_taken;
-DROP TRIGGER incident_change_over;
-INSERT INTO change_cursor SELECT 'webhooks', coalesce(max(seq), 0) FROM change_feed;
-INSERT INTO change_feed (incident, what, at)
-    SELECT incident, what, at FROM incident_change ORDER BY seq;
-DROP TABLE incident_change;
-"""
-SCRIPTS: Final[tuple[str, ...]] = (_V1, _V2)
-"""Script k leads from schema k to k + 1. Published scripts never change."""
+SCRIPTS: Final = schema_scripts(__package__, COMPONENT)
 
 READER: Final = "webhooks"
 _CHANGES: Final = ("opened", "acknowledged", "resolved", "withdrawn")

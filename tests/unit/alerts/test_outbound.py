@@ -156,10 +156,9 @@ def test_names_run_in_no_template_and_ids_clash_with_no_other():
 
 
 def cap_of(db, incident, room, **more):
-    database = db.execute("PRAGMA database_list").fetchone()["file"]
     options = {"sender": "plumewatch@north.example", "school": "North", **more}
     zone = ZoneInfo("America/New_York")
-    return cap_message(reading.incident(database, incident), room, zone=zone, **options)
+    return cap_message(reading.incident(db, incident), room, zone=zone, **options)
 
 
 def text(message, name):

@@ -1,0 +1,5 @@
+CREATE TABLE annotation (
+    incident TEXT PRIMARY KEY,
+    opened_at REAL NOT NULL,
+    body TEXT NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,17 @@
+CREATE TABLE journal (
+    offset INTEGER PRIMARY KEY AUTOINCREMENT,
+    received REAL NOT NULL,
+    crc INTEGER NOT NULL,
+    body BLOB NOT NULL
+);
+CREATE TABLE dead_letter (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    received REAL NOT NULL,
+    topic TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    decoder TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    payload BLOB NOT NULL
+);
+CREATE INDEX dead_letter_reason ON dead_letter (reason, received);
