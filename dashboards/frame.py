@@ -40,16 +40,10 @@ _EVERYTHING: Final = ".*"
 class DashboardSettings:
     """Differences between schools.
 
-    Attributes
-    ----------
-    zone : str
-        IANA name of the time zone.
-    page_url : str
-        Address of the staff page, without a slash at the end; empty for no links to it.
-    rooms : tuple of str
-        Ids in the order in which their lines get colors and dashes; empty if unknown.
-    sensors : tuple of (str, str)
-        Id and room of each sensor, in the same way.
+    - `zone`: IANA name of the time zone.
+    - `page_url`: address of the staff page, without a slash at the end; empty for no links to it.
+    - `rooms`: ids in the order in which their lines get colors and dashes; empty if unknown.
+    - `sensors`: id and room of each sensor, in the same way.
     """
 
     zone: str = "America/New_York"
@@ -83,14 +77,10 @@ def frame(
 ) -> Dashboard:
     """Make a dashboard of rows of panels, each row with a heading.
 
-    Parameters
-    ----------
-    since, refresh : str
-        First time range, such as ``now-6h``; interval between queries.
-    places, one_room : bool
-        Whether it has variables for places, and whether it is about a single room.
-    incidents : bool
-        Whether charts show the incidents that the service writes as annotations.
+    - `since`, `refresh`: first time range, such as ``now-6h``; interval between queries.
+    - `places`, `one_room`: whether it has variables for places, and whether it is about a single
+      room.
+    - `incidents`: whether charts show the incidents that the service writes as annotations.
     """
     made = (
         Dashboard(title)

@@ -189,20 +189,12 @@ def chart(
 ) -> timeseries.Panel:
     """Make a chart of lines or, also for `stacked`, of bars over time.
 
-    Parameters
-    ----------
-    bands : list of tuple, optional
-        Drawn as dashed lines.
-    colors : mapping of str to str, optional
-        Of lines with a known name.
-    least : str
-        Shortest interval, such as ``15m``.
-    low, high : float, optional
-        Ends of the axis.
-    gap_ms : float
-        Longest gap that a line bridges.
-    width, height : int
-        Of 24 columns; in units of the grid.
+    - `bands`: drawn as dashed lines.
+    - `colors`: of lines with a known name.
+    - `least`: shortest interval, such as ``15m``.
+    - `low`, `high`: ends of the axis.
+    - `gap_ms`: longest gap that a line bridges.
+    - `width`, `height`: of 24 columns; in units of the grid.
     """
     panel = (
         _panel(timeseries.Panel(), (title, about, empty), queries, (width, height))

@@ -34,24 +34,15 @@ _FIELDS: Final = ("online_s", "period_s", "received", "missing")
 class Facts:
     """What happened at some places in a window.
 
-    Attributes
-    ----------
-    place : str
-        Part of the school; empty for all of it.
-    start, end, now : float
-        Window, half-open, and time of the report, Unix seconds.
-    staged : tuple of StagedTest
-        Tests that staff staged in the window, if they list them.
-    firmware : mapping of str to Firmware
-        What sensors run now, by sensor.
-    deleted_before : float
-        Retention deleted incidents opened before it, except those on legal hold; -inf if none.
-    recorded_from : float
-        All incidents since then are on record; inf if there is no record.
-    period : Period or None
-        Name of the window, if it was requested by name.
-    before : Facts or None
-        The period before, as far as it is on record.
+    - `place`: part of the school; empty for all of it.
+    - `start`, `end`, `now`: window, half-open, and time of the report, Unix seconds.
+    - `staged`: tests that staff staged in the window, if they list them.
+    - `firmware`: what sensors run now, by sensor.
+    - `deleted_before`: retention deleted incidents opened before it, except those on legal hold;
+      -inf if none.
+    - `recorded_from`: all incidents since then are on record; inf if there is no record.
+    - `period`: name of the window, if it was requested by name.
+    - `before`: the period before, as far as it is on record.
     """
 
     school: str
@@ -162,14 +153,9 @@ def gather(
 
     Raises `PlaceError`; `StorageError` and `sqlite3.Error` if state or series cannot be read.
 
-    Parameters
-    ----------
-    series : Series, optional
-        Source of the availability of sensors, which takes longest to read.
-    shifts : sequence of Shift
-        Those at the place; none leave duty out.
-    on_day : callable
-        Progress: days read, of how many.
+    - `series`: source of the availability of sensors, which takes longest to read.
+    - `shifts`: those at the place; none leave duty out.
+    - `on_day`: progress: days read, of how many.
     """
     here = school.at(place)
     over = min(end, now)

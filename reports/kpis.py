@@ -154,16 +154,13 @@ def chosen(
 class Acknowledgement:
     """Time from the first notice delivered to the first acknowledgement.
 
-    Attributes
-    ----------
-    acknowledged : Times
-        Of the acknowledged; 0 if somebody did so on the page before the notice arrived.
-    notified, unacknowledged : int
-        Incidents with a notice delivered, and those of them nobody acknowledged.
-    within_5_min : Rate
-        Of all notified.
-    median_all_s, p90_all_s : float or None
-        Over all notified, unacknowledged ranked last; None if the quantile falls among those.
+    - `acknowledged`: of the acknowledged; 0 if somebody did so on the page before the notice
+      arrived.
+    - `notified`, `unacknowledged`: incidents with a notice delivered, and those of them nobody
+      acknowledged.
+    - `within_5_min`: of all notified.
+    - `median_all_s`, `p90_all_s`: over all notified, unacknowledged ranked last; None if the
+      quantile falls among those.
     """
 
     acknowledged: Times
@@ -178,15 +175,10 @@ class Acknowledgement:
 class Response:
     """Response times.
 
-    Attributes
-    ----------
-    detect, notify, arrive, resolve : Times
-        First evidence to opening; opening to first notice delivered; that notice to first arrival;
-        opening to closing.
-    escalated : Rate
-        Incidents that reached escalation step 2, of all.
-    missed : Rate
-        Incidents not acknowledged before their escalation ended, of those whose end is due.
+    - `detect`, `notify`, `arrive`, `resolve`: first evidence to opening; opening to first notice
+      delivered; that notice to first arrival; opening to closing.
+    - `escalated`: incidents that reached escalation step 2, of all.
+    - `missed`: incidents not acknowledged before their escalation ended, of those whose end is due.
     """
 
     detect: Times
@@ -236,18 +228,12 @@ def response(incidents: Sequence[IncidentRow], now: float = math.inf) -> Respons
 class Outcome:
     """Verdicts of staff.
 
-    Attributes
-    ----------
-    incidents, confirmed, false, nothing_found, unknown : int
-        The last four sum to the first; unknown is without feedback.
-    confirmed_rate : Rate
-        Confirmed, of confirmed and false.
-    feedback_rate : Rate
-        Confirmed and false, of all.
-    causes : mapping of str to int
-        False alarms by cause, most frequent first.
-    false_per_sensor_week : Rate
-        False alarms times seven, of sensor-days online.
+    - `incidents`, `confirmed`, `false`, `nothing_found`, `unknown`: the last four sum to the first;
+      unknown is without feedback.
+    - `confirmed_rate`: confirmed, of confirmed and false.
+    - `feedback_rate`: confirmed and false, of all.
+    - `causes`: false alarms by cause, most frequent first.
+    - `false_per_sensor_week`: false alarms times seven, of sensor-days online.
     """
 
     incidents: int
@@ -322,12 +308,8 @@ def alarm_budget(notices: Iterable[NoticeRow]) -> AlarmBudget:
 class Load:
     """Notices that staff got.
 
-    Attributes
-    ----------
-    per_duty_hour : Rate
-        Delivered, of person-hours on duty.
-    duplicates : Rate
-        Delivered again to a person for the same incident and reason, of incidents.
+    - `per_duty_hour`: delivered, of person-hours on duty.
+    - `duplicates`: delivered again to a person for the same incident and reason, of incidents.
     """
 
     notices: int
@@ -373,16 +355,10 @@ def duty_hours(duty: Iterable[DutySpan], since: float = -math.inf) -> float:
 class SensorTime:
     """Availability of sensors.
 
-    Attributes
-    ----------
-    sensors : int
-        Sensors with at least one day.
-    availability : Rate
-        Minutes online, of minutes expected.
-    completeness : Rate
-        Readings received, of received and missing.
-    offline_detect : Times
-        From the last reading of a sensor to its offline incident.
+    - `sensors`: sensors with at least one day.
+    - `availability`: minutes online, of minutes expected.
+    - `completeness`: readings received, of received and missing.
+    - `offline_detect`: from the last reading of a sensor to its offline incident.
     """
 
     sensors: int

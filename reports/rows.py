@@ -27,34 +27,22 @@ def place_of(room: str, building: str) -> str:
 class IncidentRow:
     """One incident in its latest state.
 
-    Attributes
-    ----------
-    room, floor, building, site : str
-        Names as registered now; `room` is the id if the room is no longer registered.
-    first_evidence_at : float
-        Onset in the air.
-    notified_at, acknowledged_at, arrived_at, closed_at : float or None
-        First notice delivered, first acknowledgement, first arrival, resolution.
-    chain_end_at : float or None
-        Due time of the last escalation step.
-    level : int
-        Highest escalation step carried out: 1 the first people notified, 0 nobody.
-    suppressed_by : str
-        Reason why no notice was sent; empty if one was.
-    confidence : float
-        Highest, 0 to 1.
-    location : str
-        Kind of the room, such as ``"restroom"``.
-    over_at : float or None
-        End of the last of its detections; None while one continues.
-    peaks : mapping of str to float
-        Highest value of each channel of the evidence, in the unit of the quantity.
-    responder : str
-        Id of the person who acknowledged first.
-    action, case_number : str
-        Class of follow-up, and case number in a system of the school; empty without.
-    sensor_health : str
-        At the opening: ``"ok"``, or the faults of the sensor, separated by spaces.
+    - `room`, `floor`, `building`, `site`: names as registered now; `room` is the id if the room is
+      no longer registered.
+    - `first_evidence_at`: onset in the air.
+    - `notified_at`, `acknowledged_at`, `arrived_at`, `closed_at`: first notice delivered, first
+      acknowledgement, first arrival, resolution.
+    - `chain_end_at`: due time of the last escalation step.
+    - `level`: highest escalation step carried out: 1 the first people notified, 0 nobody.
+    - `suppressed_by`: reason why no notice was sent; empty if one was.
+    - `confidence`: highest, 0 to 1.
+    - `location`: kind of the room, such as ``"restroom"``.
+    - `over_at`: end of the last of its detections; None while one continues.
+    - `peaks`: highest value of each channel of the evidence, in the unit of the quantity.
+    - `responder`: id of the person who acknowledged first.
+    - `action`, `case_number`: class of follow-up, and case number in a system of the school; empty
+      without.
+    - `sensor_health`: at the opening: ``"ok"``, or the faults of the sensor, separated by spaces.
     """
 
     id: str

@@ -39,14 +39,12 @@ class TooFewError(ValueError):
 class Published:
     """Counts by room and period that may be published; None is hidden.
 
-    Attributes
-    ----------
-    cells, totals : dict
-        By room, in an order that reveals nothing: by what is published, then by name.
-    notes : dict of (str, str) to str
-        `SMALL` or `WITHHELD` by room and period of a hidden count; the period is empty for totals.
-    by_period, whole : bool
-        Whether sums by period or hour may be published, and whether the total may.
+    - `cells`, `totals`: by room, in an order that reveals nothing: by what is published, then by
+      name.
+    - `notes`: `SMALL` or `WITHHELD` by room and period of a hidden count; the period is empty for
+      totals.
+    - `by_period`, `whole`: whether sums by period or hour may be published, and whether the total
+      may.
     """
 
     periods: tuple[str, ...]

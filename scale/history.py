@@ -123,19 +123,10 @@ class HistoryWriter:
     Raises `HistoryError` if the folder holds something else, has another number of buckets, or
     another writer.
 
-    Parameters
-    ----------
-    buckets : int, optional
-        Required number of buckets.
-    default : int
-        Number of buckets of a new history if none is required.
-
-    Attributes
-    ----------
-    position : int
-        Number of the last committed reading; 0 if none.
-    cursor : bytes
-        Last committed cursor of the caller.
+    - `buckets`: required number of buckets.
+    - `default`: number of buckets of a new history if none is required.
+    - `position`: number of the last committed reading; 0 if none.
+    - `cursor`: last committed cursor of the caller.
     """
 
     def __init__(self, folder: Path, buckets: int | None = None, default: int = 2) -> None:

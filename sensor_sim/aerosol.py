@@ -50,7 +50,6 @@ PM_FRACTION: Final[dict[str, NDArray[np.float64]]] = {
 class Mode:
     """One lognormal mode of a source.
 
-    - `mmd_um`: mass median diameter, µm.
     - `gsd`: geometric standard deviation, > 1.
     - `share`: share of the source's mass, 0-1.
     """
@@ -62,12 +61,10 @@ class Mode:
 
 @dataclass(frozen=True, slots=True)
 class Aerosol:
-    """What a source releases, per mg of airborne particles.
+    """Aerosol of a source, per mg of airborne particles.
 
-    - `modes`: size distribution at release.
     - `volatile`: share of the mass that evaporates, 0-1.
     - `efold_s`: time in which the volatile mass falls to 1/e in dry still air, s.
-    - `density_g_cm3`: particle density.
     - `sticking_per_h`: loss to surfaces beyond `deposition_per_h`, 1/h: spray droplets are charged,
       tacky and thrown at walls (spray products lose 9-10 /h at every size, thaiscience 10990293).
     """
@@ -140,8 +137,6 @@ def deposition_per_h(diameter_um: NDArray[np.float64], surface: float = 1.0) -> 
     Howard-Reed and Wallace 2003: 0.3 /h at 0.3-0.5 µm to 5.2 /h above 10 µm; between them
     log-log interpolation, beyond 10 µm gravitational settling in 2.5 m of height. `surface`
     multiplies it for furnishing and air speed (1.3-2.6, Thatcher 2002).
-
-    - `surface`: factor, > 0.
     """
     d = [0.1, 0.2, 0.4, 1.0, 2.5, 5.0, 10.0, 25.0]
     k = [0.35, 0.25, 0.30, 0.6, 1.6, 3.2, 5.2, 25.0]

@@ -65,23 +65,16 @@ def _truth(name: str, kind: str, sensor: str, room: str, start: float, end: floa
         end=end,
         arrival=start,
         peak_time=start,
-        peak_excess=0.0,
-        baseline=math.nan,
-        masked_by="",
-        puffs=0,
     )
 
 
 @dataclass(slots=True)
 class Covered:
-    """A bag, tape or gum over the inlet: exchange stops, levels creep to a rest, variance dies.
+    """A bag, tape or gum over the inlet: levels drift to a residual, variance vanishes.
 
     Particles settle and stick inside the case (time constant `settle_s`) to a small rest; gas and
-    humidity stay where they were, humidity rising by the cover's own moisture. What is left of
-    the noise is a third of a display step.
-
-    - `start`, `end`: Unix seconds.
-    - `settle_s`: time constant, s.
+    humidity stay where they were, humidity rising by the cover's own moisture. The remaining
+    noise is a third of a display step.
     """
 
     sensor: str
@@ -118,11 +111,10 @@ class Covered:
 
 @dataclass(slots=True)
 class BlownAt:
-    """Somebody blows into the inlet: a step up and straight down again, with no decay of a plume.
+    """Somebody blows into the inlet: a step up and down again, without the decay of a plume.
 
     Dust of the case, coarse before fine, and breath: humid, warm, rich in CO2.
 
-    - `start`: Unix seconds.
     - `duration_s`: length of the breath, s.
     - `dust_ug_m3`: rise of PM10 while it lasts; PM2.5 gets 40 % of it, PM1 15 %.
     """
@@ -174,7 +166,7 @@ class BlownAt:
 
 @dataclass(slots=True)
 class Unplugged:
-    """The plug is pulled; the broker says so when the keep-alive runs out; later it boots.
+    """The plug is pulled; the broker reports it after the keep-alive; later the device boots.
 
     - `start`, `end`: Unix seconds; `end` infinite is for good.
     """
@@ -198,11 +190,7 @@ class Unplugged:
 
 @dataclass(slots=True)
 class RippedOff:
-    """Torn off the ceiling: tamper contact, a jolt of dust, and silence after `alive_s`.
-
-    - `start`: Unix seconds.
-    - `alive_s`: how long the cable holds, s.
-    """
+    """Torn off the ceiling: tamper contact, a jolt of dust, and silence after `alive_s`."""
 
     sensor: str
     start: float

@@ -1,7 +1,7 @@
 """Faults of the network and attackers on it: messages held, lost, repeated, forged or added.
 
-`on_messages` turns a stream ordered by `sent` into another one. None leaves a row of truth: the
-receiver has to survive them, not to report them.
+`on_messages` turns a stream ordered by `sent` into another one. None has a row of truth: the
+receiver must survive them, not report them.
 """
 
 from __future__ import annotations
@@ -39,12 +39,11 @@ def apply_to_messages(
 
 @dataclass(frozen=True, slots=True)
 class GatewayOutage:
-    """The uplink of some sensors is down: their messages are lost, or held back and sent at once.
+    """The uplink of some sensors is down: their messages are lost, or buffered and sent afterwards.
 
-    - `sensors`: whose uplink; empty is everybody's.
-    - `start`, `end`: Unix seconds.
-    - `flush`: whether the gateway holds the messages and sends them when it is back.
-    - `flush_hz`: how fast it sends them then, messages a second.
+    - `sensors`: whose uplink; empty for all.
+    - `flush`: whether the gateway buffers the messages.
+    - `flush_hz`: rate at which it sends them then.
     """
 
     sensors: tuple[str, ...]
@@ -113,8 +112,6 @@ class Replay:
 class Spoof:
     """Somebody on the network publishes a made-up plume under the id of another sensor.
 
-    - `sensor`: the victim.
-    - `start`: Unix seconds.
     - `wire`, `model`: format and model the messages pretend.
     - `duration_s`, `every_s`: how long and how often, s.
     - `claims`: other sensor id inside the payload, where the format has one (`native` only here);
@@ -168,8 +165,6 @@ class Spoof:
 class Flood:
     """Readings of sensors that nobody registered, many a second.
 
-    - `start`, `duration_s`: Unix seconds; s.
-    - `rate_hz`: messages a second.
     - `sensors`: how many made-up ids.
     - `retain`: whether each is left with the broker.
     """
@@ -208,12 +203,7 @@ class Flood:
 
 @dataclass(frozen=True, slots=True)
 class Garbage:
-    """Payloads that are no readings, or bombs, on the topic of a sensor.
-
-    - `start`, `duration_s`: Unix seconds; s.
-    - `rate_hz`: messages a second.
-    - `big_bytes`: size of the big ones, bytes.
-    """
+    """Payloads that are not readings, or decompression bombs, on the topic of a sensor."""
 
     sensor: str
     start: float

@@ -15,9 +15,9 @@ NO_GAS = (0.0, 0.0, 0.0, 0.0, 0.0)
 class Emission:
     """Releases of one composition, one after the other.
 
-    - `times_s`: start of each release, s after the session's start.
-    - `shares`: share of the amounts below in each release; sums to one.
     - `duration_s`: length of each release, s; up to 5 s it is taken as a pulse.
+    - `times_s`: start of each release, s after the session's start; one by default.
+    - `shares`: share of the amounts below in each release; sums to one.
     - `particles_mg`: airborne particle mass, mg, over all releases.
     - `aerosol`: its sizes and volatility.
     - `gas_mg`: mass of each `sensor_sim.gas.Gas` group, mg.
@@ -27,9 +27,9 @@ class Emission:
     - `fog`: the particles are water and live only where the air is close to saturation.
     """
 
-    times_s: tuple[float, ...]
-    shares: tuple[float, ...]
     duration_s: float
+    times_s: tuple[float, ...] = (0.0,)
+    shares: tuple[float, ...] = (1.0,)
     particles_mg: float = 0.0
     aerosol: Aerosol | None = None
     gas_mg: tuple[float, ...] = NO_GAS
@@ -42,14 +42,12 @@ class Emission:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One happening in one room.
+    """One session of releases in one room.
 
     - `source`: name in `sensor_sim.sources.SOURCES`.
-    - `kind`: event kind a perfect detector would say.
-    - `start`: Unix seconds.
+    - `kind`: event kind that a perfect detector would report.
     - `end`: end of the last release, Unix seconds.
     - `masked_by`: source run on purpose at the same time; empty if none.
-    - `puffs`: releases.
     """
 
     id: str

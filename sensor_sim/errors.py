@@ -4,40 +4,23 @@
 
     SimulationError
     +-- ScenarioError            permanent: the scenario file has faults, all of them listed
-    +-- BrokerAddressError       permanent: the address of the broker can't be read
-    +-- BrokerRefusedError       permanent: the broker answers and refuses (password, rights)
+    +-- BrokerAddressError       permanent: the address of the broker cannot be read
+    +-- BrokerRefusedError       permanent: the broker rejects the login
     +-- BrokerUnreachableError   transient: no broker answers, or it went away
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
-
-
-class SimulationReason(StrEnum):
-    """Closed set of reasons, for log fields."""
-
-    SCENARIO = "scenario"
-    BROKER_ADDRESS = "broker_address"
-    BROKER_REFUSED = "broker_refused"
-    BROKER_UNREACHABLE = "broker_unreachable"
 
 
 class SimulationError(Exception):
     """Base of all errors of the simulator; the text is one sentence for the user."""
 
-    reason: SimulationReason
-
 
 @dataclass(frozen=True, slots=True)
 class ScenarioFault:
-    """One fault of a scenario file.
-
-    - `path`: where, such as ``buildings[0].floors[1].rooms[0].volume_m3``.
-    - `value`: what stands there.
-    - `allowed`: what may stand there.
-    """
+    """One fault of a scenario file: its path, such as ``buildings[0].id``, and what is allowed."""
 
     path: str
     value: str
@@ -49,13 +32,7 @@ class ScenarioFault:
 
 
 class ScenarioError(SimulationError):
-    """A scenario file has faults.
-
-    - `source`: the file.
-    - `faults`: all of them.
-    """
-
-    reason = SimulationReason.SCENARIO
+    """A scenario file has faults."""
 
     def __init__(self, source: str, faults: tuple[ScenarioFault, ...]) -> None:
         self.source = source
@@ -65,19 +42,12 @@ class ScenarioError(SimulationError):
 
 
 class BrokerAddressError(SimulationError):
-    """The address of the broker can't be read."""
-
-    reason = SimulationReason.BROKER_ADDRESS
+    """The address of the broker cannot be read."""
 
 
 class BrokerRefusedError(SimulationError):
-    """The broker answers and refuses."""
-
-    reason = SimulationReason.BROKER_REFUSED
+    """The broker answers and rejects the login."""
 
 
 class BrokerUnreachableError(SimulationError):
     """No broker answers at the address, or it went away; may work later."""
-
-    reason = SimulationReason.BROKER_UNREACHABLE
-    retry_after = 5.0

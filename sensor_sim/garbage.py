@@ -1,4 +1,4 @@
-"""Payloads that are no readings, or bombs."""
+"""Payloads that are not readings, or decompression bombs."""
 
 from __future__ import annotations
 

@@ -148,7 +148,6 @@ def plume_at(
 ) -> Plume | None:
     """Follow a session to a sensor's inlet.
 
-    - `air`, `sensor`, `place`: room, sensor's corner, where it happens.
     - `first`: second of the session's start, s after the simulation's start.
     - `ach_per_minute` (minutes,): air changes from the session's start on, 1/h; the last value is
       taken to stay.
@@ -218,7 +217,7 @@ def _release(
         # A long release: equal blocks of uneven strength, each constant.
         blocks = int(np.clip(e.duration_s / 30, 1, 24))
         width = max(round(e.duration_s / blocks), 1)
-        kernel = _held(kernel, width)
+        kernel = _constant(kernel, width)
         uneven = rng.lognormal(0, 0.3, blocks)
         uneven /= uneven.sum()
         shots = [
@@ -238,7 +237,7 @@ def _release(
         target[active] += total
 
 
-def _held(kernel: NDArray[np.float32], width: int) -> NDArray[np.float32]:
+def _constant(kernel: NDArray[np.float32], width: int) -> NDArray[np.float32]:
     """Response to a constant release of `width` seconds, of the same total."""
     rows, n = kernel.shape
     running = np.empty((rows, n + width))

@@ -1,21 +1,17 @@
-"""Publishing a stream of wire messages to a broker, on the clock of the simulation.
+"""Publish a stream of wire messages to a broker, on the clock of the simulation.
 
-Design
-------
-* One connection carries all devices; what the broker would publish for a device that vanished
-  (its will) is in the stream already.
-* Messages leave in the order of the stream. At most `window` of them wait for an
-  acknowledgement; when the window is full, the stream is not read on, so memory is bounded
-  however slow the broker is.
-* A message with QoS 1 counts as published when its PUBACK came, and only then enters the ledger;
-  one with QoS 0 when it was handed to the socket. What an attacker sends (no sensor) is in no
+* One connection carries all devices; the stream already contains what the broker would publish for
+  a device that vanished (its will).
+* Messages leave in the order of the stream. At most `window` of them wait for an acknowledgement;
+  then the stream is not read further, so memory is bounded however slow the broker is.
+* A message with QoS 1 counts as published when its PUBACK arrives, and only then enters the ledger;
+  one with QoS 0 when it was handed to the socket. Messages of attackers (no sensor) are in no
   ledger.
-* When the connection breaks, all that was not acknowledged is sent again, in order, on the next
-  connection: at least once, like a real device. How long to keep trying is `patience_s`.
-* `speed` stretches the time between messages, never what is inside them: events of formats that
-  carry a time keep their simulated time, formats without one get the receiver's clock, so that a
-  plume seen through them is true at speed 1 alone. `live_offset` moves the simulated times to the
-  wall clock, without stretching either.
+* After the connection broke, all unacknowledged messages are sent again, in order: at least once,
+  like a real device. `patience_s` limits the retries.
+* `speed` stretches the time between messages, not the times inside them: a format without a time
+  gets the receiver's clock, so its plumes are true at speed 1 only. `live_offset` moves simulated
+  times to the wall clock.
 """
 
 from __future__ import annotations
@@ -56,7 +52,7 @@ _LOGGER.addHandler(logging.NullHandler())
 
 @dataclass(frozen=True, slots=True)
 class BrokerAddress:
-    """Where the broker is and how to log in; the password never shows in a repr."""
+    """Address and login of the broker; a repr never shows the password."""
 
     host: str
     port: int = 1883
@@ -66,9 +62,7 @@ class BrokerAddress:
 
     @classmethod
     def parse(cls, text: str) -> BrokerAddress:
-        """Read ``[mqtt[s]://][user[:password]@]host[:port]``.
-
-        Raises `BrokerAddressError` if it is none.
+        """Read ``[mqtt[s]://][user[:password]@]host[:port]``, or raise `BrokerAddressError`.
 
         Examples
         --------
@@ -102,14 +96,12 @@ class BrokerAddress:
 
 @dataclass(frozen=True, slots=True)
 class PublishSettings:
-    """How to publish.
+    """Settings of a publisher.
 
-    - `speed`: simulated seconds in a second; ``math.inf`` is as fast as the broker acknowledges.
-    - `window`: messages that may wait for an acknowledgement at a time.
-    - `timeout_s`: how long to wait for a connection or an acknowledgement.
-    - `patience_s`: how long to keep trying when the broker is not there or goes away; 0 gives up at
-      once.
-    - `client_id`: MQTT client id; the library's random one by default.
+    - `speed`: simulated seconds per second; ``math.inf`` is as fast as the broker acknowledges.
+    - `window`: most messages that may wait for an acknowledgement.
+    - `timeout_s`: for a connection or an acknowledgement.
+    - `patience_s`: how long to retry without a broker; 0 gives up at once.
     """
 
     speed: float = 1.0
@@ -119,10 +111,7 @@ class PublishSettings:
     client_id: str | None = None
 
     def __post_init__(self) -> None:
-        """Check the ranges.
-
-        Raises `ValueError` if a value is out of its range.
-        """
+        """Check the ranges."""
         if not self.speed > 0:
             raise ValueError(f"speed must be above 0, got {self.speed}")
         if not 1 <= self.window <= 60_000:
@@ -136,13 +125,11 @@ class PublishSettings:
 
 @dataclass(slots=True)
 class PublishReport:
-    """What was published.
+    """Counts of a run.
 
-    - `messages`: messages done: acknowledged (QoS 1 and 2) or handed to the socket (QoS 0).
-    - `acknowledged`: those of them that were acknowledged.
-    - `repeated`: messages sent again after the connection broke.
-    - `simulated_s`: simulated time between the first and the last message done.
-    - `wall_s`: wall-clock time it took.
+    - `messages`: acknowledged (QoS 1 and 2) or handed to the socket (QoS 0).
+    - `repeated`: sent again after the connection broke.
+    - `simulated_s`: between the first and the last message done.
     """
 
     messages: int = 0
@@ -154,12 +141,10 @@ class PublishReport:
 
 
 class Ledger:
-    """Which (sensor, seq) got a PUBACK, in the order they came: the oracle of fault tests.
+    """The (sensor, seq) of each PUBACK in order: the oracle of fault tests.
 
-    With a path each entry is a line ``sensor,seq`` and has left the process when `acknowledged`
+    With a path, each entry is a line ``sensor,seq`` that has left the process when `acknowledged`
     returns, so that it survives a kill of the publisher.
-
-    - `path`: file to append to.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -167,7 +152,7 @@ class Ledger:
         self._entries: list[tuple[str, int]] = []
 
     def acknowledged(self, message: WireMessage) -> None:
-        """Enter `message`."""
+        """Add an entry."""
         self._entries.append((message.sensor, message.seq))
         if self._file is not None:
             self._file.write(f"{message.sensor},{message.seq}\n")
@@ -193,15 +178,11 @@ class Ledger:
 
 
 def live_offset(start: float, duration_s: float, speed: float, now: float) -> float:
-    """Seconds to add to simulated times so that they are the wall clock's, none in the future.
+    """Return the seconds to add to simulated times for the wall clock, none in the future.
 
-    At speed 1 and below the first reading happens now. Faster than that a stretch of time can't
-    both keep its shape and end in the future, so it ends now-to-be instead: the last reading
-    leaves at its own time, the first ones are up to ``duration_s * (1 - 1 / speed)`` late.
-
-    - `start`, `duration_s`: first simulated time, Unix seconds, and simulated length, s.
-    - `speed`: simulated seconds in a second, ``math.inf`` allowed.
-    - `now`: wall clock, Unix seconds.
+    At speed 1 or less the first reading is now. A faster run cannot keep its shape and avoid the
+    future, so it ends now: the last reading leaves at its own time, the first ones are up to
+    ``duration_s * (1 - 1 / speed)`` late.
 
     Examples
     --------
@@ -215,7 +196,7 @@ def live_offset(start: float, duration_s: float, speed: float, now: float) -> fl
 
 
 def shift_trace(trace: DeviceTrace, offset_s: float) -> DeviceTrace:
-    """`trace` with all its times moved by `offset_s` seconds."""
+    """Move all times of a trace."""
     return replace(
         trace,
         time=trace.time + offset_s,
@@ -225,12 +206,9 @@ def shift_trace(trace: DeviceTrace, offset_s: float) -> DeviceTrace:
 
 
 class Prefetched:
-    """An iterator of messages read in a worker thread, one batch ahead of what is asked for.
+    """Reads messages in a worker thread, one batch ahead, so that a simulation computes meanwhile.
 
-    So a simulation can compute while what it said is being published. Asking for a message may
-    be cancelled and asked again; none is lost.
-
-    - `batch`: messages a batch.
+    A cancelled request loses no message.
     """
 
     def __init__(self, messages: Iterable[WireMessage], batch: int = 512) -> None:
@@ -259,11 +237,9 @@ class Prefetched:
 
 
 class Publisher:
-    """Publishes one stream; the shell around the broker connection.
+    """Publishes one stream.
 
-    - `ledger`: where acknowledged messages are entered.
-    - `on_progress`: called with the report and the simulated time after every message done.
-    - `monotonic`, `sleep`: clock for waits and the wait itself.
+    `on_progress` is called with the report and the simulated time after every message.
     """
 
     def __init__(
@@ -291,11 +267,10 @@ class Publisher:
     async def run(
         self, messages: Iterable[WireMessage] | AsyncIterable[WireMessage]
     ) -> PublishReport:
-        """Publish all of `messages`.
+        """Publish all messages.
 
-        Raises `BrokerUnreachableError` if no broker answers, or it goes away, for longer than
-        `patience_s`.
-        Raises `BrokerRefusedError` if the broker refuses name and password.
+        Raises `BrokerUnreachableError` after `patience_s` without a broker, and
+        `BrokerRefusedError` if the broker rejects the login.
         """
         stream = _asynchronous(messages)
         began = self._monotonic()
@@ -416,17 +391,6 @@ class Publisher:
         self.report.simulated_s = max(self.report.simulated_s, message.sent - self._first_sent)
         if self._on_progress is not None:
             self._on_progress(self.report, message.sent)
-
-
-async def publish(
-    messages: Iterable[WireMessage] | AsyncIterable[WireMessage],
-    address: BrokerAddress,
-    settings: PublishSettings | None = None,
-    *,
-    ledger: Ledger | None = None,
-) -> PublishReport:
-    """Publish `messages` to the broker at `address`; see `Publisher`."""
-    return await Publisher(address, settings, ledger=ledger).run(messages)
 
 
 def _asynchronous(

@@ -1,7 +1,7 @@
 """Air of one restroom: zones, mixing, exhaust, the sensor's corner.
 
 Four zones: the near field around whoever releases something (1-4 m³, exchange 2-15 m³/min), the
-half of the room he stands in, the half the sensor hangs in, and the pocket of air around the
+half of the room with the source, the half with the sensor, and the pocket of air around the
 sensor under the ceiling. Symmetric flows join them, so without exhaust no mass is lost. Exhaust
 takes the same share of every zone (a fan over the stalls with make-up air under the door), which
 lets its loss be a common factor ``exp(-∫ACH dt)`` while the mixing stays a fixed set of
@@ -33,7 +33,7 @@ _FAN_SHARE = (0.4, 0.3, 0.2, 0.1)
 class RoomAir:
     """Fixed properties of a room.
 
-    - `ach_on`, `ach_off`: air changes an hour with the exhaust fan on and off.
+    - `ach_on`, `ach_off`: air changes per hour with the exhaust fan on and off.
     - `fan`: ``schedule`` (6-20 h), ``occupancy`` (with a 15 min overrun), ``always`` or ``broken``.
     - `mixing_s`: time constant of mixing between the halves with the fan on; 1.6 times that
       without.
@@ -62,7 +62,7 @@ class RoomAir:
 
 @dataclass(frozen=True, slots=True)
 class SensorPlace:
-    """Where a sensor hangs.
+    """Place of a sensor.
 
     - `pocket_m3`: air around it that mixes as one, m³.
     - `delay_s`: time constant with which that air follows its half of the room, s.
@@ -79,7 +79,7 @@ class SensorPlace:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where something is released, as seen from the room and its sensors.
+    """A place of release, as seen from the room and its sensors.
 
     - `near_m3`: near field, m³.
     - `exchange_m3_min`: air exchange of the near field with its half, m³/min.
@@ -143,7 +143,6 @@ def zone_concentrations(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Concentration in each zone after a unit release into the near field, without losses.
 
-    - `air`, `sensor`, `place`: room, sensor's corner, place of the release.
     - `age_s` (n,): time since the release, s; zero response before `place.carry_s` is not applied
       here.
     - `fan_on`: the fan stirs: mixing is 1.6 times slower without.

@@ -1,4 +1,4 @@
-"""Scenario files: a school of one's own, what happens there more or less often, and attacks.
+"""Scenario files: a school, its rates, and attacks.
 
 A scenario is a TOML file::
 
@@ -30,7 +30,7 @@ A scenario is a TOML file::
     start = 7200                  # seconds after the start, or a date and time
     end = 2026-09-14T13:00:00Z
 
-All faults of a file are reported at once, each with its path, what stands there and what may.
+All faults of a file are reported at once, each with path, value, and what is allowed.
 """
 
 from __future__ import annotations

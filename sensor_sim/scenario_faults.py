@@ -1,4 +1,4 @@
-"""All faults of a scenario file at once: where, what stands there, and what may."""
+"""All faults of a scenario file at once: path, value, and what is allowed."""
 
 from __future__ import annotations
 

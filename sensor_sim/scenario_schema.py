@@ -1,11 +1,11 @@
-"""What stands in a scenario file: its sections, their keys and what each may be."""
+"""Sections and keys of a scenario file, and the allowed values."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from difflib import get_close_matches
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -67,12 +67,27 @@ def _zone(value: str) -> str:
     return value
 
 
+def _limits(low: float, high: float, unit: str = "") -> Any:
+    """Return the limits of a number, described for people."""
+    return Field(ge=low, le=high, description=f"{low:.12g} to {high:.12g}{unit}")
+
+
+def _described(allowed: Mapping[str, object] | tuple[str, ...]) -> Any:
+    return Field(description="one of " + ", ".join(allowed))
+
+
+_Model = Annotated[str, AfterValidator(_one_of(MODELS)), _described(MODELS)]
+_Wire = Annotated[str, AfterValidator(_one_of(ENCODERS)), _described(ENCODERS)]
+_Use = Annotated[str, AfterValidator(_one_of(_USES)), _described(_USES)]
+_Day = Annotated[str, AfterValidator(_one_of(DAYS)), _described(DAYS)]
+_Activity = Annotated[str, AfterValidator(_one_of(_ACTIVITIES)), _described(_ACTIVITIES)]
 _Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$", description=_ID_RULE)]
 _Hour = Annotated[
     float,
     BeforeValidator(hours_of_day),
     Field(ge=0, le=24, description='"00:00" to "24:00", or hours'),
 ]
+_Span = Annotated[tuple[_Hour, _Hour], Field(description="two times of day, start and end")]
 _Moment = Annotated[
     float | datetime,
     BeforeValidator(moment),
@@ -90,25 +105,17 @@ class DeviceConfig(_Section):
     """One sensor."""
 
     id: _Id
-    model: Annotated[
-        str, AfterValidator(_one_of(MODELS)), Field(description="one of " + ", ".join(MODELS))
-    ]
-    wire: Annotated[
-        str, AfterValidator(_one_of(ENCODERS)), Field(description="one of " + ", ".join(ENCODERS))
-    ] = ""
-    interval_s: Annotated[int, Field(ge=1, le=3600, description="1 to 3600, whole seconds")] = 0
+    model: _Model
+    wire: _Wire = ""
+    interval_s: Annotated[int, _limits(1, 3600, ", whole seconds")] = 0
 
 
 class RoomConfig(_Section):
     """One restroom."""
 
     id: _Id
-    use: Annotated[
-        str, AfterValidator(_one_of(_USES)), Field(description="one of " + ", ".join(_USES))
-    ] = "student"
-    volume_m3: Annotated[
-        float | None, Field(ge=10, le=200, description="10 to 200, cubic metres")
-    ] = None
+    use: _Use = "student"
+    volume_m3: Annotated[float | None, _limits(10, 200, ", cubic metres")] = None
     devices: Annotated[
         tuple[DeviceConfig, ...], Field(min_length=1, max_length=8, description="1 to 8 devices")
     ]
@@ -137,30 +144,18 @@ class BellsConfig(_Section):
 
     first: _Hour = 8.0
     last: _Hour = 15.0
-    period_min: Annotated[float, Field(ge=10, le=180, description="10 to 180 minutes")] = 50.0
-    passing_min: Annotated[float, Field(ge=1, le=30, description="1 to 30 minutes")] = 6.0
-    lunch: Annotated[tuple[_Hour, _Hour], Field(description="two times of day, start and end")] = (
-        11.7,
-        12.4,
-    )
-    custodian: Annotated[
-        tuple[_Hour, _Hour], Field(description="two times of day, start and end")
-    ] = (16.0, 20.0)
+    period_min: Annotated[float, _limits(10, 180, " minutes")] = 50.0
+    passing_min: Annotated[float, _limits(1, 30, " minutes")] = 6.0
+    lunch: _Span = (11.7, 12.4)
+    custodian: _Span = (16.0, 20.0)
     sports_days: Annotated[
-        tuple[
-            Annotated[
-                str,
-                AfterValidator(_one_of(DAYS)),
-                Field(description="one of " + ", ".join(DAYS)),
-            ],
-            ...,
-        ],
+        tuple[_Day, ...],
         Field(max_length=7, description="up to 7 of " + ", ".join(DAYS)),
     ] = ("tue", "thu")
 
 
 class CoveredConfig(_Section):
-    """See `sensor_sim.attacks.Covered`."""
+    """Settings of `sensor_sim.attacks.Covered`."""
 
     kind: Literal["covered"]
     sensor: _Id
@@ -170,17 +165,17 @@ class CoveredConfig(_Section):
 
 
 class BlownAtConfig(_Section):
-    """See `sensor_sim.attacks.BlownAt`."""
+    """Settings of `sensor_sim.attacks.BlownAt`."""
 
     kind: Literal["blown_at"]
     sensor: _Id
     start: _Moment
-    duration_s: Annotated[float, Field(ge=0.2, le=30, description="0.2 to 30 seconds")] = 2.0
-    dust_ug_m3: Annotated[float, Field(ge=0, le=10_000, description="0 to 10000 µg/m³")] = 250.0
+    duration_s: Annotated[float, _limits(0.2, 30, " seconds")] = 2.0
+    dust_ug_m3: Annotated[float, _limits(0, 10_000, " µg/m³")] = 250.0
 
 
 class UnpluggedConfig(_Section):
-    """See `sensor_sim.attacks.Unplugged`."""
+    """Settings of `sensor_sim.attacks.Unplugged`."""
 
     kind: Literal["unplugged"]
     sensor: _Id
@@ -189,7 +184,7 @@ class UnpluggedConfig(_Section):
 
 
 class RippedOffConfig(_Section):
-    """See `sensor_sim.attacks.RippedOff`."""
+    """Settings of `sensor_sim.attacks.RippedOff`."""
 
     kind: Literal["ripped_off"]
     sensor: _Id
@@ -198,19 +193,17 @@ class RippedOffConfig(_Section):
 
 
 class ClockJumpConfig(_Section):
-    """See `sensor_sim.attacks.ClockJump`."""
+    """Settings of `sensor_sim.attacks.ClockJump`."""
 
     kind: Literal["clock_jump"]
     sensor: _Id
     start: _Moment
     end: _Moment
-    offset_s: Annotated[
-        float, Field(ge=-4e9, le=4e9, description="-4000000000 to 4000000000 seconds")
-    ] = 3600.0
+    offset_s: Annotated[float, _limits(-4e9, 4e9, " seconds")] = 3600.0
 
 
 class GatewayOutageConfig(_Section):
-    """See `sensor_sim.attacks.GatewayOutage`."""
+    """Settings of `sensor_sim.attacks.GatewayOutage`."""
 
     kind: Literal["gateway_outage"]
     sensors: tuple[_Id, ...] = ()
@@ -218,12 +211,12 @@ class GatewayOutageConfig(_Section):
     end: _Moment
     flush: bool = False
     flush_hz: Annotated[
-        float, Field(gt=0, le=10_000, description="above 0 to 10000 messages a second")
+        float, Field(gt=0, le=10_000, description="above 0 to 10000 messages per second")
     ] = 50.0
 
 
 class ReplayConfig(_Section):
-    """See `sensor_sim.attacks.Replay`."""
+    """Settings of `sensor_sim.attacks.Replay`."""
 
     kind: Literal["replay"]
     sensor: _Id
@@ -233,44 +226,42 @@ class ReplayConfig(_Section):
 
 
 class SpoofConfig(_Section):
-    """See `sensor_sim.attacks.Spoof`."""
+    """Settings of `sensor_sim.attacks.Spoof`."""
 
     kind: Literal["spoof"]
     sensor: _Id
     start: _Moment
     duration_s: _Seconds = 60.0
-    every_s: Annotated[float, Field(ge=0.01, le=3600, description="0.01 to 3600 seconds")] = 1.0
+    every_s: Annotated[float, _limits(0.01, 3600, " seconds")] = 1.0
     claims: Annotated[
         str, Field(pattern=r"^[A-Za-z0-9_.-]{0,64}$", description="a sensor id, or empty")
     ] = ""
 
 
 class FloodConfig(_Section):
-    """See `sensor_sim.attacks.Flood`."""
+    """Settings of `sensor_sim.attacks.Flood`."""
 
     kind: Literal["flood"]
     start: _Moment
     duration_s: _Seconds = 10.0
     rate_hz: Annotated[
-        float, Field(gt=0, le=100_000, description="above 0 to 100000 messages a second")
+        float, Field(gt=0, le=100_000, description="above 0 to 100000 messages per second")
     ] = 1000.0
-    sensors: Annotated[int, Field(ge=1, le=1_000_000, description="1 to 1000000")] = 100
+    sensors: Annotated[int, _limits(1, 1_000_000)] = 100
     retain: bool = False
 
 
 class GarbageConfig(_Section):
-    """See `sensor_sim.attacks.Garbage`."""
+    """Settings of `sensor_sim.attacks.Garbage`."""
 
     kind: Literal["garbage"]
     sensor: _Id
     start: _Moment
     duration_s: _Seconds = 10.0
     rate_hz: Annotated[
-        float, Field(gt=0, le=10_000, description="above 0 to 10000 messages a second")
+        float, Field(gt=0, le=10_000, description="above 0 to 10000 messages per second")
     ] = 5.0
-    big_bytes: Annotated[int, Field(ge=1, le=100_000_000, description="1 to 100000000 bytes")] = (
-        1_000_000
-    )
+    big_bytes: Annotated[int, _limits(1, 100_000_000, " bytes")] = 1_000_000
 
 
 _AttackConfig = Annotated[
@@ -286,7 +277,7 @@ _AttackConfig = Annotated[
     | GarbageConfig,
     Field(discriminator="kind", description="one of " + ", ".join(ATTACKS)),
 ]
-_Rate = Annotated[float, Field(ge=0, le=1000, description="0 to 1000 times as often as usual")]
+_Rate = Annotated[float, _limits(0, 1000, " times as often as usual")]
 
 
 class RatesConfig(_Section):
@@ -309,11 +300,7 @@ class ScenarioConfig(_Section):
     ] = "UTC"
     bells: BellsConfig = BellsConfig()
     rates: RatesConfig = RatesConfig()
-    activity: Annotated[
-        str,
-        AfterValidator(_one_of(_ACTIVITIES)),
-        Field(description="one of " + ", ".join(_ACTIVITIES)),
-    ] = "ordinary"
+    activity: _Activity = "ordinary"
     buildings: Annotated[
         tuple[BuildingConfig, ...],
         Field(min_length=1, max_length=500, description="1 to 500 buildings"),

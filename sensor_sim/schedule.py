@@ -49,7 +49,6 @@ class DayPlan:
 class Ambient:
     """Smoke or dust outdoors that every room sees.
 
-    - `start`, `end`: Unix seconds.
     - `fine_ug_m3`, `coarse_ug_m3`: excess outdoors at the plateau.
     - `ramp_s`: time to rise and to fall.
     """

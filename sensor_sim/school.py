@@ -1,13 +1,13 @@
-"""A school on paper: buildings, floors, restrooms, devices, bells.
+"""A school as planned: buildings, floors, restrooms, devices, bells.
 
 Physics (volume, exhaust, unit differences of the devices) is drawn by the simulation from its
-seed; what stands here is what a facilities plan would say.
+seed; this is the content of a facilities plan.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from sensor_sim.devices.models import MODELS
 from sensor_sim.streams import stream
@@ -86,10 +86,7 @@ class Building:
 class Bells:
     """The day's plan, in hours of local time.
 
-    - `first`, `last`: first and last bell.
     - `period_min`, `passing_min`: lesson and class change, minutes.
-    - `lunch`: start and end of lunch.
-    - `custodian`: evening cleaning.
     - `sports_days`: weekdays (Monday 0) with sports in the evening.
     """
 
@@ -102,12 +99,27 @@ class Bells:
     sports_days: tuple[int, ...] = (1, 3)
 
 
+_SMALL: Final[tuple[tuple[Any, ...], ...]] = (
+    ("main", "1", "boys", "student", ("sen55", "native", 1)),
+    ("main", "1", "girls", "student", ("sps30+sgp40", "tasmota", 10)),
+    (
+        "main",
+        "2",
+        "boys",
+        "student",
+        ("pms5003+bme680", "esphome", 2),
+        ("gs601", "chirpstack", 600),
+    ),
+    ("main", "2", "girls", "student", ("airgradient", "airgradient", 10)),
+    ("gym", "1", "locker", "locker", ("opcn3+sgp30", "native", 5), ("pms5003", "native", 1)),
+    ("gym", "1", "staff", "staff", ("zigbee_e2112", "zigbee2mqtt", 30)),
+)
+"""Building, floor, room, use, and devices by model, wire format and interval, s."""
+
+
 @dataclass(frozen=True, slots=True)
 class School:
-    """Buildings, floors, restrooms and devices, and the bell schedule.
-
-    - `utc_offset_s`: local time minus UTC, s.
-    """
+    """Buildings, floors, restrooms and devices, and the bell schedule."""
 
     name: str
     buildings: tuple[Building, ...]
@@ -144,55 +156,16 @@ class School:
         >>> len(school.restrooms), len(school.devices)
         (6, 8)
         """
-
-        def room(room_id: str, use: str, *devices: tuple[str, str, int]) -> Restroom:
-            made = tuple(
-                Device(f"{room_id}-{chr(97 + i)}", room_id, *d) for i, d in enumerate(devices)
-            )
-            return Restroom(room_id, use, made)
-
-        main = Building(
-            "main",
-            (
-                Floor(
-                    "1",
-                    (
-                        room("main-1-boys", "student", ("sen55", "native", 1)),
-                        room("main-1-girls", "student", ("sps30+sgp40", "tasmota", 10)),
-                    ),
-                ),
-                Floor(
-                    "2",
-                    (
-                        room(
-                            "main-2-boys",
-                            "student",
-                            ("pms5003+bme680", "esphome", 2),
-                            ("gs601", "chirpstack", 600),
-                        ),
-                        room("main-2-girls", "student", ("airgradient", "airgradient", 10)),
-                    ),
-                ),
-            ),
+        floors: dict[tuple[str, str], list[Restroom]] = {}
+        for building, floor, name, use, *devices in _SMALL:
+            room = f"{building}-{floor}-{name}"
+            made = (Device(f"{room}-{chr(97 + i)}", room, *d) for i, d in enumerate(devices))
+            floors.setdefault((building, floor), []).append(Restroom(room, use, tuple(made)))
+        buildings = tuple(
+            Building(b, tuple(Floor(f, tuple(r)) for (at, f), r in floors.items() if at == b))
+            for b in dict.fromkeys(b for b, _ in floors)
         )
-        gym = Building(
-            "gym",
-            (
-                Floor(
-                    "1",
-                    (
-                        room(
-                            "gym-1-locker",
-                            "locker",
-                            ("opcn3+sgp30", "native", 5),
-                            ("pms5003", "native", 1),
-                        ),
-                        room("gym-1-staff", "staff", ("zigbee_e2112", "zigbee2mqtt", 30)),
-                    ),
-                ),
-            ),
-        )
-        return cls("Small School", (main, gym))
+        return cls("Small School", buildings)
 
     @classmethod
     def district(cls) -> School:
@@ -249,10 +222,8 @@ def random_school(
 ) -> School:
     """Draw a school with one sensor a room, for training and benchmarks.
 
-    - `n_rooms`: number of restrooms, >= 1.
     - `models`: device models to draw from; all by default.
     - `intervals`: reporting intervals to draw from, s; each model's usual one by default.
-    - Returns: The same for the same arguments.
 
     Raises `ValueError` if `n_rooms` is not positive or a model is unknown.
 

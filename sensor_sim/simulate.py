@@ -30,7 +30,7 @@ from sensor_sim.schedule import DAY_S, MINUTES, Activity, Ambient, DayPlan, plan
 from sensor_sim.sources import SOURCES
 from sensor_sim.streams import stream
 from sensor_sim.trace import DeviceTrace, Truth
-from sensor_sim.witness import AmbientWatch, Seen, fault_truth, known_until, witness
+from sensor_sim.witness import AmbientTrack, Seen, fault_truth, known_until, witness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,12 +51,11 @@ COARSE_PM25: Final = float(PM25_WEIGHT @ coarse_numbers())
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """What was published in a stretch of true time.
+    """Readings and truth of a stretch of true time.
 
-    - `start`, `end`: Unix seconds; rows have ``start <= sent < end``, in the last chunk also later
-      ones.
-    - `traces`: one for each device, in the school's order; may be empty of rows.
-    - `truths`: of sessions that ended and peaked in it, one for each sensor of the room.
+    Its rows have ``start <= sent < end``; the last chunk also has later ones. `traces` has one
+    trace per device in the school's order; `truths` has the sessions that ended and peaked in it,
+    by sensor of the room.
     """
 
     start: float
@@ -96,25 +95,16 @@ def simulate(
 ) -> Iterator[Chunk]:
     """Simulate a school.
 
-    - `seed`: non-negative.
     - `start`: Unix seconds; all devices power up then.
-    - `duration_s`: length, s, > 0; rounded up to whole seconds.
-    - `chunk_s`: length of a chunk, s, > 0. Regroups the output, changes nothing in it.
+    - `duration_s`: rounded up to whole seconds.
+    - `chunk_s`: length of a chunk; regroups the output and does not change it.
     - `nuisance_rate`, `vape_rate`: factors on the mean numbers of nuisances and of vaping sessions,
       >= 0.
     - `activity`: the school's own days; a hard benchmark, with about 200 nuisances and 14 vaping
-      sessions a room-day round the clock, a third of the vaping masked; or something somewhere in
+      sessions per room-day round the clock, a third of the vaping masked; or something somewhere in
       the school about every minute.
-    - Yields: In time order.
 
-    Raises `ValueError` if a length is not positive, a rate or the seed negative, or the activity
-    unknown.
-
-    Examples
-    --------
-    >>> chunk = next(simulate(School.small(), seed=1, start=1_789_000_000, duration_s=60))
-    >>> len(chunk.traces)
-    8
+    Raises `ValueError` if an argument is out of range.
     """
     problems = [
         f"{name} must be positive, got {value}"
@@ -170,7 +160,7 @@ class _Engine:
         self._tile = 0
         self._ambient: dict[int, tuple[Ambient, ...]] = {}
         self._outdoors: list[Ambient] = []
-        self._watch: dict[str, AmbientWatch] = {}
+        self._watch: dict[str, AmbientTrack] = {}
         self.truths: list[tuple[float, Truth]] = []
 
     @property
@@ -233,7 +223,7 @@ class _Engine:
             self._begin_sessions(room, begin, slow[:, :, number])
             for sensor in room.sensors:
                 air = Inlet.mix(time, _sum_plumes(sensor, tile * TILE_S), fine)
-                self._tell(sensor, air, begin, seconds)
+                self._release_truths(sensor, air, begin, seconds)
                 rng = stream(self._seed, "tile", sensor.unit.device.id, tile)
                 sensed.append((sensor, rng, sensor.unit.sense(rng, air)))
         self._run_index(sensed, begin)
@@ -275,7 +265,7 @@ class _Engine:
         hour = ((at + self.school.utc_offset_s) % DAY_S) / 3600
         rng = stream(self._seed, "minutes", self._tile)
         slow = self._background.advance(rng, ach, people, outside, hour)
-        self._tell_ambient(slow, begin)
+        self._track_ambient(slow, begin)
         return slow
 
     def _begin_sessions(self, room: _Room, begin: float, slow: NDArray[np.float64]) -> None:
@@ -308,8 +298,8 @@ class _Engine:
                     sensor.plumes.append(plume)
                 sensor.seen.append(witness(session, sensor.unit.device, plume, self.start))
 
-    def _tell(self, sensor: _Sensor, air: Inlet, begin: float, seconds: int) -> None:
-        """Fill in baselines that fall into this tile and hand over what is complete."""
+    def _release_truths(self, sensor: _Sensor, air: Inlet, begin: float, seconds: int) -> None:
+        """Fill in baselines that fall into this tile, and release complete truths."""
         waiting = []
         for seen in sensor.seen:
             i = int(seen.at - begin)
@@ -336,13 +326,13 @@ class _Engine:
                 self.truths.append((fault.start, fault_truth(sensor.unit.device, fault)))
         sensor.faults = [f for f in sensor.faults if f.end + 60 > begin]
 
-    def _tell_ambient(self, slow: NDArray[np.float64], begin: float) -> None:
-        """Follow what comes from outdoors in every room, and tell it when it is over."""
+    def _track_ambient(self, slow: NDArray[np.float64], begin: float) -> None:
+        """Track outdoor events in every room, and release their truth at the end."""
         excess = slow[:, Slow.AMBIENT_FINE] + COARSE_PM25 * slow[:, Slow.AMBIENT_COARSE]
         for event in self._outdoors:
-            watch = self._watch.setdefault(event.id, AmbientWatch.empty(len(self.rooms)))
+            watch = self._watch.setdefault(event.id, AmbientTrack.empty(len(self.rooms)))
             for number in range(len(self.rooms)):
-                watch.see(number, begin, excess[:, number], slow[:, Slow.FINE, number])
+                watch.add(number, begin, excess[:, number], slow[:, Slow.FINE, number])
             if begin <= event.end < begin + TILE_S:
                 for number, room in enumerate(self.rooms):
                     for sensor in room.sensors:
@@ -442,7 +432,7 @@ def _chunks(engine: _Engine, duration_s: int, chunk_s: float) -> Iterator[Chunk]
 
 
 def _take_rows(device: Device, rows: list[Rows], cut: float) -> DeviceTrace:
-    """Take what was sent before `cut` out of `rows`."""
+    """Move what was sent before `cut` out of `rows`."""
     taken: list[Rows] = []
     left: list[Rows] = []
     for r in rows:

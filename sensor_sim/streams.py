@@ -10,9 +10,7 @@ import numpy as np
 def stream(seed: int, *names: str | int) -> np.random.Generator:
     """Return the random generator that belongs to `names` under `seed`.
 
-    - `seed`: seed of the whole simulation, non-negative.
     - `*names`: what the stream is for, such as ``("room", "b1-f1-boys", 3)``.
-    - Returns: The same for the same arguments, independent of every other.
 
     Examples
     --------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -35,20 +36,18 @@ class DeviceTrace:
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What really happened, as seen from one sensor. Never part of a reading.
+    """The truth as seen from one sensor; never part of a reading.
 
-    - `session`: id of the happening; the same for every sensor that could see it.
+    - `session`: id of the event; the same for every sensor that could see it.
     - `source`: source name, such as ``"nicotine_pod"``.
-    - `kind`: event kind a perfect detector would say (`detection.events.EventKind` values).
+    - `kind`: event kind that a perfect detector would report (`detection.events.EventKind` values).
     - `start`, `end`: first and last release, Unix seconds.
     - `arrival`: when the noise-free excess at the sensor's inlet first passed 2 µg/m³ (particles)
       or the channel's own detection limit (gas, humidity); NaN if never.
-    - `peak_time`: when that excess was largest.
     - `peak_excess`: largest noise-free excess of PM2.5 at the inlet, µg/m³; 0 for sources without
       particles.
     - `baseline`: PM2.5 at the inlet from everything else at `arrival`, µg/m³.
     - `masked_by`: source that ran at the same time on purpose to hide it; empty if none.
-    - `puffs`: releases in the session.
     """
 
     session: str
@@ -58,9 +57,9 @@ class Truth:
     kind: str
     start: float
     end: float
-    arrival: float
-    peak_time: float
-    peak_excess: float
-    baseline: float
-    masked_by: str
-    puffs: int
+    arrival: float = math.nan
+    peak_time: float = math.nan
+    peak_excess: float = 0.0
+    baseline: float = math.nan
+    masked_by: str = ""
+    puffs: int = 0

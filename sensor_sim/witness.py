@@ -1,4 +1,4 @@
-"""The truth: what a perfect observer at each sensor would have seen of what happened."""
+"""The truth: what a perfect observer at each sensor would see."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ SEEN_WATER_G_M3: Final = 0.2
 
 @dataclass(slots=True)
 class Seen:
-    """A session at one sensor, until its truth can be told.
+    """A session at one sensor until its truth is complete.
 
     - `truth`: without its baseline while that is NaN.
     - `at`: when the baseline is taken, Unix seconds.
     - `own`: PM2.5 of the session itself at that time, µg/m³.
-    - `done`: from when on all is known, Unix seconds.
+    - `done`: when all is known, Unix seconds.
     """
 
     truth: Truth
@@ -43,8 +43,8 @@ class Seen:
 
 
 @dataclass(slots=True)
-class AmbientWatch:
-    """One building-wide event as each room has had it.
+class AmbientTrack:
+    """One building-wide event in each room.
 
     - `arrival`, `peak_time`: Unix seconds; NaN before.
     - `peak`, `baseline`: PM2.5: highest excess, and level before it, µg/m³.
@@ -56,18 +56,18 @@ class AmbientWatch:
     baseline: NDArray[np.float64]
 
     @classmethod
-    def empty(cls, rooms: int) -> AmbientWatch:
-        """Nothing has come to any of `rooms` rooms yet."""
+    def empty(cls, rooms: int) -> AmbientTrack:
+        """Return the state before anything arrived."""
         return cls(np.full(rooms, np.nan), np.full(rooms, np.nan), np.zeros(rooms), np.zeros(rooms))
 
-    def see(
+    def add(
         self,
         room: int,
         begin: float,
         excess: NDArray[np.float64],
         fine: NDArray[np.float64],
     ) -> None:
-        """Take in a tile's minutes."""
+        """Add the minutes of a tile."""
         passed = np.flatnonzero(excess > SEEN_UG_M3)
         if passed.size and math.isnan(self.arrival[room]):
             self.arrival[room] = begin + 60.0 * passed[0]
@@ -77,7 +77,7 @@ class AmbientWatch:
             self.peak_time[room] = begin + 60.0 * int(np.argmax(excess))
 
     def truth(self, event: Ambient, room: int, device: Device) -> Truth:
-        """Return what came to a device in the room of that number."""
+        """Return the truth for a device in a room."""
         return Truth(
             session=event.id,
             sensor=device.id,
@@ -90,13 +90,12 @@ class AmbientWatch:
             peak_time=float(self.peak_time[room]),
             peak_excess=float(self.peak[room]),
             baseline=float(self.baseline[room]),
-            masked_by="",
             puffs=1,
         )
 
 
 def witness(session: Session, device: Device, plume: Plume | None, start: float) -> Seen:
-    """Tell what a session will be at a sensor, but for the baseline."""
+    """Return what a perfect observer at a sensor sees of a session, without the baseline."""
     arrival = peak_time = math.nan
     peak = own = 0.0
     if plume is not None:
@@ -131,7 +130,6 @@ def witness(session: Session, device: Device, plume: Plume | None, start: float)
         arrival=arrival,
         peak_time=peak_time,
         peak_excess=peak,
-        baseline=math.nan,
         masked_by=session.masked_by,
         puffs=session.puffs,
     )
@@ -139,14 +137,14 @@ def witness(session: Session, device: Device, plume: Plume | None, start: float)
 
 
 def known_until(truth: Truth, finish: float) -> Truth:
-    """Forget what only the future would show."""
+    """Remove what is not known yet at `finish`."""
     if truth.arrival >= finish:
         return replace(truth, arrival=math.nan, peak_time=math.nan, peak_excess=0.0)
     return truth
 
 
 def fault_truth(device: Device, fault: Fault) -> Truth:
-    """Return what a fault of a device's own is reported as."""
+    """Return the truth of a fault of a device."""
     name = f"{fault.kind}:{fault.channel}" if fault.channel else fault.kind
     return Truth(
         session=f"{device.id}/fault/{fault.start:.0f}",
@@ -157,9 +155,5 @@ def fault_truth(device: Device, fault: Fault) -> Truth:
         start=fault.start,
         end=fault.end,
         arrival=fault.start,
-        peak_time=math.nan,
-        peak_excess=0.0,
         baseline=0.0,
-        masked_by="",
-        puffs=0,
     )

@@ -18,7 +18,6 @@ class Fault:
     - `kind`: ``gap`` (nothing is sent), ``restart``, ``dead`` (no value) or ``frozen`` (a value
       stays).
     - `channel`: quantity for ``dead`` and ``frozen``, else empty.
-    - `start`, `end`: Unix seconds.
     """
 
     kind: str

@@ -145,7 +145,7 @@ class DeviceUnit:
         self._temp_lag = _Lag(self._climate.temp_lag_s, 1)
         self._co2_lag = _Lag(self._climate.co2_lag_s, 1)
         self._vape_base: float | None = None
-        self._vape_said = -np.inf
+        self._last_vendor_event = -np.inf
         # Clock: most are set by network time, some are seconds out and drift.
         sloppy = rng.random() < 0.15
         self._clock_error = float(rng.normal(0, 4.0 if sloppy else 0.2))
@@ -300,9 +300,9 @@ class DeviceUnit:
         for rows, name in ((score > 5, "vendor_vape"), (surge, "vendor_interference")):
             onsets = np.flatnonzero(rows & ~np.concatenate([[False], rows[:-1]]))
             for i in onsets:
-                if time[i] - self._vape_said >= 60:
+                if time[i] - self._last_vendor_event >= 60:
                     events.append((float(time[i]), name))
-                    self._vape_said = float(time[i])
+                    self._last_vendor_event = float(time[i])
         out = np.concatenate([signals, score[None, :].astype(np.float32)])
         return out, sorted(events)
 

@@ -87,10 +87,7 @@ def _sigmoid(
 
 
 class VocIndexPort:
-    """State of the algorithm for `n` sensors sampled once a second.
-
-    - `n`: number of sensors.
-    """
+    """State of the algorithm for `n` sensors sampled once a second."""
 
     def __init__(self, n: int) -> None:
         self._n = n
@@ -235,10 +232,7 @@ class VocIndexPort:
 
 
 class VocIndex:
-    """VOC Index of `n` sensors, by the compiled original or by the port.
-
-    - `n`: number of sensors.
-    """
+    """VOC Index of `n` sensors, by the compiled original or by the port."""
 
     def __init__(self, n: int) -> None:
         self._port = VocIndexPort(n) if n > _FEW or VocAlgorithm is None else None

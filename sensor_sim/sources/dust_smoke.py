@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 def _dust(rng: np.random.Generator, mg: float, length_s: float, people: float) -> Emission:
     return Emission(
-        (0.0,),
-        (1.0,),
         length_s,
         particles_mg=mg,
         aerosol=Aerosol((Mode(float(rng.uniform(4, 10)), 2.0),)),
@@ -47,8 +45,6 @@ def incense(rng: np.random.Generator) -> tuple[Emission, ...]:
     mg = log_uniform(rng, 0.15, 1.5) * length / 60
     return (
         Emission(
-            (0.0,),
-            (1.0,),
             length,
             particles_mg=mg,
             aerosol=Aerosol((Mode(float(rng.uniform(0.2, 0.5)), 1.7),), 0.1, 600),
@@ -64,9 +60,9 @@ def breath(rng: np.random.Generator) -> tuple[Emission, ...]:
     n = int(rng.integers(1, 4))
     return (
         Emission(
-            tuple(4.0 * i for i in range(n)),
-            tuple(1 / n for _ in range(n)),
-            2.0,
+            times_s=tuple(4.0 * i for i in range(n)),
+            shares=tuple(1 / n for _ in range(n)),
+            duration_s=2.0,
             water_g=n * float(rng.uniform(0.05, 0.2)),
             co2_g=n * 0.08,
             heat_kj=n * 0.05,

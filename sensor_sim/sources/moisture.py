@@ -26,20 +26,13 @@ def _steam(
     droplets = Aerosol((Mode(float(rng.uniform(2, 7)), 1.8),))
     return (
         Emission(
-            (0.0,),
-            (1.0,),
             length_s,
             water_g=water_g_min * minutes,
             heat_kj=heat_kj_min * minutes,
             gas_mg=(0.0, 0.5 * minutes, 0.0, 0.2 * minutes, 0.0),
         ),
         Emission(
-            (0.0,),
-            (1.0,),
-            length_s,
-            particles_mg=log_uniform(rng, 10, 150) * minutes,
-            aerosol=droplets,
-            fog=True,
+            length_s, particles_mg=log_uniform(rng, 10, 150) * minutes, aerosol=droplets, fog=True
         ),
     )
 
@@ -60,8 +53,6 @@ def hand_dryer(rng: np.random.Generator) -> tuple[Emission, ...]:
     """Hand dryer, 10-40 s: warm air, some droplets and motor wear (0-13 µg/m³ PM2.5)."""
     return (
         Emission(
-            (0.0,),
-            (1.0,),
             float(rng.uniform(10, 40)),
             particles_mg=log_uniform(rng, 0.002, 0.25),
             aerosol=Aerosol((Mode(float(rng.uniform(0.3, 1.0)), 1.8),), 0.3, 60),
@@ -75,8 +66,6 @@ def flush(rng: np.random.Generator) -> tuple[Emission, ...]:
     """Toilet flush: a little coarse spray that dries, a breath of moisture."""
     return (
         Emission(
-            (0.0,),
-            (1.0,),
             4.0,
             particles_mg=log_uniform(rng, 0.002, 0.05),
             aerosol=Aerosol((Mode(float(rng.uniform(2, 6)), 2.0),), 0.95, 1.0),
@@ -91,17 +80,9 @@ def humidifier(rng: np.random.Generator) -> tuple[Emission, ...]:
     hours = length / 3600
     residue = Aerosol((Mode(float(rng.uniform(0.3, 0.9)), 1.8),), density_g_cm3=2.0)
     return (
-        Emission((0.0,), (1.0,), length, water_g=log_uniform(rng, 100, 400) * hours),
+        Emission(length, water_g=log_uniform(rng, 100, 400) * hours),
+        Emission(length, particles_mg=log_uniform(rng, 5, 100) * hours, aerosol=residue),
         Emission(
-            (0.0,),
-            (1.0,),
-            length,
-            particles_mg=log_uniform(rng, 5, 100) * hours,
-            aerosol=residue,
-        ),
-        Emission(
-            (0.0,),
-            (1.0,),
             length,
             particles_mg=log_uniform(rng, 1000, 20000) * hours,
             aerosol=Aerosol((Mode(float(rng.uniform(3, 5)), 1.6),)),
@@ -121,8 +102,6 @@ def nebulizer(rng: np.random.Generator) -> tuple[Emission, ...]:
     )
     return (
         Emission(
-            (0.0,),
-            (1.0,),
             length,
             particles_mg=log_uniform(rng, 100, 2000),
             aerosol=aerosol,
@@ -143,8 +122,6 @@ def fog_machine(rng: np.random.Generator) -> tuple[Emission, ...]:
     mg = log_uniform(rng, 30, 400)
     return (
         Emission(
-            (0.0,),
-            (1.0,),
             length,
             particles_mg=mg,
             aerosol=aerosol,

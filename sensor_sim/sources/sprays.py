@@ -40,16 +40,22 @@ def _can(
     cooling = -0.3 * sum(gas_mg) / 1000
     return (
         Emission(
-            bursts,
-            share,
-            length,
+            times_s=bursts,
+            shares=share,
+            duration_s=length,
             particles_mg=particles_mg * (1 - fine),
             aerosol=coarse,
             gas_mg=gas_mg,
             heat_kj=cooling,
         ),
-        Emission(bursts, share, length, particles_mg=particles_mg * fine, aerosol=residue),
-        Emission((0.0,), (1.0,), float(rng.uniform(120, 600)), gas_mg=late_mg),
+        Emission(
+            times_s=bursts,
+            shares=share,
+            duration_s=length,
+            particles_mg=particles_mg * fine,
+            aerosol=residue,
+        ),
+        Emission(float(rng.uniform(120, 600)), gas_mg=late_mg),
     )
 
 
@@ -80,13 +86,11 @@ def perfume(rng: np.random.Generator) -> tuple[Emission, ...]:
     """Perfume atomiser or dab: 0.05-0.6 g ethanol, few droplets."""
     gas = (0.0, log_uniform(rng, 50, 600), 0.0, log_uniform(rng, 3, 40), 0.0)
     droplets = Emission(
-        (0.0,),
-        (1.0,),
         1.0,
         particles_mg=log_uniform(rng, 0.3, 20),
         aerosol=Aerosol((Mode(float(rng.uniform(4, 15)), 2.0),), 0.9, log_uniform(rng, 1, 15)),
     )
-    return (droplets, Emission((0.0,), (1.0,), float(rng.uniform(20, 120)), gas_mg=gas))
+    return (droplets, Emission(float(rng.uniform(20, 120)), gas_mg=gas))
 
 
 def trigger_cleaner(rng: np.random.Generator) -> tuple[Emission, ...]:
@@ -96,16 +100,14 @@ def trigger_cleaner(rng: np.random.Generator) -> tuple[Emission, ...]:
     late = log_uniform(rng, 20, 1000)
     return (
         Emission(
-            times,
-            tuple(1 / n for _ in times),
-            1.0,
+            times_s=times,
+            shares=tuple(1 / n for _ in times),
+            duration_s=1.0,
             particles_mg=log_uniform(rng, 1, 50),
             aerosol=Aerosol((Mode(log_uniform(rng, 5, 30), 2.0),), 0.95, log_uniform(rng, 1, 10)),
             water_g=float(rng.uniform(0, 3)),
         ),
         Emission(
-            (0.0,),
-            (1.0,),
             float(rng.uniform(300, 1200)),
             gas_mg=(0.05 * late, 0.85 * late, 0.0, 0.1 * late, 0.0),
             water_g=float(rng.uniform(2, 15)),
@@ -116,7 +118,7 @@ def trigger_cleaner(rng: np.random.Generator) -> tuple[Emission, ...]:
 def hand_sanitizer(rng: np.random.Generator) -> tuple[Emission, ...]:
     """Hand rub: 0.3-2 g ethanol over 20-60 s, no particles."""
     gas = (log_uniform(rng, 0.1, 3), log_uniform(rng, 300, 2000), 0.0, 1.0, 0.0)
-    return (Emission((0.0,), (1.0,), float(rng.uniform(20, 60)), gas_mg=gas),)
+    return (Emission(float(rng.uniform(20, 60)), gas_mg=gas),)
 
 
 def floor_cleaning(rng: np.random.Generator) -> tuple[Emission, ...]:
@@ -126,8 +128,8 @@ def floor_cleaning(rng: np.random.Generator) -> tuple[Emission, ...]:
     gas = (30 * grams, 800 * grams, 0.0, 100 * grams, 0.0)
     dust = Aerosol((Mode(float(rng.uniform(4, 8)), 2.0),))
     return (
-        Emission((0.0,), (1.0,), length, gas_mg=gas, water_g=float(rng.uniform(20, 120))),
-        Emission((0.0,), (1.0,), 0.5 * length, particles_mg=log_uniform(rng, 0.5, 8), aerosol=dust),
+        Emission(length, gas_mg=gas, water_g=float(rng.uniform(20, 120))),
+        Emission(0.5 * length, particles_mg=log_uniform(rng, 0.5, 8), aerosol=dust),
     )
 
 
@@ -135,9 +137,9 @@ def reed_diffuser(rng: np.random.Generator) -> tuple[Emission, ...]:
     """Reed diffuser: propylene glycol and scent all day.
 
     A bathroom with one held 273-528 ppb PG (doi 10.3390/atmos14061012); 12-60 mg/h gives that
-    at a few air changes an hour.
+    at a few air changes per hour.
     """
     rate = log_uniform(rng, 12, 60)
     hours = float(rng.uniform(6, 10))
     gas = (rate * hours, 0.1 * rate * hours, 0.0, 0.15 * rate * hours, 0.0)
-    return (Emission((0.0,), (1.0,), hours * 3600, gas_mg=gas),)
+    return (Emission(hours * 3600, gas_mg=gas),)

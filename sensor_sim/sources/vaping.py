@@ -56,9 +56,9 @@ def _nicotine(
     mass = sum(mg_per_puff() for _ in times)
     return (
         Emission(
-            times,
-            shares(rng, len(times)),
-            float(rng.uniform(1, 4)),
+            times_s=times,
+            shares=shares(rng, len(times)),
+            duration_s=float(rng.uniform(1, 4)),
             particles_mg=mass,
             aerosol=aerosol,
             gas_mg=(
@@ -101,9 +101,9 @@ def box_mod(rng: np.random.Generator) -> tuple[Emission, ...]:
     )
     return (
         Emission(
-            times,
-            shares(rng, n),
-            float(rng.uniform(2, 5)),
+            times_s=times,
+            shares=shares(rng, n),
+            duration_s=float(rng.uniform(2, 5)),
             particles_mg=n * log_uniform(rng, 2, 20),
             aerosol=aerosol,
             gas_mg=(n * log_uniform(rng, 2, 20), 0.0, 0.0, n * log_uniform(rng, 0.02, 1), 0.0),
@@ -128,9 +128,9 @@ def thc_cartridge(rng: np.random.Generator) -> tuple[Emission, ...]:
     )
     return (
         Emission(
-            times,
-            shares(rng, n),
-            float(rng.uniform(2, 6)),
+            times_s=times,
+            shares=shares(rng, n),
+            duration_s=float(rng.uniform(2, 6)),
             particles_mg=n * float(rng.uniform(2.5, 6.5)),
             aerosol=aerosol,
             gas_mg=(0.0, 0.0, 0.0, n * log_uniform(rng, 0.2, 2), n * 0.02),
@@ -151,8 +151,6 @@ def cigarette(rng: np.random.Generator) -> tuple[Emission, ...]:
     gas = (0.0, 0.0, 0.0, 0.5, log_uniform(rng, 5, 40))
     times = puff_times(rng, 8, 12, 25, 55)
     smoulder = Emission(
-        (0.0,),
-        (1.0,),
         length,
         particles_mg=0.6 * mass,
         aerosol=aerosol,
@@ -162,9 +160,9 @@ def cigarette(rng: np.random.Generator) -> tuple[Emission, ...]:
         heat_kj=15.0,
     )
     puffs = Emission(
-        times,
-        shares(rng, len(times)),
-        2.0,
+        times_s=times,
+        shares=shares(rng, len(times)),
+        duration_s=2.0,
         particles_mg=0.4 * mass,
         aerosol=aerosol,
         water_g=0.3,

@@ -81,22 +81,17 @@ def wire_identity(wire: str, sensor: str) -> str:
 
 
 class Fleet:
-    """The devices of a school as they go on the wire; keeps each device's firmware state.
-
-    - `network`: what the devices share.
-    """
+    """The devices of a school on the wire, with the state of their firmware."""
 
     def __init__(self, network: WireNetwork | None = None) -> None:
         self._network = WireNetwork() if network is None else network
         self._encoders: dict[str, Encoder] = {}
 
     def encode(self, traces: Iterable[DeviceTrace]) -> Iterator[WireMessage]:
-        """Yield the messages of one stretch of time, over all devices in order of `sent`.
+        """Yield the messages of one stretch of time over all devices, in order of `sent`.
 
-        A device seen for the first time publishes its connect messages first. Stretches must be
-        handed over in order of time.
-
-        Raises `ValueError` if a trace names a wire format that is not in `ENCODERS`.
+        Stretches come in order of time; a new device first publishes its connect messages. Raises
+        `ValueError` for a wire format that is not in `ENCODERS`.
         """
         streams = [self._device(trace) for trace in traces]
         yield from heapq.merge(*streams, key=_sent)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sensor_sim.wire.base import (
-    BaseEncoder,
+    Encoder,
     WireDevice,
     WireMessage,
     WireNetwork,
@@ -46,8 +46,10 @@ _FIRMWARE: Final = "3.6.0"
 _RESOLUTION: Final = {q: 10.0**-d / scale for _, q, scale, d in _FIELDS} | {"rssi": 1.0}
 
 
-class AirGradientEncoder(BaseEncoder):
+class AirGradientEncoder(Encoder):
     """An AirGradient ONE with an MQTT server configured."""
+
+    RESOLUTION = _RESOLUTION
 
     def __init__(self, device: WireDevice, network: WireNetwork) -> None:
         super().__init__(device, network)
@@ -76,10 +78,6 @@ class AirGradientEncoder(BaseEncoder):
         """Return the message after boot for a restart; the device has no other event."""
         del values
         return self.connect(at) if event in {"restart", "online"} else []
-
-    def resolution(self) -> Mapping[str, float]:
-        """Return the quantities of the board, each with the step of firmware 3.6."""
-        return _RESOLUTION
 
     def _readings(self, body: Mapping[str, float], sent: float) -> WireMessage:
         count = self._boot_count

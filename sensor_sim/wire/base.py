@@ -1,17 +1,17 @@
-"""What every wire format shares: the message, the row it is made from, the device that sends it.
+"""Parts of every wire format: the message, the row it is made from, the device that sends it.
 
 An encoder is the firmware of one device: it keeps what the device keeps between messages (frame
-counters, cached attributes, boot counts) and turns what the device knows into the messages the
-device would publish. It never sees the room, the truth or another device.
+counters, cached attributes, boot counts). It never sees the room, the truth or another device.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import msgspec
 
@@ -28,14 +28,10 @@ _HEX: Final = re.compile(r"[0-9a-f]+")
 
 @dataclass(frozen=True, slots=True)
 class WireMessage:
-    """One MQTT message, as it leaves a device, and when.
+    """One MQTT message as it leaves a device.
 
-    - `qos`: quality of service the real device uses.
-    - `sent`: true time of publication, Unix seconds; a schedule for the publisher, not part of the
-      wire.
-    - `sensor`: id of the sensor that sends it; not part of the wire.
-    - `seq`: number of the message among those of its sensor, from 1; not part of the wire unless
-      the format has a sequence number.
+    Not on the wire: `sent`, the true time of publication in Unix seconds, `sensor`, and `seq`, its
+    number among the messages of its sensor (unless the format has one).
     """
 
     topic: str
@@ -49,12 +45,7 @@ class WireMessage:
 
 @dataclass(frozen=True, slots=True)
 class WireRow:
-    """One reading as the device itself knows it.
-
-    - `time`: by the device's own clock, Unix seconds.
-    - `sent`: true time of publication, Unix seconds.
-    - `values`: quantity key to finite value; what the device does not have is absent.
-    """
+    """One reading: time by the device's clock, true time of publication, and finite values."""
 
     time: float
     sent: float
@@ -63,12 +54,7 @@ class WireRow:
 
 @dataclass(frozen=True, slots=True)
 class WireDevice:
-    """Who sends: the id the school gave the sensor, and the hardware.
-
-    - `sensor`: sensor id; part of a topic, so without ``+``, ``#`` and spaces.
-    - `model`: hardware model, key of `sensor_sim.devices.models.MODELS`; several parts joined by
-      ``+`` are several sensors on one board.
-    """
+    """A sensor and its hardware model (key of `MODELS`, or parts joined by ``+``)."""
 
     sensor: str
     model: str
@@ -76,13 +62,10 @@ class WireDevice:
 
 @dataclass(slots=True)
 class WireNetwork:
-    """What devices of one school share on the wire.
+    """Properties that the devices of a school share on the wire.
 
-    - `zone`: zone of the clocks of devices that print local time.
-    - `application`, `tenant`, `gateway`: of the LoRaWAN network server: application id, tenant id,
-      gateway id (16 hex digits).
-    - `meraki_network`: meraki network id.
-    - `zigbee`: what the Zigbee bridge tells about the devices that have joined so far.
+    `zone` is that of devices that print local time; `zigbee` collects the descriptions of devices
+    that joined the Zigbee bridge.
     """
 
     zone: tzinfo = UTC
@@ -93,34 +76,37 @@ class WireNetwork:
     zigbee: list[dict[str, object]] = field(default_factory=list)
 
 
-class Encoder(Protocol):
-    """Firmware of one device."""
+class Encoder(ABC):
+    """Firmware of one device: what it publishes, with its numbering and addressing."""
 
-    def connect(self, at: float) -> list[WireMessage]:
-        """Return what the device publishes when it comes up at true time `at`."""
-
-    def reading(self, row: WireRow) -> list[WireMessage]:
-        """Return the messages of one reading, in order."""
-
-    def event(
-        self, at: float, event: str, values: Mapping[str, float] | None = None
-    ) -> list[WireMessage]:
-        """Return what a device event at true time `at` sends, nothing if the device can't.
-
-        `values` is what the device measures at that moment, as far as it is known.
-        """
-
-    def resolution(self) -> Mapping[str, float]:
-        """Return the quantities this device can put on the wire, each with its step."""
-
-
-class BaseEncoder:
-    """Numbering and addressing of messages; the formats build on it."""
+    RESOLUTION: ClassVar[Mapping[str, float]]
+    """Quantities that the device can put on the wire, each with its step."""
 
     def __init__(self, device: WireDevice, network: WireNetwork) -> None:
         self.device = device
         self.network = network
         self._seq = 0
+
+    @abstractmethod
+    def connect(self, at: float) -> list[WireMessage]:
+        """Return what the device publishes when it comes up at true time `at`."""
+
+    @abstractmethod
+    def reading(self, row: WireRow) -> list[WireMessage]:
+        """Return the messages of one reading, in order."""
+
+    @abstractmethod
+    def event(
+        self, at: float, event: str, values: Mapping[str, float] | None = None
+    ) -> list[WireMessage]:
+        """Return the messages of a device event at true time `at`, if the device has it.
+
+        `values` are the measurements of that moment, as far as known.
+        """
+
+    def resolution(self) -> Mapping[str, float]:
+        """Return the quantities of this device, each with the step it prints."""
+        return self.RESOLUTION
 
     def _message(
         self, topic: str, payload: bytes, sent: float, *, qos: int = 0, retain: bool = False

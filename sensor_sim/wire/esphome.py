@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sensor_sim.wire.base import (
-    BaseEncoder,
+    Encoder,
     WireDevice,
     WireMessage,
     WireNetwork,
@@ -48,8 +48,10 @@ _FIRMWARE: Final = "2025.10.0 (Oct 15 2025, 09:12:44)"
 _RESOLUTION: Final = {k: 10.0**-d / scale for k, (*_, scale, d) in _OBJECTS.items()}
 
 
-class EspHomeEncoder(BaseEncoder):
+class EspHomeEncoder(Encoder):
     """An ESP board that runs ESPHome with MQTT instead of its native API."""
+
+    RESOLUTION = _RESOLUTION
 
     def __init__(self, device: WireDevice, network: WireNetwork) -> None:
         super().__init__(device, network)
@@ -89,10 +91,6 @@ class EspHomeEncoder(BaseEncoder):
         if event in {"online", "restart"}:
             return self.connect(at)
         return []
-
-    def resolution(self) -> Mapping[str, float]:
-        """Return the quantities that have an object here, each with the step it prints."""
-        return _RESOLUTION
 
     def _state(self, component: str, object_id: str, payload: bytes, at: float) -> WireMessage:
         topic = f"{self.device.sensor}/{component}/{object_id}/state"

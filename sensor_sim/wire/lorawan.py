@@ -10,11 +10,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import uuid
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from sensor_sim.wire.base import (
-    BaseEncoder,
+    Encoder,
     WireDevice,
     WireMessage,
     WireNetwork,
@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 _NAMESPACE = uuid.UUID("5b2c7f6e-43d0-5a0e-9a6e-2d5c8f0e1b77")
 
 
-class _LorawanEncoder(BaseEncoder, ABC):
+class _LorawanEncoder(Encoder):
+    RESOLUTION = Gs601.RESOLUTION
+
     def __init__(self, device: WireDevice, network: WireNetwork) -> None:
         super().__init__(device, network)
         self._eui = hardware_id(device.sensor, 16)
@@ -59,10 +61,6 @@ class _LorawanEncoder(BaseEncoder, ABC):
             return self.connect(at)
         frame = self._frames.event(event, values or {})
         return [] if frame is None else [self._uplink(frame, at)]
-
-    def resolution(self) -> Mapping[str, float]:
-        """Return the quantities of the frame, each with its step."""
-        return Gs601.RESOLUTION
 
     @property
     def _address(self) -> str:

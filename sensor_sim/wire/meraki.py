@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sensor_sim.wire.base import (
-    BaseEncoder,
+    Encoder,
     WireDevice,
     WireMessage,
     WireNetwork,
@@ -31,8 +31,10 @@ _METRICS: Final[dict[str, tuple[str, int]]] = {
 _RESOLUTION: Final = {key: 10.0**-d for key, (_, d) in _METRICS.items()} | {"temp": 0.1}
 
 
-class MerakiEncoder(BaseEncoder):
+class MerakiEncoder(Encoder):
     """A Meraki MT air sensor behind its gateway."""
+
+    RESOLUTION = _RESOLUTION
 
     def __init__(self, device: WireDevice, network: WireNetwork) -> None:
         super().__init__(device, network)
@@ -68,10 +70,6 @@ class MerakiEncoder(BaseEncoder):
         """Return nothing: the air sensors publish measurements alone."""
         del at, event, values
         return []
-
-    def resolution(self) -> Mapping[str, float]:
-        """Return the quantities of the metrics, each with its step."""
-        return _RESOLUTION
 
     def _metric(self, metric: str, body: Mapping[str, object], sent: float) -> WireMessage:
         topic = f"meraki/v1/mt/{self.network.meraki_network}/ble/{self._mac}/{metric}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from detection.quantities import QUANTITIES
 from sensor_sim.wire.base import (
-    BaseEncoder,
+    Encoder,
     WireDevice,
     WireMessage,
     WireNetwork,
@@ -33,8 +33,10 @@ _FIRMWARE_EVERY_S: Final = 3600.0
 _RESOLUTION: Final = {key: 10.0**-d for key, d in _DECIMALS.items()}
 
 
-class NativeEncoder(BaseEncoder):
+class NativeEncoder(Encoder):
     """A device that speaks the native format."""
+
+    RESOLUTION = _RESOLUTION
 
     def __init__(self, device: WireDevice, network: WireNetwork) -> None:
         super().__init__(device, network)
@@ -67,10 +69,6 @@ class NativeEncoder(BaseEncoder):
             return [self._status(event.encode(), at)]
         body = {"time": iso_utc(at), "seq": self._seq + 1, "events": [event]}
         return [self._reading(body, at)]
-
-    def resolution(self) -> Mapping[str, float]:
-        """Return all quantities, each with the step this format prints."""
-        return _RESOLUTION
 
     def _reading(self, body: Mapping[str, object], sent: float) -> WireMessage:
         topic = f"plumewatch/v1/{self.device.sensor}/reading"

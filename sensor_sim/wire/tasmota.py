@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from sensor_sim.wire.base import (
-    BaseEncoder,
+    Encoder,
     WireDevice,
     WireMessage,
     WireNetwork,
@@ -298,7 +298,7 @@ def drivers_of(model: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-class TasmotaEncoder(BaseEncoder):
+class TasmotaEncoder(Encoder):
     """An ESP board that runs Tasmota."""
 
     def __init__(self, device: WireDevice, network: WireNetwork) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sensor_sim.wire.base import (
-    BaseEncoder,
+    Encoder,
     WireDevice,
     WireMessage,
     WireNetwork,
@@ -43,8 +43,10 @@ _PROPERTIES: Final[dict[str, tuple[str, str, int]]] = {
 _RESOLUTION: Final = {key: 10.0**-d for key, (_, _, d) in _PROPERTIES.items()}
 
 
-class Zigbee2MqttEncoder(BaseEncoder):
+class Zigbee2MqttEncoder(Encoder):
     """A Zigbee air sensor behind the bridge."""
+
+    RESOLUTION = _RESOLUTION
 
     def __init__(self, device: WireDevice, network: WireNetwork) -> None:
         super().__init__(device, network)
@@ -90,10 +92,6 @@ class Zigbee2MqttEncoder(BaseEncoder):
         if event == "restart" and self._cache:
             return [self._publish(at)]
         return []
-
-    def resolution(self) -> Mapping[str, float]:
-        """Return the quantities that have a property here, each with its step."""
-        return _RESOLUTION
 
     def _publish(self, at: float) -> WireMessage:
         body = {**self._cache, "linkquality": self._link}

@@ -17,7 +17,6 @@ from sensor_sim.publish import (
     Publisher,
     PublishSettings,
     live_offset,
-    publish,
     shift_trace,
 )
 from sensor_sim.wire import WireMessage
@@ -25,6 +24,10 @@ from tests.support.broker import Mosquitto, free_port
 from tests.support.traces import START, make_trace
 
 FAST = PublishSettings(speed=math.inf)
+
+
+async def publish(messages, address, settings=None, *, ledger=None):
+    return await Publisher(address, settings, ledger=ledger).run(messages)
 
 
 def stream(count, *, qos=1, sensor="s1", every_s=1.0, topic="plumewatch/v1/s1/reading"):
