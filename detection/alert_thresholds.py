@@ -1,42 +1,37 @@
-"""The level of every sensor, from the false alarms that are tolerable instead of a threshold.
+"""Alert thresholds: one for every sensor, from the false alarms that a school tolerates.
 
-The operator states a budget: false alarms a sensor-week. The score of a reading is the log-odds
-that it is vaping; each sensor's level is the lowest at which its own stream leads to no more
-expected false alarms than its budget.
+The operator states a budget: false alarms a sensor-week. The score of a reading is its log-odds of
+vaping; each sensor's threshold is the lowest at which its own stream is expected to give no more
+false alarms than its budget.
 
-What is counted
-    Readings of one sensor that are weighed less than `CLUSTER_S` apart are one *cluster*: one
-    cause in the air, which could lead to one alert. Finished clusters are counted by their highest
-    score; each is a nuisance with weight 1 - p and vaping with weight p, where p is the probability
-    that this score stands for.
-Whose probability
-    The model was trained where vaping was a certain share of all clusters (`base_rate`). Where it
-    is rarer, the same score means less. The share in a sensor's own stream is estimated from its
-    counts by expectation maximisation (Saerens, Latinne and Decaestecker 2002, Neural Computation
-    14, eq. 4), and the odds are corrected by it within `SHIFT`. Where we differ: the share starts
-    from that of training, which is worth `SHARE_CLUSTERS` clusters.
-What is forgotten
+Counts
+    Judged readings of one sensor less than `CLUSTER_S` apart are one *cluster*: one cause in the
+    air, which could lead to one alert. Finished clusters are counted by their highest score, each
+    as vaping with weight p and as a nuisance with weight 1 - p, p being its probability.
+Probability
+    Where vaping is rarer than in training (`BASE_RATE`), the same score means less. The share of
+    vaping in a sensor's stream is estimated by expectation maximization (Saerens, Latinne and
+    Decaestecker 2002, Neural Computation 14, eq. 4), and corrects the odds within `SHIFT`. Where we
+    differ: the share starts from that of training, which counts as `SHARE_CLUSTERS` clusters.
+Memory
     Counts and the time over which they were collected fade together, by e over `MEMORY_S` of time
     in which the sensor was read. A sensor that is switched off forgets nothing.
-How the level follows
-    Expected false alarms above a level are the nuisances counted there; above the data their tail
-    is extrapolated (`detection.score_tail`). The level is set anew at a sensor's first reading of
-    each hour, from its own stream alone; hours begin at a minute of its own, so that many sensors
-    are not set at once.
+Threshold
+    Expected false alarms are the nuisances counted above it; beyond the data their tail is
+    extrapolated (`detection.score_tail`). It is set at a sensor's first reading of each hour, from
+    its own stream alone; hours begin at a minute of its own, so that few sensors are due together.
 Bounds
-    Never more than `UPPER` above the model's level: a score as high as that always alerts. Never
-    more than `LOWER` below it; and below it at all only where the operator tolerates more than
-    `BUDGET`, or people confirmed `CONFIRMED` alerts, and when a sensor has been read long enough
-    for one false alarm to have been due, fully when for two: silence alone is not trusted. The
-    model's level holds until `LEARN_S` and `LEARN_CLUSTERS` have been seen.
+    At most `UPPER` above the model's threshold: such a score always alerts. At most `LOWER` below
+    it, and below it only where the operator tolerates more than `BUDGET` or people confirmed
+    `CONFIRMED` alerts, and when the sensor was read long enough for one false alarm to be due
+    (fully at two). The model's threshold holds until `LEARN_S` and `LEARN_CLUSTERS` have passed.
 Feedback
-    A person's word moves the level by a part of its own within `FEEDBACK`, and settles what its
-    cluster was. Both can be taken back. The bounds above hold for the sum.
+    A label moves the threshold within `FEEDBACK` and counts its cluster as what it was. Both can be
+    withdrawn. The bounds hold for the sum.
 
-Everything is a function of the readings, the feedback and its place between them, and the budget:
-any split of the stream into batches gives the same levels, no sensor depends on another, and memory
-is constant for a sensor. This is not a guarantee: the expected number is as good as the model's
-probabilities are in the room at hand, which is what feedback corrects.
+Any split of the stream gives the same thresholds, no sensor depends on another, and memory is
+constant for a sensor. This is no guarantee: the expected number is as good as the model's
+probabilities are in the room at hand, which feedback corrects.
 """
 
 from __future__ import annotations
@@ -61,16 +56,16 @@ BUDGET: Final = 1.0
 twice a school day; more, and alerts are soon not believed."""
 LOWER: Final = 1.0
 UPPER: Final = 1.5
-"""How far a level may be below and above the model's, log-odds."""
+"""How far a threshold may be below and above the model's, log-odds."""
 FEEDBACK: Final = 0.75
-"""How far feedback may move a level either way, log-odds."""
+"""How far feedback may move a threshold either way, log-odds."""
 BASE_RATE: Final = 0.2
 """Share of clusters that are vaping where the model was trained."""
 SHIFT: Final = (-3.0, 1.0)
 """Bounds of the correction for another share, log-odds."""
 CLUSTER_S: Final = 120.0
 CONFIRMED: Final = 3.0
-"""Alerts confirmed by people, and remembered, from which a level may go below the model's."""
+"""Alerts confirmed by people, and remembered, from which a threshold may go below the model's."""
 LEARN_S: Final = 3 * 86_400.0
 LEARN_CLUSTERS: Final = 20.0
 MEMORY_S: Final = 4 * 7 * 86_400.0
@@ -81,14 +76,14 @@ SHARE_CLUSTERS: Final = 20.0
 _SHARE_ROUNDS: Final = 25
 _BELOW: Final = 2.0
 _ABOVE: Final = 2.0
-"""Bins go this far beyond the bounds of a level."""
+"""Bins go this far beyond the bounds of a threshold."""
 _BINS: Final = round((_BELOW + LOWER + UPPER + _ABOVE) / STEP) + 1
 """The first bin holds all that is lower; of what is higher, the last."""
 _LOWEST: Final = 1 + round(_BELOW / STEP)
 _MODEL: Final = _LOWEST + round(LOWER / STEP)
 _HIGHEST: Final = _MODEL + round(UPPER / STEP)
-_TOGETHER: Final = 1000
-"""Sensors whose levels are set in one go: as many as stay in the processor's cache."""
+_SET_TOGETHER: Final = 1000
+"""Sensors whose thresholds are set together: as many as fit the processor's cache."""
 _RECENT: Final = 8
 """Clusters that feedback can still name."""
 _UNLABELED, _NUISANCE, _VAPING = 0, 1, 2
@@ -96,7 +91,7 @@ _UNLABELED, _NUISANCE, _VAPING = 0, 1, 2
 _MIDDLES: Final = (np.arange(_BINS) - _MODEL + 0.5) * STEP
 _MIDDLES[0] -= _BELOW
 _MIDDLES.flags.writeable = False
-"""Score of each bin less the model's level."""
+"""Score of each bin minus the model's threshold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +109,7 @@ class _State:
     highest: Floats
     """Highest score of the running cluster."""
     label: Floats
-    """What people called the running cluster: 1 vaping, 0 nuisance; NaN without a word."""
+    """What people called the running cluster: 1 vaping, 0 nuisance; NaN without a label."""
     faded_at: Floats
     """`read_s` when the counts last faded."""
     by_budget: Floats
@@ -160,27 +155,21 @@ _WIDTH: Final = len(_CLUSTER.names or ())
 
 @dataclass(frozen=True, slots=True)
 class ThresholdReport:
-    """A sensor's level, and what it costs.
+    """A sensor's threshold, and what it costs.
 
     Attributes
     ----------
     level, model_level : float
-        Log-odds from which vaping is said, and the model's own.
-    budget : float
-        Tolerable false alarms a week.
-    expected : float or None
-        Expected false alarms a week at this level; None while too little was seen.
-    lost : float or None
-        Share of the expected vaping that the model's threshold finds and this one does not;
-        negative where this one tells more. None while no vaping was seen.
-    lost_lowest : float or None
-        The same against the lowest level the bounds allow.
+        Log-odds from which vaping is alerted, and the model's own.
+    budget, expected : float
+        Tolerable and expected false alarms a week; None while too little was seen.
+    lost, lost_lowest : float or None
+        Share of vaping that the model's threshold, or the lowest one, finds and this one does not.
+        None while no vaping was seen.
     feedback : float
-        Part of the level that feedback moved, log-odds.
-    weeks : float
-        Time the sensor was read, weeks.
-    clusters : float
-        Clusters remembered.
+        Offset by feedback, log-odds.
+    weeks, clusters : float
+        Time the sensor was read, and clusters remembered.
     """
 
     level: float
@@ -200,28 +189,28 @@ class ThresholdReport:
 
     @property
     def at_bound(self) -> bool:
-        """Whether the level is the highest the bounds allow."""
+        """Whether the threshold is the highest the bounds allow."""
         return self.level >= self.model_level + UPPER - 1e-9
 
 
 class AlertThresholds:
-    """Decision levels of many sensors, one row each.
+    """Alert thresholds of many sensors, one row each.
 
     Parameters
     ----------
     model_level : float
-        The level the model was shipped with, log-odds.
+        The model's own threshold, log-odds.
     base_rate : float
         Share of clusters that are vaping where the model was trained.
     budget : float
-        False alarms a sensor-week for sensors that are given none of their own.
+        Default budget, false alarms a sensor-week.
 
     Examples
     --------
-    >>> levels = AlertThresholds(1.8)
-    >>> levels.add()
+    >>> thresholds = AlertThresholds(1.8)
+    >>> thresholds.add()
     0
-    >>> levels.offset(np.array([0]))
+    >>> thresholds.offset(np.array([0]))
     array([0.])
     """
 
@@ -260,7 +249,7 @@ class AlertThresholds:
         return row
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Arrays under which a snapshot keeps the levels."""
+        """Return the arrays of a snapshot."""
         n = self._n
         return {
             "levels_state": self._state.block[:, :n].T.copy(),
@@ -277,7 +266,7 @@ class AlertThresholds:
         base_rate: float = BASE_RATE,
         budget: float = BUDGET,
     ) -> AlertThresholds:
-        """Levels kept by `arrays`.
+        """Return the thresholds kept by `arrays`.
 
         Raises
         ------
@@ -286,23 +275,23 @@ class AlertThresholds:
         KeyError
             If one is missing.
         """
-        levels = cls(model_level, base_rate=base_rate, budget=budget)
+        thresholds = cls(model_level, base_rate=base_rate, budget=budget)
         state, counts = stored["levels_state"], stored["levels_counts"]
         recent = stored["levels_recent"]
         n = state.shape[0]
         shapes = ((n, _STATE_WIDTH), (n, 3, _BINS), (n, _RECENT, _WIDTH))
         if (state.shape, counts.shape, recent.shape) != shapes:
-            raise ValueError(f"levels of shapes {state.shape}, {counts.shape}, {recent.shape}")
-        levels._n = n
-        levels._state = _State.of(np.array(state.T, np.float64, order="C"))
-        levels._counts = counts.astype(np.float32)
+            raise ValueError(f"thresholds of shapes {state.shape}, {counts.shape}, {recent.shape}")
+        thresholds._n = n
+        thresholds._state = _State.of(np.array(state.T, np.float64, order="C"))
+        thresholds._counts = counts.astype(np.float32)
         clusters = np.array(recent, np.float64, order="C")
-        levels._recent = clusters.view(_CLUSTER).reshape(n, _RECENT)
-        levels._changed = np.zeros(n, bool)
-        return levels
+        thresholds._recent = clusters.view(_CLUSTER).reshape(n, _RECENT)
+        thresholds._changed = np.zeros(n, bool)
+        return thresholds
 
     def watch(self, rows: NDArray[np.int32], time: Floats, dt: Floats) -> None:
-        """Let time be read, and set the levels that are due; before `observe` of these readings.
+        """Advance time, and set the thresholds that are due; call before `observe`.
 
         Parameters
         ----------
@@ -331,8 +320,8 @@ class AlertThresholds:
         self._close(rows[(time - self._state.last[rows]) >= CLUSTER_S])
         self._state.hour[rows] = hour
         rows = rows[~new]
-        for part in range(0, rows.size, _TOGETHER):
-            self._set(rows[part : part + _TOGETHER])
+        for part in range(0, rows.size, _SET_TOGETHER):
+            self._set(rows[part : part + _SET_TOGETHER])
 
     def observe(
         self,
@@ -340,7 +329,7 @@ class AlertThresholds:
         time: Floats,
         score: Floats,
     ) -> None:
-        """Take in readings that were weighed.
+        """Count readings that were judged.
 
         Parameters
         ----------
@@ -360,13 +349,13 @@ class AlertThresholds:
         self._state.highest[rows] = np.fmax(self._state.highest[rows], score)
 
     def offset(self, rows: NDArray[np.int32]) -> Floats:
-        """Return what to add to the model's level, log-odds, within -`LOWER` and `UPPER`."""
+        """Return the offsets to the model's threshold, log-odds, within -`LOWER` and `UPPER`."""
         both = self._state.by_budget[rows] + self._state.by_feedback[rows]
         offset: Floats = np.minimum(np.maximum(both, -LOWER), UPPER)
         return offset
 
     def changed(self) -> NDArray[np.intp]:
-        """Return the rows whose level was set since `mark_reported`."""
+        """Return the rows whose threshold changed since `mark_reported`."""
         return np.flatnonzero(self._changed[: self._n])
 
     def mark_reported(self, rows: NDArray[np.intp]) -> None:
@@ -374,28 +363,20 @@ class AlertThresholds:
         self._changed[rows] = False
 
     def set_budget(self, row: int, budget: float) -> None:
-        """Give a sensor a budget, false alarms a week; another one sets its level anew at once."""
+        """Set the budget of a sensor, false alarms a week, and its threshold if it differs."""
         if budget != self._state.budget[row]:
             self._state.budget[row] = budget
             self._set(np.array([row]))
 
     def set_feedback(self, row: int, moved: float) -> None:
-        """Set the part of a level that feedback moves, log-odds, held within `FEEDBACK`."""
+        """Set the offset by feedback, log-odds, bounded by `FEEDBACK`."""
         self._state.by_feedback[row] = min(max(moved, -FEEDBACK), FEEDBACK)
         self._set(np.array([row]))
 
     def label_cluster(self, row: int, time: float, *, vaping: bool | None) -> bool:
-        """Say what the cluster around a time was; None takes back what was said.
+        """Label the cluster around an event time, or withdraw its label with None.
 
-        Parameters
-        ----------
-        time : float
-            Event time inside the cluster, such as that of its alert.
-
-        Returns
-        -------
-        bool
-            Whether the cluster is still known: only the latest that came near a level are.
+        Return whether the cluster is still known: only the latest that came near a threshold are.
         """
         state = self._state
         label = np.nan if vaping is None else float(vaping)
@@ -459,7 +440,7 @@ class AlertThresholds:
         self._state.block[:, rows] = state.block
 
     def _chances(self, counts: Floats) -> Floats:
-        """Probability of vaping at each score, by the share of vaping in each sensor's stream."""
+        """Return the probability of vaping at each score, given its share in each sensor's stream."""
         total = counts.sum(axis=(1, 2)) + SHARE_CLUSTERS
         labeled = counts[:, _VAPING].sum(axis=1) + SHARE_CLUSTERS * self._base_rate
         odds = np.exp(self.model_level + _MIDDLES)
@@ -477,7 +458,7 @@ class AlertThresholds:
         return chances
 
     def _set(self, rows: NDArray[Any]) -> None:
-        """Set the levels of distinct sensors by what was counted."""
+        """Set the thresholds of distinct sensors from their counts."""
         state = self._state.take(rows)
         counts = self._counts[rows].astype(np.float64)
         weeks = (MEMORY_S / WEEK_S) * -np.expm1(-state.read_s / MEMORY_S)
@@ -524,21 +505,21 @@ class AlertBudgets:
         By sensor.
     moved : mapping of str to float
         How far a sensor's level is moved from the start, log-odds, to judge again at the level that
-        held once; empty in a service, whose levels are moved by feedback.
+        held once; empty in a service, whose thresholds are moved by feedback.
     """
 
     default: float = BUDGET
     own: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     moved: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
-    def give(self, levels: AlertThresholds, row: int, sensor: str) -> None:
-        """Give a sensor's level its budget, and its move if it has one; again changes nothing."""
-        levels.set_budget(row, self.own.get(sensor, self.default))
+    def give(self, thresholds: AlertThresholds, row: int, sensor: str) -> None:
+        """Apply the budget of a sensor, and its offset if it has one; repeating changes nothing."""
+        thresholds.set_budget(row, self.own.get(sensor, self.default))
         moved = self.moved.get(sensor)
         if moved is not None:
             moved = min(max(moved, -FEEDBACK), FEEDBACK)
-            if levels.explain(row).feedback != moved:
-                levels.set_feedback(row, moved)
+            if thresholds.explain(row).feedback != moved:
+                thresholds.set_feedback(row, moved)
 
 
 def _no_clusters(n: int) -> NDArray[np.void]:

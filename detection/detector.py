@@ -134,7 +134,7 @@ class Detector:
         self._baselines = BaselineTracker()
         self._episodes: Episodes = np.zeros(16, EPISODE)
         self.names: list[str] = []
-        self.levels = AlertThresholds(self._model.level)
+        self.thresholds = AlertThresholds(self._model.level)
 
     @property
     def model_version(self) -> str:
@@ -152,7 +152,7 @@ class Detector:
         if row is None:
             row = self._rows[sensor] = len(self.names)
             self.names.append(sensor)
-            self.levels.add()
+            self.thresholds.add()
             self._baselines.reserve(row + 1)
             if row == self._episodes.size:
                 self._episodes = np.concatenate([self._episodes, np.zeros(row, EPISODE)])
@@ -170,7 +170,7 @@ class Detector:
             names=np.array(self.names, dtype=np.str_),
             baselines=self._baselines.state.block[:, :n],
             episodes=self._episodes[:n],
-            **self.levels.arrays(),
+            **self.thresholds.arrays(),
         )
         return out.getvalue()
 
@@ -191,14 +191,14 @@ class Detector:
                 arrays = {name: stored[name] for name in stored.files}
             names = [str(name) for name in arrays["names"]]
             baselines, episodes = _state_of(arrays)
-            levels = AlertThresholds.from_arrays(arrays, detector._model.level)
+            thresholds = AlertThresholds.from_arrays(arrays, detector._model.level)
         except (KeyError, ValueError, OSError, EOFError, BadZipFile) as error:
             raise SnapshotError(f"no detector snapshot: {error}") from error
         n = len(names)
-        if (baselines.shape, episodes.shape, len(levels)) != ((WIDTH, n), (n,), n):
+        if (baselines.shape, episodes.shape, len(thresholds)) != ((WIDTH, n), (n,), n):
             raise SnapshotError(f"snapshot of shapes {baselines.shape}, {episodes.shape}")
         if names:
-            detector.names, detector.levels, detector._episodes = names, levels, episodes
+            detector.names, detector.thresholds, detector._episodes = names, thresholds, episodes
             detector._baselines = BaselineTracker(baselines)
             detector._rows = {name: row for row, name in enumerate(names)}
         return detector
@@ -263,7 +263,7 @@ class Detector:
                 return
             dt = self._restart_after_gaps(at, rows, time, dt, events)
 
-        self.levels.watch(rows, time, dt)
+        self.thresholds.watch(rows, time, dt)
         in_episode = self._episodes["phase"][rows] != Phase.IDLE
         change = self._baselines.advance(rows, in_episode, time, dt, x)
         if change is None:
@@ -344,13 +344,13 @@ class Detector:
         episode, rows, time = here.episode, here.rows[due], here.time[due]
         score = self._model.vape_score(f)
         episode["log_odds"][due] = score
-        self.levels.observe(rows, time, score)
+        self.thresholds.observe(rows, time, score)
         # Alerted vaping that hardly evaporates is scored as of a THC cartridge.
         alerted = (episode["phase"][due] == Phase.ALERTED) & (episode["kind"][due] == _VAPE)
         if alerted.any():
             alerted &= time - episode["peak_at"][due] >= _THC_FROM_S
             episode["thc_log_odds"][due[alerted]] = self._model.thc_score(f[alerted])
-        passes: Flags = score >= self._model.level + self.levels.offset(rows)
+        passes: Flags = score >= self._model.level + self.thresholds.offset(rows)
         return passes
 
     def _end_sessions(self, here: _Round) -> None:

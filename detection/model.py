@@ -1,8 +1,8 @@
-"""The model: forests that weigh an episode's facts, and the levels at which to speak.
+"""The model: boosted trees that score the facts of a pulse, and the thresholds for alerts.
 
 A small versioned file made by ``make train`` from simulated training seeds. Every event names the
 version. The forests are gradient-boosted trees; what makes them work is in the facts
-(`detection.episodes`), which are the physics of plumes.
+(`detection.facts`), which are the physics of plumes.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from zipfile import BadZipFile
 
 import numpy as np
+from scipy.special import softmax
 
 from detection.errors import ModelError
 from detection.events import EventKind
@@ -217,8 +218,7 @@ class Model:
         if not self.kinds:
             return np.full((facts.shape[0], len(KINDS)), 1.0 / len(KINDS))
         score = np.stack([forest.score(facts) for forest in self.kinds], axis=1)
-        weight = np.exp(score - score.max(axis=1, keepdims=True))
-        result: NDArray[np.float64] = weight / weight.sum(axis=1, keepdims=True)
+        result: NDArray[np.float64] = softmax(score, axis=1)
         return result
 
     def to_bytes(self) -> bytes:

@@ -1,7 +1,7 @@
-"""How often a sensor's score would pass a level by mistake: peaks over threshold, many at once.
+"""Expected false alarms above a threshold, by the peaks-over-threshold method.
 
-False alarms are rare, so the level at which one a week is expected lies where there is little or
-no data. Extreme-value theory says what the tail of almost any distribution looks like up there:
+False alarms are rare, so the threshold at which one a week is expected lies where there is little
+or no data. Extreme-value theory gives the tail of almost any distribution there:
 excesses over a high threshold tend to a generalized Pareto distribution (Pickands 1975; Coles 2001,
 ch. 4, "An Introduction to Statistical Modeling of Extreme Values"). It is fitted here by
 probability-weighted moments (Hosking and Wallis 1987, Technometrics 29(3), eq. 6), which are in

@@ -108,11 +108,11 @@ class Shard:
     def step(self, stream: Stream) -> list[Event]:
         """Judge readings of `streams`, as `CombinedDetector.step`."""
         plumes = self.detectors.plumes
-        plumes.levels.budget = self._budgets.default
+        plumes.thresholds.budget = self._budgets.default
         if self._budgets.own or self._budgets.moved:
             for name in stream.names[self._given :]:
                 if name in self._budgets.own or name in self._budgets.moved:
-                    self._budgets.give(plumes.levels, plumes.sensor_row(name), name)
+                    self._budgets.give(plumes.thresholds, plumes.sensor_row(name), name)
         self._given = len(stream.names)
         return self.detectors.step(stream)
 
@@ -147,7 +147,7 @@ class Shard:
         shard.detectors = CombinedDetector.restore(state, shard.streams.places.get, model)
         plumes = shard.detectors.plumes
         for row, name in enumerate(plumes.names):
-            shard._budgets.give(plumes.levels, row, name)
+            shard._budgets.give(plumes.thresholds, row, name)
         return shard
 
 

@@ -43,7 +43,7 @@ class SensorThresholds:
         """Set the budgets of a new or restored detector, which holds some adjustments."""
         self.last_adjustment = last_adjustment
         self._detector = detector
-        thresholds = detector.levels
+        thresholds = detector.thresholds
         thresholds.budget = self._budgets.default
         for sensor in dict.fromkeys((*detector.names, *self._budgets.own, *self._budgets.moved)):
             self._budgets.give(thresholds, detector.sensor_row(sensor), sensor)
@@ -53,12 +53,12 @@ class SensorThresholds:
         for one in adjustments:
             self.last_adjustment = one.seq
             row = self._detector.sensor_row(one.sensor)
-            self._detector.levels.label_cluster(row, one.event_time, vaping=one.settled)
-            self._detector.levels.set_feedback(row, one.after)
+            self._detector.thresholds.label_cluster(row, one.event_time, vaping=one.settled)
+            self._detector.thresholds.set_feedback(row, one.after)
 
     def save(self, tx: sqlite3.Connection) -> NDArray[np.intp]:
         """Store thresholds that changed, a bounded number; return their rows for `mark_saved`."""
-        thresholds, names = self._detector.levels, self._detector.names
+        thresholds, names = self._detector.thresholds, self._detector.names
         rows = thresholds.changed()[:_SAVED_AT_ONCE]
         threshold_adjustments.save_thresholds(
             tx, [(names[row], thresholds.explain(row)) for row in rows.tolist()]
@@ -67,4 +67,4 @@ class SensorThresholds:
 
     def mark_saved(self, rows: NDArray[np.intp]) -> None:
         """Skip these in `save` until they change; call it when the transaction is committed."""
-        self._detector.levels.mark_reported(rows)
+        self._detector.thresholds.mark_reported(rows)

@@ -70,12 +70,12 @@ class Site:
 
     def feedback(self, sensor="s1"):
         detector = self.watch._detectors.plumes
-        return detector.levels.explain(detector.sensor_row(sensor)).feedback
+        return detector.thresholds.explain(detector.sensor_row(sensor)).feedback
 
     def result(self):
         detector = self.watch._detectors.plumes
         order = np.argsort(detector.names)
-        arrays = detector.levels.arrays()
+        arrays = detector.thresholds.arrays()
         rows = self.state.execute("SELECT * FROM level_move_place").fetchall()
         return (
             sorted(detector.names),
@@ -199,7 +199,7 @@ def test_without_readings_time_alone_places_a_move_and_shows_it(make_site):
     site.watch.save_snapshot()
     site.answer(Verdict.FALSE_ALARM, "spray")
     assert threshold_adjustments.load_thresholds(site.state)["s1"].feedback == 0.0
-    levels = site.watch._detectors.plumes.levels
+    levels = site.watch._detectors.plumes.thresholds
     row = site.watch._detectors.plumes.sensor_row("s1")
     assert np.isnan(levels.arrays()["levels_state"][row, LABEL])
     site.watch.on_time(START + 1000.0)
