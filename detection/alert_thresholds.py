@@ -440,7 +440,7 @@ class AlertThresholds:
         self._state.block[:, rows] = state.block
 
     def _chances(self, counts: Floats) -> Floats:
-        """Return the probability of vaping at each score, given its share in each sensor's stream."""
+        """Return the probability of vaping at each score, by its share in a sensor's stream."""
         total = counts.sum(axis=(1, 2)) + SHARE_CLUSTERS
         labeled = counts[:, _VAPING].sum(axis=1) + SHARE_CLUSTERS * self._base_rate
         odds = np.exp(self.model_level + _MIDDLES)
