@@ -14,7 +14,7 @@ from plumewatch.config.paths import DataPaths
 from plumewatch.config.report_settings import school_of, shifts_at
 from plumewatch.errors import UsageError
 from plumewatch.format_time import TimeError, parse_time
-from plumewatch.service.data_folder import opened_series, opened_state
+from plumewatch.service.data_folder import open_series, open_state
 from reports.facts import gather
 from reports.files import REPORTS, write_report
 from reports.names import FORMATS, file_name
@@ -91,8 +91,8 @@ def make_report(
     spans = [(start, end), *([] if earlier is None else [_recorded_part(config, earlier)])]
     place, report = Place(request.site, request.building), REPORTS[request.name]
     with ExitStack() as stack:
-        db = stack.enter_context(opened_state(state))
-        series = stack.enter_context(opened_series(config)) if report.with_sensors else None
+        db = stack.enter_context(open_state(state))
+        series = stack.enter_context(open_series(config)) if report.with_sensors else None
         shifts = shifts_at(config, place) if report.with_duty else ()
         try:
             facts, *before = (
@@ -125,7 +125,7 @@ def make_report(
         "to": facts.end,
         "incidents": len(facts.incidents),
     }
-    with opened_state(state) as db, transaction(db) as tx:
+    with open_state(state) as db, transaction(db) as tx:
         append(tx, AuditKind.EXPORT, who or machine_user(), detail, now)
     write_report(request.name, facts, path, request.kind, intervention=day)
     return facts
@@ -196,7 +196,7 @@ def _before(config: PlumewatchConfig, period: Period | None, now: float) -> Peri
 def _recorded_part(config: PlumewatchConfig, period: Period) -> tuple[float, float]:
     """Return the part of a period since the record begins, Unix seconds."""
     start, end = _times(config, period)
-    with opened_state(DataPaths(config.data_dir).state) as db:
+    with open_state(DataPaths(config.data_dir).state) as db:
         return max(start, recorded_from(db)), end
 
 

@@ -62,31 +62,31 @@ class Site:
     @contextmanager
     def state(self) -> Iterator[sqlite3.Connection]:
         """Open the state database that the service made, and may be using, for writing."""
-        from plumewatch.service.data_folder import opened_state
+        from plumewatch.service.data_folder import open_state
 
         if not self.paths.state.exists():
             raise StorageUnavailableError(f"{self.paths.state}: {_NOT_STARTED}")
-        with opened_state(self.paths.state) as connection:
+        with open_state(self.paths.state) as connection:
             yield connection
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Change the state database in one transaction; it is made if need be."""
-        from plumewatch.service.data_folder import opened_state
+        from plumewatch.service.data_folder import open_state
         from storage.sqlite import transaction
 
         try:
             self.paths.root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageUnavailableError(f"{self.paths.root}: {error.strerror}") from error
-        with opened_state(self.paths.state) as connection, transaction(connection) as tx:
+        with open_state(self.paths.state) as connection, transaction(connection) as tx:
             yield tx
 
     def series(self) -> AbstractContextManager[Series]:
         """Open the time series of the readings."""
-        from plumewatch.service.data_folder import opened_series
+        from plumewatch.service.data_folder import open_series
 
-        return opened_series(self.config)
+        return open_series(self.config)
 
     def record(self, kind: AuditKind, detail: Mapping[str, str | float | None], now: float) -> None:
         """Add an entry of this machine's user to the audit log."""

@@ -15,7 +15,7 @@ import msgspec
 
 from plumewatch.config.paths import DataPaths
 from plumewatch.doctor.result import fault, ok, span, warning
-from plumewatch.service.upgrade import refuse_older
+from plumewatch.service.data_folder import refuse_older
 from storage.errors import (
     SchemaTooNewError,
     SchemaTooOldError,

@@ -20,8 +20,9 @@ from plumewatch.doctor.check import log_notifier_problems
 from plumewatch.service.alerting import Alerting
 from plumewatch.service.data_folder import (
     StandbyEndedError,
+    copy_before_upgrade,
     hold_lease,
-    open_state,
+    open_and_repair_state,
     reconcile_journal,
     record_start,
     take_lease,
@@ -38,7 +39,6 @@ from plumewatch.service.sensor_status import restore_counts, save_counts
 from plumewatch.service.series_writers import SeriesWriters
 from plumewatch.service.staff_page import staff_page, suggestion_for
 from plumewatch.service.supervisor import DatabaseThreads, ServiceError, Task, supervise
-from plumewatch.service.upgrade import copy_before_upgrade
 from storage import firmware, state
 from storage.errors import StorageError
 from storage.journal import Journal
@@ -189,7 +189,7 @@ class Service:
             copy_before_upgrade(self.paths.root, now, series_kept_from(self.config, now))
             self.journal.open()
             self.series.open()
-            opened = self._state = open_state(self.paths.state)
+            opened = self._state = open_and_repair_state(self.paths.state)
             record_start(opened, self.config, now)
             read = max(self.series.cursor(), state.cursor(opened, CONSUMER))
             reconcile_journal(self.journal, read)

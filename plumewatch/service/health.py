@@ -7,15 +7,21 @@ may hold paths and addresses, so strangers get yes or no (`health_page`).
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sqlite3
 from collections import deque
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from alerts.page import queries
 from ingest.reading_counts import CountKind
+from plumewatch.service.meters import CONTENT_TYPE
 from storage import sqlite
 from storage.errors import StorageError
 
@@ -23,10 +29,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from alerts.notify.secrets import Secret
     from ingest.commit import GroupCommit
     from ingest.mqtt import MqttSource
     from ingest.reading_counts import ReadingCounts
     from plumewatch.service.detection_loop import DetectionLoop
+    from plumewatch.service.meters import Meters
     from storage.reading import Reading
     from storage.retrying import RunUntilStored
     from storage.timeseries.records import Record
@@ -41,6 +51,9 @@ STALLED_S: Final = 60.0
 SAMPLES: Final = 15
 """Samples of lateness looked back on, one a minute."""
 _NEAR: Final = 0.8
+HEALTH_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+_LOCAL_NAMES: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+_OF_PROXIES: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,3 +245,76 @@ class Health:
     def _store(self) -> Part:
         failing = self._writer.state.failing or self._records.state.failing
         return Part("store", ok=not failing, says=failing or "written")
+
+
+class HealthPages:
+    """Answer for health, and pass everything else on.
+
+    Parameters
+    ----------
+    token : Secret or None
+        Bearer token of whoever scrapes.
+    on_loopback : bool
+        Whether the page is reached from this machine only.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        health: Health,
+        meters: Meters,
+        token: Secret | None,
+        *,
+        on_loopback: bool,
+    ) -> None:
+        self._app = app
+        self._health = health
+        self._meters = meters
+        self._token = token
+        self._on_loopback = on_loopback
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http" or scope["path"] not in HEALTH_PATHS:
+            await self._app(scope, receive, send)
+            return
+        response = await self._answer(Request(scope))
+        response.headers["cache-control"] = "no-store"
+        response.headers["x-content-type-options"] = "nosniff"
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        if request.method not in {"GET", "HEAD"}:
+            return Response(status_code=405, headers={"allow": "GET, HEAD"})
+        path = request.url.path
+        if path == "/healthz":
+            return JSONResponse({"status": "ok"})
+        trusted = self._trusted(request)
+        if path == "/readyz":
+            return self._readiness(detailed=trusted)
+        if not trusted:
+            return Response(status_code=401, headers={"www-authenticate": "Bearer"})
+        await asyncio.to_thread(self._meters.refresh)
+        return PlainTextResponse(self._meters.exposition(), media_type=CONTENT_TYPE)
+
+    def _readiness(self, *, detailed: bool) -> Response:
+        parts = self._health.parts()
+        ready = all(part.ok for part in parts)
+        content = {
+            "status": "ready" if ready else "not ready",
+            "parts": {
+                p.name: {"ok": p.ok, **({"says": p.says} if detailed else {})} for p in parts
+            },
+        }
+        return JSONResponse(content, 200 if ready else 503)
+
+    def _trusted(self, request: Request) -> bool:
+        kind, _, sent = request.headers.get("authorization", "").partition(" ")
+        if self._token is not None and kind.lower() == "bearer" and self._token.matches(sent):
+            return True
+        try:
+            name = urlsplit(f"//{request.headers.get('host', '')}").hostname
+        except ValueError:
+            return False
+        through_proxy = any(header in request.headers for header in _OF_PROXIES)
+        return self._on_loopback and name in _LOCAL_NAMES and not through_proxy

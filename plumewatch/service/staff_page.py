@@ -22,7 +22,7 @@ from ingest.states import States
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.report_settings import school_of
 from plumewatch.config.secrets import read_secret
-from plumewatch.service.health_page import HealthPages
+from plumewatch.service.health import HealthPages
 from plumewatch.service.web_server import WebServer, is_loopback
 
 if TYPE_CHECKING:

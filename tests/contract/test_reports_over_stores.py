@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from plumewatch.config.load import load
-from plumewatch.service.data_folder import opened_series
+from plumewatch.service.data_folder import open_series
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.command import plumewatch, report
 from tests.support.influx import Influxd, influxql
@@ -29,7 +29,7 @@ def site(tmp_path_factory):
         path = folder / "influx.toml"
         path.write_text(config_text(ROOMS, more=f'[timeseries]\nurl = "{server.url}"'))
         assert plumewatch("storage", "setup", "-c", path, now=NOW).code == 0
-        with SqliteSeries(data / "series.db") as series, opened_series(load(path)) as influx:
+        with SqliteSeries(data / "series.db") as series, open_series(load(path)) as influx:
             influx.record(series.records("sensor_health", 0.0, NOW))
         yield folder
 

@@ -19,7 +19,7 @@ from alerts.outbound import grafana_annotations, series_records, webhooks
 from alerts.outbound.series_records import DueRecords
 from alerts.policy import Webhook
 from detection.events import EventPhase
-from plumewatch.service.data_folder import open_state
+from plumewatch.service.data_folder import open_and_repair_state
 from storage.sqlite import connect, transaction
 
 NOW = 1_790_000_000.0
@@ -116,7 +116,7 @@ def upgraded(tmp_path):
     path = tmp_path / "old.db"
     with closing(sqlite3.connect(path)) as old:
         old.executescript(gzip.decompress(BEFORE.read_bytes()).decode())
-    with closing(open_state(path)) as db:
+    with closing(open_and_repair_state(path)) as db:
         yield path, db
 
 
@@ -233,6 +233,6 @@ async def test_the_signal_wakes_every_reader():
 def test_a_folder_that_was_upgraded_is_not_upgraded_again(upgraded):
     path, db = upgraded
     before = "\n".join(db.iterdump())
-    open_state(path).close()
+    open_and_repair_state(path).close()
     with closing(connect(path, read_only=True)) as again:
         assert "\n".join(again.iterdump()) == before

@@ -11,7 +11,7 @@ from docs import make_tables, openapi
 from ingest.commit import GroupCommit
 from ingest.http import HttpIngest
 from ingest.intake import Intake
-from plumewatch.service.health_page import _PATHS
+from plumewatch.service.health import HEALTH_PATHS
 from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
 from tests.unit.alerts.test_web import NOW
@@ -39,7 +39,7 @@ async def test_the_document_has_every_route_and_no_other(open_page):
     assert {(o.method, o.path) for o in openapi.STAFF} == staff
     ingest = HttpIngest((), Intake(), GroupCommit(None))
     assert {(o.method, o.path) for o in openapi.HTTP_INGEST} == set(routes_of(ingest.app))
-    assert {o.path for o in openapi.HEALTH} == _PATHS
+    assert {o.path for o in openapi.HEALTH} == HEALTH_PATHS
 
 
 @pytest.fixture

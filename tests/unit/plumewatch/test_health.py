@@ -7,8 +7,7 @@ import httpx
 import pytest
 
 from alerts.notify.secrets import Secret
-from plumewatch.service.health import MAX_LAG_S, SAMPLES, STALLED_S
-from plumewatch.service.health_page import HealthPages
+from plumewatch.service.health import MAX_LAG_S, SAMPLES, STALLED_S, HealthPages
 from plumewatch.service.pipeline_meters import Deliveries
 from storage.reading import Reading
 from storage.timeseries.records import MEASUREMENTS

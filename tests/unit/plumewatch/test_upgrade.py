@@ -17,9 +17,17 @@ import pytest
 
 from plumewatch.config.load import parse
 from plumewatch.config.paths import DataPaths
-from plumewatch.service import upgrade
-from plumewatch.service.data_folder import open_state, opened_series, opened_state, prepare_state
-from plumewatch.service.upgrade import NEWEST, copy_before_upgrade, refuse_older, schemas
+from plumewatch.service import data_folder
+from plumewatch.service.data_folder import (
+    NEWEST,
+    copy_before_upgrade,
+    open_and_repair_state,
+    open_series,
+    open_state,
+    prepare_state,
+    refuse_older,
+    schemas,
+)
 from storage.errors import SchemaTooNewError, SchemaTooOldError, StorageUnavailableError
 from storage.journal import Journal
 from storage.sqlite import connect
@@ -87,7 +95,7 @@ def test_every_schema_there_was_is_brought_forward_and_copied_before(dump, tmp_p
         assert last == journal.last_offset()
     with SqliteSeries(paths.series, Retention(36_500, 36_500, 36_500)) as series:
         assert series.latest()
-    with closing(open_state(paths.state)) as state:
+    with closing(open_and_repair_state(paths.state)) as state:
         prepare_state(state)  # a second time changes nothing
         told = state.execute("SELECT status, severity, repeats FROM incident").fetchall()
         assert [tuple(row)[1:] for row in told] == [("warning", 0)]
@@ -100,7 +108,7 @@ def test_every_schema_there_was_is_brought_forward_and_copied_before(dump, tmp_p
     for opened in (Journal(paths.journal), SqliteSeries(paths.series)):
         with opened:
             assert opened.repairs == 0  # what was upgraded is not taken for damaged
-    open_state(paths.state).close()
+    open_and_repair_state(paths.state).close()
     assert not list(tmp_path.glob("*.corrupt-*"))
     assert copy_before_upgrade(tmp_path, NOW + 9, 0.0) is None
     if copy is not None:  # the copy is what was there, so the older program finds its own
@@ -115,14 +123,14 @@ def test_every_schema_there_was_is_brought_forward_and_copied_before(dump, tmp_p
 def test_a_name_in_the_newest_schema_is_damaged(words, tmp_path):
     """One flipped byte, and statements that use the column would fail for good."""
     paths = laid_out(DUMPS[-1], tmp_path)
-    with closing(open_state(paths.state)) as state:
+    with closing(open_and_repair_state(paths.state)) as state:
         state.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     before = rows(tmp_path)
     content = bytearray(paths.state.read_bytes())
     content[content.index(words.encode()) + 1] ^= 1
     paths.state.write_bytes(content)
     assert copy_before_upgrade(tmp_path, NOW, 0.0) is None
-    open_state(paths.state).close()
+    open_and_repair_state(paths.state).close()
     assert words.encode() in paths.state.read_bytes()
     assert rows(tmp_path) == before
     assert (tmp_path / "state.db.corrupt-1").read_bytes() == content
@@ -131,7 +139,7 @@ def test_a_name_in_the_newest_schema_is_damaged(words, tmp_path):
 def test_what_the_newest_schema_is_made_of_is_what_the_service_makes(tmp_path):
     paths = DataPaths(tmp_path)
     with Journal(paths.journal), SqliteSeries(paths.series, Retention(30, 30, 30)):
-        open_state(paths.state).close()
+        open_and_repair_state(paths.state).close()
     made = {}
     for path in tmp_path.glob("*.db"):
         made |= schemas(path)
@@ -155,7 +163,7 @@ def test_without_room_for_the_copy_nothing_is_changed(oldest):
     before = {p.name: schemas(p) for p in oldest.root.glob("*.db")}
     full = mock.Mock(free=1_000)
     with (
-        mock.patch.object(upgrade.shutil, "disk_usage", return_value=full),
+        mock.patch.object(data_folder.shutil, "disk_usage", return_value=full),
         pytest.raises(StorageUnavailableError, match=r"takes 0 MB and 0 are left. Make room"),
     ):
         copy_before_upgrade(oldest.root, NOW, 0.0)
@@ -173,7 +181,7 @@ def test_data_of_a_newer_program_are_refused_before_anything_is_touched(oldest, 
         copy_before_upgrade(oldest.root, NOW + 1, 0.0)
     assert f"plumewatch restore --force {copy}" in str(refused.value)
     assert schemas(oldest.journal) == before  # behind, and left so
-    with pytest.raises(SchemaTooNewError), opened_state(oldest.state):
+    with pytest.raises(SchemaTooNewError), open_state(oldest.state):
         pass
 
 
@@ -181,11 +189,11 @@ def test_commands_leave_data_of_an_older_program_to_the_service(oldest):
     before = schemas(oldest.state)
     with (
         pytest.raises(SchemaTooOldError, match="start the service once"),
-        opened_state(oldest.state),
+        open_state(oldest.state),
     ):
         pass
     config = parse(GOOD | {"data_dir": str(oldest.root)}, base=oldest.root)
-    with pytest.raises(SchemaTooOldError), opened_series(config):
+    with pytest.raises(SchemaTooOldError), open_series(config):
         pass
     assert schemas(oldest.state) == before
 
@@ -193,5 +201,5 @@ def test_commands_leave_data_of_an_older_program_to_the_service(oldest):
 def test_a_damaged_file_is_left_to_repair(oldest):
     oldest.state.write_bytes(b"no database" * 1_000)
     copy_before_upgrade(oldest.root, NOW, 0.0)
-    with closing(open_state(oldest.state)) as state:
+    with closing(open_and_repair_state(oldest.state)) as state:
         assert state.execute("SELECT count(*) FROM incident").fetchone()[0] == 0

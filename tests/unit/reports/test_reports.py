@@ -18,7 +18,7 @@ import pytest
 from alerts.page.views.report_jobs import Order
 from plumewatch.config.load import load
 from plumewatch.config.report_settings import school_of, shifts_at
-from plumewatch.service.data_folder import opened_series, opened_state
+from plumewatch.service.data_folder import open_series, open_state
 from reports import tables
 from reports.facts import gather
 from reports.files import REPORTS
@@ -41,8 +41,8 @@ SHEET = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 def facts(school):
     config = load(school / "plumewatch.toml")
     with (
-        opened_state(school / "plumewatch-data/state.db") as db,
-        opened_series(config) as series,
+        open_state(school / "plumewatch-data/state.db") as db,
+        open_series(config) as series,
     ):
         shifts = shifts_at(config, Place())
         return gather(school_of(config), db, Place(), START, END, END, series=series, shifts=shifts)
