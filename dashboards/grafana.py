@@ -168,10 +168,10 @@ class Grafana:
         yield Change("data source", "unchanged" if there else "missing")
         found = self._get(self._face.folder.get_folder, FOLDER_UID)
         yield Change("folder", "missing" if found is None else "unchanged")
-        said = {"created": "missing", "changed": "differs"}
+        outcomes = {"created": "missing", "changed": "differs"}
         for name, wanted in dashboards.items():
             change = self._compare(name, wanted)
-            yield replace(change, outcome=said.get(change.outcome, change.outcome))
+            yield replace(change, outcome=outcomes.get(change.outcome, change.outcome))
 
     def data_source(self, wanted: DataSource | None) -> Change:
         """Create or change the data source; with None only check that it exists.
@@ -290,8 +290,8 @@ class Grafana:
         except GrafanaUnauthorizedError as error:
             raise Forbidden(f"{self._url}: the token is not accepted") from error
         except GrafanaClientError as error:
-            said = error.response.get("message") if isinstance(error.response, dict) else None
-            why = _plain(str(said or f"HTTP {error.status_code}").replace(self._token, "****"))
+            message = error.response.get("message") if isinstance(error.response, dict) else None
+            why = _plain(str(message or f"HTTP {error.status_code}").replace(self._token, "****"))
             if error.status_code == 403:
                 refusal = f"{self._url}: the token does not have the right: {why}"
                 raise Forbidden(refusal) from error

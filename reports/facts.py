@@ -81,7 +81,9 @@ class Facts:
         if self.deleted_before <= self.start:
             return ""
         day = self.calendar.local(min(self.deleted_before, self.end))
-        return f"Incidents before {day:%-d %B %Y %H:%M} were deleted by retention, save those held."
+        return (
+            f"Retention deleted incidents before {day:%-d %B %Y %H:%M}, except those on legal hold."
+        )
 
     @cached_property
     def shifts(self) -> Mapping[str, str]:

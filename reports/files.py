@@ -57,7 +57,7 @@ REPORTS: Final = {
 
 
 class Sheet(NamedTuple):
-    """One table to write, with what the file says of itself and of its columns."""
+    """One table to write, with the header of the file and of its columns."""
 
     name: str
     about: Mapping[str, str | int]

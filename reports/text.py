@@ -1,4 +1,4 @@
-r"""Text of reports: durations in words, and names that act nowhere they are shown.
+r"""Text of reports: durations in words, and text that is safe in every format.
 
 A spreadsheet takes a cell that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line end for a
 formula; a terminal obeys control characters; a bidirectional override changes the order of words.

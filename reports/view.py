@@ -47,7 +47,7 @@ _IN_DETAIL: Final = ("rooms", "period_by_room", "change")
 _OF_CODES: Final = ("kinds", "false_causes", "actions")
 """Tables whose rows are codes, such as ``false_alarm``."""
 _LIMITS: Final = (
-    "A sensor alert does not prove that anybody vaped, and says nothing about who.",
+    "A sensor alert does not prove that anybody vaped, and does not identify anybody.",
     "Confirmed and false alarm are reports of staff. Days without school and tests do not count.",
     "A change after a date does not prove its cause: terms, weather and sensors change as well.",
 )

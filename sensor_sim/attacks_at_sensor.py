@@ -260,7 +260,7 @@ def _dark(trace: DeviceTrace, begin: float, start: float, end: float) -> DeviceT
     """Without readings and events from `start` to `end`, with the will and the boot."""
     last = float(trace.sent[-1])
     trace = replace(trace, events=tuple(e for e in trace.events if not start <= e[0] < end))
-    told = ((start + _KEEPALIVE_S, "offline"),) if start + _KEEPALIVE_S < end else ()
-    trace = _with_events(trace, begin, last, (*told, (end, "restart")))
+    will = ((start + _KEEPALIVE_S, "offline"),) if start + _KEEPALIVE_S < end else ()
+    trace = _with_events(trace, begin, last, (*will, (end, "restart")))
     keep = (trace.sent < start) | (trace.sent >= end)
     return replace(trace, time=trace.time[keep], sent=trace.sent[keep], values=trace.values[keep])

@@ -1,4 +1,4 @@
-"""Faults of the network and attackers on it: messages held, lost, repeated, forged or added.
+"""Faults of the network and attackers on it: messages delayed, lost, repeated, forged or added.
 
 `on_messages` turns a stream ordered by `sent` into another one. None has a row of truth: the
 receiver must survive them, not report them.
@@ -54,22 +54,22 @@ class GatewayOutage:
 
     def on_messages(self, messages: Iterable[WireMessage]) -> Iterator[WireMessage]:
         """Yield the stream with the gap, or with the burst after it."""
-        held: deque[WireMessage] = deque()
+        buffered: deque[WireMessage] = deque()
         late = self.end
         for message in messages:
-            while held and late <= message.sent:
-                yield replace(held.popleft(), sent=late)
+            while buffered and late <= message.sent:
+                yield replace(buffered.popleft(), sent=late)
                 late += 1 / self.flush_hz
             hit = not self.sensors or message.sensor in self.sensors
             if hit and self.start <= message.sent < self.end:
                 if self.flush:
-                    held.append(message)
+                    buffered.append(message)
                 continue
-            if hit and held:
-                held.append(message)
+            if hit and buffered:
+                buffered.append(message)
                 continue
             yield message
-        for message in held:
+        for message in buffered:
             yield replace(message, sent=late)
             late += 1 / self.flush_hz
 

@@ -5,7 +5,7 @@ the minute) for all rooms together: fine and coarse particles from outdoors and 
 of people and materials, CO2, water vapour, temperature, and the building-wide excess.
 
 Levels: school PM2.5 5.8 +- 2.3, PM10 11.2 +- 2.7 µg/m³, CO2 737 +- 347 ppm, RH 57.6 +- 4.3 %,
-18.5 +- 2.2 °C (Dosumu 2025, ten school rooms); a person gives 0.3 L CO2 and 0.8 g water a minute.
+18.5 +- 2.2 °C (Dosumu 2025, ten school rooms); a person gives 0.3 L CO2 and 0.8 g water per minute.
 """
 
 from __future__ import annotations

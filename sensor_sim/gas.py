@@ -15,7 +15,7 @@ MOLAR_VOLUME_L: Final = 24.2
 
 
 class Gas(IntEnum):
-    """Groups of organic gases that a metal-oxide sensor tells apart by strength only."""
+    """Groups of organic gases that a metal-oxide sensor distinguishes by strength only."""
 
     GLYCOL = 0
     """Propylene glycol and flavour (76 g/mol); 1 mg in 30 m³ is 11 ppb."""

@@ -4,7 +4,7 @@ Four zones: the near field around whoever releases something (1-4 m³, exchange 
 half of the room with the source, the half with the sensor, and the pocket of air around the
 sensor under the ceiling. Symmetric flows join them, so without exhaust no mass is lost. Exhaust
 takes the same share of every zone (a fan over the stalls with make-up air under the door), which
-lets its loss be a common factor ``exp(-∫ACH dt)`` while the mixing stays a fixed set of
+makes its loss a common factor ``exp(-∫ACH dt)`` while the mixing stays a fixed set of
 exponentials.
 
 Numbers: ASHRAE 62.1 (70 cfm a fixture, 4 fixtures in 50 m³ give 9.5 ACH; 6-15 ACH in practice,

@@ -105,7 +105,7 @@ def witness(session: Session, device: Device, plume: Plume | None, start: float)
         other = (plume.rows[GAS:CO2].sum(axis=0) > SEEN_GAS_PPB) | (
             np.abs(plume.rows[WATER]) > SEEN_WATER_G_M3
         )
-        # Vaping is told by its particles; what has few is told by gas or humidity.
+        # Vaping shows by its particles; a source with few shows by gas or humidity.
         passed = pm25 > SEEN_UG_M3
         if session.kind != "vape":
             passed = passed | other

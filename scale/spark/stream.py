@@ -91,16 +91,16 @@ def pack_readings(readings: DataFrame, shards: int) -> DataFrame:
     """Return rows of `SCHEMA` as blocks by shard."""
 
     def pack_all(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        held: list[pa.RecordBatch] = []
+        buffered: list[pa.RecordBatch] = []
         count = 0
         for batch in batches:
-            held.append(batch)
+            buffered.append(batch)
             count += batch.num_rows
             if count >= _ROWS:
-                yield _blocks(held, shards)
-                held, count = [], 0
+                yield _blocks(buffered, shards)
+                buffered, count = [], 0
         if count:
-            yield _blocks(held, shards)
+            yield _blocks(buffered, shards)
 
     return readings.mapInArrow(pack_all, _PACKED)
 

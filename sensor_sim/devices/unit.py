@@ -220,8 +220,8 @@ class DeviceUnit:
                 smooth = self._nox_lag(burnt[None, :])[0]
                 out[3] = np.clip(np.rint(1 + smooth / 12), 1, 500)
             return
-        held = voc.tvoc(rng, ppb[:: voc.hold_s], 1)
-        out[0] = np.repeat(held, voc.hold_s)[: ppb.size]
+        tvoc = voc.tvoc(rng, ppb[:: voc.hold_s], 1)
+        out[0] = np.repeat(tvoc, voc.hold_s)[: ppb.size]
 
     def report(
         self,
@@ -288,8 +288,8 @@ class DeviceUnit:
         if self._vape_base is None:
             self._vape_base = float(pm1[0])
         keep = np.float32(np.exp(-1 / 600))
-        calm = np.minimum(pm1, self._vape_base + 20)
-        base, _ = lfilter([1 - keep], [1, -keep], calm, zi=[keep * self._vape_base])
+        baseline = np.minimum(pm1, self._vape_base + 20)
+        base, _ = lfilter([1 - keep], [1, -keep], baseline, zi=[keep * self._vape_base])
         self._vape_base = float(base[-1])
         rise = np.maximum(pm1 - base - 8, 0)
         tvoc = signals[self._n_pm + 3]

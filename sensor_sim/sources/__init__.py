@@ -1,6 +1,6 @@
-"""What people and things release in a restroom; each session drawn anew.
+"""Releases of people and things in a restroom; each session is drawn anew.
 
-`SOURCES` is the literal table; being in it is being simulated and tested.
+`SOURCES` is the literal table; every entry is simulated and tested.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ __all__ = ["BUILDING_WIDE", "SOURCES", "Source"]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One kind of happening.
+    """One kind of source.
 
-    - `kind`: `detection.events.EventKind` a perfect detector would say.
+    - `kind`: `detection.events.EventKind` that a perfect detector would report.
     - `draw`: draws one session's emissions.
     - `per_day`: mean number in a student restroom on a school day.
     - `when`: key of `sensor_sim.schedule.PROFILES`: when in the day it happens.

@@ -1,9 +1,9 @@
 """Frames of the Milesight GS601 vape detector: command id and little-endian value, no type byte.
 
 Written from the vendor's published protocol tables. A periodic frame has every channel; where a
-channel has no value or leaves its range, the alarm id with an error type stands in its place and
-the value is gone. Alarms are frames of their own, sent when they happen, and released in one when
-the next report finds the cause gone.
+channel has no value or leaves its range, the alarm id with an error type replaces the
+value. Alarms have frames of their own, sent when they happen, and one more for the release, sent
+before the next report without the cause.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Gs601:
         )
 
     def report(self, values: Mapping[str, float]) -> list[bytes]:
-        """Return the periodic frame, and before it the releases of alarms whose cause is gone."""
+        """Return the periodic frame, and before it the releases of alarms that are over."""
         frames = self._releases(values)
         out = bytearray()
         if "battery" in values:

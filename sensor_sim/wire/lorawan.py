@@ -1,8 +1,8 @@
 """A GS601 behind a LoRaWAN network server: ChirpStack v4 or The Things Stack v3.
 
 The device sends bytes without a time; the network server wraps them in JSON with the time of
-reception, the radio's figures and the frame counter. No will, no retained state: a device that is
-gone is silent. Neither server has a codec installed here, so the bytes are all there is.
+reception, the radio's figures and the frame counter. No will, no retained state: an offline
+device is silent. Neither server has a codec installed here, so only the bytes are sent.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class _LorawanEncoder(Encoder):
     def event(
         self, at: float, event: str, values: Mapping[str, float] | None = None
     ) -> list[WireMessage]:
-        """Return the alarm's uplink, or a join for a start; going offline says nothing."""
+        """Return the alarm's uplink, or a join for a start; nothing for offline."""
         if event in {"online", "restart"}:
             return self.connect(at)
         frame = self._frames.event(event, values or {})
@@ -75,11 +75,11 @@ class _LorawanEncoder(Encoder):
 
     @abstractmethod
     def _join(self, at: float) -> WireMessage:
-        """Return what the network server says of a join."""
+        """Return the message of the network server for a join."""
 
     @abstractmethod
     def _uplink(self, frame: bytes, at: float) -> WireMessage:
-        """Return what the network server says of a frame."""
+        """Return the message of the network server for a frame."""
 
 
 class ChirpStackEncoder(_LorawanEncoder):

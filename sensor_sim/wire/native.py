@@ -1,8 +1,8 @@
 """Plumewatch's own format: one JSON object a reading, with time and sequence number.
 
 ``plumewatch/v1/<sensor>/reading`` at QoS 1, ``plumewatch/v1/<sensor>/status`` retained with a
-will. The first reading after a start, and then one an hour, tells the firmware. The sequence number
-goes on over restarts, so that (sensor, seq) names a reading for good.
+will. The first reading after a start, and then one per hour, reports the firmware. The sequence
+number continues over restarts, so that (sensor, seq) always identifies a reading.
 """
 
 from __future__ import annotations

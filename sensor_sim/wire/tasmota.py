@@ -3,7 +3,7 @@
 The time is the local clock without an offset, the number of decimals is each driver's own, a
 value that is not available prints as ``null``, a dead PMS5003 vanishes from the object, and an
 SEN5X without humidity leaves a comma before its closing brace, which is not JSON.
-``tele/<topic>/LWT`` is retained; ``INFO1`` after a boot tells the firmware. All at QoS 0.
+``tele/<topic>/LWT`` is retained; ``INFO1`` after a boot reports the firmware. All at QoS 0.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ def _sgp4x(values: Values) -> str:
     parts = []
     if "voc_raw" in values:
         parts.append(f'"VOC_Raw":{_whole(values, "voc_raw")}')
-    # the index algorithm says 0 until it has seen enough
+    # the index algorithm reports 0 until it has enough data
     parts.append(f'"TVOC":{_whole(values, "voc_index") if "voc_index" in values else "0"}')
     if "nox_index" in values:
         parts.append(f'"NOx":{_whole(values, "nox_index")}')
@@ -336,7 +336,7 @@ class TasmotaEncoder(Encoder):
     def event(
         self, at: float, event: str, values: Mapping[str, float] | None = None
     ) -> list[WireMessage]:
-        """Return LWT for coming and going, the tamper switch on SENSOR; the rest it can't say."""
+        """Return LWT for coming and going, and the tamper switch on SENSOR; nothing else."""
         del values
         if event == "tamper":
             self._tampered = True

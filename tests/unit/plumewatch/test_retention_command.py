@@ -94,7 +94,7 @@ def test_a_report_says_what_was_deleted(site, tmp_path):
     retention(site, "apply")
     before = json.loads(next(audit.entries(site.db)).detail)["opened_before"]
     since = datetime.fromtimestamp(before, UTC)
-    assert "were deleted by retention" in asked("2026-09-01", "2027-08-31", "after.csv")
+    assert "Retention deleted incidents before" in asked("2026-09-01", "2027-08-31", "after.csv")
     later = f"{since + timedelta(seconds=1):%Y-%m-%dT%H:%M:%SZ}"
     assert "deleted" not in asked(later, "2027-08-31", "later.csv")
 
