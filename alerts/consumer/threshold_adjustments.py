@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Mapping
 
-    from alerts.incidents.incident import Feedback, Incident
+    from alerts.incidents.incident import Incident
+    from alerts.incidents.inputs import Feedback
 
 STEPS: Final[Mapping[Verdict, float]] = MappingProxyType(
     {Verdict.FALSE_ALARM: 0.25, Verdict.CONFIRMED: -0.125}

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
@@ -25,34 +26,8 @@ from alerts.errors import UnknownIncidentError, UnknownStaffError
 from alerts.escalation import steps as escalation
 from alerts.escalation.escalator import Escalator
 from alerts.escalation.steps import Action
-from alerts.incidents import repository, silences, throttling
-from alerts.incidents.incident import (
-    AckExpired,
-    Acknowledged,
-    Arrived,
-    Delivered,
-    Detected,
-    EndCooldown,
-    Feedback,
-    Followed,
-    HandedOver,
-    Incident,
-    NewIncident,
-    NotifyHandedOver,
-    NotifyRecovered,
-    NotifyTaken,
-    NotifyWithdrawn,
-    Page,
-    Record,
-    Resolved,
-    Rules,
-    ScheduleAckDeadline,
-    SeverityRaised,
-    StartCooldown,
-    Status,
-    Stop,
-    Tick,
-)
+from alerts.incidents import effects, inputs, repository, silences, throttling
+from alerts.incidents.incident import Record, Rules, Status
 from alerts.incidents.lifecycle import follows, step
 from alerts.incidents.mutes import Mutes
 from alerts.incidents.severity import repeat_window_s
@@ -67,7 +42,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
 
-    from alerts.incidents.incident import ActionClass, Input, Step, Verdict
+    from alerts.incidents.incident import ActionClass, Incident, Verdict
+    from alerts.incidents.lifecycle import Step
     from alerts.incidents.silences import Silence
     from alerts.incidents.stuck_incidents import StuckItem
     from alerts.notify.outbox import OutboxRow
@@ -77,9 +53,9 @@ if TYPE_CHECKING:
 
 _REPLAY: Final = "replay"
 _BECAME: Final = {
-    NotifyTaken: NoticeReason.TAKEN,
-    NotifyWithdrawn: NoticeReason.WITHDRAWN,
-    NotifyRecovered: NoticeReason.RECOVERED,
+    effects.NotifyTaken: NoticeReason.TAKEN,
+    effects.NotifyWithdrawn: NoticeReason.WITHDRAWN,
+    effects.NotifyRecovered: NoticeReason.RECOVERED,
 }
 
 
@@ -122,7 +98,7 @@ class AlertEngine:
         """
         records: list[AlertRecord] = []
         for event in events:
-            at = _decided_at(event, now)
+            at = min(now, float(event.time))
             records += self._pass_time(tx, at, now)
             records += self._on_event(tx, event, at, now)
         return records
@@ -133,7 +109,7 @@ class AlertEngine:
         while (due := escalation.first_due(tx, now)) is not None:
             incident = self._load(tx, due.incident)
             if due.action is Action.REOPEN:
-                incident, _ = self._apply(tx, incident, AckExpired(now), now)
+                incident, _ = self._apply(tx, incident, inputs.AckExpired(now), now)
             self._escalator.run(tx, incident, due, now)
         self._notices.flush(tx, now)
         return records
@@ -156,7 +132,7 @@ class AlertEngine:
         without a later answer expires (`alerts.escalation.timings`). `by` is the id of a member of
         staff, or another signed-in name; `channel` such as ``"ntfy"`` or ``"page"``.
         """
-        return self._record(tx, incident_id, Acknowledged(by, now, channel), now)
+        return self._record(tx, incident_id, inputs.Acknowledged(by, now, channel), now)
 
     def arrive(
         self, tx: sqlite3.Connection, incident_id: str, by: str, now: float, *, channel: str = ""
@@ -169,7 +145,7 @@ class AlertEngine:
         unanswered = incident.status in (Status.OPEN, Status.NOTIFIED)
         if not unanswered and repository.arrived(tx, incident_id, by):
             return incident
-        return self._record(tx, incident_id, Arrived(by, now, channel), now)
+        return self._record(tx, incident_id, inputs.Arrived(by, now, channel), now)
 
     def hand_over(
         self,
@@ -188,13 +164,13 @@ class AlertEngine:
         member = self.policy.member(to)
         if member is None or not member.targets or not may(member.role, Right.ANSWER):
             raise UnknownStaffError(f"{to[:40]!r} is no member of staff who can have it")
-        return self._record(tx, incident_id, HandedOver(by, to, now, channel), now)
+        return self._record(tx, incident_id, inputs.HandedOver(by, to, now, channel), now)
 
     def resolve(
         self, tx: sqlite3.Connection, incident_id: str, by: str, now: float, *, channel: str = ""
     ) -> Incident:
         """Record that a person ends the incident; paging stops."""
-        return self._record(tx, incident_id, Resolved(by, now, channel), now)
+        return self._record(tx, incident_id, inputs.Resolved(by, now, channel), now)
 
     def feedback(
         self,
@@ -212,7 +188,7 @@ class AlertEngine:
         The verdict on an alert of vaping adjusts its sensor's alert threshold
         (`threshold_adjustments`). Raises `FeedbackError` if verdict, cause and note do not fit.
         """
-        feedback = Feedback(by, verdict, now, cause, note)
+        feedback = inputs.Feedback(by, verdict, now, cause, note)
         incident = self._record(tx, incident_id, feedback, now)
         repository.add_feedback(tx, incident_id, feedback)
         threshold_adjustments.adjust_from_feedback(tx, incident, feedback)
@@ -232,14 +208,14 @@ class AlertEngine:
 
         Raises `FeedbackError` without a verdict, or for a case number that could be free text.
         """
-        return self._record(tx, incident_id, Followed(by, action, now, case_number), now)
+        return self._record(tx, incident_id, inputs.Followed(by, action, now, case_number), now)
 
     def delivered(self, tx: sqlite3.Connection, row: OutboxRow, now: float) -> None:
         """Record that a notice reached a person; the cooldown starts at the first page."""
         reason = row.notice.reason
         if reason in (NoticeReason.OPENED, NoticeReason.DIGEST):
             for incident_id in row.notice.incidents or (row.incident,):
-                self._record(tx, incident_id, Delivered(row.person, row.channel, now), now)
+                self._record(tx, incident_id, inputs.Delivered(row.person, row.channel, now), now)
         else:
             incident = self._load(tx, row.incident)
             repository.note(
@@ -281,7 +257,7 @@ class AlertEngine:
         return ended
 
     def _record(
-        self, tx: sqlite3.Connection, incident_id: str, given: Input, now: float
+        self, tx: sqlite3.Connection, incident_id: str, given: inputs.Input, now: float
     ) -> Incident:
         incident, _ = self._apply(tx, self._load(tx, incident_id), given, now)
         return incident
@@ -307,7 +283,7 @@ class AlertEngine:
     ) -> list[AlertRecord]:
         held = incident.held_until is not None
         mute = self._mutes.of(tx, incident, incident.severity_at(at), at) if held else None
-        _, records = self._apply(tx, incident, Tick(at, mute), now)
+        _, records = self._apply(tx, incident, inputs.Tick(at, mute), now)
         return records
 
     def _room(self, event: Event) -> Room | None:
@@ -329,7 +305,7 @@ class AlertEngine:
         incident, given = None, None
         if known is not None and known[1] is not None:
             incident = self._load(tx, known[1])
-            given = Detected(event, at)
+            given = inputs.Detected(event, at)
         elif (
             room is not None
             and not late
@@ -340,12 +316,13 @@ class AlertEngine:
         ):
             incident = repository.open_incident(tx, event.kind, room.id)
             given = self._detected(tx, incident, event, room, at)
+        store = partial(repository.save_event, tx, event, room.id if room else None, at, late=late)
         if given is None:
-            self._store(tx, event, room, None, at, late=late)
+            store()
             return []
         result = step(incident, given, self._rules)
         repository.save(tx, result.incident)
-        self._store(tx, event, room, result.incident.id, at, late=late)
+        store(incident=result.incident.id)
         records = self._carry_out(tx, result, now)
         held_until = result.incident.held_until
         if held_until is not None and held_until <= at:  # it has become more severe
@@ -359,44 +336,25 @@ class AlertEngine:
         event: Event,
         room: Room,
         at: float,
-    ) -> Detected:
+    ) -> inputs.Detected:
         """Return the input that joins the open incident or opens one, with what mutes it."""
         if incident is not None:
             unpaged = incident.status is Status.OPEN and not incident.paged
             mute = self._mutes.of(tx, incident, incident.severity_at(at), at) if unpaged else None
-            return Detected(event, at, None, mute)
+            return inputs.Detected(event, at, None, mute)
         since = at - repeat_window_s(event.kind)
-        new = NewIncident(
+        new = inputs.NewIncident(
             self._new_id(tx, at), room.id, repository.repeats(tx, event.kind, room.id, since)
         )
-        opened = step(None, Detected(event, at, new), self._rules).incident
-        return Detected(event, at, new, self._mutes.of(tx, opened, opened.severity, at))
-
-    def _store(
-        self,
-        tx: sqlite3.Connection,
-        event: Event,
-        room: Room | None,
-        incident: str | None,
-        at: float,
-        *,
-        late: bool,
-    ) -> None:
-        repository.save_event(
-            tx,
-            event,
-            room=None if room is None else room.id,
-            incident=incident,
-            late=late,
-            heard_at=at,
-        )
+        opened = step(None, inputs.Detected(event, at, new), self._rules).incident
+        return inputs.Detected(event, at, new, self._mutes.of(tx, opened, opened.severity, at))
 
     def _new_id(self, tx: sqlite3.Connection, at: float) -> str:
         day = datetime.fromtimestamp(at, UTC).astimezone(self._zone).strftime("%Y%m%d")
         return f"{day}-{repository.next_number(tx, day):03d}"
 
     def _apply(
-        self, tx: sqlite3.Connection, incident: Incident, given: Input, now: float
+        self, tx: sqlite3.Connection, incident: Incident, given: inputs.Input, now: float
     ) -> tuple[Incident, list[AlertRecord]]:
         result = step(incident, given, self._rules)
         if result.incident != incident:
@@ -412,50 +370,40 @@ class AlertEngine:
             match effect:
                 case Record():
                     repository.add_history(tx, incident.id, effect)
-                case Page():
+                case effects.Page():
                     records.append(self._page(tx, incident, effect, now))
-                case Stop():
+                case effects.Stop():
                     escalation.stop(tx, incident.id, effect.why, effect.at)
                     if effect.unsent:
                         outbox_rows.cancel_unsent(tx, incident.id, effect.why, effect.at)
                         throttling.cancel(tx, incident.id, effect.at)
-                case SeverityRaised():
+                case effects.SeverityRaised():
                     notices.page_deferred(tx, incident, effect.at)
-                case ScheduleAckDeadline():
+                case effects.ScheduleAckDeadline():
                     self._escalator.await_answer(tx, incident, effect.at)
-                case NotifyHandedOver():
+                case effects.NotifyHandedOver():
                     notices.hand_over(tx, incident, effect.by, effect.at)
-                case NotifyTaken() | NotifyWithdrawn() | NotifyRecovered():
-                    only = effect.only if isinstance(effect, NotifyTaken) else ""
+                case effects.NotifyTaken() | effects.NotifyWithdrawn() | effects.NotifyRecovered():
+                    only = effect.only if isinstance(effect, effects.NotifyTaken) else ""
                     notices.notify_outcome(
                         tx, incident, _BECAME[type(effect)], effect.at, only=only
                     )
-                case StartCooldown():
+                case effects.StartCooldown():
                     repository.start_cooldown(
                         tx, incident.kind, incident.room, effect.until, effect.severity
                     )
-                case EndCooldown():
+                case effects.EndCooldown():
                     repository.end_cooldown(tx, incident.kind, incident.room)
         return records
 
     def _page(
-        self, tx: sqlite3.Connection, incident: Incident, page: Page, now: float
+        self, tx: sqlite3.Connection, incident: Incident, page: effects.Page, now: float
     ) -> AlertRecord:
-        record = AlertRecord(
-            sensor=page.detection.sensor,
-            alerted=page.at,
-            kind=incident.kind,
-            onset=page.detection.onset,
-            confidence=page.detection.confidence,
-            incident=incident.id,
-        )
         if self.replay:
-            self._apply(tx, incident, Delivered(_REPLAY, _REPLAY, page.at), now)
+            self._apply(tx, incident, inputs.Delivered(_REPLAY, _REPLAY, page.at), now)
         else:
             self._escalator.begin(tx, incident, now)
-        return record
-
-
-def _decided_at(event: Event, now: float) -> float:
-    """Return the event time of the detector's report, never after `now`."""
-    return min(now, float(event.time))
+        decided = page.detection
+        return AlertRecord(
+            decided.sensor, page.at, incident.kind, decided.onset, decided.confidence, incident.id
+        )

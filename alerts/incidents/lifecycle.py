@@ -26,80 +26,66 @@ again.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from alerts.errors import FeedbackError
-from alerts.incidents.incident import (
-    SYSTEM,
-    AckExpired,
-    Acknowledged,
-    Arrived,
-    Delivered,
-    Detected,
-    Detection,
-    EndCooldown,
-    Feedback,
-    Followed,
-    HandedOver,
-    Incident,
-    NotifyHandedOver,
-    NotifyRecovered,
-    NotifyTaken,
-    NotifyWithdrawn,
-    Page,
-    Record,
-    Resolved,
-    ScheduleAckDeadline,
-    SeverityRaised,
-    StartCooldown,
-    Status,
-    Step,
-    Stop,
-)
+from alerts.incidents import effects, inputs
+from alerts.incidents.incident import SYSTEM, Detection, Incident, Record, Status
 from alerts.incidents.severity import HEALTH, grade
 from detection.events import EventKind, EventPhase
 
 if TYPE_CHECKING:
-    from alerts.incidents.incident import ActionClass, Effect, Input, Mute, NewIncident, Rules, Tick
+    from alerts.incidents.effects import Effect
+    from alerts.incidents.incident import Mute, Rules
     from detection.events import Event
 
 _MOST_DAMPED: Final = 6
 _LONGEST_COOLDOWN_S: Final = 4 * 3600.0
 
 
-def step(incident: Incident | None, given: Input, rules: Rules) -> Step:  # noqa: C901 - one arm an input
-    """Apply one input.
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The incident after an input, and what follows from it, in order."""
 
-    `incident`: none only for a `Detected` that brings `new`. Returns inputs that change nothing
-    return the same incident and no effects. Raises `ValueError` if there is no incident and the
-    input cannot open one or `FeedbackError` if it is said what followed before it was said what it
-    was.
+    incident: Incident
+    effects: tuple[Effect, ...] = ()
+
+    def then(self, *more: Effect) -> Step:
+        """Append effects."""
+        return Step(self.incident, (*self.effects, *more))
+
+
+def step(incident: Incident | None, given: inputs.Input, rules: Rules) -> Step:  # noqa: C901 - one arm an input
+    """Apply one input; an input that changes nothing gives the same incident and no effects.
+
+    Only a `Detected` with `new` opens an incident: anything else without one raises `ValueError`.
+    Raises `FeedbackError` if an action is reported before feedback.
     """
     if incident is None:
-        if isinstance(given, Detected) and given.new is not None:
+        if isinstance(given, inputs.Detected) and given.new is not None:
             return _open(given, given.new, rules)
         raise ValueError(f"no incident to apply {type(given).__name__} to")
     match given:
-        case Detected():
+        case inputs.Detected():
             result = _detected(incident, given, rules)
-        case Delivered():
+        case inputs.Delivered():
             result = _delivered(incident, given, rules)
-        case Acknowledged():
+        case inputs.Acknowledged():
             result = _acknowledged(incident, given)
-        case Arrived():
+        case inputs.Arrived():
             result = _arrived(incident, given)
-        case HandedOver():
+        case inputs.HandedOver():
             result = _handed_over(incident, given)
-        case AckExpired():
+        case inputs.AckExpired():
             result = _ack_expired(incident, given.at)
-        case Resolved():
+        case inputs.Resolved():
             result = _resolved(incident, given)
-        case Feedback():
+        case inputs.Feedback():
             result = _feedback(incident, given)
-        case Followed():
+        case inputs.Followed():
             result = _followed(incident, given)
-        case _:
+        case inputs.Tick():
             result = _tick(incident, given)
     return result
 
@@ -107,11 +93,9 @@ def step(incident: Incident | None, given: Input, rules: Rules) -> Step:  # noqa
 def cooldown_s(kind: EventKind, repeats: int, rules: Rules) -> float:
     """Return the seconds in which an incident mutes the next of its kind and room.
 
-    For the health of a device it doubles with every repetition, so that a sensor that comes and
-    goes is told ever more rarely.
+    For the health of a device it doubles with every repetition, so that people are notified ever
+    more rarely of a sensor that comes and goes.
 
-    Examples
-    --------
     >>> from alerts.incidents.incident import Rules
     >>> [cooldown_s(EventKind.OFFLINE, n, Rules(120.0, 1800.0, 300.0)) for n in (0, 1, 3)]
     [300.0, 600.0, 2400.0]
@@ -155,12 +139,18 @@ def _resolve_due(kind: EventKind, detections: tuple[Detection, ...], rules: Rule
     )
 
 
-def _held(at: float, mute: Mute) -> Record:
-    return Record(at, SYSTEM, "held", mute.why)
+def _muted(step: Step, at: float, mute: Mute) -> Step:
+    incident = replace(step.incident, held_until=mute.until, suppressed_by=mute.by)
+    return Step(incident, step.effects).then(Record(at, SYSTEM, "held", mute.why))
 
 
-def _open(given: Detected, new: NewIncident, rules: Rules) -> Step:
-    event, at, mute = given.event, given.at, given.mute
+def _paged(step: Step, at: float, detection: Detection) -> Step:
+    incident = replace(step.incident, paged=True, held_until=None, suppressed_by="")
+    return Step(incident, step.effects).then(effects.Page(detection, at))
+
+
+def _open(given: inputs.Detected, new: inputs.NewIncident, rules: Rules) -> Step:
+    event, at = given.event, given.at
     detection = _detection(event, at)
     lasted = at - event.onset if detection.running else 0.0
     incident = Incident(
@@ -175,17 +165,14 @@ def _open(given: Detected, new: NewIncident, rules: Rules) -> Step:
         detections=(detection,),
         severity=grade(event.kind, event.confidence, lasted, new.repeats),
         repeats=new.repeats,
-        paged=mute is None,
-        held_until=None if mute is None else mute.until,
-        suppressed_by="" if mute is None else mute.by,
         resolve_due=_resolve_due(event.kind, (detection,), rules),
     )
-    said = f"{event.sensor}, confidence {event.confidence:.2f}, {incident.severity}"
-    opened = Record(at, SYSTEM, "opened", said)
-    return Step(incident, (opened, Page(detection, at) if mute is None else _held(at, mute)))
+    detail = f"{event.sensor}, confidence {event.confidence:.2f}, {incident.severity}"
+    opened = Step(incident, (Record(at, SYSTEM, "opened", detail),))
+    return _muted(opened, at, given.mute) if given.mute else _paged(opened, at, detection)
 
 
-def _detected(incident: Incident, given: Detected, rules: Rules) -> Step:
+def _detected(incident: Incident, given: inputs.Detected, rules: Rules) -> Step:
     event, at = given.event, given.at
     known = {d.event_id: d for d in incident.detections}
     before = known.get(event.id)
@@ -193,59 +180,56 @@ def _detected(incident: Incident, given: Detected, rules: Rules) -> Step:
         raise ValueError(f"incident {incident.id} is resolved; a new detection opens a new one")
     now = _detection(event, at)
     if before is not None and not follows(before.phase, now.phase):
-        return Step(incident)  # the last word of a detection has been said
+        return Step(incident)
     known[event.id] = now
     detections = tuple(known.values())
-    standing = [d for d in detections if d.phase is not EventPhase.WITHDRAWN]
-    following = replace(incident, detections=detections)
-    effects: list[Effect] = []
+    remaining = [d for d in detections if d.phase is not EventPhase.WITHDRAWN]
+    result = Step(replace(incident, detections=detections))
     if before is None:
         detail = f"{event.sensor}, confidence {event.confidence:.2f}"
-        effects.append(Record(at, SYSTEM, "joined", detail))
+        result = result.then(Record(at, SYSTEM, "joined", detail))
     if event.phase is EventPhase.ENDED:
-        effects.append(Record(at, SYSTEM, "detection ended", event.sensor))
+        result = result.then(Record(at, SYSTEM, "detection ended", event.sensor))
     elif event.phase is EventPhase.WITHDRAWN:
         detail = event.sensor + (f": {event.detail}" if event.detail else "")
-        effects.append(Record(at, SYSTEM, "detection withdrawn", detail))
-    if not standing:
-        withdrawn = _withdrawn(following, at)
-        return Step(withdrawn.incident, (*effects, *withdrawn.effects))
+        result = result.then(Record(at, SYSTEM, "detection withdrawn", detail))
+    if not remaining:
+        return _withdrawn(result, at)
     following = replace(
-        following,
-        onset=min(d.onset for d in standing),
-        confidence=max(d.confidence for d in standing),
+        result.incident,
+        onset=min(d.onset for d in remaining),
+        confidence=max(d.confidence for d in remaining),
     )
     if not incident.is_open:
-        return Step(following, tuple(effects))
+        return Step(following, result.effects)
     following = replace(following, resolve_due=_resolve_due(incident.kind, detections, rules))
     free = incident.held_until is None or at >= incident.held_until
-    untold = incident.status is Status.OPEN and not incident.paged
-    speaks = before is None and now.running and untold and free
-    risen = _risen(following, at, told=not speaks)
-    following, effects = risen.incident, [*effects, *risen.effects]
-    if speaks and given.mute is not None:
-        following = replace(following, held_until=given.mute.until, suppressed_by=given.mute.by)
-        effects.append(_held(at, given.mute))
-    elif speaks:
-        following = replace(following, paged=True, held_until=None, suppressed_by="")
-        effects.append(Page(now, at))
-    return Step(following, tuple(effects))
+    unpaged = incident.status is Status.OPEN and not incident.paged
+    may_page = before is None and now.running and unpaged and free
+    result = _regraded(Step(following, result.effects), at, send_deferred=not may_page)
+    if not may_page:
+        return result
+    return _muted(result, at, given.mute) if given.mute else _paged(result, at, now)
 
 
-def _risen(incident: Incident, at: float, *, told: bool) -> Step:
+def _regraded(step: Step, at: float, *, send_deferred: bool) -> Step:
     """Raise the severity to that of now; mutes are then checked again."""
+    incident = step.incident
     severity = incident.severity_at(at)
     if severity is incident.severity:
-        return Step(incident)
+        return step
     record = Record(at, SYSTEM, "severity", f"from {incident.severity} to {severity}")
-    following = replace(incident, severity=severity)
-    if incident.held_until is not None:
-        return Step(replace(following, held_until=min(incident.held_until, at)), (record,))
+    held_until = None if incident.held_until is None else min(incident.held_until, at)
+    following = replace(incident, severity=severity, held_until=held_until)
+    result = Step(following, step.effects).then(record)
     waiting = incident.paged and incident.status is not Status.ACKNOWLEDGED
-    return Step(following, (record, SeverityRaised(at)) if told and waiting else (record,))
+    if send_deferred and waiting and held_until is None:
+        result = result.then(effects.SeverityRaised(at))
+    return result
 
 
-def _withdrawn(incident: Incident, at: float) -> Step:
+def _withdrawn(step: Step, at: float) -> Step:
+    incident = step.incident
     following = replace(
         incident,
         withdrawn_at=at,
@@ -254,51 +238,50 @@ def _withdrawn(incident: Incident, at: float) -> Step:
         resolved_at=incident.resolved_at if incident.resolved_at is not None else at,
         resolved_by=incident.resolved_by or SYSTEM,
     )
-    effects: list[Effect] = [
+    result = Step(following, step.effects).then(
         Record(at, SYSTEM, "withdrawn", "every detection was withdrawn"),
-        Stop("withdrawn", at, unsent=True),
-    ]
+        effects.Stop("withdrawn", at, unsent=True),
+    )
     if incident.paged:
-        effects += [EndCooldown(), NotifyWithdrawn(at)]
-    return Step(following, tuple(effects))
+        result = result.then(effects.EndCooldown(), effects.NotifyWithdrawn(at))
+    return result
 
 
-def _delivered(incident: Incident, given: Delivered, rules: Rules) -> Step:
+def _delivered(incident: Incident, given: inputs.Delivered, rules: Rules) -> Step:
     first = incident.notified_at is None
     following = replace(
         incident,
         status=Status.NOTIFIED if incident.status is Status.OPEN else incident.status,
         notified_at=given.at if first else incident.notified_at,
     )
-    effects: list[Effect] = [
-        Record(given.at, SYSTEM, "notified", f"{given.person} by {given.channel}")
-    ]
-    if incident.withdrawn_at is not None:
-        effects.append(NotifyWithdrawn(given.at))  # it was on its way when it was taken back
-        return Step(following, tuple(effects))
+    record = Record(given.at, SYSTEM, "notified", f"{given.person} by {given.channel}")
+    result = Step(following, (record,))
+    if incident.withdrawn_at is not None:  # the page was being sent
+        return result.then(effects.NotifyWithdrawn(given.at))
     if first and incident.is_open:  # a digest of last night mutes nothing this morning
         lasts = cooldown_s(incident.kind, incident.repeats, rules)
-        effects.append(StartCooldown(given.at + lasts, incident.severity))
+        result = result.then(effects.StartCooldown(given.at + lasts, incident.severity))
     if incident.status is Status.ACKNOWLEDGED and incident.acknowledged_by != given.person:
-        effects.append(NotifyTaken(given.at, given.person))
-    return Step(following, tuple(effects))
+        result = result.then(effects.NotifyTaken(given.at, given.person))
+    return result
 
 
-def _acknowledged(incident: Incident, given: Acknowledged) -> Step:
-    detail = f"via {given.channel}" if given.channel else ""
+def _record(given: inputs.Response | inputs.HandedOver, what: str, detail: str = "") -> Record:
+    via = f"via {given.channel}" if given.channel else ""
+    return Record(given.at, given.by, what, f"{detail} {via}".strip())
+
+
+def _acknowledged(incident: Incident, given: inputs.Acknowledged) -> Step:
     if not incident.is_open:
-        return Step(
-            incident, (Record(given.at, given.by, "acknowledged after it was over", detail),)
-        )
+        return Step(incident, (_record(given, "acknowledged after it was over"),))
     if incident.status is Status.ACKNOWLEDGED:
-        again = given.by == incident.acknowledged_by
-        what = "acknowledged again" if again else "acknowledged as well"
-        return Step(incident, (Record(given.at, given.by, what, detail),))
-    return _taken(incident, given.by, Record(given.at, given.by, "acknowledged", detail))
+        again = "again" if given.by == incident.acknowledged_by else "as well"
+        return Step(incident, (_record(given, f"acknowledged {again}"),))
+    return _taken(incident, given.by, _record(given, "acknowledged"))
 
 
 def _taken(incident: Incident, by: str, record: Record) -> Step:
-    """Let a person have it: nobody else is told of it, and the others hear who has it."""
+    """Let a person respond: nobody else is paged, and the others learn who responds."""
     first = incident.acknowledged_at is None
     following = replace(
         incident,
@@ -307,41 +290,35 @@ def _taken(incident: Incident, by: str, record: Record) -> Step:
         acknowledged_by=by,
         held_until=None,
     )
-    return Step(
-        following,
-        (
-            record,
-            Stop("acknowledged", record.at, unsent=True),
-            ScheduleAckDeadline(record.at),
-            NotifyTaken(record.at),
-        ),
+    return Step(following).then(
+        record,
+        effects.Stop("acknowledged", record.at, unsent=True),
+        effects.ScheduleAckDeadline(record.at),
+        effects.NotifyTaken(record.at),
     )
 
 
-def _arrived(incident: Incident, given: Arrived) -> Step:
-    detail = f"via {given.channel}" if given.channel else ""
+def _arrived(incident: Incident, given: inputs.Arrived) -> Step:
     if not incident.awaited:
-        return Step(incident, (Record(given.at, given.by, "arrived after it was over", detail),))
+        return Step(incident, (_record(given, "arrived after it was over"),))
     first = incident.arrived_at is None
-    record = Record(given.at, given.by, "arrived" if first else "arrived as well", detail)
+    record = _record(given, "arrived" if first else "arrived as well")
     following = replace(incident, arrived_at=given.at) if first else incident
-    if not incident.is_open or (incident.status is Status.ACKNOWLEDGED and incident.verdict):
-        return Step(following, (record,))
-    if incident.status is Status.ACKNOWLEDGED:  # a word of it: the reminder waits anew
-        waits = (Stop("arrived", given.at, unsent=False), ScheduleAckDeadline(given.at))
-        return Step(following, (record, *waits))
-    taken = _taken(following, given.by, Record(given.at, given.by, "acknowledged", detail))
-    return Step(taken.incident, (*taken.effects, record))
+    if incident.is_open and incident.status is not Status.ACKNOWLEDGED:
+        return _taken(following, given.by, _record(given, "acknowledged")).then(record)
+    result = Step(following, (record,))
+    if incident.is_open and not incident.verdict:  # the wait for the next answer begins again
+        stop = effects.Stop("arrived", given.at, unsent=False)
+        result = result.then(stop, effects.ScheduleAckDeadline(given.at))
+    return result
 
 
-def _handed_over(incident: Incident, given: HandedOver) -> Step:
-    detail = f"to {given.to}" + (f" via {given.channel}" if given.channel else "")
+def _handed_over(incident: Incident, given: inputs.HandedOver) -> Step:
+    detail = f"to {given.to}"
     if not incident.is_open:
-        return Step(
-            incident, (Record(given.at, given.by, "handed over after it was over", detail),)
-        )
-    taken = _taken(incident, given.to, Record(given.at, given.by, "handed over", detail))
-    return Step(taken.incident, (*taken.effects, NotifyHandedOver(given.at, given.by)))
+        return Step(incident, (_record(given, "handed over after it was over", detail),))
+    taken = _taken(incident, given.to, _record(given, "handed over", detail))
+    return taken.then(effects.NotifyHandedOver(given.at, given.by))
 
 
 def _ack_expired(incident: Incident, at: float) -> Step:
@@ -351,16 +328,14 @@ def _ack_expired(incident: Incident, at: float) -> Step:
     return Step(replace(incident, status=Status.NOTIFIED), (record,))
 
 
-def _resolved(incident: Incident, given: Resolved) -> Step:
-    detail = f"via {given.channel}" if given.channel else ""
+def _resolved(incident: Incident, given: inputs.Resolved) -> Step:
     if not incident.is_open:
-        return Step(incident, (Record(given.at, given.by, "resolved again", detail),))
-    record = Record(given.at, given.by, "resolved", detail)
-    return _over(incident, record, unsent=True)
+        return Step(incident, (_record(given, "resolved again"),))
+    return _over(incident, _record(given, "resolved"), unsent=True)
 
 
 def _over(incident: Incident, record: Record, *, unsent: bool) -> Step:
-    """End an incident; of a device's health, those who were paged are notified."""
+    """End an incident; people who were paged for the health of a device are notified."""
     following = replace(
         incident,
         status=Status.RESOLVED,
@@ -368,66 +343,58 @@ def _over(incident: Incident, record: Record, *, unsent: bool) -> Step:
         resolved_by=record.who,
         held_until=None,
     )
-    effects: list[Effect] = [record, Stop("resolved", record.at, unsent=unsent)]
+    result = Step(following, (record, effects.Stop("resolved", record.at, unsent=unsent)))
     if incident.kind in HEALTH and incident.paged:
-        effects.append(NotifyRecovered(record.at))
-    return Step(following, tuple(effects))
+        result = result.then(effects.NotifyRecovered(record.at))
+    return result
 
 
-def _feedback(incident: Incident, given: Feedback) -> Step:
+def _feedback(incident: Incident, given: inputs.Feedback) -> Step:
+    result = Step(replace(incident, verdict=given.verdict))
+    if incident.is_open and incident.status is not Status.ACKNOWLEDGED:
+        # whoever reports what it was has been there
+        result = _acknowledged(result.incident, inputs.Acknowledged(given.by, given.at))
     detail = ", ".join(part for part in (given.cause, given.note) if part)
     what = f"feedback: {given.verdict.value.replace('_', ' ')}"
-    following = replace(incident, verdict=given.verdict)
-    effects: list[Effect] = []
-    if incident.is_open and incident.status is not Status.ACKNOWLEDGED:
-        # whoever says what it was has been there
-        taken = _acknowledged(following, Acknowledged(given.by, given.at))
-        following = taken.incident
-        effects += taken.effects
-    effects.append(Record(given.at, given.by, what, detail))
+    result = result.then(Record(given.at, given.by, what, detail))
     if incident.is_open:
-        effects.append(Stop("feedback", given.at, unsent=True))
-    return Step(following, tuple(effects))
+        result = result.then(effects.Stop("feedback", given.at, unsent=True))
+    return result
 
 
-def _followed(incident: Incident, given: Followed) -> Step:
+def _followed(incident: Incident, given: inputs.Followed) -> Step:
     if incident.verdict is None:
         raise FeedbackError("first say what was found")
-    told = (
+    result = Step(replace(incident, action=given.action, case_number=given.case_number))
+    for what, before, now in (
         ("action", incident.action, given.action),
         ("case number", incident.case_number, given.case_number),
-    )
-    records = tuple(
-        Record(given.at, given.by, what, _change(before, now))
-        for what, before, now in told
-        if (before or "") != (now or "")
-    )
-    return Step(replace(incident, action=given.action, case_number=given.case_number), records)
+    ):
+        if (before or "") != (now or ""):
+            change = f"{now or 'taken out'}, was {before}" if before else str(now)
+            result = result.then(Record(given.at, given.by, what, change))
+    return result
 
 
-def _change(before: ActionClass | str | None, now: ActionClass | str | None) -> str:
-    return f"{now or 'taken out'}, was {before}" if before else str(now)
-
-
-def _tick(incident: Incident, given: Tick) -> Step:
+def _tick(incident: Incident, given: inputs.Tick) -> Step:
     if not incident.is_open:
         return Step(incident)
     at, mute = given.at, given.mute
     if at >= incident.resolve_due:
         why = "no news from the detector" if incident.running else "quiet"
         return _over(incident, Record(at, SYSTEM, "resolved", why), unsent=incident.kind in HEALTH)
-    risen = _risen(incident, at, told=True)
-    incident, effects = risen.incident, risen.effects
+    result = _regraded(Step(incident), at, send_deferred=True)
+    incident = result.incident
     if incident.held_until is None or at < incident.held_until:
-        return Step(incident, effects)
+        return result
     running = [d for d in incident.detections if d.running]
     if not running:
-        return Step(replace(incident, held_until=None), effects)
-    if mute is not None:
-        if mute.by != incident.suppressed_by:
-            effects = (*effects, _held(at, mute))
-        return Step(replace(incident, held_until=mute.until, suppressed_by=mute.by), effects)
-    held_by = incident.suppressed_by
-    following = replace(incident, held_until=None, paged=True, suppressed_by="")
-    record = Record(at, SYSTEM, "released", f"still going on after the {held_by}")
-    return Step(following, (*effects, record, Page(running[-1], at)))
+        return Step(replace(incident, held_until=None), result.effects)
+    if mute is None:
+        why = f"still going on after the {incident.suppressed_by}"
+        result = _paged(result.then(Record(at, SYSTEM, "released", why)), at, running[-1])
+    elif mute.by == incident.suppressed_by:
+        result = Step(replace(incident, held_until=mute.until), result.effects)
+    else:
+        result = _muted(result, at, mute)
+    return result

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Mapping
 
-    from alerts.incidents.incident import Feedback
+    from alerts.incidents.inputs import Feedback
     from detection.events import Event
 
 
@@ -121,11 +121,11 @@ def save(tx: sqlite3.Connection, incident: Incident) -> None:
 def save_event(
     tx: sqlite3.Connection,
     event: Event,
-    *,
     room: str | None,
-    incident: str | None,
-    late: bool,
     heard_at: float,
+    *,
+    late: bool,
+    incident: str | None = None,
 ) -> None:
     """Store the newest phase of an event; its first receipt, lateness and incident stay.
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from alerts.incidents import repository
-from alerts.incidents.incident import Feedback, Incident, Record, Status, Verdict
+from alerts.incidents.incident import Incident, Record, Status, Verdict
+from alerts.incidents.inputs import Feedback
 from detection.events import EventKind
 
 if TYPE_CHECKING:

@@ -5,32 +5,22 @@ from __future__ import annotations
 import pytest
 
 from alerts.errors import FeedbackError
-from alerts.incidents.incident import (
+from alerts.incidents.effects import EndCooldown, NotifyWithdrawn, Page, StartCooldown, Stop
+from alerts.incidents.incident import ActionClass, Mute, Record, Rules, Status, Verdict
+from alerts.incidents.inputs import (
     AckExpired,
     Acknowledged,
-    ActionClass,
     Arrived,
     Delivered,
     Detected,
-    EndCooldown,
     Feedback,
     Followed,
     HandedOver,
-    Mute,
     NewIncident,
-    NotifyWithdrawn,
-    Page,
-    Record,
     Resolved,
-    Rules,
-    StartCooldown,
-    Status,
-    Step,
-    Stop,
     Tick,
-    Verdict,
 )
-from alerts.incidents.lifecycle import cooldown_s, follows, step
+from alerts.incidents.lifecycle import Step, cooldown_s, follows, step
 from alerts.incidents.severity import Severity
 from detection.events import EventKind, EventPhase
 

@@ -1,0 +1,94 @@
+"""What may follow from an input: orders to the engine, to be carried out at `at`, Unix seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from alerts.incidents.incident import Record
+
+if TYPE_CHECKING:
+    from alerts.incidents.incident import Detection
+    from alerts.incidents.severity import Severity
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Page people: the one alert of the incident."""
+
+    detection: Detection
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyTaken:
+    """Notify those who were paged, or only one of them, who responds."""
+
+    at: float
+    only: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyHandedOver:
+    """Notify the person who now responds, handed over by another."""
+
+    at: float
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Run no further step of the escalation; with `unsent`, cancel unsent notices."""
+
+    why: str
+    at: float
+    unsent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StartCooldown:
+    """Mute new incidents of the same kind and room that are no more severe, until then."""
+
+    until: float
+    severity: Severity
+
+
+@dataclass(frozen=True, slots=True)
+class _AtMoment:
+    at: float
+
+
+class SeverityRaised(_AtMoment):
+    """Send deferred pages: the incident became more severe."""
+
+
+class NotifyWithdrawn(_AtMoment):
+    """Notify those who were paged that the alert was withdrawn."""
+
+
+class NotifyRecovered(_AtMoment):
+    """Notify those who were paged that it is over."""
+
+
+class ScheduleAckDeadline(_AtMoment):
+    """Remind the person who responds unless there is news of them in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndCooldown:
+    """End the cooldown of the same kind and room."""
+
+
+Effect = (
+    Record
+    | Page
+    | Stop
+    | SeverityRaised
+    | ScheduleAckDeadline
+    | StartCooldown
+    | EndCooldown
+    | NotifyTaken
+    | NotifyHandedOver
+    | NotifyWithdrawn
+    | NotifyRecovered
+)

@@ -1,0 +1,156 @@
+"""What may happen to an incident. `at` is in Unix seconds; `channel` is such as ``"ntfy"``."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from alerts.errors import FeedbackError
+from alerts.incidents.incident import FALSE_CAUSES, MAX_CASE_NUMBER, MAX_NOTE, Verdict
+
+if TYPE_CHECKING:
+    from alerts.incidents.incident import ActionClass, Mute
+    from detection.events import Event
+
+_CASE_NUMBER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9./_-]{0,31}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class NewIncident:
+    """What the caller knows about the incident that a detection may open."""
+
+    id: str
+    room: str
+    repeats: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Detected:
+    """The detector reported an event that belongs to this incident, or opens it.
+
+    `mute` is what keeps an incident that nobody was paged for from paging at `at`.
+    """
+
+    event: Event
+    at: float
+    new: NewIncident | None = None
+    mute: Mute | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time passed; `mute` as in `Detected`."""
+
+    at: float
+    mute: Mute | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AckExpired:
+    """The acknowledgement expired without an answer."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A page reached one person."""
+
+    person: str
+    channel: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A person responded."""
+
+    by: str
+    at: float
+    channel: str = ""
+
+
+class Acknowledged(Response):
+    """A person is on the way."""
+
+
+class Arrived(Response):
+    """A person is on site."""
+
+
+class Resolved(Response):
+    """A person ended the incident."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """A person handed the incident over to another."""
+
+    by: str
+    to: str
+    at: float
+    channel: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """A person reported what it was.
+
+    Raises `FeedbackError` if a cause is given without, or missing for, a false alarm, or the note
+    is too long.
+    """
+
+    by: str
+    verdict: Verdict
+    at: float
+    cause: str = ""
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        """Check that verdict, cause and note fit."""
+        if self.verdict is Verdict.FALSE_ALARM and self.cause not in FALSE_CAUSES:
+            raise FeedbackError(f"a false alarm needs a cause out of: {', '.join(FALSE_CAUSES)}")
+        if self.verdict is not Verdict.FALSE_ALARM and self.cause:
+            raise FeedbackError("only a false alarm has a cause")
+        if len(self.note) > MAX_NOTE:
+            raise FeedbackError(f"the note is longer than {MAX_NOTE} characters")
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """A person reported the action taken, after the feedback.
+
+    Raises `FeedbackError` if the case number could be free text.
+    """
+
+    by: str
+    action: ActionClass | None
+    at: float
+    case_number: str = ""
+
+    def __post_init__(self) -> None:
+        """Check that the number is one."""
+        digits, letters = (sum(map(kind, self.case_number)) for kind in (str.isdigit, str.isalpha))
+        if self.case_number and not (
+            _CASE_NUMBER.fullmatch(self.case_number) and digits >= max(letters, 1)
+        ):
+            raise FeedbackError(
+                f"a case number is at most {MAX_CASE_NUMBER} letters, digits and . / - _, begins"
+                " with a letter or digit and has no more letters than digits; names do not belong"
+                " there"
+            )
+
+
+Input = (
+    Detected
+    | Tick
+    | AckExpired
+    | Delivered
+    | Acknowledged
+    | Arrived
+    | Resolved
+    | HandedOver
+    | Feedback
+    | Followed
+)
