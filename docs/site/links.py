@@ -31,8 +31,8 @@ _LOOPBACK: Final = "127.0.0.1"
 
 def pages() -> list[Path]:
     """Return every page that is written for people."""
-    top = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "ingest/decoders/README.md"]
-    return [*top, *sorted((ROOT / "docs").rglob("*.md"))]
+    names = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "ingest/decoders/README.md")
+    return [*(ROOT / name for name in names), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def anchors(text: str) -> set[str]:
