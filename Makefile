@@ -109,7 +109,7 @@ bench-detector-speed: $(STAMP) ## readings a second of the detector over 1 to 10
 	@$(BIN)/python benchmarks/detector_speed.py
 
 bench-reports: $(STAMP) ## a school year of 200 sensors as reports: seconds and memory
-	@$(BIN)/python benchmarks/reports.py $(ARGS)
+	@$(BIN)/python benchmarks/report_speed.py $(ARGS)
 
 bench-scale: $(SCALE_STAMP) ## back-tests over cores and the stream on Spark; ARGS="--sensors 200000"
 	@$(BIN)/python benchmarks/scale_out.py $(ARGS)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from reports.drawing import Box, Drawing, Item, Line, Polygon, Words, cut
+from reports.drawing import Box, Drawing, Item, Line, Polygon, Text, cut
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,14 +48,14 @@ def stacked(
                 items.append(_bar(x, floor, 0.76 * pitch, tall, shade))
         middle = left + (k + 0.5) * pitch
         if totals[k] and pitch > 9.0:
-            items.append(Words(middle, floor - 3, str(totals[k]), _SMALL, _INK, "middle"))
+            items.append(Text(middle, floor - 3, str(totals[k]), _SMALL, _INK, "middle"))
         if k % step == 0:
-            items.append(Words(middle, bottom + 11, label, _SMALL, _INK, "middle"))
-            items.append(Words(middle, bottom + 22, notes[k], 8.0, _SOFT, "middle"))
+            items.append(Text(middle, bottom + 11, label, _SMALL, _INK, "middle"))
+            items.append(Text(middle, bottom + 22, notes[k], 8.0, _SOFT, "middle"))
     x = left
     for shade, (name, _) in zip(SHADES, parts, strict=False):
         items.append(_bar(x, 4.0, 10.0, 10.0, shade))
-        items.append(Words(x + 14, 13.0, name, 10.0, _INK))
+        items.append(Text(x + 14, 13.0, name, 10.0, _INK))
         x += 30 + 6.2 * len(name)
     description = "; ".join(
         f"{label}: {total}" for label, total in zip(labels, totals, strict=True)
@@ -83,12 +83,10 @@ def heat_map(
     items: list[Item] = []
     for j, name in enumerate(columns):
         middle = margin + (j + 0.5) * pitch
-        items.append(Words(middle, 12, cut(name, pitch, _SMALL), _SMALL, _INK, "middle"))
+        items.append(Text(middle, 12, cut(name, pitch, _SMALL), _SMALL, _INK, "middle"))
     for i, name in enumerate(rows):
         y = top + i * tall
-        items.append(
-            Words(margin - 6, y + 10.5, cut(name, margin - 8, _SMALL), _SMALL, _INK, "end")
-        )
+        items.append(Text(margin - 6, y + 10.5, cut(name, margin - 8, _SMALL), _SMALL, _INK, "end"))
         for j in range(len(columns)):
             n = counts[i][j]
             share = n / most if isinstance(n, int) else 0.0
@@ -96,7 +94,7 @@ def heat_map(
             items.append(Box(x + 0.5, y + 0.5, pitch - 1, tall - 1, _shade(share)))
             text = cut(str(n), pitch, _SMALL) if n else "·"
             ink = "#ffffff" if share > 0.5 else _INK if n else _SOFT
-            items.append(Words(x + pitch / 2, y + 10.5, text, _SMALL, ink, "middle"))
+            items.append(Text(x + pitch / 2, y + 10.5, text, _SMALL, ink, "middle"))
     description = f"{len(rows)} by {len(columns)}, at most {most}"
     return Drawing(_WIDTH, top + tall * max(len(rows), 1) + 4, title, description, tuple(items))
 
@@ -117,10 +115,10 @@ def bars(title: str, names: Sequence[str], counts: Sequence[int | str]) -> Drawi
     for k, (name, count) in enumerate(zip(names, counts, strict=True)):
         y = 2 + k * tall
         long = (_WIDTH - margin - 40) * count / most if isinstance(count, int) else 0.0
-        items.append(Words(margin - 6, y + 11, cut(name, margin - 8, 10), 10.0, _INK, "end"))
+        items.append(Text(margin - 6, y + 11, cut(name, margin - 8, 10), 10.0, _INK, "end"))
         if long:
             items.append(_bar(margin, y + 2, long, tall - 4, SHADES[1]))
-        items.append(Words(margin + long + 5, y + 11, str(count), 10.0, _INK))
+        items.append(Text(margin + long + 5, y + 11, str(count), 10.0, _INK))
     description = "; ".join(f"{name}: {n}" for name, n in zip(names, counts, strict=True))
     return Drawing(
         _WIDTH, 6 + tall * max(len(names), 1), title, description or "no data", tuple(items)
@@ -141,7 +139,7 @@ def change(title: str, ratio: float, low: float, high: float) -> Drawing:
     for tick in ticks:
         items.append(Line(((x(tick), 41), (x(tick), 47)), _SOFT))
         label = "no change" if tick == 1.0 else f"× {tick:g}"
-        items.append(Words(x(tick), 58, label, _SMALL, _INK, "middle"))
+        items.append(Text(x(tick), 58, label, _SMALL, _INK, "middle"))
     items.append(Line(((x(1.0), 8), (x(1.0), 44)), _SOFT, 1.0, (3.0, 3.0)))
     items.append(Line(((x(low), y), (x(high), y)), _INK, 2.0))
     items += [Line(((x(v), y - 5), (x(v), y + 5)), _INK, 2.0) for v in (low, high)]

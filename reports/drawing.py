@@ -66,7 +66,7 @@ class Polygon:
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class Text:
     """One line of text on its baseline."""
 
     x: float
@@ -78,7 +78,7 @@ class Words:
     bold: bool = False
 
 
-Item = Line | Box | Polygon | Words
+Item = Line | Box | Polygon | Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,11 +214,11 @@ def _palette(drawing: Drawing) -> list[tuple[int, ...]]:
 
 def warm_up() -> None:
     """Load what `png` needs, so that the first picture is as quick as the next."""
-    png(Drawing(8, 8, "", "", (Words(0, 8, "0", 8, "#000000"),)), 1.0)
+    png(Drawing(8, 8, "", "", (Text(0, 8, "0", 8, "#000000"),)), 1.0)
 
 
 def _draw(pen: ImageDraw, item: Item, scale: float) -> None:
-    if isinstance(item, Words):
+    if isinstance(item, Text):
         font = _font(round(item.size * scale), bold=item.bold)
         where = (item.x * scale, item.y * scale)
         pen.text(where, clean(item.text), item.colour, font, anchor=_ANCHORS[item.anchor])

@@ -21,7 +21,7 @@ import numpy as np
 
 from alerts.notify.notice import KIND_WORDS, clock_text
 from detection.quantities import QUANTITIES
-from reports.drawing import Box, Drawing, Item, Line, Polygon, Words, cut
+from reports.drawing import Box, Drawing, Item, Line, Polygon, Text, cut
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -162,7 +162,7 @@ def draw(facts: EvidenceFacts, time: ArrayLike, values: Mapping[str, ArrayLike])
     if not panels:
         text = "No readings are stored for this time."
         middle = (_LEFT + _RIGHT) / 2
-        items.append(Words(middle, _TOP + _PITCH / 2, text, 12, _FINE, "middle"))
+        items.append(Text(middle, _TOP + _PITCH / 2, text, 12, _FINE, "middle"))
     items += _time_axis(facts, x, bottom)
     title = f"{facts.room}: {facts.what} since {clock_text(facts.onset, facts.zone)}"
     return Drawing(_WIDTH, bottom + _FOOT, title, facts.sentence, tuple(items))
@@ -212,8 +212,8 @@ def _head(facts: EvidenceFacts) -> list[Item]:
     where = ", ".join(part for part in (facts.room, facts.place) if part)
     about = f"{facts.what} · {day} · sensor {facts.sensor}"
     items: list[Item] = [
-        Words(12, 21, cut(where, _WIDTH - 24, 15.5), 15, _INK, bold=True),
-        Words(12, 38, cut(about, _WIDTH - 24, 12), 12, _FINE),
+        Text(12, 21, cut(where, _WIDTH - 24, 15.5), 15, _INK, bold=True),
+        Text(12, 38, cut(about, _WIDTH - 24, 12), 12, _FINE),
     ]
     end = "ongoing" if facts.end is None else f"end {clock_text(facts.end, facts.zone)}"
     texts = (
@@ -228,7 +228,7 @@ def _head(facts: EvidenceFacts) -> list[Item]:
         if name != "end" or facts.end is not None:
             items += _mark(name, left + 5, 46.0, 60.0)
             left += 14.0  # noqa: PLW2901 - the text stands behind its sign
-        items.append(Words(left, 58, text, 12, _INK, bold=bold))
+        items.append(Text(left, 58, text, 12, _INK, bold=bold))
     return items
 
 
@@ -259,15 +259,15 @@ def _panel(facts: EvidenceFacts, panel: _Panel, x: _Axis, top: float) -> list[It
     label = "Humidity" if q.key == "rh" else q.label[:1].upper() + q.label[1:]
     name = f"{label}, {q.unit}" if q.unit else label
     items: list[Item] = [
-        Words(12, top + 12, name, 12, _INK, bold=True),
-        Words(_RIGHT, top + 12, _levels(facts, panel, base), 11, _INK, "end"),
+        Text(12, top + 12, name, 12, _INK, bold=True),
+        Text(_RIGHT, top + 12, _levels(facts, panel, base), 11, _INK, "end"),
     ]
     begun = x(facts.onset)
     over = x(x.high if facts.end is None else facts.end)
     items.append(Box(begun, upper, over - begun, lower - upper, _BAND))
     for tick in ticks:
         items.append(Line(((_LEFT, y(tick)), (_RIGHT, y(tick))), _GRID, 0.8))
-        items.append(Words(_LEFT - 5, y(tick) + 4, _short(tick), 11, _FINE, "end"))
+        items.append(Text(_LEFT - 5, y(tick) + 4, _short(tick), 11, _FINE, "end"))
     if base is not None:
         items.append(Line(((_LEFT, y(base)), (_RIGHT, y(base))), _FINE, 1.0, (7, 3)))
     items += _mark("onset", x(facts.onset), upper, lower)
@@ -382,11 +382,11 @@ def _time_axis(facts: EvidenceFacts, x: _Axis, bottom: float) -> list[Item]:
         px = x(moment)
         items.append(Line(((px, y), (px, y + 4)), _FINE, 1.0))
         if _LEFT - 20 < px < _RIGHT - 18:
-            items.append(Words(px, y + 16, text if step < 60 else text[:5], 11, _FINE, "middle"))
+            items.append(Text(px, y + 16, text if step < 60 else text[:5], 11, _FINE, "middle"))
     foot = bottom + _FOOT - 9
     items.append(Line(((12, foot - 4), (39, foot - 4)), _FINE, 1.0, (7, 3)))
-    items.append(Words(45, foot, "baseline", 11, _FINE))
-    items.append(Words(_RIGHT, foot, _zone_words(zone, facts.onset), 11, _FINE, "end"))
+    items.append(Text(45, foot, "baseline", 11, _FINE))
+    items.append(Text(_RIGHT, foot, _zone_words(zone, facts.onset), 11, _FINE, "end"))
     return items
 
 

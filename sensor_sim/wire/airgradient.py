@@ -72,13 +72,6 @@ class AirGradientEncoder(Encoder):
         }
         return [self._readings(body, row.sent)]
 
-    def event(
-        self, at: float, event: str, values: Mapping[str, float] | None = None
-    ) -> list[WireMessage]:
-        """Return the message after boot for a restart; the device has no other event."""
-        del values
-        return self.connect(at) if event in {"restart", "online"} else []
-
     def _readings(self, body: Mapping[str, float], sent: float) -> WireMessage:
         count = self._boot_count
         self._boot_count += 1

@@ -87,22 +87,24 @@ class Encoder(ABC):
         self.network = network
         self._seq = 0
 
-    @abstractmethod
     def connect(self, at: float) -> list[WireMessage]:
-        """Return what the device publishes when it comes up at true time `at`."""
+        """Return what the device publishes when it comes up at true time `at`; nothing here."""
+        del at
+        return []
 
     @abstractmethod
     def reading(self, row: WireRow) -> list[WireMessage]:
         """Return the messages of one reading, in order."""
 
-    @abstractmethod
     def event(
         self, at: float, event: str, values: Mapping[str, float] | None = None
     ) -> list[WireMessage]:
         """Return the messages of a device event at true time `at`, if the device has it.
 
-        `values` are the measurements of that moment, as far as known.
+        `values` are the measurements of that moment, as far as known. Here only a start has any.
         """
+        del values
+        return self.connect(at) if event in {"online", "restart"} else []
 
     def resolution(self) -> Mapping[str, float]:
         """Return the quantities of this device, each with the step it prints."""

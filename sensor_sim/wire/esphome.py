@@ -88,9 +88,7 @@ class EspHomeEncoder(Encoder):
             return [self._state("binary_sensor", "tamper", state, at) for state in (b"ON", b"OFF")]
         if event == "offline":
             return [self._status(b"offline", at)]
-        if event in {"online", "restart"}:
-            return self.connect(at)
-        return []
+        return super().event(at, event)
 
     def _state(self, component: str, object_id: str, payload: bytes, at: float) -> WireMessage:
         topic = f"{self.device.sensor}/{component}/{object_id}/state"

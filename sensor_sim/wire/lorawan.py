@@ -57,10 +57,8 @@ class _LorawanEncoder(Encoder):
         self, at: float, event: str, values: Mapping[str, float] | None = None
     ) -> list[WireMessage]:
         """Return the alarm's uplink, or a join for a start; nothing for offline."""
-        if event in {"online", "restart"}:
-            return self.connect(at)
         frame = self._frames.event(event, values or {})
-        return [] if frame is None else [self._uplink(frame, at)]
+        return super().event(at, event) if frame is None else [self._uplink(frame, at)]
 
     @property
     def _address(self) -> str:

@@ -41,11 +41,6 @@ class MerakiEncoder(Encoder):
         mac = hardware_id(device.sensor, 12).upper()
         self._mac = ":".join(mac[i : i + 2] for i in range(0, 12, 2))
 
-    def connect(self, at: float) -> list[WireMessage]:
-        """Return nothing: the gateway announces no sensor."""
-        del at
-        return []
-
     def reading(self, row: WireRow) -> list[WireMessage]:
         """Return one message a metric, all with the sensor's time."""
         messages = []
@@ -63,13 +58,6 @@ class MerakiEncoder(Encoder):
                 value = round(row.values[key], decimals) if decimals else round(row.values[key])
                 messages.append(self._metric(metric, {"ts": stamp, metric: value}, row.sent))
         return messages
-
-    def event(
-        self, at: float, event: str, values: Mapping[str, float] | None = None
-    ) -> list[WireMessage]:
-        """Return nothing: the air sensors publish measurements alone."""
-        del at, event, values
-        return []
 
     def _metric(self, metric: str, body: Mapping[str, object], sent: float) -> WireMessage:
         topic = f"meraki/v1/mt/{self.network.meraki_network}/ble/{self._mac}/{metric}"

@@ -343,9 +343,7 @@ class TasmotaEncoder(Encoder):
             return [self._sensor(at, at, ['"Switch1":"ON"'])]
         if event == "offline":
             return [self._lwt(b"Offline", at)]
-        if event in {"online", "restart"}:
-            return self.connect(at)
-        return []
+        return super().event(at, event)
 
     def resolution(self) -> Mapping[str, float]:
         """Return the quantities of the board's drivers, each with the decimals it prints."""

@@ -98,7 +98,7 @@ def test_a_floor_narrows_rooms_and_a_room_narrows_panels(url, school):
     assert sensors == {"main-2-boys-a", "main-2-boys-b"}
 
 
-def test_what_stands_in_a_variable_cannot_change_the_question(url, tmp_path):
+def test_the_value_of_a_variable_cannot_change_the_query(url, tmp_path):
     registry = Registry.of(
         [Room(room, "", "", "", "S") for room in HOSTILE],
         [Sensor(f"hostile-{k}", room) for k, room in enumerate(HOSTILE)],
@@ -122,7 +122,7 @@ def test_what_stands_in_a_variable_cannot_change_the_question(url, tmp_path):
     assert grafana.answer(url, query) == []
 
 
-def test_every_panel_says_what_it_is_and_what_empty_means():
+def test_every_panel_has_a_description_and_a_text_for_no_data():
     names = [d["title"] for d in BUILT.values()]
     assert len(set(names)) == len(names)
     for dashboard in BUILT.values():
@@ -222,7 +222,7 @@ def styles(panel):
     return found
 
 
-def test_lines_of_rooms_and_sensors_are_told_apart_without_colour_alone():
+def test_lines_of_rooms_and_sensors_differ_by_more_than_color():
     """Those of one colour have different dashes, or bars that are lighter."""
     rooms = tuple(f"room {k}" for k in range(25))
     sensors = tuple(f"sensor/{k}" for k in range(25))
@@ -256,7 +256,7 @@ def test_in_the_dashboard_of_a_room_its_first_sensors_are_solid():
 
 @pytest.mark.parametrize("sensors", range(1, 5))
 @pytest.mark.parametrize("title", ["Particles", "Particle counts", "VOC and NOx index"])
-def test_quantities_of_several_sensors_are_told_apart_by_colour_or_dashes(title, sensors):
+def test_quantities_of_several_sensors_differ_in_color_or_dashes(title, sensors):
     """Grafana gives the k-th line the (k mod 5)-th colour; the rest is told by the quantity."""
     panel = next(p for p in grafana.panels(BUILT["room"]) if p["title"] == title)
     (target,) = panel["targets"]

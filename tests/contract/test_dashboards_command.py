@@ -116,7 +116,7 @@ def test_push_makes_everything_and_again_changes_nothing(grafana, files, capsys)
     assert grafana.writes == []
 
 
-def test_what_people_changed_is_said_and_put_back(grafana, files, capsys):
+def test_manual_changes_are_reported_and_overwritten(grafana, files, capsys):
     push(grafana, files, capsys)
     ours = copy.deepcopy(grafana.dashboards["plumewatch-now"])
     panel = next(p for p in grafana.dashboards["plumewatch-now"]["panels"] if p["type"] == "stat")
@@ -149,7 +149,7 @@ def test_an_incident_that_goes_on_is_brought_up_to_date(grafana, files, capsys):
     assert len(grafana.annotations) == 2
 
 
-def test_a_refused_annotation_is_said_and_the_others_are_written(grafana, files, capsys):
+def test_a_refused_annotation_is_reported_and_the_others_are_written(grafana, files, capsys):
     grafana.refused["i1"] = 400, "bad \x1b[31m text"
     code, said, complaint = push(grafana, files, capsys)
     assert code == 1
@@ -196,7 +196,7 @@ def test_what_is_wrong_is_one_sentence(grafana, files, capsys, spoil, code, sent
     assert grafana.dashboards == {}
 
 
-def test_incidents_that_cannot_be_read_are_said_to_be_that(grafana, files, capsys):
+def test_unreadable_incidents_are_reported(grafana, files, capsys):
     (files / "data" / "state.db").write_bytes(b"no database " * 100)
     code, said, complaint = push(grafana, files, capsys)
     assert code == 3
@@ -205,7 +205,7 @@ def test_incidents_that_cannot_be_read_are_said_to_be_that(grafana, files, capsy
     assert complaint.count("\n") == 1
 
 
-def test_without_the_extra_every_command_says_what_to_install(grafana, files, capsys, monkeypatch):
+def test_without_the_extra_every_command_names_what_to_install(grafana, files, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "dashboards.grafana", None)
     monkeypatch.setitem(sys.modules, "dashboards.build", None)
     said = "the dashboards are an extra: pip install 'plumewatch[dashboards]'\n"
@@ -232,7 +232,7 @@ def test_a_refusal_is_no_difference(grafana, files, capsys):
 @pytest.mark.parametrize(
     "body", [b"[]", b"null", b"{}", b"[1]", b"<h1>\x1b[31mhello</h1>", b"", b'{"message": 7}']
 )
-def test_what_is_no_grafana_is_said_to_be_none(files, capsys, status, body):
+def test_another_server_is_not_taken_for_grafana(files, capsys, status, body):
     with FakeServer(lambda *_: (status, {}, body)) as server:
         found = in_grafana("diff", server.url, files)
         pushed = in_grafana("push", server.url, files, "--reader-file", files / "reader")
@@ -244,7 +244,7 @@ def test_what_is_no_grafana_is_said_to_be_none(files, capsys, status, body):
     assert found.out + pushed.out == ""
 
 
-def test_diff_says_what_is_missing(grafana, files):
+def test_diff_lists_what_is_missing(grafana, files):
     ran = in_grafana("diff", grafana.url, files)
     assert ran.code == 1
     said = ran.out.splitlines()
@@ -260,7 +260,7 @@ def test_without_a_data_source_nothing_is_written(grafana, files, capsys):
     assert grafana.writes == []
 
 
-def test_build_writes_for_the_school_and_says_what_it_wrote(files, capsys):
+def test_build_writes_for_the_school_and_lists_what_it_wrote(files, capsys):
     out = files / "made"
     for expected in ("written", "unchanged"):
         ran = plumewatch("dashboards", "build", "--out", out, "-c", files / "plumewatch.toml")

@@ -155,7 +155,7 @@ def test_ordinary_weeks_keep_their_totals():
 
 
 @pytest.mark.parametrize("counts", [[[3]], [[4, 4]], [[1], [1]]])
-def test_nothing_is_shown_where_any_sum_says_it(counts):
+def test_nothing_is_published_if_any_sum_reveals_it(counts):
     facts = facts_of(counts)
     for make in (summary, tables.response.frame, tables.sensors.frame):
         with pytest.raises(TooFewError, match="choose a longer time"):

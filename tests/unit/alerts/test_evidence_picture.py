@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from alerts.notify.evidence_picture import EvidenceFacts, draw, fetch_span
-from reports.drawing import Box, Drawing, Line, Words, cut, png, svg
+from reports.drawing import Box, Drawing, Line, Text, cut, png, svg
 
 ONSET = 1_788_789_900.0  # 10:05:00 in New York
 SVG = "{http://www.w3.org/2000/svg}"
@@ -49,7 +49,7 @@ def parsed(drawing):
 
 
 def words(drawing):
-    return [item.text for item in drawing.items if isinstance(item, Words)]
+    return [item.text for item in drawing.items if isinstance(item, Text)]
 
 
 def data_lines(drawing):
@@ -302,7 +302,7 @@ def test_png_draws_what_svg_says():
 def test_grey_contrast_of_what_carries_meaning():
     drawing = draw(facts(), *readings())
     for item in drawing.items:
-        if isinstance(item, Words):
+        if isinstance(item, Text):
             r, g, b = (int(item.colour[k : k + 2], 16) for k in (1, 3, 5))
             assert 0.299 * r + 0.587 * g + 0.114 * b < 110
 

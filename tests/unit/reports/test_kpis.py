@@ -116,7 +116,7 @@ def test_escalation_and_missed():
     assert found.missed == Rate(2, 3)
 
 
-def test_outcomes_sum_and_unknown_stands_apart():
+def test_outcomes_sum_and_unknown_is_separate():
     verdicts = ["confirmed"] * 6 + ["false_alarm"] * 2 + ["nothing_found"] + [""] * 3
     rows = [
         incident(str(k), verdict=verdict, cause="spray" if verdict == "false_alarm" else "")

@@ -56,7 +56,7 @@ def test_what_names_nothing(kind, text, said):
         TIMES.period(kind, text)
 
 
-def test_without_terms_it_is_said_where_they_are_written():
+def test_without_terms_the_message_names_the_section():
     with pytest.raises(PeriodError, match=r"has no \[\[term\]\]"):
         SchoolTimes().period("term", "Fall 2026")
 

@@ -115,7 +115,7 @@ def test_who_is_there_first_counts(school):
     assert (found.n, found.median_s) == (1, 130.0)
 
 
-def test_what_was_the_matter_with_the_sensor_is_told_of_other_incidents(school):
+def test_sensor_health_lists_faults_of_other_incidents(school):
     tamper = EventKind.TAMPER
     vape(school, 0, "t1", tamper)
     vape(school, 60, "v1")

@@ -154,7 +154,7 @@ def test_all_reports_count_the_same(write, facts):
     )
 
 
-def test_documents_say_what_the_tables_say(write, facts):
+def test_documents_agree_with_the_tables(write, facts):
     page = write("summary", "html", intervention="2026-10-26").read_text(encoding="utf-8")
     made = summary(facts, date(2026, 10, 26))
     assert f"{len(facts.chosen.incidents)}" in page
@@ -165,7 +165,7 @@ def test_documents_say_what_the_tables_say(write, facts):
     assert listed.count("<tr>") == len(facts.incidents) + 1
 
 
-def test_names_do_nothing_in_html(write):
+def test_names_are_inert_in_html(write):
     for name in ("summary", "incidents", "sensors"):
         page = write(name, "html").read_text(encoding="utf-8")
         assert "<img" not in page
@@ -175,7 +175,7 @@ def test_names_do_nothing_in_html(write):
         assert "http://" not in page.replace("http://www.w3.org/2000/svg", "")
 
 
-def test_names_do_nothing_in_csv_and_come_back(write):
+def test_names_are_inert_in_csv_and_can_be_restored(write):
     rooms = {row["room"] for row in csv_rows(write("sensors", "csv"))}
     assert {original(room) for room in rooms} >= set(NAMES.values())
     assert not any(room.startswith(("=", "+", "-", "@")) for room in rooms)

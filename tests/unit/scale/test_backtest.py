@@ -78,7 +78,7 @@ def _as(found, variant):
     return Alert(**{**fields, "variant": variant})
 
 
-def test_a_worker_that_fails_says_where(history, tmp_path):
+def test_a_failing_worker_names_the_part(history, tmp_path):
     task = tasks_of([History(history)], [Variant("a", 1.0)])[0]
     broken = tmp_path / "part-1.parquet"
     broken.write_bytes(b"nothing")
@@ -116,7 +116,7 @@ def alert(onset, sensor="s1", variant=0, room="r1", **more):
                  end=None, **fields)  # fmt: skip
 
 
-def test_alerts_are_what_would_have_told_somebody():
+def test_alerts_are_events_that_would_notify_somebody():
     found = [alert(5.0), alert(1.0, withdrawn=True), alert(3.0, explained_by="ambient"),
              alert(2.0, variant=1)]  # fmt: skip
     assert [a.onset for a in alerts_of(found, 0)] == [1.0, 5.0]

@@ -89,7 +89,7 @@ def test_readings_have_no_field_for_the_truth():
             }  # fmt: skip
 
 
-def test_truth_is_told_once_for_each_sensor_and_makes_sense():
+def test_truth_has_one_plausible_row_per_sensor():
     _, truths = joined(
         simulate(School.small(), seed=3, start=MONDAY + 6 * 3600, duration_s=10 * 3600)
     )
@@ -109,7 +109,7 @@ def test_truth_is_told_once_for_each_sensor_and_makes_sense():
     assert sensors == {"main-2-boys-a", "main-2-boys-b"}
 
 
-def test_what_truth_says_is_in_the_readings():
+def test_readings_contain_what_the_truth_describes():
     school = random_school(5, 6, models=["sps30"], intervals=[1])
     data, truths = joined(
         simulate(school, seed=8, start=MONDAY, duration_s=86_400, activity="hard_restroom")

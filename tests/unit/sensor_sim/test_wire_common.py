@@ -67,7 +67,7 @@ def test_any_split_into_stretches_gives_the_same_messages(wire, cut):
 
 
 @pytest.mark.parametrize("wire", ENCODERS)
-def test_an_empty_stretch_says_nothing(wire):
+def test_an_empty_stretch_has_no_messages(wire):
     trace = trace_for(wire, rows=0)
     assert list(Fleet().encode([trace])) == []
 

@@ -47,7 +47,7 @@ def test_battery_comes_first_and_temperature_is_signed():
         ({"rh": None}, "0c00"),
     ],
 )
-def test_a_fault_stands_in_the_place_of_its_value(values, instead):
+def test_a_fault_replaces_its_value(values, instead):
     merged = {k: v for k, v in {**CALM, **values}.items() if v is not None}
     (frame,) = Gs601(EUI).report(merged)
     whole = Gs601(EUI).report(CALM)[0]

@@ -55,7 +55,7 @@ def test_native_sequence_goes_on_over_restarts():
     assert (gone.payload, gone.retain) == (b"offline", True)
 
 
-def test_native_says_nothing_without_a_value():
+def test_native_sends_nothing_without_a_value():
     assert encoder("native").reading(row()) == []
 
 
