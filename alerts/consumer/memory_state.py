@@ -78,7 +78,8 @@ def take_changes(memory: sqlite3.Connection) -> list[Change]:
     """Return the rows that changed since the copy was made, or since `settle_changes`."""
     changes: list[Change] = []
     for table in _TABLES:
-        keys = _key_places(memory, table)
+        info = memory.execute(f"PRAGMA main.table_info({table})").fetchall()
+        keys = [place for place, column in enumerate(info) if column["pk"]]
         old = {
             tuple(row[k] for k in keys): tuple(row)
             for row in memory.execute(f"SELECT * FROM before_{table}")  # noqa: S608 - names of our schema
@@ -92,14 +93,8 @@ def take_changes(memory: sqlite3.Connection) -> list[Change]:
 
 def settle_changes(memory: sqlite3.Connection, changes: Iterable[Change]) -> None:
     """Let changes that were carried over count as known to the disk."""
-    for table, old, new in changes:
-        names = [r["name"] for r in memory.execute(f"PRAGMA main.table_info({table})")]
-        keys = _key_places(memory, table)
-        if old is not None:
-            where = " AND ".join(f'"{names[k]}" = ?' for k in keys)
-            memory.execute(f"DELETE FROM before_{table} WHERE {where}", [old[k] for k in keys])  # noqa: S608 - names of our schema
-        marks = ", ".join("?" * len(new))
-        memory.execute(f"INSERT INTO before_{table} VALUES ({marks})", new)  # noqa: S608
+    for change in changes:
+        _write(memory, change, f"before_{change.table}")
 
 
 def apply_changes(disk: sqlite3.Connection, changes: Iterable[Change]) -> int:
@@ -115,7 +110,7 @@ def apply_changes(disk: sqlite3.Connection, changes: Iterable[Change]) -> int:
             applied = False
             if _owner(tx, change) not in clashed:
                 with suppress(sqlite3.IntegrityError):
-                    applied = _apply(tx, change)
+                    applied = _write(tx, change, change.table)
             left_out += not applied
             if not applied and change.old is None:
                 clashed.add((change.table, change.new[0]))
@@ -127,27 +122,22 @@ def _owner(tx: sqlite3.Connection, change: Change) -> tuple[str, object] | None:
     column = _HANGS_ON.get(change.table)
     if column is None:
         return None
-    names = [r["name"] for r in tx.execute(f"PRAGMA table_info({change.table})")]
-    return column, change.new[names.index(column)]
+    return column, change.new[_columns(tx, change.table).index(column)]
 
 
-def _apply(tx: sqlite3.Connection, change: Change) -> bool:
-    names = [r["name"] for r in tx.execute(f"PRAGMA table_info({change.table})")]
-    keys = _key_places(tx, change.table)
-    where = " AND ".join(f'"{names[k]}" = ?' for k in keys)
-    key = [change.new[k] for k in keys]
-    found = tx.execute(f"SELECT * FROM {change.table} WHERE {where}", key).fetchone()  # noqa: S608 - names of our schema
-    if found is None and change.old is None:
+def _write(connection: sqlite3.Connection, change: Change, table: str) -> bool:
+    """Insert a new row, or update one that is as it was; return whether that was done."""
+    names = _columns(connection, table)
+    if change.old is None:
         marks = ", ".join("?" * len(names))
-        tx.execute(f"INSERT INTO {change.table} VALUES ({marks})", change.new)  # noqa: S608
-        return True
-    if found is None or tuple(found) != change.old:
-        return False
-    columns = ", ".join(f'"{name}" = ?' for name in names)
-    tx.execute(f"UPDATE {change.table} SET {columns} WHERE {where}", (*change.new, *key))  # noqa: S608
-    return True
+        sql, values = f"INSERT INTO {table} VALUES ({marks})", change.new  # noqa: S608 - names of our schema
+    else:
+        columns = ", ".join(f'"{name}" = ?' for name in names)
+        same = " AND ".join(f'"{name}" IS ?' for name in names)
+        sql = f"UPDATE {table} SET {columns} WHERE {same}"  # noqa: S608 - names of our schema
+        values = (*change.new, *change.old)
+    return connection.execute(sql, values).rowcount == 1
 
 
-def _key_places(connection: sqlite3.Connection, table: str) -> list[int]:
-    info = connection.execute(f"PRAGMA table_info({table})").fetchall()
-    return [place for place, row in enumerate(info) if row["pk"]]
+def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
+    return [row["name"] for row in connection.execute(f"PRAGMA table_info({table})")]

@@ -12,7 +12,7 @@ readings.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -38,9 +38,13 @@ _SENSOR_AT_FAULT: Final = "sensor"
 _COLUMNS: Final = (
     'at, who, sensor, incident, verdict, reason, event_time, settled, "from", "to", undoes'
 )
+_VALUES: Final = (
+    ":at, :who, :sensor, :incident, :verdict, :reason, :event_time, :settled, :before, :after,"
+    " :undoes"
+)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ThresholdAdjustment:
     """One adjustment; numbers ascend in time, times are Unix seconds.
 
@@ -50,7 +54,7 @@ class ThresholdAdjustment:
     is pending.
     """
 
-    seq: int
+    seq: int = 0
     at: float
     who: str
     sensor: str
@@ -59,11 +63,11 @@ class ThresholdAdjustment:
     reason: str
     event_time: float
     settled: bool | None
-    before: float
-    after: float
-    undoes: int | None
-    undone: bool
-    position: int | None
+    before: float = 0.0
+    after: float = 0.0
+    undoes: int | None = None
+    undone: bool = False
+    position: int | None = None
 
 
 def adjust_from_feedback(
@@ -92,9 +96,7 @@ def adjust_from_feedback(
     if step is None:
         return None
     words = feedback.verdict.value.replace("_", " ")
-    return _add(
-        tx,
-        0.0 if at_fault else step,
+    adjustment = ThresholdAdjustment(
         at=feedback.at,
         who=feedback.by,
         sensor=alert[0],
@@ -104,6 +106,7 @@ def adjust_from_feedback(
         event_time=alert[1],
         settled=feedback.verdict is Verdict.CONFIRMED,
     )
+    return _add(tx, adjustment, 0.0 if at_fault else step)
 
 
 def adjust_from_test(
@@ -117,9 +120,7 @@ def adjust_from_test(
     reason: str,
 ) -> ThresholdAdjustment:
     """Adjust a threshold to what a staged test needs, log-odds within `FEEDBACK`; label nothing."""
-    return _add(
-        tx,
-        to - current_adjustment(tx, sensor),
+    adjustment = ThresholdAdjustment(
         at=at,
         who=who,
         sensor=sensor,
@@ -129,6 +130,7 @@ def adjust_from_test(
         event_time=at,
         settled=None,
     )
+    return _add(tx, adjustment, to - current_adjustment(tx, sensor))
 
 
 def current_adjustment(tx: sqlite3.Connection, sensor: str) -> float:
@@ -141,28 +143,17 @@ def current_adjustment(tx: sqlite3.Connection, sensor: str) -> float:
 
 def undo(tx: sqlite3.Connection, seq: int, who: str, at: float, reason: str) -> ThresholdAdjustment:
     """Undo an adjustment by another one; raises `ThresholdAdjustmentError` if that cannot be."""
-    move = _one(tx, "SELECT * FROM level_moves WHERE seq = ?", seq)
-    if move is None:
+    earlier = _one(tx, "SELECT * FROM level_moves WHERE seq = ?", seq)
+    if earlier is None:
         raise ThresholdAdjustmentError(f"there is no adjustment {seq}")
-    if move.undoes is not None:
+    if earlier.undoes is not None:
         raise ThresholdAdjustmentError(
-            f"adjustment {seq} undid adjustment {move.undoes}; answer the incident again"
+            f"adjustment {seq} undid adjustment {earlier.undoes}; answer the incident again"
         )
-    if move.undone:
+    if earlier.undone:
         raise ThresholdAdjustmentError(f"adjustment {seq} was undone before")
-    return _add(
-        tx,
-        move.before - move.after,
-        at=at,
-        who=who,
-        sensor=move.sensor,
-        incident=move.incident,
-        verdict=move.verdict,
-        reason=reason,
-        event_time=move.event_time,
-        settled=None,
-        undoes=move.seq,
-    )
+    undoing = replace(earlier, at=at, who=who, reason=reason, settled=None, undoes=seq)
+    return _add(tx, undoing, earlier.before - earlier.after)
 
 
 def latest(
@@ -171,13 +162,9 @@ def latest(
     """Return adjustments, newest first, of one sensor or one incident if it is named."""
     return _all(
         tx,
-        "SELECT * FROM level_moves WHERE (? = '' OR sensor = ?) AND (? = '' OR incident = ?)"
-        " ORDER BY seq DESC LIMIT ?",
-        sensor,
-        sensor,
-        incident,
-        incident,
-        limit,
+        "SELECT * FROM level_moves WHERE ?1 IN ('', sensor) AND ?2 IN ('', incident)"
+        " ORDER BY seq DESC LIMIT ?3",
+        *(sensor, incident, limit),
     )
 
 
@@ -189,7 +176,7 @@ def place_pending(tx: sqlite3.Connection, position: int) -> list[ThresholdAdjust
         " ORDER BY seq",
     )
     tx.executemany(
-        "INSERT INTO level_move_place VALUES (?, ?)", [(move.seq, position) for move in unplaced]
+        "INSERT INTO level_move_place VALUES (?, ?)", [(one.seq, position) for one in unplaced]
     )
     return unplaced
 
@@ -214,32 +201,14 @@ def save_thresholds(tx: sqlite3.Connection, reports: Iterable[tuple[str, Thresho
     """Store the thresholds of sensors as they are now, for people to see."""
     tx.executemany(
         "INSERT OR REPLACE INTO sensor_level VALUES (?,?,?,?,?,?,?,?,?,?)",
-        [
-            (
-                sensor,
-                r.level,
-                r.model_level,
-                r.budget,
-                r.expected,
-                r.lost,
-                r.lost_lowest,
-                r.feedback,
-                r.weeks,
-                r.clusters,
-            )
-            for sensor, r in reports
-        ],
+        [(sensor, *astuple(report)) for sensor, report in reports],
     )
 
 
 def load_thresholds(tx: sqlite3.Connection) -> dict[str, ThresholdReport]:
     """Return thresholds by sensor as last stored."""
-    found: dict[str, ThresholdReport] = {}
-    for row in tx.execute("SELECT * FROM sensor_level ORDER BY sensor"):
-        fields = dict(row)
-        sensor = fields.pop("sensor")
-        found[sensor] = ThresholdReport(**fields)
-    return found
+    rows = tx.execute("SELECT * FROM sensor_level ORDER BY sensor")
+    return {sensor: ThresholdReport(*report) for sensor, *report in rows}
 
 
 def _alert(tx: sqlite3.Connection, incident: Incident) -> tuple[str, float] | None:
@@ -254,34 +223,22 @@ def _alert(tx: sqlite3.Connection, incident: Incident) -> tuple[str, float] | No
     return None if row is None else (str(row["sensor"]), float(row["alerted"]))
 
 
-def _add(
-    tx: sqlite3.Connection,
-    step: float,
-    *,
-    at: float,
-    who: str,
-    sensor: str,
-    incident: str,
-    verdict: str,
-    reason: str,
-    event_time: float,
-    settled: bool | None,
-    undoes: int | None = None,
-) -> ThresholdAdjustment:
-    before = current_adjustment(tx, sensor)
+def _add(tx: sqlite3.Connection, new: ThresholdAdjustment, step: float) -> ThresholdAdjustment:
+    """Append an adjustment by a step, log-odds, and a line of the incident's history."""
+    before = current_adjustment(tx, new.sensor)
     after = min(max(before + step, -FEEDBACK), FEEDBACK)
-    row = (at, who, sensor, incident, verdict, reason, event_time, settled, before, after, undoes)
+    new = replace(new, before=before, after=after, undone=False, position=None)
     cursor = tx.execute(
-        f"INSERT INTO level_move ({_COLUMNS}) VALUES ({', '.join('?' * len(row))})",  # noqa: S608 - our names
-        row,
+        f"INSERT INTO level_move ({_COLUMNS}) VALUES ({_VALUES})",  # noqa: S608 - our names
+        asdict(new),
     )
-    seq = int(cursor.lastrowid or 0)
-    what = "level left as it is" if after == before else "level moved"
-    detail = f"{sensor}: {before:+.3g} to {after:+.3g}, move {seq}"
-    if undoes is not None:
-        what, detail = "level moved back", f"{detail}, undoes {undoes}: {reason}"
-    repository.add_history(tx, incident, Record(at, who, what, detail))
-    return ThresholdAdjustment(seq, *row, undone=False, position=None)
+    new = replace(new, seq=int(cursor.lastrowid or 0))
+    what = "threshold unchanged" if after == before else "threshold adjusted"
+    detail = f"{new.sensor}: {before:+.3g} to {after:+.3g}, adjustment {new.seq}"
+    if new.undoes is not None:
+        what, detail = "adjustment undone", f"{detail}, undoes {new.undoes}: {new.reason}"
+    repository.add_history(tx, new.incident, Record(new.at, new.who, what, detail))
+    return new
 
 
 def _one(tx: sqlite3.Connection, sql: str, *arguments: object) -> ThresholdAdjustment | None:
@@ -289,10 +246,10 @@ def _one(tx: sqlite3.Connection, sql: str, *arguments: object) -> ThresholdAdjus
 
 
 def _all(tx: sqlite3.Connection, sql: str, *arguments: object) -> list[ThresholdAdjustment]:
-    moves = []
-    for row in tx.execute(sql, arguments):
-        fields = dict(row)
-        fields["settled"] = None if fields["settled"] is None else bool(fields["settled"])
-        fields["undone"] = bool(fields["undone"])
-        moves.append(ThresholdAdjustment(**fields))
-    return moves
+    found = []
+    for row in map(dict, tx.execute(sql, arguments)):
+        settled = None if row["settled"] is None else bool(row["settled"])
+        found.append(
+            ThresholdAdjustment(**row | {"settled": settled, "undone": bool(row["undone"])})
+        )
+    return found

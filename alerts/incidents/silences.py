@@ -153,13 +153,4 @@ def _conditions(matchers: Sequence[str]) -> tuple[Matcher, ...]:
 
 
 def _silence(row: sqlite3.Row) -> Silence:
-    return Silence(
-        id=row["id"],
-        matchers=tuple(json.loads(row["matchers"])),
-        owner=row["owner"],
-        reason=row["reason"],
-        created_at=row["created_at"],
-        starts_at=row["starts_at"],
-        ends_at=row["ends_at"],
-        ended_by=row["ended_by"],
-    )
+    return Silence(**{**dict(row), "matchers": tuple(json.loads(row["matchers"]))})

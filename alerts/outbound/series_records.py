@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -30,13 +30,6 @@ if TYPE_CHECKING:
     from storage.timeseries import Series
 
 COMPONENT: Final = "series_due"
-
-_MARK: Final = """
-    DELETE FROM series_due WHERE measurement = '{0}' AND key = {1};
-    INSERT INTO series_due (measurement, key) SELECT '{0}', {1} WHERE {1} IS NOT NULL;
-"""
-_INCIDENT, _EVENT = _MARK.format("incident", "new.id"), _MARK.format("event", "new.id")
-_ITS_INCIDENT: Final = _MARK.format("incident", "new.incident")
 SCRIPTS: Final = schema_scripts(__package__, COMPONENT)
 
 READER: Final = "series records"
@@ -45,6 +38,35 @@ _DECODER: Final = msgspec.msgpack.Decoder(Record)
 _ROWS: Final = 20_000
 _FINE: Final = ("pm25", "pm1", "n03", "n05")
 """Channels of fine particles, which settle too slowly to hide how the air is changed."""
+
+_EVENT: Final = """
+    SELECT onset AS at, sensor AS of_sensor, room AS of_room, kind AS of_kind, probabilities,
+        alerted, peak_time, "end", confidence, "end" - onset AS duration_s,
+        phase = 'withdrawn' AS withdrawn, masked, thc_likely, late,
+        phase, incident, sentence, evidence, detail, model_version
+    FROM alert_event WHERE id = ?
+"""
+_INCIDENT: Final = """
+    SELECT opened_at AS at, room AS of_room, kind AS of_kind, onset, confidence, paged,
+        status <> 'resolved' AS open, suppressed_by <> '' AS suppressed,
+        withdrawn_at IS NOT NULL AS withdrawn, acknowledged_at IS NOT NULL AS acknowledged,
+        verdict IS 'confirmed' AS confirmed, verdict IS 'false_alarm' AS false_alarm,
+        verdict IS 'nothing_found' AS nothing_found, verdict IS 'test' AS test,
+        opened_at - onset AS detected_s, notified_at - opened_at AS notified_s,
+        acknowledged_at - notified_at AS acknowledged_s, arrived_at - notified_at AS arrived_s,
+        resolved_at - opened_at AS resolved_s, sensor, status, verdict, suppressed_by,
+        (SELECT cause FROM incident_feedback WHERE incident = i.id ORDER BY seq DESC LIMIT 1)
+            AS cause,
+        (SELECT count(*) FROM alert_event WHERE incident = i.id) AS detections,
+        notices, notices_failed, people
+    FROM incident i, (
+        SELECT count(*) FILTER (WHERE status = 'sent') AS notices,
+            count(*) FILTER (WHERE status = 'failed') AS notices_failed,
+            count(DISTINCT person) FILTER (WHERE status = 'sent') AS people
+        FROM outbox WHERE incident = ?1
+    ) WHERE id = ?1
+"""
+_NO_FIELDS: Final = frozenset({"at", "of_sensor", "of_room", "of_kind", "probabilities"})
 
 
 class DueEntry(NamedTuple):
@@ -122,10 +144,7 @@ def bound(tx: sqlite3.Connection, limit: int) -> int:
 
 
 class ActiveFaults(NamedTuple):
-    """What is wrong with a sensor and goes on.
-
-    `detail`: what the faults are.
-    """
+    """Faults and tampering of a sensor that have not ended; `detail` describes the faults."""
 
     faults: int
     tampered: bool
@@ -134,20 +153,13 @@ class ActiveFaults(NamedTuple):
 
 def active_faults(connection: sqlite3.Connection) -> dict[str, ActiveFaults]:
     """Return the faults and tampering that go on, by sensor."""
-    found: dict[str, list[sqlite3.Row]] = {}
-    for row in connection.execute(
-        "SELECT sensor, kind, detail FROM alert_event WHERE phase IN ('alerted', 'updated')"
-        " AND kind IN ('sensor_fault', 'tamper') ORDER BY onset"
-    ):
-        found.setdefault(row["sensor"], []).append(row)
-    return {
-        sensor: ActiveFaults(
-            sum(row["kind"] == "sensor_fault" for row in rows),
-            any(row["kind"] == "tamper" for row in rows),
-            "; ".join(row["detail"] for row in rows if row["kind"] == "sensor_fault"),
-        )
-        for sensor, rows in found.items()
-    }
+    rows = connection.execute(
+        "SELECT sensor, sum(kind = 'sensor_fault') AS faults, max(kind = 'tamper') AS tampered,"
+        " coalesce(group_concat(iif(kind = 'sensor_fault', detail, NULL), '; '), '') AS detail"
+        " FROM (SELECT * FROM alert_event WHERE phase IN ('alerted', 'updated')"
+        " AND kind IN ('sensor_fault', 'tamper') ORDER BY onset) GROUP BY sensor"
+    )
+    return {r["sensor"]: ActiveFaults(r["faults"], bool(r["tampered"]), r["detail"]) for r in rows}
 
 
 class DueRecords:
@@ -233,34 +245,18 @@ def _record(
 
 
 def _event(db: sqlite3.Connection, key: str) -> Record | None:
-    row = db.execute("SELECT * FROM alert_event WHERE id = ?", (key,)).fetchone()
+    row = db.execute(_EVENT, (key,)).fetchone()
     if row is None:
         return None
-    fields = _present(
-        {
-            **{name: row[name] for name in ("alerted", "peak_time", "end", "confidence")},
-            "duration_s": None if row["end"] is None else row["end"] - row["onset"],
-            "withdrawn": row["phase"] == "withdrawn",
-            **{name: row[name] for name in ("masked", "thc_likely", "late")},
-        }
-    )
+    fields = _fields(row)
     chances = json.loads(row["probabilities"])
     fields |= {f"p_{kind}": float(chances[kind]) for kind in CLASSES if kind in chances}
     half_s = _fine_half_s(json.loads(row["evidence"]))
     if half_s is not None:
         fields["fine_half_s"] = half_s
-    texts = ("phase", "incident", "sentence", "evidence", "detail", "model_version")
-    fields |= {name: str(row[name]) for name in texts if row[name]}
-    room = row["room"] or ""
-    return Record(
-        "event",
-        row["onset"],
-        fields,
-        sensor=row["sensor"],
-        room="" if room == row["sensor"] else room,
-        kind=row["kind"],
-        id=key,
-    )
+    room, sensor = row["of_room"] or "", row["of_sensor"]
+    room = "" if room == sensor else room
+    return Record("event", row["at"], fields, sensor=sensor, room=room, kind=row["of_kind"], id=key)
 
 
 def _fine_half_s(evidence: Mapping[str, Sequence[float | None]]) -> float | None:
@@ -272,46 +268,17 @@ def _fine_half_s(evidence: Mapping[str, Sequence[float | None]]) -> float | None
 def _incident(
     db: sqlite3.Connection, key: str, school_day: Callable[[float], bool]
 ) -> Record | None:
-    row = db.execute("SELECT * FROM incident WHERE id = ?", (key,)).fetchone()
+    row = db.execute(_INCIDENT, (key,)).fetchone()
     if row is None:
         return None
-    told = db.execute(
-        "SELECT count(*) FILTER (WHERE status = 'sent') AS notices,"
-        " count(*) FILTER (WHERE status = 'failed') AS notices_failed,"
-        " count(DISTINCT person) FILTER (WHERE status = 'sent') AS people,"
-        " (SELECT count(*) FROM alert_event WHERE incident = ?1) AS detections,"
-        " (SELECT cause FROM incident_feedback WHERE incident = ?1 ORDER BY seq DESC LIMIT 1)"
-        " AS cause FROM outbox WHERE incident = ?1",
-        (key,),
-    ).fetchone()
-    opened, notified = row["opened_at"], row["notified_at"]
-    verdicts = ("confirmed", "false_alarm", "nothing_found", "test")
-    fields = _present(
-        {
-            **{name: row[name] for name in ("onset", "confidence", "paged")},
-            "open": row["status"] != "resolved",
-            "suppressed": bool(row["suppressed_by"]),
-            "withdrawn": row["withdrawn_at"] is not None,
-            "acknowledged": row["acknowledged_at"] is not None,
-            **{verdict: row["verdict"] == verdict for verdict in verdicts},
-            "school_day": school_day(opened),
-            "detected_s": opened - row["onset"],
-            "notified_s": _between(opened, notified),
-            "acknowledged_s": _between(notified, row["acknowledged_at"]),
-            "arrived_s": _between(notified, row["arrived_at"]),
-            "resolved_s": _between(opened, row["resolved_at"]),
-            **{n: told[n] for n in ("detections", "notices", "notices_failed", "people")},
-        }
-    )
-    texts = {"cause": told["cause"], **{n: row[n] for n in ("sensor", "status", "verdict")}}
-    texts["suppressed_by"] = row["suppressed_by"]
-    fields |= {name: str(text) for name, text in texts.items() if text}
-    return Record("incident", opened, fields, room=row["room"], kind=row["kind"], id=key)
+    fields = _fields(row) | {"school_day": float(school_day(row["at"]))}
+    return Record("incident", row["at"], fields, room=row["of_room"], kind=row["of_kind"], id=key)
 
 
-def _present(numbers: dict[str, Any]) -> dict[str, float | str]:
-    return {name: float(value) for name, value in numbers.items() if value is not None}
-
-
-def _between(start: float | None, end: float | None) -> float | None:
-    return None if start is None or end is None else end - start
+def _fields(row: sqlite3.Row) -> dict[str, float | str]:
+    """Return the columns that are fields of a record; without those that are null or empty."""
+    return {
+        name: value if isinstance(value, str) else float(value)
+        for name, value in dict(row).items()
+        if name not in _NO_FIELDS and value is not None and value != ""
+    }

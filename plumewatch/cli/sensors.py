@@ -204,14 +204,14 @@ def level_moves(
     site = Site.load(config)
     rows = []
     with site.read(site.paths.state) as state:
-        for move in latest(state, sensor=sensor, limit=limit):
-            why = f"undoes {move.undoes}: {move.reason}" if move.undoes else move.reason
+        for one in latest(state, sensor=sensor, limit=limit):
+            why = f"undoes {one.undoes}: {one.reason}" if one.undoes else one.reason
             cells = (
-                *(move.seq, site.format_time(move.at), move.who, move.sensor),
-                *(f"{move.before:+.3g}", f"{move.after:+.3g}"),
-                *(why + (" (undone)" if move.undone else ""), move.incident),
+                *(one.seq, site.format_time(one.at), one.who, one.sensor),
+                *(f"{one.before:+.3g}", f"{one.after:+.3g}"),
+                *(why + (" (undone)" if one.undone else ""), one.incident),
             )
-            rows.append((asdict(move), cells))
+            rows.append((asdict(one), cells))
     columns = ("No.", "When", "Who", "Sensor", "From", "To", "Why", "Incident")
     Printer(as_json=as_json).table(columns, rows)
 
@@ -239,9 +239,9 @@ def level_undo(
     name = " ".join(who.split())[:60] or machine_user()
     site = Site.load(config)
     with site.state() as state, transaction(state) as tx:
-        move = undo(tx, number, name, time.time(), why)
+        undone = undo(tx, number, name, time.time(), why)
     Printer(as_json=as_json).say(
-        f"move {move.seq} undoes move {number}: {move.sensor} {move.before:+.3g}"
-        f" to {move.after:+.3g}",
-        **asdict(move),
+        f"adjustment {undone.seq} undoes adjustment {number}: {undone.sensor}"
+        f" {undone.before:+.3g} to {undone.after:+.3g}",
+        **asdict(undone),
     )

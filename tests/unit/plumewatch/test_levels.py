@@ -103,7 +103,7 @@ def test_levels_as_json_and_as_a_table(stored, monkeypatch):
 def test_moves_are_listed_and_taken_back(stored, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     code, text = undo(stored)
-    assert (code, text) == (0, "move 2 undoes move 1: s1 +0.25 to +0\n")
+    assert (code, text) == (0, "adjustment 2 undoes adjustment 1: s1 +0.25 to +0\n")
     code, text = run(stored, "moves", "--sensor", "s1", "--json")
     newest, first = map(json.loads, text.splitlines())
     assert code == 0
