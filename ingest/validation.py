@@ -52,15 +52,7 @@ if TYPE_CHECKING:
     from ingest.message import Message
 
 SILENT_FLAGS: Final = frozenset(
-    {
-        "late",
-        "retained",
-        "simulated",
-        "history",
-        "cached",
-        "maintenance",
-        "unknown_sensor",
-    }
+    {"late", "retained", "simulated", "history", "cached", "maintenance", "unknown_sensor"}
 )
 """Flags of readings that are stored but must never alert."""
 

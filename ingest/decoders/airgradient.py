@@ -111,8 +111,5 @@ def _restarted(key: str, content: dict[str, Any], context: Context) -> bool:
 
 
 DECODER: Final = Decoder(
-    name="airgradient",
-    topics=("airgradient/readings/+",),
-    decode=decode,
-    summary="AirGradient ONE, Open Air and DIY monitors",
+    "airgradient", ("airgradient/readings/+",), decode, "AirGradient ONE, Open Air and DIY monitors"
 )

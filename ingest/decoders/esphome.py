@@ -28,14 +28,6 @@ _NO_NODES: Final = frozenset({"homeassistant", "zigbee2mqtt", "frigate", "octopr
 """Programs, not devices, that say they are online in the same way."""
 _PER_DL: Final = "/dL"
 _COUNT: Final = re.compile(r"(?:^|_)pm_(0_3|0_5|1_0|2_5|5_0|10_0)um$")
-_COUNT_OF: Final = {
-    "0_3": "n03",
-    "0_5": "n05",
-    "1_0": "n10",
-    "2_5": "n25",
-    "5_0": "n50",
-    "10_0": "n100",
-}
 _OWN_UNIT: Final = {"voc": "index", "tvoc": "ppb"}
 
 
@@ -84,7 +76,7 @@ def _meaning(name: str, hint: str | None) -> Meaning | None:
     if count is None:
         unit = hint or _OWN_UNIT.get(name.rpartition("_")[2])
         return quantity_of(name, unit) or (quantity_of(name) if unit else None)
-    quantity = _COUNT_OF[count.group(1)]
+    quantity = "n" + count.group(1).replace("_", "")
     factors = conversion(quantity, hint or _PER_DL)
     return Meaning(quantity, *factors) if factors else quantity_of(f"pm_{count.group(1)}", hint)
 
@@ -94,8 +86,8 @@ def _node(levels: list[str]) -> str:
 
 
 DECODER: Final = Decoder(
-    name="esphome",
-    topics=(
+    "esphome",
+    (
         "+/sensor/+/state",
         "+/binary_sensor/+/state",
         "+/status",
@@ -103,6 +95,6 @@ DECODER: Final = Decoder(
         "+/+/binary_sensor/+/state",
         "+/+/status",
     ),
-    decode=decode,
-    summary="ESPHome firmware with PMSX003, SPS30, SEN5x, SGP4x, ...",
+    decode,
+    "ESPHome firmware with PMSX003, SPS30, SEN5x, SGP4x, ...",
 )

@@ -26,16 +26,7 @@ if TYPE_CHECKING:
     from ingest.message import Message
     from storage.reading import Reading
 
-_IDENTITY: Final = (
-    "sensor_id",
-    "device_id",
-    "device",
-    "sensor",
-    "mac",
-    "serial",
-    "serialno",
-    "id",
-)
+_IDENTITY: Final = ("sensor_id", "device_id", "device", "sensor", "mac", "serial", "serialno", "id")
 _TIME: Final = ("time", "timestamp", "ts", "datetime", "unix")
 _FIRMWARE: Final = ("firmware", "firmware_version", "fw_version", "sw_version")
 _WILLS: Final = ("online", "offline")
@@ -101,8 +92,5 @@ def _flatten(content: dict[str, Any], flat: dict[str, Any], depth: int) -> None:
 
 
 DECODER: Final = Decoder(
-    name="generic",
-    topics=(),
-    decode=decode,
-    summary="DIY JSON, key=value text and forms with telling names",
+    "generic", (), decode, "DIY JSON, key=value text and forms with telling names"
 )

@@ -149,8 +149,8 @@ def decode(message: Message, context: Context) -> list[Reading]:
 
 
 DECODER: Final = Decoder(
-    name="ha_discovery",
-    topics=("homeassistant/+/+/config", "homeassistant/+/+/+/config"),
-    decode=decode,
-    summary="Home Assistant discovery, as a hint for units and mappings",
+    "ha_discovery",
+    ("homeassistant/+/+/config", "homeassistant/+/+/+/config"),
+    decode,
+    "Home Assistant discovery, as a hint for units and mappings",
 )

@@ -100,16 +100,13 @@ def _range(text: object) -> tuple[float, float] | None:
     low, high = (number(part) if part else math.nan for part in parts[:2])
     if low is None or high is None:
         return None
-    return (
-        low if math.isfinite(low) else _OPEN[0],
-        high if math.isfinite(high) else _OPEN[1],
-    )
+    return (low if math.isfinite(low) else _OPEN[0], high if math.isfinite(high) else _OPEN[1])
 
 
 DECODER: Final = Decoder(
-    name="homie",
-    topics=("homie/5/+/+", "homie/5/+/+/+"),
-    decode=decode,
-    summary="Homie 5 devices",
+    "homie",
+    ("homie/5/+/+", "homie/5/+/+/+"),
+    decode,
+    "Homie 5 devices",
     descriptions=("homie/5/+/$description",),
 )

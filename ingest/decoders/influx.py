@@ -121,9 +121,4 @@ def decode(message: Message, context: Context) -> list[Reading]:
     return readings
 
 
-DECODER: Final = Decoder(
-    name="influx",
-    topics=(),
-    decode=decode,
-    summary="InfluxDB line protocol, such as Telegraf publishes",
-)
+DECODER: Final = Decoder("influx", (), decode, "InfluxDB line protocol, such as Telegraf publishes")

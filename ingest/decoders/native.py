@@ -33,14 +33,7 @@ from detection.quantities import QUANTITIES
 from ingest.decoding import Decoder, decode_text, load_object, state_reading, state_word
 from ingest.errors import PayloadError, Reason
 from ingest.firmware import version_of
-from ingest.validation import (
-    USUAL,
-    build_reading,
-    check_json,
-    check_values,
-    parse_time,
-    sensor_id,
-)
+from ingest.validation import USUAL, build_reading, check_json, check_values, parse_time, sensor_id
 from storage.reading import DEVICE_EVENTS, Reading
 
 if TYPE_CHECKING:
@@ -174,8 +167,8 @@ def _events(value: object) -> tuple[list[str], list[str]]:
 
 
 DECODER: Final = Decoder(
-    name="native",
-    topics=("plumewatch/v1/+/reading", "plumewatch/v1/+/status"),
-    decode=decode,
-    summary="Plumewatch's own JSON, for DIY firmware and gateways",
+    "native",
+    ("plumewatch/v1/+/reading", "plumewatch/v1/+/status"),
+    decode,
+    "Plumewatch's own JSON, for DIY firmware and gateways",
 )

@@ -10,15 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoding import (
-    Decoder,
-    dict_of,
-    list_of,
-    load_object,
-    same_device,
-    stamp_of,
-    text_of,
-)
+from ingest.decoding import Decoder, dict_of, list_of, load_object, same_device, stamp_of, text_of
 from ingest.errors import PayloadError, Reason
 from ingest.names import quantity_of
 from ingest.validation import build_reading, number, sensor_id
@@ -99,8 +91,5 @@ def _identity(topic: str, content: dict[str, Any]) -> str:
 
 
 DECODER: Final = Decoder(
-    name="qingping",
-    topics=("qingping/+/up",),
-    decode=decode,
-    summary="Qingping Air Monitor, Air Monitor Lite, CO2 & Temp",
+    "qingping", ("qingping/+/up",), decode, "Qingping Air Monitor, Air Monitor Lite, CO2 & Temp"
 )

@@ -166,8 +166,5 @@ def _tenth(word: int) -> float | None:
 
 
 DECODER: Final = Decoder(
-    name="ruuvi",
-    topics=("ruuvi/+/+",),
-    decode=decode,
-    summary="Ruuvi Air and RuuviTag over a Ruuvi gateway",
+    "ruuvi", ("ruuvi/+/+",), decode, "Ruuvi Air and RuuviTag over a Ruuvi gateway"
 )

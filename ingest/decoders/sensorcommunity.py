@@ -93,8 +93,5 @@ def _climate(values: dict[str, float | None]) -> dict[str, object]:
 
 
 DECODER: Final = Decoder(
-    name="sensorcommunity",
-    topics=(),
-    decode=decode,
-    summary="Sensor.Community (airRohr) and Nettigo stations, HTTP push",
+    "sensorcommunity", (), decode, "Sensor.Community (airRohr) and Nettigo stations, HTTP push"
 )

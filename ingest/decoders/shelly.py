@@ -76,8 +76,8 @@ def _component(name: str, part: dict[str, Any]) -> dict[str, object]:
 
 
 DECODER: Final = Decoder(
-    name="shelly",
-    topics=("+/events/rpc", "+/online", "+/status/+"),
-    decode=decode,
-    summary="Shelly Gen2 and later, climate only",
+    "shelly",
+    ("+/events/rpc", "+/online", "+/status/+"),
+    decode,
+    "Shelly Gen2 and later, climate only",
 )

@@ -24,7 +24,7 @@ from ingest.names import quantity_of
 from ingest.validation import build_reading, sensor_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ingest.decoding import Context
     from ingest.message import Message
@@ -119,21 +119,16 @@ def parse(data: bytes) -> Payload:
     return payload
 
 
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "replace")
+
+
 def _metric(data: bytes) -> Metric:
     metric = Metric()
     for number, wire, value in _fields(data):
-        if wire == 0:
-            _integer(metric, number, value)
-        elif number == 1 and wire == 2:
-            metric.name = value.decode("utf-8", "replace")
-        elif number == 9 and wire == 2:
-            metric.unit = _unit(value)
-        elif number == 12 and wire == 5:
-            metric.value = round(struct.unpack("<f", value)[0], 4)
-        elif number == 13 and wire == 1:
-            metric.value = struct.unpack("<d", value)[0]
-        elif number == 15 and wire == 2:
-            metric.value = value.decode("utf-8", "replace")
+        if (number, wire) in _METRIC:
+            name, read = _METRIC[number, wire]
+            setattr(metric, name, read(value))
     metric.value = _signed(metric.value, metric.datatype)
     return metric
 
@@ -147,34 +142,35 @@ def _signed(value: object, datatype: int | None) -> object:
     return low - (1 << bits) if low >> bits - 1 else low
 
 
-def _integer(metric: Metric, number: int, value: int) -> None:
-    if number == 2:
-        metric.alias = value
-    elif number == 3:
-        metric.timestamp = value
-    elif number == 4:
-        metric.datatype = value
-    elif number == 5:
-        metric.historical = bool(value)
-    elif number == 7:
-        metric.null = bool(value)
-    elif number in (10, 11):
-        metric.value = value
-    elif number == 14:
-        metric.value = bool(value)
-
-
 def _unit(data: bytes) -> str:
     """Text of the property ``engUnit`` of a property set."""
     keys: list[str] = []
     texts: list[str] = []
     for number, wire, value in _fields(data):
         if number == 1 and wire == 2:
-            keys.append(value.decode("utf-8", "replace"))
+            keys.append(_text(value))
         elif number == 2 and wire == 2:
             inner = [v for n, w, v in _fields(value) if n == 8 and w == 2]
-            texts.append(inner[0].decode("utf-8", "replace") if inner else "")
+            texts.append(_text(inner[0]) if inner else "")
     return dict(zip(keys, texts, strict=False)).get("engUnit", "")[:32]
+
+
+_METRIC: Final[dict[tuple[int, int], tuple[str, Callable[[Any], object]]]] = {
+    (1, 2): ("name", _text),
+    (2, 0): ("alias", int),
+    (3, 0): ("timestamp", int),
+    (4, 0): ("datatype", int),
+    (5, 0): ("historical", bool),
+    (7, 0): ("null", bool),
+    (9, 2): ("unit", _unit),
+    (10, 0): ("value", int),
+    (11, 0): ("value", int),
+    (12, 5): ("value", lambda data: round(struct.unpack("<f", data)[0], 4)),
+    (13, 1): ("value", lambda data: struct.unpack("<d", data)[0]),
+    (14, 0): ("value", bool),
+    (15, 2): ("value", _text),
+}
+"""Attribute of a metric, and how it is read, by protobuf field number and wire type."""
 
 
 def decode(message: Message, context: Context) -> list[Reading]:
@@ -233,11 +229,7 @@ def _is_ours(name: str, unit: str) -> bool:
 
 
 def _readings(
-    sensor: str,
-    payload: Payload,
-    known: dict[str, list[Any]],
-    message: Message,
-    context: Context,
+    sensor: str, payload: Payload, known: dict[str, list[Any]], message: Message, context: Context
 ) -> list[Reading]:
     live: dict[str, object] = {}
     past: dict[int, dict[str, object]] = {}
@@ -275,15 +267,11 @@ def _readings(
                 context.limits,
                 live,
                 events=events or ([] if live else ["online"]),
-                seq=None,
             )
         )
     return readings
 
 
 DECODER: Final = Decoder(
-    name="sparkplug",
-    topics=("spBv1.0/+/+/+", "spBv1.0/+/+/+/+"),
-    decode=decode,
-    summary="Anything that speaks Sparkplug B",
+    "sparkplug", ("spBv1.0/+/+/+", "spBv1.0/+/+/+/+"), decode, "Anything that speaks Sparkplug B"
 )

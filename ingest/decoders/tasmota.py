@@ -152,9 +152,7 @@ def _cleaned(sensor: str, message: Message, context: Context, *, now: bool) -> b
     return cleaned is not None and 0 <= message.received - cleaned["cleaned"] <= _CLEANING_S
 
 
-def _measured(
-    content: dict[str, Any],
-) -> tuple[dict[str, object], dict[str, dict[str, object]]]:
+def _measured(content: dict[str, Any]) -> tuple[dict[str, object], dict[str, dict[str, object]]]:
     """Values of the device itself, and of each device with a suffix."""
     fahrenheit = content.get("TempUnit") == "F"
     unit = content.get("PressureUnit")
@@ -205,8 +203,8 @@ def _celsius(value: object) -> object:
 
 
 DECODER: Final = Decoder(
-    name="tasmota",
-    topics=(
+    "tasmota",
+    (
         "tele/#/SENSOR",
         "tele/#/STATE",
         "tele/#/LWT",
@@ -219,6 +217,6 @@ DECODER: Final = Decoder(
         "+/tele/LWT",
         "+/tele/INFO1",
     ),
-    decode=decode,
-    summary="Tasmota firmware with PMS5003, SPS30, SEN5X, SGP30, SGP4X, SCD4x, BME680, ...",
+    decode,
+    "Tasmota firmware with PMS5003, SPS30, SEN5X, SGP30, SGP4X, SCD4x, BME680, ...",
 )

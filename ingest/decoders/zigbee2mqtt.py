@@ -147,9 +147,9 @@ def _attribute(name: list[str], message: Message, context: Context) -> list[Read
 
 
 DECODER: Final = Decoder(
-    name="zigbee2mqtt",
-    topics=("zigbee2mqtt/#",),
-    decode=decode,
-    summary="Zigbee air sensors over Zigbee2MQTT (VINDSTYRKA, Tuya air boxes, ...)",
+    "zigbee2mqtt",
+    ("zigbee2mqtt/#",),
+    decode,
+    "Zigbee air sensors over Zigbee2MQTT (VINDSTYRKA, Tuya air boxes, ...)",
     descriptions=("zigbee2mqtt/bridge/devices",),
 )

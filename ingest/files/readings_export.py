@@ -134,8 +134,7 @@ def _frame(readings: list[Reading], registry: Registry) -> pl.DataFrame:
     texts = [name for name, kind in SCHEMA.items() if kind == pl.String()]
     raw = {name: pl.Int64() if kind == _MOMENT else kind for name, kind in SCHEMA.items()}
     return pl.DataFrame(columns, schema=raw).with_columns(
-        pl.col("time", "received").cast(_MOMENT),
-        pl.col(texts).replace("", None),
+        pl.col("time", "received").cast(_MOMENT), pl.col(texts).replace("", None)
     )
 
 

@@ -17,13 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
-from ingest.decoding import (
-    Decoder,
-    decode_text,
-    gateway_states,
-    load_json,
-    state_reading,
-)
+from ingest.decoding import Decoder, decode_text, gateway_states, load_json, state_reading
 from ingest.errors import GuardError, PayloadError, Reason
 from ingest.firmware import version_of
 from ingest.mapping.schema import FormatConfig, cross_faults

@@ -334,16 +334,18 @@ def cross_faults(mapping: MappingConfig) -> Iterator[Found]:
     yield from _each_faults(mapping, captures)
     if mapping.each is not None:
         captures.add("key")
-    for place, source in _sources(mapping):
+    sources = list(_parts("", mapping))
+    for place, source in sources:
         yield from _source_faults(mapping, place, source, captures)
     if not mapping.field and not mapping.event and mapping.firmware is None:
         yield "field", "none", "at least one [[mapping.field]], [[mapping.event]] or a firmware"
     for i, field in enumerate(mapping.field):
         yield from field_faults(f"field.{i}", field)
-    for place, condition in _conditions(mapping):
-        tests = (condition.equals, condition.one_of, condition.type, condition.present)
-        if sum(part is not None for part in tests) != 1:
-            yield place, "a condition", "exactly one of equals, one_of, type, present"
+    for place, source in sources:
+        if isinstance(source, ConditionConfig):
+            tests = (source.equals, source.one_of, source.type, source.present)
+            if sum(part is not None for part in tests) != 1:
+                yield place, "a condition", "exactly one of equals, one_of, type, present"
     yield from _binary_faults(mapping)
     yield from _availability_faults(mapping)
     for i, example in enumerate(mapping.example):
@@ -359,29 +361,16 @@ def _each_faults(mapping: MappingConfig, captures: set[str]) -> Iterator[Found]:
         yield "topic", repr(mapping.topic), "a filter without {key}, which `each` gives"
 
 
-def _sources(mapping: MappingConfig) -> Iterator[tuple[str, SourceConfig]]:
-    yield from ((f"sensor.{i}", part) for i, part in enumerate(mapping.sensor))
-    yield from ((f"sensor_or.{i}", part) for i, part in enumerate(mapping.sensor_or))
-    yield from ((f"gateway.{i}", part) for i, part in enumerate(mapping.gateway or ()))
-    yield from ((f"time_or.{i}", part) for i, part in enumerate(mapping.time_or))
-    for name in ("time", "seq", "firmware"):
-        if (part := getattr(mapping, name)) is not None:
-            yield name, part
-    yield from ((f"field.{i}", part) for i, part in enumerate(mapping.field))
-    yield from _conditions(mapping)
-
-
-def _conditions(mapping: MappingConfig) -> Iterator[tuple[str, ConditionConfig]]:
-    yield from ((f"when.{i}", part) for i, part in enumerate(mapping.when))
-    yield from ((f"event.{i}", part) for i, part in enumerate(mapping.event))
-    yield from ((f"flag.{i}", part) for i, part in enumerate(mapping.flag))
-    inner = [
-        *((f"field.{i}.when", part.when) for i, part in enumerate(mapping.field)),
-        *((f"event.{i}.when", part.when) for i, part in enumerate(mapping.event)),
-        ("firmware.when", mapping.firmware.when if mapping.firmware is not None else []),
-    ]
-    for place, conditions in inner:
-        yield from ((f"{place}.{k}", c) for k, c in enumerate(conditions))
+def _parts(place: str, part: object) -> Iterator[tuple[str, SourceConfig]]:
+    """Return all sources inside a part of a mapping, conditions included, and their paths."""
+    if isinstance(part, SourceConfig):
+        yield place, part
+    if isinstance(part, list):
+        for i, item in enumerate(part):
+            yield from _parts(f"{place}.{i}", item)
+    elif isinstance(part, _Part):
+        for name in type(part).model_fields:
+            yield from _parts(f"{place}.{name}".lstrip("."), getattr(part, name))
 
 
 def _source_faults(

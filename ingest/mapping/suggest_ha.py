@@ -43,12 +43,7 @@ _TYPICAL: Final = {
 
 
 def suggest_any(
-    topic: str,
-    samples: Sequence[bytes],
-    *,
-    received: float,
-    name: str = "",
-    zone: tzinfo = UTC,
+    topic: str, samples: Sequence[bytes], *, received: float, name: str = "", zone: tzinfo = UTC
 ) -> str:
     """Return a mapping as TOML from payloads, discovery messages, or both.
 

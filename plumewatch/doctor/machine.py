@@ -16,12 +16,7 @@ import msgspec
 from plumewatch.config.paths import DataPaths
 from plumewatch.doctor.result import fault, ok, span, warning
 from plumewatch.service.data_folder import refuse_older
-from storage.errors import (
-    SchemaTooNewError,
-    SchemaTooOldError,
-    StorageCorruptError,
-    StorageError,
-)
+from storage.errors import SchemaTooNewError, SchemaTooOldError, StorageCorruptError, StorageError
 from storage.lease import holder_of
 from storage.reading import Reading
 from storage.sqlite import connect
@@ -126,9 +121,7 @@ def is_synchronized() -> bool | None:
 
 
 def check_clock(
-    config: PlumewatchConfig,
-    now: float,
-    synchronized: Callable[[], bool | None] = is_synchronized,
+    config: PlumewatchConfig, now: float, synchronized: Callable[[], bool | None] = is_synchronized
 ) -> Iterator[CheckResult]:
     """Compare the clock with NTP, the newest readings and the clocks of the sensors."""
     stored = _newest(DataPaths(config.data_dir).journal)

@@ -24,15 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ingest.decoders.lorawan import decentlab, elsys, milesight
 from ingest.decoders.lorawan.decoded import decoded_frame
 from ingest.decoders.lorawan.frames import read_frame, readings_of
-from ingest.decoding import (
-    Decoder,
-    dict_of,
-    list_of,
-    load_object,
-    same_device,
-    stamp_of,
-    text_of,
-)
+from ingest.decoding import Decoder, dict_of, list_of, load_object, same_device, stamp_of, text_of
 from ingest.errors import PayloadError, Reason
 from ingest.validation import build_reading, sensor_id
 
@@ -355,23 +347,16 @@ def milesight_gateway(message: Message, context: Context) -> list[Reading]:
 
 
 CHIRPSTACK: Final = Decoder(
-    name="chirpstack",
-    topics=("application/+/device/+/event/+",),
-    decode=chirpstack,
-    summary="LoRaWAN sensors over ChirpStack v4",
+    "chirpstack",
+    ("application/+/device/+/event/+",),
+    chirpstack,
+    "LoRaWAN sensors over ChirpStack v4",
 )
-TTS: Final = Decoder(
-    name="tts",
-    topics=("v3/+/devices/+/#",),
-    decode=tts,
-    summary="LoRaWAN sensors over The Things Stack v3",
-)
-LORIOT: Final = Decoder(
-    name="loriot", topics=(), decode=loriot, summary="LoRaWAN sensors over LORIOT"
-)
+TTS: Final = Decoder("tts", ("v3/+/devices/+/#",), tts, "LoRaWAN sensors over The Things Stack v3")
+LORIOT: Final = Decoder("loriot", (), loriot, "LoRaWAN sensors over LORIOT")
 MILESIGHT_GATEWAY: Final = Decoder(
-    name="milesight_gateway",
-    topics=(),
-    decode=milesight_gateway,
-    summary="LoRaWAN sensors over a Milesight gateway's embedded network server",
+    "milesight_gateway",
+    (),
+    milesight_gateway,
+    "LoRaWAN sensors over a Milesight gateway's embedded network server",
 )

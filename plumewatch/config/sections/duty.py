@@ -7,15 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, Strict
 
-from plumewatch.config.sections.common import (
-    Date,
-    Days,
-    EndTime,
-    FilePath,
-    Id,
-    Name,
-    WallTime,
-)
+from plumewatch.config.sections.common import Date, Days, EndTime, FilePath, Id, Name, WallTime
 
 People = Annotated[list[str], Field(max_length=1000)]
 Matchers = Annotated[
