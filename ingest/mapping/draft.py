@@ -7,7 +7,6 @@ neither end its string nor hide anything from the person who reads it.
 
 from __future__ import annotations
 
-import json
 import tomllib
 from dataclasses import dataclass, field
 from datetime import UTC
@@ -52,10 +51,8 @@ def toml_value(value: object) -> str:
 
 
 def _text(text: str) -> str:
-    if text.isprintable():
-        if '"' in text and "'" not in text:
-            return f"'{text}'"
-        return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if text.isprintable() and '"' in text and "'" not in text:
+        return f"'{text}'"
     return '"' + "".join(_escaped(c) for c in text) + '"'
 
 
@@ -68,15 +65,20 @@ def _escaped(sign: str) -> str:
 
 
 def _key(key: str) -> str:
-    return key if key and set(key) <= _BARE else json.dumps(key) if key.isascii() else _text(key)
+    return key if key and set(key) <= _BARE else _text(key)
 
 
 @dataclass(slots=True)
 class Entry:
     """Keys of one table with a note behind some of them."""
 
-    values: dict[str, Any]
+    values: dict[str, Any] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
+
+    def add(self, key: str, value: object, note: str = "") -> None:
+        """Set a key, with a note behind it."""
+        self.values[key] = value
+        self.notes[key] = note
 
     def lines(self) -> list[str]:
         """Return one line a key."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import struct
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest.decoding import decode_text, load_json, load_pairs
@@ -65,25 +66,17 @@ def frame_of(binary: BinaryConfig, content: object, payload: bytes) -> bytes:
     return frame
 
 
+@dataclass(slots=True)
 class View:
     """One message: captures of its topic, parsed content, frame.
 
     `outer` is the whole message, if `content` is one of several devices in it.
     """
 
-    __slots__ = ("captures", "content", "frame", "outer")
-
-    def __init__(
-        self,
-        captures: Mapping[str, str],
-        content: object,
-        frame: bytes | None = None,
-        outer: object = None,
-    ) -> None:
-        self.captures = captures
-        self.content = content
-        self.frame = frame
-        self.outer = outer
+    captures: Mapping[str, str]
+    content: object
+    frame: bytes | None = None
+    outer: object = None
 
 
 if TYPE_CHECKING:
@@ -100,12 +93,15 @@ def getter(source: SourceConfig) -> Getter:
         return lambda view: ABSENT if view.frame is None else _read(view.frame, at)
     if source.outer:
         return lambda view: step_through(view.outer, path)
-    if len(path) == 1 and type(path[0]) is str:
-        key = path[0]
+    if all(type(step) is str for step in path):
 
         def member(view: View) -> Any:
-            content = view.content
-            return content.get(key, ABSENT) if type(content) is dict else ABSENT
+            value: Any = view.content
+            for key in path:
+                if type(value) is not dict:
+                    return ABSENT
+                value = value.get(key, ABSENT)
+            return value
 
         return member
     return lambda view: step_through(view.content, path)
@@ -121,6 +117,15 @@ def condition_test(condition: ConditionConfig) -> Test:
     if condition.type is not None:
         types = _TYPES[condition.type]
         return lambda view: type(read(view)) in types
+
+    if all(type(one) is str for one in wanted):
+        texts = frozenset(wanted)
+
+        def is_wanted_text(view: View) -> bool:
+            value = read(view)
+            return type(value) is str and value in texts
+
+        return is_wanted_text
 
     def is_wanted(view: View) -> bool:
         value = read(view)
@@ -140,19 +145,16 @@ def all_test(conditions: Sequence[ConditionConfig]) -> Test | None:
 def step_through(value: object, path: Iterable[Any]) -> Any:
     """Return the value at a path of nested content; `ABSENT` if nothing does."""
     for step in path:
-        if type(value) is dict:
-            value = value.get(step, ABSENT) if type(step) is str else _member(value, step)
+        if type(value) is dict and type(step) is str:
+            value = value.get(step, ABSENT)
+        elif type(value) is dict and type(step) is Ends:
+            ends = step.ends
+            value = next((value[key] for key in value if key.endswith(ends)), ABSENT)
         elif type(value) is list:
             value = _item(value, step)
         else:
             return ABSENT
     return value
-
-
-def _member(members: dict[str, Any], step: object) -> Any:
-    if isinstance(step, Ends):
-        return next((v for key, v in members.items() if key.endswith(step.ends)), ABSENT)
-    return ABSENT
 
 
 def _item(items: list[Any], step: object) -> Any:

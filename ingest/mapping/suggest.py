@@ -21,7 +21,7 @@ from ingest.errors import DecodeError
 from ingest.firmware import version_of
 from ingest.mapping.draft import Draft, Entry, SuggestError, toml_value
 from ingest.mapping.schema import Pick
-from ingest.mapping.source import parse
+from ingest.mapping.source import parse, step_through
 from ingest.mapping.suggest_topic import Named, named_topic, slug
 from ingest.names import conversion, quantity_of, unit_in_name, unit_of, units_for
 from ingest.validation import Limits, number, parse_time
@@ -174,8 +174,7 @@ def _structured(
 ) -> Draft:
     ids = _named_by(leaves)
     named = named_topic(topic, ids.values())
-    head = Entry({"version": 1, "name": slug(name or topic), "topic": named.filter})
-    head.values["format"] = form
+    head = head_of(name or topic, named, form)
     draft = Draft(head)
     _identify(head, named, ids)
     _when(head, leaves, draft)
@@ -205,8 +204,13 @@ def _structured(
         )
     if left:
         draft.questions += ["Numbers that were not taken:", *left]
-    _guard(head, first, contents, form)
+    _guard(head, first, contents)
     return draft
+
+
+def head_of(name: str, named: Named, form: str) -> Entry:
+    """Return the first keys of a mapping."""
+    return Entry({"version": 1, "name": slug(name), "topic": named.filter, "format": form})
 
 
 def _is_leftover(path: Steps, value: Any) -> bool:
@@ -228,19 +232,12 @@ def _named_by(leaves: Mapping[Steps, list[Any]]) -> dict[Steps, str]:
 
 
 def _identify(head: Entry, named: Named, ids: Mapping[Steps, str]) -> None:
-    if named.capture and not (ids and named.weak):
-        head.values["sensor"] = {"capture": named.capture}
-        head.notes["sensor"] = f"guess: {named.why}"
-    elif ids:
-        path = next(iter(ids))
-        head.values["sensor"] = {"path": _written(path)}
-        head.notes["sensor"] = "guess: this key names the device"
+    if ids and (named.weak or not named.capture):
+        head.add("sensor", {"path": _written(next(iter(ids)))}, "guess: this key names the device")
     elif named.capture:
-        head.values["sensor"] = {"capture": named.capture}
-        head.notes["sensor"] = f"guess: {named.why}"
+        head.add("sensor", {"capture": named.capture}, f"guess: {named.why}")
     else:
-        head.values["sensor"] = {"fixed": named.fixed}
-        head.notes["sensor"] = "guess: one sensor sends under this topic"
+        head.add("sensor", {"fixed": named.fixed}, "guess: one sensor sends under this topic")
 
 
 def _when(head: Entry, leaves: Mapping[Steps, list[Any]], draft: Draft) -> None:
@@ -250,8 +247,7 @@ def _when(head: Entry, leaves: Mapping[Steps, list[Any]], draft: Draft) -> None:
             continue
         forms, note = _time_form(values[0])
         if forms:
-            head.values["time"] = {"path": _written(path), "formats": forms}
-            head.notes["time"] = note
+            head.add("time", {"path": _written(path), "formats": forms}, note)
             return
         draft.questions.append(
             f"{toml_value(_written(path))} = {describe(values[0])} is no time of day (since boot?):"
@@ -263,8 +259,7 @@ def _firmware(head: Entry, leaves: Mapping[Steps, list[Any]]) -> None:
     """Find what the device calls its firmware."""
     for path, values in leaves.items():
         if _name(path).lower() in _FIRMWARE and all(version_of(value) for value in values):
-            head.values["firmware"] = {"path": _written(path)}
-            head.notes["firmware"] = "guess: by its name"
+            head.add("firmware", {"path": _written(path)}, "guess: by its name")
             return
 
 
@@ -283,16 +278,11 @@ def _time_form(value: Any) -> tuple[list[str], str]:
     return ["unix_ns"], "guess: by its magnitude"
 
 
-def _guard(head: Entry, first: list[Steps], contents: list[Any], form: str) -> None:
+def _guard(head: Entry, first: list[Steps], contents: list[Any]) -> None:
     """Ask for a key that all samples have, so that other messages of the topic pass on."""
-    for path in first:
-        key = path[0] if path else None
-        if form == "json" and type(key) is str:
-            if all(type(c) is dict and key in c for c in contents):
-                head.values["when"] = [{"path": [key], "present": True}]
-                return
-        elif form != "json" and all(key in c for c in contents):
-            head.values["when"] = [{"path": [key], "present": True}]
+    for key in (path[0] for path in first if path):
+        if type(key) is str and all(type(c) is dict and key in c for c in contents):
+            head.add("when", [{"path": [key], "present": True}])
             return
 
 
@@ -327,9 +317,10 @@ def _field(
         return None
     quantity, unit_key, stated = meant
     factor, addend = conversion(quantity, unit_key) or (1.0, 0.0)
-    entry = Entry({"quantity": quantity, "unit": unit_key, "path": _written(path)})
-    entry.notes["quantity"] = note if hint else "guess: by its name"
-    entry.notes["unit"] = note if stated else f"guess: {_doubt(quantity, plain)}"
+    entry = Entry()
+    entry.add("quantity", quantity, note if hint else "guess: by its name")
+    entry.add("unit", unit_key, note if stated else f"guess: {_doubt(quantity, plain)}")
+    entry.add("path", _written(path))
     broken = [
         value
         for value, n in zip(values, numbers, strict=True)
@@ -340,8 +331,7 @@ def _field(
         and not (type(value) is float and not math.isfinite(value))
     ]
     if broken:
-        entry.values["missing"] = list(dict.fromkeys(broken))[:8]
-        entry.notes["missing"] = "guess: stands for a fault"
+        entry.add("missing", list(dict.fromkeys(broken))[:8], "guess: stands for a fault")
     return entry
 
 
@@ -357,17 +347,7 @@ def _unit_of_value(path: Steps, values: list[Any], contents: list[Any]) -> str |
         after = values[0].strip().lstrip("0123456789+-.eE").strip()
         if after and unit_of(after):
             return after
-    beside: Any = contents[0]
-    for step in path[:-1]:
-        if isinstance(step, Pick):
-            items = beside if type(beside) is list else []
-            beside = next(
-                (i for i in items if type(i) is dict and i.get(step.where) == step.equals), None
-            )
-        elif type(beside) is dict:
-            beside = beside.get(step)
-        elif type(beside) is list and type(step) is int and step < len(beside):
-            beside = beside[step]
+    beside = step_through(contents[0], path[:-1])
     if type(beside) is dict:
         for key in ("unit", "units", "uom"):
             if type(beside.get(key)) is str and unit_of(beside[key]):
@@ -381,9 +361,9 @@ def _tamper(path: Steps, values: list[Any]) -> bool:
 
 
 def _tamper_entry(path: Steps, values: list[Any]) -> Entry:
-    wanted: object = True if type(values[0]) is bool else 1
-    notes = {"equals": "guess: this value means tampering"}
-    return Entry({"event": "tamper", "path": _written(path), "equals": wanted}, notes)
+    entry = Entry({"event": "tamper", "path": _written(path)})
+    entry.add("equals", type(values[0])(1), "guess: this value means tampering")
+    return entry
 
 
 def _may_be_voc(name: str) -> bool:
@@ -427,18 +407,16 @@ def _bare(topic: str, samples: list[bytes], name: str) -> Draft:
         )
     quantity, unit, stated = meant
     named = named_topic(topic, None, metric=place)
-    head = Entry(
-        {"version": 1, "name": slug(name or topic), "topic": named.filter, "format": "text"}
-    )
+    head = head_of(name or topic, named, "text")
     _identify(head, named, {})
-    head.values["join_s"] = 1.0
-    head.notes["join_s"] = "values of one sensor within this many seconds are one reading"
-    entry = Entry({"quantity": quantity, "unit": unit, "path": []})
-    entry.notes["quantity"] = "guess: by the topic"
-    entry.notes["unit"] = "as the name says" if stated else "guess: the usual unit"
+    head.add("join_s", 1.0, "values of one sensor within this many seconds are one reading")
+    entry = Entry()
+    entry.add("quantity", quantity, "guess: by the topic")
+    entry.add("unit", unit, "as the name says" if stated else "guess: the usual unit")
+    entry.add("path", [])
     if "{metric}" in named.filter:
-        entry.values["when"] = [{"capture": "metric", "equals": word}]
-        entry.notes["when"] = "add a field for each of the other topics of this device"
+        condition = [{"capture": "metric", "equals": word}]
+        entry.add("when", condition, "add a field for each of the other topics of this device")
     draft = Draft(head, [entry])
     draft.samples = [(named.example, sample) for sample in samples[:_EXAMPLES]]
     return draft

@@ -18,8 +18,8 @@ from ingest.decoders.ha_discovery import Suggestion
 from ingest.decoders.ha_discovery import suggest as read_discovery
 from ingest.errors import DecodeError
 from ingest.mapping.draft import Draft, Entry, SuggestError, toml_value
-from ingest.mapping.suggest import suggest
-from ingest.mapping.suggest_topic import named_topic, slug
+from ingest.mapping.suggest import head_of, suggest
+from ingest.mapping.suggest_topic import named_topic
 from ingest.mapping.topics import TopicFilter
 from ingest.names import conversion, unit_of, units_for
 from ingest.validation import Limits
@@ -95,9 +95,10 @@ def _meant(found: Suggestion) -> tuple[str, str] | None:
 
 
 def _entry(found: Suggestion, meant: tuple[str, str], path: list[str]) -> Entry:
-    entry = Entry({"quantity": meant[0], "unit": meant[1], "path": path})
-    note = "as its discovery message says"
-    entry.notes["unit"] = note if found.unit else "guess: the message gives no unit"
+    entry = Entry({"quantity": meant[0]})
+    note = "as its discovery message says" if found.unit else "guess: the message gives no unit"
+    entry.add("unit", meant[1], note)
+    entry.add("path", path)
     return entry
 
 
@@ -141,8 +142,7 @@ def _many_topics(found: list[Suggestion], name: str) -> Draft:
         )
     place = places[0] if places else max(len(topics[0]) - 2, 0)
     draft = _started(found[0], name, "text", place)
-    draft.head.values["join_s"] = 1.0
-    draft.head.notes["join_s"] = "values within this many seconds are one reading"
+    draft.head.add("join_s", 1.0, "values within this many seconds are one reading")
     for message in found:
         word = message.state_topic.split("/")[place]
         meant = _meant(message)
@@ -162,11 +162,8 @@ def _started(found: Suggestion, name: str, form: str, metric: int = -1) -> Draft
     if "{" in found.state_topic:
         raise SuggestError("the state topic has braces, which a filter cannot hold")
     named = named_topic(found.state_topic, None, metric)
-    head = Entry(
-        {"version": 1, "name": slug(name or found.state_topic), "topic": named.filter},
-        {"topic": "guess: which level names the sensor"},
-    )
-    head.values["format"] = form
+    head = head_of(name or found.state_topic, named, form)
+    head.notes["topic"] = "guess: which level names the sensor"
     head.values["sensor"] = {"capture": named.capture} if named.capture else {"fixed": named.fixed}
     draft = Draft(head)
     draft.questions.append("The examples are made up from discovery messages: put in real ones.")
@@ -174,8 +171,8 @@ def _started(found: Suggestion, name: str, form: str, metric: int = -1) -> Draft
     if found.availability and "{id}" in filtered:
         word = levels[filtered.index("{id}")]
         will = ["{id}" if level == word else level for level in found.availability[0].split("/")]
-        with contextlib.suppress(ValueError):
-            if will.count("{id}") == 1 and "/".join(will) != named.filter:
+        if will.count("{id}") == 1 and "/".join(will) != named.filter:
+            with contextlib.suppress(ValueError):
                 draft.availability = Entry({"topic": TopicFilter("/".join(will)).text})
     return draft
 
