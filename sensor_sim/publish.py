@@ -24,7 +24,6 @@ import re
 import ssl
 import time
 from collections import deque
-from collections.abc import AsyncIterable
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Final, Self
@@ -35,7 +34,7 @@ import aiomqtt
 from sensor_sim.errors import BrokerAddressError, BrokerRefusedError, BrokerUnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
     from pathlib import Path
     from typing import TextIO
 
@@ -264,15 +263,13 @@ class Publisher:
         self._first_sent = math.nan
         self._origin = math.nan
 
-    async def run(
-        self, messages: Iterable[WireMessage] | AsyncIterable[WireMessage]
-    ) -> PublishReport:
-        """Publish all messages.
+    async def run(self, messages: AsyncIterable[WireMessage]) -> PublishReport:
+        """Publish all messages; `Prefetched` wraps a plain iterable.
 
         Raises `BrokerUnreachableError` after `patience_s` without a broker, and
         `BrokerRefusedError` if the broker rejects the login.
         """
-        stream = _asynchronous(messages)
+        stream = aiter(messages)
         began = self._monotonic()
         failing_since: float | None = None
         attempt = 0
@@ -391,19 +388,6 @@ class Publisher:
         self.report.simulated_s = max(self.report.simulated_s, message.sent - self._first_sent)
         if self._on_progress is not None:
             self._on_progress(self.report, message.sent)
-
-
-def _asynchronous(
-    messages: Iterable[WireMessage] | AsyncIterable[WireMessage],
-) -> AsyncIterator[WireMessage]:
-    if isinstance(messages, AsyncIterable):
-        return aiter(messages)
-    return _wrapped(messages)
-
-
-async def _wrapped(messages: Iterable[WireMessage]) -> AsyncIterator[WireMessage]:
-    for message in messages:
-        yield message
 
 
 async def _until_disconnected(client: aiomqtt.Client) -> None:

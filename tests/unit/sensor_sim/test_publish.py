@@ -27,7 +27,7 @@ FAST = PublishSettings(speed=math.inf)
 
 
 async def publish(messages, address, settings=None, *, ledger=None):
-    return await Publisher(address, settings, ledger=ledger).run(messages)
+    return await Publisher(address, settings, ledger=ledger).run(Prefetched(messages))
 
 
 def stream(count, *, qos=1, sensor="s1", every_s=1.0, topic="plumewatch/v1/s1/reading"):
@@ -126,7 +126,7 @@ async def test_speed_stretches_the_time_between_messages(broker, speed, waited):
         monotonic=clock.monotonic,
         sleep=clock.sleep,
     )
-    report = await publisher.run(stream(10))
+    report = await publisher.run(Prefetched(stream(10)))
     assert report.messages == 10
     assert sum(clock.waits) == pytest.approx(waited)
     assert report.wall_s == pytest.approx(waited)
@@ -135,7 +135,7 @@ async def test_speed_stretches_the_time_between_messages(broker, speed, waited):
 async def test_the_window_bounds_what_is_read_ahead(broker):
     taken = 0
 
-    def counted():
+    async def counted():
         nonlocal taken
         for message in stream(100):
             taken += 1
@@ -198,7 +198,7 @@ async def test_nothing_acknowledged_is_lost_over_kills_of_the_broker():
             ledger=ledger,
             on_progress=kill_now_and_then,
         )
-        report = await publisher.run(stream(1500))
+        report = await publisher.run(Prefetched(stream(1500)))
     assert killed == [200, 900]
     assert report.reconnects >= 2
     assert sorted(ledger.entries) == [("s1", i + 1) for i in range(1500)]
@@ -231,7 +231,7 @@ async def test_patience_waits_for_a_broker_that_comes_late():
             monotonic=clock.monotonic,
             sleep=sleep,
         )
-        report = await publisher.run(stream(5))
+        report = await publisher.run(Prefetched(stream(5)))
     finally:
         broker.__exit__(None, None, None)
     assert report.acknowledged == 5
@@ -247,7 +247,7 @@ async def test_patience_ends():
         sleep=clock.sleep,
     )
     with pytest.raises(BrokerUnreachableError):
-        await publisher.run(stream(1))
+        await publisher.run(Prefetched(stream(1)))
     assert 5 <= sum(clock.waits) < 7
 
 
