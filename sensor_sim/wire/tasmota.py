@@ -199,15 +199,14 @@ def _scd40(values: Values) -> str:
     return f'"SCD40":{{"CarbonDioxide":{co2},"eCO2":{co2},{_climate(values)}}}'
 
 
-def _vindriktning(values: Values) -> str:
-    return f'"VINDRIKTNING":{{"PM2.5":{_whole(values, "pm25")}}}' if "pm25" in values else ""
+def _particles(name: str, decimals: int, *fields: tuple[str, str]) -> Callable[[Values], str]:
+    """Return a driver that prints particle masses only."""
 
+    def printed(values: Values) -> str:
+        body = (f'"{label}":{_fixed(values.get(k, math.nan), decimals)}' for label, k in fields)
+        return f'"{name}":{{{",".join(body)}}}' if "pm25" in values else ""
 
-def _sds0x1(values: Values) -> str:
-    if "pm25" not in values:
-        return ""
-    coarse = _fixed(values.get("pm10", math.nan), 1)
-    return f'"SDS0X1":{{"PM2.5":{values["pm25"]:.1f},"PM10":{coarse}}}'
+    return printed
 
 
 def _ens160(values: Values) -> str:
@@ -218,19 +217,11 @@ def _ens160(values: Values) -> str:
     return f'"ENS160":{{"AQI":{quality},"eCO2":{round(400 + ppb * 0.6)},"TVOC":{round(ppb)}}}'
 
 
-def _opcn3(values: Values) -> str:
-    """Print an OPC-N3 as a driver script does, since the firmware itself has no driver."""
-    if "pm25" not in values:
-        return ""
-    fields = (("PM1", "pm1"), ("PM2.5", "pm25"), ("PM10", "pm10"))
-    body = ",".join(f'"{n}":{_fixed(values.get(k, math.nan), 2)}' for n, k in fields)
-    return f'"OPCN3":{{{body}}}'
-
-
 def _sht3x(values: Values) -> str:
     return f'"SHT3X":{{{_climate(values)}}}'
 
 
+_PM25, _PM10 = ("PM2.5", "pm25"), ("PM10", "pm10")
 _CLIMATE: Final = {"temp": 0.1, "rh": 0.1}
 _COUNTS: Final = dict.fromkeys(("n03", "n05", "n10", "n25", "n50", "n100"), 0.01)
 _DRIVERS: Final[dict[str, tuple[Callable[[Values], str], dict[str, float]]]] = {
@@ -245,14 +236,18 @@ _DRIVERS: Final[dict[str, tuple[Callable[[Values], str], dict[str, float]]]] = {
         {**dict.fromkeys(("pm1", "pm25", "pm4", "pm10"), 0.1), "voc_index": 1, "nox_index": 1}
         | _CLIMATE,
     ),
-    "sds0x1": (_sds0x1, {"pm25": 0.1, "pm10": 0.1}),
-    "opcn3": (_opcn3, {"pm1": 0.01, "pm25": 0.01, "pm10": 0.01}),
+    "sds0x1": (_particles("SDS0X1", 1, _PM25, _PM10), {"pm25": 0.1, "pm10": 0.1}),
+    # a driver script, as the firmware has no driver
+    "opcn3": (
+        _particles("OPCN3", 2, ("PM1", "pm1"), _PM25, _PM10),
+        {"pm1": 0.01, "pm25": 0.01, "pm10": 0.01},
+    ),
     "ens160": (_ens160, {"tvoc_ppb": 1}),
     "sgp30": (_sgp30, {"tvoc_ppb": 1}),
     "sgp4x": (_sgp4x, {"voc_index": 1, "voc_raw": 1, "nox_index": 1}),
     "bme680": (_bme680, {"pressure": 0.1} | _CLIMATE),
     "scd40": (_scd40, {"co2": 1} | _CLIMATE),
-    "vindriktning": (_vindriktning, {"pm25": 1}),
+    "vindriktning": (_particles("VINDRIKTNING", 0, _PM25), {"pm25": 1}),
     "sht3x": (_sht3x, _CLIMATE),
 }
 _FAMILY: Final[tuple[tuple[str, str], ...]] = (
