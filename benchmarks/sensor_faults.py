@@ -31,8 +31,8 @@ import numpy as np
 from alerts.policy import AlertPolicy
 from detection.batch import ReadingBatch
 from detection.events import EventKind, EventPhase
-from detection.minute_detectors import MinuteDetectors
-from detection.minutes import CHANNELS
+from detection.per_minute.detectors import MinuteDetectors
+from detection.per_minute.minutes import CHANNELS
 from detection.quantities import COLUMN_INDEX, COLUMNS, QUANTITIES
 from plumewatch.replay import replay
 from sensor_sim.attacks_at_sensor import BlownAt, Covered

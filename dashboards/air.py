@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Final
 
 from dashboards import panels, queries
 from dashboards.frame import frame
-from detection.guidelines import CO2, HUMIDITY, PM25_DAY, TVOC
+from reports.guidelines import CO2, HUMIDITY, PM25_DAY, TVOC
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.builders import bargauge, table, timeseries
     from grafana_foundation_sdk.builders.dashboard import Dashboard
 
     from dashboards.frame import DashboardSettings
-    from detection.guidelines import Guideline
+    from reports.guidelines import Guideline
 
 _HALF_S_TO_ACH: Final = 2495.3
 """3600 ln 2: from half-life in seconds to air changes per hour."""

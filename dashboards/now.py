@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from dashboards import panels, queries
 from dashboards.frame import frame, incident_link, page_link, room_link
-from detection.guidelines import CO2, PM25_DAY
+from reports.guidelines import CO2, PM25_DAY
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.builders import table

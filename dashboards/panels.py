@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from grafana_foundation_sdk.models.dashboard import FieldColorModeId, ValueMapping
 
     from dashboards.queries import InfluxQl
-    from detection.guidelines import Guideline
+    from reports.guidelines import Guideline
 
 BLUE: Final = "#0072B2"
 SKY: Final = "#56B4E9"

@@ -2,7 +2,7 @@
 
 The service, a replay, a back-test and a cluster judge readings by this one object, so that the same
 readings give the same events. `detection.detector` follows plumes, `detection.device_events` what
-devices report of themselves, `detection.minute_detectors` sensor faults and the air that rooms
+devices report of themselves, `detection.per_minute.detectors` sensor faults and the air that rooms
 share, which explains some of the rest.
 
 Any split of a stream into batches gives the same events. Sensors of different buildings do not
@@ -21,7 +21,7 @@ import numpy as np
 from detection.batch import ReadingBatch
 from detection.detector import Detector
 from detection.device_events import DeviceEvents
-from detection.minute_detectors import MinuteDetectors
+from detection.per_minute.detectors import MinuteDetectors
 from detection.quantities import COLUMN_INDEX, COLUMNS
 
 if TYPE_CHECKING:
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from detection.ambient import Place
     from detection.detector import PulseObserver
     from detection.events import Event
     from detection.model import Model
+    from detection.per_minute.ambient import Place
 
 _BATTERY = COLUMN_INDEX["battery"]
 

@@ -24,9 +24,9 @@ from scale.history import SCHEMA, bucket_keys
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from detection.ambient import Place
     from detection.events import Event
     from detection.model import Model
+    from detection.per_minute.ambient import Place
 
 FORMAT: Final = 1
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from detection.batch import ReadingBatch
 from detection.events import EventPhase
-from detection.minute_detectors import MinuteDetectors
+from detection.per_minute.detectors import MinuteDetectors
 from tests.support.minutes import DAY_S, Air, said, slow_of
 
 SENSORS = [f"n-{room}-1" for room in "abcd"]

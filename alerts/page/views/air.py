@@ -17,8 +17,8 @@ from starlette.routing import Route
 
 from alerts.page.page_context import NavLink, PageGroup
 from alerts.page.views.history import SPANS, span_of
-from detection.guidelines import GUIDELINES
 from detection.quantities import QUANTITIES
+from reports.guidelines import GUIDELINES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

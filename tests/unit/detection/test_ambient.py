@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from detection.ambient import LEAST_ROOMS
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
-from detection.minute_detectors import MinuteDetectors
+from detection.per_minute.ambient import LEAST_ROOMS
+from detection.per_minute.detectors import MinuteDetectors
 from tests.support.minutes import START, Air, said, slow_of
 
 HOUR = 3600.0

@@ -3,7 +3,7 @@ import pytest
 
 from detection.batch import ReadingBatch
 from detection.errors import SnapshotError
-from detection.minutes import CHANNEL_INDEX, CHANNELS, Minutes, fine, grown
+from detection.per_minute.minutes import CHANNEL_INDEX, CHANNELS, Minutes, fine, grown
 from detection.quantities import COLUMN_INDEX, COLUMNS
 
 PM25 = CHANNEL_INDEX["pm25"]

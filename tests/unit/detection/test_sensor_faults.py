@@ -5,7 +5,7 @@ import pytest
 
 from detection.errors import SnapshotError
 from detection.events import EventKind, EventPhase, evidence_sentence
-from detection.minute_detectors import MinuteDetectors
+from detection.per_minute.detectors import MinuteDetectors
 from tests.support.minutes import DAY_S, START, Air, said, slow_of
 
 HOUR = 3600.0

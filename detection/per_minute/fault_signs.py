@@ -1,6 +1,6 @@
 """Signs of a faulty or handled sensor, followed minute by minute for many sensors at once.
 
-A sensor is held against its own past, never against a table of products; `detection.sensor_faults`
+A sensor is held against its own past, never against a table of products; `sensor_faults`
 says what the signs mean and when to speak. State is a table of arrays, one row a sensor.
 """
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from detection.minutes import CHANNEL_INDEX, CHANNELS, fine
+from detection.per_minute.minutes import CHANNEL_INDEX, CHANNELS, fine
 from detection.quantities import QUANTITIES
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from detection.minutes import Minute
+    from detection.per_minute.minutes import Minute
 
     Floats = NDArray[np.float64]
     Flags = NDArray[np.bool_]

@@ -1,7 +1,7 @@
 """Faults that a sensor shows in its own signal, and hands that were laid on it.
 
-Each minute (`detection.minutes`) moves what is known of each sensor on by one step
-(`detection.fault_signs`). A sensor is held against its own past, never against a table of products:
+Each minute (`minutes`) moves what is known of each sensor on by one step
+(`fault_signs`). A sensor is held against its own past, never against a table of products:
 
 * *frozen*: a channel has exactly one value for four times as long as it ever had, and two hours at
   least. At its own floor it may rest for a day; where resting is natural (0 ppb, a Plantower's 0 or
@@ -36,11 +36,19 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from detection import fault_signs as signs_of
 from detection.errors import SnapshotError
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
-from detection.fault_signs import CHANNEL_STATE, DAY_S, FAULTS, SENSOR_STATE, SPIKE, WHOLE, Signs
-from detection.minutes import CHANNEL_INDEX, CHANNELS, grown
+from detection.per_minute import fault_signs as signs_of
+from detection.per_minute.fault_signs import (
+    CHANNEL_STATE,
+    DAY_S,
+    FAULTS,
+    SENSOR_STATE,
+    SPIKE,
+    WHOLE,
+    Signs,
+)
+from detection.per_minute.minutes import CHANNEL_INDEX, CHANNELS, grown
 from detection.quantities import QUANTITIES
 
 if TYPE_CHECKING:
@@ -48,7 +56,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from detection.minutes import Minute
+    from detection.per_minute.minutes import Minute
 
 _STEP_S: Final = 1200.0
 """Longest time one minute may stand for: twice the slowest usual interval."""

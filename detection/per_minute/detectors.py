@@ -12,19 +12,19 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from detection.ambient import Ambient
 from detection.errors import SnapshotError
-from detection.minutes import Minutes
-from detection.sensor_faults import SensorFaults
+from detection.per_minute.ambient import Ambient
+from detection.per_minute.minutes import Minutes
+from detection.per_minute.sensor_faults import SensorFaults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
 
-    from detection.ambient import Place
     from detection.batch import ReadingBatch
     from detection.events import Event
+    from detection.per_minute.ambient import Place
 
 FORMAT: Final = 1
 _PARTS: Final = ("minutes", "faults", "ambient")

@@ -1,6 +1,6 @@
 """Air that rises in many rooms of a building at once: smoke from outdoors, mowing, a kitchen.
 
-Each minute (`detection.minutes`), the fine particles of every room are held against the room's own
+Each minute (`minutes`), the fine particles of every room are held against the room's own
 slow baseline: ``e = ln((c + 4) / (b + 4))``, c the lowest value of the last three minutes, which a
 puff or a spray of seconds does not lift, and the 4 µg/m³ so that clean rooms do not count by their
 noise. A room with several sensors has the median of theirs.
@@ -34,14 +34,14 @@ import numpy as np
 
 from detection.errors import SnapshotError
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
-from detection.minutes import fine, grown
+from detection.per_minute.minutes import fine, grown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from detection.minutes import Minute
+    from detection.per_minute.minutes import Minute
 
 LEAST_ROOMS: Final = 4
 RISEN: Final = 0.47

@@ -1,0 +1,1 @@
+"""Detectors that look at minutes of readings: sensor faults, and air that rooms share."""
