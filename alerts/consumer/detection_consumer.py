@@ -3,32 +3,21 @@
 `DetectionConsumer` reads the journal in order, steps the detectors, hands their events to the alert
 engine, and commits events, incidents, outbox and its position in one transaction.
 
-Snapshots
----------
-Detector state is a pure function of the readings and of the placed threshold adjustments, so it is
-stored less often than the position. On opening, the readings between snapshot and position are
-stepped again and their events discarded. Any split of the readings into batches gives the same
-events, so a crash costs only time.
-
-What the detectors see
-----------------------
-Readings that must never alert (late, retained, simulated, history, unregistered sensor) are not
-shown to them. Readings of one sensor that overtook each other are put in order (`reorder`); when
-nothing arrives, the clock ends that wait (`check_silence`), and its events are committed with a
-snapshot because a repetition would give them at another place. No reading counts as later than its
-receipt: a sensor's clock may be ahead, but a stamp from the future must not hide what comes until
-then. When our own clock is set back, sensors that were read later than that start again.
-
-Liveness
---------
-Silence of sensors lives on the clock of arrival, so its state is not a function of the readings: it
-is stored in the transaction that opens or resolves the incident. A replay does not follow it.
-
-Threshold adjustments
----------------------
-Feedback and `plumewatch levels undo` only append an adjustment (`threshold_adjustments`). The next
-commit gives it its place: it is effective behind the position of that commit. A crash before the
-commit leaves it pending, after it placed; either way it counts once.
+- **Snapshots.** Detector state is a pure function of the readings and of the placed threshold
+  adjustments, so it is stored less often than the position. On opening, the readings between
+  snapshot and position are stepped again and their events discarded. Any split of the readings into
+  batches gives the same events, so a crash costs only time.
+- **What the detectors see.** Readings that must never alert (late, retained, simulated, history,
+  unregistered sensor) are left out. Readings of one sensor that overtook each other are put in
+  order (`reorder`); when nothing arrives, the clock ends that wait (`check_silence`), and its
+  events are committed with a snapshot because a repetition would give them at another place. No
+  reading counts as later than its receipt: a stamp from the future must not hide what comes until
+  then. When our own clock is set back, sensors that were read later than that start again.
+- **Liveness** follows the clock of arrival, so its state is not a function of the readings: it is
+  stored in the transaction that opens or resolves the incident. A replay does not follow it.
+- **Threshold adjustments.** Feedback and `plumewatch levels undo` only append one. The next commit
+  places it: it is effective behind the position of that commit. After a crash before the commit it
+  is pending, after it placed; either way it counts once.
 """
 
 from __future__ import annotations
@@ -106,11 +95,7 @@ class _Snapshot(msgspec.Struct, rename={"last_adjustment": "moves", "newest_rece
 
 @dataclass(slots=True)
 class _Arrivals:
-    """How far the readings have come; times are Unix seconds.
-
-    `skipped` counts by sensor the readings that the detectors could not use, because one with the
-    same or a later time stamp had come before.
-    """
+    """How far the readings have come, Unix seconds, and how many came too late by sensor."""
 
     newest_received: float = float("-inf")
     newest_judged: dict[str, float] = field(default_factory=dict)
@@ -119,10 +104,10 @@ class _Arrivals:
 
 @dataclass(slots=True)
 class _Uncommitted:
-    """What was stepped since the last commit, and what that commit has to store.
+    """What the next commit has to store.
 
-    `stepped` says that the state of the detectors is ahead of the position, `by_clock` that the
-    clock moved it, so that a snapshot is needed.
+    `stepped`: the state of the detectors is ahead of the position; `by_clock`: the clock moved it,
+    so that a snapshot is needed.
     """
 
     stepped: bool = False
@@ -134,12 +119,10 @@ class _Uncommitted:
 class DetectionConsumer:
     """Step detectors and incidents through the journal.
 
-    `connection`: state database, migrated for ``state`` and ``alerts``; `may_alert`: whether a
-    reading may be shown to the detectors; `liveness`: when a registered sensor counts as silent;
-    without it none does; `budgets`: tolerable false alarms of the sensors; `sampler`: takes class
-    probabilities for the series; they are committed with their batch; `record_firmware`: record the
-    firmware versions that sensors report; needs the tables of `storage.firmware` and
-    `series_records`. `position`: in the journal, of the last commit.
+    The state database needs the tables ``state`` and ``alerts``, with `sampler` or
+    `record_firmware` also those of `series_records` and `storage.firmware`. Only readings that
+    `may_alert` accepts are shown to the detectors. Without `liveness` no sensor counts as silent.
+    `position` is the journal offset of the last commit.
     """
 
     def __init__(
@@ -238,10 +221,7 @@ class DetectionConsumer:
         return BatchResult(events, self.commit(events, position, now))
 
     def step(self, readings: Sequence[Reading], *, broker_healthy: bool = True) -> list[Event]:
-        """Show readings, in journal order, to the detectors; state moves on in memory.
-
-        `broker_healthy` says whether readings can arrive, as in `Liveness.on_time`.
-        """
+        """Show readings, in journal order, to the detectors; state changes in memory only."""
         if not readings:
             return []
         self._uncommitted.stepped = True
@@ -253,10 +233,9 @@ class DetectionConsumer:
         return events
 
     def check_silence(self, now: float, *, broker_healthy: bool = True) -> list[Event]:
-        """Return what follows at `now` from nothing arriving, to be committed like a batch.
+        """Return the events at `now` after nothing arrived, to be committed like a batch.
 
-        Sensors may be silent, and readings no longer wait for an earlier one. Call it when all
-        that has arrived is committed.
+        Call it when all that has arrived is committed.
         """
         events = self._judge(self._reorder.on_time(now))
         self._uncommitted.by_clock |= bool(events)
@@ -267,11 +246,10 @@ class DetectionConsumer:
     def commit(
         self, events: Sequence[Event], position: int, now: float | None
     ) -> list[AlertRecord]:
-        """Commit what follows from a batch; may be tried again when the disk refuses.
+        """Commit the events of a batch and its position; may be retried when the disk refuses.
 
-        `events`: from `step` or `check_silence`; `position`: journal offset behind the batch;
-        `now`: time of the decision, Unix seconds; None decides each event at its own time, as a
-        replay does.
+        The events come from `step` or `check_silence`. Without `now` each event is decided at its
+        own time, as in a replay.
         """
         pending = self._uncommitted
         if self._sampler is not None:
@@ -294,10 +272,7 @@ class DetectionConsumer:
         return alerts
 
     def commit_external(self, events: Sequence[Event], now: float) -> list[AlertRecord]:
-        """Commit events that another system detected; known ones change nothing.
-
-        Detectors and position are not touched, so it may come between `step` and `commit`.
-        """
+        """Commit events that another system detected; allowed between `step` and `commit`."""
         with transaction(self._connection) as tx:
             return self._engine.on_events(tx, list(events), now)
 
@@ -341,10 +316,7 @@ class DetectionConsumer:
         return self.position
 
     def fork(self, connection: sqlite3.Connection) -> DetectionConsumer:
-        """Return a consumer that goes on from here over another state database.
-
-        It has the same detectors, engine and thresholds, and does not follow liveness.
-        """
+        """Return a consumer that continues over another state database, without liveness."""
         twin = DetectionConsumer(connection, self._engine, self._may_alert)
         twin._restore(self._body())
         twin.position = self.position
@@ -464,10 +436,7 @@ class DetectionConsumer:
         return events + self._judge(ordered)
 
     def _start_again(self, now: float) -> list[Event]:
-        """Judge on from `now`, although sensors were read later: our clock was set back.
-
-        Otherwise their readings would be too old until the clock is where it was.
-        """
+        """Start sensors that were read after `now` again: our clock was set back."""
         arrivals = self._arrivals
         arrivals.newest_received = now
         arrivals.newest_judged = {s: at for s, at in arrivals.newest_judged.items() if at <= now}

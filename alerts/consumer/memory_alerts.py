@@ -27,7 +27,7 @@ import logging
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from alerts.consumer.memory_state import apply_changes, copy_state, settle_changes, take_changes
 from alerts.notify.pump import OutboxPump
@@ -66,10 +66,10 @@ class ReadingQueue(Protocol):
 
 
 class Detection(Protocol):
-    """What is taken over: detection over the state database on the disk."""
+    """Detection over the state database on the disk, to be forked."""
 
     undecided: tuple[Sequence[Event], int] | None
-    """What was detected, up to which journal offset, and could not be committed yet."""
+    """Events not committed yet, and the journal offset up to which they were detected."""
 
     @property
     def position(self) -> int:
@@ -79,14 +79,20 @@ class Detection(Protocol):
         """Return a consumer that goes on from here over another state database."""
 
 
+class Fork(NamedTuple):
+    """The consumer in memory, its database, and the only thread that uses both."""
+
+    thread: ThreadPoolExecutor
+    memory: sqlite3.Connection
+    consumer: DetectionConsumer
+
+
 class MemoryAlerts:
     """Takes over alerting while the disk refuses.
 
-    `read_journal`: `Journal.read`; `state_failing`: returns why incidents cannot be stored at the
-    moment; empty if they can; `in_detector`: runs work in the thread of the state database;
-    `on_alerts`: called with alerts, in the event loop; `grace_s`: how long the disk may refuse
-    before. `active`: whether alerts leave from memory at the moment; `alerts`: alerts decided in
-    memory since the start.
+    `state_failing` returns why incidents cannot be stored at the moment, empty if they can;
+    `in_detector` runs work in the thread of the state database; `on_alerts` is called in the event
+    loop; the disk may refuse for `grace_s` before. `alerts` counts those decided in memory.
     """
 
     def __init__(
@@ -113,9 +119,7 @@ class MemoryAlerts:
         self._clock = clock
         self._on_alerts = on_alerts
         self._grace_s = grace_s
-        self._thread: ThreadPoolExecutor | None = None
-        self._memory: sqlite3.Connection | None = None
-        self._twin: DetectionConsumer | None = None
+        self._fork: Fork | None = None
         self._wake = asyncio.Event()
         self._live: list[Reading] = []
 
@@ -159,8 +163,8 @@ class MemoryAlerts:
         Call it before the consumer commits anything, so that the disk never decides again what
         memory has. While the journal still refuses, alerts go on from memory all the same.
         """
-        if self._memory is not None and self.active:
-            self._carry_over(disk)
+        if self._fork is not None and self.active:
+            self._carry_over(self._fork, disk)
             self.active = bool(self._readings.failing)
 
     def _failing(self) -> str:
@@ -169,12 +173,11 @@ class MemoryAlerts:
     async def _take_over(
         self, detection: Detection, disk: sqlite3.Connection, listen: Listen
     ) -> None:
-        loop = asyncio.get_running_loop()
         with ThreadPoolExecutor(1, thread_name_prefix="plumewatch-memory") as thread:
-            self._thread = thread
+            memory, consumer = await self._in_detector(_copy, detection, disk)
+            fork = self._fork = Fork(thread, memory, consumer)
+            self.active = True
             try:
-                memory, self._twin = await self._in_detector(_fork, detection, disk)
-                self._memory, self.active = memory, True
                 events, position = detection.undecided or ((), detection.position)
                 pump = OutboxPump(
                     memory,
@@ -187,23 +190,25 @@ class MemoryAlerts:
                 async with asyncio.TaskGroup() as group:
                     sending = group.create_task(pump.run(), name="outbox in memory")
                     listening = group.create_task(listen(), name="tap")
-                    self._report(await loop.run_in_executor(thread, self._decide, events))
-                    await self._feed(thread, position)
+                    if events:
+                        await self._decide(
+                            fork, consumer.commit, events, consumer.position, self._clock()
+                        )
+                    await self._feed(fork, position)
                     listening.cancel()
                     if self.active:
-                        await self._until_carried_over(disk)
+                        await self._until_carried_over(fork, disk)
                         self.active = False
                     pump.stop()
                     await sending
-                    await self._until_carried_over(disk)
+                    await self._until_carried_over(fork, disk)
             finally:
                 self.active = False
-                if self._memory is not None:
-                    thread.submit(self._memory.close).result()
-                self._memory = self._twin = self._thread = None
+                self._fork = None
+                thread.submit(memory.close).result()
                 self._live.clear()
 
-    async def _feed(self, thread: ThreadPoolExecutor, position: int) -> None:
+    async def _feed(self, fork: Fork, position: int) -> None:
         """Show readings to the detectors in memory until the disk works again."""
         loop = asyncio.get_running_loop()
         fed = 0
@@ -214,25 +219,26 @@ class MemoryAlerts:
             self._live.clear()
             with suppress(StorageError):  # the disk refuses: it was logged when this began
                 entries, position = await loop.run_in_executor(
-                    thread, self._read_journal, position, _BATCH
+                    fork.thread, self._read_journal, position, _BATCH
                 )
                 fresh = [entry.reading for entry in entries] + fresh
-            self._report(await loop.run_in_executor(thread, self._detect, fresh, self._clock()))
+            await self._decide(fork, self._detect, fork.consumer, fresh, self._clock())
             await asyncio.sleep(_POLL_S)
 
-    def _detect(self, readings: Sequence[Reading], now: float) -> list[AlertRecord]:
-        if self._twin is None or not self.active:
+    def _detect(
+        self, consumer: DetectionConsumer, readings: Sequence[Reading], now: float
+    ) -> list[AlertRecord]:
+        if not self.active:
             return []
         if not readings:
-            return self._twin.on_time(now).alerts
-        return self._twin.process(readings, self._twin.position, now).alerts
+            return consumer.on_time(now).alerts
+        return consumer.process(readings, consumer.position, now).alerts
 
-    def _decide(self, events: Sequence[Event]) -> list[AlertRecord]:
-        if self._twin is None or not events:
-            return []
-        return self._twin.commit(events, self._twin.position, self._clock())
-
-    def _report(self, alerts: Sequence[AlertRecord]) -> None:
+    async def _decide(
+        self, fork: Fork, work: Callable[..., list[AlertRecord]], *given: object
+    ) -> None:
+        """Run work that decides alerts in the thread of the memory, and report them."""
+        alerts = await asyncio.get_running_loop().run_in_executor(fork.thread, work, *given)
         self._wake.set()
         self.alerts += len(alerts)
         for alert in alerts:
@@ -240,28 +246,26 @@ class MemoryAlerts:
         if alerts:
             self._on_alerts(alerts)
 
-    async def _until_carried_over(self, disk: sqlite3.Connection) -> None:
+    async def _until_carried_over(self, fork: Fork, disk: sqlite3.Connection) -> None:
         """Carry over, again and again while the disk refuses."""
         while True:
             try:
-                await self._in_detector(self._carry_over, disk)
+                await self._in_detector(self._carry_over, fork, disk)
             except sqlite3.OperationalError as error:
                 log.warning("what was decided in memory cannot be stored yet: %s", error)
                 await asyncio.sleep(_CARRY_OVER_AGAIN_S)
             else:
                 return
 
-    def _carry_over(self, disk: sqlite3.Connection) -> None:
-        if self._memory is None or self._thread is None:
-            return
-        changes = self._thread.submit(take_changes, self._memory).result()
+    def _carry_over(self, fork: Fork, disk: sqlite3.Connection) -> None:
+        changes = fork.thread.submit(take_changes, fork.memory).result()
         left_out = apply_changes(disk, changes)
-        self._thread.submit(settle_changes, self._memory, changes).result()
+        fork.thread.submit(settle_changes, fork.memory, changes).result()
         if left_out:
             log.warning("%d rows decided in memory were left out: the disk has others", left_out)
 
 
-def _fork(
+def _copy(
     detection: Detection, disk: sqlite3.Connection
 ) -> tuple[sqlite3.Connection, DetectionConsumer]:
     memory = copy_state(disk)

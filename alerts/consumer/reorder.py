@@ -1,9 +1,8 @@
 """Put the readings of one sensor in order where messages overtook each other.
 
-The detectors judge a sensor's readings in order of time and cannot use one that comes behind a
-later one. After a reconnection the broker delivers again what was not acknowledged, and gateways
-have several routes. If a device numbers its readings, a gap shows that one is missing *before* it
-is too late, so the reading behind the gap waits, for at most `MAX_WAIT_S`, until the gap is filled.
+The detectors cannot use a reading that comes behind a later one of its sensor. After a reconnection
+the broker delivers again what was not acknowledged, and gateways have several routes. If a device
+numbers its readings, the reading behind a gap waits, for at most `MAX_WAIT_S`, until it is filled.
 
 Readings in order never wait. A lost reading costs its successors `MAX_WAIT_S` once; after
 `MAX_UNFILLED_GAPS` gaps in a row that nothing filled, gaps count as losses until one of the
@@ -121,11 +120,11 @@ class Reorder:
         return passed
 
     def next_deadline(self) -> float | None:
-        """When `on_time` lets something pass; None if nothing waits."""
+        """Return when `on_time` lets something pass; None if nothing waits."""
         return min((queue.deadline for queue in self._waiting.values()), default=None)
 
     def snapshot(self) -> bytes:
-        """Everything, as MessagePack."""
+        """Return everything as MessagePack."""
         return msgspec.msgpack.encode(_State(self._now, self._queues))
 
     @classmethod

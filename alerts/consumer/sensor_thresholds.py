@@ -25,13 +25,7 @@ _SAVED_AT_ONCE: Final = 5000
 
 
 class SensorThresholds:
-    """Thresholds of one detector after another.
-
-    Attributes
-    ----------
-    last_adjustment : int
-        Number of the last adjustment that the detector's state holds; 0 for none.
-    """
+    """Thresholds of the current detector, which holds adjustments up to `last_adjustment`."""
 
     _detector: Detector
 

@@ -73,10 +73,7 @@ class ThresholdAdjustment:
 def adjust_from_feedback(
     tx: sqlite3.Connection, incident: Incident, feedback: Feedback
 ) -> ThresholdAdjustment | None:
-    """Adjust the threshold of the sensor that alerted, if this answer is new and says something.
-
-    Returns None if the answer adjusts nothing, or only undid an earlier adjustment.
-    """
+    """Adjust the threshold of the sensor that alerted; None if the answer adjusts nothing new."""
     alert = _alert(tx, incident)
     if alert is None:
         return None

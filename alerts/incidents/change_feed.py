@@ -1,20 +1,16 @@
 """The change feed: an append-only log of what happened to incidents, in the state database.
 
-Design
-------
 Triggers append an entry in the transaction that changes an incident, one of its events, its
-feedback or the status of one of its notices, whichever code makes the change. Readers have a name
-and a stored cursor: the number of the last entry they are done with. A reader moves its cursor in
-the transaction in which it stores what follows from the entries, so a crash repeats both or
-neither.
+feedback or the status of one of its notices. Readers have a name and a stored cursor: the number of
+the last entry they are done with. A reader moves its cursor in the transaction in which it stores
+what follows from the entries, so a crash repeats both or neither.
 
 A reader without a cursor (it is new, or the feed was cut behind it) looks at the incidents
 themselves once, then begins at the head. `prune` deletes entries that every cursor has passed, and
 entries beyond `MAX_ENTRIES`; a reader that was further behind than that loses its cursor.
 
-Readers: webhooks, records of the time series, Grafana annotations. Room states and live pages
-rebuild everything when they start, so their cursor is in memory: a count of `ChangeSignal`, the
-in-process wake-up that tells all readers to look.
+Webhooks, records of the time series and Grafana annotations have cursors. Room states and live
+pages rebuild everything when they start: they count `ChangeSignal`, the wake-up in this process.
 """
 
 from __future__ import annotations
@@ -34,9 +30,8 @@ MAX_ENTRIES: Final = 200_000
 class Change(NamedTuple):
     """One entry.
 
-    `incident`, `event`: ids of what changed; `what`: ``opened``, ``acknowledged``, ``resolved`` or
-    ``withdrawn`` for an incident that people are notified of, with the time in `at`; ``changed``
-    for everything else.
+    `what` is ``opened``, ``acknowledged``, ``resolved`` or ``withdrawn`` at a time for an incident
+    that people are notified of, ``changed`` for everything else.
     """
 
     seq: int
@@ -93,11 +88,7 @@ def prune(tx: sqlite3.Connection, live: Collection[str], max_entries: int = MAX_
 
 @dataclass(slots=True)
 class ChangeSignal:
-    """Wakes the readers of this process after a change.
-
-    `wakes`: set on every change, for parts that wait for more than changes; `closed`: whether no
-    change follows any more, so that nobody waits on.
-    """
+    """Wakes the readers of this process, and sets all `wakes`, after a change."""
 
     count: int = 0
     closed: bool = False

@@ -1,8 +1,7 @@
-"""The clock of the machine is set while the service runs: deadlines move along.
+"""Move deadlines when the clock of the machine is set while the service runs.
 
 Otherwise a notice due in four seconds would wait for an hour after the clock is set back by one, or
-be too old after it is set ahead. A step of the wall clock against the monotonic one moves every
-deadline by as much. Times of what has happened stay as they were written.
+be too old after it is set ahead. Times of what has happened stay as they were written.
 """
 
 from __future__ import annotations
@@ -19,10 +18,8 @@ STEP_S: Final = 5.0
 
 @dataclass(slots=True)
 class ClockSteps:
-    """Notice that a wall clock was set; pure.
+    """Notice that a wall clock was set.
 
-    Examples
-    --------
     >>> steps = ClockSteps()
     >>> [steps.look(*at) for at in ((100.0, 1.0), (101.0, 2.0), (3702.0, 3.0), (3703.0, 4.0))]
     [0.0, 0.0, 3600.0, 0.0]
@@ -31,10 +28,7 @@ class ClockSteps:
     _ahead: float | None = None
 
     def look(self, wall: float, monotonic: float) -> float:
-        """Return by how much it was set since the last look, seconds; 0 if it was not.
-
-        `monotonic`: seconds of a clock that nobody sets, read at the same moment.
-        """
+        """Return by how many seconds the clock was set since the last look; 0 if it was not."""
         before, self._ahead = self._ahead, wall - monotonic
         if before is None or abs(self._ahead - before) < STEP_S:
             return 0.0
@@ -42,13 +36,10 @@ class ClockSteps:
 
 
 def move_deadlines(tx: sqlite3.Connection, now: float, by_s: float) -> None:
-    """Move what incidents, steps of escalation, cooldowns and notices wait for.
+    """Move all deadlines, as the clock was set ahead by `by_s` seconds to `now`.
 
-    The pump does not wait for this: a notice may be due again by the new time already. So due times
-    are moved where they are nearer to the old time than to the new one.
-
-    `tx`: the state database, in a transaction; `now`: unix seconds, by the clock as it is now;
-    `by_s`: how far it was set ahead; negative if back.
+    A notice may be due by the new time already, as the pump does not wait for this. So due times
+    move only where they are nearer to the old time than to the new one.
     """
     moved = "iif(abs({0} - ?1 + ?2) < abs({0} - ?1), {0} + ?2, {0})"
     tx.execute(

@@ -1,9 +1,8 @@
 """Detector events, answers and time into rows: incidents and notices in the caller's transaction.
 
 The consumer of the journal commits detector state, incidents, outbox and cursor together, so a
-crash repeats a batch or none of it. Nothing here opens, commits, sleeps, logs or reads a clock:
-`now`, Unix seconds, comes with every call. The rules are in `lifecycle`, the rows in `repository`,
-`steps` and `silences`, the texts in `alerts.notify.notice_writer`.
+crash repeats a batch or none of it. Nothing here opens, commits, sleeps, logs or reads a clock. The
+rules are in `lifecycle`, the rows in `repository`, the texts in `alerts.notify.notice_writer`.
 
 Within a batch each event is judged at its own moment: incidents that were over by then end first,
 so a replay in large batches gives what small ones give. Escalation steps wait for people and run by
@@ -92,10 +91,7 @@ class AlertEngine:
     def on_events(
         self, tx: sqlite3.Connection, events: Iterable[Event], now: float
     ) -> list[AlertRecord]:
-        """Process events of the detector in order; return the alerts decided here.
-
-        In replay `now` is the watermark of the readings.
-        """
+        """Process events of the detector in order; return the alerts decided here."""
         records: list[AlertRecord] = []
         for event in events:
             at = min(now, float(event.time))
@@ -129,18 +125,14 @@ class AlertEngine:
         """Record that a person responds: paging stops, and those who were paged learn who responds.
 
         A second acknowledgement, or one after the end, is recorded and changes nothing else. One
-        without a later answer expires (`alerts.escalation.timings`). `by` is the id of a member of
-        staff, or another signed-in name; `channel` such as ``"ntfy"`` or ``"page"``.
+        without a later answer expires (`alerts.escalation.timings`).
         """
         return self._record(tx, incident_id, inputs.Acknowledged(by, now, channel), now)
 
     def arrive(
         self, tx: sqlite3.Connection, incident_id: str, by: str, now: float, *, channel: str = ""
     ) -> Incident:
-        """Record that a person is there; that acknowledges an unacknowledged incident.
-
-        A second message of one person changes nothing. Of several people the first arrival counts.
-        """
+        """Record that a person is on site, which acknowledges the incident; repeats are ignored."""
         incident = self._load(tx, incident_id)
         unanswered = incident.status in (Status.OPEN, Status.NOTIFIED)
         if not unanswered and repository.arrived(tx, incident_id, by):
@@ -157,10 +149,7 @@ class AlertEngine:
         *,
         channel: str = "",
     ) -> Incident:
-        """Hand an incident over to another member of staff, who is notified.
-
-        Raises `UnknownStaffError` if `to` cannot be reached or may not answer.
-        """
+        """Hand over to another person; raises `UnknownStaffError` if they may not answer."""
         member = self.policy.member(to)
         if member is None or not member.targets or not may(member.role, Right.ANSWER):
             raise UnknownStaffError(f"{to[:40]!r} is no member of staff who can have it")

@@ -28,7 +28,7 @@ _LOOK_AGAIN_S: Final = 15.0
 
 
 class Mutes:
-    """Looks for what holds an incident."""
+    """Finds what mutes an incident."""
 
     def __init__(self, registry: Registry, policy: AlertPolicy) -> None:
         self._registry = registry
@@ -37,7 +37,7 @@ class Mutes:
     def of(
         self, tx: sqlite3.Connection, incident: Incident, severity: Severity, at: float
     ) -> Mute | None:
-        """Return what keeps an incident of a severity from being told; None if nothing does."""
+        """Return what keeps an incident from notifying people; None if nothing does."""
         muted = self.muted(tx, incident, at)
         if muted is not None:
             return muted

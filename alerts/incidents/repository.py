@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 ARRIVED: Final = ("arrived", "arrived as well")
-"""History lines of a person who is on site."""
+"""History lines of a person on site."""
 
 
 _FIELDS: Final = tuple(f.name for f in fields(Incident) if f.name != "detections")
@@ -43,7 +43,7 @@ _READ: Final[Mapping[str, Callable[[Any], Any]]] = {
 
 
 class Running(NamedTuple):
-    """What labels need to know of an incident."""
+    """The labels of an open incident."""
 
     id: str
     kind: EventKind

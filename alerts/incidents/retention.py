@@ -28,11 +28,7 @@ _UNLINKED: Final = ("action_token", "change_feed")
 
 
 class Due(NamedTuple):
-    """What of the incidents is old.
-
-    `old`: ids that may be deleted, oldest first; `held`: old ones that a hold keeps; `open`: old
-    ones that are not resolved; `oldest`: opening of the oldest incident of all, Unix seconds.
-    """
+    """Ids that may be deleted, oldest first; old incidents on hold or open; the oldest opening."""
 
     old: tuple[str, ...]
     held: int
@@ -92,10 +88,7 @@ def delete_due(
 
 
 def delete(tx: sqlite3.Connection, incidents: Iterable[str]) -> dict[str, int]:
-    """Delete incidents and all that belongs to them; rows by table.
-
-    `tx`: in a transaction on the state database; `incidents`: ids, all resolved.
-    """
+    """Delete resolved incidents and all that belongs to them; return the rows by table."""
     chosen = json.dumps(list(incidents))
     deleted: dict[str, int] = {}
 
@@ -124,7 +117,7 @@ def delete(tx: sqlite3.Connection, incidents: Iterable[str]) -> dict[str, int]:
 
 
 def _children(db: sqlite3.Connection, parent: str) -> list[tuple[str, str]]:
-    """Tables that refer to another, with the column that does."""
+    """Return the tables that refer to another, with the column that does."""
     tables = db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
     return [
         (table["name"], key["from"])
@@ -136,7 +129,7 @@ def _children(db: sqlite3.Connection, parent: str) -> list[tuple[str, str]]:
 
 @contextmanager
 def _deletable(tx: sqlite3.Connection) -> Iterator[None]:
-    """Take away the triggers that refuse deletion of history, and put them back."""
+    """Drop the triggers that refuse deletion of history, and restore them."""
     triggers = tx.execute(
         "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
         " AND tbl_name LIKE 'incident%' AND sql LIKE '%BEFORE DELETE%'"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 HEALTH: Final = frozenset({EventKind.OFFLINE, EventKind.SENSOR_FAULT})
-"""Kinds that speak of a device and not of the room: for facilities, and told when they are over."""
+"""Kinds about a device, not the room: for facilities, who are notified of the end too."""
 
 LONG_S: Final = 120.0
 """Seconds from the onset after which what still runs is one level more severe."""
@@ -30,7 +30,7 @@ UNSURE: Final = 0.7
 
 
 class Severity(StrEnum):
-    """Severities, comparable by `rank`."""
+    """How severe an incident is."""
 
     INFO = "info"
     WARNING = "warning"
@@ -38,7 +38,7 @@ class Severity(StrEnum):
 
     @property
     def rank(self) -> int:
-        """Place from the lowest, 0, up."""
+        """Position in ascending order, from 0."""
         return _ORDER.index(self)
 
 
@@ -52,14 +52,11 @@ _BASE: Final[Mapping[EventKind, Severity]] = {
 
 
 def grade(kind: EventKind, confidence: float, lasted_s: float, repeats: int) -> Severity:
-    """Severity of an incident.
+    """Return the severity of an incident, by the highest confidence of its detections, 0 to 1.
 
-    `confidence`: highest confidence of its detections, 0 to 1; `lasted_s`: seconds from its onset
-    to now while a detection runs; `repeats`: earlier incidents of the same kind and room within
-    `repeat_window_s` that were not taken back.
+    `lasted_s` counts from the onset while a detection runs; `repeats` are earlier incidents of the
+    kind and room within `repeat_window_s` that were not withdrawn.
 
-    Examples
-    --------
     >>> grade(EventKind.VAPE, 0.9, 10.0, 0), grade(EventKind.VAPE, 0.55, 10.0, 0)
     (<Severity.WARNING: 'warning'>, <Severity.INFO: 'info'>)
     >>> grade(EventKind.VAPE, 0.9, 10.0, 2), grade(EventKind.OFFLINE, 1.0, 9000.0, 5)
@@ -73,5 +70,5 @@ def grade(kind: EventKind, confidence: float, lasted_s: float, repeats: int) -> 
 
 
 def repeat_window_s(kind: EventKind) -> float:
-    """Seconds back in which earlier incidents make one a repetition."""
+    """Return the seconds in which earlier incidents count as repetitions."""
     return FLAP_WINDOW_S if kind in HEALTH else REPEAT_WINDOW_S

@@ -36,12 +36,7 @@ _ENDED_SHOWN_S: Final = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """One silence.
-
-    `matchers`: all must match, such as ``('floor="2nd floor"', 'kind="vape"')``; `owner`, `reason`:
-    who asked for it, and why; `created_at`, `starts_at`, `ends_at`: unix seconds; it mutes from its
-    start until just before its end; `ended_by`: who ended it early; empty if nobody did.
-    """
+    """Mutes incidents that fit all `matchers` from its start until just before its end."""
 
     id: int
     matchers: tuple[str, ...]
@@ -53,12 +48,12 @@ class Silence:
     ended_by: str = ""
 
     def state(self, now: float) -> SilenceState:
-        """Where in its life it is."""
+        """Return whether it is pending, active or over."""
         return silence_state(self.starts_at, self.ends_at, now)
 
     @property
     def key(self) -> str:
-        """How incidents name it as what suppressed them."""
+        """Name under which incidents record what suppressed them."""
         return f"silence {self.id}"
 
 
@@ -72,11 +67,7 @@ def add(
     ends_at: float,
     now: float,
 ) -> Silence:
-    """Put a silence on record.
-
-    Raises `SilenceError` with every fault: no matcher or one that cannot be read, no owner, no
-    reason or a long one, an end that is not after the start, has passed, or is too far away.
-    """
+    """Add a silence; raises `SilenceError` with every fault of its fields."""
     begins = max(starts_at, now)
     faults = []
     if len(matchers) > _MAX_MATCHERS:
@@ -112,10 +103,7 @@ def add(
 
 
 def end(tx: sqlite3.Connection, silence_id: int, by: str, now: float) -> Silence:
-    """End a silence early; one that has ended already stays as it is.
-
-    Raises `SilenceError` if there is none of this number.
-    """
+    """End a silence early, unless it is over; raises `SilenceError` if there is none."""
     tx.execute(
         "UPDATE silence SET starts_at = min(starts_at, ?1), ends_at = ?1, ended_by = ?2"
         " WHERE id = ?3 AND ends_at > ?1",

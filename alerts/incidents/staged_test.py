@@ -1,7 +1,4 @@
-"""Tests that people stage: on record as such, and kept out of figures.
-
-Functions on a connection, inside the caller's transaction, as in `alerts.incidents.repository`.
-"""
+"""Tests that people stage: recorded as such, and left out of figures."""
 
 from __future__ import annotations
 
@@ -23,7 +20,7 @@ _NOTE: Final = "staged test"
 def marked(
     tx: sqlite3.Connection, engine: AlertEngine, room: str, start: float, end: float, who: str
 ) -> list[str]:
-    """Answer "test" to all incidents of a room that opened in a span; returns their ids."""
+    """Answer "test" to all incidents of a room that opened in a span; return their ids."""
     rows = tx.execute(
         "SELECT id FROM incident WHERE room = ? AND opened_at BETWEEN ? AND ? ORDER BY opened_at",
         (room, start, end),
@@ -35,10 +32,9 @@ def marked(
 
 
 def staged(tx: sqlite3.Connection, sensor: str, room: str, at: float, who: str, day: str) -> str:
-    """Put a test that the detector did not see on record as an incident that is over.
+    """Record a test that the detector did not see as a resolved incident; return its id.
 
-    `at`: when it was staged, Unix seconds; `day`: local date for the incident's id, such as
-    ``20260907``. Returns id of the incident.
+    `day` is the local date for the id, such as ``20260907``.
     """
     incident = Incident(
         id=f"{day}-{repository.next_number(tx, day):03d}",

@@ -77,11 +77,7 @@ def find_stuck(tx: sqlite3.Connection, now: float) -> list[StuckItem]:
 
 
 class StuckIncidentCheck:
-    """Run `AlertEngine.check_stuck` regularly; log and count each stuck item once while it lasts.
-
-    `run_until_stored`: runs work on the state database, again while the disk refuses; `on_found`:
-    called when incidents were restarted.
-    """
+    """Runs `AlertEngine.check_stuck`; logs and counts each stuck item once while it lasts."""
 
     def __init__(
         self,

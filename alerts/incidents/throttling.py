@@ -44,10 +44,7 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class QuietHours:
-    """Hours in which a person is told of what is critical alone.
-
-    `divert`: whether others are asked instead; else the notice waits for the end of the hours.
-    """
+    """Hours without notices that are not critical: others are paged (`divert`), or they wait."""
 
     hours: ClockHours
     divert: bool = False
@@ -55,7 +52,7 @@ class QuietHours:
 
 @dataclass(frozen=True, slots=True)
 class Deferral:
-    """What decides that a notice waits; `until` is infinite for who is passed over."""
+    """Why and until when a notice waits; with `divert` another person is paged instead."""
 
     cause: Cause
     until: float
@@ -63,10 +60,7 @@ class Deferral:
 
 
 def quiet_until(quiet: Sequence[QuietHours], at: float) -> Deferral | None:
-    """End of the quiet hours that hold a moment; None outside.
-
-    Hours that touch are one; of those that overlap the one that ends last counts.
-    """
+    """Return the end of the quiet hours that contain a moment; of several the last end."""
     moment = datetime.fromtimestamp(at, UTC)
     found: Deferral | None = None
     for one in quiet:
@@ -87,10 +81,7 @@ def decide(
     timings: EscalationTimings,
     place: Callable[[str], Room],
 ) -> Deferral | None:
-    """Return what keeps a page from leaving now; None if nothing does.
-
-    `quiet`: of the person; `room`: where it happens; `place`: room of an id.
-    """
+    """Return what keeps a page from leaving now; None if nothing does."""
     critical = severity is Severity.CRITICAL
     if not critical:
         held = quiet_until(quiet, at) or _over_budget(tx, person, at, timings)
@@ -156,10 +147,7 @@ def defer(
 
 
 def due(tx: sqlite3.Connection, now: float) -> tuple[str, Cause, list[tuple[str, int]]] | None:
-    """Return a person, a cause, and incident and round of all that waits for both.
-
-    Of the person and cause whose first is due by now; None if none is.
-    """
+    """Return the next person and cause due, and incident and round of all that waits for both."""
     row = tx.execute(
         "SELECT person, cause FROM held_notice WHERE done_at IS NULL AND due_at <= ?"
         " ORDER BY due_at, person LIMIT 1",
@@ -184,7 +172,7 @@ def sent(
     sent_with: str,
     sent_as: str,
 ) -> None:
-    """Mark what waited for a person and a cause as told, and with which notice."""
+    """Record with which notice went out what waited for a person and a cause."""
     tx.execute(
         "UPDATE held_notice SET done_at = ?, sent_with = ?, sent_as = ?"
         " WHERE person = ? AND cause = ? AND done_at IS NULL",
@@ -202,7 +190,7 @@ def postpone(tx: sqlite3.Connection, person: str, cause: Cause, held: Deferral) 
 
 
 def release(tx: sqlite3.Connection, incident: str, now: float) -> list[tuple[str, int]]:
-    """Take the rows of an incident out of the waiting; person and round of each."""
+    """Stop deferring the notices of an incident; return person and round of each."""
     rows = tx.execute(
         "UPDATE held_notice SET done_at = ?, sent_as = 'at once'"
         " WHERE incident = ? AND done_at IS NULL RETURNING person, round",
@@ -212,7 +200,7 @@ def release(tx: sqlite3.Connection, incident: str, now: float) -> list[tuple[str
 
 
 def cancel(tx: sqlite3.Connection, incident: str, now: float) -> None:
-    """Let nobody be told of an incident later."""
+    """Cancel the deferred notices of an incident."""
     tx.execute(
         "UPDATE held_notice SET done_at = ?, sent_as = 'cancelled'"
         " WHERE incident = ? AND done_at IS NULL",
@@ -221,7 +209,7 @@ def cancel(tx: sqlite3.Connection, incident: str, now: float) -> None:
 
 
 def is_deferred(tx: sqlite3.Connection, incident: str) -> bool:
-    """Whether anybody will be told of an incident later."""
+    """Return whether an incident has deferred notices."""
     row = tx.execute(
         "SELECT 1 FROM held_notice WHERE incident = ? AND done_at IS NULL", (incident,)
     ).fetchone()
@@ -229,6 +217,6 @@ def is_deferred(tx: sqlite3.Connection, incident: str) -> bool:
 
 
 def next_deadline(tx: sqlite3.Connection) -> float | None:
-    """When the next notice that waits is due; None if none waits."""
+    """Return when the next deferred notice is due; None if there is none."""
     row = tx.execute("SELECT min(due_at) AS at FROM held_notice WHERE done_at IS NULL").fetchone()
     return None if row["at"] is None else float(row["at"])

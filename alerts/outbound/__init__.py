@@ -1,5 +1,4 @@
-"""What goes out to the building: room states over MQTT, signed webhooks, CAP messages.
+"""What goes out to other systems: room states, webhooks, CAP messages, series, annotations.
 
-For fans, signs, video systems and mass notification; never for people, and never about them. Only
-incidents that staff are told of go out: what is silenced or held back stays inside.
+Nothing here is for or about people. Room states and webhooks leave out muted incidents.
 """

@@ -1,12 +1,9 @@
 """An incident as a message of the Common Alerting Protocol 1.2, for mass-notification systems.
 
-An incident has up to three messages: *Alert* as it opens, *Update* as somebody takes it, *Cancel*
-when it is over or taken back; each refers to those before it, and the last is the one to read. The
-scope is *Restricted*: it is for staff and their systems, not for the public.
-
-References
-----------
-OASIS Standard, Common Alerting Protocol Version 1.2, 1 July 2010, sections 3.2 and 3.3.
+An incident has up to three messages: *Alert* as it opens, *Update* as somebody responds, *Cancel*
+when it is over or withdrawn; each refers to those before it, and the last is the one to read. The
+scope is *Restricted*: it is for staff and their systems, not for the public. Source: OASIS
+Standard, Common Alerting Protocol Version 1.2, 1 July 2010, sections 3.2 and 3.3.
 """
 
 from __future__ import annotations
@@ -39,10 +36,8 @@ _NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010f
 
 
 def fault_of_sender(sender: str) -> str:
-    """Say why a sender's name cannot be used; empty if it can.
+    """Return why a sender's name cannot be used; empty if it can.
 
-    Examples
-    --------
     >>> fault_of_sender("plumewatch@northfield.example"), fault_of_sender("North field")
     ('', 'must hold no white space, comma, < or &')
     """
@@ -59,12 +54,9 @@ def cap_message(
     zone: ZoneInfo,
     link: str = "",
 ) -> bytes:
-    """Return the newest message of an incident.
+    """Return the newest message of an incident, as `alerts.page.queries.incident` returns it.
 
-    `incident`: as `alerts.page.queries.incident` gives it; `room`: none for a place that is not
-    registered; `sender`: who sends it, unique in the world, such as
-    ``plumewatch@northfield.example``; `zone`: in which times are written; `link`: page of the
-    incident; empty leaves it out.
+    `sender` is unique in the world, such as ``plumewatch@northfield.example``.
     """
     number = _NOT_IN_IDS.sub("-", incident["id"])
     messages = [

@@ -27,7 +27,7 @@ from storage.sqlite import connect, schema_scripts, transaction
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from alerts.incidents.change_feed import ChangeSignal
@@ -61,7 +61,7 @@ class Annotation(NamedTuple):
     tags: tuple[str, ...] = ()
 
     def body(self) -> dict[str, Any]:
-        """Return it as Grafana keeps it: times in milliseconds."""
+        """Return the JSON of Grafana, with times in milliseconds."""
         return {
             "time": round(self.start * 1000),
             "timeEnd": round(self.end * 1000),
@@ -128,19 +128,8 @@ def incident_annotations(
     return found
 
 
-class _Due(NamedTuple):
-    annotations: list[Annotation]
-    position: int
-    """Of the feed, once all of them are written."""
-
-
 class Annotator:
-    """Write annotations until cancelled.
-
-    `database`: the state database; `page_url`: base of links to the staff page; `run_until_stored`:
-    runs work in the thread of the state database; `first_pause_s`, `pace_s`: pause after the first
-    failure, and between two batches.
-    """
+    """Writes annotations until cancelled; `page_url` is the base of links to the staff page."""
 
     def __init__(
         self,
@@ -192,18 +181,15 @@ class Annotator:
 
     async def _write(self, state: sqlite3.Connection) -> bool:
         """Write a batch of what is due; return whether anything was."""
-        due = await self._threads.run(self._due, _DEADLINE_S)
-        if due is None:
-            return False
-        batch = due.annotations[:_BATCH]
+        due, position = await self._threads.run(self._due, _DEADLINE_S)
+        batch = due[:_BATCH]
         outcomes: list[Outcome] = []
         try:
             if batch:
                 await self._threads.run(partial(self._annotate, batch, outcomes), _DEADLINE_S)
         finally:
-            all_done = len(outcomes) == len(due.annotations)
-            position = due.position if all_done else None
-            await self._store(state, batch, list(outcomes), position)
+            all_done = len(outcomes) == len(due)
+            await self._store(state, batch, list(outcomes), position if all_done else None)
         return bool(batch)
 
     async def _store(
@@ -236,34 +222,31 @@ class Annotator:
                 self._counters.annotations += 1
         self._counters.annotations_waiting -= len(done)
 
-    def _due(self) -> _Due | None:
-        """Return the incidents whose annotation differs from what was last written."""
+    def _due(self) -> tuple[list[Annotation], int | None]:
+        """Return annotations that differ from what was last written, and the cursor after them.
+
+        Without changes there is no cursor to store.
+        """
         with closing(connect(self._database, read_only=True)) as db:
             changes = change_feed.read(db, READER)
-            before = {
-                row["incident"]: row
-                for row in db.execute("SELECT incident, body, refused FROM annotation")
-            }
-            self._counters.annotations_set_aside = sum(bool(r["refused"]) for r in before.values())
+            written = dict(db.execute("SELECT incident, body FROM annotation").fetchall())
+            refused = db.execute("SELECT count(*) FROM annotation WHERE refused <> ''").fetchone()
+            self._counters.annotations_set_aside = refused[0]
             if changes == []:
                 self._counters.annotations_waiting = 0
-                return None
+                return [], None
             position = changes[-1].seq if changes else change_feed.head(db)
             since = self._clock() - SINCE_S
             found = incident_annotations(db, self._rooms, self._page_url, since)
-        changed: Collection[str | None] = (
-            [one.incident for one in found] if changes is None else {c.incident for c in changes}
-        )
+        changed = None if changes is None else {change.incident for change in changes}
         due = [
             one
             for one in found
-            if one.incident in changed
-            and (
-                one.incident not in before or before[one.incident]["body"] != json.dumps(one.body())
-            )
+            if (changed is None or one.incident in changed)
+            and written.get(one.incident) != json.dumps(one.body())
         ]
         self._counters.annotations_waiting = len(due)
-        return _Due(due, position)
+        return due, position
 
     def _annotate(self, batch: Sequence[Annotation], outcomes: list[Outcome]) -> None:
         """Write a batch; `outcomes` has those before an error."""

@@ -1,11 +1,7 @@
-"""Home Assistant discovery of the rooms: one device a room, found by itself.
+"""Home Assistant discovery of the rooms, one device a room.
 
-Retained JSON under ``<prefix>/<component>/<object>/config``, one entity a message. Names of rooms
-stand in strings alone, never in a template.
-
-References
-----------
-https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery
+Retained JSON under ``<prefix>/<component>/<object>/config``, one entity a message; see
+https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery. No template contains a room name.
 """
 
 from __future__ import annotations
@@ -32,10 +28,7 @@ _BINARY: Final = (
 
 
 def discovery(registry: Registry, prefix: str = "homeassistant") -> dict[str, str]:
-    """Return discovery messages by topic.
-
-    `prefix`: as set in Home Assistant.
-    """
+    """Return discovery messages by topic."""
     return {
         topic: json.dumps(content, ensure_ascii=False)
         for room in registry.rooms.values()

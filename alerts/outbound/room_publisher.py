@@ -44,9 +44,8 @@ class Publish(Protocol):
 class RoomPublisher:
     """Room states over a broker connection of their own.
 
-    `connect_broker`: opens a session whose will publishes ``offline`` to `AVAILABILITY`; raises
-    `OSError` when it cannot be opened or is lost; `database`: the state database; `home_assistant`:
-    prefix of Home Assistant's discovery; empty for none.
+    The session's will publishes ``offline`` to `AVAILABILITY`; it raises `OSError` when it cannot
+    be opened or is lost. `home_assistant` is the discovery prefix; empty for none.
     """
 
     def __init__(

@@ -5,10 +5,10 @@
     {"state": "open", "kind": "vape", "kinds": ["vape"], "severity": "warning",
      "incident": "20260907-001", "since": "2026-09-07T14:05:00+00:00"}
 
-``state`` is ``clear``, ``open`` (nobody has it) or ``taken``; with several incidents the most
-severe that nobody has is the one described, and ``kinds`` has all.
-``plumewatch/v1/room/availability`` is ``online``, or ``offline`` by the will of a service that is
-gone.
+``state`` is ``clear``, ``open`` (nobody responds) or ``taken``; of several incidents the most
+severe one without a response is described, and ``kinds`` has all.
+``plumewatch/v1/room/availability`` is ``online``, or ``offline``
+by the will of a service that is gone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _PREFIX: Final = "plumewatch/v1/room"
 AVAILABILITY: Final = f"{_PREFIX}/availability"
-"""Topic that says whether the states are kept up."""
+"""Topic that says whether the states are current."""
 
 _SEVERITY: Final = ("critical", "warning", "info")
 _CLEAR: Final = {
@@ -38,13 +38,7 @@ _CLEAR: Final = {
 
 
 def state_topic(room: str) -> str:
-    """Topic of a room's state.
-
-    Examples
-    --------
-    >>> state_topic("N2-boys")
-    'plumewatch/v1/room/N2-boys/state'
-    """
+    """Return the topic of a room's state."""
     return f"{_PREFIX}/{room}/state"
 
 

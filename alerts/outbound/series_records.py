@@ -77,7 +77,7 @@ class DueEntry(NamedTuple):
 
 
 def append(tx: sqlite3.Connection, records: Iterable[Record]) -> None:
-    """Let samples wait."""
+    """Queue samples."""
     tx.executemany(
         "INSERT INTO series_due (measurement, body) VALUES (?, ?)",
         [(record.measurement, _ENCODER.encode(record)) for record in records],
@@ -163,11 +163,7 @@ def active_faults(connection: sqlite3.Connection) -> dict[str, ActiveFaults]:
 
 
 class DueRecords:
-    """What waits, as a writer reads it (`storage.timeseries.writer`), and where it goes.
-
-    `database`: state database, migrated for `COMPONENT`; `school_day`: whether a moment, Unix
-    seconds, is on a day with school.
-    """
+    """What waits, as a writer reads it (`storage.timeseries.writer`), and where it goes."""
 
     def __init__(self, database: Path, series: Series, school_day: Callable[[float], bool]) -> None:
         self._database = database
@@ -186,14 +182,13 @@ class DueRecords:
         return f"what waits for it is in {self._database}"
 
     def cursor(self) -> int:
-        """Return 0: what is stored waits no more."""
+        """Return 0: stored records are deleted."""
         return 0
 
     def read(self, after: int, limit: int) -> tuple[list[DueEntry], int]:
-        """Read what waits, from the oldest on.
+        """Read what waits behind a place, from the oldest on, and the place behind the last.
 
-        `after`: place already done with. Returns the place behind them, and behind what is not
-        there any more. Raises `StorageUnavailableError`.
+        Raises `StorageUnavailableError`.
         """
         try:
             db = self._opened()

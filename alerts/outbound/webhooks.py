@@ -1,23 +1,14 @@
 """Incidents to other systems: signed webhooks, through the outbox that notices go through.
 
-What happens
-------------
 `enqueue` reads the change feed and adds one row a webhook to the outbox, in the transaction that
 moves its cursor. The pump then sends, with its leases, pauses and recorded attempts. A receiver
-gets a change at least once, under one ``webhook-id`` however often it is sent.
+gets a change at least once, under one ``webhook-id`` however often it is sent. Changes that are
+more than an hour old are not sent: they come from a rebuilt database, and a fan that starts for
+yesterday helps nobody.
 
-Changes that are more than an hour old are not sent: they come from a rebuilt database, and a fan
-that starts for yesterday helps nobody.
-
-The scheme
-----------
-Standard Webhooks: headers ``webhook-id``, ``webhook-timestamp`` and ``webhook-signature``, which is
-``v1,`` and the base64 of the HMAC-SHA256 over ``id.timestamp.body``. The secret is ``whsec_`` and
-base64 of 24 to 64 bytes.
-
-References
-----------
-https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+Signatures follow https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md:
+``webhook-signature`` is ``v1,`` and the base64 of the HMAC-SHA256 over ``id.timestamp.body``. The
+secret is ``whsec_`` and base64 of 24 to 64 bytes.
 """
 
 from __future__ import annotations
@@ -191,8 +182,7 @@ def _add(
 class WebhookNotifier:
     """Sends webhooks itself and leaves everything else to another notifier.
 
-    `allow_private`: whether they may be in one's own network; `clock`: unix seconds, for the
-    signature; `threads_per_hook`: posts at once to one webhook.
+    With `allow_private` webhooks may be in one's own network.
     """
 
     def __init__(
@@ -211,22 +201,21 @@ class WebhookNotifier:
         self._threads = {hook.url: BoundedThreads("webhook", threads_per_hook) for hook in webhooks}
 
     def busy_channels(self) -> frozenset[str]:
-        """Channels that take no further notice, those of webhooks with them."""
+        """Return the channels that accept no further notice, webhooks included."""
         full = {_channel(hook) for hook in self._webhooks if self._threads[hook.url].full}
         return self._others.busy_channels() | full
 
     def takes_picture(self, target: Secret) -> bool:
-        """Whether a picture would arrive; webhooks carry a link."""
+        """Return whether a picture would arrive; webhooks carry a link."""
         return self._hook(target) is None and self._others.takes_picture(target)
 
     async def send(
         self, target: Secret, notice: Notice, *, timeout_s: float, picture: bytes | None = None
     ) -> None:
-        """Hand one notice over.
+        """Send one notice.
 
-        Raises `PermanentNotifyError` the address is forbidden, or answers 410: it wants no more or
-        `TransientNotifyError` anything else but 2xx: what is wrong there may be mended within a
-        day. All its threads taken.
+        Raises `PermanentNotifyError` for a forbidden address or status 410, `TransientNotifyError`
+        for any other status but 2xx, or if all threads are busy.
         """
         hook = self._hook(target)
         if hook is None or notice.reason is not NoticeReason.CHANGED:
@@ -272,9 +261,7 @@ class WebhookNotifier:
 def signature(secret: Secret, message_id: str, timestamp: str, body: bytes) -> str:
     """Sign as Standard Webhooks does.
 
-    Examples
-    --------
-    >>> from alerts.secrets import Secret
+    >>> from alerts.notify.secrets import Secret
     >>> secret = Secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     >>> signature(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", b'{"test": 2432232314}')
     'v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE='
@@ -285,7 +272,7 @@ def signature(secret: Secret, message_id: str, timestamp: str, body: bytes) -> s
 
 
 def fault_of_secret(secret: str) -> str:
-    """Say why a signing secret cannot be used, without it; empty if it can."""
+    """Return why a signing secret cannot be used, without showing it; empty if it can."""
     try:
         key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
     except (binascii.Error, ValueError):

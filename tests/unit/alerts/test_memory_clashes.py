@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from alerts.consumer.memory_alerts import MemoryAlerts
+from alerts.consumer.memory_alerts import Fork, MemoryAlerts
 from alerts.consumer.memory_state import apply_changes, copy_state, take_changes
 from alerts.incidents.engine import AlertEngine
 from alerts.notify import outbox as outbox_rows
@@ -71,9 +71,10 @@ def test_memory_is_carried_over_before_the_disk_decides_while_the_journal_still_
         on_alerts=lambda _: None,
     )
     with ThreadPoolExecutor(1) as thread:
-        memory._memory, memory._thread, memory.active = copy_state(disk), thread, True
-        decide(engine, memory._memory, make_event())
-        assert send_all(engine, memory._memory, 1001.0) >= 1
+        copy = copy_state(disk)
+        memory._fork, memory.active = Fork(thread, copy, None), True
+        decide(engine, copy, make_event())
+        assert send_all(engine, copy, 1001.0) >= 1
         memory.write_back(disk)
         assert decide(engine, disk, make_event(), now=1002.0) == []
         assert send_all(engine, disk, 1003.0) == 0  # nobody is told twice
@@ -81,4 +82,4 @@ def test_memory_is_carried_over_before_the_disk_decides_while_the_journal_still_
         commits.failing = ""
         memory.write_back(disk)
         assert not memory.active
-        memory._memory.close()
+        copy.close()
