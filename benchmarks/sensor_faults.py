@@ -6,7 +6,7 @@ Simulated schools with every device model at its usual interval, ordinary days. 
 watched over four days; what is said of a sensor while the simulator had a fault in it counts as
 right. The state after three days is kept, and each kind of fault is put into every sensor from
 there on, one kind at a time, at ten in the morning of the fourth day. The simulator's own: covered
-for two hours, blown at (`sensor_sim.attacks`), one channel frozen or dead
+for two hours, blown at (`sensor_sim.faults.attacks`), one channel frozen or dead
 (`sensor_sim.devices.faults`), here for six hours. Others: every channel frozen, the noise tenfold,
 a channel at its ceiling.
 
@@ -35,7 +35,7 @@ from detection.per_minute.detectors import MinuteDetectors
 from detection.per_minute.minutes import CHANNELS
 from detection.quantities import COLUMN_INDEX, COLUMNS, QUANTITIES
 from plumewatch.replay import replay
-from sensor_sim.attacks_at_sensor import BlownAt, Covered
+from sensor_sim.faults.at_sensor import BlownAt, Covered
 from sensor_sim.school import random_school
 from sensor_sim.simulate import simulate
 from sensor_sim.sources import BUILDING_WIDE

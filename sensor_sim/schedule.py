@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from sensor_sim.emission import Session
+from sensor_sim.physics.emission import Session
 from sensor_sim.sources import BUILDING_WIDE, SOURCES
 from sensor_sim.streams import log_uniform, stream
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sensor_sim.room import RoomAir
+    from sensor_sim.physics.room import RoomAir
     from sensor_sim.school import Bells, Restroom, School
 
 DAY_S: Final = 86_400

@@ -9,40 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from sensor_sim.devices.models import MODELS
+from sensor_sim.devices.models import MODELS, Device
 from sensor_sim.streams import stream
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-
-@dataclass(frozen=True, slots=True)
-class Device:
-    """One device on a restroom's ceiling.
-
-    - `id`, `room`: sensor id and room id.
-    - `model`: key of `sensor_sim.devices.models.MODELS`.
-    - `wire`: wire format, key of `sensor_sim.wire.ENCODERS`.
-    - `interval_s`: seconds between readings, 1-3600.
-    """
-
-    id: str
-    room: str
-    model: str
-    wire: str
-    interval_s: int
-
-    def __post_init__(self) -> None:
-        """Check model and interval."""
-        if self.model not in MODELS:
-            raise ValueError(f"{self.id}: unknown model {self.model!r}; known: {', '.join(MODELS)}")
-        if not 1 <= self.interval_s <= 3600:
-            raise ValueError(f"{self.id}: interval_s must be 1-3600, got {self.interval_s}")
-
-    @property
-    def channels(self) -> tuple[str, ...]:
-        """Quantities it reports, in column order."""
-        return MODELS[self.model].channels
 
 
 @dataclass(frozen=True, slots=True)

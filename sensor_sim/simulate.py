@@ -6,8 +6,8 @@ school and the start alone: `chunk_s` only regroups it, byte for byte, and a lon
 with the shorter one, save for the truth of sessions still in the air at its end.
 
 Whatever is released is followed event by event: a session becomes, at each inlet, a window of
-seconds (`sensor_sim.plume`), windows add up, and a device sees the sum. Background is advanced a
-minute at a time for all rooms (`sensor_sim.background`).
+seconds (`physics.plume`), windows add up, and a device sees the sum. Background is advanced a
+minute at a time for all rooms (`physics.background`).
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from detection.quantities import COLUMNS
-from sensor_sim.aerosol import N_BINS
-from sensor_sim.background import Background, Slow, coarse_numbers
 from sensor_sim.devices.faults import Fault, plan_faults
 from sensor_sim.devices.unit import DeviceUnit, Inlet, Rows
 from sensor_sim.devices.voc_index import VocIndex
-from sensor_sim.plume import N_ROWS, PM25_WEIGHT, Plume, plume_at
-from sensor_sim.room import Place, RoomAir, SensorPlace
+from sensor_sim.physics.aerosol import N_BINS
+from sensor_sim.physics.background import Background, Slow, coarse_numbers
+from sensor_sim.physics.plume import N_ROWS, PM25_WEIGHT, Plume, plume_at
+from sensor_sim.physics.room import Place, RoomAir, SensorPlace
 from sensor_sim.schedule import DAY_S, MINUTES, Activity, Ambient, DayPlan, plan_ambient, plan_day
 from sensor_sim.sources import SOURCES
 from sensor_sim.streams import stream
@@ -37,12 +37,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sensor_sim.emission import Session
-    from sensor_sim.school import (
-        Device,
-        Restroom,
-        School,
-    )
+    from sensor_sim.devices.models import Device
+    from sensor_sim.physics.emission import Session
+    from sensor_sim.school import Restroom, School
 
 TILE_S: Final = 3600
 COARSE_PM25: Final = float(PM25_WEIGHT @ coarse_numbers())

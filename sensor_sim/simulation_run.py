@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sensor_sim.attacks_at_sensor import apply_to_trace
-from sensor_sim.attacks_on_wire import apply_to_messages
+from sensor_sim.faults.at_sensor import apply_to_trace
+from sensor_sim.faults.on_wire import apply_to_messages
 from sensor_sim.publish import shift_trace
 from sensor_sim.simulate import simulate
 from sensor_sim.wire import Fleet, WireNetwork
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sensor_sim.export import TruthCsv
-    from sensor_sim.scenario import Scenario
+    from sensor_sim.scenarios.scenario import Scenario
     from sensor_sim.simulate import Chunk
     from sensor_sim.trace import Truth
     from sensor_sim.wire import WireMessage

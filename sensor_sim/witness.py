@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sensor_sim.plume import CO2, GAS, WATER
+from sensor_sim.physics.plume import CO2, GAS, WATER
 from sensor_sim.trace import Truth
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sensor_sim.devices.faults import Fault
-    from sensor_sim.emission import Session
-    from sensor_sim.plume import Plume
+    from sensor_sim.devices.models import Device
+    from sensor_sim.physics.emission import Session
+    from sensor_sim.physics.plume import Plume
     from sensor_sim.schedule import Ambient
-    from sensor_sim.school import Device
 
 SEEN_UG_M3: Final = 2.0
 """PM2.5 excess from which a sensor could see a plume, µg/m³."""

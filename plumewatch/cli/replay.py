@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sensor_sim.publish import BrokerAddress, PublishReport
-    from sensor_sim.scenario import Scenario
+    from sensor_sim.scenarios.scenario import Scenario
     from sensor_sim.schedule import Activity
     from sensor_sim.simulation_run import SimulationRun
 
@@ -241,7 +241,7 @@ def _file_faults(
 
 def _scenario(name: str, start: float, faults: list[str]) -> Scenario | None:
     from sensor_sim.errors import ScenarioError
-    from sensor_sim.scenario import Scenario, load_scenario
+    from sensor_sim.scenarios.scenario import Scenario, load_scenario
     from sensor_sim.school import School
 
     shipped = {"small": School.small, "district": School.district}.get(name)

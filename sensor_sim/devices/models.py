@@ -78,3 +78,32 @@ MODELS: Final[dict[str, DeviceModel]] = {
                                 keep=("pm25", "voc_index", "rh", "temp")),
 }  # fmt: skip
 """All device models."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One device on a restroom's ceiling.
+
+    - `id`, `room`: sensor id and room id.
+    - `model`: key of `MODELS`.
+    - `wire`: wire format, key of `sensor_sim.wire.ENCODERS`.
+    - `interval_s`: seconds between readings, 1-3600.
+    """
+
+    id: str
+    room: str
+    model: str
+    wire: str
+    interval_s: int
+
+    def __post_init__(self) -> None:
+        """Check model and interval."""
+        if self.model not in MODELS:
+            raise ValueError(f"{self.id}: unknown model {self.model!r}; known: {', '.join(MODELS)}")
+        if not 1 <= self.interval_s <= 3600:
+            raise ValueError(f"{self.id}: interval_s must be 1-3600, got {self.interval_s}")
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Quantities it reports, in column order."""
+        return MODELS[self.model].channels

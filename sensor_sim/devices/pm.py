@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from scipy.special import ndtr
 
-from sensor_sim.aerosol import BIN_MASS_UG, BIN_MID_UM
+from sensor_sim.physics.aerosol import BIN_MASS_UG, BIN_MID_UM
 from sensor_sim.streams import log_uniform
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ import numpy as np
 from scipy.signal import lfilter
 
 from detection.quantities import COLUMN_INDEX, COLUMNS
-from sensor_sim.aerosol import N_BINS
-from sensor_sim.background import Slow, coarse_numbers, fine_numbers, humidity
 from sensor_sim.devices.climate import ClimateUnit
 from sensor_sim.devices.models import MODELS
 from sensor_sim.devices.pm import PmUnit
 from sensor_sim.devices.voc import VocUnit
-from sensor_sim.plume import CO2, GAS, HEAT, PM25_WEIGHT, WATER
+from sensor_sim.physics.aerosol import N_BINS
+from sensor_sim.physics.background import Slow, coarse_numbers, fine_numbers, humidity
+from sensor_sim.physics.plume import CO2, GAS, HEAT, PM25_WEIGHT, WATER
 from sensor_sim.streams import log_uniform, stream
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sensor_sim.devices.faults import Fault
-    from sensor_sim.school import Device
+    from sensor_sim.devices.models import Device
 
 _FINE_NUMBERS: Final = fine_numbers(kappa=0.25)
 _COARSE_NUMBERS: Final = coarse_numbers()
@@ -36,9 +36,9 @@ class Inlet:
     """Air at a device for one stretch, once a second.
 
     - `time` (n,): Unix seconds.
-    - `plume` (N_ROWS, n): sum of all sessions; see `sensor_sim.plume`. None when nothing is going
+    - `plume` (N_ROWS, n): sum of all sessions; see `physics.plume`. None when nothing is going
       on.
-    - `slow` (N_SLOW, n): background of the room; see `sensor_sim.background`.
+    - `slow` (N_SLOW, n): background of the room; see `physics.background`.
     - `rh`, `temp` (n,): humidity and temperature with everything in.
     """
 

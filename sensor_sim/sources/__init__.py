@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from sensor_sim.emission import Emission
+    from sensor_sim.physics.emission import Emission
 
 __all__ = ["BUILDING_WIDE", "SOURCES", "Source"]
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sensor_sim.aerosol import Aerosol, Mode
-from sensor_sim.emission import Emission
+from sensor_sim.physics.aerosol import Aerosol, Mode
+from sensor_sim.physics.emission import Emission
 from sensor_sim.streams import log_uniform
 
 if TYPE_CHECKING:

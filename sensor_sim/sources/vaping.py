@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sensor_sim.aerosol import Aerosol, Mode
-from sensor_sim.emission import Emission
+from sensor_sim.physics.aerosol import Aerosol, Mode
+from sensor_sim.physics.emission import Emission
 from sensor_sim.streams import log_uniform
 
 if TYPE_CHECKING:

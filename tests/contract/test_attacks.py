@@ -21,8 +21,8 @@ from ingest.intake import Intake, IntakeConfig
 from ingest.integrity import BROKER
 from ingest.message import Message
 from ingest.validation import may_alert
-from sensor_sim.attacks import ATTACKS
-from sensor_sim.attacks_on_wire import Flood, Garbage, Replay, Spoof, apply_to_messages
+from sensor_sim.faults.attacks import ATTACKS
+from sensor_sim.faults.on_wire import Flood, Garbage, Replay, Spoof, apply_to_messages
 from sensor_sim.wire import WireMessage
 from storage import state
 from storage.registry import Registry, Room, Sensor

@@ -25,8 +25,9 @@ from detection.commissioning import (
 from detection.quantities import COLUMNS
 from plumewatch.service.data_folder import prepare_state
 from sensor_sim import simulate as simulator
+from sensor_sim.devices.models import Device
 from sensor_sim.schedule import _make
-from sensor_sim.school import Bells, Building, Device, Floor, Restroom, School
+from sensor_sim.school import Bells, Building, Floor, Restroom, School
 from sensor_sim.simulate import simulate
 from storage.journal import Journal
 from storage.lease import Lease

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.signal import lfilter
 
-from sensor_sim.aerosol import N_BINS, Aerosol
 from sensor_sim.devices.pm import PM_PARTS
-from sensor_sim.emission import Session
-from sensor_sim.gas import saturation_g_m3
-from sensor_sim.plume import PM25_WEIGHT, Plume, plume_at
-from sensor_sim.room import Place, RoomAir, SensorPlace, zone_concentrations
+from sensor_sim.physics.aerosol import N_BINS, Aerosol
+from sensor_sim.physics.emission import Session
+from sensor_sim.physics.gas import saturation_g_m3
+from sensor_sim.physics.plume import PM25_WEIGHT, Plume, plume_at
+from sensor_sim.physics.room import Place, RoomAir, SensorPlace, zone_concentrations
 from sensor_sim.sources import SOURCES
 from sensor_sim.streams import stream
 

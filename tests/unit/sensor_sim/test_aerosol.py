@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sensor_sim.aerosol import (
+from sensor_sim.physics.aerosol import (
     BIN_EDGES_UM,
     BIN_MASS_UG,
     BIN_MID_UM,

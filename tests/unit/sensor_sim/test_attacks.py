@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from detection.quantities import COLUMN_INDEX, QUANTITIES
-from sensor_sim.attacks import ATTACKS
-from sensor_sim.attacks_at_sensor import (
+from sensor_sim.faults.at_sensor import (
     BlownAt,
     ClockJump,
     Covered,
@@ -18,7 +17,9 @@ from sensor_sim.attacks_at_sensor import (
     Unplugged,
     apply_to_trace,
 )
-from sensor_sim.attacks_on_wire import (
+from sensor_sim.faults.attacks import ATTACKS
+from sensor_sim.faults.garbage import GARBAGE
+from sensor_sim.faults.on_wire import (
     Flood,
     Garbage,
     GatewayOutage,
@@ -26,7 +27,6 @@ from sensor_sim.attacks_on_wire import (
     Spoof,
     apply_to_messages,
 )
-from sensor_sim.garbage import GARBAGE
 from sensor_sim.wire import WireMessage
 from tests.support.traces import START, make_trace
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from detection.quantities import COLUMNS, QUANTITIES
-from sensor_sim.aerosol import BIN_MID_UM, N_BINS
 from sensor_sim.devices.faults import plan_faults
-from sensor_sim.devices.models import MODELS
+from sensor_sim.devices.models import MODELS, Device
 from sensor_sim.devices.pm import PM_PARTS, PmUnit
 from sensor_sim.devices.voc import VocUnit
-from sensor_sim.school import Device, random_school
+from sensor_sim.physics.aerosol import BIN_MID_UM, N_BINS
+from sensor_sim.school import random_school
 from sensor_sim.simulate import simulate
 from sensor_sim.streams import stream
 

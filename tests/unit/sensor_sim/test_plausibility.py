@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from detection.quantities import COLUMNS
-from sensor_sim.aerosol import BIN_MASS_UG, N_BINS, PM_FRACTION
 from sensor_sim.devices.pm import PmUnit
-from sensor_sim.plume import CO2, GAS, WATER
+from sensor_sim.physics.aerosol import BIN_MASS_UG, N_BINS, PM_FRACTION
+from sensor_sim.physics.plume import CO2, GAS, WATER
 from sensor_sim.school import random_school
 from sensor_sim.simulate import simulate
 from sensor_sim.streams import stream

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sensor_sim.room import Place, RoomAir, SensorPlace, arrival, zone_concentrations
+from sensor_sim.physics.room import Place, RoomAir, SensorPlace, arrival, zone_concentrations
 from sensor_sim.streams import stream
 
 

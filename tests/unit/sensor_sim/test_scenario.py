@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-import sensor_sim.scenario as scenario_module
-from sensor_sim.attacks import ATTACKS
-from sensor_sim.attacks_at_sensor import Covered, Unplugged
-from sensor_sim.attacks_on_wire import GatewayOutage, Spoof
+import sensor_sim.scenarios.scenario as scenario_module
 from sensor_sim.errors import ScenarioError
-from sensor_sim.scenario import load_scenario, parse_scenario
+from sensor_sim.faults.at_sensor import Covered, Unplugged
+from sensor_sim.faults.attacks import ATTACKS
+from sensor_sim.faults.on_wire import GatewayOutage, Spoof
+from sensor_sim.scenarios.scenario import load_scenario, parse_scenario
 from sensor_sim.wire import ENCODERS
 
 START = datetime(2026, 9, 14, tzinfo=UTC).timestamp()

@@ -10,7 +10,7 @@ import pytest
 
 from detection.events import EventKind
 from detection.quantities import COLUMNS
-from sensor_sim.room import RoomAir
+from sensor_sim.physics.room import RoomAir
 from sensor_sim.schedule import plan_day, profiles
 from sensor_sim.school import Bells, School, random_school
 from sensor_sim.simulate import simulate

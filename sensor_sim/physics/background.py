@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sensor_sim.aerosol import N_BINS, Aerosol, Mode, growth_factor
-from sensor_sim.gas import WALL_LOSS_PER_H, saturation_g_m3
+from sensor_sim.physics.aerosol import N_BINS, Aerosol, Mode, growth_factor
+from sensor_sim.physics.gas import WALL_LOSS_PER_H, saturation_g_m3
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from sensor_sim.room import RoomAir
+    from sensor_sim.physics.room import RoomAir
 
 
 class Slow(IntEnum):

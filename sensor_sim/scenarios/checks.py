@@ -10,10 +10,10 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel
 
-from sensor_sim.attacks import ATTACKS
 from sensor_sim.devices.models import MODELS
 from sensor_sim.errors import ScenarioFault
-from sensor_sim.scenario_schema import ScenarioConfig, hours_of_day, moment, zones
+from sensor_sim.faults.attacks import ATTACKS
+from sensor_sim.scenarios.schema import ScenarioConfig, hours_of_day, moment, zones
 from sensor_sim.wire import ENCODERS
 
 if TYPE_CHECKING:

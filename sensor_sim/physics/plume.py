@@ -1,7 +1,7 @@
 """One session as one sensor's inlet sees it, second by second.
 
 Rows of a plume: particles in each size bin (/cm³), the five gas groups (ppb), CO2 and CO (ppm),
-water vapour (g/m³), heat (K). Transport is a fixed set of exponentials (`sensor_sim.room`) times
+water vapour (g/m³), heat (K). Transport is a fixed set of exponentials (`physics.room`) times
 ``exp(-∫ACH dt)``; ageing multiplies each row by its own curve. A release that lasts is a sum of
 short constant ones, each a difference of running sums of the response to a pulse, so the cost
 does not depend on its length.
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from scipy.signal import lfilter
 
-from sensor_sim.aerosol import (
+from sensor_sim.physics.aerosol import (
     BIN_MASS_UG,
     BIN_MID_UM,
     N_BINS,
@@ -26,14 +26,14 @@ from sensor_sim.aerosol import (
     deposition_per_h,
     humidity_slows_evaporation,
 )
-from sensor_sim.gas import MOLAR_VOLUME_L, PPB_PER_MG_M3, WALL_LOSS_PER_H, saturation_g_m3
-from sensor_sim.room import arrival
+from sensor_sim.physics.gas import MOLAR_VOLUME_L, PPB_PER_MG_M3, WALL_LOSS_PER_H, saturation_g_m3
+from sensor_sim.physics.room import arrival
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sensor_sim.emission import Emission, Session
-    from sensor_sim.room import Place, RoomAir, SensorPlace
+    from sensor_sim.physics.emission import Emission, Session
+    from sensor_sim.physics.room import Place, RoomAir, SensorPlace
 
 GAS: Final = N_BINS
 CO2: Final = GAS + 5

@@ -13,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from sensor_sim.garbage import GARBAGE
+from sensor_sim.faults.garbage import GARBAGE
 from sensor_sim.streams import stream
 from sensor_sim.wire import ENCODERS, WireDevice, WireMessage, WireNetwork, WireRow
 

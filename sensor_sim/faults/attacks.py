@@ -1,8 +1,8 @@
 """Faults and attacks on demand: what students, dust, power strips and networks do to sensors.
 
 All are seeded and streaming, so that a simulation of any length can carry them and any split into
-chunks gives the same. Those at the sensor are in `sensor_sim.attacks_at_sensor`, those of the
-network in `sensor_sim.attacks_on_wire`.
+chunks gives the same. Those at the sensor are in `sensor_sim.faults.at_sensor`, those of the
+network in `sensor_sim.faults.on_wire`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from sensor_sim.attacks_at_sensor import BlownAt, ClockJump, Covered, RippedOff, Unplugged
-from sensor_sim.attacks_on_wire import Flood, Garbage, GatewayOutage, Replay, Spoof
+from sensor_sim.faults.at_sensor import BlownAt, ClockJump, Covered, RippedOff, Unplugged
+from sensor_sim.faults.on_wire import Flood, Garbage, GatewayOutage, Replay, Spoof
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,8 +10,8 @@ from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from sensor_sim.attacks import ATTACKS
 from sensor_sim.devices.models import MODELS
+from sensor_sim.faults.attacks import ATTACKS
 from sensor_sim.wire import ENCODERS
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class BellsConfig(_Section):
 
 
 class CoveredConfig(_Section):
-    """Settings of `sensor_sim.attacks.Covered`."""
+    """Settings of `sensor_sim.faults.attacks.Covered`."""
 
     kind: Literal["covered"]
     sensor: _Id
@@ -165,7 +165,7 @@ class CoveredConfig(_Section):
 
 
 class BlownAtConfig(_Section):
-    """Settings of `sensor_sim.attacks.BlownAt`."""
+    """Settings of `sensor_sim.faults.attacks.BlownAt`."""
 
     kind: Literal["blown_at"]
     sensor: _Id
@@ -175,7 +175,7 @@ class BlownAtConfig(_Section):
 
 
 class UnpluggedConfig(_Section):
-    """Settings of `sensor_sim.attacks.Unplugged`."""
+    """Settings of `sensor_sim.faults.attacks.Unplugged`."""
 
     kind: Literal["unplugged"]
     sensor: _Id
@@ -184,7 +184,7 @@ class UnpluggedConfig(_Section):
 
 
 class RippedOffConfig(_Section):
-    """Settings of `sensor_sim.attacks.RippedOff`."""
+    """Settings of `sensor_sim.faults.attacks.RippedOff`."""
 
     kind: Literal["ripped_off"]
     sensor: _Id
@@ -193,7 +193,7 @@ class RippedOffConfig(_Section):
 
 
 class ClockJumpConfig(_Section):
-    """Settings of `sensor_sim.attacks.ClockJump`."""
+    """Settings of `sensor_sim.faults.attacks.ClockJump`."""
 
     kind: Literal["clock_jump"]
     sensor: _Id
@@ -203,7 +203,7 @@ class ClockJumpConfig(_Section):
 
 
 class GatewayOutageConfig(_Section):
-    """Settings of `sensor_sim.attacks.GatewayOutage`."""
+    """Settings of `sensor_sim.faults.attacks.GatewayOutage`."""
 
     kind: Literal["gateway_outage"]
     sensors: tuple[_Id, ...] = ()
@@ -216,7 +216,7 @@ class GatewayOutageConfig(_Section):
 
 
 class ReplayConfig(_Section):
-    """Settings of `sensor_sim.attacks.Replay`."""
+    """Settings of `sensor_sim.faults.attacks.Replay`."""
 
     kind: Literal["replay"]
     sensor: _Id
@@ -226,7 +226,7 @@ class ReplayConfig(_Section):
 
 
 class SpoofConfig(_Section):
-    """Settings of `sensor_sim.attacks.Spoof`."""
+    """Settings of `sensor_sim.faults.attacks.Spoof`."""
 
     kind: Literal["spoof"]
     sensor: _Id
@@ -239,7 +239,7 @@ class SpoofConfig(_Section):
 
 
 class FloodConfig(_Section):
-    """Settings of `sensor_sim.attacks.Flood`."""
+    """Settings of `sensor_sim.faults.attacks.Flood`."""
 
     kind: Literal["flood"]
     start: _Moment
@@ -252,7 +252,7 @@ class FloodConfig(_Section):
 
 
 class GarbageConfig(_Section):
-    """Settings of `sensor_sim.attacks.Garbage`."""
+    """Settings of `sensor_sim.faults.attacks.Garbage`."""
 
     kind: Literal["garbage"]
     sensor: _Id

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sensor_sim.aerosol import Aerosol
+    from sensor_sim.physics.aerosol import Aerosol
 
 NO_GAS = (0.0, 0.0, 0.0, 0.0, 0.0)
 
@@ -20,7 +20,7 @@ class Emission:
     - `shares`: share of the amounts below in each release; sums to one.
     - `particles_mg`: airborne particle mass, mg, over all releases.
     - `aerosol`: its sizes and volatility.
-    - `gas_mg`: mass of each `sensor_sim.gas.Gas` group, mg.
+    - `gas_mg`: mass of each `sensor_sim.physics.gas.Gas` group, mg.
     - `water_g`: water vapour, g.
     - `heat_kj`: sensible heat, kJ; negative cools.
     - `co2_g`, `co_mg`: carbon dioxide in g, carbon monoxide in mg.

@@ -43,19 +43,19 @@ from zoneinfo import ZoneInfo
 
 from pydantic import ValidationError
 
-from sensor_sim.attacks import ATTACKS
-from sensor_sim.devices.models import MODELS
+from sensor_sim.devices.models import MODELS, Device
 from sensor_sim.errors import ScenarioError, ScenarioFault
-from sensor_sim.scenario_faults import faults_between, faults_within, unix_of
-from sensor_sim.scenario_schema import DAYS, RoomConfig, ScenarioConfig
-from sensor_sim.school import Bells, Building, Device, Floor, Restroom, School
+from sensor_sim.faults.attacks import ATTACKS
+from sensor_sim.scenarios.checks import faults_between, faults_within, unix_of
+from sensor_sim.scenarios.schema import DAYS, RoomConfig, ScenarioConfig
+from sensor_sim.school import Bells, Building, Floor, Restroom, School
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from sensor_sim.attacks_at_sensor import TraceAttack
-    from sensor_sim.attacks_on_wire import MessageAttack
+    from sensor_sim.faults.at_sensor import TraceAttack
+    from sensor_sim.faults.on_wire import MessageAttack
     from sensor_sim.schedule import Activity
 
 _MAX_BYTES: Final = 4_000_000

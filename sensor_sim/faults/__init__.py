@@ -1,0 +1,1 @@
+"""Faults and attacks: at the sensor, on the wire, and malformed payloads."""

@@ -1,0 +1,1 @@
+"""Physics of a restroom: aerosol, gases, plumes, rooms, background air."""

@@ -1,0 +1,1 @@
+"""Scenario files: their schema, their checks, and the school they describe."""
