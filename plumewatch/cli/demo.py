@@ -31,7 +31,7 @@ from detection.events import EventPhase, evidence_sentence
 from plumewatch.config.load import parse
 from plumewatch.errors import UnreachableError
 from plumewatch.service.app import Service
-from plumewatch.service.detection_loop import Observer
+from plumewatch.service.resources import Observer
 from plumewatch.service.supervisor import ServiceError
 from sensor_sim.wire import wire_identity
 

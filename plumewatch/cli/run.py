@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import time
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from plumewatch.cli.exit_codes import exit_codes
+from plumewatch.cli.exit_codes import DONE, UNREACHABLE, USAGE, exit_codes
 from plumewatch.cli.options import CONFIG, ConfigOption, JsonOption, manual
-from plumewatch.cli.printer import Printer
+from plumewatch.cli.printer import Printer, busy
+from plumewatch.config.faults import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from plumewatch.doctor.result import CheckResult
 
 app = typer.Typer()
 
@@ -22,9 +29,47 @@ app = typer.Typer()
 @exit_codes
 def check(config: ConfigOption = CONFIG, *, as_json: JsonOption = False) -> int:
     """List all faults of a configuration, then try broker, store and notifiers."""
-    from plumewatch.doctor.check import run_check
-
     return run_check(config, Printer(as_json=as_json))
+
+
+def run_check(path: Path, printer: Printer, now: float | None = None) -> int:
+    """Check a configuration and what it names, and print the results.
+
+    Return 0 if all is well, 2 if the configuration has faults, 3 if a part does not work or loses
+    data.
+    """
+    from plumewatch.doctor.check import check
+    from plumewatch.doctor.result import State, fault
+
+    code, results = DONE, check(path, time.time() if now is None else now)
+    try:
+        while True:
+            with busy("checking"):
+                result = next(results, None)
+            if result is None:
+                return code
+            _print_result(result, printer)
+            code = UNREACHABLE if result.state is State.FAULT else code
+    except ConfigError as error:
+        for found in error.faults:
+            sentence, remedy = f"{found.value}: {found.allowed}", f"change {found.path} in {path}"
+            _print_result(fault(found.path, sentence, remedy), printer)
+        return USAGE
+
+
+def _print_result(result: CheckResult, printer: Printer) -> None:
+    """Print one line, and the remedy below it."""
+    remedy = f"\n      do: {result.remedy}" if result.remedy else ""
+    fields: dict[str, object] = {
+        "part": result.part,
+        "ok": result.state != "FAULT",
+        "finding": result.sentence,
+    }
+    if result.state == "warn":
+        fields["warning"] = True
+    if result.remedy:
+        fields["remedy"] = result.remedy
+    printer.say(f"{result.state:5} {result.part}: {result.sentence}{remedy}", **fields)
 
 
 @app.command(
@@ -49,11 +94,11 @@ def run(
             help="Which part of a service divided by building, as in 0/2 and 1/2.",
         ),
     ] = "",
-) -> int:
+) -> None:
     """Run the service: ingest, detection, alerts and the staff page; logs to standard error."""
-    from plumewatch.service.run import run_service
+    from plumewatch.service.run import serve
 
-    return run_service(config, standby=standby, shard=shard)
+    serve(config, standby=standby, shard=shard)
 
 
 @app.command(epilog=manual("plumewatch version", "plumewatch version --json"))

@@ -33,7 +33,7 @@ _LEVEL_COLUMNS = (
 @exit_codes
 def status(config: ConfigOption = CONFIG, *, as_json: JsonOption = False) -> None:
     """Print state and counters of every registered sensor."""
-    from plumewatch.service.sensor_status import stored_statuses
+    from plumewatch.sensor_status import stored_statuses
 
     site = Site.load(config)
     registry = site.config.registry()

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 from ingest.broker import examine
 from ingest.errors import BrokerError, BrokerReason
-from plumewatch.cli.printer import busy
 from plumewatch.config.settings import broker_settings
 from plumewatch.doctor.certificates import check_file, check_server
 from plumewatch.doctor.mosquitto import PART, SHIPPED, check_mosquitto, read_mosquitto
@@ -29,8 +28,7 @@ def check_broker(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     """Connect to the broker, and read its configuration and certificates."""
     broker = config.broker
     try:
-        with busy("trying the broker"):
-            facts = asyncio.run(examine(broker_settings(config), trial=broker.canary))
+        facts = asyncio.run(examine(broker_settings(config), trial=broker.canary))
     except BrokerError as error:
         yield fault("broker", str(error), _remedy(config, error))
     else:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from plumewatch.cli.printer import Printer
+from typing import NamedTuple
 
 
 class State(StrEnum):
@@ -24,20 +21,6 @@ class CheckResult(NamedTuple):
     state: State
     sentence: str
     remedy: str = ""
-
-    def print(self, printer: Printer) -> None:
-        """Print one line, and the remedy below it."""
-        remedy = f"\n      do: {self.remedy}" if self.remedy else ""
-        fields: dict[str, object] = {
-            "part": self.part,
-            "ok": self.state is not State.FAULT,
-            "finding": self.sentence,
-        }
-        if self.state is State.WARNING:
-            fields["warning"] = True
-        if self.remedy:
-            fields["remedy"] = self.remedy
-        printer.say(f"{self.state:5} {self.part}: {self.sentence}{remedy}", **fields)
 
 
 def ok(part: str, sentence: str) -> CheckResult:

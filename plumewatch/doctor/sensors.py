@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from alerts.consumer.threshold_adjustments import load_thresholds
 from plumewatch.config.paths import DataPaths
 from plumewatch.doctor.result import CheckResult, ok, span, warning
-from plumewatch.service.sensor_status import stored_statuses
+from plumewatch.sensor_status import stored_statuses
 from storage.errors import StorageError
 from storage.lease import holder_of
 from storage.sqlite import connect

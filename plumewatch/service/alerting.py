@@ -1,103 +1,88 @@
-"""Everything from an event to a delivered notice, and to the other systems that learn of it."""
+"""Everything from an event to a delivered notice, and to the other systems that get incidents."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
+from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from aiomqtt import MqttError, Will
 
 from alerts.consumer.memory_alerts import MemoryAlerts
+from alerts.incidents import change_feed
 from alerts.incidents.change_feed import ChangeSignal
 from alerts.incidents.engine import AlertEngine
 from alerts.incidents.stuck_incidents import StuckIncidentCheck
 from alerts.notify.answer_links import with_answer_link
-from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings
+from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings, check_target
 from alerts.notify.pictures import IncidentPictures, NoticePictures
 from alerts.notify.pump import OutboxPump
-from alerts.outbound.grafana_annotations import AnnotationCounters
-from alerts.outbound.webhooks import WebhookNotifier
-from plumewatch.config.settings import alert_policy, webhooks
-from plumewatch.service.outbound_integrations import OutboundIntegrations
+from alerts.outbound import grafana_annotations, series_records, webhooks
+from alerts.outbound.grafana_annotations import AnnotationCounters, Annotator
+from alerts.outbound.room_publisher import RoomPublisher
+from alerts.outbound.room_states import AVAILABILITY
+from alerts.outbound.webhooks import WebhookNotifier, WebhookWriter
+from ingest.broker import connected, new_client
+from ingest.errors import BrokerError
+from plumewatch.config import settings
 from plumewatch.service.pipeline_meters import Deliveries
 from plumewatch.service.supervisor import Task, after
+from storage.sqlite import transaction
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
     from alerts.notify.channels.apprise_notifier import Notifier
     from alerts.notify.pump import DeliveryOutcome
-    from plumewatch.config.model import PlumewatchConfig
-    from plumewatch.config.paths import DataPaths
-    from plumewatch.service.detection_loop import DetectionLoop, Observer
+    from alerts.outbound.room_publisher import Publish
+    from ingest.broker import BrokerSettings
+    from plumewatch.service.detection_loop import DetectionLoop
     from plumewatch.service.ingestion import Ingestion
-    from storage.journal import Journal
-    from storage.retrying import RunUntilStored
-    from storage.timeseries import Series
-    from storage.timeseries.writer import InThread
+    from plumewatch.service.resources import Resources
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+_PRUNE_EVERY_S: Final = 60.0
 
 
 class Alerting:
-    """Incidents, their notices, and the systems that learn of them.
+    """Incidents, their notices, and the systems that get them.
 
-    Parameters
-    ----------
-    notifier : Notifier, optional
-        Apprise by default.
-    in_detector : InThread
-        Runs work in the thread of the state database.
-    wake_records : asyncio.Event
-        Set when incidents changed that the series has to learn of.
-    clock : callable
-        Unix seconds.
-
-    Attributes
-    ----------
-    changes : ChangeSignal
-        Notified whenever incidents, or what the staff page shows, change.
-    stuck : Counter of str
-        Incidents and notices that were found stuck, by what they are.
+    `wake_records` is set when incidents changed that the series needs. `changes` is notified
+    whenever incidents, or what the staff page shows, change; `stuck` counts incidents and notices
+    that were found stuck, by kind.
     """
 
     def __init__(
         self,
-        config: PlumewatchConfig,
-        paths: DataPaths,
+        resources: Resources,
         notifier: Notifier | None,
         ingestion: Ingestion,
-        journal: Journal,
-        series: Series,
-        run_until_stored: RunUntilStored,
-        in_detector: InThread,
-        ready: asyncio.Event,
         wake_records: asyncio.Event,
-        observer: Observer,
-        clock: Callable[[], float],
     ) -> None:
+        config, paths, clock = resources.config, resources.paths, resources.clock
         private = config.alerts.allow_private_targets
-        registry, policy = (
-            config.registry(),
-            replace(alert_policy(config), webhooks=webhooks(config)),
-        )
-        self.engine = AlertEngine(registry, policy)
+        policy = replace(settings.alert_policy(config), webhooks=settings.webhooks(config))
+        self.engine = AlertEngine(resources.registry, policy)
         self.notifier = notifier or AppriseNotifier(NotifySettings(allow_private=private))
         sender = self.notifier
         if policy.webhooks:
             sender = WebhookNotifier(sender, policy.webhooks, allow_private=private, clock=clock)
         self.deliveries = Deliveries()
         self.stuck: Counter[str] = Counter()
-        self._run_until_stored = run_until_stored
-        self._observer = observer
-        self._clock = clock
+        self.annotation_counters = AnnotationCounters()
+        self._resources = resources
         self._wake_outbox = asyncio.Event()
         self.changes = ChangeSignal(wakes=[self._wake_outbox, wake_records])
-        self._state: sqlite3.Connection | None = None
         self._pictures: NoticePictures | None = None
         if config.alerts.pictures:
-            source = IncidentPictures(paths.state, registry, series, config.timezone)
+            source = IncidentPictures(
+                paths.state, resources.registry, resources.series, config.timezone
+            )
             self._pictures = NoticePictures(source)
         self._pump = OutboxPump(
             paths.state,
@@ -113,68 +98,137 @@ class Alerting:
             engine=self.engine,
             notifier=sender,
             readings=ingestion.commits,
-            read_journal=journal.read,
-            state_failing=lambda: run_until_stored.failing.get("incidents", ""),
-            in_detector=in_detector,
+            read_journal=resources.journal.read,
+            state_failing=lambda: resources.run_until_stored.failing.get("incidents", ""),
+            in_detector=resources.in_detector,
             clock=clock,
-            on_alerts=observer.on_alerts,
+            on_alerts=resources.observer.on_alerts,
         )
         self._listen = ingestion.unstored.listen
-        self.outbound = OutboundIntegrations(
-            config,
-            self.engine,
-            paths.state,
-            self.changes,
-            AnnotationCounters(),
-            ready,
-            self._wake_outbox,
-            run_until_stored,
-            clock,
-        )
         self._stuck_check = StuckIncidentCheck(
             self.engine, clock, self.stuck, self.commit, self.changes.notify
         )
 
-    def open(self, state: sqlite3.Connection) -> None:
-        """Begin with an open state database."""
-        self._state = state
+    def open(self) -> None:
+        """Prepare for pictures, and log what would keep notices from being delivered."""
         if self._pictures is not None:
             self._pictures.open()
+        private = self._resources.config.alerts.allow_private_targets
+        targets = [(m, target) for m in self.engine.policy.staff for target in m.targets]
+        if not targets:
+            log.warning("no member of staff has an address: alerts show on the staff page only")
+        for member, target in targets:
+            for problem in check_target(target, NotifySettings(allow_private=private)):
+                log.warning("notices to %s will fail: %s", member.id, problem)
 
     def close(self) -> None:
         """End what makes pictures."""
         if self._pictures is not None:
             self._pictures.close()
 
-    def tasks(self, state: sqlite3.Connection, detection: DetectionLoop) -> Iterator[Task]:
-        """Return what runs while the service does."""
+    def tasks(self, detection: DetectionLoop) -> Iterator[Task]:
+        """Return the tasks of alerting."""
+        state, ready = self._resources.state, self._resources.ready
         yield Task("outbox", self._pump.run(), stop=self._stop)
-        yield Task(
-            "memory",
-            after(
-                detection.ready, lambda: self.memory.run(detection, state, self._pump, self._listen)
-            ),
-        )
-        yield Task(
-            "stuck incident check", after(detection.ready, lambda: self._stuck_check.run(state))
-        )
-        yield Task("outbound integrations", self.outbound.run(state))
+
+        def run_memory() -> Coroutine[None, None, None]:
+            return self.memory.run(detection, state, self._pump, self._listen)
+
+        yield Task("memory", after(ready, run_memory))
+        yield Task("stuck incident check", after(ready, lambda: self._stuck_check.run(state)))
+        if self._resources.config.outbound.mqtt.enabled:
+            yield Task("room states", self._room_publisher().run())
+        yield Task("outbound integrations", after(ready, self._publish_outbound))
 
     async def commit(self, work: Callable[..., T], *arguments: object) -> T:
-        """Commit a decision, behind everything that was decided in memory."""
+        """Commit a decision, after everything that was decided in memory."""
 
         def committed() -> T:
-            if self._state is not None:
-                self.memory.write_back(self._state)
+            self.memory.write_back(self._resources.state)
             return work(*arguments)
 
-        return await self._run_until_stored("incidents", committed)
+        return await self._resources.run_until_stored("incidents", committed)
 
     def _stop(self) -> None:
         self.changes.close()
         self._pump.stop()
 
     def _on_delivery(self, outcome: DeliveryOutcome) -> None:
-        self.deliveries.on_delivery(outcome, self._clock())
-        self._observer.on_delivery(outcome)
+        self.deliveries.on_delivery(outcome, self._resources.clock())
+        self._resources.observer.on_delivery(outcome)
         self.changes.notify()
+
+    async def _publish_outbound(self) -> None:
+        """Pass every change on to webhooks and annotations, until cancelled."""
+        base, state = self._resources, self._resources.state
+        live = {webhooks.READER, series_records.READER}
+        writer = WebhookWriter(
+            self.engine.policy,
+            self.engine.registry,
+            base.config.site,
+            self.changes,
+            self._wake_outbox,
+            base.run_until_stored,
+            base.clock,
+        )
+        async with asyncio.TaskGroup() as group:
+            group.create_task(writer.run(state), name="webhooks")
+            annotator = self._annotator()
+            if annotator is not None:
+                live.add(grafana_annotations.READER)
+                group.create_task(annotator.run(state), name="annotations")
+            group.create_task(self._prune_changes(live), name="change feed")
+
+    def _room_publisher(self) -> RoomPublisher:
+        config = self._resources.config
+        broker = settings.broker_settings(config)
+        return RoomPublisher(
+            lambda: _room_session(broker),
+            self._resources.paths.state,
+            self.engine.registry,
+            self.changes,
+            config.outbound.mqtt.home_assistant,
+        )
+
+    def _annotator(self) -> Annotator | None:
+        base = self._resources
+        target = settings.grafana_target(base.config)
+        if target is None:
+            return None
+        from dashboards.grafana import Grafana  # noqa: PLC0415 - an extra
+
+        return Annotator(
+            Grafana(target.url, target.token.reveal()),
+            base.paths.state,
+            self.engine.registry.rooms,
+            base.config.web.url,
+            self.changes,
+            self.annotation_counters,
+            base.run_until_stored,
+            base.clock,
+        )
+
+    async def _prune_changes(self, live: set[str]) -> None:
+        def prune() -> None:
+            with transaction(self._resources.state) as tx:
+                change_feed.prune(tx, live)
+
+        while True:
+            await self._resources.run_until_stored("change feed", prune)
+            await asyncio.sleep(_PRUNE_EVERY_S)
+
+
+@asynccontextmanager
+async def _room_session(broker: BrokerSettings) -> AsyncIterator[Publish]:
+    """Connect for room states; the broker publishes ``offline`` when the service is gone."""
+    will = Will(AVAILABILITY, "offline", qos=1, retain=True)
+    client = new_client(broker, f"{broker.client_id}-rooms", clean=True, will=will)
+
+    async def publish(topic: str, payload: str, timeout_s: float) -> None:
+        await client.publish(topic, payload, qos=1, retain=True, timeout=timeout_s)
+
+    try:
+        async with connected(client, broker):
+            yield publish
+    except (BrokerError, MqttError, TimeoutError) as error:
+        raise ConnectionError(str(error)) from error

@@ -5,47 +5,28 @@ No part knows the service: each is given what it needs.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sqlite3
 import time
-from functools import partial
 from typing import TYPE_CHECKING
 
-from alerts.consumer.detection_consumer import CONSUMER
 from alerts.incidents.clock_step import ClockSteps
-from plumewatch.config.paths import DataPaths
-from plumewatch.config.timeseries_settings import series_kept_from
-from plumewatch.doctor.check import log_notifier_problems
+from plumewatch.sensor_status import restore_counts, save_counts
 from plumewatch.service.alerting import Alerting
-from plumewatch.service.data_folder import (
-    StandbyEndedError,
-    copy_before_upgrade,
-    hold_lease,
-    open_and_repair_state,
-    reconcile_journal,
-    record_start,
-    take_lease,
-)
-from plumewatch.service.detection_loop import (
-    DetectionHooks,
-    DetectionLoop,
-    Observer,
-    new_consumer,
-)
+from plumewatch.service.data_folder import hold_lease, take_lease
+from plumewatch.service.detection_loop import DetectionHooks, DetectionLoop, new_consumer
 from plumewatch.service.ingestion import Ingestion
 from plumewatch.service.monitoring import Monitoring
-from plumewatch.service.sensor_status import restore_counts, save_counts
+from plumewatch.service.resources import Observer, Resources
 from plumewatch.service.series_writers import SeriesWriters
-from plumewatch.service.staff_page import staff_page, suggestion_for
-from plumewatch.service.supervisor import DatabaseThreads, ServiceError, Task, supervise
-from storage import firmware, state
+from plumewatch.service.staff_page import staff_page
+from plumewatch.service.supervisor import ServiceError, Task, supervise
+from storage import firmware
 from storage.errors import StorageError
-from storage.journal import Journal
 from storage.lease import Lease
-from storage.retrying import RunUntilStored
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Sequence
 
     from alerts.notify.channels.apprise_notifier import Notifier
@@ -60,9 +41,9 @@ log = logging.getLogger(__name__)
 class Service:
     """One service on one data folder, from start to stop.
 
-    `receive_clock` is asked once a message as it arrives. A `standby` waits for the data folder
-    while another service holds it. With `one_click` people on this machine sign in to the staff
-    page without a password, for the demo. A given `lease` is released by whoever gave it.
+    `receive_clock` is read once per message as it arrives. A `standby` waits for the data folder
+    while another service uses it. With `one_click` people on this machine sign in to the staff
+    page without a password, for the demo. A given `lease` is released by its owner.
     """
 
     def __init__(
@@ -78,53 +59,25 @@ class Service:
         lease: Lease | None = None,
     ) -> None:
         self.config = config
-        self.paths = paths = DataPaths(config.data_dir)
-        self.registry = config.registry()
-        self._clock = clock
         self._standby, self._one_click = standby, one_click
+        self.resources = resources = Resources(config, clock, observer or Observer())
+        self.paths, self.ready = resources.paths, resources.ready
+        self.journal, self.series = resources.journal, resources.series
         self._own_lease = lease is None
-        self._lease = lease or Lease(paths.lock)
-        self._state: sqlite3.Connection | None = None
-        self._threads = threads = DatabaseThreads("journal", "detector", "series")
-        in_detector = threads.of("detector")
-        observer = observer or Observer()
-        self.ready = asyncio.Event()
-        self.run_until_stored = run_until_stored = RunUntilStored(in_detector, paths.state)
-        self.journal = Journal(paths.journal, clock)
+        self._lease = lease or Lease(self.paths.lock)
         self.ingestion = ingestion = Ingestion(
-            config,
-            paths,
-            self.journal,
-            threads.of("journal"),
+            resources,
             self._on_stored,
             self._admit,
             self._ingest_unstored,
             receive_clock or clock,
         )
-        self.writers = writers = SeriesWriters(
-            config, paths, self.journal, ingestion.bury, threads.of("series"), clock
-        )
-        self.series = writers.series
-        self.alerting = alerting = Alerting(
-            config,
-            paths,
-            notifier,
-            ingestion,
-            self.journal,
-            writers.series,
-            run_until_stored,
-            in_detector,
-            self.ready,
-            writers.records.wake,
-            observer,
-            clock,
-        )
+        self.writers = writers = SeriesWriters(resources, ingestion.write_dead_letters)
+        self.alerting = alerting = Alerting(resources, notifier, ingestion, writers.records.wake)
         self.detection = DetectionLoop(
-            partial(new_consumer, config, alerting.engine),
-            self.journal.read,
-            run_until_stored,
+            resources,
+            lambda: new_consumer(config, alerting.engine, resources.state),
             alerting.commit,
-            in_detector,
             DetectionHooks(
                 lambda: ingestion.source.state.connected and not ingestion.commits.failing,
                 alerting.deliveries.on_alert,
@@ -132,89 +85,62 @@ class Service:
                 self._on_clock_set,
                 ingestion.intake.reading_counts.add_skipped,
             ),
-            observer,
-            clock,
             ClockSteps() if clock is time.time else None,
-            self.ready,
         )
-        self.monitoring = Monitoring(
-            config,
-            paths,
-            self.journal,
-            ingestion,
-            self.detection,
-            alerting,
-            writers,
-            run_until_stored,
-            threads,
-            clock,
-        )
+        self.monitoring = Monitoring(resources, ingestion, self.detection, alerting, writers)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set.
 
-        Raises
-        ------
-        ServiceError
-            If something it cannot do without is missing or fails for good.
+        Raises `ServiceError` if something it cannot do without is missing or fails for good.
         """
+        root = self.paths.root
         try:
-            if not self._lease.held:
-                await take_lease(self._lease, self.paths.root, stop, standby=self._standby)
-        except StandbyEndedError:
-            return
+            if not (
+                self._lease.held or await take_lease(self._lease, root, stop, standby=self._standby)
+            ):
+                return
         except StorageError as error:
             raise ServiceError(str(error)) from error
         try:
-            state = self._open()
+            self._open()
             web = self._listen()
-            log_notifier_problems(self.config, self.alerting.engine.policy)
             tasks = [
-                *self.ingestion.tasks(stop),
+                *self.ingestion.tasks(),
                 Task("detector", self.detection.run()),
                 *self.writers.tasks(),
-                *self.alerting.tasks(state, self.detection),
+                *self.alerting.tasks(self.detection),
                 *self.monitoring.tasks(),
                 Task("staff page", web.serve(), stop=web.stop),
-                Task("lease", hold_lease(self._lease, self.paths.root), ends="last"),
+                Task("lease", hold_lease(self._lease, root), ends="last"),
             ]
             await supervise(tasks, stop)
         finally:
             self._close()
 
-    def _open(self) -> sqlite3.Connection:
-        now = self._clock()
-        intake = self.ingestion.intake
+    def _open(self) -> None:
+        intake, resources = self.ingestion.intake, self.resources
         try:
-            copy_before_upgrade(self.paths.root, now, series_kept_from(self.config, now))
-            self.journal.open()
-            self.series.open()
-            opened = self._state = open_and_repair_state(self.paths.state)
-            record_start(opened, self.config, now)
-            read = max(self.series.cursor(), state.cursor(opened, CONSUMER))
-            reconcile_journal(self.journal, read)
+            resources.open()
             self.ingestion.restore()
-            restore_counts(opened, intake.reading_counts, self.registry)
-            intake.firmware.restore(firmware.versions(opened))
-            self.detection.open(opened, self.journal.last_offset())
-            self.alerting.open(opened)
-            self.monitoring.maintenance.open(opened)
-            self.writers.open(opened)
+            restore_counts(resources.state, intake.reading_counts, resources.registry)
+            intake.firmware.restore(firmware.versions(resources.state))
+            self.detection.open(self.journal.last_offset())
+            self.alerting.open()
+            self.monitoring.maintenance.open()
+            self.writers.open()
         except (StorageError, sqlite3.Error) as error:
             raise ServiceError(f"storage: {error}") from error
-        return opened
 
     def _listen(self) -> WebServer:
         web = staff_page(
-            self.config,
+            self.resources,
             self.alerting,
             self.monitoring,
-            self.series,
-            partial(suggestion_for, self.ingestion.intake),
-            self._clock,
+            self.ingestion.intake,
             one_click=self._one_click,
         )
-        self.ingestion.http.open()
+        self.ingestion.listen_for_http()
         log.info("staff page: http://%s:%d", self.config.web.host, web.port)
         return web
 
@@ -232,16 +158,16 @@ class Service:
         self.alerting.memory.ingest_unstored(readings)
 
     def _close(self) -> None:
-        self._threads.close()
+        self.resources.end_threads()
         self.alerting.close()
-        if self._state is not None:
+        if self.resources.is_open:
             try:
                 self.detection.save_snapshot()
-                save_counts(self._state, self.ingestion.intake.reading_counts.snapshot())
+                counts = self.ingestion.intake.reading_counts.snapshot()
+                save_counts(self.resources.state, counts)
             except sqlite3.Error as error:
                 log.warning("some counts of the last minute are lost: %s", error)
-            self._state.close()
         self.writers.close()
-        self.journal.close()
+        self.resources.close()
         if self._own_lease:
             self._lease.release()

@@ -16,7 +16,7 @@ import logging
 import shutil
 import sqlite3
 import time
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -66,7 +66,7 @@ STATE_SCRIPTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         firmware.COMPONENT: firmware.SCRIPTS,
     }
 )
-"""What makes the tables of each component of the state database, in the order of making."""
+"""Schema scripts of each component of the state database, in the order of creation."""
 
 NEWEST: Final[Mapping[str, int]] = MappingProxyType(
     {
@@ -81,70 +81,46 @@ NEWEST: Final[Mapping[str, int]] = MappingProxyType(
 
 _COPIES: Final = "before-upgrade-"
 _ROOM: Final = 1.1
-"""Disk that a copy takes, of the size of the files."""
+"""Disk space of a copy, as a multiple of the size of the files."""
 _POLL_S: Final = 1.0
 
 
 class LeaseHeldError(StorageUnavailableError):
-    """Another service holds the data folder."""
+    """Another service uses the data folder."""
 
 
 class LeaseLostError(StorageUnavailableError):
     """Another service took the data folder, or may do so."""
 
 
-class StandbyEndedError(Exception):
-    """The service was stopped while it stood by."""
+async def take_lease(lease: Lease, root: Path, stop: asyncio.Event, *, standby: bool) -> bool:
+    """Take the lease on the data folder, which is made if need be; False if stopped before.
 
-
-async def take_lease(lease: Lease, root: Path, stop: asyncio.Event, *, standby: bool) -> None:
-    """Return once the data folder is ours.
-
-    Parameters
-    ----------
-    root : Path
-        The data folder; it is made if need be.
-    stop : asyncio.Event
-        Ends the waiting.
-    standby : bool
-        Wait for as long as another service holds it. Without, only as long as it takes to see
-        whether the row of another host is left over.
-
-    Raises
-    ------
-    LeaseHeldError
-        It says who holds it.
-    StandbyEndedError
-        `stop` was set.
-    StorageUnavailableError
-        If the folder cannot be made.
+    A `standby` waits for as long as another service uses it; any other only as long as it takes to
+    see whether the lease of another host is stale. Raises `LeaseHeldError` with who uses it, and
+    `StorageUnavailableError` if the folder cannot be made.
     """
     _make(root)
     deadline = time.monotonic() + WATCH_S + BEAT_S
-    said = False
+    waited = False
     while (holder := lease.take()) is not None:
-        elsewhere = lease.is_elsewhere(holder) and time.monotonic() < deadline
-        if not standby and not elsewhere:
+        maybe_stale = lease.is_elsewhere(holder) and time.monotonic() < deadline
+        if not standby and not maybe_stale:
             raise LeaseHeldError(f"data folder {root} is in use by {holder}")
-        if not said:
+        if not waited:
             log.warning("standing by: data folder %s is in use by %s", root, holder)
-            said = True
+            waited = True
         with suppress(TimeoutError):
             async with asyncio.timeout(_POLL_S):
                 await stop.wait()
-            raise StandbyEndedError
-    if said:
+            return False
+    if waited:
         log.warning("taking over data folder %s", root)
+    return True
 
 
 async def hold_lease(lease: Lease, root: Path) -> None:
-    """Renew the lease until cancelled.
-
-    Raises
-    ------
-    LeaseLostError
-        If it is not ours any more: two services must not write at once.
-    """
+    """Renew the lease until cancelled; raise `LeaseLostError` once another service may have it."""
     while True:
         await asyncio.sleep(BEAT_S)
         if not lease.beat():
@@ -161,14 +137,10 @@ def _make(root: Path) -> None:
 
 
 def open_and_repair_state(path: Path) -> sqlite3.Connection:
-    """Open the state database; one that is damaged is set aside for what can be read of it.
+    """Open the state database for the service; rebuild a damaged one from what can be read of it.
 
-    Raises
-    ------
-    StorageUnavailableError
-        If it cannot be opened, created or rebuilt.
-    SchemaTooNewError
-        If a newer program wrote it.
+    Raises `StorageUnavailableError` if that is not possible, `SchemaTooNewError` if a newer program
+    wrote it.
     """
     finish_repair(path)
     try:
@@ -180,58 +152,40 @@ def open_and_repair_state(path: Path) -> sqlite3.Connection:
         return _open_checked(path)
 
 
-def reconcile_journal(journal: Journal, read: int) -> None:
-    """Let a journal that ends before what was read of it go on behind that.
-
-    Parameters
-    ----------
-    read : int
-        The largest position over all consumers.
-
-    Raises
-    ------
-    StorageUnavailableError
-        If the disk refuses.
-    """
+def reconcile_journal(journal: Journal, cursor: int) -> None:
+    """Continue a journal that ends before `cursor`, the furthest of its consumers, behind that."""
     last = journal.last_offset()
-    if last < read:
+    if last < cursor:
         log.warning(
             "the journal ends at %d and was read up to %d: another journal, or a backup of it?"
-            " New readings go on behind that",
+            " New readings continue behind that",
             last,
-            read,
+            cursor,
         )
-        journal.continue_behind(read)
+        journal.continue_behind(cursor)
 
 
 def _open_checked(path: Path) -> sqlite3.Connection:
-    connection = connect(path)
-    try:
-        found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if found == "ok":
+    with ExitStack() as on_error:
+        connection = on_error.enter_context(closing(connect(path)))
+        try:
+            result = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if result != "ok":
+                raise StorageCorruptError(f"{path}: {result}")
             refuse_damaged_schema(connection, prepare_state, path)
             prepare_state(connection)
-            return connection
-    except sqlite3.Error as error:
-        connection.close()
-        raise translated(error, path) from error
-    except Exception:
-        connection.close()
-        raise
-    connection.close()
-    raise StorageCorruptError(f"{path}: {found}")
+        except sqlite3.Error as error:
+            raise translated(error, path) from error
+        on_error.pop_all()
+    return connection
 
 
 @contextmanager
 def open_state(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open the state database for a command, which a service may be using meanwhile.
+    """Open the state database for a command, while a service may be using it.
 
-    Raises
-    ------
-    SchemaTooOldError, SchemaTooNewError
-        If it is of another version; only the service upgrades.
-    StorageUnavailableError
-        If it cannot be opened or created.
+    Raises `SchemaTooOldError` or `SchemaTooNewError` if it is of another version: only the service
+    upgrades. Raises `StorageUnavailableError` if it cannot be opened or created.
     """
     refuse_older(path)
     with closing(connect(path)) as connection:
@@ -240,12 +194,9 @@ def open_state(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def prepare_state(connection: sqlite3.Connection) -> None:
-    """Make the tables of the state database, or bring them to the newest schema.
+    """Create the tables of the state database, or migrate them to the newest schema.
 
-    Raises
-    ------
-    SchemaTooNewError
-        If a newer program wrote it.
+    Raises `SchemaTooNewError` if a newer program wrote it.
     """
     for component, scripts in STATE_SCRIPTS.items():
         migrate(connection, component, scripts)
@@ -253,7 +204,7 @@ def prepare_state(connection: sqlite3.Connection) -> None:
 
 @contextmanager
 def open_series(config: PlumewatchConfig) -> Iterator[Series]:
-    """Open the time series of a configuration and check that they can be used.
+    """Open the time series for a command, and check the connection.
 
     Raises `ConfigError` if a secret cannot be read, `StorageError` if the store cannot be used.
     """
@@ -282,13 +233,7 @@ def record_start(state: sqlite3.Connection, config: PlumewatchConfig, now: float
 
 
 def schemas(path: Path) -> dict[str, int]:
-    """Read the schema of each component in a database; empty if there is none.
-
-    Raises
-    ------
-    StorageUnavailableError
-        If the file cannot be read.
-    """
+    """Read the schema number of each component in a database; empty if there is none."""
     if not path.exists():
         return {}
     with closing(connect(path, read_only=True)) as database:
@@ -302,16 +247,10 @@ def schemas(path: Path) -> dict[str, int]:
 
 
 def refuse_older(path: Path) -> None:
-    """Leave a database alone that is behind this program.
+    """Check that a database is of this version.
 
-    Raises
-    ------
-    SchemaTooOldError
-        If it has to be upgraded first.
-    SchemaTooNewError
-        If a newer program wrote it.
-    StorageUnavailableError
-        If the file cannot be read.
+    Raises `SchemaTooOldError` if it has to be upgraded first, `SchemaTooNewError` if a newer
+    program wrote it, `StorageUnavailableError` if it cannot be read.
     """
     found = schemas(path)
     _refuse_newer(path, found)
@@ -323,28 +262,10 @@ def refuse_older(path: Path) -> None:
 
 
 def copy_before_upgrade(root: Path, now: float, series_from: float) -> Path | None:
-    """Copy the databases of a data folder if one of them is behind this program.
+    """Copy the databases of our data folder if one of them is behind; return where to.
 
-    Parameters
-    ----------
-    root : Path
-        The data folder, which is ours.
-    now : float
-        Unix seconds.
-    series_from : float
-        As in `back_up`.
-
-    Returns
-    -------
-    Path or None
-        The folder of the copy; None if no file is behind.
-
-    Raises
-    ------
-    SchemaTooNewError
-        If a newer program wrote one of them; nothing was changed.
-    StorageUnavailableError
-        If there is no room for the copy, or it cannot be made; nothing was changed.
+    `series_from` is as in `back_up`. Raises `SchemaTooNewError` if a newer program wrote one of
+    them, `StorageUnavailableError` if the copy cannot be made; then nothing was changed.
     """
     files = sorted(root.glob("*.db"))
     behind = []

@@ -1,6 +1,6 @@
-"""Consumer of the journal in production: steps detectors and incidents, and lets time pass.
+"""The loop that feeds readings of the journal to detectors and incidents, and applies time.
 
-Readings are taken in from the first moment on, also while the detectors return to where the last
+Readings are stored from the first moment on, also while the detectors return to where the last
 service left them.
 """
 
@@ -26,15 +26,11 @@ if TYPE_CHECKING:
 
     from alerts.incidents.clock_step import ClockSteps
     from alerts.incidents.engine import AlertEngine, AlertRecord
-    from alerts.notify.pump import DeliveryOutcome
     from detection.events import Event
     from detection.liveness import SensorLife
     from plumewatch.config.model import PlumewatchConfig
+    from plumewatch.service.resources import Resources
     from storage.journal import JournalEntry
-    from storage.retrying import Retrying
-    from storage.timeseries.writer import InThread
-
-    Read = Callable[[int, int], tuple[list[JournalEntry], int]]
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -42,17 +38,8 @@ T = TypeVar("T")
 _BATCH: Final = 2000
 _TICK_S: Final = 1.0
 _PACE_S: Final = 0.02
-"""Readings that arrive one by one are gathered for so long: a batch costs much, a reading little.
-After a quiet moment nothing waits."""
-
-
-@dataclass(slots=True)
-class Observer:
-    """Callbacks in the event loop, for the demo's screen and for tests."""
-
-    on_events: Callable[[Sequence[Event]], None] = lambda _: None
-    on_alerts: Callable[[Sequence[AlertRecord]], None] = lambda _: None
-    on_delivery: Callable[[DeliveryOutcome], None] = lambda _: None
+"""How long readings that arrive one by one are gathered: a batch costs much, a reading little. The
+first reading after a pause does not wait."""
 
 
 @dataclass(slots=True)
@@ -66,20 +53,12 @@ class DetectionCounts:
 
 @dataclass(frozen=True, slots=True)
 class DetectionHooks:
-    """What the loop asks of others and tells them; called in the event loop unless noted.
+    """Callbacks in the event loop, for the parts around detection.
 
-    Attributes
-    ----------
-    broker_healthy : callable
-        Whether silence of sensors can be theirs.
-    on_alert : callable
-        Called with an alert and when the first reading of its batch was received, Unix seconds.
-    on_change : callable
-        Called when incidents changed.
-    on_clock_set : callable
-        Called with the new time after the machine's clock was set.
-    on_skipped : callable
-        Called with the number of readings that the detectors skipped, by sensor.
+    - `broker_healthy`: whether a silent sensor is at fault itself, not the broker.
+    - `on_alert`: called with an alert and the time of receipt of the first reading of its batch.
+    - `on_clock_set`: called with the new time after the machine's clock was set.
+    - `on_skipped`: called with the readings that the detectors skipped, by sensor.
     """
 
     broker_healthy: Callable[[], bool]
@@ -112,61 +91,32 @@ def new_consumer(
 
 
 class DetectionLoop:
-    """Drives one `DetectionConsumer`.
+    """Drives one `DetectionConsumer`, which `new_consumer` returns before it is open.
 
-    Parameters
-    ----------
-    new_consumer : callable
-        Returns a consumer of the state database that is not open yet.
-    read : callable
-        `Journal.read`.
-    in_thread : InThread
-        Runs work in the thread of the state database.
-    clock : callable
-        Unix seconds.
-    steps : ClockSteps, optional
-        Notices that the machine's clock was set; without it deadlines stay.
-
-    Attributes
-    ----------
-    ready : asyncio.Event
-        Set once the detectors are where they left off, and readings are judged as they arrive.
-    last_offset : int
-        Offset of the newest durable reading.
-    beat : float
-        When the loop last made progress, monotonic seconds.
-    undecided : tuple of (events, position) or None
-        What was detected and is not committed yet.
+    - `steps`: detects that the machine's clock was set; without it deadlines stay.
+    - `last_offset`: journal offset of the newest durable reading.
+    - `beat`: when the loop last made progress, monotonic seconds.
+    - `undecided`: events that are not committed yet, with the journal offset behind them.
     """
 
     def __init__(
         self,
-        new_consumer: Callable[[sqlite3.Connection], DetectionConsumer],
-        read: Read,
-        run_until_stored: Retrying,
+        resources: Resources,
+        new_consumer: Callable[[], DetectionConsumer],
         commit: Commit,
-        in_thread: InThread,
         hooks: DetectionHooks,
-        observer: Observer,
-        clock: Callable[[], float],
         steps: ClockSteps | None,
-        ready: asyncio.Event,
     ) -> None:
         self.counts = DetectionCounts()
-        self.ready = ready
+        self.ready = resources.ready
         self.last_offset = 0
         self.beat = 0.0
         self.undecided: tuple[Sequence[Event], int] | None = None
+        self._resources = resources
         self._new_consumer = new_consumer
-        self._read = read
-        self._run_until_stored = run_until_stored
         self._commit = commit
-        self._in_thread = in_thread
         self._hooks = hooks
-        self._observer = observer
-        self._clock = clock
         self._steps = steps
-        self._connection: sqlite3.Connection | None = None
         self._consumer: DetectionConsumer | None = None
         self._stored = asyncio.Event()
         self._detected_received = self._behind_since = 0.0
@@ -189,19 +139,18 @@ class DetectionLoop:
         """Return how many readings detection is behind the journal, and for how many seconds."""
         behind = max(self.last_offset - self.position, 0)
         since = max(self._behind_since, self._detected_received)
-        return behind, max(self._clock() - since, 0.0) if behind else 0.0
+        return behind, max(self._resources.clock() - since, 0.0) if behind else 0.0
 
-    def open(self, connection: sqlite3.Connection, last_offset: int) -> None:
-        """Begin with an open state database and journal."""
-        self._connection = connection
+    def open(self, last_offset: int) -> None:
+        """Begin with a journal that ends at `last_offset`."""
         self.last_offset = last_offset
-        self._detected_received = self._clock()
+        self._detected_received = self._resources.clock()
         self.beat = time.monotonic()
 
     def on_stored(self, last_offset: int) -> None:
-        """Wake up: the journal has grown."""
+        """Wake the loop: the journal has grown."""
         if self._consumer is not None and self.position >= self.last_offset:
-            self._behind_since = self._clock()
+            self._behind_since = self._resources.clock()
         self.last_offset = last_offset
         self._stored.set()
 
@@ -210,18 +159,20 @@ class DetectionLoop:
         return self._consumer.save_snapshot() if self._consumer else 0
 
     def fork(self, connection: sqlite3.Connection) -> DetectionConsumer:
-        """Return a consumer that goes on from here over another state database."""
-        return self._opened().fork(connection)
+        """Return a consumer that continues from here over another state database."""
+        return self._ready_consumer().fork(connection)
 
     async def admit(self, events: Sequence[Event]) -> None:
-        """Commit events that were detected elsewhere."""
+        """Commit events of other detectors."""
         await self.ready.wait()
-        alerts = await self._commit(self._opened().commit_external, events, self._clock())
+        alerts = await self._commit(
+            self._ready_consumer().commit_external, events, self._resources.clock()
+        )
         self._report(events, alerts)
 
     async def run(self) -> None:
         """Judge readings as they become durable, until cancelled."""
-        consumer = await self._run_until_stored("state of the detectors", self._new)
+        consumer = await self._resources.run_until_stored("state of the detectors", self._new)
         self._consumer = consumer
         self.ready.set()
         ticked = time.monotonic()
@@ -229,8 +180,11 @@ class DetectionLoop:
             self._stored.clear()
             self.beat = began = time.monotonic()
             await self._time(consumer)
-            entries, position = await self._run_until_stored(
-                "journal for the detector", self._read, consumer.position, _BATCH
+            entries, position = await self._resources.run_until_stored(
+                "journal for the detector",
+                self._resources.journal.read,
+                consumer.position,
+                _BATCH,
             )
             if position == consumer.position:
                 await self._wait(consumer)
@@ -243,19 +197,17 @@ class DetectionLoop:
                 await asyncio.sleep(max(began + _PACE_S - time.monotonic(), 0.0))
 
     def _new(self) -> DetectionConsumer:
-        """Return to where the last consumer left off: some seconds of work after a kill."""
+        """Return to where the last consumer stopped: some seconds of work after a kill."""
 
         def read(after: int, limit: int) -> tuple[list[JournalEntry], int]:
             self.beat = time.monotonic()
-            return self._read(after, limit)
+            return self._resources.journal.read(after, limit)
 
-        if self._connection is None:
-            raise RuntimeError("the state database is not open")
-        consumer = self._new_consumer(self._connection)
+        consumer = self._new_consumer()
         consumer.open(read)
         return consumer
 
-    def _opened(self) -> DetectionConsumer:
+    def _ready_consumer(self) -> DetectionConsumer:
         if self._consumer is None:
             raise RuntimeError("detection is not ready")
         return self._consumer
@@ -264,9 +216,9 @@ class DetectionLoop:
         self, consumer: DetectionConsumer, entries: Sequence[JournalEntry], position: int
     ) -> None:
         step = partial(consumer.step, broker_healthy=self._hooks.broker_healthy())
-        events = await self._in_thread(step, [entry.reading for entry in entries])
+        events = await self._resources.in_detector(step, [entry.reading for entry in entries])
         self.undecided = (events, position)
-        alerts = await self._commit(consumer.commit, events, position, self._clock())
+        alerts = await self._commit(consumer.commit, events, position, self._resources.clock())
         self.undecided = None
         self._hooks.on_skipped(consumer.drain_skipped_counts())
         self.counts.readings += len(entries)
@@ -277,7 +229,7 @@ class DetectionLoop:
         self._report(events, alerts)
 
     async def _wait(self, consumer: DetectionConsumer) -> None:
-        """Wait for readings; if none arrive, notice who is silent and resolve what is over."""
+        """Wait for readings; if none arrive, detect silent sensors and resolve what is over."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_TICK_S):
                 await self._stored.wait()
@@ -285,7 +237,7 @@ class DetectionLoop:
             return
         now = await self._time(consumer)
         check = partial(consumer.check_silence, broker_healthy=self._hooks.broker_healthy())
-        events = await self._in_thread(check, now)
+        events = await self._resources.in_detector(check, now)
         if events:
             alerts = await self._commit(consumer.commit, events, consumer.position, now)
             self._report(events, alerts)
@@ -297,12 +249,12 @@ class DetectionLoop:
         self._report([], result.alerts, state_changed=result.state_changed)
 
     async def _time(self, consumer: DetectionConsumer) -> float:
-        """Return the time, after deadlines were moved along if the machine's clock was set."""
-        now = self._clock()
+        """Return the time; move deadlines along first if the machine's clock was set."""
+        now = self._resources.clock()
         step = self._steps.look(now, time.monotonic()) if self._steps else 0.0
         if step:
             log.warning(
-                "the clock was set %s by %.0f s: what waits for a time moves along",
+                "the clock was set %s by %.0f s: deadlines move along",
                 "ahead" if step > 0 else "back",
                 abs(step),
             )
@@ -325,5 +277,5 @@ class DetectionLoop:
         self.counts.alerts += len(alerts)
         for alert in alerts:
             log.info("alert: %s by %s, incident %s", alert.kind, alert.sensor, alert.incident)
-        self._observer.on_events(events)
-        self._observer.on_alerts(alerts)
+        self._resources.observer.on_events(events)
+        self._resources.observer.on_alerts(alerts)

@@ -1,8 +1,13 @@
-"""Whether each part of the service works.
+"""Health of the service, by part, and its pages: ``/healthz``, ``/readyz`` and ``/metrics``.
 
 *Alive* is a process that answers at all. *Ready* is a service whose every part works: a reading
-that arrives now is stored, judged in time and notified. The reasons of a part are for operators and
-may hold paths and addresses, so strangers get yes or no (`health_page`).
+that arrives now is stored, judged in time and notified.
+
+``/healthz`` says to everybody that the process answers. ``/readyz`` says of each part whether it
+works; the reasons may hold addresses and paths, and are for those who may see ``/metrics``: clients
+that send the token of ``[metrics]`` as a bearer token, and, where the staff page listens on
+loopback, clients that use a loopback name without a proxy in between. Behind a proxy on this
+machine everybody comes from loopback, so there the token is needed.
 """
 
 from __future__ import annotations
@@ -12,7 +17,7 @@ import logging
 import sqlite3
 from collections import deque
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -45,11 +50,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_LAG_S: Final = 30.0
-"""How far the detector may be behind the stored readings."""
+"""Longest delay of the detector behind the stored readings."""
 STALLED_S: Final = 60.0
-"""Without progress of the detector or of the commits for so long, the pipeline is stalled."""
+"""Longest time without progress of the detector or of the commits."""
 SAMPLES: Final = 15
-"""Samples of lateness looked back on, one a minute."""
+"""Window of the check for late readings, in samples of one minute."""
 _NEAR: Final = 0.8
 HEALTH_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 _LOCAL_NAMES: Final = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -58,19 +63,19 @@ _OF_PROXIES: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-rea
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of the service; `says` is for operators."""
+    """One part of the service; `detail` is for operators."""
 
     name: str
     ok: bool
-    says: str
+    detail: str
 
 
 class Lateness:
-    """Whether this machine's clock can be right, judged by the time stamps of all sensors.
+    """Check of this machine's clock against the time stamps of all sensors.
 
-    Readings that are too old when they arrive are stored and never alert. Where this clock is
-    minutes ahead of the truth, that is all of them, and nothing else would show it. A backlog after
-    an outage is late too, but not for as long as this looks back.
+    Readings that are too old when they arrive are stored and never alert. If this clock is minutes
+    ahead, that is all of them, and nothing else shows it. A backlog after an outage is late too,
+    but for less than `SAMPLES` minutes.
     """
 
     def __init__(self) -> None:
@@ -78,7 +83,7 @@ class Lateness:
         self._samples: deque[dict[str, tuple[int, int]]] = deque(maxlen=SAMPLES + 1)
 
     def sample(self, sensors: Iterable[str], tally: ReadingCounts) -> None:
-        """Take what was counted so far, once a minute."""
+        """Record the counts so far; call it once a minute."""
         now = {}
         for sensor in sensors:
             counts = tally.of(sensor)
@@ -92,7 +97,7 @@ class Lateness:
         self._late = sum(0 < n == late for n, late in added)
 
     @property
-    def says(self) -> str:
+    def problem(self) -> str:
         """What is wrong, for operators; empty if nothing is."""
         if 2 * self._late <= self._reporting:
             return ""
@@ -103,7 +108,7 @@ class Lateness:
 
 
 class OutboxState:
-    """The outbox and open incidents as last read; None of each while the disk refuses."""
+    """Outbox and open incidents as last read; None while the database cannot be read."""
 
     def __init__(self, database: Path, clock: Callable[[], float]) -> None:
         self.waiting: int | None = None
@@ -130,49 +135,40 @@ class OutboxState:
         self.open_incidents = found["open_incidents"]
 
 
+@dataclass(slots=True)
 class Health:
-    """Looks at the parts of a running service; changes nothing.
+    """The state of a running service, by part; changes nothing.
 
-    Parameters
-    ----------
-    monotonic : callable
-        Seconds.
-    queue_limit : int
-        Messages that the broker keeps for us at most.
+    `monotonic` is in seconds; `queue_limit` is the most messages that the broker queues for us.
     """
 
-    def __init__(
-        self,
-        *,
-        monotonic: Callable[[], float],
-        source: MqttSource,
-        commits: GroupCommit,
-        writer: SeriesWriter[Reading],
-        records: SeriesWriter[Record],
-        retrying: RunUntilStored,
-        detection: DetectionLoop,
-        queue_limit: int,
-    ) -> None:
-        self._monotonic = monotonic
-        self._source = source
-        self._commits = commits
-        self._writer = writer
-        self._records = records
-        self._retrying = retrying
-        self._detection = detection
-        self._queue_limit = queue_limit
-        self._groups = (0, monotonic())
-        self.lateness = Lateness()
+    monotonic: Callable[[], float]
+    source: MqttSource
+    commits: GroupCommit
+    writer: SeriesWriter[Reading]
+    records: SeriesWriter[Record]
+    retrying: RunUntilStored
+    detection: DetectionLoop
+    queue_limit: int
+    lateness: Lateness = field(default_factory=Lateness)
+    _groups: int = 0
+    _groups_since: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Measure progress from now on."""
+        self._groups_since = self.monotonic()
 
     def parts(self) -> list[Part]:
         """Return every part, in the order of the data."""
+        clock, store = self.lateness.problem, self._store_failing()
+        disk = "; ".join(f"{what}: {why}" for what, why in self._disk_failing().items())
         return [
             self._broker(),
             self._canary(),
-            self._clocks(),
-            self._disk(),
+            Part("clocks", not clock, clock or "readings come in time"),
+            Part("journal", not disk, disk or "written"),
             self._detector(),
-            self._store(),
+            Part("store", not store, store or "written"),
         ]
 
     def ready(self) -> bool:
@@ -180,103 +176,87 @@ class Health:
         return all(part.ok for part in self.parts())
 
     def moves(self) -> bool:
-        """Whether the pipeline makes progress, or waits for the disk and says so.
+        """Whether the pipeline makes progress, or waits for the disk and reports that.
 
         Call it at least every `STALLED_S`.
         """
-        now = self._monotonic()
-        groups, since = self._groups
-        if self._commits.groups != groups or not self._commits.waiting or self._commits.failing:
-            self._groups = (self._commits.groups, now)
-        elif now - since > STALLED_S:
+        now, commits = self.monotonic(), self.commits
+        if commits.groups != self._groups or not commits.waiting or commits.failing:
+            self._groups, self._groups_since = commits.groups, now
+        elif now - self._groups_since > STALLED_S:
             return False
-        return now - max(self._detection.beat, self._retrying.last_failure) <= STALLED_S
+        return now - max(self.detection.beat, self.retrying.last_failure) <= STALLED_S
 
     def failing(self) -> dict[str, str]:
         """Return why work on storage fails at the moment, by name of the work."""
-        found = {
-            **dict(sorted(self._retrying.failing.items())),
-            "journal": self._commits.failing,
-            "series": self._writer.state.failing,
-            "records of the series": self._records.state.failing,
+        series = {
+            "series": self.writer.state.failing,
+            "records of the series": self.records.state.failing,
         }
-        return {what: why for what, why in found.items() if why}
+        return self._disk_failing() | {what: why for what, why in series.items() if why}
 
     def queue_near_limit(self) -> bool:
-        """Whether the broker holds nearly as many messages as it keeps."""
-        return (self._source.state.broker_stored or 0) >= _NEAR * self._queue_limit
+        """Whether the broker queues nearly as many messages as it keeps."""
+        return (self.source.state.broker_stored or 0) >= _NEAR * self.queue_limit
 
     def _broker(self) -> Part:
-        state = self._source.state
+        state = self.source.state
         if not state.connected:
-            return Part("broker", ok=False, says=state.last_error or "not connected")
+            return Part("broker", ok=False, detail=state.last_error or "not connected")
         if state.refused_topics:
-            return Part("broker", ok=False, says=f"refuses {', '.join(state.refused_topics)}")
-        return Part("broker", ok=True, says="connected and subscribed")
+            return Part("broker", ok=False, detail=f"refuses {', '.join(state.refused_topics)}")
+        return Part("broker", ok=True, detail="connected and subscribed")
 
     def _canary(self) -> Part:
-        canary = self._source.canary
+        canary = self.source.canary
         if canary is None:
-            return Part("canary", ok=True, says="switched off")
-        now = self._monotonic()
+            return Part("canary", ok=True, detail="switched off")
+        now = self.monotonic()
         age = canary.age_s(now)
         if age is None:
-            says = f"none of {canary.sent} came back"
+            detail = f"none of {canary.sent} came back"
         else:
-            says = f"came back {age:.0f} s ago after {canary.round_trip_s:.3f} s"
-        return Part("canary", ok=canary.fresh(now), says=says)
-
-    def _clocks(self) -> Part:
-        says = self.lateness.says
-        return Part("clocks", ok=not says, says=says or "readings come in time")
-
-    def _disk(self) -> Part:
-        failing = {**self._retrying.failing}
-        if self._commits.failing:
-            failing["journal"] = self._commits.failing
-        says = "; ".join(f"{what}: {why}" for what, why in sorted(failing.items()))
-        return Part("journal", ok=not failing, says=says or "written")
+            detail = f"came back {age:.0f} s ago after {canary.round_trip_s:.3f} s"
+        return Part("canary", canary.fresh(now), detail)
 
     def _detector(self) -> Part:
-        readings, seconds = self._detection.lag()
-        says = f"{readings} readings, {seconds:.1f} s behind"
-        return Part("detector", ok=seconds <= MAX_LAG_S and self.moves(), says=says)
+        readings, seconds = self.detection.lag()
+        detail = f"{readings} readings, {seconds:.1f} s behind"
+        return Part("detector", seconds <= MAX_LAG_S and self.moves(), detail)
 
-    def _store(self) -> Part:
-        failing = self._writer.state.failing or self._records.state.failing
-        return Part("store", ok=not failing, says=failing or "written")
+    def _disk_failing(self) -> dict[str, str]:
+        failing = dict(self.retrying.failing)
+        if self.commits.failing:
+            failing["journal"] = self.commits.failing
+        return dict(sorted(failing.items()))
+
+    def _store_failing(self) -> str:
+        return self.writer.state.failing or self.records.state.failing
 
 
+def describe_failing(parts: Iterable[Part]) -> str:
+    """Return the parts that do not work and why; empty if all work."""
+    return "; ".join(f"{part.name}: {part.detail}" for part in parts if not part.ok)
+
+
+@dataclass(frozen=True, slots=True)
 class HealthPages:
-    """Answer for health, and pass everything else on.
+    """The health pages in front of an application.
 
-    Parameters
-    ----------
-    token : Secret or None
-        Bearer token of whoever scrapes.
-    on_loopback : bool
-        Whether the page is reached from this machine only.
+    `token` is the bearer token of scrapers; `on_loopback` says whether the page can be reached from
+    this machine only.
     """
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        health: Health,
-        meters: Meters,
-        token: Secret | None,
-        *,
-        on_loopback: bool,
-    ) -> None:
-        self._app = app
-        self._health = health
-        self._meters = meters
-        self._token = token
-        self._on_loopback = on_loopback
+    app: ASGIApp
+    health: Health
+    meters: Meters
+    token: Secret | None
+    on_loopback: bool
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Answer a request for health, or pass it on."""
         if scope["type"] != "http" or scope["path"] not in HEALTH_PATHS:
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         response = await self._answer(Request(scope))
         response.headers["cache-control"] = "no-store"
@@ -294,27 +274,27 @@ class HealthPages:
             return self._readiness(detailed=trusted)
         if not trusted:
             return Response(status_code=401, headers={"www-authenticate": "Bearer"})
-        await asyncio.to_thread(self._meters.refresh)
-        return PlainTextResponse(self._meters.exposition(), media_type=CONTENT_TYPE)
+        await asyncio.to_thread(self.meters.refresh)
+        return PlainTextResponse(self.meters.exposition(), media_type=CONTENT_TYPE)
 
     def _readiness(self, *, detailed: bool) -> Response:
-        parts = self._health.parts()
+        parts = self.health.parts()
         ready = all(part.ok for part in parts)
         content = {
             "status": "ready" if ready else "not ready",
             "parts": {
-                p.name: {"ok": p.ok, **({"says": p.says} if detailed else {})} for p in parts
+                p.name: {"ok": p.ok, **({"says": p.detail} if detailed else {})} for p in parts
             },
         }
         return JSONResponse(content, 200 if ready else 503)
 
     def _trusted(self, request: Request) -> bool:
         kind, _, sent = request.headers.get("authorization", "").partition(" ")
-        if self._token is not None and kind.lower() == "bearer" and self._token.matches(sent):
+        if self.token is not None and kind.lower() == "bearer" and self.token.matches(sent):
             return True
         try:
             name = urlsplit(f"//{request.headers.get('host', '')}").hostname
         except ValueError:
             return False
         through_proxy = any(header in request.headers for header in _OF_PROXIES)
-        return self._on_loopback and name in _LOCAL_NAMES and not through_proxy
+        return self.on_loopback and name in _LOCAL_NAMES and not through_proxy

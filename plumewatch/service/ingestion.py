@@ -1,11 +1,12 @@
-"""Everything that takes messages in: MQTT, HTTP, events of other detectors, up to the journal."""
+"""Ingest from MQTT, HTTP and other detectors, up to the journal."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from ingest.broker import Subscriptions
@@ -13,6 +14,7 @@ from ingest.canary import CanarySettings
 from ingest.commit import GroupCommit
 from ingest.errors import BrokerError
 from ingest.event_messages import EVENT_TOPICS, EventIntake
+from ingest.http import HttpIngest
 from ingest.intake import Intake
 from ingest.mqtt import MqttSource, live_messages
 from ingest.states import States
@@ -20,63 +22,51 @@ from plumewatch.config.ingest_settings import http_sources, intake_config, topic
 from plumewatch.config.settings import broker_settings
 from plumewatch.service.meters import Histogram
 from plumewatch.service.supervisor import Task
-from plumewatch.service.web_server import HttpServer
+from plumewatch.service.web_server import WebServer, is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from detection.events import Event
     from ingest.broker import BrokerSettings
-    from ingest.intake import IntakeConfig
     from ingest.message import Message
-    from plumewatch.config.model import PlumewatchConfig
-    from plumewatch.config.paths import DataPaths
-    from storage.journal import DeadLetter, Journal
+    from plumewatch.service.resources import Resources
+    from storage.journal import DeadLetter
     from storage.reading import Reading
-    from storage.timeseries.writer import InThread
+
+log = logging.getLogger(__name__)
 
 _COMMIT_BOUNDS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 _COMMIT_PACE_S: Final = 0.005
-"""Readings that arrive one by one are gathered for so long: a commit costs much, a reading little.
-After a quiet moment nothing waits."""
+"""How long readings that arrive one by one are gathered: a commit costs much, a reading little. The
+first reading after a pause does not wait."""
 _DEDUPE_WINDOW: Final = 512
-"""Above the broker's window (`max_inflight_messages`): all of it may come again after a crash."""
+"""More than the broker's `max_inflight_messages`, all of which it may resend after a crash."""
 _TAP_AGAIN_S: Final = 5.0
 _POLL_S: Final = 0.2
 _RESTORED_READINGS: Final = 20_000
-"""Newest readings of the journal in which duplicates are found after a start."""
+"""Newest readings of the journal among which duplicates are found after a start."""
 
 
 class Ingestion:
     """Sources of messages, the intake that judges them, and the commit to the journal.
 
-    Parameters
-    ----------
-    in_journal : InThread
-        Runs work in the thread of the journal.
-    on_stored : callable
-        Called with the offset of the newest durable reading.
-    admit : callable
-        ``await admit(events)`` returns once events that were detected elsewhere are committed.
-    on_unstored : callable
-        Called with live readings that the disk refuses.
-    clock : callable
-        Unix seconds; asked once a message as it arrives.
+    - `on_stored`: called with the offset of the newest durable reading.
+    - `admit`: returns once events of other detectors are committed.
+    - `on_unstored`: called with live readings that the disk refuses.
+    - `clock`: Unix seconds; read once per message as it arrives.
     """
 
     def __init__(
         self,
-        config: PlumewatchConfig,
-        paths: DataPaths,
-        journal: Journal,
-        in_journal: InThread,
+        resources: Resources,
         on_stored: Callable[[int], None],
         admit: Callable[[Sequence[Event]], Awaitable[None]],
         on_unstored: Callable[[Sequence[Reading]], None],
         clock: Callable[[], float],
     ) -> None:
-        self._journal = journal
-        self._in_journal = in_journal
+        config = resources.config
+        self._journal, self._in_journal = resources.journal, resources.in_journal
         self._on_stored = on_stored
         self._admit = admit
         self.intake_config = intake_config(config, dedupe_window=_DEDUPE_WINDOW)
@@ -92,9 +82,9 @@ class Ingestion:
             self.commits.commit,
             clock,
             CanarySettings() if config.broker.canary else None,
-            Subscriptions(paths.subscriptions, config.broker.session),
+            Subscriptions(resources.paths.subscriptions, config.broker.session),
         )
-        self._events = EventIntake(config.registry(), self.intake_config.context.limits)
+        self._events = EventIntake(resources.registry, self.intake_config.context.limits)
         self.event_source: MqttSource | None = None
         if config.ingest.events:
             self.event_source = MqttSource(
@@ -104,33 +94,66 @@ class Ingestion:
                 self._commit_events,
                 clock,
             )
-        sources = http_sources(config)
+        context = replace(self.intake_config.context, states=States())
         self.unstored = UnstoredIntake(
-            self.intake_config,
+            Intake(replace(self.intake_config, context=context)),
             broker,
             topics,
             lambda: bool(self.commits.failing),
             on_unstored,
             clock,
         )
-        self.http = HttpServer(
-            config.ingest.http, sources, self.intake, self.commits, clock, self.unstored.on_message
+        self._http_config = config.ingest.http
+        self._http_sources = http_sources(config)
+        self.http_ingest = HttpIngest(
+            self._http_sources,
+            self.intake,
+            self.commits,
+            clock=clock,
+            on_unstored=self.unstored.on_message,
         )
+        self._http_server: WebServer | None = None
 
     def restore(self) -> None:
-        """Let the intake know the newest readings of an open journal."""
+        """Give the intake the newest readings of the journal, to find duplicates."""
         self.intake.restore(self._journal.tail(_RESTORED_READINGS))
 
-    def tasks(self, stop: asyncio.Event) -> Iterator[Task]:
-        """Return what runs while the service does."""
+    def listen_for_http(self) -> None:
+        """Bind the address of HTTP ingest if it has sources.
+
+        Raises `PortInUseError` if it cannot be bound.
+        """
+        if not self._http_sources:
+            return
+        config = self._http_config
+        server = self._http_server = WebServer(
+            "HTTP ingest",
+            self.http_ingest.app,
+            config.host,
+            config.port,
+            cert_file=config.cert_file,
+            key_file=config.key_file,
+        )
+        scheme = "https" if config.cert_file else "http"
+        names = ", ".join(source.name for source in self._http_sources)
+        log.info("HTTP ingest: %s://%s:%d for %s", scheme, config.host, server.port, names)
+        if config.cert_file is None and not is_loopback(config.host):
+            log.warning(
+                "HTTP ingest is open to the network without TLS: tokens can be read on the way"
+            )
+
+    def tasks(self) -> Iterator[Task]:
+        """Return the tasks of ingestion."""
         yield Task("mqtt", self.source.run())
         if self.event_source is not None:
             yield Task("events", self.event_source.run())
-        yield Task("HTTP ingest", self.http.serve(stop), stop=self.http.stop, ends="drained")
+        if self._http_server is not None:
+            server = self._http_server
+            yield Task("HTTP ingest", server.serve(), stop=server.stop, ends="drained")
         yield Task("commits", self.commits.run(), ends="last")
 
-    async def bury(self, dead_letters: Sequence[DeadLetter]) -> None:
-        """Commit dead letters in a commit of their own."""
+    async def write_dead_letters(self, dead_letters: Sequence[DeadLetter]) -> None:
+        """Store dead letters in a commit of their own."""
         await self._commit([], dead_letters)
 
     async def _commit(
@@ -152,36 +175,20 @@ class Ingestion:
             await self._admit(events)
 
 
+@dataclass(frozen=True, slots=True)
 class UnstoredIntake:
     """An intake beside the one that stores, for alerts from memory; acknowledges nothing.
 
-    Parameters
-    ----------
-    config : IntakeConfig
-        Of the intake that stores; the states of decoders are not shared with it.
-    topics : sequence of str
-        Filters of the tap, a session beside the one that acknowledges.
-    is_failing : callable
-        Whether the journal refuses readings.
-    on_readings : callable
-        Given what was decoded.
+    `intake` shares no decoder state with the one that stores. `topics` are the filters of the tap,
+    a session beside the one that acknowledges; `is_failing` says whether the journal fails.
     """
 
-    def __init__(
-        self,
-        config: IntakeConfig,
-        broker: BrokerSettings,
-        topics: Sequence[str],
-        is_failing: Callable[[], bool],
-        on_readings: Callable[[Sequence[Reading]], None],
-        clock: Callable[[], float],
-    ) -> None:
-        self._intake = Intake(replace(config, context=replace(config.context, states=States())))
-        self._broker = broker
-        self._topics = topics
-        self._is_failing = is_failing
-        self._on_readings = on_readings
-        self._clock = clock
+    intake: Intake
+    broker: BrokerSettings
+    topics: Sequence[str]
+    is_failing: Callable[[], bool]
+    on_readings: Callable[[Sequence[Reading]], None]
+    clock: Callable[[], float]
 
     def on_message(
         self,
@@ -189,14 +196,14 @@ class UnstoredIntake:
         decoder: str = "",
         permits: Callable[[str, str | None], bool] | None = None,
     ) -> None:
-        """Decode a message that cannot be stored. Parameters as in `Intake`."""
-        self._on_readings(self._intake.on_message(message, decoder, permits).readings)
-        self._on_readings(self._intake.on_time(message.received))
+        """Decode a message that cannot be stored; parameters as in `Intake`."""
+        self.on_readings(self.intake.on_message(message, decoder, permits).readings)
+        self.on_readings(self.intake.on_time(message.received))
 
     async def listen(self) -> None:
-        """Keep the tap open while the journal refuses, until cancelled."""
+        """Keep the tap open while the journal refuses readings, until cancelled."""
         while True:
-            if self._is_failing():
+            if self.is_failing():
                 with suppress(BrokerError):  # the session that stores logs it
-                    await live_messages(self._broker, self._topics, self.on_message, self._clock)
-            await asyncio.sleep(_TAP_AGAIN_S if self._is_failing() else _POLL_S)
+                    await live_messages(self.broker, self.topics, self.on_message, self.clock)
+            await asyncio.sleep(_TAP_AGAIN_S if self.is_failing() else _POLL_S)

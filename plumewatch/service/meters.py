@@ -1,13 +1,8 @@
-"""Numbers of the service: each is declared once, and reaches metrics, page and series from there.
+"""Numbers of the service: each is declared once, and goes to metrics, page and series from there.
 
-A part counts in its own state; a `Meter` says how to read the number and where it is shown:
-``/metrics``, the staff page, the ``pipeline`` records of the series. The text format of Prometheus
-is small enough to write here: no registry, no background thread.
-
-References
-----------
-https://prometheus.io/docs/instrumenting/exposition_formats/ (text format 0.0.4) and
-https://prometheus.io/docs/practices/naming/ (base units, ``_total``, ``_info``).
+A part counts in its own state; a `Meter` says how to read the number and where to show it:
+``/metrics``, the staff page, the ``pipeline`` records of the series. The metrics are in the text
+format 0.0.4 of Prometheus: https://prometheus.io/docs/instrumenting/exposition_formats/
 """
 
 from __future__ import annotations
@@ -30,15 +25,8 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Histogram:
-    """Counts of durations by upper bound.
+    """Counts of durations by upper bounds in seconds, ascending; longer ones count in ``+Inf``.
 
-    Parameters
-    ----------
-    bounds : sequence of float
-        Upper bounds in seconds, ascending; longer durations count in ``+Inf``.
-
-    Examples
-    --------
     >>> waits = Histogram((0.1, 1.0))
     >>> for seconds in (0.05, 0.1, 0.5, 7.0):
     ...     waits.observe(seconds)
@@ -76,30 +64,31 @@ Value = float | Histogram | Mapping[str, float] | Mapping[tuple[str, ...], float
 
 @dataclass(frozen=True, slots=True)
 class Meter:
-    """One number of the service, or one a combination of labels.
+    """One number of the service, or one per combination of labels.
 
-    Attributes
-    ----------
-    name : str
-        Metric in ``/metrics``, with its unit and without prefix and ``_total``; empty if it is not
-        exported.
-    read : callable
-        Returns the number, a mapping from label values to numbers, a histogram, or None while
-        there is nothing to show.
-    kind : str
-        A counter only grows: a record of the series holds its growth, of a gauge its value.
-    page, record : str
-        Name on the staff page and field of the ``pipeline`` records, both with ``{label}`` for the
-        value of a label; numbers of the same name are added up. Empty if it is not shown there.
+    - `name`: metric in ``/metrics``, with its unit, without prefix and ``_total``; empty if it is
+      not exported.
+    - `read`: returns the number, numbers by label values, or None while there is none.
+    - `kind`: a record of the series has the growth of a counter, the value of a gauge.
+    - `page`, `record`: name on the staff page and field of the ``pipeline`` records, both with
+      ``{label}`` for the value of a label; numbers of the same name are added up. Empty if it is
+      not shown there; without `page`, a number without labels has `help` there.
     """
 
     name: str
     help: str
     read: Callable[[], Value]
+    record: str = ""
     kind: Literal["counter", "gauge", "histogram"] = "gauge"
     labels: tuple[str, ...] = ()
-    page: str = ""
-    record: str = ""
+    page: str | None = None
+
+    @property
+    def page_name(self) -> str:
+        """Name on the staff page; empty if it is not shown there."""
+        if self.page is not None:
+            return self.page
+        return "" if self.labels else self.help.rstrip(".")
 
     @property
     def metric(self) -> str:
@@ -108,13 +97,7 @@ class Meter:
 
 
 class Meters:
-    """All meters of a service.
-
-    Parameters
-    ----------
-    refresh : callable
-        Reads what meters need from disk; may block.
-    """
+    """All meters of a service; `refresh` reads what they need from disk, and may block."""
 
     def __init__(self, meters: Iterable[Meter], refresh: Callable[[], None]) -> None:
         self.meters = tuple(meters)
@@ -122,7 +105,7 @@ class Meters:
         self._unreadable: set[str] = set()
 
     def exposition(self) -> str:
-        """Return all metrics as Prometheus reads them."""
+        """Return all metrics as text for Prometheus."""
         exported = (meter for meter in self.meters if meter.name)
         return exposition((meter, self._value(meter)) for meter in exported)
 
@@ -133,8 +116,8 @@ class Meters:
 
     def page(self) -> dict[str, int]:
         """Return the numbers of the staff page."""
-        shown = (meter for meter in self.meters if meter.page)
-        return {name: round(value) for name, value in self._sums((m, m.page) for m in shown)}
+        shown = (meter for meter in self.meters if meter.page_name)
+        return {name: round(value) for name, value in self._sums((m, m.page_name) for m in shown)}
 
     def record(self, kind: Literal["counter", "gauge"]) -> dict[str, float]:
         """Return the counters or the gauges of the ``pipeline`` records."""
@@ -150,7 +133,7 @@ class Meters:
         return sums.items()
 
     def _value(self, meter: Meter) -> Value:
-        what = meter.name or meter.page
+        what = meter.name or meter.page_name
         try:
             value = meter.read()
         except (StorageError, sqlite3.Error) as error:
@@ -163,11 +146,9 @@ class Meters:
 
 
 def exposition(meters: Iterable[tuple[Meter, Value]]) -> str:
-    r"""Write meters as Prometheus reads them; those without a sample are left out.
+    r"""Return the text for Prometheus; meters without a sample are left out.
 
-    Examples
-    --------
-    >>> ups = Meter("ups", "Ups.", lambda: None, "counter", ("by",))
+    >>> ups = Meter("ups", "Ups.", lambda: None, kind="counter", labels=("by",))
     >>> print(exposition([(ups, {'a"b': 3})]), end="")
     # HELP plumewatch_ups_total Ups.
     # TYPE plumewatch_ups_total counter

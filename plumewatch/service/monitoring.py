@@ -1,4 +1,4 @@
-"""What watches the service itself: health, meters, the watchdog and the work of every minute."""
+"""Monitoring of the service itself: health, meters, watchdog and the work of every minute."""
 
 from __future__ import annotations
 
@@ -6,147 +6,118 @@ import logging
 import sqlite3
 import time
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
+from alerts.outbound.state_summary import StateRecorder
 from alerts.page.settings import PipelineStatus, QuarantinedSensor, UnmatchedTopic
+from plumewatch import __version__
 from plumewatch.config.report_settings import school_of
 from plumewatch.config.settings import grafana_target, ping_url
+from plumewatch.sensor_status import record_counts, sensor_statuses
 from plumewatch.service import pipeline_meters as declared
-from plumewatch.service.health import Health, OutboxState
+from plumewatch.service.health import Health, OutboxState, describe_failing
 from plumewatch.service.maintenance import Deletion, Maintenance
 from plumewatch.service.meters import Meters
-from plumewatch.service.sensor_status import sensor_statuses
-from plumewatch.service.state_summary import StateRecorder
 from plumewatch.service.supervisor import Task, after
 from plumewatch.service.watchdog import Watchdog
 from storage.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from ingest.intake import Intake
-    from plumewatch.config.model import PlumewatchConfig
-    from plumewatch.config.paths import DataPaths
     from plumewatch.service.alerting import Alerting
     from plumewatch.service.detection_loop import DetectionLoop
     from plumewatch.service.ingestion import Ingestion
-    from plumewatch.service.meters import Meter
+    from plumewatch.service.resources import Resources
     from plumewatch.service.series_writers import SeriesWriters
-    from plumewatch.service.supervisor import DatabaseThreads
-    from storage.journal import Journal
-    from storage.retrying import RunUntilStored
 
 log = logging.getLogger(__name__)
 
 
 class Monitoring:
-    """Health, meters, watchdog and maintenance of one service.
-
-    Parameters
-    ----------
-    clock : callable
-        Unix seconds.
-    """
+    """Health, meters, watchdog and maintenance of one service."""
 
     def __init__(
         self,
-        config: PlumewatchConfig,
-        paths: DataPaths,
-        journal: Journal,
+        resources: Resources,
         ingestion: Ingestion,
         detection: DetectionLoop,
         alerting: Alerting,
         writers: SeriesWriters,
-        run_until_stored: RunUntilStored,
-        threads: DatabaseThreads,
-        clock: Callable[[], float],
     ) -> None:
-        self._journal = journal
-        self._intake = ingestion.intake
+        config, clock, registry = resources.config, resources.clock, resources.registry
+        self._journal = resources.journal
+        self._intake = intake = ingestion.intake
         self._detection = detection
-        self.health = Health(
+        queue_limit = config.broker.max_queued_messages
+        self.health = health = Health(
             monotonic=time.monotonic,
             source=ingestion.source,
             commits=ingestion.commits,
             writer=writers.readings,
             records=writers.records,
-            retrying=run_until_stored,
+            retrying=resources.run_until_stored,
             detection=detection,
-            queue_limit=config.broker.max_queued_messages,
+            queue_limit=queue_limit,
         )
         self.watchdog = Watchdog(
-            self.health,
+            health,
             ping_url(config),
             config.watchdog.ping_every_s,
             config.alerts.allow_private_targets,
         )
-        self.deletion = Deletion(
-            config,
-            journal,
-            writers.series,
-            run_until_stored,
-            threads.of("journal"),
-            threads.of("series"),
-            clock,
-        )
-        started, registry, tally = clock(), config.registry(), ingestion.intake.reading_counts
-        outbox = OutboxState(paths.state, clock)
-
-        def meters() -> Iterator[Meter]:
-            yield from declared.service_meters(
-                self.health, started, lambda: detection.model_version
-            )
-            queue_limit = config.broker.max_queued_messages
-            yield from declared.broker_meters(ingestion.source, self.health, queue_limit)
-            yield from declared.intake_meters(
-                ingestion.source, ingestion.intake, ingestion.http.answers
-            )
-            yield from declared.storage_meters(
-                journal=journal,
-                series=writers.series,
+        self.deletion = Deletion(resources)
+        outbox = OutboxState(resources.paths.state, clock)
+        meters = chain(
+            declared.service_meters(health, clock(), lambda: detection.model_version),
+            declared.broker_meters(ingestion.source, health, queue_limit),
+            declared.intake_meters(ingestion.source, intake, ingestion.http_ingest.answers),
+            declared.storage_meters(
+                journal=resources.journal,
+                series=resources.series,
                 writer=writers.readings,
                 records=writers.records,
                 detection=detection,
                 deletion=self.deletion,
                 samples_dropped=lambda: self.maintenance.samples_dropped,
                 commits=ingestion.commit_s,
-            )
-            yield from declared.alert_meters(
-                detection, alerting.memory, alerting.stuck, alerting.deliveries
-            )
-            yield from declared.annotation_meters(
-                alerting.outbound.counters, shown=grafana_target(config) is not None
-            )
-            yield from declared.outbox_meters(outbox)
-
-        self.meters = Meters(meters(), outbox.refresh)
+            ),
+            declared.alert_meters(detection, alerting.memory, alerting.stuck, alerting.deliveries),
+            declared.annotation_meters(
+                alerting.annotation_counters, shown=grafana_target(config) is not None
+            ),
+            declared.outbox_meters(outbox),
+        )
+        self.meters = Meters(meters, outbox.refresh)
         roster = alerting.engine.policy.roster
-        summary = StateRecorder(
+        recorder = StateRecorder(
             registry.sensors,
-            tally,
-            self.meters,
-            self.health.parts,
+            lambda: record_counts(registry, intake.reading_counts),
+            self.meters.record,
+            lambda: describe_failing(health.parts()),
             partial(school_of(config).duty, roster.shifts if roster else ()),
+            __version__,
         )
         self.maintenance = Maintenance(
+            resources,
             detection,
-            summary,
+            recorder,
             self.deletion,
-            tally,
-            run_until_stored,
-            sample=lambda: self.health.lateness.sample(registry.sensors, tally),
+            intake.reading_counts,
+            before_sample=lambda: health.lateness.sample(registry.sensors, intake.reading_counts),
             refresh=self.meters.refresh,
             wake_records=writers.records.wake.set,
-            clock=clock,
         )
 
     def tasks(self) -> Iterator[Task]:
-        """Return what runs while the service does."""
+        """Return the tasks of monitoring."""
         yield Task("maintenance", after(self._detection.ready, self.maintenance.run_maintenance))
         yield Task("watchdog", self.watchdog.run())
 
     def intervals(self) -> dict[str, float]:
-        """Return the seconds between the reports of each sensor, registered or learnt."""
+        """Return the reporting interval of each sensor in seconds, registered or learned."""
         return {name: life.interval_s for name, life in self._detection.lives().items()}
 
     def pipeline(self) -> PipelineStatus:
@@ -175,6 +146,6 @@ class Monitoring:
 
 
 def unmatched_topics(intake: Intake) -> list[UnmatchedTopic]:
-    """Return the topics that nothing reads, heard last first."""
+    """Return the topics that nothing reads, the latest first."""
     newest = reversed(intake.unmatched.values())
     return [UnmatchedTopic(q.name, q.first_seen, q.last_seen, q.count) for q in newest]

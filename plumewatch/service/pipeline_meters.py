@@ -7,7 +7,7 @@ metrics. No label names a room, a sensor or a person: numbers are sums over the 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ingest.reading_counts import CountKind
@@ -15,7 +15,7 @@ from plumewatch import __version__
 from plumewatch.service.meters import Histogram, Meter, Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from alerts.consumer.memory_alerts import MemoryAlerts
     from alerts.incidents.engine import AlertRecord
@@ -35,39 +35,7 @@ if TYPE_CHECKING:
 _PENDING: Final = 1_000
 _NOTICE_BOUNDS_S: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
-Read = Callable[[], Value]
-
-
-def counter(
-    name: str,
-    text: str,
-    read: Read,
-    record: str = "",
-    *,
-    labels: tuple[str, ...] = (),
-    page: str | None = None,
-) -> Meter:
-    """Declare a number that only grows; without `page`, one without labels has `text` there."""
-    return Meter(name, text, read, "counter", labels, _page(text, labels, page), record)
-
-
-def gauge(
-    name: str,
-    text: str,
-    read: Read,
-    record: str = "",
-    *,
-    labels: tuple[str, ...] = (),
-    page: str | None = None,
-) -> Meter:
-    """Declare a number that goes up and down; as `counter`."""
-    return Meter(name, text, read, "gauge", labels, _page(text, labels, page), record)
-
-
-def _page(text: str, labels: tuple[str, ...], page: str | None) -> str:
-    if page is not None:
-        return page
-    return "" if labels else text.rstrip(".")
+gauge, counter = Meter, partial(Meter, kind="counter")
 
 
 def service_meters(
@@ -83,18 +51,19 @@ def service_meters(
     yield gauge("model_info", "Version of the detector's model.", model, labels=version)
     text = "When the service started, Unix seconds."
     yield gauge("start_time_seconds", text, lambda: started, page="")
-
-    def ready() -> Value:
-        return {part.name: part.ok for part in health.parts()}
-
     text = "Whether a part of the service works."
-    yield gauge("ready", text, ready, "ready_{part}", labels=part, page="ready: {part}")
+    yield gauge(
+        "ready",
+        text,
+        lambda: {part.name: part.ok for part in health.parts()},
+        "ready_{part}",
+        labels=part,
+        page="ready: {part}",
+    )
     yield gauge("", "", health.ready, "ready")
-
-    def failing() -> Value:
-        return dict.fromkeys(health.failing(), 1)
-
-    yield gauge("", "", failing, labels=("what",), page="failing: {what}")
+    yield gauge(
+        "", "", lambda: dict.fromkeys(health.failing(), 1), labels=("what",), page="failing: {what}"
+    )
 
 
 def broker_meters(source: MqttSource, health: Health, queue_limit: int) -> Iterator[Meter]:
@@ -160,11 +129,12 @@ def intake_meters(
         "Readings of registered sensors by what was noted; missing: sequence gaps;"
         " bad_firmware: their version was refused."
     )
-
-    def noted() -> Value:
-        return {noted.value: tally.total(noted) for noted in CountKind}
-
-    yield counter("readings", text, noted, labels=("noted",))
+    yield counter(
+        "readings",
+        text,
+        lambda: {kind.value: tally.total(kind) for kind in CountKind},
+        labels=("noted",),
+    )
     yield counter("", "Readings that never came", lambda: tally.total(CountKind.MISSING), "missing")
 
     def answers() -> Value:
@@ -203,11 +173,12 @@ def storage_meters(
     yield counter("", "Samples given up while the series was away", samples_dropped)
     yield gauge("", "Days that deletion waits for the clock", lambda: deletion.held_back_days)
     yield counter("", "Attempts to delete old data that failed", lambda: deletion.failures)
-
-    def dead_letters() -> Value:
-        return dict(sorted(journal.dead_letter_counts().items()))
-
-    yield gauge("dead_letters", "Refused messages kept.", dead_letters, labels=("reason",))
+    yield gauge(
+        "dead_letters",
+        "Refused messages kept.",
+        lambda: dict(sorted(journal.dead_letter_counts().items())),
+        labels=("reason",),
+    )
     yield gauge("journal_bytes", "What the journal holds; max_mb bounds it.", journal.bytes_used)
     text = "Records of the journal that were corrupt."
     yield counter("journal_corrupt_records", text, lambda: journal.corrupt_records)
@@ -222,7 +193,7 @@ def storage_meters(
     text = "How long the oldest reading waits for the detector."
     yield gauge("detector_lag_seconds", text, lambda: detection.lag()[1], "detector_lag_s")
     text = "Time of a commit of the journal, with its fsync."
-    yield Meter("commit_duration_seconds", text, lambda: commits, "histogram")
+    yield Meter("commit_duration_seconds", text, lambda: commits, kind="histogram")
     yield counter("", "", lambda: commits.count, "commits")
     yield counter("", "", lambda: commits.sum, "commit_s")
 
@@ -245,7 +216,7 @@ def alert_meters(
     yield counter("", "", lambda: outcomes["sent"], "delivered")
     yield counter("", "", lambda: outcomes["failed"] + outcomes["retried"], "delivery_failures")
     text = "From the receipt of the deciding reading, at most, to the first delivered notice."
-    yield Meter("reading_to_notice_seconds", text, lambda: deliveries.latency, "histogram")
+    yield Meter("reading_to_notice_seconds", text, lambda: deliveries.latency, kind="histogram")
 
 
 def annotation_meters(counts: AnnotationCounters, *, shown: bool) -> Iterator[Meter]:

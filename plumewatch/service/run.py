@@ -1,10 +1,10 @@
-"""``plumewatch run``: from the file of a configuration to a service, until it is told to stop.
+"""Services of ``plumewatch run``, one after the other on one data folder.
 
-SIGHUP reads the file again. One with faults changes nothing: the service goes on with what it has
-and logs every fault. With a sound one the service ends in order and begins anew in the same
-process, which keeps the data folder, so that no standby takes it meanwhile; what is published in
-that second waits in the broker. If the new service cannot be run, for example because its port is
-taken or the broker refuses its password, the old configuration is used again.
+SIGHUP reads the configuration again. If it has faults, they are logged and nothing changes. If not,
+the service ends in order and the next one starts in the same process, which keeps the lease, so
+that no standby takes the data folder; messages of that second wait in the broker. If the new
+service cannot run, for example because its port is taken or the broker refuses its password, the
+old configuration is used again.
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import sys
 from typing import TYPE_CHECKING, Final
 
 from alerts.errors import AlertError
-from plumewatch.cli.exit_codes import DONE, UNREACHABLE, USAGE
 from plumewatch.config.faults import ConfigError, ConfigFault
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import check_settings
@@ -35,41 +33,27 @@ log = logging.getLogger(__name__)
 _STOP: Final = (signal.SIGINT, signal.SIGTERM)
 
 
-def run_service(config_path: Path, *, standby: bool = False, shard: str = "") -> int:
-    """Run ``plumewatch run``: 0 stopped on request, 2 bad configuration, 3 cannot serve."""
+def serve(path: Path, *, standby: bool = False, shard: str = "") -> None:
+    """Run services of a configuration until SIGINT or SIGTERM.
+
+    Raises `ConfigError` with every fault of the configuration, `ServiceError` if the service cannot
+    start or go on.
+    """
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    try:
-        running = Running(config_path, standby=standby, shard=shard)
-    except ConfigError as error:
-        sys.stderr.write(f"{error}\n")
-        return USAGE
+    running = Running(path, standby=standby, shard=shard)
     try:
         asyncio.run(running.serve())
-        log.info("stopped")
-    except (ServiceError, AlertError) as error:
-        sys.stderr.write(f"{error}\n")
-        return UNREACHABLE
-    return DONE
+    except AlertError as error:
+        raise ServiceError(str(error)) from error
+    log.info("stopped")
 
 
 class Running:
-    """Services one after the other on one data folder.
+    """Services of the configuration at `path`, one after the other on one data folder.
 
-    Parameters
-    ----------
-    path : Path
-        The configuration.
-    standby : bool
-        As of `Service`.
-    shard : str
-        Such as ``"0/2"``; empty for the whole school.
-
-    Raises
-    ------
-    ConfigError
-        With every fault found.
+    `shard` is such as ``"0/2"``, empty for the whole school. Raises `ConfigError` with every fault.
     """
 
     def __init__(self, path: Path, *, standby: bool = False, shard: str = "") -> None:
@@ -79,16 +63,14 @@ class Running:
         self._service = Service(config, standby=standby, lease=self._lease)
         self._next: Service | None = None
         self._over = asyncio.Event()
-        self._reading: asyncio.Task[None] | None = None
+        self._reload_task: asyncio.Task[None] | None = None
         self._ending = False
 
     async def serve(self) -> None:
         """Serve until SIGINT or SIGTERM; read the configuration again on SIGHUP.
 
-        Raises
-        ------
-        ServiceError
-            If something the service cannot do without is missing or fails for good.
+        Raises `ServiceError` if something the service cannot do without is missing or fails for
+        good.
         """
         loop = asyncio.get_running_loop()
         for number in _STOP:
@@ -112,7 +94,7 @@ class Running:
                 ):
                     raise
                 log.error("cannot run with the new configuration, back to the old one: %s", error)  # noqa: TRY400 - one line
-                self._next, before = self._of(before), None
+                self._next, before = self._service_of(before), None
             else:
                 before = self._service.config
             if self._next is None or self._ending:
@@ -120,7 +102,7 @@ class Running:
             self._service, self._next = self._next, None
             self._over.clear()
 
-    def _of(self, config: PlumewatchConfig) -> Service:
+    def _service_of(self, config: PlumewatchConfig) -> Service:
         try:
             return Service(config, lease=self._lease)
         except ConfigError as error:
@@ -131,10 +113,10 @@ class Running:
         self._over.set()
 
     def _reload(self) -> None:
-        if self._reading is None or self._reading.done():
-            self._reading = asyncio.get_running_loop().create_task(self._read_again())
+        if self._reload_task is None or self._reload_task.done():
+            self._reload_task = asyncio.get_running_loop().create_task(self._read_and_replace())
 
-    async def _read_again(self) -> None:
+    async def _read_and_replace(self) -> None:
         now = self._service.config
         try:
             fresh = await asyncio.to_thread(_read, self._path, self._shard, now.data_dir)
@@ -142,20 +124,14 @@ class Running:
         except ConfigError as error:
             log.error("the configuration stays as it was: %s", "; ".join(map(str, error.faults)))  # noqa: TRY400 - one line
             return
-        log.info("beginning anew with the configuration of %s", self._path)
+        log.info("restarting with the configuration of %s", self._path)
         self._service.monitoring.watchdog.reloading = True
         self._next = service
         self._over.set()
 
 
 def _read(path: Path, shard: str, data_dir: Path | None = None) -> PlumewatchConfig:
-    """Read a configuration and its secrets; `data_dir` is where it has to stay, if anywhere.
-
-    Raises
-    ------
-    ConfigError
-        With every fault found.
-    """
+    """Read a configuration and check its secrets; it must stay in `data_dir`, if that is given."""
     config = load_shard(path, shard)
     if data_dir not in (None, config.data_dir):
         allowed = f"must stay {data_dir} while the service runs"

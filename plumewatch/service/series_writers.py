@@ -1,4 +1,4 @@
-"""The time-series store with its two writers: of readings, and of records beside them."""
+"""The consumers that fill the time-series store: one of readings, one of records beside them."""
 
 from __future__ import annotations
 
@@ -6,83 +6,69 @@ from typing import TYPE_CHECKING, Final
 
 from alerts.outbound.series_records import DueRecords, mark_all
 from plumewatch.config.report_settings import school_of
-from plumewatch.config.timeseries_settings import series_of
 from plumewatch.service.supervisor import Task
 from storage.sqlite import transaction
 from storage.timeseries.writer import RECORD_REASON, SeriesWriter, WriterSettings
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
-    from plumewatch.config.model import PlumewatchConfig
-    from plumewatch.config.paths import DataPaths
-    from storage.journal import DeadLetter, Journal
-    from storage.timeseries.writer import InThread
+    from plumewatch.service.resources import Resources
+    from storage.journal import DeadLetter
 
-_PACE_S: Final = 0.05
-"""Readings that arrive one by one are gathered for so long."""
-_RECORDS_WAIT_S: Final = 1.0
+_GATHER_S: Final = 0.05
+"""How long readings that arrive one by one are gathered into a batch."""
+_RECORDS_GATHER_S: Final = 1.0
 """An incident changes several times in its first second, and its notice goes first."""
 
 
 class SeriesWriters:
-    """Consumers that fill the store from the journal and from the state database.
+    """Consumers of the journal and of the state database.
 
-    Parameters
-    ----------
-    bury : callable
-        ``await bury(dead_letters)`` returns once they are durable.
-    in_series : InThread
-        Runs work in the thread of the store.
-    clock : callable
-        Unix seconds.
+    `write_dead_letters` returns once they are durable.
     """
 
     def __init__(
         self,
-        config: PlumewatchConfig,
-        paths: DataPaths,
-        journal: Journal,
-        bury: Callable[[Sequence[DeadLetter]], Awaitable[None]],
-        in_series: InThread,
-        clock: Callable[[], float],
+        resources: Resources,
+        write_dead_letters: Callable[[Sequence[DeadLetter]], Awaitable[None]],
     ) -> None:
-        self.series = series_of(config, paths)
-        self._due = DueRecords(paths.state, self.series, school_of(config).has_school)
+        self._resources = resources
+        series, in_series = resources.series, resources.in_series
+        has_school = school_of(resources.config).has_school
+        self._due = DueRecords(resources.paths.state, series, has_school)
         self.readings = SeriesWriter(
             "the series",
-            self.series,
-            journal.read,
-            bury,
+            series,
+            resources.journal.read,
+            write_dead_letters,
             in_series,
-            clock,
-            settings=WriterSettings(pace_s=_PACE_S),
+            resources.clock,
+            settings=WriterSettings(pace_s=_GATHER_S),
         )
         self.records = SeriesWriter(
             "records of the series",
             self._due,
             self._due.read,
-            bury,
+            write_dead_letters,
             in_series,
-            clock,
+            resources.clock,
             settings=WriterSettings(
-                batch=500, gather_s=_RECORDS_WAIT_S, origin="record", reason=RECORD_REASON
+                batch=500, gather_s=_RECORDS_GATHER_S, origin="record", reason=RECORD_REASON
             ),
         )
 
-    def open(self, state: sqlite3.Connection) -> None:
-        """Begin with an open store; a new one is given every record again."""
-        if self.series.cursor() == 0:
-            with transaction(state) as tx:
+    def open(self) -> None:
+        """Queue every record again if the store is new."""
+        if self._resources.series.cursor() == 0:
+            with transaction(self._resources.state) as tx:
                 mark_all(tx)
 
     def tasks(self) -> Iterator[Task]:
-        """Return what runs while the service does."""
+        """Return the tasks of the writers."""
         yield Task("series", self.readings.run())
         yield Task("series records", self.records.run())
 
     def close(self) -> None:
-        """Close the store."""
+        """Close the connection of the records."""
         self._due.close()
-        self.series.close()

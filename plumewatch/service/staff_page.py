@@ -2,74 +2,59 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from alerts.page.app import create_app
-from alerts.page.settings import (
-    MappingSuggestion,
-    StaffPageSettings,
-)
+from alerts.page.settings import MappingSuggestion, StaffPageSettings
 from alerts.page.views.report_jobs import ReportJobs
 from ingest.intake import likely_decoders
 from ingest.mapping.draft import SuggestError, toml_value
 from ingest.mapping.suggest_ha import suggest_any
 from ingest.message import Message
 from ingest.states import States
-from plumewatch.config.paths import DataPaths
 from plumewatch.config.report_settings import school_of
 from plumewatch.config.secrets import read_secret
 from plumewatch.service.health import HealthPages
 from plumewatch.service.web_server import WebServer, is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ingest.intake import Intake
-    from plumewatch.config.model import PlumewatchConfig
     from plumewatch.service.alerting import Alerting
     from plumewatch.service.monitoring import Monitoring
-    from storage.timeseries import Series
-
-log = logging.getLogger(__name__)
+    from plumewatch.service.resources import Resources
 
 
 def staff_page(
-    config: PlumewatchConfig,
+    resources: Resources,
     alerting: Alerting,
     monitoring: Monitoring,
-    series: Series,
-    suggest_mapping: Callable[[str], MappingSuggestion | None],
-    clock: Callable[[], float],
+    intake: Intake,
     *,
     one_click: bool,
 ) -> WebServer:
-    """Make the page and take its port; `one_click` only works on this machine.
+    """Make the page and bind its port; `one_click` only works on this machine.
 
-    Raises
-    ------
-    PortInUseError
-        If the port cannot be had.
+    Raises `PortInUseError` if the port cannot be bound.
     """
+    config, paths, clock = resources.config, resources.paths, resources.clock
     engine, school = alerting.engine, school_of(config)
-    paths = DataPaths(config.data_dir)
     shifts = engine.policy.roster.shifts if engine.policy.roster else ()
     local = is_loopback(config.web.host)
     app = create_app(
         StaffPageSettings(
             database=paths.state,
             engine=engine,
-            series=series,
+            series=resources.series,
             on_change=alerting.changes.notify,
             changes=alerting.changes,
             pipeline=monitoring.pipeline,
             intervals=monitoring.intervals,
             on_duty=partial(school.duty, shifts),
             school_day=school.has_school,
-            suggest_mapping=suggest_mapping,
+            suggest_mapping=partial(suggestion_for, intake),
             open_reading=local and not config.web.public_url,
             one_click=local and not config.web.public_url and one_click,
             secure_cookie=config.web.public_url.startswith("https://"),
@@ -100,27 +85,30 @@ def staff_page(
 
 
 def suggestion_for(intake: Intake, topic: str) -> MappingSuggestion | None:
-    """Return what the last payload under an unmatched topic suggests; None if there is none.
+    """Suggest a mapping from the last payload of an unmatched topic; None if there is none.
 
-    A discovery message about the topic tells what its names and units do not.
+    A discovery message about the topic adds what its names and units do not say.
     """
-    heard = intake.unmatched.get(topic)
-    if heard is None:
+    unmatched = intake.unmatched.get(topic)
+    if unmatched is None:
         return None
     context = replace(intake.config.context, states=States())
-    message = Message(topic, heard.sample, heard.last_seen)
+    message = Message(topic, unmatched.sample, unmatched.last_seen)
     likely = [name for name in likely_decoders(message, context) if name != "generic"]
     route = "".join(
         f"[[route]]\ntopic = {toml_value(topic)}\ndecoder = {toml_value(name)}\n\n"
         for name in likely[:3]
     )
-    told = intake.config.context.states.discoveries.get(topic, [])
+    discovery = intake.config.context.states.discoveries.get(topic, [])
     try:
         text = suggest_any(
-            topic, [heard.sample, *told], received=float(round(heard.last_seen)), zone=context.zone
+            topic,
+            [unmatched.sample, *discovery],
+            received=float(round(unmatched.last_seen)),
+            zone=context.zone,
         )
     except SuggestError as error:
-        cut = len(heard.sample) >= intake.config.sample_bytes
+        cut = len(unmatched.sample) >= intake.config.sample_bytes
         reason = f"{error}; only the beginning of the payload was kept" if cut else str(error)
-        return MappingSuggestion(heard.sample, "", reason, route.strip())
-    return MappingSuggestion(heard.sample, text, "", route.strip())
+        return MappingSuggestion(unmatched.sample, "", reason, route.strip())
+    return MappingSuggestion(unmatched.sample, text, "", route.strip())

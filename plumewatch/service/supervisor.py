@@ -1,7 +1,7 @@
-"""Named tasks of the service, the order in which they end, and the threads of its databases.
+"""Named tasks of the service, and the order in which they end.
 
 A task that fails, or ends before the stop, ends the service with one sentence, so no part dies
-unnoticed. Each database has one thread, so it is only ever used from one thread at a time.
+unnoticed.
 """
 
 from __future__ import annotations
@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, Literal
 
 from ingest.errors import BrokerError
+from plumewatch.errors import UnreachableError
 from storage.errors import (
     StorageCorruptError,
     StorageError,
@@ -25,16 +24,13 @@ from storage.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Sequence
 
-    from storage.timeseries.writer import InThread
-
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 DRAIN_S: Final = 1.0
 """How long the last tasks go on after the stop for those that drain."""
 
 
-class ServiceError(Exception):
+class ServiceError(UnreachableError):
     """The service cannot start or go on; the message is one sentence."""
 
 
@@ -42,13 +38,9 @@ class ServiceError(Exception):
 class Task:
     """One part of the service while it runs.
 
-    Attributes
-    ----------
-    stop : callable, optional
-        Asks `work` to end by itself; without it, `work` is cancelled.
-    ends : str
-        ``"first"`` at the stop; ``"drained"`` too, and the last ones wait for it; ``"last"`` when
-        these have ended or `DRAIN_S` has passed.
+    `stop` asks `work` to end by itself; without it, `work` is cancelled. Parts that end ``"first"``
+    or ``"drained"`` do so at the stop, those that end ``"last"`` when the drained ones have ended
+    or `DRAIN_S` has passed.
     """
 
     name: str
@@ -60,14 +52,12 @@ class Task:
 async def supervise(tasks: Sequence[Task], stop: asyncio.Event) -> None:
     """Run tasks until `stop` is set, then end them in order.
 
-    Raises
-    ------
-    ServiceError
-        If one of them ends before, or fails for a reason that operators can act on.
+    Raises `ServiceError` if one of them ends before, or fails for a reason that operators can act
+    on.
     """
     try:
         async with asyncio.TaskGroup() as group:
-            started = [(t, group.create_task(_watched(t, stop), name=t.name)) for t in tasks]
+            started = [(t, group.create_task(_run_task(t, stop), name=t.name)) for t in tasks]
             await stop.wait()
             for task, running in started:
                 if task.ends != "last":
@@ -86,7 +76,7 @@ async def supervise(tasks: Sequence[Task], stop: asyncio.Event) -> None:
         raise
 
 
-async def _watched(task: Task, stop: asyncio.Event) -> None:
+async def _run_task(task: Task, stop: asyncio.Event) -> None:
     try:
         await task.work
     except Exception as error:
@@ -114,28 +104,6 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
             yield from _leaves(inner)
     else:
         yield error
-
-
-class DatabaseThreads:
-    """One thread a database, by name."""
-
-    def __init__(self, *names: str) -> None:
-        self._threads = {
-            name: ThreadPoolExecutor(1, thread_name_prefix=f"plumewatch-{name}") for name in names
-        }
-
-    def of(self, name: str) -> InThread:
-        """Return what runs blocking work in the thread of a database."""
-        return partial(self._run, name)
-
-    async def _run(self, name: str, work: Callable[..., T], *arguments: object) -> T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads[name], work, *arguments)
-
-    def close(self) -> None:
-        """Wait for work under way and end the threads."""
-        for thread in self._threads.values():
-            thread.shutdown(wait=True)
 
 
 async def after(ready: asyncio.Event, start: Callable[[], Coroutine[None, None, None]]) -> None:

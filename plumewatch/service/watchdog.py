@@ -1,11 +1,11 @@
-"""Who is told that the service works: systemd on this machine, a dead-man's switch outside.
+"""Signals that the service works: to systemd on this machine, to a dead-man's switch outside.
 
-systemd (``Type=notify``, ``WatchdogSec=``) is told while the pipeline *moves*: a service that waits
-for a broker or a full disk says so and needs no restart, one that hangs does. The address outside
-(``[watchdog] ping_url_file``, healthchecks.io or your own) is fetched only while the service is
-*ready* in every part, so that its silence says what this machine itself cannot: that it is off, cut
-off, or of no use. The address is a secret, is fetched without following redirects, and may lead
-into the own network only where ``alerts.allow_private_targets`` says so.
+systemd (``Type=notify``, ``WatchdogSec=``) is notified while the pipeline *moves*: a service that
+waits for a broker or a full disk needs no restart, one that hangs does. The address outside
+(``[watchdog] ping_url_file``, healthchecks.io or your own) is fetched only while every part is
+*ready*, so that its silence shows a machine that is off, offline or useless. The address is a
+secret, is fetched without following redirects, and may lead into the own network only if
+``alerts.allow_private_targets`` is set.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from alerts.notify.guarded_http import RequestError, request
+from plumewatch.service.health import describe_failing
 from storage.bounded_call import BoundedCallError, BoundedThreads
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 
 _TICK_S: Final = 5.0
 _STARTING_S: Final = 30.0
-"""For so long nobody is told that the broker has not answered yet."""
+"""How long after the start a part may fail without a log line."""
 _PING_TIMEOUT_S: Final = 10.0
 _PING_TOTAL_S: Final = 30.0
 _PING_THREADS: Final = BoundedThreads("ping", 4)
@@ -42,17 +43,7 @@ class PingError(Exception):
 
 
 class Systemd:
-    """systemd's notification socket; says nothing where there is none.
-
-    Parameters
-    ----------
-    environ : mapping of str to str
-        ``NOTIFY_SOCKET``, ``WATCHDOG_USEC`` and ``WATCHDOG_PID`` are read.
-
-    References
-    ----------
-    sd_notify(3), sd_watchdog_enabled(3).
-    """
+    """systemd's notification socket, if there is one: sd_notify(3), sd_watchdog_enabled(3)."""
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         self._address = environ.get("NOTIFY_SOCKET", "")
@@ -61,7 +52,7 @@ class Systemd:
         self.watchdog_s = int(given) / 1e6 if mine and given.isdecimal() else 0.0
 
     def notify(self, *states: str) -> None:
-        """Tell systemd, for example ``READY=1``; what cannot be sent is left."""
+        """Notify systemd, for example ``READY=1``; a failure is logged only."""
         if not self._address:
             return
         address = self._address
@@ -76,19 +67,10 @@ class Systemd:
 
 
 def ping(url: str, *, allow_private: bool, timeout_s: float = _PING_TIMEOUT_S) -> None:
-    """Fetch an address; blocks.
+    """Fetch an address; blocks for at most `timeout_s` a step on the network.
 
-    Parameters
-    ----------
-    allow_private : bool
-        Whether it may lead to an address that is not public.
-    timeout_s : float
-        For each step on the network.
-
-    Raises
-    ------
-    PingError
-        If it is refused, cannot be reached, or answers with anything but 2xx.
+    Raises `PingError` if it is not public and `allow_private` is not set, cannot be reached, or
+    answers with anything but 2xx.
     """
     try:
         answer = request("GET", url, allow_private=allow_private, timeout_s=timeout_s)
@@ -100,16 +82,9 @@ def ping(url: str, *, allow_private: bool, timeout_s: float = _PING_TIMEOUT_S) -
 
 @dataclass(slots=True)
 class Watchdog:
-    """Tell systemd and the outside, until cancelled.
+    """Notifies systemd, and pings `url` every `every_s` seconds.
 
-    Attributes
-    ----------
-    url : Secret or None
-        What to ping.
-    every_s : float
-        Time between pings.
-    reloading : bool
-        Whether the service that ends is followed by one with another configuration.
+    `reloading`: whether the service that ends is followed by one with another configuration.
     """
 
     health: Health
@@ -125,7 +100,7 @@ class Watchdog:
     _ready: bool | None = None
 
     async def run(self) -> None:
-        """Look every few seconds."""
+        """Check every few seconds, until cancelled."""
         self._started = self.monotonic()
         self.systemd.notify("READY=1", "STATUS=started")
         tick = min(_TICK_S, self.systemd.watchdog_s / 3 or _TICK_S)
@@ -143,24 +118,24 @@ class Watchdog:
                 self.systemd.notify("STOPPING=1")
 
     def look(self) -> None:
-        """Tell systemd what there is to tell, and the log of every change."""
+        """Notify systemd, and log every change."""
         failing = [part for part in self.health.parts() if not part.ok]
         starting = self._ready is None and self.monotonic() - self._started < _STARTING_S
         if self._ready is not False and failing and not starting:
-            log.warning("not ready: %s", "; ".join(f"{p.name}: {p.says}" for p in failing))
+            log.warning("not ready: %s", describe_failing(failing))
         elif self._ready is False and not failing:
             log.warning("ready again")
         full = self.health.queue_near_limit()
         if full and not self._queue_full:
             log.warning(
-                "the broker holds nearly as many messages as it keeps; then it drops new ones"
+                "the queue of the broker is nearly full; when it is full, new messages are dropped"
             )
         self._queue_full = full
-        changed = self._ready is not (not failing)
+        names = ", ".join(p.name for p in failing)
+        status = f"not ready: {names}" if failing else "ready"
+        states = [f"STATUS={status}"] if self._ready is not (not failing) else []
         if not (failing and starting):
             self._ready = not failing
-        said = "not ready: " + ", ".join(p.name for p in failing) if failing else "ready"
-        states = [f"STATUS={said}"] if changed else []
         if self.systemd.watchdog_s and self.health.moves():
             states.append("WATCHDOG=1")
         if states:
@@ -170,26 +145,25 @@ class Watchdog:
         while True:
             began = self.monotonic()
             if self.health.ready():
-                await self._ping(url)
+                error = await _ping_error(url, allow_private=self.allow_private)
+                if error and not self._failing:
+                    log.warning("the watchdog's address %s", error)
+                elif self._failing and not error:
+                    log.warning("the watchdog's address answers again")
+                self._failing = bool(error)
             await asyncio.sleep(max(self.every_s - (self.monotonic() - began), 1.0))
 
-    async def _ping(self, url: Secret) -> None:
-        error = await _fetched(lambda: ping(url.reveal(), allow_private=self.allow_private))
-        if error is not None and not self._failing:
-            log.warning("the watchdog's address %s", error)
-        elif error is None and self._failing:
-            log.warning("the watchdog's address answers again")
-        self._failing = error is not None
 
-
-async def _fetched(work: Callable[[], None]) -> PingError | None:
-    """Return what went wrong; None if nothing did."""
+async def _ping_error(url: Secret, *, allow_private: bool) -> str:
+    """Return why a ping failed; empty if it did not."""
     try:
-        await _PING_THREADS.run(work, _PING_TOTAL_S)
+        await _PING_THREADS.run(
+            lambda: ping(url.reveal(), allow_private=allow_private), _PING_TOTAL_S
+        )
     except PingError as error:
-        return error
+        return str(error)
     except BoundedCallError:
-        return PingError("does not answer in time")
-    except Exception as caught:  # noqa: BLE001 - reported like any other
-        return PingError(f"failed: {type(caught).__name__}")
-    return None
+        return "does not answer in time"
+    except Exception as error:  # noqa: BLE001 - reported like any other
+        return f"failed: {type(error).__name__}"
+    return ""

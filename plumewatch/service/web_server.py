@@ -1,10 +1,10 @@
 """HTTP servers inside our event loop: uvicorn with our signals, our socket and bounded connections.
 
-uvicorn bounds how many connections there are and how long an idle one is kept after an answer, but
-not how long a request may take to begin: a few hundred clients that send a byte now and then would
-keep all others out. Here every connection has a deadline while no request is under way, which no
-byte extends, and no address but this machine's own has more than its share of them. (A reverse
-proxy on this machine speaks for many; it bounds its own clients.) How long the body of a request
+uvicorn bounds the number of connections and the time that one is idle after an answer, but not how
+long a request may take to begin: a few hundred clients that send a byte now and then would keep all
+others out. Here every connection has a deadline while no request is under way, which no byte
+extends, and no address but this machine's own has more than its share of connections. (A reverse
+proxy on this machine serves many clients, and bounds them itself.) How long the body of a request
 may take is for the application to decide.
 """
 
@@ -23,36 +23,24 @@ from typing import TYPE_CHECKING, ClassVar, Final
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from ingest.http import HttpIngest
 from plumewatch.service.supervisor import ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
     from starlette.types import ASGIApp
 
-    from ingest.commit import GroupCommit
-    from ingest.http import OnUnstored
-    from ingest.http_sources import HttpSource
-    from ingest.intake import Intake
-    from plumewatch.config.sections.ingest import HttpConfig
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionBounds:
-    """Limits of one server.
+    """Limits of one server: connections at a time, in total and per address.
 
-    Attributes
-    ----------
-    connections, per_address : int
-        Connections at a time, of all and of one address.
-    head_s : float
-        Time from the connection, or from the last answer, until the head of a request is there.
-    exempt_loopback : bool
-        Whether addresses of this machine may have more.
+    `head_s` is the time from the connection, or from the last answer, to the head of a request.
+    Addresses of this machine may have more connections if `exempt_loopback` is set.
     """
 
     connections: int = 200
@@ -65,14 +53,12 @@ DEFAULT_BOUNDS: Final = ConnectionBounds()
 
 
 class PortInUseError(ServiceError):
-    """The address to listen on cannot be had; the message is one sentence."""
+    """The address to listen on cannot be bound; the message is one sentence."""
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address to listen on is reached from this machine only.
+    """Whether an address to listen on can be reached from this machine only.
 
-    Examples
-    --------
     >>> is_loopback("localhost"), is_loopback("0.0.0.0")
     (True, False)
     """
@@ -87,21 +73,10 @@ class _Server(uvicorn.Server):
 
 
 class WebServer:
-    """Serve an application on one address.
+    """A server of one application on one address; https if it has a certificate.
 
-    Parameters
-    ----------
-    name : str
-        For messages.
-    port : int
-        0 takes a free one; `port` tells which.
-    cert_file, key_file : Path, optional
-        Certificate and key for https; http without them.
-
-    Raises
-    ------
-    PortInUseError
-        At once, if the address cannot be bound.
+    `name` is for messages; port 0 takes a free one. The constructor binds the address, and raises
+    `PortInUseError` if it cannot.
     """
 
     def __init__(
@@ -142,7 +117,7 @@ class WebServer:
         )
 
     async def serve(self) -> None:
-        """Serve until `stop`; when cancelled, the application is shut down in order too."""
+        """Serve until `stop`; shut the application down in order when cancelled, too."""
         try:
             await self._server.serve(sockets=[self._socket])
         except asyncio.CancelledError:
@@ -151,76 +126,12 @@ class WebServer:
             raise
 
     def stop(self) -> None:
-        """End `serve` after requests under way are answered."""
+        """End `serve` once requests under way are answered."""
         self._server.should_exit = True
 
 
-class HttpServer:
-    """HTTP ingest on its own address, apart from the staff page; listens only if it has sources.
-
-    Attributes
-    ----------
-    answers : mapping of (str, int) to int
-        Answers given, by source and status.
-    """
-
-    def __init__(
-        self,
-        config: HttpConfig,
-        sources: Sequence[HttpSource],
-        intake: Intake,
-        commits: GroupCommit,
-        clock: Callable[[], float],
-        on_unstored: OnUnstored,
-    ) -> None:
-        self._config = config
-        self._sources = sources
-        self._ingest = HttpIngest(sources, intake, commits, clock=clock, on_unstored=on_unstored)
-        self.answers: Mapping[tuple[str, int], int] = self._ingest.answers
-        self._server: WebServer | None = None
-
-    def open(self) -> None:
-        """Take the address.
-
-        Raises
-        ------
-        PortInUseError
-            If it cannot be had.
-        """
-        if not self._sources:
-            return
-        config = self._config
-        self._server = WebServer(
-            "HTTP ingest",
-            self._ingest.app,
-            config.host,
-            config.port,
-            cert_file=config.cert_file,
-            key_file=config.key_file,
-        )
-        scheme = "https" if config.cert_file else "http"
-        names = ", ".join(source.name for source in self._sources)
-        log.info("HTTP ingest: %s://%s:%d for %s", scheme, config.host, self._server.port, names)
-        if config.cert_file is None and not is_loopback(config.host):
-            log.warning(
-                "HTTP ingest is open to the network without TLS: tokens can be read on the way"
-            )
-
-    async def serve(self, stop: asyncio.Event) -> None:
-        """Serve until `stop`, which is set when the service ends."""
-        if self._server is None:
-            await stop.wait()
-        else:
-            await self._server.serve()
-
-    def stop(self) -> None:
-        """Accept no more requests; those under way are answered."""
-        if self._server is not None:
-            self._server.stop()
-
-
 class BoundedConnection(H11Protocol):
-    """One connection of a server; `bounds` and the connections by address are of its class."""
+    """One connection; each server has its own subclass with `bounds` and counts by address."""
 
     bounds: ClassVar[ConnectionBounds]
     addresses: ClassVar[Counter[str]]
@@ -228,7 +139,7 @@ class BoundedConnection(H11Protocol):
     _address = ""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Accept a connection, or drop it if its address has its share."""
+        """Accept a connection, or drop it if its address has its share already."""
         super().connection_made(transport)
         self._address = self.client[0] if self.client else ""
         self.addresses[self._address] += 1
@@ -237,14 +148,14 @@ class BoundedConnection(H11Protocol):
         if beyond > 0 and not exempt:
             if beyond == 1:
                 log.warning(
-                    "more than %d connections of %s", self.bounds.per_address, self._address
+                    "more than %d connections from %s", self.bounds.per_address, self._address
                 )
             transport.abort()
             return
         self._wait_for_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Free the place."""
+        """Count the connection as closed."""
         self._stop_waiting()
         self.addresses[self._address] -= 1
         if self.addresses[self._address] <= 0:

@@ -17,8 +17,8 @@ from alerts.consumer.detection_consumer import LIVENESS
 from detection.liveness import Liveness
 from ingest.broker import BrokerFacts
 from plumewatch.cli.printer import Printer
+from plumewatch.cli.run import run_check
 from plumewatch.config.load import load
-from plumewatch.doctor import check
 from plumewatch.doctor.broker import check_queue
 from plumewatch.doctor.certificates import CertificateError, expiry, expiry_of_file
 from plumewatch.doctor.machine import check_clock
@@ -83,7 +83,7 @@ def site(tmp_path, monkeypatch):
 @pytest.fixture
 def checked(site, capsys):
     def checked(now=None, **options):
-        code = check.run_check(site(**options), Printer(as_json=True), now)
+        code = run_check(site(**options), Printer(as_json=True), now)
         found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         assert all(f["remedy"] for f in found if not f["ok"] or f.get("warning"))
         return code, found
@@ -359,7 +359,7 @@ class TestPeople:
 
 
 def test_text_has_the_remedy_below(site, capsys):
-    assert check.run_check(site(), Printer()) == 3
+    assert run_check(site(), Printer()) == 3
     lines = capsys.readouterr().out.splitlines()
     at = next(k for k, line in enumerate(lines) if line.startswith("FAULT broker:"))
     assert lines[at + 1].startswith("      do: ")

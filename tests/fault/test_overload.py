@@ -74,7 +74,7 @@ def test_a_flood_waits_in_the_broker_and_nothing_is_lost(tmp_path, times):
         Mosquitto(BROKER) as broker,
         ServiceProcess(tmp_path, broker.port, push_url=receiver.url) as service,
     ):
-        process = psutil.Process(service._process.pid)
+        process = psutil.Process(service.pid)
         before = process.memory_info().rss
         puff = readings_of_puff(start=time.time() - 240)
         with Publisher(broker.port) as publisher:

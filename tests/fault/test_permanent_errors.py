@@ -125,7 +125,7 @@ async def test_a_state_without_space_and_with_space_again(config, monkeypatch):
         await until(lambda: service.detection.position == 1)
         disk.lock("state.db")
         await store(service, [reading()])
-        await until(lambda: "incidents: " in part().says)
+        await until(lambda: "incidents: " in part().detail)
         assert not part().ok
         assert not service.monitoring.health.ready()
         assert service.monitoring.pipeline().counters["failing: incidents"] == 1

@@ -19,7 +19,7 @@ from tests.support.service import Publisher, eventually
 
 NEW_SENSOR = '\n[[sensor]]\nid = "n2-boys-3"\nroom = "N2-boys"\n'
 STAYS = "the configuration stays as it was"
-ANEW = "beginning anew"
+ANEW = "restarting with the configuration"
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def running(launcher, tmp_path):
 def reload(service, words):
     """Have it read its configuration again and wait for what it says."""
     before = service.log.count(words)
-    service._process.send_signal(signal.SIGHUP)
+    service.send_signal(signal.SIGHUP)
     eventually(lambda: service.log.count(words) > before, lambda: service.log)
 
 
@@ -113,7 +113,7 @@ def test_a_start_with_half_a_file_says_all_faults_and_touches_nothing(launcher, 
     whole = service.config.read_text()
     service.config.write_text(whole[: whole.index("[[room]]")])
     service.start(connected=False)
-    assert service._process.wait(20) == 2
+    assert service.wait() == 2
     assert "room" in service.log
     assert "sensor" in service.log
     assert not (tmp_path / "data").exists()

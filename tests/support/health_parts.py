@@ -95,4 +95,4 @@ class Parts:
         return self.letters
 
     def failing(self):
-        return [(part.name, part.says) for part in self.health.parts() if not part.ok]
+        return [(part.name, part.detail) for part in self.health.parts() if not part.ok]

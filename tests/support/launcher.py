@@ -2,7 +2,7 @@
 
 ``python -m tests.support.launcher`` imports the service once and then reads orders, one line of
 JSON each, from its standard input (`Launcher` writes them). Every child is a process of its own
-that runs `run_service`. What the production code does not know of, and what is
+that runs `plumewatch run`. What the production code does not know of, and what is
 done here around it, in the child alone:
 
 * A *crash point* is a place in the order of operations that keeps the promise. The function there
@@ -215,8 +215,8 @@ def _child(order: Mapping[str, Any], clock: _Clock) -> None:
         os.dup2(file, number)
     os.dup2(1, 2)
     from ingest import broker, mqtt
+    from plumewatch.cli.run import run
     from plumewatch.service import maintenance
-    from plumewatch.service import run as running
 
     for module, name, seconds in (
         (maintenance, "EVERY_S", _MAINTENANCE_S),
@@ -229,9 +229,11 @@ def _child(order: Mapping[str, Any], clock: _Clock) -> None:
         clock.follow(order["clock"])
     if order["crash"]:
         {**POINTS, **SABOTAGE}[order["crash"]](_die_at(order["pass"]))
-    code = running.run_service(Path(order["config"]))
-    sys.stderr.flush()
-    os._exit(code)
+    try:
+        run(Path(order["config"]))
+    except SystemExit as ended:
+        sys.stderr.flush()
+        os._exit(int(ended.code or 0))
 
 
 def _warm_up() -> None:
@@ -367,12 +369,6 @@ class ForkedService(ServiceProcess):
         self._process = _Child(self._launcher, pid)  # type: ignore[assignment]
         if connected and not crash:
             self.await_connection()
-
-    @property
-    def pid(self) -> int:
-        """Process id while it runs."""
-        assert self._process is not None
-        return self._process.pid
 
     def await_connection(self) -> None:
         """Wait until it has connected to the broker since its start."""

@@ -349,6 +349,21 @@ class ServiceProcess:
             )
             assert self.running, self.log
 
+    @property
+    def pid(self) -> int:
+        """Process id while it runs."""
+        assert self._process is not None
+        return self._process.pid
+
+    def send_signal(self, signum: signal.Signals) -> None:
+        """Signal the running process."""
+        os.kill(self.pid, signum)
+
+    def wait(self, timeout_s: float = 20.0) -> int:
+        """Wait until it has ended by itself, and return its exit code."""
+        assert self._process is not None
+        return self._process.wait(timeout_s)
+
     def end(self, signum: signal.Signals = signal.SIGTERM) -> int | None:
         """Signal it and return its exit code."""
         process, self._process = self._process, None

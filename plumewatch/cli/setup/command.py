@@ -227,9 +227,9 @@ def _ask_rest(
 
 def _finish(folder: Path, answers: Answers, printer: Printer) -> int:
     from plumewatch.cli.people import send_test_notices
+    from plumewatch.cli.run import run_check
     from plumewatch.cli.setup.answers import address
     from plumewatch.cli.setup.site_files import next_steps
-    from plumewatch.doctor.check import run_check
 
     path = folder / "plumewatch.toml"
     config = Site.load(path).config

@@ -2,13 +2,13 @@
 
 import asyncio
 import contextlib
-import sqlite3
 from types import SimpleNamespace
 
 import pytest
 
 from alerts.consumer.detection_consumer import TimeResult
-from plumewatch.service.detection_loop import DetectionHooks, DetectionLoop, Observer
+from plumewatch.service.detection_loop import DetectionHooks, DetectionLoop
+from plumewatch.service.resources import Observer
 from storage.reading import Reading
 from tests.support.in_process import until
 
@@ -55,18 +55,17 @@ class Bench:
             on_clock_set=lambda _: None,
             on_skipped=lambda _: None,
         )
-        self.loop = DetectionLoop(
-            lambda _: FakeConsumer(),
-            lambda after, _limit: (self.entries[after:], len(self.entries)),
-            self.named,
-            self.run,
-            self.run,
-            hooks,
-            Observer(),
-            lambda: self.now,
-            None,
-            asyncio.Event(),
+        resources = SimpleNamespace(
+            journal=SimpleNamespace(
+                read=lambda after, _limit: (self.entries[after:], len(self.entries))
+            ),
+            run_until_stored=self.named,
+            in_detector=self.run,
+            observer=Observer(),
+            clock=lambda: self.now,
+            ready=asyncio.Event(),
         )
+        self.loop = DetectionLoop(resources, FakeConsumer, self.run, hooks, None)
 
     async def run(self, work, *arguments):
         return work(*arguments)
@@ -82,10 +81,9 @@ class Bench:
 
 @pytest.fixture
 def bench():
-    with contextlib.closing(sqlite3.connect(":memory:")) as db:
-        bench = Bench()
-        bench.loop.open(db, 0)
-        yield bench
+    bench = Bench()
+    bench.loop.open(0)
+    return bench
 
 
 def test_lag_before_it_is_ready(bench):

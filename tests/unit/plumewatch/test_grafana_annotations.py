@@ -49,8 +49,8 @@ async def test_incidents_are_annotated_and_brought_up_to_date(annotated, grafana
             tx.execute("UPDATE incident SET verdict = 'confirmed' WHERE id = ?", (incident,))
         service.alerting.changes.notify()
         await until(lambda: "(confirmed)" in grafana.annotations[1]["text"])
-        await until(lambda: service.alerting.outbound.counters.annotations_waiting == 0)
-        assert service.alerting.outbound.counters.annotations >= 2
+        await until(lambda: service.alerting.annotation_counters.annotations_waiting == 0)
+        assert service.alerting.annotation_counters.annotations >= 2
         assert len(grafana.annotations) == 1
         rooms, url = annotated.registry().rooms, annotated.web.url
         with state_database(service) as db, transaction(db) as tx:
@@ -70,7 +70,7 @@ async def test_a_grafana_that_is_away_delays_nothing_and_gets_all_of_it(annotate
     async with running(annotated) as service:
         await store(service, readings_of_puff(start=time.time() - 300))
         await until(lambda: service.alerting.notifier.sent)
-        await until(lambda: service.alerting.outbound.counters.annotation_failures >= 3)
+        await until(lambda: service.alerting.annotation_counters.annotation_failures >= 3)
         counters = service.monitoring.pipeline().counters
         assert counters["failing: annotations"] == 1
         assert counters["Incidents not written into the Grafana yet"] == 1
@@ -83,8 +83,10 @@ async def test_a_grafana_that_is_away_delays_nothing_and_gets_all_of_it(annotate
     assert grafana.annotations == {}
     grafana.status = 200
     async with running(annotated) as service:
-        await until(lambda: grafana.annotations and service.alerting.outbound.counters.annotations)
-        assert service.alerting.outbound.counters.annotations_failing == ""
+        await until(
+            lambda: grafana.annotations and service.alerting.annotation_counters.annotations
+        )
+        assert service.alerting.annotation_counters.annotations_failing == ""
     assert len(grafana.annotations) == 1
     assert TOKEN not in caplog.text
 
@@ -92,12 +94,12 @@ async def test_a_grafana_that_is_away_delays_nothing_and_gets_all_of_it(annotate
 async def test_what_was_written_before_a_crash_is_found(annotated, grafana):
     async with running(annotated) as service:
         await store(service, readings_of_puff(start=time.time() - 300))
-        await until(lambda: service.alerting.outbound.counters.annotations)
+        await until(lambda: service.alerting.annotation_counters.annotations)
         with state_database(service) as db, transaction(db) as tx:
             tx.execute("DELETE FROM annotation")  # as if neither was stored
             tx.execute("DELETE FROM change_cursor WHERE reader = 'annotations'")
         service.alerting.changes.notify()
-        await until(lambda: service.alerting.outbound.counters.annotations == 2)
+        await until(lambda: service.alerting.annotation_counters.annotations == 2)
     assert len(grafana.annotations) == 1
 
 
@@ -133,8 +135,8 @@ async def test_what_is_refused_for_good_is_set_aside_and_the_others_go_on(
     grafana.refused["i2"] = status, f"bad text, said Bearer {TOKEN}"
     async with running(annotated) as service:
         opened(service, "i1", "i2", "i3")
-        await until(lambda: service.alerting.outbound.counters.annotations == 2)
-        await until(lambda: service.alerting.outbound.counters.annotations_set_aside == 1)
+        await until(lambda: service.alerting.annotation_counters.annotations == 2)
+        await until(lambda: service.alerting.annotation_counters.annotations_set_aside == 1)
         assert written(grafana) == ["i1", "i3"]
         counters = service.monitoring.pipeline().counters
         assert counters["Incidents not written into the Grafana yet"] == 0
@@ -149,17 +151,17 @@ async def test_what_is_refused_for_good_is_set_aside_and_the_others_go_on(
     assert TOKEN not in caplog.text
     grafana.writes.clear()
     async with running(annotated) as service:  # a service that begins anew knows
-        await until(lambda: service.alerting.outbound.counters.annotations_set_aside == 1)
+        await until(lambda: service.alerting.annotation_counters.annotations_set_aside == 1)
         opened(service, "i4")
-        await until(lambda: service.alerting.outbound.counters.annotations == 1)
+        await until(lambda: service.alerting.annotation_counters.annotations == 1)
         assert len(grafana.writes) == 1
-        assert service.alerting.outbound.counters.annotations_refused == 0
+        assert service.alerting.annotation_counters.annotations_refused == 0
         del grafana.refused["i2"]
         with state_database(service) as db, transaction(db) as tx:
             tx.execute("UPDATE incident SET verdict = 'confirmed' WHERE id = 'i2'")
         service.alerting.changes.notify()
-        await until(lambda: service.alerting.outbound.counters.annotations == 2)
-        await until(lambda: service.alerting.outbound.counters.annotations_set_aside == 0)
+        await until(lambda: service.alerting.annotation_counters.annotations == 2)
+        await until(lambda: service.alerting.annotation_counters.annotations_set_aside == 0)
     assert written(grafana) == ["i1", "i3", "i4", "i2"]
 
 
@@ -168,14 +170,14 @@ async def test_what_it_may_take_later_is_waited_for_in_order(annotated, grafana,
     grafana.refused |= {"i1": (400, "bad text"), "i3": (status, "not now")}
     async with running(annotated) as service:
         opened(service, "i1", "i2", "i3", "i4")
-        await until(lambda: service.alerting.outbound.counters.annotation_failures >= 3)
+        await until(lambda: service.alerting.annotation_counters.annotation_failures >= 3)
         assert written(grafana) == ["i2"]
-        assert service.alerting.outbound.counters.annotations_failing
-        assert service.alerting.outbound.counters.annotations_waiting == 2
+        assert service.alerting.annotation_counters.annotations_failing
+        assert service.alerting.annotation_counters.annotations_waiting == 2
         del grafana.refused["i3"]
-        await until(lambda: service.alerting.outbound.counters.annotations == 3)
+        await until(lambda: service.alerting.annotation_counters.annotations == 3)
         assert written(grafana) == ["i2", "i3", "i4"]
-        assert service.alerting.outbound.counters.annotations_refused == 1
+        assert service.alerting.annotation_counters.annotations_refused == 1
     assert caplog.text.count("annotation of incident i1: refused") == 1
 
 

@@ -9,11 +9,11 @@ import pytest
 from ingest.intake import Intake
 from ingest.message import Message
 from plumewatch.cli.printer import Printer
+from plumewatch.cli.run import run_check
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.ingest_settings import http_sources, intake_config
 from plumewatch.config.load import parse
 from plumewatch.config.settings import check_settings
-from plumewatch.doctor.check import run_check
 from storage.lease import Lease
 from tests.support.broker import free_port
 from tests.support.certificates import certificate

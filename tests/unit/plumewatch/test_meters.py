@@ -18,7 +18,7 @@ def exposition(*meters):
 
 
 def test_labels_are_escaped():
-    meter = Meter("x", "A\nB\\", lambda: {'a\\b"c\nd': 2}, "counter", ("reason",))
+    meter = Meter("x", "A\nB\\", lambda: {'a\\b"c\nd': 2}, kind="counter", labels=("reason",))
     text = exposition(meter)
     assert text == (
         "# HELP plumewatch_x_total A\\nB\\\\\n# TYPE plumewatch_x_total counter\n"
@@ -28,7 +28,7 @@ def test_labels_are_escaped():
 
 
 def test_a_meter_without_samples_is_left_out():
-    assert exposition(Meter("x", "X.", dict, "counter", ("what",))) == ""
+    assert exposition(Meter("x", "X.", dict, kind="counter", labels=("what",))) == ""
     assert exposition(Meter("x", "X.", lambda: None)) == ""
 
 
@@ -41,7 +41,7 @@ def test_histogram():
     waits = Histogram((0.1, 1))
     for seconds in (-5.0, 0.1, 0.2, 5.0):
         waits.observe(seconds)
-    text = exposition(Meter("w_seconds", "W.", lambda: waits, "histogram"))
+    text = exposition(Meter("w_seconds", "W.", lambda: waits, kind="histogram"))
     assert text.splitlines()[2:] == [
         'plumewatch_w_seconds_bucket{le="0.1"} 2',
         'plumewatch_w_seconds_bucket{le="1"} 3',
@@ -57,9 +57,9 @@ def test_one_declaration_reaches_metrics_page_and_records():
     labels = ("outcome", "decoder")
     meters = Meters(
         (
-            Meter("m", "M.", lambda: found, "counter", labels, "messages {outcome}", "{outcome}"),
+            Meter("m", "M.", lambda: found, "{outcome}", "counter", labels, "messages {outcome}"),
             Meter("depth", "D.", lambda: 7, page="Depth", record="depth"),
-            Meter("hidden", "H.", lambda: 1),
+            Meter("hidden", "H.", lambda: 1, page=""),
         ),
         lambda: None,
     )

@@ -11,12 +11,14 @@ import pytest
 
 from alerts.notify.channels.apprise_notifier import RecordingNotifier
 from alerts.notify.pump import OutboxPump, PumpSettings
+from plumewatch.config.paths import DataPaths
 from plumewatch.service.app import Service
 from plumewatch.service.detection_loop import new_consumer
 from plumewatch.service.maintenance import Maintenance
 from plumewatch.service.supervisor import ServiceError
 from storage.errors import StorageUnavailableError
 from storage.journal import Journal
+from storage.lease import Lease
 from storage.reading import Reading
 from storage.sqlite import connect
 from tests.support.in_process import running, store, until
@@ -183,14 +185,26 @@ async def test_silence_is_told_once_and_survives_a_restart(config):
         assert service.alerting.notifier.sent == []
 
 
+class ObservedLease(Lease):
+    """A lease that says when a service has tried to take it."""
+
+    def __init__(self, config):
+        super().__init__(DataPaths(config.data_dir).lock)
+        self.tried = asyncio.Event()
+
+    def take(self):
+        self.tried.set()
+        return super().take()
+
+
 async def test_a_standby_takes_over(config):
-    standby = Service(config, notifier=RecordingNotifier(), standby=True)
-    stop = asyncio.Event()
+    lease, stop = ObservedLease(config), asyncio.Event()
+    standby = Service(config, notifier=RecordingNotifier(), standby=True, lease=lease)
     async with running(config) as active:
         await store(active, puff())
         await until(lambda: active.alerting.notifier.sent)
         waiting = asyncio.create_task(standby.run(stop))
-        await asyncio.sleep(0.05)
+        await lease.tried.wait()
         assert not standby.ready.is_set()
     async with asyncio.timeout(30):
         await standby.ready.wait()
@@ -200,13 +214,14 @@ async def test_a_standby_takes_over(config):
     assert standby.alerting.notifier.sent == []
     stop.set()
     await waiting
+    lease.release()
 
 
 async def test_a_standby_can_be_stopped(config):
     async with running(config):
-        stop = asyncio.Event()
-        waiting = asyncio.create_task(Service(config, standby=True).run(stop))
-        await asyncio.sleep(0.05)
+        lease, stop = ObservedLease(config), asyncio.Event()
+        waiting = asyncio.create_task(Service(config, standby=True, lease=lease).run(stop))
+        await lease.tried.wait()
         stop.set()
         async with asyncio.timeout(10):
             await waiting
@@ -227,7 +242,7 @@ async def test_a_journal_that_cannot_be_read_for_a_while(config, monkeypatch):
         await store(service, readings)
         await until(lambda: service.writers.readings.state.stored == len(readings))
         await until(lambda: service.alerting.notifier.sent)
-        await until(lambda: service.run_until_stored.failing == {})
+        await until(lambda: service.resources.run_until_stored.failing == {})
 
 
 async def test_the_start_goes_on_with_what_can_be_read_of_a_damaged_state(config):

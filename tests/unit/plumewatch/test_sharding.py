@@ -52,7 +52,8 @@ def test_each_sensor_belongs_to_the_process_of_its_building(school):
     assert len({(p.broker.client_id, p.web.port, p.ingest.http.port) for p in parts}) == 2
     assert [p.accepts_unregistered for p in parts] == [True, False]
     assert all(
-        Service(p).registry.sensors.keys() == names for p, names in zip(parts, owned, strict=True)
+        Service(p).resources.registry.sensors.keys() == names
+        for p, names in zip(parts, owned, strict=True)
     )
 
 

@@ -14,7 +14,7 @@ from ingest.reading_counts import ReadingCounts
 from ingest.validation import may_alert
 from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
-from plumewatch.service.sensor_status import save_counts
+from plumewatch.sensor_status import save_counts
 from storage import firmware, state
 from storage.journal import DeadLetter, Journal
 from storage.reading import Reading

@@ -5,12 +5,12 @@ import io
 import pytest
 
 from plumewatch.cli.printer import Printer
+from plumewatch.cli.run import run_check
 from plumewatch.cli.setup.site_files import STARTER
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.load import load, parse
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.timeseries_settings import influx_settings, series_of
-from plumewatch.doctor.check import run_check
 from plumewatch.doctor.result import State, ok
 from plumewatch.doctor.servers import check_series
 from storage.timeseries.influx import InfluxSeries

@@ -22,7 +22,7 @@ class Service:
         self.well, self.moving, self.full = True, True, False
 
     def parts(self):
-        return [Part("store", ok=self.well, says="written" if self.well else "away")]
+        return [Part("store", ok=self.well, detail="written" if self.well else "away")]
 
     def ready(self):
         return self.well
@@ -142,7 +142,7 @@ def test_a_queue_near_its_limit_is_said_once(caplog):
     for full in (False, True, True, False, True):
         service.full = full
         watchdog.look()
-    assert caplog.text.count("nearly as many messages as it keeps") == 2
+    assert caplog.text.count("queue of the broker is nearly full") == 2
 
 
 class Switch:

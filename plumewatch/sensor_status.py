@@ -1,9 +1,8 @@
 """State, counts and firmware of each sensor, stored over restarts.
 
-The intake counts and the detection consumer follows which sensors are alive; both are stored with
-the detectors' snapshot once a minute, so a crash loses at most a minute of counts. Firmware is in
-the state database at once (`storage.firmware`). `plumewatch status` reads what is stored, whether
-or not the service runs.
+Counts and states are stored with the detectors' snapshot once a minute, so a crash loses at most a
+minute of counts; firmware is stored at once (`storage.firmware`). `plumewatch status` reads what is
+stored, whether or not the service runs.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from alerts.consumer.detection_consumer import LIVENESS
 from alerts.page.settings import SensorStatus
 from detection.errors import SnapshotError
 from detection.liveness import Liveness, SensorLife, SensorState
-from ingest.reading_counts import ReadingCounts
+from ingest.reading_counts import CountKind, ReadingCounts
 from storage import firmware, state
 from storage.sqlite import transaction
 
@@ -31,6 +30,24 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _COUNTS: Final = "sensor counts"
+_RECORDED: Final = {
+    "received": CountKind.READINGS,
+    "missing": CountKind.MISSING,
+    "duplicates": CountKind.DUPLICATE,
+    "late": CountKind.LATE,
+    "clock_faults": CountKind.CLOCK,
+    "faulty": CountKind.FAULT,
+    "unjudged": CountKind.UNJUDGED,
+}
+"""Fields of the ``sensor_health`` records of the series."""
+
+
+def record_counts(registry: Registry, tally: ReadingCounts) -> dict[str, dict[str, int]]:
+    """Return the counts of each registered sensor, by field of its records in the series."""
+    return {
+        name: {key: tally.of(name).get(kind, 0) for key, kind in _RECORDED.items()}
+        for name in registry.sensors
+    }
 
 
 def sensor_statuses(

@@ -1,0 +1,204 @@
+"""Samples of how sensors and the service work, as records: ``sensor_health`` and ``pipeline``.
+
+Counts only ever grow where they are counted; a record holds the growth since the one before.
+Nothing here waits or writes.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal
+
+from alerts.consumer import threshold_adjustments
+from alerts.outbound import series_records
+from alerts.outbound.series_records import active_faults
+from detection.liveness import SensorLife, SensorState
+from reports.kpis import duty_hours
+from storage import firmware
+from storage.timeseries.records import Record
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterable, Mapping
+
+    from alerts.outbound.series_records import ActiveFaults
+    from detection.alert_thresholds import ThresholdReport
+    from reports.rows import DutySpan
+    from storage.firmware import Firmware
+    from storage.registry import Sensor
+
+    Counts = dict[str, dict[str, int]]
+    Fields = dict[str, float | str]
+    Lives = Mapping[str, SensorLife]
+
+HEALTH_EVERY_S: Final = 300.0
+"""Time between two records of a sensor."""
+_DUTY_GAP_S: Final = 600.0
+"""Duty hours over a longer gap than this get one record per clock hour."""
+_DUTY_BACK_S: Final = 62 * 86_400.0
+"""Longest time without the service for which duty hours are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateSummary:
+    """Contents of the state database, read in one go.
+
+    Faults that are active, alert thresholds and firmware are by sensor; `waiting` counts records
+    that wait for the series.
+    """
+
+    active_faults: Mapping[str, ActiveFaults] = field(default_factory=dict)
+    thresholds: Mapping[str, ThresholdReport] = field(default_factory=dict)
+    versions: Mapping[str, Firmware] = field(default_factory=dict)
+    waiting: int = 0
+
+    @classmethod
+    def read(cls, connection: sqlite3.Connection) -> StateSummary:
+        """Read it; blocks, and raises `sqlite3.Error`."""
+        return cls(
+            active_faults(connection),
+            threshold_adjustments.load_thresholds(connection),
+            firmware.current(connection),
+            series_records.waiting(connection),
+        )
+
+
+@dataclass(slots=True)
+class StateRecorder:
+    """Samples of a service.
+
+    - `counts`: returns what was counted so far, by sensor and field.
+    - `totals`: returns the counters or the gauges of the service, by field.
+    - `failing`: returns the parts that do not work and why, empty if all work.
+    - `on_duty`: returns who was on duty between two moments, Unix seconds.
+    - `duty_until`: up to when duty hours are recorded, Unix seconds.
+    """
+
+    sensors: Mapping[str, Sensor]
+    counts: Callable[[], Counts]
+    totals: Callable[[Literal["counter", "gauge"]], dict[str, float]]
+    failing: Callable[[], str]
+    on_duty: Callable[[float, float], Iterable[DutySpan]]
+    version: str
+    duty_until: float = 0.0
+    _since: float = 0.0
+    _totals: dict[str, float] = field(default_factory=dict)
+    _health_since: float = 0.0
+    _health_due: float = 0.0
+    _counts: Counts = field(default_factory=dict)
+    _expected: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    _online_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    def begin(self, now: float, duty_until: float | None = None) -> None:
+        """Count from now on; duty hours from `duty_until` on, if the last service recorded them."""
+        last = now if duty_until is None else min(duty_until, now)
+        self.duty_until = max(last, now - _DUTY_BACK_S)
+        self._since = self._health_since = self._health_due = now
+        self._totals = self.totals("counter")
+        self._counts = self.counts()
+
+    def records(self, now: float, lives: Lives, stored: StateSummary) -> list[Record]:
+        """Return the records that are due, for the time since the last call."""
+        elapsed = max(now - self._since, 0.0)
+        due = self._missed_duty(now)
+        for name, life in lives.items():
+            if life.state is SensorState.ALIVE:
+                self._online_s[name] += elapsed
+        due.append(self._pipeline(now, elapsed, lives, stored))
+        if now >= self._health_due or now < self._health_since:
+            self._health_due = (now // HEALTH_EVERY_S + 1) * HEALTH_EVERY_S
+            due += self.sensor_records(now, lives, stored)
+        self._since = now
+        return due
+
+    def sensor_records(self, now: float, lives: Lives, stored: StateSummary) -> list[Record]:
+        """Return a record of each registered sensor, for the time since the last such records.
+
+        At the start they give dashboards the place of each sensor, also of one that is silent.
+        """
+        period = max(now - self._health_since, 0.0)
+        counts, self._counts = self._counts, self.counts()
+        differs = firmware.unlike_others(self.sensors.values(), stored.versions)
+        records = []
+        for name, sensor in self.sensors.items():
+            life = lives.get(name) or SensorLife(SensorState.NEVER, None, sensor.interval_s, 0)
+            before = counts.get(name, {})
+            fields: Fields = {
+                "state": life.state.value,
+                "period_s": period,
+                "online": float(life.state is SensorState.ALIVE),
+                "online_s": min(self._online_s[name], period),
+                "interval_s": life.interval_s,
+                "expected": float(max(life.expected - self._expected[name], 0)),
+                **{k: float(n - before.get(k, 0)) for k, n in self._counts[name].items()},
+            }
+            self._expected[name] = max(self._expected[name], life.expected)
+            if life.last_seen is not None:
+                fields["last_seen"] = life.last_seen
+            fields |= _state_fields(name, stored, differs=name in differs)
+            records.append(Record("sensor_health", now, fields, sensor=name))
+        self._health_since = now
+        self._online_s.clear()
+        return records
+
+    def _missed_duty(self, now: float) -> list[Record]:
+        """Return duty hours while nothing ran, one record per clock hour."""
+        missed: list[Record] = []
+        if now - self.duty_until <= _DUTY_GAP_S:
+            return missed
+        while (hour := (self.duty_until // 3600.0 + 1.0) * 3600.0) < now:
+            if duty_s := self._duty_s(hour):
+                missed.append(Record("pipeline", hour, {"duty_s": duty_s}))
+        return missed
+
+    def _duty_s(self, until: float) -> float:
+        """Return seconds of persons on duty since the last call; 0 if the clock was set back."""
+        since, self.duty_until = self.duty_until, until
+        return 3600.0 * duty_hours(self.on_duty(since, until)) if since < until else 0.0
+
+    def _pipeline(self, now: float, elapsed: float, lives: Lives, stored: StateSummary) -> Record:
+        totals = self.totals("counter")
+        added = {key: totals[key] - self._totals.get(key, 0.0) for key in totals}
+        self._totals = totals
+        commit_s = added.pop("commit_s")
+        fields: Fields = {
+            "period_s": elapsed,
+            **added,
+            **self.totals("gauge"),
+            "records_waiting": float(stored.waiting),
+            "duty_s": self._duty_s(now),
+            "sensors": float(len(self.sensors)),
+            "sensors_alive": float(sum(s.state is SensorState.ALIVE for s in lives.values())),
+            "failing": self.failing(),
+            "version": self.version,
+        }
+        if added["commits"]:
+            fields["commit_ms"] = 1000.0 * commit_s / added["commits"]
+        return Record("pipeline", now, fields)
+
+
+def _state_fields(sensor: str, stored: StateSummary, *, differs: bool) -> Fields:
+    """Return faults, alert threshold and firmware of a sensor; `differs`: from its like."""
+    active = stored.active_faults.get(sensor)
+    fields: Fields = {
+        "faults": float(active.faults if active else 0),
+        "tamper": float(bool(active and active.tampered)),
+    }
+    if active and active.detail:
+        fields["fault"] = active.detail
+    threshold = stored.thresholds.get(sensor)
+    if threshold is not None:
+        fields |= {"level": threshold.level, "budget": threshold.budget}
+        if threshold.expected is not None:
+            fields["expected_false_alarms"] = threshold.expected
+    version = stored.versions.get(sensor)
+    if version is not None:
+        fields |= {
+            "firmware": version.version,
+            "firmware_since": version.since,
+            "firmware_differs": float(differs),
+        }
+        if version.before:
+            fields["firmware_before"] = version.before
+    return fields

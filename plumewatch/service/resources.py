@@ -1,0 +1,110 @@
+"""What the parts of one service share: configuration, clock, and the databases with their threads.
+
+Each database has one thread, so it is only ever used from one thread at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from alerts.consumer.detection_consumer import CONSUMER
+from plumewatch.config.paths import DataPaths
+from plumewatch.config.timeseries_settings import series_kept_from, series_of
+from plumewatch.service.data_folder import (
+    copy_before_upgrade,
+    open_and_repair_state,
+    reconcile_journal,
+    record_start,
+)
+from storage import state
+from storage.journal import Journal
+from storage.retrying import RunUntilStored
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Sequence
+
+    from alerts.incidents.engine import AlertRecord
+    from alerts.notify.pump import DeliveryOutcome
+    from detection.events import Event
+    from plumewatch.config.model import PlumewatchConfig
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Observer:
+    """Callbacks in the event loop, for the demo's screen and for tests."""
+
+    on_events: Callable[[Sequence[Event]], None] = lambda _: None
+    on_alerts: Callable[[Sequence[AlertRecord]], None] = lambda _: None
+    on_delivery: Callable[[DeliveryOutcome], None] = lambda _: None
+
+
+class Resources:
+    """Configuration, clock and databases of one service.
+
+    - `clock`: Unix seconds.
+    - `ready`: set once the detectors have returned to where the last service left them.
+    - `in_journal`, `in_detector`, `in_series`: run blocking work in the thread of a database;
+      `in_detector` is that of the state database, and `run_until_stored` retries work there.
+    - `state`: the state database, once `open` has returned.
+    """
+
+    state: sqlite3.Connection
+    is_open = False
+
+    def __init__(
+        self, config: PlumewatchConfig, clock: Callable[[], float], observer: Observer
+    ) -> None:
+        self.config = config
+        self.clock = clock
+        self.observer = observer
+        self.ready = asyncio.Event()
+        self.paths = DataPaths(config.data_dir)
+        self.registry = config.registry()
+        self._threads = [
+            ThreadPoolExecutor(1, thread_name_prefix=f"plumewatch-{name}")
+            for name in ("journal", "detector", "series")
+        ]
+        self.in_journal, self.in_detector, self.in_series = (
+            partial(_run_in, thread) for thread in self._threads
+        )
+        self.run_until_stored = RunUntilStored(self.in_detector, self.paths.state)
+        self.journal = Journal(self.paths.journal, clock)
+        self.series = series_of(config, self.paths)
+
+    def open(self) -> None:
+        """Upgrade, repair and open the databases of the data folder.
+
+        Raises `StorageError` or `sqlite3.Error` if one of them cannot be used.
+        """
+        now = self.clock()
+        copy_before_upgrade(self.paths.root, now, series_kept_from(self.config, now))
+        self.journal.open()
+        self.series.open()
+        self.state = open_and_repair_state(self.paths.state)
+        self.is_open = True
+        record_start(self.state, self.config, now)
+        cursor = max(self.series.cursor(), state.cursor(self.state, CONSUMER))
+        reconcile_journal(self.journal, cursor)
+
+    def end_threads(self) -> None:
+        """Wait for the work under way and end the threads; then the databases are ours alone."""
+        for thread in self._threads:
+            thread.shutdown(wait=True)
+
+    def close(self) -> None:
+        """Close the databases."""
+        if self.is_open:
+            self.state.close()
+        self.series.close()
+        self.journal.close()
+
+
+async def _run_in(thread: ThreadPoolExecutor, work: Callable[..., T], *arguments: object) -> T:
+    return await asyncio.get_running_loop().run_in_executor(thread, work, *arguments)
