@@ -2,7 +2,7 @@
 
 One table for the pages and actions of the staff page, one for HTTP ingest, one for the health of
 the service; a test holds all of them to the routes of the applications. What is sent and answered
-is fuzzed by this document (`tests/unit/alerts/test_web_api.py`).
+is fuzzed by this document (`tests/unit/alerts/test_page_api.py`).
 """
 
 from __future__ import annotations

@@ -167,9 +167,13 @@ def _open(given: inputs.Detected, new: inputs.NewIncident, rules: Rules) -> Step
         repeats=new.repeats,
         resolve_due=_resolve_due(event.kind, (detection,), rules),
     )
-    detail = f"{event.sensor}, confidence {event.confidence:.2f}, {incident.severity}"
+    detail = f"{event.sensor}, {_likely(event.confidence)}, {incident.severity}"
     opened = Step(incident, (Record(at, SYSTEM, "opened", detail),))
     return _muted(opened, at, given.mute) if given.mute else _paged(opened, at, detection)
+
+
+def _likely(confidence: float) -> str:
+    return f"{100 * confidence:.0f} % likely"
 
 
 def _detected(incident: Incident, given: inputs.Detected, rules: Rules) -> Step:
@@ -186,7 +190,7 @@ def _detected(incident: Incident, given: inputs.Detected, rules: Rules) -> Step:
     remaining = [d for d in detections if d.phase is not EventPhase.WITHDRAWN]
     result = Step(replace(incident, detections=detections))
     if before is None:
-        detail = f"{event.sensor}, confidence {event.confidence:.2f}"
+        detail = f"{event.sensor}, {_likely(event.confidence)}"
         result = result.then(Record(at, SYSTEM, "joined", detail))
     if event.phase is EventPhase.ENDED:
         result = result.then(Record(at, SYSTEM, "detection ended", event.sensor))

@@ -87,7 +87,7 @@ def make_event():
 @pytest.fixture
 async def open_page(database, registry, policy):
     """Open the staff page, as often as asked, each in a browser of its own."""
-    from tests.unit.alerts.test_web import Page
+    from tests.unit.alerts.test_page import Page
 
     pages = []
 

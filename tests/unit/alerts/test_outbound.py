@@ -39,7 +39,7 @@ from storage import sqlite
 from storage.registry import Registry, Room
 from tests.support import cap_rules
 from tests.support.provider import Provider, answer
-from tests.unit.alerts.test_web import Page
+from tests.unit.alerts.test_page import Page
 
 NOW = 1_788_789_900.0
 KEY = base64.b64encode(b"k" * 32).decode()

@@ -6,32 +6,27 @@ import pickle
 import pytest
 
 from alerts.errors import PolicyError, SecretError
+from alerts.escalation.timings import EscalationTimings
 from alerts.notify.notice import Notice, NoticeReason, render
 from alerts.notify.secrets import Secret, load_secret
 from alerts.notify.targets import channel_of, target_id
 from alerts.policy import AlertPolicy, StaffMember
+from alerts.routing.matchers import parse_matchers
+from alerts.routing.muting import InhibitRule
 from detection.events import EventKind
 
 
 def test_all_faults_at_once():
     with pytest.raises(PolicyError) as caught:
         AlertPolicy(
-            staff=(StaffMember("a", "A"), StaffMember("a", "B"), StaffMember("", "C")),
-            min_confidence=1.5,
-            quiet_s=100.0,
-            silent_s=50.0,
-            zone="Mars/Olympus",
-            page_url="ftp://x/",
+            timings=EscalationTimings(acknowledged_for_s=60.0, storm_rooms=12),
+            inhibit=(InhibitRule(parse_matchers("kind=tamper"), parse_matchers("kind=vape")),),
         )
     lines = str(caught.value).splitlines()
     assert [line.split(":")[0] for line in lines] == [
-        "min_confidence",
-        "silent_s",
-        "staff",
-        "staff",
-        "zone",
-        "page_url",
-        "page_url",
+        "acknowledged_for_s",
+        "storm_rooms",
+        "inhibit",
     ]
 
 

@@ -51,7 +51,7 @@ def test_a_false_alarm_raises_the_level_of_the_sensor_that_alerted(tx, incident_
     assert (found.who, found.at, found.event_time) == ("Ms. Lee", 2000.0, 1000.0)
     assert (found.position, found.undone) == (None, False)
     history = tx.execute(
-        "SELECT who, detail FROM incident_history WHERE what = 'threshold adjusted'"
+        "SELECT who, detail FROM incident_history WHERE what = 'alert threshold adjusted'"
     ).fetchall()
     assert [tuple(row) for row in history] == [("Ms. Lee", "s1: +0 to +0.25, adjustment 1")]
 

@@ -14,7 +14,7 @@ from ingest.intake import Intake
 from plumewatch.service.health import HEALTH_PATHS
 from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
-from tests.unit.alerts.test_web import NOW
+from tests.unit.alerts.test_page import NOW
 
 EXAMPLES = 6
 DOCUMENT = openapi.document()

@@ -11,7 +11,7 @@ import pytest
 from alerts.page.views.report_jobs import KEPT_S, ReportJobs
 from plumewatch.report_request import ReportRequest
 from reports.periods import SchoolTimes, Term
-from tests.unit.alerts.test_web import Page
+from tests.unit.alerts.test_page import Page
 
 MAKES = """
 import json, sys

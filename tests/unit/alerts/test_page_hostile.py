@@ -16,7 +16,7 @@ from alerts.page.settings import PipelineStatus, QuarantinedSensor, SensorStatus
 from alerts.policy import AlertPolicy, StaffMember
 from storage import sqlite
 from storage.registry import Registry, Room, Sensor
-from tests.unit.alerts.test_web import NOW, Page
+from tests.unit.alerts.test_page import NOW, Page
 
 EVIL = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}${7*7}"
 

@@ -7,7 +7,7 @@ from alerts.incidents.incident import Verdict
 from alerts.policy import AlertPolicy, StaffMember
 from detection.alert_thresholds import ThresholdReport
 from storage import sqlite
-from tests.unit.alerts.test_web import Page
+from tests.unit.alerts.test_page import Page
 
 RAISED = ThresholdReport(2.2, 1.8, 1.0, 0.8, 0.19, 0.4, 0.25, 3.5, 120.0)
 OVER = ThresholdReport(3.3, 1.8, 1.0, 4.0, -0.07, 0.1, 0.0, 3.5, 120.0)

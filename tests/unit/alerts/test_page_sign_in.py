@@ -10,7 +10,7 @@ from alerts.access import sessions
 from alerts.incidents import repository
 from alerts.policy import AlertPolicy
 from storage import audit, sqlite
-from tests.unit.alerts.test_web import HOST, PASSWORD
+from tests.unit.alerts.test_page import HOST, PASSWORD
 
 NEW = "nine green umbrellas"
 

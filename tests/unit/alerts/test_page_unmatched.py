@@ -11,7 +11,7 @@ from ingest.intake import Intake, IntakeConfig
 from ingest.message import Message
 from plumewatch.service.monitoring import unmatched_topics
 from plumewatch.service.staff_page import suggestion_for
-from tests.unit.alerts.test_web import NOW, Page
+from tests.unit.alerts.test_page import NOW, Page
 
 TOPIC = "site/<b>7/state"
 NASTY = "</textarea><script>alert(1)</script>\u202e"

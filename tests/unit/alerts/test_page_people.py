@@ -12,7 +12,7 @@ from alerts.incidents.incident import Status
 from alerts.notify.secrets import Secret
 from alerts.policy import AlertPolicy, StaffMember
 from storage import sqlite
-from tests.unit.alerts.test_web import Page
+from tests.unit.alerts.test_page import Page
 
 NASTY = "<script>alert(1)</script>"
 

@@ -19,7 +19,7 @@ from alerts.notify.channels.apprise_notifier import RecordingNotifier
 from alerts.notify.pump import OutboxPump
 from alerts.policy import AlertPolicy
 from storage import sqlite
-from tests.unit.alerts.test_web import HOST, NOW, Page
+from tests.unit.alerts.test_page import HOST, NOW, Page
 
 
 @pytest.fixture

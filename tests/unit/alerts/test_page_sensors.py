@@ -5,7 +5,7 @@ import pytest
 from alerts.page.settings import PipelineStatus, QuarantinedSensor, SensorStatus
 from alerts.policy import AlertPolicy, StaffMember
 from storage.journal import DeadLetter, Journal
-from tests.unit.alerts.test_web import NOW
+from tests.unit.alerts.test_page import NOW
 
 HOSTILE = b"<script>alert(1)</script>\x1b[2J\xff"
 

@@ -8,7 +8,7 @@ from alerts.access import sessions
 from alerts.incidents.change_feed import ChangeSignal
 from alerts.page import live
 from storage import sqlite
-from tests.unit.alerts.test_web import Page
+from tests.unit.alerts.test_page import Page
 
 
 class Stream:
